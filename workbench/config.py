@@ -1,0 +1,194 @@
+"""Settings: frozen, checked once, from a file, then the environment, then flags; the last one wins.
+
+`ModelConfig` belongs to one model and is read from its `model.toml`; `ServerConfig` and its `Limits` belong to the
+service. Every component is given its own small part, never the whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from workbench.errors import InvalidInput
+
+ENVIRONMENT_PREFIX = "INFER_WORKBENCH_"
+
+_DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,2})?")
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """How one model is served. Defaults suit most models; `live` ones change without a reload."""
+
+    device: str = "auto"
+    """"auto" (CUDA where it really runs, else the CPU), "cpu", "cuda" or "cuda:1". An explicit CUDA that does not
+    run is an error, never a silent CPU."""
+    max_batch_size: int = 64
+    """The most rows in one batch, and the most that one request may bring. Live."""
+    max_queue_delay_s: float = 0.0
+    """Seconds that a batch may wait to grow while a runner is free. 0, the default, never waits. Live."""
+    instances: int = 1
+    """Runner threads, each running one batch at a time. Live on the CPU."""
+    max_queue_size: int = 1024
+    """Requests that may wait for a runner; one more is refused at once. Live."""
+    batching: str = "auto"
+    """"auto" (where a check at warm-up proves the rows independent), "always" (you vouch for it) or "never"."""
+    intra_op_threads: int = 0
+    """Threads inside one run; 0: the cores this process may use, shared out over the instances."""
+    gpu_memory_limit_mib: int = 0
+    """The most GPU memory for this model's arena; 0: half of what is free when it loads."""
+
+    def __post_init__(self) -> None:
+        _check(self, bool(_DEVICE.fullmatch(self.device)), "device", '"auto", "cpu", "cuda" or "cuda:N"')
+        _check_range(self, "max_batch_size", 1, 65_536)
+        _check_range(self, "max_queue_delay_s", 0.0, 10.0)
+        _check_range(self, "instances", 1, 256)
+        _check_range(self, "max_queue_size", 1, 1_000_000)
+        _check(self, self.batching in ("auto", "always", "never"), "batching", '"auto", "always" or "never"')
+        _check_range(self, "intra_op_threads", 0, 1024)
+        _check_range(self, "gpu_memory_limit_mib", 0, 1_000_000)
+
+
+LIVE_SETTINGS = ("max_batch_size", "max_queue_delay_s", "instances", "max_queue_size")
+"""The settings of ModelConfig that a serving model takes without a reload."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Caps on what one client may send; each is answered with an error that names it."""
+
+    max_body_bytes: int = 256 * MIB
+    """Bytes of one request body."""
+    max_upload_bytes: int = 8 * 1024 * MIB
+    """Bytes of one uploaded model, which streams to disk."""
+    max_json_depth: int = 64
+    """Nesting of arrays and objects in a JSON body."""
+    max_tensors: int = 256
+    """Inputs, and outputs asked for, of one request."""
+    max_elements: int = 1 << 28
+    """Elements of one tensor."""
+    max_string_bytes: int = 16 * MIB
+    """Bytes of one element of a BYTES tensor."""
+    max_name_length: int = 1024
+    """Characters of a tensor's name or a request id."""
+    max_response_bytes: int = 1024 * MIB
+    """Bytes of the tensors in one response."""
+    max_in_flight: int = 4096
+    """Requests of one token that may be under way at once."""
+
+    def __post_init__(self) -> None:
+        for name in (f.name for f in dataclasses.fields(self)):
+            _check_range(self, name, 1, 1 << 62)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """The service: where it listens, what it serves, where it keeps things."""
+
+    host: str = "127.0.0.1"
+    http_port: int = 8080
+    """0 picks a free one."""
+    model_repositories: tuple[Path, ...] = ()
+    """Folders laid out NAME/VERSION/model.onnx; all their models load at the start."""
+    load: tuple[tuple[str, Path], ...] = ()
+    """(name, path) of single model files to load at the start."""
+    data_dir: Path = Path("infer-workbench-data")
+    """Where uploaded models, the log and the token file lie; made with mode 0700."""
+    token_file: Path | None = None
+    """The owner's token; None: one is written with mode 0600 into `data_dir`."""
+    auth: bool = True
+    """False serves without a token, which is refused off loopback."""
+    ready_file: Path | None = None
+    """Written once everything asked for is Ready: JSON with url, grpc, pid, version, token_file."""
+    log_format: str = "text"
+    """"text" or "json"."""
+    drain_timeout_s: float = 30.0
+    """Seconds that SIGTERM leaves to requests under way."""
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        _check_range(self, "http_port", 0, 65_535)
+        _check(self, self.log_format in ("text", "json"), "log_format", '"text" or "json"')
+        _check_range(self, "drain_timeout_s", 0.0, 3600.0)
+
+
+Config = TypeVar("Config", ModelConfig, Limits)
+
+
+def model_config(settings: Mapping[str, object], base: ModelConfig | None = None) -> ModelConfig:
+    """`base` with `settings` laid over it; strings are read as the setting's own type.
+
+    Raises InvalidInput for an unknown setting, one of the wrong type, or one out of range.
+    """
+    return _overlaid(base or ModelConfig(), settings)
+
+
+def limits(settings: Mapping[str, object]) -> Limits:
+    """The default caps with `settings` laid over them."""
+    return _overlaid(Limits(), settings)
+
+
+def read_model_toml(path: Path) -> ModelConfig:
+    """The settings in a `model.toml`; the defaults when there is no such file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ModelConfig()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"model.toml cannot be read: {type(error).__name__}") from error
+    try:
+        return model_config(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidInput(f"model.toml is not TOML: {error}") from None
+
+
+def limits_from_environment(environment: Mapping[str, str]) -> Limits:
+    """The caps, each settable as INFER_WORKBENCH_MAX_BODY_BYTES and so on."""
+    names = {f"{ENVIRONMENT_PREFIX}{f.name.upper()}": f.name for f in dataclasses.fields(Limits)}
+    return limits({names[key]: value for key, value in environment.items() if key in names})
+
+
+def _overlaid(base: Config, settings: Mapping[str, object]) -> Config:
+    known = {f.name: f for f in dataclasses.fields(base)}
+    changes: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name not in known:
+            raise InvalidInput(f"there is no setting {name[:80]!r}; the settings are {', '.join(known)}")
+        changes[name] = _as_type(name, value, type(getattr(base, name)))
+    return dataclasses.replace(base, **changes)
+
+
+def _as_type(name: str, value: object, kind: type) -> object:
+    wrong = InvalidInput(f"{name} takes {_ARTICLE[kind]}; {str(value)[:80]!r} is none")
+    if isinstance(value, bool):
+        raise wrong
+    if isinstance(value, str) and kind is not str:
+        try:
+            return kind(value)
+        except ValueError:
+            raise wrong from None
+    if kind is float and isinstance(value, int):
+        return float(value)
+    if not isinstance(value, kind):
+        raise wrong
+    return value
+
+
+_ARTICLE = {int: "a whole number", float: "a number", str: "a text"}
+
+
+def _check_range(config: object, name: str, low: float, high: float) -> None:
+    # NaN fails both comparisons, and so fails the check.
+    _check(config, low <= getattr(config, name) <= high, name, f"{low} to {high}")
+
+
+def _check(config: object, holds: bool, name: str, allowed: str) -> None:
+    if not holds:
+        raise InvalidInput(f"{name} is {getattr(config, name)!r}; it takes {allowed}")

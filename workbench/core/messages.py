@@ -1,0 +1,84 @@
+"""A request and its answer, free of any transport."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from workbench.core.tensor import Array
+
+Parameter = bool | int | float | str
+
+_NO_PARAMETERS: Mapping[str, Parameter] = MappingProxyType({})
+
+
+class ReleaseReason(StrEnum):
+    """Why a batch was handed to a runner when it was."""
+
+    IDLE = "idle"
+    """A runner was free, so nothing waited."""
+    FULL = "full"
+    """No further request fitted the largest (or the best measured) batch size."""
+    DELAY = "delay"
+    """The configured queue delay was over."""
+    SHAPE = "shape"
+    """The next request in line has another shape, so it could not join."""
+    ALONE = "alone"
+    """The model is served unbatched, or its batch failed and its members were run again one by one."""
+    DRAIN = "drain"
+    """The version is going; what had been accepted is finished."""
+
+
+@dataclass(slots=True)
+class Timings:
+    """Where a request's time went inside the engine, in seconds, and what batch it travelled in."""
+
+    queued_s: float = 0.0
+    """From acceptance until its batch was formed."""
+    batched_s: float = 0.0
+    """Joining the inputs of its batch."""
+    ran_s: float = 0.0
+    """Inside the runtime, for the whole batch."""
+    split_s: float = 0.0
+    """Splitting the outputs and getting back to the event loop."""
+    batch_size: int = 0
+    """Rows in its batch, its own included."""
+    batch_requests: int = 0
+    """Requests in its batch, itself included."""
+    release_reason: ReleaseReason = ReleaseReason.IDLE
+
+    @property
+    def total_s(self) -> float:
+        return self.queued_s + self.batched_s + self.ran_s + self.split_s
+
+
+@dataclass(slots=True)
+class InferRequest:
+    """One inference: arrays in, arrays out."""
+
+    model: str
+    inputs: Mapping[str, Array]
+    version: str | None = None
+    """None: the version that the router sends this request to."""
+    outputs: tuple[str, ...] = ()
+    """The outputs wanted, in this order; empty: all, in the model's order."""
+    id: str = ""
+    priority: int = 0
+    deadline: float | None = None
+    """On the engine's clock (monotonic seconds); None: none."""
+    parameters: Mapping[str, Parameter] = _NO_PARAMETERS
+    abandoned: Callable[[], bool] | None = None
+    """Asked from a runner's thread when the batch is formed; True: the caller left, so the request is dropped."""
+
+
+@dataclass(slots=True)
+class InferResponse:
+    """The answer to one InferRequest. The arrays may be views of a larger batch: treat them as read-only."""
+
+    model: str
+    version: str
+    outputs: Mapping[str, Array]
+    id: str = ""
+    timings: Timings = field(default_factory=Timings)

@@ -1,0 +1,98 @@
+"""A model as the control plane sees it: names, signature, states, status."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from workbench.config import ModelConfig
+from workbench.errors import InvalidInput
+
+FREE = -1
+"""A dimension that any size fits, as the protocol writes it."""
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}")
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+
+
+def check_model_name(name: str) -> str:
+    """`name`, when it may name a model (and so a folder); InvalidInput otherwise."""
+    if not _NAME.fullmatch(name) or ".." in name:
+        raise InvalidInput(
+            f"{name[:80]!r} cannot name a model: use letters, digits, '_', '-' and single '.', "
+            "128 at most, not starting with '.' or '-'"
+        )
+    return name
+
+
+def check_model_version(version: str) -> str:
+    """`version`, when it is a positive whole number without leading zeros; InvalidInput otherwise."""
+    if not _VERSION.fullmatch(version):
+        raise InvalidInput(f"{version[:40]!r} is not a model version: versions are whole numbers from 1")
+    return version
+
+
+class ModelState(StrEnum):
+    """Loading > Warming > Ready > Draining > Gone, or Failed with a reason from either of the first two."""
+
+    LOADING = "Loading"
+    WARMING = "Warming"
+    READY = "Ready"
+    DRAINING = "Draining"
+    GONE = "Gone"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One input or output: `shape` has FREE (-1) where any size fits, the batch axis included."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a model takes and gives, in the model's own order."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    @property
+    def free_first_axis(self) -> bool:
+        """True when every input and output begins with a free axis: needed for batching, but no proof of it."""
+        return all(spec.shape[:1] == (FREE,) for spec in (*self.inputs, *self.outputs))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """What is known of one version of one model at one moment."""
+
+    name: str
+    version: str
+    state: ModelState
+    reason: str = ""
+    """Why it Failed; empty otherwise."""
+    platform: str = ""
+    device: str = ""
+    """Where its nodes really run: "cpu" or "cuda:0"."""
+    signature: Signature | None = None
+    config: ModelConfig = field(default_factory=ModelConfig)
+    routed: bool = False
+    """True when requests that name no version come here."""
+    max_batch_size: int = 1
+    """The most rows one request may bring: 1 batch axis, or no limit on rows when `batching` says why not."""
+    batching: str = ""
+    """One sentence: batched or not, and why."""
+    digest: str = ""
+    size_bytes: int = 0
+    loaded_at: float = 0.0
+    """Unix time at which it became Ready."""
+    load_s: float = 0.0
+    """Seconds from the start of Loading to Ready."""
+    queued: int = 0
+    """Requests that wait for a runner."""
+    notes: tuple[str, ...] = ()
+    """What a user should know, each one sentence."""

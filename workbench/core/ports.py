@@ -1,0 +1,73 @@
+"""The seams between rooms, as Protocols: who implements them is nobody's business here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+from workbench.core.messages import InferRequest, InferResponse, ReleaseReason, Timings
+from workbench.core.model import ModelStatus, Signature
+from workbench.core.tensor import Array
+
+
+class Session(Protocol):
+    """A loaded model that can run. `run` may be called from `runner_threads` threads at once, no more."""
+
+    platform: str
+    signature: Signature
+    device: str
+    """Where it really runs, proved at creation: "cpu" or "cuda:0"."""
+    runner_threads: int
+    """How many threads may call `run` on this session at the same time; 0: any number."""
+    notes: tuple[str, ...]
+    """What a user should know of how this model came to run here."""
+
+    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+        """The named outputs, in the order asked for.
+
+        Blocks, and releases the GIL while it does. The arrays given back belong to the caller and stay valid.
+        Raises InvalidInput for what the model itself refuses, ExecutionError for any other failure.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back memory. Called once, after the last `run` has returned."""
+        ...
+
+
+class Outcome(StrEnum):
+    """How a request ended; each accepted one ends exactly once."""
+
+    OK = "ok"
+    INVALID = "invalid"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+class Observer(Protocol):
+    """Told what happens; all calls come on the event loop's thread, and none may block or raise."""
+
+    def request_done(self, model: str, version: str, outcome: Outcome, timings: Timings | None) -> None:
+        """One request ended. `timings` is there when it was run."""
+        ...
+
+    def batch_done(
+        self, model: str, version: str, rows: int, requests: int, reason: ReleaseReason, ran_s: float
+    ) -> None:
+        """One batch was run, whatever came of it."""
+        ...
+
+    def model_changed(self, status: ModelStatus) -> None:
+        """A version changed its state, its routing or its settings."""
+        ...
+
+
+class Inference(Protocol):
+    """What can be asked for an inference: the Engine, a client, a handle on another machine."""
+
+    async def infer(self, request: InferRequest) -> InferResponse:
+        """One answer for one request, or one error of the tree in `workbench.errors`."""
+        ...

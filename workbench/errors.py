@@ -1,0 +1,111 @@
+"""Every error that the workbench raises, one tree.
+
+    WorkbenchError
+        InvalidInput                what was sent cannot be used
+            TooLarge                ... because it is over a cap
+            UnsupportedMediaType    ... because of its content type
+        Unauthenticated             no token, or one that is not known
+        Forbidden                   a known token without the needed scope, or a foreign Host or Origin
+        NotFound                    no such route, model, version or output
+            ModelNotFound
+        Conflict                    another load of the model is under way, a version exists already
+        Unavailable                 not now: not ready, draining, restarting
+            QueueFull               refused at arrival, nothing was run
+        DeadlineExceeded            the request's own deadline passed
+        Cancelled                   the caller went away or cancelled
+        Unsupported                 asked for something that this version does not do
+        ModelError                  a model that cannot be served
+            UntrustedModel          ... because it reaches outside its folder, or names a custom library
+        StorageError                the disk is full or a folder cannot be written
+        ExecutionError              the runtime failed while running a request
+
+Each class carries a `code`, never an HTTP status: `protocols/errors.py` alone maps codes to what goes on a wire.
+A message says what was asked, what was found and what to try, and never holds a token, an internal name or a
+path that the caller did not send.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class WorkbenchError(Exception):
+    """Base of the tree; `code` is stable and is what clients may compare."""
+
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython prints for this error: one line, not our frames."""
+        return [f"{type(self).__name__}: {self.message}"]
+
+
+class InvalidInput(WorkbenchError):
+    code = "invalid_argument"
+
+
+class TooLarge(InvalidInput):
+    code = "too_large"
+
+
+class UnsupportedMediaType(InvalidInput):
+    code = "unsupported_media_type"
+
+
+class Unauthenticated(WorkbenchError):
+    code = "unauthenticated"
+
+
+class Forbidden(WorkbenchError):
+    code = "forbidden"
+
+
+class NotFound(WorkbenchError):
+    code = "not_found"
+
+
+class ModelNotFound(NotFound):
+    code = "model_not_found"
+
+
+class Conflict(WorkbenchError):
+    code = "conflict"
+
+
+class Unavailable(WorkbenchError):
+    code = "unavailable"
+
+
+class QueueFull(Unavailable):
+    code = "queue_full"
+
+
+class DeadlineExceeded(WorkbenchError):
+    code = "deadline_exceeded"
+
+
+class Cancelled(WorkbenchError):
+    code = "cancelled"
+
+
+class Unsupported(WorkbenchError):
+    code = "unsupported"
+
+
+class ModelError(WorkbenchError):
+    code = "model_error"
+
+
+class UntrustedModel(ModelError):
+    code = "untrusted_model"
+
+
+class StorageError(WorkbenchError):
+    code = "storage"
+
+
+class ExecutionError(WorkbenchError):
+    code = "execution"
