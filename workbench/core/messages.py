@@ -68,7 +68,7 @@ class InferRequest:
     priority: int = 0
     deadline: float | None = None
     """On the engine's clock (monotonic seconds); None: none."""
-    parameters: Mapping[str, Parameter] = _NO_PARAMETERS
+    parameters: Mapping[str, Parameter] = field(default_factory=lambda: _NO_PARAMETERS)
     abandoned: Callable[[], bool] | None = None
     """Asked from a runner's thread when the batch is formed; True: the caller left, so the request is dropped."""
 
