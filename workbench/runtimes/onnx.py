@@ -1,0 +1,245 @@
+"""ONNX models on ONNX Runtime: CUDA where it really runs, the CPU everywhere else."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from workbench.config import MIB, ModelConfig
+from workbench.core.model import FREE, Signature, TensorSpec
+from workbench.core.tensor import BYTES, Array
+from workbench.errors import ExecutionError, ModelError
+from workbench.runtimes.arrays import array_of, bytes_of, text_of, value_of
+from workbench.runtimes.binding import DeviceBinding
+from workbench.runtimes.devices import (
+    cuda_index,
+    cuda_problem,
+    free_gpu_memory,
+    has_nvidia_driver,
+    usable_cores,
+    wheel_conflict,
+)
+from workbench.runtimes.ort import QUIET, ort
+from workbench.runtimes.probe import preload
+from workbench.runtimes.reasons import load_error, run_error
+
+PLATFORM = "onnxruntime_onnx"
+
+_CPU = "CPUExecutionProvider"
+_CUDA = "CUDAExecutionProvider"
+
+_ELEMENTS = {
+    "bool": "BOOL",
+    "uint8": "UINT8",
+    "uint16": "UINT16",
+    "uint32": "UINT32",
+    "uint64": "UINT64",
+    "int8": "INT8",
+    "int16": "INT16",
+    "int32": "INT32",
+    "int64": "INT64",
+    "float16": "FP16",
+    "bfloat16": "BF16",
+    "float": "FP32",
+    "double": "FP64",
+    "string": BYTES,
+}
+"""ONNX Runtime's name of an element type -> the protocol's datatype."""
+
+_gpu_loading = threading.Lock()
+"""Creating two sessions on one GPU at the same time has crashed ONNX Runtime."""
+
+
+class OnnxSession:
+    """One model, loaded. On the CPU any number of threads may run it at once, on CUDA one."""
+
+    platform = PLATFORM
+
+    def __init__(
+        self, session: ort.InferenceSession, *, device: str = "cpu", notes: tuple[str, ...] = (), bound: bool = False
+    ) -> None:
+        self.signature = signature_of(session)
+        self.device = device
+        self.notes = notes
+        self.runner_threads = 0 if device == "cpu" else 1
+        datatypes_in = {spec.datatype for spec in self.signature.inputs}
+        datatypes_out = {spec.datatype for spec in self.signature.outputs}
+        self._text_in = frozenset(spec.name for spec in self.signature.inputs if spec.datatype == BYTES)
+        self._narrow_out = frozenset(spec.name for spec in self.signature.outputs if spec.datatype == "BF16")
+        if self._text_in and self._narrow_out:
+            raise ModelError(
+                f"{BYTES} inputs beside BF16 outputs cannot be run; cast the outputs {sorted(self._narrow_out)} to FP32"
+            )
+        self._plain = not {BYTES, "BF16"} & (datatypes_in | datatypes_out)
+        self._session: ort.InferenceSession | None = session
+        self._run = session.run
+        self._binding: DeviceBinding | None = None
+        if bound and BYTES not in datatypes_in | datatypes_out:
+            self._binding = DeviceBinding(session, self.signature, *_device_and_index(device))
+
+    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+        """The named outputs, in order; see core.ports.Session."""
+        try:
+            if self._binding is not None:
+                return self._binding.run(inputs, outputs)
+            if self._plain:
+                # A RunOptions that was terminated stays so, hence a new one each time.
+                results: list[Array] = self._run(
+                    outputs, inputs if type(inputs) is dict else dict(inputs), ort.RunOptions()
+                )
+                return results
+            return self._run_converting(inputs, outputs)
+        except Exception as error:
+            raise run_error(error) from None
+
+    def close(self) -> None:
+        """Give back the memory, on the GPU too; a run after this raises ExecutionError."""
+        if self._binding is not None:
+            self._binding.close()
+        self._binding = None
+        self._session = None
+        self._plain = True
+        self._run = _closed
+
+    def _run_converting(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+        if self._narrow_out.intersection(outputs):
+            # The only calls that give back OrtValues, which bfloat16 is read from; they take nothing else.
+            session = self._session
+            assert session is not None
+            values = {name: value_of(array) for name, array in inputs.items()}
+            return [array_of(value) for value in session.run_with_ort_values(outputs, values, ort.RunOptions())]
+        feeds: dict[str, Any] = {}
+        for name, array in inputs.items():
+            if name in self._text_in:
+                feeds[name] = text_of(name, array)
+            else:
+                feeds[name] = array if array.dtype.kind != "V" else value_of(array)
+        return [
+            bytes_of(array) if array.dtype.kind == "O" else array
+            for array in self._run(outputs, feeds, ort.RunOptions())
+        ]
+
+
+def open_onnx(path: Path, config: ModelConfig, *, instances: int = 1) -> OnnxSession:
+    """The model at `path`, already validated, on the device that `config` asks for.
+
+    `instances` is how many threads will run it, which share the cores. Raises ModelError with the reason, also where
+    an explicit "cuda" does not run.
+    """
+    if config.device == "cpu":
+        return _on_cpu(path, config, instances, ())
+    index = cuda_index(config.device)
+    problem = cuda_problem(index)
+    if problem is None:
+        try:
+            return _on_cuda(path, config, index)
+        except ModelError as error:
+            if config.device != "auto":
+                raise
+            problem = error.message
+    elif config.device != "auto":
+        raise ModelError(f"device {config.device!r} was asked for, but {problem}; device 'cpu' or 'auto' serves it now")
+    # A machine without a GPU is nothing to remark on.
+    remarkable = has_nvidia_driver() or wheel_conflict()
+    return _on_cpu(path, config, instances, (f"It runs on the CPU: {problem}.",) if remarkable else ())
+
+
+def signature_of(session: ort.InferenceSession) -> Signature:
+    """Inputs and outputs in the protocol's terms; ModelError for what the protocol cannot carry."""
+    return Signature(
+        tuple(_spec("input", argument) for argument in session.get_inputs()),
+        tuple(_spec("output", argument) for argument in session.get_outputs()),
+    )
+
+
+def _spec(role: str, argument: Any) -> TensorSpec:
+    kind: str = argument.type
+    datatype = _ELEMENTS.get(kind.removeprefix("tensor(").removesuffix(")"))
+    if datatype is None:
+        raise ModelError(f"{role} {argument.name!r} is {_described(kind)}")
+    shape = tuple(size if isinstance(size, int) and size >= 0 else FREE for size in argument.shape)
+    return TensorSpec(argument.name, datatype, shape)
+
+
+def _described(kind: str) -> str:
+    if "map(" in kind:
+        return (
+            f"a {kind}, not a tensor; for a scikit-learn classifier convert with options={{'zipmap': False}}, so that "
+            "its probabilities come as a plain array"
+        )
+    if kind.startswith(("seq(", "optional(", "sparse_tensor(")):
+        return f"a {kind}, which is no plain tensor; let the model give its parts as tensors instead"
+    return f"a {kind}, whose element type the protocol does not have; cast it inside the model"
+
+
+def _on_cpu(path: Path, config: ModelConfig, instances: int, notes: tuple[str, ...]) -> OnnxSession:
+    threads = config.intra_op_threads or max(1, usable_cores() // max(1, instances))
+    return OnnxSession(_create(path, _options(threads), [_CPU]), notes=notes)
+
+
+def _on_cuda(path: Path, config: ModelConfig, index: int) -> OnnxSession:
+    limit = config.gpu_memory_limit_mib * MIB or free_gpu_memory(index) // 2
+    provider: dict[str, int | str] = {
+        "device_id": index,
+        # The GPU is shared with the user's own kernels: grow by what is asked for, not by powers of two.
+        "arena_extend_strategy": "kSameAsRequested",
+        # The default tries every algorithm anew for each shape, and each new batch size is a new shape.
+        "cudnn_conv_algo_search": "HEURISTIC",
+    }
+    if limit:
+        provider["gpu_mem_limit"] = limit
+    options = _options(config.intra_op_threads or usable_cores())
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    with _gpu_loading:
+        preload()
+        session = _create(path, options, [(_CUDA, provider), _CPU])
+    return OnnxSession(session, device=f"cuda:{index}", notes=_placed(session, index), bound=True)
+
+
+def _placed(session: ort.InferenceSession, index: int) -> tuple[str, ...]:
+    """What to say of nodes that stayed on the CPU; ModelError when nothing at all is on the GPU."""
+    nodes: dict[str, Counter[str]] = {}
+    for part in session.get_provider_graph_assignment_info():
+        nodes.setdefault(part.ep_name, Counter()).update(node.op_type for node in part.get_nodes())
+    on_gpu = nodes.pop(_CUDA, Counter()).total()
+    elsewhere: Counter[str] = sum(nodes.values(), Counter())
+    if _CUDA not in session.get_providers() or not on_gpu:
+        raise ModelError(f"none of its operators runs on cuda:{index}; load it with device 'cpu'")
+    if not elsewhere:
+        return ()
+    named = ", ".join(operator for operator, _ in elsewhere.most_common(5))
+    return (
+        f"{elsewhere.total()} of {on_gpu + elsewhere.total()} nodes run on the CPU, having no CUDA kernel or only "
+        f"working on shapes: {named}.",
+    )
+
+
+def _options(intra_op_threads: int) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.log_severity_level = QUIET
+    options.intra_op_num_threads = intra_op_threads
+    options.inter_op_num_threads = 1
+    # Spinning threads would take the cores from the notebook on the same machine.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    return options
+
+
+def _create(path: Path, options: ort.SessionOptions, providers: list[Any]) -> ort.InferenceSession:
+    try:
+        session = ort.InferenceSession(path, options, providers=providers, enable_fallback=0, read_config_from_model=0)
+    except Exception as error:
+        raise load_error(error) from None
+    session.disable_fallback()
+    return session
+
+
+def _device_and_index(device: str) -> tuple[str, int]:
+    return device.partition(":")[0], cuda_index(device)
+
+
+def _closed(*_: object) -> list[Array]:
+    raise ExecutionError("the model has been unloaded")

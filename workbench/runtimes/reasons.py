@@ -1,0 +1,88 @@
+"""What ONNX Runtime's exceptions mean, in words a caller can act on.
+
+Its messages carry numeric codes, C++ signatures and absolute paths; none of that may reach a caller.
+"""
+
+from __future__ import annotations
+
+import re
+
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+
+from workbench.errors import ExecutionError, InvalidInput, ModelError, WorkbenchError
+from workbench.runtimes.ort import VERSION
+
+_LONGEST = 400
+
+_NOT_REGISTERED = re.compile(r"([\w.]*):(\w+)\(-?\d+\) is not a registered function/op")
+_NOT_IN_OPSET = re.compile(r"No Op registered for (\w+) with domain_version of (\d+)")
+_NO_KERNEL = re.compile(r"Could not find an implementation for (\w+)\((\d+)\)")
+_OPSET_TOO_NEW = re.compile(r"Opset (\d+) is under development.*domain (\S+) is till opset (\d+)", re.DOTALL)
+_IR_TOO_NEW = re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)")
+_NO_TYPE = re.compile(r"MLDataType for: (\S+) is not currently registered")
+_OUT_OF_MEMORY = re.compile(r"[Ff]ailed to allocate|out of memory|bad_alloc|BFCArena")
+
+_NOISE = (
+    re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : "),
+    re.compile(r"Load model from .*? failed:\s*", re.DOTALL),
+    # A C++ source position, and the signature of the function there up to its closing bracket.
+    re.compile(r"/onnxruntime_src/\S+:\d+ (?:[^()]*\((?:[^()]|\([^()]*\))*\)(?: const)?)?"),
+    re.compile(r"\b\w+\.(?:cc|cu|h|hpp|cpp):\d+ \w*"),
+    re.compile(r"\"?(?<![\w:])(?:/|[A-Za-z]:\\)[^\s\"']+\"?"),
+    re.compile(r"Please fix either the inputs/outputs or the model\.?"),
+    re.compile(r"Non-zero status code returned while running "),
+    re.compile(r"Name:'' ?"),
+)
+
+
+def load_error(error: Exception) -> ModelError:
+    """Why the model did not load."""
+    return ModelError(f"the model failed to load: {_load_reason(str(error))}")
+
+
+def run_error(error: Exception) -> WorkbenchError:
+    """Whose fault a failed run is, and what it says: InvalidInput for what was sent, ExecutionError otherwise."""
+    if isinstance(error, WorkbenchError):
+        return error
+    text = str(error)
+    # ValueError is what its Python layer raises for a missing input.
+    if isinstance(error, InvalidArgument | ValueError):
+        return InvalidInput(f"the model refused this input: {plain(text)}")
+    if _OUT_OF_MEMORY.search(text) or isinstance(error, MemoryError):
+        return ExecutionError("there was not enough memory for this run; send fewer rows, or lower max_batch_size")
+    return ExecutionError(f"the model failed while running: {plain(text)}")
+
+
+def plain(text: str) -> str:
+    """`text` on one line, without codes, source positions and paths."""
+    for noise in _NOISE:
+        text = noise.sub("", text)
+    text = " ".join(text.split()).strip(" .")
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + " ..."
+
+
+def _load_reason(text: str) -> str:
+    if found := _NOT_REGISTERED.search(text):
+        domain, operator = found.groups()
+        return f"operator {operator} of domain {domain or 'ai.onnx'} is not implemented by ONNX Runtime {VERSION}"
+    if found := _NOT_IN_OPSET.search(text):
+        return f"there is no operator {found[1]} in ONNX opset {found[2]}"
+    if found := _NO_KERNEL.search(text):
+        return (
+            f"ONNX Runtime {VERSION} does not implement operator {found[1]} (opset {found[2]}) for the datatypes "
+            "that the model uses it with; cast them inside the model, FP32 is the safest"
+        )
+    if found := _OPSET_TOO_NEW.search(text):
+        return (
+            f"it was exported for opset {found[1]} of {found[2]}; ONNX Runtime {VERSION} knows {found[3]} and older, "
+            "so export it with an older opset"
+        )
+    if found := _IR_TOO_NEW.search(text):
+        return f"it has IR version {found[1]}; ONNX Runtime {VERSION} reads {found[2]} and older"
+    if found := _NO_TYPE.search(text):
+        return f"ONNX Runtime {VERSION} has no {found[1]}; cast it inside the model"
+    if "Protobuf parsing failed" in text:
+        return "the file is corrupt or no ONNX model"
+    if _OUT_OF_MEMORY.search(text):
+        return "there is not enough memory for it"
+    return plain(text)
