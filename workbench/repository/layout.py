@@ -1,0 +1,47 @@
+"""How models lie on disk, and the rule that a path stays inside its root.
+
+ROOT/NAME/VERSION/model.onnx    a repository, as Triton users have it; ROOT/NAME/model.toml holds settings
+ROOT/DIGEST/model.onnx          the store
+"""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from workbench.errors import UntrustedModel
+
+MODEL_FILE = "model.onnx"
+SETTINGS_FILE = "model.toml"
+
+
+def contained(path: Path, root: Path, what: str) -> Path:
+    """`path` with every symbolic link followed, when that lies in `root`; UntrustedModel names `what` otherwise."""
+    try:
+        resolved = path.resolve(strict=True)
+        inside = resolved.is_relative_to(root.resolve(strict=True))
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+        raise UntrustedModel(f"{what} cannot be followed to a file: {_words(error)}") from None
+    if not inside:
+        raise UntrustedModel(f"{what} leads out of its folder, by a symbolic link or '..'; put a copy there instead")
+    return resolved
+
+
+def check_own_file(path: Path, what: str) -> int:
+    """The size of a regular file that has one name only; UntrustedModel for anything else.
+
+    A second name (a hard link) may lie anywhere, and so show a file from outside the folder.
+    """
+    try:
+        status = path.stat(follow_symlinks=False)
+    except OSError as error:
+        raise UntrustedModel(f"{what} cannot be read: {_words(error)}") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise UntrustedModel(f"{what} is no regular file; put a copy there instead")
+    if status.st_nlink > 1:
+        raise UntrustedModel(f"{what} is a hard link; put a copy there instead")
+    return status.st_size
+
+
+def _words(error: Exception) -> str:
+    return getattr(error, "strerror", None) or type(error).__name__

@@ -1,0 +1,252 @@
+"""The service's own copies of models, each in a folder named by the digest of its content.
+
+What is loaded is copied here first and the copy is what gets validated, so that nothing can change between the look
+and the load, and a restart needs no file that may be gone. A folder appears under its final name complete or not at
+all: it is written under another name, flushed to disk, and renamed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from workbench.errors import InvalidInput, ModelError, StorageError, TooLarge
+from workbench.repository.layout import MODEL_FILE
+from workbench.repository.validate import ModelFile, inspect_model, validate_model
+
+_INCOMING = ".incoming-"
+_CHUNK = 1 << 20
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_STALE_S = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """A model that lies in the store, validated."""
+
+    path: Path
+    digest: str
+    size_bytes: int
+
+
+class ModelStore:
+    """Any number of threads, and of processes, may use one store. The folder is made, with mode 0700, when needed.
+
+    Every method raises StorageError, with nothing half-written left, when the disk is full or the folder unwritable.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def begin(self, max_bytes: int | None = None) -> Upload:
+        """An upload of one model file, of at most `max_bytes`; end it with `finish` or `abort`, or leave its `with`."""
+        with _storing():
+            return Upload(self, self._incoming(), max_bytes)
+
+    def add_bytes(self, data: bytes) -> StoredModel:
+        """A model from memory."""
+        with self.begin() as upload:
+            upload.write(data)
+            return upload.finish()
+
+    def add_file(self, path: Path) -> StoredModel:
+        """A copy of the model at `path` and of its external data. The file itself is the caller's word and may be
+        linked; data that it names may not."""
+        found = inspect_model(path)
+        stored = self.get(found.digest)
+        if stored is not None:
+            return stored
+        with _storing():
+            folder = self._incoming()
+        try:
+            with _storing():
+                _copy(path, folder / MODEL_FILE)
+                for location in found.external_files:
+                    (folder / location).parent.mkdir(parents=True, exist_ok=True)
+                    _copy(path.parent / location, folder / location)
+            return self._admit(folder, found.digest)
+        finally:
+            _remove(folder)
+
+    def get(self, digest: str) -> StoredModel | None:
+        """The stored model of that digest, if there is one."""
+        path = self._folder(digest) / MODEL_FILE
+        if not path.is_file():
+            return None
+        size = sum(file.stat().st_size for file in path.parent.rglob("*") if file.is_file())
+        return StoredModel(path, digest, size)
+
+    def digests(self) -> list[str]:
+        """What lies in the store, sorted."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return sorted(entry.name for entry in self.root.iterdir() if _DIGEST.fullmatch(entry.name))
+        return []
+
+    def discard(self, digest: str) -> None:
+        """Delete a stored model; one that is not there is no error."""
+        folder = self._folder(digest)
+        # Renamed first: it is gone at once for everyone, however long deleting takes.
+        doomed = self.root / f"{_INCOMING}{secrets.token_hex(8)}"
+        with _storing(), suppress(FileNotFoundError, NotADirectoryError):
+            folder.rename(doomed)
+        _remove(doomed)
+
+    def sweep(self, older_than_s: float = _STALE_S) -> None:
+        """Delete what uploads left behind that never ended, because their process was killed."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            for entry in self.root.iterdir():
+                with suppress(FileNotFoundError):
+                    if entry.name.startswith(_INCOMING) and time.time() - entry.stat().st_mtime > older_than_s:
+                        _remove(entry)
+
+    def _folder(self, digest: str) -> Path:
+        if not _DIGEST.fullmatch(digest):
+            raise InvalidInput(f"{digest[:80]!r} is no digest: 64 hexadecimal digits")
+        return self.root / digest
+
+    def _incoming(self) -> Path:
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = self.root / f"{_INCOMING}{secrets.token_hex(8)}"
+        folder.mkdir(mode=0o700)
+        return folder
+
+    def _admit(self, folder: Path, expected: str | None = None) -> StoredModel:
+        """`folder`, whose files are closed, under its final name; ModelError when it is not a model, or not the one
+        whose digest is expected."""
+        model = validate_model(folder / MODEL_FILE, folder)
+        if expected not in (None, model.digest):
+            raise ModelError("the model changed while it was being copied; load it again")
+        final = self._folder(model.digest)
+        with _storing():
+            for path in (*_files(folder, model), *_folders(folder, model)):
+                _flush(path)
+            try:
+                folder.rename(final)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.EACCES) or not final.is_dir():
+                    raise
+                # The same content is there already, or another thread was faster: that one serves.
+                _remove(folder)
+            _flush(self.root)
+        return StoredModel(final / MODEL_FILE, model.digest, model.size_bytes)
+
+
+class Upload:
+    """One model on its way in, written chunk by chunk. Leaving its `with` block unfinished aborts it."""
+
+    def __init__(self, store: ModelStore, folder: Path, max_bytes: int | None) -> None:
+        self.size_bytes = 0
+        self._store = store
+        self._folder = folder
+        self._max_bytes = max_bytes
+        try:
+            self._file: BinaryIO = (folder / MODEL_FILE).open("wb", buffering=0)
+        except OSError:
+            _remove(folder)
+            raise
+
+    def write(self, chunk: bytes) -> None:
+        """Append. TooLarge, or StorageError, ends the upload and leaves nothing behind."""
+        self.size_bytes += len(chunk)
+        if self._max_bytes is not None and self.size_bytes > self._max_bytes:
+            self.abort()
+            raise TooLarge(
+                f"the model has more than {self._max_bytes} bytes, which is the most that one upload may have"
+            )
+        try:
+            with _storing():
+                write_all(self._file, chunk)
+        except StorageError:
+            self.abort()
+            raise
+
+    def finish(self) -> StoredModel:
+        """The model, validated and stored; ModelError, with nothing left behind, when it is none."""
+        if self._file.closed:
+            raise ModelError("the upload was aborted or has ended already")
+        try:
+            with _storing():
+                self._file.close()
+            return self._store._admit(self._folder)
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Delete what was written; after `finish`, nothing."""
+        with suppress(OSError):
+            self._file.close()
+        _remove(self._folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.abort()
+
+
+def write_all(file: BinaryIO, data: bytes) -> None:
+    """All of `data` into an unbuffered file, whose single writes may take less; OSError when the disk is full."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+@contextmanager
+def _storing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StorageError(
+                f"the model store's disk is full ({os.strerror(error.errno)}): free some space and load again"
+            ) from None
+        raise StorageError(
+            f"the model store's folder cannot be written ({error.strerror}): check what it is and who owns it, or give "
+            "another with --data-dir"
+        ) from None
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        opened = source.open("rb")
+    except OSError as error:
+        raise ModelError(f"the model cannot be read: {error.strerror}") from None
+    with opened as reader, target.open("wb", buffering=0) as writer:
+        while chunk := reader.read(_CHUNK):
+            write_all(writer, chunk)
+
+
+def _files(folder: Path, model: ModelFile) -> list[Path]:
+    return [folder / MODEL_FILE, *(folder / location for location in model.external_files)]
+
+
+def _folders(folder: Path, model: ModelFile) -> list[Path]:
+    inner = {folder / parent for location in model.external_files for parent in location.parents}
+    return sorted({folder, *inner}, reverse=True)
+
+
+def _flush(path: Path) -> None:
+    """Onto the disk itself; a folder too, so that the names in it last. Windows cannot open folders, nor needs to."""
+    if os.name == "nt" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
