@@ -65,6 +65,16 @@ class Signature:
         """True when every input and output begins with a free axis: needed for batching, but no proof of it."""
         return all(spec.shape[:1] == (FREE,) for spec in (*self.inputs, *self.outputs))
 
+    def difference(self, new: Signature) -> str:
+        """The first input or output that callers of this signature would find changed in `new`; empty: none."""
+        for kind, these, those in (("input", self.inputs, new.inputs), ("output", self.outputs, new.outputs)):
+            was = {spec.name: f"{spec.datatype} {list(spec.shape)}" for spec in these}
+            now = {spec.name: f"{spec.datatype} {list(spec.shape)}" for spec in those}
+            for name in (*was, *now):
+                if was.get(name) != now.get(name):
+                    return f"{kind} {name!r} was {was.get(name, 'absent')} and would be {now.get(name, 'absent')}"
+        return ""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
@@ -82,8 +92,8 @@ class ModelStatus:
     config: ModelConfig = field(default_factory=ModelConfig)
     routed: bool = False
     """True when requests that name no version come here."""
-    max_batch_size: int = 1
-    """The most rows one request may bring: 1 batch axis, or no limit on rows when `batching` says why not."""
+    max_batch_size: int = 0
+    """The most rows of one batch, and of one request; 0: served unbatched, any shape that the signature takes."""
     batching: str = ""
     """One sentence: batched or not, and why."""
     digest: str = ""

@@ -1,0 +1,517 @@
+"""The engine whole: with a fake session where moments matter, with ONNX Runtime where arrays do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from workbench.repository.store import ModelStore
+
+from tests import models
+from tests.engine.fakes import FakeSession, Opener, Recorder, rows
+from workbench.config import ModelConfig
+from workbench.core.messages import InferRequest, InferResponse, ReleaseReason
+from workbench.core.model import FREE, ModelState, Signature, TensorSpec
+from workbench.core.ports import Outcome
+from workbench.engine import Engine
+from workbench.errors import (
+    Cancelled,
+    Conflict,
+    DeadlineExceeded,
+    InvalidInput,
+    ModelError,
+    ModelNotFound,
+    QueueFull,
+    Unavailable,
+)
+from workbench.repository.local import LocalRepository
+
+pytestmark = pytest.mark.timeout(60)
+
+Start = Callable[..., Awaitable[Engine]]
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[Start]:
+    """Engines that are closed at the end."""
+    engines = []
+
+    async def started(opener: Opener | None = None, **more: object) -> Engine:
+        if opener is not None:
+            more["open_session"] = opener
+        engine = Engine(ModelStore(tmp_path / "store"), **more)  # type: ignore[arg-type]
+        await engine.start()
+        engines.append(engine)
+        return engine
+
+    yield started
+    for engine in engines:
+        await engine.close(5)
+
+
+def onnx_bytes(amount: float = 1.0) -> bytes:
+    return models.add_constant(amount).SerializeToString()
+
+
+def ask(engine: Engine, *values: float, **more: object) -> asyncio.Task[InferResponse]:
+    request = InferRequest("m", {"x": rows(*values)}, **more)  # type: ignore[arg-type]
+    return asyncio.ensure_future(engine.infer(request))
+
+
+async def entered(session: FakeSession) -> None:
+    """A runner is inside the session."""
+    await asyncio.to_thread(session.entered.acquire)
+
+
+async def turn() -> None:
+    """Let everything that is ready on the loop run."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+# With ONNX Runtime
+
+
+async def test_a_model_from_bytes_answers(start: Start) -> None:
+    engine = await start()
+    result = await engine.load("m", onnx_bytes(1.5))
+    assert result.status.state is ModelState.READY
+    assert result.status.version == "1"
+    assert result.status.device == "cpu"
+    assert result.status.routed
+    assert "proved independent" in result.status.batching
+    response = await engine.infer(InferRequest("m", {"x": np.zeros((2, 4), np.float32)}, id="7"))
+    (output,) = response.outputs.values()
+    np.testing.assert_array_equal(output, np.full((2, 4), 1.5, np.float32))
+    assert (response.id, response.version, response.timings.batch_size) == ("7", "1", 2)
+
+
+async def test_a_model_from_a_file_outlives_the_file(start: Start, tmp_path: Path) -> None:
+    path = models.save(models.add_constant(), tmp_path / "add.onnx")
+    engine = await start()
+    await engine.load("m", path)
+    path.unlink()
+    await engine.configure("m", {"batching": "never"})  # opens the file again
+    assert (await engine.infer(InferRequest("m", {"x": np.zeros((1, 4), np.float32)}))).outputs
+
+
+async def test_a_repository_folder_is_served_by_its_highest_version_and_its_settings(
+    start: Start, tmp_path: Path
+) -> None:
+    for version in ("1", "2", "10"):
+        (tmp_path / "repo" / "m" / version).mkdir(parents=True)
+        models.save(models.add_constant(float(version)), tmp_path / "repo" / "m" / version / "model.onnx")
+    (tmp_path / "repo" / "m" / "model.toml").write_text("max_batch_size = 5\n")
+    engine = await start(repositories=[LocalRepository(tmp_path / "repo")])
+    result = await engine.load("m")
+    assert result.status.version == "10"
+    assert result.status.max_batch_size == 5
+    assert engine.available() == [("m", "1"), ("m", "2"), ("m", "10")]
+    assert (await engine.load("m")).unchanged
+    other = await start()
+    assert (await other.load("m", tmp_path / "repo" / "m")).status.version == "10"
+
+
+async def test_rows_of_a_mixing_model_never_share_a_run(start: Start) -> None:
+    engine = await start()
+    status = (await engine.load("m", models.batch_mixing().SerializeToString())).status
+    assert status.max_batch_size == 0
+    assert "changes with the rows beside it" in status.batching
+    name = status.signature.inputs[0].name if status.signature else ""
+    one = np.ones((1, 4), np.float32)
+    answers = await asyncio.gather(*(engine.infer(InferRequest("m", {name: one * i})) for i in range(20)))
+    assert all(answer.timings.batch_requests == 1 for answer in answers)
+    assert all((array == 0).all() for answer in answers for array in answer.outputs.values())
+
+
+@pytest.mark.parametrize("datatype", ["BOOL", "INT8", "UINT64", "FP16", "FP64", "BYTES"])
+async def test_every_kind_of_row_batches(start: Start, datatype: str) -> None:
+    from workbench.core.tensor import DTYPES
+
+    engine = await start()
+    await engine.load("m", models.identity(datatype, ("batch", 4)).SerializeToString())
+    spec = engine.status("m").signature.inputs[0]  # type: ignore[union-attr]
+    values = [np.array([[i % 2] * 4]) for i in range(9)]
+    arrays = [
+        np.array([[b"%d" % v for v in row] for row in value], dtype=np.object_)
+        if datatype == "BYTES"
+        else value.astype(DTYPES[datatype])
+        for value in values
+    ]
+    answers = await asyncio.gather(*(engine.infer(InferRequest("m", {spec.name: array})) for array in arrays))
+    for array, answer in zip(arrays, answers, strict=True):
+        (output,) = answer.outputs.values()
+        np.testing.assert_array_equal(output, array)
+        assert output.dtype == array.dtype
+    assert max(answer.timings.batch_requests for answer in answers) > 1
+
+
+async def test_a_corrupt_model_fails_with_its_reason_and_others_go_on(start: Start) -> None:
+    engine = await start()
+    await engine.load("m", onnx_bytes())
+    with pytest.raises(ModelError):
+        await engine.load("bad", b"not a model")
+    failed = engine.status("bad")
+    assert failed.state is ModelState.FAILED
+    assert failed.reason
+    with pytest.raises(Unavailable, match="is Failed"):
+        await engine.infer(InferRequest("bad", {}))
+    assert (await engine.infer(InferRequest("m", {"x": np.zeros((1, 4), np.float32)}))).outputs
+    assert (await engine.load("bad", onnx_bytes())).status.version == "1"
+    assert [status.state for status in engine.statuses("bad")] == [ModelState.READY]
+
+
+async def test_an_operator_that_nobody_has_fails_the_load(start: Start) -> None:
+    engine = await start()
+    with pytest.raises(ModelError):
+        await engine.load("m", models.unsupported_operator().SerializeToString())
+    assert engine.status("m").state is ModelState.FAILED
+
+
+# With a session to see through
+
+
+async def test_nothing_waits_while_a_runner_is_free_and_all_gather_while_it_is_busy(start: Start) -> None:
+    session, seen = FakeSession(), Recorder()
+    engine = await start(Opener(session), observer=seen)
+    await engine.load("m", onnx_bytes(), {"max_batch_size": 4})
+    session.hold()
+    first = ask(engine, 1)
+    await entered(session)
+    others = [ask(engine, value) for value in (2, 3, 4)]
+    await turn()
+    session.gate.set()
+    answers = await asyncio.gather(first, *others)
+    assert session.batches == [1, 3]
+    assert [float(answer.outputs["y"][0, 0]) for answer in answers] == [2, 3, 4, 5]
+    assert [answer.timings.batch_requests for answer in answers] == [1, 3, 3, 3]
+    assert seen.outcomes == [Outcome.OK] * 4
+    assert seen.batches == [(1, 1, ReleaseReason.IDLE), (3, 3, ReleaseReason.IDLE)]
+
+
+async def test_requests_of_one_turn_of_the_loop_share_a_batch(start: Start) -> None:
+    session = FakeSession()
+    engine = await start(Opener(session))
+    await engine.load("m", onnx_bytes())
+    session.batches.clear()
+    await asyncio.gather(*(ask(engine, value) for value in range(5)))
+    assert session.batches == [5]
+
+
+async def test_one_bad_member_harms_none_of_its_batch(start: Start) -> None:
+    session, seen = FakeSession(), Recorder()
+    engine = await start(Opener(session), observer=seen)
+    await engine.load("m", onnx_bytes())
+    answers = await asyncio.gather(*(ask(engine, value) for value in (1, 666, 3)), return_exceptions=True)
+    assert isinstance(answers[1], InvalidInput)
+    good = [answer for answer in answers if isinstance(answer, InferResponse)]
+    assert [float(answer.outputs["y"][0, 0]) for answer in good] == [2, 4]
+    assert all(answer.timings.release_reason is ReleaseReason.ALONE for answer in good)
+    assert sorted(seen.outcomes) == [Outcome.INVALID, Outcome.OK, Outcome.OK]
+
+
+async def test_a_cancelled_caller_is_dropped_and_its_mates_are_served(start: Start) -> None:
+    session, seen = FakeSession(), Recorder()
+    engine = await start(Opener(session), observer=seen)
+    await engine.load("m", onnx_bytes())
+    session.hold()
+    first = ask(engine, 1)
+    await entered(session)
+    leaves, stays = ask(engine, 2), ask(engine, 3)
+    await turn()
+    leaves.cancel()
+    await turn()
+    session.gate.set()
+    assert float((await stays).outputs["y"][0, 0]) == 4
+    await first
+    assert session.batches == [1, 1]
+    assert sorted(seen.outcomes) == [Outcome.CANCELLED, Outcome.OK, Outcome.OK]
+
+
+async def test_a_caller_cancelled_while_it_runs_is_counted_once(start: Start) -> None:
+    session, seen = FakeSession(), Recorder()
+    engine = await start(Opener(session), observer=seen)
+    await engine.load("m", onnx_bytes())
+    session.hold()
+    first = ask(engine, 1)
+    await entered(session)
+    first.cancel()
+    await turn()
+    session.gate.set()
+    assert float((await ask(engine, 2)).outputs["y"][0, 0]) == 3
+    assert seen.outcomes == [Outcome.CANCELLED, Outcome.OK]
+
+
+async def test_a_caller_that_left_and_one_that_is_late_are_not_run(start: Start) -> None:
+    session = FakeSession()
+    engine = await start(Opener(session))
+    await engine.load("m", onnx_bytes())
+    session.hold()
+    first = ask(engine, 1)
+    await entered(session)
+    gone = ask(engine, 2, abandoned=lambda: True)
+    late = ask(engine, 3, deadline=engine.clock() + 1e-6)
+    await turn()
+    session.gate.set()
+    await first
+    with pytest.raises(Cancelled):
+        await gone
+    with pytest.raises(DeadlineExceeded, match="not run"):
+        await late
+    assert session.batches == [1]
+
+
+async def test_a_full_queue_refuses_at_once(start: Start) -> None:
+    session, seen = FakeSession(), Recorder()
+    engine = await start(Opener(session), observer=seen)
+    await engine.load("m", onnx_bytes(), {"max_queue_size": 2})
+    session.hold()
+    running = ask(engine, 1)
+    await entered(session)
+    waiting = [ask(engine, 2), ask(engine, 3)]
+    await turn()
+    with pytest.raises(QueueFull):
+        await ask(engine, 4)
+    assert engine.status("m").queued == 2
+    session.gate.set()
+    await asyncio.gather(running, *waiting)
+    assert seen.outcomes.count(Outcome.REJECTED) == 1
+
+
+async def test_instances_run_side_by_side_on_one_session(start: Start) -> None:
+    session = FakeSession()
+    engine = await start(Opener(session))
+    await engine.load("m", onnx_bytes(), {"instances": 2})
+    session.hold()
+    first = ask(engine, 1)
+    await entered(session)
+    second = ask(engine, 2)
+    await entered(session)
+    session.gate.set()
+    await asyncio.gather(first, second)
+    assert session.batches == [1, 1]
+
+
+async def test_a_session_for_one_thread_is_opened_once_for_each_instance(start: Start) -> None:
+    sessions = [FakeSession(runner_threads=1) for _ in range(3)]
+    opener = Opener(*sessions)
+    engine = await start(opener)
+    await engine.load("m", onnx_bytes(), {"instances": 3})
+    assert opener.opened == sessions
+    await engine.unload("m")
+    assert [session.closed for session in sessions] == [1, 1, 1]
+
+
+async def test_a_swap_fails_no_request_and_the_old_version_finishes_what_it_took(start: Start) -> None:
+    old, new = FakeSession(lambda x: x + 1), FakeSession(lambda x: x + 100)
+    seen = Recorder()
+    engine = await start(Opener(old, new), observer=seen)
+    await engine.load("m", onnx_bytes(1))
+    old.hold()
+    taken = ask(engine, 1)
+    await entered(old)
+    waiting = ask(engine, 2)
+    await turn()
+    result = await engine.load("m", onnx_bytes(2))
+    assert (result.status.version, result.previous, result.unchanged) == ("2", "1", False)
+    assert float((await ask(engine, 3)).outputs["y"][0, 0]) == 103
+    old.gate.set()
+    assert float((await taken).outputs["y"][0, 0]) == 2
+    assert float((await waiting).outputs["y"][0, 0]) == 3
+    await engine.close(5)
+    assert old.closed == 1
+    assert ("1", ModelState.DRAINING) in seen.states
+    assert ("1", ModelState.GONE) in seen.states
+
+
+async def test_the_same_model_again_is_unchanged(start: Start) -> None:
+    opener = Opener(FakeSession())
+    engine = await start(opener)
+    await engine.load("m", onnx_bytes())
+    again = await engine.load("m", onnx_bytes())
+    assert again.unchanged
+    assert again.status.version == "1"
+    assert len(opener.opened) == 1
+
+
+async def test_the_same_model_with_other_settings_takes_them(start: Start) -> None:
+    opener = Opener(FakeSession())
+    engine = await start(opener)
+    await engine.load("m", onnx_bytes())
+    again = await engine.load("m", onnx_bytes(), {"max_batch_size": 3})
+    assert not again.unchanged
+    assert again.status.max_batch_size == 3
+    assert len(opener.opened) == 1
+
+
+async def test_other_inputs_need_force_and_the_old_version_serves_on(start: Start) -> None:
+    other = Signature((TensorSpec("z", "FP32", (FREE, 2)),), (TensorSpec("y", "FP32", (FREE, 2)),))
+
+    class Renamed(FakeSession):
+        def run(self, inputs: object, outputs: object) -> list[object]:  # type: ignore[override]
+            return [inputs["z"]]  # type: ignore[index]
+
+    engine = await start(Opener(FakeSession(), Renamed(signature=other)))
+    await engine.load("m", onnx_bytes(1))
+    with pytest.raises(Conflict, match="input 'x' was FP32"):
+        await engine.load("m", onnx_bytes(2))
+    assert (await ask(engine, 1)).version == "1"
+    assert [status.version for status in engine.statuses("m")] == ["1"]
+    assert (await engine.load("m", onnx_bytes(2), force=True)).status.version == "2"
+
+
+async def test_a_staged_version_answers_only_those_who_name_it_until_it_is_committed(
+    start: Start, tmp_path: Path
+) -> None:
+    store = ModelStore(tmp_path / "uploads")
+    engine = await start(Opener(FakeSession(lambda x: x + 1), FakeSession(lambda x: x + 2)))
+    await engine.load("m", onnx_bytes(1))
+    staged = await engine.stage("m", store.add_bytes(onnx_bytes(2)))
+    assert (staged.status.version, staged.status.routed, staged.previous) == ("2", False, "1")
+    assert float((await ask(engine, 0)).outputs["y"][0, 0]) == 1
+    assert float((await ask(engine, 0, version="2")).outputs["y"][0, 0]) == 2
+    committed = await engine.commit("m", "2")
+    assert committed.previous == "1"
+    assert float((await ask(engine, 0)).outputs["y"][0, 0]) == 2
+    assert (await engine.stage("m", store.add_bytes(onnx_bytes(2)))).unchanged
+
+
+async def test_a_discarded_version_is_gone_and_the_serving_one_cannot_be_discarded(
+    start: Start, tmp_path: Path
+) -> None:
+    store = ModelStore(tmp_path / "uploads")
+    engine = await start(Opener(FakeSession()))
+    first = await engine.stage("m", store.add_bytes(onnx_bytes(1)))
+    with pytest.raises(Unavailable, match="is Ready yet"):
+        await ask(engine, 0)
+    await engine.discard("m", first.status.version)
+    with pytest.raises(ModelNotFound):
+        await ask(engine, 0)
+    await engine.load("m", onnx_bytes(1))
+    with pytest.raises(Conflict, match="serves"):
+        await engine.discard("m", "1")
+
+
+async def test_unloading_finishes_what_was_accepted_then_forgets_the_model(start: Start) -> None:
+    session = FakeSession()
+    engine = await start(Opener(session))
+    await engine.load("m", onnx_bytes())
+    session.hold()
+    running = ask(engine, 1)
+    await entered(session)
+    waiting = ask(engine, 2)
+    await turn()
+    unloading = asyncio.ensure_future(engine.unload("m"))
+    await turn()
+    with pytest.raises(ModelNotFound):
+        await ask(engine, 3)
+    session.gate.set()
+    await unloading
+    assert float((await running).outputs["y"][0, 0]) == 2
+    assert float((await waiting).outputs["y"][0, 0]) == 3
+    assert session.closed == 1
+    assert engine.statuses() == []
+    with pytest.raises(ModelNotFound, match="cannot be unloaded"):
+        await engine.unload("m")
+
+
+async def test_a_drain_that_takes_too_long_answers_those_who_wait(start: Start) -> None:
+    session = FakeSession()
+    engine = await start(Opener(session))
+    await engine.load("m", onnx_bytes())
+    session.hold()
+    running = ask(engine, 1)
+    await entered(session)
+    waiting = ask(engine, 2)
+    await turn()
+    await engine.close(0.01)
+    with pytest.raises(Unavailable, match="unloaded before"):
+        await waiting
+    session.gate.set()
+    assert float((await running).outputs["y"][0, 0]) == 2
+
+
+async def test_live_settings_need_no_reload_and_others_are_swapped_in_place(start: Start) -> None:
+    opener = Opener(FakeSession(), FakeSession())
+    engine = await start(opener)
+    await engine.load("m", onnx_bytes())
+    live = await engine.configure("m", {"max_batch_size": "2", "instances": 3, "max_queue_delay_s": 0.001})
+    assert live.status.config == ModelConfig(max_batch_size=2, instances=3, max_queue_delay_s=0.001)
+    assert len(opener.opened) == 1
+    reloaded = await engine.configure("m", {"batching": "never"})
+    assert len(opener.opened) == 2
+    assert reloaded.status.version == "1"
+    assert reloaded.status.max_batch_size == 0
+    assert (await engine.configure("m", {"batching": "never"})).unchanged
+    assert float((await ask(engine, 1)).outputs["y"][0, 0]) == 2
+
+
+@pytest.mark.parametrize("settings", [{"max_batch_size": 0}, {"nonsense": 1}, {"instances": "many"}])
+async def test_a_bad_setting_changes_nothing(start: Start, settings: dict[str, object]) -> None:
+    engine = await start(Opener(FakeSession()))
+    await engine.load("m", onnx_bytes())
+    with pytest.raises(InvalidInput):
+        await engine.configure("m", settings)
+    assert engine.status("m").config == ModelConfig()
+
+
+async def test_an_unknown_model_or_version_is_not_found(start: Start) -> None:
+    engine = await start(Opener(FakeSession()))
+    with pytest.raises(ModelNotFound, match="no model is loaded"):
+        await ask(engine, 1)
+    await engine.load("m", onnx_bytes())
+    with pytest.raises(ModelNotFound, match="loaded: 1"):
+        await ask(engine, 1, version="9")
+    with pytest.raises(ModelNotFound, match="loaded are m"):
+        await engine.infer(InferRequest("other", {}))
+
+
+async def test_loads_of_one_model_at_once_come_one_after_another(start: Start) -> None:
+    engine = await start(Opener(*[FakeSession() for _ in range(5)]))
+    results = await asyncio.gather(*(engine.load("m", onnx_bytes(amount)) for amount in range(5)))
+    assert sorted(result.status.version for result in results) == ["1", "2", "3", "4", "5"]
+    assert [status.version for status in engine.statuses()] == ["5"]
+
+
+async def test_a_load_that_is_cancelled_leaves_the_old_version_serving(start: Start) -> None:
+    slow = FakeSession()
+    slow.hold()
+    engine = await start(Opener(FakeSession(), slow))
+    await engine.load("m", onnx_bytes(1))
+    loading = asyncio.ensure_future(engine.load("m", onnx_bytes(2)))
+    await entered(slow)
+    assert [status.state for status in engine.statuses("m")] == [ModelState.READY, ModelState.WARMING]
+    loading.cancel()
+    slow.gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await loading
+    assert [status.version for status in engine.statuses("m")] == ["1"]
+    assert slow.closed == 1
+    assert (await ask(engine, 1)).version == "1"
+
+
+async def test_nothing_is_taken_before_the_start_or_after_the_end(tmp_path: Path) -> None:
+    engine = Engine(ModelStore(tmp_path))
+    assert not engine.ready
+    with pytest.raises(Unavailable, match="not started"):
+        await engine.load("m", onnx_bytes())
+    await engine.start()
+    assert engine.ready
+    await engine.close()
+    with pytest.raises(Unavailable, match="shutting down"):
+        await engine.load("m", onnx_bytes())
+
+
+async def test_a_bad_name_is_refused(start: Start) -> None:
+    engine = await start()
+    for name in ("", "../x", "a/b", ".hidden", "a" * 129, "a..b"):
+        with pytest.raises(InvalidInput, match="cannot name a model"):
+            await engine.load(name, onnx_bytes())
+
+
+def test_the_models_of_these_tests_are_valid() -> None:
+    onnx.checker.check_model(models.add_constant())

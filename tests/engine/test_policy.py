@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+
+from workbench.core.messages import ReleaseReason
+from workbench.engine.policy import HOP_S, AlonePolicy, Plan, WindowPolicy, fastest_size
+
+
+@pytest.mark.parametrize(
+    ("pending_rows", "waited_s", "plan"),
+    [
+        (1, 0.0, Plan(1, 0.0, ReleaseReason.IDLE)),
+        (7, 0.0, Plan(7, 0.0, ReleaseReason.IDLE)),
+        (8, 0.0, Plan(8, 0.0, ReleaseReason.FULL)),
+        (9, 5.0, Plan(8, 0.0, ReleaseReason.FULL)),
+    ],
+)
+def test_without_a_delay_a_free_runner_takes_what_there_is(pending_rows: int, waited_s: float, plan: Plan) -> None:
+    assert WindowPolicy(8).plan(pending_rows, waited_s) == plan
+
+
+@pytest.mark.parametrize(
+    ("pending_rows", "waited_s", "plan"),
+    [
+        (1, 0.0, Plan(0, 0.25, ReleaseReason.DELAY)),
+        (7, 0.125, Plan(0, 0.125, ReleaseReason.DELAY)),
+        (7, 0.25, Plan(7, 0.0, ReleaseReason.DELAY)),
+        (8, 0.0, Plan(8, 0.0, ReleaseReason.FULL)),
+    ],
+)
+def test_a_delay_waits_for_a_full_batch_and_no_longer(pending_rows: int, waited_s: float, plan: Plan) -> None:
+    assert WindowPolicy(8, 0.25).plan(pending_rows, waited_s) == plan
+
+
+def test_an_unbatched_model_runs_one_request_at_a_time() -> None:
+    assert AlonePolicy().plan(50, 9.0) == Plan(1, 0.0, ReleaseReason.ALONE)
+
+
+@pytest.mark.parametrize(
+    ("run_s", "most", "size"),
+    [
+        ({}, 64, 64),
+        ({1: 0.010, 8: 0.011, 32: 0.060}, 64, 8),  # memory-bound: 8 rows cost what one does, 32 do not
+        ({1: 0.010, 2: 0.020, 4: 0.040}, 64, 4),  # nothing gained in running, but hops are saved
+        ({1: 1.0, 2: 2.5, 4: 6.0}, 64, 1),  # a model that gets slower by batching
+        ({1: 10e-6, 8: 100e-6, 32: 400e-6}, 64, 32),  # a forest: the hop alone makes batching pay
+        ({1: 0.010, 8: 0.011, 32: 0.012}, 8, 8),  # the setting caps it
+        ({16: 0.010}, 8, 8),  # nothing measured within the cap
+    ],
+)
+def test_the_batch_size_is_the_one_measured_fastest(run_s: dict[int, float], most: int, size: int) -> None:
+    assert fastest_size(run_s, most) == size
+
+
+def test_a_hop_is_counted_once_for_a_batch() -> None:
+    assert fastest_size({1: 0.0, 2: HOP_S}, 2) == 2

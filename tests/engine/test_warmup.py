@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+
+from tests.engine.fakes import SIGNATURE, FakeSession
+from workbench.core.model import FREE, Signature, TensorSpec
+from workbench.core.tensor import DTYPES, Array
+from workbench.engine.warmup import synthetic, warm_up
+from workbench.errors import ExecutionError, InvalidInput
+
+
+def test_independent_rows_are_proved_and_runs_are_measured() -> None:
+    session = FakeSession(lambda x: x * 2)
+    found = warm_up(session, "auto", 8)
+    assert found.independent
+    assert set(found.run_s) == {1, 2, 4, 8}
+    assert all(seconds > 0 for seconds in found.run_s.values())
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (lambda x: x - x.mean(axis=0), "changes with the rows beside it"),
+        (lambda x: x / np.abs(x).max(), "changes with the rows beside it"),
+        (lambda x: x + np.random.default_rng().standard_normal(x.shape), "two runs of the same rows differ"),
+        (lambda x: x[:1], "has shape"),
+    ],
+)
+def test_rows_that_depend_on_each_other_are_found_out(function: object, reason: str) -> None:
+    found = warm_up(FakeSession(function), "auto", 8)  # type: ignore[arg-type]
+    assert found.ran
+    assert not found.independent
+    assert reason in found.reason
+    assert not found.run_s
+
+
+def test_a_row_whose_place_matters_is_found_out() -> None:
+    session = FakeSession(
+        lambda x: x + np.arange(len(x))[:, None] * (len(x) > 1) * 0 + (np.arange(len(x))[:, None] % 5)
+    )
+    assert not warm_up(session, "auto", 8).independent
+
+
+def test_rounding_is_no_dependence() -> None:
+    noise = iter(np.random.default_rng(0).uniform(-1e-6, 1e-6, 1000))
+    assert warm_up(FakeSession(lambda x: x + np.float32(next(noise))), "auto", 4).independent
+
+
+def test_always_and_never_are_taken_at_their_word() -> None:
+    mixing = FakeSession(lambda x: x - x.mean(axis=0))
+    assert warm_up(mixing, "always", 4).independent
+    never = warm_up(FakeSession(), "never", 4)
+    assert not never.independent
+    assert "batching = never" in never.reason
+
+
+def test_a_fixed_first_axis_is_not_batched_and_it_says_which() -> None:
+    signature = Signature((TensorSpec("x", "FP32", (1, 2)),), SIGNATURE.outputs)
+    found = warm_up(FakeSession(signature=signature), "auto", 4)
+    assert not found.independent
+    assert "first axis of input 'x' is fixed at 1" in found.reason
+
+
+class Picky(FakeSession):
+    """Takes only one size of its free inner axis, or none, or fails for several rows."""
+
+    def __init__(self, size: int | None, most_rows: int = 100) -> None:
+        super().__init__(signature=Signature((TensorSpec("x", "FP32", (FREE, FREE)),), SIGNATURE.outputs))
+        self.size, self.most_rows = size, most_rows
+
+    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+        if inputs["x"].shape[1] != self.size:
+            raise InvalidInput("not this size")
+        if len(inputs["x"]) > self.most_rows:
+            raise ExecutionError("too many rows")
+        return [inputs["x"] + 1]
+
+
+def test_sizes_of_free_axes_are_tried_until_one_runs() -> None:
+    assert warm_up(Picky(32), "auto", 4).independent
+
+
+def test_a_model_that_takes_no_made_up_input_is_served_unbatched_and_says_why() -> None:
+    found = warm_up(Picky(None), "auto", 4)
+    assert not found.ran
+    assert not found.independent
+    assert "not this size" in found.reason
+    assert "batching = always" in found.reason
+
+
+def test_a_model_that_fails_for_several_rows_is_served_unbatched() -> None:
+    found = warm_up(Picky(8, most_rows=1), "auto", 4)
+    assert not found.independent
+    assert "too many rows" in found.reason
+
+
+@pytest.mark.parametrize("datatype", DTYPES)
+def test_synthetic_inputs_have_the_shape_and_dtype_asked_for(datatype: str) -> None:
+    signature = Signature((TensorSpec("a", datatype, (FREE, 3, FREE)), TensorSpec("b", datatype, ())), ())
+    made = synthetic(signature, 2, 5)
+    assert made["a"].shape == (2, 3, 5)
+    assert made["b"].shape == ()
+    assert made["a"].dtype == made["b"].dtype == DTYPES[datatype]
+
+
+def test_huge_fixed_shapes_are_not_made_up() -> None:
+    signature = Signature((TensorSpec("x", "FP32", (FREE, 1 << 20, 1 << 20)),), SIGNATURE.outputs)
+    found = warm_up(FakeSession(signature=signature), "auto", 4)
+    assert not found.ran
+    assert "too large to make up" in found.reason

@@ -1,0 +1,101 @@
+"""A request against a model's signature, before it may join others in a batch: pure, and exact in its errors.
+
+ONNX Runtime would refuse most of this too, but for the whole batch and in its own words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from workbench.core.messages import InferRequest
+from workbench.core.model import FREE, Signature, TensorSpec
+from workbench.core.tensor import DATATYPES, DTYPES, Array
+from workbench.errors import InvalidInput, TooLarge
+
+ShapeKey: TypeAlias = tuple[tuple[int, ...], ...]
+"""Requests with equal keys may share a batch: each input's shape without its batch axis."""
+
+ALONE: ShapeKey = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    rows: int
+    """Rows it adds to a batch; 1 for an unbatched model, whatever its shapes."""
+    key: ShapeKey
+    outputs: tuple[str, ...]
+    """The outputs to run for it, in the order that the caller sees them."""
+
+
+class Admission:
+    """Checks requests for one model. `max_batch_size` 0: the model is not batched."""
+
+    def __init__(self, signature: Signature, max_batch_size: int) -> None:
+        self._specs = {spec.name: (spec, DTYPES[spec.datatype]) for spec in signature.inputs}
+        self._outputs = tuple(spec.name for spec in signature.outputs)
+        self._max_batch_size = max_batch_size
+
+    def admit(self, request: InferRequest) -> Admitted:
+        """What the batcher needs to know of this request. InvalidInput, or TooLarge for too many rows."""
+        inputs = request.inputs
+        if inputs.keys() != self._specs.keys():
+            raise InvalidInput(self._wrong_names(request))
+        rows = 0
+        key = []
+        for name, (spec, dtype) in self._specs.items():
+            array = inputs[name]
+            shape = array.shape
+            if array.dtype != dtype:
+                raise InvalidInput(f"input {name!r} is {DATATYPES.get(array.dtype, array.dtype)}; {_wants(spec)}")
+            if len(shape) != len(spec.shape) or any(
+                want not in (FREE, size) for want, size in zip(spec.shape, shape, strict=True)
+            ):
+                raise InvalidInput(_wrong_shape(spec, array))
+            if self._max_batch_size:
+                if rows and shape[0] != rows:
+                    raise InvalidInput(f"input {name!r} has {shape[0]} rows where another input has {rows}")
+                rows = shape[0]
+                key.append(shape[1:])
+        outputs = self._wanted(request.outputs)
+        if not self._max_batch_size:
+            return Admitted(1, ALONE, outputs)
+        if rows > self._max_batch_size:
+            raise TooLarge(
+                f"{rows} rows in one request; model {request.model!r} takes {self._max_batch_size} at most: "
+                "send them in several requests, or raise max_batch_size"
+            )
+        if rows == 0:
+            raise InvalidInput("the inputs have 0 rows; send at least one")
+        return Admitted(rows, tuple(key), outputs)
+
+    def _wanted(self, asked: tuple[str, ...]) -> tuple[str, ...]:
+        if not asked:
+            return self._outputs
+        for name in asked:
+            if name not in self._outputs:
+                raise InvalidInput(f"there is no output {name[:80]!r}; the outputs are {_listed(self._outputs)}")
+        return asked
+
+    def _wrong_names(self, request: InferRequest) -> str:
+        wanted, sent = self._specs.keys(), request.inputs.keys()
+        found = [f"{_listed(sorted(sent - wanted))} unknown"] if sent - wanted else []
+        found += [f"{_listed(sorted(wanted - sent))} missing"] if wanted - sent else []
+        return (
+            f"expected {len(wanted)} inputs but got {len(sent)} inputs for model {request.model!r}: "
+            f"{', '.join(found)}; the inputs are {_listed(wanted)}"
+        )
+
+
+def _wants(spec: TensorSpec) -> str:
+    return f"the model takes {spec.datatype} of shape {list(spec.shape)}"
+
+
+def _wrong_shape(spec: TensorSpec, array: Array) -> str:
+    return f"input {spec.name!r} has shape {list(array.shape)}; {_wants(spec)}, where -1 is any size"
+
+
+def _listed(names: Iterable[str]) -> str:
+    some = [repr(name[:80]) for name in names]
+    return ", ".join(some[:8]) + (f" and {len(some) - 8} more" if len(some) > 8 else "")

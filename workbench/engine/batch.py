@@ -1,0 +1,34 @@
+"""Many requests' arrays into one batch, and its outputs back: pure numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from workbench.core.tensor import Array
+from workbench.errors import ExecutionError
+
+
+def join(members: Sequence[Mapping[str, Array]], names: Sequence[str]) -> Mapping[str, Array]:
+    """One array an input, the members' rows in order. A lone member is passed on as it is, without a copy."""
+    if len(members) == 1:
+        return members[0]
+    return {name: np.concatenate([member[name] for member in members]) for name in names}
+
+
+def split(outputs: Sequence[Array], rows: Sequence[int], names: Sequence[str]) -> list[dict[str, Array]]:
+    """Each member's part of the batch's outputs, as views. ExecutionError when an output lost or gained rows."""
+    total = sum(rows)
+    for name, output in zip(names, outputs, strict=True):
+        if output.shape[:1] != (total,):
+            raise ExecutionError(
+                f"output {name!r} came back with shape {list(output.shape)} for a batch of {total} rows"
+            )
+    parts = []
+    start = 0
+    for count in rows:
+        stop = start + count
+        parts.append({name: output[start:stop] for name, output in zip(names, outputs, strict=True)})
+        start = stop
+    return parts

@@ -1,0 +1,309 @@
+"""One version of one model, from Loading to Gone, and the way of its requests through batcher and runners."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from workbench.config import ModelConfig
+from workbench.core.messages import InferRequest, InferResponse, Timings
+from workbench.core.model import ModelState, ModelStatus, Signature
+from workbench.core.ports import Observer, Outcome, Session
+from workbench.engine.admission import Admission
+from workbench.engine.batcher import Batcher, Ticket
+from workbench.engine.executor import Done, Executor
+from workbench.engine.policy import AlonePolicy, BatchPolicy, WindowPolicy, fastest_size
+from workbench.engine.sources import Source
+from workbench.engine.warmup import WarmUp, warm_up
+from workbench.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    ExecutionError,
+    InvalidInput,
+    Unavailable,
+    WorkbenchError,
+)
+
+Result = TypeVar("Result")
+
+
+class SessionOpener(Protocol):
+    """Opens a model file to be run by `instances` runners. Blocks. Raises ModelError."""
+
+    def __call__(self, path: Path, config: ModelConfig, *, instances: int) -> Session: ...
+
+
+class Deployment:
+    """All methods belong to the event loop's thread. `open` first; `close` at the end, whatever came of it."""
+
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        source: Source,
+        config: ModelConfig,
+        *,
+        observer: Observer,
+        open_session: SessionOpener,
+        clock: Callable[[], float],
+    ) -> None:
+        self.name = name
+        self.version = version
+        self.source = source
+        self.config = config
+        self.state = ModelState.LOADING
+        self.routed = False
+        self.signature: Signature | None = None
+        self._observer = observer
+        self._open_session = open_session
+        self._clock = clock
+        self._reason = ""
+        self._notes: tuple[str, ...] = ()
+        self._platform = self._device = ""
+        self._sessions: list[Session] = []
+        self._found = WarmUp(False, False, "")
+        self._batcher = Batcher(AlonePolicy(), config.max_queue_size, clock)
+        self._executor: Executor | None = None
+        self._admission: Admission | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waking = False
+        self._outstanding = 0
+        self._idle: asyncio.Event | None = None
+        self._loaded_at = self._load_s = 0.0
+
+    # Requests
+
+    def submit(self, request: InferRequest) -> asyncio.Future[InferResponse]:
+        """Accept a request: its future ends exactly once. Cancelling the future drops it when a batch is formed.
+
+        Raises Unavailable, InvalidInput, QueueFull or DeadlineExceeded, and then it was not accepted.
+        """
+        admission, loop = self._admission, self._loop
+        if self.state is not ModelState.READY or admission is None or loop is None:
+            raise Unavailable(self._not_ready())
+        now = self._clock()
+        try:
+            if request.deadline is not None and now >= request.deadline:
+                raise DeadlineExceeded("the request's timeout was over when it arrived; it was not run")
+            admitted = admission.admit(request)
+            ticket = Ticket(request, loop.create_future(), admitted.rows, admitted.key, admitted.outputs, now)
+            self._batcher.submit(ticket)
+        except WorkbenchError as error:
+            self._observer.request_done(self.name, self.version, outcome_of(error), None)
+            raise
+        self._outstanding += 1
+        if not self._waking:
+            # Not at once: what the loop reads in this same turn should share the batch. This costs no timer, only
+            # the rest of the turn.
+            self._waking = True
+            loop.call_soon(self._wake)
+        return ticket.future
+
+    def _wake(self) -> None:
+        self._waking = False
+        self._batcher.wake()
+
+    def _deliver_from_runner(self, done: Done) -> None:
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(self._deliver, done)
+        except RuntimeError:
+            pass  # the loop is closed: whoever waited on it is gone too
+
+    def _deliver(self, done: Done) -> None:
+        now = self._clock()
+        observer = self._observer
+        queued_from, batched_s = done.formed_at, done.joined_at - done.formed_at
+        ran_s, split_s = done.ran_at - done.joined_at, now - done.ran_at
+        requests = len(done.tickets)
+        for ticket, answer in zip(done.tickets, done.answers, strict=True):
+            timings = Timings(
+                queued_from - ticket.accepted_at, batched_s, ran_s, split_s, done.rows, requests, done.reason
+            )
+            future = ticket.future
+            if future.done():
+                observer.request_done(self.name, self.version, Outcome.CANCELLED, timings)
+            elif isinstance(answer, WorkbenchError):
+                future.set_exception(answer)
+                observer.request_done(self.name, self.version, outcome_of(answer), timings)
+            else:
+                if len(answer) != len(ticket.outputs):
+                    answer = {name: answer[name] for name in ticket.outputs}
+                future.set_result(InferResponse(self.name, self.version, answer, ticket.request.id, timings))
+                observer.request_done(self.name, self.version, Outcome.OK, timings)
+        for ticket, error in done.dropped:
+            self._end(ticket, error)
+        if requests:
+            observer.batch_done(self.name, self.version, done.rows, requests, done.reason, ran_s)
+        self._settled(requests + len(done.dropped))
+
+    def _end(self, ticket: Ticket, error: WorkbenchError) -> None:
+        if not ticket.future.done():
+            ticket.future.set_exception(error)
+        self._observer.request_done(self.name, self.version, outcome_of(error), None)
+
+    def _settled(self, count: int) -> None:
+        self._outstanding -= count
+        if self._outstanding == 0 and self._idle is not None:
+            self._idle.set()
+
+    # Life
+
+    async def open(self) -> None:
+        """Loading > Warming > Ready. On failure the state is Failed and the error is raised; `close` is still due."""
+        self._loop = asyncio.get_running_loop()
+        began = self._clock()
+        try:
+            self._change(ModelState.LOADING)
+            await self._in_thread(self._open_sessions)
+            self._change(ModelState.WARMING)
+            session = self._sessions[0]
+            self._found = await self._in_thread(
+                lambda: warm_up(session, self.config.batching, self.config.max_batch_size)
+            )
+        except WorkbenchError as error:
+            self._fail(error.message)
+            raise
+        except Exception as error:  # ours or a runtime's; the caller logs it
+            self._fail(f"loading failed unexpectedly ({type(error).__name__})")
+            raise
+        self._apply()
+        self._executor = Executor(self.name, self._sessions, self._batcher, self._deliver_from_runner, self._clock)
+        self._executor.resize(self.config.instances)
+        self._loaded_at, self._load_s = time.time(), self._clock() - began
+        self._change(ModelState.READY)
+
+    def configure(self, config: ModelConfig) -> None:
+        """Take settings that are live (config.LIVE_SETTINGS); requests that wait stay."""
+        self.config = config
+        self._apply()
+        if self._executor is not None:
+            self._executor.resize(config.instances)
+        self._observer.model_changed(self.status())
+
+    @property
+    def takes_more_runners(self) -> bool:
+        """True where the number of runners can change without a reload."""
+        return all(session.runner_threads == 0 for session in self._sessions)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Draining: refuse what comes, finish what was accepted; after `timeout_s` the rest gets Unavailable."""
+        if self.state is not ModelState.READY:
+            return
+        self._change(ModelState.DRAINING)
+        self._idle = asyncio.Event()
+        self._batcher.close()
+        if self._outstanding:
+            try:
+                await asyncio.wait_for(self._idle.wait(), timeout_s)
+            except TimeoutError:
+                for ticket in self._batcher.abandon():
+                    self._end(ticket, Unavailable(f"model {self.name!r} was unloaded before the request was run"))
+                    self._settled(1)
+
+    async def close(self) -> None:
+        """Give everything back and be Gone, or stay Failed. What is still inside the runtime is left to end there."""
+        self._batcher.close()
+        if self._executor is not None:
+            self._executor.resize(0)
+        sessions, self._sessions = self._sessions, []
+        if self._outstanding == 0:
+            for session in sessions:
+                await self._in_thread(session.close)
+        if self.state is not ModelState.FAILED:
+            self._change(ModelState.GONE)
+
+    def route(self, routed: bool) -> None:
+        """Note whether requests without a version come here; the router does the routing."""
+        self.routed = routed
+        self._observer.model_changed(self.status())
+
+    def status(self) -> ModelStatus:
+        return ModelStatus(
+            name=self.name,
+            version=self.version,
+            state=self.state,
+            reason=self._reason,
+            platform=self._platform,
+            device=self._device,
+            signature=self.signature,
+            config=self.config,
+            routed=self.routed,
+            max_batch_size=self.config.max_batch_size if self._found.independent else 0,
+            batching=self._batching(),
+            digest=self.source.digest,
+            size_bytes=self.source.size_bytes,
+            loaded_at=self._loaded_at,
+            load_s=self._load_s,
+            queued=self._batcher.depth,
+            notes=self._notes,
+        )
+
+    def _open_sessions(self) -> None:
+        instances = self.config.instances
+        first = self._open_session(self.source.path, self.config, instances=instances)
+        self._sessions.append(first)
+        if first.runner_threads:
+            while len(self._sessions) * first.runner_threads < instances:
+                self._sessions.append(self._open_session(self.source.path, self.config, instances=instances))
+        self.signature, self._platform, self._device = first.signature, first.platform, first.device
+        self._notes = first.notes
+
+    def _apply(self) -> None:
+        assert self.signature is not None
+        config = self.config
+        batched = self._found.independent
+        policy: BatchPolicy = AlonePolicy()
+        if batched:
+            policy = WindowPolicy(config.max_batch_size, config.max_queue_delay_s, self._found.run_s)
+        self._batcher.configure(policy, config.max_queue_size)
+        self._admission = Admission(self.signature, config.max_batch_size if batched else 0)
+
+    def _batching(self) -> str:
+        reason = self._found.reason
+        if not self._found.independent or self.state is ModelState.FAILED:
+            return reason
+        most = self.config.max_batch_size
+        best = fastest_size(self._found.run_s, most)
+        return f"{reason}; up to {most} rows" + ("" if best == most else f", {best} a run where more wait (measured)")
+
+    def _not_ready(self) -> str:
+        reason = f" ({self._reason})" if self._reason else ""
+        return f"model {self.name!r} version {self.version} is {self.state.value}{reason}, not Ready; try again later"
+
+    def _change(self, state: ModelState) -> None:
+        self.state = state
+        self._observer.model_changed(self.status())
+
+    def _fail(self, reason: str) -> None:
+        self._reason = reason
+        self._change(ModelState.FAILED)
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        assert self._loop is not None
+        future = self._loop.run_in_executor(None, work)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.wait([future])  # a thread cannot be cancelled, and what it works on must not go meanwhile
+            raise
+
+
+def outcome_of(error: WorkbenchError) -> Outcome:
+    """How a request that got this error ended, for the figures."""
+    for kind, outcome in _OUTCOMES:
+        if isinstance(error, kind):
+            return outcome
+    return Outcome.FAILED
+
+
+_OUTCOMES: tuple[tuple[type[WorkbenchError], Outcome], ...] = (
+    (InvalidInput, Outcome.INVALID),
+    (DeadlineExceeded, Outcome.EXPIRED),
+    (Cancelled, Outcome.CANCELLED),
+    (Unavailable, Outcome.REJECTED),
+    (ExecutionError, Outcome.FAILED),
+)

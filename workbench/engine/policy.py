@@ -1,0 +1,74 @@
+"""How many rows the next batch takes, and when: pure decisions, told the time, holding no clock.
+
+Work-conserving: while a runner is free nothing waits, unless the model's settings ask for a queue delay. While all
+runners are busy requests gather by themselves, and the next free runner takes the number of rows that was measured
+to be fastest, not simply all of them: on a CPU four batches of 8 can beat one of 32 by 1.6 times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from workbench.core.messages import ReleaseReason
+
+HOP_S = 60e-6
+"""Seconds that any batch costs beside its run: waking the runner, joining, splitting, waking the event loop.
+Added to each measured run, or a model whose single row runs in 10 us would never be batched though it gains."""
+
+NEARLY_BEST = 0.95
+"""Of sizes that run this near to the best measured rows/s, the largest is taken: fewer hops, shorter queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do with a group of pending requests now: take up to `rows` rows, or look again in `wait_s` seconds."""
+
+    rows: int
+    """0: take nothing yet. A single request that is larger than this travels alone."""
+    wait_s: float
+    reason: ReleaseReason
+
+
+class BatchPolicy(Protocol):
+    def plan(self, pending_rows: int, waited_s: float) -> Plan:
+        """`pending_rows` of one shape wait, the oldest since `waited_s` seconds, and a runner is free."""
+        ...
+
+
+class AlonePolicy:
+    """One request a run, for a model whose rows were not proved independent."""
+
+    def plan(self, pending_rows: int, waited_s: float) -> Plan:
+        return Plan(1, 0.0, ReleaseReason.ALONE)
+
+
+class WindowPolicy:
+    """Batches up to the size that is fastest, waiting only where `max_queue_delay_s` is set."""
+
+    def __init__(self, max_batch_size: int, max_queue_delay_s: float = 0.0, run_s: Mapping[int, float] | None = None):
+        """`run_s`: measured seconds of one run by batch size; None or empty: take as many as `max_batch_size`."""
+        self.best_size = fastest_size(run_s or {}, max_batch_size)
+        self._delay_s = max_queue_delay_s
+
+    def plan(self, pending_rows: int, waited_s: float) -> Plan:
+        if pending_rows >= self.best_size:
+            return Plan(self.best_size, 0.0, ReleaseReason.FULL)
+        left_s = self._delay_s - waited_s
+        if left_s > 0:
+            return Plan(0, left_s, ReleaseReason.DELAY)
+        return Plan(pending_rows, 0.0, ReleaseReason.DELAY if self._delay_s else ReleaseReason.IDLE)
+
+
+def fastest_size(run_s: Mapping[int, float], max_batch_size: int) -> int:
+    """The largest of the measured sizes that is within NEARLY_BEST of the best rows/s, hop included.
+
+    A size that was never measured is never preferred to one that was: seeding stops where runs become long, and
+    there larger batches only add latency.
+    """
+    rates = {size: size / (seconds + HOP_S) for size, seconds in run_s.items() if size <= max_batch_size}
+    if not rates:
+        return max_batch_size
+    enough = NEARLY_BEST * max(rates.values())
+    return max(size for size, rate in rates.items() if rate >= enough)

@@ -1,0 +1,50 @@
+"""Which version of which model answers a request: a frozen table, replaced whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from workbench.engine.deployment import Deployment
+from workbench.errors import ModelNotFound, Unavailable, WorkbenchError
+
+_NONE: Mapping[str, str] = MappingProxyType({})
+
+
+class RoutingTable:
+    """Immutable. `choose` is one look-up, so a swap is one assignment of another table."""
+
+    def __init__(
+        self,
+        deployments: Iterable[Deployment] = (),
+        routed: Mapping[str, Deployment] | None = None,
+        failed: Mapping[str, str] = _NONE,
+    ) -> None:
+        """`deployments` answer to their own version; `routed` says which one answers where none is named; `failed`
+        holds, by model, why a load failed."""
+        table: dict[tuple[str, str | None], Deployment] = {(each.name, each.version): each for each in deployments}
+        table.update({(name, None): deployment for name, deployment in (routed or {}).items()})
+        self._table = table
+        self._failed = failed
+
+    def choose(self, name: str, version: str | None) -> Deployment:
+        """Raises ModelNotFound, or Unavailable for a model that is known but does not serve yet, or failed."""
+        try:
+            return self._table[name, version]
+        except KeyError:
+            raise self._unknown(name[:128], version) from None
+
+    def _unknown(self, name: str, version: str | None) -> WorkbenchError:
+        versions = sorted({v for n, v in self._table if n == name and v is not None}, key=int)
+        if version is None and versions:
+            return Unavailable(
+                f"no version of model {name!r} is Ready yet ({', '.join(versions)} on the way); try again"
+            )
+        if version is None and name in self._failed:
+            return Unavailable(f"model {name!r} is Failed: {self._failed[name]}")
+        if versions:
+            found = f"version {str(version)[:20]} is not found; loaded: {', '.join(versions)}"
+            return ModelNotFound(f"Request for unknown model: {name!r} {found}")
+        names = sorted({n for n, _ in self._table})
+        loaded = f"loaded are {', '.join(names[:10])}" if names else "no model is loaded"
+        return ModelNotFound(f"Request for unknown model: {name!r} is not found; {loaded}")

@@ -1,0 +1,87 @@
+"""Where a model to load comes from: a file, a folder, bytes, or the service's repositories. Reads and copies files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from workbench.config import ModelConfig, read_model_toml
+from workbench.errors import InvalidInput, ModelError, ModelNotFound
+from workbench.repository.local import LocalRepository
+from workbench.repository.store import ModelStore, StoredModel
+from workbench.repository.validate import validate_model
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The file to serve, validated, and what is known of it."""
+
+    path: Path
+    digest: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    source: Source
+    version: str | None = None
+    """What the folder calls it; None: the engine numbers it."""
+    config: ModelConfig = field(default_factory=ModelConfig)
+    """From the folder's model.toml."""
+
+
+class Sources:
+    def __init__(self, store: ModelStore, repositories: Sequence[LocalRepository]) -> None:
+        self._store = store
+        self._repositories = tuple(repositories)
+
+    def available(self) -> list[tuple[str, str]]:
+        """(name, version) of all that lies in the repositories."""
+        return [
+            (name, version)
+            for repository in self._repositories
+            for name in repository.names()
+            for version in repository.versions(name)
+        ]
+
+    def versions(self, name: str) -> list[str]:
+        """The versions of one model in the repositories."""
+        return [version for known, version in self.available() if known == name]
+
+    def find(self, name: str, source: Path | bytes | None) -> Found:
+        """The model to load, untrusted no more: its graphs were walked, and what must not go away was copied.
+
+        Files and bytes are copied into the store; a folder laid out VERSION/model.onnx is served in place, its
+        highest version. Raises InvalidInput, ModelNotFound, ModelError, StorageError. Blocks.
+        """
+        if source is None:
+            for repository in self._repositories:
+                if name in repository.names():
+                    return _latest(repository, name)
+            raise ModelNotFound(
+                f"Request for unknown model: {name!r} is in none of the service's model repositories; "
+                "name a path, or upload the model"
+            )
+        if isinstance(source, bytes):
+            return _stored(self._store.add_bytes(source))
+        if source.is_dir():
+            file = source / "model.onnx"
+            if file.is_file():
+                return _stored(self._store.add_file(file), read_model_toml(source / "model.toml"))
+            return _latest(LocalRepository(source.parent), source.name)
+        if not source.exists():
+            raise InvalidInput(f"there is no file {str(source)!r} on the service's machine")
+        return _stored(self._store.add_file(source))
+
+
+def _latest(repository: LocalRepository, name: str) -> Found:
+    versions = repository.versions(name)
+    if not versions:
+        raise ModelError(f"the folder of model {name!r} holds no VERSION/model.onnx")
+    file = validate_model(repository.model_path(name, versions[-1]), repository.root)
+    return Found(Source(file.path, file.digest, file.size_bytes), versions[-1], repository.config(name))
+
+
+def _stored(model: StoredModel, config: ModelConfig | None = None) -> Found:
+    return Found(Source(model.path, model.digest, model.size_bytes), config=config or ModelConfig())

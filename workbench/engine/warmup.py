@@ -1,0 +1,219 @@
+"""What is found out about a model before it is Ready: does it run, are its rows independent, how long runs take.
+
+A free first axis does not prove a batch: `x - mean(x, axis=0)` gives each caller the others' data. So the same rows
+are run alone, together and in another order, and a model whose answers differ is served unbatched.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from workbench.core.model import FREE, Signature
+from workbench.core.ports import Session
+from workbench.core.tensor import BYTES, DTYPES, Array, element_count
+from workbench.errors import WorkbenchError
+
+SEED_BUDGET_S = 0.5
+"""Seconds that measuring run times may take, for one model."""
+
+CHECK_BUDGET_S = 5.0
+"""Seconds after which no further trial of the row check begins; the first trial is always made."""
+
+MAX_WARMUP_ELEMENTS = 1 << 26
+"""A synthetic input larger than this is not made: the model is Ready unproved instead."""
+
+_ROWS = 4
+_FREE_SIZES = (8, 1, 32, 224)
+"""Sizes tried, in turn, for free axes other than the first; one size for all of them, as tied axes need."""
+
+
+@dataclass(frozen=True, slots=True)
+class WarmUp:
+    """What a warm-up found."""
+
+    ran: bool
+    """False: no synthetic input was accepted, so nothing is known."""
+    independent: bool
+    reason: str
+    """One sentence saying why it is, or is not, served batched."""
+    run_s: Mapping[int, float] = field(default_factory=dict)
+    """Batch size -> seconds of one run; empty for an unbatched model."""
+
+
+def warm_up(
+    session: Session, batching: str, max_batch_size: int, clock: Callable[[], float] = time.perf_counter
+) -> WarmUp:
+    """Run `session` on synthetic rows. `batching` is ModelConfig's: "auto", "always" or "never". Blocks."""
+    signature = session.signature
+    free_size, trouble = _first_that_runs(session)
+    if free_size is None:
+        return WarmUp(False, batching == "always", _unproved(batching, trouble))
+    if batching == "never":
+        return WarmUp(True, False, "unbatched: its settings say batching = never")
+    if not signature.free_first_axis:
+        return WarmUp(True, False, f"unbatched: {_fixed_axis(signature)}")
+    if batching == "auto":
+        try:
+            found = _dependence(session, free_size, clock)
+        except WorkbenchError as error:
+            found = f"several rows at once failed ({error.message})"
+        if found:
+            return WarmUp(True, False, f"unbatched: {found}")
+        reason = "batched: its rows were proved independent at warm-up"
+    else:
+        reason = "batched: its settings say batching = always"
+    return WarmUp(True, True, reason, _measure(session, free_size, max_batch_size, clock))
+
+
+def synthetic(
+    signature: Signature, rows: int, free_size: int, *, scale: float = 1.0, seed: int = 0
+) -> dict[str, Array]:
+    """Inputs of the signature's shapes: normal floats, integers 0 or 1 (valid as ids and masks), short strings."""
+    rng = np.random.default_rng(seed)
+    inputs = {}
+    for spec in signature.inputs:
+        sizes = [free_size if size == FREE else size for size in spec.shape]
+        if spec.shape[:1] == (FREE,):
+            sizes[0] = rows
+        inputs[spec.name] = _values(rng, spec.datatype, tuple(sizes), scale)
+    return inputs
+
+
+def _values(rng: np.random.Generator, datatype: str, shape: tuple[int, ...], scale: float) -> Array:
+    dtype = DTYPES[datatype]
+    if datatype == BYTES:
+        words = np.array([b"a", b"b", b"c", b"d"], dtype=np.object_)
+        return words[rng.integers(0, 4, shape)] if shape else np.array(b"a", dtype=np.object_)
+    if dtype.kind in "iub":
+        return np.asarray(rng.integers(0, 2, shape)).astype(dtype)
+    return np.asarray(rng.standard_normal(shape) * scale).astype(dtype)
+
+
+def _first_that_runs(session: Session) -> tuple[int | None, str]:
+    """The first size for free axes with which one row runs, or None and what the last try said."""
+    signature = session.signature
+    inner_free = any(FREE in spec.shape[1:] for spec in signature.inputs)
+    trouble = ""
+    for free_size in _FREE_SIZES if inner_free else _FREE_SIZES[:1]:
+        if _elements(signature, free_size) > MAX_WARMUP_ELEMENTS:
+            trouble = "its inputs are too large to make up"
+            continue
+        try:
+            session.run(synthetic(signature, 1, free_size), [spec.name for spec in signature.outputs])
+        except WorkbenchError as error:
+            trouble = error.message
+        else:
+            return free_size, ""
+    return None, trouble
+
+
+def _elements(signature: Signature, free_size: int) -> int:
+    shapes = (tuple(free_size if size == FREE else size for size in spec.shape) for spec in signature.inputs)
+    return max((element_count(shape) for shape in shapes), default=0) * _ROWS
+
+
+def _dependence(session: Session, free_size: int, clock: Callable[[], float]) -> str:
+    """How rows depend on their batch, in words; empty when they were the same alone, together and permuted."""
+    names = [spec.name for spec in session.signature.outputs]
+    began = clock()
+    for scale in (1.0, 10.0):
+        rows = synthetic(session.signature, _ROWS, free_size, scale=scale, seed=1)
+        together = session.run(rows, names)
+        again = session.run(rows, names)
+        if difference := _different(names, together, again):
+            return f"two runs of the same rows differ ({difference}), so rows cannot be compared"
+        order = np.array([2, 0, 3, 1])
+        permuted = session.run({name: array[order] for name, array in rows.items()}, names)
+        for name, output in zip(names, together, strict=True):
+            if output.shape[:1] != (_ROWS,):
+                return f"output {name!r} has shape {list(output.shape)} for {_ROWS} rows"
+        alone = [session.run({name: array[i : i + 1] for name, array in rows.items()}, names) for i in range(_ROWS)]
+        joined = [np.concatenate(parts) for parts in zip(*alone, strict=True)]
+        if difference := _different(names, together, joined):
+            return f"a row's answer changes with the rows beside it ({difference})"
+        if difference := _different(names, [output[order] for output in together], permuted):
+            return f"a row's answer changes with its place in the batch ({difference})"
+        if clock() - began > CHECK_BUDGET_S:
+            break
+    return ""
+
+
+def _different(names: list[str], these: list[Array], those: list[Array]) -> str:
+    """The first output that differs by more than rounding may, as "output 'y' by 0.5"; empty when none does."""
+    for name, this, that in zip(names, these, those, strict=True):
+        if this.shape != that.shape:
+            return f"output {name!r} has shape {list(this.shape)} or {list(that.shape)}"
+        if this.dtype.kind == "f" or this.dtype == DTYPES["BF16"]:
+            gap = _relative_gap(this, that)
+            if gap > (2e-2 if this.dtype.itemsize == 2 else 1e-3):
+                return f"output {name!r} by {gap:.2g} of its range"
+        elif not np.array_equal(this, that):
+            return f"output {name!r}"
+    return ""
+
+
+def _relative_gap(this: Array, that: Array) -> float:
+    """The largest difference over the largest finite magnitude; infinite where only one of them is finite."""
+    a, b = this.astype(np.float64), that.astype(np.float64)
+    if not a.size:
+        return 0.0
+    if not np.array_equal(np.isfinite(a), np.isfinite(b)):
+        return float("inf")
+    finite = np.isfinite(a)
+    scale = float(np.abs(a[finite]).max(initial=0.0)) or 1.0
+    return float(np.abs(a[finite] - b[finite]).max(initial=0.0)) / scale
+
+
+def _measure(session: Session, free_size: int, max_batch_size: int, clock: Callable[[], float]) -> dict[int, float]:
+    """The quickest of a few runs for batch sizes 1, 2, 4 ... and the largest, until the budget is spent."""
+    names = [spec.name for spec in session.signature.outputs]
+    run_s: dict[int, float] = {}
+    end = clock() + SEED_BUDGET_S
+    for size in _doubling(max_batch_size):
+        if _elements(session.signature, free_size) // _ROWS * size > MAX_WARMUP_ELEMENTS:
+            break
+        inputs = synthetic(session.signature, size, free_size)
+        size_end = clock() + SEED_BUDGET_S / 8
+        for attempt in range(6):
+            began = clock()
+            if began > end:
+                return run_s
+            if attempt > 1 and began > size_end:
+                break
+            try:
+                session.run(inputs, names)
+            except WorkbenchError:
+                return run_s
+            if attempt:  # the first run of a new size allocates
+                run_s[size] = min(run_s.get(size, float("inf")), clock() - began)
+    return run_s
+
+
+def _doubling(largest: int) -> Iterator[int]:
+    size = 1
+    while size < largest:
+        yield size
+        size *= 2
+    yield largest
+
+
+def _fixed_axis(signature: Signature) -> str:
+    spec = next(spec for spec in (*signature.inputs, *signature.outputs) if spec.shape[:1] != (FREE,))
+    kind = "input" if spec in signature.inputs else "output"
+    if not spec.shape:
+        return f"{kind} {spec.name!r} is a scalar"
+    return f"the first axis of {kind} {spec.name!r} is fixed at {spec.shape[0]}"
+
+
+def _unproved(batching: str, trouble: str) -> str:
+    if batching == "always":
+        return "batched: its settings say batching = always; it was not warmed up"
+    if batching == "never":
+        return "unbatched: its settings say batching = never; it was not warmed up"
+    return (
+        f"unbatched: made-up inputs did not run ({trouble}), so nothing was proved; set batching = always if you know"
+    )
