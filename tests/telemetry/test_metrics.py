@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from workbench.core.messages import ReleaseReason, Timings
+from workbench.core.model import ModelState, ModelStatus
+from workbench.core.ports import Observer, Outcome
+from workbench.telemetry import exposition
+from workbench.telemetry.metrics import FOLD_AT, KEPT_AFTER_GONE, Metrics
+from workbench.telemetry.snapshots import Snapshots, snapshot
+
+DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def ready(name: str = "digits", version: str = "1", queued: int = 0) -> ModelStatus:
+    return ModelStatus(name, version, ModelState.READY, device="cpu", platform="onnxruntime_onnx", queued=queued)
+
+
+def timings(total_s: float = 0.010) -> Timings:
+    return Timings(total_s * 0.4, total_s * 0.1, total_s * 0.4, total_s * 0.1, 4, 2)
+
+
+def watched(clock: Clock | None = None) -> Metrics:
+    metrics = Metrics(clock or Clock())
+    metrics.watch(lambda: [ready(queued=3)])
+    return metrics
+
+
+def samples(metrics: Metrics) -> dict[str, float]:
+    text = exposition.render(metrics.state).decode()
+    return {
+        sample.name + "".join(f"|{v}" for k, v in sorted(sample.labels.items()) if k not in ("model", "version")): (
+            sample.value
+        )
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_metrics_are_an_observer_of_the_engine() -> None:
+    observer: Observer = Metrics()
+    observer.model_changed(ready())
+
+
+def test_requests_and_batches_show_in_the_prometheus_text() -> None:
+    metrics = watched()
+    for _ in range(3):
+        metrics.request_done("digits", "1", Outcome.OK, timings(0.010))
+    metrics.request_done("digits", "1", Outcome.REJECTED, None)
+    metrics.batch_done("digits", "1", 4, 2, ReleaseReason.IDLE, 0.004)
+    metrics.batch_done("digits", "1", 8, 3, ReleaseReason.FULL, 0.006)
+    found = samples(metrics)
+    assert found["infer_requests_total|ok"] == 3
+    assert found["infer_requests_total|rejected"] == 1
+    assert found["infer_request_duration_seconds_count"] == 3
+    assert found["infer_request_duration_seconds_sum"] == pytest.approx(0.030)
+    assert found["infer_request_duration_seconds_bucket|0.005"] == 0
+    assert found["infer_request_duration_seconds_bucket|0.025"] == 3
+    assert found["infer_batch_size_bucket|4"] == 1
+    assert found["infer_batch_size_sum"] == 12
+    assert found["infer_batches_total|full"] == 1
+    assert found["infer_rows_total"] == 12
+    assert found["infer_runner_busy_seconds_total"] == pytest.approx(0.010)
+    assert found["infer_queue_depth"] == 3
+    assert found["infer_model_state|Ready"] == 1
+    assert found["infer_model_state|Failed"] == 0
+    assert found["infer_model_info|cpu|onnxruntime_onnx"] == 1
+    assert found["infer_process_resident_memory_bytes"] > 1e6
+    assert found["infer_process_cpu_seconds_total"] > 0
+
+
+def test_a_bound_counts_what_is_equal_to_it() -> None:
+    metrics = watched()
+    metrics.request_done("digits", "1", Outcome.OK, Timings(queued_s=0.0025))
+    found = samples(metrics)
+    assert found["infer_queue_duration_seconds_bucket|0.0025"] == 1
+    assert found["infer_queue_duration_seconds_bucket|0.001"] == 0
+
+
+def test_every_bound_is_an_edge_of_the_histogram() -> None:
+    assert set(exposition.DURATION_BOUNDS_S) <= set(exposition.EDGES)
+
+
+def test_every_metric_is_documented_and_every_documented_metric_exists() -> None:
+    metrics = watched()
+    metrics.batch_done("digits", "1", 4, 2, ReleaseReason.IDLE, 0.004)
+    exported = {
+        family.name + ("_total" if family.type == "counter" else "") for family in exposition.families(metrics.state())
+    }
+    documented = set(re.findall(r"^\| `(infer_[a-z_]+)`", DOCS.read_text(encoding="utf-8"), re.MULTILINE))
+    assert exported == documented
+
+
+def test_the_buffer_is_bounded_when_nobody_looks() -> None:
+    metrics = watched()
+    for _ in range(10 * FOLD_AT + 1):
+        metrics.request_done("digits", "1", Outcome.OK, timings())
+        metrics.batch_done("digits", "1", 1, 1, ReleaseReason.IDLE, 0.001)
+    assert len(metrics._requests) < FOLD_AT
+    assert len(metrics._batches) < FOLD_AT
+    assert samples(metrics)["infer_requests_total|ok"] == 10 * FOLD_AT + 1
+
+
+def test_figures_of_versions_that_are_gone_are_bounded_too() -> None:
+    metrics = watched()
+    metrics.request_done("digits", "1", Outcome.OK, timings())
+    for number in range(2, KEPT_AFTER_GONE + 50):
+        metrics.request_done("digits", str(number), Outcome.OK, timings())
+        metrics.model_changed(ModelStatus("digits", str(number), ModelState.GONE))
+    kept = metrics.state().figures
+    assert len(kept) == KEPT_AFTER_GONE + 1
+    assert ("digits", "1") in kept  # it still serves
+
+
+def test_a_change_of_state_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    metrics = Metrics()
+    with caplog.at_level(logging.INFO, "workbench.models"):
+        metrics.model_changed(ready())
+        metrics.model_changed(ready())
+        metrics.model_changed(ModelStatus("other", "2", ModelState.FAILED, reason="it is not ONNX"))
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", "model digits version 1 is Ready"),
+        ("ERROR", "model other version 2 is Failed"),
+    ]
+
+
+def test_a_snapshot_holds_what_came_since_the_one_before() -> None:
+    clock = Clock()
+    metrics = watched(clock)
+    metrics.request_done("digits", "1", Outcome.OK, timings(5.0))
+    series = Snapshots(metrics.state, "epoch")
+    clock.now += 0.5
+    for _ in range(10):
+        metrics.request_done("digits", "1", Outcome.OK, timings(0.010))
+    metrics.batch_done("digits", "1", 20, 10, ReleaseReason.IDLE, 0.25)
+    first = series.take()
+    assert (first["epoch"], first["sequence"], first["interval_s"], first["time"]) == ("epoch", 0, 0.5, 1000.5)
+    (model,) = first["models"]
+    assert model["requests"] == {"ok": 10}
+    assert model["requests_per_s"] == 20
+    assert model["rows_per_s"] == 40
+    assert model["busy"] == 0.5
+    assert model["batch_sizes"] == {"20": 1}
+    assert model["release_reasons"] == {"idle": 1}
+    assert model["queued"] == 3
+    assert model["latency"]["request"]["count"] == 10
+    assert model["p99_s"] == pytest.approx(0.010, rel=0.03)
+
+    clock.now += 0.5
+    second = series.take()
+    assert second["sequence"] == 1
+    assert second["models"][0]["requests_per_s"] == 0
+    assert second["models"][0]["p99_s"] is None
+    assert second["models"][0]["latency"]["request"]["buckets"] == {}
+
+
+def test_a_snapshot_is_a_function_of_two_states() -> None:
+    metrics = watched()
+    before = metrics.state()
+    after = metrics.state()
+    assert snapshot(after, before, 7, "e") == snapshot(after, before, 7, "e")
+    assert snapshot(after, before, 7, "e")["process"]["cpu"] == 0.0
+
+
+def test_two_readers_each_see_everything() -> None:
+    metrics = watched()
+    one, two = Snapshots(metrics.state, "e"), Snapshots(metrics.state, "e")
+    metrics.request_done("digits", "1", Outcome.OK, timings())
+    assert one.take()["models"][0]["requests"] == {"ok": 1}
+    assert two.take()["models"][0]["requests"] == {"ok": 1}
+
+
+def test_the_last_requests_of_a_version_that_went_are_in_the_snapshot() -> None:
+    metrics = watched()
+    series = Snapshots(metrics.state, "e")
+    metrics.request_done("digits", "7", Outcome.OK, timings())
+    metrics.model_changed(ModelStatus("digits", "7", ModelState.GONE))
+    assert [(m["version"], m["state"]) for m in series.take()["models"]] == [("1", "Ready"), ("7", "Gone")]
+    assert [m["version"] for m in series.take()["models"]] == ["1"]
+
+
+def test_every_field_of_a_snapshot_is_documented() -> None:
+    metrics = watched()
+    taken = Snapshots(metrics.state, "e").take()
+    text = DOCS.read_text(encoding="utf-8").partition("## Snapshots")[2]
+    documented = {
+        name for row in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+    }
+    assert documented == set(taken) | set(taken["models"][0])

@@ -1,0 +1,1 @@
+"""What happened, as figures and lines: metrics, snapshots of them, logs. The only home of metric names."""

@@ -1,0 +1,112 @@
+"""Structured logs: to stderr, to a bounded file in the data folder, and to a ring that `/control/logs` reads.
+
+A line is a message with fields: `log.info("listening", extra={"fields": {"url": url}})`. Secrets are struck out
+wherever they would stand, arguments and tracebacks included.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from collections import deque
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import TextIO
+
+RING_LINES = 2000
+FILE_BYTES = 5 * 1024 * 1024
+OLDER_FILES = 2
+FILE_NAME = "service.log"
+
+_BEARER = re.compile(r"(?i)(bearer\s+)[^\s\"',;]+")
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127) if code not in (9, 10)}
+
+
+class Logs:
+    """Attaches handlers to the root logger from construction until `close`; made once a process, by `serve`."""
+
+    def __init__(
+        self,
+        data_dir: Path | None,
+        log_format: str = "text",
+        secrets: Sequence[str] = (),
+        stream: TextIO | None = None,
+    ) -> None:
+        formatter = _Formatter(log_format == "json", secrets)
+        self._ring: deque[str] = deque(maxlen=RING_LINES)
+        self._handlers: list[logging.Handler] = [
+            logging.StreamHandler(stream or sys.stderr),
+            _RingHandler(self._ring),
+        ]
+        if data_dir is not None:
+            path = data_dir / FILE_NAME
+            path.touch(mode=0o600)
+            self._handlers.append(
+                RotatingFileHandler(path, maxBytes=FILE_BYTES, backupCount=OLDER_FILES, encoding="utf-8")
+            )
+        root = logging.getLogger()
+        for handler in self._handlers:
+            handler.setFormatter(formatter)
+            root.addHandler(handler)
+        # Others' libraries say what is wrong, ours say what happens.
+        logging.getLogger("workbench").setLevel(logging.INFO)
+
+    def lines(self, count: int) -> list[str]:
+        """The last `count` lines, oldest first."""
+        return list(self._ring)[-count:] if count > 0 else []
+
+    def close(self) -> None:
+        root = logging.getLogger()
+        for handler in self._handlers:
+            root.removeHandler(handler)
+            handler.close()
+        logging.getLogger("workbench").setLevel(logging.NOTSET)
+
+
+class _RingHandler(logging.Handler):
+    def __init__(self, ring: deque[str]) -> None:
+        super().__init__()
+        self._ring = ring
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._ring.append(self.format(record))
+
+
+class _Formatter(logging.Formatter):
+    """One record, one line (text: and its traceback), without secrets and without control characters."""
+
+    def __init__(self, as_json: bool, secrets: Sequence[str]) -> None:
+        super().__init__()
+        self._as_json = as_json
+        self._secrets = [secret for secret in secrets if secret]
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        fields: dict[str, object] = getattr(record, "fields", {})
+        message = record.getMessage()
+        traceback = self.formatException(record.exc_info) if record.exc_info else ""
+        if self._as_json:
+            entry = {"time": time, "level": record.levelname.lower(), "logger": record.name, "message": message}
+            entry |= {name: value for name, value in fields.items() if name not in entry}  # type: ignore[misc]
+            if traceback:
+                entry["exception"] = traceback
+            line = json.dumps(entry, default=str, ensure_ascii=False)
+        else:
+            pairs = "".join(f" {name}={_shown(value)}" for name, value in fields.items())
+            line = f"{time} {record.levelname:<7} {record.name}: {message}".replace("\n", "\\n") + pairs
+            line += f"\n{traceback}" if traceback else ""
+        return self._clean(line)
+
+    def _clean(self, line: str) -> str:
+        for secret in self._secrets:
+            line = line.replace(secret, "[token]")
+        return _BEARER.sub(r"\1[token]", line).translate(_CONTROL)
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if not text or re.search(r"[\s\"=]", text) else text

@@ -1,0 +1,89 @@
+"""Live figures: what happened between two looks at the metrics, as plain values for JSON.
+
+Counts and histograms are those of the interval, so a reader merges any window by adding; rates are ready to plot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from workbench.core.model import ModelStatus
+from workbench.telemetry.figures import Figures
+from workbench.telemetry.metrics import State
+
+NOTHING = Figures()
+
+
+def snapshot(state: State, before: State, sequence: int, epoch: str) -> dict[str, Any]:
+    """What happened from `before` until `state`.
+
+    `sequence` counts up by one a snapshot, so a reader sees a gap; `epoch` names this run of the service, so a
+    reader sees that totals began anew.
+    """
+    interval_s = state.taken_at - before.taken_at
+    statuses = {(status.name, status.version): status for status in state.statuses}
+    models = []
+    for key, total in sorted(state.figures.items()):
+        figures = total.since(before.figures.get(key, NOTHING))
+        status = statuses.get(key)
+        if status is not None or figures.requests:  # the last requests of a version that has gone still count
+            models.append(_model(key[0], key[1], figures, status, interval_s))
+    return {
+        "epoch": epoch,
+        "sequence": sequence,
+        "time": state.taken_at,
+        "interval_s": interval_s,
+        "process": {
+            "cpu": _rate(state.process.cpu_s - before.process.cpu_s, interval_s),
+            "resident_bytes": state.process.resident_bytes,
+        },
+        "models": models,
+    }
+
+
+class Snapshots:
+    """One reader's series of snapshots, each since the one before."""
+
+    def __init__(self, state: Callable[[], State], epoch: str) -> None:
+        self._state = state
+        self._epoch = epoch
+        self._before = state()
+        self._sequence = 0
+
+    def take(self) -> dict[str, Any]:
+        state = self._state()
+        taken = snapshot(state, self._before, self._sequence, self._epoch)
+        self._before = state
+        self._sequence += 1
+        return taken
+
+
+def _model(name: str, version: str, figures: Figures, status: ModelStatus | None, interval_s: float) -> dict[str, Any]:
+    return {
+        "name": name,
+        "version": version,
+        "state": status.state.value if status else "Gone",
+        "device": status.device if status else "",
+        "routed": status.routed if status else False,
+        "queued": status.queued if status else 0,
+        "requests": {outcome.value: count for outcome, count in figures.outcomes.items()},
+        "requests_per_s": _rate(figures.requests, interval_s),
+        "rows_per_s": _rate(figures.rows, interval_s),
+        "batches_per_s": _rate(figures.batches, interval_s),
+        "busy": _rate(figures.busy_s, interval_s),
+        "p50_s": figures.request.quantile(0.50),
+        "p95_s": figures.request.quantile(0.95),
+        "p99_s": figures.request.quantile(0.99),
+        "latency": {
+            "request": figures.request.encode(),
+            "queue": figures.queue.encode(),
+            "compute": figures.compute.encode(),
+        },
+        "batch_sizes": {str(size): count for size, count in sorted(figures.batch_sizes.items())},
+        "release_reasons": {reason.value: count for reason, count in figures.release_reasons.items()},
+    }
+
+
+def _rate(amount: float, interval_s: float) -> float:
+    return amount / interval_s if interval_s > 0 else 0.0
