@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from workbench.repository.store import ModelStore
 
 from tests import models
 from tests.engine.fakes import FakeSession, Opener, Recorder, rows
@@ -29,6 +28,7 @@ from workbench.errors import (
     Unavailable,
 )
 from workbench.repository.local import LocalRepository
+from workbench.repository.store import ModelStore
 
 pytestmark = pytest.mark.timeout(60)
 
