@@ -93,7 +93,8 @@ class DeviceBinding:
         values = []
         for spec, dtype, shape in zip(self._inputs, self._dtypes, shapes, strict=True):
             element = BFLOAT16 if spec.datatype == "BF16" else dtype.type
-            value = ort.OrtValue.ortvalue_from_shape_and_type(shape, element, device_type, index)
+            # From the session's own arena: under its memory limit, and given back with it.
+            value = self._session.create_ortvalue_from_shape_and_type(shape, element, device_type, index)
             binding.bind_ortvalue_input(spec.name, value)
             values.append(value)
         made = self._kept[shapes] = _Buffers(binding, tuple(values))

@@ -10,7 +10,7 @@ from typing import Any
 
 from workbench.config import MIB, ModelConfig
 from workbench.core.model import FREE, Signature, TensorSpec
-from workbench.core.tensor import BYTES, Array
+from workbench.core.tensor import BYTES, DTYPES, Array
 from workbench.errors import ExecutionError, ModelError
 from workbench.runtimes.arrays import array_of, bytes_of, text_of, value_of
 from workbench.runtimes.binding import DeviceBinding
@@ -105,22 +105,20 @@ class OnnxSession:
         self._run = _closed
 
     def _run_converting(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
-        if self._narrow_out.intersection(outputs):
-            # The only calls that give back OrtValues, which bfloat16 is read from; they take nothing else.
-            session = self._session
-            assert session is not None
+        session = self._session
+        if session is not None and self._narrow_out.intersection(outputs):
+            # Only OrtValues can hold bfloat16, and this call neither takes nor gives anything else.
             values = {name: value_of(array) for name, array in inputs.items()}
-            return [array_of(value) for value in session.run_with_ort_values(outputs, values, ort.RunOptions())]
-        feeds: dict[str, Any] = {}
-        for name, array in inputs.items():
-            if name in self._text_in:
-                feeds[name] = text_of(name, array)
-            else:
-                feeds[name] = array if array.dtype.kind != "V" else value_of(array)
-        return [
-            bytes_of(array) if array.dtype.kind == "O" else array
-            for array in self._run(outputs, feeds, ort.RunOptions())
-        ]
+            given = [array_of(value) for value in session.run_with_ort_values(outputs, values, ort.RunOptions())]
+        else:
+            feeds = {name: self._fed(name, array) for name, array in inputs.items()}
+            given = self._run(outputs, feeds, ort.RunOptions())
+        return [bytes_of(array) if array.dtype.kind == "O" else array for array in given]
+
+    def _fed(self, name: str, array: Array) -> Any:
+        if name in self._text_in:
+            return text_of(name, array)
+        return value_of(array) if array.dtype == DTYPES["BF16"] else array
 
 
 def open_onnx(path: Path, config: ModelConfig, *, instances: int = 1) -> OnnxSession:
