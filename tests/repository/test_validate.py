@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 
 import onnx
@@ -230,6 +231,39 @@ def test_an_offset_that_is_no_whole_number_is_refused(tmp_path: Path, key: str, 
     proto.graph.initializer[0].external_data.add(key=key, value=text)
     with pytest.raises(ModelError, match="whole number"):
         validate_model(model_at(tmp_path, proto), tmp_path)
+
+
+@pytest.mark.parametrize("location", ["a" * 300, "a/" * 5000 + "b", "weights.bin/x"])
+def test_a_location_that_no_system_could_name_is_just_not_there(tmp_path: Path, location: str) -> None:
+    weights_at(tmp_path / "weights.bin")
+    with pytest.raises(ModelError, match="not beside the model"):
+        validate_model(model_at(tmp_path, models.external(location)), tmp_path)
+
+
+def test_names_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    for proto, name in ((models.external("weights"), b"weights"), (models.unsupported_operator(), b"Frobnicate")):
+        path.write_bytes(proto.SerializeToString().replace(name, b"\xff" * len(name)))
+        with pytest.raises(ModelError, match="not UTF-8"):
+            validate_model(path, tmp_path)
+
+
+def test_no_damage_to_a_file_brings_anything_but_a_model_error(tmp_path: Path) -> None:
+    weights_at(tmp_path / "weights.bin")
+    generator = random.Random(0)
+    seeds = [proto.SerializeToString() for proto in (models.branch(), *models.external_everywhere("x").values())]
+    refused = 0
+    for _ in range(1500):
+        content = bytearray(generator.choice(seeds))
+        for _ in range(generator.choice((1, 2, 5))):
+            content[generator.randrange(len(content))] = generator.randrange(256)
+        path = tmp_path / "model.onnx"
+        path.write_bytes(content)
+        try:
+            inspect_model(path)
+        except ModelError:
+            refused += 1
+    assert refused > 500
 
 
 def test_a_location_given_twice_is_refused_since_readers_differ_on_which_one_counts(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,7 +10,7 @@ from tests import models
 from workbench.config import ModelConfig
 from workbench.errors import ModelError
 from workbench.runtimes import devices
-from workbench.runtimes.onnx import open_onnx
+from workbench.runtimes.onnx import _placed, open_onnx
 from workbench.runtimes.registry import open_session, platform_of
 
 
@@ -129,3 +130,36 @@ def test_a_model_files_ending_says_what_serves_it(tmp_path: Path) -> None:
     session = open_session(path, ModelConfig(device="cpu"), instances=1)
     assert session.platform == "onnxruntime_onnx"
     session.close()
+
+
+class Placed:
+    """A session of which only the placement is asked: operators by provider."""
+
+    def __init__(self, **operators: list[str]) -> None:
+        self._parts = operators
+
+    def get_providers(self) -> list[str]:
+        return [*self._parts, "CPUExecutionProvider"]
+
+    def get_provider_graph_assignment_info(self) -> list[SimpleNamespace]:
+        return [
+            SimpleNamespace(ep_name=provider, get_nodes=lambda ops=ops: [SimpleNamespace(op_type=op) for op in ops])
+            for provider, ops in self._parts.items()
+        ]
+
+
+def test_a_model_wholly_on_the_gpu_needs_no_remark() -> None:
+    assert _placed(Placed(CUDAExecutionProvider=["Gemm", "Relu"]), 0) == ()
+
+
+def test_operators_that_stayed_on_the_cpu_are_counted_and_named() -> None:
+    session = Placed(CUDAExecutionProvider=["Gemm"] * 7, CPUExecutionProvider=["Shape", "Gather", "Shape"])
+    (note,) = _placed(session, 0)
+    assert note.startswith("3 of 10 nodes run on the CPU")
+    assert note.endswith("Shape, Gather.")
+
+
+@pytest.mark.parametrize("session", [Placed(CPUExecutionProvider=["Gemm"]), Placed(), Placed(CUDAExecutionProvider=[])])
+def test_a_session_with_nothing_on_the_gpu_does_not_count_as_cuda(session: Placed) -> None:
+    with pytest.raises(ModelError, match="none of its operators runs on cuda:1"):
+        _placed(session, 1)

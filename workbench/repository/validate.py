@@ -8,6 +8,7 @@ walked, by what its type can hold instead of by a list of known places.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +27,7 @@ PROTOBUF_MAX_BYTES = 2**31 - 1
 
 _CHUNK = 1 << 20
 
+_OWN_DOMAIN = ("", "ai.onnx")
 _METADATA = "metadata_props"
 _EXTERNAL_KEYS = ("location", "offset", "length")
 _RUNTIME_MEMORY = "_ORT_MEM_ADDR_"
@@ -67,8 +69,8 @@ def inspect_model(path: Path) -> ModelFile:
     data: dict[Path, int] = {}
     for message in _walk(model):
         if isinstance(message, onnx.NodeProto):
-            own = message.domain in ("", "ai.onnx")
-            operators.add(message.op_type if own else f"{message.domain}:{message.op_type}")
+            domain, operator = _text(message.domain), _text(message.op_type)
+            operators.add(operator if domain in _OWN_DOMAIN else f"{domain}:{operator}")
         elif isinstance(message, onnx.TensorProto) and message.data_location == onnx.TensorProto.EXTERNAL:
             location, size = _external_file(message, path.parent)
             data[location] = size
@@ -81,7 +83,7 @@ def inspect_model(path: Path) -> ModelFile:
         digest=_digest(model, path.parent, external_files),
         size_bytes=path.stat().st_size + sum(data.values()),
         external_files=external_files,
-        opset=max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0),
+        opset=max((entry.version for entry in model.opset_import if entry.domain in _OWN_DOMAIN), default=0),
         operators=frozenset(operators),
     )
 
@@ -165,15 +167,16 @@ def _is_repeated(field: FieldDescriptor) -> bool:
 
 def _external_file(tensor: onnx.TensorProto, folder: Path) -> tuple[Path, int]:
     """(location relative to the folder, size in bytes) of the file that holds a tensor's data."""
-    what = f"the external data of tensor {tensor.name[:80]!r}"
+    what = f"the external data of tensor {_text(tensor.name)[:80]!r}"
     entries: dict[str, str] = {}
     for entry in tensor.external_data:
-        if entry.key in entries:
-            raise UntrustedModel(f"{what} gives its {entry.key[:20]!r} twice")
-        entries[entry.key] = entry.value
+        key = _text(entry.key)
+        if key in entries:
+            raise UntrustedModel(f"{what} gives its {key[:20]!r} twice")
+        entries[key] = _text(entry.value)
     location = _location(entries.get("location", ""), what)
     path = folder / location
-    if not path.is_symlink() and not path.exists():
+    if not os.path.lexists(path):  # False too for what no system could name
         raise ModelError(
             f"{what} lies in a file {str(location)[:200]!r} that is not beside the model; give both, or save the model "
             "with its weights inside (onnx.save(model, path, save_as_external_data=False))"
@@ -197,6 +200,13 @@ def _location(text: str, what: str) -> Path:
     if posix.is_absolute() or windows.anchor or ".." in posix.parts or ".." in windows.parts:
         raise UntrustedModel(f"{what} lies outside the model's folder; save it beside the model")
     return Path(posix)
+
+
+def _text(field: str | bytes) -> str:
+    """A text of the model. Protobuf hands out what is not UTF-8 as bytes, and a runtime would take it as it is."""
+    if isinstance(field, bytes):
+        raise ModelError("the model has a name that is not UTF-8, as ONNX wants its names to be; it may be corrupt")
+    return field
 
 
 def _whole_number(text: str, key: str, what: str) -> int:

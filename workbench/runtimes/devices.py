@@ -10,6 +10,7 @@ import ctypes
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import sys
 import threading
@@ -22,6 +23,9 @@ from workbench.runtimes.ort import ort
 
 PROBE_TIMEOUT_S = 120.0
 """The first CUDA context on a machine can take tens of seconds."""
+
+_MISSING_LIBRARY = re.compile(r"with error: ([\w.\-]+): cannot open")
+"""What ONNX Runtime prints, and only prints, where NVIDIA's libraries are not installed."""
 
 _DRIVER = {"linux": "libcuda.so.1", "win32": "nvcuda.dll"}
 
@@ -139,8 +143,10 @@ def _probe(index: int) -> str | None:
     said = ended.stdout.strip().splitlines()
     if ended.returncode != 1 or not said:
         return f"a first small run on the GPU crashed (exit {ended.returncode})"
+    missing = _MISSING_LIBRARY.search(ended.stderr)
+    reason = f"{missing[1]} is missing" if missing else said[-1]
     return (
-        f"a first small run on the GPU failed: {said[-1]}; install `infer-workbench[cuda]` for NVIDIA's libraries, "
+        f"a first small run on the GPU failed: {reason}; install `infer-workbench[cuda]` for NVIDIA's libraries, "
         "and check that the driver supports CUDA 13"
     )
 
