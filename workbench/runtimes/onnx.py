@@ -58,9 +58,7 @@ class OnnxSession:
 
     platform = PLATFORM
 
-    def __init__(
-        self, session: ort.InferenceSession, *, device: str = "cpu", notes: tuple[str, ...] = (), bound: bool = False
-    ) -> None:
+    def __init__(self, session: ort.InferenceSession, *, device: str = "cpu", notes: tuple[str, ...] = ()) -> None:
         self.signature = signature_of(session)
         self.device = device
         self.notes = notes
@@ -77,8 +75,8 @@ class OnnxSession:
         self._session: ort.InferenceSession | None = session
         self._run = session.run
         self._binding: DeviceBinding | None = None
-        if bound and BYTES not in datatypes_in | datatypes_out:
-            self._binding = DeviceBinding(session, self.signature, *_device_and_index(device))
+        if device != "cpu" and BYTES not in datatypes_in | datatypes_out:
+            self._binding = DeviceBinding(session, self.signature, "cuda", cuda_index(device))
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
         """The named outputs, in order; see core.ports.Session."""
@@ -194,7 +192,7 @@ def _on_cuda(path: Path, config: ModelConfig, index: int) -> OnnxSession:
     with _gpu_loading:
         preload()
         session = _create(path, options, [(_CUDA, provider), _CPU])
-    return OnnxSession(session, device=f"cuda:{index}", notes=_placed(session, index), bound=True)
+    return OnnxSession(session, device=f"cuda:{index}", notes=_placed(session, index))
 
 
 def _placed(session: ort.InferenceSession, index: int) -> tuple[str, ...]:
@@ -233,10 +231,6 @@ def _create(path: Path, options: ort.SessionOptions, providers: list[Any]) -> or
         raise load_error(error) from None
     session.disable_fallback()
     return session
-
-
-def _device_and_index(device: str) -> tuple[str, int]:
-    return device.partition(":")[0], cuda_index(device)
 
 
 def _closed(*_: object) -> list[Array]:
