@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from workbench.cli import _parser
+from workbench.config import LIVE_SETTINGS, Limits, ModelConfig, ServerConfig
+from workbench.errors import InvalidInput
+from workbench.server.settings import named_path, server_config, variable_of
+
+DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
+
+
+def rows(heading: str) -> dict[str, list[str]]:
+    """The cells of each row of the table under a heading, by the setting that it begins with."""
+    section = DOCS.read_text(encoding="utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    cells = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:3] == "| `"
+    ]
+    return {row[0].strip("`"): row[1:] for row in cells}
+
+
+def default(config: object, name: str) -> str:
+    value = getattr(config, name)
+    return "" if value in (None, ()) else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def test_every_setting_of_the_service_is_documented_and_nothing_else() -> None:
+    documented = rows("The service")
+    names = [field.name for field in dataclasses.fields(ServerConfig) if field.name != "limits"]
+    assert list(documented) == names
+    for name in names:
+        _, variable, value, _ = documented[name]
+        assert variable == f"`{variable_of(name)}`"
+        assert value == default(ServerConfig(), name)
+
+
+def test_every_flag_of_serve_is_documented_and_nothing_else() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    with pytest.raises(SystemExit):
+        _parser().parse_args(["serve", "--help"])
+    serve = next(a for a in _parser()._actions if a.dest == "verb").choices["serve"]  # type: ignore[index, union-attr]
+    flags = {option for action in serve._actions for option in action.option_strings} - {"-h", "--help"}  # type: ignore[union-attr]
+    assert set(re.findall(r"`(--[a-z-]+)", text)) == flags
+
+
+def test_every_cap_is_documented_and_nothing_else() -> None:
+    documented = rows("What one client may send")
+    assert list(documented) == [field.name for field in dataclasses.fields(Limits)]
+    for name, (variable, value, _) in documented.items():
+        assert variable == f"`{variable_of(name)}`"
+        assert value == default(Limits(), name)
+
+
+def test_every_setting_of_a_model_is_documented_and_nothing_else() -> None:
+    documented = rows("A model")
+    assert list(documented) == [field.name for field in dataclasses.fields(ModelConfig)]
+    for name, (value, live, _) in documented.items():
+        assert value == default(ModelConfig(), name)
+        assert live == ("yes" if name in LIVE_SETTINGS else "")
+
+
+def test_the_environment_sets_everything_and_a_flag_wins() -> None:
+    separated = os.pathsep
+    environment = {
+        "INFER_WORKBENCH_HOST": "::1",
+        "INFER_WORKBENCH_HTTP_PORT": "0",
+        "INFER_WORKBENCH_MODEL_REPOSITORIES": f"one{separated}two",
+        "INFER_WORKBENCH_LOAD": f"a=a.onnx{separated}b=b.onnx",
+        "INFER_WORKBENCH_DATA_DIR": "data",
+        "INFER_WORKBENCH_TOKEN_FILE": "token",
+        "INFER_WORKBENCH_AUTH": "false",
+        "INFER_WORKBENCH_READY_FILE": "ready.json",
+        "INFER_WORKBENCH_LOG_FORMAT": "json",
+        "INFER_WORKBENCH_DRAIN_TIMEOUT_S": "1.5",
+        "INFER_WORKBENCH_MAX_BODY_BYTES": "1000",
+    }
+    assert server_config({}, environment) == ServerConfig(
+        host="::1",
+        http_port=0,
+        model_repositories=(Path("one"), Path("two")),
+        load=(("a", Path("a.onnx")), ("b", Path("b.onnx"))),
+        data_dir=Path("data"),
+        token_file=Path("token"),
+        auth=False,
+        ready_file=Path("ready.json"),
+        log_format="json",
+        drain_timeout_s=1.5,
+        limits=Limits(max_body_bytes=1000),
+    )
+    assert server_config({"host": "127.0.0.1"}, environment).host == "127.0.0.1"
+    assert server_config({}, {}) == ServerConfig()
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("INFER_WORKBENCH_HTTP_PORT", "many"),
+        ("INFER_WORKBENCH_DRAIN_TIMEOUT_S", "soon"),
+        ("INFER_WORKBENCH_AUTH", "perhaps"),
+        ("INFER_WORKBENCH_LOAD", "digits"),
+        ("INFER_WORKBENCH_LOAD", "../digits=x.onnx"),
+    ],
+)
+def test_a_wrong_variable_is_named_in_the_error(variable: str, text: str) -> None:
+    with pytest.raises(InvalidInput, match=variable):
+        server_config({}, {variable: text})
+
+
+@pytest.mark.parametrize("text", ["digits", "=x.onnx", "digits=", "a/b=x.onnx"])
+def test_what_is_not_name_and_path_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput):
+        named_path(text)
