@@ -1,0 +1,93 @@
+"""Raw tensors, as Triton's binary tensor data extension lays them out <-> numpy arrays.
+
+Row-major and little-endian, as is every machine that ONNX Runtime has a wheel for. A BYTES element is its length as
+uint32, then its bytes. BOOL is one byte, 0 or 1.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+import numpy as np
+
+from workbench.core.tensor import BYTES, DTYPES, Array
+from workbench.errors import InvalidInput, TooLarge
+
+_LENGTH: Final = struct.Struct("<I")
+
+_COPIED_BELOW = 64 * 1024
+"""Bytes up to which a copy costs less than what keeping a view does."""
+
+
+def array_from_bytes(
+    body: bytes,
+    offset: int,
+    size: int,
+    tensor: str,
+    datatype: str,
+    shape: tuple[int, ...],
+    count: int,
+    max_string_bytes: int,
+) -> Array:
+    """The array in `body[offset : offset + size]`, which lies within `body`; a read-only view where it can be one.
+
+    Raises InvalidInput when `size` is not what `shape` takes.
+    """
+    if datatype == BYTES:
+        return _strings(body, offset, size, tensor, count, max_string_bytes).reshape(shape)
+    dtype = DTYPES[datatype]
+    if size != count * dtype.itemsize:
+        raise InvalidInput(
+            f"{tensor}: {datatype} of shape {list(shape)} takes {count * dtype.itemsize} bytes; "
+            f"binary_data_size is {size}"
+        )
+    if count == 0:
+        return np.empty(shape, dtype)
+    if datatype == "BOOL":
+        octets = np.frombuffer(body, np.uint8, count, offset)
+        if octets.max() > 1:
+            raise InvalidInput(f"{tensor}: a BOOL is a byte 0 or 1; found {octets.max()} at [{octets.argmax()}]")
+    array = np.frombuffer(body, dtype, count, offset).reshape(shape)
+    return array if array.flags.aligned else array.copy()
+
+
+def bytes_from_array(array: Array, tensor: str, datatype: str) -> bytes | memoryview:
+    """The elements of `array` as they travel; a view of it where it is large and in order."""
+    if datatype == BYTES:
+        return b"".join([part for element in array.flat for part in _element(element, tensor)])
+    if array.nbytes <= _COPIED_BELOW:
+        return array.tobytes()
+    # By way of uint8, since BF16 is unknown to memoryview.
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+def _element(element: object, tensor: str) -> tuple[bytes, bytes]:
+    if isinstance(element, str):
+        element = element.encode("utf-8", "surrogatepass")
+    if not isinstance(element, bytes):
+        raise InvalidInput(f"{tensor}: a BYTES tensor holds bytes or str; found {type(element).__name__}")
+    return _LENGTH.pack(len(element)), element
+
+
+def _strings(body: bytes, offset: int, size: int, tensor: str, count: int, max_bytes: int) -> Array:
+    if size < count * 4:
+        raise InvalidInput(
+            f"{tensor}: {count} BYTES elements take {count * 4} bytes at least; binary_data_size is {size}"
+        )
+    array = np.empty(count, np.object_)
+    at, end = offset, offset + size
+    for index in range(count):
+        start = at + 4
+        if start > end:
+            raise InvalidInput(f"{tensor}: its binary data ends before element {index} of {count}")
+        length = _LENGTH.unpack_from(body, at)[0]
+        at = start + length
+        if at > end:
+            raise InvalidInput(f"{tensor}: element {index} says {length} bytes, and {end - start} are left")
+        if length > max_bytes:
+            raise TooLarge(f"{tensor}: element {index} has {length} bytes; max_string_bytes is {max_bytes}")
+        array[index] = body[start:at]
+    if at != end:
+        raise InvalidInput(f"{tensor}: {end - at} bytes are left over after its {count} elements")
+    return array

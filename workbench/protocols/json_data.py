@@ -1,0 +1,178 @@
+"""The `data` of a JSON tensor <-> a numpy array: every value checked against the datatype, none silently changed."""
+
+from __future__ import annotations
+
+import functools
+import re
+import types
+from itertools import chain
+from typing import Annotated, Any, Final
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+from workbench.core.tensor import BYTES, DTYPES, Array
+from workbench.errors import InvalidInput, TooLarge
+
+BINARY_ONLY: Final = frozenset({"FP16", "BF16"})
+"""Datatypes that JSON does not carry."""
+
+# Subtleness ahead: a double below this rounds to the largest FP32, as the shortest text of that number, 3.4028235e38,
+# does; from here on it rounds to infinity.
+_FP32_END = 3.4028235677973366e38
+
+# The decoder checks type and range while it reads, so an array is made of values that are known to fit.
+_ITEMS: Final[dict[str, Any]] = {
+    "BOOL": bool,
+    "UINT8": Annotated[int, Meta(ge=0, le=(1 << 8) - 1)],
+    "UINT16": Annotated[int, Meta(ge=0, le=(1 << 16) - 1)],
+    "UINT32": Annotated[int, Meta(ge=0, le=(1 << 32) - 1)],
+    "UINT64": Annotated[int, Meta(ge=0)],  # a bound over INT64 is more than msgspec takes: numpy sees to it
+    "INT8": Annotated[int, Meta(ge=-(1 << 7), le=(1 << 7) - 1)],
+    "INT16": Annotated[int, Meta(ge=-(1 << 15), le=(1 << 15) - 1)],
+    "INT32": Annotated[int, Meta(ge=-(1 << 31), le=(1 << 31) - 1)],
+    "INT64": int,
+    "FP32": Annotated[float, Meta(gt=-_FP32_END, lt=_FP32_END)],
+    "FP64": float,
+    BYTES: str,
+}
+_FLAT: Final[dict[str, msgspec.json.Decoder[list[Any]]]] = {
+    datatype: msgspec.json.Decoder(types.GenericAlias(list, (item,))) for datatype, item in _ITEMS.items()
+}
+_anything: Final = msgspec.json.Decoder(Any)
+
+_LEADING = re.compile(rb"[\s\[]*")
+_INDEX = re.compile(r"\[(\d+)\]")
+
+
+def array_from_json(
+    raw: msgspec.Raw, tensor: str, datatype: str, shape: tuple[int, ...], count: int, max_string_bytes: int
+) -> Array:
+    """The array that `raw`, a JSON list, spells: flat or nested, row-major.
+
+    `tensor` says in messages which one it is ("input 'x'"); `count` is the number of elements of `shape`.
+    Raises InvalidInput, and TooLarge for a string over its cap.
+    """
+    decoder = _FLAT.get(datatype)
+    if decoder is None:
+        raise InvalidInput(f"{tensor}: {datatype} has no JSON form; send it as binary data, with binary_data_size")
+    try:
+        values: list[Any] = decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        values = _nested(bytes(raw), tensor, datatype, error)
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{tensor}: data holds bytes that are not UTF-8") from None
+    if len(values) != count:
+        raise InvalidInput(f"{tensor}: shape {list(shape)} holds {count} elements, and data has {len(values)}")
+    if datatype == BYTES:
+        return _strings(values, tensor, max_string_bytes).reshape(shape)
+    try:
+        return np.array(values, DTYPES[datatype]).reshape(shape)
+    except OverflowError:
+        info = np.iinfo(DTYPES[datatype])
+        at = next(i for i, value in enumerate(values) if not info.min <= value <= info.max)
+        raise _unfit(tensor, datatype, values[at], f"[{at}]") from None
+
+
+def json_values(array: Array, tensor: str, datatype: str) -> list[Any]:
+    """The flat list that JSON carries for an array. NaN and infinities are not looked for: see `check_finite`."""
+    if datatype in BINARY_ONLY:
+        raise InvalidInput(f"{tensor} is {datatype}, which has no JSON form; {_ASK_BINARY}")
+    if datatype == BYTES:
+        try:
+            return [element if isinstance(element, str) else element.decode() for element in array.flat]
+        except UnicodeDecodeError:
+            raise InvalidInput(f"{tensor} holds bytes that are not UTF-8; {_ASK_BINARY}") from None
+    values: list[Any] = array.reshape(-1).tolist()
+    return values
+
+
+def check_finite(array: Array, tensor: str) -> None:
+    """InvalidInput when a floating-point array holds what JSON has no number for."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise InvalidInput(f"{tensor} holds NaN or an infinity, which JSON has no number for; {_ASK_BINARY}")
+
+
+_ASK_BINARY = "use binary data (parameters binary_data of an output, binary_data_output of the request)"
+
+
+def _strings(values: list[str], tensor: str, max_bytes: int) -> Array:
+    array = np.empty(len(values), np.object_)
+    for index, value in enumerate(values):
+        try:
+            element = value.encode()
+        except UnicodeEncodeError:
+            raise InvalidInput(f"{tensor}: the string at [{index}] is not valid Unicode") from None
+        if len(element) > max_bytes:
+            raise TooLarge(
+                f"{tensor}: the string at [{index}] has {len(element)} bytes; max_string_bytes is {max_bytes}"
+            )
+        array[index] = element
+    return array
+
+
+def _nested(data: bytes, tensor: str, datatype: str, flat: msgspec.ValidationError) -> list[Any]:
+    """The elements of nested lists in row-major order; what was wrong with the flat reading otherwise."""
+    opening = _LEADING.match(data)
+    depth = opening.group().count(b"[") if opening else 0
+    if depth == 0:
+        raise InvalidInput(f"{tensor}: data must be a list, flat or nested as shape says")
+    if depth == 1:
+        raise _wrong(data, tensor, datatype, flat)
+    if depth > np.iinfo(np.int8).max:
+        raise InvalidInput(f"{tensor}: data is nested {depth} deep")
+    try:
+        values: list[Any] = _nested_decoder(datatype, depth).decode(data)
+    except msgspec.ValidationError as error:
+        raise _wrong(data, tensor, datatype, error) from None
+    except RecursionError:
+        raise InvalidInput(f"{tensor}: data is nested too deep") from None
+    for _ in range(depth - 1):
+        lengths = set(map(len, values))
+        if len(lengths) > 1:
+            raise InvalidInput(f"{tensor}: data is ragged: lists of one level hold {min(lengths)} to {max(lengths)}")
+        values = list(chain.from_iterable(values))
+    return values
+
+
+@functools.lru_cache(maxsize=256)
+def _nested_decoder(datatype: str, depth: int) -> msgspec.json.Decoder[list[Any]]:
+    kind: Any = _ITEMS[datatype]
+    for _ in range(depth):
+        kind = types.GenericAlias(list, (kind,))
+    return msgspec.json.Decoder(kind)
+
+
+def _wrong(data: bytes, tensor: str, datatype: str, error: msgspec.ValidationError) -> InvalidInput:
+    """What the decoder refused, with the value; it gives the place only."""
+    place = str(error).rpartition(" - at ")[2].strip("`$")
+    try:
+        value: Any = _anything.decode(data)
+        for index in _INDEX.findall(place):
+            value = value[int(index)]
+    except (msgspec.MsgspecError, RecursionError, LookupError, TypeError, UnicodeDecodeError):
+        # A number that no double holds, such as 1e400, is refused by this decoder as well.
+        return InvalidInput(f"{tensor}: data at {place or '[]'} is out of range for {datatype}, or no number")
+    if isinstance(value, list):
+        return InvalidInput(f"{tensor}: data is ragged: a list at {place}, where {_TAKES[datatype]} is expected")
+    return _unfit(tensor, datatype, value, place)
+
+
+def _unfit(tensor: str, datatype: str, value: object, place: str) -> InvalidInput:
+    shown = str(msgspec.json.encode(value), "utf-8", "replace") if not isinstance(value, int) else str(value).lower()
+    return InvalidInput(f"{tensor}: {shown[:40]} at {place} does not fit {datatype}, which takes {_TAKES[datatype]}")
+
+
+def _takes(datatype: str) -> str:
+    if datatype == "BOOL":
+        return "true or false"
+    if datatype == BYTES:
+        return "strings"
+    dtype = DTYPES[datatype]
+    if dtype.kind == "f":
+        return f"numbers up to {np.finfo(dtype).max:g}"
+    return f"whole numbers {np.iinfo(dtype).min} to {np.iinfo(dtype).max}"
+
+
+_TAKES: Final = {datatype: _takes(datatype) for datatype in _ITEMS}
