@@ -165,9 +165,9 @@ def encode_response(
             if isinstance(output, _JsonTensor):
                 check_finite(response.outputs[output.name], f"output {output.name!r}")
     if not parts:
-        _check_size(len(head), size, limits)
+        _check_size(len(head), limits)
         return head, None
-    _check_size(len(head) + sum(map(len, parts)), size, limits)
+    _check_size(len(head) + sum(map(len, parts)), limits)
     return [head, *parts], len(head)
 
 
@@ -419,10 +419,9 @@ def _whole(parameters: dict[str, Parameter], name: str) -> int:
 # Writing
 
 
-def _check_size(encoded: int, arrays: int, limits: Limits) -> None:
-    # JSON is longer than the tensors in it by a factor that is no fault of the request.
-    if max(encoded // 32, arrays) > limits.max_response_bytes:
-        raise _over(max(encoded, arrays), limits)
+def _check_size(size: int, limits: Limits) -> None:
+    if size > limits.max_response_bytes:
+        raise _over(size, limits)
 
 
 def _over(size: int, limits: Limits) -> TooLarge:
