@@ -1,0 +1,266 @@
+"""A user's value -> the arrays of a request, by the model's signature. Pure.
+
+What is done for the user: a wider number becomes the model's own type after a range check, one row gains the batch
+axis, a DataFrame's columns are taken in order (or by name, for a model with one input a column), text becomes BYTES.
+What is not: nothing is rounded, cut, filled in or guessed; each refusal says what the model takes and what it got.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from workbench.core.model import FREE, Signature, TensorSpec
+from workbench.core.tensor import BYTES, Array, dtype_of
+from workbench.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """What goes into one or several requests."""
+
+    inputs: Mapping[str, Array]
+    """In the model's order, of the model's dtypes, C-contiguous."""
+    rows: int | None
+    """The common size of the first axes; None where the inputs have no free first axis in common."""
+    index: Any = None
+    """The pandas index of the rows, where the value had one."""
+
+
+def adapt(value: object, signature: Signature, model: str) -> Adapted:
+    """`value` as the inputs of `model`; `model` is only named in errors. Raises InvalidInput."""
+    parts = _by_name(value, signature, model)
+    inputs = {spec.name: _fit(parts[spec.name], spec) for spec in signature.inputs}
+    free = all(spec.shape[:1] == (FREE,) for spec in signature.inputs)
+    rows = {name: array.shape[0] for name, array in inputs.items()} if free else {}
+    if len(set(rows.values())) > 1:
+        counts = ", ".join(f"{name!r} has {count}" for name, count in rows.items())
+        raise InvalidInput(f"the inputs of {model!r} need the same number of rows; {counts}")
+    count = next(iter(rows.values()), None)
+    index = getattr(value, "index", None) if _is_frame(value) or _is_series(value) else None
+    return Adapted(inputs, count, index if index is not None and len(index) == count else None)
+
+
+def split(inputs: Mapping[str, Array], rows: int | None, largest: int) -> Iterator[dict[str, Array]]:
+    """Parts of at most `largest` rows, as views; `largest` 0: all in one."""
+    if rows is None or largest < 1 or rows <= largest:
+        yield dict(inputs)
+        return
+    for start in range(0, rows, largest):
+        yield {name: array[start : start + largest] for name, array in inputs.items()}
+
+
+def describe(spec: TensorSpec) -> str:
+    """`X FP32[rows, 64]`: an input or output as a user reads it."""
+    sizes = ["any" if size == FREE else str(size) for size in spec.shape]
+    if spec.shape[:1] == (FREE,):
+        sizes[0] = "rows"
+    return f"{spec.name} {spec.datatype}[{', '.join(sizes)}]"
+
+
+def did_you_mean(wanted: str, known: Iterable[str]) -> str:
+    """`; did you mean 'digits'?`, or nothing."""
+    near = difflib.get_close_matches(wanted, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+# Names
+
+
+def _by_name(value: object, signature: Signature, model: str) -> Mapping[str, object]:
+    names = [spec.name for spec in signature.inputs]
+    if isinstance(value, Mapping):
+        return _checked_names(value, names, f"the inputs of {model!r}", "inputs")
+    if len(names) == 1:
+        return {names[0]: value}
+    if _is_frame(value):
+        frame: Any = value
+        columns = {str(column): frame[column] for column in frame.columns}
+        return _checked_names(columns, names, f"the columns of {model!r}", "columns")
+    raise InvalidInput(
+        f"{model!r} has {len(names)} inputs ({', '.join(map(describe, signature.inputs))}); "
+        f"pass a dict with an array for each, not one {type(value).__name__}"
+    )
+
+
+def _checked_names(given: Mapping[Any, object], names: list[str], what: str, kind: str) -> Mapping[str, object]:
+    missing = [name for name in names if name not in given]
+    unknown = [str(name) for name in given if name not in names]
+    if not missing and not unknown:
+        return given
+    said = [f"{what} are {_listed(names)}"]
+    if missing:
+        said.append(f"missing: {_listed(missing)}")
+    if unknown:
+        said.append(f"unknown: {_listed(unknown)}")
+    if missing and unknown:
+        pairs = [(name, difflib.get_close_matches(name, missing, n=1)) for name in unknown]
+        if meant := [f"{near[0]!r} for {name!r}" for name, near in pairs if near]:
+            said.append(f"did you mean {', '.join(meant)}?")
+    elif unknown and kind == "columns":
+        said.append("drop the others first")
+    raise InvalidInput("; ".join(said))
+
+
+def _listed(names: list[str], most: int = 12) -> str:
+    shown = ", ".join(repr(name) for name in names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+# Shapes
+
+
+def _fit(value: object, spec: TensorSpec) -> Array:
+    array = _cast(_as_array(value, spec), spec)
+    array = np.asarray(_with_batch_axis(array, spec.shape), order="C")
+    if array.ndim != len(spec.shape):
+        raise InvalidInput(
+            f"input {describe(spec)} has {len(spec.shape)} axes; an array of shape {list(array.shape)} was given"
+            + _columns_hint(value, spec)
+        )
+    for axis, (size, wanted) in enumerate(zip(array.shape, spec.shape, strict=True)):
+        if wanted not in (FREE, size):
+            raise InvalidInput(
+                f"input {describe(spec)}: axis {axis} takes {wanted}; an array of shape {list(array.shape)} was given"
+                + _columns_hint(value, spec)
+            )
+    return array
+
+
+def _with_batch_axis(array: Array, shape: tuple[int, ...]) -> Array:
+    if len(shape) == 2 and shape[1] == 1 and array.ndim < 2:
+        return array.reshape(-1, 1)  # a column, or one cell of it
+    if array.ndim == len(shape) - 1 and shape[0] in (FREE, 1):
+        return array[np.newaxis]
+    return array
+
+
+def _columns_hint(value: object, spec: TensorSpec) -> str:
+    if not _is_frame(value) or len(spec.shape) != 2:
+        return ""
+    columns = [str(column) for column in value.columns]  # type: ignore[attr-defined]
+    return f" (a DataFrame with the columns {_listed(columns)})"
+
+
+# Types
+
+
+def _is_frame(value: object) -> bool:
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(value, pandas.DataFrame)
+
+
+def _is_series(value: object) -> bool:
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(value, pandas.Series)
+
+
+def _as_array(value: object, spec: TensorSpec) -> Array:
+    if _is_frame(value) and spec.datatype != BYTES:
+        frame: Any = value
+        words = [str(name) for name, dtype in zip(frame.columns, frame.dtypes, strict=True) if dtype.kind not in "iufb"]
+        if words:
+            raise InvalidInput(f"input {describe(spec)} takes numbers; the columns {_listed(words)} hold none")
+        if frame.isna().to_numpy().any() and any(not isinstance(dtype, np.dtype) for dtype in frame.dtypes):
+            return np.asarray(frame.to_numpy(dtype=np.float64, na_value=np.nan))
+        return np.asarray(frame.to_numpy())
+    if _is_series(value):
+        return np.asarray(value.to_numpy())  # type: ignore[attr-defined]
+    for step in ("detach", "cpu", "toarray"):  # a torch tensor, on a GPU perhaps; a scipy sparse matrix
+        if callable(convert := getattr(value, step, None)):
+            value = convert()
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError):
+        raise InvalidInput(
+            f"input {describe(spec)}: a {type(value).__name__} is no array: rows of different lengths, or no numbers"
+        ) from None
+
+
+def _cast(array: Array, spec: TensorSpec) -> Array:
+    if spec.datatype == BYTES:
+        return _text(array, spec)
+    if array.dtype == object:
+        array = _numbers(array, spec)
+    target = dtype_of(spec.datatype)
+    if array.dtype == target:
+        return array
+    kind = array.dtype.kind
+    if kind in "US":
+        raise InvalidInput(f"input {describe(spec)} takes numbers; text was given ({array.flat[0].item()!r:.40})")
+    if kind not in "biufV" or (kind == "V" and array.dtype.names is not None):
+        raise InvalidInput(f"input {describe(spec)} takes numbers; an array of {array.dtype} was given")
+    if target.kind in "iu":
+        return _whole(array, target, spec)
+    if target.kind == "b":
+        if kind not in "iu" or not np.isin(array, (0, 1)).all():
+            raise InvalidInput(f"input {describe(spec)} takes True and False; an array of {array.dtype} was given")
+        return array.astype(target)
+    return _floats(array, target, spec)
+
+
+def _floats(array: Array, target: np.dtype[Any], spec: TensorSpec) -> Array:
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = array.astype(target)
+        lost = np.isfinite(array) & ~np.isfinite(cast.astype(np.float32) if target.itemsize == 2 else cast)
+    if lost.any():
+        raise InvalidInput(_out_of_range(array, lost, spec))
+    return cast
+
+
+def _whole(array: Array, target: np.dtype[Any], spec: TensorSpec) -> Array:
+    if array.dtype.kind not in "iub":
+        raise InvalidInput(
+            f"input {describe(spec)} takes whole numbers; an array of {array.dtype} was given. "
+            f"Convert it yourself if that is meant: X.astype('{target}')"
+        )
+    if array.dtype.kind != "b" and array.size:
+        low, high = np.iinfo(target).min, np.iinfo(target).max
+        # Compared as Python integers: numpy would widen int64 beside uint64 to float64 and miss the edge.
+        if int(array.min()) < low or int(array.max()) > high:
+            lost = np.zeros(array.shape, bool)
+            lost.flat[array.argmin() if int(array.min()) < low else array.argmax()] = True
+            raise InvalidInput(_out_of_range(array, lost, spec))
+    return array.astype(target)
+
+
+def _out_of_range(array: Array, lost: Array, spec: TensorSpec) -> str:
+    where = tuple(int(i) for i in np.argwhere(lost)[0])
+    return (
+        f"input {describe(spec)}: {array[where]!s} at {list(where)} does not fit {spec.datatype}"
+        if where
+        else f"input {describe(spec)}: {array!s} does not fit {spec.datatype}"
+    )
+
+
+def _numbers(array: Array, spec: TensorSpec) -> Array:
+    """An object array as the narrowest of bool, int64 and float64 that holds it; None is NaN nowhere."""
+    if array.size and all(isinstance(item, bool | np.bool_) for item in array.flat):
+        return array.astype(np.bool_)
+    for where, item in np.ndenumerate(array):
+        if not isinstance(item, int | float | np.number | np.bool_):
+            raise InvalidInput(f"input {describe(spec)} takes numbers; {item!r:.40} was given at {list(where)}")
+    whole = all(isinstance(item, int | np.integer) for item in array.flat)
+    try:
+        return array.astype(np.int64 if whole else np.float64)
+    except OverflowError:
+        raise InvalidInput(f"input {describe(spec)}: a number does not fit 64 bits") from None
+
+
+def _text(array: Array, spec: TensorSpec) -> Array:
+    if array.dtype.kind not in "USO" and array.dtype.kind != "T":
+        raise InvalidInput(f"input {describe(spec)} takes text; an array of {array.dtype} was given")
+    encoded = np.empty(array.shape, dtype=object)
+    for where, item in np.ndenumerate(array):
+        if isinstance(item, str):
+            encoded[where] = item.encode()
+        elif isinstance(item, bytes):
+            encoded[where] = bytes(item)
+        else:
+            raise InvalidInput(f"input {describe(spec)} takes text; {item!r:.40} was given at {list(where)}")
+    return encoded

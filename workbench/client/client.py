@@ -1,0 +1,287 @@
+"""`AsyncClient`: one service over HTTP, for code that awaits.
+
+It satisfies `core.ports.Inference`, and speaks the control plane of docs/http.md beside it. What the service refuses
+comes back as the same class of `workbench.errors` that the engine raised; a service that cannot be reached is
+`Unavailable`. Tensors travel as binary.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from workbench.client.adapt import did_you_mean
+from workbench.client.forks import keep_from_children
+from workbench.core.messages import InferRequest, InferResponse
+from workbench.core.model import ModelStatus
+from workbench.errors import DeadlineExceeded, InvalidInput, ModelNotFound, Unavailable
+from workbench.protocols import control, errors, oip_json
+
+if TYPE_CHECKING:
+    import aiohttp
+
+Body = bytes | Path | Sequence[bytes | memoryview] | None
+
+CHUNK = 1 << 20
+"""Bytes written at a time, so that a large body neither blocks the loop nor is copied whole."""
+
+CONNECT_TIMEOUT_S = 5.0
+KEEP_ALIVE_S = 60.0
+"""Less than the service's 75 s, so that no request goes out on a connection that is just being closed."""
+
+DEADLINE_GRACE_S = 1.0
+"""How long after a request's deadline the service's own answer to it is still waited for."""
+
+
+class AsyncClient:
+    """A client of the service at `url`. Holds connections from the first call until `close()`.
+
+    It belongs to the event loop that calls it first; in a forked child it starts afresh.
+    """
+
+    def __init__(self, url: str, token: str | None = None, *, connections: int = 256) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.username is not None:
+            raise InvalidInput("a service's URL looks like http://127.0.0.1:8080, without a user name or token in it")
+        self.url = url.rstrip("/")
+        self._token = token
+        self._connections = connections
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.gone: Callable[[], str] = lambda: ""
+        """Asked, when the service cannot be reached, for one sentence on why; empty: not known."""
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections. A later call opens new ones."""
+        session, self._session = self._session, None
+        if session is not None and self._loop is asyncio.get_running_loop():
+            await session.close()
+
+    # Inference
+
+    async def infer(self, request: InferRequest) -> InferResponse:
+        """One answer for one request. Its `deadline` is on time.monotonic."""
+        parts, header_length = oip_json.encode_request(request)
+        headers = {"Content-Type": "application/json" if header_length is None else "application/octet-stream"}
+        if header_length is not None:
+            headers["Inference-Header-Content-Length"] = str(header_length)
+        timeout_s = None
+        if request.deadline is not None:
+            timeout_s = max(request.deadline - time.monotonic(), 0.0) + DEADLINE_GRACE_S
+        path = f"/v2/models/{_model(request.model, request.version)}/infer"
+        body, answer = await self._call("POST", path, parts, headers=headers, timeout_s=timeout_s, repeat=True)
+        length = answer.get("Inference-Header-Content-Length")
+        return oip_json.decode_response(body, int(length) if length is not None else None)
+
+    async def ready(self) -> bool:
+        """Whether the service takes requests; False while it starts or drains, Unavailable where there is none."""
+        try:
+            await self._call("GET", "/v2/health/ready", repeat=True)
+        except Unavailable as error:
+            if isinstance(error.__cause__, OSError | asyncio.TimeoutError):
+                raise
+            return False
+        return True
+
+    async def index(self, *, ready: bool = False) -> list[dict[str, str]]:
+        """What the service's repositories and memory hold: name, version, state, reason."""
+        return list(await self._json("POST", "/v2/repository/index", {"ready": ready}))
+
+    # The control plane
+
+    async def load(
+        self, name: str, path: Path | str, config: Mapping[str, object] | None = None, *, force: bool = False
+    ) -> control.LoadAnswer:
+        """Load a file or folder that lies on the service's machine, and route to it."""
+        body = {"path": str(path), "config": dict(config or {}), "force": force}
+        return control.decode_load(await self._json("POST", f"/control/models/{_model(name)}/load", body))
+
+    async def stage(
+        self, name: str, model: bytes | Path, config: Mapping[str, object] | None = None
+    ) -> control.LoadAnswer:
+        """Upload an ONNX file; it is loaded and warmed, and only a request that names its version reaches it."""
+        path = f"/control/models/{_model(name)}/stage?config={quote(json.dumps(dict(config or {})))}"
+        headers = {"Content-Type": "application/octet-stream"}
+        body, _ = await self._call("POST", path, model, headers=headers)
+        return control.decode_load(json.loads(body))
+
+    async def commit(self, name: str, version: str, *, force: bool = False) -> control.LoadAnswer:
+        """Route to a staged version and drain the one before."""
+        path = f"/control/models/{_model(name, version)}/commit"
+        return control.decode_load(await self._json("POST", path, {"force": force}))
+
+    async def discard(self, name: str, version: str) -> None:
+        """Drop a staged version."""
+        await self._json("POST", f"/control/models/{_model(name, version)}/discard", {})
+
+    async def unload(self, name: str) -> None:
+        """Drain and unload every version."""
+        await self._json("POST", f"/control/models/{_model(name)}/unload", {})
+
+    async def configure(self, name: str, settings: Mapping[str, object]) -> control.LoadAnswer:
+        """Change settings: live where possible, else by a reload off the path."""
+        return control.decode_load(await self._json("POST", f"/control/models/{_model(name)}/set", dict(settings)))
+
+    async def statuses(self, name: str | None = None) -> list[ModelStatus]:
+        """Every version that is known, of one model or of all, Failed ones included."""
+        path = "/control/models" if name is None else f"/control/models/{_model(name)}"
+        return [control.decode_status(item) for item in await self._json("GET", path)]
+
+    async def status(self, name: str, version: str | None = None) -> ModelStatus:
+        """One version, or the one that serves. Raises ModelNotFound, with the nearest name there is."""
+        try:
+            statuses = await self.statuses(name)
+        except ModelNotFound as error:
+            names = sorted({status.name for status in await self.statuses()})
+            raise ModelNotFound(error.message + did_you_mean(name, names)) from None
+        for status in reversed(statuses):
+            if status.version == version if version is not None else status.routed:
+                return status
+        if version is None:
+            raise Unavailable(f"no version of {name!r} serves: {_states(statuses)}")
+        raise ModelNotFound(f"{name!r} has no version {version}; it has {', '.join(s.version for s in statuses)}")
+
+    async def service(self) -> dict[str, Any]:
+        """What the service says of itself: version, url, pid, device, memory and so on."""
+        return dict(await self._json("GET", "/control/status"))
+
+    async def logs(self, lines: int = 100) -> list[str]:
+        """The last log lines."""
+        return list((await self._json("GET", f"/control/logs?lines={int(lines)}"))["lines"])
+
+    async def snapshots(self, interval_s: float = 0.5) -> AsyncGenerator[dict[str, Any], None]:
+        """The service's figures, one snapshot an interval, until the generator is closed or the service ends."""
+        import aiohttp
+
+        try:
+            response = await self._open("GET", f"/control/stream?interval={interval_s:g}", None, {}, None)
+            async with response:
+                async for line in response.content:
+                    if line.strip():
+                        yield json.loads(line)
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._unreachable(error) from error
+
+    # Transport
+
+    async def _json(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
+        parts = None if body is None else json.dumps(body).encode()
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        answer, _ = await self._call(method, path, parts, headers=headers, repeat=method == "GET")
+        return json.loads(answer or b"null")
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: Body = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+        repeat: bool = False,
+    ) -> tuple[bytes, Mapping[str, str]]:
+        """The answer's body and headers. `repeat`: sent again, once, when a kept connection proves to be closed."""
+        import aiohttp
+
+        try:
+            try:
+                response = await self._open(method, path, body, headers or {}, timeout_s)
+            except aiohttp.ServerDisconnectedError:
+                if not repeat:
+                    raise
+                response = await self._open(method, path, body, headers or {}, timeout_s)
+            async with response:
+                return await response.read(), response.headers
+        except TimeoutError as error:
+            if timeout_s is None:
+                raise self._unreachable(error) from error
+            raise DeadlineExceeded("the request's deadline passed before the service answered") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._unreachable(error) from error
+
+    async def _open(
+        self, method: str, path: str, body: Body, headers: Mapping[str, str], timeout_s: float | None
+    ) -> aiohttp.ClientResponse:
+        """A response with a good status, its body not read yet; what the service refused is raised."""
+        import aiohttp
+        from yarl import URL
+
+        sized = dict(headers)
+        data = _payload(body, sized)
+        response = await self._connected().request(
+            method,
+            URL(self.url + path, encoded=True),
+            data=data,
+            headers=sized,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S),
+        )
+        if response.status == 200:
+            return response
+        async with response:
+            raise errors.error_from_http(response.status, await response.read())
+
+    def _connected(self) -> aiohttp.ClientSession:
+        import aiohttp
+
+        loop = asyncio.get_running_loop()
+        if self._session is None or self._loop is not loop:
+            headers = {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
+            connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=KEEP_ALIVE_S)
+            self._session = aiohttp.ClientSession(connector=connector, headers=headers, auto_decompress=False)
+            self._loop = loop
+            keep_from_children(self._session)
+        return self._session
+
+    def _unreachable(self, error: BaseException) -> Unavailable:
+        why = self.gone() or "nothing listens there, or it ended while answering"
+        return Unavailable(f"the service at {self.url} does not answer: {why}")
+
+
+def _model(name: str, version: str | None = None) -> str:
+    """The part of a path that names a model; quoted, so that the service judges what was typed."""
+    return quote(name, safe="") + ("" if version is None else f"/versions/{quote(version, safe='')}")
+
+
+def _states(statuses: Sequence[ModelStatus]) -> str:
+    said = (f"version {s.version} is {s.state}" + (f" ({s.reason})" if s.reason else "") for s in statuses)
+    return "; ".join(said) or "none is loaded"
+
+
+def _payload(body: Body, headers: dict[str, str]) -> bytes | AsyncIterator[bytes | memoryview] | None:
+    """`body` as aiohttp sends it; one that is not small is written piece by piece, its length said in `headers`."""
+    if body is None:
+        return None
+    if isinstance(body, Path):
+        headers["Content-Length"] = str(body.stat().st_size)
+        return _file_chunks(body)
+    parts = [body] if isinstance(body, bytes) else body
+    size = sum(len(part) if isinstance(part, bytes) else part.nbytes for part in parts)
+    if size < CHUNK:
+        return b"".join(parts)
+    headers["Content-Length"] = str(size)
+    return _chunks(parts)
+
+
+async def _chunks(parts: Sequence[bytes | memoryview]) -> AsyncIterator[bytes | memoryview]:
+    for part in parts:
+        view = memoryview(part).cast("B")
+        for start in range(0, len(view), CHUNK):
+            yield view[start : start + CHUNK]
+
+
+async def _file_chunks(path: Path) -> AsyncIterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := await asyncio.to_thread(file.read, CHUNK):
+            yield chunk

@@ -1,0 +1,30 @@
+"""What a forked child inherits of its parent's connections and must leave alone.
+
+Subtleness ahead: parent and child share epoll objects and sockets. Finalising an asyncio transport in the child would
+take the parent's socket out of the parent's epoll, and the parent would wait for ever; an aiohttp session would also
+complain that it was never closed. So what is registered here becomes immortal in a child: it is never used there and
+never finalised, which is a small leak in a process that is usually short-lived.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import weakref
+
+_kept: weakref.WeakSet[object] = weakref.WeakSet()
+
+
+def keep_from_children(thing: object) -> None:
+    """A forked child must not finalise `thing`, nor what only it refers to."""
+    _kept.add(thing)
+
+
+def _make_immortal() -> None:
+    for thing in _kept:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+    _kept.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_make_immortal)

@@ -1,0 +1,98 @@
+"""A user's value -> requests -> one Prediction: adapted, split where it is larger than a batch, joined again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+import numpy as np
+
+from workbench.client.adapt import adapt, split
+from workbench.client.client import AsyncClient
+from workbench.client.results import CallTimings, Prediction
+from workbench.core.messages import InferRequest, InferResponse
+from workbench.core.model import ModelStatus
+from workbench.core.tensor import Array
+from workbench.errors import InvalidInput, Unavailable
+
+AT_ONCE = 8
+"""Requests of one call that are under way at the same time."""
+
+_SWAPS = 3
+"""How often a call is made again because the version changed under it."""
+
+
+class Predictor:
+    """Predictions of one service's models; remembers their signatures, and asks again when they changed."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+        self._known: dict[tuple[str, str | None], ModelStatus] = {}
+
+    async def predict(
+        self, name: str, value: object, *, version: str | None = None, outputs: Sequence[str] = ()
+    ) -> Prediction:
+        """The model's answer for `value`, rows in order, all from one version.
+
+        `value` is an array, a list, a DataFrame, or a dict of them by input name; see `client.adapt`.
+        """
+        status = self._known.get((name, version))
+        if status is not None:
+            with suppress(InvalidInput):
+                return await self._predict(status, value, version, outputs)
+            # Refused by a signature or a batch size that may be gone: look once more before saying so.
+        status = self._known[name, version] = await self._client.status(name, version)
+        return await self._predict(status, value, version, outputs)
+
+    async def _predict(
+        self, status: ModelStatus, value: object, version: str | None, outputs: Sequence[str]
+    ) -> Prediction:
+        if status.signature is None:
+            raise Unavailable(
+                f"{status.name!r} version {status.version} is {status.state}: {status.reason or 'not Ready'}"
+            )
+        adapted = adapt(value, status.signature, status.name)
+        requests = [
+            InferRequest(status.name, part, version=version, outputs=tuple(outputs), parameters={"timings": True})
+            for part in split(adapted.inputs, adapted.rows, status.max_batch_size)
+        ]
+        began = time.perf_counter()
+        answers = await _all_from_one_version(self._client, requests)
+        timings = CallTimings(time.perf_counter() - began, tuple(answer.timings for answer in answers))
+        return Prediction(status.name, answers[0].version, _joined(answers), timings, adapted.index)
+
+
+async def _all_from_one_version(client: AsyncClient, requests: Sequence[InferRequest]) -> list[InferResponse]:
+    """Every answer, in order. When a swap came in between, asked again, so that no two versions are mixed."""
+    for _ in range(_SWAPS):
+        answers = await _all(client, requests)
+        if len({answer.version for answer in answers}) == 1:
+            return answers
+    raise Unavailable(f"the version of {requests[0].model!r} changed {_SWAPS} times during one call; try again")
+
+
+async def _all(client: AsyncClient, requests: Sequence[InferRequest]) -> list[InferResponse]:
+    if len(requests) == 1:
+        return [await client.infer(requests[0])]
+    room = asyncio.Semaphore(AT_ONCE)
+
+    async def one(request: InferRequest) -> InferResponse:
+        async with room:
+            return await client.infer(request)
+
+    tasks = [asyncio.ensure_future(one(request)) for request in requests]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+def _joined(answers: Sequence[InferResponse]) -> dict[str, Array]:
+    first = answers[0].outputs
+    if len(answers) == 1:
+        return dict(first)
+    return {name: np.concatenate([answer.outputs[name] for answer in answers]) for name in first}

@@ -1,0 +1,433 @@
+"""What a call gives back: mappings and lists that show themselves well in a terminal and in a notebook.
+
+Everything is escaped where it becomes HTML, and nothing here talks to a service.
+"""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from workbench.client.adapt import describe
+from workbench.core.messages import Timings
+from workbench.core.model import ModelState, ModelStatus
+from workbench.core.tensor import Array
+from workbench.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_ROWS = 6
+MOST_VALUES = 10
+"""What a representation shows of an output."""
+
+
+# Predictions
+
+
+@dataclass(frozen=True, slots=True)
+class CallTimings:
+    """Where the time of one call went. A call of many rows travels as several requests at the same time."""
+
+    wall_s: float
+    """From the call to the answer, as the caller saw it."""
+    requests: tuple[Timings, ...] = ()
+    """What the service says of each request, in the order of the rows."""
+
+    @property
+    def queued_s(self) -> float:
+        """Waiting for a runner; the mean over the requests."""
+        return self._mean("queued_s")
+
+    @property
+    def ran_s(self) -> float:
+        """Inside the runtime, for the whole batch; the mean over the requests."""
+        return self._mean("ran_s")
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of the largest batch that one of the requests travelled in, other callers' rows included."""
+        return max((timings.batch_size for timings in self.requests), default=0)
+
+    def _mean(self, name: str) -> float:
+        return float(np.mean([getattr(timings, name) for timings in self.requests])) if self.requests else 0.0
+
+    def __str__(self) -> str:
+        if not self.requests:
+            return milliseconds(self.wall_s)
+        inside = float(np.mean([timings.total_s for timings in self.requests]))
+        rest = max(inside - self.queued_s - self.ran_s, 0.0)
+        spent = f"{milliseconds(self.ran_s)} in the model, {milliseconds(self.queued_s)} queued"
+        batch = f"in a batch of {self.batch_size}" if self.batch_size else "unbatched"
+        if len(self.requests) == 1:
+            wire = max(self.wall_s - inside, 0.0) + rest
+            return f"{milliseconds(self.wall_s)}: {spent}, {milliseconds(wire)} on the way; {batch}"
+        many = f"{len(self.requests)} requests at once, each {spent} on average"
+        return f"{milliseconds(self.wall_s)}: {many}; batches of up to {self.batch_size}"
+
+
+class Prediction(Mapping[str, Array]):
+    """The outputs of a model, by name and in its order; text comes as str where it is UTF-8.
+
+    `np.asarray(prediction)` and `.array` are the first output, which for a classifier is its labels.
+    """
+
+    def __init__(
+        self, model: str, version: str, outputs: Mapping[str, Array], timings: CallTimings, index: Any = None
+    ) -> None:
+        self.model = model
+        self.version = version
+        self.timings = timings
+        self._outputs = {name: _readable(array) for name, array in outputs.items()}
+        self._index = index
+
+    def __getitem__(self, name: str) -> Array:
+        try:
+            return self._outputs[name]
+        except KeyError:
+            raise KeyError(f"{name!r}; the outputs are {', '.join(map(repr, self._outputs))}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._outputs)
+
+    def __len__(self) -> int:
+        return len(self._outputs)
+
+    @property
+    def array(self) -> Array:
+        """The first output."""
+        return next(iter(self._outputs.values()))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        array = self.array
+        if dtype is not None and array.dtype != dtype:
+            if copy is False:
+                raise ValueError(f"{array.dtype} cannot become {dtype} without a copy")
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row a row, a column a value: an output of k values a row becomes NAME_0 to NAME_k-1.
+
+        An output of more than two axes becomes one column of arrays. A DataFrame that was sent gives its index.
+        """
+        import pandas as pd
+
+        lengths = {name: array.shape[0] if array.ndim else None for name, array in self.items()}
+        if None in lengths.values() or len(set(lengths.values())) > 1:
+            raise InvalidInput(f"the outputs have no rows in common: {_shapes(self)}; take them by name")
+        columns: dict[str, Any] = {}
+        for name, array in self.items():
+            if array.ndim == 1:
+                columns[name] = array
+            elif array.ndim == 2 and array.shape[1] == 1:
+                columns[name] = array[:, 0]
+            elif array.ndim == 2:
+                columns |= {f"{name}_{k}": array[:, k] for k in range(array.shape[1])}
+            else:
+                columns[name] = list(array)
+        return pd.DataFrame(columns, index=self._index)
+
+    def __repr__(self) -> str:
+        width = max(map(len, self), default=0)
+        kinds = {name: _kind(array) for name, array in self.items()}
+        kind_width = max(map(len, kinds.values()), default=0)
+        lines = [
+            f"  {name:<{width}}  {kinds[name]:<{kind_width}}  {_first_values(array)}" for name, array in self.items()
+        ]
+        return "\n".join([f"{self.model}, version {self.version}", *lines, f"  {self.timings}"])
+
+    def _repr_html_(self) -> str:
+        rows = min((array.shape[0] for array in self.values() if array.ndim), default=0)
+        head = [f"{name}<br><small>{_escape(_kind(array))}</small>" for name, array in _escaped(self).items()]
+        if rows and all(array.ndim for array in self.values()):
+            shown = min(rows, MOST_ROWS)
+            body = [
+                [str(i) if self._index is None else _escape(self._index[i])]
+                + [_escape(_cell(array[i], array)) for array in self.values()]
+                for i in range(shown)
+            ]
+            if rows > shown:
+                body.append(["⋮", f"<small>{rows - shown} more</small>"] + [""] * (len(self) - 1))
+            table = _table(["", *head], body)
+        else:
+            table = _table(head, [[_escape(_first_values(array)) for array in self.values()]])
+        title = f"<b>{_escape(self.model)}</b>, version {_escape(self.version)}"
+        return f"<div>{title}{table}<small>{_escape(self.timings)}</small></div>"
+
+
+# Models
+
+
+class ModelTable(Sequence[ModelStatus]):
+    """Model statuses that show as a table."""
+
+    def __init__(self, statuses: Sequence[ModelStatus]) -> None:
+        self._statuses = tuple(statuses)
+
+    @overload
+    def __getitem__(self, index: int) -> ModelStatus: ...
+    @overload
+    def __getitem__(self, index: slice) -> ModelTable: ...
+    def __getitem__(self, index: int | slice) -> ModelStatus | ModelTable:
+        return ModelTable(self._statuses[index]) if isinstance(index, slice) else self._statuses[index]
+
+    def __len__(self) -> int:
+        return len(self._statuses)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row a version."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            [
+                {
+                    "model": status.name,
+                    "version": status.version,
+                    "state": str(status.state),
+                    "reason": status.reason,
+                    "routed": status.routed,
+                    "device": status.device,
+                    "max_batch_size": status.max_batch_size,
+                    "batching": status.batching,
+                    "queued": status.queued,
+                    "size_bytes": status.size_bytes,
+                    "load_s": status.load_s,
+                }
+                for status in self
+            ]
+        )
+
+    def __repr__(self) -> str:
+        if not self:
+            return "no models; load one: wb.load(NAME, SOURCE) or %infer load NAME SOURCE"
+        return _columns([self._HEAD, *([cell.strip() for cell in self._row(status)] for status in self)])
+
+    def _repr_html_(self) -> str:
+        if not self:
+            return "<div>No models yet: <code>%infer load NAME SOURCE</code> loads one.</div>"
+        rows = [[_escape(cell) for cell in self._row(status)] for status in self]
+        for row, status in zip(rows, self, strict=True):
+            row[2] = f'<span style="color:{_STATE_COLOURS[status.state]}">●</span> {row[2]}'
+        return _table([_escape(title) for title in self._HEAD], rows)
+
+    _HEAD = ("model", "version", "state", "device", "batching")
+
+    @staticmethod
+    def _row(status: ModelStatus) -> list[str]:
+        state = f"{status.state}: {status.reason}" if status.reason else str(status.state)
+        return [status.name, status.version, state, status.device or "-", status.batching or "-"]
+
+
+_STATE_COLOURS = {
+    ModelState.LOADING: "#b8860b",
+    ModelState.WARMING: "#b8860b",
+    ModelState.READY: "#2e8b57",
+    ModelState.DRAINING: "#808080",
+    ModelState.GONE: "#808080",
+    ModelState.FAILED: "#b22222",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A title and facts, as aligned text or a small table."""
+
+    title: str
+    facts: Mapping[str, object]
+    """In the order shown; an empty one is left out."""
+
+    def _shown(self) -> list[tuple[str, str]]:
+        return [(name, str(value)) for name, value in self.facts.items() if value not in ("", None, ())]
+
+    def __getitem__(self, name: str) -> object:
+        return self.facts[name]
+
+    def __repr__(self) -> str:
+        width = max((len(name) for name, _ in self._shown()), default=0)
+        return "\n".join([self.title, *(f"  {name:<{width}}  {value}" for name, value in self._shown())])
+
+    def _repr_html_(self) -> str:
+        rows = [[f"<b>{_escape(name)}</b>", _escape(value)] for name, value in self._shown()]
+        return f"<div><b>{_escape(self.title)}</b>{_table([], rows) if rows else ''}</div>"
+
+
+def model_card(status: ModelStatus) -> Card:
+    """All that is known of one version."""
+    signature = status.signature
+    facts: dict[str, object] = {
+        "state": f"{status.state}: {status.reason}" if status.reason else status.state,
+        "device": status.device,
+        "inputs": ", ".join(map(describe, signature.inputs)) if signature else "",
+        "outputs": ", ".join(map(describe, signature.outputs)) if signature else "",
+        "batching": status.batching,
+        "largest batch": f"{status.max_batch_size} rows" if status.max_batch_size else "",
+        "queue delay": milliseconds(status.config.max_queue_delay_s) if status.config.max_queue_delay_s else "",
+        "instances": status.config.instances,
+        "waiting": f"{status.queued} requests" if status.queued else "",
+        "size": megabytes(status.size_bytes),
+        "loaded in": milliseconds(status.load_s) if status.load_s else "",
+        "digest": status.digest.removeprefix("sha256:")[:12],
+        "notes": " ".join(status.notes),
+    }
+    return Card(f"{status.name}, version {status.version}{' (serving)' if status.routed else ''}", facts)
+
+
+def service_card(service: Mapping[str, object], *, own: bool) -> Card:
+    """What a service says of itself; fields that this version does not know are left out."""
+    started = service.get("started_at")
+    resident = service.get("resident_bytes")
+    models = service.get("models")
+    devices = service.get("devices")
+    facts: dict[str, object] = {
+        "state": service.get("state", ""),
+        "url": service.get("url", ""),
+        "pid": f"{service.get('pid')}, ends with this process" if own else service.get("pid"),
+        "version": service.get("version", ""),
+        "up for": f"{max(time.time() - started, 0):.0f} s" if isinstance(started, int | float) else "",
+        "devices": ", ".join(map(str, devices)) if isinstance(devices, list) else "",
+        "memory": megabytes(resident) if isinstance(resident, int) else "",
+        "models": ", ".join(sorted({str(model["name"]) for model in models})) if isinstance(models, list) else "",
+    }
+    return Card("the service", facts)
+
+
+# Loading
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What a load did."""
+
+    status: ModelStatus
+    unchanged: bool
+    previous: str | None
+    """The version that served before and has been drained."""
+    seconds: float
+    """From the call to the routed version, conversion, upload and comparison included."""
+    exported: str = ""
+    """What a live object became; empty for a file."""
+    compared: str = ""
+    """How it was compared with the original, and the largest difference."""
+
+    @property
+    def version(self) -> str:
+        return self.status.version
+
+    def _headline(self) -> str:
+        if self.unchanged:
+            return f"{self.status.name} is unchanged, version {self.version} serving"
+        instead = f" instead of version {self.previous}" if self.previous else ""
+        where = f" on {self.status.device}" if self.status.device else ""
+        return f"{self.status.name} version {self.version} serves{where}{instead}; it took {milliseconds(self.seconds)}"
+
+    def _lines(self) -> list[str]:
+        signature = self.status.signature
+        lines = [self.exported, self.compared]
+        if signature is not None and not self.unchanged:
+            takes = ", ".join(map(describe, signature.inputs))
+            gives = ", ".join(map(describe, signature.outputs))
+            lines += [f"{takes} → {gives}", self.status.batching, *self.status.notes]
+        return [line for line in lines if line]
+
+    def __repr__(self) -> str:
+        return "\n  ".join([self._headline(), *self._lines()])
+
+    def _repr_html_(self) -> str:
+        lines = "".join(f"<br><small>{_escape(line)}</small>" for line in self._lines())
+        return f"<div><b>{_escape(self._headline())}</b>{lines}</div>"
+
+
+class Lines(tuple[str, ...]):
+    """Lines of text, shown as they are."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "\n".join(self)
+
+
+# Showing
+
+
+def milliseconds(seconds: float) -> str:
+    """`0.0042` -> `4.2 ms`; seconds from 1 s on."""
+    if seconds >= 1.0:
+        return f"{seconds:.2f} s"
+    value = seconds * 1e3
+    return f"{value:.0f} ms" if value >= 100 else f"{value:.1f} ms" if value >= 0.095 else f"{value:.2f} ms"
+
+
+def megabytes(size: int) -> str:
+    if size <= 0:
+        return ""
+    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
+
+
+def _readable(array: Array) -> Array:
+    """BYTES as str where all of it is UTF-8, else as it came."""
+    if array.dtype != object:
+        return array
+    text = np.empty(array.shape, dtype=object)
+    try:
+        for where, item in np.ndenumerate(array):
+            text[where] = item.decode() if isinstance(item, bytes) else item
+    except UnicodeDecodeError:
+        return array
+    return text
+
+
+def _kind(array: Array) -> str:
+    kind = "text" if array.dtype == object else str(array.dtype)
+    return f"{kind}[{', '.join(map(str, array.shape))}]"
+
+
+def _shapes(outputs: Mapping[str, Array]) -> str:
+    return ", ".join(f"{name} {_kind(array)}" for name, array in outputs.items())
+
+
+def _cell(row: Any, of: Array) -> str:
+    """One row of the output `of`, short."""
+    values = np.asarray(row).reshape(-1)
+    shown = [_value(item, of) for item in values[:MOST_VALUES]]
+    return "  ".join(shown) + (" …" if values.size > MOST_VALUES else "")
+
+
+def _first_values(array: Array) -> str:
+    return _cell(array.reshape(-1)[: MOST_VALUES + 1], array)
+
+
+def _value(item: Any, of: Array) -> str:
+    """One value; shares and probabilities with three places, so that they can be read side by side."""
+    if isinstance(item, str | bytes):
+        return str(item)[:40]
+    if of.dtype.kind in "iub":
+        return str(item)
+    small = 0.0 <= float(item) <= 1.0 and of.size > 0 and 0.0 <= float(np.min(of)) <= float(np.max(of)) <= 1.0
+    return f"{float(item):.3f}" if small else f"{float(item):.4g}"
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def _escape(value: object) -> str:
+    return html.escape(str(value))
+
+
+def _escaped(prediction: Prediction) -> dict[str, Array]:
+    return {_escape(name): array for name, array in prediction.items()}
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """An HTML table of cells that are HTML already."""
+    align = ' style="text-align:left"'
+    top = "<thead><tr>" + "".join(f"<th{align}>{cell}</th>" for cell in head) + "</tr></thead>" if head else ""
+    body = "".join("<tr>" + "".join(f"<td{align}>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table>{top}<tbody>{body}</tbody></table>"
