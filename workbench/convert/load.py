@@ -1,0 +1,123 @@
+"""Whatever a user calls a model becomes a served version.
+
+A path is loaded by the service itself where it runs on this machine, so that files beside the model come along; what
+is in memory is uploaded. A live object is converted here, staged there, compared with the original, and only then
+routed to: until that moment, and if anything goes wrong, the version that serves stays as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from workbench.client.client import AsyncClient
+from workbench.client.predict import Predictor
+from workbench.client.results import LoadReport
+from workbench.convert.check import TOLERANCE, compare
+from workbench.convert.registry import Converted, converter_for
+from workbench.core.model import check_model_name
+from workbench.errors import ModelError, NotFound, WorkbenchError
+
+
+async def load(
+    client: AsyncClient,
+    name: str,
+    source: object,
+    settings: Mapping[str, object],
+    *,
+    sample: object | None = None,
+    tolerance: float | None = None,
+    force: bool = False,
+) -> LoadReport:
+    """Serve `source` (a path, bytes, an onnx.ModelProto or a live object) as `name`.
+
+    `sample` and `tolerance` concern live objects only. Raises ModelError for an export that does not answer as the
+    original does, Unsupported for an object that has no converter.
+    """
+    began = time.perf_counter()
+    check_model_name(name)  # before a conversion that may take seconds
+    if isinstance(source, str | os.PathLike):
+        path = _existing(os.fspath(source))
+        if not _is_loopback(client.url):
+            return await _upload(client, name, path, settings, began, force=force)
+        done = await client.load(name, path, settings, force=force)
+        return LoadReport(done.status, done.unchanged, done.previous, time.perf_counter() - began)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return await _upload(client, name, bytes(source), settings, began, force=force)
+    if callable(serialize := getattr(source, "SerializeToString", None)):  # an onnx.ModelProto
+        return await _upload(client, name, serialize(deterministic=True), settings, began, force=force)
+
+    converted = await asyncio.to_thread(converter_for(source), source, sample)
+    allowed = TOLERANCE if tolerance is None else tolerance
+
+    async def check(version: str) -> str:
+        return await _compared(client, name, version, converted, allowed)
+
+    return await _upload(client, name, converted.model, settings, began, converted.exported, check, force=force)
+
+
+async def _upload(
+    client: AsyncClient,
+    name: str,
+    model: bytes | Path,
+    settings: Mapping[str, object],
+    began: float,
+    exported: str = "",
+    check: Callable[[str], Awaitable[str]] | None = None,
+    *,
+    force: bool,
+) -> LoadReport:
+    """Stage, check and commit; a version that fails its check, or whose load is cancelled, is discarded."""
+    staged = await client.stage(name, model, settings)
+    if staged.unchanged:
+        return LoadReport(staged.status, True, None, time.perf_counter() - began, exported)
+    version = staged.status.version
+    try:
+        compared = "" if check is None else await check(version)
+        done = await client.commit(name, version, force=force)
+    except BaseException:
+        await asyncio.shield(_discard(client, name, version))
+        raise
+    return LoadReport(done.status, False, done.previous, time.perf_counter() - began, exported, compared)
+
+
+async def _compared(client: AsyncClient, name: str, version: str, converted: Converted, tolerance: float) -> str:
+    """How the two agree, in one sentence; ModelError where they do not."""
+    answer = await Predictor(client).predict(name, converted.rows, version=version)
+    comparison = compare(converted.expected, answer, converted.labels, tolerance)
+    rows = f"{converted.row_count} made-up rows" if converted.made_up else f"{converted.row_count} rows of yours"
+    if not comparison.agrees:
+        hint = "give rows like its training data as sample=X[:100]" if converted.made_up else "see tolerance="
+        raise ModelError(
+            f"the export of {converted.source} does not answer as the original on {rows} ({comparison.summary}), "
+            f"so version {version} was discarded; {hint}"
+        )
+    return f"compared with the original on {rows}: {comparison.summary}"
+
+
+async def _discard(client: AsyncClient, name: str, version: str) -> None:
+    try:
+        await client.discard(name, version)
+    except WorkbenchError:
+        pass  # the service went, and the staged version with it: the first error is the one to tell
+
+
+def _existing(path: str) -> Path:
+    """`path`, absolute; NotFound with the nearest name beside it where there is none."""
+    found = Path(path).expanduser().absolute()
+    if found.exists():
+        return found
+    beside = [entry.name for entry in found.parent.iterdir()] if found.parent.is_dir() else []
+    near = difflib.get_close_matches(found.name, beside, n=1)
+    hint = f"; did you mean {str(Path(path).parent / near[0])!r}?" if near else ""
+    raise NotFound(f"there is no file or folder {path!r}{hint}")
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")

@@ -1,0 +1,76 @@
+"""Which libraries' objects can be loaded live, and by what. A converter is imported when it is first needed."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol, cast
+
+from workbench.core.tensor import Array
+from workbench.errors import Unsupported
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A live object as an ONNX model, and what the object itself answers for some rows."""
+
+    model: bytes
+    exported: str
+    """One sentence: what became what."""
+    rows: object
+    """What was given to the object, and is to be given to the model; see `client.adapt`."""
+    row_count: int
+    made_up: bool
+    """True: the rows are synthetic, because none were given."""
+    expected: Mapping[str, Array]
+    """Output name -> the object's own answer for `rows`; only the outputs that have one."""
+    labels: frozenset[str]
+    """Those outputs of `expected` that must be equal, not only close."""
+    source: str
+    """The object's type, as a user calls it."""
+
+
+class Converter(Protocol):
+    def __call__(self, source: object, sample: object | None, /) -> Converted:
+        """Raises InvalidInput for an object not ready to be exported, Unsupported for one with no ONNX form."""
+        ...
+
+
+CONVERTERS: Mapping[str, str] = MappingProxyType({"sklearn": "workbench.convert.sklearn:convert"})
+"""Top package of a class in the object's ancestry -> the converter."""
+
+_ELSEWHERE: Mapping[str, str] = MappingProxyType(
+    {
+        "torch": "export it with torch.onnx.export(..., dynamo=True) and load the file",
+        "keras": "export it with model.export(..., format='onnx') and load the file",
+        "tensorflow": "export it with tf2onnx and load the file",
+        "jax": "export it with jax2onnx and load the file",
+        "xgboost": "export it with onnxmltools.convert_xgboost and load what that gives",
+        "lightgbm": "export it with onnxmltools.convert_lightgbm and load what that gives",
+        "catboost": "export it with model.save_model(path, format='onnx') and load the file",
+        "transformers": "export it with optimum and load the file",
+    }
+)
+"""What to do with objects that have no converter here yet."""
+
+
+def converter_for(source: object) -> Converter:
+    """The converter of `source`. Raises Unsupported, saying what is supported, where there is none."""
+    packages = [cls.__module__.split(".")[0] for cls in type(source).__mro__]
+    for package in packages:
+        if package in _ELSEWHERE:
+            raise Unsupported(f"{_article(source)} has no converter here yet: {_ELSEWHERE[package]}")
+        if package in CONVERTERS:
+            module, _, function = CONVERTERS[package].partition(":")
+            return cast(Converter, getattr(importlib.import_module(module), function))
+    raise Unsupported(
+        f"{_article(source)} cannot be loaded; a model is a path to an .onnx file, its bytes, an onnx.ModelProto, "
+        "or a fitted scikit-learn estimator"
+    )
+
+
+def _article(source: object) -> str:
+    name = type(source).__name__
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
