@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -74,6 +76,8 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     access.add_argument("--no-auth", action="store_false", dest="auth", default=None, help="on loopback only")
     add("--ready-file", metavar="FILE", type=Path, help="JSON with url and token_file, written once all is ready")
     add("--log-format", choices=("text", "json"), help="of the lines on stderr and in the log file (text)")
+    # For whoever starts the service as a child: however the parent ends, the kernel closes the pipe to it.
+    add("--until-eof", action="store_true", help=argparse.SUPPRESS)
 
 
 _SERVE_FIELDS = (
@@ -103,7 +107,20 @@ def _serve(arguments: argparse.Namespace) -> int:
         flags["token_file"] = None
     elif "token_file" in flags:
         flags["auth"] = True
+    if arguments.until_eof:
+        _terminate_at_eof()
     notes = []
     if arguments.grpc_port is not None:
         notes.append("gRPC is not served by this version; --grpc-port is not in use")
     return serve(server_config(flags, os.environ), notes)
+
+
+def _terminate_at_eof() -> None:
+    """SIGTERM to this process once its standard input ends."""
+
+    def wait() -> None:
+        while os.read(0, 1):  # not sys.stdin, whose lock a daemon thread must not hold at the interpreter's end
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="until-eof", daemon=True).start()

@@ -1,0 +1,267 @@
+"""The workbench as a user holds it: one object, the verbs as its methods, each blocking until it is done.
+
+wb = workbench.connect()
+wb.load("digits", clf)
+wb["digits"](X_test)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from workbench.core.model import ModelStatus, Signature
+from workbench.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from workbench.client.client import AsyncClient
+    from workbench.client.launch import OwnService
+    from workbench.client.predict import Predictor
+    from workbench.client.results import Card, Lines, LoadReport, ModelTable, Prediction
+
+_latest: tuple[int, Workbench] | None = None
+
+
+def connect(url: str | None = None, token: str | None = None) -> Workbench:
+    """A workbench at the service of `url`; without one, at this process's own service, started where none runs.
+
+    Raises Unavailable where no service answers, Unauthenticated where the token is not its own.
+    """
+    global _latest
+    from workbench.client import sync
+    from workbench.client.client import AsyncClient
+    from workbench.client.launch import own_service
+
+    service = None
+    if url is None:
+        if token is not None:
+            raise InvalidInput("a token needs the url of the service that it opens: connect(url, token)")
+        service, address = own_service()
+        url, token = address.url, address.token
+    client = AsyncClient(url, token)
+    if service is not None:
+        client.gone = service.last_words
+    try:
+        sync.run(client.service())
+    except BaseException:
+        sync.run(client.close())
+        raise
+    workbench = Workbench(client, service)
+    _latest = (os.getpid(), workbench)
+    return workbench
+
+
+def current() -> Workbench:
+    """The workbench that this process connected to last, else a new one; what `%infer` speaks to."""
+    there = connected()
+    return connect() if there is None else there
+
+
+def connected() -> Workbench | None:
+    """The workbench that this process connected to last, if it is still there; starts nothing."""
+    if _latest is None or _latest[0] != os.getpid() or _latest[1].closed:
+        return None
+    return _latest[1]
+
+
+class Workbench:
+    """Models on one service. Safe to use from any thread, and after a fork."""
+
+    def __init__(self, client: AsyncClient, service: OwnService | None = None) -> None:
+        from workbench.client import sync
+        from workbench.client.predict import Predictor
+
+        sync.close_with(self, client.close)
+        self._client = client
+        self._service = service
+        self._predictor: Predictor = Predictor(client)
+        self._closed = False
+
+    @property
+    def client(self) -> AsyncClient:
+        """The asyncio client under this workbench; it lives on a loop of its own, so make another for yours."""
+        return self._client
+
+    @property
+    def url(self) -> str:
+        return self._client.url
+
+    @property
+    def closed(self) -> bool:
+        """True after `close` or `stop`, and when a service of our own has ended."""
+        return self._closed or (self._service is not None and not self._service.running)
+
+    # Models
+
+    def load(
+        self,
+        name: str,
+        source: object,
+        *,
+        device: str | None = None,
+        max_batch: int | None = None,
+        delay: float | str | None = None,
+        instances: int | None = None,
+        sample: object | None = None,
+        tolerance: float | None = None,
+        force: bool = False,
+        **settings: object,
+    ) -> LoadReport:
+        """Serve `source` as `name`, and say what was done.
+
+        `source` is a path to an .onnx file or its folder, the file's bytes, an onnx.ModelProto, or a fitted
+        scikit-learn estimator, which is exported here and compared with the original before it serves: on `sample`
+        (rows as its `predict` takes them) or on rows made up from it. The same model again changes nothing; another
+        one becomes the next version, swapped in without a failed request. `force` lets the signature change.
+
+        `delay` is seconds or a text like "5ms"; `settings` are further settings of `ModelConfig`, by name.
+        """
+        from workbench.client import sync
+        from workbench.client.settings import settings_from
+        from workbench.convert.load import load
+
+        given = {"device": device, "max_batch": max_batch, "delay": delay, "instances": instances, **settings}
+        call = load(self._client, name, source, settings_from(given), sample=sample, tolerance=tolerance, force=force)
+        return sync.run(call)
+
+    def unload(self, name: str) -> None:
+        """Finish what is under way, then give back the memory of every version."""
+        from workbench.client import sync
+
+        sync.run(self._client.unload(name))
+
+    def predict(
+        self, name: str, value: object, *, version: str | int | None = None, outputs: Sequence[str] = ()
+    ) -> Prediction:
+        """The answer of model `name` for `value`: an array, a list, a DataFrame, or a dict of them by input name.
+
+        Numbers become the model's own type where they fit, one row gains the batch axis, and more rows than a batch
+        takes are split and joined again.
+        """
+        from workbench.client import sync
+
+        wanted = None if version is None else str(version)
+        return sync.run(self._predictor.predict(name, value, version=wanted, outputs=outputs))
+
+    def models(self) -> ModelTable:
+        """Every version of every model, as a table."""
+        from workbench.client import sync
+        from workbench.client.results import ModelTable
+
+        return ModelTable(sync.run(self._client.statuses()))
+
+    def show(self, name: str, version: str | int | None = None) -> Card:
+        """All that is known of one model."""
+        from workbench.client.results import model_card
+
+        return model_card(self._status(name, None if version is None else str(version)))
+
+    def set(self, name: str, **settings: object) -> Card:
+        """Change a model's settings: live where possible, else by a reload that fails no request."""
+        from workbench.client import sync
+        from workbench.client.results import model_card
+        from workbench.client.settings import settings_from
+
+        config = settings_from(settings)
+        if not config:
+            raise InvalidInput("set needs at least one setting, as max_batch=32")
+        return model_card(sync.run(self._client.configure(name, config)).status)
+
+    def __getitem__(self, name: str) -> Model:
+        status = self._status(name)
+        return Model(self, status.name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in list(self)
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the models."""
+        return iter(dict.fromkeys(status.name for status in self.models()))
+
+    # The service
+
+    def status(self) -> Card:
+        """The service: where it is, since when, what it uses."""
+        from workbench.client import sync
+        from workbench.client.results import service_card
+
+        return service_card(sync.run(self._client.service()), own=self._service is not None)
+
+    def logs(self, lines: int = 20) -> Lines:
+        """The service's last log lines."""
+        from workbench.client import sync
+        from workbench.client.results import Lines
+
+        return Lines(sync.run(self._client.logs(lines)))
+
+    def snapshots(self, interval: float = 0.5) -> Iterator[dict[str, Any]]:
+        """The service's live figures, one snapshot every `interval` seconds."""
+        from workbench.client import sync
+
+        return sync.iterate(self._client.snapshots(interval))
+
+    def stop(self) -> None:
+        """End the service, if this process started it; one that was attached to is left alone."""
+        self.close()
+        if self._service is not None:
+            self._service.stop()
+
+    def close(self) -> None:
+        """Close this workbench's connections; the service goes on."""
+        from workbench.client import sync
+
+        self._closed = True
+        sync.run(self._client.close())
+
+    def __enter__(self) -> Workbench:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        kind = "this process's own service" if self._service is not None else "a service"
+        return f"<Workbench at {self.url}, {kind}>"
+
+    def _status(self, name: str, version: str | None = None) -> ModelStatus:
+        from workbench.client import sync
+
+        return sync.run(self._client.status(name, version))
+
+
+class Model:
+    """One model of a workbench; calling it predicts."""
+
+    def __init__(self, workbench: Workbench, name: str) -> None:
+        self._workbench = workbench
+        self.name = name
+
+    def __call__(self, value: object, *, version: str | int | None = None, outputs: Sequence[str] = ()) -> Prediction:
+        return self._workbench.predict(self.name, value, version=version, outputs=outputs)
+
+    predict = __call__
+
+    @property
+    def status(self) -> ModelStatus:
+        """The version that serves, now."""
+        return self._workbench._status(self.name)
+
+    @property
+    def signature(self) -> Signature | None:
+        """What it takes and gives."""
+        return self.status.signature
+
+    def set(self, **settings: object) -> Card:
+        """Change its settings."""
+        return self._workbench.set(self.name, **settings)
+
+    def unload(self) -> None:
+        """Unload it, every version."""
+        self._workbench.unload(self.name)
+
+    def __repr__(self) -> str:
+        return repr(self._workbench.show(self.name))
+
+    def _repr_html_(self) -> str:
+        return self._workbench.show(self.name)._repr_html_()

@@ -1,0 +1,1 @@
+"""What a notebook user touches: the `%infer` magic and its completion."""

@@ -1,0 +1,197 @@
+"""`%infer` lines: the verbs, their flags, and how a line is read. Pure.
+
+A SOURCE or EXPR is the rest of the line as it was typed, spaces and brackets included, with the verb's flags taken
+out wherever they stand outside brackets and quotes.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+
+class Misuse(Exception):
+    """A line that cannot be read; the message is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One verb; its positions as the usage shows them. A last SOURCE, EXPR or KEY=VALUE takes the rest of the line."""
+
+    name: str
+    summary: str
+    positions: tuple[str, ...] = ()
+    flags: Mapping[str, str] = field(default_factory=dict)
+    """Flag -> its value as the usage shows it; empty: it takes none."""
+
+    @property
+    def usage(self) -> str:
+        flags = [f"[{flag} {value}]" if value else f"[{flag}]" for flag, value in self.flags.items()]
+        return " ".join(["%infer", self.name, *self.positions, *flags])
+
+
+_VERSION = {"--version": "V"}
+
+VERBS: Mapping[str, Verb] = {
+    verb.name: verb
+    for verb in (
+        Verb(
+            "load",
+            "serve a model: a path, bytes, an onnx.ModelProto or a fitted estimator; again to swap in a new version",
+            ("NAME", "SOURCE"),
+            {
+                "--device": "auto|cpu|cuda",
+                "--max-batch": "ROWS",
+                "--delay": "5ms",
+                "--instances": "N",
+                "--sample": "EXPR",
+                "--tolerance": "SHARE",
+                "--force": "",
+            },
+        ),
+        Verb("predict", "the model's answer for an expression of this notebook", ("NAME", "EXPR"), _VERSION),
+        Verb("models", "a table of the models; also %infer alone"),
+        Verb("show", "all that is known of one model", ("NAME",), _VERSION),
+        Verb("unload", "finish what is under way, then give back the model's memory", ("NAME",)),
+        Verb("set", "change settings, live where possible", ("NAME", "KEY=VALUE")),
+        Verb("status", "the service: where it is, what it uses"),
+        Verb("logs", "the service's last log lines", (), {"--lines": "N"}),
+        Verb("help", "this, or what one verb takes", ("[VERB]",)),
+    )
+}
+
+_TAKES_THE_REST = ("SOURCE", "EXPR", "KEY=VALUE")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A line that was understood."""
+
+    verb: str
+    name: str = ""
+    rest: str = ""
+    """SOURCE or EXPR as typed, KEY=VALUE pairs, or the verb that help is asked of."""
+    flags: Mapping[str, str] = field(default_factory=dict)
+    """Flag, with its dashes -> value; empty for one that takes none."""
+
+
+def parse(line: str) -> Command:
+    """What `line`, without its `%infer`, asks for. Raises Misuse."""
+    tokens = list(_tokens(line))
+    if not tokens:
+        return Command("models")
+    verb = _verb(tokens[0].text)
+    flags, kept = _without_flags(verb, tokens[1:])
+    positions = list(verb.positions)
+    if verb.name == "help":
+        return Command("help", rest=_verb(kept[0].text).name if kept else "")
+    name = rest = ""
+    if positions[:1] == ["NAME"]:
+        if not kept:
+            raise Misuse(f"{verb.name} needs a model's name: {verb.usage}")
+        name = kept.pop(0).text
+        positions.pop(0)
+    if positions and positions[0] in _TAKES_THE_REST:
+        rest = _as_typed(line, kept)
+        if not rest:
+            raise Misuse(f"{verb.name} {name} needs {positions[0]}: {verb.usage}")
+    elif kept:
+        raise Misuse(f"{verb.name} does not take {kept[0].text!r}: {verb.usage}")
+    return Command(verb.name, name, rest, flags)
+
+
+def pairs(text: str) -> dict[str, str]:
+    """`max_batch=8 delay=5ms` as a dict. Raises Misuse."""
+    found = {}
+    for token in _tokens(text):
+        key, equals, value = token.text.partition("=")
+        if not (key and equals and value):
+            raise Misuse(f"set takes KEY=VALUE, as max_batch=32; {token.text!r} is none")
+        found[key] = value.strip("'\"")
+    return found
+
+
+def help_text(verb: str = "") -> tuple[str, ...]:
+    """All verbs, or one of them."""
+    if verb:
+        return (VERBS[verb].usage, f"    {VERBS[verb].summary}")
+    width = max(len(" ".join((each.name, *each.positions))) for each in VERBS.values())
+    lines = [f"  {' '.join((each.name, *each.positions)):<{width}}  {each.summary}" for each in VERBS.values()]
+    return ("%infer VERB ...", *lines, "%infer help VERB tells its flags.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    text: str
+    start: int
+    end: int
+
+
+def _tokens(line: str) -> Iterator[_Token]:
+    """Pieces between spaces outside brackets and quotes, up to a comment."""
+    start, depth, quote = -1, 0, ""
+    for i, char in enumerate(line):
+        if quote:
+            quote = "" if char == quote and line[i - 1] != "\\" else quote
+        elif char.isspace() and depth <= 0:
+            if start >= 0:
+                yield _Token(line[start:i], start, i)
+            start = -1
+            continue
+        elif char == "#" and start < 0:
+            return
+        elif char in "'\"" and char in line[i + 1 :]:  # one that is never closed is an apostrophe
+            quote = char
+        elif char in "([{":
+            depth += 1
+        elif char in ")]}":
+            depth -= 1
+        start = i if start < 0 else start
+    if start >= 0:
+        yield _Token(line[start:], start, len(line))
+
+
+def _without_flags(verb: Verb, tokens: list[_Token]) -> tuple[dict[str, str], list[_Token]]:
+    flags: dict[str, str] = {}
+    kept: list[_Token] = []
+    waiting = iter(tokens)
+    for token in waiting:
+        flag, equals, value = token.text.partition("=")
+        if not (flag.startswith("--") and flag[2:3].isalpha()):
+            kept.append(token)
+            continue
+        if flag not in verb.flags:
+            raise Misuse(f"{verb.name} has no flag {flag}{_near(flag, verb.flags)}: {verb.usage}")
+        if not verb.flags[flag]:
+            if equals:
+                raise Misuse(f"{flag} takes no value: {verb.usage}")
+        elif not equals:
+            following = next(waiting, None)
+            if following is None or following.text.partition("=")[0] in verb.flags:
+                raise Misuse(f"{flag} needs a value, {verb.flags[flag]}: {verb.usage}")
+            value = following.text
+        flags[flag] = value
+    return flags, kept
+
+
+def _as_typed(line: str, kept: list[_Token]) -> str:
+    """The kept pieces, with the spaces between neighbours as they were."""
+    text = ""
+    for before, token in zip([None, *kept], kept, strict=False):
+        if before is not None:
+            between = line[before.end : token.start]
+            text += between if not between.strip() else " "
+        text += token.text
+    return text
+
+
+def _verb(word: str) -> Verb:
+    if word not in VERBS:
+        raise Misuse(f"there is no verb {word!r}{_near(word, VERBS)}; the verbs are {', '.join(VERBS)}")
+    return VERBS[word]
+
+
+def _near(word: str, known: Mapping[str, object]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f", did you mean {near[0]}" if near else ""

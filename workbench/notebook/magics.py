@@ -1,0 +1,138 @@
+"""`%infer`: each verb a thin shell over the Python call of the same name.
+
+Misuse and the service's errors are one line each, never our traceback. What a verb gives back is an object that shows
+itself and can be kept: `p = %infer predict digits X`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
+
+from workbench.client.results import Card, Lines
+from workbench.notebook.commands import VERBS, Command, Misuse, help_text, pairs, parse
+from workbench.notebook.completion import Completer
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from workbench.api import Workbench
+
+
+def register(
+    shell: InteractiveShell, connect: Callable[[], Workbench], connected: Callable[[], Workbench | None]
+) -> None:
+    """Add `%infer` and its completion to `shell`.
+
+    `connect` gives the workbench to speak to and may start a service; `connected` gives it only if it is there.
+    """
+    shell.register_magics(InferMagics(shell, connect))
+    shell.set_hook("complete_command", Completer(connected), str_key="%infer")  # type: ignore[no-untyped-call]
+
+
+@magics_class
+class InferMagics(Magics):
+    """The `%infer` line magic."""
+
+    shell: Any
+
+    def __init__(self, shell: InteractiveShell, connect: Callable[[], Workbench]) -> None:
+        super().__init__(shell)
+        self._connect = connect
+        self._verbs: dict[str, Callable[[Command], object]] = {
+            "load": self._load,
+            "predict": self._predict,
+            "models": lambda command: self._connect().models(),
+            "show": lambda command: self._connect().show(command.name, command.flags.get("--version")),
+            "unload": self._unload,
+            "set": lambda command: self._connect().set(command.name, **pairs(command.rest)),
+            "status": lambda command: self._connect().status(),
+            "logs": lambda command: self._connect().logs(_whole("--lines", command.flags.get("--lines", "20"))),
+            "help": lambda command: Lines(help_text(command.rest)),
+        }
+        assert set(self._verbs) == set(VERBS)
+
+    @no_var_expand
+    @line_magic
+    def infer(self, line: str) -> object:
+        try:
+            command = parse(line)
+            return self._verbs[command.verb](command)
+        except Misuse as misuse:
+            raise UsageError(str(misuse)) from None
+
+    infer.__doc__ = "\n".join(help_text())
+
+    def _load(self, command: Command) -> object:
+        flags = command.flags
+        options: dict[str, Any] = {
+            "device": flags.get("--device"),
+            "max_batch": flags.get("--max-batch"),
+            "delay": flags.get("--delay"),
+            "instances": flags.get("--instances"),
+            "force": "--force" in flags,
+        }
+        if "--sample" in flags:
+            options["sample"] = self._evaluated(flags["--sample"])
+        if "--tolerance" in flags:
+            options["tolerance"] = _number("--tolerance", flags["--tolerance"])
+        return self._connect().load(command.name, self._source(command.rest), **options)
+
+    def _predict(self, command: Command) -> object:
+        value = self._evaluated(command.rest)
+        return self._connect().predict(command.name, value, version=command.flags.get("--version"))
+
+    def _unload(self, command: Command) -> object:
+        self._connect().unload(command.name)
+        return Card(f"{command.name} is unloaded", {})
+
+    def _source(self, text: str) -> object:
+        """A name of the notebook, a path, or an expression, in this order: a file `clf` must not hide `clf`."""
+        if text not in self.shell.user_ns and _is_path(text):
+            return text.strip("'\"")
+        if text.isidentifier() and text not in self.shell.user_ns:
+            raise Misuse(f"there is neither a variable nor a file {text!r}")
+        return self._evaluated(text)
+
+    def _evaluated(self, text: str) -> object:
+        try:
+            return self.shell.ev(text)
+        except SyntaxError as error:
+            raise Misuse(f"{text[:80]!r} is no expression: {error.msg}") from None
+        except Exception as error:  # the user's own expression, which may raise anything
+            raise Misuse(
+                f"{text[:80]!r} failed, {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            ) from None
+
+
+def _is_path(text: str) -> bool:
+    """Whether `text` names a file or folder that is there, or could name nothing else."""
+    bare = text.strip("'\"")
+    try:
+        there = Path(bare).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):
+        there = False
+    return (
+        there
+        or (bare.endswith(".onnx") and not any(char in bare for char in "()[]"))
+        or bare.startswith(("~" + os.sep, "." + os.sep, "/"))
+    )
+
+
+def _whole(flag: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise Misuse(f"{flag} takes a whole number; {text[:40]!r} is none") from None
+
+
+def _number(flag: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise Misuse(f"{flag} takes a number; {text[:40]!r} is none") from None
