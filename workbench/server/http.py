@@ -55,9 +55,9 @@ async def respond(
     uvloop gathers what is written in one turn of the loop; awaiting `send` suspends only where the client reads
     slower than it is written to.
     """
+    parts: Sequence[bytes | memoryview]
     if isinstance(body, bytes):
-        parts: Sequence[bytes | memoryview] = (body,)
-        size = len(body)
+        parts, size = (body,), len(body)
     else:
         size = sum(memoryview(part).nbytes for part in body)
         parts = (b"".join(body),) if size <= _JOINED_BELOW else body

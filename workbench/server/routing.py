@@ -52,12 +52,13 @@ class Route:
     takes: BodyType = BodyType.JSON
 
 
-class MethodNotAllowed(NotFound):
-    """A path that is known, under another method; `allowed` is what the Allow header says."""
+class MethodNotAllowed(Exception):
+    """A path that is known, under another method: a matter of HTTP, and so outside the tree of errors."""
 
-    def __init__(self, message: str, allowed: str) -> None:
-        super().__init__(message)
+    def __init__(self, method: str, allowed: str) -> None:
+        super().__init__(f"{method} does not go with this path; it takes {allowed}")
         self.allowed = allowed
+        """What the Allow header says."""
 
 
 class Routes:
@@ -79,6 +80,5 @@ class Routes:
             if (match := pattern.fullmatch(path)) is not None:
                 if (route := methods.get(method)) is not None:
                     return route, match.groupdict()
-                allowed = ", ".join(sorted(methods))
-                raise MethodNotAllowed(f"{method} does not go with this path; it takes {allowed}", allowed)
+                raise MethodNotAllowed(method, ", ".join(sorted(methods)))
         raise NotFound(f"there is nothing at {path[:200]!r}; the routes are listed in the documentation, docs/http.md")

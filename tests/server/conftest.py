@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests import models
+from tests.engine.fakes import FakeSession, Opener
+from tests.server.driver import HOST, Driver
+from workbench.config import Limits, ServerConfig
+from workbench.engine import Engine
+from workbench.repository.local import LocalRepository
+from workbench.repository.store import ModelStore
+from workbench.server.app import App, create_app
+from workbench.server.service import Service
+from workbench.telemetry.metrics import Metrics
+
+TOKEN = "a-token-of-the-tests-0123456789"
+
+
+@dataclass
+class House:
+    """A whole service in this process, but for the socket; the runtime under it is a fake."""
+
+    service: Service
+    session: FakeSession
+    app: App
+    call: Driver
+    """With the owner's token."""
+    stranger: Driver
+    """Without one."""
+    onnx: bytes
+    """A model whose signature is the fake's."""
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    limits = Limits(max_body_bytes=10_000, max_upload_bytes=20_000, max_in_flight=3)
+    repository = tmp_path / "repository"
+    for name in ("digits", "spare"):
+        models.save(models.identity(shape=("batch", 2)), repository / name / "1" / "model.onnx")
+    config = ServerConfig(data_dir=tmp_path / "data", limits=limits)
+    store = ModelStore(tmp_path / "data" / "models")
+    session = FakeSession(runner_threads=1)  # on a thread, so that a test may hold it
+    metrics = Metrics()
+    engine = Engine(store, repositories=[LocalRepository(repository)], observer=metrics, open_session=Opener(session))
+    metrics.watch(engine.statuses)
+    service = Service(engine, store, metrics, config, url=f"http://{HOST}", starting=False)
+    app = create_app(service, TOKEN)
+    await engine.start()
+    await engine.load("digits")
+    onnx = models.identity(shape=("batch", 2)).SerializeToString()
+    try:
+        yield House(service, session, app, Driver(app, TOKEN), Driver(app), onnx)
+    finally:
+        session.gate.set()
+        await engine.close()

@@ -1,0 +1,114 @@
+"""The real service in a process of its own, on a free port."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, Self
+
+START_S = 60.0
+
+
+class Serve:
+    """`python -m workbench serve` with a free port, a data folder and a ready file in `folder`. End it with `with`."""
+
+    def __init__(self, folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
+        self.data_dir = folder / "data"
+        self.ready_file = folder / "ready.json"
+        command = [sys.executable, "-m", "workbench", "serve", "--http-port", "0"]
+        command += ["--data-dir", str(self.data_dir), "--ready-file", str(self.ready_file), *arguments]
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=folder,
+            env={**os.environ, **(environment or {})},
+        )
+        self.seen: list[str] = []
+        self._lines: SimpleQueue[str | None] = SimpleQueue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+    def until(self, text: str) -> str:
+        """The first further line on stderr that holds `text`."""
+        while (line := self._lines.get(timeout=START_S)) is not None:
+            self.seen.append(line)
+            if text in line:
+                return line
+        raise AssertionError(f"the service ended without saying {text!r}:\n" + "\n".join(self.seen))
+
+    def ready(self) -> Self:
+        self.until("workbench.serve: ready")
+        return self
+
+    def ended(self) -> int:
+        """Its exit status; `seen` then holds all that it said."""
+        status = self.process.wait(START_S)
+        while (line := self._lines.get(timeout=START_S)) is not None:
+            self.seen.append(line)
+        return status
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.ended()
+
+    @property
+    def published(self) -> dict[str, Any]:
+        """What the ready file says."""
+        found: dict[str, Any] = json.loads(self.ready_file.read_text(encoding="utf-8"))
+        return found
+
+    @property
+    def address(self) -> str:
+        """host:port"""
+        return str(self.published["url"]).removeprefix("http://")
+
+    @property
+    def token(self) -> str:
+        return Path(self.published["token_file"]).read_text(encoding="utf-8").strip()
+
+    def call(
+        self, method: str, path: str, body: bytes | Mapping[str, Any] | None = None, **headers: str
+    ) -> tuple[int, bytes]:
+        """Status and body of one call with the token."""
+        sent = {"Authorization": f"Bearer {self.token}"}
+        if isinstance(body, Mapping):
+            body = json.dumps(body).encode()
+            sent["Content-Type"] = "application/json"
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        connection = http.client.HTTPConnection(self.address, timeout=30)
+        try:
+            connection.request(method, path, body, sent)
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self._lines.put(line.rstrip("\n"))
+        self._lines.put(None)

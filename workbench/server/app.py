@@ -1,0 +1,90 @@
+"""The ASGI application: the gate, then the infer route by hand, then the table; and every error as an answer."""
+
+from __future__ import annotations
+
+import logging
+
+from workbench.errors import NotFound, QueueFull, Unauthenticated, WorkbenchError
+from workbench.protocols.errors import error_body, http_status
+from workbench.server import routes_control, routes_v2
+from workbench.server.auth import Gate
+from workbench.server.http import JSON, SAFE_METHODS, Receive, Response, Scope, Send, check_body_type, respond
+from workbench.server.routes_infer import InferRoute, split_path
+from workbench.server.routing import Call, MethodNotAllowed, Routes
+from workbench.server.service import Service
+
+log = logging.getLogger("workbench.server")
+
+
+def create_app(service: Service, token: str | None) -> App:
+    """The application that serves `service`. `token` None: no token is asked for."""
+    infer = InferRoute(service)
+    routes = Routes([*infer.routes(), *routes_v2.routes(service), *routes_control.routes(service)])
+    gate = Gate(token, service.config.host, service.config.limits.max_in_flight)
+    return App(gate, infer, routes)
+
+
+class App:
+    """An ASGI 3 application. Nothing in it yields to the event loop but reading a body and awaiting the engine."""
+
+    def __init__(self, gate: Gate, infer: InferRoute, routes: Routes) -> None:
+        self.routes = routes.routes
+        """The whole table, for whoever wants to walk it."""
+        self._gate = gate
+        self._infer = infer
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+        # "lifespan": there is nothing to set up, `serve` does that.
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response: Response | None
+        try:
+            headers = dict(scope["headers"])
+            caller = self._gate.admit(scope, headers)
+            method, path = scope["method"], scope["path"]
+            if method == "POST" and (target := split_path(path)) is not None:
+                await self._infer(*target, headers, receive, send, caller)
+                return
+            route, params = self._routes.find(method, path)
+            if method not in SAFE_METHODS:
+                check_body_type(headers, route.takes)
+            response = await route.handler(Call(scope, receive, send, headers, params, caller))
+        except Exception as error:
+            response = error_response(error)
+        if response is not None:
+            await respond(send, response.status, response.body, response.content_type, response.headers)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """There are none yet; that too is said behind the gate."""
+        await receive()  # websocket.connect
+        try:
+            self._gate.admit(scope, dict(scope["headers"]))
+            raise NotFound("this service has no websockets; GET /control/stream sends live figures")
+        except Exception as error:
+            response = error_response(error)
+            if "websocket.http.response" in scope.get("extensions", {}):
+                headers = [(b"content-type", JSON), (b"content-length", b"%d" % len(response.body))]
+                await send({"type": "websocket.http.response.start", "status": response.status, "headers": headers})
+                await send({"type": "websocket.http.response.body", "body": response.body})
+                return
+        await send({"type": "websocket.close", "code": 1008})
+
+
+def error_response(error: Exception) -> Response:
+    """What the caller is told. Of an error that nobody foresaw nothing but that; the log has the rest."""
+    if isinstance(error, MethodNotAllowed):
+        return Response(405, error_body(NotFound(str(error))), headers=((b"allow", error.allowed.encode()),))
+    if isinstance(error, QueueFull):
+        return Response(http_status(error), error_body(error), headers=((b"retry-after", b"1"),))
+    if isinstance(error, Unauthenticated):
+        return Response(http_status(error), error_body(error), headers=((b"www-authenticate", b"Bearer"),))
+    if isinstance(error, WorkbenchError):
+        return Response(http_status(error), error_body(error))
+    log.error("a handler failed", exc_info=error)
+    unforeseen = WorkbenchError("internal error; see the service's log")
+    return Response(http_status(unforeseen), error_body(unforeseen))

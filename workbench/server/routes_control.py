@@ -1,0 +1,211 @@
+"""The control plane: load, stage, commit, set, unload; status, logs, and the stream of snapshots."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+
+from workbench.engine import LoadResult
+from workbench.errors import Cancelled, InvalidInput, ModelNotFound, TooLarge
+from workbench.protocols import control
+from workbench.repository.store import StoredModel, Upload
+from workbench.server.http import BodyType, Receive, Response
+from workbench.server.routing import Call, Route
+from workbench.server.service import VERSION, Service
+from workbench.telemetry.snapshots import Snapshots
+
+BODY_BYTES = 1024 * 1024
+"""The most that a control call's own JSON may have."""
+
+STREAM_INTERVAL_S = (0.1, 10.0)
+LOG_LINES = 1000
+
+_WRITE_BYTES = 1024 * 1024
+"""Of an upload, how much is gathered for one write: a thread's turn costs more than the copy."""
+
+
+def routes(service: Service) -> list[Route]:
+    plane = ControlRoutes(service)
+    return [
+        Route("GET", "/control/status", plane.status),
+        Route("GET", "/control/models", plane.models),
+        Route("GET", "/control/models/{name}", plane.model),
+        Route("POST", "/control/models/{name}/load", plane.load),
+        Route("POST", "/control/models/{name}/stage", plane.stage, BodyType.MODEL),
+        Route("POST", "/control/models/{name}/versions/{version}/commit", plane.commit),
+        Route("POST", "/control/models/{name}/versions/{version}/discard", plane.discard),
+        Route("POST", "/control/models/{name}/unload", plane.unload),
+        Route("POST", "/control/models/{name}/set", plane.set),
+        Route("GET", "/control/logs", plane.logs),
+        Route("GET", "/control/stream", plane.stream),
+    ]
+
+
+class ControlRoutes:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._engine = service.engine
+        self._in_hand: Counter[str] = Counter()
+        """Uploads stored and not yet staged, by digest."""
+
+    # What there is
+
+    async def status(self, call: Call) -> Response:
+        service = self._service
+        state = service.metrics.state()
+        models = [control.encode_status(status) for status in state.statuses]
+        return _json(
+            {
+                "state": service.state,
+                "version": VERSION,
+                "url": service.url,
+                "pid": service.pid,
+                "started_at": service.started_at,
+                "epoch": service.epoch,
+                "devices": sorted({status.device for status in state.statuses if status.device}),
+                "cpu_s": state.process.cpu_s,
+                "resident_bytes": state.process.resident_bytes,
+                "models": models,
+            }
+        )
+
+    async def models(self, call: Call) -> Response:
+        return _json([control.encode_status(status) for status in self._engine.statuses()])
+
+    async def model(self, call: Call) -> Response:
+        name = call.params["name"]
+        statuses = self._engine.statuses(name)
+        if not statuses:
+            self._engine.status(name)  # says what there is instead
+            raise ModelNotFound(f"model {name!r} is not loaded")
+        return _json([control.encode_status(status) for status in statuses])
+
+    async def logs(self, call: Call) -> Response:
+        lines = _number(call, "lines", 100, 1, LOG_LINES)
+        return _json({"lines": self._service.logs.lines(int(lines)) if self._service.logs else []})
+
+    # Changes
+
+    async def load(self, call: Call) -> Response:
+        asked = control.decode_load_request(await call.body(BODY_BYTES))
+        path = Path(asked.path)
+        if not path.is_absolute():
+            raise InvalidInput("path must be absolute: the service's own folder is not the caller's")
+        name = call.params["name"]
+        return _loaded(await self._engine.load(name, path, asked.config, force=asked.force))
+
+    async def stage(self, call: Call) -> Response:
+        config = control.decode_settings(call.query("config", "{}").encode())
+        limit = self._service.config.limits.max_upload_bytes
+        announced = call.headers.get(b"content-length")
+        if announced is not None and int(announced) > limit:
+            raise TooLarge(f"the model has {int(announced)} bytes; this service takes {limit}: raise max_upload_bytes")
+        upload = await asyncio.to_thread(self._service.store.begin, limit)
+        try:
+            stored = await receive_upload(call.receive, upload)
+        finally:
+            await asyncio.to_thread(upload.abort)
+        self._in_hand[stored.digest] += 1
+        try:
+            return _loaded(await self._engine.stage(call.params["name"], stored, config))
+        finally:
+            self._in_hand[stored.digest] -= 1
+            await self._drop_unused(stored.digest)
+
+    async def commit(self, call: Call) -> Response:
+        asked = control.decode_commit_request(await call.body(BODY_BYTES))
+        name, version = call.params["name"], call.params["version"]
+        return _loaded(await self._engine.commit(name, version, force=asked.force))
+
+    async def discard(self, call: Call) -> Response:
+        name, version = call.params["name"], call.params["version"]
+        digests = {status.digest for status in self._engine.statuses(name) if status.version == version}
+        await self._engine.discard(name, version)
+        for digest in digests:
+            await self._drop_unused(digest)
+        return _json({})
+
+    async def unload(self, call: Call) -> Response:
+        await self._engine.unload(call.params["name"])
+        return _json({})
+
+    async def set(self, call: Call) -> Response:
+        settings = control.decode_settings(await call.body(BODY_BYTES))
+        return _loaded(await self._engine.configure(call.params["name"], settings))
+
+    async def _drop_unused(self, digest: str) -> None:
+        """Delete a stored model that no version is made of, and that no other upload is about to stage."""
+        self._in_hand += Counter()  # forgets zeros
+        if not self._in_hand[digest] and all(status.digest != digest for status in self._engine.statuses()):
+            await asyncio.to_thread(self._service.store.discard, digest)
+
+    # The stream
+
+    async def stream(self, call: Call) -> None:
+        """One snapshot a line until the client leaves or the service drains."""
+        low, high = STREAM_INTERVAL_S
+        interval_s = _number(call, "interval", 0.5, low, high)
+        service = self._service
+        series = Snapshots(service.metrics.state, service.epoch)
+        headers = [(b"content-type", b"application/x-ndjson"), (b"cache-control", b"no-store")]
+        await call.send({"type": "http.response.start", "status": 200, "headers": headers})
+        left = asyncio.ensure_future(_disconnected(call.receive))
+        drained = asyncio.ensure_future(service.draining.wait())
+        try:
+            while True:
+                line = msgspec.json.encode(series.take()) + b"\n"
+                await call.send({"type": "http.response.body", "body": line, "more_body": True})
+                done, _ = await asyncio.wait({left, drained}, timeout=interval_s, return_when=asyncio.FIRST_COMPLETED)
+                if done:
+                    break
+        finally:
+            left.cancel()
+            drained.cancel()
+        await call.send({"type": "http.response.body", "body": b""})
+
+
+async def receive_upload(receive: Receive, upload: Upload) -> StoredModel:
+    """A body into the store, written in threads; `upload` is not aborted here. Cancelled when the client left."""
+    gathered: list[bytes] = []
+    size = 0
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise Cancelled("the caller left before the model had arrived")
+        more = message.get("more_body", False)
+        if part := message.get("body", b""):
+            gathered.append(part)
+            size += len(part)
+        if size >= _WRITE_BYTES or (gathered and not more):
+            await asyncio.to_thread(upload.write, b"".join(gathered))
+            gathered, size = [], 0
+    return await asyncio.to_thread(upload.finish)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _loaded(result: LoadResult) -> Response:
+    return _json(control.encode_load(result.status, result.unchanged, result.previous, result.seconds))
+
+
+def _json(value: object) -> Response:
+    return Response(200, msgspec.json.encode(value))
+
+
+def _number(call: Call, name: str, default: float, low: float, high: float) -> float:
+    text = call.query(name, str(default))
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not low <= value <= high:
+        raise InvalidInput(f"{name} is {text[:40]!r}; it takes a number from {low:g} to {high:g}")
+    return value

@@ -1,0 +1,116 @@
+"""The Open Inference Protocol but for the inference itself: health, metadata, the model repository; and `/metrics`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from workbench.core.model import ModelState, ModelStatus
+from workbench.errors import Unavailable
+from workbench.protocols import metadata
+from workbench.server.http import Response
+from workbench.server.routing import Call, Route
+from workbench.server.service import VERSION, Service
+from workbench.telemetry import exposition
+
+
+def routes(service: Service) -> list[Route]:
+    protocol = ProtocolRoutes(service)
+    found = [
+        Route("GET", "/v2/health/live", protocol.live),
+        Route("GET", "/v2/health/ready", protocol.ready),
+        Route("GET", "/v2", protocol.server_metadata),
+        Route("POST", "/v2/repository/index", protocol.index),
+        Route("POST", "/v2/repository/models/{name}/load", protocol.load),
+        Route("POST", "/v2/repository/models/{name}/unload", protocol.unload),
+        Route("GET", "/metrics", protocol.metrics),
+    ]
+    for model in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
+        found.append(Route("GET", model, protocol.model_metadata))
+        found.append(Route("GET", f"{model}/ready", protocol.model_ready))
+    return found
+
+
+class ProtocolRoutes:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._engine = service.engine
+
+    # Health
+
+    async def live(self, call: Call) -> Response:
+        return Response(200, b'{"live":true}')
+
+    async def ready(self, call: Call) -> Response:
+        ready = self._service.ready
+        return Response(200 if ready else 503, msgspec.json.encode({"ready": ready, "live": True}))
+
+    async def model_ready(self, call: Call) -> Response:
+        status = self._status(call)
+        ready = status.state is ModelState.READY
+        return Response(200 if ready else 503, msgspec.json.encode({"ready": ready, "name": status.name}))
+
+    # Metadata
+
+    async def server_metadata(self, call: Call) -> Response:
+        return Response(200, metadata.server_metadata(VERSION))
+
+    async def model_metadata(self, call: Call) -> Response:
+        status = self._status(call)
+        if status.signature is None:
+            reason = f": {status.reason}" if status.reason else ""
+            raise Unavailable(f"model {status.name!r} version {status.version} is {status.state.value}{reason}")
+        versions = [each.version for each in self._engine.statuses(status.name) if each.state is ModelState.READY]
+        return Response(200, metadata.model_metadata(status, versions))
+
+    # The model repository
+
+    async def index(self, call: Call) -> Response:
+        ready_only = metadata.decode_index_request(await call.body(self._service.config.limits.max_body_bytes))
+        statuses = self._engine.statuses()
+        available = [] if ready_only else await asyncio.to_thread(self._engine.available)
+        return Response(200, metadata.repository_index(index_entries(statuses, available, ready_only)))
+
+    async def load(self, call: Call) -> Response:
+        """From the service's repositories, or the file that the body holds; answered once it serves."""
+        asked = metadata.decode_repository_load(await call.body(self._service.config.limits.max_body_bytes))
+        await self._engine.load(call.params["name"], asked.model, asked.settings)
+        return Response(200, b"{}")
+
+    async def unload(self, call: Call) -> Response:
+        await self._engine.unload(call.params["name"])
+        return Response(200, b"{}")
+
+    # Metrics
+
+    async def metrics(self, call: Call) -> Response:
+        return Response(200, exposition.render(self._service.metrics.state), exposition.CONTENT_TYPE.encode())
+
+    def _status(self, call: Call) -> ModelStatus:
+        return self._engine.status(call.params["name"], call.params.get("version"))
+
+
+def index_entries(
+    statuses: Sequence[ModelStatus], available: Sequence[tuple[str, str]], ready_only: bool
+) -> list[tuple[str, str, str, str]]:
+    """(name, version, state, reason) of what is known and of what lies in the repositories, in Triton's words."""
+    entries = {
+        (status.name, status.version): (_STATES[status.state], status.reason)
+        for status in statuses
+        if status.state is ModelState.READY or not ready_only
+    }
+    for key in available:
+        entries.setdefault(key, ("UNAVAILABLE", "not loaded"))
+    return [(*key, *entries[key]) for key in sorted(entries, key=lambda key: (key[0], int(key[1])))]
+
+
+_STATES = {
+    ModelState.LOADING: "LOADING",
+    ModelState.WARMING: "LOADING",
+    ModelState.READY: "READY",
+    ModelState.DRAINING: "UNLOADING",
+    ModelState.GONE: "UNAVAILABLE",
+    ModelState.FAILED: "UNAVAILABLE",
+}
