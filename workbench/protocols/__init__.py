@@ -1,0 +1,1 @@
+"""Pure codecs between bytes and core types: no I/O, no clock, no engine."""

@@ -1,0 +1,151 @@
+"""The control plane's bodies: statuses and what a change came to, both ways; requests, as the service reads them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+
+from workbench.config import ModelConfig
+from workbench.core.model import ModelState, ModelStatus, Signature, TensorSpec
+from workbench.errors import InvalidInput, WorkbenchError
+
+Settings = dict[str, bool | int | float | str]
+
+
+class LoadRequest(msgspec.Struct, forbid_unknown_fields=True):
+    path: str
+    config: Settings = {}
+    force: bool = False
+
+
+class CommitRequest(msgspec.Struct, forbid_unknown_fields=True):
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LoadAnswer:
+    """What a load, stage, commit or set came to, as a client reads it."""
+
+    status: ModelStatus
+    unchanged: bool
+    previous: str | None
+    seconds: float
+
+
+class _Status(msgspec.Struct):
+    """docs/http.md, STATUS. Unknown fields are passed over: a newer service may tell more."""
+
+    name: str
+    version: str
+    state: str
+    reason: str = ""
+    platform: str = ""
+    device: str = ""
+    inputs: list[TensorSpec] | None = None
+    outputs: list[TensorSpec] | None = None
+    config: dict[str, Any] = {}
+    routed: bool = False
+    max_batch_size: int = 0
+    batching: str = ""
+    digest: str = ""
+    size_bytes: int = 0
+    loaded_at: float = 0.0
+    load_s: float = 0.0
+    queued: int = 0
+    notes: tuple[str, ...] = ()
+
+
+class _Loaded(msgspec.Struct):
+    model: _Status
+    unchanged: bool = False
+    previous: str | None = None
+    seconds: float = 0.0
+
+
+Body = TypeVar("Body")
+
+
+def decode_load_request(body: bytes) -> LoadRequest:
+    return _decode(body, LoadRequest)
+
+
+def decode_commit_request(body: bytes) -> CommitRequest:
+    return _decode(body or b"{}", CommitRequest)
+
+
+def decode_settings(body: bytes) -> Settings:
+    """Setting -> value, not yet checked against what settings there are."""
+    return _decode(body or b"{}", Settings)
+
+
+def encode_status(status: ModelStatus) -> dict[str, Any]:
+    """What `json.dumps` and msgspec alike can write."""
+    signature = status.signature
+    fields: dict[str, Any] = {field.name: getattr(status, field.name) for field in dataclasses.fields(status)}
+    del fields["signature"]
+    return {
+        **fields,
+        "state": status.state.value,
+        "inputs": [dataclasses.asdict(spec) for spec in signature.inputs] if signature else None,
+        "outputs": [dataclasses.asdict(spec) for spec in signature.outputs] if signature else None,
+        "config": dataclasses.asdict(status.config),
+        "notes": list(status.notes),
+    }
+
+
+def encode_load(status: ModelStatus, unchanged: bool, previous: str | None, seconds: float) -> dict[str, Any]:
+    return {"model": encode_status(status), "unchanged": unchanged, "previous": previous, "seconds": seconds}
+
+
+def decode_status(found: object) -> ModelStatus:
+    """The status in parsed JSON. WorkbenchError when it is none."""
+    return _status(_convert(found, _Status))
+
+
+def decode_load(found: object) -> LoadAnswer:
+    """The answer of load, stage, commit or set in parsed JSON. WorkbenchError when it is none."""
+    loaded = _convert(found, _Loaded)
+    return LoadAnswer(_status(loaded.model), loaded.unchanged, loaded.previous, loaded.seconds)
+
+
+def _status(found: _Status) -> ModelStatus:
+    fields = {name: getattr(found, name) for name in found.__struct_fields__}
+    inputs, outputs = fields.pop("inputs"), fields.pop("outputs")
+    fields["state"] = _state(found.state)
+    fields["config"] = _config(found.config)
+    fields["signature"] = Signature(tuple(inputs), tuple(outputs or ())) if inputs is not None else None
+    return ModelStatus(**fields)
+
+
+def _state(text: str) -> ModelState:
+    try:
+        return ModelState(text)
+    except ValueError:
+        raise WorkbenchError(f"the service says a state that this client does not know: {text[:40]!r}") from None
+
+
+def _config(found: Mapping[str, Any]) -> ModelConfig:
+    known = {field.name for field in dataclasses.fields(ModelConfig)}
+    return ModelConfig(**{name: value for name, value in found.items() if name in known})
+
+
+def _decode(body: bytes, kind: type[Body]) -> Body:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(f"the body does not fit: {str(error).replace('`', '')[:200]}") from None
+    except RecursionError:
+        raise InvalidInput("the JSON is nested too deep") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"the body is not JSON: {str(error)[:200]}") from None
+
+
+def _convert(found: object, kind: type[Body]) -> Body:
+    try:
+        return msgspec.convert(found, kind)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise WorkbenchError(f"the service's answer could not be read: {str(error)[:200]}") from None

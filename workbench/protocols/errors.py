@@ -1,0 +1,86 @@
+"""The one table from error codes to what goes on a wire, and the way back for clients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from workbench import errors
+from workbench.errors import WorkbenchError
+
+HTTP_STATUS: dict[str, int] = {
+    "invalid_argument": 400,
+    "too_large": 413,
+    "unsupported_media_type": 415,
+    "unauthenticated": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "model_not_found": 404,
+    "conflict": 409,
+    "unavailable": 503,
+    "queue_full": 429,
+    "deadline_exceeded": 504,
+    "cancelled": 499,
+    "unsupported": 501,
+    "model_error": 400,
+    "untrusted_model": 400,
+    "storage": 507,
+    "execution": 500,
+    "internal": 500,
+}
+"""Error code -> HTTP status. 499 is what proxies log for a client that left; nobody is there to read it."""
+
+
+class _Body(msgspec.Struct):
+    error: str
+    code: str = ""
+
+
+_decode = msgspec.json.Decoder(_Body)
+
+
+def http_status(error: WorkbenchError) -> int:
+    return HTTP_STATUS[error.code]
+
+
+def error_body(error: WorkbenchError) -> bytes:
+    """`{"error": message, "code": code}`; characters that UTF-8 does not have are replaced."""
+    message = error.message.encode("utf-8", "replace").decode()
+    return msgspec.json.encode(_Body(message, error.code))
+
+
+def error_from_http(status: int, body: bytes) -> WorkbenchError:
+    """The error that a service meant: of its class when the body tells the code, else of one that fits the status."""
+    try:
+        found = _decode.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        found = _Body(f"HTTP status {status}: {body[:200].decode('utf-8', 'replace').strip() or 'no further word'}")
+    kind = _BY_CODE.get(found.code)
+    if kind is None or HTTP_STATUS[kind.code] != status:
+        kind = _BY_STATUS.get(status, errors.InvalidInput if 400 <= status < 500 else WorkbenchError)
+    return kind(found.error)
+
+
+def _classes(root: type[WorkbenchError]) -> Iterator[type[WorkbenchError]]:
+    yield root
+    for below in root.__subclasses__():
+        yield from _classes(below)
+
+
+_BY_CODE = {kind.code: kind for kind in _classes(WorkbenchError)}
+_BY_STATUS: dict[int, type[WorkbenchError]] = {
+    400: errors.InvalidInput,
+    401: errors.Unauthenticated,
+    403: errors.Forbidden,
+    404: errors.NotFound,
+    409: errors.Conflict,
+    413: errors.TooLarge,
+    415: errors.UnsupportedMediaType,
+    429: errors.QueueFull,
+    500: errors.ExecutionError,
+    501: errors.Unsupported,
+    503: errors.Unavailable,
+    504: errors.DeadlineExceeded,
+    507: errors.StorageError,
+}
