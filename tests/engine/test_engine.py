@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from tests import models
-from tests.engine.fakes import FakeSession, Opener, Recorder, rows
+from tests.engine.fakes import STEADY, FakeSession, Opener, Recorder, rows
 from workbench.config import ModelConfig
 from workbench.core.messages import InferRequest, InferResponse, ReleaseReason
 from workbench.core.model import FREE, ModelState, Signature, TensorSpec
@@ -200,6 +200,23 @@ async def test_requests_of_one_turn_of_the_loop_share_a_batch(start: Start) -> N
     session.batches.clear()
     await asyncio.gather(*(ask(engine, value) for value in range(5)))
     assert session.batches == [5]
+
+
+async def test_short_runs_go_on_the_event_loop_and_batch_there(start: Start) -> None:
+    session, seen = FakeSession(signature=STEADY), Recorder()
+    engine = await start(Opener(session), observer=seen)
+    status = (await engine.load("m", onnx_bytes(), {"max_batch_size": 4})).status
+    assert "event loop" in status.notes[-1]
+    session.batches.clear()
+    answers = await asyncio.gather(*(ask(engine, value) for value in (1, 2, 666, 4, 5, 6)), return_exceptions=True)
+    good = [float(answer.outputs["y"][0, 0]) for answer in answers if isinstance(answer, InferResponse)]
+    assert good == [2, 3, 5, 6, 7]
+    assert session.batches == [4, 1, 1, 1, 1, 2]
+    assert len(seen.outcomes) == 6
+    live = await engine.configure("m", {"max_queue_delay_s": 0.001})
+    assert not live.status.notes
+    assert float((await ask(engine, 7)).outputs["y"][0, 0]) == 8
+    assert seen.batches[-1] == (1, 1, ReleaseReason.DELAY)
 
 
 async def test_one_bad_member_harms_none_of_its_batch(start: Start) -> None:

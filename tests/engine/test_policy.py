@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from workbench.config import ModelConfig
 from workbench.core.messages import ReleaseReason
-from workbench.engine.policy import HOP_S, AlonePolicy, Plan, WindowPolicy, fastest_size
+from workbench.core.model import FREE, Signature, TensorSpec
+from workbench.engine.policy import HOP_S, AlonePolicy, Plan, WindowPolicy, fastest_size, runs_inline
 
 
 @pytest.mark.parametrize(
@@ -54,3 +56,26 @@ def test_the_batch_size_is_the_one_measured_fastest(run_s: dict[int, float], mos
 
 def test_a_hop_is_counted_once_for_a_batch() -> None:
     assert fastest_size({1: 0.0, 2: HOP_S}, 2) == 2
+
+
+SHORT = {1: 1e-5, 4: 2e-5}
+
+
+@pytest.mark.parametrize(
+    ("shape", "operators", "run_s", "config", "inline"),
+    [
+        ((FREE, 2), {"Gemm"}, SHORT, ModelConfig(max_batch_size=4), True),
+        ((FREE, 2), {"Gemm"}, SHORT, ModelConfig(max_batch_size=8), False),  # 8 rows were not measured
+        ((FREE, 2), {"Gemm"}, {1: 1e-5, 4: 1e-3}, ModelConfig(max_batch_size=4), False),
+        ((FREE, 2), {"Gemm", "Loop"}, SHORT, ModelConfig(max_batch_size=4), False),
+        ((FREE, 2), set(), SHORT, ModelConfig(max_batch_size=4), False),  # nobody looked into the file
+        ((FREE, FREE), {"Gemm"}, SHORT, ModelConfig(max_batch_size=4), False),
+        ((FREE, 2), {"Gemm"}, {}, ModelConfig(max_batch_size=4), False),
+        ((FREE, 2), {"Gemm"}, SHORT, ModelConfig(max_batch_size=4, max_queue_delay_s=0.1), False),
+    ],
+)
+def test_only_runs_known_to_be_short_go_on_the_event_loop(
+    shape: tuple[int, ...], operators: set[str], run_s: dict[int, float], config: ModelConfig, inline: bool
+) -> None:
+    signature = Signature((TensorSpec("x", "FP32", shape),), ())
+    assert runs_inline(signature, frozenset(operators), run_s, config) is inline

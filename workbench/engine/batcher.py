@@ -63,7 +63,7 @@ class _Group:
 
 
 class Batcher:
-    """`submit` and `wake` belong to one thread, `take` to the runners', everything else to any."""
+    """`submit`, `wake` and `poll` belong to one thread, `take` to the runners', everything else to any."""
 
     def __init__(self, policy: BatchPolicy, max_queue_size: int, clock: Callable[[], float]) -> None:
         self._policy = policy
@@ -112,6 +112,11 @@ class Batcher:
         with self._lock:
             if self._idle:
                 self._idle.pop().put(None)
+
+    def poll(self) -> Batch | None:
+        """The next batch, if one is due now."""
+        with self._lock:
+            return self._form()[0]
 
     def take(self, bell: SimpleQueue[None], leaving: Callable[[], bool]) -> Batch | None:
         """The next batch; blocks on `bell` while there is none. None once `leaving`, or closed and empty.

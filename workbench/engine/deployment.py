@@ -15,7 +15,7 @@ from workbench.core.ports import Observer, Outcome, Session
 from workbench.engine.admission import Admission
 from workbench.engine.batcher import Batcher, Ticket
 from workbench.engine.executor import Done, Executor
-from workbench.engine.policy import AlonePolicy, BatchPolicy, WindowPolicy, fastest_size
+from workbench.engine.policy import INLINE_NOTE, AlonePolicy, BatchPolicy, WindowPolicy, fastest_size, runs_inline
 from workbench.engine.sources import Source
 from workbench.engine.warmup import WarmUp, warm_up
 from workbench.errors import (
@@ -72,6 +72,7 @@ class Deployment:
         self._waking = False
         self._outstanding = 0
         self._idle: asyncio.Event | None = None
+        self._inline = False
         self._loaded_at = self._load_s = 0.0
 
     # Requests
@@ -104,7 +105,14 @@ class Deployment:
 
     def _wake(self) -> None:
         self._waking = False
-        self._batcher.wake()
+        if not self._inline or self._executor is None:
+            self._batcher.wake()
+        elif batch := self._batcher.poll():
+            for done in self._executor.run(self._sessions[0], batch):
+                self._deliver(done)
+            if self._batcher.depth and self._loop is not None:  # others on the loop have their turn between batches
+                self._waking = True
+                self._loop.call_soon(self._wake)
 
     def _deliver_from_runner(self, done: Done) -> None:
         assert self._loop is not None
@@ -239,7 +247,7 @@ class Deployment:
             loaded_at=self._loaded_at,
             load_s=self._load_s,
             queued=self._batcher.depth,
-            notes=self._notes,
+            notes=(*self._notes, INLINE_NOTE) if self._inline else self._notes,
         )
 
     def _open_sessions(self) -> None:
@@ -261,6 +269,9 @@ class Deployment:
             policy = WindowPolicy(config.max_batch_size, config.max_queue_delay_s, self._found.run_s)
         self._batcher.configure(policy, config.max_queue_size)
         self._admission = Admission(self.signature, config.max_batch_size if batched else 0)
+        self._inline = self.takes_more_runners and runs_inline(
+            self.signature, self.source.operators, self._found.run_s, config
+        )
 
     def _batching(self) -> str:
         reason = self._found.reason

@@ -17,7 +17,7 @@ from workbench.core.model import ModelState, ModelStatus, check_model_name, chec
 from workbench.core.ports import Observer, Outcome
 from workbench.engine.deployment import Deployment, SessionOpener
 from workbench.engine.router import RoutingTable
-from workbench.engine.sources import Source, Sources
+from workbench.engine.sources import Source, Sources, source_of
 from workbench.errors import Conflict, ModelError, ModelNotFound, Unavailable
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore, StoredModel
@@ -159,8 +159,7 @@ class Engine:
             current = self._routed.get(name)
             if current is not None and current.source.digest == stored.digest:
                 return await self._reconfigured(current, settings if config else current.config, began)
-            source = Source(stored.path, stored.digest, stored.size_bytes)
-            deployment = await self._opened(name, self._next_version(name), source, settings)
+            deployment = await self._opened(name, self._next_version(name), source_of(stored), settings)
             previous = current.version if current else None
             return LoadResult(deployment.status(), False, previous, self.clock() - began)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
@@ -62,8 +62,16 @@ class Executor:
         del self._runners[count:]
         self._batcher.wake_all()
 
-    def run(self, session: Session, batch: Batch) -> list[Done]:
-        """The batch, and where it failed its members again one by one, so that one bad input harms nobody."""
+    def run(self, session: Session, batch: Batch) -> Iterator[Done]:
+        """What was dropped, at once; the batch; and where it failed its members again one by one, so that one bad
+        input harms nobody."""
+        if batch.dropped:
+            at = batch.formed_at
+            yield Done([], [], batch.reason, 0, at, at, at, batch.dropped)
+        if batch.tickets:
+            yield from self._run(session, batch)
+
+    def _run(self, session: Session, batch: Batch) -> Iterator[Done]:
         tickets = batch.tickets
         rows = [ticket.rows for ticket in tickets]
         names = tickets[0].outputs
@@ -79,20 +87,20 @@ class Executor:
             answers = [dict(zip(names, outputs, strict=True))] if len(tickets) == 1 else split(outputs, rows, names)
         except WorkbenchError as error:
             if len(tickets) > 1:
-                return self._run_alone(session, batch)
+                yield from self._run_alone(session, batch)
+                return
             answers = [error]
         except Exception as error:  # a runtime that breaks its promise; the service goes on
             if len(tickets) > 1:
-                return self._run_alone(session, batch)
+                yield from self._run_alone(session, batch)
+                return
             answers = [ExecutionError(f"running model {tickets[0].request.model!r} failed: {type(error).__name__}")]
         ran_at = max(ran_at, joined_at)
-        return [Done(tickets, answers, batch.reason, sum(rows), batch.formed_at, joined_at, ran_at)]
+        yield Done(tickets, answers, batch.reason, sum(rows), batch.formed_at, joined_at, ran_at)
 
-    def _run_alone(self, session: Session, batch: Batch) -> list[Done]:
-        done = []
+    def _run_alone(self, session: Session, batch: Batch) -> Iterator[Done]:
         for ticket in batch.tickets:
-            done += self.run(session, Batch([ticket], ReleaseReason.ALONE, batch.formed_at))
-        return done
+            yield from self._run(session, Batch([ticket], ReleaseReason.ALONE, batch.formed_at))
 
 
 class _Runner:
@@ -110,12 +118,8 @@ class _Runner:
             batch = executor._batcher.take(self._bell, lambda: self.leaving)
             if batch is None:
                 return
-            if batch.dropped:  # they need not wait for their batch mates to be run
-                at = batch.formed_at
-                executor._deliver(Done([], [], batch.reason, 0, at, at, at, batch.dropped))
-            if batch.tickets:
-                for done in executor.run(self._session, batch):
-                    executor._deliver(done)
+            for done in executor.run(self._session, batch):
+                executor._deliver(done)
 
 
 def session_inputs(session: Session) -> list[str]:

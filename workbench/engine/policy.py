@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from workbench.config import ModelConfig
 from workbench.core.messages import ReleaseReason
+from workbench.core.model import FREE, Signature
 
 HOP_S = 60e-6
 """Seconds that any batch costs beside its run: waking the runner, joining, splitting, waking the event loop.
@@ -19,6 +21,14 @@ Added to each measured run, or a model whose single row runs in 10 us would neve
 
 NEARLY_BEST = 0.95
 """Of sizes that run this near to the best measured rows/s, the largest is taken: fewer hops, shorter queue."""
+
+INLINE_BOUND_S = 0.3e-3
+"""The longest that a batch may hold up the event loop. Waking a thread and being woken costs a third of this."""
+
+INLINE_NOTE = "Its runs were measured shorter than waking a thread takes, so they run on the event loop's own."
+
+_UNSTEADY = frozenset(("If", "Loop", "Scan"))
+"""Operators whose time depends on the data, not only on shapes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +82,18 @@ def fastest_size(run_s: Mapping[int, float], max_batch_size: int) -> int:
         return max_batch_size
     enough = NEARLY_BEST * max(rates.values())
     return max(size for size, rate in rates.items() if rate >= enough)
+
+
+def runs_inline(
+    signature: Signature, operators: frozenset[str], run_s: Mapping[int, float], config: ModelConfig
+) -> bool:
+    """True where every batch that may be formed was measured, and is too short to be worth a thread.
+
+    A free axis beside the first makes shapes that were not measured; a queue delay needs a runner to wait it out.
+    """
+    if config.max_queue_delay_s or not run_s or not operators or operators & _UNSTEADY:
+        return False
+    if any(FREE in spec.shape[1:] for spec in signature.inputs):
+        return False
+    # A request may bring more rows than the fastest size has, and then travels alone.
+    return max(run_s) >= config.max_batch_size and max(run_s.values()) <= INLINE_BOUND_S

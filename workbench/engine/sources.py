@@ -20,6 +20,7 @@ class Source:
     path: Path
     digest: str
     size_bytes: int
+    operators: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +76,18 @@ class Sources:
         return _stored(self._store.add_file(source))
 
 
+def source_of(model: StoredModel) -> Source:
+    return Source(model.path, model.digest, model.size_bytes, model.operators)
+
+
 def _latest(repository: LocalRepository, name: str) -> Found:
     versions = repository.versions(name)
     if not versions:
         raise ModelError(f"the folder of model {name!r} holds no VERSION/model.onnx")
     file = validate_model(repository.model_path(name, versions[-1]), repository.root)
-    return Found(Source(file.path, file.digest, file.size_bytes), versions[-1], repository.config(name))
+    source = Source(file.path, file.digest, file.size_bytes, file.operators)
+    return Found(source, versions[-1], repository.config(name))
 
 
 def _stored(model: StoredModel, config: ModelConfig | None = None) -> Found:
-    return Found(Source(model.path, model.digest, model.size_bytes), config=config or ModelConfig())
+    return Found(source_of(model), config=config or ModelConfig())

@@ -15,7 +15,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -37,6 +37,8 @@ class StoredModel:
     path: Path
     digest: str
     size_bytes: int
+    operators: frozenset[str] = field(default=frozenset(), compare=False)
+    """As ModelFile has them; empty where the model was not looked at again."""
 
 
 class ModelStore:
@@ -65,7 +67,7 @@ class ModelStore:
         found = inspect_model(path)
         stored = self.get(found.digest)
         if stored is not None:
-            return stored
+            return replace(stored, operators=found.operators)
         with _storing():
             folder = self._incoming()
         try:
@@ -138,7 +140,7 @@ class ModelStore:
                 # The same content is there already, or another thread was faster: that one serves.
                 _remove(folder)
             _flush(self.root)
-        return StoredModel(final / MODEL_FILE, model.digest, model.size_bytes)
+        return StoredModel(final / MODEL_FILE, model.digest, model.size_bytes, model.operators)
 
 
 class Upload:
