@@ -58,14 +58,23 @@ class LoopThread:
     def close_with(self, owner: object, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
         finalizer = weakref.finalize(owner, self._close_soon, close)
         finalizer.atexit = False
-        self._finalizers.append(finalizer)
+        self._finalizers = [*(other for other in self._finalizers if other.alive), finalizer]
+
+    def adopt(self, parents: LoopThread) -> None:
+        """In a forked child: what the parent's loop was to close, this one closes."""
+        for finalizer in parents._finalizers:
+            if (found := finalizer.peek()) is not None:
+                owner, _, (close,), _ = found
+                self.close_with(owner, close)
 
     def stop(self) -> None:
         """Close what is open, cancel what runs, end the thread. Called at exit; a second call does nothing."""
         if self.loop.is_closed():
             return
         for finalizer in self._finalizers:
-            finalizer()
+            if (found := finalizer.detach()) is not None:  # to call it does nothing any more: weakref is shut down
+                _, schedule, arguments, _ = found
+                schedule(*arguments)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(timeout=5)
 
@@ -122,6 +131,7 @@ async def _noting_its_end(call: Coroutine[Any, Any, T], ended: threading.Event) 
 
 _lock = threading.Lock()
 _current: LoopThread | None = None
+_parents: LoopThread | None = None
 
 
 def _loop_thread() -> LoopThread:
@@ -131,6 +141,8 @@ def _loop_thread() -> LoopThread:
             _current = LoopThread()
             _current.start()
             keep_from_children(_current)
+            if _parents is not None:
+                _current.adopt(_parents)
             atexit.register(_stop, _current, os.getpid())
         return _current
 
@@ -141,9 +153,9 @@ def _stop(thread: LoopThread, pid: int) -> None:
 
 
 def _forget_the_parents_loop() -> None:
-    global _current, _lock
+    global _current, _parents, _lock
     _lock = threading.Lock()  # the parent's may have been held by a thread that does not exist here
-    _current = None
+    _parents, _current = _current or _parents, None
 
 
 if hasattr(os, "register_at_fork"):

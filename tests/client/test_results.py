@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench.client.results import CallTimings, Card, LoadReport, ModelTable, Prediction, milliseconds, model_card
+from workbench.core.messages import Timings
+from workbench.core.model import ModelState, ModelStatus, Signature, TensorSpec
+from workbench.errors import InvalidInput
+
+TIMINGS = CallTimings(0.010, (Timings(queued_s=0.001, ran_s=0.004, batch_size=3, batch_requests=1),))
+SIGNATURE = Signature((TensorSpec("X", "FP32", (-1, 4)),), (TensorSpec("y", "FP32", (-1, 1)),))
+
+
+def prediction(**outputs: object) -> Prediction:
+    return Prediction("m", "2", {name: np.asarray(value) for name, value in outputs.items()}, TIMINGS)
+
+
+def objects(*items: object) -> np.ndarray:
+    return np.array(items, dtype=object)
+
+
+def status(**changes: object) -> ModelStatus:
+    known: dict[str, object] = {"name": "m", "version": "1", "state": ModelState.READY, "signature": SIGNATURE}
+    return ModelStatus(**{**known, **changes})  # type: ignore[arg-type]
+
+
+def test_a_prediction_is_a_mapping_in_the_models_order() -> None:
+    given = prediction(label=[1, 2], scores=[[0.1, 0.9], [0.8, 0.2]])
+    assert list(given) == ["label", "scores"]
+    assert given["scores"].shape == (2, 2)
+    with pytest.raises(KeyError, match="the outputs are 'label', 'scores'"):
+        given["nothing"]
+
+
+def test_the_first_output_is_the_array() -> None:
+    given = prediction(label=[1, 2], scores=[[0.1], [0.8]])
+    assert np.array_equal(given.array, [1, 2])
+    assert np.asarray(given, dtype=np.float32).dtype == np.float32
+    assert (np.asarray(given) == [1, 2]).all()
+
+
+def test_utf8_comes_as_text_and_other_bytes_as_they_are() -> None:
+    assert prediction(label=objects(b"Z\xc3\xbcrich", b"Bern"))["label"].tolist() == ["Zürich", "Bern"]
+    assert prediction(label=objects(b"\xff\xfe", b"Bern"))["label"].tolist() == [b"\xff\xfe", b"Bern"]
+
+
+def test_pandas_gets_a_column_a_value_and_the_index_that_was_sent() -> None:
+    frame = prediction(label=[1, 2], scores=[[0.1, 0.9], [0.8, 0.2]], margin=[[1.0], [2.0]]).to_pandas()
+    assert list(frame.columns) == ["label", "scores_0", "scores_1", "margin"]
+    indexed = Prediction("m", "1", {"y": np.array([1.0])}, TIMINGS, pd.Index(["row"]))
+    assert list(indexed.to_pandas().index) == ["row"]
+
+
+def test_outputs_without_common_rows_have_no_table() -> None:
+    with pytest.raises(InvalidInput, match="no rows in common"):
+        prediction(a=[1, 2], b=[1, 2, 3]).to_pandas()
+
+
+def test_a_prediction_shows_its_outputs_and_where_the_time_went() -> None:
+    shown = repr(prediction(label=[1, 2], scores=[[0.123456, 0.9], [0.8, 0.2]]))
+    assert "m, version 2" in shown
+    assert "label   int64[2]       1  2" in shown
+    assert "0.123  0.900  0.800  0.200" in shown
+    assert "10.0 ms: 4.0 ms in the model, 1.0 ms queued, 5.0 ms on the way; in a batch of 3" in shown
+
+
+def test_html_is_escaped_wherever_text_comes_from_outside() -> None:
+    evil = "<script>alert(1)</script>"
+    given = Prediction(evil, evil, {evil: objects(evil.encode())}, TIMINGS, pd.Index([evil]))
+    table = ModelTable([status(name=evil, reason=evil, batching=evil, device=evil, state=ModelState.FAILED)])
+    card = Card(evil, {evil: evil})
+    report = LoadReport(status(name=evil, notes=(evil,)), False, None, 1.0, evil, evil)
+    for shown in (given, table, card, report, model_card(status(reason=evil))):
+        html = shown._repr_html_()
+        assert "<script" not in html
+        assert "&lt;script" in html
+
+
+def test_html_shows_some_rows_and_how_many_more() -> None:
+    assert "<small>94 more</small>" in prediction(label=np.arange(100))._repr_html_()
+
+
+def test_an_output_without_rows_is_shown_too() -> None:
+    assert "3.5" in prediction(loss=3.5)._repr_html_()
+    assert "3.5" in repr(prediction(loss=3.5))
+
+
+def test_many_requests_are_summed_up_in_one_line() -> None:
+    timings = CallTimings(0.02, (Timings(ran_s=0.002, batch_size=64), Timings(ran_s=0.004, batch_size=36)))
+    assert str(timings).startswith("20.0 ms: 2 requests at once, each 3.0 ms in the model")
+    assert timings.batch_size == 64
+
+
+def test_an_empty_table_says_how_to_load() -> None:
+    assert "%infer load NAME SOURCE" in repr(ModelTable([]))
+    assert "%infer load NAME SOURCE" in ModelTable([])._repr_html_()
+    assert ModelTable([]).to_pandas().empty
+
+
+def test_a_table_lines_up_and_says_why_a_model_failed() -> None:
+    table = ModelTable([status(device="cpu"), status(name="other", state=ModelState.FAILED, reason="no such operator")])
+    lines = repr(table).splitlines()
+    assert len({line.index("Ready" if "Ready" in line else "Failed") for line in lines[1:]}) == 1
+    assert "Failed: no such operator" in lines[2]
+    assert table.to_pandas()["state"].tolist() == ["Ready", "Failed"]
+    assert len(table[:1]) == 1
+    assert table[1].name == "other"
+
+
+def test_a_report_says_what_was_done() -> None:
+    new = repr(LoadReport(status(device="cpu"), False, "1", 0.5, "exported so", "compared so"))
+    assert "m version 1 serves on cpu instead of version 1; it took 500 ms" in new
+    assert "exported so\n  compared so\n  X FP32[rows, 4] → y FP32[rows, 1]" in new
+    assert repr(LoadReport(status(), True, None, 0.1)) == "m is unchanged, version 1 serving"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.0, "0.00 ms"), (1e-5, "0.01 ms"), (0.0042, "4.2 ms"), (0.25, "250 ms"), (2.5, "2.50 s")]
+)
+def test_times_are_shown_at_the_precision_that_matters(seconds: float, shown: str) -> None:
+    assert milliseconds(seconds) == shown
