@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from workbench.cli import main
 
-sys.exit(main())
+def run() -> int:
+    from workbench.cli import main
+
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(run())

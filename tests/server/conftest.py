@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +11,15 @@ from tests import models
 from tests.engine.fakes import FakeSession, Opener
 from tests.server.driver import HOST, Driver
 from workbench.config import Limits, ServerConfig
+from workbench.core.model import FREE, Signature, TensorSpec
 from workbench.engine import Engine
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore
 from workbench.server.app import App, create_app
 from workbench.server.service import Service
 from workbench.telemetry.metrics import Metrics
+
+SIGNATURE = Signature((TensorSpec("x", "FP32", (FREE, 2)),), (TensorSpec("y", "FP32", (FREE, 2)),))
 
 TOKEN = "a-token-of-the-tests-0123456789"
 
@@ -37,13 +41,19 @@ class House:
 
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
-    limits = Limits(max_body_bytes=10_000, max_upload_bytes=20_000, max_in_flight=3)
+    async with open_house(tmp_path) as house:
+        yield house
+
+
+@asynccontextmanager
+async def open_house(tmp_path: Path) -> AsyncIterator[House]:
+    limits = Limits(max_body_bytes=10_000, max_upload_bytes=20_000, max_in_flight=4)
     repository = tmp_path / "repository"
     for name in ("digits", "spare"):
         models.save(models.identity(shape=("batch", 2)), repository / name / "1" / "model.onnx")
     config = ServerConfig(data_dir=tmp_path / "data", limits=limits)
     store = ModelStore(tmp_path / "data" / "models")
-    session = FakeSession(runner_threads=1)  # on a thread, so that a test may hold it
+    session = FakeSession(signature=SIGNATURE, runner_threads=1)  # on a thread, so that a test may hold it
     metrics = Metrics()
     engine = Engine(store, repositories=[LocalRepository(repository)], observer=metrics, open_session=Opener(session))
     metrics.watch(engine.statuses)

@@ -29,6 +29,8 @@ from workbench.telemetry.metrics import Metrics
 
 OK, FAILED, MISUSE = 0, 1, 2
 
+BACKLOG = 2048
+
 KEEP_ALIVE_S = 75
 """Longer than clients keep an idle connection, so that it is they who close it and no request meets a closed one."""
 
@@ -62,7 +64,17 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, address = sorted(found, key=lambda each: each[0] != socket.AF_INET)[0]
-        return socket.create_server(address, family=family, backlog=2048)
+        # Said to be TCP, because asyncio sets TCP_NODELAY only on what says so, and accepted sockets say the same.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        try:
+            if sys.platform != "win32":  # where it would let two services share a port
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(BACKLOG)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise Unavailable(

@@ -1,0 +1,173 @@
+"""The unmodified tritonclient[http] against the real service."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
+from tritonclient.utils import InferenceServerException
+
+from tests import models
+from tests.server.process import Serve
+
+
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    folder = tmp_path_factory.mktemp("service")
+    repository = folder / "repository"
+    for name, model in {
+        "mlp": models.mlp(),
+        "two": models.two_in_two_out(),
+        "text": models.identity("BYTES"),
+        "half": models.identity("FP16"),
+        "spare": models.identity(),
+    }.items():
+        models.save(model, repository / name / "1" / "model.onnx")
+    with Serve(folder, "--model-repository", str(repository)) as serve:
+        yield serve.ready()
+
+
+class Client:
+    """tritonclient with the token in each call's headers, which is the only way it takes one."""
+
+    def __init__(self, serve: Serve) -> None:
+        self.plain = InferenceServerClient(serve.address)
+        self.headers = {"Authorization": f"Bearer {serve.token}"}
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self.plain, name)
+        # A copy for each: tritonclient writes the length of a binary body's JSON into the dict that it is given.
+        return lambda *args, **kwargs: call(*args, headers=dict(self.headers), **kwargs)
+
+
+@pytest.fixture
+def client(serve: Serve) -> Iterator[Client]:
+    client = Client(serve)
+    yield client
+    client.plain.close()
+
+
+def given(name: str, array: Any, datatype: str, binary: bool = True) -> InferInput:
+    tensor = InferInput(name, list(array.shape), datatype)
+    tensor.set_data_from_numpy(array, binary_data=binary)
+    return tensor
+
+
+def test_health_needs_no_token(client: Client) -> None:
+    assert client.plain.is_server_live()
+    assert client.plain.is_server_ready()
+    with pytest.raises(InferenceServerException, match="token"):
+        client.plain.get_server_metadata()
+
+
+def test_metadata(client: Client) -> None:
+    assert client.get_server_metadata()["extensions"]
+    metadata = client.get_model_metadata("mlp")
+    assert metadata["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 16]}]
+    assert metadata["versions"] == ["1"]
+    assert client.is_model_ready("mlp")
+    assert client.is_model_ready("mlp", "1")
+    assert not client.is_model_ready("nothing")
+
+
+@pytest.mark.parametrize("binary_input", [True, False])
+@pytest.mark.parametrize("binary_output", [True, False])
+def test_inference_in_json_and_binary(client: Client, binary_input: bool, binary_output: bool) -> None:
+    x = np.linspace(-1, 1, 48, dtype=np.float32).reshape(3, 16)
+    expected = client.infer("mlp", [given("x", x, "FP32")]).as_numpy("y")
+    assert expected.shape == (3, 16)
+    result = client.infer(
+        "mlp",
+        [given("x", x, "FP32", binary_input)],
+        outputs=[InferRequestedOutput("y", binary_data=binary_output)],
+        request_id="seven",
+        model_version="1",
+    )
+    np.testing.assert_allclose(result.as_numpy("y"), expected, rtol=1e-6)
+    assert result.get_response()["id"] == "seven"
+
+
+def test_named_outputs_only(client: Client) -> None:
+    metadata = client.get_model_metadata("two")
+    inputs = [
+        given(
+            each["name"], np.ones([2 if size == -1 else size for size in each["shape"]], np.float32), each["datatype"]
+        )
+        for each in metadata["inputs"]
+    ]
+    last = metadata["outputs"][-1]["name"]
+    everything = client.infer("two", inputs)
+    result = client.infer("two", inputs, outputs=[InferRequestedOutput(last)])
+    assert [output["name"] for output in result.get_response()["outputs"]] == [last]
+    np.testing.assert_array_equal(result.as_numpy(last), everything.as_numpy(last))
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_strings(client: Client, binary: bool) -> None:
+    x = np.array([["a", "", "ß", "日本"]], dtype=object)
+    result = client.infer("text", [given("x", x, "BYTES", binary)])
+    assert [text.decode() for text in result.as_numpy("y")[0]] == ["a", "", "ß", "日本"]
+
+
+def test_half_precision_travels_as_binary(client: Client) -> None:
+    x = np.array([[0.5, -2, 65504, 0]], dtype=np.float16)
+    np.testing.assert_array_equal(client.infer("half", [given("x", x, "FP16")]).as_numpy("y"), x)
+
+
+def test_concurrent_inferences(client: Client, serve: Serve) -> None:
+    many = InferenceServerClient(serve.address, concurrency=8)
+    x = np.arange(16, dtype=np.float32).reshape(1, 16)
+    pending = [many.async_infer("mlp", [given("x", x, "FP32")], headers=client.headers) for _ in range(32)]
+    answers = [each.get_result().as_numpy("y") for each in pending]
+    many.close()
+    for answer in answers:
+        np.testing.assert_allclose(answer, answers[0], rtol=1e-5)
+
+
+def test_the_repository_is_listed_loaded_and_unloaded(client: Client) -> None:
+    def state(name: str) -> list[str]:
+        return [each["state"] for each in client.get_model_repository_index() if each["name"] == name]
+
+    assert state("spare") == ["READY"]
+    client.unload_model("spare")
+    assert state("spare") == ["UNAVAILABLE"]
+    assert not client.is_model_ready("spare")
+    client.load_model("spare")
+    assert state("spare") == ["READY"]
+    with pytest.raises(InferenceServerException, match="unknown model"):
+        client.load_model("nothing")
+
+
+def test_a_model_is_sent_along_with_its_settings(client: Client) -> None:
+    onnx = models.add_constant(2.0).SerializeToString()
+    client.load_model("sent", config=json.dumps({"max_batch_size": 8}), files={"file:1/model.onnx": onnx})
+    x = np.zeros((1, 4), np.float32)
+    np.testing.assert_array_equal(client.infer("sent", [given("x", x, "FP32")]).as_numpy("y"), x + 2)
+    client.unload_model("sent")
+    with pytest.raises(InferenceServerException, match="unknown model"):
+        client.infer("sent", [given("x", x, "FP32")])
+
+
+def test_errors_reach_the_client_as_they_were_meant(client: Client) -> None:
+    x = np.zeros((1, 16), np.float32)
+    for model, name, array, said in (
+        ("nothing", "x", x, "unknown model"),
+        ("mlp", "z", x, "'z' unknown"),
+        ("mlp", "x", x[:, :3], "shape"),
+        ("mlp", "x", np.zeros((65, 16), np.float32), "65 rows"),
+    ):
+        with pytest.raises(InferenceServerException, match=said):
+            client.infer(model, [given(name, array, "FP32")])
+    with pytest.raises(InferenceServerException, match="no output 'z'"):
+        client.infer("mlp", [given("x", x, "FP32")], outputs=[InferRequestedOutput("z")])
+
+
+def test_the_path_of_the_data_folder_stays_the_services_own(client: Client, serve: Serve) -> None:
+    with pytest.raises(InferenceServerException) as caught:
+        client.load_model("bad", files={"file:1/model.onnx": b"no model"})
+    assert str(Path(serve.data_dir)) not in str(caught.value)
