@@ -1,0 +1,49 @@
+"""JSON text into typed structs, with errors that say what is wrong with it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from workbench.errors import InvalidInput
+
+
+def decode_json(decoder: msgspec.json.Decoder[Any], head: bytes, max_depth: int, what: str) -> Any:
+    """What `decoder` makes of `head`, called `what` in errors. InvalidInput where it does not fit or is too deep."""
+    try:
+        found = decoder.decode(head)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(f"{what} does not follow the protocol: {error}") from None
+    except msgspec.DecodeError as error:
+        hint = "; JSON has no NaN or Infinity: send binary data" if _NON_FINITE.search(head) else ""
+        raise InvalidInput(f"{what} is not valid JSON: {error}{hint}") from None
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{what} is not valid JSON: it is not UTF-8") from None
+    except RecursionError:
+        raise _too_deep(what, max_depth) from None
+    # What has few brackets is not deep, and most bodies have few.
+    if head.count(b"[") + head.count(b"{") > max_depth and _depth(head) > max_depth:
+        raise _too_deep(what, max_depth)
+    return found
+
+
+_NON_FINITE = re.compile(rb"[\[,:\s-](NaN|Infinity)\b")
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_ALL_BUT_BRACKETS = bytes(octet for octet in range(256) if octet not in b"[]{}")
+
+
+def _depth(head: bytes) -> int:
+    """How deep valid JSON is nested, without a Python step per bracket."""
+    brackets = np.frombuffer(_STRING.sub(b"", head).translate(None, _ALL_BUT_BRACKETS), np.uint8)
+    if not len(brackets):
+        return 0
+    # Closing brackets, "]" 0x5d and "}" 0x7d, have the bit 0x04; opening ones, 0x5b and 0x7b, do not.
+    steps = 1 - ((brackets & 4) >> 1).astype(np.int8)
+    return int(np.cumsum(steps, dtype=np.int32).max())
+
+
+def _too_deep(what: str, max_depth: int) -> InvalidInput:
+    return InvalidInput(f"{what} is nested too deep; max_json_depth is {max_depth}")

@@ -1,0 +1,118 @@
+"""The tensors of an inference as its JSON describes them, their data in it or behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Raw, Struct
+
+from workbench.config import Limits
+from workbench.core.messages import Parameter
+from workbench.core.tensor import Array, dtype_of
+from workbench.errors import InvalidInput, TooLarge, Unsupported
+from workbench.protocols.binary import array_from_bytes
+from workbench.protocols.json_data import array_from_json
+
+MAX_RANK = 32
+"""Dimensions of one tensor; as many as every numpy can hold."""
+
+
+class Tensor(Struct, gc=False):
+    """An input of a request, an output of a response."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    parameters: dict[str, Parameter] | None = None
+    data: Raw = Raw(b"")
+
+
+class JsonTensor(Struct, gc=False):
+    name: str
+    shape: tuple[int, ...]
+    datatype: str
+    data: list[Any]
+
+
+class BinaryTensor(Struct, gc=False):
+    name: str
+    shape: tuple[int, ...]
+    datatype: str
+    parameters: dict[str, int]
+
+
+def read_tensors(kind: str, tensors: list[Tensor], body: bytes, start: int, limits: Limits) -> dict[str, Array]:
+    """Name -> array; binary data begins at `start` of `body` and must end with it. `kind` is "input" or "output"."""
+    arrays: dict[str, Array] = {}
+    for tensor in tensors:
+        name = tensor.name
+        if len(name) > limits.max_name_length:
+            raise TooLarge(
+                f"{kind} {name[:40]!r}... has a name of {len(name)} characters; "
+                f"max_name_length is {limits.max_name_length}"
+            )
+        what = f"{kind} {name!r}"
+        if name in arrays:
+            raise InvalidInput(f"{what} is given twice")
+        dtype_of(tensor.datatype)
+        shape = tuple(tensor.shape)
+        count = _count(shape, what, limits.max_elements)
+        size = _binary_size(tensor.parameters, what) if tensor.parameters else None
+        if size is None:
+            if not tensor.data:
+                raise InvalidInput(f"{what} has neither data nor the parameter binary_data_size")
+            arrays[name] = array_from_json(tensor.data, what, tensor.datatype, shape, count, limits.max_string_bytes)
+            continue
+        if tensor.data:
+            raise InvalidInput(f"{what} has both data and the parameter binary_data_size; send one of them")
+        if size > len(body) - start:
+            raise InvalidInput(
+                f"{what}: binary_data_size is {str(size)[:40]}, and {len(body) - start} bytes are left in the body "
+                "after the JSON and the tensors before; is Inference-Header-Content-Length the JSON's length?"
+            )
+        arrays[name] = array_from_bytes(body, start, size, what, tensor.datatype, shape, count, limits.max_string_bytes)
+        start += size
+    if start != len(body):
+        raise InvalidInput(f"{len(body) - start} bytes are left over in the body after the last {kind}")
+    return arrays
+
+
+def _count(shape: tuple[int, ...], what: str, max_elements: int) -> int:
+    """How many elements `shape` holds, before anything is made that large."""
+    if len(shape) > MAX_RANK:
+        raise InvalidInput(f"{what}: shape has {len(shape)} dimensions; {MAX_RANK} at most")
+    count = 1
+    for size in shape:
+        if size < 0:
+            raise InvalidInput(f"{what}: shape {_shown(shape)} has a negative dimension; a request gives exact sizes")
+        if size > max_elements:
+            raise _too_many(what, shape, max_elements)
+        count *= size
+    if count > max_elements:
+        raise _too_many(what, shape, max_elements)
+    return count
+
+
+def _too_many(what: str, shape: tuple[int, ...], max_elements: int) -> TooLarge:
+    return TooLarge(f"{what}: shape {_shown(shape)} holds too many elements; max_elements is {max_elements}")
+
+
+def _shown(shape: tuple[int, ...]) -> str:
+    return str(list(shape)) if max(shape, default=0) < 1 << 64 else "of overflowing size"
+
+
+def _binary_size(parameters: Mapping[str, Parameter], what: str) -> int | None:
+    for name in parameters:
+        if name.startswith("shared_memory_"):
+            raise shared_memory_error(what)
+    size = parameters.get("binary_data_size")
+    if size is None:
+        return None
+    if type(size) is not int or size < 0:
+        raise InvalidInput(f"{what}: binary_data_size is {str(size)[:40]!r}; it takes a whole number of bytes from 0")
+    return size
+
+
+def shared_memory_error(what: str) -> Unsupported:
+    return Unsupported(f"{what}: client shared memory is disabled; send the data in the body")
