@@ -35,7 +35,6 @@ COMPOSE = {"__init__", "__main__", "api", "cli"}
 
 FOREIGN: dict[str, set[str]] = {
     "onnxruntime": {"runtimes"},
-    "starlette": {"server"},
     "uvicorn": {"server"},
     "prometheus_client": {"telemetry"},
     "aiohttp": {"client"},
@@ -102,7 +101,6 @@ def test_importing_workbench_is_light() -> None:
         "pandas",
         "aiohttp",
         "IPython",
-        "starlette",
         "uvicorn",
         "sklearn",
         "skl2onnx",
