@@ -22,6 +22,7 @@ from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore
 from workbench.server.app import create_app
 from workbench.server.auth import host_bytes, is_loopback
+from workbench.server.connection import HttpConnection
 from workbench.server.files import own_token, private_folder, read_token, write_ready_file
 from workbench.server.service import VERSION, Service
 from workbench.telemetry.logs import Logs
@@ -123,7 +124,7 @@ async def _serve(
     server = _Server(
         uvicorn.Config(
             create_app(service, token),
-            http="httptools",
+            http=HttpConnection,
             ws="none",
             lifespan="off",
             log_config=None,

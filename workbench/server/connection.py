@@ -1,0 +1,91 @@
+"""uvicorn's HTTP/1.1 connection with two things mended: an answer is one write, and a request's head has a cap.
+
+uvicorn writes head and body apart, and uvloop makes a system call and, without Nagle's algorithm, a packet of each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Request line and headers; they are held in memory before anybody is asked for a token."""
+
+_JOINED_BELOW = 64 * 1024
+
+
+class HttpConnection(HttpToolsProtocol):
+    """For `uvicorn.Config(http=HttpConnection)`."""
+
+    _head_bytes: int | None = 0
+    """Received of a head that is not complete; None while a body is received."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(OneWrite(transport))
+
+    def data_received(self, data: bytes) -> None:
+        if self._head_bytes is not None:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_bytes is not None and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response(f"The request's head has more than {MAX_HEAD_BYTES} bytes.")
+
+    def on_message_begin(self) -> None:
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_bytes = None
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        self.transport.flush()  # type: ignore[attr-defined]
+        super().on_response_complete()
+
+
+class OneWrite(asyncio.Transport):
+    """A transport that keeps the head of an answer until its body comes, and then writes both at once.
+
+    Nothing waits for longer: an answer without a body is flushed when it is complete, and closing flushes too.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__()
+        self._transport = transport
+        self._head = b""
+        # What is called often goes past this class.
+        self.is_closing = transport.is_closing  # type: ignore[method-assign]
+        self.get_extra_info = transport.get_extra_info  # type: ignore[method-assign]
+        self.pause_reading = transport.pause_reading  # type: ignore[method-assign]
+        self.resume_reading = transport.resume_reading  # type: ignore[method-assign]
+
+    def write(self, data: Any) -> None:
+        head = self._head
+        if head:
+            self._head = b""
+            if len(data) <= _JOINED_BELOW:
+                self._transport.write(head + data)
+            else:
+                self._transport.writelines((head, data))
+        elif data[:9] == b"HTTP/1.1 " and data[9:10] != b"1":  # a head, and not "100 Continue", which is all there is
+            self._head = data
+        else:
+            self._transport.write(data)
+
+    def flush(self) -> None:
+        """Write a head that no body followed."""
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head)
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._transport.set_protocol(protocol)
