@@ -36,7 +36,9 @@ async def listening(tmp_path: Path) -> AsyncIterator[Listening]:
         address = listener.getsockname()
         config = uvicorn.Config(
             house.app,
+            interface="asgi3",
             http=HttpConnection,
+            proxy_headers=False,
             ws="none",
             lifespan="off",
             log_config=None,

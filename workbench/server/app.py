@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Coroutine
+from typing import Any
 
 from workbench.errors import NotFound, QueueFull, Unauthenticated, WorkbenchError
 from workbench.protocols.errors import error_body, http_status
@@ -34,12 +36,13 @@ class App:
         self._infer = infer
         self._routes = routes
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
+        # No coroutine of its own, which each request would pay for.
         if scope["type"] == "http":
-            await self._http(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await self._websocket(scope, receive, send)
-        # "lifespan": there is nothing to set up, `serve` does that.
+            return self._http(scope, receive, send)
+        if scope["type"] == "websocket":
+            return self._websocket(scope, receive, send)
+        raise NotImplementedError(f"there is nothing to do at {scope['type']!r}")  # lifespan: `serve` does that
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         response: Response | None

@@ -124,7 +124,9 @@ async def _serve(
     server = _Server(
         uvicorn.Config(
             create_app(service, token),
+            interface="asgi3",
             http=HttpConnection,
+            proxy_headers=False,
             ws="none",
             lifespan="off",
             log_config=None,
