@@ -55,17 +55,18 @@ async def respond(
     uvloop gathers what is written in one turn of the loop; awaiting `send` suspends only where the client reads
     slower than it is written to.
     """
-    parts: Sequence[bytes | memoryview]
-    if isinstance(body, bytes):
-        parts, size = (body,), len(body)
+    parts = (body,) if isinstance(body, bytes) else body
+    if len(parts) == 1:
+        size = memoryview(parts[0]).nbytes
     else:
-        size = sum(memoryview(part).nbytes for part in body)
-        parts = (b"".join(body),) if size <= _JOINED_BELOW else body
+        size = sum(memoryview(part).nbytes for part in parts)
+        if size <= _JOINED_BELOW:
+            parts = (b"".join(parts),)
     start = [(b"content-type", content_type), (b"content-length", b"%d" % size), *headers]
     await send({"type": "http.response.start", "status": status, "headers": start})
-    last = len(parts) - 1
-    for index, part in enumerate(parts):
-        await send({"type": "http.response.body", "body": part, "more_body": index < last})
+    for part in parts[:-1]:
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": parts[-1], "more_body": False})
 
 
 async def read_body(receive: Receive, headers: Headers, max_bytes: int) -> bytes:
