@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 from workbench.client.adapt import did_you_mean
 from workbench.client.forks import keep_from_children
 from workbench.core.messages import InferRequest, InferResponse
-from workbench.core.model import ModelStatus
+from workbench.core.model import ModelStatus, check_model_name, check_model_version
 from workbench.errors import DeadlineExceeded, InvalidInput, ModelNotFound, Unavailable
 from workbench.protocols import control, errors, oip_json
 
@@ -250,8 +250,9 @@ class AsyncClient:
 
 
 def _model(name: str, version: str | None = None) -> str:
-    """The part of a path that names a model; quoted, so that the service judges what was typed."""
-    return quote(name, safe="") + ("" if version is None else f"/versions/{quote(version, safe='')}")
+    """The part of a path that names a model. Checked here: a slash, even quoted, would lead to another route."""
+    path = check_model_name(name)
+    return path if version is None else f"{path}/versions/{check_model_version(version)}"
 
 
 def _states(statuses: Sequence[ModelStatus]) -> str:

@@ -26,6 +26,8 @@ class Comparison:
     """The largest difference of any score, in the output's own unit."""
     summary: str
     """One clause, of what agrees or of where it does not."""
+    needed: float
+    """The least tolerance with which the two agree; infinite where none would do."""
 
 
 def compare(
@@ -36,35 +38,39 @@ def compare(
     A label may differ only in a row that the original itself finds undecided: where the two best scores are no
     further apart than the tolerance.
     """
-    largest, said, wrong = 0.0, [], []
-    undecided = _undecided([expected[name] for name in expected if name not in labels], tolerance)
+    largest, needed = 0.0, 0.0
+    said: list[str] = []
+    wrong: list[str] = []
+    margins = _margins([expected[name] for name in expected if name not in labels])
     for name, original in expected.items():
         exported = _alike(got[name], original)
         if exported is None:
             said.append(f"{name} not compared ({list(got[name].shape)} beside {list(original.shape)})")
         elif name in labels:
             differs = original.reshape(-1) != exported.reshape(-1)
-            if undecided is not None:
-                differs &= ~undecided
+            if margins is not None:
+                needed = max(needed, float(margins[differs].max(initial=0.0)))
+                differs &= margins > tolerance
+            elif differs.any():
+                needed = np.inf
             if differs.any():
                 row = int(np.argmax(differs))
-                wrong.append(
-                    f"{name} differs in {int(differs.sum())} of {len(differs)} rows, first in row {row}: "
-                    f"{original.reshape(-1)[row]} became {exported.reshape(-1)[row]}"
-                )
+                pair = f"{original.reshape(-1)[row]} became {exported.reshape(-1)[row]}"
+                wrong.append(f"{name}: {int(differs.sum())} of {len(differs)} rows differ, first row {row}: {pair}")
             else:
                 said.append(f"{name} equal")
         else:
             gaps = _gaps(original, exported)
             gap = float(gaps.max(initial=0.0))
-            largest = max(largest, gap)
-            if gap <= tolerance * _scale(original):
-                said.append(f"{name} within {gap:.1e}" if gap else f"{name} equal")
-            else:
+            share = gap / _scale(original)
+            largest, needed = max(largest, gap), max(needed, share)
+            if share > tolerance:
                 where = np.unravel_index(int(gaps.argmax()), gaps.shape)
                 pair = f"{float(original[where]):.6g} became {float(exported[where]):.6g}"
-                wrong.append(f"{name} differs by {gap:.3g} in row {int(where[0])}: {pair}")
-    return Comparison(not wrong, largest, "; ".join(wrong) if wrong else ", ".join(said))
+                wrong.append(f"{name}: off by {gap:.3g} in row {int(where[0])}: {pair}")
+            else:
+                said.append(f"{name} within {gap:.1e}" if gap else f"{name} equal")
+    return Comparison(not wrong, largest, "; ".join(wrong) if wrong else ", ".join(said), needed)
 
 
 def _alike(exported: Array, original: Array) -> Array | None:
@@ -95,12 +101,12 @@ def _scale(array: Array) -> float:
     return float(finite.max(initial=0.0)) or 1.0
 
 
-def _undecided(scores: list[Array], tolerance: float) -> Array | None:
-    """Rows whose two best scores are as good as equal; None where there are no scores of several classes."""
+def _margins(scores: list[Array]) -> Array | None:
+    """How far each row's two best scores are apart, as a share of the largest; None where there are no such scores."""
     for array in scores:
         if array.ndim == 2 and array.shape[1] > 1:
             best = np.sort(array, axis=1)
-            return np.asarray(best[:, -1] - best[:, -2] <= tolerance * _scale(array))
+            return np.asarray((best[:, -1] - best[:, -2]) / _scale(array))
         if array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1):
-            return np.asarray(np.abs(array.reshape(-1)) <= tolerance * _scale(array))
+            return np.asarray(np.abs(array.reshape(-1)) / _scale(array))
     return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import math
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -92,7 +93,11 @@ async def _compared(client: AsyncClient, name: str, version: str, converted: Con
     comparison = compare(converted.expected, answer, converted.labels, tolerance)
     rows = f"{converted.row_count} made-up rows" if converted.made_up else f"{converted.row_count} rows of yours"
     if not comparison.agrees:
-        hint = "give rows like its training data as sample=X[:100]" if converted.made_up else "see tolerance="
+        hint = "give rows like its training data, as sample=X[:100]"
+        if not math.isfinite(comparison.needed):
+            hint = "export it yourself and load the file"
+        elif not converted.made_up:
+            hint = f"where that is near enough, load it with tolerance={math.ceil(comparison.needed * 1000) / 1000:g}"
         raise ModelError(
             f"the export of {converted.source} does not answer as the original on {rows} ({comparison.summary}), "
             f"so version {version} was discarded; {hint}"

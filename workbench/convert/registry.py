@@ -73,4 +73,4 @@ def converter_for(source: object) -> Converter:
 
 def _article(source: object) -> str:
     name = type(source).__name__
-    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+    return f"{'an' if name[:1] in 'AEIOUaeioX' else 'a'} {name}"

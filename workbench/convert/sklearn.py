@@ -102,11 +102,38 @@ def _convert(estimator: Any, types: list[tuple[str, Any]], target: dict[str, int
     from skl2onnx import convert_sklearn
 
     name = type(estimator).__name__
+    scalers = _scalers_before_trees(estimator)
+    exact: dict[Any, Any] = {id(scaler): {"div": "div_cast"} for scaler in scalers}
     try:
-        options = {"zipmap": False}
-        return convert_sklearn(estimator, name=name, initial_types=types, options=options, target_opset=target)
-    except NameError:  # it has no such option, and so no dictionaries to give
-        return convert_sklearn(estimator, name=name, initial_types=types, target_opset=target)
+        options = {id(estimator): {"zipmap": False}, **exact}
+        proto = convert_sklearn(estimator, name=name, initial_types=types, options=options, target_opset=target)
+    except NameError:  # it has no option zipmap, and so no dictionaries to give
+        proto = convert_sklearn(estimator, name=name, initial_types=types, options=exact, target_opset=target)
+    for scaler in scalers:
+        _restore_mean(proto.graph, scaler.mean_)
+    return proto
+
+
+def _scalers_before_trees(estimator: Any) -> list[Any]:
+    """What must scale in float64, as scikit-learn does, because trees compare afterwards.
+
+    A split point halfway between two training values may be a third value exactly, and then the last bit decides.
+    """
+    steps = [step for _, step in getattr(estimator, "steps", ())]
+    trees = any(type(step).__module__.startswith(("sklearn.tree", "sklearn.ensemble")) for step in steps)
+    scalers = [step for step in steps if type(step).__name__ == "StandardScaler" and step.mean_ is not None]
+    return scalers if trees else []
+
+
+def _restore_mean(graph: Any, mean: Array) -> None:
+    """skl2onnx 1.20 keeps in float64 what it has rounded to float32 before."""
+    from onnx import numpy_helper
+
+    rounded = mean.astype(np.float32)
+    for initializer in graph.initializer:
+        values = numpy_helper.to_array(initializer)
+        if values.dtype == np.float64 and np.array_equal(values.reshape(-1), rounded):
+            initializer.CopyFrom(numpy_helper.from_array(mean.reshape(values.shape), initializer.name))
 
 
 def _initial_types(rows: Any, *, by_column: bool) -> list[tuple[str, Any]]:

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+from tests.models import add_constant, save
+from workbench.client.client import AsyncClient
+from workbench.client.launch import Address
+from workbench.convert import load as loading
+from workbench.convert.load import load
+from workbench.convert.registry import Converted
+from workbench.errors import Conflict, InvalidInput, ModelError, NotFound
+
+X, Y = load_iris(return_X_y=True)
+
+
+@pytest.fixture
+async def client(service: Address) -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(service.url, service.token) as client:
+        yield client
+        for name in {status.name for status in await client.statuses()}:
+            await client.unload(name)
+
+
+def iris(C: float = 1.0) -> LogisticRegression:
+    return LogisticRegression(C=C, max_iter=1000).fit(X, Y)
+
+
+async def test_an_estimator_is_exported_compared_and_served(client: AsyncClient) -> None:
+    report = await load(client, "iris", iris(), {"max_batch_size": 16}, sample=X)
+    assert (report.version, report.unchanged, report.previous) == ("1", False, None)
+    assert "LogisticRegression exported to ONNX" in report.exported
+    assert "compared with the original on 150 rows of yours: label equal, probabilities within" in report.compared
+    assert report.status.max_batch_size == 16
+    assert report.status.routed
+    assert 0 < report.seconds < 60
+
+
+async def test_the_same_again_is_unchanged_and_another_becomes_the_next_version(client: AsyncClient) -> None:
+    await load(client, "iris", iris(), {})
+    assert repr(await load(client, "iris", iris(), {})).startswith("iris is unchanged, version 1 serving")
+    assert len(await client.statuses("iris")) == 1
+    retrained = await load(client, "iris", iris(C=0.1), {})
+    assert (retrained.version, retrained.previous) == ("2", "1")
+
+
+async def test_a_path_bytes_and_a_model_proto_load_alike(client: AsyncClient, tmp_path: Path) -> None:
+    proto = add_constant(1.0)
+    path = save(proto, tmp_path / "model.onnx")
+    assert (await load(client, "plain", str(path), {})).version == "1"
+    for same in (path, proto.SerializeToString(), bytearray(proto.SerializeToString()), proto):
+        assert (await load(client, "plain", same, {})).unchanged
+    assert (await load(client, "plain", add_constant(2.0), {})).version == "2"
+
+
+async def test_a_path_that_is_not_there_comes_with_the_nearest(client: AsyncClient, tmp_path: Path) -> None:
+    save(add_constant(1.0), tmp_path / "digits.onnx")
+    with pytest.raises(NotFound, match=r"no file or folder '.*digts.onnx'; did you mean '.*digits.onnx'\?"):
+        await load(client, "m", tmp_path / "digts.onnx", {})
+
+
+async def test_a_wrong_name_is_refused_before_anything_is_converted(client: AsyncClient) -> None:
+    with pytest.raises(InvalidInput, match="cannot name a model"):
+        await load(client, "no spaces", object(), {})
+
+
+def broken(estimator: Any) -> Callable[[object], Callable[..., Converted]]:
+    """A converter whose export is of another estimator than the original."""
+    from workbench.convert.sklearn import convert
+
+    def converter(source: object, sample: object | None) -> Converted:
+        import dataclasses
+
+        return dataclasses.replace(convert(source, sample), model=convert(estimator, sample).model)
+
+    return lambda source: converter
+
+
+async def test_an_export_that_differs_is_discarded_and_the_one_before_serves_on(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = LinearRegression().fit(X, Y)
+    await load(client, "line", line, {}, sample=X)
+    monkeypatch.setattr(loading, "converter_for", broken(LinearRegression().fit(X, Y + 0.5)))
+    with pytest.raises(
+        ModelError, match=r"variable: off by 0\.5 in row \d+: .*version 2 was discarded.*tolerance="
+    ) as caught:
+        await load(client, "line", line, {}, sample=X)
+    assert "\n" not in caught.value.message
+    assert [(status.version, status.routed) for status in await client.statuses("line")] == [("1", True)]
+    report = await load(client, "line", line, {}, sample=X, tolerance=0.3)
+    assert "variable within 5.0e-01" in report.compared
+
+
+async def test_a_load_that_is_cancelled_leaves_no_staged_version(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await load(client, "iris", iris(), {})
+    reached = asyncio.Event()
+
+    async def wait_for_ever(*_: object) -> str:
+        reached.set()
+        await asyncio.Event().wait()
+        return ""
+
+    monkeypatch.setattr(loading, "_compared", wait_for_ever)
+    task = asyncio.create_task(load(client, "iris", iris(C=0.1), {}))
+    await reached.wait()
+    assert len(await client.statuses("iris")) == 2
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [status.version for status in await client.statuses("iris")] == ["1"]
+
+
+async def test_another_signature_needs_force_and_leaves_nothing_staged_without_it(client: AsyncClient) -> None:
+    await load(client, "iris", iris(), {})
+    narrow = LogisticRegression(max_iter=1000).fit(X[:, :2], Y)
+    with pytest.raises(Conflict, match="force"):
+        await load(client, "iris", narrow, {})
+    assert len(await client.statuses("iris")) == 1
+    assert (await load(client, "iris", narrow, {}, force=True)).version != "1"
+
+
+async def test_a_conversion_does_not_hold_up_the_loop(client: AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[threading.Thread] = []
+    original = loading.converter_for
+
+    def converter_for(source: object) -> Any:
+        def convert(source: object, sample: object | None) -> Converted:
+            threads.append(threading.current_thread())
+            return original(source)(source, sample)
+
+        return convert
+
+    monkeypatch.setattr(loading, "converter_for", converter_for)
+    await load(client, "iris", iris(), {})
+    assert threads[0] is not threading.current_thread()
+    answer = await loading.Predictor(client).predict("iris", X)
+    assert np.array_equal(answer.array, iris().predict(X))

@@ -1,0 +1,182 @@
+"""`%infer` in a real IPython shell, against a real service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from IPython.core.completer import provisionalcompleter
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+
+import workbench
+from tests.models import add_constant, save
+from workbench.api import Workbench
+from workbench.client.results import Card, Lines, LoadReport, ModelTable, Prediction
+from workbench.notebook.commands import VERBS
+from workbench.notebook.magics import register
+
+X, Y = load_iris(return_X_y=True)
+CLF = LogisticRegression(max_iter=1000).fit(X, Y)
+DOCS = Path(workbench.__file__).parents[1] / "docs"
+
+
+class Cells:
+    """A shell that runs one cell after the other."""
+
+    def __init__(self, wb: Workbench) -> None:
+        self.shell = InteractiveShell()
+        register(self.shell, lambda: wb, lambda: wb)
+        self.shell.user_ns.update(X=X, y=Y, clf=CLF)
+
+    def run(self, cell: str) -> Any:
+        """The value of a cell that must succeed."""
+        with capture_output():
+            done = self.shell.run_cell(cell)
+        done.raise_error()
+        return done.result
+
+    def refused(self, cell: str) -> str:
+        """What a cell that must fail prints, which is one line."""
+        with capture_output() as captured:
+            done = self.shell.run_cell(cell)
+        assert not done.success, f"{cell} succeeded"
+        printed = (captured.stdout + captured.stderr).strip()
+        assert "Traceback" not in printed
+        assert len(printed.splitlines()) <= 2, printed
+        return printed
+
+    def complete(self, line: str) -> list[str]:
+        with provisionalcompleter():
+            return [each.text for each in self.shell.Completer.completions(line, len(line))]
+
+
+@pytest.fixture
+def cells(wb: Workbench) -> Iterator[Cells]:
+    cells = Cells(wb)
+    yield cells
+    cells.shell.history_manager.end_session() if cells.shell.history_manager else None
+    cells.shell.atexit_operations()
+
+
+def test_the_whole_way_from_load_to_unload(cells: Cells, wb: Workbench) -> None:
+    assert isinstance(cells.run("%infer"), ModelTable)
+    report = cells.run("%infer load iris clf --max-batch 32 --delay 1ms --sample X[:, :]")
+    assert isinstance(report, LoadReport)
+    assert report.status.config.max_batch_size == 32
+    assert report.status.config.max_queue_delay_s == 0.001
+    assert "on 150 rows of yours" in report.compared
+    prediction = cells.run("%infer predict iris X[:10, :]")
+    assert isinstance(prediction, Prediction)
+    assert np.array_equal(prediction.array, cells.run("clf.predict(X[:10])"))
+    assert cells.run("p = %infer predict iris X[0]\np.array.shape") == (1,)
+    assert [status.name for status in cells.run("%infer models")] == ["iris"]
+    assert isinstance(cells.run("%infer show iris"), Card)
+    assert "up to 8 rows" in cells.run("%infer set iris max-batch=8")["batching"]
+    assert cells.run("%infer status")["url"] == wb.url
+    assert any("iris" in line for line in cells.run("%infer logs --lines 50"))
+    assert repr(cells.run("%infer unload iris")) == "iris is unloaded"
+    assert len(cells.run("%infer")) == 0
+
+
+def test_a_source_is_a_variable_a_file_or_an_expression(
+    cells: Cells, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(add_constant(1.0), tmp_path / "my models" / "add one.onnx")
+    assert cells.run("%infer load add my models/add one.onnx").status.name == "add"
+    assert cells.run("%infer load add 'my models/add one.onnx'").unchanged
+    assert cells.run("from pathlib import Path") is None
+    assert cells.run("%infer load add Path('my models') / 'add one.onnx'").unchanged
+    (tmp_path / "clf").write_bytes(b"a file beside the variable")
+    assert cells.run("%infer load iris clf").exported.startswith("LogisticRegression")
+
+
+def test_braces_and_dollars_are_the_expressions_own(cells: Cells) -> None:
+    cells.run("%infer load iris clf")
+    assert cells.run("%infer predict iris {'X': X[:3]}").array.shape == (3,)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("lod", "UsageError: there is no verb 'lod'"),
+        ("load iris", "UsageError: load iris needs SOURCE"),
+        ("load iris nothing", "UsageError: there is neither a variable nor a file 'nothing'"),
+        ("load iris nothing.onnx", "NotFound: there is no file or folder 'nothing.onnx'"),
+        ("load iris (1", "UsageError: '(1' is no expression: '(' was never closed"),
+        ("load iris 1/0", "UsageError: '1/0' failed, ZeroDivisionError: division by zero"),
+        ("load iris X", "Unsupported: a ndarray cannot be loaded"),
+        ("load no/slash clf", "InvalidInput: 'no/slash' cannot name a model"),
+        ("load iris clf --max-batch many", "InvalidInput: max_batch_size takes a whole number"),
+        ("load iris clf --delay soon", "InvalidInput: max_queue_delay_s takes a number"),
+        ("load iris clf --device gpu", "InvalidInput: device is 'gpu'; it takes"),
+        ("load iris clf --tolerance x", "UsageError: --tolerance takes a number"),
+        ("predict nothing X", "ModelNotFound: "),
+        ("show nothing", "ModelNotFound: "),
+        ("unload nothing", "ModelNotFound: "),
+        ("set nothing max_batch=1", "ModelNotFound: "),
+        ("set nothing max_bach=1", "did you mean 'max_batch'"),
+        ("logs --lines many", "UsageError: --lines takes a whole number"),
+    ],
+)
+def test_whatever_is_wrong_is_one_line(cells: Cells, line: str, says: str) -> None:
+    assert says in cells.refused(f"%infer {line}")
+
+
+@pytest.mark.parametrize(
+    ("expression", "says"),
+    [
+        ("X[:, :2]", "axis 1 takes 4"),
+        ("[[1, 2, 3, 4], [1]]", "rows of different lengths"),
+        ("X * 1e300", "does not fit FP32"),
+        ("{'Z': X}", "unknown: 'Z'"),
+        ("['a', 'b', 'c', 'd']", "takes numbers"),
+        ("X --version 7", "has no version 7"),
+    ],
+)
+def test_whatever_is_wrong_with_the_rows_is_one_line(cells: Cells, expression: str, says: str) -> None:
+    cells.run("%infer load iris clf")
+    assert says in cells.refused(f"%infer predict iris {expression}")
+    assert cells.run("%infer predict iris X[0]").array.shape == (1,)
+
+
+def test_tab_completes_verbs_names_flags_and_variables(cells: Cells) -> None:
+    cells.run("%infer load iris clf")
+    assert "unload" in cells.complete("%infer unl")
+    assert "iris" in cells.complete("%infer show ir")
+    assert "--max-batch" in cells.complete("%infer load iris clf --max")
+    assert "clf" in cells.complete("%infer predict iris cl")
+
+
+def test_help_is_text(cells: Cells) -> None:
+    assert isinstance(cells.run("%infer help"), Lines)
+    assert "--device" in cells.run("%infer help load")[0]
+    assert "load NAME SOURCE" in cells.run("get_ipython().find_line_magic('infer').__doc__")
+
+
+def test_the_extension_starts_nothing_until_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    registered: list[str] = []
+    shell = SimpleNamespace(
+        register_magics=lambda magics: registered.append("magics"),
+        set_hook=lambda *_, **__: registered.append("hook"),
+        configurables=[],
+    )
+    monkeypatch.setattr("workbench.api.connect", lambda *_: pytest.fail("connected"))
+    monkeypatch.setattr("workbench.notebook.magics.InferMagics", lambda *_: None)
+    workbench.load_ipython_extension(shell)  # type: ignore[arg-type]
+    assert registered == ["magics", "hook"]
+
+
+def test_every_verb_and_flag_is_in_the_documentation() -> None:
+    text = (DOCS / "magics.md").read_text(encoding="utf-8")
+    for verb in VERBS.values():
+        assert f"`{' '.join(('%infer', verb.name, *verb.positions))}`" in text
+        for flag in verb.flags:
+            assert f"`{flag}" in text

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+import workbench
+from tests.models import add_constant, save
+from workbench.api import Model, Workbench
+from workbench.client.launch import Address
+from workbench.errors import Conflict, InvalidInput, ModelNotFound, Unauthenticated, Unavailable
+
+X, Y = load_iris(return_X_y=True)
+DOCS = Path(workbench.__file__).parents[1] / "docs"
+
+
+def iris(C: float = 1.0) -> LogisticRegression:
+    return LogisticRegression(C=C, max_iter=1000).fit(X, Y)
+
+
+def test_a_model_from_load_to_unload(wb: Workbench) -> None:
+    report = wb.load("iris", iris(), sample=X, max_batch=32, delay="1ms")
+    assert report.status.config.max_queue_delay_s == 0.001
+    model = wb["iris"]
+    assert isinstance(model, Model)
+    np.testing.assert_array_equal(model(X).array, iris().predict(X))
+    np.testing.assert_allclose(model.predict(X)["probabilities"], iris().predict_proba(X), atol=1e-5)
+    assert model.signature is not None
+    assert [spec.name for spec in model.signature.inputs] == ["X"]
+    assert model.status.routed
+    assert "iris" in wb
+    assert list(wb) == ["iris"]
+    assert "iris, version 1 (serving)" in repr(model)
+    assert "<table" in model._repr_html_()
+    model.unload()
+    assert "iris" not in wb
+
+
+def test_the_same_is_unchanged_and_a_retrained_one_is_swapped_in(wb: Workbench) -> None:
+    wb.load("iris", iris())
+    assert "unchanged, version 1 serving" in repr(wb.load("iris", iris()))
+    assert "version 2 serves on cpu instead of version 1" in repr(wb.load("iris", iris(C=0.1)))
+    assert wb["iris"](X).version == "2"
+
+
+def test_a_changed_signature_needs_force(wb: Workbench) -> None:
+    wb.load("m", add_constant(1.0))
+    wide = add_constant(1.0, ("batch", 6))
+    with pytest.raises(Conflict, match="force"):
+        wb.load("m", wide)
+    assert wb.load("m", wide, force=True).previous == "1"
+
+
+def test_a_dataframe_goes_in_and_comes_out_with_its_index(wb: Workbench) -> None:
+    frame = pd.DataFrame(
+        {"age": np.linspace(18, 80, 60), "city": ["Bern", "Zürich", "Genf"] * 20}, index=[f"p{i}" for i in range(60)]
+    )
+    target = np.where(frame["age"] > 50, "old", "young")
+    columns = ColumnTransformer([("n", StandardScaler(), ["age"]), ("w", OneHotEncoder(), ["city"])])
+    pipeline = make_pipeline(columns, LogisticRegression()).fit(frame, target)
+    wb.load("people", pipeline, sample=frame)
+    table = wb["people"](frame).to_pandas()
+    assert table.index.tolist() == frame.index.tolist()
+    assert table["label"].tolist() == pipeline.predict(frame).tolist()
+    assert wb["people"]({"age": 30, "city": "Bern"}).array.tolist() == ["young"]
+    with pytest.raises(InvalidInput, match="missing: 'age'"):
+        wb["people"](frame[["city"]])
+
+
+def test_settings_change_while_it_serves(wb: Workbench) -> None:
+    wb.load("iris", iris())
+    assert "up to 16 rows" in str(wb.set("iris", max_batch=16)["batching"])
+    assert len(wb["iris"](X).timings.requests) == 10
+    with pytest.raises(InvalidInput, match="did you mean 'max_batch'"):
+        wb.set("iris", max_bach=16)
+    with pytest.raises(InvalidInput, match="at least one setting"):
+        wb.set("iris")
+
+
+def test_the_same_model_with_other_settings_takes_the_settings(wb: Workbench) -> None:
+    wb.load("iris", iris())
+    wb.load("iris", iris(), max_batch=8)
+    assert wb["iris"].status.max_batch_size == 8
+    wb.load("m", add_constant(1.0))
+    wb.load("m", add_constant(1.0), max_batch=4)
+    assert wb["m"].status.max_batch_size == 4
+
+
+def test_the_service_can_be_asked_about_itself(wb: Workbench) -> None:
+    wb.load("iris", iris())
+    assert wb.status()["url"] == wb.url
+    assert "iris" in repr(wb.logs(50))
+    snapshots = wb.snapshots(0.1)
+    assert next(snapshots)["sequence"] < next(snapshots)["sequence"]
+    snapshots.close()  # type: ignore[attr-defined]
+    assert wb.models().to_pandas()["model"].tolist() == ["iris"]
+    assert wb.show("iris", 1)["device"] == "cpu"
+
+
+def test_an_unknown_model_or_version_is_an_error_at_once(wb: Workbench) -> None:
+    wb.load("iris", iris())
+    with pytest.raises(ModelNotFound, match="did you mean 'iris'"):
+        wb["irris"]
+    with pytest.raises(ModelNotFound, match="it has 1"):
+        wb.predict("iris", X, version=3)
+
+
+def test_connecting_wrongly_is_an_error_at_once(service: Address) -> None:
+    with pytest.raises(Unauthenticated):
+        workbench.connect(service.url, "wrong")
+    with pytest.raises(Unavailable, match="does not answer"):
+        workbench.connect("http://127.0.0.1:9")
+    with pytest.raises(InvalidInput, match="a token needs the url"):
+        workbench.connect(token="token")
+
+
+def test_a_stop_leaves_a_service_alone_that_was_attached_to(service: Address) -> None:
+    wb = workbench.connect(service.url, service.token)
+    wb.stop()
+    assert wb.closed
+    with workbench.connect(service.url, service.token) as again:
+        assert list(again) == []
+    assert "a service" in repr(again)
+
+
+def test_a_file_is_loaded_from_a_path_of_the_callers_folder(
+    wb: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(add_constant(1.0), tmp_path / "model.onnx")
+    monkeypatch.chdir(tmp_path)
+    assert wb.load("m", "model.onnx").version == "1"
+    assert wb["m"]([0, 0, 0, 0]).array.tolist() == [[1, 1, 1, 1]]
+
+
+def test_the_public_names_are_there_and_listed() -> None:
+    for name in workbench.__all__:
+        assert getattr(workbench, name) is not None
+    assert {*workbench.__all__, "__version__"} == set(dir(workbench))
+    assert workbench.__version__
+    with pytest.raises(AttributeError, match="no attribute 'conect'"):
+        workbench.conect  # noqa: B018
+
+
+def test_importing_the_api_is_light() -> None:
+    code = "import sys, workbench; workbench.connect; print('aiohttp' in sys.modules, 'pandas' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"
+
+
+def test_every_public_call_is_in_the_documentation() -> None:
+    text = (DOCS / "python.md").read_text(encoding="utf-8")
+    for name in workbench.__all__:
+        assert f"`{name}`" in text
+    for kind, prefix in ((Workbench, "wb."), (Model, "."), (workbench.AsyncClient, ""), (workbench.Prediction, "p.")):
+        for name in vars(kind):
+            if not name.startswith("_"):
+                assert f"`{prefix}{name}" in text, f"{kind.__name__}.{name}"
+    assert all(f"{name}" in text for name in workbench.LoadReport.__dataclass_fields__)
