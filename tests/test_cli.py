@@ -5,8 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tests import models
+from tests.server.process import Serve
 from workbench.cli import main
 
 
@@ -73,3 +76,59 @@ def test_python_m_workbench_is_the_same_command() -> None:
     ran = subprocess.run([sys.executable, "-m", "workbench", "--help"], capture_output=True, text=True, check=True)
     assert "jupyter-infer" in ran.stdout
     assert "serve" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["models"], "say which service"),
+        (["models", "--url", "http://127.0.0.1:1", "--ready-file", "f"], "say which service"),
+        (["models", "--ready-file", "nowhere"], "ready file cannot be read: No such file or directory"),
+        (["status", "--url", "http://127.0.0.1:1"], "does not answer"),
+    ],
+)
+def test_a_service_that_is_not_there_is_one_line_and_status_2(
+    arguments: Sequence[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("READY_FILE", "URL", "TOKEN_FILE"):
+        monkeypatch.delenv(f"INFER_WORKBENCH_{variable}", raising=False)
+    assert main(arguments) == 2
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert len(printed.splitlines()) == 1
+
+
+def test_the_verbs_of_a_client_speak_to_a_running_service(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = models.save(models.add_constant(2.0), tmp_path / "model.onnx")
+    np.save(tmp_path / "rows.npy", np.zeros((3, 4), np.float32))
+    (tmp_path / "rows.json").write_text("[[1, 2, 3, 4]]")
+    (tmp_path / "wrong.json").write_text("[")
+    with Serve(tmp_path) as serve:
+        serve.ready()
+        monkeypatch.setenv("INFER_WORKBENCH_READY_FILE", str(serve.ready_file))
+
+        def said(*arguments: str, status: int = 0) -> str:
+            assert main(arguments) == status
+            printed = capsys.readouterr()
+            return printed.err if status else printed.out
+
+        said("load", "plus", str(model), "--max-batch", "8", "--delay", "1ms")
+        assert "plus" in said("models")
+        assert "unchanged" in said("load", "plus", str(model), "--max-batch", "8", "--delay", "1ms")
+        assert "3" in said("predict", "plus", str(tmp_path / "rows.json"))
+        assert "2" in said("predict", "plus", str(tmp_path / "rows.npy"))
+        assert "holds no rows" in said("predict", "plus", str(tmp_path / "wrong.json"), status=2)
+        assert "cannot be read" in said("predict", "plus", str(tmp_path / "none.json"), status=2)
+        assert "16" in said("set", "plus", "max_batch=16")
+        assert "is not KEY=VALUE" in said("set", "plus", "max_batch", status=2)
+        assert "16" in said("show", "plus")
+        assert serve.published["url"] in said("status")
+        assert "ready" in said("logs", "--lines", "50")
+        said("unload", "plus")
+        assert "plus" in said("show", "plus", status=2)
+        url, token_file = serve.published["url"], serve.published["token_file"]
+        said("status", "--url", url, "--token-file", token_file)
+        assert "token" in said("status", "--url", url, "--token-file", str(model.with_name("rows.json")), status=2)
+        assert serve.stop() == 0

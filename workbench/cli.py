@@ -6,15 +6,20 @@ Wrong use, and every error of the tree, is one line on stderr and exit status 2.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from workbench.errors import WorkbenchError
+from workbench.config import ENVIRONMENT_PREFIX
+from workbench.errors import InvalidInput, WorkbenchError
+
+if TYPE_CHECKING:
+    from workbench.api import Workbench
 
 PROGRAM = "jupyter-infer"
 
@@ -48,6 +53,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser)
     _add_serve(verbs.add_parser("serve", help="serve models until SIGTERM", allow_abbrev=False))
+    for name, (help_text, add, run) in _CLIENT_VERBS.items():
+        verb = verbs.add_parser(name, help=help_text, allow_abbrev=False)
+        verb.set_defaults(run=run)
+        add(verb)
+        _add_service(verb)
     return parser
 
 
@@ -124,3 +134,141 @@ def _terminate_at_eof() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, name="until-eof", daemon=True).start()
+
+
+# The verbs of a client: the same words as `%infer` and the methods of `workbench.Workbench`.
+
+
+def _add_service(parser: argparse.ArgumentParser) -> None:
+    where = parser.add_argument_group("which service (one of --ready-file and --url)")
+    where.add_argument("--ready-file", metavar="FILE", type=Path, help="what `serve --ready-file` wrote")
+    where.add_argument("--url", help="http://HOST:PORT")
+    where.add_argument("--token-file", metavar="FILE", type=Path, help="holds the token of the service at --url")
+
+
+def _service(arguments: argparse.Namespace) -> Workbench:
+    """The workbench at the service that the flags name, or the environment where they name none."""
+    from workbench.api import connect
+
+    def given(name: str, variable: str) -> str | None:
+        value = getattr(arguments, name)
+        return str(value) if value is not None else os.environ.get(f"{ENVIRONMENT_PREFIX}{variable}") or None
+
+    ready_file, url, token_file = arguments.ready_file, arguments.url, given("token_file", "TOKEN_FILE")
+    if ready_file is None and url is None:
+        ready_file, url = given("ready_file", "READY_FILE"), given("url", "URL")
+    if (ready_file is None) == (url is None):
+        raise InvalidInput("say which service: --ready-file FILE, or --url URL with --token-file FILE")
+    if ready_file is not None:
+        published = json.loads(_read(Path(ready_file), "the ready file"))
+        url, token_file = published["url"], published["token_file"]
+    token = _read(Path(token_file), "the token file").strip() if token_file else None
+    return connect(url, token)
+
+
+def _read(path: Path, what: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise InvalidInput(f"{what} cannot be read: {reason}; is the service running?") from None
+
+
+def _add_name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME")
+
+
+def _add_nothing(parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+def _add_load(parser: argparse.ArgumentParser) -> None:
+    _add_name(parser)
+    parser.add_argument("source", metavar="PATH", type=Path, help="an ONNX file, or a model's folder")
+    parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--max-batch", type=int, metavar="ROWS")
+    parser.add_argument("--delay", help='how long a batch may wait to grow, as "5ms"')
+    parser.add_argument("--instances", type=int, metavar="N")
+    parser.add_argument("--force", action="store_true", help="even where inputs or outputs change")
+
+
+def _load(arguments: argparse.Namespace) -> int:
+    options = {name: getattr(arguments, name) for name in ("device", "max_batch", "delay", "instances")}
+    return _say(_service(arguments).load(arguments.name, arguments.source, force=arguments.force, **options))
+
+
+def _unload(arguments: argparse.Namespace) -> int:
+    _service(arguments).unload(arguments.name)
+    return _say(f"{arguments.name} is unloaded")
+
+
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    _add_name(parser)
+    parser.add_argument("rows", metavar="FILE", help="rows as JSON or .npy; - reads JSON from standard input")
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    return _say(_service(arguments).predict(arguments.name, _rows(arguments.rows)))
+
+
+def _rows(source: str) -> object:
+    """The rows in a file: an array, or parsed JSON (lists, or an object of them by input name)."""
+    import numpy as np
+
+    try:
+        if source.endswith(".npy"):
+            return np.load(source, allow_pickle=False)
+        return json.loads(sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidInput(f"{source!r} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise InvalidInput(f"{source!r} holds no rows: JSON, or an array that numpy.save wrote") from None
+
+
+def _models(arguments: argparse.Namespace) -> int:
+    return _say(_service(arguments).models())
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    return _say(_service(arguments).show(arguments.name))
+
+
+def _add_set(parser: argparse.ArgumentParser) -> None:
+    _add_name(parser)
+    parser.add_argument("settings", metavar="KEY=VALUE", nargs="+", help="as max_batch=32")
+
+
+def _set(arguments: argparse.Namespace) -> int:
+    pairs = [each.partition("=") for each in arguments.settings]
+    if wrong := [key for key, equals, _ in pairs if not equals]:
+        raise InvalidInput(f"{wrong[0]!r} is not KEY=VALUE")
+    return _say(_service(arguments).set(arguments.name, **{key: value for key, _, value in pairs}))
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    return _say(_service(arguments).status())
+
+
+def _add_logs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--lines", type=int, default=20, metavar="N")
+
+
+def _logs(arguments: argparse.Namespace) -> int:
+    return _say(_service(arguments).logs(arguments.lines))
+
+
+def _say(answer: object) -> int:
+    print(answer)
+    return 0
+
+
+_CLIENT_VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]] = {
+    "load": ("serve a model, or its next version", _add_load, _load),
+    "unload": ("finish what is under way, then drop every version", _add_name, _unload),
+    "predict": ("ask a model", _add_predict, _predict),
+    "models": ("every version of every model", _add_nothing, _models),
+    "show": ("all that is known of one model", _add_name, _show),
+    "set": ("change a model's settings", _add_set, _set),
+    "status": ("the service: where, since when, what it uses", _add_nothing, _status),
+    "logs": ("the service's last log lines", _add_logs, _logs),
+}

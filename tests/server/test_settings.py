@@ -16,11 +16,16 @@ from workbench.server.settings import named_path, server_config, variable_of
 DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
 
 
+def section(heading: str) -> str:
+    return DOCS.read_text(encoding="utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
 def rows(heading: str) -> dict[str, list[str]]:
     """The cells of each row of the table under a heading, by the setting that it begins with."""
-    section = DOCS.read_text(encoding="utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
     cells = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:3] == "| `"
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in section(heading).splitlines()
+        if line[:3] == "| `"
     ]
     return {row[0].strip("`"): row[1:] for row in cells}
 
@@ -45,7 +50,17 @@ def test_every_flag_of_serve_is_documented_and_nothing_else() -> None:
     assert isinstance(verbs, dict)
     shown = [action for action in verbs["serve"]._actions if action.help is not argparse.SUPPRESS]
     flags = {option for action in shown for option in action.option_strings} - {"-h", "--help"}
-    assert set(re.findall(r"`(--[a-z-]+)", DOCS.read_text(encoding="utf-8"))) == flags
+    assert set(re.findall(r"`(--[a-z-]+)", section("The service"))) == flags
+
+
+def test_every_way_to_name_a_service_is_documented_and_nothing_else() -> None:
+    verbs = next(action.choices for action in _parser()._actions if action.dest == "verb")
+    assert isinstance(verbs, dict)
+    text = section("The command line as a client")
+    flags = {option for action in verbs["models"]._actions for option in action.option_strings} - {"-h", "--help"}
+    assert set(re.findall(r"^\| `(--[a-z-]+)`", text, re.MULTILINE)) == flags
+    for verb in verbs:
+        assert verb == "serve" or f"`{verb}`" in text
 
 
 def test_every_cap_is_documented_and_nothing_else() -> None:
