@@ -152,6 +152,7 @@ async def test_one_token_has_a_cap_on_what_is_under_way(house: House) -> None:
     refused = await house.call("POST", "/v2/models/digits/infer", body(9))
     assert (refused.status, refused.headers["retry-after"]) == (429, "1")
     assert "max_in_flight" in refused.error
+    assert house.service.metrics.state().figures["digits", "1"].outcomes[Outcome.REJECTED] == 1
     house.session.gate.set()
     assert [reply.status for reply in await asyncio.gather(*calls)] == [200] * 4
     assert (await house.call("POST", "/v2/models/digits/infer", body(9))).status == 200
@@ -219,6 +220,20 @@ async def test_models_of_the_repository_are_listed_loaded_and_unloaded(house: Ho
     assert await listed({"ready": True}) == [("spare", "1", "READY")]
     assert (await house.call("POST", "/v2/repository/models/digits/unload", {})).status == 404
     assert (await house.call("POST", "/v2/repository/models/none/load", {})).status == 404
+
+
+async def test_while_a_model_loads_the_service_answers(house: House) -> None:
+    house.session.hold()  # the warm-up of the next model waits inside the runtime
+    loading = asyncio.ensure_future(house.call("POST", "/v2/repository/models/spare/load"))
+    await asyncio.to_thread(house.session.entered.acquire)
+    assert (await house.stranger("GET", "/v2/health/ready")).status == 200
+    assert (await house.call("GET", "/v2/models/spare/ready")).status == 503
+    assert (await house.call("POST", "/v2/models/spare/infer", body(1))).status == 503
+    index = (await house.call("POST", "/v2/repository/index")).json
+    assert [each["state"] for each in index] == ["READY", "LOADING"]
+    house.session.gate.set()
+    assert (await loading).status == 200
+    assert (await house.call("GET", "/v2/models/spare/ready")).status == 200
 
 
 async def test_metrics_are_prometheus_text(house: House) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workbench.core.ports import Outcome
-from workbench.errors import InvalidInput, ModelNotFound, Unavailable
+from workbench.errors import InvalidInput, ModelNotFound, QueueFull, Unavailable
 from workbench.protocols.oip_json import decode_request, encode_response
 from workbench.server.auth import Caller
 from workbench.server.http import (
@@ -53,7 +53,11 @@ class InferRoute:
         if self._service.draining.is_set():
             raise Unavailable("the service is shutting down; call again once another runs")
         check_body_type(headers, BodyType.INFERENCE)
-        caller.enter()
+        try:
+            caller.enter()
+        except QueueFull:
+            self._note(model, version, Outcome.REJECTED)
+            raise
         try:
             limits = self._limits
             body = await read_body(receive, headers, limits.max_body_bytes)
@@ -62,7 +66,7 @@ class InferRoute:
                     model, version, body, json_length(headers), limits, self._engine.clock()
                 )
             except InvalidInput:
-                self._note_invalid(model, version)
+                self._note(model, version, Outcome.INVALID)
                 raise
             request.abandoned = watch_for_leaving(receive)
             response = await self._engine.infer(request)
@@ -78,10 +82,10 @@ class InferRoute:
     async def _call(self, call: Call) -> None:
         await self(call.params["name"], call.params.get("version"), call.headers, call.receive, call.send, call.caller)
 
-    def _note_invalid(self, model: str, version: str | None) -> None:
+    def _note(self, model: str, version: str | None, outcome: Outcome) -> None:
         """The engine counts what it was given; this never got there. Only models that exist become labels."""
         try:
             status = self._engine.status(model, version)
         except ModelNotFound:
             return
-        self._service.metrics.request_done(status.name, status.version, Outcome.INVALID, None)
+        self._service.metrics.request_done(status.name, status.version, outcome, None)
