@@ -33,12 +33,12 @@ def connect(url: str | None = None, token: str | None = None) -> Workbench:
     from workbench.client.client import AsyncClient
     from workbench.client.launch import own_service
 
-    service = None
+    service, token_file = None, None
     if url is None:
         if token is not None:
             raise InvalidInput("a token needs the url of the service that it opens: connect(url, token)")
         service, address = own_service()
-        url, token = address.url, address.token
+        url, token, token_file = address.url, address.token, address.token_file
     client = AsyncClient(url, token)
     if service is not None:
         client.gone = service.last_words
@@ -47,7 +47,7 @@ def connect(url: str | None = None, token: str | None = None) -> Workbench:
     except BaseException:
         sync.run(client.close())
         raise
-    workbench = Workbench(client, service)
+    workbench = Workbench(client, service, token_file)
     _latest = (os.getpid(), workbench)
     return workbench
 
@@ -68,13 +68,14 @@ def connected() -> Workbench | None:
 class Workbench:
     """Models on one service. Safe to use from any thread, and after a fork."""
 
-    def __init__(self, client: AsyncClient, service: OwnService | None = None) -> None:
+    def __init__(self, client: AsyncClient, service: OwnService | None = None, token_file: str | None = None) -> None:
         from workbench.client import sync
         from workbench.client.predict import Predictor
 
         sync.close_with(self, client.close)
         self._client = client
         self._service = service
+        self._token_file = token_file
         self._predictor: Predictor = Predictor(client)
         self._closed = False
 
@@ -186,7 +187,7 @@ class Workbench:
         from workbench.client import sync
         from workbench.client.results import service_card
 
-        return service_card(sync.run(self._client.service()), own=self._service is not None)
+        return service_card(sync.run(self._client.service()), self._token_file)
 
     def logs(self, lines: int = 20) -> Lines:
         """The service's last log lines."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
+from traitlets.config import Config
 
 import workbench
 from tests.models import add_constant, save
@@ -31,7 +33,7 @@ class Cells:
     """A shell that runs one cell after the other."""
 
     def __init__(self, wb: Workbench) -> None:
-        self.shell = InteractiveShell()
+        self.shell = InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))
         register(self.shell, lambda: wb, lambda: wb)
         self.shell.user_ns.update(X=X, y=Y, clf=CLF)
 
@@ -61,8 +63,8 @@ class Cells:
 def cells(wb: Workbench) -> Iterator[Cells]:
     cells = Cells(wb)
     yield cells
-    cells.shell.history_manager.end_session() if cells.shell.history_manager else None
     cells.shell.atexit_operations()
+    atexit.unregister(cells.shell.atexit_operations)
 
 
 def test_the_whole_way_from_load_to_unload(cells: Cells, wb: Workbench) -> None:

@@ -38,6 +38,8 @@ class Address:
 
     url: str
     token: str | None
+    token_file: str = ""
+    """Where other programs of this user read the token."""
 
 
 class OwnService:
@@ -136,7 +138,7 @@ class OwnService:
         said = json.loads(ready.read_text(encoding="utf-8"))
         token_file = said.get("token_file")
         token = Path(token_file).read_text(encoding="utf-8").strip() if token_file else None
-        return Address(said["url"], token)
+        return Address(said["url"], token, token_file or "")
 
     def _let_go(self) -> None:
         """In a forked child: the parent's pipe must not be kept open here, or its end would go unnoticed."""

@@ -278,8 +278,8 @@ def model_card(status: ModelStatus) -> Card:
     return Card(f"{status.name}, version {status.version}{' (serving)' if status.routed else ''}", facts)
 
 
-def service_card(service: Mapping[str, object], *, own: bool) -> Card:
-    """What a service says of itself; fields that this version does not know are left out."""
+def service_card(service: Mapping[str, object], token_file: str | None) -> Card:
+    """What a service says of itself; `token_file` is None for one that this process did not start."""
     started = service.get("started_at")
     resident = service.get("resident_bytes")
     models = service.get("models")
@@ -287,7 +287,8 @@ def service_card(service: Mapping[str, object], *, own: bool) -> Card:
     facts: dict[str, object] = {
         "state": service.get("state", ""),
         "url": service.get("url", ""),
-        "pid": f"{service.get('pid')}, ends with this process" if own else service.get("pid"),
+        "token file": token_file or "",
+        "pid": service.get("pid") if token_file is None else f"{service.get('pid')}, ends with this process",
         "version": service.get("version", ""),
         "up for": f"{max(time.time() - started, 0):.0f} s" if isinstance(started, int | float) else "",
         "devices": ", ".join(map(str, devices)) if isinstance(devices, list) else "",

@@ -91,7 +91,8 @@ def _export(estimator: Any, kind: str, rows: Any) -> Any:
     for target in (None, {"": 21, "ai.onnx.ml": 3}):  # some converters know the older operators only
         try:
             with _truth_values_as_integers():
-                return _with_plain_names(_convert(estimator, types, target))
+                proto = _convert(estimator, types, target)
+                return _with_plain_names(proto, hasattr(estimator, "predict_proba"))
         except Exception as error:  # skl2onnx raises whatever its converters do
             failure = failure or error
     reason = " ".join(str(failure).split())
@@ -170,13 +171,18 @@ def _truth_values_as_integers() -> Iterator[None]:
         helper.make_attribute = original
 
 
-def _with_plain_names(proto: Any) -> Any:
+def _with_plain_names(proto: Any, probabilities: bool) -> Any:
     """`proto` with inner names that tell the operator and its place, in place of skl2onnx's.
 
     Those hold counters that run on from one conversion to the next, so the same estimator would get another digest.
+    Where the classifier has no probabilities, the output that skl2onnx calls so anyway is named for what it is.
     """
-    outside = {value.name for value in (*proto.graph.input, *proto.graph.output)}
-    _rename(proto.graph, {name: name for name in outside}, "")
+    names = {value.name: value.name for value in (*proto.graph.input, *proto.graph.output)}
+    if not probabilities and "probabilities" in names:
+        names["probabilities"] = "scores"
+    for value in proto.graph.output:
+        value.name = names[value.name]
+    _rename(proto.graph, names, "")
     return proto
 
 
