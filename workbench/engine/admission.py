@@ -33,7 +33,7 @@ class Admission:
     """Checks requests for one model. `max_batch_size` 0: the model is not batched."""
 
     def __init__(self, signature: Signature, max_batch_size: int) -> None:
-        self._specs = {spec.name: (spec, DTYPES[spec.datatype]) for spec in signature.inputs}
+        self._specs = {spec.name: (spec, DTYPES[spec.datatype], _fixed(spec)) for spec in signature.inputs}
         self._outputs = tuple(spec.name for spec in signature.outputs)
         self._max_batch_size = max_batch_size
 
@@ -44,15 +44,16 @@ class Admission:
             raise InvalidInput(self._wrong_names(request))
         rows = 0
         key = []
-        for name, (spec, dtype) in self._specs.items():
+        for name, (spec, dtype, fixed) in self._specs.items():
             array = inputs[name]
             shape = array.shape
             if array.dtype != dtype:
                 raise InvalidInput(f"input {name!r} is {DATATYPES.get(array.dtype, array.dtype)}; {_wants(spec)}")
-            if len(shape) != len(spec.shape) or any(
-                want not in (FREE, size) for want, size in zip(spec.shape, shape, strict=True)
-            ):
+            if len(shape) != len(spec.shape):
                 raise InvalidInput(_wrong_shape(spec, array))
+            for axis, size in fixed:
+                if shape[axis] != size:
+                    raise InvalidInput(_wrong_shape(spec, array))
             if self._max_batch_size:
                 if rows and shape[0] != rows:
                     raise InvalidInput(f"input {name!r} has {shape[0]} rows where another input has {rows}")
@@ -86,6 +87,11 @@ class Admission:
             f"expected {len(wanted)} inputs but got {len(sent)} inputs for model {request.model!r}: "
             f"{', '.join(found)}; the inputs are {_listed(wanted)}"
         )
+
+
+def _fixed(spec: TensorSpec) -> tuple[tuple[int, int], ...]:
+    """(axis, size) of the axes that are not free."""
+    return tuple((axis, size) for axis, size in enumerate(spec.shape) if size != FREE)
 
 
 def _wants(spec: TensorSpec) -> str:
