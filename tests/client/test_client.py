@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from workbench.core.ports import Inference
 from workbench.core.tensor import DTYPES
 from workbench.errors import (
     Conflict,
+    DeadlineExceeded,
     InvalidInput,
     ModelError,
     ModelNotFound,
@@ -271,6 +273,39 @@ async def test_a_service_that_is_not_there_is_unavailable_in_one_line() -> None:
 def test_a_url_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(InvalidInput, match="looks like"):
         AsyncClient(url)
+
+
+async def test_a_deadline_that_has_passed_is_said_so(client: AsyncClient) -> None:
+    await served(client, "add", add_constant(1.0).SerializeToString())
+    with pytest.raises(DeadlineExceeded):
+        await client.infer(InferRequest("add", {"x": ROW}, deadline=time.monotonic() - 10))
+
+
+async def test_a_file_that_cannot_be_read_is_not_the_services_fault(client: AsyncClient, tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "absent.onnx"):
+        with pytest.raises(InvalidInput, match="no file that can be read"):
+            await client.stage("m", path)
+
+
+async def test_a_connection_that_the_service_has_closed_is_opened_anew() -> None:
+    """A service that answers once a connection and then hangs up, as one does that was restarted in between."""
+    answers = 0
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal answers
+        await reader.readuntil(b"\r\n\r\n")
+        answers += 1
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]")
+        await reader.read(1)  # the next request on this connection
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(once, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with AsyncClient(f"http://127.0.0.1:{port}") as client:
+            assert await client.statuses() == []
+            assert await client.statuses() == []
+    assert answers == 2
 
 
 async def test_a_client_works_again_after_it_was_closed(client: AsyncClient) -> None:

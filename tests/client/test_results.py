@@ -41,6 +41,12 @@ def test_the_first_output_is_the_array() -> None:
     assert (np.asarray(given) == [1, 2]).all()
 
 
+def test_a_prediction_beside_an_array_is_compared_by_its_first_output() -> None:
+    given = prediction(label=[1, 2], scores=[[0.1], [0.8]])
+    assert (given == np.array([1, 3])).tolist() == [True, False]
+    assert given != prediction(label=[1, 2])
+
+
 def test_utf8_comes_as_text_and_other_bytes_as_they_are() -> None:
     assert prediction(label=objects(b"Z\xc3\xbcrich", b"Bern"))["label"].tolist() == ["Zürich", "Bern"]
     assert prediction(label=objects(b"\xff\xfe", b"Bern"))["label"].tolist() == [b"\xff\xfe", b"Bern"]

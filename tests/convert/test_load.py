@@ -67,6 +67,16 @@ async def test_a_path_that_is_not_there_comes_with_the_nearest(client: AsyncClie
         await load(client, "m", tmp_path / "digts.onnx", {})
 
 
+async def test_a_path_is_uploaded_to_a_service_elsewhere(
+    client: AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "_is_loopback", lambda url: False)
+    path = save(add_constant(1.0), tmp_path / "model.onnx")
+    assert (await load(client, "plain", path, {})).status.routed
+    with pytest.raises(InvalidInput, match="cannot be uploaded"):
+        await load(client, "plain", tmp_path, {})
+
+
 async def test_a_wrong_name_is_refused_before_anything_is_converted(client: AsyncClient) -> None:
     with pytest.raises(InvalidInput, match="cannot name a model"):
         await load(client, "no spaces", object(), {})

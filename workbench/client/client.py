@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
@@ -111,6 +112,8 @@ class AsyncClient:
         self, name: str, model: bytes | Path, config: Mapping[str, object] | None = None
     ) -> control.LoadAnswer:
         """Upload an ONNX file; it is loaded and warmed, and only a request that names its version reaches it."""
+        if isinstance(model, Path) and not _can_be_read(model):
+            raise InvalidInput(f"{str(model)!r} is no file that can be read, so it cannot be uploaded")
         path = f"/control/models/{_model(name)}/stage?config={quote(json.dumps(dict(config or {})))}"
         headers = {"Content-Type": "application/octet-stream"}
         body, _ = await self._call("POST", path, model, headers=headers)
@@ -197,8 +200,8 @@ class AsyncClient:
         try:
             try:
                 response = await self._open(method, path, body, headers or {}, timeout_s)
-            except aiohttp.ServerDisconnectedError:
-                if not repeat:
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+                if not repeat or isinstance(error, aiohttp.ClientConnectorError):
                     raise
                 response = await self._open(method, path, body, headers or {}, timeout_s)
             async with response:
@@ -253,6 +256,10 @@ def _model(name: str, version: str | None = None) -> str:
     """The part of a path that names a model. Checked here: a slash, even quoted, would lead to another route."""
     path = check_model_name(name)
     return path if version is None else f"{path}/versions/{check_model_version(version)}"
+
+
+def _can_be_read(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.R_OK)
 
 
 def _states(statuses: Sequence[ModelStatus]) -> str:

@@ -98,6 +98,10 @@ class Prediction(Mapping[str, Array]):
     def __len__(self) -> int:
         return len(self._outputs)
 
+    # A Mapping's own would take arrays for truth values; beside an array, numpy compares the first output.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
     @property
     def array(self) -> Array:
         """The first output."""
