@@ -156,6 +156,19 @@ def test_a_workbench_that_is_forgotten_leaves_no_connection_and_no_word(service:
     assert (output, errors, process.returncode) == ("", "", 0)
 
 
+def test_a_stream_that_is_left_open_says_nothing_at_exit(service: Address) -> None:
+    script = """
+        import sys
+        import workbench
+
+        watching = workbench.connect(sys.argv[1], sys.argv[2]).snapshots(0.1)
+        next(watching)
+    """
+    with run_script(script, service) as process:
+        output, errors = process.communicate(timeout=30)
+    assert (output, errors, process.returncode) == ("", "", 0)
+
+
 def test_many_threads_may_predict_at_once(wb: Workbench) -> None:
     wb.load("threads", add_constant(1.0))
     model = wb["threads"]

@@ -173,6 +173,18 @@ def test_a_large_sample_is_thinned_out() -> None:
     assert converted.row_count == 834
 
 
+def test_a_sample_that_the_estimator_refuses_is_the_users_to_mend() -> None:
+    with pytest.raises(InvalidInput, match="itself refuses the rows") as caught:
+        convert(fitted(LogisticRegression(max_iter=50)), digits()[0][:, :3])
+    assert "\n" not in caught.value.message
+
+
+def test_scores_that_are_no_probabilities_are_not_called_so() -> None:
+    converted = convert(fitted(SVC()), digits()[0])
+    assert list(converted.expected) == ["label", "scores"]
+    assert "scores within" in compared(converted).summary
+
+
 def test_what_cannot_be_exported_says_why() -> None:
     class Odd(BaseEstimator):  # type: ignore[misc]
         def fit(self, X: Array, y: Array) -> Odd:

@@ -115,7 +115,8 @@ def iterate(items: AsyncGenerator[T, None]) -> Iterator[T]:
             except StopAsyncIteration:
                 return
     finally:
-        run(items.aclose())
+        if _current is not None and not _current.loop.is_closed():  # at exit the loop has closed it already
+            run(items.aclose())
 
 
 async def _next(items: AsyncGenerator[T, None]) -> T:

@@ -44,7 +44,11 @@ def convert(source: object, sample: object | None) -> Converted:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of skl2onnx's own use of scikit-learn, nothing a user could mend
         proto = _export(estimator, kind, rows)
-        expected, labels = _own_answers(estimator, [output.name for output in proto.graph.output], rows)
+        try:
+            expected, labels = _own_answers(estimator, [output.name for output in proto.graph.output], rows)
+        except (ValueError, TypeError, KeyError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise InvalidInput(f"{kind} itself refuses the rows that it was to be compared on: {reason}") from error
     model = proto.SerializeToString(deterministic=True)
     opset = max(item.version for item in proto.opset_import if item.domain == "")
     exported = f"{kind} exported to ONNX (opset {opset}, {megabytes(len(model))})"
