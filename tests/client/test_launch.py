@@ -55,7 +55,7 @@ def test_a_service_that_was_killed_is_unavailable_and_says_so() -> None:
     own.stop()
 
 
-def test_a_service_ends_when_the_process_that_started_it_is_killed() -> None:
+def test_a_service_ends_when_the_process_that_started_it_is_killed(tmp_path: Path) -> None:
     script = """
         import os, signal
         import workbench
@@ -64,7 +64,13 @@ def test_a_service_ends_when_the_process_that_started_it_is_killed() -> None:
         print(wb._service.pid, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "TMPDIR": str(tmp_path)},  # its folder stays behind
+    )
     assert done.returncode == -signal.SIGKILL
     try:
         psutil.Process(int(done.stdout)).wait(timeout=30)

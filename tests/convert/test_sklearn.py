@@ -21,6 +21,7 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
     RandomForestClassifier,
 )
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
 from sklearn.naive_bayes import GaussianNB, MultinomialNB
 from sklearn.neighbors import KNeighborsClassifier
@@ -153,6 +154,14 @@ def test_a_pipeline_over_a_dataframe_becomes_an_input_a_column() -> None:
     assert [each.name for each in session.get_inputs()] == ["age", "rooms", "city"]
     assert compared(converted).agrees
     assert "Pipeline of ColumnTransformer and LogisticRegression" in converted.exported
+
+
+def test_a_pipeline_over_text_exports_and_needs_no_locale_of_its_own() -> None:
+    texts = ["a good film", "a bad film", "very good", "so bad"]
+    pipeline = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, [1, 0, 1, 0])
+    for sample in (None, texts):
+        found = compared(convert(pipeline, sample))
+        assert found.agrees, found.summary
 
 
 def test_a_pipeline_over_columns_asks_for_rows() -> None:

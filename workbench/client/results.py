@@ -413,8 +413,8 @@ def _value(item: Any, of: Array) -> str:
         return str(item)[:40]
     if of.dtype.kind in "iub":
         return str(item)
-    small = 0.0 <= float(item) <= 1.0 and of.size > 0 and 0.0 <= float(np.min(of)) <= float(np.max(of)) <= 1.0
-    return f"{float(item):.3f}" if small else f"{float(item):.4g}"
+    shares = 0.0 <= float(np.min(of)) <= float(np.max(of)) <= 1.001  # rounding included
+    return f"{float(item):.3f}" if shares else f"{float(item):.4g}"
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> str:

@@ -7,6 +7,7 @@ input `X` of float32 rows; a DataFrame of several kinds of column becomes one in
 from __future__ import annotations
 
 import contextlib
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -116,6 +117,8 @@ def _convert(estimator: Any, types: list[tuple[str, Any]], target: dict[str, int
         proto = convert_sklearn(estimator, name=name, initial_types=types, options=exact, target_opset=target)
     for scaler in scalers:
         _restore_mean(proto.graph, scaler.mean_)
+    if sys.platform == "linux":
+        _name_a_locale(proto.graph)
     return proto
 
 
@@ -139,6 +142,15 @@ def _restore_mean(graph: Any, mean: Array) -> None:
         values = numpy_helper.to_array(initializer)
         if values.dtype == np.float64 and np.array_equal(values.reshape(-1), rounded):
             initializer.CopyFrom(numpy_helper.from_array(mean.reshape(values.shape), initializer.name))
+
+
+def _name_a_locale(graph: Any) -> None:
+    """ONNX Runtime's own choice for lower-casing text is en_US.UTF-8, which slim containers do not have."""
+    from onnx import helper
+
+    for node in graph.node:
+        if node.op_type == "StringNormalizer" and not any(each.name == "locale" for each in node.attribute):
+            node.attribute.append(helper.make_attribute("locale", "C.UTF-8"))
 
 
 def _initial_types(rows: Any, *, by_column: bool) -> list[tuple[str, Any]]:
