@@ -33,7 +33,7 @@ CONNECTIONS = (1, 8, 32)
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each load in each round")
+    parser.add_argument("--seconds", type=int, default=3, help="of each load in each round")
     parser.add_argument("--out", type=Path, help="write the raw figures here, as JSON")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -44,7 +44,7 @@ def main() -> None:
         arguments.out.write_text(json.dumps(figures, indent=1))
 
 
-def measure(folder: Path, rounds: int, seconds: float) -> dict[str, Any]:
+def measure(folder: Path, rounds: int, seconds: int) -> dict[str, Any]:
     """model/encoding -> connections -> list of (served, echo) rounds, and the bare runs of each model."""
     figures: dict[str, Any] = {"rounds": rounds, "seconds": seconds, "loads": {}, "bare": {}}
     paths = {"small": save_mlp(SMALL, folder / "small.onnx"), "large": save_mlp(LARGE, folder / "large.onnx")}

@@ -27,7 +27,7 @@ class Body:
     headers: dict[str, str]
 
 
-def drive(url: str, body: Body, connections: int, seconds: float, scratch: Path) -> Load:
+def drive(url: str, body: Body, connections: int, seconds: int, scratch: Path) -> Load:
     """One thread of wrk with so many connections; errors count answers that are not 200 and broken connections."""
     wrk = shutil.which("wrk")
     if wrk is None:
@@ -39,7 +39,7 @@ def drive(url: str, body: Body, connections: int, seconds: float, scratch: Path)
     script.write_text(
         f'wrk.method = "POST"\nlocal f = io.open("{payload}", "rb")\nwrk.body = f:read("*a")\nf:close()\n{headers}\n'
     )
-    command = [wrk, "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency", "-s", str(script), url]
+    command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script), url]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     rate = re.search(r"Requests/sec:\s+([\d.]+)", printed)
     assert rate is not None, printed
