@@ -26,8 +26,9 @@ ALLOWED: dict[str, set[str]] = {
     "engine": {"errors", "config", "core", "repository", "runtimes"},
     "protocols": {"errors", "config", "core"},
     "telemetry": {"errors", "config", "core"},
-    "server": {"errors", "config", "core", "repository", "runtimes", "engine", "protocols", "telemetry"},
-    "client": {"errors", "config", "core", "protocols"},
+    "rendezvous": {"errors", "config", "core"},
+    "server": {"errors", "config", "core", "repository", "runtimes", "engine", "protocols", "telemetry", "rendezvous"},
+    "client": {"errors", "config", "core", "protocols", "rendezvous"},
     "convert": {"errors", "config", "core", "protocols", "client"},
     "notebook": {"errors", "config", "core", "protocols", "client", "convert"},
 }

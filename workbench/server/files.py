@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import secrets
 import stat
 from collections.abc import Mapping
 from pathlib import Path
 
 from workbench.errors import InvalidInput, StorageError
+from workbench.rendezvous.files import write_private
 
 TOKEN_FILE = "token"
 
@@ -55,6 +54,8 @@ def own_token(data_dir: Path) -> tuple[str, Path]:
             return read_token(path), path
     except (OSError, InvalidInput):
         pass
+    import secrets  # loads OpenSSL, which most starts can do without
+
     token = secrets.token_urlsafe(32)
     write_private(path, f"{token}\n")
     return token, path
@@ -62,19 +63,3 @@ def own_token(data_dir: Path) -> tuple[str, Path]:
 
 def write_ready_file(path: Path, content: Mapping[str, object]) -> None:
     write_private(path, json.dumps(content) + "\n")
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file of mode 0600 so that a reader finds all of it or none. StorageError."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise StorageError(f"the file {path.name!r} cannot be written: {error.strerror}") from None

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from workbench.errors import StorageError, Unsupported
+from workbench.rendezvous.folder import Rendezvous, data_folder, rendezvous
+from workbench.rendezvous.leases import Lease, holders
+from workbench.rendezvous.processes import ProcessKey, process_key, this_process
+from workbench.rendezvous.record import ServiceRecord, ServiceState
+from workbench.rendezvous.versions import API, check_versions
+
+ME = this_process()
+RECORD = ServiceRecord("http://127.0.0.1:1", "token-of-the-tests", "/data/token", ME, ME, ServiceState.READY, since=1.5)
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Rendezvous:
+    return Rendezvous(tmp_path / "room").open()
+
+
+def ended_process() -> ProcessKey:
+    """A process that is gone."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        key = process_key(process.pid)
+        assert key is not None
+        assert process.stdin is not None
+        process.stdin.close()
+    return key
+
+
+# Processes
+
+
+def test_this_process_lives_and_one_that_ended_does_not() -> None:
+    assert ME.alive
+    assert not ended_process().alive
+
+
+def test_a_zombie_does_not_live() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    key = process_key(process.pid)
+    assert key is not None
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert not key.alive
+    process.communicate()
+
+
+def test_a_pid_that_is_used_again_is_another_process() -> None:
+    assert not replace(ME, began=ME.began - 1).alive
+
+
+def test_a_programs_name_may_hold_anything(tmp_path: Path) -> None:
+    odd = tmp_path / "a) S (b"
+    odd.symlink_to("/bin/cat")
+    with subprocess.Popen([str(odd)], stdin=subprocess.PIPE) as process:
+        key = process_key(process.pid)
+        assert key is not None
+        assert abs(key.began - ME.began) < 10_000_000
+        process.kill()
+
+
+# The folder
+
+
+def test_the_folder_and_what_lies_in_it_are_closed_to_others(room: Rendezvous) -> None:
+    room.publish(RECORD)
+    assert stat.S_IMODE(room.path.stat().st_mode) == 0o700
+    assert stat.S_IMODE(room.service_file.stat().st_mode) == 0o600
+
+
+def test_a_folder_that_is_open_to_others_is_refused_with_what_to_do(room: Rendezvous) -> None:
+    room.path.chmod(0o750)
+    with pytest.raises(StorageError, match=r"mode 0750.*chmod 700"):
+        room.open()
+
+
+def test_a_folder_of_another_user_is_refused(room: Rendezvous, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(StorageError, match="belongs to another user"):
+        room.open()
+
+
+def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "room").symlink_to(tmp_path)
+    with pytest.raises(StorageError, match="is no folder"):
+        Rendezvous(tmp_path / "room").open()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot be made"):
+        Rendezvous(tmp_path / "file" / "room").open()
+
+
+def test_the_folders_can_be_named_in_the_environment(tmp_path: Path) -> None:
+    environment = {"INFER_WORKBENCH_RUNTIME_DIR": str(tmp_path / "r"), "INFER_WORKBENCH_DATA_DIR": str(tmp_path / "d")}
+    assert rendezvous(environment).path.parent == tmp_path / "r"
+    assert data_folder(environment) == tmp_path / "d"
+    assert rendezvous(environment).path.name == rendezvous({}).path.name
+    assert rendezvous({}).path.parent.name == data_folder({}).name == "infer-workbench"
+
+
+# The record
+
+
+def test_what_is_published_is_read_until_its_keeper_ends(room: Rendezvous) -> None:
+    assert room.read() is None
+    room.publish(RECORD)
+    assert room.read() == RECORD
+    stale = replace(RECORD, keeper=ended_process())
+    room.publish(stale)
+    assert room.read() is None
+    assert room.last() == stale
+
+
+def test_a_keeper_takes_away_only_what_it_published(room: Rendezvous) -> None:
+    room.publish(RECORD)
+    room.withdraw(replace(ME, began=0))
+    assert room.read() == RECORD
+    room.withdraw(ME)
+    assert room.last() is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 1}', RECORD.encode().replace("Ready", "Happy")])
+def test_a_file_that_is_damaged_counts_as_none(room: Rendezvous, text: str) -> None:
+    room.service_file.write_text(text)
+    assert room.read() is None
+
+
+def test_a_file_of_a_newer_schema_is_refused(room: Rendezvous) -> None:
+    room.service_file.write_text(json.dumps({**json.loads(RECORD.encode()), "schema": 2, "more": True}))
+    with pytest.raises(Unsupported, match="another version"):
+        room.read()
+
+
+# Leases
+
+
+def test_a_lease_is_held_until_it_is_released(room: Rendezvous) -> None:
+    lease = Lease(room.leases)
+    lease.take()
+    lease.take()
+    assert holders(room.leases) == [ME]
+    lease.release()
+    assert holders(room.leases) == []
+
+
+def test_who_ended_holds_nothing_and_neither_does_who_has_its_pid_now(room: Rendezvous) -> None:
+    gone = ended_process()
+    for name in (f"{gone.pid}-{gone.began}", f"{ME.pid}-{ME.began - 1}", "something else"):
+        (room.leases / name).touch()
+    assert holders(room.leases) == []
+    assert [path.name for path in room.leases.iterdir()] == ["something else"]
+
+
+def test_a_fork_neither_holds_nor_releases_its_parents_lease(room: Rendezvous) -> None:
+    lease = Lease(room.leases)
+    lease.take()
+    child = os.fork()
+    if child == 0:
+        lease.release()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert holders(room.leases) == [ME]
+
+
+def test_a_lease_in_a_folder_that_is_gone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot be written"):
+        Lease(tmp_path / "none").take()
+    assert holders(tmp_path / "none") == []
+
+
+# Versions
+
+
+def test_the_same_and_the_not_yet_known_are_not_spoken_of() -> None:
+    assert check_versions("0.4.0", "0.4.0", API) == check_versions("0.4.0", "", 0) == ""
+
+
+def test_another_release_is_told_in_one_line_and_another_api_refused() -> None:
+    assert check_versions("0.4.0", "0.3.1", API) == "0.3.1 is running, you have 0.4.0: `%infer restart`"
+    with pytest.raises(Unsupported, match=r"`%infer restart` starts it anew with 0\.4\.0"):
+        check_versions("0.4.0", "1.0.0", API + 1)

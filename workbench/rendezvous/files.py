@@ -1,0 +1,24 @@
+"""Files that only their owner may read, written so that a reader finds all of one or none."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from workbench.errors import StorageError
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file of mode 0600 in one step. StorageError."""
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise StorageError(f"the file {path.name!r} cannot be written: {error.strerror}") from None

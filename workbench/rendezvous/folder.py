@@ -1,0 +1,131 @@
+"""The rendezvous folder: one for each user, machine and boot, which nobody else may look into.
+
+Home folders lie on network file systems, so what is said of processes is kept apart by host, boot and container; pids
+of another one mean nothing here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import stat
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from workbench.config import ENVIRONMENT_PREFIX
+from workbench.errors import StorageError
+from workbench.rendezvous.files import write_private
+from workbench.rendezvous.processes import ProcessKey
+from workbench.rendezvous.record import ServiceRecord, decode_record
+
+RUNTIME_VARIABLE = f"{ENVIRONMENT_PREFIX}RUNTIME_DIR"
+DATA_VARIABLE = f"{ENVIRONMENT_PREFIX}DATA_DIR"
+
+
+class Rendezvous:
+    """The folder at `path`. `open` first: it makes the folder, or says why it is not to be trusted."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.leases = path / "leases"
+        self.service_file = path / "service.json"
+        self.start_lock = path / "start.lock"
+        """Held by whoever is starting a keeper."""
+        self.keeper_lock = path / "keeper.lock"
+        """Held by the keeper for as long as it lives."""
+        self.start_log = path / "start.log"
+        """What a keeper says before it has a log."""
+
+    def open(self) -> Rendezvous:
+        """Make it, or check that it is this user's and closed to others. StorageError."""
+        for folder in (self.path, self.leases):
+            _own_folder(folder)
+        return self
+
+    def read(self) -> ServiceRecord | None:
+        """What was published by a keeper that still lives; None where there is none, or it died."""
+        record = self.last()
+        return record if record is not None and record.keeper.alive else None
+
+    def last(self) -> ServiceRecord | None:
+        """What was published last, by whomever. Raises Unsupported for a file of a newer schema."""
+        try:
+            return decode_record(self.service_file.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError):
+            return None
+        except OSError as error:
+            raise StorageError(f"the file service.json in {self.path} cannot be read: {error.strerror}") from None
+
+    def publish(self, record: ServiceRecord) -> None:
+        """StorageError where it cannot be written; what was there before then stays."""
+        write_private(self.service_file, record.encode())
+
+    def withdraw(self, keeper: ProcessKey) -> None:
+        """Take away what `keeper` published; what another one did stays."""
+        record = self.last()
+        if record is not None and record.keeper == keeper:
+            self.service_file.unlink(missing_ok=True)
+
+
+def rendezvous(environment: Mapping[str, str] = os.environ) -> Rendezvous:
+    """This user's rendezvous on this machine, not opened yet."""
+    if (given := environment.get(RUNTIME_VARIABLE)) is not None:
+        root = Path(given).absolute()
+    else:
+        from jupyter_core.paths import jupyter_runtime_dir
+
+        root = Path(jupyter_runtime_dir()) / "infer-workbench"
+    return Rendezvous(root / _machine())
+
+
+def data_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where the shared service keeps what lasts."""
+    if (given := environment.get(DATA_VARIABLE)) is not None:
+        return Path(given).absolute()
+    from jupyter_core.paths import jupyter_data_dir
+
+    return Path(jupyter_data_dir()) / "infer-workbench"
+
+
+def _own_folder(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.lstat()
+    except OSError as error:
+        raise StorageError(
+            f"the folder {path} cannot be made ({error.strerror}): check who owns it, or name another with "
+            f"{RUNTIME_VARIABLE}"
+        ) from None
+    if not stat.S_ISDIR(found.st_mode):
+        raise StorageError(f"{path} is no folder; remove it, or name another with {RUNTIME_VARIABLE}")
+    if sys.platform == "win32":
+        return
+    if found.st_uid != os.geteuid():
+        raise StorageError(
+            f"the folder {path} belongs to another user, who could hand out a service that is not yours: remove it, "
+            f"or name another with {RUNTIME_VARIABLE}"
+        )
+    if open_to := stat.S_IMODE(found.st_mode) & 0o077:
+        raise StorageError(
+            f"the folder {path} is open to others (mode {stat.S_IMODE(found.st_mode):04o}, of which {open_to:03o} is "
+            f"too much), and it holds your token: chmod 700 it"
+        )
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise StorageError(
+            f"the folder {path} cannot be written: chmod 700 it, or name another with {RUNTIME_VARIABLE}"
+        )
+
+
+def _machine() -> str:
+    """Names this host, boot and container as a folder."""
+    parts = [re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:40] or "host"]
+    if sys.platform == "linux":
+        try:
+            parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8])
+            # Containers share the host's boot id; what pids mean is what its namespace says.
+            parts.append(str(Path("/proc/self/ns/pid").stat().st_ino))
+        except OSError:
+            pass
+    return "-".join(parts)

@@ -1,0 +1,55 @@
+"""Which process is meant: its pid and when it began, since pids are used again."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessKey:
+    """One process, and never another one that was given its pid later."""
+
+    pid: int
+    began: int
+    """Linux: clock ticks between the boot and its begin, which no change of the wall clock moves. Elsewhere
+    hundredths of a second of Unix time, as the system noted them at its begin."""
+
+    @property
+    def alive(self) -> bool:
+        """True while it runs; a zombie does not."""
+        return process_key(self.pid) == self
+
+
+def this_process() -> ProcessKey:
+    found = process_key(os.getpid())
+    assert found is not None
+    return found
+
+
+def process_key(pid: int) -> ProcessKey | None:
+    """The process that has this pid now; None where there is none, or only a zombie."""
+    began = _began_linux(pid) if sys.platform == "linux" else _began_elsewhere(pid)
+    return None if began is None else ProcessKey(pid, began)
+
+
+def _began_linux(pid: int) -> int | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    # The second field is the program's name in parentheses, which may itself hold spaces and parentheses.
+    state, *fields = stat.rpartition(b")")[2].split()
+    return None if state in (b"Z", b"X") else int(fields[18])
+
+
+def _began_elsewhere(pid: int) -> int | None:
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else round(process.create_time() * 100)
+    except psutil.Error:
+        return None

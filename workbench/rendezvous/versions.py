@@ -1,0 +1,20 @@
+"""Which clients and services understand each other."""
+
+from __future__ import annotations
+
+from workbench.errors import Unsupported
+
+API = 1
+"""The API's major version; within it, what a client of an older or newer release sends is understood."""
+
+
+def check_versions(mine: str, theirs: str, their_api: int) -> str:
+    """What the user should be told in one line where the two differ, else nothing. Unsupported for another API."""
+    if not theirs or (mine, API) == (theirs, their_api):
+        return ""
+    if their_api != API:
+        raise Unsupported(
+            f"version {theirs} of the service is running, which speaks API {their_api}; this is {mine}, which speaks "
+            f"API {API}: `%infer restart` starts it anew with {mine}"
+        )
+    return f"{theirs} is running, you have {mine}: `%infer restart`"
