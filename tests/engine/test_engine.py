@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from tests import models
-from tests.engine.fakes import STEADY, FakeSession, Opener, Recorder, rows
+from tests.engine.fakes import STEADY, Clock, FakeSession, Opener, Recorder, rows
 from workbench.config import ModelConfig
 from workbench.core.messages import InferRequest, InferResponse, ReleaseReason
 from workbench.core.model import FREE, ModelState, Signature, TensorSpec
@@ -532,3 +532,29 @@ async def test_a_bad_name_is_refused(start: Start) -> None:
 
 def test_the_models_of_these_tests_are_valid() -> None:
     onnx.checker.check_model(models.add_constant())
+
+
+# A runner that does not come back
+
+
+async def test_callers_of_a_stuck_run_and_those_behind_it_are_answered(start: Start) -> None:
+    clock, session = Clock(), FakeSession()
+    engine = await start(Opener(session), clock=clock)
+    await engine.load("m", onnx_bytes(), ModelConfig(batching="never"))
+    session.hold()
+    inside, waiting = ask(engine, 1), ask(engine, 2)
+    await entered(session)
+    clock.now += 5
+    assert engine.longest_run_s() == 5
+    assert engine.give_up_stuck(10) == []
+    clock.now += 6
+    assert engine.give_up_stuck(10) == ["m"]
+    for caller in (inside, waiting):
+        with pytest.raises(DeadlineExceeded, match="did not end within 11 s"):
+            await caller
+    with pytest.raises(Unavailable, match="did not end within 11 s"):
+        await ask(engine, 3)
+    assert engine.give_up_stuck(10) == []
+    session.gate.set()  # it comes back after all: nobody is answered twice
+    while engine.longest_run_s():
+        await turn()

@@ -212,6 +212,21 @@ class Deployment:
                     self._end(ticket, Unavailable(f"model {self.name!r} was unloaded before the request was run"))
                     self._settled(1)
 
+    def longest_run_s(self) -> float:
+        """For how long the oldest run under way has been inside the runtime; 0 where none is."""
+        runs = self._executor.inside() if self._executor is not None else []
+        return self._clock() - min(began for began, _ in runs) if runs else 0.0
+
+    def give_up(self, reason: str) -> None:
+        """Failed, for a runner that does not come back: all who wait for it or inside it get DeadlineExceeded."""
+        runs = self._executor.inside() if self._executor is not None else []
+        waiting = self._batcher.abandon()
+        self._fail(reason)
+        for ticket in (*(ticket for _, tickets in runs for ticket in tickets), *waiting):
+            if not ticket.future.done():
+                self._end(ticket, DeadlineExceeded(reason))
+        self._settled(len(waiting))
+
     async def close(self) -> None:
         """Give everything back and be Gone, or stay Failed. What is still inside the runtime is left to end there."""
         self._batcher.close()

@@ -203,7 +203,24 @@ class Engine:
             current = self._table.choose(name, None)
             return await self._reconfigured(current, model_config(settings, current.config), began)
 
+    def give_up_stuck(self, limit_s: float) -> list[str]:
+        """The models with a run that has taken longer than `limit_s`; their callers are answered, and only the end of
+        the process gives back what the run holds."""
+        stuck = []
+        for deployment in self._deployments():
+            if (ran_s := deployment.longest_run_s()) > limit_s and deployment.state is not ModelState.FAILED:
+                deployment.give_up(
+                    f"a run of model {deployment.name!r} did not end within {ran_s:.0f} s (run_limit_s is "
+                    f"{limit_s:g}), so the service is started anew"
+                )
+                stuck.append(deployment.name)
+        return stuck
+
     # What there is
+
+    def longest_run_s(self) -> float:
+        """For how long the oldest run under way has been inside its runtime; 0 where none is."""
+        return max((deployment.longest_run_s() for deployment in self._deployments()), default=0.0)
 
     def status(self, name: str, version: str | None = None) -> ModelStatus:
         """Of the routed version, or of the one named. ModelNotFound."""
@@ -225,6 +242,9 @@ class Engine:
         return self._sources.available()
 
     # Below: how
+
+    def _deployments(self) -> list[Deployment]:
+        return [each for versions in self._versions.values() for each in versions.values()]
 
     def _changing(self, name: str) -> asyncio.Lock:
         if not self._started or self._closing:

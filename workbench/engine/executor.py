@@ -49,6 +49,8 @@ class Executor:
         self._deliver = deliver
         self._clock = clock
         self._runners: list[_Runner] = []
+        self._inside: dict[int, tuple[float, list[Ticket]]] = {}
+        """By thread, what is inside the runtime and since when."""
 
     def resize(self, count: int) -> None:
         """Have `count` runners; those too many leave when their present batch is done."""
@@ -61,6 +63,10 @@ class Executor:
             runner.leaving = True
         del self._runners[count:]
         self._batcher.wake_all()
+
+    def inside(self) -> list[tuple[float, list[Ticket]]]:
+        """The runs under way: when each began, and whose they are."""
+        return list(self._inside.values())
 
     def run(self, session: Session, batch: Batch) -> Iterator[Done]:
         """What was dropped, at once; the batch; and where it failed its members again one by one, so that one bad
@@ -82,7 +88,12 @@ class Executor:
         try:
             inputs = join([ticket.request.inputs for ticket in tickets], session_inputs(session))
             joined_at = self._clock()
-            outputs = session.run(inputs, names)
+            thread = threading.get_ident()
+            self._inside[thread] = (joined_at, tickets)
+            try:
+                outputs = session.run(inputs, names)
+            finally:
+                del self._inside[thread]
             ran_at = self._clock()
             answers = [dict(zip(names, outputs, strict=True))] if len(tickets) == 1 else split(outputs, rows, names)
         except WorkbenchError as error:
