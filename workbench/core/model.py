@@ -77,6 +77,17 @@ class Signature:
 
 
 @dataclass(frozen=True, slots=True)
+class DesiredModel:
+    """One version of a model that is to be served, now and after a restart."""
+
+    name: str
+    version: str
+    digest: str
+    """Of the stored file."""
+    config: ModelConfig = field(default_factory=ModelConfig)
+
+
+@dataclass(frozen=True, slots=True)
 class ModelStatus:
     """What is known of one version of one model at one moment."""
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from workbench.core.messages import InferRequest, InferResponse, ReleaseReason, Timings
-from workbench.core.model import ModelStatus, Signature
+from workbench.core.model import DesiredModel, ModelStatus, Signature
 from workbench.core.tensor import Array
 
 
@@ -62,6 +62,34 @@ class Observer(Protocol):
 
     def model_changed(self, status: ModelStatus) -> None:
         """A version changed its state, its routing or its settings."""
+        ...
+
+
+class Journal(Protocol):
+    """Remembers beyond the process what is to be served, and what was being tried when the process died.
+
+    A method returns once it is on the disk, or raises StorageError and then nothing was noted. All block, and are
+    called from any thread, but for one model by one at a time.
+    """
+
+    def attempting(self, model: DesiredModel) -> None:
+        """`model` is about to be loaded: a process that ends now is taken to have died of it."""
+        ...
+
+    def restoring(self, model: DesiredModel) -> None:
+        """As `attempting`, for a model that served before this process began and is desired all the same."""
+        ...
+
+    def serving(self, model: DesiredModel) -> None:
+        """`model` is what its name is to serve from now on; an attempt is over."""
+        ...
+
+    def settled(self, name: str) -> None:
+        """The attempt is over, and what is desired stays as it was: it failed, was refused, or is staged."""
+        ...
+
+    def unloaded(self, name: str) -> None:
+        """Nothing is desired under this name any more."""
         ...
 
 

@@ -1,0 +1,407 @@
+"""What is to be served, on disk: the models, versions and settings that a restart brings back.
+
+    models      one row that serves and one that is being tried (or died of it) a name
+    versions    what a name has served, the last five: their files stay in the store
+    proved      digests that were loaded and run once in a process of their own
+    forgotten   digests that no row names any more, whose files may go
+
+Every change is one transaction, on the disk before it returns. An attempt is noted before it is made, so that what
+killed the process is known when the next one starts, and is not tried again in a loop.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from workbench.config import ModelConfig, model_config
+from workbench.core.model import DesiredModel, check_model_name, check_model_version
+from workbench.errors import Conflict, InvalidInput, StorageError, Unsupported
+
+KEPT_VERSIONS = 5
+KEPT_PROOFS = 10_000
+
+BUSY_TIMEOUT_S = 5.0
+"""How long a service that is just ending may still hold the file."""
+
+DIED_LOADING = "the service died while loading this model; load it again to try once more"
+DIED_RESTORING = "the service died twice while restoring this model; load it again to try once more"
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE models (
+            name TEXT NOT NULL, version TEXT NOT NULL, digest TEXT NOT NULL, config TEXT NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('attempting', 'serving', 'quarantined')),
+            reason TEXT NOT NULL DEFAULT '', since REAL NOT NULL, deaths INTEGER NOT NULL DEFAULT 0)""",
+        "CREATE UNIQUE INDEX serves ON models (name) WHERE state = 'serving'",
+        "CREATE UNIQUE INDEX tries ON models (name) WHERE state <> 'serving'",
+        """CREATE TABLE versions (
+            name TEXT NOT NULL, version TEXT NOT NULL, digest TEXT NOT NULL, config TEXT NOT NULL,
+            since REAL NOT NULL, PRIMARY KEY (name, version))""",
+        "CREATE TABLE proved (digest TEXT PRIMARY KEY, since REAL NOT NULL)",
+        "CREATE TABLE forgotten (digest TEXT PRIMARY KEY)",
+    ),
+)
+"""Entry n leads from schema n to n + 1; `PRAGMA user_version` says which one a file has."""
+
+_TABLES = {"models", "versions", "proved", "forgotten"}
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_KEY = re.compile(r"[A-Za-z0-9_\-]{0,64}")
+_NAMED = "SELECT digest FROM models UNION SELECT digest FROM versions"
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class DesiredKind(StrEnum):
+    ATTEMPTING = "attempting"
+    SERVING = "serving"
+    QUARANTINED = "quarantined"
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """One row of what is, or was to be, served."""
+
+    model: DesiredModel
+    kind: DesiredKind
+    reason: str
+    """Why it is quarantined; empty otherwise."""
+    since: float
+    """Unix time at which it came to be so."""
+    suspect: bool
+    """It serves, but the process died while it, perhaps among others, was being restored."""
+
+
+def state_file(folder: Path, key: str = "") -> Path:
+    """The state's file in a data folder; `key` tells machines apart that share the folder."""
+    if not _KEY.fullmatch(key):
+        raise InvalidInput(f"state_key is {key[:80]!r}; it takes up to 64 letters, digits, '_' and '-'")
+    return folder / (f"state-{key}.sqlite" if key else "state.sqlite")
+
+
+class DesiredState:
+    """Implements core.ports.Journal. Any number of threads may use it; a second process is refused the file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.notes: list[str] = []
+        """What `open` found that the user should know, each one sentence."""
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    # Life
+
+    def open(self) -> None:
+        """Read the file, or make one. What was being tried when the last process died is quarantined.
+
+        A damaged file is set aside under another name, which `notes` says. Raises Conflict where another process has
+        it open, Unsupported, touching nothing, where a newer version wrote it, StorageError where it cannot be used.
+        """
+        try:
+            try:
+                self._connection = _connected(self.path)
+            except sqlite3.DatabaseError as error:
+                if error.sqlite_errorcode & 0xFF not in _DAMAGED:
+                    raise
+                aside = _set_aside(self.path)
+                self.notes.append(
+                    f"the list of models to serve was damaged, and is set aside as {aside.name}: load the models again"
+                )
+                self._connection = _connected(self.path)
+        except sqlite3.Error as error:
+            raise _storage_error(error) from None
+        except OSError as error:
+            raise StorageError(
+                f"the state in the data folder cannot be opened ({error.strerror}): check who owns it, or give another "
+                "folder with --data-dir"
+            ) from None
+        try:
+            self._after_a_death()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def close(self) -> None:
+        """An orderly end: nothing that is still under way was to blame for it."""
+        if self._connection is None:
+            return
+        with suppress(StorageError), self._changing() as connection:
+            execute(connection, "DELETE FROM models WHERE state = 'attempting'")
+            execute(connection, "UPDATE models SET deaths = 0 WHERE deaths > 0 AND state = 'serving'")
+        with self._lock:
+            self._connection.close()
+            self._connection = None
+
+    # Journal
+
+    def attempting(self, model: DesiredModel) -> None:
+        with self._changing() as connection:
+            execute(connection, "DELETE FROM models WHERE name = ? AND state <> 'serving'", (model.name,))
+            _insert(connection, model, DesiredKind.ATTEMPTING, time.time())
+
+    def restoring(self, model: DesiredModel) -> None:
+        with self._changing() as connection:
+            execute(
+                connection, "UPDATE models SET deaths = deaths + 1 WHERE name = ? AND state = 'serving'", (model.name,)
+            )
+
+    def serving(self, model: DesiredModel) -> None:
+        now = time.time()
+        with self._changing() as connection:
+            before = connection.execute(
+                "SELECT since FROM models WHERE name = ? AND state = 'serving' AND version = ? AND digest = ?",
+                (model.name, model.version, model.digest),
+            ).fetchone()
+            execute(connection, "DELETE FROM models WHERE name = ?", (model.name,))
+            _insert(connection, model, DesiredKind.SERVING, before[0] if before else now)
+            execute(
+                connection,
+                "INSERT INTO versions VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET config = excluded.config, "
+                "since = iif(digest = excluded.digest, since, excluded.since), digest = excluded.digest",
+                (*_columns(model), now),
+            )
+            execute(
+                connection,
+                "DELETE FROM versions WHERE name = ?1 AND version <> ?2 AND version NOT IN (SELECT version FROM "
+                "versions WHERE name = ?1 AND version <> ?2 ORDER BY since DESC, rowid DESC LIMIT ?3)",
+                (model.name, model.version, KEPT_VERSIONS - 1),
+            )
+
+    def settled(self, name: str) -> None:
+        with self._changing() as connection:
+            execute(connection, "DELETE FROM models WHERE name = ? AND state = 'attempting'", (name,))
+
+    def unloaded(self, name: str) -> None:
+        with self._changing() as connection:
+            execute(connection, "DELETE FROM models WHERE name = ?", (name,))
+            execute(connection, "DELETE FROM versions WHERE name = ?", (name,))
+
+    # Reading
+
+    def models(self) -> list[Remembered]:
+        """All rows, by name; what serves first."""
+        query = (
+            "SELECT name, version, digest, config, state, reason, since, deaths FROM models "
+            "ORDER BY name, state <> 'serving'"
+        )
+        found = []
+        for *columns, kind, reason, since, deaths in self._read(query):
+            if (model := _model(*columns)) is not None:
+                found.append(Remembered(model, DesiredKind(kind), reason, since, deaths > 0))
+        return found
+
+    def versions(self, name: str) -> list[DesiredModel]:
+        """What the name has served, the latest first, what serves now included."""
+        query = "SELECT name, version, digest, config FROM versions WHERE name = ? ORDER BY since DESC, rowid DESC"
+        return [model for row in self._read(query, (name,)) if (model := _model(*row)) is not None]
+
+    # Proofs
+
+    def is_proved(self, digest: str) -> bool:
+        """Whether this model was once loaded and run in a process of its own, and came out of it well."""
+        return bool(self._read("SELECT 1 FROM proved WHERE digest = ?", (digest,)))
+
+    def prove(self, digest: str) -> None:
+        with self._changing() as connection:
+            execute(connection, "INSERT OR REPLACE INTO proved VALUES (?, ?)", (digest, time.time()))
+            execute(
+                connection,
+                "DELETE FROM proved WHERE digest NOT IN (SELECT digest FROM proved ORDER BY since DESC LIMIT ?)",
+                (KEPT_PROOFS,),
+            )
+
+    def disprove(self, digest: str) -> None:
+        with self._changing() as connection:
+            execute(connection, "DELETE FROM proved WHERE digest = ?", (digest,))
+
+    # Files that may go
+
+    def forgotten(self) -> list[str]:
+        """Digests that no row names any more, here or in the state of another machine that shares the folder."""
+        mine = {digest for (digest,) in self._read("SELECT digest FROM forgotten")}
+        for other in self.path.parent.glob("state*.sqlite"):
+            if mine and other != self.path:
+                mine -= _named_in(other, mine)
+        return sorted(mine)
+
+    def dropped(self, digest: str) -> None:
+        """Its file is gone."""
+        with self._changing() as connection:
+            execute(connection, "DELETE FROM forgotten WHERE digest = ?", (digest,))
+
+    # Below: how
+
+    def _after_a_death(self) -> None:
+        with self._changing() as connection:
+            # Other settings for what serves, a reload of it: what serves comes back with those that it had.
+            undone = [
+                name
+                for (name,) in connection.execute(
+                    "SELECT tried.name FROM models tried JOIN models serves USING (name, version, digest) "
+                    "WHERE tried.state = 'attempting' AND serves.state = 'serving'"
+                )
+            ]
+            for name in undone:
+                execute(connection, "DELETE FROM models WHERE name = ? AND state = 'attempting'", (name,))
+                self.notes.append(
+                    f"the service died while model {name!r} was loaded anew with other settings; it has its former ones"
+                )
+            execute(
+                connection,
+                "UPDATE models SET state = 'quarantined', reason = ? WHERE state = 'attempting'",
+                (DIED_LOADING,),
+            )
+            execute(
+                connection,
+                "DELETE FROM models WHERE state = 'quarantined' AND name IN (SELECT name FROM models WHERE deaths > 1)",
+            )
+            execute(
+                connection,
+                "UPDATE models SET state = 'quarantined', reason = ?, deaths = 0 WHERE deaths > 1",
+                (DIED_RESTORING,),
+            )
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it is on the disk at the end of the block, or nothing, and then StorageError."""
+        with self._lock:
+            connection = self._connection
+            if connection is None:
+                raise StorageError("the state in the data folder is closed")
+            try:
+                execute(connection, "BEGIN IMMEDIATE")
+                before = _named(connection)
+                yield connection
+                after = _named(connection)
+                for digest in before - after:
+                    execute(connection, "INSERT OR IGNORE INTO forgotten VALUES (?)", (digest,))
+                for digest in after - before:
+                    execute(connection, "DELETE FROM forgotten WHERE digest = ?", (digest,))
+                execute(connection, "COMMIT")
+            except BaseException as error:
+                with suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+                if isinstance(error, sqlite3.Error):
+                    raise _storage_error(error) from None
+                raise
+
+    def _read(self, query: str, parameters: Sequence[object] = ()) -> list[Any]:
+        with self._lock:
+            if self._connection is None:
+                raise StorageError("the state in the data folder is closed")
+            try:
+                return self._connection.execute(query, parameters).fetchall()
+            except sqlite3.Error as error:
+                raise _storage_error(error) from None
+
+
+def execute(connection: sqlite3.Connection, statement: str, parameters: Sequence[object] = ()) -> None:
+    """Every statement that writes, begins or ends a transaction goes through here."""
+    connection.execute(statement, parameters)
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    """The file's connection, of the present schema; sqlite3.DatabaseError where it is damaged."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # sqlite would let others read it
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > len(MIGRATIONS):
+            raise Unsupported(
+                f"the state in the data folder was written by a newer version (its schema is {version}, this version "
+                f"knows {len(MIGRATIONS)}): use that version again, or give another folder with --data-dir"
+            )
+        # Held until the connection or the process ends: one service a file. And without shared memory, which WAL
+        # would need, since the folder may lie on a network.
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("PRAGMA journal_mode = TRUNCATE")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("BEGIN EXCLUSIVE")
+        checked = connection.execute("PRAGMA quick_check").fetchall()
+        for number, statements in enumerate(MIGRATIONS[version:], version + 1):
+            for statement in statements:
+                execute(connection, statement)
+            execute(connection, f"PRAGMA user_version = {number}")
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        execute(connection, "COMMIT")
+        if checked != [("ok",)] or not tables >= _TABLES:
+            raise _damaged()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _damaged() -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError("the check failed")
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
+def _set_aside(path: Path) -> Path:
+    """Its new path; a journal beside it goes along, which would otherwise be played into the new file."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    aside = path.with_name(f"{path.name}.damaged-{stamp}")
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
+    journal = path.with_name(f"{path.name}-journal")
+    if journal.exists() and journal.stat().st_size:
+        journal.rename(aside.with_name(f"{aside.name}-journal"))
+    return path.rename(aside)
+
+
+def _storage_error(error: sqlite3.Error) -> StorageError | Conflict:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_BUSY:
+        return Conflict("another service uses this data folder: stop it, or give another folder with --data-dir")
+    if code == sqlite3.SQLITE_FULL or "full" in str(error):
+        return StorageError("the disk of the data folder is full: free some space and ask again; nothing was changed")
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return StorageError("the state in the data folder cannot be written: check who owns it; nothing was changed")
+    return StorageError(f"the state in the data folder could not be used ({error}); nothing was changed")
+
+
+def _named(connection: sqlite3.Connection) -> set[str]:
+    return {digest for (digest,) in connection.execute(_NAMED)}
+
+
+def _named_in(path: Path, asked: set[str]) -> set[str]:
+    """Those of `asked` that another machine's state names; all of them where it cannot be read just now."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0.1)) as connection:
+            return _named(connection) & asked
+    except sqlite3.Error:
+        return set(asked)
+
+
+def _columns(model: DesiredModel) -> tuple[str, str, str, str]:
+    return model.name, model.version, model.digest, json.dumps(dataclasses.asdict(model.config))
+
+
+def _insert(connection: sqlite3.Connection, model: DesiredModel, kind: DesiredKind, since: float) -> None:
+    statement = "INSERT INTO models (name, version, digest, config, state, since) VALUES (?, ?, ?, ?, ?, ?)"
+    execute(connection, statement, (*_columns(model), kind.value, since))
+
+
+def _model(name: str, version: str, digest: str, config: str) -> DesiredModel | None:
+    """The model of a row; None where it can be none, whoever wrote it. Settings that this version lacks are left."""
+    try:
+        check_model_name(name)
+        check_model_version(version)
+        known = {field.name for field in dataclasses.fields(ModelConfig)}
+        settings = model_config({key: value for key, value in json.loads(config).items() if key in known})
+    except (InvalidInput, ValueError, AttributeError):
+        return None
+    return DesiredModel(name, version, digest, settings) if _DIGEST.fullmatch(digest) else None
