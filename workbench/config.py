@@ -111,12 +111,20 @@ class ServerConfig:
     """"text" or "json"."""
     drain_timeout_s: float = 30.0
     """Seconds that SIGTERM leaves to requests under way."""
+    run_limit_s: float = 60.0
+    """Seconds that one run of a model may take; then its callers are told and the service starts anew."""
+    deaf_limit_s: float = 60.0
+    """Seconds without a sign of life from the process that serves, before it is killed and started anew."""
+    idle_end_s: float = 300.0
+    """Seconds that the shared service stays after the last process that used it has gone."""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         _check_range(self, "http_port", 0, 65_535)
         _check(self, self.log_format in ("text", "json"), "log_format", '"text" or "json"')
         _check_range(self, "drain_timeout_s", 0.0, 3600.0)
+        for name in ("run_limit_s", "deaf_limit_s", "idle_end_s"):
+            _check_range(self, name, 0.1, 1e9)
 
 
 Config = TypeVar("Config", ModelConfig, Limits)

@@ -13,7 +13,8 @@ import uvicorn
 
 from tests.server.conftest import TOKEN, House, open_house
 from workbench.server.connection import HttpConnection
-from workbench.server.serve import _Server, bind
+from workbench.server.serve import _Server
+from workbench.server.start import bind
 
 BODY = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}]}).encode()
 REQUEST = (

@@ -1,15 +1,19 @@
-"""The service as a process: bind, load, say that it is ready, serve until a signal, drain, go."""
+"""The service as a process: load, say that it is ready, serve until it is told to stop, drain, go.
+
+It runs as the worker of a keeper (`keeper.py`), which owns the listening socket; or alone, where there is none.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
+import faulthandler
 import logging
 import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -17,20 +21,19 @@ import uvicorn
 
 from workbench.config import ServerConfig
 from workbench.engine import Engine
-from workbench.errors import InvalidInput, Unavailable, WorkbenchError
+from workbench.errors import WorkbenchError
+from workbench.rendezvous.versions import API
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore
 from workbench.server.app import create_app
-from workbench.server.auth import host_bytes, is_loopback
+from workbench.server.auth import is_loopback
 from workbench.server.connection import HttpConnection
-from workbench.server.files import own_token, private_folder, read_token, write_ready_file
+from workbench.server.files import write_ready_file
+from workbench.server.link import RESTART, KeeperLink, Report
 from workbench.server.service import VERSION, Service
+from workbench.server.start import FAILED, MISUSE, OK, RECYCLE, bind, prepare, url_of
 from workbench.telemetry.logs import Logs
 from workbench.telemetry.metrics import Metrics
-
-OK, FAILED, MISUSE = 0, 1, 2
-
-BACKLOG = 2048
 
 KEEP_ALIVE_S = 75
 """Longer than clients keep an idle connection, so that it is they who close it and no request meets a closed one."""
@@ -38,81 +41,48 @@ KEEP_ALIVE_S = 75
 LINGER_S = 5
 """After the engine has drained, what the last answers may take to be read."""
 
+RECYCLE_S = 1.0
+"""What requests to other models may take to end before a process with a stuck run goes."""
+
+PULSE_S = 0.25
+"""How often the event loop shows that it turns."""
+
 log = logging.getLogger("workbench.serve")
 
 
-def serve(config: ServerConfig, notes: Sequence[str] = ()) -> int:
-    """Run the service in this process until SIGTERM or SIGINT; the exit status.
+def serve(config: ServerConfig, notes: Sequence[str] = (), link: KeeperLink | None = None) -> int:
+    """Run the service in this process until it is told to stop; the exit status.
 
-    0 after a drain, 2 when a `load` failed, with the reason in the log and so on stderr. `notes` are logged at the
-    start. Raises WorkbenchError for what stands against starting at all.
+    0 after a drain, 2 when a `load` failed, with the reason in the log and so on stderr, 3 when a run never ended.
+    `notes` are logged at the start. Raises WorkbenchError for what stands against starting at all.
     """
-    config, token, token_file = _prepared(config)
-    listener = bind(config.host, config.http_port)
-    logs = Logs(config.data_dir, config.log_format, [token] if token else [])
+    if link is None and config.ready_file is not None:
+        # Before anything is listening: whoever waits for the file must not meet the one of the run before.
+        config.ready_file.unlink(missing_ok=True)
+    prepared = prepare(config)
+    config, token = prepared.config, prepared.token
+    listener = bind(config.host, config.http_port) if link is None else link.listener
+    log_dir = config.data_dir if link is None else None  # a keeper reads what we say, and keeps it
+    logs = Logs(log_dir, config.log_format, [token] if token else [])
+    if link is not None:
+        _dump_stacks()
     try:
         for note in notes:
             log.info(note)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_serve(config, token, token_file, listener, logs))
+            return runner.run(_serve(config, token, prepared.token_file, listener, logs, link))
     finally:
         listener.close()
         logs.close()
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket. Unavailable, saying so, where the port is taken or the host is not this machine's."""
-    try:
-        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, address = sorted(found, key=lambda each: each[0] != socket.AF_INET)[0]
-        # Said to be TCP, because asyncio sets TCP_NODELAY only on what says so, and accepted sockets say the same.
-        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        try:
-            if sys.platform != "win32":  # where it would let two services share a port
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(BACKLOG)
-        except BaseException:
-            listener.close()
-            raise
-        return listener
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise Unavailable(
-            f"cannot listen on {host}, port {port}: {reason}; give another --http-port (0 picks a free one) or --host"
-        ) from None
-
-
-def url_of(host: str, port: int) -> str:
-    """How this machine reaches a service bound to `host`; one bound to every interface is called on loopback."""
-    named = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host.strip("[]"), host)
-    return f"http://{host_bytes(named).decode()}:{port}"
-
-
-def _prepared(config: ServerConfig) -> tuple[ServerConfig, str | None, Path | None]:
-    """`config` with what was left open decided, the token, and the file that it lies in."""
-    if not config.auth and not is_loopback(config.host):
-        raise InvalidInput(
-            f"--no-auth serves whoever reaches {config.host}; without a token only loopback (127.0.0.1) is allowed"
-        )
-    if not config.auth and config.token_file is not None:
-        raise InvalidInput("--no-auth and --token-file contradict each other; give one of them")
-    for folder in config.model_repositories:
-        if not folder.is_dir():
-            raise InvalidInput(f"--model-repository {str(folder)!r} is no folder")
-    # Before anything is listening: whoever waits for the file must not meet the one of the run before.
-    if config.ready_file is not None:
-        config.ready_file.unlink(missing_ok=True)
-    config = dataclasses.replace(config, data_dir=private_folder(config.data_dir))
-    if not config.auth:
-        return config, None, None
-    if config.token_file is not None:
-        return config, read_token(config.token_file), config.token_file.absolute()
-    return config, *own_token(config.data_dir)
-
-
 async def _serve(
-    config: ServerConfig, token: str | None, token_file: Path | None, listener: socket.socket, logs: Logs
+    config: ServerConfig,
+    token: str | None,
+    token_file: Path | None,
+    listener: socket.socket,
+    logs: Logs,
+    link: KeeperLink | None,
 ) -> int:
     metrics = Metrics()
     store = ModelStore(config.data_dir / "models")
@@ -121,6 +91,8 @@ async def _serve(
     metrics.watch(engine.statuses)
     url = url_of(config.host, listener.getsockname()[1])
     service = Service(engine, store, metrics, config, logs, url)
+    if link is not None:
+        service.pid = link.place.keeper_pid
     server = _Server(
         uvicorn.Config(
             create_app(service, token),
@@ -136,45 +108,142 @@ async def _serve(
             timeout_graceful_shutdown=LINGER_S,
         )
     )
-    stop = asyncio.Event()
-    with _signals(stop.set):
+    asked = _Asked()
+    with _signals(asked.stop.set):
         await engine.start()
-        http = asyncio.create_task(server.serve(sockets=[listener]))
+        pulse = asyncio.create_task(_pulse(service, server, asked, link))
+        loaded = asyncio.Event()
+        hold_s = link.place.hold_s if link is not None else 0.0
+        http = asyncio.create_task(_listen(server, listener, loaded, hold_s))
         log.info("listening", extra={"fields": {"url": url, "pid": service.pid, "version": VERSION}})
         if token is not None and not is_loopback(config.host):
             log.warning("the token travels unencrypted: put a proxy with TLS in front of a service that others reach")
-        status = await _until_stopped(service, token_file, stop, http)
+        status = await _until_stopped(service, token_file, asked, http, loaded, link)
+        if asked.next_worker:
+            server.leave()
         service.draining.set()
+        loaded.set()
+        if status == RECYCLE:
+            await server.linger(RECYCLE_S)
+            log.info("stopped, to be started anew")
+            logs.close()
+            os._exit(RECYCLE)  # a thread inside a run that never ends would keep any gentler end from ending
         log.info("draining")
         await engine.close(config.drain_timeout_s)
         server.should_exit = True
         await http
-        if config.ready_file is not None:
+        pulse.cancel()
+        if config.ready_file is not None and not asked.next_worker:
             config.ready_file.unlink(missing_ok=True)
         log.info("stopped")
         return status
 
 
+class _Asked:
+    """What the service was told to do. Belongs to the event loop."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self.stuck = asyncio.Event()
+        """A run takes longer than it may, and its callers have been told."""
+        self.next_worker = False
+        """Another worker follows, and takes the connections that come from now on."""
+
+
 async def _until_stopped(
-    service: Service, token_file: Path | None, stop: asyncio.Event, http: asyncio.Task[None]
+    service: Service,
+    token_file: Path | None,
+    asked: _Asked,
+    http: asyncio.Task[None],
+    loaded: asyncio.Event,
+    link: KeeperLink | None,
 ) -> int:
-    stopped = asyncio.create_task(stop.wait())
+    stopped = asyncio.create_task(asked.stop.wait())
+    stuck = asyncio.create_task(asked.stuck.wait())
     loading = asyncio.create_task(load_all(service))
     try:
-        await asyncio.wait({loading, stopped, http}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({loading, stopped, stuck, http}, return_when=asyncio.FIRST_COMPLETED)
         if loading.done():
             loading.result()
+            loaded.set()
             service.starting = False
             _say_ready(service, token_file)
-            await asyncio.wait({stopped, http}, return_when=asyncio.FIRST_COMPLETED)
+            if link is not None:
+                link.report()
+            await asyncio.wait({stopped, stuck, http}, return_when=asyncio.FIRST_COMPLETED)
+        if asked.stuck.is_set():
+            asked.next_worker = True
+            return RECYCLE
         return OK if stopped.done() else FAILED
     except WorkbenchError as error:
         log.error(error.message)
         return MISUSE
     finally:
-        for task in (stopped, loading):
+        for task in (stopped, stuck, loading):
             task.cancel()
-        await asyncio.gather(stopped, loading, return_exceptions=True)
+        if not asked.stuck.is_set():
+            await asyncio.gather(stopped, stuck, loading, return_exceptions=True)
+
+
+async def _listen(server: _Server, listener: socket.socket, loaded: asyncio.Event, hold_s: float) -> None:
+    """Serve; but leave connections waiting for `hold_s` at most while models load."""
+    if hold_s:
+        try:
+            await asyncio.wait_for(loaded.wait(), hold_s)
+        except TimeoutError:
+            pass
+    await server.serve(sockets=[listener])
+
+
+async def _pulse(service: Service, server: _Server, asked: _Asked, link: KeeperLink | None) -> None:
+    """Show the keeper that the loop turns, and see to runs that never end."""
+    loop = asyncio.get_running_loop()
+    engine, limit_s = service.engine, service.config.run_limit_s
+    turned_at, run_s = time.monotonic(), 0.0
+
+    def report() -> Report:
+        return Report(
+            ready=service.ready and server.started,
+            accepting=server.started and not server.left,
+            state=service.state,
+            loop_s=time.monotonic() - turned_at,
+            run_s=run_s,
+            version=VERSION,
+            api=API,
+        )
+
+    def told(word: bytes) -> None:
+        asked.next_worker = word == RESTART
+        asked.stop.set()
+
+    def told_from_thread(word: bytes) -> None:
+        try:
+            loop.call_soon_threadsafe(told, word)
+        except RuntimeError:
+            pass  # the loop is closed: this process is about to end anyway
+
+    if link is not None:
+        link.start(report, told_from_thread)
+    while True:
+        turned_at, run_s = time.monotonic(), engine.longest_run_s()
+        if link is not None and run_s > limit_s and (names := engine.give_up_stuck(limit_s)):
+            log.error(
+                "%s: a run did not end within run_limit_s (%g s); its callers were told, and the service starts anew",
+                ", ".join(names),
+                limit_s,
+            )
+            asked.stuck.set()
+        await asyncio.sleep(PULSE_S)
+
+
+def _dump_stacks() -> None:
+    """Have the stacks of all threads in the log, when the process dies inside native code or is about to be killed."""
+    try:
+        descriptor = os.dup(2)  # the log's, whatever becomes of sys.stderr
+        faulthandler.enable(descriptor)
+        faulthandler.register(signal.SIGUSR2, descriptor)
+    except (OSError, AttributeError):
+        pass
 
 
 async def load_all(service: Service) -> None:
@@ -216,9 +285,27 @@ class _Server(uvicorn.Server):
     """Without uvicorn's own signal handlers: they would close the door before the engine has drained, and end the
     process by the signal instead of with status 0."""
 
+    left = False
+    """It takes no connections any more."""
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    def leave(self) -> None:
+        """Take no new connection: whoever shares the socket will. Connections end with the answers under way."""
+        if self.started and not self.left:
+            self.left = True
+            for server in self.servers:
+                server.close()
+            for connection in list(self.server_state.connections):
+                connection.shutdown()
+
+    async def linger(self, timeout_s: float) -> None:
+        """Give the answers under way the time to leave."""
+        until = time.monotonic() + timeout_s
+        while self.server_state.connections and time.monotonic() < until:  # noqa: ASYNC110 - nothing tells its end
+            await asyncio.sleep(0.02)
 
 
 @contextlib.contextmanager

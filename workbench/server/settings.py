@@ -84,4 +84,7 @@ _READERS: dict[str, Callable[[str], object]] = {
     "ready_file": Path,
     "log_format": str,
     "drain_timeout_s": _number,
+    "run_limit_s": _number,
+    "deaf_limit_s": _number,
+    "idle_end_s": _number,
 }
