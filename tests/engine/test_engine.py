@@ -423,7 +423,8 @@ async def test_unloading_finishes_what_was_accepted_then_forgets_the_model(start
     waiting = ask(engine, 2)
     await turn()
     unloading = asyncio.ensure_future(engine.unload("m"))
-    await turn()
+    while engine.statuses():
+        await turn()
     with pytest.raises(ModelNotFound):
         await ask(engine, 3)
     session.gate.set()

@@ -36,6 +36,14 @@ class SessionOpener(Protocol):
     def __call__(self, path: Path, config: ModelConfig, *, instances: int) -> Session: ...
 
 
+class Trial(Protocol):
+    """Tries a model where it can do no harm, before it is opened here. Blocks."""
+
+    def __call__(self, source: Source, config: ModelConfig, *, again: bool = False) -> None:
+        """Raises ModelError where it did harm there. `again`: also what came out of an earlier trial well."""
+        ...
+
+
 class Deployment:
     """All methods belong to the event loop's thread. `open` first; `close` at the end, whatever came of it."""
 
@@ -160,12 +168,17 @@ class Deployment:
 
     # Life
 
-    async def open(self) -> None:
-        """Loading > Warming > Ready. On failure the state is Failed and the error is raised; `close` is still due."""
+    async def open(self, prepare: Callable[[], None] | None = None) -> None:
+        """Loading > Warming > Ready. On failure the state is Failed and the error is raised; `close` is still due.
+
+        `prepare` comes before all else, on a thread; where it raises, the model was not opened.
+        """
         self._loop = asyncio.get_running_loop()
         began = self._clock()
         try:
             self._change(ModelState.LOADING)
+            if prepare is not None:
+                await self._in_thread(prepare)
             await self._in_thread(self._open_sessions)
             self._change(ModelState.WARMING)
             session = self._sessions[0]

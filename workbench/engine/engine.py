@@ -7,18 +7,20 @@ import dataclasses
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from workbench.config import LIVE_SETTINGS, ModelConfig, model_config
-from workbench.core.messages import InferRequest, InferResponse, ReleaseReason, Timings
-from workbench.core.model import ModelState, ModelStatus, check_model_name, check_model_version
-from workbench.core.ports import Observer, Outcome
-from workbench.engine.deployment import Deployment, SessionOpener
+from workbench.core.messages import InferRequest, InferResponse
+from workbench.core.model import DesiredModel, ModelState, ModelStatus, check_model_name, check_model_version
+from workbench.core.ports import Journal, Observer
+from workbench.engine.deployment import Deployment, SessionOpener, Trial
+from workbench.engine.null import NullJournal, NullObserver
 from workbench.engine.router import RoutingTable
 from workbench.engine.sources import Source, Sources, source_of
-from workbench.errors import Conflict, ModelError, ModelNotFound, Unavailable
+from workbench.errors import Conflict, ModelError, ModelNotFound, StorageError, Unavailable
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore, StoredModel
 from workbench.runtimes.registry import open_session as open_registered
@@ -41,18 +43,6 @@ class LoadResult:
     seconds: float
 
 
-class NullObserver:
-    """Observes nothing."""
-
-    def request_done(self, model: str, version: str, outcome: Outcome, timings: Timings | None) -> None: ...
-
-    def batch_done(
-        self, model: str, version: str, rows: int, requests: int, reason: ReleaseReason, ran_s: float
-    ) -> None: ...
-
-    def model_changed(self, status: ModelStatus) -> None: ...
-
-
 class Engine:
     """Models by name and version. Every method belongs to the event loop that `start` was called on.
 
@@ -66,17 +56,23 @@ class Engine:
         *,
         repositories: Sequence[LocalRepository] = (),
         observer: Observer | None = None,
+        journal: Journal | None = None,
+        trial: Trial | None = None,
         open_session: SessionOpener = open_registered,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.clock = clock
         self._sources = Sources(store, repositories)
         self._observer = observer or NullObserver()
+        self._journal = journal or NullJournal()
+        self._trial = trial
         self._open_session = open_session
         self._table = RoutingTable()
         self._versions: dict[str, dict[str, Deployment]] = {}
         self._routed: dict[str, Deployment] = {}
         self._failed: dict[tuple[str, str], ModelStatus] = {}
+        self._lasting: set[str] = set()
+        """The models whose routed version the journal holds."""
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._leaving: set[asyncio.Task[None]] = set()
         self._started = self._closing = False
@@ -112,14 +108,22 @@ class Engine:
     # Control
 
     async def load(
-        self, name: str, source: Path | bytes | None = None, config: Settings = None, *, force: bool = False
+        self,
+        name: str,
+        source: Path | bytes | None = None,
+        config: Settings = None,
+        *,
+        force: bool = False,
+        lasting: bool = True,
     ) -> LoadResult:
         """Load, warm and route to a model; the version before it drains, and no request fails because of it.
 
-        `source` is an ONNX file (copied into the store), a model's folder (NAME itself: VERSION/model.onnx, or
-        model.onnx; the highest version is taken, in place), the file's bytes, or None: from the repositories.
+        `source` is an ONNX file, a model's folder (NAME itself: VERSION/model.onnx, the highest version is taken, or
+        model.onnx), the file's bytes, all copied into the store, or None: from the repositories, served in place.
         `config` is laid over the folder's model.toml. Where the same digest serves already nothing is loaded again.
-        Raises Conflict where inputs or outputs would change, unless `force`.
+        The journal is told before this returns, but for what the repositories hold, and unless `lasting` is False.
+        Raises Conflict where inputs or outputs would change, unless `force`; StorageError where the disk is full, and
+        what served goes on.
         """
         check_model_name(name)
         began = self.clock()
@@ -138,14 +142,17 @@ class Engine:
             ):
                 keep = not config and found.version is None
                 return await self._reconfigured(current, current.config if keep else settings, began)
-            deployment = await self._opened(name, found.version or self._next_version(name), found.source, settings)
+            lasting = lasting and source is not None
+            version = found.version or self._next_version(name)
+            deployment = await self._opened(name, version, found.source, settings, lasting=lasting)
             try:
                 _check_same_signature(current, deployment, force)
-            except Conflict:
+                return await self._take_in(deployment, began, lasting=lasting)
+            except (Conflict, StorageError):
                 self._forget(deployment)
                 await self._retire(deployment, DRAIN_TIMEOUT_S)
+                await self._settle(name, lasting)
                 raise
-            return self._swap_in(deployment, began)
 
     async def stage(self, name: str, stored: StoredModel, config: Settings = None) -> LoadResult:
         """Load and warm a new version that nothing is routed to; it answers requests which name it.
@@ -159,7 +166,9 @@ class Engine:
             current = self._routed.get(name)
             if current is not None and current.source.digest == stored.digest:
                 return await self._reconfigured(current, settings if config else current.config, began)
-            deployment = await self._opened(name, self._next_version(name), source_of(stored), settings)
+            version = self._next_version(name)
+            deployment = await self._opened(name, version, source_of(stored), settings, lasting=True)
+            await self._settle(name, True)
             previous = current.version if current else None
             return LoadResult(deployment.status(), False, previous, self.clock() - began)
 
@@ -172,7 +181,41 @@ class Engine:
             if deployment is current:
                 return LoadResult(deployment.status(), True, None, self.clock() - began)
             _check_same_signature(current, deployment, force)
+            return await self._take_in(deployment, began, lasting=True)
+
+    async def restore(self, model: DesiredModel, *, suspect: bool = False) -> LoadResult:
+        """Serve again what served before this process began: the same file, version and settings, routed.
+
+        A `suspect` is tried out first, whatever came of earlier trials. Where it fails it is listed as Failed, and
+        stays desired. Raises ModelError.
+        """
+        name = check_model_name(model.name)
+        began = self.clock()
+        async with self._changing(name):
+            try:
+                source = await self._in_thread(lambda: self._sources.stored(model))
+                deployment = await self._opened(
+                    name, model.version, source, model.config, lasting=False, again=suspect, restored=model
+                )
+            except ModelError as error:
+                if (name, model.version) not in self._failed:
+                    self.quarantine(model, error.message)
+                raise
+            finally:
+                # Alive, so nothing is suspected of it. Where this cannot be noted the model serves all the same.
+                with suppress(StorageError):
+                    await self._in_thread(lambda: self._journal.serving(model))
+            self._lasting.add(name)
             return self._swap_in(deployment, began)
+
+    def quarantine(self, model: DesiredModel, reason: str) -> None:
+        """List a model as Failed without loading it; a load under its name clears that."""
+        status = ModelStatus(
+            model.name, model.version, ModelState.FAILED, reason=reason, config=model.config, digest=model.digest
+        )
+        self._failed[model.name, model.version] = status
+        self._publish()
+        self._observer.model_changed(status)
 
     async def discard(self, name: str, version: str) -> None:
         """Drop a staged version. Conflict for the one that is routed to."""
@@ -188,11 +231,17 @@ class Engine:
         check_model_name(name)
         async with self._changing(name):
             deployments = list(self._versions.get(name, {}).values())
-            if not self._drop_failed(name) and not deployments:
+            if not deployments and all(failed != name for failed, _ in self._failed):
                 raise ModelNotFound(f"Request for unknown model: {name!r} is not loaded, so it cannot be unloaded")
-            self._publish()
-            for deployment in deployments:
-                self._forget(deployment)
+
+            def drop() -> None:
+                self._lasting.discard(name)
+                self._drop_failed(name)
+                self._publish()
+                for deployment in deployments:
+                    self._forget(deployment)
+
+            await self._noted(lambda: self._journal.unloaded(name), drop)
             await asyncio.gather(*(self._retire(each, DRAIN_TIMEOUT_S) for each in deployments))
 
     async def configure(self, name: str, settings: Mapping[str, object]) -> LoadResult:
@@ -241,6 +290,11 @@ class Engine:
         """(name, version) of what lies in the repositories, loaded or not. Reads folders."""
         return self._sources.available()
 
+    @property
+    def changing(self) -> bool:
+        """True while any model is being loaded, changed or unloaded."""
+        return any(lock.locked() for lock in self._locks.values())
+
     # Below: how
 
     def _deployments(self) -> list[Deployment]:
@@ -258,13 +312,46 @@ class Engine:
         if not changed:
             return LoadResult(current.status(), True, None, self.clock() - began)
         live = set(changed) <= set(LIVE_SETTINGS) and (current.takes_more_runners or "instances" not in changed)
+        name = current.name
+        lasting = name in self._lasting
         if live:
-            current.configure(config)
+            desired = DesiredModel(name, current.version, current.source.digest, config)
+            await self._noted(
+                lambda: self._journal.serving(desired) if lasting else None, lambda: current.configure(config)
+            )
             return LoadResult(current.status(), False, None, self.clock() - began)
-        deployment = await self._opened(current.name, current.version, current.source, config)
-        return self._swap_in(deployment, began)
+        deployment = await self._opened(name, current.version, current.source, config, lasting=lasting)
+        try:
+            return await self._take_in(deployment, began, lasting=lasting)
+        except StorageError:
+            await self._retire(deployment, DRAIN_TIMEOUT_S)
+            await self._settle(name, lasting)
+            raise
 
-    async def _opened(self, name: str, version: str, source: Source, config: ModelConfig) -> Deployment:
+    async def _opened(
+        self,
+        name: str,
+        version: str,
+        source: Source,
+        config: ModelConfig,
+        *,
+        lasting: bool,
+        again: bool = False,
+        restored: DesiredModel | None = None,
+    ) -> Deployment:
+        """A deployment that is Ready and not routed; `lasting`: the journal holds an attempt, which is to be settled.
+        With `restored` the attempt is one to restore."""
+
+        def prepare() -> None:
+            if self._trial is not None:
+                self._trial(source, config, again=again)
+            # Only now: whatever ends the process during the trial, it was not this model.
+            if lasting:
+                self._journal.attempting(DesiredModel(name, version, source.digest, config))
+            elif restored is not None:
+                with suppress(StorageError):
+                    self._journal.restoring(restored)
+
         deployment = Deployment(
             name, version, source, config, observer=self._observer, open_session=self._open_session, clock=self.clock
         )
@@ -273,19 +360,55 @@ class Engine:
             self._versions.setdefault(name, {})[version] = deployment
             self._publish()
         try:
-            await deployment.open()
-        except BaseException:
+            await deployment.open(prepare)
+            if self._closing:
+                raise Unavailable("the service is shutting down")
+        except BaseException as error:
             if replaced is None:
-                if deployment.state is ModelState.FAILED:
+                # A disk that is full is no fault of the model's.
+                if deployment.state is ModelState.FAILED and not isinstance(error, StorageError):
                     self._failed[name, version] = deployment.status()
                 self._forget(deployment)
             await deployment.close()
+            await self._settle(name, lasting)
             raise
-        if self._closing:
-            self._forget(deployment)
-            await deployment.close()
-            raise Unavailable("the service is shutting down")
         return deployment
+
+    async def _take_in(self, deployment: Deployment, began: float, *, lasting: bool) -> LoadResult:
+        """Note it, then route to it. StorageError, and then nothing has changed."""
+        name = deployment.name
+        desired = DesiredModel(name, deployment.version, deployment.source.digest, deployment.config)
+
+        def note() -> None:
+            if lasting:
+                self._journal.serving(desired)
+            elif name in self._lasting:
+                self._journal.unloaded(name)
+
+        def swap() -> LoadResult:
+            (self._lasting.add if lasting else self._lasting.discard)(name)
+            return self._swap_in(deployment, began)
+
+        return await self._noted(note, swap)
+
+    async def _noted(self, note: Callable[[], None], act: Callable[[], Result]) -> Result:
+        """`note` on a thread, then `act` here. Where `note` raises there is no `act`; a caller who is cancelled in
+        between gets both, since one without the other would be found out after a restart."""
+        noting = asyncio.get_running_loop().run_in_executor(None, note)
+        try:
+            await asyncio.shield(noting)
+        except asyncio.CancelledError:
+            await asyncio.wait([noting])
+            noting.result()
+            act()
+            raise
+        return act()
+
+    async def _settle(self, name: str, lasting: bool) -> None:
+        # Where this cannot be noted, a process that dies will be found to have died of this attempt: one load more.
+        if lasting:
+            with suppress(StorageError):
+                await self._in_thread(lambda: self._journal.settled(name))
 
     def _swap_in(self, deployment: Deployment, began: float) -> LoadResult:
         name = deployment.name

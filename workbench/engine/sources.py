@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from workbench.config import ModelConfig, read_model_toml
+from workbench.core.model import DesiredModel
 from workbench.errors import InvalidInput, ModelError, ModelNotFound
+from workbench.repository.layout import MODEL_FILE
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore, StoredModel
 from workbench.repository.validate import validate_model
@@ -53,8 +55,9 @@ class Sources:
     def find(self, name: str, source: Path | bytes | None) -> Found:
         """The model to load, untrusted no more: its graphs were walked, and what must not go away was copied.
 
-        Files and bytes are copied into the store; a folder laid out VERSION/model.onnx is served in place, its
-        highest version. Raises InvalidInput, ModelNotFound, ModelError, StorageError. Blocks.
+        Files, folders and bytes are copied into the store; of a folder laid out VERSION/model.onnx the highest version
+        is taken. What lies in the repositories is served in place. Blocks.
+        Raises InvalidInput, ModelNotFound, ModelError, StorageError.
         """
         if source is None:
             for repository in self._repositories:
@@ -70,10 +73,25 @@ class Sources:
             file = source / "model.onnx"
             if file.is_file():
                 return _stored(self._store.add_file(file), read_model_toml(source / "model.toml"))
-            return _latest(LocalRepository(source.parent), source.name)
+            return self._copied(LocalRepository(source.parent), source.name)
         if not source.exists():
             raise InvalidInput(f"there is no file {str(source)!r} on the service's machine")
         return _stored(self._store.add_file(source))
+
+    def stored(self, model: DesiredModel) -> Source:
+        """The file of a model that served before; ModelError where it is gone or another by now. Blocks."""
+        path = self._store.root / model.digest / MODEL_FILE
+        if not path.is_file():
+            raise ModelError("its file is no longer in the service's store; load it again")
+        file = validate_model(path, path.parent)
+        if file.digest != model.digest:
+            raise ModelError("its file in the service's store is not the one that was stored; load it again")
+        return Source(file.path, file.digest, file.size_bytes, file.operators)
+
+    def _copied(self, repository: LocalRepository, name: str) -> Found:
+        version = _highest(repository, name)
+        path = repository.model_path(name, version)
+        return Found(source_of(self._store.add_file(path)), version, repository.config(name))
 
 
 def source_of(model: StoredModel) -> Source:
@@ -81,12 +99,17 @@ def source_of(model: StoredModel) -> Source:
 
 
 def _latest(repository: LocalRepository, name: str) -> Found:
+    version = _highest(repository, name)
+    file = validate_model(repository.model_path(name, version), repository.root)
+    source = Source(file.path, file.digest, file.size_bytes, file.operators)
+    return Found(source, version, repository.config(name))
+
+
+def _highest(repository: LocalRepository, name: str) -> str:
     versions = repository.versions(name)
     if not versions:
         raise ModelError(f"the folder of model {name!r} holds no VERSION/model.onnx")
-    file = validate_model(repository.model_path(name, versions[-1]), repository.root)
-    source = Source(file.path, file.digest, file.size_bytes, file.operators)
-    return Found(source, versions[-1], repository.config(name))
+    return versions[-1]
 
 
 def _stored(model: StoredModel, config: ModelConfig | None = None) -> Found:

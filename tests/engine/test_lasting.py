@@ -1,0 +1,311 @@
+"""The engine and its journal: what is answered is on the disk, what fails changes nothing, what was is restored."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import models
+from tests.engine.fakes import FakeSession, Opener
+from workbench.config import ModelConfig
+from workbench.core.messages import InferRequest
+from workbench.core.model import DesiredModel, ModelState, ModelStatus
+from workbench.engine import Engine
+from workbench.engine.sources import Source
+from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound, StorageError, Unavailable
+from workbench.repository import desired
+from workbench.repository.desired import DesiredKind, DesiredState
+from workbench.repository.local import LocalRepository
+from workbench.repository.store import ModelStore
+
+pytestmark = pytest.mark.timeout(60)
+
+Start = Callable[..., Awaitable[Engine]]
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> DesiredState:
+    state = DesiredState(tmp_path / "state.sqlite")
+    state.open()
+    return state
+
+
+@pytest.fixture
+async def start(tmp_path: Path, state: DesiredState) -> AsyncIterator[Start]:
+    """Engines on one store and one state, closed at the end."""
+    engines = []
+
+    async def started(**more: object) -> Engine:
+        engine = Engine(ModelStore(tmp_path / "store"), journal=state, **more)  # type: ignore[arg-type]
+        await engine.start()
+        engines.append(engine)
+        return engine
+
+    yield started
+    for engine in engines:
+        await engine.close(5)
+    state.close()
+
+
+def onnx_bytes(amount: float = 1.0) -> bytes:
+    return models.add_constant(amount).SerializeToString()
+
+
+def held(state: DesiredState) -> list[tuple[str, str, DesiredKind]]:
+    return [(each.model.name, each.model.version, each.kind) for each in state.models()]
+
+
+async def answer(engine: Engine, name: str = "m", version: str | None = None) -> float:
+    response = await engine.infer(InferRequest(name, {"x": np.zeros((1, 4), np.float32)}, version))
+    return float(response.outputs["y"][0, 0])
+
+
+async def restored(start: Start, state: DesiredState) -> Engine:
+    engine = await start()
+    for each in state.models():
+        await engine.restore(each.model)
+    return engine
+
+
+async def test_what_is_loaded_set_and_committed_comes_back_as_it_was(start: Start, state: DesiredState) -> None:
+    engine = await start()
+    await engine.load("a", onnx_bytes(1))
+    await engine.load("a", onnx_bytes(2), {"max_batch_size": 9})
+    await engine.configure("a", {"max_queue_size": 77})
+    await engine.configure("a", {"batching": "never"})  # by a reload
+    stored = ModelStore(state.path.parent / "store").add_bytes(onnx_bytes(3))
+    staged = await engine.stage("b", stored)
+    assert held(state) == [("a", "2", DesiredKind.SERVING)]
+    await engine.commit("b", staged.status.version)
+    await engine.load("gone", onnx_bytes(4))
+    await engine.unload("gone")
+    again = await restored(start, state)
+    assert await answer(again, "a") == 2
+    assert await answer(again, "b") == 3
+    assert [(each.name, each.version, each.routed) for each in again.statuses()] == [("a", "2", True), ("b", "1", True)]
+    assert again.status("a").config == ModelConfig(max_batch_size=9, max_queue_size=77, batching="never")
+    assert (await again.load("a", onnx_bytes(2))).unchanged
+    assert (await again.load("a", onnx_bytes(5))).status.version == "3"
+    assert held(state) == [("a", "3", DesiredKind.SERVING), ("b", "1", DesiredKind.SERVING)]
+
+
+async def test_a_model_from_a_folder_comes_back_without_the_folder(
+    start: Start, state: DesiredState, tmp_path: Path
+) -> None:
+    folder = tmp_path / "repo" / "m"
+    file = models.save(models.add_constant(5), folder / "7" / "model.onnx")
+    (folder / "model.toml").write_text("max_batch_size = 5\n")
+    engine = await start()
+    assert (await engine.load("m", folder)).status.version == "7"
+    file.unlink()
+    again = await restored(start, state)
+    assert await answer(again, version="7") == 5
+    assert again.status("m").config.max_batch_size == 5
+
+
+async def test_what_the_repositories_hold_and_what_shall_not_last_is_not_noted(
+    start: Start, state: DesiredState, tmp_path: Path
+) -> None:
+    models.save(models.add_constant(5), tmp_path / "repo" / "m" / "1" / "model.onnx")
+    file = models.save(models.add_constant(6), tmp_path / "flag.onnx")
+    engine = await start(repositories=[LocalRepository(tmp_path / "repo")])
+    await engine.load("m")
+    await engine.load("flag", file, lasting=False)
+    await engine.configure("m", {"max_batch_size": 3})
+    await engine.configure("flag", {"batching": "never"})
+    assert state.models() == []
+    await engine.load("m", onnx_bytes(8))
+    assert held(state) == [("m", "2", DesiredKind.SERVING)]
+    await engine.load("m")  # the repository's again: this is what a restart brings anyway
+    assert state.models() == []
+
+
+async def test_a_load_that_fails_or_is_refused_leaves_nothing_behind(start: Start, state: DesiredState) -> None:
+    engine = await start()
+    await engine.load("m", onnx_bytes())
+    before = held(state)
+    with pytest.raises(Conflict):
+        await engine.load("m", models.identity("INT64").SerializeToString())
+    with pytest.raises(ModelError):
+        await engine.load("m", onnx_bytes(2), {"device": "cuda:77"})
+    with pytest.raises(ModelError):
+        await engine.load("m", b"this is no model")
+    assert held(state) == before
+    staged = await engine.stage("m", ModelStore(state.path.parent / "store").add_bytes(onnx_bytes(3)))
+    await engine.discard("m", staged.status.version)
+    assert held(state) == before
+    assert await answer(engine) == 1
+
+
+async def test_the_attempt_is_noted_while_the_model_is_opened(start: Start, state: DesiredState) -> None:
+    seen: list[object] = []
+
+    def open_session(path: Path, config: ModelConfig, *, instances: int) -> FakeSession:
+        seen.append(held(state))
+        return FakeSession()
+
+    engine = await start(open_session=open_session)
+    await engine.load("m", onnx_bytes())
+    await engine.restore(state.models()[0].model)
+    assert seen[0] == [("m", "1", DesiredKind.ATTEMPTING)]
+    assert held(state) == [("m", "1", DesiredKind.SERVING)]
+
+
+async def test_a_restored_model_whose_file_is_gone_is_failed_and_desired_all_the_same(
+    start: Start, state: DesiredState
+) -> None:
+    engine = await start()
+    await engine.load("m", onnx_bytes())
+    store = ModelStore(state.path.parent / "store")
+    (digest,) = store.digests()
+    other = store.add_bytes(onnx_bytes(2))
+    (store.root / digest / "model.onnx").write_bytes(other.path.read_bytes())
+    for reason in ("is not the one that was stored", "no longer in the service's store"):
+        again = await start()
+        with pytest.raises(ModelError, match=reason):
+            await again.restore(state.models()[0].model)
+        status = again.status("m")
+        assert (status.state, status.version) == (ModelState.FAILED, "1")
+        assert reason in status.reason
+        with pytest.raises(Unavailable, match=reason):
+            await answer(again)
+        assert held(state) == [("m", "1", DesiredKind.SERVING)]
+        assert not state.models()[0].suspect
+        store.discard(digest)
+    assert (await again.load("m", onnx_bytes(2))).status.version == "1"
+    assert [each.state for each in again.statuses()] == [ModelState.READY]
+
+
+async def test_a_quarantined_model_is_listed_and_a_load_clears_it(start: Start, state: DesiredState) -> None:
+    engine = await start()
+    await engine.load("m", onnx_bytes())
+    engine.quarantine(DesiredModel("m", "2", "0" * 64), "it died")
+    assert [(each.version, each.state) for each in engine.statuses()] == [
+        ("1", ModelState.READY),
+        ("2", ModelState.FAILED),
+    ]
+    assert await answer(engine) == 1
+    await engine.load("m", onnx_bytes(2))
+    assert [(each.version, each.state) for each in engine.statuses()] == [("2", ModelState.READY)]
+    engine.quarantine(DesiredModel("lone", "4", "0" * 64), "it died")
+    with pytest.raises(Unavailable, match="it died"):
+        await answer(engine, "lone")
+    await engine.unload("lone")
+    with pytest.raises(ModelNotFound):
+        engine.status("lone")
+
+
+async def test_a_suspect_is_tried_again_and_others_once(start: Start, state: DesiredState) -> None:
+    tried: list[bool] = []
+
+    def trial(source: Source, config: ModelConfig, *, again: bool = False) -> None:
+        tried.append(again)
+        if again:
+            raise ModelError("it harms")
+
+    engine = await start()
+    await engine.load("m", onnx_bytes())
+    other = await start(trial=trial)
+    (each,) = state.models()
+    await other.restore(each.model)
+    with pytest.raises(ModelError, match="it harms"):
+        await (await start(trial=trial)).restore(each.model, suspect=True)
+    assert tried == [False, True]
+    assert held(state) == [("m", "1", DesiredKind.SERVING)]
+    assert not state.models()[0].suspect
+
+
+async def test_a_model_that_fails_its_trial_is_not_opened(start: Start, state: DesiredState) -> None:
+    def trial(source: Source, config: ModelConfig, *, again: bool = False) -> None:
+        raise ModelError("it harms")
+
+    opener = Opener(FakeSession())
+    engine = await start(trial=trial, open_session=opener)
+    with pytest.raises(ModelError, match="it harms"):
+        await engine.load("m", onnx_bytes())
+    assert (engine.status("m").state, engine.status("m").reason) == (ModelState.FAILED, "it harms")
+    assert opener.opened == []
+    assert state.models() == []
+
+
+CHANGES: dict[str, Callable[[Engine], Awaitable[object]]] = {
+    "load": lambda engine: engine.load("m", onnx_bytes(2)),
+    "commit": lambda engine: engine.commit("m", "2"),
+    "set": lambda engine: engine.configure("m", {"max_batch_size": 3}),
+    "reload": lambda engine: engine.configure("m", {"batching": "never"}),
+    "unload": lambda engine: engine.unload("m"),
+}
+
+
+@pytest.mark.parametrize("change", list(CHANGES))
+async def test_a_full_disk_at_any_write_fails_the_change_and_the_model_goes_on(
+    start: Start, state: DesiredState, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    engine = await start()
+    await engine.load("m", onnx_bytes(1))
+    if change == "commit":
+        stored = ModelStore(state.path.parent / "store").add_bytes(onnx_bytes(2))
+        await engine.stage("m", stored)
+    before, serving = statuses(engine), [each.model for each in state.models()]
+    real, failed = desired.execute, 0
+    while True:
+        left = failed
+
+        def execute(connection: sqlite3.Connection, statement: str, parameters: Sequence[object] = ()) -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise sqlite3.OperationalError("database or disk is full")
+            real(connection, statement, parameters)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(desired, "execute", execute)
+            try:
+                await CHANGES[change](engine)
+            except StorageError as error:
+                assert "disk of the data folder is full" in error.message
+            else:
+                break
+        assert statuses(engine) == before
+        assert await answer(engine) == 1
+        assert [each.model for each in state.models() if each.kind is DesiredKind.SERVING] == serving
+        failed += 1
+    assert failed >= 4
+    assert statuses(engine) != before
+
+
+def statuses(engine: Engine) -> list[ModelStatus]:
+    return engine.statuses()
+
+
+async def test_a_caller_who_leaves_while_it_is_noted_leaves_both_sides_alike(
+    start: Start, state: DesiredState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await start()
+    await engine.load("m", onnx_bytes(1))
+    real = state.serving
+    loop = asyncio.get_running_loop()
+
+    def serving(model: DesiredModel) -> None:
+        loop.call_soon_threadsafe(loading.cancel)
+        real(model)
+
+    monkeypatch.setattr(state, "serving", serving)
+    loading = asyncio.ensure_future(engine.load("m", onnx_bytes(2)))
+    with pytest.raises(asyncio.CancelledError):
+        await loading
+    assert await answer(engine) == 2
+    assert held(state) == [("m", "2", DesiredKind.SERVING)]
+
+
+async def test_settings_out_of_range_are_never_noted(start: Start, state: DesiredState) -> None:
+    engine = await start()
+    await engine.load("m", onnx_bytes(1))
+    with pytest.raises(InvalidInput):
+        await engine.configure("m", {"max_batch_size": 0})
+    assert state.models()[0].model.config == ModelConfig()
