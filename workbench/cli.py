@@ -8,9 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -20,6 +18,7 @@ from workbench.errors import InvalidInput, WorkbenchError
 
 if TYPE_CHECKING:
     from workbench.api import Workbench
+    from workbench.config import ServerConfig
 
 PROGRAM = "jupyter-infer"
 
@@ -28,7 +27,9 @@ MISUSE = 2
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; the process's exit status."""
-    arguments = _parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else list(argv)
+    arguments = _parser().parse_args(given)
+    arguments.given = given[1:]
     try:
         run: Callable[[argparse.Namespace], int] = arguments.run
         return run(arguments)
@@ -88,6 +89,9 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--log-format", choices=("text", "json"), help="of the lines on stderr and in the log file (text)")
     # For whoever starts the service as a child: however the parent ends, the kernel closes the pipe to it.
     add("--until-eof", action="store_true", help=argparse.SUPPRESS)
+    # For clients that start the user's shared service, and for its keeper when it starts a worker.
+    add("--shared", action="store_true", help=argparse.SUPPRESS)
+    add("--worker", help=argparse.SUPPRESS)
 
 
 _SERVE_FIELDS = (
@@ -104,7 +108,6 @@ _SERVE_FIELDS = (
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from workbench.server.serve import serve
     from workbench.server.settings import named_path, server_config
 
     flags = {name: getattr(arguments, name) for name in _SERVE_FIELDS if getattr(arguments, name) is not None}
@@ -117,23 +120,29 @@ def _serve(arguments: argparse.Namespace) -> int:
         flags["token_file"] = None
     elif "token_file" in flags:
         flags["auth"] = True
-    if arguments.until_eof:
-        _terminate_at_eof()
+    config = server_config(flags, os.environ)
+    if arguments.worker is None and sys.platform != "win32":
+        return _keep(config, arguments)
+    from workbench.server.link import KeeperLink, decode_place
+    from workbench.server.serve import serve
+
     notes = []
     if arguments.grpc_port is not None:
         notes.append("gRPC is not served by this version; --grpc-port is not in use")
-    return serve(server_config(flags, os.environ), notes)
+    return serve(config, notes, KeeperLink(decode_place(arguments.worker)) if arguments.worker else None)
 
 
-def _terminate_at_eof() -> None:
-    """SIGTERM to this process once its standard input ends."""
+def _keep(config: ServerConfig, arguments: argparse.Namespace) -> int:
+    """The keeper. Nothing heavy may be imported here: it is to stay small."""
+    from workbench.server.keeper import detach, keep, worker_command
 
-    def wait() -> None:
-        while os.read(0, 1):  # not sys.stdin, whose lock a daemon thread must not hold at the interpreter's end
-            pass
-        os.kill(os.getpid(), signal.SIGTERM)
+    command = worker_command(arguments.given)
+    if not arguments.shared:
+        return keep(config, command, until_eof=arguments.until_eof)
+    from workbench.rendezvous.folder import rendezvous
 
-    threading.Thread(target=wait, name="until-eof", daemon=True).start()
+    room = rendezvous().open()
+    return detach(room.start_log, lambda published: keep(config, command, room, published=published))
 
 
 # The verbs of a client: the same words as `%infer` and the methods of `workbench.Workbench`.

@@ -53,6 +53,8 @@ class WorkerPlace:
     """File descriptor of the worker's end of the socket pair."""
     listener: int
     """File descriptor of the listening socket, which the keeper owns."""
+    log_file: str
+    """Where the keeper keeps what the worker says."""
     hold_s: float
     """For how long connections are left waiting while models load; 0: answer at once that the service is starting."""
 
@@ -75,8 +77,8 @@ class KeeperLink:
         self._writing = threading.Lock()
 
     def start(self, report: Callable[[], Report], asked: Callable[[bytes], None]) -> None:
-        """`asked` is called on the link's thread with RESTART or STOP; at the keeper's end with STOP, soon followed
-        by the end of this process, whatever it does."""
+        """`asked` is called on the link's thread with RESTART or STOP; at the keeper's end with RESTART, soon
+        followed by the end of this process, whatever it does."""
         self._report = report
         threading.Thread(target=self._serve, args=(asked,), name="keeper-link", daemon=True).start()
 
@@ -113,5 +115,5 @@ class KeeperLink:
             sys.stderr.write("the keeper is gone, and so this worker ends\n")
         except OSError:
             pass  # it was the keeper that read this
-        asked(STOP)
+        asked(RESTART)  # connections that come from now on find nobody, instead of one who is about to go
         timer.join()

@@ -62,9 +62,11 @@ def serve(config: ServerConfig, notes: Sequence[str] = (), link: KeeperLink | No
     prepared = prepare(config)
     config, token = prepared.config, prepared.token
     listener = bind(config.host, config.http_port) if link is None else link.listener
-    log_dir = config.data_dir if link is None else None  # a keeper reads what we say, and keeps it
-    logs = Logs(log_dir, config.log_format, [token] if token else [])
-    if link is not None:
+    secrets = [token] if token else []
+    if link is None:
+        logs = Logs(config.data_dir, config.log_format, secrets)
+    else:
+        logs = Logs(None, config.log_format, secrets, earlier=Path(link.place.log_file))
         _dump_stacks()
     try:
         for note in notes:

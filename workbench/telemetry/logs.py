@@ -22,12 +22,22 @@ FILE_BYTES = 5 * 1024 * 1024
 OLDER_FILES = 2
 FILE_NAME = "service.log"
 
+EARLIER_LINES = 200
+"""How many lines of the log a worker is given of those before it."""
+
+RELAYED = 60
+"""The level of a line that another process has formatted."""
+
 _BEARER = re.compile(r"(?i)(bearer\s+)[^\s\"',;]+")
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127) if code not in (9, 10)}
 
 
 class Logs:
-    """Attaches handlers to the root logger from construction until `close`; made once a process, by `serve`."""
+    """Attaches handlers to the root logger from construction until `close`; made once a process.
+
+    A worker's lines go to its keeper, by stderr; the keeper alone writes the file, with what the worker's native code
+    has said in between. So the lines of `earlier`, the keeper's file, begin the worker's ring.
+    """
 
     def __init__(
         self,
@@ -35,13 +45,16 @@ class Logs:
         log_format: str = "text",
         secrets: Sequence[str] = (),
         stream: TextIO | None = None,
+        *,
+        to_stream: bool = True,
+        earlier: Path | None = None,
     ) -> None:
         formatter = _Formatter(log_format == "json", secrets)
-        self._ring: deque[str] = deque(maxlen=RING_LINES)
-        self._handlers: list[logging.Handler] = [
-            logging.StreamHandler(stream or sys.stderr),
-            _RingHandler(self._ring),
-        ]
+        self._as_json = log_format == "json"
+        self._ring: deque[str] = deque(last_lines(earlier, EARLIER_LINES) if earlier else (), maxlen=RING_LINES)
+        self._handlers: list[logging.Handler] = [_RingHandler(self._ring)]
+        if to_stream:
+            self._handlers.append(logging.StreamHandler(stream or sys.stderr))
         if data_dir is not None:
             path = data_dir / FILE_NAME
             path.touch(mode=0o600)
@@ -59,12 +72,30 @@ class Logs:
         """The last `count` lines, oldest first."""
         return list(self._ring)[-count:] if count > 0 else []
 
+    def relay(self, line: str) -> None:
+        """A line that another process has said, as it is; but what is no JSON becomes a message among lines of JSON."""
+        level = logging.WARNING if self._as_json and not line.startswith("{") else RELAYED
+        record = logging.LogRecord("workbench.worker", level, "", 0, line, None, None)
+        for handler in self._handlers:
+            handler.handle(record)
+
     def close(self) -> None:
         root = logging.getLogger()
         for handler in self._handlers:
             root.removeHandler(handler)
             handler.close()
         logging.getLogger("workbench").setLevel(logging.NOTSET)
+
+
+def last_lines(path: Path, count: int) -> list[str]:
+    """The last lines of a log file, oldest first; none where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(path.stat().st_size - count * 300, 0))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+    return lines[-count:]
 
 
 class _RingHandler(logging.Handler):
@@ -85,6 +116,8 @@ class _Formatter(logging.Formatter):
         self._secrets = [secret for secret in secrets if secret]
 
     def format(self, record: logging.LogRecord) -> str:
+        if record.levelno == RELAYED:
+            return self._clean(record.getMessage())
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         fields: dict[str, object] = getattr(record, "fields", {})
         message = record.getMessage()

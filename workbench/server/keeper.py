@@ -1,0 +1,621 @@
+"""The keeper: a small process that owns the listening socket and sees to it that a worker serves on it.
+
+It imports neither numpy nor a web server, so that nothing a model does can harm it. What the worker writes to stderr
+it keeps in the log; what the worker reports it publishes, where the service is a user's shared one.
+
+    Starting ─► Ready ─► Restarting ─► Ready      a worker that ends is followed by the next
+        └──────────────────────┴─► Failed         after three starts in a row that came to nothing
+                                    └─► Starting  when somebody asks for a restart
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from workbench.config import ServerConfig
+from workbench.errors import Conflict, StorageError, Unavailable, WorkbenchError
+from workbench.rendezvous.folder import Rendezvous
+from workbench.rendezvous.leases import holders
+from workbench.rendezvous.processes import ProcessKey, process_key, this_process
+from workbench.rendezvous.record import ServiceRecord, ServiceState
+from workbench.server.link import RESTART, STOP, Report, WorkerPlace, decode_report
+from workbench.server.restarts import GIVE_UP_AFTER, Restarts
+from workbench.server.stand_in import StandIn
+from workbench.server.start import MISUSE, OK, RECYCLE, bind, prepare, url_of
+from workbench.telemetry.logs import FILE_NAME, Logs
+
+RESTART_SIGNAL = getattr(signal, "SIGUSR1", None)
+"""Asks the keeper for another worker. Not SIGHUP: a terminal that is closed sends that, and means the end."""
+
+STACKS_SIGNAL = getattr(signal, "SIGUSR2", None)
+STACKS_S = 0.3
+"""How long a worker that is to be killed may take to write the stacks of its threads to the log."""
+
+HOLD_S = 10.0
+"""How long a connection waits for the next worker; then the keeper answers in its place."""
+
+FIRST_WORD_S = 60.0
+"""From a worker's start to its first report; its imports lie in between."""
+
+RUN_GRACE_S = 15.0
+"""A worker sees to stuck runs itself; beyond its limit and this, the keeper does."""
+
+SUSPECT_S = 0.6
+"""How long something must be wrong with a worker: one that slept with its machine reports well right afterwards."""
+
+GRACE_S = 10.0
+"""Beyond the drain, what a worker may take to end after it was told to."""
+
+TICK_S = 0.5
+SWEEP_S = 2.0
+
+log = logging.getLogger("workbench.keeper")
+
+
+def keep(
+    config: ServerConfig,
+    command: Sequence[str],
+    rendezvous: Rendezvous | None = None,
+    until_eof: bool = False,
+    published: Callable[[], None] = lambda: None,
+) -> int:
+    """Keep a worker running until SIGTERM or SIGINT; the exit status.
+
+    `command` starts a worker, but for the value of its last flag. With a `rendezvous` it is the user's shared service,
+    which ends some time after its last lease; `published` is then called once clients can find it. `until_eof`: also
+    stop when the standard input ends. Raises WorkbenchError for what stands against starting at all.
+    """
+    prepared = prepare(config)
+    config = prepared.config
+    if config.ready_file is not None:
+        # Before anything is listening: whoever waits for the file must not meet the one of the run before.
+        config.ready_file.unlink(missing_ok=True)
+    lock = _lock(rendezvous) if rendezvous is not None else None
+    before = rendezvous.last() if rendezvous is not None else None
+    listener = _bind(config, before)
+    log_dir = rendezvous.path if rendezvous is not None else config.data_dir
+    secrets = [prepared.token] if prepared.token else []
+    logs = Logs(log_dir, config.log_format, secrets, to_stream=rendezvous is None)
+    record = ServiceRecord(
+        url=url_of(config.host, listener.getsockname()[1]),
+        token=prepared.token or "",
+        token_file=str(prepared.token_file or ""),
+        keeper=this_process(),
+        reason="the service is starting",
+        since=time.time(),
+        data_dir=str(config.data_dir),
+        log_file=str(log_dir / FILE_NAME),
+    )
+    keeper = Keeper(config, prepared.token, listener, logs, record, command, rendezvous)
+    try:
+        if rendezvous is not None:
+            rendezvous.publish(record)
+            published()
+        if before is not None and before.worker is not None:
+            _outlive(before.worker)
+        return keeper.run(until_eof)
+    finally:
+        keeper.close()
+        listener.close()
+        if rendezvous is not None:
+            with suppress(WorkbenchError, OSError):
+                rendezvous.withdraw(record.keeper)
+        if config.ready_file is not None:
+            config.ready_file.unlink(missing_ok=True)
+        logs.close()
+        if lock is not None:
+            os.close(lock)
+
+
+class Keeper:
+    """One loop, no threads: it waits on the worker's link and stderr, on signals, and for the time to pass."""
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        token: str | None,
+        listener: socket.socket,
+        logs: Logs,
+        record: ServiceRecord,
+        command: Sequence[str],
+        rendezvous: Rendezvous | None,
+    ) -> None:
+        self._config = config
+        self._listener = listener
+        self._logs = logs
+        self._record = record
+        self._command = list(command)
+        self._rendezvous = rendezvous
+        self._selector = selectors.DefaultSelector()
+        self._stand_in = StandIn(listener, self._selector, token, lambda: self._why())
+        self._restarts = Restarts()
+        self._worker: Worker | None = None
+        self._start_at: float | None = 0.0
+        """When the next worker is due; None: none is."""
+        self._accepting_at = time.monotonic()
+        """When a worker took connections last."""
+        self._unpublished = False
+        self._lonely_since = self._swept_at = self._ticked_at = time.monotonic()
+        self._exit: int | None = None
+        """The exit status, once the worker is gone; set when the end was asked for."""
+
+    def run(self, until_eof: bool) -> int:
+        """Until the end is asked for and the last worker is gone."""
+        with _Signals(self._selector, self._signalled):
+            if until_eof:
+                try:
+                    self._selector.register(0, selectors.EVENT_READ, self._input)
+                except PermissionError:  # a file or /dev/null, which ends at once
+                    self._stop(OK, "its standard input has ended")
+            while True:
+                now = time.monotonic()
+                if self._tick(now) and self._exit is not None:
+                    return self._exit
+                wait_s = TICK_S if self._start_at is None else min(max(self._start_at - now, 0.0), TICK_S)
+                for key, _ in self._selector.select(wait_s):
+                    key.data()
+
+    def close(self) -> None:
+        """End a worker that is left, at once."""
+        if self._worker is not None:
+            self._worker.kill()
+            self._worker.close(self._selector)
+            self._worker = None
+        self._selector.close()
+
+    # Decisions
+
+    def _tick(self, now: float) -> bool:
+        """See to everything that is due; True when no worker is left and none will follow."""
+        self._stand_in.tick(now)
+        worker = self._worker
+        if worker is not None and worker.process.poll() is not None:
+            self._ended(worker, now)
+        elif worker is not None:
+            self._watch(worker, now)
+        if self._worker is None and self._start_at is not None and now >= self._start_at:
+            self._start(now)
+        if self._worker is not None and self._worker.report.accepting:
+            self._accepting_at = now
+            self._stand_in.close()
+        elif self._exit is None and (self._failed or now - self._accepting_at > HOLD_S):
+            self._stand_in.open()
+        if self._rendezvous is not None and now - self._swept_at >= min(SWEEP_S, self._config.idle_end_s / 4):
+            self._swept_at = now
+            self._sweep(self._rendezvous, now)
+        self._ticked_at = now
+        return self._worker is None and self._start_at is None
+
+    def _watch(self, worker: Worker, now: float) -> None:
+        if worker.kill_at is not None:
+            if now >= worker.kill_at:
+                worker.kill()
+            return
+        if now - self._ticked_at > 4 * TICK_S:  # it is the keeper that was not there: a machine that slept
+            worker.heard_at = now
+        why = wrong_with(worker.report if worker.heard else None, now - worker.heard_at, self._config)
+        if not why:
+            worker.suspected_at = None
+        elif worker.suspected_at is None:
+            worker.suspected_at = now
+        elif now - worker.suspected_at > SUSPECT_S:
+            self._condemn(worker, why, now)
+
+    def _condemn(self, worker: Worker, why: str, now: float) -> None:
+        """Have it killed, after it has written the stacks of its threads into the log."""
+        log.error("the worker is killed: %s", why)
+        worker.condemned = why
+        worker.signal(STACKS_SIGNAL)
+        worker.kill_at = now + STACKS_S
+
+    def _ended(self, worker: Worker, now: float) -> None:
+        status = worker.process.returncode
+        worker.read_words()
+        worker.close(self._selector)
+        self._worker = None
+        if self._exit is not None:
+            return
+        ready_s = None if worker.ready_at is None else now - worker.ready_at
+        if status == MISUSE and ready_s is None and self._rendezvous is None and self._record.version == "":
+            self._exit = MISUSE  # it has said why; what a --load names will not come right by trying again
+            return
+        if worker.asked:
+            self._start_at = now
+            return
+        why = worker.how_it_ended()
+        log.error("%s", why)
+        if status == RECYCLE and ready_s is not None:
+            wait_s: float | None = 0.0
+        else:
+            wait_s = self._restarts.after(ready_s)
+        if wait_s is None:
+            self._publish(ServiceState.FAILED, f"{GIVE_UP_AFTER} starts in a row failed, the last one so: {why}")
+            self._stand_in.open()
+            return
+        self._start_at = now + wait_s
+        self._publish(ServiceState.RESTARTING, why)
+
+    def _sweep(self, rendezvous: Rendezvous, now: float) -> None:
+        """Look after what others may have done to the folder, and end when nobody needs the service any more."""
+        with suppress(WorkbenchError):
+            last = rendezvous.last()
+            if last is not None and last.keeper != self._record.keeper and last.keeper.alive:
+                log.error("another service has taken this one's place; this one ends")
+                self._stop(OK, "another service has taken its place")
+                return
+            if last is None or self._unpublished:
+                rendezvous.open()
+                self._publish(self._record.state, self._record.reason)
+        if self._exit is not None:
+            return
+        if holders(rendezvous.leases):
+            self._lonely_since = now
+        elif now - self._lonely_since >= self._config.idle_end_s:
+            state, reason = self._record.state, self._record.reason
+            self._publish(ServiceState.STOPPING, "nobody needs it any more")
+            # Whoever took a lease before this was written may have found the service and be about to use it; whoever
+            # takes one from now on finds it stopping, and waits.
+            if holders(rendezvous.leases):
+                self._lonely_since = now
+                self._publish(state, reason)
+            else:
+                log.info("nobody holds a lease any more; the service ends")
+                self._stop(OK, "nobody needs it any more")
+
+    # Acts
+
+    def _start(self, now: float) -> None:
+        self._start_at = None
+        state = ServiceState.STARTING if self._record.version == "" else ServiceState.RESTARTING
+        hold_s = 0.0 if self._rendezvous is None and self._record.version == "" else HOLD_S
+        try:
+            worker = Worker(self._command, self._listener, self._logs, self._record.log_file, hold_s, now)
+        except OSError as error:
+            why = f"a worker could not be started: {error.strerror}"
+            log.error("%s", why)
+            wait_s = self._restarts.after(None)
+            if wait_s is None:
+                self._publish(ServiceState.FAILED, why)
+            else:
+                self._start_at = now + wait_s
+                self._publish(state, why)
+            return
+        self._worker = worker
+        worker.listen(self._selector, lambda: self._heard(worker))
+        self._publish(state, self._record.reason, worker=worker.key)
+
+    def _heard(self, worker: Worker) -> None:
+        report = worker.report
+        if report.accepting:
+            self._accepting_at = time.monotonic()
+            self._stand_in.close()
+        if report.ready and worker.ready_at is None:
+            worker.ready_at = time.monotonic()
+            restarted = self._record.version != ""
+            self._record = dataclasses.replace(self._record, version=report.version, api=report.api)
+            reason = self._record.reason if restarted else ""
+            self._publish(ServiceState.READY, reason)
+
+    def _restart(self) -> None:
+        """By the next worker, after this one has finished what is under way."""
+        if self._exit is not None:
+            return
+        log.info("a restart was asked for")
+        self._restarts.forget()
+        self._accepting_at = time.monotonic()
+        self._stand_in.close()
+        self._publish(ServiceState.RESTARTING, "a restart was asked for")
+        if self._worker is not None:
+            self._worker.ask(RESTART, time.monotonic() + self._config.drain_timeout_s + GRACE_S)
+        else:
+            self._start_at = time.monotonic()
+
+    def _stop(self, status: int, reason: str) -> None:
+        if self._exit is not None:
+            return
+        self._exit = status
+        self._start_at = None
+        self._stand_in.close()
+        self._publish(ServiceState.STOPPING, reason)
+        if self._worker is not None:
+            self._worker.ask(STOP, time.monotonic() + self._config.drain_timeout_s + GRACE_S)
+
+    def _signalled(self, number: int) -> None:
+        if number == RESTART_SIGNAL:
+            self._restart()
+        elif number in (signal.SIGTERM, signal.SIGINT):
+            if self._exit is not None:
+                if self._worker is not None:
+                    self._worker.kill()
+                self._exit = 128 + number
+            self._stop(OK, "it was told to stop")
+
+    def _input(self) -> None:
+        if not os.read(0, 4096):
+            self._selector.unregister(0)
+            self._stop(OK, "the process that started it has ended")
+
+    def _publish(self, state: ServiceState, reason: str, worker: ProcessKey | None = None) -> None:
+        since = self._record.since if state is self._record.state else time.time()
+        if worker is None and self._worker is not None:
+            worker = self._worker.key
+        self._record = dataclasses.replace(self._record, state=state, reason=reason, since=since, worker=worker)
+        if self._rendezvous is not None:
+            try:
+                self._rendezvous.publish(self._record)
+                self._unpublished = False
+            except StorageError as error:
+                if not self._unpublished:
+                    log.error("%s; tried again until it can be", error.message)
+                self._unpublished = True
+
+    @property
+    def _failed(self) -> bool:
+        return self._record.state is ServiceState.FAILED
+
+    def _why(self) -> str:
+        """What those are told who are answered in a worker's place."""
+        if self._failed:
+            return f"the service has failed: {self._record.reason}. `jupyter-infer restart` tries again"
+        return f"the service is {self._record.state.value.lower()}: {self._record.reason}; try again soon"
+
+
+def wrong_with(report: Report | None, silent_s: float, config: ServerConfig) -> str:
+    """Why a worker must be replaced; empty where it need not be. None: it has not reported yet."""
+    if report is None:
+        return f"it said nothing for {silent_s:.0f} s after its start" if silent_s > FIRST_WORD_S else ""
+    if silent_s > config.deaf_limit_s:
+        return f"it gave no sign of life for {silent_s:.0f} s"
+    if report.loop_s > config.deaf_limit_s:
+        return f"its event loop did not turn for {report.loop_s:.0f} s"
+    if report.run_s > config.run_limit_s + RUN_GRACE_S:
+        return f"a run did not end within {report.run_s:.0f} s"
+    return ""
+
+
+class Worker:
+    """One worker process, from its start to its end."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        listener: socket.socket,
+        logs: Logs,
+        log_file: str,
+        hold_s: float,
+        now: float,
+    ) -> None:
+        self._logs = logs
+        self._link, theirs = socket.socketpair()
+        with theirs:
+            place = WorkerPlace(os.getpid(), theirs.fileno(), listener.fileno(), log_file, hold_s)
+            self.process = subprocess.Popen(
+                [*command, place.encode()],
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=(theirs.fileno(), listener.fileno()),
+                start_new_session=True,  # Ctrl-C in a terminal is for the keeper, which tells the worker
+            )
+        self._link.setblocking(False)
+        assert self.process.stderr is not None
+        self._words = self.process.stderr.fileno()
+        os.set_blocking(self._words, False)
+        self.key = process_key(self.process.pid)
+        self.report = Report()
+        self.heard = False
+        self.heard_at = now
+        self.ready_at: float | None = None
+        self.kill_at: float | None = None
+        self.suspected_at: float | None = None
+        self.asked = False
+        """It was told to end."""
+        self.condemned = ""
+        """Why it is to be killed."""
+        self.last_words: deque[str] = deque(maxlen=5)
+        self._received = self._spoken = b""
+        self._listening: list[object] = []
+
+    def listen(self, selector: selectors.BaseSelector, heard: Callable[[], None]) -> None:
+        """`heard` is called after each report."""
+        selector.register(self._link, selectors.EVENT_READ, lambda: self._hear(selector, heard))
+        selector.register(self._words, selectors.EVENT_READ, lambda: self.read_words(selector))
+        self._listening = [self._link, self._words]
+
+    def ask(self, word: bytes, kill_at: float) -> None:
+        """Tell it to end (link.RESTART or link.STOP); what has not ended by `kill_at` is killed."""
+        self.asked = True
+        self.kill_at = kill_at if self.kill_at is None else min(kill_at, self.kill_at)
+        try:
+            self._link.send(word)
+        except OSError:
+            pass  # it is ending already
+        if not self.heard:  # before it reads its link
+            self.signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+
+    def signal(self, number: int | None) -> None:
+        if number is not None and self.process.poll() is None:  # not reaped, so the pid is still its own
+            self.process.send_signal(number)
+
+    def close(self, selector: selectors.BaseSelector) -> None:
+        """Let go of a process that has ended, or was killed."""
+        for each in self._listening:
+            with suppress(KeyError, ValueError):
+                selector.unregister(each)  # type: ignore[arg-type]
+        self.process.wait()
+        self._link.close()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+    def how_it_ended(self) -> str:
+        status = self.process.returncode
+        if self.condemned:
+            return f"the worker was killed, because {self.condemned}"
+        if status == RECYCLE:
+            return "the worker ended itself, because a run did not end"
+        said = f": {self.last_words[-1]}" if self.last_words else ""
+        if status < 0:
+            try:
+                name = f" ({signal.Signals(-status).name})"
+            except ValueError:
+                name = ""
+            return f"the worker was killed by signal {-status}{name}" + (said if status != -signal.SIGKILL else "")
+        return f"the worker ended with exit status {status}{said}"
+
+    def _hear(self, selector: selectors.BaseSelector, heard: Callable[[], None]) -> None:
+        try:
+            received = self._link.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            received = b""
+        if not received:  # it has ended, or is about to: SIGCHLD will tell
+            selector.unregister(self._link)
+            self._listening.remove(self._link)
+            return
+        *lines, self._received = (self._received + received).split(b"\n")
+        if lines:
+            self.report = decode_report(lines[-1])
+            self.heard, self.heard_at = True, time.monotonic()
+            heard()
+
+    def read_words(self, selector: selectors.BaseSelector | None = None) -> None:
+        """Into the log, what there is to read; with a `selector` once, without to the end."""
+        while True:
+            try:
+                said = os.read(self._words, 65536)
+            except BlockingIOError:
+                return
+            if not said:
+                if selector is not None:
+                    selector.unregister(self._words)
+                    self._listening.remove(self._words)
+                elif self._spoken:
+                    said = b"\n"
+                else:
+                    return
+            *lines, self._spoken = (self._spoken + said).split(b"\n")
+            if len(self._spoken) > 65536:
+                lines, self._spoken = [*lines, self._spoken], b""
+            for line in lines:
+                text = line.decode("utf-8", "replace")
+                self._logs.relay(text)
+                if text.strip():
+                    self.last_words.append(text.strip()[:300])
+            if selector is not None:
+                return
+
+
+class _Signals:
+    """Signals as events of the selector, in the order in which they came."""
+
+    def __init__(self, selector: selectors.BaseSelector, signalled: Callable[[int], None]) -> None:
+        self._selector = selector
+        self._signalled = signalled
+        self._numbers = [signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, *([RESTART_SIGNAL] if RESTART_SIGNAL else [])]
+
+    def __enter__(self) -> None:
+        self._read, self._write = socket.socketpair()
+        self._read.setblocking(False)
+        self._write.setblocking(False)
+        self._before = {number: signal.signal(number, lambda *_: None) for number in self._numbers}
+        self._wakeup = signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
+        self._selector.register(self._read, selectors.EVENT_READ, self._came)
+
+    def __exit__(self, *exc: object) -> None:
+        signal.set_wakeup_fd(self._wakeup)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._selector.unregister(self._read)
+        self._read.close()
+        self._write.close()
+
+    def _came(self) -> None:
+        for number in self._read.recv(4096):
+            self._signalled(number)
+
+
+def _bind(config: ServerConfig, before: ServiceRecord | None) -> socket.socket:
+    """A listening socket: with a free port, on the one that clients of the service before may still call."""
+    if config.http_port == 0 and before is not None:
+        with suppress(Unavailable, ValueError):
+            return bind(config.host, int(before.url.rpartition(":")[2]))
+    return bind(config.host, config.http_port)
+
+
+def _lock(rendezvous: Rendezvous) -> int:
+    """Hold the keeper's lock until the process ends; its file descriptor. Conflict where another keeper has it."""
+    import fcntl
+
+    descriptor = os.open(rendezvous.keeper_lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise Conflict("another service of this user is running on this machine") from None
+    return descriptor
+
+
+def _outlive(worker: ProcessKey) -> None:
+    """Wait for the worker of a keeper that was killed, which ends by itself; never two on one data folder."""
+    until = time.monotonic() + 4.0
+    while worker.alive:
+        if time.monotonic() > until:
+            with suppress(OSError):
+                os.kill(worker.pid, signal.SIGKILL)
+        time.sleep(0.02)
+
+
+def worker_command(arguments: Sequence[str]) -> list[str]:
+    """What starts a worker with the flags that `serve` was given, but for the value of its last flag."""
+    safe = ["-P"] if sys.flags.safe_path else []
+    return [sys.executable, *safe, "-m", "workbench", "serve", *arguments, "--worker"]
+
+
+def detach(start_log: Path, run: Callable[[Callable[[], None]], int]) -> int:
+    """`run(published)` in a child that no one is the parent of; returns here once `published` was called.
+
+    1 where it ended before that; what it said is then in `start_log`. Nobody's child: whoever started it need not wait
+    for it, and does not end it by ending its children.
+    """
+    read, write = os.pipe()
+    if os.fork():
+        os.close(write)
+        return OK if os.read(read, 1) else MISUSE
+    os.close(read)
+    os.setsid()
+    descriptor = os.open(start_log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    null = os.open(os.devnull, os.O_RDWR)
+    for target, source in ((0, null), (1, descriptor), (2, descriptor)):
+        os.dup2(source, target)
+    os.close(descriptor)
+    os.close(null)
+
+    def published() -> None:
+        os.write(write, b".")
+        os.close(write)
+
+    status = 1
+    try:
+        status = run(published)
+    except WorkbenchError as error:
+        sys.stderr.write(f"{error.message}\n")
+        status = MISUSE
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    sys.stderr.flush()
+    os._exit(status)
