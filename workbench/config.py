@@ -19,6 +19,7 @@ from workbench.errors import InvalidInput
 ENVIRONMENT_PREFIX = "INFER_WORKBENCH_"
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,2})?")
+_STATE_KEY = re.compile(r"[A-Za-z0-9_\-]{0,64}")
 
 MIB = 1024 * 1024
 
@@ -117,14 +118,25 @@ class ServerConfig:
     """Seconds without a sign of life from the process that serves, before it is killed and started anew."""
     idle_end_s: float = 300.0
     """Seconds that the shared service stays after the last process that used it has gone."""
+    state_key: str = ""
+    """Names this machine's own list of what to serve, where several share `data_dir`."""
+    trial: bool = True
+    """A model never seen before is loaded in a process of its own first, so that one which crashes harms nothing."""
+    trial_timeout_s: float = 120.0
+    """Seconds that such a trial may take."""
+    trial_memory_mib: int = 0
+    """The most memory of such a trial; 0: as much as the machine has."""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         _check_range(self, "http_port", 0, 65_535)
         _check(self, self.log_format in ("text", "json"), "log_format", '"text" or "json"')
         _check_range(self, "drain_timeout_s", 0.0, 3600.0)
-        for name in ("run_limit_s", "deaf_limit_s", "idle_end_s"):
+        for name in ("run_limit_s", "deaf_limit_s", "idle_end_s", "trial_timeout_s"):
             _check_range(self, name, 0.1, 1e9)
+        key = bool(_STATE_KEY.fullmatch(self.state_key))
+        _check(self, key, "state_key", "up to 64 letters, digits, '_' and '-'")
+        _check_range(self, "trial_memory_mib", 0, 1 << 30)
 
 
 Config = TypeVar("Config", ModelConfig, Limits)

@@ -32,7 +32,7 @@ def rows(heading: str) -> dict[str, list[str]]:
 
 def default(config: object, name: str) -> str:
     value = getattr(config, name)
-    return "" if value in (None, ()) else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    return "" if value in (None, (), "") else f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def test_every_setting_of_the_service_is_documented_and_nothing_else() -> None:
@@ -92,6 +92,10 @@ def test_the_environment_sets_everything_and_a_flag_wins() -> None:
         "INFER_WORKBENCH_READY_FILE": "ready.json",
         "INFER_WORKBENCH_LOG_FORMAT": "json",
         "INFER_WORKBENCH_DRAIN_TIMEOUT_S": "1.5",
+        "INFER_WORKBENCH_STATE_KEY": "here",
+        "INFER_WORKBENCH_TRIAL": "no",
+        "INFER_WORKBENCH_TRIAL_TIMEOUT_S": "3",
+        "INFER_WORKBENCH_TRIAL_MEMORY_MIB": "512",
         "INFER_WORKBENCH_MAX_BODY_BYTES": "1000",
     }
     assert server_config({}, environment) == ServerConfig(
@@ -105,6 +109,10 @@ def test_the_environment_sets_everything_and_a_flag_wins() -> None:
         ready_file=Path("ready.json"),
         log_format="json",
         drain_timeout_s=1.5,
+        state_key="here",
+        trial=False,
+        trial_timeout_s=3.0,
+        trial_memory_mib=512,
         limits=Limits(max_body_bytes=1000),
     )
     assert server_config({"host": "127.0.0.1"}, environment).host == "127.0.0.1"
@@ -117,6 +125,7 @@ def test_the_environment_sets_everything_and_a_flag_wins() -> None:
         ("INFER_WORKBENCH_HTTP_PORT", "many"),
         ("INFER_WORKBENCH_DRAIN_TIMEOUT_S", "soon"),
         ("INFER_WORKBENCH_AUTH", "perhaps"),
+        ("INFER_WORKBENCH_TRIAL", "perhaps"),
         ("INFER_WORKBENCH_LOAD", "digits"),
         ("INFER_WORKBENCH_LOAD", "../digits=x.onnx"),
     ],
@@ -124,6 +133,12 @@ def test_the_environment_sets_everything_and_a_flag_wins() -> None:
 def test_a_wrong_variable_is_named_in_the_error(variable: str, text: str) -> None:
     with pytest.raises(InvalidInput, match=variable):
         server_config({}, {variable: text})
+
+
+@pytest.mark.parametrize("wrong", [{"state_key": "../other"}, {"trial_timeout_s": 0.0}, {"trial_memory_mib": -1}])
+def test_a_value_out_of_range_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(InvalidInput, match=next(iter(wrong))):
+        server_config(wrong, {})
 
 
 @pytest.mark.parametrize("text", ["digits", "=x.onnx", "digits=", "a/b=x.onnx"])

@@ -69,6 +69,11 @@ def warm_up(
     return WarmUp(True, True, reason, _measure(session, free_size, max_batch_size, clock))
 
 
+def trouble_of_one_row(session: Session) -> str:
+    """What stood against running one made-up row; empty when it ran."""
+    return _first_that_runs(session)[1]
+
+
 def synthetic(
     signature: Signature, rows: int, free_size: int, *, scale: float = 1.0, seed: int = 0
 ) -> dict[str, Array]:

@@ -57,7 +57,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 
 _TABLES = {"models", "versions", "proved", "forgotten"}
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_KEY = re.compile(r"[A-Za-z0-9_\-]{0,64}")
 _NAMED = "SELECT digest FROM models UNION SELECT digest FROM versions"
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -83,9 +82,7 @@ class Remembered:
 
 
 def state_file(folder: Path, key: str = "") -> Path:
-    """The state's file in a data folder; `key` tells machines apart that share the folder."""
-    if not _KEY.fullmatch(key):
-        raise InvalidInput(f"state_key is {key[:80]!r}; it takes up to 64 letters, digits, '_' and '-'")
+    """The state's file in a data folder; `key` (ServerConfig.state_key) tells machines apart that share the folder."""
     return folder / (f"state-{key}.sqlite" if key else "state.sqlite")
 
 

@@ -87,4 +87,8 @@ _READERS: dict[str, Callable[[str], object]] = {
     "run_limit_s": _number,
     "deaf_limit_s": _number,
     "idle_end_s": _number,
+    "state_key": str,
+    "trial": _switch,
+    "trial_timeout_s": _number,
+    "trial_memory_mib": _whole_number,
 }

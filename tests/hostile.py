@@ -1,0 +1,66 @@
+"""A runtime that harms its process where a model's graph name says so: on the path of a process, not in the product."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from onnx import ModelProto
+
+from tests import models
+
+_SITE = '''
+"""Found by Python at its start, before anything else: wraps what opens ONNX files."""
+import os, time
+import workbench.runtimes.registry as registry
+
+proper = registry.OPENERS["onnxruntime_onnx"]
+in_trial = os.environ.get("MALLOC_ARENA_MAX") == "2"
+
+class Session:
+    def __init__(self, inner, act, run):
+        self.inner, self.act, self.left = inner, act, run
+        self.platform, self.device, self.notes = inner.platform, inner.device, inner.notes
+        self.signature, self.runner_threads, self.close = inner.signature, inner.runner_threads, inner.close
+
+    def run(self, inputs, outputs):
+        self.left -= 1
+        if self.left == 0:
+            self.act()
+        return self.inner.run(inputs, outputs)
+
+def hang():
+    while True:
+        time.sleep(1)
+
+def open_hostile(path, config, *, instances):
+    import onnx
+    name = onnx.load(path, load_external_data=False).graph.name
+    inner = proper(path, config, instances=instances)
+    what, _, where = name.partition(" in ")
+    where, _, only = where.partition(", ")
+    act = {"abort": os.abort, "hang": hang}.get(what)
+    if act is None or (only == "not in a trial" and in_trial):
+        return inner
+    if where == "load":
+        act()
+    return Session(inner, act, int(where.removeprefix("run ")))
+
+registry.OPENERS["onnxruntime_onnx"] = open_hostile
+'''
+
+
+def hostile_runtime(folder: Path, setenv: Callable[[str, str], None]) -> None:
+    """From now on, processes that are started with this environment open models as their graph's name says."""
+    site = folder / "site"
+    site.mkdir(exist_ok=True)
+    (site / "sitecustomize.py").write_text(_SITE)
+    setenv("PYTHONPATH", str(site))
+
+
+def hostile_model(name: str, amount: float = 1.0) -> ModelProto:
+    """y = x + amount for exactly one row. `name` is WHAT in WHERE: "abort in load", "hang in run 10", and may end with
+    ", not in a trial". Warm-up runs it once, being fixed in size."""
+    proto = models.add_constant(amount, (1, 4))
+    proto.graph.name = name
+    return proto
