@@ -18,6 +18,7 @@ from workbench.engine import Engine
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore
 from workbench.server.app import App, create_app
+from workbench.server.lasting import Lasting
 from workbench.server.service import Service
 from workbench.telemetry.metrics import Metrics
 
@@ -53,13 +54,19 @@ async def open_house(tmp_path: Path) -> AsyncIterator[House]:
     repository = tmp_path / "repository"
     for name in ("digits", "spare"):
         models.save(models.identity(shape=("batch", 2)), repository / name / "1" / "model.onnx")
-    config = ServerConfig(data_dir=tmp_path / "data", limits=limits)
+    config = ServerConfig(data_dir=tmp_path / "data", limits=limits, trial=False)
+    config.data_dir.mkdir()
     store = ModelStore(tmp_path / "data" / "models")
     session = FakeSession(signature=SIGNATURE, runner_threads=1)  # on a thread, so that a test may hold it
     metrics = Metrics()
-    engine = Engine(store, repositories=[LocalRepository(repository)], observer=metrics, open_session=Opener(session))
+    lasting = Lasting(config, store)
+    lasting.open()
+    repositories = [LocalRepository(repository)]
+    engine = Engine(
+        store, repositories=repositories, observer=metrics, journal=lasting.state, open_session=Opener(session)
+    )
     metrics.watch(engine.statuses)
-    service = Service(engine, store, metrics, config, url=f"http://{HOST}", starting=False)
+    service = Service(engine, store, metrics, config, lasting, url=f"http://{HOST}", starting=False)
     app = create_app(service, TOKEN)
     await engine.start()
     await engine.load("digits")
@@ -69,6 +76,7 @@ async def open_house(tmp_path: Path) -> AsyncIterator[House]:
     finally:
         session.gate.set()
         await engine.close()
+        lasting.close()
 
 
 @pytest.fixture(params=[uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])

@@ -18,7 +18,7 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -223,13 +223,15 @@ class DesiredState:
 
     # Files that may go
 
-    def forgotten(self) -> list[str]:
-        """Digests that no row names any more, here or in the state of another machine that shares the folder."""
-        mine = {digest for (digest,) in self._read("SELECT digest FROM forgotten")}
+    def forgotten(self, others: Collection[str] = ()) -> list[str]:
+        """Digests that no row names any more, here or in the state of another machine that shares the folder; with
+        those among `others` that none ever named."""
+        named = {digest for (digest,) in self._read(_NAMED)}
+        found = ({digest for (digest,) in self._read("SELECT digest FROM forgotten")} | set(others)) - named
         for other in self.path.parent.glob("state*.sqlite"):
-            if mine and other != self.path:
-                mine -= _named_in(other, mine)
-        return sorted(mine)
+            if found and other != self.path:
+                found -= _named_in(other, found)
+        return sorted(found)
 
     def dropped(self, digest: str) -> None:
         """Its file is gone."""

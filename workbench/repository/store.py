@@ -96,12 +96,15 @@ class ModelStore:
 
     def discard(self, digest: str) -> None:
         """Delete a stored model; one that is not there is no error."""
+        _remove(self.withdraw(digest))
+
+    def withdraw(self, digest: str) -> Path:
+        """Take a stored model out of the store at once, however long deleting it takes: the folder, left to delete."""
         folder = self._folder(digest)
-        # Renamed first: it is gone at once for everyone, however long deleting takes.
         doomed = self.root / f"{_INCOMING}{secrets.token_hex(8)}"
         with _storing(), suppress(FileNotFoundError, NotADirectoryError):
             folder.rename(doomed)
-        _remove(doomed)
+        return doomed
 
     def sweep(self, older_than_s: float = _STALE_S) -> None:
         """Delete what uploads left behind that never ended, because their process was killed."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -49,8 +48,6 @@ class ControlRoutes:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._engine = service.engine
-        self._in_hand: Counter[str] = Counter()
-        """Uploads stored and not yet staged, by digest."""
 
     # What there is
 
@@ -69,6 +66,7 @@ class ControlRoutes:
                 "devices": sorted({status.device for status in state.statuses if status.device}),
                 "cpu_s": state.process.cpu_s,
                 "resident_bytes": state.process.resident_bytes,
+                "notes": service.lasting.notes,
                 "models": models,
             }
         )
@@ -96,7 +94,10 @@ class ControlRoutes:
         if not path.is_absolute():
             raise InvalidInput("path must be absolute: the service's own folder is not the caller's")
         name = call.params["name"]
-        return _loaded(await self._engine.load(name, path, asked.config, force=asked.force))
+        try:
+            return _loaded(await self._engine.load(name, path, asked.config, force=asked.force))
+        finally:
+            await self._service.lasting.tidy(self._engine)
 
     async def stage(self, call: Call) -> Response:
         config = control.decode_settings(call.query("config", "{}").encode())
@@ -104,44 +105,42 @@ class ControlRoutes:
         announced = call.headers.get(b"content-length")
         if announced is not None and int(announced) > limit:
             raise TooLarge(f"the model has {int(announced)} bytes; this service takes {limit}: raise max_upload_bytes")
-        upload = await asyncio.to_thread(self._service.store.begin, limit)
+        lasting = self._service.lasting
+        stored = None
         try:
-            stored = await receive_upload(call.receive, upload)
+            with lasting.receiving():
+                upload = await asyncio.to_thread(self._service.store.begin, limit)
+                try:
+                    stored = await receive_upload(call.receive, upload)
+                finally:
+                    await asyncio.to_thread(upload.abort)
+                return _loaded(await self._engine.stage(call.params["name"], stored, config))
         finally:
-            await asyncio.to_thread(upload.abort)
-        self._in_hand[stored.digest] += 1
-        try:
-            return _loaded(await self._engine.stage(call.params["name"], stored, config))
-        finally:
-            self._in_hand[stored.digest] -= 1
-            await self._drop_unused(stored.digest)
+            if stored is not None:
+                await lasting.tidy(self._engine, [stored.digest])
 
     async def commit(self, call: Call) -> Response:
         asked = control.decode_commit_request(await call.body(BODY_BYTES))
         name, version = call.params["name"], call.params["version"]
-        return _loaded(await self._engine.commit(name, version, force=asked.force))
+        result = await self._engine.commit(name, version, force=asked.force)
+        await self._service.lasting.tidy(self._engine)
+        return _loaded(result)
 
     async def discard(self, call: Call) -> Response:
         name, version = call.params["name"], call.params["version"]
         digests = {status.digest for status in self._engine.statuses(name) if status.version == version}
         await self._engine.discard(name, version)
-        for digest in digests:
-            await self._drop_unused(digest)
+        await self._service.lasting.tidy(self._engine, digests)
         return _json({})
 
     async def unload(self, call: Call) -> Response:
         await self._engine.unload(call.params["name"])
+        await self._service.lasting.tidy(self._engine)
         return _json({})
 
     async def set(self, call: Call) -> Response:
         settings = control.decode_settings(await call.body(BODY_BYTES))
         return _loaded(await self._engine.configure(call.params["name"], settings))
-
-    async def _drop_unused(self, digest: str) -> None:
-        """Delete a stored model that no version is made of, and that no other upload is about to stage."""
-        self._in_hand += Counter()  # forgets zeros
-        if not self._in_hand[digest] and all(status.digest != digest for status in self._engine.statuses()):
-            await asyncio.to_thread(self._service.store.discard, digest)
 
     # The stream
 

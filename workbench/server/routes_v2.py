@@ -76,11 +76,15 @@ class ProtocolRoutes:
     async def load(self, call: Call) -> Response:
         """From the service's repositories, or the file that the body holds; answered once it serves."""
         asked = metadata.decode_repository_load(await call.body(self._service.config.limits.max_body_bytes))
-        await self._engine.load(call.params["name"], asked.model, asked.settings)
+        try:
+            await self._engine.load(call.params["name"], asked.model, asked.settings)
+        finally:
+            await self._service.lasting.tidy(self._engine)
         return Response(200, b"{}")
 
     async def unload(self, call: Call) -> Response:
         await self._engine.unload(call.params["name"])
+        await self._service.lasting.tidy(self._engine)
         return Response(200, b"{}")
 
     # Metrics

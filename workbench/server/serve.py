@@ -29,6 +29,7 @@ from workbench.server.app import create_app
 from workbench.server.auth import is_loopback
 from workbench.server.connection import HttpConnection
 from workbench.server.files import write_ready_file
+from workbench.server.lasting import Lasting
 from workbench.server.link import RESTART, KeeperLink, Report
 from workbench.server.service import VERSION, Service
 from workbench.server.start import FAILED, MISUSE, OK, RECYCLE, bind, prepare, url_of
@@ -68,12 +69,16 @@ def serve(config: ServerConfig, notes: Sequence[str] = (), link: KeeperLink | No
     else:
         logs = Logs(None, config.log_format, secrets, earlier=Path(link.place.log_file))
         _dump_stacks()
+    store = ModelStore(config.data_dir / "models")
+    lasting = Lasting(config, store)
     try:
         for note in notes:
             log.info(note)
+        lasting.open()
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_serve(config, token, prepared.token_file, listener, logs, link))
+            return runner.run(_serve(config, token, prepared.token_file, listener, logs, lasting, store, link))
     finally:
+        lasting.close()
         listener.close()
         logs.close()
 
@@ -84,15 +89,16 @@ async def _serve(
     token_file: Path | None,
     listener: socket.socket,
     logs: Logs,
+    lasting: Lasting,
+    store: ModelStore,
     link: KeeperLink | None,
 ) -> int:
     metrics = Metrics()
-    store = ModelStore(config.data_dir / "models")
     repositories = [LocalRepository(folder) for folder in config.model_repositories]
-    engine = Engine(store, repositories=repositories, observer=metrics)
+    engine = Engine(store, repositories=repositories, observer=metrics, journal=lasting.state, trial=lasting.trial)
     metrics.watch(engine.statuses)
     url = url_of(config.host, listener.getsockname()[1])
-    service = Service(engine, store, metrics, config, logs, url)
+    service = Service(engine, store, metrics, config, lasting, logs, url)
     if link is not None:
         service.pid = link.place.keeper_pid
     server = _Server(
@@ -128,9 +134,11 @@ async def _serve(
         if status == RECYCLE:
             await server.linger(RECYCLE_S)
             log.info("stopped, to be started anew")
+            lasting.close()
             logs.close()
             os._exit(RECYCLE)  # a thread inside a run that never ends would keep any gentler end from ending
         log.info("draining")
+        lasting.stop()
         await engine.close(config.drain_timeout_s)
         server.should_exit = True
         await http
@@ -249,18 +257,23 @@ def _dump_stacks() -> None:
 
 
 async def load_all(service: Service) -> None:
-    """What the configuration asks for, one after another, so that no model is measured while another loads.
+    """What was served before, then what the configuration asks for, one after another, so that no model is measured
+    while another loads. What the control plane did to a model wins over where the configuration has it from.
 
     Raises WorkbenchError for a `load` that fails. A model of a repository that fails is logged and stays Failed, and
     the others serve.
     """
     engine = service.engine
+    held = await service.lasting.restore(engine)
     for name, path in service.config.load:
+        if name in held:
+            log.warning("--load %s is passed over: the model was loaded anew since; unload it to have the flag's", name)
+            continue
         try:
-            await engine.load(name, path)
+            await engine.load(name, path, lasting=False)
         except WorkbenchError as error:
             raise type(error)(f"--load {name} failed: {error.message}") from error
-    asked_for = {name for name, _ in service.config.load}
+    asked_for = held | {name for name, _ in service.config.load}
     available = await asyncio.to_thread(engine.available)
     for name in dict.fromkeys(name for name, _ in available if name not in asked_for):
         try:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from workbench.config import ServerConfig
 from workbench.engine import Engine
 from workbench.repository.store import ModelStore
+from workbench.server.lasting import Lasting
 from workbench.telemetry.logs import Logs
 from workbench.telemetry.metrics import Metrics
 
@@ -26,6 +27,7 @@ class Service:
     store: ModelStore
     metrics: Metrics
     config: ServerConfig
+    lasting: Lasting
     logs: Logs | None = None
     url: str = ""
     started_at: float = field(default_factory=time.time)
