@@ -124,29 +124,80 @@ async def _again(tmp_path: Path) -> None:
         await writer.wait_closed()
 
 
-def test_a_head_that_never_ends_is_cut_off(runner: asyncio.Runner, tmp_path: Path) -> None:
-    runner.run(_endless(tmp_path))
+STRANGER = b"POST /v2/models/digits/infer HTTP/1.1\r\nHost: localhost\r\n"
+CHUNKED = STRANGER + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
-async def _endless(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("start", "again"),
+    [
+        (b"GET /v2/health/live HTTP/1.1\r\n", b"x-filler: " + b"x" * 1000 + b"\r\n"),
+        (CHUNKED + b"0\r\n", b"x-filler: " + b"x" * 1000 + b"\r\n"),
+        (CHUNKED + b"0\r\nx-one: ", b"x" * 1000),
+        (CHUNKED + b"2\r\n{}\r\n1;", b"x" * 1000),
+    ],
+    ids=["headers", "trailers", "one trailer", "a chunk's extension"],
+)
+def test_a_head_that_never_ends_is_cut_off(runner: asyncio.Runner, tmp_path: Path, start: bytes, again: bytes) -> None:
+    runner.run(_endless(tmp_path, start, again))
+
+
+async def _endless(tmp_path: Path, start: bytes, again: bytes) -> None:
     async with listening(tmp_path) as at:
         reader, writer = await asyncio.open_connection(*at.address)
-        writer.write(b"GET /v2/health/live HTTP/1.1\r\n")
-        header = b"x-filler: " + b"x" * 1000 + b"\r\n"
+        writer.write(start)
         try:
-            for _ in range(20 * MAX_HEAD_BYTES // len(header)):
-                writer.write(header)
+            for _ in range(20 * MAX_HEAD_BYTES // len(again)):
+                writer.write(again)
                 await writer.drain()
-            answer = await reader.read()
+            async with asyncio.timeout(20):
+                answer = await reader.read()
         except ConnectionError:
             answer = b""
-        assert answer == b"" or (answer.startswith(b"HTTP/1.1 400") and b"head has more than" in answer)
+        # A stranger's request is refused without waiting for its end.
+        assert answer == b"" or answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 401"))
         assert not at.server.server_state.connections
         writer.close()
         try:
             await writer.wait_closed()
         except ConnectionError:
             pass
+
+
+def test_trailers_are_no_headers(runner: asyncio.Runner, tmp_path: Path) -> None:
+    runner.run(_trailers(tmp_path))
+
+
+async def _trailers(tmp_path: Path) -> None:
+    async with listening(tmp_path) as at:
+        reader, writer = await asyncio.open_connection(*at.address)
+        writer.write(CHUNKED + b"%x\r\n%s\r\n0\r\n" % (len(BODY), BODY) + AUTHORIZED + b"\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 401")
+        writer.close()
+        await writer.wait_closed()
+
+
+@pytest.mark.parametrize("protocol", [b"websocket", b"h2c"])
+def test_an_upgrade_is_answered_as_any_other_request(
+    runner: asyncio.Runner, tmp_path: Path, caplog: pytest.LogCaptureFixture, protocol: bytes
+) -> None:
+    runner.run(_upgrade(tmp_path, protocol))
+    assert not caplog.records
+
+
+async def _upgrade(tmp_path: Path, protocol: bytes) -> None:
+    async with listening(tmp_path) as at:
+        reader, writer = await asyncio.open_connection(*at.address)
+        upgrade = b"Connection: Upgrade\r\nUpgrade: %s\r\n\r\n" % protocol
+        for headers, status in ((b"Host: localhost\r\n", 401), (AUTHORIZED, 200)):
+            writer.write(b"GET /control/models HTTP/1.1\r\n" + headers + upgrade)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 %d" % status)
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            assert (b"Bearer TOKEN" if status == 401 else b"digits") in await reader.readexactly(length)
+        writer.close()
+        await writer.wait_closed()
 
 
 def test_a_large_body_is_no_large_head(runner: asyncio.Runner, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""uvicorn's HTTP/1.1 connection with two things mended: an answer is one write, and a request's head has a cap.
+"""uvicorn's HTTP/1.1 connection with three things mended: an answer is one write, what is held of a request before its
+caller is known has a cap, and a request to speak another protocol is answered in this one.
 
 uvicorn writes head and body apart, and uvloop makes a system call and, without Nagle's algorithm, a packet of each.
 """
@@ -11,7 +12,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 64 * 1024
-"""Request line and headers; they are held in memory before anybody is asked for a token."""
+"""Request line and headers, and again the trailers after a chunked body; nobody was asked for a token yet."""
 
 _JOINED_BELOW = 64 * 1024
 
@@ -19,30 +20,49 @@ _JOINED_BELOW = 64 * 1024
 class HttpConnection(HttpToolsProtocol):
     """For `uvicorn.Config(http=HttpConnection)`."""
 
-    _head_bytes: int | None = 0
-    """Received of a head that is not complete; None while a body is received."""
+    _head_bytes = 0
+    """Received since a message began, its head ended, or a piece of its body came: a head, trailers, or what a chunk's
+    line may hold beside its size. The parser keeps such a line until it ends, and it need not."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(OneWrite(transport))
 
     def data_received(self, data: bytes) -> None:
-        if self._head_bytes is not None:
-            self._head_bytes += len(data)
+        self._head_bytes += len(data)
         super().data_received(data)
-        if self._head_bytes is not None and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self.send_400_response(f"The request's head has more than {MAX_HEAD_BYTES} bytes.")
+        if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(f"The request's head or trailers have more than {MAX_HEAD_BYTES} bytes.")
 
     def on_message_begin(self) -> None:
         self._head_bytes = 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._head_bytes = None
+        self._head_bytes = 0
         super().on_headers_complete()
+        # Trailers come as headers do, and whoever reads those must not meet them there.
+        self.headers = []
+
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._head_bytes = 0
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         self.transport.flush()  # type: ignore[attr-defined]
         super().on_response_complete()
+
+    def _refuse(self, message: str) -> None:
+        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+            self.transport.close()  # in the middle of an answer there is no place for another
+        else:
+            self.send_400_response(message)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Nothing: HTTP lets a server pass over an Upgrade, and the request was answered as any other."""
 
 
 class OneWrite(asyncio.Transport):
