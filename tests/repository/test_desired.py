@@ -102,6 +102,8 @@ def test_a_model_that_was_being_loaded_at_the_death_is_quarantined_beside_the_on
     state = opened(path)
     assert rows(state) == [("m", "1", DesiredKind.SERVING), ("m", "2", DesiredKind.QUARANTINED)]
     assert state.models()[1].reason == "the service died while loading this model; load it again to try once more"
+    state.restoring(model("m", 1))
+    state.serving(model("m", 1, max_batch_size=3))
     kill(state)
     state = opened(path)  # and it stays so
     assert rows(state)[1] == ("m", "2", DesiredKind.QUARANTINED)

@@ -159,7 +159,9 @@ class DesiredState:
                 "SELECT since FROM models WHERE name = ? AND state = 'serving' AND version = ? AND digest = ?",
                 (model.name, model.version, model.digest),
             ).fetchone()
-            execute(connection, "DELETE FROM models WHERE name = ?", (model.name,))
+            # What served already says nothing of another version that is quarantined beside it.
+            gone = "state <> 'quarantined'" if before else "true"
+            execute(connection, f"DELETE FROM models WHERE name = ? AND {gone}", (model.name,))
             _insert(connection, model, DesiredKind.SERVING, before[0] if before else now)
             execute(
                 connection,

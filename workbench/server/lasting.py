@@ -71,9 +71,6 @@ class Lasting:
         """Load and route what is desired; the names that are. What fails is listed as Failed, and the others serve."""
         remembered = await asyncio.to_thread(self.state.models)
         serving = [each for each in remembered if each.kind is DesiredKind.SERVING]
-        for each in remembered:
-            if each.kind is DesiredKind.QUARANTINED:
-                engine.quarantine(each.model, each.reason)
         if serving:
             # Imported with the first model only, since it takes onnxruntime along.
             from workbench.runtimes.devices import usable_cores
@@ -95,6 +92,10 @@ class Lasting:
         for each in serving:
             if each.suspect:
                 await restore(each)
+        # Last, because a version that takes over clears what failed before it.
+        for each in remembered:
+            if each.kind is DesiredKind.QUARANTINED:
+                engine.quarantine(each.model, each.reason)
         await asyncio.to_thread(self._store.sweep)
         return {each.model.name for each in serving}
 
