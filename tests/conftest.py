@@ -3,11 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from workbench.api import Workbench, connect
-from workbench.client.launch import Address, OwnService
+from workbench.client.launch import Address, SharedService, shared_service
+from workbench.client.own import OwnService
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test touches the folders of whoever runs it, nor finds or leaves a service of theirs."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("RUNTIME_DIR", "DATA_DIR"):
+            patch.setenv(f"INFER_WORKBENCH_{name}", str(tmp_path_factory.mktemp(name.lower())))
+        for name in ("URL", "READY_FILE", "TOKEN_FILE"):
+            patch.delenv(f"INFER_WORKBENCH_{name}", raising=False)
+        yield
+        shared_service().stop()
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SharedService]:
+    """The shared service of folders of a test's own, which does not run before and after."""
+    monkeypatch.setenv("INFER_WORKBENCH_RUNTIME_DIR", str(tmp_path / "runtime"))
+    monkeypatch.setenv("INFER_WORKBENCH_DATA_DIR", str(tmp_path / "shared data"))
+    shared = shared_service()
+    yield shared
+    shared.stop()
+    shared.release()
 
 
 @pytest.fixture(scope="session")

@@ -81,7 +81,6 @@ def test_python_m_workbench_is_the_same_command() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["models"], "say which service"),
         (["models", "--url", "http://127.0.0.1:1", "--ready-file", "f"], "say which service"),
         (["models", "--ready-file", "nowhere"], "ready file cannot be read: No such file or directory"),
         (["status", "--url", "http://127.0.0.1:1"], "does not answer"),

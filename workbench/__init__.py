@@ -48,7 +48,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
     from workbench.api import connected, current
     from workbench.notebook.magics import register
 
-    register(shell, current, connected)
+    register(shell, current, connected, lambda: current(start=False))
 
 
 def __getattr__(name: str) -> Any:

@@ -8,15 +8,17 @@ wb["digits"](X_test)
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.model import ModelStatus, Signature
-from workbench.errors import InvalidInput
+from workbench.errors import InvalidInput, Unavailable, Unsupported
 
 if TYPE_CHECKING:
     from workbench.client.client import AsyncClient
-    from workbench.client.launch import OwnService
+    from workbench.client.launch import SharedService
+    from workbench.client.own import OwnService
     from workbench.client.predict import Predictor
     from workbench.client.results import Card, Lines, LoadReport, ModelTable, Prediction
 
@@ -24,38 +26,40 @@ _latest: tuple[int, Workbench] | None = None
 
 
 def connect(url: str | None = None, token: str | None = None) -> Workbench:
-    """A workbench at the service of `url`; without one, at this process's own service, started where none runs.
+    """A workbench at the service of `url`; without one, at the user's shared service, started where none runs.
 
     Raises Unavailable where no service answers, Unauthenticated where the token is not its own.
     """
     global _latest
     from workbench.client import sync
     from workbench.client.client import AsyncClient
-    from workbench.client.launch import own_service
 
-    service, token_file = None, None
-    if url is None:
-        if token is not None:
-            raise InvalidInput("a token needs the url of the service that it opens: connect(url, token)")
-        service, address = own_service()
-        url, token, token_file = address.url, address.token, address.token_file
-    client = AsyncClient(url, token)
-    if service is not None:
-        client.gone = service.last_words
+    if url is not None:
+        workbench = Workbench(AsyncClient(url, token))
+    elif token is not None:
+        raise InvalidInput("a token needs the url of the service that it opens: connect(url, token)")
+    elif sys.platform == "win32":
+        workbench = _with_own_service()
+    else:
+        workbench = _with_shared_service(start=True)
     try:
-        sync.run(client.service())
+        sync.run(workbench.client.service())
     except BaseException:
-        sync.run(client.close())
+        sync.run(workbench.client.close())
         raise
-    workbench = Workbench(client, service, token_file)
     _latest = (os.getpid(), workbench)
     return workbench
 
 
-def current() -> Workbench:
-    """The workbench that this process connected to last, else a new one; what `%infer` speaks to."""
+def current(start: bool = True) -> Workbench:
+    """The workbench that this process connected to last, else a new one; what `%infer` speaks to.
+
+    `start` False: for verbs that must not start a service only to ask about it.
+    """
     there = connected()
-    return connect() if there is None else there
+    if there is not None:
+        return there
+    return connect() if start or sys.platform == "win32" else _with_shared_service(start=False)
 
 
 def connected() -> Workbench | None:
@@ -68,13 +72,20 @@ def connected() -> Workbench | None:
 class Workbench:
     """Models on one service. Safe to use from any thread, and after a fork."""
 
-    def __init__(self, client: AsyncClient, service: OwnService | None = None, token_file: str | None = None) -> None:
+    def __init__(
+        self,
+        client: AsyncClient,
+        service: OwnService | SharedService | None = None,
+        token_file: str | None = None,
+    ) -> None:
         from workbench.client import sync
+        from workbench.client.launch import SharedService
         from workbench.client.predict import Predictor
 
         sync.close_with(self, client.close)
         self._client = client
         self._service = service
+        self._shared = service if isinstance(service, SharedService) else None
         self._token_file = token_file
         self._predictor: Predictor = Predictor(client)
         self._closed = False
@@ -90,8 +101,14 @@ class Workbench:
 
     @property
     def closed(self) -> bool:
-        """True after `close` or `stop`, and when a service of our own has ended."""
-        return self._closed or (self._service is not None and not self._service.running)
+        """True after `close`, and where a service that ends with this process has ended."""
+        own = self._service if self._shared is None else None
+        return self._closed or (own is not None and not own.running)  # type: ignore[union-attr]
+
+    @property
+    def shared(self) -> bool:
+        """True on the user's shared service, False where it was attached to by a URL."""
+        return self._shared is not None
 
     # Models
 
@@ -183,17 +200,29 @@ class Workbench:
     # The service
 
     def status(self) -> Card:
-        """The service: where it is, since when, what it uses."""
+        """The service: its state and why, where it is, since when, what it uses. Starts nothing."""
         from workbench.client import sync
-        from workbench.client.results import service_card
+        from workbench.client.results import service_card, shared_card
 
-        return service_card(sync.run(self._client.service()), self._token_file)
+        if self._shared is None:
+            return service_card(sync.run(self._client.service()), self._token_file)
+        record = self._shared.record()
+        said = None
+        if record is not None and record.state == "Ready":
+            self._client.url = record.url
+            try:
+                said = sync.run(self._client.service())
+            except Unavailable:
+                record = self._shared.record()  # it has just left that state
+        return shared_card(record, self._shared.ended(), self._shared.holders(), said)
 
     def logs(self, lines: int = 20) -> Lines:
-        """The service's last log lines."""
+        """The service's last log lines, of the shared one also when it does not run."""
         from workbench.client import sync
         from workbench.client.results import Lines
 
+        if self._shared is not None:
+            return Lines(self._shared.logs(lines))
         return Lines(sync.run(self._client.logs(lines)))
 
     def snapshots(self, interval: float = 0.5) -> Iterator[dict[str, Any]]:
@@ -202,11 +231,32 @@ class Workbench:
 
         return sync.iterate(self._client.snapshots(interval))
 
+    def restart(self) -> Card:
+        """Have the shared service start anew, in your version, with the same models; what is under way ends first.
+
+        Unsupported for a service that was attached to by its URL.
+        """
+        if self._shared is None:
+            raise Unsupported("only your own shared service can be restarted from here; restart this one where it runs")
+        address = self._shared.restart()
+        self._client.url = address.url
+        return self.status()
+
     def stop(self) -> None:
-        """End the service, if this process started it; one that was attached to is left alone."""
-        self.close()
-        if self._service is not None:
-            self._service.stop()
+        """End the shared service, after what is under way; the next call starts it again, with the same models.
+
+        One that was attached to by its URL is left alone, and only this workbench is closed.
+        """
+        from workbench.client import sync
+
+        if self._shared is None:
+            self.close()
+            if self._service is not None:
+                self._service.stop()
+        else:
+            sync.run(self._client.close())
+            self._shared.stop()
+            self._shared.release()
 
     def close(self) -> None:
         """Close this workbench's connections; the service goes on."""
@@ -222,13 +272,40 @@ class Workbench:
         self.close()
 
     def __repr__(self) -> str:
-        kind = "this process's own service" if self._service is not None else "a service"
+        kind = "a service" if self._service is None else "your shared service" if self._shared else "its own service"
         return f"<Workbench at {self.url}, {kind}>"
 
     def _status(self, name: str, version: str | None = None) -> ModelStatus:
         from workbench.client import sync
 
         return sync.run(self._client.status(name, version))
+
+
+def _with_shared_service(start: bool) -> Workbench:
+    from workbench.client.client import AsyncClient
+    from workbench.client.launch import Address, shared_service
+
+    shared = shared_service()
+    if start:
+        address = shared.ensure()
+    else:
+        record = shared.record()
+        address = Address(_NOWHERE, None) if record is None else Address(record.url, record.token, record.token_file)
+    return Workbench(AsyncClient(address.url, address.token, shared=shared), shared, address.token_file)
+
+
+_NOWHERE = "http://127.0.0.1:1"
+"""Refuses connections, upon which a client of the shared service looks where it is."""
+
+
+def _with_own_service() -> Workbench:
+    from workbench.client.client import AsyncClient
+    from workbench.client.own import own_service
+
+    service, address = own_service()
+    workbench = Workbench(AsyncClient(address.url, address.token), service, address.token_file)
+    workbench.client.gone = service.last_words
+    return workbench
 
 
 class Model:

@@ -149,15 +149,15 @@ def _keep(config: ServerConfig, arguments: argparse.Namespace) -> int:
 
 
 def _add_service(parser: argparse.ArgumentParser) -> None:
-    where = parser.add_argument_group("which service (one of --ready-file and --url)")
+    where = parser.add_argument_group("which service (one of --ready-file and --url; else your shared one)")
     where.add_argument("--ready-file", metavar="FILE", type=Path, help="what `serve --ready-file` wrote")
     where.add_argument("--url", help="http://HOST:PORT")
     where.add_argument("--token-file", metavar="FILE", type=Path, help="holds the token of the service at --url")
 
 
-def _service(arguments: argparse.Namespace) -> Workbench:
-    """The workbench at the service that the flags name, or the environment where they name none."""
-    from workbench.api import connect
+def _service(arguments: argparse.Namespace, start: bool = True) -> Workbench:
+    """The workbench at the service that the flags name, else the environment, else at the user's shared service."""
+    from workbench.api import connect, current
 
     def given(name: str, variable: str) -> str | None:
         value = getattr(arguments, name)
@@ -166,11 +166,14 @@ def _service(arguments: argparse.Namespace) -> Workbench:
     ready_file, url, token_file = arguments.ready_file, arguments.url, given("token_file", "TOKEN_FILE")
     if ready_file is None and url is None:
         ready_file, url = given("ready_file", "READY_FILE"), given("url", "URL")
-    if (ready_file is None) == (url is None):
+    if ready_file is not None and url is not None:
         raise InvalidInput("say which service: --ready-file FILE, or --url URL with --token-file FILE")
+    if ready_file is None and url is None:
+        return current(start)
     if ready_file is not None:
         published = json.loads(_read(Path(ready_file), "the ready file"))
         url, token_file = published["url"], published["token_file"]
+    assert url is not None
     token = _read(Path(token_file), "the token file").strip() if token_file else None
     return connect(url, token)
 
@@ -255,7 +258,19 @@ def _set(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    return _say(_service(arguments).status())
+    return _say(_service(arguments, start=False).status())
+
+
+def _restart(arguments: argparse.Namespace) -> int:
+    return _say(_service(arguments, start=False).restart())
+
+
+def _stop(arguments: argparse.Namespace) -> int:
+    workbench = _service(arguments, start=False)
+    if not workbench.shared:
+        raise InvalidInput("only your shared service is stopped from here; end the other one where it runs")
+    workbench.stop()
+    return _say("the service is stopped; the next call starts it again, with the same models")
 
 
 def _add_logs(parser: argparse.ArgumentParser) -> None:
@@ -263,7 +278,7 @@ def _add_logs(parser: argparse.ArgumentParser) -> None:
 
 
 def _logs(arguments: argparse.Namespace) -> int:
-    return _say(_service(arguments).logs(arguments.lines))
+    return _say(_service(arguments, start=False).logs(arguments.lines))
 
 
 def _say(answer: object) -> int:
@@ -278,6 +293,8 @@ _CLIENT_VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], C
     "models": ("every version of every model", _add_nothing, _models),
     "show": ("all that is known of one model", _add_name, _show),
     "set": ("change a model's settings", _add_set, _set),
-    "status": ("the service: where, since when, what it uses", _add_nothing, _status),
+    "status": ("the service: its state and why, where it is, what it uses", _add_nothing, _status),
+    "restart": ("start your shared service anew, in this version", _add_nothing, _restart),
+    "stop": ("end your shared service, until the next call", _add_nothing, _stop),
     "logs": ("the service's last log lines", _add_logs, _logs),
 }

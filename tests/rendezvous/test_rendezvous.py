@@ -119,12 +119,12 @@ def test_what_is_published_is_read_until_its_keeper_ends(room: Rendezvous) -> No
     assert room.last() == stale
 
 
-def test_a_keeper_takes_away_only_what_it_published(room: Rendezvous) -> None:
+def test_a_keeper_takes_back_only_what_it_published(room: Rendezvous) -> None:
     room.publish(RECORD)
-    room.withdraw(replace(ME, began=0))
+    room.withdraw(replace(ME, began=0), "why", 2.5)
     assert room.read() == RECORD
-    room.withdraw(ME)
-    assert room.last() is None
+    room.withdraw(ME, "why", 2.5)
+    assert room.last() == replace(RECORD, state=ServiceState.STOPPED, reason="why", since=2.5, worker=None)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 1}', RECORD.encode().replace("Ready", "Happy")])

@@ -22,9 +22,12 @@ from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import ModelStatus, check_model_name, check_model_version
 from workbench.errors import DeadlineExceeded, InvalidInput, ModelNotFound, Unavailable
 from workbench.protocols import control, errors, oip_json
+from workbench.rendezvous.processes import clock_of_processes
 
 if TYPE_CHECKING:
     import aiohttp
+
+    from workbench.client.launch import SharedService
 
 Body = bytes | Path | Sequence[bytes | memoryview] | None
 
@@ -45,7 +48,9 @@ class AsyncClient:
     It belongs to the event loop that calls it first; in a forked child it starts afresh.
     """
 
-    def __init__(self, url: str, token: str | None = None, *, connections: int = 256) -> None:
+    def __init__(
+        self, url: str, token: str | None = None, *, connections: int = 256, shared: SharedService | None = None
+    ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.username is not None:
             raise InvalidInput("a service's URL looks like http://127.0.0.1:8080, without a user name or token in it")
@@ -54,6 +59,8 @@ class AsyncClient:
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._shared = shared
+        """Where `url` was found and is found again, once nothing listens there any more."""
         self.gone: Callable[[], str] = lambda: ""
         """Asked, when the service cannot be reached, for one sentence on why; empty: not known."""
 
@@ -194,18 +201,29 @@ class AsyncClient:
         timeout_s: float | None = None,
         repeat: bool = False,
     ) -> tuple[bytes, Mapping[str, str]]:
-        """The answer's body and headers. `repeat`: sent again, once, when a kept connection proves to be closed."""
+        """The answer's body and headers. `repeat`: sent again, once, when a kept connection proves to be closed; but
+        never what was under way when the service was restarted, since it may have been the cause."""
         import aiohttp
 
+        began = clock_of_processes()
         try:
             try:
                 response = await self._open(method, path, body, headers or {}, timeout_s)
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-                if not repeat or isinstance(error, aiohttp.ClientConnectorError):
+                if isinstance(error, aiohttp.ClientConnectorError):
+                    raise
+                if happened := await self._happened(began):
+                    raise Unavailable(happened) from error
+                if not repeat:
                     raise
                 response = await self._open(method, path, body, headers or {}, timeout_s)
             async with response:
-                return await response.read(), response.headers
+                try:
+                    return await response.read(), response.headers
+                except aiohttp.ClientPayloadError as error:
+                    if happened := await self._happened(began):
+                        raise Unavailable(happened) from error
+                    raise
         except TimeoutError as error:
             if timeout_s is None:
                 raise self._unreachable(error) from error
@@ -216,7 +234,27 @@ class AsyncClient:
     async def _open(
         self, method: str, path: str, body: Body, headers: Mapping[str, str], timeout_s: float | None
     ) -> aiohttp.ClientResponse:
-        """A response with a good status, its body not read yet; what the service refused is raised."""
+        """A response with a good status, its body not read yet; what the service refused is raised.
+
+        Where nothing listens any more, and so nothing was sent, the shared service is found again, or started.
+        """
+        import aiohttp
+
+        try:
+            return await self._sent(method, path, body, headers, timeout_s)
+        except aiohttp.ClientConnectorError:
+            if self._shared is None:
+                raise
+        address = await asyncio.to_thread(self._shared.ensure)
+        if address.token != self._token:
+            self._token = address.token
+            await self.close()
+        self.url = address.url
+        return await self._sent(method, path, body, headers, timeout_s)
+
+    async def _sent(
+        self, method: str, path: str, body: Body, headers: Mapping[str, str], timeout_s: float | None
+    ) -> aiohttp.ClientResponse:
         import aiohttp
         from yarl import URL
 
@@ -246,6 +284,9 @@ class AsyncClient:
             self._loop = loop
             keep_from_children(self._session)
         return self._session
+
+    async def _happened(self, since: int) -> str:
+        return await asyncio.to_thread(self._shared.happened, since) if self._shared is not None else ""
 
     def _unreachable(self, error: BaseException) -> Unavailable:
         why = self.gone() or "nothing listens there, or it ended while answering"

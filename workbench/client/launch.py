@@ -1,35 +1,46 @@
-"""A service of this process's own: started as a child, ended with it.
+"""The user's one service on this machine: found where it runs, started where it does not, by whoever needs it first.
 
-The child is told to end when its standard input does, which the kernel closes for us however this process ends,
-`kill -9` included. It runs in a temporary folder, with the environment that this process was started with: what a
-notebook has since set for itself (PYTHONPATH, thread counts, visible devices) is not the service's business.
+It outlives the process that started it. Each process that uses it holds a lease, and some minutes after the last of
+them has ended the service ends too. It runs in its data folder, with the environment of the Jupyter server where there
+is one: what a notebook has set for itself (PYTHONPATH, thread counts, devices) is not the service's business.
 """
 
 from __future__ import annotations
 
 import atexit
-import json
 import os
-import shutil
+import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.errors import Unavailable
+from workbench.config import ENVIRONMENT_PREFIX
+from workbench.errors import StorageError, Unavailable, Unsupported
+from workbench.rendezvous.files import last_lines
+from workbench.rendezvous.folder import RUNTIME_VARIABLE, Rendezvous, data_folder, rendezvous
+from workbench.rendezvous.leases import Lease, holders
+from workbench.rendezvous.record import ServiceRecord, ServiceState
+from workbench.rendezvous.versions import API, check_versions
 
-START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 5.0
-"""How long requests under way may take to finish at the end; then the child is killed."""
+START_TIMEOUT_S = 90.0
+"""How long a service that starts, restarts or ends is waited for."""
 
-LAST_LINES = 5
+STOP_TIMEOUT_S = 60.0
+"""Longer than a drain; then the keeper is killed, and its worker ends with it."""
+
+POLL_S = 0.02
+
+NOTICE_S = 0.15
+"""How long after a broken connection its cause may take to show."""
 
 _THREAD_COUNTS = ("OMP_", "KMP_", "MKL_", "OPENBLAS_", "NUMEXPR_", "VECLIB_", "BLIS_")
+
+_OF_CLIENTS = tuple(f"{ENVIRONMENT_PREFIX}{name}" for name in ("URL", "READY_FILE", "TOKEN_FILE"))
+"""Which service a command line speaks to; nothing that a service should be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,136 +53,231 @@ class Address:
     """Where other programs of this user read the token."""
 
 
-class OwnService:
-    """A service started by this process. `start()` returns once it takes requests; `stop()` ends it."""
+def ensure_service() -> Address:
+    """The user's shared service, Ready: the one that runs, after waiting where it starts or restarts, or a new one.
 
-    def __init__(self, arguments: tuple[str, ...] = ()) -> None:
-        self._arguments = arguments
-        self._process: subprocess.Popen[bytes] | None = None
-        self._folder: Path | None = None
-        self._owner = os.getpid()
-
-    @property
-    def running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid if self._process is not None else None
-
-    def start(self) -> Address:
-        """Start it and wait until it is ready. Raises Unavailable with its last words when it is not to be had."""
-        self._folder = Path(tempfile.mkdtemp(prefix="infer-workbench-"))
-        ready = self._folder / "ready.json"
-        command = [sys.executable, "-m", "workbench", "serve", "--http-port", "0", "--until-eof"]
-        command += ["--data-dir", str(self._folder / "data"), "--ready-file", str(ready), *self._arguments]
-        with self._output.open("wb") as output:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=self._folder,
-                env=service_environment(),
-                start_new_session=True,  # Ctrl-C in a terminal is for the notebook, not for its service
-            )
-        _services.add(self)
-        try:
-            return self._address(ready)
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        """End it: what is under way may finish for some seconds. A second call, or one in a fork, does nothing."""
-        process, self._process = self._process, None
-        if process is None or os.getpid() != self._owner:
-            return
-        if process.stdin is not None:
-            process.stdin.close()
-        if process.poll() is None:
-            process.terminate()
-        try:
-            process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-
-    def last_words(self) -> str:
-        """Why it ended, with its last log lines; empty while it runs."""
-        if self._process is None:
-            return "it was stopped; workbench.connect() starts another"
-        code = self._process.poll()
-        if code is None:
-            return ""
-        ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit status {code}"
-        words = " | ".join(self._last_lines())
-        return f"the service {ended}; workbench.connect() starts another" + (
-            f". Its log ends: {words}" if words else ""
-        )
-
-    @property
-    def _output(self) -> Path:
-        assert self._folder is not None
-        return self._folder / "service.log"
-
-    def _last_lines(self) -> list[str]:
-        try:
-            lines = self._output.read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError:
-            return []
-        return [line.strip()[:200] for line in lines if line.strip()][-LAST_LINES:]
-
-    def _address(self, ready: Path) -> Address:
-        assert self._process is not None
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not ready.exists():  # written whole and renamed, so what exists can be read
-            if self._process.poll() is not None:
-                words = " | ".join(self._last_lines()) or f"exit status {self._process.returncode}"
-                raise Unavailable(f"the service did not start: {words}")
-            if time.monotonic() > deadline:
-                words = " | ".join(self._last_lines()) or "it said nothing"
-                raise Unavailable(f"the service was not ready after {START_TIMEOUT_S:.0f} s: {words}")
-            time.sleep(0.02)
-        said = json.loads(ready.read_text(encoding="utf-8"))
-        token_file = said.get("token_file")
-        token = Path(token_file).read_text(encoding="utf-8").strip() if token_file else None
-        return Address(said["url"], token, token_file or "")
-
-    def _let_go(self) -> None:
-        """In a forked child: the parent's pipe must not be kept open here, or its end would go unnoticed."""
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
-            self._process.returncode = 0  # not this process's child: never waited for
-        self._process = None
+    Never two, however many call at once. This process holds a lease from then on. Raises Unavailable with the reason
+    where there is none to be had, StorageError where its folders cannot be trusted or written, Unsupported where one
+    of another API runs.
+    """
+    return shared_service().ensure()
 
 
-_services: weakref.WeakSet[OwnService] = weakref.WeakSet()
-_own: OwnService | None = None
-_own_address: Address | None = None
-_lock = threading.Lock()
-
-
-def own_service() -> tuple[OwnService, Address]:
-    """This process's one service: the running one, or a new one. A fork starts one of its own."""
-    global _own, _own_address
+def shared_service() -> SharedService:
+    """What this process knows of the shared service; starts nothing."""
+    global _shared
     with _lock:
-        if _own is None or _own_address is None or not _own.running:
-            if _own is not None:
-                _own.stop()
-            service = OwnService()
-            _own_address = service.start()
-            _own = service
-            atexit.register(service.stop)
-        return _own, _own_address
+        room = rendezvous()
+        if _shared is None or _shared.rendezvous.path != room.path:
+            _shared = SharedService(room, data_folder())
+            atexit.register(_shared.release)
+        return _shared
+
+
+class SharedService:
+    """The service of one rendezvous, as a client sees it. Every call may block; any thread may call."""
+
+    def __init__(self, rendezvous: Rendezvous, data_dir: Path, say: Callable[[str], None] | None = None) -> None:
+        self.rendezvous = rendezvous
+        self._data_dir = data_dir
+        self._say = say or _say
+        self._lease = Lease(rendezvous.leases)
+        self._said = ""
+
+    def record(self) -> ServiceRecord | None:
+        """What runs now; None where nothing does."""
+        return self.rendezvous.read()
+
+    def ended(self) -> tuple[str, float]:
+        """Why nothing runs, and since when (Unix time; 0: nobody knows)."""
+        last = self.rendezvous.last()
+        if last is None:
+            return "none was started yet", 0.0
+        if last.state is ServiceState.STOPPED:
+            return last.reason, last.since
+        return f"its keeper, process {last.keeper.pid}, was killed or lost with its machine", 0.0
+
+    def holders(self) -> int:
+        """How many processes hold a lease."""
+        return len(holders(self.rendezvous.leases))
+
+    def ensure(self, timeout_s: float = START_TIMEOUT_S) -> Address:
+        """See `ensure_service`."""
+        self.rendezvous.open()
+        # The lease comes first: the keeper that is about to end for want of one looks once more after it has said so.
+        self._lease.take()
+        until = time.monotonic() + timeout_s
+        while True:
+            record = self.record()
+            if record is None:
+                self._start_if_none_does()
+            elif record.state is ServiceState.READY:
+                self._check_version(record)
+                return Address(record.url, record.token or None, record.token_file)
+            elif record.state is ServiceState.FAILED:
+                raise Unavailable(f"the service has failed: {record.reason}. `%infer logs` tells more, {_TRY_AGAIN}")
+            if time.monotonic() > until:
+                state = "being started" if record is None else f"{record.state.value}: {record.reason}"
+                raise Unavailable(f"after {timeout_s:.0f} s the service is {state}; `%infer status` tells more")
+            time.sleep(POLL_S)
+
+    def restart(self) -> Address:
+        """Another worker, or where another version runs another service, after what is under way is done."""
+        record = self.record()
+        if record is None:
+            return self.ensure()
+        if (record.version and record.version != _version()) or (record.api and record.api != API):
+            self.stop()
+            return self.ensure()
+        before = record.worker
+        _signal(record, "SIGUSR1")
+        until = time.monotonic() + START_TIMEOUT_S
+        while True:
+            now = self.record()
+            if now is None or (now.worker != before and now.state in (ServiceState.READY, ServiceState.FAILED)):
+                return self.ensure()
+            if time.monotonic() > until:
+                raise Unavailable(f"the service did not restart within {START_TIMEOUT_S:.0f} s: it is {now.state}")
+            time.sleep(POLL_S)
+
+    def stop(self) -> bool:
+        """End it after what is under way is done; False where none ran."""
+        record = self.record()
+        if record is None:
+            return False
+        _signal(record, "SIGTERM")
+        until = time.monotonic() + STOP_TIMEOUT_S
+        while record.keeper.alive:
+            if time.monotonic() > until:
+                _signal(record, "SIGKILL")
+            time.sleep(POLL_S)
+        return True
+
+    def logs(self, lines: int) -> list[str]:
+        """The last lines that it wrote, also when nothing runs."""
+        return last_lines(self.rendezvous.path / "service.log", lines)
+
+    def release(self) -> None:
+        """Give this process's lease back; `ensure` takes it again."""
+        self._lease.release()
+
+    def happened(self, since: int) -> str:
+        """What ended a request that began at `since` (processes.clock_of_processes); empty: nothing known."""
+        until = time.monotonic() + NOTICE_S
+        while True:
+            record = self.record()
+            if record is None:
+                return "the service ended while it ran your request; it was not repeated, the next call starts another"
+            worker = record.worker
+            if worker is None or worker.began > since or not worker.alive:
+                return f"the service was restarted while it ran your request{_why(record)}; it was not repeated"
+            if time.monotonic() > until:
+                return ""
+            time.sleep(POLL_S)
+
+    def _start_if_none_does(self) -> None:
+        import filelock
+
+        try:
+            with filelock.FileLock(self.rendezvous.start_lock, blocking=False, mode=0o600):
+                if self.record() is None:
+                    self._start()
+        except filelock.Timeout:
+            pass  # somebody else is starting one
+        except OSError as error:
+            raise StorageError(f"the folder {self.rendezvous.path} cannot be used: {error.strerror}") from None
+
+    def _start(self) -> None:
+        data_dir = self._data_dir
+        try:
+            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"the data folder {data_dir} cannot be made: {error.strerror}") from None
+        command = [sys.executable, "-P", "-m", "workbench", "serve", "--shared"]
+        command += ["--http-port", "0", "--data-dir", str(data_dir)]
+        environment = service_environment()
+        for name in _OF_CLIENTS:
+            environment.pop(name, None)
+        environment[RUNTIME_VARIABLE] = str(self.rendezvous.path.parent)
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                cwd=data_dir,
+                env=environment,
+                start_new_session=True,
+                timeout=START_TIMEOUT_S,
+            )
+        except subprocess.TimeoutExpired:
+            raise Unavailable(f"the service did not start within {START_TIMEOUT_S:.0f} s") from None
+        except OSError as error:
+            raise Unavailable(f"the service could not be started: {error.strerror}") from None
+        if done.returncode:
+            said = done.stderr.decode("utf-8", "replace").splitlines() or last_lines(self.rendezvous.start_log, 1)
+            words = said[-1].strip() if said else f"exit status {done.returncode}"
+            raise Unavailable(f"the service did not start: {words}")
+
+    def _check_version(self, record: ServiceRecord) -> None:
+        try:
+            word = check_versions(_version(), record.version, record.api)
+        except Unsupported:
+            self.release()
+            raise
+        if word and word != self._said:
+            self._said = word
+            self._say(word)
+
+
+_TRY_AGAIN = "`%infer restart` tries again"
+
+
+def _why(record: ServiceRecord) -> str:
+    return f" ({record.reason})" if record.reason and record.worker is None else ""
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("infer-workbench")
+
+
+def _signal(record: ServiceRecord, name: str) -> None:
+    """Send it to the keeper, if that still is the process that published the record."""
+    if record.keeper.alive:
+        try:
+            os.kill(record.keeper.pid, getattr(signal, name))
+        except ProcessLookupError:
+            pass
+        except OSError as error:
+            raise Unavailable(f"process {record.keeper.pid} cannot be signalled: {error.strerror}") from None
 
 
 def service_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment that this process was started with, less what concerns its Python and its thread counts."""
-    given = _started_with() if environment is None else environment
+    """The Jupyter server's environment where this is a kernel of one, else what this process was started with; less
+    what concerns its Python and its thread counts."""
+    given = _outer_environment() if environment is None else environment
     return {name: value for name, value in given.items() if not name.startswith(("PYTHON", *_THREAD_COUNTS))}
+
+
+def _outer_environment() -> Mapping[str, str]:
+    own = _started_with()
+    server = own.get("JPY_PARENT_PID", "")
+    if server.isdigit():
+        try:
+            import psutil
+
+            # What names folders and limits for the service was perhaps set for this kernel alone.
+            ours = {name: value for name, value in own.items() if name.startswith(ENVIRONMENT_PREFIX)}
+            return psutil.Process(int(server)).environ() | ours
+        except (ImportError, psutil.Error, OSError):
+            pass
+    return own
 
 
 def _started_with() -> Mapping[str, str]:
@@ -184,12 +290,14 @@ def _started_with() -> Mapping[str, str]:
         return os.environ
 
 
+_lock = threading.Lock()
+_shared: SharedService | None = None
+
+
 def _after_fork() -> None:
-    global _own, _own_address, _lock
+    global _shared, _lock
     _lock = threading.Lock()
-    _own = _own_address = None
-    for service in list(_services):
-        service._let_go()
+    _shared = None
 
 
 if hasattr(os, "register_at_fork"):

@@ -22,6 +22,8 @@ from workbench.errors import InvalidInput
 if TYPE_CHECKING:
     import pandas as pd
 
+    from workbench.rendezvous.record import ServiceRecord
+
 MOST_ROWS = 6
 MOST_VALUES = 10
 """What a representation shows of an output."""
@@ -300,6 +302,34 @@ def service_card(service: Mapping[str, object], token_file: str | None) -> Card:
         "models": ", ".join(sorted({str(model["name"]) for model in models})) if isinstance(models, list) else "",
     }
     return Card("the service", facts)
+
+
+def shared_card(
+    record: ServiceRecord | None, ended: tuple[str, float], holders: int, said: Mapping[str, object] | None
+) -> Card:
+    """The user's shared service: what its keeper publishes, and what the service itself says while it answers."""
+    if record is None:
+        why, when = ended
+        return Card("the service", {"state": f"Stopped: {why}", "since": _clock_time(when)})
+    facts: dict[str, object] = {
+        "state": f"{record.state}: {record.reason}" if record.reason else record.state.value,
+        "since": _clock_time(record.since),
+        "url": record.url,
+        "token file": record.token_file,
+        "processes": f"keeper {record.keeper.pid}" + (f", worker {record.worker.pid}" if record.worker else ""),
+        "used by": f"{holders} process{'' if holders == 1 else 'es'}",
+        "version": record.version,
+        "data": record.data_dir,
+        "log": record.log_file,
+    }
+    if said is not None:
+        card = service_card(said, None)
+        facts |= {name: card[name] for name in ("up for", "devices", "memory", "models")}
+    return Card("the service", facts)
+
+
+def _clock_time(unix_s: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(unix_s)) if unix_s else ""
 
 
 # Loading

@@ -55,7 +55,9 @@ VERBS: Mapping[str, Verb] = {
         Verb("show", "all that is known of one model", ("NAME",), _VERSION),
         Verb("unload", "finish what is under way, then give back the model's memory", ("NAME",)),
         Verb("set", "change settings, live where possible", ("NAME", "KEY=VALUE")),
-        Verb("status", "the service: where it is, what it uses"),
+        Verb("status", "the service: its state and why, where it is, what it uses"),
+        Verb("restart", "start the service anew, in your version; what is under way ends first"),
+        Verb("stop", "end the service; the next call starts it again, with the same models"),
         Verb("logs", "the service's last log lines", (), {"--lines": "N"}),
         Verb("help", "this, or what one verb takes", ("[VERB]",)),
     )

@@ -25,13 +25,17 @@ if TYPE_CHECKING:
 
 
 def register(
-    shell: InteractiveShell, connect: Callable[[], Workbench], connected: Callable[[], Workbench | None]
+    shell: InteractiveShell,
+    connect: Callable[[], Workbench],
+    connected: Callable[[], Workbench | None],
+    attach: Callable[[], Workbench] | None = None,
 ) -> None:
     """Add `%infer` and its completion to `shell`.
 
-    `connect` gives the workbench to speak to and may start a service; `connected` gives it only if it is there.
+    `connect` gives the workbench to speak to and may start a service; `connected` gives it only if it is there;
+    `attach` gives one that starts nothing, to ask about a service that may not be running.
     """
-    shell.register_magics(InferMagics(shell, connect))
+    shell.register_magics(InferMagics(shell, connect, attach or connect))
     shell.set_hook("complete_command", Completer(connected), str_key="%infer")  # type: ignore[no-untyped-call]
 
 
@@ -41,7 +45,9 @@ class InferMagics(Magics):
 
     shell: Any
 
-    def __init__(self, shell: InteractiveShell, connect: Callable[[], Workbench]) -> None:
+    def __init__(
+        self, shell: InteractiveShell, connect: Callable[[], Workbench], attach: Callable[[], Workbench]
+    ) -> None:
         super().__init__(shell)
         self._connect = connect
         self._verbs: dict[str, Callable[[Command], object]] = {
@@ -51,8 +57,10 @@ class InferMagics(Magics):
             "show": lambda command: self._connect().show(command.name, command.flags.get("--version")),
             "unload": self._unload,
             "set": lambda command: self._connect().set(command.name, **pairs(command.rest)),
-            "status": lambda command: self._connect().status(),
-            "logs": lambda command: self._connect().logs(_whole("--lines", command.flags.get("--lines", "20"))),
+            "status": lambda command: attach().status(),
+            "restart": lambda command: attach().restart(),
+            "stop": lambda command: _stopped(attach()),
+            "logs": lambda command: attach().logs(_whole("--lines", command.flags.get("--lines", "20"))),
             "help": lambda command: Lines(help_text(command.rest)),
         }
         assert set(self._verbs) == set(VERBS)
@@ -108,6 +116,11 @@ class InferMagics(Magics):
             raise Misuse(
                 f"{text[:80]!r} failed, {type(error).__name__}: {' '.join(str(error).split())[:200]}"
             ) from None
+
+
+def _stopped(workbench: Workbench) -> Card:
+    workbench.stop()
+    return Card("the service is stopped; the next call starts it again, with the same models", {})
 
 
 def _is_path(text: str) -> bool:

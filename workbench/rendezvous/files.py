@@ -22,3 +22,14 @@ def write_private(path: Path, text: str) -> None:
             raise
     except OSError as error:
         raise StorageError(f"the file {path.name!r} cannot be written: {error.strerror}") from None
+
+
+def last_lines(path: Path, count: int) -> list[str]:
+    """The last lines of a log file, oldest first; none where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(path.stat().st_size - count * 300, 0))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+    return lines[-count:]

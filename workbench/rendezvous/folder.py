@@ -12,13 +12,14 @@ import socket
 import stat
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from workbench.config import ENVIRONMENT_PREFIX
 from workbench.errors import StorageError
 from workbench.rendezvous.files import write_private
 from workbench.rendezvous.processes import ProcessKey
-from workbench.rendezvous.record import ServiceRecord, decode_record
+from workbench.rendezvous.record import ServiceRecord, ServiceState, decode_record
 
 RUNTIME_VARIABLE = f"{ENVIRONMENT_PREFIX}RUNTIME_DIR"
 DATA_VARIABLE = f"{ENVIRONMENT_PREFIX}DATA_DIR"
@@ -62,11 +63,11 @@ class Rendezvous:
         """StorageError where it cannot be written; what was there before then stays."""
         write_private(self.service_file, record.encode())
 
-    def withdraw(self, keeper: ProcessKey) -> None:
-        """Take away what `keeper` published; what another one did stays."""
+    def withdraw(self, keeper: ProcessKey, reason: str, since: float) -> None:
+        """Say that the service of `keeper` has ended, and why; what another one published stays."""
         record = self.last()
         if record is not None and record.keeper == keeper:
-            self.service_file.unlink(missing_ok=True)
+            self.publish(replace(record, state=ServiceState.STOPPED, reason=reason, since=since, worker=None))
 
 
 def rendezvous(environment: Mapping[str, str] = os.environ) -> Rendezvous:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,10 +30,19 @@ def this_process() -> ProcessKey:
     return found
 
 
+def clock_of_processes() -> int:
+    """Now, as `ProcessKey.began` counts."""
+    return _ticks_linux() if sys.platform == "linux" else round(time.time() * 100)
+
+
 def process_key(pid: int) -> ProcessKey | None:
     """The process that has this pid now; None where there is none, or only a zombie."""
     began = _began_linux(pid) if sys.platform == "linux" else _began_elsewhere(pid)
     return None if began is None else ProcessKey(pid, began)
+
+
+def _ticks_linux() -> int:
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
 
 
 def _began_linux(pid: int) -> int | None:

@@ -19,7 +19,7 @@ class ServiceState(StrEnum):
     """How the service stands, as its keeper sees it."""
 
     STOPPED = "Stopped"
-    """Nothing runs; never written, this is what no file means."""
+    """Nothing runs, or only the last moments of a keeper that is about to end."""
     STARTING = "Starting"
     READY = "Ready"
     RESTARTING = "Restarting"

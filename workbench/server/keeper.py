@@ -111,7 +111,7 @@ def keep(
         listener.close()
         if rendezvous is not None:
             with suppress(WorkbenchError, OSError):
-                rendezvous.withdraw(record.keeper)
+                rendezvous.withdraw(record.keeper, keeper.reason, time.time())
         if config.ready_file is not None:
             config.ready_file.unlink(missing_ok=True)
         logs.close()
@@ -174,6 +174,11 @@ class Keeper:
             self._worker.close(self._selector)
             self._worker = None
         self._selector.close()
+
+    @property
+    def reason(self) -> str:
+        """Why it is in its present state."""
+        return self._record.reason
 
     # Decisions
 

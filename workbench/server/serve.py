@@ -22,6 +22,7 @@ import uvicorn
 from workbench.config import ServerConfig
 from workbench.engine import Engine
 from workbench.errors import WorkbenchError
+from workbench.rendezvous.files import last_lines
 from workbench.rendezvous.versions import API
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore
@@ -38,6 +39,9 @@ from workbench.telemetry.metrics import Metrics
 
 KEEP_ALIVE_S = 75
 """Longer than clients keep an idle connection, so that it is they who close it and no request meets a closed one."""
+
+EARLIER_LINES = 200
+"""Of the log, what a worker tells of those before it."""
 
 LINGER_S = 5
 """After the engine has drained, what the last answers may take to be read."""
@@ -67,7 +71,7 @@ def serve(config: ServerConfig, notes: Sequence[str] = (), link: KeeperLink | No
     if link is None:
         logs = Logs(config.data_dir, config.log_format, secrets)
     else:
-        logs = Logs(None, config.log_format, secrets, earlier=Path(link.place.log_file))
+        logs = Logs(None, config.log_format, secrets, earlier=last_lines(Path(link.place.log_file), EARLIER_LINES))
         _dump_stacks()
     store = ModelStore(config.data_dir / "models")
     lasting = Lasting(config, store)

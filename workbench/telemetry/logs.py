@@ -22,9 +22,6 @@ FILE_BYTES = 5 * 1024 * 1024
 OLDER_FILES = 2
 FILE_NAME = "service.log"
 
-EARLIER_LINES = 200
-"""How many lines of the log a worker is given of those before it."""
-
 RELAYED = 60
 """The level of a line that another process has formatted."""
 
@@ -47,11 +44,11 @@ class Logs:
         stream: TextIO | None = None,
         *,
         to_stream: bool = True,
-        earlier: Path | None = None,
+        earlier: Sequence[str] = (),
     ) -> None:
         formatter = _Formatter(log_format == "json", secrets)
         self._as_json = log_format == "json"
-        self._ring: deque[str] = deque(last_lines(earlier, EARLIER_LINES) if earlier else (), maxlen=RING_LINES)
+        self._ring: deque[str] = deque(earlier, maxlen=RING_LINES)
         self._handlers: list[logging.Handler] = [_RingHandler(self._ring)]
         if to_stream:
             self._handlers.append(logging.StreamHandler(stream or sys.stderr))
@@ -85,17 +82,6 @@ class Logs:
             root.removeHandler(handler)
             handler.close()
         logging.getLogger("workbench").setLevel(logging.NOTSET)
-
-
-def last_lines(path: Path, count: int) -> list[str]:
-    """The last lines of a log file, oldest first; none where there is none."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(path.stat().st_size - count * 300, 0))
-            lines = file.read().decode("utf-8", "replace").splitlines()
-    except OSError:
-        return []
-    return lines[-count:]
 
 
 class _RingHandler(logging.Handler):
