@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from workbench.core.tensor import BYTES, DTYPES, Array
 from workbench.errors import InvalidInput, TooLarge
+from workbench.protocols.json_blocks import LONG, check_strings, numbers_from_json
 
 BINARY_ONLY: Final = frozenset({"FP16", "BF16"})
 """Datatypes that JSON does not carry."""
@@ -57,6 +58,11 @@ def array_from_json(
     decoder = _FLAT.get(datatype)
     if decoder is None:
         raise InvalidInput(f"{tensor}: {datatype} has no JSON form; send it as binary data, with binary_data_size")
+    if len(raw) > LONG:
+        data = bytes(raw)
+        if datatype != BYTES:
+            return numbers_from_json(data, tensor, datatype, shape, count, decoder, _TAKES[datatype])
+        check_strings(data, tensor, shape, count)
     try:
         values: list[Any] = decoder.decode(raw)
     except msgspec.ValidationError as error:

@@ -33,16 +33,20 @@ def decode_json(decoder: msgspec.json.Decoder[Any], head: bytes, max_depth: int,
 _NON_FINITE = re.compile(rb"[\[,:\s-](NaN|Infinity)\b")
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _ALL_BUT_BRACKETS = bytes(octet for octet in range(256) if octet not in b"[]{}")
+_BLOCK = 1 << 20
 
 
 def _depth(head: bytes) -> int:
     """How deep valid JSON is nested, without a Python step per bracket."""
     brackets = np.frombuffer(_STRING.sub(b"", head).translate(None, _ALL_BUT_BRACKETS), np.uint8)
-    if not len(brackets):
-        return 0
-    # Closing brackets, "]" 0x5d and "}" 0x7d, have the bit 0x04; opening ones, 0x5b and 0x7b, do not.
-    steps = 1 - ((brackets & 4) >> 1).astype(np.int8)
-    return int(np.cumsum(steps, dtype=np.int32).max())
+    deepest = level = 0
+    for begin in range(0, len(brackets), _BLOCK):
+        # Closing brackets, "]" 0x5d and "}" 0x7d, have the bit 0x04; opening ones, 0x5b and 0x7b, do not.
+        steps = 1 - ((brackets[begin : begin + _BLOCK] & 4) >> 1).astype(np.int8)
+        levels = np.cumsum(steps, dtype=np.int32)
+        deepest = max(deepest, level + int(levels.max()))
+        level += int(levels[-1])
+    return deepest
 
 
 def _too_deep(what: str, max_depth: int) -> InvalidInput:

@@ -1,0 +1,106 @@
+"""Long `data` of a JSON tensor, read with little beside the array itself, and never held for long at one place.
+
+A list of Python numbers takes up to twelve times the text that spells it, a list of lists forty times; and a decoder
+does not let other threads run. So what is too much is refused by counting commas, before anything is made of it, and
+the rest is decoded block by block, straight into its array.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from workbench.core.tensor import DTYPES, Array
+from workbench.errors import InvalidInput
+
+LONG = 64 * 1024
+"""Bytes from which `data` is read in this way; what is shorter costs little whatever it holds."""
+
+_BLOCK = 128 * 1024
+"""Bytes of text decoded at once: about a millisecond."""
+
+_FEW_LISTS, _LISTS_PER_STRING = 1024, 4
+"""Lists of strings have a list object for each list, which takes 88 bytes."""
+
+_STRUCTURE: Final = b"[],"
+_ALL_BUT_STRUCTURE: Final = bytes(octet for octet in range(256) if octet not in _STRUCTURE)
+_INDEX = re.compile(r"\[(\d+)\]")
+
+
+def numbers_from_json(
+    data: bytes,
+    tensor: str,
+    datatype: str,
+    shape: tuple[int, ...],
+    count: int,
+    decoder: msgspec.json.Decoder[list[Any]],
+    takes: str,
+) -> Array:
+    """The array of numbers that `data`, a valid JSON list, spells. `decoder` reads a flat list of them and checks each;
+    `takes` says in words what it takes. Raises InvalidInput."""
+    _check_count(tensor, shape, count, data.count(b",") + 1)
+    if data.count(b"[") > 1 and not _even(data.translate(None, _ALL_BUT_STRUCTURE)):
+        raise InvalidInput(f"{tensor}: data is ragged: lists of one level hold different numbers of elements")
+    flat = data.translate(None, b"[]")
+    array = np.empty(count, DTYPES[datatype])
+    done = begin = 0
+    while begin < len(flat):
+        end = flat.find(b",", begin + _BLOCK)
+        end = len(flat) if end < 0 else end
+        block = flat[begin:end]
+        try:
+            values = decoder.decode(b"[%b]" % block)
+            array[done : done + len(values)] = np.array(values, array.dtype)
+        except (msgspec.DecodeError, OverflowError, UnicodeDecodeError, RecursionError) as error:
+            raise _unfit(tensor, datatype, takes, block, done, error) from None
+        done += len(values)
+        begin = end + 1
+    _check_count(tensor, shape, count, done)
+    return array.reshape(shape)
+
+
+def check_strings(data: bytes, tensor: str, shape: tuple[int, ...], count: int) -> None:
+    """InvalidInput where `data`, a valid JSON list of strings, has not `count` of them, or many more lists."""
+    escaped = data.replace(b"\\\\", b"").count(b'\\"') if b"\\" in data else 0
+    _check_count(tensor, shape, count, (data.count(b'"') - escaped) // 2)
+    most = _FEW_LISTS + _LISTS_PER_STRING * count
+    if data.count(b"[") > most and len(_STRING.sub(b"", data).translate(None, _ALL_BUT_OPENING)) > most:
+        raise InvalidInput(f"{tensor}: data has many more lists than strings; send it flat, or as binary data")
+
+
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_ALL_BUT_OPENING: Final = bytes(octet for octet in range(256) if octet not in b"[")
+
+
+def _check_count(tensor: str, shape: tuple[int, ...], count: int, found: int) -> None:
+    if found != count:
+        raise InvalidInput(f"{tensor}: shape {list(shape)} holds {count} elements, and data has {found}")
+
+
+def _even(skeleton: bytes) -> bool:
+    """Whether all lists of one level are alike. `skeleton` is the brackets and commas of a list of numbers."""
+    depth = len(skeleton) - len(skeleton.lstrip(b"["))
+    alike, leaves = b"", 1
+    for level in range(1, depth + 1):
+        # The first list of this level ends where as many brackets close at once.
+        end = skeleton.find(b"]" * level)
+        size, left_over = divmod(skeleton.count(b",", 0, max(end, 0)) + 1, leaves)
+        if end < 0 or left_over or size * (len(alike) + 1) > len(skeleton):
+            return False
+        alike, leaves = b"[" + (alike + b",") * (size - 1) + alike + b"]", size * leaves
+    return alike == skeleton
+
+
+def _unfit(tensor: str, datatype: str, takes: str, block: bytes, before: int, error: Exception) -> InvalidInput:
+    found = _INDEX.search(str(error)) if isinstance(error, msgspec.ValidationError) else None
+    if found is None:
+        return InvalidInput(
+            f"{tensor}: data after the first {before} elements is out of range for {datatype}, which takes {takes}; or "
+            "there an element is missing"
+        )
+    at = int(found.group(1))
+    shown = block.split(b",", at + 1)[at].strip()[:40].decode("utf-8", "replace")
+    return InvalidInput(f"{tensor}: {shown} at [{before + at}] does not fit {datatype}, which takes {takes}")
