@@ -56,6 +56,7 @@ class FakeSession:
         self.entered = threading.Semaphore(0)
         self.batches: list[int] = []
         self.closed = 0
+        self.gone = threading.Event()
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
         x = inputs["x"]
@@ -68,6 +69,7 @@ class FakeSession:
 
     def close(self) -> None:
         self.closed += 1
+        self.gone.set()
 
     def hold(self) -> None:
         """From now on runs wait inside until `gate` is set; forgets the runs before."""

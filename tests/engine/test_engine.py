@@ -16,7 +16,9 @@ from workbench.config import ModelConfig
 from workbench.core.messages import InferRequest, InferResponse, ReleaseReason
 from workbench.core.model import FREE, ModelState, Signature, TensorSpec
 from workbench.core.ports import Outcome
+from workbench.core.tensor import Array
 from workbench.engine import Engine
+from workbench.engine.warmup import synthetic
 from workbench.errors import (
     Cancelled,
     Conflict,
@@ -423,8 +425,8 @@ async def test_unloading_finishes_what_was_accepted_then_forgets_the_model(start
     waiting = ask(engine, 2)
     await turn()
     unloading = asyncio.ensure_future(engine.unload("m"))
-    while engine.statuses():
-        await turn()
+    while engine.status("m").state is not ModelState.DRAINING:
+        await asyncio.sleep(0)
     with pytest.raises(ModelNotFound):
         await ask(engine, 3)
     session.gate.set()
@@ -492,7 +494,7 @@ async def test_loads_of_one_model_at_once_come_one_after_another(start: Start) -
     engine = await start(Opener(*[FakeSession() for _ in range(5)]))
     results = await asyncio.gather(*(engine.load("m", onnx_bytes(amount)) for amount in range(5)))
     assert sorted(result.status.version for result in results) == ["1", "2", "3", "4", "5"]
-    assert [status.version for status in engine.statuses()] == ["5"]
+    assert [status.version for status in engine.statuses() if status.state is ModelState.READY] == ["5"]
 
 
 async def test_a_load_that_is_cancelled_leaves_the_old_version_serving(start: Start) -> None:
@@ -508,6 +510,7 @@ async def test_a_load_that_is_cancelled_leaves_the_old_version_serving(start: St
     with pytest.raises(asyncio.CancelledError):
         await loading
     assert [status.version for status in engine.statuses("m")] == ["1"]
+    assert await asyncio.to_thread(slow.gone.wait, 30)
     assert slow.closed == 1
     assert (await ask(engine, 1)).version == "1"
 
@@ -522,6 +525,148 @@ async def test_nothing_is_taken_before_the_start_or_after_the_end(tmp_path: Path
     await engine.close()
     with pytest.raises(Unavailable, match="shutting down"):
         await engine.load("m", onnx_bytes())
+
+
+async def test_a_model_that_failed_gives_its_number_to_the_next(start: Start, tmp_path: Path) -> None:
+    engine = await start()
+    with pytest.raises(ModelError):
+        await engine.load("m", models.unsupported_operator().SerializeToString())
+    staged = await engine.stage("m", ModelStore(tmp_path / "uploads").add_bytes(onnx_bytes()))
+    assert [(each.version, each.state) for each in engine.statuses("m")] == [("1", ModelState.READY)]
+    assert engine.status("m", staged.status.version).state is ModelState.READY
+    assert (await engine.commit("m", "1")).status.routed
+
+
+async def test_settings_outlive_a_retrained_model(start: Start) -> None:
+    engine = await start(Opener(FakeSession(), FakeSession()))
+    await engine.load("m", onnx_bytes(1), {"max_batch_size": 7})
+    await engine.configure("m", {"instances": 2})
+    kept = (await engine.load("m", onnx_bytes(2), {"max_queue_size": 9})).status.config
+    assert (kept.max_batch_size, kept.instances, kept.max_queue_size) == (7, 2, 9)
+
+
+async def test_a_file_replaced_in_a_repository_is_not_served_under_the_old_name(start: Start, tmp_path: Path) -> None:
+    folder = tmp_path / "repo" / "m" / "1"
+    folder.mkdir(parents=True)
+    models.save(models.add_constant(1), folder / "model.onnx")
+    engine = await start(repositories=[LocalRepository(tmp_path / "repo")])
+    await engine.load("m")
+    models.save(models.add_constant(2), folder / "model.onnx")
+    with pytest.raises(Conflict, match="was replaced"):
+        await engine.configure("m", {"batching": "never"})
+    response = await engine.infer(InferRequest("m", {"x": np.zeros((1, 4), np.float32)}))
+    assert [float(array[0, 0]) for array in response.outputs.values()] == [1.0]
+    assert not (await engine.load("m")).unchanged
+
+
+async def test_a_staged_version_that_is_overtaken_is_given_back(start: Start, tmp_path: Path) -> None:
+    sessions = [FakeSession() for _ in range(3)]
+    folder = tmp_path / "repo" / "m" / "2"
+    engine = await start(Opener(*sessions), repositories=[LocalRepository(tmp_path / "repo")])
+    await engine.load("m", onnx_bytes(1))
+    await engine.stage("m", ModelStore(tmp_path / "uploads").add_bytes(onnx_bytes(2)))
+    folder.mkdir(parents=True)
+    models.save(models.add_constant(3), folder / "model.onnx")
+    assert (await engine.load("m")).status.version == "2"
+    await engine.close(5)
+    assert [session.closed for session in sessions] == [1, 1, 1]
+
+
+async def test_closing_waits_for_a_model_that_is_being_unloaded(start: Start) -> None:
+    session = FakeSession()
+    engine = await start(Opener(session))
+    await engine.load("m", onnx_bytes())
+    session.hold()
+    running = ask(engine, 1)
+    await entered(session)
+    unloading = asyncio.ensure_future(engine.unload("m"))
+    while engine.status("m").state is not ModelState.DRAINING:
+        await asyncio.sleep(0)
+    closing = asyncio.ensure_future(engine.close(30))
+    await turn()
+    assert not closing.done()
+    session.gate.set()
+    await asyncio.gather(closing, unloading)
+    assert float((await running).outputs["y"][0, 0]) == 2
+    assert session.closed == 1
+
+
+async def test_closing_does_not_wait_longer_than_it_is_told(start: Start) -> None:
+    session = FakeSession()
+    engine = await start(Opener(session, FakeSession()))
+    await engine.load("m", onnx_bytes(1))
+    session.hold()
+    running = ask(engine, 1)
+    await entered(session)
+    waiting = ask(engine, 2)
+    await turn()
+    await engine.load("m", onnx_bytes(2))  # the old version drains, for as long as its runner is stuck
+    await engine.close(0.01)
+    with pytest.raises(Unavailable, match="unloaded before"):
+        await waiting
+    session.gate.set()
+    await running
+
+
+async def test_closing_while_a_model_warms_up_ends_the_load_and_then_frees_its_session(start: Start) -> None:
+    session = FakeSession()
+    session.hold()
+    engine = await start(Opener(session))
+    loading = asyncio.ensure_future(engine.load("m", onnx_bytes()))
+    await entered(session)
+    await engine.close(0.01)
+    assert session.closed == 0
+    session.gate.set()
+    with pytest.raises(Unavailable, match="shutting down"):
+        await loading
+    assert session.closed == 1
+    assert engine.statuses() == []
+
+
+async def test_a_run_that_is_stuck_in_a_version_swapped_out_is_found_and_counted_once(start: Start) -> None:
+    session, seen = FakeSession(), Recorder()
+    engine = await start(Opener(session, FakeSession()), observer=seen)
+    await engine.load("m", onnx_bytes(1))
+    session.hold()
+    stuck = ask(engine, 1)
+    await entered(session)
+    await engine.load("m", onnx_bytes(2))
+    assert engine.longest_run_s() > 0
+    assert engine.give_up_stuck(0.0) == ["m"]
+    with pytest.raises(DeadlineExceeded, match="did not end"):
+        await stuck
+    session.gate.set()
+    await ask(engine, 2)
+    await engine.close(5)
+    assert seen.outcomes == [Outcome.EXPIRED, Outcome.OK]
+
+
+async def test_outputs_keep_the_callers_order_in_a_shared_batch(start: Start) -> None:
+    engine = await start()
+    await engine.load("m", models.two_in_two_out().SerializeToString(), {"batching": "always"})
+    signature = engine.status("m").signature
+    assert signature is not None
+    one, two = (spec.name for spec in signature.outputs)
+    inputs = synthetic(signature, 1, 1)
+    orders = [(one, two), (two, one), (two,), (one,)]
+    answers = await asyncio.gather(*(engine.infer(InferRequest("m", inputs, outputs=order)) for order in orders))
+    assert [tuple(answer.outputs) for answer in answers] == orders
+
+
+async def test_a_run_that_turns_out_long_leaves_the_event_loop(start: Start) -> None:
+    clock = Clock()
+
+    def run(x: Array) -> Array:
+        clock.now += 0.05 if x[0, 0] == 9 else 0
+        return x
+
+    engine = await start(Opener(FakeSession(run, STEADY)), clock=clock)
+    assert (await engine.load("m", onnx_bytes())).status.notes
+    for _ in range(2):
+        assert engine.status("m").notes
+        await ask(engine, 9)
+    assert not engine.status("m").notes
+    assert float((await ask(engine, 1)).outputs["y"][0, 0]) == 1
 
 
 async def test_a_bad_name_is_refused(start: Start) -> None:

@@ -191,7 +191,8 @@ async def test_a_quarantined_model_is_listed_and_a_load_clears_it(start: Start, 
     ]
     assert await answer(engine) == 1
     await engine.load("m", onnx_bytes(2))
-    assert [(each.version, each.state) for each in engine.statuses()] == [("2", ModelState.READY)]
+    served = [each.version for each in engine.statuses() if each.state is ModelState.READY]
+    assert served == ["2"]
     engine.quarantine(DesiredModel("lone", "4", "0" * 64), "it died")
     with pytest.raises(Unavailable, match="it died"):
         await answer(engine, "lone")

@@ -29,6 +29,8 @@ class Ticket:
     key: ShapeKey
     outputs: tuple[str, ...]
     accepted_at: float
+    ended: bool = False
+    """Its future was resolved, and it was counted. Belongs to the event loop's thread."""
 
     def lost(self, now: float) -> WorkbenchError | None:
         """Why it need not be run any more. Asked from a runner's thread; reading a future's flag is safe there."""

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from workbench.config import ModelConfig
 from workbench.core.messages import InferRequest, InferResponse, Timings
@@ -15,19 +15,27 @@ from workbench.core.ports import Observer, Outcome, Session
 from workbench.engine.admission import Admission
 from workbench.engine.batcher import Batcher, Ticket
 from workbench.engine.executor import Done, Executor
-from workbench.engine.policy import INLINE_NOTE, AlonePolicy, BatchPolicy, WindowPolicy, fastest_size, runs_inline
+from workbench.engine.policy import (
+    INLINE_NOTE,
+    SLOW_INLINE_S,
+    AlonePolicy,
+    BatchPolicy,
+    WindowPolicy,
+    fastest_size,
+    runs_inline,
+)
 from workbench.engine.sources import Source
+from workbench.engine.threads import in_thread
 from workbench.engine.warmup import WarmUp, warm_up
 from workbench.errors import (
     Cancelled,
     DeadlineExceeded,
     ExecutionError,
     InvalidInput,
+    ModelError,
     Unavailable,
     WorkbenchError,
 )
-
-Result = TypeVar("Result")
 
 
 class SessionOpener(Protocol):
@@ -81,6 +89,8 @@ class Deployment:
         self._outstanding = 0
         self._idle: asyncio.Event | None = None
         self._inline = False
+        self._slow_turns = 0
+        self._warming_since: float | None = None
         self._loaded_at = self._load_s = 0.0
 
     # Requests
@@ -117,10 +127,19 @@ class Deployment:
             self._batcher.wake()
         elif batch := self._batcher.poll():
             for done in self._executor.run(self._sessions[0], batch):
+                self._watch_inline(done.ran_at - done.joined_at)
                 self._deliver(done)
             if self._batcher.depth and self._loop is not None:  # others on the loop have their turn between batches
                 self._waking = True
                 self._loop.call_soon(self._wake)
+
+    def _watch_inline(self, ran_s: float) -> None:
+        """Leave runs to the runners once two of them turned out long; one may be a busy machine."""
+        if ran_s > SLOW_INLINE_S:
+            self._slow_turns += 1
+            if self._slow_turns > 1:
+                self._inline = False
+                self._observer.model_changed(self.status())
 
     def _deliver_from_runner(self, done: Done) -> None:
         assert self._loop is not None
@@ -136,6 +155,9 @@ class Deployment:
         ran_s, split_s = done.ran_at - done.joined_at, now - done.ran_at
         requests = len(done.tickets)
         for ticket, answer in zip(done.tickets, done.answers, strict=True):
+            if ticket.ended:  # it was given up on, and its run has come back after all
+                continue
+            ticket.ended = True
             timings = Timings(
                 queued_from - ticket.accepted_at, batched_s, ran_s, split_s, done.rows, requests, done.reason
             )
@@ -146,7 +168,7 @@ class Deployment:
                 future.set_exception(answer)
                 observer.request_done(self.name, self.version, outcome_of(answer), timings)
             else:
-                if len(answer) != len(ticket.outputs):
+                if tuple(answer) != ticket.outputs:
                     answer = {name: answer[name] for name in ticket.outputs}
                 future.set_result(InferResponse(self.name, self.version, answer, ticket.request.id, timings))
                 observer.request_done(self.name, self.version, Outcome.OK, timings)
@@ -157,9 +179,15 @@ class Deployment:
         self._settled(requests + len(done.dropped))
 
     def _end(self, ticket: Ticket, error: WorkbenchError) -> None:
-        if not ticket.future.done():
+        if ticket.ended:
+            return
+        ticket.ended = True
+        outcome = outcome_of(error)
+        if ticket.future.done():
+            outcome = Outcome.CANCELLED
+        else:
             ticket.future.set_exception(error)
-        self._observer.request_done(self.name, self.version, outcome_of(error), None)
+        self._observer.request_done(self.name, self.version, outcome, None)
 
     def _settled(self, count: int) -> None:
         self._outstanding -= count
@@ -175,22 +203,37 @@ class Deployment:
         """
         self._loop = asyncio.get_running_loop()
         began = self._clock()
+        sessions: list[Session] = []
+
+        def give_back() -> None:  # the load was cancelled while a thread worked on them
+            for session in sessions:
+                session.close()
+
         try:
             self._change(ModelState.LOADING)
             if prepare is not None:
-                await self._in_thread(prepare)
-            await self._in_thread(self._open_sessions)
+                await in_thread(prepare)
+            await in_thread(lambda: self._open_sessions(sessions), give_back)
+            first = sessions[0]
+            self.signature, self._platform, self._device = first.signature, first.platform, first.device
+            self._notes = first.notes
+            self._warming_since = self._clock()
             self._change(ModelState.WARMING)
-            session = self._sessions[0]
-            self._found = await self._in_thread(
-                lambda: warm_up(session, self.config.batching, self.config.max_batch_size)
-            )
+            config = self.config
+            self._found = await in_thread(lambda: warm_up(first, config.batching, config.max_batch_size), give_back)
+            self._sessions = sessions
         except WorkbenchError as error:
+            self._sessions = sessions
             self._fail(error.message)
             raise
         except Exception as error:  # ours or a runtime's; the caller logs it
+            self._sessions = sessions
             self._fail(f"loading failed unexpectedly ({type(error).__name__})")
             raise
+        finally:
+            self._warming_since = None
+        if self.state is ModelState.FAILED:  # it was given up on meanwhile
+            raise ModelError(self._reason)
         self._apply()
         self._executor = Executor(self.name, self._sessions, self._batcher, self._deliver_from_runner, self._clock)
         self._executor.resize(self.config.instances)
@@ -210,25 +253,36 @@ class Deployment:
         """True where the number of runners can change without a reload."""
         return all(session.runner_threads == 0 for session in self._sessions)
 
+    def refuse(self) -> None:
+        """Draining: refuse what comes."""
+        if self.state is ModelState.READY:
+            self._idle = asyncio.Event()
+            self._batcher.close()
+            self._change(ModelState.DRAINING)
+
     async def drain(self, timeout_s: float) -> None:
-        """Draining: refuse what comes, finish what was accepted; after `timeout_s` the rest gets Unavailable."""
-        if self.state is not ModelState.READY:
-            return
-        self._change(ModelState.DRAINING)
-        self._idle = asyncio.Event()
-        self._batcher.close()
-        if self._outstanding:
+        """After `refuse`: finish what was accepted; after `timeout_s` the rest gets Unavailable."""
+        if self._outstanding and self._idle is not None:
             try:
                 await asyncio.wait_for(self._idle.wait(), timeout_s)
             except TimeoutError:
-                for ticket in self._batcher.abandon():
-                    self._end(ticket, Unavailable(f"model {self.name!r} was unloaded before the request was run"))
-                    self._settled(1)
+                self.abandon()
+
+    def abandon(self) -> None:
+        """Let a drain end now: those who wait get Unavailable, and whoever is inside the runtime is not waited for."""
+        for ticket in self._batcher.abandon():
+            self._end(ticket, Unavailable(f"model {self.name!r} was unloaded before the request was run"))
+            self._settled(1)
+        if self._idle is not None:
+            self._idle.set()
 
     def longest_run_s(self) -> float:
-        """For how long the oldest run under way has been inside the runtime; 0 where none is."""
+        """For how long the oldest run under way, or a warm-up, has been inside the runtime; 0 where none is."""
         runs = self._executor.inside() if self._executor is not None else []
-        return self._clock() - min(began for began, _ in runs) if runs else 0.0
+        began = [began for began, _ in runs]
+        if self._warming_since is not None:
+            began.append(self._warming_since)
+        return self._clock() - min(began) if began else 0.0
 
     def give_up(self, reason: str) -> None:
         """Failed, for a runner that does not come back: all who wait for it or inside it get DeadlineExceeded."""
@@ -236,8 +290,7 @@ class Deployment:
         waiting = self._batcher.abandon()
         self._fail(reason)
         for ticket in (*(ticket for _, tickets in runs for ticket in tickets), *waiting):
-            if not ticket.future.done():
-                self._end(ticket, DeadlineExceeded(reason))
+            self._end(ticket, DeadlineExceeded(reason))
         self._settled(len(waiting))
 
     async def close(self) -> None:
@@ -248,7 +301,7 @@ class Deployment:
         sessions, self._sessions = self._sessions, []
         if self._outstanding == 0:
             for session in sessions:
-                await self._in_thread(session.close)
+                await in_thread(session.close)
         if self.state is not ModelState.FAILED:
             self._change(ModelState.GONE)
 
@@ -278,15 +331,10 @@ class Deployment:
             notes=(*self._notes, INLINE_NOTE) if self._inline else self._notes,
         )
 
-    def _open_sessions(self) -> None:
+    def _open_sessions(self, sessions: list[Session]) -> None:
         instances = self.config.instances
-        first = self._open_session(self.source.path, self.config, instances=instances)
-        self._sessions.append(first)
-        if first.runner_threads:
-            while len(self._sessions) * first.runner_threads < instances:
-                self._sessions.append(self._open_session(self.source.path, self.config, instances=instances))
-        self.signature, self._platform, self._device = first.signature, first.platform, first.device
-        self._notes = first.notes
+        while not sessions or (sessions[0].runner_threads and len(sessions) * sessions[0].runner_threads < instances):
+            sessions.append(self._open_session(self.source.path, self.config, instances=instances))
 
     def _apply(self) -> None:
         assert self.signature is not None
@@ -297,8 +345,10 @@ class Deployment:
             policy = WindowPolicy(config.max_batch_size, config.max_queue_delay_s, self._found.run_s)
         self._batcher.configure(policy, config.max_queue_size)
         self._admission = Admission(self.signature, config.max_batch_size if batched else 0)
-        self._inline = self.takes_more_runners and runs_inline(
-            self.signature, self.source.operators, self._found.run_s, config
+        self._inline = (
+            self._slow_turns < 2
+            and self.takes_more_runners
+            and runs_inline(self.signature, self.source.operators, self._found.run_s, config)
         )
 
     def _batching(self) -> str:
@@ -320,15 +370,6 @@ class Deployment:
     def _fail(self, reason: str) -> None:
         self._reason = reason
         self._change(ModelState.FAILED)
-
-    async def _in_thread(self, work: Callable[[], Result]) -> Result:
-        assert self._loop is not None
-        future = self._loop.run_in_executor(None, work)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await asyncio.wait([future])  # a thread cannot be cancelled, and what it works on must not go meanwhile
-            raise
 
 
 def outcome_of(error: WorkbenchError) -> Outcome:

@@ -17,15 +17,27 @@ from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import DesiredModel, ModelState, ModelStatus, check_model_name, check_model_version
 from workbench.core.ports import Journal, Observer
 from workbench.engine.deployment import Deployment, SessionOpener, Trial
+from workbench.engine.deployments import Deployments
 from workbench.engine.null import NullJournal, NullObserver
-from workbench.engine.router import RoutingTable
 from workbench.engine.sources import Source, Sources, source_of
-from workbench.errors import Conflict, ModelError, ModelNotFound, StorageError, Unavailable
+from workbench.engine.threads import in_thread
+from workbench.errors import (
+    Conflict,
+    InvalidInput,
+    ModelError,
+    ModelNotFound,
+    StorageError,
+    Unavailable,
+    WorkbenchError,
+)
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore, StoredModel
 from workbench.runtimes.registry import open_session as open_registered
 
 DRAIN_TIMEOUT_S = 30.0
+
+CLOSE_TIMEOUT_S = 5.0
+"""Seconds for sessions to give back their memory when the engine closes; then the end of the process does."""
 
 Settings: TypeAlias = ModelConfig | Mapping[str, object] | None
 Result = TypeVar("Result")
@@ -67,14 +79,11 @@ class Engine:
         self._journal = journal or NullJournal()
         self._trial = trial
         self._open_session = open_session
-        self._table = RoutingTable()
-        self._versions: dict[str, dict[str, Deployment]] = {}
-        self._routed: dict[str, Deployment] = {}
-        self._failed: dict[tuple[str, str], ModelStatus] = {}
+        self._deployments = Deployments()
         self._lasting: set[str] = set()
         """The models whose routed version the journal holds."""
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._leaving: dict[Deployment, asyncio.Task[None]] = {}
         self._started = self._closing = False
 
     # Requests
@@ -84,7 +93,7 @@ class Engine:
 
         Raises ModelNotFound, Unavailable, InvalidInput, QueueFull, DeadlineExceeded, Cancelled, ExecutionError.
         """
-        return await self._table.choose(request.model, request.version).submit(request)
+        return await self._deployments.table.choose(request.model, request.version).submit(request)
 
     # Life
 
@@ -99,11 +108,16 @@ class Engine:
     async def close(self, drain_timeout_s: float = DRAIN_TIMEOUT_S) -> None:
         """Refuse what comes, finish what was accepted, give everything back."""
         self._closing = True
-        deployments = [each for versions in self._versions.values() for each in versions.values()]
-        await asyncio.gather(*(self._retire(each, drain_timeout_s) for each in deployments), *self._leaving)
-        self._versions.clear()
-        self._routed.clear()
-        self._publish()
+        self._deployments.clear()
+        for deployment in self._deployments.living:  # what loads sees that all is closing, and ends itself
+            if deployment.state is ModelState.READY:
+                self._retire(deployment, drain_timeout_s)
+        if self._leaving:
+            await asyncio.wait(self._leaving.values(), timeout=drain_timeout_s)
+        for deployment in self._deployments.living:
+            deployment.abandon()
+        if self._leaving:
+            await asyncio.wait(self._leaving.values(), timeout=CLOSE_TIMEOUT_S)
 
     # Control
 
@@ -129,19 +143,20 @@ class Engine:
         began = self.clock()
         async with self._changing(name):
             try:
-                found = await self._in_thread(lambda: self._sources.find(name, source))
-            except ModelError as error:
-                self._note_failure(name, error)
+                found = await in_thread(lambda: self._sources.find(name, source))
+            except (ModelError, InvalidInput) as error:
+                if isinstance(error, ModelError) or source is None:  # a path that is wrong is no model that failed
+                    self._note_failure(name, error)
                 raise
-            settings = _overlaid(found.config, config)
-            current = self._routed.get(name)
+            current = self._deployments.routed(name)
+            base = found.config or (current.config if current is not None else ModelConfig())
+            settings = _overlaid(base, config)
             if (
                 current is not None
                 and current.source.digest == found.source.digest
                 and found.version in (None, current.version)
             ):
-                keep = not config and found.version is None
-                return await self._reconfigured(current, current.config if keep else settings, began)
+                return await self._reconfigured(current, settings, began)
             lasting = lasting and source is not None
             version = found.version or self._next_version(name)
             deployment = await self._opened(name, version, found.source, settings, lasting=lasting)
@@ -149,8 +164,7 @@ class Engine:
                 _check_same_signature(current, deployment, force)
                 return await self._take_in(deployment, began, lasting=lasting)
             except (Conflict, StorageError):
-                self._forget(deployment)
-                await self._retire(deployment, DRAIN_TIMEOUT_S)
+                await _ended(self._retire(deployment))
                 await self._settle(name, lasting)
                 raise
 
@@ -162,10 +176,10 @@ class Engine:
         check_model_name(name)
         began = self.clock()
         async with self._changing(name):
-            settings = _overlaid(ModelConfig(), config)
-            current = self._routed.get(name)
+            current = self._deployments.routed(name)
+            settings = _overlaid(current.config if current is not None else ModelConfig(), config)
             if current is not None and current.source.digest == stored.digest:
-                return await self._reconfigured(current, settings if config else current.config, began)
+                return await self._reconfigured(current, settings, began)
             version = self._next_version(name)
             deployment = await self._opened(name, version, source_of(stored), settings, lasting=True)
             await self._settle(name, True)
@@ -177,7 +191,7 @@ class Engine:
         began = self.clock()
         async with self._changing(name):
             deployment = self._version(name, version)
-            current = self._routed.get(name)
+            current = self._deployments.routed(name)
             if deployment is current:
                 return LoadResult(deployment.status(), True, None, self.clock() - began)
             _check_same_signature(current, deployment, force)
@@ -193,18 +207,18 @@ class Engine:
         began = self.clock()
         async with self._changing(name):
             try:
-                source = await self._in_thread(lambda: self._sources.stored(model))
+                source = await in_thread(lambda: self._sources.stored(model))
                 deployment = await self._opened(
                     name, model.version, source, model.config, lasting=False, again=suspect, restored=model
                 )
             except ModelError as error:
-                if (name, model.version) not in self._failed:
+                if not self._deployments.failed(name):
                     self.quarantine(model, error.message)
                 raise
             finally:
                 # Alive, so nothing is suspected of it. Where this cannot be noted the model serves all the same.
                 with suppress(StorageError):
-                    await self._in_thread(lambda: self._journal.serving(model))
+                    await in_thread(lambda: self._journal.serving(model))
             self._lasting.add(name)
             return self._swap_in(deployment, began)
 
@@ -213,50 +227,45 @@ class Engine:
         status = ModelStatus(
             model.name, model.version, ModelState.FAILED, reason=reason, config=model.config, digest=model.digest
         )
-        self._failed[model.name, model.version] = status
-        self._publish()
+        self._deployments.fail(status)
         self._observer.model_changed(status)
 
     async def discard(self, name: str, version: str) -> None:
         """Drop a staged version. Conflict for the one that is routed to."""
         async with self._changing(name):
             deployment = self._version(name, version)
-            if deployment is self._routed.get(name):
+            if deployment is self._deployments.routed(name):
                 raise Conflict(f"version {version} of model {name!r} serves; unload the model instead")
-            self._forget(deployment)
-            await self._retire(deployment, DRAIN_TIMEOUT_S)
+            await _ended(self._retire(deployment))
 
     async def unload(self, name: str) -> None:
         """Drain and drop every version. ModelNotFound where none is loaded or failed."""
         check_model_name(name)
         async with self._changing(name):
-            deployments = list(self._versions.get(name, {}).values())
-            if not deployments and all(failed != name for failed, _ in self._failed):
+            deployments = self._deployments.of(name)
+            if not deployments and not self._deployments.failed(name):
                 raise ModelNotFound(f"Request for unknown model: {name!r} is not loaded, so it cannot be unloaded")
 
-            def drop() -> None:
+            def drop() -> list[asyncio.Task[None]]:
                 self._lasting.discard(name)
                 self._drop_failed(name)
-                self._publish()
-                for deployment in deployments:
-                    self._forget(deployment)
+                return [self._retire(each) for each in deployments]
 
-            await self._noted(lambda: self._journal.unloaded(name), drop)
-            await asyncio.gather(*(self._retire(each, DRAIN_TIMEOUT_S) for each in deployments))
+            await _ended(*await self._noted(lambda: self._journal.unloaded(name), drop))
 
     async def configure(self, name: str, settings: Mapping[str, object]) -> LoadResult:
         """Change settings of the routed version: live where that is possible, else by a reload off the path."""
         check_model_name(name)
         began = self.clock()
         async with self._changing(name):
-            current = self._table.choose(name, None)
+            current = self._deployments.table.choose(name, None)
             return await self._reconfigured(current, model_config(settings, current.config), began)
 
     def give_up_stuck(self, limit_s: float) -> list[str]:
         """The models with a run that has taken longer than `limit_s`; their callers are answered, and only the end of
         the process gives back what the run holds."""
         stuck = []
-        for deployment in self._deployments():
+        for deployment in self._deployments.living:
             if (ran_s := deployment.longest_run_s()) > limit_s and deployment.state is not ModelState.FAILED:
                 deployment.give_up(
                     f"a run of model {deployment.name!r} did not end within {ran_s:.0f} s (run_limit_s is "
@@ -269,22 +278,19 @@ class Engine:
 
     def longest_run_s(self) -> float:
         """For how long the oldest run under way has been inside its runtime; 0 where none is."""
-        return max((deployment.longest_run_s() for deployment in self._deployments()), default=0.0)
+        return max((deployment.longest_run_s() for deployment in self._deployments.living), default=0.0)
 
     def status(self, name: str, version: str | None = None) -> ModelStatus:
         """Of the routed version, or of the one named. ModelNotFound."""
         found = [status for status in self.statuses(name) if version in (None, status.version)]
         if not found:
-            self._table.choose(name, version)  # raises, saying what there is
+            self._deployments.table.choose(name, version)  # raises, saying what there is
             raise ModelNotFound(f"Request for unknown model: {name!r} is not found")
         return next((status for status in found if status.routed), found[-1])
 
     def statuses(self, name: str | None = None) -> list[ModelStatus]:
-        """Every version that is known, loading and Failed ones included, by name and version."""
-        found = [each.status() for versions in self._versions.values() for each in versions.values()]
-        found += self._failed.values()
-        chosen = (status for status in found if name in (None, status.name))
-        return sorted(chosen, key=lambda status: (status.name, int(status.version)))
+        """Every version that is known, by name and version: also what loads, drains or Failed."""
+        return [status for status in self._deployments.statuses() if name in (None, status.name)]
 
     def available(self) -> list[tuple[str, str]]:
         """(name, version) of what lies in the repositories, loaded or not. Reads folders."""
@@ -296,9 +302,6 @@ class Engine:
         return any(lock.locked() for lock in self._locks.values())
 
     # Below: how
-
-    def _deployments(self) -> list[Deployment]:
-        return [each for versions in self._versions.values() for each in versions.values()]
 
     def _changing(self, name: str) -> asyncio.Lock:
         if not self._started or self._closing:
@@ -320,11 +323,13 @@ class Engine:
                 lambda: self._journal.serving(desired) if lasting else None, lambda: current.configure(config)
             )
             return LoadResult(current.status(), False, None, self.clock() - began)
+        # A repository's file may have been replaced since it was looked at.
+        await in_thread(lambda: self._sources.check_unchanged(current.source))
         deployment = await self._opened(name, current.version, current.source, config, lasting=lasting)
         try:
             return await self._take_in(deployment, began, lasting=lasting)
         except StorageError:
-            await self._retire(deployment, DRAIN_TIMEOUT_S)
+            await _ended(self._retire(deployment))
             await self._settle(name, lasting)
             raise
 
@@ -355,21 +360,19 @@ class Engine:
         deployment = Deployment(
             name, version, source, config, observer=self._observer, open_session=self._open_session, clock=self.clock
         )
-        replaced = self._versions.get(name, {}).get(version)
-        if replaced is None:  # shows as Loading; one that is replaced in place goes on showing itself
-            self._versions.setdefault(name, {})[version] = deployment
-            self._publish()
+        # Shows as Loading; where it is to replace one of the same version, that one goes on showing itself.
+        added = self._deployments.add(deployment)
         try:
             await deployment.open(prepare)
             if self._closing:
                 raise Unavailable("the service is shutting down")
         except BaseException as error:
-            if replaced is None:
-                # A disk that is full is no fault of the model's.
-                if deployment.state is ModelState.FAILED and not isinstance(error, StorageError):
-                    self._failed[name, version] = deployment.status()
-                self._forget(deployment)
+            self._deployments.remove(deployment)
+            # A disk that is full is no fault of the model's.
+            if added and deployment.state is ModelState.FAILED and not isinstance(error, StorageError):
+                self._deployments.fail(deployment.status())
             await deployment.close()
+            self._deployments.buried(deployment)
             await self._settle(name, lasting)
             raise
         return deployment
@@ -408,75 +411,58 @@ class Engine:
         # Where this cannot be noted, a process that dies will be found to have died of this attempt: one load more.
         if lasting:
             with suppress(StorageError):
-                await self._in_thread(lambda: self._journal.settled(name))
+                await in_thread(lambda: self._journal.settled(name))
 
     def _swap_in(self, deployment: Deployment, began: float) -> LoadResult:
-        name = deployment.name
-        before = self._routed.get(name)
-        versions = self._versions.setdefault(name, {})
-        versions[deployment.version] = deployment
-        self._routed[name] = deployment
-        if before is not None and versions.get(before.version) is before:
-            del versions[before.version]
-        self._drop_failed(name)
-        self._publish()
+        before, displaced = self._deployments.route(deployment)
+        self._drop_failed(deployment.name)
         deployment.route(True)
-        if before is not None:
-            before.route(False)
-            task = asyncio.ensure_future(self._retire(before, DRAIN_TIMEOUT_S))
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
+        for each in displaced:
+            if each is before:
+                each.route(False)
+            self._retire(each)
         return LoadResult(deployment.status(), False, before.version if before else None, self.clock() - began)
 
-    async def _retire(self, deployment: Deployment, timeout_s: float) -> None:
-        await deployment.drain(timeout_s)
-        await deployment.close()
+    def _retire(self, deployment: Deployment, timeout_s: float = DRAIN_TIMEOUT_S) -> asyncio.Task[None]:
+        """It answers nothing new from now on; the task, which `close` waits for too, ends when it is Gone."""
+        self._deployments.remove(deployment)
 
-    def _publish(self) -> None:
-        """The one assignment by which the path learns of a change."""
-        deployments = [each for versions in self._versions.values() for each in versions.values()]
-        failed = {name: status.reason for (name, _), status in self._failed.items()}
-        self._table = RoutingTable(deployments, self._routed, failed)
+        async def leave() -> None:
+            await deployment.drain(timeout_s)
+            await deployment.close()
+            self._deployments.buried(deployment)
+            del self._leaving[deployment]
 
-    def _forget(self, deployment: Deployment) -> None:
-        versions = self._versions.get(deployment.name, {})
-        if versions.get(deployment.version) is deployment:
-            del versions[deployment.version]
-        if not versions:
-            self._versions.pop(deployment.name, None)
-        if self._routed.get(deployment.name) is deployment:
-            del self._routed[deployment.name]
-        self._publish()
+        if deployment not in self._leaving:
+            deployment.refuse()
+            self._leaving[deployment] = asyncio.ensure_future(leave())
+        return self._leaving[deployment]
 
     def _version(self, name: str, version: str) -> Deployment:
         check_model_name(name)
         check_model_version(version)
-        try:
-            return self._versions[name][version]
-        except KeyError:
-            raise ModelNotFound(
-                f"Request for unknown model: {name!r} has no version {version} that is loaded"
-            ) from None
+        deployment = self._deployments.get(name, version)
+        if deployment is None:
+            raise ModelNotFound(f"Request for unknown model: {name!r} has no version {version} that is loaded")
+        return deployment
 
     def _next_version(self, name: str) -> str:
-        known = [*self._versions.get(name, {}), *self._sources.versions(name)]
-        return str(max(map(int, known), default=0) + 1)
+        return self._deployments.next_version(name, self._sources.versions(name))
 
-    def _note_failure(self, name: str, error: ModelError) -> None:
-        version = self._next_version(name)
-        status = ModelStatus(name, version, ModelState.FAILED, reason=error.message)
-        self._failed[name, version] = status
-        self._publish()
+    def _note_failure(self, name: str, error: WorkbenchError) -> None:
+        status = ModelStatus(name, self._next_version(name), ModelState.FAILED, reason=error.message)
+        self._deployments.fail(status)
         self._observer.model_changed(status)
 
-    def _drop_failed(self, name: str) -> bool:
-        keys = [key for key in self._failed if key[0] == name]
-        for key in keys:
-            self._observer.model_changed(dataclasses.replace(self._failed.pop(key), state=ModelState.GONE))
-        return bool(keys)
+    def _drop_failed(self, name: str) -> None:
+        for status in self._deployments.drop_failed(name):
+            self._observer.model_changed(status)
 
-    async def _in_thread(self, work: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(None, work)
+
+async def _ended(*tasks: asyncio.Task[None]) -> None:
+    """Wait for them; unlike awaiting them, being cancelled here does not cancel them."""
+    if tasks:
+        await asyncio.wait(tasks)
 
 
 def _check_same_signature(current: Deployment | None, new: Deployment, force: bool) -> None:

@@ -25,6 +25,9 @@ NEARLY_BEST = 0.95
 INLINE_BOUND_S = 0.3e-3
 """The longest that a batch may hold up the event loop. Waking a thread and being woken costs a third of this."""
 
+SLOW_INLINE_S = 10e-3
+"""A run on the event loop that takes this long was misjudged."""
+
 INLINE_NOTE = "Its runs were measured shorter than waking a thread takes, so they run on the event loop's own."
 
 _UNSTEADY = frozenset(("If", "Loop", "Scan"))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.config import ModelConfig, read_model_toml
 from workbench.core.model import DesiredModel
-from workbench.errors import InvalidInput, ModelError, ModelNotFound
+from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound
 from workbench.repository.layout import MODEL_FILE
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore, StoredModel
-from workbench.repository.validate import validate_model
+from workbench.repository.validate import inspect_model, validate_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class Found:
     source: Source
     version: str | None = None
     """What the folder calls it; None: the engine numbers it."""
-    config: ModelConfig = field(default_factory=ModelConfig)
-    """From the folder's model.toml."""
+    config: ModelConfig | None = None
+    """From the folder's model.toml; None where it came from no folder."""
 
 
 class Sources:
@@ -88,6 +88,11 @@ class Sources:
             raise ModelError("its file in the service's store is not the one that was stored; load it again")
         return Source(file.path, file.digest, file.size_bytes, file.operators)
 
+    def check_unchanged(self, source: Source) -> None:
+        """Conflict where the file is another one than when it was looked at, as may be in a repository. Blocks."""
+        if inspect_model(source.path).digest != source.digest:
+            raise Conflict("the model's file was replaced since it was loaded: load it again to serve the new one")
+
     def _copied(self, repository: LocalRepository, name: str) -> Found:
         version = _highest(repository, name)
         path = repository.model_path(name, version)
@@ -113,4 +118,4 @@ def _highest(repository: LocalRepository, name: str) -> str:
 
 
 def _stored(model: StoredModel, config: ModelConfig | None = None) -> Found:
-    return Found(source_of(model), config=config or ModelConfig())
+    return Found(source_of(model), config=config)

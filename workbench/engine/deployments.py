@@ -1,0 +1,120 @@
+"""Which deployments there are: the one book of who lives, who answers to which version, who is routed, what failed."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from workbench.core.model import ModelState, ModelStatus
+from workbench.engine.deployment import Deployment
+from workbench.engine.router import RoutingTable
+
+Key = tuple[str, str]
+
+
+class Deployments:
+    """Belongs to the event loop's thread. `table` is made anew by every change, and is all that the path reads."""
+
+    def __init__(self) -> None:
+        self.table = RoutingTable()
+        self._living: list[Deployment] = []
+        """From `add` until `buried`: also those that drain, which answer to nothing any more."""
+        self._serving: dict[Key, Deployment] = {}
+        """Those that answer to their version; they may still be loading."""
+        self._routed: dict[str, Deployment] = {}
+        self._failed: dict[Key, ModelStatus] = {}
+
+    # Asked
+
+    @property
+    def living(self) -> list[Deployment]:
+        return list(self._living)
+
+    def routed(self, name: str) -> Deployment | None:
+        return self._routed.get(name)
+
+    def get(self, name: str, version: str) -> Deployment | None:
+        return self._serving.get((name, version))
+
+    def of(self, name: str) -> list[Deployment]:
+        return [deployment for key, deployment in self._serving.items() if key[0] == name]
+
+    def failed(self, name: str) -> bool:
+        return any(key[0] == name for key in self._failed)
+
+    def next_version(self, name: str, others: list[str]) -> str:
+        """One more than any that serves or that `others` holds; the number of a version that failed is used again."""
+        taken = max((int(version) for version in (*others, *(each.version for each in self.of(name)))), default=0)
+        failed = max((int(version) for known, version in self._failed if known == name), default=0)
+        return str(max(taken + 1, failed))
+
+    def statuses(self) -> list[ModelStatus]:
+        """One for each version: what answers to it, else what failed under it, else what drains."""
+        found = {(each.name, each.version): each.status() for each in self._living}
+        found.update(self._failed)
+        found.update({key: each.status() for key, each in self._serving.items()})
+        return [found[key] for key in sorted(found, key=lambda key: (key[0], int(key[1])))]
+
+    # Changed
+
+    def add(self, deployment: Deployment) -> bool:
+        """It lives, and answers to its version unless another one does: then False."""
+        self._living.append(deployment)
+        key = (deployment.name, deployment.version)
+        if key in self._serving:
+            return False
+        self._failed.pop(key, None)
+        self._serving[key] = deployment
+        self._publish()
+        return True
+
+    def route(self, deployment: Deployment) -> tuple[Deployment | None, list[Deployment]]:
+        """Requests without a version go to it now. The one they went to before, and all that it took the place of."""
+        name = deployment.name
+        before = self._routed.get(name)
+        key = (name, deployment.version)
+        displaced = {id(each): each for each in (before, self._serving.get(key)) if each not in (None, deployment)}
+        for each in displaced.values():
+            assert each is not None
+            if self._serving.get((name, each.version)) is each:
+                del self._serving[name, each.version]
+        self._serving[key] = deployment
+        self._routed[name] = deployment
+        self._publish()
+        return before, [each for each in displaced.values() if each is not None]
+
+    def remove(self, deployment: Deployment) -> None:
+        """It answers to nothing any more; it lives until it is buried."""
+        key = (deployment.name, deployment.version)
+        if self._serving.get(key) is deployment:
+            del self._serving[key]
+        if self._routed.get(deployment.name) is deployment:
+            del self._routed[deployment.name]
+        self._publish()
+
+    def buried(self, deployment: Deployment) -> None:
+        self._living = [each for each in self._living if each is not deployment]
+
+    def fail(self, status: ModelStatus) -> None:
+        """List a version as Failed."""
+        self._failed[status.name, status.version] = status
+        self._publish()
+
+    def drop_failed(self, name: str) -> list[ModelStatus]:
+        """Forget what failed under this name: as Gone, but where another answers to that version now."""
+        dropped = [self._failed.pop(key) for key in [key for key in self._failed if key[0] == name]]
+        self._publish()
+        return [
+            dataclasses.replace(status, state=ModelState.GONE)
+            for status in dropped
+            if (status.name, status.version) not in self._serving
+        ]
+
+    def clear(self) -> None:
+        """Nothing answers any more."""
+        self._serving.clear()
+        self._routed.clear()
+        self._publish()
+
+    def _publish(self) -> None:
+        failed = {name: status.reason for (name, _), status in self._failed.items()}
+        self.table = RoutingTable(self._serving.values(), self._routed, failed)
