@@ -1,4 +1,5 @@
-"""Settings: frozen, checked once, from a file, then the environment, then flags; the last one wins.
+"""Settings: frozen and checked once. A model's come from its file and its calls, the service's from the environment
+and from flags; the last one wins.
 
 `ModelConfig` belongs to one model and is read from its `model.toml`; `ServerConfig` and its `Limits` belong to the
 service. Every component is given its own small part, never the whole.
@@ -83,6 +84,8 @@ class Limits:
     """Bytes of the tensors in one response."""
     max_in_flight: int = 4096
     """Requests of one token that may be under way at once."""
+    max_body_bytes_in_flight: int = 1024 * MIB
+    """Bytes of all bodies that are held at once, from their arrival to their answer."""
 
     def __post_init__(self) -> None:
         for name in (f.name for f in dataclasses.fields(self)):

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from tests import models
 from tests.server.conftest import House
 from tests.server.driver import HOST, exchange
 from workbench.core.ports import Outcome
+from workbench.protocols.oip_json import decode_request
+from workbench.server import routes_infer
 from workbench.server.auth import PUBLIC
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND")
@@ -156,6 +159,40 @@ async def test_one_token_has_a_cap_on_what_is_under_way(house: House) -> None:
     house.session.gate.set()
     assert [reply.status for reply in await asyncio.gather(*calls)] == [200] * 4
     assert (await house.call("POST", "/v2/models/digits/infer", body(9))).status == 200
+
+
+async def test_all_bodies_under_way_have_a_cap_together(house: House) -> None:
+    sent = body(1)
+    house.service.bodies.most = len(json.dumps(sent)) + 10
+    house.session.hold()
+    first = asyncio.ensure_future(house.call("POST", "/v2/models/digits/infer", sent))
+    await asyncio.to_thread(house.session.entered.acquire)
+    refused = await house.call("POST", "/v2/models/digits/infer", sent)
+    assert (refused.status, refused.headers["retry-after"]) == (429, "1")
+    assert "max_body_bytes_in_flight" in refused.error
+    assert house.service.metrics.state().figures["digits", "1"].outcomes[Outcome.REJECTED] == 1
+    house.session.gate.set()
+    assert (await first).status == 200
+    for path in ("/v2/models/digits/infer", "/v2/repository/models/digits/load", "/control/models/digits/set"):
+        await house.call("POST", path, b"{")
+        assert house.service.bodies.held == 0, path
+
+
+async def test_a_large_body_is_decoded_on_a_thread(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+
+    def decode(*sent: Any) -> Any:
+        threads.append(threading.get_ident())
+        return decode_request(*sent)
+
+    monkeypatch.setattr(routes_infer, "decode_request", decode)
+    for size, elsewhere in ((routes_infer.LARGE_BODY, False), (100, True)):
+        monkeypatch.setattr(routes_infer, "LARGE_BODY", size)
+        reply = await house.call("POST", "/v2/models/digits/infer", body(*range(20)))
+        assert reply.json["outputs"][0]["shape"] == [20, 2]
+        assert (threads.pop() != threading.get_ident()) is elsewhere
+    assert (await house.call("POST", "/v2/models/digits/infer", b" " * 200)).status == 400
+    assert house.service.metrics.state().figures["digits", "1"].outcomes[Outcome.INVALID] == 1
 
 
 async def test_while_draining_nothing_new_is_taken_and_readiness_says_so(house: House) -> None:

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from workbench.errors import Cancelled, InvalidInput, TooLarge, UnsupportedMediaType
+from workbench.errors import Cancelled, InvalidInput, QueueFull, TooLarge, UnsupportedMediaType
 from workbench.server.http import (
     _JOINED_BELOW,
     BodyType,
+    HeldBytes,
     check_body_type,
     json_length,
     read_body,
@@ -34,31 +35,49 @@ class Sender:
         return {"type": "http.request", "body": self.parts.pop(0), "more_body": bool(self.parts) or self.leaves}
 
 
-async def test_a_body_is_read_whole() -> None:
-    assert await read_body(Sender(b"abc"), {}, 3) == b"abc"
-    assert await read_body(Sender(b"a", b"", b"bc"), {}, 3) == b"abc"
-    assert await read_body(Sender(b""), {b"content-length": b"0"}, 3) == b""
+@pytest.fixture
+def held() -> HeldBytes:
+    return HeldBytes(5)
 
 
-async def test_a_body_announced_too_large_is_refused_before_it_is_read() -> None:
+async def test_a_body_is_read_whole_and_counted_until_it_is_given_back(held: HeldBytes) -> None:
+    for sender in (Sender(b"abc"), Sender(b"a", b"", b"bc")):
+        assert await read_body(sender, {}, 3, held) == b"abc"
+        assert held.held == 3
+        held.give_back(3)
+    assert await read_body(Sender(b""), {b"content-length": b"0"}, 3, held) == b""
+    assert held.held == 0
+
+
+async def test_a_body_announced_too_large_is_refused_before_it_is_read(held: HeldBytes) -> None:
     sender = Sender(b"abcd")
     with pytest.raises(TooLarge, match="the body has 4 bytes; this service takes 3"):
-        await read_body(sender, {b"content-length": b"4"}, 3)
+        await read_body(sender, {b"content-length": b"4"}, 3, held)
     assert sender.asked == 0
 
 
-async def test_a_chunked_body_is_refused_where_it_goes_over_the_cap() -> None:
+async def test_a_chunked_body_is_refused_where_it_goes_over_the_cap(held: HeldBytes) -> None:
     sender = Sender(b"ab", b"cd", b"ef", b"gh")
     with pytest.raises(TooLarge, match="more than 3 bytes"):
-        await read_body(sender, {}, 3)
-    assert sender.asked == 2
+        await read_body(sender, {}, 3, held)
+    assert (sender.asked, held.held) == (2, 0)
 
 
-async def test_a_client_that_leaves_while_sending_is_a_cancelled_request() -> None:
-    with pytest.raises(Cancelled):
-        await read_body(Sender(b"ab", leaves=True), {}, 10)
-    with pytest.raises(Cancelled):
-        await read_body(Sender(leaves=True), {}, 10)
+async def test_a_body_is_refused_where_those_under_way_are_too_large_together(held: HeldBytes) -> None:
+    assert await read_body(Sender(b"abc"), {}, 10, held) == b"abc"
+    sender = Sender(b"ab", b"c", b"d")
+    with pytest.raises(QueueFull, match="under way have 5 bytes, and max_body_bytes_in_flight allows 5"):
+        await read_body(sender, {}, 10, held)
+    assert (sender.asked, held.held) == (2, 3)
+    held.give_back(3)
+    assert await read_body(Sender(b"ab", b"c", b"d"), {}, 10, held) == b"abcd"
+
+
+async def test_a_client_that_leaves_while_sending_is_a_cancelled_request(held: HeldBytes) -> None:
+    for sender in (Sender(b"ab", leaves=True), Sender(leaves=True)):
+        with pytest.raises(Cancelled):
+            await read_body(sender, {}, 10, held)
+        assert held.held == 0
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequen
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from workbench.errors import Cancelled, InvalidInput, TooLarge, UnsupportedMediaType
+from workbench.errors import Cancelled, InvalidInput, QueueFull, TooLarge, UnsupportedMediaType
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -69,24 +69,52 @@ async def respond(
     await send({"type": "http.response.body", "body": parts[-1], "more_body": False})
 
 
-async def read_body(receive: Receive, headers: Headers, max_bytes: int) -> bytes:
-    """The whole body. TooLarge, by its Content-Length before a byte is read; Cancelled when the client left."""
+class HeldBytes:
+    """Counts the bytes of bodies that are in memory at once, and holds them to a cap."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.held = 0
+
+    def take(self, size: int) -> None:
+        """QueueFull over the cap. `give_back` for each `take` that returned."""
+        if self.held + size > self.most:
+            raise QueueFull(
+                f"the bodies under way have {self.held} bytes, and max_body_bytes_in_flight allows {self.most}; "
+                "try again later"
+            )
+        self.held += size
+
+    def give_back(self, size: int) -> None:
+        self.held -= size
+
+
+async def read_body(receive: Receive, headers: Headers, max_bytes: int, held: HeldBytes) -> bytes:
+    """The whole body, which `held` has counted when this returns.
+
+    TooLarge, by its Content-Length before a byte is read; QueueFull; Cancelled when the client left.
+    """
     announced = headers.get(b"content-length")
     if announced is not None and int(announced) > max_bytes:
         raise TooLarge(f"the body has {int(announced)} bytes; {_cap(max_bytes)}")
     parts: list[bytes] = []
     size = 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise Cancelled("the caller left before the body had arrived")
-        part: bytes = message.get("body", b"")
-        size += len(part)
-        if size > max_bytes:
-            raise TooLarge(f"the body has more than {max_bytes} bytes; {_cap(max_bytes)}")
-        if not message.get("more_body", False):
-            return b"".join((*parts, part)) if parts else part
-        parts.append(part)
+    try:
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                raise Cancelled("the caller left before the body had arrived")
+            part: bytes = message.get("body", b"")
+            if size + len(part) > max_bytes:
+                raise TooLarge(f"the body has more than {max_bytes} bytes; {_cap(max_bytes)}")
+            held.take(len(part))
+            size += len(part)
+            if not message.get("more_body", False):
+                return b"".join((*parts, part)) if parts else part
+            parts.append(part)
+    except BaseException:
+        held.give_back(size)
+        raise
 
 
 def check_body_type(headers: Headers, takes: BodyType) -> None:

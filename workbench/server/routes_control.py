@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import msgspec
@@ -89,7 +90,8 @@ class ControlRoutes:
     # Changes
 
     async def load(self, call: Call) -> Response:
-        asked = control.decode_load_request(await call.body(BODY_BYTES))
+        async with self._body(call) as body:
+            asked = control.decode_load_request(body)
         path = Path(asked.path)
         if not path.is_absolute():
             raise InvalidInput("path must be absolute: the service's own folder is not the caller's")
@@ -120,7 +122,8 @@ class ControlRoutes:
                 await lasting.tidy(self._engine, [stored.digest])
 
     async def commit(self, call: Call) -> Response:
-        asked = control.decode_commit_request(await call.body(BODY_BYTES))
+        async with self._body(call) as body:
+            asked = control.decode_commit_request(body)
         name, version = call.params["name"], call.params["version"]
         result = await self._engine.commit(name, version, force=asked.force)
         await self._service.lasting.tidy(self._engine)
@@ -139,8 +142,12 @@ class ControlRoutes:
         return _json({})
 
     async def set(self, call: Call) -> Response:
-        settings = control.decode_settings(await call.body(BODY_BYTES))
+        async with self._body(call) as body:
+            settings = control.decode_settings(body)
         return _loaded(await self._engine.configure(call.params["name"], settings))
+
+    def _body(self, call: Call) -> AbstractAsyncContextManager[bytes]:
+        return call.body(BODY_BYTES, self._service.bodies)
 
     # The stream
 

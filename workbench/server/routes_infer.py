@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from workbench.core.ports import Outcome
 from workbench.errors import InvalidInput, ModelNotFound, QueueFull, Unavailable
 from workbench.protocols.oip_json import decode_request, encode_response
@@ -22,6 +24,9 @@ from workbench.server.http import (
 from workbench.server.routing import Call, Route
 from workbench.server.service import Service
 
+LARGE_BODY = 1024 * 1024
+"""Bytes from which a body is decoded on a thread, so that the event loop has its turns meanwhile."""
+
 PREFIX, SUFFIX = "/v2/models/", "/infer"
 
 
@@ -38,6 +43,7 @@ class InferRoute:
         self._service = service
         self._engine = service.engine
         self._limits = service.config.limits
+        self._bodies = service.bodies
 
     def routes(self) -> list[Route]:
         """For the table, which sees to other methods; POST never gets that far."""
@@ -58,13 +64,21 @@ class InferRoute:
         except QueueFull:
             self._note(model, version, Outcome.REJECTED)
             raise
+        held = 0
         try:
             limits = self._limits
-            body = await read_body(receive, headers, limits.max_body_bytes)
             try:
-                request, answer = decode_request(
-                    model, version, body, json_length(headers), limits, self._engine.clock()
-                )
+                body = await read_body(receive, headers, limits.max_body_bytes, self._bodies)
+            except QueueFull:
+                self._note(model, version, Outcome.REJECTED)
+                raise
+            held = len(body)
+            try:
+                asked = model, version, body, json_length(headers), limits, self._engine.clock()
+                if held <= LARGE_BODY:
+                    request, answer = decode_request(*asked)
+                else:
+                    request, answer = await asyncio.to_thread(decode_request, *asked)
             except InvalidInput:
                 self._note(model, version, Outcome.INVALID)
                 raise
@@ -73,6 +87,7 @@ class InferRoute:
             parts, header_length = encode_response(response, answer, limits)
         finally:
             caller.leave()
+            self._bodies.give_back(held)
         if header_length is None:
             await respond(send, 200, parts, JSON)
         else:

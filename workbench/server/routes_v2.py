@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
@@ -68,16 +69,18 @@ class ProtocolRoutes:
     # The model repository
 
     async def index(self, call: Call) -> Response:
-        ready_only = metadata.decode_index_request(await call.body(self._service.config.limits.max_body_bytes))
+        async with self._body(call) as body:
+            ready_only = metadata.decode_index_request(body)
         statuses = self._engine.statuses()
         available = [] if ready_only else await asyncio.to_thread(self._engine.available)
         return Response(200, metadata.repository_index(index_entries(statuses, available, ready_only)))
 
     async def load(self, call: Call) -> Response:
         """From the service's repositories, or the file that the body holds; answered once it serves."""
-        asked = metadata.decode_repository_load(await call.body(self._service.config.limits.max_body_bytes))
         try:
-            await self._engine.load(call.params["name"], asked.model, asked.settings)
+            async with self._body(call) as body:
+                asked = await asyncio.to_thread(metadata.decode_repository_load, body)
+                await self._engine.load(call.params["name"], asked.model, asked.settings)
         finally:
             await self._service.lasting.tidy(self._engine)
         return Response(200, b"{}")
@@ -91,6 +94,9 @@ class ProtocolRoutes:
 
     async def metrics(self, call: Call) -> Response:
         return Response(200, exposition.render(self._service.metrics.state), exposition.CONTENT_TYPE.encode())
+
+    def _body(self, call: Call) -> AbstractAsyncContextManager[bytes]:
+        return call.body(self._service.config.limits.max_body_bytes, self._service.bodies)
 
     def _status(self, call: Call) -> ModelStatus:
         return self._engine.status(call.params["name"], call.params.get("version"))

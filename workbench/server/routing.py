@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import parse_qsl
 
 from workbench.errors import InvalidInput, NotFound
 from workbench.server.auth import Caller
-from workbench.server.http import BodyType, Headers, Receive, Response, Scope, Send, read_body
+from workbench.server.http import BodyType, Headers, HeldBytes, Receive, Response, Scope, Send, read_body
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,14 @@ class Call:
             raise InvalidInput("the query string is not percent-encoded UTF-8") from None
         return dict(pairs).get(name, default)
 
-    async def body(self, max_bytes: int) -> bytes:
-        return await read_body(self.receive, self.headers, max_bytes)
+    @asynccontextmanager
+    async def body(self, max_bytes: int, held: HeldBytes) -> AsyncIterator[bytes]:
+        """The body, which counts as held until the context is left."""
+        body = await read_body(self.receive, self.headers, max_bytes, held)
+        try:
+            yield body
+        finally:
+            held.give_back(len(body))
 
 
 Handler: TypeAlias = Callable[[Call], Awaitable[Response | None]]

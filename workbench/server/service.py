@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from workbench.config import ServerConfig
 from workbench.engine import Engine
 from workbench.repository.store import ModelStore
+from workbench.server.http import HeldBytes
 from workbench.server.lasting import Lasting
 from workbench.telemetry.logs import Logs
 from workbench.telemetry.metrics import Metrics
@@ -38,6 +39,10 @@ class Service:
     starting: bool = True
     """Models that were asked for at the start are still being loaded."""
     draining: asyncio.Event = field(default_factory=asyncio.Event)
+    bodies: HeldBytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.bodies = HeldBytes(self.config.limits.max_body_bytes_in_flight)
 
     @property
     def state(self) -> str:
