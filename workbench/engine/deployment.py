@@ -357,7 +357,10 @@ class Deployment:
             return reason
         most = self.config.max_batch_size
         best = fastest_size(self._found.run_s, most)
-        return f"{reason}; up to {most} rows" + ("" if best == most else f", {best} a run where more wait (measured)")
+        rows = "1 row" if most == 1 else f"up to {most} rows"
+        return f"{reason}; {rows} a run" + (
+            "" if best == most else f", {best} when many wait, which was measured fastest"
+        )
 
     def _not_ready(self) -> str:
         reason = f" ({self._reason})" if self._reason else ""

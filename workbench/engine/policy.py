@@ -28,7 +28,7 @@ INLINE_BOUND_S = 0.3e-3
 SLOW_INLINE_S = 10e-3
 """A run on the event loop that takes this long was misjudged."""
 
-INLINE_NOTE = "Its runs were measured shorter than waking a thread takes, so they run on the event loop's own."
+INLINE_NOTE = "Its runs are so short (measured) that handing them to another thread would take longer."
 
 _UNSTEADY = frozenset(("If", "Loop", "Scan"))
 """Operators whose time depends on the data, not only on shapes."""
