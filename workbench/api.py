@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.model import ModelStatus, Signature
-from workbench.errors import InvalidInput, Unavailable, Unsupported
+from workbench.errors import InvalidInput, Unavailable, Unsupported, WorkbenchError
 
 if TYPE_CHECKING:
     from workbench.client.client import AsyncClient
@@ -196,6 +196,13 @@ class Workbench:
     def __iter__(self) -> Iterator[str]:
         """The names of the models."""
         return iter(dict.fromkeys(status.name for status in self.models()))
+
+    def _ipython_key_completions_(self) -> list[str]:
+        """What Tab offers after `wb["`."""
+        try:
+            return list(self)
+        except WorkbenchError:
+            return []
 
     # The service
 

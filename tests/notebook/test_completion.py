@@ -1,49 +1,100 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
-from IPython.core.error import TryNext
 
 from workbench.notebook.commands import VERBS
-from workbench.notebook.completion import candidates
+from workbench.notebook.completion import Offer, offer
+
+VARIABLES = ["X", "X_test", "clf"]
 
 
-def offered(text: str) -> list[str]:
-    return candidates(text, lambda: ["digits", "resnet"], ["X", "clf"])
+def found(line: str) -> Offer:
+    offered = offer(line, lambda: ["digits", "resnet"], VARIABLES)
+    assert offered is not None
+    return offered
 
 
-@pytest.mark.parametrize("text", ["%infer ", "%infer pre", "%infer help ", "infer "])
-def test_verbs_are_offered_first(text: str) -> None:
-    assert offered(text) == list(VERBS)
+def offered(line: str) -> list[str]:
+    return list(found(line).options)
+
+
+@pytest.fixture(autouse=True)
+def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    (tmp_path / "models" / "old ones").mkdir(parents=True)
+    for name in ("models/my net.onnx", "models/notes.txt", "clf.onnx", ".hidden.onnx"):
+        (tmp_path / name).write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    yield
+
+
+@pytest.mark.parametrize("line", ["%infer ", "  %infer ", "p = %infer ", "a, b = %infer ", "%infer help "])
+def test_all_verbs_are_offered_where_a_verb_stands(line: str) -> None:
+    assert offered(line) == list(VERBS)
+
+
+@pytest.mark.parametrize("line", ["%infer pr", "p = %infer pr", "%infer help pr"])
+def test_only_what_begins_as_typed_is_offered(line: str) -> None:
+    assert found(line) == Offer("pr", ("predict",), "magic")
+
+
+@pytest.mark.parametrize("line", ["%inference ", "x = 5 % infer ", "infer.", "print('%infer ", "%time "])
+def test_other_lines_are_left_to_ipython(line: str) -> None:
+    assert offer(line, list, VARIABLES) is None
 
 
 @pytest.mark.parametrize("verb", ["load", "predict", "show", "unload", "set"])
-def test_then_the_names_of_models(verb: str) -> None:
+def test_the_names_of_models_follow_a_verb_that_takes_one(verb: str) -> None:
     assert offered(f"%infer {verb} ") == ["digits", "resnet"]
-    assert offered(f"%infer {verb} di") == ["digits", "resnet"]
-
-
-def test_flags_once_each() -> None:
-    assert "--max-batch" in offered("%infer load digits clf --")
-    assert "--max-batch" not in offered("%infer load digits clf --max-batch 8 --")
-    assert offered("%infer load digits clf --device ") == ["auto", "cpu", "cuda"]
-
-
-def test_settings_with_their_equals_sign() -> None:
-    assert {"max_batch=", "max_queue_delay_s="} <= set(offered("%infer set digits "))
-
-
-def test_variables_where_an_expression_stands() -> None:
-    assert offered("%infer predict digits ") == ["X", "clf"]
-    assert offered("%infer load digits cl") == ["X", "clf"]
+    assert offered(f"%infer {verb} di") == ["digits"]
 
 
 @pytest.mark.parametrize(
-    "text", ["%infer predict digits X.", "%infer load m ./mo", "%infer nothing ", "%infer set d a=1"]
+    "line", ["%infer status ", "%infer show digits ", "%infer nothing ", "%infer load m X --lod 1 "]
 )
-def test_the_rest_is_left_to_ipython(text: str) -> None:
-    with pytest.raises(TryNext):
-        offered(text)
+def test_nothing_is_offered_where_nothing_fits(line: str) -> None:
+    assert offered(line) == []
 
 
-def test_a_service_is_not_needed_for_what_needs_no_names() -> None:
-    assert candidates("%infer load digits clf --f", list, []) != []
+def test_flags_are_those_of_the_verb_once_each() -> None:
+    assert offered("%infer load digits clf --") == list(VERBS["load"].flags)
+    assert offered("%infer predict digits X --") == ["--version"]
+    assert offered("%infer load digits clf --max-batch 8 --max") == []
+    assert offered("%infer load digits clf --max-batch 8 --fo") == ["--force"]
+    assert offered("%infer load digits clf ") == list(VERBS["load"].flags)
+
+
+def test_a_flag_and_a_setting_offer_what_they_take() -> None:
+    assert offered("%infer load digits clf --device ") == ["auto", "cpu", "cuda"]
+    assert found("%infer load digits clf --device=cu") == Offer("cu", ("cuda",), "param")
+    assert offered("%infer load digits clf --sample X_") == ["X_test"]
+    assert offered("%infer set digits max_b") == ["max_batch=", "max_batch_size="]
+    assert offered("%infer set digits max_batch=8 batching=") == ["auto", "always", "never"]
+    assert found("%infer set digits batching=ne") == Offer("ne", ("never",), "param")
+
+
+def test_the_notebooks_names_stand_in_an_expression() -> None:
+    assert offered("%infer predict digits ") == VARIABLES
+    assert offered("%infer predict digits X_") == ["X_test"]
+    assert offered("%infer predict --version 2 digits cl") == ["clf"]
+
+
+def test_a_source_is_a_name_a_folder_or_an_onnx_file() -> None:
+    assert offered("%infer load digits ") == [*VARIABLES, "clf.onnx", "models/"]
+    assert offered("%infer load digits cl") == ["clf", "clf.onnx"]
+    assert found("%infer load digits models/my n") == Offer("models/my n", ("models/my net.onnx",), "path")
+    assert found("%infer load digits 'models/o") == Offer("models/o", ("models/old ones/",), "path")
+
+
+def test_inside_an_expression_python_completes() -> None:
+    assert found("%infer predict digits X[:5].as") == Offer("X[:5].as", expression=True)
+    assert found("%infer predict digits  f(a, X.") == Offer("f(a, X.", expression=True)
+    assert found("%infer load digits clf.") == Offer("clf.", expression=True)
+
+
+def test_a_service_is_asked_only_where_a_model_is_named() -> None:
+    assert offer("%infer load digits clf --f", lambda: pytest.fail("asked"), VARIABLES) == Offer(
+        "--f", ("--force",), "param"
+    )

@@ -149,12 +149,36 @@ def test_whatever_is_wrong_with_the_rows_is_one_line(cells: Cells, expression: s
     assert cells.run("%infer predict iris X[0]").array.shape == (1,)
 
 
-def test_tab_completes_verbs_names_flags_and_variables(cells: Cells) -> None:
+def test_tab_offers_only_what_fits(cells: Cells, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     cells.run("%infer load iris clf")
-    assert "unload" in cells.complete("%infer unl")
-    assert "iris" in cells.complete("%infer show ir")
-    assert "--max-batch" in cells.complete("%infer load iris clf --max")
-    assert "clf" in cells.complete("%infer predict iris cl")
+    cells.run("%infer load digits clf")
+    assert cells.complete("%infer ") == list(VERBS)
+    assert cells.complete("p = %infer pr") == ["predict"]
+    assert cells.complete("%infer show ir") == ["iris"]
+    assert cells.complete("%infer load iris clf --") == list(VERBS["load"].flags)
+    assert cells.complete("%infer load iris clf --device c") == ["cpu", "cuda"]
+    assert cells.complete("%infer predict iris cl") == ["clf"]
+    assert cells.complete("%infer status ") == []
+    assert cells.complete("x = 1\n%infer unl") == ["unload"]
+
+
+def test_tab_inside_an_expression_is_pythons(cells: Cells) -> None:
+    assert cells.complete("%infer predict iris X.argm") == ["argmax", "argmin"]
+    assert cells.complete("%infer load iris make(clf.predict_pr") == ["predict_proba"]
+
+
+def test_tab_between_brackets_names_the_models(cells: Cells, wb: Workbench) -> None:
+    cells.run("%infer load iris clf")
+    cells.shell.user_ns["wb"] = wb
+    assert "iris" in cells.complete("wb['")
+    assert "iris" in cells.complete("%infer predict iris wb['i")
+
+
+def test_loaded_twice_the_extension_completes_once(cells: Cells, wb: Workbench) -> None:
+    register(cells.shell, lambda: wb, lambda: wb)
+    assert cells.complete("%infer unl") == ["unload"]
+    assert len(cells.shell.Completer.custom_matchers) == 1
 
 
 def test_help_is_text(cells: Cells) -> None:
@@ -167,13 +191,14 @@ def test_the_extension_starts_nothing_until_it_is_used(monkeypatch: pytest.Monke
     registered: list[str] = []
     shell = SimpleNamespace(
         register_magics=lambda magics: registered.append("magics"),
-        set_hook=lambda *_, **__: registered.append("hook"),
+        Completer=SimpleNamespace(custom_matchers=[]),
         configurables=[],
     )
     monkeypatch.setattr("workbench.api.connect", lambda *_: pytest.fail("connected"))
     monkeypatch.setattr("workbench.notebook.magics.InferMagics", lambda *_: None)
     workbench.load_ipython_extension(shell)  # type: ignore[arg-type]
-    assert registered == ["magics", "hook"]
+    assert registered == ["magics"]
+    assert len(shell.Completer.custom_matchers) == 1
 
 
 def test_every_verb_and_flag_is_in_the_documentation() -> None:

@@ -80,11 +80,11 @@ class Command:
 
 def parse(line: str) -> Command:
     """What `line`, without its `%infer`, asks for. Raises Misuse."""
-    tokens = list(_tokens(line))
-    if not tokens:
+    words = list(tokens(line))
+    if not words:
         return Command("models")
-    verb = _verb(tokens[0].text)
-    flags, kept = _without_flags(verb, tokens[1:])
+    verb = _verb(words[0].text)
+    flags, kept = without_flags(verb, words[1:])
     positions = list(verb.positions)
     if verb.name == "help":
         return Command("help", rest=_verb(kept[0].text).name if kept else "")
@@ -95,7 +95,7 @@ def parse(line: str) -> Command:
         name = kept.pop(0).text
         positions.pop(0)
     if positions and positions[0] in _TAKES_THE_REST:
-        rest = _as_typed(line, kept)
+        rest = as_typed(line, kept)
         if not rest:
             raise Misuse(f"{verb.name} {name} needs {positions[0]}: {verb.usage}")
     elif kept:
@@ -106,7 +106,7 @@ def parse(line: str) -> Command:
 def pairs(text: str) -> dict[str, str]:
     """`max_batch=8 delay=5ms` as a dict. Raises Misuse."""
     found = {}
-    for token in _tokens(text):
+    for token in tokens(text):
         key, equals, value = token.text.partition("=")
         if not (key and equals and value):
             raise Misuse(f"set takes KEY=VALUE, as max_batch=32; {token.text!r} is none")
@@ -124,13 +124,15 @@ def help_text(verb: str = "") -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Token:
+class Token:
+    """A piece of a line, and where it stands there."""
+
     text: str
     start: int
     end: int
 
 
-def _tokens(line: str) -> Iterator[_Token]:
+def tokens(line: str) -> Iterator[Token]:
     """Pieces between spaces outside brackets and quotes, up to a comment."""
     start, depth, quote = -1, 0, ""
     for i, char in enumerate(line):
@@ -138,7 +140,7 @@ def _tokens(line: str) -> Iterator[_Token]:
             quote = "" if char == quote and line[i - 1] != "\\" else quote
         elif char.isspace() and depth <= 0:
             if start >= 0:
-                yield _Token(line[start:i], start, i)
+                yield Token(line[start:i], start, i)
             start = -1
             continue
         elif char == "#" and start < 0:
@@ -151,13 +153,14 @@ def _tokens(line: str) -> Iterator[_Token]:
             depth -= 1
         start = i if start < 0 else start
     if start >= 0:
-        yield _Token(line[start:], start, len(line))
+        yield Token(line[start:], start, len(line))
 
 
-def _without_flags(verb: Verb, tokens: list[_Token]) -> tuple[dict[str, str], list[_Token]]:
+def without_flags(verb: Verb, words: list[Token]) -> tuple[dict[str, str], list[Token]]:
+    """The flags and their values, and the words that are neither. Raises Misuse."""
     flags: dict[str, str] = {}
-    kept: list[_Token] = []
-    waiting = iter(tokens)
+    kept: list[Token] = []
+    waiting = iter(words)
     for token in waiting:
         flag, equals, value = token.text.partition("=")
         if not (flag.startswith("--") and flag[2:3].isalpha()):
@@ -177,7 +180,7 @@ def _without_flags(verb: Verb, tokens: list[_Token]) -> tuple[dict[str, str], li
     return flags, kept
 
 
-def _as_typed(line: str, kept: list[_Token]) -> str:
+def as_typed(line: str, kept: list[Token]) -> str:
     """The kept pieces, with the spaces between neighbours as they were."""
     text = ""
     for before, token in zip([None, *kept], kept, strict=False):

@@ -1,69 +1,197 @@
-"""What Tab offers after `%infer`: verbs, model names, flags, settings and the notebook's variables.
+"""What Tab offers on an `%infer` line: only what fits there.
 
-Attributes, keys and files are left to IPython's own completion.
+Verbs, models, flags and settings with their choices, the notebook's names and files. Inside an expression it is what
+IPython itself would offer for that expression on a line of its own.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.error import TryNext
+from IPython.core.completer import (
+    CompletionContext,
+    SimpleCompletion,
+    SimpleMatcherResult,
+    context_matcher,
+    provisionalcompleter,
+)
 
 from workbench.client.settings import SHORT_NAMES
 from workbench.config import ModelConfig
 from workbench.errors import WorkbenchError
-from workbench.notebook.commands import VERBS
+from workbench.notebook.commands import VERBS, Misuse, Verb, as_typed, tokens, without_flags
 
 if TYPE_CHECKING:
     from workbench.api import Workbench
 
-_DEVICES = ("auto", "cpu", "cuda")
+_LINE = re.compile(r"\s*(?:[A-Za-z_][^=%]*=\s*)?%infer\s(?P<rest>.*)")
+"""`%infer ...`, alone or assigned from."""
+
+MATCHER = "workbench.infer"
+"""The name of our matcher among IPython's."""
+
+FIRST = 1000
+"""Its priority: before all others, so that none of them runs."""
+
+_CHOICES = {"device": ("auto", "cpu", "cuda"), "batching": ("auto", "always", "never")}
+"""Setting -> all that it takes, for those that take a word."""
+
+_PATHLIKE = re.compile(r"[\w.~/\\ \-]*")
+_NAME_OR_NOTHING = re.compile(r"\w*")
 
 
-class Completer:
-    """IPython's `complete_command` hook. Asks the service for names only where one is connected already."""
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What may replace `fragment`, the end of the line up to the cursor."""
 
-    def __init__(self, connected: Callable[[], Workbench | None]) -> None:
-        self._connected = connected
+    fragment: str
+    options: tuple[str, ...] = ()
+    kind: str = ""
+    """As JupyterLab names it beside each option."""
+    expression: bool = False
+    """True: `fragment` is an expression under way, whose completion is Python's."""
 
-    def __call__(self, shell: Any, event: Any) -> list[str]:
-        variables = [name for name in shell.user_ns if not name.startswith("_") and name not in shell.user_ns_hidden]
-        return candidates(event.text_until_cursor, self._names, variables)
 
-    def _names(self) -> list[str]:
+def offer(line: str, models: Callable[[], Iterable[str]], variables: Iterable[str]) -> Offer | None:
+    """What fits at the end of `line`, a line up to the cursor; None where the line is not one of `%infer`.
+
+    `models` is called only where the name of a model stands.
+    """
+    match = _LINE.fullmatch(line)
+    if match is None:
+        return None
+    rest = match["rest"]
+    before = [token for token in tokens(rest) if token.end < len(rest)]
+    word = rest[before[-1].end :].lstrip() if before else rest.lstrip()
+    if not before:
+        return _fitting(word, VERBS, "magic")
+    verb = VERBS.get(before[0].text)
+    if verb is None:
+        return Offer(word)
+    typed = [token.text for token in before[1:]]
+    if word.startswith("-"):
+        flag, equals, value = word.partition("=")
+        if not equals:
+            return _fitting(word, [each for each in verb.flags if each not in typed], "param")
+        return _value(flag, value, verb, variables)
+    if typed and verb.flags.get(typed[-1]):
+        return _value(typed[-1], word, verb, variables)
+    try:
+        _, kept = without_flags(verb, before[1:])
+    except Misuse:
+        return Offer(word)
+    position = verb.positions[min(len(kept), len(verb.positions) - 1)] if verb.positions else ""
+    if position == "NAME":
+        return Offer(word) if kept else _fitting(word, models(), "instance")
+    if position == "[VERB]":
+        return Offer(word) if kept else _fitting(word, VERBS, "magic")
+    if position == "KEY=VALUE":
+        return _setting(word)
+    so_far = (as_typed(rest, kept[1:]) + rest[kept[-1].end :]).lstrip() if kept else word
+    if position == "SOURCE":
+        return _source(so_far, word, list(variables), verb, typed)
+    if position == "EXPR":
+        return _expression(so_far, variables)
+    return Offer(word)
+
+
+def _fitting(fragment: str, options: Iterable[str], kind: str) -> Offer:
+    return Offer(fragment, tuple(option for option in options if option.startswith(fragment)), kind)
+
+
+def _value(flag: str, typed: str, verb: Verb, variables: Iterable[str]) -> Offer:
+    if flag.lstrip("-") in _CHOICES:
+        return _fitting(typed, _CHOICES[flag.lstrip("-")], "param")
+    return _expression(typed, variables) if verb.flags.get(flag) == "EXPR" else Offer(typed)
+
+
+def _setting(word: str) -> Offer:
+    name, equals, value = word.partition("=")
+    if equals:
+        return _fitting(value, _CHOICES.get(name, ()), "param")
+    settings = [field.name for field in dataclasses.fields(ModelConfig)]
+    return _fitting(word, [f"{each}=" for each in (*SHORT_NAMES, *settings)], "param")
+
+
+def _expression(text: str, variables: Iterable[str]) -> Offer:
+    if _NAME_OR_NOTHING.fullmatch(text):
+        return _fitting(text, variables, "instance")
+    return Offer(text, expression=True)
+
+
+def _source(text: str, word: str, variables: list[str], verb: Verb, typed: list[str]) -> Offer:
+    """A variable, a path, or an expression; after one that is whole, a flag."""
+    bare = text.lstrip("'\"")
+    attribute = "." in text and text.partition(".")[0] in variables
+    if not attribute and _PATHLIKE.fullmatch(bare) and (paths := _paths(bare)):
+        names = [name for name in variables if name.startswith(text)]
+        return Offer(bare, (*names, *paths), "path" if not names else "instance")
+    if not word and text:
+        return _fitting(word, [flag for flag in verb.flags if flag not in typed], "param")
+    return _expression(text, variables)
+
+
+def _paths(typed: str) -> list[str]:
+    """The folders and ONNX files whose path begins as `typed`, spelled as it is."""
+    folder, start = os.path.split(typed)
+    try:
+        entries = sorted(Path(folder or ".").expanduser().iterdir())
+    except (OSError, RuntimeError):
+        return []
+    return [
+        typed[: len(typed) - len(start)] + entry.name + (os.sep if entry.is_dir() else "")
+        for entry in entries
+        if entry.name.startswith(start)
+        and (entry.is_dir() or entry.suffix == ".onnx")
+        and (start.startswith(".") or not entry.name.startswith("."))
+    ]
+
+
+class _Nothing(tuple[SimpleCompletion, ...]):
+    """No completions, and none of anyone else's: IPython lets a matcher silence the others only if it has a length."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        return 1
+
+
+def matcher(shell: Any, connected: Callable[[], Workbench | None]) -> Callable[[CompletionContext], Any]:
+    """A matcher for `shell.Completer.custom_matchers`. Asks the service only where one is connected already."""
+
+    def models() -> list[str]:
         try:
-            workbench = self._connected()
+            workbench = connected()
             return list(workbench) if workbench is not None else []
         except WorkbenchError:
             return []
 
+    def infer_matcher(context: CompletionContext) -> SimpleMatcherResult:
+        variables = [name for name in shell.user_ns if not name.startswith("_") and name not in shell.user_ns_hidden]
+        found = offer(context.text_until_cursor, models, variables)
+        if found is None:
+            return SimpleMatcherResult(completions=[], suppress=False)
+        if found.expression:
+            found = _pythons_own(shell, found.fragment)
+        completions = [SimpleCompletion(text=option, type=found.kind) for option in found.options]
+        return SimpleMatcherResult(
+            completions=completions or _Nothing(), matched_fragment=found.fragment, suppress=True, ordered=True
+        )
 
-def candidates(text: str, names: Callable[[], Iterable[str]], variables: Iterable[str] = ()) -> list[str]:
-    """What may stand at the end of `text`, a line up to the cursor; TryNext where IPython knows better."""
-    words = text.split()
-    if text[-1:].isspace():
-        words.append("")
-    before, word = words[1:-1], words[-1]
-    if not before:
-        return list(VERBS)
-    verb = VERBS.get(before[0])
-    if verb is None:
-        raise TryNext
-    if word.startswith("-"):
-        return [flag for flag in verb.flags if flag not in before]
-    if before[-1] == "--device":
-        return list(_DEVICES)
-    place = len([other for other in before[1:] if not other.startswith("-")])
-    position = verb.positions[min(place, len(verb.positions) - 1)] if verb.positions else ""
-    if position == "NAME":
-        return list(names())
-    if position == "KEY=VALUE" and "=" not in word:
-        settings = [field.name for field in dataclasses.fields(ModelConfig)]
-        return [f"{name}=" for name in (*SHORT_NAMES, *settings)]
-    if position == "[VERB]":
-        return list(VERBS)
-    if position in ("SOURCE", "EXPR") and (word.isidentifier() or not word):
-        return list(variables)
-    raise TryNext
+    declared: Callable[[CompletionContext], Any] = context_matcher(identifier=MATCHER, priority=FIRST)(infer_matcher)
+    return declared
+
+
+def _pythons_own(shell: Any, expression: str) -> Offer:
+    """What IPython offers at the end of `expression` on a line of its own."""
+    with provisionalcompleter():
+        found = list(shell.Completer.completions(expression, len(expression)))
+    start = min((each.start for each in found), default=len(expression))
+    options: Iterator[str] = (expression[start : each.start] + each.text for each in found)
+    return Offer(expression[start:], tuple(dict.fromkeys(options)))

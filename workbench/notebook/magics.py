@@ -16,7 +16,7 @@ from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 
 from workbench.client.results import Card, Lines
 from workbench.notebook.commands import VERBS, Command, Misuse, help_text, pairs, parse
-from workbench.notebook.completion import Completer
+from workbench.notebook.completion import MATCHER, matcher
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -36,7 +36,9 @@ def register(
     `attach` gives one that starts nothing, to ask about a service that may not be running.
     """
     shell.register_magics(InferMagics(shell, connect, attach or connect))
-    shell.set_hook("complete_command", Completer(connected), str_key="%infer")  # type: ignore[no-untyped-call]
+    completer: Any = shell.Completer
+    others = [each for each in completer.custom_matchers if getattr(each, "matcher_identifier", "") != MATCHER]
+    completer.custom_matchers = [*others, matcher(shell, connected)]  # registered twice, it is still one
 
 
 @magics_class
