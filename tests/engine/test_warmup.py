@@ -8,8 +8,9 @@ import pytest
 from tests.engine.fakes import SIGNATURE, FakeSession
 from workbench.core.model import FREE, Signature, TensorSpec
 from workbench.core.tensor import DTYPES, Array
-from workbench.engine.warmup import synthetic, warm_up
+from workbench.engine.warmup import warm_up
 from workbench.errors import ExecutionError, InvalidInput
+from workbench.runtimes.synthetic import synthetic
 
 
 def test_independent_rows_are_proved_and_runs_are_measured() -> None:

@@ -1,10 +1,8 @@
 """A model's first load, in a process of its own: what crashes there harms nothing here.
 
-    python -m workbench.engine.trial     told on its standard input what to try; its exit status is the answer
-
-The child opens a session on the CPU and runs one made-up row, under a limit of memory that it sets itself and a limit
-of time that its parent keeps. Only harm counts: a model that merely raises is left to the load proper, which knows its
-real device and says why. A digest that came out well is remembered, so the price is paid once.
+The process (`runtimes/trial.py`) opens a session on the CPU and runs one made-up row, under a limit of memory that it
+sets itself and a limit of time that is kept here. Only harm counts: a model that merely raises is left to the load
+proper, which knows its real device and says why. A digest that came out well is remembered: the price is paid once.
 """
 
 from __future__ import annotations
@@ -22,16 +20,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from workbench.config import MIB, ModelConfig, model_config
+from workbench.config import MIB, ModelConfig
 from workbench.engine.sources import Source
-from workbench.errors import ModelError, StorageError, Unavailable, WorkbenchError
+from workbench.errors import ModelError, StorageError, Unavailable
+from workbench.runtimes.trial import NO_MEMORY, RAISED, TRIED
 
-TRIED, RAISED, NO_MEMORY = 0, 1, 3
-
-OVERHEAD_MIB = 4096
-"""Address space beside the model's: libraries, the stacks and the heaps of threads, mostly never touched."""
-
-_COMMAND = (sys.executable, "-P", "-m", "workbench.engine.trial")
+_COMMAND = (sys.executable, "-P", "-m", "workbench.runtimes.trial")
 
 
 class Proofs(Protocol):
@@ -92,14 +86,14 @@ class ProcessTrial:
         told = {"path": str(path), "config": dataclasses.asdict(config), "memory_mib": memory_mib}
         process = self._start()
         try:
-            # The import that the load proper needs anyway, while the other process makes its own.
-            import workbench.runtimes.onnx  # noqa: F401
-
             assert process.stdin is not None
             with contextlib.suppress(OSError):  # it has ended already, and its status says how
                 # Left open: its end tells the child that its parent is gone.
                 process.stdin.write(json.dumps(told).encode() + b"\n")
                 process.stdin.flush()
+            # The import that the load proper needs anyway, while the other process makes its own.
+            import workbench.runtimes.onnx  # noqa: F401
+
             status = process.wait(self._timeout_s)
         except subprocess.TimeoutExpired:
             raise ModelError(
@@ -163,54 +157,3 @@ def _ending(status: int) -> str:
         return signal.Signals(-status).name
     except ValueError:
         return f"signal {-status}"
-
-
-# The child's side
-
-
-def main() -> int:
-    told = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _limit(told["memory_mib"] + OVERHEAD_MIB)
-    from workbench.engine.warmup import trouble_of_one_row
-    from workbench.runtimes.registry import open_session
-
-    try:
-        session = open_session(Path(told["path"]), model_config({**told["config"], "device": "cpu"}), instances=1)
-        trouble = trouble_of_one_row(session)
-    except MemoryError:
-        return NO_MEMORY
-    except WorkbenchError as error:
-        trouble = error.message
-    if _is_memory(trouble):
-        return NO_MEMORY
-    return RAISED if trouble else TRIED
-
-
-def _is_memory(message: str) -> bool:
-    return any(words in message for words in ("not enough memory", "bad_alloc"))
-
-
-def _limit(memory_mib: int) -> None:
-    """No more addresses than that, and no core file: a crash is expected here. Windows has neither."""
-    try:
-        import resource
-    except ImportError:
-        return
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_AS, (memory_mib * MIB, memory_mib * MIB))
-
-
-def _end_with_parent() -> None:
-    while os.read(0, 1):
-        pass
-    os._exit(1)
-
-
-if __name__ == "__main__":
-    # At once: a library's own end may crash too, and that is not what was asked.
-    status = main()
-    sys.stdout.flush()
-    os._exit(status)

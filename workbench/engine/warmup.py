@@ -14,8 +14,9 @@ import numpy as np
 
 from workbench.core.model import FREE, Signature
 from workbench.core.ports import Session
-from workbench.core.tensor import BYTES, DTYPES, Array, element_count
+from workbench.core.tensor import DTYPES, Array
 from workbench.errors import WorkbenchError
+from workbench.runtimes.synthetic import MAX_SYNTHETIC_ELEMENTS, elements, first_size_that_runs, synthetic
 
 SEED_BUDGET_S = 0.5
 """Seconds that measuring run times may take, for one model."""
@@ -23,12 +24,7 @@ SEED_BUDGET_S = 0.5
 CHECK_BUDGET_S = 5.0
 """Seconds after which no further trial of the row check begins; the first trial is always made."""
 
-MAX_WARMUP_ELEMENTS = 1 << 26
-"""A synthetic input larger than this is not made: the model is Ready unproved instead."""
-
 _ROWS = 4
-_FREE_SIZES = (8, 1, 32, 224)
-"""Sizes tried, in turn, for free axes other than the first; one size for all of them, as tied axes need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +45,7 @@ def warm_up(
 ) -> WarmUp:
     """Run `session` on synthetic rows. `batching` is ModelConfig's: "auto", "always" or "never". Blocks."""
     signature = session.signature
-    free_size, trouble = _first_that_runs(session)
+    free_size, trouble = first_size_that_runs(session, _ROWS)
     if free_size is None:
         return WarmUp(False, batching == "always", _unproved(batching, trouble))
     if batching == "never":
@@ -63,62 +59,10 @@ def warm_up(
             found = f"several rows at once failed ({error.message})"
         if found:
             return WarmUp(True, False, f"unbatched: {found}")
-        reason = "batched: its rows were proved independent at warm-up"
+        reason = "batched: rows do not influence each other (checked at warm-up)"
     else:
         reason = "batched: its settings say batching = always"
     return WarmUp(True, True, reason, _measure(session, free_size, max_batch_size, clock))
-
-
-def trouble_of_one_row(session: Session) -> str:
-    """What stood against running one made-up row; empty when it ran."""
-    return _first_that_runs(session)[1]
-
-
-def synthetic(
-    signature: Signature, rows: int, free_size: int, *, scale: float = 1.0, seed: int = 0
-) -> dict[str, Array]:
-    """Inputs of the signature's shapes: normal floats, integers 0 or 1 (valid as ids and masks), short strings."""
-    rng = np.random.default_rng(seed)
-    inputs = {}
-    for spec in signature.inputs:
-        sizes = [free_size if size == FREE else size for size in spec.shape]
-        if spec.shape[:1] == (FREE,):
-            sizes[0] = rows
-        inputs[spec.name] = _values(rng, spec.datatype, tuple(sizes), scale)
-    return inputs
-
-
-def _values(rng: np.random.Generator, datatype: str, shape: tuple[int, ...], scale: float) -> Array:
-    dtype = DTYPES[datatype]
-    if datatype == BYTES:
-        words = np.array([b"a", b"b", b"c", b"d"], dtype=np.object_)
-        return words[rng.integers(0, 4, shape)] if shape else np.array(b"a", dtype=np.object_)
-    if dtype.kind in "iub":
-        return np.asarray(rng.integers(0, 2, shape)).astype(dtype)
-    return np.asarray(rng.standard_normal(shape) * scale).astype(dtype)
-
-
-def _first_that_runs(session: Session) -> tuple[int | None, str]:
-    """The first size for free axes with which one row runs, or None and what the last try said."""
-    signature = session.signature
-    inner_free = any(FREE in spec.shape[1:] for spec in signature.inputs)
-    trouble = ""
-    for free_size in _FREE_SIZES if inner_free else _FREE_SIZES[:1]:
-        if _elements(signature, free_size) > MAX_WARMUP_ELEMENTS:
-            trouble = "its inputs are too large to make up"
-            continue
-        try:
-            session.run(synthetic(signature, 1, free_size), [spec.name for spec in signature.outputs])
-        except WorkbenchError as error:
-            trouble = error.message
-        else:
-            return free_size, ""
-    return None, trouble
-
-
-def _elements(signature: Signature, free_size: int) -> int:
-    shapes = (tuple(free_size if size == FREE else size for size in spec.shape) for spec in signature.inputs)
-    return max((element_count(shape) for shape in shapes), default=0) * _ROWS
 
 
 def _dependence(session: Session, free_size: int, clock: Callable[[], float]) -> str:
@@ -179,7 +123,7 @@ def _measure(session: Session, free_size: int, max_batch_size: int, clock: Calla
     run_s: dict[int, float] = {}
     end = clock() + SEED_BUDGET_S
     for size in _doubling(max_batch_size):
-        if _elements(session.signature, free_size) // _ROWS * size > MAX_WARMUP_ELEMENTS:
+        if elements(session.signature, free_size) * size > MAX_SYNTHETIC_ELEMENTS:
             break
         inputs = synthetic(session.signature, size, free_size)
         size_end = clock() + SEED_BUDGET_S / 8

@@ -12,7 +12,6 @@ import io
 import sys
 
 import numpy as np
-from onnx import TensorProto, helper
 
 from workbench.runtimes.ort import QUIET, ort
 from workbench.runtimes.reasons import plain
@@ -51,6 +50,8 @@ def preload() -> None:
 
 
 def _matrix_product() -> bytes:
+    from onnx import TensorProto, helper  # here, because sessions need the rest of this module and not that
+
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 2])
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 2])
     graph = helper.make_graph([helper.make_node("MatMul", ["x", "x"], ["y"])], "probe", [x], [y])
