@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import onnx.defs
 import pytest
 
 from workbench.config import ModelConfig
 from workbench.core.messages import ReleaseReason
 from workbench.core.model import FREE, Signature, TensorSpec
-from workbench.engine.policy import HOP_S, AlonePolicy, Plan, WindowPolicy, fastest_size, runs_inline
+from workbench.engine.policy import _STEADY, HOP_S, AlonePolicy, Plan, WindowPolicy, fastest_size, runs_inline
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,9 @@ SHORT = {1: 1e-5, 4: 2e-5}
         ((FREE, 2), {"Gemm"}, SHORT, ModelConfig(max_batch_size=8), False),  # 8 rows were not measured
         ((FREE, 2), {"Gemm"}, {1: 1e-5, 4: 1e-3}, ModelConfig(max_batch_size=4), False),
         ((FREE, 2), {"Gemm", "Loop"}, SHORT, ModelConfig(max_batch_size=4), False),
+        ((FREE, 2), {"Gemm", "Range"}, SHORT, ModelConfig(max_batch_size=4), False),
+        ((FREE, 2), {"Gemm", "some.domain:Gemm"}, SHORT, ModelConfig(max_batch_size=4), False),
+        ((FREE, 2), {"ai.onnx.ml:Scaler", "Relu"}, SHORT, ModelConfig(max_batch_size=4), True),
         ((FREE, 2), set(), SHORT, ModelConfig(max_batch_size=4), False),  # nobody looked into the file
         ((FREE, FREE), {"Gemm"}, SHORT, ModelConfig(max_batch_size=4), False),
         ((FREE, 2), {"Gemm"}, {}, ModelConfig(max_batch_size=4), False),
@@ -79,3 +83,19 @@ def test_only_runs_known_to_be_short_go_on_the_event_loop(
 ) -> None:
     signature = Signature((TensorSpec("x", "FP32", shape),), ())
     assert runs_inline(signature, frozenset(operators), run_s, config) is inline
+
+
+def test_the_length_of_a_text_was_not_measured() -> None:
+    signature = Signature((TensorSpec("x", "BYTES", (FREE, 1)),), ())
+    assert not runs_inline(signature, frozenset(("Identity",)), SHORT, ModelConfig(max_batch_size=4))
+
+
+def test_operators_on_the_event_loop_are_ones_that_onnx_has() -> None:
+    known = {f"{each.domain}:{each.name}".removeprefix(":") for each in onnx.defs.get_all_schemas()}
+    assert known >= _STEADY
+
+
+def test_a_number_that_says_how_much_to_compute_holds_up_no_loop() -> None:
+    signature = Signature((TensorSpec("x", "INT64", (FREE, 1)),), (TensorSpec("y", "INT64", (FREE, 1)),))
+    operators = frozenset(("ReduceMax", "Range", "ReduceSum", "Mul", "Add"))
+    assert not runs_inline(signature, operators, SHORT, ModelConfig(max_batch_size=4))

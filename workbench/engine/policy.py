@@ -14,6 +14,7 @@ from typing import Protocol
 from workbench.config import ModelConfig
 from workbench.core.messages import ReleaseReason
 from workbench.core.model import FREE, Signature
+from workbench.core.tensor import BYTES
 
 HOP_S = 60e-6
 """Seconds that any batch costs beside its run: waking the runner, joining, splitting, waking the event loop.
@@ -30,8 +31,26 @@ SLOW_INLINE_S = 10e-3
 
 INLINE_NOTE = "Its runs are so short (measured) that handing them to another thread would take longer."
 
-_UNSTEADY = frozenset(("If", "Loop", "Scan"))
-"""Operators whose time depends on the data, not only on shapes."""
+_STEADY_NAMES = """
+    Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization BitShift BitwiseAnd
+    BitwiseNot BitwiseOr BitwiseXor Cast CastLike Ceil Celu Clip Concat Constant Conv ConvInteger ConvTranspose Cos Cosh
+    CumSum DepthToSpace DequantizeLinear Div Dropout DynamicQuantizeLinear Einsum Elu Equal Erf Exp Flatten Floor GRU
+    Gather GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual
+    GroupNormalization HardSigmoid HardSwish Hardmax Identity InstanceNormalization IsInf IsNaN LRN LSTM
+    LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax LpNormalization LpPool MatMul MatMulInteger Max MaxPool
+    Mean MeanVarianceNormalization Min Mish Mod Mul Neg Not Or PRelu Pow QLinearConv QLinearMatMul QuantizeLinear
+    RMSNormalization RNN Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin
+    ReduceProd ReduceSum ReduceSumSquare Relu Reshape Round ScatterElements ScatterND Selu Shape Shrink Sigmoid Sign Sin
+    Sinh Size Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Swish Tan Tanh ThresholdedRelu
+    TopK Transpose Trilu Unsqueeze Where Xor
+    ai.onnx.ml:ArrayFeatureExtractor ai.onnx.ml:Binarizer ai.onnx.ml:FeatureVectorizer ai.onnx.ml:Imputer
+    ai.onnx.ml:LabelEncoder ai.onnx.ml:LinearClassifier ai.onnx.ml:LinearRegressor ai.onnx.ml:Normalizer
+    ai.onnx.ml:OneHotEncoder ai.onnx.ml:SVMClassifier ai.onnx.ml:SVMRegressor ai.onnx.ml:Scaler ai.onnx.ml:TreeEnsemble
+    ai.onnx.ml:TreeEnsembleClassifier ai.onnx.ml:TreeEnsembleRegressor
+"""
+_STEADY = frozenset(_STEADY_NAMES.split())
+"""Operators whose time depends on shapes, and so was measured. Not on what a number says, as with Range, Expand, Tile,
+ConstantOfShape, NonZero, Resize, Pad, OneHot, Loop, If or Scan; nor on the length of strings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +111,12 @@ def runs_inline(
 ) -> bool:
     """True where every batch that may be formed was measured, and is too short to be worth a thread.
 
-    A free axis beside the first makes shapes that were not measured; a queue delay needs a runner to wait it out.
+    A free axis beside the first makes shapes that were not measured, as a text has a length that was not; an operator
+    that is not known may take any time; a queue delay needs a runner to wait it out.
     """
-    if config.max_queue_delay_s or not run_s or not operators or operators & _UNSTEADY:
+    if config.max_queue_delay_s or not run_s or not operators or not operators <= _STEADY:
         return False
-    if any(FREE in spec.shape[1:] for spec in signature.inputs):
+    if any(spec.datatype == BYTES or FREE in spec.shape[1:] for spec in signature.inputs):
         return False
     # A request may bring more rows than the fastest size has, and then travels alone.
     return max(run_s) >= config.max_batch_size and max(run_s.values()) <= INLINE_BOUND_S
