@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -302,6 +303,39 @@ async def test_a_caller_who_leaves_while_it_is_noted_leaves_both_sides_alike(
         await loading
     assert await answer(engine) == 2
     assert held(state) == [("m", "2", DesiredKind.SERVING)]
+
+
+async def test_a_load_that_is_given_up_during_its_trial_notes_no_attempt(start: Start, state: DesiredState) -> None:
+    inside, go = threading.Event(), threading.Event()
+
+    def trial(source: Source, config: ModelConfig, *, again: bool = False) -> None:
+        inside.set()
+        assert go.wait(30)
+
+    noted: list[DesiredModel] = []
+    state.attempting = noted.append  # type: ignore[method-assign]
+    engine = await start(trial=trial)
+    loading = asyncio.ensure_future(engine.load("m", onnx_bytes()))
+    await asyncio.to_thread(inside.wait)
+    loading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await loading
+    before = set(threading.enumerate())
+    go.set()
+    for thread in before - {threading.current_thread()}:
+        if thread.name == "infer-work":
+            await asyncio.to_thread(thread.join)
+    assert noted == []
+
+
+async def test_what_is_loaded_while_others_are_restored_is_not_undone(start: Start, state: DesiredState) -> None:
+    await (await start()).load("m", onnx_bytes(1))
+    (remembered,) = state.models()
+    engine = await start()
+    await engine.load("m", onnx_bytes(2))
+    assert (await engine.restore(remembered.model)).unchanged
+    assert await answer(engine) == 2
+    assert [each.model.digest for each in state.models()] == [engine.status("m").digest]
 
 
 async def test_settings_out_of_range_are_never_noted(start: Start, state: DesiredState) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -206,6 +207,9 @@ class Engine:
         name = check_model_name(model.name)
         began = self.clock()
         async with self._changing(name):
+            current = self._deployments.routed(name)
+            if current is not None and name in self._lasting:  # somebody was faster, and theirs is the later word
+                return LoadResult(current.status(), True, None, self.clock() - began)
             try:
                 source = await in_thread(lambda: self._sources.stored(model))
                 deployment = await self._opened(
@@ -347,9 +351,13 @@ class Engine:
         """A deployment that is Ready and not routed; `lasting`: the journal holds an attempt, which is to be settled.
         With `restored` the attempt is one to restore."""
 
+        left = threading.Event()
+
         def prepare() -> None:
             if self._trial is not None:
                 self._trial(source, config, again=again)
+            if left.is_set():
+                raise Unavailable("the load was given up")
             # Only now: whatever ends the process during the trial, it was not this model.
             if lasting:
                 self._journal.attempting(DesiredModel(name, version, source.digest, config))
@@ -367,6 +375,7 @@ class Engine:
             if self._closing:
                 raise Unavailable("the service is shutting down")
         except BaseException as error:
+            left.set()  # what still runs on a thread notes nothing any more
             self._deployments.remove(deployment)
             # A disk that is full is no fault of the model's.
             if added and deployment.state is ModelState.FAILED and not isinstance(error, StorageError):

@@ -83,6 +83,8 @@ class Lasting:
                     await engine.restore(each.model, suspect=each.suspect)
                 except WorkbenchError as error:
                     log.error("model %s was not restored: %s", each.model.name, error.message)
+                except Exception:  # nobody foresaw it; the others are served all the same
+                    log.exception("model %s was not restored", each.model.name)
 
         async with asyncio.TaskGroup() as group:
             for each in serving:
