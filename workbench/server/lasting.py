@@ -118,19 +118,20 @@ class Lasting:
         self._left.update(digests)
         self._left.update(each.digest for each in engine.statuses() if each.state is ModelState.FAILED and each.digest)
         with suppress(StorageError):
-            going = await asyncio.to_thread(self.state.forgotten, self._left)
-            for digest in going:
-                # From here to the renaming nothing else runs on the loop, so nothing can begin to use the file.
-                if self._receiving or engine.changing:
-                    return
-                if any(each.digest == digest and each.state is not ModelState.FAILED for each in engine.statuses()):
-                    self._left.discard(digest)
-                    continue
+            while (digest := await self._next_to_go(engine)) is not None:
                 gone = self._store.withdraw(digest)
                 self._left.discard(digest)
                 await asyncio.to_thread(shutil.rmtree, gone, ignore_errors=True)
                 await asyncio.to_thread(self.state.dropped, digest)
-            self._left.clear()
+
+    async def _next_to_go(self, engine: Engine) -> str | None:
+        going = await asyncio.to_thread(self.state.forgotten, self._left)
+        self._left.intersection_update(going)  # the state knows of the others
+        # From here to the renaming nothing else runs on the loop, so nothing can begin to use the file.
+        if self._receiving or engine.changing:
+            return None
+        used = {each.digest for each in engine.statuses() if each.state is not ModelState.FAILED}
+        return next((digest for digest in going if digest not in used), None)
 
 
 def _log_trial(digest: str, seconds: float) -> None:

@@ -1,0 +1,85 @@
+"""Which stored files stay, and which go: the whole service but for the socket, on a runtime of the tests."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests import models
+from tests.server.conftest import House
+from tests.server.driver import Reply
+from workbench.core.model import ModelState
+from workbench.repository.desired import KEPT_VERSIONS
+
+OCTETS = "application/octet-stream"
+
+
+def onnx(amount: float) -> bytes:
+    return models.add_constant(amount, shape=("batch", 2)).SerializeToString()
+
+
+async def serve(house: House, name: str, amount: float) -> str:
+    """The digest of a model that is staged and committed."""
+    staged = await house.call("POST", f"/control/models/{name}/stage", onnx(amount), content_type=OCTETS)
+    assert staged.status == 200, staged.body
+    version, digest = staged.json["model"]["version"], str(staged.json["model"]["digest"])
+    assert (await house.call("POST", f"/control/models/{name}/versions/{version}/commit", {})).status == 200
+    return digest
+
+
+async def unload(house: House, name: str) -> Reply:
+    return await house.call("POST", f"/control/models/{name}/unload", {})
+
+
+async def test_the_last_five_versions_keep_their_files(house: House) -> None:
+    digests = [await serve(house, "m", amount) for amount in range(KEPT_VERSIONS + 2)]
+    assert house.service.store.digests() == sorted(digests[2:])
+    assert (await unload(house, "m")).status == 200
+    assert house.service.store.digests() == []
+    assert house.service.lasting.state.forgotten() == []
+
+
+async def test_a_file_that_another_model_is_made_of_stays(house: House) -> None:
+    digest = await serve(house, "a", 1)
+    await serve(house, "b", 1)
+    await unload(house, "a")
+    assert house.service.store.digests() == [digest]
+    await unload(house, "b")
+    assert house.service.store.digests() == []
+
+
+async def test_a_file_that_something_else_serves_stays_until_that_goes(house: House) -> None:
+    again = await house.call("POST", "/control/models/digits/stage", house.onnx, content_type=OCTETS)
+    assert again.json["unchanged"]
+    assert house.service.store.digests() == [again.json["model"]["digest"]]
+    await unload(house, "digits")
+    assert house.service.store.digests() == []
+
+
+async def test_nothing_goes_while_an_upload_may_be_about_to_use_it(house: House) -> None:
+    digest = await serve(house, "a", 1)
+    with house.service.lasting.receiving():
+        await unload(house, "a")
+        assert house.service.store.digests() == [digest]
+    other = await serve(house, "b", 2)
+    assert house.service.store.digests() == [other]
+
+
+async def test_nothing_goes_while_another_model_changes(house: House) -> None:
+    digest = await serve(house, "a", 1)
+    house.session.hold()
+    staging = asyncio.ensure_future(house.call("POST", "/control/models/b/stage", onnx(2), content_type=OCTETS))
+    while [each.state for each in house.service.engine.statuses("b")] != [ModelState.WARMING]:
+        await asyncio.sleep(0)
+    await unload(house, "a")
+    assert digest in house.service.store.digests()
+    house.session.gate.set()
+    await staging
+    assert digest not in house.service.store.digests()
+
+
+async def test_the_file_of_an_upload_that_failed_goes(house: House) -> None:
+    failed = await house.call(
+        "POST", '/control/models/m/stage?config={"device":"cuda:88"}', b"this is no model", content_type=OCTETS
+    )
+    assert failed.status == 400
+    assert list(house.service.store.root.iterdir()) == []
