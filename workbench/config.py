@@ -24,6 +24,8 @@ _STATE_KEY = re.compile(r"[A-Za-z0-9_\-]{0,64}")
 
 MIB = 1024 * 1024
 
+_TOML_CHARACTERS = MIB
+
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
@@ -161,7 +163,12 @@ def limits(settings: Mapping[str, object]) -> Limits:
 def read_model_toml(path: Path) -> ModelConfig:
     """The settings in a `model.toml`; the defaults when there is no such file."""
     try:
-        text = path.read_text(encoding="utf-8")
+        if not path.is_file() and path.exists():
+            raise InvalidInput("model.toml is no regular file")  # a pipe or a device may have no end
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_TOML_CHARACTERS + 1)
+        if len(text) > _TOML_CHARACTERS:
+            raise InvalidInput(f"model.toml has more than {_TOML_CHARACTERS} characters")
     except FileNotFoundError:
         return ModelConfig()
     except (OSError, UnicodeDecodeError) as error:

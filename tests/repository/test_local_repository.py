@@ -33,6 +33,45 @@ def test_what_cannot_be_a_model_is_passed_over(root: Path) -> None:
     assert LocalRepository(root).versions("digits") == ["1", "2", "10"]
 
 
+def test_what_cannot_be_read_is_passed_over_with_one_word_in_the_log(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (root / "private" / "1").mkdir(parents=True)
+    (root / "circle").symlink_to("circle")
+    scandir = os.scandir
+
+    def refusing(folder: Path) -> object:  # as the system refuses all but root
+        if folder == root / "private":
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    repository = LocalRepository(root)
+    for _ in range(3):
+        assert repository.names() == ["digits", "resnet"]
+        assert repository.versions("private") == []
+    assert sorted(record.getMessage().partition(" in a ")[0] for record in caplog.records) == [
+        str(root / "circle"),
+        str(root / "private"),
+    ]
+
+
+def test_a_pipe_is_neither_a_model_nor_its_settings(root: Path) -> None:
+    (root / "digits" / "11").mkdir()
+    os.mkfifo(root / "digits" / "11" / "model.onnx")
+    os.mkfifo(root / "digits" / "model.toml")
+    with pytest.raises(UntrustedModel, match="no regular file"):
+        LocalRepository(root).model_path("digits", "11")
+    with pytest.raises(InvalidInput, match=r"model\.toml is no regular file"):
+        LocalRepository(root).config("digits")
+
+
+def test_settings_have_an_end(root: Path) -> None:
+    (root / "digits" / "model.toml").write_text("#" * (1 << 20) + "#")
+    with pytest.raises(InvalidInput, match="more than 1048576 characters"):
+        LocalRepository(root).config("digits")
+
+
 def test_a_root_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
     assert LocalRepository(tmp_path / "nowhere").names() == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from workbench.config import ModelConfig, read_model_toml
 from workbench.core.model import DesiredModel
 from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound
-from workbench.repository.layout import MODEL_FILE
+from workbench.repository.layout import MODEL_FILE, SETTINGS_FILE
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore, StoredModel
 from workbench.repository.validate import inspect_model, validate_model
@@ -50,7 +51,7 @@ class Sources:
 
     def versions(self, name: str) -> list[str]:
         """The versions of one model in the repositories."""
-        return [version for known, version in self.available() if known == name]
+        return [version for repository in self._repositories for version in repository.versions(name)]
 
     def find(self, name: str, source: Path | bytes | None) -> Found:
         """The model to load, untrusted no more: its graphs were walked, and what must not go away was copied.
@@ -61,7 +62,7 @@ class Sources:
         """
         if source is None:
             for repository in self._repositories:
-                if name in repository.names():
+                if repository.versions(name):
                     return _latest(repository, name)
             raise ModelNotFound(
                 f"Request for unknown model: {name!r} is in none of the service's model repositories; "
@@ -69,14 +70,16 @@ class Sources:
             )
         if isinstance(source, bytes):
             return _stored(self._store.add_bytes(source))
-        if source.is_dir():
-            file = source / "model.onnx"
-            if file.is_file():
-                return _stored(self._store.add_file(file), read_model_toml(source / "model.toml"))
+        mode = _mode(source)
+        if mode is None:
+            raise InvalidInput(f"there is no file {_shown(source)} on the service's machine")
+        if not stat.S_ISDIR(mode):
+            return _stored(self._store.add_file(_regular(source, mode)))
+        file = source / MODEL_FILE
+        mode = _mode(file)
+        if mode is None:
             return self._copied(LocalRepository(source.parent), source.name)
-        if not source.exists():
-            raise InvalidInput(f"there is no file {str(source)!r} on the service's machine")
-        return _stored(self._store.add_file(source))
+        return _stored(self._store.add_file(_regular(file, mode)), read_model_toml(source / SETTINGS_FILE))
 
     def stored(self, model: DesiredModel) -> Source:
         """The file of a model that served before; ModelError where it is gone or another by now. Blocks."""
@@ -94,6 +97,8 @@ class Sources:
             raise Conflict("the model's file was replaced since it was loaded: load it again to serve the new one")
 
     def _copied(self, repository: LocalRepository, name: str) -> Found:
+        if not repository.versions(name):
+            raise InvalidInput(f"the folder {name[:80]!r} holds neither {MODEL_FILE} nor VERSION/{MODEL_FILE}")
         version = _highest(repository, name)
         path = repository.model_path(name, version)
         return Found(source_of(self._store.add_file(path)), version, repository.config(name))
@@ -115,6 +120,30 @@ def _highest(repository: LocalRepository, name: str) -> str:
     if not versions:
         raise ModelError(f"the folder of model {name!r} holds no VERSION/model.onnx")
     return versions[-1]
+
+
+def _mode(path: Path) -> int | None:
+    """What there is at a path that a caller gave, links followed; None: nothing. InvalidInput where the system will
+    not say."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise InvalidInput(f"{_shown(path)} cannot be read on the service's machine: {error.strerror}") from None
+    except ValueError:  # a NUL in it
+        return None
+
+
+def _regular(path: Path, mode: int) -> Path:
+    """`path`, when it can be read to an end, as a pipe or a device cannot."""
+    if not stat.S_ISREG(mode):
+        raise InvalidInput(f"{_shown(path)} is no regular file; give an ONNX file, or a folder that holds one")
+    return path
+
+
+def _shown(path: Path) -> str:
+    return repr(str(path)[:200])
 
 
 def _stored(model: StoredModel, config: ModelConfig | None = None) -> Found:

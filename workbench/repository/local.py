@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from pathlib import Path
 
 from workbench.config import ModelConfig, read_model_toml
 from workbench.core.model import check_model_name, check_model_version
-from workbench.errors import InvalidInput, ModelNotFound
+from workbench.errors import InvalidInput, ModelError, ModelNotFound
 from workbench.repository.layout import MODEL_FILE, SETTINGS_FILE, check_own_file, contained
+
+log = logging.getLogger("workbench.repository")
 
 
 class LocalRepository:
-    """Reads the folder at every call, so that what is copied into it is found at once."""
+    """Reads the folder at every call, so that what is copied into it is found at once.
+
+    What the system does not let us read is passed over, with one word in the log: it may be none of our business.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._unreadable: set[Path] = set()
 
     def names(self) -> list[str]:
         """The models that have at least one version, sorted; folders that cannot name a model are passed over."""
@@ -28,17 +36,24 @@ class LocalRepository:
     def model_path(self, name: str, version: str) -> Path:
         """The model file, with links inside the root followed.
 
-        Raises ModelNotFound, or UntrustedModel where the file really lies outside the root.
+        Raises ModelNotFound, UntrustedModel where the file really lies outside the root, ModelError where it cannot be
+        read.
         """
         folder = self.root / check_model_name(name)
         path = folder / check_model_version(version) / MODEL_FILE
-        if not path.is_symlink() and not path.is_file():
+        what = f"the file of model {name!r} version {version}"
+        try:
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
             known = self.versions(name)
             if version in known:
-                raise ModelNotFound(f"version {version} of model {name!r} has no file {MODEL_FILE} in the repository")
+                raise ModelNotFound(
+                    f"version {version} of model {name!r} has no file {MODEL_FILE} in the repository"
+                ) from None
             have = f"its versions there are {', '.join(known)}" if known else "the repository does not hold it"
-            raise ModelNotFound(f"there is no version {version} of model {name!r}: {have}")
-        what = f"the file of model {name!r} version {version}"
+            raise ModelNotFound(f"there is no version {version} of model {name!r}: {have}") from None
+        except OSError as error:
+            raise ModelError(f"{what} cannot be read: {error.strerror}") from None
         resolved = contained(path, self.root, what)
         check_own_file(resolved, what)
         return resolved
@@ -46,15 +61,31 @@ class LocalRepository:
     def config(self, name: str) -> ModelConfig:
         """The settings in the model's model.toml; the defaults when it has none."""
         path = self.root / check_model_name(name) / SETTINGS_FILE
-        if path.is_symlink() or path.exists():
+        if os.path.lexists(path):
             contained(path, self.root, f"{SETTINGS_FILE} of model {name!r}")
         return read_model_toml(path)
 
     def _folders(self, folder: Path) -> list[str]:
         try:
-            return sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+            with os.scandir(folder) as entries:
+                return sorted(entry.name for entry in entries if self._is_folder(entry))
         except (FileNotFoundError, NotADirectoryError):
             return []
+        except OSError as error:
+            self._pass_over(folder, error)
+            return []
+
+    def _is_folder(self, entry: os.DirEntry[str]) -> bool:
+        try:
+            return entry.is_dir()
+        except OSError as error:
+            self._pass_over(Path(entry.path), error)
+            return False
+
+    def _pass_over(self, path: Path, error: OSError) -> None:
+        if path not in self._unreadable:
+            self._unreadable.add(path)
+            log.warning("%s in a model repository cannot be read (%s) and is passed over", path, error.strerror)
 
 
 def _is_name(text: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -90,7 +91,10 @@ def inspect_model(path: Path) -> ModelFile:
 
 def _parse(path: Path) -> onnx.ModelProto:
     try:
-        size = path.stat().st_size
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelError("the model file is no regular file")  # a pipe or a device may have no end
+        size = status.st_size
         if size > PROTOBUF_MAX_BYTES:
             raise ModelError(
                 f"the model file has {size / 2**30:.1f} GiB, and an ONNX file can hold 2; save it with external data "
