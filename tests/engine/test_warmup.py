@@ -65,6 +65,27 @@ def test_a_fixed_first_axis_is_not_batched_and_it_says_which() -> None:
     assert "first axis of input 'x' is fixed at 1" in found.reason
 
 
+@pytest.mark.parametrize("batching", ["auto", "always", "never"])
+@pytest.mark.parametrize("runs", [True, False])
+@pytest.mark.parametrize(
+    ("shapes", "reason"),
+    [(((),), "'x' is a scalar"), (((4, 2),), "input 'x' is fixed at 4"), ((), "takes no inputs")],
+)
+def test_what_has_no_rows_is_never_batched_whatever_its_settings_say(
+    batching: str, runs: bool, shapes: tuple[tuple[int, ...], ...], reason: str
+) -> None:
+    class Session(FakeSession):
+        def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+            if not runs:
+                raise InvalidInput("not these")
+            return [np.zeros((1, 1), np.float32)]
+
+    inputs = tuple(TensorSpec("x", "FP32", shape) for shape in shapes)
+    found = warm_up(Session(signature=Signature(inputs, SIGNATURE.outputs)), batching, 4)
+    assert (found.ran, found.independent) == (runs, False)
+    assert found.reason.startswith("unbatched: ") and reason in found.reason
+
+
 class Picky(FakeSession):
     """Takes only one size of its free inner axis, or none, or fails for several rows."""
 

@@ -46,12 +46,13 @@ def warm_up(
     """Run `session` on synthetic rows. `batching` is ModelConfig's: "auto", "always" or "never". Blocks."""
     signature = session.signature
     free_size, trouble = first_size_that_runs(session, _ROWS)
+    ran = free_size is not None
+    if fixed := _fixed_axis(signature):  # whatever the settings say: there are no rows to join
+        return WarmUp(ran, False, f"unbatched: {fixed}")
     if free_size is None:
-        return WarmUp(False, batching == "always", _unproved(batching, trouble))
+        return WarmUp(ran, batching == "always", _unproved(batching, trouble))
     if batching == "never":
-        return WarmUp(True, False, "unbatched: its settings say batching = never")
-    if not signature.free_first_axis:
-        return WarmUp(True, False, f"unbatched: {_fixed_axis(signature)}")
+        return WarmUp(ran, False, "unbatched: its settings say batching = never")
     if batching == "auto":
         try:
             found = _dependence(session, free_size, clock)
@@ -151,6 +152,11 @@ def _doubling(largest: int) -> Iterator[int]:
 
 
 def _fixed_axis(signature: Signature) -> str:
+    """Why requests cannot share a batch, in words; empty where every input and output begins with a free axis."""
+    if not signature.inputs:
+        return "it takes no inputs"
+    if signature.free_first_axis:
+        return ""
     spec = next(spec for spec in (*signature.inputs, *signature.outputs) if spec.shape[:1] != (FREE,))
     kind = "input" if spec in signature.inputs else "output"
     if not spec.shape:
