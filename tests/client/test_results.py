@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from workbench.client.results import CallTimings, Card, LoadReport, ModelTable, Prediction, milliseconds, model_card
+from workbench.config import ModelConfig
 from workbench.core.messages import Timings
 from workbench.core.model import ModelState, ModelStatus, Signature, TensorSpec
 from workbench.errors import InvalidInput
@@ -64,12 +65,20 @@ def test_outputs_without_common_rows_have_no_table() -> None:
         prediction(a=[1, 2], b=[1, 2, 3]).to_pandas()
 
 
-def test_a_prediction_shows_its_outputs_and_where_the_time_went() -> None:
+def test_a_prediction_shows_rows_as_rows_and_where_the_time_went() -> None:
     shown = repr(prediction(label=[1, 2], scores=[[0.123456, 0.9], [0.8, 0.2]]))
-    assert "m, version 2" in shown
-    assert "label   int64[2]       1  2" in shown
-    assert "0.123  0.900  0.800  0.200" in shown
-    assert "10.0 ms: 4.0 ms in the model, 1.0 ms queued, 5.0 ms on the way; in a batch of 3" in shown
+    assert shown.splitlines() == [
+        "m, version 2: label int64[2], scores float64[2, 2]",
+        "      label   scores",
+        "                  0      1",
+        "  0       1   0.123  0.900",
+        "  1       2   0.800  0.200",
+        "  10.0 ms: 4.0 ms in the model, 1.0 ms waiting for it, 5.0 ms sending and receiving; 3 rows in its batch",
+    ]
+
+
+def test_timings_show_as_their_sentence() -> None:
+    assert repr(TIMINGS) == str(TIMINGS)
 
 
 def test_html_is_escaped_wherever_text_comes_from_outside() -> None:
@@ -85,7 +94,7 @@ def test_html_is_escaped_wherever_text_comes_from_outside() -> None:
 
 
 def test_html_shows_some_rows_and_how_many_more() -> None:
-    assert "<small>94 more</small>" in prediction(label=np.arange(100))._repr_html_()
+    assert "⋮ 94 more rows" in prediction(label=np.arange(100))._repr_html_()
 
 
 def test_an_output_without_rows_is_shown_too() -> None:
@@ -116,10 +125,22 @@ def test_a_table_lines_up_and_says_why_a_model_failed() -> None:
 
 
 def test_a_report_says_what_was_done() -> None:
-    new = repr(LoadReport(status(device="cpu"), False, "1", 0.5, "exported so", "compared so"))
-    assert "m version 1 serves on cpu instead of version 1; it took 500 ms" in new
+    new = repr(LoadReport(status(version="2", device="cpu"), False, "1", 0.5, "exported so", "compared so"))
+    assert "m version 2 serves on cpu instead of version 1; it took 500 ms" in new
     assert "exported so\n  compared so\n  X FP32[rows, 4] → y FP32[rows, 1]" in new
+    assert "m version 1 serves with the new settings;" in repr(LoadReport(status(), False, "1", 0.5))
     assert repr(LoadReport(status(), True, None, 0.1)) == "m is unchanged, version 1 serving"
+
+
+def test_a_report_tells_a_delay_that_was_asked_for() -> None:
+    waits = status(config=ModelConfig(max_queue_delay_s=5.0))
+    assert "a batch may wait 5.00 s to grow" in repr(LoadReport(waits, False, None, 0.5))
+    assert "to grow" not in repr(LoadReport(status(), False, None, 0.5))
+
+
+def test_a_status_shows_itself_in_one_line() -> None:
+    assert repr(status(device="cpu")) == "<ModelStatus m, version 1: Ready on cpu>"
+    assert repr(status(state=ModelState.FAILED, reason="why")) == "<ModelStatus m, version 1: Failed, why>"
 
 
 @pytest.mark.parametrize(

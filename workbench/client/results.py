@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from workbench.client.adapt import describe
+from workbench.client.grid import grids
 from workbench.core.messages import Timings
 from workbench.core.model import ModelState, ModelStatus
 from workbench.core.tensor import Array
@@ -24,15 +25,10 @@ if TYPE_CHECKING:
 
     from workbench.rendezvous.record import ServiceRecord
 
-MOST_ROWS = 6
-MOST_VALUES = 10
-"""What a representation shows of an output."""
-
-
 # Predictions
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class CallTimings:
     """Where the time of one call went. A call of many rows travels as several requests at the same time."""
 
@@ -64,13 +60,16 @@ class CallTimings:
             return milliseconds(self.wall_s)
         inside = float(np.mean([timings.total_s for timings in self.requests]))
         rest = max(inside - self.queued_s - self.ran_s, 0.0)
-        spent = f"{milliseconds(self.ran_s)} in the model, {milliseconds(self.queued_s)} queued"
-        batch = f"in a batch of {self.batch_size}" if self.batch_size else "unbatched"
+        spent = f"{milliseconds(self.ran_s)} in the model, {milliseconds(self.queued_s)} waiting for it"
         if len(self.requests) == 1:
             wire = max(self.wall_s - inside, 0.0) + rest
-            return f"{milliseconds(self.wall_s)}: {spent}, {milliseconds(wire)} on the way; {batch}"
+            batch = f"; {counted(self.batch_size, 'row')} in its batch" if self.batch_size else ""
+            return f"{milliseconds(self.wall_s)}: {spent}, {milliseconds(wire)} sending and receiving{batch}"
+        batch = f"; batches of up to {counted(self.batch_size, 'row')}" if self.batch_size else ""
         many = f"{len(self.requests)} requests at once, each {spent} on average"
-        return f"{milliseconds(self.wall_s)}: {many}; batches of up to {self.batch_size}"
+        return f"{milliseconds(self.wall_s)}: {many}{batch}"
+
+    __repr__ = __str__
 
 
 class Prediction(Mapping[str, Array]):
@@ -140,31 +139,19 @@ class Prediction(Mapping[str, Array]):
         return pd.DataFrame(columns, index=self._index)
 
     def __repr__(self) -> str:
-        width = max(map(len, self), default=0)
-        kinds = {name: _kind(array) for name, array in self.items()}
-        kind_width = max(map(len, kinds.values()), default=0)
-        lines = [
-            f"  {name:<{width}}  {kinds[name]:<{kind_width}}  {_first_values(array)}" for name, array in self.items()
-        ]
-        return "\n".join([f"{self.model}, version {self.version}", *lines, f"  {self.timings}"])
+        lines = [line for grid in grids(self, self._index) for line in grid.text()]
+        return "\n".join(
+            [
+                f"{self.model}, version {self.version}: {_shapes(self)}",
+                *(f"  {line}" for line in lines),
+                f"  {self.timings}",
+            ]
+        )
 
     def _repr_html_(self) -> str:
-        rows = min((array.shape[0] for array in self.values() if array.ndim), default=0)
-        head = [f"{name}<br><small>{_escape(_kind(array))}</small>" for name, array in _escaped(self).items()]
-        if rows and all(array.ndim for array in self.values()):
-            shown = min(rows, MOST_ROWS)
-            body = [
-                [str(i) if self._index is None else _escape(self._index[i])]
-                + [_escape(_cell(array[i], array)) for array in self.values()]
-                for i in range(shown)
-            ]
-            if rows > shown:
-                body.append(["⋮", f"<small>{rows - shown} more</small>"] + [""] * (len(self) - 1))
-            table = _table(["", *head], body)
-        else:
-            table = _table(head, [[_escape(_first_values(array)) for array in self.values()]])
-        title = f"<b>{_escape(self.model)}</b>, version {_escape(self.version)}"
-        return f"<div>{title}{table}<small>{_escape(self.timings)}</small></div>"
+        title = f"<b>{_escape(self.model)}</b>, version {_escape(self.version)}: {_escape(_shapes(self))}"
+        tables = "".join(grid.html() for grid in grids(self, self._index))
+        return f"<div>{title}{tables}<small>{_escape(self.timings)}</small></div>"
 
 
 # Models
@@ -272,10 +259,10 @@ def model_card(status: ModelStatus) -> Card:
         "inputs": ", ".join(map(describe, signature.inputs)) if signature else "",
         "outputs": ", ".join(map(describe, signature.outputs)) if signature else "",
         "batching": status.batching,
-        "largest batch": f"{status.max_batch_size} rows" if status.max_batch_size else "",
+        "largest batch": counted(status.max_batch_size, "row") if status.max_batch_size else "",
         "queue delay": milliseconds(status.config.max_queue_delay_s) if status.config.max_queue_delay_s else "",
         "instances": status.config.instances,
-        "waiting": f"{status.queued} requests" if status.queued else "",
+        "waiting": counted(status.queued, "request") if status.queued else "",
         "size": megabytes(status.size_bytes),
         "loaded in": milliseconds(status.load_s) if status.load_s else "",
         "digest": status.digest.removeprefix("sha256:")[:12],
@@ -317,7 +304,7 @@ def shared_card(
         "url": record.url,
         "token file": record.token_file,
         "processes": f"keeper {record.keeper.pid}" + (f", worker {record.worker.pid}" if record.worker else ""),
-        "used by": f"{holders} process{'' if holders == 1 else 'es'}",
+        "used by": counted(holders, "process", "es"),
         "version": record.version,
         "data": record.data_dir,
         "log": record.log_file,
@@ -358,6 +345,8 @@ class LoadReport:
         if self.unchanged:
             return f"{self.status.name} is unchanged, version {self.version} serving"
         instead = f" instead of version {self.previous}" if self.previous else ""
+        if self.previous == self.version:
+            instead = " with the new settings"
         where = f" on {self.status.device}" if self.status.device else ""
         return f"{self.status.name} version {self.version} serves{where}{instead}; it took {milliseconds(self.seconds)}"
 
@@ -367,7 +356,9 @@ class LoadReport:
         if signature is not None and not self.unchanged:
             takes = ", ".join(map(describe, signature.inputs))
             gives = ", ".join(map(describe, signature.outputs))
-            lines += [f"{takes} → {gives}", self.status.batching, *self.status.notes]
+            delay = self.status.config.max_queue_delay_s
+            waits = f"a batch may wait {milliseconds(delay)} to grow" if delay else ""
+            lines += [f"{takes} → {gives}", self.status.batching, waits, *self.status.notes]
         return [line for line in lines if line]
 
     def __repr__(self) -> str:
@@ -398,6 +389,11 @@ def milliseconds(seconds: float) -> str:
     return f"{value:.0f} ms" if value >= 100 else f"{value:.1f} ms" if value >= 0.095 else f"{value:.2f} ms"
 
 
+def counted(count: int, what: str, plural: str = "s") -> str:
+    """`1 row`, `2 rows`."""
+    return f"{count} {what}{'' if count == 1 else plural}"
+
+
 def megabytes(size: int) -> str:
     if size <= 0:
         return ""
@@ -426,27 +422,6 @@ def _shapes(outputs: Mapping[str, Array]) -> str:
     return ", ".join(f"{name} {_kind(array)}" for name, array in outputs.items())
 
 
-def _cell(row: Any, of: Array) -> str:
-    """One row of the output `of`, short."""
-    values = np.asarray(row).reshape(-1)
-    shown = [_value(item, of) for item in values[:MOST_VALUES]]
-    return "  ".join(shown) + (" …" if values.size > MOST_VALUES else "")
-
-
-def _first_values(array: Array) -> str:
-    return _cell(array.reshape(-1)[: MOST_VALUES + 1], array)
-
-
-def _value(item: Any, of: Array) -> str:
-    """One value; shares and probabilities with three places, so that they can be read side by side."""
-    if isinstance(item, str | bytes):
-        return str(item)[:40]
-    if of.dtype.kind in "iub":
-        return str(item)
-    shares = 0.0 <= float(np.min(of)) <= float(np.max(of)) <= 1.001  # rounding included
-    return f"{float(item):.3f}" if shares else f"{float(item):.4g}"
-
-
 def _columns(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
@@ -454,10 +429,6 @@ def _columns(rows: Sequence[Sequence[str]]) -> str:
 
 def _escape(value: object) -> str:
     return html.escape(str(value))
-
-
-def _escaped(prediction: Prediction) -> dict[str, Array]:
-    return {_escape(name): array for name, array in prediction.items()}
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

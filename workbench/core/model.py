@@ -87,7 +87,7 @@ class DesiredModel:
     config: ModelConfig = field(default_factory=ModelConfig)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ModelStatus:
     """What is known of one version of one model at one moment."""
 
@@ -117,3 +117,8 @@ class ModelStatus:
     """Requests that wait for a runner."""
     notes: tuple[str, ...] = ()
     """What a user should know, each one sentence."""
+
+    def __repr__(self) -> str:
+        where = f" on {self.device}" if self.device else ""
+        why = f", {self.reason}" if self.reason else ""
+        return f"<ModelStatus {self.name}, version {self.version}: {self.state}{where}{why}>"
