@@ -21,7 +21,7 @@ from pathlib import Path
 from workbench.config import ENVIRONMENT_PREFIX
 from workbench.errors import StorageError, Unavailable, Unsupported
 from workbench.rendezvous.files import last_lines
-from workbench.rendezvous.folder import RUNTIME_VARIABLE, Rendezvous, data_folder, rendezvous
+from workbench.rendezvous.folder import RUNTIME_VARIABLE, Rendezvous, data_folder, host_name, rendezvous
 from workbench.rendezvous.leases import Lease, holders
 from workbench.rendezvous.record import ServiceRecord, ServiceState
 from workbench.rendezvous.versions import API, check_versions
@@ -38,6 +38,9 @@ NOTICE_S = 0.15
 """How long after a broken connection its cause may take to show."""
 
 _THREAD_COUNTS = ("OMP_", "KMP_", "MKL_", "OPENBLAS_", "NUMEXPR_", "VECLIB_", "BLIS_")
+
+STATE_KEY_VARIABLE = f"{ENVIRONMENT_PREFIX}STATE_KEY"
+"""Machines that share a home each keep a list of their own of what to serve. It outlasts a boot."""
 
 _OF_CLIENTS = tuple(f"{ENVIRONMENT_PREFIX}{name}" for name in ("URL", "READY_FILE", "TOKEN_FILE"))
 """Which service a command line speaks to; nothing that a service should be told."""
@@ -195,7 +198,9 @@ class SharedService:
             raise StorageError(f"the data folder {data_dir} cannot be made: {error.strerror}") from None
         command = [sys.executable, "-P", "-m", "workbench", "serve", "--shared"]
         command += ["--http-port", "0", "--data-dir", str(data_dir)]
-        environment = service_environment()
+        # What a notebook sets is its own business, but for what is meant for the service.
+        meant = {name: value for name, value in os.environ.items() if name.startswith(ENVIRONMENT_PREFIX)}
+        environment = service_environment() | {STATE_KEY_VARIABLE: host_name()} | meant
         for name in _OF_CLIENTS:
             environment.pop(name, None)
         environment[RUNTIME_VARIABLE] = str(self.rendezvous.path.parent)

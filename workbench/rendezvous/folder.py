@@ -90,6 +90,11 @@ def data_folder(environment: Mapping[str, str] = os.environ) -> Path:
     return Path(jupyter_data_dir()) / "infer-workbench"
 
 
+def host_name() -> str:
+    """This machine's name, as a part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:40] or "host"
+
+
 def _own_folder(path: Path) -> None:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -121,7 +126,7 @@ def _own_folder(path: Path) -> None:
 
 def _machine() -> str:
     """Names this host, boot and container as a folder."""
-    parts = [re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:40] or "host"]
+    parts = [host_name()]
     if sys.platform == "linux":
         try:
             parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8])

@@ -1,0 +1,194 @@
+"""A service started by hand: its keeper brings the worker back, and answers where there is none."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests import models
+from tests.hostile import hostile_model, hostile_runtime
+from tests.server.process import Serve
+from tests.stories.waiting import until
+from workbench.config import ServerConfig
+from workbench.server.keeper import FIRST_WORD_S, RUN_GRACE_S, wrong_with
+from workbench.server.link import Report, WorkerPlace, decode_place, decode_report
+from workbench.server.restarts import FAILED_WAIT_S, QUICK_WAIT_S, SETTLED_S, Restarts
+
+BODY = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0, 0, 0, 0]}]}
+
+
+def worker_of(serve: Serve) -> psutil.Process:
+    """The one child of the keeper."""
+
+    def look() -> psutil.Process | None:
+        children = psutil.Process(serve.process.pid).children()
+        return children[0] if len(children) == 1 else None
+
+    return until(look)
+
+
+# Decisions
+
+
+def test_a_worker_that_never_gets_ready_is_tried_three_times() -> None:
+    restarts = Restarts()
+    assert [restarts.after(None) for _ in range(3)] == [*FAILED_WAIT_S, None]
+    restarts.forget()
+    assert restarts.after(None) == FAILED_WAIT_S[0]
+    assert restarts.after(0.0) == 0.0
+    assert restarts.after(None) == FAILED_WAIT_S[0]
+
+
+def test_a_worker_that_was_ready_is_followed_at_once_and_slower_only_if_it_ends_again_soon() -> None:
+    restarts = Restarts()
+    assert [restarts.after(1.0) for _ in QUICK_WAIT_S] == list(QUICK_WAIT_S)
+    assert restarts.after(1.0) == QUICK_WAIT_S[-1]
+    assert restarts.after(SETTLED_S) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("report", "silent_s", "why"),
+    [
+        (None, FIRST_WORD_S - 1, ""),
+        (None, FIRST_WORD_S + 1, "it said nothing"),
+        (Report(), 9, ""),
+        (Report(), 11, "no sign of life for 11 s"),
+        (Report(loop_s=9, run_s=21), 1, ""),
+        (Report(loop_s=11), 1, "its event loop did not turn for 11 s"),
+        (Report(run_s=21 + RUN_GRACE_S), 1, "a run did not end"),
+    ],
+)
+def test_what_is_wrong_with_a_worker(report: Report | None, silent_s: float, why: str) -> None:
+    found = wrong_with(report, silent_s, ServerConfig(deaf_limit_s=10, run_limit_s=20))
+    assert why in found
+    assert bool(why) == bool(found)
+
+
+def test_what_keeper_and_worker_tell_each_other_arrives() -> None:
+    report = Report(True, True, "ready", "", 0.1, 0.2, "1.2.3", 1)
+    assert decode_report(report.encode()) == report
+    place = WorkerPlace(1, 2, 3, "a log", 4.0)
+    assert decode_place(place.encode()) == place
+
+
+# The process
+
+
+def test_the_keeper_stays_small() -> None:
+    code = "import sys, workbench.server.keeper, workbench.cli; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"onnxruntime", "numpy", "uvicorn", "asyncio", "msgspec", "psutil"} & set(loaded)
+
+
+def test_a_worker_that_is_killed_is_replaced_on_the_same_port(tmp_path: Path) -> None:
+    path = models.save(models.add_constant(1.0), tmp_path / "plus.onnx")
+    with Serve(tmp_path, "--load", f"plus={path}") as serve:
+        published = serve.ready().published
+        worker = worker_of(serve)
+        worker.kill()
+        serve.until("the worker was killed by signal 9 (SIGKILL)")
+        serve.ready()
+        assert serve.published == published
+        assert serve.call("POST", "/v2/models/plus/infer", BODY)[0] == 200
+        lines = json.loads(serve.call("GET", "/control/logs?lines=1000")[1])["lines"]
+        assert any("killed by signal 9" in line for line in lines)
+        assert serve.stop() == 0
+
+
+def test_a_worker_ends_when_its_keeper_is_killed(tmp_path: Path) -> None:
+    with Serve(tmp_path) as serve:
+        serve.ready()
+        worker = worker_of(serve)
+        serve.process.kill()
+        gone, _ = psutil.wait_procs([worker], timeout=10)
+        assert gone
+
+
+def test_a_restart_is_asked_for_by_a_signal(tmp_path: Path) -> None:
+    with Serve(tmp_path, "--log-format", "json") as serve:
+        serve.until('"message": "ready"')
+        worker = worker_of(serve)
+        serve.process.send_signal(signal.SIGUSR1)
+        serve.until("a restart was asked for")
+        serve.until('"message": "ready"')
+        assert worker_of(serve) != worker
+        assert serve.stop() == 0
+        assert all(json.loads(line)["level"] for line in serve.seen)
+
+
+def test_a_second_signal_ends_it_without_waiting(tmp_path: Path) -> None:
+    folder = tmp_path / "repository" / "slow"
+    models.save(models.identity(), folder / "1" / "model.onnx")
+    with Serve(tmp_path, "--model-repository", str(folder.parent)) as serve:
+        serve.ready()
+        worker = worker_of(serve)
+        worker.suspend()  # it does not hear that it should end
+        serve.process.send_signal(signal.SIGTERM)
+        until(lambda: serve.process.poll() is None)
+        serve.process.send_signal(signal.SIGTERM)
+        assert serve.ended() in (0, 128 + signal.SIGTERM)
+        assert not worker.is_running()
+
+
+def test_what_native_code_says_before_it_aborts_is_in_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hostile_runtime(tmp_path, monkeypatch.setenv)
+    path = models.save(hostile_model("abort in run 3, not in a trial"), tmp_path / "m.onnx")
+    with Serve(tmp_path, "--load", f"m={path}") as serve:
+        serve.ready()
+        with pytest.raises(OSError):
+            for _ in range(5):
+                serve.call("POST", "/v2/models/m/infer", BODY)
+        serve.until("Fatal Python error: Aborted")
+        serve.until("the worker was killed by signal 6 (SIGABRT)")
+
+
+def test_an_event_loop_that_hangs_is_seen_and_its_worker_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On this signal, which only keepers use, a worker's main thread stays where it is.
+    hang = "import signal, time; signal.signal(signal.SIGUSR1, lambda *_: time.sleep(600))"
+    (tmp_path / "sitecustomize.py").write_text(hang)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("INFER_WORKBENCH_DEAF_LIMIT_S", "1.5")
+    with Serve(tmp_path) as serve:
+        serve.ready()
+        worker_of(serve).send_signal(signal.SIGUSR1)
+        serve.until("the worker is killed: its event loop did not turn for")
+        serve.until("sitecustomize.py")  # in the stacks, which show where
+        serve.ready()
+        assert serve.call("GET", "/v2")[0] == 200
+
+
+def test_callers_of_a_run_that_never_ends_get_504_and_the_service_starts_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile_runtime(tmp_path, monkeypatch.setenv)
+    monkeypatch.setenv("INFER_WORKBENCH_RUN_LIMIT_S", "1")
+    folder = tmp_path / "repository"
+    models.save(hostile_model("hang in run 10, not in a trial"), folder / "stuck" / "1" / "model.onnx")
+    models.save(models.add_constant(1.0), folder / "plus" / "1" / "model.onnx")
+    (folder / "stuck" / "model.toml").write_text("max_queue_delay_s = 0.001\n")  # on a runner's thread
+    with Serve(tmp_path, "--model-repository", str(folder)) as serve:
+        serve.ready()
+        answers: list[int] = []
+
+        def ask() -> None:
+            for _ in range(10):
+                answers.append(serve.call("POST", "/v2/models/stuck/infer", BODY)[0])
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        serve.until("a run did not end within run_limit_s")
+        serve.until("the worker ended itself, because a run did not end")
+        serve.ready()
+        asking.join()
+        assert 504 in answers
+        assert serve.call("POST", "/v2/models/plus/infer", BODY)[0] == 200
+        assert serve.call("POST", "/v2/models/stuck/infer", BODY)[0] == 200
