@@ -148,3 +148,11 @@ def test_a_status_shows_itself_in_one_line() -> None:
 )
 def test_times_are_shown_at_the_precision_that_matters(seconds: float, shown: str) -> None:
     assert milliseconds(seconds) == shown
+
+
+def test_what_a_service_found_at_its_start_is_shown() -> None:
+    from workbench.client.results import service_card
+
+    card = service_card({"state": "ready", "notes": ["one was damaged", "two lie there"]}, None)
+    assert "notes  one was damaged; two lie there" in repr(card)
+    assert "notes" not in repr(service_card({"state": "ready", "notes": []}, None))

@@ -277,6 +277,7 @@ def service_card(service: Mapping[str, object], token_file: str | None) -> Card:
     resident = service.get("resident_bytes")
     models = service.get("models")
     devices = service.get("devices")
+    notes = service.get("notes")
     facts: dict[str, object] = {
         "state": service.get("state", ""),
         "url": service.get("url", ""),
@@ -287,6 +288,7 @@ def service_card(service: Mapping[str, object], token_file: str | None) -> Card:
         "devices": ", ".join(map(str, devices)) if isinstance(devices, list) else "",
         "memory": megabytes(resident) if isinstance(resident, int) else "",
         "models": ", ".join(sorted({str(model["name"]) for model in models})) if isinstance(models, list) else "",
+        "notes": "; ".join(map(str, notes)) if isinstance(notes, list) else "",
     }
     return Card("the service", facts)
 
@@ -311,7 +313,7 @@ def shared_card(
     }
     if said is not None:
         card = service_card(said, None)
-        facts |= {name: card[name] for name in ("up for", "devices", "memory", "models")}
+        facts |= {name: card[name] for name in ("up for", "devices", "memory", "models", "notes")}
     return Card("the service", facts)
 
 
