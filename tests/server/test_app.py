@@ -128,6 +128,12 @@ async def test_a_version_is_named_in_the_path(house: House) -> None:
         assert (await house.call("POST", f"/v2/models/{path}/infer", body(1))).status == 404
 
 
+async def test_an_inference_of_no_model_says_so(house: House) -> None:
+    for path in ("/v2/models/infer", "/v2/models//infer", "/v2/models//versions/1/infer"):
+        reply = await house.call("POST", path, b"{")
+        assert (reply.status, reply.error) == (404, "the path names no model; it is /v2/models/NAME/infer")
+
+
 async def test_a_body_over_the_cap_is_413(house: House) -> None:
     assert (await house.call("POST", "/v2/models/digits/infer", b" " * 10_001)).status == 413
     assert (await house.call("POST", "/v2/models/digits/infer", [b" " * 6_000] * 2)).status == 413
@@ -354,6 +360,17 @@ async def test_an_upload_that_is_refused_leaves_nothing(
     assert (await house.call("POST", "/v2/models/digits/infer", body(1))).status == 200
 
 
+@pytest.mark.parametrize(
+    "target", ["-new/stage", "new/stage?config={%22nonsense%22:1}", "new/stage?config={%22instances%22:0}"]
+)
+async def test_a_bad_name_or_setting_is_refused_before_the_model_is_received(house: House, target: str) -> None:
+    parts = [b"x" * 100] * 3
+    reply = await house.call(
+        "POST", f"/control/models/{target}", parts, leave=True, content_type="application/octet-stream"
+    )
+    assert reply.status == 400  # and not 499, which a client gets that leaves while it is waited for
+
+
 async def test_a_client_that_leaves_while_uploading_leaves_nothing(house: House) -> None:
     reply = await house.call(
         "POST", "/control/models/new/stage", [b"x" * 100] * 3, leave=True, content_type="application/octet-stream"
@@ -421,6 +438,12 @@ async def test_the_stream_sends_a_snapshot_a_line_until_the_service_drains(house
     while not lines.empty():
         last = lines.get_nowait()
     assert last == {"type": "http.response.body", "body": b""}
+
+
+async def test_head_of_the_stream_is_answered_at_once(house: House) -> None:
+    reply = await asyncio.wait_for(house.call("HEAD", "/control/stream"), 20)
+    assert (reply.status, reply.headers["content-type"], reply.body) == (200, "application/x-ndjson", b"")
+    assert (await house.call("HEAD", "/control/stream?interval=99")).status == 400
 
 
 async def test_the_stream_ends_when_the_client_leaves(house: House) -> None:

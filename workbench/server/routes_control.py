@@ -9,6 +9,8 @@ from pathlib import Path
 
 import msgspec
 
+from workbench.config import model_config
+from workbench.core.model import check_model_name
 from workbench.engine import LoadResult
 from workbench.errors import Cancelled, InvalidInput, ModelNotFound, TooLarge
 from workbench.protocols import control
@@ -102,7 +104,10 @@ class ControlRoutes:
             await self._service.lasting.tidy(self._engine)
 
     async def stage(self, call: Call) -> Response:
+        # What can be refused is refused before gigabytes are received in vain.
+        name = check_model_name(call.params["name"])
         config = control.decode_settings(call.query("config", "{}").encode())
+        model_config(config)
         limit = self._service.config.limits.max_upload_bytes
         announced = call.headers.get(b"content-length")
         if announced is not None and int(announced) > limit:
@@ -116,7 +121,7 @@ class ControlRoutes:
                     stored = await receive_upload(call.receive, upload)
                 finally:
                     await asyncio.to_thread(upload.abort)
-                return _loaded(await self._engine.stage(call.params["name"], stored, config))
+                return _loaded(await self._engine.stage(name, stored, config))
         finally:
             if stored is not None:
                 await lasting.tidy(self._engine, [stored.digest])
@@ -152,13 +157,16 @@ class ControlRoutes:
     # The stream
 
     async def stream(self, call: Call) -> None:
-        """One snapshot a line until the client leaves or the service drains."""
+        """One snapshot a line until the client leaves or the service drains. HEAD gets the head, and that is all."""
         low, high = STREAM_INTERVAL_S
         interval_s = _number(call, "interval", 0.5, low, high)
         service = self._service
         series = Snapshots(service.metrics.state, service.epoch)
         headers = [(b"content-type", b"application/x-ndjson"), (b"cache-control", b"no-store")]
         await call.send({"type": "http.response.start", "status": 200, "headers": headers})
+        if call.scope["method"] == "HEAD":
+            await call.send({"type": "http.response.body", "body": b""})
+            return
         left = asyncio.ensure_future(_disconnected(call.receive))
         drained = asyncio.ensure_future(service.draining.wait())
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from workbench.core.ports import Outcome
-from workbench.errors import InvalidInput, ModelNotFound, QueueFull, Unavailable
+from workbench.errors import InvalidInput, ModelNotFound, NotFound, QueueFull, Unavailable
 from workbench.protocols.oip_json import decode_request, encode_response
 from workbench.server.auth import Caller
 from workbench.server.http import (
@@ -34,6 +34,7 @@ def split_path(path: str) -> tuple[str, str | None] | None:
     """(model, version) of an inference's path; None for any other path."""
     if not (path.endswith(SUFFIX) and path.startswith(PREFIX)):
         return None
+    # Of "/v2/models/infer" both are parts, and they share a slash: no name is left.
     model, versioned, version = path[len(PREFIX) : -len(SUFFIX)].partition("/versions/")
     return model, version if versioned else None
 
@@ -58,6 +59,8 @@ class InferRoute:
         """Answer one inference, or raise an error of the tree before anything was sent."""
         if self._service.draining.is_set():
             raise Unavailable("the service is shutting down; call again once another runs")
+        if not model:
+            raise NotFound("the path names no model; it is /v2/models/NAME/infer")
         check_body_type(headers, BodyType.INFERENCE)
         try:
             caller.enter()
