@@ -4,6 +4,7 @@
         InvalidInput                what was sent cannot be used
             TooLarge                ... because it is over a cap
             UnsupportedMediaType    ... because of its content type
+            MethodNotAllowed        ... because what it was sent to takes another method
         Unauthenticated             no token, or one that is not known
         Forbidden                   a known token without the needed scope, or a foreign Host or Origin
         NotFound                    no such route, model, version or output
@@ -53,6 +54,10 @@ class TooLarge(InvalidInput):
 
 class UnsupportedMediaType(InvalidInput):
     code = "unsupported_media_type"
+
+
+class MethodNotAllowed(InvalidInput):
+    code = "method_not_allowed"
 
 
 class Unauthenticated(WorkbenchError):

@@ -102,6 +102,7 @@ async def test_an_unknown_path_is_404_and_a_wrong_method_405(house: House) -> No
     assert "nothing at '/nowhere'" in (await house.call("GET", "/nowhere")).error
     reply = await house.call("GET", "/v2/models/digits/infer")
     assert (reply.status, reply.headers["allow"]) == (405, "POST")
+    assert reply.json["code"] == "method_not_allowed"
     reply = await house.call("DELETE", "/v2/models/digits")
     assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD")
 

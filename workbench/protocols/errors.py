@@ -13,6 +13,7 @@ HTTP_STATUS: dict[str, int] = {
     "invalid_argument": 400,
     "too_large": 413,
     "unsupported_media_type": 415,
+    "method_not_allowed": 405,
     "unauthenticated": 401,
     "forbidden": 403,
     "not_found": 404,
@@ -68,12 +69,14 @@ def _classes(root: type[WorkbenchError]) -> Iterator[type[WorkbenchError]]:
         yield from _classes(below)
 
 
-_BY_CODE = {kind.code: kind for kind in _classes(WorkbenchError)}
+# Of the tree itself: a class that a room keeps for itself may need more than a message to be made.
+_BY_CODE = {kind.code: kind for kind in _classes(WorkbenchError) if kind.__module__ == errors.__name__}
 _BY_STATUS: dict[int, type[WorkbenchError]] = {
     400: errors.InvalidInput,
     401: errors.Unauthenticated,
     403: errors.Forbidden,
     404: errors.NotFound,
+    405: errors.MethodNotAllowed,
     409: errors.Conflict,
     413: errors.TooLarge,
     415: errors.UnsupportedMediaType,

@@ -12,7 +12,7 @@ from workbench.server import routes_control, routes_v2
 from workbench.server.auth import Gate
 from workbench.server.http import JSON, SAFE_METHODS, Receive, Response, Scope, Send, check_body_type, respond
 from workbench.server.routes_infer import InferRoute, split_path
-from workbench.server.routing import Call, MethodNotAllowed, Routes
+from workbench.server.routing import Call, Routes, WrongMethod
 from workbench.server.service import Service
 
 log = logging.getLogger("workbench.server")
@@ -80,8 +80,8 @@ class App:
 
 def error_response(error: Exception) -> Response:
     """What the caller is told. Of an error that nobody foresaw nothing but that; the log has the rest."""
-    if isinstance(error, MethodNotAllowed):
-        return Response(405, error_body(NotFound(str(error))), headers=((b"allow", error.allowed.encode()),))
+    if isinstance(error, WrongMethod):
+        return Response(http_status(error), error_body(error), headers=((b"allow", error.allowed.encode()),))
     if isinstance(error, QueueFull):
         return Response(http_status(error), error_body(error), headers=((b"retry-after", b"1"),))
     if isinstance(error, Unauthenticated):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import parse_qsl
 
-from workbench.errors import InvalidInput, NotFound
+from workbench.errors import InvalidInput, MethodNotAllowed, NotFound
 from workbench.server.auth import Caller
 from workbench.server.http import BodyType, Headers, HeldBytes, Receive, Response, Scope, Send, read_body
 
@@ -59,8 +59,8 @@ class Route:
     takes: BodyType = BodyType.JSON
 
 
-class MethodNotAllowed(Exception):
-    """A path that is known, under another method: a matter of HTTP, and so outside the tree of errors."""
+class WrongMethod(MethodNotAllowed):
+    """A path that is known, under another method."""
 
     def __init__(self, method: str, allowed: str) -> None:
         super().__init__(f"{method} does not go with this path; it takes {allowed}")
@@ -82,10 +82,10 @@ class Routes:
                 methods["HEAD"] = route
 
     def find(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
-        """The route, and what stood in its braces. NotFound or MethodNotAllowed."""
+        """The route, and what stood in its braces. NotFound or WrongMethod."""
         for pattern, methods in self._patterns.values():
             if (match := pattern.fullmatch(path)) is not None:
                 if (route := methods.get(method)) is not None:
                     return route, match.groupdict()
-                raise MethodNotAllowed(method, ", ".join(sorted(methods)))
+                raise WrongMethod(method, ", ".join(sorted(methods)))
         raise NotFound(f"there is nothing at {path[:200]!r}; the routes are listed in the documentation, docs/http.md")
