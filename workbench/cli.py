@@ -134,7 +134,9 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 def _keep(config: ServerConfig, arguments: argparse.Namespace) -> int:
     """The keeper. Nothing heavy may be imported here: it is to stay small."""
-    from workbench.server.keeper import detach, keep, worker_command
+    from workbench.server.keeper import keep
+    from workbench.server.signals import detach
+    from workbench.server.worker import worker_command
 
     command = worker_command(arguments.given)
     if not arguments.shared:
@@ -171,11 +173,22 @@ def _service(arguments: argparse.Namespace, start: bool = True) -> Workbench:
     if ready_file is None and url is None:
         return current(start)
     if ready_file is not None:
-        published = json.loads(_read(Path(ready_file), "the ready file"))
-        url, token_file = published["url"], published["token_file"]
+        url, token_file = _published(_read(Path(ready_file), "the ready file"))
     assert url is not None
     token = _read(Path(token_file), "the token file").strip() if token_file else None
     return connect(url, token)
+
+
+def _published(text: str) -> tuple[str, str | None]:
+    """The url and the token file that a ready file names."""
+    try:
+        published = json.loads(text)
+        url, token_file = published["url"], published.get("token_file")
+    except (ValueError, RecursionError, TypeError, LookupError, AttributeError):
+        url = token_file = None
+    if not isinstance(url, str) or not isinstance(token_file, str | None):
+        raise InvalidInput("the ready file names no service; give the file that `serve --ready-file` wrote")
+    return url, token_file
 
 
 def _read(path: Path, what: str) -> str:

@@ -16,28 +16,23 @@ import os
 import selectors
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from workbench.config import ServerConfig
 from workbench.errors import Conflict, StorageError, Unavailable, WorkbenchError
 from workbench.rendezvous.folder import Rendezvous
 from workbench.rendezvous.leases import holders
-from workbench.rendezvous.processes import ProcessKey, process_key, this_process
+from workbench.rendezvous.processes import ProcessKey, this_process
 from workbench.rendezvous.record import ServiceRecord, ServiceState
-from workbench.server.link import RESTART, STOP, Report, WorkerPlace, decode_report
+from workbench.server.link import RESTART, STOP, Report
 from workbench.server.restarts import GIVE_UP_AFTER, Restarts
+from workbench.server.signals import RESTART_SIGNAL, Signals
 from workbench.server.stand_in import StandIn
 from workbench.server.start import MISUSE, OK, RECYCLE, bind, prepare, url_of
+from workbench.server.worker import Worker
 from workbench.telemetry.logs import FILE_NAME, Logs
-
-RESTART_SIGNAL = getattr(signal, "SIGUSR1", None)
-"""Asks the keeper for another worker. Not SIGHUP: a terminal that is closed sends that, and means the end."""
 
 STACKS_SIGNAL = getattr(signal, "SIGUSR2", None)
 STACKS_S = 0.3
@@ -153,7 +148,7 @@ class Keeper:
 
     def run(self, until_eof: bool) -> int:
         """Until the end is asked for and the last worker is gone."""
-        with _Signals(self._selector, self._signalled):
+        with Signals(self._selector, self._signalled):
             if until_eof:
                 try:
                     self._selector.register(0, selectors.EVENT_READ, self._input)
@@ -390,170 +385,6 @@ def wrong_with(report: Report | None, silent_s: float, config: ServerConfig) -> 
     return ""
 
 
-class Worker:
-    """One worker process, from its start to its end."""
-
-    def __init__(
-        self,
-        command: Sequence[str],
-        listener: socket.socket,
-        logs: Logs,
-        log_file: str,
-        hold_s: float,
-        now: float,
-    ) -> None:
-        self._logs = logs
-        self._link, theirs = socket.socketpair()
-        with theirs:
-            place = WorkerPlace(os.getpid(), theirs.fileno(), listener.fileno(), log_file, hold_s)
-            self.process = subprocess.Popen(
-                [*command, place.encode()],
-                stdin=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                pass_fds=(theirs.fileno(), listener.fileno()),
-                start_new_session=True,  # Ctrl-C in a terminal is for the keeper, which tells the worker
-            )
-        self._link.setblocking(False)
-        assert self.process.stderr is not None
-        self._words = self.process.stderr.fileno()
-        os.set_blocking(self._words, False)
-        self.key = process_key(self.process.pid)
-        self.report = Report()
-        self.heard = False
-        self.heard_at = now
-        self.ready_at: float | None = None
-        self.kill_at: float | None = None
-        self.suspected_at: float | None = None
-        self.asked = False
-        """It was told to end."""
-        self.condemned = ""
-        """Why it is to be killed."""
-        self.last_words: deque[str] = deque(maxlen=5)
-        self._received = self._spoken = b""
-        self._listening: list[object] = []
-
-    def listen(self, selector: selectors.BaseSelector, heard: Callable[[], None]) -> None:
-        """`heard` is called after each report."""
-        selector.register(self._link, selectors.EVENT_READ, lambda: self._hear(selector, heard))
-        selector.register(self._words, selectors.EVENT_READ, lambda: self.read_words(selector))
-        self._listening = [self._link, self._words]
-
-    def ask(self, word: bytes, kill_at: float) -> None:
-        """Tell it to end (link.RESTART or link.STOP); what has not ended by `kill_at` is killed."""
-        self.asked = True
-        self.kill_at = kill_at if self.kill_at is None else min(kill_at, self.kill_at)
-        try:
-            self._link.send(word)
-        except OSError:
-            pass  # it is ending already
-        if not self.heard:  # before it reads its link
-            self.signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        self.signal(signal.SIGKILL)
-
-    def signal(self, number: int | None) -> None:
-        if number is not None and self.process.poll() is None:  # not reaped, so the pid is still its own
-            self.process.send_signal(number)
-
-    def close(self, selector: selectors.BaseSelector) -> None:
-        """Let go of a process that has ended, or was killed."""
-        for each in self._listening:
-            with suppress(KeyError, ValueError):
-                selector.unregister(each)  # type: ignore[arg-type]
-        self.process.wait()
-        self._link.close()
-        assert self.process.stderr is not None
-        self.process.stderr.close()
-
-    def how_it_ended(self) -> str:
-        status = self.process.returncode
-        if self.condemned:
-            return f"the worker was killed, because {self.condemned}"
-        if status == RECYCLE:
-            return "the worker ended itself, because a run did not end"
-        said = f": {self.last_words[-1]}" if self.last_words else ""
-        if status < 0:
-            try:
-                name = f" ({signal.Signals(-status).name})"
-            except ValueError:
-                name = ""
-            return f"the worker was killed by signal {-status}{name}" + (said if status != -signal.SIGKILL else "")
-        return f"the worker ended with exit status {status}{said}"
-
-    def _hear(self, selector: selectors.BaseSelector, heard: Callable[[], None]) -> None:
-        try:
-            received = self._link.recv(65536)
-        except BlockingIOError:
-            return
-        except OSError:
-            received = b""
-        if not received:  # it has ended, or is about to: SIGCHLD will tell
-            selector.unregister(self._link)
-            self._listening.remove(self._link)
-            return
-        *lines, self._received = (self._received + received).split(b"\n")
-        if lines:
-            self.report = decode_report(lines[-1])
-            self.heard, self.heard_at = True, time.monotonic()
-            heard()
-
-    def read_words(self, selector: selectors.BaseSelector | None = None) -> None:
-        """Into the log, what there is to read; with a `selector` once, without to the end."""
-        while True:
-            try:
-                said = os.read(self._words, 65536)
-            except BlockingIOError:
-                return
-            if not said:
-                if selector is not None:
-                    selector.unregister(self._words)
-                    self._listening.remove(self._words)
-                elif self._spoken:
-                    said = b"\n"
-                else:
-                    return
-            *lines, self._spoken = (self._spoken + said).split(b"\n")
-            if len(self._spoken) > 65536:
-                lines, self._spoken = [*lines, self._spoken], b""
-            for line in lines:
-                text = line.decode("utf-8", "replace")
-                self._logs.relay(text)
-                if text.strip():
-                    self.last_words.append(text.strip()[:300])
-            if selector is not None:
-                return
-
-
-class _Signals:
-    """Signals as events of the selector, in the order in which they came."""
-
-    def __init__(self, selector: selectors.BaseSelector, signalled: Callable[[int], None]) -> None:
-        self._selector = selector
-        self._signalled = signalled
-        self._numbers = [signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, *([RESTART_SIGNAL] if RESTART_SIGNAL else [])]
-
-    def __enter__(self) -> None:
-        self._read, self._write = socket.socketpair()
-        self._read.setblocking(False)
-        self._write.setblocking(False)
-        self._before = {number: signal.signal(number, lambda *_: None) for number in self._numbers}
-        self._wakeup = signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
-        self._selector.register(self._read, selectors.EVENT_READ, self._came)
-
-    def __exit__(self, *exc: object) -> None:
-        signal.set_wakeup_fd(self._wakeup)
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._selector.unregister(self._read)
-        self._read.close()
-        self._write.close()
-
-    def _came(self) -> None:
-        for number in self._read.recv(4096):
-            self._signalled(number)
-
-
 def _bind(config: ServerConfig, before: ServiceRecord | None) -> socket.socket:
     """A listening socket: with a free port, on the one that clients of the service before may still call."""
     if config.http_port == 0 and before is not None:
@@ -583,44 +414,3 @@ def _outlive(worker: ProcessKey) -> None:
             with suppress(OSError):
                 os.kill(worker.pid, signal.SIGKILL)
         time.sleep(0.02)
-
-
-def worker_command(arguments: Sequence[str]) -> list[str]:
-    """What starts a worker with the flags that `serve` was given, but for the value of its last flag."""
-    safe = ["-P"] if sys.flags.safe_path else []
-    return [sys.executable, *safe, "-m", "workbench", "serve", *arguments, "--worker"]
-
-
-def detach(start_log: Path, run: Callable[[Callable[[], None]], int]) -> int:
-    """`run(published)` in a child that no one is the parent of; returns here once `published` was called.
-
-    1 where it ended before that; what it said is then in `start_log`. Nobody's child: whoever started it need not wait
-    for it, and does not end it by ending its children.
-    """
-    read, write = os.pipe()
-    if os.fork():
-        os.close(write)
-        return OK if os.read(read, 1) else MISUSE
-    os.close(read)
-    os.setsid()
-    descriptor = os.open(start_log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    null = os.open(os.devnull, os.O_RDWR)
-    for target, source in ((0, null), (1, descriptor), (2, descriptor)):
-        os.dup2(source, target)
-    os.close(descriptor)
-    os.close(null)
-
-    def published() -> None:
-        os.write(write, b".")
-        os.close(write)
-
-    status = 1
-    try:
-        status = run(published)
-    except WorkbenchError as error:
-        sys.stderr.write(f"{error.message}\n")
-        status = MISUSE
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    sys.stderr.flush()
-    os._exit(status)
