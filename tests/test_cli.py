@@ -97,6 +97,20 @@ def test_a_service_that_is_not_there_is_one_line_and_status_2(
     assert len(printed.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    "content", ["", "{", "{}", "[]", '"url"', '{"url": 8080}', '{"url": "x", "token_file": 1}', "[" * 100_000]
+)
+def test_a_ready_file_that_names_no_service_is_one_line_and_status_2(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "ready.json"
+    file.write_text(content)
+    assert main(["status", "--ready-file", str(file)]) == 2
+    assert capsys.readouterr().err == (
+        "jupyter-infer status: the ready file names no service; give the file that `serve --ready-file` wrote\n"
+    )
+
+
 def test_the_verbs_of_a_client_speak_to_a_running_service(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
