@@ -171,3 +171,10 @@ def test_the_path_of_the_data_folder_stays_the_services_own(client: Client, serv
     with pytest.raises(InferenceServerException) as caught:
         client.load_model("bad", files={"file:1/model.onnx": b"no model"})
     assert str(Path(serve.data_dir)) not in str(caught.value)
+
+
+def test_tritonclient_writes_into_the_headers_that_it_is_given(client: Client) -> None:
+    """As docs/http.md warns; where this fails, the warning may go."""
+    headers = dict(client.headers)
+    client.plain.infer("mlp", [given("x", np.zeros((1, 16), np.float32), "FP32")], headers=headers)
+    assert headers.keys() - client.headers.keys() == {"Inference-Header-Content-Length"}
