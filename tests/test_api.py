@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ import workbench
 from tests.models import add_constant, save
 from workbench.api import Model, Workbench
 from workbench.client.launch import Address
-from workbench.errors import Conflict, InvalidInput, ModelNotFound, Unauthenticated, Unavailable
+from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound, Unauthenticated, Unavailable
 
 X, Y = load_iris(return_X_y=True)
 DOCS = Path(workbench.__file__).parents[1] / "docs"
@@ -112,6 +113,25 @@ def test_an_unknown_model_or_version_is_an_error_at_once(wb: Workbench) -> None:
         wb["irris"]
     with pytest.raises(ModelNotFound, match="it has 1"):
         wb.predict("iris", X, version=3)
+
+
+def test_a_model_that_failed_can_be_shown_with_its_reason(wb: Workbench, tmp_path: Path) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"no model")
+    with pytest.raises(ModelError):
+        wb.load("bad", tmp_path / "bad.onnx")
+    (status,) = wb.models()
+    assert status.state == "Failed"
+    assert wb.show("bad")["state"] == f"Failed: {status.reason}"
+    with pytest.raises(Unavailable, match="no version of 'bad' serves: version 1 is Failed"):
+        wb.predict("bad", X)
+
+
+def test_arguments_in_the_wrong_order_are_an_error_of_one_line(wb: Workbench) -> None:
+    name: Any = X
+    for swapped in (lambda: wb.predict(name, "iris"), lambda: wb.load(name, "iris"), lambda: wb[name]):
+        with pytest.raises(InvalidInput, match="the name must be text; a ndarray was given: the name comes first"):
+            swapped()
+    assert name not in wb
 
 
 def test_connecting_wrongly_is_an_error_at_once(service: Address) -> None:

@@ -170,10 +170,12 @@ class Workbench:
         return ModelTable(sync.run(self._client.statuses()))
 
     def show(self, name: str, version: str | int | None = None) -> Card:
-        """All that is known of one model."""
+        """All that is known of one model: of the version that serves, else of the newest, which tells why it failed."""
+        from workbench.client import sync
         from workbench.client.results import model_card
 
-        return model_card(self._status(name, None if version is None else str(version)))
+        wanted = None if version is None else str(version)
+        return model_card(sync.run(self._client.status(name, wanted, serving=False)))
 
     def set(self, name: str, **settings: object) -> Card:
         """Change a model's settings: live where possible, else by a reload that fails no request."""
@@ -191,7 +193,7 @@ class Workbench:
         return Model(self, status.name)
 
     def __contains__(self, name: object) -> bool:
-        return name in list(self)
+        return isinstance(name, str) and name in list(self)
 
     def __iter__(self) -> Iterator[str]:
         """The names of the models."""

@@ -148,8 +148,11 @@ class AsyncClient:
         path = "/control/models" if name is None else f"/control/models/{_model(name)}"
         return [control.decode_status(item) for item in await self._json("GET", path)]
 
-    async def status(self, name: str, version: str | None = None) -> ModelStatus:
-        """One version, or the one that serves. Raises ModelNotFound, with the nearest name there is."""
+    async def status(self, name: str, version: str | None = None, *, serving: bool = True) -> ModelStatus:
+        """One version, or the one that serves; where none does, Unavailable, or with `serving` False the newest one.
+
+        Raises ModelNotFound, with the nearest name there is.
+        """
         try:
             statuses = await self.statuses(name)
         except ModelNotFound as error:
@@ -158,6 +161,8 @@ class AsyncClient:
         for status in reversed(statuses):
             if status.version == version if version is not None else status.routed:
                 return status
+        if version is None and statuses and not serving:
+            return statuses[-1]
         if version is None:
             raise Unavailable(f"no version of {name!r} serves: {_states(statuses)}")
         raise ModelNotFound(f"{name!r} has no version {version}; it has {', '.join(s.version for s in statuses)}")

@@ -13,7 +13,7 @@ from workbench.client.adapt import adapt, split
 from workbench.client.client import AsyncClient
 from workbench.client.results import CallTimings, Prediction
 from workbench.core.messages import InferRequest, InferResponse
-from workbench.core.model import ModelStatus
+from workbench.core.model import ModelStatus, check_model_name
 from workbench.core.tensor import Array
 from workbench.errors import InvalidInput, Unavailable
 
@@ -38,6 +38,7 @@ class Predictor:
 
         `value` is an array, a list, a DataFrame, or a dict of them by input name; see `client.adapt`.
         """
+        check_model_name(name)
         status = self._known.get((name, version))
         if status is not None:
             with suppress(InvalidInput):
