@@ -23,7 +23,7 @@ def test_a_score_that_is_off_is_told_with_its_row_and_both_values() -> None:
     wrong[1, 1] = 0.5
     found = compare(EXPECTED, {"label": EXPECTED["label"], "probabilities": wrong}, LABELS)
     assert not found.agrees
-    assert found.summary == "probabilities: off by 0.3 in row 1: 0.8 became 0.5"
+    assert found.summary == "probabilities: off by 0.33 of its largest value, in row 1: 0.8 became 0.5"
     assert found.needed == pytest.approx(0.3 / 0.9)
 
 

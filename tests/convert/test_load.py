@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -80,6 +81,21 @@ async def test_a_path_is_uploaded_to_a_service_elsewhere(
 async def test_a_wrong_name_is_refused_before_anything_is_converted(client: AsyncClient) -> None:
     with pytest.raises(InvalidInput, match="cannot name a model"):
         await load(client, "no spaces", object(), {})
+    with pytest.raises(InvalidInput, match="the name must be text; a ndarray was given: the name comes first"):
+        await load(client, X, "line", {})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("tolerance", [-1.0, float("nan")])
+async def test_a_tolerance_that_nothing_could_pass_is_refused(client: AsyncClient, tolerance: float) -> None:
+    with pytest.raises(InvalidInput, match="it takes 0 or more"):
+        await load(client, "line", object(), {}, tolerance=tolerance)
+
+
+async def test_a_class_in_place_of_an_instance_is_told_what_was_meant(client: AsyncClient) -> None:
+    with pytest.raises(InvalidInput, match=r"load a fitted instance of it, as LinearRegression\(\).fit\(X, y\)"):
+        await load(client, "line", LinearRegression, {})
+    with pytest.raises(InvalidInput, match="dict is a class, not a model"):
+        await load(client, "line", dict, {})
 
 
 def broken(estimator: Any) -> Callable[[object], Callable[..., Converted]]:
@@ -101,13 +117,14 @@ async def test_an_export_that_differs_is_discarded_and_the_one_before_serves_on(
     await load(client, "line", line, {}, sample=X)
     monkeypatch.setattr(loading, "converter_for", broken(LinearRegression().fit(X, Y + 0.5)))
     with pytest.raises(
-        ModelError, match=r"variable: off by 0\.5 in row \d+: .*version 2 was discarded.*tolerance="
+        ModelError,
+        match=r"off by 0\.\d+ of its largest value, in row \d+: .*is 0\.001.*version 2 was discarded.*tolerance=",
     ) as caught:
         await load(client, "line", line, {}, sample=X)
     assert "\n" not in caught.value.message
     assert [(status.version, status.routed) for status in await client.statuses("line")] == [("1", True)]
     report = await load(client, "line", line, {}, sample=X, tolerance=0.3)
-    assert "variable within 5.0e-01" in report.compared
+    assert re.search(r"variable within \d\.\de-01 of its largest value", report.compared)
 
 
 async def test_a_load_that_is_cancelled_leaves_no_staged_version(

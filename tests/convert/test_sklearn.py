@@ -203,7 +203,7 @@ def test_what_cannot_be_exported_says_why() -> None:
         def predict(self, X: Array) -> Array:
             return np.zeros(len(X))
 
-    with pytest.raises(Unsupported, match="Odd has no ONNX form that skl2onnx can make") as caught:
+    with pytest.raises(Unsupported, match="Odd has no ONNX form: skl2onnx knows no conversion of Odd") as caught:
         convert(fitted(Odd()), None)
     assert "\n" not in caught.value.message
     with pytest.raises(InvalidInput, match="is not fitted yet"):

@@ -244,12 +244,28 @@ def _numbers(array: Array, spec: TensorSpec) -> Array:
         return array.astype(np.bool_)
     for where, item in np.ndenumerate(array):
         if not isinstance(item, int | float | np.number | np.bool_):
-            raise InvalidInput(f"input {describe(spec)} takes numbers; {item!r:.40} was given at {list(where)}")
+            raise InvalidInput(f"input {describe(spec)} takes numbers; {_said(item)} was given{_place(where)}")
     whole = all(isinstance(item, int | np.integer) for item in array.flat)
     try:
         return array.astype(np.int64 if whole else np.float64)
     except OverflowError:
         raise InvalidInput(f"input {describe(spec)}: a number does not fit 64 bits") from None
+
+
+def _said(item: object) -> str:
+    """A value that was given in place of a number or a text, in words."""
+    if item is None:
+        return "None"
+    if isinstance(item, str | bytes | int | float):
+        return f"{item!r:.40}"
+    name = type(item).__name__
+    return f"{'an' if name[:1] in 'AEIOUaeio' else 'a'} {name}"
+
+
+def _place(where: tuple[int, ...]) -> str:
+    if len(where) == 2:
+        return f" at row {where[0]}, column {where[1]}"
+    return f" at index {', '.join(map(str, where))}" if where else ""
 
 
 def _text(array: Array, spec: TensorSpec) -> Array:
@@ -262,5 +278,5 @@ def _text(array: Array, spec: TensorSpec) -> Array:
         elif isinstance(item, bytes):
             encoded[where] = bytes(item)
         else:
-            raise InvalidInput(f"input {describe(spec)} takes text; {item!r:.40} was given at {list(where)}")
+            raise InvalidInput(f"input {describe(spec)} takes text; {_said(item)} was given{_place(where)}")
     return encoded

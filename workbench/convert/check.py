@@ -67,9 +67,9 @@ def compare(
             if share > tolerance:
                 where = np.unravel_index(int(gaps.argmax()), gaps.shape)
                 pair = f"{float(original[where]):.6g} became {float(exported[where]):.6g}"
-                wrong.append(f"{name}: off by {gap:.3g} in row {int(where[0])}: {pair}")
+                wrong.append(f"{name}: off by {share:.2g} of its largest value, in row {int(where[0])}: {pair}")
             else:
-                said.append(f"{name} within {gap:.1e}" if gap else f"{name} equal")
+                said.append(f"{name} within {share:.1e} of its largest value" if gap else f"{name} equal")
     return Comparison(not wrong, largest, "; ".join(wrong) if wrong else ", ".join(said), needed)
 
 

@@ -22,7 +22,7 @@ from workbench.client.results import LoadReport
 from workbench.convert.check import TOLERANCE, compare
 from workbench.convert.registry import Converted, converter_for
 from workbench.core.model import check_model_name
-from workbench.errors import ModelError, NotFound, WorkbenchError
+from workbench.errors import InvalidInput, ModelError, NotFound, WorkbenchError
 
 
 async def load(
@@ -42,6 +42,8 @@ async def load(
     """
     began = time.perf_counter()
     check_model_name(name)  # before a conversion that may take seconds
+    if tolerance is not None and not tolerance >= 0:  # NaN is refused too
+        raise InvalidInput(f"tolerance is {tolerance:g}; it takes 0 or more, a share of the output's largest value")
     if isinstance(source, str | os.PathLike):
         path = _existing(os.fspath(source))
         if not _is_loopback(client.url):
@@ -99,8 +101,8 @@ async def _compared(client: AsyncClient, name: str, version: str, converted: Con
         elif not converted.made_up:
             hint = f"where that is near enough, load it with tolerance={math.ceil(comparison.needed * 1000) / 1000:g}"
         raise ModelError(
-            f"the export of {converted.source} does not answer as the original on {rows} ({comparison.summary}), "
-            f"so version {version} was discarded; {hint}"
+            f"the export of {converted.source} does not answer as the original on {rows} ({comparison.summary}; "
+            f"the tolerance is {tolerance:g}), so version {version} was discarded; {hint}"
         )
     return f"compared with the original on {rows}: {comparison.summary}"
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Protocol, cast
 
 from workbench.core.tensor import Array
-from workbench.errors import Unsupported
+from workbench.errors import InvalidInput, Unsupported
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,16 @@ _ELSEWHERE: Mapping[str, str] = MappingProxyType(
 
 
 def converter_for(source: object) -> Converter:
-    """The converter of `source`. Raises Unsupported, saying what is supported, where there is none."""
+    """The converter of `source`. Raises Unsupported, saying what is supported, where there is none.
+
+    A class, where a fitted instance of it was meant, is InvalidInput.
+    """
+    if isinstance(source, type):
+        raise InvalidInput(
+            f"{source.__name__} is a class; load a fitted instance of it, as {source.__name__}().fit(X, y)"
+            if hasattr(source, "fit")
+            else f"{source.__name__} is a class, not a model"
+        )
     packages = [cls.__module__.split(".")[0] for cls in type(source).__mro__]
     for package in packages:
         if package in _ELSEWHERE:

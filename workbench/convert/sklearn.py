@@ -7,7 +7,9 @@ input `X` of float32 rows; a DataFrame of several kinds of column becomes one in
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -26,6 +28,9 @@ MOST_ROWS = 1000
 
 _SECOND = ("predict_proba", "decision_function", "score_samples", "transform")
 """What the second output of an export may be, in this order."""
+
+_UNKNOWN = re.compile(r"Unable to find a(?: shape calculator|n? ?converter)[^<]*<class '(?:[^']*\.)?(\w+)'>")
+"""How skl2onnx begins when a class is none of those that it converts."""
 
 
 def convert(source: object, sample: object | None) -> Converted:
@@ -48,7 +53,7 @@ def convert(source: object, sample: object | None) -> Converted:
         try:
             expected, labels = _own_answers(estimator, [output.name for output in proto.graph.output], rows)
         except (ValueError, TypeError, KeyError) as error:
-            reason = " ".join(str(error).split())[:300]
+            reason = textwrap.shorten(str(error), 300, placeholder=" …")
             raise InvalidInput(f"{kind} itself refuses the rows that it was to be compared on: {reason}") from error
     model = proto.SerializeToString(deterministic=True)
     opset = max(item.version for item in proto.opset_import if item.domain == "")
@@ -100,8 +105,10 @@ def _export(estimator: Any, kind: str, rows: Any) -> Any:
                 return _with_plain_names(proto, hasattr(estimator, "predict_proba"))
         except Exception as error:  # skl2onnx raises whatever its converters do
             failure = failure or error
-    reason = " ".join(str(failure).split())
-    raise Unsupported(f"{kind} has no ONNX form that skl2onnx can make: {reason[:300]}") from failure
+    reason = textwrap.shorten(str(failure), 300, placeholder=" …")
+    if unknown := _UNKNOWN.match(reason):
+        raise Unsupported(f"{kind} has no ONNX form: skl2onnx knows no conversion of {unknown[1]}") from failure
+    raise Unsupported(f"{kind} has no ONNX form that skl2onnx can make: {reason}") from failure
 
 
 def _convert(estimator: Any, types: list[tuple[str, Any]], target: dict[str, int] | None) -> Any:
