@@ -25,8 +25,8 @@ _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, None: 1.0}
 def settings_from(given: Mapping[str, object]) -> dict[str, object]:
     """`given` without its None values, by full names and of the settings' own types.
 
-    Short names and hyphens are understood; a duration is seconds, or a text like "5ms". Raises InvalidInput for an
-    unknown setting (with the nearest one), one given twice, a wrong type or one out of range.
+    Short names and hyphens are understood; a duration is a number of seconds, or a text with its unit. Raises
+    InvalidInput for an unknown setting (with the nearest one), one given twice, a wrong type or one out of range.
     """
     known = [field.name for field in dataclasses.fields(ModelConfig)]
     settings: dict[str, object] = {}
@@ -41,16 +41,26 @@ def settings_from(given: Mapping[str, object]) -> dict[str, object]:
             raise InvalidInput(f"there is no setting {typed[:80]!r}{hint}")
         if name in settings:
             raise InvalidInput(f"{name} is given twice, once as {typed!r}")
-        settings[name] = duration_s(name, value) if name.endswith("_s") else value
+        settings[name] = duration_s(typed, value) if name.endswith("_s") else value
     checked = model_config(settings)
     return {name: getattr(checked, name) for name in settings}
 
 
 def duration_s(name: str, value: object) -> object:
-    """Seconds of "5ms", "200us", "0.005" or a number; what is no duration comes back for the setting's own check."""
-    if isinstance(value, str) and (match := _DURATION.fullmatch(value)):
-        try:
-            return float(match[1]) * _SECONDS[match[2]]
-        except ValueError:
-            raise InvalidInput(f"{name} takes seconds or a text like '5ms'; {value[:40]!r} is neither") from None
-    return value
+    """Seconds of "5ms", "200us", "0.005s" or a number.
+
+    A text needs its unit, unless `name` says it (max_queue_delay_s) or it is 0: "5" would be 5 ms to one reader and
+    5 s to another.
+    """
+    if not isinstance(value, str):
+        return value
+    match = _DURATION.fullmatch(value)
+    try:
+        number = float(match[1]) if match else None
+    except ValueError:
+        number = None
+    if match is None or number is None:
+        raise InvalidInput(f"{name} takes a time as 5ms, 200us or 0.005s; {value[:40]!r} is none")
+    if match[2] is None and number and not name.endswith("_s"):
+        raise InvalidInput(f"{name} needs a unit: {match[1]}ms, {match[1]}us or {match[1]}s")
+    return number * _SECONDS[match[2]]
