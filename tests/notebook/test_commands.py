@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from workbench.notebook.commands import VERBS, Command, Misuse, help_text, pairs, parse
+from workbench.notebook.commands import FLAGS, VERBS, Command, Misuse, help_text, pairs, parse
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,11 @@ from workbench.notebook.commands import VERBS, Command, Misuse, help_text, pairs
         ("logs --lines 5", Command("logs", flags={"--lines": "5"})),
         ("help load", Command("help", rest="load")),
         ("help", Command("help")),
+        ("--help", Command("help")),
+        ("load --help", Command("help", rest="load")),
+        ("load -h", Command("help", rest="load")),
+        ("load m clf --help", Command("help", rest="load")),
+        ("predict m x -h", Command("predict", "m", "x -h")),
     ],
 )
 def test_a_line_is_read(line: str, command: Command) -> None:
@@ -81,4 +86,7 @@ def test_help_names_every_verb_and_each_tells_its_flags() -> None:
     for verb in VERBS.values():
         assert verb.name in everything
         assert verb.summary in everything
-        assert all(flag in help_text(verb.name)[0] for flag in verb.flags)
+        for line, (flag, value) in zip(help_text(verb.name)[2:], verb.flags.items(), strict=True):
+            assert line.split()[0] == flag
+            assert value in line
+            assert FLAGS[flag] in line

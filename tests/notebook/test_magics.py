@@ -182,9 +182,23 @@ def test_loaded_twice_the_extension_completes_once(cells: Cells, wb: Workbench) 
     assert len(cells.shell.Completer.custom_matchers) == 1
 
 
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("predict iris stop()", "KeyboardInterrupt: interrupted; the request was cancelled"),
+        ("load iris stop()", "KeyboardInterrupt: interrupted; %infer models tells what is served"),
+    ],
+)
+def test_an_interrupt_is_one_line_and_ends_the_cell(cells: Cells, line: str, says: str) -> None:
+    cells.run("import os, signal\nstop = lambda: os.kill(os.getpid(), signal.SIGINT)\nafter = 0")
+    assert cells.refused(f"%infer {line}\nafter = 1") == says
+    assert cells.shell.user_ns["after"] == 0
+
+
 def test_help_is_text(cells: Cells) -> None:
     assert isinstance(cells.run("%infer help"), Lines)
-    assert "--device" in cells.run("%infer help load")[0]
+    assert cells.run("%infer --help") == cells.run("%infer help")
+    assert "--device auto|cpu|cuda" in cells.run("%infer load --help")[2]
     assert "load NAME SOURCE" in cells.run("get_ipython().find_line_magic('infer').__doc__")
 
 

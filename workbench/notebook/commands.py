@@ -63,6 +63,21 @@ VERBS: Mapping[str, Verb] = {
     )
 }
 
+FLAGS: Mapping[str, str] = {
+    "--device": "where to run; auto: on the GPU where it really runs there, else on the CPU",
+    "--max-batch": "the most rows of one batch, and of one request (64)",
+    "--delay": "how long a batch may wait to grow while a runner is free (0): 5ms, 200us, 0.01s",
+    "--instances": "how many runs of the model may be under way at once (1)",
+    "--sample": "rows on which an estimator and its export are compared; without it they are made up",
+    "--tolerance": "the largest difference that passes, as a share of an output's largest value (0.001)",
+    "--force": "even where inputs or outputs change, on which callers may rely",
+    "--version": "of this version instead of the one that serves",
+    "--lines": "how many (20)",
+}
+"""What each flag means; a flag means the same with every verb that has it."""
+
+_HELP = ("--help", "-h")
+
 _TAKES_THE_REST = ("SOURCE", "EXPR", "KEY=VALUE")
 
 
@@ -83,7 +98,12 @@ def parse(line: str) -> Command:
     words = list(tokens(line))
     if not words:
         return Command("models")
-    verb = _verb(words[0].text)
+    first, *others = (word.text for word in words)
+    if first in _HELP:
+        return Command("help")
+    verb = _verb(first)
+    if others == ["-h"] or others[-1:] == ["--help"]:
+        return Command("help", rest=first)
     flags, kept = without_flags(verb, words[1:])
     positions = list(verb.positions)
     if verb.name == "help":
@@ -115,12 +135,15 @@ def pairs(text: str) -> dict[str, str]:
 
 
 def help_text(verb: str = "") -> tuple[str, ...]:
-    """All verbs, or one of them."""
+    """All verbs, or one of them with its flags."""
     if verb:
-        return (VERBS[verb].usage, f"    {VERBS[verb].summary}")
+        known = VERBS[verb].flags
+        wide = max((len(f"{flag} {value}") for flag, value in known.items()), default=0)
+        flags = [f"  {f'{flag} {value}':<{wide}}  {FLAGS[flag]}" for flag, value in known.items()]
+        return (" ".join(["%infer", verb, *VERBS[verb].positions]), f"    {VERBS[verb].summary}", *flags)
     width = max(len(" ".join((each.name, *each.positions))) for each in VERBS.values())
     lines = [f"  {' '.join((each.name, *each.positions)):<{width}}  {each.summary}" for each in VERBS.values()]
-    return ("%infer VERB ...", *lines, "%infer help VERB tells its flags.")
+    return ("%infer VERB ...", *lines, "%infer help VERB tells its flags, as %infer VERB --help does.")
 
 
 @dataclass(frozen=True, slots=True)

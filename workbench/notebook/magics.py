@@ -41,6 +41,13 @@ def register(
     completer.custom_matchers = [*others, matcher(shell, connected)]  # registered twice, it is still one
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, or the notebook's stop button, shown as one line; further cells do not run, as after any interrupt."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"KeyboardInterrupt: {self}"]
+
+
 @magics_class
 class InferMagics(Magics):
     """The `%infer` line magic."""
@@ -71,12 +78,17 @@ class InferMagics(Magics):
     @line_magic
     def infer(self, line: str) -> object:
         try:
-            command = parse(line)
-            return self._verbs[command.verb](command)
+            return self._answer(parse(line))
         except Misuse as misuse:
             raise UsageError(str(misuse)) from None
 
     infer.__doc__ = "\n".join(help_text())
+
+    def _answer(self, command: Command) -> object:
+        try:
+            return self._verbs[command.verb](command)
+        except KeyboardInterrupt:
+            raise Interrupted(_INTERRUPTED.get(command.verb, "interrupted")) from None
 
     def _load(self, command: Command) -> object:
         flags = command.flags
@@ -118,6 +130,12 @@ class InferMagics(Magics):
             raise Misuse(
                 f"{text[:80]!r} failed, {type(error).__name__}: {' '.join(str(error).split())[:200]}"
             ) from None
+
+
+_INTERRUPTED = {
+    "predict": "interrupted; the request was cancelled",
+    "load": "interrupted; %infer models tells what is served",
+}
 
 
 def _stopped(workbench: Workbench) -> Card:
