@@ -29,3 +29,27 @@ def test_the_services_environment_is_the_one_this_process_began_with() -> None:
 
 def test_nothing_of_python_and_no_thread_counts_pass() -> None:
     assert service_environment({"PATH": "/bin", "PYTHONHOME": "x", "MKL_NUM_THREADS": "4"}) == {"PATH": "/bin"}
+
+
+def test_a_kernels_service_has_the_environment_of_its_jupyter_server() -> None:
+    kernel = """
+        import json, os
+        from workbench.client.launch import service_environment
+
+        print(json.dumps(service_environment()))
+    """
+    server = f"""
+        import os, subprocess, sys
+
+        kernel = {{**os.environ, "JPY_PARENT_PID": str(os.getpid()), "CUDA_VISIBLE_DEVICES": "1", "KERNELS": "x"}}
+        kernel["INFER_WORKBENCH_IDLE_END_S"] = "9"
+        subprocess.run([sys.executable, "-c", {textwrap.dedent(kernel)!r}], env=kernel, check=True)
+    """
+    began = {**os.environ, "CUDA_VISIBLE_DEVICES": "0", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(server)], capture_output=True, text=True, check=True, env=began
+    )
+    given = json.loads(done.stdout)
+    assert given["CUDA_VISIBLE_DEVICES"] == "0"
+    assert given["INFER_WORKBENCH_IDLE_END_S"] == "9"
+    assert not {"KERNELS", "OMP_NUM_THREADS"} & set(given)

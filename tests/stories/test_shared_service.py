@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 import workbench
@@ -121,6 +122,23 @@ def test_a_stale_record_and_a_pid_that_is_used_again_deceive_nobody(workplace: S
 def test_a_record_that_is_lost_is_written_again(wb: Workbench, workplace: SharedService) -> None:
     record = running(workplace)
     workplace.rendezvous.service_file.unlink()
+    assert running(workplace) == record
+
+
+def test_a_full_disk_harms_only_what_is_published_and_only_until_there_is_room(
+    wb: Workbench, workplace: SharedService
+) -> None:
+    record = running(workplace)
+    keeper = psutil.Process(record.keeper.pid)
+    _, most = keeper.rlimit(psutil.RLIMIT_FSIZE)
+    keeper.rlimit(psutil.RLIMIT_FSIZE, (0, most))
+    workplace.rendezvous.service_file.unlink()
+    swept = workplace.rendezvous.leases / "1-1"
+    swept.touch()
+    until(lambda: not swept.exists())  # in the same round in which it tries to publish
+    assert wb["plus"](ROW).array.tolist() == [[1, 1, 1, 1]]
+    assert workplace.record() is None
+    keeper.rlimit(psutil.RLIMIT_FSIZE, (most, most))
     assert running(workplace) == record
 
 

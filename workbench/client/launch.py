@@ -279,7 +279,9 @@ def _outer_environment() -> Mapping[str, str]:
 
             # What names folders and limits for the service was perhaps set for this kernel alone.
             ours = {name: value for name, value in own.items() if name.startswith(ENVIRONMENT_PREFIX)}
-            return psutil.Process(int(server)).environ() | ours
+            parents = {parent.pid: parent for parent in psutil.Process().parents()}
+            if int(server) in parents:  # else the number came from elsewhere, and names somebody else
+                return parents[int(server)].environ() | ours
         except (ImportError, psutil.Error, OSError):
             pass
     return own

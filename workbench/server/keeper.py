@@ -252,7 +252,6 @@ class Keeper:
         with suppress(WorkbenchError):
             last = rendezvous.last()
             if last is not None and last.keeper != self._record.keeper and last.keeper.alive:
-                log.error("another service has taken this one's place; this one ends")
                 self._stop(OK, "another service has taken its place")
                 return
             if last is None or self._unpublished:
@@ -271,7 +270,6 @@ class Keeper:
                 self._lonely_since = now
                 self._publish(state, reason)
             else:
-                log.info("nobody holds a lease any more; the service ends")
                 self._stop(OK, "nobody needs it any more")
 
     # Acts
@@ -325,6 +323,7 @@ class Keeper:
     def _stop(self, status: int, reason: str) -> None:
         if self._exit is not None:
             return
+        log.info("the service ends: %s", reason)
         self._exit = status
         self._start_at = None
         self._stand_in.close()
