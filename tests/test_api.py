@@ -17,7 +17,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 import workbench
 from tests.models import add_constant, save
 from workbench.api import Model, Workbench
-from workbench.client.launch import Address
+from workbench.client.launch import Address, SharedService
 from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound, Unauthenticated, Unavailable
 
 X, Y = load_iris(return_X_y=True)
@@ -135,8 +135,12 @@ def test_arguments_in_the_wrong_order_are_an_error_of_one_line(wb: Workbench) ->
 
 
 def test_connecting_wrongly_is_an_error_at_once(service: Address) -> None:
-    with pytest.raises(Unauthenticated):
+    with pytest.raises(
+        Unauthenticated, match=r"does not know this token: connect\(url, token\) in Python, --url URL --tok"
+    ):
         workbench.connect(service.url, "wrong")
+    with pytest.raises(Unauthenticated, match="needs its token"):
+        workbench.connect(service.url)
     with pytest.raises(Unavailable, match="does not answer"):
         workbench.connect("http://127.0.0.1:9")
     with pytest.raises(InvalidInput, match="a token needs the url"):
@@ -150,6 +154,21 @@ def test_a_stop_leaves_a_service_alone_that_was_attached_to(service: Address) ->
     with workbench.connect(service.url, service.token) as again:
         assert list(again) == []
     assert "a service" in repr(again)
+
+
+def test_the_call_that_finds_its_service_ended_starts_another_and_says_so(
+    workplace: SharedService, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with workbench.connect() as wb:
+        wb.load("plus", add_constant(1.0))
+        assert capsys.readouterr().err == ""
+        SharedService(workplace.rendezvous, tmp_path).stop()  # as another process would
+        assert list(wb) == ["plus"]
+        said = capsys.readouterr().err
+        assert said.startswith("the service had ended (")
+        assert said.endswith("); another one serves the same models now\n")
+        assert list(wb) == ["plus"]
+        assert capsys.readouterr().err == ""
 
 
 def test_a_file_is_loaded_from_a_path_of_the_callers_folder(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import workbench
 from tests import models
 from tests.server.process import Serve
 from workbench.cli import main
@@ -70,6 +71,13 @@ def test_a_wrong_variable_is_one_line_and_status_2(
     assert capsys.readouterr().err == (
         "jupyter-infer serve: INFER_WORKBENCH_HTTP_PORT is 'many'; it takes a whole number\n"
     )
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"jupyter-infer {workbench.__version__}\n"
 
 
 def test_python_m_workbench_is_the_same_command() -> None:

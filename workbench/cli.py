@@ -48,10 +48,21 @@ class _Parser(argparse.ArgumentParser):
         sys.exit(MISUSE)
 
 
+class _Version(argparse.Action):
+    """Looked up only when it is asked for: the keeper, which comes through here too, is to stay small."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version
+
+        print(f"{PROGRAM} {version('infer-workbench')}")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog=PROGRAM, description="From a notebook cell to a served model: batched, measured, and called by anyone."
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="the version of this installation")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser)
     _add_serve(verbs.add_parser("serve", help="serve models until SIGTERM", allow_abbrev=False))
     for name, (help_text, add, run) in _CLIENT_VERBS.items():

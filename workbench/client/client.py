@@ -20,7 +20,7 @@ from workbench.client.adapt import did_you_mean
 from workbench.client.forks import keep_from_children
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import ModelStatus, check_model_name, check_model_version
-from workbench.errors import DeadlineExceeded, InvalidInput, ModelNotFound, Unavailable
+from workbench.errors import DeadlineExceeded, InvalidInput, ModelNotFound, Unauthenticated, Unavailable
 from workbench.protocols import control, errors, oip_json
 from workbench.rendezvous.processes import clock_of_processes
 
@@ -37,6 +37,11 @@ CHUNK = 1 << 20
 CONNECT_TIMEOUT_S = 5.0
 KEEP_ALIVE_S = 60.0
 """Less than the service's 75 s, so that no request goes out on a connection that is just being closed."""
+
+_HOW_TO_GIVE_IT = (
+    "connect(url, token) in Python, --url URL --token-file FILE on the command line; "
+    "`%infer status`, where the service was started, names the file that holds it"
+)
 
 DEADLINE_GRACE_S = 1.0
 """How long after a request's deadline the service's own answer to it is still waited for."""
@@ -276,7 +281,11 @@ class AsyncClient:
         if response.status == 200:
             return response
         async with response:
-            raise errors.error_from_http(response.status, await response.read())
+            error = errors.error_from_http(response.status, await response.read())
+        if isinstance(error, Unauthenticated):
+            wrong = "does not know this token" if self._token else "needs its token"
+            raise Unauthenticated(f"the service at {self.url} {wrong}: {_HOW_TO_GIVE_IT}")
+        raise error
 
     def _connected(self) -> aiohttp.ClientSession:
         import aiohttp

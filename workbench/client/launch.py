@@ -86,6 +86,8 @@ class SharedService:
         self._say = say or _say
         self._lease = Lease(rendezvous.leases)
         self._said = ""
+        self._found = False
+        """Whether this process has been given its address, and has not stopped it since."""
 
     def record(self) -> ServiceRecord | None:
         """What runs now; None where nothing does."""
@@ -116,6 +118,7 @@ class SharedService:
                 self._start_if_none_does()
             elif record.state is ServiceState.READY:
                 self._check_version(record)
+                self._found = True
                 return Address(record.url, record.token or None, record.token_file)
             elif record.state is ServiceState.FAILED:
                 raise Unavailable(f"the service has failed: {record.reason}. `%infer logs` tells more, {_TRY_AGAIN}")
@@ -148,6 +151,7 @@ class SharedService:
         record = self.record()
         if record is None:
             return False
+        self._found = False
         _signal(record, "SIGTERM")
         until = time.monotonic() + STOP_TIMEOUT_S
         while record.keeper.alive:
@@ -184,7 +188,10 @@ class SharedService:
         try:
             with filelock.FileLock(self.rendezvous.start_lock, blocking=False, mode=0o600):
                 if self.record() is None:
+                    why, _ = self.ended()
                     self._start()
+                    if self._found:
+                        self._say(f"the service had ended ({why}); another one serves the same models now")
         except filelock.Timeout:
             pass  # somebody else is starting one
         except OSError as error:
