@@ -161,3 +161,23 @@ def test_a_port_that_is_taken_is_one_line_and_status_2(tmp_path: Path) -> None:
     assert ran.returncode == 2
     (line,) = ran.stderr.splitlines()
     assert f"cannot listen on 127.0.0.1, port {port}: Address already in use" in line
+
+
+def test_a_service_that_cannot_listen_leaves_the_ready_file_of_the_one_that_does(tmp_path: Path) -> None:
+    with Serve(tmp_path) as first:
+        first.ready()
+        port = first.address.rpartition(":")[2]
+        second = [sys.executable, "-m", "workbench", "serve", "--http-port", port]
+        second += ["--data-dir", str(tmp_path / "other"), "--ready-file", str(first.ready_file)]
+        ended = subprocess.run(second, capture_output=True, text=True, timeout=60)
+        assert ended.returncode == 2
+        assert "cannot listen" in ended.stderr
+        assert first.published["url"] == f"http://127.0.0.1:{port}"
+
+
+def test_a_ready_file_that_is_a_folder_is_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "workbench", "serve", "--http-port", "0", "--data-dir", str(tmp_path / "data")]
+    ended = subprocess.run([*command, "--ready-file", str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1
+    assert "--ready-file" in ended.stderr

@@ -30,7 +30,7 @@ from workbench.server.link import RESTART, STOP, Report
 from workbench.server.restarts import GIVE_UP_AFTER, Restarts
 from workbench.server.signals import RESTART_SIGNAL, Signals
 from workbench.server.stand_in import StandIn
-from workbench.server.start import MISUSE, OK, RECYCLE, bind, prepare, url_of
+from workbench.server.start import MISUSE, OK, RECYCLE, bind, forget_ready_file, prepare, url_of
 from workbench.server.worker import Worker
 from workbench.telemetry.logs import FILE_NAME, Logs
 
@@ -74,12 +74,10 @@ def keep(
     """
     prepared = prepare(config)
     config = prepared.config
-    if config.ready_file is not None:
-        # Before anything is listening: whoever waits for the file must not meet the one of the run before.
-        config.ready_file.unlink(missing_ok=True)
     lock = _lock(rendezvous) if rendezvous is not None else None
     before = rendezvous.last() if rendezvous is not None else None
     listener = _bind(config, before)
+    forget_ready_file(config)
     log_dir = rendezvous.path if rendezvous is not None else config.data_dir
     secrets = [prepared.token] if prepared.token else []
     logs = Logs(log_dir, config.log_format, secrets, to_stream=rendezvous is None)
@@ -107,8 +105,7 @@ def keep(
         if rendezvous is not None:
             with suppress(WorkbenchError, OSError):
                 rendezvous.withdraw(record.keeper, keeper.reason, time.time())
-        if config.ready_file is not None:
-            config.ready_file.unlink(missing_ok=True)
+        forget_ready_file(config)
         logs.close()
         if lock is not None:
             os.close(lock)

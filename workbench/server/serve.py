@@ -33,7 +33,7 @@ from workbench.server.files import write_ready_file
 from workbench.server.lasting import Lasting
 from workbench.server.link import RESTART, KeeperLink, Report
 from workbench.server.service import VERSION, Service
-from workbench.server.start import FAILED, MISUSE, OK, RECYCLE, bind, prepare, url_of
+from workbench.server.start import FAILED, MISUSE, OK, RECYCLE, bind, forget_ready_file, prepare, url_of
 from workbench.telemetry.logs import Logs
 from workbench.telemetry.metrics import Metrics
 
@@ -61,12 +61,11 @@ def serve(config: ServerConfig, notes: Sequence[str] = (), link: KeeperLink | No
     0 after a drain, 2 when a `load` failed, with the reason in the log and so on stderr, 3 when a run never ended.
     `notes` are logged at the start. Raises WorkbenchError for what stands against starting at all.
     """
-    if link is None and config.ready_file is not None:
-        # Before anything is listening: whoever waits for the file must not meet the one of the run before.
-        config.ready_file.unlink(missing_ok=True)
     prepared = prepare(config)
     config, token = prepared.config, prepared.token
     listener = bind(config.host, config.http_port) if link is None else link.listener
+    if link is None:
+        forget_ready_file(config)
     secrets = [token] if token else []
     if link is None:
         logs = Logs(config.data_dir, config.log_format, secrets)
@@ -147,8 +146,8 @@ async def _serve(
         server.should_exit = True
         await http
         pulse.cancel()
-        if config.ready_file is not None and not asked.next_worker:
-            config.ready_file.unlink(missing_ok=True)
+        if not asked.next_worker:
+            forget_ready_file(config)
         log.info("stopped")
         return status
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.config import ServerConfig
-from workbench.errors import InvalidInput, Unavailable
+from workbench.errors import InvalidInput, StorageError, Unavailable
 from workbench.server.auth import host_bytes, is_loopback
 from workbench.server.files import own_token, private_folder, read_token
 
@@ -68,6 +68,16 @@ def bind(host: str, port: int) -> socket.socket:
         raise Unavailable(
             f"cannot listen on {host}, port {port}: {reason}; give another --http-port (0 picks a free one) or --host"
         ) from None
+
+
+def forget_ready_file(config: ServerConfig) -> None:
+    """Delete it. Once the socket is bound, so that it is nobody else's; before anything answers there, so that who
+    waits for the file does not meet the one of the run before. StorageError where it is no file that may go."""
+    if config.ready_file is not None:
+        try:
+            config.ready_file.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"--ready-file {str(config.ready_file)!r} cannot be written: {error.strerror}") from None
 
 
 def url_of(host: str, port: int) -> str:
