@@ -235,7 +235,7 @@ def test_when_both_are_killed_the_next_call_starts_another(wb: Workbench, workpl
     assert before.worker is not None
     kill(before.keeper.pid)
     kill(before.worker.pid)
-    until(lambda: not before.keeper.alive)
+    until(lambda: not (before.keeper.alive or before.worker.alive))  # type: ignore[union-attr]
     assert wb["plus"](ROW).array.tolist() == [[1, 1, 1, 1]]
 
 
