@@ -1,0 +1,42 @@
+"""What the documentation shows runs as it is written."""
+
+from __future__ import annotations
+
+import atexit
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from traitlets.config import Config
+
+import workbench
+from workbench.client.launch import SharedService
+
+ROOT = Path(workbench.__file__).parents[1]
+
+
+@pytest.fixture
+def shell(workplace: SharedService) -> Iterator[InteractiveShell]:
+    shell = InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))
+    yield shell
+    if (wb := shell.user_ns.get("wb")) is not None:
+        wb.close()
+    shell.atexit_operations()
+    atexit.unregister(shell.atexit_operations)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+def test_the_python_on_a_page_runs_from_top_to_bottom(page: str, shell: InteractiveShell) -> None:
+    X, y = load_digits(return_X_y=True)
+    shell.user_ns.update(X_test=X, clf=LogisticRegression(max_iter=5000).fit(X, y))
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        with capture_output() as said:
+            shell.run_cell(block).raise_error()
+        assert "Error" not in said.stdout + said.stderr
