@@ -196,6 +196,14 @@ def loop() -> ModelProto:
     return model([node], [value("x", "FP32", ["m"]), value("n", "INT64", [])], [value("y", "FP32", ["m"])])
 
 
+def endless() -> ModelProto:
+    """A `loop` whose `n` is so large that no run of it ends."""
+    proto = loop()
+    del proto.graph.input[1]
+    proto.graph.initializer.append(numpy_helper.from_array(np.int64(10**15).reshape(()), "n"))
+    return proto
+
+
 def _shifted(name: str, amount: float) -> GraphProto:
     constant = numpy_helper.from_array(np.float32(amount).reshape(()))
     nodes = [

@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -140,7 +141,12 @@ def _serve(arguments: argparse.Namespace) -> int:
     notes = []
     if arguments.grpc_port is not None:
         notes.append("gRPC is not served by this version; --grpc-port is not in use")
-    return serve(config, notes, KeeperLink(decode_place(arguments.worker)) if arguments.worker else None)
+    status = serve(config, notes, KeeperLink(decode_place(arguments.worker)) if arguments.worker else None)
+    if any(thread.name.startswith("infer-") for thread in threading.enumerate()):
+        # Inside a run, or a load, that does not end: a runtime that is taken down under it aborts the process.
+        sys.stderr.flush()
+        os._exit(status)
+    return status
 
 
 def _keep(config: ServerConfig, arguments: argparse.Namespace) -> int:

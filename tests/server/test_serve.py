@@ -181,3 +181,12 @@ def test_a_ready_file_that_is_a_folder_is_one_line(tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert len(ended.stderr.splitlines()) == 1
     assert "--ready-file" in ended.stderr
+
+
+def test_an_end_does_not_wait_for_a_model_that_warms_up_for_ever(tmp_path: Path) -> None:
+    endless = models.save(models.endless(), tmp_path / "endless.onnx")
+    quick = {"INFER_WORKBENCH_TRIAL": "false", "INFER_WORKBENCH_DRAIN_TIMEOUT_S": "1"}
+    with Serve(tmp_path, "--load", f"endless={endless}", environment=quick) as service:
+        service.until("version 1 is Warming")
+        assert service.stop() == 0
+        assert not any("terminate" in line or "Traceback" in line for line in service.seen)
