@@ -32,6 +32,9 @@ test: $(STAMP) ## every test; GPU tests are deselected by name and counted
 	$(BIN)/python -m pytest
 
 bench: $(STAMP) ## ratios against bare session.run and a bare uvicorn echo, on this machine
+	@command -v wrk >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		apt-get update -qq && apt-get install -y -qq wrk; } || \
+		{ echo "wrk, the load generator, is missing: on Debian, apt-get install wrk"; exit 1; }
 	$(BIN)/python -m benchmarks
 
 lock: $(STAMP) ## write the installed versions into constraints.txt
