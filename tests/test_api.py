@@ -129,7 +129,7 @@ def test_a_model_that_failed_can_be_shown_with_its_reason(wb: Workbench, tmp_pat
 def test_arguments_in_the_wrong_order_are_an_error_of_one_line(wb: Workbench) -> None:
     name: Any = X
     for swapped in (lambda: wb.predict(name, "iris"), lambda: wb.load(name, "iris"), lambda: wb[name]):
-        with pytest.raises(InvalidInput, match="the name must be text; a ndarray was given: the name comes first"):
+        with pytest.raises(InvalidInput, match="the name must be text, not of type ndarray: the name comes first"):
             swapped()
     assert name not in wb
 

@@ -81,7 +81,7 @@ async def test_a_path_is_uploaded_to_a_service_elsewhere(
 async def test_a_wrong_name_is_refused_before_anything_is_converted(client: AsyncClient) -> None:
     with pytest.raises(InvalidInput, match="cannot name a model"):
         await load(client, "no spaces", object(), {})
-    with pytest.raises(InvalidInput, match="the name must be text; a ndarray was given: the name comes first"):
+    with pytest.raises(InvalidInput, match="the name must be text, not of type ndarray: the name comes first"):
         await load(client, X, "line", {})  # type: ignore[arg-type]
 
 

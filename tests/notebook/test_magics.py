@@ -114,7 +114,7 @@ def test_braces_and_dollars_are_the_expressions_own(cells: Cells) -> None:
         ("load iris nothing.onnx", "NotFound: there is no file or folder 'nothing.onnx'"),
         ("load iris (1", "UsageError: '(1' is no expression: '(' was never closed"),
         ("load iris 1/0", "UsageError: '1/0' failed, ZeroDivisionError: division by zero"),
-        ("load iris X", "Unsupported: a ndarray cannot be loaded"),
+        ("load iris X", "Unsupported: an ndarray cannot be loaded"),
         ("load no/slash clf", "InvalidInput: 'no/slash' cannot name a model"),
         ("load iris clf --max-batch many", "InvalidInput: max_batch_size takes a whole number"),
         ("load iris clf --delay soon", "InvalidInput: delay takes a time as 5ms"),

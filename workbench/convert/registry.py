@@ -82,4 +82,4 @@ def converter_for(source: object) -> Converter:
 
 def _article(source: object) -> str:
     name = type(source).__name__
-    return f"{'an' if name[:1] in 'AEIOUaeioX' else 'a'} {name}"
+    return f"{'an' if name[:1] in 'AEIOUaeioX' or name == 'ndarray' else 'a'} {name}"

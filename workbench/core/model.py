@@ -19,7 +19,7 @@ _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 def check_model_name(name: str) -> str:
     """`name`, when it may name a model (and so a folder); InvalidInput otherwise."""
     if not isinstance(name, str):  # the arguments in the wrong order, mostly
-        raise InvalidInput(f"the name must be text; a {type(name).__name__} was given: the name comes first")
+        raise InvalidInput(f"the name must be text, not of type {type(name).__name__}: the name comes first")
     if not _NAME.fullmatch(name) or ".." in name:
         raise InvalidInput(
             f"{name[:80]!r} cannot name a model: use letters, digits, '_', '-' and single '.', "
