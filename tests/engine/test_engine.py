@@ -208,7 +208,7 @@ async def test_short_runs_go_on_the_event_loop_and_batch_there(start: Start) -> 
     session, seen = FakeSession(signature=STEADY), Recorder()
     engine = await start(Opener(session), observer=seen)
     status = (await engine.load("m", onnx_bytes(), {"max_batch_size": 4})).status
-    assert "so short" in status.notes[-1]
+    assert "on the event loop" in status.execution
     session.batches.clear()
     answers = await asyncio.gather(*(ask(engine, value) for value in (1, 2, 666, 4, 5, 6)), return_exceptions=True)
     good = [float(answer.outputs["y"][0, 0]) for answer in answers if isinstance(answer, InferResponse)]
@@ -216,7 +216,7 @@ async def test_short_runs_go_on_the_event_loop_and_batch_there(start: Start) -> 
     assert session.batches == [4, 1, 1, 1, 1, 2]
     assert len(seen.outcomes) == 6
     live = await engine.configure("m", {"max_queue_delay_s": 0.001})
-    assert not live.status.notes
+    assert live.status.execution == "on one runner thread"
     assert float((await ask(engine, 7)).outputs["y"][0, 0]) == 8
     assert seen.batches[-1] == (1, 1, ReleaseReason.DELAY)
 
@@ -661,11 +661,11 @@ async def test_a_run_that_turns_out_long_leaves_the_event_loop(start: Start) -> 
         return x
 
     engine = await start(Opener(FakeSession(run, STEADY)), clock=clock)
-    assert (await engine.load("m", onnx_bytes())).status.notes
+    assert "on the event loop" in (await engine.load("m", onnx_bytes())).status.execution
     for _ in range(2):
-        assert engine.status("m").notes
+        assert "on the event loop" in engine.status("m").execution
         await ask(engine, 9)
-    assert not engine.status("m").notes
+    assert engine.status("m").execution == "on one runner thread"
     assert float((await ask(engine, 1)).outputs["y"][0, 0]) == 1
 
 

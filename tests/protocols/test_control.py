@@ -20,6 +20,7 @@ STATUS = ModelStatus(
     routed=True,
     max_batch_size=8,
     batching="batched: proved",
+    execution="on one runner thread",
     digest="ab" * 32,
     size_bytes=123,
     loaded_at=1.5,

@@ -266,6 +266,7 @@ def model_card(status: ModelStatus) -> Card:
         "size": megabytes(status.size_bytes),
         "loaded in": milliseconds(status.load_s) if status.load_s else "",
         "digest": status.digest.removeprefix("sha256:")[:12],
+        "execution": status.execution,
         "notes": " ".join(status.notes),
     }
     return Card(f"{status.name}, version {status.version}{' (serving)' if status.routed else ''}", facts)

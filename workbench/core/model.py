@@ -109,6 +109,8 @@ class ModelStatus:
     """The most rows of one batch, and of one request; 0: served unbatched, any shape that the signature takes."""
     batching: str = ""
     """One sentence: batched or not, and why."""
+    execution: str = ""
+    """One phrase: on which threads its runs are."""
     digest: str = ""
     size_bytes: int = 0
     loaded_at: float = 0.0

@@ -16,7 +16,7 @@ from workbench.engine.admission import Admission
 from workbench.engine.batcher import Batcher, Ticket
 from workbench.engine.executor import Done, Executor
 from workbench.engine.policy import (
-    INLINE_NOTE,
+    INLINE,
     SLOW_INLINE_S,
     AlonePolicy,
     BatchPolicy,
@@ -323,12 +323,13 @@ class Deployment:
             routed=self.routed,
             max_batch_size=self.config.max_batch_size if self._found.independent else 0,
             batching=self._batching(),
+            execution=self._execution(),
             digest=self.source.digest,
             size_bytes=self.source.size_bytes,
             loaded_at=self._loaded_at,
             load_s=self._load_s,
             queued=self._batcher.depth,
-            notes=(*self._notes, INLINE_NOTE) if self._inline else self._notes,
+            notes=self._notes,
         )
 
     def _open_sessions(self, sessions: list[Session]) -> None:
@@ -356,11 +357,18 @@ class Deployment:
         if not self._found.independent or self.state is ModelState.FAILED:
             return reason
         most = self.config.max_batch_size
+        if most == 1:
+            return "unbatched: max_batch_size is 1"
         best = fastest_size(self._found.run_s, most)
-        rows = "1 row" if most == 1 else f"up to {most} rows"
-        return f"{reason}; {rows} a run" + (
+        return f"{reason}; up to {most} rows a run" + (
             "" if best == most else f", {best} when many wait, which was measured fastest"
         )
+
+    def _execution(self) -> str:
+        if self._executor is None:
+            return ""
+        runners = "one runner thread" if self.config.instances == 1 else f"{self.config.instances} runner threads"
+        return INLINE if self._inline else f"on {runners}"
 
     def _not_ready(self) -> str:
         reason = f" ({self._reason})" if self._reason else ""

@@ -29,7 +29,7 @@ INLINE_BOUND_S = 0.3e-3
 SLOW_INLINE_S = 10e-3
 """A run on the event loop that takes this long was misjudged."""
 
-INLINE_NOTE = "Its runs are so short (measured) that handing them to another thread would take longer."
+INLINE = "on the event loop: its runs are so short (measured) that handing them to a thread would take longer"
 
 _STEADY_NAMES = """
     Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization BitShift BitwiseAnd

@@ -51,6 +51,7 @@ class _Status(msgspec.Struct):
     routed: bool = False
     max_batch_size: int = 0
     batching: str = ""
+    execution: str = ""
     digest: str = ""
     size_bytes: int = 0
     loaded_at: float = 0.0
