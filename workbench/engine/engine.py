@@ -52,7 +52,8 @@ class LoadResult:
     unchanged: bool
     """True: the same model with the same settings serves already, so nothing was done."""
     previous: str | None
-    """The version that was routed before; None where there was none, or nothing changed."""
+    """The version that was routed before, the same one where only settings changed; None where there was none, or
+    nothing changed."""
     seconds: float
 
 
@@ -326,7 +327,7 @@ class Engine:
             await self._noted(
                 lambda: self._journal.serving(desired) if lasting else None, lambda: current.configure(config)
             )
-            return LoadResult(current.status(), False, None, self.clock() - began)
+            return LoadResult(current.status(), False, current.version, self.clock() - began)
         # A repository's file may have been replaced since it was looked at.
         await in_thread(lambda: self._sources.check_unchanged(current.source))
         deployment = await self._opened(name, current.version, current.source, config, lasting=lasting)
