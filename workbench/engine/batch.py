@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from workbench.core.tensor import Array
 from workbench.errors import ExecutionError
 
 
-def join(members: Sequence[Mapping[str, Array]], names: Sequence[str]) -> Mapping[str, Array]:
+def join(members: Sequence[Mapping[str, Array]], names: Iterable[str]) -> Mapping[str, Array]:
     """One array an input, the members' rows in order. A lone member is passed on as it is, without a copy."""
     if len(members) == 1:
         return members[0]

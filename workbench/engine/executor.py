@@ -86,7 +86,7 @@ class Executor:
         joined_at = ran_at = self._clock()
         answers: Sequence[dict[str, Array] | WorkbenchError]
         try:
-            inputs = join([ticket.request.inputs for ticket in tickets], session_inputs(session))
+            inputs = join([ticket.request.inputs for ticket in tickets], tickets[0].request.inputs)
             joined_at = self._clock()
             thread = threading.get_ident()
             self._inside[thread] = (joined_at, tickets)
@@ -96,16 +96,13 @@ class Executor:
                 del self._inside[thread]
             ran_at = self._clock()
             answers = [dict(zip(names, outputs, strict=True))] if len(tickets) == 1 else split(outputs, rows, names)
-        except WorkbenchError as error:
+        except Exception as error:
             if len(tickets) > 1:
                 yield from self._run_alone(session, batch)
                 return
-            answers = [error]
-        except Exception as error:  # a runtime that breaks its promise; the service goes on
-            if len(tickets) > 1:
-                yield from self._run_alone(session, batch)
-                return
-            answers = [ExecutionError(f"running model {tickets[0].request.model!r} failed: {type(error).__name__}")]
+            # Any other error is a runtime that breaks its promise; the service goes on.
+            failed = f"running model {tickets[0].request.model!r} failed: {type(error).__name__}"
+            answers = [error if isinstance(error, WorkbenchError) else ExecutionError(failed)]
         ran_at = max(ran_at, joined_at)
         yield Done(tickets, answers, batch.reason, sum(rows), batch.formed_at, joined_at, ran_at)
 
@@ -131,7 +128,3 @@ class _Runner:
                 return
             for done in executor.run(self._session, batch):
                 executor._deliver(done)
-
-
-def session_inputs(session: Session) -> list[str]:
-    return [spec.name for spec in session.signature.inputs]
