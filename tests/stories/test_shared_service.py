@@ -7,12 +7,8 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
-import textwrap
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +19,7 @@ import pytest
 
 import workbench
 from tests.models import add_constant
+from tests.stories.actors import kill, python, running, said
 from tests.stories.waiting import until
 from workbench.api import Workbench, current
 from workbench.client import launch
@@ -37,58 +34,7 @@ from workbench.rendezvous.record import ServiceRecord, ServiceState
 ROW = np.zeros((1, 4), np.float32)
 
 
-@pytest.fixture
-def wb(workplace: SharedService) -> Iterator[Workbench]:
-    """On a service of the test's own that serves "plus", which adds 1."""
-    with workbench.connect() as wb:
-        wb.load("plus", add_constant(1.0))
-        yield wb
-
-
-def running(shared: SharedService) -> ServiceRecord:
-    """What is published once it is Ready."""
-
-    def look() -> ServiceRecord | None:
-        record = shared.record()
-        return record if record is not None and record.state is ServiceState.READY else None
-
-    return until(look)
-
-
-def kill(pid: int) -> None:
-    os.kill(pid, signal.SIGKILL)
-
-
-def python(script: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(script)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def said(process: subprocess.Popen[str]) -> list[str]:
-    """The words that it put out, after it has ended well."""
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (0, "")
-    return out.split()
-
-
 # Finding and sharing it
-
-
-def test_many_who_start_at_once_get_one_service(workplace: SharedService) -> None:
-    script = """
-        import workbench
-        wb = workbench.connect()
-        print(wb._shared.record().keeper.pid, wb.url)
-    """
-    clients = [python(script) for _ in range(4)]
-    answers = {tuple(said(client)) for client in clients}
-    assert len(answers) == 1
-    assert sum("listening" in line for line in workplace.logs(100)) == 1
 
 
 def test_a_service_outlives_who_started_it_and_keeps_its_models(workplace: SharedService, tmp_path: Path) -> None:

@@ -1,0 +1,44 @@
+"""Who appears in the stories: processes that use the service, and the service itself, to be killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+from tests.stories.waiting import until
+from workbench.client.launch import SharedService
+from workbench.rendezvous.record import ServiceRecord, ServiceState
+
+
+def running(shared: SharedService) -> ServiceRecord:
+    """What is published once it is Ready."""
+
+    def look() -> ServiceRecord | None:
+        record = shared.record()
+        return record if record is not None and record.state is ServiceState.READY else None
+
+    return until(look)
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def python(script: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(script)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def said(process: subprocess.Popen[str]) -> list[str]:
+    """The words that it put out, after it has ended well."""
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    return out.split()
