@@ -211,6 +211,7 @@ class Workbench:
     def status(self) -> Card:
         """The service: its state and why, where it is, since when, what it uses. Starts nothing."""
         from workbench.client import sync
+        from workbench.client.launch import address_of
         from workbench.client.results import service_card, shared_card
 
         if self._shared is None:
@@ -218,7 +219,7 @@ class Workbench:
         record = self._shared.record()
         said = None
         if record is not None and record.state == "Ready":
-            self._client.url = record.url
+            sync.run(self._client.follow(address_of(record)))
             try:
                 said = sync.run(self._client.service())
             except Unavailable:
@@ -247,8 +248,9 @@ class Workbench:
         """
         if self._shared is None:
             raise Unsupported("only your own shared service can be restarted from here; restart this one where it runs")
-        address = self._shared.restart()
-        self._client.url = address.url
+        from workbench.client import sync
+
+        sync.run(self._client.follow(self._shared.restart()))
         return self.status()
 
     def stop(self) -> None:
@@ -292,15 +294,16 @@ class Workbench:
 
 def _with_shared_service(start: bool) -> Workbench:
     from workbench.client.client import AsyncClient
-    from workbench.client.launch import Address, shared_service
+    from workbench.client.launch import Address, address_of, shared_service
 
     shared = shared_service()
     if start:
         address = shared.ensure()
     else:
         record = shared.record()
-        address = Address(_NOWHERE, None) if record is None else Address(record.url, record.token, record.token_file)
-    return Workbench(AsyncClient(address.url, address.token, shared=shared), shared, address.token_file)
+        address = Address(_NOWHERE, None) if record is None else address_of(record)
+    client = AsyncClient(address.url, address.token, shared=shared, keeper=address.keeper)
+    return Workbench(client, shared, address.token_file)
 
 
 _NOWHERE = "http://127.0.0.1:1"

@@ -84,6 +84,12 @@ class Unavailable(WorkbenchError):
     code = "unavailable"
 
 
+class Draining(Unavailable):
+    """Refused before it was begun, by a service that is about to end; the next one takes it."""
+
+    code = "draining"
+
+
 class QueueFull(Unavailable):
     code = "queue_full"
 

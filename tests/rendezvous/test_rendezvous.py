@@ -13,7 +13,7 @@ import pytest
 from workbench.errors import StorageError, Unsupported
 from workbench.rendezvous.folder import Rendezvous, data_folder, rendezvous
 from workbench.rendezvous.leases import Lease, holders
-from workbench.rendezvous.processes import ProcessKey, process_key, this_process
+from workbench.rendezvous.processes import ProcessKey, Watched, process_key, this_process
 from workbench.rendezvous.record import ServiceRecord, ServiceState
 from workbench.rendezvous.versions import API, check_versions
 
@@ -52,6 +52,23 @@ def test_a_zombie_does_not_live() -> None:
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert not key.alive
     process.communicate()
+
+
+@pytest.mark.parametrize("system", ["with pidfds", "without"])
+def test_a_process_that_is_watched_is_seen_to_end(monkeypatch: pytest.MonkeyPatch, system: str) -> None:
+    if system == "without":
+        monkeypatch.delattr(os, "pidfd_open")
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        key = process_key(process.pid)
+        assert key is not None
+        watched = Watched(key)
+        assert watched.alive
+        assert watched.alive
+        assert not Watched(replace(key, began=key.began - 1)).alive
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert not watched.alive
+    assert not Watched(key).alive
 
 
 def test_a_pid_that_is_used_again_is_another_process() -> None:
@@ -131,6 +148,11 @@ def test_a_keeper_takes_back_only_what_it_published(room: Rendezvous) -> None:
 def test_a_file_that_is_damaged_counts_as_none(room: Rendezvous, text: str) -> None:
     room.service_file.write_text(text)
     assert room.read() is None
+
+
+def test_what_a_later_release_says_beyond_this_one_is_passed_over(room: Rendezvous) -> None:
+    room.service_file.write_text(json.dumps({**json.loads(RECORD.encode()), "more": True}))
+    assert room.read() == RECORD
 
 
 def test_a_file_of_a_newer_schema_is_refused(room: Rendezvous) -> None:

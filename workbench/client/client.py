@@ -20,14 +20,14 @@ from workbench.client.adapt import did_you_mean
 from workbench.client.forks import keep_from_children
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import ModelStatus, check_model_name, check_model_version
-from workbench.errors import DeadlineExceeded, InvalidInput, ModelNotFound, Unauthenticated, Unavailable
+from workbench.errors import DeadlineExceeded, Draining, InvalidInput, ModelNotFound, Unauthenticated, Unavailable
 from workbench.protocols import control, errors, oip_json
-from workbench.rendezvous.processes import clock_of_processes
+from workbench.rendezvous.processes import ProcessKey, Watched, clock_of_processes
 
 if TYPE_CHECKING:
     import aiohttp
 
-    from workbench.client.launch import SharedService
+    from workbench.client.launch import Address, SharedService
 
 Body = bytes | Path | Sequence[bytes | memoryview] | None
 
@@ -54,7 +54,13 @@ class AsyncClient:
     """
 
     def __init__(
-        self, url: str, token: str | None = None, *, connections: int = 256, shared: SharedService | None = None
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        connections: int = 256,
+        shared: SharedService | None = None,
+        keeper: ProcessKey | None = None,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.username is not None:
@@ -65,7 +71,9 @@ class AsyncClient:
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._shared = shared
-        """Where `url` was found and is found again, once nothing listens there any more."""
+        """Where `url` was found, and is found again once nothing listens there any more."""
+        self._keeper = None if keeper is None else Watched(keeper)
+        """Of that service; once it has ended, what still answers at `url` is about to end too."""
         self.gone: Callable[[], str] = lambda: ""
         """Asked, when the service cannot be reached, for one sentence on why; empty: not known."""
 
@@ -80,6 +88,16 @@ class AsyncClient:
         session, self._session = self._session, None
         if session is not None and self._loop is asyncio.get_running_loop():
             await session.close()
+
+    async def follow(self, address: Address) -> None:
+        """Be a client of the service at `address` from now on."""
+        moved = (address.url, address.token) != (self.url, self._token)
+        if address.keeper != (self._keeper and self._keeper.process):
+            self._keeper = None if address.keeper is None else Watched(address.keeper)
+            moved = True  # connections that are left lead to a worker which is about to end
+        if moved:
+            self.url, self._token = address.url, address.token
+            await self.close()
 
     # Inference
 
@@ -212,7 +230,8 @@ class AsyncClient:
         repeat: bool = False,
     ) -> tuple[bytes, Mapping[str, str]]:
         """The answer's body and headers. `repeat`: sent again, once, when a kept connection proves to be closed; but
-        never what was under way when the service was restarted, since it may have been the cause."""
+        nothing that may have been running when the service died, since it may have been the cause, as a GET never is.
+        """
         import aiohttp
 
         began = clock_of_processes()
@@ -222,7 +241,7 @@ class AsyncClient:
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
                 if isinstance(error, aiohttp.ClientConnectorError):
                     raise
-                if happened := await self._happened(began):
+                if (happened := await self._happened(began)) and method != "GET":
                     raise Unavailable(happened) from error
                 if not repeat:
                     raise
@@ -246,20 +265,19 @@ class AsyncClient:
     ) -> aiohttp.ClientResponse:
         """A response with a good status, its body not read yet; what the service refused is raised.
 
-        Where nothing listens any more, and so nothing was sent, the shared service is found again, or started.
+        Where nothing listens any more, and so nothing was sent, or what listens is about to end and refused it, the
+        shared service is found again, or started.
         """
         import aiohttp
 
-        try:
-            return await self._sent(method, path, body, headers, timeout_s)
-        except aiohttp.ClientConnectorError:
-            if self._shared is None:
-                raise
-        address = await asyncio.to_thread(self._shared.ensure)
-        if address.token != self._token:
-            self._token = address.token
-            await self.close()
-        self.url = address.url
+        if self._keeper is None or self._keeper.alive:
+            try:
+                return await self._sent(method, path, body, headers, timeout_s)
+            except (aiohttp.ClientConnectorError, Draining):
+                if self._shared is None:
+                    raise
+        assert self._shared is not None
+        await self.follow(await asyncio.to_thread(self._shared.ensure))
         return await self._sent(method, path, body, headers, timeout_s)
 
     async def _sent(

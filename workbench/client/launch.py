@@ -23,6 +23,7 @@ from workbench.errors import StorageError, Unavailable, Unsupported
 from workbench.rendezvous.files import last_lines
 from workbench.rendezvous.folder import RUNTIME_VARIABLE, Rendezvous, data_folder, host_name, rendezvous
 from workbench.rendezvous.leases import Lease, holders
+from workbench.rendezvous.processes import ProcessKey
 from workbench.rendezvous.record import ServiceRecord, ServiceState
 from workbench.rendezvous.versions import API, check_versions
 
@@ -34,8 +35,8 @@ STOP_TIMEOUT_S = 60.0
 
 POLL_S = 0.02
 
-NOTICE_S = 0.15
-"""How long after a broken connection its cause may take to show."""
+NOTICE_S = 0.25
+"""How long after a broken connection its cause may take to show, and then to be published."""
 
 _THREAD_COUNTS = ("OMP_", "KMP_", "MKL_", "OPENBLAS_", "NUMEXPR_", "VECLIB_", "BLIS_")
 
@@ -54,6 +55,8 @@ class Address:
     token: str | None
     token_file: str = ""
     """Where other programs of this user read the token."""
+    keeper: ProcessKey | None = None
+    """While it lives the service is there, or will be again; None where it is not known."""
 
 
 def ensure_service() -> Address:
@@ -119,7 +122,7 @@ class SharedService:
             elif record.state is ServiceState.READY:
                 self._check_version(record)
                 self._found = True
-                return Address(record.url, record.token or None, record.token_file)
+                return address_of(record)
             elif record.state is ServiceState.FAILED:
                 raise Unavailable(f"the service has failed: {record.reason}. `%infer logs` tells more, {_TRY_AGAIN}")
             if time.monotonic() > until:
@@ -169,17 +172,20 @@ class SharedService:
         self._lease.release()
 
     def happened(self, since: int) -> str:
-        """What ended a request that began at `since` (processes.clock_of_processes); empty: nothing known."""
+        """What ended a request that began at `since` (processes.clock_of_processes), and may have run; empty: nothing
+        did, and the connection was only closed, as a worker does that ends after what is under way."""
         until = time.monotonic() + NOTICE_S
         while True:
             record = self.record()
             if record is None:
                 return "the service ended while it ran your request; it was not repeated, the next call starts another"
-            worker = record.worker
-            if worker is None or worker.began > since or not worker.alive:
+            if record.lost_at >= since:
                 return f"the service was restarted while it ran your request{_why(record)}; it was not repeated"
-            if time.monotonic() > until:
+            now = time.monotonic()
+            if now > until and (record.worker is None or record.worker.alive):
                 return ""
+            if now > until + NOTICE_S:  # it has died, and its keeper does not say so
+                return "the service ended while it ran your request; it was not repeated"
             time.sleep(POLL_S)
 
     def _start_if_none_does(self) -> None:
@@ -240,6 +246,10 @@ class SharedService:
         if word and word != self._said:
             self._said = word
             self._say(word)
+
+
+def address_of(record: ServiceRecord) -> Address:
+    return Address(record.url, record.token or None, record.token_file, record.keeper)
 
 
 _TRY_AGAIN = "`%infer restart` tries again"

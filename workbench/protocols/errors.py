@@ -20,6 +20,7 @@ HTTP_STATUS: dict[str, int] = {
     "model_not_found": 404,
     "conflict": 409,
     "unavailable": 503,
+    "draining": 503,
     "queue_full": 429,
     "deadline_exceeded": 504,
     "cancelled": 499,

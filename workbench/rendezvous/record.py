@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
@@ -50,6 +50,8 @@ class ServiceRecord:
     data_dir: str = ""
     log_file: str = ""
     grpc: str | None = None
+    lost_at: int = 0
+    """When a worker last ended without having finished what was under way, in the ticks of a ProcessKey; 0: never."""
 
     def encode(self) -> str:
         return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1) + "\n"
@@ -71,7 +73,10 @@ def decode_record(text: str) -> ServiceRecord | None:
             "worker": None if worker is None else _key(worker),
             "state": ServiceState(found["state"]),
         }
-        return ServiceRecord(**found)
+        # A later release of the same schema may say more.
+        return ServiceRecord(
+            **{field.name: found[field.name] for field in fields(ServiceRecord) if field.name in found}
+        )
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -24,7 +24,7 @@ from workbench.config import ServerConfig
 from workbench.errors import Conflict, StorageError, Unavailable, WorkbenchError
 from workbench.rendezvous.folder import Rendezvous
 from workbench.rendezvous.leases import holders
-from workbench.rendezvous.processes import ProcessKey, this_process
+from workbench.rendezvous.processes import ProcessKey, clock_of_processes, this_process
 from workbench.rendezvous.record import ServiceRecord, ServiceState
 from workbench.server.link import RESTART, STOP, Report
 from workbench.server.restarts import GIVE_UP_AFTER, Restarts
@@ -222,6 +222,8 @@ class Keeper:
         worker.read_words()
         worker.close(self._selector)
         self._worker = None
+        if not worker.asked or status:
+            self._record = dataclasses.replace(self._record, lost_at=clock_of_processes())
         if self._exit is not None:
             return
         ready_s = None if worker.ready_at is None else now - worker.ready_at

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from workbench.core.ports import Outcome
-from workbench.errors import InvalidInput, ModelNotFound, NotFound, QueueFull, Unavailable
+from workbench.errors import Draining, InvalidInput, ModelNotFound, NotFound, QueueFull
 from workbench.protocols.oip_json import decode_request, encode_response
 from workbench.server.auth import Caller
 from workbench.server.http import (
@@ -58,7 +58,7 @@ class InferRoute:
     ) -> None:
         """Answer one inference, or raise an error of the tree before anything was sent."""
         if self._service.draining.is_set():
-            raise Unavailable("the service is shutting down; call again once another runs")
+            raise Draining("the service is shutting down; call again once another runs")
         if not model:
             raise NotFound("the path names no model; it is /v2/models/NAME/infer")
         check_body_type(headers, BodyType.INFERENCE)
