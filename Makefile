@@ -1,35 +1,64 @@
-# Everything a clone needs: Python >= 3.11. `make test` makes .venv, installs and runs every test.
+# Everything a clone needs: Python >= 3.11. `make lab` opens the quickstart, `make test` runs every test; both make
+# .venv and install into it first. node comes with the packages; none is needed on the machine.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PANEL := workbench/labextension/static/style.js
+PANEL_SOURCES := $(shell find labextension/src labextension/style labextension/schema -type f) \
+	$(addprefix labextension/,package.json tsconfig.json yarn.lock)
+INSTALLED_PANEL := $(VENV)/share/jupyter/labextensions/infer-workbench
+# What the side panel is built with lies in .venv.
+WITH_NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: help install check format test bench lock clean
+.PHONY: help install panel lab check format test browser bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## what there is to make
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{split($$1, target, ":"); printf "  make %-9s %s\n", target[1], $$2}'
 
 $(STAMP): pyproject.toml constraints.txt labextension/package.json
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev]'
+	@# Installed is a copy of the panel; a link shows what is built next.
+	rm -rf $(INSTALLED_PANEL)
+	ln -s $(CURDIR)/workbench/labextension $(INSTALLED_PANEL)
 	@touch $@
 
 install: $(STAMP) ## .venv with everything in it
 
-check: $(STAMP) ## format, lint, types, layers
+$(PANEL): $(PANEL_SOURCES) | $(STAMP)
+	cd labextension && $(WITH_NODE) jlpm install --immutable && $(WITH_NODE) jlpm build:prod
+	@touch $@
+
+panel: $(STAMP) $(PANEL) ## the side panel, built anew where its sources changed
+
+lab: panel ## JupyterLab on the quickstart, with the side panel beside it
+	$(BIN)/jupyter lab workspaces import --name quickstart binder/quickstart.jupyterlab-workspace
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/workspaces/quickstart $(LAB_OPTIONS)
+
+check: panel ## format, lint, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_layers.py
+	cd labextension && $(WITH_NODE) jlpm lint
 
-format: $(STAMP) ## format and mend what ruff can mend
+format: panel ## format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	cd labextension && $(WITH_NODE) jlpm lint:fix
 
-test: $(STAMP) ## every test; GPU tests are deselected by name and counted
+test: panel browser ## every test; GPU tests are deselected by name and counted
+	cd labextension && $(WITH_NODE) jlpm test
 	$(BIN)/python -m pytest
+
+browser: ## the machine's own Chromium, which the tests of the panel and the pictures need
+	@for name in chromium chromium-browser google-chrome google-chrome-stable chrome; do \
+		command -v $$name >/dev/null && exit 0; done; \
+	[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium || \
+	{ echo "Chromium is missing, in which the side panel is tested: on Debian, apt-get install chromium"; exit 1; }
 
 bench: $(STAMP) ## ratios against bare session.run and a bare uvicorn echo, on this machine
 	@command -v wrk >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
@@ -42,3 +71,4 @@ lock: $(STAMP) ## write the installed versions into constraints.txt
 
 clean: ## remove what was made here
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf workbench/labextension labextension/lib labextension/node_modules labextension/.yarn labextension/*.tsbuildinfo
