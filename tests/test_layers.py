@@ -31,6 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "client": {"errors", "config", "core", "protocols", "rendezvous"},
     "convert": {"errors", "config", "core", "protocols", "client"},
     "notebook": {"errors", "config", "core", "protocols", "client", "convert"},
+    "jupyter": {"errors", "config", "core", "protocols", "rendezvous", "client"},
 }
 COMPOSE = {"__init__", "__main__", "api", "cli"}
 
@@ -40,6 +41,8 @@ FOREIGN: dict[str, set[str]] = {
     "prometheus_client": {"telemetry"},
     "aiohttp": {"client"},
     "IPython": {"notebook"},
+    "jupyter_server": {"jupyter"},
+    "tornado": {"jupyter"},
     "skl2onnx": {"convert"},
     "onnx": {"repository", "runtimes", "convert"},
 }
@@ -105,14 +108,16 @@ def test_importing_workbench_is_light() -> None:
         "uvicorn",
         "sklearn",
         "skl2onnx",
+        "jupyter_server",
+        "tornado",
     }
     code = "import sys, workbench; print(*(sys.modules.keys()))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not heavy & set(loaded)
 
 
-def test_the_client_and_notebook_side_never_load_onnxruntime() -> None:
-    rooms = [path for path in modules() if room_of(path) in {"client", "notebook", "convert"}]
+def test_the_client_notebook_and_jupyter_side_never_load_onnxruntime() -> None:
+    rooms = [path for path in modules() if room_of(path) in {"client", "notebook", "convert", "jupyter"}]
     names = [".".join(("workbench", *path.relative_to(ROOT).with_suffix("").parts)) for path in rooms]
     load = f"for name in {names!r}: importlib.import_module(name)"
     code = f"import importlib, sys\n{load}\nprint('onnxruntime' in sys.modules)"

@@ -1,0 +1,88 @@
+"""The server extension: its settings, its parts, its beginning and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from jupyter_server.extension.application import ExtensionApp
+from traitlets import Bool, Float
+
+from workbench.client.launch import SharedService
+from workbench.jupyter.relay import MAX_WINDOW_S, Relay
+from workbench.jupyter.ring import Ring
+from workbench.jupyter.routes import RESOURCE, routes
+from workbench.jupyter.stream import StreamHandler
+from workbench.jupyter.watch import Watch
+from workbench.rendezvous.folder import data_folder, rendezvous
+
+if TYPE_CHECKING:
+    from jupyter_server.serverapp import ServerApp
+
+ACTIVITY = "infer_workbench_last_activity"
+"""The setting of the web application that holds when something last worked; what culls idle servers looks at it."""
+
+
+class InferWorkbench(ExtensionApp):
+    """Starts, watches and relays the user's inference service."""
+
+    name = "infer_workbench"
+    load_other_extensions = True
+
+    interval_s = Float(
+        0.25, min=0.1, max=10.0, help="Seconds between two ticks of the live figures that open pages are sent."
+    ).tag(config=True)
+    history_s = Float(
+        MAX_WINDOW_S,
+        min=1.0,
+        max=86_400.0,
+        help="Seconds of figures that are kept, for pages that are opened later. 40 models take 3 MB for 15 minutes.",
+    ).tag(config=True)
+    hold = Bool(
+        True,
+        help="Keep the service, once it runs, for as long as this Jupyter server runs. False: it ends some minutes "
+        "after the last notebook that used it.",
+    ).tag(config=True)
+    allow_absolute_paths = Bool(
+        True,
+        help="Let models be loaded from any path of this machine, which whoever may run a kernel can read anyway. "
+        "False: from below the file browser's folder only.",
+    ).tag(config=True)
+
+    watch: Watch
+    relay: Relay
+
+    def initialize_settings(self) -> None:
+        self.version = version("infer-workbench")
+        self.sockets: set[StreamHandler] = set()
+        log = logging.getLogger(f"{self.log.name}")
+        shared = SharedService(rendezvous(), data_folder(), say=lambda line: log.info("%s", line))
+        ring = Ring(max(2, round(self.history_s / self.interval_s)))
+        self.relay = Relay(ring, self.version, self.interval_s)
+        self.watch = Watch(shared, self.relay, log, version=self.version, interval_s=self.interval_s, hold=self.hold)
+        self.relay.worked = self.worked
+
+    def initialize_handlers(self) -> None:
+        parts: dict[str, Any] = {"extension": self}
+        self.handlers.extend((f"/{pattern}", handler, parts) for pattern, handler in routes())
+        self.handlers.append((f"/{RESOURCE}/stream", StreamHandler, parts))
+
+    async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
+        await self.watch.open()
+
+    async def stop_extension(self) -> None:
+        await asyncio.gather(*(socket.leave() for socket in list(self.sockets)))
+        await self.watch.close()
+
+    def worked(self) -> None:
+        """Something was served or is being loaded: this server is in use, also when nobody looks at it."""
+        assert self.serverapp is not None
+        self.serverapp.web_app.settings[ACTIVITY] = datetime.now(UTC)
+
+    def pages_changed(self) -> None:
+        """A page was opened or closed: what it shows should be what is."""
+        self.watch.watched = bool(self.sockets)
+        self.watch.hurry()

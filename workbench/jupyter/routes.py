@@ -1,0 +1,228 @@
+"""The routes of docs/jupyter.md under `api/`. Each is authenticated and authorised, and tells errors in words."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import msgspec
+from jupyter_core.utils import ensure_async
+from jupyter_server.auth.decorator import authorized
+from jupyter_server.base.handlers import APIHandler
+from tornado import web
+
+from workbench.config import model_config
+from workbench.core.model import check_model_name
+from workbench.errors import Forbidden, InvalidInput, Unauthenticated, Unavailable, WorkbenchError
+from workbench.jupyter.relay import API
+from workbench.jupyter.source import find
+from workbench.jupyter.threads import in_thread
+from workbench.jupyter.watch import Watch, answered
+from workbench.protocols import control
+from workbench.protocols.errors import http_status
+
+if TYPE_CHECKING:
+    from workbench.jupyter.extension import InferWorkbench
+
+RESOURCE = "infer-workbench"
+"""What an authorizer is asked about: `read` for what only looks, `write` for what changes something."""
+
+LOG_LINES = 1000
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def routes() -> list[tuple[str, type[APIHandler]]]:
+    """(pattern, handler), below the base URL."""
+    name = r"([^/]+)"
+    api = f"{RESOURCE}/api"
+    return [
+        (f"{api}/status", StatusHandler),
+        (f"{api}/models", ModelsHandler),
+        (f"{api}/models/{name}", ModelHandler),
+        (f"{api}/models/{name}/load", LoadHandler),
+        (f"{api}/models/{name}/unload", UnloadHandler),
+        (f"{api}/models/{name}/set", SetHandler),
+        (f"{api}/start", StartHandler),
+        (f"{api}/restart", RestartHandler),
+        (f"{api}/stop", StopHandler),
+        (f"{api}/logs", LogsHandler),
+    ]
+
+
+class Handler(APIHandler):
+    """What they share."""
+
+    auth_resource = RESOURCE
+    extension: InferWorkbench
+
+    def initialize(self, extension: InferWorkbench) -> None:
+        self.extension = extension
+
+    @property
+    def watch(self) -> Watch:
+        return self.extension.watch
+
+    def answer(self, value: object) -> None:
+        self.set_header("Cache-Control", "no-store")
+        self.finish(msgspec.json.encode(value))
+
+    def tell(self, error: WorkbenchError) -> None:
+        """Answer with an error. What stands between this server and its service is none of the caller's doing: 401 and
+        403 would have a page ask for a login."""
+        if isinstance(error, Unauthenticated | Forbidden) and not isinstance(error, Refused):
+            error = Unavailable(error.message)
+        self.set_status(http_status(error))
+        self.answer({"message": error.message, "reason": error.code})
+
+    def state(self) -> dict[str, Any]:
+        return {"version": self.extension.version, "api": API, "service": self.watch.view, "available": True}
+
+
+class Refused(Forbidden):
+    """By this server itself."""
+
+
+def told(method: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R | None]]:
+    """A handler's method whose errors are answered in words."""
+
+    @functools.wraps(method)
+    async def inner(*args: P.args, **kwargs: P.kwargs) -> R | None:
+        try:
+            return await method(*args, **kwargs)
+        except WorkbenchError as error:
+            args[0].tell(error)  # type: ignore[attr-defined]
+            return None
+
+    return inner
+
+
+class StatusHandler(Handler):
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    @told
+    async def get(self) -> None:
+        self.answer(self.state())
+
+
+class ModelsHandler(Handler):
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    @told
+    async def get(self) -> None:
+        if not self.watch.running:
+            self.answer([])
+            return
+        client = await self.watch.client()
+        self.answer([control.encode_status(status) for status in await answered(client.statuses())])
+
+
+class ModelHandler(Handler):
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    @told
+    async def get(self, name: str) -> None:
+        client = await self.watch.client()
+        self.answer([control.encode_status(status) for status in await answered(client.statuses(name))])
+
+
+class LoadHandler(Handler):
+    @web.authenticated
+    @authorized
+    @told
+    async def post(self, name: str) -> None:
+        asked = control.decode_load_request(self.request.body)
+        # What can be refused is refused before a service is started for it.
+        check_model_name(name)
+        model_config(asked.config)
+        absolute = self.extension.allow_absolute_paths and await self._may("execute", "kernels")
+        if not await self._may("read", "contents"):
+            raise Refused("you may not read this server's files, so none can be loaded as a model")
+        try:
+            source = await find(self.contents_manager, asked.path, absolute=absolute)
+        except Forbidden as error:
+            raise Refused(error.message) from None
+        with self.watch.working_on():
+            await self.watch.start()
+            client = await self.watch.client()
+            if source.path is not None:
+                loaded = await client.load(name, source.path, asked.config, force=asked.force)
+            else:
+                assert source.content is not None
+                staged = await client.stage(name, source.content, asked.config)
+                loaded = (
+                    staged if staged.unchanged else await client.commit(name, staged.status.version, force=asked.force)
+                )
+        self.answer(control.encode_load(loaded.status, loaded.unchanged, loaded.previous, loaded.seconds))
+
+    async def _may(self, action: str, resource: str) -> bool:
+        return bool(await ensure_async(self.authorizer.is_authorized(self, self.current_user, action, resource)))
+
+
+class UnloadHandler(Handler):
+    @web.authenticated
+    @authorized
+    @told
+    async def post(self, name: str) -> None:
+        client = await self.watch.client()
+        await client.unload(name)
+        self.answer({})
+
+
+class SetHandler(Handler):
+    @web.authenticated
+    @authorized
+    @told
+    async def post(self, name: str) -> None:
+        settings = control.decode_settings(self.request.body)
+        client = await self.watch.client()
+        loaded = await client.configure(name, settings)
+        self.answer(control.encode_load(loaded.status, loaded.unchanged, loaded.previous, loaded.seconds))
+
+
+class StartHandler(Handler):
+    @web.authenticated
+    @authorized
+    @told
+    async def post(self) -> None:
+        await self.watch.start()
+        self.answer(self.state())
+
+
+class RestartHandler(Handler):
+    @web.authenticated
+    @authorized
+    @told
+    async def post(self) -> None:
+        await self.watch.restart()
+        self.answer(self.state())
+
+
+class StopHandler(Handler):
+    @web.authenticated
+    @authorized
+    @told
+    async def post(self) -> None:
+        await self.watch.stop()
+        self.answer(self.state())
+
+
+class LogsHandler(Handler):
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    @told
+    async def get(self) -> None:
+        text = self.get_query_argument("lines", "200")
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= LOG_LINES:
+            raise InvalidInput(f"lines is {text[:40]!r}; it takes a whole number from 1 to {LOG_LINES}")
+        self.answer({"lines": await in_thread(lambda: self.watch.shared.logs(int(text)))})

@@ -1,0 +1,86 @@
+"""The WebSocket of docs/jupyter.md: one for each open page."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from jupyter_server.auth.decorator import authorized, ws_authenticated
+from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.base.websocket import WebSocketMixin
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+from workbench.jupyter.relay import MESSAGE_BYTES, Page
+from workbench.jupyter.routes import RESOURCE
+
+if TYPE_CHECKING:
+    from workbench.jupyter.extension import InferWorkbench
+
+BEAT_S = 5.0
+"""Silence after which a page is told that the socket still works."""
+
+MAX_PAGES = 100
+"""Sockets at once; one more is closed with TRY_LATER."""
+
+GOING_AWAY = 1001
+TRY_LATER = 1013
+
+
+class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
+    """Sends what its Page has due, one message after another: each when the one before has left this process."""
+
+    auth_resource = RESOURCE
+    extension: InferWorkbench
+    page: Page | None = None
+    _sending: asyncio.Task[None] | None = None
+
+    def initialize(self, extension: InferWorkbench) -> None:
+        self.extension = extension
+
+    @property
+    def max_message_size(self) -> int:
+        return MESSAGE_BYTES
+
+    @ws_authenticated
+    @authorized
+    async def get(self, *args: str, **kwargs: str) -> None:
+        await super().get(*args, **kwargs)
+
+    def open(self, *args: str, **kwargs: str) -> None:
+        super().open(*args, **kwargs)
+        relay = self.extension.relay
+        if len(relay.pages) >= MAX_PAGES:
+            self.close(TRY_LATER, "too many pages are open")
+            return
+        self.page = relay.join()
+        self.extension.sockets.add(self)
+        self.extension.pages_changed()
+        self._sending = asyncio.create_task(self._send(self.page))
+
+    def on_message(self, message: str | bytes) -> None:
+        if self.page is not None:
+            self.page.hear(message)
+
+    def on_close(self) -> None:
+        if self._sending is not None:
+            self._sending.cancel()
+        if self.page is not None:
+            self.extension.relay.leave(self.page)
+            self.extension.sockets.discard(self)
+            self.extension.pages_changed()
+        super().on_close()
+
+    async def leave(self) -> None:
+        """This server is about to end."""
+        sending, self._sending = self._sending, None
+        self.close(GOING_AWAY, "the Jupyter server is shutting down")
+        if sending is not None:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+    async def _send(self, page: Page) -> None:
+        try:
+            while True:
+                await self.write_message(await page.next(BEAT_S))
+        except WebSocketClosedError:
+            pass
