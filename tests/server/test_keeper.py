@@ -72,7 +72,7 @@ def test_what_is_wrong_with_a_worker(report: Report | None, silent_s: float, why
 
 
 def test_what_keeper_and_worker_tell_each_other_arrives() -> None:
-    report = Report(True, True, "ready", "", 0.1, 0.2, "1.2.3", 1)
+    report = Report(True, True, "ready", "", 0.1, 0.2, 0.3, "1.2.3", 1)
     assert decode_report(report.encode()) == report
     place = WorkerPlace(1, 2, 3, "a log", 4.0)
     assert decode_place(place.encode()) == place

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Coroutine
 from typing import Any
 
@@ -23,18 +24,19 @@ def create_app(service: Service, token: str | None) -> App:
     infer = InferRoute(service)
     routes = Routes([*infer.routes(), *routes_v2.routes(service), *routes_control.routes(service)])
     gate = Gate(token, service.config.host, service.config.limits.max_in_flight)
-    return App(gate, infer, routes)
+    return App(gate, infer, routes, service)
 
 
 class App:
     """An ASGI 3 application. Nothing in it yields to the event loop but reading a body and awaiting the engine."""
 
-    def __init__(self, gate: Gate, infer: InferRoute, routes: Routes) -> None:
+    def __init__(self, gate: Gate, infer: InferRoute, routes: Routes, service: Service) -> None:
         self.routes = routes.routes
         """The whole table, for whoever wants to walk it."""
         self._gate = gate
         self._infer = infer
         self._routes = routes
+        self._service = service
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         # No coroutine of its own, which each request would pay for.
@@ -50,6 +52,8 @@ class App:
             headers = dict(scope["headers"])
             caller = self._gate.admit(scope, headers)
             method, path = scope["method"], scope["path"]
+            if method not in SAFE_METHODS:
+                self._service.used_at = time.monotonic()
             if method == "POST" and (target := split_path(path)) is not None:
                 await self._infer(*target, headers, receive, send, caller)
                 return

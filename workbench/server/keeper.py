@@ -139,7 +139,9 @@ class Keeper:
         self._accepting_at = time.monotonic()
         """When a worker took connections last."""
         self._unpublished = False
-        self._lonely_since = self._swept_at = self._ticked_at = time.monotonic()
+        self._swept_at = self._ticked_at = time.monotonic()
+        self._needed_at = self._swept_at
+        """When somebody held a lease last, or asked for something without one."""
         self._exit: int | None = None
         """The exit status, once the worker is gone; set when the end was asked for."""
 
@@ -259,14 +261,14 @@ class Keeper:
         if self._exit is not None:
             return
         if holders(rendezvous.leases):
-            self._lonely_since = now
-        elif now - self._lonely_since >= self._config.idle_end_s:
+            self._needed_at = now
+        elif now - self._needed_at >= self._config.idle_end_s:
             state, reason = self._record.state, self._record.reason
             self._publish(ServiceState.STOPPING, "nobody needs it any more")
             # Whoever took a lease before this was written may have found the service and be about to use it; whoever
             # takes one from now on finds it stopping, and waits.
             if holders(rendezvous.leases):
-                self._lonely_since = now
+                self._needed_at = now
                 self._publish(state, reason)
             else:
                 self._stop(OK, "nobody needs it any more")
@@ -295,6 +297,7 @@ class Keeper:
 
     def _heard(self, worker: Worker) -> None:
         report = worker.report
+        self._needed_at = max(self._needed_at, worker.heard_at - report.unused_s)
         if report.accepting:
             self._accepting_at = time.monotonic()
             self._stand_in.close()

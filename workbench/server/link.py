@@ -33,6 +33,8 @@ class Report:
     """Since the event loop turned last."""
     run_s: float = 0.0
     """The longest that a runner has been inside one run."""
+    unused_s: float = 0.0
+    """Since it was last asked for more than to be looked at."""
     version: str = ""
     api: int = 0
 

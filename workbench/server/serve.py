@@ -221,6 +221,7 @@ async def _pulse(service: Service, server: _Server, asked: _Asked, link: KeeperL
             state=service.state,
             loop_s=time.monotonic() - turned_at,
             run_s=run_s,
+            unused_s=time.monotonic() - service.used_at,
             version=VERSION,
             api=API,
         )

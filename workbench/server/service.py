@@ -36,6 +36,8 @@ class Service:
     epoch: str = field(default_factory=lambda: secrets.token_hex(8))
     """Names this run, so that readers of the stream see when figures begin anew."""
     pid: int = field(default_factory=os.getpid)
+    used_at: float = field(default_factory=time.monotonic)
+    """When it was last asked for more than to be looked at (time.monotonic)."""
     starting: bool = True
     """Models that were asked for at the start are still being loaded."""
     draining: asyncio.Event = field(default_factory=asyncio.Event)
