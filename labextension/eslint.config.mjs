@@ -21,7 +21,7 @@ export default defineConfig([
       'no-undef': 'off',
       curly: ['error', 'all'],
       eqeqeq: 'error',
-      'prefer-arrow-callback': 'error'
+      'prefer-arrow-callback': ['error', { allowNamedFunctions: true }]
     }
   }
 ]);

@@ -1,10 +1,127 @@
-import type { JupyterFrontEndPlugin } from '@jupyterlab/application';
+/** Wires the plugins; what they do is in the modules that they name. */
 
-const plugin: JupyterFrontEndPlugin<void> = {
-  id: 'infer-workbench:panel',
-  description: 'The side panel of the inference service.',
+import {
+  ILayoutRestorer,
+  type JupyterFrontEnd,
+  type JupyterFrontEndPlugin
+} from '@jupyterlab/application';
+import { ICommandPalette } from '@jupyterlab/apputils';
+import { PageConfig } from '@jupyterlab/coreutils';
+import { IDocumentManager } from '@jupyterlab/docmanager';
+import { IFileBrowserFactory } from '@jupyterlab/filebrowser';
+import { ILauncher } from '@jupyterlab/launcher';
+import { ISettingRegistry } from '@jupyterlab/settingregistry';
+import { IStateDB } from '@jupyterlab/statedb';
+import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+import { Menu } from '@lumino/widgets';
+import { Attention } from './attention';
+import { browse } from './browse';
+import { addCommands, IN_PALETTE } from './commands';
+import { ServiceModel } from './model';
+import { ServicePanel } from './panel';
+import { rememberSections, settingsOf } from './settings';
+import { CommandIDs, DOMAIN, IServiceModel, PluginIDs } from './tokens';
+
+export { IServiceModel };
+
+const model: JupyterFrontEndPlugin<IServiceModel> = {
+  id: PluginIDs.model,
+  description: 'Provides the inference service as this page knows it, over one WebSocket.',
   autoStart: true,
-  activate: () => undefined
+  provides: IServiceModel,
+  activate: app => new ServiceModel(app.serviceManager.serverSettings, new Attention())
 };
 
-export default plugin;
+const panel: JupyterFrontEndPlugin<void> = {
+  id: PluginIDs.panel,
+  description: 'Adds the side panel: the service, its models and their live figures.',
+  autoStart: true,
+  requires: [IServiceModel],
+  optional: [ITranslator, ISettingRegistry, IStateDB, ILayoutRestorer, IDocumentManager],
+  activate: (
+    app: JupyterFrontEnd,
+    model: IServiceModel,
+    translator: ITranslator | null,
+    registry: ISettingRegistry | null,
+    state: IStateDB | null,
+    restorer: ILayoutRestorer | null,
+    documents: IDocumentManager | null
+  ) => {
+    const { commands, shell } = app;
+    translator ??= nullTranslator;
+    const widget = new ServicePanel({
+      model,
+      commands,
+      trans: translator.load(DOMAIN),
+      hasServer: PageConfig.getOption('appName') !== 'JupyterLite',
+      browse: documents ? () => browse(documents, translator) : undefined,
+      openMenu: (name, anchor) => openModelMenu(app, name, anchor)
+    });
+    shell.add(widget, 'right', { rank: 900, type: 'Inference' });
+    restorer?.add(widget, widget.id);
+    void settingsOf(registry).then(settings => {
+      const configure = () => widget.configure(settings.composite);
+      settings.changed.connect(configure);
+      configure();
+    });
+    void rememberSections(widget, state);
+  }
+};
+
+const commands: JupyterFrontEndPlugin<void> = {
+  id: PluginIDs.commands,
+  description: 'Adds the commands, to the palette and the launcher too.',
+  autoStart: true,
+  requires: [IServiceModel],
+  optional: [
+    ITranslator,
+    ISettingRegistry,
+    ICommandPalette,
+    ILauncher,
+    IFileBrowserFactory,
+    IDocumentManager
+  ],
+  activate: async (
+    app: JupyterFrontEnd,
+    model: IServiceModel,
+    translator: ITranslator | null,
+    registry: ISettingRegistry | null,
+    palette: ICommandPalette | null,
+    launcher: ILauncher | null,
+    files: IFileBrowserFactory | null,
+    documents: IDocumentManager | null
+  ) => {
+    translator ??= nullTranslator;
+    const trans = translator.load(DOMAIN);
+    const settings = settingsOf(registry);
+    addCommands(app.commands, {
+      app,
+      model,
+      trans,
+      browse: async () => (documents ? browse(documents, translator) : null),
+      selected: () =>
+        Array.from(files?.tracker.currentWidget?.selectedItems() ?? [], ({ path }) => path),
+      confirmStop: async () => (await settings).composite.confirmStop
+    });
+    const category = trans.__('Inference');
+    for (const command of IN_PALETTE) {
+      palette?.addItem({ command, category, args: { isPalette: true } });
+    }
+    launcher?.add({ command: CommandIDs.open, category: trans.__('Other'), rank: 50 });
+  }
+};
+
+/** What can be done with one model, below the button that was pressed. */
+function openModelMenu(app: JupyterFrontEnd, name: string, anchor: HTMLElement): void {
+  const menu = new Menu({ commands: app.commands });
+  const args = { name };
+  menu.addItem({ command: CommandIDs.copyPython, args });
+  menu.addItem({ command: CommandIDs.copyCurl, args });
+  menu.addItem({ type: 'separator' });
+  menu.addItem({ command: CommandIDs.unload, args });
+  menu.aboutToClose.connect(() => anchor.focus());
+  const { left, bottom } = anchor.getBoundingClientRect();
+  menu.open(left, bottom);
+}
+
+export default [model, panel, commands] as JupyterFrontEndPlugin<unknown>[];

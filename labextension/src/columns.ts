@@ -1,0 +1,115 @@
+import { SERIES, type IColumns, type IModelFigures, type Series } from './wire';
+
+type Row = Readonly<Record<Series, number | null>>;
+
+/** How the ticks of one bin become its one row: a peak that lasted a tick must not vanish. */
+const MERGE: Record<Series, (old: number, next: number, ticks: number) => number> = {
+  requests_per_s: mean,
+  errors_per_s: mean,
+  p50_s: (_, next) => next,
+  p99_s: Math.max,
+  queued: Math.max
+};
+
+function mean(old: number, next: number, ticks: number): number {
+  return old + (next - old) / ticks;
+}
+
+/**
+ * One model's last `window_s` seconds in rows of `bin_s`: the past as the server sent it, then the ticks since.
+ *
+ * A time without ticks leaves a row of nulls, so that a line drawn through it is broken there.
+ */
+export class Columns {
+  constructor(
+    readonly window_s: number,
+    readonly bin_s: number
+  ) {}
+
+  /** The columns themselves: to be read, and not to be kept over a call of `push`. */
+  get data(): IColumns {
+    return this._columns;
+  }
+
+  /** Begin anew with what the server remembers. */
+  reset(past?: IColumns): void {
+    const n = past?.time.length ?? 0;
+    this._columns.time = past ? past.time.slice() : [];
+    for (const series of SERIES) {
+      // An older server may not know a series that this page draws.
+      this._columns[series] = past?.[series]?.slice(0, n) ?? new Array<null>(n).fill(null);
+    }
+    this._ticks = 0;
+    this._trim(this._columns.time[n - 1] ?? 0);
+  }
+
+  /** Add one tick. One that is no later than the last row's bin began is history already, and passed over. */
+  push(time: number, figures: IModelFigures): void {
+    const times = this._columns.time;
+    const last = times[times.length - 1];
+    if (last !== undefined && time <= last) {
+      return;
+    }
+    if (last !== undefined && this._ticks > 0 && time - last < this.bin_s) {
+      this._merge(figures);
+      return;
+    }
+    if (last !== undefined && time - last > 2.5 * this.bin_s) {
+      this._append(last + this.bin_s, EMPTY);
+    }
+    this._append(time, figures);
+    this._ticks = 1;
+    this._trim(time);
+  }
+
+  private _append(time: number, row: Row): void {
+    this._columns.time.push(time);
+    for (const series of SERIES) {
+      this._columns[series].push(row[series]);
+    }
+  }
+
+  private _merge(figures: Row): void {
+    this._ticks += 1;
+    const at = this._columns.time.length - 1;
+    for (const series of SERIES) {
+      const old = this._columns[series][at] ?? null;
+      const next = figures[series];
+      this._columns[series][at] =
+        old === null ? next : next === null ? old : MERGE[series](old, next, this._ticks);
+    }
+  }
+
+  private _trim(now: number): void {
+    const times = this._columns.time;
+    let old = 0;
+    while (old < times.length && (times[old] as number) < now - this.window_s) {
+      old += 1;
+    }
+    if (old > 0) {
+      times.splice(0, old);
+      for (const series of SERIES) {
+        this._columns[series].splice(0, old);
+      }
+    }
+  }
+
+  /** Ticks in the last row; 0: it came as history. */
+  private _ticks = 0;
+  private readonly _columns: { time: number[] } & Record<Series, (number | null)[]> = {
+    time: [],
+    requests_per_s: [],
+    p50_s: [],
+    p99_s: [],
+    queued: [],
+    errors_per_s: []
+  };
+}
+
+const EMPTY: Row = {
+  requests_per_s: null,
+  p50_s: null,
+  p99_s: null,
+  queued: null,
+  errors_per_s: null
+};

@@ -1,0 +1,261 @@
+import type { JupyterFrontEnd } from '@jupyterlab/application';
+import {
+  Clipboard,
+  Dialog,
+  InputDialog,
+  MainAreaWidget,
+  Notification,
+  showDialog
+} from '@jupyterlab/apputils';
+import { listIcon, refreshIcon, runIcon, stopIcon } from '@jupyterlab/ui-components';
+import type { TranslationBundle } from '@jupyterlab/translation';
+import type { CommandRegistry } from '@lumino/commands';
+import { inferenceIcon } from './icons';
+import { LogsWidget } from './logs';
+import { isModelName, isOnnxPath, nameFromPath, served } from './served';
+import * as snippets from './snippets';
+import { CommandIDs, type IServiceModel, WidgetIDs } from './tokens';
+import type { IModelStatus, ServiceState } from './wire';
+
+export interface ICommandOptions {
+  readonly app: JupyterFrontEnd;
+  readonly model: IServiceModel;
+  readonly trans: TranslationBundle;
+  /** Let the user choose an .onnx file; null where they chose none. */
+  browse(): Promise<string | null>;
+  /** The paths of the files that are selected in the file browser. */
+  selected(): readonly string[];
+  /** Whether to ask before stopping. */
+  confirmStop(): Promise<boolean>;
+}
+
+/** The commands of the palette. */
+export const IN_PALETTE = [
+  CommandIDs.open,
+  CommandIDs.start,
+  CommandIDs.stop,
+  CommandIDs.restart,
+  CommandIDs.load,
+  CommandIDs.unload,
+  CommandIDs.logs
+];
+
+const NAME = { type: 'string', description: 'The name of a model.' };
+const PATH = {
+  type: 'string',
+  description: "An .onnx file, as JupyterLab's file browser names it."
+};
+
+export function addCommands(commands: CommandRegistry, options: ICommandOptions): void {
+  const { app, model, trans, browse, selected, confirmStop } = options;
+
+  const open = () => app.shell.activateById(WidgetIDs.panel);
+
+  /** `work`; what goes wrong is in the panel, and told beside it where that is not in sight. */
+  const told = async <T>(work: Promise<T>): Promise<T> => {
+    try {
+      return await work;
+    } catch (error) {
+      if (!document.getElementById(WidgetIDs.panel)?.offsetParent) {
+        Notification.error((error as Error).message, { autoClose: false });
+      }
+      throw error;
+    }
+  };
+
+  /** Whether the service is in one of these states, and nothing is being done to it; also true while unknown. */
+  const isIn = (...states: ServiceState[]) => {
+    const { service, busy, link } = model.state;
+    return (
+      link.kind !== 'missing' &&
+      !busy.has('') &&
+      (service === null || states.includes(service.state))
+    );
+  };
+
+  const load = (path: string, args: { name?: unknown; force?: unknown }) => {
+    open();
+    const name = text(args.name) || nameFromPath(path);
+    return told(model.load({ name, path, force: args.force === true }));
+  };
+
+  const named = (name: string): IModelStatus | undefined =>
+    served(model.state.models).find(entry => entry.name === name)?.current;
+
+  /** The model that `args` name, else one that the user chooses. */
+  const whichModel = async (args: { name?: unknown }, title: string): Promise<string | null> => {
+    if (text(args.name)) {
+      return text(args.name);
+    }
+    const items = served(model.state.models).map(({ name }) => name);
+    return (await InputDialog.getItem({ title, items, okLabel: title })).value;
+  };
+
+  commands.addCommand(CommandIDs.open, {
+    label: args =>
+      args['isPalette'] ? trans.__('Show the Inference Panel') : trans.__('Inference'),
+    caption: trans.__('Show the models that are served, and their figures'),
+    icon: inferenceIcon,
+    describedBy: { args: schema({ isPalette: { type: 'boolean' } }) },
+    execute: open
+  });
+
+  commands.addCommand(CommandIDs.start, {
+    label: trans.__('Start the Inference Service'),
+    caption: trans.__('Start the service that runs the models'),
+    icon: runIcon,
+    isEnabled: () => isIn('Stopped'),
+    describedBy: { args: schema() },
+    execute: () => told(model.start())
+  });
+
+  commands.addCommand(CommandIDs.stop, {
+    label: trans.__('Stop the Inference Service'),
+    caption: trans.__('Finish what is under way, then end the service'),
+    icon: stopIcon,
+    isEnabled: () => isIn('Ready', 'Starting', 'Restarting', 'Failed'),
+    describedBy: {
+      args: schema({ confirm: { type: 'boolean', description: 'False: stop without asking.' } })
+    },
+    execute: async args => {
+      if (args['confirm'] !== false && (await confirmStop()) && !(await confirm())) {
+        return;
+      }
+      await told(model.stop());
+    }
+  });
+
+  const confirm = async () => {
+    const count = served(model.state.models).length;
+    const result = await showDialog({
+      title: trans.__('Stop the inference service?'),
+      body:
+        trans._n('%1 model is served.', '%1 models are served.', count) +
+        ' ' +
+        trans.__(
+          'Other notebooks and programs that call the service will get errors until it starts again.'
+        ),
+      buttons: [
+        Dialog.cancelButton({ label: trans.__('Cancel') }),
+        Dialog.warnButton({ label: trans.__('Stop') })
+      ]
+    });
+    return result.button.accept;
+  };
+
+  commands.addCommand(CommandIDs.restart, {
+    label: trans.__('Restart the Inference Service'),
+    caption: trans.__('Start the service anew with the same models; what is under way ends first'),
+    icon: refreshIcon,
+    isEnabled: () => isIn('Ready', 'Failed'),
+    describedBy: { args: schema() },
+    execute: () => told(model.restart())
+  });
+
+  commands.addCommand(CommandIDs.load, {
+    label: trans.__('Load a Model…'),
+    caption: trans.__('Serve an .onnx file'),
+    icon: inferenceIcon,
+    isEnabled: () => model.state.link.kind !== 'missing',
+    describedBy: {
+      args: schema({
+        path: PATH,
+        name: { ...NAME, description: "The name to serve it as; the file's stem where not given." },
+        force: { type: 'boolean', description: 'Also where inputs or outputs change.' }
+      })
+    },
+    execute: async args => {
+      const path = text(args['path']) || (await browse());
+      return path ? load(path, args) : undefined;
+    }
+  });
+
+  commands.addCommand(CommandIDs.serveFile, {
+    label: trans.__('Serve This Model'),
+    caption: trans.__('Load the selected .onnx file into the inference service'),
+    icon: inferenceIcon,
+    isVisible: () => selected().length === 1 && selected().every(isOnnxPath),
+    describedBy: { args: schema({ path: PATH }) },
+    execute: async args => {
+      const path = text(args['path']) || selected().find(isOnnxPath);
+      if (!path) {
+        return undefined;
+      }
+      const name = nameFromPath(path);
+      return load(path, { name: isModelName(name) ? name : 'model' });
+    }
+  });
+
+  commands.addCommand(CommandIDs.unload, {
+    label: args => (args['name'] ? trans.__('Unload') : trans.__('Unload a Model…')),
+    caption: trans.__('Finish what is under way, then give back the memory of every version'),
+    isEnabled: args => (args['name'] ? !model.state.busy.has(text(args['name'])) : hasModels()),
+    describedBy: { args: schema({ name: NAME }) },
+    execute: async args => {
+      const name = await whichModel(args, trans.__('Unload'));
+      if (name) {
+        await told(model.unload(name));
+      }
+    }
+  });
+
+  const hasModels = () => model.state.models.length > 0;
+
+  commands.addCommand(CommandIDs.copyCurl, {
+    label: trans.__('Copy as curl'),
+    caption: trans.__('Copy an example request; `%infer status` shows where the token lies'),
+    isEnabled: args => Boolean(named(text(args['name']))?.inputs),
+    describedBy: { args: schema({ name: NAME }) },
+    execute: args => {
+      const status = named(text(args['name']));
+      if (status) {
+        Clipboard.copyToSystem(snippets.curl(model.state.service?.url ?? '', status));
+      }
+    }
+  });
+
+  commands.addCommand(CommandIDs.copyPython, {
+    label: trans.__('Copy as Python'),
+    caption: trans.__('Copy an example call from a notebook'),
+    isEnabled: args => Boolean(named(text(args['name']))?.inputs),
+    describedBy: { args: schema({ name: NAME }) },
+    execute: args => {
+      const status = named(text(args['name']));
+      if (status) {
+        Clipboard.copyToSystem(snippets.python(status));
+      }
+    }
+  });
+
+  let logs: MainAreaWidget<LogsWidget> | null = null;
+  commands.addCommand(CommandIDs.logs, {
+    label: trans.__('Show the Inference Logs'),
+    caption: trans.__('Show the last lines that the service wrote'),
+    icon: listIcon,
+    isEnabled: () => model.state.link.kind !== 'missing',
+    describedBy: { args: schema() },
+    execute: () => {
+      if (logs === null || logs.isDisposed) {
+        logs = new MainAreaWidget({ content: new LogsWidget(model, trans) });
+        logs.id = `${WidgetIDs.logs}-area`;
+        // Below what one works on: JupyterLab and Notebook 7 both have that place.
+        app.shell.add(logs, 'down');
+      }
+      app.shell.activateById(logs.id);
+    }
+  });
+
+  model.stateChanged.connect(() => {
+    for (const id of [...IN_PALETTE, CommandIDs.copyCurl, CommandIDs.copyPython]) {
+      commands.notifyCommandChanged(id);
+    }
+  });
+}
+
+function text(value: unknown): string {
+  return typeof value === 'string' ? value : '';
+}
+
+function schema(properties: Record<string, { type: string; description?: string }> = {}) {
+  return { type: 'object', properties };
+}

@@ -1,0 +1,173 @@
+import { ellipsesIcon } from '@jupyterlab/ui-components';
+import * as React from 'react';
+import * as format from '../format';
+import { WINDOW_S } from '../model';
+import { isUnderWay } from '../served';
+import type { Verb } from '../state';
+import type { IModelStatus } from '../wire';
+import { MODEL_TONES, modelWord } from '../words';
+import { IconButton, Message, State, useLive, write } from './basics';
+import { usePanel } from './context';
+import { type Draw, Sparkline } from './sparkline';
+
+interface IProps {
+  readonly current: IModelStatus;
+  readonly others: readonly IModelStatus[];
+  readonly busy: Verb | undefined;
+  readonly trouble: string | undefined;
+}
+
+/** One model. Drawn anew when its status changes; the figures in it are written past React. */
+export const Card = React.memo(function Card({ current, others, busy, trouble }: IProps) {
+  const { model, trans, openMenu } = usePanel();
+  const { name, version, state, reason, device, notes } = current;
+  return (
+    <li className="iw-Card" data-model={name} aria-label={name}>
+      <div className="iw-Card-head">
+        <h3 className="iw-Card-name" title={name}>
+          {name}
+        </h3>
+        <span className="iw-Card-version" title={trans.__('Version %1', version)}>
+          v{version}
+        </span>
+        <IconButton
+          icon={ellipsesIcon}
+          label={trans.__('What to do with %1', name)}
+          hasMenu
+          onClick={event => openMenu(name, event.currentTarget)}
+        />
+      </div>
+      <div className="iw-Card-state">
+        <State
+          tone={busy === 'unload' ? 'busy' : MODEL_TONES[state]}
+          word={busy === 'unload' ? trans.__('Unloading…') : modelWord(trans, state)}
+        />
+        {device && <span className="iw-Card-device">{device}</span>}
+      </div>
+      {isUnderWay(state) && state !== 'Draining' && <Progress />}
+      {reason && <Message tone={state === 'Failed' ? 'bad' : 'info'}>{reason}</Message>}
+      {trouble && (
+        <Message tone="bad" onDismiss={() => model.dismiss(name)}>
+          {trouble}
+        </Message>
+      )}
+      {state !== 'Failed' && <Figures name={name} />}
+      {others.map(other => (
+        <Other key={other.version} status={other} />
+      ))}
+      <Notes notes={notes} />
+    </li>
+  );
+}, sameCard);
+
+/** `others` is a new array each time; its members are not. */
+function sameCard(a: IProps, b: IProps): boolean {
+  return (
+    a.current === b.current &&
+    a.busy === b.busy &&
+    a.trouble === b.trouble &&
+    a.others.length === b.others.length &&
+    a.others.every((other, i) => other === b.others[i])
+  );
+}
+
+/** Of unknown length. */
+export function Progress(): JSX.Element {
+  return <div className="iw-Progress" aria-hidden="true" />;
+}
+
+/** Another version under the same name: on its way in or out, or one that failed. */
+function Other({ status }: { status: IModelStatus }): JSX.Element {
+  const { trans } = usePanel();
+  return (
+    <div className="iw-Card-other">
+      <span className="iw-Card-version">v{status.version}</span>
+      <State
+        tone={status.state === 'Ready' ? 'off' : MODEL_TONES[status.state]}
+        word={status.state === 'Ready' ? trans.__('Not routed') : modelWord(trans, status.state)}
+      />
+      {status.reason && <Message tone="bad">{status.reason}</Message>}
+    </div>
+  );
+}
+
+function Notes({ notes }: { notes: readonly string[] }): JSX.Element | null {
+  const { trans } = usePanel();
+  const [all, setAll] = React.useState(false);
+  if (notes.length === 0) {
+    return null;
+  }
+  const shown = all ? notes : notes.slice(0, 1);
+  return (
+    <div className="iw-Card-notes">
+      {shown.map(note => (
+        <p key={note} className="iw-Text iw-mod-quiet">
+          {note}
+        </p>
+      ))}
+      {notes.length > 1 && (
+        <button type="button" className="iw-Link" aria-expanded={all} onClick={() => setAll(!all)}>
+          {all ? trans.__('Less') : trans._n('%1 more note', '%1 more notes', notes.length - 1)}
+        </button>
+      )}
+    </div>
+  );
+}
+
+/** The live part of a card. */
+function Figures({ name }: { name: string }): JSX.Element {
+  const { model, trans, sparkline } = usePanel();
+  const root = React.useRef<HTMLDivElement>(null);
+  const rate = React.useRef<HTMLElement>(null);
+  const p50 = React.useRef<HTMLElement>(null);
+  const p99 = React.useRef<HTMLElement>(null);
+  const queue = React.useRef<HTMLElement>(null);
+  const errors = React.useRef<HTMLDivElement>(null);
+  const top = React.useRef<HTMLSpanElement>(null);
+  const picture = React.useRef<Draw | null>(null);
+  const draw = React.useCallback(() => {
+    const figures = model.figures(name);
+    write(rate.current, format.rate(figures?.requests_per_s));
+    write(p50.current, format.duration(figures?.p50_s));
+    write(p99.current, format.duration(figures?.p99_s));
+    write(queue.current, format.rate(figures?.queued));
+    const failing = figures?.errors_per_s ?? 0;
+    write(errors.current, failing > 0 ? trans.__('%1 errors/s', format.rate(failing)) : '');
+    const most = picture.current?.(model.columns(name), sparkline, model.time, WINDOW_S) ?? 0;
+    const peak =
+      sparkline === 'p50_s' ? format.duration(most) : trans.__('%1/s', format.rate(most));
+    write(top.current, most > 0 ? peak : '');
+  }, [model, name, sparkline, trans]);
+  useLive(root, draw);
+  const label =
+    sparkline === 'p50_s'
+      ? trans.__('Median latency in the last minute')
+      : trans.__('Requests per second in the last minute');
+  return (
+    <div className="iw-Figures iw-Live" ref={root}>
+      <div className="iw-Figures-picture" title={label}>
+        <Sparkline label={label} drawRef={picture} />
+        <span className="iw-Figures-top" ref={top} />
+      </div>
+      <dl>
+        <div title={trans.__('Requests that ended, a second')}>
+          <dt>{trans.__('req/s')}</dt>
+          <dd ref={rate} data-figure="requests_per_s" />
+        </div>
+        <div title={trans.__('Half of the requests took no longer')}>
+          <dt>{trans.__('p50')}</dt>
+          <dd ref={p50} data-figure="p50_s" />
+        </div>
+        <div title={trans.__('99 of 100 requests took no longer')}>
+          <dt>{trans.__('p99')}</dt>
+          <dd ref={p99} data-figure="p99_s" />
+        </div>
+        <div title={trans.__('Requests that wait')}>
+          <dt>{trans.__('queue')}</dt>
+          <dd ref={queue} data-figure="queued" />
+        </div>
+      </dl>
+      <div className="iw-Figures-errors" ref={errors} />
+    </div>
+  );
+}

@@ -1,0 +1,31 @@
+import type { TranslationBundle } from '@jupyterlab/translation';
+import type { CommandRegistry } from '@lumino/commands';
+import * as React from 'react';
+import type { FrameLoop } from '../frames';
+import type { IServiceModel } from '../tokens';
+
+/** What every part of the panel is given. */
+export interface IPanelContext {
+  readonly model: IServiceModel;
+  readonly commands: CommandRegistry;
+  readonly frames: FrameLoop;
+  readonly trans: TranslationBundle;
+  /** What sparklines show. */
+  readonly sparkline: 'requests_per_s' | 'p50_s';
+  /** Let the user choose an .onnx file; null where they chose none. Absent: there is no file browser. */
+  readonly browse?: (() => Promise<string | null>) | undefined;
+  /** Open the menu of a model below an element. */
+  openMenu(name: string, anchor: HTMLElement): void;
+}
+
+const Context = React.createContext<IPanelContext | null>(null);
+
+export const PanelContext = Context.Provider;
+
+export function usePanel(): IPanelContext {
+  const context = React.useContext(Context);
+  if (context === null) {
+    throw new Error('used outside of the panel');
+  }
+  return context;
+}

@@ -1,0 +1,137 @@
+import { folderIcon } from '@jupyterlab/ui-components';
+import * as React from 'react';
+import { isModelName, nameFromPath } from '../served';
+import type { IAttempt, IView } from '../state';
+import { Button, IconButton, Message } from './basics';
+import { Progress } from './card';
+import { usePanel } from './context';
+
+interface IFormProps {
+  readonly view: IView;
+  /** Where it can be put away again. */
+  readonly onClose?: (() => void) | undefined;
+}
+
+/** A path and a name: what is needed to serve a file. */
+export function LoadForm({ view, onClose }: IFormProps): JSX.Element {
+  const { model, trans, browse } = usePanel();
+  const [path, setPath] = React.useState('');
+  // Null: not typed, so it follows the path.
+  const [typed, setTyped] = React.useState<string | null>(null);
+  const pathField = React.useRef<HTMLInputElement>(null);
+  const id = React.useId();
+  const name = typed ?? nameFromPath(path);
+  const badName = name !== '' && !isModelName(name);
+  const replaces = view.models.some(status => status.name === name && status.routed);
+  const loading = view.attempts.some(({ request, trouble }) => request.name === name && !trouble);
+  const ready = path.trim() !== '' && name !== '' && !badName && !loading;
+
+  const load = async (event: React.FormEvent) => {
+    event.preventDefault();
+    if (!ready) {
+      return;
+    }
+    try {
+      await model.load({ name, path: path.trim() });
+      setPath('');
+      setTyped(null);
+    } catch {
+      // Shown below, with what was typed left as it is.
+      pathField.current?.focus();
+    }
+  };
+
+  const choose = async () => {
+    const chosen = await browse?.();
+    if (chosen) {
+      setPath(chosen);
+      pathField.current?.focus();
+    }
+  };
+
+  return (
+    <form
+      className="iw-Load"
+      aria-label={trans.__('Load a model')}
+      onSubmit={event => void load(event)}
+      onKeyDown={event => {
+        if (event.key === 'Escape') {
+          onClose?.();
+        }
+      }}
+    >
+      <label htmlFor={`${id}-path`}>{trans.__('ONNX file')}</label>
+      <div className="iw-Load-path">
+        <input
+          ref={pathField}
+          id={`${id}-path`}
+          className="jp-mod-styled"
+          value={path}
+          placeholder="models/digits.onnx"
+          spellCheck={false}
+          autoComplete="off"
+          autoFocus={onClose !== undefined}
+          onChange={event => setPath(event.target.value)}
+        />
+        {browse && (
+          <IconButton icon={folderIcon} label={trans.__('Browse…')} onClick={() => void choose()} />
+        )}
+      </div>
+      <label htmlFor={`${id}-name`}>{trans.__('Name')}</label>
+      <div className="iw-Load-name">
+        <input
+          id={`${id}-name`}
+          className="jp-mod-styled"
+          value={name}
+          placeholder="digits"
+          spellCheck={false}
+          autoComplete="off"
+          aria-invalid={badName}
+          aria-describedby={`${id}-hint`}
+          onChange={event => setTyped(event.target.value || null)}
+        />
+        <Button label={trans.__('Load')} submit primary disabled={!ready} />
+      </div>
+      <p id={`${id}-hint`} className={`iw-Text ${badName ? 'iw-mod-bad' : 'iw-mod-quiet'}`}>
+        {badName
+          ? trans.__(
+              'A name has letters, digits, “_”, “-” and single “.”, and does not begin with “-” or “.”.'
+            )
+          : replaces
+            ? trans.__('%1 is being served: this becomes its next version.', name)
+            : ''}
+      </p>
+    </form>
+  );
+}
+
+/** A load under way or refused, whoever asked for it. */
+export function Attempt({ attempt }: { attempt: IAttempt }): JSX.Element {
+  const { model, trans } = usePanel();
+  const { request, trouble, forceable } = attempt;
+  const again = (force: boolean) =>
+    void model.load({ ...request, force }).catch(() => undefined /* shown here again */);
+  if (!trouble) {
+    return (
+      <div className="iw-Attempt" role="status">
+        <p className="iw-Text">{trans.__('Loading %1 from %2…', request.name, request.path)}</p>
+        <Progress />
+      </div>
+    );
+  }
+  return (
+    <Message tone="bad" onDismiss={() => model.dismiss(request.name)}>
+      <strong>{trans.__('%1 was not loaded.', request.name)}</strong> {trouble}
+      <div className="iw-Row">
+        <Button label={trans.__('Try again')} onClick={() => again(request.force ?? false)} />
+        {forceable && (
+          <Button
+            label={trans.__('Load all the same')}
+            title={trans.__('Callers that rely on its inputs or outputs will get errors')}
+            onClick={() => again(true)}
+          />
+        )}
+      </div>
+    </Message>
+  );
+}

@@ -1,0 +1,154 @@
+import { Clipboard } from '@jupyterlab/apputils';
+import { copyIcon, listIcon, refreshIcon, runIcon, stopIcon } from '@jupyterlab/ui-components';
+import * as React from 'react';
+import * as format from '../format';
+import type { IView } from '../state';
+import { CommandIDs } from '../tokens';
+import type { IService } from '../wire';
+import { SERVICE_TONES, serviceWord } from '../words';
+import { Button, IconButton, Message, Section, State, useLive, write } from './basics';
+import { usePanel } from './context';
+
+interface IProps {
+  readonly view: IView;
+  readonly open: boolean;
+  readonly onToggle: () => void;
+}
+
+/** What runs, where, on what, since when; and starting, stopping, restarting it. */
+export function ServiceSection({ view, open, onToggle }: IProps): JSX.Element {
+  const { model, trans } = usePanel();
+  const { service } = view;
+  const trouble = view.troubles.get('');
+  return (
+    <Section
+      title={trans.__('Inference service')}
+      open={open}
+      onToggle={onToggle}
+      actions={<Actions />}
+    >
+      {trouble && (
+        <Message tone="bad" onDismiss={() => model.dismiss()}>
+          {trouble}
+        </Message>
+      )}
+      <div role="status" className="iw-Service-state">
+        {service ? (
+          <State tone={SERVICE_TONES[service.state]} word={serviceWord(trans, service.state)} />
+        ) : (
+          <State tone="busy" word={trans.__('Looking…')} />
+        )}
+        {service?.reason && <p className="iw-Text">{service.reason}</p>}
+      </div>
+      {service?.state === 'Stopped' && (
+        <>
+          <p className="iw-Text iw-mod-quiet">
+            {trans.__('The service is not running. It starts by itself when a model is loaded.')}
+          </p>
+          <div className="iw-Row">
+            <Do id={CommandIDs.start} label={trans.__('Start')} primary />
+          </div>
+        </>
+      )}
+      {service?.state === 'Failed' && (
+        <div className="iw-Row">
+          <Do id={CommandIDs.restart} label={trans.__('Restart')} primary />
+          <Do id={CommandIDs.logs} label={trans.__('Logs')} />
+        </div>
+      )}
+      {service?.state === 'Ready' && <Facts service={service} />}
+      {service?.notes.map(note => (
+        <p key={note} className="iw-Text iw-mod-quiet">
+          {note}
+        </p>
+      ))}
+    </Section>
+  );
+}
+
+function Actions(): JSX.Element {
+  const { commands, trans } = usePanel();
+  const button = (id: string, icon: typeof runIcon, label: string) => (
+    <IconButton
+      icon={icon}
+      label={label}
+      disabled={!commands.isEnabled(id)}
+      onClick={() => run(commands, id)}
+    />
+  );
+  return (
+    <>
+      {button(CommandIDs.start, runIcon, trans.__('Start the service'))}
+      {button(CommandIDs.stop, stopIcon, trans.__('Stop the service'))}
+      {button(CommandIDs.restart, refreshIcon, trans.__('Restart the service'))}
+      {button(CommandIDs.logs, listIcon, trans.__('Show the logs'))}
+    </>
+  );
+}
+
+function Do(props: { id: string; label: string; primary?: boolean }): JSX.Element {
+  const { commands } = usePanel();
+  return (
+    <Button
+      label={props.label}
+      primary={props.primary ?? false}
+      disabled={!commands.isEnabled(props.id)}
+      onClick={() => run(commands, props.id)}
+    />
+  );
+}
+
+/** The state says what went wrong, and is shown; nothing more is to be done about it here. */
+function run(commands: ReturnType<typeof usePanel>['commands'], id: string): void {
+  void commands.execute(id).catch(() => undefined);
+}
+
+const Facts = React.memo(function Facts({ service }: { service: IService }): JSX.Element {
+  const { model, trans } = usePanel();
+  const list = React.useRef<HTMLDListElement>(null);
+  const memory = React.useRef<HTMLElement>(null);
+  const processor = React.useRef<HTMLElement>(null);
+  const draw = React.useCallback(() => {
+    write(memory.current, format.bytes(model.process?.resident_bytes));
+    write(processor.current, format.processor(model.process?.cpu));
+  }, [model]);
+  useLive(list, draw);
+  const address = service.url.replace(/^https?:\/\//, '');
+  return (
+    <dl className="iw-Facts" ref={list}>
+      <dt>{trans.__('Device')}</dt>
+      <dd>{service.device_words || service.devices.join(', ') || format.UNKNOWN}</dd>
+      <dt>{trans.__('Memory')}</dt>
+      <dd ref={memory} className="iw-Live" />
+      <dt>{trans.__('Processor')}</dt>
+      <dd
+        ref={processor}
+        className="iw-Live"
+        title={trans.__('Of one core: 200 % are two cores at work')}
+      />
+      {address && (
+        <>
+          <dt>{trans.__('Address')}</dt>
+          <dd className="iw-Facts-copy">
+            <span className="iw-Code" title={service.url}>
+              {address}
+            </span>
+            <IconButton
+              icon={copyIcon}
+              label={trans.__('Copy the address')}
+              onClick={() => Clipboard.copyToSystem(service.url)}
+            />
+          </dd>
+        </>
+      )}
+      {service.host && (
+        <>
+          <dt>{trans.__('Host')}</dt>
+          <dd>{service.host}</dd>
+        </>
+      )}
+      <dt>{trans.__('Version')}</dt>
+      <dd>{service.version}</dd>
+    </dl>
+  );
+});

@@ -1,0 +1,47 @@
+import * as React from 'react';
+import { spark } from '../spark';
+import type { IColumns, Series } from '../wire';
+
+const WIDTH = 120;
+const HEIGHT = 24;
+
+/** Draws into a sparkline, without React. */
+export type Draw = (
+  columns: IColumns | null,
+  series: Series,
+  now: number,
+  window_s: number
+) => number;
+
+interface IProps {
+  readonly label: string;
+  /** Where the function that draws is put. */
+  readonly drawRef: React.MutableRefObject<Draw | null>;
+}
+
+/** A small picture of the last minute; what it shows in words is beside it. */
+export function Sparkline({ label, drawRef }: IProps): JSX.Element {
+  const line = React.useRef<SVGPathElement>(null);
+  const area = React.useRef<SVGPathElement>(null);
+  drawRef.current = (columns, series, now, window_s) => {
+    const frame = { now, window_s, width: WIDTH, height: HEIGHT };
+    const drawn = columns
+      ? spark(columns.time, columns[series], frame)
+      : { line: '', area: '', top: 0 };
+    line.current?.setAttribute('d', drawn.line);
+    area.current?.setAttribute('d', drawn.area);
+    return drawn.top;
+  };
+  return (
+    <svg
+      className="iw-Spark"
+      role="img"
+      aria-label={label}
+      viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
+      preserveAspectRatio="none"
+    >
+      <path className="iw-Spark-area" ref={area} />
+      <path className="iw-Spark-line" ref={line} />
+    </svg>
+  );
+}

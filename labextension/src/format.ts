@@ -1,0 +1,65 @@
+/** Numbers as people read them. What is not known is a dash. */
+
+export const UNKNOWN = '–';
+
+/** Three figures that matter, and no more: 0.123, 1.23, 12.3, 123, 1,234. */
+function significant(value: number): string {
+  const digits = value >= 99.95 ? 0 : value >= 9.995 ? 1 : value >= 0.9995 ? 2 : 3;
+  return value.toLocaleString('en-US', { maximumFractionDigits: digits });
+}
+
+/** A duration: "85 µs", "1.23 ms", "1.5 s", "2 min". */
+export function duration(seconds: number | null | undefined): string {
+  if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) {
+    return UNKNOWN;
+  }
+  const abs = Math.abs(seconds);
+  if (abs >= 120) {
+    return `${significant(seconds / 60)} min`;
+  }
+  if (abs >= 0.9995) {
+    return `${significant(seconds)} s`;
+  }
+  if (abs >= 0.0000995) {
+    return `${significant(seconds * 1e3)} ms`;
+  }
+  return abs === 0 ? '0 ms' : `${Math.round(seconds * 1e6)} µs`;
+}
+
+/** Things a second, without the unit: "0", "0.4", "12.5", "1,240", "12.3 k". */
+export function rate(perSecond: number | null | undefined): string {
+  if (perSecond === null || perSecond === undefined || !Number.isFinite(perSecond)) {
+    return UNKNOWN;
+  }
+  if (perSecond >= 9_999.5) {
+    return `${significant(perSecond / 1e3)} k`;
+  }
+  // Two requests in ten seconds are 0.2, not 0.187: the window is short.
+  return perSecond < 9.95
+    ? String(Math.round(perSecond * 10) / 10)
+    : significant(Math.round(perSecond));
+}
+
+const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'];
+
+/** A size in decimal units: "0 B", "85.3 MB". */
+export function bytes(count: number | null | undefined): string {
+  if (count === null || count === undefined || !Number.isFinite(count)) {
+    return UNKNOWN;
+  }
+  let value = count;
+  let unit = 0;
+  while (value >= 999.5 && unit < UNITS.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${significant(value)} ${UNITS[unit]}`;
+}
+
+/** Processor time used a second: 0.42 is "42 %" of one core. */
+export function processor(cores: number | null | undefined): string {
+  if (cores === null || cores === undefined || !Number.isFinite(cores)) {
+    return UNKNOWN;
+  }
+  return `${Math.round(cores * 100)} %`;
+}

@@ -1,0 +1,254 @@
+import { URLExt } from '@jupyterlab/coreutils';
+import type { ServerConnection } from '@jupyterlab/services';
+import type { IDisposable } from '@lumino/disposable';
+import { type ISignal, Signal } from '@lumino/signaling';
+import type { IAttention } from './attention';
+import { Columns } from './columns';
+import { requestAPI, RequestError } from './request';
+import { type Event, INITIAL, type IView, reduce, type Verb } from './state';
+import { Stream } from './stream';
+import { type ILoadRequest, type IServiceModel, NAMESPACE } from './tokens';
+import type {
+  Frame,
+  IColumns,
+  IFigures,
+  IHistory,
+  ILoaded,
+  IModelFigures,
+  IProcessFigures,
+  IStatus
+} from './wire';
+
+/** What sparklines show: a row a second. */
+export const WINDOW_S = 60;
+const BIN_S = 1;
+
+/** Asking for the status must not keep an idle Jupyter server alive. */
+const QUIET = 'no_track_activity=1';
+
+/** Holds the socket and what came through it; asks for what is to be done. */
+export class ServiceModel implements IServiceModel {
+  constructor(
+    private readonly _settings: ServerConnection.ISettings,
+    private readonly _attention: IAttention
+  ) {
+    this._stream = new Stream({
+      probe: () => this._request<IStatus>(`api/status?${QUIET}`),
+      open: () => new _settings.WebSocket(streamURL(_settings)),
+      subscription: { models: '*', window_s: WINDOW_S, points: WINDOW_S / BIN_S, detail: [] }
+    });
+    this._stream.frame.connect((_, frame) => this._hear(frame));
+    this._stream.linkChanged.connect((_, link) => this._apply({ type: 'link', link }));
+    _attention.changed.connect((_, paid) => {
+      this._stream.awake = paid;
+    });
+    _attention.online.connect(() => {
+      if (_attention.paid && this._stream.link.kind === 'lost') {
+        this._stream.retry();
+      }
+    });
+  }
+
+  get state(): IView {
+    return this._state;
+  }
+
+  get stateChanged(): ISignal<this, IView> {
+    return this._stateChanged;
+  }
+
+  get figuresChanged(): ISignal<this, void> {
+    return this._figuresChanged;
+  }
+
+  get time(): number {
+    return this._figures?.time ?? 0;
+  }
+
+  get process(): IProcessFigures | null {
+    return this._figures?.process ?? null;
+  }
+
+  figures(name: string): IModelFigures | null {
+    return this._figures?.models[name] ?? null;
+  }
+
+  columns(name: string): IColumns | null {
+    return this._columns.get(name)?.data ?? null;
+  }
+
+  attend(): IDisposable {
+    return this._attention.pay();
+  }
+
+  retry(): void {
+    this._stream.retry();
+  }
+
+  start(): Promise<void> {
+    return this._control('start');
+  }
+
+  stop(): Promise<void> {
+    return this._control('stop');
+  }
+
+  restart(): Promise<void> {
+    return this._control('restart');
+  }
+
+  async load(request: ILoadRequest): Promise<ILoaded> {
+    const { name, path, config = {}, force = false } = request;
+    this._apply({ type: 'load', request });
+    try {
+      const loaded = await this._post<ILoaded>(modelPath(name, 'load'), { path, config, force });
+      this._apply({ type: 'loaded', name });
+      return loaded;
+    } catch (error) {
+      const { message, status } = error as RequestError;
+      // A conflict that names the word which overrides it; others ("another load is under way") do not.
+      const forceable = status === 409 && /\bforce\b/.test(message);
+      this._apply({ type: 'refused', name, trouble: message, forceable });
+      throw error;
+    }
+  }
+
+  unload(name: string): Promise<void> {
+    return this._act(name, 'unload', async () => {
+      await this._post(modelPath(name, 'unload'));
+    });
+  }
+
+  async logs(lines: number): Promise<readonly string[]> {
+    const answer = await this._request<{ lines: string[] }>(`api/logs?lines=${lines}&${QUIET}`);
+    return answer.lines;
+  }
+
+  dismiss(name = ''): void {
+    this._apply({ type: 'dismiss', place: name });
+  }
+
+  get isDisposed(): boolean {
+    return this._stream.isDisposed;
+  }
+
+  dispose(): void {
+    if (!this.isDisposed) {
+      this._stream.dispose();
+      this._attention.dispose();
+      Signal.clearData(this);
+    }
+  }
+
+  private _control(verb: Verb): Promise<void> {
+    return this._act('', verb, async () => {
+      const status = await this._post<IStatus>(`api/${verb}`);
+      this._hear({ type: 'service', service: status.service });
+    });
+  }
+
+  private async _act(place: string, verb: Verb, act: () => Promise<void>): Promise<void> {
+    this._apply({ type: 'begin', place, verb });
+    try {
+      await act();
+    } catch (error) {
+      this._apply({ type: 'end', place, trouble: (error as RequestError).message });
+      throw error;
+    }
+    this._apply({ type: 'end', place, trouble: '' });
+  }
+
+  private _request<T>(path: string, init?: RequestInit): Promise<T> {
+    return requestAPI<T>(this._settings, path, init);
+  }
+
+  private _post<T>(path: string, body: object = {}): Promise<T> {
+    return this._request<T>(path, { method: 'POST', body: JSON.stringify(body) });
+  }
+
+  private _hear(frame: Frame): void {
+    switch (frame.type) {
+      case 'figures':
+        this._take(frame);
+        return;
+      case 'history':
+        this._recall(frame);
+        return;
+      case 'service':
+        this._apply(frame);
+        if (frame.service.state !== 'Ready' && this._figures !== null) {
+          this._figures = null;
+          this._figuresChanged.emit();
+        }
+        return;
+      default:
+        this._apply(frame);
+    }
+  }
+
+  private _take(figures: IFigures): void {
+    this._enter(figures.epoch);
+    this._figures = figures;
+    for (const [name, tick] of Object.entries(figures.models)) {
+      this._columnsOf(name).push(figures.time, tick);
+    }
+    for (const name of this._columns.keys()) {
+      if (!(name in figures.models)) {
+        this._columns.delete(name);
+      }
+    }
+    this._figuresChanged.emit();
+  }
+
+  private _recall(history: IHistory): void {
+    this._enter(history.epoch);
+    this._columns.clear();
+    for (const [name, past] of Object.entries(history.models)) {
+      this._columnsOf(name).reset(past);
+    }
+    this._figuresChanged.emit();
+  }
+
+  /** Another epoch is another run of the service: its lines begin anew. */
+  private _enter(epoch: string): void {
+    if (epoch !== this._epoch) {
+      this._epoch = epoch;
+      this._columns.clear();
+    }
+  }
+
+  private _columnsOf(name: string): Columns {
+    let columns = this._columns.get(name);
+    if (columns === undefined) {
+      columns = new Columns(WINDOW_S, BIN_S);
+      this._columns.set(name, columns);
+    }
+    return columns;
+  }
+
+  private _apply(event: Event): void {
+    const state = reduce(this._state, event);
+    if (state !== this._state) {
+      this._state = state;
+      this._stateChanged.emit(state);
+    }
+  }
+
+  private readonly _stateChanged = new Signal<this, IView>(this);
+  private readonly _figuresChanged = new Signal<this, void>(this);
+  private readonly _stream: Stream;
+  private readonly _columns = new Map<string, Columns>();
+  private _state: IView = INITIAL;
+  private _figures: IFigures | null = null;
+  private _epoch = '';
+}
+
+function modelPath(name: string, verb: 'load' | 'unload'): string {
+  return `api/models/${encodeURIComponent(name)}/${verb}`;
+}
+
+/** As JupyterLab itself opens sockets: the cookie tells who we are, and the token only where there is no cookie. */
+function streamURL({ wsUrl, token, appendToken }: ServerConnection.ISettings): string {
+  const url = URLExt.join(wsUrl, NAMESPACE, 'stream');
+  return appendToken && token ? `${url}?token=${encodeURIComponent(token)}` : url;
+}

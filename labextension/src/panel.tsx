@@ -1,0 +1,134 @@
+import { ReactWidget } from '@jupyterlab/ui-components';
+import type { IDisposable } from '@lumino/disposable';
+import type { Message } from '@lumino/messaging';
+import { type ISignal, Signal } from '@lumino/signaling';
+import * as React from 'react';
+import { Body, type SectionName } from './components/body';
+import { type IPanelContext, PanelContext } from './components/context';
+import { FrameLoop } from './frames';
+import { inferenceIcon } from './icons';
+import { WidgetIDs } from './tokens';
+
+export interface IPanelOptions extends Omit<IPanelContext, 'frames' | 'sparkline'> {
+  /** False in JupyterLite. */
+  readonly hasServer: boolean;
+}
+
+/** What the settings say of the panel. */
+export interface IPanelSettings {
+  readonly sparkline: IPanelContext['sparkline'];
+  readonly updatesPerSecond: number;
+}
+
+/** The side panel. It pays attention to the model while it is shown, and draws nothing while it is not. */
+export class ServicePanel extends ReactWidget {
+  constructor(private readonly _options: IPanelOptions) {
+    super();
+    const { model, trans } = _options;
+    this.id = WidgetIDs.panel;
+    this.addClass('iw-Panel');
+    this.title.icon = inferenceIcon;
+    this.title.caption = trans.__('Inference');
+    this.node.setAttribute('role', 'region');
+    this.node.setAttribute('aria-label', trans.__('Inference'));
+    this._frames = new FrameLoop(model);
+    this._context = { ..._options, frames: this._frames, sparkline: 'requests_per_s' };
+    model.stateChanged.connect(this._draw, this);
+  }
+
+  /** The sections that are folded. */
+  get closed(): ReadonlySet<SectionName> {
+    return this._closed;
+  }
+
+  set closed(closed: ReadonlySet<SectionName>) {
+    this._closed = closed;
+    this._draw();
+  }
+
+  /** Emitted when the user folds or unfolds a section. */
+  get toggled(): ISignal<this, ReadonlySet<SectionName>> {
+    return this._toggled;
+  }
+
+  configure({ sparkline, updatesPerSecond }: IPanelSettings): void {
+    this._context = { ...this._context, sparkline };
+    this._frames.perSecond = updatesPerSecond;
+    this._draw();
+  }
+
+  override dispose(): void {
+    if (!this.isDisposed) {
+      this._options.model.stateChanged.disconnect(this._draw, this);
+      this._attention?.dispose();
+      this._frames.dispose();
+      Signal.clearData(this);
+      super.dispose();
+    }
+  }
+
+  protected override render(): JSX.Element {
+    const { model, hasServer } = this._options;
+    return (
+      <PanelContext value={this._context}>
+        <Body
+          view={model.state}
+          closed={this._closed}
+          hasServer={hasServer}
+          onToggle={section => {
+            const closed = new Set(this._closed);
+            if (!closed.delete(section)) {
+              closed.add(section);
+            }
+            this.closed = closed;
+            this._toggled.emit(closed);
+          }}
+        />
+      </PanelContext>
+    );
+  }
+
+  protected override onAfterAttach(msg: Message): void {
+    super.onAfterAttach(msg);
+    this._attend();
+  }
+
+  protected override onAfterShow(msg: Message): void {
+    super.onAfterShow(msg);
+    this._attend();
+    this.update();
+  }
+
+  protected override onBeforeHide(msg: Message): void {
+    this._leave();
+    super.onBeforeHide(msg);
+  }
+
+  protected override onBeforeDetach(msg: Message): void {
+    this._leave();
+    super.onBeforeDetach(msg);
+  }
+
+  private _attend(): void {
+    if (this.isVisible && this._attention === null) {
+      this._attention = this._options.model.attend();
+    }
+  }
+
+  private _leave(): void {
+    this._attention?.dispose();
+    this._attention = null;
+  }
+
+  private _draw(): void {
+    if (this.isVisible) {
+      this.update();
+    }
+  }
+
+  private readonly _toggled = new Signal<this, ReadonlySet<SectionName>>(this);
+  private readonly _frames: FrameLoop;
+  private _context: IPanelContext;
+  private _closed: ReadonlySet<SectionName> = new Set();
+  private _attention: IDisposable | null = null;
+}

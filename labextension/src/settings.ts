@@ -1,0 +1,54 @@
+/** What is kept of the user's wishes: settings, and which sections are folded. */
+
+import type { ISettingRegistry } from '@jupyterlab/settingregistry';
+import type { IStateDB } from '@jupyterlab/statedb';
+import { type ISignal, Signal } from '@lumino/signaling';
+import type { SectionName } from './components/body';
+import type { ServicePanel } from './panel';
+import { PluginIDs } from './tokens';
+
+/** As in schema/panel.json. */
+export interface ISettings {
+  readonly sparkline: 'requests_per_s' | 'p50_s';
+  readonly updatesPerSecond: number;
+  readonly confirmStop: boolean;
+}
+
+export const DEFAULTS: ISettings = {
+  sparkline: 'requests_per_s',
+  updatesPerSecond: 4,
+  confirmStop: true
+};
+
+interface ILiveSettings {
+  readonly composite: ISettings;
+  readonly changed: ISignal<unknown, void>;
+}
+
+/** The settings, or the defaults where there is no registry or it cannot be read. */
+export async function settingsOf(registry: ISettingRegistry | null): Promise<ILiveSettings> {
+  try {
+    if (registry) {
+      const loaded = await registry.load(PluginIDs.panel);
+      return {
+        get composite() {
+          return { ...DEFAULTS, ...loaded.composite } as ISettings;
+        },
+        changed: loaded.changed
+      };
+    }
+  } catch (reason) {
+    console.warn('infer-workbench: the settings could not be read', reason);
+  }
+  return { composite: DEFAULTS, changed: new Signal({}) };
+}
+
+/** Fold the sections that were folded when the page was left, and remember what is folded from now on. */
+export async function rememberSections(panel: ServicePanel, state: IStateDB | null): Promise<void> {
+  const key = `${PluginIDs.panel}:closed`;
+  panel.toggled.connect((_, closed) => void state?.save(key, [...closed]));
+  const closed = await state?.fetch(key);
+  if (Array.isArray(closed)) {
+    panel.closed = new Set(closed as SectionName[]);
+  }
+}

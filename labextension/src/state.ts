@@ -1,0 +1,177 @@
+/** What the page knows of the service, and how each event changes it. Pure. */
+
+import type { ILoadRequest } from './tokens';
+import { API } from './version';
+import type { Frame, IModelStatus, IService } from './wire';
+
+/** Why there is no use in trying again by itself. */
+export type Missing =
+  /** The routes are not there: not installed, not enabled, or a server that cannot have them. */
+  | 'absent'
+  /** They are, and not for this user. */
+  | 'forbidden'
+  /** Something else answered: a login page, a proxy. */
+  | 'foreign'
+  /** They speak another version of the contract. */
+  | 'incompatible';
+
+export type Link =
+  | { readonly kind: 'idle' | 'connecting' | 'live' }
+  | {
+      readonly kind: 'lost';
+      /** In ms since 1970; null: it is being tried now, or will be when the page is shown. */
+      readonly retryAt: number | null;
+      /** Requests are answered, and the WebSocket does not open. */
+      readonly blocked: boolean;
+    }
+  | { readonly kind: 'missing'; readonly why: Missing; readonly message: string };
+
+/** A load that is under way, or that failed. */
+export interface IAttempt {
+  readonly request: ILoadRequest;
+  /** Empty while under way. */
+  readonly trouble: string;
+  /** Whether it was refused only because callers could break. */
+  readonly forceable: boolean;
+}
+
+export type Verb = 'start' | 'stop' | 'restart' | 'unload';
+
+/** Where something is under way or went wrong: '' is the service, else a model's name. */
+type Place = string;
+
+export interface IView {
+  readonly link: Link;
+  /** Null until the server has said. */
+  readonly service: IService | null;
+  readonly models: readonly IModelStatus[];
+  /** Of the server extension; empty until it has said. */
+  readonly serverVersion: string;
+  readonly attempts: readonly IAttempt[];
+  readonly busy: ReadonlyMap<Place, Verb>;
+  readonly troubles: ReadonlyMap<Place, string>;
+}
+
+export const INITIAL: IView = {
+  link: { kind: 'idle' },
+  service: null,
+  models: [],
+  serverVersion: '',
+  attempts: [],
+  busy: new Map(),
+  troubles: new Map()
+};
+
+export type Event =
+  | Frame
+  | { readonly type: 'link'; readonly link: Link }
+  | { readonly type: 'begin'; readonly place: Place; readonly verb: Verb }
+  | { readonly type: 'end'; readonly place: Place; readonly trouble: string }
+  | { readonly type: 'load'; readonly request: ILoadRequest }
+  | { readonly type: 'loaded'; readonly name: string }
+  | {
+      readonly type: 'refused';
+      readonly name: string;
+      readonly trouble: string;
+      readonly forceable: boolean;
+    }
+  | { readonly type: 'dismiss'; readonly place: Place };
+
+/** The view after `event`; the same object where nothing changed. */
+export function reduce(view: IView, event: Event): IView {
+  switch (event.type) {
+    case 'link':
+      return same(event.link, view.link) ? view : { ...view, link: event.link };
+    case 'hello':
+      return { ...view, serverVersion: event.version };
+    case 'service':
+      return same(event.service, view.service) ? view : { ...view, service: event.service };
+    case 'models': {
+      const models = keepUnchanged(view.models, event.models);
+      return models === view.models ? view : { ...view, models };
+    }
+    case 'begin':
+      return {
+        ...view,
+        busy: with_(view.busy, event.place, event.verb),
+        troubles: without(view.troubles, event.place)
+      };
+    case 'end':
+      return {
+        ...view,
+        busy: without(view.busy, event.place),
+        troubles: event.trouble ? with_(view.troubles, event.place, event.trouble) : view.troubles
+      };
+    case 'load': {
+      const attempt = { request: event.request, trouble: '', forceable: false };
+      return { ...view, attempts: [...others(view.attempts, event.request.name), attempt] };
+    }
+    case 'loaded':
+      return { ...view, attempts: others(view.attempts, event.name) };
+    case 'refused':
+      return {
+        ...view,
+        attempts: view.attempts.map(attempt =>
+          attempt.request.name === event.name
+            ? { ...attempt, trouble: event.trouble, forceable: event.forceable }
+            : attempt
+        )
+      };
+    case 'dismiss':
+      return {
+        ...view,
+        troubles: without(view.troubles, event.place),
+        attempts: view.attempts.filter(
+          ({ request, trouble }) => request.name !== event.place || !trouble
+        )
+      };
+    default:
+      // Figures go another way; what a newer server tells beside is not for us.
+      return view;
+  }
+}
+
+/** The link that a server of this contract version leads to; null: one that can be talked to. */
+export function incompatibility(api: number, version: string): Link | null {
+  return api === API ? null : { kind: 'missing', why: 'incompatible', message: version };
+}
+
+/** `next`, with the very objects of `old` where they say the same, so that only what changed is drawn anew. */
+function keepUnchanged(
+  old: readonly IModelStatus[],
+  next: readonly IModelStatus[]
+): readonly IModelStatus[] {
+  const known = new Map(old.map(status => [key(status), status]));
+  const merged = next.map(status => {
+    const before = known.get(key(status));
+    return before !== undefined && same(before, status) ? before : status;
+  });
+  return merged.length === old.length && merged.every((status, i) => status === old[i])
+    ? old
+    : merged;
+}
+
+function key(status: IModelStatus): string {
+  return `${status.name}/${status.version}`;
+}
+
+function same(a: unknown, b: unknown): boolean {
+  return a === b || JSON.stringify(a) === JSON.stringify(b);
+}
+
+function others(attempts: readonly IAttempt[], name: string): readonly IAttempt[] {
+  return attempts.filter(({ request }) => request.name !== name);
+}
+
+function with_<V>(map: ReadonlyMap<string, V>, key: string, value: V): ReadonlyMap<string, V> {
+  return new Map(map).set(key, value);
+}
+
+function without<V>(map: ReadonlyMap<string, V>, key: string): ReadonlyMap<string, V> {
+  if (!map.has(key)) {
+    return map;
+  }
+  const copy = new Map(map);
+  copy.delete(key);
+  return copy;
+}

@@ -1,0 +1,85 @@
+import { Token } from '@lumino/coreutils';
+import type { IDisposable } from '@lumino/disposable';
+import type { ISignal } from '@lumino/signaling';
+import type { IView } from './state';
+import type { IColumns, ILoaded, IModelFigures, IProcessFigures } from './wire';
+
+/** Of routes, plugins and commands. */
+export const NAMESPACE = 'infer-workbench';
+
+/** Of translations. */
+export const DOMAIN = 'infer_workbench';
+
+export namespace PluginIDs {
+  export const model = `${NAMESPACE}:model`;
+  export const panel = `${NAMESPACE}:panel`;
+  export const commands = `${NAMESPACE}:commands`;
+}
+
+export namespace CommandIDs {
+  export const open = `${NAMESPACE}:open`;
+  export const start = `${NAMESPACE}:start`;
+  export const stop = `${NAMESPACE}:stop`;
+  export const restart = `${NAMESPACE}:restart`;
+  export const load = `${NAMESPACE}:load`;
+  export const unload = `${NAMESPACE}:unload`;
+  export const serveFile = `${NAMESPACE}:serve-file`;
+  export const logs = `${NAMESPACE}:logs`;
+  export const copyCurl = `${NAMESPACE}:copy-curl`;
+  export const copyPython = `${NAMESPACE}:copy-python`;
+}
+
+export namespace WidgetIDs {
+  export const panel = `${NAMESPACE}-panel`;
+  export const logs = `${NAMESPACE}-logs`;
+}
+
+/** A wish to serve a file. */
+export interface ILoadRequest {
+  readonly name: string;
+  /** As JupyterLab's file browser names it. */
+  readonly path: string;
+  /** Also where inputs or outputs change, on which callers may rely. */
+  readonly force?: boolean;
+  readonly config?: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * The inference service as this page knows it. Nothing is connected before the first `attend`.
+ *
+ * `state` changes rarely and is replaced as a whole; figures change some times a second and are read where drawn.
+ */
+export interface IServiceModel extends IDisposable {
+  readonly state: IView;
+  readonly stateChanged: ISignal<IServiceModel, IView>;
+
+  /** Emitted at each tick, and when what is known was dropped. */
+  readonly figuresChanged: ISignal<IServiceModel, void>;
+  /** Unix seconds of the last tick; 0: none yet. */
+  readonly time: number;
+  readonly process: IProcessFigures | null;
+  figures(name: string): IModelFigures | null;
+  /** The last minute of one model; null where nothing is known. To be read, and not to be kept. */
+  columns(name: string): IColumns | null;
+
+  /** Say that someone looks, until the result is disposed of: without, nothing is sent. */
+  attend(): IDisposable;
+  /** Connect at once, also after a failure that is not tried again by itself. */
+  retry(): void;
+
+  /** These resolve when done, and reject with a RequestError that is in `state` too. */
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  restart(): Promise<void>;
+  load(request: ILoadRequest): Promise<ILoaded>;
+  unload(name: string): Promise<void>;
+  /** The service's last log lines, also where it does not run. */
+  logs(lines: number): Promise<readonly string[]>;
+  /** Forget what went wrong: with the service (no name), with a model, or with an attempt to load. */
+  dismiss(name?: string): void;
+}
+
+export const IServiceModel = new Token<IServiceModel>(
+  `${NAMESPACE}:IServiceModel`,
+  'The inference service: its state, its models, their live figures, and what can be done with them.'
+);

@@ -1,0 +1,152 @@
+/**
+ * What travels between this page and the server extension: see docs/jupyter.md. Types only.
+ *
+ * Durations end in `_s` (seconds), times are Unix seconds, sizes are bytes.
+ */
+
+export type ServiceState = 'Stopped' | 'Starting' | 'Ready' | 'Restarting' | 'Failed' | 'Stopping';
+
+/** One run of the service, or why there is none. */
+export interface IService {
+  readonly state: ServiceState;
+  /** Why it is so, in words; empty where there is nothing to say. */
+  readonly reason: string;
+  readonly since: number;
+  readonly version: string;
+  readonly url: string;
+  readonly pid: number | null;
+  readonly host: string;
+  readonly devices: readonly string[];
+  /** The devices as a phrase: "CPU, 2 cores". */
+  readonly device_words: string;
+  readonly notes: readonly string[];
+}
+
+/** The answer of `api/status`, and of start, restart and stop. */
+export interface IStatus {
+  /** Of the server extension. */
+  readonly version: string;
+  /** Of this contract: another one cannot be talked to. */
+  readonly api: number;
+  readonly service: IService;
+  readonly available: boolean;
+}
+
+export type ModelState = 'Loading' | 'Warming' | 'Ready' | 'Draining' | 'Gone' | 'Failed';
+
+/** An input or output; -1 in `shape` is a dimension that any size fits. */
+export interface ITensorSpec {
+  readonly name: string;
+  readonly datatype: string;
+  readonly shape: readonly number[];
+}
+
+/** One version of one model. */
+export interface IModelStatus {
+  readonly name: string;
+  readonly version: string;
+  readonly state: ModelState;
+  /** Why it Failed; empty otherwise. */
+  readonly reason: string;
+  readonly platform: string;
+  readonly device: string;
+  readonly inputs: readonly ITensorSpec[] | null;
+  readonly outputs: readonly ITensorSpec[] | null;
+  readonly config: Readonly<Record<string, unknown>>;
+  /** True when requests that name no version come here. */
+  readonly routed: boolean;
+  readonly max_batch_size: number;
+  readonly batching: string;
+  readonly execution: string;
+  readonly digest: string;
+  readonly size_bytes: number;
+  readonly loaded_at: number;
+  readonly load_s: number;
+  readonly queued: number;
+  readonly notes: readonly string[];
+}
+
+/** What a load or a change of settings came to. */
+export interface ILoaded {
+  readonly model: IModelStatus;
+  readonly unchanged: boolean;
+  readonly previous: string | null;
+  readonly seconds: number;
+}
+
+/** One model over one tick, all its versions merged. Quantiles are null where nothing was run. */
+export interface IModelFigures {
+  readonly requests_per_s: number;
+  readonly rows_per_s: number;
+  readonly errors_per_s: number;
+  readonly p50_s: number | null;
+  readonly p95_s: number | null;
+  readonly p99_s: number | null;
+  readonly queued: number;
+  readonly busy: number;
+}
+
+export interface IProcessFigures {
+  /** 1.0 is one core. */
+  readonly cpu: number;
+  readonly resident_bytes: number;
+}
+
+/** The lines that are kept of each model, beside `time`. */
+export const SERIES = ['requests_per_s', 'p50_s', 'p99_s', 'queued', 'errors_per_s'] as const;
+
+export type Series = (typeof SERIES)[number];
+
+/** A model's past, a column a series, all of one length; null is a gap. */
+export type IColumns = { readonly time: readonly number[] } & Readonly<
+  Record<Series, readonly (number | null)[]>
+>;
+
+export interface IHello {
+  readonly type: 'hello';
+  readonly version: string;
+  readonly api: number;
+  readonly interval_s: number;
+}
+
+export interface IFigures {
+  readonly type: 'figures';
+  /** Names this run of the service. */
+  readonly epoch: string;
+  /** Counts up by one a tick of one epoch. */
+  readonly sequence: number;
+  readonly time: number;
+  readonly interval_s: number;
+  readonly process: IProcessFigures;
+  readonly models: Readonly<Record<string, IModelFigures>>;
+}
+
+export interface IHistory {
+  readonly type: 'history';
+  readonly epoch: string;
+  readonly models: Readonly<Record<string, IColumns>>;
+}
+
+/** Frames from the server. */
+export type Frame =
+  | IHello
+  | IFigures
+  | IHistory
+  | { readonly type: 'service'; readonly service: IService }
+  | { readonly type: 'models'; readonly models: readonly IModelStatus[] }
+  | { readonly type: 'error'; readonly message: string }
+  | { readonly type: 'beat' };
+
+/** What a page wants to be told of; replaces what it wanted before. */
+export interface ISubscription {
+  readonly models: readonly string[] | '*';
+  readonly window_s: number;
+  readonly points: number;
+  readonly detail: readonly string[];
+}
+
+/** Frames from the page. */
+export type Order =
+  | ({ readonly type: 'subscribe' } & ISubscription)
+  | { readonly type: 'pause' }
+  | { readonly type: 'resume' };
