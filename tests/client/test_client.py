@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -111,6 +112,23 @@ async def test_snapshots_come_until_the_reader_stops(client: AsyncClient) -> Non
     first, second = await anext(snapshots), await anext(snapshots)
     await snapshots.aclose()
     assert first["sequence"] < second["sequence"]
+
+
+async def test_a_snapshot_of_many_busy_models_is_read_however_long_its_line_is() -> None:
+    models = [{"name": f"model-{number}", "latency": "x" * 1000} for number in range(500)]
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        line = json.dumps({"models": models}).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + line + b"\n" + line + b"\n")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with AsyncClient(f"http://127.0.0.1:{port}") as client:
+            assert [snapshot["models"] async for snapshot in client.snapshots()] == [models, models]
 
 
 # Predictions of a user's value

@@ -441,6 +441,32 @@ async def test_the_stream_sends_a_snapshot_a_line_until_the_service_drains(house
     assert last == {"type": "http.response.body", "body": b""}
 
 
+async def test_the_stream_tells_of_a_change_at_once_where_it_is_asked_to(house: House) -> None:
+    lines: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        return {}
+
+    async def send(message: Any) -> None:
+        if message.get("body"):
+            lines.put_nowait(json.loads(message["body"]))
+
+    query = b"interval=10&changes=true"
+    scope = {"type": "http", "method": "GET", "path": "/control/stream", "query_string": query}
+    headers = [(b"host", HOST.encode()), (b"authorization", f"Bearer {house.call.token}".encode())]
+    streaming = asyncio.ensure_future(house.app({**scope, "headers": headers}, receive, send))
+    first = await lines.get()
+    await house.call("POST", "/control/models/digits/set", {"max_queue_size": 7})
+    changed = await asyncio.wait_for(lines.get(), 5)
+    assert changed == {"epoch": first["epoch"], "changed": first["changed"] + 1}
+    await house.call("POST", "/control/models/digits/unload")
+    while changed["changed"] < house.service.metrics.changes.count:
+        changed = await asyncio.wait_for(lines.get(), 5)
+    house.service.draining.set()
+    await streaming
+
+
 async def test_head_of_the_stream_is_answered_at_once(house: House) -> None:
     reply = await asyncio.wait_for(house.call("HEAD", "/control/stream"), 20)
     assert (reply.status, reply.headers["content-type"], reply.body) == (200, "application/x-ndjson", b"")

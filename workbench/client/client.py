@@ -198,15 +198,23 @@ class AsyncClient:
         """The last log lines."""
         return list((await self._json("GET", f"/control/logs?lines={int(lines)}"))["lines"])
 
-    async def snapshots(self, interval_s: float = 0.5) -> AsyncGenerator[dict[str, Any], None]:
-        """The service's figures, one snapshot an interval, until the generator is closed or the service ends."""
+    async def snapshots(
+        self, interval_s: float = 0.5, *, changes: bool = False
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """The service's figures, one snapshot an interval, until the generator is closed or the service ends.
+
+        `changes`: between them comes what has only "epoch" and "changed", at once when a model changes.
+        """
         import aiohttp
 
+        path = f"/control/stream?interval={interval_s:g}" + ("&changes=true" if changes else "")
         try:
-            response = await self._open("GET", f"/control/stream?interval={interval_s:g}", None, {}, None)
+            response = await self._open("GET", path, None, {}, None)
             async with response:
-                async for line in response.content:
-                    if line.strip():
+                rest = b""
+                async for part in response.content.iter_any():  # by line it would refuse one of 128 kB
+                    *lines, rest = (rest + part).split(b"\n")
+                    for line in lines:
                         yield json.loads(line)
         except (aiohttp.ClientError, OSError) as error:
             raise self._unreachable(error) from error

@@ -89,6 +89,8 @@ class SharedService:
         self._say = say or _say
         self._lease = Lease(rendezvous.leases)
         self._said = ""
+        self._stops = 0
+        """How often this process told it to stop."""
         self._found = False
         """Whether this process has been given its address, and has not stopped it since."""
 
@@ -114,8 +116,9 @@ class SharedService:
         self.rendezvous.open()
         # The lease comes first: the keeper that is about to end for want of one looks once more after it has said so.
         self._lease.take()
-        until = time.monotonic() + timeout_s
+        stops, until = self._stops, time.monotonic() + timeout_s
         while True:
+            self._check_wanted(stops)
             record = self.record()
             if record is None:
                 self._start_if_none_does()
@@ -140,8 +143,9 @@ class SharedService:
             return self.ensure()
         before = record.worker
         _signal(record, "SIGUSR1")
-        until = time.monotonic() + START_TIMEOUT_S
+        stops, until = self._stops, time.monotonic() + START_TIMEOUT_S
         while True:
+            self._check_wanted(stops)
             now = self.record()
             if now is None or (now.worker != before and now.state in (ServiceState.READY, ServiceState.FAILED)):
                 return self.ensure()
@@ -150,7 +154,8 @@ class SharedService:
             time.sleep(POLL_S)
 
     def stop(self) -> bool:
-        """End it after what is under way is done; False where none ran."""
+        """End it after what is under way is done; False where none ran. Who waits for it in this process gives up."""
+        self._stops += 1
         record = self.record()
         if record is None:
             return False
@@ -166,6 +171,11 @@ class SharedService:
     def logs(self, lines: int) -> list[str]:
         """The last lines that it wrote, also when nothing runs."""
         return last_lines(self.rendezvous.path / "service.log", lines)
+
+    def hold(self) -> None:
+        """Have this process hold a lease, so that what runs stays. Starts nothing."""
+        self.rendezvous.open()
+        self._lease.take()
 
     def release(self) -> None:
         """Give this process's lease back; `ensure` takes it again."""
@@ -187,6 +197,10 @@ class SharedService:
             if now > until + NOTICE_S:  # it has died, and its keeper does not say so
                 return "the service ended while it ran your request; it was not repeated"
             time.sleep(POLL_S)
+
+    def _check_wanted(self, stops: int) -> None:
+        if self._stops != stops:
+            raise Unavailable("the service was told to stop while it was waited for")
 
     def _start_if_none_does(self) -> None:
         import filelock

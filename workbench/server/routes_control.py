@@ -6,6 +6,7 @@ import asyncio
 import math
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -157,10 +158,13 @@ class ControlRoutes:
     # The stream
 
     async def stream(self, call: Call) -> None:
-        """One snapshot a line until the client leaves or the service drains. HEAD gets the head, and that is all."""
+        """One snapshot a line until the client leaves or the service drains; with `changes=true` also a short line at
+        once when a model changes. HEAD gets the head, and that is all."""
         low, high = STREAM_INTERVAL_S
         interval_s = _number(call, "interval", 0.5, low, high)
+        tells_changes = call.query("changes", "false") == "true"
         service = self._service
+        changes = service.metrics.changes
         series = Snapshots(service.metrics.state, service.epoch)
         headers = [(b"content-type", b"application/x-ndjson"), (b"cache-control", b"no-store")]
         await call.send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -169,16 +173,27 @@ class ControlRoutes:
             return
         left = asyncio.ensure_future(_disconnected(call.receive))
         drained = asyncio.ensure_future(service.draining.wait())
+        changed: asyncio.Future[int] = asyncio.Future()
+        clock = asyncio.get_running_loop().time
+        due = clock()
         try:
-            while True:
-                line = msgspec.json.encode(series.take()) + b"\n"
-                await call.send({"type": "http.response.body", "body": line, "more_body": True})
-                done, _ = await asyncio.wait({left, drained}, timeout=interval_s, return_when=asyncio.FIRST_COMPLETED)
-                if done:
-                    break
+            while not (left.done() or drained.done()):
+                told = changes.count
+                if clock() < due and changed.done():
+                    line = {"epoch": service.epoch, "changed": told}
+                else:
+                    line = series.take()
+                    due = clock() + interval_s
+                body = msgspec.json.encode(line) + b"\n"
+                await call.send({"type": "http.response.body", "body": body, "more_body": True})
+                if tells_changes:
+                    changed.cancel()
+                    changed = asyncio.ensure_future(changes.beyond(told))
+                awaited: set[asyncio.Future[Any]] = {left, drained, changed}
+                await asyncio.wait(awaited, timeout=max(due - clock(), 0), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            left.cancel()
-            drained.cancel()
+            for waiting in (left, drained, changed):
+                waiting.cancel()
         await call.send({"type": "http.response.body", "body": b""})
 
 

@@ -17,6 +17,7 @@ import psutil
 from workbench.core.messages import ReleaseReason, Timings
 from workbench.core.model import ModelState, ModelStatus
 from workbench.core.ports import Outcome
+from workbench.telemetry.changes import Changes
 from workbench.telemetry.figures import Figures
 
 FOLD_AT = 512
@@ -50,12 +51,16 @@ class State:
     figures: Mapping[ModelVersion, Figures]
     statuses: Sequence[ModelStatus]
     process: ProcessUse
+    changes: int = 0
+    """Of the models' states, routing and settings."""
 
 
 class Metrics:
     """Implements core.ports.Observer. Every method belongs to the event loop's thread."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self.changes = Changes()
+        """Of the models' states, routing and settings."""
         self._clock = clock
         self._requests: list[tuple[str, str, Outcome, Timings | None]] = []
         self._batches: list[tuple[str, str, int, ReleaseReason, float]] = []
@@ -89,6 +94,7 @@ class Metrics:
             self.fold()
 
     def model_changed(self, status: ModelStatus) -> None:
+        self.changes.note()
         key = (status.name, status.version)
         if self._states.get(key) is status.state:
             return
@@ -133,6 +139,7 @@ class Metrics:
             figures={key: figures.copy() for key, figures in self._figures.items()},
             statuses=statuses,
             process=ProcessUse(cpu.user + cpu.system, memory.rss, self._process.create_time()),
+            changes=self.changes.count,
         )
 
     def _of(self, key: ModelVersion) -> Figures:

@@ -32,6 +32,7 @@ def snapshot(state: State, before: State, sequence: int, epoch: str) -> dict[str
     return {
         "epoch": epoch,
         "sequence": sequence,
+        "changed": state.changes,
         "time": state.taken_at,
         "interval_s": interval_s,
         "process": {
