@@ -38,10 +38,27 @@ class ModelConfig:
     """The most rows in one batch, and the most that one request may bring. Live."""
     max_queue_delay_s: float = 0.0
     """Seconds that a batch may wait to grow while a runner is free. 0, the default, never waits. Live."""
+    batch_sizes: tuple[int, ...] = ()
+    """Where given, batches are padded to the next of these sizes, or to `max_batch_size`, and the padding is cut off
+    their answers: for runtimes to which each new size is a new shape. Live."""
+    runners: str = "auto"
+    """What runs the model on the CPU while `instances` and `intra_op_threads` are left as they are: "latency" (one
+    runner with all cores), "throughput" (a runner a core) or "auto" (measured at warm-up)."""
     instances: int = 1
-    """Runner threads, each running one batch at a time. Live on the CPU."""
+    """Runner threads, each running one batch at a time; 1 leaves it to `runners`. Live on the CPU."""
+    device_share: float = 1.0
+    """How much compute time this model gets against others, where several want the device at once. Live."""
     max_queue_size: int = 1024
     """Requests that may wait for a runner; one more is refused at once. Live."""
+    queue_timeout_s: float = 0.0
+    """Seconds that a request may wait for a runner, if its own timeout is not shorter; 0: no such limit. Live."""
+    priority_levels: int = 3
+    """A request's `priority` is 1, the highest, up to this; 0 or another one means `default_priority`. Live."""
+    default_priority: int = 2
+    """The level of a request that names none; at most `priority_levels`. Live."""
+    priority_step_s: float = 0.1
+    """A level is worth so many seconds of waiting: one of level 2 goes before any of level 1 that came this much
+    later, so that nobody starves. Live."""
     batching: str = "auto"
     """"auto" (where a check at warm-up proves the rows independent), "always" (you vouch for it) or "never"."""
     intra_op_threads: int = 0
@@ -53,14 +70,35 @@ class ModelConfig:
         _check(self, bool(_DEVICE.fullmatch(self.device)), "device", '"auto", "cpu", "cuda" or "cuda:N"')
         _check_range(self, "max_batch_size", 1, 65_536)
         _check_range(self, "max_queue_delay_s", 0.0, 10.0)
+        # Settings that have been through JSON have lists.
+        object.__setattr__(self, "batch_sizes", tuple(self.batch_sizes))
+        sizes = len(self.batch_sizes) <= 64 and all(1 <= size <= 65_536 for size in self.batch_sizes)
+        _check(self, sizes, "batch_sizes", "up to 64 sizes from 1 to 65536")
+        _check(self, self.runners in ("auto", "latency", "throughput"), "runners", '"auto", "latency" or "throughput"')
         _check_range(self, "instances", 1, 256)
+        _check_range(self, "device_share", 0.01, 100.0)
         _check_range(self, "max_queue_size", 1, 1_000_000)
+        _check_range(self, "queue_timeout_s", 0.0, 86_400.0)
+        _check_range(self, "priority_levels", 1, 16)
+        _check_range(self, "default_priority", 1, 16)
+        _check_range(self, "priority_step_s", 0.0, 60.0)
         _check(self, self.batching in ("auto", "always", "never"), "batching", '"auto", "always" or "never"')
         _check_range(self, "intra_op_threads", 0, 1024)
         _check_range(self, "gpu_memory_limit_mib", 0, 1_000_000)
 
 
-LIVE_SETTINGS = ("max_batch_size", "max_queue_delay_s", "instances", "max_queue_size")
+LIVE_SETTINGS = (
+    "max_batch_size",
+    "max_queue_delay_s",
+    "batch_sizes",
+    "instances",
+    "device_share",
+    "max_queue_size",
+    "queue_timeout_s",
+    "priority_levels",
+    "default_priority",
+    "priority_step_s",
+)
 """The settings of ModelConfig that a serving model takes without a reload."""
 
 
@@ -115,6 +153,10 @@ class ServerConfig:
     """Written once everything asked for is Ready: JSON with url, grpc, pid, version, token_file."""
     log_format: str = "text"
     """"text" or "json"."""
+    log_requests: str = "trouble"
+    """Which inferences get a line in the log: "trouble" (failed, expired or slow), "all" or "none"."""
+    slow_request_s: float = 1.0
+    """Seconds from which on an inference is slow."""
     drain_timeout_s: float = 30.0
     """Seconds that SIGTERM leaves to requests under way."""
     run_limit_s: float = 60.0
@@ -136,6 +178,10 @@ class ServerConfig:
     def __post_init__(self) -> None:
         _check_range(self, "http_port", 0, 65_535)
         _check(self, self.log_format in ("text", "json"), "log_format", '"text" or "json"')
+        _check(
+            self, self.log_requests in ("trouble", "all", "none"), "log_requests", '"trouble", "all" or "none"'
+        )
+        _check_range(self, "slow_request_s", 0.0, 1e9)
         _check_range(self, "drain_timeout_s", 0.0, 3600.0)
         for name in ("run_limit_s", "deaf_limit_s", "idle_end_s", "trial_timeout_s"):
             _check_range(self, name, 0.1, 1e9)
@@ -199,6 +245,8 @@ def _as_type(name: str, value: object, kind: type) -> object:
     wrong = InvalidInput(f"{name} takes {_ARTICLE[kind]}; {str(value)[:80]!r} is none")
     if isinstance(value, bool):
         raise wrong
+    if kind is tuple:
+        return _as_sizes(value, wrong)
     if isinstance(value, str) and kind is not str:
         try:
             return kind(value)
@@ -211,7 +259,18 @@ def _as_type(name: str, value: object, kind: type) -> object:
     return value
 
 
-_ARTICLE = {int: "a whole number", float: "a number", str: "a text"}
+def _as_sizes(value: object, wrong: InvalidInput) -> tuple[int, ...]:
+    """Whole numbers from a list, or from a text with commas."""
+    parts = value.replace(",", " ").split() if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or any(isinstance(part, bool | float) for part in parts):
+        raise wrong
+    try:
+        return tuple(sorted({int(part) for part in parts}))
+    except (TypeError, ValueError):
+        raise wrong from None
+
+
+_ARTICLE = {int: "a whole number", float: "a number", str: "a text", tuple: "whole numbers, as 1, 8, 32"}
 
 
 def _check_range(config: object, name: str, low: float, high: float) -> None:

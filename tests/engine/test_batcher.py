@@ -4,28 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from asyncio import Future
 from collections.abc import Callable
-from queue import SimpleQueue
 
 import pytest
 
 from tests.engine.fakes import Clock, rows
 from workbench.core.messages import InferRequest, InferResponse, ReleaseReason
 from workbench.engine.admission import ShapeKey
-from workbench.engine.batcher import Batch, Batcher, Ticket
+from workbench.engine.arbiter import OpenGate
+from workbench.engine.batcher import Batch, Batcher, Pause, QueuePolicy
+from workbench.engine.costs import CostTable
+from workbench.engine.line import Ticket
 from workbench.engine.policy import AlonePolicy, BatchPolicy, WindowPolicy
 from workbench.errors import Cancelled, DeadlineExceeded, QueueFull, Unavailable
 
 
+class Runner:
+    """A bell that counts its rings, and that can be slept on."""
+
+    def __init__(self) -> None:
+        self.rings = 0
+        self.rung = threading.Event()
+
+    def ring(self) -> None:
+        self.rings += 1
+        self.rung.set()
+
+
 class Story:
     def __init__(
-        self, policy: BatchPolicy, max_queue_size: int = 100, clock: Callable[[], float] | None = None
+        self,
+        policy: BatchPolicy,
+        max_queue_size: int = 100,
+        clock: Callable[[], float] | None = None,
+        **queue: float,
     ) -> None:
         self.hand = Clock()
         self.clock = clock or self.hand
-        self.batcher = Batcher(policy, max_queue_size, self.clock)
+        self.batcher = Batcher(policy, QueuePolicy(max_queue_size, **queue), self.clock)  # type: ignore[arg-type]
         self.loop = asyncio.new_event_loop()
 
     def submit(self, count: int = 1, key: ShapeKey = ((2,),), **request: object) -> Ticket:
@@ -36,8 +53,9 @@ class Story:
         return ticket
 
     def take(self) -> Batch:
-        batch = self.batcher.take(SimpleQueue(), lambda: False)
-        assert batch is not None
+        batch = self.batcher.next(Runner())
+        assert isinstance(batch, Batch)
+        self.batcher.ran(batch, 0.0)
         return batch
 
 
@@ -132,38 +150,196 @@ def test_closing_refuses_what_comes_and_gives_out_what_waits_without_delay() -> 
     batch = story.take()
     assert batch.tickets == [ticket]
     assert batch.reason is ReleaseReason.DRAIN
-    assert story.batcher.take(SimpleQueue(), lambda: False) is None
+    assert story.batcher.next(Runner()) is None
     story.loop.close()
 
 
 def test_abandoning_hands_back_what_waits(story: Story) -> None:
     tickets = [story.submit() for _ in range(3)]
     assert story.batcher.abandon() == tickets
-    assert story.batcher.take(SimpleQueue(), lambda: False) is None
+    assert story.batcher.next(Runner()) is None
 
 
-def test_an_idle_runner_sleeps_until_it_is_woken(story: Story) -> None:
-    taken: list[Batch | None] = []
-    runner = threading.Thread(target=lambda: taken.append(story.batcher.take(SimpleQueue(), lambda: False)))
-    runner.start()
+def test_an_idle_runner_is_woken_once_and_finds_what_came(story: Story) -> None:
+    runner = Runner()
+    assert story.batcher.next(runner) == Pause(None)
     ticket = story.submit()
-    while runner.is_alive():  # a wake before the runner is asleep finds nobody, and then the runner sees the ticket
-        story.batcher.wake()
-        runner.join(0.01)
-    assert [batch.tickets for batch in taken if batch] == [[ticket]]
+    story.batcher.wake()
+    story.batcher.wake()
+    assert runner.rings == 1
+    batch = story.batcher.next(runner)
+    assert isinstance(batch, Batch) and batch.tickets == [ticket]
 
 
-def test_a_delay_ends_by_itself() -> None:
-    story = Story(WindowPolicy(4, max_queue_delay_s=0.02), clock=time.monotonic)
+def test_a_runner_that_wakes_by_itself_is_not_idle_twice(story: Story) -> None:
+    runner = Runner()
+    story.batcher.next(runner)
+    story.batcher.next(runner)
+    story.submit()
+    story.batcher.wake()
+    story.batcher.wake()
+    assert runner.rings == 1
+
+
+def test_what_one_runner_leaves_wakes_the_next(story: Story) -> None:
+    runners = [Runner(), Runner()]
+    for runner in runners:
+        story.batcher.next(runner)
+    for _ in range(9):
+        story.submit()
+    story.batcher.wake()
+    first = next(runner for runner in runners if runner.rings)
+    second = next(runner for runner in runners if not runner.rings)
+    assert isinstance(story.batcher.next(first), Batch)
+    assert second.rings == 1
+
+
+def test_a_delay_says_for_how_long_nothing_is_due() -> None:
+    story = Story(WindowPolicy(4, max_queue_delay_s=0.25))
     ticket = story.submit()
+    story.hand.now += 0.0625
+    assert story.batcher.next(Runner()) == Pause(0.1875)
+    story.hand.now += 0.1875
     batch = story.take()
     assert batch.tickets == [ticket]
     assert batch.reason is ReleaseReason.DELAY
-    assert batch.formed_at - ticket.accepted_at >= 0.02
     story.loop.close()
 
 
-def test_a_runner_told_to_leave_takes_nothing_more(story: Story) -> None:
+def test_a_shape_that_waits_out_a_delay_does_not_hold_up_a_full_batch_of_another() -> None:
+    story = Story(WindowPolicy(2, max_queue_delay_s=1.0))
+    lone = story.submit(key=((3,),))
+    story.hand.now += 0.5
+    others = [story.submit() for _ in range(2)]
+    assert story.take().tickets == others
+    assert story.batcher.next(Runner()) == Pause(0.5)
+    story.hand.now += 0.5
+    assert story.take().tickets == [lone]
+    story.loop.close()
+
+
+def test_a_runner_told_to_leave_takes_nothing_more_and_passes_its_ring_on(story: Story) -> None:
+    leaver, stayer = Runner(), Runner()
+    story.batcher.next(stayer)
+    story.batcher.next(leaver)
     story.submit()
-    assert story.batcher.take(SimpleQueue(), lambda: True) is None
+    story.batcher.wake()
+    assert (leaver.rings, stayer.rings) == (1, 0)
+    assert story.batcher.next(leaver, leaving=True) is None
+    assert stayer.rings == 1
     assert story.batcher.depth == 1
+
+
+# Priorities
+
+
+PRIORITIES = {"priority_levels": 3, "default_priority": 2, "priority_step_s": 1.0}
+
+
+def test_a_higher_priority_goes_first_and_within_one_the_order_is_kept() -> None:
+    story = Story(WindowPolicy(2), **PRIORITIES)
+    asked = (3, 1, 0, 2, 9, 1)  # 0 and 9 are the default, 2
+    low, high, default, middle, beyond, high2 = (story.submit(priority=priority) for priority in asked)
+    taken = [story.take().tickets for _ in range(3)]
+    assert taken == [[high, high2], [default, middle], [beyond, low]]
+    story.loop.close()
+
+
+def test_a_lower_priority_waits_behind_what_comes_within_its_step_and_no_longer() -> None:
+    story = Story(WindowPolicy(1), **PRIORITIES)
+    low = story.submit(priority=3)
+    story.hand.now += 1.9
+    before = story.submit(priority=1)
+    story.hand.now += 0.2
+    after = story.submit(priority=1)
+    assert [story.take().tickets for _ in range(3)] == [[before], [low], [after]]
+    story.loop.close()
+
+
+def test_nobody_overtakes_one_that_does_not_fit_any_more() -> None:
+    story = Story(WindowPolicy(4), **PRIORITIES)
+    first, large, low = story.submit(2), story.submit(3), story.submit(1, priority=3)
+    assert [story.take().tickets for _ in range(2)] == [[first], [large, low]]
+    story.loop.close()
+
+
+def test_a_shape_goes_by_its_most_urgent_request() -> None:
+    story = Story(WindowPolicy(4), **PRIORITIES)
+    common = story.submit()
+    story.hand.now += 0.5
+    urgent = story.submit(key=((3,),), priority=1)
+    assert story.take().tickets == [urgent]
+    assert story.take().tickets == [common]
+    story.loop.close()
+
+
+# Deadlines
+
+
+RUN_S = CostTable({1: 0.010, 8: 0.020}, ((2,),))
+
+
+def test_what_cannot_meet_its_deadline_is_refused_at_once_with_the_numbers() -> None:
+    story = Story(WindowPolicy(8, costs=RUN_S))
+    with pytest.raises(DeadlineExceeded, match="9 ms cannot be met: the run itself takes 10 ms at the least"):
+        story.submit(deadline=story.clock() + 0.009)
+    story.submit(deadline=story.clock() + 0.011)
+    for _ in range(39):
+        story.submit()
+    # 40 rows wait; five runs of 8 take 100 ms, and a run of its own 10 ms more
+    with pytest.raises(DeadlineExceeded, match=r"40 requests with 40 rows that wait before it: 100 ms.*fewer"):
+        story.submit(deadline=story.clock() + 0.109)
+    story.submit(deadline=story.clock() + 0.111)
+    assert story.batcher.depth == 41
+    story.loop.close()
+
+
+def test_only_those_that_go_before_it_count_against_a_deadline() -> None:
+    story = Story(WindowPolicy(8, costs=RUN_S), **PRIORITIES)
+    for _ in range(40):
+        story.submit()
+    assert story.submit(priority=1, deadline=story.clock() + 0.011).level == 1
+    story.loop.close()
+
+
+def test_several_runners_work_off_a_queue_together() -> None:
+    policy = WindowPolicy(8, costs=RUN_S)
+    story = Story(policy)
+    story.batcher.configure(policy, QueuePolicy(100), OpenGate(), runners=2)
+    for _ in range(40):
+        story.submit()
+    story.submit(deadline=story.clock() + 0.061)
+    story.loop.close()
+
+
+def test_nothing_is_refused_for_what_was_never_measured() -> None:
+    story = Story(WindowPolicy(8))
+    for _ in range(50):
+        story.submit(deadline=story.clock() + 1e-6)
+    story.loop.close()
+
+
+def test_settings_limit_the_wait_and_a_request_may_ask_for_less_but_not_for_more() -> None:
+    story = Story(WindowPolicy(8, costs=RUN_S), timeout_s=0.005)  # shorter than a run: it limits the wait alone
+    long, short = story.submit(deadline=story.clock() + 99), story.submit()
+    story.hand.now += 0.006
+    dropped = story.take().dropped
+    assert [ticket for ticket, _ in dropped] == [long, short]
+    assert "past its timeout of 0.005 s" in str(dropped[0][1])
+    story.loop.close()
+
+
+# Sizes
+
+
+def test_a_batch_is_padded_to_the_next_size_that_may_run() -> None:
+    story = Story(WindowPolicy(8, sizes=(1, 4)))
+    for count in (1, 2, 3):
+        story.submit(count)
+    batch = story.take()
+    assert (batch.rows, batch.run_rows) == (6, 8)
+    story.submit(1)
+    lone = story.take()
+    assert (lone.rows, lone.run_rows) == (1, 1)
+    assert [(each.rows, each.run_rows) for each in story.batcher.singly(batch)] == [(1, 1), (2, 4), (3, 4)]
+    story.loop.close()

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import onnx.defs
 import pytest
 
-from workbench.config import ModelConfig
 from workbench.core.messages import ReleaseReason
-from workbench.core.model import FREE, Signature, TensorSpec
-from workbench.engine.policy import _STEADY, HOP_S, AlonePolicy, Plan, WindowPolicy, fastest_size, runs_inline
+from workbench.engine.costs import CostTable
+from workbench.engine.policy import AlonePolicy, Plan, WindowPolicy
+
+KEY = ((2,),)
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from workbench.engine.policy import _STEADY, HOP_S, AlonePolicy, Plan, WindowPol
     ],
 )
 def test_without_a_delay_a_free_runner_takes_what_there_is(pending_rows: int, waited_s: float, plan: Plan) -> None:
-    assert WindowPolicy(8).plan(pending_rows, waited_s) == plan
+    assert WindowPolicy(8).plan(KEY, pending_rows, waited_s, 1) == plan
 
 
 @pytest.mark.parametrize(
@@ -32,70 +32,59 @@ def test_without_a_delay_a_free_runner_takes_what_there_is(pending_rows: int, wa
     ],
 )
 def test_a_delay_waits_for_a_full_batch_and_no_longer(pending_rows: int, waited_s: float, plan: Plan) -> None:
-    assert WindowPolicy(8, 0.25).plan(pending_rows, waited_s) == plan
+    assert WindowPolicy(8, 0.25).plan(KEY, pending_rows, waited_s, 1) == plan
 
 
 def test_an_unbatched_model_runs_one_request_at_a_time() -> None:
-    assert AlonePolicy().plan(50, 9.0) == Plan(1, 0.0, ReleaseReason.ALONE)
+    assert AlonePolicy().plan(KEY, 50, 9.0, 1) == Plan(1, 0.0, ReleaseReason.ALONE)
+
+
+FLAT = {1: 1e-3, 32: 1e-3}
+"""However many rows, a run takes as long."""
+
+LINEAR = {1: 1e-3, 8: 8e-3, 32: 32e-3}
 
 
 @pytest.mark.parametrize(
-    ("run_s", "most", "size"),
+    ("run_s", "pending_rows", "free", "rows"),
     [
-        ({}, 64, 64),
-        ({1: 0.010, 8: 0.011, 32: 0.060}, 64, 8),  # memory-bound: 8 rows cost what one does, 32 do not
-        ({1: 0.010, 2: 0.020, 4: 0.040}, 64, 4),  # nothing gained in running, but hops are saved
-        ({1: 1.0, 2: 2.8, 4: 7.0}, 64, 1),  # a model that gets slower by batching
-        ({1: 10e-6, 8: 100e-6, 32: 400e-6}, 64, 32),  # a forest: the hop alone makes batching pay
-        ({1: 0.010, 8: 0.011, 32: 0.012}, 8, 8),  # the setting caps it
-        ({16: 0.010}, 8, 8),  # nothing measured within the cap
+        (LINEAR, 16, 2, 8),  # both have something to do, and are done in half the time
+        (LINEAR, 16, 1, 16),
+        (LINEAR, 3, 2, 2),
+        (LINEAR, 1, 2, 1),
+        (LINEAR, 100, 2, 32),  # enough for all
+        (LINEAR, 40, 2, 20),
+        (FLAT, 16, 2, 16),  # nothing is gained by sharing
+        ({}, 16, 2, 8),
     ],
 )
-def test_the_batch_size_is_the_one_measured_fastest(run_s: dict[int, float], most: int, size: int) -> None:
-    assert fastest_size(run_s, most) == size
-
-
-def test_a_hop_is_counted_once_for_a_batch() -> None:
-    assert fastest_size({1: 0.0, 2: HOP_S}, 2) == 2
-
-
-SHORT = {1: 1e-5, 4: 2e-5}
-
-
-@pytest.mark.parametrize(
-    ("shape", "operators", "run_s", "config", "inline"),
-    [
-        ((FREE, 2), {"Gemm"}, SHORT, ModelConfig(max_batch_size=4), True),
-        ((FREE, 2), {"Gemm"}, SHORT, ModelConfig(max_batch_size=8), False),  # 8 rows were not measured
-        ((FREE, 2), {"Gemm"}, {1: 1e-5, 4: 1e-3}, ModelConfig(max_batch_size=4), False),
-        ((FREE, 2), {"Gemm", "Loop"}, SHORT, ModelConfig(max_batch_size=4), False),
-        ((FREE, 2), {"Gemm", "Range"}, SHORT, ModelConfig(max_batch_size=4), False),
-        ((FREE, 2), {"Gemm", "some.domain:Gemm"}, SHORT, ModelConfig(max_batch_size=4), False),
-        ((FREE, 2), {"ai.onnx.ml:Scaler", "Relu"}, SHORT, ModelConfig(max_batch_size=4), True),
-        ((FREE, 2), set(), SHORT, ModelConfig(max_batch_size=4), False),  # nobody looked into the file
-        ((FREE, FREE), {"Gemm"}, SHORT, ModelConfig(max_batch_size=4), False),
-        ((FREE, 2), {"Gemm"}, {}, ModelConfig(max_batch_size=4), False),
-        ((FREE, 2), {"Gemm"}, SHORT, ModelConfig(max_batch_size=4, max_queue_delay_s=0.1), False),
-    ],
-)
-def test_only_runs_known_to_be_short_go_on_the_event_loop(
-    shape: tuple[int, ...], operators: set[str], run_s: dict[int, float], config: ModelConfig, inline: bool
+def test_several_free_runners_share_what_waits_if_that_is_sooner(
+    run_s: dict[int, float], pending_rows: int, free: int, rows: int
 ) -> None:
-    signature = Signature((TensorSpec("x", "FP32", shape),), ())
-    assert runs_inline(signature, frozenset(operators), run_s, config) is inline
+    assert WindowPolicy(32, costs=CostTable(run_s, KEY)).plan(KEY, pending_rows, 0.0, free).rows == rows
 
 
-def test_the_length_of_a_text_was_not_measured() -> None:
-    signature = Signature((TensorSpec("x", "BYTES", (FREE, 1)),), ())
-    assert not runs_inline(signature, frozenset(("Identity",)), SHORT, ModelConfig(max_batch_size=4))
+def test_four_batches_of_8_are_preferred_to_one_of_32_where_they_are_faster() -> None:
+    policy = WindowPolicy(32, costs=CostTable({1: 1.5e-3, 8: 2e-3, 32: 12.8e-3}, KEY))
+    assert [policy.plan(KEY, left, 0.0, 1).rows for left in (32, 24, 16, 8)] == [8, 8, 8, 8]
 
 
-def test_operators_on_the_event_loop_are_ones_that_onnx_has() -> None:
-    known = {f"{each.domain}:{each.name}".removeprefix(":") for each in onnx.defs.get_all_schemas()}
-    assert known >= _STEADY
+def test_the_size_follows_what_is_learnt_while_it_runs() -> None:
+    costs = CostTable({1: 1e-3, 8: 2e-3, 32: 4e-3}, KEY)
+    policy = WindowPolicy(32, costs=costs)
+    assert policy.best_size(KEY) == 32
+    for _ in range(200):
+        costs.observe(KEY, 32, 20e-3)
+        policy.learned(KEY)
+    assert policy.best_size(KEY) == 8
 
 
-def test_a_number_that_says_how_much_to_compute_holds_up_no_loop() -> None:
-    signature = Signature((TensorSpec("x", "INT64", (FREE, 1)),), (TensorSpec("y", "INT64", (FREE, 1)),))
-    operators = frozenset(("ReduceMax", "Range", "ReduceSum", "Mul", "Add"))
-    assert not runs_inline(signature, operators, SHORT, ModelConfig(max_batch_size=4))
+@pytest.mark.parametrize(
+    ("pending_rows", "rows", "padded"),
+    [(1, 1, 1), (3, 3, 4), (4, 4, 4), (5, 4, 4), (15, 15, 16), (17, 16, 16), (40, 16, 16)],
+)
+def test_where_only_some_sizes_may_run_padding_counts_as_lost(pending_rows: int, rows: int, padded: int) -> None:
+    costs = CostTable({1: 1e-3, 4: 3e-3, 16: 8e-3}, KEY)
+    policy = WindowPolicy(16, costs=costs, sizes=(4, 1, 99))
+    assert policy.plan(KEY, pending_rows, 0.0, 1).rows == rows
+    assert policy.padded(rows) == padded

@@ -10,16 +10,25 @@ from workbench.core.tensor import Array
 from workbench.errors import ExecutionError
 
 
-def join(members: Sequence[Mapping[str, Array]], names: Iterable[str]) -> Mapping[str, Array]:
-    """One array an input, the members' rows in order. A lone member is passed on as it is, without a copy."""
-    if len(members) == 1:
+def join(members: Sequence[Mapping[str, Array]], names: Iterable[str], padding: int = 0) -> Mapping[str, Array]:
+    """One array an input, the members' rows in order. A lone member is passed on as it is, without a copy.
+
+    The rows of `padding` are copies of the last one: a row of zeros may be none that the model takes.
+    """
+    if padding:
+        last = {name: np.repeat(array[-1:], padding, axis=0) for name, array in members[-1].items()}
+        members = [*members, last]
+    elif len(members) == 1:
         return members[0]
     return {name: np.concatenate([member[name] for member in members]) for name in names}
 
 
-def split(outputs: Sequence[Array], rows: Sequence[int], names: Sequence[str]) -> list[dict[str, Array]]:
-    """Each member's part of the batch's outputs, as views. ExecutionError when an output lost or gained rows."""
-    total = sum(rows)
+def split(
+    outputs: Sequence[Array], rows: Sequence[int], names: Sequence[str], padding: int = 0
+) -> list[dict[str, Array]]:
+    """Each member's part of the batch's outputs, as views; the padding is left over. ExecutionError when an output
+    lost or gained rows."""
+    total = sum(rows) + padding
     for name, output in zip(names, outputs, strict=True):
         if output.shape[:1] != (total,):
             raise ExecutionError(

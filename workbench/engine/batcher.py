@@ -1,47 +1,22 @@
-"""Pending requests of one model version, in shape groups, and the runners that take batches from them.
+"""Pending requests of one model version, in lines by shape, and the runners that take batches from them.
 
-The event loop's thread submits; each runner's own thread takes. What waits in a group is the staged batch: it grows
-until a runner takes it, so nothing freezes a batch that could still be larger.
+The event loop's thread submits; each runner's own thread takes. What waits in a line is the staged batch: it grows
+until a runner may run it, so nothing freezes a batch that could still be larger.
 """
 
 from __future__ import annotations
 
 import threading
-from asyncio import Future
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
+from typing import NamedTuple
 
-from workbench.core.messages import InferRequest, InferResponse, ReleaseReason
+from workbench.core.messages import ReleaseReason
 from workbench.engine.admission import ShapeKey
-from workbench.engine.policy import BatchPolicy
-from workbench.errors import Cancelled, DeadlineExceeded, QueueFull, Unavailable, WorkbenchError
-
-
-@dataclass(slots=True, eq=False)
-class Ticket:
-    """An accepted request on its way. Its future ends exactly once, on the event loop's thread."""
-
-    request: InferRequest
-    future: Future[InferResponse]
-    rows: int
-    key: ShapeKey
-    outputs: tuple[str, ...]
-    accepted_at: float
-    ended: bool = False
-    """Its future was resolved, and it was counted. Belongs to the event loop's thread."""
-
-    def lost(self, now: float) -> WorkbenchError | None:
-        """Why it need not be run any more. Asked from a runner's thread; reading a future's flag is safe there."""
-        request = self.request
-        if self.future.done() or (request.abandoned is not None and request.abandoned()):
-            return Cancelled("the caller left before the request was run")
-        if request.deadline is not None and now >= request.deadline:
-            return DeadlineExceeded(
-                f"the request waited {now - self.accepted_at:.3f} s for a runner, past its timeout; it was not run"
-            )
-        return None
+from workbench.engine.arbiter import GRANTED, Bell, Gate, OpenGate
+from workbench.engine.line import NEVER, Line, Ticket
+from workbench.engine.policy import BatchPolicy, Plan
+from workbench.errors import DeadlineExceeded, QueueFull, Unavailable, WorkbenchError
 
 
 @dataclass(slots=True)
@@ -52,29 +27,50 @@ class Batch:
     reason: ReleaseReason
     formed_at: float
     dropped: list[tuple[Ticket, WorkbenchError]] = field(default_factory=list)
+    rows: int = 0
+    run_rows: int = 0
+    """With the padding."""
 
 
-class _Group:
-    """Requests of one shape, oldest first."""
+class Pause(NamedTuple):
+    """There is nothing to run for a runner: its bell will ring, and in `wait_s` seconds (None: not for that) it is to
+    look again anyway."""
 
-    __slots__ = ("rows", "tickets")
+    wait_s: float | None
 
-    def __init__(self) -> None:
-        self.tickets: deque[Ticket] = deque()
-        self.rows = 0
+
+@dataclass(frozen=True, slots=True)
+class QueuePolicy:
+    """How many requests may wait, for how long, and in what order."""
+
+    max_queue_size: int
+    timeout_s: float = 0.0
+    """0: as long as they like."""
+    priority_levels: int = 1
+    default_priority: int = 1
+    priority_step_s: float = 0.0
+
+    def level(self, priority: int) -> int:
+        """The level of a request that asked for `priority`: 1 is the highest, 0 and what is over the levels is the
+        default, as Triton has it."""
+        return priority if 0 < priority <= self.priority_levels else self.default_priority
 
 
 class Batcher:
-    """`submit`, `wake` and `poll` belong to one thread, `take` to the runners', everything else to any."""
+    """`submit`, `wake` and `poll` belong to one thread, `next` and `ran` to the runners', everything else to any."""
 
-    def __init__(self, policy: BatchPolicy, max_queue_size: int, clock: Callable[[], float]) -> None:
+    def __init__(self, policy: BatchPolicy, queue: QueuePolicy, clock: Callable[[], float]) -> None:
         self._policy = policy
-        self._max_queue_size = max_queue_size
+        self._queue = queue
         self._clock = clock
+        self._gate: Gate = OpenGate()
+        self._runners = 1
         self._lock = threading.Lock()
-        self._groups: dict[ShapeKey, _Group] = {}
+        self._lines: dict[ShapeKey, Line] = {}
         self._depth = 0
-        self._idle: list[SimpleQueue[None]] = []
+        self._idle: list[Bell] = []
+        self._asking: Bell | None = None
+        """The runner that waits at the gate for all of them: one is enough, since what it takes is decided then."""
         self._closed = False
 
     @property
@@ -82,104 +78,100 @@ class Batcher:
         """Requests that wait for a runner."""
         return self._depth
 
-    def configure(self, policy: BatchPolicy, max_queue_size: int) -> None:
+    def configure(self, policy: BatchPolicy, queue: QueuePolicy, gate: Gate, runners: int) -> None:
         """Takes effect with the next batch and the next request; what waits stays."""
         with self._lock:
             self._policy = policy
-            self._max_queue_size = max_queue_size
+            self._queue = queue
+            self._gate = gate
+            self._runners = runners
         self.wake()
 
     def submit(self, ticket: Ticket) -> None:
-        """Accept it, or raise QueueFull or Unavailable, in which case nothing was kept.
+        """Accept it, or raise QueueFull, DeadlineExceeded or Unavailable, in which case nothing was kept.
 
         Wakes nobody: call `wake` once for all that came in together, so that they can share a batch.
         """
+        queue = self._queue
+        request = ticket.request
+        level = ticket.level = queue.level(request.priority) if request.priority else queue.default_priority
+        ticket.turn = ticket.accepted_at + (level - 1) * queue.priority_step_s
+        if queue.timeout_s:
+            ticket.expires_at = ticket.accepted_at + queue.timeout_s
+        if request.deadline is not None and request.deadline < ticket.expires_at:
+            ticket.expires_at = request.deadline
         with self._lock:
             if self._closed:
-                raise Unavailable(f"model {ticket.request.model!r} is being unloaded; try again")
-            if self._depth >= self._max_queue_size:
+                raise Unavailable(f"model {request.model!r} is being unloaded; try again")
+            if self._depth >= queue.max_queue_size:
                 raise QueueFull(
-                    f"{self._depth} requests wait for model {ticket.request.model!r}, as many as max_queue_size "
+                    f"{self._depth} requests wait for model {request.model!r}, as many as max_queue_size "
                     "allows; try again later, or send fewer at once"
                 )
-            group = self._groups.get(ticket.key)
-            if group is None:
-                group = self._groups[ticket.key] = _Group()
-            group.tickets.append(ticket)
-            group.rows += ticket.rows
+            if ticket.expires_at != NEVER:
+                self._refuse_late(ticket)
+            line = self._lines.get(ticket.key)
+            if line is None:
+                line = self._lines[ticket.key] = Line()
+            line.add(ticket)
             self._depth += 1
 
     def wake(self) -> None:
-        """Have an idle runner look."""
+        """Have an idle runner look. While one waits at the gate the batch grows, and it will wake the others."""
         with self._lock:
-            if self._idle:
-                self._idle.pop().put(None)
+            if self._idle and self._asking is None:
+                self._idle.pop().ring()
 
     def poll(self) -> Batch | None:
-        """The next batch, if one is due now."""
+        """The next batch, if one is due now, past the gate."""
         with self._lock:
-            return self._form()[0]
+            now = self._clock()
+            found = self._due(now, 1)
+            return None if isinstance(found, Pause) else self._form(*found, now)
 
-    def take(self, bell: SimpleQueue[None], leaving: Callable[[], bool]) -> Batch | None:
-        """The next batch; blocks on `bell` while there is none. None once `leaving`, or closed and empty.
-
-        `bell` is the calling runner's own, and is rung at most once for each time that it waits here.
-        """
-        while True:
-            with self._lock:
-                batch, wait_s = (None, None) if leaving() else self._form()
-                if batch is not None:
-                    if self._depth and self._idle:
-                        self._idle.pop().put(None)
-                    return batch
-                if leaving() or (self._closed and not self._depth):
+    def next(self, bell: Bell, leaving: bool = False) -> Batch | Pause | None:
+        """What the runner with this bell is to do: run a batch and then say `ran`; pause; or, None, end: where it is
+        `leaving`, or all is closed and empty."""
+        with self._lock:
+            now = self._clock()
+            if bell in self._idle:  # it woke by itself, or was rung twice
+                self._idle.remove(bell)
+            found = self._due(now, len(self._idle) + 1) if self._depth and not leaving else Pause(None)
+            if isinstance(found, Pause):
+                if self._asking is bell:
+                    self._asking = None
+                    self._gate.withdraw(now)
+                if leaving and self._depth and self._idle:  # the ring that it was given is for somebody
+                    self._idle.pop().ring()
+                if leaving or (self._closed and not self._depth):
                     return None
                 self._idle.append(bell)
-            try:
-                bell.get(timeout=wait_s)
-            except Empty:
-                with self._lock:
-                    if bell in self._idle:
-                        self._idle.remove(bell)
-                    else:
-                        bell.get()  # rung between the time-out and the lock: take that ring away
+                return found
+            wait_s = self._gate.ask(self._asking or bell, now)
+            if wait_s > GRANTED:
+                if self._asking is None:
+                    self._asking = bell
+                if self._asking is not bell:
+                    self._idle.append(bell)
+                    return Pause(None)
+                return Pause(wait_s)
+            if self._asking is not None and self._asking is not bell:
+                self._idle.append(self._asking)
+            self._asking = None
+            batch = self._form(*found, now)
+            if self._depth and self._idle:
+                self._idle.pop().ring()
+            return batch
 
-    def _form(self) -> tuple[Batch | None, float | None]:
-        """A batch, or for how long there will be none unless more comes (None: for ever). Holds the lock."""
-        now = self._clock()
-        soonest: float | None = None
-        # Oldest head first: a shape that few send is not starved by one that many send.
-        groups = self._groups.items()
-        if len(self._groups) > 1:
-            groups = sorted(groups, key=lambda item: item[1].tickets[0].accepted_at)  # type: ignore[assignment]
-        for key, group in groups:
-            plan = self._policy.plan(group.rows, now - group.tickets[0].accepted_at)
-            if plan.rows == 0 and not self._closed:
-                soonest = plan.wait_s if soonest is None else min(soonest, plan.wait_s)
-                continue
-            reason = plan.reason
-            if self._closed:
-                reason = ReleaseReason.DRAIN
-            elif reason is ReleaseReason.IDLE and len(self._groups) > 1:
-                reason = ReleaseReason.SHAPE
-            return self._pop(key, group, plan.rows or group.rows, Batch([], reason, now)), None
-        return None, soonest
+    def ran(self, batch: Batch, spent_s: float) -> None:
+        """A batch that `next` gave out is done with, whatever came of it; `spent_s` of it was compute."""
+        self._gate.leave(batch.formed_at, spent_s, self._clock())
 
-    def _pop(self, key: ShapeKey, group: _Group, rows: int, batch: Batch) -> Batch:
-        taken = 0
-        while group.tickets and (not batch.tickets or taken + group.tickets[0].rows <= rows):
-            ticket = group.tickets.popleft()
-            group.rows -= ticket.rows
-            self._depth -= 1
-            error = ticket.lost(batch.formed_at)
-            if error is None:
-                batch.tickets.append(ticket)
-                taken += ticket.rows
-            else:
-                batch.dropped.append((ticket, error))
-        if not group.tickets:
-            del self._groups[key]
-        return batch
+    def singly(self, batch: Batch) -> Iterator[Batch]:
+        """Its members, each in a batch of its own."""
+        for ticket in batch.tickets:
+            run_rows = self._policy.padded(ticket.rows)
+            yield Batch([ticket], ReleaseReason.ALONE, batch.formed_at, [], ticket.rows, run_rows)
 
     def close(self) -> None:
         """Refuse what comes; what waits is still taken, at once. Wakes every idle runner."""
@@ -188,17 +180,91 @@ class Batcher:
         self.wake_all()
 
     def wake_all(self) -> None:
-        """Have every idle runner look, as after a change of how many there should be."""
+        """Have every runner that waits look, as after a change of how many there should be."""
         with self._lock:
-            while self._idle:
-                self._idle.pop().put(None)
+            for bell in self._idle:
+                bell.ring()
+            if self._asking is not None:
+                self._asking.ring()
 
     def abandon(self) -> list[Ticket]:
         """Close, and hand back what still waits, to be ended by the caller with an error."""
         with self._lock:
             self._closed = True
-            left = [ticket for group in self._groups.values() for ticket in group.tickets]
-            self._groups.clear()
+            left = [ticket for line in self._lines.values() for ticket in line.tickets()]
+            self._lines.clear()
             self._depth = 0
         self.wake_all()
         return left
+
+    # Below, with the lock held
+
+    def _due(self, now: float, free: int) -> tuple[ShapeKey, Line, Plan] | Pause:
+        """The line that is next, and what to take of it. The earliest turn goes first: a shape that few send is not
+        starved by one that many send."""
+        lines = self._lines
+        if not lines:
+            return Pause(None)
+        if len(lines) == 1:
+            ((key, line),) = lines.items()
+            plan = self._plan(key, line, now, free)
+            return (key, line, plan) if plan.rows else Pause(plan.wait_s)
+        waits = []
+        for key, line in _in_turn(lines):
+            plan = self._plan(key, line, now, free)
+            if plan.rows:
+                return key, line, plan._replace(reason=_among_shapes(plan.reason))
+            waits.append(plan.wait_s)
+        return Pause(min(waits))
+
+    def _plan(self, key: ShapeKey, line: Line, now: float, free: int) -> Plan:
+        plan = self._policy.plan(key, line.rows, now - line.first.accepted_at, free)
+        if self._closed:
+            return Plan(plan.rows or line.rows, 0.0, ReleaseReason.DRAIN)
+        return plan
+
+    def _form(self, key: ShapeKey, line: Line, plan: Plan, now: float) -> Batch:
+        tickets, dropped, rows = line.take(plan.rows, now)
+        self._depth -= len(tickets) + len(dropped)
+        if not line.levels:
+            del self._lines[key]
+        return Batch(tickets, plan.reason, now, dropped, rows, self._policy.padded(rows))
+
+    def _refuse_late(self, ticket: Ticket) -> None:
+        """DeadlineExceeded where it would be late even if all goes as quickly as it ever went."""
+        costs = self._policy.costs
+        ahead = ahead_rows = 0
+        work_s = 0.0
+        for key, line in self._lines.items():
+            count, rows = line.ahead(ticket.level)
+            if rows and (curve := costs.curve(key)) is not None:
+                ahead += count
+                ahead_rows += rows
+                work_s += rows * curve.least_row_s()
+        curve = costs.curve(ticket.key)
+        # What the settings limit is the wait alone.
+        own = curve is not None and ticket.expires_at == ticket.request.deadline
+        own_s = curve.least_s(ticket.rows) if own and curve is not None else 0.0
+        wait_s = work_s / self._runners
+        if ticket.accepted_at + wait_s + own_s <= ticket.expires_at:
+            return
+        asked_s = ticket.expires_at - ticket.accepted_at
+        before = f", after {ahead} requests with {ahead_rows} rows that wait before it: {wait_s * 1e3:.3g} ms"
+        raise DeadlineExceeded(
+            f"a timeout of {asked_s * 1e3:.3g} ms cannot be met: the run itself takes {own_s * 1e3:.3g} ms at the least"
+            f"{before if ahead else ''}; it was not run. Allow more time{', or send fewer at once' if ahead else ''}"
+        )
+
+
+def _in_turn(lines: dict[ShapeKey, Line]) -> Iterator[tuple[ShapeKey, Line]]:
+    """Sorted only where the first is not taken, which needs a queue delay."""
+    yield min(lines.items(), key=_turn)
+    yield from sorted(lines.items(), key=_turn)[1:]
+
+
+def _turn(item: tuple[ShapeKey, Line]) -> float:
+    return item[1].first.turn
+
+
+def _among_shapes(reason: ReleaseReason) -> ReleaseReason:
+    return ReleaseReason.SHAPE if reason is ReleaseReason.IDLE else reason

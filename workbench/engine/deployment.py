@@ -13,17 +13,13 @@ from workbench.core.messages import InferRequest, InferResponse, Timings
 from workbench.core.model import ModelState, ModelStatus, Signature
 from workbench.core.ports import Observer, Outcome, Session
 from workbench.engine.admission import Admission
-from workbench.engine.batcher import Batcher, Ticket
+from workbench.engine.arbiter import Arbiters, Place
+from workbench.engine.batcher import Batcher, QueuePolicy
+from workbench.engine.costs import CostTable
 from workbench.engine.executor import Done, Executor
-from workbench.engine.policy import (
-    INLINE,
-    SLOW_INLINE_S,
-    AlonePolicy,
-    BatchPolicy,
-    WindowPolicy,
-    fastest_size,
-    runs_inline,
-)
+from workbench.engine.inline import Inline, LoopTime, may_run_inline
+from workbench.engine.line import Ticket
+from workbench.engine.policy import AlonePolicy, BatchPolicy, WindowPolicy
 from workbench.engine.sources import Source
 from workbench.engine.threads import in_thread
 from workbench.engine.warmup import WarmUp, warm_up
@@ -36,6 +32,13 @@ from workbench.errors import (
     Unavailable,
     WorkbenchError,
 )
+from workbench.runtimes.cores import usable_cores
+
+LEARN_EVERY_S = 5e-3
+"""The costs are brought up to date by one run in so many seconds: to learn from each would cost small models more than
+it gains."""
+
+INLINE = "on the event loop: its runs are so short (measured) that handing them to a thread would take longer"
 
 
 class SessionOpener(Protocol):
@@ -65,6 +68,8 @@ class Deployment:
         observer: Observer,
         open_session: SessionOpener,
         clock: Callable[[], float],
+        arbiters: Arbiters,
+        loop_time: LoopTime,
     ) -> None:
         self.name = name
         self.version = version
@@ -81,15 +86,21 @@ class Deployment:
         self._platform = self._device = ""
         self._sessions: list[Session] = []
         self._found = WarmUp(False, False, "")
-        self._batcher = Batcher(AlonePolicy(), config.max_queue_size, clock)
+        self._arbiters = arbiters
+        self._place: Place | None = None
+        self._costs = CostTable()
+        self._policy: BatchPolicy = AlonePolicy(self._costs)
+        self._batcher = Batcher(self._policy, _queue_policy(config), clock)
         self._executor: Executor | None = None
         self._admission: Admission | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waking = False
         self._outstanding = 0
         self._idle: asyncio.Event | None = None
-        self._inline = False
-        self._slow_turns = 0
+        self._inline = Inline(loop_time)
+        self._may_inline = False
+        self._learn_at = 0.0
+        self._uncharged_s = 0.0
         self._warming_since: float | None = None
         self._loaded_at = self._load_s = 0.0
 
@@ -123,23 +134,18 @@ class Deployment:
 
     def _wake(self) -> None:
         self._waking = False
-        if not self._inline or self._executor is None:
+        if not self._inline.now or self._executor is None:
             self._batcher.wake()
         elif batch := self._batcher.poll():
             for done in self._executor.run(self._sessions[0], batch):
-                self._watch_inline(done.ran_at - done.joined_at)
+                ran_s = done.ran_at - done.joined_at
+                self._uncharged_s += ran_s
+                if self._inline.ran(ran_s, done.ran_at):
+                    self._observer.model_changed(self.status())
                 self._deliver(done)
             if self._batcher.depth and self._loop is not None:  # others on the loop have their turn between batches
                 self._waking = True
                 self._loop.call_soon(self._wake)
-
-    def _watch_inline(self, ran_s: float) -> None:
-        """Leave runs to the runners once two of them turned out long; one may be a busy machine."""
-        if ran_s > SLOW_INLINE_S:
-            self._slow_turns += 1
-            if self._slow_turns > 1:
-                self._inline = False
-                self._observer.model_changed(self.status())
 
     def _deliver_from_runner(self, done: Done) -> None:
         assert self._loop is not None
@@ -176,7 +182,23 @@ class Deployment:
             self._end(ticket, error)
         if requests:
             observer.batch_done(self.name, self.version, done.rows, requests, done.reason, ran_s)
+            if done.ran_at >= self._learn_at:
+                self._learn(done, ran_s)
         self._settled(requests + len(done.dropped))
+
+    def _learn(self, done: Done, ran_s: float) -> None:
+        """Bring the costs up to date, and what is decided by them."""
+        if isinstance(done.answers[0], WorkbenchError):  # it may have failed before it had done anything
+            return
+        self._learn_at = done.ran_at + LEARN_EVERY_S
+        key = done.tickets[0].key
+        curve = self._costs.observe(key, done.run_rows, ran_s)
+        self._policy.learned(key)
+        if self._uncharged_s and self._place is not None:
+            self._place.charge(self._uncharged_s)
+            self._uncharged_s = 0.0
+        if self._may_inline and self._inline.decide(True, curve, self.config.max_batch_size, done.ran_at):
+            self._observer.model_changed(self.status())
 
     def _end(self, ticket: Ticket, error: WorkbenchError) -> None:
         if ticket.ended:
@@ -234,6 +256,9 @@ class Deployment:
             self._warming_since = None
         if self.state is ModelState.FAILED:  # it was given up on meanwhile
             raise ModelError(self._reason)
+        found = self._found
+        self._costs = CostTable(found.run_s, found.key)
+        self._place = self._arbiters.of(self._device).place(self._width(), self.config.device_share)
         self._apply()
         self._executor = Executor(self.name, self._sessions, self._batcher, self._deliver_from_runner, self._clock)
         self._executor.resize(self.config.instances)
@@ -292,6 +317,7 @@ class Deployment:
         for ticket in (*(ticket for _, tickets in runs for ticket in tickets), *waiting):
             self._end(ticket, DeadlineExceeded(reason))
         self._settled(len(waiting))
+        self._leave_device()
 
     async def close(self) -> None:
         """Give everything back and be Gone, or stay Failed. What is still inside the runtime is left to end there."""
@@ -302,6 +328,7 @@ class Deployment:
         if self._outstanding == 0:
             for session in sessions:
                 await in_thread(session.close)
+        self._leave_device()
         if self.state is not ModelState.FAILED:
             self._change(ModelState.GONE)
 
@@ -338,19 +365,33 @@ class Deployment:
             sessions.append(self._open_session(self.source.path, self.config, instances=instances))
 
     def _apply(self) -> None:
-        assert self.signature is not None
+        assert self.signature is not None and self._place is not None
         config = self.config
         batched = self._found.independent
-        policy: BatchPolicy = AlonePolicy()
+        self._policy = AlonePolicy(self._costs)
         if batched:
-            policy = WindowPolicy(config.max_batch_size, config.max_queue_delay_s, self._found.run_s)
-        self._batcher.configure(policy, config.max_queue_size)
+            self._policy = WindowPolicy(
+                config.max_batch_size, config.max_queue_delay_s, self._costs, config.batch_sizes
+            )
+        self._place.set(self._width(), config.device_share)
+        self._batcher.configure(self._policy, _queue_policy(config), self._place, config.instances)
         self._admission = Admission(self.signature, config.max_batch_size if batched else 0)
-        self._inline = (
-            self._slow_turns < 2
-            and self.takes_more_runners
-            and runs_inline(self.signature, self.source.operators, self._found.run_s, config)
+        self._may_inline = (
+            batched and self.takes_more_runners and may_run_inline(self.signature, self.source.operators, config)
         )
+        curve = self._costs.curve(self._found.key)
+        self._inline.decide(self._may_inline, curve, config.max_batch_size, self._clock())
+
+    def _width(self) -> int:
+        """Cores that one run takes."""
+        if self._device != "cpu":
+            return 1
+        return self.config.intra_op_threads or max(1, usable_cores() // self.config.instances)
+
+    def _leave_device(self) -> None:
+        place, self._place = self._place, None
+        if place is not None:
+            place.close(self._clock())
 
     def _batching(self) -> str:
         reason = self._found.reason
@@ -359,7 +400,7 @@ class Deployment:
         most = self.config.max_batch_size
         if most == 1:
             return "unbatched: max_batch_size is 1"
-        best = fastest_size(self._found.run_s, most)
+        best = self._policy.best_size(self._found.key) if isinstance(self._policy, WindowPolicy) else most
         return f"{reason}; up to {most} rows a run" + (
             "" if best == most else f", {best} when many wait, which was measured fastest"
         )
@@ -368,7 +409,7 @@ class Deployment:
         if self._executor is None:
             return ""
         runners = "one runner thread" if self.config.instances == 1 else f"{self.config.instances} runner threads"
-        return INLINE if self._inline else f"on {runners}"
+        return INLINE if self._inline.now else f"on {runners}"
 
     def _not_ready(self) -> str:
         reason = f" ({self._reason})" if self._reason else ""
@@ -381,6 +422,12 @@ class Deployment:
     def _fail(self, reason: str) -> None:
         self._reason = reason
         self._change(ModelState.FAILED)
+
+
+def _queue_policy(config: ModelConfig) -> QueuePolicy:
+    levels = config.priority_levels
+    default = min(config.default_priority, levels)
+    return QueuePolicy(config.max_queue_size, config.queue_timeout_s, levels, default, config.priority_step_s)
 
 
 def outcome_of(error: WorkbenchError) -> Outcome:

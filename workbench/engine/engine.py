@@ -17,8 +17,10 @@ from workbench.config import LIVE_SETTINGS, ModelConfig, model_config
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import DesiredModel, ModelState, ModelStatus, check_model_name, check_model_version
 from workbench.core.ports import Journal, Observer
+from workbench.engine.arbiter import Arbiters
 from workbench.engine.deployment import Deployment, SessionOpener, Trial
 from workbench.engine.deployments import Deployments
+from workbench.engine.inline import LoopTime
 from workbench.engine.null import NullJournal, NullObserver
 from workbench.engine.sources import Source, Sources, source_of
 from workbench.engine.threads import in_thread
@@ -82,6 +84,9 @@ class Engine:
         self._trial = trial
         self._open_session = open_session
         self._deployments = Deployments()
+        self._arbiters = Arbiters()
+        self.loop_time = LoopTime()
+        """What runs on the event loop's own thread have cost it, of all models since the start."""
         self._lasting: set[str] = set()
         """The models whose routed version the journal holds."""
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -367,7 +372,15 @@ class Engine:
                     self._journal.restoring(restored)
 
         deployment = Deployment(
-            name, version, source, config, observer=self._observer, open_session=self._open_session, clock=self.clock
+            name,
+            version,
+            source,
+            config,
+            observer=self._observer,
+            open_session=self._open_session,
+            clock=self.clock,
+            arbiters=self._arbiters,
+            loop_time=self.loop_time,
         )
         # Shows as Loading; where it is to replace one of the same version, that one goes on showing itself.
         added = self._deployments.add(deployment)

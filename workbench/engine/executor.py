@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from workbench.core.messages import ReleaseReason
 from workbench.core.ports import Session
 from workbench.core.tensor import Array
 from workbench.engine.batch import join, split
-from workbench.engine.batcher import Batch, Batcher, Ticket
+from workbench.engine.batcher import Batch, Batcher, Pause
+from workbench.engine.line import Ticket
 from workbench.errors import ExecutionError, WorkbenchError
 
 
@@ -23,6 +25,8 @@ class Done:
     answers: Sequence[dict[str, Array] | WorkbenchError]
     reason: ReleaseReason
     rows: int
+    run_rows: int
+    """With the padding."""
     formed_at: float
     joined_at: float
     ran_at: float
@@ -56,9 +60,9 @@ class Executor:
         """Have `count` runners; those too many leave when their present batch is done."""
         while len(self._runners) < count:
             index = len(self._runners)
-            runner = _Runner(self, self._sessions[index % len(self._sessions)])
+            runner = _Runner(self._sessions[index % len(self._sessions)])
             self._runners.append(runner)
-            threading.Thread(target=runner.loop, name=f"infer-{self._name}-{index}", daemon=True).start()
+            threading.Thread(target=self.serve, args=(runner,), name=f"infer-{self._name}-{index}", daemon=True).start()
         for runner in self._runners[count:]:
             runner.leaving = True
         del self._runners[count:]
@@ -73,20 +77,20 @@ class Executor:
         input harms nobody."""
         if batch.dropped:
             at = batch.formed_at
-            yield Done([], [], batch.reason, 0, at, at, at, batch.dropped)
+            yield Done([], [], batch.reason, 0, 0, at, at, at, batch.dropped)
         if batch.tickets:
             yield from self._run(session, batch)
 
     def _run(self, session: Session, batch: Batch) -> Iterator[Done]:
         tickets = batch.tickets
-        rows = [ticket.rows for ticket in tickets]
+        padding = batch.run_rows - batch.rows
         names = tickets[0].outputs
         if any(ticket.outputs != names for ticket in tickets):
             names = tuple(dict.fromkeys(name for ticket in tickets for name in ticket.outputs))
         joined_at = ran_at = self._clock()
         answers: Sequence[dict[str, Array] | WorkbenchError]
         try:
-            inputs = join([ticket.request.inputs for ticket in tickets], tickets[0].request.inputs)
+            inputs = join([ticket.request.inputs for ticket in tickets], tickets[0].request.inputs, padding)
             joined_at = self._clock()
             thread = threading.get_ident()
             self._inside[thread] = (joined_at, tickets)
@@ -95,36 +99,47 @@ class Executor:
             finally:
                 del self._inside[thread]
             ran_at = self._clock()
-            answers = [dict(zip(names, outputs, strict=True))] if len(tickets) == 1 else split(outputs, rows, names)
+            if len(tickets) == 1 and not padding:
+                answers = [dict(zip(names, outputs, strict=True))]
+            else:
+                answers = split(outputs, [ticket.rows for ticket in tickets], names, padding)
         except Exception as error:
             if len(tickets) > 1:
-                yield from self._run_alone(session, batch)
+                for each in self._batcher.singly(batch):
+                    yield from self._run(session, each)
                 return
             # Any other error is a runtime that breaks its promise; the service goes on.
             failed = f"running model {tickets[0].request.model!r} failed: {type(error).__name__}"
             answers = [error if isinstance(error, WorkbenchError) else ExecutionError(failed)]
         ran_at = max(ran_at, joined_at)
-        yield Done(tickets, answers, batch.reason, sum(rows), batch.formed_at, joined_at, ran_at)
+        yield Done(tickets, answers, batch.reason, batch.rows, batch.run_rows, batch.formed_at, joined_at, ran_at)
 
-    def _run_alone(self, session: Session, batch: Batch) -> Iterator[Done]:
-        for ticket in batch.tickets:
-            yield from self._run(session, Batch([ticket], ReleaseReason.ALONE, batch.formed_at))
+    def serve(self, runner: _Runner) -> None:
+        """The life of a runner's thread: a batch at a time, until it is to leave or nothing comes any more."""
+        while (found := self._batcher.next(runner, runner.leaving)) is not None:
+            if isinstance(found, Pause):
+                runner.sleep(found.wait_s)
+                continue
+            spent_s = 0.0
+            try:
+                for done in self.run(runner.session, found):
+                    spent_s += done.ran_at - done.joined_at
+                    self._deliver(done)
+            finally:
+                self._batcher.ran(found, spent_s)
 
 
 class _Runner:
-    """One thread: at most one batch at a time."""
+    """One thread's Bell, and the session that it runs."""
 
-    def __init__(self, executor: Executor, session: Session) -> None:
-        self._executor = executor
-        self._session = session
-        self._bell: SimpleQueue[None] = SimpleQueue()
+    def __init__(self, session: Session) -> None:
+        self.session = session
         self.leaving = False
+        self._rings: SimpleQueue[None] = SimpleQueue()
 
-    def loop(self) -> None:
-        executor = self._executor
-        while True:
-            batch = executor._batcher.take(self._bell, lambda: self.leaving)
-            if batch is None:
-                return
-            for done in executor.run(self._session, batch):
-                executor._deliver(done)
+    def ring(self) -> None:
+        self._rings.put(None)
+
+    def sleep(self, wait_s: float | None) -> None:
+        with suppress(Empty):
+            self._rings.get(timeout=wait_s)

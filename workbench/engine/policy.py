@@ -2,60 +2,20 @@
 
 Work-conserving: while a runner is free nothing waits, unless the model's settings ask for a queue delay. While all
 runners are busy requests gather by themselves, and the next free runner takes the number of rows that was measured
-to be fastest, not simply all of them: on a CPU four batches of 8 can beat one of 32 by 1.6 times.
+to be fastest, not simply all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
-from workbench.config import ModelConfig
 from workbench.core.messages import ReleaseReason
-from workbench.core.model import FREE, Signature
-from workbench.core.tensor import BYTES
-
-HOP_S = 60e-6
-"""Seconds that any batch costs beside its run: waking the runner, joining, splitting, waking the event loop.
-Added to each measured run, or a model whose single row runs in 10 us would never be batched though it gains."""
-
-NEARLY_BEST = 0.8
-"""Of sizes that run this near to the best measured rows/s, the largest is taken: fewer hops, a shorter queue, and on a
-busy machine the measurements themselves are no better than that."""
-
-INLINE_BOUND_S = 0.3e-3
-"""The longest that a batch may hold up the event loop. Waking a thread and being woken costs a third of this."""
-
-SLOW_INLINE_S = 10e-3
-"""A run on the event loop that takes this long was misjudged."""
-
-INLINE = "on the event loop: its runs are so short (measured) that handing them to a thread would take longer"
-
-_STEADY_NAMES = """
-    Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization BitShift BitwiseAnd
-    BitwiseNot BitwiseOr BitwiseXor Cast CastLike Ceil Celu Clip Concat Constant Conv ConvInteger ConvTranspose Cos Cosh
-    CumSum DepthToSpace DequantizeLinear Div Dropout DynamicQuantizeLinear Einsum Elu Equal Erf Exp Flatten Floor GRU
-    Gather GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual
-    GroupNormalization HardSigmoid HardSwish Hardmax Identity InstanceNormalization IsInf IsNaN LRN LSTM
-    LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax LpNormalization LpPool MatMul MatMulInteger Max MaxPool
-    Mean MeanVarianceNormalization Min Mish Mod Mul Neg Not Or PRelu Pow QLinearConv QLinearMatMul QuantizeLinear
-    RMSNormalization RNN Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin
-    ReduceProd ReduceSum ReduceSumSquare Relu Reshape Round ScatterElements ScatterND Selu Shape Shrink Sigmoid Sign Sin
-    Sinh Size Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Swish Tan Tanh ThresholdedRelu
-    TopK Transpose Trilu Unsqueeze Where Xor
-    ai.onnx.ml:ArrayFeatureExtractor ai.onnx.ml:Binarizer ai.onnx.ml:FeatureVectorizer ai.onnx.ml:Imputer
-    ai.onnx.ml:LabelEncoder ai.onnx.ml:LinearClassifier ai.onnx.ml:LinearRegressor ai.onnx.ml:Normalizer
-    ai.onnx.ml:OneHotEncoder ai.onnx.ml:SVMClassifier ai.onnx.ml:SVMRegressor ai.onnx.ml:Scaler ai.onnx.ml:TreeEnsemble
-    ai.onnx.ml:TreeEnsembleClassifier ai.onnx.ml:TreeEnsembleRegressor
-"""
-_STEADY = frozenset(_STEADY_NAMES.split())
-"""Operators whose time depends on shapes, and so was measured. Not on what a number says, as with Range, Expand, Tile,
-ConstantOfShape, NonZero, Resize, Pad, OneHot, Loop, If or Scan; nor on the length of strings."""
+from workbench.engine.admission import ShapeKey
+from workbench.engine.costs import HOP_S, NEARLY_BEST, CostTable, Curve, fastest_padded, fastest_size
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What to do with a group of pending requests now: take up to `rows` rows, or look again in `wait_s` seconds."""
 
     rows: int
@@ -65,59 +25,98 @@ class Plan:
 
 
 class BatchPolicy(Protocol):
-    def plan(self, pending_rows: int, waited_s: float) -> Plan:
-        """`pending_rows` of one shape wait, the oldest since `waited_s` seconds, and a runner is free."""
+    costs: CostTable
+
+    def plan(self, key: ShapeKey, pending_rows: int, waited_s: float, free: int) -> Plan:
+        """`pending_rows` of shape `key` wait, the first in line since `waited_s` seconds; `free` runners have nothing
+        to do, the one that asks among them."""
+        ...
+
+    def padded(self, rows: int) -> int:
+        """The rows to run for a batch of so many; the others are padding."""
+        ...
+
+    def learned(self, key: ShapeKey) -> None:
+        """The costs of this shape have changed."""
         ...
 
 
 class AlonePolicy:
     """One request a run, for a model whose rows were not proved independent."""
 
-    def plan(self, pending_rows: int, waited_s: float) -> Plan:
+    def __init__(self, costs: CostTable | None = None) -> None:
+        self.costs = costs or CostTable()
+
+    def plan(self, key: ShapeKey, pending_rows: int, waited_s: float, free: int) -> Plan:
         return Plan(1, 0.0, ReleaseReason.ALONE)
+
+    def padded(self, rows: int) -> int:
+        return rows
+
+    def learned(self, key: ShapeKey) -> None: ...
 
 
 class WindowPolicy:
     """Batches up to the size that is fastest, waiting only where `max_queue_delay_s` is set."""
 
-    def __init__(self, max_batch_size: int, max_queue_delay_s: float = 0.0, run_s: Mapping[int, float] | None = None):
-        """`run_s`: measured seconds of one run by batch size; None or empty: take as many as `max_batch_size`."""
-        self.best_size = fastest_size(run_s or {}, max_batch_size)
+    def __init__(
+        self,
+        max_batch_size: int,
+        max_queue_delay_s: float = 0.0,
+        costs: CostTable | None = None,
+        sizes: Sequence[int] = (),
+    ) -> None:
+        """Where the model may run only some `sizes`, the largest of them is always `max_batch_size`."""
+        self.costs = costs or CostTable()
+        self._most = max_batch_size
         self._delay_s = max_queue_delay_s
+        self._sizes = allowed_sizes(sizes, max_batch_size)
+        self._best: dict[ShapeKey, int] = {}
 
-    def plan(self, pending_rows: int, waited_s: float) -> Plan:
-        if pending_rows >= self.best_size:
-            return Plan(self.best_size, 0.0, ReleaseReason.FULL)
-        left_s = self._delay_s - waited_s
-        if left_s > 0:
-            return Plan(0, left_s, ReleaseReason.DELAY)
-        return Plan(pending_rows, 0.0, ReleaseReason.DELAY if self._delay_s else ReleaseReason.IDLE)
+    def best_size(self, key: ShapeKey) -> int:
+        """The rows to take where many of this shape wait."""
+        best = self._best.get(key)
+        if best is None:
+            curve = self.costs.curve(key)
+            best = self._most if curve is None or not self.costs.seeded else self._fastest(curve)
+            self._best[key] = best
+        return best
+
+    def plan(self, key: ShapeKey, pending_rows: int, waited_s: float, free: int) -> Plan:
+        best = self._best.get(key) or self.best_size(key)
+        if pending_rows >= best * free:
+            return Plan(best, 0.0, ReleaseReason.FULL)
+        if self._delay_s and waited_s < self._delay_s and pending_rows < best:
+            return Plan(0, self._delay_s - waited_s, ReleaseReason.DELAY)
+        rows = pending_rows if free == 1 else self._share(key, pending_rows, best, free)
+        if self._sizes and (curve := self.costs.curve(key)) is not None:
+            rows = min(rows, fastest_padded(curve, rows, self._sizes))
+        if rows == best:
+            return Plan(rows, 0.0, ReleaseReason.FULL)
+        return Plan(rows, 0.0, ReleaseReason.DELAY if self._delay_s else ReleaseReason.IDLE)
+
+    def padded(self, rows: int) -> int:
+        return next((size for size in self._sizes if size >= rows), rows)
+
+    def learned(self, key: ShapeKey) -> None:
+        # The others' best sizes are thrown away only because nothing else bounds how many shapes callers may think of.
+        self._best.clear()
+
+    def _share(self, key: ShapeKey, pending_rows: int, best: int, free: int) -> int:
+        """This runner's part where several are free: an equal one, if all are done sooner that way."""
+        share = -(-pending_rows // free)
+        most = min(pending_rows, best)
+        curve = self.costs.curve(key)
+        if curve is None or curve.seconds(share) + HOP_S <= NEARLY_BEST * (curve.seconds(most) + HOP_S):
+            return min(share, best)
+        return most
+
+    def _fastest(self, curve: Curve) -> int:
+        if self._sizes:
+            return fastest_size({size: curve.seconds(size) for size in self._sizes}, self._most)
+        return fastest_size(curve.run_s, self._most)
 
 
-def fastest_size(run_s: Mapping[int, float], max_batch_size: int) -> int:
-    """The largest of the measured sizes that is within NEARLY_BEST of the best rows/s, hop included.
-
-    A size that was never measured is never preferred to one that was: seeding stops where runs become long, and
-    there larger batches only add latency.
-    """
-    rates = {size: size / (seconds + HOP_S) for size, seconds in run_s.items() if size <= max_batch_size}
-    if not rates:
-        return max_batch_size
-    enough = NEARLY_BEST * max(rates.values())
-    return max(size for size, rate in rates.items() if rate >= enough)
-
-
-def runs_inline(
-    signature: Signature, operators: frozenset[str], run_s: Mapping[int, float], config: ModelConfig
-) -> bool:
-    """True where every batch that may be formed was measured, and is too short to be worth a thread.
-
-    A free axis beside the first makes shapes that were not measured, as a text has a length that was not; an operator
-    that is not known may take any time; a queue delay needs a runner to wait it out.
-    """
-    if config.max_queue_delay_s or not run_s or not operators or not operators <= _STEADY:
-        return False
-    if any(spec.datatype == BYTES or FREE in spec.shape[1:] for spec in signature.inputs):
-        return False
-    # A request may bring more rows than the fastest size has, and then travels alone.
-    return max(run_s) >= config.max_batch_size and max(run_s.values()) <= INLINE_BOUND_S
+def allowed_sizes(sizes: Sequence[int], max_batch_size: int) -> tuple[int, ...]:
+    """`sizes` in order, without those over `max_batch_size`, which itself is one of them; empty: any size may run."""
+    return tuple(sorted({*(size for size in sizes if size < max_batch_size), max_batch_size})) if sizes else ()

@@ -15,6 +15,7 @@ import numpy as np
 from workbench.core.model import FREE, Signature
 from workbench.core.ports import Session
 from workbench.core.tensor import DTYPES, Array
+from workbench.engine.admission import ALONE, ShapeKey
 from workbench.errors import WorkbenchError
 from workbench.runtimes.synthetic import MAX_SYNTHETIC_ELEMENTS, elements, first_size_that_runs, synthetic
 
@@ -38,6 +39,8 @@ class WarmUp:
     """One sentence saying why it is, or is not, served batched."""
     run_s: Mapping[int, float] = field(default_factory=dict)
     """Batch size -> seconds of one run; empty for an unbatched model."""
+    key: ShapeKey = ALONE
+    """The shape of the rows that were measured."""
 
 
 def warm_up(
@@ -63,7 +66,9 @@ def warm_up(
         reason = "batched: rows do not influence each other (checked at warm-up)"
     else:
         reason = "batched: its settings say batching = always"
-    return WarmUp(True, True, reason, _measure(session, free_size, max_batch_size, clock))
+    row = synthetic(signature, 1, free_size)
+    key = tuple(row[spec.name].shape[1:] for spec in signature.inputs)
+    return WarmUp(True, True, reason, _measure(session, free_size, max_batch_size, clock), key)
 
 
 def _dependence(session: Session, free_size: int, clock: Callable[[], float]) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import importlib.metadata
-import os
 import platform
 import re
 import subprocess
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 
 import psutil
 
+from workbench.runtimes.cores import usable_cores
 from workbench.runtimes.ort import ort
 
 PROBE_TIMEOUT_S = 120.0
@@ -39,13 +39,6 @@ class Device:
     name: str
     memory_total: int
     memory_free: int
-
-
-def usable_cores() -> int:
-    """The cores that this process may use, which in a container is fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # macOS and Windows
 
 
 def cuda_index(device: str) -> int:

@@ -14,12 +14,12 @@ from workbench.core.tensor import BYTES, DTYPES, Array
 from workbench.errors import ExecutionError, ModelError
 from workbench.runtimes.arrays import array_of, bytes_of, text_of, value_of
 from workbench.runtimes.binding import DeviceBinding
+from workbench.runtimes.cores import usable_cores
 from workbench.runtimes.devices import (
     cuda_index,
     cuda_problem,
     free_gpu_memory,
     has_nvidia_driver,
-    usable_cores,
     wheel_conflict,
 )
 from workbench.runtimes.ort import QUIET, ort

@@ -73,7 +73,7 @@ class Lasting:
         serving = [each for each in remembered if each.kind is DesiredKind.SERVING]
         if serving:
             # Imported with the first model only, since it takes onnxruntime along.
-            from workbench.runtimes.devices import usable_cores
+            from workbench.runtimes.cores import usable_cores
 
             at_once = asyncio.Semaphore(min(RESTORED_AT_ONCE, usable_cores()))
 

@@ -1,0 +1,216 @@
+"""Whose run is next on a device that several models share: start-time fair queueing by measured compute time.
+
+Each model has a place in the queue for its device. Time is counted in core-seconds, divided by the model's share, and
+the model that has had least goes next; one that was quiet starts where the others are now, so it saves up nothing and
+owes nothing. Between two models that always have work, what they were given differs by no more than one run of each,
+and one of each place that their runs have at once.
+
+A device has room for as many runs as its cores; a run takes those that its threads may use. Nothing stands idle for
+it: a run starts as soon as any core is free, however wide it is, and a model that is alone is never held back.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from workbench.runtimes.cores import usable_cores
+
+HOLD_S = 0.1
+"""Seconds for which a run keeps others out. A longer one, or one that never ends, runs beside them, and the operating
+system divides the cores."""
+
+GPU_RUNS = 2
+"""Runs on one GPU at a time: while one computes, another's rows are copied in or its answers out."""
+
+GRANTED = 0.0
+
+
+class Bell(Protocol):
+    """Has a runner that sleeps look again. A ring too many does no harm."""
+
+    def ring(self) -> None: ...
+
+
+class Gate(Protocol):
+    """What a model's runners pass before each run."""
+
+    def ask(self, bell: Bell, now: float) -> float:
+        """GRANTED, and then `leave` is due; else `bell` rings when it may be one's turn: ask again then, or in so many
+        seconds, or `withdraw`."""
+        ...
+
+    def withdraw(self, now: float) -> None:
+        """There is nothing to run any more."""
+        ...
+
+    def leave(self, began: float, spent_s: float, now: float) -> None:
+        """The run that was granted at `began` is over; `spent_s` of it was compute."""
+        ...
+
+
+class OpenGate:
+    """For a model that shares nothing."""
+
+    def ask(self, bell: Bell, now: float) -> float:
+        return GRANTED
+
+    def withdraw(self, now: float) -> None: ...
+
+    def leave(self, began: float, spent_s: float, now: float) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class Flow:
+    """One model's runs on one device."""
+
+    width: int = 1
+    """Cores that one run takes."""
+    share: float = 1.0
+    bell: Bell | None = None
+    """There while it waits."""
+    asked_tag: float = 0.0
+    finish_tag: float = 0.0
+    expected_s: float = 0.0
+    """What its last run took, which is what its next is charged until that is known."""
+    runs: list[tuple[float, float]] = field(default_factory=list)
+    """(began, charged) of those under way."""
+
+    @property
+    def start_tag(self) -> float:
+        return max(self.asked_tag, self.finish_tag)
+
+    def charge(self, seconds: float) -> None:
+        self.finish_tag += seconds * self.width / self.share
+
+
+class FairQueue:
+    """The decisions alone: told the time, holding no lock."""
+
+    def __init__(self, cores: int) -> None:
+        self._cores = cores
+        self._flows: list[Flow] = []
+        self._virtual = 0.0
+        """Where the flow that was granted last began, in shared core-seconds."""
+
+    def add(self, flow: Flow) -> None:
+        self._flows.append(flow)
+
+    def remove(self, flow: Flow, now: float) -> None:
+        self._flows.remove(flow)
+        self._call(now)
+
+    def ask(self, flow: Flow, bell: Bell, now: float) -> float:
+        if flow.bell is None:
+            flow.asked_tag = self._virtual
+        flow.bell = bell
+        if self._next() is not flow or not self._room(flow, now):
+            return self._look_again_s(now)
+        flow.bell = None
+        self._virtual = flow.start_tag
+        flow.finish_tag = flow.start_tag
+        flow.charge(flow.expected_s)
+        flow.runs.append((now, flow.expected_s))
+        self._call(now)
+        return GRANTED
+
+    def withdraw(self, flow: Flow, now: float) -> None:
+        flow.bell = None
+        self._call(now)
+
+    def leave(self, flow: Flow, began: float, spent_s: float, now: float) -> None:
+        run = next((each for each in flow.runs if each[0] == began), None)
+        if run is not None:
+            flow.runs.remove(run)
+            flow.charge(spent_s - run[1])
+            flow.expected_s = spent_s
+        self._call(now)
+
+    def charge(self, flow: Flow, spent_s: float) -> None:
+        """`flow` has run on one core without asking. Its debt is bounded, or it would wait for hours if it asked."""
+        paid = max(self._virtual, flow.finish_tag) + spent_s / flow.share
+        flow.finish_tag = min(paid, max(self._virtual + HOLD_S / flow.share, flow.finish_tag))
+
+    def _call(self, now: float) -> None:
+        flow = self._next()
+        if flow is not None and flow.bell is not None and self._room(flow, now):
+            flow.bell.ring()
+
+    def _next(self) -> Flow | None:
+        waiting = (flow for flow in self._flows if flow.bell is not None)
+        return min(waiting, key=lambda flow: flow.start_tag, default=None)
+
+    def _room(self, flow: Flow, now: float) -> bool:
+        busy = {each: sum(now - began < HOLD_S for began, _ in each.runs) for each in self._flows}
+        if sum(count * each.width for each, count in busy.items()) < self._cores:
+            return True
+        return all(each is flow or (each.bell is None and not busy[each]) for each in self._flows)
+
+    def _look_again_s(self, now: float) -> float:
+        held = [began + HOLD_S - now for flow in self._flows for began, _ in flow.runs if now - began < HOLD_S]
+        return max(min(held, default=HOLD_S), 1e-3)
+
+
+class Arbiter:
+    """One device's queue, for runners on many threads."""
+
+    def __init__(self, cores: int) -> None:
+        self._lock = threading.Lock()
+        self._queue = FairQueue(cores)
+
+    def place(self, width: int, share: float) -> Place:
+        """A place for one model; `close` gives it back."""
+        flow = Flow(width, share)
+        with self._lock:
+            self._queue.add(flow)
+        return Place(self._queue, self._lock, flow)
+
+
+class Arbiters:
+    """By device, as it is first used."""
+
+    def __init__(self) -> None:
+        self._by_device: dict[str, Arbiter] = {}
+
+    def of(self, device: str) -> Arbiter:
+        """Of "cpu" or "cuda:0"."""
+        if device not in self._by_device:
+            self._by_device[device] = Arbiter(usable_cores() if device == "cpu" else GPU_RUNS)
+        return self._by_device[device]
+
+
+class Place:
+    """One model's Gate."""
+
+    def __init__(self, queue: FairQueue, lock: threading.Lock, flow: Flow) -> None:
+        self._queue = queue
+        self._lock = lock
+        self._flow = flow
+
+    def ask(self, bell: Bell, now: float) -> float:
+        with self._lock:
+            return self._queue.ask(self._flow, bell, now)
+
+    def withdraw(self, now: float) -> None:
+        with self._lock:
+            self._queue.withdraw(self._flow, now)
+
+    def leave(self, began: float, spent_s: float, now: float) -> None:
+        with self._lock:
+            self._queue.leave(self._flow, began, spent_s, now)
+
+    def charge(self, spent_s: float) -> None:
+        """It has run on the event loop, where nobody waits."""
+        with self._lock:
+            self._queue.charge(self._flow, spent_s)
+
+    def set(self, width: int, share: float) -> None:
+        """From its next run on."""
+        with self._lock:
+            self._flow.width, self._flow.share = width, share
+
+    def close(self, now: float) -> None:
+        """It asks no more; what it still runs holds up nobody."""
+        with self._lock:
+            self._queue.remove(self._flow, now)
