@@ -61,9 +61,8 @@ class InferWorkbench(ExtensionApp):
         log = logging.getLogger(f"{self.log.name}")
         shared = SharedService(rendezvous(), data_folder(), say=lambda line: log.info("%s", line))
         ring = Ring(max(2, round(self.history_s / self.interval_s)))
-        self.relay = Relay(ring, self.version, self.interval_s)
+        self.relay = Relay(ring, self.version, self.interval_s, self.worked)
         self.watch = Watch(shared, self.relay, log, version=self.version, interval_s=self.interval_s, hold=self.hold)
-        self.relay.worked = self.worked
 
     def initialize_handlers(self) -> None:
         parts: dict[str, Any] = {"extension": self}
@@ -84,5 +83,5 @@ class InferWorkbench(ExtensionApp):
 
     def pages_changed(self) -> None:
         """A page was opened or closed: what it shows should be what is."""
-        self.watch.watched = bool(self.sockets)
-        self.watch.hurry()
+        self.watch.attentive = bool(self.sockets)
+        self.watch.look_now()

@@ -67,10 +67,9 @@ _decode: msgspec.json.Decoder[_Subscribe | _Pause | _Resume] = msgspec.json.Deco
 class Relay:
     """Takes what Watch tells, and hands it to pages. Belongs to the event loop."""
 
-    def __init__(self, ring: Ring, version: str, interval_s: float) -> None:
+    def __init__(self, ring: Ring, version: str, interval_s: float, worked: Callable[[], None]) -> None:
         self.pages: set[Page] = set()
-        self.worked: Callable[[], None] = lambda: None
-        """Called at each tick in which somebody was served."""
+        self.worked = worked
         self._ring = ring
         self._hello = {"version": version, "api": API, "interval_s": interval_s}
         self._service = ServiceView()
@@ -96,8 +95,6 @@ class Relay:
         for page in self.pages:
             if page.subscription is not None and not page.paused:
                 page.add(Kind.FIGURES)
-        if tick.busy:
-            self.worked()
 
     def _changed(self, kind: Kind) -> None:
         self._encoded.pop(kind, None)

@@ -150,7 +150,7 @@ class LoadHandler(Handler):
             source = await find(self.contents_manager, asked.path, absolute=absolute)
         except Forbidden as error:
             raise Refused(error.message) from None
-        with self.watch.working_on():
+        with self.watch.job():
             await self.watch.start()
             client = await self.watch.client()
             if source.path is not None:

@@ -6,10 +6,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from workbench.errors import Unsupported
 from workbench.rendezvous.folder import host_name
 from workbench.rendezvous.record import ServiceRecord, ServiceState
+from workbench.rendezvous.versions import check_versions
 
-DEAF = "it gives no sign of life; it is killed and started anew if that lasts"
+DEAF = "it gives no sign of life; if that lasts, it is killed and started anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,12 @@ class Seen:
     ended: tuple[str, float] = ("", 0.0)
     """Why nothing runs, and since when."""
 
+    @property
+    def ready(self) -> ServiceRecord | None:
+        """The service, where it takes requests."""
+        record = self.record
+        return record if record is not None and record.state is ServiceState.READY and self.worker_lives else None
+
 
 @dataclass(frozen=True, slots=True)
 class Said:
@@ -49,25 +57,40 @@ class Said:
     notes: tuple[str, ...] = ()
 
 
-def view(
-    seen: Seen, said: Said, *, starting: bool = False, failure: str = "", deaf: bool = False, warning: str = ""
-) -> ServiceView:
-    """`starting`: somebody here asked for a start; `failure`: what came of the last one; `deaf`: it is silent though
-    it runs; `warning`: what to know of its version."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked for from here, and what came of it."""
+
+    starting: bool = False
+    stopping: bool = False
+    failure: str = ""
+    """Of the last start; empty: it went well, or nobody asked."""
+
+
+def view(seen: Seen, said: Said, asked: Asked, version: str, *, deaf: bool = False) -> ServiceView:
+    """`version`: of this side. `deaf`: the service runs, and is silent."""
     record = seen.record
     if record is None:
         reason, since = seen.ended
         state = ServiceState.STOPPED
-        if starting:
+        if asked.starting:
             state, reason = ServiceState.STARTING, "it is being started"
-        elif failure:
-            state, reason = ServiceState.FAILED, failure
+        elif asked.failure:
+            state, reason = ServiceState.FAILED, asked.failure
         return ServiceView(state, reason, since, host=host_name(), device_words=device_words(()))
     state, reason = record.state, record.reason
-    if state is ServiceState.READY and not seen.worker_lives:
+    notes = said.notes
+    if asked.stopping:
+        state, reason = ServiceState.STOPPING, "it was told to stop"
+    elif state is ServiceState.READY and not seen.worker_lives:
         state, reason = ServiceState.RESTARTING, "its process has ended"  # what its keeper is about to publish
     elif state is ServiceState.READY and deaf:
         reason = DEAF
+    try:
+        if word := check_versions(version, record.version, record.api):
+            notes = (word, *notes)
+    except Unsupported as error:
+        state, reason = ServiceState.FAILED, error.message
     return ServiceView(
         state=state,
         reason=reason,
@@ -78,13 +101,12 @@ def view(
         host=host_name(),
         devices=said.devices,
         device_words=device_words(said.devices),
-        notes=(*((warning,) if warning else ()), *said.notes),
+        notes=notes,
     )
 
 
 def device_words(devices: Sequence[str]) -> str:
-    """ "CPU, 8 cores", with the GPUs that models really run on before it."""
+    """ "GPU 0 · CPU, 8 cores": the GPUs that models really run on, and the cores that this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    cpu = f"CPU, {cores} core{'s' if cores > 1 else ''}"
     gpus = [f"GPU {device.partition(':')[2] or 0}" for device in devices if device.startswith("cuda")]
-    return " · ".join([*gpus, cpu])
+    return " · ".join([*gpus, f"CPU, {cores} core{'s' if cores > 1 else ''}"])

@@ -3,39 +3,38 @@
 Two tasks. One looks at the rendezvous a few times a second, which costs a small file, and tells of every change. The
 other attaches to a service that is Ready and reads its stream until that ends, which is how a death is noticed at once.
 
-Nothing here raises into Jupyter's log: what happens to the service is its state, told to whoever listens.
+What happens to the service is no error here: it becomes the view, told to whoever listens, and one line in the log.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from logging import Logger
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from workbench.client.client import AsyncClient
 from workbench.client.launch import SharedService
-from workbench.errors import DeadlineExceeded, Unavailable, Unsupported, WorkbenchError
+from workbench.errors import DeadlineExceeded, Unavailable, WorkbenchError
 from workbench.jupyter.figures import Tick, Ticks
 from workbench.jupyter.threads import in_thread
-from workbench.jupyter.view import Said, Seen, ServiceView, view
+from workbench.jupyter.view import Asked, Said, Seen, ServiceView, view
 from workbench.rendezvous.record import ServiceRecord, ServiceState
-from workbench.rendezvous.versions import check_versions
 
 LOOK_S = 0.25
-"""Between two looks at the rendezvous while it matters: a service runs, or is asked for."""
+"""Between two looks at the rendezvous while it matters: a service runs, or a page is open."""
 
 IDLE_LOOK_S = 2.0
-"""... and while nothing runs and no page is open."""
+"""... and while neither is the case."""
 
 HURRY_S = 0.02
 HURRY_LOOKS = 25
 """After the stream broke off: so often, and so many times, since its keeper is about to say why."""
 
 DEAF_S = 3.0
-"""Silence of the stream after which the service is said to give no sign of life."""
+"""Silence of the stream after which the service is said to give no sign of life; ticks may be further apart."""
 
 ANSWER_S = 5.0
 """What a question that the service answers from memory may take."""
@@ -44,6 +43,7 @@ AGAIN_S = 0.5
 """Before an attempt that failed is repeated."""
 
 Status = dict[str, Any]
+Answer = TypeVar("Answer")
 
 
 class Listener(Protocol):
@@ -54,6 +54,10 @@ class Listener(Protocol):
     def models_changed(self, models: list[Status]) -> None: ...
 
     def ticked(self, tick: Tick) -> None: ...
+
+    def worked(self) -> None:
+        """A request was served, or a model is being loaded: said again and again while it lasts."""
+        ...
 
 
 class Watch:
@@ -71,11 +75,10 @@ class Watch:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.shared = shared
-        self.view = view(Seen(None), Said())
         self.models: list[Status] = []
         """Of every version, as the service says it (docs/http.md, STATUS); [] where nothing runs."""
-        self.watched = False
-        """Whether a page is open, so that changes should show soon; see `hurry`."""
+        self.attentive = False
+        """Whether a page is open, so that changes should show soon."""
         self._listener = listener
         self._log = log
         self._version = version
@@ -84,20 +87,22 @@ class Watch:
         self._clock = clock
         self._seen = Seen(None)
         self._said = Said()
-        self._client: AsyncClient | None = None
-        self._at = ("", "")
-        self._ticks = Ticks()
+        self._starts = self._stops = self._jobs = 0
+        """Under way."""
+        self._failure = ""
         self._heard_at: float | None = None
         """When the stream last said something; None while there is none."""
-        self._asked = 0
-        """Starts and restarts under way."""
-        self._jobs = 0
-        self._failure = self._warning = ""
+        self._client: AsyncClient | None = None
+        self._at = ("", "")
+        """Where the client goes: URL and token."""
+        self._ticks = Ticks()
         self._hurry = 0
         self._poke = asyncio.Event()
-        self._looked = asyncio.Condition()
-        self._ask = asyncio.Lock()
+        self._ready = asyncio.Event()
+        self._one_change = asyncio.Lock()
+        self._one_look = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
+        self.view = view(self._seen, self._said, Asked(), version)
 
     async def open(self) -> None:
         """Begin to watch; a second call does nothing. Starts no service."""
@@ -114,16 +119,9 @@ class Watch:
             await self._client.close()
         await in_thread(self.shared.release)
 
-    def hurry(self) -> None:
-        """Look again at once."""
+    def look_now(self) -> None:
+        """Rather than when it is next due."""
         self._poke.set()
-
-    @property
-    def working(self) -> bool:
-        """Whether a model is being loaded, or the service started."""
-        return bool(self._asked or self._jobs) or any(
-            status["state"] in ("Loading", "Warming") for status in self.models
-        )
 
     @property
     def running(self) -> bool:
@@ -131,8 +129,8 @@ class Watch:
         return self._seen.record is not None
 
     @contextmanager
-    def working_on(self) -> Iterator[None]:
-        """Something is under way for as long as the context is not left."""
+    def job(self) -> Iterator[None]:
+        """Something is being done for as long as the context is not left."""
         self._jobs += 1
         try:
             yield
@@ -144,8 +142,8 @@ class Watch:
     async def client(self) -> AsyncClient:
         """A client of the service that runs. Unavailable with the reason where it is not Ready."""
         await self._look()
-        record = self._attachable()
-        if record is None:
+        record = self._seen.ready
+        if record is None or self.view.state is not ServiceState.READY:
             reason = f": {self.view.reason}" if self.view.reason else ""
             raise Unavailable(f"the service is {self.view.state.value}{reason}")
         return await self._connected(record)
@@ -159,76 +157,89 @@ class Watch:
         await self._change(self.shared.restart)
 
     async def stop(self) -> None:
-        """End it after what is under way is done, and give the lease back."""
-        async with self._ask:
-            await in_thread(self.shared.stop)
-            await in_thread(self.shared.release)
-            self._failure = ""
-            await self._look()
-
-    async def refresh(self) -> None:
-        """Ask the service for its models now rather than when it tells of a change."""
-        with suppress(WorkbenchError):
-            await self._ask_status(await self.client())
-
-    async def _change(self, change: Callable[[], object]) -> None:
-        self._asked += 1
+        """End it after what is under way is done, and give the lease back. A start under way gives up."""
+        self._stops += 1
         self._tell()
         try:
-            async with self._ask:
+            await in_thread(self.shared.stop)
+            async with self._one_change:
+                await in_thread(self.shared.stop)  # what had been begun in between
+                await in_thread(self.shared.release)
                 self._failure = ""
-                await in_thread(change)
-        except WorkbenchError as error:
-            self._failure = error.message
-            raise
         finally:
-            self._asked -= 1
+            self._stops -= 1
+            await self._look()
+
+    async def _change(self, change: Callable[[], object]) -> None:
+        self._starts += 1
+        self._tell()
+        try:
+            async with self._one_change:
+                self._failure = ""
+                try:
+                    await in_thread(change)
+                except WorkbenchError as error:
+                    self._failure = error.message
+                    raise
+                finally:
+                    if not self._hold:
+                        await in_thread(self.shared.release)
+        finally:
+            self._starts -= 1
             await self._look()
 
     # Looking
 
     async def _keep_looking(self) -> None:
+        complained = False
         while True:
-            await self._look()
+            try:
+                await self._look()
+                complained = False
+            except Exception:  # no thread to be had, say: that may pass
+                if not complained:
+                    self._log.exception("looking for the service failed; it is tried again")
+                complained = True
+            wait_s = LOOK_S if self.running or self._starts or self.attentive else IDLE_LOOK_S
             if self._hurry:
                 self._hurry -= 1
                 wait_s = HURRY_S
-            else:
-                busy = self._seen.record is not None or self._asked or self.watched
-                wait_s = LOOK_S if busy else IDLE_LOOK_S
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._poke.wait(), wait_s)
             self._poke.clear()
 
     async def _look(self) -> None:
-        before = self._seen.record
-        try:
-            self._seen = await in_thread(lambda: look(self.shared, before))
-        except WorkbenchError as error:
-            self._seen = Seen(None, ended=(error.message, 0.0))
-        if self._seen.record is not None and self._seen.record.worker != (before and before.worker):
-            self._failure = ""
-        if self._seen.record is None:
+        async with self._one_look:  # so that what was found first is not told last
+            before = self._seen.record
+            try:
+                self._seen = await in_thread(lambda: look(self.shared, before))
+            except WorkbenchError as error:  # the folder cannot be read, or a newer version has written there
+                self._seen = Seen(None, ended=(error.message, 0.0))
+        record = self._seen.record
+        if record is None or record.state is ServiceState.FAILED:
             self._said = Said()
-            self._told_models([])
+            self._take_in([])
+        if record is not None:
+            self._failure = ""
         self._tell()
-        async with self._looked:
-            self._looked.notify_all()
+        if self._seen.ready is not None and self.view.state is ServiceState.READY:
+            self._ready.set()
+        else:
+            self._ready.clear()
+        if self._starts or self._jobs or any(status["state"] in ("Loading", "Warming") for status in self.models):
+            self._listener.worked()
 
     def _tell(self) -> None:
-        silent = self._heard_at is not None and self._clock() - self._heard_at > max(DEAF_S, 4 * self._interval_s)
-        now = view(
-            self._seen, self._said, starting=self._asked > 0, failure=self._failure, deaf=silent, warning=self._warning
-        )
-        if now != self.view:
-            if (now.state, now.reason) != (self.view.state, self.view.reason):
-                why = f": {now.reason}" if now.reason else ""
-                self._log.info("the service is %s%s", now.state.value, why)
-            self.view = now
+        asked = Asked(starting=self._starts > 0, stopping=self._stops > 0, failure=self._failure)
+        silent_s = self._clock() - self._heard_at if self._heard_at is not None else 0.0
+        now = view(self._seen, self._said, asked, self._version, deaf=silent_s > max(DEAF_S, 3 * self._interval_s))
+        before, self.view = self.view, now
+        if now != before:
+            if (now.state, now.reason) != (before.state, before.reason):
+                self._log.info("the service is %s%s", now.state.value, f": {now.reason}" if now.reason else "")
             self._listener.service_changed(now)
 
-    def _told_models(self, models: list[Status]) -> None:
-        """Take in the models; what merely counts up in them is no change."""
+    def _take_in(self, models: list[Status]) -> None:
         changed = [_lasting(status) for status in models] != [_lasting(status) for status in self.models]
         self.models = models
         if changed:
@@ -238,31 +249,27 @@ class Watch:
 
     async def _keep_following(self) -> None:
         while True:
-            async with self._looked:
-                while (record := self._attachable()) is None:
-                    await self._looked.wait()
+            await self._ready.wait()
+            record = self._seen.ready
+            assert record is not None
             try:
-                await self._follow(record)
-            except Unsupported as error:
-                self._failure = self._warning = error.message
-                self._tell()
-                await asyncio.sleep(IDLE_LOOK_S)
-            except WorkbenchError as error:
-                self._log.debug("the stream ended: %s", error.message)
-                await asyncio.sleep(0 if self._hurry else AGAIN_S)
+                try:
+                    await self._follow(record)
+                except WorkbenchError as error:
+                    self._log.debug("the stream ended: %s", error.message)
+                self._hurry = HURRY_LOOKS
+                self.look_now()
+                await self._look()
             except Exception:
                 self._log.exception("following the service failed; it is tried again")
-                await asyncio.sleep(IDLE_LOOK_S)
-
-    def _attachable(self) -> ServiceRecord | None:
-        record = self._seen.record
-        return record if record is not None and record.state is ServiceState.READY and self._seen.worker_lives else None
+            if self._ready.is_set():
+                await asyncio.sleep(AGAIN_S)
 
     async def _follow(self, record: ServiceRecord) -> None:
         """Read the stream of one run of the service to its end."""
-        self._warning = check_versions(self._version, record.version, record.api)
         if self._hold:
-            await in_thread(self.shared.ensure)  # Ready, so it starts nothing, and takes the lease
+            with suppress(WorkbenchError):  # a full disk: then it stays for as long as others want it to
+                await in_thread(self.shared.hold)
         client = await self._connected(record)
         wanted = asyncio.Event()
         asking = asyncio.create_task(self._keep_asking(client, wanted))
@@ -271,10 +278,44 @@ class Watch:
         finally:
             self._heard_at = None
             self._ticks.interrupted()
-            self._hurry = HURRY_LOOKS
-            self.hurry()
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
+
+    async def _read(self, client: AsyncClient, wanted: asyncio.Event) -> None:
+        known: object = None
+        self._heard_at = self._clock()
+        stream = client.snapshots(self._interval_s, changes=True)
+        try:
+            async for line in stream:
+                self._heard_at = self._clock()
+                if "models" not in line:  # that something has changed
+                    wanted.set()
+                    continue
+                if (now := _standing(line)) != known:
+                    known = now
+                    wanted.set()
+                if line["interval_s"] > self._interval_s / 2:  # the first one covers no time
+                    tick = self._ticks.take(line)
+                    self._listener.ticked(tick)
+                    if tick.busy:
+                        self._listener.worked()
+        finally:
+            await stream.aclose()
+
+    async def _keep_asking(self, client: AsyncClient, wanted: asyncio.Event) -> None:
+        """Ask for the models whenever it is `wanted`."""
+        while True:
+            await wanted.wait()
+            wanted.clear()
+            try:
+                said = await answered(client.service())
+            except WorkbenchError:
+                await asyncio.sleep(AGAIN_S)
+                wanted.set()
+                continue
+            self._said = Said(tuple(said.get("devices", ())), tuple(said.get("notes", ())))
+            self._tell()
+            self._take_in(list(said["models"]))
 
     async def _connected(self, record: ServiceRecord) -> AsyncClient:
         """The one client, which goes where the service is now."""
@@ -288,44 +329,9 @@ class Watch:
             client = fresh
         return client
 
-    async def _read(self, client: AsyncClient, wanted: asyncio.Event) -> None:
-        known: object = None
-        self._heard_at = self._clock()
-        snapshots = client.snapshots(self._interval_s)
-        try:
-            async for snapshot in snapshots:
-                was_deaf = self._clock() - self._heard_at > DEAF_S
-                self._heard_at = self._clock()
-                if was_deaf:
-                    self._tell()
-                if (now := _standing(snapshot)) != known:
-                    known = now
-                    wanted.set()
-                if snapshot["interval_s"] > self._interval_s / 2:  # the first one covers no time
-                    self._listener.ticked(self._ticks.take(snapshot))
-        finally:
-            await snapshots.aclose()
-
-    async def _keep_asking(self, client: AsyncClient, wanted: asyncio.Event) -> None:
-        """Ask for the models whenever `wanted`."""
-        while True:
-            await wanted.wait()
-            wanted.clear()
-            try:
-                await self._ask_status(client)
-            except WorkbenchError:
-                await asyncio.sleep(AGAIN_S)
-                wanted.set()
-
-    async def _ask_status(self, client: AsyncClient) -> None:
-        said = await answered(client.service())
-        self._said = Said(tuple(said.get("devices", ())), tuple(said.get("notes", ())))
-        self._tell()
-        self._told_models(list(said["models"]))
-
 
 def look(shared: SharedService, before: ServiceRecord | None) -> Seen:
-    """What is published now. A record that is gone, though the keeper that wrote it lives, still holds: the keeper
+    """What is published now. Where a record is gone though the keeper that wrote it lives, it still holds: the keeper
     writes it again."""
     record = shared.record()
     if record is None and before is not None and before.keeper.alive:
@@ -335,7 +341,7 @@ def look(shared: SharedService, before: ServiceRecord | None) -> Seen:
     return Seen(record, worker_lives=record.worker is not None and record.worker.alive)
 
 
-async def answered(asked: Any) -> Any:
+async def answered(asked: Awaitable[Answer]) -> Answer:
     """What the service answers from memory; DeadlineExceeded where it does not soon."""
     try:
         async with asyncio.timeout(ANSWER_S):
@@ -345,9 +351,11 @@ async def answered(asked: Any) -> Any:
 
 
 def _lasting(status: Status) -> Status:
+    """Without what merely counts up and down."""
     return {name: value for name, value in status.items() if name != "queued"}
 
 
 def _standing(snapshot: Mapping[str, Any]) -> object:
-    """What in a snapshot says that a status may have changed."""
-    return [(entry["name"], entry["version"], entry["state"], entry["routed"]) for entry in snapshot["models"]]
+    """What in a snapshot says that a status may have changed; a service of an older version counts no changes."""
+    models = [(entry["name"], entry["version"], entry["state"], entry["routed"]) for entry in snapshot["models"]]
+    return snapshot.get("changed"), models
