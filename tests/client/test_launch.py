@@ -34,9 +34,9 @@ def test_nothing_of_python_and_no_thread_counts_pass() -> None:
 def test_a_kernels_service_has_the_environment_of_its_jupyter_server() -> None:
     kernel = """
         import json, os
-        from workbench.client.launch import service_environment
+        from workbench.client.launch import service_environment, whose_environment
 
-        print(json.dumps(service_environment()))
+        print(json.dumps([service_environment(), whose_environment(), os.environ["JPY_PARENT_PID"]]))
     """
     server = f"""
         import os, subprocess, sys
@@ -49,7 +49,8 @@ def test_a_kernels_service_has_the_environment_of_its_jupyter_server() -> None:
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(server)], capture_output=True, text=True, check=True, env=began
     )
-    given = json.loads(done.stdout)
+    given, whose, server_pid = json.loads(done.stdout)
+    assert whose == f"Jupyter server {server_pid}"
     assert given["CUDA_VISIBLE_DEVICES"] == "0"
     assert given["INFER_WORKBENCH_IDLE_END_S"] == "9"
     assert not {"KERNELS", "OMP_NUM_THREADS"} & set(given)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import platform
 import re
 import threading
 from pathlib import Path
@@ -293,6 +294,8 @@ async def test_metrics_are_prometheus_text(house: House) -> None:
 async def test_the_status_is_the_documented_one(house: House) -> None:
     status = (await house.call("GET", "/control/status")).json
     assert (status["state"], status["url"]) == ("ready", f"http://{HOST}")
+    assert status["runs_under"]["python"] == platform.python_version()
+    assert status["runs_under"]["cores"] >= 1
     assert status["models"] == (await house.call("GET", "/control/models")).json
     assert status["models"] == (await house.call("GET", "/control/models/digits")).json
     assert (await house.call("GET", "/control/models/other")).status == 404

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import platform
 import signal
 import sqlite3
 import threading
@@ -53,6 +54,22 @@ def test_a_service_outlives_who_started_it_and_keeps_its_models(workplace: Share
     assert record.data_dir == str(tmp_path / "shared data")
     assert os.getsid(record.keeper.pid) != os.getsid(0)
     assert Path(f"/proc/{record.keeper.pid}/cwd").readlink() == tmp_path / "shared data"
+
+
+def test_the_status_tells_what_it_runs_under(workplace: SharedService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    monkeypatch.delenv("JPY_PARENT_PID", raising=False)
+    script = """
+        import os, workbench
+        wb = workbench.connect()
+        print(os.getpid(), wb.status()["runs under"])
+    """
+    pid, *words = said(python(script))
+    cores = len(os.sched_getaffinity(0))
+    assert " ".join(words) == (
+        f"Python {platform.python_version()}, {cores} core{'s' * (cores != 1)}, CUDA_VISIBLE_DEVICES=1, "
+        f"the environment of process {pid} ({psutil.Process().name()})"
+    )
 
 
 def test_a_stale_record_and_a_pid_that_is_used_again_deceive_nobody(workplace: SharedService) -> None:

@@ -17,15 +17,26 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workbench.config import ENVIRONMENT_PREFIX
 from workbench.errors import StorageError, Unavailable, Unsupported
 from workbench.rendezvous.files import last_lines
-from workbench.rendezvous.folder import RUNTIME_VARIABLE, Rendezvous, data_folder, host_name, rendezvous
+from workbench.rendezvous.folder import (
+    RUNTIME_VARIABLE,
+    STARTED_AS_VARIABLE,
+    Rendezvous,
+    data_folder,
+    host_name,
+    rendezvous,
+)
 from workbench.rendezvous.leases import Lease, holders
 from workbench.rendezvous.processes import ProcessKey
 from workbench.rendezvous.record import ServiceRecord, ServiceState
 from workbench.rendezvous.versions import API, check_versions
+
+if TYPE_CHECKING:
+    import psutil
 
 START_TIMEOUT_S = 90.0
 """How long a service that starts, restarts or ends is waited for."""
@@ -230,6 +241,7 @@ class SharedService:
         environment = service_environment() | {STATE_KEY_VARIABLE: host_name()} | meant
         for name in _OF_CLIENTS:
             environment.pop(name, None)
+        environment[STARTED_AS_VARIABLE] = whose_environment()
         environment[RUNTIME_VARIABLE] = str(self.rendezvous.path.parent)
         try:
             done = subprocess.run(
@@ -301,21 +313,44 @@ def service_environment(environment: Mapping[str, str] | None = None) -> dict[st
     return {name: value for name, value in given.items() if not name.startswith(("PYTHON", *_THREAD_COUNTS))}
 
 
+def whose_environment() -> str:
+    """Whose `service_environment` is, in words."""
+    import psutil
+
+    if (server := _jupyter_server()) is not None:
+        return f"Jupyter server {server.pid}"
+    try:
+        return f"process {os.getpid()} ({psutil.Process().name()})"
+    except psutil.Error:
+        return f"process {os.getpid()}"
+
+
 def _outer_environment() -> Mapping[str, str]:
     own = _started_with()
-    server = own.get("JPY_PARENT_PID", "")
-    if server.isdigit():
+    if (server := _jupyter_server()) is not None:
+        import psutil
+
+        # What names folders and limits for the service was perhaps set for this kernel alone.
+        ours = {name: value for name, value in own.items() if name.startswith(ENVIRONMENT_PREFIX)}
+        try:
+            return server.environ() | ours
+        except (psutil.Error, OSError):
+            pass
+    return own
+
+
+def _jupyter_server() -> psutil.Process | None:
+    """The one that this process is a kernel of."""
+    pid = _started_with().get("JPY_PARENT_PID", "")
+    if pid.isdigit():
         try:
             import psutil
 
-            # What names folders and limits for the service was perhaps set for this kernel alone.
-            ours = {name: value for name, value in own.items() if name.startswith(ENVIRONMENT_PREFIX)}
             parents = {parent.pid: parent for parent in psutil.Process().parents()}
-            if int(server) in parents:  # else the number came from elsewhere, and names somebody else
-                return parents[int(server)].environ() | ours
+            return parents.get(int(pid))  # none: the number came from elsewhere, and names somebody else
         except (ImportError, psutil.Error, OSError):
             pass
-    return own
+    return None
 
 
 def _started_with() -> Mapping[str, str]:

@@ -286,12 +286,27 @@ def service_card(service: Mapping[str, object], token_file: str | None) -> Card:
         "pid": service.get("pid") if token_file is None else f"{service.get('pid')}, ends with this process",
         "version": service.get("version", ""),
         "up for": f"{max(time.time() - started, 0):.0f} s" if isinstance(started, int | float) else "",
+        "runs under": _surroundings(service.get("runs_under")),
         "devices": ", ".join(map(str, devices)) if isinstance(devices, list) else "",
         "memory": megabytes(resident) if isinstance(resident, int) else "",
         "models": ", ".join(sorted({str(model["name"]) for model in models})) if isinstance(models, list) else "",
         "notes": "; ".join(map(str, notes)) if isinstance(notes, list) else "",
     }
     return Card("the service", facts)
+
+
+def _surroundings(found: object) -> str:
+    """What it runs under, in one line; nothing from a service that does not say."""
+    if not isinstance(found, Mapping):
+        return ""
+    parts = [f"Python {found['python']}"] if "python" in found else []
+    if isinstance(cores := found.get("cores"), int):
+        parts.append(counted(cores, "core"))
+    if "cuda_visible_devices" in found:
+        parts.append(f"CUDA_VISIBLE_DEVICES={found['cuda_visible_devices']}")
+    if "environment" in found:
+        parts.append(f"the environment of {found['environment']}")
+    return ", ".join(parts)
 
 
 def shared_card(
@@ -314,7 +329,7 @@ def shared_card(
     }
     if said is not None:
         card = service_card(said, None)
-        facts |= {name: card[name] for name in ("up for", "devices", "memory", "models", "notes")}
+        facts |= {name: card[name] for name in ("up for", "runs under", "devices", "memory", "models", "notes")}
     return Card("the service", facts)
 
 

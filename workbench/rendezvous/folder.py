@@ -24,6 +24,9 @@ from workbench.rendezvous.record import ServiceRecord, ServiceState, decode_reco
 RUNTIME_VARIABLE = f"{ENVIRONMENT_PREFIX}RUNTIME_DIR"
 DATA_VARIABLE = f"{ENVIRONMENT_PREFIX}DATA_DIR"
 
+STARTED_AS_VARIABLE = f"{ENVIRONMENT_PREFIX}STARTED_AS"
+"""Tells the shared service whose environment it has, in words; whoever starts it sets it, and nobody else."""
+
 
 class Rendezvous:
     """The folder at `path`. `open` first: it makes the folder, or says why it is not to be trusted."""

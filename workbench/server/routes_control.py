@@ -19,6 +19,7 @@ from workbench.repository.store import StoredModel, Upload
 from workbench.server.http import BodyType, Receive, Response
 from workbench.server.routing import Call, Route
 from workbench.server.service import VERSION, Service
+from workbench.server.surroundings import runs_under
 from workbench.telemetry.snapshots import Snapshots
 
 BODY_BYTES = 1024 * 1024
@@ -67,6 +68,7 @@ class ControlRoutes:
                 "pid": service.pid,
                 "started_at": service.started_at,
                 "epoch": service.epoch,
+                "runs_under": runs_under(),
                 "devices": sorted({status.device for status in state.statuses if status.device}),
                 "cpu_s": state.process.cpu_s,
                 "resident_bytes": state.process.resident_bytes,

@@ -1,0 +1,25 @@
+"""What a service runs under, for whoever wonders why it sees less of the machine than a notebook does."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+
+from workbench.rendezvous.folder import STARTED_AS_VARIABLE
+
+
+def runs_under(environment: Mapping[str, str] = os.environ) -> dict[str, object]:
+    """As /control/status has it; nothing of the environment but what is named here is shown."""
+    found: dict[str, object] = {"python": platform.python_version(), "cores": _cores()}
+    if started_as := environment.get(STARTED_AS_VARIABLE):
+        found["environment"] = started_as
+    if (devices := environment.get("CUDA_VISIBLE_DEVICES")) is not None:
+        found["cuda_visible_devices"] = devices
+    return found
+
+
+def _cores() -> int:
+    """Those that this process may use, without the libraries that `runtimes` would bring."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
