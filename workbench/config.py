@@ -178,9 +178,7 @@ class ServerConfig:
     def __post_init__(self) -> None:
         _check_range(self, "http_port", 0, 65_535)
         _check(self, self.log_format in ("text", "json"), "log_format", '"text" or "json"')
-        _check(
-            self, self.log_requests in ("trouble", "all", "none"), "log_requests", '"trouble", "all" or "none"'
-        )
+        _check(self, self.log_requests in ("trouble", "all", "none"), "log_requests", '"trouble", "all" or "none"')
         _check_range(self, "slow_request_s", 0.0, 1e9)
         _check_range(self, "drain_timeout_s", 0.0, 3600.0)
         for name in ("run_limit_s", "deaf_limit_s", "idle_end_s", "trial_timeout_s"):

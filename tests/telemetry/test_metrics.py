@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import logging
 import re
 from pathlib import Path
@@ -11,10 +12,17 @@ from workbench.core.messages import ReleaseReason, Timings
 from workbench.core.model import ModelState, ModelStatus
 from workbench.core.ports import Observer, Outcome
 from workbench.telemetry import exposition
+from workbench.telemetry.exchanges import Exchange
+from workbench.telemetry.families import Kind
+from workbench.telemetry.machine import GpuUse, MachineUse
 from workbench.telemetry.metrics import FOLD_AT, KEPT_AFTER_GONE, Metrics
 from workbench.telemetry.snapshots import Snapshots, snapshot
+from workbench.telemetry.triton import REASONS
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
+
+
+GPU = GpuUse("GPU-1", "a GPU", 80 << 30, 1 << 30, 0.25, 300.0, 700.0, 1e6)
 
 
 class Clock:
@@ -39,11 +47,11 @@ def watched(clock: Clock | None = None) -> Metrics:
 
 
 def samples(metrics: Metrics) -> dict[str, float]:
-    text = exposition.render(metrics.state).decode()
+    """name|label|label -> value. The parser would have every counter end in _total, and Triton's do not."""
+    text = exposition.render(metrics.state())[0].decode()
     return {
-        sample.name + "".join(f"|{v}" for k, v in sorted(sample.labels.items()) if k not in ("model", "version")): (
-            sample.value
-        )
+        (sample.name.removesuffix("_total") if sample.name.startswith("nv_") else sample.name)
+        + "".join(f"|{v}" for k, v in sorted(sample.labels.items()) if k not in ("model", "version")): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
@@ -93,14 +101,79 @@ def test_every_bound_is_an_edge_of_the_histogram() -> None:
     assert set(exposition.DURATION_BOUNDS_S) <= set(exposition.EDGES)
 
 
-def test_every_metric_is_documented_and_every_documented_metric_exists() -> None:
+def test_every_metric_is_documented_with_its_type_and_labels_and_every_documented_one_exists() -> None:
     metrics = watched()
-    metrics.batch_done("digits", "1", 4, 2, ReleaseReason.IDLE, 0.004)
-    exported = {
-        family.name + ("_total" if family.type == "counter" else "") for family in exposition.families(metrics.state())
-    }
-    documented = set(re.findall(r"^\| `(infer_[a-z_]+)`", DOCS.read_text(encoding="utf-8"), re.MULTILINE))
-    assert exported == documented
+    metrics.request_done("digits", "1", Outcome.OK, timings())
+    state = dataclasses.replace(metrics.state(), machine=MachineUse(gpus=(GPU,)))
+    exported = {(family.name, family.kind, family.labels) for family in exposition.families(state)}
+    rows = re.findall(r"^\| `((?:infer|nv)_\w+)` \| (\w+) \| (.*?) \|", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert exported == {(name, kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
+
+
+def test_a_counter_of_ours_says_so_in_its_name() -> None:
+    for family in exposition.families(watched().state()):
+        if family.name.startswith("infer_"):
+            assert family.name.endswith("_total") is (family.kind == Kind.COUNTER)
+
+
+def test_the_stages_of_a_request_are_summed() -> None:
+    metrics = watched()
+    for _ in range(2):
+        metrics.request_done("digits", "1", Outcome.OK, Timings(0.1, 0.2, 0.3, 0.4))
+        metrics.exchange_done(Exchange("digits", "1", b"r", 1.0, 1.5, 1.75, 2.75, 2.875, 3.0, 100, 5000, timings()))
+    found = samples(metrics)
+    for stage, seconds in (
+        ("receive", 1.0),
+        ("decode", 0.5),
+        ("queue", 0.2),
+        ("batch", 0.4),
+        ("compute", 0.6),
+        ("split", 0.8),
+        ("encode", 0.25),
+        ("send", 0.25),
+    ):
+        assert found[f"infer_stage_seconds_total|{stage}"] == pytest.approx(seconds)
+    assert found["infer_request_bytes_sum"] == 200
+    assert found["infer_response_bytes_bucket|4096"] == 0
+    assert found["infer_response_bytes_bucket|16384"] == found["infer_response_bytes_count"] == 2
+
+
+def test_an_answer_that_could_not_be_written_is_counted_as_such() -> None:
+    metrics = watched()
+    metrics.request_done("digits", "1", Outcome.OK, timings())
+    failed = Exchange("digits", "1", b"r", 1.0, 1.0, 1.0, 1.0, sent_at=1.0, timings=timings(), error="invalid_argument")
+    metrics.exchange_done(failed)
+    found = samples(metrics)
+    assert found["infer_requests_total|ok"] == found["infer_encode_failures_total"] == 1
+    assert found["infer_response_bytes_count"] == 0
+
+
+def test_an_exchange_of_no_known_version_makes_no_label() -> None:
+    metrics = watched()
+    metrics.exchange_done(Exchange("made-up", "", b"r", 1.0, sent_at=1.0, error="model_not_found"))
+    assert list(metrics.state().figures) == [("digits", "1")]
+
+
+def test_tritons_names_say_the_same() -> None:
+    metrics = watched()
+    for outcome in (Outcome.OK, Outcome.OK, Outcome.REJECTED, Outcome.EXPIRED, Outcome.CANCELLED, Outcome.INVALID):
+        metrics.request_done("digits", "1", outcome, Timings(0.1, 0.2, 0.3, 0.4) if outcome is Outcome.OK else None)
+    metrics.batch_done("digits", "1", 7, 2, ReleaseReason.IDLE, 0.3)
+    found = samples(metrics)
+    assert found["nv_inference_request_success"] == 2
+    failures = {reason: found[f"nv_inference_request_failure|{reason}"] for reason in set(REASONS.values())}
+    assert failures == {"REJECTED": 2, "CANCELED": 1, "OTHER": 1, "BACKEND": 0}
+    assert (found["nv_inference_count"], found["nv_inference_exec_count"]) == (7, 1)
+    assert found["nv_inference_request_duration_us"] == 2e6
+    assert found["nv_inference_queue_duration_us"] == 2e5
+    assert found["nv_inference_compute_input_duration_us"] == 4e5
+    assert found["nv_inference_compute_infer_duration_us"] == 6e5
+    assert found["nv_inference_compute_output_duration_us"] == 8e5
+    assert found["nv_inference_pending_request_count"] == 3
+
+
+def test_every_outcome_but_ok_has_a_reason_of_tritons() -> None:
+    assert set(REASONS) == set(Outcome) - {Outcome.OK}
 
 
 def test_the_buffer_is_bounded_when_nobody_looks() -> None:
@@ -194,7 +267,7 @@ def test_the_last_requests_of_a_version_that_went_are_in_the_snapshot() -> None:
 def test_every_field_of_a_snapshot_is_documented() -> None:
     metrics = watched()
     taken = Snapshots(metrics.state, "e").take()
-    text = DOCS.read_text(encoding="utf-8").partition("## Snapshots")[2]
+    text = DOCS.read_text(encoding="utf-8").partition("## Snapshots")[2].partition("\n## ")[0]
     documented = {
         name for row in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
     }

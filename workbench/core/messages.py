@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -48,6 +48,10 @@ class Timings:
     batch_requests: int = 0
     """Requests in its batch, itself included."""
     release_reason: ReleaseReason = ReleaseReason.IDLE
+    rows: int = 0
+    """Rows of the request itself."""
+    batch_rows: Sequence[int] = ()
+    """Rows of each request in its batch, itself included; one list for all of them."""
 
     @property
     def total_s(self) -> float:
@@ -69,6 +73,8 @@ class InferRequest:
     deadline: float | None = None
     """On the engine's clock (monotonic seconds); None: none."""
     parameters: Mapping[str, Parameter] = field(default_factory=lambda: _NO_PARAMETERS)
+    trace: str = ""
+    """The caller's place in a distributed trace, as a W3C traceparent; empty: none."""
     abandoned: Callable[[], bool] | None = None
     """Asked from a runner's thread when the batch is formed; True: the caller left, so the request is dropped."""
 

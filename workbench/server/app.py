@@ -9,9 +9,11 @@ from typing import Any
 
 from workbench.errors import NotFound, QueueFull, Unauthenticated, WorkbenchError
 from workbench.protocols.errors import error_body, http_status
+from workbench.protocols.headers import REQUEST_ID
 from workbench.server import routes_control, routes_v2
 from workbench.server.auth import Gate
 from workbench.server.http import JSON, SAFE_METHODS, Receive, Response, Scope, Send, check_body_type, respond
+from workbench.server.request_ids import RequestIds
 from workbench.server.routes_infer import InferRoute, split_path
 from workbench.server.routing import Call, Routes, WrongMethod
 from workbench.server.service import Service
@@ -37,6 +39,8 @@ class App:
         self._infer = infer
         self._routes = routes
         self._service = service
+        self._ids = RequestIds()
+        self._answers = service.metrics.answers
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         # No coroutine of its own, which each request would pay for.
@@ -48,23 +52,28 @@ class App:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         response: Response | None
+        request_id = b""
         try:
             headers = dict(scope["headers"])
+            request_id = self._ids.of(headers)
             caller = self._gate.admit(scope, headers)
             method, path = scope["method"], scope["path"]
             if method not in SAFE_METHODS:
                 self._service.used_at = time.monotonic()
             if method == "POST" and (target := split_path(path)) is not None:
-                await self._infer(*target, headers, receive, send, caller)
+                await self._infer(*target, headers, receive, send, caller, request_id)
+                self._answers[200] += 1
                 return
             route, params = self._routes.find(method, path)
             if method not in SAFE_METHODS:
                 check_body_type(headers, route.takes)
-            response = await route.handler(Call(scope, receive, send, headers, params, caller))
+            response = await route.handler(Call(scope, receive, send, headers, params, caller, request_id))
         except Exception as error:
-            response = error_response(error)
+            response = error_response(error, request_id)
+        self._answers[200 if response is None else response.status] += 1
         if response is not None:
-            await respond(send, response.status, response.body, response.content_type, response.headers)
+            named = (*response.headers, (REQUEST_ID, request_id))
+            await respond(send, response.status, response.body, response.content_type, named)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """There are none yet; that too is said behind the gate."""
@@ -73,7 +82,7 @@ class App:
             self._gate.admit(scope, dict(scope["headers"]))
             raise NotFound("this service has no websockets; GET /control/stream sends live figures")
         except Exception as error:
-            response = error_response(error)
+            response = error_response(error, b"")
             if "websocket.http.response" in scope.get("extensions", {}):
                 headers = [(b"content-type", JSON), (b"content-length", b"%d" % len(response.body))]
                 await send({"type": "websocket.http.response.start", "status": response.status, "headers": headers})
@@ -82,7 +91,7 @@ class App:
         await send({"type": "websocket.close", "code": 1008})
 
 
-def error_response(error: Exception) -> Response:
+def error_response(error: Exception, request_id: bytes) -> Response:
     """What the caller is told. Of an error that nobody foresaw nothing but that; the log has the rest."""
     if isinstance(error, WrongMethod):
         return Response(http_status(error), error_body(error), headers=((b"allow", error.allowed.encode()),))
@@ -92,6 +101,6 @@ def error_response(error: Exception) -> Response:
         return Response(http_status(error), error_body(error), headers=((b"www-authenticate", b"Bearer"),))
     if isinstance(error, WorkbenchError):
         return Response(http_status(error), error_body(error))
-    log.error("a handler failed", exc_info=error)
+    log.error("a handler failed", exc_info=error, extra={"fields": {"request_id": request_id.decode("ascii")}})
     unforeseen = WorkbenchError("internal error; see the service's log")
     return Response(http_status(unforeseen), error_body(unforeseen))

@@ -49,8 +49,8 @@ class Response:
 
 async def respond(
     send: Send, status: int, body: bytes | Sequence[bytes | memoryview], content_type: bytes, headers: HeaderList = ()
-) -> None:
-    """Send a whole response without yielding to the event loop in between, so that it leaves in one write.
+) -> int:
+    """Send a whole response without yielding to the event loop in between, so that it leaves in one write; its bytes.
 
     uvloop gathers what is written in one turn of the loop; awaiting `send` suspends only where the client reads
     slower than it is written to.
@@ -67,6 +67,7 @@ async def respond(
     for part in parts[:-1]:
         await send({"type": "http.response.body", "body": part, "more_body": True})
     await send({"type": "http.response.body", "body": parts[-1], "more_body": False})
+    return size
 
 
 class HeldBytes:

@@ -38,6 +38,7 @@ def routes(service: Service) -> list[Route]:
         Route("GET", "/control/status", plane.status),
         Route("GET", "/control/models", plane.models),
         Route("GET", "/control/models/{name}", plane.model),
+        Route("GET", "/control/models/{name}/slowest", plane.slowest),
         Route("POST", "/control/models/{name}/load", plane.load),
         Route("POST", "/control/models/{name}/stage", plane.stage, BodyType.MODEL),
         Route("POST", "/control/models/{name}/versions/{version}/commit", plane.commit),
@@ -87,6 +88,12 @@ class ControlRoutes:
             self._engine.status(name)  # says what there is instead
             raise ModelNotFound(f"model {name!r} is not loaded")
         return _json([control.encode_status(status) for status in statuses])
+
+    async def slowest(self, call: Call) -> Response:
+        name = call.params["name"]
+        if not (found := self._service.metrics.slowest(name)):
+            self._engine.status(name)  # raises where there is no such model
+        return _json(found)
 
     async def logs(self, call: Call) -> Response:
         lines = _number(call, "lines", 100, 1, LOG_LINES)

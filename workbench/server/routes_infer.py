@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from workbench.core.ports import Outcome
-from workbench.errors import Draining, InvalidInput, ModelNotFound, NotFound, QueueFull
+from workbench.engine.deployment import outcome_of
+from workbench.errors import Draining, NotFound, WorkbenchError
+from workbench.protocols.headers import REQUEST_ID, TRACEPARENT, traceparent
 from workbench.protocols.oip_json import decode_request, encode_response
 from workbench.server.auth import Caller
 from workbench.server.http import (
@@ -23,6 +25,7 @@ from workbench.server.http import (
 )
 from workbench.server.routing import Call, Route
 from workbench.server.service import Service
+from workbench.telemetry.exchanges import Exchange
 
 LARGE_BODY = 1024 * 1024
 """Bytes from which a body is decoded on a thread, so that the event loop has its turns meanwhile."""
@@ -45,6 +48,7 @@ class InferRoute:
         self._engine = service.engine
         self._limits = service.config.limits
         self._bodies = service.bodies
+        self._metrics = service.metrics
 
     def routes(self) -> list[Route]:
         """For the table, which sees to other methods; POST never gets that far."""
@@ -54,56 +58,76 @@ class InferRoute:
         ]
 
     async def __call__(
-        self, model: str, version: str | None, headers: Headers, receive: Receive, send: Send, caller: Caller
+        self,
+        model: str,
+        version: str | None,
+        headers: Headers,
+        receive: Receive,
+        send: Send,
+        caller: Caller,
+        request_id: bytes,
     ) -> None:
         """Answer one inference, or raise an error of the tree before anything was sent."""
-        if self._service.draining.is_set():
-            raise Draining("the service is shutting down; call again once another runs")
-        if not model:
-            raise NotFound("the path names no model; it is /v2/models/NAME/infer")
-        check_body_type(headers, BodyType.INFERENCE)
+        clock = self._engine.clock
+        exchange = Exchange(model, version or "", request_id, clock())
         try:
+            if TRACEPARENT in headers:
+                exchange.trace = traceparent(headers[TRACEPARENT])
+            if self._service.draining.is_set():
+                raise Draining("the service is shutting down; call again once another runs")
+            if not model:
+                raise NotFound("the path names no model; it is /v2/models/NAME/infer")
+            check_body_type(headers, BodyType.INFERENCE)
             caller.enter()
-        except QueueFull:
-            self._note(model, version, Outcome.REJECTED)
-            raise
-        held = 0
-        try:
-            limits = self._limits
+            held = 0
             try:
+                limits = self._limits
                 body = await read_body(receive, headers, limits.max_body_bytes, self._bodies)
-            except QueueFull:
-                self._note(model, version, Outcome.REJECTED)
-                raise
-            held = len(body)
-            try:
-                asked = model, version, body, json_length(headers), limits, self._engine.clock()
+                exchange.request_bytes = held = len(body)
+                exchange.received_at = now = clock()
+                asked = model, version, body, json_length(headers), limits, now
                 if held <= LARGE_BODY:
                     request, answer = decode_request(*asked)
                 else:
                     request, answer = await asyncio.to_thread(decode_request, *asked)
-            except InvalidInput:
-                self._note(model, version, Outcome.INVALID)
-                raise
-            request.abandoned = watch_for_leaving(receive)
-            response = await self._engine.infer(request)
-            parts, header_length = encode_response(response, answer, limits)
-        finally:
-            caller.leave()
-            self._bodies.give_back(held)
-        if header_length is None:
-            await respond(send, 200, parts, JSON)
-        else:
-            length = (b"inference-header-content-length", b"%d" % header_length)
-            await respond(send, 200, parts, OCTET_STREAM, (length,))
+                exchange.decoded_at = clock()
+                exchange.id = request.id
+                request.trace = exchange.trace
+                request.abandoned = watch_for_leaving(receive)
+                response = await self._engine.infer(request)
+                exchange.answered_at = clock()
+                exchange.version, exchange.timings = response.version, response.timings
+                parts, header_length = encode_response(response, answer, limits)
+                exchange.encoded_at = clock()
+            finally:
+                caller.leave()
+                self._bodies.give_back(held)
+            named = (REQUEST_ID, request_id)
+            if header_length is None:
+                exchange.response_bytes = await respond(send, 200, parts, JSON, (named,))
+            else:
+                length = (b"inference-header-content-length", b"%d" % header_length)
+                exchange.response_bytes = await respond(send, 200, parts, OCTET_STREAM, (length, named))
+            exchange.sent_at = clock()
+        except Exception as error:
+            exchange.sent_at = clock()
+            self._note_failed(exchange, error)
+            raise
+        self._metrics.exchange_done(exchange)
 
     async def _call(self, call: Call) -> None:
-        await self(call.params["name"], call.params.get("version"), call.headers, call.receive, call.send, call.caller)
+        name, version = call.params["name"], call.params.get("version")
+        await self(name, version, call.headers, call.receive, call.send, call.caller, call.request_id)
 
-    def _note(self, model: str, version: str | None, outcome: Outcome) -> None:
-        """The engine counts what it was given; this never got there. Only models that exist become labels."""
+    def _note_failed(self, exchange: Exchange, error: Exception) -> None:
+        """The engine counts what it was given; what never got there is counted here. Only models that exist become
+        labels."""
+        exchange.error = error.code if isinstance(error, WorkbenchError) else WorkbenchError.code
         try:
-            status = self._engine.status(model, version)
-        except ModelNotFound:
-            return
-        self._service.metrics.request_done(status.name, status.version, outcome, None)
+            exchange.version = self._engine.status(exchange.model, exchange.version or None).version
+        except WorkbenchError:
+            exchange.version = ""
+        if exchange.version and not exchange.decoded_at:
+            outcome = outcome_of(error) if isinstance(error, WorkbenchError) else Outcome.FAILED
+            self._metrics.request_done(exchange.model, exchange.version, outcome, None)
+        self._metrics.exchange_done(exchange)

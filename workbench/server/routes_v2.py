@@ -93,7 +93,12 @@ class ProtocolRoutes:
     # Metrics
 
     async def metrics(self, call: Call) -> Response:
-        return Response(200, exposition.render(self._service.metrics.state), exposition.CONTENT_TYPE.encode())
+        metrics = self._service.metrics
+        await asyncio.to_thread(metrics.machine.read)
+        accept = call.headers.get(b"accept", b"").decode("latin-1")
+        # What is rendered is a copy, and of many models it takes long enough for others to notice.
+        body, content_type = await asyncio.to_thread(exposition.render, metrics.state(), accept)
+        return Response(200, body, content_type.encode())
 
     def _body(self, call: Call) -> AbstractAsyncContextManager[bytes]:
         return call.body(self._service.config.limits.max_body_bytes, self._service.bodies)

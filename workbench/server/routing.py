@@ -25,6 +25,7 @@ class Call:
     params: Mapping[str, str]
     """What stood in the path's braces."""
     caller: Caller
+    request_id: bytes = b""
 
     def query(self, name: str, default: str = "") -> str:
         """A value of the query string, of a doubled one the last."""

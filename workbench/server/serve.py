@@ -36,6 +36,7 @@ from workbench.server.service import VERSION, Service
 from workbench.server.start import FAILED, MISUSE, OK, RECYCLE, bind, forget_ready_file, prepare, url_of
 from workbench.telemetry.logs import Logs
 from workbench.telemetry.metrics import Metrics
+from workbench.telemetry.requests import RequestLog
 
 KEEP_ALIVE_S = 75
 """Longer than clients keep an idle connection, so that it is they who close it and no request meets a closed one."""
@@ -96,7 +97,7 @@ async def _serve(
     store: ModelStore,
     link: KeeperLink | None,
 ) -> int:
-    metrics = Metrics()
+    metrics = Metrics(requests=RequestLog(config.log_requests, config.slow_request_s))
     repositories = [LocalRepository(folder) for folder in config.model_repositories]
     engine = Engine(store, repositories=repositories, observer=metrics, journal=lasting.state, trial=lasting.trial)
     metrics.watch(engine.statuses)
@@ -122,6 +123,7 @@ async def _serve(
     asked = _Asked()
     with _signals(asked.stop.set):
         await engine.start()
+        metrics.start()
         pulse = asyncio.create_task(_pulse(service, server, asked, link))
         loaded = asyncio.Event()
         hold_s = link.place.hold_s if link is not None else 0.0
@@ -146,6 +148,7 @@ async def _serve(
         server.should_exit = True
         await http
         pulse.cancel()
+        metrics.stop()
         if not asked.next_worker:
             forget_ready_file(config)
         log.info("stopped")

@@ -83,6 +83,8 @@ _READERS: dict[str, Callable[[str], object]] = {
     "auth": _switch,
     "ready_file": Path,
     "log_format": str,
+    "log_requests": str,
+    "slow_request_s": _number,
     "drain_timeout_s": _number,
     "run_limit_s": _number,
     "deaf_limit_s": _number,

@@ -1,22 +1,23 @@
-"""Metrics as Prometheus text. Every name that this service exports is in this module and in docs/metrics.md."""
+"""Metrics for Prometheus. Every name of ours that this service exports is in this module, Triton's are in `triton`;
+all are in docs/metrics.md.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-from prometheus_client.registry import Collector
 
+from workbench.core.messages import ReleaseReason
 from workbench.core.model import ModelState
 from workbench.core.ports import Outcome
-from workbench.telemetry.figures import Figures
-from workbench.telemetry.histogram import EDGES, Histogram
+from workbench.telemetry import protobuf, text, triton
+from workbench.telemetry.exchanges import Stage
+from workbench.telemetry.exponential import SIZES, Exponential
+from workbench.telemetry.families import Distribution, Family, counter, gauge, histogram
+from workbench.telemetry.figures import Durations, Figures
+from workbench.telemetry.histogram import EDGES
 from workbench.telemetry.metrics import ModelVersion, State
-
-CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 # fmt: off
 DURATION_BOUNDS_S = (
@@ -30,127 +31,169 @@ DURATION_BOUNDS_S = (
 # fmt: on
 
 BATCH_SIZE_BOUNDS = tuple(2**power for power in range(11))
+PAYLOAD_POWERS = tuple(range(6, 31, 2))
+"""The bounds of payloads are these powers of two: 64 bytes to 1 GiB."""
 
-_VERSION_LABELS = ("model", "version")
+_VERSION = ("model", "version")
 
 # Each bound is an edge of the histogram (a test says so), so no count is guessed.
 _BOUND_BUCKETS = np.searchsorted(EDGES, DURATION_BOUNDS_S)
 
 
-def render(state: Callable[[], State]) -> bytes:
-    """The metrics of `state()` as Prometheus text."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Families(state))
-    return generate_latest(registry)
+def render(state: State, accept: str = "") -> tuple[bytes, str]:
+    """The metrics, and their content type: what `accept`, an Accept header, prefers of text and protobuf.
+
+    Prometheus asks for protobuf where native histograms are switched on there.
+    """
+    writer = protobuf if _prefers_protobuf(accept) else text
+    return writer.write(families(state)), writer.CONTENT_TYPE
 
 
-def families(state: State) -> Iterator[Metric]:
+def families(state: State) -> Iterator[Family]:
     """Every metric family with its samples."""
-    figures = state.figures
-    yield _requests(figures)
-    yield _durations(
-        "infer_request_duration_seconds",
-        "Acceptance by the engine until the answer is ready, of the requests that were run",
-        ((key, each.request) for key, each in figures.items()),
-    )
-    yield _durations(
-        "infer_queue_duration_seconds",
-        "Acceptance by the engine until the request's batch was formed",
-        ((key, each.queue) for key, each in figures.items()),
-    )
-    yield _durations(
-        "infer_compute_duration_seconds",
-        "Time inside the runtime of the batch that the request was in",
-        ((key, each.compute) for key, each in figures.items()),
-    )
-    yield from _batches(figures)
+    yield from _requests(state.figures)
+    yield from _payloads(state.figures)
+    yield from _batches(state.figures)
     yield from _models(state)
     yield from _process(state)
+    yield from _machine(state)
+    yield from triton.families(state.figures, state.statuses, state.machine)
 
 
-class _Families(Collector):
-    def __init__(self, state: Callable[[], State]) -> None:
-        self._state = state
-
-    def collect(self) -> Iterable[Metric]:
-        return families(self._state())
-
-
-def _requests(figures: Mapping[ModelVersion, Figures]) -> Metric:
-    family = CounterMetricFamily(
-        "infer_requests_total", "Requests that ended, by how", labels=(*_VERSION_LABELS, "outcome")
+def _requests(figures: Mapping[ModelVersion, Figures]) -> Iterator[Family]:
+    outcomes = counter("infer_requests_total", "Requests that ended, by how", *_VERSION, "outcome")
+    failures = counter(
+        "infer_encode_failures_total", "Requests that were run and whose outputs could not be written", *_VERSION
+    )
+    stages = counter("infer_stage_seconds_total", "Where the time of requests went", *_VERSION, "stage")
+    request = histogram(
+        "infer_request_duration_seconds",
+        "Acceptance by the engine until the answer is ready, of the requests that were run",
+        *_VERSION,
+    )
+    queue = histogram(
+        "infer_queue_duration_seconds", "Acceptance by the engine until the request's batch was formed", *_VERSION
+    )
+    compute = histogram(
+        "infer_compute_duration_seconds", "Time inside the runtime of the batch that the request was in", *_VERSION
     )
     for key, each in figures.items():
         for outcome in Outcome:
-            family.add_metric((*key, outcome.value), each.outcomes[outcome])
-    return family
+            outcomes.add((*key, outcome.value), each.outcomes[outcome])
+        failures.add(key, each.encode_failures)
+        for stage in Stage:
+            stages.add((*key, stage.name.lower()), float(each.stages_s[stage]))
+        request.add(key, _durations(each.request))
+        queue.add(key, _durations(each.queue))
+        compute.add(key, _durations(each.compute))
+    yield from (outcomes, failures, stages, request, queue, compute)
 
 
-def _durations(name: str, text: str, histograms: Iterable[tuple[ModelVersion, Histogram]]) -> Metric:
-    family = HistogramMetricFamily(name, text, labels=_VERSION_LABELS)
-    for key, histogram in histograms:
-        cumulative = np.cumsum(histogram.counts)
-        buckets = [
-            (f"{bound:g}", float(cumulative[bucket]))
-            for bound, bucket in zip(DURATION_BOUNDS_S, _BOUND_BUCKETS, strict=True)
-        ]
-        family.add_metric(key, [*buckets, ("+Inf", float(cumulative[-1]))], histogram.total_s)
-    return family
+def _durations(durations: Durations) -> Distribution:
+    cumulative = np.cumsum(durations.linear.counts)
+    buckets = [(bound, int(cumulative[i])) for bound, i in zip(DURATION_BOUNDS_S, _BOUND_BUCKETS, strict=True)]
+    return Distribution(int(cumulative[-1]), durations.linear.total_s, buckets, durations.native)
 
 
-def _batches(figures: Mapping[ModelVersion, Figures]) -> Iterator[Metric]:
-    sizes = HistogramMetricFamily("infer_batch_size", "Rows of the batches that were run", labels=_VERSION_LABELS)
-    released = CounterMetricFamily(
-        "infer_batches_total", "Batches that were run, by why they were released", labels=(*_VERSION_LABELS, "reason")
-    )
-    rows = CounterMetricFamily("infer_rows_total", "Rows that were run", labels=_VERSION_LABELS)
-    busy = CounterMetricFamily(
-        "infer_runner_busy_seconds_total", "Time that runners spent inside the runtime", labels=_VERSION_LABELS
-    )
+def _payloads(figures: Mapping[ModelVersion, Figures]) -> Iterator[Family]:
+    request = histogram("infer_request_bytes", "Body of the requests that were answered", *_VERSION)
+    response = histogram("infer_response_bytes", "Body of their answers", *_VERSION)
+    for key, each in figures.items():
+        request.add(key, _payload(each.request_bytes))
+        response.add(key, _payload(each.response_bytes))
+    yield from (request, response)
+
+
+def _payload(sizes: Exponential) -> Distribution:
+    buckets = [(float(2**power), sizes.up_to_power(power)) for power in PAYLOAD_POWERS]
+    return Distribution(sizes.count, sizes.total, buckets, sizes)
+
+
+def _batches(figures: Mapping[ModelVersion, Figures]) -> Iterator[Family]:
+    sizes = histogram("infer_batch_size", "Rows of the batches that were run", *_VERSION)
+    released = counter("infer_batches_total", "Batches that were run, by why they were released", *_VERSION, "reason")
+    rows = counter("infer_rows_total", "Rows that were run", *_VERSION)
+    busy = counter("infer_runner_busy_seconds_total", "Time that runners spent inside the runtime", *_VERSION)
     for key, each in figures.items():
         buckets = [
-            (str(bound), float(sum(count for size, count in each.batch_sizes.items() if size <= bound)))
+            (float(bound), sum(count for size, count in each.batch_sizes.items() if size <= bound))
             for bound in BATCH_SIZE_BOUNDS
         ]
-        sizes.add_metric(key, [*buckets, ("+Inf", float(each.batches))], each.rows)
-        for reason, count in each.release_reasons.items():
-            released.add_metric((*key, reason.value), count)
-        rows.add_metric(key, each.rows)
-        busy.add_metric(key, each.busy_s)
+        native = Exponential(SIZES)
+        native.add_counted(each.batch_sizes)
+        sizes.add(key, Distribution(each.batches, each.rows, buckets, native))
+        for reason in ReleaseReason:
+            if count := each.release_reasons[reason]:
+                released.add((*key, reason.value), count)
+        rows.add(key, each.rows)
+        busy.add(key, each.busy_s)
     yield from (sizes, released, rows, busy)
 
 
-def _models(state: State) -> Iterator[Metric]:
-    depth = GaugeMetricFamily("infer_queue_depth", "Requests that wait for a runner", labels=_VERSION_LABELS)
-    states = GaugeMetricFamily(
-        "infer_model_state", "1 for the state that the version is in, else 0", labels=(*_VERSION_LABELS, "state")
-    )
-    routed = GaugeMetricFamily(
-        "infer_model_routed", "1 where requests that name no version come here", labels=_VERSION_LABELS
-    )
-    load = GaugeMetricFamily("infer_model_load_seconds", "From Loading to Ready", labels=_VERSION_LABELS)
-    info = GaugeMetricFamily(
-        "infer_model_info", "Always 1; what the version runs on", labels=(*_VERSION_LABELS, "platform", "device")
-    )
+def _models(state: State) -> Iterator[Family]:
+    depth = gauge("infer_queue_depth", "Requests that wait for a runner", *_VERSION)
+    states = gauge("infer_model_state", "1 for the state that the version is in, else 0", *_VERSION, "state")
+    routed = gauge("infer_model_routed", "1 where requests that name no version come here", *_VERSION)
+    load = gauge("infer_model_load_seconds", "From Loading to Ready", *_VERSION)
+    size = gauge("infer_model_size_bytes", "The model's files on the disk", *_VERSION)
+    info = gauge("infer_model_info", "Always 1; what the version runs on", *_VERSION, "platform", "device")
     for status in state.statuses:
         key = (status.name, status.version)
-        depth.add_metric(key, status.queued)
+        depth.add(key, status.queued)
         for each in ModelState:
-            states.add_metric((*key, each.value), float(status.state is each))
-        routed.add_metric(key, float(status.routed))
-        load.add_metric(key, status.load_s)
-        info.add_metric((*key, status.platform, status.device), 1)
-    yield from (depth, states, routed, load, info)
+            states.add((*key, each.value), int(status.state is each))
+        routed.add(key, int(status.routed))
+        load.add(key, status.load_s)
+        size.add(key, status.size_bytes)
+        info.add((*key, status.platform, status.device), 1)
+    yield from (depth, states, routed, load, size, info)
 
 
-def _process(state: State) -> Sequence[Metric]:
+def _process(state: State) -> Iterator[Family]:
     process = state.process
-    return (
-        CounterMetricFamily(
-            "infer_process_cpu_seconds_total", "User and system time of the service", value=process.cpu_s
-        ),
-        GaugeMetricFamily("infer_process_resident_memory_bytes", "Memory of the service", value=process.resident_bytes),
-        GaugeMetricFamily(
-            "infer_process_start_time_seconds", "Unix time at which the service began", value=process.started_at
-        ),
-    )
+    answers = counter("infer_http_answers_total", "Answers of the HTTP port, by status", "status")
+    for status, count in sorted(state.answers.items()):
+        answers.add((str(status),), count)
+    yield answers
+    loop = histogram("infer_loop_delay_seconds", "How late the event loop came to a timer of its own")
+    loop.add((), _durations(state.loop_delay))
+    yield loop
+    for family, value in (
+        (counter("infer_process_cpu_seconds_total", "User and system time of the service"), process.cpu_s),
+        (gauge("infer_process_resident_memory_bytes", "Memory of the service"), process.resident_bytes),
+        (gauge("infer_process_start_time_seconds", "Unix time at which the service began"), process.started_at),
+    ):
+        family.add((), value)
+        yield family
+
+
+def _machine(state: State) -> Iterator[Family]:
+    if not state.machine.gpus:
+        return
+    labels = ("gpu_uuid", "name")
+    use = gauge("infer_device_utilization_ratio", "Part of the time in which the GPU ran something", *labels)
+    total = gauge("infer_device_memory_bytes", "Memory of the GPU", *labels)
+    used = gauge("infer_device_memory_used_bytes", "Memory of the GPU that is in use, whoever uses it", *labels)
+    for gpu in state.machine.gpus:
+        if gpu.utilization is not None:
+            use.add((gpu.uuid, gpu.name), gpu.utilization)
+        total.add((gpu.uuid, gpu.name), gpu.memory_total)
+        used.add((gpu.uuid, gpu.name), gpu.memory_used)
+    yield from (use, total, used)
+
+
+def _prefers_protobuf(accept: str) -> bool:
+    best, best_text = 0.0, 0.0
+    for offer in accept.split(","):
+        kind, *parameters = (part.strip().lower() for part in offer.split(";"))
+        given = dict(part.partition("=")[::2] for part in parameters)
+        try:
+            quality = float(given.get("q", "1"))
+        except ValueError:
+            continue
+        if kind == "application/vnd.google.protobuf":
+            if given.get("proto") == "io.prometheus.client.metricfamily" and given.get("encoding") == "delimited":
+                best = max(best, quality)
+        elif kind in ("text/plain", "application/openmetrics-text"):
+            best_text = max(best_text, quality)
+    return best > 0 and best >= best_text

@@ -7,10 +7,40 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from workbench.core.messages import ReleaseReason, Timings
 from workbench.core.ports import Outcome
+from workbench.telemetry.exchanges import Exchange, Stage, engine_stages, moments, sizes
+from workbench.telemetry.exponential import DURATIONS, SIZES, Exponential
 from workbench.telemetry.histogram import Histogram
+
+
+@dataclass(slots=True)
+class Durations:
+    """The same durations counted twice: log-linear for quantiles and for readers of snapshots, and as Prometheus's
+    native histograms have them."""
+
+    linear: Histogram = field(default_factory=Histogram)
+    native: Exponential = field(default_factory=lambda: Exponential(DURATIONS))
+
+    def add(self, durations_s: ArrayLike) -> None:
+        self.linear.add(durations_s)
+        self.native.add(durations_s)
+
+    def copy(self) -> Durations:
+        return Durations(self.linear.copy(), self.native.copy())
+
+    def since(self, earlier: Durations) -> Durations:
+        return Durations(self.linear.since(earlier.linear), self.native.since(earlier.native))
+
+
+def _no_sizes() -> Exponential:
+    return Exponential(SIZES)
+
+
+def _no_time() -> NDArray[np.float64]:
+    return np.zeros(len(Stage))
 
 
 @dataclass(slots=True)
@@ -19,12 +49,20 @@ class Figures:
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     """Requests by how they ended."""
-    request: Histogram = field(default_factory=Histogram)
+    request: Durations = field(default_factory=Durations)
     """From acceptance by the engine until the answer is back on the event loop, of the requests that were run."""
-    queue: Histogram = field(default_factory=Histogram)
+    queue: Durations = field(default_factory=Durations)
     """From acceptance until the batch was formed."""
-    compute: Histogram = field(default_factory=Histogram)
+    compute: Durations = field(default_factory=Durations)
     """Inside the runtime, for the whole batch that the request was in."""
+    stages_s: NDArray[np.float64] = field(default_factory=_no_time)
+    """Seconds by Stage, those of the engine of all requests that were run, the others of those that were answered."""
+    request_bytes: Exponential = field(default_factory=_no_sizes)
+    """Bodies of the requests that were answered with their outputs."""
+    response_bytes: Exponential = field(default_factory=_no_sizes)
+    """Bodies of those answers."""
+    encode_failures: int = 0
+    """Requests that were run, and whose outputs could not be written for the caller."""
     batch_sizes: Counter[int] = field(default_factory=Counter)
     """Batches by their rows."""
     release_reasons: Counter[ReleaseReason] = field(default_factory=Counter)
@@ -41,6 +79,11 @@ class Figures:
     def requests(self) -> int:
         return self.outcomes.total()
 
+    @property
+    def answered(self) -> int:
+        """Requests whose outputs were sent."""
+        return self.response_bytes.count
+
     def add_requests(self, ended: Sequence[tuple[Outcome, Timings | None]]) -> None:
         # Mostly OK, and counted by identity: an Enum member's hash is a call into Python.
         outcomes = [outcome for outcome, _ in ended]
@@ -48,12 +91,23 @@ class Figures:
         self.outcomes[Outcome.OK] += ok
         if ok != len(outcomes):
             self.outcomes.update(outcome for outcome in outcomes if outcome is not Outcome.OK)
-        stages = [(t.queued_s, t.batched_s, t.ran_s, t.split_s) for _, t in ended if t is not None]
-        if stages:
-            table = np.array(stages)
+        run = [timings for _, timings in ended if timings is not None]
+        if run:
+            table = engine_stages(run)
             self.request.add(table.sum(axis=1))
             self.queue.add(table[:, 0])
             self.compute.add(table[:, 2])
+            self.stages_s[Stage.QUEUE : Stage.SPLIT + 1] += table.sum(axis=0)
+
+    def add_exchanges(self, exchanges: Sequence[Exchange]) -> None:
+        answered = [exchange for exchange in exchanges if not exchange.error]
+        self.encode_failures += sum(1 for exchange in exchanges if exchange.error and exchange.timings is not None)
+        if answered:
+            received, decoded, _, encoded, sent = np.diff(moments(answered)).sum(axis=0)
+            self.stages_s[[Stage.RECEIVE, Stage.DECODE, Stage.ENCODE, Stage.SEND]] += (received, decoded, encoded, sent)
+            table = sizes(answered)
+            self.request_bytes.add(table[:, 0])
+            self.response_bytes.add(table[:, 1])
 
     def add_batches(self, batches: Iterable[tuple[int, ReleaseReason, float]]) -> None:
         for rows, reason, ran_s in batches:
@@ -68,6 +122,10 @@ class Figures:
             self.request.copy(),
             self.queue.copy(),
             self.compute.copy(),
+            self.stages_s.copy(),
+            self.request_bytes.copy(),
+            self.response_bytes.copy(),
+            self.encode_failures,
             self.batch_sizes.copy(),
             self.release_reasons.copy(),
             self.rows,
@@ -81,6 +139,10 @@ class Figures:
             self.request.since(earlier.request),
             self.queue.since(earlier.queue),
             self.compute.since(earlier.compute),
+            self.stages_s - earlier.stages_s,
+            self.request_bytes.since(earlier.request_bytes),
+            self.response_bytes.since(earlier.response_bytes),
+            self.encode_failures - earlier.encode_failures,
             self.batch_sizes - earlier.batch_sizes,
             self.release_reasons - earlier.release_reasons,
             self.rows - earlier.rows,

@@ -1,27 +1,37 @@
-"""The engine's Observer: takes note in a tenth of a microsecond, and counts when somebody looks.
+"""The engine's Observer, and what the server tells beside: takes note in a tenth of a microsecond, and counts later.
 
-`request_done` and `batch_done` append a tuple; `fold` turns what gathered into figures with numpy, a few hundred at a
-time, so that neither an unwatched service grows nor the event loop is held up for long.
+`request_done`, `batch_done` and `exchange_done` append; `fold` turns what gathered into figures with numpy, ten times a
+second and at a few hundred at the latest, so that the event loop is never held up for long.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import psutil
 
 from workbench.core.messages import ReleaseReason, Timings
 from workbench.core.model import ModelState, ModelStatus
 from workbench.core.ports import Outcome
 from workbench.telemetry.changes import Changes
-from workbench.telemetry.figures import Figures
+from workbench.telemetry.exchanges import Exchange
+from workbench.telemetry.figures import Durations, Figures
+from workbench.telemetry.loop import LoopWatch
+from workbench.telemetry.machine import Machine, MachineUse
+from workbench.telemetry.requests import RequestLog
+from workbench.telemetry.slowest import Slowest, encode
 
 FOLD_AT = 512
 """Noted requests, or batches, at which they are folded unasked: some 0.3 ms of work."""
+
+LATE_KEPT = 64
+"""Ticks of the loop after which they are counted unasked."""
 
 KEPT_AFTER_GONE = 64
 """Versions whose figures are kept after they are gone, so that the last requests before a swap are still scraped."""
@@ -53,15 +63,40 @@ class State:
     process: ProcessUse
     changes: int = 0
     """Of the models' states, routing and settings."""
+    machine: MachineUse = field(default_factory=MachineUse)
+    loop_delay: Durations = field(default_factory=Durations)
+    """How late the event loop came to its own timer."""
+    answers: Mapping[int, int] = field(default_factory=dict)
+    """Answers of the HTTP port, by status."""
 
 
 class Metrics:
-    """Implements core.ports.Observer. Every method belongs to the event loop's thread."""
+    """Implements core.ports.Observer. Every method belongs to the event loop's thread.
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    `clock` tells Unix time, `ticks` the moments of exchanges. It counts without `start`, which has it fold ten times a
+    second and watch the loop; `stop` ends that.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.time,
+        ticks: Callable[[], float] = time.monotonic,
+        requests: RequestLog | None = None,
+        machine: Machine | None = None,
+    ) -> None:
+        self.answers: Counter[int] = Counter()
+        """Answers of the HTTP port, by status."""
+        self.machine = machine or Machine()
         self.changes = Changes()
         """Of the models' states, routing and settings."""
         self._clock = clock
+        self._ticks = ticks
+        self._log = requests or RequestLog()
+        self._exchanges: list[Exchange] = []
+        self._slowest = Slowest()
+        self._late_s: list[float] = []
+        self._loop_delay = Durations()
+        self._loop = LoopWatch(self._ticked)
         self._requests: list[tuple[str, str, Outcome, Timings | None]] = []
         self._batches: list[tuple[str, str, int, ReleaseReason, float]] = []
         self._figures: dict[ModelVersion, Figures] = {}
@@ -76,6 +111,12 @@ class Metrics:
         same name and version report, and the one that goes reports last.
         """
         self._statuses = statuses
+
+    def start(self) -> None:
+        self._loop.start()
+
+    def stop(self) -> None:
+        self._loop.stop()
 
     # Observer
 
@@ -110,12 +151,31 @@ class Metrics:
             self._figures.setdefault(key, Figures())
             self._prune()
 
+    # What the server tells
+
+    def exchange_done(self, exchange: Exchange) -> None:
+        """An inference was answered, with an error or without. One of no known version is logged, and not counted."""
+        noted = self._exchanges
+        noted.append(exchange)
+        log_ = self._log
+        if exchange.error or exchange.duration_s >= log_.slow_s or log_.every:
+            log_.note(exchange)
+        if len(noted) >= FOLD_AT:
+            self.fold()
+
+    def _ticked(self, late_s: float) -> None:
+        self._late_s.append(late_s)
+        self.fold()
+
     # Looking
 
     def fold(self) -> None:
         """Count what was noted since the last time."""
         requests, self._requests = self._requests, []
         batches, self._batches = self._batches, []
+        exchanges, self._exchanges = self._exchanges, []
+        if len(self._late_s) >= LATE_KEPT:
+            self._fold_lateness()
         ended = defaultdict(list)
         for model, version, outcome, timings in requests:
             ended[model, version].append((outcome, timings))
@@ -126,6 +186,26 @@ class Metrics:
             ran[model, version].append((rows, reason, ran_s))
         for key, batches_of_version in ran.items():
             self._of(key).add_batches(batches_of_version)
+        met = defaultdict(list)
+        for exchange in exchanges:
+            if exchange.version:
+                met[exchange.model, exchange.version].append(exchange)
+        for key, exchanges_of_version in met.items():
+            self._of(key).add_exchanges(exchanges_of_version)
+            spans = np.array([exchange.duration_s for exchange in exchanges_of_version])
+            self._slowest.offer(key[0], exchanges_of_version, spans)
+
+    def _fold_lateness(self) -> None:
+        late_s, self._late_s = self._late_s, []
+        if late_s:
+            self._loop_delay.add(late_s)
+
+    def slowest(self, model: str) -> list[dict[str, Any]]:
+        """The slowest requests of the last minutes, the slowest first, as JSON has them."""
+        self.fold()
+        now = self._ticks()
+        offset_s = self._clock() - now
+        return [encode(exchange, offset_s) for exchange in self._slowest.of(model, now)]
 
     def state(self) -> State:
         """Everything counted up to now."""
@@ -133,6 +213,8 @@ class Metrics:
         statuses = self._statuses()
         for status in statuses:
             self._of((status.name, status.version))
+        self._fold_lateness()
+        self.machine.read_soon()
         memory, cpu = self._process.memory_info(), self._process.cpu_times()
         return State(
             taken_at=self._clock(),
@@ -140,6 +222,9 @@ class Metrics:
             statuses=statuses,
             process=ProcessUse(cpu.user + cpu.system, memory.rss, self._process.create_time()),
             changes=self.changes.count,
+            machine=self.machine.latest,
+            loop_delay=self._loop_delay.copy(),
+            answers=self.answers.copy(),
         )
 
     def _of(self, key: ModelVersion) -> Figures:
@@ -153,3 +238,4 @@ class Metrics:
         gone = [key for key in self._figures if key not in present]
         for key in gone[: max(0, len(gone) - KEPT_AFTER_GONE)]:
             del self._figures[key]
+        self._slowest.forget_all_but(model for model, _ in self._figures)

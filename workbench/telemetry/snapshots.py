@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from workbench.core.model import ModelStatus
+from workbench.telemetry.exchanges import Stage
 from workbench.telemetry.figures import Figures
+from workbench.telemetry.machine import MachineUse
 from workbench.telemetry.metrics import State
 
 NOTHING = Figures()
@@ -38,7 +40,9 @@ def snapshot(state: State, before: State, sequence: int, epoch: str) -> dict[str
         "process": {
             "cpu": _rate(state.process.cpu_s - before.process.cpu_s, interval_s),
             "resident_bytes": state.process.resident_bytes,
+            "loop_delay": state.loop_delay.since(before.loop_delay).linear.encode(),
         },
+        "machine": _machine(state.machine),
         "models": models,
     }
 
@@ -69,20 +73,43 @@ def _model(name: str, version: str, figures: Figures, status: ModelStatus | None
         "routed": status.routed if status else False,
         "queued": status.queued if status else 0,
         "requests": {outcome.value: count for outcome, count in figures.outcomes.items()},
+        "answered": figures.answered,
+        "encode_failures": figures.encode_failures,
         "requests_per_s": _rate(figures.requests, interval_s),
         "rows_per_s": _rate(figures.rows, interval_s),
         "batches_per_s": _rate(figures.batches, interval_s),
         "busy": _rate(figures.busy_s, interval_s),
-        "p50_s": figures.request.quantile(0.50),
-        "p95_s": figures.request.quantile(0.95),
-        "p99_s": figures.request.quantile(0.99),
+        "p50_s": figures.request.linear.quantile(0.50),
+        "p95_s": figures.request.linear.quantile(0.95),
+        "p99_s": figures.request.linear.quantile(0.99),
         "latency": {
-            "request": figures.request.encode(),
-            "queue": figures.queue.encode(),
-            "compute": figures.compute.encode(),
+            "request": figures.request.linear.encode(),
+            "queue": figures.queue.linear.encode(),
+            "compute": figures.compute.linear.encode(),
         },
+        "stages_s": {stage.name.lower(): float(figures.stages_s[stage]) for stage in Stage},
+        "payload": {"request": figures.request_bytes.encode(), "response": figures.response_bytes.encode()},
         "batch_sizes": {str(size): count for size, count in sorted(figures.batch_sizes.items())},
         "release_reasons": {reason.value: count for reason, count in figures.release_reasons.items()},
+    }
+
+
+def _machine(machine: MachineUse) -> dict[str, Any]:
+    return {
+        "cpu": machine.cpu_utilization,
+        "memory_bytes": machine.memory_total,
+        "memory_used_bytes": machine.memory_used,
+        "gpus": [
+            {
+                "uuid": gpu.uuid,
+                "name": gpu.name,
+                "utilization": gpu.utilization,
+                "memory_bytes": gpu.memory_total,
+                "memory_used_bytes": gpu.memory_used,
+                "power_w": gpu.power_w,
+            }
+            for gpu in machine.gpus
+        ],
     }
 
 

@@ -1,0 +1,54 @@
+"""Metric families as values: what `text` and `protobuf` write, and what nobody but `exposition` and `triton` makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from workbench.telemetry.exponential import Exponential
+
+
+class Kind(StrEnum):
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """A histogram's sample: classic buckets, and the native ones beside them for whoever takes those."""
+
+    count: int
+    total: float
+    buckets: Sequence[tuple[float, int]]
+    """(upper bound, how many values are at most that), ascending, without +Inf."""
+    native: Exponential
+
+
+@dataclass(slots=True)
+class Family:
+    """All samples of one name."""
+
+    name: str
+    """As it is scraped, so that of a counter ends in _total where it is one of ours."""
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+    samples: list[tuple[tuple[str, ...], float | Distribution]] = field(default_factory=list)
+    """(values of the labels, value)."""
+
+    def add(self, labels: Iterable[str], value: float | Distribution) -> None:
+        self.samples.append((tuple(labels), value))
+
+
+def counter(name: str, help: str, *labels: str) -> Family:
+    return Family(name, Kind.COUNTER, help, labels)
+
+
+def gauge(name: str, help: str, *labels: str) -> Family:
+    return Family(name, Kind.GAUGE, help, labels)
+
+
+def histogram(name: str, help: str, *labels: str) -> Family:
+    return Family(name, Kind.HISTOGRAM, help, labels)

@@ -1,0 +1,95 @@
+"""The log's lines about single inferences: those that went wrong on our side, and those that took long.
+
+Thousands a second can go wrong at once, so lines are rationed, and the next one tells how many were left out.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from workbench.telemetry.exchanges import Exchange, Stage, stages_of
+
+LINES_PER_S = 5.0
+BURST = 20
+
+FAILED = frozenset({"internal", "execution"})
+"""Codes of errors that are logged as errors."""
+EXPIRED = "deadline_exceeded"
+
+log = logging.getLogger("workbench.requests")
+
+
+class Allowance:
+    """So many a second, and up to `burst` at once. The time is an argument."""
+
+    def __init__(self, per_s: float, burst: int) -> None:
+        self._per_s = per_s
+        self._burst = burst
+        self._left = float(burst)
+        self._at = 0.0
+
+    def take(self, now: float) -> bool:
+        self._left = min(self._left + max(now - self._at, 0.0) * self._per_s, self._burst)
+        self._at = now
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True
+
+
+class RequestLog:
+    """`which`: "trouble" (failed, expired or slow), "all" or "none"; `slow_s`: from which duration on one is slow."""
+
+    def __init__(self, which: str = "trouble", slow_s: float = 1.0) -> None:
+        self.every = which == "all"
+        self.slow_s = slow_s if which != "none" else float("inf")
+        self._none = which == "none"
+        self._allowance = Allowance(LINES_PER_S, BURST)
+        self._left_out = 0
+
+    def note(self, exchange: Exchange) -> None:
+        """Called for every exchange that has an error or took `slow_s`, and for all where `every`."""
+        error = exchange.error
+        slow = exchange.duration_s >= self.slow_s
+        if self._none or not (self.every or slow or error in FAILED or error == EXPIRED):
+            return
+        if not self.every and not self._allowance.take(exchange.sent_at):
+            self._left_out += 1
+            return
+        fields = fields_of(exchange)
+        if self._left_out:
+            fields["left_out"] = self._left_out
+            self._left_out = 0
+        if error in FAILED:
+            log.error("an inference failed", extra={"fields": fields})
+        elif error == EXPIRED:
+            log.warning("an inference expired", extra={"fields": fields})
+        elif slow:
+            log.warning("an inference was slow", extra={"fields": fields})
+        else:
+            log.info("an inference", extra={"fields": fields})
+
+
+def fields_of(exchange: Exchange) -> dict[str, object]:
+    """What a line says of it; every name is in docs/metrics.md. What is not known is left out."""
+    stages = stages_of(exchange)
+    timings = exchange.timings
+    fields: dict[str, object] = {
+        "model": exchange.model[:128],
+        "version": exchange.version,
+        "outcome": exchange.error or "ok",
+        "duration_s": round(exchange.duration_s, 6),
+        "request_id": exchange.request_id.decode("ascii"),
+        "trace_id": exchange.trace_id,
+        "id": exchange.id,
+        "queue_s": _rounded(stages[Stage.QUEUE]),
+        "compute_s": _rounded(stages[Stage.COMPUTE]),
+        "batch_size": timings.batch_size if timings else None,
+        "request_bytes": exchange.request_bytes,
+        "response_bytes": exchange.response_bytes,
+    }
+    return {name: value for name, value in fields.items() if value is not None and value != ""}
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)
