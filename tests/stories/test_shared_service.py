@@ -27,7 +27,7 @@ from workbench.client import launch
 from workbench.client.launch import SharedService, ensure_service, shared_service
 from workbench.errors import StorageError, Unavailable, Unsupported, WorkbenchError
 from workbench.rendezvous import versions
-from workbench.rendezvous.folder import host_name
+from workbench.rendezvous.folder import Rendezvous, host_name
 from workbench.rendezvous.leases import holders
 from workbench.rendezvous.processes import this_process
 from workbench.rendezvous.record import ServiceRecord, ServiceState
@@ -80,6 +80,16 @@ def test_a_stale_record_and_a_pid_that_is_used_again_deceive_nobody(workplace: S
     with workbench.connect() as wb:
         assert list(wb) == []
         assert running(workplace).keeper != reused
+
+
+def test_what_an_earlier_boot_left_goes_when_a_service_starts(workplace: SharedService) -> None:
+    room = workplace.rendezvous.open()
+    host, _, namespace = room.path.name.rpartition("-")
+    before = Rendezvous(room.path.with_name(f"{host[:-8]}00000000-{namespace}")).open()
+    for path in (before.leases, before.path):
+        os.utime(path, (0, 0))
+    with workbench.connect():
+        until(lambda: not before.path.exists())
 
 
 def test_a_record_that_is_lost_is_written_again(wb: Workbench, workplace: SharedService) -> None:

@@ -22,6 +22,7 @@ from contextlib import suppress
 
 from workbench.config import ServerConfig
 from workbench.errors import Conflict, StorageError, Unavailable, WorkbenchError
+from workbench.rendezvous.earlier import forget_earlier_boots
 from workbench.rendezvous.folder import Rendezvous
 from workbench.rendezvous.leases import holders
 from workbench.rendezvous.processes import ProcessKey, clock_of_processes, this_process
@@ -96,6 +97,8 @@ def keep(
         if rendezvous is not None:
             rendezvous.publish(record)
             published()
+            for name in forget_earlier_boots(rendezvous):
+                log.info("removed what an earlier boot of this machine left: %s", name)
         if before is not None and before.worker is not None:
             _outlive(before.worker)
         return keeper.run(until_eof)
