@@ -113,6 +113,7 @@ class Deployment:
         """
         admission, loop = self._admission, self._loop
         if self.state is not ModelState.READY or admission is None or loop is None:
+            self._observer.request_done(self.name, self.version, Outcome.REJECTED, None)
             raise Unavailable(self._not_ready())
         now = self._clock()
         try:
@@ -159,14 +160,13 @@ class Deployment:
         observer = self._observer
         queued_from, batched_s = done.formed_at, done.joined_at - done.formed_at
         ran_s, split_s = done.ran_at - done.joined_at, now - done.ran_at
-        requests = len(done.tickets)
+        requests, reason, batch_rows = len(done.tickets), done.reason, [ticket.rows for ticket in done.tickets]
         for ticket, answer in zip(done.tickets, done.answers, strict=True):
             if ticket.ended:  # it was given up on, and its run has come back after all
                 continue
             ticket.ended = True
-            timings = Timings(
-                queued_from - ticket.accepted_at, batched_s, ran_s, split_s, done.rows, requests, done.reason
-            )
+            queued_s = queued_from - ticket.accepted_at
+            timings = Timings(queued_s, batched_s, ran_s, split_s, done.rows, requests, reason, ticket.rows, batch_rows)
             future = ticket.future
             if future.done():
                 observer.request_done(self.name, self.version, Outcome.CANCELLED, timings)
@@ -181,7 +181,7 @@ class Deployment:
         for ticket, error in done.dropped:
             self._end(ticket, error)
         if requests:
-            observer.batch_done(self.name, self.version, done.rows, requests, done.reason, ran_s)
+            observer.batch_done(self.name, self.version, done.rows, requests, reason, ran_s)
             if done.ran_at >= self._learn_at:
                 self._learn(done, ran_s)
         self._settled(requests + len(done.dropped))

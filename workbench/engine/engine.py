@@ -16,7 +16,7 @@ from typing import TypeAlias, TypeVar
 from workbench.config import LIVE_SETTINGS, ModelConfig, model_config
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import DesiredModel, ModelState, ModelStatus, check_model_name, check_model_version
-from workbench.core.ports import Journal, Observer
+from workbench.core.ports import Journal, Observer, Outcome
 from workbench.engine.arbiter import Arbiters
 from workbench.engine.deployment import Deployment, SessionOpener, Trial
 from workbench.engine.deployments import Deployments
@@ -100,7 +100,13 @@ class Engine:
 
         Raises ModelNotFound, Unavailable, InvalidInput, QueueFull, DeadlineExceeded, Cancelled, ExecutionError.
         """
-        return await self._deployments.table.choose(request.model, request.version).submit(request)
+        try:
+            deployment = self._deployments.table.choose(request.model, request.version)
+        except Unavailable:  # of a model that is known, so it is counted as others are
+            known = self.status(request.model, request.version)
+            self._observer.request_done(known.name, known.version, Outcome.REJECTED, None)
+            raise
+        return await deployment.submit(request)
 
     # Life
 
