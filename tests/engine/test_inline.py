@@ -101,4 +101,6 @@ def test_what_runs_cost_the_loop_is_added_up_over_models() -> None:
     one.ran(0.001, 1.0)
     other.ran(0.003, 1.0)
     one.ran(0.002, 2.0)
-    assert (time.runs, round(time.total_s, 6), time.longest_s) == (3, 0.006, 0.003)
+    assert time == LoopTime(0.0, 0.003)
+    assert (one.settle(), other.settle(), one.settle()) == (0.003, 0.003, 0.0)
+    assert time == LoopTime(0.006, 0.003)

@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 from workbench.core.messages import ReleaseReason
+from workbench.engine.admission import ShapeKey
 from workbench.engine.costs import CostTable
 from workbench.engine.policy import AlonePolicy, Plan, WindowPolicy
 
 KEY = ((2,),)
+
+
+@dataclass
+class Waiting:
+    key: ShapeKey
+    rows: int
+    since: float
 
 
 @pytest.mark.parametrize(
@@ -19,7 +29,7 @@ KEY = ((2,),)
     ],
 )
 def test_without_a_delay_a_free_runner_takes_what_there_is(pending_rows: int, waited_s: float, plan: Plan) -> None:
-    assert WindowPolicy(8).plan(KEY, pending_rows, waited_s, 1) == plan
+    assert WindowPolicy(8).plan(Waiting(KEY, pending_rows, 100 - waited_s), 100.0, 1) == plan
 
 
 @pytest.mark.parametrize(
@@ -32,11 +42,11 @@ def test_without_a_delay_a_free_runner_takes_what_there_is(pending_rows: int, wa
     ],
 )
 def test_a_delay_waits_for_a_full_batch_and_no_longer(pending_rows: int, waited_s: float, plan: Plan) -> None:
-    assert WindowPolicy(8, 0.25).plan(KEY, pending_rows, waited_s, 1) == plan
+    assert WindowPolicy(8, 0.25).plan(Waiting(KEY, pending_rows, 100 - waited_s), 100.0, 1) == plan
 
 
 def test_an_unbatched_model_runs_one_request_at_a_time() -> None:
-    assert AlonePolicy().plan(KEY, 50, 9.0, 1) == Plan(1, 0.0, ReleaseReason.ALONE)
+    assert AlonePolicy().plan(Waiting(KEY, 50, 1.0), 10.0, 1) == Plan(1, 0.0, ReleaseReason.ALONE)
 
 
 FLAT = {1: 1e-3, 32: 1e-3}
@@ -61,12 +71,12 @@ LINEAR = {1: 1e-3, 8: 8e-3, 32: 32e-3}
 def test_several_free_runners_share_what_waits_if_that_is_sooner(
     run_s: dict[int, float], pending_rows: int, free: int, rows: int
 ) -> None:
-    assert WindowPolicy(32, costs=CostTable(run_s, KEY)).plan(KEY, pending_rows, 0.0, free).rows == rows
+    assert WindowPolicy(32, costs=CostTable(run_s, KEY)).plan(Waiting(KEY, pending_rows, 0.0), 0.0, free).rows == rows
 
 
 def test_four_batches_of_8_are_preferred_to_one_of_32_where_they_are_faster() -> None:
     policy = WindowPolicy(32, costs=CostTable({1: 1.5e-3, 8: 2e-3, 32: 12.8e-3}, KEY))
-    assert [policy.plan(KEY, left, 0.0, 1).rows for left in (32, 24, 16, 8)] == [8, 8, 8, 8]
+    assert [policy.plan(Waiting(KEY, left, 0.0), 0.0, 1).rows for left in (32, 24, 16, 8)] == [8, 8, 8, 8]
 
 
 def test_the_size_follows_what_is_learnt_while_it_runs() -> None:
@@ -86,5 +96,5 @@ def test_the_size_follows_what_is_learnt_while_it_runs() -> None:
 def test_where_only_some_sizes_may_run_padding_counts_as_lost(pending_rows: int, rows: int, padded: int) -> None:
     costs = CostTable({1: 1e-3, 4: 3e-3, 16: 8e-3}, KEY)
     policy = WindowPolicy(16, costs=costs, sizes=(4, 1, 99))
-    assert policy.plan(KEY, pending_rows, 0.0, 1).rows == rows
+    assert policy.plan(Waiting(KEY, pending_rows, 0.0), 0.0, 1).rows == rows
     assert policy.padded(rows) == padded

@@ -6,8 +6,7 @@ ONNX Runtime would refuse most of this too, but for the whole batch and in its o
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from workbench.core.messages import InferRequest
 from workbench.core.model import FREE, Signature, TensorSpec
@@ -20,8 +19,7 @@ ShapeKey: TypeAlias = tuple[tuple[int, ...], ...]
 ALONE: ShapeKey = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(NamedTuple):
     rows: int
     """Rows it adds to a batch; 1 for an unbatched model, whatever its shapes."""
     key: ShapeKey

@@ -51,9 +51,9 @@ class QueuePolicy:
     priority_step_s: float = 0.0
 
     def level(self, priority: int) -> int:
-        """The level of a request that asked for `priority`: 1 is the highest, 0 and what is over the levels is the
-        default, as Triton has it."""
-        return priority if 0 < priority <= self.priority_levels else self.default_priority
+        """Levels below the default of a request that asked for `priority`: 1 is the highest, 0 and what is over the
+        levels is the default, as Triton has it."""
+        return priority - self.default_priority if 0 < priority <= self.priority_levels else 0
 
 
 class Batcher:
@@ -67,6 +67,7 @@ class Batcher:
         self._runners = 1
         self._lock = threading.Lock()
         self._lines: dict[ShapeKey, Line] = {}
+        """Those where somebody waits. The last of them stays when it is empty: mostly the next request is its."""
         self._depth = 0
         self._idle: list[Bell] = []
         self._asking: Bell | None = None
@@ -94,8 +95,10 @@ class Batcher:
         """
         queue = self._queue
         request = ticket.request
-        level = ticket.level = queue.level(request.priority) if request.priority else queue.default_priority
-        ticket.turn = ticket.accepted_at + (level - 1) * queue.priority_step_s
+        ticket.turn = ticket.accepted_at
+        if request.priority:
+            ticket.level = queue.level(request.priority)
+            ticket.turn += ticket.level * queue.priority_step_s
         if queue.timeout_s:
             ticket.expires_at = ticket.accepted_at + queue.timeout_s
         if request.deadline is not None and request.deadline < ticket.expires_at:
@@ -112,7 +115,7 @@ class Batcher:
                 self._refuse_late(ticket)
             line = self._lines.get(ticket.key)
             if line is None:
-                line = self._lines[ticket.key] = Line()
+                line = self._new_line(ticket.key)
             line.add(ticket)
             self._depth += 1
 
@@ -127,7 +130,7 @@ class Batcher:
         with self._lock:
             now = self._clock()
             found = self._due(now, 1)
-            return None if isinstance(found, Pause) else self._form(*found, now)
+            return None if isinstance(found, Pause) else self._form(found, now)
 
     def next(self, bell: Bell, leaving: bool = False) -> Batch | Pause | None:
         """What the runner with this bell is to do: run a batch and then say `ran`; pause; or, None, end: where it is
@@ -136,7 +139,7 @@ class Batcher:
             now = self._clock()
             if bell in self._idle:  # it woke by itself, or was rung twice
                 self._idle.remove(bell)
-            found = self._due(now, len(self._idle) + 1) if self._depth and not leaving else Pause(None)
+            found = Pause(None) if leaving else self._due(now, len(self._idle) + 1)
             if isinstance(found, Pause):
                 if self._asking is bell:
                     self._asking = None
@@ -158,7 +161,7 @@ class Batcher:
             if self._asking is not None and self._asking is not bell:
                 self._idle.append(self._asking)
             self._asking = None
-            batch = self._form(*found, now)
+            batch = self._form(found, now)
             if self._depth and self._idle:
                 self._idle.pop().ring()
             return batch
@@ -199,36 +202,44 @@ class Batcher:
 
     # Below, with the lock held
 
-    def _due(self, now: float, free: int) -> tuple[ShapeKey, Line, Plan] | Pause:
+    def _due(self, now: float, free: int) -> tuple[Line, Plan] | Pause:
         """The line that is next, and what to take of it. The earliest turn goes first: a shape that few send is not
         starved by one that many send."""
         lines = self._lines
-        if not lines:
+        if not self._depth:
             return Pause(None)
         if len(lines) == 1:
-            ((key, line),) = lines.items()
-            plan = self._plan(key, line, now, free)
-            return (key, line, plan) if plan.rows else Pause(plan.wait_s)
+            (line,) = lines.values()
+            plan = self._plan(line, now, free) if self._closed else self._policy.plan(line, now, free)
+            return (line, plan) if plan.rows else Pause(plan.wait_s)
         waits = []
-        for key, line in _in_turn(lines):
-            plan = self._plan(key, line, now, free)
+        for line in _in_turn(lines):
+            plan = self._plan(line, now, free)
             if plan.rows:
-                return key, line, plan._replace(reason=_among_shapes(plan.reason))
+                return line, plan._replace(reason=_among_shapes(plan.reason))
             waits.append(plan.wait_s)
         return Pause(min(waits))
 
-    def _plan(self, key: ShapeKey, line: Line, now: float, free: int) -> Plan:
-        plan = self._policy.plan(key, line.rows, now - line.first.accepted_at, free)
+    def _plan(self, line: Line, now: float, free: int) -> Plan:
+        plan = self._policy.plan(line, now, free)
         if self._closed:
             return Plan(plan.rows or line.rows, 0.0, ReleaseReason.DRAIN)
         return plan
 
-    def _form(self, key: ShapeKey, line: Line, plan: Plan, now: float) -> Batch:
+    def _form(self, found: tuple[Line, Plan], now: float) -> Batch:
+        line, plan = found
         tickets, dropped, rows = line.take(plan.rows, now)
         self._depth -= len(tickets) + len(dropped)
-        if not line.levels:
-            del self._lines[key]
-        return Batch(tickets, plan.reason, now, dropped, rows, self._policy.padded(rows))
+        if not line.rows and len(self._lines) > 1:
+            del self._lines[line.key]
+        policy = self._policy
+        return Batch(tickets, plan.reason, now, dropped, rows, policy.padded(rows) if policy.sizes else rows)
+
+    def _new_line(self, key: ShapeKey) -> Line:
+        if not self._depth:
+            self._lines.clear()
+        line = self._lines[key] = Line(key)
+        return line
 
     def _refuse_late(self, ticket: Ticket) -> None:
         """DeadlineExceeded where it would be late even if all goes as quickly as it ever went."""
@@ -256,14 +267,14 @@ class Batcher:
         )
 
 
-def _in_turn(lines: dict[ShapeKey, Line]) -> Iterator[tuple[ShapeKey, Line]]:
+def _in_turn(lines: dict[ShapeKey, Line]) -> Iterator[Line]:
     """Sorted only where the first is not taken, which needs a queue delay."""
-    yield min(lines.items(), key=_turn)
-    yield from sorted(lines.items(), key=_turn)[1:]
+    yield min(lines.values(), key=_turn)
+    yield from sorted(lines.values(), key=_turn)[1:]
 
 
-def _turn(item: tuple[ShapeKey, Line]) -> float:
-    return item[1].first.turn
+def _turn(line: Line) -> float:
+    return line.first.turn
 
 
 def _among_shapes(reason: ReleaseReason) -> ReleaseReason:

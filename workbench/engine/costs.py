@@ -60,6 +60,11 @@ class Curve:
         return dict(zip(self._sizes, self._seconds, strict=True))
 
     @property
+    def largest(self) -> int:
+        """The largest measured size."""
+        return self._sizes[-1]
+
+    @property
     def longest_s(self) -> float:
         """Of one run of any measured size."""
         return max(self._seconds)

@@ -100,7 +100,6 @@ class Deployment:
         self._inline = Inline(loop_time)
         self._may_inline = False
         self._learn_at = 0.0
-        self._uncharged_s = 0.0
         self._warming_since: float | None = None
         self._loaded_at = self._load_s = 0.0
 
@@ -139,9 +138,7 @@ class Deployment:
             self._batcher.wake()
         elif batch := self._batcher.poll():
             for done in self._executor.run(self._sessions[0], batch):
-                ran_s = done.ran_at - done.joined_at
-                self._uncharged_s += ran_s
-                if self._inline.ran(ran_s, done.ran_at):
+                if self._inline.ran(done.ran_at - done.joined_at, done.ran_at):
                     self._observer.model_changed(self.status())
                 self._deliver(done)
             if self._batcher.depth and self._loop is not None:  # others on the loop have their turn between batches
@@ -194,9 +191,8 @@ class Deployment:
         key = done.tickets[0].key
         curve = self._costs.observe(key, done.run_rows, ran_s)
         self._policy.learned(key)
-        if self._uncharged_s and self._place is not None:
-            self._place.charge(self._uncharged_s)
-            self._uncharged_s = 0.0
+        if (spent_s := self._inline.settle()) and self._place is not None:
+            self._place.charge(spent_s)
         if self._may_inline and self._inline.decide(True, curve, self.config.max_batch_size, done.ran_at):
             self._observer.model_changed(self.status())
 

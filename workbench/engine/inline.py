@@ -54,7 +54,6 @@ ConstantOfShape, NonZero, Resize, Pad, OneHot, Loop, If or Scan; nor on the leng
 class LoopTime:
     """The time that the event loop's thread spent inside runs, of all models together."""
 
-    runs: int = 0
     total_s: float = 0.0
     longest_s: float = 0.0
 
@@ -73,12 +72,15 @@ def may_run_inline(signature: Signature, operators: frozenset[str], config: Mode
 class Inline:
     """Whether one model's runs are on the loop now. `ran` is told of those that were."""
 
-    __slots__ = ("_ban_s", "_banned_until", "_loop_time", "_slow_at", "now")
+    __slots__ = ("_ban_s", "_banned_until", "_loop_time", "_noted_s", "_slow_at", "_spent_s", "now")
 
     def __init__(self, loop_time: LoopTime) -> None:
         self.now = False
         """True: the next batch runs on the loop."""
         self._loop_time = loop_time
+        self._spent_s = 0.0
+        self._noted_s = 0.0
+        """A run that took no longer is nothing to remark on."""
         self._ban_s = BANNED_S
         self._banned_until = self._slow_at = float("-inf")
 
@@ -93,18 +95,18 @@ class Inline:
             allowed
             and curve is not None
             and now >= self._banned_until
-            and max(curve.run_s) >= most_rows
+            and curve.largest >= most_rows
             and curve.longest_s <= bound_s
         )
         return self.now is not before
 
     def ran(self, ran_s: float, now: float) -> bool:
         """A run on the loop took so long; True where that was too long and the next is not there."""
-        time = self._loop_time
-        time.runs += 1
-        time.total_s += ran_s
-        if ran_s > time.longest_s:
-            time.longest_s = ran_s
+        self._spent_s += ran_s
+        if ran_s <= self._noted_s:
+            return False
+        self._loop_time.longest_s = max(self._loop_time.longest_s, ran_s)
+        self._noted_s = min(self._loop_time.longest_s, SLOW_S)
         if ran_s < SLOW_S:
             return False
         if now - self._slow_at > SLOW_WITHIN_S:
@@ -114,3 +116,9 @@ class Inline:
         self._ban_s *= 2
         self.now = False
         return True
+
+    def settle(self) -> float:
+        """The seconds that runs spent on the loop since this was last asked, which count in its LoopTime from now."""
+        spent_s, self._spent_s = self._spent_s, 0.0
+        self._loop_time.total_s += spent_s
+        return spent_s

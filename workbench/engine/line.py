@@ -1,8 +1,8 @@
 """Requests that wait: those of one shape, in the order of their turns.
 
-A request of level L, accepted at t, has its turn at t + (L - 1) * step; who has the earliest turn goes first. So one
-of a lower level waits behind those of the highest that came up to (L - 1) * step later, and behind none that came
-after: nobody starves, whatever the others send. Within a level the order is that of arrival.
+A request of level L, accepted at t, has its turn at t + L * step; who has the earliest turn goes first. So one of a
+lower level waits behind those of level M < L that came up to (L - M) * step later, and behind none that came after:
+nobody starves, whatever the others send. Within a level the order is that of arrival.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class Ticket:
     accepted_at: float
     expires_at: float = NEVER
     """When it is of no use any more: its own deadline, or what the model's settings let it wait."""
-    level: int = 1
+    level: int = 0
+    """0 is that of most, less is higher."""
     turn: float = 0.0
     ended: bool = False
     """Its future was resolved, and it was counted. Belongs to the event loop's thread."""
@@ -51,67 +52,90 @@ class Ticket:
 class Line:
     """One shape's requests. Not safe for threads."""
 
-    __slots__ = ("levels", "rows")
+    __slots__ = ("_levels", "_queue", "key", "rows")
 
-    def __init__(self) -> None:
-        self.levels: dict[int, deque[Ticket]] = {}
-        """By level, in the order of arrival; none is empty."""
+    def __init__(self, key: ShapeKey) -> None:
+        self.key = key
         self.rows = 0
+        self._queue: deque[Ticket] = deque()
+        """All of them, while they are of one level, as mostly they are."""
+        self._levels: dict[int, deque[Ticket]] | None = None
+        """By level, where they are of several; none is empty."""
+
+    def __bool__(self) -> bool:
+        return bool(self._levels or self._queue)
 
     def add(self, ticket: Ticket) -> None:
-        queue = self.levels.get(ticket.level)
-        if queue is None:
-            queue = self.levels[ticket.level] = deque()
-        queue.append(ticket)
         self.rows += ticket.rows
+        queue = self._queue
+        if self._levels is None:
+            if not queue or queue[0].level == ticket.level:
+                queue.append(ticket)
+                return
+            self._levels = {queue[0].level: queue}
+        self._levels.setdefault(ticket.level, deque()).append(ticket)
 
     @property
     def first(self) -> Ticket:
         """Whose turn it is."""
-        return self._next()[0]
+        return self._queue[0] if self._levels is None else min(self._levels.values(), key=_turn)[0]
+
+    @property
+    def since(self) -> float:
+        """When the one was accepted whose turn it is."""
+        return self.first.accepted_at
 
     def tickets(self) -> list[Ticket]:
         """All, level by level."""
-        return [ticket for level in sorted(self.levels) for ticket in self.levels[level]]
+        return [ticket for queue in self._queues() for ticket in queue]
 
     def ahead(self, level: int) -> tuple[int, int]:
         """(requests, rows) that go before one of this level that comes now, or fewer: those of lower levels whose turn
         is earlier are not counted, nor more than one row of each request where levels are mixed."""
-        if len(self.levels) == 1:
-            ((only, queue),) = self.levels.items()
-            return (len(queue), self.rows) if only <= level else (0, 0)
-        count = sum(len(queue) for each, queue in self.levels.items() if each <= level)
+        if self._levels is None:
+            return (len(self._queue), self.rows) if self and self._queue[0].level <= level else (0, 0)
+        count = sum(len(queue) for queue in self._queues() if queue[0].level <= level)
         return count, count
 
     def take(self, rows: int, now: float) -> tuple[list[Ticket], list[tuple[Ticket, WorkbenchError]], int]:
         """Those next in turn, up to `rows` rows but one at least; those dropped on the way; the rows taken."""
-        taken = 0
         tickets: list[Ticket] = []
         dropped = []
-        while self.levels and taken < rows:
-            queue = self._next()
-            until = NEVER if len(self.levels) == 1 else self._second(queue)
-            while queue and queue[0].turn <= until and (not tickets or taken + queue[0].rows <= rows):
-                ticket = queue.popleft()
-                self.rows -= ticket.rows
-                error = ticket.lost(now)
-                if error is None:
-                    tickets.append(ticket)
-                    taken += ticket.rows
-                else:
-                    dropped.append((ticket, error))
-            if not queue:
-                del self.levels[next(level for level, each in self.levels.items() if each is queue)]
-            elif queue[0].turn <= until:
-                break  # the next in turn does not fit, and nobody overtakes it
+        taken = 0
+        queue, until = self._next_level()
+        while queue:
+            ticket = queue[0]
+            if ticket.turn > until:
+                queue, until = self._next_level()
+                continue
+            if tickets and taken + ticket.rows > rows:
+                break
+            queue.popleft()
+            self.rows -= ticket.rows
+            error = ticket.lost(now)
+            if error is None:
+                tickets.append(ticket)
+                taken += ticket.rows
+            else:
+                dropped.append((ticket, error))
+            if not queue and self._levels is not None:
+                del self._levels[ticket.level]
+                queue, until = self._next_level()
         return tickets, dropped, taken
 
-    def _next(self) -> deque[Ticket]:
-        queues = self.levels.values()
-        return next(iter(queues)) if len(queues) == 1 else min(queues, key=_turn)
+    def _next_level(self) -> tuple[deque[Ticket], float]:
+        """The level whose turn it is, and until when."""
+        levels = self._levels
+        if levels is not None and len(levels) == 1:
+            (self._queue,) = levels.values()
+            self._levels = levels = None
+        if levels is None:
+            return self._queue, NEVER
+        first = min(levels.values(), key=_turn)
+        return first, min(queue[0].turn for queue in levels.values() if queue is not first)
 
-    def _second(self, first: deque[Ticket]) -> float:
-        return min(_turn(queue)[0] for queue in self.levels.values() if queue is not first)
+    def _queues(self) -> list[deque[Ticket]]:
+        return [self._queue] if self._levels is None else [self._levels[level] for level in sorted(self._levels)]
 
 
 def _turn(queue: deque[Ticket]) -> tuple[float, int]:

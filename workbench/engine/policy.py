@@ -24,12 +24,28 @@ class Plan(NamedTuple):
     reason: ReleaseReason
 
 
+class Waiting(Protocol):
+    """Requests of one shape that wait."""
+
+    @property
+    def key(self) -> ShapeKey: ...
+
+    @property
+    def rows(self) -> int: ...
+
+    @property
+    def since(self) -> float:
+        """When the one was accepted whose turn it is."""
+        ...
+
+
 class BatchPolicy(Protocol):
     costs: CostTable
+    sizes: Sequence[int]
+    """The only batch sizes that may run; empty: any."""
 
-    def plan(self, key: ShapeKey, pending_rows: int, waited_s: float, free: int) -> Plan:
-        """`pending_rows` of shape `key` wait, the first in line since `waited_s` seconds; `free` runners have nothing
-        to do, the one that asks among them."""
+    def plan(self, waiting: Waiting, now: float, free: int) -> Plan:
+        """What to take, where `free` runners have nothing to do, the one that asks among them."""
         ...
 
     def padded(self, rows: int) -> int:
@@ -46,8 +62,9 @@ class AlonePolicy:
 
     def __init__(self, costs: CostTable | None = None) -> None:
         self.costs = costs or CostTable()
+        self.sizes: Sequence[int] = ()
 
-    def plan(self, key: ShapeKey, pending_rows: int, waited_s: float, free: int) -> Plan:
+    def plan(self, waiting: Waiting, now: float, free: int) -> Plan:
         return Plan(1, 0.0, ReleaseReason.ALONE)
 
     def padded(self, rows: int) -> int:
@@ -70,7 +87,7 @@ class WindowPolicy:
         self.costs = costs or CostTable()
         self._most = max_batch_size
         self._delay_s = max_queue_delay_s
-        self._sizes = allowed_sizes(sizes, max_batch_size)
+        self.sizes: Sequence[int] = allowed_sizes(sizes, max_batch_size)
         self._best: dict[ShapeKey, int] = {}
 
     def best_size(self, key: ShapeKey) -> int:
@@ -82,21 +99,24 @@ class WindowPolicy:
             self._best[key] = best
         return best
 
-    def plan(self, key: ShapeKey, pending_rows: int, waited_s: float, free: int) -> Plan:
+    def plan(self, waiting: Waiting, now: float, free: int) -> Plan:
+        key, pending_rows = waiting.key, waiting.rows
         best = self._best.get(key) or self.best_size(key)
         if pending_rows >= best * free:
             return Plan(best, 0.0, ReleaseReason.FULL)
-        if self._delay_s and waited_s < self._delay_s and pending_rows < best:
-            return Plan(0, self._delay_s - waited_s, ReleaseReason.DELAY)
+        if self._delay_s and pending_rows < best:
+            left_s = self._delay_s - (now - waiting.since)
+            if left_s > 0:
+                return Plan(0, left_s, ReleaseReason.DELAY)
         rows = pending_rows if free == 1 else self._share(key, pending_rows, best, free)
-        if self._sizes and (curve := self.costs.curve(key)) is not None:
-            rows = min(rows, fastest_padded(curve, rows, self._sizes))
+        if self.sizes and (curve := self.costs.curve(key)) is not None:
+            rows = min(rows, fastest_padded(curve, rows, self.sizes))
         if rows == best:
             return Plan(rows, 0.0, ReleaseReason.FULL)
         return Plan(rows, 0.0, ReleaseReason.DELAY if self._delay_s else ReleaseReason.IDLE)
 
     def padded(self, rows: int) -> int:
-        return next((size for size in self._sizes if size >= rows), rows)
+        return next((size for size in self.sizes if size >= rows), rows) if self.sizes else rows
 
     def learned(self, key: ShapeKey) -> None:
         # The others' best sizes are thrown away only because nothing else bounds how many shapes callers may think of.
@@ -112,8 +132,8 @@ class WindowPolicy:
         return most
 
     def _fastest(self, curve: Curve) -> int:
-        if self._sizes:
-            return fastest_size({size: curve.seconds(size) for size in self._sizes}, self._most)
+        if self.sizes:
+            return fastest_size({size: curve.seconds(size) for size in self.sizes}, self._most)
         return fastest_size(curve.run_s, self._most)
 
 
