@@ -32,6 +32,7 @@ class Session:
         return self.inner.run(inputs, outputs)
 
 def hang():
+    told.with_name("hanging").touch()
     while True:
         time.sleep(1)
 
@@ -54,7 +55,7 @@ registry.OPENERS["onnxruntime_onnx"] = open_hostile
 
 def hostile_runtime(folder: Path, setenv: Callable[[str, str], None]) -> Path:
     """From now on, processes that are started with this environment open models as their graph's name says. The file
-    that tells them "now", once somebody makes it."""
+    that tells them "now", once somebody makes it; beside it they make "hanging" when they do."""
     site = folder / "site"
     site.mkdir(exist_ok=True)
     (site / "sitecustomize.py").write_text(_SITE)

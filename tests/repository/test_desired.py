@@ -14,7 +14,7 @@ from workbench.config import ModelConfig
 from workbench.core.model import DesiredModel
 from workbench.errors import Conflict, StorageError, Unsupported
 from workbench.repository import desired
-from workbench.repository.desired import KEPT_VERSIONS, DesiredKind, DesiredState, state_file
+from workbench.repository.desired import DIED_LOADING, KEPT_VERSIONS, DesiredKind, DesiredState, state_file
 
 Change = Callable[[DesiredState], None]
 
@@ -101,7 +101,7 @@ def test_a_model_that_was_being_loaded_at_the_death_is_quarantined_beside_the_on
     kill(state)
     state = opened(path)
     assert rows(state) == [("m", "1", DesiredKind.SERVING), ("m", "2", DesiredKind.QUARANTINED)]
-    assert state.models()[1].reason == "the service died while loading this model; load it again to try once more"
+    assert state.models()[1].reason == DIED_LOADING
     state.restoring(model("m", 1))
     state.serving(model("m", 1, max_batch_size=3))
     kill(state)
@@ -210,6 +210,18 @@ def test_a_digest_is_proved_until_it_is_disproved(path: Path) -> None:
     assert state.is_proved("a")
     state.disprove("a")
     assert not state.is_proved("a")
+    state.close()
+
+
+def test_what_was_being_loaded_at_a_death_is_to_be_proved_again(path: Path) -> None:
+    state = opened(path)
+    for each in (model("m", 1), model("n", 2)):
+        state.prove(each.digest)
+    state.attempting(model("m", 1))
+    kill(state)
+    state = opened(path)
+    assert not state.is_proved(model("m", 1).digest)
+    assert state.is_proved(model("n", 2).digest)
     state.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import pytest
 from tests import models
 from tests.hostile import hostile_model, hostile_runtime
 from tests.server.process import Serve
+from tests.stories.waiting import until
 
-DIED = "the service died while loading this model; load it again to try once more"
+DIED = "the service ended while it was loading this model, of it or of something else; load it again to try once more"
 
 
 def load(serve: Serve, name: str, path: Path, **more: Any) -> dict[str, Any]:
@@ -178,6 +180,25 @@ def test_a_model_that_kills_the_service_is_quarantined_and_the_others_served(
         serve.ready()
         assert states(serve) == {("good", "1"): ("Ready", ""), ("lone", "1"): ("Ready", "")}
         assert answer(serve, "lone") == 3
+
+
+def test_a_model_whose_load_somebody_else_killed_is_tried_out_again_and_served(tmp_path: Path, told: Path) -> None:
+    innocent = models.save(hostile_model("hang in load, not in a trial, once told", 2), tmp_path / "m.onnx")
+    told.touch()
+    with Serve(tmp_path) as serve:
+        serve.ready()
+        load(serve, "good", save(tmp_path, "good"))
+        loading = threading.Thread(target=load_dying, args=(serve, "m", innocent))
+        loading.start()
+        until(told.with_name("hanging").exists)
+        processes(serve)[1].kill()
+        loading.join()
+        assert states(serve) == {("good", "1"): ("Ready", ""), ("m", "1"): ("Failed", DIED)}
+        told.unlink()
+        serve.seen.clear()
+        load(serve, "m", innocent)
+        serve.until("a new model was tried out first")
+        assert (answer(serve, "good"), answer(serve, "m")) == (1, 2)
 
 
 def test_a_model_that_kills_the_service_in_its_tenth_run_is_restored(tmp_path: Path, told: Path) -> None:

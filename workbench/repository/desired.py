@@ -35,7 +35,9 @@ KEPT_PROOFS = 10_000
 BUSY_TIMEOUT_S = 5.0
 """How long a service that is just ending may still hold the file."""
 
-DIED_LOADING = "the service died while loading this model; load it again to try once more"
+DIED_LOADING = (
+    "the service ended while it was loading this model, of it or of something else; load it again to try once more"
+)
 DIED_RESTORING = "the service died twice while restoring this model; load it again to try once more"
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -257,6 +259,11 @@ class DesiredState:
                 self.notes.append(
                     f"the service died while model {name!r} was loaded anew with other settings; it has its former ones"
                 )
+            # It may have been innocent: asked for again, it is first tried out in a process of its own once more.
+            execute(
+                connection,
+                "DELETE FROM proved WHERE digest IN (SELECT digest FROM models WHERE state = 'attempting')",
+            )
             execute(
                 connection,
                 "UPDATE models SET state = 'quarantined', reason = ? WHERE state = 'attempting'",
