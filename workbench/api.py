@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from workbench.client.own import OwnService
     from workbench.client.predict import Predictor
     from workbench.client.results import Card, Lines, LoadReport, ModelTable, Prediction
+    from workbench.client.slowest import SlowRequests
 
 _latest: tuple[int, Workbench] | None = None
 
@@ -341,6 +342,13 @@ class Model:
     def signature(self) -> Signature | None:
         """What it takes and gives."""
         return self.status.signature
+
+    def slowest(self) -> SlowRequests:
+        """Its slowest requests of the last 15 minutes, 100 at most, and where the time of each went."""
+        from workbench.client import sync
+        from workbench.client.slowest import SlowRequests
+
+        return SlowRequests(self.name, sync.run(self._workbench.client.slowest(self.name)))
 
     def set(self, **settings: object) -> Card:
         """Change its settings."""

@@ -149,9 +149,9 @@ class Prediction(Mapping[str, Array]):
         )
 
     def _repr_html_(self) -> str:
-        title = f"<b>{_escape(self.model)}</b>, version {_escape(self.version)}: {_escape(_shapes(self))}"
+        title = f"<b>{escape(self.model)}</b>, version {escape(self.version)}: {escape(_shapes(self))}"
         tables = "".join(grid.html() for grid in grids(self, self._index))
-        return f"<div>{title}{tables}<small>{_escape(self.timings)}</small></div>"
+        return f"<div>{title}{tables}<small>{escape(self.timings)}</small></div>"
 
 
 # Models
@@ -199,15 +199,15 @@ class ModelTable(Sequence[ModelStatus]):
     def __repr__(self) -> str:
         if not self:
             return "no models; load one: wb.load(NAME, SOURCE) or %infer load NAME SOURCE"
-        return _columns([self._HEAD, *([cell.strip() for cell in self._row(status)] for status in self)])
+        return text_table([self._HEAD, *([cell.strip() for cell in self._row(status)] for status in self)])
 
     def _repr_html_(self) -> str:
         if not self:
             return "<div>No models yet: <code>%infer load NAME SOURCE</code> loads one.</div>"
-        rows = [[_escape(cell) for cell in self._row(status)] for status in self]
+        rows = [[escape(cell) for cell in self._row(status)] for status in self]
         for row, status in zip(rows, self, strict=True):
             row[2] = f'<span style="color:{_STATE_COLOURS[status.state]}">●</span> {row[2]}'
-        return _table([_escape(title) for title in self._HEAD], rows)
+        return html_table([escape(title) for title in self._HEAD], rows)
 
     _HEAD = ("model", "version", "state", "device", "batching")
 
@@ -246,8 +246,8 @@ class Card:
         return "\n".join([self.title, *(f"  {name:<{width}}  {value}" for name, value in self._shown())])
 
     def _repr_html_(self) -> str:
-        rows = [[f"<b>{_escape(name)}</b>", _escape(value)] for name, value in self._shown()]
-        return f"<div><b>{_escape(self.title)}</b>{_table([], rows) if rows else ''}</div>"
+        rows = [[f"<b>{escape(name)}</b>", escape(value)] for name, value in self._shown()]
+        return f"<div><b>{escape(self.title)}</b>{html_table([], rows) if rows else ''}</div>"
 
 
 def model_card(status: ModelStatus) -> Card:
@@ -383,8 +383,8 @@ class LoadReport:
         return "\n  ".join([self._headline(), *self._lines()])
 
     def _repr_html_(self) -> str:
-        lines = "".join(f"<br><small>{_escape(line)}</small>" for line in self._lines())
-        return f"<div><b>{_escape(self._headline())}</b>{lines}</div>"
+        lines = "".join(f"<br><small>{escape(line)}</small>" for line in self._lines())
+        return f"<div><b>{escape(self._headline())}</b>{lines}</div>"
 
 
 class Lines(tuple[str, ...]):
@@ -440,16 +440,16 @@ def _shapes(outputs: Mapping[str, Array]) -> str:
     return ", ".join(f"{name} {_kind(array)}" for name, array in outputs.items())
 
 
-def _columns(rows: Sequence[Sequence[str]]) -> str:
+def text_table(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
-def _escape(value: object) -> str:
+def escape(value: object) -> str:
     return html.escape(str(value))
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """An HTML table of cells that are HTML already."""
     align = ' style="text-align:left"'
     top = "<thead><tr>" + "".join(f"<th{align}>{cell}</th>" for cell in head) + "</tr></thead>" if head else ""

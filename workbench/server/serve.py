@@ -100,7 +100,7 @@ async def _serve(
     metrics = Metrics(requests=RequestLog(config.log_requests, config.slow_request_s))
     repositories = [LocalRepository(folder) for folder in config.model_repositories]
     engine = Engine(store, repositories=repositories, observer=metrics, journal=lasting.state, trial=lasting.trial)
-    metrics.watch(engine.statuses)
+    metrics.watch(engine.statuses, engine.loop_time)
     url = url_of(config.host, listener.getsockname()[1])
     service = Service(engine, store, metrics, config, lasting, logs, url)
     if link is not None:

@@ -159,6 +159,8 @@ def _process(state: State) -> Iterator[Family]:
     loop.add((), _durations(state.loop_delay))
     yield loop
     for family, value in (
+        (counter("infer_loop_run_seconds_total", "Time that the event loop spent in runs"), state.inline.total_s),
+        (gauge("infer_loop_run_longest_seconds", "The longest of those"), state.inline.longest_s),
         (counter("infer_process_cpu_seconds_total", "User and system time of the service"), process.cpu_s),
         (gauge("infer_process_resident_memory_bytes", "Memory of the service"), process.resident_bytes),
         (gauge("infer_process_start_time_seconds", "Unix time at which the service began"), process.started_at),

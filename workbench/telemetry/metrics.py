@@ -11,7 +11,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import psutil
@@ -52,6 +52,21 @@ class ProcessUse:
     """Unix time."""
 
 
+class LoopTime(Protocol):
+    """What the engine tells of runs on the event loop's own thread, of all models together."""
+
+    total_s: float
+    longest_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class InlineUse:
+    """Runs of models on the event loop's own thread, up to one moment."""
+
+    total_s: float = 0.0
+    longest_s: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """Everything that was counted up to one moment. The figures are copies."""
@@ -66,6 +81,7 @@ class State:
     machine: MachineUse = field(default_factory=MachineUse)
     loop_delay: Durations = field(default_factory=Durations)
     """How late the event loop came to its own timer."""
+    inline: InlineUse = field(default_factory=InlineUse)
     answers: Mapping[int, int] = field(default_factory=dict)
     """Answers of the HTTP port, by status."""
 
@@ -101,16 +117,19 @@ class Metrics:
         self._batches: list[tuple[str, str, int, ReleaseReason, float]] = []
         self._figures: dict[ModelVersion, Figures] = {}
         self._states: dict[ModelVersion, ModelState] = {}
+        self._loop_time: LoopTime | None = None
         self._statuses: Callable[[], Sequence[ModelStatus]] = list
         self._process = psutil.Process()
 
-    def watch(self, statuses: Callable[[], Sequence[ModelStatus]]) -> None:
-        """Ask `statuses` (Engine.statuses) for the models' states and queues whenever somebody looks.
+    def watch(self, statuses: Callable[[], Sequence[ModelStatus]], loop_time: LoopTime | None = None) -> None:
+        """Ask `statuses` (Engine.statuses) for the models' states and queues, and read `loop_time`, whenever somebody
+        looks.
 
         Asked rather than noted from `model_changed`: while a version is reloaded in place, two deployments of the
         same name and version report, and the one that goes reports last.
         """
         self._statuses = statuses
+        self._loop_time = loop_time
 
     def start(self) -> None:
         self._loop.start()
@@ -215,6 +234,7 @@ class Metrics:
             self._of((status.name, status.version))
         self._fold_lateness()
         self.machine.read_soon()
+        inline = self._loop_time
         memory, cpu = self._process.memory_info(), self._process.cpu_times()
         return State(
             taken_at=self._clock(),
@@ -224,6 +244,7 @@ class Metrics:
             changes=self.changes.count,
             machine=self.machine.latest,
             loop_delay=self._loop_delay.copy(),
+            inline=InlineUse(inline.total_s, inline.longest_s) if inline else InlineUse(),
             answers=self.answers.copy(),
         )
 

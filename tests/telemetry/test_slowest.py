@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import random
+
+import numpy as np
+
+from workbench.core.messages import ReleaseReason, Timings
+from workbench.telemetry.exchanges import Exchange
+from workbench.telemetry.slowest import KEPT, WINDOW_S, Slowest, encode
+
+
+def ended(at: float, took: float, name: str = "") -> Exchange:
+    return Exchange("digits", "1", b"r-1", at - took, at - took, at - took, at, at, at, id=name)
+
+
+def offer(slowest: Slowest, *exchanges: Exchange) -> None:
+    slowest.offer("digits", exchanges, np.array([exchange.duration_s for exchange in exchanges]))
+
+
+def test_exactly_the_slowest_are_kept_the_slowest_first() -> None:
+    slowest = Slowest()
+    rng = random.Random(0)
+    exchanges = [ended(100.0 + number / 100, rng.expovariate(10)) for number in range(5000)]
+    for start in range(0, len(exchanges), 512):
+        offer(slowest, *exchanges[start : start + 512])
+    expected = sorted(exchanges, key=lambda exchange: -exchange.duration_s)[:KEPT]
+    assert [exchange.id for exchange in slowest.of("digits", 160.0)] == [exchange.id for exchange in expected]
+    assert [e.duration_s for e in slowest.of("digits", 160.0)] == [e.duration_s for e in expected]
+
+
+def test_what_is_older_than_the_window_is_gone_and_makes_room() -> None:
+    slowest = Slowest()
+    offer(slowest, *(ended(10.0, 5.0, "old") for _ in range(KEPT // 2)))
+    offer(slowest, ended(500.0, 0.001, "new"))
+    assert {exchange.id for exchange in slowest.of("digits", 10.0 + WINDOW_S)} == {"old", "new"}
+    assert [exchange.id for exchange in slowest.of("digits", 11.0 + WINDOW_S)] == ["new"]
+    assert slowest.of("digits", 501.0 + WINDOW_S) == []
+
+
+def test_what_is_kept_is_bounded_however_long_it_goes_on() -> None:
+    slowest = Slowest()
+    for minute in range(100):
+        offer(slowest, *(ended(60.0 * minute + 1, number / 1000) for number in range(300)))
+    held = sum(len(heap) for _, heap in slowest._slices["digits"])
+    assert held <= KEPT * 16
+    assert len(slowest.of("digits", 60.0 * 99 + 2)) == KEPT
+
+
+def test_equal_durations_are_no_trouble() -> None:
+    slowest = Slowest()
+    offer(slowest, *(ended(1.0, 0.5) for _ in range(3 * KEPT)))
+    assert len(slowest.of("digits", 2.0)) == KEPT
+
+
+def test_a_model_that_is_gone_is_forgotten() -> None:
+    slowest = Slowest()
+    offer(slowest, ended(1.0, 0.5))
+    slowest.forget_all_but(["other"])
+    assert slowest.of("digits", 1.0) == []
+
+
+def test_one_is_told_with_everything_that_is_known() -> None:
+    timings = Timings(0.1, 0.2, 0.3, 0.4, 7, 3, ReleaseReason.FULL, 2, [4, 2, 1])
+    trace = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+    exchange = Exchange("m", "3", b"r-9", 1.0, 1.5, 1.75, 2.75, 3.0, 3.5, 100, 200, timings, "", trace, "seven")
+    assert encode(exchange, 1000.0) == {
+        "time": 1003.5,
+        "model": "m",
+        "version": "3",
+        "outcome": "ok",
+        "duration_s": 2.0,
+        "stages_s": {
+            "receive": 0.5,
+            "decode": 0.25,
+            "queue": 0.1,
+            "batch": 0.2,
+            "compute": 0.3,
+            "split": 0.4,
+            "encode": 0.25,
+            "send": 0.5,
+        },
+        "rows": 2,
+        "batch_size": 7,
+        "batch_rows": [4, 2, 1],
+        "release_reason": "full",
+        "request_bytes": 100,
+        "response_bytes": 200,
+        "request_id": "r-9",
+        "trace_id": "a" * 32,
+        "id": "seven",
+    }
+
+
+def test_of_one_that_failed_only_what_it_came_to_is_told() -> None:
+    exchange = Exchange("m", "3", b"r-9", 1.0, 1.5, 1.75, sent_at=9.0, error="deadline_exceeded")
+    told = encode(exchange, 0.0)
+    assert (told["outcome"], told["duration_s"]) == ("deadline_exceeded", 7.5)
+    assert {stage for stage, seconds in told["stages_s"].items() if seconds is not None} == {"receive", "decode"}
+    assert told["rows"] is told["batch_rows"] is told["release_reason"] is None
+
+
+def test_one_that_never_arrived_whole_took_no_time_of_ours() -> None:
+    assert Exchange("m", "3", b"r", 1.0, sent_at=9.0, error="cancelled").duration_s == 0.0
