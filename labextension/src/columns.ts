@@ -7,9 +7,13 @@ const MERGE: Record<Series, (old: number, next: number, ticks: number) => number
   requests_per_s: mean,
   errors_per_s: mean,
   p50_s: (_, next) => next,
-  p99_s: Math.max,
-  queued: Math.max
+  p99_s: most,
+  queued: most
 };
+
+function most(old: number, next: number): number {
+  return Math.max(old, next);
+}
 
 function mean(old: number, next: number, ticks: number): number {
   return old + (next - old) / ticks;

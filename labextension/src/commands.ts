@@ -1,12 +1,5 @@
 import type { JupyterFrontEnd } from '@jupyterlab/application';
-import {
-  Clipboard,
-  Dialog,
-  InputDialog,
-  MainAreaWidget,
-  Notification,
-  showDialog
-} from '@jupyterlab/apputils';
+import { Clipboard, Dialog, InputDialog, Notification, showDialog } from '@jupyterlab/apputils';
 import { listIcon, refreshIcon, runIcon, stopIcon } from '@jupyterlab/ui-components';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { CommandRegistry } from '@lumino/commands';
@@ -227,7 +220,7 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
     }
   });
 
-  let logs: MainAreaWidget<LogsWidget> | null = null;
+  let logs: LogsWidget | null = null;
   commands.addCommand(CommandIDs.logs, {
     label: trans.__('Show the Inference Logs'),
     caption: trans.__('Show the last lines that the service wrote'),
@@ -236,8 +229,7 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
     describedBy: { args: schema() },
     execute: () => {
       if (logs === null || logs.isDisposed) {
-        logs = new MainAreaWidget({ content: new LogsWidget(model, trans) });
-        logs.id = `${WidgetIDs.logs}-area`;
+        logs = new LogsWidget(model, trans);
         // Below what one works on: JupyterLab and Notebook 7 both have that place.
         app.shell.add(logs, 'down');
       }

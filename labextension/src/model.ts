@@ -26,6 +26,9 @@ const BIN_S = 1;
 /** Asking for the status must not keep an idle Jupyter server alive. */
 const QUIET = 'no_track_activity=1';
 
+/** A server that does not answer for so long is away. */
+const PROBE_MS = 15_000;
+
 /** Holds the socket and what came through it; asks for what is to be done. */
 export class ServiceModel implements IServiceModel {
   constructor(
@@ -33,7 +36,8 @@ export class ServiceModel implements IServiceModel {
     private readonly _attention: IAttention
   ) {
     this._stream = new Stream({
-      probe: () => this._request<IStatus>(`api/status?${QUIET}`),
+      probe: () =>
+        this._request<IStatus>(`api/status?${QUIET}`, { signal: AbortSignal.timeout(PROBE_MS) }),
       open: () => new _settings.WebSocket(streamURL(_settings)),
       subscription: { models: '*', window_s: WINDOW_S, points: WINDOW_S / BIN_S, detail: [] }
     });

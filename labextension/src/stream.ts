@@ -59,7 +59,7 @@ export class Stream implements IDisposable {
       this._listen();
     } else if (awake && this._link.kind !== 'missing' && !this._trying) {
       void this._connect();
-    } else if (!awake) {
+    } else if (!awake && !this._trying) {
       clearTimeout(this._timer);
       if (this._link.kind === 'lost') {
         this._setLink({ ...this._link, retryAt: null });
@@ -127,6 +127,7 @@ export class Stream implements IDisposable {
     this._socket = socket;
     socket.onmessage = ({ data }) => this._hear(String(data));
     socket.onclose = () => this._lose(this._link.kind !== 'live');
+    this._timer = setTimeout(() => this._lose(true), SILENCE_MS);
   }
 
   private _hear(text: string): void {
@@ -234,7 +235,7 @@ export class Stream implements IDisposable {
   private _refusals = 0;
   private _liveAt = 0;
   private _heardAt = 0;
-  /** Of the next attempt while lost, of the watch for silence while live. */
+  /** Of the next attempt while lost, of the wait for a hello, of the watch for silence while live. */
   private _timer: ReturnType<typeof setTimeout> | undefined;
 }
 

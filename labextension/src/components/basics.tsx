@@ -54,6 +54,13 @@ export function Button(props: IButtonProps): JSX.Element {
   );
 }
 
+/** A sentence, in which what stands between backticks is code. */
+export function Words({ text }: { text: string }): JSX.Element {
+  return (
+    <>{text.split('`').map((part, i) => (i % 2 === 1 ? <code key={i}>{part}</code> : part))}</>
+  );
+}
+
 /** A state: a coloured dot, and always its word. */
 export function State({ tone, word }: { tone: Tone; word: string }): JSX.Element {
   return (

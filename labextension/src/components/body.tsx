@@ -2,7 +2,7 @@ import * as React from 'react';
 import type { IView, Link } from '../state';
 import { VERSION } from '../version';
 import { missingNotice } from '../words';
-import { Button, Message } from './basics';
+import { Button, Message, Words } from './basics';
 import { usePanel } from './context';
 import { ModelsSection } from './models';
 import { ServiceSection } from './service';
@@ -27,7 +27,9 @@ export function Body({ view, closed, onToggle, hasServer }: IProps): JSX.Element
     return (
       <div className="iw-Notice" role="alert">
         <h2>{notice.title}</h2>
-        <p>{notice.text}</p>
+        <p>
+          <Words text={notice.text} />
+        </p>
         {notice.detail && <p className="iw-mod-quiet">{notice.detail}</p>}
         <Button label={trans.__('Try again')} primary onClick={() => model.retry()} />
       </div>

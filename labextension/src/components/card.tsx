@@ -51,7 +51,7 @@ export const Card = React.memo(function Card({ current, others, busy, trouble }:
           {trouble}
         </Message>
       )}
-      {state !== 'Failed' && <Figures name={name} />}
+      {(state === 'Ready' || state === 'Draining') && <Figures name={name} />}
       {others.map(other => (
         <Other key={other.version} status={other} />
       ))}

@@ -2,7 +2,7 @@ import { addIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 import { served } from '../served';
 import type { IView } from '../state';
-import { IconButton, Section } from './basics';
+import { IconButton, Section, Words } from './basics';
 import { Card } from './card';
 import { usePanel } from './context';
 import { Attempt, LoadForm } from './load';
@@ -26,6 +26,9 @@ export function ModelsSection({ view, open, onToggle }: IProps): JSX.Element {
     ({ request, trouble }) => trouble || !arriving.has(request.name)
   );
   const none = models.length === 0 && attempts.every(({ trouble }) => trouble);
+  const state = view.service?.state;
+  const returning = state === 'Starting' || state === 'Restarting';
+  const form = models.length > 0 ? adding : !returning;
   const title = models.length > 0 ? trans.__('Models (%1)', models.length) : trans.__('Models');
   return (
     <Section
@@ -48,17 +51,20 @@ export function ModelsSection({ view, open, onToggle }: IProps): JSX.Element {
         )
       }
     >
-      {none && (
+      {none && returning && (
+        <p className="iw-Text iw-mod-quiet">{trans.__('The models come back with the service.')}</p>
+      )}
+      {none && !returning && (
         <p className="iw-Text">
-          {trans.__('No model is served yet. Load an .onnx file, or run')} <code>%infer load</code>{' '}
-          {trans.__('in a notebook.')}
+          <Words
+            text={trans.__(
+              'No model is served yet. Load an .onnx file, or run `%infer load` in a notebook.'
+            )}
+          />
         </p>
       )}
-      {(none || models.length === 0 || adding) && (
-        <LoadForm
-          view={view}
-          onClose={models.length > 0 && adding ? () => setAdding(false) : undefined}
-        />
+      {form && (
+        <LoadForm view={view} onClose={models.length > 0 ? () => setAdding(false) : undefined} />
       )}
       {attempts.map(attempt => (
         <Attempt key={attempt.request.name} attempt={attempt} />

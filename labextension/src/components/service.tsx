@@ -21,12 +21,7 @@ export function ServiceSection({ view, open, onToggle }: IProps): JSX.Element {
   const { service } = view;
   const trouble = view.troubles.get('');
   return (
-    <Section
-      title={trans.__('Inference service')}
-      open={open}
-      onToggle={onToggle}
-      actions={<Actions />}
-    >
+    <Section title={trans.__('Service')} open={open} onToggle={onToggle} actions={<Actions />}>
       {trouble && (
         <Message tone="bad" onDismiss={() => model.dismiss()}>
           {trouble}

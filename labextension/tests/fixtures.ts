@@ -1,0 +1,62 @@
+/** What a server says, for tests: each takes what differs. */
+
+import type { IModelFigures, IModelStatus, IService, IStatus } from '../src/wire';
+
+export function service(differs: Partial<IService> = {}): IService {
+  return {
+    state: 'Ready',
+    reason: '',
+    since: 1000,
+    version: '0.1.0',
+    url: 'http://127.0.0.1:8080',
+    pid: 1,
+    host: 'here',
+    devices: ['cpu'],
+    device_words: 'CPU, 2 cores',
+    notes: [],
+    ...differs
+  };
+}
+
+export function status(differs: Partial<IStatus> = {}): IStatus {
+  return { version: '0.1.0', api: 1, service: service(), available: true, ...differs };
+}
+
+export function model(differs: Partial<IModelStatus> = {}): IModelStatus {
+  return {
+    name: 'digits',
+    version: '1',
+    state: 'Ready',
+    reason: '',
+    platform: 'onnxruntime_onnx',
+    device: 'cpu',
+    inputs: [{ name: 'X', datatype: 'FP32', shape: [-1, 4] }],
+    outputs: [{ name: 'label', datatype: 'INT64', shape: [-1] }],
+    config: {},
+    routed: true,
+    max_batch_size: 64,
+    batching: '',
+    execution: '',
+    digest: 'sha256:1',
+    size_bytes: 1,
+    loaded_at: 1,
+    load_s: 0.1,
+    queued: 0,
+    notes: [],
+    ...differs
+  };
+}
+
+export function figures(differs: Partial<IModelFigures> = {}): IModelFigures {
+  return {
+    requests_per_s: 10,
+    rows_per_s: 10,
+    errors_per_s: 0,
+    p50_s: 0.001,
+    p95_s: 0.002,
+    p99_s: 0.003,
+    queued: 0,
+    busy: 0.5,
+    ...differs
+  };
+}

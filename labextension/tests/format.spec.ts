@@ -1,0 +1,59 @@
+import { describe, expect, test } from 'vitest';
+import { bytes, duration, processor, rate } from '../src/format';
+
+describe('duration', () => {
+  test.each([
+    [null, '–'],
+    [undefined, '–'],
+    [Number.NaN, '–'],
+    [0, '0 ms'],
+    [0.000012, '12 µs'],
+    [0.00085, '0.85 ms'],
+    [0.0012345, '1.23 ms'],
+    [0.0123, '12.3 ms'],
+    [0.1234, '123 ms'],
+    [0.99949, '999 ms'],
+    [0.9999, '1 s'],
+    [1.5, '1.5 s'],
+    [90, '90 s'],
+    [180, '3 min']
+  ])('%s is %s', (seconds, words) => {
+    expect(duration(seconds)).toBe(words);
+  });
+});
+
+describe('rate', () => {
+  test.each([
+    [null, '–'],
+    [0, '0'],
+    [0.04, '0'],
+    [0.25, '0.3'],
+    [9.94, '9.9'],
+    [9.96, '10'],
+    [123.4, '123'],
+    [1234, '1,234'],
+    [12345, '12.3 k']
+  ])('%s is %s', (perSecond, words) => {
+    expect(rate(perSecond)).toBe(words);
+  });
+});
+
+describe('bytes', () => {
+  test.each([
+    [undefined, '–'],
+    [0, '0 B'],
+    [999, '999 B'],
+    [1000, '1 kB'],
+    [85_300_000, '85.3 MB'],
+    [999_999_999, '1 GB'],
+    [141_000_000_000_000, '141 TB']
+  ])('%s is %s', (count, words) => {
+    expect(bytes(count)).toBe(words);
+  });
+});
+
+test('processor time is a share of one core', () => {
+  expect(processor(0.424)).toBe('42 %');
+  expect(processor(2)).toBe('200 %');
+  expect(processor(null)).toBe('–');
+});
