@@ -80,12 +80,15 @@ class Socket:
                 pass
             return message
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Returns when the other side has agreed."""
         self._connection.close()
+        while await self._connection.read_message() is not None:
+            pass
 
 
 @pytest_asyncio.fixture
 async def page(extension: InferWorkbench, jp_ws_fetch: Fetch) -> AsyncIterator[Socket]:
     socket = Socket(await jp_ws_fetch("infer-workbench", "stream"))
     yield socket
-    socket.close()
+    await socket.close()

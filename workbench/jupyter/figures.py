@@ -43,6 +43,8 @@ class Tick:
     time: float
     interval_s: float
     process: Mapping[str, float]
+    machine: Mapping[str, Any]
+    """As the service says it; empty from one of an older version."""
     models: Mapping[str, ModelFigures]
     entries: Mapping[str, Sequence[Entry]]
     """What the service itself said of the versions of each model."""
@@ -79,7 +81,8 @@ class Ticks:
             self._sequence,
             snapshot["time"],
             interval_s,
-            snapshot["process"],
+            {name: snapshot["process"][name] for name in ("cpu", "resident_bytes")},
+            snapshot.get("machine", {}),
             {name: self._figures(name, found, interval_s) for name, found in entries.items()},
             entries,
         )

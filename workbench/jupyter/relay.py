@@ -204,6 +204,7 @@ def figures(tick: Tick, subscription: Subscription) -> dict[str, Any]:
         "time": tick.time,
         "interval_s": tick.interval_s,
         "process": tick.process,
+        "machine": tick.machine,
         "models": {name: tick.models[name] for name in wanted},
     }
     if subscription.detail:

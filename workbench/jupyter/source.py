@@ -7,6 +7,7 @@ machine's disk is fetched and uploaded; the rest is loaded from where it is.
 from __future__ import annotations
 
 import base64
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ async def _of_contents(contents: Any, asked: str) -> Source:
 
 def _expanded(asked: str) -> Path:
     try:
-        return Path(asked).expanduser()
+        return Path(os.path.normpath(Path(asked).expanduser()))
     except RuntimeError:
         raise InvalidInput(f"{asked!r} names no home folder that is known here") from None
 

@@ -23,6 +23,7 @@ MAX_PAGES = 100
 """Sockets at once; one more is closed with TRY_LATER."""
 
 GOING_AWAY = 1001
+FAILED = 1011
 TRY_LATER = 1013
 
 
@@ -84,3 +85,6 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
                 await self.write_message(await page.next(BEAT_S))
         except WebSocketClosedError:
             pass
+        except Exception:
+            self.log.exception("a page could not be told; it will connect again")
+            self.close(FAILED)

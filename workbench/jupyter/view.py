@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from workbench.errors import Unsupported
@@ -54,6 +53,9 @@ class Said:
     """What the service last said of itself."""
 
     devices: tuple[str, ...] = ()
+    """That its models run on."""
+    gpus: tuple[str, ...] = ()
+    """The names of those that its machine has."""
     notes: tuple[str, ...] = ()
 
 
@@ -77,7 +79,7 @@ def view(seen: Seen, said: Said, asked: Asked, version: str, *, deaf: bool = Fal
             state, reason = ServiceState.STARTING, "it is being started"
         elif asked.failure:
             state, reason = ServiceState.FAILED, asked.failure
-        return ServiceView(state, reason, since, host=host_name(), device_words=device_words(()))
+        return ServiceView(state, reason, since, host=host_name(), device_words=device_words(Said()))
     state, reason = record.state, record.reason
     notes = said.notes
     if asked.stopping:
@@ -100,13 +102,16 @@ def view(seen: Seen, said: Said, asked: Asked, version: str, *, deaf: bool = Fal
         pid=record.worker.pid if record.worker is not None and seen.worker_lives else None,
         host=host_name(),
         devices=said.devices,
-        device_words=device_words(said.devices),
+        device_words=device_words(said),
         notes=notes,
     )
 
 
-def device_words(devices: Sequence[str]) -> str:
-    """ "GPU 0 · CPU, 8 cores": the GPUs that models really run on, and the cores that this process may use."""
+def device_words(said: Said) -> str:
+    """What models really run on, GPUs first, and how many cores this process may use: "NVIDIA L4 · CPU, 8 cores"."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    gpus = [f"GPU {device.partition(':')[2] or 0}" for device in devices if device.startswith("cuda")]
+    used = [device for device in said.devices if device.startswith("cuda")]
+    # Which of several differing GPUs "cuda:0" is, only the service's own process knows.
+    names = set(said.gpus)
+    gpus = [f"{len(used)} x {names.pop()}" if len(used) > 1 else names.pop()] if used and len(names) == 1 else used
     return " · ".join([*gpus, f"CPU, {cores} core{'s' if cores > 1 else ''}"])

@@ -87,6 +87,7 @@ class Watch:
         self._clock = clock
         self._seen = Seen(None)
         self._said = Said()
+        self._gpus: tuple[str, ...] = ()
         self._starts = self._stops = self._jobs = 0
         """Under way."""
         self._failure = ""
@@ -291,6 +292,7 @@ class Watch:
                 if "models" not in line:  # that something has changed
                     wanted.set()
                     continue
+                self._gpus = tuple(gpu["name"] for gpu in line.get("machine", {}).get("gpus", ()))
                 if (now := _standing(line)) != known:
                     known = now
                     wanted.set()
@@ -313,7 +315,7 @@ class Watch:
                 await asyncio.sleep(AGAIN_S)
                 wanted.set()
                 continue
-            self._said = Said(tuple(said.get("devices", ())), tuple(said.get("notes", ())))
+            self._said = Said(tuple(said.get("devices", ())), self._gpus, tuple(said.get("notes", ())))
             self._tell()
             self._take_in(list(said["models"]))
 

@@ -1,0 +1,156 @@
+"""Who may do what: every route of the extension, walked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from jupyter_server.auth import Authorizer
+from tornado.httpclient import HTTPClientError
+from tornado.web import RequestHandler
+from tornado.websocket import WebSocketHandler
+from traitlets.config import Config
+
+from tests.jupyter.conftest import Fetch, Socket
+from workbench.jupyter.extension import InferWorkbench
+from workbench.jupyter.routes import RESOURCE
+
+METHODS = ("get", "post", "put", "patch", "delete", "head")
+
+
+class Deny(Authorizer):
+    """Everything else is allowed, so that what is denied is denied for being ours."""
+
+    asked: list[tuple[str, str]] = []  # noqa: RUF012
+
+    def is_authorized(self, handler: Any, user: Any, action: str, resource: str) -> bool:
+        self.asked.append((action, resource))
+        return resource != RESOURCE
+
+
+@pytest.fixture
+def jp_server_config(request: pytest.FixtureRequest) -> Config:
+    server: dict[str, Any] = {
+        "jpserver_extensions": {"workbench.jupyter": True},
+        "allow_unauthenticated_access": False,
+    }
+    if request.node.get_closest_marker("usefixtures") is None:
+        return Config({"ServerApp": server})
+    return Config({"ServerApp": {**server, "authorizer_class": Deny}})
+
+
+@pytest.fixture
+def deny() -> None:
+    """Marks a test that runs with Deny."""
+
+
+def ours(extension: InferWorkbench) -> Iterator[tuple[str, type[RequestHandler]]]:
+    """(path, handler) of every route of the whole server that is the extension's."""
+    assert extension.serverapp is not None
+    app = extension.serverapp.web_app
+    rules = [rule for router in (app.default_router, app.wildcard_router) for rule in router.rules]
+    nested = [inner for rule in rules for inner in getattr(rule.target, "rules", [rule])]
+    found = {
+        rule.matcher.regex.pattern: rule.target
+        for rule in nested
+        if RESOURCE in getattr(getattr(rule.matcher, "regex", None), "pattern", "")
+    }
+    for pattern, handler in found.items():
+        yield pattern[pattern.index(RESOURCE) :].rstrip("$").replace(r"([^/]+)", "name").replace("\\", ""), handler
+
+
+def methods(handler: type[RequestHandler]) -> list[str]:
+    return [name for name in METHODS if getattr(handler, name) is not getattr(RequestHandler, name)]
+
+
+async def refusals(extension: InferWorkbench, jp_fetch: Fetch, jp_ws_fetch: Fetch, **headers: str) -> list[int]:
+    """The status of every method of every route."""
+    found = []
+    for path, handler in ours(extension):
+        for method in methods(handler):
+            more: dict[str, Any] = {"headers": dict(headers), "method": method.upper()}
+            if method in ("post", "put", "patch"):
+                more["body"] = json.dumps({"path": "model.onnx"})
+            with pytest.raises(HTTPClientError) as caught:
+                if issubclass(handler, WebSocketHandler):
+                    await jp_ws_fetch(path, headers=dict(headers))
+                else:
+                    await jp_fetch(path, **more)
+            found.append(caught.value.code)
+    return found
+
+
+def test_the_walk_finds_every_route(extension: InferWorkbench) -> None:
+    walked = {(path, method) for path, handler in ours(extension) for method in methods(handler)}
+    api = f"{RESOURCE}/api"
+    assert walked == {
+        (f"{api}/status", "get"),
+        (f"{api}/models", "get"),
+        (f"{api}/models/name", "get"),
+        (f"{api}/models/name/load", "post"),
+        (f"{api}/models/name/unload", "post"),
+        (f"{api}/models/name/set", "post"),
+        (f"{api}/start", "post"),
+        (f"{api}/restart", "post"),
+        (f"{api}/stop", "post"),
+        (f"{api}/logs", "get"),
+        (f"{RESOURCE}/stream", "get"),
+    }
+
+
+def test_no_method_is_left_without_authentication(extension: InferWorkbench) -> None:
+    assert extension.serverapp is not None
+    for path, handler in ours(extension):
+        assert extension.serverapp.web_app._check_handler_auth(path, handler) == []
+        for method in methods(handler):
+            assert not getattr(getattr(handler, method), "__allow_unauthenticated", False)
+
+
+@pytest.mark.parametrize("header", ["", "token wrong"])
+async def test_without_the_servers_token_everything_is_refused(
+    extension: InferWorkbench, jp_fetch: Fetch, jp_ws_fetch: Fetch, header: str
+) -> None:
+    assert set(await refusals(extension, jp_fetch, jp_ws_fetch, Authorization=header)) == {403}
+
+
+@pytest.mark.usefixtures("deny")
+async def test_who_is_not_authorised_is_refused_everywhere(
+    extension: InferWorkbench, jp_fetch: Fetch, jp_ws_fetch: Fetch
+) -> None:
+    Deny.asked.clear()
+    statuses = await refusals(extension, jp_fetch, jp_ws_fetch)
+    assert set(statuses) == {403}
+    assert [resource for _, resource in Deny.asked] == [RESOURCE] * len(statuses)
+    assert [action for action, _ in Deny.asked].count("write") == 6
+
+
+@pytest.fixture
+async def browser(extension: InferWorkbench, jp_fetch: Fetch, jp_serverapp: Any, jp_http_port: int) -> dict[str, str]:
+    """The headers that a browser adds by itself, whichever page asks."""
+    token = jp_serverapp.identity_provider.token
+    host = {"Authorization": "", "Host": f"localhost:{jp_http_port}"}
+    answer = await jp_fetch(RESOURCE, "api", "status", params={"token": token}, headers=dict(host))
+    cookies = [each.split(";")[0] for each in answer.headers.get_list("Set-Cookie")]
+    assert cookies
+    return {**host, "Cookie": "; ".join(cookies)}
+
+
+async def test_a_page_of_another_origin_gets_no_socket(
+    extension: InferWorkbench, jp_ws_fetch: Fetch, browser: dict[str, str]
+) -> None:
+    await Socket(await jp_ws_fetch(RESOURCE, "stream", headers=dict(browser))).close()
+    with pytest.raises(HTTPClientError) as caught:
+        await jp_ws_fetch(RESOURCE, "stream", headers={**browser, "Origin": "http://evil.example"})
+    assert caught.value.code == 403
+
+
+async def test_a_cookie_alone_changes_nothing(jp_fetch: Fetch, browser: dict[str, str]) -> None:
+    """Any page of the browser could have sent it: a change needs the XSRF token of a page of ours too."""
+    with pytest.raises(HTTPClientError) as caught:
+        await jp_fetch(RESOURCE, "api", "stop", method="POST", body="{}", headers=dict(browser))
+    assert caught.value.code == 403
+    xsrf = "0123456789abcdef0123456789abcdef"
+    ours = {**browser, "Cookie": f"{browser['Cookie']}; _xsrf={xsrf}", "X-XSRFToken": xsrf}
+    assert (await jp_fetch(RESOURCE, "api", "stop", method="POST", body="{}", headers=ours)).code == 200

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from workbench.jupyter.view import DEAF, Asked, Said, Seen, ServiceView, device_words, view
+from workbench.rendezvous.processes import this_process
+from workbench.rendezvous.record import ServiceRecord, ServiceState
+from workbench.rendezvous.versions import API
+
+ME = this_process()
+READY = ServiceRecord("http://127.0.0.1:1", "the-token", "", ME, ME, ServiceState.READY, "", 7.0, "1.0", API)
+ALIVE = Seen(READY, worker_lives=True)
+
+
+def seen(seen: Seen = ALIVE, asked: Asked = Asked(), deaf: bool = False, version: str = "1.0") -> ServiceView:  # noqa: B008
+    return view(seen, Said(), asked, version, deaf=deaf)
+
+
+def test_what_is_published_is_shown_without_the_token() -> None:
+    shown = view(ALIVE, Said(("cpu",), (), ("a note",)), Asked(), "1.0")
+    assert (shown.state, shown.reason, shown.since) == (ServiceState.READY, "", 7.0)
+    assert (shown.pid, shown.url, shown.version) == (ME.pid, READY.url, "1.0")
+    assert (shown.devices, shown.notes) == (("cpu",), ("a note",))
+    assert "the-token" not in repr(shown)
+
+
+@pytest.mark.parametrize("state", list(ServiceState))
+def test_a_state_of_the_keeper_is_the_state_shown(state: ServiceState) -> None:
+    shown = seen(Seen(replace(READY, state=state, reason="why"), worker_lives=True))
+    assert (shown.state, shown.reason) == (state, "why")
+
+
+def test_a_dead_worker_is_a_restart_before_its_keeper_says_so() -> None:
+    shown = seen(Seen(READY, worker_lives=False))
+    assert (shown.state, shown.reason, shown.pid) == (ServiceState.RESTARTING, "its process has ended", None)
+
+
+def test_silence_is_told_of_a_service_that_is_ready() -> None:
+    assert seen(deaf=True).reason == DEAF
+    starting = Seen(replace(READY, state=ServiceState.STARTING, reason="why"), worker_lives=True)
+    assert seen(starting, deaf=True).reason == "why"
+
+
+def test_where_nothing_runs_it_says_why() -> None:
+    nothing = Seen(None, ended=("it was told to stop", 5.0))
+    assert (seen(nothing).state, seen(nothing).reason, seen(nothing).since) == ("Stopped", "it was told to stop", 5.0)
+    assert seen(nothing, Asked(starting=True)).state == "Starting"
+    failed = seen(nothing, Asked(failure="no room"))
+    assert (failed.state, failed.reason) == ("Failed", "no room")
+
+
+def test_a_stop_that_is_asked_for_shows_at_once() -> None:
+    assert seen(asked=Asked(stopping=True)).state == "Stopping"
+
+
+def test_another_version_is_a_note_and_another_api_a_failure_with_what_to_do() -> None:
+    assert "you have 2.0" in seen(version="2.0").notes[0]
+    other = seen(Seen(replace(READY, api=API + 1), worker_lives=True))
+    assert other.state is ServiceState.FAILED
+    assert "restart" in other.reason
+
+
+def test_devices_are_told_in_words() -> None:
+    assert device_words(Said()).startswith("CPU, ")
+    assert device_words(Said(("cpu",), ("NVIDIA L4",))).startswith("CPU, ")
+    assert device_words(Said(("cpu", "cuda:0"), ("NVIDIA L4",))).startswith("NVIDIA L4 · CPU, ")
+    assert device_words(Said(("cuda:0", "cuda:1"), ("NVIDIA L4", "NVIDIA L4"))).startswith("2 x NVIDIA L4 · ")
+    assert device_words(Said(("cuda:0",), ("NVIDIA L4", "NVIDIA T4"))).startswith("cuda:0 · ")

@@ -1,0 +1,54 @@
+"""Snapshots as the service sends them, and ticks made of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workbench.core.messages import ReleaseReason, Timings
+from workbench.core.model import ModelState, ModelStatus
+from workbench.core.ports import Outcome
+from workbench.jupyter.figures import Tick, Ticks
+from workbench.telemetry.metrics import Metrics
+from workbench.telemetry.snapshots import Snapshots
+
+EPOCH = "epoch-1"
+
+
+class FakeService:
+    """The service's own metrics, on a clock that the test moves."""
+
+    def __init__(self, *versions: tuple[str, str], epoch: str = EPOCH) -> None:
+        self.now = 1000.0
+        self.queued = 0
+        self.versions = list(versions) or [("digits", "1")]
+        self._metrics = Metrics(lambda: self.now)
+        self._metrics.watch(self._statuses)
+        self._snapshots = Snapshots(self._metrics.state, epoch)
+
+    def serve(self, *latencies_s: float, model: str = "digits", version: str = "1") -> None:
+        for latency_s in latencies_s:
+            self._metrics.request_done(model, version, Outcome.OK, Timings(ran_s=latency_s, batch_size=1))
+            self._metrics.batch_done(model, version, 1, 1, ReleaseReason.IDLE, latency_s)
+
+    def fail(self, outcome: Outcome, model: str = "digits", version: str = "1") -> None:
+        self._metrics.request_done(model, version, outcome, None)
+
+    def snapshot(self, interval_s: float = 0.25) -> dict[str, Any]:
+        self.now += interval_s
+        return self._snapshots.take()
+
+    def _statuses(self) -> list[ModelStatus]:
+        return [
+            ModelStatus(name, version, ModelState.READY, device="cpu", routed=True, queued=self.queued)
+            for name, version in self.versions
+        ]
+
+
+def ticks(service: FakeService, count: int, *latencies_s: float, interval_s: float = 0.25) -> list[Tick]:
+    """So many ticks, in each of which the requests of `latencies_s` were served."""
+    made = Ticks()
+    taken = []
+    for _ in range(count):
+        service.serve(*latencies_s)
+        taken.append(made.take(service.snapshot(interval_s)))
+    return taken
