@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -190,6 +191,19 @@ def test_a_fork_neither_holds_nor_releases_its_parents_lease(room: Rendezvous) -
         os._exit(0)
     os.waitpid(child, 0)
     assert holders(room.leases) == [ME]
+
+
+def test_a_lease_for_which_there_is_no_room_is_refused_in_words(
+    room: Rendezvous, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", full)
+        with pytest.raises(StorageError, match="No space left on device"):
+            Lease(room.leases).take()
+    assert holders(room.leases) == []
 
 
 def test_a_lease_in_a_folder_that_is_gone_is_refused(tmp_path: Path) -> None:

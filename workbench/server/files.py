@@ -63,3 +63,11 @@ def own_token(data_dir: Path) -> tuple[str, Path]:
 
 def write_ready_file(path: Path, content: Mapping[str, object]) -> None:
     write_private(path, json.dumps(content) + "\n")
+
+
+def says(path: Path, content: Mapping[str, object]) -> bool:
+    """Whether this ready file is there, with this content."""
+    try:
+        return bool(json.loads(path.read_bytes()) == content)
+    except (OSError, ValueError):
+        return False

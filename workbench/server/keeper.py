@@ -108,7 +108,8 @@ def keep(
         if rendezvous is not None:
             with suppress(WorkbenchError, OSError):
                 rendezvous.withdraw(record.keeper, keeper.reason, time.time())
-        forget_ready_file(config)
+        with suppress(StorageError):
+            forget_ready_file(config)
         logs.close()
         if lock is not None:
             os.close(lock)
@@ -401,7 +402,10 @@ def _lock(rendezvous: Rendezvous) -> int:
     """Hold the keeper's lock until the process ends; its file descriptor. Conflict where another keeper has it."""
     import fcntl
 
-    descriptor = os.open(rendezvous.keeper_lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        descriptor = os.open(rendezvous.keeper_lock, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StorageError(f"the folder {rendezvous.path} cannot be written: {error.strerror}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -21,7 +21,7 @@ import uvicorn
 
 from workbench.config import ServerConfig
 from workbench.engine import Engine
-from workbench.errors import WorkbenchError
+from workbench.errors import StorageError, WorkbenchError
 from workbench.rendezvous.files import last_lines
 from workbench.rendezvous.versions import API
 from workbench.repository.local import LocalRepository
@@ -29,7 +29,7 @@ from workbench.repository.store import ModelStore
 from workbench.server.app import create_app
 from workbench.server.auth import is_loopback
 from workbench.server.connection import HttpConnection
-from workbench.server.files import write_ready_file
+from workbench.server.files import says, write_ready_file
 from workbench.server.lasting import Lasting
 from workbench.server.link import RESTART, KeeperLink, Report
 from workbench.server.service import VERSION, Service
@@ -150,7 +150,10 @@ async def _serve(
         pulse.cancel()
         metrics.stop()
         if not asked.next_worker:
-            forget_ready_file(config)
+            try:
+                forget_ready_file(config)
+            except StorageError as error:
+                log.error(error.message)
         log.info("stopped")
         return status
 
@@ -298,7 +301,11 @@ def _say_ready(service: Service, token_file: Path | None) -> None:
             "version": VERSION,
             "token_file": str(token_file) if token_file else None,
         }
-        write_ready_file(path, content)
+        try:
+            write_ready_file(path, content)
+        except StorageError:
+            if not says(path, content):  # as the worker before this one has left it
+                raise
     fields = {"url": service.url} | ({"token_file": str(token_file)} if token_file else {})
     log.info("ready", extra={"fields": fields})
 

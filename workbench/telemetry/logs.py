@@ -17,6 +17,8 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TextIO
 
+from workbench.errors import StorageError
+
 RING_LINES = 2000
 FILE_BYTES = 5 * 1024 * 1024
 OLDER_FILES = 2
@@ -33,7 +35,8 @@ class Logs:
     """Attaches handlers to the root logger from construction until `close`; made once a process.
 
     A worker's lines go to its keeper, by stderr; the keeper alone writes the file, with what the worker's native code
-    has said in between. So the lines of `earlier`, the keeper's file, begin the worker's ring.
+    has said in between. So the lines of `earlier`, the keeper's file, begin the worker's ring. StorageError where
+    the file cannot be made.
     """
 
     def __init__(
@@ -54,10 +57,13 @@ class Logs:
             self._handlers.append(logging.StreamHandler(stream or sys.stderr))
         if data_dir is not None:
             path = data_dir / FILE_NAME
-            path.touch(mode=0o600)
-            self._handlers.append(
-                RotatingFileHandler(path, maxBytes=FILE_BYTES, backupCount=OLDER_FILES, encoding="utf-8")
-            )
+            try:
+                path.touch(mode=0o600)
+                self._handlers.append(
+                    _FileHandler(path, maxBytes=FILE_BYTES, backupCount=OLDER_FILES, encoding="utf-8")
+                )
+            except OSError as error:
+                raise StorageError(f"the log file {FILE_NAME!r} cannot be written: {error.strerror}") from None
         root = logging.getLogger()
         for handler in self._handlers:
             handler.setFormatter(formatter)
@@ -82,6 +88,11 @@ class Logs:
             root.removeHandler(handler)
             handler.close()
         logging.getLogger("workbench").setLevel(logging.NOTSET)
+
+
+class _FileHandler(RotatingFileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A full disk costs the lines that come meanwhile, and nothing else; the ring has them."""
 
 
 class _RingHandler(logging.Handler):
