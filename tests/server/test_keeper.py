@@ -175,6 +175,8 @@ def test_callers_of_a_run_that_never_ends_get_504_and_the_service_starts_anew(
     models.save(hostile_model("hang in run 10, not in a trial"), folder / "stuck" / "1" / "model.onnx")
     models.save(models.add_constant(1.0), folder / "plus" / "1" / "model.onnx")
     (folder / "stuck" / "model.toml").write_text("max_queue_delay_s = 0.001\n")  # on a runner's thread
+    models.save(models.add_constant(2.0), folder / "late" / "1" / "model.onnx")
+    (folder / "late" / "model.toml").write_text('max_queue_delay_s = 3\nbatching = "always"\n')  # for company
     with Serve(tmp_path, "--model-repository", str(folder)) as serve:
         serve.ready()
         answers: list[int] = []
@@ -183,9 +185,14 @@ def test_callers_of_a_run_that_never_ends_get_504_and_the_service_starts_anew(
             for _ in range(10):
                 answers.append(serve.call("POST", "/v2/models/stuck/infer", BODY)[0])
 
+        late: list[int] = []
         asking = threading.Thread(target=ask)
         asking.start()
+        waiting = threading.Thread(target=lambda: late.append(serve.call("POST", "/v2/models/late/infer", BODY)[0]))
+        waiting.start()
         serve.until("a run did not end within run_limit_s")
+        waiting.join()
+        assert late == [200]
         serve.until("the worker ended itself, because a run did not end")
         serve.ready()
         asking.join()

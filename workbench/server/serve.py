@@ -47,8 +47,9 @@ EARLIER_LINES = 200
 LINGER_S = 5
 """After the engine has drained, what the last answers may take to be read."""
 
-RECYCLE_S = 1.0
-"""What requests to other models may take to end before a process with a stuck run goes."""
+RECYCLE_S = 5.0
+"""What requests to other models may take to end before a process with a stuck run goes; it goes as soon as they have.
+Well within what new connections wait in the keeper's socket (keeper.HOLD_S)."""
 
 PULSE_S = 0.25
 """How often the event loop shows that it turns."""
