@@ -187,3 +187,9 @@ def test_rows_are_split_into_views_and_none_is_lost() -> None:
 @pytest.mark.parametrize(("rows", "largest"), [(10, 0), (None, 4), (4, 4), (0, 4)])
 def test_what_need_not_be_split_goes_as_one(rows: int | None, largest: int) -> None:
     assert len(list(split({"X": np.zeros((rows or 0, 1))}, rows, largest))) == 1
+
+
+def test_a_signature_shows_itself_in_one_line() -> None:
+    spec = TensorSpec("x", "FP32", (-1, 4))
+    assert repr(spec) == "<TensorSpec x FP32[-1, 4]>"
+    assert repr(Signature((spec,), (spec, spec))) == "<Signature x FP32[-1, 4] -> x FP32[-1, 4], x FP32[-1, 4]>"

@@ -75,6 +75,23 @@ def test_a_flag_and_a_setting_offer_what_they_take() -> None:
     assert found("%infer set digits batching=ne") == Offer("ne", ("never",), "param")
 
 
+@pytest.mark.parametrize(
+    ("line", "options"),
+    [
+        ("%infer predict digits --version ", ["1", "12"]),
+        ("%infer predict digits --version=", ["1", "12"]),
+        ("%infer show digits --version=12", ["12"]),
+        ("%infer predict resnet X --version ", ["3"]),
+        ("%infer predict --version ", []),
+    ],
+)
+def test_a_version_is_one_of_the_models(line: str, options: list[str]) -> None:
+    versions = {"digits": ["1", "12"], "resnet": ["3"]}
+    offered = offer(line, list, VARIABLES, versions.__getitem__)
+    assert offered is not None
+    assert list(offered.options) == options
+
+
 def test_the_notebooks_names_stand_in_an_expression() -> None:
     assert offered("%infer predict digits ") == VARIABLES
     assert offered("%infer predict digits X_") == ["X_test"]

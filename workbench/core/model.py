@@ -46,7 +46,7 @@ class ModelState(StrEnum):
     FAILED = "Failed"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class TensorSpec:
     """One input or output: `shape` has FREE (-1) where any size fits, the batch axis included."""
 
@@ -54,13 +54,23 @@ class TensorSpec:
     datatype: str
     shape: tuple[int, ...]
 
+    def __str__(self) -> str:
+        return f"{self.name} {self.datatype}{list(self.shape)}"
 
-@dataclass(frozen=True, slots=True)
+    def __repr__(self) -> str:
+        return f"<TensorSpec {self}>"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Signature:
     """What a model takes and gives, in the model's own order."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+
+    def __repr__(self) -> str:
+        inputs, outputs = (", ".join(map(str, specs)) for specs in (self.inputs, self.outputs))
+        return f"<Signature {inputs} -> {outputs}>"
 
     @property
     def free_first_axis(self) -> bool:

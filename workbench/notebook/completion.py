@@ -58,10 +58,15 @@ class Offer:
     """True: `fragment` is an expression under way, whose completion is Python's."""
 
 
-def offer(line: str, models: Callable[[], Iterable[str]], variables: Iterable[str]) -> Offer | None:
+def offer(
+    line: str,
+    models: Callable[[], Iterable[str]],
+    variables: Iterable[str],
+    versions: Callable[[str], Iterable[str]] = lambda name: (),
+) -> Offer | None:
     """What fits at the end of `line`, a line up to the cursor; None where the line is not one of `%infer`.
 
-    `models` is called only where the name of a model stands.
+    `models` is called only where the name of a model stands, `versions` only where one of that model's does.
     """
     match = _LINE.fullmatch(line)
     if match is None:
@@ -79,9 +84,15 @@ def offer(line: str, models: Callable[[], Iterable[str]], variables: Iterable[st
         flag, equals, value = word.partition("=")
         if not equals:
             return _fitting(word, [each for each in verb.flags if each not in typed], "param")
+    elif typed and verb.flags.get(typed[-1]):
+        flag, value = typed[-1], word
+    else:
+        flag = ""
+    if flag == "--version" and flag in verb.flags:
+        name = next((each for each in typed if not each.startswith("-")), "")
+        return _fitting(value, versions(name) if name else (), "param")
+    if flag:
         return _value(flag, value, verb, variables)
-    if typed and verb.flags.get(typed[-1]):
-        return _value(typed[-1], word, verb, variables)
     try:
         _, kept = without_flags(verb, before[1:])
     except Misuse:
@@ -172,9 +183,16 @@ def matcher(shell: Any, connected: Callable[[], Workbench | None]) -> Callable[[
         except WorkbenchError:
             return []
 
+    def versions(name: str) -> list[str]:
+        try:
+            workbench = connected()
+            return [each.version for each in workbench.models() if each.name == name] if workbench is not None else []
+        except WorkbenchError:
+            return []
+
     def infer_matcher(context: CompletionContext) -> SimpleMatcherResult:
         variables = [name for name in shell.user_ns if not name.startswith("_") and name not in shell.user_ns_hidden]
-        found = offer(context.text_until_cursor, models, variables)
+        found = offer(context.text_until_cursor, models, variables, versions)
         if found is None:
             return SimpleMatcherResult(completions=[], suppress=False)
         if found.expression:
