@@ -16,6 +16,7 @@ from workbench.client.launch import SharedService
 from workbench.jupyter.extension import InferWorkbench
 
 Fetch = Callable[..., Awaitable[Any]]
+Ask = Callable[..., Awaitable[Any]]
 
 
 @pytest_asyncio.fixture
@@ -44,7 +45,7 @@ async def extension(workplace: SharedService, jp_serverapp: Any) -> InferWorkben
 
 
 @pytest.fixture
-def ask(extension: InferWorkbench, jp_fetch: Fetch) -> Callable[..., Awaitable[Any]]:
+def ask(extension: InferWorkbench, jp_fetch: Fetch) -> Ask:
     """GET what is asked for, or POST to it where a body is given; the answer's JSON."""
 
     async def ask(*parts: str, body: object = None, **params: str) -> Any:

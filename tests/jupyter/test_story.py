@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from tests.jupyter.conftest import Socket
+from tests.jupyter.conftest import Ask, Socket
 from tests.models import add_constant
 from workbench.client.client import AsyncClient
 from workbench.client.launch import SharedService
 from workbench.core.messages import InferRequest
-
-Ask = Callable[..., Awaitable[Any]]
 
 ROW = np.zeros((1, 4), np.float32)
 

@@ -205,8 +205,10 @@ class Watch:
             if self._hurry:
                 self._hurry -= 1
                 wait_s = HURRY_S
+            # Not wait_for: in Python 3.11 that swallows a cancellation which comes together with the event.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._poke.wait(), wait_s)
+                async with asyncio.timeout(wait_s):
+                    await self._poke.wait()
             self._poke.clear()
 
     async def _look(self) -> None:
