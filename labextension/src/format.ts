@@ -8,7 +8,7 @@ function significant(value: number): string {
   return value.toLocaleString('en-US', { maximumFractionDigits: digits });
 }
 
-/** A duration: "85 µs", "1.23 ms", "1.5 s", "2 min". */
+/** A duration: "850 µs", "1.23 ms", "1.5 s", "2 min". */
 export function duration(seconds: number | null | undefined): string {
   if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) {
     return UNKNOWN;
@@ -20,7 +20,7 @@ export function duration(seconds: number | null | undefined): string {
   if (abs >= 0.9995) {
     return `${significant(seconds)} s`;
   }
-  if (abs >= 0.0000995) {
+  if (abs >= 0.0009995) {
     return `${significant(seconds * 1e3)} ms`;
   }
   return abs === 0 ? '0 ms' : `${Math.round(seconds * 1e6)} µs`;

@@ -66,7 +66,7 @@ export class ServiceModel implements IServiceModel {
   }
 
   get time(): number {
-    return this._figures?.time ?? 0;
+    return this._time;
   }
 
   get process(): IProcessFigures | null {
@@ -193,6 +193,7 @@ export class ServiceModel implements IServiceModel {
   private _take(figures: IFigures): void {
     this._enter(figures.epoch);
     this._figures = figures;
+    this._time = figures.time;
     for (const [name, tick] of Object.entries(figures.models)) {
       this._columnsOf(name).push(figures.time, tick);
     }
@@ -209,6 +210,7 @@ export class ServiceModel implements IServiceModel {
     this._columns.clear();
     for (const [name, past] of Object.entries(history.models)) {
       this._columnsOf(name).reset(past);
+      this._time = Math.max(this._time, past.time[past.time.length - 1] ?? 0);
     }
     this._figuresChanged.emit();
   }
@@ -244,6 +246,7 @@ export class ServiceModel implements IServiceModel {
   private readonly _columns = new Map<string, Columns>();
   private _state: IView = INITIAL;
   private _figures: IFigures | null = null;
+  private _time = 0;
   private _epoch = '';
 }
 

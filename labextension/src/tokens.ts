@@ -55,7 +55,7 @@ export interface IServiceModel extends IDisposable {
 
   /** Emitted at each tick, and when what is known was dropped. */
   readonly figuresChanged: ISignal<IServiceModel, void>;
-  /** Unix seconds of the last tick; 0: none yet. */
+  /** Unix seconds of the last tick or row of history; 0: none yet. */
   readonly time: number;
   readonly process: IProcessFigures | null;
   figures(name: string): IModelFigures | null;

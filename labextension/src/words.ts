@@ -63,6 +63,11 @@ export function modelWord(trans: TranslationBundle, state: ModelState): string {
   }
 }
 
+/** A reason, as it may stand on a line of its own. */
+export function sentence(reason: string): string {
+  return reason.charAt(0).toLocaleUpperCase() + reason.slice(1);
+}
+
 export interface INotice {
   readonly title: string;
   readonly text: string;

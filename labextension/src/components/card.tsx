@@ -4,25 +4,33 @@ import * as format from '../format';
 import { WINDOW_S } from '../model';
 import { isUnderWay } from '../served';
 import type { Verb } from '../state';
-import type { IModelStatus } from '../wire';
-import { MODEL_TONES, modelWord } from '../words';
-import { IconButton, Message, State, useLive, write } from './basics';
+import { CommandIDs } from '../tokens';
+import type { IModelStatus, ModelState } from '../wire';
+import { MODEL_TONES, modelWord, sentence } from '../words';
+import { Button, IconButton, Message, State, useLive, write } from './basics';
 import { usePanel } from './context';
 import { type Draw, Sparkline } from './sparkline';
 
 interface IProps {
   readonly current: IModelStatus;
   readonly others: readonly IModelStatus[];
+  /** False while the service is away: what was Ready is not. */
+  readonly serving: boolean;
   readonly busy: Verb | undefined;
   readonly trouble: string | undefined;
 }
 
 /** One model. Drawn anew when its status changes; the figures in it are written past React. */
-export const Card = React.memo(function Card({ current, others, busy, trouble }: IProps) {
-  const { model, trans, openMenu } = usePanel();
+export const Card = React.memo(function Card(props: IProps) {
+  const { current, others, serving, busy, trouble } = props;
+  const { model, commands, trans, openMenu } = usePanel();
   const { name, version, state, reason, device, notes } = current;
   return (
-    <li className="iw-Card" data-model={name} aria-label={name}>
+    <li
+      className={serving ? 'iw-Card' : 'iw-Card iw-mod-stale'}
+      data-model={name}
+      aria-label={name}
+    >
       <div className="iw-Card-head">
         <h3 className="iw-Card-name" title={name}>
           {name}
@@ -38,18 +46,26 @@ export const Card = React.memo(function Card({ current, others, busy, trouble }:
         />
       </div>
       <div className="iw-Card-state">
-        <State
-          tone={busy === 'unload' ? 'busy' : MODEL_TONES[state]}
-          word={busy === 'unload' ? trans.__('Unloading…') : modelWord(trans, state)}
-        />
+        <CardState state={state} serving={serving} busy={busy} />
         {device && <span className="iw-Card-device">{device}</span>}
       </div>
       {isUnderWay(state) && state !== 'Draining' && <Progress />}
-      {reason && <Message tone={state === 'Failed' ? 'bad' : 'info'}>{reason}</Message>}
+      {reason && <Message tone={state === 'Failed' ? 'bad' : 'info'}>{sentence(reason)}</Message>}
       {trouble && (
         <Message tone="bad" onDismiss={() => model.dismiss(name)}>
           {trouble}
         </Message>
+      )}
+      {state === 'Failed' && (
+        <div className="iw-Row">
+          <Button
+            label={trans.__('Remove')}
+            disabled={!serving || busy !== undefined}
+            onClick={() =>
+              void commands.execute(CommandIDs.unload, { name }).catch(() => undefined)
+            }
+          />
+        </div>
       )}
       {(state === 'Ready' || state === 'Draining') && <Figures name={name} />}
       {others.map(other => (
@@ -64,11 +80,23 @@ export const Card = React.memo(function Card({ current, others, busy, trouble }:
 function sameCard(a: IProps, b: IProps): boolean {
   return (
     a.current === b.current &&
+    a.serving === b.serving &&
     a.busy === b.busy &&
     a.trouble === b.trouble &&
     a.others.length === b.others.length &&
     a.others.every((other, i) => other === b.others[i])
   );
+}
+
+function CardState(props: Pick<IProps, 'serving' | 'busy'> & { state: ModelState }): JSX.Element {
+  const { trans } = usePanel();
+  if (!props.serving) {
+    return <State tone="off" word={trans.__('Waiting for the service')} />;
+  }
+  if (props.busy === 'unload') {
+    return <State tone="busy" word={trans.__('Unloading…')} />;
+  }
+  return <State tone={MODEL_TONES[props.state]} word={modelWord(trans, props.state)} />;
 }
 
 /** Of unknown length. */
@@ -86,7 +114,7 @@ function Other({ status }: { status: IModelStatus }): JSX.Element {
         tone={status.state === 'Ready' ? 'off' : MODEL_TONES[status.state]}
         word={status.state === 'Ready' ? trans.__('Not routed') : modelWord(trans, status.state)}
       />
-      {status.reason && <Message tone="bad">{status.reason}</Message>}
+      {status.reason && <Message tone="bad">{sentence(status.reason)}</Message>}
     </div>
   );
 }

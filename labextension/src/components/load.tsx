@@ -3,24 +3,34 @@ import * as React from 'react';
 import { isModelName, nameFromPath } from '../served';
 import type { IAttempt, IView } from '../state';
 import { Button, IconButton, Message } from './basics';
+import { sentence } from '../words';
 import { Progress } from './card';
 import { usePanel } from './context';
 
+/** What is typed so far. */
+export interface IDraft {
+  readonly path: string;
+  /** Null: not typed, so it follows the path. */
+  readonly name: string | null;
+}
+
+export const NO_DRAFT: IDraft = { path: '', name: null };
+
 interface IFormProps {
   readonly view: IView;
+  readonly draft: IDraft;
+  readonly onDraft: (draft: IDraft) => void;
   /** Where it can be put away again. */
   readonly onClose?: (() => void) | undefined;
 }
 
 /** A path and a name: what is needed to serve a file. */
-export function LoadForm({ view, onClose }: IFormProps): JSX.Element {
+export function LoadForm({ view, draft, onDraft, onClose }: IFormProps): JSX.Element {
   const { model, trans, browse } = usePanel();
-  const [path, setPath] = React.useState('');
-  // Null: not typed, so it follows the path.
-  const [typed, setTyped] = React.useState<string | null>(null);
   const pathField = React.useRef<HTMLInputElement>(null);
   const id = React.useId();
-  const name = typed ?? nameFromPath(path);
+  const { path } = draft;
+  const name = draft.name ?? nameFromPath(path);
   const badName = name !== '' && !isModelName(name);
   const replaces = view.models.some(status => status.name === name && status.routed);
   const loading = view.attempts.some(({ request, trouble }) => request.name === name && !trouble);
@@ -33,8 +43,7 @@ export function LoadForm({ view, onClose }: IFormProps): JSX.Element {
     }
     try {
       await model.load({ name, path: path.trim() });
-      setPath('');
-      setTyped(null);
+      onDraft(NO_DRAFT);
     } catch {
       // Shown below, with what was typed left as it is.
       pathField.current?.focus();
@@ -44,7 +53,7 @@ export function LoadForm({ view, onClose }: IFormProps): JSX.Element {
   const choose = async () => {
     const chosen = await browse?.();
     if (chosen) {
-      setPath(chosen);
+      onDraft({ ...draft, path: chosen });
       pathField.current?.focus();
     }
   };
@@ -71,7 +80,7 @@ export function LoadForm({ view, onClose }: IFormProps): JSX.Element {
           spellCheck={false}
           autoComplete="off"
           autoFocus={onClose !== undefined}
-          onChange={event => setPath(event.target.value)}
+          onChange={event => onDraft({ ...draft, path: event.target.value })}
         />
         {browse && (
           <IconButton icon={folderIcon} label={trans.__('Browse…')} onClick={() => void choose()} />
@@ -88,7 +97,7 @@ export function LoadForm({ view, onClose }: IFormProps): JSX.Element {
           autoComplete="off"
           aria-invalid={badName}
           aria-describedby={`${id}-hint`}
-          onChange={event => setTyped(event.target.value || null)}
+          onChange={event => onDraft({ ...draft, name: event.target.value || null })}
         />
         <Button label={trans.__('Load')} submit primary disabled={!ready} />
       </div>
@@ -121,7 +130,7 @@ export function Attempt({ attempt }: { attempt: IAttempt }): JSX.Element {
   }
   return (
     <Message tone="bad" onDismiss={() => model.dismiss(request.name)}>
-      <strong>{trans.__('%1 was not loaded.', request.name)}</strong> {trouble}
+      <strong>{trans.__('%1 was not loaded.', request.name)}</strong> {sentence(trouble)}
       <div className="iw-Row">
         <Button label={trans.__('Try again')} onClick={() => again(request.force ?? false)} />
         {forceable && (

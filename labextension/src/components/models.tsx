@@ -5,7 +5,7 @@ import type { IView } from '../state';
 import { IconButton, Section, Words } from './basics';
 import { Card } from './card';
 import { usePanel } from './context';
-import { Attempt, LoadForm } from './load';
+import { Attempt, LoadForm, NO_DRAFT } from './load';
 
 interface IProps {
   readonly view: IView;
@@ -17,7 +17,13 @@ interface IProps {
 export function ModelsSection({ view, open, onToggle }: IProps): JSX.Element {
   const { trans } = usePanel();
   const [adding, setAdding] = React.useState(false);
-  const models = React.useMemo(() => served(view.models), [view.models]);
+  const [draft, setDraft] = React.useState(NO_DRAFT);
+  const all = React.useMemo(() => served(view.models), [view.models]);
+  // A load that was refused says why, and what to do: the card of what failed would say it twice.
+  const refused = new Set(view.attempts.filter(a => a.trouble).map(a => a.request.name));
+  const models = all.filter(
+    ({ name, current }) => current.state !== 'Failed' || !refused.has(name)
+  );
   const arriving = new Set(
     view.models.filter(({ state }) => state === 'Loading' || state === 'Warming').map(m => m.name)
   );
@@ -27,8 +33,8 @@ export function ModelsSection({ view, open, onToggle }: IProps): JSX.Element {
   );
   const none = models.length === 0 && attempts.every(({ trouble }) => trouble);
   const state = view.service?.state;
-  const returning = state === 'Starting' || state === 'Restarting';
-  const form = models.length > 0 ? adding : !returning;
+  const waiting = state === 'Starting' || state === 'Restarting';
+  const form = models.length > 0 ? adding : none && !waiting;
   const title = models.length > 0 ? trans.__('Models (%1)', models.length) : trans.__('Models');
   return (
     <Section
@@ -51,10 +57,10 @@ export function ModelsSection({ view, open, onToggle }: IProps): JSX.Element {
         )
       }
     >
-      {none && returning && (
-        <p className="iw-Text iw-mod-quiet">{trans.__('The models come back with the service.')}</p>
+      {none && waiting && (
+        <p className="iw-Text iw-mod-quiet">{trans.__('Waiting for the service…')}</p>
       )}
-      {none && !returning && (
+      {none && !waiting && (
         <p className="iw-Text">
           <Words
             text={trans.__(
@@ -64,7 +70,12 @@ export function ModelsSection({ view, open, onToggle }: IProps): JSX.Element {
         </p>
       )}
       {form && (
-        <LoadForm view={view} onClose={models.length > 0 ? () => setAdding(false) : undefined} />
+        <LoadForm
+          view={view}
+          draft={draft}
+          onDraft={setDraft}
+          onClose={models.length > 0 ? () => setAdding(false) : undefined}
+        />
       )}
       {attempts.map(attempt => (
         <Attempt key={attempt.request.name} attempt={attempt} />
@@ -75,6 +86,7 @@ export function ModelsSection({ view, open, onToggle }: IProps): JSX.Element {
             key={name}
             current={current}
             others={others}
+            serving={state === 'Ready'}
             busy={view.busy.get(name)}
             trouble={view.troubles.get(name)}
           />

@@ -5,7 +5,7 @@ import * as format from '../format';
 import type { IView } from '../state';
 import { CommandIDs } from '../tokens';
 import type { IService } from '../wire';
-import { SERVICE_TONES, serviceWord } from '../words';
+import { sentence, SERVICE_TONES, serviceWord } from '../words';
 import { Button, IconButton, Message, Section, State, useLive, write } from './basics';
 import { usePanel } from './context';
 
@@ -33,7 +33,13 @@ export function ServiceSection({ view, open, onToggle }: IProps): JSX.Element {
         ) : (
           <State tone="busy" word={trans.__('Looking…')} />
         )}
-        {service?.reason && <p className="iw-Text">{service.reason}</p>}
+        {service?.reason && (
+          <p className={`iw-Text ${service.state === 'Ready' ? 'iw-mod-quiet' : ''}`}>
+            {service.state === 'Ready'
+              ? trans.__('Restarted: %1', service.reason)
+              : sentence(service.reason)}
+          </p>
+        )}
       </div>
       {service?.state === 'Stopped' && (
         <>
