@@ -62,7 +62,6 @@ class App:
                 self._service.used_at = time.monotonic()
             if method == "POST" and (target := split_path(path)) is not None:
                 await self._infer(*target, headers, receive, send, caller, request_id)
-                self._answers[200] += 1
                 return
             route, params = self._routes.find(method, path)
             if method not in SAFE_METHODS:

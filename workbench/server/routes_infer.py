@@ -91,8 +91,10 @@ class InferRoute:
                 else:
                     request, answer = await asyncio.to_thread(decode_request, *asked)
                 exchange.decoded_at = clock()
-                exchange.id = request.id
-                request.trace = exchange.trace
+                if request.id:
+                    exchange.id = request.id
+                if exchange.trace:
+                    request.trace = exchange.trace
                 request.abandoned = watch_for_leaving(receive)
                 response = await self._engine.infer(request)
                 exchange.answered_at = clock()

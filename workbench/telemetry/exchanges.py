@@ -73,8 +73,10 @@ class Stage(IntEnum):
 
 
 _ENGINE = operator.attrgetter("queued_s", "batched_s", "ran_s", "split_s")
-_MOMENTS = operator.attrgetter("arrived_at", "received_at", "decoded_at", "answered_at", "encoded_at", "sent_at")
-_BYTES = operator.attrgetter("request_bytes", "response_bytes")
+_NUMBERS = operator.attrgetter(
+    *("arrived_at", "received_at", "decoded_at", "answered_at", "encoded_at", "sent_at"),
+    *("request_bytes", "response_bytes"),
+)
 
 
 def engine_stages(timings: Sequence[Timings]) -> NDArray[np.float64]:
@@ -82,14 +84,9 @@ def engine_stages(timings: Sequence[Timings]) -> NDArray[np.float64]:
     return _table(_ENGINE, timings, 4)
 
 
-def moments(exchanges: Sequence[Exchange]) -> NDArray[np.float64]:
-    """A row an exchange: the six moments."""
-    return _table(_MOMENTS, exchanges, 6)
-
-
-def sizes(exchanges: Sequence[Exchange]) -> NDArray[np.float64]:
-    """Bytes, a row an exchange: of the request, of the response."""
-    return _table(_BYTES, exchanges, 2)
+def moments_and_sizes(exchanges: Sequence[Exchange]) -> NDArray[np.float64]:
+    """A row an exchange: the six moments, in order; bytes of the request, and of the response."""
+    return _table(_NUMBERS, exchanges, 8)
 
 
 def stages_of(exchange: Exchange) -> dict[Stage, float | None]:

@@ -6,14 +6,15 @@ second and at a few hundred at the latest, so that the event loop is never held 
 
 from __future__ import annotations
 
+import itertools
 import logging
+import operator
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, ItemsView, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-import numpy as np
 import psutil
 
 from workbench.core.messages import ReleaseReason, Timings
@@ -37,6 +38,10 @@ KEPT_AFTER_GONE = 64
 """Versions whose figures are kept after they are gone, so that the last requests before a swap are still scraped."""
 
 ModelVersion = tuple[str, str]
+Note = TypeVar("Note")
+
+_KEY_OF_NOTE = operator.itemgetter(0, 1)
+_KEY_OF_EXCHANGE = operator.attrgetter("model", "version")
 
 log = logging.getLogger("workbench.models")
 
@@ -101,7 +106,7 @@ class Metrics:
         machine: Machine | None = None,
     ) -> None:
         self.answers: Counter[int] = Counter()
-        """Answers of the HTTP port, by status."""
+        """Answers of the HTTP port, by status; to those with an inference's outputs it comes by itself."""
         self.machine = machine or Machine()
         self.changes = Changes()
         """Of the models' states, routing and settings."""
@@ -176,9 +181,8 @@ class Metrics:
         """An inference was answered, with an error or without. One of no known version is logged, and not counted."""
         noted = self._exchanges
         noted.append(exchange)
-        log_ = self._log
-        if exchange.error or exchange.duration_s >= log_.slow_s or log_.every:
-            log_.note(exchange)
+        if exchange.error or exchange.sent_at - exchange.received_at >= self._log.looks_from_s:
+            self._log.note(exchange)
         if len(noted) >= FOLD_AT:
             self.fold()
 
@@ -195,24 +199,18 @@ class Metrics:
         exchanges, self._exchanges = self._exchanges, []
         if len(self._late_s) >= LATE_KEPT:
             self._fold_lateness()
-        ended = defaultdict(list)
-        for model, version, outcome, timings in requests:
-            ended[model, version].append((outcome, timings))
-        for key, of_version in ended.items():
-            self._of(key).add_requests(of_version)
-        ran = defaultdict(list)
-        for model, version, rows, reason, ran_s in batches:
-            ran[model, version].append((rows, reason, ran_s))
-        for key, batches_of_version in ran.items():
+        for key, requests_of_version in _by_version(requests, _KEY_OF_NOTE):
+            self._of(key).add_requests(requests_of_version)
+        for key, batches_of_version in _by_version(batches, _KEY_OF_NOTE):
             self._of(key).add_batches(batches_of_version)
-        met = defaultdict(list)
-        for exchange in exchanges:
-            if exchange.version:
-                met[exchange.model, exchange.version].append(exchange)
-        for key, exchanges_of_version in met.items():
-            self._of(key).add_exchanges(exchanges_of_version)
-            spans = np.array([exchange.duration_s for exchange in exchanges_of_version])
-            self._slowest.offer(key[0], exchanges_of_version, spans)
+        for key, exchanges_of_version in _by_version(exchanges, _KEY_OF_EXCHANGE):
+            answered = [exchange for exchange in exchanges_of_version if not exchange.error]
+            self.answers[200] += len(answered)
+            if key[1] and answered:
+                self._slowest.offer(key[0], answered, self._of(key).add_answered(answered))
+            if key[1] and len(answered) < len(exchanges_of_version):
+                failed = [exchange for exchange in exchanges_of_version if exchange.error]
+                self._slowest.offer(key[0], failed, self._of(key).add_failed(failed))
 
     def _fold_lateness(self) -> None:
         late_s, self._late_s = self._late_s, []
@@ -260,3 +258,11 @@ class Metrics:
         for key in gone[: max(0, len(gone) - KEPT_AFTER_GONE)]:
             del self._figures[key]
         self._slowest.forget_all_but(model for model, _ in self._figures)
+
+
+def _by_version(notes: Sequence[Note], key: Callable[[Note], ModelVersion]) -> ItemsView[ModelVersion, list[Note]]:
+    """The notes of each version, in their order. Mostly there is one, and then this is one pass in C."""
+    found: dict[ModelVersion, list[Note]] = {}
+    for version, run in itertools.groupby(notes, key):
+        found.setdefault(version, []).extend(run)
+    return found.items()

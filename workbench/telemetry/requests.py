@@ -41,19 +41,21 @@ class RequestLog:
     """`which`: "trouble" (failed, expired or slow), "all" or "none"; `slow_s`: from which duration on one is slow."""
 
     def __init__(self, which: str = "trouble", slow_s: float = 1.0) -> None:
-        self.every = which == "all"
-        self.slow_s = slow_s if which != "none" else float("inf")
+        self.looks_from_s = 0.0 if which == "all" else slow_s
+        """The duration from which on it wants to be told of those without an error too."""
+        self._every = which == "all"
         self._none = which == "none"
+        self._slow_s = slow_s
         self._allowance = Allowance(LINES_PER_S, BURST)
         self._left_out = 0
 
     def note(self, exchange: Exchange) -> None:
-        """Called for every exchange that has an error or took `slow_s`, and for all where `every`."""
+        """Say what is to be said of it."""
         error = exchange.error
-        slow = exchange.duration_s >= self.slow_s
-        if self._none or not (self.every or slow or error in FAILED or error == EXPIRED):
+        slow = exchange.duration_s >= self._slow_s
+        if self._none or not (self._every or slow or error in FAILED or error == EXPIRED):
             return
-        if not self.every and not self._allowance.take(exchange.sent_at):
+        if not self._every and not self._allowance.take(exchange.sent_at):
             self._left_out += 1
             return
         fields = fields_of(exchange)
