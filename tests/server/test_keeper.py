@@ -102,6 +102,18 @@ def test_a_worker_that_is_killed_is_replaced_on_the_same_port(tmp_path: Path) ->
         assert serve.stop() == 0
 
 
+def test_the_token_outlasts_its_file_while_the_service_runs(tmp_path: Path) -> None:
+    with Serve(tmp_path) as serve:
+        serve.ready()
+        (file,) = serve.data_dir.glob("token")
+        token = file.read_text(encoding="utf-8")
+        file.unlink()
+        worker_of(serve).kill()
+        serve.ready()
+        assert file.read_text(encoding="utf-8") == token
+        assert serve.call("GET", "/v2")[0] == 200
+
+
 def test_a_worker_ends_when_its_keeper_is_killed(tmp_path: Path) -> None:
     with Serve(tmp_path) as serve:
         serve.ready()

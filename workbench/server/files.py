@@ -61,6 +61,16 @@ def own_token(data_dir: Path) -> tuple[str, Path]:
     return token, path
 
 
+def keep_token(path: Path, token: str) -> None:
+    """Put back an owner's token that somebody deleted or replaced since. StorageError."""
+    try:
+        if read_token(path) == token and stat.S_IMODE(path.lstat().st_mode) == 0o600:
+            return
+    except (OSError, InvalidInput):
+        pass
+    write_private(path, f"{token}\n")
+
+
 def write_ready_file(path: Path, content: Mapping[str, object]) -> None:
     write_private(path, json.dumps(content) + "\n")
 

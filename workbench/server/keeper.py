@@ -19,6 +19,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from workbench.config import ServerConfig
 from workbench.errors import Conflict, StorageError, Unavailable, WorkbenchError
@@ -27,6 +28,7 @@ from workbench.rendezvous.folder import Rendezvous
 from workbench.rendezvous.leases import holders
 from workbench.rendezvous.processes import ProcessKey, clock_of_processes, this_process
 from workbench.rendezvous.record import ServiceRecord, ServiceState
+from workbench.server.files import keep_token
 from workbench.server.link import RESTART, STOP, Report
 from workbench.server.restarts import GIVE_UP_AFTER, Restarts
 from workbench.server.signals import RESTART_SIGNAL, Signals
@@ -281,6 +283,12 @@ class Keeper:
 
     def _start(self, now: float) -> None:
         self._start_at = None
+        if self._config.auth and self._config.token_file is None:
+            # The worker reads it, and clients go on with the one that was published.
+            try:
+                keep_token(Path(self._record.token_file), self._record.token)
+            except StorageError as error:
+                log.error("%s", error.message)
         state = ServiceState.STARTING if self._record.version == "" else ServiceState.RESTARTING
         hold_s = 0.0 if self._rendezvous is None and self._record.version == "" else HOLD_S
         try:
