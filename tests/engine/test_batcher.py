@@ -53,9 +53,11 @@ class Story:
         return ticket
 
     def take(self) -> Batch:
-        batch = self.batcher.next(Runner())
+        runner = Runner()
+        batch = self.batcher.next(runner)
         assert isinstance(batch, Batch)
-        self.batcher.ran(batch, 0.0)
+        self.batcher.ran(runner, batch, 0.0)
+        assert self.batcher.next(runner, leaving=True) is None
         return batch
 
 

@@ -64,7 +64,7 @@ def test_the_estimate_follows_a_machine_that_became_slower() -> None:
     for _ in range(200):
         curve.observe(8, 0.030)
     assert curve.seconds(8) == pytest.approx(0.030, rel=0.1)
-    assert curve.seconds(16) == pytest.approx(0.015)
+    assert curve.seconds(16) == pytest.approx(0.015, rel=0.05)
 
 
 def test_a_size_once_found_slow_is_tried_again_later() -> None:
@@ -72,9 +72,10 @@ def test_a_size_once_found_slow_is_tried_again_later() -> None:
     for _ in range(300):
         curve.observe(32, 0.100)
     assert fastest_size(curve.run_s, 32) == 8
-    for _ in range(2000):
+    for _ in range(8000):
         curve.observe(8, 0.010)
     assert fastest_size(curve.run_s, 32) == 32
+    assert curve.longest_s >= 0.020  # hope is not counted on
 
 
 def test_a_run_between_two_sizes_tells_of_the_nearer_one() -> None:
@@ -102,7 +103,7 @@ def test_each_shape_has_a_curve_of_its_own() -> None:
     known, new = costs.curve(KEY), costs.curve(OTHER)
     assert known is not None and new is not None
     assert known.seconds(8) == 0.002
-    assert new.seconds(1) == pytest.approx(0.010)  # as the warm-up's, ten times as slow
+    assert new.seconds(1) == pytest.approx(0.010, rel=0.01)  # as the warm-up's, ten times as slow
     assert costs.curve(((9,),)) is known
     assert new.least_s(8) == 0.0  # one run says little
 

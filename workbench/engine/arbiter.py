@@ -21,6 +21,9 @@ HOLD_S = 0.1
 """Seconds for which a run keeps others out. A longer one, or one that never ends, runs beside them, and the operating
 system divides the cores."""
 
+CREDIT_S = 0.1
+"""Shared core-seconds that a model can be ahead of the others, or behind, beyond what its runs under way explain."""
+
 GPU_RUNS = 2
 """Runs on one GPU at a time: while one computes, another's rows are copied in or its answers out."""
 
@@ -37,16 +40,22 @@ class Gate(Protocol):
     """What a model's runners pass before each run."""
 
     def ask(self, bell: Bell, now: float) -> float:
-        """GRANTED, and then `leave` is due; else `bell` rings when it may be one's turn: ask again then, or in so many
-        seconds, or `withdraw`."""
+        """GRANTED, and then `begin` and later `leave` are due; else `bell` rings when it may be one's turn: ask again
+        then, or in so many seconds, or `withdraw`."""
+        ...
+
+    def begin(self, now: float, again: Bell | None) -> None:
+        """What was granted begins. With `again` another runner of this model is on its way to `ask`, and has its place
+        among those who wait already: who comes late because it had to wake must not come last."""
         ...
 
     def withdraw(self, now: float) -> None:
         """There is nothing to run any more."""
         ...
 
-    def leave(self, began: float, spent_s: float, now: float) -> None:
-        """The run that was granted at `began` is over; `spent_s` of it was compute."""
+    def leave(self, began: float, spent_s: float, now: float, again: Bell | None) -> None:
+        """The run that was granted at `began` is over; `spent_s` of it was compute. `again` as for `begin`, mostly the
+        same runner."""
         ...
 
 
@@ -56,9 +65,11 @@ class OpenGate:
     def ask(self, bell: Bell, now: float) -> float:
         return GRANTED
 
+    def begin(self, now: float, again: Bell | None) -> None: ...
+
     def withdraw(self, now: float) -> None: ...
 
-    def leave(self, began: float, spent_s: float, now: float) -> None: ...
+    def leave(self, began: float, spent_s: float, now: float, again: Bell | None) -> None: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -102,9 +113,7 @@ class FairQueue:
         self._call(now)
 
     def ask(self, flow: Flow, bell: Bell, now: float) -> float:
-        if flow.bell is None:
-            flow.asked_tag = self._virtual
-        flow.bell = bell
+        self._wait(flow, bell)
         if self._next() is not flow or not self._room(flow, now):
             return self._look_again_s(now)
         flow.bell = None
@@ -112,29 +121,41 @@ class FairQueue:
         flow.finish_tag = flow.start_tag
         flow.charge(flow.expected_s)
         flow.runs.append((now, flow.expected_s))
-        self._call(now)
         return GRANTED
+
+    def begin(self, flow: Flow, now: float, again: Bell | None) -> None:
+        if again is not None:
+            self._wait(flow, again)
+        self._call(now, again)
 
     def withdraw(self, flow: Flow, now: float) -> None:
         flow.bell = None
         self._call(now)
 
-    def leave(self, flow: Flow, began: float, spent_s: float, now: float) -> None:
+    def leave(self, flow: Flow, began: float, spent_s: float, now: float, again: Bell | None) -> None:
         run = next((each for each in flow.runs if each[0] == began), None)
         if run is not None:
             flow.runs.remove(run)
             flow.charge(spent_s - run[1])
             flow.expected_s = spent_s
-        self._call(now)
+        if again is not None and flow.bell is None:
+            self._wait(flow, again)
+        self._call(now, again)
 
     def charge(self, flow: Flow, spent_s: float) -> None:
         """`flow` has run on one core without asking. Its debt is bounded, or it would wait for hours if it asked."""
         paid = max(self._virtual, flow.finish_tag) + spent_s / flow.share
-        flow.finish_tag = min(paid, max(self._virtual + HOLD_S / flow.share, flow.finish_tag))
+        flow.finish_tag = min(paid, max(self._virtual + CREDIT_S, flow.finish_tag))
 
-    def _call(self, now: float) -> None:
+    def _wait(self, flow: Flow, bell: Bell) -> None:
+        if flow.bell is None:
+            # One that runs has not been idle: it is still owed what the others had since, within bounds.
+            flow.asked_tag = self._virtual - (CREDIT_S if flow.runs else 0.0)
+        flow.bell = bell
+
+    def _call(self, now: float, coming: Bell | None = None) -> None:
         flow = self._next()
-        if flow is not None and flow.bell is not None and self._room(flow, now):
+        if flow is not None and flow.bell is not None and flow.bell is not coming and self._room(flow, now):
             flow.bell.ring()
 
     def _next(self) -> Flow | None:
@@ -192,13 +213,17 @@ class Place:
         with self._lock:
             return self._queue.ask(self._flow, bell, now)
 
+    def begin(self, now: float, again: Bell | None) -> None:
+        with self._lock:
+            self._queue.begin(self._flow, now, again)
+
     def withdraw(self, now: float) -> None:
         with self._lock:
             self._queue.withdraw(self._flow, now)
 
-    def leave(self, began: float, spent_s: float, now: float) -> None:
+    def leave(self, began: float, spent_s: float, now: float, again: Bell | None) -> None:
         with self._lock:
-            self._queue.leave(self._flow, began, spent_s, now)
+            self._queue.leave(self._flow, began, spent_s, now, again)
 
     def charge(self, spent_s: float) -> None:
         """It has run on the event loop, where nobody waits."""

@@ -69,6 +69,7 @@ class Batcher:
         self._lines: dict[ShapeKey, Line] = {}
         """Those where somebody waits. The last of them stays when it is empty: mostly the next request is its."""
         self._depth = 0
+        self._running = 0
         self._idle: list[Bell] = []
         self._asking: Bell | None = None
         """The runner that waits at the gate for all of them: one is enough, since what it takes is decided then."""
@@ -139,7 +140,7 @@ class Batcher:
             now = self._clock()
             if bell in self._idle:  # it woke by itself, or was rung twice
                 self._idle.remove(bell)
-            found = Pause(None) if leaving else self._due(now, len(self._idle) + 1)
+            found = Pause(None) if leaving else self._due(now, self._runners - self._running)
             if isinstance(found, Pause):
                 if self._asking is bell:
                     self._asking = None
@@ -152,23 +153,30 @@ class Batcher:
                 return found
             wait_s = self._gate.ask(self._asking or bell, now)
             if wait_s > GRANTED:
-                if self._asking is None:
+                if self._asking in (None, bell):
                     self._asking = bell
-                if self._asking is not bell:
-                    self._idle.append(bell)
-                    return Pause(None)
-                return Pause(wait_s)
-            if self._asking is not None and self._asking is not bell:
+                    return Pause(wait_s)
+                self._idle.append(bell)
+                return Pause(None)
+            if self._asking not in (None, bell):
                 self._idle.append(self._asking)
             self._asking = None
             batch = self._form(found, now)
+            self._running += 1
             if self._depth and self._idle:
-                self._idle.pop().ring()
+                self._asking = self._idle.pop()
+                self._asking.ring()
+            self._gate.begin(now, self._asking)
             return batch
 
-    def ran(self, batch: Batch, spent_s: float) -> None:
-        """A batch that `next` gave out is done with, whatever came of it; `spent_s` of it was compute."""
-        self._gate.leave(batch.formed_at, spent_s, self._clock())
+    def ran(self, bell: Bell, batch: Batch, spent_s: float) -> None:
+        """A batch that `next` gave out is done with, whatever came of it; `spent_s` of it was compute. The runner is
+        to ask for the `next` at once."""
+        with self._lock:
+            self._running -= 1
+            again = bell if self._depth and self._asking is None else None
+            self._asking = self._asking or again
+            self._gate.leave(batch.formed_at, spent_s, self._clock(), again)
 
     def singly(self, batch: Batch) -> Iterator[Batch]:
         """Its members, each in a batch of its own."""

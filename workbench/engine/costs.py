@@ -29,9 +29,9 @@ MOST_AT_ONCE = 2.0
 """A run that took longer than so many times the estimate counts as that: however long one was held up, it says no more
 than that it was held up."""
 
-FORGET = 0.002
-"""The part of the way back to its quickest run that the estimate of a size goes each time that another size is run. So
-what was found slow in a bad hour is tried again, and measured again, later."""
+HOPE = 2e-4
+"""The part by which the estimate of a size falls each time that another size is run. So what was found slow in a bad
+hour, the warm-up's too, is tried again later and measured again; this costs a few runs in a hundred at the most."""
 
 TRUSTED_RUNS = 8
 """Runs before the quickest of them says how quick a shape can be."""
@@ -66,8 +66,8 @@ class Curve:
 
     @property
     def longest_s(self) -> float:
-        """Of one run of any measured size."""
-        return max(self._seconds)
+        """Of one run of any measured size, hope aside."""
+        return max(map(max, self._seconds, self._least))
 
     def seconds(self, rows: int) -> float:
         """Of one run of so many rows."""
@@ -93,8 +93,8 @@ class Curve:
             if i == nearest:
                 seconds[i] = estimate * (1 + (DOWN if ratio < 1 else UP) * (ratio - 1))
                 least[i] = min(least[i], max(estimate * ratio, 1e-9))
-            elif estimate > least[i]:
-                seconds[i] = estimate - FORGET * (estimate - least[i])
+            else:
+                seconds[i] = estimate * (1 - HOPE)
 
     def scaled(self, ratio: float) -> Curve:
         """The same curve for a shape whose runs take `ratio` times as long; nothing of it is measured yet."""

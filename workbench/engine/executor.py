@@ -126,7 +126,7 @@ class Executor:
                     spent_s += done.ran_at - done.joined_at
                     self._deliver(done)
             finally:
-                self._batcher.ran(found, spent_s)
+                self._batcher.ran(runner, found, spent_s)
 
 
 class _Runner:

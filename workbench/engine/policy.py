@@ -45,7 +45,8 @@ class BatchPolicy(Protocol):
     """The only batch sizes that may run; empty: any."""
 
     def plan(self, waiting: Waiting, now: float, free: int) -> Plan:
-        """What to take, where `free` runners have nothing to do, the one that asks among them."""
+        """What to take, where `free` runners have nothing to do, the one that asks among them. (While some are about to
+        leave it may be less than 1.)"""
         ...
 
     def padded(self, rows: int) -> int:
@@ -102,13 +103,13 @@ class WindowPolicy:
     def plan(self, waiting: Waiting, now: float, free: int) -> Plan:
         key, pending_rows = waiting.key, waiting.rows
         best = self._best.get(key) or self.best_size(key)
-        if pending_rows >= best * free:
+        if pending_rows >= best * (free if free > 1 else 1):
             return Plan(best, 0.0, ReleaseReason.FULL)
         if self._delay_s and pending_rows < best:
             left_s = self._delay_s - (now - waiting.since)
             if left_s > 0:
                 return Plan(0, left_s, ReleaseReason.DELAY)
-        rows = pending_rows if free == 1 else self._share(key, pending_rows, best, free)
+        rows = pending_rows if free < 2 else self._share(key, pending_rows, best, free)
         if self.sizes and (curve := self.costs.curve(key)) is not None:
             rows = min(rows, fastest_padded(curve, rows, self.sizes))
         if rows == best:
