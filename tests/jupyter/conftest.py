@@ -61,19 +61,25 @@ class Socket:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        self._unheard: list[dict[str, Any]] = []
 
     async def say(self, **message: object) -> None:
         await self._connection.write_message(json.dumps(message))
 
     async def hear(self, *kinds: str, limit_s: float = 30) -> dict[str, Any]:
-        """The next message of one of these kinds; of any, where none is named."""
+        """The next message of one of these kinds that was not heard yet; of any, where none is named."""
+        for message in self._unheard:
+            if not kinds or message["type"] in kinds:
+                self._unheard.remove(message)
+                return message
         async with asyncio.timeout(limit_s):
             while True:
                 text = await self._connection.read_message()
                 assert text is not None, "the socket was closed"
-                message: dict[str, Any] = json.loads(text)
+                message = json.loads(text)
                 if not kinds or message["type"] in kinds:
                     return message
+                self._unheard.append(message)
 
     async def until(self, kind: str, holds: Callable[[dict[str, Any]], bool], limit_s: float = 30) -> dict[str, Any]:
         async with asyncio.timeout(limit_s):
