@@ -10,6 +10,7 @@ import pytest
 
 from tests.server.conftest import TOKEN
 from tests.server.listening import BODY, REQUEST, listening
+from workbench.server import http
 from workbench.server.connection import _JOINED_BELOW, MAX_HEAD_BYTES, OneWrite
 
 AUTHORIZED = b"Host: localhost\r\nAuthorization: Bearer %s\r\n" % TOKEN.encode()
@@ -122,6 +123,44 @@ async def _again(tmp_path: Path) -> None:
             assert b"digits" in await reader.readexactly(length)
         writer.close()
         await writer.wait_closed()
+
+
+def test_the_short_way_answers_as_uvicorns_own_does(
+    runner: asyncio.Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = runner.run(_answers(tmp_path / "short"))
+    sent: list[bool] = []
+    monkeypatch.setattr(http, "send_whole", lambda *_: sent.append(False))
+    assert runner.run(_answers(tmp_path / "long")) == short
+    assert len(sent) == len(short)
+
+
+async def _answers(folder: Path) -> list[bytes]:
+    """Heads, but for the date, and bodies of one connection's answers, of a request each that goes another way."""
+    folder.mkdir()
+    named = b"x-request-id: mine\r\n"
+    requests = [
+        REQUEST.replace(b"\r\n", b"\r\n" + named, 1),
+        b"GET /nowhere HTTP/1.1\r\n" + AUTHORIZED + named + b"\r\n",
+        b"HEAD /v2/models/digits HTTP/1.1\r\n" + AUTHORIZED + named + b"\r\n",
+        b"POST /v2/models/digits/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n" + named + b"\r\n{}       ",
+        b"GET /control/models/digits/slowest HTTP/1.1\r\nConnection: close\r\nHost: localhost\r\n" + named + b"\r\n",
+    ]
+    answers = []
+    async with listening(folder) as at:
+        reader, writer = await asyncio.open_connection(*at.address)
+        for request in requests:
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            lines = [line for line in head.split(b"\r\n") if not line.startswith(b"date: ")]
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            body = b"" if request.startswith(b"HEAD") else await reader.readexactly(length)
+            answers += [b"\r\n".join(lines) + body]
+            assert b"date: " in head
+        assert await reader.read() == b""  # the last one asked for that
+        writer.close()
+        await writer.wait_closed()
+    return answers
 
 
 STRANGER = b"POST /v2/models/digits/infer HTTP/1.1\r\nHost: localhost\r\n"

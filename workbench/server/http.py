@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from workbench.errors import Cancelled, InvalidInput, QueueFull, TooLarge, UnsupportedMediaType
+from workbench.server.connection import send_whole
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -25,6 +26,9 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _JOINED_BELOW = 256 * 1024
 """Bytes up to which the parts of a body are joined; larger ones are handed on as they are, without a copy."""
+
+_WHOLE_BELOW = 64 * 1024
+"""Bytes up to which an answer takes the short way, in one piece with its head."""
 
 _ABSENT = object()
 
@@ -63,6 +67,8 @@ async def respond(
         if size <= _JOINED_BELOW:
             parts = (b"".join(parts),)
     start = [(b"content-type", content_type), (b"content-length", b"%d" % size), *headers]
+    if size <= _WHOLE_BELOW and send_whole(send, status, start, b"".join(parts)):
+        return size
     await send({"type": "http.response.start", "status": status, "headers": start})
     for part in parts[:-1]:
         await send({"type": "http.response.body", "body": part, "more_body": True})
