@@ -1,0 +1,69 @@
+"""docs/jupyter.md says what is."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import workbench
+from tests.jupyter.ticks import FakeService, ticks
+from workbench.jupyter.extension import InferWorkbench
+from workbench.jupyter.figures import ModelFigures, detail
+from workbench.jupyter.relay import Kind, Subscription, _Pause, _Resume, _Subscribe, figures
+from workbench.jupyter.ring import COLUMNS
+from workbench.jupyter.routes import routes
+from workbench.jupyter.view import ServiceView
+
+TEXT = (Path(workbench.__file__).parents[1] / "docs" / "jupyter.md").read_text(encoding="utf-8")
+
+
+def rows(heading: str) -> dict[str, str]:
+    """First column -> the row, of the first table after some words."""
+    table = re.search(r"^\|.*?\n\n", TEXT[TEXT.index(heading) :], re.MULTILINE | re.DOTALL)
+    assert table is not None
+    lines = table[0].strip().splitlines()[2:]
+    return {line.split(" | ")[0].strip("| "): line for line in lines}
+
+
+def names(heading: str) -> set[str]:
+    """What is in backquotes in the first column."""
+    return {name for cell in rows(heading) for name in re.findall(r"`(\w+)`", cell)}
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    documented = rows("## Settings")
+    traits = InferWorkbench.class_own_traits(config=True)
+    assert set(documented) == {f"`InferWorkbench.{name}`" for name in traits}
+    for name, trait in traits.items():
+        assert f"`{trait.default_value}`" in documented[f"`InferWorkbench.{name}`"]
+
+
+def test_every_route_is_documented() -> None:
+    documented = {cell.strip("`").partition("?")[0] for cell in rows("## Routes")}
+    found = set()
+    for pattern, handler in routes():
+        path = pattern.removeprefix("infer-workbench/").replace("([^/]+)", "NAME")
+        found |= {f"{method.upper()} {path}" for method in ("get", "post") if method in vars(handler)}
+    assert documented == found
+
+
+def test_every_message_is_documented() -> None:
+    assert names("From the server:") == {kind.value for kind in Kind}
+    assert names("To the server:") == {kind.__struct_config__.tag for kind in (_Subscribe, _Pause, _Resume)}
+    for field in _Subscribe.__struct_fields__:
+        assert f"`{field}`" in rows("To the server:")["`subscribe`"]
+
+
+def test_every_field_of_the_service_and_of_the_figures_is_documented() -> None:
+    assert names("`version` that of the server extension") == {field.name for field in dataclasses.fields(ServiceView)}
+    (tick,) = ticks(FakeService(), 1, 0.001)
+    sent = figures(tick, Subscription(detail=frozenset({"digits"})))
+    assert names("`figures` has") == set(sent)
+    described = rows("`figures` has")
+    for field in dataclasses.fields(ModelFigures):
+        assert f"`{field.name}`" in described["`models`"]
+    for name in detail(tick.entries["digits"]):
+        assert f'"{name}"' in described["`detail`"]
+    for column in COLUMNS:
+        assert f"`{column}`" in TEXT[TEXT.index("The columns of `history`") :]
