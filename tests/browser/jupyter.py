@@ -1,0 +1,131 @@
+"""A real Jupyter server in a process of its own, with folders of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from workbench.api import Workbench, connect
+from workbench.rendezvous.folder import rendezvous
+from workbench.rendezvous.record import ServiceRecord
+
+START_S = 60.0
+TOKEN = "a-token-of-the-tests"
+
+_QUIET = {
+    "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    "@jupyterlab/docmanager-extension/plugin": {"autosave": False},
+}
+"""No pop-up asks for news, and nothing is looked up outside."""
+
+
+class Jupyter:
+    """`jupyter lab` (or `notebook`) on `root`. Its service lives in folders below `home`, and outlives it."""
+
+    def __init__(self, home: Path, root: Path, *, application: str = "lab", base_url: str = "/") -> None:
+        self.home = home
+        self.root = root
+        self.application = application
+        self.base_url = base_url
+        self.settings = {name: dict(values) for name, values in _QUIET.items()}
+        self.url = ""
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        folders = {
+            "HOME": "home",
+            "IPYTHONDIR": "ipython",
+            "JUPYTER_CONFIG_DIR": "config",
+            "JUPYTER_DATA_DIR": "data",
+            "JUPYTER_RUNTIME_DIR": "runtime",
+            "JUPYTERLAB_SETTINGS_DIR": "settings",
+            "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+            "INFER_WORKBENCH_RUNTIME_DIR": "service runtime",
+            "INFER_WORKBENCH_DATA_DIR": "service data",
+        }
+        mine = {name: str(self.home / folder) for name, folder in folders.items()}
+        return {name: value for name, value in os.environ.items() if name != "JPY_PARENT_PID"} | mine
+
+    def start(self) -> Jupyter:
+        environment = self.environment
+        for folder in ("home", "runtime"):
+            (self.home / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        for plugin, values in self.settings.items():
+            path = self.home / "settings" / f"{plugin}.jupyterlab-settings"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(values))
+        port = urlsplit(self.url).port or 0  # the one it had, where it is started again
+        command = [sys.executable, "-m", "jupyter", self.application, "--no-browser", "--allow-root", f"--port={port}"]
+        command += [f"--ServerApp.root_dir={self.root}", f"--ServerApp.base_url={self.base_url}"]
+        command += [f"--IdentityProvider.token={TOKEN}"]
+        with (self.home / "jupyter.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.root
+            )
+        found = self.home / "runtime" / f"jpserver-{self.process.pid}.json"
+        until = time.monotonic() + START_S
+        while not found.exists() or not found.read_text().strip():
+            assert self.process.poll() is None, self.log()
+            assert time.monotonic() < until, self.log()
+            time.sleep(0.05)
+        self.url = json.loads(found.read_text())["url"]
+        return self
+
+    def stop(self) -> None:
+        """Jupyter ends, its kernels with it; the service stays."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(20)
+            self.process = None
+
+    def end(self) -> None:
+        """Jupyter and its service end."""
+        self.stop()
+        self.infer("stop")
+
+    def infer(self, *words: str) -> str:
+        """`jupyter-infer WORDS` on the service of this Jupyter."""
+        command = [sys.executable, "-m", "workbench", *words]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def api(self, verb: str, body: dict[str, Any] | None = None) -> Any:
+        """What the server extension answers: GET, or POST where there is a body."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"token {TOKEN}"}
+        request = urllib.request.Request(f"{self.url}infer-workbench/api/{verb}", data, headers)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+
+    def record(self) -> ServiceRecord:
+        """What the service, which runs, has published of itself."""
+        record = rendezvous(self.environment).read()
+        assert record is not None
+        return record
+
+    @contextmanager
+    def served(self) -> Iterator[Workbench]:
+        """Its service, as a program beside it sees it; started where it does not run."""
+        self.api("start", {})
+        record = self.record()
+        with connect(record.url, record.token) as wb:
+            yield wb
+
+    def log(self) -> str:
+        return (self.home / "jupyter.log").read_text(errors="replace")

@@ -1,0 +1,218 @@
+"""The side panel on a real JupyterLab, in a real browser, on a real service."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+import workbench
+from tests import models
+from tests.browser.conftest import OpenPage
+from tests.browser.jupyter import Jupyter
+from tests.browser.panel import PANEL, Panel, open_panel
+from workbench.api import Workbench
+from workbench.errors import WorkbenchError
+
+NOTEBOOKS = Path(workbench.__file__).parents[1] / "notebooks"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
+    """A JupyterLab with the quickstart, two models and a file that is none."""
+    home = tmp_path_factory.mktemp("lab")
+    root = home / "root"
+    shutil.copytree(NOTEBOOKS, root / "notebooks", ignore=shutil.ignore_patterns(".*"))
+    models.save(models.add_constant(1.0), root / "plus-one.onnx")
+    models.save(models.add_constant(2.0), root / "plus two.onnx")
+    (root / "broken.onnx").write_bytes(b"this is no model")
+    jupyter = Jupyter(home, root)
+    jupyter.start()
+    yield jupyter
+    jupyter.end()
+
+
+@pytest.fixture
+def wb(lab: Jupyter) -> Iterator[Workbench]:
+    """The service of this JupyterLab, which runs and serves nothing."""
+    with lab.served() as wb:
+        for name in list(wb):
+            wb.unload(name)
+        yield wb
+
+
+@pytest.fixture
+def panel(lab: Jupyter, wb: Workbench, open_page: OpenPage) -> Panel:
+    panel = open_panel(open_page(), lab)
+    panel.expect_state("Ready")
+    return panel
+
+
+@contextmanager
+def calling(wb: Workbench, name: str) -> Iterator[None]:
+    """Somebody calls the model all the time; errors while the service is away are theirs to bear."""
+    stop = threading.Event()
+
+    def call() -> None:
+        row = np.ones((1, 4), np.float32)
+        while not stop.is_set():
+            try:
+                wb[name](row)
+            except WorkbenchError:
+                stop.wait(0.1)
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        caller.join()
+
+
+SOME = re.compile(r"[1-9]")
+"""A figure that is neither missing nor zero."""
+
+
+def test_the_quickstart_turns_ready_in_the_panel_and_its_figures_move(
+    lab: Jupyter, wb: Workbench, open_page: OpenPage
+) -> None:
+    page = open_page()
+    panel = open_panel(page, lab, "lab/tree/notebooks/01_quickstart.ipynb")
+    expect(panel.root.get_by_text("No model is served yet")).to_be_visible()
+    page.get_by_role("button", name="Python 3 (ipykernel) | Idle").wait_for()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    panel.expect_model("digits")
+    expect(panel.figure("digits", "requests_per_s")).to_have_text(SOME)
+    expect(panel.figure("digits", "p99_s")).to_have_text(SOME)
+    expect(panel.card("digits").locator(".iw-Spark-line")).to_have_attribute("d", SOME)
+
+
+def test_a_model_is_loaded_by_its_path_and_unloaded_from_its_card(panel: Panel, wb: Workbench) -> None:
+    panel.load("plus two.onnx")
+    panel.expect_model("plus_two")
+    assert wb["plus_two"](np.ones((1, 4), np.float32))["y"][0, 0] == 3.0
+    panel.button("What to do with plus_two").click()
+    panel.page.get_by_role("menuitem", name="Unload").click()
+    expect(panel.card("plus_two")).to_be_hidden()
+    assert list(wb) == []
+
+
+def test_a_file_that_is_no_model_is_refused_where_it_was_asked_for(
+    lab: Jupyter, wb: Workbench, open_page: OpenPage
+) -> None:
+    panel = open_panel(open_page(forgive="status of 40[04]"), lab)
+    panel.load("broken.onnx", "mine")
+    alert = panel.root.get_by_role("alert").filter(has_text="mine was not loaded")
+    expect(alert).to_contain_text("ONNX")
+    panel.load("nowhere.onnx", "other")
+    expect(panel.root.get_by_role("alert").filter(has_text="other was not loaded")).to_contain_text("nowhere.onnx")
+    alert.get_by_role("button", name="Dismiss").click()
+    expect(alert).to_be_hidden()
+
+
+def test_a_right_click_on_a_file_serves_it(panel: Panel, wb: Workbench) -> None:
+    page = panel.page
+    file = page.locator(".jp-DirListing-item").filter(has_text="plus-one.onnx")
+    file.click(button="right")
+    page.get_by_role("menuitem", name="Serve This Model").click()
+    panel.expect_model("plus-one")
+    page.locator(".jp-DirListing-item").filter(has_text="notebooks").click(button="right")
+    expect(page.locator(".lm-Menu")).to_be_visible()
+    expect(page.get_by_role("menuitem", name="Serve This Model")).to_be_hidden()
+    page.keyboard.press("Escape")
+
+
+def test_a_killed_service_is_said_within_two_seconds_and_comes_back(panel: Panel, lab: Jupyter, wb: Workbench) -> None:
+    wb.load("plus", lab.root / "plus-one.onnx")
+    panel.expect_model("plus")
+    with calling(wb, "plus"):
+        expect(panel.figure("plus", "requests_per_s")).to_have_text(SOME)
+        worker = lab.record().worker
+        assert worker is not None
+        os.kill(worker.pid, signal.SIGKILL)
+        panel.expect_state("Restarting", within_s=2)
+        panel.expect_state("Ready")
+        panel.expect_model("plus")
+        expect(panel.figure("plus", "requests_per_s")).to_have_text(SOME)
+    assert lab.record().worker != worker
+
+
+def test_the_service_is_stopped_and_started_from_the_panel(panel: Panel, lab: Jupyter, wb: Workbench) -> None:
+    wb.load("plus", lab.root / "plus-one.onnx")
+    panel.button("Stop the service").click()
+    dialog = panel.page.get_by_role("dialog")
+    expect(dialog).to_contain_text("1 model is served")
+    dialog.get_by_role("button", name="Stop").click()
+    panel.expect_state("Stopped")
+    panel.button("Start").click()
+    panel.expect_state("Ready")
+    panel.expect_model("plus")
+
+
+def test_a_restart_of_jupyter_is_survived_and_the_models_are_still_there(
+    lab: Jupyter, wb: Workbench, open_page: OpenPage
+) -> None:
+    wb.load("plus", lab.root / "plus-one.onnx")
+    panel = open_panel(open_page(forgive="ERR_|status of 5|Connection lost|Failed to fetch"), lab)
+    panel.expect_model("plus")
+    lab.stop()
+    expect(panel.root.get_by_text("Connection to Jupyter lost")).to_be_visible()
+    lab.start()
+    expect(panel.root.get_by_text("Connection to Jupyter lost")).to_be_hidden()
+    panel.expect_model("plus")
+    with calling(wb, "plus"):
+        expect(panel.figure("plus", "requests_per_s")).to_have_text(SOME)
+
+
+def test_a_hidden_panel_asks_for_nothing_and_is_told_no_figures(
+    lab: Jupyter, wb: Workbench, open_page: OpenPage
+) -> None:
+    wb.load("plus", lab.root / "plus-one.onnx")
+    page = open_page()
+    ticks: list[str] = []
+    asked: list[str] = []
+
+    def hear(frame: str | bytes) -> None:
+        if isinstance(frame, str) and frame.startswith('{"type":"figures"'):
+            ticks.append(frame)
+
+    page.on("websocket", lambda socket: socket.on("framereceived", hear))
+    page.on("request", lambda request: asked.append(request.url))
+    panel = open_panel(page, lab)
+    tab = page.locator(f'li[data-id="{PANEL}"]')
+    with calling(wb, "plus"):
+        expect(panel.figure("plus", "requests_per_s")).to_have_text(SOME)
+        page.wait_for_timeout(1000)
+        assert ticks
+        tab.click()
+        expect(panel.root).to_be_hidden()
+        page.wait_for_timeout(500)  # what was on its way
+        ticks.clear()
+        asked.clear()
+        page.wait_for_timeout(3000)
+        assert not ticks
+        assert not [url for url in asked if "infer-workbench" in url]
+        tab.click()
+        expect(panel.figure("plus", "requests_per_s")).to_have_text(SOME)
+
+
+def test_forty_models_are_forty_cards_that_can_be_scrolled(panel: Panel, lab: Jupyter, wb: Workbench) -> None:
+    for number in range(40):
+        wb.load(f"model-{number:02}", lab.root / "plus-one.onnx")
+    expect(panel.root.get_by_role("listitem")).to_have_count(40)
+    expect(panel.root.get_by_role("region", name="Models (40)")).to_be_visible()
+    last = panel.card("model-39")
+    last.scroll_into_view_if_needed()
+    with calling(wb, "model-39"):
+        expect(panel.figure("model-39", "requests_per_s")).to_have_text(SOME)
