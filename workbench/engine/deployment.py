@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol
 
 from workbench.config import ModelConfig
@@ -19,10 +18,12 @@ from workbench.engine.costs import CostTable
 from workbench.engine.executor import Done, Executor
 from workbench.engine.inline import Inline, LoopTime, may_run_inline
 from workbench.engine.line import Ticket
+from workbench.engine.opening import Opening, Warm
 from workbench.engine.policy import AlonePolicy, BatchPolicy, WindowPolicy
+from workbench.engine.runners import Layout
 from workbench.engine.sources import Source
 from workbench.engine.threads import in_thread
-from workbench.engine.warmup import WarmUp, warm_up
+from workbench.engine.warmup import WarmUp
 from workbench.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -32,19 +33,13 @@ from workbench.errors import (
     Unavailable,
     WorkbenchError,
 )
-from workbench.runtimes.cores import usable_cores
+from workbench.runtimes.registry import Opener
 
 LEARN_EVERY_S = 5e-3
 """The costs are brought up to date by one run in so many seconds: to learn from each would cost small models more than
 it gains."""
 
 INLINE = "on the event loop: its runs are so short (measured) that handing them to a thread would take longer"
-
-
-class SessionOpener(Protocol):
-    """Opens a model file to be run by `instances` runners. Blocks. Raises ModelError."""
-
-    def __call__(self, path: Path, config: ModelConfig, *, instances: int) -> Session: ...
 
 
 class Trial(Protocol):
@@ -66,7 +61,7 @@ class Deployment:
         config: ModelConfig,
         *,
         observer: Observer,
-        open_session: SessionOpener,
+        open_session: Opener,
         clock: Callable[[], float],
         arbiters: Arbiters,
         loop_time: LoopTime,
@@ -85,7 +80,7 @@ class Deployment:
         self._notes: tuple[str, ...] = ()
         self._platform = self._device = ""
         self._sessions: list[Session] = []
-        self._found = WarmUp(False, False, "")
+        self._warm = Warm(WarmUp(False, False, ""), Layout(1, 1), "")
         self._arbiters = arbiters
         self._place: Place | None = None
         self._costs = CostTable()
@@ -221,43 +216,40 @@ class Deployment:
         """
         self._loop = asyncio.get_running_loop()
         began = self._clock()
-        sessions: list[Session] = []
+        opening = Opening(self.source, self.config, self._open_session)
 
         def give_back() -> None:  # the load was cancelled while a thread worked on them
-            for session in sessions:
+            for session in opening.sessions:
                 session.close()
 
         try:
             self._change(ModelState.LOADING)
             if prepare is not None:
                 await in_thread(prepare)
-            await in_thread(lambda: self._open_sessions(sessions), give_back)
-            first = sessions[0]
+            first = await in_thread(opening.open, give_back)
             self.signature, self._platform, self._device = first.signature, first.platform, first.device
             self._notes = first.notes
             self._warming_since = self._clock()
             self._change(ModelState.WARMING)
-            config = self.config
-            self._found = await in_thread(lambda: warm_up(first, config.batching, config.max_batch_size), give_back)
-            self._sessions = sessions
+            self._warm = await in_thread(opening.warm, give_back)
+            self._sessions = opening.sessions
         except WorkbenchError as error:
-            self._sessions = sessions
+            self._sessions = opening.sessions
             self._fail(error.message)
             raise
         except Exception as error:  # ours or a runtime's; the caller logs it
-            self._sessions = sessions
+            self._sessions = opening.sessions
             self._fail(f"loading failed unexpectedly ({type(error).__name__})")
             raise
         finally:
             self._warming_since = None
         if self.state is ModelState.FAILED:  # it was given up on meanwhile
             raise ModelError(self._reason)
-        found = self._found
-        self._costs = CostTable(found.run_s, found.key)
-        self._place = self._arbiters.of(self._device).place(self._width(), self.config.device_share)
+        self._costs = CostTable(self._found.run_s, self._found.key)
+        self._place = self._arbiters.of(self._device).place(self._layout.cores, self.config.device_share)
         self._apply()
         self._executor = Executor(self.name, self._sessions, self._batcher, self._deliver_from_runner, self._clock)
-        self._executor.resize(self.config.instances)
+        self._executor.resize(self._layout.runners)
         self._loaded_at, self._load_s = time.time(), self._clock() - began
         self._change(ModelState.READY)
 
@@ -266,7 +258,7 @@ class Deployment:
         self.config = config
         self._apply()
         if self._executor is not None:
-            self._executor.resize(config.instances)
+            self._executor.resize(self._layout.runners)
         self._observer.model_changed(self.status())
 
     @property
@@ -355,11 +347,6 @@ class Deployment:
             notes=self._notes,
         )
 
-    def _open_sessions(self, sessions: list[Session]) -> None:
-        instances = self.config.instances
-        while not sessions or (sessions[0].runner_threads and len(sessions) * sessions[0].runner_threads < instances):
-            sessions.append(self._open_session(self.source.path, self.config, instances=instances))
-
     def _apply(self) -> None:
         assert self.signature is not None and self._place is not None
         config = self.config
@@ -369,8 +356,8 @@ class Deployment:
             self._policy = WindowPolicy(
                 config.max_batch_size, config.max_queue_delay_s, self._costs, config.batch_sizes
             )
-        self._place.set(self._width(), config.device_share)
-        self._batcher.configure(self._policy, _queue_policy(config), self._place, config.instances)
+        self._place.set(self._layout.cores, config.device_share)
+        self._batcher.configure(self._policy, _queue_policy(config), self._place, self._layout.runners)
         self._admission = Admission(self.signature, config.max_batch_size if batched else 0)
         self._may_inline = (
             batched and self.takes_more_runners and may_run_inline(self.signature, self.source.operators, config)
@@ -378,11 +365,15 @@ class Deployment:
         curve = self._costs.curve(self._found.key)
         self._inline.decide(self._may_inline, curve, config.max_batch_size, self._clock())
 
-    def _width(self) -> int:
-        """Cores that one run takes."""
-        if self._device != "cpu":
-            return 1
-        return self.config.intra_op_threads or max(1, usable_cores() // self.config.instances)
+    @property
+    def _found(self) -> WarmUp:
+        return self._warm.found
+
+    @property
+    def _layout(self) -> Layout:
+        """As it was decided at the load, unless `instances` was set since."""
+        layout, instances = self._warm.layout, self.config.instances
+        return Layout(instances, layout.cores) if instances not in (1, layout.runners) else layout
 
     def _leave_device(self) -> None:
         place, self._place = self._place, None
@@ -404,8 +395,10 @@ class Deployment:
     def _execution(self) -> str:
         if self._executor is None:
             return ""
-        runners = "one runner thread" if self.config.instances == 1 else f"{self.config.instances} runner threads"
-        return INLINE if self._inline.now else f"on {runners}"
+        if self._inline.now:
+            return INLINE
+        why = self._warm.why if self._layout == self._warm.layout else ""
+        return f"on {self._layout}" + (f": {why}" if why else "")
 
     def _not_ready(self) -> str:
         reason = f" ({self._reason})" if self._reason else ""

@@ -18,7 +18,7 @@ from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import DesiredModel, ModelState, ModelStatus, check_model_name, check_model_version
 from workbench.core.ports import Journal, Observer, Outcome
 from workbench.engine.arbiter import Arbiters
-from workbench.engine.deployment import Deployment, SessionOpener, Trial
+from workbench.engine.deployment import Deployment, Trial
 from workbench.engine.deployments import Deployments
 from workbench.engine.inline import LoopTime
 from workbench.engine.null import NullJournal, NullObserver
@@ -35,6 +35,7 @@ from workbench.errors import (
 )
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore, StoredModel
+from workbench.runtimes.registry import Opener
 from workbench.runtimes.registry import open_session as open_registered
 
 DRAIN_TIMEOUT_S = 30.0
@@ -74,7 +75,7 @@ class Engine:
         observer: Observer | None = None,
         journal: Journal | None = None,
         trial: Trial | None = None,
-        open_session: SessionOpener = open_registered,
+        open_session: Opener = open_registered,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.clock = clock

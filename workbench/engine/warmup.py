@@ -7,7 +7,7 @@ are run alone, together and in another order, and a model whose answers differ i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,8 +19,8 @@ from workbench.engine.admission import ALONE, ShapeKey
 from workbench.errors import WorkbenchError
 from workbench.runtimes.synthetic import MAX_SYNTHETIC_ELEMENTS, elements, first_size_that_runs, synthetic
 
-SEED_BUDGET_S = 0.5
-"""Seconds that measuring run times may take, for one model."""
+SEED_BUDGET_S = 0.25
+"""Seconds that measuring run times may take, for one model on one session."""
 
 CHECK_BUDGET_S = 5.0
 """Seconds after which no further trial of the row check begins; the first trial is always made."""
@@ -41,34 +41,44 @@ class WarmUp:
     """Batch size -> seconds of one run; empty for an unbatched model."""
     key: ShapeKey = ALONE
     """The shape of the rows that were measured."""
+    free_size: int | None = None
+    """Of free axes other than the first, with which it ran."""
 
 
 def warm_up(
-    session: Session, batching: str, max_batch_size: int, clock: Callable[[], float] = time.perf_counter
+    session: Session,
+    batching: str,
+    max_batch_size: int,
+    clock: Callable[[], float] = time.perf_counter,
+    sizes: Sequence[int] = (),
 ) -> WarmUp:
-    """Run `session` on synthetic rows. `batching` is ModelConfig's: "auto", "always" or "never". Blocks."""
+    """Run `session` on synthetic rows. `batching` is ModelConfig's: "auto", "always" or "never". Blocks.
+
+    `sizes` are those to measure; empty: doubling ones up to `max_batch_size`.
+    """
     signature = session.signature
     free_size, trouble = first_size_that_runs(session, _ROWS)
     ran = free_size is not None
     if fixed := _fixed_axis(signature):  # whatever the settings say: there are no rows to join
-        return WarmUp(ran, False, f"unbatched: {fixed}")
+        return WarmUp(ran, False, f"unbatched: {fixed}", free_size=free_size)
     if free_size is None:
         return WarmUp(ran, batching == "always", _unproved(batching, trouble))
     if batching == "never":
-        return WarmUp(ran, False, "unbatched: its settings say batching = never")
+        return WarmUp(ran, False, "unbatched: its settings say batching = never", free_size=free_size)
     if batching == "auto":
         try:
             found = _dependence(session, free_size, clock)
         except WorkbenchError as error:
             found = f"several rows at once failed ({error.message})"
         if found:
-            return WarmUp(True, False, f"unbatched: {found}")
+            return WarmUp(True, False, f"unbatched: {found}", free_size=free_size)
         reason = "batched: rows do not influence each other (checked at warm-up)"
     else:
         reason = "batched: its settings say batching = always"
     row = synthetic(signature, 1, free_size)
     key = tuple(row[spec.name].shape[1:] for spec in signature.inputs)
-    return WarmUp(True, True, reason, _measure(session, free_size, max_batch_size, clock), key)
+    run_s = measure(session, free_size, sizes or doubling(max_batch_size), clock)
+    return WarmUp(True, True, reason, run_s, key, free_size)
 
 
 def _dependence(session: Session, free_size: int, clock: Callable[[], float]) -> str:
@@ -123,12 +133,14 @@ def _relative_gap(this: Array, that: Array) -> float:
     return float(np.abs(a[finite] - b[finite]).max(initial=0.0)) / scale
 
 
-def _measure(session: Session, free_size: int, max_batch_size: int, clock: Callable[[], float]) -> dict[int, float]:
-    """The quickest of a few runs for batch sizes 1, 2, 4 ... and the largest, until the budget is spent."""
+def measure(
+    session: Session, free_size: int, sizes: Iterable[int], clock: Callable[[], float] = time.perf_counter
+) -> dict[int, float]:
+    """The quickest of a few runs for each batch size, the smaller ones first, until the budget is spent."""
     names = [spec.name for spec in session.signature.outputs]
     run_s: dict[int, float] = {}
     end = clock() + SEED_BUDGET_S
-    for size in _doubling(max_batch_size):
+    for size in sizes:
         if elements(session.signature, free_size) * size > MAX_SYNTHETIC_ELEMENTS:
             break
         inputs = synthetic(session.signature, size, free_size)
@@ -148,7 +160,8 @@ def _measure(session: Session, free_size: int, max_batch_size: int, clock: Calla
     return run_s
 
 
-def _doubling(largest: int) -> Iterator[int]:
+def doubling(largest: int) -> Iterator[int]:
+    """1, 2, 4 ... and `largest`."""
     size = 1
     while size < largest:
         yield size
