@@ -11,11 +11,11 @@ INSTALLED_PANEL := $(VENV)/share/jupyter/labextensions/infer-workbench
 # What the side panel is built with lies in .venv.
 WITH_NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: help install panel lab check format test browser bench lock clean
+.PHONY: help install panel lab check format test browser wrk bench bench-peers lock clean
 .DEFAULT_GOAL := help
 
 help: ## what there is to make
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{split($$1, target, ":"); printf "  make %-9s %s\n", target[1], $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{split($$1, target, ":"); printf "  make %-11s %s\n", target[1], $$2}'
 
 $(STAMP): pyproject.toml constraints.txt labextension/package.json
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
@@ -60,15 +60,20 @@ browser: ## the machine's own Chromium, which the tests of the panel and the pic
 	[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium || \
 	{ echo "Chromium is missing, in which the side panel is tested: on Debian, apt-get install chromium"; exit 1; }
 
-bench: $(STAMP) ## ratios against bare session.run and a bare uvicorn echo, on this machine
+wrk: ## the load generator, installed where that is allowed
 	@command -v wrk >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 		apt-get update -qq && apt-get install -y -qq wrk; } || \
 		{ echo "wrk, the load generator, is missing: on Debian, apt-get install wrk"; exit 1; }
-	$(BIN)/python -m benchmarks
+
+bench: $(STAMP) wrk ## ratios against bare session.run and a bare uvicorn echo, on this machine
+	$(BIN)/python -m benchmarks.served $(BENCH_OPTIONS)
+
+bench-peers: $(STAMP) wrk ## the same against MLServer, LitServe, BentoML, Ray Serve and PyTriton, into docs/performance.md
+	$(BIN)/python -m benchmarks.peers $(BENCH_OPTIONS)
 
 lock: $(STAMP) ## write the installed versions into constraints.txt
 	$(BIN)/python -m pip freeze --exclude-editable | grep -E '^[A-Za-z0-9_.-]+==' > constraints.txt
 
 clean: ## remove what was made here
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .peers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -rf workbench/labextension labextension/lib labextension/node_modules labextension/.yarn labextension/*.tsbuildinfo

@@ -1,193 +1,42 @@
-"""`make bench`: the service beside bare `session.run` and a bare uvicorn echo, in one run on one machine.
+"""What there is to measure here. Absolute times mean little beyond one machine; ratios taken in one run do.
 
-Everything is on (the token gate, telemetry, batching). Rounds are interleaved, so that a machine that is slow for a
-while is slow for all; figures are medians of the rounds, and only ratios are meant to be quoted.
+`python -m benchmarks` lists this; each line is a module to run with `python -m`, `--help` where it takes options.
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import json
-import os
-import platform
-import socket
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
-import urllib.request
-from collections.abc import Iterator
+import ast
+import importlib.util
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+MEASUREMENTS = {
+    "benchmarks.served": "make bench",
+    "benchmarks.peers": "make bench-peers",
+    "benchmarks.soak": "",
+    "benchmarks.telemetry": "",
+    "benchmarks.engine": "",
+    "benchmarks.codecs": "",
+}
+"""Module -> how else it is started."""
 
-from benchmarks.load import Body, Load, drive
-from benchmarks.models import LARGE, SMALL, save_mlp
 
-CONNECTIONS = (1, 8, 32)
+def summary(module: str) -> str:
+    """The first sentence of its docstring, without importing it."""
+    spec = importlib.util.find_spec(f"{module}.__main__") if _is_package(module) else importlib.util.find_spec(module)
+    assert spec is not None and spec.origin is not None
+    text = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
+    return " ".join(text.split("\n\n")[0].split())
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=3, help="of each load in each round")
-    parser.add_argument("--out", type=Path, help="write the raw figures here, as JSON")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        figures = measure(Path(folder), arguments.rounds, arguments.seconds)
-    report(figures)
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(figures, indent=1))
+    for module, also in MEASUREMENTS.items():
+        print(f"python -m {module}" + (f"  ({also})" if also else ""))
+        print(f"    {summary(module)}")
 
 
-def measure(folder: Path, rounds: int, seconds: int) -> dict[str, Any]:
-    """model/encoding -> connections -> list of (served, echo) rounds, and the bare runs of each model."""
-    figures: dict[str, Any] = {"rounds": rounds, "seconds": seconds, "loads": {}, "bare": {}}
-    paths = {"small": save_mlp(SMALL, folder / "small.onnx"), "large": save_mlp(LARGE, folder / "large.onnx")}
-    with service(folder, paths) as (url, token):
-        cases = {
-            "small/json": ("small", json_body(SMALL[0], token)),
-            "small/binary": ("small", binary_body(SMALL[0], token)),
-            "large/binary": ("large", binary_body(LARGE[0], token)),
-        }
-        with contextlib.ExitStack() as stack:
-            echoes = {}
-            for case, (model, body) in cases.items():
-                size = len(answer(f"{url}/v2/models/{model}/infer", body))
-                echoes[case] = stack.enter_context(echo(size))
-            for round_ in range(rounds):
-                for model, path in paths.items():
-                    figures["bare"].setdefault(model, []).append(bare_runs(path, seconds / 6))
-                for case, (model, body) in cases.items():
-                    for connections in CONNECTIONS:
-                        served = drive(f"{url}/v2/models/{model}/infer", body, connections, seconds, folder)
-                        echoed = drive(echoes[case], body, connections, seconds, folder)
-                        check(case, served)
-                        key = f"{case}/{connections}"
-                        figures["loads"].setdefault(key, []).append([_plain(served), _plain(echoed)])
-                print(f"round {round_ + 1} of {rounds}", file=sys.stderr)
-    return figures
-
-
-def check(case: str, load: Load) -> None:
-    if load.errors:
-        raise SystemExit(f"{case}: {load.errors} answers were errors, so its figures mean nothing")
-
-
-def report(figures: dict[str, Any]) -> None:
-    print(
-        f"\n{platform.machine()}, {len(os.sched_getaffinity(0))} cores, load generator included; "
-        f"medians of {figures['rounds']} interleaved rounds of {figures['seconds']:g} s\n"
-    )
-    print(
-        f"{'model/encoding':<14} {'conn.':>5} {'req/s':>8} {'p50 ms':>7} {'p99 ms':>7}"
-        f" {'x echo req/s':>13} {'x echo p50':>11} {'x bare rows/s':>14}"
-    )
-    for key, rounds in figures["loads"].items():
-        case, _, connections = key.rpartition("/")
-        bare = [each["best"] for each in figures["bare"][case.split("/")[0]]]
-        served, echoed = [pair[0] for pair in rounds], [pair[1] for pair in rounds]
-        rate = [s["requests_per_s"] / e["requests_per_s"] for s, e in zip(served, echoed, strict=True)]
-        slow = [s["p50_s"] / e["p50_s"] for s, e in zip(served, echoed, strict=True)]
-        runs = [s["requests_per_s"] / b for s, b in zip(served, bare, strict=True)]
-        print(
-            f"{case:<14} {connections:>5} {_median(served, 'requests_per_s'):>8.0f}"
-            f" {_median(served, 'p50_s') * 1e3:>7.2f} {_median(served, 'p99_s') * 1e3:>7.2f}"
-            f" {statistics.median(rate):>13.2f} {statistics.median(slow):>11.2f} {statistics.median(runs):>14.3f}"
-        )
-    for model, rounds in figures["bare"].items():
-        best = statistics.median(each["best"] for each in rounds)
-        print(f"bare session.run, {model}: best {best:.0f} rows/s ({rounds[0]['best_of']}: threads/batch)")
-
-
-def json_body(features: int, token: str) -> Body:
-    row = np.random.default_rng(1).standard_normal(features).round(3).tolist()
-    inputs = [{"name": "x", "shape": [1, features], "datatype": "FP32", "data": row}]
-    return Body(json.dumps({"inputs": inputs}).encode(), _headers("application/json", token))
-
-
-def binary_body(features: int, token: str) -> Body:
-    raw = np.random.default_rng(1).standard_normal(features).astype(np.float32).tobytes()
-    inputs = [{"name": "x", "shape": [1, features], "datatype": "FP32", "parameters": {"binary_data_size": len(raw)}}]
-    head = json.dumps({"inputs": inputs, "parameters": {"binary_data_output": True}}).encode()
-    headers = _headers("application/octet-stream", token) | {"Inference-Header-Content-Length": str(len(head))}
-    return Body(head + raw, headers)
-
-
-def answer(url: str, body: Body) -> bytes:
-    request = urllib.request.Request(url, body.data, body.headers)
-    with urllib.request.urlopen(request, timeout=30) as response:
-        read: bytes = response.read()
-        return read
-
-
-@contextlib.contextmanager
-def service(folder: Path, models: dict[str, Path]) -> Iterator[tuple[str, str]]:
-    """The real one, as a user starts it: (url, token)."""
-    ready = folder / "ready.json"
-    command = [sys.executable, "-m", "workbench", "serve", "--http-port", "0", "--ready-file", str(ready)]
-    command += ["--data-dir", str(folder / "data")]
-    for name, path in models.items():
-        command += ["--load", f"{name}={path}"]
-    with process(command):
-        wait_for(ready.exists)
-        found = json.loads(ready.read_text())
-        yield found["url"], Path(found["token_file"]).read_text().strip()
-
-
-@contextlib.contextmanager
-def echo(size: int) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with process([sys.executable, "-m", "benchmarks.bare", "echo", str(port), str(size)]):
-        wait_for(lambda: _answers(port))
-        yield f"http://127.0.0.1:{port}/"
-
-
-@contextlib.contextmanager
-def process(command: list[str]) -> Iterator[None]:
-    child = subprocess.Popen(command)
-    try:
-        yield
-    finally:
-        child.terminate()
-        child.wait(30)
-
-
-def bare_runs(path: Path, seconds: float) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.bare", "runs", str(path), str(seconds)]
-    found: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    return found
-
-
-def wait_for(holds: Any, seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > end:
-            raise SystemExit("a server did not come up")
-        time.sleep(0.05)
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _headers(kind: str, token: str) -> dict[str, str]:
-    return {"Content-Type": kind, "Authorization": f"Bearer {token}"}
-
-
-def _plain(load: Load) -> dict[str, float]:
-    return {"requests_per_s": load.requests_per_s, "p50_s": load.p50_s, "p99_s": load.p99_s}
-
-
-def _median(rounds: list[dict[str, float]], key: str) -> float:
-    return statistics.median(each[key] for each in rounds)
+def _is_package(module: str) -> bool:
+    spec = importlib.util.find_spec(module)
+    return spec is not None and spec.submodule_search_locations is not None
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ SMALL = (16, 32, 16)
 LARGE = (512, 2048, 2048, 512)
 
 
-def save_mlp(sizes: tuple[int, ...], path: Path) -> Path:
-    rng = np.random.default_rng(0)
+def save_mlp(sizes: tuple[int, ...], path: Path, seed: int = 0) -> Path:
+    rng = np.random.default_rng(seed)
     nodes, weights, current = [], [], "x"
     for layer, (rows, columns) in enumerate(itertools.pairwise(sizes)):
         last = layer == len(sizes) - 2
