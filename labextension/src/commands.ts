@@ -84,6 +84,26 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
     return (await InputDialog.getItem({ title, items, okLabel: title })).value;
   };
 
+  const hasModels = () => model.state.models.length > 0;
+
+  const confirm = async () => {
+    const count = served(model.state.models).length;
+    const result = await showDialog({
+      title: trans.__('Stop the inference service?'),
+      body:
+        trans._n('%1 model is served.', '%1 models are served.', count) +
+        ' ' +
+        trans.__(
+          'Other notebooks and programs that call the service will get errors until it starts again.'
+        ),
+      buttons: [
+        Dialog.cancelButton({ label: trans.__('Cancel') }),
+        Dialog.warnButton({ label: trans.__('Stop') })
+      ]
+    });
+    return result.button.accept;
+  };
+
   commands.addCommand(CommandIDs.open, {
     label: args =>
       args['isPalette'] ? trans.__('Show the Inference Panel') : trans.__('Inference'),
@@ -117,24 +137,6 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
       await told(model.stop());
     }
   });
-
-  const confirm = async () => {
-    const count = served(model.state.models).length;
-    const result = await showDialog({
-      title: trans.__('Stop the inference service?'),
-      body:
-        trans._n('%1 model is served.', '%1 models are served.', count) +
-        ' ' +
-        trans.__(
-          'Other notebooks and programs that call the service will get errors until it starts again.'
-        ),
-      buttons: [
-        Dialog.cancelButton({ label: trans.__('Cancel') }),
-        Dialog.warnButton({ label: trans.__('Stop') })
-      ]
-    });
-    return result.button.accept;
-  };
 
   commands.addCommand(CommandIDs.restart, {
     label: trans.__('Restart the Inference Service'),
@@ -191,8 +193,6 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
       }
     }
   });
-
-  const hasModels = () => model.state.models.length > 0;
 
   commands.addCommand(CommandIDs.copyCurl, {
     label: trans.__('Copy as curl'),

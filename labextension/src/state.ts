@@ -93,14 +93,16 @@ export function reduce(view: IView, event: Event): IView {
     case 'begin':
       return {
         ...view,
-        busy: with_(view.busy, event.place, event.verb),
+        busy: including(view.busy, event.place, event.verb),
         troubles: without(view.troubles, event.place)
       };
     case 'end':
       return {
         ...view,
         busy: without(view.busy, event.place),
-        troubles: event.trouble ? with_(view.troubles, event.place, event.trouble) : view.troubles
+        troubles: event.trouble
+          ? including(view.troubles, event.place, event.trouble)
+          : view.troubles
       };
     case 'load': {
       const attempt = { request: event.request, trouble: '', forceable: false };
@@ -163,7 +165,7 @@ function others(attempts: readonly IAttempt[], name: string): readonly IAttempt[
   return attempts.filter(({ request }) => request.name !== name);
 }
 
-function with_<V>(map: ReadonlyMap<string, V>, key: string, value: V): ReadonlyMap<string, V> {
+function including<V>(map: ReadonlyMap<string, V>, key: string, value: V): ReadonlyMap<string, V> {
   return new Map(map).set(key, value);
 }
 

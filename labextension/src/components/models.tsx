@@ -33,7 +33,7 @@ export function ModelsSection({ view, open, onToggle }: IProps): JSX.Element {
   );
   const none = models.length === 0 && attempts.every(({ trouble }) => trouble);
   const state = view.service?.state;
-  const waiting = state === 'Starting' || state === 'Restarting';
+  const waiting = state === undefined || state === 'Starting' || state === 'Restarting';
   const form = models.length > 0 ? adding : none && !waiting;
   const title = models.length > 0 ? trans.__('Models (%1)', models.length) : trans.__('Models');
   return (
@@ -63,9 +63,15 @@ export function ModelsSection({ view, open, onToggle }: IProps): JSX.Element {
       {none && !waiting && (
         <p className="iw-Text">
           <Words
-            text={trans.__(
-              'No model is served yet. Load an .onnx file, or run `%infer load` in a notebook.'
-            )}
+            text={
+              state === 'Ready'
+                ? trans.__(
+                    'No model is served yet. Load an .onnx file, or run `%infer load` in a notebook.'
+                  )
+                : trans.__(
+                    'No model is served while the service does not run; those it had come back with it. Load an .onnx file, or run `%infer load` in a notebook.'
+                  )
+            }
           />
         </p>
       )}
