@@ -50,11 +50,12 @@ async def drive_open(port: int, request: bytes, rate_per_s: float, seconds: floa
     loop = asyncio.get_running_loop()
     free = deque([await connect(port) for _ in range(AT_FIRST)])
     opened, waiting = AT_FIRST, deque[float]()
-    latencies, lags, failed = list[float](), list[float](), 0
+    latencies, lags = list[float](), list[float]()
+    refused = broken = 0
     tasks = set[asyncio.Task[None]]()
 
     async def ask(connection: Connection | None, due: float) -> None:
-        nonlocal failed
+        nonlocal refused, broken
         fresh = connection is None
         try:
             connection = connection or await connect(port)
@@ -62,11 +63,11 @@ async def drive_open(port: int, request: bytes, rate_per_s: float, seconds: floa
                 lags.append(loop.time() - due)
             answer = await connection.send(request)
             latencies.append(loop.time() - due)
-            failed += answer.status != 200
+            refused += answer.status != 200
             if connection.closed:
                 connection = await connect(port)
         except OSError:
-            failed += 1
+            broken += 1
             connection = await connect(port)
         if waiting:
             start(connection, waiting.popleft())
@@ -93,14 +94,17 @@ async def drive_open(port: int, request: bytes, rate_per_s: float, seconds: floa
     end = loop.time() + PATIENCE_S
     while tasks and loop.time() < end:
         await asyncio.wait(tasks, timeout=end - loop.time())
-    unanswered = len(arrivals) - len(latencies) - failed
+    unanswered = len(arrivals) - len(latencies) - broken
     for task in list(tasks):
         task.cancel()
+    for connection in free:
+        connection.close()
     # An answer that never came took at least until now.
-    latencies += [loop.time() - began] * max(0, unanswered)
+    latencies += [loop.time() - began] * unanswered
     p50, p99 = np.quantile(latencies or [float("nan")], (0.5, 0.99))
     lag = np.quantile(lags or [0.0], 0.99)
-    return Open(rate_per_s, len(arrivals), failed + max(0, unanswered), float(p50), float(p99), float(lag))
+    failed = refused + broken + unanswered
+    return Open(rate_per_s, len(arrivals), failed, float(p50), float(p99), float(lag))
 
 
 def main() -> None:
