@@ -19,7 +19,10 @@ from workbench.engine.admission import ALONE, ShapeKey
 from workbench.errors import WorkbenchError
 from workbench.runtimes.synthetic import MAX_SYNTHETIC_ELEMENTS, elements, first_size_that_runs, synthetic
 
-SEED_BUDGET_S = 0.25
+ATTEMPTS = 5
+"""Runs of each size at the most."""
+
+SEED_BUDGET_S = 0.5
 """Seconds that measuring run times may take, for one model on one session."""
 
 CHECK_BUDGET_S = 5.0
@@ -136,27 +139,28 @@ def _relative_gap(this: Array, that: Array) -> float:
 def measure(
     session: Session, free_size: int, sizes: Iterable[int], clock: Callable[[], float] = time.perf_counter
 ) -> dict[int, float]:
-    """The quickest of a few runs for each batch size, the smaller ones first, until the budget is spent."""
-    names = [spec.name for spec in session.signature.outputs]
+    """The quickest of a few runs for each batch size. Each has its first before any has its second, so that a machine
+    that is busy for a moment spoils no size; where the budget is spent before that, the larger ones are not measured.
+    """
+    signature = session.signature
+    sizes = [size for size in sizes if elements(signature, free_size) * size <= MAX_SYNTHETIC_ELEMENTS]
+    names = [spec.name for spec in signature.outputs]
+    rows = synthetic(signature, max(sizes, default=1), free_size)
     run_s: dict[int, float] = {}
     end = clock() + SEED_BUDGET_S
-    for size in sizes:
-        if elements(session.signature, free_size) * size > MAX_SYNTHETIC_ELEMENTS:
-            break
-        inputs = synthetic(session.signature, size, free_size)
-        size_end = clock() + SEED_BUDGET_S / 8
-        for attempt in range(6):
-            began = clock()
-            if began > end:
-                return run_s
-            if attempt > 1 and began > size_end:
-                break
-            try:
+    try:
+        for attempt in range(ATTEMPTS):
+            for size in sizes:
+                inputs = {name: array[:size] for name, array in rows.items()}
+                if not attempt:
+                    session.run(inputs, names)  # the first run of a new size allocates
+                if clock() > end:
+                    return run_s
+                began = clock()
                 session.run(inputs, names)
-            except WorkbenchError:
-                return run_s
-            if attempt:  # the first run of a new size allocates
                 run_s[size] = min(run_s.get(size, float("inf")), clock() - began)
+    except WorkbenchError:
+        pass  # what was measured holds
     return run_s
 
 
