@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 from jupyter_server.auth import Authorizer
@@ -20,30 +21,29 @@ from workbench.jupyter.routes import RESOURCE
 METHODS = ("get", "post", "put", "patch", "delete", "head")
 
 
-class Deny(Authorizer):
-    """Everything else is allowed, so that what is denied is denied for being ours."""
+class Porter(Authorizer):
+    """Lets everything pass but what is in `denied`."""
 
-    asked: list[tuple[str, str]] = []  # noqa: RUF012
+    denied: ClassVar[set[str]] = set()
+    asked: ClassVar[list[tuple[str, str]]] = []
 
     def is_authorized(self, handler: Any, user: Any, action: str, resource: str) -> bool:
         self.asked.append((action, resource))
-        return resource != RESOURCE
+        return resource not in self.denied
 
 
 @pytest.fixture
-def jp_server_config(request: pytest.FixtureRequest) -> Config:
-    server: dict[str, Any] = {
-        "jpserver_extensions": {"workbench.jupyter": True},
-        "allow_unauthenticated_access": False,
-    }
-    if request.node.get_closest_marker("usefixtures") is None:
-        return Config({"ServerApp": server})
-    return Config({"ServerApp": {**server, "authorizer_class": Deny}})
+def jp_server_config() -> Config:
+    server = {"allow_unauthenticated_access": False, "authorizer_class": Porter}
+    return Config({"ServerApp": {"jpserver_extensions": {"workbench.jupyter": True}, **server}})
 
 
-@pytest.fixture
-def deny() -> None:
-    """Marks a test that runs with Deny."""
+@pytest.fixture(autouse=True)
+def porter() -> Iterator[None]:
+    Porter.denied = set()
+    Porter.asked = []
+    yield
+    Porter.denied = set()
 
 
 def ours(extension: InferWorkbench) -> Iterator[tuple[str, type[RequestHandler]]]:
@@ -115,15 +115,28 @@ async def test_without_the_servers_token_everything_is_refused(
     assert set(await refusals(extension, jp_fetch, jp_ws_fetch, Authorization=header)) == {403}
 
 
-@pytest.mark.usefixtures("deny")
 async def test_who_is_not_authorised_is_refused_everywhere(
     extension: InferWorkbench, jp_fetch: Fetch, jp_ws_fetch: Fetch
 ) -> None:
-    Deny.asked.clear()
+    Porter.denied = {RESOURCE}
     statuses = await refusals(extension, jp_fetch, jp_ws_fetch)
     assert set(statuses) == {403}
-    assert [resource for _, resource in Deny.asked] == [RESOURCE] * len(statuses)
-    assert [action for action, _ in Deny.asked].count("write") == 6
+    assert [resource for _, resource in Porter.asked] == [RESOURCE] * len(statuses)
+    assert [action for action, _ in Porter.asked].count("write") == 6
+
+
+@pytest.mark.parametrize(("denied", "words"), [("contents", "read this server's files"), ("kernels", "outside")])
+async def test_who_may_not_read_a_file_otherwise_cannot_load_it(
+    extension: InferWorkbench, jp_fetch: Fetch, tmp_path: Path, denied: str, words: str
+) -> None:
+    Porter.denied = {denied}
+    body = json.dumps({"path": str(tmp_path / "outside.onnx")})
+    with pytest.raises(HTTPClientError) as caught:
+        await jp_fetch(RESOURCE, "api", "models", "m", "load", method="POST", body=body)
+    assert caught.value.code == 403
+    assert caught.value.response is not None
+    assert words in caught.value.response.body.decode()
+    assert not extension.watch.running
 
 
 @pytest.fixture

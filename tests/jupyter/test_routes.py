@@ -12,6 +12,7 @@ from traitlets.config import Config
 
 from tests.jupyter.conftest import Ask, Fetch
 from workbench.client.launch import SharedService
+from workbench.errors import Unauthenticated
 from workbench.jupyter.extension import InferWorkbench
 from workbench.jupyter.relay import Kind
 from workbench.rendezvous.leases import holders
@@ -82,6 +83,16 @@ async def test_a_load_that_cannot_be_is_refused_before_anything_is_started(
     assert found[0] == status
     assert words in found[2]
     assert workplace.record() is None
+
+
+async def test_a_token_that_the_service_does_not_know_is_no_reason_to_log_in_to_jupyter(
+    ask: Ask, extension: InferWorkbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def client() -> None:
+        raise Unauthenticated("the service does not know this token")
+
+    monkeypatch.setattr(extension.watch, "client", client)
+    assert await refused(ask, "models", "digits") == (503, "unavailable", "the service does not know this token")
 
 
 @pytest.mark.parametrize("lines", ["0", "x", "-1", "1001", "nan", "٣"])

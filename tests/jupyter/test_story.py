@@ -57,7 +57,7 @@ async def infer(workplace: SharedService, name: str = "plus") -> None:
 
 
 async def test_a_page_sees_a_model_load_serve_die_and_come_back(
-    ask: Ask, page: Socket, workplace: SharedService, plus: str
+    ask: Ask, page: Socket, workplace: SharedService, extension: InferWorkbench, plus: str
 ) -> None:
     assert (await page.hear())["type"] == "hello"
     await in_state(page, "Stopped")
@@ -78,8 +78,12 @@ async def test_a_page_sees_a_model_load_serve_die_and_come_back(
     assert (await ask("models", "plus"))[0]["digest"] == loaded["model"]["digest"]
     assert service["pid"] == running(workplace).worker.pid  # type: ignore[union-attr]
 
+    assert extension.serverapp is not None
+    settings = extension.serverapp.web_app.settings
+    settings.pop(ACTIVITY)
     await infer(workplace)
     figures = await page.until("figures", lambda said: said["models"]["plus"]["p50_s"] is not None)
+    assert ACTIVITY in settings  # somebody was served
     assert figures["models"]["plus"]["requests_per_s"] > 0
     assert figures["process"]["resident_bytes"] > 1e6
 

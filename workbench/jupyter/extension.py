@@ -38,7 +38,7 @@ class InferWorkbench(ExtensionApp):
     history_s = Float(
         MAX_WINDOW_S,
         min=1.0,
-        max=86_400.0,
+        max=MAX_WINDOW_S,
         help="Seconds of figures that are kept, for pages that are opened later. 40 models take 3 MB for 15 minutes.",
     ).tag(config=True)
     hold = Bool(

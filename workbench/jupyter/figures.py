@@ -95,7 +95,8 @@ class Ticks:
         errors = sum(
             count for entry in entries for outcome, count in entry["requests"].items() if outcome not in NO_ERRORS
         )
-        p50_s, p95_s, p99_s = quantiles(recent.counts, (0.50, 0.95, 0.99))
+        found = quantiles(recent.counts, (0.50, 0.95, 0.99))
+        p50_s, p95_s, p99_s = (None if duration_s is None else _shown(duration_s) for duration_s in found)
         return ModelFigures(
             requests_per_s=_shown(sum(entry["requests_per_s"] for entry in entries)),
             rows_per_s=_shown(sum(entry["rows_per_s"] for entry in entries)),

@@ -238,7 +238,8 @@ class Watch:
         now = view(self._seen, self._said, asked, self._version, deaf=silent_s > max(DEAF_S, 3 * self._interval_s))
         before, self.view = self.view, now
         if now != before:
-            if (now.state, now.reason) != (before.state, before.reason):
+            still_nothing = now.state is before.state is ServiceState.STOPPED
+            if (now.state, now.reason) != (before.state, before.reason) and not still_nothing:
                 self._log.info("the service is %s%s", now.state.value, f": {now.reason}" if now.reason else "")
             self._listener.service_changed(now)
 

@@ -1,0 +1,180 @@
+"""What Watch makes of what it finds; real services are in test_story.py."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workbench.client.launch import SharedService
+from workbench.errors import StorageError, Unavailable
+from workbench.jupyter.figures import Tick
+from workbench.jupyter.view import ServiceView
+from workbench.jupyter.watch import Watch, look
+from workbench.rendezvous.folder import Rendezvous
+from workbench.rendezvous.leases import holders
+from workbench.rendezvous.processes import this_process
+from workbench.rendezvous.record import ServiceRecord, ServiceState
+from workbench.rendezvous.versions import API
+
+ME = this_process()
+DEAD = replace(ME, began=ME.began - 1)
+RECORD = ServiceRecord("http://127.0.0.1:1", "the-token", "", ME, ME, ServiceState.STARTING, "why", 1.0, "1.0", API)
+
+
+class Heard:
+    """A listener that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.services: list[ServiceView] = []
+        self.models: list[list[dict[str, Any]]] = []
+        self.works = 0
+
+    def service_changed(self, service: ServiceView) -> None:
+        self.services.append(service)
+
+    def models_changed(self, models: list[dict[str, Any]]) -> None:
+        self.models.append(models)
+
+    def ticked(self, tick: Tick) -> None: ...
+
+    def worked(self) -> None:
+        self.works += 1
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> SharedService:
+    return SharedService(Rendezvous(tmp_path / "runtime").open(), tmp_path / "data")
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard()
+
+
+@pytest.fixture
+async def watch(shared: SharedService, heard: Heard) -> AsyncIterator[Watch]:
+    watch = Watch(shared, heard, logging.getLogger("watch"), version="1.0")
+    watch.attentive = True
+    yield watch
+    await watch.close()
+
+
+async def until(holds: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+async def test_each_change_is_told_once(watch: Watch, shared: SharedService, heard: Heard) -> None:
+    await watch._look()
+    shared.rendezvous.publish(RECORD)
+    for _ in range(3):
+        await watch._look()
+    shared.rendezvous.publish(replace(RECORD, state=ServiceState.STOPPING, reason="no more"))
+    await watch._look()
+    assert [(service.state, service.reason) for service in heard.services] == [
+        ("Stopped", "none was started yet"),
+        ("Starting", "why"),
+        ("Stopping", "no more"),
+    ]
+
+
+async def test_a_record_that_is_lost_holds_for_as_long_as_its_keeper_lives(shared: SharedService) -> None:
+    assert look(shared, None).record is None
+    assert look(shared, RECORD).record == RECORD
+    assert look(shared, replace(RECORD, keeper=DEAD)).record is None
+
+
+async def test_a_folder_that_cannot_be_read_is_a_state_and_is_logged_once_it_matters(
+    watch: Watch, shared: SharedService, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    shared.rendezvous.publish(RECORD)
+    await watch._look()
+
+    def broken() -> None:
+        raise StorageError("the folder cannot be read")
+
+    monkeypatch.setattr(shared, "record", broken)
+    for _ in range(5):
+        await watch._look()
+    assert (watch.view.state, watch.view.reason) == ("Stopped", "the folder cannot be read")
+    assert [record.getMessage() for record in caplog.records] == [
+        "the service is Starting: why",
+        "the service is Stopped: the folder cannot be read",
+    ]
+    with pytest.raises(Unavailable, match="cannot be read"):
+        await watch.client()
+
+
+async def test_what_nobody_foresaw_is_logged_once_and_got_over(
+    watch: Watch, shared: SharedService, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("workbench.jupyter.watch.LOOK_S", 0.01)
+    looks = 0
+    find = shared.record
+
+    def fails() -> ServiceRecord | None:
+        nonlocal looks
+        looks += 1
+        if looks < 5:
+            raise RuntimeError("can't start new thread")
+        return find()
+
+    monkeypatch.setattr(shared, "record", fails)
+    await watch.open()
+    shared.rendezvous.publish(RECORD)
+    await until(lambda: watch.view.state == "Starting")
+    assert [record.levelname for record in caplog.records if record.exc_info] == ["ERROR"]
+
+
+async def test_a_service_of_another_api_is_failed_and_left_alone(
+    watch: Watch, shared: SharedService, heard: Heard
+) -> None:
+    shared.rendezvous.publish(replace(RECORD, state=ServiceState.READY, api=API + 1))
+    await watch._look()
+    assert watch.view.state == "Failed"
+    assert "restart" in watch.view.reason
+    with pytest.raises(Unavailable, match="speaks API"):
+        await watch.client()
+
+
+@pytest.mark.parametrize("hold", [True, False])
+async def test_a_lease_is_held_where_that_is_wanted_and_given_back(
+    shared: SharedService, heard: Heard, hold: bool
+) -> None:
+    """On a service that is Ready, and hangs up whenever it is asked for its stream."""
+    asked = asyncio.Event()
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        watch = Watch(shared, heard, logging.getLogger("watch"), version="1.0", hold=hold)
+        shared.rendezvous.publish(replace(RECORD, url=url, state=ServiceState.READY))
+        await watch.open()
+        await asyncio.wait_for(asked.wait(), 10)
+        assert holders(shared.rendezvous.leases) == ([ME] if hold else [])
+        await watch.close()
+    assert holders(shared.rendezvous.leases) == []
+    assert watch.view.state == "Ready"
+
+
+async def test_it_can_be_closed_at_any_moment(shared: SharedService, heard: Heard) -> None:
+    for turns in range(20):
+        watch = Watch(shared, heard, logging.getLogger("watch"), version="1.0")
+        await watch.open()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        watch.look_now()
+        await asyncio.wait_for(watch.close(), 5)
