@@ -33,14 +33,13 @@ class DidNotStart(Exception):
 class Running:
     """A started server. `log` takes what it prints."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], folder: Path | None, log: Path) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         self.mark = uuid.uuid4().hex
         self._log = log
         with log.open("wb") as said:
             self.process = subprocess.Popen(
                 list(command),
                 env={**environment, MARK: self.mark},
-                cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,
@@ -82,11 +81,11 @@ class Running:
                 total += process.memory_full_info().pss
         return total
 
-    def stop(self) -> None:
+    def stop(self, patience_s: float = STOP_S) -> None:
         if self.process.poll() is None:
             self.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(STOP_S)
+                self.process.wait(patience_s)
         left = self.processes()
         for process in left:
             with contextlib.suppress(psutil.Error):
@@ -99,13 +98,16 @@ class Running:
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None, folder: Path | None = None
+    command: Sequence[str],
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    patience_s: float = STOP_S,
 ) -> Iterator[Running]:
-    started = Running(command, os.environ if environment is None else environment, folder, log)
+    started = Running(command, os.environ if environment is None else environment, log)
     try:
         yield started
     finally:
-        started.stop()
+        started.stop(patience_s)
 
 
 def free_port() -> int:

@@ -28,6 +28,8 @@ from benchmarks.serving import bare_runs, echo, service
 OURS, ECHO = "ours", "echo"
 
 READY_S = 120.0
+STOP_S = 1.0
+"""What a peer may take to end of itself; there is nothing of it to be kept."""
 SATURATION = 0.7
 """Of the best peer's rate, at which the open loops run."""
 
@@ -151,7 +153,7 @@ class Comparison:
             for variant in variants(peer):
                 for models in _starts(peer, variant, tuple(self._paths)):
                     contender = Contender(peer, variant, models)
-                    with self._tolerant(contender, "trial"), self._open(contender) as target:
+                    with self._tolerant(contender, "trial"), self._open(contender, warm=False) as target:
                         started = True
                         for model in models:
                             load = self._load(target, Case(model, target.encodings[-1], 32), 1)
@@ -173,8 +175,8 @@ class Comparison:
         ]
 
     def _round(self, round_: int, chosen: Sequence[Contender]) -> None:
-        for model, path in self._paths.items():
-            self.records["bare"].append({"round": round_, "model": model, **bare_runs(path, self._plan.seconds / 6)})
+        bare = bare_runs(self._paths["large"], self._plan.seconds / 6)
+        self.records["bare"].append({"round": round_, "model": "large", **bare})
         ours = Contender(None, None, tuple(self._paths))
         # Each round begins with another, so that nobody always comes first.
         turn = round_ % (len(chosen) + 1)
@@ -250,7 +252,7 @@ class Comparison:
         return drive(target.url(case.model), body, case.connections, seconds, self._scratch)
 
     @contextlib.contextmanager
-    def _open(self, contender: Contender) -> Iterator[Target]:
+    def _open(self, contender: Contender, *, warm: bool = True) -> Iterator[Target]:
         """Started, its answers found right, and warm."""
         models = {model: self._paths[model] for model in contender.models}
         with self._ours(models) if contender.peer is None else self._theirs(contender, models) as target:
@@ -259,7 +261,8 @@ class Comparison:
                 for encoding in target.encodings:
                     write, read = _bound(target, encoding)
                     right.check(target.url(model), write, read, rows, outputs)
-                drive(target.url(model), target.body(rows[0], target.encodings[-1]), 32, 1, self._scratch)
+                if warm:
+                    drive(target.url(model), target.body(rows[0], target.encodings[-1]), 32, 1, self._scratch)
             yield target
 
     @contextlib.contextmanager
@@ -281,7 +284,7 @@ class Comparison:
         folder = self._folder()
         place = Place(install.environment_of(peer), folder, free_port(), models)
         launch = peer.launch(place, variant)
-        with running(launch.command, folder / "log", {**os.environ, **launch.environment}) as started:
+        with running(launch.command, folder / "log", {**os.environ, **launch.environment}, STOP_S) as started:
             target = Target(place.port, peer.path, peer.body, peer.read, peer.encodings, started)
             started.wait_until(lambda: self._answers(target, models), READY_S)
             yield target

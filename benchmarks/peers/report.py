@@ -32,7 +32,7 @@ def picture(records: Record) -> str:
             else:
                 continue
             if (rate := figures.of(*found, "requests_per_s")) is not None:
-                label = name if found[1] == case else f"{name} ({found[1].encoding})"
+                label = name if found[1] == case else f"{name} ({_written(found[1].encoding)})"
                 dots.append(Dot(label, rate.value, rate.low, rate.high, server == OURS))
         dots.sort(key=lambda dot: -dot.value)
         panels.append(Panel(f"{case.model} model, {_written(case.encoding)}, {case.connections} connections", dots))

@@ -105,7 +105,7 @@ def test_the_picture_has_a_dot_for_every_server_and_stays_within_its_frame() -> 
         assert 0 < float(dot.attrib["cx"]) < width and 0 < float(dot.attrib["cy"]) < height
     names = [text.text for text in drawn.findall(f"{space}text") if "name" in text.attrib["class"]]
     assert names[:2] == ["bare uvicorn echo", "Workbench"]
-    assert "Slow (json)" in names
+    assert "Slow (JSON)" in names
 
 
 @pytest.mark.parametrize("key", ["loads", "open"])
