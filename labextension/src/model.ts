@@ -4,6 +4,7 @@ import type { IDisposable } from '@lumino/disposable';
 import { type ISignal, Signal } from '@lumino/signaling';
 import type { IAttention } from './attention';
 import { Columns } from './columns';
+import { recent, withTick } from './recent';
 import { requestAPI, RequestError } from './request';
 import { type Event, INITIAL, type IView, reduce, type Verb } from './state';
 import { Stream } from './stream';
@@ -70,11 +71,11 @@ export class ServiceModel implements IServiceModel {
   }
 
   get process(): IProcessFigures | null {
-    return this._figures?.process ?? null;
+    return this._ticks[this._ticks.length - 1]?.process ?? null;
   }
 
   figures(name: string): IModelFigures | null {
-    return this._figures?.models[name] ?? null;
+    return recent(this._ticks, name);
   }
 
   columns(name: string): IColumns | null {
@@ -180,8 +181,8 @@ export class ServiceModel implements IServiceModel {
         return;
       case 'service':
         this._apply(frame);
-        if (frame.service.state !== 'Ready' && this._figures !== null) {
-          this._figures = null;
+        if (frame.service.state !== 'Ready' && this._ticks.length > 0) {
+          this._ticks = [];
           this._figuresChanged.emit();
         }
         return;
@@ -192,7 +193,7 @@ export class ServiceModel implements IServiceModel {
 
   private _take(figures: IFigures): void {
     this._enter(figures.epoch);
-    this._figures = figures;
+    this._ticks = withTick(this._ticks, figures);
     this._time = figures.time;
     for (const [name, tick] of Object.entries(figures.models)) {
       this._columnsOf(name).push(figures.time, tick);
@@ -245,7 +246,8 @@ export class ServiceModel implements IServiceModel {
   private readonly _stream: Stream;
   private readonly _columns = new Map<string, Columns>();
   private _state: IView = INITIAL;
-  private _figures: IFigures | null = null;
+  /** The last few. */
+  private _ticks: readonly IFigures[] = [];
   private _time = 0;
   private _epoch = '';
 }

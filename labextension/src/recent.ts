@@ -1,0 +1,34 @@
+import type { IFigures, IModelFigures } from './wire';
+
+/** What the server's percentiles look back on too: without, a model called twice a second flickers between 0 and 8. */
+export const RATES_S = 2;
+
+/** The ticks of the last RATES_S seconds, the new one included; of one run of the service only. */
+export function withTick(ticks: readonly IFigures[], next: IFigures): readonly IFigures[] {
+  const young = ticks.filter(
+    ({ epoch, time }) => epoch === next.epoch && time > next.time - RATES_S && time < next.time
+  );
+  return [...young, next];
+}
+
+/** One model's last figures, the rates averaged over all ticks that know it; null where the last one does not. */
+export function recent(ticks: readonly IFigures[], name: string): IModelFigures | null {
+  const last = ticks[ticks.length - 1]?.models[name];
+  if (last === undefined) {
+    return null;
+  }
+  let seconds = 0;
+  let requests = 0;
+  let errors = 0;
+  for (const { interval_s, models } of ticks) {
+    const figures = models[name];
+    if (figures !== undefined) {
+      seconds += interval_s;
+      requests += figures.requests_per_s * interval_s;
+      errors += figures.errors_per_s * interval_s;
+    }
+  }
+  return seconds > 0
+    ? { ...last, requests_per_s: requests / seconds, errors_per_s: errors / seconds }
+    : last;
+}
