@@ -225,6 +225,9 @@ async def test_a_record_that_is_deleted_changes_nothing(
     for _ in range(3):
         await extension.watch._look()
         assert (await ask("status"))["service"]["state"] == "Ready"
+    async with asyncio.timeout(30):
+        while workplace.record() is None:  # until its keeper has written it again
+            await asyncio.sleep(0.02)
 
 
 async def test_a_restart_serves_the_same_from_another_process(
