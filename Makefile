@@ -11,7 +11,7 @@ INSTALLED_PANEL := $(VENV)/share/jupyter/labextensions/infer-workbench
 # What the side panel is built with lies in .venv.
 WITH_NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: help install panel lab check format test browser wrk bench bench-peers lock clean
+.PHONY: help install panel lab check format test browser wrk bench bench-peers pictures lock clean
 .DEFAULT_GOAL := help
 
 help: ## what there is to make
@@ -70,6 +70,9 @@ bench: $(STAMP) wrk ## ratios against bare session.run and a bare uvicorn echo, 
 
 bench-peers: $(STAMP) wrk ## the same against MLServer, LitServe, BentoML, Ray Serve and PyTriton, into docs/performance.md
 	$(BIN)/python -m benchmarks.peers $(BENCH_OPTIONS)
+
+pictures: panel browser ## the pictures in the README and docs, taken from a real JupyterLab
+	$(BIN)/python -m tests.browser.pictures
 
 lock: $(STAMP) ## write the installed versions into constraints.txt
 	$(BIN)/python -m pip freeze --exclude-editable | grep -E '^[A-Za-z0-9_.-]+==' > constraints.txt

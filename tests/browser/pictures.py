@@ -1,0 +1,108 @@
+"""The pictures of README and docs, taken from a real JupyterLab: `make pictures`."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnx
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from sklearn.datasets import load_digits
+from sklearn.neighbors import KNeighborsClassifier
+
+import workbench
+from tests.browser.conftest import chromium
+from tests.browser.jupyter import Jupyter
+from tests.browser.panel import open_panel
+from workbench.api import Workbench
+
+ROOT = Path(workbench.__file__).parents[1]
+PICTURES = ROOT / "docs" / "pictures"
+
+THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
+WATCHED_S = 45.0
+"""For how long the callers call before a picture, so that the small plots have something to show."""
+
+
+def main() -> None:
+    PICTURES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        home = Path(folder)
+        shutil.copytree(ROOT / "notebooks", home / "root" / "notebooks", ignore=shutil.ignore_patterns(".*"))
+        jupyter = Jupyter(home, home / "root").start()
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        try:
+            quickstart(browser, jupyter)
+            panel(browser, jupyter)
+        finally:
+            browser.close()
+            jupyter.end()
+
+
+def quickstart(browser: Browser, jupyter: Jupyter) -> None:
+    """The notebook in the middle of its work, the panel beside it."""
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    seen = open_panel(page, jupyter, "lab/tree/notebooks/01_quickstart.ipynb")
+    page.keyboard.press("Control+B")  # the file browser makes room
+    widen(page)
+    page.get_by_role("button", name="Python 3 (ipykernel) | Idle").wait_for()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    seen.expect_model("digits")
+    expect(page.get_by_text("360 of 360 predictions are the same").first).to_be_visible(timeout=60_000)
+    page.get_by_role("heading", name="Serve it").scroll_into_view_if_needed()
+    page.mouse.move(600, 400)
+    page.wait_for_timeout(1500)
+    page.screenshot(path=PICTURES / "quickstart.png")
+    page.close()
+
+
+def panel(browser: Browser, jupyter: Jupyter) -> None:
+    """The panel with three models under load, in both themes."""
+    X, y = load_digits(return_X_y=True)
+    with jupyter.served() as wb:
+        wb.load("digits", KNeighborsClassifier(3).fit(X, y))
+        wb.load("resnet", Path(onnx.__file__).parent / "backend/test/data/light/light_resnet50.onnx")
+        stop = threading.Event()
+        with ThreadPoolExecutor(5) as callers:
+            for _ in range(4):
+                callers.submit(call, wb, "digits", X[:1], 0.02, stop)
+            callers.submit(call, wb, "resnet", np.zeros((1, 3, 224, 224), np.float32), 0.3, stop)
+            try:
+                for theme, name in THEMES.items():
+                    jupyter.stop()
+                    jupyter.settings["@jupyterlab/apputils-extension/themes"] = {"theme": name}
+                    jupyter.start()
+                    page = browser.new_page(viewport={"width": 1280, "height": 760}, device_scale_factor=2)
+                    seen = open_panel(page, jupyter)
+                    widen(page)
+                    seen.expect_model("resnet")
+                    page.wait_for_timeout(WATCHED_S * 1000)
+                    page.mouse.move(600, 700)
+                    seen.root.screenshot(path=PICTURES / f"panel-{theme}.png")
+                    page.close()
+            finally:
+                stop.set()
+
+
+def widen(page: Page) -> None:
+    """Drag the panel's edge to a width at which it is easily read."""
+    left = page.locator("#jp-right-stack").bounding_box()
+    assert left is not None
+    page.mouse.move(left["x"] - 2, 300)
+    page.mouse.down()
+    page.mouse.move(left["x"] - 100, 300, steps=5)
+    page.mouse.up()
+
+
+def call(wb: Workbench, name: str, row: object, pause_s: float, stop: threading.Event) -> None:
+    while not stop.wait(pause_s):
+        wb[name](row)
+
+
+if __name__ == "__main__":
+    main()
