@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -34,8 +35,14 @@ class Service:
 
 
 @contextlib.contextmanager
-def service(folder: Path, models: Mapping[str, Path], command: tuple[str, ...] = ("workbench",)) -> Iterator[Service]:
-    """`command` is what follows `python -m`, up to the verb; `folder` keeps its data and its log."""
+def service(
+    folder: Path,
+    models: Mapping[str, Path],
+    command: tuple[str, ...] = ("workbench",),
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Service]:
+    """`command` is what follows `python -m`, up to the verb; `folder` keeps its data and its log; `environment` comes
+    on top of ours."""
     folder.mkdir(parents=True, exist_ok=True)
     ready = folder / "ready.json"
     ready.unlink(missing_ok=True)
@@ -43,7 +50,7 @@ def service(folder: Path, models: Mapping[str, Path], command: tuple[str, ...] =
     line += ["--data-dir", str(folder / "data")]
     for name, path in models.items():
         line += ["--load", f"{name}={path}"]
-    with running(line, folder / "service.log") as started:
+    with running(line, folder / "service.log", {**os.environ, **(environment or {})}) as started:
         started.wait_until(ready.exists, START_S)
         found = json.loads(ready.read_text())
         yield Service(found["url"], Path(found["token_file"]).read_text().strip(), started)

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import json
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -73,6 +74,17 @@ class Sample:
     descriptors: int
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """The worker with nothing to do."""
+
+    resident_bytes: int
+    threads: int
+    descriptors: int
+    tasks: tuple[str, ...]
+    """The asyncio tasks that are not done, by their coroutines."""
+
+
 class Soak:
     """One service under load. `versions` says which weights each version has, once its load was answered."""
 
@@ -107,6 +119,17 @@ class Soak:
         with self._worker.oneshot():
             memory, threads = self._worker.memory_info().rss, self._worker.num_threads()
             return Sample(time.monotonic() - self._began, memory, threads, self._worker.num_fds())
+
+    async def rest(self) -> Rest:
+        self._worker.send_signal(signal.SIGRTMIN + 1)
+        told = self._folder / str(self._worker.pid)
+        async with asyncio.timeout(ANSWER_S):
+            while not told.exists():
+                await asyncio.sleep(0.02)
+        tasks = tuple(json.loads(told.read_text()))
+        told.unlink()
+        now = self.sample()
+        return Rest(now.resident_bytes, now.threads, now.descriptors, tasks)
 
     async def once(self) -> None:
         """A good request of each row, so that what a first one costs is spent."""
@@ -237,15 +260,17 @@ def worker_pid(found: Service) -> int:
 
 def measure(minutes: float, folder: Path) -> dict[str, Any]:
     paths = save_mlp(SMALL, folder / "a.onnx"), save_mlp(SMALL, folder / "b.onnx", seed=1)
-    with service(folder / "service", {MODEL: paths[0]}) as found:
+    asked = {"PYTHONPATH": str(Path(__file__).with_name("inside")), "BENCH_TASKS": str(folder)}
+    with service(folder / "service", {MODEL: paths[0]}, environment=asked) as found:
         soak = Soak(found, paths, folder)
 
-        async def story() -> tuple[Sample, Sample]:
+        async def story() -> tuple[Rest, Rest]:
             await soak.once()
-            before = soak.sample()
+            await asyncio.sleep(SETTLE_S)
+            before = await soak.rest()
             await soak.run(minutes * 60)
             await asyncio.sleep(SETTLE_S)
-            return before, soak.sample()
+            return before, await soak.rest()
 
         before, after = uvloop.run(story())
         late = [sample for sample in soak.samples if sample.at_s >= min(WARM_UP_S, minutes * 30)]
@@ -271,8 +296,11 @@ def report(figures: dict[str, Any]) -> str:
         f"resident memory {grown.value * kib:+.1f} ± {grown.error * kib:.1f} KiB a minute "
         f"({before['resident_bytes'] / 2**20:.0f} MiB before, {after['resident_bytes'] / 2**20:.0f} MiB after)",
         f"threads {before['threads']} before, {after['threads']} after; "
-        f"descriptors {before['descriptors']} before, {after['descriptors']} after",
+        f"descriptors {before['descriptors']} before, {after['descriptors']} after; "
+        f"tasks {len(before['tasks'])} before, {len(after['tasks'])} after",
     ]
+    more = Counter(after["tasks"]) - Counter(before["tasks"])
+    lines += [f"  left behind: {count} x {name}" for name, count in sorted(more.items())]
     return "\n".join(lines + [f"  {count:,} x {how}" for how, count in sorted(tally["complaints"].items())])
 
 
