@@ -134,6 +134,21 @@ def test_runs_on_the_event_loop_count_but_are_not_held_against_it_for_ever() -> 
     assert turns[first:].count(inline) == pytest.approx(len(turns[first:]) / 2, abs=2)
 
 
+def test_who_comes_late_because_it_must_wake_does_not_come_last() -> None:
+    """A model with two runners gets both cores before one that has had more."""
+    one, two = Flow(width=2), Flow()
+    story = Story(2, one, two)
+    assert story.ask(one, 0.0)
+    assert not story.ask(two, 0.0)
+    story.queue.leave(one, 0.0, 0.01, 0.01, story.bells[one])
+    second = Bell()
+    assert story.queue.ask(two, story.bells[two], 0.01) == GRANTED
+    story.queue.begin(two, 0.01, second)
+    assert story.bells[one].rings == 0
+    assert not story.ask(one, 0.01)
+    assert story.queue.ask(two, second, 0.01) == GRANTED
+
+
 def test_places_on_an_arbiter_are_given_back() -> None:
     arbiter = Arbiter(1)
     one, two = arbiter.place(1, 1.0), arbiter.place(1, 1.0)

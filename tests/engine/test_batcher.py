@@ -12,7 +12,7 @@ import pytest
 from tests.engine.fakes import Clock, rows
 from workbench.core.messages import InferRequest, InferResponse, ReleaseReason
 from workbench.engine.admission import ShapeKey
-from workbench.engine.arbiter import OpenGate
+from workbench.engine.arbiter import GRANTED, Arbiter, OpenGate
 from workbench.engine.batcher import Batch, Batcher, Pause, QueuePolicy
 from workbench.engine.costs import CostTable
 from workbench.engine.line import Ticket
@@ -344,4 +344,80 @@ def test_a_batch_is_padded_to_the_next_size_that_may_run() -> None:
     lone = story.take()
     assert (lone.rows, lone.run_rows) == (1, 1)
     assert [(each.rows, each.run_rows) for each in story.batcher.singly(batch)] == [(1, 1), (2, 4), (3, 4)]
+    story.loop.close()
+
+
+# A device that is shared
+
+
+class Shared(Story):
+    """Two models on one core; this one's requests, and another's run that is in the way."""
+
+    def __init__(self) -> None:
+        policy = WindowPolicy(4, costs=CostTable({1: 0.010, 4: 0.010}, ((2,),)))
+        super().__init__(policy)
+        arbiter = Arbiter(1)
+        self.place, self.other = arbiter.place(1, 1.0), arbiter.place(1, 1.0)
+        self.batcher.configure(policy, QueuePolicy(100), self.place, runners=2)
+        assert self.other.ask(Runner(), self.hand.now) == GRANTED
+        self.began = self.hand.now
+
+    def other_ends(self, again: Runner | None = None) -> None:
+        self.other.leave(self.began, 0.01, self.hand.now, again)
+
+
+def test_a_batch_grows_while_its_runner_waits_for_the_device() -> None:
+    story, runner, second = Shared(), Runner(), Runner()
+    tickets = [story.submit()]
+    waits = story.batcher.next(runner)
+    assert isinstance(waits, Pause) and waits.wait_s is not None
+    tickets.append(story.submit())
+    assert story.batcher.next(second) == Pause(None)  # one at the gate is enough
+    story.other_ends()
+    assert (runner.rings, second.rings) == (1, 0)
+    batch = story.batcher.next(runner)
+    assert isinstance(batch, Batch) and batch.tickets == tickets
+    story.loop.close()
+
+
+def test_a_runner_that_comes_back_may_take_the_place_of_one_that_waits() -> None:
+    story, waits, comes = Shared(), Runner(), Runner()
+    story.submit()
+    story.batcher.next(waits)
+    story.other_ends()
+    assert isinstance(story.batcher.next(comes), Batch)
+    assert story.batcher.next(waits) == Pause(None)
+    story.submit()
+    story.batcher.wake()
+    assert waits.rings == 2  # the gate's ring, and this one
+    story.loop.close()
+
+
+@pytest.mark.parametrize("how", ["abandoned", "polled", "leaving"])
+def test_a_runner_with_nothing_left_to_run_gives_up_its_place(how: str) -> None:
+    story, runner, third = Shared(), Runner(), Runner()
+    story.submit()
+    story.batcher.next(runner)
+    if how == "abandoned":
+        story.batcher.abandon()
+    elif how == "polled":
+        assert story.batcher.poll() is not None
+    story.batcher.next(runner, leaving=how == "leaving")
+    story.other_ends(again=third)
+    assert story.other.ask(third, story.hand.now) == GRANTED
+    story.loop.close()
+
+
+def test_the_device_is_given_back_even_where_the_model_has_more_to_run() -> None:
+    story, runner, third = Shared(), Runner(), Runner()
+    story.other_ends()
+    tickets = [story.submit() for _ in range(9)]
+    batch = story.batcher.next(runner)
+    assert isinstance(batch, Batch) and batch.tickets == tickets[:4]
+    assert story.other.ask(third, story.hand.now) > GRANTED
+    story.hand.now += 0.01
+    story.batcher.ran(runner, batch, 0.02)
+    assert third.rings == 1
+    assert isinstance(story.batcher.next(runner), Pause)
+    assert story.other.ask(third, story.hand.now) == GRANTED
     story.loop.close()

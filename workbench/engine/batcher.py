@@ -96,10 +96,9 @@ class Batcher:
         """
         queue = self._queue
         request = ticket.request
-        ticket.turn = ticket.accepted_at
         if request.priority:
             ticket.level = queue.level(request.priority)
-            ticket.turn += ticket.level * queue.priority_step_s
+            ticket.handicap_s = ticket.level * queue.priority_step_s
         if queue.timeout_s:
             ticket.expires_at = ticket.accepted_at + queue.timeout_s
         if request.deadline is not None and request.deadline < ticket.expires_at:
@@ -112,7 +111,7 @@ class Batcher:
                     f"{self._depth} requests wait for model {request.model!r}, as many as max_queue_size "
                     "allows; try again later, or send fewer at once"
                 )
-            if ticket.expires_at != NEVER:
+            if ticket.expires_at < NEVER:
                 self._refuse_late(ticket)
             line = self._lines.get(ticket.key)
             if line is None:

@@ -180,7 +180,7 @@ class Deployment:
 
     def _learn(self, done: Done, ran_s: float) -> None:
         """Bring the costs up to date, and what is decided by them."""
-        if isinstance(done.answers[0], WorkbenchError):  # it may have failed before it had done anything
+        if done.failed:  # maybe before it had done anything
             return
         self._learn_at = done.ran_at + LEARN_EVERY_S
         key = done.tickets[0].key

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from workbench.core.messages import ReleaseReason
@@ -30,7 +30,12 @@ class Done:
     formed_at: float
     joined_at: float
     ran_at: float
-    dropped: list[tuple[Ticket, WorkbenchError]] = field(default_factory=list)
+    dropped: Sequence[tuple[Ticket, WorkbenchError]] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Its one answer is an error."""
+        return isinstance(self.answers[0], WorkbenchError)
 
 
 class Executor:
@@ -79,19 +84,27 @@ class Executor:
             at = batch.formed_at
             yield Done([], [], batch.reason, 0, 0, at, at, at, batch.dropped)
         if batch.tickets:
-            yield from self._run(session, batch)
+            done = self._run(session, batch)
+            if len(batch.tickets) > 1 and done.failed:
+                for each in self._batcher.singly(batch):
+                    yield self._run(session, each)
+            else:
+                yield done
 
-    def _run(self, session: Session, batch: Batch) -> Iterator[Done]:
+    def _run(self, session: Session, batch: Batch) -> Done:
         tickets = batch.tickets
-        padding = batch.run_rows - batch.rows
+        lone = len(tickets) == 1 and batch.rows == batch.run_rows
         names = tickets[0].outputs
-        if any(ticket.outputs != names for ticket in tickets):
+        if not lone and any(ticket.outputs != names for ticket in tickets):
             names = tuple(dict.fromkeys(name for ticket in tickets for name in ticket.outputs))
-        joined_at = ran_at = self._clock()
+        padding = batch.run_rows - batch.rows
+        joined_at = self._clock()
         answers: Sequence[dict[str, Array] | WorkbenchError]
         try:
-            inputs = join([ticket.request.inputs for ticket in tickets], tickets[0].request.inputs, padding)
-            joined_at = self._clock()
+            inputs = tickets[0].request.inputs
+            if not lone:
+                inputs = join([ticket.request.inputs for ticket in tickets], inputs, padding)
+                joined_at = self._clock()
             thread = threading.get_ident()
             self._inside[thread] = (joined_at, tickets)
             try:
@@ -99,20 +112,16 @@ class Executor:
             finally:
                 del self._inside[thread]
             ran_at = self._clock()
-            if len(tickets) == 1 and not padding:
-                answers = [dict(zip(names, outputs, strict=True))]
+            if lone:
+                answers = (dict(zip(names, outputs, strict=True)),)
             else:
                 answers = split(outputs, [ticket.rows for ticket in tickets], names, padding)
         except Exception as error:
-            if len(tickets) > 1:
-                for each in self._batcher.singly(batch):
-                    yield from self._run(session, each)
-                return
+            ran_at = self._clock()
             # Any other error is a runtime that breaks its promise; the service goes on.
             failed = f"running model {tickets[0].request.model!r} failed: {type(error).__name__}"
-            answers = [error if isinstance(error, WorkbenchError) else ExecutionError(failed)]
-        ran_at = max(ran_at, joined_at)
-        yield Done(tickets, answers, batch.reason, batch.rows, batch.run_rows, batch.formed_at, joined_at, ran_at)
+            answers = (error if isinstance(error, WorkbenchError) else ExecutionError(failed),)
+        return Done(tickets, answers, batch.reason, batch.rows, batch.run_rows, batch.formed_at, joined_at, ran_at)
 
     def serve(self, runner: _Runner) -> None:
         """The life of a runner's thread: a batch at a time, until it is to leave or nothing comes any more."""

@@ -32,9 +32,15 @@ class Ticket:
     """When it is of no use any more: its own deadline, or what the model's settings let it wait."""
     level: int = 0
     """0 is that of most, less is higher."""
-    turn: float = 0.0
+    handicap_s: float = 0.0
+    """What its level makes of its turn."""
     ended: bool = False
     """Its future was resolved, and it was counted. Belongs to the event loop's thread."""
+
+    @property
+    def turn(self) -> float:
+        """Who has the earliest goes first."""
+        return self.accepted_at + self.handicap_s
 
     def lost(self, now: float) -> WorkbenchError | None:
         """Why it need not be run any more. Asked from a runner's thread; reading a future's flag is safe there."""
@@ -102,10 +108,13 @@ class Line:
         tickets: list[Ticket] = []
         dropped = []
         taken = 0
-        queue, until = self._next_level()
+        until: float | None = None
+        queue = self._queue
+        if self._levels is not None:
+            queue, until = self._next_level()
         while queue:
             ticket = queue[0]
-            if ticket.turn > until:
+            if until is not None and ticket.turn > until:
                 queue, until = self._next_level()
                 continue
             if tickets and taken + ticket.rows > rows:
@@ -123,14 +132,14 @@ class Line:
                 queue, until = self._next_level()
         return tickets, dropped, taken
 
-    def _next_level(self) -> tuple[deque[Ticket], float]:
-        """The level whose turn it is, and until when."""
+    def _next_level(self) -> tuple[deque[Ticket], float | None]:
+        """The level whose turn it is, and until when; None where it is the only one."""
         levels = self._levels
         if levels is not None and len(levels) == 1:
             (self._queue,) = levels.values()
             self._levels = levels = None
         if levels is None:
-            return self._queue, NEVER
+            return self._queue, None
         first = min(levels.values(), key=_turn)
         return first, min(queue[0].turn for queue in levels.values() if queue is not first)
 
