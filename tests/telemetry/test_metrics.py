@@ -181,8 +181,12 @@ def test_the_buffer_is_bounded_when_nobody_looks() -> None:
     for _ in range(10 * FOLD_AT + 1):
         metrics.request_done("digits", "1", Outcome.OK, timings())
         metrics.batch_done("digits", "1", 1, 1, ReleaseReason.IDLE, 0.001)
-    assert len(metrics._requests) < FOLD_AT
-    assert len(metrics._batches) < FOLD_AT
+        metrics.exchange_done(Exchange("digits", "1", b"r", 1.0, 1.0, 1.0, 1.0, 1.0, 1.0))
+    (notes,) = metrics._notes.values()
+    assert len(notes.outcomes) < FOLD_AT
+    assert len(notes.batches) < FOLD_AT
+    assert len(notes.run) < 4 * FOLD_AT
+    assert len(notes.answered) < 8 * FOLD_AT
     assert samples(metrics)["infer_requests_total|ok"] == 10 * FOLD_AT + 1
 
 

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import random
 
-import numpy as np
-
 from workbench.core.messages import ReleaseReason, Timings
 from workbench.telemetry.exchanges import Exchange
 from workbench.telemetry.slowest import KEPT, WINDOW_S, Slowest, encode
@@ -14,7 +12,8 @@ def ended(at: float, took: float, name: str = "") -> Exchange:
 
 
 def offer(slowest: Slowest, *exchanges: Exchange) -> None:
-    slowest.offer("digits", exchanges, np.array([exchange.duration_s for exchange in exchanges]))
+    for exchange in exchanges:
+        slowest.offer(exchange)
 
 
 def test_exactly_the_slowest_are_kept_the_slowest_first() -> None:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-import operator
-from collections.abc import Sequence
 from enum import IntEnum
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from workbench.core.messages import Timings
 
@@ -72,27 +67,12 @@ class Stage(IntEnum):
     """Handing the answer to the connection: no time, unless the caller reads slower than is written."""
 
 
-_ENGINE = operator.attrgetter("queued_s", "batched_s", "ran_s", "split_s")
-_NUMBERS = operator.attrgetter(
-    *("arrived_at", "received_at", "decoded_at", "answered_at", "encoded_at", "sent_at"),
-    *("request_bytes", "response_bytes"),
-)
-
-
-def engine_stages(timings: Sequence[Timings]) -> NDArray[np.float64]:
-    """Seconds, a row a request: QUEUE, BATCH, COMPUTE, SPLIT."""
-    return _table(_ENGINE, timings, 4)
-
-
-def moments_and_sizes(exchanges: Sequence[Exchange]) -> NDArray[np.float64]:
-    """A row an exchange: the six moments, in order; bytes of the request, and of the response."""
-    return _table(_NUMBERS, exchanges, 8)
-
-
 def stages_of(exchange: Exchange) -> dict[Stage, float | None]:
     """Seconds in each stage; None where it did not get that far, or nobody knows."""
     timings = exchange.timings
-    engine = _ENGINE(timings) if timings is not None else (None,) * 4
+    engine: tuple[float | None, ...] = (None,) * 4
+    if timings is not None:
+        engine = timings.queued_s, timings.batched_s, timings.ran_s, timings.split_s
     return dict(
         zip(
             Stage,
@@ -110,9 +90,3 @@ def stages_of(exchange: Exchange) -> dict[Stage, float | None]:
 
 def _span(begin: float, end: float) -> float | None:
     return end - begin if begin and end else None
-
-
-def _table(read: operator.attrgetter[tuple[float, ...]], items: Sequence[object], width: int) -> NDArray[np.float64]:
-    # Twice as fast as an array of a list of tuples.
-    flat = itertools.chain.from_iterable(map(read, items))
-    return np.fromiter(flat, np.float64, len(items) * width).reshape(-1, width)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,13 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.core.messages import ReleaseReason, Timings
+from workbench.core.messages import ReleaseReason
 from workbench.core.ports import Outcome
-from workbench.telemetry.exchanges import Exchange, Stage, engine_stages, moments_and_sizes
+from workbench.telemetry.exchanges import Stage
 from workbench.telemetry.exponential import DURATIONS, SIZES, Exponential
 from workbench.telemetry.histogram import Histogram
 
-_OUTCOME = operator.itemgetter(2)
 _WIRE = [Stage.RECEIVE, Stage.DECODE, Stage.ENCODE, Stage.SEND]
 
 
@@ -88,40 +86,30 @@ class Figures:
         """Requests whose outputs were sent."""
         return self.response_bytes.count
 
-    def add_requests(self, ended: Sequence[tuple[str, str, Outcome, Timings | None]]) -> None:
-        """(model, version, outcome, timings) of each."""
+    def add_requests(self, outcomes: Sequence[Outcome], run: NDArray[np.float64]) -> None:
+        """How each ended, and of those that were run a row each: seconds in QUEUE, BATCH, COMPUTE and SPLIT."""
         # Mostly OK, and counted by identity: an Enum member's hash is a call into Python.
-        outcomes = list(map(_OUTCOME, ended))
         ok = outcomes.count(Outcome.OK)
         self.outcomes[Outcome.OK] += ok
         if ok != len(outcomes):
             self.outcomes.update(outcome for outcome in outcomes if outcome is not Outcome.OK)
-        run = [timings for _, _, _, timings in ended if timings is not None]
-        if run:
-            table = engine_stages(run)
-            self.request.add(table.sum(axis=1))
-            self.queue.add(table[:, 0])
-            self.compute.add(table[:, 2])
-            self.stages_s[Stage.QUEUE : Stage.SPLIT + 1] += table.sum(axis=0)
+        if len(run):
+            self.request.add(run.sum(axis=1))
+            self.queue.add(run[:, 0])
+            self.compute.add(run[:, 2])
+            self.stages_s[Stage.QUEUE : Stage.SPLIT + 1] += run.sum(axis=0)
 
-    def add_answered(self, exchanges: Sequence[Exchange]) -> NDArray[np.float64]:
-        """Exchanges that ended with outputs; the duration of each."""
-        table = moments_and_sizes(exchanges)
-        received, decoded, _, encoded, sent = np.diff(table[:, :6]).sum(axis=0)
-        self.stages_s[_WIRE] += (received, decoded, encoded, sent)
-        self.request_bytes.add(table[:, 6])
-        self.response_bytes.add(table[:, 7])
-        durations: NDArray[np.float64] = table[:, 5] - table[:, 1]
-        return durations
+    def add_answered(self, exchanges: NDArray[np.float64]) -> None:
+        """Of those that ended with outputs a row each: the six moments, bytes of the request, and of the response."""
+        if len(exchanges):
+            received, decoded, _, encoded, sent = np.diff(exchanges[:, :6]).sum(axis=0)
+            self.stages_s[_WIRE] += (received, decoded, encoded, sent)
+            self.request_bytes.add(exchanges[:, 6])
+            self.response_bytes.add(exchanges[:, 7])
 
-    def add_failed(self, exchanges: Sequence[Exchange]) -> NDArray[np.float64]:
-        """Exchanges that ended with an error; the duration of each."""
-        self.encode_failures += sum(exchange.timings is not None for exchange in exchanges)
-        return np.array([exchange.duration_s for exchange in exchanges])
-
-    def add_batches(self, batches: Iterable[tuple[str, str, int, ReleaseReason, float]]) -> None:
-        """(model, version, rows, reason, seconds inside the runtime) of each."""
-        for _, _, rows, reason, ran_s in batches:
+    def add_batches(self, batches: Iterable[tuple[int, ReleaseReason, float]]) -> None:
+        """(rows, reason, seconds inside the runtime) of each."""
+        for rows, reason, ran_s in batches:
             self.batch_sizes[rows] += 1
             self.release_reasons[reason] += 1
             self.rows += rows

@@ -1,20 +1,22 @@
-"""The engine's Observer, and what the server tells beside: takes note in a tenth of a microsecond, and counts later.
+"""The engine's Observer, and what the server tells beside: takes note in half a microsecond, and counts later.
 
-`request_done`, `batch_done` and `exchange_done` append; `fold` turns what gathered into figures with numpy, ten times a
-second and at a few hundred at the latest, so that the event loop is never held up for long.
+`request_done`, `batch_done` and `exchange_done` note numbers; `fold` turns what gathered into figures with numpy, ten
+times a second and at a few hundred at the latest, so that the event loop is never held up for long. Only numbers are
+kept until then: what a request had allocated is free again at once, still in the cache, and the garbage collector has
+nothing to look at.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
-import operator
 import time
+from array import array
 from collections import Counter
-from collections.abc import Callable, ItemsView, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
+import numpy as np
 import psutil
 
 from workbench.core.messages import ReleaseReason, Timings
@@ -38,10 +40,6 @@ KEPT_AFTER_GONE = 64
 """Versions whose figures are kept after they are gone, so that the last requests before a swap are still scraped."""
 
 ModelVersion = tuple[str, str]
-Note = TypeVar("Note")
-
-_KEY_OF_NOTE = operator.itemgetter(0, 1)
-_KEY_OF_EXCHANGE = operator.attrgetter("model", "version")
 
 log = logging.getLogger("workbench.models")
 
@@ -91,6 +89,25 @@ class State:
     """Answers of the HTTP port, by status."""
 
 
+class _Notes:
+    """What was noted of one version since the last fold."""
+
+    __slots__ = ("answered", "batches", "outcomes", "run", "slow_from_s")
+
+    def __init__(self) -> None:
+        self.slow_from_s = 0.0
+        """An exchange that took longer is among the slowest, as far as is known."""
+        self.clear()
+
+    def clear(self) -> None:
+        self.outcomes: list[Outcome] = []
+        self.run = array("d")
+        """Four numbers a request that was run: exchanges.ENGINE."""
+        self.answered = array("d")
+        """Eight numbers an exchange with outputs: exchanges.WIRE."""
+        self.batches: list[tuple[int, ReleaseReason, float]] = []
+
+
 class Metrics:
     """Implements core.ports.Observer. Every method belongs to the event loop's thread.
 
@@ -113,13 +130,11 @@ class Metrics:
         self._clock = clock
         self._ticks = ticks
         self._log = requests or RequestLog()
-        self._exchanges: list[Exchange] = []
         self._slowest = Slowest()
         self._late_s: list[float] = []
         self._loop_delay = Durations()
         self._loop = LoopWatch(self._ticked)
-        self._requests: list[tuple[str, str, Outcome, Timings | None]] = []
-        self._batches: list[tuple[str, str, int, ReleaseReason, float]] = []
+        self._notes: dict[ModelVersion, _Notes] = {}
         self._figures: dict[ModelVersion, Figures] = {}
         self._states: dict[ModelVersion, ModelState] = {}
         self._loop_time: LoopTime | None = None
@@ -145,17 +160,20 @@ class Metrics:
     # Observer
 
     def request_done(self, model: str, version: str, outcome: Outcome, timings: Timings | None) -> None:
-        noted = self._requests
-        noted.append((model, version, outcome, timings))
-        if len(noted) >= FOLD_AT:
+        notes = self._notes.get((model, version)) or self._new_notes(model, version)
+        outcomes = notes.outcomes
+        outcomes.append(outcome)
+        if timings is not None:
+            notes.run.extend((timings.queued_s, timings.batched_s, timings.ran_s, timings.split_s))
+        if len(outcomes) >= FOLD_AT:
             self.fold()
 
     def batch_done(
         self, model: str, version: str, rows: int, requests: int, reason: ReleaseReason, ran_s: float
     ) -> None:
-        noted = self._batches
-        noted.append((model, version, rows, reason, ran_s))
-        if len(noted) >= FOLD_AT:
+        batches = (self._notes.get((model, version)) or self._new_notes(model, version)).batches
+        batches.append((rows, reason, ran_s))
+        if len(batches) >= FOLD_AT:
             self.fold()
 
     def model_changed(self, status: ModelStatus) -> None:
@@ -179,12 +197,36 @@ class Metrics:
 
     def exchange_done(self, exchange: Exchange) -> None:
         """An inference was answered, with an error or without. One of no known version is logged, and not counted."""
-        noted = self._exchanges
-        noted.append(exchange)
-        if exchange.error or exchange.sent_at - exchange.received_at >= self._log.looks_from_s:
+        if exchange.error:
             self._log.note(exchange)
-        if len(noted) >= FOLD_AT:
-            self.fold()
+            if exchange.version:
+                self._of((exchange.model, exchange.version)).encode_failures += exchange.timings is not None
+                self._slowest.offer(exchange)
+            return
+        model, version = exchange.model, exchange.version
+        notes = self._notes.get((model, version)) or self._new_notes(model, version)
+        received_at, sent_at = exchange.received_at, exchange.sent_at
+        notes.answered.extend(
+            (
+                exchange.arrived_at,
+                received_at,
+                exchange.decoded_at,
+                exchange.answered_at,
+                exchange.encoded_at,
+                sent_at,
+                exchange.request_bytes,
+                exchange.response_bytes,
+            )
+        )
+        took_s = sent_at - received_at
+        if took_s >= self._log.looks_from_s:
+            self._log.note(exchange)
+        if took_s > notes.slow_from_s:
+            notes.slow_from_s = self._slowest.offer(exchange)
+
+    def _new_notes(self, model: str, version: str) -> _Notes:
+        notes = self._notes[model, version] = _Notes()
+        return notes
 
     def _ticked(self, late_s: float) -> None:
         self._late_s.append(late_s)
@@ -194,23 +236,17 @@ class Metrics:
 
     def fold(self) -> None:
         """Count what was noted since the last time."""
-        requests, self._requests = self._requests, []
-        batches, self._batches = self._batches, []
-        exchanges, self._exchanges = self._exchanges, []
         if len(self._late_s) >= LATE_KEPT:
             self._fold_lateness()
-        for key, requests_of_version in _by_version(requests, _KEY_OF_NOTE):
-            self._of(key).add_requests(requests_of_version)
-        for key, batches_of_version in _by_version(batches, _KEY_OF_NOTE):
-            self._of(key).add_batches(batches_of_version)
-        for key, exchanges_of_version in _by_version(exchanges, _KEY_OF_EXCHANGE):
-            answered = [exchange for exchange in exchanges_of_version if not exchange.error]
-            self.answers[200] += len(answered)
-            if key[1] and answered:
-                self._slowest.offer(key[0], answered, self._of(key).add_answered(answered))
-            if key[1] and len(answered) < len(exchanges_of_version):
-                failed = [exchange for exchange in exchanges_of_version if exchange.error]
-                self._slowest.offer(key[0], failed, self._of(key).add_failed(failed))
+        for key, notes in self._notes.items():
+            if notes.outcomes or notes.answered or notes.batches:
+                figures = self._of(key)
+                figures.add_requests(notes.outcomes, np.frombuffer(notes.run).reshape(-1, 4))
+                figures.add_answered(np.frombuffer(notes.answered).reshape(-1, 8))
+                figures.add_batches(notes.batches)
+                self.answers[200] += len(notes.answered) // 8
+                notes.clear()
+            notes.slow_from_s = self._slowest.least(key[0], self._ticks())
 
     def _fold_lateness(self) -> None:
         late_s, self._late_s = self._late_s, []
@@ -257,12 +293,5 @@ class Metrics:
         gone = [key for key in self._figures if key not in present]
         for key in gone[: max(0, len(gone) - KEPT_AFTER_GONE)]:
             del self._figures[key]
+            self._notes.pop(key, None)
         self._slowest.forget_all_but(model for model, _ in self._figures)
-
-
-def _by_version(notes: Sequence[Note], key: Callable[[Note], ModelVersion]) -> ItemsView[ModelVersion, list[Note]]:
-    """The notes of each version, in their order. Mostly there is one, and then this is one pass in C."""
-    found: dict[ModelVersion, list[Note]] = {}
-    for version, run in itertools.groupby(notes, key):
-        found.setdefault(version, []).extend(run)
-    return found.items()

@@ -1,7 +1,7 @@
 """The slowest requests of the last minutes, with all that is known of them; what `Model.slowest()` shows.
 
-Kept by model in slices of a minute, each a heap of its slowest. A request that is not among them costs one comparison
-with the slice's least, and that is made for hundreds at a time when they are folded.
+Kept by model in slices of a minute, each a heap of its slowest: a request that is not among them costs whoever offers
+it one comparison with the slice's least.
 """
 
 from __future__ import annotations
@@ -9,11 +9,8 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from workbench.telemetry.exchanges import Exchange, stages_of
 
@@ -32,20 +29,29 @@ class Slowest:
         """By model: (number of the slice, (duration, order, exchange)), the newest last."""
         self._order = itertools.count()  # so that two of equal duration are never compared themselves
 
-    def offer(self, model: str, exchanges: Sequence[Exchange], durations_s: NDArray[np.float64]) -> None:
-        """Keep those that are among the slowest of their minute. All ended within about a tick."""
-        slices = self._slices.setdefault(model, deque(maxlen=int(WINDOW_S / SLICE_S) + 1))
-        number = int(exchanges[-1].sent_at / SLICE_S)
+    def offer(self, exchange: Exchange) -> float:
+        """Keep it if it is among the slowest of its minute; what another has to take to be, in that minute."""
+        heap = self._heap(exchange.model, exchange.sent_at)
+        entry = exchange.duration_s, next(self._order), exchange
+        if len(heap) < KEPT:
+            heapq.heappush(heap, entry)
+        elif entry[0] > heap[0][0]:
+            heapq.heapreplace(heap, entry)
+        return heap[0][0] if len(heap) == KEPT else 0.0
+
+    def least(self, model: str, now: float) -> float:
+        """What an exchange that ends now has to take to be kept."""
+        heap = self._heap(model, now)
+        return heap[0][0] if len(heap) == KEPT else 0.0
+
+    def _heap(self, model: str, now: float) -> _Heap:
+        slices = self._slices.get(model)
+        if slices is None:
+            slices = self._slices[model] = deque(maxlen=int(WINDOW_S / SLICE_S) + 1)
+        number = int(now / SLICE_S)
         if not slices or slices[-1][0] < number:
             slices.append((number, []))
-        heap = slices[-1][1]
-        least = heap[0][0] if len(heap) == KEPT else -1.0
-        for index in np.flatnonzero(durations_s > least).tolist():
-            entry = float(durations_s[index]), next(self._order), exchanges[index]
-            if len(heap) < KEPT:
-                heapq.heappush(heap, entry)
-            elif entry > heap[0]:
-                heapq.heapreplace(heap, entry)
+        return slices[-1][1]
 
     def of(self, model: str, now: float) -> list[Exchange]:
         """The slowest KEPT of the last WINDOW_S seconds, the slowest first."""
