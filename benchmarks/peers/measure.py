@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from benchmarks.serving import bare_runs, echo, service
 OURS, ECHO = "ours", "echo"
 
 READY_S = 120.0
+STARTS = 2
+"""How often a start is tried before a peer counts as not started: PyTriton's instances sometimes miss each other."""
 STOP_S = 1.0
 """What a peer may take to end of itself; there is nothing of it to be kept."""
 SATURATION = 0.7
@@ -281,13 +284,21 @@ class Comparison:
     def _theirs(self, contender: Contender, models: Mapping[str, Path]) -> Iterator[Target]:
         peer, variant = contender.peer, contender.variant
         assert peer is not None and variant is not None
-        folder = self._folder()
-        place = Place(install.environment_of(peer), folder, free_port(), models)
-        launch = peer.launch(place, variant)
-        with running(launch.command, folder / "log", {**os.environ, **launch.environment}, STOP_S) as started:
-            target = Target(place.port, peer.path, peer.body, peer.read, peer.encodings, started)
-            started.wait_until(lambda: self._answers(target, models), READY_S)
-            yield target
+        for attempt in range(1, STARTS + 1):
+            folder = self._folder()
+            place = Place(install.environment_of(peer), folder, free_port(), models)
+            launch = peer.launch(place, variant)
+            with running(launch.command, folder / "log", {**os.environ, **launch.environment}, STOP_S) as started:
+                target = Target(place.port, peer.path, peer.body, peer.read, peer.encodings, started)
+                try:
+                    started.wait_until(partial(self._answers, target, models), READY_S)
+                except DidNotStart as error:
+                    if attempt == STARTS:
+                        raise
+                    self._fail(contender, "a start, tried again", error)
+                    continue
+                yield target
+                return
 
     def _answers(self, target: Target, models: Mapping[str, Path]) -> bool:
         try:
@@ -305,9 +316,12 @@ class Comparison:
         except (DidNotStart, right.WrongAnswer, OSError, subprocess.SubprocessError) as error:
             if contender.peer is None:
                 raise
-            said = tidy(str(error))
-            self.records["failures"].append({**contender.names, "when": when, "said": said})
-            say(f"{contender.peer.name} ({contender.variant}), {when}: {said}")
+            self._fail(contender, when, error)
+
+    def _fail(self, contender: Contender, when: str, error: Exception) -> None:
+        said = tidy(str(error))
+        self.records["failures"].append({**contender.names, "when": when, "said": said})
+        say(f"{contender.names}, {when}: {said}")
 
     def _note(self, key: str, outcome: str, said: str) -> None:
         for noted in self.records["peers"]:
