@@ -107,6 +107,19 @@ async def test_a_page_that_pauses_is_not_sent_what_was_about_to_be(relay: Relay)
     assert await kinds(page) == ["hello", "service", "models"]
 
 
+async def test_a_page_may_pause_in_the_moment_in_which_it_is_about_to_be_sent_something(relay: Relay) -> None:
+    page = relay.join()
+    say(page, type="subscribe")
+    await due(page)
+    sending = asyncio.create_task(page.next(LONG_S))
+    await asyncio.sleep(0)
+    relay.ticked(made()[0])  # wakes it
+    say(page, type="pause")  # before it has run
+    await asyncio.sleep(0)
+    relay.service_changed(ServiceView(ServiceState.STOPPING))
+    assert json.loads(await sending)["type"] == "service"
+
+
 async def test_a_slow_page_is_sent_the_newest_and_nothing_gathers_for_it(relay: Relay) -> None:
     page = relay.join()
     say(page, type="subscribe")

@@ -160,7 +160,8 @@ class Page:
         """The next message, once there is one; after `beat_s` a beat. What is newest by then, never what was."""
         try:
             async with asyncio.timeout(beat_s):
-                await self._some.wait()
+                while not self._due:  # what woke this up may be dropped before it runs
+                    await self._some.wait()
         except TimeoutError:
             return self._relay.text(Kind.BEAT, self)
         kind = next(iter(self._due))
