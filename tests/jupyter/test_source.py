@@ -69,6 +69,12 @@ async def test_a_tilde_is_the_home_folder(files: Any, root: Path, monkeypatch: p
         await find(files, "~nobody-of-this-name/x.onnx", absolute=True)
 
 
+@pytest.mark.parametrize("asked", ["/" + "x" * 5000, "x" * 5000])
+async def test_a_path_that_the_system_does_not_take_is_told_in_words(files: Any, asked: str) -> None:
+    with pytest.raises((NotFound, InvalidInput)):
+        await find(files, asked, absolute=True)
+
+
 @pytest.mark.parametrize("asked", ["", "a\0b"])
 async def test_what_is_no_path_is_refused(files: Any, asked: str) -> None:
     with pytest.raises(InvalidInput):

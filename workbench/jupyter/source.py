@@ -45,8 +45,7 @@ async def find(contents: Any, asked: str, *, absolute: bool) -> Source:
                     f"{asked!r} lies outside the file browser's folder, and this server takes no such paths "
                     "(InferWorkbench.allow_absolute_paths): copy the model there, or upload it"
                 )
-            if not await in_thread(path.exists):
-                raise NotFound(f"there is no file or folder {asked!r} on this machine")
+            await in_thread(lambda: _check_there(path, asked))
             return Source(path=path)
         asked = path.relative_to(root).as_posix()
     return await _of_contents(contents, asked)
@@ -74,6 +73,16 @@ def _expanded(asked: str) -> Path:
         return Path(os.path.normpath(Path(asked).expanduser()))
     except RuntimeError:
         raise InvalidInput(f"{asked!r} names no home folder that is known here") from None
+
+
+def _check_there(path: Path, asked: str) -> None:
+    """Blocks."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(f"there is no file or folder {asked[:200]!r} on this machine") from None
+    except OSError as error:  # no permission on the way there, a name that is too long, a loop of links
+        raise InvalidInput(f"{asked[:200]!r} cannot be read: {error.strerror}") from None
 
 
 def _root(contents: Any) -> Path | None:
