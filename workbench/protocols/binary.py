@@ -40,7 +40,7 @@ def array_from_bytes(
     if size != count * dtype.itemsize:
         raise InvalidInput(
             f"{tensor}: {datatype} of shape {list(shape)} takes {count * dtype.itemsize} bytes; "
-            f"binary_data_size is {size}"
+            f"its binary data has {size}"
         )
     if count == 0:
         return np.empty(shape, dtype)
@@ -73,7 +73,7 @@ def _element(element: object, tensor: str) -> tuple[bytes, bytes]:
 def _strings(body: bytes, offset: int, size: int, tensor: str, count: int, max_bytes: int) -> Array:
     if size < count * 4:
         raise InvalidInput(
-            f"{tensor}: {count} BYTES elements take {count * 4} bytes at least; binary_data_size is {size}"
+            f"{tensor}: {count} BYTES elements take {count * 4} bytes at least; its binary data has {size}"
         )
     array = np.empty(count, np.object_)
     at, end = offset, offset + size

@@ -17,13 +17,14 @@ import msgspec
 from msgspec import Struct
 
 from workbench.config import Limits
-from workbench.core.messages import InferRequest, InferResponse, Parameter, ReleaseReason, Timings
+from workbench.core.messages import InferRequest, InferResponse, Parameter
 from workbench.core.tensor import datatype_of
 from workbench.errors import InvalidInput, TooLarge, Unsupported, WorkbenchError
 from workbench.protocols.binary import bytes_from_array
 from workbench.protocols.json_data import check_finite, json_values
 from workbench.protocols.json_text import decode_json
 from workbench.protocols.oip_tensors import BinaryTensor, JsonTensor, Tensor, read_tensors, shared_memory_error
+from workbench.protocols.parameters import schedule_parameters, take_flag, take_schedule, timings_in, timings_out
 
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -130,7 +131,7 @@ def encode_response(
             values = json_values(array, f"output {name!r}", datatype)
             floats = floats or array.dtype.kind == "f"
             outputs.append(JsonTensor(name, array.shape, datatype, values))
-    timings = _timings_out(response.timings) if answer.timings else None
+    timings = timings_out(response.timings) if answer.timings else None
     head = _encode(_Answer(response.model, response.version, outputs, response.id, timings))
     if floats and b"null" in head:
         # msgspec writes NaN and infinities as null; a name may hold that word too.
@@ -165,13 +166,7 @@ def encode_request(
         else:
             check_finite(array, f"input {name!r}")
             inputs.append(JsonTensor(name, array.shape, datatype, json_values(array, f"input {name!r}", datatype)))
-    parameters: dict[str, Parameter] = dict(request.parameters)
-    if request.priority:
-        parameters["priority"] = request.priority
-    if request.deadline is not None:
-        left_s = request.deadline - (time.monotonic() if now is None else now)
-        # 0 would mean no deadline at all.
-        parameters["timeout"] = max(1, round(left_s * 1e6))
+    parameters = schedule_parameters(request, time.monotonic() if now is None else now)
     if binary:
         parameters["binary_data_output"] = True
     message: dict[str, object] = {"inputs": inputs}
@@ -196,7 +191,7 @@ def decode_response(body: bytes, header_length: int | None) -> InferResponse:
         outputs = read_tensors("output", found.outputs, body, start, _CLIENT_LIMITS)
     except (InvalidInput, Unsupported) as error:
         raise WorkbenchError(f"the service's answer cannot be read: {error.message}") from None
-    timings = _timings_in(found.parameters or _NONE)
+    timings = timings_in(found.parameters or _NONE)
     return InferResponse(found.model_name, found.model_version, outputs, found.id, timings)
 
 
@@ -220,12 +215,9 @@ def _split(body: bytes, header_length: int | None) -> tuple[bytes, int]:
 
 def _read_parameters(parameters: dict[str, Parameter], request: InferRequest, now: float) -> AnswerFormat:
     """Take what the service reads out of `parameters`; the rest goes along with the request."""
-    binary = _flag(parameters, "binary_data_output")
-    timings = _flag(parameters, "timings")
-    request.priority = _whole(parameters, "priority")
-    timeout_us = _whole(parameters, "timeout")
-    if timeout_us:
-        request.deadline = now + timeout_us / 1e6
+    binary = take_flag(parameters, "binary_data_output")
+    timings = take_flag(parameters, "timings")
+    take_schedule(parameters, request, now)
     if parameters:
         request.parameters = parameters
     if timings:
@@ -263,20 +255,6 @@ def _read_outputs(
     return AnswerFormat(answer.binary, binary_of, answer.timings) if binary_of else answer
 
 
-def _flag(parameters: dict[str, Parameter], name: str) -> bool:
-    value = parameters.pop(name, False)
-    if not isinstance(value, bool):
-        raise InvalidInput(f"the parameter {name} is {str(value)[:40]!r}; it takes true or false")
-    return value
-
-
-def _whole(parameters: dict[str, Parameter], name: str) -> int:
-    value = parameters.pop(name, 0)
-    if type(value) is not int or not 0 <= value < 1 << 63:
-        raise InvalidInput(f"the parameter {name} is {str(value)[:40]!r}; it takes a whole number from 0")
-    return value
-
-
 # Writing
 
 
@@ -290,25 +268,3 @@ def _over(size: int, limits: Limits) -> TooLarge:
         f"the response would have {size} bytes or more; max_response_bytes is {limits.max_response_bytes}: "
         "ask for fewer outputs or send fewer rows"
     )
-
-
-_TIMES = (("queue_us", "queued_s"), ("batch_us", "batched_s"), ("compute_us", "ran_s"), ("split_us", "split_s"))
-
-
-def _timings_out(timings: Timings) -> dict[str, Parameter]:
-    found: dict[str, Parameter] = {name: round(getattr(timings, field) * 1e6, 1) for name, field in _TIMES}
-    found["batch_size"] = timings.batch_size
-    found["batch_requests"] = timings.batch_requests
-    found["release_reason"] = str(timings.release_reason)
-    return found
-
-
-def _timings_in(parameters: Mapping[str, Any]) -> Timings:
-    """The timings among a response's parameters; what is missing or unknown stays at its default."""
-    try:
-        queued, batched, ran, split = (float(parameters.get(name, 0.0)) / 1e6 for name, _ in _TIMES)
-        reason = ReleaseReason(parameters.get("release_reason", ReleaseReason.IDLE))
-        size, requests = int(parameters.get("batch_size", 0)), int(parameters.get("batch_requests", 0))
-        return Timings(queued, batched, ran, split, size, requests, reason)
-    except (TypeError, ValueError, OverflowError):
-        return Timings()

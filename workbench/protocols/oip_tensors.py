@@ -57,7 +57,7 @@ def read_tensors(kind: str, tensors: list[Tensor], body: bytes, start: int, limi
             raise InvalidInput(f"{what} is given twice")
         dtype_of(tensor.datatype)
         shape = tuple(tensor.shape)
-        count = _count(shape, what, limits.max_elements)
+        count = count_elements(shape, what, limits.max_elements)
         size = _binary_size(tensor.parameters, what) if tensor.parameters else None
         if size is None:
             if not tensor.data:
@@ -78,8 +78,8 @@ def read_tensors(kind: str, tensors: list[Tensor], body: bytes, start: int, limi
     return arrays
 
 
-def _count(shape: tuple[int, ...], what: str, max_elements: int) -> int:
-    """How many elements `shape` holds, before anything is made that large."""
+def count_elements(shape: tuple[int, ...], what: str, max_elements: int) -> int:
+    """How many elements `shape` holds, before anything is made that large. InvalidInput, TooLarge."""
     if len(shape) > MAX_RANK:
         raise InvalidInput(f"{what}: shape has {len(shape)} dimensions; {MAX_RANK} at most")
     count = 1

@@ -1,0 +1,65 @@
+"""The parameters of a request that the service itself reads, and the timings among those of an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from workbench.core.messages import InferRequest, Parameter, ReleaseReason, Timings
+from workbench.errors import InvalidInput
+
+
+def take_flag(parameters: dict[str, Parameter], name: str) -> bool:
+    """Take `name` out of `parameters`; False where it is not there. InvalidInput."""
+    value = parameters.pop(name, False)
+    if not isinstance(value, bool):
+        raise InvalidInput(f"the parameter {name} is {str(value)[:40]!r}; it takes true or false")
+    return value
+
+
+def take_whole(parameters: dict[str, Parameter], name: str) -> int:
+    """Take `name` out of `parameters`; 0 where it is not there. InvalidInput."""
+    value = parameters.pop(name, 0)
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise InvalidInput(f"the parameter {name} is {str(value)[:40]!r}; it takes a whole number from 0")
+    return value
+
+
+def take_schedule(parameters: dict[str, Parameter], request: InferRequest, now: float) -> None:
+    """Take `priority` and `timeout` out of `parameters` and into `request`; the timeout begins at `now`."""
+    request.priority = take_whole(parameters, "priority")
+    if timeout_us := take_whole(parameters, "timeout"):
+        request.deadline = now + timeout_us / 1e6
+
+
+def schedule_parameters(request: InferRequest, now: float) -> dict[str, Parameter]:
+    """The request's parameters as they travel: with its priority, and with what is left of its deadline at `now`."""
+    parameters = dict(request.parameters)
+    if request.priority:
+        parameters["priority"] = request.priority
+    if request.deadline is not None:
+        # 0 would mean no deadline at all.
+        parameters["timeout"] = max(1, round((request.deadline - now) * 1e6))
+    return parameters
+
+
+_TIMES = (("queue_us", "queued_s"), ("batch_us", "batched_s"), ("compute_us", "ran_s"), ("split_us", "split_s"))
+
+
+def timings_out(timings: Timings) -> dict[str, Parameter]:
+    found: dict[str, Parameter] = {name: round(getattr(timings, field) * 1e6, 1) for name, field in _TIMES}
+    found["batch_size"] = timings.batch_size
+    found["batch_requests"] = timings.batch_requests
+    found["release_reason"] = str(timings.release_reason)
+    return found
+
+
+def timings_in(parameters: Mapping[str, Any]) -> Timings:
+    """The timings among a response's parameters; what is missing or unknown stays at its default."""
+    try:
+        queued, batched, ran, split = (float(parameters.get(name, 0.0)) / 1e6 for name, _ in _TIMES)
+        reason = ReleaseReason(parameters.get("release_reason", ReleaseReason.IDLE))
+        size, requests = int(parameters.get("batch_size", 0)), int(parameters.get("batch_requests", 0))
+        return Timings(queued, batched, ran, split, size, requests, reason)
+    except (TypeError, ValueError, OverflowError):
+        return Timings()
