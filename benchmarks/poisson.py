@@ -82,8 +82,7 @@ async def drive_open(port: int, request: bytes, rate_per_s: float, seconds: floa
     began = loop.time() + 0.1
     for arrival in arrivals:
         due = began + float(arrival)
-        if (early := due - loop.time()) > 0:
-            await asyncio.sleep(early)
+        await asyncio.sleep(max(0.0, due - loop.time()))  # when late too, so that answers are read meanwhile
         if free:
             start(free.pop(), due)
         elif opened < AT_MOST:
