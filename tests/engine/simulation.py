@@ -139,7 +139,7 @@ class Model:
     ends: Counter[str] = field(default_factory=Counter)
     waits: list[float] = field(default_factory=list)
     computed_s: float = 0.0
-    last: dict[tuple[ShapeKey, int], float] = field(default_factory=dict)
+    last: dict[tuple[ShapeKey, float], float] = field(default_factory=dict)
     on_end: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
@@ -198,7 +198,7 @@ class Model:
         for ticket in batch.tickets:
             assert now < ticket.expires_at and not ticket.future.done(), "what nobody waits for was run"
             assert len({each.key for each in batch.tickets}) == 1
-            series = (ticket.key, ticket.level)
+            series = (ticket.key, ticket.handicap_s)
             assert ticket.accepted_at >= self.last.get(series, 0.0), "the order within a priority was not kept"
             self.last[series] = ticket.accepted_at
         if batch.tickets:

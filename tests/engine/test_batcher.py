@@ -300,7 +300,7 @@ def test_only_those_that_go_before_it_count_against_a_deadline() -> None:
     story = Story(WindowPolicy(8, costs=RUN_S), **PRIORITIES)
     for _ in range(40):
         story.submit()
-    assert story.submit(priority=1, deadline=story.clock() + 0.011).level == -1
+    assert story.submit(priority=1, deadline=story.clock() + 0.011).handicap_s == -1.0
     story.loop.close()
 
 

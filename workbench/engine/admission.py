@@ -6,7 +6,8 @@ ONNX Runtime would refuse most of this too, but for the whole batch and in its o
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from workbench.core.messages import InferRequest
 from workbench.core.model import FREE, Signature, TensorSpec
@@ -19,7 +20,8 @@ ShapeKey: TypeAlias = tuple[tuple[int, ...], ...]
 ALONE: ShapeKey = ()
 
 
-class Admitted(NamedTuple):
+@dataclass(slots=True)  # frozen, it would cost a third of a microsecond more, on each request
+class Admitted:
     rows: int
     """Rows it adds to a batch; 1 for an unbatched model, whatever its shapes."""
     key: ShapeKey

@@ -50,10 +50,16 @@ class QueuePolicy:
     default_priority: int = 1
     priority_step_s: float = 0.0
 
-    def level(self, priority: int) -> int:
-        """Levels below the default of a request that asked for `priority`: 1 is the highest, 0 and what is over the
-        levels is the default, as Triton has it."""
-        return priority - self.default_priority if 0 < priority <= self.priority_levels else 0
+    def handicap_s(self, priority: int) -> float:
+        """Of a request that asked for `priority`: 1 is the highest, 0 and what is over the levels is the default, as
+        Triton has it."""
+        levels = priority - self.default_priority if 0 < priority <= self.priority_levels else 0
+        return levels * self.priority_step_s
+
+    def expires_at(self, accepted_at: float, deadline: float | None) -> float:
+        """When a request is of no use any more: by its own word, or sooner by the settings'."""
+        limit = accepted_at + self.timeout_s if self.timeout_s else NEVER
+        return limit if deadline is None else min(limit, deadline)
 
 
 class Batcher:
@@ -97,12 +103,9 @@ class Batcher:
         queue = self._queue
         request = ticket.request
         if request.priority:
-            ticket.level = queue.level(request.priority)
-            ticket.handicap_s = ticket.level * queue.priority_step_s
-        if queue.timeout_s:
-            ticket.expires_at = ticket.accepted_at + queue.timeout_s
-        if request.deadline is not None and request.deadline < ticket.expires_at:
-            ticket.expires_at = request.deadline
+            ticket.handicap_s = queue.handicap_s(request.priority)
+        if limited := request.deadline is not None or queue.timeout_s > 0:
+            ticket.expires_at = queue.expires_at(ticket.accepted_at, request.deadline)
         with self._lock:
             if self._closed:
                 raise Unavailable(f"model {request.model!r} is being unloaded; try again")
@@ -111,7 +114,7 @@ class Batcher:
                     f"{self._depth} requests wait for model {request.model!r}, as many as max_queue_size "
                     "allows; try again later, or send fewer at once"
                 )
-            if ticket.expires_at < NEVER:
+            if limited:
                 self._refuse_late(ticket)
             line = self._lines.get(ticket.key)
             if line is None:
@@ -254,7 +257,7 @@ class Batcher:
         ahead = ahead_rows = 0
         work_s = 0.0
         for key, line in self._lines.items():
-            count, rows = line.ahead(ticket.level)
+            count, rows = line.ahead(ticket.handicap_s)
             if rows and (curve := costs.curve(key)) is not None:
                 ahead += count
                 ahead_rows += rows

@@ -1,8 +1,8 @@
 """Requests that wait: those of one shape, in the order of their turns.
 
-A request of level L, accepted at t, has its turn at t + L * step; who has the earliest turn goes first. So one of a
-lower level waits behind those of level M < L that came up to (L - M) * step later, and behind none that came after:
-nobody starves, whatever the others send. Within a level the order is that of arrival.
+A request's turn is when it was accepted, plus a handicap that its priority gives it; who has the earliest turn goes
+first. So one with a larger handicap waits behind those that came up to the difference later, and behind none that came
+after: nobody starves, whatever the others send. Among those with the same handicap the order is that of arrival.
 """
 
 from __future__ import annotations
@@ -30,10 +30,8 @@ class Ticket:
     accepted_at: float
     expires_at: float = NEVER
     """When it is of no use any more: its own deadline, or what the model's settings let it wait."""
-    level: int = 0
-    """0 is that of most, less is higher."""
     handicap_s: float = 0.0
-    """What its level makes of its turn."""
+    """0 is that of most; a higher priority has less."""
     ended: bool = False
     """Its future was resolved, and it was counted. Belongs to the event loop's thread."""
 
@@ -64,9 +62,9 @@ class Line:
         self.key = key
         self.rows = 0
         self._queue: deque[Ticket] = deque()
-        """All of them, while they are of one level, as mostly they are."""
-        self._levels: dict[int, deque[Ticket]] | None = None
-        """By level, where they are of several; none is empty."""
+        """All of them, while they have one handicap, as mostly they do."""
+        self._levels: dict[float, deque[Ticket]] | None = None
+        """By handicap, where they have several; none is empty."""
 
     def __bool__(self) -> bool:
         return bool(self._levels or self._queue)
@@ -75,11 +73,11 @@ class Line:
         self.rows += ticket.rows
         queue = self._queue
         if self._levels is None:
-            if not queue or queue[0].level == ticket.level:
+            if not queue or queue[0].handicap_s == ticket.handicap_s:
                 queue.append(ticket)
                 return
-            self._levels = {queue[0].level: queue}
-        self._levels.setdefault(ticket.level, deque()).append(ticket)
+            self._levels = {queue[0].handicap_s: queue}
+        self._levels.setdefault(ticket.handicap_s, deque()).append(ticket)
 
     @property
     def first(self) -> Ticket:
@@ -92,15 +90,15 @@ class Line:
         return self.first.accepted_at
 
     def tickets(self) -> list[Ticket]:
-        """All, level by level."""
+        """All, the higher priorities first."""
         return [ticket for queue in self._queues() for ticket in queue]
 
-    def ahead(self, level: int) -> tuple[int, int]:
-        """(requests, rows) that go before one of this level that comes now, or fewer: those of lower levels whose turn
-        is earlier are not counted, nor more than one row of each request where levels are mixed."""
+    def ahead(self, handicap_s: float) -> tuple[int, int]:
+        """(requests, rows) that go before one with this handicap that comes now, or fewer: those of a lower priority
+        whose turn is earlier are not counted, nor more than one row of each request where priorities are mixed."""
         if self._levels is None:
-            return (len(self._queue), self.rows) if self and self._queue[0].level <= level else (0, 0)
-        count = sum(len(queue) for queue in self._queues() if queue[0].level <= level)
+            return (len(self._queue), self.rows) if self and self._queue[0].handicap_s <= handicap_s else (0, 0)
+        count = sum(len(queue) for each, queue in self._levels.items() if each <= handicap_s)
         return count, count
 
     def take(self, rows: int, now: float) -> tuple[list[Ticket], list[tuple[Ticket, WorkbenchError]], int]:
@@ -128,12 +126,12 @@ class Line:
             else:
                 dropped.append((ticket, error))
             if not queue and self._levels is not None:
-                del self._levels[ticket.level]
+                del self._levels[ticket.handicap_s]
                 queue, until = self._next_level()
         return tickets, dropped, taken
 
     def _next_level(self) -> tuple[deque[Ticket], float | None]:
-        """The level whose turn it is, and until when; None where it is the only one."""
+        """The handicap whose turn it is, and until when; None where it is the only one."""
         levels = self._levels
         if levels is not None and len(levels) == 1:
             (self._queue,) = levels.values()
@@ -144,8 +142,8 @@ class Line:
         return first, min(queue[0].turn for queue in levels.values() if queue is not first)
 
     def _queues(self) -> list[deque[Ticket]]:
-        return [self._queue] if self._levels is None else [self._levels[level] for level in sorted(self._levels)]
+        return [self._queue] if self._levels is None else [self._levels[each] for each in sorted(self._levels)]
 
 
-def _turn(queue: deque[Ticket]) -> tuple[float, int]:
-    return queue[0].turn, queue[0].level
+def _turn(queue: deque[Ticket]) -> tuple[float, float]:
+    return queue[0].turn, queue[0].handicap_s
