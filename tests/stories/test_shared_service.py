@@ -127,6 +127,23 @@ def test_a_folder_open_to_others_is_refused_and_so_is_one_that_cannot_be_made(
         workbench.connect()
 
 
+def test_a_lease_that_cannot_be_written_keeps_nobody_from_a_service_that_runs(
+    workplace: SharedService, capsys: pytest.CaptureFixture[str]
+) -> None:
+    me = this_process()
+    lease = workplace.rendezvous.open().leases / f"{me.pid}-{me.began}"
+    lease.mkdir()  # in the way, as a full disk would be
+    with pytest.raises(StorageError):
+        workplace.ensure()
+    assert workplace.record() is None
+    lease.rmdir()
+    keeper = workplace.ensure().keeper
+    workplace.release()
+    lease.mkdir()
+    assert workplace.ensure().keeper == workplace.ensure().keeper == keeper
+    assert capsys.readouterr().err.count("this process holds no lease") == 1
+
+
 def test_a_data_folder_that_cannot_be_used_is_told_in_one_line(
     workplace: SharedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,6 +275,11 @@ def test_a_crash_loop_is_answered_with_the_reason_until_a_restart(workplace: Sha
     assert "starts" not in str(answer["error"])
     assert ask("/v2/health/live") == (503, {"live": False})
     assert ask("/v2/health/ready") == (503, {"ready": False, "live": False})
+
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="has failed: 3 starts in a row failed"):
+        current(start=False).restart()  # for the same reason, and told as soon
+    assert time.monotonic() - began < launch.START_TIMEOUT_S / 2
 
     newer.unlink()
     assert str(current(start=False).restart()["state"]).startswith("Ready")

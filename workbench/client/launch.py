@@ -99,7 +99,8 @@ class SharedService:
         self._data_dir = data_dir
         self._say = say or _say
         self._lease = Lease(rendezvous.leases)
-        self._said = ""
+        self._said: set[str] = set()
+        """What need not be said again."""
         self._stops = 0
         """How often this process told it to stop."""
         self._found = False
@@ -126,7 +127,7 @@ class SharedService:
         """See `ensure_service`."""
         self.rendezvous.open()
         # The lease comes first: the keeper that is about to end for want of one looks once more after it has said so.
-        self._lease.take()
+        self._take_lease()
         stops, until = self._stops, time.monotonic() + timeout_s
         while True:
             self._check_wanted(stops)
@@ -152,13 +153,12 @@ class SharedService:
         if (record.version and record.version != _version()) or (record.api and record.api != API):
             self.stop()
             return self.ensure()
-        before = record.worker
         _signal(record, "SIGUSR1")
         stops, until = self._stops, time.monotonic() + START_TIMEOUT_S
         while True:
             self._check_wanted(stops)
             now = self.record()
-            if now is None or (now.worker != before and now.state in (ServiceState.READY, ServiceState.FAILED)):
+            if now is None or _restarted(record, now):
                 return self.ensure()
             if time.monotonic() > until:
                 raise Unavailable(f"the service did not restart within {START_TIMEOUT_S:.0f} s: it is {now.state}")
@@ -208,6 +208,23 @@ class SharedService:
             if now > until + NOTICE_S:  # it has died, and its keeper does not say so
                 return "the service ended while it ran your request; it was not repeated"
             time.sleep(POLL_S)
+
+    def _take_lease(self) -> None:
+        """Where it cannot be written, what runs serves all the same; starting a service would need room itself."""
+        try:
+            self._lease.take()
+        except StorageError as error:
+            if self.record() is None:
+                raise
+            self._say_once(
+                f"{error.message}, so this process holds no lease: the service ends some minutes after the last "
+                "process that has one, or the last call"
+            )
+
+    def _say_once(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            self._say(line)
 
     def _check_wanted(self, stops: int) -> None:
         if self._stops != stops:
@@ -269,9 +286,8 @@ class SharedService:
         except Unsupported:
             self.release()
             raise
-        if word and word != self._said:
-            self._said = word
-            self._say(word)
+        if word:
+            self._say_once(word)
 
 
 def address_of(record: ServiceRecord) -> Address:
@@ -279,6 +295,13 @@ def address_of(record: ServiceRecord) -> Address:
 
 
 _TRY_AGAIN = "`%infer restart` tries again"
+
+
+def _restarted(before: ServiceRecord, now: ServiceRecord) -> bool:
+    """Whether what was asked for has come to an end: a worker that is Ready, or none that could be started."""
+    if now.state is ServiceState.FAILED:
+        return (now.state, now.since) != (before.state, before.since)
+    return now.state is ServiceState.READY and now.worker != before.worker
 
 
 def _why(record: ServiceRecord) -> str:
