@@ -54,7 +54,7 @@ class Plain:
     """The application's way of an inference with all that telemetry needs left out; it serves nothing else."""
 
     def __init__(self, app: App, service: Service) -> None:
-        self._gate = app._gate
+        self._gate = app.gate
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

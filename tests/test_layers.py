@@ -38,7 +38,6 @@ COMPOSE = {"__init__", "__main__", "api", "cli"}
 FOREIGN: dict[str, set[str]] = {
     "onnxruntime": {"runtimes"},
     "uvicorn": {"server"},
-    "prometheus_client": {"telemetry"},
     "aiohttp": {"client"},
     "IPython": {"notebook"},
     "jupyter_server": {"jupyter"},

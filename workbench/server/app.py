@@ -35,7 +35,8 @@ class App:
     def __init__(self, gate: Gate, infer: InferRoute, routes: Routes, service: Service) -> None:
         self.routes = routes.routes
         """The whole table, for whoever wants to walk it."""
-        self._gate = gate
+        self.gate = gate
+        """The one gate, which gRPC has too."""
         self._infer = infer
         self._routes = routes
         self._service = service
@@ -56,12 +57,13 @@ class App:
         try:
             headers = dict(scope["headers"])
             request_id = self._ids.of(headers)
-            caller = self._gate.admit(scope, headers)
+            caller = self.gate.admit(scope, headers)
             method, path = scope["method"], scope["path"]
             if method not in SAFE_METHODS:
                 self._service.used_at = time.monotonic()
             if method == "POST" and (target := split_path(path)) is not None:
                 await self._infer(*target, headers, receive, send, caller, request_id)
+                self._answers[200] += 1
                 return
             route, params = self._routes.find(method, path)
             if method not in SAFE_METHODS:
@@ -78,7 +80,7 @@ class App:
         """There are none yet; that too is said behind the gate."""
         await receive()  # websocket.connect
         try:
-            self._gate.admit(scope, dict(scope["headers"]))
+            self.gate.admit(scope, dict(scope["headers"]))
             raise NotFound("this service has no websockets; GET /control/stream sends live figures")
         except Exception as error:
             response = error_response(error, b"")

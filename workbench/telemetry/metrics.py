@@ -45,7 +45,6 @@ log = logging.getLogger("workbench.models")
 
 _four = struct.Struct("4d").pack
 _eight = struct.Struct("8d").pack
-_BYTES_OF_EIGHT = struct.calcsize("8d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +127,7 @@ class Metrics:
         machine: Machine | None = None,
     ) -> None:
         self.answers: Counter[int] = Counter()
-        """Answers of the HTTP port, by status; to those with an inference's outputs it comes by itself."""
+        """Answers of the HTTP port, by status; the server counts them here."""
         self.machine = machine or Machine()
         self.changes = Changes()
         """Of the models' states, routing and settings."""
@@ -249,7 +248,6 @@ class Metrics:
                 figures.add_requests(notes.outcomes, np.frombuffer(notes.run).reshape(-1, 4))
                 figures.add_answered(np.frombuffer(notes.answered).reshape(-1, 8))
                 figures.add_batches(notes.batches)
-                self.answers[200] += len(notes.answered) // _BYTES_OF_EIGHT
                 notes.clear()
             notes.slow_from_s = self._slowest.least(key[0], self._ticks())
 
