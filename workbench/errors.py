@@ -10,6 +10,7 @@
         NotFound                    no such route, model, version or output
             ModelNotFound
         Conflict                    another load of the model is under way, a version exists already
+            SignatureChanged        ... or callers would break, which `force` allows
         Unavailable                 not now: not ready, draining, restarting
             QueueFull               refused at arrival, nothing was run
         DeadlineExceeded            the request's own deadline passed
@@ -78,6 +79,12 @@ class ModelNotFound(NotFound):
 
 class Conflict(WorkbenchError):
     code = "conflict"
+
+
+class SignatureChanged(Conflict):
+    """The new version has other inputs or outputs; with `force` it would have been taken."""
+
+    code = "signature_changed"
 
 
 class Unavailable(WorkbenchError):

@@ -110,9 +110,8 @@ export class ServiceModel implements IServiceModel {
       this._apply({ type: 'loaded', name });
       return loaded;
     } catch (error) {
-      const { message, status } = error as RequestError;
-      // A conflict that names the word which overrides it; others ("another load is under way") do not.
-      const forceable = status === 409 && /\bforce\b/.test(message);
+      const { message, reason } = error as RequestError;
+      const forceable = reason === 'signature_changed';
       this._apply({ type: 'refused', name, trouble: message, forceable });
       throw error;
     }

@@ -209,11 +209,12 @@ describe('acts', () => {
   });
 
   test.each([
-    ['Its callers would break; force=True (--force) replaces it all the same', true],
-    ['Another load of digits is under way.', false]
-  ])('a conflict that says "%s" can be forced: %s', async (message, forceable) => {
+    ['signature_changed', true],
+    ['conflict', false]
+  ])('a load refused as %s can be forced: %s', async (reason, forceable) => {
+    const message = 'No: force.';
     const { it } = world({
-      'POST api/models/digits/load': () => json({ message, reason: 'conflict' }, 409)
+      'POST api/models/digits/load': () => json({ message, reason }, 409)
     });
     await expect(it.load({ name: 'digits', path: 'x.onnx' })).rejects.toThrow(message);
     expect(it.state.attempts[0]).toMatchObject({ trouble: message, forceable });

@@ -27,6 +27,7 @@ from workbench.errors import (
     ModelError,
     ModelNotFound,
     QueueFull,
+    SignatureChanged,
     Unavailable,
 )
 from workbench.repository.local import LocalRepository
@@ -376,7 +377,7 @@ async def test_other_inputs_need_force_and_the_old_version_serves_on(start: Star
 
     engine = await start(Opener(FakeSession(), Renamed(signature=other)))
     await engine.load("m", onnx_bytes(1))
-    with pytest.raises(Conflict, match="input 'x' was FP32"):
+    with pytest.raises(SignatureChanged, match="input 'x' was FP32"):
         await engine.load("m", onnx_bytes(2))
     assert (await ask(engine, 1)).version == "1"
     assert [status.version for status in engine.statuses("m")] == ["1"]

@@ -29,6 +29,7 @@ from workbench.errors import (
     InvalidInput,
     ModelError,
     ModelNotFound,
+    SignatureChanged,
     StorageError,
     Unavailable,
     WorkbenchError,
@@ -499,7 +500,7 @@ def _check_same_signature(current: Deployment | None, new: Deployment, force: bo
     if current is None or force or current.signature is None or new.signature is None:
         return
     if difference := current.signature.difference(new.signature):
-        raise Conflict(
+        raise SignatureChanged(
             f"the new model of {new.name!r} has other inputs or outputs than version {current.version}, which serves: "
             f"{difference}. Its callers would break; force=True (--force) replaces it all the same"
         )

@@ -19,6 +19,7 @@ HTTP_STATUS: dict[str, int] = {
     "not_found": 404,
     "model_not_found": 404,
     "conflict": 409,
+    "signature_changed": 409,
     "unavailable": 503,
     "draining": 503,
     "queue_full": 429,
