@@ -48,16 +48,22 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         yield house
 
 
+LIMITS = Limits(max_body_bytes=10_000, max_upload_bytes=20_000, max_in_flight=4)
+"""Low enough to be met."""
+
+
 @asynccontextmanager
-async def open_house(tmp_path: Path) -> AsyncIterator[House]:
-    limits = Limits(max_body_bytes=10_000, max_upload_bytes=20_000, max_in_flight=4)
+async def open_house(
+    tmp_path: Path, session: FakeSession | None = None, limits: Limits = LIMITS
+) -> AsyncIterator[House]:
     repository = tmp_path / "repository"
     for name in ("digits", "spare"):
         models.save(models.identity(shape=("batch", 2)), repository / name / "1" / "model.onnx")
     config = ServerConfig(data_dir=tmp_path / "data", limits=limits, trial=False)
     config.data_dir.mkdir()
     store = ModelStore(tmp_path / "data" / "models")
-    session = FakeSession(signature=SIGNATURE, runner_threads=1)  # on a thread, so that a test may hold it
+    # On a thread, so that a test may hold it.
+    session = session or FakeSession(signature=SIGNATURE, runner_threads=1)
     metrics = Metrics()
     lasting = Lasting(config, store)
     lasting.open()

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import uvicorn
 
-from tests.server.conftest import TOKEN, House, open_house
+from tests.engine.fakes import FakeSession
+from tests.server.conftest import LIMITS, TOKEN, House, open_house
+from workbench.config import Limits
 from workbench.server.connection import HttpConnection
 from workbench.server.serve import _Server
 from workbench.server.start import bind
@@ -31,8 +33,10 @@ class Listening:
 
 
 @asynccontextmanager
-async def listening(tmp_path: Path) -> AsyncIterator[Listening]:
-    async with open_house(tmp_path) as house:
+async def listening(
+    tmp_path: Path, session: FakeSession | None = None, limits: Limits = LIMITS
+) -> AsyncIterator[Listening]:
+    async with open_house(tmp_path, session, limits) as house:
         listener = bind("127.0.0.1", 0)
         address = listener.getsockname()
         config = uvicorn.Config(
