@@ -79,14 +79,15 @@ class Opening:
             for session in self.sessions[1:]:
                 self._close(session)
             return Warm(found, layout, "comparing it with more failed")
+        one_rate, several_rate = max(rates.one), max(rates.several)
         self._close(one if rates.several_better else several)
         if not rates.several_better:
-            return Warm(found, layout, f"{rates.one:.0f} rows/s measured, {rates.several:.0f} with {other}")
+            return Warm(found, layout, f"{one_rate:.0f} rows/s measured, {several_rate:.0f} with {other}")
         if found.run_s:
             sizes = allowed_sizes(self._config.batch_sizes, self._config.max_batch_size)
             sizes = sizes or tuple(doubling(self._config.max_batch_size))
             found = dataclasses.replace(found, run_s=measure(several, found.free_size, sizes))
-        return Warm(found, other, f"{rates.several:.0f} rows/s measured, {rates.one:.0f} with {layout}")
+        return Warm(found, other, f"{several_rate:.0f} rows/s measured, {one_rate:.0f} with {layout}")
 
     def _opened(self, instances: int) -> Session:
         session = self._open_session(self._source.path, self._config, instances=instances)
