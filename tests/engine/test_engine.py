@@ -32,6 +32,7 @@ from workbench.errors import (
 )
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore
+from workbench.runtimes.cores import usable_cores
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -640,6 +641,57 @@ async def test_a_run_that_is_stuck_in_a_version_swapped_out_is_found_and_counted
     await ask(engine, 2)
     await engine.close(5)
     assert seen.outcomes == [Outcome.EXPIRED, Outcome.OK]
+
+
+async def test_a_busy_model_and_a_quiet_one_share_the_device(start: Start) -> None:
+    """Both have as many runners as there are cores; the busy one holds them all, and lets go of them in turn."""
+    busy, quiet = FakeSession(), FakeSession()
+    engine = await start(Opener(busy, quiet))
+    cores = usable_cores()
+    await engine.load("m", onnx_bytes(1), {"instances": cores, "max_batch_size": 1})
+    await engine.load("n", onnx_bytes(2), {"instances": cores})
+    busy.hold()
+    many = [ask(engine, value) for value in range(4 * cores)]
+    for _ in range(cores):
+        await entered(busy)
+    lone = asyncio.ensure_future(engine.infer(InferRequest("n", {"x": rows(5)})))
+    await turn()
+    busy.gate.set()
+    assert float((await lone).outputs["y"][0, 0]) == 6
+    assert [float(answer.outputs["y"][0, 0]) for answer in await asyncio.gather(*many)] == [
+        value + 1 for value in range(4 * cores)
+    ]
+
+
+async def test_a_request_with_priority_overtakes_those_that_wait(start: Start) -> None:
+    session = FakeSession()
+    engine = await start(Opener(session))
+    await engine.load("m", onnx_bytes(), {"max_batch_size": 1, "priority_step_s": 30})
+    session.hold()
+    ends: list[str] = []
+    tasks = {"first": ask(engine, 1)}
+    await entered(session)
+    for name, priority in (("none", 0), ("low", 3), ("high", 1)):
+        tasks[name] = ask(engine, 2, priority=priority)
+        await turn()
+    for name, task in tasks.items():
+        task.add_done_callback(lambda _, name=name: ends.append(name))
+    session.gate.set()
+    await asyncio.gather(*tasks.values())
+    assert ends == ["first", "high", "none", "low"]
+
+
+async def test_padding_never_reaches_a_caller(start: Start) -> None:
+    session = FakeSession(lambda x: x * 2)
+    engine = await start(Opener(session))
+    await engine.load("m", onnx_bytes(), {"max_batch_size": 8, "batch_sizes": "4"})
+    session.batches.clear()
+    answers = await asyncio.gather(*(ask(engine, *range(count)) for count in (1, 2)))
+    assert session.batches == [4]
+    assert [answer.outputs["y"][:, 0].tolist() for answer in answers] == [[0], [0, 2]]
+    assert [answer.timings.batch_size for answer in answers] == [3, 3]
+    with pytest.raises(InvalidInput, match="666"):
+        await ask(engine, 666)
 
 
 async def test_outputs_keep_the_callers_order_in_a_shared_batch(start: Start) -> None:

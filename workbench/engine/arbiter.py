@@ -109,8 +109,9 @@ class FairQueue:
         self._flows.append(flow)
 
     def remove(self, flow: Flow, now: float) -> None:
-        self._flows.remove(flow)
-        self._call(now)
+        if flow in self._flows:
+            self._flows.remove(flow)
+            self._call(now)
 
     def ask(self, flow: Flow, bell: Bell, now: float) -> float:
         self._wait(flow, bell)
@@ -236,6 +237,6 @@ class Place:
             self._flow.width, self._flow.share = width, share
 
     def close(self, now: float) -> None:
-        """It asks no more; what it still runs holds up nobody."""
+        """It asks no more; what it still runs holds up nobody. May be called again."""
         with self._lock:
             self._queue.remove(self._flow, now)

@@ -376,9 +376,8 @@ class Deployment:
         return Layout(instances, layout.cores) if instances not in (1, layout.runners) else layout
 
     def _leave_device(self) -> None:
-        place, self._place = self._place, None
-        if place is not None:
-            place.close(self._clock())
+        if self._place is not None:
+            self._place.close(self._clock())
 
     def _batching(self) -> str:
         reason = self._found.reason
