@@ -1,0 +1,49 @@
+"""Settings of a model that are more than a number or a word."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from workbench.config import ModelConfig, model_config, read_model_toml
+from workbench.errors import InvalidInput
+
+
+@pytest.mark.parametrize("given", [[8, 1, 32], (1, 8, 32, 8), "1, 8,32", "1 8 32", ["1", "8", "32"]])
+def test_sizes_are_read_from_a_list_and_from_a_text(given: object) -> None:
+    assert model_config({"batch_sizes": given}).batch_sizes == (1, 8, 32)
+
+
+def test_sizes_come_from_a_model_toml(tmp_path: Path) -> None:
+    (tmp_path / "model.toml").write_text("batch_sizes = [1, 8]\nrunners = 'latency'\n")
+    assert read_model_toml(tmp_path / "model.toml") == ModelConfig(batch_sizes=(1, 8), runners="latency")
+
+
+def test_sizes_survive_json() -> None:
+    config = ModelConfig(batch_sizes=(1, 8))
+    assert ModelConfig(**json.loads(json.dumps(dataclasses.asdict(config)))) == config
+
+
+@pytest.mark.parametrize("given", [[0], [1.5], [True], "many", 8, [70_000], list(range(1, 100)), [[1]]])
+def test_other_sizes_are_refused(given: object) -> None:
+    with pytest.raises(InvalidInput, match="batch_sizes"):
+        model_config({"batch_sizes": given})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"runners": "fast"},
+        {"priority_levels": 0},
+        {"default_priority": 0},
+        {"priority_step_s": -1},
+        {"queue_timeout_s": -1},
+        {"device_share": 0},
+    ],
+)
+def test_what_is_out_of_range_is_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(InvalidInput, match=next(iter(settings))):
+        model_config(settings)
