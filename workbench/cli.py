@@ -92,7 +92,10 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--load", metavar="NAME=PATH", action="append", help="load a model file at the start; may be repeated")
     add("--host", help="where to listen (127.0.0.1)")
     add("--http-port", metavar="PORT", type=int, help="0 picks a free one (8080)")
-    add("--grpc-port", metavar="PORT", type=int, help="accepted, but gRPC is not served by this version")
+    add("--grpc-port", metavar="PORT", type=int, help="0 picks a free one (8081, or a free one)")
+    add("--grpc-tls-cert", metavar="FILE", type=Path, help="PEM: serve gRPC with TLS, with this certificate")
+    add("--grpc-tls-key", metavar="FILE", type=Path, help="PEM: the certificate's private key")
+    add("--grpc-tls-client-ca", metavar="FILE", type=Path, help="PEM: who must have signed a client's certificate")
     add("--data-dir", metavar="DIR", type=Path, help="for uploaded models, log and token (./infer-workbench-data)")
     access = parser.add_mutually_exclusive_group()
     access.add_argument("--token-file", metavar="FILE", type=Path, help="holds the token that callers must send")
@@ -111,6 +114,10 @@ _SERVE_FIELDS = (
     "load",
     "host",
     "http_port",
+    "grpc_port",
+    "grpc_tls_cert",
+    "grpc_tls_key",
+    "grpc_tls_client_ca",
     "data_dir",
     "token_file",
     "auth",
@@ -138,10 +145,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     from workbench.server.link import KeeperLink, decode_place
     from workbench.server.serve import serve
 
-    notes = []
-    if arguments.grpc_port is not None:
-        notes.append("gRPC is not served by this version; --grpc-port is not in use")
-    status = serve(config, notes, KeeperLink(decode_place(arguments.worker)) if arguments.worker else None)
+    status = serve(config, KeeperLink(decode_place(arguments.worker)) if arguments.worker else None)
     if any(thread.name.startswith("infer-") for thread in threading.enumerate()):
         # Inside a run, or a load, that does not end: a runtime that is taken down under it aborts the process.
         sys.stderr.flush()

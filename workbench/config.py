@@ -139,6 +139,14 @@ class ServerConfig:
     host: str = "127.0.0.1"
     http_port: int = 8080
     """0 picks a free one."""
+    grpc_port: int | None = None
+    """0 picks a free one; None: 8081, or a free one where that is taken."""
+    grpc_tls_cert: Path | None = None
+    """PEM file with the certificate (and its chain) that gRPC is served with; None: without TLS."""
+    grpc_tls_key: Path | None = None
+    """PEM file with its private key."""
+    grpc_tls_client_ca: Path | None = None
+    """PEM file with the authorities one of which must have signed a client's certificate; None: none is asked for."""
     model_repositories: tuple[Path, ...] = ()
     """Folders laid out NAME/VERSION/model.onnx; all their models load at the start."""
     load: tuple[tuple[str, Path], ...] = ()
@@ -177,6 +185,13 @@ class ServerConfig:
 
     def __post_init__(self) -> None:
         _check_range(self, "http_port", 0, 65_535)
+        if self.grpc_port is not None:
+            _check_range(self, "grpc_port", 0, 65_535)
+        cert, key = self.grpc_tls_cert is not None, self.grpc_tls_key is not None
+        _check(self, cert == key, "grpc_tls_key", "a file together with grpc_tls_cert, and only together with it")
+        _check(
+            self, cert or self.grpc_tls_client_ca is None, "grpc_tls_client_ca", "a file where grpc_tls_cert is given"
+        )
         _check(self, self.log_format in ("text", "json"), "log_format", '"text" or "json"')
         _check(self, self.log_requests in ("trouble", "all", "none"), "log_requests", '"trouble", "all" or "none"')
         _check_range(self, "slow_request_s", 0.0, 1e9)

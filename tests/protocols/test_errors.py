@@ -6,7 +6,15 @@ import pytest
 
 from workbench import errors
 from workbench.errors import WorkbenchError
-from workbench.protocols.errors import HTTP_STATUS, error_body, error_from_http, http_status
+from workbench.protocols.errors import (
+    GRPC_STATUS,
+    HTTP_STATUS,
+    error_body,
+    error_from_grpc,
+    error_from_http,
+    grpc_status,
+    http_status,
+)
 
 
 def classes(root: type[WorkbenchError] = WorkbenchError) -> list[type[WorkbenchError]]:
@@ -14,7 +22,9 @@ def classes(root: type[WorkbenchError] = WorkbenchError) -> list[type[WorkbenchE
 
 
 def test_the_table_has_every_code_and_no_other() -> None:
-    assert set(HTTP_STATUS) == {kind.code for kind in classes() if kind.__module__ == errors.__name__}
+    assert (
+        set(HTTP_STATUS) == set(GRPC_STATUS) == {kind.code for kind in classes() if kind.__module__ == errors.__name__}
+    )
 
 
 @pytest.mark.parametrize("kind", [k for k in classes() if k.__module__ == errors.__name__], ids=lambda kind: kind.code)
@@ -24,6 +34,9 @@ def test_an_error_comes_back_as_it_was_sent(kind: type[WorkbenchError]) -> None:
     assert type(back) is kind
     assert back.message == sent.message
     assert json.loads(error_body(sent))["error"] == sent.message
+    over_grpc = error_from_grpc(grpc_status(sent), sent.message, sent.code)
+    assert type(over_grpc) is kind
+    assert over_grpc.message == sent.message
 
 
 @pytest.mark.parametrize(
@@ -49,3 +62,21 @@ def test_what_other_servers_and_proxies_answer_becomes_the_nearest_error(
 
 def test_a_name_that_is_no_text_can_be_told() -> None:
     assert json.loads(error_body(errors.NotFound("no model '\udcff'")))["error"] == "no model '?'"
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "code", "kind"),
+    [
+        (5, "no model", "", errors.NotFound),
+        (8, "Received message larger than max", "", errors.QueueFull),
+        (14, "later", "queue_full", errors.Unavailable),
+        (14, "", "", errors.Unavailable),
+        (15, "lost", "who knows", WorkbenchError),
+    ],
+)
+def test_an_error_of_another_grpc_server_gets_the_class_that_fits_its_status(
+    status: int, message: str, code: str, kind: type[WorkbenchError]
+) -> None:
+    back = error_from_grpc(status, message, code)
+    assert type(back) is kind
+    assert message in back.message

@@ -87,6 +87,11 @@ class Serve:
         return str(self.published["url"]).removeprefix("http://")
 
     @property
+    def grpc(self) -> str:
+        """host:port"""
+        return str(self.published["grpc"])
+
+    @property
     def token(self) -> str:
         return Path(self.published["token_file"]).read_text(encoding="utf-8").strip()
 

@@ -5,6 +5,7 @@ import dataclasses
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,6 +91,10 @@ def test_the_environment_sets_everything_and_a_flag_wins() -> None:
         "INFER_WORKBENCH_TOKEN_FILE": "token",
         "INFER_WORKBENCH_AUTH": "false",
         "INFER_WORKBENCH_READY_FILE": "ready.json",
+        "INFER_WORKBENCH_GRPC_PORT": "0",
+        "INFER_WORKBENCH_GRPC_TLS_CERT": "cert.pem",
+        "INFER_WORKBENCH_GRPC_TLS_KEY": "key.pem",
+        "INFER_WORKBENCH_GRPC_TLS_CLIENT_CA": "ca.pem",
         "INFER_WORKBENCH_LOG_FORMAT": "json",
         "INFER_WORKBENCH_DRAIN_TIMEOUT_S": "1.5",
         "INFER_WORKBENCH_STATE_KEY": "here",
@@ -101,6 +106,10 @@ def test_the_environment_sets_everything_and_a_flag_wins() -> None:
     assert server_config({}, environment) == ServerConfig(
         host="::1",
         http_port=0,
+        grpc_port=0,
+        grpc_tls_cert=Path("cert.pem"),
+        grpc_tls_key=Path("key.pem"),
+        grpc_tls_client_ca=Path("ca.pem"),
         model_repositories=(Path("one"), Path("two")),
         load=(("a", Path("a.onnx")), ("b", Path("b.onnx"))),
         data_dir=Path("data"),
@@ -123,6 +132,7 @@ def test_the_environment_sets_everything_and_a_flag_wins() -> None:
     ("variable", "text"),
     [
         ("INFER_WORKBENCH_HTTP_PORT", "many"),
+        ("INFER_WORKBENCH_GRPC_PORT", "many"),
         ("INFER_WORKBENCH_DRAIN_TIMEOUT_S", "soon"),
         ("INFER_WORKBENCH_AUTH", "perhaps"),
         ("INFER_WORKBENCH_TRIAL", "perhaps"),
@@ -145,3 +155,17 @@ def test_a_value_out_of_range_is_refused(wrong: dict[str, object]) -> None:
 def test_what_is_not_name_and_path_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput):
         named_path(text)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"grpc_port": 65_536}, "grpc_port"),
+        ({"grpc_tls_cert": Path("cert.pem")}, "grpc_tls_key"),
+        ({"grpc_tls_key": Path("key.pem")}, "grpc_tls_key"),
+        ({"grpc_tls_client_ca": Path("ca.pem")}, "grpc_tls_client_ca"),
+    ],
+)
+def test_settings_of_grpc_that_make_no_sense_are_refused(settings: dict[str, Any], named: str) -> None:
+    with pytest.raises(InvalidInput, match=named):
+        server_config(settings, {})

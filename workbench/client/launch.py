@@ -252,7 +252,7 @@ class SharedService:
         except OSError as error:
             raise StorageError(f"the data folder {data_dir} cannot be made: {error.strerror}") from None
         command = [sys.executable, "-P", "-m", "workbench", "serve", "--shared"]
-        command += ["--http-port", "0", "--data-dir", str(data_dir)]
+        command += ["--http-port", "0", "--grpc-port", "0", "--data-dir", str(data_dir)]
         # What a notebook sets is its own business, but for what is meant for the service.
         meant = {name: value for name, value in os.environ.items() if name.startswith(ENVIRONMENT_PREFIX)}
         environment = service_environment() | {STATE_KEY_VARIABLE: host_name()} | meant

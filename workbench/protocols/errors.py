@@ -34,6 +34,36 @@ HTTP_STATUS: dict[str, int] = {
 }
 """Error code -> HTTP status. 499 is what proxies log for a client that left; nobody is there to read it."""
 
+GRPC_STATUS: dict[str, int] = {
+    "invalid_argument": 3,
+    "too_large": 3,
+    "unsupported_media_type": 3,
+    "method_not_allowed": 12,
+    "unauthenticated": 16,
+    "forbidden": 7,
+    "not_found": 5,
+    "model_not_found": 5,
+    "conflict": 9,
+    "signature_changed": 9,
+    "unavailable": 14,
+    "draining": 14,
+    "queue_full": 8,
+    "deadline_exceeded": 4,
+    "cancelled": 1,
+    "unsupported": 12,
+    "model_error": 3,
+    "untrusted_model": 3,
+    "storage": 8,
+    "execution": 13,
+    "internal": 13,
+}
+"""Error code -> number of the gRPC status: 1 CANCELLED, 3 INVALID_ARGUMENT, 4 DEADLINE_EXCEEDED, 5 NOT_FOUND,
+7 PERMISSION_DENIED, 8 RESOURCE_EXHAUSTED, 9 FAILED_PRECONDITION, 12 UNIMPLEMENTED, 13 INTERNAL, 14 UNAVAILABLE,
+16 UNAUTHENTICATED."""
+
+GRPC_CODE_KEY = "workbench-code"
+"""Trailing metadata of a call that failed: the error's code, which tells more than the status."""
+
 
 class _Body(msgspec.Struct):
     error: str
@@ -65,6 +95,18 @@ def error_from_http(status: int, body: bytes) -> WorkbenchError:
     return kind(found.error)
 
 
+def grpc_status(error: WorkbenchError) -> int:
+    return GRPC_STATUS[error.code]
+
+
+def error_from_grpc(status: int, message: str, code: str = "") -> WorkbenchError:
+    """The error that a service meant: of its class when the metadata tell its code, else of one that fits `status`."""
+    kind = _BY_CODE.get(code)
+    if kind is None or GRPC_STATUS[kind.code] != status:
+        kind = _BY_GRPC_STATUS.get(status, WorkbenchError)
+    return kind(message or f"gRPC status {status}, and no further word")
+
+
 def _classes(root: type[WorkbenchError]) -> Iterator[type[WorkbenchError]]:
     yield root
     for below in root.__subclasses__():
@@ -88,4 +130,18 @@ _BY_STATUS: dict[int, type[WorkbenchError]] = {
     503: errors.Unavailable,
     504: errors.DeadlineExceeded,
     507: errors.StorageError,
+}
+_BY_GRPC_STATUS: dict[int, type[WorkbenchError]] = {
+    1: errors.Cancelled,
+    3: errors.InvalidInput,
+    4: errors.DeadlineExceeded,
+    5: errors.NotFound,
+    7: errors.Forbidden,
+    8: errors.QueueFull,
+    9: errors.Conflict,
+    11: errors.InvalidInput,
+    12: errors.Unsupported,
+    13: errors.ExecutionError,
+    14: errors.Unavailable,
+    16: errors.Unauthenticated,
 }

@@ -59,8 +59,13 @@ def decode_index_request(body: bytes) -> bool:
 
 
 def decode_repository_load(body: bytes) -> RepositoryLoad:
-    """The settings (`config`: JSON in a string) and the model (`file:VERSION/model.onnx`: base64) in `parameters`."""
-    parameters = _decoded(body, _LoadRequest).parameters if body.strip() else {}
+    """What the `parameters` in a JSON body ask for; an empty body asks for nothing."""
+    return repository_load(_decoded(body, _LoadRequest).parameters if body.strip() else {})
+
+
+def repository_load(parameters: Mapping[str, object]) -> RepositoryLoad:
+    """The settings (`config`: JSON in a string) and the model (`file:VERSION/model.onnx`: bytes, or base64 in a
+    string) in `parameters`. InvalidInput, Unsupported."""
     settings: dict[str, object] = {}
     version, model = None, None
     for name, value in parameters.items():
@@ -69,7 +74,7 @@ def decode_repository_load(body: bytes) -> RepositoryLoad:
         elif found := _FILE.fullmatch(name):
             if model is not None:
                 raise InvalidInput("a load takes one model file; more than one file:VERSION/model.onnx was sent")
-            version, model = check_model_version(found[1]), _base64(name, value)
+            version, model = check_model_version(found[1]), value if isinstance(value, bytes) else _base64(name, value)
         elif name.startswith("file:"):
             raise InvalidInput(f"{name[:80]!r} cannot be loaded; the one file taken is file:VERSION/model.onnx")
         else:

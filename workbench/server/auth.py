@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -69,9 +70,30 @@ class Gate:
             raise Forbidden("the Origin header names another site; only pages of the service itself may call it")
         return self._owner
 
+    def admit_metadata(self, metadata: Iterable[tuple[str, str | bytes]], *, public: bool) -> Caller:
+        """Who calls over gRPC. Raises Unauthenticated.
+
+        No Host or Origin is looked at there: a page in a browser cannot speak gRPC, which is HTTP/2 without TLS's
+        negotiation or with a certificate that the page's name does not have.
+        """
+        if self._header is None:
+            return self._owner
+        for name, value in metadata:
+            if name == "authorization" and self._is_token(value.encode() if isinstance(value, str) else value):
+                return self._owner
+        if public:
+            return self._anyone
+        raise Unauthenticated("this needs the service's token: send the metadata authorization: Bearer TOKEN")
+
+    def knows(self, caller: Caller) -> bool:
+        """False for whoever came without a token where one is needed."""
+        return caller is self._owner
+
     def _is_owner(self, headers: Headers) -> bool:
+        return self._is_token(headers.get(b"authorization", b""))
+
+    def _is_token(self, sent: bytes) -> bool:
         assert self._header is not None
-        sent = headers.get(b"authorization", b"")
         if sent[:7] != b"Bearer ":  # the scheme's case is free
             scheme, _, credentials = sent.partition(b" ")
             sent = scheme.capitalize() + b" " + credentials.strip()

@@ -93,6 +93,7 @@ def keep(
         since=time.time(),
         data_dir=str(config.data_dir),
         log_file=str(log_dir / FILE_NAME),
+        grpc=before.grpc if before is not None and config.grpc_port == 0 else None,
     )
     keeper = Keeper(config, prepared.token, listener, logs, record, command, rendezvous)
     try:
@@ -292,7 +293,10 @@ class Keeper:
         state = ServiceState.STARTING if self._record.version == "" else ServiceState.RESTARTING
         hold_s = 0.0 if self._rendezvous is None and self._record.version == "" else HOLD_S
         try:
-            worker = Worker(self._command, self._listener, self._logs, self._record.log_file, hold_s, now)
+            worker = Worker(
+                *(self._command, self._listener, self._logs, self._record.log_file, hold_s, now),
+                grpc_port=_port(self._record.grpc),
+            )
         except OSError as error:
             why = f"a worker could not be started: {error.strerror}"
             log.error("%s", why)
@@ -309,6 +313,9 @@ class Keeper:
 
     def _heard(self, worker: Worker) -> None:
         report = worker.report
+        if report.grpc and report.grpc != self._record.grpc:
+            self._record = dataclasses.replace(self._record, grpc=report.grpc)
+            self._publish(self._record.state, self._record.reason)
         self._needed_at = max(self._needed_at, worker.heard_at - report.unused_s)
         if report.accepting:
             self._accepting_at = time.monotonic()
@@ -404,6 +411,12 @@ def _bind(config: ServerConfig, before: ServiceRecord | None) -> socket.socket:
         with suppress(Unavailable, ValueError):
             return bind(config.host, int(before.url.rpartition(":")[2]))
     return bind(config.host, config.http_port)
+
+
+def _port(address: str | None) -> int:
+    """The port in HOST:PORT; 0 where there is none."""
+    port = (address or "").rpartition(":")[2]
+    return int(port) if port.isdigit() else 0
 
 
 def _lock(rendezvous: Rendezvous) -> int:

@@ -37,6 +37,8 @@ class Report:
     """Since it was last asked for more than to be looked at."""
     version: str = ""
     api: int = 0
+    grpc: str = ""
+    """Where gRPC is served, HOST:PORT; empty until it is."""
 
     def encode(self) -> bytes:
         return json.dumps(asdict(self)).encode() + b"\n"
@@ -59,6 +61,8 @@ class WorkerPlace:
     """Where the keeper keeps what the worker says."""
     hold_s: float
     """For how long connections are left waiting while models load; 0: answer at once that the service is starting."""
+    grpc_port: int = 0
+    """Where the worker before this one served gRPC, which clients may still call; 0: nowhere."""
 
     def encode(self) -> str:
         return json.dumps(asdict(self))

@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import uvicorn
@@ -30,6 +30,7 @@ from workbench.server.app import create_app
 from workbench.server.auth import is_loopback
 from workbench.server.connection import HttpConnection
 from workbench.server.files import says, write_ready_file
+from workbench.server.grpc_port import GrpcPort
 from workbench.server.lasting import Lasting
 from workbench.server.link import RESTART, KeeperLink, Report
 from workbench.server.service import VERSION, Service
@@ -57,11 +58,11 @@ PULSE_S = 0.25
 log = logging.getLogger("workbench.serve")
 
 
-def serve(config: ServerConfig, notes: Sequence[str] = (), link: KeeperLink | None = None) -> int:
+def serve(config: ServerConfig, link: KeeperLink | None = None) -> int:
     """Run the service in this process until it is told to stop; the exit status.
 
     0 after a drain, 2 when a `load` failed, with the reason in the log and so on stderr, 3 when a run never ended.
-    `notes` are logged at the start. Raises WorkbenchError for what stands against starting at all.
+    Raises WorkbenchError for what stands against starting at all.
     """
     prepared = prepare(config)
     config, token = prepared.config, prepared.token
@@ -77,8 +78,6 @@ def serve(config: ServerConfig, notes: Sequence[str] = (), link: KeeperLink | No
     store = ModelStore(config.data_dir / "models")
     lasting = Lasting(config, store)
     try:
-        for note in notes:
-            log.info(note)
         lasting.open()
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(_serve(config, token, prepared.token_file, listener, logs, lasting, store, link))
@@ -106,9 +105,10 @@ async def _serve(
     service = Service(engine, store, metrics, config, lasting, logs, url)
     if link is not None:
         service.pid = link.place.keeper_pid
+    app = create_app(service, token)
     server = _Server(
         uvicorn.Config(
-            create_app(service, token),
+            app,
             interface="asgi3",
             http=HttpConnection,
             proxy_headers=False,
@@ -129,16 +129,17 @@ async def _serve(
         loaded = asyncio.Event()
         hold_s = link.place.hold_s if link is not None else 0.0
         http = asyncio.create_task(_listen(server, listener, loaded, hold_s))
+        port = GrpcPort(service, app.gate, loaded, hold_s, link)
         log.info("listening", extra={"fields": {"url": url, "pid": service.pid, "version": VERSION}})
         if token is not None and not is_loopback(config.host):
             log.warning("the token travels unencrypted: put a proxy with TLS in front of a service that others reach")
-        status = await _until_stopped(service, token_file, asked, http, loaded, link)
+        status = await _until_stopped(service, token_file, asked, http, port, loaded, link)
         if asked.next_worker:
             server.leave()
         service.draining.set()
         loaded.set()
         if status == RECYCLE:
-            await server.linger(RECYCLE_S)
+            await asyncio.gather(server.linger(RECYCLE_S), port.close(RECYCLE_S))
             log.info("stopped, to be started anew")
             lasting.close()
             logs.close()
@@ -147,7 +148,7 @@ async def _serve(
         lasting.stop()
         await engine.close(config.drain_timeout_s)
         server.should_exit = True
-        await http
+        await asyncio.gather(http, port.close(LINGER_S))
         pulse.cancel()
         metrics.stop()
         if not asked.next_worker:
@@ -175,6 +176,7 @@ async def _until_stopped(
     token_file: Path | None,
     asked: _Asked,
     http: asyncio.Task[None],
+    port: GrpcPort,
     loaded: asyncio.Event,
     link: KeeperLink | None,
 ) -> int:
@@ -185,8 +187,13 @@ async def _until_stopped(
         await asyncio.wait({loading, stopped, stuck, http}, return_when=asyncio.FIRST_COMPLETED)
         if loading.done():
             loading.result()
+            if not port.optional:
+                await port.opened()
             loaded.set()
             service.starting = False
+            if link is not None:
+                link.report()
+            await port.opened()
             _say_ready(service, token_file)
             if link is not None:
                 link.report()
@@ -231,6 +238,7 @@ async def _pulse(service: Service, server: _Server, asked: _Asked, link: KeeperL
             unused_s=time.monotonic() - service.used_at,
             version=VERSION,
             api=API,
+            grpc=service.grpc,
         )
 
     def told(word: bytes) -> None:
@@ -297,7 +305,7 @@ def _say_ready(service: Service, token_file: Path | None) -> None:
     if (path := service.config.ready_file) is not None:
         content = {
             "url": service.url,
-            "grpc": None,
+            "grpc": service.grpc,
             "pid": service.pid,
             "version": VERSION,
             "token_file": str(token_file) if token_file else None,
@@ -307,7 +315,7 @@ def _say_ready(service: Service, token_file: Path | None) -> None:
         except StorageError:
             if not says(path, content):  # as the worker before this one has left it
                 raise
-    fields = {"url": service.url} | ({"token_file": str(token_file)} if token_file else {})
+    fields = {"url": service.url, "grpc": service.grpc} | ({"token_file": str(token_file)} if token_file else {})
     log.info("ready", extra={"fields": fields})
 
 

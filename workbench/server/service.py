@@ -31,6 +31,8 @@ class Service:
     lasting: Lasting
     logs: Logs | None = None
     url: str = ""
+    grpc: str = ""
+    """HOST:PORT; empty until it is bound."""
     started_at: float = field(default_factory=time.time)
     """Unix time."""
     epoch: str = field(default_factory=lambda: secrets.token_hex(8))

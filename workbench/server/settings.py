@@ -76,6 +76,10 @@ def _named_paths(text: str) -> tuple[tuple[str, Path], ...]:
 _READERS: dict[str, Callable[[str], object]] = {
     "host": str,
     "http_port": _whole_number,
+    "grpc_port": _whole_number,
+    "grpc_tls_cert": Path,
+    "grpc_tls_key": Path,
+    "grpc_tls_client_ca": Path,
     "model_repositories": _paths,
     "load": _named_paths,
     "data_dir": Path,

@@ -38,11 +38,12 @@ class Worker:
         log_file: str,
         hold_s: float,
         now: float,
+        grpc_port: int = 0,
     ) -> None:
         self._logs = logs
         self._link, theirs = socket.socketpair()
         with theirs:
-            place = WorkerPlace(os.getpid(), theirs.fileno(), listener.fileno(), log_file, hold_s)
+            place = WorkerPlace(os.getpid(), theirs.fileno(), listener.fileno(), log_file, hold_s, grpc_port)
             self.process = subprocess.Popen(
                 [*command, place.encode()],
                 stdin=subprocess.DEVNULL,

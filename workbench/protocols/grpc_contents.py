@@ -1,0 +1,69 @@
+"""Tensors whose elements lie typed in the message (`InferTensorContents`) -> numpy arrays.
+
+FP16 and BF16 have no field there and travel raw only. The small integers share a wider field, and are checked to fit.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from workbench.core.tensor import BYTES, DTYPES, Array
+from workbench.errors import InvalidInput, TooLarge
+
+FIELDS: Final = {
+    "BOOL": "bool_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    BYTES: "bytes_contents",
+}
+"""Datatype -> the one field that its elements belong in."""
+
+
+def array_from_contents(
+    contents: Any, tensor: str, datatype: str, shape: tuple[int, ...], count: int, max_string_bytes: int
+) -> Array:
+    """The array of `shape`, which holds `count` elements. `contents` is an InferTensorContents.
+
+    Raises InvalidInput for another number of elements, another field, or an element out of range; TooLarge.
+    """
+    field = FIELDS.get(datatype)
+    if field is None:
+        raise InvalidInput(f"{tensor}: {datatype} has no typed contents; send it in raw_input_contents")
+    for descriptor, _ in contents.ListFields():
+        if descriptor.name != field:
+            raise InvalidInput(f"{tensor}: the elements of {datatype} belong in {field}; found {descriptor.name}")
+    values = getattr(contents, field)
+    if len(values) != count:
+        raise InvalidInput(
+            f"{tensor}: {datatype} of shape {list(shape)} takes {count} elements; {field} has {len(values)}"
+        )
+    if datatype == BYTES:
+        return _strings(values, tensor, max_string_bytes).reshape(shape)
+    dtype = DTYPES[datatype]
+    if dtype.itemsize >= 4 or dtype.kind == "b":
+        return np.array(values, dtype).reshape(shape)
+    wide = np.array(values, np.int64)
+    within = np.iinfo(dtype)
+    if count and (wide.min() < within.min or wide.max() > within.max):
+        at = int(np.flatnonzero((wide < within.min) | (wide > within.max))[0])
+        raise InvalidInput(f"{tensor}: element {at} is {wide[at]}, which {datatype} cannot hold")
+    return wide.astype(dtype).reshape(shape)
+
+
+def _strings(values: Any, tensor: str, max_bytes: int) -> Array:
+    array = np.empty(len(values), np.object_)
+    for index, value in enumerate(values):
+        if len(value) > max_bytes:
+            raise TooLarge(f"{tensor}: element {index} has {len(value)} bytes; max_string_bytes is {max_bytes}")
+        array[index] = value
+    return array

@@ -1,0 +1,84 @@
+"""The rest of the gRPC interface: health, metadata, configuration, statistics and the repository; messages <-> core."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from workbench.config import Limits
+from workbench.core.model import ModelStatus, Signature, TensorSpec
+from workbench.protocols import pb
+from workbench.protocols.metadata import EXTENSIONS, RepositoryLoad, repository_load
+from workbench.protocols.oip_grpc import parse
+
+_LoadRequest: Final = pb.message("RepositoryModelLoadRequest")
+
+
+def named(method: str, message: bytes) -> tuple[str, str | None]:
+    """(name, version) that a request of `method` asks for."""
+    found = parse(pb.message(f"{method}Request"), message)
+    return found.name, found.version or None
+
+
+def live(is_live: bool) -> bytes:
+    return _bytes("ServerLiveResponse", live=is_live)
+
+
+def ready(method: str, is_ready: bool) -> bytes:
+    """The answer of ServerReady or ModelReady."""
+    return _bytes(f"{method}Response", ready=is_ready)
+
+
+def server_metadata(version: str) -> bytes:
+    return _bytes("ServerMetadataResponse", name="infer-workbench", version=version, extensions=EXTENSIONS)
+
+
+def model_metadata(status: ModelStatus, versions: Sequence[str]) -> bytes:
+    """One version's signature; `versions` are all that serve."""
+    signature = status.signature or Signature((), ())
+    return _bytes(
+        "ModelMetadataResponse",
+        name=status.name,
+        versions=versions,
+        platform=status.platform,
+        inputs=[_spec(spec) for spec in signature.inputs],
+        outputs=[_spec(spec) for spec in signature.outputs],
+    )
+
+
+def decode_index_request(message: bytes) -> bool:
+    """Whether the ready ones alone are asked for."""
+    return bool(parse(pb.message("RepositoryIndexRequest"), message).ready)
+
+
+def repository_index(entries: Iterable[tuple[str, str, str, str]]) -> bytes:
+    """The index of (name, version, state, reason)."""
+    models = [dict(zip(("name", "version", "state", "reason"), entry, strict=True)) for entry in entries]
+    return _bytes("RepositoryIndexResponse", models=models)
+
+
+def decode_repository_load(message: bytes, limits: Limits) -> tuple[str, RepositoryLoad]:
+    """The model's name, and what is asked for beside it."""
+    found = parse(_LoadRequest, message)
+    parameters: dict[str, object] = {}
+    for name, value in found.parameters.items():
+        choice = value.WhichOneof("parameter_choice")
+        parameters[name] = None if choice is None else getattr(value, choice)
+    return found.model_name, repository_load(parameters)
+
+
+def decode_repository_unload(message: bytes) -> str:
+    return str(parse(pb.message("RepositoryModelUnloadRequest"), message).model_name)
+
+
+def nothing(method: str) -> bytes:
+    """The answer of a method that has nothing to tell."""
+    return _bytes(f"{method}Response")
+
+
+def _spec(spec: TensorSpec) -> dict[str, object]:
+    return {"name": spec.name, "datatype": spec.datatype, "shape": spec.shape}
+
+
+def _bytes(kind: str, **fields: Any) -> bytes:
+    return bytes(pb.message(kind)(**fields).SerializeToString())

@@ -1,0 +1,261 @@
+"""Inference over the Open Inference Protocol's gRPC messages: bytes <-> core types.
+
+Tensors come raw (`raw_input_contents`, one element for each input) or typed, never both in one message; ours always
+travel raw, as Triton's do. What is wrong with a message is an InvalidInput, TooLarge or Unsupported that says which
+tensor, what was found and what was expected.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from google.protobuf.message import DecodeError, EncodeError
+
+from workbench.config import Limits
+from workbench.core.messages import InferRequest, InferResponse, Parameter
+from workbench.core.tensor import Array, datatype_of, dtype_of
+from workbench.errors import InvalidInput, TooLarge, Unsupported, WorkbenchError
+from workbench.protocols import pb
+from workbench.protocols.binary import array_from_bytes, bytes_from_array
+from workbench.protocols.grpc_contents import array_from_contents
+from workbench.protocols.oip_tensors import count_elements, shared_memory_error
+from workbench.protocols.parameters import schedule_parameters, take_flag, take_schedule, timings_in, timings_out
+
+MAX_MESSAGE_BYTES: Final = (1 << 31) - 1
+"""No protobuf message is larger."""
+
+_Request: Final = pb.message("ModelInferRequest")
+_Response: Final = pb.message("ModelInferResponse")
+_StreamResponse: Final = pb.message("ModelStreamInferResponse")
+
+
+_CLIENT_LIMITS: Final = Limits(max_tensors=1 << 20, max_elements=1 << 48, max_string_bytes=1 << 32)
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcAnswer:
+    """How a request wants its answer."""
+
+    timings: bool = False
+    final: bool = False
+    """The last answer to a request of a stream says that it is the last."""
+
+
+_PLAIN: Final = GrpcAnswer()
+
+
+# The service's side
+
+
+def decode_request(message: bytes, limits: Limits, now: float) -> tuple[InferRequest, GrpcAnswer]:
+    """The request in a ModelInferRequest, and how it wants its answer. `now`, on the engine's clock, begins its
+    timeout."""
+    found = parse(_Request, message)
+    if len(found.id) > limits.max_name_length:
+        raise TooLarge(f"the id has {len(found.id)} characters; max_name_length is {limits.max_name_length}")
+    inputs = _read_tensors("input", found.inputs, found.raw_input_contents, limits)
+    request = InferRequest(found.model_name, inputs, found.model_version or None, id=found.id)
+    answer = _PLAIN
+    if found.parameters:
+        parameters = read_parameters(found.parameters, "the request", limits)
+        take_flag(parameters, "binary_data_output")
+        timings = take_flag(parameters, "timings")
+        answer = GrpcAnswer(timings, take_flag(parameters, "triton_enable_empty_final_response"))
+        take_schedule(parameters, request, now)
+        if parameters:
+            request.parameters = parameters
+    if found.outputs:
+        request.outputs = _outputs_asked(found.outputs, limits)
+    return request, answer
+
+
+def encode_response(response: InferResponse, answer: GrpcAnswer, limits: Limits) -> bytes:
+    """A ModelInferResponse. TooLarge for one over max_response_bytes."""
+    return _serialized(_response(response, answer, limits))
+
+
+def encode_stream_response(response: InferResponse, answer: GrpcAnswer, limits: Limits) -> bytes:
+    """A ModelStreamInferResponse with outputs. TooLarge for one over max_response_bytes."""
+    return _serialized(_StreamResponse(infer_response=_response(response, answer, limits)))
+
+
+def encode_stream_error(error: WorkbenchError, request_id: str) -> bytes:
+    """A ModelStreamInferResponse that says why one request of the stream failed; the stream goes on."""
+    message = error.message.encode("utf-8", "replace").decode()
+    answer = _StreamResponse(error_message=message, infer_response=_Response(id=request_id))
+    return bytes(answer.SerializeToString())
+
+
+def request_id_of(message: bytes) -> str:
+    """The id in a ModelInferRequest; empty where it has none, or cannot be read."""
+    try:
+        return str(_Request.FromString(message).id)
+    except DecodeError:
+        return ""
+
+
+# The client's side
+
+
+def encode_request(request: InferRequest, *, now: float | None = None) -> bytes:
+    """A ModelInferRequest. The deadline travels as what is left of it at `now`; None: time.monotonic()."""
+    message = _Request(model_name=request.model, model_version=request.version or "", id=request.id)
+    for name, array in request.inputs.items():
+        datatype = datatype_of(array)
+        message.inputs.add(name=name, datatype=datatype, shape=array.shape)
+        message.raw_input_contents.append(bytes(bytes_from_array(array, f"input {name!r}", datatype)))
+    for name in request.outputs:
+        message.outputs.add(name=name)
+    parameters = schedule_parameters(request, time.monotonic() if now is None else now)
+    write_parameters(message.parameters, parameters)
+    try:
+        return bytes(message.SerializeToString())
+    except EncodeError:
+        raise TooLarge(
+            f"the request has more than {MAX_MESSAGE_BYTES} bytes, which no gRPC message may have; send fewer rows"
+        ) from None
+
+
+def decode_response(message: bytes) -> InferResponse:
+    """The answer in a ModelInferResponse. WorkbenchError when it cannot be read: the service is at fault then."""
+    try:
+        found = parse(_Response, message)
+        outputs = _read_tensors("output", found.outputs, found.raw_output_contents, _CLIENT_LIMITS)
+        parameters = read_parameters(found.parameters, "the answer", _CLIENT_LIMITS)
+    except (InvalidInput, Unsupported) as error:
+        raise WorkbenchError(f"the service's answer cannot be read: {error.message}") from None
+    return InferResponse(found.model_name, found.model_version, outputs, found.id, timings_in(parameters))
+
+
+# Both
+
+
+def parse(kind: Any, message: bytes) -> Any:
+    """`message` as a message of `kind`. InvalidInput."""
+    try:
+        return kind.FromString(message)
+    except DecodeError:
+        raise InvalidInput(f"what was sent is no {kind.DESCRIPTOR.name}") from None
+
+
+def read_parameters(parameters: Any, what: str, limits: Limits) -> dict[str, Parameter]:
+    """A map of InferParameter as plain values. InvalidInput for one without a value."""
+    if len(parameters) > limits.max_tensors:
+        raise TooLarge(f"{what} has {len(parameters)} parameters; max_tensors is {limits.max_tensors}")
+    found: dict[str, Parameter] = {}
+    for name, value in parameters.items():
+        choice = value.WhichOneof("parameter_choice")
+        if choice is None:
+            raise InvalidInput(f"{what}: the parameter {name[:80]!r} has no value")
+        found[name] = getattr(value, choice)
+    return found
+
+
+def write_parameters(into: Any, parameters: Mapping[str, Parameter]) -> None:
+    """Put `parameters` into a map of InferParameter. InvalidInput for a number that fits none of its types."""
+    for name, value in parameters.items():
+        parameter = into[name]
+        try:
+            if isinstance(value, bool):
+                parameter.bool_param = value
+            elif isinstance(value, int):
+                setattr(parameter, "uint64_param" if value >= 1 << 63 else "int64_param", value)
+            elif isinstance(value, float):
+                parameter.double_param = value
+            else:
+                parameter.string_param = value
+        except (ValueError, TypeError):
+            raise InvalidInput(f"the parameter {name!r} is {str(value)[:40]!r}, which gRPC cannot carry") from None
+
+
+def _response(response: InferResponse, answer: GrpcAnswer, limits: Limits) -> Any:
+    message = _Response(model_name=response.model, model_version=response.version, id=response.id)
+    outputs, raw = message.outputs, message.raw_output_contents
+    size = 0
+    for name, array in response.outputs.items():
+        datatype = datatype_of(array)
+        size += array.nbytes
+        if size > limits.max_response_bytes:
+            raise _over(size, limits.max_response_bytes)
+        outputs.add(name=name, datatype=datatype, shape=array.shape)
+        raw.append(bytes(bytes_from_array(array, f"output {name!r}", datatype)))
+    if answer.timings:
+        write_parameters(message.parameters, timings_out(response.timings))
+    if answer.final:
+        message.parameters["triton_final_response"].bool_param = True
+    if (size := message.ByteSize()) > limits.max_response_bytes:  # of strings, nbytes says nothing
+        raise _over(size, limits.max_response_bytes)
+    return message
+
+
+def _serialized(message: Any) -> bytes:
+    try:
+        return bytes(message.SerializeToString())
+    except EncodeError:
+        raise _over(message.ByteSize(), MAX_MESSAGE_BYTES) from None
+
+
+def _over(size: int, most: int) -> TooLarge:
+    return TooLarge(
+        f"the response would have {size} bytes or more; {most} is the most (max_response_bytes): "
+        "ask for fewer outputs or send fewer rows"
+    )
+
+
+def _outputs_asked(asked: Any, limits: Limits) -> tuple[str, ...]:
+    if len(asked) > limits.max_tensors:
+        raise TooLarge(f"the request asks for {len(asked)} outputs; max_tensors is {limits.max_tensors}")
+    names: dict[str, None] = {}
+    for output in asked:
+        name = output.name
+        _check_name("output", name, limits)
+        if name in names:
+            raise InvalidInput(f"output {name!r} is asked for twice")
+        names[name] = None
+        for parameter in output.parameters:
+            if parameter.startswith("shared_memory_"):
+                raise shared_memory_error(f"output {name!r}")
+            if parameter == "classification":
+                raise Unsupported(f"output {name!r}: the parameter classification is not supported; ask for the scores")
+    return tuple(names)
+
+
+def _read_tensors(kind: str, tensors: Any, raw: Sequence[bytes], limits: Limits) -> dict[str, Array]:
+    """Name -> array. `kind` is "input" or "output"."""
+    if len(tensors) > limits.max_tensors:
+        raise TooLarge(f"there are {len(tensors)} {kind}s; max_tensors is {limits.max_tensors}")
+    if raw and len(raw) != len(tensors):
+        raise InvalidInput(
+            f"raw_{kind}_contents has {len(raw)} elements for {len(tensors)} {kind}s; it takes one for each, in order"
+        )
+    arrays: dict[str, Array] = {}
+    for index, tensor in enumerate(tensors):
+        name, datatype, shape = tensor.name, tensor.datatype, tuple(tensor.shape)
+        _check_name(kind, name, limits)
+        what = f"{kind} {name!r}"
+        if name in arrays:
+            raise InvalidInput(f"{what} is given twice")
+        dtype_of(datatype)
+        count = count_elements(shape, what, limits.max_elements)
+        for parameter in tensor.parameters:
+            if parameter.startswith("shared_memory_"):
+                raise shared_memory_error(what)
+        most = limits.max_string_bytes
+        if not raw:
+            arrays[name] = array_from_contents(tensor.contents, what, datatype, shape, count, most)
+        elif tensor.HasField("contents") and tensor.contents.ByteSize():
+            raise InvalidInput(f"{what} has typed contents, and there are raw_{kind}_contents; send one of them")
+        else:
+            octets = raw[index]
+            arrays[name] = array_from_bytes(octets, 0, len(octets), what, datatype, shape, count, most)
+    return arrays
+
+
+def _check_name(kind: str, name: str, limits: Limits) -> None:
+    if len(name) > limits.max_name_length:
+        raise TooLarge(
+            f"{kind} {name[:40]!r}... has a name of {len(name)} characters; max_name_length is {limits.max_name_length}"
+        )

@@ -1,0 +1,113 @@
+"""The standard services beside the protocol's own: `grpc.health.v1.Health`, and reflection for tools like grpcurl."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+from workbench.core.model import ModelState
+from workbench.errors import Draining, ModelNotFound, NotFound, QueueFull, Unauthenticated
+from workbench.protocols import pb
+from workbench.protocols.oip_grpc import parse
+from workbench.server.auth import Caller, Gate
+from workbench.server.grpc_methods import Context, Method
+from workbench.server.service import Service
+
+HEALTH = "grpc.health.v1.Health"
+REFLECTION = "grpc.reflection.v1alpha.ServerReflection"
+
+MAX_WATCHERS = 256
+"""Calls of Watch at once, which need no token."""
+
+LOOK_EVERY_S = 0.5
+"""How often a watcher looks, beside at every change of a model: nothing tells that the service is ready."""
+
+
+def methods(service: Service, gate: Gate) -> dict[str, Method]:
+    health = Health(service, gate)
+    return {
+        f"/{HEALTH}/Check": Method(health.check, public=True),
+        f"/{HEALTH}/Watch": Method(watch=health.watch, public=True),
+        f"/{REFLECTION}/ServerReflectionInfo": Method(stream=Reflection().info),
+    }
+
+
+class Health:
+    """The service as a whole under "" and its name; with the token also each model under its own name."""
+
+    def __init__(self, service: Service, gate: Gate) -> None:
+        self._service = service
+        self._gate = gate
+        self._watchers = 0
+
+    async def check(self, caller: Caller, message: bytes, context: Context) -> bytes:
+        name = self._name(caller, message)
+        status = self._status(name)
+        if status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:
+            raise NotFound(f"no model {name[:128]!r} is loaded, and no service has that name")
+        return _answer(status)
+
+    async def watch(self, caller: Caller, message: bytes, context: Context) -> AsyncIterator[bytes]:
+        """The status now, and each time that it has changed, until the caller leaves or the service ends."""
+        name = self._name(caller, message)
+        if self._watchers >= MAX_WATCHERS:
+            raise QueueFull(f"{MAX_WATCHERS} callers watch already; use Check")
+        changes = self._service.metrics.changes
+        self._watchers += 1
+        try:
+            told = None
+            while not self._service.draining.is_set():
+                seen = changes.count
+                if (status := self._status(name)) != told:
+                    told = status
+                    yield _answer(status)
+                try:
+                    await asyncio.wait_for(changes.beyond(seen), LOOK_EVERY_S)
+                except TimeoutError:
+                    pass
+            if told != health_pb2.HealthCheckResponse.NOT_SERVING:
+                yield _answer(health_pb2.HealthCheckResponse.NOT_SERVING)
+            raise Draining("the service is shutting down; call again once another runs")
+        finally:
+            self._watchers -= 1
+
+    def _name(self, caller: Caller, message: bytes) -> str:
+        name = str(parse(health_pb2.HealthCheckRequest, message).service)
+        if name not in ("", pb.SERVICE, HEALTH) and not self._gate.knows(caller):
+            raise Unauthenticated("a model's health needs the service's token: send authorization: Bearer TOKEN")
+        return name
+
+    def _status(self, name: str) -> int:
+        response = health_pb2.HealthCheckResponse
+        if name in ("", pb.SERVICE, HEALTH):
+            ready = self._service.ready
+        else:
+            try:
+                ready = self._service.engine.status(name).state is ModelState.READY
+            except ModelNotFound:
+                return int(response.SERVICE_UNKNOWN)
+        return int(response.SERVING if ready else response.NOT_SERVING)
+
+
+class Reflection:
+    """The descriptors of everything that is served here."""
+
+    def __init__(self) -> None:
+        for module in (health_pb2, reflection_pb2):
+            pb.POOL.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
+        self._servicer = reflection.aio.ReflectionServicer((pb.SERVICE, HEALTH, REFLECTION), pb.POOL)
+
+    async def info(self, caller: Caller, messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        async def requests() -> AsyncIterator[object]:
+            async for message in messages:
+                yield parse(reflection_pb2.ServerReflectionRequest, message)
+
+        async for answer in self._servicer.ServerReflectionInfo(requests(), context):
+            yield answer.SerializeToString()
+
+
+def _answer(status: int) -> bytes:
+    return bytes(health_pb2.HealthCheckResponse(status=status).SerializeToString())

@@ -1,0 +1,166 @@
+"""The way of an inference over gRPC: decode, await the engine, encode. A stream is many of them under way at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+
+from workbench.config import Limits
+from workbench.core.messages import InferResponse
+from workbench.core.ports import Outcome
+from workbench.engine.deployment import outcome_of
+from workbench.errors import Cancelled, Draining, WorkbenchError
+from workbench.protocols.headers import REQUEST_ID, traceparent
+from workbench.protocols.oip_grpc import (
+    GrpcAnswer,
+    decode_request,
+    encode_response,
+    encode_stream_error,
+    encode_stream_response,
+    request_id_of,
+)
+from workbench.server.auth import Caller
+from workbench.server.grpc_methods import Context, unforeseen
+from workbench.server.request_ids import RequestIds
+from workbench.server.routes_infer import LARGE_BODY
+from workbench.server.service import Service
+from workbench.telemetry.exchanges import Exchange
+
+STREAM_DEPTH = 128
+"""Requests of one stream that are under way at once; the next is read when the first of them is answered."""
+
+Encode = Callable[[InferResponse, GrpcAnswer, Limits], bytes]
+Item = TypeVar("Item")
+
+
+class Infer:
+    """ModelInfer and ModelStreamInfer."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._engine = service.engine
+        self._limits = service.config.limits
+        self._bodies = service.bodies
+        self._metrics = service.metrics
+        self._ids = RequestIds()
+
+    async def infer(self, caller: Caller, message: bytes, context: Context) -> bytes:
+        """One inference. When the caller cancels or its deadline passes, grpc cancels the task that awaits this."""
+        exchange = self._exchange(context)
+        context.set_trailing_metadata((("x-request-id", exchange.request_id.decode("ascii")),))
+        return await self._answer(caller, message, context, exchange, encode_response)
+
+    async def stream(self, caller: Caller, messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        """An answer for each message, in the order of the messages; one that fails harms no other."""
+
+        async def answer(message: bytes) -> bytes:
+            exchange = self._exchange(context)
+            try:
+                return await self._answer(caller, message, context, exchange, encode_stream_response)
+            except Exception as error:
+                known = error if isinstance(error, WorkbenchError) else unforeseen()
+                return encode_stream_error(known, exchange.id or request_id_of(message))
+
+        async for each in in_order(messages, answer, STREAM_DEPTH):
+            yield each
+
+    async def _answer(
+        self, caller: Caller, message: bytes, context: Context, exchange: Exchange, encode: Encode
+    ) -> bytes:
+        clock = self._engine.clock
+        limits = self._limits
+        try:
+            if self._service.draining.is_set():
+                raise Draining("the service is shutting down; call again once another runs")
+            caller.enter()
+            held = 0
+            try:
+                self._bodies.take(len(message))
+                exchange.request_bytes = held = len(message)
+                exchange.received_at = now = clock()
+                if held <= LARGE_BODY:
+                    request, answer = decode_request(message, limits, now)
+                else:
+                    request, answer = await asyncio.to_thread(decode_request, message, limits, now)
+                exchange.decoded_at = clock()
+                exchange.model, exchange.version, exchange.id = request.model, request.version or "", request.id
+                left_s = context.time_remaining()
+                if left_s is not None and (request.deadline is None or now + left_s < request.deadline):
+                    request.deadline = now + left_s
+                request.trace = exchange.trace
+                response = await self._engine.infer(request)
+                exchange.answered_at = clock()
+                exchange.version, exchange.timings = response.version, response.timings
+                encoded = encode(response, answer, limits)
+                exchange.encoded_at = exchange.sent_at = clock()
+                exchange.response_bytes = len(encoded)
+            finally:
+                caller.leave()
+                self._bodies.give_back(held)
+        except asyncio.CancelledError:
+            exchange.sent_at = clock()
+            self._note_failed(exchange, Cancelled("the caller cancelled, or its deadline passed"))
+            raise
+        except Exception as error:
+            exchange.sent_at = clock()
+            self._note_failed(exchange, error)
+            raise
+        self._metrics.exchange_done(exchange)
+        return encoded
+
+    def _exchange(self, context: Context) -> Exchange:
+        named, trace = {}, ""
+        for name, value in context.invocation_metadata():
+            if name == "x-request-id":
+                named[REQUEST_ID] = value.encode()
+            elif name == "traceparent":
+                trace = traceparent(value.encode())
+        return Exchange("", "", self._ids.of(named), self._engine.clock(), trace=trace)
+
+    def _note_failed(self, exchange: Exchange, error: Exception) -> None:
+        """The engine counts what it was given; what never got there is counted here. Only models that exist become
+        labels."""
+        exchange.error = error.code if isinstance(error, WorkbenchError) else WorkbenchError.code
+        try:
+            exchange.version = self._engine.status(exchange.model, exchange.version or None).version
+        except WorkbenchError:
+            exchange.version = ""
+        if exchange.version and not exchange.decoded_at:
+            outcome = outcome_of(error) if isinstance(error, WorkbenchError) else Outcome.FAILED
+            self._metrics.request_done(exchange.model, exchange.version, outcome, None)
+        self._metrics.exchange_done(exchange)
+
+
+async def in_order(
+    items: AsyncIterator[Item], do: Callable[[Item], Awaitable[bytes]], depth: int
+) -> AsyncIterator[bytes]:
+    """`do` of each item, `depth` of them under way at once, the results in the items' order.
+
+    Ends every task that it started, however it is left; raises what `items` raises, after the results before.
+    """
+    under_way: asyncio.Queue[asyncio.Future[bytes] | None] = asyncio.Queue(depth)
+    tasks: set[asyncio.Future[bytes]] = set()
+
+    async def read() -> None:
+        try:
+            async for item in items:
+                task = asyncio.ensure_future(do(item))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+                await under_way.put(task)
+        finally:
+            await under_way.put(None)
+
+    reading = asyncio.ensure_future(read())
+    try:
+        while (task := await under_way.get()) is not None:
+            yield await task
+        await reading
+    finally:
+        left: list[asyncio.Future[Any]] = [reading, *tasks]
+        for each in left:
+            each.cancel()
+        while not under_way.empty():
+            under_way.get_nowait()
+        await asyncio.gather(*left, return_exceptions=True)

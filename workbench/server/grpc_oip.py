@@ -1,0 +1,114 @@
+"""The service `inference.GRPCInferenceService`: a table of all its methods, also of those that are not served."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from workbench.core.model import ModelState, ModelStatus
+from workbench.errors import ModelNotFound, Unavailable, Unsupported
+from workbench.protocols import grpc_metadata, pb
+from workbench.server.auth import Caller
+from workbench.server.grpc_infer import Infer
+from workbench.server.grpc_methods import Context, Method
+from workbench.server.routes_v2 import index_entries
+from workbench.server.service import VERSION, Service
+
+_NOT_SERVED = {
+    "SystemSharedMemory": "client shared memory is disabled; send the tensors in the message",
+    "CudaSharedMemory": "CUDA shared memory is not served; send the tensors in the message",
+    "TraceSetting": "trace settings are not served; send traceparent with a request, and its trace id is in the log",
+    "LogSettings": "log settings are not served; they are set when the service starts",
+}
+"""Prefix of a method's name -> why it is not served."""
+
+
+def methods(service: Service) -> dict[str, Method]:
+    served = Protocol(service)
+    infer = Infer(service)
+    table = {
+        "ServerLive": Method(served.live, public=True),
+        "ServerReady": Method(served.ready, public=True),
+        "ModelReady": Method(served.model_ready),
+        "ServerMetadata": Method(served.server_metadata),
+        "ModelMetadata": Method(served.model_metadata),
+        "ModelInfer": Method(infer.infer),
+        "ModelStreamInfer": Method(stream=infer.stream),
+        "RepositoryIndex": Method(served.index),
+        "RepositoryModelLoad": Method(served.load),
+        "RepositoryModelUnload": Method(served.unload),
+    }
+    for descriptor in pb.methods():
+        if descriptor.name not in table:
+            table[descriptor.name] = _not_served(descriptor.name)
+    return {f"/{pb.SERVICE}/{name}": method for name, method in table.items()}
+
+
+class Protocol:
+    """Health, metadata and the model repository."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._engine = service.engine
+
+    async def live(self, caller: Caller, message: bytes, context: Context) -> bytes:
+        return grpc_metadata.live(True)
+
+    async def ready(self, caller: Caller, message: bytes, context: Context) -> bytes:
+        return grpc_metadata.ready("ServerReady", self._service.ready)
+
+    async def model_ready(self, caller: Caller, message: bytes, context: Context) -> bytes:
+        """False for a model that nobody knows, as Triton has it."""
+        try:
+            ready = self._status("ModelReady", message).state is ModelState.READY
+        except ModelNotFound:
+            ready = False
+        return grpc_metadata.ready("ModelReady", ready)
+
+    async def server_metadata(self, caller: Caller, message: bytes, context: Context) -> bytes:
+        return grpc_metadata.server_metadata(VERSION)
+
+    async def model_metadata(self, caller: Caller, message: bytes, context: Context) -> bytes:
+        status = self._status("ModelMetadata", message)
+        if status.signature is None:
+            reason = f": {status.reason}" if status.reason else ""
+            raise Unavailable(f"model {status.name!r} version {status.version} is {status.state.value}{reason}")
+        versions = [each.version for each in self._engine.statuses(status.name) if each.state is ModelState.READY]
+        return grpc_metadata.model_metadata(status, versions)
+
+    async def index(self, caller: Caller, message: bytes, context: Context) -> bytes:
+        self._service.used_at = time.monotonic()
+        ready_only = grpc_metadata.decode_index_request(message)
+        statuses = self._engine.statuses()
+        available = [] if ready_only else await asyncio.to_thread(self._engine.available)
+        return grpc_metadata.repository_index(index_entries(statuses, available, ready_only))
+
+    async def load(self, caller: Caller, message: bytes, context: Context) -> bytes:
+        """From the service's repositories, or the file in the message; answered once it serves."""
+        self._service.used_at = time.monotonic()
+        name, asked = await asyncio.to_thread(
+            grpc_metadata.decode_repository_load, message, self._service.config.limits
+        )
+        try:
+            await self._engine.load(name, asked.model, asked.settings)
+        finally:
+            await self._service.lasting.tidy(self._engine)
+        return grpc_metadata.nothing("RepositoryModelLoad")
+
+    async def unload(self, caller: Caller, message: bytes, context: Context) -> bytes:
+        self._service.used_at = time.monotonic()
+        await self._engine.unload(grpc_metadata.decode_repository_unload(message))
+        await self._service.lasting.tidy(self._engine)
+        return grpc_metadata.nothing("RepositoryModelUnload")
+
+    def _status(self, method: str, message: bytes) -> ModelStatus:
+        return self._engine.status(*grpc_metadata.named(method, message))
+
+
+def _not_served(name: str) -> Method:
+    reason = next((why for prefix, why in _NOT_SERVED.items() if name.startswith(prefix)), "not in this version")
+
+    async def refused(caller: Caller, message: bytes, context: Context) -> bytes:
+        raise Unsupported(f"{name}: {reason}")
+
+    return Method(refused)
