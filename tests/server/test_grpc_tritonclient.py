@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tritonclient.grpc.aio
-from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput
+from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput, model_config_pb2
 from tritonclient.utils import InferenceServerException, serialize_byte_tensor
 
 from tests import models
@@ -148,6 +148,40 @@ def test_repository(client: Client) -> None:
     client.unload_model("uploaded")
     with pytest.raises(InferenceServerException, match=r"INVALID_ARGUMENT.*there is no setting"):
         client.load_model("spare", config='{"unheard_of": 2}')
+
+
+def test_configuration(client: Client) -> None:
+    config = client.get_model_config("mlp").config
+    assert (config.name, config.backend, config.max_batch_size) == ("mlp", "onnxruntime", 64)
+    (x,) = config.input
+    assert (x.name, model_config_pb2.DataType.Name(x.data_type), list(x.dims)) == ("x", "TYPE_FP32", [16])
+    assert config.instance_group[0].kind == model_config_pb2.ModelInstanceGroup.KIND_CPU
+    assert client.get_model_config("text").config.input[0].data_type == model_config_pb2.TYPE_STRING
+    with pytest.raises(InferenceServerException, match=r"NOT_FOUND"):
+        client.get_model_config("nothing")
+
+
+def test_statistics_count_what_was_asked(client: Client) -> None:
+    before = client.get_inference_statistics("half").model_stats[0]
+    x = np.ones((3, 4), DTYPES["FP16"])
+    for _ in range(5):
+        client.infer("half", [given("x", x, "FP16")])
+    with pytest.raises(InferenceServerException):
+        client.infer("half", [given("x", np.ones((3, 5), DTYPES["FP16"]), "FP16")])
+    after = client.get_inference_statistics("half", "1").model_stats[0]
+    assert after.inference_count - before.inference_count == 15
+    assert after.execution_count - before.execution_count == 5
+    stats = after.inference_stats
+    assert stats.success.count - before.inference_stats.success.count == 5
+    assert stats.fail.count - before.inference_stats.fail.count == 1
+    assert stats.success.ns >= stats.queue.ns + stats.compute_infer.ns > 0
+    (size,) = [each for each in after.batch_stats if each.batch_size == 3]
+    assert size.compute_infer.count >= 5
+    assert size.compute_infer.ns > 0
+    assert after.last_inference > 1_700_000_000_000
+    assert {"mlp", "half", "two"} <= {each.name for each in client.get_inference_statistics().model_stats}
+    with pytest.raises(InferenceServerException, match=r"NOT_FOUND"):
+        client.get_inference_statistics("nothing")
 
 
 @pytest.mark.parametrize(

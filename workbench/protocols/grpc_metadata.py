@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from workbench.config import Limits
+from google.protobuf.json_format import ParseDict
+
 from workbench.core.model import ModelStatus, Signature, TensorSpec
+from workbench.core.statistics import ModelStatistics, Spent
 from workbench.protocols import pb
 from workbench.protocols.metadata import EXTENSIONS, RepositoryLoad, repository_load
 from workbench.protocols.oip_grpc import parse
+from workbench.protocols.triton_config import triton_config
 
 _LoadRequest: Final = pb.message("RepositoryModelLoadRequest")
 
@@ -46,6 +49,17 @@ def model_metadata(status: ModelStatus, versions: Sequence[str]) -> bytes:
     )
 
 
+def model_config(status: ModelStatus) -> bytes:
+    """One version's settings, in Triton's form."""
+    response = pb.message("ModelConfigResponse")()
+    ParseDict(triton_config(status), response.config)
+    return bytes(response.SerializeToString())
+
+
+def model_statistics(statistics: Iterable[ModelStatistics]) -> bytes:
+    return _bytes("ModelStatisticsResponse", model_stats=[_statistics(each) for each in statistics])
+
+
 def decode_index_request(message: bytes) -> bool:
     """Whether the ready ones alone are asked for."""
     return bool(parse(pb.message("RepositoryIndexRequest"), message).ready)
@@ -57,7 +71,7 @@ def repository_index(entries: Iterable[tuple[str, str, str, str]]) -> bytes:
     return _bytes("RepositoryIndexResponse", models=models)
 
 
-def decode_repository_load(message: bytes, limits: Limits) -> tuple[str, RepositoryLoad]:
+def decode_repository_load(message: bytes) -> tuple[str, RepositoryLoad]:
     """The model's name, and what is asked for beside it."""
     found = parse(_LoadRequest, message)
     parameters: dict[str, object] = {}
@@ -74,6 +88,31 @@ def decode_repository_unload(message: bytes) -> str:
 def nothing(method: str) -> bytes:
     """The answer of a method that has nothing to tell."""
     return _bytes(f"{method}Response")
+
+
+def _statistics(of: ModelStatistics) -> dict[str, object]:
+    return {
+        "name": of.name,
+        "version": of.version,
+        "last_inference": round(of.last_inference_at * 1e3),
+        "inference_count": of.rows,
+        "execution_count": of.batches,
+        "inference_stats": {
+            "success": _spent(of.success),
+            "fail": _spent(of.failed),
+            "queue": _spent(of.queue),
+            "compute_input": _spent(of.join),
+            "compute_infer": _spent(of.compute),
+            "compute_output": _spent(of.split),
+            "cache_hit": {},
+            "cache_miss": {},
+        },
+        "batch_stats": [{"batch_size": each.rows, "compute_infer": _spent(each.compute)} for each in of.by_size],
+    }
+
+
+def _spent(spent: Spent) -> dict[str, int]:
+    return {"count": spent.count, "ns": spent.nanoseconds}
 
 
 def _spec(spec: TensorSpec) -> dict[str, object]:

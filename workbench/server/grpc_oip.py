@@ -13,6 +13,7 @@ from workbench.server.grpc_infer import Infer
 from workbench.server.grpc_methods import Context, Method
 from workbench.server.routes_v2 import index_entries
 from workbench.server.service import VERSION, Service
+from workbench.telemetry.statistics import statistics
 
 _NOT_SERVED = {
     "SystemSharedMemory": "client shared memory is disabled; send the tensors in the message",
@@ -34,6 +35,8 @@ def methods(service: Service) -> dict[str, Method]:
         "ModelMetadata": Method(served.model_metadata),
         "ModelInfer": Method(infer.infer),
         "ModelStreamInfer": Method(stream=infer.stream),
+        "ModelConfig": Method(served.model_config),
+        "ModelStatistics": Method(served.model_statistics),
         "RepositoryIndex": Method(served.index),
         "RepositoryModelLoad": Method(served.load),
         "RepositoryModelUnload": Method(served.unload),
@@ -69,12 +72,20 @@ class Protocol:
         return grpc_metadata.server_metadata(VERSION)
 
     async def model_metadata(self, caller: Caller, message: bytes, context: Context) -> bytes:
-        status = self._status("ModelMetadata", message)
-        if status.signature is None:
-            reason = f": {status.reason}" if status.reason else ""
-            raise Unavailable(f"model {status.name!r} version {status.version} is {status.state.value}{reason}")
+        status = self._with_signature("ModelMetadata", message)
         versions = [each.version for each in self._engine.statuses(status.name) if each.state is ModelState.READY]
         return grpc_metadata.model_metadata(status, versions)
+
+    async def model_config(self, caller: Caller, message: bytes, context: Context) -> bytes:
+        return grpc_metadata.model_config(self._with_signature("ModelConfig", message))
+
+    async def model_statistics(self, caller: Caller, message: bytes, context: Context) -> bytes:
+        """Of one version, of one model's, or of all."""
+        name, version = grpc_metadata.named("ModelStatistics", message)
+        if name:
+            self._engine.status(name, version)  # ModelNotFound
+        state = self._service.metrics.state()
+        return grpc_metadata.model_statistics(statistics(state, name or None, version))
 
     async def index(self, caller: Caller, message: bytes, context: Context) -> bytes:
         self._service.used_at = time.monotonic()
@@ -86,9 +97,7 @@ class Protocol:
     async def load(self, caller: Caller, message: bytes, context: Context) -> bytes:
         """From the service's repositories, or the file in the message; answered once it serves."""
         self._service.used_at = time.monotonic()
-        name, asked = await asyncio.to_thread(
-            grpc_metadata.decode_repository_load, message, self._service.config.limits
-        )
+        name, asked = await asyncio.to_thread(grpc_metadata.decode_repository_load, message)
         try:
             await self._engine.load(name, asked.model, asked.settings)
         finally:
@@ -100,6 +109,13 @@ class Protocol:
         await self._engine.unload(grpc_metadata.decode_repository_unload(message))
         await self._service.lasting.tidy(self._engine)
         return grpc_metadata.nothing("RepositoryModelUnload")
+
+    def _with_signature(self, method: str, message: bytes) -> ModelStatus:
+        status = self._status(method, message)
+        if status.signature is None:
+            reason = f": {status.reason}" if status.reason else ""
+            raise Unavailable(f"model {status.name!r} version {status.version} is {status.state.value}{reason}")
+        return status
 
     def _status(self, method: str, message: bytes) -> ModelStatus:
         return self._engine.status(*grpc_metadata.named(method, message))

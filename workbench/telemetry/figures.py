@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -41,6 +41,10 @@ def _no_sizes() -> Exponential:
     return Exponential(SIZES)
 
 
+def _no_batches() -> defaultdict[int, float]:
+    return defaultdict(float)
+
+
 def _no_time() -> NDArray[np.float64]:
     return np.zeros(len(Stage))
 
@@ -72,6 +76,10 @@ class Figures:
     rows: int = 0
     busy_s: float = 0.0
     """Seconds that runners spent inside the runtime; over one second a second with several runners."""
+    batches_s: defaultdict[int, float] = field(default_factory=_no_batches)
+    """The same by the rows of the batch."""
+    last_at: float = 0.0
+    """Unix time at which a request that had been run was counted last; 0: none was yet."""
 
     @property
     def batches(self) -> int:
@@ -114,6 +122,7 @@ class Figures:
             self.release_reasons[reason] += 1
             self.rows += rows
             self.busy_s += ran_s
+            self.batches_s[rows] += ran_s
 
     def copy(self) -> Figures:
         return Figures(
@@ -129,6 +138,8 @@ class Figures:
             self.release_reasons.copy(),
             self.rows,
             self.busy_s,
+            self.batches_s.copy(),
+            self.last_at,
         )
 
     def since(self, earlier: Figures) -> Figures:
@@ -146,4 +157,6 @@ class Figures:
             self.release_reasons - earlier.release_reasons,
             self.rows - earlier.rows,
             self.busy_s - earlier.busy_s,
+            defaultdict(float, {rows: s - earlier.batches_s.get(rows, 0.0) for rows, s in self.batches_s.items()}),
+            self.last_at,
         )

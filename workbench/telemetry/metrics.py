@@ -248,6 +248,8 @@ class Metrics:
                 figures.add_requests(notes.outcomes, np.frombuffer(notes.run).reshape(-1, 4))
                 figures.add_answered(np.frombuffer(notes.answered).reshape(-1, 8))
                 figures.add_batches(notes.batches)
+                if notes.run:
+                    figures.last_at = self._clock()
                 notes.clear()
             notes.slow_from_s = self._slowest.least(key[0], self._ticks())
 

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.telemetry.test_metrics import Clock, ready
+from workbench.core.messages import ReleaseReason, Timings
+from workbench.core.ports import Outcome
+from workbench.telemetry.metrics import Metrics
+from workbench.telemetry.statistics import statistics
+
+
+def test_statistics_are_the_figures_of_each_version_that_is_known() -> None:
+    metrics = Metrics(Clock())
+    metrics.watch(lambda: [ready("a", "1"), ready("a", "2"), ready("b", "1")])
+    for _ in range(3):
+        metrics.request_done("a", "2", Outcome.OK, Timings(0.4, 0.1, 0.3, 0.2, 8, 2))
+    metrics.request_done("a", "2", Outcome.REJECTED, None)
+    metrics.batch_done("a", "2", 8, 2, ReleaseReason.IDLE, 0.25)
+    metrics.batch_done("a", "2", 8, 2, ReleaseReason.IDLE, 0.5)
+    metrics.batch_done("a", "2", 1, 1, ReleaseReason.IDLE, 0.125)
+    metrics.request_done("gone", "1", Outcome.OK, None)
+    state = metrics.state()
+    assert [(each.name, each.version) for each in statistics(state)] == [("a", "1"), ("a", "2"), ("b", "1")]
+    assert [each.version for each in statistics(state, "a")] == ["1", "2"]
+    (found,) = statistics(state, "a", "2")
+    assert (found.rows, found.batches, found.last_inference_at) == (17, 3, 1000.0)
+    assert (found.success.count, found.failed.count) == (3, 1)
+    assert found.success.total_s == pytest.approx(3.0)
+    assert [spent.total_s for spent in (found.queue, found.join, found.compute, found.split)] == pytest.approx(
+        [1.2, 0.3, 0.9, 0.6]
+    )
+    assert [(each.rows, each.compute.count, each.compute.total_s) for each in found.by_size] == [
+        (1, 1, 0.125),
+        (8, 2, 0.75),
+    ]
+    assert found.by_size[1].compute.nanoseconds == 750_000_000
+    (untouched,) = statistics(state, "b")
+    assert (untouched.rows, untouched.by_size, untouched.last_inference_at) == (0, (), 0.0)
+
+
+def test_figures_of_an_interval_have_its_times_by_size() -> None:
+    metrics = Metrics(Clock())
+    metrics.watch(lambda: [ready("a", "1")])
+    metrics.batch_done("a", "1", 4, 1, ReleaseReason.IDLE, 0.5)
+    before = metrics.state().figures["a", "1"]
+    metrics.batch_done("a", "1", 4, 1, ReleaseReason.IDLE, 0.25)
+    assert metrics.state().figures["a", "1"].since(before).batches_s == {4: 0.25}

@@ -1,0 +1,46 @@
+"""The figures as `core.statistics` has them, for whoever asks over the protocol."""
+
+from __future__ import annotations
+
+from workbench.core.ports import Outcome
+from workbench.core.statistics import BatchStatistics, ModelStatistics, Spent
+from workbench.telemetry.exchanges import Stage
+from workbench.telemetry.figures import Figures
+from workbench.telemetry.metrics import State
+
+
+def statistics(state: State, name: str | None = None, version: str | None = None) -> list[ModelStatistics]:
+    """Of every version that is known now; of one model, or of one version of it, where they are named."""
+    known = sorted({(status.name, status.version) for status in state.statuses})
+    return [
+        of_version(key[0], key[1], state.figures.get(key, Figures()))
+        for key in known
+        if name in (None, key[0]) and version in (None, key[1])
+    ]
+
+
+def of_version(name: str, version: str, figures: Figures) -> ModelStatistics:
+    run = figures.request.linear.count
+    succeeded = figures.outcomes[Outcome.OK]
+
+    def stage(which: Stage) -> Spent:
+        return Spent(run, float(figures.stages_s[which]))
+
+    return ModelStatistics(
+        name,
+        version,
+        figures.last_at,
+        figures.rows,
+        figures.batches,
+        success=Spent(succeeded, figures.request.linear.total_s),
+        failed=Spent(figures.requests - succeeded, 0.0),
+        queue=stage(Stage.QUEUE),
+        join=stage(Stage.BATCH),
+        compute=stage(Stage.COMPUTE),
+        split=stage(Stage.SPLIT),
+        by_size=tuple(
+            BatchStatistics(rows, Spent(count, figures.batches_s[rows]))
+            for rows, count in sorted(figures.batch_sizes.items())
+            if count
+        ),
+    )
