@@ -16,8 +16,9 @@ from tests.server.conftest import House
 from tests.server.driver import HOST, exchange
 from workbench.core.ports import Outcome
 from workbench.protocols.oip_json import decode_request
-from workbench.server import routes_infer
+from workbench.server import routes_infer, routes_refused
 from workbench.server.auth import PUBLIC
+from workbench.server.routing import Route
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND")
 DOCS = Path(__file__).parents[2] / "docs" / "http.md"
@@ -29,7 +30,7 @@ def body(*rows: float, **more: Any) -> dict[str, Any]:
 
 
 def filled(path: str) -> str:
-    return path.replace("{name}", "digits").replace("{version}", "1")
+    return path.replace("{name}", "digits").replace("{version}", "1").replace("{region}", "r")
 
 
 # The gate
@@ -58,7 +59,7 @@ async def test_a_token_in_the_url_is_no_token(house: House) -> None:
 async def test_every_route_is_documented_and_every_documented_route_exists(house: House) -> None:
     documented: set[tuple[str, str]] = set()
     for method, path in re.findall(r"`(GET|POST) (/[^`]*)`", DOCS.read_text(encoding="utf-8")):
-        path = path.partition("?")[0].replace("NAME", "{name}")
+        path = path.partition("?")[0].replace("NAME", "{name}").replace("REGION", "{region}")
         for each in (path.replace("[/versions/V]", ""), path.replace("[/versions/V]", "/versions/V")):
             documented.add((method, each.replace("/versions/V", "/versions/{version}")))
     assert {(route.method, route.path) for route in house.app.routes} == documented
@@ -500,3 +501,10 @@ async def test_no_answer_holds_the_token(house: House, caplog: pytest.LogCapture
         if route.method == "GET" and not route.path.endswith("/stream"):
             assert token.encode() not in (await house.call("GET", filled(route.path))).body
     assert token not in caplog.text
+
+
+@pytest.mark.parametrize("route", routes_refused.routes(), ids=lambda route: f"{route.method} {route.path}")
+async def test_what_is_not_served_says_so(route: Route, house: House) -> None:
+    reply = await house.call(route.method, filled(route.path), {} if route.method == "POST" else None)
+    assert reply.status == 501
+    assert "not served" in reply.error

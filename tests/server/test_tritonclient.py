@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,59 @@ def test_a_model_is_sent_along_with_its_settings(client: Client) -> None:
     client.unload_model("sent")
     with pytest.raises(InferenceServerException, match="unknown model"):
         client.infer("sent", [given("x", x, "FP32")])
+
+
+def test_statistics_agree_with_metrics_and_with_the_callers_own_count(client: Client, serve: Serve) -> None:
+    def stats() -> dict[str, Any]:
+        (found,) = client.get_inference_statistics("two", "1")["model_stats"]
+        return dict(found)
+
+    before = stats()
+    inputs = [
+        given(each["name"], np.ones([3 if size == -1 else size for size in each["shape"]], np.float32), "FP32")
+        for each in client.get_model_metadata("two")["inputs"]
+    ]
+    for _ in range(20):
+        client.infer("two", inputs)
+    with pytest.raises(InferenceServerException):
+        client.infer("two", inputs[:1])
+    after = stats()
+    assert after["inference_count"] - before["inference_count"] == 60
+    times = after["inference_stats"]
+    assert times["success"]["count"] - before["inference_stats"]["success"]["count"] == 20
+    assert times["fail"]["count"] - before["inference_stats"]["fail"]["count"] == 1
+    assert sum(each["compute_infer"]["count"] for each in after["batch_stats"]) == after["execution_count"]
+    assert (
+        sum(each["batch_size"] * each["compute_infer"]["count"] for each in after["batch_stats"])
+        == (after["inference_count"])
+    )
+    parts = ("queue", "compute_input", "compute_infer", "compute_output")
+    assert sum(times[part]["ns"] for part in parts) == pytest.approx(times["success"]["ns"], abs=1e4)
+    assert abs(after["last_inference"] / 1e3 - time.time()) < 60
+    _, body = serve.call("GET", "/metrics")
+    metrics = body.decode()
+    for name, value in (
+        ("nv_inference_request_success", times["success"]["count"]),
+        ("nv_inference_count", after["inference_count"]),
+        ("nv_inference_exec_count", after["execution_count"]),
+    ):
+        assert f'{name}{{model="two",version="1"}} {value}' in metrics
+    everything = client.get_inference_statistics()["model_stats"]
+    assert {each["name"] for each in everything} >= {"mlp", "two", "text"}
+    assert client.get_inference_statistics("two")["model_stats"][0]["name"] == "two"
+    with pytest.raises(InferenceServerException, match="unknown model"):
+        client.get_inference_statistics("nothing")
+
+
+def test_a_models_configuration_is_in_tritons_form(client: Client) -> None:
+    config = client.get_model_config("mlp", "1")
+    assert config["name"] == "mlp" and config["backend"] == "onnxruntime"
+    assert config["max_batch_size"] == 64
+    assert config["input"][0] == {"name": "x", "data_type": "TYPE_FP32", "dims": [16], "optional": False}
+    assert config["dynamic_batching"]["max_queue_delay_microseconds"] == 0
+    assert config["instance_group"][0]["kind"] == "KIND_CPU"
+    with pytest.raises(InferenceServerException, match="unknown model"):
+        client.get_model_config("nothing")
 
 
 def test_errors_reach_the_client_as_they_were_meant(client: Client) -> None:

@@ -11,10 +11,13 @@ import msgspec
 from workbench.core.model import ModelState, ModelStatus
 from workbench.errors import Unavailable
 from workbench.protocols import metadata
+from workbench.protocols.statistics import statistics_body
+from workbench.protocols.triton_config import triton_config
 from workbench.server.http import Response
 from workbench.server.routing import Call, Route
 from workbench.server.service import VERSION, Service
 from workbench.telemetry import exposition
+from workbench.telemetry.statistics import statistics
 
 
 def routes(service: Service) -> list[Route]:
@@ -23,6 +26,7 @@ def routes(service: Service) -> list[Route]:
         Route("GET", "/v2/health/live", protocol.live),
         Route("GET", "/v2/health/ready", protocol.ready),
         Route("GET", "/v2", protocol.server_metadata),
+        Route("GET", "/v2/models/stats", protocol.statistics),  # before the model that may have this name
         Route("POST", "/v2/repository/index", protocol.index),
         Route("POST", "/v2/repository/models/{name}/load", protocol.load),
         Route("POST", "/v2/repository/models/{name}/unload", protocol.unload),
@@ -31,6 +35,8 @@ def routes(service: Service) -> list[Route]:
     for model in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
         found.append(Route("GET", model, protocol.model_metadata))
         found.append(Route("GET", f"{model}/ready", protocol.model_ready))
+        found.append(Route("GET", f"{model}/config", protocol.model_config))
+        found.append(Route("GET", f"{model}/stats", protocol.statistics))
     return found
 
 
@@ -59,12 +65,19 @@ class ProtocolRoutes:
         return Response(200, metadata.server_metadata(VERSION))
 
     async def model_metadata(self, call: Call) -> Response:
-        status = self._status(call)
-        if status.signature is None:
-            reason = f": {status.reason}" if status.reason else ""
-            raise Unavailable(f"model {status.name!r} version {status.version} is {status.state.value}{reason}")
-        versions = [each.version for each in self._engine.statuses(status.name) if each.state is ModelState.READY]
-        return Response(200, metadata.model_metadata(status, versions))
+        status = self._with_signature(call)
+        return Response(200, metadata.model_metadata(status, self._ready_versions(status)))
+
+    async def model_config(self, call: Call) -> Response:
+        status = self._with_signature(call)
+        return Response(200, msgspec.json.encode(triton_config(status, self._ready_versions(status))))
+
+    async def statistics(self, call: Call) -> Response:
+        """Of one version, of all of one model's, or of all models."""
+        name, version = call.params.get("name"), call.params.get("version")
+        if name is not None:
+            self._engine.status(name, version)  # ModelNotFound
+        return Response(200, statistics_body(statistics(self._service.metrics.state(), name, version)))
 
     # The model repository
 
@@ -105,6 +118,16 @@ class ProtocolRoutes:
 
     def _status(self, call: Call) -> ModelStatus:
         return self._engine.status(call.params["name"], call.params.get("version"))
+
+    def _with_signature(self, call: Call) -> ModelStatus:
+        status = self._status(call)
+        if status.signature is None:
+            reason = f": {status.reason}" if status.reason else ""
+            raise Unavailable(f"model {status.name!r} version {status.version} is {status.state.value}{reason}")
+        return status
+
+    def _ready_versions(self, status: ModelStatus) -> list[str]:
+        return [each.version for each in self._engine.statuses(status.name) if each.state is ModelState.READY]
 
 
 def index_entries(
