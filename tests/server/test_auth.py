@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from workbench.errors import Forbidden, QueueFull, Unauthenticated
-from workbench.server.auth import Caller, Gate, host_bytes, is_loopback
+from workbench.server.auth import Caller, Gate
+from workbench.server.hosts import host_bytes, is_loopback
 
 TOKEN = "a-token-of-the-tests-0123456789"
 RIGHT = {b"authorization": f"Bearer {TOKEN}".encode(), b"host": b"127.0.0.1:8080"}

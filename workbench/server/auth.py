@@ -6,12 +6,12 @@ Nothing is routed, read or looked up before `Gate.admit` has let a call in, so a
 from __future__ import annotations
 
 import hmac
-import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from workbench.errors import Forbidden, QueueFull, Unauthenticated
+from workbench.server.hosts import host_bytes, is_loopback
 from workbench.server.http import SAFE_METHODS, Headers, Scope
 
 PUBLIC = frozenset({"/v2/health/live", "/v2/health/ready"})
@@ -98,20 +98,6 @@ class Gate:
             scheme, _, credentials = sent.partition(b" ")
             sent = scheme.capitalize() + b" " + credentials.strip()
         return hmac.compare_digest(sent, self._header)
-
-
-def is_loopback(host: str) -> bool:
-    """True when only this machine reaches a service that is bound to `host`."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
-def host_bytes(host: str) -> bytes:
-    """`host` as a URL and the Host header write it: an IPv6 address in brackets."""
-    bare = host.strip("[]").lower()
-    return (f"[{bare}]" if ":" in bare else bare).encode()
 
 
 @lru_cache(maxsize=256)

@@ -12,8 +12,9 @@ from workbench.config import Limits, ServerConfig
 from workbench.errors import InvalidInput, Unavailable
 from workbench.protocols.oip_grpc import MAX_MESSAGE_BYTES
 from workbench.server import grpc_health, grpc_oip
-from workbench.server.auth import Gate, host_bytes
+from workbench.server.auth import Gate
 from workbench.server.grpc_methods import Methods
+from workbench.server.hosts import host_bytes
 from workbench.server.service import Service
 
 KEEPALIVE_S, KEEPALIVE_TIMEOUT_S = 60, 20

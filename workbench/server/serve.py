@@ -27,10 +27,10 @@ from workbench.rendezvous.versions import API
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore
 from workbench.server.app import create_app
-from workbench.server.auth import is_loopback
 from workbench.server.connection import HttpConnection
 from workbench.server.files import says, write_ready_file
 from workbench.server.grpc_port import GrpcPort
+from workbench.server.hosts import is_loopback
 from workbench.server.lasting import Lasting
 from workbench.server.link import RESTART, KeeperLink, Report
 from workbench.server.service import VERSION, Service

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from workbench.config import ServerConfig
 from workbench.errors import InvalidInput, StorageError, Unavailable
-from workbench.server.auth import host_bytes, is_loopback
 from workbench.server.files import own_token, private_folder, read_token
+from workbench.server.hosts import host_bytes, is_loopback
 
 OK, FAILED, MISUSE, RECYCLE = 0, 1, 2, 3
 """Exit statuses of keeper and worker. RECYCLE: the worker's, when it must be started anew."""

@@ -1,0 +1,19 @@
+"""The host that a service is bound to: who reaches it there, and how it is written. Light, for the keeper."""
+
+from __future__ import annotations
+
+import ipaddress
+
+
+def is_loopback(host: str) -> bool:
+    """True when only this machine reaches a service that is bound to `host`."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def host_bytes(host: str) -> bytes:
+    """`host` as a URL and the Host header write it: an IPv6 address in brackets."""
+    bare = host.strip("[]").lower()
+    return (f"[{bare}]" if ":" in bare else bare).encode()
