@@ -20,14 +20,17 @@ in_trial = "workbench.runtimes.trial" in " ".join(sys.orig_argv)
 told = pathlib.Path(__file__).with_name("told")
 
 class Session:
-    def __init__(self, inner, act, run):
-        self.inner, self.act, self.left = inner, act, run
+    def __init__(self, inner, act, where):
+        self.inner, self.act = inner, act
+        self.where, _, number = where.partition(" ")
+        self.number = int(number)
         self.platform, self.device, self.notes = inner.platform, inner.device, inner.notes
         self.signature, self.runner_threads, self.close = inner.signature, inner.runner_threads, inner.close
 
     def run(self, inputs, outputs):
-        self.left -= 1
-        if self.left == 0:
+        if self.where == "run":
+            self.number -= 1
+        if self.number in ([0] if self.where == "run" else inputs["x"]):
             self.act()
         return self.inner.run(inputs, outputs)
 
@@ -47,7 +50,7 @@ def open_hostile(path, config, *, instances):
         return inner
     if where == "load":
         act()
-    return Session(inner, act, int(where.removeprefix("run ")))
+    return Session(inner, act, where)
 
 registry.OPENERS["onnxruntime_onnx"] = open_hostile
 '''
@@ -64,8 +67,9 @@ def hostile_runtime(folder: Path, setenv: Callable[[str, str], None]) -> Path:
 
 
 def hostile_model(name: str, amount: float = 1.0) -> ModelProto:
-    """y = x + amount for exactly one row. `name` is WHAT in WHERE: "abort in load", "hang in run 10", and may end with
-    ", not in a trial" or ", once told" or both. Warm-up runs it once, being fixed in size."""
+    """y = x + amount for exactly one row. `name` is WHAT in WHERE: "abort in load", "abort in run 1", "hang in row 13" (the
+    one that holds this number, which warm-up makes up nowhere), and may end with ", not in a trial" or ", once told" or
+    both."""
     proto = models.add_constant(amount, (1, 4))
     proto.graph.name = name
     return proto

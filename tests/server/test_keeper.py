@@ -6,7 +6,10 @@ import json
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -17,11 +20,15 @@ from tests.hostile import hostile_model, hostile_runtime
 from tests.server.process import Serve
 from tests.stories.waiting import until
 from workbench.config import ServerConfig
+from workbench.rendezvous.folder import Rendezvous
+from workbench.rendezvous.record import ServiceRecord, ServiceState
 from workbench.server.keeper import FIRST_WORD_S, RUN_GRACE_S, wrong_with
 from workbench.server.link import Report, WorkerPlace, decode_place, decode_report
 from workbench.server.restarts import FAILED_WAIT_S, QUICK_WAIT_S, SETTLED_S, Restarts
 
 BODY = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0, 0, 0, 0]}]}
+HARMFUL = {"inputs": [{**BODY["inputs"][0], "data": [0, 0, 0, 13]}]}
+"""To a hostile model."""
 
 
 def worker_of(serve: Serve) -> psutil.Process:
@@ -72,13 +79,83 @@ def test_what_is_wrong_with_a_worker(report: Report | None, silent_s: float, why
 
 
 def test_what_keeper_and_worker_tell_each_other_arrives() -> None:
-    report = Report(True, True, "ready", "", 0.1, 0.2, 0.3, "1.2.3", 1)
+    report = Report(True, True, "as far as that", 0.1, 0.2, 0.3, "1.2.3", 1)
     assert decode_report(report.encode()) == report
     place = WorkerPlace(1, 2, 3, "a log", 4.0)
     assert decode_place(place.encode()) == place
 
 
 # The process
+
+WORKER = """
+import json, pathlib, socket, sys, time
+link = socket.socket(fileno=json.loads(sys.argv[-1])["link"])
+link.settimeout(0.05)
+report = {"accepting": True, "progress": "restoring models, 1 of 2 done", "of a later release": 1}
+while True:
+    if pathlib.Path("loaded").exists():
+        report = {"accepting": True, "ready": True, "version": "9", "api": 1}
+    link.sendall(b'no report\\n')
+    time.sleep(0.05)
+    link.sendall(json.dumps(report).encode() + b'\\n')
+    if "ready" in report:
+        pathlib.Path("said").touch()
+    try:
+        if link.recv(1) == b"s":
+            break
+    except TimeoutError:
+        pass
+"""
+
+
+def test_what_a_worker_reports_is_published_whatever_else_it_says(tmp_path: Path) -> None:
+    with kept(tmp_path) as (_, published):
+        until(lambda: published().progress == "restoring models, 1 of 2 done")
+        assert (published().state, published().reason) == ("Starting", "the service is starting")
+        (tmp_path / "loaded").touch()
+        until(lambda: published().state is ServiceState.READY)
+        assert (published().progress, published().version) == ("", "9")
+
+
+def test_a_worker_that_is_to_end_is_ready_for_nobody(tmp_path: Path) -> None:
+    with kept(tmp_path) as (keeper, published):
+        until(lambda: published().progress)
+        keeper.send_signal(signal.SIGUSR1)
+        until(lambda: published().state is ServiceState.RESTARTING)
+        (tmp_path / "loaded").touch()
+        until((tmp_path / "said").exists)
+        keeper.send_signal(signal.SIGTERM)
+        seen = {published().state}
+        while ServiceState.STOPPED not in seen:
+            seen.add(published().state)
+        assert ServiceState.READY not in seen
+
+
+@contextmanager
+def kept(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], ServiceRecord]]]:
+    """The keeper of a WORKER, and what it publishes."""
+    room = Rendezvous(folder / "room").open()
+    script = f"""
+        import sys
+        from pathlib import Path
+        from workbench.config import ServerConfig
+        from workbench.rendezvous.folder import Rendezvous
+        from workbench.server.keeper import keep
+        config = ServerConfig(http_port=0, data_dir=Path("data"))
+        keep(config, [sys.executable, "-c", {WORKER!r}], Rendezvous(Path("room")))
+    """
+    keeper = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], cwd=folder)
+
+    def published() -> ServiceRecord:
+        found = until(room.last)
+        assert found is not None
+        return found
+
+    try:
+        yield keeper, published
+    finally:
+        keeper.terminate()
+        keeper.wait(30)
 
 
 def test_the_keeper_stays_small() -> None:
@@ -151,12 +228,11 @@ def test_a_second_signal_ends_it_without_waiting(tmp_path: Path) -> None:
 
 def test_what_native_code_says_before_it_aborts_is_in_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hostile_runtime(tmp_path, monkeypatch.setenv)
-    path = models.save(hostile_model("abort in run 3, not in a trial"), tmp_path / "m.onnx")
+    path = models.save(hostile_model("abort in row 13"), tmp_path / "m.onnx")
     with Serve(tmp_path, "--load", f"m={path}") as serve:
         serve.ready()
         with pytest.raises(OSError):
-            for _ in range(5):
-                serve.call("POST", "/v2/models/m/infer", BODY)
+            serve.call("POST", "/v2/models/m/infer", HARMFUL)
         serve.until("Fatal Python error: Aborted")
         serve.until("the worker was killed by signal 6 (SIGABRT)")
 
@@ -184,7 +260,7 @@ def test_callers_of_a_run_that_never_ends_get_504_and_the_service_starts_anew(
     hostile_runtime(tmp_path, monkeypatch.setenv)
     monkeypatch.setenv("INFER_WORKBENCH_RUN_LIMIT_S", "1")
     folder = tmp_path / "repository"
-    models.save(hostile_model("hang in run 10, not in a trial"), folder / "stuck" / "1" / "model.onnx")
+    models.save(hostile_model("hang in row 13"), folder / "stuck" / "1" / "model.onnx")
     models.save(models.add_constant(1.0), folder / "plus" / "1" / "model.onnx")
     (folder / "stuck" / "model.toml").write_text("max_queue_delay_s = 0.001\n")  # on a runner's thread
     models.save(models.add_constant(2.0), folder / "late" / "1" / "model.onnx")
@@ -194,8 +270,7 @@ def test_callers_of_a_run_that_never_ends_get_504_and_the_service_starts_anew(
         answers: list[int] = []
 
         def ask() -> None:
-            for _ in range(10):
-                answers.append(serve.call("POST", "/v2/models/stuck/infer", BODY)[0])
+            answers.append(serve.call("POST", "/v2/models/stuck/infer", HARMFUL)[0])
 
         late: list[int] = []
         asking = threading.Thread(target=ask)
@@ -208,6 +283,6 @@ def test_callers_of_a_run_that_never_ends_get_504_and_the_service_starts_anew(
         serve.until("the worker ended itself, because a run did not end")
         serve.ready()
         asking.join()
-        assert 504 in answers
+        assert answers == [504]
         assert serve.call("POST", "/v2/models/plus/infer", BODY)[0] == 200
         assert serve.call("POST", "/v2/models/stuck/infer", BODY)[0] == 200

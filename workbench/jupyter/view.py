@@ -20,6 +20,8 @@ class ServiceView:
     state: ServiceState = ServiceState.STOPPED
     reason: str = ""
     """Why it is in this state, in words; empty where there is nothing to say."""
+    progress: str = ""
+    """How far it has come with loading what was served before, in words; empty where it does not."""
     since: float = 0.0
     """Unix time; 0: nobody knows."""
     version: str = ""
@@ -79,7 +81,7 @@ def view(seen: Seen, said: Said, asked: Asked, version: str, *, deaf: bool = Fal
             state, reason = ServiceState.STARTING, "it is being started"
         elif asked.failure:
             state, reason = ServiceState.FAILED, asked.failure
-        return ServiceView(state, reason, since, host=host_name(), device_words=device_words(Said()))
+        return ServiceView(state, reason, since=since, host=host_name(), device_words=device_words(Said()))
     state, reason = record.state, record.reason
     notes = said.notes
     if asked.stopping:
@@ -96,6 +98,7 @@ def view(seen: Seen, said: Said, asked: Asked, version: str, *, deaf: bool = Fal
     return ServiceView(
         state=state,
         reason=reason,
+        progress=record.progress,
         since=record.since,
         version=record.version,
         url=record.url,

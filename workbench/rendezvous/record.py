@@ -52,6 +52,8 @@ class ServiceRecord:
     grpc: str | None = None
     lost_at: int = 0
     """When a worker last ended without having finished what was under way, in the ticks of a ProcessKey; 0: never."""
+    progress: str = ""
+    """How far it has come with loading what was served before, in words; empty where it does not."""
 
     def encode(self) -> str:
         return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1) + "\n"

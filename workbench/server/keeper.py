@@ -38,8 +38,9 @@ from workbench.server.worker import Worker
 from workbench.telemetry.logs import FILE_NAME, Logs
 
 STACKS_SIGNAL = getattr(signal, "SIGUSR2", None)
-STACKS_S = 0.3
-"""How long a worker that is to be killed may take to write the stacks of its threads to the log."""
+STACKS_S = 1.5
+"""How long a worker that is to be killed may take to write the stacks of its threads to the log, also where the machine
+is so busy that this is why."""
 
 HOLD_S = 10.0
 """How long a connection waits for the next worker; then the keeper answers in its place."""
@@ -320,12 +321,16 @@ class Keeper:
         if report.accepting:
             self._accepting_at = time.monotonic()
             self._stand_in.close()
+        if worker.asked:
+            return  # however it stands, it is about to end
         if report.ready and worker.ready_at is None:
             worker.ready_at = time.monotonic()
             restarted = self._record.version != ""
             self._record = dataclasses.replace(self._record, version=report.version, api=report.api)
             reason = self._record.reason if restarted else ""
             self._publish(ServiceState.READY, reason)
+        elif report.progress != self._record.progress:
+            self._publish(self._record.state, self._record.reason, progress=report.progress)
 
     def _restart(self) -> None:
         """By the next worker, after this one has finished what is under way."""
@@ -367,11 +372,13 @@ class Keeper:
             self._selector.unregister(0)
             self._stop(OK, "the process that started it has ended")
 
-    def _publish(self, state: ServiceState, reason: str, worker: ProcessKey | None = None) -> None:
+    def _publish(self, state: ServiceState, reason: str, worker: ProcessKey | None = None, progress: str = "") -> None:
         since = self._record.since if state is self._record.state else time.time()
         if worker is None and self._worker is not None:
             worker = self._worker.key
-        self._record = dataclasses.replace(self._record, state=state, reason=reason, since=since, worker=worker)
+        self._record = dataclasses.replace(
+            self._record, state=state, reason=reason, progress=progress, since=since, worker=worker
+        )
         if self._rendezvous is not None:
             try:
                 self._rendezvous.publish(self._record)

@@ -34,6 +34,8 @@ class Lasting:
             if config.trial
             else None
         )
+        self.progress = ""
+        """How far `restore` has come, in words; empty before and after."""
         self._store = store
         self._receiving = 0
         self._left: set[str] = set()
@@ -77,7 +79,13 @@ class Lasting:
 
             at_once = asyncio.Semaphore(min(RESTORED_AT_ONCE, usable_cores()))
 
+        done = 0
+
+        def say() -> None:
+            self.progress = f"restoring models, {done} of {len(serving)} done" if done < len(serving) else ""
+
         async def restore(each: Remembered) -> None:
+            nonlocal done
             async with at_once:
                 try:
                     await engine.restore(each.model, suspect=each.suspect)
@@ -85,7 +93,10 @@ class Lasting:
                     log.error("model %s was not restored: %s", each.model.name, error.message)
                 except Exception:  # nobody foresaw it; the others are served all the same
                     log.exception("model %s was not restored", each.model.name)
+            done += 1
+            say()
 
+        say()
         async with asyncio.TaskGroup() as group:
             for each in serving:
                 if not each.suspect:

@@ -9,7 +9,8 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import TypeVar
 
 REPORT_EVERY_S = 0.25
 
@@ -27,8 +28,8 @@ class Report:
     ready: bool = False
     accepting: bool = False
     """It takes connections from the socket that it shares with its keeper."""
-    state: str = "starting"
-    reason: str = ""
+    progress: str = ""
+    """How far it has come with loading what was served before, in words; empty before and after."""
     loop_s: float = 0.0
     """Since the event loop turned last."""
     run_s: float = 0.0
@@ -44,8 +45,12 @@ class Report:
         return json.dumps(asdict(self)).encode() + b"\n"
 
 
+Told = TypeVar("Told", Report, "WorkerPlace")
+
+
 def decode_report(line: bytes) -> Report:
-    return Report(**json.loads(line))
+    """ValueError for what is none."""
+    return _made(Report, line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,18 @@ class WorkerPlace:
 
 
 def decode_place(text: str) -> WorkerPlace:
-    return WorkerPlace(**json.loads(text))
+    return _made(WorkerPlace, text)
+
+
+def _made(kind: type[Told], text: str | bytes) -> Told:
+    """What another release says beside is passed over: an installation may be replaced while its keeper runs."""
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError(f"this is no {kind.__name__}")
+    try:
+        return kind(**{field.name: found[field.name] for field in fields(kind) if field.name in found})
+    except TypeError as error:
+        raise ValueError(f"this is no {kind.__name__}: {error}") from None
 
 
 class KeeperLink:

@@ -232,7 +232,7 @@ async def _pulse(service: Service, server: _Server, asked: _Asked, link: KeeperL
         return Report(
             ready=service.ready and server.started,
             accepting=server.started and not server.left,
-            state=service.state,
+            progress=service.lasting.progress,
             loop_s=time.monotonic() - turned_at,
             run_s=run_s,
             unused_s=time.monotonic() - service.used_at,

@@ -132,7 +132,10 @@ class Worker:
             return
         *lines, self._received = (self._received + received).split(b"\n")
         if lines:
-            self.report = decode_report(lines[-1])
+            try:
+                self.report = decode_report(lines[-1])
+            except ValueError:
+                return  # whatever has written there, it was no sign of life
             self.heard, self.heard_at = True, time.monotonic()
             heard()
 
