@@ -117,7 +117,10 @@ BAD_BODIES: list[Bad] = [
     _json("timeout is a text", body(parameters={"timeout": "1"}), "timeout"),
     _json("timings is a number", body(parameters={"timings": 1}), "timings"),
     _json("binary_data is a number", body(outputs=[{"name": "y", "parameters": {"binary_data": 1}}]), "binary_data"),
-    _json("classification", body(outputs=[{"name": "y", "parameters": {"classification": 2}}]), "classification", 501),
+    _json("half a class", body(outputs=[{"name": "y", "parameters": {"classification": 0.5}}]), "classification"),
+    _json("negative classes", body(outputs=[{"name": "y", "parameters": {"classification": -1}}]), "classification"),
+    _json("a sequence", body(parameters={"sequence_id": 7, "sequence_start": True}), "sequences are not served", 501),
+    _json("a reserved parameter", body(parameters={"triton_anything": 1}), "triton_ are reserved"),
     _json("shared memory", body(tensor(parameters={"shared_memory_region": "r"})), "shared memory is disabled", 501),
     _binary("both data and size", "both", data=ROW),
     _binary("truncated binary part", "bytes are left", raw=RAW[:-1]),
@@ -131,7 +134,6 @@ BAD_BODIES: list[Bad] = [
     _binary("BYTES past the part", "says 9 bytes", raw=b"\t\0\0\0ab", size=6, datatype="BYTES", shape=[1]),
     _binary("BYTES left over", "left over", raw=b"\1\0\0\0ab", size=6, datatype="BYTES", shape=[1]),
     _binary("BYTES too few", "at least", raw=b"\0\0\0\0", size=4, datatype="BYTES", shape=[2]),
-    _length("header length 0", 0, "not supported", 501),
     _length("negative header length", -1, "Inference-Header-Content-Length"),
     _length("header length over the body", 1 << 40, "Inference-Header-Content-Length"),
     _length("header length too short", 10, "not valid JSON"),
@@ -139,6 +141,7 @@ BAD_BODIES: list[Bad] = [
 ]
 
 NEEDS_MODEL: list[Bad] = [
+    _length("header length 0", 0, "does not fit"),
     _json("no such input", body(tensor(name="z")), "z"),
     _json("no input at all", b'{"inputs":[]}', "x"),
     _json("an input too many", body(tensor(), tensor(name="z")), "z"),

@@ -207,6 +207,49 @@ def test_a_models_configuration_is_in_tritons_form(client: Client) -> None:
         client.get_model_config("nothing")
 
 
+@pytest.mark.parametrize("binary", [True, False])
+def test_classes_in_place_of_scores(client: Client, binary: bool) -> None:
+    x = np.linspace(-1, 1, 32, dtype=np.float32).reshape(2, 16)
+    scores = client.infer("mlp", [given("x", x, "FP32")]).as_numpy("y")
+    asked = [InferRequestedOutput("y", binary_data=binary, class_count=3)]
+    found = client.infer("mlp", [given("x", x, "FP32")], outputs=asked).as_numpy("y")
+    assert found.shape == (2, 3)
+    for row, texts in zip(scores, found, strict=True):
+        indices = (
+            [int(text.decode().split(":")[1]) for text in texts.astype(object)]
+            if binary
+            else [int(str(text).split(":")[1]) for text in texts]
+        )
+        assert indices == np.argsort(-row, kind="stable")[:3].tolist()
+
+
+def test_schedule_parameters_and_those_that_are_reserved(client: Client) -> None:
+    x = [given("x", np.zeros((1, 16), np.float32), "FP32")]
+    client.infer("mlp", x, priority=1, timeout=5_000_000)
+    client.infer("mlp", x, parameters={"anything": "of the caller's own"})
+    with pytest.raises(InferenceServerException, match="timeout"):
+        client.infer("mlp", x, timeout=1)
+    with pytest.raises(InferenceServerException, match="sequences are not served"):
+        client.infer("mlp", x, sequence_id=7, sequence_start=True)
+    with pytest.raises(InferenceServerException, match="reserved"):
+        client.infer("mlp", x, parameters={"triton_anything": 1})
+
+
+def test_a_raw_request_is_the_input_alone(client: Client, serve: Serve) -> None:
+    x = np.linspace(-1, 1, 32, dtype=np.float32).reshape(2, 16)
+    expected = client.infer("mlp", [given("x", x, "FP32")]).as_numpy("y")
+    status, body = serve.call(
+        "POST",
+        "/v2/models/mlp/infer",
+        x.tobytes(),
+        **{"Inference-Header-Content-Length": "0", "Content-Type": "application/octet-stream"},
+    )
+    assert status == 200
+    np.testing.assert_allclose(np.frombuffer(body[-expected.nbytes :], np.float32).reshape(2, 16), expected, rtol=1e-5)
+    status, body = serve.call("POST", "/v2/models/two/infer", b"", **{"Inference-Header-Content-Length": "0"})
+    assert status == 400 and b"takes 2" in body
+
+
 def test_errors_reach_the_client_as_they_were_meant(client: Client) -> None:
     x = np.zeros((1, 16), np.float32)
     for model, name, array, said in (

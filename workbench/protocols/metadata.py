@@ -14,7 +14,14 @@ import msgspec
 from workbench.core.model import ModelStatus, Signature, TensorSpec, check_model_version
 from workbench.errors import InvalidInput, Unsupported
 
-EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
+EXTENSIONS = (
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+    "model_repository",
+    "schedule_policy",
+    "statistics",
+)
 
 _FILE = re.compile(r"file:([^/]{1,40})/model\.onnx")
 

@@ -21,6 +21,7 @@ from workbench.core.messages import InferRequest, InferResponse, Parameter
 from workbench.core.tensor import datatype_of
 from workbench.errors import InvalidInput, TooLarge, Unsupported, WorkbenchError
 from workbench.protocols.binary import bytes_from_array
+from workbench.protocols.classification import read_classes
 from workbench.protocols.json_data import check_finite, json_values
 from workbench.protocols.json_text import decode_json
 from workbench.protocols.oip_tensors import BinaryTensor, JsonTensor, Tensor, read_tensors, shared_memory_error
@@ -37,6 +38,8 @@ class AnswerFormat:
     """For the outputs that say nothing themselves."""
     binary_of: Mapping[str, bool] = field(default_factory=lambda: _NONE)
     """Output -> binary, for those that do."""
+    classes: Mapping[str, int] = field(default_factory=lambda: _NONE)
+    """Output -> how many of its largest elements are wanted in its place."""
     timings: bool = False
 
 
@@ -73,7 +76,7 @@ _response = msgspec.json.Decoder(_Response)
 _encode = msgspec.json.Encoder().encode
 
 _JSON_ANSWER = AnswerFormat()
-_BINARY_ANSWER = AnswerFormat(binary=True)
+BINARY_ANSWER = AnswerFormat(binary=True)
 
 _CLIENT_LIMITS = Limits(
     max_tensors=1 << 20, max_elements=1 << 48, max_string_bytes=1 << 32, max_json_depth=512, max_name_length=1 << 20
@@ -202,10 +205,6 @@ def _split(body: bytes, header_length: int | None) -> tuple[bytes, int]:
     """The JSON, and where the binary data begins."""
     if header_length is None:
         return body, len(body)
-    if header_length == 0:
-        raise Unsupported(
-            "Inference-Header-Content-Length is 0: a raw request without JSON is not supported; send the JSON part"
-        )
     if not 0 < header_length <= len(body):
         raise InvalidInput(
             f"Inference-Header-Content-Length is {str(header_length)[:40]}, and the body has {len(body)} bytes"
@@ -222,7 +221,7 @@ def _read_parameters(parameters: dict[str, Parameter], request: InferRequest, no
         request.parameters = parameters
     if timings:
         return AnswerFormat(binary, timings=True)
-    return _BINARY_ANSWER if binary else _JSON_ANSWER
+    return BINARY_ANSWER if binary else _JSON_ANSWER
 
 
 def _read_outputs(
@@ -232,6 +231,7 @@ def _read_outputs(
         raise TooLarge(f"the request asks for {len(asked)} outputs; max_tensors is {limits.max_tensors}")
     names: dict[str, None] = {}
     binary_of: dict[str, bool] = {}
+    classes: dict[str, int] = {}
     for output in asked:
         name = output.name
         if len(name) > limits.max_name_length:
@@ -245,14 +245,16 @@ def _read_outputs(
         for parameter, value in (output.parameters or _NONE).items():
             if parameter.startswith("shared_memory_"):
                 raise shared_memory_error(f"output {name!r}")
-            if parameter == "classification":
-                raise Unsupported(f"output {name!r}: the parameter classification is not supported; ask for the scores")
+            if parameter == "classification" and (most := read_classes(value, f"output {name!r}")):
+                classes[name] = most
             if parameter == "binary_data":
                 if not isinstance(value, bool):
                     raise InvalidInput(f"output {name!r}: binary_data is {str(value)[:40]!r}; it takes true or false")
                 binary_of[name] = value
     request.outputs = tuple(names)
-    return AnswerFormat(answer.binary, binary_of, answer.timings) if binary_of else answer
+    if binary_of or classes:
+        return AnswerFormat(answer.binary, binary_of, classes, answer.timings)
+    return answer
 
 
 # Writing

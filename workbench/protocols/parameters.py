@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from workbench.core.messages import InferRequest, Parameter, ReleaseReason, Timings
-from workbench.errors import InvalidInput
+from workbench.errors import InvalidInput, Unsupported
 
 
 def take_flag(parameters: dict[str, Parameter], name: str) -> bool:
@@ -26,10 +26,28 @@ def take_whole(parameters: dict[str, Parameter], name: str) -> int:
 
 
 def take_schedule(parameters: dict[str, Parameter], request: InferRequest, now: float) -> None:
-    """Take `priority` and `timeout` out of `parameters` and into `request`; the timeout begins at `now`."""
+    """Take `priority` and `timeout` out of `parameters` and into `request`; the timeout begins at `now`.
+
+    What is left then must not be reserved by the protocol. InvalidInput; Unsupported for a sequence.
+    """
     request.priority = take_whole(parameters, "priority")
     if timeout_us := take_whole(parameters, "timeout"):
         request.deadline = now + timeout_us / 1e6
+    if parameters:
+        _take_reserved(parameters)
+
+
+_SEQUENCE = ("sequence_id", "sequence_start", "sequence_end")
+
+
+def _take_reserved(parameters: dict[str, Parameter]) -> None:
+    for name in _SEQUENCE:
+        if parameters.pop(name, 0):
+            raise Unsupported(f"the parameter {name}: sequences are not served; no request here knows of another")
+    for name in [name for name in parameters if name.startswith("triton_")]:
+        if name != "triton_enable_empty_final_response":
+            raise InvalidInput(f"the parameter {name[:40]!r}: names that begin with triton_ are reserved")
+        take_flag(parameters, name)  # each answer here is the last one
 
 
 def schedule_parameters(request: InferRequest, now: float) -> dict[str, Parameter]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
+from workbench.core.messages import InferResponse
 from workbench.core.ports import Outcome
 from workbench.engine.deployment import outcome_of
 from workbench.errors import Draining, NotFound, WorkbenchError
+from workbench.protocols.classification import classified
 from workbench.protocols.headers import REQUEST_ID, TRACEPARENT, traceparent
-from workbench.protocols.oip_json import decode_request, encode_response
+from workbench.protocols.oip_json import BINARY_ANSWER, decode_request, encode_response
+from workbench.protocols.raw import decode_raw_request
 from workbench.server.auth import Caller
 from workbench.server.http import (
     JSON,
@@ -85,8 +89,12 @@ class InferRoute:
                 body = await read_body(receive, headers, limits.max_body_bytes, self._bodies)
                 exchange.request_bytes = held = len(body)
                 exchange.received_at = now = clock()
-                asked = model, version, body, json_length(headers), limits, now
-                if held <= LARGE_BODY:
+                head = json_length(headers)
+                asked = model, version, body, head, limits, now
+                if head == 0:
+                    status = self._engine.status(model, version)
+                    request, answer = decode_raw_request(status, version, body, limits), BINARY_ANSWER
+                elif held <= LARGE_BODY:
                     request, answer = decode_request(*asked)
                 else:
                     request, answer = await asyncio.to_thread(decode_request, *asked)
@@ -99,6 +107,8 @@ class InferRoute:
                 response = await self._engine.infer(request)
                 exchange.answered_at = clock()
                 exchange.version, exchange.timings = response.version, response.timings
+                if answer.classes:
+                    response = self._classified(response, answer.classes)
                 parts, header_length = encode_response(response, answer, limits)
                 exchange.encoded_at = clock()
             finally:
@@ -116,6 +126,10 @@ class InferRoute:
             self._note_failed(exchange, error)
             raise
         self._metrics.exchange_done(exchange)
+
+    def _classified(self, response: InferResponse, classes: Mapping[str, int]) -> InferResponse:
+        status = self._engine.status(response.model, response.version)
+        return classified(response, classes, batched=status.max_batch_size > 0)
 
     async def _call(self, call: Call) -> None:
         name, version = call.params["name"], call.params.get("version")

@@ -1,0 +1,67 @@
+"""Triton's classification extension: an output as its largest elements, each "value:index" or "value:index:label"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from workbench.core.messages import InferResponse, Parameter
+from workbench.core.tensor import Array, datatype_of
+from workbench.errors import InvalidInput
+
+_NO_LABELS: Final[Mapping[str, Sequence[str]]] = {}
+
+
+def read_classes(value: Parameter, what: str) -> int:
+    """How many classes the parameter `classification` of one output asks for; 0: the output as it is."""
+    if type(value) is not int or not 0 <= value < 1 << 31:
+        raise InvalidInput(f"{what}: classification is {str(value)[:40]!r}; it takes how many classes, from 1")
+    return value
+
+
+def classified(
+    response: InferResponse,
+    classes: Mapping[str, int],
+    *,
+    batched: bool,
+    labels: Mapping[str, Sequence[str]] = _NO_LABELS,
+) -> InferResponse:
+    """`response` with the outputs that `classes` names (output -> how many classes) as BYTES.
+
+    Where the model is batched the first axis stays, and each row has its own classes. `labels` are by output, then
+    index. InvalidInput for an output without an order.
+    """
+    outputs = dict(response.outputs)
+    for name, most in classes.items():
+        if name in outputs:
+            outputs[name] = _largest(outputs[name], f"output {name!r}", most, batched, labels.get(name, ()))
+    return InferResponse(response.model, response.version, outputs, response.id, response.timings)
+
+
+def _largest(array: Array, what: str, most: int, batched: bool, labels: Sequence[str]) -> Array:
+    if array.dtype.kind not in "fiu":  # BF16 too is of none of these
+        raise InvalidInput(f"{what} is {datatype_of(array)}, which has no classes; ask for it without classification")
+    rows = array.reshape(array.shape[0] if batched and array.ndim else 1, -1) if array.size else array.reshape(0, 0)
+    most = min(most, rows.shape[1])
+    # Of equal ones the first comes first; NaN last.
+    order = np.argsort(_descending(rows), axis=1, kind="stable")[:, :most]
+    found = np.empty((len(rows), most), np.object_)
+    for row, indices in enumerate(order):
+        for place, index in enumerate(indices.tolist()):
+            label = f":{labels[index]}" if index < len(labels) else ""
+            found[row, place] = f"{_value(rows[row, index])}:{index}{label}".encode()
+    return found if batched and array.ndim else found.reshape(-1)
+
+
+def _descending(rows: Array) -> Array:
+    if rows.dtype.kind == "f":
+        return -rows
+    # Whole numbers cannot all be negated; their complement orders them the other way round.
+    return ~rows
+
+
+def _value(value: np.generic) -> str:
+    """As C++'s std::to_string: six decimals."""
+    return f"{value:f}" if value.dtype.kind == "f" else str(value)
