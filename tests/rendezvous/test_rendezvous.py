@@ -220,6 +220,6 @@ def test_the_same_and_the_not_yet_known_are_not_spoken_of() -> None:
 
 
 def test_another_release_is_told_in_one_line_and_another_api_refused() -> None:
-    assert check_versions("0.4.0", "0.3.1", API) == "0.3.1 is running, you have 0.4.0: `%infer restart`"
-    with pytest.raises(Unsupported, match=r"`%infer restart` starts it anew with 0\.4\.0"):
+    assert check_versions("0.4.0", "0.3.1", API).startswith("0.3.1 is running, you have 0.4.0: restart it")
+    with pytest.raises(Unsupported, match=r"restart it to have 0\.4\.0"):
         check_versions("0.4.0", "1.0.0", API + 1)

@@ -361,7 +361,9 @@ def test_a_newer_client_says_in_one_line_which_version_runs_and_works(
     monkeypatch.setattr(launch, "_version", lambda: "9.9.9")
     ensure_service()
     ensure_service()
-    assert capsys.readouterr().err == f"{running_version} is running, you have 9.9.9: `%infer restart`\n"
+    assert capsys.readouterr().err == (
+        f"{running_version} is running, you have 9.9.9: restart it to have that (in a notebook: `%infer restart`)\n"
+    )
     before = running(workplace)
     shared_service().restart()
     assert running(workplace).keeper != before.keeper
@@ -372,5 +374,5 @@ def test_a_client_of_another_api_refuses_and_says_what_to_do(
     wb: Workbench, workplace: SharedService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(versions, "API", versions.API + 1)
-    with pytest.raises(Unsupported, match="`%infer restart` starts it anew"):
+    with pytest.raises(Unsupported, match=r"restart it to have .* `%infer restart`"):
         workbench.connect()

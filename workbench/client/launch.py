@@ -139,10 +139,10 @@ class SharedService:
                 self._found = True
                 return address_of(record)
             elif record.state is ServiceState.FAILED:
-                raise Unavailable(f"the service has failed: {record.reason}. `%infer logs` tells more, {_TRY_AGAIN}")
+                raise Unavailable(f"the service has failed: {record.reason}. {_TRY_AGAIN}")
             if time.monotonic() > until:
-                state = "being started" if record is None else f"{record.state.value}: {record.reason}"
-                raise Unavailable(f"after {timeout_s:.0f} s the service is {state}; `%infer status` tells more")
+                state = "being started" if record is None else f"{record.state.value}: {_how_far(record)}"
+                raise Unavailable(f"after {timeout_s:.0f} s the service is {state}. {_LOOK_AGAIN}")
             time.sleep(POLL_S)
 
     def restart(self) -> Address:
@@ -294,7 +294,9 @@ def address_of(record: ServiceRecord) -> Address:
     return Address(record.url, record.token or None, record.token_file, record.keeper)
 
 
-_TRY_AGAIN = "`%infer restart` tries again"
+# Read beside a button as well as below a cell.
+_TRY_AGAIN = "Restart it to try again; its log tells more (in a notebook: `%infer restart`, `%infer logs`)"
+_LOOK_AGAIN = "Wait and try again; its log tells more (in a notebook: `%infer logs`)"
 
 
 def _restarted(before: ServiceRecord, now: ServiceRecord) -> bool:
@@ -302,6 +304,10 @@ def _restarted(before: ServiceRecord, now: ServiceRecord) -> bool:
     if now.state is ServiceState.FAILED:
         return (now.state, now.since) != (before.state, before.since)
     return now.state is ServiceState.READY and now.worker != before.worker
+
+
+def _how_far(record: ServiceRecord) -> str:
+    return "; ".join(each for each in (record.reason, record.progress) if each)
 
 
 def _why(record: ServiceRecord) -> str:

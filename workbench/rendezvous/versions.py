@@ -15,6 +15,6 @@ def check_versions(mine: str, theirs: str, their_api: int) -> str:
     if their_api != API:
         raise Unsupported(
             f"version {theirs} of the service is running, which speaks API {their_api}; this is {mine}, which speaks "
-            f"API {API}: `%infer restart` starts it anew with {mine}"
+            f"API {API}: restart it to have {mine} (in a notebook: `%infer restart`)"
         )
-    return f"{theirs} is running, you have {mine}: `%infer restart`"
+    return f"{theirs} is running, you have {mine}: restart it to have that (in a notebook: `%infer restart`)"
