@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -25,6 +27,8 @@ from workbench.rendezvous.record import ServiceRecord, ServiceState
 from workbench.server.keeper import FIRST_WORD_S, RUN_GRACE_S, wrong_with
 from workbench.server.link import Report, WorkerPlace, decode_place, decode_report
 from workbench.server.restarts import FAILED_WAIT_S, QUICK_WAIT_S, SETTLED_S, Restarts
+from workbench.server.worker import Worker
+from workbench.telemetry.logs import Logs
 
 BODY = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0, 0, 0, 0]}]}
 HARMFUL = {"inputs": [{**BODY["inputs"][0], "data": [0, 0, 0, 13]}]}
@@ -129,6 +133,16 @@ def test_a_worker_that_is_to_end_is_ready_for_nobody(tmp_path: Path) -> None:
         while ServiceState.STOPPED not in seen:
             seen.add(published().state)
         assert ServiceState.READY not in seen
+
+
+def test_a_worker_that_could_not_be_started_leaves_nothing_open(tmp_path: Path) -> None:
+    logs = Logs(tmp_path, "text", [])
+    before = os.listdir("/proc/self/fd")
+    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(FileNotFoundError) as caught:
+        Worker(["/absent"], listener, logs, "", 0.0, 0.0)
+    assert caught.traceback  # holds all that was made
+    assert os.listdir("/proc/self/fd") == before
+    logs.close()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from workbench.rendezvous.processes import process_key
 from workbench.server.link import Report, WorkerPlace, decode_report
@@ -42,7 +42,8 @@ class Worker:
     ) -> None:
         self._logs = logs
         self._link, theirs = socket.socketpair()
-        with theirs:
+        with theirs, ExitStack() as unless_started:
+            unless_started.callback(self._link.close)
             place = WorkerPlace(os.getpid(), theirs.fileno(), listener.fileno(), log_file, hold_s, grpc_port)
             self.process = subprocess.Popen(
                 [*command, place.encode()],
@@ -51,6 +52,7 @@ class Worker:
                 pass_fds=(theirs.fileno(), listener.fileno()),
                 start_new_session=True,  # Ctrl-C in a terminal is for the keeper, which tells the worker
             )
+            unless_started.pop_all()
         self._link.setblocking(False)
         assert self.process.stderr is not None
         self._words = self.process.stderr.fileno()

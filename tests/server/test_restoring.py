@@ -1,0 +1,45 @@
+"""How far a restore has come, as it is told while it lasts."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import cast
+
+from workbench.config import ModelConfig, ServerConfig
+from workbench.core.model import DesiredModel
+from workbench.engine import Engine
+from workbench.errors import ModelError
+from workbench.repository.store import ModelStore
+from workbench.server.lasting import Lasting
+
+
+class Slow:
+    """An engine that is done with a model each time it is let; one of them fails."""
+
+    def __init__(self) -> None:
+        self.let = asyncio.Semaphore(0)
+
+    async def restore(self, model: DesiredModel, *, suspect: bool) -> None:
+        await self.let.acquire()
+        if model.name == "m1":
+            raise ModelError("it does not load")
+
+
+async def test_each_model_that_is_done_with_counts_also_one_that_fails(tmp_path: Path) -> None:
+    lasting = Lasting(ServerConfig(data_dir=tmp_path), ModelStore(tmp_path / "models"))
+    lasting.open()
+    try:
+        for number in range(3):
+            lasting.state.serving(DesiredModel(f"m{number}", "1", f"{number:064}", ModelConfig()))
+        engine = Slow()
+        restoring = asyncio.create_task(lasting.restore(cast(Engine, engine)))
+        for done in range(3):
+            async with asyncio.timeout(10):
+                while lasting.progress != f"restoring models, {done} of 3 done":
+                    await asyncio.sleep(0.005)
+            engine.let.release()
+        await restoring
+        assert lasting.progress == ""
+    finally:
+        lasting.close()
