@@ -93,6 +93,8 @@ async def test_a_client_that_leaves_while_sending_is_a_cancelled_request(held: H
         ({b"content-type": b"application/octet-stream"}, BodyType.MODEL),
         ({b"content-type": b"application/json", b"origin": b"http://localhost"}, BodyType.JSON),
         ({b"content-encoding": b"identity"}, BodyType.JSON),
+        ({b"content-encoding": b"gzip"}, BodyType.JSON),
+        ({b"content-type": b"application/json", b"content-encoding": b"deflate"}, BodyType.INFERENCE),
     ],
 )
 def test_bodies_of_the_right_type_are_taken(headers: dict[bytes, bytes], takes: BodyType) -> None:
@@ -110,7 +112,9 @@ def test_bodies_of_the_right_type_are_taken(headers: dict[bytes, bytes], takes: 
         ({b"content-type": b"application/octet-stream", **LENGTH}, BodyType.JSON),
         ({b"content-type": b"application/json"}, BodyType.MODEL),
         ({b"origin": b"http://localhost"}, BodyType.JSON),
-        ({b"content-type": b"application/json", b"content-encoding": b"gzip"}, BodyType.INFERENCE),
+        ({b"content-type": b"application/json", b"content-encoding": b"br"}, BodyType.INFERENCE),
+        ({b"content-encoding": b"gzip, gzip"}, BodyType.INFERENCE),
+        ({b"content-encoding": b"gzip"}, BodyType.MODEL),
     ],
 )
 def test_bodies_of_another_type_are_refused_by_name(headers: dict[bytes, bytes], takes: BodyType) -> None:

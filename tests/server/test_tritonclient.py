@@ -250,6 +250,23 @@ def test_a_raw_request_is_the_input_alone(client: Client, serve: Serve) -> None:
     assert status == 400 and b"takes 2" in body
 
 
+@pytest.mark.parametrize("request_coding", [None, "gzip", "deflate"])
+@pytest.mark.parametrize("response_coding", [None, "gzip", "deflate"])
+@pytest.mark.parametrize("binary", [True, False])
+def test_bodies_travel_compressed(
+    client: Client, request_coding: str | None, response_coding: str | None, binary: bool
+) -> None:
+    x = np.linspace(-1, 1, 64 * 16, dtype=np.float32).reshape(64, 16)
+    result = client.infer(
+        "mlp",
+        [given("x", x, "FP32", binary)],
+        outputs=[InferRequestedOutput("y", binary_data=binary)],
+        request_compression_algorithm=request_coding,
+        response_compression_algorithm=response_coding,
+    )
+    assert result.as_numpy("y").shape == (64, 16)
+
+
 def test_errors_reach_the_client_as_they_were_meant(client: Client) -> None:
     x = np.zeros((1, 16), np.float32)
     for model, name, array, said in (

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from workbench.errors import Cancelled, InvalidInput, QueueFull, TooLarge, UnsupportedMediaType
+from workbench.server.compression import CODINGS, Inflater
 from workbench.server.connection import send_whole
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -97,13 +99,16 @@ class HeldBytes:
 
 
 async def read_body(receive: Receive, headers: Headers, max_bytes: int, held: HeldBytes) -> bytes:
-    """The whole body, which `held` has counted when this returns.
+    """The whole body, decompressed, which `held` has counted when this returns.
 
     TooLarge, by its Content-Length before a byte is read; QueueFull; Cancelled when the client left.
     """
     announced = headers.get(b"content-length")
     if announced is not None and int(announced) > max_bytes:
         raise TooLarge(f"the body has {int(announced)} bytes; {_cap(max_bytes)}")
+    coding = headers.get(b"content-encoding")
+    if coding is not None and coding in CODINGS:
+        return await _read_compressed(receive, Inflater(coding), max_bytes, held)
     parts: list[bytes] = []
     size = 0
     try:
@@ -124,13 +129,39 @@ async def read_body(receive: Receive, headers: Headers, max_bytes: int, held: He
         raise
 
 
+async def _read_compressed(receive: Receive, inflater: Inflater, max_bytes: int, held: HeldBytes) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    try:
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] != "http.request":
+                raise Cancelled("the caller left before the body had arrived")
+            more = message.get("more_body", False)
+            for piece in inflater.pieces(message.get("body", b"")):
+                if size + len(piece) > max_bytes:
+                    raise TooLarge(f"the body has more than {max_bytes} bytes, decompressed; {_cap(max_bytes)}")
+                held.take(len(piece))
+                size += len(piece)
+                parts.append(piece)
+                await asyncio.sleep(0)  # a few bytes may hold many pieces, and others have their turn between them
+        inflater.finish()
+        return b"".join(parts)
+    except BaseException:
+        held.give_back(size)
+        raise
+
+
 def check_body_type(headers: Headers, takes: BodyType) -> None:
     """UnsupportedMediaType for a body of another type, or one that a browser's form could have sent.
 
     No type at all is taken where there is no Origin: tritonclient sends none, and browsers always send an Origin.
     """
-    if (encoding := headers.get(b"content-encoding", b"identity")) != b"identity":
-        raise UnsupportedMediaType(f"Content-Encoding {_shown(encoding)} is not supported; send the body as it is")
+    coding = headers.get(b"content-encoding", b"identity")
+    if coding != b"identity" and (coding not in CODINGS or takes is BodyType.MODEL):
+        take = "send the body as it is" if takes is BodyType.MODEL else "use gzip or deflate, or send the body as it is"
+        raise UnsupportedMediaType(f"Content-Encoding {_shown(coding)} is not taken here; {take}")
     content_type = headers.get(b"content-type")
     if content_type is None:
         if b"origin" in headers:

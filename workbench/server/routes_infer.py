@@ -14,6 +14,7 @@ from workbench.protocols.headers import REQUEST_ID, TRACEPARENT, traceparent
 from workbench.protocols.oip_json import BINARY_ANSWER, decode_request, encode_response
 from workbench.protocols.raw import decode_raw_request
 from workbench.server.auth import Caller
+from workbench.server.compression import CODINGS, compressed
 from workbench.server.http import (
     JSON,
     OCTET_STREAM,
@@ -114,12 +115,15 @@ class InferRoute:
             finally:
                 caller.leave()
                 self._bodies.give_back(held)
-            named = (REQUEST_ID, request_id)
-            if header_length is None:
-                exchange.response_bytes = await respond(send, 200, parts, JSON, (named,))
-            else:
-                length = (b"inference-header-content-length", b"%d" % header_length)
-                exchange.response_bytes = await respond(send, 200, parts, OCTET_STREAM, (length, named))
+            more = [(REQUEST_ID, request_id)]
+            if header_length is not None:
+                more.append((b"inference-header-content-length", b"%d" % header_length))
+            coding = headers.get(b"accept-encoding")
+            if coding is not None and coding in CODINGS:
+                parts = await compressed(parts, coding)
+                more.append((b"content-encoding", coding))
+            content_type = JSON if header_length is None else OCTET_STREAM
+            exchange.response_bytes = await respond(send, 200, parts, content_type, more)
             exchange.sent_at = clock()
         except Exception as error:
             exchange.sent_at = clock()
