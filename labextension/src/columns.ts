@@ -47,10 +47,16 @@ export class Columns {
     this._trim(this._columns.time[n - 1] ?? 0);
   }
 
-  /** Add one tick. One that is no later than the last row's bin began is history already, and passed over. */
+  /**
+   * Add one tick. One that is no later than the last row's bin began is history already, and passed over; one from
+   * before all that is shown comes after a clock that was set back, and begins anew.
+   */
   push(time: number, figures: IModelFigures): void {
-    const times = this._columns.time;
-    const last = times[times.length - 1];
+    let last = this._columns.time.at(-1);
+    if (last !== undefined && time < last - this.window_s) {
+      this.reset();
+      last = undefined;
+    }
     if (last !== undefined && time <= last) {
       return;
     }

@@ -100,3 +100,11 @@ test('reset without a past forgets', () => {
   columns.push(0.5, figures());
   expect(columns.data.time).toEqual([0.5]);
 });
+
+test('a clock that is set back begins the line anew', () => {
+  const columns = new Columns(60, 1);
+  columns.push(5000, figures());
+  columns.push(1400, figures());
+  columns.push(1401, figures());
+  expect(columns.data.time).toEqual([1400, 1401]);
+});
