@@ -11,6 +11,8 @@ export interface IService {
   readonly state: ServiceState;
   /** Why it is so, in words; empty where there is nothing to say. */
   readonly reason: string;
+  /** How far it has come with loading what it served before; empty, or absent from an older server, where it does not. */
+  readonly progress?: string;
   readonly since: number;
   readonly version: string;
   readonly url: string;

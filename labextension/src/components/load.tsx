@@ -2,7 +2,7 @@ import { folderIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 import { isModelName, nameFromPath } from '../served';
 import type { IAttempt, IView } from '../state';
-import { Button, IconButton, Message } from './basics';
+import { Button, IconButton, Message, Words } from './basics';
 import { sentence } from '../words';
 import { Progress } from './card';
 import { usePanel } from './context';
@@ -130,7 +130,8 @@ export function Attempt({ attempt }: { attempt: IAttempt }): JSX.Element {
   }
   return (
     <Message tone="bad" onDismiss={() => model.dismiss(request.name)}>
-      <strong>{trans.__('%1 was not loaded.', request.name)}</strong> {sentence(trouble)}
+      <strong>{trans.__('%1 was not loaded.', request.name)}</strong>{' '}
+      <Words text={sentence(trouble)} />
       <div className="iw-Row">
         <Button label={trans.__('Try again')} onClick={() => again(request.force ?? false)} />
         {forceable && (

@@ -6,7 +6,7 @@ import type { IView } from '../state';
 import { CommandIDs } from '../tokens';
 import type { IService } from '../wire';
 import { sentence, SERVICE_TONES, serviceWord } from '../words';
-import { Button, IconButton, Message, Section, State, useLive, write } from './basics';
+import { Button, IconButton, Message, Section, State, useLive, Words, write } from './basics';
 import { usePanel } from './context';
 
 interface IProps {
@@ -24,7 +24,7 @@ export function ServiceSection({ view, open, onToggle }: IProps): JSX.Element {
     <Section title={trans.__('Service')} open={open} onToggle={onToggle} actions={<Actions />}>
       {trouble && (
         <Message tone="bad" onDismiss={() => model.dismiss()}>
-          {trouble}
+          <Words text={trouble} />
         </Message>
       )}
       <div role="status" className="iw-Service-state">
@@ -35,11 +35,16 @@ export function ServiceSection({ view, open, onToggle }: IProps): JSX.Element {
         )}
         {service?.reason && (
           <p className={`iw-Text ${service.state === 'Ready' ? 'iw-mod-quiet' : ''}`}>
-            {service.state === 'Ready'
-              ? trans.__('Restarted: %1', service.reason)
-              : sentence(service.reason)}
+            <Words
+              text={
+                service.state === 'Ready'
+                  ? trans.__('Restarted: %1', service.reason)
+                  : sentence(service.reason)
+              }
+            />
           </p>
         )}
+        {service?.progress && <p className="iw-Text">{sentence(service.progress)}</p>}
       </div>
       {service?.state === 'Stopped' && (
         <>
@@ -60,7 +65,7 @@ export function ServiceSection({ view, open, onToggle }: IProps): JSX.Element {
       {service?.state === 'Ready' && <Facts service={service} />}
       {service?.notes.map(note => (
         <p key={note} className="iw-Text iw-mod-quiet">
-          {note}
+          <Words text={note} />
         </p>
       ))}
     </Section>
