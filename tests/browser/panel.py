@@ -29,9 +29,12 @@ class Panel:
 
     def load(self, path: str, name: str = "") -> None:
         """By the form; the model is not waited for."""
-        if not self.root.get_by_label("ONNX file").is_visible():
-            self.button("Load a model").click()
-        self.root.get_by_label("ONNX file").fill(path)
+        file = self.root.get_by_label("ONNX file")
+        opener = self.button("Load a model")  # where models are served, the form is put away
+        expect(file.or_(opener).first).to_be_visible()
+        if not file.is_visible():
+            opener.click()
+        file.fill(path)
         if name:
             self.root.get_by_label("Name", exact=True).fill(name)
         self.button("Load").click()
