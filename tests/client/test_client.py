@@ -329,3 +329,18 @@ async def test_a_connection_that_the_service_has_closed_is_opened_anew() -> None
 async def test_a_client_works_again_after_it_was_closed(client: AsyncClient) -> None:
     await client.close()
     assert await client.statuses() == []
+
+
+async def test_what_answers_in_another_way_is_said_to_be_no_service() -> None:
+    async def page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 17\r\n\r\n<p>Some page.</p>")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(page, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with AsyncClient(url) as client:
+            with pytest.raises(Unavailable, match="no inference service"):
+                await client.service()

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+import msgspec
+
 from workbench.client.adapt import did_you_mean
 from workbench.client.forks import keep_from_children
 from workbench.core.messages import InferRequest, InferResponse
@@ -147,7 +149,7 @@ class AsyncClient:
         path = f"/control/models/{_model(name)}/stage?config={quote(json.dumps(dict(config or {})))}"
         headers = {"Content-Type": "application/octet-stream"}
         body, _ = await self._call("POST", path, model, headers=headers)
-        return control.decode_load(json.loads(body))
+        return control.decode_load(self._decoded(body))
 
     async def commit(self, name: str, version: str, *, force: bool = False) -> control.LoadAnswer:
         """Route to a staged version and drain the one before."""
@@ -219,7 +221,7 @@ class AsyncClient:
                 async for part in response.content.iter_any():  # by line it would refuse one of 128 kB
                     *lines, rest = (rest + part).split(b"\n")
                     for line in lines:
-                        yield json.loads(line)
+                        yield self._decoded(line)
         except (aiohttp.ClientError, OSError) as error:
             raise self._unreachable(error) from error
 
@@ -229,7 +231,13 @@ class AsyncClient:
         parts = None if body is None else json.dumps(body).encode()
         headers = {} if body is None else {"Content-Type": "application/json"}
         answer, _ = await self._call(method, path, parts, headers=headers, repeat=method == "GET")
-        return json.loads(answer or b"null")
+        return self._decoded(answer or b"null")
+
+    def _decoded(self, text: bytes) -> Any:
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            raise Unavailable(f"what answers at {self.url} is no inference service: its answer is not JSON") from None
 
     async def _call(
         self,
