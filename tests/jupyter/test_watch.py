@@ -85,6 +85,14 @@ async def test_each_change_is_told_once(watch: Watch, shared: SharedService, hea
     ]
 
 
+async def test_a_load_that_is_over_before_anybody_looks_was_work_all_the_same(watch: Watch, heard: Heard) -> None:
+    watch._take_in([{"name": "m", "state": "Ready", "queued": 0}])
+    assert (len(heard.models), heard.works) == (1, 1)
+    watch._take_in([{"name": "m", "state": "Ready", "queued": 3}])
+    watch._take_in([])
+    assert (len(heard.models), heard.works) == (2, 1)
+
+
 async def test_a_record_that_is_lost_holds_for_as_long_as_its_keeper_lives(shared: SharedService) -> None:
     assert look(shared, None).record is None
     assert look(shared, RECORD).record == RECORD

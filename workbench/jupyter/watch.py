@@ -248,6 +248,8 @@ class Watch:
         self.models = models
         if changed:
             self._listener.models_changed(models)
+            if models:  # a load may begin and end between two looks
+                self._listener.worked()
 
     # Following
 
