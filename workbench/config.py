@@ -219,8 +219,8 @@ def limits(settings: Mapping[str, object]) -> Limits:
     return _overlaid(Limits(), settings)
 
 
-def read_model_toml(path: Path) -> ModelConfig:
-    """The settings in a `model.toml`; the defaults when there is no such file."""
+def read_model_toml(path: Path, base: ModelConfig | None = None) -> ModelConfig:
+    """`base`, or the defaults, with the settings in a `model.toml` laid over it, where there is such a file."""
     try:
         if not path.is_file() and path.exists():
             raise InvalidInput("model.toml is no regular file")  # a pipe or a device may have no end
@@ -229,11 +229,11 @@ def read_model_toml(path: Path) -> ModelConfig:
         if len(text) > _TOML_CHARACTERS:
             raise InvalidInput(f"model.toml has more than {_TOML_CHARACTERS} characters")
     except FileNotFoundError:
-        return ModelConfig()
+        return base or ModelConfig()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"model.toml cannot be read: {type(error).__name__}") from error
     try:
-        return model_config(tomllib.loads(text))
+        return model_config(tomllib.loads(text), base)
     except tomllib.TOMLDecodeError as error:
         raise InvalidInput(f"model.toml is not TOML: {error}") from None
 

@@ -16,6 +16,20 @@ from tritonclient.utils import InferenceServerException
 from tests import models
 from tests.server.process import Serve
 
+CONFIG = """
+name: "triton"
+platform: "onnxruntime_onnx"
+max_batch_size: 8
+default_model_filename: "net.onnx"
+input [ { name: "x" data_type: TYPE_FP32 dims: [ 16 ] } ]
+output [ { name: "y" data_type: TYPE_FP32 dims: [ 16 ] label_filename: "labels.txt" } ]
+instance_group [ { count: 1 kind: KIND_CPU } ]
+dynamic_batching { preferred_batch_size: [ 4, 8 ] max_queue_delay_microseconds: 100 }
+version_policy: { latest: { num_versions: 1 } }
+model_warmup [ { name: "w" batch_size: 1 } ]
+"""
+"""As users of Triton have it."""
+
 
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
@@ -29,6 +43,11 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
         "spare": models.identity(),
     }.items():
         models.save(model, repository / name / "1" / "model.onnx")
+    models.save(models.mlp(), repository / "triton" / "2" / "net.onnx")
+    (repository / "triton" / "config.pbtxt").write_text(CONFIG)
+    (repository / "triton" / "labels.txt").write_text("cat\ndog\n")
+    models.save(models.mlp(), repository / "broken" / "1" / "model.onnx")
+    (repository / "broken" / "config.pbtxt").write_text("name: 'broken'\nmax_batch_size 8\n")
     with Serve(folder, "--model-repository", str(repository)) as serve:
         yield serve.ready()
 
@@ -265,6 +284,27 @@ def test_bodies_travel_compressed(
         response_compression_algorithm=response_coding,
     )
     assert result.as_numpy("y").shape == (64, 16)
+
+
+def test_a_repository_as_tritons_users_have_it_is_served_as_it_is(client: Client, serve: Serve) -> None:
+    config = client.get_model_config("triton")
+    assert config["max_batch_size"] == 8
+    assert config["dynamic_batching"]["max_queue_delay_microseconds"] == 100
+    x = np.linspace(-1, 1, 16, dtype=np.float32).reshape(1, 16)
+    asked = [InferRequestedOutput("y", class_count=16)]
+    found = [text.decode() for text in client.infer("triton", [given("x", x, "FP32")], outputs=asked).as_numpy("y")[0]]
+    assert sum(text.endswith((":0:cat", ":1:dog")) for text in found) == 2
+    _, body = serve.call("GET", "/control/models/triton")
+    notes = " ".join(json.loads(body)[0]["notes"])
+    assert "preferred_batch_size" in notes and "model_warmup" in notes
+    with pytest.raises(InferenceServerException, match="9 rows"):
+        client.infer("triton", [given("x", np.zeros((9, 16), np.float32), "FP32")])
+
+
+def test_a_mistake_in_a_config_is_told_with_its_place(client: Client) -> None:
+    (found,) = [each for each in client.get_model_repository_index() if each["name"] == "broken"]
+    assert found["state"] == "UNAVAILABLE"
+    assert "config.pbtxt: line 2, column 16" in found["reason"]
 
 
 def test_errors_reach_the_client_as_they_were_meant(client: Client) -> None:

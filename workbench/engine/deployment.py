@@ -228,7 +228,7 @@ class Deployment:
                 await in_thread(prepare)
             first = await in_thread(opening.open, give_back)
             self.signature, self._platform, self._device = first.signature, first.platform, first.device
-            self._notes = first.notes
+            self._notes = (*self.source.described.notes(first.signature), *first.notes)
             self._warming_since = self._clock()
             self._change(ModelState.WARMING)
             self._warm = await in_thread(opening.warm, give_back)

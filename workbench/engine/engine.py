@@ -161,7 +161,7 @@ class Engine:
                 found = await in_thread(lambda: self._sources.find(name, source))
             except (ModelError, InvalidInput) as error:
                 if isinstance(error, ModelError) or source is None:  # a path that is wrong is no model that failed
-                    self._note_failure(name, error)
+                    self._note_failure(name, error, source)
                 raise
             current = self._deployments.routed(name)
             base = found.config or (current.config if current is not None else ModelConfig())
@@ -305,6 +305,11 @@ class Engine:
             self._deployments.table.choose(name, version)  # raises, saying what there is
             raise ModelNotFound(f"Request for unknown model: {name!r} is not found")
         return next((status for status in found if status.routed), found[-1])
+
+    def labels(self, name: str, version: str) -> Mapping[str, Sequence[str]]:
+        """Output -> what its elements are called, of those that have such names."""
+        deployment = self._deployments.get(name, version)
+        return deployment.source.described.labels if deployment is not None else {}
 
     def statuses(self, name: str | None = None) -> list[ModelStatus]:
         """Every version that is known, by name and version: also what loads, drains or Failed."""
@@ -480,8 +485,10 @@ class Engine:
     def _next_version(self, name: str) -> str:
         return self._deployments.next_version(name, self._sources.versions(name))
 
-    def _note_failure(self, name: str, error: WorkbenchError) -> None:
-        status = ModelStatus(name, self._next_version(name), ModelState.FAILED, reason=error.message)
+    def _note_failure(self, name: str, error: WorkbenchError, source: Path | bytes | None) -> None:
+        known = self._sources.versions(name) if source is None else []
+        version = known[-1] if known else self._next_version(name)
+        status = ModelStatus(name, version, ModelState.FAILED, reason=error.message)
         self._deployments.fail(status)
         self._observer.model_changed(status)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from workbench.config import ModelConfig, read_model_toml
+from workbench.config import ModelConfig
 from workbench.core.model import DesiredModel
 from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound
-from workbench.repository.layout import MODEL_FILE, SETTINGS_FILE
+from workbench.repository.described import Described, describe
+from workbench.repository.layout import MODEL_FILE
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore, StoredModel
 from workbench.repository.validate import inspect_model, validate_model
@@ -24,6 +25,8 @@ class Source:
     digest: str
     size_bytes: int
     operators: frozenset[str]
+    described: Described = field(default_factory=Described)
+    """What lay beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Found:
     version: str | None = None
     """What the folder calls it; None: the engine numbers it."""
     config: ModelConfig | None = None
-    """From the folder's model.toml; None where it came from no folder."""
+    """From the folder's model.toml and config.pbtxt; None where it came from no folder."""
 
 
 class Sources:
@@ -79,7 +82,8 @@ class Sources:
         mode = _mode(file)
         if mode is None:
             return self._copied(LocalRepository(source.parent), source.name)
-        return _stored(self._store.add_file(_regular(file, mode)), read_model_toml(source / SETTINGS_FILE))
+        said = describe(source, source)
+        return Found(source_of(self._store.add_file(_regular(file, mode)), said), config=said.config)
 
     def stored(self, model: DesiredModel) -> Source:
         """The file of a model that served before; ModelError where it is gone or another by now. Blocks."""
@@ -99,27 +103,18 @@ class Sources:
     def _copied(self, repository: LocalRepository, name: str) -> Found:
         if not repository.versions(name):
             raise InvalidInput(f"the folder {name[:80]!r} holds neither {MODEL_FILE} nor VERSION/{MODEL_FILE}")
-        version = _highest(repository, name)
-        path = repository.model_path(name, version)
-        return Found(source_of(self._store.add_file(path)), version, repository.config(name))
+        version, path, said = repository.latest(name)
+        return Found(source_of(self._store.add_file(path), said), version, said.config)
 
 
-def source_of(model: StoredModel) -> Source:
-    return Source(model.path, model.digest, model.size_bytes, model.operators)
+def source_of(model: StoredModel, said: Described | None = None) -> Source:
+    return Source(model.path, model.digest, model.size_bytes, model.operators, said or Described())
 
 
 def _latest(repository: LocalRepository, name: str) -> Found:
-    version = _highest(repository, name)
-    file = validate_model(repository.model_path(name, version), repository.root)
-    source = Source(file.path, file.digest, file.size_bytes, file.operators)
-    return Found(source, version, repository.config(name))
-
-
-def _highest(repository: LocalRepository, name: str) -> str:
-    versions = repository.versions(name)
-    if not versions:
-        raise ModelError(f"the folder of model {name!r} holds no VERSION/model.onnx")
-    return versions[-1]
+    version, path, said = repository.latest(name)
+    file = validate_model(path, repository.root)
+    return Found(Source(file.path, file.digest, file.size_bytes, file.operators, said), version, said.config)
 
 
 def _mode(path: Path) -> int | None:
@@ -146,5 +141,5 @@ def _shown(path: Path) -> str:
     return repr(str(path)[:200])
 
 
-def _stored(model: StoredModel, config: ModelConfig | None = None) -> Found:
-    return Found(source_of(model), config=config)
+def _stored(model: StoredModel) -> Found:
+    return Found(source_of(model))

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from workbench.config import ModelConfig
 from workbench.core.model import ModelStatus, Signature, TensorSpec
-
-PREFIX: Final = "infer_workbench."
-"""Before the names of settings among `parameters`: those for which Triton has no field."""
-
-MODEL_FILE: Final = "model.onnx"
+from workbench.core.triton import DEFAULT_FILE, PREFIX
 
 _EXPRESSED = frozenset(
     {
@@ -45,7 +41,7 @@ def triton_config(status: ModelStatus, versions: Sequence[str] = ()) -> dict[str
         "input": [_tensor(spec, batched) | {"optional": False} for spec in signature.inputs],
         "output": [_tensor(spec, batched) for spec in signature.outputs],
         "instance_group": [_instances(status)],
-        "default_model_filename": MODEL_FILE,
+        "default_model_filename": DEFAULT_FILE,
         "parameters": {
             PREFIX + field.name: {"string_value": _text(getattr(status.config, field.name))}
             for field in dataclasses.fields(ModelConfig)

@@ -1,6 +1,7 @@
 """How models lie on disk, and the rule that a path stays inside its root.
 
-ROOT/NAME/VERSION/model.onnx    a repository, as Triton users have it; ROOT/NAME/model.toml holds settings
+ROOT/NAME/VERSION/model.onnx    a repository, as Triton users have it; ROOT/NAME/model.toml holds settings,
+                                ROOT/NAME/config.pbtxt Triton's
 ROOT/DIGEST/model.onnx          the store
 """
 
@@ -13,6 +14,7 @@ from workbench.errors import UntrustedModel
 
 MODEL_FILE = "model.onnx"
 SETTINGS_FILE = "model.toml"
+TRITON_FILE = "config.pbtxt"
 
 
 def contained(path: Path, root: Path, what: str) -> Path:

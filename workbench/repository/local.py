@@ -6,10 +6,11 @@ import logging
 import os
 from pathlib import Path
 
-from workbench.config import ModelConfig, read_model_toml
+from workbench.config import ModelConfig
 from workbench.core.model import check_model_name, check_model_version
 from workbench.errors import InvalidInput, ModelError, ModelNotFound
-from workbench.repository.layout import MODEL_FILE, SETTINGS_FILE, check_own_file, contained
+from workbench.repository.described import Described, describe
+from workbench.repository.layout import MODEL_FILE, check_own_file, contained
 
 log = logging.getLogger("workbench.repository")
 
@@ -33,14 +34,25 @@ class LocalRepository:
         found = [folder for folder in self._folders(self.root / check_model_name(name)) if _is_version(folder)]
         return sorted(found, key=int)
 
-    def model_path(self, name: str, version: str) -> Path:
+    def latest(self, name: str) -> tuple[str, Path, Described]:
+        """The highest version that may be served, its file, and what is said of the model. ModelNotFound, ModelError,
+        InvalidInput."""
+        said = self.described(name)
+        allowed = said.triton.versions
+        versions = [version for version in self.versions(name) if allowed is None or int(version) in allowed]
+        if not versions:
+            what = "VERSION/model.onnx" if allowed is None else f"version of those in config.pbtxt, {sorted(allowed)}"
+            raise ModelError(f"the folder of model {name!r} holds no {what}")
+        return versions[-1], self.model_path(name, versions[-1], said.triton.model_file), said
+
+    def model_path(self, name: str, version: str, file: str = MODEL_FILE) -> Path:
         """The model file, with links inside the root followed.
 
         Raises ModelNotFound, UntrustedModel where the file really lies outside the root, ModelError where it cannot be
         read.
         """
         folder = self.root / check_model_name(name)
-        path = folder / check_model_version(version) / MODEL_FILE
+        path = folder / check_model_version(version) / file
         what = f"the file of model {name!r} version {version}"
         try:
             path.lstat()
@@ -48,7 +60,7 @@ class LocalRepository:
             known = self.versions(name)
             if version in known:
                 raise ModelNotFound(
-                    f"version {version} of model {name!r} has no file {MODEL_FILE} in the repository"
+                    f"version {version} of model {name!r} has no file {file} in the repository"
                 ) from None
             have = f"its versions there are {', '.join(known)}" if known else "the repository does not hold it"
             raise ModelNotFound(f"there is no version {version} of model {name!r}: {have}") from None
@@ -59,11 +71,13 @@ class LocalRepository:
         return resolved
 
     def config(self, name: str) -> ModelConfig:
-        """The settings in the model's model.toml; the defaults when it has none."""
-        path = self.root / check_model_name(name) / SETTINGS_FILE
-        if os.path.lexists(path):
-            contained(path, self.root, f"{SETTINGS_FILE} of model {name!r}")
-        return read_model_toml(path)
+        """The settings in the model's model.toml over those in its config.pbtxt; the defaults when it has neither."""
+        return self.described(name).config
+
+    def described(self, name: str) -> Described:
+        """What lies beside the model's versions. InvalidInput, UntrustedModel; ModelError where its config.pbtxt makes
+        it a model that cannot be served."""
+        return describe(self.root / check_model_name(name), self.root, name)
 
     def _folders(self, folder: Path) -> list[str]:
         try:

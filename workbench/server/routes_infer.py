@@ -133,7 +133,8 @@ class InferRoute:
 
     def _classified(self, response: InferResponse, classes: Mapping[str, int]) -> InferResponse:
         status = self._engine.status(response.model, response.version)
-        return classified(response, classes, batched=status.max_batch_size > 0)
+        labels = self._engine.labels(status.name, status.version)
+        return classified(response, classes, batched=status.max_batch_size > 0, labels=labels)
 
     async def _call(self, call: Call) -> None:
         name, version = call.params["name"], call.params.get("version")

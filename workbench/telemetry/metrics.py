@@ -191,6 +191,9 @@ class Metrics:
         fields |= {"device": status.device} if status.device else {}
         fields |= {"reason": status.reason} if status.reason else {}
         log.log(level, "model %s version %s is %s", status.name, status.version, status.state, extra={"fields": fields})
+        if status.state is ModelState.READY:
+            for note in status.notes:
+                log.warning("model %s version %s: %s", status.name, status.version, note, extra={"fields": fields})
         if status.state is ModelState.GONE:
             del self._states[key]
             self.fold()

@@ -1,0 +1,342 @@
+"""Triton's model configuration, read: which of our settings it means, and what of it cannot be honoured.
+
+A message is a dict of lists by the field names of model_config.proto, as `repository.pbtxt` reads a config.pbtxt, and
+as `from_json` makes it of the JSON form.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from workbench.config import ModelConfig
+from workbench.core.model import FREE, Signature, TensorSpec
+from workbench.errors import InvalidInput, ModelError
+
+PREFIX: Final = "infer_workbench."
+"""Before the names of our settings among Triton's `parameters`."""
+
+DEFAULT_FILE: Final = "model.onnx"
+
+MAX_LEVELS: Final = 16
+
+HONOURED: Final = {
+    "name": "must be the folder's",
+    "platform": "`onnxruntime_onnx`, or the model is refused",
+    "backend": "`onnxruntime`, or the model is refused",
+    "max_batch_size": "`max_batch_size`; 0 means `batching = never`",
+    "version_policy": "the highest version is served, of `specific` the highest that is named",
+    "input": "compared with the model's, which holds",
+    "output": "compared with the model's, which holds; `label_filename` names the labels of its classes",
+    "instance_group": "`instances` is the sum of `count`; `kind` and the first of `gpus` are `device`",
+    "dynamic_batching": "a model whose rows are proved independent is batched with and without it",
+    "model_transaction_policy": "not decoupled, or the model is refused",
+    "default_model_filename": "the file in the version's folder",
+    "parameters": "`intra_op_thread_count` is `intra_op_threads`; `infer_workbench.NAME` is the setting NAME",
+}
+"""Field -> what becomes of it, as docs/settings.md has it."""
+
+HONOURED_BATCHING: Final = {
+    "max_queue_delay_microseconds": "`max_queue_delay_s`",
+    "priority_levels": "`priority_levels`",
+    "default_priority_level": "`default_priority`",
+    "default_queue_policy": "`default_timeout_microseconds` is `queue_timeout_s`, `max_queue_size` is `max_queue_size`",
+}
+"""The same of dynamic_batching."""
+
+PASSED_OVER: Final = {
+    "preferred_batch_size": "the best sizes are measured",
+    "preserve_ordering": "answers are sent as they come",
+    "priority_queue_policy": "all levels have the one queue policy",
+    "optimization": "the runtime's own optimisation is used",
+    "model_warmup": "the service warms up with inputs that it makes up",
+    "response_cache": "answers are not cached",
+    "cc_model_filenames": "there is one file for all devices",
+    "metric_tags": "metrics have the model's name and version",
+    "model_metrics": "metrics have buckets of their own",
+    "model_repository_agents": "no agents are run",
+    "batch_input": "batches carry the requests' inputs only",
+    "batch_output": "outputs are split by rows",
+    "model_operations": "no libraries are loaded",
+    "runtime": "the service has one runtime",
+}
+"""Field -> why it is not honoured; the model is served all the same."""
+
+REFUSED: Final = {
+    "sequence_batching": "a model that keeps state between requests",
+    "ensemble_scheduling": "an ensemble of models",
+}
+"""Field -> what it makes of a model, which then cannot be served."""
+
+_TENSOR = ("name", "data_type", "dims", "reshape", "label_filename", "optional", "format")
+_GROUP = ("name", "kind", "count", "gpus")
+_SPECIFIC = "specific"
+_FILE = re.compile(r"(?!\.)[A-Za-z0-9_.\-]{1,128}")
+_CAMEL = re.compile(r"(?<=[a-z0-9])([A-Z])")
+_DEVICES = {"KIND_AUTO": "auto", "KIND_MODEL": "auto", "KIND_CPU": "cpu", "KIND_GPU": "cuda"}
+
+Message = Mapping[str, Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A tensor as the configuration has it."""
+
+    kind: str
+    """"input" or "output"."""
+    name: str
+    datatype: str
+    """Empty where it does not say."""
+    dims: tuple[int, ...]
+    """Without the batch axis; as the model has them where there is a reshape."""
+
+
+@dataclass(frozen=True, slots=True)
+class TritonConfig:
+    """What a configuration means here."""
+
+    settings: Mapping[str, object] = field(default_factory=dict)
+    """For `config.model_config`."""
+    notes: tuple[str, ...] = ()
+    """What of it is not honoured, each one sentence."""
+    unknown: tuple[str, ...] = ()
+    """Fields that Triton's configuration does not have."""
+    model_file: str = DEFAULT_FILE
+    versions: frozenset[int] | None = None
+    """Those that may be served; None: any."""
+    label_files: Mapping[str, str] = field(default_factory=dict)
+    """Output -> file with its labels, in the model's folder."""
+    declared: tuple[Declared, ...] = ()
+    batched: bool = False
+    """The dims of `declared` are without the batch axis."""
+
+
+def read(message: Message, name: str = "") -> TritonConfig:
+    """What `message`, a ModelConfig, means for the model `name`; empty: any name.
+
+    Raises InvalidInput where a field has no such value, ModelError for a model that is none of ours.
+    """
+    return _Reading(message, name).done()
+
+
+def from_json(config: Mapping[str, Any]) -> Message:
+    """The message in JSON's form, with names in snake case or as protobuf's own JSON has them."""
+    message: dict[str, list[Any]] = {}
+    for key, value in config.items():
+        name = _CAMEL.sub(r"_\1", key).lower()
+        if name in ("parameters", "metric_tags", "cc_model_filenames") and isinstance(value, dict):
+            message[name] = [{"key": [each], "value": [_from_json(of)]} for each, of in value.items()]
+        else:
+            message[name] = [_from_json(each) for each in (value if isinstance(value, list) else [value])]
+    return message
+
+
+def differences(config: TritonConfig, signature: Signature) -> Iterator[str]:
+    """Where the configuration says otherwise than the model, each as a sentence."""
+    specs = {"input": signature.inputs, "output": signature.outputs}
+    for each in config.declared:
+        spec = next((spec for spec in specs[each.kind] if spec.name == each.name), None)
+        if spec is None:
+            yield f"it names the {each.kind} {each.name[:80]!r}, which the model does not have"
+        elif not _fits(each, spec, config.batched):
+            said = f"{each.datatype or 'any type'} {list(each.dims)}"
+            yield f"{each.kind} {each.name!r} is said to be {said}; the model has {spec}, which holds"
+
+
+def _fits(declared: Declared, spec: TensorSpec, batched: bool) -> bool:
+    shape = spec.shape[1:] if batched else spec.shape
+    if declared.datatype not in ("", spec.datatype):
+        return False
+    if len(declared.dims) != len(shape):
+        return not shape and declared.dims == (1,)
+    return all(FREE in (said, found) or said == found for said, found in zip(declared.dims, shape, strict=True))
+
+
+def _from_json(value: Any) -> Any:
+    return from_json(value) if isinstance(value, dict) else value
+
+
+class _Reading:
+    """One configuration on its way to its meaning."""
+
+    def __init__(self, message: Message, name: str) -> None:
+        self._message = message
+        self._name = name
+        self._settings: dict[str, object] = {}
+        self._notes: list[str] = []
+        self._unknown: list[str] = []
+
+    def done(self) -> TritonConfig:
+        message = self._message
+        for refused, what in REFUSED.items():
+            if message.get(refused):
+                raise ModelError(f"{refused} makes it {what}, which is not served here")
+        self._sort(message, HONOURED, "")
+        self._whose()
+        size = _whole(message, "max_batch_size")
+        if size:
+            self._settings["max_batch_size"] = size
+        elif size == 0:
+            self._settings["batching"] = "never"
+        for batching in _messages(message, "dynamic_batching"):
+            self._batching(batching)
+        if groups := _messages(message, "instance_group"):
+            self._instances(groups)
+        self._parameters()
+        versions = self._versions()
+        label_files: dict[str, str] = {}
+        declared: list[Declared] = []
+        for kind in ("input", "output"):
+            for tensor in _messages(message, kind):
+                self._sort(tensor, _TENSOR, f"{kind}.")
+                declared.append(self._declared(kind, tensor, bool(size)))
+                if file := _text(tensor, "label_filename"):
+                    label_files[declared[-1].name] = _file_name("label_filename", file)
+        return TritonConfig(
+            self._settings,
+            tuple(self._notes),
+            tuple(self._unknown),
+            _file_name("default_model_filename", _text(message, "default_model_filename") or DEFAULT_FILE),
+            versions,
+            label_files,
+            tuple(each for each in declared if each.name),
+            bool(size),
+        )
+
+    def _sort(self, message: Message, honoured: Mapping[str, str] | Sequence[str], where: str) -> None:
+        """Note the fields that are passed over, and those that nobody knows."""
+        for name, values in message.items():
+            if name in honoured or name in REFUSED or not any(_says(value) for value in values):
+                continue
+            if name in PASSED_OVER:
+                self._notes.append(f"{where}{name} is not honoured: {PASSED_OVER[name]}")
+            else:
+                self._unknown.append(f"{where}{name}"[:80])
+
+    def _whose(self) -> None:
+        name, backend = _text(self._message, "name"), _text(self._message, "backend")
+        platform = _text(self._message, "platform")
+        if self._name and name not in ("", self._name):
+            raise InvalidInput(f"name is {name[:80]!r}, and the model's is {self._name!r}")
+        if backend not in ("", "onnxruntime") or not (platform == "" or platform.startswith("onnx")):
+            raise ModelError(f"it is for the backend {(backend or platform)[:80]!r}, and ONNX models are served here")
+        for transaction in _messages(self._message, "model_transaction_policy"):
+            if _text(transaction, "decoupled") == "true" or transaction.get("decoupled") == [True]:
+                raise ModelError("its model_transaction_policy is decoupled, which is not served here")
+
+    def _batching(self, batching: Message) -> None:
+        self._sort(batching, HONOURED_BATCHING, "dynamic_batching.")
+        if (delay_us := _whole(batching, "max_queue_delay_microseconds")) is not None:
+            self._settings["max_queue_delay_s"] = delay_us / 1e6
+        if levels := _whole(batching, "priority_levels"):
+            if levels > MAX_LEVELS:
+                self._notes.append(f"of {levels} priority_levels there are {MAX_LEVELS}: a lower one means the default")
+            default = _whole(batching, "default_priority_level") or (levels + 1) // 2
+            self._settings["priority_levels"] = min(levels, MAX_LEVELS)
+            self._settings["default_priority"] = min(default, MAX_LEVELS)
+        for policy in _messages(batching, "default_queue_policy"):
+            if timeout_us := _whole(policy, "default_timeout_microseconds"):
+                self._settings["queue_timeout_s"] = timeout_us / 1e6
+            if size := _whole(policy, "max_queue_size"):
+                self._settings["max_queue_size"] = size
+            if _text(policy, "timeout_action") == "DELAY":
+                self._notes.append("timeout_action DELAY is not honoured: what waits too long is refused")
+
+    def _instances(self, groups: Sequence[Message]) -> None:
+        for group in groups:
+            self._sort(group, _GROUP, "instance_group.")
+        self._settings["instances"] = sum(_whole(group, "count") or 1 for group in groups)
+        kinds = {_text(group, "kind") or "KIND_AUTO" for group in groups}
+        gpus = [gpu for group in groups for gpu in group.get("gpus", ())]
+        kind = _text(groups[0], "kind") or ("KIND_GPU" if gpus else "KIND_AUTO")
+        if kind not in _DEVICES:
+            raise InvalidInput(f"instance_group.kind is {kind[:40]!r}; it takes {', '.join(_DEVICES)}")
+        device = _DEVICES[kind]
+        if device == "cuda" and gpus:
+            device = f"cuda:{_number(gpus[0], 'instance_group.gpus')}"
+        self._settings["device"] = device
+        if len(kinds) > 1 or len(set(gpus)) > 1:
+            self._notes.append(f"all instances are on one device ({device}), the first that is named")
+
+    def _parameters(self) -> None:
+        ours = {field.name for field in dataclasses.fields(ModelConfig)}
+        for entry in _messages(self._message, "parameters"):
+            key = _text(entry, "key")
+            values = _messages(entry, "value")
+            value = _text(values[0], "string_value") if values else ""
+            setting = "intra_op_threads" if key == "intra_op_thread_count" else key.removeprefix(PREFIX)
+            if setting in ours and (setting != key or key == "intra_op_thread_count"):
+                self._settings[setting] = value
+            else:
+                self._notes.append(f"the parameter {key[:80]!r} is not honoured: nobody here reads it")
+
+    def _declared(self, kind: str, tensor: Message, batched: bool) -> Declared:
+        name = _text(tensor, "name")
+        datatype = _text(tensor, "data_type").removeprefix("TYPE_")
+        dims = tuple(_number(each, f"{kind}.dims", low=-1) for each in tensor.get("dims", ()))
+        for reshape in _messages(tensor, "reshape"):
+            shape = tuple(_number(each, f"{kind}.reshape", low=-1) for each in reshape.get("shape", ()))
+            if shape != dims and (shape or dims != (1,)):
+                whole = ["batch", *shape] if batched else list(shape)
+                self._notes.append(
+                    f"the reshape of {kind} {name!r} is not honoured: send it as the model has it, {whole}"
+                )
+            dims = shape
+        return Declared(kind, name, {"STRING": "BYTES"}.get(datatype, datatype), dims)
+
+    def _versions(self) -> frozenset[int] | None:
+        allowed: frozenset[int] | None = None
+        for policy in _messages(self._message, "version_policy"):
+            several = "all" in policy
+            for latest in _messages(policy, "latest"):
+                several = several or (_whole(latest, "num_versions") or 1) > 1
+            for specific in _messages(policy, _SPECIFIC):
+                allowed = frozenset(_number(each, "versions", low=1) for each in specific.get("versions", ()))
+                several = several or len(allowed) > 1
+            if several:
+                self._notes.append("version_policy asks for several versions; the highest of them is loaded")
+        return allowed
+
+
+def _says(value: Any) -> bool:
+    """False for a value that is the same as none."""
+    return value not in (0, "", "false", False, None) and not (isinstance(value, dict) and not value)
+
+
+def _messages(message: Message, name: str) -> list[Message]:
+    found = message.get(name, ())
+    for each in found:
+        if not isinstance(each, dict):
+            raise InvalidInput(f"{name} takes a message; {str(each)[:40]!r} is none")
+    return list(found)
+
+
+def _text(message: Message, name: str) -> str:
+    found = message.get(name, ())
+    if not found:
+        return ""
+    if not isinstance(found[-1], str):
+        raise InvalidInput(f"{name} takes a text; {str(found[-1])[:40]!r} is none")
+    return str(found[-1])
+
+
+def _whole(message: Message, name: str) -> int | None:
+    found = message.get(name, ())
+    return _number(found[-1], name) if found else None
+
+
+def _number(value: Any, name: str, low: int = 0) -> int:
+    if isinstance(value, str) and value.lstrip("-").isdecimal() and len(value) < 20:  # JSON's form of an int64
+        value = int(value)
+    if type(value) is not int or not low <= value < 1 << 63:
+        raise InvalidInput(f"{name} takes a whole number from {low}; {str(value)[:40]!r} is none")
+    return value
+
+
+def _file_name(what: str, text: str) -> str:
+    if not _FILE.fullmatch(text):
+        raise InvalidInput(f"{what} is {text[:80]!r}; it takes the name of a file, without a folder")
+    return text
