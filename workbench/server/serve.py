@@ -215,10 +215,9 @@ async def _until_stopped(
 async def _listen(server: _Server, listener: socket.socket, loaded: asyncio.Event, hold_s: float) -> None:
     """Serve; but leave connections waiting for `hold_s` at most while models load."""
     if hold_s:
-        try:
-            await asyncio.wait_for(loaded.wait(), hold_s)
-        except TimeoutError:
-            pass
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(hold_s):
+                await loaded.wait()
     await server.serve(sockets=[listener])
 
 
