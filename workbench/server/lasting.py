@@ -123,6 +123,11 @@ class Lasting:
         finally:
             self._receiving -= 1
 
+    @property
+    def is_receiving(self) -> bool:
+        """True while an upload is under way."""
+        return self._receiving > 0
+
     async def tidy(self, engine: Engine, digests: Iterable[str] = ()) -> None:
         """Delete the stored files that are not desired, nor among the last versions, nor loaded: of what was forgotten
         since the last time, of Failed loads, and of `digests`."""

@@ -254,6 +254,8 @@ async def _pulse(service: Service, server: _Server, asked: _Asked, link: KeeperL
         link.start(report, told_from_thread)
     while True:
         turned_at, run_s = time.monotonic(), engine.longest_run_s()
+        if engine.changing or service.lasting.is_receiving:
+            service.used_at = turned_at  # whoever waits for a load that takes its time may hold no lease
         if link is not None and run_s > limit_s and (names := engine.give_up_stuck(limit_s)):
             log.error(
                 "%s: a run did not end within run_limit_s (%g s); its callers were told, and the service starts anew",
