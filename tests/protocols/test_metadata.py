@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from workbench.core.model import ModelState, ModelStatus, Signature, TensorSpec
-from workbench.errors import InvalidInput, Unsupported
+from workbench.errors import InvalidInput, ModelError, Unsupported
 from workbench.protocols.metadata import (
     RepositoryLoad,
     decode_index_request,
     decode_repository_load,
+    decode_repository_unload,
     model_metadata,
     repository_index,
     server_metadata,
@@ -47,6 +48,40 @@ def test_a_load_may_bring_settings_and_a_model() -> None:
     assert decode_repository_load(sent) == RepositoryLoad({"instances": 2}, "3", b"onnx")
 
 
+def test_a_configuration_may_be_in_tritons_form_and_in_both() -> None:
+    config = {
+        "max_batch_size": 8,
+        "dynamicBatching": {"maxQueueDelayMicroseconds": "100", "preferred_batch_size": [4]},
+        "instance_group": [{"count": 2}],
+        "runners": "latency",
+    }
+    found = decode_repository_load(load(config=json.dumps(config)))
+    assert found.settings == {
+        "max_batch_size": 8,
+        "max_queue_delay_s": 0.0001,
+        "instances": 2,
+        "device": "auto",
+        "runners": "latency",
+    }
+    (note,) = found.notes
+    assert "preferred_batch_size" in note
+
+
+def test_files_that_hold_a_models_data_may_come_with_it() -> None:
+    files = {"file:1/model.onnx": b"onnx", "file:1/weights.bin": b"data"}
+    sent = load(**{name: base64.b64encode(content).decode() for name, content in files.items()})
+    found = decode_repository_load(sent)
+    assert (found.model, found.beside) == (b"onnx", {"weights.bin": b"data"})
+
+
+def test_an_unload_may_say_what_is_to_become_of_dependents() -> None:
+    decode_repository_unload(b"")
+    decode_repository_unload(load(unload_dependents=True))
+    for wrong in (load(unload_dependents=1), load(other=True), b"[]"):
+        with pytest.raises(InvalidInput):
+            decode_repository_unload(wrong)
+
+
 @pytest.mark.parametrize(
     ("sent", "kind", "message"),
     [
@@ -59,7 +94,15 @@ def test_a_load_may_bring_settings_and_a_model() -> None:
         (load(**{"file:1/model.onnx": "?"}), InvalidInput, "not base64"),
         (load(**{"file:0/model.onnx": ""}), InvalidInput, "version"),
         (load(**{"file:../model.onnx": ""}), InvalidInput, "version"),
-        (load(**{"file:1/other.onnx": ""}), InvalidInput, "cannot be loaded"),
+        (load(**{"file:1/other.onnx": ""}), InvalidInput, r"no file:1/model\.onnx"),
+        (load(**{"file:1/a/model.onnx": ""}), InvalidInput, "cannot be loaded"),
+        (load(**{"file:1/.": ""}), InvalidInput, "cannot be loaded"),
+        (load(**{"file:config.pbtxt": ""}), InvalidInput, "cannot be loaded"),
+        (load(**{"file:1/model.onnx": "", "file:2/model.onnx": ""}), InvalidInput, "one version"),
+        (load(config='{"max_batchsize": 8}'), InvalidInput, "no setting 'max_batchsize'"),
+        (load(config='{"backend": "python"}'), ModelError, "python"),
+        (load(config='{"input": 1}'), InvalidInput, "takes a message"),
+        (load(config='{"x":' + "[" * 5000 + "]" * 5000 + "}"), InvalidInput, "too deep"),
         (load(unknown=1), Unsupported, "unknown"),
     ],
 )

@@ -307,6 +307,25 @@ def test_a_mistake_in_a_config_is_told_with_its_place(client: Client) -> None:
     assert "config.pbtxt: line 2, column 16" in found["reason"]
 
 
+def test_a_model_is_loaded_with_a_configuration_in_tritons_form(client: Client) -> None:
+    config = client.get_model_config("spare") | {"max_batch_size": 3, "model_warmup": [{"name": "w"}]}
+    client.load_model("spare", config=json.dumps(config))
+    assert client.get_model_config("spare")["max_batch_size"] == 3
+    client.unload_model("spare", unload_dependents=True)
+    client.load_model("spare")
+
+
+def test_a_model_with_its_data_in_a_file_beside_it_is_sent(client: Client, serve: Serve, tmp_path: Path) -> None:
+    path = models.save_external(tmp_path / "model.onnx")
+    files = {f"file:1/{name}": (tmp_path / name).read_bytes() for name in ("model.onnx", "weights.bin")}
+    client.load_model("external", config="{}", files=files)
+    assert client.is_model_ready("external")
+    assert path.exists() and not list(Path(serve.data_dir).glob("sent-*"))
+    client.unload_model("external")
+    with pytest.raises(InferenceServerException, match="not beside the model"):
+        client.load_model("external", config="{}", files={"file:1/model.onnx": files["file:1/model.onnx"]})
+
+
 def test_errors_reach_the_client_as_they_were_meant(client: Client) -> None:
     x = np.zeros((1, 16), np.float32)
     for model, name, array, said in (

@@ -6,13 +6,18 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import msgspec
 
+from workbench.config import ModelConfig
+from workbench.core import triton
 from workbench.core.model import ModelStatus, Signature, TensorSpec, check_model_version
 from workbench.errors import InvalidInput, Unsupported
+from workbench.protocols.parameters import take_flag
+
+MODEL_FILE = "model.onnx"
 
 EXTENSIONS = (
     "binary_tensor_data",
@@ -23,7 +28,8 @@ EXTENSIONS = (
     "statistics",
 )
 
-_FILE = re.compile(r"file:([^/]{1,40})/model\.onnx")
+_FILE = re.compile(r"file:([^/]{1,40})/((?!\.)[A-Za-z0-9_.\-]{1,128})")
+_SETTINGS = frozenset(each.name for each in fields(ModelConfig))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,10 @@ class RepositoryLoad:
     """The version that `model` is said to be; None: the service's own repositories have the model."""
     model: bytes | None = None
     """An ONNX file sent along; None: the service's own repositories have it."""
+    beside: Mapping[str, bytes] = field(default_factory=dict)
+    """Name -> content of the files that `model` keeps its data in."""
+    notes: tuple[str, ...] = ()
+    """What of a configuration in Triton's form is not honoured, each one sentence."""
 
 
 def server_metadata(version: str) -> bytes:
@@ -71,24 +81,39 @@ def decode_repository_load(body: bytes) -> RepositoryLoad:
 
 
 def repository_load(parameters: Mapping[str, object]) -> RepositoryLoad:
-    """The settings (`config`: JSON in a string) and the model (`file:VERSION/model.onnx`: bytes, or base64 in a
-    string) in `parameters`. InvalidInput, Unsupported."""
-    settings: dict[str, object] = {}
-    version, model = None, None
+    """The settings (`config`: JSON in a string, ours or Triton's) and the model (`file:VERSION/model.onnx`, and the
+    files that its data lie in: bytes, or base64 in a string) in `parameters`. InvalidInput, ModelError, Unsupported."""
+    settings: Mapping[str, object] = {}
+    notes: tuple[str, ...] = ()
+    versions: set[str] = set()
+    files: dict[str, bytes] = {}
     for name, value in parameters.items():
         if name == "config":
-            settings = _settings(value)
+            settings, notes = _settings(value)
         elif found := _FILE.fullmatch(name):
-            if model is not None:
-                raise InvalidInput("a load takes one model file; more than one file:VERSION/model.onnx was sent")
-            version, model = check_model_version(found[1]), value if isinstance(value, bytes) else _base64(name, value)
+            versions.add(check_model_version(found[1]))
+            files[found[2]] = value if isinstance(value, bytes) else _base64(name, value)
         elif name.startswith("file:"):
-            raise InvalidInput(f"{name[:80]!r} cannot be loaded; the one file taken is file:VERSION/model.onnx")
+            raise InvalidInput(f"{name[:80]!r} cannot be loaded; it takes file:VERSION/model.onnx, and files beside it")
         else:
             raise Unsupported(
                 f"the load parameter {name[:80]!r} is not supported; use config and file:VERSION/model.onnx"
             )
-    return RepositoryLoad(settings, version, model)
+    if len(versions) > 1:
+        raise InvalidInput("a load takes the files of one version; those of more than one were sent")
+    model = files.pop(MODEL_FILE, None)
+    if versions and model is None:
+        raise InvalidInput(f"there is no file:{versions.pop()}/{MODEL_FILE} among the files that were sent")
+    return RepositoryLoad(settings, versions.pop() if versions else None, model, files, notes)
+
+
+def decode_repository_unload(body: bytes) -> None:
+    """Nothing is asked for that would change what an unload does: no model here depends on another. InvalidInput."""
+    if body.strip():
+        found = _decoded(body, _LoadRequest).parameters
+        take_flag(found, "unload_dependents")
+        if found:
+            raise InvalidInput(f"the unload parameter {min(found)[:80]!r} is not known; use unload_dependents")
 
 
 _INDEX = ("name", "version", "state", "reason")
@@ -115,11 +140,21 @@ def _decoded(body: bytes | str, kind: Any) -> Any:
         raise InvalidInput("the body is nested too deep") from None
 
 
-def _settings(value: object) -> dict[str, object]:
+def _settings(value: object) -> tuple[Mapping[str, object], tuple[str, ...]]:
+    """Settings, and what of a configuration in Triton's form is not honoured. One may hold fields of both."""
     if not isinstance(value, str):
         raise InvalidInput("the load parameter config takes JSON in a string")
-    settings: dict[str, object] = _decoded(value, dict[str, bool | int | float | str])
-    return settings
+    config: dict[str, object] = _decoded(value, dict[str, Any])
+    if config.keys() <= _SETTINGS:
+        return config, ()
+    ours = {name: config.pop(name) for name in _SETTINGS & config.keys() if name != "max_batch_size"}
+    try:
+        said = triton.read(triton.from_json(config))
+    except RecursionError:
+        raise InvalidInput("the load parameter config is nested too deep") from None
+    if said.unknown:
+        raise InvalidInput(f"the load parameter config: there is no setting {said.unknown[0]!r}")
+    return {**said.settings, **ours}, said.notes
 
 
 def _base64(name: str, value: object) -> bytes:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 
 from workbench.core.model import ModelState, ModelStatus
-from workbench.errors import Unavailable
+from workbench.errors import StorageError, Unavailable
 from workbench.protocols import metadata
+from workbench.protocols.metadata import MODEL_FILE, RepositoryLoad
 from workbench.protocols.statistics import statistics_body
 from workbench.protocols.triton_config import triton_config
 from workbench.server.http import Response
@@ -18,6 +22,8 @@ from workbench.server.routing import Call, Route
 from workbench.server.service import VERSION, Service
 from workbench.telemetry import exposition
 from workbench.telemetry.statistics import statistics
+
+log = logging.getLogger("workbench.server")
 
 
 def routes(service: Service) -> list[Route]:
@@ -93,12 +99,14 @@ class ProtocolRoutes:
         try:
             async with self._body(call) as body:
                 asked = await asyncio.to_thread(metadata.decode_repository_load, body)
-                await self._engine.load(call.params["name"], asked.model, asked.settings)
+                await load_sent(self._service, call.params["name"], asked)
         finally:
             await self._service.lasting.tidy(self._engine)
         return Response(200, b"{}")
 
     async def unload(self, call: Call) -> Response:
+        async with self._body(call) as body:
+            metadata.decode_repository_unload(body)
         await self._engine.unload(call.params["name"])
         await self._service.lasting.tidy(self._engine)
         return Response(200, b"{}")
@@ -128,6 +136,30 @@ class ProtocolRoutes:
 
     def _ready_versions(self, status: ModelStatus) -> list[str]:
         return [each.version for each in self._engine.statuses(status.name) if each.state is ModelState.READY]
+
+
+async def load_sent(service: Service, name: str, asked: RepositoryLoad) -> None:
+    """Load what a repository load asks for; a model with files beside it by way of a folder that is gone again then."""
+    for note in asked.notes:
+        log.warning("the configuration sent for model %s: %s", name, note)
+    if asked.model is None or not asked.beside:
+        await service.engine.load(name, asked.model, asked.settings)
+        return
+    folder = await asyncio.to_thread(_written, service.config.data_dir, {MODEL_FILE: asked.model, **asked.beside})
+    try:
+        await service.engine.load(name, Path(folder.name) / MODEL_FILE, asked.settings)
+    finally:
+        await asyncio.to_thread(folder.cleanup)
+
+
+def _written(data_dir: Path, files: Mapping[str, bytes]) -> TemporaryDirectory[str]:
+    try:
+        folder = TemporaryDirectory(dir=data_dir, prefix="sent-", ignore_cleanup_errors=True)
+        for name, content in files.items():
+            (Path(folder.name) / name).write_bytes(content)
+    except OSError as error:
+        raise StorageError(f"the files that were sent cannot be written ({error.strerror})") from None
+    return folder
 
 
 def index_entries(
