@@ -12,6 +12,7 @@ from pathlib import Path
 MEASUREMENTS = {
     "benchmarks.served": "make bench",
     "benchmarks.peers": "make bench-peers",
+    "benchmarks.grpc": "",
     "benchmarks.soak": "",
     "benchmarks.telemetry": "",
     "benchmarks.engine": "",

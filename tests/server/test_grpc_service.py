@@ -41,7 +41,7 @@ class Port:
     @property
     def caller(self) -> Caller:
         """The owner of the token."""
-        return self.house.app.gate.admit_metadata(AUTHORIZED, public=False)
+        return self.house.app.gate.admit_token(f"Bearer {TOKEN}", public=False)
 
     def call(
         self,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError, EncodeError
@@ -21,6 +22,7 @@ from workbench.errors import InvalidInput, TooLarge, Unsupported, WorkbenchError
 from workbench.protocols import pb
 from workbench.protocols.binary import array_from_bytes, bytes_from_array
 from workbench.protocols.grpc_contents import array_from_contents
+from workbench.protocols.grpc_layout import Layout, Layouts, RawTensor, varint
 from workbench.protocols.oip_tensors import count_elements, shared_memory_error
 from workbench.protocols.parameters import schedule_parameters, take_flag, take_schedule, timings_in, timings_out
 
@@ -46,40 +48,62 @@ class GrpcAnswer:
 
 _PLAIN: Final = GrpcAnswer()
 
+_INFER_RESPONSE: Final = b"\x12"
+"""The tag of field 2 of a ModelStreamInferResponse, infer_response."""
+
 
 # The service's side
 
 
+class Decoder:
+    """Reads requests, and remembers how those before lay in their messages. For the event loop and threads alike."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._layouts = Layouts()
+
+    def decode(self, message: bytes, now: float) -> tuple[InferRequest, GrpcAnswer]:
+        """The request in a ModelInferRequest, and how it wants its answer. `now`, on the engine's clock, begins its
+        timeout. Tensors may be read-only views of `message`."""
+        layout = self._layouts.of(message)
+        if layout is None:
+            found = parse(_Request, message)
+            request, answer = _decoded(found, self._limits, now)
+            if not found.id and not found.parameters and (raw := found.raw_input_contents):
+                self._learn(message, found, request, list(map(len, raw)))
+            return request, answer
+        most = self._limits.max_string_bytes
+        inputs = {
+            each.name: array_from_bytes(
+                message, each.start, each.size, each.what, each.datatype, each.shape, each.count, most
+            )
+            for each in layout.tensors
+        }
+        return InferRequest(layout.model, inputs, layout.version, layout.outputs), _PLAIN
+
+    def _learn(self, message: bytes, found: Any, request: InferRequest, sizes: list[int]) -> None:
+        tensors = [
+            RawTensor(tensor.name, f"input {tensor.name!r}", tensor.datatype, array.shape, array.size, 0, size)
+            for tensor, array, size in zip(found.inputs, request.inputs.values(), sizes, strict=True)
+        ]
+        layout = Layout(request.model, request.version, request.outputs, tuple(tensors), b"", ())
+        self._layouts.learn(message, _Request, layout)
+
+
 def decode_request(message: bytes, limits: Limits, now: float) -> tuple[InferRequest, GrpcAnswer]:
-    """The request in a ModelInferRequest, and how it wants its answer. `now`, on the engine's clock, begins its
-    timeout."""
-    found = parse(_Request, message)
-    if len(found.id) > limits.max_name_length:
-        raise TooLarge(f"the id has {len(found.id)} characters; max_name_length is {limits.max_name_length}")
-    inputs = _read_tensors("input", found.inputs, found.raw_input_contents, limits)
-    request = InferRequest(found.model_name, inputs, found.model_version or None, id=found.id)
-    answer = _PLAIN
-    if found.parameters:
-        parameters = read_parameters(found.parameters, "the request", limits)
-        take_flag(parameters, "binary_data_output")
-        timings = take_flag(parameters, "timings")
-        answer = GrpcAnswer(timings, take_flag(parameters, "triton_enable_empty_final_response"))
-        take_schedule(parameters, request, now)
-        if parameters:
-            request.parameters = parameters
-    if found.outputs:
-        request.outputs = _outputs_asked(found.outputs, limits)
-    return request, answer
+    """As `Decoder.decode`, without remembering anything."""
+    return _decoded(parse(_Request, message), limits, now)
 
 
 def encode_response(response: InferResponse, answer: GrpcAnswer, limits: Limits) -> bytes:
     """A ModelInferResponse. TooLarge for one over max_response_bytes."""
-    return _serialized(_response(response, answer, limits))
+    return b"".join(_response_parts(response, answer, limits))
 
 
 def encode_stream_response(response: InferResponse, answer: GrpcAnswer, limits: Limits) -> bytes:
     """A ModelStreamInferResponse with outputs. TooLarge for one over max_response_bytes."""
-    return _serialized(_StreamResponse(infer_response=_response(response, answer, limits)))
+    parts = _response_parts(response, answer, limits)
+    return b"".join((_INFER_RESPONSE, varint(sum(map(len, parts))), *parts))
 
 
 def encode_stream_error(error: WorkbenchError, request_id: str) -> bytes:
@@ -171,31 +195,73 @@ def write_parameters(into: Any, parameters: Mapping[str, Parameter]) -> None:
             raise InvalidInput(f"the parameter {name!r} is {str(value)[:40]!r}, which gRPC cannot carry") from None
 
 
-def _response(response: InferResponse, answer: GrpcAnswer, limits: Limits) -> Any:
-    message = _Response(model_name=response.model, model_version=response.version, id=response.id)
-    outputs, raw = message.outputs, message.raw_output_contents
+def _decoded(found: Any, limits: Limits, now: float) -> tuple[InferRequest, GrpcAnswer]:
+    if len(found.id) > limits.max_name_length:
+        raise TooLarge(f"the id has {len(found.id)} characters; max_name_length is {limits.max_name_length}")
+    inputs = _read_tensors("input", found.inputs, found.raw_input_contents, limits)
+    request = InferRequest(found.model_name, inputs, found.model_version or None, id=found.id)
+    answer = _PLAIN
+    if found.parameters:
+        parameters = read_parameters(found.parameters, "the request", limits)
+        take_flag(parameters, "binary_data_output")
+        timings = take_flag(parameters, "timings")
+        answer = GrpcAnswer(timings, take_flag(parameters, "triton_enable_empty_final_response"))
+        take_schedule(parameters, request, now)
+        if parameters:
+            request.parameters = parameters
+    if found.outputs:
+        request.outputs = _outputs_asked(found.outputs, limits)
+    return request, answer
+
+
+def _response_parts(response: InferResponse, answer: GrpcAnswer, limits: Limits) -> list[bytes | memoryview]:
+    """A ModelInferResponse in pieces: everything else first, then the tensors, which so are copied once, at the end.
+    `raw_output_contents` has the highest number, so this is also how protobuf would write it."""
+    parts: list[bytes | memoryview] = [b""]
+    specs = []
     size = 0
     for name, array in response.outputs.items():
         datatype = datatype_of(array)
-        size += array.nbytes
+        specs.append((name, datatype, array.shape))
+        raw = bytes_from_array(array, f"output {name!r}", datatype)
+        length = len(raw)
+        size += length
         if size > limits.max_response_bytes:
             raise _over(size, limits.max_response_bytes)
-        outputs.add(name=name, datatype=datatype, shape=array.shape)
-        raw.append(bytes(bytes_from_array(array, f"output {name!r}", datatype)))
+        parts.append(_raw_output(length))
+        parts.append(raw)
+    head = _plain_head(response.model, response.version, tuple(specs))
+    if response.id or answer is not _PLAIN:
+        head = _with_particulars(head, response, answer)
+    parts[0] = head
+    if (size := sum(map(len, parts))) > min(limits.max_response_bytes, MAX_MESSAGE_BYTES):
+        raise _over(size, min(limits.max_response_bytes, MAX_MESSAGE_BYTES))
+    return parts
+
+
+@lru_cache(maxsize=1024)
+def _plain_head(model: str, version: str, outputs: tuple[tuple[str, str, tuple[int, ...]], ...]) -> bytes:
+    """All of a ModelInferResponse but its id, its parameters and its tensors' bytes."""
+    message = _Response(model_name=model, model_version=version)
+    for name, datatype, shape in outputs:
+        message.outputs.add(name=name, datatype=datatype, shape=shape)
+    return bytes(message.SerializeToString())
+
+
+def _with_particulars(head: bytes, response: InferResponse, answer: GrpcAnswer) -> bytes:
+    message = _Response.FromString(head)
+    message.id = response.id
     if answer.timings:
         write_parameters(message.parameters, timings_out(response.timings))
     if answer.final:
         message.parameters["triton_final_response"].bool_param = True
-    if (size := message.ByteSize()) > limits.max_response_bytes:  # of strings, nbytes says nothing
-        raise _over(size, limits.max_response_bytes)
-    return message
+    return bytes(message.SerializeToString())
 
 
-def _serialized(message: Any) -> bytes:
-    try:
-        return bytes(message.SerializeToString())
-    except EncodeError:
-        raise _over(message.ByteSize(), MAX_MESSAGE_BYTES) from None
+@lru_cache(maxsize=1024)
+def _raw_output(length: int) -> bytes:
+    """What comes before so many bytes of raw_output_contents, field 6."""
+    return b"\x32" + varint(length)
 
 
 def _over(size: int, most: int) -> TooLarge:

@@ -6,7 +6,6 @@ Nothing is routed, read or looked up before `Gate.admit` has let a call in, so a
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -70,16 +69,17 @@ class Gate:
             raise Forbidden("the Origin header names another site; only pages of the service itself may call it")
         return self._owner
 
-    def admit_metadata(self, metadata: Iterable[tuple[str, str | bytes]], *, public: bool) -> Caller:
-        """Who calls over gRPC. Raises Unauthenticated.
+    def admit_token(self, authorization: str | bytes | None, *, public: bool) -> Caller:
+        """Who calls over gRPC, by the metadata `authorization`; None: there are none. Raises Unauthenticated.
 
         No Host or Origin is looked at there: a page in a browser cannot speak gRPC, which is HTTP/2 without TLS's
         negotiation or with a certificate that the page's name does not have.
         """
         if self._header is None:
             return self._owner
-        for name, value in metadata:
-            if name == "authorization" and self._is_token(value.encode() if isinstance(value, str) else value):
+        if authorization is not None:
+            sent = authorization.encode() if isinstance(authorization, str) else authorization
+            if self._is_token(sent):
                 return self._owner
         if public:
             return self._anyone

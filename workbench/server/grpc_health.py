@@ -12,8 +12,8 @@ from workbench.core.model import ModelState
 from workbench.errors import Draining, ModelNotFound, NotFound, QueueFull, Unauthenticated
 from workbench.protocols import pb
 from workbench.protocols.oip_grpc import parse
-from workbench.server.auth import Caller, Gate
-from workbench.server.grpc_methods import Context, Method
+from workbench.server.auth import Gate
+from workbench.server.grpc_methods import Context, Head, Method
 from workbench.server.service import Service
 
 HEALTH = "grpc.health.v1.Health"
@@ -43,16 +43,16 @@ class Health:
         self._gate = gate
         self._watchers = 0
 
-    async def check(self, caller: Caller, message: bytes, context: Context) -> bytes:
-        name = self._name(caller, message)
+    async def check(self, head: Head, message: bytes, context: Context) -> bytes:
+        name = self._name(head, message)
         status = self._status(name)
         if status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:
             raise NotFound(f"no model {name[:128]!r} is loaded, and no service has that name")
         return _answer(status)
 
-    async def watch(self, caller: Caller, message: bytes, context: Context) -> AsyncIterator[bytes]:
+    async def watch(self, head: Head, message: bytes, context: Context) -> AsyncIterator[bytes]:
         """The status now, and each time that it has changed, until the caller leaves or the service ends."""
-        name = self._name(caller, message)
+        name = self._name(head, message)
         if self._watchers >= MAX_WATCHERS:
             raise QueueFull(f"{MAX_WATCHERS} callers watch already; use Check")
         changes = self._service.metrics.changes
@@ -74,9 +74,9 @@ class Health:
         finally:
             self._watchers -= 1
 
-    def _name(self, caller: Caller, message: bytes) -> str:
+    def _name(self, head: Head, message: bytes) -> str:
         name = str(parse(health_pb2.HealthCheckRequest, message).service)
-        if name not in ("", pb.SERVICE, HEALTH) and not self._gate.knows(caller):
+        if name not in ("", pb.SERVICE, HEALTH) and not self._gate.knows(head.caller):
             raise Unauthenticated("a model's health needs the service's token: send authorization: Bearer TOKEN")
         return name
 
@@ -100,7 +100,7 @@ class Reflection:
             pb.POOL.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
         self._servicer = reflection.aio.ReflectionServicer((pb.SERVICE, HEALTH, REFLECTION), pb.POOL)
 
-    async def info(self, caller: Caller, messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+    async def info(self, head: Head, messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         async def requests() -> AsyncIterator[object]:
             async for message in messages:
                 yield parse(reflection_pb2.ServerReflectionRequest, message)

@@ -11,17 +11,16 @@ from workbench.core.messages import InferResponse
 from workbench.core.ports import Outcome
 from workbench.engine.deployment import outcome_of
 from workbench.errors import Cancelled, Draining, WorkbenchError
-from workbench.protocols.headers import REQUEST_ID, traceparent
 from workbench.protocols.oip_grpc import (
+    Decoder,
     GrpcAnswer,
-    decode_request,
     encode_response,
     encode_stream_error,
     encode_stream_response,
     request_id_of,
 )
 from workbench.server.auth import Caller
-from workbench.server.grpc_methods import Context, unforeseen
+from workbench.server.grpc_methods import Context, Head, unforeseen
 from workbench.server.request_ids import RequestIds
 from workbench.server.routes_infer import LARGE_BODY
 from workbench.server.service import Service
@@ -44,20 +43,27 @@ class Infer:
         self._bodies = service.bodies
         self._metrics = service.metrics
         self._ids = RequestIds()
+        self._decode = Decoder(service.config.limits).decode
 
-    async def infer(self, caller: Caller, message: bytes, context: Context) -> bytes:
+    async def infer(self, head: Head, message: bytes, context: Context) -> bytes:
         """One inference. When the caller cancels or its deadline passes, grpc cancels the task that awaits this."""
-        exchange = self._exchange(context)
-        context.set_trailing_metadata((("x-request-id", exchange.request_id.decode("ascii")),))
-        return await self._answer(caller, message, context, exchange, encode_response)
+        exchange = self._exchange(head)
+        try:
+            answer = await self._answer(head.caller, message, context, exchange, encode_response)
+        except Exception:
+            context.set_trailing_metadata((("x-request-id", exchange.request_id.decode("ascii")),))
+            raise
+        if head.request_id:
+            context.set_trailing_metadata((("x-request-id", exchange.request_id.decode("ascii")),))
+        return answer
 
-    async def stream(self, caller: Caller, messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+    async def stream(self, head: Head, messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         """An answer for each message, in the order of the messages; one that fails harms no other."""
 
         async def answer(message: bytes) -> bytes:
-            exchange = self._exchange(context)
+            exchange = self._exchange(head)
             try:
-                return await self._answer(caller, message, context, exchange, encode_stream_response)
+                return await self._answer(head.caller, message, context, exchange, encode_stream_response)
             except Exception as error:
                 known = error if isinstance(error, WorkbenchError) else unforeseen()
                 return encode_stream_error(known, exchange.id or request_id_of(message))
@@ -80,9 +86,9 @@ class Infer:
                 exchange.request_bytes = held = len(message)
                 exchange.received_at = now = clock()
                 if held <= LARGE_BODY:
-                    request, answer = decode_request(message, limits, now)
+                    request, answer = self._decode(message, now)
                 else:
-                    request, answer = await asyncio.to_thread(decode_request, message, limits, now)
+                    request, answer = await asyncio.to_thread(self._decode, message, now)
                 exchange.decoded_at = clock()
                 exchange.model, exchange.version, exchange.id = request.model, request.version or "", request.id
                 left_s = context.time_remaining()
@@ -109,14 +115,8 @@ class Infer:
         self._metrics.exchange_done(exchange)
         return encoded
 
-    def _exchange(self, context: Context) -> Exchange:
-        named, trace = {}, ""
-        for name, value in context.invocation_metadata():
-            if name == "x-request-id":
-                named[REQUEST_ID] = value.encode()
-            elif name == "traceparent":
-                trace = traceparent(value.encode())
-        return Exchange("", "", self._ids.of(named), self._engine.clock(), trace=trace)
+    def _exchange(self, head: Head) -> Exchange:
+        return Exchange("", "", head.request_id or self._ids.new(), self._engine.clock(), trace=head.trace)
 
     def _note_failed(self, exchange: Exchange, error: Exception) -> None:
         """The engine counts what it was given; what never got there is counted here. Only models that exist become

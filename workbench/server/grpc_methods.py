@@ -14,15 +14,30 @@ import grpc
 
 from workbench.errors import Unsupported, WorkbenchError
 from workbench.protocols.errors import GRPC_CODE_KEY, grpc_status
+from workbench.protocols.headers import request_id as checked_request_id
+from workbench.protocols.headers import traceparent
 from workbench.server.auth import Caller, Gate
 
 log = logging.getLogger("workbench.server")
 
 Context: TypeAlias = Any
 """A grpc.aio.ServicerContext."""
-Unary: TypeAlias = Callable[[Caller, bytes, Context], Awaitable[bytes]]
-Watch: TypeAlias = Callable[[Caller, bytes, Context], AsyncIterator[bytes]]
-Stream: TypeAlias = Callable[[Caller, AsyncIterator[bytes], Context], AsyncIterator[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What is known of a call before its message is read."""
+
+    caller: Caller
+    request_id: bytes = b""
+    """What the caller calls it, checked; empty: nothing."""
+    trace: str = ""
+    """The caller's traceparent, checked; empty: none came."""
+
+
+Unary: TypeAlias = Callable[[Head, bytes, Context], Awaitable[bytes]]
+Watch: TypeAlias = Callable[[Head, bytes, Context], AsyncIterator[bytes]]
+Stream: TypeAlias = Callable[[Head, AsyncIterator[bytes], Context], AsyncIterator[bytes]]
 
 _STATUS = {status.value[0]: status for status in grpc.StatusCode}
 
@@ -48,24 +63,33 @@ class Methods(grpc.GenericRpcHandler):  # type: ignore[misc]
         """All there are, for whoever wants to walk them."""
         self._gate = gate
         self._public = frozenset(name for name, method in table.items() if method.public)
-        self._handlers: dict[Caller, dict[str, Any]] = {}
+        self._handlers: dict[tuple[Caller, str], Any] = {}
+        """Of calls that bring nothing but their token."""
 
     def service(self, details: Any) -> Any:
         """Called by grpc with a call's method and metadata, before its first message is read."""
         name = details.method
+        authorization = None
+        request_id, trace = b"", ""
+        for key, value in details.invocation_metadata:
+            if key == "authorization":
+                authorization = value
+            elif key == "x-request-id":
+                request_id = checked_request_id(value.encode()) or b""
+            elif key == "traceparent":
+                trace = traceparent(value.encode())
         try:
-            caller = self._gate.admit_metadata(details.invocation_metadata, public=name in self._public)
-            handlers = self._handlers.get(caller)
-            if handlers is None:
-                handlers = self._handlers[caller] = {
-                    name: _handler(method, caller) for name, method in self.table.items()
-                }
-            handler = handlers.get(name)
-            if handler is None:
+            caller = self._gate.admit_token(authorization, public=name in self._public)
+            if name not in self.table:
                 raise Unsupported(f"there is no method {name[:120]!r}; reflection lists those that there are")
-            return handler
         except WorkbenchError as error:
             return _refusal(error)
+        if request_id or trace:
+            return _handler(self.table[name], Head(caller, request_id, trace))
+        handler = self._handlers.get((caller, name))
+        if handler is None:
+            handler = self._handlers[caller, name] = _handler(self.table[name], Head(caller))
+        return handler
 
 
 async def refuse(context: Context, error: Exception) -> NoReturn:
@@ -83,13 +107,13 @@ def unforeseen() -> WorkbenchError:
     return WorkbenchError("internal error; see the service's log")
 
 
-def _handler(method: Method, caller: Caller) -> Any:
-    """For grpc: `method`, called by `caller`."""
+def _handler(method: Method, head: Head) -> Any:
+    """For grpc: `method`, called with `head`."""
     if (unary := method.unary) is not None:
 
         async def call(message: bytes, context: Context) -> bytes:
             try:
-                return await unary(caller, message, context)
+                return await unary(head, message, context)
             except Exception as error:
                 await refuse(context, error)
 
@@ -98,7 +122,7 @@ def _handler(method: Method, caller: Caller) -> Any:
 
         async def call_watch(message: bytes, context: Context) -> AsyncIterator[bytes]:
             try:
-                async for answer in watch(caller, message, context):
+                async for answer in watch(head, message, context):
                     yield answer
             except Exception as error:
                 await refuse(context, error)
@@ -109,7 +133,7 @@ def _handler(method: Method, caller: Caller) -> Any:
 
     async def call_stream(messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         try:
-            async for answer in stream(caller, messages, context):
+            async for answer in stream(head, messages, context):
                 yield answer
         except Exception as error:
             await refuse(context, error)

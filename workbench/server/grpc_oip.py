@@ -8,9 +8,8 @@ import time
 from workbench.core.model import ModelState, ModelStatus
 from workbench.errors import ModelNotFound, Unavailable, Unsupported
 from workbench.protocols import grpc_metadata, pb
-from workbench.server.auth import Caller
 from workbench.server.grpc_infer import Infer
-from workbench.server.grpc_methods import Context, Method
+from workbench.server.grpc_methods import Context, Head, Method
 from workbench.server.routes_v2 import index_entries
 from workbench.server.service import VERSION, Service
 from workbench.telemetry.statistics import statistics
@@ -54,13 +53,13 @@ class Protocol:
         self._service = service
         self._engine = service.engine
 
-    async def live(self, caller: Caller, message: bytes, context: Context) -> bytes:
+    async def live(self, head: Head, message: bytes, context: Context) -> bytes:
         return grpc_metadata.live(True)
 
-    async def ready(self, caller: Caller, message: bytes, context: Context) -> bytes:
+    async def ready(self, head: Head, message: bytes, context: Context) -> bytes:
         return grpc_metadata.ready("ServerReady", self._service.ready)
 
-    async def model_ready(self, caller: Caller, message: bytes, context: Context) -> bytes:
+    async def model_ready(self, head: Head, message: bytes, context: Context) -> bytes:
         """False for a model that nobody knows, as Triton has it."""
         try:
             ready = self._status("ModelReady", message).state is ModelState.READY
@@ -68,18 +67,18 @@ class Protocol:
             ready = False
         return grpc_metadata.ready("ModelReady", ready)
 
-    async def server_metadata(self, caller: Caller, message: bytes, context: Context) -> bytes:
+    async def server_metadata(self, head: Head, message: bytes, context: Context) -> bytes:
         return grpc_metadata.server_metadata(VERSION)
 
-    async def model_metadata(self, caller: Caller, message: bytes, context: Context) -> bytes:
+    async def model_metadata(self, head: Head, message: bytes, context: Context) -> bytes:
         status = self._with_signature("ModelMetadata", message)
         versions = [each.version for each in self._engine.statuses(status.name) if each.state is ModelState.READY]
         return grpc_metadata.model_metadata(status, versions)
 
-    async def model_config(self, caller: Caller, message: bytes, context: Context) -> bytes:
+    async def model_config(self, head: Head, message: bytes, context: Context) -> bytes:
         return grpc_metadata.model_config(self._with_signature("ModelConfig", message))
 
-    async def model_statistics(self, caller: Caller, message: bytes, context: Context) -> bytes:
+    async def model_statistics(self, head: Head, message: bytes, context: Context) -> bytes:
         """Of one version, of one model's, or of all."""
         name, version = grpc_metadata.named("ModelStatistics", message)
         if name:
@@ -87,14 +86,14 @@ class Protocol:
         state = self._service.metrics.state()
         return grpc_metadata.model_statistics(statistics(state, name or None, version))
 
-    async def index(self, caller: Caller, message: bytes, context: Context) -> bytes:
+    async def index(self, head: Head, message: bytes, context: Context) -> bytes:
         self._service.used_at = time.monotonic()
         ready_only = grpc_metadata.decode_index_request(message)
         statuses = self._engine.statuses()
         available = [] if ready_only else await asyncio.to_thread(self._engine.available)
         return grpc_metadata.repository_index(index_entries(statuses, available, ready_only))
 
-    async def load(self, caller: Caller, message: bytes, context: Context) -> bytes:
+    async def load(self, head: Head, message: bytes, context: Context) -> bytes:
         """From the service's repositories, or the file in the message; answered once it serves."""
         self._service.used_at = time.monotonic()
         name, asked = await asyncio.to_thread(grpc_metadata.decode_repository_load, message)
@@ -104,7 +103,7 @@ class Protocol:
             await self._service.lasting.tidy(self._engine)
         return grpc_metadata.nothing("RepositoryModelLoad")
 
-    async def unload(self, caller: Caller, message: bytes, context: Context) -> bytes:
+    async def unload(self, head: Head, message: bytes, context: Context) -> bytes:
         self._service.used_at = time.monotonic()
         await self._engine.unload(grpc_metadata.decode_repository_unload(message))
         await self._service.lasting.tidy(self._engine)
@@ -124,7 +123,7 @@ class Protocol:
 def _not_served(name: str) -> Method:
     reason = next((why for prefix, why in _NOT_SERVED.items() if name.startswith(prefix)), "not in this version")
 
-    async def refused(caller: Caller, message: bytes, context: Context) -> bytes:
+    async def refused(head: Head, message: bytes, context: Context) -> bytes:
         raise Unsupported(f"{name}: {reason}")
 
     return Method(refused)

@@ -20,4 +20,7 @@ class RequestIds:
         given = headers.get(REQUEST_ID)
         if given is not None and (named := request_id(given)) is not None:
             return named
+        return self.new()
+
+    def new(self) -> bytes:
         return b"%b%x" % (self._prefix, next(self._count))
