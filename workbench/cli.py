@@ -100,6 +100,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     access = parser.add_mutually_exclusive_group()
     access.add_argument("--token-file", metavar="FILE", type=Path, help="holds the token that callers must send")
     access.add_argument("--no-auth", action="store_false", dest="auth", default=None, help="on loopback only")
+    add("--allow-shared-memory", action="store_true", default=None, help="for clients' tensors; on loopback only")
     add("--ready-file", metavar="FILE", type=Path, help="JSON with url and token_file, written once all is ready")
     add("--log-format", choices=("text", "json"), help="of the lines on stderr and in the log file (text)")
     # For whoever starts the service as a child: however the parent ends, the kernel closes the pipe to it.
@@ -123,6 +124,7 @@ _SERVE_FIELDS = (
     "auth",
     "ready_file",
     "log_format",
+    "allow_shared_memory",
 )
 
 

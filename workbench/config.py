@@ -181,6 +181,8 @@ class ServerConfig:
     """Seconds that such a trial may take."""
     trial_memory_mib: int = 0
     """The most memory of such a trial; 0: as much as the machine has."""
+    allow_shared_memory: bool = False
+    """Clients of this machine may have tensors in system shared memory; on loopback only."""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:

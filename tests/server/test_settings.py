@@ -101,6 +101,7 @@ def test_the_environment_sets_everything_and_a_flag_wins() -> None:
         "INFER_WORKBENCH_TRIAL": "no",
         "INFER_WORKBENCH_TRIAL_TIMEOUT_S": "3",
         "INFER_WORKBENCH_TRIAL_MEMORY_MIB": "512",
+        "INFER_WORKBENCH_ALLOW_SHARED_MEMORY": "true",
         "INFER_WORKBENCH_MAX_BODY_BYTES": "1000",
     }
     assert server_config({}, environment) == ServerConfig(
@@ -122,6 +123,7 @@ def test_the_environment_sets_everything_and_a_flag_wins() -> None:
         trial=False,
         trial_timeout_s=3.0,
         trial_memory_mib=512,
+        allow_shared_memory=True,
         limits=Limits(max_body_bytes=1000),
     )
     assert server_config({"host": "127.0.0.1"}, environment).host == "127.0.0.1"

@@ -24,6 +24,8 @@ EXTENSIONS = (
     "classification",
     "model_configuration",
     "model_repository",
+    "model_repository(unload_dependents)",
+    "parameters",
     "schedule_policy",
     "statistics",
 )
@@ -47,8 +49,10 @@ class RepositoryLoad:
     """What of a configuration in Triton's form is not honoured, each one sentence."""
 
 
-def server_metadata(version: str) -> bytes:
-    return msgspec.json.encode({"name": "infer-workbench", "version": version, "extensions": EXTENSIONS})
+def server_metadata(version: str, *more: str) -> bytes:
+    """`more` are extensions that not every service has."""
+    extensions = sorted((*EXTENSIONS, *more))
+    return msgspec.json.encode({"name": "infer-workbench", "version": version, "extensions": extensions})
 
 
 def model_metadata(status: ModelStatus, versions: Sequence[str]) -> bytes:

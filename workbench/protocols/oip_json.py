@@ -26,6 +26,7 @@ from workbench.protocols.json_data import check_finite, json_values
 from workbench.protocols.json_text import decode_json
 from workbench.protocols.oip_tensors import BinaryTensor, JsonTensor, Tensor, read_tensors, shared_memory_error
 from workbench.protocols.parameters import schedule_parameters, take_flag, take_schedule, timings_in, timings_out
+from workbench.protocols.shared import Place, Shared, place_of
 
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -40,6 +41,8 @@ class AnswerFormat:
     """Output -> binary, for those that do."""
     classes: Mapping[str, int] = field(default_factory=lambda: _NONE)
     """Output -> how many of its largest elements are wanted in its place."""
+    places: Mapping[str, Place] = field(default_factory=lambda: _NONE)
+    """Output -> where in shared memory it is wanted instead of in the body."""
     timings: bool = False
 
 
@@ -87,12 +90,19 @@ _CLIENT_LIMITS = Limits(
 
 
 def decode_request(
-    model: str, version: str | None, body: bytes, header_length: int | None, limits: Limits, now: float
+    model: str,
+    version: str | None,
+    body: bytes,
+    header_length: int | None,
+    limits: Limits,
+    now: float,
+    shared: Shared | None = None,
 ) -> tuple[InferRequest, AnswerFormat]:
     """The request that `body` holds, and how it wants its answer.
 
     `header_length` is Inference-Header-Content-Length, None without that header; `now` is on the engine's clock and
-    begins the request's timeout. Binary inputs are read-only views of `body`.
+    begins the request's timeout; `shared` is the shared memory that tensors may lie in. Binary inputs are read-only
+    views of `body`.
     """
     head, start = _split(body, header_length)
     found: _Request = decode_json(_request, head, limits.max_json_depth, "the request")
@@ -100,13 +110,13 @@ def decode_request(
         raise TooLarge(f"the request has {len(found.inputs)} inputs; max_tensors is {limits.max_tensors}")
     if len(found.id) > limits.max_name_length:
         raise TooLarge(f"the id has {len(found.id)} characters; max_name_length is {limits.max_name_length}")
-    inputs = read_tensors("input", found.inputs, body, start, limits)
+    inputs = read_tensors("input", found.inputs, body, start, limits, shared)
     request = InferRequest(model, inputs, version, id=found.id)
     answer = _JSON_ANSWER
     if found.parameters:
         answer = _read_parameters(found.parameters, request, now)
     if found.outputs:
-        answer = _read_outputs(found.outputs, request, answer, limits)
+        answer = _read_outputs(found.outputs, request, answer, limits, shared)
     return request, answer
 
 
@@ -120,13 +130,16 @@ def encode_response(
     outputs: list[JsonTensor | BinaryTensor] = []
     parts: list[bytes | memoryview] = []
     floats = False
+    places = answer.places
     size = 0
     for name, array in response.outputs.items():
         datatype = datatype_of(array)
         size += array.nbytes
         if size > limits.max_response_bytes:
             raise _over(size, limits)
-        if answer.binary_of.get(name, answer.binary):
+        if places and name in places:  # it was written there
+            outputs.append(BinaryTensor(name, array.shape, datatype, places[name].parameters))
+        elif answer.binary_of.get(name, answer.binary):
             part = bytes_from_array(array, f"output {name!r}", datatype)
             parts.append(part)
             outputs.append(BinaryTensor(name, array.shape, datatype, {"binary_data_size": len(part)}))
@@ -225,13 +238,14 @@ def _read_parameters(parameters: dict[str, Parameter], request: InferRequest, no
 
 
 def _read_outputs(
-    asked: list[_OutputAsked], request: InferRequest, answer: AnswerFormat, limits: Limits
+    asked: list[_OutputAsked], request: InferRequest, answer: AnswerFormat, limits: Limits, shared: Shared | None
 ) -> AnswerFormat:
     if len(asked) > limits.max_tensors:
         raise TooLarge(f"the request asks for {len(asked)} outputs; max_tensors is {limits.max_tensors}")
     names: dict[str, None] = {}
     binary_of: dict[str, bool] = {}
     classes: dict[str, int] = {}
+    places: dict[str, Place] = {}
     for output in asked:
         name = output.name
         if len(name) > limits.max_name_length:
@@ -244,7 +258,11 @@ def _read_outputs(
         names[name] = None
         for parameter, value in (output.parameters or _NONE).items():
             if parameter.startswith("shared_memory_"):
-                raise shared_memory_error(f"output {name!r}")
+                if shared is None:
+                    raise shared_memory_error(f"output {name!r}")
+                if name not in places:
+                    places[name] = place_of(output.parameters or _NONE, f"output {name!r}")
+                    shared.claim(places[name], f"output {name!r}")
             if parameter == "classification" and (most := read_classes(value, f"output {name!r}")):
                 classes[name] = most
             if parameter == "binary_data":
@@ -252,8 +270,10 @@ def _read_outputs(
                     raise InvalidInput(f"output {name!r}: binary_data is {str(value)[:40]!r}; it takes true or false")
                 binary_of[name] = value
     request.outputs = tuple(names)
-    if binary_of or classes:
-        return AnswerFormat(answer.binary, binary_of, classes, answer.timings)
+    if classes and places:
+        raise InvalidInput("classes are not written into shared memory; ask for them in the body")
+    if binary_of or classes or places:
+        return AnswerFormat(answer.binary, binary_of, classes, places, answer.timings)
     return answer
 
 

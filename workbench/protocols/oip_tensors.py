@@ -13,6 +13,7 @@ from workbench.core.tensor import Array, dtype_of
 from workbench.errors import InvalidInput, TooLarge, Unsupported
 from workbench.protocols.binary import array_from_bytes
 from workbench.protocols.json_data import array_from_json
+from workbench.protocols.shared import REGION, Shared, read_shared
 
 MAX_RANK = 32
 """Dimensions of one tensor; as many as every numpy can hold."""
@@ -39,11 +40,16 @@ class BinaryTensor(Struct, gc=False):
     name: str
     shape: tuple[int, ...]
     datatype: str
-    parameters: dict[str, int]
+    parameters: dict[str, Parameter]
 
 
-def read_tensors(kind: str, tensors: list[Tensor], body: bytes, start: int, limits: Limits) -> dict[str, Array]:
-    """Name -> array; binary data begins at `start` of `body` and must end with it. `kind` is "input" or "output"."""
+def read_tensors(
+    kind: str, tensors: list[Tensor], body: bytes, start: int, limits: Limits, shared: Shared | None = None
+) -> dict[str, Array]:
+    """Name -> array; binary data begins at `start` of `body` and must end with it. `kind` is "input" or "output".
+
+    `shared`: the shared memory that tensors may lie in; None: they may not.
+    """
     arrays: dict[str, Array] = {}
     for tensor in tensors:
         name = tensor.name
@@ -58,7 +64,11 @@ def read_tensors(kind: str, tensors: list[Tensor], body: bytes, start: int, limi
         dtype_of(tensor.datatype)
         shape = tuple(tensor.shape)
         count = count_elements(shape, what, limits.max_elements)
-        size = _binary_size(tensor.parameters, what) if tensor.parameters else None
+        parameters = tensor.parameters
+        if parameters and shared is not None and REGION in parameters:
+            arrays[name] = read_shared(shared, parameters, what, tensor.datatype, shape, count, limits)
+            continue
+        size = _binary_size(parameters, what) if parameters else None
         if size is None:
             if not tensor.data:
                 raise InvalidInput(f"{what} has neither data nor the parameter binary_data_size")

@@ -10,7 +10,7 @@ from typing import Any
 from workbench.errors import NotFound, QueueFull, Unauthenticated, WorkbenchError
 from workbench.protocols.errors import error_body, http_status
 from workbench.protocols.headers import REQUEST_ID
-from workbench.server import routes_control, routes_refused, routes_v2
+from workbench.server import routes_control, routes_refused, routes_shared, routes_v2
 from workbench.server.auth import Gate
 from workbench.server.http import JSON, SAFE_METHODS, Receive, Response, Scope, Send, check_body_type, respond
 from workbench.server.request_ids import RequestIds
@@ -24,8 +24,9 @@ log = logging.getLogger("workbench.server")
 def create_app(service: Service, token: str | None) -> App:
     """The application that serves `service`. `token` None: no token is asked for."""
     infer = InferRoute(service)
-    table = (infer.routes(), routes_v2.routes(service), routes_refused.routes(), routes_control.routes(service))
-    routes = Routes([route for part in table for route in part])
+    rooms = (routes_v2, routes_shared, routes_control)
+    table = [route for room in rooms for route in room.routes(service)]
+    routes = Routes([*infer.routes(), *routes_refused.routes(), *table])
     gate = Gate(token, service.config.host, service.config.limits.max_in_flight)
     return App(gate, infer, routes, service)
 

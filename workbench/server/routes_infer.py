@@ -13,6 +13,7 @@ from workbench.protocols.classification import classified
 from workbench.protocols.headers import REQUEST_ID, TRACEPARENT, traceparent
 from workbench.protocols.oip_json import BINARY_ANSWER, decode_request, encode_response
 from workbench.protocols.raw import decode_raw_request
+from workbench.protocols.shared import write_shared
 from workbench.server.auth import Caller
 from workbench.server.compression import CODINGS, compressed
 from workbench.server.http import (
@@ -30,6 +31,7 @@ from workbench.server.http import (
 )
 from workbench.server.routing import Call, Route
 from workbench.server.service import Service
+from workbench.server.shared_memory import Borrowed
 from workbench.telemetry.exchanges import Exchange
 
 LARGE_BODY = 1024 * 1024
@@ -54,6 +56,7 @@ class InferRoute:
         self._limits = service.config.limits
         self._bodies = service.bodies
         self._metrics = service.metrics
+        self._shared = service.shared
 
     def routes(self) -> list[Route]:
         """For the table, which sees to other methods; POST never gets that far."""
@@ -85,13 +88,14 @@ class InferRoute:
             check_body_type(headers, BodyType.INFERENCE)
             caller.enter()
             held = 0
+            shared = Borrowed(self._shared) if self._shared is not None else None
             try:
                 limits = self._limits
                 body = await read_body(receive, headers, limits.max_body_bytes, self._bodies)
                 exchange.request_bytes = held = len(body)
                 exchange.received_at = now = clock()
                 head = json_length(headers)
-                asked = model, version, body, head, limits, now
+                asked = model, version, body, head, limits, now, shared
                 if head == 0:
                     status = self._engine.status(model, version)
                     request, answer = decode_raw_request(status, version, body, limits), BINARY_ANSWER
@@ -108,6 +112,8 @@ class InferRoute:
                 response = await self._engine.infer(request)
                 exchange.answered_at = clock()
                 exchange.version, exchange.timings = response.version, response.timings
+                if answer.places and shared is not None:
+                    await asyncio.to_thread(write_shared, shared, answer.places, response.outputs)
                 if answer.classes:
                     response = self._classified(response, answer.classes)
                 parts, header_length = encode_response(response, answer, limits)
@@ -115,6 +121,8 @@ class InferRoute:
             finally:
                 caller.leave()
                 self._bodies.give_back(held)
+                if shared is not None:
+                    shared.give_back()
             more = [(REQUEST_ID, request_id)]
             if header_length is not None:
                 more.append((b"inference-header-content-length", b"%d" % header_length))

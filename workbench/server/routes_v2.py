@@ -68,7 +68,8 @@ class ProtocolRoutes:
     # Metadata
 
     async def server_metadata(self, call: Call) -> Response:
-        return Response(200, metadata.server_metadata(VERSION))
+        more = ["system_shared_memory"] if self._service.shared is not None else []
+        return Response(200, metadata.server_metadata(VERSION, *more))
 
     async def model_metadata(self, call: Call) -> Response:
         status = self._with_signature(call)

@@ -14,6 +14,7 @@ from workbench.engine import Engine
 from workbench.repository.store import ModelStore
 from workbench.server.http import HeldBytes
 from workbench.server.lasting import Lasting
+from workbench.server.shared_memory import SharedMemory
 from workbench.telemetry.logs import Logs
 from workbench.telemetry.metrics import Metrics
 
@@ -44,9 +45,13 @@ class Service:
     """Models that were asked for at the start are still being loaded."""
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     bodies: HeldBytes = field(init=False)
+    shared: SharedMemory | None = None
+    """What clients registered; None: that is not allowed."""
 
     def __post_init__(self) -> None:
         self.bodies = HeldBytes(self.config.limits.max_body_bytes_in_flight)
+        if self.config.allow_shared_memory:
+            self.shared = SharedMemory(self.config.limits.max_body_bytes_in_flight)
 
     @property
     def state(self) -> str:

@@ -97,4 +97,5 @@ _READERS: dict[str, Callable[[str], object]] = {
     "trial": _switch,
     "trial_timeout_s": _number,
     "trial_memory_mib": _whole_number,
+    "allow_shared_memory": _switch,
 }

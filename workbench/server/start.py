@@ -36,6 +36,8 @@ def prepare(config: ServerConfig) -> Prepared:
         )
     if not config.auth and config.token_file is not None:
         raise InvalidInput("--no-auth and --token-file contradict each other; give one of them")
+    if config.allow_shared_memory and not is_loopback(config.host):
+        raise InvalidInput("--allow-shared-memory is for clients of this machine: only with a --host on loopback")
     for folder in config.model_repositories:
         if not folder.is_dir():
             raise InvalidInput(f"--model-repository {str(folder)!r} is no folder")

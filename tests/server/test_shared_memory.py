@@ -1,0 +1,257 @@
+"""System shared memory: the registry itself, and the unmodified tritonclient with it."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given as cases
+from hypothesis import strategies as st
+from tritonclient.http import InferInput, InferRequestedOutput
+from tritonclient.utils import InferenceServerException
+from tritonclient.utils import shared_memory as shm
+
+from tests import models
+from tests.server.conftest import House
+from tests.server.process import Serve
+from tests.server.test_tritonclient import Client
+from workbench.config import ServerConfig
+from workbench.errors import Conflict, InvalidInput, NotFound, QueueFull, TooLarge, WorkbenchError
+from workbench.protocols.shared import Place
+from workbench.server.shared_memory import MAX_REGIONS, Borrowed, SharedMemory
+from workbench.server.start import prepare
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "shm").mkdir()
+    (tmp_path / "shm" / "object").write_bytes(bytes(range(100)))
+    return tmp_path / "shm"
+
+
+@pytest.fixture
+def memory(folder: Path) -> Iterator[SharedMemory]:
+    memory = SharedMemory(1000, folder)
+    memory.register("r", "/object", 10, 50)
+    yield memory
+    memory.unregister()
+
+
+# The registry
+
+
+def test_a_region_is_told_until_it_is_unregistered(memory: SharedMemory) -> None:
+    (region,) = memory.regions()
+    assert (region.name, region.key, region.offset, region.byte_size) == ("r", "/object", 10, 50)
+    memory.unregister("r")
+    memory.unregister("r")
+    assert memory.regions() == []
+    with pytest.raises(NotFound):
+        memory.regions("r")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "/",
+        ".",
+        "..",
+        "../object",
+        "/../object",
+        "a/b",
+        "//object",
+        "object\0",
+        "infer_workbench_x",
+        "x" * 300,
+        "nope",
+    ],
+)
+def test_what_names_no_object_of_the_clients_is_refused(memory: SharedMemory, key: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        memory.register("other", key, 0, 1)
+    assert len(key) < 4 or key not in caught.value.message
+
+
+@pytest.mark.parametrize(("offset", "size"), [(0, 101), (100, 1), (-1, 5), (0, 0), (0, -1), (1 << 62, 1), (1, 1 << 63)])
+def test_a_region_lies_within_its_object(memory: SharedMemory, offset: int, size: int) -> None:
+    with pytest.raises(InvalidInput, match="Invalid offset for shared memory region"):
+        memory.register("other", "object", offset, size)
+
+
+def test_links_and_other_things_are_no_objects(memory: SharedMemory, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    (folder / "soft").symlink_to(tmp_path / "secret")
+    (folder / "hard").hardlink_to(tmp_path / "secret")
+    (folder / "folder").mkdir()
+    os.mkfifo(folder / "pipe")
+    for key in ("soft", "hard", "folder", "pipe"):
+        with pytest.raises(InvalidInput, match="no such object"):
+            memory.register("other", key, 0, 1)
+
+
+def test_a_name_is_registered_once_and_there_is_an_end(memory: SharedMemory) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(Conflict):
+        memory.register("r", "object", 0, 1)
+    with pytest.raises(TooLarge):
+        memory.register("r" * 300, "object", 0, 1)
+    assert len(os.listdir("/proc/self/fd")) == before
+    for number in range(MAX_REGIONS - 1):
+        memory.register(str(number), "object", 0, 1)
+    with pytest.raises(TooLarge):
+        memory.register("one more", "object", 0, 1)
+
+
+def test_a_request_keeps_what_it_named_until_it_ends(memory: SharedMemory) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    borrowed = Borrowed(memory)
+    borrowed.claim(Place("r", 0, 5), "output 'y'")
+    memory.unregister("r")
+    borrowed.write(Place("r", 0, 5), b"12345", "output 'y'")
+    assert borrowed.read(Place("r", 0, 6), "input 'x'") == b"12345\x0f"
+    assert len(os.listdir("/proc/self/fd")) == before
+    borrowed.give_back()
+    assert len(os.listdir("/proc/self/fd")) == before - 1
+    with pytest.raises(InvalidInput, match="Unable to find"):
+        Borrowed(memory).read(Place("r", 0, 1), "input 'x'")
+
+
+def test_an_object_that_was_cut_short_harms_nobody(memory: SharedMemory, folder: Path) -> None:
+    os.truncate(folder / "object", 20)
+    borrowed = Borrowed(memory)
+    with pytest.raises(InvalidInput, match="smaller"):
+        borrowed.read(Place("r", 0, 50), "input 'x'")
+    with pytest.raises(InvalidInput, match="smaller"):
+        borrowed.write(Place("r", 0, 50), bytes(50), "output 'y'")
+    assert (folder / "object").stat().st_size == 20
+    borrowed.give_back()
+
+
+def test_a_place_takes_what_fits_and_copies_have_a_cap(memory: SharedMemory) -> None:
+    borrowed = Borrowed(memory)
+    with pytest.raises(InvalidInput, match="its place in shared memory 4"):
+        borrowed.write(Place("r", 0, 4), bytes(5), "output 'y'")
+    with pytest.raises(QueueFull):
+        for _ in range(21):
+            borrowed.read(Place("r", 0, 50), "input 'x'")
+    borrowed.give_back()
+    assert Borrowed(memory).read(Place("r", 0, 1), "input 'x'") == b"\x0a"
+    memory.give(1)
+
+
+NUMBERS = st.integers(-10, 110) | st.integers()
+
+
+def test_no_numbers_lead_out_of_a_region(memory: SharedMemory) -> None:
+    @cases(NUMBERS, NUMBERS)
+    def lead(offset: int, size: int) -> None:
+        borrowed = Borrowed(memory)
+        try:
+            if offset >= 0 and size >= 0:
+                found = borrowed.read(Place("r", offset, size), "input 'x'")
+                assert found == bytes(range(10, 60))[offset : offset + size] and len(found) == size
+        except WorkbenchError:
+            assert offset + size > 50
+        finally:
+            borrowed.give_back()
+
+    lead()
+
+
+# Over HTTP
+
+
+async def test_without_the_flag_it_is_disabled(house: House) -> None:
+    for method, path in (
+        ("GET", "/v2/systemsharedmemory/status"),
+        ("POST", "/v2/systemsharedmemory/unregister"),
+        ("POST", "/v2/systemsharedmemory/region/r/register"),
+    ):
+        reply = await house.call(method, path, {} if method == "POST" else None)
+        assert reply.status == 501
+        assert "client shared memory is disabled" in reply.error
+
+
+def test_off_loopback_it_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="loopback"):
+        prepare(ServerConfig(host="0.0.0.0", allow_shared_memory=True, data_dir=tmp_path))
+
+
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    folder = tmp_path_factory.mktemp("service")
+    models.save(models.mlp(), folder / "repository" / "mlp" / "1" / "model.onnx")
+    with Serve(folder, "--model-repository", str(folder / "repository"), "--allow-shared-memory") as serve:
+        yield serve.ready()
+
+
+@pytest.fixture
+def client(serve: Serve) -> Iterator[Client]:
+    client = Client(serve)
+    yield client
+    client.unregister_system_shared_memory()
+    client.plain.close()
+
+
+@pytest.fixture
+def region() -> Iterator[tuple[Any, str]]:
+    key = f"test-{uuid.uuid4().hex}"
+    handle = shm.create_shared_memory_region("data", key, 1024)
+    yield handle, key
+    shm.destroy_shared_memory_region(handle)
+
+
+def test_tensors_travel_in_shared_memory(client: Client, region: tuple[Any, str]) -> None:
+    handle, key = region
+    x = np.linspace(-1, 1, 32, dtype=np.float32).reshape(2, 16)
+    plain = InferInput("x", [2, 16], "FP32")
+    plain.set_data_from_numpy(x)
+    expected = client.infer("mlp", [plain]).as_numpy("y")
+    shm.set_shared_memory_region(handle, [x])
+    client.register_system_shared_memory("data", key, 1024)
+    assert "system_shared_memory" in client.get_server_metadata()["extensions"]
+    assert client.get_system_shared_memory_status() == [{"name": "data", "key": key, "offset": 0, "byte_size": 1024}]
+    sent = InferInput("x", [2, 16], "FP32")
+    sent.set_shared_memory("data", x.nbytes)
+    asked = InferRequestedOutput("y")
+    asked.set_shared_memory("data", expected.nbytes, offset=256)
+    result = client.infer("mlp", [sent], outputs=[asked])
+    output = result.get_output("y")
+    assert output["shape"] == [2, 16] and output["parameters"]["shared_memory_region"] == "data"
+    found = shm.get_contents_as_numpy(handle, np.float32, [2, 16], offset=256)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    mixed = client.infer("mlp", [sent])
+    np.testing.assert_allclose(mixed.as_numpy("y"), expected, rtol=1e-5)
+
+
+def test_what_is_wrong_names_no_region(client: Client, region: tuple[Any, str]) -> None:
+    _, key = region
+    client.register_system_shared_memory("data", key, 64)
+    for name, size, offset, said in (
+        ("data", 65, 0, "Invalid offset for shared memory region"),
+        ("data", 64, 1, "Invalid offset for shared memory region"),
+        ("data", 60, 0, "takes 64 bytes"),
+        ("unregistered", 64, 0, "Unable to find shared memory region"),
+    ):
+        sent = InferInput("x", [1, 16], "FP32")
+        sent.set_shared_memory(name, size, offset)
+        with pytest.raises(InferenceServerException, match=said) as caught:
+            client.infer("mlp", [sent])
+        assert key not in str(caught.value) and f"{name!r}" not in str(caught.value)
+    sent = InferInput("x", [1, 16], "FP32")
+    sent.set_shared_memory("data", 64)
+    asked = InferRequestedOutput("y")
+    asked.set_shared_memory("data", 63)
+    with pytest.raises(InferenceServerException, match="has 64 bytes, and its place in shared memory 63"):
+        client.infer("mlp", [sent], outputs=[asked])
+    with pytest.raises(InferenceServerException, match="registered already"):
+        client.register_system_shared_memory("data", key, 64)
+    client.unregister_system_shared_memory("data")
+    with pytest.raises(InferenceServerException, match="Unable to find"):
+        client.get_system_shared_memory_status("data")
