@@ -103,7 +103,7 @@ def test_three_kernels_and_two_servers_that_start_at_once_get_one_service(
     record = running(workplace)
     assert answers == [f"{record.keeper.pid} {record.url}"] * 5
     assert [process.pid for process in keepers_of(workplace)] == [record.keeper.pid]
-    assert sum("workbench.serve: listening" in line for line in workplace.logs(100)) == 1
+    assert sum("workbench.serve: ready" in line for line in workplace.logs(100)) == 1
     assert workplace.holders() == 3  # the servers have ended
 
 
