@@ -38,6 +38,8 @@ COMPOSE = {"__init__", "__main__", "api", "cli"}
 FOREIGN: dict[str, set[str]] = {
     "onnxruntime": {"runtimes"},
     "uvicorn": {"server"},
+    "grpc": {"server", "client"},
+    "google": {"protocols"},
     "aiohttp": {"client"},
     "IPython": {"notebook"},
     "jupyter_server": {"jupyter"},

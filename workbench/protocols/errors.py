@@ -107,6 +107,11 @@ def error_from_grpc(status: int, message: str, code: str = "") -> WorkbenchError
     return kind(message or f"gRPC status {status}, and no further word")
 
 
+def error_of_code(code: str, message: str) -> WorkbenchError:
+    """The error with this code; of the tree's root where the code is unknown."""
+    return _BY_CODE.get(code, WorkbenchError)(message)
+
+
 def _classes(root: type[WorkbenchError]) -> Iterator[type[WorkbenchError]]:
     yield root
     for below in root.__subclasses__():

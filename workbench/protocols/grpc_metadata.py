@@ -23,6 +23,10 @@ def named(method: str, message: bytes) -> tuple[str, str | None]:
     return found.name, found.version or None
 
 
+def encode_named(method: str, name: str, version: str | None) -> bytes:
+    return _bytes(f"{method}Request", name=name, version=version or "")
+
+
 def live(is_live: bool) -> bytes:
     return _bytes("ServerLiveResponse", live=is_live)
 
@@ -30,6 +34,20 @@ def live(is_live: bool) -> bytes:
 def ready(method: str, is_ready: bool) -> bytes:
     """The answer of ServerReady or ModelReady."""
     return _bytes(f"{method}Response", ready=is_ready)
+
+
+def decode_ready(method: str, message: bytes) -> bool:
+    return bool(parse(pb.message(f"{method}Response"), message).ready)
+
+
+def decode_signature(message: bytes) -> Signature:
+    """Of a ModelMetadataResponse."""
+    found = parse(pb.message("ModelMetadataResponse"), message)
+    inputs, outputs = (
+        tuple(TensorSpec(each.name, each.datatype, tuple(each.shape)) for each in tensors)
+        for tensors in (found.inputs, found.outputs)
+    )
+    return Signature(inputs, outputs)
 
 
 def server_metadata(version: str) -> bytes:

@@ -21,6 +21,7 @@ from workbench.core.tensor import Array, datatype_of, dtype_of
 from workbench.errors import InvalidInput, TooLarge, Unsupported, WorkbenchError
 from workbench.protocols import pb
 from workbench.protocols.binary import array_from_bytes, bytes_from_array
+from workbench.protocols.errors import GRPC_CODE_KEY, error_of_code
 from workbench.protocols.grpc_contents import array_from_contents
 from workbench.protocols.grpc_layout import Layout, Layouts, RawTensor, varint
 from workbench.protocols.oip_tensors import count_elements, shared_memory_error
@@ -110,6 +111,7 @@ def encode_stream_error(error: WorkbenchError, request_id: str) -> bytes:
     """A ModelStreamInferResponse that says why one request of the stream failed; the stream goes on."""
     message = error.message.encode("utf-8", "replace").decode()
     answer = _StreamResponse(error_message=message, infer_response=_Response(id=request_id))
+    answer.infer_response.parameters[GRPC_CODE_KEY].string_param = error.code
     return bytes(answer.SerializeToString())
 
 
@@ -145,13 +147,35 @@ def encode_request(request: InferRequest, *, now: float | None = None) -> bytes:
 
 def decode_response(message: bytes) -> InferResponse:
     """The answer in a ModelInferResponse. WorkbenchError when it cannot be read: the service is at fault then."""
+    return _answer(_parsed_answer(_Response, message))
+
+
+def decode_stream_response(message: bytes) -> InferResponse | WorkbenchError:
+    """The answer in a ModelStreamInferResponse, or the error that it tells of. Raises as `decode_response` does."""
+    found = _parsed_answer(_StreamResponse, message)
+    if not found.error_message:
+        return _answer(found.infer_response)
+    return error_of_code(found.infer_response.parameters[GRPC_CODE_KEY].string_param, found.error_message)
+
+
+def _parsed_answer(kind: Any, message: bytes) -> Any:
     try:
-        found = parse(_Response, message)
+        return parse(kind, message)
+    except InvalidInput as error:
+        raise _unreadable(error) from None
+
+
+def _answer(found: Any) -> InferResponse:
+    try:
         outputs = _read_tensors("output", found.outputs, found.raw_output_contents, _CLIENT_LIMITS)
         parameters = read_parameters(found.parameters, "the answer", _CLIENT_LIMITS)
     except (InvalidInput, Unsupported) as error:
-        raise WorkbenchError(f"the service's answer cannot be read: {error.message}") from None
+        raise _unreadable(error) from None
     return InferResponse(found.model_name, found.model_version, outputs, found.id, timings_in(parameters))
+
+
+def _unreadable(error: WorkbenchError) -> WorkbenchError:
+    return WorkbenchError(f"the service's answer cannot be read: {error.message}")
 
 
 # Both

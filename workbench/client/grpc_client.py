@@ -1,0 +1,154 @@
+"""`GrpcClient`: one service over gRPC, for code that awaits.
+
+It satisfies `core.ports.Inference` as `AsyncClient` does, and speaks to any server of the Open Inference Protocol. The
+control plane is HTTP's alone. What the service refuses comes back as the class of `workbench.errors` that it raised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterable, AsyncIterator
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from workbench.client.forks import keep_from_children
+from workbench.core.messages import InferRequest, InferResponse
+from workbench.core.model import Signature
+from workbench.errors import InvalidInput, Unavailable, WorkbenchError
+from workbench.protocols.errors import GRPC_CODE_KEY, error_from_grpc
+
+if TYPE_CHECKING:
+    import grpc
+
+DEADLINE_GRACE_S = 1.0
+"""How long after a request's deadline the service's own answer to it is still waited for."""
+
+KEEPALIVE_S = 30
+_SERVICE = "inference.GRPCInferenceService"
+
+
+class GrpcClient:
+    """A client of the service at `url`: grpc://HOST:PORT, or grpcs://HOST:PORT with TLS.
+
+    `credentials` are grpc.ssl_channel_credentials(...), where an authority of one's own signed the certificate or a
+    certificate of the client's is asked for. It holds one connection from the first call until `close()`, and belongs
+    to the event loop that calls it first; on another loop, or in a forked child, it starts afresh.
+    """
+
+    def __init__(
+        self, url: str, token: str | None = None, *, credentials: grpc.ChannelCredentials | None = None
+    ) -> None:
+        parts = urlsplit(url)
+        if (
+            parts.scheme not in ("grpc", "grpcs")
+            or not parts.netloc
+            or parts.path.strip("/")
+            or parts.username is not None
+        ):
+            raise InvalidInput("a service's gRPC address looks like grpc://127.0.0.1:8081, or grpcs://... with TLS")
+        if parts.scheme == "grpc" and credentials is not None:
+            raise InvalidInput("credentials are for TLS: call the service as grpcs://HOST:PORT")
+        self.url = url.rstrip("/")
+        self._target = parts.netloc
+        self._secure = parts.scheme == "grpcs"
+        self._credentials = credentials
+        self._metadata = () if token is None else (("authorization", f"Bearer {token}"),)
+        self._channel: grpc.aio.Channel | None = None
+        self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
+        self._methods: dict[str, Any] = {}
+
+    async def __aenter__(self) -> GrpcClient:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection. A later call opens a new one."""
+        channel, self._channel = self._channel, None
+        if channel is not None and self._owner == (os.getpid(), asyncio.get_running_loop()):
+            await channel.close()
+
+    async def infer(self, request: InferRequest) -> InferResponse:
+        """One answer for one request. Its `deadline` is on time.monotonic; cancelling this cancels it there too."""
+        from workbench.protocols import oip_grpc
+
+        timeout_s = None
+        if request.deadline is not None:
+            timeout_s = max(request.deadline - time.monotonic(), 0.0) + DEADLINE_GRACE_S
+        return oip_grpc.decode_response(await self._call("ModelInfer", oip_grpc.encode_request(request), timeout_s))
+
+    async def stream(self, requests: AsyncIterable[InferRequest]) -> AsyncIterator[InferResponse | WorkbenchError]:
+        """An answer, or the error, of each request, in their order; many are under way at once."""
+        import grpc
+
+        from workbench.protocols import oip_grpc
+
+        async def messages() -> AsyncIterator[bytes]:
+            async for request in requests:
+                yield oip_grpc.encode_request(request)
+
+        try:
+            async for message in self._connected("ModelStreamInfer")(messages(), metadata=self._metadata):
+                yield oip_grpc.decode_stream_response(message)
+        except grpc.aio.AioRpcError as error:
+            raise self._meant(error) from None
+
+    async def ready(self) -> bool:
+        """Whether the service takes requests; False while it starts or drains, Unavailable where there is none."""
+        from workbench.protocols import grpc_metadata
+
+        return grpc_metadata.decode_ready("ServerReady", await self._call("ServerReady", b""))
+
+    async def signature(self, model: str, version: str | None = None) -> Signature:
+        """What a model takes and gives. ModelNotFound."""
+        from workbench.protocols import grpc_metadata
+
+        asked = grpc_metadata.encode_named("ModelMetadata", model, version)
+        return grpc_metadata.decode_signature(await self._call("ModelMetadata", asked))
+
+    async def _call(self, method: str, message: bytes, timeout_s: float | None = None) -> bytes:
+        import grpc
+
+        try:
+            answer: bytes = await self._connected(method)(message, metadata=self._metadata, timeout=timeout_s)
+            return answer
+        except grpc.aio.AioRpcError as error:
+            raise self._meant(error) from None
+
+    def _connected(self, method: str) -> Any:
+        """What calls `method`, with bytes both ways."""
+
+        owner = os.getpid(), asyncio.get_running_loop()
+        if self._channel is None or self._owner != owner:
+            self._owner = owner
+            self._channel = self._opened()
+            keep_from_children(self._channel)
+            self._methods = {}
+        found = self._methods.get(method)
+        if found is None:
+            make = self._channel.stream_stream if method == "ModelStreamInfer" else self._channel.unary_unary
+            found = self._methods[method] = make(f"/{_SERVICE}/{method}")
+        return found
+
+    def _opened(self) -> grpc.aio.Channel:
+        import grpc
+
+        options = [
+            ("grpc.max_receive_message_length", -1),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.keepalive_time_ms", KEEPALIVE_S * 1000),
+        ]
+        if self._secure:
+            credentials = self._credentials or grpc.ssl_channel_credentials()
+            return grpc.aio.secure_channel(self._target, credentials, options)
+        return grpc.aio.insecure_channel(self._target, options)
+
+    def _meant(self, error: grpc.aio.AioRpcError) -> WorkbenchError:
+        code = str(dict(error.trailing_metadata() or ()).get(GRPC_CODE_KEY, ""))
+        meant = error_from_grpc(error.code().value[0], error.details() or "", code)
+        if isinstance(meant, Unavailable) and not code:
+            return Unavailable(f"the service at {self.url} does not answer: {meant.message[:300]}")
+        return meant
