@@ -39,7 +39,7 @@ FOREIGN: dict[str, set[str]] = {
     "onnxruntime": {"runtimes"},
     "uvicorn": {"server"},
     "grpc": {"server", "client"},
-    "google": {"protocols"},
+    "google": {"protocols", "repository"},
     "aiohttp": {"client"},
     "IPython": {"notebook"},
     "jupyter_server": {"jupyter"},
