@@ -150,6 +150,7 @@ def test_a_killed_service_is_said_within_two_seconds_and_comes_back(panel: Panel
 
 def test_the_service_is_stopped_and_started_from_the_panel(panel: Panel, lab: Jupyter, wb: Workbench) -> None:
     wb.load("plus", lab.root / "plus-one.onnx")
+    panel.expect_model("plus")
     panel.button("Stop the service").click()
     dialog = panel.page.get_by_role("dialog")
     expect(dialog).to_contain_text("1 model is served")
