@@ -26,6 +26,7 @@ from workbench.engine.sources import Source, Sources, source_of
 from workbench.engine.threads import in_thread
 from workbench.errors import (
     Conflict,
+    Draining,
     InvalidInput,
     ModelError,
     ModelNotFound,
@@ -328,7 +329,9 @@ class Engine:
 
     def _changing(self, name: str) -> asyncio.Lock:
         if not self._started or self._closing:
-            raise Unavailable("the service is shutting down" if self._closing else "the engine was not started")
+            if self._closing:
+                raise Draining("the service is shutting down")
+            raise Unavailable("the engine was not started")
         return self._locks[name]
 
     async def _reconfigured(self, current: Deployment, config: ModelConfig, began: float) -> LoadResult:
@@ -400,7 +403,7 @@ class Engine:
         try:
             await deployment.open(prepare)
             if self._closing:
-                raise Unavailable("the service is shutting down")
+                raise Draining("the service is shutting down")
         except BaseException as error:
             left.set()  # what still runs on a thread notes nothing any more
             self._deployments.remove(deployment)
