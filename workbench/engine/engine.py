@@ -328,9 +328,9 @@ class Engine:
     # Below: how
 
     def _changing(self, name: str) -> asyncio.Lock:
-        if not self._started or self._closing:
-            if self._closing:
-                raise Draining("the service is shutting down")
+        if self._closing:
+            raise Draining("the service is shutting down")
+        if not self._started:
             raise Unavailable("the engine was not started")
         return self._locks[name]
 
