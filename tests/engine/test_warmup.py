@@ -8,7 +8,7 @@ import pytest
 from tests.engine.fakes import SIGNATURE, FakeSession
 from workbench.core.model import FREE, Signature, TensorSpec
 from workbench.core.tensor import DTYPES, Array
-from workbench.engine.warmup import warm_up
+from workbench.engine.warmup import measure, warm_up
 from workbench.errors import ExecutionError, InvalidInput
 from workbench.runtimes.synthetic import synthetic
 
@@ -133,3 +133,14 @@ def test_huge_fixed_shapes_are_not_made_up() -> None:
     found = warm_up(FakeSession(signature=signature), "auto", 4)
     assert not found.ran
     assert "too large to make up" in found.reason
+
+
+class Scalar(FakeSession):
+    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+        assert inputs["x"].shape == ()
+        return [inputs["x"]]
+
+
+def test_a_model_that_takes_a_scalar_is_measured_as_it_is() -> None:
+    signature = Signature((TensorSpec("x", "FP32", ()),), (TensorSpec("y", "FP32", ()),))
+    assert measure(Scalar(signature=signature), 1, (1,)).keys() == {1}

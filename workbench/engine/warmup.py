@@ -146,12 +146,13 @@ def measure(
     sizes = [size for size in sizes if elements(signature, free_size) * size <= MAX_SYNTHETIC_ELEMENTS]
     names = [spec.name for spec in signature.outputs]
     rows = synthetic(signature, max(sizes, default=1), free_size)
+    free = {spec.name for spec in signature.inputs if spec.shape[:1] == (FREE,)}
     run_s: dict[int, float] = {}
     end = clock() + SEED_BUDGET_S
     try:
         for attempt in range(ATTEMPTS):
             for size in sizes:
-                inputs = {name: array[:size] for name, array in rows.items()}
+                inputs = {name: array[:size] if name in free else array for name, array in rows.items()}
                 if not attempt:
                     session.run(inputs, names)  # the first run of a new size allocates
                 if clock() > end:
