@@ -21,6 +21,7 @@ from workbench.errors import DeadlineExceeded, InvalidInput, TooLarge, Unsupport
 from workbench.protocols import pb
 from workbench.protocols.grpc_contents import FIELDS
 from workbench.protocols.oip_grpc import (
+    Decoder,
     GrpcAnswer,
     decode_request,
     decode_response,
@@ -30,6 +31,7 @@ from workbench.protocols.oip_grpc import (
     encode_stream_response,
     request_id_of,
 )
+from workbench.protocols.shared import Place
 
 LIMITS = Limits()
 PLAIN = GrpcAnswer()
@@ -208,9 +210,9 @@ WRONG: dict[str, tuple[Callable[[], Any], type[InvalidInput] | type[Unsupported]
         "client shared memory is disabled",
     ),
     "classification": (
-        lambda: changed(lambda m: setattr(m.outputs.add(name="y").parameters["classification"], "int64_param", 3)),
-        Unsupported,
-        "classification",
+        lambda: changed(lambda m: setattr(m.outputs.add(name="y").parameters["classification"], "int64_param", -3)),
+        InvalidInput,
+        "takes how many classes",
     ),
 }
 
@@ -359,3 +361,49 @@ def test_an_answer_that_cannot_be_read_is_the_service_s_fault() -> None:
 def test_parameters_that_grpc_cannot_carry_are_refused() -> None:
     with pytest.raises(InvalidInput, match="gRPC cannot carry"):
         encode_request(InferRequest("m", {}, parameters={"large": 1 << 64}))
+
+
+class Region:
+    """Shared memory that is bytes here."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.claimed: list[Place] = []
+
+    def read(self, place: Place, what: str) -> bytes:
+        return self.data[place.offset : place.offset + place.size]
+
+    def claim(self, place: Place, what: str) -> None:
+        self.claimed.append(place)
+
+    def write(self, place: Place, data: bytes | memoryview, what: str) -> None:
+        raise AssertionError("a codec writes nothing")
+
+
+def test_tensors_in_shared_memory_have_no_raw_element() -> None:
+    message = service_pb2.ModelInferRequest(model_name="m")
+    for name in ("one", "placed", "two"):
+        message.inputs.add(name=name, datatype="UINT8", shape=[2])
+    message.outputs.add(name="y")
+    for name, value in (("region", "r"), ("offset", 1), ("byte_size", 2)):
+        field = "string_param" if isinstance(value, str) else "int64_param"
+        setattr(message.inputs[1].parameters[f"shared_memory_{name}"], field, value)
+        setattr(message.outputs[0].parameters[f"shared_memory_{name}"], field, value)
+    message.raw_input_contents.extend([b"\1\2", b"\3\4"])
+    region = Region(b"\7\10\11")
+    decoder = Decoder(LIMITS)
+    for _ in range(2):  # it is not taken for one like those before
+        request, answer = decoder.decode(message.SerializeToString(), 0.0, region)
+        assert {name: array.tolist() for name, array in request.inputs.items()} == {
+            "one": [1, 2],
+            "placed": [8, 9],
+            "two": [3, 4],
+        }
+        assert answer.places == {"y": Place("r", 1, 2)}
+    response = InferResponse("m", "1", {"y": np.zeros(2, np.uint8), "z": np.ones(1, np.uint8)})
+    found = pb.message("ModelInferResponse").FromString(encode_response(response, answer, LIMITS))
+    assert list(found.raw_output_contents) == [b"", b"\1"]
+    assert found.outputs[0].parameters["shared_memory_offset"].int64_param == 1
+    with pytest.raises(InvalidInput, match="but for those in shared memory"):
+        message.raw_input_contents.append(b"\5\6")
+        Decoder(LIMITS).decode(message.SerializeToString(), 0.0, region)

@@ -14,9 +14,13 @@ import trustme
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.grpc.service_pb2 import ServerLiveRequest
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
+from tritonclient.utils import InferenceServerException
 
 from tests.server.process import Serve
 from tests.server.test_keeper import worker_of
+from tests.stories.waiting import until
+from workbench.client.launch import SharedService
+from workbench.rendezvous.record import ServiceRecord
 
 
 @dataclass
@@ -119,3 +123,29 @@ def test_the_next_worker_serves_at_the_same_address(tmp_path: Path) -> None:
             assert serve.grpc == before
             assert client.get_server_metadata(headers={"authorization": f"Bearer {serve.token}"}).name
         assert serve.stop() == 0
+
+
+def test_the_shared_service_publishes_where_grpc_is_and_keeps_it_over_a_restart(workplace: SharedService) -> None:
+    workplace.ensure()
+    until(lambda: bool(record_of(workplace).grpc))
+    before = record_of(workplace).grpc
+    assert before is not None
+    assert before.startswith("127.0.0.1:")
+    with InferenceServerClient(before) as client:
+        assert client.is_server_ready()
+        workplace.restart()
+        until(lambda: client_is_ready(client))
+    assert record_of(workplace).grpc == before
+
+
+def client_is_ready(client: InferenceServerClient) -> bool:
+    try:
+        return bool(client.is_server_ready())
+    except InferenceServerException:  # between two workers
+        return False
+
+
+def record_of(shared: SharedService) -> ServiceRecord:
+    record = shared.record()
+    assert record is not None
+    return record

@@ -20,7 +20,7 @@ _LoadRequest: Final = pb.message("RepositoryModelLoadRequest")
 def named(method: str, message: bytes) -> tuple[str, str | None]:
     """(name, version) that a request of `method` asks for."""
     found = parse(pb.message(f"{method}Request"), message)
-    return found.name, found.version or None
+    return found.name, getattr(found, "version", "") or None
 
 
 def encode_named(method: str, name: str, version: str | None) -> bytes:
@@ -50,8 +50,10 @@ def decode_signature(message: bytes) -> Signature:
     return Signature(inputs, outputs)
 
 
-def server_metadata(version: str) -> bytes:
-    return _bytes("ServerMetadataResponse", name="infer-workbench", version=version, extensions=EXTENSIONS)
+def server_metadata(version: str, *more: str) -> bytes:
+    """`more` are extensions that not every service has."""
+    extensions = sorted((*EXTENSIONS, *more))
+    return _bytes("ServerMetadataResponse", name="infer-workbench", version=version, extensions=extensions)
 
 
 def model_metadata(status: ModelStatus, versions: Sequence[str]) -> bytes:
@@ -101,6 +103,21 @@ def decode_repository_load(message: bytes) -> tuple[str, RepositoryLoad]:
 
 def decode_repository_unload(message: bytes) -> str:
     return str(parse(pb.message("RepositoryModelUnloadRequest"), message).model_name)
+
+
+def decode_region_registration(message: bytes) -> tuple[str, str, int, int]:
+    """(name, key, offset, byte_size) of a region to register."""
+    found = parse(pb.message("SystemSharedMemoryRegisterRequest"), message)
+    return found.name, found.key, found.offset, found.byte_size
+
+
+def region_statuses(regions: Iterable[tuple[str, str, int, int]]) -> bytes:
+    """Of each (name, key, offset, byte_size)."""
+    fields = ("name", "key", "offset", "byte_size")
+    told = {region[0]: dict(zip(fields, region, strict=True)) for region in regions}
+    response = pb.message("SystemSharedMemoryStatusResponse")()
+    ParseDict({"regions": told}, response)
+    return bytes(response.SerializeToString())
 
 
 def nothing(method: str) -> bytes:

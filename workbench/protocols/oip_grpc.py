@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError, EncodeError
@@ -21,11 +22,13 @@ from workbench.core.tensor import Array, datatype_of, dtype_of
 from workbench.errors import InvalidInput, TooLarge, Unsupported, WorkbenchError
 from workbench.protocols import pb
 from workbench.protocols.binary import array_from_bytes, bytes_from_array
+from workbench.protocols.classification import read_classes
 from workbench.protocols.errors import GRPC_CODE_KEY, error_of_code
 from workbench.protocols.grpc_contents import array_from_contents
 from workbench.protocols.grpc_layout import Layout, Layouts, RawTensor, varint
 from workbench.protocols.oip_tensors import count_elements, shared_memory_error
 from workbench.protocols.parameters import schedule_parameters, take_flag, take_schedule, timings_in, timings_out
+from workbench.protocols.shared import Place, Shared, place_of, read_shared
 
 MAX_MESSAGE_BYTES: Final = (1 << 31) - 1
 """No protobuf message is larger."""
@@ -38,6 +41,9 @@ _StreamResponse: Final = pb.message("ModelStreamInferResponse")
 _CLIENT_LIMITS: Final = Limits(max_tensors=1 << 20, max_elements=1 << 48, max_string_bytes=1 << 32)
 
 
+_NONE: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class GrpcAnswer:
     """How a request wants its answer."""
@@ -45,6 +51,10 @@ class GrpcAnswer:
     timings: bool = False
     final: bool = False
     """The last answer to a request of a stream says that it is the last."""
+    classes: Mapping[str, int] = field(default_factory=lambda: _NONE)
+    """Output -> how many of its largest elements are wanted in its place."""
+    places: Mapping[str, Place] = field(default_factory=lambda: _NONE)
+    """Output -> where in shared memory it is wanted instead of in the message."""
 
 
 _PLAIN: Final = GrpcAnswer()
@@ -63,15 +73,20 @@ class Decoder:
         self._limits = limits
         self._layouts = Layouts()
 
-    def decode(self, message: bytes, now: float) -> tuple[InferRequest, GrpcAnswer]:
-        """The request in a ModelInferRequest, and how it wants its answer. `now`, on the engine's clock, begins its
-        timeout. Tensors may be read-only views of `message`."""
+    def decode(self, message: bytes, now: float, shared: Shared | None = None) -> tuple[InferRequest, GrpcAnswer]:
+        """The request in a ModelInferRequest, and how it wants its answer.
+
+        `now`, on the engine's clock, begins its timeout; `shared` is the shared memory that tensors may lie in.
+        Tensors may be read-only views of `message`.
+        """
         layout = self._layouts.of(message)
         if layout is None:
             found = parse(_Request, message)
-            request, answer = _decoded(found, self._limits, now)
-            if not found.id and not found.parameters and (raw := found.raw_input_contents):
-                self._learn(message, found, request, list(map(len, raw)))
+            request, answer = _decoded(found, self._limits, now, shared)
+            if answer is _PLAIN and not found.id and not found.parameters:
+                sizes = list(map(len, found.raw_input_contents))
+                if len(sizes) == len(request.inputs):
+                    self._learn(message, found, request, sizes)
             return request, answer
         most = self._limits.max_string_bytes
         inputs = {
@@ -219,22 +234,24 @@ def write_parameters(into: Any, parameters: Mapping[str, Parameter]) -> None:
             raise InvalidInput(f"the parameter {name!r} is {str(value)[:40]!r}, which gRPC cannot carry") from None
 
 
-def _decoded(found: Any, limits: Limits, now: float) -> tuple[InferRequest, GrpcAnswer]:
+def _decoded(found: Any, limits: Limits, now: float, shared: Shared | None = None) -> tuple[InferRequest, GrpcAnswer]:
     if len(found.id) > limits.max_name_length:
         raise TooLarge(f"the id has {len(found.id)} characters; max_name_length is {limits.max_name_length}")
-    inputs = _read_tensors("input", found.inputs, found.raw_input_contents, limits)
+    inputs = _read_tensors("input", found.inputs, found.raw_input_contents, limits, shared)
     request = InferRequest(found.model_name, inputs, found.model_version or None, id=found.id)
     answer = _PLAIN
     if found.parameters:
         parameters = read_parameters(found.parameters, "the request", limits)
         take_flag(parameters, "binary_data_output")
         timings = take_flag(parameters, "timings")
-        answer = GrpcAnswer(timings, take_flag(parameters, "triton_enable_empty_final_response"))
+        final = take_flag(parameters, "triton_enable_empty_final_response")
+        if timings or final:
+            answer = GrpcAnswer(timings, final)
         take_schedule(parameters, request, now)
         if parameters:
             request.parameters = parameters
     if found.outputs:
-        request.outputs = _outputs_asked(found.outputs, limits)
+        answer = _read_outputs(found.outputs, request, answer, limits, shared)
     return request, answer
 
 
@@ -247,6 +264,9 @@ def _response_parts(response: InferResponse, answer: GrpcAnswer, limits: Limits)
     for name, array in response.outputs.items():
         datatype = datatype_of(array)
         specs.append((name, datatype, array.shape))
+        if name in answer.places:  # it was written there; clients find the others by their index
+            parts.append(_raw_output(0))
+            continue
         raw = bytes_from_array(array, f"output {name!r}", datatype)
         length = len(raw)
         size += length
@@ -275,6 +295,9 @@ def _plain_head(model: str, version: str, outputs: tuple[tuple[str, str, tuple[i
 def _with_particulars(head: bytes, response: InferResponse, answer: GrpcAnswer) -> bytes:
     message = _Response.FromString(head)
     message.id = response.id
+    for output in message.outputs:
+        if (place := answer.places.get(output.name)) is not None:
+            write_parameters(output.parameters, place.parameters)
     if answer.timings:
         write_parameters(message.parameters, timings_out(response.timings))
     if answer.final:
@@ -295,34 +318,47 @@ def _over(size: int, most: int) -> TooLarge:
     )
 
 
-def _outputs_asked(asked: Any, limits: Limits) -> tuple[str, ...]:
+def _read_outputs(
+    asked: Any, request: InferRequest, answer: GrpcAnswer, limits: Limits, shared: Shared | None
+) -> GrpcAnswer:
     if len(asked) > limits.max_tensors:
         raise TooLarge(f"the request asks for {len(asked)} outputs; max_tensors is {limits.max_tensors}")
     names: dict[str, None] = {}
+    classes: dict[str, int] = {}
+    places: dict[str, Place] = {}
     for output in asked:
         name = output.name
         _check_name("output", name, limits)
+        what = f"output {name!r}"
         if name in names:
-            raise InvalidInput(f"output {name!r} is asked for twice")
+            raise InvalidInput(f"{what} is asked for twice")
         names[name] = None
-        for parameter in output.parameters:
-            if parameter.startswith("shared_memory_"):
-                raise shared_memory_error(f"output {name!r}")
-            if parameter == "classification":
-                raise Unsupported(f"output {name!r}: the parameter classification is not supported; ask for the scores")
-    return tuple(names)
+        if not output.parameters:
+            continue
+        parameters = read_parameters(output.parameters, what, limits)
+        if any(parameter.startswith("shared_memory_") for parameter in parameters):
+            if shared is None:
+                raise shared_memory_error(what)
+            places[name] = place_of(parameters, what)
+            shared.claim(places[name], what)
+        if "classification" in parameters and (most := read_classes(parameters["classification"], what)):
+            classes[name] = most
+    request.outputs = tuple(names)
+    if classes and places:
+        raise InvalidInput("classes are not written into shared memory; ask for them in the message")
+    return replace(answer, classes=classes, places=places) if classes or places else answer
 
 
-def _read_tensors(kind: str, tensors: Any, raw: Sequence[bytes], limits: Limits) -> dict[str, Array]:
-    """Name -> array. `kind` is "input" or "output"."""
+def _read_tensors(
+    kind: str, tensors: Any, raw: Sequence[bytes], limits: Limits, shared: Shared | None = None
+) -> dict[str, Array]:
+    """Name -> array. `kind` is "input" or "output". A tensor in shared memory has no element of `raw`."""
     if len(tensors) > limits.max_tensors:
         raise TooLarge(f"there are {len(tensors)} {kind}s; max_tensors is {limits.max_tensors}")
-    if raw and len(raw) != len(tensors):
-        raise InvalidInput(
-            f"raw_{kind}_contents has {len(raw)} elements for {len(tensors)} {kind}s; it takes one for each, in order"
-        )
     arrays: dict[str, Array] = {}
-    for index, tensor in enumerate(tensors):
+    used = 0
+    most = limits.max_string_bytes
+    for tensor in tensors:
         name, datatype, shape = tensor.name, tensor.datatype, tuple(tensor.shape)
         _check_name(kind, name, limits)
         what = f"{kind} {name!r}"
@@ -330,18 +366,31 @@ def _read_tensors(kind: str, tensors: Any, raw: Sequence[bytes], limits: Limits)
             raise InvalidInput(f"{what} is given twice")
         dtype_of(datatype)
         count = count_elements(shape, what, limits.max_elements)
-        for parameter in tensor.parameters:
-            if parameter.startswith("shared_memory_"):
+        if any(parameter.startswith("shared_memory_") for parameter in tensor.parameters):
+            if shared is None:
                 raise shared_memory_error(what)
-        most = limits.max_string_bytes
-        if not raw:
+            parameters = read_parameters(tensor.parameters, what, limits)
+            arrays[name] = read_shared(shared, parameters, what, datatype, shape, count, limits)
+        elif not raw:
             arrays[name] = array_from_contents(tensor.contents, what, datatype, shape, count, most)
         elif tensor.HasField("contents") and tensor.contents.ByteSize():
             raise InvalidInput(f"{what} has typed contents, and there are raw_{kind}_contents; send one of them")
+        elif used == len(raw):
+            raise _miscounted(kind, len(raw), len(tensors))
         else:
-            octets = raw[index]
+            octets = raw[used]
+            used += 1
             arrays[name] = array_from_bytes(octets, 0, len(octets), what, datatype, shape, count, most)
+    if used != len(raw):
+        raise _miscounted(kind, len(raw), len(tensors))
     return arrays
+
+
+def _miscounted(kind: str, raw: int, tensors: int) -> InvalidInput:
+    return InvalidInput(
+        f"raw_{kind}_contents has {raw} elements for {tensors} {kind}s; it takes one for each, in order, but for those "
+        "in shared memory"
+    )
 
 
 def _check_name(kind: str, name: str, limits: Limits) -> None:

@@ -8,8 +8,6 @@ from typing import Any, TypeVar
 
 from workbench.config import Limits
 from workbench.core.messages import InferResponse
-from workbench.core.ports import Outcome
-from workbench.engine.deployment import outcome_of
 from workbench.errors import Cancelled, Draining, WorkbenchError
 from workbench.protocols.oip_grpc import (
     Decoder,
@@ -19,11 +17,13 @@ from workbench.protocols.oip_grpc import (
     encode_stream_response,
     request_id_of,
 )
+from workbench.protocols.shared import write_shared
 from workbench.server.auth import Caller
 from workbench.server.grpc_methods import Context, Head, unforeseen
+from workbench.server.inferences import LARGE_BODY, in_classes, note_failed
 from workbench.server.request_ids import RequestIds
-from workbench.server.routes_infer import LARGE_BODY
 from workbench.server.service import Service
+from workbench.server.shared_memory import Borrowed
 from workbench.telemetry.exchanges import Exchange
 
 STREAM_DEPTH = 128
@@ -42,6 +42,7 @@ class Infer:
         self._limits = service.config.limits
         self._bodies = service.bodies
         self._metrics = service.metrics
+        self._shared = service.shared
         self._ids = RequestIds()
         self._decode = Decoder(service.config.limits).decode
 
@@ -81,14 +82,15 @@ class Infer:
                 raise Draining("the service is shutting down; call again once another runs")
             caller.enter()
             held = 0
+            shared = Borrowed(self._shared) if self._shared is not None else None
             try:
                 self._bodies.take(len(message))
                 exchange.request_bytes = held = len(message)
                 exchange.received_at = now = clock()
                 if held <= LARGE_BODY:
-                    request, answer = self._decode(message, now)
+                    request, answer = self._decode(message, now, shared)
                 else:
-                    request, answer = await asyncio.to_thread(self._decode, message, now)
+                    request, answer = await asyncio.to_thread(self._decode, message, now, shared)
                 exchange.decoded_at = clock()
                 exchange.model, exchange.version, exchange.id = request.model, request.version or "", request.id
                 left_s = context.time_remaining()
@@ -98,38 +100,31 @@ class Infer:
                 response = await self._engine.infer(request)
                 exchange.answered_at = clock()
                 exchange.version, exchange.timings = response.version, response.timings
+                if answer.places and shared is not None:
+                    await asyncio.to_thread(write_shared, shared, answer.places, response.outputs)
+                if answer.classes:
+                    response = in_classes(self._engine, response, answer.classes)
                 encoded = encode(response, answer, limits)
                 exchange.encoded_at = exchange.sent_at = clock()
                 exchange.response_bytes = len(encoded)
             finally:
                 caller.leave()
                 self._bodies.give_back(held)
+                if shared is not None:
+                    shared.give_back()
         except asyncio.CancelledError:
             exchange.sent_at = clock()
-            self._note_failed(exchange, Cancelled("the caller cancelled, or its deadline passed"))
+            note_failed(self._service, exchange, Cancelled("the caller cancelled, or its deadline passed"))
             raise
         except Exception as error:
             exchange.sent_at = clock()
-            self._note_failed(exchange, error)
+            note_failed(self._service, exchange, error)
             raise
         self._metrics.exchange_done(exchange)
         return encoded
 
     def _exchange(self, head: Head) -> Exchange:
         return Exchange("", "", head.request_id or self._ids.new(), self._engine.clock(), trace=head.trace)
-
-    def _note_failed(self, exchange: Exchange, error: Exception) -> None:
-        """The engine counts what it was given; what never got there is counted here. Only models that exist become
-        labels."""
-        exchange.error = error.code if isinstance(error, WorkbenchError) else WorkbenchError.code
-        try:
-            exchange.version = self._engine.status(exchange.model, exchange.version or None).version
-        except WorkbenchError:
-            exchange.version = ""
-        if exchange.version and not exchange.decoded_at:
-            outcome = outcome_of(error) if isinstance(error, WorkbenchError) else Outcome.FAILED
-            self._metrics.request_done(exchange.model, exchange.version, outcome, None)
-        self._metrics.exchange_done(exchange)
 
 
 async def in_order(

@@ -12,10 +12,10 @@ from workbench.server.grpc_infer import Infer
 from workbench.server.grpc_methods import Context, Head, Method
 from workbench.server.routes_v2 import index_entries
 from workbench.server.service import VERSION, Service
+from workbench.server.shared_memory import DISABLED, SharedMemory
 from workbench.telemetry.statistics import statistics
 
 _NOT_SERVED = {
-    "SystemSharedMemory": "client shared memory is disabled; send the tensors in the message",
     "CudaSharedMemory": "CUDA shared memory is not served; send the tensors in the message",
     "TraceSetting": "trace settings are not served; send traceparent with a request, and its trace id is in the log",
     "LogSettings": "log settings are not served; they are set when the service starts",
@@ -39,6 +39,9 @@ def methods(service: Service) -> dict[str, Method]:
         "RepositoryIndex": Method(served.index),
         "RepositoryModelLoad": Method(served.load),
         "RepositoryModelUnload": Method(served.unload),
+        "SystemSharedMemoryStatus": Method(served.regions),
+        "SystemSharedMemoryRegister": Method(served.register),
+        "SystemSharedMemoryUnregister": Method(served.unregister),
     }
     for descriptor in pb.methods():
         if descriptor.name not in table:
@@ -68,7 +71,8 @@ class Protocol:
         return grpc_metadata.ready("ModelReady", ready)
 
     async def server_metadata(self, head: Head, message: bytes, context: Context) -> bytes:
-        return grpc_metadata.server_metadata(VERSION)
+        more = ["system_shared_memory"] if self._service.shared is not None else []
+        return grpc_metadata.server_metadata(VERSION, *more)
 
     async def model_metadata(self, head: Head, message: bytes, context: Context) -> bytes:
         status = self._with_signature("ModelMetadata", message)
@@ -108,6 +112,26 @@ class Protocol:
         await self._engine.unload(grpc_metadata.decode_repository_unload(message))
         await self._service.lasting.tidy(self._engine)
         return grpc_metadata.nothing("RepositoryModelUnload")
+
+    async def regions(self, head: Head, message: bytes, context: Context) -> bytes:
+        name, _ = grpc_metadata.named("SystemSharedMemoryStatus", message)
+        regions = self._memory().regions(name or None)
+        return grpc_metadata.region_statuses((each.name, each.key, each.offset, each.byte_size) for each in regions)
+
+    async def register(self, head: Head, message: bytes, context: Context) -> bytes:
+        asked = grpc_metadata.decode_region_registration(message)
+        await asyncio.to_thread(self._memory().register, *asked)
+        return grpc_metadata.nothing("SystemSharedMemoryRegister")
+
+    async def unregister(self, head: Head, message: bytes, context: Context) -> bytes:
+        name, _ = grpc_metadata.named("SystemSharedMemoryUnregister", message)
+        self._memory().unregister(name or None)
+        return grpc_metadata.nothing("SystemSharedMemoryUnregister")
+
+    def _memory(self) -> SharedMemory:
+        if self._service.shared is None:
+            raise Unsupported(DISABLED)
+        return self._service.shared
 
     def _with_signature(self, method: str, message: bytes) -> ModelStatus:
         status = self._status(method, message)

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 
-from workbench.core.messages import InferResponse
-from workbench.core.ports import Outcome
-from workbench.engine.deployment import outcome_of
-from workbench.errors import Draining, NotFound, WorkbenchError
-from workbench.protocols.classification import classified
+from workbench.errors import Draining, NotFound
 from workbench.protocols.headers import REQUEST_ID, TRACEPARENT, traceparent
 from workbench.protocols.oip_json import BINARY_ANSWER, decode_request, encode_response
 from workbench.protocols.raw import decode_raw_request
@@ -29,13 +24,11 @@ from workbench.server.http import (
     respond,
     watch_for_leaving,
 )
+from workbench.server.inferences import LARGE_BODY, in_classes, note_failed
 from workbench.server.routing import Call, Route
 from workbench.server.service import Service
 from workbench.server.shared_memory import Borrowed
 from workbench.telemetry.exchanges import Exchange
-
-LARGE_BODY = 1024 * 1024
-"""Bytes from which a body is decoded on a thread, so that the event loop has its turns meanwhile."""
 
 PREFIX, SUFFIX = "/v2/models/", "/infer"
 
@@ -115,7 +108,7 @@ class InferRoute:
                 if answer.places and shared is not None:
                     await asyncio.to_thread(write_shared, shared, answer.places, response.outputs)
                 if answer.classes:
-                    response = self._classified(response, answer.classes)
+                    response = in_classes(self._engine, response, answer.classes)
                 parts, header_length = encode_response(response, answer, limits)
                 exchange.encoded_at = clock()
             finally:
@@ -135,28 +128,10 @@ class InferRoute:
             exchange.sent_at = clock()
         except Exception as error:
             exchange.sent_at = clock()
-            self._note_failed(exchange, error)
+            note_failed(self._service, exchange, error)
             raise
         self._metrics.exchange_done(exchange)
-
-    def _classified(self, response: InferResponse, classes: Mapping[str, int]) -> InferResponse:
-        status = self._engine.status(response.model, response.version)
-        labels = self._engine.labels(status.name, status.version)
-        return classified(response, classes, batched=status.max_batch_size > 0, labels=labels)
 
     async def _call(self, call: Call) -> None:
         name, version = call.params["name"], call.params.get("version")
         await self(name, version, call.headers, call.receive, call.send, call.caller, call.request_id)
-
-    def _note_failed(self, exchange: Exchange, error: Exception) -> None:
-        """The engine counts what it was given; what never got there is counted here. Only models that exist become
-        labels."""
-        exchange.error = error.code if isinstance(error, WorkbenchError) else WorkbenchError.code
-        try:
-            exchange.version = self._engine.status(exchange.model, exchange.version or None).version
-        except WorkbenchError:
-            exchange.version = ""
-        if exchange.version and not exchange.decoded_at:
-            outcome = outcome_of(error) if isinstance(error, WorkbenchError) else Outcome.FAILED
-            self._metrics.request_done(exchange.model, exchange.version, outcome, None)
-        self._metrics.exchange_done(exchange)
