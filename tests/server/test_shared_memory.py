@@ -21,7 +21,7 @@ from tests.server.conftest import House
 from tests.server.process import Serve
 from tests.server.test_tritonclient import Client
 from workbench.config import ServerConfig
-from workbench.errors import Conflict, InvalidInput, NotFound, QueueFull, TooLarge, WorkbenchError
+from workbench.errors import Cancelled, Conflict, InvalidInput, NotFound, QueueFull, TooLarge, WorkbenchError
 from workbench.protocols.shared import Place
 from workbench.server.shared_memory import MAX_REGIONS, Borrowed, SharedMemory
 from workbench.server.start import prepare
@@ -131,6 +131,21 @@ def test_an_object_that_was_cut_short_harms_nobody(memory: SharedMemory, folder:
         borrowed.write(Place("r", 0, 50), bytes(50), "output 'y'")
     assert (folder / "object").stat().st_size == 20
     borrowed.give_back()
+
+
+def test_a_thread_that_comes_after_its_request_has_ended_touches_nothing(memory: SharedMemory) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    borrowed = Borrowed(memory)
+    borrowed.claim(Place("r", 0, 5), "output 'y'")
+    borrowed.give_back()
+    for late in (
+        lambda: borrowed.write(Place("r", 0, 5), b"12345", "output 'y'"),
+        lambda: borrowed.read(Place("r", 0, 5), "input 'x'"),
+        lambda: borrowed.claim(Place("r", 0, 5), "output 'y'"),
+    ):
+        with pytest.raises(Cancelled):
+            late()
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_place_takes_what_fits_and_copies_have_a_cap(memory: SharedMemory) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from workbench.errors import Conflict, InvalidInput, NotFound, QueueFull, TooLarge, Unsupported
+from workbench.errors import Cancelled, Conflict, InvalidInput, NotFound, QueueFull, TooLarge, Unsupported
 from workbench.protocols.shared import Place
 
 FOLDER: Final = Path("/dev/shm")
@@ -141,46 +141,59 @@ class SharedMemory:
 
 
 class Borrowed:
-    """The regions that one request has named. `give_back` when it has ended, whatever came of it."""
+    """The regions that one request has named. `give_back` when it has ended, whatever came of it.
+
+    Subtleness ahead: a request that is cancelled ends while a thread may still read or write for it. The lock lets that
+    one call end first, and the next find that all is over; else it would have a descriptor that is another file's by now.
+    """
 
     def __init__(self, memory: SharedMemory) -> None:
         self._memory = memory
         self._regions: dict[str, Region] = {}
         self._copied = 0
+        self._ended = False
+        self._lock = threading.Lock()
 
     def read(self, place: Place, what: str) -> bytes:
-        region = self._region(place, what)
-        begin = region.place(place, what)
-        self._memory.take(place.size)
-        self._copied += place.size
-        data = os.pread(region.descriptor, place.size, begin)
+        with self._lock:
+            region = self._region(place, what)
+            begin = region.place(place, what)
+            self._memory.take(place.size)
+            self._copied += place.size
+            data = os.pread(region.descriptor, place.size, begin)
         if len(data) != place.size:
             raise InvalidInput(f"{what}: the shared memory is smaller than it was when it was registered")
         return data
 
     def claim(self, place: Place, what: str) -> None:
-        self._region(place, what).place(place, what)
+        with self._lock:
+            self._region(place, what).place(place, what)
 
     def write(self, place: Place, data: bytes | memoryview, what: str) -> None:
         if len(data) > place.size:
             raise InvalidInput(f"{what} has {len(data)} bytes, and its place in shared memory {place.size}")
-        region = self._region(place, what)
-        begin = region.place(place, what)
-        try:
-            written = os.pwrite(region.descriptor, data, begin)
-        except OSError:
-            written = -1
+        with self._lock:
+            region = self._region(place, what)
+            begin = region.place(place, what)
+            try:
+                written = os.pwrite(region.descriptor, data, begin)
+            except OSError:
+                written = -1
         if written != len(data):
             raise InvalidInput(f"{what}: the shared memory cannot be written")
 
     def give_back(self) -> None:
-        regions, self._regions = self._regions, {}
-        for region in regions.values():
-            self._memory.release(region)
-        self._memory.give(self._copied)
-        self._copied = 0
+        with self._lock:
+            self._ended = True
+            for region in self._regions.values():
+                self._memory.release(region)
+            self._regions.clear()
+            self._memory.give(self._copied)
+            self._copied = 0
 
     def _region(self, place: Place, what: str) -> Region:
+        if self._ended:
+            raise Cancelled("the request ended before its tensors in shared memory were read and written")
         region = self._regions.get(place.region)
         if region is None:
             region = self._regions[place.region] = self._memory.hold(place.region, what)
