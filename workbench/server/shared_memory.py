@@ -144,7 +144,7 @@ class Borrowed:
     """The regions that one request has named. `give_back` when it has ended, whatever came of it.
 
     Subtleness ahead: a request that is cancelled ends while a thread may still read or write for it. The lock lets that
-    one call end first, and the next find that all is over; else it would have a descriptor that is another file's by now.
+    one call end first, and the next find that all is over; else its descriptor might be another file's by now.
     """
 
     def __init__(self, memory: SharedMemory) -> None:
