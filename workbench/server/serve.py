@@ -300,6 +300,8 @@ async def load_all(service: Service) -> None:
             await engine.load(name)
         except WorkbenchError as error:
             log.error("model %s of the repository was not loaded: %s", name, error.message)
+        except Exception:  # ours; the other models are to serve all the same
+            log.exception("model %s of the repository was not loaded", name)
 
 
 def _say_ready(service: Service, token_file: Path | None) -> None:
