@@ -8,10 +8,11 @@ from typing import Any, Final
 from google.protobuf.json_format import ParseDict
 
 from workbench.core.model import ModelStatus, Signature, TensorSpec
-from workbench.core.statistics import ModelStatistics, Spent
+from workbench.core.statistics import ModelStatistics
 from workbench.protocols import pb
 from workbench.protocols.metadata import EXTENSIONS, RepositoryLoad, repository_load
 from workbench.protocols.oip_grpc import parse
+from workbench.protocols.statistics import model_statistics as in_triton_form
 from workbench.protocols.triton_config import triton_config
 
 _LoadRequest: Final = pb.message("RepositoryModelLoadRequest")
@@ -77,7 +78,7 @@ def model_config(status: ModelStatus) -> bytes:
 
 
 def model_statistics(statistics: Iterable[ModelStatistics]) -> bytes:
-    return _bytes("ModelStatisticsResponse", model_stats=[_statistics(each) for each in statistics])
+    return _bytes("ModelStatisticsResponse", model_stats=[in_triton_form(each) for each in statistics])
 
 
 def decode_index_request(message: bytes) -> bool:
@@ -123,31 +124,6 @@ def region_statuses(regions: Iterable[tuple[str, str, int, int]]) -> bytes:
 def nothing(method: str) -> bytes:
     """The answer of a method that has nothing to tell."""
     return _bytes(f"{method}Response")
-
-
-def _statistics(of: ModelStatistics) -> dict[str, object]:
-    return {
-        "name": of.name,
-        "version": of.version,
-        "last_inference": round(of.last_inference_at * 1e3),
-        "inference_count": of.rows,
-        "execution_count": of.batches,
-        "inference_stats": {
-            "success": _spent(of.success),
-            "fail": _spent(of.failed),
-            "queue": _spent(of.queue),
-            "compute_input": _spent(of.join),
-            "compute_infer": _spent(of.compute),
-            "compute_output": _spent(of.split),
-            "cache_hit": {},
-            "cache_miss": {},
-        },
-        "batch_stats": [{"batch_size": each.rows, "compute_infer": _spent(each.compute)} for each in of.by_size],
-    }
-
-
-def _spent(spent: Spent) -> dict[str, int]:
-    return {"count": spent.count, "ns": spent.nanoseconds}
 
 
 def _spec(spec: TensorSpec) -> dict[str, object]:

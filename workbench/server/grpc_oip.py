@@ -10,7 +10,7 @@ from workbench.errors import ModelNotFound, Unavailable, Unsupported
 from workbench.protocols import grpc_metadata, pb
 from workbench.server.grpc_infer import Infer
 from workbench.server.grpc_methods import Context, Head, Method
-from workbench.server.routes_v2 import index_entries
+from workbench.server.routes_v2 import index_entries, load_sent
 from workbench.server.service import VERSION, Service
 from workbench.server.shared_memory import DISABLED, SharedMemory
 from workbench.telemetry.statistics import statistics
@@ -98,11 +98,11 @@ class Protocol:
         return grpc_metadata.repository_index(index_entries(statuses, available, ready_only))
 
     async def load(self, head: Head, message: bytes, context: Context) -> bytes:
-        """From the service's repositories, or the file in the message; answered once it serves."""
+        """From the service's repositories, or the files in the message; answered once it serves."""
         self._service.used_at = time.monotonic()
         name, asked = await asyncio.to_thread(grpc_metadata.decode_repository_load, message)
         try:
-            await self._engine.load(name, asked.model, asked.settings)
+            await load_sent(self._service, name, asked)
         finally:
             await self._service.lasting.tidy(self._engine)
         return grpc_metadata.nothing("RepositoryModelLoad")
