@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -33,6 +34,7 @@ from workbench.errors import (
     Unavailable,
     WorkbenchError,
 )
+from workbench.repository.described import Described
 from workbench.runtimes.registry import Opener
 
 LEARN_EVERY_S = 5e-3
@@ -78,6 +80,7 @@ class Deployment:
         self._clock = clock
         self._reason = ""
         self._notes: tuple[str, ...] = ()
+        self._said: tuple[str, ...] = ()
         self._platform = self._device = ""
         self._sessions: list[Session] = []
         self._warm = Warm(WarmUp(False, False, ""), Layout(1, 1), "")
@@ -228,7 +231,8 @@ class Deployment:
                 await in_thread(prepare)
             first = await in_thread(opening.open, give_back)
             self.signature, self._platform, self._device = first.signature, first.platform, first.device
-            self._notes = (*self.source.described.notes(first.signature), *first.notes)
+            self._notes = first.notes
+            self._said = self.source.described.notes(first.signature)
             self._warming_since = self._clock()
             self._change(ModelState.WARMING)
             self._warm = await in_thread(opening.warm, give_back)
@@ -260,6 +264,11 @@ class Deployment:
         if self._executor is not None:
             self._executor.resize(self._layout.runners)
         self._observer.model_changed(self.status())
+
+    def describe(self, described: Described) -> None:
+        """Take what lies beside the model's file by now: its labels, and notes about its configuration."""
+        self.source = dataclasses.replace(self.source, described=described)
+        self._said = described.notes(self.signature) if self.signature is not None else ()
 
     @property
     def takes_more_runners(self) -> bool:
@@ -344,7 +353,7 @@ class Deployment:
             loaded_at=self._loaded_at,
             load_s=self._load_s,
             queued=self._batcher.depth,
-            notes=self._notes,
+            notes=(*self._said, *self._notes),
         )
 
     def _apply(self) -> None:

@@ -172,6 +172,8 @@ class Engine:
                 and current.source.digest == found.source.digest
                 and found.version in (None, current.version)
             ):
+                if found.config is not None:  # from a folder, which may say otherwise than it did
+                    current.describe(found.source.described)
                 return await self._reconfigured(current, settings, began)
             lasting = lasting and source is not None
             version = found.version or self._next_version(name)
