@@ -110,12 +110,11 @@ def _parse(path: Path) -> onnx.ModelProto:
     model = onnx.ModelProto()
     try:
         model.ParseFromString(content)
-    except (DecodeError, RecursionError, ValueError) as error:
-        deep = "MaxDepth" in str(error) or "recursion" in str(error).lower()
+    except (DecodeError, RecursionError, ValueError):
+        # protobuf below 7 does not tell which it is.
         raise ModelError(
-            "the model's graphs are nested too deep (protobuf reads 100 levels)"
-            if deep
-            else "the file is no ONNX model, or a corrupt or truncated one"
+            "the file is no ONNX model, or a corrupt or truncated one, or its graphs are nested too deep "
+            "(protobuf reads 100 levels)"
         ) from None
     # Almost any bytes are some protobuf message, of fields that ONNX does not have.
     if not model.HasField("graph") or not model.ir_version:
