@@ -252,6 +252,21 @@ async def test_a_stream_that_is_cancelled_ends_all_that_it_began(port: Port) -> 
     await port.call(INFER, request())
 
 
+async def test_a_stream_ends_when_the_service_does_after_the_answers_under_way(port: Port) -> None:
+    session = port.house.session
+    session.hold()
+    stream = port.channel.stream_stream(STREAM)(metadata=AUTHORIZED)
+    await stream.write(request(id="under way"))
+    assert await asyncio.to_thread(session.entered.acquire, timeout=10)
+    port.house.service.draining.set()
+    session.gate.set()
+    answer = service_pb2.ModelStreamInferResponse.FromString(await stream.read())
+    assert (answer.infer_response.id, answer.error_message) == ("under way", "")
+    with pytest.raises(grpc.aio.AioRpcError) as ended:
+        await stream.read()
+    assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
 async def test_answers_of_a_stream_come_in_order_whichever_is_done_first(port: Port) -> None:
     stream = port.channel.stream_stream(STREAM)(metadata=AUTHORIZED)
     session = port.house.session
@@ -283,7 +298,7 @@ async def test_a_stream_reads_no_further_than_it_may(port: Port, monkeypatch: py
         await gate.wait()
         return b"%d" % item
 
-    results = in_order(items(), do, 8)
+    results = in_order(items(), do, 8, asyncio.Event())
     first = asyncio.ensure_future(anext(results))
     await until(lambda: len(read) >= 9)
     await asyncio.wait([first], timeout=0.05)
@@ -302,7 +317,7 @@ async def test_what_ends_a_stream_of_items_is_raised_after_the_results_before() 
 
     got = []
     with pytest.raises(ConnectionError):
-        async for each in in_order(items(), do, 8):
+        async for each in in_order(items(), do, 8, asyncio.Event()):
             got.append(each)
     assert got == [b"1"]
 

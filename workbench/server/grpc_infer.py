@@ -29,6 +29,8 @@ from workbench.telemetry.exchanges import Exchange
 STREAM_DEPTH = 128
 """Requests of one stream that are under way at once; the next is read when the first of them is answered."""
 
+SHUTTING_DOWN = "the service is shutting down; call again once another runs"
+
 Encode = Callable[[InferResponse, GrpcAnswer, Limits], bytes]
 Item = TypeVar("Item")
 
@@ -69,8 +71,10 @@ class Infer:
                 known = error if isinstance(error, WorkbenchError) else unforeseen()
                 return encode_stream_error(known, exchange.id or request_id_of(message))
 
-        async for each in in_order(messages, answer, STREAM_DEPTH):
+        async for each in in_order(messages, answer, STREAM_DEPTH, self._service.draining):
             yield each
+        if self._service.draining.is_set():
+            raise Draining(SHUTTING_DOWN)
 
     async def _answer(
         self, caller: Caller, message: bytes, context: Context, exchange: Exchange, encode: Encode
@@ -79,7 +83,7 @@ class Infer:
         limits = self._limits
         try:
             if self._service.draining.is_set():
-                raise Draining("the service is shutting down; call again once another runs")
+                raise Draining(SHUTTING_DOWN)
             caller.enter()
             held = 0
             shared = Borrowed(self._shared) if self._shared is not None else None
@@ -128,9 +132,10 @@ class Infer:
 
 
 async def in_order(
-    items: AsyncIterator[Item], do: Callable[[Item], Awaitable[bytes]], depth: int
+    items: AsyncIterator[Item], do: Callable[[Item], Awaitable[bytes]], depth: int, stop: asyncio.Event
 ) -> AsyncIterator[bytes]:
-    """`do` of each item, `depth` of them under way at once, the results in the items' order.
+    """`do` of each item, `depth` of them under way at once, the results in the items' order. Once `stop` is set no
+    further item is read.
 
     Ends every task that it started, however it is left; raises what `items` raises, after the results before.
     """
@@ -148,12 +153,15 @@ async def in_order(
             await under_way.put(None)
 
     reading = asyncio.ensure_future(read())
+    stopping = asyncio.ensure_future(stop.wait())
+    stopping.add_done_callback(lambda _: reading.cancel())
     try:
         while (task := await under_way.get()) is not None:
             yield await task
-        await reading
+        if not stop.is_set():
+            await reading
     finally:
-        left: list[asyncio.Future[Any]] = [reading, *tasks]
+        left: list[asyncio.Future[Any]] = [reading, stopping, *tasks]
         for each in left:
             each.cancel()
         while not under_way.empty():

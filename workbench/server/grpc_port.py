@@ -83,6 +83,8 @@ def _ports(config: ServerConfig, before: int) -> list[int]:
 def _server_class() -> type[GrpcServer]:
     # What gRPC's core has to say goes to stderr past every log format; what matters of it comes back as an error.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # Its handlers of fork() would stop its threads; what is started from here replaces itself at once.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     from workbench.server.grpc_server import GrpcServer
 
     return GrpcServer
