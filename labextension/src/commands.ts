@@ -196,13 +196,14 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
 
   commands.addCommand(CommandIDs.copyCurl, {
     label: trans.__('Copy as curl'),
-    caption: trans.__('Copy an example request; `%infer status` shows where the token lies'),
+    caption: trans.__('Copy an example request, to run on the machine of the service'),
     isEnabled: args => Boolean(named(text(args['name']))?.inputs),
     describedBy: { args: schema({ name: NAME }) },
     execute: args => {
       const status = named(text(args['name']));
       if (status) {
-        Clipboard.copyToSystem(snippets.curl(model.state.service?.url ?? '', status));
+        const { url = '', token_file = '' } = model.state.service ?? {};
+        Clipboard.copyToSystem(snippets.curl(url, token_file, status));
       }
     }
   });

@@ -20,13 +20,16 @@ const NUMPY: Readonly<Record<string, string>> = {
   FP64: 'np.float64'
 };
 
-/** A request by curl, runnable once the token's file is filled in (and a request file, where the input is large). */
-export function curl(url: string, model: IModelStatus): string {
+/**
+ * A request by curl, runnable on the service's machine where the token's file is known (and once there is a request
+ * file, where the input is large).
+ */
+export function curl(url: string, tokenFile: string, model: IModelStatus): string {
   const inputs = model.inputs ?? [];
   const few = inputs.every(spec => size(spec) <= FEW);
   const body = JSON.stringify({ inputs: inputs.map(example) });
   return [
-    'curl -H "Authorization: Bearer $(cat TOKEN_FILE)" -H "Content-Type: application/json" \\',
+    `curl -H "Authorization: Bearer $(cat ${quoted(tokenFile || 'TOKEN_FILE')})" -H "Content-Type: application/json" \\`,
     `     -d ${few ? `'${body}'` : '@request.json'} \\`,
     `     ${url}/v2/models/${model.name}/infer`
   ].join('\n');
@@ -47,6 +50,11 @@ export function python(model: IModelStatus): string {
     `wb["${model.name}"](${value})`
   ];
   return (value.includes('np.') ? ['import numpy as np', ...lines] : lines).join('\n');
+}
+
+/** As one word of a shell. */
+function quoted(word: string): string {
+  return /^[\w./-]+$/.test(word) ? word : `'${word.replace(/'/g, `'\\''`)}'`;
 }
 
 /** One row: a free dimension is taken as 1. */

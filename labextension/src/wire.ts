@@ -16,6 +16,8 @@ export interface IService {
   readonly since: number;
   readonly version: string;
   readonly url: string;
+  /** Where its token lies on its machine; empty, or absent from an older server, where nobody knows. */
+  readonly token_file?: string;
   readonly pid: number | null;
   readonly host: string;
   readonly devices: readonly string[];

@@ -10,7 +10,7 @@ from workbench.rendezvous.record import ServiceRecord, ServiceState
 from workbench.rendezvous.versions import API
 
 ME = this_process()
-READY = ServiceRecord("http://127.0.0.1:1", "the-token", "", ME, ME, ServiceState.READY, "", 7.0, "1.0", API)
+READY = ServiceRecord("http://127.0.0.1:1", "the-token", "/data/token", ME, ME, ServiceState.READY, "", 7.0, "1.0", API)
 ALIVE = Seen(READY, worker_lives=True)
 
 
@@ -22,6 +22,7 @@ def test_what_is_published_is_shown_without_the_token() -> None:
     shown = view(ALIVE, Said(("cpu",), (), ("a note",)), Asked(), "1.0")
     assert (shown.state, shown.reason, shown.since) == (ServiceState.READY, "", 7.0)
     assert (shown.pid, shown.url, shown.version) == (ME.pid, READY.url, "1.0")
+    assert shown.token_file == "/data/token"
     assert (shown.devices, shown.notes) == (("cpu",), ("a note",))
     assert "the-token" not in repr(shown)
 

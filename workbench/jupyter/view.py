@@ -26,6 +26,8 @@ class ServiceView:
     """Unix time; 0: nobody knows."""
     version: str = ""
     url: str = ""
+    token_file: str = ""
+    """Where its token lies, for a caller beside it; empty where there is none."""
     pid: int | None = None
     host: str = ""
     devices: tuple[str, ...] = ()
@@ -102,6 +104,7 @@ def view(seen: Seen, said: Said, asked: Asked, version: str, *, deaf: bool = Fal
         since=record.since,
         version=record.version,
         url=record.url,
+        token_file=record.token_file,
         pid=record.worker.pid if record.worker is not None and seen.worker_lives else None,
         host=host_name(),
         devices=said.devices,
