@@ -104,7 +104,7 @@ export function LoadForm({ view, draft, onDraft, onClose }: IFormProps): JSX.Ele
       <p id={`${id}-hint`} className={`iw-Text ${badName ? 'iw-mod-bad' : 'iw-mod-quiet'}`}>
         {badName
           ? trans.__(
-              'A name has letters, digits, “_”, “-” and single “.”, and does not begin with “-” or “.”.'
+              'A name has letters (a to z), digits, “_”, “-” and single “.”, 128 at most, and does not begin with “-” or “.”.'
             )
           : replaces
             ? trans.__('%1 is being served: this becomes its next version.', name)
