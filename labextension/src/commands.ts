@@ -94,7 +94,7 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
         trans._n('%1 model is served.', '%1 models are served.', count) +
         ' ' +
         trans.__(
-          'Other notebooks and programs that call the service will get errors until it starts again.'
+          'Programs that call the service will get errors until it starts again. The next call of a notebook starts it, with the same models.'
         ),
       buttons: [
         Dialog.cancelButton({ label: trans.__('Cancel') }),
