@@ -67,9 +67,11 @@ def hostile_runtime(folder: Path, setenv: Callable[[str, str], None]) -> Path:
 
 
 def hostile_model(name: str, amount: float = 1.0) -> ModelProto:
-    """y = x + amount for exactly one row. `name` is WHAT in WHERE: "abort in load", "abort in run 1", "hang in row 13" (the
-    one that holds this number, which warm-up makes up nowhere), and may end with ", not in a trial" or ", once told" or
-    both."""
+    """y = x + amount for exactly one row.
+
+    `name` is WHAT in WHERE: "abort in load", "abort in run 1", "hang in row 13" (the one that holds this number, which
+    warm-up makes up nowhere), and may end with ", not in a trial" or ", once told" or both.
+    """
     proto = models.add_constant(amount, (1, 4))
     proto.graph.name = name
     return proto

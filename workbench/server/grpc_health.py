@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 from grpc_health.v1 import health_pb2
@@ -64,10 +65,10 @@ class Health:
                 if (status := self._status(name)) != told:
                     told = status
                     yield _answer(status)
-                try:
-                    await asyncio.wait_for(changes.beyond(seen), LOOK_EVERY_S)
-                except TimeoutError:
-                    pass
+                # Not wait_for, which in Python 3.11 can swallow the cancellation of a caller who left.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_EVERY_S):
+                        await changes.beyond(seen)
             if told != health_pb2.HealthCheckResponse.NOT_SERVING:
                 yield _answer(health_pb2.HealthCheckResponse.NOT_SERVING)
             raise Draining("the service is shutting down; call again once another runs")
