@@ -9,6 +9,7 @@ import { isModelName, isOnnxPath, nameFromPath, served } from './served';
 import * as snippets from './snippets';
 import { CommandIDs, type IServiceModel, WidgetIDs } from './tokens';
 import type { IModelStatus, ServiceState } from './wire';
+import { unchangedText } from './words';
 
 export interface ICommandOptions {
   readonly app: JupyterFrontEnd;
@@ -66,10 +67,14 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
     );
   };
 
-  const load = (path: string, args: { name?: unknown; force?: unknown }) => {
+  const load = async (path: string, args: { name?: unknown; force?: unknown }) => {
     open();
     const name = text(args.name) || nameFromPath(path);
-    return told(model.load({ name, path, force: args.force === true }));
+    const loaded = await told(model.load({ name, path, force: args.force === true }));
+    if (loaded.unchanged) {
+      Notification.info(unchangedText(trans, name), { autoClose: 5000 });
+    }
+    return loaded;
   };
 
   const named = (name: string): IModelStatus | undefined =>

@@ -68,6 +68,11 @@ export function sentence(reason: string): string {
   return reason.charAt(0).toLocaleUpperCase() + reason.slice(1);
 }
 
+/** What a load came to that found the same model there. */
+export function unchangedText(trans: TranslationBundle, name: string): string {
+  return trans.__('%1 serves this very model already: nothing has changed.', name);
+}
+
 export interface INotice {
   readonly title: string;
   readonly text: string;

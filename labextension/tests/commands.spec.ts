@@ -10,12 +10,18 @@ import type { ServiceState } from '../src/wire';
 import { model, service } from './fixtures';
 
 // What draws needs a page, and there is none here.
-const shown = vi.hoisted(() => ({ dialog: vi.fn(), item: vi.fn(), error: vi.fn(), copy: vi.fn() }));
+const shown = vi.hoisted(() => ({
+  dialog: vi.fn(),
+  item: vi.fn(),
+  error: vi.fn(),
+  info: vi.fn(),
+  copy: vi.fn()
+}));
 vi.mock('@jupyterlab/apputils', () => ({
   Clipboard: { copyToSystem: shown.copy },
   Dialog: { cancelButton: () => ({}), warnButton: () => ({}) },
   InputDialog: { getItem: shown.item },
-  Notification: { error: shown.error },
+  Notification: { error: shown.error, info: shown.info },
   showDialog: shown.dialog
 }));
 vi.mock('@jupyterlab/ui-components', () => ({
@@ -37,7 +43,7 @@ interface ICommand {
 /** The commands on a page where things stand as in `view`; `done` is what they asked the service for. */
 function page(
   view: Partial<IView>,
-  differs: { selected?: string[]; browsed?: string; trouble?: string } = {}
+  differs: { selected?: string[]; browsed?: string; trouble?: string; unchanged?: boolean } = {}
 ) {
   const done: unknown[][] = [];
   const ask =
@@ -47,6 +53,7 @@ function page(
       if (differs.trouble) {
         throw new Error(differs.trouble);
       }
+      return { unchanged: differs.unchanged ?? false };
     };
   const commands = new Map<string, ICommand>();
   const notified: string[] = [];
@@ -141,6 +148,13 @@ describe('loading', () => {
       ['load', { name: 'a_b', path: 'models/a b.onnx', force: false }],
       ['load', { name: 'digits', path: 'x.onnx', force: true }]
     ]);
+  });
+
+  test('the same file once more is said to change nothing', async () => {
+    await page({}).run(CommandIDs.load, { path: 'x.onnx' });
+    expect(shown.info).not.toHaveBeenCalled();
+    await page({}, { unchanged: true }).run(CommandIDs.load, { path: 'x.onnx' });
+    expect(shown.info.mock.lastCall?.[0]).toContain('x serves this very model already');
   });
 
   test('without a path the user chooses one, or none', async () => {

@@ -3,7 +3,7 @@ import * as React from 'react';
 import { isModelName, nameFromPath } from '../served';
 import type { IAttempt, IView } from '../state';
 import { Button, IconButton, Message, Words } from './basics';
-import { sentence } from '../words';
+import { sentence, unchangedText } from '../words';
 import { Progress } from './card';
 import { usePanel } from './context';
 
@@ -29,6 +29,8 @@ export function LoadForm({ view, draft, onDraft, onClose }: IFormProps): JSX.Ele
   const { model, trans, browse } = usePanel();
   const pathField = React.useRef<HTMLInputElement>(null);
   const id = React.useId();
+  /** What the last load came to, where nothing else shows it. */
+  const [said, setSaid] = React.useState('');
   const { path } = draft;
   const name = draft.name ?? nameFromPath(path);
   const badName = name !== '' && !isModelName(name);
@@ -42,7 +44,8 @@ export function LoadForm({ view, draft, onDraft, onClose }: IFormProps): JSX.Ele
       return;
     }
     try {
-      await model.load({ name, path: path.trim() });
+      const { unchanged } = await model.load({ name, path: path.trim() });
+      setSaid(unchanged ? unchangedText(trans, name) : '');
       onDraft(NO_DRAFT);
     } catch {
       // Shown below, with what was typed left as it is.
@@ -108,18 +111,26 @@ export function LoadForm({ view, draft, onDraft, onClose }: IFormProps): JSX.Ele
             )
           : replaces
             ? trans.__('%1 is being served: this becomes its next version.', name)
-            : ''}
+            : path === ''
+              ? said
+              : ''}
       </p>
     </form>
   );
 }
 
+interface IAttemptProps {
+  readonly attempt: IAttempt;
+  /** What was refused was loaded from here. */
+  readonly onLoaded: () => void;
+}
+
 /** A load under way or refused, whoever asked for it. */
-export function Attempt({ attempt }: { attempt: IAttempt }): JSX.Element {
+export function Attempt({ attempt, onLoaded }: IAttemptProps): JSX.Element {
   const { model, trans } = usePanel();
   const { request, trouble, forceable } = attempt;
   const again = (force: boolean) =>
-    void model.load({ ...request, force }).catch(() => undefined /* shown here again */);
+    void model.load({ ...request, force }).then(onLoaded, () => undefined /* shown here again */);
   if (!trouble) {
     return (
       <div className="iw-Attempt" role="status">

@@ -84,7 +84,13 @@ export function ModelsSection({ view, open, onToggle }: IProps): JSX.Element {
         />
       )}
       {attempts.map(attempt => (
-        <Attempt key={attempt.request.name} attempt={attempt} />
+        <Attempt
+          key={attempt.request.name}
+          attempt={attempt}
+          onLoaded={() =>
+            setDraft(typed => (typed.path.trim() === attempt.request.path ? NO_DRAFT : typed))
+          }
+        />
       ))}
       <ul className="iw-Cards" aria-label={trans.__('Models')}>
         {models.map(({ name, current, others }) => (
