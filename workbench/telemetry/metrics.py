@@ -36,8 +36,9 @@ FOLD_AT = 512
 LATE_KEPT = 64
 """Ticks of the loop after which they are counted unasked."""
 
-KEPT_AFTER_GONE = 64
-"""Versions whose figures are kept after they are gone, so that the last requests before a swap are still scraped."""
+KEPT_AFTER_GONE = 16
+"""Versions whose figures are kept after they are gone, so that the last requests before a swap are still scraped. Each
+takes some 50 kB, and each snapshot copies them."""
 
 ModelVersion = tuple[str, str]
 
