@@ -43,6 +43,7 @@ export function LoadForm({ view, draft, onDraft, onClose }: IFormProps): JSX.Ele
     if (!ready) {
       return;
     }
+    setSaid('');
     try {
       const { unchanged } = await model.load({ name, path: path.trim() });
       setSaid(unchanged ? unchangedText(trans, name) : '');
