@@ -1,7 +1,7 @@
 /** States and failures as sentences. */
 
 import type { TranslationBundle } from '@jupyterlab/translation';
-import type { Link } from './state';
+import type { IAttempt, Link } from './state';
 import type { ModelState, ServiceState } from './wire';
 
 /** How a state is coloured; its word stands beside. */
@@ -66,6 +66,11 @@ export function modelWord(trans: TranslationBundle, state: ModelState): string {
 /** A reason, as it may stand on a line of its own. */
 export function sentence(reason: string): string {
   return reason.charAt(0).toLocaleUpperCase() + reason.slice(1);
+}
+
+/** Why a load was refused. How callers of Python and the shell force one is not how it is done here: a button does it. */
+export function refusal({ trouble, forceable }: IAttempt): string {
+  return sentence(forceable ? trouble.replace(/; force=True \(--force\).*$/, '.') : trouble);
 }
 
 /** What a load came to that found the same model there. */

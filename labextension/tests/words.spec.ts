@@ -1,7 +1,7 @@
 import { nullTranslator } from '@jupyterlab/translation';
 import { expect, test } from 'vitest';
 import type { Missing } from '../src/state';
-import { missingNotice, sentence } from '../src/words';
+import { missingNotice, refusal, sentence } from '../src/words';
 
 const trans = nullTranslator.load('infer_workbench');
 
@@ -29,4 +29,15 @@ test('where there is no Jupyter server, nothing else is blamed', () => {
 test('a reason begins with a capital', () => {
   expect(sentence('none was started yet')).toBe('None was started yet');
   expect(sentence('')).toBe('');
+});
+
+test('a refusal that the panel can force does not say how others force it', () => {
+  const request = { name: 'm', path: 'm.onnx' };
+  const trouble =
+    "the new model of 'm' has other inputs or outputs than version 1. Its callers would break; force=True (--force) replaces it all the same";
+  expect(refusal({ request, trouble, forceable: true })).toBe(
+    "The new model of 'm' has other inputs or outputs than version 1. Its callers would break."
+  );
+  const other = 'it is empty';
+  expect(refusal({ request, trouble: other, forceable: false })).toBe('It is empty');
 });

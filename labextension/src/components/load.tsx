@@ -1,25 +1,17 @@
 import { folderIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
-import { isModelName, nameFromPath } from '../served';
+import { type IDraft, isURL, nameOf, NO_DRAFT, withName, withPath } from '../draft';
+import { isModelName } from '../served';
 import type { IAttempt, IView } from '../state';
+import { refusal, unchangedText } from '../words';
 import { Button, IconButton, Message, Words } from './basics';
-import { sentence, unchangedText } from '../words';
 import { Progress } from './card';
 import { usePanel } from './context';
-
-/** What is typed so far. */
-export interface IDraft {
-  readonly path: string;
-  /** Null: not typed, so it follows the path. */
-  readonly name: string | null;
-}
-
-export const NO_DRAFT: IDraft = { path: '', name: null };
 
 interface IFormProps {
   readonly view: IView;
   readonly draft: IDraft;
-  readonly onDraft: (draft: IDraft) => void;
+  readonly onDraft: React.Dispatch<React.SetStateAction<IDraft>>;
   /** Where it can be put away again. */
   readonly onClose?: (() => void) | undefined;
 }
@@ -32,11 +24,27 @@ export function LoadForm({ view, draft, onDraft, onClose }: IFormProps): JSX.Ele
   /** What the last load came to, where nothing else shows it. */
   const [said, setSaid] = React.useState('');
   const { path } = draft;
-  const name = draft.name ?? nameFromPath(path);
+  const name = nameOf(draft);
+  const badPath = isURL(path);
   const badName = name !== '' && !isModelName(name);
   const replaces = view.models.some(status => status.name === name && status.routed);
   const loading = view.attempts.some(({ request, trouble }) => request.name === name && !trouble);
-  const ready = path.trim() !== '' && name !== '' && !badName && !loading;
+  const ready = path.trim() !== '' && !badPath && name !== '' && !badName && !loading;
+
+  const wrong = badPath
+    ? trans.__(
+        'This is a URL. A model is loaded from a file: download it first, then give its path.'
+      )
+    : badName
+      ? trans.__(
+          'A name has letters (a to z), digits, “_”, “-” and single “.”, 128 at most, and does not begin with “-” or “.”.'
+        )
+      : '';
+  const hint = replaces
+    ? trans.__('%1 is being served: this becomes its next version.', name)
+    : path === ''
+      ? said
+      : '';
 
   const load = async (event: React.FormEvent) => {
     event.preventDefault();
@@ -44,12 +52,16 @@ export function LoadForm({ view, draft, onDraft, onClose }: IFormProps): JSX.Ele
       return;
     }
     setSaid('');
+    if (draft.refused !== null && draft.refused !== name) {
+      model.dismiss(draft.refused);
+    }
     try {
       const { unchanged } = await model.load({ name, path: path.trim() });
       setSaid(unchanged ? unchangedText(trans, name) : '');
       onDraft(NO_DRAFT);
     } catch {
       // Shown below, with what was typed left as it is.
+      onDraft(typed => ({ ...typed, refused: name }));
       pathField.current?.focus();
     }
   };
@@ -57,7 +69,7 @@ export function LoadForm({ view, draft, onDraft, onClose }: IFormProps): JSX.Ele
   const choose = async () => {
     const chosen = await browse?.();
     if (chosen) {
-      onDraft({ ...draft, path: chosen });
+      onDraft(typed => withPath(typed, chosen));
       pathField.current?.focus();
     }
   };
@@ -84,7 +96,9 @@ export function LoadForm({ view, draft, onDraft, onClose }: IFormProps): JSX.Ele
           spellCheck={false}
           autoComplete="off"
           autoFocus={onClose !== undefined}
-          onChange={event => onDraft({ ...draft, path: event.target.value })}
+          aria-invalid={badPath}
+          aria-describedby={`${id}-hint`}
+          onChange={event => onDraft(withPath(draft, event.target.value))}
         />
         {browse && (
           <IconButton icon={folderIcon} label={trans.__('Browse…')} onClick={() => void choose()} />
@@ -101,20 +115,12 @@ export function LoadForm({ view, draft, onDraft, onClose }: IFormProps): JSX.Ele
           autoComplete="off"
           aria-invalid={badName}
           aria-describedby={`${id}-hint`}
-          onChange={event => onDraft({ ...draft, name: event.target.value || null })}
+          onChange={event => onDraft(withName(draft, event.target.value))}
         />
         <Button label={trans.__('Load')} submit primary disabled={!ready} />
       </div>
-      <p id={`${id}-hint`} className={`iw-Text ${badName ? 'iw-mod-bad' : 'iw-mod-quiet'}`}>
-        {badName
-          ? trans.__(
-              'A name has letters (a to z), digits, “_”, “-” and single “.”, 128 at most, and does not begin with “-” or “.”.'
-            )
-          : replaces
-            ? trans.__('%1 is being served: this becomes its next version.', name)
-            : path === ''
-              ? said
-              : ''}
+      <p id={`${id}-hint`} className={`iw-Text ${wrong ? 'iw-mod-bad' : 'iw-mod-quiet'}`}>
+        {wrong || hint}
       </p>
     </form>
   );
@@ -142,8 +148,8 @@ export function Attempt({ attempt, onLoaded }: IAttemptProps): JSX.Element {
   }
   return (
     <Message tone="bad" onDismiss={() => model.dismiss(request.name)}>
-      <strong>{trans.__('%1 was not loaded.', request.name)}</strong>{' '}
-      <Words text={sentence(trouble)} />
+      <strong>{trans.__('%1 was not loaded from %2.', request.name, request.path)}</strong>{' '}
+      <Words text={refusal(attempt)} />
       <div className="iw-Row">
         <Button label={trans.__('Try again')} onClick={() => again(request.force ?? false)} />
         {forceable && (

@@ -1,11 +1,12 @@
 import { addIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
+import { NO_DRAFT } from '../draft';
 import { served } from '../served';
 import type { IView } from '../state';
 import { IconButton, Section, Words } from './basics';
 import { Card } from './card';
 import { usePanel } from './context';
-import { Attempt, LoadForm, NO_DRAFT } from './load';
+import { Attempt, LoadForm } from './load';
 
 interface IProps {
   readonly view: IView;
