@@ -6,7 +6,7 @@ import type { IAttention } from './attention';
 import { Columns } from './columns';
 import { recent, withTick } from './recent';
 import { requestAPI, RequestError } from './request';
-import { type Event, INITIAL, type IView, reduce, type Verb } from './state';
+import { type Event, INITIAL, isOnlyRefused, type IView, reduce, type Verb } from './state';
 import { Stream } from './stream';
 import { type ILoadRequest, type IServiceModel, NAMESPACE } from './tokens';
 import type {
@@ -129,7 +129,15 @@ export class ServiceModel implements IServiceModel {
   }
 
   dismiss(name = ''): void {
-    this._apply({ type: 'dismiss', place: name });
+    const forget = () => this._apply({ type: 'dismiss', place: name });
+    if (isOnlyRefused(this._state, name)) {
+      // What the service keeps of it says the same once more. Where it stays, its card says why.
+      void this.unload(name)
+        .catch(() => undefined)
+        .finally(forget);
+    } else {
+      forget();
+    }
   }
 
   get isDisposed(): boolean {

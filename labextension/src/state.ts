@@ -102,7 +102,8 @@ export function reduce(view: IView, event: Event): IView {
         busy: without(view.busy, event.place),
         troubles: event.trouble
           ? including(view.troubles, event.place, event.trouble)
-          : view.troubles
+          : view.troubles,
+        models: isUnloaded(view, event) ? withoutFailed(view.models, event.place) : view.models
       };
     case 'load': {
       const attempt = { request: event.request, trouble: '', forceable: false };
@@ -133,6 +134,16 @@ export function reduce(view: IView, event: Event): IView {
   }
 }
 
+/** Whether a refused load is all that there is under a name. */
+export function isOnlyRefused({ attempts, models }: IView, name: string): boolean {
+  const versions = models.filter(status => status.name === name && status.state !== 'Gone');
+  return (
+    attempts.some(({ request, trouble }) => request.name === name && trouble !== '') &&
+    versions.length > 0 &&
+    versions.every(({ state }) => state === 'Failed')
+  );
+}
+
 /** The link that a server of this contract version leads to; null: one that can be talked to. */
 export function incompatibility(api: number, version: string): Link | null {
   return api === API ? null : { kind: 'missing', why: 'incompatible', message: version };
@@ -159,6 +170,15 @@ function key(status: IModelStatus): string {
 
 function same(a: unknown, b: unknown): boolean {
   return a === b || JSON.stringify(a) === JSON.stringify(b);
+}
+
+function isUnloaded({ busy }: IView, { place, trouble }: Extract<Event, { type: 'end' }>): boolean {
+  return busy.get(place) === 'unload' && trouble === '';
+}
+
+/** What failed is gone at once when unloaded, before the server lists what is left: what was dismissed must not flash. */
+function withoutFailed(models: readonly IModelStatus[], name: string): readonly IModelStatus[] {
+  return models.filter(status => status.name !== name || status.state !== 'Failed');
 }
 
 function others(attempts: readonly IAttempt[], name: string): readonly IAttempt[] {

@@ -75,7 +75,10 @@ export interface IServiceModel extends IDisposable {
   unload(name: string): Promise<void>;
   /** The service's last log lines, also where it does not run. */
   logs(lines: number): Promise<readonly string[]>;
-  /** Forget what went wrong: with the service (no name), with a model, or with an attempt to load. */
+  /**
+   * Forget what went wrong: with the service (no name), with a model, or with an attempt to load. A name under which
+   * nothing but that attempt was ever there is unloaded too.
+   */
   dismiss(name?: string): void;
 }
 

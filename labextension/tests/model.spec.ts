@@ -220,6 +220,33 @@ describe('acts', () => {
     expect(it.state.attempts[0]).toMatchObject({ trouble: message, forceable });
   });
 
+  test('dismissing a refusal also removes what the service keeps of it', async () => {
+    const message = 'it is empty';
+    const { it, asked, say, live } = world({
+      'POST api/models/digits/load': () => json({ message }, 400),
+      'POST api/models/digits/unload': () => json({})
+    });
+    await live();
+    await it.load({ name: 'digits', path: 'x.onnx' }).catch(() => undefined);
+    say({ type: 'models', models: [model({ state: 'Failed', routed: false, reason: message })] });
+    it.dismiss('digits');
+    await vi.waitUntil(() => it.state.attempts.length === 0);
+    expect(it.state.models).toEqual([]);
+    expect(asked[asked.length - 1]?.route).toBe('POST api/models/digits/unload');
+  });
+
+  test('dismissing a refusal leaves alone what is served under its name', async () => {
+    const { it, asked, say, live } = world({
+      'POST api/models/digits/load': () => json({ message: 'No.' }, 400)
+    });
+    await live();
+    say({ type: 'models', models: [model()] });
+    await it.load({ name: 'digits', path: 'x.onnx' }).catch(() => undefined);
+    it.dismiss('digits');
+    expect(it.state.attempts).toEqual([]);
+    expect(asked[asked.length - 1]?.route).toBe('POST api/models/digits/load');
+  });
+
   test('logs are lines', async () => {
     const { it } = world({ 'GET api/logs': () => json({ lines: ['a', 'b'] }) });
     expect(await it.logs(2)).toEqual(['a', 'b']);

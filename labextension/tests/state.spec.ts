@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { type Event, INITIAL, type IView, reduce } from '../src/state';
+import { type Event, INITIAL, isOnlyRefused, type IView, reduce } from '../src/state';
+import type { IModelStatus } from '../src/wire';
 import { model, service } from './fixtures';
 
 function after(...events: Event[]): IView {
@@ -103,5 +104,31 @@ describe('loading', () => {
   test('one that is under way cannot be dismissed', () => {
     const view = after({ type: 'load', request }, { type: 'dismiss', place: 'digits' });
     expect(view.attempts).toHaveLength(1);
+  });
+
+  test('a refusal is all there is where nothing but what failed goes by its name', () => {
+    const failed = model({ state: 'Failed', routed: false });
+    const refused: Event = { type: 'refused', name: 'digits', trouble: 'No.', forceable: false };
+    const of = (...models: IModelStatus[]) =>
+      isOnlyRefused(
+        after({ type: 'load', request }, refused, { type: 'models', models }),
+        'digits'
+      );
+    expect(of(failed)).toBe(true);
+    expect(of(failed, model({ name: 'other' }))).toBe(true);
+    expect(of(failed, model({ version: '2' }))).toBe(false);
+    expect(of()).toBe(false);
+    expect(isOnlyRefused(after({ type: 'models', models: [failed] }), 'digits')).toBe(false);
+  });
+
+  test('what failed goes with its unload, and stays where that fails', () => {
+    const failed = [model({ state: 'Failed', routed: false }), model({ name: 'other' })];
+    const view = after(
+      { type: 'models', models: failed },
+      { type: 'begin', place: 'digits', verb: 'unload' }
+    );
+    const end = (trouble: string) => reduce(view, { type: 'end', place: 'digits', trouble });
+    expect(end('').models.map(({ name }) => name)).toEqual(['other']);
+    expect(end('No.').models).toEqual(failed);
   });
 });
