@@ -107,7 +107,7 @@ export class ServiceModel implements IServiceModel {
     this._apply({ type: 'load', request });
     try {
       const loaded = await this._post<ILoaded>(modelPath(name, 'load'), { path, config, force });
-      this._apply({ type: 'loaded', name });
+      this._apply({ type: 'loaded', name, unchanged: loaded.unchanged });
       return loaded;
     } catch (error) {
       const { message, reason } = error as RequestError;
@@ -138,6 +138,10 @@ export class ServiceModel implements IServiceModel {
     } else {
       forget();
     }
+  }
+
+  seen(name: string): void {
+    this._apply({ type: 'seen', name });
   }
 
   get isDisposed(): boolean {

@@ -48,6 +48,8 @@ export interface IView {
   /** Of the server extension; empty until it has said. */
   readonly serverVersion: string;
   readonly attempts: readonly IAttempt[];
+  /** The name of what this page has just loaded, until it was brought into sight. */
+  readonly arrived: string | null;
   readonly busy: ReadonlyMap<Place, Verb>;
   readonly troubles: ReadonlyMap<Place, string>;
 }
@@ -58,6 +60,7 @@ export const INITIAL: IView = {
   models: [],
   serverVersion: '',
   attempts: [],
+  arrived: null,
   busy: new Map(),
   troubles: new Map()
 };
@@ -68,7 +71,8 @@ export type Event =
   | { readonly type: 'begin'; readonly place: Place; readonly verb: Verb }
   | { readonly type: 'end'; readonly place: Place; readonly trouble: string }
   | { readonly type: 'load'; readonly request: ILoadRequest }
-  | { readonly type: 'loaded'; readonly name: string }
+  | { readonly type: 'loaded'; readonly name: string; readonly unchanged: boolean }
+  | { readonly type: 'seen'; readonly name: string }
   | {
       readonly type: 'refused';
       readonly name: string;
@@ -107,10 +111,17 @@ export function reduce(view: IView, event: Event): IView {
       };
     case 'load': {
       const attempt = { request: event.request, trouble: '', forceable: false };
-      return { ...view, attempts: [...others(view.attempts, event.request.name), attempt] };
+      const attempts = [...others(view.attempts, event.request.name), attempt];
+      return { ...view, attempts, arrived: null };
     }
     case 'loaded':
-      return { ...view, attempts: others(view.attempts, event.name) };
+      return {
+        ...view,
+        attempts: others(view.attempts, event.name),
+        arrived: event.unchanged ? null : event.name
+      };
+    case 'seen':
+      return view.arrived === event.name ? { ...view, arrived: null } : view;
     case 'refused':
       return {
         ...view,

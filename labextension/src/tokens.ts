@@ -80,6 +80,8 @@ export interface IServiceModel extends IDisposable {
    * nothing but that attempt was ever there is unloaded too.
    */
   dismiss(name?: string): void;
+  /** Say that what this page has just loaded was brought into sight. */
+  seen(name: string): void;
 }
 
 export const IServiceModel = new Token<IServiceModel>(

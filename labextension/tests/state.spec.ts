@@ -79,7 +79,18 @@ describe('loading', () => {
   test('an attempt goes when it is loaded', () => {
     const view = after({ type: 'load', request });
     expect(view.attempts).toEqual([{ request, trouble: '', forceable: false }]);
-    expect(reduce(view, { type: 'loaded', name: 'digits' }).attempts).toEqual([]);
+    expect(reduce(view, { type: 'loaded', name: 'digits', unchanged: false }).attempts).toEqual([]);
+  });
+
+  test('what was loaded has arrived until it was seen; what was there already has not', () => {
+    const load: Event = { type: 'load', request };
+    const loaded: Event = { type: 'loaded', name: 'digits', unchanged: false };
+    const view = after(load, loaded);
+    expect(view.arrived).toBe('digits');
+    expect(reduce(view, { type: 'seen', name: 'digits' }).arrived).toBeNull();
+    expect(reduce(view, { type: 'seen', name: 'other' })).toBe(view);
+    expect(reduce(view, load).arrived).toBeNull();
+    expect(after(load, { ...loaded, unchanged: true }).arrived).toBeNull();
   });
 
   test('a refused one stays with its reason until dismissed', () => {

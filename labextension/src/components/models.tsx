@@ -16,7 +16,7 @@ interface IProps {
 
 /** What is served, and loading more. */
 export function ModelsSection({ view, open, onToggle }: IProps): JSX.Element {
-  const { trans } = usePanel();
+  const { model, trans } = usePanel();
   const [adding, setAdding] = React.useState(false);
   const [draft, setDraft] = React.useState(NO_DRAFT);
   const all = React.useMemo(() => served(view.models), [view.models]);
@@ -36,6 +36,15 @@ export function ModelsSection({ view, open, onToggle }: IProps): JSX.Element {
   const state = view.service?.state;
   const waiting = state === undefined || state === 'Starting' || state === 'Restarting';
   const form = models.length > 0 ? adding : none && !waiting;
+  const cards = React.useRef<HTMLUListElement>(null);
+  const { arrived } = view;
+  const isThere = models.some(({ name }) => name === arrived);
+  React.useEffect(() => {
+    if (arrived !== null && isThere) {
+      cardOf(cards.current, arrived)?.scrollIntoView({ block: 'nearest' });
+      model.seen(arrived);
+    }
+  }, [model, arrived, isThere]);
   const title = models.length > 0 ? trans.__('Models (%1)', models.length) : trans.__('Models');
   return (
     <Section
@@ -93,7 +102,7 @@ export function ModelsSection({ view, open, onToggle }: IProps): JSX.Element {
           }
         />
       ))}
-      <ul className="iw-Cards" aria-label={trans.__('Models')}>
+      <ul ref={cards} className="iw-Cards" aria-label={trans.__('Models')}>
         {models.map(({ name, current, others }) => (
           <Card
             key={name}
@@ -107,4 +116,8 @@ export function ModelsSection({ view, open, onToggle }: IProps): JSX.Element {
       </ul>
     </Section>
   );
+}
+
+function cardOf(cards: Element | null, name: string): Element | null {
+  return cards?.querySelector(`[data-model="${CSS.escape(name)}"]`) ?? null;
 }
