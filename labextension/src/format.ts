@@ -63,3 +63,9 @@ export function processor(cores: number | null | undefined): string {
   }
   return `${Math.round(cores * 100)} %`;
 }
+
+/** Where a service listens, in two parts between which a line may break: ["127.0.0.1", ":8080"]. */
+export function address(url: string): readonly [host: string, port: string] {
+  const [, host = '', port = ''] = /^(?:https?:\/\/)?(.*?)(:\d+)?\/?$/.exec(url) ?? [];
+  return [host, port];
+}

@@ -32,11 +32,13 @@ export function isUnderWay(state: ModelState): boolean {
   return state === 'Loading' || state === 'Warming' || state === 'Draining';
 }
 
-/** The name that a file is served as unless another is asked for: its stem, in the letters that names may have. */
+/** The name that a file is served as unless another is asked for: its stem, in the letters that names may have, without accents. */
 export function nameFromPath(path: string): string {
   const file = path.split(/[\\/]/).pop() ?? '';
   const stem = file.replace(/\.onnx$/i, '');
   return stem
+    .normalize('NFKD')
+    .replace(/\p{M}/gu, '')
     .replace(/[^A-Za-z0-9_.-]/g, '_')
     .replace(/\.{2,}/g, '.')
     .replace(/^[.-]+/, '')

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { bytes, duration, processor, rate } from '../src/format';
+import { address, bytes, duration, processor, rate } from '../src/format';
 
 describe('duration', () => {
   test.each([
@@ -57,4 +57,13 @@ test('processor time is a share of one core', () => {
   expect(processor(0.424)).toBe('42 %');
   expect(processor(2)).toBe('200 %');
   expect(processor(null)).toBe('–');
+});
+
+test.each([
+  ['http://127.0.0.1:39183', '127.0.0.1', ':39183'],
+  ['http://[::1]:8080', '[::1]', ':8080'],
+  ['https://models.example/', 'models.example', ''],
+  ['', '', '']
+])('%s is the address %s and %s', (url, host, port) => {
+  expect(address(url)).toEqual([host, port]);
 });

@@ -39,7 +39,9 @@ test.each([
   ['a..b.onnx', 'a.b'],
   ['.hidden.onnx', 'hidden'],
   ['-x.onnx', 'x'],
-  ['résumé.onnx', 'r_sum_'],
+  ['résumé.onnx', 'resume'],
+  ['grö\u0308ße.onnx', 'gro_e'],
+  ['模型.onnx', '__'],
   ['drive:folder/net.v2.onnx', 'net.v2'],
   ['', ''],
   [`${'n'.repeat(200)}.onnx`, 'n'.repeat(128)]

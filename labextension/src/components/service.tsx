@@ -119,7 +119,7 @@ const Facts = React.memo(function Facts({ service }: { service: IService }): JSX
     write(processor.current, format.processor(model.process?.cpu));
   }, [model]);
   useLive(list, draw);
-  const address = service.url.replace(/^https?:\/\//, '');
+  const [host, port] = format.address(service.url);
   return (
     <dl className="iw-Facts" ref={list}>
       <dt>{trans.__('Device')}</dt>
@@ -132,12 +132,14 @@ const Facts = React.memo(function Facts({ service }: { service: IService }): JSX
         className="iw-Live"
         title={trans.__('Of one core: 200 % are two cores at work')}
       />
-      {address && (
+      {host && (
         <>
           <dt>{trans.__('Address')}</dt>
           <dd className="iw-Facts-copy">
             <span className="iw-Code" title={service.url}>
-              {address}
+              {host}
+              <wbr />
+              {port}
             </span>
             <IconButton
               icon={copyIcon}
