@@ -63,7 +63,7 @@ def test_a_retrained_model_is_swapped_in_without_a_failed_call() -> None:
     counts = re.fullmatch(
         r"\{'answered by version': \{'1': (\d+), '2': (\d+)\}, 'failed': 0\}", shown("answered by version")
     )
-    assert counts is not None
+    assert counts is not None, shown("answered by version")
 
 
 def test_the_same_model_again_is_unchanged() -> None:
