@@ -27,7 +27,7 @@ test('where there is no Jupyter server, nothing else is blamed', () => {
 });
 
 test('a reason begins with a capital', () => {
-  expect(sentence('none was started yet')).toBe('None was started yet');
+  expect(sentence('it was told to stop')).toBe('It was told to stop');
   expect(sentence('')).toBe('');
 });
 

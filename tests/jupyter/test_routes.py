@@ -39,7 +39,7 @@ async def test_looking_starts_nothing(ask: Ask, extension: InferWorkbench, workp
     state = await ask("status")
     assert (state["api"], state["available"], state["version"]) == (1, True, extension.version)
     service = state["service"]
-    assert (service["state"], service["reason"], service["pid"]) == ("Stopped", "none was started yet", None)
+    assert (service["state"], service["reason"], service["pid"]) == ("Stopped", "it has not been started yet", None)
     assert "CPU" in service["device_words"]
     assert await ask("models") == []
     assert (await ask("logs", lines="5"))["lines"] == []
@@ -56,7 +56,7 @@ async def test_what_needs_a_service_says_that_none_runs(ask: Ask, workplace: Sha
     ):
         status, reason, message = await refused(ask, *parts, **more)
         assert (status, reason) == (503, "unavailable")
-        assert message == "the service is Stopped: none was started yet"
+        assert message == "the service is Stopped: it has not been started yet"
     assert workplace.record() is None
 
 

@@ -79,7 +79,7 @@ async def test_each_change_is_told_once(watch: Watch, shared: SharedService, hea
     shared.rendezvous.publish(replace(RECORD, state=ServiceState.STOPPING, reason="no more"))
     await watch._look()
     assert [(service.state, service.reason) for service in heard.services] == [
-        ("Stopped", "none was started yet"),
+        ("Stopped", "it has not been started yet"),
         ("Starting", "why"),
         ("Stopping", "no more"),
     ]

@@ -115,7 +115,7 @@ while True:
 def test_what_a_worker_reports_is_published_whatever_else_it_says(tmp_path: Path) -> None:
     with kept(tmp_path) as (_, published):
         until(lambda: published().progress == "restoring models, 1 of 2 done")
-        assert (published().state, published().reason) == ("Starting", "the service is starting")
+        assert (published().state, published().reason) == ("Starting", "its process is coming up")
         (tmp_path / "loaded").touch()
         until(lambda: published().state is ServiceState.READY)
         assert (published().progress, published().version) == ("", "9")

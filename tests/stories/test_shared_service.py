@@ -322,7 +322,7 @@ def test_a_service_that_was_stopped_says_so_and_comes_back_when_it_is_called(
 
 def test_asking_about_it_starts_nothing(workplace: SharedService) -> None:
     wb = current(start=False)
-    assert str(wb.status()["state"]) == "Stopped: none was started yet"
+    assert str(wb.status()["state"]) == "Stopped: it has not been started yet"
     assert wb.logs() == ()
     wb.stop()
     assert workplace.record() is None

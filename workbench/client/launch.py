@@ -114,7 +114,7 @@ class SharedService:
         """Why nothing runs, and since when (Unix time; 0: nobody knows)."""
         last = self.rendezvous.last()
         if last is None:
-            return "none was started yet", 0.0
+            return "it has not been started yet", 0.0
         if last.state is ServiceState.STOPPED:
             return last.reason, last.since
         return f"its keeper, process {last.keeper.pid}, was killed or lost with its machine", 0.0

@@ -80,7 +80,7 @@ def view(seen: Seen, said: Said, asked: Asked, version: str, *, deaf: bool = Fal
         reason, since = seen.ended
         state = ServiceState.STOPPED
         if asked.starting:
-            state, reason = ServiceState.STARTING, "it is being started"
+            state, reason = ServiceState.STARTING, ""
         elif asked.failure:
             state, reason = ServiceState.FAILED, asked.failure
         return ServiceView(state, reason, since=since, host=host_name(), device_words=device_words(Said()))

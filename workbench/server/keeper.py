@@ -90,7 +90,7 @@ def keep(
         token=prepared.token or "",
         token_file=str(prepared.token_file or ""),
         keeper=this_process(),
-        reason="the service is starting",
+        reason="its process is coming up",
         since=time.time(),
         data_dir=str(config.data_dir),
         log_file=str(log_dir / FILE_NAME),

@@ -79,7 +79,7 @@ export function ModelsSection({ view, open, onToggle }: IProps): JSX.Element {
                     'No model is served yet. Load an .onnx file, or run `%infer load` in a notebook.'
                   )
                 : trans.__(
-                    'No model is served while the service does not run; those it had come back with it. Load an .onnx file, or run `%infer load` in a notebook.'
+                    'No model is served while the service does not run; any that it served before come back with it. Load an .onnx file, or run `%infer load` in a notebook.'
                   )
             }
           />
