@@ -136,6 +136,21 @@ def test_a_right_click_on_a_file_serves_it(panel: Panel, wb: Workbench) -> None:
     page.keyboard.press("Escape")
 
 
+def test_what_a_right_click_serves_is_brought_into_sight_and_what_others_load_is_not(
+    panel: Panel, lab: Jupyter, wb: Workbench
+) -> None:
+    for number in range(8):
+        wb.load(f"model-{number}", lab.root / "plus-one.onnx")
+    wb.load("others", lab.root / "plus-one.onnx")
+    panel.expect_model("others")
+    expect(panel.card("others")).not_to_be_in_viewport()
+    panel.page.locator(".jp-DirListing-item").filter(has_text="plus-one.onnx").click(button="right")
+    panel.page.get_by_role("menuitem", name="Serve This Model").click()
+    panel.expect_model("plus-one")
+    expect(panel.card("plus-one")).to_be_in_viewport()
+    expect(panel.service).not_to_be_in_viewport()
+
+
 def test_a_killed_service_is_said_within_two_seconds_and_comes_back(panel: Panel, lab: Jupyter, wb: Workbench) -> None:
     wb.load("plus", lab.root / "plus-one.onnx")
     panel.expect_model("plus")
