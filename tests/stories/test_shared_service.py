@@ -60,15 +60,15 @@ def test_the_status_tells_what_it_runs_under(workplace: SharedService, monkeypat
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     monkeypatch.delenv("JPY_PARENT_PID", raising=False)
     script = """
-        import os, workbench
+        import os, psutil, workbench
         wb = workbench.connect()
-        print(os.getpid(), wb.status()["runs under"])
+        print(os.getpid(), psutil.Process().name(), wb.status()["runs under"])
     """
-    pid, *words = said(python(script))
+    pid, name, *words = said(python(script))
     cores = len(os.sched_getaffinity(0))
     assert " ".join(words) == (
         f"Python {platform.python_version()}, {cores} core{'s' * (cores != 1)}, CUDA_VISIBLE_DEVICES=1, "
-        f"the environment of process {pid} ({psutil.Process().name()})"
+        f"the environment of process {pid} ({name})"
     )
 
 
