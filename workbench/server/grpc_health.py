@@ -15,6 +15,7 @@ from workbench.protocols import pb
 from workbench.protocols.oip_grpc import parse
 from workbench.server.auth import Gate
 from workbench.server.grpc_methods import Context, Head, Method
+from workbench.server.inferences import SHUTTING_DOWN
 from workbench.server.service import Service
 
 HEALTH = "grpc.health.v1.Health"
@@ -71,7 +72,7 @@ class Health:
                         await changes.beyond(seen)
             if told != health_pb2.HealthCheckResponse.NOT_SERVING:
                 yield _answer(health_pb2.HealthCheckResponse.NOT_SERVING)
-            raise Draining("the service is shutting down; call again once another runs")
+            raise Draining(SHUTTING_DOWN)
         finally:
             self._watchers -= 1
 

@@ -20,7 +20,7 @@ from workbench.protocols.oip_grpc import (
 from workbench.protocols.shared import write_shared
 from workbench.server.auth import Caller
 from workbench.server.grpc_methods import Context, Head, unforeseen
-from workbench.server.inferences import LARGE_BODY, in_classes, note_failed
+from workbench.server.inferences import LARGE_BODY, SHUTTING_DOWN, in_classes, note_failed
 from workbench.server.request_ids import RequestIds
 from workbench.server.service import Service
 from workbench.server.shared_memory import Borrowed
@@ -28,8 +28,6 @@ from workbench.telemetry.exchanges import Exchange
 
 STREAM_DEPTH = 128
 """Requests of one stream that are under way at once; the next is read when the first of them is answered."""
-
-SHUTTING_DOWN = "the service is shutting down; call again once another runs"
 
 Encode = Callable[[InferResponse, GrpcAnswer, Limits], bytes]
 Item = TypeVar("Item")

@@ -16,6 +16,8 @@ from workbench.telemetry.exchanges import Exchange
 LARGE_BODY = 1024 * 1024
 """Bytes from which a body is decoded on a thread, so that the event loop has its turns meanwhile."""
 
+SHUTTING_DOWN = "the service is shutting down; call again once another runs"
+
 
 def in_classes(engine: Engine, response: InferResponse, classes: Mapping[str, int]) -> InferResponse:
     """`response` with its outputs as the largest elements where that was asked for; see `classified`."""

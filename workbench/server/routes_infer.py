@@ -24,7 +24,7 @@ from workbench.server.http import (
     respond,
     watch_for_leaving,
 )
-from workbench.server.inferences import LARGE_BODY, in_classes, note_failed
+from workbench.server.inferences import LARGE_BODY, SHUTTING_DOWN, in_classes, note_failed
 from workbench.server.routing import Call, Route
 from workbench.server.service import Service
 from workbench.server.shared_memory import Borrowed
@@ -75,7 +75,7 @@ class InferRoute:
             if TRACEPARENT in headers:
                 exchange.trace = traceparent(headers[TRACEPARENT])
             if self._service.draining.is_set():
-                raise Draining("the service is shutting down; call again once another runs")
+                raise Draining(SHUTTING_DOWN)
             if not model:
                 raise NotFound("the path names no model; it is /v2/models/NAME/infer")
             check_body_type(headers, BodyType.INFERENCE)
