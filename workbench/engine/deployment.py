@@ -12,6 +12,7 @@ from workbench.config import ModelConfig
 from workbench.core.messages import InferRequest, InferResponse, Timings
 from workbench.core.model import ModelState, ModelStatus, Signature
 from workbench.core.ports import Observer, Outcome, Session
+from workbench.core.threads import in_thread
 from workbench.engine.admission import Admission
 from workbench.engine.arbiter import Arbiters, Place
 from workbench.engine.batcher import Batcher, QueuePolicy
@@ -23,7 +24,6 @@ from workbench.engine.opening import Opening, Warm
 from workbench.engine.policy import AlonePolicy, BatchPolicy, WindowPolicy
 from workbench.engine.runners import Layout
 from workbench.engine.sources import Source
-from workbench.engine.threads import in_thread
 from workbench.engine.warmup import WarmUp
 from workbench.errors import (
     Cancelled,

@@ -17,13 +17,13 @@ from workbench.config import LIVE_SETTINGS, ModelConfig, model_config
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import DesiredModel, ModelState, ModelStatus, check_model_name, check_model_version
 from workbench.core.ports import Journal, Observer, Outcome
+from workbench.core.threads import in_thread
 from workbench.engine.arbiter import Arbiters
 from workbench.engine.deployment import Deployment, Trial
 from workbench.engine.deployments import Deployments
 from workbench.engine.inline import LoopTime
 from workbench.engine.null import NullJournal, NullObserver
 from workbench.engine.sources import Source, Sources, source_of
-from workbench.engine.threads import in_thread
 from workbench.errors import (
     Conflict,
     Draining,

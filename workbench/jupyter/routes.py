@@ -14,10 +14,10 @@ from tornado import web
 
 from workbench.config import model_config
 from workbench.core.model import check_model_name
+from workbench.core.threads import in_thread
 from workbench.errors import Forbidden, InvalidInput, Unauthenticated, Unavailable, WorkbenchError
 from workbench.jupyter.relay import API
 from workbench.jupyter.source import find
-from workbench.jupyter.threads import in_thread
 from workbench.jupyter.watch import Watch, answered
 from workbench.protocols import control
 from workbench.protocols.errors import http_status

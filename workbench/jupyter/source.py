@@ -16,8 +16,8 @@ from jupyter_core.utils import ensure_async
 from jupyter_server.services.contents.fileio import FileManagerMixin
 from tornado.web import HTTPError
 
+from workbench.core.threads import in_thread
 from workbench.errors import Forbidden, InvalidInput, NotFound
-from workbench.jupyter.threads import in_thread
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from typing import Any, Protocol, TypeVar
 
 from workbench.client.client import AsyncClient
 from workbench.client.launch import SharedService
+from workbench.core.threads import in_thread
 from workbench.errors import DeadlineExceeded, Unavailable, WorkbenchError
 from workbench.jupyter.figures import Tick, Ticks
-from workbench.jupyter.threads import in_thread
 from workbench.jupyter.view import Asked, Said, Seen, ServiceView, view
 from workbench.rendezvous.record import ServiceRecord, ServiceState
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from workbench.engine.threads import in_thread
+from workbench.core.threads import in_thread
 
 
 async def test_what_the_work_returns_or_raises_comes_back() -> None:
