@@ -30,7 +30,8 @@ ALLOWED: dict[str, set[str]] = {
     "server": {"errors", "config", "core", "repository", "runtimes", "engine", "protocols", "telemetry", "rendezvous"},
     "client": {"errors", "config", "core", "protocols", "rendezvous"},
     "convert": {"errors", "config", "core", "protocols", "client"},
-    "notebook": {"errors", "config", "core", "protocols", "client", "convert"},
+    "loadtest": {"errors", "config", "core", "protocols", "rendezvous", "client"},
+    "notebook": {"errors", "config", "core", "protocols", "client", "convert", "loadtest"},
     "jupyter": {"errors", "config", "core", "protocols", "rendezvous", "client"},
 }
 COMPOSE = {"__init__", "__main__", "api", "cli"}
@@ -111,6 +112,7 @@ def test_importing_workbench_is_light() -> None:
         "skl2onnx",
         "jupyter_server",
         "tornado",
+        "plotly",
     }
     code = "import sys, workbench; print(*(sys.modules.keys()))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
@@ -118,7 +120,7 @@ def test_importing_workbench_is_light() -> None:
 
 
 def test_the_client_notebook_and_jupyter_side_never_load_onnxruntime() -> None:
-    rooms = [path for path in modules() if room_of(path) in {"client", "notebook", "convert", "jupyter"}]
+    rooms = [path for path in modules() if room_of(path) in {"client", "notebook", "convert", "loadtest", "jupyter"}]
     names = [".".join(("workbench", *path.relative_to(ROOT).with_suffix("").parts)) for path in rooms]
     load = f"for name in {names!r}: importlib.import_module(name)"
     code = f"import importlib, sys\n{load}\nprint('onnxruntime' in sys.modules)"
