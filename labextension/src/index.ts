@@ -19,7 +19,8 @@ import { browse } from './browse';
 import { addCommands, IN_PALETTE } from './commands';
 import { ServiceModel } from './model';
 import { ServicePanel } from './panel';
-import { rememberSections, settingsOf } from './settings';
+import { type IPageStream, STREAM } from './plots/contract';
+import { rememberFolds, settingsOf } from './settings';
 import { CommandIDs, DOMAIN, IServiceModel, PluginIDs } from './tokens';
 
 export { IServiceModel };
@@ -29,7 +30,12 @@ const model: JupyterFrontEndPlugin<IServiceModel> = {
   description: 'Provides the inference service as this page knows it, over one WebSocket.',
   autoStart: true,
   provides: IServiceModel,
-  activate: app => new ServiceModel(app.serviceManager.serverSettings, new Attention())
+  activate: app => {
+    const model = new ServiceModel(app.serviceManager.serverSettings, new Attention());
+    // The outputs of notebook cells come as modules of their own: here they find the page's one socket.
+    (globalThis as { [STREAM]?: IPageStream })[STREAM] = model;
+    return model;
+  }
 };
 
 const panel: JupyterFrontEndPlugin<void> = {
@@ -64,7 +70,7 @@ const panel: JupyterFrontEndPlugin<void> = {
       settings.changed.connect(configure);
       configure();
     });
-    void rememberSections(widget, state);
+    void rememberFolds(widget.folds, state);
   }
 };
 

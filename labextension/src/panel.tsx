@@ -1,15 +1,15 @@
 import { ReactWidget } from '@jupyterlab/ui-components';
 import type { IDisposable } from '@lumino/disposable';
 import type { Message } from '@lumino/messaging';
-import { type ISignal, Signal } from '@lumino/signaling';
 import * as React from 'react';
-import { Body, type SectionName } from './components/body';
+import { Body } from './components/body';
 import { type IPanelContext, PanelContext } from './components/context';
+import { Folds } from './folds';
 import { FrameLoop } from './frames';
 import { inferenceIcon } from './icons';
 import { WidgetIDs } from './tokens';
 
-export interface IPanelOptions extends Omit<IPanelContext, 'frames' | 'sparkline'> {
+export interface IPanelOptions extends Omit<IPanelContext, 'frames' | 'folds' | 'sparkline'> {
   /** False in JupyterLite. */
   readonly hasServer: boolean;
 }
@@ -32,24 +32,17 @@ export class ServicePanel extends ReactWidget {
     this.node.setAttribute('role', 'region');
     this.node.setAttribute('aria-label', trans.__('Inference'));
     this._frames = new FrameLoop(model);
-    this._context = { ..._options, frames: this._frames, sparkline: 'requests_per_s' };
+    this._context = {
+      ..._options,
+      frames: this._frames,
+      folds: this.folds,
+      sparkline: 'requests_per_s'
+    };
     model.stateChanged.connect(this._draw, this);
   }
 
-  /** The sections that are folded. */
-  get closed(): ReadonlySet<SectionName> {
-    return this._closed;
-  }
-
-  set closed(closed: ReadonlySet<SectionName>) {
-    this._closed = closed;
-    this._draw();
-  }
-
-  /** Emitted when the user folds or unfolds a section. */
-  get toggled(): ISignal<this, ReadonlySet<SectionName>> {
-    return this._toggled;
-  }
+  /** What is folded and unfolded in it. */
+  readonly folds = new Folds();
 
   configure({ sparkline, updatesPerSecond }: IPanelSettings): void {
     this._context = { ...this._context, sparkline };
@@ -62,7 +55,6 @@ export class ServicePanel extends ReactWidget {
       this._options.model.stateChanged.disconnect(this._draw, this);
       this._attention?.dispose();
       this._frames.dispose();
-      Signal.clearData(this);
       super.dispose();
     }
   }
@@ -71,19 +63,7 @@ export class ServicePanel extends ReactWidget {
     const { model, hasServer } = this._options;
     return (
       <PanelContext value={this._context}>
-        <Body
-          view={model.state}
-          closed={this._closed}
-          hasServer={hasServer}
-          onToggle={section => {
-            const closed = new Set(this._closed);
-            if (!closed.delete(section)) {
-              closed.add(section);
-            }
-            this.closed = closed;
-            this._toggled.emit(closed);
-          }}
-        />
+        <Body view={model.state} hasServer={hasServer} />
       </PanelContext>
     );
   }
@@ -126,9 +106,7 @@ export class ServicePanel extends ReactWidget {
     }
   }
 
-  private readonly _toggled = new Signal<this, ReadonlySet<SectionName>>(this);
   private readonly _frames: FrameLoop;
   private _context: IPanelContext;
-  private _closed: ReadonlySet<SectionName> = new Set();
   private _attention: IDisposable | null = null;
 }

@@ -1,10 +1,9 @@
-/** What is kept of the user's wishes: settings, and which sections are folded. */
+/** What is kept of the user's wishes: settings, and what is folded. */
 
 import type { ISettingRegistry } from '@jupyterlab/settingregistry';
 import type { IStateDB } from '@jupyterlab/statedb';
 import { type ISignal, Signal } from '@lumino/signaling';
-import type { SectionName } from './components/body';
-import type { ServicePanel } from './panel';
+import type { Folds } from './folds';
 import { PluginIDs } from './tokens';
 
 /** As in schema/panel.json. */
@@ -43,12 +42,13 @@ export async function settingsOf(registry: ISettingRegistry | null): Promise<ILi
   return { composite: DEFAULTS, changed: new Signal({}) };
 }
 
-/** Fold the sections that were folded when the page was left, and remember what is folded from now on. */
-export async function rememberSections(panel: ServicePanel, state: IStateDB | null): Promise<void> {
-  const key = `${PluginIDs.panel}:closed`;
-  panel.toggled.connect((_, closed) => void state?.save(key, [...closed]));
-  const closed = await state?.fetch(key);
-  if (Array.isArray(closed)) {
-    panel.closed = new Set(closed as SectionName[]);
-  }
+/** Fold what was folded when the page was left, and remember what is folded from now on. */
+export async function rememberFolds(folds: Folds, state: IStateDB | null): Promise<void> {
+  const key = `${PluginIDs.panel}:folds`;
+  folds.changed.connect((_, byUser) => {
+    if (byUser) {
+      void state?.save(key, folds.save());
+    }
+  });
+  folds.restore(await state?.fetch(key));
 }

@@ -1,7 +1,7 @@
 import { caretDownIcon, caretRightIcon, closeIcon, type LabIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 import type { Tone } from '../words';
-import { usePanel } from './context';
+import { useFold, usePanel } from './context';
 
 interface IIconButtonProps {
   readonly icon: LabIcon;
@@ -89,9 +89,9 @@ export function Message({ tone, onDismiss, children }: IMessageProps): JSX.Eleme
 }
 
 interface ISectionProps {
+  /** Under which it is remembered whether it is open. */
+  readonly name: string;
   readonly title: string;
-  readonly open: boolean;
-  readonly onToggle: () => void;
   /** Stay in reach while the section is closed. */
   readonly actions?: React.ReactNode;
   readonly children: React.ReactNode;
@@ -100,19 +100,20 @@ interface ISectionProps {
 /** A part of the panel that can be folded, as those of JupyterLab's own panels. */
 export function Section(props: ISectionProps): JSX.Element {
   const id = React.useId();
-  const Caret = props.open ? caretDownIcon : caretRightIcon;
+  const [open, setOpen] = useFold(props.name);
+  const Caret = open ? caretDownIcon : caretRightIcon;
   return (
     <section className="iw-Section" aria-labelledby={id}>
       <div className="iw-Section-header">
         <h2 className="iw-Section-title">
-          <button type="button" id={id} aria-expanded={props.open} onClick={props.onToggle}>
+          <button type="button" id={id} aria-expanded={open} onClick={() => setOpen(!open)}>
             <Caret.react tag="span" width="16px" height="16px" />
             <span className="iw-Section-label">{props.title}</span>
           </button>
         </h2>
         {props.actions && <div className="iw-Section-actions">{props.actions}</div>}
       </div>
-      {props.open && <div className="iw-Section-body">{props.children}</div>}
+      {open && <div className="iw-Section-body">{props.children}</div>}
     </section>
   );
 }

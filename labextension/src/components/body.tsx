@@ -7,18 +7,14 @@ import { usePanel } from './context';
 import { ModelsSection } from './models';
 import { ServiceSection } from './service';
 
-export type SectionName = 'service' | 'models';
-
 interface IProps {
   readonly view: IView;
-  readonly closed: ReadonlySet<SectionName>;
-  readonly onToggle: (section: SectionName) => void;
   /** False in JupyterLite. */
   readonly hasServer: boolean;
 }
 
 /** The whole panel: what is missing, or what is there. */
-export function Body({ view, closed, onToggle, hasServer }: IProps): JSX.Element {
+export function Body({ view, hasServer }: IProps): JSX.Element {
   const { model, trans } = usePanel();
   const [seen, setSeen] = React.useState('');
   const { link } = view;
@@ -48,12 +44,8 @@ export function Body({ view, closed, onToggle, hasServer }: IProps): JSX.Element
           )}
         </Message>
       )}
-      <ServiceSection
-        view={view}
-        open={!closed.has('service')}
-        onToggle={() => onToggle('service')}
-      />
-      <ModelsSection view={view} open={!closed.has('models')} onToggle={() => onToggle('models')} />
+      <ServiceSection view={view} />
+      <ModelsSection view={view} />
     </div>
   );
 }

@@ -1,6 +1,7 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { CommandRegistry } from '@lumino/commands';
 import * as React from 'react';
+import type { Folds } from '../folds';
 import type { FrameLoop } from '../frames';
 import type { IServiceModel } from '../tokens';
 
@@ -9,6 +10,7 @@ export interface IPanelContext {
   readonly model: IServiceModel;
   readonly commands: CommandRegistry;
   readonly frames: FrameLoop;
+  readonly folds: Folds;
   readonly trans: TranslationBundle;
   /** What sparklines show. */
   readonly sparkline: 'requests_per_s' | 'p50_s';
@@ -28,4 +30,21 @@ export function usePanel(): IPanelContext {
     throw new Error('used outside of the panel');
   }
   return context;
+}
+
+/** Whether what is called `name` is unfolded, and what folds and unfolds it; kept over reloads. */
+export function useFold(
+  name: string,
+  byDefault = true
+): [open: boolean, set: (open: boolean) => void] {
+  const { folds } = usePanel();
+  const subscribe = React.useCallback(
+    (changed: () => void) => {
+      folds.changed.connect(changed);
+      return () => void folds.changed.disconnect(changed);
+    },
+    [folds]
+  );
+  const said = React.useSyncExternalStore(subscribe, () => folds.get(name));
+  return [said ?? byDefault, open => folds.set(name, open)];
 }

@@ -5,18 +5,13 @@ import { served } from '../served';
 import type { IView } from '../state';
 import { IconButton, Section, Words } from './basics';
 import { Card } from './card';
-import { usePanel } from './context';
+import { useFold, usePanel } from './context';
 import { Attempt, LoadForm } from './load';
 
-interface IProps {
-  readonly view: IView;
-  readonly open: boolean;
-  readonly onToggle: () => void;
-}
-
 /** What is served, and loading more. */
-export function ModelsSection({ view, open, onToggle }: IProps): JSX.Element {
+export function ModelsSection({ view }: { view: IView }): JSX.Element {
   const { model, trans } = usePanel();
+  const [open, setOpen] = useFold('models');
   const [adding, setAdding] = React.useState(false);
   const [draft, setDraft] = React.useState(NO_DRAFT);
   const all = React.useMemo(() => served(view.models), [view.models]);
@@ -48,9 +43,8 @@ export function ModelsSection({ view, open, onToggle }: IProps): JSX.Element {
   const title = models.length > 0 ? trans.__('Models (%1)', models.length) : trans.__('Models');
   return (
     <Section
+      name="models"
       title={title}
-      open={open}
-      onToggle={onToggle}
       actions={
         models.length > 0 && (
           <IconButton
@@ -59,9 +53,7 @@ export function ModelsSection({ view, open, onToggle }: IProps): JSX.Element {
             expanded={adding && open}
             onClick={() => {
               setAdding(!adding || !open);
-              if (!open) {
-                onToggle();
-              }
+              setOpen(true);
             }}
           />
         )

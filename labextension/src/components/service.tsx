@@ -9,19 +9,13 @@ import { sentence, SERVICE_TONES, serviceWord } from '../words';
 import { Button, IconButton, Message, Section, State, useLive, Words, write } from './basics';
 import { usePanel } from './context';
 
-interface IProps {
-  readonly view: IView;
-  readonly open: boolean;
-  readonly onToggle: () => void;
-}
-
 /** What runs, where, on what, since when; and starting, stopping, restarting it. */
-export function ServiceSection({ view, open, onToggle }: IProps): JSX.Element {
+export function ServiceSection({ view }: { view: IView }): JSX.Element {
   const { model, trans } = usePanel();
   const { service } = view;
   const trouble = view.troubles.get('');
   return (
-    <Section title={trans.__('Service')} open={open} onToggle={onToggle} actions={<Actions />}>
+    <Section name="service" title={trans.__('Service')} actions={<Actions />}>
       {trouble && (
         <Message tone="bad" onDismiss={() => model.dismiss()}>
           <Words text={trouble} />
