@@ -4,11 +4,13 @@ import type { IDisposable } from '@lumino/disposable';
 import { type ISignal, Signal } from '@lumino/signaling';
 import type { IAttention } from './attention';
 import { Columns } from './columns';
+import type { ISlow, ISpan, IWant, IWatch, WatchedFrame } from './plots/contract';
 import { recent, withTick } from './recent';
 import { requestAPI, RequestError } from './request';
 import { type Event, INITIAL, isOnlyRefused, type IView, reduce, type Verb } from './state';
 import { Stream } from './stream';
 import { type ILoadRequest, type IServiceModel, NAMESPACE } from './tokens';
+import { Watchers } from './watchers';
 import type {
   Frame,
   IColumns,
@@ -17,12 +19,21 @@ import type {
   ILoaded,
   IModelFigures,
   IProcessFigures,
-  IStatus
+  IStatus,
+  ISubscription
 } from './wire';
 
 /** What sparklines show: a row a second. */
 export const WINDOW_S = 60;
 const BIN_S = 1;
+
+/** What the cards show. */
+const CARDS: ISubscription = {
+  models: '*',
+  window_s: WINDOW_S,
+  points: WINDOW_S / BIN_S,
+  detail: []
+};
 
 /** Asking for the status must not keep an idle Jupyter server alive. */
 const QUIET = 'no_track_activity=1';
@@ -40,7 +51,7 @@ export class ServiceModel implements IServiceModel {
       probe: () =>
         this._request<IStatus>(`api/status?${QUIET}`, { signal: AbortSignal.timeout(PROBE_MS) }),
       open: () => new _settings.WebSocket(streamURL(_settings)),
-      subscription: { models: '*', window_s: WINDOW_S, points: WINDOW_S / BIN_S, detail: [] }
+      subscription: CARDS
     });
     this._stream.frame.connect((_, frame) => this._hear(frame));
     this._stream.linkChanged.connect((_, link) => this._apply({ type: 'link', link }));
@@ -84,6 +95,28 @@ export class ServiceModel implements IServiceModel {
 
   attend(): IDisposable {
     return this._attention.pay();
+  }
+
+  readonly api = 1;
+
+  watch(want: IWant, hear: (frame: WatchedFrame) => void): IWatch {
+    const look = this._attention.pay();
+    const watch = this._watchers.add(want, hear);
+    return {
+      update: next => watch.update(next),
+      dispose: () => {
+        watch.dispose();
+        look.dispose();
+      }
+    };
+  }
+
+  async slowest(name: string, { since, until }: ISpan): Promise<readonly ISlow[]> {
+    const route = `api/models/${encodeURIComponent(name)}/slowest`;
+    const answer = await this._request<{ requests: readonly ISlow[] }>(
+      `${route}?since=${since}&until=${until}&${QUIET}`
+    );
+    return answer.requests;
   }
 
   retry(): void {
@@ -186,9 +219,11 @@ export class ServiceModel implements IServiceModel {
     switch (frame.type) {
       case 'figures':
         this._take(frame);
+        this._watchers.tell(frame);
         return;
       case 'history':
         this._recall(frame);
+        this._watchers.tell(frame);
         return;
       case 'service':
         this._apply(frame);
@@ -255,6 +290,9 @@ export class ServiceModel implements IServiceModel {
   private readonly _stateChanged = new Signal<this, IView>(this);
   private readonly _figuresChanged = new Signal<this, void>(this);
   private readonly _stream: Stream;
+  private readonly _watchers = new Watchers(() =>
+    this._stream.subscribe(this._watchers.subscription(CARDS))
+  );
   private readonly _columns = new Map<string, Columns>();
   private _state: IView = INITIAL;
   /** The last few. */

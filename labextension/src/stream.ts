@@ -18,6 +18,7 @@ export interface IStreamOptions {
   /** Ask for the status by HTTP: a WebSocket that fails does not tell why. */
   probe(): Promise<IStatus>;
   open(): WebSocket;
+  /** What is wanted at first. */
   readonly subscription: ISubscription;
   /** In [0, 1); Math.random where not given. */
   chance?(): number;
@@ -30,7 +31,9 @@ export interface IStreamOptions {
  * of the service and its models.
  */
 export class Stream implements IDisposable {
-  constructor(private readonly _options: IStreamOptions) {}
+  constructor(private readonly _options: IStreamOptions) {
+    this._subscription = _options.subscription;
+  }
 
   /** What the server said; begins with the probe's answer as a `service` frame. */
   get frame(): ISignal<this, Frame> {
@@ -64,6 +67,14 @@ export class Stream implements IDisposable {
       if (this._link.kind === 'lost') {
         this._setLink({ ...this._link, retryAt: null });
       }
+    }
+  }
+
+  /** Want something else from now on, also over sockets to come; answered by history. */
+  subscribe(subscription: ISubscription): void {
+    this._subscription = subscription;
+    if (this._link.kind === 'live') {
+      this._send({ type: 'subscribe', ...subscription });
     }
   }
 
@@ -158,7 +169,7 @@ export class Stream implements IDisposable {
     this._liveAt = Date.now();
     this._refusals = 0;
     this._setLink({ kind: 'live' });
-    this._send({ type: 'subscribe', ...this._options.subscription });
+    this._send({ type: 'subscribe', ...this._subscription });
     if (!this._awake) {
       this._send({ type: 'pause' });
     }
@@ -223,6 +234,7 @@ export class Stream implements IDisposable {
 
   private readonly _frame = new Signal<this, Frame>(this);
   private readonly _linkChanged = new Signal<this, Link>(this);
+  private _subscription: ISubscription;
   private _link: Link = { kind: 'idle' };
   private _socket: WebSocket | null = null;
   private _awake = false;

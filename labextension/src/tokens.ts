@@ -1,6 +1,7 @@
 import { Token } from '@lumino/coreutils';
 import type { IDisposable } from '@lumino/disposable';
 import type { ISignal } from '@lumino/signaling';
+import type { IPageStream } from './plots/contract';
 import type { IView } from './state';
 import type { IColumns, ILoaded, IModelFigures, IProcessFigures } from './wire';
 
@@ -49,7 +50,7 @@ export interface ILoadRequest {
  *
  * `state` changes rarely and is replaced as a whole; figures change some times a second and are read where drawn.
  */
-export interface IServiceModel extends IDisposable {
+export interface IServiceModel extends IDisposable, IPageStream {
   readonly state: IView;
   readonly stateChanged: ISignal<IServiceModel, IView>;
 

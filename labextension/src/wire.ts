@@ -106,6 +106,32 @@ export type IColumns = { readonly time: readonly number[] } & Readonly<
   Record<Series, readonly (number | null)[]>
 >;
 
+/** Where the time of a request goes, in this order. */
+export const STAGES = ['queue', 'batch', 'compute', 'split', 'respond'] as const;
+
+export type Stage = (typeof STAGES)[number];
+
+/** Batches by why they were released, and by their rows: `{REASON: {SIZE: COUNT}}`. */
+export type Batches = Readonly<Record<string, Readonly<Record<string, number>>>>;
+
+/** Lines that history has of the models in a subscription's `detail` only; an older server has none of them. */
+export type DetailSeries = 'p95_s' | 'rows_per_s' | 'busy' | 'batch_rows' | `${Stage}_s`;
+
+export type IDetailColumns = IColumns &
+  Partial<Readonly<Record<DetailSeries, readonly (number | null)[]>>> & {
+    /** What was released in each point. */
+    readonly batches?: readonly (Batches | null)[];
+  };
+
+/** One model over one tick, more closely. */
+export interface IDetail {
+  readonly batches?: Batches;
+  /** Mean seconds a request; null where nothing was run. */
+  readonly stages_s?: Readonly<Record<Stage, number | null>>;
+  /** Mean rows a batch. */
+  readonly batch_rows?: number | null;
+}
+
 export interface IHello {
   readonly type: 'hello';
   readonly version: string;
@@ -123,12 +149,14 @@ export interface IFigures {
   readonly interval_s: number;
   readonly process: IProcessFigures;
   readonly models: Readonly<Record<string, IModelFigures>>;
+  /** Of the models in the subscription's `detail`. */
+  readonly detail?: Readonly<Record<string, IDetail>>;
 }
 
 export interface IHistory {
   readonly type: 'history';
   readonly epoch: string;
-  readonly models: Readonly<Record<string, IColumns>>;
+  readonly models: Readonly<Record<string, IDetailColumns>>;
 }
 
 /** Frames from the server. */
