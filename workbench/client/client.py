@@ -131,6 +131,12 @@ class AsyncClient:
         """What the service's repositories and memory hold: name, version, state, reason."""
         return list(await self._json("POST", "/v2/repository/index", {"ready": ready}))
 
+    async def load_stored(self, name: str, config: Mapping[str, object] | None = None) -> ModelStatus:
+        """Load a model that lies in the service's own repositories, and route to it."""
+        parameters = {"config": json.dumps(dict(config))} if config else {}
+        await self._json("POST", f"/v2/repository/models/{_model(name)}/load", {"parameters": parameters})
+        return await self.status(name)
+
     # The control plane
 
     async def load(

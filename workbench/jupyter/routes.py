@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -45,6 +46,8 @@ def routes() -> list[tuple[str, type[APIHandler]]]:
         (f"{api}/models/{name}/load", LoadHandler),
         (f"{api}/models/{name}/unload", UnloadHandler),
         (f"{api}/models/{name}/set", SetHandler),
+        (f"{api}/repository", RepositoryHandler),
+        (f"{api}/repository/{name}/load", StoredLoadHandler),
         (f"{api}/start", StartHandler),
         (f"{api}/restart", RestartHandler),
         (f"{api}/stop", StopHandler),
@@ -186,6 +189,34 @@ class SetHandler(Handler):
         client = await self.watch.client()
         loaded = await client.configure(name, settings)
         self.answer(control.encode_load(loaded.status, loaded.unchanged, loaded.previous, loaded.seconds))
+
+
+class RepositoryHandler(Handler):
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    @told
+    async def get(self) -> None:
+        if not self.watch.running:
+            self.answer([])
+            return
+        client = await self.watch.client()
+        self.answer(await answered(client.index()))
+
+
+class StoredLoadHandler(Handler):
+    @web.authenticated
+    @authorized
+    @told
+    async def post(self, name: str) -> None:
+        settings = control.decode_settings(self.request.body)
+        model_config(settings)
+        client = await self.watch.client()
+        began = time.monotonic()
+        with self.watch.job():
+            status = await client.load_stored(name, settings)
+        self.answer(control.encode_load(status, False, None, time.monotonic() - began))
 
 
 class StartHandler(Handler):
