@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,17 +29,21 @@ BUCKETS = (int(np.float64(_MOST_S).view(np.int64)) >> _SHIFT) - _FIRST
 Counts = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Histogram:
     """Counts of the buckets that hold something. Immutable: histograms are added, not added to."""
 
-    buckets: Counts
-    """Ascending."""
-    counts: Counts
-    total_s: float = 0.0
-    """The exact sum."""
-    least_s: float = math.inf
-    most_s: float = 0.0
+    __slots__ = ("buckets", "counts", "least_s", "most_s", "total_s")
+
+    def __init__(
+        self, buckets: Counts, counts: Counts, total_s: float = 0.0, least_s: float = math.inf, most_s: float = 0.0
+    ) -> None:
+        self.buckets = buckets
+        """Ascending."""
+        self.counts = counts
+        self.total_s = total_s
+        """The exact sum."""
+        self.least_s = least_s
+        self.most_s = most_s
 
     @staticmethod
     def of(durations_s: ArrayLike) -> Histogram:
@@ -71,6 +74,12 @@ class Histogram:
     @property
     def count(self) -> int:
         return int(self.counts.sum())
+
+    @property
+    def mean_s(self) -> float | None:
+        """Exact; None while empty."""
+        count = self.count
+        return self.total_s / count if count else None
 
     def quantile(self, q: float) -> float | None:
         """Seconds at rank ceil(q * count), as the middle of its bucket; exact for q = 0 and 1; None while empty."""
@@ -122,7 +131,8 @@ class Histogram:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Histogram) and self.encode() == other.encode()
 
-    __hash__ = None  # type: ignore[assignment]
+    def __hash__(self) -> int:
+        return hash((self.count, self.total_s, self.most_s))
 
     def __repr__(self) -> str:
         return f"<Histogram of {self.count} durations from {self.least_s:.6g} s to {self.most_s:.6g} s>"
