@@ -26,8 +26,8 @@ def body(*rows: float, **more: Any) -> dict[str, Any]:
     return {"inputs": [{"name": "x", "datatype": "FP32", "shape": [len(rows), 2], "data": data}], **more}
 
 
-async def slowest(house: House) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = (await house.call("GET", "/control/models/digits/slowest")).json
+async def slowest(house: House, asked: str = "") -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await house.call("GET", f"/control/models/digits/slowest{asked}")).json
     return found
 
 
@@ -57,6 +57,26 @@ async def test_the_slowest_tell_what_a_request_was_called_and_where_its_time_wen
     assert sum(good["stages_s"].values()) - good["stages_s"]["receive"] <= good["duration_s"]
     assert good["response_bytes"] > good["request_bytes"] > 0 or good["request_bytes"] > good["response_bytes"] > 0
     assert (bad["outcome"], bad["trace_id"], bad["rows"]) == ("invalid_argument", "", None)
+
+
+async def test_the_slowest_of_a_span_of_time_are_those_that_ended_in_it(house: House) -> None:
+    for name in ("one", "two", "three"):
+        await house.call("POST", INFER, body(1), x_request_id=name)
+    ends = {request["request_id"]: request["time"] for request in await slowest(house)}
+    asked = f"?since={ends['one'] + 1e-6}&until={ends['two'] + 1e-6}"
+    assert [each["request_id"] for each in await slowest(house, asked)] == ["two"]
+    assert len(await slowest(house, "?limit=2")) == 2
+    assert await slowest(house, f"?since={ends['three'] + 60}") == []
+    assert (await house.call("GET", "/control/models/digits/slowest?since=yesterday")).status == 400
+
+
+async def test_the_latest_error_is_in_the_snapshots_as_its_caller_got_it(house: House) -> None:
+    series = Snapshots(house.service.metrics.state, "epoch")
+    reply = await house.call("POST", INFER, {"inputs": []})
+    (model,) = series.take()["models"]
+    assert model["last_error"]["code"] == "invalid_argument"
+    assert model["last_error"]["message"] == reply.json["error"]
+    assert model["requests"] == {"invalid": 1}
 
 
 async def test_the_slowest_of_a_model_that_is_not_there_is_404(house: House) -> None:

@@ -148,6 +148,37 @@ def test_an_answer_that_could_not_be_written_is_counted_as_such() -> None:
     assert found["infer_response_bytes_count"] == 0
 
 
+def test_the_latest_error_is_told_with_its_time_and_its_words() -> None:
+    clock = Clock()
+    metrics = Metrics(clock, clock)
+    metrics.watch(lambda: [ready()])
+    series = Snapshots(metrics.state, "epoch")
+    assert series.take()["models"][0]["last_error"] is None
+    for sent_at, error, message in (
+        (1000.5, "queue_full", "the queue is full"),
+        (1001.0, "invalid_argument", "x takes FP32"),
+        (1001.5, "cancelled", "the caller left"),
+    ):
+        metrics.exchange_done(Exchange("digits", "1", b"r", 1000.0, sent_at=sent_at, error=error, message=message))
+    clock.now = 1002.0
+    last = {"time": 1001.0, "code": "invalid_argument", "message": "x takes FP32"}
+    assert series.take()["models"][0]["last_error"] == last
+    assert series.take()["models"][0]["last_error"] == last  # it stays the latest
+    assert metrics.slowest("digits")[0]["message"] in ("the queue is full", "x takes FP32", "the caller left")
+
+
+def test_batches_are_counted_by_reason_and_rows_at_once() -> None:
+    metrics = watched()
+    series = Snapshots(metrics.state, "epoch")
+    for rows, reason in ((4, ReleaseReason.IDLE), (4, ReleaseReason.IDLE), (8, ReleaseReason.FULL)):
+        metrics.batch_done("digits", "1", rows, 1, reason, 0.001)
+    (model,) = series.take()["models"]
+    assert model["batches"] == {"idle": {"4": 2}, "full": {"8": 1}}
+    assert (model["batch_sizes"], model["release_reasons"]) == ({"4": 2, "8": 1}, {"idle": 2, "full": 1})
+    metrics.batch_done("digits", "1", 8, 1, ReleaseReason.IDLE, 0.001)
+    assert series.take()["models"][0]["batches"] == {"idle": {"8": 1}}
+
+
 def test_an_exchange_of_no_known_version_makes_no_label() -> None:
     metrics = watched()
     metrics.exchange_done(Exchange("made-up", "", b"r", 1.0, sent_at=1.0, error="model_not_found"))

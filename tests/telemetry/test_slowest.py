@@ -4,7 +4,7 @@ import random
 
 from workbench.core.messages import ReleaseReason, Timings
 from workbench.telemetry.exchanges import Exchange
-from workbench.telemetry.slowest import KEPT, WINDOW_S, Slowest, encode
+from workbench.telemetry.slowest import KEPT, MOMENT_KEPT, MOMENT_S, WINDOW_S, Slowest, encode
 
 
 def ended(at: float, took: float, name: str = "") -> Exchange:
@@ -40,9 +40,32 @@ def test_what_is_kept_is_bounded_however_long_it_goes_on() -> None:
     slowest = Slowest()
     for minute in range(100):
         offer(slowest, *(ended(60.0 * minute + 1, number / 1000) for number in range(300)))
-    held = sum(len(heap) for _, heap in slowest._slices["digits"])
-    assert held <= KEPT * 16
+    minutes, moments = (len(list(slices.entries())) for slices in slowest._models["digits"])
+    assert minutes <= KEPT * 16
+    assert moments <= MOMENT_KEPT * (WINDOW_S / MOMENT_S + 1)
     assert len(slowest.of("digits", 60.0 * 99 + 2)) == KEPT
+
+
+def test_the_slowest_of_a_moment_are_found_also_in_a_minute_that_had_worse() -> None:
+    slowest = Slowest()
+    offer(slowest, *(ended(100.0 + number / 100, 5.0, "worse") for number in range(10 * KEPT)))
+    offer(slowest, *(ended(112.0 + number / 1000, number / 1000, f"moment {number}") for number in range(500)))
+    found = slowest.of("digits", 130.0, since=112.0, until=113.0)
+    assert [exchange.id for exchange in found] == [f"moment {499 - number}" for number in range(MOMENT_KEPT)]
+    assert [exchange.id for exchange in slowest.of("digits", 130.0, since=112.0, until=113.0, limit=2)] == [
+        "moment 499",
+        "moment 498",
+    ]
+    assert {exchange.id for exchange in slowest.of("digits", 130.0)} == {"worse"}
+    assert slowest.of("digits", 130.0, since=114.0) == []
+
+
+def test_what_is_too_quick_for_its_minute_and_its_moment_is_refused_beforehand() -> None:
+    slowest = Slowest()
+    offer(slowest, *(ended(100.0, 5.0) for _ in range(KEPT)))
+    assert slowest.least("digits", 100.0) == 5.0
+    assert slowest.least("digits", 100.0 + MOMENT_S) == 0.0  # another moment, of the same minute
+    assert slowest.offer(ended(100.0 + MOMENT_S, 1.0)) == 0.0
 
 
 def test_equal_durations_are_no_trouble() -> None:
@@ -67,6 +90,7 @@ def test_one_is_told_with_everything_that_is_known() -> None:
         "model": "m",
         "version": "3",
         "outcome": "ok",
+        "message": "",
         "duration_s": 2.0,
         "stages_s": {
             "receive": 0.5,
@@ -91,9 +115,9 @@ def test_one_is_told_with_everything_that_is_known() -> None:
 
 
 def test_of_one_that_failed_only_what_it_came_to_is_told() -> None:
-    exchange = Exchange("m", "3", b"r-9", 1.0, 1.5, 1.75, sent_at=9.0, error="deadline_exceeded")
+    exchange = Exchange("m", "3", b"r-9", 1.0, 1.5, 1.75, sent_at=9.0, error="deadline_exceeded", message="too late")
     told = encode(exchange, 0.0)
-    assert (told["outcome"], told["duration_s"]) == ("deadline_exceeded", 7.5)
+    assert (told["outcome"], told["message"], told["duration_s"]) == ("deadline_exceeded", "too late", 7.5)
     assert {stage for stage, seconds in told["stages_s"].items() if seconds is not None} == {"receive", "decode"}
     assert told["rows"] is told["batch_rows"] is told["release_reason"] is None
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from workbench.core.messages import InferResponse
-from workbench.core.ports import Outcome
 from workbench.engine import Engine
 from workbench.engine.deployment import outcome_of
 from workbench.errors import WorkbenchError
 from workbench.protocols.classification import classified
 from workbench.server.service import Service
-from workbench.telemetry.exchanges import Exchange
+from workbench.telemetry.exchanges import LONGEST_MESSAGE, Exchange
 
 LARGE_BODY = 1024 * 1024
 """Bytes from which a body is decoded on a thread, so that the event loop has its turns meanwhile."""
 
 SHUTTING_DOWN = "the service is shutting down; call again once another runs"
+
+UNFORESEEN = "internal error; see the service's log"
 
 
 def in_classes(engine: Engine, response: InferResponse, classes: Mapping[str, int]) -> InferResponse:
@@ -29,12 +30,13 @@ def in_classes(engine: Engine, response: InferResponse, classes: Mapping[str, in
 def note_failed(service: Service, exchange: Exchange, error: Exception) -> None:
     """The engine counts what it was given; what never got there is counted here. Only models that exist become
     labels."""
-    exchange.error = error.code if isinstance(error, WorkbenchError) else WorkbenchError.code
+    known = error if isinstance(error, WorkbenchError) else WorkbenchError(UNFORESEEN)
+    exchange.error, exchange.message = known.code, known.message[:LONGEST_MESSAGE]
     try:
         exchange.version = service.engine.status(exchange.model, exchange.version or None).version
     except WorkbenchError:
         exchange.version = ""
     if exchange.version and not exchange.decoded_at:
-        outcome = outcome_of(error) if isinstance(error, WorkbenchError) else Outcome.FAILED
+        outcome = outcome_of(known)
         service.metrics.request_done(exchange.model, exchange.version, outcome, None)
     service.metrics.exchange_done(exchange)

@@ -30,6 +30,8 @@ LOG_LINES = 1000
 
 _WRITE_BYTES = 1024 * 1024
 """Of an upload, how much is gathered for one write: a thread's turn costs more than the copy."""
+LATEST = 1e11
+"""Unix seconds that will never be."""
 
 
 def routes(service: Service) -> list[Route]:
@@ -91,7 +93,10 @@ class ControlRoutes:
 
     async def slowest(self, call: Call) -> Response:
         name = call.params["name"]
-        if not (found := self._service.metrics.slowest(name)):
+        since = _number(call, "since", 0.0, 0.0, LATEST)
+        until = _number(call, "until", LATEST, 0.0, LATEST)
+        limit = _number(call, "limit", KEPT, 1, KEPT)
+        if not (found := self._service.metrics.slowest(name, since, until, int(limit))):
             self._engine.status(name)  # raises where there is no such model
         return _json(found)
 

@@ -8,6 +8,9 @@ import msgspec
 
 from workbench.core.messages import Timings
 
+LONGEST_MESSAGE = 300
+"""Characters of an error's message that are kept."""
+
 
 class Exchange(msgspec.Struct, gc=False):
     """What is noted of an inference on its way. The moments are readings of the engine's clock, in seconds; 0 is one
@@ -38,6 +41,8 @@ class Exchange(msgspec.Struct, gc=False):
     """The caller's traceparent, checked; empty: none came."""
     id: str = ""
     """The protocol's own id, in the body."""
+    message: str = ""
+    """What the error said, cut to LONGEST_MESSAGE."""
 
     @property
     def duration_s(self) -> float:

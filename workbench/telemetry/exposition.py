@@ -115,15 +115,16 @@ def _batches(figures: Mapping[ModelVersion, Figures]) -> Iterator[Family]:
     rows = counter("infer_rows_total", "Rows that were run", *_VERSION)
     busy = counter("infer_runner_busy_seconds_total", "Time that runners spent inside the runtime", *_VERSION)
     for key, each in figures.items():
+        batch_sizes, release_reasons = each.batch_sizes, each.release_reasons
         buckets = [
-            (float(bound), sum(count for size, count in each.batch_sizes.items() if size <= bound))
+            (float(bound), sum(count for size, count in batch_sizes.items() if size <= bound))
             for bound in BATCH_SIZE_BOUNDS
         ]
         native = Exponential(SIZES)
-        native.add_counted(each.batch_sizes)
+        native.add_counted(batch_sizes)
         sizes.add(key, Distribution(each.batches, each.rows, buckets, native))
         for reason in ReleaseReason:
-            if count := each.release_reasons[reason]:
+            if count := release_reasons[reason]:
                 released.add((*key, reason.value), count)
         rows.add(key, each.rows)
         busy.add(key, each.busy_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +14,8 @@ from workbench.core.ports import Outcome
 from workbench.telemetry.exchanges import Stage
 from workbench.telemetry.exponential import DURATIONS, SIZES, Exponential
 from workbench.telemetry.histogram import Histogram
+
+_NO_BATCHES: Counter[int] = Counter()
 
 _WIRE = [Stage.RECEIVE, Stage.DECODE, Stage.ENCODE, Stage.SEND]
 
@@ -35,6 +37,16 @@ class Durations:
 
     def since(self, earlier: Durations) -> Durations:
         return Durations(self.linear.since(earlier.linear), self.native.since(earlier.native))
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error that a caller got."""
+
+    time: float
+    """Unix time."""
+    code: str
+    message: str
 
 
 def _no_sizes() -> Exponential:
@@ -69,10 +81,8 @@ class Figures:
     """Bodies of those answers."""
     encode_failures: int = 0
     """Requests that were run, and whose outputs could not be written for the caller."""
-    batch_sizes: Counter[int] = field(default_factory=Counter)
-    """Batches by their rows."""
-    release_reasons: Counter[ReleaseReason] = field(default_factory=Counter)
-    """Batches by why they were released."""
+    released: dict[ReleaseReason, Counter[int]] = field(default_factory=dict)
+    """Batches by why they were released, and by their rows."""
     rows: int = 0
     busy_s: float = 0.0
     """Seconds that runners spent inside the runtime; over one second a second with several runners."""
@@ -80,10 +90,25 @@ class Figures:
     """The same by the rows of the batch."""
     last_at: float = 0.0
     """Unix time at which a request that had been run was counted last; 0: none was yet."""
+    last_error: Failure | None = None
+    """The latest one; a caller that left is none."""
+
+    @property
+    def batch_sizes(self) -> Counter[int]:
+        """Batches by their rows."""
+        sizes: Counter[int] = Counter()
+        for counted in self.released.values():
+            sizes.update(counted)
+        return sizes
+
+    @property
+    def release_reasons(self) -> Counter[ReleaseReason]:
+        """Batches by why they were released."""
+        return Counter({reason: counted.total() for reason, counted in self.released.items()})
 
     @property
     def batches(self) -> int:
-        return self.release_reasons.total()
+        return sum(counted.total() for counted in self.released.values())
 
     @property
     def requests(self) -> int:
@@ -117,9 +142,12 @@ class Figures:
 
     def add_batches(self, batches: Iterable[tuple[int, ReleaseReason, float]]) -> None:
         """(rows, reason, seconds inside the runtime) of each."""
+        released = self.released
         for rows, reason, ran_s in batches:
-            self.batch_sizes[rows] += 1
-            self.release_reasons[reason] += 1
+            counted = released.get(reason)
+            if counted is None:
+                counted = released[reason] = Counter()
+            counted[rows] += 1
             self.rows += rows
             self.busy_s += ran_s
             self.batches_s[rows] += ran_s
@@ -134,12 +162,12 @@ class Figures:
             self.request_bytes.copy(),
             self.response_bytes.copy(),
             self.encode_failures,
-            self.batch_sizes.copy(),
-            self.release_reasons.copy(),
+            {reason: counted.copy() for reason, counted in self.released.items()},
             self.rows,
             self.busy_s,
             self.batches_s.copy(),
             self.last_at,
+            self.last_error,
         )
 
     def since(self, earlier: Figures) -> Figures:
@@ -153,10 +181,18 @@ class Figures:
             self.request_bytes.since(earlier.request_bytes),
             self.response_bytes.since(earlier.response_bytes),
             self.encode_failures - earlier.encode_failures,
-            self.batch_sizes - earlier.batch_sizes,
-            self.release_reasons - earlier.release_reasons,
+            _released_since(self.released, earlier.released),
             self.rows - earlier.rows,
             self.busy_s - earlier.busy_s,
             defaultdict(float, {rows: s - earlier.batches_s.get(rows, 0.0) for rows, s in self.batches_s.items()}),
             self.last_at,
+            self.last_error,
         )
+
+
+def _released_since(
+    released: Mapping[ReleaseReason, Counter[int]], earlier: Mapping[ReleaseReason, Counter[int]]
+) -> dict[ReleaseReason, Counter[int]]:
+    """Without the reasons for which there was none."""
+    since = {reason: counted - earlier.get(reason, _NO_BATCHES) for reason, counted in released.items()}
+    return {reason: counted for reason, counted in since.items() if counted}

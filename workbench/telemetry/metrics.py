@@ -22,13 +22,14 @@ import psutil
 from workbench.core.messages import ReleaseReason, Timings
 from workbench.core.model import ModelState, ModelStatus
 from workbench.core.ports import Outcome
+from workbench.errors import Cancelled
 from workbench.telemetry.changes import Changes
 from workbench.telemetry.exchanges import Exchange
-from workbench.telemetry.figures import Durations, Figures
+from workbench.telemetry.figures import Durations, Failure, Figures
 from workbench.telemetry.loop import LoopWatch
 from workbench.telemetry.machine import Machine, MachineUse
 from workbench.telemetry.requests import RequestLog
-from workbench.telemetry.slowest import Slowest, encode
+from workbench.telemetry.slowest import KEPT, Slowest, encode
 
 FOLD_AT = 512
 """Noted requests, or batches, at which they are folded unasked: some 0.3 ms of work."""
@@ -96,7 +97,7 @@ class State:
 class _Notes:
     """What was noted of one version since the last fold."""
 
-    __slots__ = ("answered", "batches", "outcomes", "run", "slow_from_s")
+    __slots__ = ("answered", "batches", "failed", "outcomes", "run", "slow_from_s")
 
     def __init__(self) -> None:
         self.slow_from_s = 0.0
@@ -112,6 +113,8 @@ class _Notes:
         """Eight an exchange that ended with outputs."""
         self.batches: list[tuple[int, ReleaseReason, float]] = []
 
+        self.failed: Exchange | None = None
+        """The latest one that ended in an error which its caller got."""
 
 class Metrics:
     """Implements core.ports.Observer. Every method belongs to the event loop's thread.
@@ -208,7 +211,10 @@ class Metrics:
         if exchange.error:
             self._log.note(exchange)
             if exchange.version:
-                self._of((exchange.model, exchange.version)).encode_failures += exchange.timings is not None
+                key = exchange.model, exchange.version
+                self._of(key).encode_failures += exchange.timings is not None
+                if exchange.error != Cancelled.code:
+                    (self._notes.get(key) or self._new_notes(*key)).failed = exchange
                 self._slowest.offer(exchange)
             return
         model, version = exchange.model, exchange.version
@@ -247,7 +253,7 @@ class Metrics:
         if len(self._late_s) >= LATE_KEPT:
             self._fold_lateness()
         for key, notes in self._notes.items():
-            if notes.outcomes or notes.answered or notes.batches:
+            if notes.outcomes or notes.answered or notes.batches or notes.failed:
                 figures = self._of(key)
                 figures.add_requests(notes.outcomes, np.frombuffer(notes.run).reshape(-1, 4))
                 figures.add_answered(np.frombuffer(notes.answered).reshape(-1, 8))
@@ -257,13 +263,19 @@ class Metrics:
                 notes.clear()
             notes.slow_from_s = self._slowest.least(key[0], self._ticks())
 
+                if failed := notes.failed:
+                    ended_at = self._clock() - (self._ticks() - failed.sent_at)
+                    figures.last_error = Failure(ended_at, failed.error, failed.message)
     def _fold_lateness(self) -> None:
         late_s, self._late_s = self._late_s, []
         if late_s:
             self._loop_delay.add(late_s)
 
-    def slowest(self, model: str) -> list[dict[str, Any]]:
-        """The slowest requests of the last minutes, the slowest first, as JSON has them."""
+    def slowest(
+        self, model: str, since: float | None = None, until: float | None = None, limit: int = KEPT
+    ) -> list[dict[str, Any]]:
+        """The slowest requests of the last minutes, the slowest first, as JSON has them; `since` and `until` are Unix
+        times of their ends."""
         self.fold()
         now = self._ticks()
         offset_s = self._clock() - now
@@ -300,7 +312,8 @@ class Metrics:
     def _prune(self) -> None:
         present = {(status.name, status.version) for status in self._statuses()}
         gone = [key for key in self._figures if key not in present]
-        for key in gone[: max(0, len(gone) - KEPT_AFTER_GONE)]:
+        forgotten = gone[: max(0, len(gone) - KEPT_AFTER_GONE)]
+        for key in forgotten:
             del self._figures[key]
             self._notes.pop(key, None)
         self._slowest.forget_all_but(model for model, _ in self._figures)

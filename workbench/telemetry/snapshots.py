@@ -5,6 +5,7 @@ Counts and histograms are those of the interval, so a reader merges any window b
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -91,6 +92,11 @@ def _model(name: str, version: str, figures: Figures, status: ModelStatus | None
         "payload": {"request": figures.request_bytes.encode(), "response": figures.response_bytes.encode()},
         "batch_sizes": {str(size): count for size, count in sorted(figures.batch_sizes.items())},
         "release_reasons": {reason.value: count for reason, count in figures.release_reasons.items()},
+        "batches": {
+            reason.value: {str(size): count for size, count in sorted(sizes.items())}
+            for reason, sizes in figures.released.items()
+        },
+        "last_error": dataclasses.asdict(figures.last_error) if figures.last_error else None,
     }
 
 
