@@ -198,9 +198,16 @@ class AsyncClient:
             raise Unavailable(f"no version of {name!r} serves: {_states(statuses)}")
         raise ModelNotFound(f"{name!r} has no version {version}; it has {', '.join(s.version for s in statuses)}")
 
-    async def slowest(self, name: str) -> list[dict[str, Any]]:
-        """The slowest requests of the last 15 minutes, the slowest first; their fields are in docs/metrics.md."""
-        return list(await self._json("GET", f"/control/models/{_model(name)}/slowest"))
+    async def slowest(
+        self, name: str, since: float | None = None, until: float | None = None, limit: int | None = None
+    ) -> list[dict[str, Any]]:
+        """The slowest requests of the last 15 minutes, the slowest first; their fields are in docs/metrics.md.
+
+        `since` and `until`, Unix times, leave those that ended in between.
+        """
+        asked = {"since": since, "until": until, "limit": limit}
+        query = "&".join(f"{name}={value}" for name, value in asked.items() if value is not None)
+        return list(await self._json("GET", f"/control/models/{_model(name)}/slowest" + (f"?{query}" if query else "")))
 
     async def service(self) -> dict[str, Any]:
         """What the service says of itself: version, url, pid, device, memory and so on."""

@@ -20,6 +20,7 @@ from workbench.server.http import BodyType, Receive, Response
 from workbench.server.routing import Call, Route
 from workbench.server.service import VERSION, Service
 from workbench.server.surroundings import runs_under
+from workbench.telemetry.slowest import KEPT
 from workbench.telemetry.snapshots import Snapshots
 
 BODY_BYTES = 1024 * 1024
