@@ -107,6 +107,18 @@ def test_the_service_can_be_asked_about_itself(wb: Workbench) -> None:
     assert wb.show("iris", 1)["device"] == "cpu"
 
 
+def test_the_last_seconds_can_be_looked_at(wb: Workbench) -> None:
+    wb.load("iris", iris())
+    for _ in range(3):
+        wb["iris"](X)
+    (figures,) = [each for each in wb.models(window="60s") if each.routed]  # others may have gone a moment ago
+    assert figures.requests["ok"] >= 3
+    assert figures.p50_s is not None
+    assert "iris" in set(wb.models(window=5).df["model"])
+    with pytest.raises(InvalidInput, match="1s to 15m"):
+        wb.models(window="20m")
+
+
 def test_an_unknown_model_or_version_is_an_error_at_once(wb: Workbench) -> None:
     wb.load("iris", iris())
     with pytest.raises(ModelNotFound, match="did you mean 'iris'"):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from workbench.core.model import ModelStatus, Signature
 from workbench.errors import InvalidInput, Unavailable, Unsupported, WorkbenchError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from workbench.client.launch import SharedService
     from workbench.client.own import OwnService
     from workbench.client.predict import Predictor
+    from workbench.client.recent import RecentFigures
     from workbench.client.results import Card, Lines, LoadReport, ModelTable, Prediction
     from workbench.client.slowest import SlowRequests
 
@@ -163,11 +164,18 @@ class Workbench:
         wanted = None if version is None else str(version)
         return sync.run(self._predictor.predict(name, value, version=wanted, outputs=outputs))
 
-    def models(self) -> ModelTable:
-        """Every version of every model, as a table."""
-        from workbench.client import sync
+    @overload
+    def models(self) -> ModelTable: ...
+    @overload
+    def models(self, window: float | str) -> RecentFigures: ...
+    def models(self, window: float | str | None = None) -> ModelTable | RecentFigures:
+        """Every version of every model, as a table; with a `window` as "60s" or "5m", how each did in it."""
+        from workbench.client import recent, sync
         from workbench.client.results import ModelTable
 
+        if window is not None:
+            asked_s = recent.window_s(window)
+            return recent.decode(sync.run(self._client.figures(asked_s)), asked_s)
         return ModelTable(sync.run(self._client.statuses()))
 
     def show(self, name: str, version: str | int | None = None) -> Card:

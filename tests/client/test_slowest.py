@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from workbench.client.slowest import _COLOURS, TEXT_ROWS, SlowRequests
+from workbench.client.slowest import COLOURS, TEXT_ROWS, SlowRequests
 from workbench.core.messages import ReleaseReason, Timings
 from workbench.telemetry.exchanges import Exchange, Stage
 from workbench.telemetry.slowest import encode
@@ -45,7 +45,7 @@ def test_the_bar_has_the_stages_in_proportion() -> None:
 
 
 def test_every_stage_has_a_colour() -> None:
-    assert list(_COLOURS) == [stage.name.lower() for stage in Stage]
+    assert list(COLOURS) == [stage.name.lower() for stage in Stage]
 
 
 def test_a_frame_has_a_row_a_request_and_a_column_a_stage() -> None:

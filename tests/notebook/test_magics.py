@@ -79,6 +79,7 @@ def test_the_whole_way_from_load_to_unload(cells: Cells, wb: Workbench) -> None:
     assert np.array_equal(prediction.array, cells.run("clf.predict(X[:10])"))
     assert cells.run("p = %infer predict iris X[0]\np.array.shape") == (1,)
     assert [status.name for status in cells.run("%infer models")] == ["iris"]
+    assert "iris" in [figures.name for figures in cells.run("%infer models --window 60s")]
     assert isinstance(cells.run("%infer show iris"), Card)
     assert "up to 8 rows" in cells.run("%infer set iris max-batch=8")["batching"]
     assert cells.run("%infer status")["url"] == wb.url
@@ -126,6 +127,8 @@ def test_braces_and_dollars_are_the_expressions_own(cells: Cells) -> None:
         ("unload nothing", "ModelNotFound: "),
         ("set nothing max_batch=1", "ModelNotFound: "),
         ("set nothing max_bach=1", "did you mean 'max_batch'"),
+        ("models --window soon", "InvalidInput: window takes a time as 60s or 5m"),
+        ("models --window", "UsageError: --window needs a value, 60s"),
         ("logs --lines many", "UsageError: --lines takes a whole number"),
     ],
 )

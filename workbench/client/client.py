@@ -209,6 +209,10 @@ class AsyncClient:
         query = "&".join(f"{name}={value}" for name, value in asked.items() if value is not None)
         return list(await self._json("GET", f"/control/models/{_model(name)}/slowest" + (f"?{query}" if query else "")))
 
+    async def figures(self, window_s: float = 60.0) -> dict[str, Any]:
+        """What the models did in the last `window_s` seconds, 1 to 900; the fields are in docs/http.md."""
+        return dict(await self._json("GET", f"/control/figures?window={window_s:g}"))
+
     async def service(self) -> dict[str, Any]:
         """What the service says of itself: version, url, pid, device, memory and so on."""
         return dict(await self._json("GET", "/control/status"))

@@ -25,6 +25,19 @@ if TYPE_CHECKING:
 
     from workbench.rendezvous.record import ServiceRecord
 
+
+class Tabular:
+    """What can become a pandas DataFrame."""
+
+    def to_pandas(self) -> pd.DataFrame:
+        raise NotImplementedError
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """`to_pandas()`, for short."""
+        return self.to_pandas()
+
+
 # Predictions
 
 
@@ -72,7 +85,7 @@ class CallTimings:
     __repr__ = __str__
 
 
-class Prediction(Mapping[str, Array]):
+class Prediction(Tabular, Mapping[str, Array]):
     """The outputs of a model, by name and in its order; text comes as str where it is UTF-8.
 
     `np.asarray(prediction)` and `.array` are the first output, which for a classifier is its labels.
@@ -156,8 +169,10 @@ class Prediction(Mapping[str, Array]):
 
 # Models
 
+NO_MODELS = "no models; load one: wb.load(NAME, SOURCE) or %infer load NAME SOURCE"
 
-class ModelTable(Sequence[ModelStatus]):
+
+class ModelTable(Tabular, Sequence[ModelStatus]):
     """Model statuses that show as a table."""
 
     def __init__(self, statuses: Sequence[ModelStatus]) -> None:
@@ -198,7 +213,7 @@ class ModelTable(Sequence[ModelStatus]):
 
     def __repr__(self) -> str:
         if not self:
-            return "no models; load one: wb.load(NAME, SOURCE) or %infer load NAME SOURCE"
+            return NO_MODELS
         return text_table([self._HEAD, *([cell.strip() for cell in self._row(status)] for status in self)])
 
     def _repr_html_(self) -> str:
@@ -206,7 +221,7 @@ class ModelTable(Sequence[ModelStatus]):
             return "<div>No models yet: <code>%infer load NAME SOURCE</code> loads one.</div>"
         rows = [[escape(cell) for cell in self._row(status)] for status in self]
         for row, status in zip(rows, self, strict=True):
-            row[2] = f'<span style="color:{_STATE_COLOURS[status.state]}">●</span> {row[2]}'
+            row[2] = f"{state_dot(status.state)} {row[2]}"
         return html_table([escape(title) for title in self._HEAD], rows)
 
     _HEAD = ("model", "version", "state", "device", "batching")
@@ -217,7 +232,7 @@ class ModelTable(Sequence[ModelStatus]):
         return [status.name, status.version, state, status.device or "-", status.batching or "-"]
 
 
-_STATE_COLOURS = {
+_STATE_COLOURS: Mapping[str, str] = {
     ModelState.LOADING: "#b8860b",
     ModelState.WARMING: "#b8860b",
     ModelState.READY: "#2e8b57",
@@ -225,6 +240,11 @@ _STATE_COLOURS = {
     ModelState.GONE: "#808080",
     ModelState.FAILED: "#b22222",
 }
+
+
+def state_dot(state: str) -> str:
+    """A dot in the state's colour, as HTML."""
+    return f'<span style="color:{_STATE_COLOURS.get(state, "#808080")}">●</span>'
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,15 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
-from workbench.client.results import counted, escape, html_table, megabytes, milliseconds, text_table
+from workbench.client.results import Tabular, counted, escape, html_table, megabytes, milliseconds, text_table
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotly.graph_objects as go
 
 TEXT_ROWS = 20
 
-_COLOURS = {
+COLOURS = {
     "receive": "#9ecae1",
     "decode": "#6baed6",
     "queue": "#fdae6b",
@@ -26,7 +27,7 @@ _COLOURS = {
 """Stage -> colour, in the order of a request's way."""
 
 
-class SlowRequests(Sequence[Mapping[str, Any]]):
+class SlowRequests(Tabular, Sequence[Mapping[str, Any]]):
     """Requests, the slowest first, each with the fields of docs/metrics.md, "The slowest requests"."""
 
     def __init__(self, model: str, requests: Sequence[Mapping[str, Any]]) -> None:
@@ -58,6 +59,12 @@ class SlowRequests(Sequence[Mapping[str, Any]]):
         # A stage that none of them came to would be a column of objects.
         return frame.astype({name: float for name in frame if str(name).endswith("_s")})
 
+    def plot(self) -> go.Figure:
+        """Where the time of each went, the slowest first, as a plotly figure."""
+        from workbench.client.plots import waterfall
+
+        return waterfall(self)
+
     def __repr__(self) -> str:
         if not self:
             return self._none()
@@ -73,7 +80,7 @@ class SlowRequests(Sequence[Mapping[str, Any]]):
         most = max(request["duration_s"] for request in self)
         rows = [[*map(escape, self._row(request)), _bar(request, most)] for request in self]
         table = html_table([*map(escape, _HEAD), "where the time went"], rows)
-        legend = " ".join(f'<span style="color:{colour}">■</span> {stage}' for stage, colour in _COLOURS.items())
+        legend = " ".join(f'<span style="color:{colour}">■</span> {stage}' for stage, colour in COLOURS.items())
         title = f"<b>{escape(self.model)}</b>: the slowest {counted(len(self), 'request')} of the last 15 minutes"
         return f'<div>{title}<br><small>{legend}</small><div style="max-height:28em;overflow:auto">{table}</div></div>'
 
@@ -110,7 +117,7 @@ def _seconds(seconds: float | None) -> str:
 def _bar(request: Mapping[str, Any], most: float) -> str:
     """The stages as lengths, of which `most` seconds fill the cell."""
     parts = []
-    for stage, colour in _COLOURS.items():
+    for stage, colour in COLOURS.items():
         seconds = request["stages_s"].get(stage)
         if seconds and most > 0 and stage != "receive":  # which is not part of what it took
             width = min(100 * seconds / most, 100)

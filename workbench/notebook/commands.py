@@ -51,7 +51,7 @@ VERBS: Mapping[str, Verb] = {
             },
         ),
         Verb("predict", "the model's answer for an expression of this notebook", ("NAME", "EXPR"), _VERSION),
-        Verb("models", "a table of the models; also %infer alone"),
+        Verb("models", "a table of the models; also %infer alone", (), {"--window": "60s"}),
         Verb("show", "all that is known of one model", ("NAME",), _VERSION),
         Verb("unload", "finish what is under way, then give back the model's memory", ("NAME",)),
         Verb("set", "change settings, live where possible", ("NAME", "KEY=VALUE")),
@@ -73,6 +73,7 @@ FLAGS: Mapping[str, str] = {
     "--force": "even where inputs or outputs change, on which callers may rely",
     "--version": "of this version instead of the one that serves",
     "--lines": "how many (20)",
+    "--window": "the figures of the last so many seconds or minutes: 60s, 5m",
 }
 """What each flag means; a flag means the same with every verb that has it."""
 

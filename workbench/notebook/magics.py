@@ -62,7 +62,7 @@ class InferMagics(Magics):
         self._verbs: dict[str, Callable[[Command], object]] = {
             "load": self._load,
             "predict": self._predict,
-            "models": lambda command: self._connect().models(),
+            "models": self._models,
             "show": lambda command: self._connect().show(command.name, command.flags.get("--version")),
             "unload": self._unload,
             "set": lambda command: self._connect().set(command.name, **pairs(command.rest)),
@@ -89,6 +89,10 @@ class InferMagics(Magics):
             return self._verbs[command.verb](command)
         except KeyboardInterrupt:
             raise Interrupted(_INTERRUPTED.get(command.verb, "interrupted")) from None
+
+    def _models(self, command: Command) -> object:
+        window = command.flags.get("--window")
+        return self._connect().models() if window is None else self._connect().models(window=window)
 
     def _load(self, command: Command) -> object:
         flags = command.flags

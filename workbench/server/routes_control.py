@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from workbench.server.http import BodyType, Receive, Response
 from workbench.server.routing import Call, Route
 from workbench.server.service import VERSION, Service
 from workbench.server.surroundings import runs_under
+from workbench.telemetry import recent
 from workbench.telemetry.slowest import KEPT
 from workbench.telemetry.snapshots import Snapshots
 
@@ -28,11 +30,11 @@ BODY_BYTES = 1024 * 1024
 
 STREAM_INTERVAL_S = (0.1, 10.0)
 LOG_LINES = 1000
+LATEST = 1e11
+"""Unix seconds that will never be."""
 
 _WRITE_BYTES = 1024 * 1024
 """Of an upload, how much is gathered for one write: a thread's turn costs more than the copy."""
-LATEST = 1e11
-"""Unix seconds that will never be."""
 
 
 def routes(service: Service) -> list[Route]:
@@ -48,6 +50,7 @@ def routes(service: Service) -> list[Route]:
         Route("POST", "/control/models/{name}/versions/{version}/discard", plane.discard),
         Route("POST", "/control/models/{name}/unload", plane.unload),
         Route("POST", "/control/models/{name}/set", plane.set),
+        Route("GET", "/control/figures", plane.figures),
         Route("GET", "/control/logs", plane.logs),
         Route("GET", "/control/stream", plane.stream),
     ]
@@ -100,6 +103,12 @@ class ControlRoutes:
         if not (found := self._service.metrics.slowest(name, since, until, int(limit))):
             self._engine.status(name)  # raises where there is no such model
         return _json(found)
+
+    async def figures(self, call: Call) -> Response:
+        asked_s = _number(call, "window", 60, 1, recent.LONGEST_S)
+        window_s, amounts = self._service.metrics.recent(asked_s)
+        models = recent.encode(window_s, amounts, self._engine.statuses())
+        return _json({"epoch": self._service.epoch, "time": time.time(), "window_s": window_s, "models": models})
 
     async def logs(self, call: Call) -> Response:
         lines = _number(call, "lines", 100, 1, LOG_LINES)

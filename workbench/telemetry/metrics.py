@@ -28,6 +28,7 @@ from workbench.telemetry.exchanges import Exchange
 from workbench.telemetry.figures import Durations, Failure, Figures
 from workbench.telemetry.loop import LoopWatch
 from workbench.telemetry.machine import Machine, MachineUse
+from workbench.telemetry.recent import Amounts, Recent
 from workbench.telemetry.requests import RequestLog
 from workbench.telemetry.slowest import KEPT, Slowest, encode
 
@@ -112,9 +113,9 @@ class _Notes:
         self.answered = bytearray()
         """Eight an exchange that ended with outputs."""
         self.batches: list[tuple[int, ReleaseReason, float]] = []
-
         self.failed: Exchange | None = None
         """The latest one that ended in an error which its caller got."""
+
 
 class Metrics:
     """Implements core.ports.Observer. Every method belongs to the event loop's thread.
@@ -139,6 +140,7 @@ class Metrics:
         self._ticks = ticks
         self._log = requests or RequestLog()
         self._slowest = Slowest()
+        self._recent = Recent(ticks)
         self._late_s: list[float] = []
         self._loop_delay = Durations()
         self._loop = LoopWatch(self._ticked)
@@ -245,6 +247,7 @@ class Metrics:
     def _ticked(self, late_s: float) -> None:
         self._late_s.append(late_s)
         self.fold()
+        self._recent.note(self._figures)
 
     # Looking
 
@@ -260,12 +263,12 @@ class Metrics:
                 figures.add_batches(notes.batches)
                 if notes.run:
                     figures.last_at = self._clock()
-                notes.clear()
-            notes.slow_from_s = self._slowest.least(key[0], self._ticks())
-
                 if failed := notes.failed:
                     ended_at = self._clock() - (self._ticks() - failed.sent_at)
                     figures.last_error = Failure(ended_at, failed.error, failed.message)
+                notes.clear()
+            notes.slow_from_s = self._slowest.least(key[0], self._ticks())
+
     def _fold_lateness(self) -> None:
         late_s, self._late_s = self._late_s, []
         if late_s:
@@ -279,7 +282,13 @@ class Metrics:
         self.fold()
         now = self._ticks()
         offset_s = self._clock() - now
-        return [encode(exchange, offset_s) for exchange in self._slowest.of(model, now)]
+        span = (None if each is None else each - offset_s for each in (since, until))
+        return [encode(exchange, offset_s) for exchange in self._slowest.of(model, now, *span, limit=limit)]
+
+    def recent(self, window_s: float) -> tuple[float, dict[ModelVersion, Amounts]]:
+        """What happened in the last `window_s` seconds, and how many it really were; see telemetry.recent."""
+        self.fold()
+        return self._recent.over(window_s, self._figures)
 
     def state(self) -> State:
         """Everything counted up to now."""
@@ -316,4 +325,5 @@ class Metrics:
         for key in forgotten:
             del self._figures[key]
             self._notes.pop(key, None)
+        self._recent.forget(forgotten)
         self._slowest.forget_all_but(model for model, _ in self._figures)
