@@ -29,7 +29,7 @@ from workbench.protocols.oip_grpc import (
     encode_response,
     encode_stream_error,
     encode_stream_response,
-    request_id_of,
+    named_in,
 )
 from workbench.protocols.shared import Place
 
@@ -321,7 +321,7 @@ def test_mutated_messages_are_read_or_refused() -> None:
             outcomes["read"] += 1
         except (InvalidInput, Unsupported):
             outcomes["refused"] += 1
-        request_id_of(body)
+        named_in(body)
         try:
             decode_response(body)
         except WorkbenchError:

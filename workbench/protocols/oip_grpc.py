@@ -130,12 +130,13 @@ def encode_stream_error(error: WorkbenchError, request_id: str) -> bytes:
     return bytes(answer.SerializeToString())
 
 
-def request_id_of(message: bytes) -> str:
-    """The id in a ModelInferRequest; empty where it has none, or cannot be read."""
+def named_in(message: bytes) -> tuple[str, str, str]:
+    """What a ModelInferRequest that was refused is for: model, version and id, each empty where it cannot be read."""
     try:
-        return str(_Request.FromString(message).id)
+        found = _Request.FromString(message)
     except DecodeError:
-        return ""
+        return "", "", ""
+    return found.model_name, found.model_version, found.id
 
 
 # The client's side

@@ -15,7 +15,7 @@ from workbench.protocols.oip_grpc import (
     encode_response,
     encode_stream_error,
     encode_stream_response,
-    request_id_of,
+    named_in,
 )
 from workbench.protocols.shared import write_shared
 from workbench.server.auth import Caller
@@ -67,7 +67,7 @@ class Infer:
                 return await self._answer(head.caller, message, context, exchange, encode_stream_response)
             except Exception as error:
                 known = error if isinstance(error, WorkbenchError) else unforeseen()
-                return encode_stream_error(known, exchange.id or request_id_of(message))
+                return encode_stream_error(known, exchange.id)
 
         async for each in in_order(messages, answer, STREAM_DEPTH, self._service.draining):
             yield each
@@ -120,6 +120,8 @@ class Infer:
             raise
         except Exception as error:
             exchange.sent_at = clock()
+            if not exchange.decoded_at:  # counted for the model that it names, as over HTTP the path does
+                exchange.model, exchange.version, exchange.id = named_in(message)
             note_failed(self._service, exchange, error)
             raise
         self._metrics.exchange_done(exchange)
