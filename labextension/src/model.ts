@@ -4,6 +4,7 @@ import type { IDisposable } from '@lumino/disposable';
 import { type ISignal, Signal } from '@lumino/signaling';
 import type { IAttention } from './attention';
 import { Columns } from './columns';
+import type { Settings } from './knobs';
 import type { ISlow, ISpan, IWant, IWatch, WatchedFrame } from './plots/contract';
 import { recent, withTick } from './recent';
 import { requestAPI, RequestError } from './request';
@@ -16,11 +17,16 @@ import type {
   IColumns,
   IFigures,
   IHistory,
+  ILastError,
   ILoaded,
+  IMachine,
   IModelFigures,
   IProcessFigures,
   IStatus,
-  ISubscription
+  IStored,
+  ISubscription,
+  ITrial,
+  ITried
 } from './wire';
 
 /** What sparklines show: a row a second. */
@@ -41,6 +47,10 @@ const QUIET = 'no_track_activity=1';
 /** A server that does not answer for so long is away. */
 const PROBE_MS = 15_000;
 
+/** Without figures for so long, or so many ticks, while some should come, what is shown is old. */
+const LATE_S = 3;
+const LATE_TICKS = 4;
+
 /** Holds the socket and what came through it; asks for what is to be done. */
 export class ServiceModel implements IServiceModel {
   constructor(
@@ -54,9 +64,13 @@ export class ServiceModel implements IServiceModel {
       subscription: CARDS
     });
     this._stream.frame.connect((_, frame) => this._hear(frame));
-    this._stream.linkChanged.connect((_, link) => this._apply({ type: 'link', link }));
+    this._stream.linkChanged.connect((_, link) => {
+      this._apply({ type: 'link', link });
+      this._expect();
+    });
     _attention.changed.connect((_, paid) => {
       this._stream.awake = paid;
+      this._expect();
     });
     _attention.online.connect(() => {
       if (_attention.paid && this._stream.link.kind === 'lost') {
@@ -85,12 +99,20 @@ export class ServiceModel implements IServiceModel {
     return this._ticks[this._ticks.length - 1]?.process ?? null;
   }
 
+  get machine(): IMachine | null {
+    return this._ticks[this._ticks.length - 1]?.machine ?? null;
+  }
+
   figures(name: string): IModelFigures | null {
     return recent(this._ticks, name);
   }
 
   columns(name: string): IColumns | null {
     return this._columns.get(name)?.data ?? null;
+  }
+
+  lastError(name: string): ILastError | null {
+    return this._errors.get(name) ?? null;
   }
 
   attend(): IDisposable {
@@ -139,7 +161,9 @@ export class ServiceModel implements IServiceModel {
     const { name, path, config = {}, force = false } = request;
     this._apply({ type: 'load', request });
     try {
-      const loaded = await this._post<ILoaded>(modelPath(name, 'load'), { path, config, force });
+      const loaded = path
+        ? await this._post<ILoaded>(modelPath(name, 'load'), { path, config, force })
+        : await this._post<ILoaded>(`api/repository/${encodeURIComponent(name)}/load`, config);
       this._apply({ type: 'loaded', name, unchanged: loaded.unchanged });
       return loaded;
     } catch (error) {
@@ -154,6 +178,18 @@ export class ServiceModel implements IServiceModel {
     return this._act(name, 'unload', async () => {
       await this._post(modelPath(name, 'unload'));
     });
+  }
+
+  set(name: string, settings: Settings): Promise<ILoaded> {
+    return this._post<ILoaded>(modelPath(name, 'set'), settings);
+  }
+
+  tryOut(name: string, trial: ITrial): Promise<ITried> {
+    return this._post<ITried>(modelPath(name, 'try'), trial);
+  }
+
+  stored(): Promise<readonly IStored[]> {
+    return this._request<readonly IStored[]>(`api/repository?${QUIET}`);
   }
 
   async logs(lines: number): Promise<readonly string[]> {
@@ -173,6 +209,10 @@ export class ServiceModel implements IServiceModel {
     }
   }
 
+  bring(name: string): void {
+    this._apply({ type: 'bring', name });
+  }
+
   seen(name: string): void {
     this._apply({ type: 'seen', name });
   }
@@ -183,6 +223,7 @@ export class ServiceModel implements IServiceModel {
 
   dispose(): void {
     if (!this.isDisposed) {
+      clearTimeout(this._lateTimer);
       this._stream.dispose();
       this._attention.dispose();
       Signal.clearData(this);
@@ -231,6 +272,11 @@ export class ServiceModel implements IServiceModel {
           this._ticks = [];
           this._figuresChanged.emit();
         }
+        this._expect();
+        return;
+      case 'hello':
+        this._interval_s = frame.interval_s;
+        this._apply(frame);
         return;
       default:
         this._apply(frame);
@@ -243,12 +289,17 @@ export class ServiceModel implements IServiceModel {
     this._time = figures.time;
     for (const [name, tick] of Object.entries(figures.models)) {
       this._columnsOf(name).push(figures.time, tick);
+      if (tick.last_error) {
+        this._errors.set(name, tick.last_error);
+      }
     }
     for (const name of this._columns.keys()) {
       if (!(name in figures.models)) {
         this._columns.delete(name);
+        this._errors.delete(name);
       }
     }
+    this._expect();
     this._figuresChanged.emit();
   }
 
@@ -257,6 +308,9 @@ export class ServiceModel implements IServiceModel {
     this._columns.clear();
     for (const [name, past] of Object.entries(history.models)) {
       this._columnsOf(name).reset(past);
+      if (past.last_error) {
+        this._errors.set(name, past.last_error);
+      }
       this._time = Math.max(this._time, past.time[past.time.length - 1] ?? 0);
     }
     this._figuresChanged.emit();
@@ -267,6 +321,18 @@ export class ServiceModel implements IServiceModel {
     if (epoch !== this._epoch) {
       this._epoch = epoch;
       this._columns.clear();
+      this._errors.clear();
+    }
+  }
+
+  /** From now on figures should come, where some should at all; say so where they do not. */
+  private _expect(): void {
+    clearTimeout(this._lateTimer);
+    this._apply({ type: 'late', late: false });
+    const { link, service } = this._state;
+    if (this._attention.paid && link.kind === 'live' && service?.state === 'Ready') {
+      const wait_s = Math.max(LATE_S, LATE_TICKS * this._interval_s);
+      this._lateTimer = setTimeout(() => this._apply({ type: 'late', late: true }), wait_s * 1000);
     }
   }
 
@@ -294,6 +360,9 @@ export class ServiceModel implements IServiceModel {
     this._stream.subscribe(this._watchers.subscription(CARDS))
   );
   private readonly _columns = new Map<string, Columns>();
+  private readonly _errors = new Map<string, ILastError>();
+  private _interval_s = 0;
+  private _lateTimer: ReturnType<typeof setTimeout> | undefined;
   private _state: IView = INITIAL;
   /** The last few. */
   private _ticks: readonly IFigures[] = [];
@@ -301,7 +370,7 @@ export class ServiceModel implements IServiceModel {
   private _epoch = '';
 }
 
-function modelPath(name: string, verb: 'load' | 'unload'): string {
+function modelPath(name: string, verb: 'load' | 'unload' | 'set' | 'try'): string {
   return `api/models/${encodeURIComponent(name)}/${verb}`;
 }
 

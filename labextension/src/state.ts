@@ -48,10 +48,12 @@ export interface IView {
   /** Of the server extension; empty until it has said. */
   readonly serverVersion: string;
   readonly attempts: readonly IAttempt[];
-  /** The name of what this page has just loaded, until it was brought into sight. */
+  /** The name of what this page has just loaded, or is asked to show, until it was brought into sight. */
   readonly arrived: string | null;
   readonly busy: ReadonlyMap<Place, Verb>;
   readonly troubles: ReadonlyMap<Place, string>;
+  /** Whether figures that should come have not come for a while. */
+  readonly late: boolean;
 }
 
 export const INITIAL: IView = {
@@ -62,7 +64,8 @@ export const INITIAL: IView = {
   attempts: [],
   arrived: null,
   busy: new Map(),
-  troubles: new Map()
+  troubles: new Map(),
+  late: false
 };
 
 export type Event =
@@ -72,7 +75,9 @@ export type Event =
   | { readonly type: 'end'; readonly place: Place; readonly trouble: string }
   | { readonly type: 'load'; readonly request: ILoadRequest }
   | { readonly type: 'loaded'; readonly name: string; readonly unchanged: boolean }
+  | { readonly type: 'bring'; readonly name: string }
   | { readonly type: 'seen'; readonly name: string }
+  | { readonly type: 'late'; readonly late: boolean }
   | {
       readonly type: 'refused';
       readonly name: string;
@@ -120,6 +125,10 @@ export function reduce(view: IView, event: Event): IView {
         attempts: others(view.attempts, event.name),
         arrived: event.unchanged ? null : event.name
       };
+    case 'bring':
+      return { ...view, arrived: event.name };
+    case 'late':
+      return view.late === event.late ? view : { ...view, late: event.late };
     case 'seen':
       return view.arrived === event.name ? { ...view, arrived: null } : view;
     case 'refused':

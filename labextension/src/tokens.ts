@@ -3,7 +3,18 @@ import type { IDisposable } from '@lumino/disposable';
 import type { ISignal } from '@lumino/signaling';
 import type { IPageStream } from './plots/contract';
 import type { IView } from './state';
-import type { IColumns, ILoaded, IModelFigures, IProcessFigures } from './wire';
+import type { Settings } from './knobs';
+import type {
+  IColumns,
+  ILastError,
+  ILoaded,
+  IMachine,
+  IModelFigures,
+  IProcessFigures,
+  IStored,
+  ITrial,
+  ITried
+} from './wire';
 
 /** Of routes, plugins and commands. */
 export const NAMESPACE = 'infer-workbench';
@@ -38,11 +49,11 @@ export namespace WidgetIDs {
 /** A wish to serve a file. */
 export interface ILoadRequest {
   readonly name: string;
-  /** As JupyterLab's file browser names it. */
+  /** As JupyterLab's file browser names it; empty: what the service's own repository has under the name. */
   readonly path: string;
   /** Also where inputs or outputs change, on which callers may rely. */
   readonly force?: boolean;
-  readonly config?: Readonly<Record<string, unknown>>;
+  readonly config?: Settings;
 }
 
 /**
@@ -59,9 +70,12 @@ export interface IServiceModel extends IDisposable, IPageStream {
   /** Unix seconds of the last tick or row of history; 0: none yet. */
   readonly time: number;
   readonly process: IProcessFigures | null;
+  readonly machine: IMachine | null;
   figures(name: string): IModelFigures | null;
   /** The last minute of one model; null where nothing is known. To be read, and not to be kept. */
   columns(name: string): IColumns | null;
+  /** The latest request of a model that ended in an error; null: none is known. */
+  lastError(name: string): ILastError | null;
 
   /** Say that someone looks, until the result is disposed of: without, nothing is sent. */
   attend(): IDisposable;
@@ -74,6 +88,12 @@ export interface IServiceModel extends IDisposable, IPageStream {
   restart(): Promise<void>;
   load(request: ILoadRequest): Promise<ILoaded>;
   unload(name: string): Promise<void>;
+
+  /** These reject with a RequestError that whoever asked shows. */
+  set(name: string, settings: Settings): Promise<ILoaded>;
+  tryOut(name: string, trial: ITrial): Promise<ITried>;
+  /** What lies in the service's own repositories, loaded or not. */
+  stored(): Promise<readonly IStored[]>;
   /** The service's last log lines, also where it does not run. */
   logs(lines: number): Promise<readonly string[]>;
   /**
@@ -81,7 +101,9 @@ export interface IServiceModel extends IDisposable, IPageStream {
    * nothing but that attempt was ever there is unloaded too.
    */
   dismiss(name?: string): void;
-  /** Say that what this page has just loaded was brought into sight. */
+  /** Bring a model into sight, where it is listed. */
+  bring(name: string): void;
+  /** Say that what was to be brought into sight was. */
   seen(name: string): void;
 }
 

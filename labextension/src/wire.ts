@@ -76,6 +76,62 @@ export interface ILoaded {
   readonly unchanged: boolean;
   readonly previous: string | null;
   readonly seconds: number;
+  /** Of a change of settings: whether it was applied without a reload. Absent from an older server. */
+  readonly live?: boolean;
+}
+
+/** What the service's own repositories hold, or it knows of. */
+export interface IStored {
+  readonly name: string;
+  readonly version: string;
+  readonly state: 'READY' | 'LOADING' | 'UNLOADING' | 'UNAVAILABLE';
+  readonly reason: string;
+}
+
+/** A request that is to be tried. */
+export interface ITrial {
+  /** Nested lists by the inputs' names; null: random ones that fit. */
+  readonly inputs: Readonly<Record<string, unknown>> | null;
+  /** Of random ones. */
+  readonly rows: number;
+  /** The same again gives the same; null: new ones. */
+  readonly seed: number | null;
+}
+
+/** A tensor to look at. */
+export interface ITensor extends ITensorSpec {
+  /** Nested lists; cut where there is much of it. */
+  readonly data: unknown;
+  readonly cut: boolean;
+}
+
+/** Where a request's time went in the service, in microseconds, and the batch that it travelled in. */
+export interface ITimings {
+  readonly queue_us: number;
+  readonly batch_us: number;
+  readonly compute_us: number;
+  readonly split_us: number;
+  /** Rows, those of its batch mates included. */
+  readonly batch_size: number;
+  readonly batch_requests: number;
+  readonly release_reason: string;
+}
+
+/** What came of a trial. */
+export interface ITried {
+  readonly version: string;
+  readonly inputs: readonly ITensor[];
+  readonly outputs: readonly ITensor[];
+  readonly timings: ITimings;
+  /** As the Jupyter server saw it. */
+  readonly seconds: number;
+}
+
+/** The latest request of a model that ended in an error. */
+export interface ILastError {
+  readonly time: number;
+  readonly code: string;
+  readonly message: string;
 }
 
 /** One model over one tick, all its versions merged. Quantiles are null where nothing was run. */
@@ -88,12 +144,32 @@ export interface IModelFigures {
   readonly p99_s: number | null;
   readonly queued: number;
   readonly busy: number;
+  /** Only in ticks in which it is new. */
+  readonly last_error?: ILastError | null;
 }
 
 export interface IProcessFigures {
   /** 1.0 is one core. */
   readonly cpu: number;
   readonly resident_bytes: number;
+}
+
+export interface IGpu {
+  readonly uuid: string;
+  readonly name: string;
+  /** 0 to 1; this and the others are null where the driver does not say. */
+  readonly utilization: number | null;
+  readonly memory_bytes: number | null;
+  readonly memory_used_bytes: number | null;
+}
+
+/** The whole machine; all absent from a service that does not tell. */
+export interface IMachine {
+  /** 0 to 1. */
+  readonly cpu?: number;
+  readonly memory_bytes?: number;
+  readonly memory_used_bytes?: number;
+  readonly gpus?: readonly IGpu[];
 }
 
 /** The lines that are kept of each model, beside `time`. */
@@ -121,6 +197,8 @@ export type IDetailColumns = IColumns &
   Partial<Readonly<Record<DetailSeries, readonly (number | null)[]>>> & {
     /** What was released in each point. */
     readonly batches?: readonly (Batches | null)[];
+    /** The newest one. */
+    readonly last_error?: ILastError | null;
   };
 
 /** One model over one tick, more closely. */
@@ -148,6 +226,7 @@ export interface IFigures {
   readonly time: number;
   readonly interval_s: number;
   readonly process: IProcessFigures;
+  readonly machine?: IMachine;
   readonly models: Readonly<Record<string, IModelFigures>>;
   /** Of the models in the subscription's `detail`. */
   readonly detail?: Readonly<Record<string, IDetail>>;
