@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
+from msgspec import UNSET
 
 from tests.jupyter.ticks import FakeService, ticks
 from workbench.core.ports import Outcome
@@ -42,6 +44,17 @@ def test_errors_are_what_is_neither_ok_nor_given_up_by_the_caller() -> None:
     assert figures.requests_per_s == 12
 
 
+def test_an_error_is_told_for_two_seconds_with_the_words_that_its_caller_got() -> None:
+    service, made = FakeService(("digits", "1"), ("digits", "2")), Ticks()
+    service.fail(Outcome.INVALID, message="x takes FP32")
+    service.now += 0.1
+    service.fail(Outcome.EXPIRED, version="2", message="too late")
+    told = [made.take(service.snapshot(0.5)).models["digits"] for _ in range(5)]
+    assert [figures.last_error is not UNSET for figures in told] == [True, True, True, False, False]
+    assert told[0].last_error == {"time": 1000.1, "code": "expired", "message": "too late"}
+    assert b"last_error" not in msgspec.json.encode(told[-1])
+
+
 def test_a_tick_says_whether_anybody_was_served() -> None:
     service = FakeService()
     served, idle = ticks(service, 1, 0.001)[0], Ticks().take(service.snapshot())
@@ -81,6 +94,10 @@ def test_the_detail_of_a_model_adds_its_versions() -> None:
     assert sorted(found["latency"]["compute"]["buckets"].values()) == [1, 2]
     assert found["batch_sizes"] == {"1": 3}
     assert found["release_reasons"] == {"idle": 3}
+    assert found["batches"] == {"idle": {"1": 3}}
+    assert found["batch_rows"] == 1
+    assert found["stages_s"]["compute"] == pytest.approx(0.004 / 3, rel=1e-3)
+    assert found["stages_s"]["respond"] is None  # none was answered
 
 
 def test_a_service_of_an_older_version_that_tells_nothing_of_its_machine_will_do() -> None:

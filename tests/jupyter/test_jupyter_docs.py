@@ -11,7 +11,7 @@ from tests.jupyter.ticks import FakeService, ticks
 from workbench.jupyter.extension import InferWorkbench
 from workbench.jupyter.figures import ModelFigures, detail
 from workbench.jupyter.relay import Kind, Subscription, _Pause, _Resume, _Subscribe, figures
-from workbench.jupyter.ring import COLUMNS
+from workbench.jupyter.ring import COLUMNS, DETAIL, MEANS
 from workbench.jupyter.routes import routes
 from workbench.jupyter.view import ServiceView
 
@@ -65,5 +65,5 @@ def test_every_field_of_the_service_and_of_the_figures_is_documented() -> None:
         assert f"`{field.name}`" in described["`models`"]
     for name in detail(tick.entries["digits"]):
         assert f'"{name}"' in described["`detail`"]
-    for column in COLUMNS:
+    for column in (*COLUMNS, *DETAIL, *MEANS, "batches"):
         assert f"`{column}`" in TEXT[TEXT.index("The columns of `history`") :]

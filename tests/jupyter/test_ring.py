@@ -7,8 +7,11 @@ import msgspec
 import pytest
 
 from tests.jupyter.ticks import EPOCH, FakeService, ticks
-from workbench.jupyter.figures import ModelFigures, Tick
-from workbench.jupyter.ring import COLUMNS, MAX_MODELS, Ring
+from workbench.core.messages import ReleaseReason, Timings
+from workbench.core.ports import Outcome
+from workbench.jupyter.batches import FIRST_RECORDS
+from workbench.jupyter.figures import ModelFigures, Tick, Ticks
+from workbench.jupyter.ring import COLUMNS, DETAIL, MAX_MODELS, MEANS, Ring
 
 IDLE = ModelFigures(0, 0, 0, None, None, None, 0, 0)
 
@@ -122,9 +125,62 @@ def test_models_that_left_the_ring_are_forgotten_and_there_are_never_too_many() 
     assert len(ring.names) == MAX_MODELS
 
 
-def test_fifteen_minutes_of_forty_busy_models_take_three_megabytes() -> None:
+def test_fifteen_minutes_of_forty_busy_models_take_ten_megabytes() -> None:
     service = FakeService(("digits", "1"), *((f"model-{number}", "1") for number in range(39)))
     ring = Ring(3600)
     for each in ticks(service, 3, 0.001, 0.01, 0.1):
         ring.add(each)
-    assert ring.nbytes == 3600 * (8 + 40 * 20)
+    assert ring.nbytes == 3600 * (8 + 40 * 68) + 40 * 12 * FIRST_RECORDS
+    assert ring.nbytes < 10e6
+
+
+def test_models_in_detail_have_more_columns_and_the_others_have_not() -> None:
+    service = FakeService(("digits", "1"), ("other", "1"))
+    ring = Ring(100)
+    for each in ticks(service, 3, 0.001):
+        ring.add(each)
+    models = ring.history(["other"], 60, 60, {"digits", "unknown"})["models"]
+    assert set(models) == {"digits", "other"}
+    assert set(models["other"]) == {"time", *COLUMNS}
+    assert set(models["digits"]) == {"time", *COLUMNS, *DETAIL, *MEANS, "batches"}
+    assert {len(column) for column in models["digits"].values()} == {len(models["digits"]["time"])}
+
+
+def test_a_mean_over_many_ticks_counts_every_request_and_every_batch_once() -> None:
+    service = FakeService()
+    made, ring = Ticks(), Ring(100)
+    quick, slow = Timings(0.1, 0.2, 0.3, 0.4), Timings(0.9, 0.2, 0.3, 0.4)
+    service.batch(3, ReleaseReason.FULL, quick, quick, quick, respond_s=0.01)
+    ring.add(made.take(service.snapshot()))
+    service.batch(1, ReleaseReason.IDLE, slow, respond_s=0.05)
+    ring.add(made.take(service.snapshot()))
+    found = ring.history(None, 60, 1, {"digits"})["models"]["digits"]
+    assert found["queue_s"] == pytest.approx([(3 * 0.1 + 0.9) / 4], rel=1e-3)
+    assert found["compute_s"] == pytest.approx([0.3], rel=1e-3)
+    assert found["respond_s"] == pytest.approx([0.02], rel=1e-3)
+    assert found["batch_rows"] == [2]
+    assert found["batches"] == [{"full": {"3": 1}, "idle": {"1": 1}}]
+
+
+def test_a_point_in_which_nothing_was_run_has_no_batches_and_no_means() -> None:
+    service = FakeService()
+    made, ring = Ticks(), Ring(100)
+    for served in (True, False):
+        if served:
+            service.batch(2, ReleaseReason.IDLE, Timings(0.1))
+        ring.add(made.take(service.snapshot(1.0)))
+    found = ring.history(None, 60, 60, {"digits"})["models"]["digits"]
+    assert found["batches"] == [{"idle": {"2": 1}}, None]
+    assert found["batch_rows"][0] == 2
+    assert all(math.isnan(found[name][1]) for name in MEANS)
+
+
+def test_the_history_begins_with_the_newest_error() -> None:
+    service = FakeService()
+    made, ring = Ticks(), Ring(100)
+    for message in ("the first", "the second"):
+        service.fail(Outcome.FAILED, message=message)
+        ring.add(made.take(service.snapshot(10.0)))
+    ring.add(made.take(service.snapshot(100.0)))
+    error = ring.history(None, 900, 60)["models"]["digits"]["last_error"]
+    assert error == {"time": 1010.0, "code": "failed", "message": "the second"}

@@ -8,6 +8,7 @@ from workbench.core.messages import ReleaseReason, Timings
 from workbench.core.model import ModelState, ModelStatus
 from workbench.core.ports import Outcome
 from workbench.jupyter.figures import Tick, Ticks
+from workbench.telemetry.exchanges import Exchange
 from workbench.telemetry.metrics import Metrics
 from workbench.telemetry.snapshots import Snapshots
 
@@ -21,7 +22,7 @@ class FakeService:
         self.now = 1000.0
         self.queued = 0
         self.versions = list(versions) or [("digits", "1")]
-        self._metrics = Metrics(lambda: self.now)
+        self._metrics = Metrics(lambda: self.now, lambda: self.now)
         self._metrics.watch(self._statuses)
         self._snapshots = Snapshots(self._metrics.state, epoch)
 
@@ -30,8 +31,18 @@ class FakeService:
             self._metrics.request_done(model, version, Outcome.OK, Timings(ran_s=latency_s, batch_size=1))
             self._metrics.batch_done(model, version, 1, 1, ReleaseReason.IDLE, latency_s)
 
-    def fail(self, outcome: Outcome, model: str = "digits", version: str = "1") -> None:
+    def fail(self, outcome: Outcome, model: str = "digits", version: str = "1", message: str = "") -> None:
         self._metrics.request_done(model, version, outcome, None)
+        error = Exchange(model, version, b"r", self.now, sent_at=self.now, error=outcome.value, message=message)
+        self._metrics.exchange_done(error)
+
+    def batch(self, rows: int, reason: ReleaseReason, *each: Timings, respond_s: float = 0.0) -> None:
+        """A batch of the digits, whose requests took so long."""
+        for timings in each:
+            self._metrics.request_done("digits", "1", Outcome.OK, timings)
+            at = self.now
+            self._metrics.exchange_done(Exchange("digits", "1", b"r", at, at, at, at, at + respond_s, at + respond_s))
+        self._metrics.batch_done("digits", "1", rows, len(each), reason, 0.001)
 
     def snapshot(self, interval_s: float = 0.25) -> dict[str, Any]:
         self.now += interval_s

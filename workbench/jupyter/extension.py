@@ -39,7 +39,7 @@ class InferWorkbench(ExtensionApp):
         MAX_WINDOW_S,
         min=1.0,
         max=MAX_WINDOW_S,
-        help="Seconds of figures that are kept, for pages that are opened later. 40 models take 3 MB for 15 minutes.",
+        help="Seconds of figures that are kept, for pages that are opened later. 40 models take 10 MB for 15 minutes.",
     ).tag(config=True)
     hold = Bool(
         True,

@@ -7,10 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import UNSET, UnsetType
+
 from workbench.jupyter.latency import Recent, quantiles
 
 WINDOW_S = 2.0
 """What p50, p95 and p99 look back on, so that a model with few requests does not flicker."""
+
+NEWS_S = 2.0
+"""For how long an error is told in the ticks, so that a page which misses some learns of it all the same."""
 
 NO_ERRORS = ("ok", "cancelled")
 """The outcomes of requests that are no errors; a caller that left is none."""
@@ -31,6 +36,8 @@ class ModelFigures:
     p99_s: float | None
     queued: int
     busy: float
+    last_error: Mapping[str, Any] | UnsetType = UNSET
+    """Of the last NEWS_S seconds; left out otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,51 @@ class Tick:
     def busy(self) -> bool:
         """Whether anybody was served."""
         return any(figures.requests_per_s for figures in self.models.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What was done for a model in one tick, of which means are made; seconds are summed over the requests."""
+
+    run: int = 0
+    """Requests that were run."""
+    answered: int = 0
+    """Requests whose outputs were sent."""
+    batches: int = 0
+    rows: int = 0
+    """In those batches."""
+    queue_s: float = 0.0
+    batch_s: float = 0.0
+    compute_s: float = 0.0
+    split_s: float = 0.0
+    respond_s: float = 0.0
+    """After the split, until the answer had left."""
+
+    @classmethod
+    def of(cls, entries: Sequence[Entry]) -> Work:
+        stages: Counter[str] = Counter()
+        run = answered = batches = rows = 0
+        for entry in entries:
+            stages.update(entry["stages_s"])
+            run += entry["latency"]["request"]["count"]
+            answered += entry["answered"]
+            for size, count in entry["batch_sizes"].items():
+                batches += count
+                rows += int(size) * count
+        engine = (float(stages[stage]) for stage in ("queue", "batch", "compute", "split"))
+        return cls(run, answered, batches, rows, *engine, respond_s=float(stages["encode"] + stages["send"]))
+
+    @property
+    def batch_rows(self) -> float | None:
+        """The mean."""
+        return _shown(self.rows / self.batches) if self.batches else None
+
+    @property
+    def stages_s(self) -> dict[str, float | None]:
+        """The mean of a request."""
+        sums = {stage: getattr(self, f"{stage}_s") for stage in ("queue", "batch", "compute", "split")}
+        means = {stage: _shown(sum_s / self.run) if self.run else None for stage, sum_s in sums.items()}
+        return {**means, "respond": _shown(self.respond_s / self.answered) if self.answered else None}
 
 
 class Ticks:
@@ -83,18 +135,17 @@ class Ticks:
             interval_s,
             {name: snapshot["process"][name] for name in ("cpu", "resident_bytes")},
             snapshot.get("machine", {}),
-            {name: self._figures(name, found, interval_s) for name, found in entries.items()},
+            {name: self._figures(name, found, interval_s, snapshot["time"]) for name, found in entries.items()},
             entries,
         )
         self._sequence += 1
         return tick
 
-    def _figures(self, name: str, entries: Sequence[Entry], interval_s: float) -> ModelFigures:
+    def _figures(self, name: str, entries: Sequence[Entry], interval_s: float, now: float) -> ModelFigures:
         recent = self._recent[name]
         recent.add(interval_s, _counts(entries, "request"))
-        errors = sum(
-            count for entry in entries for outcome, count in entry["requests"].items() if outcome not in NO_ERRORS
-        )
+        errors = sum(map(_errors, entries))
+        error = last_error(entries)
         found = quantiles(recent.counts, (0.50, 0.95, 0.99))
         p50_s, p95_s, p99_s = (None if duration_s is None else _shown(duration_s) for duration_s in found)
         return ModelFigures(
@@ -106,11 +157,30 @@ class Ticks:
             p99_s=p99_s,
             queued=sum(entry["queued"] for entry in entries),
             busy=_shown(sum(entry["busy"] for entry in entries)),
+            last_error=error if error is not None and error["time"] > now - NEWS_S else UNSET,
         )
 
 
+def last_error(entries: Sequence[Entry]) -> Mapping[str, Any] | None:
+    """The newest of the versions'."""
+    errors = [error for entry in entries if (error := entry.get("last_error")) is not None]
+    return max(errors, key=lambda error: float(error["time"]), default=None)
+
+
+def batches_of(entries: Sequence[Entry]) -> dict[str, dict[str, int]]:
+    """The batches of one tick by reason and rows, of all versions together."""
+    found: dict[str, dict[str, int]] = {}
+    for entry in entries:
+        for reason, sizes in entry.get("batches", {}).items():
+            counted = found.setdefault(reason, {})
+            for rows, count in sizes.items():
+                counted[rows] = counted.get(rows, 0) + count
+    return found
+
+
 def detail(entries: Sequence[Entry]) -> dict[str, Any]:
-    """A model's histograms of one tick, of all its versions together."""
+    """A model's histograms and means of one tick, of all its versions together."""
+    work = Work.of(entries)
     return {
         "versions": sorted((entry["version"] for entry in entries), key=int),
         "latency": {
@@ -123,7 +193,16 @@ def detail(entries: Sequence[Entry]) -> dict[str, Any]:
         },
         "batch_sizes": _added(entry["batch_sizes"] for entry in entries),
         "release_reasons": _added(entry["release_reasons"] for entry in entries),
+        "batches": batches_of(entries),
+        "batch_rows": work.batch_rows,
+        "stages_s": work.stages_s,
     }
+
+
+def _errors(entry: Entry) -> int:
+    """Requests of which the caller got an error: also an answer that could not be written."""
+    failed = sum(count for outcome, count in entry["requests"].items() if outcome not in NO_ERRORS)
+    return int(failed + entry["encode_failures"])
 
 
 def _counts(entries: Sequence[Entry], stage: str) -> dict[int, int]:

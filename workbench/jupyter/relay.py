@@ -122,7 +122,7 @@ class Relay:
                 return self._once(kind, lambda: _encode(kind, {"models": self._models}))
             case Kind.HISTORY:
                 wanted = page.subscription or Subscription()
-                return _encode(kind, self._ring.history(wanted.models, wanted.window_s, wanted.points))
+                return _encode(kind, self._ring.history(wanted.models, wanted.window_s, wanted.points, wanted.detail))
             case Kind.FIGURES:
                 tick, subscription = self._tick, page.subscription
                 assert tick is not None and subscription is not None

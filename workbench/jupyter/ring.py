@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.jupyter.figures import ModelFigures, Tick
+from workbench.jupyter.batches import BatchLog
+from workbench.jupyter.figures import ModelFigures, Tick, Work, batches_of, last_error
 
 COLUMNS = ("requests_per_s", "p50_s", "p99_s", "queued", "errors_per_s")
-"""What is kept of a model, and how it is thinned out: rates and p50 to their mean, p99 and the queue to their highest,
-so that no spike is lost between two points."""
+"""What is told of every model. Rates and p50 are thinned out to their mean, higher percentiles and the queue to their
+highest, so that no spike is lost between two points."""
 
-_HIGHEST = {"p99_s", "queued"}
+DETAIL = ("p95_s", "rows_per_s", "busy")
+"""What is told beside of those asked for in detail, thinned out likewise."""
+
+MEANS = {
+    "batch_rows": ("rows", "batches"),
+    "queue_s": ("queue_s", "run"),
+    "batch_s": ("batch_s", "run"),
+    "compute_s": ("compute_s", "run"),
+    "split_s": ("split_s", "run"),
+    "respond_s": ("respond_s", "answered"),
+}
+"""... and what is kept as two amounts, whose sums are divided: a tick with a thousand requests weighs a thousand."""
+
+_HIGHEST = {"p95_s", "p99_s", "queued"}
+_FIGURES = (*COLUMNS, *DETAIL)
+_AMOUNTS = tuple(field.name for field in dataclasses.fields(Work))
+_ROWS = len(_FIGURES) + len(_AMOUNTS)
 
 MAX_MODELS = 500
 """Kept at once; of more, those not seen for the longest are forgotten."""
 
 
 class Ring:
-    """`capacity` ticks of one epoch: 20 bytes a tick and model, and 8 a tick, allocated when a model is first seen."""
+    """`capacity` ticks of one epoch: 68 bytes a tick and model, and 8 a tick, allocated when a model is first seen; and
+    12 for each kind of batch that a tick had."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
@@ -30,12 +49,12 @@ class Ring:
         self._taken = 0
         """Ticks taken in, of which the last `capacity` are there."""
         self._times = np.zeros(capacity)
-        self._models: dict[str, NDArray[np.float32]] = {}
-        """Name -> (len(COLUMNS), capacity), NaN where there is no figure; the one seen last is the last."""
+        self._models: dict[str, _Past] = {}
+        """The one seen last is the last."""
 
     @property
     def nbytes(self) -> int:
-        return self._times.nbytes + sum(columns.nbytes for columns in self._models.values())
+        return self._times.nbytes + sum(past.columns.nbytes + past.batches.nbytes for past in self._models.values())
 
     @property
     def names(self) -> list[str]:
@@ -46,31 +65,37 @@ class Ring:
         if tick.epoch != self._epoch:
             self._epoch, self._taken = tick.epoch, 0
             self._models.clear()
-        at = self._taken % self._capacity
+        number, at = self._taken, self._taken % self._capacity
         self._taken += 1
         self._times[at] = tick.time
-        for columns in self._models.values():
-            columns[:, at] = np.nan
+        for name in self._models.keys() - tick.models.keys():
+            self._models[name].columns[:, at] = np.nan
         for name, figures in tick.models.items():
-            columns = self._columns(name)
-            columns[:, at] = _row(figures)
-            self._models[name] = columns
+            entries = tick.entries.get(name, ())
+            past = self._models.pop(name, None) or _Past(self._capacity)
+            past.columns[:, at] = _row(figures, Work.of(entries))
+            past.batches.add(number, batches_of(entries), self._taken - self._capacity)
+            past.last_error = last_error(entries) or past.last_error
+            self._models[name] = past
         if len(self._models) > MAX_MODELS:
             for name in list(self._models)[:-MAX_MODELS]:
                 del self._models[name]
         if at == 0:  # once a round is often enough
             self._forget()
 
-    def history(self, names: Iterable[str] | None, window_s: float, points: int) -> dict[str, Any]:
-        """`{"epoch", "models": {name: {"time": [...], column: [...]}}}`, oldest first; None: of all models.
+    def history(
+        self, names: Iterable[str] | None, window_s: float, points: int, detail: Collection[str] = ()
+    ) -> dict[str, Any]:
+        """`{"epoch", "models": {name: {"time": [...], column: [...]}}}`, oldest first; None: of all models. Those in
+        `detail` have more columns, whether they are in `names` or not.
 
         The window ends with the newest tick and is cut into `points` equal parts; a part without a tick gives no
         point, one without a figure gives null.
         """
-        order = np.arange(max(self._taken - self._capacity, 0), self._taken) % self._capacity
-        times = self._times[order]
+        numbers = np.arange(max(self._taken - self._capacity, 0), self._taken)
+        times = self._times[numbers % self._capacity]
         within = times > times[-1] - window_s if len(times) else np.zeros(0, bool)
-        order, times = order[within], times[within]
+        numbers, times = numbers[within], times[within]
         models = {}
         if len(times):
             start = times[-1] - window_s
@@ -78,39 +103,74 @@ class Ring:
             firsts = np.flatnonzero(np.concatenate([[True], parts[1:] != parts[:-1]]))
             lasts = np.append(firsts[1:], len(times)) - 1
             shown = np.round(times[lasts], 3)
-            for name in self._models if names is None else [name for name in names if name in self._models]:
-                models[name] = _thinned(shown, self._models[name][:, order], firsts)
+            wanted = self._models if names is None else {*names, *detail}
+            for name in [name for name in self._models if name in wanted]:
+                past, order = self._models[name], numbers % self._capacity
+                models[name] = _thinned(shown, past, order, firsts, numbers[firsts] if name in detail else None)
         return {"epoch": self._epoch, "models": models}
-
-    def _columns(self, name: str) -> NDArray[np.float32]:
-        columns = self._models.pop(name, None)
-        if columns is None:
-            columns = np.full((len(COLUMNS), self._capacity), np.nan, np.float32)
-        return columns
 
     def _forget(self) -> None:
         """Drop models of which nothing is left."""
-        for name in [name for name, columns in self._models.items() if np.isnan(columns).all()]:
+        for name in [name for name, past in self._models.items() if np.isnan(past.columns[0]).all()]:
             del self._models[name]
 
 
-def _row(figures: ModelFigures) -> list[float]:
-    return [math.nan if (value := getattr(figures, name)) is None else value for name in COLUMNS]
+class _Past:
+    """What is kept of one model."""
+
+    def __init__(self, capacity: int) -> None:
+        self.columns = np.full((_ROWS, capacity), np.nan, np.float32)
+        """Figures, then amounts; NaN where there is none."""
+        self.batches = BatchLog()
+        self.last_error: Mapping[str, Any] | None = None
 
 
-def _thinned(times: NDArray[np.float64], columns: NDArray[np.float32], firsts: NDArray[np.int64]) -> dict[str, Any]:
-    """One point for each part, which begins at one of `firsts`; parts from before the model was there are left out."""
-    found = {}
-    there = np.logical_or.reduceat(~np.isnan(columns[0]), firsts)
-    for name, column in zip(COLUMNS, columns.astype(np.float64), strict=True):
+def _row(figures: ModelFigures, work: Work) -> list[float]:
+    found = [math.nan if (value := getattr(figures, name)) is None else value for name in _FIGURES]
+    return found + [getattr(work, name) for name in _AMOUNTS]
+
+
+def _thinned(
+    times: NDArray[np.float64],
+    past: _Past,
+    order: NDArray[np.int64],
+    firsts: NDArray[np.int64],
+    ticks: NDArray[np.int64] | None,
+) -> dict[str, Any]:
+    """One point for each part, which begins at one of `firsts` of those in `order`; parts from before the model was
+    there are left out. `ticks`, the numbers of those first ones, are given where the detail is wanted."""
+    found: dict[str, Any] = {}
+    names = COLUMNS if ticks is None else _FIGURES
+    columns = dict(zip(names, past.columns[: len(names), order].astype(np.float64), strict=True))
+    there = np.logical_or.reduceat(~np.isnan(columns[COLUMNS[0]]), firsts)
+    for name, column in columns.items():
         if name in _HIGHEST:
             values = np.fmax.reduceat(column, firsts)
         else:
-            counted = np.add.reduceat(~np.isnan(column), firsts, dtype=np.int64)
-            with np.errstate(invalid="ignore"):
-                values = np.add.reduceat(np.nan_to_num(column), firsts) / counted
+            values = _divided(_summed(column, firsts), np.add.reduceat(~np.isnan(column), firsts, dtype=np.int64))
         found[name] = _digits(values[there])
+    if ticks is not None:
+        kept = past.columns[len(_FIGURES) :, order].astype(np.float64)
+        amounts = dict(zip(_AMOUNTS, (_summed(column, firsts) for column in kept), strict=True))
+        for name, (part, whole) in MEANS.items():
+            found[name] = _digits(_divided(amounts[part], amounts[whole])[there])
+        batches = past.batches.parts(ticks)
+        found["batches"] = [batches[at] for at in np.flatnonzero(there)]
+    if past.last_error is not None:
+        found["last_error"] = past.last_error
     return {"time": times[there].tolist(), **found}
+
+
+def _summed(column: NDArray[np.float64], firsts: NDArray[np.int64]) -> NDArray[np.float64]:
+    sums: NDArray[np.float64] = np.add.reduceat(np.nan_to_num(column), firsts)
+    return sums
+
+
+def _divided(sums: NDArray[np.float64], counts: NDArray[Any]) -> NDArray[np.float64]:
+    """NaN where nothing was counted."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found: NDArray[np.float64] = sums / counts
+    return found
 
 
 def _digits(values: NDArray[np.float64]) -> list[float]:
