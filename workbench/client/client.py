@@ -91,6 +91,10 @@ class AsyncClient:
         if session is not None and self._loop is asyncio.get_running_loop():
             await session.close()
 
+    def twin(self) -> AsyncClient:
+        """Another client of the service at this address, which neither finds nor starts another one."""
+        return AsyncClient(self.url, self._token)
+
     async def follow(self, address: Address) -> None:
         """Be a client of the service at `address` from now on."""
         moved = (address.url, address.token) != (self.url, self._token)

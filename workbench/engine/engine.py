@@ -103,13 +103,18 @@ class Engine:
 
         Raises ModelNotFound, Unavailable, InvalidInput, QueueFull, DeadlineExceeded, Cancelled, ExecutionError.
         """
+        return await self.submit(request)
+
+    def submit(self, request: InferRequest) -> asyncio.Future[InferResponse]:
+        """As `infer`, for whoever has no task to await it in. What is wrong with the request itself is raised at once,
+        and then it was not accepted; the future has the rest."""
         try:
             deployment = self._deployments.table.choose(request.model, request.version)
         except Unavailable:  # of a model that is known, so it is counted as others are
             known = self.status(request.model, request.version)
             self._observer.request_done(known.name, known.version, Outcome.REJECTED, None)
             raise
-        return await deployment.submit(request)
+        return deployment.submit(request)
 
     # Life
 

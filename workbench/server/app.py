@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Coroutine
 from typing import Any
 
-from workbench.errors import NotFound, QueueFull, Unauthenticated, WorkbenchError
-from workbench.protocols.errors import error_body, http_status
+from workbench.errors import NotFound
 from workbench.protocols.headers import REQUEST_ID
 from workbench.server import routes_control, routes_refused, routes_shared, routes_v2
 from workbench.server.auth import Gate
+from workbench.server.error_response import error_response
+from workbench.server.fast_path import FastPath
 from workbench.server.http import JSON, SAFE_METHODS, Receive, Response, Scope, Send, check_body_type, respond
 from workbench.server.request_ids import RequestIds
 from workbench.server.routes_infer import InferRoute, split_path
-from workbench.server.routing import Call, Routes, WrongMethod
+from workbench.server.routing import Call, Routes
 from workbench.server.service import Service
-
-log = logging.getLogger("workbench.server")
 
 
 def create_app(service: Service, token: str | None) -> App:
@@ -43,6 +41,8 @@ class App:
         self._routes = routes
         self._service = service
         self._ids = RequestIds()
+        self.fast_path = FastPath(service, gate, self._ids)
+        """For a connection that was sent a head which it knows."""
         self._answers = service.metrics.answers
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
@@ -92,18 +92,3 @@ class App:
                 await send({"type": "websocket.http.response.body", "body": response.body})
                 return
         await send({"type": "websocket.close", "code": 1008})
-
-
-def error_response(error: Exception, request_id: bytes) -> Response:
-    """What the caller is told. Of an error that nobody foresaw nothing but that; the log has the rest."""
-    if isinstance(error, WrongMethod):
-        return Response(http_status(error), error_body(error), headers=((b"allow", error.allowed.encode()),))
-    if isinstance(error, QueueFull):
-        return Response(http_status(error), error_body(error), headers=((b"retry-after", b"1"),))
-    if isinstance(error, Unauthenticated):
-        return Response(http_status(error), error_body(error), headers=((b"www-authenticate", b"Bearer"),))
-    if isinstance(error, WorkbenchError):
-        return Response(http_status(error), error_body(error))
-    log.error("a handler failed", exc_info=error, extra={"fields": {"request_id": request_id.decode("ascii")}})
-    unforeseen = WorkbenchError("internal error; see the service's log")
-    return Response(http_status(unforeseen), error_body(unforeseen))

@@ -1,5 +1,6 @@
-"""uvicorn's HTTP/1.1 connection with four things mended: an answer is one write, and a small one takes a short way;
-what is held of a request before its caller is known has a cap; a request to speak another protocol is answered in this.
+"""uvicorn's HTTP/1.1 connection with five things mended: an answer is one write, and a small one takes a short way;
+what is held of a request before its caller is known has a cap; a request to speak another protocol is answered in this;
+and a request whose head came before goes past the parser and ASGI (`fast_path`).
 
 uvicorn writes head and body apart, and uvloop makes a system call and, without Nagle's algorithm, a packet of each.
 """
@@ -7,40 +8,236 @@ uvicorn writes head and body apart, and uvloop makes a system call and, without 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 MAX_HEAD_BYTES = 64 * 1024
 """Request line and headers, and again the trailers after a chunked body; nobody was asked for a token yet."""
 
+HELD_BYTES = 64 * 1024
+"""Of requests that come before the one before them is answered; then reading stops."""
+
 _JOINED_BELOW = 64 * 1024
 
 
+class KnownHead(Protocol):
+    """What a request line and its headers say."""
+
+    @property
+    def body_bytes(self) -> int: ...
+
+
+class Replier(Protocol):
+    """A connection that waits for one answer."""
+
+    def has_left(self) -> bool:
+        """True once nobody is there to read it. From any thread."""
+        ...
+
+    def reply(
+        self,
+        status: int,
+        content_type: bytes,
+        body: Sequence[bytes | memoryview],
+        headers: Iterable[tuple[bytes, bytes]],
+    ) -> int:
+        """Write the answer, if anybody is there, exactly once; how many bytes its body has."""
+        ...
+
+
+class FastPath(Protocol):
+    """Answers requests by their heads, past the parser and ASGI; see the module of that name."""
+
+    def known(self, head: bytes, /) -> Any | None:
+        """The KnownHead of these bytes, the empty line at their end included."""
+        ...
+
+    def learn(self, head: bytes, scope: Mapping[str, Any]) -> None:
+        """The parser found `scope` in `head`."""
+        ...
+
+    def begin(self, head: Any, body: bytes, replier: Replier) -> None:
+        """Answer the request: now, or later."""
+        ...
+
+
 class HttpConnection(HttpToolsProtocol):
-    """For `uvicorn.Config(http=HttpConnection)`."""
+    """For `uvicorn.Config(http=HttpConnection)`. The application may have a `fast_path`."""
 
     _head_bytes = 0
     """Received since a message began, its head ended, or a piece of its body came: a head, trailers, or what a chunk's
     line may hold beside its size. The parser keeps such a line until it ends, and it need not."""
 
+    _fast: FastPath | None = None
+    """None: nothing is to go past the parser here."""
+    _parsing = False
+    """The parser is inside a message."""
+    _new_head = b""
+    """What the parser is given began a message and has its whole head, which is this."""
+    _known: KnownHead | None = None
+    """Of a request that goes past the parser, from its head until it is answered."""
+    _body_so_far = b""
+    """Of `_known`, which has not come whole yet."""
+    _answering = False
+    """The body of `_known` is whole, and the answer due."""
+    _later = b""
+    """What came meanwhile."""
+    _lost = False
+    _last_one = False
+    """To be closed once `_known` is answered."""
+    _used_at = 0.0
+    """When the last answer past the parser left, on the loop's clock."""
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(OneWrite(transport))
+        self._fast = getattr(self.app, "fast_path", None)
+        self._write, self._writelines = transport.write, transport.writelines
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        self._later = self._body_so_far = b""
+        if not self._answering:
+            self._known = None
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._answering:
+            self._later += data
+            if len(self._later) > HELD_BYTES:
+                self.flow.pause_reading()
+            return
+        rest: bytes | None = data
+        while rest:
+            data = rest
+            rest = self._past_the_parser(data)
+            if rest is None:
+                self._to_the_parser(data)
+
+    def _to_the_parser(self, data: bytes) -> None:
         self._head_bytes += len(data)
         super().data_received(data)
+        self._new_head = b""
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(f"The request's head or trailers have more than {MAX_HEAD_BYTES} bytes.")
 
+    # Past the parser
+
+    def _past_the_parser(self, data: bytes) -> bytes | None:
+        """Take a request with a known head from the front of `data`; what is to be looked at after it. None: this is
+        for the parser."""
+        known = self._known
+        if known is None:
+            fast = self._fast
+            if fast is None or self._parsing or self.pipeline or self.flow.write_paused:
+                return None
+            cycle = self.cycle
+            if cycle is not None and not cycle.response_complete:
+                return None
+            end = data.find(b"\r\n\r\n") + 4
+            if end < 4:
+                return None
+            head = data[:end]
+            if (known := fast.known(head)) is None:
+                self._new_head = head
+                return None
+            self._known = known
+            body = data[end:]
+        else:
+            body = self._body_so_far + data
+        size = known.body_bytes
+        if len(body) < size:
+            self._body_so_far = body
+            return b""
+        self._body_so_far, self._answering = b"", True
+        rest = body[size:]
+        assert self._fast is not None
+        self._fast.begin(known, body if not rest else body[:size], self)
+        if self._known is None and not self.transport.is_closing():  # it is answered already
+            return rest
+        self._later = rest
+        return b""
+
+    def has_left(self) -> bool:
+        return self._lost
+
+    def reply(
+        self,
+        status: int,
+        content_type: bytes,
+        body: Sequence[bytes | memoryview],
+        headers: Iterable[tuple[bytes, bytes]],
+    ) -> int:
+        """The answer to what went past the parser; see `Replier`."""
+        size = len(body[0]) if len(body) == 1 else sum(memoryview(part).nbytes for part in body)
+        self._known, self._answering = None, False
+        if self._lost:
+            return size
+        self.server_state.total_requests += 1
+        lines = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *headers)]
+        close = b"connection: close\r\n" if self._last_one else b""
+        fixed = b"content-type: %b\r\ncontent-length: %d\r\n%b\r\n" % (content_type, size, close)
+        if size <= _JOINED_BELOW:
+            self._write(b"".join((STATUS_LINE[status], *lines, fixed, *body)))
+        else:
+            self._writelines((b"".join((STATUS_LINE[status], *lines, fixed)), *body))
+        if self._last_one:
+            self.transport.close()
+            return size
+        self._used_at = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._look_again_in(self.timeout_keep_alive)
+        if later := self._later:
+            self._later = b""
+            self.flow.resume_reading()
+            self.loop.call_soon(self._go_on, later)
+            self._answering = True
+        return size
+
+    def _go_on(self, later: bytes) -> None:
+        self._answering = False
+        later, self._later = later + self._later, b""
+        if not self._lost and not self.transport.is_closing():
+            self.data_received(later)
+
+    def shutdown(self) -> None:
+        if self._known is not None and not self._lost:
+            self._last_one = True
+        else:
+            super().shutdown()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """A timer for each request would cost more than looking, when one is over, whether there were any."""
+        left_s = self._used_at + self.timeout_keep_alive - self.loop.time()
+        if self._lost:
+            return
+        if self._known is not None:
+            self._look_again_in(self.timeout_keep_alive)
+        elif left_s > 0:
+            self._look_again_in(left_s)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _look_again_in(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    # The parser's callbacks
+
     def on_message_begin(self) -> None:
         self._head_bytes = 0
+        self._parsing = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         self._head_bytes = 0
         super().on_headers_complete()
+        if self._fast is not None:
+            if self.parser.should_upgrade():
+                self._fast = None  # the parser believes that what follows is of another protocol
+            elif self._new_head:
+                self._fast.learn(self._new_head, self.scope)
+                self._new_head = b""
         # Trailers come as headers do, and whoever reads those must not meet them there.
         self.headers = []
 
@@ -50,6 +247,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._head_bytes = 0
+        self._parsing = False
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
