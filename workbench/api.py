@@ -17,12 +17,15 @@ from workbench.errors import InvalidInput, Unavailable, Unsupported, WorkbenchEr
 
 if TYPE_CHECKING:
     from workbench.client.client import AsyncClient
+    from workbench.client.described import ModelCard
     from workbench.client.launch import SharedService
     from workbench.client.own import OwnService
     from workbench.client.predict import Predictor
     from workbench.client.recent import RecentFigures
     from workbench.client.results import Card, Lines, LoadReport, ModelTable, Prediction
     from workbench.client.slowest import SlowRequests
+    from workbench.notebook.feed import Feed
+    from workbench.notebook.live import LivePlot
 
 _latest: tuple[int, Workbench] | None = None
 
@@ -90,6 +93,7 @@ class Workbench:
         self._shared = service if isinstance(service, SharedService) else None
         self._token_file = token_file
         self._predictor: Predictor = Predictor(client)
+        self._feed: Feed | None = None
         self._closed = False
 
     @property
@@ -178,13 +182,13 @@ class Workbench:
             return recent.decode(sync.run(self._client.figures(asked_s)), asked_s)
         return ModelTable(sync.run(self._client.statuses()))
 
-    def show(self, name: str, version: str | int | None = None) -> Card:
+    def show(self, name: str, version: str | int | None = None) -> ModelCard:
         """All that is known of one model: of the version that serves, else of the newest, which tells why it failed."""
         from workbench.client import sync
-        from workbench.client.results import model_card
+        from workbench.client.described import described
 
         wanted = None if version is None else str(version)
-        return model_card(sync.run(self._client.status(name, wanted, serving=False)))
+        return described(sync.run(self._client.describe(name, wanted)))
 
     def set(self, name: str, **settings: object) -> Card:
         """Change a model's settings: live where possible, else by a reload that fails no request."""
@@ -249,6 +253,27 @@ class Workbench:
         from workbench.client import sync
 
         return sync.iterate(self._client.snapshots(interval))
+
+    def watch(self, model: str | None = None, window: float | str = 60.0) -> LivePlot:
+        """The live figures of `model`, or of the busiest, in a notebook: moves while cells run, until its `close()`.
+
+        `window`: the seconds that are shown, or a text like "5m". It starts no service, and says so where none runs.
+        """
+        from workbench.client.recent import window_s
+        from workbench.core.model import check_model_name
+        from workbench.notebook.live import LivePlot
+
+        name = None if model is None else check_model_name(model)
+        return LivePlot(self.feed, name, window_s(window), shared=self._shared is not None)
+
+    @property
+    def feed(self) -> Feed:
+        """The service's figures in this process, for widgets; it is read while one of them is open."""
+        from workbench.notebook.feed import of_client, of_shared
+
+        if self._feed is None:
+            self._feed = of_client(self._client) if self._shared is None else of_shared(self._shared)
+        return self._feed
 
     def restart(self) -> Card:
         """Have the shared service start anew, in your version, with the same models; what is under way ends first.

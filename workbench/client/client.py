@@ -20,6 +20,7 @@ import msgspec
 
 from workbench.client.adapt import did_you_mean
 from workbench.client.forks import keep_from_children
+from workbench.core.description import Description
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import ModelStatus, check_model_name, check_model_version
 from workbench.errors import DeadlineExceeded, Draining, InvalidInput, ModelNotFound, Unauthenticated, Unavailable
@@ -201,6 +202,12 @@ class AsyncClient:
         if version is None:
             raise Unavailable(f"no version of {name!r} serves: {_states(statuses)}")
         raise ModelNotFound(f"{name!r} has no version {version}; it has {', '.join(s.version for s in statuses)}")
+
+    async def describe(self, name: str, version: str | None = None) -> Description:
+        """All that is known of one version, or of the one that serves, else of the newest. ModelNotFound."""
+        version = (await self.status(name, version, serving=False)).version
+        found = await self._json("GET", f"/control/models/{_model(name)}/describe?version={version}")
+        return control.decode_description(found)
 
     async def slowest(
         self, name: str, since: float | None = None, until: float | None = None, limit: int | None = None

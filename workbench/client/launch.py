@@ -96,7 +96,7 @@ class SharedService:
 
     def __init__(self, rendezvous: Rendezvous, data_dir: Path, say: Callable[[str], None] | None = None) -> None:
         self.rendezvous = rendezvous
-        self._data_dir = data_dir
+        self.data_dir = data_dir
         self._say = say or _say
         self._lease = Lease(rendezvous.leases)
         self._said: set[str] = set()
@@ -246,7 +246,7 @@ class SharedService:
             raise StorageError(f"the folder {self.rendezvous.path} cannot be used: {error.strerror}") from None
 
     def _start(self) -> None:
-        data_dir = self._data_dir
+        data_dir = self.data_dir
         try:
             data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:

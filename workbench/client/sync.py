@@ -55,6 +55,16 @@ class LoopThread:
                 ended.wait(CANCEL_WAIT_S)
             raise
 
+    def begin(self, call: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Have `call` run on the loop, and wait for nothing; from any thread, this one included."""
+        try:
+            return asyncio.run_coroutine_threadsafe(call, self.loop)
+        except RuntimeError:  # the process is ending, and the loop has
+            call.close()
+            never: concurrent.futures.Future[T] = concurrent.futures.Future()
+            never.cancel()
+            return never
+
     def close_with(self, owner: object, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
         finalizer = weakref.finalize(owner, self._close_soon, close)
         finalizer.atexit = False
@@ -99,6 +109,11 @@ class LoopThread:
 def run(call: Coroutine[Any, Any, T]) -> T:
     """The result of `call`, run on this process's background loop."""
     return _loop_thread().run(call)
+
+
+def start(call: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+    """Have `call` run on this process's background loop, and wait for nothing. At the process's end it is cancelled."""
+    return _loop_thread().begin(call)
 
 
 def close_with(owner: object, close: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -52,6 +52,7 @@ VERBS: Mapping[str, Verb] = {
         ),
         Verb("predict", "the model's answer for an expression of this notebook", ("NAME", "EXPR"), _VERSION),
         Verb("models", "a table of the models; also %infer alone", (), {"--window": "60s"}),
+        Verb("watch", "live figures of a model, or of the busiest, below this cell", ("[NAME]",), {"--window": "60s"}),
         Verb("show", "all that is known of one model", ("NAME",), _VERSION),
         Verb("unload", "finish what is under way, then give back the model's memory", ("NAME",)),
         Verb("set", "change settings, live where possible", ("NAME", "KEY=VALUE")),
@@ -110,6 +111,9 @@ def parse(line: str) -> Command:
     if verb.name == "help":
         return Command("help", rest=_verb(kept[0].text).name if kept else "")
     name = rest = ""
+    if positions[:1] == ["[NAME]"]:
+        name = kept.pop(0).text if kept else ""
+        positions.pop(0)
     if positions[:1] == ["NAME"]:
         if not kept:
             raise Misuse(f"{verb.name} needs a model's name: {verb.usage}")

@@ -98,7 +98,7 @@ def offer(
     except Misuse:
         return Offer(word)
     position = verb.positions[min(len(kept), len(verb.positions) - 1)] if verb.positions else ""
-    if position == "NAME":
+    if position in ("NAME", "[NAME]"):
         return Offer(word) if kept else _fitting(word, models(), "instance")
     if position == "[VERB]":
         return Offer(word) if kept else _fitting(word, VERBS, "magic")

@@ -63,6 +63,7 @@ class InferMagics(Magics):
             "load": self._load,
             "predict": self._predict,
             "models": self._models,
+            "watch": lambda command: attach().watch(command.name or None, command.flags.get("--window", 60.0)),
             "show": lambda command: self._connect().show(command.name, command.flags.get("--version")),
             "unload": self._unload,
             "set": lambda command: self._connect().set(command.name, **pairs(command.rest)),

@@ -1,0 +1,227 @@
+"""The figures of one service inside a kernel, for widgets of pages that no server extension of ours tells.
+
+It is what the server extension has, without a server: `Watch` follows the service, `Ring` keeps its last minutes, and
+each widget is a `Page` that is owed messages, which travel over its comm. Everything runs on the client's own loop, on
+its one background thread, so that a busy kernel delays nothing; any thread may call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from importlib.metadata import version
+from typing import Any, Protocol
+
+from workbench.client import sync
+from workbench.client.client import AsyncClient
+from workbench.client.launch import SharedService
+from workbench.errors import WorkbenchError
+from workbench.jupyter.figures import Ticks
+from workbench.jupyter.relay import MAX_WINDOW_S, Relay
+from workbench.jupyter.ring import Ring
+from workbench.jupyter.view import ServiceView
+from workbench.jupyter.watch import Watch
+from workbench.rendezvous.record import ServiceState
+
+INTERVAL_S = 0.25
+"""Between two ticks."""
+
+BEAT_S = 5.0
+"""Silence after which a page is told that the comm still works."""
+
+AGAIN_S = 1.0
+"""Before a service that does not answer is asked again."""
+
+_LOG = logging.getLogger(__name__)
+_LOG.addHandler(logging.NullHandler())  # what happens to the service is told to the page, not printed into a cell
+
+Send = Callable[[str], None]
+"""Gives a page a message of docs/jupyter.md, The stream. Called on the background thread."""
+
+
+class Source(Protocol):
+    """Tells a Relay of one service, from `open` to `close`, both awaited on the background loop."""
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Feed:
+    """One service, followed while at least one holder has it open."""
+
+    def __init__(self, source: Callable[[Relay], Source]) -> None:
+        self._source = source
+        self._holders: set[object] = set()
+        self._following: Source | None = None
+        self._ring = Ring(round(MAX_WINDOW_S / INTERVAL_S))
+        self._relay = _Relay(self._ring, version("infer-workbench"), INTERVAL_S, lambda: None)
+        self._order: asyncio.Lock | None = None
+
+    @property
+    def service(self) -> ServiceView:
+        """How the service stood when it was last looked at."""
+        return self._relay.view
+
+    @property
+    def taken(self) -> int:
+        """How many ticks there were: another number, and there is something new to draw."""
+        return self._relay.taken
+
+    def hold(self, holder: object) -> None:
+        """Follow the service at least until `holder` lets go. Comes back once the first look was taken."""
+        sync.run(self._hold(holder))
+
+    def let_go(self, holder: object) -> None:
+        """From any thread, the background one included; it waits for nothing."""
+        sync.start(self._let_go(holder))
+
+    def history(self, models: list[str] | None, window_s: float, points: int) -> dict[str, Any]:
+        """As the message `history` of the stream, without its type."""
+        return sync.run(self._history(models, window_s, points))
+
+    def join(self, send: Send) -> Channel:
+        """Tell one more page, until its channel is closed."""
+        return Channel(self._relay, send)
+
+    async def _hold(self, holder: object) -> None:
+        self._order = self._order or asyncio.Lock()
+        async with self._order:
+            self._holders.add(holder)
+            if self._following is None:
+                self._following = self._source(self._relay)
+                await self._following.open()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(2 * AGAIN_S):
+                await self._relay.told.wait()
+
+    async def _let_go(self, holder: object) -> None:
+        self._order = self._order or asyncio.Lock()
+        async with self._order:
+            self._holders.discard(holder)
+            if not self._holders and self._following is not None:
+                following, self._following = self._following, None
+                await following.close()
+
+    async def _history(self, models: list[str] | None, window_s: float, points: int) -> dict[str, Any]:
+        return self._ring.history(models, window_s, points)
+
+
+class Channel:
+    """A page at the other end of a comm, from here to `close`."""
+
+    def __init__(self, relay: Relay, send: Send) -> None:
+        self._relay = relay
+        self._send = send
+        self._said: asyncio.Queue[str] = asyncio.Queue()
+        self._telling: Future[None] = sync.start(self._tell())
+
+    def hear(self, text: str) -> None:
+        """What the page says: an order of the stream."""
+        sync.start(self._said.put(text))
+
+    def close(self) -> None:
+        """A second call does nothing."""
+        self._telling.cancel()
+
+    async def _tell(self) -> None:
+        page = self._relay.join()
+        listening = asyncio.create_task(self._listen(page.hear))
+        try:
+            while True:
+                self._send(await page.next(BEAT_S))
+        finally:
+            listening.cancel()
+            self._relay.leave(page)
+
+    async def _listen(self, hear: Callable[[str], None]) -> None:
+        while True:
+            hear(await self._said.get())
+
+
+def of_shared(shared: SharedService) -> Feed:
+    """A feed of the user's shared service, through its stops and starts. It starts none, and holds no lease."""
+    # One of its own: the lease of this process, which the caller's has, is not ours to give back.
+    own = SharedService(shared.rendezvous, shared.data_dir)
+
+    def watch(relay: Relay) -> Source:
+        return Watch(own, relay, _LOG, version=version("infer-workbench"), interval_s=INTERVAL_S, hold=False)
+
+    return Feed(watch)
+
+
+def of_client(client: AsyncClient) -> Feed:
+    """A feed of one service that was attached to by its address."""
+    return Feed(lambda relay: Attached(client.twin(), relay))
+
+
+class Attached:
+    """Follows the service of one address for as long as it is there, and again when it is back."""
+
+    def __init__(self, client: AsyncClient, relay: Relay) -> None:
+        self._client = client
+        self._relay = relay
+        self._ticks = Ticks()
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        self._task = asyncio.create_task(self._keep_following())
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._client.close()
+
+    async def _keep_following(self) -> None:
+        while True:
+            try:
+                await self._follow()
+                reason = "it ended"
+            except WorkbenchError as error:
+                reason = error.message
+            self._ticks.interrupted()
+            self._relay.service_changed(ServiceView(ServiceState.STOPPED, reason, url=self._client.url))
+            self._relay.models_changed([])
+            await asyncio.sleep(AGAIN_S)
+
+    async def _follow(self) -> None:
+        said = await self._client.service()
+        devices = tuple(said.get("devices", ()))
+        self._relay.service_changed(
+            ServiceView(ServiceState.READY, url=self._client.url, version=said["version"], devices=devices)
+        )
+        known: object = None
+        stream = self._client.snapshots(INTERVAL_S)
+        try:
+            async for line in stream:
+                if line["changed"] != known:
+                    known = line["changed"]
+                    self._relay.models_changed(list((await self._client.service())["models"]))
+                if line["interval_s"] > INTERVAL_S / 2:  # the first one covers no time
+                    self._relay.ticked(self._ticks.take(line))
+        finally:
+            await stream.aclose()
+
+
+class _Relay(Relay):
+    """Remembers what a kernel asks for."""
+
+    view = ServiceView()
+    taken = 0
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self.told = asyncio.Event()
+
+    def service_changed(self, service: ServiceView) -> None:
+        super().service_changed(service)
+        self.view = service
+        self.told.set()
+
+    def ticked(self, tick: Any) -> None:
+        super().ticked(tick)
+        self.taken += 1
