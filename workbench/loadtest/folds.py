@@ -1,4 +1,4 @@
-"""Folds: rows in, in chunks and in any order, figures out. What is shown while a test runs is the same fold, unfinished.
+"""Folds: rows in, in chunks and in any order, figures out. What is shown while a test runs is the same fold, half-way.
 
     Fold ── add(rows) ... ──► whole      Stretch   the measured part
                          ├──► steps      Stretch   of each phase of the plan
@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 
 from workbench.loadtest.histogram import EMPTY, Histogram
 from workbench.loadtest.rows import OUTCOMES, WARM_UP, Column, Rows
+
+KEPT_UP = 0.95
+"""The share of what is due that a server must answer meanwhile to be said to keep up."""
 
 Window = tuple[float, float]
 """From, and to but without, on the clock of the rows."""
@@ -70,6 +73,11 @@ class Stretch:
     def answered_per_s(self) -> float:
         """Throughput."""
         return self.answered / self.duration_s if self.duration_s > 0 else 0.0
+
+    @property
+    def kept_up(self) -> bool:
+        """Whether nearly all that was due in it was answered in it, so that no queue grew."""
+        return self.answered >= KEPT_UP * self.due
 
     def quantile(self, q: float) -> float | None:
         """Of the latency, in seconds."""

@@ -81,7 +81,7 @@ def rendezvous(environment: Mapping[str, str] = os.environ) -> Rendezvous:
         from jupyter_core.paths import jupyter_runtime_dir
 
         root = Path(jupyter_runtime_dir()) / "infer-workbench"
-    return Rendezvous(root / _machine())
+    return Rendezvous(root / machine_name())
 
 
 def data_folder(environment: Mapping[str, str] = os.environ) -> Path:
@@ -96,6 +96,19 @@ def data_folder(environment: Mapping[str, str] = os.environ) -> Path:
 def host_name() -> str:
     """This machine's name, as a part of a file's name."""
     return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:40] or "host"
+
+
+def machine_name() -> str:
+    """Names this host, boot and container as a folder."""
+    parts = [host_name()]
+    if sys.platform == "linux":
+        try:
+            parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8])
+            # Containers share the host's boot id; what pids mean is what its namespace says.
+            parts.append(str(Path("/proc/self/ns/pid").stat().st_ino))
+        except OSError:
+            pass
+    return "-".join(parts)
 
 
 def _own_folder(path: Path) -> None:
@@ -125,16 +138,3 @@ def _own_folder(path: Path) -> None:
         raise StorageError(
             f"the folder {path} cannot be written: chmod 700 it, or name another with {RUNTIME_VARIABLE}"
         )
-
-
-def _machine() -> str:
-    """Names this host, boot and container as a folder."""
-    parts = [host_name()]
-    if sys.platform == "linux":
-        try:
-            parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8])
-            # Containers share the host's boot id; what pids mean is what its namespace says.
-            parts.append(str(Path("/proc/self/ns/pid").stat().st_ino))
-        except OSError:
-            pass
-    return "-".join(parts)
