@@ -92,6 +92,8 @@ def test_the_walk_finds_every_route(extension: InferWorkbench) -> None:
         (f"{api}/models/name/load", "post"),
         (f"{api}/models/name/unload", "post"),
         (f"{api}/models/name/set", "post"),
+        (f"{api}/models/name/slowest", "get"),
+        (f"{api}/models/name/try", "post"),
         (f"{api}/repository", "get"),
         (f"{api}/repository/name/load", "post"),
         (f"{api}/start", "post"),
@@ -124,7 +126,7 @@ async def test_who_is_not_authorised_is_refused_everywhere(
     statuses = await refusals(extension, jp_fetch, jp_ws_fetch)
     assert set(statuses) == {403}
     assert [resource for _, resource in Porter.asked] == [RESOURCE] * len(statuses)
-    assert [action for action, _ in Porter.asked].count("write") == 7
+    assert [action for action, _ in Porter.asked].count("write") == 8
 
 
 @pytest.mark.parametrize(("denied", "words"), [("contents", "read this server's files"), ("kernels", "outside")])

@@ -15,6 +15,7 @@ from workbench.client.launch import SharedService
 from workbench.errors import Unauthenticated
 from workbench.jupyter.extension import InferWorkbench
 from workbench.jupyter.relay import Kind
+from workbench.jupyter.tryout import BODY_BYTES
 from workbench.rendezvous.leases import holders
 
 
@@ -53,6 +54,8 @@ async def test_what_needs_a_service_says_that_none_runs(ask: Ask, workplace: Sha
         (("models", "digits"), {}),
         (("models", "digits", "unload"), {"body": {}}),
         (("models", "digits", "set"), {"body": {"max_batch_size": 4}}),
+        (("models", "digits", "slowest"), {}),
+        (("models", "digits", "try"), {"body": {}}),
     ):
         status, reason, message = await refused(ask, *parts, **more)
         assert (status, reason) == (503, "unavailable")
@@ -100,6 +103,35 @@ async def test_log_lines_are_counted_in_words(ask: Ask, lines: str) -> None:
     status, reason, message = await refused(ask, "logs", lines=lines)
     assert (status, reason) == (400, "invalid_argument")
     assert "1 to 1000" in message
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"since": "yesterday"}, "since is 'yesterday'"),
+        ({"until": "-1"}, "until is '-1'"),
+        ({"limit": "101"}, "1 to 100"),
+    ],
+)
+async def test_a_span_of_time_is_told_in_numbers(ask: Ask, asked: dict[str, str], words: str) -> None:
+    status, reason, message = await refused(ask, "models", "digits", "slowest", **asked)
+    assert (status, reason) == (400, "invalid_argument")
+    assert words in message
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        ([1], 400, "does not fit"),
+        ({"rows": "many"}, 400, "rows"),
+        ({"input": {}}, 400, "input"),
+        ({"inputs": {"x": "x" * BODY_BYTES}}, 413, "1048576 can be tried"),
+    ],
+)
+async def test_what_cannot_be_tried_is_refused_in_words(ask: Ask, body: object, status: int, words: str) -> None:
+    found = await refused(ask, "models", "digits", "try", body=body)
+    assert found[0] == status
+    assert words in found[2]
 
 
 async def test_a_start_that_fails_is_a_state_with_its_reason(

@@ -20,6 +20,8 @@ NEWS_S = 2.0
 NO_ERRORS = ("ok", "cancelled")
 """The outcomes of requests that are no errors; a caller that left is none."""
 
+ENGINE_STAGES = ("queue", "batch", "compute", "split")
+
 Entry = Mapping[str, Any]
 """One version of one model in a snapshot."""
 
@@ -91,8 +93,9 @@ class Work:
             for size, count in entry["batch_sizes"].items():
                 batches += count
                 rows += int(size) * count
-        engine = (float(stages[stage]) for stage in ("queue", "batch", "compute", "split"))
-        return cls(run, answered, batches, rows, *engine, respond_s=float(stages["encode"] + stages["send"]))
+        queue_s, batch_s, compute_s, split_s = (float(stages[stage]) for stage in ENGINE_STAGES)
+        respond_s = float(stages["encode"] + stages["send"])
+        return cls(run, answered, batches, rows, queue_s, batch_s, compute_s, split_s, respond_s)
 
     @property
     def batch_rows(self) -> float | None:
@@ -102,7 +105,7 @@ class Work:
     @property
     def stages_s(self) -> dict[str, float | None]:
         """The mean of a request."""
-        sums = {stage: getattr(self, f"{stage}_s") for stage in ("queue", "batch", "compute", "split")}
+        sums = {stage: getattr(self, f"{stage}_s") for stage in ENGINE_STAGES}
         means = {stage: _shown(sum_s / self.run) if self.run else None for stage, sum_s in sums.items()}
         return {**means, "respond": _shown(self.respond_s / self.answered) if self.answered else None}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -16,9 +17,10 @@ from tornado import web
 from workbench.config import model_config
 from workbench.core.model import check_model_name
 from workbench.core.threads import in_thread
-from workbench.errors import Forbidden, InvalidInput, Unauthenticated, Unavailable, WorkbenchError
+from workbench.errors import Forbidden, InvalidInput, TooLarge, Unauthenticated, Unavailable, WorkbenchError
 from workbench.jupyter.relay import API
 from workbench.jupyter.source import find
+from workbench.jupyter.tryout import BODY_BYTES, TryRequest, try_out
 from workbench.jupyter.watch import Watch, answered
 from workbench.protocols import control
 from workbench.protocols.errors import http_status
@@ -30,6 +32,10 @@ RESOURCE = "infer-workbench"
 """What an authorizer is asked about: `read` for what only looks, `write` for what changes something."""
 
 LOG_LINES = 1000
+
+SLOW_REQUESTS = 100
+LATEST = 1e11
+"""Unix seconds that will never be."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,6 +52,8 @@ def routes() -> list[tuple[str, type[APIHandler]]]:
         (f"{api}/models/{name}/load", LoadHandler),
         (f"{api}/models/{name}/unload", UnloadHandler),
         (f"{api}/models/{name}/set", SetHandler),
+        (f"{api}/models/{name}/slowest", SlowestHandler),
+        (f"{api}/models/{name}/try", TryHandler),
         (f"{api}/repository", RepositoryHandler),
         (f"{api}/repository/{name}/load", StoredLoadHandler),
         (f"{api}/start", StartHandler),
@@ -79,6 +87,17 @@ class Handler(APIHandler):
             error = Unavailable(error.message)
         self.set_status(http_status(error))
         self.answer({"message": error.message, "reason": error.code})
+
+    def number(self, name: str, default: float, low: float, high: float) -> float:
+        """What the query says. InvalidInput."""
+        text = self.get_query_argument(name, str(default))
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise InvalidInput(f"{name} is {text[:40]!r}; it takes a number from {low:g} to {high:g}")
+        return value
 
     def state(self) -> dict[str, Any]:
         return {"version": self.extension.version, "api": API, "service": self.watch.view, "available": True}
@@ -189,6 +208,32 @@ class SetHandler(Handler):
         client = await self.watch.client()
         loaded = await client.configure(name, settings)
         self.answer(control.encode_load(loaded.status, loaded.unchanged, loaded.previous, loaded.seconds))
+
+
+class SlowestHandler(Handler):
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    @told
+    async def get(self, name: str) -> None:
+        since, until = self.number("since", 0.0, 0.0, LATEST), self.number("until", LATEST, 0.0, LATEST)
+        limit = int(self.number("limit", SLOW_REQUESTS, 1, SLOW_REQUESTS))
+        client = await self.watch.client()
+        self.answer({"requests": await answered(client.slowest(name, since, until, limit))})
+
+
+class TryHandler(Handler):
+    @web.authenticated
+    @authorized
+    @told
+    async def post(self, name: str) -> None:
+        if len(self.request.body) > BODY_BYTES:
+            raise TooLarge(f"the inputs have {len(self.request.body)} bytes; {BODY_BYTES} can be tried here")
+        asked = control.decode_body(self.request.body or b"{}", TryRequest)
+        client = await self.watch.client()
+        self.extension.worked()
+        self.answer(await try_out(client, name, asked))
 
 
 class RepositoryHandler(Handler):

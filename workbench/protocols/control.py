@@ -71,16 +71,16 @@ Body = TypeVar("Body")
 
 
 def decode_load_request(body: bytes) -> LoadRequest:
-    return _decode(body, LoadRequest)
+    return decode_body(body, LoadRequest)
 
 
 def decode_commit_request(body: bytes) -> CommitRequest:
-    return _decode(body or b"{}", CommitRequest)
+    return decode_body(body or b"{}", CommitRequest)
 
 
 def decode_settings(body: bytes) -> Settings:
     """Setting -> value, not yet checked against what settings there are."""
-    return _decode(body or b"{}", Settings)
+    return decode_body(body or b"{}", Settings)
 
 
 def encode_status(status: ModelStatus) -> dict[str, Any]:
@@ -134,7 +134,8 @@ def _config(found: Mapping[str, Any]) -> ModelConfig:
     return ModelConfig(**{name: value for name, value in found.items() if name in known})
 
 
-def _decode(body: bytes, kind: type[Body]) -> Body:
+def decode_body(body: bytes, kind: type[Body]) -> Body:
+    """JSON as `kind`; InvalidInput, in words, where it is something else."""
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:

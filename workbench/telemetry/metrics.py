@@ -282,8 +282,9 @@ class Metrics:
         self.fold()
         now = self._ticks()
         offset_s = self._clock() - now
-        span = (None if each is None else each - offset_s for each in (since, until))
-        return [encode(exchange, offset_s) for exchange in self._slowest.of(model, now, *span, limit=limit)]
+        begin = None if since is None else since - offset_s
+        end = None if until is None else until - offset_s
+        return [encode(exchange, offset_s) for exchange in self._slowest.of(model, now, begin, end, limit)]
 
     def recent(self, window_s: float) -> tuple[float, dict[ModelVersion, Amounts]]:
         """What happened in the last `window_s` seconds, and how many it really were; see telemetry.recent."""

@@ -1,0 +1,107 @@
+"""One inference by hand: what a page types, or random numbers, into a model; and what came out, as JSON shows it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from workbench.client.adapt import adapt
+from workbench.client.client import AsyncClient
+from workbench.client.random_inputs import random_inputs
+from workbench.core.messages import InferRequest
+from workbench.core.model import Signature
+from workbench.core.tensor import BYTES, Array, datatype_of
+from workbench.errors import Unavailable
+from workbench.protocols.parameters import timings_out
+
+BODY_BYTES = 1024 * 1024
+"""The most that a page may send."""
+
+SHOWN_ELEMENTS = 1000
+"""Of a tensor; the rest is left out."""
+
+SHOWN_CHARACTERS = 1000
+"""Of a text."""
+
+TIMEOUT_S = 60.0
+"""What the inference may take, the wait for its turn included."""
+
+
+class TryRequest(msgspec.Struct, forbid_unknown_fields=True):
+    inputs: dict[str, Any] | None = None
+    """Name -> nested lists; None: random."""
+    rows: int = 1
+    """Of random inputs."""
+    seed: int | None = None
+    """Of random inputs: the same one makes the same inputs."""
+
+
+async def try_out(client: AsyncClient, name: str, asked: TryRequest) -> dict[str, Any]:
+    """The answer of the version that serves. Raises what its status and its inference do, and InvalidInput."""
+    status = await client.status(name)
+    if status.signature is None:
+        raise Unavailable(f"{name!r} version {status.version} is {status.state}: {status.reason or 'not Ready'}")
+    inputs = _inputs(asked, status.signature, name)
+    began = time.monotonic()
+    response = await client.infer(
+        InferRequest(name, inputs, status.version, deadline=began + TIMEOUT_S, parameters={"timings": True})
+    )
+    return {
+        "version": response.version,
+        "inputs": [shown(each, array) for each, array in inputs.items()],
+        "outputs": [shown(each, array) for each, array in response.outputs.items()],
+        "timings": timings_out(response.timings),
+        "seconds": time.monotonic() - began,
+    }
+
+
+def shown(name: str, array: Array) -> dict[str, Any]:
+    """A tensor as docs/jupyter.md has it: its beginning, where it is large."""
+    part = array[tuple(slice(size) for size in _cut(array.shape))]
+    cut = part.size < array.size
+    datatype = datatype_of(array)
+    data: Any
+    if datatype == BYTES:
+        texts = np.empty(part.shape, object)
+        for where, item in np.ndenumerate(part):
+            texts[where] = item.decode("utf-8", "replace")[:SHOWN_CHARACTERS]
+            cut = cut or len(texts[where]) == SHOWN_CHARACTERS
+        data = texts.tolist()
+    else:
+        data = _numbers(part).tolist()
+    return {"name": name, "datatype": datatype, "shape": list(array.shape), "data": data, "cut": cut}
+
+
+def _inputs(asked: TryRequest, signature: Signature, name: str) -> Mapping[str, Array]:
+    if asked.inputs is not None:
+        return adapt(asked.inputs, signature, name).inputs
+    return random_inputs(signature.inputs, asked.rows, np.random.default_rng(asked.seed))
+
+
+def _cut(shape: tuple[int, ...]) -> list[int]:
+    """How much of each axis is shown: the last axes whole, as far as there is room."""
+    room = SHOWN_ELEMENTS
+    sizes = []
+    for size in reversed(shape):
+        sizes.append(min(size, max(room, 1)))
+        room //= max(size, 1)
+    return sizes[::-1]
+
+
+def _numbers(part: Array) -> Array:
+    """As JSON has them: a float in as few digits as tell it from its neighbours, "NaN" and "Infinity" as texts."""
+    if part.dtype.kind in "biu":
+        return part
+    short = part.astype(np.float32) if part.dtype.kind == "V" or part.dtype.name == "bfloat16" else part
+    digits: Array = short.astype(str).astype(np.float64)
+    if np.isfinite(digits).all():
+        return digits
+    words = digits.astype(object)
+    words[np.isnan(digits)] = "NaN"
+    words[digits == np.inf] = "Infinity"
+    words[digits == -np.inf] = "-Infinity"
+    return words
