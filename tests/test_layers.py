@@ -40,7 +40,7 @@ COMPOSE = {"__init__", "__main__", "api", "cli"}
 FOREIGN: dict[str, set[str]] = {
     "onnxruntime": {"runtimes"},
     "uvicorn": {"server"},
-    "grpc": {"server", "client"},
+    "grpc": {"server", "client", "loadtest"},
     "google": {"protocols", "repository"},
     "aiohttp": {"client"},
     "IPython": {"notebook"},

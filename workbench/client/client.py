@@ -132,6 +132,14 @@ class AsyncClient:
             return False
         return True
 
+    async def server_metadata(self) -> dict[str, Any]:
+        """What any server of the protocol says of itself: name, version, extensions."""
+        return dict(await self._json("GET", "/v2"))
+
+    async def metadata(self, model: str, version: str | None = None) -> dict[str, Any]:
+        """What any server of the protocol says of a model: name, versions, platform, inputs, outputs. NotFound."""
+        return dict(await self._json("GET", f"/v2/models/{_model(model, version)}"))
+
     async def index(self, *, ready: bool = False) -> list[dict[str, str]]:
         """What the service's repositories and memory hold: name, version, state, reason."""
         return list(await self._json("POST", "/v2/repository/index", {"ready": ready}))

@@ -70,6 +70,11 @@ class Rows:
         return cls(np.array(rows, ROW) if len(rows) else np.empty(0, ROW))
 
     @classmethod
+    def packed(cls, data: bytes | bytearray) -> Rows:
+        """From rows that were packed as ROW lays them out, one after another; a view of `data`."""
+        return cls(np.frombuffer(data, ROW))
+
+    @classmethod
     def joined(cls, chunks: Iterable[Rows]) -> Rows:
         parts = [chunk.data for chunk in chunks]
         return cls(np.concatenate(parts) if parts else np.empty(0, ROW))
