@@ -107,6 +107,16 @@ def test_the_service_can_be_asked_about_itself(wb: Workbench) -> None:
     assert wb.show("iris", 1)["device"] == "cpu"
 
 
+def test_a_model_is_described_from_its_file_to_its_run_times(wb: Workbench) -> None:
+    wb.load("iris", iris())
+    card = wb.show("iris")
+    assert "skl2onnx" in str(card["written by"])
+    assert card["parameters"] == "15"
+    assert card.df.loc["ai.onnx.ml:LinearClassifier"].tolist() == [1, 1]
+    assert card.run_times["rows"].tolist() == [1, 2, 4, 8, 16, 32, 64]
+    assert "CPU: all 2 nodes" in str(card["runs on"])
+
+
 def test_the_last_seconds_can_be_looked_at(wb: Workbench) -> None:
     wb.load("iris", iris())
     for _ in range(3):

@@ -113,7 +113,7 @@ def opened(config: ModelConfig, *sessions: FakeSession) -> tuple[Opening, list[i
             raise ModelError("no more memory")
         return sessions[len(asked) - 1]
 
-    opening = Opening(Source(Path("m.onnx"), "d", 1000, frozenset()), config, open_session, cores=2)
+    opening = Opening(Source(Path("m.onnx"), "d", 1000), config, open_session, cores=2)
     opening.open()
     return opening, asked
 

@@ -41,7 +41,7 @@ def proved() -> Proved:
 
 
 def source(path: Path, digest: str = "d") -> Source:
-    return Source(path, digest, path.stat().st_size, frozenset())
+    return Source(path, digest, path.stat().st_size)
 
 
 def trial(proved: Proved, **more: object) -> ProcessTrial:

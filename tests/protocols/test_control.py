@@ -37,8 +37,8 @@ def test_a_status_survives_the_wire(status: ModelStatus) -> None:
 
 
 def test_what_a_load_came_to_survives_the_wire() -> None:
-    sent = json.loads(json.dumps(control.encode_load(STATUS, False, "2", 0.5)))
-    assert control.decode_load(sent) == control.LoadAnswer(STATUS, False, "2", 0.5)
+    sent = json.loads(json.dumps(control.encode_load(STATUS, False, "2", 0.5, True)))
+    assert control.decode_load(sent) == control.LoadAnswer(STATUS, False, "2", 0.5, True)
 
 
 def test_fields_of_a_newer_service_are_passed_over() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 import random
 from pathlib import Path
@@ -290,3 +291,32 @@ def test_a_model_file_linked_within_its_root_is_served(tmp_path: Path) -> None:
     real = model_at(tmp_path / "v1", models.mlp())
     (tmp_path / "current.onnx").symlink_to(real)
     assert validate_model(tmp_path / "current.onnx", tmp_path).path == real
+
+
+def test_what_a_model_is_made_of_is_counted(tmp_path: Path) -> None:
+    graph = inspect_model(model_at(tmp_path, models.mlp((16, 32, 16)))).graph
+    assert graph.operators == {"Gemm": 2, "Relu": 1}
+    assert graph.parameters == 16 * 32 + 32 + 32 * 16 + 16
+    assert graph.opsets == {"ai.onnx": models.OPSET}
+    assert graph.ir_version > 0
+    assert inspect_model(model_at(tmp_path, models.branch())).graph.operators["Add"] == 2
+
+
+def test_a_size_that_cannot_be_counts_for_nothing(tmp_path: Path) -> None:
+    proto = models.mlp()
+    weights = proto.graph.initializer[0]
+    before = inspect_model(model_at(tmp_path, proto)).graph.parameters
+    held = math.prod(weights.dims)
+    weights.dims[0] = -5
+    assert inspect_model(model_at(tmp_path, proto)).graph.parameters == before - held
+    weights.dims.extend([2**62] * 100)
+    assert inspect_model(model_at(tmp_path, proto)).graph.parameters == before - held
+    del weights.dims[8:]
+    weights.dims[0] = 16
+    assert inspect_model(model_at(tmp_path, proto)).graph.parameters == 2**63 - 1
+
+
+def test_who_wrote_a_model_is_told_in_its_own_words(tmp_path: Path) -> None:
+    proto = models.identity()
+    proto.producer_name, proto.producer_version = "a  tool\n", "1.2"
+    assert inspect_model(model_at(tmp_path, proto)).graph.producer == "a tool 1.2"

@@ -143,7 +143,9 @@ class Placed:
 
     def get_provider_graph_assignment_info(self) -> list[SimpleNamespace]:
         return [
-            SimpleNamespace(ep_name=provider, get_nodes=lambda ops=ops: [SimpleNamespace(op_type=op) for op in ops])
+            SimpleNamespace(
+                ep_name=provider, get_nodes=lambda ops=ops: [SimpleNamespace(op_type=op, domain="") for op in ops]
+            )
             for provider, ops in self._parts.items()
         ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from workbench.core.messages import InferRequest, InferResponse, ReleaseReason, Timings
 from workbench.core.model import DesiredModel, ModelStatus, Signature
@@ -34,6 +34,14 @@ class Session(Protocol):
     def close(self) -> None:
         """Give back memory. Called once, after the last `run` has returned."""
         ...
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """A Session that can tell where its nodes run."""
+
+    placement: Mapping[str, Mapping[str, int]]
+    """Execution provider -> operator -> nodes."""
 
 
 class Outcome(StrEnum):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 from workbench.engine.admission import ShapeKey
@@ -119,6 +119,10 @@ class CostTable:
     def __len__(self) -> int:
         """How many shapes are told apart."""
         return len(self._curves)
+
+    def __iter__(self) -> Iterator[tuple[ShapeKey, Curve]]:
+        """The shapes that are told apart, the one run last at the end."""
+        return iter(self._curves.items())
 
     def curve(self, key: ShapeKey) -> Curve | None:
         """Of this shape, or of the warm-up's; None where nothing is known."""

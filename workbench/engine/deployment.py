@@ -9,15 +9,17 @@ from collections.abc import Callable
 from typing import Protocol
 
 from workbench.config import ModelConfig
+from workbench.core.description import Description, RunTimes
 from workbench.core.messages import InferRequest, InferResponse, Timings
 from workbench.core.model import ModelState, ModelStatus, Signature
-from workbench.core.ports import Observer, Outcome, Session
+from workbench.core.ports import Observer, Outcome, Placed, Session
 from workbench.core.threads import in_thread
 from workbench.engine.admission import Admission
 from workbench.engine.arbiter import Arbiters, Place
 from workbench.engine.batcher import Batcher, QueuePolicy
 from workbench.engine.costs import CostTable
 from workbench.engine.executor import Done, Executor
+from workbench.engine.footprint import Footprint, Footprints
 from workbench.engine.inline import Inline, LoopTime, may_run_inline
 from workbench.engine.line import Ticket
 from workbench.engine.opening import Opening, Warm
@@ -67,6 +69,7 @@ class Deployment:
         clock: Callable[[], float],
         arbiters: Arbiters,
         loop_time: LoopTime,
+        footprints: Footprints,
     ) -> None:
         self.name = name
         self.version = version
@@ -100,6 +103,8 @@ class Deployment:
         self._learn_at = 0.0
         self._warming_since: float | None = None
         self._loaded_at = self._load_s = 0.0
+        self._footprints = footprints
+        self._memory_bytes: int | None = None
 
     # Requests
 
@@ -220,6 +225,7 @@ class Deployment:
         self._loop = asyncio.get_running_loop()
         began = self._clock()
         opening = Opening(self.source, self.config, self._open_session)
+        footprint: Footprint | None = None
 
         def give_back() -> None:  # the load was cancelled while a thread worked on them
             for session in opening.sessions:
@@ -229,6 +235,7 @@ class Deployment:
             self._change(ModelState.LOADING)
             if prepare is not None:
                 await in_thread(prepare)
+            footprint = self._footprints.begin()  # after the trial, which is a process of its own
             first = await in_thread(opening.open, give_back)
             self.signature, self._platform, self._device = first.signature, first.platform, first.device
             self._notes = first.notes
@@ -247,6 +254,8 @@ class Deployment:
             raise
         finally:
             self._warming_since = None
+            if footprint is not None:
+                self._memory_bytes = footprint.end()
         if self.state is ModelState.FAILED:  # it was given up on meanwhile
             raise ModelError(self._reason)
         self._costs = CostTable(self._found.run_s, self._found.key)
@@ -354,6 +363,17 @@ class Deployment:
             load_s=self._load_s,
             queued=self._batcher.depth,
             notes=(*self._said, *self._notes),
+        )
+
+    def description(self) -> Description:
+        """All that is known of it. Copies; cheap."""
+        first = self._sessions[0] if self._sessions else None
+        return Description(
+            self.status(),
+            self.source.graph,
+            first.placement if isinstance(first, Placed) else {},
+            tuple(RunTimes(key, curve.run_s) for key, curve in self._costs),
+            self._memory_bytes,
         )
 
     def _apply(self) -> None:

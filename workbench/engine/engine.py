@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from workbench.config import LIVE_SETTINGS, ModelConfig, model_config
+from workbench.core.description import Description
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import DesiredModel, ModelState, ModelStatus, check_model_name, check_model_version
 from workbench.core.ports import Journal, Observer, Outcome
@@ -21,6 +22,7 @@ from workbench.core.threads import in_thread
 from workbench.engine.arbiter import Arbiters
 from workbench.engine.deployment import Deployment, Trial
 from workbench.engine.deployments import Deployments
+from workbench.engine.footprint import Footprints
 from workbench.engine.inline import LoopTime
 from workbench.engine.null import NullJournal, NullObserver
 from workbench.engine.sources import Source, Sources, source_of
@@ -60,6 +62,8 @@ class LoadResult:
     """The version that was routed before, the same one where only settings changed; None where there was none, or
     nothing changed."""
     seconds: float
+    live: bool = False
+    """True: settings changed, and nothing was loaded for it."""
 
 
 class Engine:
@@ -88,6 +92,7 @@ class Engine:
         self._open_session = open_session
         self._deployments = Deployments()
         self._arbiters = Arbiters()
+        self._footprints = Footprints()
         self.loop_time = LoopTime()
         """What runs on the event loop's own thread have cost it, of all models since the start."""
         self._lasting: set[str] = set()
@@ -314,6 +319,14 @@ class Engine:
             raise ModelNotFound(f"Request for unknown model: {name!r} is not found")
         return next((status for status in found if status.routed), found[-1])
 
+    def describe(self, name: str, version: str | None = None) -> Description:
+        """Of the routed version, or of the one named; of one that Failed only its status. ModelNotFound."""
+        status = self.status(name, version)
+        deployment = self._deployments.get(name, status.version)
+        if deployment is None or status.state is ModelState.FAILED:
+            return Description(status)
+        return dataclasses.replace(deployment.description(), status=status)
+
     def labels(self, name: str, version: str) -> Mapping[str, Sequence[str]]:
         """Output -> what its elements are called, of those that have such names."""
         deployment = self._deployments.get(name, version)
@@ -355,7 +368,7 @@ class Engine:
             await self._noted(
                 lambda: self._journal.serving(desired) if lasting else None, lambda: current.configure(config)
             )
-            return LoadResult(current.status(), False, current.version, self.clock() - began)
+            return LoadResult(current.status(), False, current.version, self.clock() - began, live=True)
         # A repository's file may have been replaced since it was looked at.
         await in_thread(lambda: self._sources.check_unchanged(current.source))
         deployment = await self._opened(name, current.version, current.source, config, lasting=lasting)
@@ -404,6 +417,7 @@ class Engine:
             clock=self.clock,
             arbiters=self._arbiters,
             loop_time=self.loop_time,
+            footprints=self._footprints,
         )
         # Shows as Loading; where it is to replace one of the same version, that one goes on showing itself.
         added = self._deployments.add(deployment)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from workbench.config import ModelConfig
+from workbench.core.description import Graph
 from workbench.core.model import DesiredModel
 from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound
 from workbench.repository.described import Described, describe
@@ -24,9 +25,13 @@ class Source:
     path: Path
     digest: str
     size_bytes: int
-    operators: frozenset[str]
+    graph: Graph = field(default_factory=Graph)
     described: Described = field(default_factory=Described)
     """What lay beside it."""
+
+    @property
+    def operators(self) -> frozenset[str]:
+        return frozenset(self.graph.operators)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,7 @@ class Sources:
         file = validate_model(path, path.parent)
         if file.digest != model.digest:
             raise ModelError("its file in the service's store is not the one that was stored; load it again")
-        return Source(file.path, file.digest, file.size_bytes, file.operators)
+        return Source(file.path, file.digest, file.size_bytes, file.graph)
 
     def check_unchanged(self, source: Source) -> None:
         """Conflict where the file is another one than when it was looked at, as may be in a repository. Blocks."""
@@ -108,13 +113,13 @@ class Sources:
 
 
 def source_of(model: StoredModel, said: Described | None = None) -> Source:
-    return Source(model.path, model.digest, model.size_bytes, model.operators, said or Described())
+    return Source(model.path, model.digest, model.size_bytes, model.graph, said or Described())
 
 
 def _latest(repository: LocalRepository, name: str) -> Found:
     version, path, said = repository.latest(name)
     file = validate_model(path, repository.root)
-    return Found(Source(file.path, file.digest, file.size_bytes, file.operators, said), version, said.config)
+    return Found(Source(file.path, file.digest, file.size_bytes, file.graph, said), version, said.config)
 
 
 def _mode(path: Path) -> int | None:

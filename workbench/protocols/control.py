@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from workbench.config import ModelConfig
+from workbench.core.description import Description, Graph, RunTimes
 from workbench.core.model import ModelState, ModelStatus, Signature, TensorSpec
 from workbench.errors import InvalidInput, WorkbenchError
 
@@ -34,6 +35,8 @@ class LoadAnswer:
     unchanged: bool
     previous: str | None
     seconds: float
+    live: bool = False
+    """True: settings changed, and nothing was loaded for it."""
 
 
 class _Status(msgspec.Struct):
@@ -65,6 +68,28 @@ class _Loaded(msgspec.Struct):
     unchanged: bool = False
     previous: str | None = None
     seconds: float = 0.0
+    live: bool = False
+
+
+class _Graph(msgspec.Struct):
+    operators: dict[str, int] = {}
+    parameters: int = 0
+    opsets: dict[str, int] = {}
+    ir_version: int = 0
+    producer: str = ""
+
+
+class _RunTimes(msgspec.Struct):
+    shape: tuple[tuple[int, ...], ...]
+    run_s: dict[int, float]
+
+
+class _Described(msgspec.Struct):
+    model: _Status
+    graph: _Graph | None = None
+    placement: dict[str, dict[str, int]] = {}
+    run_times: list[_RunTimes] = []
+    memory_bytes: int | None = None
 
 
 Body = TypeVar("Body")
@@ -98,8 +123,33 @@ def encode_status(status: ModelStatus) -> dict[str, Any]:
     }
 
 
-def encode_load(status: ModelStatus, unchanged: bool, previous: str | None, seconds: float) -> dict[str, Any]:
-    return {"model": encode_status(status), "unchanged": unchanged, "previous": previous, "seconds": seconds}
+def encode_load(
+    status: ModelStatus, unchanged: bool, previous: str | None, seconds: float, live: bool = False
+) -> dict[str, Any]:
+    said = {"unchanged": unchanged, "previous": previous, "seconds": seconds, "live": live}
+    return {"model": encode_status(status), **said}
+
+
+def encode_description(description: Description) -> dict[str, Any]:
+    """As `encode_status`."""
+    return {
+        "model": encode_status(description.status),
+        "graph": dataclasses.asdict(description.graph) if description.graph else None,
+        "placement": {provider: dict(nodes) for provider, nodes in description.placement.items()},
+        "run_times": [
+            {"shape": each.shape, "run_s": {str(rows): seconds for rows, seconds in each.run_s.items()}}
+            for each in description.run_times
+        ],
+        "memory_bytes": description.memory_bytes,
+    }
+
+
+def decode_description(found: object) -> Description:
+    """The answer of describe in parsed JSON. WorkbenchError when it is none."""
+    told = _convert(found, _Described)
+    graph = Graph(**{name: getattr(told.graph, name) for name in told.graph.__struct_fields__}) if told.graph else None
+    run_times = tuple(RunTimes(each.shape, each.run_s) for each in told.run_times)
+    return Description(_status(told.model), graph, told.placement, run_times, told.memory_bytes)
 
 
 def decode_status(found: object) -> ModelStatus:
@@ -110,7 +160,7 @@ def decode_status(found: object) -> ModelStatus:
 def decode_load(found: object) -> LoadAnswer:
     """The answer of load, stage, commit or set in parsed JSON. WorkbenchError when it is none."""
     loaded = _convert(found, _Loaded)
-    return LoadAnswer(_status(loaded.model), loaded.unchanged, loaded.previous, loaded.seconds)
+    return LoadAnswer(_status(loaded.model), loaded.unchanged, loaded.previous, loaded.seconds, loaded.live)
 
 
 def _status(found: _Status) -> ModelStatus:
@@ -148,6 +198,6 @@ def decode_body(body: bytes, kind: type[Body]) -> Body:
 
 def _convert(found: object, kind: type[Body]) -> Body:
     try:
-        return msgspec.convert(found, kind)
+        return msgspec.convert(found, kind, str_keys=True)
     except (msgspec.ValidationError, RecursionError) as error:
         raise WorkbenchError(f"the service's answer could not be read: {str(error)[:200]}") from None

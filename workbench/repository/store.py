@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from workbench.core.description import Graph
 from workbench.errors import InvalidInput, ModelError, StorageError, TooLarge
 from workbench.repository.layout import MODEL_FILE
 from workbench.repository.validate import ModelFile, inspect_model, validate_model
@@ -37,8 +38,8 @@ class StoredModel:
     path: Path
     digest: str
     size_bytes: int
-    operators: frozenset[str] = field(default=frozenset(), compare=False)
-    """As ModelFile has them; empty where the model was not looked at again."""
+    graph: Graph = field(default_factory=Graph, compare=False)
+    """As ModelFile has it; empty where the model was not looked at again."""
 
 
 class ModelStore:
@@ -67,7 +68,7 @@ class ModelStore:
         found = inspect_model(path)
         stored = self.get(found.digest)
         if stored is not None:
-            return replace(stored, operators=found.operators)
+            return replace(stored, graph=found.graph)
         with _storing():
             folder = self._incoming()
         try:
@@ -143,7 +144,7 @@ class ModelStore:
                 # The same content is there already, or another thread was faster: that one serves.
                 _remove(folder)
             _flush(self.root)
-        return StoredModel(final / MODEL_FILE, model.digest, model.size_bytes, model.operators)
+        return StoredModel(final / MODEL_FILE, model.digest, model.size_bytes, model.graph)
 
 
 class Upload:

@@ -8,8 +8,10 @@ walked, by what its type can hold instead of by a list of known places.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +22,7 @@ import onnx
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError
 
+from workbench.core.description import Graph
 from workbench.errors import ModelError, UntrustedModel
 from workbench.repository.layout import check_own_file, contained
 
@@ -29,6 +32,8 @@ PROTOBUF_MAX_BYTES = 2**31 - 1
 _CHUNK = 1 << 20
 
 _OWN_DOMAIN = ("", "ai.onnx")
+_MOST_AXES = 64
+_ML_DOMAIN = "ai.onnx.ml"
 _METADATA = "metadata_props"
 _EXTERNAL_KEYS = ("location", "offset", "length")
 _RUNTIME_MEMORY = "_ORT_MEM_ADDR_"
@@ -48,8 +53,12 @@ class ModelFile:
     """Relative to the model's folder, sorted."""
     opset: int
     """Of ONNX's own operators; 0 when it uses none."""
-    operators: frozenset[str]
-    """As "Gemm", or "domain:Operator" for those that are not ONNX's own."""
+    graph: Graph
+
+    @property
+    def operators(self) -> frozenset[str]:
+        """As "Gemm", or "domain:Operator" for those that are not ONNX's own."""
+        return frozenset(self.graph.operators)
 
 
 def validate_model(path: Path, root: Path) -> ModelFile:
@@ -66,15 +75,22 @@ def inspect_model(path: Path) -> ModelFile:
     """As `validate_model`, wherever the file lies, which is then the caller's own word; its data may not leave its
     folder all the same."""
     model = _parse(path)
-    operators: set[str] = set()
+    operators: Counter[str] = Counter()
+    parameters = 0
     data: dict[Path, int] = {}
     for message in _walk(model):
         if isinstance(message, onnx.NodeProto):
             domain, operator = _text(message.domain), _text(message.op_type)
-            operators.add(operator if domain in _OWN_DOMAIN else f"{domain}:{operator}")
-        elif isinstance(message, onnx.TensorProto) and message.data_location == onnx.TensorProto.EXTERNAL:
-            location, size = _external_file(message, path.parent)
-            data[location] = size
+            operators[operator if domain in _OWN_DOMAIN else f"{domain}:{operator}"] += 1
+            if domain == _ML_DOMAIN:  # whose models lie in attributes
+                parameters += sum(len(attribute.floats) for attribute in message.attribute)
+        elif isinstance(message, onnx.TensorProto):
+            parameters += _elements(message)
+            if message.data_location == onnx.TensorProto.EXTERNAL:
+                location, size = _external_file(message, path.parent)
+                data[location] = size
+        elif isinstance(message, onnx.SparseTensorProto):
+            parameters -= _elements(message.indices)
         if _METADATA in message.DESCRIPTOR.fields_by_name:
             # Left out of the digest: exporters write times and paths there.
             message.ClearField(_METADATA)
@@ -85,7 +101,13 @@ def inspect_model(path: Path) -> ModelFile:
         size_bytes=path.stat().st_size + sum(data.values()),
         external_files=external_files,
         opset=max((entry.version for entry in model.opset_import if entry.domain in _OWN_DOMAIN), default=0),
-        operators=frozenset(operators),
+        graph=Graph(
+            operators=dict(operators.most_common()),
+            parameters=min(max(parameters, 0), 2**63 - 1),
+            opsets={_shown(entry.domain) or "ai.onnx": entry.version for entry in model.opset_import},
+            ir_version=model.ir_version,
+            producer=f"{_shown(model.producer_name)} {_shown(model.producer_version)}".strip(),
+        ),
     )
 
 
@@ -210,6 +232,17 @@ def _text(field: str | bytes) -> str:
     if isinstance(field, bytes):
         raise ModelError("the model has a name that is not UTF-8, as ONNX wants its names to be; it may be corrupt")
     return field
+
+
+def _elements(tensor: onnx.TensorProto) -> int:
+    """As its shape has it, which nobody has checked yet: one of no sense counts for nothing."""
+    return max(math.prod(tensor.dims), 0) if len(tensor.dims) <= _MOST_AXES else 0
+
+
+def _shown(field: str | bytes) -> str:
+    """A text of the model that is only told, never gone by."""
+    text = field.decode(errors="replace") if isinstance(field, bytes) else field
+    return " ".join(text.split())[:100]
 
 
 def _whole_number(text: str, key: str, what: str) -> int:

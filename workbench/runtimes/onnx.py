@@ -65,6 +65,7 @@ class OnnxSession:
         self.signature = signature_of(session)
         self.device = device
         self.notes = notes
+        self.placement: Mapping[str, Mapping[str, int]] = placement_of(session)
         self.runner_threads = 0 if device == "cpu" else 1
         datatypes_in = {spec.datatype for spec in self.signature.inputs}
         datatypes_out = {spec.datatype for spec in self.signature.outputs}
@@ -191,18 +192,26 @@ def _on_cuda(path: Path, config: ModelConfig, index: int) -> OnnxSession:
     if limit:
         provider["gpu_mem_limit"] = limit
     options = _options(config.intra_op_threads or usable_cores())
-    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     with _gpu_loading:
         preload()
         session = _create(path, options, [(_CUDA, provider), _CPU])
     return OnnxSession(session, device=f"cuda:{index}", notes=_placed(session, index))
 
 
-def _placed(session: ort.InferenceSession, index: int) -> tuple[str, ...]:
-    """What to say of nodes that stayed on the CPU; ModelError when nothing at all is on the GPU."""
+def placement_of(session: ort.InferenceSession) -> dict[str, Counter[str]]:
+    """Execution provider -> operator -> nodes, as they were shared out once the graph had been simplified."""
     nodes: dict[str, Counter[str]] = {}
     for part in session.get_provider_graph_assignment_info():
-        nodes.setdefault(part.ep_name, Counter()).update(node.op_type for node in part.get_nodes())
+        nodes.setdefault(part.ep_name, Counter()).update(
+            f"{node.domain}:{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
+            for node in part.get_nodes()
+        )
+    return nodes
+
+
+def _placed(session: ort.InferenceSession, index: int) -> tuple[str, ...]:
+    """What to say of nodes that stayed on the CPU; ModelError when nothing at all is on the GPU."""
+    nodes = placement_of(session)
     on_gpu = nodes.pop(_CUDA, Counter()).total()
     elsewhere: Counter[str] = sum(nodes.values(), Counter())
     if _CUDA not in session.get_providers() or not on_gpu:
@@ -226,6 +235,7 @@ def _options(intra_op_threads: int) -> ort.SessionOptions:
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
     options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_US)
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     return options
 
 

@@ -43,6 +43,7 @@ def routes(service: Service) -> list[Route]:
         Route("GET", "/control/status", plane.status),
         Route("GET", "/control/models", plane.models),
         Route("GET", "/control/models/{name}", plane.model),
+        Route("GET", "/control/models/{name}/describe", plane.describe),
         Route("GET", "/control/models/{name}/slowest", plane.slowest),
         Route("POST", "/control/models/{name}/load", plane.load),
         Route("POST", "/control/models/{name}/stage", plane.stage, BodyType.MODEL),
@@ -94,6 +95,10 @@ class ControlRoutes:
             self._engine.status(name)  # says what there is instead
             raise ModelNotFound(f"model {name!r} is not loaded")
         return _json([control.encode_status(status) for status in statuses])
+
+    async def describe(self, call: Call) -> Response:
+        description = self._engine.describe(call.params["name"], call.query("version") or None)
+        return _json(control.encode_description(description))
 
     async def slowest(self, call: Call) -> Response:
         name = call.params["name"]
@@ -246,7 +251,7 @@ async def _disconnected(receive: Receive) -> None:
 
 
 def _loaded(result: LoadResult) -> Response:
-    return _json(control.encode_load(result.status, result.unchanged, result.previous, result.seconds))
+    return _json(control.encode_load(result.status, result.unchanged, result.previous, result.seconds, result.live))
 
 
 def _json(value: object) -> Response:

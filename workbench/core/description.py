@@ -1,0 +1,49 @@
+"""What is known of a model beyond its status: its file, where its nodes run, how long its runs take, its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from workbench.core.model import ModelStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """What a model's file says."""
+
+    operators: Mapping[str, int] = field(default_factory=dict)
+    """Nodes by operator, those of subgraphs and functions included: "Gemm", or "domain:Operator" for those that are
+    not ONNX's own."""
+    parameters: int = 0
+    """Numbers that the file holds for it to compute with: elements of initialisers and constants, and the coefficients
+    in the attributes of ai.onnx.ml."""
+    opsets: Mapping[str, int] = field(default_factory=dict)
+    """Version by domain; ONNX's own is "ai.onnx"."""
+    ir_version: int = 0
+    producer: str = ""
+    """Who wrote the file, in its own words, with the version."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunTimes:
+    """What runs of one shape take on this machine: t(b)."""
+
+    shape: tuple[tuple[int, ...], ...]
+    """Of each input, without its batch axis."""
+    run_s: Mapping[int, float]
+    """Seconds of one run by its rows, measured at warm-up and kept up to date."""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """One version of one model. What nobody knows is None or empty."""
+
+    status: ModelStatus
+    graph: Graph | None = None
+    placement: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Execution provider -> operator -> nodes, as the runtime shared them out when it loaded the model, after it had
+    simplified the graph."""
+    run_times: tuple[RunTimes, ...] = ()
+    memory_bytes: int | None = None
+    """By which the process grew while it loaded and warmed the model up; None where something else was loaded too."""
