@@ -12,7 +12,7 @@ import pytest
 
 from tests import models
 from tests.engine.fakes import STEADY, Clock, FakeSession, Opener, Recorder, rows
-from workbench.config import ModelConfig
+from workbench.config import LIVE_SETTINGS, ModelConfig
 from workbench.core.messages import InferRequest, InferResponse, ReleaseReason
 from workbench.core.model import FREE, ModelState, Signature, TensorSpec
 from workbench.core.ports import Outcome
@@ -464,12 +464,51 @@ async def test_live_settings_need_no_reload_and_others_are_swapped_in_place(star
     live = await engine.configure("m", {"max_batch_size": "2", "instances": 3, "max_queue_delay_s": 0.001})
     assert live.status.config == ModelConfig(max_batch_size=2, instances=3, max_queue_delay_s=0.001)
     assert len(opener.opened) == 1
+    assert live.live
     reloaded = await engine.configure("m", {"batching": "never"})
     assert len(opener.opened) == 2
+    assert not reloaded.live
     assert reloaded.status.version == "1"
     assert reloaded.status.max_batch_size == 0
     assert (await engine.configure("m", {"batching": "never"})).unchanged
     assert float((await ask(engine, 1)).outputs["y"][0, 0]) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_batch_size", 3),
+        ("max_queue_delay_s", 0.01),
+        ("batch_sizes", (1, 8)),
+        ("instances", 2),
+        ("device_share", 2.0),
+        ("max_queue_size", 5),
+        ("queue_timeout_s", 1.0),
+        ("priority_levels", 2),
+        ("default_priority", 1),
+        ("priority_step_s", 0.5),
+    ],
+)
+async def test_each_setting_that_is_called_live_needs_no_reload(start: Start, name: str, value: object) -> None:
+    assert name in LIVE_SETTINGS
+    engine = await start(Opener(FakeSession()))  # a second session would not be found
+    await engine.load("m", onnx_bytes())
+    changed = await engine.configure("m", {name: value})
+    assert changed.live
+    assert getattr(changed.status.config, name) == value
+    assert float((await ask(engine, 1)).outputs["y"][0, 0]) == 2
+
+
+async def test_more_instances_of_a_session_that_takes_one_thread_are_a_reload(start: Start) -> None:
+    sessions = [FakeSession(), FakeSession(), FakeSession()]
+    for session in sessions:
+        session.runner_threads = 1
+    opener = Opener(*sessions)
+    engine = await start(opener)
+    await engine.load("m", onnx_bytes())
+    before = len(opener.opened)
+    assert not (await engine.configure("m", {"instances": 2})).live
+    assert len(opener.opened) > before
 
 
 @pytest.mark.parametrize("settings", [{"max_batch_size": 0}, {"nonsense": 1}, {"instances": "many"}])

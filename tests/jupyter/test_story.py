@@ -142,6 +142,9 @@ async def test_settings_change_and_the_same_model_again_is_unchanged(ask: Ask, p
     assert again["unchanged"]
     changed = await ask("models", "plus", "set", body={"max_batch_size": 5})
     assert changed["model"]["config"]["max_batch_size"] == 5
+    assert changed["live"]
+    assert not (await ask("models", "plus", "set", body={"batching": "never"}))["live"]
+    assert not (await ask("models", "plus", "set", body={"batching": "never"}))["live"]  # unchanged
     assert await ask("models", "plus", "unload", body={}) == {}
     assert await ask("models") == []
 

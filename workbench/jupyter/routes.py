@@ -207,7 +207,7 @@ class SetHandler(Handler):
         settings = control.decode_settings(self.request.body)
         client = await self.watch.client()
         loaded = await client.configure(name, settings)
-        self.answer(control.encode_load(loaded.status, loaded.unchanged, loaded.previous, loaded.seconds))
+        self.answer(control.encode_load(loaded.status, loaded.unchanged, loaded.previous, loaded.seconds, loaded.live))
 
 
 class SlowestHandler(Handler):
