@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PANEL := workbench/labextension/static/style.js
 PANEL_SOURCES := $(shell find labextension/src labextension/style labextension/schema -type f) \
-	$(addprefix labextension/,package.json tsconfig.json yarn.lock)
+	$(addprefix labextension/,package.json tsconfig.json widget.mjs yarn.lock)
 INSTALLED_PANEL := $(VENV)/share/jupyter/labextensions/infer-workbench
 # What the side panel is built with lies in .venv.
 WITH_NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
@@ -79,4 +79,4 @@ lock: $(STAMP) ## write the installed versions into constraints.txt
 
 clean: ## remove what was made here
 	rm -rf $(VENV) .peers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -rf workbench/labextension labextension/lib labextension/node_modules labextension/.yarn labextension/*.tsbuildinfo
+	rm -rf workbench/labextension workbench/notebook/static labextension/lib labextension/node_modules labextension/.yarn labextension/*.tsbuildinfo
