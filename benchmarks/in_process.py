@@ -14,10 +14,10 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import uvicorn
 import uvloop
@@ -25,72 +25,62 @@ from uvicorn.server import ServerState
 
 from benchmarks.models import SMALL, save_mlp
 from workbench.config import ServerConfig
+from workbench.core.messages import InferResponse
 from workbench.engine import Engine
-from workbench.protocols.oip_json import decode_request, encode_response
+from workbench.errors import WorkbenchError
+from workbench.protocols.oip_json import AnswerFormat, decode_request, encode_response
 from workbench.repository.store import ModelStore
-from workbench.server.app import App, create_app, error_response
-from workbench.server.connection import HttpConnection
-from workbench.server.http import (
-    JSON,
-    BodyType,
-    Receive,
-    Scope,
-    Send,
-    check_body_type,
-    json_length,
-    read_body,
-    respond,
-    watch_for_leaving,
-)
+from workbench.server.app import create_app
+from workbench.server.auth import Caller
+from workbench.server.connection import HttpConnection, Replier
+from workbench.server.fast_path import FastPath, KnownHead
 from workbench.server.lasting import Lasting
-from workbench.server.routes_infer import split_path
+from workbench.server.request_ids import RequestIds
 from workbench.server.service import Service
 from workbench.telemetry.metrics import Metrics
 
 CONNECTIONS, REQUESTS, TURNS = 32, 1000, 150
 
 
-class Plain:
-    """The application's way of an inference with all that telemetry needs left out; it serves nothing else."""
+class Plain(FastPath):
+    """The way of an inference with all that telemetry needs left out."""
 
-    def __init__(self, app: App, service: Service) -> None:
-        self._gate = app.gate
-        self._service = service
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            headers = dict(scope["headers"])
-            caller = self._gate.admit(scope, headers)
-            self._service.used_at = time.monotonic()
-            target = split_path(scope["path"])
-            assert scope["method"] == "POST" and target is not None
-            await self._infer(*target, headers, receive, send, caller)
-        except Exception as error:
-            response = error_response(error, b"")
-            await respond(send, response.status, response.body, response.content_type)
-
-    async def _infer(
-        self, model: str, version: str | None, headers: Mapping[bytes, bytes], receive: Receive, send: Send, caller: Any
-    ) -> None:
-        service = self._service
-        assert model and not service.draining.is_set()
-        check_body_type(headers, BodyType.INFERENCE)
+    def begin(self, head: KnownHead, body: bytes, replier: Replier) -> None:
+        caller = self._gate.admit(head.scope, head.headers)
+        self._service.used_at = time.monotonic()
+        assert not self._service.draining.is_set()
         caller.enter()
-        held = 0
-        try:
-            limits = service.config.limits
-            body = await read_body(receive, headers, limits.max_body_bytes, service.bodies)
-            held = len(body)
-            asked = model, version, body, json_length(headers), limits, service.engine.clock()
-            request, answer = decode_request(*asked)
-            request.abandoned = watch_for_leaving(receive)
-            response = await service.engine.infer(request)
-            parts, header_length = encode_response(response, answer, limits)
-        finally:
-            caller.leave()
-            service.bodies.give_back(held)
-        assert header_length is None
-        await respond(send, 200, parts, JSON)
+        self._bodies.take(len(body))
+        now = self._clock()
+        request, answer = decode_request(head.model, head.version, body, head.json_bytes, self._limits, now)
+        request.abandoned = replier.has_left
+        self._engine.submit(request, Quiet(self, answer, caller, len(body), replier))
+
+    def answer(self, quiet: Quiet, response: InferResponse) -> None:
+        parts, _ = encode_response(response, quiet.answer, self._limits)
+        quiet.caller.leave()
+        self._bodies.give_back(quiet.held)
+        body = (parts,) if isinstance(parts, bytes) else parts
+        quiet.replier.reply(200, b"content-type: application/json\r\n", body)
+
+
+class Quiet(msgspec.Struct, gc=False):
+    """A promise about which nothing is noted."""
+
+    path: Plain
+    answer: AnswerFormat
+    caller: Caller
+    held: int
+    replier: Replier
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, result: InferResponse) -> None:
+        self.path.answer(self, result)
+
+    def set_exception(self, exception: WorkbenchError) -> None:
+        raise exception
 
 
 class Client(asyncio.Transport):
@@ -164,9 +154,9 @@ async def side(folder: Path, telemetry: bool) -> tuple[Turn, list[Client], Servi
     await engine.load("small", save_mlp(SMALL, folder / "small.onnx"))
     if telemetry:
         metrics.start()
-    app: Any = create_app(service, "t" * 32)
+    app = create_app(service, "t" * 32)
     if not telemetry:
-        app = Plain(app, service)
+        app.fast_path = Plain(service, app.gate, RequestIds())
     loaded = uvicorn.Config(app, interface="asgi3", lifespan="off", log_config=None, access_log=False)
     loaded.load()
     loaded.loaded_app = app

@@ -103,6 +103,12 @@ class Recorder:
     def request_done(self, model: str, version: str, outcome: Outcome, timings: Timings | None) -> None:
         self.requests.append((model, version, outcome, timings))
 
+    def answered(
+        self, model: str, version: str, queued_s: Sequence[float], batched_s: float, ran_s: float, split_s: float
+    ) -> None:
+        for waited_s in queued_s:
+            self.request_done(model, version, Outcome.OK, Timings(waited_s, batched_s, ran_s, split_s))
+
     def batch_done(
         self, model: str, version: str, rows: int, requests: int, reason: ReleaseReason, ran_s: float
     ) -> None:

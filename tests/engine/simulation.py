@@ -176,7 +176,7 @@ class Model:
 
     def leave(self, ticket: Ticket) -> None:
         """The caller goes, whatever became of its request."""
-        cast(End, ticket.future).left = True
+        cast(End, ticket.promise).left = True
 
     # What runners do
 
@@ -193,10 +193,10 @@ class Model:
             del self.waiting[ticket]
         for ticket, error in batch.dropped:
             self._end(ticket, type(error).__name__)
-            assert isinstance(error, Cancelled) == ticket.future.done()
+            assert isinstance(error, Cancelled) == ticket.promise.done()
             assert isinstance(error, Cancelled) or now >= ticket.expires_at
         for ticket in batch.tickets:
-            assert now < ticket.expires_at and not ticket.future.done(), "what nobody waits for was run"
+            assert now < ticket.expires_at and not ticket.promise.done(), "what nobody waits for was run"
             assert len({each.key for each in batch.tickets}) == 1
             series = (ticket.key, ticket.handicap_s)
             assert ticket.accepted_at >= self.last.get(series, 0.0), "the order within a priority was not kept"

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from asyncio import Future
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 
@@ -118,7 +119,7 @@ def test_the_cancelled_the_abandoned_and_the_expired_are_dropped_when_the_batch_
     gone = story.submit(abandoned=lambda: True)
     late = story.submit(deadline=story.clock() + 1)
     served = [story.submit(deadline=story.clock() + 3, abandoned=lambda: False) for _ in range(4)]
-    cancelled.future.cancel()
+    cast("Future[InferResponse]", cancelled.promise).cancel()
     story.hand.now += 2
     batch = story.take()
     assert batch.tickets == served

@@ -343,7 +343,7 @@ async def test_reading_stops_where_too_much_comes_ahead_of_an_answer(house: Hous
 
 async def test_a_large_answer_goes_out_whole(house: House) -> None:
     connection, wire = connect(house)
-    assert connection.reply(200, b"text/plain", (b"a" * 50_000, b"b" * 50_000), ()) == 100_000
+    assert connection.reply(200, b"content-type: text/plain\r\n", (b"a" * 50_000, b"b" * 50_000)) == 100_000
     assert wire.written.endswith(b"a" * 50_000 + b"b" * 50_000)
     connection.connection_lost(None)
 

@@ -62,6 +62,12 @@ class Observer(Protocol):
         """One request ended. `timings` is there when it was run."""
         ...
 
+    def answered(
+        self, model: str, version: str, queued_s: Sequence[float], batched_s: float, ran_s: float, split_s: float
+    ) -> None:
+        """Requests of one batch ended OK: a `queued_s` each, and what they had in common, as `Timings` has it."""
+        ...
+
     def batch_done(
         self, model: str, version: str, rows: int, requests: int, reason: ReleaseReason, ran_s: float
     ) -> None:

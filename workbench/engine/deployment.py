@@ -21,7 +21,7 @@ from workbench.engine.costs import CostTable
 from workbench.engine.executor import Done, Executor
 from workbench.engine.footprint import Footprint, Footprints
 from workbench.engine.inline import Inline, LoopTime, may_run_inline
-from workbench.engine.line import Ticket
+from workbench.engine.line import Promise, Ticket
 from workbench.engine.opening import Opening, Warm
 from workbench.engine.policy import AlonePolicy, BatchPolicy, WindowPolicy
 from workbench.engine.runners import Layout
@@ -108,8 +108,9 @@ class Deployment:
 
     # Requests
 
-    def submit(self, request: InferRequest) -> asyncio.Future[InferResponse]:
-        """Accept a request: its future ends exactly once. Cancelling the future drops it when a batch is formed.
+    def submit(self, request: InferRequest, promise: Promise) -> None:
+        """Accept a request: its promise is kept exactly once, later. One that is done before is dropped when a batch is
+        formed.
 
         Raises Unavailable, InvalidInput, QueueFull or DeadlineExceeded, and then it was not accepted.
         """
@@ -122,7 +123,7 @@ class Deployment:
             if request.deadline is not None and now >= request.deadline:
                 raise DeadlineExceeded("the request's timeout was over when it arrived; it was not run")
             admitted = admission.admit(request)
-            ticket = Ticket(request, loop.create_future(), admitted.rows, admitted.key, admitted.outputs, now)
+            ticket = Ticket(request, promise, admitted.rows, admitted.key, admitted.outputs, now)
             self._batcher.submit(ticket)
         except WorkbenchError as error:
             self._observer.request_done(self.name, self.version, outcome_of(error), None)
@@ -133,7 +134,6 @@ class Deployment:
             # the rest of the turn.
             self._waking = True
             loop.call_soon(self._wake)
-        return ticket.future
 
     def _wake(self) -> None:
         self._waking = False
@@ -161,23 +161,26 @@ class Deployment:
         queued_from, batched_s = done.formed_at, done.joined_at - done.formed_at
         ran_s, split_s = done.ran_at - done.joined_at, now - done.ran_at
         requests, reason, batch_rows = len(done.tickets), done.reason, [ticket.rows for ticket in done.tickets]
+        waits: list[float] = []
         for ticket, answer in zip(done.tickets, done.answers, strict=True):
             if ticket.ended:  # it was given up on, and its run has come back after all
                 continue
             ticket.ended = True
             queued_s = queued_from - ticket.accepted_at
             timings = Timings(queued_s, batched_s, ran_s, split_s, done.rows, requests, reason, ticket.rows, batch_rows)
-            future = ticket.future
-            if future.done():
+            promise = ticket.promise
+            if promise.done():
                 observer.request_done(self.name, self.version, Outcome.CANCELLED, timings)
             elif isinstance(answer, WorkbenchError):
-                future.set_exception(answer)
+                promise.set_exception(answer)
                 observer.request_done(self.name, self.version, outcome_of(answer), timings)
             else:
                 if tuple(answer) != ticket.outputs:
                     answer = {name: answer[name] for name in ticket.outputs}
-                future.set_result(InferResponse(self.name, self.version, answer, ticket.request.id, timings))
-                observer.request_done(self.name, self.version, Outcome.OK, timings)
+                waits.append(queued_s)
+                promise.set_result(InferResponse(self.name, self.version, answer, ticket.request.id, timings))
+        if waits:
+            observer.answered(self.name, self.version, waits, batched_s, ran_s, split_s)
         for ticket, error in done.dropped:
             self._end(ticket, error)
         if requests:
@@ -204,10 +207,10 @@ class Deployment:
             return
         ticket.ended = True
         outcome = outcome_of(error)
-        if ticket.future.done():
+        if ticket.promise.done():
             outcome = Outcome.CANCELLED
         else:
-            ticket.future.set_exception(error)
+            ticket.promise.set_exception(error)
         self._observer.request_done(self.name, self.version, outcome, None)
 
     def _settled(self, count: int) -> None:

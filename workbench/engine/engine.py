@@ -24,6 +24,7 @@ from workbench.engine.deployment import Deployment, Trial
 from workbench.engine.deployments import Deployments
 from workbench.engine.footprint import Footprints
 from workbench.engine.inline import LoopTime
+from workbench.engine.line import Promise
 from workbench.engine.null import NullJournal, NullObserver
 from workbench.engine.sources import Source, Sources, source_of
 from workbench.errors import (
@@ -108,18 +109,21 @@ class Engine:
 
         Raises ModelNotFound, Unavailable, InvalidInput, QueueFull, DeadlineExceeded, Cancelled, ExecutionError.
         """
-        return await self.submit(request)
+        future = asyncio.get_running_loop().create_future()
+        self.submit(request, future)
+        response: InferResponse = await future
+        return response
 
-    def submit(self, request: InferRequest) -> asyncio.Future[InferResponse]:
+    def submit(self, request: InferRequest, promise: Promise) -> None:
         """As `infer`, for whoever has no task to await it in. What is wrong with the request itself is raised at once,
-        and then it was not accepted; the future has the rest."""
+        and then it was not accepted; the promise, which is never kept before this returns, has the rest."""
         try:
             deployment = self._deployments.table.choose(request.model, request.version)
         except Unavailable:  # of a model that is known, so it is counted as others are
             known = self.status(request.model, request.version)
             self._observer.request_done(known.name, known.version, Outcome.REJECTED, None)
             raise
-        return deployment.submit(request)
+        deployment.submit(request, promise)
 
     # Life
 

@@ -7,9 +7,9 @@ after: nobody starves, whatever the others send. Among those with the same handi
 
 from __future__ import annotations
 
-from asyncio import Future
 from collections import deque
 from dataclasses import dataclass
+from typing import Protocol
 
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.engine.admission import ShapeKey
@@ -18,12 +18,24 @@ from workbench.errors import Cancelled, DeadlineExceeded, WorkbenchError
 NEVER = float("inf")
 
 
+class Promise(Protocol):
+    """Where the end of a request goes: a future, or whoever does not want the event loop's turn that a future costs."""
+
+    def done(self) -> bool:
+        """True: nobody waits any more. From any thread."""
+        ...
+
+    def set_result(self, result: InferResponse, /) -> None: ...
+
+    def set_exception(self, exception: WorkbenchError, /) -> None: ...
+
+
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """An accepted request on its way. Its future ends exactly once, on the event loop's thread."""
+    """An accepted request on its way. Its promise is kept exactly once, on the event loop's thread."""
 
     request: InferRequest
-    future: Future[InferResponse]
+    promise: Promise
     rows: int
     key: ShapeKey
     outputs: tuple[str, ...]
@@ -33,7 +45,7 @@ class Ticket:
     handicap_s: float = 0.0
     """0 is that of most; a higher priority has less."""
     ended: bool = False
-    """Its future was resolved, and it was counted. Belongs to the event loop's thread."""
+    """Its promise was kept, and it was counted. Belongs to the event loop's thread."""
 
     @property
     def turn(self) -> float:
@@ -41,9 +53,9 @@ class Ticket:
         return self.accepted_at + self.handicap_s
 
     def lost(self, now: float) -> WorkbenchError | None:
-        """Why it need not be run any more. Asked from a runner's thread; reading a future's flag is safe there."""
+        """Why it need not be run any more. Asked from a runner's thread; reading its flag is safe there."""
         request = self.request
-        if self.future.done() or (request.abandoned is not None and request.abandoned()):
+        if self.promise.done() or (request.abandoned is not None and request.abandoned()):
             return Cancelled("the caller left before the request was run")
         if now >= self.expires_at:
             return DeadlineExceeded(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from workbench.core.messages import ReleaseReason, Timings
 from workbench.core.model import DesiredModel, ModelStatus
 from workbench.core.ports import Outcome
@@ -11,6 +13,10 @@ class NullObserver:
     """Observes nothing."""
 
     def request_done(self, model: str, version: str, outcome: Outcome, timings: Timings | None) -> None: ...
+
+    def answered(
+        self, model: str, version: str, queued_s: Sequence[float], batched_s: float, ran_s: float, split_s: float
+    ) -> None: ...
 
     def batch_done(
         self, model: str, version: str, rows: int, requests: int, reason: ReleaseReason, ran_s: float

@@ -36,14 +36,11 @@ class Replier(Protocol):
         """True once nobody is there to read it. From any thread."""
         ...
 
-    def reply(
-        self,
-        status: int,
-        content_type: bytes,
-        body: Sequence[bytes | memoryview],
-        headers: Iterable[tuple[bytes, bytes]],
-    ) -> int:
-        """Write the answer, if anybody is there, exactly once; how many bytes its body has."""
+    def reply(self, status: int, headers: bytes, body: Sequence[bytes | memoryview]) -> int:
+        """Write the answer, if anybody is there, exactly once; how many bytes its body has.
+
+        `headers` are whole lines, without Content-Length.
+        """
         ...
 
 
@@ -87,6 +84,9 @@ class HttpConnection(HttpToolsProtocol):
     _lost = False
     _last_one = False
     """To be closed once `_known` is answered."""
+    _default_headers: Sequence[tuple[bytes, bytes]] | None = None
+    _default_lines = b""
+    """The same as they are written."""
     _used_at = 0.0
     """When the last answer past the parser left, on the loop's clock."""
 
@@ -162,26 +162,23 @@ class HttpConnection(HttpToolsProtocol):
     def has_left(self) -> bool:
         return self._lost
 
-    def reply(
-        self,
-        status: int,
-        content_type: bytes,
-        body: Sequence[bytes | memoryview],
-        headers: Iterable[tuple[bytes, bytes]],
-    ) -> int:
+    def reply(self, status: int, headers: bytes, body: Sequence[bytes | memoryview]) -> int:
         """The answer to what went past the parser; see `Replier`."""
         size = len(body[0]) if len(body) == 1 else sum(memoryview(part).nbytes for part in body)
         self._known, self._answering = None, False
         if self._lost:
             return size
-        self.server_state.total_requests += 1
-        lines = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *headers)]
+        state = self.server_state
+        state.total_requests += 1
+        if self._default_headers is not state.default_headers:  # uvicorn replaces them every second
+            self._default_headers = state.default_headers
+            self._default_lines = b"".join(b"%b: %b\r\n" % header for header in state.default_headers)
         close = b"connection: close\r\n" if self._last_one else b""
-        fixed = b"content-type: %b\r\ncontent-length: %d\r\n%b\r\n" % (content_type, size, close)
+        head = b"%b%b%bcontent-length: %d\r\n%b\r\n" % (STATUS_LINE[status], self._default_lines, headers, size, close)
         if size <= _JOINED_BELOW:
-            self._write(b"".join((STATUS_LINE[status], *lines, fixed, *body)))
+            self._write(b"".join((head, *body)))
         else:
-            self._writelines((b"".join((STATUS_LINE[status], *lines, fixed)), *body))
+            self._writelines((head, *body))
         if self._last_one:
             self.transport.close()
             return size

@@ -10,14 +10,13 @@ than that (a compressed body, shared memory, a trace, a body over MAX_BODY_BYTES
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from workbench.core.messages import InferResponse
-from workbench.errors import Cancelled, Draining, WorkbenchError
+from workbench.errors import Draining, WorkbenchError
 from workbench.protocols.headers import REQUEST_ID, TRACEPARENT
 from workbench.protocols.oip_json import AnswerFormat, decode_request, encode_response
 from workbench.server.auth import Caller, Gate
@@ -25,8 +24,6 @@ from workbench.server.compression import CODINGS
 from workbench.server.connection import Replier
 from workbench.server.error_response import error_response
 from workbench.server.http import (
-    JSON,
-    OCTET_STREAM,
     BodyType,
     Headers,
     Scope,
@@ -119,105 +116,98 @@ class FastPath:
 
     def begin(self, head: KnownHead, body: bytes, replier: Replier) -> None:
         """Answer it: now, or once the engine has."""
-        request_id = self._ids.new()
+        clock = self._clock
+        now, size = clock(), len(body)
+        underway = _Underway(head.model, head.version or "", self._ids.new(), now, now, path=self, replier=replier)
         try:
             caller = self._gate.admit(head.scope, head.headers)
         except WorkbenchError as error:
-            self._refuse(error, request_id, replier)
+            self._refuse(error, underway.request_id, replier)
             return
-        service, clock = self._service, self._clock
-        service.used_at = time.monotonic()
-        exchange = Exchange(head.model, head.version or "", request_id, clock())
+        self._service.used_at = time.monotonic()
         try:
-            if service.draining.is_set():
+            if self._service.draining.is_set():
                 raise Draining(SHUTTING_DOWN)
             caller.enter()
-        except WorkbenchError as error:
-            self._fail(error, exchange, replier)
-            return
-        size = len(body)
-        try:
+            underway.caller = caller
             self._bodies.take(size)
-        except WorkbenchError as error:
-            caller.leave()
-            self._fail(error, exchange, replier)
-            return
-        try:
-            exchange.request_bytes = size
-            exchange.received_at = now = clock()
-            request, answer = decode_request(head.model, head.version, body, head.json_bytes, self._limits, now)
-            exchange.decoded_at = clock()
+            underway.request_bytes = size
+            request, underway.answer = decode_request(
+                head.model, head.version, body, head.json_bytes, self._limits, now
+            )
+            underway.decoded_at = clock()
             if request.id:
-                exchange.id = request.id
+                underway.id = request.id
             request.abandoned = replier.has_left
-            future = self._engine.submit(request)
+            self._engine.submit(request, underway)
         except Exception as error:
-            caller.leave()
-            self._bodies.give_back(size)
-            self._fail(error, exchange, replier)
-            return
-        future.add_done_callback(_Underway(self, exchange, answer, caller, size, replier))
+            self._fail(underway, error)
 
-    def _end(self, underway: _Underway, future: asyncio.Future[InferResponse]) -> None:
-        exchange, clock = underway.exchange, self._clock
+    def _answer(self, underway: _Underway, response: InferResponse) -> None:
+        clock, answer, replier = self._clock, underway.answer, underway.replier
+        assert answer is not None and replier is not None
         try:
-            try:
-                response = future.result()
-                exchange.answered_at = clock()
-                exchange.version, exchange.timings = response.version, response.timings
-                answer = underway.answer
-                if answer.classes:
-                    response = in_classes(self._engine, response, answer.classes)
-                encoded, json_bytes = encode_response(response, answer, self._limits)
-                exchange.encoded_at = clock()
-            finally:
-                underway.caller.leave()
-                self._bodies.give_back(underway.held)
-            parts = (encoded,) if isinstance(encoded, bytes) else encoded
-            named = (REQUEST_ID, exchange.request_id)
-            self._count(200)
-            if json_bytes is None:
-                exchange.response_bytes = underway.replier.reply(200, JSON, parts, (named,))
-            else:
-                length = (b"inference-header-content-length", b"%d" % json_bytes)
-                exchange.response_bytes = underway.replier.reply(200, OCTET_STREAM, parts, (named, length))
-            exchange.sent_at = clock()
-        except asyncio.CancelledError:
-            self._fail(Cancelled("the request was cancelled"), exchange, underway.replier)
+            underway.answered_at = clock()
+            underway.version, underway.timings = response.version, response.timings
+            if answer.classes:
+                response = in_classes(self._engine, response, answer.classes)
+            parts, json_bytes = encode_response(response, answer, self._limits)
         except Exception as error:
-            self._fail(error, exchange, underway.replier)
+            self._fail(underway, error)
+            return
+        underway.encoded_at = clock()
+        self._leave(underway)
+        self._metrics.answers[200] += 1
+        if json_bytes is None:
+            head = b"content-type: application/json\r\nx-request-id: %b\r\n" % underway.request_id
         else:
-            self._metrics.exchange_done(exchange)
+            head = _BINARY_HEAD % (json_bytes, underway.request_id)
+        underway.response_bytes = replier.reply(200, head, (parts,) if isinstance(parts, bytes) else parts)
+        underway.sent_at = clock()
+        self._metrics.exchange_done(underway)
 
-    def _fail(self, error: Exception, exchange: Exchange, replier: Replier) -> None:
-        exchange.sent_at = self._clock()
-        note_failed(self._service, exchange, error)
-        self._refuse(error, exchange.request_id, replier)
+    def _fail(self, underway: _Underway, error: Exception) -> None:
+        replier = underway.replier
+        assert replier is not None
+        self._leave(underway)
+        underway.sent_at = self._clock()
+        note_failed(self._service, underway, error)
+        self._refuse(error, underway.request_id, replier)
+
+    def _leave(self, underway: _Underway) -> None:
+        """Nothing of it is held any more; what telemetry keeps of it is to keep nothing else alive."""
+        if underway.caller is not None:
+            underway.caller.leave()
+        self._bodies.give_back(underway.request_bytes)
+        underway.caller = underway.answer = underway.replier = underway.path = None
 
     def _refuse(self, error: Exception, request_id: bytes, replier: Replier) -> None:
         response = error_response(error, request_id)
-        self._count(response.status)
-        named = (*response.headers, (REQUEST_ID, request_id))
-        replier.reply(response.status, response.content_type, (response.body,), named)
-
-    def _count(self, status: int) -> None:
-        self._metrics.answers[status] += 1
+        self._metrics.answers[response.status] += 1
+        headers = (b"content-type", response.content_type), *response.headers, (REQUEST_ID, request_id)
+        replier.reply(response.status, b"".join(b"%b: %b\r\n" % header for header in headers), (response.body,))
 
 
-class _Underway:
-    """One inference in the engine, told when it is done."""
+_BINARY_HEAD = b"content-type: application/octet-stream\r\ninference-header-content-length: %d\r\nx-request-id: %b\r\n"
 
-    __slots__ = ("answer", "caller", "exchange", "held", "path", "replier")
 
-    def __init__(
-        self, path: FastPath, exchange: Exchange, answer: AnswerFormat, caller: Caller, held: int, replier: Replier
-    ) -> None:
-        self.path = path
-        self.exchange = exchange
-        self.answer = answer
-        self.caller = caller
-        self.held = held
-        self.replier = replier
+class _Underway(Exchange, kw_only=True, gc=False):
+    """One inference from its head to its answer, and the promise that the engine keeps."""
 
-    def __call__(self, future: asyncio.Future[InferResponse]) -> None:
-        self.path._end(self, future)
+    path: FastPath | None
+    replier: Replier | None
+    answer: AnswerFormat | None = None
+    caller: Caller | None = None
+    """None: it is not counted as one of its caller's."""
+
+    def done(self) -> bool:
+        """A caller that left is found by its request's `abandoned`, when the batch is formed."""
+        return False
+
+    def set_result(self, result: InferResponse) -> None:
+        assert self.path is not None
+        self.path._answer(self, result)
+
+    def set_exception(self, exception: WorkbenchError) -> None:
+        assert self.path is not None
+        self.path._fail(self, exception)

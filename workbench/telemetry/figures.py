@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -127,10 +128,15 @@ class Figures:
         if ok != len(outcomes):
             self.outcomes.update(outcome for outcome in outcomes if outcome is not Outcome.OK)
         if len(run):
-            self.request.add(run.sum(axis=1))
-            self.queue.add(run[:, 0])
-            self.compute.add(run[:, 2])
-            self.stages_s[Stage.QUEUE : Stage.SPLIT + 1] += run.sum(axis=0)
+            self._add_run(run)
+
+    def add_together(self, batches: Sequence[tuple[Sequence[float], float, float, float]]) -> None:
+        """Requests that ended OK, a batch at a time: seconds in QUEUE of each; in BATCH, COMPUTE and SPLIT of all."""
+        requests = np.array([len(queued_s) for queued_s, *_ in batches])
+        common = np.repeat(np.array([common for _, *common in batches]), requests, axis=0)
+        queued = np.fromiter(itertools.chain.from_iterable(queued_s for queued_s, *_ in batches), float, len(common))
+        self.outcomes[Outcome.OK] += len(common)
+        self._add_run(np.column_stack((queued, common)))
 
     def add_answered(self, exchanges: NDArray[np.float64]) -> None:
         """Of those that ended with outputs a row each: the six moments, bytes of the request, and of the response."""
@@ -151,6 +157,12 @@ class Figures:
             self.rows += rows
             self.busy_s += ran_s
             self.batches_s[rows] += ran_s
+
+    def _add_run(self, run: NDArray[np.float64]) -> None:
+        self.request.add(run.sum(axis=1))
+        self.queue.add(run[:, 0])
+        self.compute.add(run[:, 2])
+        self.stages_s[Stage.QUEUE : Stage.SPLIT + 1] += run.sum(axis=0)
 
     def copy(self) -> Figures:
         return Figures(

@@ -98,7 +98,7 @@ class State:
 class _Notes:
     """What was noted of one version since the last fold."""
 
-    __slots__ = ("answered", "batches", "failed", "outcomes", "run", "slow_from_s")
+    __slots__ = ("answered", "batches", "failed", "outcomes", "run", "slow_from_s", "together")
 
     def __init__(self) -> None:
         self.slow_from_s = 0.0
@@ -109,7 +109,9 @@ class _Notes:
         self.outcomes: list[Outcome] = []
         # Doubles side by side, as numpy reads them; packing takes a third of what array.extend does.
         self.run = bytearray()
-        """Four a request that was run."""
+        """Four a request that was run, and is not in `together`."""
+        self.together: list[tuple[Sequence[float], float, float, float]] = []
+        """Requests that ended OK, a batch at a time: how long each had waited, and what they had in common."""
         self.answered = bytearray()
         """Eight an exchange that ended with outputs."""
         self.batches: list[tuple[int, ReleaseReason, float]] = []
@@ -176,6 +178,14 @@ class Metrics:
         if timings is not None:
             notes.run.extend(_four(timings.queued_s, timings.batched_s, timings.ran_s, timings.split_s))
         if len(outcomes) >= FOLD_AT:
+            self.fold()
+
+    def answered(
+        self, model: str, version: str, queued_s: Sequence[float], batched_s: float, ran_s: float, split_s: float
+    ) -> None:
+        together = (self._notes.get((model, version)) or self._new_notes(model, version)).together
+        together.append((queued_s, batched_s, ran_s, split_s))
+        if len(together) >= FOLD_AT:
             self.fold()
 
     def batch_done(
@@ -256,12 +266,15 @@ class Metrics:
         if len(self._late_s) >= LATE_KEPT:
             self._fold_lateness()
         for key, notes in self._notes.items():
-            if notes.outcomes or notes.answered or notes.batches or notes.failed:
+            if notes.outcomes or notes.together or notes.answered or notes.batches or notes.failed:
                 figures = self._of(key)
-                figures.add_requests(notes.outcomes, np.frombuffer(notes.run).reshape(-1, 4))
+                if notes.outcomes:
+                    figures.add_requests(notes.outcomes, np.frombuffer(notes.run).reshape(-1, 4))
+                if notes.together:
+                    figures.add_together(notes.together)
                 figures.add_answered(np.frombuffer(notes.answered).reshape(-1, 8))
                 figures.add_batches(notes.batches)
-                if notes.run:
+                if notes.run or notes.together:
                     figures.last_at = self._clock()
                 if failed := notes.failed:
                     ended_at = self._clock() - (self._ticks() - failed.sent_at)
