@@ -64,6 +64,7 @@ def test_the_wheel_holds_each_file_once_and_where_jupyter_looks_for_it(artefacts
     assert [name for name in names if name.endswith(f"{SHARE}/static/style.js")]
     assert [name for name in names if name.endswith(f"{SHARE}/install.json")]
     assert [name for name in names if name.endswith("etc/jupyter/jupyter_server_config.d/infer-workbench.json")]
+    assert {"workbench/jupyter/events/service.yaml", "workbench/jupyter/events/model.yaml"} <= set(names)
     assert not [
         name for name in names if name.startswith(("workbench/labextension", "workbench/etc", "tests", "labextension"))
     ]

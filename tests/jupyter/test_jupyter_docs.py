@@ -6,8 +6,11 @@ import dataclasses
 import re
 from pathlib import Path
 
+import yaml
+
 import workbench
 from tests.jupyter.ticks import FakeService, ticks
+from workbench.jupyter.events import SCHEMAS
 from workbench.jupyter.extension import InferWorkbench
 from workbench.jupyter.figures import ModelFigures, detail
 from workbench.jupyter.relay import Kind, Subscription, _Pause, _Resume, _Subscribe, figures
@@ -67,3 +70,15 @@ def test_every_field_of_the_service_and_of_the_figures_is_documented() -> None:
         assert f'"{name}"' in described["`detail`"]
     for column in (*COLUMNS, *DETAIL, *MEANS, "batches"):
         assert f"`{column}`" in TEXT[TEXT.index("The columns of `history`") :]
+
+
+def test_every_event_is_documented() -> None:
+    for schema, path in SCHEMAS.items():
+        described = yaml.safe_load(path.read_text(encoding="utf-8"))
+        assert described["$id"] == schema
+        table = TEXT[TEXT.index("## Events") :]
+        assert f"| `{schema}` |" in table
+        for event in described["properties"]["event"]["enum"]:
+            assert f"| `{event}` |" in table
+        for field in described["properties"].keys() - {"event"}:
+            assert f"`{field}`" in table

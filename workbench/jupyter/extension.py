@@ -12,11 +12,12 @@ from jupyter_server.extension.application import ExtensionApp
 from traitlets import Bool, Float
 
 from workbench.client.launch import SharedService
+from workbench.jupyter.events import SCHEMAS, Events
 from workbench.jupyter.relay import MAX_WINDOW_S, Relay
 from workbench.jupyter.ring import Ring
 from workbench.jupyter.routes import RESOURCE, routes
 from workbench.jupyter.stream import StreamHandler
-from workbench.jupyter.watch import Watch
+from workbench.jupyter.watch import Listeners, Watch
 from workbench.rendezvous.folder import data_folder, rendezvous
 
 if TYPE_CHECKING:
@@ -62,7 +63,11 @@ class InferWorkbench(ExtensionApp):
         shared = SharedService(rendezvous(), data_folder(), say=lambda line: log.info("%s", line))
         ring = Ring(max(2, round(self.history_s / self.interval_s)))
         self.relay = Relay(ring, self.version, self.interval_s, self.worked)
-        self.watch = Watch(shared, self.relay, log, version=self.version, interval_s=self.interval_s, hold=self.hold)
+        assert self.serverapp is not None and self.serverapp.event_logger is not None
+        for schema in SCHEMAS.values():
+            self.serverapp.event_logger.register_event_schema(schema)
+        told = Listeners(self.relay, Events(self.serverapp.event_logger, log))
+        self.watch = Watch(shared, told, log, version=self.version, interval_s=self.interval_s, hold=self.hold)
 
     def initialize_handlers(self) -> None:
         parts: dict[str, Any] = {"extension": self}

@@ -60,6 +60,29 @@ class Listener(Protocol):
         ...
 
 
+class Listeners:
+    """Several, told in this order."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self._listeners = listeners
+
+    def service_changed(self, service: ServiceView) -> None:
+        for listener in self._listeners:
+            listener.service_changed(service)
+
+    def models_changed(self, models: list[Status]) -> None:
+        for listener in self._listeners:
+            listener.models_changed(models)
+
+    def ticked(self, tick: Tick) -> None:
+        for listener in self._listeners:
+            listener.ticked(tick)
+
+    def worked(self) -> None:
+        for listener in self._listeners:
+            listener.worked()
+
+
 class Watch:
     """The service of `shared`, from `open` to `close`. Belongs to the event loop."""
 
