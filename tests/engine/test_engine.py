@@ -18,6 +18,7 @@ from workbench.core.model import FREE, ModelState, Signature, TensorSpec
 from workbench.core.ports import Outcome
 from workbench.core.tensor import Array
 from workbench.engine import Engine
+from workbench.engine.deployment import LONE_TURNS
 from workbench.engine.warmup import synthetic
 from workbench.errors import (
     Cancelled,
@@ -743,6 +744,30 @@ async def test_outputs_keep_the_callers_order_in_a_shared_batch(start: Start) ->
     orders = [(one, two), (two, one), (two,), (one,)]
     answers = await asyncio.gather(*(engine.infer(InferRequest("m", inputs, outputs=order)) for order in orders))
     assert [tuple(answer.outputs) for answer in answers] == orders
+
+
+async def test_a_request_that_always_comes_alone_does_not_wait_for_the_end_of_its_turn(start: Start) -> None:
+    session = FakeSession(signature=STEADY)
+    engine = await start(Opener(session), clock=Clock())
+    await engine.load("m", onnx_bytes())
+    session.batches.clear()
+
+    def submit() -> asyncio.Future[InferResponse]:
+        future: asyncio.Future[InferResponse] = asyncio.get_running_loop().create_future()
+        engine.submit(InferRequest("m", {"x": rows(1)}), future)
+        return future
+
+    for _ in range(LONE_TURNS):
+        waiting = submit()
+        assert not waiting.done()
+        await waiting
+    alone, beside, third = submit(), submit(), submit()
+    assert (alone.done(), beside.done(), third.done()) == (True, False, False)
+    await asyncio.gather(beside, third)
+    assert session.batches == [1] * (LONE_TURNS + 1) + [2]
+    again = submit()
+    assert not again.done()
+    await again
 
 
 async def test_a_run_that_turns_out_long_leaves_the_event_loop(start: Start) -> None:

@@ -43,6 +43,9 @@ LEARN_EVERY_S = 5e-3
 """The costs are brought up to date by one run in so many seconds: to learn from each would cost small models more than
 it gains."""
 
+LONE_TURNS = 16
+"""After so many turns of the event loop with one request each, the next one does not wait for the end of its turn."""
+
 INLINE = "on the event loop: its runs are so short (measured) that handing them to a thread would take longer"
 
 
@@ -96,6 +99,8 @@ class Deployment:
         self._admission: Admission | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waking = False
+        self._lone_turns = 0
+        """Turns of the event loop that brought one request each, in a row."""
         self._outstanding = 0
         self._idle: asyncio.Event | None = None
         self._inline = Inline(loop_time)
@@ -109,8 +114,8 @@ class Deployment:
     # Requests
 
     def submit(self, request: InferRequest, promise: Promise) -> None:
-        """Accept a request: its promise is kept exactly once, later. One that is done before is dropped when a batch is
-        formed.
+        """Accept a request: its promise is kept exactly once, maybe before this returns. One that is done before it is
+        kept is dropped when a batch is formed.
 
         Raises Unavailable, InvalidInput, QueueFull or DeadlineExceeded, and then it was not accepted.
         """
@@ -129,24 +134,33 @@ class Deployment:
             self._observer.request_done(self.name, self.version, outcome_of(error), None)
             raise
         self._outstanding += 1
-        if not self._waking:
-            # Not at once: what the loop reads in this same turn should share the batch. This costs no timer, only
-            # the rest of the turn.
-            self._waking = True
-            loop.call_soon(self._wake)
+        if self._waking:
+            self._lone_turns = 0
+            return
+        # Not at once: what the loop reads in this same turn should share the batch. This costs no timer, only the rest
+        # of the turn; and not even that where for many turns nobody came along.
+        self._waking = True
+        loop.call_soon(self._wake)
+        if self._lone_turns >= LONE_TURNS and self._inline.now:
+            self._run_inline()
 
     def _wake(self) -> None:
         self._waking = False
-        if not self._inline.now or self._executor is None:
+        self._lone_turns += 1
+        if not self._inline.now:
             self._batcher.wake()
-        elif batch := self._batcher.poll():
+            return
+        self._run_inline()
+        if self._batcher.depth and self._loop is not None:  # others on the loop have their turn between batches
+            self._waking = True
+            self._loop.call_soon(self._wake)
+
+    def _run_inline(self) -> None:
+        if self._executor is not None and (batch := self._batcher.poll()):
             for done in self._executor.run(self._sessions[0], batch):
                 if self._inline.ran(done.ran_at - done.joined_at, done.ran_at):
                     self._observer.model_changed(self.status())
                 self._deliver(done)
-            if self._batcher.depth and self._loop is not None:  # others on the loop have their turn between batches
-                self._waking = True
-                self._loop.call_soon(self._wake)
 
     def _deliver_from_runner(self, done: Done) -> None:
         assert self._loop is not None

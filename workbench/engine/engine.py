@@ -116,7 +116,7 @@ class Engine:
 
     def submit(self, request: InferRequest, promise: Promise) -> None:
         """As `infer`, for whoever has no task to await it in. What is wrong with the request itself is raised at once,
-        and then it was not accepted; the promise, which is never kept before this returns, has the rest."""
+        and then it was not accepted; the promise, which may be kept before this returns, has the rest."""
         try:
             deployment = self._deployments.table.choose(request.model, request.version)
         except Unavailable:  # of a model that is known, so it is counted as others are
