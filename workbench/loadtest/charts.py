@@ -1,0 +1,263 @@
+"""What a report draws, as plain values; `figures` draws them with Plotly, `svg` without it. Pure.
+
+No chart averages percentiles: where seconds are gathered, their histograms are merged and read again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from workbench.loadtest.folds import Second, Stretch
+from workbench.loadtest.histogram import Histogram
+from workbench.loadtest.knee import METHOD, knee
+from workbench.loadtest.run import Run
+from workbench.loadtest.stages import STAGES, stages_of
+
+BLUE, ORANGE, GREEN, RED, GREY = "#2f7ed8", "#e6842a", "#2e9e6b", "#d64550", "#8a8f98"
+"""Told apart on white and on black, and by most who see colours otherwise."""
+
+MOST_POINTS = 300
+"""Of a timeline; longer runs are drawn in stretches of several seconds."""
+
+_PERCENTILES = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999)
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    title: str
+    log: bool = False
+    ticks: tuple[tuple[float, str], ...] = ()
+    """(where, what it says); empty: the drawing's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    name: str
+    x: tuple[float, ...]
+    y: tuple[float | None, ...]
+    """None leaves a gap."""
+    colour: str = BLUE
+    kind: str = "line"
+    """"line", "bars" or "points" (a line with marks)."""
+    labels: tuple[str, ...] = ()
+    """What each point says, beside its values."""
+    thin: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One pair of axes."""
+
+    name: str
+    title: str
+    x: Axis
+    y: Axis
+    series: tuple[Series, ...]
+    marks: tuple[tuple[float, str], ...] = ()
+    """(x, words): moments, or the knee."""
+    shaded: tuple[tuple[float, float, str], ...] = ()
+    """(from, to, words): the warm-up."""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """Parts of a whole, in the order of a request's way."""
+
+    name: str
+    title: str
+    parts: tuple[tuple[str, float, str], ...]
+    """(what, milliseconds, colour)."""
+    note: str = ""
+
+
+def charts(run: Run) -> tuple[Chart | Breakdown, ...]:
+    """Those for which the run has figures, in the order of a report."""
+    found = (curve(run), percentiles(run), rate(run), latency(run), breakdown(run), batch_sizes(run))
+    return tuple(each for each in found if each is not None)
+
+
+def percentiles(run: Run) -> Chart | None:
+    """Latency by percentile, the axis stretched as 1 / (1 - p): as HdrHistogram draws it, the tail is not hidden."""
+    whole = run.whole
+    if whole.latency.count < 2:
+        return None
+    series = [_percentile_series("from when it was due", whole.latency, BLUE)]
+    if run.open_loop:
+        series.append(_percentile_series("from when it was sent", whole.service, GREY, thin=True))
+    ticks = [(1 / (1 - p), f"{p * 100:.6g}%") for p in _PERCENTILES if 1 / (1 - p) <= whole.latency.count * 1.001]
+    values = [value for value in series[0].y if value]
+    spread = max(values) / values[len(values) // 2] if values else 1.0
+    return Chart(
+        "percentiles",
+        "Latency by percentile",
+        Axis("percentile of requests", log=True, ticks=tuple(ticks)),
+        Axis("ms", log=spread > 30),
+        tuple(series),
+        note="Where the lines part, requests waited before they could be sent." if len(series) > 1 else "",
+    )
+
+
+def rate(run: Run) -> Chart | None:
+    """What was due and what was answered in each second."""
+    seconds = gathered(run.seconds)
+    if not seconds:
+        return None
+    x, width = _times(seconds), _width(run.seconds, seconds)
+    series = [Series("answered", x, tuple(each.answered / width for each in seconds), BLUE)]
+    if run.open_loop:
+        series.insert(0, Series("due", x, tuple(each.due / width for each in seconds), GREY, thin=True))
+    if any(each.errors for each in seconds):
+        series.append(Series("errors", x, tuple(each.errors / width for each in seconds), RED))
+    return Chart("rate", "Requests a second", Axis("s"), Axis("requests/s"), tuple(series), _marks(run), _shaded(run))
+
+
+def latency(run: Run) -> Chart | None:
+    """Percentiles of the requests that were due in each second."""
+    seconds = gathered(run.seconds)
+    if not any(each.latency.count for each in seconds):
+        return None
+    x = _times(seconds)
+    drawn = (("max", 1.0, GREY), ("p99", 0.99, ORANGE), ("p50", 0.5, BLUE))
+    series = tuple(
+        Series(name, x, tuple(_ms(each.latency.quantile(q)) for each in seconds), colour, thin=name == "max")
+        for name, q, colour in drawn
+    )
+    values = [value for each in series for value in each.y if value]
+    log = max(values) / min(values) > 100
+    return Chart("latency", "Latency over time", Axis("s"), Axis("ms", log=log), series, _marks(run), _shaded(run))
+
+
+def breakdown(run: Run) -> Breakdown | None:
+    """Where the time of an average request went, on the client's side and on the service's."""
+    found = stages_of(run)
+    if not found:
+        return None
+    parts = tuple((stage, found[stage] * 1e3, colour) for stage, colour in STAGES.items() if stage in found)
+    return Breakdown("stages", "Where the time went, of an average request", parts)
+
+
+def batch_sizes(run: Run) -> Chart | None:
+    """Batches by how many rows they had."""
+    sizes = run.server_figures().batch_sizes
+    if not sizes:
+        return None
+    total = sum(sizes.values())
+    x, y = tuple(map(float, sizes)), tuple(100 * count / total for count in sizes.values())
+    labels = tuple(f"{count} batches" for count in sizes.values())
+    return Chart(
+        "batch sizes",
+        "Batch sizes",
+        Axis("rows"),
+        Axis("% of batches"),
+        (Series("batches", x, y, GREEN, "bars", labels),),
+    )
+
+
+def curve(run: Run) -> Chart | None:
+    """The points of stairs, a search or a sweep: throughput and p99. A knee is marked where rates are what differed."""
+    points = [point for point in run.points if point.figures.quantile(0.99) is not None]
+    if len(points) < 2:
+        return None
+    by_rate = all(point.offered_per_s > 0 for point in points) and not any(point.settings for point in points)
+    if by_rate:
+        points.sort(key=lambda point: point.offered_per_s)
+    else:
+        points.sort(key=lambda point: point.figures.answered_per_s)
+    x = tuple(point.figures.answered_per_s for point in points)
+    series = tuple(
+        Series(
+            name,
+            x,
+            tuple(_ms(point.figures.quantile(q)) for point in points),
+            colour,
+            "points",
+            tuple(point.label + ("" if point.held else ", did not hold") for point in points),
+        )
+        for name, q, colour in (("p99", 0.99, ORANGE), ("p50", 0.5, BLUE))
+    )
+    values = [value for each in series for value in each.y if value]
+    at = knee_of(run)
+    return Chart(
+        "curve",
+        "Throughput and latency",
+        Axis("answers/s"),
+        Axis("ms", log=max(values) / min(values) > 30),
+        series,
+        () if at is None else ((run.points[at].figures.answered_per_s, f"knee: {run.points[at].label}"),),
+        note="" if at is None else f"The knee is found with {METHOD}.",
+    )
+
+
+def knee_of(run: Run) -> int | None:
+    """The index of the point at which more load buys mostly waiting; None where there is none, or no order of load."""
+    if any(point.settings or point.offered_per_s <= 0 for point in run.points):
+        return None
+    numbered = [
+        (point.offered_per_s, p99_s, number)
+        for number, point in enumerate(run.points)
+        if (p99_s := point.figures.quantile(0.99)) is not None
+    ]
+    latest = {rate: (rate, p99_s, number) for rate, p99_s, number in numbered}  # a search asks for a rate again
+    ordered = [latest[rate] for rate in sorted(latest)]
+    at = knee([each[0] for each in ordered], [each[1] for each in ordered])
+    return None if at is None else ordered[at][2]
+
+
+def gathered(seconds: Sequence[Second], most: int = MOST_POINTS) -> list[Second]:
+    """The same timeline in at most so many stretches: counts added, histograms merged."""
+    every = math.ceil(len(seconds) / most)
+    if every <= 1:
+        return list(seconds)
+    return [_together(seconds[start : start + every]) for start in range(0, len(seconds), every)]
+
+
+def _together(seconds: Sequence[Second]) -> Second:
+    ended: dict[str, int] = {}
+    for each in seconds:
+        for outcome, count in each.ended.items():
+            ended[outcome] = ended.get(outcome, 0) + count
+    merged = Histogram.merged(each.latency for each in seconds)
+    return Second(seconds[0].at_s, seconds[0].phase, sum(each.due for each in seconds), ended, merged)
+
+
+def _percentile_series(name: str, histogram: Histogram, colour: str, thin: bool = False) -> Series:
+    x = np.unique(np.concatenate([np.geomspace(1, max(histogram.count, 2), 120), [2.0, 10.0, 100.0, 1000.0]]))
+    x = x[x <= histogram.count]
+    y = tuple(_ms(histogram.quantile(1 - 1 / each if each > 1 else 0.0)) for each in x)
+    return Series(name, tuple(x.tolist()), y, colour, thin=thin)
+
+
+def _times(seconds: Sequence[Second]) -> tuple[float, ...]:
+    return tuple(each.at_s for each in seconds)
+
+
+def _width(all_of_them: Sequence[Second], drawn: Sequence[Second]) -> float:
+    return math.ceil(len(all_of_them) / max(len(drawn), 1))
+
+
+def _marks(run: Run) -> tuple[tuple[float, str], ...]:
+    return tuple((mark.at_s, mark.text) for mark in run.marks)
+
+
+def _shaded(run: Run) -> tuple[tuple[float, float, str], ...]:
+    first = min((each.at_s for each in run.seconds), default=0.0)
+    return ((first, 0.0, "warm-up"),) if first < 0 and not _is_series(run) else ()
+
+
+def _is_series(run: Run) -> bool:
+    return run.kind in ("search", "sweep")
+
+
+def error_words(stretch: Stretch) -> str:
+    """`120 timeout, 4 connection`, the most frequent first."""
+    bad = [(count, word) for word, count in stretch.outcomes.items() if word not in ("ok", "cancelled")]
+    return ", ".join(f"{count} {word}" for count, word in sorted(bad, reverse=True))
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1e3

@@ -1,0 +1,27 @@
+"""Where a curve of load and latency turns: from here on more load buys mostly waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+METHOD = "Kneedle (Satopää, Albrecht, Irwin, Raghavan: Finding a “Kneedle” in a Haystack, ICDCS Workshops 2011)"
+
+LEAST_POINTS = 4
+LEAST_BEND = 0.2
+"""How far below the straight line between its ends the curve must hang, of the height between them, to have a knee."""
+
+
+def knee(load: Sequence[float], latency_s: Sequence[float]) -> int | None:
+    """The index of the knee of a curve that rises and bends upwards; None where it has none.
+
+    Both axes are scaled to 0..1; the knee is where the curve is furthest below the diagonal. Points are few and each is
+    of thousands of requests, so the smoothing of the paper is left out.
+    """
+    x, y = np.asarray(load, float), np.asarray(latency_s, float)
+    if len(x) < LEAST_POINTS or np.ptp(x) <= 0 or np.ptp(y) <= 0 or (np.diff(x) <= 0).any():
+        return None
+    below = (x - x[0]) / (x[-1] - x[0]) - (y - y.min()) / (y.max() - y.min())
+    at = int(np.argmax(below))
+    return at if below[at] >= LEAST_BEND else None
