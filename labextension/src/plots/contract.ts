@@ -80,6 +80,8 @@ export interface ILivePlots {
   retheme(): void;
   /** A moment was clicked, or Enter pressed on it: who was slow then? */
   readonly selected: IEvent<ISpan>;
+  /** Take away the mark of what was selected. */
+  clearSelection(): void;
   dispose(): void;
 }
 

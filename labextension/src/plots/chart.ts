@@ -1,0 +1,392 @@
+import uPlot from 'uplot';
+import { UNKNOWN } from '../format';
+import type { ISpan, Layout } from './contract';
+import { element, write, writeWords } from './dom';
+import type { IPalette } from './palette';
+import { columns, line } from './paths';
+import { type Picture, stack } from './picture';
+import { ceiling, clock, divisions, timeMarks } from './scale';
+import type { Column } from './timeline';
+import type { IPlot } from './words';
+
+/** CSS pixels. */
+const HEIGHTS: Readonly<Record<Layout, number>> = { compact: 66, large: 168 };
+const TIME_AXIS = 15;
+const VALUE_AXIS = 52;
+
+/** Who is told what a pointer does: to all pictures at once, since their times are the same. */
+export interface IPointer {
+  /** Over this part of the width; null: it left. */
+  hover(fraction: number | null): void;
+  select(span: ISpan): void;
+  /** Clicked at a time. */
+  pick(time: number): void;
+}
+
+/** What all pictures have in common when they are drawn. */
+export interface IScene {
+  readonly picture: Picture;
+  readonly palette: IPalette;
+  readonly selected: ISpan | null;
+}
+
+/** One picture over time: a caption with values, and a canvas that is drawn again and never made again. */
+export class Chart {
+  readonly node: HTMLElement;
+
+  constructor(
+    readonly plot: IPlot,
+    private readonly _withTime: boolean,
+    private readonly _pointer: IPointer,
+    private _scene: IScene,
+    private readonly _restarted: string
+  ) {
+    const drawn = plot.lines.map(({ column, ink, label }) => {
+      const swatch = element('i', { class: 'iw-Plot-swatch', 'data-ink': ink });
+      return this._value(column, label, swatch);
+    });
+    const told = (plot.told ?? []).map(({ column, label }) => this._value(column, label));
+    // Of lines the one in front is read first; layers stand in the order of time.
+    const shown = plot.stacked ? drawn : drawn.reverse();
+    const picture = element(
+      'div',
+      { class: 'iw-Plot-picture' },
+      element('p', { class: 'iw-Plot-empty' }, this._empty),
+      this._at
+    );
+    this.node = element(
+      'figure',
+      { class: 'iw-Plot', 'data-plot': plot.name },
+      element(
+        'figcaption',
+        {},
+        element('span', { class: 'iw-Plot-title', title: plot.hint }, plot.title),
+        element('span', { class: 'iw-Plot-legend' }, ...told, ...shown)
+      ),
+      picture
+    );
+    this._stacks = plot.stacked ? plot.lines.map(() => new Float32Array(1024)) : [];
+    this._u = this._make(picture);
+    this._canvas = this._u.ctx.canvas as HTMLCanvasElement;
+    this._canvas.setAttribute('role', 'img');
+  }
+
+  set layout(layout: Layout) {
+    this._layout = layout;
+    this._resize();
+  }
+
+  set width(width: number) {
+    if (width !== this._width && width > 0) {
+      this._width = width;
+      this._resize();
+    }
+  }
+
+  /** What is written where there is nothing to see. */
+  set empty(words: string) {
+    writeWords(this._empty, words);
+  }
+
+  /** The picture in words. */
+  set label(words: string) {
+    this._canvas.setAttribute('aria-label', words);
+  }
+
+  get label(): string {
+    return this._canvas.getAttribute('aria-label') ?? '';
+  }
+
+  /** Write the values beside the caption. */
+  write(value: (column: Column) => number): void {
+    for (const [column, node] of this._values) {
+      const known = value(column);
+      write(node, Number.isNaN(known) ? UNKNOWN : this.plot.unit(known));
+    }
+  }
+
+  draw(scene: IScene): void {
+    this._scene = scene;
+    const { picture } = scene;
+    let most = 0;
+    let ys: Float32Array[];
+    if (this.plot.stacked) {
+      ys = this._stacks.map(array => array.subarray(0, picture.length));
+      stack(
+        this.plot.lines.map(({ column }) => picture.columns[column]),
+        ys
+      );
+      for (const value of ys[ys.length - 1] ?? []) {
+        most = value > most ? value : most;
+      }
+    } else {
+      ys = this.plot.lines.map(({ column }) => picture.columns[column]);
+      most = Math.max(...this.plot.lines.map(({ column }) => picture.most(column)));
+    }
+    this._top = ceiling(this._top, most, this.plot.least);
+    // At once: uPlot would wait for a microtask, and positions asked for until then would be those of before.
+    this._u.batch(() => this._u.setData([picture.time, ...ys] as unknown as uPlot.AlignedData));
+  }
+
+  /** Show the point of an index, and where `time` is not empty write it above; -1: none. */
+  point(index: number, time: string): void {
+    const { picture } = this._scene;
+    const isThere = index >= 0 && index < picture.length;
+    const left = isThere ? this._u.valToPos(picture.time[index] as number, 'x') : -10;
+    this._quiet = true;
+    this._u.setCursor({ left, top: isThere ? 1 : -10 });
+    this._quiet = false;
+    this._at.hidden = !isThere || time === '';
+    if (!this._at.hidden) {
+      write(this._at, time);
+      // Kept from reaching out on either side.
+      const right = this._width - 26;
+      const x = Math.min(Math.max(left + this._u.over.offsetLeft, 26), right);
+      this._at.style.transform = `translate(${Math.round(x)}px, 0) translate(-50%, 0)`;
+    }
+  }
+
+  /** After a change of colours. */
+  retheme(): void {
+    for (const swatch of this.node.querySelectorAll<HTMLElement>('.iw-Plot-swatch')) {
+      swatch.style.background = this._scene.palette.ink(swatch.dataset['ink'] ?? '');
+    }
+    this._u.redraw(false);
+  }
+
+  destroy(): void {
+    this._u.destroy();
+  }
+
+  private _value(column: Column, label: string, ...swatch: readonly HTMLElement[]): HTMLElement {
+    const value = element('b', { 'data-series': column });
+    this._values.push([column, value]);
+    return element(
+      'span',
+      { class: 'iw-Plot-value' },
+      element('span', {}, ...swatch, label),
+      value
+    );
+  }
+
+  private _make(parent: HTMLElement): uPlot {
+    const { lines, stacked } = this.plot;
+    const ink = (i: number) => this._scene.palette.ink(lines[i - 1]?.ink ?? '');
+    const isAlone = lines.length === 1;
+    const width = () => this._scene.picture.part_s * 1.6;
+    const series: uPlot.Series[] = lines.map((_, k) =>
+      stacked
+        ? {
+            auto: false,
+            fill: (_u, i) => ink(i),
+            paths: columns(k, width),
+            points: { show: false }
+          }
+        : {
+            auto: false,
+            stroke: (_u, i) => ink(i),
+            width: k === lines.length - 1 ? 1.5 : 1.1,
+            cap: 'round',
+            ...(isAlone ? { fill: (_u: uPlot, i: number) => faint(ink(i)) } : {}),
+            paths: line,
+            points: { show: false }
+          }
+    );
+    const u = new uPlot(
+      {
+        width: 300,
+        height: HEIGHTS.compact,
+        padding: [
+          6,
+          0,
+          () => (this._hasTime ? TIME_AXIS : 1),
+          () => (this._layout === 'large' ? VALUE_AXIS : 0)
+        ],
+        legend: { show: false },
+        scales: {
+          x: { time: false, range: () => [this._scene.picture.since, this._scene.picture.until] },
+          y: { range: () => [0, this._top] }
+        },
+        axes: [{ show: false }, { show: false }],
+        series: [{}, ...series],
+        cursor: {
+          y: false,
+          points: {
+            show: !stacked,
+            size: 6,
+            fill: (_u, i) => ink(i),
+            stroke: () => this._scene.palette.ground,
+            width: 1
+          },
+          dataIdx: (u, i, index) =>
+            i > 0 && Number.isNaN(u.data[i]?.[index] as number) ? null : index,
+          drag: { x: true, y: false, setScale: false, dist: 6 }
+        },
+        hooks: {
+          drawClear: [() => this._drawGround()],
+          draw: [() => this._drawLabels()],
+          setCursor: [
+            () => {
+              if (!this._quiet) {
+                const { left = -10 } = this._u.cursor;
+                const over = this._u.over.clientWidth;
+                this._pointer.hover(left < 0 || over === 0 ? null : left / over);
+              }
+            }
+          ],
+          setSelect: [
+            ({ select: { left, width } }) => {
+              if (width > 0 && !this._quiet) {
+                const since = this._u.posToVal(left, 'x');
+                const until = this._u.posToVal(left + width, 'x');
+                this._u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+                this._pointer.select({ since, until });
+              }
+            }
+          ]
+        }
+      },
+      [
+        new Float64Array(0),
+        ...lines.map(() => new Float32Array(0))
+      ] as unknown as uPlot.AlignedData,
+      parent
+    );
+    u.over.addEventListener('click', () => {
+      const { left = -10 } = u.cursor;
+      if (left >= 0) {
+        this._pointer.pick(u.posToVal(left, 'x'));
+      }
+    });
+    return u;
+  }
+
+  private _resize(): void {
+    const extra = this._hasTime ? TIME_AXIS : 0;
+    this._u.setSize({ width: this._width, height: HEIGHTS[this._layout] + extra });
+  }
+
+  private get _hasTime(): boolean {
+    return this._withTime || this._layout === 'large';
+  }
+
+  /** Below the lines: the grid, and what was chosen. */
+  private _drawGround(): void {
+    const { ctx, bbox } = this._u;
+    const { picture, palette, selected } = this._scene;
+    const ratio = uPlot.pxRatio;
+    ctx.save();
+    ctx.lineWidth = Math.max(1, Math.round(ratio));
+    ctx.strokeStyle = palette.grid;
+    ctx.beginPath();
+    const across = (y: number) => {
+      const at = Math.round(y) + 0.5;
+      ctx.moveTo(bbox.left, at);
+      ctx.lineTo(bbox.left + bbox.width, at);
+    };
+    across(bbox.top + bbox.height);
+    for (const value of divisions(this._top, this._layout === 'large')) {
+      across(this._u.valToPos(value, 'y', true));
+    }
+    ctx.stroke();
+    if (selected !== null && selected.until > picture.since) {
+      const left = Math.max(bbox.left, this._u.valToPos(selected.since, 'x', true));
+      const right = this._u.valToPos(selected.until, 'x', true);
+      ctx.fillStyle = palette.quiet;
+      ctx.globalAlpha = 0.18;
+      ctx.fillRect(left, bbox.top, Math.max(right - left, 2 * ratio), bbox.height);
+    }
+    ctx.restore();
+  }
+
+  /** Above the lines: what the grid means, the time, and where the service began anew. */
+  private _drawLabels(): void {
+    const { ctx, bbox } = this._u;
+    const { picture, palette } = this._scene;
+    const ratio = uPlot.pxRatio;
+    const large = this._layout === 'large';
+    ctx.save();
+    ctx.font = `${10 * ratio}px ${palette.font}`;
+    ctx.textBaseline = 'middle';
+    const write = (text: string, x: number, y: number) => {
+      if (!large) {
+        ctx.strokeStyle = palette.ground;
+        ctx.lineWidth = 3 * ratio;
+        ctx.lineJoin = 'round';
+        ctx.strokeText(text, x, y);
+      }
+      ctx.fillStyle = palette.quiet;
+      ctx.fillText(text, x, y);
+    };
+    if (large) {
+      ctx.textAlign = 'right';
+      write('0', bbox.left - 6 * ratio, bbox.top + bbox.height);
+      for (const value of divisions(this._top, true)) {
+        const y = this._u.valToPos(value, 'y', true);
+        write(this.plot.unit(value), bbox.left - 6 * ratio, y);
+      }
+    } else {
+      ctx.textAlign = 'left';
+      write(this.plot.unit(this._top), bbox.left + 2 * ratio, bbox.top + 4 * ratio);
+    }
+    if (this._hasTime && picture.until > 0) {
+      this._drawTimes(write);
+    }
+    picture.restarts.forEach((time, i) => {
+      const x = Math.round(this._u.valToPos(time, 'x', true)) + 0.5;
+      if (x < bbox.left) {
+        return;
+      }
+      ctx.strokeStyle = palette.quiet;
+      ctx.lineWidth = Math.max(1, Math.round(ratio));
+      ctx.setLineDash([3 * ratio, 3 * ratio]);
+      ctx.beginPath();
+      ctx.moveTo(x, bbox.top);
+      ctx.lineTo(x, bbox.top + bbox.height);
+      ctx.stroke();
+      ctx.setLineDash([]);
+      if (this.plot.name === 'throughput' && i === picture.restarts.length - 1) {
+        const room = ctx.measureText(this._restarted).width + 8 * ratio;
+        const isRight = x + room < bbox.left + bbox.width;
+        ctx.textAlign = isRight ? 'left' : 'right';
+        write(this._restarted, x + (isRight ? 4 : -4) * ratio, bbox.top + 8 * ratio);
+      }
+    });
+    ctx.restore();
+  }
+
+  private _drawTimes(write: (text: string, x: number, y: number) => void): void {
+    const { ctx, bbox } = this._u;
+    const { since, until } = this._scene.picture;
+    const ratio = uPlot.pxRatio;
+    const digits = until - since > 300 ? 'minutes' : 'seconds';
+    const half = (digits === 'minutes' ? 15 : 24) * ratio;
+    const room = digits === 'minutes' ? 64 : 84;
+    const y = bbox.top + bbox.height + 9 * ratio;
+    ctx.textAlign = 'center';
+    for (const mark of timeMarks(since, until, bbox.width / ratio, room)) {
+      const x = this._u.valToPos(mark, 'x', true);
+      // A time that would be cut off is not written.
+      if (x >= bbox.left + half && x <= bbox.left + bbox.width - half) {
+        write(clock(mark, digits), x, y);
+      }
+    }
+  }
+
+  private readonly _u: uPlot;
+  private readonly _canvas: HTMLCanvasElement;
+  private readonly _empty = element('span');
+  private readonly _at = element('span', { class: 'iw-Plot-at', hidden: '' });
+  private readonly _values: [Column, HTMLElement][] = [];
+  private readonly _stacks: readonly Float32Array[];
+  private _layout: Layout = 'compact';
+  private _width = 0;
+  private _top = 0;
+  /** While the cursor is moved from here, and not by a pointer over this picture. */
+  private _quiet = false;
+}
+
+/** A colour at an eighth of its strength. */
+function faint(hex: string): string {
+  return /^#[0-9a-f]{6}$/i.test(hex) ? `${hex}22` : hex;
+}

@@ -1,0 +1,138 @@
+import type { Colours } from './contract';
+
+/**
+ * Hues that people with any kind of colour vision tell apart (after Okabe and Ito), in two versions, each with a
+ * contrast of 3 and more to the ground: tests/plots/palette.spec.ts holds them to it.
+ */
+const LIGHT = {
+  blue: '#0163b3',
+  sky: '#3495d0',
+  green: '#0d794d',
+  orange: '#bd8200',
+  red: '#b64800',
+  purple: '#c16793',
+  grey: '#7d7d7d'
+};
+
+const DARK: typeof LIGHT = {
+  blue: '#2c96fb',
+  sky: '#8fd0ff',
+  green: '#55d99e',
+  orange: '#f0b23e',
+  red: '#f86a3f',
+  purple: '#ca8cba',
+  grey: '#a8a8a8'
+};
+
+export const HUES = { light: LIGHT, dark: DARK } as const;
+
+export type Hue = keyof typeof LIGHT;
+
+/** What each thing is drawn in, wherever it is drawn. */
+export const INKS = {
+  throughput: 'blue',
+  p50: 'blue',
+  p95: 'orange',
+  p99: 'red',
+  queued: 'purple',
+  errors: 'red',
+
+  receive: 'grey',
+  decode: 'grey',
+  queue: 'orange',
+  batch: 'sky',
+  compute: 'blue',
+  split: 'green',
+  respond: 'purple',
+  encode: 'purple',
+  send: 'grey',
+  other: 'grey',
+
+  idle: 'sky',
+  full: 'green',
+  delay: 'orange',
+  shape: 'purple',
+  alone: 'grey',
+  drain: 'red'
+} as const satisfies Record<string, Hue>;
+
+export type Ink = keyof typeof INKS;
+
+/** All colours that a picture needs, ready for a canvas. */
+export interface IPalette {
+  readonly dark: boolean;
+  readonly text: string;
+  readonly quiet: string;
+  readonly grid: string;
+  readonly ground: string;
+  readonly font: string;
+  /** The colour of an ink; of a reason that a newer service names, grey. */
+  ink(name: string): string;
+}
+
+/** The colours of the page where `node` is: JupyterLab's variables, VS Code's, or what can be seen. */
+export function palette(node: Element, colours: Colours = {}): IPalette {
+  const style = getComputedStyle(node);
+  const variable = (...names: string[]) =>
+    names.map(name => style.getPropertyValue(name).trim()).find(value => value !== '');
+  const ground =
+    colours['ground'] ??
+    variable('--jp-layout-color1', '--vscode-editor-background') ??
+    under(node);
+  const dark = luminance(ground) < 0.4;
+  const hues = dark ? DARK : LIGHT;
+  return {
+    dark,
+    ground,
+    text:
+      colours['text'] ??
+      variable('--jp-ui-font-color1', '--vscode-foreground') ??
+      (dark ? '#eeeeee' : '#212121'),
+    quiet:
+      colours['quiet'] ??
+      variable('--jp-ui-font-color2', '--vscode-descriptionForeground') ??
+      (dark ? '#b5b5b5' : '#616161'),
+    grid: colours['grid'] ?? (dark ? 'rgba(255, 255, 255, 0.13)' : 'rgba(0, 0, 0, 0.10)'),
+    font: variable('--jp-ui-font-family') ?? style.fontFamily,
+    ink: name => colours[name] ?? hues[INKS[name as Ink] ?? 'grey']
+  };
+}
+
+/** The first ground below a node that can be seen. */
+function under(node: Element): string {
+  for (let each: Element | null = node; each !== null; each = each.parentElement) {
+    const colour = getComputedStyle(each).backgroundColor;
+    if (colour && colour !== 'transparent' && !/, 0\)$/.test(colour)) {
+      return colour;
+    }
+  }
+  return '#ffffff';
+}
+
+/** As WCAG 2 defines it: 0 is black, 1 is white. Of a notation that is not read here: white's. */
+export function luminance(colour: string): number {
+  const [r, g, b] = channels(colour).map(value =>
+    value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4
+  ) as [number, number, number];
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+}
+
+/** Red, green and blue, 0 to 1. */
+export function channels(colour: string): readonly [number, number, number] {
+  const hex = /^#([0-9a-f]{3,8})$/i.exec(colour.trim())?.[1];
+  if (hex !== undefined) {
+    const wide = hex.length < 6 ? [...hex].map(digit => digit + digit).join('') : hex;
+    const at = (i: number) => parseInt(wide.slice(i, i + 2), 16) / 255;
+    return [at(0), at(2), at(4)];
+  }
+  const numbers = /^rgba?\(([^)]*)\)$/
+    .exec(colour.trim())?.[1]
+    ?.match(/[\d.]+/g)
+    ?.map(Number);
+  if (numbers === undefined || numbers.length < 3) {
+    const named: Record<string, number> = { white: 1, black: 0 };
+    const value = named[colour.trim().toLowerCase()] ?? 1;
+    return [value, value, value];
+  }
+  return [(numbers[0] ?? 0) / 255, (numbers[1] ?? 0) / 255, (numbers[2] ?? 0) / 255];
+}

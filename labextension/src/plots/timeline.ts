@@ -1,0 +1,264 @@
+import type { Batches, IDetailColumns, IFigures, IHistory, Stage } from '../wire';
+
+/** The lines that are kept, beside time. */
+export const COLUMNS = [
+  'requests_per_s',
+  'rows_per_s',
+  'errors_per_s',
+  'p50_s',
+  'p95_s',
+  'p99_s',
+  'queued',
+  'queue_s',
+  'batch_s',
+  'compute_s',
+  'split_s',
+  'respond_s'
+] as const;
+
+export type Column = (typeof COLUMNS)[number];
+
+/** Why batches are released, in the order in which they are drawn; what a newer service names comes after. */
+export const REASONS: readonly string[] = ['idle', 'full', 'delay', 'shape', 'alone', 'drain'];
+
+/** Batches of one row as triples: reason (an index of `Timeline.reasons`), rows of the batch, how many such. */
+export type Cells = Uint32Array;
+
+/** What is kept, in seconds: the longest window. */
+const KEEP_S = 900;
+
+/** Rows of arrays, twice what is kept at 4 ticks a second: a full array is moved down once in a long while. */
+const CAPACITY = 8192;
+
+/** Rows in columns. NaN is not known, or nothing that could have been measured. */
+class Rows {
+  /** Unix seconds of the row's end. */
+  readonly time = new Float64Array(CAPACITY);
+  /** Seconds that the row tells of. */
+  readonly span = new Float32Array(CAPACITY);
+  /** Which run of the service, counted by the timeline. */
+  readonly run = new Uint16Array(CAPACITY);
+  readonly columns = Object.fromEntries(
+    COLUMNS.map(name => [name, new Float32Array(CAPACITY)])
+  ) as Record<Column, Float32Array>;
+  readonly cells = new Array<Cells | null>(CAPACITY).fill(null);
+  begin = 0;
+  end = 0;
+
+  /** Make room for one row more, and say where it is. */
+  append(): number {
+    if (this.end === CAPACITY) {
+      this.begin = Math.max(this.begin, CAPACITY / 2);
+      this._moveDown();
+    }
+    this.end += 1;
+    return this.end - 1;
+  }
+
+  copy(from: Rows, i: number): void {
+    const at = this.append();
+    this.time[at] = from.time[i] as number;
+    this.span[at] = from.span[i] as number;
+    this.run[at] = from.run[i] as number;
+    for (const name of COLUMNS) {
+      this.columns[name][at] = from.columns[name][i] as number;
+    }
+    this.cells[at] = from.cells[i] ?? null;
+  }
+
+  private _moveDown(): void {
+    const { begin, end } = this;
+    for (const array of [this.time, this.span, this.run, ...Object.values(this.columns)]) {
+      array.copyWithin(0, begin, end);
+    }
+    this.cells.copyWithin(0, begin, end).fill(null, end - begin);
+    this.begin = 0;
+    this.end = end - begin;
+  }
+}
+
+/**
+ * What is known of one model in the last 15 minutes: a row a tick, and coarser rows of history where no tick was heard.
+ *
+ * Rows are in order of time. Read them by index from `begin` up to `end`; an index is good until the next change.
+ */
+export class Timeline {
+  constructor(readonly model: string) {}
+
+  get begin(): number {
+    return this._rows.begin;
+  }
+
+  get end(): number {
+    return this._rows.end;
+  }
+
+  get time(): Float64Array {
+    return this._rows.time;
+  }
+
+  get span(): Float32Array {
+    return this._rows.span;
+  }
+
+  get run(): Uint16Array {
+    return this._rows.run;
+  }
+
+  get columns(): Readonly<Record<Column, Float32Array>> {
+    return this._rows.columns;
+  }
+
+  get cells(): readonly (Cells | null)[] {
+    return this._rows.cells;
+  }
+
+  /** Names of the reasons that cells index. */
+  get reasons(): readonly string[] {
+    return this._reasons;
+  }
+
+  /** Unix seconds of the newest row; 0 where there is none. */
+  get last(): number {
+    return this.end > this.begin ? (this.time[this.end - 1] as number) : 0;
+  }
+
+  /** The first row that ends after `time`. */
+  after(time: number): number {
+    let low = this.begin;
+    let high = this.end;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.time[middle] as number) > time) {
+        high = middle;
+      } else {
+        low = middle + 1;
+      }
+    }
+    return low;
+  }
+
+  /** Take in one tick; one that is known already, or of which the model is no part, changes nothing but the epoch. */
+  push({ epoch, time, interval_s, models, detail }: IFigures): void {
+    this._enter(epoch);
+    const figures = models[this.model];
+    if (figures === undefined) {
+      return;
+    }
+    if (time < this.last - KEEP_S) {
+      // The clock was set back: what is there would never end.
+      this._rows.begin = this._rows.end = 0;
+    }
+    if (time <= this.last) {
+      return;
+    }
+    const more = detail?.[this.model];
+    const at = this._rows.append();
+    this._rows.time[at] = time;
+    this._rows.span[at] = interval_s;
+    this._rows.run[at] = this._run;
+    const { columns } = this._rows;
+    columns.requests_per_s[at] = number(figures.requests_per_s);
+    columns.rows_per_s[at] = number(figures.rows_per_s);
+    columns.errors_per_s[at] = number(figures.errors_per_s);
+    columns.p50_s[at] = number(figures.p50_s);
+    columns.p95_s[at] = number(figures.p95_s);
+    columns.p99_s[at] = number(figures.p99_s);
+    columns.queued[at] = number(figures.queued);
+    for (const stage of ['queue', 'batch', 'compute', 'split', 'respond'] satisfies Stage[]) {
+      columns[`${stage}_s`][at] = number(more?.stages_s?.[stage]);
+    }
+    this._rows.cells[at] = this._pack(more?.batches);
+    this._forget();
+  }
+
+  /** Take in what the server remembers, where it is finer than what is here; what it does not remember stays. */
+  recall({ epoch, models }: IHistory): void {
+    this._enter(epoch);
+    const past = models[this.model];
+    if (past === undefined || past.time.length === 0) {
+      return;
+    }
+    const old = this._rows;
+    const part_s = spacing(past.time);
+    const merged = new Rows();
+    let i = old.begin;
+    past.time.forEach((time, j) => {
+      while (i < old.end && (old.time[i] as number) <= time - part_s) {
+        merged.copy(old, i++);
+      }
+      // Rows of ours that end in this part: kept if they are as fine, all or none.
+      const first = i;
+      while (i < old.end && (old.time[i] as number) <= time) {
+        i += 1;
+      }
+      if (i > first && (old.span[first] as number) <= part_s) {
+        for (let k = first; k < i; k++) {
+          merged.copy(old, k);
+        }
+      } else {
+        this._fill(merged, past, j, part_s);
+      }
+    });
+    while (i < old.end) {
+      merged.copy(old, i++);
+    }
+    this._rows = merged;
+    this._forget();
+  }
+
+  private _fill(rows: Rows, past: IDetailColumns, j: number, part_s: number): void {
+    const at = rows.append();
+    rows.time[at] = past.time[j] as number;
+    rows.span[at] = part_s;
+    rows.run[at] = this._run;
+    for (const name of COLUMNS) {
+      rows.columns[name][at] = number(past[name]?.[j]);
+    }
+    rows.cells[at] = this._pack(past.batches?.[j]);
+  }
+
+  private _enter(epoch: string): void {
+    if (epoch !== this._epoch) {
+      this._epoch = epoch;
+      this._run += 1;
+    }
+  }
+
+  private _forget(): void {
+    this._rows.begin = this.after(this.last - KEEP_S);
+  }
+
+  private _pack(batches: Batches | null | undefined): Cells | null {
+    if (!batches) {
+      return null;
+    }
+    const cells: number[] = [];
+    for (const [reason, sizes] of Object.entries(batches)) {
+      let index = this._reasons.indexOf(reason);
+      if (index < 0) {
+        index = this._reasons.push(reason) - 1;
+      }
+      for (const [size, count] of Object.entries(sizes)) {
+        cells.push(index, Number(size), count);
+      }
+    }
+    return cells.length > 0 ? Uint32Array.from(cells) : null;
+  }
+
+  private _rows = new Rows();
+  private readonly _reasons = [...REASONS];
+  private _epoch = '';
+  /** 1 is the first; a uint16 is enough for any page. */
+  private _run = 0;
+}
+
+function number(value: number | null | undefined): number {
+  return value ?? NaN;
+}
+
+/** Between most of two points: a few that are missing do not matter. */
+function spacing(times: readonly number[]): number {
+  const steps = times.slice(1).map((time, i) => time - (times[i] as number));
+  return steps.sort((a, b) => a - b)[steps.length >> 1] ?? 1;
+}

@@ -1,0 +1,60 @@
+/** One request over time: pure, so that it can be tested without a page. */
+
+import type { ISlow } from './contract';
+
+/** In the order in which a request goes through them: docs/metrics.md. */
+export const WAY = [
+  'receive',
+  'decode',
+  'queue',
+  'batch',
+  'compute',
+  'split',
+  'respond',
+  'encode',
+  'send'
+] as const;
+
+export interface IStep {
+  readonly stage: string;
+  /** Seconds after the request came. */
+  readonly begin_s: number;
+  readonly seconds: number;
+}
+
+/**
+ * The stages of a request one after the other. What none of them accounts for comes last, as `other`, where it is more
+ * than a hundredth.
+ */
+export function steps({ stages_s, duration_s }: ISlow): readonly IStep[] {
+  const known: readonly string[] = WAY;
+  const names = [
+    ...known.filter(stage => stage in stages_s),
+    ...Object.keys(stages_s).filter(stage => !known.includes(stage))
+  ];
+  const found: IStep[] = [];
+  let at = 0;
+  for (const stage of names) {
+    const seconds = stages_s[stage];
+    if (seconds !== null && seconds !== undefined) {
+      found.push({ stage, begin_s: at, seconds });
+      at += seconds;
+    }
+  }
+  if (duration_s - at > duration_s / 100) {
+    found.push({ stage: 'other', begin_s: at, seconds: duration_s - at });
+  }
+  return found;
+}
+
+/** Rows of those that shared its batch, itself left out; the largest first. */
+export function mates({ rows, batch_rows }: ISlow): readonly number[] {
+  const all = [...(batch_rows ?? [])];
+  const own = rows === null ? -1 : all.indexOf(rows);
+  if (own >= 0) {
+    all.splice(own, 1);
+  } else {
+    all.shift();
+  }
+  return all.sort((a, b) => b - a);
+}
