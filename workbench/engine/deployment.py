@@ -147,6 +147,8 @@ class Deployment:
     def _wake(self) -> None:
         self._waking = False
         self._lone_turns += 1
+        if not self._batcher.depth:
+            return
         if not self._inline.now:
             self._batcher.wake()
             return
