@@ -7,7 +7,8 @@ import { inferenceIcon } from './icons';
 import { LogsWidget } from './logs';
 import { isModelName, isOnnxPath, nameFromPath, served } from './served';
 import * as snippets from './snippets';
-import { CommandIDs, type IServiceModel, WidgetIDs } from './tokens';
+import type { Settings } from './knobs';
+import { CommandIDs, type IInferencePanel, type IServiceModel, WidgetIDs } from './tokens';
 import type { IModelStatus, ServiceState } from './wire';
 import { unchangedText } from './words';
 
@@ -19,8 +20,11 @@ export interface ICommandOptions {
   browse(): Promise<string | null>;
   /** The paths of the files that are selected in the file browser. */
   selected(): readonly string[];
-  /** Whether to ask before stopping. */
+  /** Whether to ask before stopping, and before unloading what serves. */
   confirmStop(): Promise<boolean>;
+  confirmUnload(): Promise<boolean>;
+  /** Absent: there is no panel. */
+  readonly panel?: IInferencePanel | undefined;
 }
 
 /** The commands of the palette. */
@@ -30,7 +34,13 @@ export const IN_PALETTE = [
   CommandIDs.stop,
   CommandIDs.restart,
   CommandIDs.load,
+  CommandIDs.loadStored,
   CommandIDs.unload,
+  CommandIDs.tryOut,
+  CommandIDs.set,
+  CommandIDs.copyAddress,
+  CommandIDs.copyPython,
+  CommandIDs.copyCurl,
   CommandIDs.logs
 ];
 
@@ -41,7 +51,7 @@ const PATH = {
 };
 
 export function addCommands(commands: CommandRegistry, options: ICommandOptions): void {
-  const { app, model, trans, browse, selected, confirmStop } = options;
+  const { app, model, trans, browse, selected, confirmStop, confirmUnload, panel } = options;
 
   const open = () => app.shell.activateById(WidgetIDs.panel);
 
@@ -67,10 +77,14 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
     );
   };
 
-  const load = async (path: string, args: { name?: unknown; force?: unknown }) => {
+  const load = async (
+    path: string,
+    args: { name?: unknown; force?: unknown; config?: unknown }
+  ) => {
     open();
     const name = text(args.name) || nameFromPath(path);
-    const loaded = await told(model.load({ name, path, force: args.force === true }));
+    const config = isSettings(args.config) ? { config: args.config } : {};
+    const loaded = await told(model.load({ name, path, force: args.force === true, ...config }));
     if (loaded.unchanged) {
       Notification.info(unchangedText(trans, name), { autoClose: 5000 });
     }
@@ -81,15 +95,24 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
     served(model.state.models).find(entry => entry.name === name)?.current;
 
   /** The model that `args` name, else one that the user chooses. */
-  const whichModel = async (args: { name?: unknown }, title: string): Promise<string | null> => {
+  const whichModel = async (
+    args: { name?: unknown },
+    title: string,
+    models = model.state.models
+  ): Promise<string | null> => {
     if (text(args.name)) {
       return text(args.name);
     }
-    const items = served(model.state.models).map(({ name }) => name);
+    const items = served(models).map(({ name }) => name);
     return (await InputDialog.getItem({ title, items, okLabel: title })).value;
   };
 
   const hasModels = () => model.state.models.length > 0;
+  const serving = () => model.state.models.filter(status => status.routed);
+  const known = () => model.state.models.filter(status => status.inputs !== null);
+  /** Of what takes a model's name, or asks for it. */
+  const among = (models: () => readonly IModelStatus[]) => (args: { name?: unknown }) =>
+    models().some(({ name }) => !text(args.name) || name === args.name);
 
   const confirm = async () => {
     const count = served(model.state.models).length;
@@ -107,6 +130,41 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
       ]
     });
     return result.button.accept;
+  };
+
+  const confirmUnloading = async (name: string) => {
+    const result = await showDialog({
+      title: trans.__('Unload %1?', name),
+      body: trans.__(
+        'What is under way is finished. Programs that call it will get errors from then on.'
+      ),
+      buttons: [
+        Dialog.cancelButton({ label: trans.__('Cancel') }),
+        Dialog.warnButton({ label: trans.__('Unload') })
+      ]
+    });
+    return result.button.accept;
+  };
+
+  /** What lies in the service's repositories and does not serve. */
+  const whichStored = async (): Promise<string | null> => {
+    const title = trans.__('Load from the repository');
+    const stored = await told(model.stored());
+    const names = new Set(
+      stored.filter(({ state }) => state === 'UNAVAILABLE').map(({ name }) => name)
+    );
+    serving().forEach(({ name }) => names.delete(name));
+    if (names.size === 0) {
+      Notification.info(
+        trans.__(
+          'The service’s repository has no model that is not loaded. Set INFER_WORKBENCH_MODEL_REPOSITORIES to a folder of models before Jupyter starts.'
+        ),
+        { autoClose: 8000 }
+      );
+      return null;
+    }
+    const okLabel = trans.__('Load');
+    return (await InputDialog.getItem({ title, items: [...names], okLabel })).value;
   };
 
   commands.addCommand(CommandIDs.open, {
@@ -161,12 +219,29 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
       args: schema({
         path: PATH,
         name: { ...NAME, description: "The name to serve it as; the file's stem where not given." },
-        force: { type: 'boolean', description: 'Also where inputs or outputs change.' }
+        force: { type: 'boolean', description: 'Also where inputs or outputs change.' },
+        config: { type: 'object', description: 'Settings of the model, as in docs/settings.md.' }
       })
     },
     execute: async args => {
       const path = text(args['path']) || (await browse());
       return path ? load(path, args) : undefined;
+    }
+  });
+
+  commands.addCommand(CommandIDs.loadStored, {
+    label: trans.__('Load a Model from the Service’s Repository…'),
+    caption: trans.__('Serve what lies in the folders that the service was started with'),
+    icon: inferenceIcon,
+    isEnabled: () => isIn('Ready'),
+    describedBy: { args: schema({ name: NAME }) },
+    execute: async args => {
+      const name = text(args['name']) || (await whichStored());
+      if (!name) {
+        return undefined;
+      }
+      open();
+      return told(model.load({ name, path: '' }));
     }
   });
 
@@ -190,22 +265,77 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
     label: args => (args['name'] ? trans.__('Unload') : trans.__('Unload a Model…')),
     caption: trans.__('Finish what is under way, then give back the memory of every version'),
     isEnabled: args => (args['name'] ? !model.state.busy.has(text(args['name'])) : hasModels()),
-    describedBy: { args: schema({ name: NAME }) },
+    describedBy: {
+      args: schema({
+        name: NAME,
+        confirm: { type: 'boolean', description: 'False: unload without asking.' }
+      })
+    },
     execute: async args => {
       const name = await whichModel(args, trans.__('Unload'));
-      if (name) {
+      const serves = serving().some(status => status.name === name);
+      const asks = serves && args['confirm'] !== false && (await confirmUnload());
+      if (name && (!asks || (await confirmUnloading(name)))) {
         await told(model.unload(name));
       }
     }
   });
 
-  commands.addCommand(CommandIDs.copyCurl, {
-    label: trans.__('Copy as curl'),
-    caption: trans.__('Copy an example request, to run on the machine of the service'),
-    isEnabled: args => Boolean(named(text(args['name']))?.inputs),
+  commands.addCommand(CommandIDs.tryOut, {
+    label: args => (args['name'] ? trans.__('Try It') : trans.__('Try a Model…')),
+    caption: trans.__('Send one request, random or typed, and look at what comes back'),
+    isEnabled: args => panel !== undefined && among(serving)(args),
     describedBy: { args: schema({ name: NAME }) },
-    execute: args => {
-      const status = named(text(args['name']));
+    execute: async args => {
+      const name = await whichModel(args, trans.__('Try'), serving());
+      if (name) {
+        open();
+        panel?.reveal(name, 'try');
+      }
+    }
+  });
+
+  commands.addCommand(CommandIDs.set, {
+    label: args => (args['name'] ? trans.__('Settings') : trans.__('Settings of a Model…')),
+    caption: trans.__('Turn the settings of a model while it serves'),
+    isEnabled: among(serving),
+    describedBy: {
+      args: schema({
+        name: NAME,
+        settings: {
+          type: 'object',
+          description: 'Applied at once where given; without, the form is shown.'
+        }
+      })
+    },
+    execute: async args => {
+      const name = await whichModel(args, trans.__('Settings'), serving());
+      if (name && isSettings(args['settings'])) {
+        return told(model.set(name, args['settings']));
+      }
+      if (name) {
+        open();
+        panel?.reveal(name, 'settings');
+      }
+      return undefined;
+    }
+  });
+
+  commands.addCommand(CommandIDs.copyAddress, {
+    label: trans.__('Copy the Address of the Inference Service'),
+    caption: trans.__('Copy where the service listens on its machine'),
+    isEnabled: () => Boolean(model.state.service?.url),
+    describedBy: { args: schema() },
+    execute: () => Clipboard.copyToSystem(model.state.service?.url ?? '')
+  });
+
+  commands.addCommand(CommandIDs.copyCurl, {
+    label: args => (args['name'] ? trans.__('Copy as curl') : trans.__('Copy a Call as curl…')),
+    caption: trans.__('Copy an example request, to run on the machine of the service'),
+    isEnabled: among(known),
+    describedBy: { args: schema({ name: NAME }) },
+    execute: async args => {
+      const status = named((await whichModel(args, trans.__('Copy'), known())) ?? '');
       if (status) {
         const { url = '', token_file = '' } = model.state.service ?? {};
         Clipboard.copyToSystem(snippets.curl(url, token_file, status));
@@ -214,12 +344,12 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
   });
 
   commands.addCommand(CommandIDs.copyPython, {
-    label: trans.__('Copy as Python'),
+    label: args => (args['name'] ? trans.__('Copy as Python') : trans.__('Copy a Call in Python…')),
     caption: trans.__('Copy an example call from a notebook'),
-    isEnabled: args => Boolean(named(text(args['name']))?.inputs),
+    isEnabled: among(known),
     describedBy: { args: schema({ name: NAME }) },
-    execute: args => {
-      const status = named(text(args['name']));
+    execute: async args => {
+      const status = named((await whichModel(args, trans.__('Copy'), known())) ?? '');
       if (status) {
         Clipboard.copyToSystem(snippets.python(status));
       }
@@ -244,7 +374,7 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
   });
 
   model.stateChanged.connect(() => {
-    for (const id of [...IN_PALETTE, CommandIDs.copyCurl, CommandIDs.copyPython]) {
+    for (const id of IN_PALETTE) {
       commands.notifyCommandChanged(id);
     }
   });
@@ -252,6 +382,10 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
 
 function text(value: unknown): string {
   return typeof value === 'string' ? value : '';
+}
+
+function isSettings(value: unknown): value is Settings {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function schema(properties: Record<string, { type: string; description?: string }> = {}) {

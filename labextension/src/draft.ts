@@ -1,5 +1,6 @@
 /** What is typed into the form that loads a model. Pure. */
 
+import type { Typed } from './knobs';
 import { nameFromPath } from './served';
 
 export interface IDraft {
@@ -8,9 +9,11 @@ export interface IDraft {
   readonly name: string | null;
   /** The name of the last load from here, where it was refused. */
   readonly refused: string | null;
+  /** Settings that are not to be as they are by default. */
+  readonly options: Typed;
 }
 
-export const NO_DRAFT: IDraft = { path: '', name: null, refused: null };
+export const NO_DRAFT: IDraft = { path: '', name: null, refused: null, options: new Map() };
 
 /** What the file would be served as. */
 export function nameOf({ path, name }: IDraft): string {

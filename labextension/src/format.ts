@@ -64,6 +64,37 @@ export function processor(cores: number | null | undefined): string {
   return `${Math.round(cores * 100)} %`;
 }
 
+/** A part of a whole, both a second: "0 %", "0.3 %", "12 %". */
+export function share(part: number | null | undefined, whole: number | null | undefined): string {
+  if (part === null || part === undefined || whole === null || whole === undefined) {
+    return UNKNOWN;
+  }
+  const percent = part <= 0 ? 0 : whole > part ? (100 * part) / whole : 100;
+  return `${percent > 0 && percent < 10 ? Math.max(0.1, Math.round(percent * 10) / 10) : Math.round(percent)} %`;
+}
+
+/** A time of day here: "14:03:09". */
+export function clock(time: number): string {
+  return new Date(time * 1000).toLocaleTimeString('en-GB');
+}
+
+/** A line of the log, short: the time of day here, and the level only where it is not INFO. */
+export function logLine(line: string): string {
+  const [, iso, level, rest] =
+    /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z) +([A-Z]+) +(.*)$/s.exec(line) ?? [];
+  if (iso === undefined) {
+    return line;
+  }
+  const time = clock(Date.parse(iso) / 1000);
+  return level === 'INFO' ? `${time} ${rest}` : `${time} ${level} ${rest}`;
+}
+
+/** How far "restoring models, 3 of 20 done" has come: [3, 20]; null where it does not say. */
+export function progress(words: string): readonly [done: number, all: number] | null {
+  const [, done, all] = /(\d+) of (\d+)/.exec(words) ?? [];
+  return all === undefined || Number(all) === 0 ? null : [Number(done), Number(all)];
+}
+
 /** Where a service listens, in two parts between which a line may break: ["127.0.0.1", ":8080"]. */
 export function address(url: string): readonly [host: string, port: string] {
   const [, host = '', port = ''] = /^(?:https?:\/\/)?(.*?)(:\d+)?\/?$/.exec(url) ?? [];

@@ -21,9 +21,9 @@ import { ServiceModel } from './model';
 import { ServicePanel } from './panel';
 import { type IPageStream, STREAM } from './plots/contract';
 import { rememberFolds, settingsOf } from './settings';
-import { CommandIDs, DOMAIN, IServiceModel, PluginIDs } from './tokens';
+import { CommandIDs, DOMAIN, IInferencePanel, IServiceModel, PluginIDs } from './tokens';
 
-export { IServiceModel };
+export { IInferencePanel, IServiceModel };
 
 const model: JupyterFrontEndPlugin<IServiceModel> = {
   id: PluginIDs.model,
@@ -38,12 +38,13 @@ const model: JupyterFrontEndPlugin<IServiceModel> = {
   }
 };
 
-const panel: JupyterFrontEndPlugin<void> = {
+const panel: JupyterFrontEndPlugin<IInferencePanel> = {
   id: PluginIDs.panel,
   description: 'Adds the side panel: the service, its models and their live figures.',
   autoStart: true,
   requires: [IServiceModel],
   optional: [ITranslator, ISettingRegistry, IStateDB, ILayoutRestorer, IDocumentManager],
+  provides: IInferencePanel,
   activate: (
     app: JupyterFrontEnd,
     model: IServiceModel,
@@ -73,6 +74,7 @@ const panel: JupyterFrontEndPlugin<void> = {
     void rememberFolds(widget.folds, state);
   }
 };
+    return widget;
 
 const commands: JupyterFrontEndPlugin<void> = {
   id: PluginIDs.commands,
@@ -85,7 +87,8 @@ const commands: JupyterFrontEndPlugin<void> = {
     ICommandPalette,
     ILauncher,
     IFileBrowserFactory,
-    IDocumentManager
+    IDocumentManager,
+    IInferencePanel
   ],
   activate: async (
     app: JupyterFrontEnd,
@@ -95,7 +98,8 @@ const commands: JupyterFrontEndPlugin<void> = {
     palette: ICommandPalette | null,
     launcher: ILauncher | null,
     files: IFileBrowserFactory | null,
-    documents: IDocumentManager | null
+    documents: IDocumentManager | null,
+    panel: IInferencePanel | null
   ) => {
     translator ??= nullTranslator;
     const trans = translator.load(DOMAIN);
@@ -107,7 +111,9 @@ const commands: JupyterFrontEndPlugin<void> = {
       browse: async () => (documents ? browse(documents, translator) : null),
       selected: () =>
         Array.from(files?.tracker.currentWidget?.selectedItems() ?? [], ({ path }) => path),
-      confirmStop: async () => (await settings).composite.confirmStop
+      confirmStop: async () => (await settings).composite.confirmStop,
+      confirmUnload: async () => (await settings).composite.confirmUnload,
+      panel: panel ?? undefined
     });
     const category = trans.__('Inference');
     for (const command of IN_PALETTE) {
@@ -131,3 +137,6 @@ function openModelMenu(app: JupyterFrontEnd, name: string, anchor: HTMLElement):
 }
 
 export default [model, panel, commands] as JupyterFrontEndPlugin<unknown>[];
+  menu.addItem({ command: CommandIDs.tryOut, args });
+  menu.addItem({ command: CommandIDs.set, args });
+  menu.addItem({ type: 'separator' });

@@ -3,11 +3,11 @@ import { Clipboard } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { Message } from '@lumino/messaging';
 import * as React from 'react';
+import { useLogTail } from './components/logtail';
 import { inferenceIcon } from './icons';
 import { type IServiceModel, WidgetIDs } from './tokens';
 
 const LINES = 500;
-const FOLLOW_MS = 2000;
 
 /** The end of the service's log, in a tab below; it follows while it is in sight. */
 export class LogsWidget extends ReactWidget {
@@ -45,36 +45,9 @@ interface ILogsProps {
 }
 
 function Logs({ model, trans, visible }: ILogsProps): JSX.Element {
-  const [lines, setLines] = React.useState<readonly string[] | null>(null);
-  const [trouble, setTrouble] = React.useState('');
   const [follow, setFollow] = React.useState(true);
   const text = React.useRef<HTMLPreElement>(null);
-
-  const read = React.useCallback(async () => {
-    try {
-      const found = await model.logs(LINES);
-      setTrouble('');
-      setLines(old => (old?.join('\n') === found.join('\n') ? old : found));
-    } catch (error) {
-      setTrouble((error as Error).message);
-    }
-  }, [model]);
-
-  React.useEffect(() => {
-    if (!visible) {
-      return;
-    }
-    void read();
-    if (!follow) {
-      return;
-    }
-    const timer = setInterval(() => {
-      if (document.visibilityState === 'visible') {
-        void read();
-      }
-    }, FOLLOW_MS);
-    return () => clearInterval(timer);
-  }, [visible, follow, read]);
+  const { lines, trouble, read } = useLogTail(model, LINES, visible, follow);
 
   React.useEffect(() => {
     if (follow && text.current) {
@@ -94,7 +67,7 @@ function Logs({ model, trans, visible }: ILogsProps): JSX.Element {
           />
           {trans.__('Follow')}
         </label>
-        <button type="button" className="iw-Link" onClick={() => void read()}>
+        <button type="button" className="iw-Link" onClick={read}>
           {trans.__('Refresh')}
         </button>
         <button

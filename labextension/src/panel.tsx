@@ -7,7 +7,7 @@ import { type IPanelContext, PanelContext } from './components/context';
 import { Folds } from './folds';
 import { FrameLoop } from './frames';
 import { inferenceIcon } from './icons';
-import { WidgetIDs } from './tokens';
+import { type IInferencePanel, WidgetIDs } from './tokens';
 
 export interface IPanelOptions extends Omit<IPanelContext, 'frames' | 'folds' | 'sparkline'> {
   /** False in JupyterLite. */
@@ -21,7 +21,7 @@ export interface IPanelSettings {
 }
 
 /** The side panel. It pays attention to the model while it is shown, and draws nothing while it is not. */
-export class ServicePanel extends ReactWidget {
+export class ServicePanel extends ReactWidget implements IInferencePanel {
   constructor(private readonly _options: IPanelOptions) {
     super();
     const { model, trans } = _options;
@@ -48,6 +48,12 @@ export class ServicePanel extends ReactWidget {
     this._context = { ...this._context, sparkline };
     this._frames.perSecond = updatesPerSecond;
     this._draw();
+  }
+
+  reveal(name: string, part: 'try' | 'settings'): void {
+    this.folds.set('models', true);
+    this.folds.set(`${part}:${name}`, true);
+    this._options.model.bring(name);
   }
 
   override dispose(): void {

@@ -11,12 +11,14 @@ export interface ISettings {
   readonly sparkline: 'requests_per_s' | 'p50_s';
   readonly updatesPerSecond: number;
   readonly confirmStop: boolean;
+  readonly confirmUnload: boolean;
 }
 
 export const DEFAULTS: ISettings = {
   sparkline: 'requests_per_s',
   updatesPerSecond: 4,
-  confirmStop: true
+  confirmStop: true,
+  confirmUnload: true
 };
 
 interface ILiveSettings {

@@ -35,8 +35,12 @@ export namespace CommandIDs {
   export const restart = `${NAMESPACE}:restart`;
   export const load = `${NAMESPACE}:load`;
   export const unload = `${NAMESPACE}:unload`;
+  export const loadStored = `${NAMESPACE}:load-stored`;
   export const serveFile = `${NAMESPACE}:serve-file`;
   export const logs = `${NAMESPACE}:logs`;
+  export const tryOut = `${NAMESPACE}:try`;
+  export const set = `${NAMESPACE}:set`;
+  export const copyAddress = `${NAMESPACE}:copy-address`;
   export const copyCurl = `${NAMESPACE}:copy-curl`;
   export const copyPython = `${NAMESPACE}:copy-python`;
 }
@@ -110,4 +114,15 @@ export interface IServiceModel extends IDisposable, IPageStream {
 export const IServiceModel = new Token<IServiceModel>(
   `${NAMESPACE}:IServiceModel`,
   'The inference service: its state, its models, their live figures, and what can be done with them.'
+);
+
+/** The side panel, as others may use it. */
+export interface IInferencePanel {
+  /** Bring a model into sight, with a part of its card unfolded. */
+  reveal(name: string, part: 'try' | 'settings'): void;
+}
+
+export const IInferencePanel = new Token<IInferencePanel>(
+  `${NAMESPACE}:IInferencePanel`,
+  'The side panel of the inference service.'
 );

@@ -1,1 +1,4 @@
 import './base.css';
+import './parts.css';
+import './plots.css';
+import './live.css';

@@ -6,7 +6,7 @@ import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { addCommands, IN_PALETTE } from '../src/commands';
 import { INITIAL, type IView } from '../src/state';
 import { CommandIDs, type IServiceModel } from '../src/tokens';
-import type { ServiceState } from '../src/wire';
+import type { IStored, ServiceState } from '../src/wire';
 import { model, service } from './fixtures';
 
 // What draws needs a page, and there is none here.
@@ -43,7 +43,14 @@ interface ICommand {
 /** The commands on a page where things stand as in `view`; `done` is what they asked the service for. */
 function page(
   view: Partial<IView>,
-  differs: { selected?: string[]; browsed?: string; trouble?: string; unchanged?: boolean } = {}
+  differs: {
+    selected?: string[];
+    browsed?: string;
+    trouble?: string;
+    unchanged?: boolean;
+    stored?: IStored[];
+    confirmUnload?: boolean;
+  } = {}
 ) {
   const done: unknown[][] = [];
   const ask =
@@ -72,12 +79,16 @@ function page(
         stop: ask('stop'),
         restart: ask('restart'),
         load: ask('load'),
-        unload: ask('unload')
+        unload: ask('unload'),
+        set: ask('set'),
+        stored: async () => differs.stored ?? []
       } as unknown as IServiceModel,
       trans: nullTranslator.load(''),
       browse: async () => differs.browsed ?? null,
       selected: () => differs.selected ?? [],
-      confirmStop: async () => true
+      confirmStop: async () => true,
+      confirmUnload: async () => differs.confirmUnload ?? true,
+      panel: { reveal: (...args) => done.push(['reveal', ...args]) }
     }
   );
   const command = (id: string) => commands.get(id) as ICommand;
@@ -166,6 +177,35 @@ describe('loading', () => {
     expect(none.done).toEqual([]);
   });
 
+  test('settings go along', async () => {
+    const { run, done } = page({});
+    await run(CommandIDs.load, { path: 'x.onnx', config: { max_batch_size: 4 } });
+    expect(done).toEqual([
+      ['load', { name: 'x', path: 'x.onnx', force: false, config: { max_batch_size: 4 } }]
+    ]);
+  });
+
+  test('from the repository offers what is not loaded, or says that there is nothing', async () => {
+    const stored = (name: string, state: IStored['state']): IStored => ({
+      name,
+      version: '1',
+      state,
+      reason: ''
+    });
+    const some = page(
+      {},
+      {
+        stored: [stored('in', 'READY'), stored('out', 'UNAVAILABLE'), stored('out', 'UNAVAILABLE')]
+      }
+    );
+    shown.item.mockResolvedValueOnce({ value: 'out' });
+    await some.run(CommandIDs.loadStored);
+    expect(shown.item.mock.calls[0]?.[0]).toMatchObject({ items: ['out'] });
+    expect(some.done).toEqual([['load', { name: 'out', path: '' }]]);
+    await page({}).run(CommandIDs.loadStored);
+    expect(shown.info.mock.lastCall?.[0]).toContain('MODEL_REPOSITORIES');
+  });
+
   test.each<[string[], boolean]>([
     [['a.onnx'], true],
     [['a.txt'], false],
@@ -186,7 +226,7 @@ describe('one model', () => {
   const view = { models: [model({ name: 'b' }), model({ name: 'a' })] };
 
   test('unload takes the one that is named, else one that the user chooses, or none', async () => {
-    const { run, done } = page(view);
+    const { run, done } = page(view, { confirmUnload: false });
     await run(CommandIDs.unload, { name: 'b' });
     shown.item.mockResolvedValueOnce({ value: 'a' }).mockResolvedValueOnce({ value: null });
     await run(CommandIDs.unload);
@@ -198,6 +238,40 @@ describe('one model', () => {
     expect(shown.item.mock.calls[0]?.[0]).toMatchObject({ items: ['a', 'b'] });
   });
 
+  test('an unload is asked about where the model serves, unless the caller did', async () => {
+    const failed = model({ name: 'failed', state: 'Failed', routed: false });
+    const { run, done } = page({ models: [model({ name: 'b' }), failed] });
+    shown.dialog.mockResolvedValueOnce({ button: { accept: false } });
+    await run(CommandIDs.unload, { name: 'b' });
+    expect(done).toEqual([]);
+    shown.dialog.mockResolvedValueOnce({ button: { accept: true } });
+    await run(CommandIDs.unload, { name: 'b' });
+    await run(CommandIDs.unload, { name: 'b', confirm: false });
+    await run(CommandIDs.unload, { name: 'failed' });
+    expect(done).toEqual([
+      ['unload', 'b'],
+      ['unload', 'b'],
+      ['unload', 'failed']
+    ]);
+    expect(shown.dialog).toHaveBeenCalledTimes(2);
+  });
+
+  test('what serves can be tried and set in the panel, or set at once', async () => {
+    const failed = model({ name: 'failed', state: 'Failed', routed: false });
+    const { run, done, enabled } = page({ models: [model({ name: 'b' }), failed] });
+    for (const id of [CommandIDs.tryOut, CommandIDs.set]) {
+      expect(['b', 'failed'].map(name => enabled(id, { name }))).toEqual([true, false]);
+    }
+    await run(CommandIDs.tryOut, { name: 'b' });
+    await run(CommandIDs.set, { name: 'b' });
+    await run(CommandIDs.set, { name: 'b', settings: { max_batch_size: 8 } });
+    expect(done).toEqual([
+      ['reveal', 'b', 'try'],
+      ['reveal', 'b', 'settings'],
+      ['set', 'b', { max_batch_size: 8 }]
+    ]);
+  });
+
   test('unload waits for what is being done to it, and needs one', () => {
     const busy = page({ ...view, busy: new Map([['a', 'unload']]) });
     expect(busy.enabled(CommandIDs.unload, { name: 'a' })).toBe(false);
@@ -206,13 +280,13 @@ describe('one model', () => {
     expect(page(view).enabled(CommandIDs.unload)).toBe(true);
   });
 
-  test('a call can be copied once its inputs are known', () => {
+  test('a call can be copied once its inputs are known', async () => {
     const { enabled, run } = page({
       models: [model({ name: 'a' }), model({ name: 'b', inputs: null })]
     });
     for (const id of [CommandIDs.copyCurl, CommandIDs.copyPython]) {
       expect(['a', 'b', 'absent'].map(name => enabled(id, { name }))).toEqual([true, false, false]);
-      run(id, { name: 'a' });
+      await run(id, { name: 'a' });
       expect(shown.copy.mock.lastCall?.[0]).toContain('a');
     }
   });

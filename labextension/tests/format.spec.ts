@@ -1,5 +1,15 @@
 import { describe, expect, test } from 'vitest';
-import { address, bytes, duration, processor, rate } from '../src/format';
+import {
+  address,
+  bytes,
+  clock,
+  duration,
+  logLine,
+  processor,
+  progress,
+  rate,
+  share
+} from '../src/format';
 
 describe('duration', () => {
   test.each([
@@ -66,4 +76,31 @@ test.each([
   ['', '', '']
 ])('%s is the address %s and %s', (url, host, port) => {
   expect(address(url)).toEqual([host, port]);
+});
+
+test('errors are a share of the requests', () => {
+  expect(share(undefined, 1)).toBe('–');
+  expect(share(0, 0)).toBe('0 %');
+  expect(share(0, 10)).toBe('0 %');
+  expect(share(0.0001, 10)).toBe('0.1 %');
+  expect(share(0.33, 10)).toBe('3.3 %');
+  expect(share(5, 10)).toBe('50 %');
+  expect(share(5, 4)).toBe('100 %');
+});
+
+test('how far a restore has come is read from its words', () => {
+  expect(progress('restoring models, 3 of 20 done')).toEqual([3, 20]);
+  expect(progress('restoring models')).toBeNull();
+  expect(progress('0 of 0')).toBeNull();
+});
+
+test('a line of the log has the time of day, and its level where that matters', () => {
+  const time = clock(Date.UTC(2026, 10, 21, 19, 41, 47) / 1000);
+  expect(logLine('2026-11-21T19:41:47.310Z INFO     workbench.serve: up')).toBe(
+    `${time} workbench.serve: up`
+  );
+  expect(logLine('2026-11-21T19:41:47.310Z WARNING  workbench.serve: slow')).toBe(
+    `${time} WARNING workbench.serve: slow`
+  );
+  expect(logLine('Traceback (most recent call last):')).toBe('Traceback (most recent call last):');
 });

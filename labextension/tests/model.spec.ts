@@ -160,6 +160,45 @@ describe('figures', () => {
     expect(it.columns('digits')?.time).toEqual([100]);
   });
 
+  test('bring the latest error, also one from before the page was opened', async () => {
+    const { it, say, live } = world();
+    await live();
+    const before = { time: 90, code: 'invalid', message: 'no such input' };
+    const past = history('a');
+    say({ ...past, models: { digits: { ...past.models.digits, last_error: before } } });
+    expect(it.lastError('digits')).toEqual(before);
+    const next = { time: 100, code: 'rejected', message: 'the queue is full' };
+    say(tick(100, { digits: figures({ last_error: next }) }));
+    say(tick(100.25, { digits: figures() }));
+    expect(it.lastError('digits')).toEqual(next);
+    say(tick(101, { digits: figures() }, 'b'));
+    expect(it.lastError('digits')).toBeNull();
+  });
+
+  test('that do not come are missed while someone looks and the service runs', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const { it, say, live } = world();
+      const look = await live();
+      say(tick(100, { digits: figures() }));
+      vi.advanceTimersByTime(2900);
+      expect(it.state.late).toBe(false);
+      vi.advanceTimersByTime(200);
+      expect(it.state.late).toBe(true);
+      say(tick(100.25, { digits: figures() }));
+      expect(it.state.late).toBe(false);
+      say({ type: 'service', service: service({ state: 'Restarting' }) });
+      vi.advanceTimersByTime(4000);
+      expect(it.state.late).toBe(false);
+      say({ type: 'service', service: service() });
+      look.dispose();
+      vi.advanceTimersByTime(4000);
+      expect(it.state.late).toBe(false);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   test('do not change the state, so that nothing but figures is drawn', async () => {
     const { it, say, live } = world();
     await live();
@@ -245,6 +284,30 @@ describe('acts', () => {
     it.dismiss('digits');
     expect(it.state.attempts).toEqual([]);
     expect(asked[asked.length - 1]?.route).toBe('POST api/models/digits/load');
+  });
+
+  test('what the repository has is loaded by its name alone', async () => {
+    const { it, asked } = world({
+      'POST api/repository/digits/load': () => json({ model: model(), unchanged: false })
+    });
+    await it.load({ name: 'digits', path: '', config: { max_batch_size: 4 } });
+    expect(asked).toEqual([
+      { route: 'POST api/repository/digits/load', body: { max_batch_size: 4 } }
+    ]);
+    expect(it.state.arrived).toBe('digits');
+  });
+
+  test('settings and trials are about one model, and what fails is left to who asked', async () => {
+    const { it, asked } = world({
+      'POST api/models/digits/set': () => json({ message: 'out of range' }, 400),
+      'POST api/models/digits/try': () => json({ version: '1' })
+    });
+    const before = it.state;
+    await expect(it.set('digits', { max_batch_size: 0 })).rejects.toThrow('out of range');
+    const trial = { inputs: null, rows: 2, seed: 7 };
+    expect(await it.tryOut('digits', trial)).toEqual({ version: '1' });
+    expect(asked.map(({ body }) => body)).toEqual([{ max_batch_size: 0 }, trial]);
+    expect(it.state).toBe(before);
   });
 
   test('logs are lines', async () => {

@@ -32,6 +32,8 @@ export function IconButton(props: IIconButtonProps): JSX.Element {
 
 interface IButtonProps {
   readonly label: string;
+  /** Its name to hear, where the label alone does not tell it from others; begins with the label. */
+  readonly name?: string;
   readonly onClick?: () => void;
   readonly disabled?: boolean;
   /** The one thing to do here. */
@@ -47,6 +49,7 @@ export function Button(props: IButtonProps): JSX.Element {
       className={`iw-Button jp-mod-styled ${props.primary ? 'jp-mod-accept' : 'jp-mod-reject'}`}
       disabled={props.disabled}
       title={props.title}
+      aria-label={props.name}
       onClick={props.onClick}
     >
       {props.label}

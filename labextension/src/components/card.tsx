@@ -8,8 +8,14 @@ import { CommandIDs } from '../tokens';
 import type { IModelStatus, ModelState } from '../wire';
 import { MODEL_TONES, modelWord, sentence } from '../words';
 import { Button, IconButton, Message, State, useLive, write } from './basics';
-import { usePanel } from './context';
+import { useFold, usePanel } from './context';
+import { KnobForm } from './knobs';
 import { type Draw, Sparkline } from './sparkline';
+import { TryIt } from './tryout';
+import { Part, Progress, Unfold } from './unfold';
+
+/** An error that is older is not told any more. */
+const ERROR_S = 300;
 
 interface IProps {
   readonly current: IModelStatus;
@@ -68,6 +74,9 @@ export const Card = React.memo(function Card(props: IProps) {
         </div>
       )}
       {(state === 'Ready' || state === 'Draining') && <Figures name={name} />}
+      {state === 'Ready' && (
+        <Parts status={current} able={serving && busy === undefined && current.routed} />
+      )}
       {others.map(other => (
         <Other key={other.version} status={other} />
       ))}
@@ -99,9 +108,36 @@ function CardState(props: Pick<IProps, 'serving' | 'busy'> & { state: ModelState
   return <State tone={MODEL_TONES[props.state]} word={modelWord(trans, props.state)} />;
 }
 
-/** Of unknown length. */
-export function Progress(): JSX.Element {
-  return <div className="iw-Progress" aria-hidden="true" />;
+/** What can be done with a model that serves: a part each, folded at first. */
+function Parts({ status, able }: { status: IModelStatus; able: boolean }): JSX.Element {
+  const { trans } = usePanel();
+  const id = React.useId();
+  const [trying, setTrying] = useFold(`try:${status.name}`, false);
+  const [setting, setSetting] = useFold(`settings:${status.name}`, false);
+  return (
+    <>
+      <div className="iw-Parts">
+        <Unfold
+          label={trans.__('Try it')}
+          part={`${id}-try`}
+          open={trying}
+          onToggle={() => setTrying(!trying)}
+        />
+        <Unfold
+          label={trans.__('Settings')}
+          part={`${id}-settings`}
+          open={setting}
+          onToggle={() => setSetting(!setting)}
+        />
+      </div>
+      <Part id={`${id}-try`} open={trying}>
+        <TryIt status={status} able={able} />
+      </Part>
+      <Part id={`${id}-settings`} open={setting}>
+        <KnobForm status={status} able={able} />
+      </Part>
+    </>
+  );
 }
 
 /** Another version under the same name: on its way in or out, or one that failed. */
@@ -148,19 +184,31 @@ function Figures({ name }: { name: string }): JSX.Element {
   const root = React.useRef<HTMLDivElement>(null);
   const rate = React.useRef<HTMLElement>(null);
   const p50 = React.useRef<HTMLElement>(null);
+  const p95 = React.useRef<HTMLElement>(null);
   const p99 = React.useRef<HTMLElement>(null);
   const queue = React.useRef<HTMLElement>(null);
-  const errors = React.useRef<HTMLDivElement>(null);
+  const errors = React.useRef<HTMLElement>(null);
+  const last = React.useRef<HTMLParagraphElement>(null);
   const top = React.useRef<HTMLSpanElement>(null);
   const picture = React.useRef<Draw | null>(null);
   const draw = React.useCallback(() => {
     const figures = model.figures(name);
     write(rate.current, format.rate(figures?.requests_per_s));
     write(p50.current, format.duration(figures?.p50_s));
+    write(p95.current, format.duration(figures?.p95_s));
     write(p99.current, format.duration(figures?.p99_s));
     write(queue.current, format.rate(figures?.queued));
-    const failing = figures?.errors_per_s ?? 0;
-    write(errors.current, failing > 0 ? trans.__('%1 errors/s', format.rate(failing)) : '');
+    write(errors.current, format.share(figures?.errors_per_s, figures?.requests_per_s));
+    errors.current?.classList.toggle('iw-mod-bad', (figures?.errors_per_s ?? 0) > 0);
+    const error = model.lastError(name);
+    const told = error !== null && model.time - error.time < ERROR_S;
+    write(
+      last.current,
+      told ? trans.__('%1: %2', format.clock(error.time), sentence(error.message)) : ''
+    );
+    if (last.current && told && last.current.title !== error.message) {
+      last.current.title = error.message;
+    }
     const most = picture.current?.(model.columns(name), sparkline, model.time, WINDOW_S) ?? 0;
     const peak =
       sparkline === 'p50_s' ? format.duration(most) : trans.__('%1/s', format.rate(most));
@@ -182,20 +230,28 @@ function Figures({ name }: { name: string }): JSX.Element {
           <dt>{trans.__('req/s')}</dt>
           <dd ref={rate} data-figure="requests_per_s" />
         </div>
+        <div title={trans.__('Requests that wait')}>
+          <dt>{trans.__('queue')}</dt>
+          <dd ref={queue} data-figure="queued" />
+        </div>
+        <div title={trans.__('Of the requests that ended, those that ended in an error')}>
+          <dt>{trans.__('errors')}</dt>
+          <dd ref={errors} data-figure="errors" />
+        </div>
         <div title={trans.__('Half of the requests took no longer')}>
           <dt>{trans.__('p50')}</dt>
           <dd ref={p50} data-figure="p50_s" />
+        </div>
+        <div title={trans.__('95 of 100 requests took no longer')}>
+          <dt>{trans.__('p95')}</dt>
+          <dd ref={p95} data-figure="p95_s" />
         </div>
         <div title={trans.__('99 of 100 requests took no longer')}>
           <dt>{trans.__('p99')}</dt>
           <dd ref={p99} data-figure="p99_s" />
         </div>
-        <div title={trans.__('Requests that wait')}>
-          <dt>{trans.__('queue')}</dt>
-          <dd ref={queue} data-figure="queued" />
-        </div>
       </dl>
-      <div className="iw-Figures-errors" ref={errors} />
+      <p className="iw-Figures-error" ref={last} data-figure="last_error" />
     </div>
   );
 }

@@ -1,12 +1,15 @@
 import { folderIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 import { type IDraft, isURL, nameOf, NO_DRAFT, withName, withPath } from '../draft';
+import { changes, type Typed } from '../knobs';
 import { isModelName } from '../served';
 import type { IAttempt, IView } from '../state';
 import { refusal, unchangedText } from '../words';
 import { Button, IconButton, Message, Words } from './basics';
-import { Progress } from './card';
-import { usePanel } from './context';
+import { Progress, Unfold } from './unfold';
+import { useFold, usePanel } from './context';
+import { KnobFields } from './knobs';
+import { Stored } from './stored';
 
 interface IFormProps {
   readonly view: IView;
@@ -15,6 +18,8 @@ interface IFormProps {
   /** Where it can be put away again. */
   readonly onClose?: (() => void) | undefined;
 }
+
+const NONE: Typed = new Map();
 
 /** A path and a name: what is needed to serve a file. */
 export function LoadForm({ view, draft, onDraft, onClose }: IFormProps): JSX.Element {
@@ -29,7 +34,11 @@ export function LoadForm({ view, draft, onDraft, onClose }: IFormProps): JSX.Ele
   const badName = name !== '' && !isModelName(name);
   const replaces = view.models.some(status => status.name === name && status.routed);
   const loading = view.attempts.some(({ request, trouble }) => request.name === name && !trouble);
-  const ready = path.trim() !== '' && !badPath && name !== '' && !badName && !loading;
+  const [optionsOpen, setOptionsOpen] = useFold('options', false);
+  // Only what is in sight is sent.
+  const { settings, wrong: misfits } = changes(trans, optionsOpen ? draft.options : NONE, {});
+  const ready =
+    misfits.size === 0 && path.trim() !== '' && !badPath && name !== '' && !badName && !loading;
 
   const wrong = badPath
     ? trans.__(
@@ -46,6 +55,8 @@ export function LoadForm({ view, draft, onDraft, onClose }: IFormProps): JSX.Ele
       ? said
       : '';
 
+  const options = Object.keys(settings).length > 0 ? { config: settings } : {};
+
   const load = async (event: React.FormEvent) => {
     event.preventDefault();
     if (!ready) {
@@ -56,7 +67,7 @@ export function LoadForm({ view, draft, onDraft, onClose }: IFormProps): JSX.Ele
       model.dismiss(draft.refused);
     }
     try {
-      const { unchanged } = await model.load({ name, path: path.trim() });
+      const { unchanged } = await model.load({ name, path: path.trim(), ...options });
       setSaid(unchanged ? unchangedText(trans, name) : '');
       onDraft(NO_DRAFT);
     } catch {
@@ -119,9 +130,28 @@ export function LoadForm({ view, draft, onDraft, onClose }: IFormProps): JSX.Ele
         />
         <Button label={trans.__('Load')} submit primary disabled={!ready} />
       </div>
+      <div>
+        <Unfold
+          label={trans.__('Options')}
+          part={`${id}-options`}
+          open={optionsOpen}
+          onToggle={() => setOptionsOpen(!optionsOpen)}
+        />
+        <div id={`${id}-options`} className="iw-Part" hidden={!optionsOpen}>
+          {optionsOpen && (
+            <KnobFields
+              typed={draft.options}
+              onTyped={typed => onDraft({ ...draft, options: typed })}
+              now={{}}
+              wrong={misfits}
+            />
+          )}
+        </div>
+      </div>
       <p id={`${id}-hint`} className={`iw-Text ${wrong ? 'iw-mod-bad' : 'iw-mod-quiet'}`}>
         {wrong || hint}
       </p>
+      <Stored view={view} options={options} able={misfits.size === 0} />
     </form>
   );
 }
@@ -136,19 +166,20 @@ interface IAttemptProps {
 export function Attempt({ attempt, onLoaded }: IAttemptProps): JSX.Element {
   const { model, trans } = usePanel();
   const { request, trouble, forceable } = attempt;
+  const from = request.path || trans.__('the service’s repository');
   const again = (force: boolean) =>
     void model.load({ ...request, force }).then(onLoaded, () => undefined /* shown here again */);
   if (!trouble) {
     return (
       <div className="iw-Attempt" role="status">
-        <p className="iw-Text">{trans.__('Loading %1 from %2…', request.name, request.path)}</p>
+        <p className="iw-Text">{trans.__('Loading %1 from %2…', request.name, from)}</p>
         <Progress />
       </div>
     );
   }
   return (
     <Message tone="bad" onDismiss={() => model.dismiss(request.name)}>
-      <strong>{trans.__('%1 was not loaded from %2.', request.name, request.path)}</strong>{' '}
+      <strong>{trans.__('%1 was not loaded from %2.', request.name, from)}</strong>{' '}
       <Words text={refusal(attempt)} />
       <div className="iw-Row">
         <Button label={trans.__('Try again')} onClick={() => again(request.force ?? false)} />

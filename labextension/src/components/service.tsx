@@ -6,8 +6,10 @@ import type { IView } from '../state';
 import { CommandIDs } from '../tokens';
 import type { IService } from '../wire';
 import { sentence, SERVICE_TONES, serviceWord } from '../words';
-import { Button, IconButton, Message, Section, State, useLive, Words, write } from './basics';
+import { Button, IconButton, Message, Section, State, Words } from './basics';
 import { usePanel } from './context';
+import { Log } from './log';
+import { Usage } from './usage';
 
 /** What runs, where, on what, since when; and starting, stopping, restarting it. */
 export function ServiceSection({ view }: { view: IView }): JSX.Element {
@@ -38,7 +40,7 @@ export function ServiceSection({ view }: { view: IView }): JSX.Element {
             />
           </p>
         )}
-        {service?.progress && <p className="iw-Text">{sentence(service.progress)}</p>}
+        {service?.progress && <Restore words={service.progress} />}
       </div>
       {service?.state === 'Stopped' && (
         <>
@@ -57,12 +59,37 @@ export function ServiceSection({ view }: { view: IView }): JSX.Element {
         </div>
       )}
       {service?.state === 'Ready' && <Facts service={service} />}
+      {service?.state === 'Ready' && view.late && (
+        <p className="iw-Text iw-mod-late" role="status">
+          {trans.__('No new figures for some seconds: the service or the network is busy.')}
+        </p>
+      )}
       {service?.notes.map(note => (
         <p key={note} className="iw-Text iw-mod-quiet">
           <Words text={note} />
         </p>
       ))}
+      {service && <Log view={view} />}
     </Section>
+  );
+}
+
+/** How far the service has come with what it served before. */
+function Restore({ words }: { words: string }): JSX.Element {
+  const { trans } = usePanel();
+  const [done, all] = format.progress(words) ?? [0, 0];
+  return (
+    <>
+      <p className="iw-Text">{sentence(words)}</p>
+      {all > 0 && (
+        <progress
+          className="iw-Restore"
+          aria-label={trans.__('Models restored')}
+          value={done}
+          max={all}
+        />
+      )}
+    </>
   );
 }
 
@@ -104,53 +131,40 @@ function run(commands: ReturnType<typeof usePanel>['commands'], id: string): voi
 }
 
 const Facts = React.memo(function Facts({ service }: { service: IService }): JSX.Element {
-  const { model, trans } = usePanel();
-  const list = React.useRef<HTMLDListElement>(null);
-  const memory = React.useRef<HTMLElement>(null);
-  const processor = React.useRef<HTMLElement>(null);
-  const draw = React.useCallback(() => {
-    write(memory.current, format.bytes(model.process?.resident_bytes));
-    write(processor.current, format.processor(model.process?.cpu));
-  }, [model]);
-  useLive(list, draw);
+  const { trans } = usePanel();
   const [host, port] = format.address(service.url);
   return (
-    <dl className="iw-Facts" ref={list}>
-      <dt>{trans.__('Device')}</dt>
-      <dd>{service.device_words || service.devices.join(', ') || format.UNKNOWN}</dd>
-      <dt>{trans.__('Memory')}</dt>
-      <dd ref={memory} className="iw-Live" />
-      <dt>{trans.__('Processor')}</dt>
-      <dd
-        ref={processor}
-        className="iw-Live"
-        title={trans.__('Of one core: 200 % are two cores at work')}
-      />
-      {host && (
-        <>
-          <dt>{trans.__('Address')}</dt>
-          <dd className="iw-Facts-copy">
-            <span className="iw-Code" title={service.url}>
-              {host}
-              <wbr />
-              {port}
-            </span>
-            <IconButton
-              icon={copyIcon}
-              label={trans.__('Copy the address')}
-              onClick={() => Clipboard.copyToSystem(service.url)}
-            />
-          </dd>
-        </>
-      )}
-      {service.host && (
-        <>
-          <dt>{trans.__('Host')}</dt>
-          <dd>{service.host}</dd>
-        </>
-      )}
-      <dt>{trans.__('Version')}</dt>
-      <dd>{service.version}</dd>
-    </dl>
+    <>
+      <Usage />
+      <dl className="iw-Facts">
+        <dt>{trans.__('Device')}</dt>
+        <dd>{service.device_words || service.devices.join(', ') || format.UNKNOWN}</dd>
+        {host && (
+          <>
+            <dt>{trans.__('Address')}</dt>
+            <dd className="iw-Facts-copy">
+              <span className="iw-Code" title={service.url}>
+                {host}
+                <wbr />
+                {port}
+              </span>
+              <IconButton
+                icon={copyIcon}
+                label={trans.__('Copy the address')}
+                onClick={() => Clipboard.copyToSystem(service.url)}
+              />
+            </dd>
+          </>
+        )}
+        {service.host && (
+          <>
+            <dt>{trans.__('Host')}</dt>
+            <dd>{service.host}</dd>
+          </>
+        )}
+        <dt>{trans.__('Version')}</dt>
+        <dd>{service.version}</dd>
+      </dl>
+    </>
   );
 });

@@ -1,0 +1,68 @@
+import * as React from 'react';
+import { logLine } from '../format';
+import type { IView } from '../state';
+import { CommandIDs } from '../tokens';
+import { useFold, usePanel } from './context';
+import { useEnd, useInSight, useLogTail } from './logtail';
+import { Unfold } from './unfold';
+
+const LINES = 40;
+
+/** The end of the log in the panel: folded at first, but for a service that failed. */
+export function Log({ view }: { view: IView }): JSX.Element {
+  const { trans } = usePanel();
+  const id = React.useId();
+  const [open, setOpen] = useFold('log', view.service?.state === 'Failed');
+  return (
+    <div className="iw-Log">
+      <Unfold label={trans.__('Log')} part={id} open={open} onToggle={() => setOpen(!open)} />
+      <div id={id} hidden={!open}>
+        {open && <Tail view={view} />}
+      </div>
+    </div>
+  );
+}
+
+function Tail({ view }: { view: IView }): JSX.Element {
+  const { model, commands, trans } = usePanel();
+  const text = React.useRef<HTMLPreElement>(null);
+  const inSight = useInSight(text);
+  const live = view.link.kind === 'live';
+  // Nothing is written where nothing runs: read once.
+  const running = view.service?.state !== 'Stopped';
+  const { lines, trouble, read } = useLogTail(model, LINES, inSight && live, running);
+  useEnd(text, lines);
+  return (
+    <>
+      <pre
+        ref={text}
+        className="iw-Log-text"
+        tabIndex={0}
+        role="log"
+        aria-live="off"
+        aria-label={trans.__('The last lines of the log')}
+      >
+        {lines === null
+          ? trans.__('Reading…')
+          : lines.length === 0
+            ? trans.__('There are no log lines yet: the service has not run here.')
+            : lines.map(logLine).join('\n')}
+      </pre>
+      {trouble && (
+        <p className="iw-Text iw-mod-bad">
+          {trouble}{' '}
+          <button type="button" className="iw-Link" onClick={read}>
+            {trans.__('Try again')}
+          </button>
+        </p>
+      )}
+      <button
+        type="button"
+        className="iw-Link"
+        onClick={() => void commands.execute(CommandIDs.logs).catch(() => undefined)}
+      >
+        {trans.__('Open the log in a tab')}
+      </button>
+    </>
+  );
+}

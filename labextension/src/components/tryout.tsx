@@ -1,0 +1,337 @@
+import { Clipboard } from '@jupyterlab/apputils';
+import { copyIcon } from '@jupyterlab/ui-components';
+import * as React from 'react';
+import * as format from '../format';
+import {
+  asTyped,
+  cell,
+  type ISegment,
+  json,
+  kind,
+  prefill,
+  segments,
+  table,
+  travelled,
+  typedInputs
+} from '../tryout';
+import type { IModelStatus, ITensor, ITimings, ITried } from '../wire';
+import { sentence } from '../words';
+import { Button, IconButton, Message, Words } from './basics';
+import { usePanel } from './context';
+
+interface IProps {
+  readonly status: IModelStatus;
+  /** False while nothing can be asked of the model. */
+  readonly able: boolean;
+}
+
+/** Send one request, random or typed, and look at what comes back. */
+export function TryIt({ status, able }: IProps): JSX.Element {
+  const { model, trans } = usePanel();
+  const { name } = status;
+  const inputs = React.useMemo(() => status.inputs ?? [], [status.inputs]);
+  const id = React.useId();
+  const [random, setRandom] = React.useState(true);
+  const [rows, setRows] = React.useState('1');
+  const [seed, setSeed] = React.useState('');
+  /** Null: not touched, so it follows the signature. */
+  const [text, setText] = React.useState<string | null>(null);
+  const [busy, setBusy] = React.useState(false);
+  const [trouble, setTrouble] = React.useState('');
+  const [tried, setTried] = React.useState<ITried | null>(null);
+  const typed = text ?? prefill(inputs);
+  const batched = status.max_batch_size > 0 && inputs.every(({ shape }) => shape[0] === -1);
+  const count = batched ? whole(rows, 1, status.max_batch_size) : 1;
+  const from = seed.trim() === '' ? null : whole(seed, 0, 2 ** 32 - 1);
+  const fits = random ? count !== undefined && from !== undefined : typed.trim() !== '';
+
+  const send = async () => {
+    if (!fits || busy || !able) {
+      return;
+    }
+    setTrouble('');
+    setBusy(true);
+    try {
+      const given = random ? null : typedInputs(trans, typed, inputs);
+      setTried(
+        await model.tryOut(name, {
+          inputs: given,
+          rows: count ?? 1,
+          seed: random ? (from ?? null) : null
+        })
+      );
+    } catch (error) {
+      setTried(null);
+      setTrouble(sentence((error as Error).message));
+    } finally {
+      setBusy(false);
+    }
+  };
+
+  return (
+    <form
+      className="iw-Part"
+      aria-label={trans.__('Try %1', name)}
+      onSubmit={event => {
+        event.preventDefault();
+        void send();
+      }}
+    >
+      <fieldset className="iw-Choice">
+        <legend className="iw-Hidden">{trans.__('Input')}</legend>
+        <label>
+          <input
+            type="radio"
+            name={`${id}-input`}
+            checked={random}
+            onChange={() => setRandom(true)}
+          />
+          {trans.__('Random input')}
+        </label>
+        <label>
+          <input
+            type="radio"
+            name={`${id}-input`}
+            checked={!random}
+            onChange={() => setRandom(false)}
+          />
+          {trans.__('JSON')}
+        </label>
+      </fieldset>
+      <p className="iw-Text iw-mod-quiet">
+        {inputs.map(spec => (
+          <span key={spec.name} className="iw-Spec">
+            <code>{spec.name}</code> {kind(spec)}
+          </span>
+        ))}
+      </p>
+      {random ? (
+        <div className="iw-Knobs">
+          {batched && (
+            <div className="iw-Knob">
+              <label htmlFor={`${id}-rows`}>{trans.__('Rows')}</label>
+              <input
+                id={`${id}-rows`}
+                className="jp-mod-styled"
+                value={rows}
+                inputMode="numeric"
+                autoComplete="off"
+                aria-invalid={count === undefined}
+                aria-describedby={`${id}-rows-wrong`}
+                onChange={event => setRows(event.target.value)}
+              />
+              <p id={`${id}-rows-wrong`} className="iw-Text iw-mod-bad">
+                {count === undefined
+                  ? trans.__('A whole number from 1 to %1', status.max_batch_size)
+                  : ''}
+              </p>
+            </div>
+          )}
+          <div className="iw-Knob">
+            <label htmlFor={`${id}-seed`}>{trans.__('Seed')}</label>
+            <input
+              id={`${id}-seed`}
+              className="jp-mod-styled"
+              value={seed}
+              inputMode="numeric"
+              autoComplete="off"
+              placeholder={trans.__('new each time')}
+              aria-invalid={from === undefined}
+              aria-describedby={`${id}-seed-wrong`}
+              onChange={event => setSeed(event.target.value)}
+            />
+            <p id={`${id}-seed-wrong`} className="iw-Text iw-mod-bad">
+              {from === undefined ? trans.__('A whole number, or nothing') : ''}
+            </p>
+          </div>
+        </div>
+      ) : (
+        <>
+          <textarea
+            className="iw-Json jp-mod-styled"
+            aria-label={trans.__('Inputs as JSON')}
+            value={typed}
+            rows={Math.min(10, Math.max(4, typed.split('\n').length))}
+            spellCheck={false}
+            placeholder={`{"${inputs[0]?.name ?? 'x'}": [[…]]}`}
+            onChange={event => setText(event.target.value)}
+            onKeyDown={event => {
+              if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
+                event.preventDefault();
+                void send();
+              }
+            }}
+          />
+          {prefill(inputs) === '' && typed === '' && (
+            <p className="iw-Text iw-mod-quiet">
+              {trans.__(
+                'This input is too long to type: paste it here, try a random one, or call the model from a notebook.'
+              )}
+            </p>
+          )}
+        </>
+      )}
+      <div className="iw-Row">
+        <Button
+          label={busy ? trans.__('Sending…') : trans.__('Send')}
+          submit
+          primary
+          disabled={!fits || busy || !able}
+        />
+        {!random && text !== null && (
+          <Button label={trans.__('Begin anew')} onClick={() => setText(null)} />
+        )}
+      </div>
+      <p className="iw-Text" role="status">
+        {tried
+          ? trans.__('Version %1 answered in %2.', tried.version, format.duration(tried.seconds))
+          : ''}
+      </p>
+      {trouble && (
+        <Message tone="bad" onDismiss={() => setTrouble('')}>
+          <Words text={trouble} />
+        </Message>
+      )}
+      {tried && (
+        <>
+          <Timings timings={tried.timings} />
+          {tried.outputs.map(tensor => (
+            <Tensor key={tensor.name} tensor={tensor} />
+          ))}
+          <details className="iw-Details">
+            <summary>{trans.__('What was sent')}</summary>
+            {tried.inputs.map(tensor => (
+              <Tensor key={tensor.name} tensor={tensor} />
+            ))}
+            {asTyped(tried.inputs) !== '' && (
+              <Button
+                label={trans.__('Change it')}
+                title={trans.__('Take it over as JSON')}
+                onClick={() => {
+                  setText(asTyped(tried.inputs));
+                  setRandom(false);
+                }}
+              />
+            )}
+          </details>
+        </>
+      )}
+    </form>
+  );
+}
+
+/** Where the time of a request went, as a bar and in words, and the batch that it travelled in. */
+export function Timings({ timings }: { timings: ITimings }): JSX.Element {
+  const { trans } = usePanel();
+  const parts = segments(timings);
+  const word = (stage: ISegment['stage']) => {
+    switch (stage) {
+      case 'queue':
+        return trans.__('queue');
+      case 'batch':
+        return trans.__('batch');
+      case 'compute':
+        return trans.__('compute');
+      case 'split':
+        return trans.__('split');
+    }
+  };
+  return (
+    <div className="iw-Timings">
+      <div className="iw-Timings-bar" aria-hidden="true">
+        {parts.map(({ stage, part }) => (
+          <span key={stage} className={`iw-mod-${stage}`} style={{ flexGrow: part }} />
+        ))}
+      </div>
+      <dl className="iw-Timings-legend">
+        {parts.map(({ stage, seconds }) => (
+          <div key={stage}>
+            <dt className={`iw-mod-${stage}`}>{word(stage)}</dt>
+            <dd data-stage={stage}>{format.duration(seconds)}</dd>
+          </div>
+        ))}
+      </dl>
+      <p className="iw-Text iw-mod-quiet">{travelled(trans, timings)}</p>
+    </div>
+  );
+}
+
+/** One tensor: a small table where it is one, JSON where it is not, or on demand. */
+function Tensor({ tensor }: { tensor: ITensor }): JSX.Element {
+  const { trans } = usePanel();
+  const id = React.useId();
+  const small = React.useMemo(() => table(tensor), [tensor]);
+  const [raw, setRaw] = React.useState(small === null);
+  const text = React.useMemo(() => json(tensor.data), [tensor]);
+  const { name, data, cut } = tensor;
+  return (
+    <div className="iw-Tensor" data-tensor={name}>
+      <div className="iw-Tensor-head">
+        <span id={id}>
+          <code>{name}</code> <span className="iw-mod-quiet">{kind(tensor)}</span>
+        </span>
+        {small && (
+          <button type="button" className="iw-Link" aria-pressed={raw} onClick={() => setRaw(!raw)}>
+            {trans.__('JSON')}
+          </button>
+        )}
+        <IconButton
+          icon={copyIcon}
+          label={trans.__('Copy %1 as JSON', name)}
+          onClick={() => Clipboard.copyToSystem(JSON.stringify(data))}
+        />
+      </div>
+      {small && !raw ? (
+        <div className="iw-Tensor-scroll" tabIndex={0} role="group" aria-labelledby={id}>
+          <table>
+            {small.columns.length > 0 && (
+              <thead>
+                <tr>
+                  <td />
+                  {small.columns.map(column => (
+                    <th key={column} scope="col">
+                      {column}
+                    </th>
+                  ))}
+                </tr>
+              </thead>
+            )}
+            <tbody>
+              {small.rows.map((row, i) => (
+                <tr key={i}>
+                  <th scope="row">{i}</th>
+                  {row.map((value, j) => (
+                    <td key={j}>{value}</td>
+                  ))}
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      ) : (
+        <pre className="iw-Tensor-scroll" tabIndex={0} role="group" aria-labelledby={id}>
+          {text}
+        </pre>
+      )}
+      {small && !raw && (small.moreRows > 0 || small.moreColumns > 0) && (
+        <p className="iw-Text iw-mod-quiet">
+          {trans.__(
+            'and %1 more rows, %2 more columns',
+            cell(small.moreRows),
+            cell(small.moreColumns)
+          )}
+        </p>
+      )}
+      {cut && (
+        <p className="iw-Text iw-mod-quiet">{trans.__('Shown in part: there is more of it.')}</p>
+      )}
+    </div>
+  );
+}
+
+/** A whole number from a text; undefined: it is none, or out of range. */
+function whole(text: string, low: number, high: number): number | undefined {
+  const value = Number(text);
+  const fits = /^\s*\d+\s*$/.test(text) && value >= low && value <= high;
+  return fits ? value : undefined;
+}

@@ -1,0 +1,43 @@
+import { caretDownIcon, caretRightIcon } from '@jupyterlab/ui-components';
+import * as React from 'react';
+
+interface IUnfoldProps {
+  readonly label: string;
+  /** The id of the part's element. */
+  readonly part: string;
+  readonly open: boolean;
+  readonly onToggle: () => void;
+}
+
+/** A button that folds and unfolds a part. */
+export function Unfold({ label, part, open, onToggle }: IUnfoldProps): JSX.Element {
+  const Caret = open ? caretDownIcon : caretRightIcon;
+  return (
+    <button
+      type="button"
+      className="iw-Unfold"
+      aria-expanded={open}
+      aria-controls={part}
+      onClick={onToggle}
+    >
+      <Caret.react tag="span" width="14px" height="14px" />
+      {label}
+    </button>
+  );
+}
+
+/** Made when it is first unfolded, and kept from then on: folding it loses nothing that was typed. */
+export function Part(props: { id: string; open: boolean; children: React.ReactNode }): JSX.Element {
+  const was = React.useRef(props.open);
+  was.current ||= props.open;
+  return (
+    <div id={props.id} hidden={!props.open}>
+      {was.current && props.children}
+    </div>
+  );
+}
+
+/** Of unknown length. */
+export function Progress(): JSX.Element {
+  return <div className="iw-Progress" aria-hidden="true" />;
+}
