@@ -277,7 +277,7 @@ def measure(minutes: float, folder: Path) -> dict[str, Any]:
         grown = slope([sample.at_s for sample in late], [sample.resident_bytes for sample in late])
         return {
             "minutes": minutes,
-            "tally": asdict(soak.tally),
+            "tally": {**asdict(soak.tally), "complaints": dict(soak.tally.complaints)},
             "grown_bytes_per_s": asdict(grown),
             "before": asdict(before),
             "after": asdict(after),

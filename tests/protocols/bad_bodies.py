@@ -73,6 +73,11 @@ BAD_BODIES: list[Bad] = [
     _json("data over the depth", body().replace(b"[0.5", b"[" * 70 + b"0.5", 1), "not"),
     _json("not UTF-8 in a name", body().replace(b'"x"', b'"\xff"'), "UTF-8"),
     _json("not UTF-8 in data", body(tensor(datatype="BYTES", shape=[1], data=["@"])).replace(b"@", b"\xff"), "UTF-8"),
+    _json(
+        "not UTF-8 in nested data",
+        body(tensor(datatype="BYTES", shape=[1, 1], data=[["@"]])).replace(b"@", b"\xff"),
+        "UTF-8",
+    ),
     _json("shape missing", body(tensor(shape=None)), "shape"),
     _json("datatype missing", body(tensor(datatype=None)), "datatype"),
     _json("unknown datatype", body(tensor(datatype="FP31")), "FP31"),

@@ -16,6 +16,7 @@ from tritonclient.grpc.service_pb2 import ServerLiveRequest
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 from tritonclient.utils import InferenceServerException
 
+from benchmarks.mutations import http2_call
 from tests.server.process import Serve
 from tests.server.test_keeper import worker_of
 from tests.stories.waiting import until
@@ -123,6 +124,32 @@ def test_the_next_worker_serves_at_the_same_address(tmp_path: Path) -> None:
             assert serve.grpc == before
             assert client.get_server_metadata(headers={"authorization": f"Bearer {serve.token}"}).name
         assert serve.stop() == 0
+
+
+def test_a_call_that_ends_grpcs_own_server_is_followed_by_another_at_the_same_address(tmp_path: Path) -> None:
+    """grpc.aio gives up on a method's name that is not UTF-8, whoever sent it; and no header gets into the log."""
+    with Serve(tmp_path, "--grpc-port", "0") as serve:
+        serve.ready()
+        before, token = serve.grpc, serve.token
+        garbled = token[:-1].encode() + b"\xff"
+
+        def send(method: str, name: bytes) -> socket.socket:
+            raw = socket.create_connection(("127.0.0.1", int(before.rpartition(":")[2])), timeout=30)
+            call = http2_call(before, token, method, b"").replace(token.encode(), garbled)
+            raw.sendall(call.replace(method.encode(), name))
+            return raw
+
+        for _ in range(2):
+            with send("ModelReady", b"Model\x80eady"):
+                serve.until("gRPC begins anew")
+                serve.until("listening for gRPC")
+            with InferenceServerClient(before) as client:
+                assert client.is_server_ready()
+        with send("ModelReady", b"ModelReady") as raw:
+            assert raw.recv(9)
+        assert serve.grpc == before
+        assert serve.stop() == 0
+        assert token[:-1] not in "".join(serve.seen)
 
 
 def test_the_shared_service_publishes_where_grpc_is_and_keeps_it_over_a_restart(workplace: SharedService) -> None:

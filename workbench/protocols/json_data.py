@@ -64,9 +64,10 @@ def array_from_json(
             return numbers_from_json(data, tensor, datatype, shape, count, decoder, _TAKES[datatype])
         check_strings(data, tensor, shape, count)
     try:
-        values: list[Any] = decoder.decode(raw)
-    except msgspec.ValidationError as error:
-        values = _nested(bytes(raw), tensor, datatype, error)
+        try:
+            values: list[Any] = decoder.decode(raw)
+        except msgspec.ValidationError as error:
+            values = _nested(bytes(raw), tensor, datatype, error)
     except UnicodeDecodeError:
         raise InvalidInput(f"{tensor}: data holds bytes that are not UTF-8") from None
     if len(values) != count:

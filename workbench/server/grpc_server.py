@@ -23,6 +23,9 @@ KEEPALIVE_S, KEEPALIVE_TIMEOUT_S = 60, 20
 MIN_PING_S = 10
 """Clients that ask us for one more often are told to calm down."""
 
+LOOK_S = 0.25
+"""How soon it is seen that a server has broken."""
+
 
 class GrpcServer:
     """Not listening until `bind`. Belongs to the event loop."""
@@ -57,6 +60,12 @@ class GrpcServer:
 
     async def start(self) -> None:
         await self._server.start()
+
+    async def ended(self) -> None:
+        """Until it has stopped. Raises what broke it where that was not `stop`; `stop` is due then, too."""
+        # What broke it is told only when a wait for the end times out; the end itself waits for all calls.
+        while await self._server.wait_for_termination(LOOK_S):
+            pass
 
     async def stop(self, linger_s: float) -> None:
         """Take no further call, and leave `linger_s` to those under way."""
