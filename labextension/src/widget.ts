@@ -69,8 +69,8 @@ async function sourceOf(model: IWidgetModel): Promise<ISource> {
   }
   model.send({ type: 'leave' });
   const own = (globalThis as Record<symbol, unknown>)[STREAM] as IPageModel | undefined;
-  const { baseUrl, token } = config();
-  return (page.source ??= own ? ofPage(own) : new Piped(socket(baseUrl, token)));
+  const { baseUrl } = config();
+  return (page.source ??= own ? ofPage(own) : new Piped(socket(baseUrl)));
 }
 
 /** What all plots of a page share. */

@@ -55,8 +55,11 @@ function drawing(model) {
 
 export default {
   initialize({ model }) {
+    // The first message of a widget waits for the running cell; JupyterLab sends those after it past that, by a subshell
+    // which the first one has started.
+    model.send({ type: 'hello' });
     if (globalThis[STREAM] && model.get('_shared')) {
-      model.send({ type: 'leave' }); // the page hears of the service without the kernel
+      setTimeout(() => model.send({ type: 'leave' }), 300); // this page hears of the service without the kernel
     }
   },
   async render({ model, el }) {

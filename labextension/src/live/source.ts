@@ -188,12 +188,9 @@ export class Piped implements ISource {
   private _timer: ReturnType<typeof setTimeout> | undefined;
 }
 
-/** Open a WebSocket on the stream of the server at `base`, an absolute URL that ends in a slash. */
-export function socket(base: string, token: string): IPipeOptions {
+/** A WebSocket on the stream of the server at `base`, an absolute URL that ends in a slash; the page's cookie opens it. */
+export function socket(base: string): IPipeOptions {
   const url = new URL('infer-workbench/stream', base.replace(/^http/, 'ws'));
-  if (token) {
-    url.searchParams.set('token', token);
-  }
   return {
     open: ({ opened, heard, lost }) => {
       const found = new WebSocket(url);

@@ -29,12 +29,12 @@ export class LiveView {
     options: ILiveViewOptions
   ) {
     this._trans = options.trans ?? ENGLISH;
-    const { __ } = this._trans;
+    const trans = this._trans;
     this._model = options.model;
     this._window_s = options.window_s;
-    this._name = element('select', { class: 'iw-Live-name', 'aria-label': __('Model') });
-    this._window = element('select', { 'aria-label': __('Time shown') });
-    this._pause = element('button', { type: 'button', 'aria-pressed': 'false' }, __('Pause'));
+    this._name = element('select', { class: 'iw-Live-name', 'aria-label': trans.__('Model') });
+    this._window = element('select', { 'aria-label': trans.__('Time shown') });
+    this._pause = element('button', { type: 'button', 'aria-pressed': 'false' }, trans.__('Pause'));
     this._words = element('p', { class: 'iw-Live-words', role: 'status' });
     this._plotsNode = element('div');
     this._picture = element('div', { class: 'iw-Live-picture' });
@@ -170,14 +170,14 @@ export class LiveView {
   }
 
   private _offerWindows(): void {
-    const { __ } = this._trans;
+    const trans = this._trans;
     const offered = [...new Set([...WINDOWS, this._window_s])].sort((a, b) => a - b);
     this._window.replaceChildren(
       ...offered.map(seconds =>
         element(
           'option',
           { value: String(seconds) },
-          seconds % 60 === 0 ? __('%1 min', seconds / 60) : __('%1 s', seconds)
+          seconds % 60 === 0 ? trans.__('%1 min', seconds / 60) : trans.__('%1 s', seconds)
         )
       )
     );
