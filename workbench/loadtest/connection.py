@@ -214,6 +214,7 @@ class HttpLane(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self._status >= 200:
+            self._keeps = self._parser.should_keep_alive()
             self._left = 0
 
     # Ends
@@ -229,7 +230,6 @@ class HttpLane(asyncio.Protocol):
             self._end(_FAILED, "what answers there does not speak HTTP", keeps=False)
             return
         if self._left == 0:
-            self._keeps = self._parser.should_keep_alive()
             self._answered()
 
     def _answered(self) -> None:

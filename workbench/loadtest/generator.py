@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import select
 import signal
 import sys
 import time
@@ -32,7 +33,8 @@ _READ_BYTES = 1 << 20
 def main() -> int:
     """Runs one spec. 0 where it was carried out, however it ended."""
     frames = Frames()
-    spec, requests = _read_spec(sys.stdin.buffer, frames)
+    parent = os.getppid()
+    spec, requests = _read_spec(sys.stdin.buffer, frames, parent)
     # Rows are packed bytes and lanes break their own cycles, so there is nothing for the collector to find.
     gc.freeze()
     gc.disable()
@@ -42,15 +44,21 @@ def main() -> int:
 
         loop_factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        runner.run(_Generator(spec, requests).run(frames))
+        runner.run(_Generator(spec, requests, parent).run(frames))
     return 0
 
 
-def _read_spec(stream: BinaryIO, frames: Frames) -> tuple[Spec, list[Request]]:
-    """Until the word to go; what came after it is left in `frames`."""
+def _read_spec(stream: BinaryIO, frames: Frames, parent: int) -> tuple[Spec, list[Request]]:
+    """Until the word to go; what came after it is left in `frames`. SystemExit when nobody is there any more."""
     spec: Spec | None = None
     requests: list[Request] = []
-    while data := os.read(stream.fileno(), _READ_BYTES):
+    while True:
+        # A child of the parent's may hold the other end, so its end alone would not tell that the parent has gone.
+        while not select.select([stream], (), (), PARENT_S)[0]:
+            if os.getppid() != parent:
+                raise SystemExit(1)
+        if not (data := os.read(stream.fileno(), _READ_BYTES)):
+            raise SystemExit(1)
         for kind, body in frames.feed(data):
             if kind == Kind.SPEC:
                 spec = decode_spec(body)
@@ -58,13 +66,12 @@ def _read_spec(stream: BinaryIO, frames: Frames) -> tuple[Spec, list[Request]]:
                 requests.append(decode_request(body))
             elif kind == Kind.GO and spec is not None:
                 return spec, requests
-    raise SystemExit(1)  # whoever started it has gone already
 
 
 class _Generator:
-    def __init__(self, spec: Spec, requests: list[Request]) -> None:
+    def __init__(self, spec: Spec, requests: list[Request], parent: int) -> None:
         self._attack = Attack(spec.plan, requests, opener_of(spec), self._say)
-        self._parent = os.getppid()
+        self._parent = parent
         self._out: asyncio.WriteTransport | None = None
         self._lags = EMPTY
         self._longest_turn_s = 0.0
