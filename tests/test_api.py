@@ -15,9 +15,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import workbench
-from tests.models import add_constant, save
+from tests.models import add_constant, mlp, save, slow
 from workbench.api import Model, Workbench
+from workbench.client import sync
 from workbench.client.launch import Address, SharedService
+from workbench.client.progress import Progress, Step
+from workbench.convert.load import load
 from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound, Unauthenticated, Unavailable
 
 X, Y = load_iris(return_X_y=True)
@@ -105,6 +108,35 @@ def test_the_service_can_be_asked_about_itself(wb: Workbench) -> None:
     snapshots.close()  # type: ignore[attr-defined]
     assert wb.models().to_pandas()["model"].tolist() == ["iris"]
     assert wb.show("iris", 1)["device"] == "cpu"
+
+
+def test_a_job_answers_as_a_call_does(wb: Workbench) -> None:
+    wb.load("iris", iris())
+    job = wb["iris"].submit(X, outputs=["label"])
+    assert np.array_equal(job.result(20).array, iris().predict(X))
+    assert list(job.result()) == ["label"]
+    assert str(job.step) == "answered: 150 of 150 rows"
+    with pytest.raises(ModelNotFound):
+        wb.submit("nothing", X).result(20)
+
+
+def test_a_call_tells_how_far_it_has_come(wb: Workbench) -> None:
+    wb.load("slow", slow(), max_batch=1)
+    told: list[Step] = []
+    wb.predict("slow", np.ones((100, 4), np.float32), progress=told.append)
+    assert {step.what for step in told} == {"answered"}
+    shares = [step.share or 0.0 for step in told]
+    assert shares == sorted(shares)
+    assert 0 < shares[-1] <= 1
+
+
+def test_a_large_upload_tells_its_bytes(wb: Workbench) -> None:
+    proto = mlp((1024, 1024, 1024))
+    told: list[Step] = []
+    call = load(wb.client, "large", proto, {}, progress=(progress := Progress()))
+    sync.run(call, lambda: told.append(progress.step), 0.001)
+    assert {"byte"} <= {step.unit for step in told} or "the service loads it" in told[0].what
+    assert "the service loads it and warms it up" in {step.what for step in told}
 
 
 def test_a_model_is_described_from_its_file_to_its_run_times(wb: Workbench) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from workbench.core.model import ModelStatus, Signature
 from workbench.errors import InvalidInput, Unavailable, Unsupported, WorkbenchError
@@ -18,14 +18,18 @@ from workbench.errors import InvalidInput, Unavailable, Unsupported, WorkbenchEr
 if TYPE_CHECKING:
     from workbench.client.client import AsyncClient
     from workbench.client.described import ModelCard
+    from workbench.client.jobs import Job
     from workbench.client.launch import SharedService
     from workbench.client.own import OwnService
     from workbench.client.predict import Predictor
+    from workbench.client.progress import Progress, Told
     from workbench.client.recent import RecentFigures
     from workbench.client.results import Card, Lines, LoadReport, ModelTable, Prediction
     from workbench.client.slowest import SlowRequests
     from workbench.notebook.feed import Feed
     from workbench.notebook.live import LivePlot
+
+T = TypeVar("T")
 
 _latest: tuple[int, Workbench] | None = None
 
@@ -130,6 +134,7 @@ class Workbench:
         sample: object | None = None,
         tolerance: float | None = None,
         force: bool = False,
+        progress: Told | bool = False,
         **settings: object,
     ) -> LoadReport:
         """Serve `source` as `name`, and say what was done.
@@ -139,15 +144,21 @@ class Workbench:
         (rows as its `predict` takes them) or on rows made up from it. The same model again changes nothing; another
         one becomes the next version, swapped in without a failed request. `force` lets the signature change.
 
-        `delay` is seconds or a text like "5ms"; `settings` are further settings of `ModelConfig`, by name.
+        `delay` is seconds or a text like "5ms"; `settings` are further settings of `ModelConfig`, by name. `progress`:
+        True shows a bar; a function is called, up to four times a second, with how far it has come.
         """
-        from workbench.client import sync
         from workbench.client.settings import settings_from
         from workbench.convert.load import load
 
         given = {"device": device, "max_batch": max_batch, "delay": delay, "instances": instances, **settings}
-        call = load(self._client, name, source, settings_from(given), sample=sample, tolerance=tolerance, force=force)
-        return sync.run(call)
+        config = settings_from(given)
+
+        def call(told: Progress) -> Coroutine[Any, Any, LoadReport]:
+            return load(
+                self._client, name, source, config, sample=sample, tolerance=tolerance, force=force, progress=told
+            )
+
+        return _run(f"load {name}", call, progress)
 
     def unload(self, name: str) -> None:
         """Finish what is under way, then give back the memory of every version."""
@@ -156,17 +167,38 @@ class Workbench:
         sync.run(self._client.unload(name))
 
     def predict(
-        self, name: str, value: object, *, version: str | int | None = None, outputs: Sequence[str] = ()
+        self,
+        name: str,
+        value: object,
+        *,
+        version: str | int | None = None,
+        outputs: Sequence[str] = (),
+        progress: Told | bool = False,
     ) -> Prediction:
         """The answer of model `name` for `value`: an array, a list, a DataFrame, or a dict of them by input name.
 
         Numbers become the model's own type where they fit, one row gains the batch axis, and more rows than a batch
-        takes are split and joined again.
+        takes are split and joined again. `progress` as for `load`.
         """
-        from workbench.client import sync
+        return _run(f"predict {name}", self._prediction(name, value, version, outputs), progress)
 
+    def submit(
+        self, name: str, value: object, *, version: str | int | None = None, outputs: Sequence[str] = ()
+    ) -> Job[Prediction]:
+        """As `predict`, in the background: a job at once, which can be awaited, cancelled and asked for its result."""
+        from workbench.client.jobs import Job
+
+        return Job(f"predict {name}", self._prediction(name, value, version, outputs))
+
+    def _prediction(
+        self, name: str, value: object, version: str | int | None, outputs: Sequence[str]
+    ) -> Callable[[Progress], Coroutine[Any, Any, Prediction]]:
         wanted = None if version is None else str(version)
-        return sync.run(self._predictor.predict(name, value, version=wanted, outputs=outputs))
+
+        def call(told: Progress) -> Coroutine[Any, Any, Prediction]:
+            return self._predictor.predict(name, value, version=wanted, outputs=outputs, progress=told)
+
+        return call
 
     @overload
     def models(self) -> ModelTable: ...
@@ -326,6 +358,22 @@ class Workbench:
         return sync.run(self._client.status(name, version))
 
 
+def _run(what: str, call: Callable[[Progress], Coroutine[Any, Any, T]], told: Told | bool) -> T:
+    """The result of `call`, with whoever wants to know told how far it has come."""
+    from workbench.client import sync
+    from workbench.client.progress import Progress
+
+    progress = Progress()
+    if told is False:
+        return sync.run(call(progress))
+    if told is True:
+        from workbench.notebook.progress import Bar
+
+        with Bar(what) as bar:
+            return sync.run(call(progress), lambda: bar(progress.step))
+    return sync.run(call(progress), lambda: told(progress.step))
+
+
 def _with_shared_service(start: bool) -> Workbench:
     from workbench.client.client import AsyncClient
     from workbench.client.launch import Address, address_of, shared_service
@@ -365,6 +413,12 @@ class Model:
         return self._workbench.predict(self.name, value, version=version, outputs=outputs)
 
     predict = __call__
+
+    def submit(
+        self, value: object, *, version: str | int | None = None, outputs: Sequence[str] = ()
+    ) -> Job[Prediction]:
+        """As calling it, in the background: a job at once."""
+        return self._workbench.submit(self.name, value, version=version, outputs=outputs)
 
     @property
     def status(self) -> ModelStatus:

@@ -60,6 +60,40 @@ def test_an_error_comes_out_as_it_was_raised() -> None:
         sync.run(fail())
 
 
+def test_whoever_waits_can_do_something_meanwhile() -> None:
+    enough = threading.Event()
+    calls: list[str] = []
+
+    def meanwhile() -> None:
+        calls.append(threading.current_thread().name)
+        if len(calls) == 3:
+            enough.set()
+
+    async def wait() -> str:
+        return "there" if await asyncio.to_thread(enough.wait, 20) else "late"
+
+    assert sync.run(wait(), meanwhile, 0.001) == "there"
+    assert set(calls) == {threading.current_thread().name}
+
+
+def test_what_is_done_meanwhile_may_end_the_call() -> None:
+    cancelled = threading.Event()
+
+    async def never() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    def give_up() -> None:
+        raise KeyError("enough")
+
+    with pytest.raises(KeyError, match="enough"):
+        sync.run(never(), give_up, 0.001)
+    assert cancelled.is_set()
+
+
 def test_an_asynchronous_generator_is_closed_when_its_reader_stops() -> None:
     closed = []
 

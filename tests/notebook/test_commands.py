@@ -39,10 +39,41 @@ from workbench.notebook.commands import FLAGS, VERBS, Command, Misuse, help_text
         ("load -h", Command("help", rest="load")),
         ("load m clf --help", Command("help", rest="load")),
         ("predict m x -h", Command("predict", "m", "x -h")),
+        ("predict m X -o p --bg", Command("predict", "m", "X", {"-o": "p", "--bg": ""})),
+        ("predict m -o=p a -b", Command("predict", "m", "a -b", {"-o": "p"})),
     ],
 )
 def test_a_line_is_read(line: str, command: Command) -> None:
     assert parse(line) == command
+
+
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        ("predict m", Command("predict", "m")),
+        ("predict m --bg -o job  # go on", Command("predict", "m", "", {"--bg": "", "-o": "job"})),
+        ("load m --sample X[:5]", Command("load", "m", "", {"--sample": "X[:5]"})),
+        ("predict --help", Command("help", rest="predict")),
+    ],
+)
+def test_the_first_line_of_a_cell_is_read(line: str, command: Command) -> None:
+    assert parse(line, cell=True) == command
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("", "%%infer takes load or predict, and a name"),
+        ("models", "%%infer takes load or predict, and a name; models goes with %infer"),
+        ("predict", "predict needs a model's name: %infer predict NAME"),
+        ("predict m X", "in a %%infer cell the last expression is the EXPR; take 'X' off the line"),
+        ("load m clf", "in a %%infer cell the last expression is the SOURCE; take 'clf' off the line"),
+    ],
+)
+def test_the_first_line_of_a_cell_that_cannot_be_read_is_one_line(line: str, says: str) -> None:
+    with pytest.raises(Misuse) as caught:
+        parse(line, cell=True)
+    assert str(caught.value).startswith(says)
 
 
 @pytest.mark.parametrize(

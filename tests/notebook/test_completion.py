@@ -59,11 +59,19 @@ def test_nothing_is_offered_where_nothing_fits(line: str) -> None:
 
 
 def test_flags_are_those_of_the_verb_once_each() -> None:
-    assert offered("%infer load digits clf --") == list(VERBS["load"].flags)
-    assert offered("%infer predict digits X --") == ["--version"]
+    assert offered("%infer load digits clf -") == list(VERBS["load"].flags)
+    assert offered("%infer predict digits X --") == ["--version", "--bg"]
     assert offered("%infer load digits clf --max-batch 8 --max") == []
     assert offered("%infer load digits clf --max-batch 8 --fo") == ["--force"]
     assert offered("%infer load digits clf ") == list(VERBS["load"].flags)
+
+
+def test_on_top_of_a_cell_only_what_takes_a_value_is_offered() -> None:
+    assert offered("%%infer ") == ["load", "predict"]
+    assert offered("%%infer predict d") == ["digits"]
+    assert offered("%%infer predict digits ") == list(VERBS["predict"].flags)
+    assert offered("%%infer predict digits -o X") == ["X", "X_test"]
+    assert offered("%%infer predict digits --bg --") == ["--version"]
 
 
 def test_a_flag_and_a_setting_offer_what_they_take() -> None:

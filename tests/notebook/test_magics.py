@@ -20,6 +20,7 @@ from traitlets.config import Config
 import workbench
 from tests.models import add_constant, save
 from workbench.api import Workbench
+from workbench.client.jobs import Job
 from workbench.client.results import Card, Lines, LoadReport, ModelTable, Prediction
 from workbench.notebook.commands import VERBS
 from workbench.notebook.magics import register
@@ -86,6 +87,52 @@ def test_the_whole_way_from_load_to_unload(cells: Cells, wb: Workbench) -> None:
     assert any("iris" in line for line in cells.run("%infer logs --lines 50"))
     assert repr(cells.run("%infer unload iris")) == "iris is unloaded"
     assert len(cells.run("%infer")) == 0
+
+
+def test_a_cell_gives_its_last_value_and_leaves_its_variables(cells: Cells) -> None:
+    report = cells.run("%%infer load iris -o report\nmodel = clf\nmodel.fit(X, y)")
+    assert report is cells.shell.user_ns["report"]
+    assert cells.shell.user_ns["model"] is CLF
+    prediction = cells.run("%%infer predict iris -o p\nfew = X[:5]\n!true\nfew * 1.0;")
+    assert prediction is cells.shell.user_ns["p"]
+    assert np.array_equal(prediction.array, CLF.predict(X[:5]))
+    assert cells.run("few.shape") == (5, 4)
+
+
+def test_a_job_is_given_at_once_and_kept(cells: Cells) -> None:
+    cells.run("%infer load iris clf")
+    job = cells.run("%infer predict iris X --bg -o job")
+    assert isinstance(job, Job)
+    assert cells.shell.user_ns["job"] is job
+    assert np.array_equal(cells.run("job.result(20).array"), CLF.predict(X))
+    assert cells.run("await job") is job.result()
+    assert cells.run("%%infer predict iris --bg\nX[:3]").result(20).array.shape == (3,)
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("%%infer predict iris\nfew = X[:5]", "UsageError: a %%infer cell ends with an expression"),
+        ("%%infer predict iris\n", "UsageError: a %%infer cell ends with an expression"),
+        ("%%infer predict iris X\nX", "UsageError: in a %%infer cell the last expression is the EXPR"),
+        ("%%infer models\nX", "UsageError: %%infer takes load or predict"),
+        ("%infer predict iris X -o 3p", "UsageError: -o takes the name of a variable; '3p' is none"),
+        ("%%infer predict nothing\nX", "ModelNotFound: "),
+    ],
+)
+def test_a_cell_that_cannot_be_read_is_one_line(cells: Cells, cell: str, says: str) -> None:
+    assert says in cells.refused(cell)
+    assert "few" not in cells.shell.user_ns
+
+
+def test_what_the_cells_own_code_raises_is_shown_from_its_own_lines(cells: Cells) -> None:
+    with capture_output() as captured:
+        done = cells.shell.run_cell("%%infer predict iris\nrows = [1]\nrows[5]")
+    assert isinstance(done.error_in_exec, IndexError)
+    assert "rows[" in captured.stdout
+    assert "last_value" not in captured.stdout
+    with capture_output():
+        assert isinstance(cells.shell.run_cell("%%infer predict iris\n1 +").error_in_exec, SyntaxError)
 
 
 def test_a_source_is_a_variable_a_file_or_an_expression(
@@ -160,7 +207,7 @@ def test_tab_offers_only_what_fits(cells: Cells, tmp_path: Path, monkeypatch: py
     assert cells.complete("%infer ") == list(VERBS)
     assert cells.complete("p = %infer pr") == ["predict"]
     assert cells.complete("%infer show ir") == ["iris"]
-    assert cells.complete("%infer load iris clf --") == list(VERBS["load"].flags)
+    assert cells.complete("%infer load iris clf -") == list(VERBS["load"].flags)
     assert cells.complete("%infer load iris clf --device c") == ["cpu", "cuda"]
     assert cells.complete("%infer predict iris cl") == ["clf"]
     assert cells.complete("%infer status ") == []
@@ -203,6 +250,7 @@ def test_help_is_text(cells: Cells) -> None:
     assert cells.run("%infer --help") == cells.run("%infer help")
     assert "--device auto|cpu|cuda" in cells.run("%infer load --help")[2]
     assert "load NAME SOURCE" in cells.run("get_ipython().find_line_magic('infer').__doc__")
+    assert "%%infer load|predict NAME" in cells.run("get_ipython().find_cell_magic('infer').__doc__")
 
 
 def test_the_extension_starts_nothing_until_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,8 @@ import json
 import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -32,7 +34,17 @@ if TYPE_CHECKING:
 
     from workbench.client.launch import Address, SharedService
 
-Body = bytes | Path | Sequence[bytes | memoryview] | None
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A body of which somebody wants to know how much is on its way."""
+
+    body: bytes | Path
+    sent: Callable[[int], object]
+    """Called with the bytes of each piece once the connection has taken it."""
+
+
+Body = bytes | Path | Sequence[bytes | memoryview] | Told | None
 
 CHUNK = 1 << 20
 """Bytes written at a time, so that a large body neither blocks the loop nor is copied whole."""
@@ -160,14 +172,23 @@ class AsyncClient:
         return control.decode_load(await self._json("POST", f"/control/models/{_model(name)}/load", body))
 
     async def stage(
-        self, name: str, model: bytes | Path, config: Mapping[str, object] | None = None
+        self,
+        name: str,
+        model: bytes | Path,
+        config: Mapping[str, object] | None = None,
+        *,
+        sent: Callable[[int], object] | None = None,
     ) -> control.LoadAnswer:
-        """Upload an ONNX file; it is loaded and warmed, and only a request that names its version reaches it."""
+        """Upload an ONNX file; it is loaded and warmed, and only a request that names its version reaches it.
+
+        `sent` is called with the bytes of each piece once it is on its way.
+        """
         if isinstance(model, Path) and not _can_be_read(model):
             raise InvalidInput(f"{str(model)!r} is no file that can be read, so it cannot be uploaded")
         path = f"/control/models/{_model(name)}/stage?config={quote(json.dumps(dict(config or {})))}"
         headers = {"Content-Type": "application/octet-stream"}
-        body, _ = await self._call("POST", path, model, headers=headers)
+        upload = model if sent is None else Told(model, sent)
+        body, _ = await self._call("POST", path, upload, headers=headers)
         return control.decode_load(self._decoded(body))
 
     async def commit(self, name: str, version: str, *, force: bool = False) -> control.LoadAnswer:
@@ -186,6 +207,17 @@ class AsyncClient:
     async def configure(self, name: str, settings: Mapping[str, object]) -> control.LoadAnswer:
         """Change settings: live where possible, else by a reload off the path."""
         return control.decode_load(await self._json("POST", f"/control/models/{_model(name)}/set", dict(settings)))
+
+    @asynccontextmanager
+    async def lend(self, name: str, settings: Mapping[str, object]) -> AsyncIterator[ModelStatus]:
+        """Live `settings` in force for as long as the context lasts; meanwhile other changes of the model are a Conflict.
+
+        The service gives back those from before by itself, also where this process dies.
+        """
+        body, headers = json.dumps(dict(settings)).encode(), {"Content-Type": "application/json"}
+        async with await self._open("POST", f"/control/models/{_model(name)}/lend", body, headers, None) as response:
+            line = await response.content.readline()
+            yield control.decode_status(self._decoded(line)["model"])
 
     async def statuses(self, name: str | None = None) -> list[ModelStatus]:
         """Every version that is known, of one model or of all, Failed ones included."""
@@ -400,6 +432,9 @@ def _payload(body: Body, headers: dict[str, str]) -> bytes | AsyncIterator[bytes
     """`body` as aiohttp sends it; one that is not small is written piece by piece, its length said in `headers`."""
     if body is None:
         return None
+    if isinstance(body, Told):
+        payload = _payload(body.body, headers)
+        return _telling(payload, body.sent) if isinstance(payload, AsyncIterator) else payload
     if isinstance(body, Path):
         headers["Content-Length"] = str(body.stat().st_size)
         return _file_chunks(body)
@@ -409,6 +444,14 @@ def _payload(body: Body, headers: dict[str, str]) -> bytes | AsyncIterator[bytes
         return b"".join(parts)
     headers["Content-Length"] = str(size)
     return _chunks(parts)
+
+
+async def _telling(
+    chunks: AsyncIterator[bytes | memoryview], sent: Callable[[int], object]
+) -> AsyncIterator[bytes | memoryview]:
+    async for chunk in chunks:
+        yield chunk
+        sent(len(chunk))
 
 
 async def _chunks(parts: Sequence[bytes | memoryview]) -> AsyncIterator[bytes | memoryview]:

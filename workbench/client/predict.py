@@ -11,6 +11,7 @@ import numpy as np
 
 from workbench.client.adapt import adapt, split
 from workbench.client.client import AsyncClient
+from workbench.client.progress import Progress
 from workbench.client.results import CallTimings, Prediction
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import ModelStatus, check_model_name
@@ -32,23 +33,30 @@ class Predictor:
         self._known: dict[tuple[str, str | None], ModelStatus] = {}
 
     async def predict(
-        self, name: str, value: object, *, version: str | None = None, outputs: Sequence[str] = ()
+        self,
+        name: str,
+        value: object,
+        *,
+        version: str | None = None,
+        outputs: Sequence[str] = (),
+        progress: Progress | None = None,
     ) -> Prediction:
         """The model's answer for `value`, rows in order, all from one version.
 
         `value` is an array, a list, a DataFrame, or a dict of them by input name; see `client.adapt`.
         """
+        progress = progress or Progress()
         check_model_name(name)
         status = self._known.get((name, version))
         if status is not None:
             with suppress(InvalidInput):
-                return await self._predict(status, value, version, outputs)
+                return await self._predict(status, value, version, outputs, progress)
             # Refused by a signature or a batch size that may be gone: look once more before saying so.
         status = self._known[name, version] = await self._client.status(name, version)
-        return await self._predict(status, value, version, outputs)
+        return await self._predict(status, value, version, outputs, progress)
 
     async def _predict(
-        self, status: ModelStatus, value: object, version: str | None, outputs: Sequence[str]
+        self, status: ModelStatus, value: object, version: str | None, outputs: Sequence[str], progress: Progress
     ) -> Prediction:
         if status.signature is None:
             raise Unavailable(
@@ -60,28 +68,34 @@ class Predictor:
             for part in split(adapted.inputs, adapted.rows, status.max_batch_size)
         ]
         began = time.perf_counter()
-        answers = await _all_from_one_version(self._client, requests)
+        answers = await _all_from_one_version(self._client, requests, progress)
         timings = CallTimings(time.perf_counter() - began, tuple(answer.timings for answer in answers))
         return Prediction(status.name, answers[0].version, _joined(answers), timings, adapted.index)
 
 
-async def _all_from_one_version(client: AsyncClient, requests: Sequence[InferRequest]) -> list[InferResponse]:
+async def _all_from_one_version(
+    client: AsyncClient, requests: Sequence[InferRequest], progress: Progress
+) -> list[InferResponse]:
     """Every answer, in order. When a swap came in between, asked again, so that no two versions are mixed."""
     for _ in range(_SWAPS):
-        answers = await _all(client, requests)
+        answers = await _all(client, requests, progress)
         if len({answer.version for answer in answers}) == 1:
             return answers
     raise Unavailable(f"the version of {requests[0].model!r} changed {_SWAPS} times during one call; try again")
 
 
-async def _all(client: AsyncClient, requests: Sequence[InferRequest]) -> list[InferResponse]:
+async def _all(client: AsyncClient, requests: Sequence[InferRequest], progress: Progress) -> list[InferResponse]:
     if len(requests) == 1:
+        progress.begin("waiting for the answer")
         return [await client.infer(requests[0])]
+    progress.begin("answered", sum(map(_rows, requests)), "row")
     room = asyncio.Semaphore(AT_ONCE)
 
     async def one(request: InferRequest) -> InferResponse:
         async with room:
-            return await client.infer(request)
+            answer = await client.infer(request)
+        progress.advance(_rows(request))
+        return answer
 
     tasks = [asyncio.ensure_future(one(request)) for request in requests]
     try:
@@ -90,6 +104,10 @@ async def _all(client: AsyncClient, requests: Sequence[InferRequest]) -> list[In
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+
+
+def _rows(request: InferRequest) -> int:
+    return len(next(iter(request.inputs.values())))
 
 
 def _joined(answers: Sequence[InferResponse]) -> dict[str, Array]:

@@ -38,14 +38,21 @@ class LoopThread:
     def start(self) -> None:
         self._thread.start()
 
-    def run(self, call: Coroutine[Any, Any, T]) -> T:
-        """The result of `call`, run on the loop. Ctrl-C cancels it and raises KeyboardInterrupt here."""
+    def run(
+        self, call: Coroutine[Any, Any, T], meanwhile: Callable[[], object] | None = None, every_s: float = 0.25
+    ) -> T:
+        """The result of `call`, run on the loop. Ctrl-C cancels it and raises KeyboardInterrupt here.
+
+        `meanwhile` is called here every `every_s` seconds; what it raises ends the call likewise.
+        """
         if threading.current_thread() is self._thread:
             call.close()
             raise RuntimeError("a blocking call cannot be made from a callback of the client's own loop")
         ended = threading.Event()
         future = asyncio.run_coroutine_threadsafe(_noting_its_end(call, ended), self.loop)
         try:
+            while meanwhile is not None and not concurrent.futures.wait([future], every_s).done:
+                meanwhile()
             return future.result()
         except concurrent.futures.CancelledError:
             raise asyncio.CancelledError from None
@@ -106,9 +113,10 @@ class LoopThread:
         self.loop.close()
 
 
-def run(call: Coroutine[Any, Any, T]) -> T:
-    """The result of `call`, run on this process's background loop."""
-    return _loop_thread().run(call)
+def run(call: Coroutine[Any, Any, T], meanwhile: Callable[[], object] | None = None, every_s: float = 0.25) -> T:
+    """The result of `call`, run on this process's background loop; until it is there, `meanwhile` is called here every
+    `every_s` seconds."""
+    return _loop_thread().run(call, meanwhile, every_s)
 
 
 def start(call: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:

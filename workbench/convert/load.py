@@ -16,13 +16,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from workbench.client.client import AsyncClient
+from workbench.client.client import CHUNK, AsyncClient
 from workbench.client.predict import Predictor
+from workbench.client.progress import Progress
 from workbench.client.results import LoadReport
 from workbench.convert.check import TOLERANCE, compare
 from workbench.convert.registry import Converted, converter_for
 from workbench.core.model import check_model_name
 from workbench.errors import InvalidInput, ModelError, NotFound, WorkbenchError
+
+_LOADING = "the service loads it and warms it up"
 
 
 async def load(
@@ -34,6 +37,7 @@ async def load(
     sample: object | None = None,
     tolerance: float | None = None,
     force: bool = False,
+    progress: Progress | None = None,
 ) -> LoadReport:
     """Serve `source` (a path, bytes, an onnx.ModelProto or a live object) as `name`.
 
@@ -41,27 +45,33 @@ async def load(
     original does, Unsupported for an object that has no converter.
     """
     began = time.perf_counter()
+    progress = progress or Progress()
     check_model_name(name)  # before a conversion that may take seconds
     if tolerance is not None and not tolerance >= 0:  # NaN is refused too
         raise InvalidInput(f"tolerance is {tolerance:g}; it takes 0 or more, a share of the output's largest value")
     if isinstance(source, str | os.PathLike):
         path = _existing(os.fspath(source))
         if not _is_loopback(client.url):
-            return await _upload(client, name, path, settings, began, force=force)
+            return await _upload(client, name, path, settings, began, progress, force=force)
+        progress.begin(_LOADING)
         done = await client.load(name, path, settings, force=force)
         return LoadReport(done.status, done.unchanged, done.previous, time.perf_counter() - began)
     if isinstance(source, bytes | bytearray | memoryview):
-        return await _upload(client, name, bytes(source), settings, began, force=force)
+        return await _upload(client, name, bytes(source), settings, began, progress, force=force)
     if callable(serialize := getattr(source, "SerializeToString", None)):  # an onnx.ModelProto
-        return await _upload(client, name, serialize(deterministic=True), settings, began, force=force)
+        return await _upload(client, name, serialize(deterministic=True), settings, began, progress, force=force)
 
+    progress.begin(f"exporting the {type(source).__name__} to ONNX")
     converted = await asyncio.to_thread(converter_for(source), source, sample)
     allowed = TOLERANCE if tolerance is None else tolerance
 
     async def check(version: str) -> str:
+        progress.begin("comparing its answers with the original's")
         return await _compared(client, name, version, converted, allowed)
 
-    return await _upload(client, name, converted.model, settings, began, converted.exported, check, force=force)
+    return await _upload(
+        client, name, converted.model, settings, began, progress, converted.exported, check, force=force
+    )
 
 
 async def _upload(
@@ -70,18 +80,29 @@ async def _upload(
     model: bytes | Path,
     settings: Mapping[str, object],
     began: float,
+    progress: Progress,
     exported: str = "",
     check: Callable[[str], Awaitable[str]] | None = None,
     *,
     force: bool,
 ) -> LoadReport:
     """Stage, check and commit; a version that fails its check, or whose load is cancelled, is discarded."""
-    staged = await client.stage(name, model, settings)
+    size = _size(model)
+
+    def sent(count: int) -> None:
+        progress.advance(count)
+        if progress.step.done >= size:
+            progress.begin(_LOADING)
+
+    progress.begin("uploading", size, "byte")
+    sent(0 if size >= CHUNK else size)  # a small one goes out in one piece
+    staged = await client.stage(name, model, settings, sent=sent)
     if staged.unchanged:
         return LoadReport(staged.status, True, None, time.perf_counter() - began, exported)
     version = staged.status.version
     try:
         compared = "" if check is None else await check(version)
+        progress.begin("swapping it in")
         done = await client.commit(name, version, force=force)
     except BaseException:
         await asyncio.shield(_discard(client, name, version))
@@ -112,6 +133,10 @@ async def _discard(client: AsyncClient, name: str, version: str) -> None:
         await client.discard(name, version)
     except WorkbenchError:
         pass  # the service went, and the staged version with it: the first error is the one to tell
+
+
+def _size(model: bytes | Path) -> int:
+    return model.stat().st_size if isinstance(model, Path) else len(model)
 
 
 def _existing(path: str) -> Path:

@@ -32,6 +32,7 @@ class Verb:
 
 
 _VERSION = {"--version": "V"}
+_KEEP = {"-o": "VARIABLE"}
 
 VERBS: Mapping[str, Verb] = {
     verb.name: verb
@@ -48,9 +49,15 @@ VERBS: Mapping[str, Verb] = {
                 "--sample": "EXPR",
                 "--tolerance": "SHARE",
                 "--force": "",
+                **_KEEP,
             },
         ),
-        Verb("predict", "the model's answer for an expression of this notebook", ("NAME", "EXPR"), _VERSION),
+        Verb(
+            "predict",
+            "the model's answer for an expression of this notebook",
+            ("NAME", "EXPR"),
+            {**_VERSION, "--bg": "", **_KEEP},
+        ),
         Verb("models", "a table of the models; also %infer alone", (), {"--window": "60s"}),
         Verb("watch", "live figures of a model, or of the busiest, below this cell", ("[NAME]",), {"--window": "60s"}),
         Verb("show", "all that is known of one model", ("NAME",), _VERSION),
@@ -73,10 +80,15 @@ FLAGS: Mapping[str, str] = {
     "--tolerance": "the largest difference that passes, as a share of an output's largest value (0.001)",
     "--force": "even where inputs or outputs change, on which callers may rely",
     "--version": "of this version instead of the one that serves",
+    "--bg": "in the background: a job at once, to be awaited, cancelled, or asked for its .result()",
+    "-o": "keep what it gives back in this variable of the notebook",
     "--lines": "how many (20)",
     "--window": "the figures of the last so many seconds or minutes: 60s, 5m",
 }
 """What each flag means; a flag means the same with every verb that has it."""
+
+CELL_VERBS = tuple(verb.name for verb in VERBS.values() if verb.positions[-1:] in (("SOURCE",), ("EXPR",)))
+"""What `%%infer` knows: verbs that take a value of the notebook."""
 
 _HELP = ("--help", "-h")
 
@@ -95,11 +107,17 @@ class Command:
     """Flag, with its dashes -> value; empty for one that takes none."""
 
 
-def parse(line: str) -> Command:
-    """What `line`, without its `%infer`, asks for. Raises Misuse."""
+def parse(line: str, cell: bool = False) -> Command:
+    """What `line`, without its `%infer`, asks for. Raises Misuse.
+
+    `cell`: the line begins a `%%infer` cell, whose last expression takes the place of a SOURCE or EXPR.
+    """
     words = list(tokens(line))
-    if not words:
+    if not words and not cell:
         return Command("models")
+    if cell and (not words or words[0].text not in CELL_VERBS):
+        hint = f"; {words[0].text} goes with %infer" if words and words[0].text in VERBS else ""
+        raise Misuse(f"%%infer takes {' or '.join(CELL_VERBS)}, and a name{hint}")
     first, *others = (word.text for word in words)
     if first in _HELP:
         return Command("help")
@@ -119,7 +137,9 @@ def parse(line: str) -> Command:
             raise Misuse(f"{verb.name} needs a model's name: {verb.usage}")
         name = kept.pop(0).text
         positions.pop(0)
-    if positions and positions[0] in _TAKES_THE_REST:
+    if cell and kept:
+        raise Misuse(f"in a %%infer cell the last expression is the {positions[0]}; take {kept[0].text!r} off the line")
+    if not cell and positions and positions[0] in _TAKES_THE_REST:
         rest = as_typed(line, kept)
         if not rest:
             raise Misuse(f"{verb.name} {name} needs {positions[0]}: {verb.usage}")
@@ -148,7 +168,11 @@ def help_text(verb: str = "") -> tuple[str, ...]:
         return (" ".join(["%infer", verb, *VERBS[verb].positions]), f"    {VERBS[verb].summary}", *flags)
     width = max(len(" ".join((each.name, *each.positions))) for each in VERBS.values())
     lines = [f"  {' '.join((each.name, *each.positions)):<{width}}  {each.summary}" for each in VERBS.values()]
-    return ("%infer VERB ...", *lines, "%infer help VERB tells its flags, as %infer VERB --help does.")
+    notes = (
+        "%infer help VERB tells its flags, as %infer VERB --help does.",
+        f"%%infer {'|'.join(CELL_VERBS)} NAME, on top of a cell, takes the value of the cell's last expression.",
+    )
+    return ("%infer VERB ...", *lines, *notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +215,7 @@ def without_flags(verb: Verb, words: list[Token]) -> tuple[dict[str, str], list[
     waiting = iter(words)
     for token in waiting:
         flag, equals, value = token.text.partition("=")
-        if not (flag.startswith("--") and flag[2:3].isalpha()):
+        if not (flag in verb.flags or (flag.startswith("--") and flag[2:3].isalpha())):
             kept.append(token)
             continue
         if flag not in verb.flags:

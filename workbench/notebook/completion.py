@@ -25,13 +25,13 @@ from IPython.core.completer import (
 from workbench.client.settings import SHORT_NAMES
 from workbench.config import ModelConfig
 from workbench.errors import WorkbenchError
-from workbench.notebook.commands import VERBS, Misuse, Verb, as_typed, tokens, without_flags
+from workbench.notebook.commands import CELL_VERBS, VERBS, Misuse, Verb, as_typed, tokens, without_flags
 
 if TYPE_CHECKING:
     from workbench.api import Workbench
 
-_LINE = re.compile(r"\s*(?:[A-Za-z_][^=%]*=\s*)?%infer\s(?P<rest>.*)")
-"""`%infer ...`, alone or assigned from."""
+_LINE = re.compile(r"\s*(?:[A-Za-z_][^=%]*=\s*)?%(?P<cell>%)?infer\s(?P<rest>.*)")
+"""`%infer ...`, alone or assigned from, or `%%infer ...`."""
 
 MATCHER = "workbench.infer"
 """The name of our matcher among IPython's."""
@@ -75,7 +75,7 @@ def offer(
     before = [token for token in tokens(rest) if token.end < len(rest)]
     word = rest[before[-1].end :].lstrip() if before else rest.lstrip()
     if not before:
-        return _fitting(word, VERBS, "magic")
+        return _fitting(word, CELL_VERBS if match["cell"] else VERBS, "magic")
     verb = VERBS.get(before[0].text)
     if verb is None:
         return Offer(word)
@@ -104,6 +104,8 @@ def offer(
         return Offer(word) if kept else _fitting(word, VERBS, "magic")
     if position == "KEY=VALUE":
         return _setting(word)
+    if match["cell"]:  # the value comes from the cell below, so only flags are left
+        return _fitting(word, [flag for flag in verb.flags if flag not in typed], "param")
     so_far = (as_typed(rest, kept[1:]) + rest[kept[-1].end :]).lstrip() if kept else word
     if position == "SOURCE":
         return _source(so_far, word, list(variables), verb, typed)
@@ -119,7 +121,7 @@ def _fitting(fragment: str, options: Iterable[str], kind: str) -> Offer:
 def _value(flag: str, typed: str, verb: Verb, variables: Iterable[str]) -> Offer:
     if flag.lstrip("-") in _CHOICES:
         return _fitting(typed, _CHOICES[flag.lstrip("-")], "param")
-    return _expression(typed, variables) if verb.flags.get(flag) == "EXPR" else Offer(typed)
+    return _expression(typed, variables) if verb.flags.get(flag) in ("EXPR", "VARIABLE") else Offer(typed)
 
 
 def _setting(word: str) -> Offer:

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
-from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
+from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 
+from workbench.client.jobs import Job
 from workbench.client.results import Card, Lines
-from workbench.notebook.commands import VERBS, Command, Misuse, help_text, pairs, parse
+from workbench.notebook.cell import last_value
+from workbench.notebook.commands import CELL_VERBS, VERBS, Command, Misuse, help_text, pairs, parse
 from workbench.notebook.completion import MATCHER, matcher
+from workbench.notebook.progress import show_job
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -41,6 +44,10 @@ def register(
     completer.custom_matchers = [*others, matcher(shell, connected)]  # registered twice, it is still one
 
 
+NOTHING = object()
+"""No value came from a cell."""
+
+
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C, or the notebook's stop button, shown as one line; further cells do not run, as after any interrupt."""
 
@@ -50,7 +57,7 @@ class Interrupted(KeyboardInterrupt):
 
 @magics_class
 class InferMagics(Magics):
-    """The `%infer` line magic."""
+    """The `%infer` line magic, and the `%%infer` cell magic."""
 
     shell: Any
 
@@ -60,8 +67,6 @@ class InferMagics(Magics):
         super().__init__(shell)
         self._connect = connect
         self._verbs: dict[str, Callable[[Command], object]] = {
-            "load": self._load,
-            "predict": self._predict,
             "models": self._models,
             "watch": lambda command: attach().watch(command.name or None, command.flags.get("--window", 60.0)),
             "show": lambda command: self._connect().show(command.name, command.flags.get("--version")),
@@ -73,20 +78,34 @@ class InferMagics(Magics):
             "logs": lambda command: attach().logs(_whole("--lines", command.flags.get("--lines", "20"))),
             "help": lambda command: Lines(help_text(command.rest)),
         }
-        assert set(self._verbs) == set(VERBS)
+        assert {*self._verbs, *CELL_VERBS} == set(VERBS)
+        self.shell.display_formatter.ipython_display_formatter.for_type(Job, show_job)
 
     @no_var_expand
-    @line_magic
-    def infer(self, line: str) -> object:
+    @line_cell_magic
+    def infer(self, line: str, cell: str | None = None) -> object:
         try:
-            return self._answer(parse(line))
+            command = parse(line, cell is not None)
+            kept = command.flags.get("-o")
+            if kept is not None and not kept.isidentifier():
+                raise Misuse(f"-o takes the name of a variable; {kept[:40]!r} is none")
+            value = NOTHING if cell is None or command.verb == "help" else last_value(self.shell, cell)
+            answer = self._answer(command, value)
         except Misuse as misuse:
             raise UsageError(str(misuse)) from None
+        if kept is not None:
+            self.shell.push({kept: answer})
+        return answer
 
     infer.__doc__ = "\n".join(help_text())
 
-    def _answer(self, command: Command) -> object:
+    def _answer(self, command: Command, value: object) -> object:
+        """`value` takes the place of what the line would have named."""
         try:
+            if command.verb == "load":
+                return self._load(command, self._source(command.rest) if value is NOTHING else value)
+            if command.verb == "predict":
+                return self._predict(command, self._evaluated(command.rest) if value is NOTHING else value)
             return self._verbs[command.verb](command)
         except KeyboardInterrupt:
             raise Interrupted(_INTERRUPTED.get(command.verb, "interrupted")) from None
@@ -95,7 +114,7 @@ class InferMagics(Magics):
         window = command.flags.get("--window")
         return self._connect().models() if window is None else self._connect().models(window=window)
 
-    def _load(self, command: Command) -> object:
+    def _load(self, command: Command, source: object) -> object:
         flags = command.flags
         options: dict[str, Any] = {
             "device": flags.get("--device"),
@@ -108,11 +127,13 @@ class InferMagics(Magics):
             options["sample"] = self._evaluated(flags["--sample"])
         if "--tolerance" in flags:
             options["tolerance"] = _number("--tolerance", flags["--tolerance"])
-        return self._connect().load(command.name, self._source(command.rest), **options)
+        return self._connect().load(command.name, source, progress=True, **options)
 
-    def _predict(self, command: Command) -> object:
-        value = self._evaluated(command.rest)
-        return self._connect().predict(command.name, value, version=command.flags.get("--version"))
+    def _predict(self, command: Command, value: object) -> object:
+        version = command.flags.get("--version")
+        if "--bg" in command.flags:
+            return self._connect().submit(command.name, value, version=version)
+        return self._connect().predict(command.name, value, version=version, progress=True)
 
     def _unload(self, command: Command) -> object:
         self._connect().unload(command.name)
