@@ -41,6 +41,9 @@ class ModelConfig:
     batch_sizes: tuple[int, ...] = ()
     """Where given, batches are padded to the next of these sizes, or to `max_batch_size`, and the padding is cut off
     their answers: for runtimes to which each new size is a new shape. Live."""
+    preferred_batch_sizes: tuple[int, ...] = ()
+    """Where given, batches have the largest of these sizes for which enough waits, and go at once with it; what is
+    fewer waits for max_queue_delay_s, and then goes as it is. Empty: as many as were measured fastest. Live."""
     runners: str = "auto"
     """What runs the model on the CPU while `instances` and `intra_op_threads` are left as they are: "latency" (one
     runner with all cores), "throughput" (a runner a core) or "auto" (measured at warm-up)."""
@@ -71,9 +74,11 @@ class ModelConfig:
         _check_range(self, "max_batch_size", 1, 65_536)
         _check_range(self, "max_queue_delay_s", 0.0, 10.0)
         # Settings that have been through JSON have lists.
-        object.__setattr__(self, "batch_sizes", tuple(self.batch_sizes))
-        sizes = len(self.batch_sizes) <= 64 and all(1 <= size <= 65_536 for size in self.batch_sizes)
-        _check(self, sizes, "batch_sizes", "up to 64 sizes from 1 to 65536")
+        for name in ("batch_sizes", "preferred_batch_sizes"):
+            sizes = tuple(getattr(self, name))
+            object.__setattr__(self, name, sizes)
+            fit = len(sizes) <= 64 and all(1 <= size <= 65_536 for size in sizes)
+            _check(self, fit, name, "up to 64 sizes from 1 to 65536")
         _check(self, self.runners in ("auto", "latency", "throughput"), "runners", '"auto", "latency" or "throughput"')
         _check_range(self, "instances", 1, 256)
         _check_range(self, "device_share", 0.01, 100.0)
@@ -91,6 +96,7 @@ LIVE_SETTINGS = (
     "max_batch_size",
     "max_queue_delay_s",
     "batch_sizes",
+    "preferred_batch_sizes",
     "instances",
     "device_share",
     "max_queue_size",

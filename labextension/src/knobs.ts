@@ -33,6 +33,7 @@ export const KNOBS: readonly IKnob[] = [
   { name: 'runners', kind: 'choice', default: 'auto', live: false, choices: ['auto', 'latency', 'throughput'] },
   { name: 'batching', kind: 'choice', default: 'auto', live: false, choices: ['auto', 'always', 'never'] },
   { name: 'batch_sizes', kind: 'sizes', default: [], live: true, seldom: true },
+  { name: 'preferred_batch_sizes', kind: 'sizes', default: [], live: true, seldom: true },
   { name: 'intra_op_threads', kind: 'count', default: 0, live: false, range: [0, 1024], seldom: true },
   { name: 'device_share', kind: 'number', default: 1, live: true, range: [0.01, 100], seldom: true },
   { name: 'gpu_memory_limit_mib', kind: 'count', default: 0, live: false, range: [0, 1000000], unit: 'MiB', seldom: true },
@@ -205,6 +206,11 @@ export function knobWords(trans: TranslationBundle, name: string): IKnobWords {
       return {
         label: trans.__('Batch sizes'),
         help: trans.__('Batches are padded to the next of these sizes; empty: any size')
+      };
+    case 'preferred_batch_sizes':
+      return {
+        label: trans.__('Preferred batch sizes'),
+        help: trans.__('A batch of such a size goes at once; empty: as was measured fastest')
       };
     case 'intra_op_threads':
       return {
