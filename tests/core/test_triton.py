@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from workbench.config import ModelConfig, model_config
 from workbench.core import triton
 from workbench.core.model import ModelState, ModelStatus, Signature, TensorSpec
-from workbench.core.triton import TritonConfig, differences, from_json, read
+from workbench.core.triton import TritonConfig, WarmupInput, WarmupRequest, differences, from_json, read
 from workbench.errors import InvalidInput, ModelError, WorkbenchError
 from workbench.protocols import pb
 from workbench.protocols.triton_config import triton_config
@@ -33,6 +33,9 @@ def of(text: str, name: str = "") -> TritonConfig:
         ("max_batch_size: 8", {"max_batch_size": 8}),
         ("max_batch_size: 0", {"batching": "never"}),
         ("dynamic_batching { }", {}),
+        ("dynamic_batching { preferred_batch_size: [ 4, 8 ] }", {"preferred_batch_sizes": [4, 8]}),
+        ('input { name: "x" dims: [ 2, 2 ] reshape { shape: [ 4 ] } }', {}),
+        ('model_warmup { name: "w" inputs { key: "x" value { data_type: TYPE_FP32 dims: 3 zero_data: true } } }', {}),
         ("dynamic_batching { max_queue_delay_microseconds: 250 }", {"max_queue_delay_s": 0.00025}),
         (
             "dynamic_batching { priority_levels: 4 default_priority_level: 2 }",
@@ -62,7 +65,6 @@ def test_a_field_means_a_setting(text: str, settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("dynamic_batching { preferred_batch_size: [ 4, 8 ] }", "dynamic_batching.preferred_batch_size"),
         ("dynamic_batching { preserve_ordering: true }", "preserve_ordering"),
         ("dynamic_batching { priority_levels: 99 }", "99 priority_levels"),
         ("dynamic_batching { default_queue_policy { timeout_action: DELAY } }", "DELAY"),
@@ -70,14 +72,34 @@ def test_a_field_means_a_setting(text: str, settings: dict[str, Any]) -> None:
         ("version_policy { all { } }", "several versions"),
         ("version_policy { latest { num_versions: 2 } }", "several versions"),
         ("optimization { graph { level: 1 } }", "optimization"),
-        ('model_warmup [ { name: "w" } ]', "model_warmup"),
         ('parameters { key: "execution_mode" value { string_value: "1" } }', "execution_mode"),
-        ('input { name: "x" dims: [ 2, 2 ] reshape { shape: [ 4 ] } }', "reshape of input 'x'"),
     ],
 )
 def test_what_is_not_honoured_is_said(text: str, said: str) -> None:
     (note,) = of(text).notes
     assert said in note
+
+
+def test_warm_up_requests_are_read_from_text_and_json_alike() -> None:
+    text = """model_warmup [
+        { name: "w" batch_size: 2 count: 3 inputs [
+            { key: "x" value: { data_type: TYPE_FP32 dims: [ 3 ] random_data: true } },
+            { key: "s" value: { data_type: TYPE_STRING dims: [ 1 ] input_data_file: "words" } } ] } ]"""
+    message = {
+        "model_warmup": [
+            {
+                "name": "w",
+                "batch_size": 2,
+                "count": 3,
+                "inputs": {
+                    "x": {"data_type": "TYPE_FP32", "dims": ["3"], "random_data": True},
+                    "s": {"dataType": "TYPE_STRING", "dims": [1], "inputDataFile": "words"},
+                },
+            }
+        ]
+    }
+    inputs = (WarmupInput("x", "FP32", (3,), random=True), WarmupInput("s", "BYTES", (1,), file="words"))
+    assert of(text).warmup == read(from_json(message)).warmup == (WarmupRequest("w", inputs, 2, 3),)
 
 
 def test_what_nobody_knows_is_said_too() -> None:
@@ -104,6 +126,13 @@ def test_what_says_nothing_is_not_spoken_of() -> None:
         ('default_model_filename: "../x"', InvalidInput, "default_model_filename"),
         ('output { name: "y" label_filename: "/etc/passwd" }', InvalidInput, "label_filename"),
         ("input: 1", InvalidInput, "takes a message"),
+        ("dynamic_batching { preferred_batch_size: 0 }", InvalidInput, "preferred_batch_size"),
+        ('model_warmup { inputs { key: "x" value { dims: 3 } } }', InvalidInput, "data_type"),
+        (
+            'model_warmup { inputs { key: "x" value { data_type: TYPE_INT8 input_data_file: "../x" } } }',
+            InvalidInput,
+            "input_data_file",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(text: str, kind: type[WorkbenchError], said: str) -> None:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 from tests import models
+from workbench.config import ModelConfig
+from workbench.core.messages import InferRequest
+from workbench.core.ports import Session
+from workbench.core.tensor import Array
 from workbench.engine import Engine
+from workbench.errors import InvalidInput
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore
+from workbench.runtimes.registry import open_session
 
 
 async def test_a_config_that_was_changed_is_taken_by_the_next_load(tmp_path: Path) -> None:
@@ -19,12 +29,70 @@ async def test_a_config_that_was_changed_is_taken_by_the_next_load(tmp_path: Pat
     assert engine.status("m").notes == () and not engine.labels("m", "1")
     (folder / "labels.txt").write_text("cat\ndog\n")
     (folder / "config.pbtxt").write_text(
-        'max_batch_size: 8 model_warmup { name: "w" } output { name: "y" label_filename: "labels.txt" }'
+        'max_batch_size: 8 optimization { graph { level: 1 } } output { name: "y" label_filename: "labels.txt" }'
     )
     await engine.load("m")
     status = engine.status("m")
     assert status.config.max_batch_size == 8
-    assert "model_warmup" in status.notes[0]
+    assert "optimization" in status.notes[0]
     assert engine.labels("m", "1") == {"y": ("cat", "dog")}
     await engine.close()
     assert not engine.labels("m", "1")
+
+
+PBTXT = """
+max_batch_size: 8
+input { name: "x" data_type: TYPE_FP32 dims: [ 2, 2 ] reshape { shape: [ 4 ] } }
+output { name: "y" data_type: TYPE_FP32 dims: [ 1, -1 ] reshape { shape: [ 4 ] } }
+model_warmup [
+  { name: "zero" inputs { key: "x" value { data_type: TYPE_FP32 dims: [ 2, 2 ] zero_data: true } } batch_size: 3 },
+  { name: "random" inputs { key: "x" value { data_type: TYPE_FP32 dims: [ 2, 2 ] random_data: true } } batch_size: 5 },
+  { name: "file" count: 2 inputs {
+      key: "x" value { data_type: TYPE_FP32 dims: [ 2, 2 ] input_data_file: "ones" } } batch_size: 1 },
+  { name: "wide" inputs { key: "x" value { data_type: TYPE_FP32 dims: [ 3 ] zero_data: true } } batch_size: 1 },
+  { name: "short" inputs { key: "x" value { data_type: TYPE_FP32 dims: 3 input_data_file: "ones" } } }
+]
+"""
+
+
+async def test_shapes_and_warm_up_are_as_the_configuration_has_them(tmp_path: Path) -> None:
+    folder = tmp_path / "repository" / "m"
+    models.save(models.add_constant(1.0), folder / "1" / "model.onnx")
+    (folder / "config.pbtxt").write_text(PBTXT)
+    (folder / "warmup").mkdir()
+    (folder / "warmup" / "ones").write_bytes(np.ones(4, np.float32).tobytes())
+    runs: list[Array] = []
+
+    def opened(path: Path, config: ModelConfig, *, instances: int = 1) -> Session:
+        session = open_session(path, config, instances=instances)
+        run = session.run
+
+        def watched(inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+            runs.append(inputs["x"])
+            return run(inputs, outputs)
+
+        session.run = watched  # type: ignore[method-assign]
+        return session
+
+    repositories = [LocalRepository(tmp_path / "repository")]
+    engine = Engine(ModelStore(tmp_path / "store"), repositories=repositories, open_session=opened)
+    await engine.start()
+    await engine.load("m")
+    status = engine.status("m")
+    assert status.signature is not None
+    assert [spec.shape for spec in (*status.signature.inputs, *status.signature.outputs)] == [(-1, 2, 2), (-1, 1, -1)]
+    assert [note.split(": ")[1] for note in status.notes] == [
+        "the model_warmup 'wide' did not run",
+        "the model_warmup 'short' did not run",
+    ]
+    zero, random, *ones = [run for run in runs if run.shape in ((3, 4), (5, 4)) or (run.all() and np.ptp(run) == 0)][
+        -4:
+    ]
+    assert (zero.shape, random.shape, len(ones)) == ((3, 4), (5, 4), 2)
+    assert not zero.any() and random.any()
+    x = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
+    response = await engine.infer(InferRequest("m", {"x": x}))
+    np.testing.assert_array_equal(response.outputs["y"], x.reshape(2, 1, 4) + 1)
+    with pytest.raises(InvalidInput, match=r"\[2, 4\]"):
+        await engine.infer(InferRequest("m", {"x": x.reshape(2, 4)}))
+    await engine.close()

@@ -45,6 +45,26 @@ def test_a_delay_waits_for_a_full_batch_and_no_longer(pending_rows: int, waited_
     assert WindowPolicy(8, 0.25).plan(Waiting(KEY, pending_rows, 100 - waited_s), 100.0, 1) == plan
 
 
+@pytest.mark.parametrize(
+    ("delay_s", "pending_rows", "waited_s", "plan"),
+    [
+        (0.25, 3, 0.0, Plan(0, 0.25, ReleaseReason.DELAY)),
+        (0.25, 3, 0.25, Plan(3, 0.0, ReleaseReason.DELAY)),
+        (0.25, 4, 0.0, Plan(4, 0.0, ReleaseReason.FULL)),
+        (0.25, 7, 0.0, Plan(4, 0.0, ReleaseReason.FULL)),
+        (0.25, 30, 0.0, Plan(8, 0.0, ReleaseReason.FULL)),
+        (0.0, 3, 0.0, Plan(3, 0.0, ReleaseReason.IDLE)),
+        (0.0, 5, 0.0, Plan(4, 0.0, ReleaseReason.FULL)),
+    ],
+)
+def test_a_batch_of_a_preferred_size_goes_at_once(
+    delay_s: float, pending_rows: int, waited_s: float, plan: Plan
+) -> None:
+    policy = WindowPolicy(16, delay_s, preferred=(4, 8, 32))  # the last one is over the largest batch
+    assert policy.best_size(KEY) == 8
+    assert policy.plan(Waiting(KEY, pending_rows, 100 - waited_s), 100.0, 1) == plan
+
+
 def test_an_unbatched_model_runs_one_request_at_a_time() -> None:
     assert AlonePolicy().plan(Waiting(KEY, 50, 1.0), 10.0, 1) == Plan(1, 0.0, ReleaseReason.ALONE)
 

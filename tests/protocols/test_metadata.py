@@ -53,18 +53,21 @@ def test_a_configuration_may_be_in_tritons_form_and_in_both() -> None:
         "max_batch_size": 8,
         "dynamicBatching": {"maxQueueDelayMicroseconds": "100", "preferred_batch_size": [4]},
         "instance_group": [{"count": 2}],
+        "model_warmup": [{"name": "w"}],
+        "input": [{"name": "x", "dims": [2, 2], "reshape": {"shape": [4]}}],
         "runners": "latency",
     }
     found = decode_repository_load(load(config=json.dumps(config)))
     assert found.settings == {
         "max_batch_size": 8,
         "max_queue_delay_s": 0.0001,
+        "preferred_batch_sizes": [4],
         "instances": 2,
         "device": "auto",
         "runners": "latency",
     }
-    (note,) = found.notes
-    assert "preferred_batch_size" in note
+    warm_up, reshape = found.notes
+    assert "model_warmup" in warm_up and "reshape" in reshape
 
 
 def test_files_that_hold_a_models_data_may_come_with_it() -> None:

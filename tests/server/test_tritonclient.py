@@ -21,12 +21,16 @@ name: "triton"
 platform: "onnxruntime_onnx"
 max_batch_size: 8
 default_model_filename: "net.onnx"
-input [ { name: "x" data_type: TYPE_FP32 dims: [ 16 ] } ]
+input [ { name: "x" data_type: TYPE_FP32 dims: [ 4, 4 ] reshape { shape: [ 16 ] } } ]
 output [ { name: "y" data_type: TYPE_FP32 dims: [ 16 ] label_filename: "labels.txt" } ]
 instance_group [ { count: 1 kind: KIND_CPU } ]
 dynamic_batching { preferred_batch_size: [ 4, 8 ] max_queue_delay_microseconds: 100 }
 version_policy: { latest: { num_versions: 1 } }
-model_warmup [ { name: "w" batch_size: 1 } ]
+model_warmup [
+  { name: "zeros" batch_size: 1 inputs { key: "x" value { data_type: TYPE_FP32 dims: [ 4, 4 ] zero_data: true } } },
+  { name: "none" batch_size: 1 }
+]
+optimization { graph { level: 1 } }
 """
 """As users of Triton have it."""
 
@@ -290,15 +294,18 @@ def test_a_repository_as_tritons_users_have_it_is_served_as_it_is(client: Client
     config = client.get_model_config("triton")
     assert config["max_batch_size"] == 8
     assert config["dynamic_batching"]["max_queue_delay_microseconds"] == 100
-    x = np.linspace(-1, 1, 16, dtype=np.float32).reshape(1, 16)
+    assert config["dynamic_batching"]["preferred_batch_size"] == [4, 8]
+    assert config["input"][0]["dims"] == [4, 4]
+    x = np.linspace(-1, 1, 16, dtype=np.float32).reshape(1, 4, 4)
     asked = [InferRequestedOutput("y", class_count=16)]
     found = [text.decode() for text in client.infer("triton", [given("x", x, "FP32")], outputs=asked).as_numpy("y")[0]]
     assert sum(text.endswith((":0:cat", ":1:dog")) for text in found) == 2
     _, body = serve.call("GET", "/control/models/triton")
-    notes = " ".join(json.loads(body)[0]["notes"])
-    assert "preferred_batch_size" in notes and "model_warmup" in notes
+    optimization, warm_up = json.loads(body)[0]["notes"][:2]
+    assert "optimization is not honoured" in optimization
+    assert "model_warmup 'none' did not run" in warm_up
     with pytest.raises(InferenceServerException, match="9 rows"):
-        client.infer("triton", [given("x", np.zeros((9, 16), np.float32), "FP32")])
+        client.infer("triton", [given("x", np.zeros((9, 4, 4), np.float32), "FP32")])
 
 
 def test_a_mistake_in_a_config_is_told_with_its_place(client: Client) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from workbench.config import ModelConfig
 from workbench.core.model import FREE, Signature, TensorSpec
+from workbench.core.tensor import DTYPES
 from workbench.errors import InvalidInput, ModelError
 
 PREFIX: Final = "infer_workbench."
@@ -29,17 +30,20 @@ HONOURED: Final = {
     "backend": "`onnxruntime`, or the model is refused",
     "max_batch_size": "`max_batch_size`; 0 means `batching = never`",
     "version_policy": "the highest version is served, of `specific` the highest that is named",
-    "input": "compared with the model's, which holds",
-    "output": "compared with the model's, which holds; `label_filename` names the labels of its classes",
+    "input": "compared with the model's, which holds; `reshape` is done",
+    "output": "compared with the model's, which holds; `reshape` is done; `label_filename` names its classes' labels",
     "instance_group": "`instances` is the sum of `count`; `kind` and the first of `gpus` are `device`",
     "dynamic_batching": "a model whose rows are proved independent is batched with and without it",
     "model_transaction_policy": "not decoupled, or the model is refused",
     "default_model_filename": "the file in the version's folder",
+    "model_warmup": "its requests are run before the model is Ready, files of `warmup` beside its versions among them; "
+    "one that fails is told in the notes",
     "parameters": "`intra_op_thread_count` is `intra_op_threads`; `infer_workbench.NAME` is the setting NAME",
 }
 """Field -> what becomes of it, as docs/settings.md has it."""
 
 HONOURED_BATCHING: Final = {
+    "preferred_batch_size": "`preferred_batch_sizes`",
     "max_queue_delay_microseconds": "`max_queue_delay_s`",
     "priority_levels": "`priority_levels`",
     "default_priority_level": "`default_priority`",
@@ -48,11 +52,9 @@ HONOURED_BATCHING: Final = {
 """The same of dynamic_batching."""
 
 PASSED_OVER: Final = {
-    "preferred_batch_size": "the best sizes are measured",
     "preserve_ordering": "answers are sent as they come",
     "priority_queue_policy": "all levels have the one queue policy",
     "optimization": "the runtime's own optimisation is used",
-    "model_warmup": "the service warms up with inputs that it makes up",
     "response_cache": "answers are not cached",
     "cc_model_filenames": "there is one file for all devices",
     "metric_tags": "metrics have the model's name and version",
@@ -73,6 +75,8 @@ REFUSED: Final = {
 
 _TENSOR = ("name", "data_type", "dims", "reshape", "label_filename", "optional", "format")
 _GROUP = ("name", "kind", "count", "gpus")
+_WARMUP = ("name", "batch_size", "inputs", "count")
+_WARMUP_INPUT = ("data_type", "dims", "zero_data", "random_data", "input_data_file")
 _SPECIFIC = "specific"
 _FILE = re.compile(r"(?!\.)[A-Za-z0-9_.\-]{1,128}")
 _CAMEL = re.compile(r"(?<=[a-z0-9])([A-Z])")
@@ -91,7 +95,30 @@ class Declared:
     datatype: str
     """Empty where it does not say."""
     dims: tuple[int, ...]
-    """Without the batch axis; as the model has them where there is a reshape."""
+    """As callers have them, without the batch axis."""
+    reshape: tuple[int, ...] | None = None
+    """As the model has them, where that is something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class WarmupInput:
+    """One input of a request to warm up with. Exactly one of `random` and `file` says what it holds, or it is zero."""
+
+    name: str
+    datatype: str
+    dims: tuple[int, ...]
+    random: bool = False
+    file: str = ""
+    """In the folder `warmup` beside the model's versions: its raw bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class WarmupRequest:
+    name: str
+    inputs: tuple[WarmupInput, ...]
+    batch_size: int = 0
+    """Before the dims of each input; 0: they are whole."""
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +139,7 @@ class TritonConfig:
     declared: tuple[Declared, ...] = ()
     batched: bool = False
     """The dims of `declared` are without the batch axis."""
+    warmup: tuple[WarmupRequest, ...] = ()
 
 
 def read(message: Message, name: str = "") -> TritonConfig:
@@ -127,7 +155,7 @@ def from_json(config: Mapping[str, Any]) -> Message:
     message: dict[str, list[Any]] = {}
     for key, value in config.items():
         name = _CAMEL.sub(r"_\1", key).lower()
-        if name in ("parameters", "metric_tags", "cc_model_filenames") and isinstance(value, dict):
+        if name in ("parameters", "metric_tags", "cc_model_filenames", "inputs") and isinstance(value, dict):
             message[name] = [{"key": [each], "value": [_from_json(of)]} for each, of in value.items()]
         else:
             message[name] = [_from_json(each) for each in (value if isinstance(value, list) else [value])]
@@ -141,18 +169,17 @@ def differences(config: TritonConfig, signature: Signature) -> Iterator[str]:
         spec = next((spec for spec in specs[each.kind] if spec.name == each.name), None)
         if spec is None:
             yield f"it names the {each.kind} {each.name[:80]!r}, which the model does not have"
-        elif not _fits(each, spec, config.batched):
+        elif each.datatype not in ("", spec.datatype) or not fits(each.dims, spec, config.batched):
             said = f"{each.datatype or 'any type'} {list(each.dims)}"
             yield f"{each.kind} {each.name!r} is said to be {said}; the model has {spec}, which holds"
 
 
-def _fits(declared: Declared, spec: TensorSpec, batched: bool) -> bool:
+def fits(dims: tuple[int, ...], spec: TensorSpec, batched: bool) -> bool:
+    """Whether `dims` are those of a tensor, without its batch axis where there is one."""
     shape = spec.shape[1:] if batched else spec.shape
-    if declared.datatype not in ("", spec.datatype):
-        return False
-    if len(declared.dims) != len(shape):
-        return not shape and declared.dims == (1,)
-    return all(FREE in (said, found) or said == found for said, found in zip(declared.dims, shape, strict=True))
+    if len(dims) != len(shape):
+        return not shape and dims == (1,)
+    return all(FREE in (said, found) or said == found for said, found in zip(dims, shape, strict=True))
 
 
 def _from_json(value: Any) -> Any:
@@ -204,6 +231,7 @@ class _Reading:
             label_files,
             tuple(each for each in declared if each.name),
             bool(size),
+            tuple(self._warmup(request) for request in _messages(message, "model_warmup")),
         )
 
     def _sort(self, message: Message, honoured: Mapping[str, str] | Sequence[str], where: str) -> None:
@@ -229,6 +257,8 @@ class _Reading:
 
     def _batching(self, batching: Message) -> None:
         self._sort(batching, HONOURED_BATCHING, "dynamic_batching.")
+        if sizes := batching.get("preferred_batch_size"):
+            self._settings["preferred_batch_sizes"] = [_number(each, "preferred_batch_size", low=1) for each in sizes]
         if (delay_us := _whole(batching, "max_queue_delay_microseconds")) is not None:
             self._settings["max_queue_delay_s"] = delay_us / 1e6
         if levels := _whole(batching, "priority_levels"):
@@ -277,15 +307,37 @@ class _Reading:
         name = _text(tensor, "name")
         datatype = _text(tensor, "data_type").removeprefix("TYPE_")
         dims = tuple(_number(each, f"{kind}.dims", low=-1) for each in tensor.get("dims", ()))
-        for reshape in _messages(tensor, "reshape"):
-            shape = tuple(_number(each, f"{kind}.reshape", low=-1) for each in reshape.get("shape", ()))
-            if shape != dims and (shape or dims != (1,)):
-                whole = ["batch", *shape] if batched else list(shape)
-                self._notes.append(
-                    f"the reshape of {kind} {name!r} is not honoured: send it as the model has it, {whole}"
+        reshape = None
+        for message in _messages(tensor, "reshape"):
+            shape = tuple(_number(each, f"{kind}.reshape", low=-1) for each in message.get("shape", ()))
+            reshape = shape if shape != dims else None
+        return Declared(kind, name, {"STRING": "BYTES"}.get(datatype, datatype), dims, reshape)
+
+    def _warmup(self, request: Message) -> WarmupRequest:
+        self._sort(request, _WARMUP, "model_warmup.")
+        name = _text(request, "name")
+        inputs = []
+        for entry in _messages(request, "inputs"):
+            key = _text(entry, "key")
+            for value in _messages(entry, "value"):
+                self._sort(value, _WARMUP_INPUT, "model_warmup.inputs.")
+                datatype = _text(value, "data_type").removeprefix("TYPE_")
+                datatype = {"STRING": "BYTES"}.get(datatype, datatype)
+                if datatype not in DTYPES:
+                    raise InvalidInput(f"model_warmup {name[:80]!r}: input {key[:80]!r} has no data_type of Triton's")
+                dims = tuple(_number(each, "model_warmup.inputs.dims") for each in value.get("dims", ()))
+                file = _text(value, "input_data_file")
+                inputs.append(
+                    WarmupInput(
+                        key,
+                        datatype,
+                        dims,
+                        random=_flag(value, "random_data"),
+                        file=_file_name("input_data_file", file) if file else "",
+                    )
                 )
-            dims = shape
-        return Declared(kind, name, {"STRING": "BYTES"}.get(datatype, datatype), dims)
+        size, count = _whole(request, "batch_size") or 0, _whole(request, "count") or 1
+        return WarmupRequest(name[:80], tuple(inputs), size, count)
 
     def _versions(self) -> frozenset[int] | None:
         allowed: frozenset[int] | None = None
@@ -321,6 +373,10 @@ def _text(message: Message, name: str) -> str:
     if not isinstance(found[-1], str):
         raise InvalidInput(f"{name} takes a text; {str(found[-1])[:40]!r} is none")
     return str(found[-1])
+
+
+def _flag(message: Message, name: str) -> bool:
+    return any(value is True or value == "true" for value in message.get(name, ()))
 
 
 def _whole(message: Message, name: str) -> int | None:

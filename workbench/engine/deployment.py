@@ -262,6 +262,7 @@ class Deployment:
             self._warming_since = self._clock()
             self._change(ModelState.WARMING)
             self._warm = await in_thread(opening.warm, give_back)
+            self._notes = (*first.notes, *self._warm.notes)
             self._sessions = opening.sessions
         except WorkbenchError as error:
             self._sessions = opening.sessions
@@ -402,7 +403,11 @@ class Deployment:
         self._policy = AlonePolicy(self._costs)
         if batched:
             self._policy = WindowPolicy(
-                config.max_batch_size, config.max_queue_delay_s, self._costs, config.batch_sizes
+                config.max_batch_size,
+                config.max_queue_delay_s,
+                self._costs,
+                config.batch_sizes,
+                config.preferred_batch_sizes,
             )
         self._place.set(self._layout.cores, config.device_share)
         self._batcher.configure(self._policy, _queue_policy(config), self._place, self._layout.runners)
@@ -436,8 +441,12 @@ class Deployment:
             return "unbatched: max_batch_size is 1"
         best = self._policy.best_size(self._found.key) if isinstance(self._policy, WindowPolicy) else most
         return f"{reason}; up to {most} rows a run" + (
-            "" if best == most else f", {best} when many wait, which was measured fastest"
+            "" if best == most else f", {best} when many wait, which {self._why_best}"
         )
+
+    @property
+    def _why_best(self) -> str:
+        return "its settings prefer" if self.config.preferred_batch_sizes else "was measured fastest"
 
     def _execution(self) -> str:
         if self._executor is None:

@@ -10,9 +10,11 @@ from workbench.config import ModelConfig
 from workbench.core.ports import Session
 from workbench.engine.costs import fastest_size
 from workbench.engine.policy import allowed_sizes
+from workbench.engine.reshaped import reshaped
 from workbench.engine.runners import Layout, chosen_by_hand, compare, set_layout, why_not_compare
 from workbench.engine.sources import Source
 from workbench.engine.warmup import WarmUp, doubling, measure, warm_up
+from workbench.engine.warmup_requests import run_warmup_requests
 from workbench.errors import WorkbenchError
 from workbench.runtimes.cores import usable_cores
 from workbench.runtimes.registry import Opener
@@ -27,6 +29,8 @@ class Warm:
     layout: Layout
     why: str
     """Why it has so many runners, in words."""
+    notes: tuple[str, ...] = ()
+    """What of the warm-up requests that its configuration has did not run."""
 
 
 class Opening:
@@ -54,6 +58,10 @@ class Opening:
         return first
 
     def warm(self) -> Warm:
+        warm = self._warm()
+        return dataclasses.replace(warm, notes=run_warmup_requests(self.sessions, self._source.described))
+
+    def _warm(self) -> Warm:
         config, first = self._config, self.sessions[0]
         sizes = allowed_sizes(config.batch_sizes, config.max_batch_size)
         found = warm_up(first, config.batching, config.max_batch_size, sizes=sizes)
@@ -91,6 +99,7 @@ class Opening:
 
     def _opened(self, instances: int) -> Session:
         session = self._open_session(self._source.path, self._config, instances=instances)
+        session = reshaped(session, self._source.described.triton)
         self.sessions.append(session)
         return session
 

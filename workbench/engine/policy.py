@@ -83,16 +83,21 @@ class WindowPolicy:
         max_queue_delay_s: float = 0.0,
         costs: CostTable | None = None,
         sizes: Sequence[int] = (),
+        preferred: Sequence[int] = (),
     ) -> None:
-        """Where the model may run only some `sizes`, the largest of them is always `max_batch_size`."""
+        """Where the model may run only some `sizes`, the largest of them is always `max_batch_size`. Batches of
+        `preferred` sizes are what the settings ask for, whatever was measured."""
         self.costs = costs or CostTable()
         self._most = max_batch_size
         self._delay_s = max_queue_delay_s
         self.sizes: Sequence[int] = allowed_sizes(sizes, max_batch_size)
+        self._preferred = tuple(sorted({size for size in preferred if size <= max_batch_size}, reverse=True))
         self._best: dict[ShapeKey, int] = {}
 
     def best_size(self, key: ShapeKey) -> int:
         """The rows to take where many of this shape wait."""
+        if self._preferred:
+            return self._preferred[0]
         best = self._best.get(key)
         if best is None:
             curve = self.costs.curve(key)
@@ -102,6 +107,8 @@ class WindowPolicy:
 
     def plan(self, waiting: Waiting, now: float, free: int) -> Plan:
         key, pending_rows = waiting.key, waiting.rows
+        if self._preferred:
+            return self._as_preferred(pending_rows, now - waiting.since)
         best = self._best.get(key) or self.best_size(key)
         if pending_rows >= best * (free if free > 1 else 1):
             return Plan(best, 0.0, ReleaseReason.FULL)
@@ -115,6 +122,15 @@ class WindowPolicy:
         if rows == best:
             return Plan(rows, 0.0, ReleaseReason.FULL)
         return Plan(rows, 0.0, ReleaseReason.DELAY if self._delay_s else ReleaseReason.IDLE)
+
+    def _as_preferred(self, pending_rows: int, waited_s: float) -> Plan:
+        for size in self._preferred:
+            if size <= pending_rows:
+                return Plan(size, 0.0, ReleaseReason.FULL)
+        left_s = self._delay_s - waited_s
+        if self._delay_s and left_s > 0:
+            return Plan(0, left_s, ReleaseReason.DELAY)
+        return Plan(min(pending_rows, self._most), 0.0, ReleaseReason.DELAY if self._delay_s else ReleaseReason.IDLE)
 
     def padded(self, rows: int) -> int:
         return next((size for size in self.sizes if size >= rows), rows) if self.sizes else rows

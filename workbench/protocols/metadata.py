@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -158,7 +158,14 @@ def _settings(value: object) -> tuple[Mapping[str, object], tuple[str, ...]]:
         raise InvalidInput("the load parameter config is nested too deep") from None
     if said.unknown:
         raise InvalidInput(f"the load parameter config: there is no setting {said.unknown[0]!r}")
-    return {**said.settings, **ours}, said.notes
+    return {**said.settings, **ours}, (*said.notes, *_only_in_a_file(said))
+
+
+def _only_in_a_file(said: triton.TritonConfig) -> Iterator[str]:
+    if said.warmup:
+        yield "model_warmup is honoured in a config.pbtxt only"
+    if any(each.reshape is not None for each in said.declared):
+        yield "a reshape is honoured in a config.pbtxt only"
 
 
 def _base64(name: str, value: object) -> bytes:

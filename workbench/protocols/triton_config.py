@@ -14,6 +14,7 @@ _EXPRESSED = frozenset(
     {
         "max_batch_size",
         "max_queue_delay_s",
+        "preferred_batch_sizes",
         "max_queue_size",
         "queue_timeout_s",
         "priority_levels",
@@ -75,7 +76,7 @@ def _instances(status: ModelStatus) -> dict[str, Any]:
 def _batching(config: ModelConfig) -> dict[str, Any]:
     return {
         "max_queue_delay_microseconds": round(config.max_queue_delay_s * 1e6),
-        "preferred_batch_size": [],
+        "preferred_batch_size": list(config.preferred_batch_sizes),
         "preserve_ordering": False,
         "priority_levels": config.priority_levels,
         "default_priority_level": min(config.default_priority, config.priority_levels),

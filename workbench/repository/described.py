@@ -12,11 +12,14 @@ from workbench.core import triton
 from workbench.core.model import Signature
 from workbench.core.triton import TritonConfig
 from workbench.errors import InvalidInput, ModelError
-from workbench.repository.layout import SETTINGS_FILE, TRITON_FILE, check_own_file, contained
+from workbench.repository.layout import SETTINGS_FILE, TRITON_FILE, WARMUP_FOLDER, check_own_file, contained
 from workbench.repository.pbtxt import parse
 
 MAX_BYTES = 1024 * 1024
 """Of a config.pbtxt, and of a file with labels."""
+
+MAX_DATA_BYTES = 64 * 1024 * 1024
+"""Of a file to warm up with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,8 @@ class Described:
     triton: TritonConfig = field(default_factory=TritonConfig)
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Output -> what its elements are called."""
+    warmup_data: Mapping[str, bytes] = field(default_factory=dict)
+    """What the files hold that its warm-up requests name."""
 
     def notes(self, signature: Signature) -> tuple[str, ...]:
         """What of a config.pbtxt is not honoured, or is not so with a model of this signature."""
@@ -56,7 +61,9 @@ def describe(folder: Path, root: Path, name: str = "") -> Described:
     if os.path.lexists(settings):
         contained(settings, root, SETTINGS_FILE)
     labels = {output: _labels(folder / file, root) for output, file in said.label_files.items()}
-    return Described(read_model_toml(settings, base), said, labels)
+    files = {each.file for request in said.warmup for each in request.inputs if each.file}
+    data = {file: _data(folder / WARMUP_FOLDER / file, root) for file in sorted(files)}
+    return Described(read_model_toml(settings, base), said, labels, data)
 
 
 def _labels(path: Path, root: Path) -> tuple[str, ...]:
@@ -66,17 +73,31 @@ def _labels(path: Path, root: Path) -> tuple[str, ...]:
     return tuple(text.splitlines())
 
 
+def _data(path: Path, root: Path) -> bytes:
+    data = _bytes(path, root, "the input_data_file", MAX_DATA_BYTES)
+    if data is None:
+        raise InvalidInput(f"{TRITON_FILE}: there is no file {path.name!r} in {WARMUP_FOLDER}/, to warm up with")
+    return data
+
+
 def _text(path: Path, root: Path, what: str) -> str | None:
+    """None where there is no such file."""
+    data = _bytes(path, root, what, MAX_BYTES)
+    try:
+        return None if data is None else data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{what} is not UTF-8") from None
+
+
+def _bytes(path: Path, root: Path, what: str, most: int) -> bytes | None:
     """None where there is no such file."""
     if not os.path.lexists(path):
         return None
     path = contained(path, root, what)
-    if check_own_file(path, what) > MAX_BYTES:
-        raise InvalidInput(f"{what} has more than {MAX_BYTES} bytes")
+    if check_own_file(path, what) > most:
+        raise InvalidInput(f"{what} has more than {most} bytes")
     try:
         with path.open("rb") as file:
-            return file.read(MAX_BYTES).decode("utf-8")
+            return file.read(most)
     except OSError as error:
         raise InvalidInput(f"{what} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InvalidInput(f"{what} is not UTF-8") from None

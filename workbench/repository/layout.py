@@ -15,6 +15,8 @@ from workbench.errors import UntrustedModel
 MODEL_FILE = "model.onnx"
 SETTINGS_FILE = "model.toml"
 TRITON_FILE = "config.pbtxt"
+WARMUP_FOLDER = "warmup"
+"""Beside a model's versions: inputs that its config.pbtxt has it warmed up with."""
 
 
 def contained(path: Path, root: Path, what: str) -> Path:

@@ -26,7 +26,7 @@ def synthetic(
         sizes = [free_size if size == FREE else size for size in spec.shape]
         if spec.shape[:1] == (FREE,):
             sizes[0] = rows
-        inputs[spec.name] = _values(rng, spec.datatype, tuple(sizes), scale)
+        inputs[spec.name] = values(rng, spec.datatype, tuple(sizes), scale)
     return inputs
 
 
@@ -57,7 +57,8 @@ def elements(signature: Signature, free_size: int) -> int:
     return max((element_count(shape) for shape in shapes), default=0)
 
 
-def _values(rng: np.random.Generator, datatype: str, shape: tuple[int, ...], scale: float) -> Array:
+def values(rng: np.random.Generator, datatype: str, shape: tuple[int, ...], scale: float = 1.0) -> Array:
+    """An array of that shape: normal floats, integers 0 or 1, short strings."""
     dtype = DTYPES[datatype]
     if datatype == BYTES:
         words = np.array([b"a", b"b", b"c", b"d"], dtype=np.object_)

@@ -1,0 +1,70 @@
+"""The requests that a config.pbtxt has a model warmed up with: made up, or read from files beside it, and run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from workbench.core.ports import Session
+from workbench.core.tensor import BYTES, DTYPES, Array, element_count
+from workbench.core.triton import WarmupInput, WarmupRequest
+from workbench.errors import InvalidInput, WorkbenchError
+from workbench.repository.described import Described
+from workbench.repository.layout import TRITON_FILE
+from workbench.runtimes.synthetic import MAX_SYNTHETIC_ELEMENTS, values
+
+BUDGET_S = 30.0
+"""Seconds after which no further run begins."""
+
+
+def run_warmup_requests(sessions: Sequence[Session], described: Described) -> tuple[str, ...]:
+    """Run each on each session; what did not run, each as a sentence. Blocks."""
+    notes = []
+    end = time.perf_counter() + BUDGET_S
+    for request in described.triton.warmup:
+        try:
+            inputs = {each.name: _array(each, request, described) for each in request.inputs}
+            for session in sessions:
+                names = [spec.name for spec in session.signature.outputs]
+                for _ in range(request.count):
+                    if time.perf_counter() > end:
+                        raise InvalidInput(f"warming up took more than {BUDGET_S:.0f} s")
+                    session.run(inputs, names)
+        except WorkbenchError as error:
+            notes.append(f"{TRITON_FILE}: the model_warmup {request.name!r} did not run: {error.message}")
+    return tuple(notes)
+
+
+def _array(of: WarmupInput, request: WarmupRequest, described: Described) -> Array:
+    shape = (request.batch_size, *of.dims) if request.batch_size else of.dims
+    if element_count(shape) > MAX_SYNTHETIC_ELEMENTS:
+        raise InvalidInput(f"input {of.name[:80]!r} has more than {MAX_SYNTHETIC_ELEMENTS} elements")
+    if of.file:
+        return _read(described.warmup_data[of.file], of, shape)
+    if of.random:
+        return values(np.random.default_rng(0), of.datatype, shape)
+    if of.datatype == BYTES:
+        return np.full(shape, b"", np.object_)
+    return np.zeros(shape, DTYPES[of.datatype])
+
+
+def _read(data: bytes, of: WarmupInput, shape: tuple[int, ...]) -> Array:
+    """The elements as they lie in a file: little-endian, and of BYTES each after its length in 4 bytes."""
+    if of.datatype != BYTES:
+        dtype = DTYPES[of.datatype]
+        if len(data) != element_count(shape) * dtype.itemsize:
+            raise InvalidInput(f"{of.file!r} has {len(data)} bytes, and {of.datatype} {list(shape)} has another number")
+        return np.frombuffer(data, dtype).reshape(shape)
+    elements = []
+    at = 0
+    while at + 4 <= len(data):
+        size = int.from_bytes(data[at : at + 4], "little")
+        elements.append(data[at + 4 : at + 4 + size])
+        at += 4 + size
+    if at != len(data) or len(elements) != element_count(shape):
+        raise InvalidInput(f"{of.file!r} does not hold {element_count(shape)} elements, each after its length")
+    array = np.empty(len(elements), np.object_)
+    array[:] = elements
+    return array.reshape(shape)
