@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -107,6 +108,35 @@ async def test_a_model_from_a_folder_comes_back_without_the_folder(
     again = await restored(start, state)
     assert await answer(again, version="7") == 5
     assert again.status("m").config.max_batch_size == 5
+
+
+async def test_what_lay_beside_a_model_comes_back_with_it(tmp_path: Path, start: Start, state: DesiredState) -> None:
+    folder = tmp_path / "m"
+    models.save(models.add_constant(), folder / "1" / "model.onnx")
+    (folder / "config.pbtxt").write_text(
+        """name: "m" max_batch_size: 8
+        input { name: "x" data_type: TYPE_FP32 dims: [ 2, 2 ] reshape { shape: [ 4 ] } }
+        output { name: "y" data_type: TYPE_FP32 dims: [ 4 ] label_filename: "labels.txt" }
+        model_warmup { name: "w" batch_size: 1 inputs {
+            key: "x" value { data_type: TYPE_FP32 dims: [ 2, 2 ] input_data_file: "ones" } } }"""
+    )
+    (folder / "labels.txt").write_text("cat\ndog\n")
+    (folder / "warmup").mkdir()
+    (folder / "warmup" / "ones").write_bytes(np.ones(4, np.float32).tobytes())
+    engine = await start()
+    await engine.load("called", folder)
+    before = engine.status("called")
+    await engine.close()
+    shutil.rmtree(folder)
+    again = await restored(start, state)
+    after = again.status("called")
+    assert (after.signature, after.notes, after.config) == (before.signature, (), before.config)
+    assert after.size_bytes == before.size_bytes
+    assert again.labels("called", "1") == {"y": ("cat", "dog")}
+    await again.unload("called")
+    await again.load("called", onnx_bytes())
+    last = await restored(start, state)
+    assert not last.labels("called", last.status("called").version)
 
 
 async def test_what_the_repositories_hold_and_what_shall_not_last_is_not_noted(

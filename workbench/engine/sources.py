@@ -11,7 +11,7 @@ from workbench.config import ModelConfig
 from workbench.core.description import Graph
 from workbench.core.model import DesiredModel
 from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound
-from workbench.repository.described import Described, describe
+from workbench.repository.described import Described, describe, files_of
 from workbench.repository.layout import MODEL_FILE
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore, StoredModel
@@ -77,18 +77,18 @@ class Sources:
                 "name a path, or upload the model"
             )
         if isinstance(source, bytes):
-            return _stored(self._store.add_bytes(source))
+            return self._alone(name, self._store.add_bytes(source))
         mode = _mode(source)
         if mode is None:
             raise InvalidInput(f"there is no file {_shown(source)} on the service's machine")
         if not stat.S_ISDIR(mode):
-            return _stored(self._store.add_file(_regular(source, mode)))
+            return self._alone(name, self._store.add_file(_regular(source, mode)))
         file = source / MODEL_FILE
         mode = _mode(file)
         if mode is None:
-            return self._copied(LocalRepository(source.parent), source.name)
+            return self._copied(name, LocalRepository(source.parent), source.name)
         said = describe(source, source)
-        return Found(source_of(self._store.add_file(_regular(file, mode)), said), config=said.config)
+        return Found(self._kept(name, _regular(file, mode), said, source, source), config=said.config)
 
     def stored(self, model: DesiredModel) -> Source:
         """The file of a model that served before; ModelError where it is gone or another by now. Blocks."""
@@ -98,18 +98,34 @@ class Sources:
         file = validate_model(path, path.parent)
         if file.digest != model.digest:
             raise ModelError("its file in the service's store is not the one that was stored; load it again")
-        return Source(file.path, file.digest, file.size_bytes, file.graph)
+        beside = self._store.beside(model.digest, model.name)
+        try:
+            said = describe(beside, beside)
+        except InvalidInput as error:
+            raise ModelError(f"what lay beside it cannot be read any more ({error.message}); load it again") from None
+        return Source(file.path, file.digest, file.size_bytes, file.graph, said)
 
     def check_unchanged(self, source: Source) -> None:
         """Conflict where the file is another one than when it was looked at, as may be in a repository. Blocks."""
         if inspect_model(source.path).digest != source.digest:
             raise Conflict("the model's file was replaced since it was loaded: load it again to serve the new one")
 
-    def _copied(self, repository: LocalRepository, name: str) -> Found:
-        if not repository.versions(name):
-            raise InvalidInput(f"the folder {name[:80]!r} holds neither {MODEL_FILE} nor VERSION/{MODEL_FILE}")
-        version, path, said = repository.latest(name)
-        return Found(source_of(self._store.add_file(path), said), version, said.config)
+    def _copied(self, name: str, repository: LocalRepository, folder: str) -> Found:
+        if not repository.versions(folder):
+            raise InvalidInput(f"the folder {folder[:80]!r} holds neither {MODEL_FILE} nor VERSION/{MODEL_FILE}")
+        version, path, said = repository.latest(folder)
+        root = repository.root
+        return Found(self._kept(name, path, said, root / folder, root), version, said.config)
+
+    def _alone(self, name: str, model: StoredModel) -> Found:
+        self._store.keep_beside(model.digest, name, {})
+        return Found(source_of(model))
+
+    def _kept(self, name: str, path: Path, said: Described, folder: Path, root: Path) -> Source:
+        """A copy of the model, and of what lies beside it in `folder`, for a restart."""
+        model = self._store.add_file(path)
+        self._store.keep_beside(model.digest, name, files_of(said, folder, root))
+        return source_of(model, said)
 
 
 def source_of(model: StoredModel, said: Described | None = None) -> Source:
@@ -144,7 +160,3 @@ def _regular(path: Path, mode: int) -> Path:
 
 def _shown(path: Path) -> str:
     return repr(str(path)[:200])
-
-
-def _stored(model: StoredModel) -> Found:
-    return Found(source_of(model))

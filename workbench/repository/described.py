@@ -66,6 +66,15 @@ def describe(folder: Path, root: Path, name: str = "") -> Described:
     return Described(read_model_toml(settings, base), said, labels, data)
 
 
+def files_of(described: Described, folder: Path, root: Path) -> dict[str, bytes]:
+    """The files in `folder` that `described` was read from, by their paths; but for the settings, which it has."""
+    said = described.triton
+    texts = [TRITON_FILE, *said.label_files.values()] if said != TritonConfig() else []
+    files = {name: _bytes(folder / name, root, name, MAX_BYTES) for name in texts}
+    data = {f"{WARMUP_FOLDER}/{name}": content for name, content in described.warmup_data.items()}
+    return {name: content for name, content in {**files, **data}.items() if content is not None}
+
+
 def _labels(path: Path, root: Path) -> tuple[str, ...]:
     text = _text(path, root, "the file with labels")
     if text is None:

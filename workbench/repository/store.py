@@ -13,7 +13,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,11 +21,14 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from workbench.core.description import Graph
+from workbench.core.model import check_model_name
 from workbench.errors import InvalidInput, ModelError, StorageError, TooLarge
 from workbench.repository.layout import MODEL_FILE
 from workbench.repository.validate import ModelFile, inspect_model, validate_model
 
 _INCOMING = ".incoming-"
+_BESIDE = ".beside"
+"""In a model's folder: what lay beside it where it was loaded from, by the name that it was loaded under."""
 _CHUNK = 1 << 20
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _STALE_S = 24 * 3600.0
@@ -86,8 +89,33 @@ class ModelStore:
         path = self._folder(digest) / MODEL_FILE
         if not path.is_file():
             return None
-        size = sum(file.stat().st_size for file in path.parent.rglob("*") if file.is_file())
+        files = (file for file in path.parent.rglob("*") if file.is_file() and _BESIDE not in file.parts)
+        size = sum(file.stat().st_size for file in files)
         return StoredModel(path, digest, size)
+
+    def keep_beside(self, digest: str, name: str, files: Mapping[str, bytes]) -> None:
+        """Have `files`, by their paths, in `beside` of this model, instead of what was there."""
+        target = self.beside(digest, name)
+        with _storing():
+            if not files and not target.exists():
+                return
+            folder = self._incoming()
+            try:
+                for path, data in files.items():
+                    (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                    with (folder / path).open("wb", buffering=0) as file:
+                        write_all(file, data)
+                    _flush(folder / path)
+                target.parent.mkdir(exist_ok=True)
+                _remove(target)
+                if files:
+                    folder.rename(target)
+            finally:
+                _remove(folder)
+
+    def beside(self, digest: str, name: str) -> Path:
+        """The folder for what is said of this model under this name; there may be none."""
+        return self._folder(digest) / _BESIDE / check_model_name(name)
 
     def digests(self) -> list[str]:
         """What lies in the store, sorted."""
