@@ -5,6 +5,7 @@ import pytest
 from tests.telemetry.test_metrics import Clock, ready
 from workbench.core.messages import ReleaseReason, Timings
 from workbench.core.ports import Outcome
+from workbench.telemetry.exchanges import Exchange
 from workbench.telemetry.metrics import Metrics
 from workbench.telemetry.statistics import statistics
 
@@ -15,6 +16,9 @@ def test_statistics_are_the_figures_of_each_version_that_is_known() -> None:
     for _ in range(3):
         metrics.request_done("a", "2", Outcome.OK, Timings(0.4, 0.1, 0.3, 0.2, 8, 2))
     metrics.request_done("a", "2", Outcome.REJECTED, None)
+    refused = Exchange("a", "2", b"r", 10.0)
+    refused.received_at, refused.sent_at, refused.error = 10.5, 10.75, "queue_full"
+    metrics.exchange_done(refused)
     metrics.batch_done("a", "2", 8, 2, ReleaseReason.IDLE, 0.25)
     metrics.batch_done("a", "2", 8, 2, ReleaseReason.IDLE, 0.5)
     metrics.batch_done("a", "2", 1, 1, ReleaseReason.IDLE, 0.125)
@@ -26,6 +30,7 @@ def test_statistics_are_the_figures_of_each_version_that_is_known() -> None:
     assert (found.rows, found.batches, found.last_inference_at) == (17, 3, 1000.0)
     assert (found.success.count, found.failed.count) == (3, 1)
     assert found.success.total_s == pytest.approx(3.0)
+    assert found.failed.nanoseconds == 250_000_000
     assert [spent.total_s for spent in (found.queue, found.join, found.compute, found.split)] == pytest.approx(
         [1.2, 0.3, 0.9, 0.6]
     )

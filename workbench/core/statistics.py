@@ -41,7 +41,7 @@ class ModelStatistics:
     """Requests that were answered, from acceptance until the answer was there; the time includes that of requests which
     were run and whose callers had left by then."""
     failed: Spent = Spent()
-    """Requests that ended otherwise. How long they took is not counted."""
+    """Requests that ended otherwise, from their arrival until the error had left."""
     queue: Spent = Spent()
     """Of each request that was run: until its batch was formed."""
     join: Spent = Spent()

@@ -93,6 +93,8 @@ class Figures:
     """Unix time at which a request that had been run was counted last; 0: none was yet."""
     last_error: Failure | None = None
     """The latest one; a caller that left is none."""
+    failed_s: float = 0.0
+    """From arrival until the error had left, of the requests that ended with one and had not been run well."""
 
     @property
     def batch_sizes(self) -> Counter[int]:
@@ -180,6 +182,7 @@ class Figures:
             self.batches_s.copy(),
             self.last_at,
             self.last_error,
+            self.failed_s,
         )
 
     def since(self, earlier: Figures) -> Figures:
@@ -199,6 +202,7 @@ class Figures:
             defaultdict(float, {rows: s - earlier.batches_s.get(rows, 0.0) for rows, s in self.batches_s.items()}),
             self.last_at,
             self.last_error,
+            self.failed_s - earlier.failed_s,
         )
 
 

@@ -224,7 +224,11 @@ class Metrics:
             self._log.note(exchange)
             if exchange.version:
                 key = exchange.model, exchange.version
-                self._of(key).encode_failures += exchange.timings is not None
+                figures = self._of(key)
+                if exchange.timings is not None:
+                    figures.encode_failures += 1
+                else:
+                    figures.failed_s += exchange.duration_s
                 if exchange.error != Cancelled.code:
                     (self._notes.get(key) or self._new_notes(*key)).failed = exchange
                 self._slowest.offer(exchange)

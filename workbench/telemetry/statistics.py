@@ -33,7 +33,7 @@ def of_version(name: str, version: str, figures: Figures) -> ModelStatistics:
         figures.rows,
         figures.batches,
         success=Spent(succeeded, figures.request.linear.total_s),
-        failed=Spent(figures.requests - succeeded, 0.0),
+        failed=Spent(figures.requests - succeeded, figures.failed_s),
         queue=stage(Stage.QUEUE),
         join=stage(Stage.BATCH),
         compute=stage(Stage.COMPUTE),
