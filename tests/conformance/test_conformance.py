@@ -23,6 +23,7 @@ from workbench.protocols.errors import HTTP_STATUS
 CASES = cases()
 MODELS = {
     **{datatype.lower(): models.identity(datatype) for datatype in DTYPES if datatype != "BF16"},
+    "bf16": models.bfloat16_cast(),
     "two": models.two_in_two_out(),
     "scalar": models.scalar(),
     "fixed": models.fixed_batch(),
