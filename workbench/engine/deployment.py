@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from workbench.config import ModelConfig
@@ -87,6 +87,7 @@ class Deployment:
         self._reason = ""
         self._notes: tuple[str, ...] = ()
         self._said: tuple[str, ...] = ()
+        self._sent: tuple[str, ...] = ()
         self._platform = self._device = ""
         self._sessions: list[Session] = []
         self._warm = Warm(WarmUp(False, False, ""), Layout(1, 1), "")
@@ -299,6 +300,12 @@ class Deployment:
         self.source = dataclasses.replace(self.source, described=described)
         self._said = described.notes(self.signature) if self.signature is not None else ()
 
+    def note(self, notes: Sequence[str]) -> None:
+        """Have the status say these of the settings that were sent with the last load."""
+        if tuple(notes) != self._sent:
+            self._sent = tuple(notes)
+            self._observer.model_changed(self.status())
+
     @property
     def takes_more_runners(self) -> bool:
         """True where the number of runners can change without a reload."""
@@ -382,7 +389,7 @@ class Deployment:
             loaded_at=self._loaded_at,
             load_s=self._load_s,
             queued=self._batcher.depth,
-            notes=(*self._said, *self._notes),
+            notes=(*self._sent, *self._said, *self._notes),
         )
 
     def description(self) -> Description:
