@@ -56,6 +56,12 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
         yield serve.ready()
 
 
+def notes_of(serve: Serve, model: str) -> list[str]:
+    _, body = serve.call("GET", f"/control/models/{model}")
+    notes: list[str] = json.loads(body)[0]["notes"]
+    return notes
+
+
 class Client:
     """tritonclient with the token in each call's headers, which is the only way it takes one."""
 
@@ -300,8 +306,7 @@ def test_a_repository_as_tritons_users_have_it_is_served_as_it_is(client: Client
     asked = [InferRequestedOutput("y", class_count=16)]
     found = [text.decode() for text in client.infer("triton", [given("x", x, "FP32")], outputs=asked).as_numpy("y")[0]]
     assert sum(text.endswith((":0:cat", ":1:dog")) for text in found) == 2
-    _, body = serve.call("GET", "/control/models/triton")
-    optimization, warm_up = json.loads(body)[0]["notes"][:2]
+    optimization, warm_up = notes_of(serve, "triton")[:2]
     assert "optimization is not honoured" in optimization
     assert "model_warmup 'none' did not run" in warm_up
     with pytest.raises(InferenceServerException, match="9 rows"):
@@ -314,10 +319,15 @@ def test_a_mistake_in_a_config_is_told_with_its_place(client: Client) -> None:
     assert "config.pbtxt: line 2, column 16" in found["reason"]
 
 
-def test_a_model_is_loaded_with_a_configuration_in_tritons_form(client: Client) -> None:
+def test_a_model_is_loaded_with_a_configuration_in_tritons_form(client: Client, serve: Serve) -> None:
     config = client.get_model_config("spare") | {"max_batch_size": 3, "model_warmup": [{"name": "w"}]}
     client.load_model("spare", config=json.dumps(config))
     assert client.get_model_config("spare")["max_batch_size"] == 3
+    assert notes_of(serve, "spare") == [
+        "the config sent with its load: model_warmup is honoured in a config.pbtxt only"
+    ]
+    client.load_model("spare", config='{"max_batch_size": 4}')
+    assert notes_of(serve, "spare") == []
     client.unload_model("spare", unload_dependents=True)
     client.load_model("spare")
 

@@ -7,8 +7,8 @@ import dataclasses
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -99,6 +99,8 @@ class Engine:
         self._lasting: set[str] = set()
         """The models whose routed version the journal holds."""
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._lent: set[str] = set()
+        """The models whose settings are a borrower's."""
         self._leaving: dict[Deployment, asyncio.Task[None]] = {}
         self._started = self._closing = False
 
@@ -276,7 +278,7 @@ class Engine:
     async def unload(self, name: str) -> None:
         """Drain and drop every version. ModelNotFound where none is loaded or failed."""
         check_model_name(name)
-        async with self._changing(name):
+        async with self._changing(name, even_lent=True):
             deployments = self._deployments.of(name)
             if not deployments and not self._deployments.failed(name):
                 raise ModelNotFound(f"Request for unknown model: {name!r} is not loaded, so it cannot be unloaded")
@@ -295,6 +297,31 @@ class Engine:
         async with self._changing(name):
             current = self._deployments.table.choose(name, None)
             return await self._reconfigured(current, model_config(settings, current.config), began)
+
+    @asynccontextmanager
+    async def lend(self, name: str, settings: Mapping[str, object]) -> AsyncIterator[ModelStatus]:
+        """`settings` in force for as long as the context lasts, and noted nowhere: after it, and after a restart of the
+        service, those from before hold. Meanwhile the model can be unloaded, but not changed otherwise: Conflict.
+
+        Only live settings can be lent. Raises InvalidInput, Conflict, ModelNotFound.
+        """
+        check_model_name(name)
+        async with self._changing(name):
+            current = self._deployments.table.choose(name, None)
+            before = current.config
+            lent = model_config(settings, before)
+            changed = [f.name for f in dataclasses.fields(lent) if getattr(lent, f.name) != getattr(before, f.name)]
+            if fixed := [each for each in changed if not _is_live(current, each)]:
+                raise InvalidInput(f"{', '.join(fixed)} cannot change without a reload, so it cannot be lent")
+            self._lent.add(name)
+            current.configure(lent)
+        try:
+            yield current.status()
+        finally:
+            # No await from here on, so that a cancelled caller gives them back too.
+            self._lent.discard(name)
+            if current.state is ModelState.READY:
+                current.configure(before)
 
     def give_up_stuck(self, limit_s: float) -> list[str]:
         """The models with a run that has taken longer than `limit_s`; their callers are answered, and only the end of
@@ -336,6 +363,12 @@ class Engine:
         deployment = self._deployments.get(name, version)
         return deployment.source.described.labels if deployment is not None else {}
 
+    def note(self, name: str, notes: Sequence[str]) -> None:
+        """Have the status of the routed version say these of the settings that came with its load."""
+        deployment = self._deployments.routed(name)
+        if deployment is not None:
+            deployment.note(notes)
+
     def statuses(self, name: str | None = None) -> list[ModelStatus]:
         """Every version that is known, by name and version: also what loads, drains or Failed."""
         return [status for status in self._deployments.statuses() if name in (None, status.name)]
@@ -351,12 +384,19 @@ class Engine:
 
     # Below: how
 
-    def _changing(self, name: str) -> asyncio.Lock:
+    @asynccontextmanager
+    async def _changing(self, name: str, *, even_lent: bool = False) -> AsyncIterator[None]:
         if self._closing:
             raise Draining("the service is shutting down")
         if not self._started:
             raise Unavailable("the engine was not started")
-        return self._locks[name]
+        async with self._locks[name]:
+            if name in self._lent and not even_lent:
+                raise Conflict(
+                    f"the settings of model {name!r} are lent to a load test, which gives them back when it ends; "
+                    "wait for it, or stop it"
+                )
+            yield
 
     async def _reconfigured(self, current: Deployment, config: ModelConfig, began: float) -> LoadResult:
         changed = [
@@ -364,7 +404,7 @@ class Engine:
         ]
         if not changed:
             return LoadResult(current.status(), True, None, self.clock() - began)
-        live = set(changed) <= set(LIVE_SETTINGS) and (current.takes_more_runners or "instances" not in changed)
+        live = all(_is_live(current, each) for each in changed)
         name = current.name
         lasting = name in self._lasting
         if live:
@@ -529,6 +569,11 @@ async def _ended(*tasks: asyncio.Task[None]) -> None:
     """Wait for them; unlike awaiting them, being cancelled here does not cancel them."""
     if tasks:
         await asyncio.wait(tasks)
+
+
+def _is_live(deployment: Deployment, setting: str) -> bool:
+    """Whether a setting of `deployment` can change without a reload."""
+    return setting in LIVE_SETTINGS and (setting != "instances" or deployment.takes_more_runners)
 
 
 def _check_same_signature(current: Deployment | None, new: Deployment, force: bool) -> None:

@@ -145,12 +145,13 @@ async def load_sent(service: Service, name: str, asked: RepositoryLoad) -> None:
         log.warning("the configuration sent for model %s: %s", name, note)
     if asked.model is None or not asked.beside:
         await service.engine.load(name, asked.model, asked.settings)
-        return
-    folder = await asyncio.to_thread(_written, service.config.data_dir, {MODEL_FILE: asked.model, **asked.beside})
-    try:
-        await service.engine.load(name, Path(folder.name) / MODEL_FILE, asked.settings)
-    finally:
-        await asyncio.to_thread(folder.cleanup)
+    else:
+        folder = await asyncio.to_thread(_written, service.config.data_dir, {MODEL_FILE: asked.model, **asked.beside})
+        try:
+            await service.engine.load(name, Path(folder.name) / MODEL_FILE, asked.settings)
+        finally:
+            await asyncio.to_thread(folder.cleanup)
+    service.engine.note(name, [f"the config sent with its load: {note}" for note in asked.notes])
 
 
 def _written(data_dir: Path, files: Mapping[str, bytes]) -> TemporaryDirectory[str]:
