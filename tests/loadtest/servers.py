@@ -58,6 +58,10 @@ class Script:
     """From this many requests on nothing is answered; 0: never."""
     style: str = "plain"
     """"plain", "chunked", or "until end"."""
+    counts: bool = False
+    """Every tenth inference is told, for `Process.answered`."""
+    work_s: float = 0.0
+    """Of the processor, for each inference: what makes a server saturate."""
 
 
 class Known(asyncio.Protocol):
@@ -96,6 +100,8 @@ class Server:
             return
         script, loop = self._script, asyncio.get_running_loop()
         number, self._asked = self._asked, self._asked + 1
+        if script.counts and self._asked % 10 == 0:
+            print(self._asked, flush=True)
         now_s = time.monotonic()
         self._first_s = self._first_s or now_s
         if script.break_after and number >= script.break_after:
@@ -108,6 +114,9 @@ class Server:
             into_s = (now_s - self._first_s) % script.freeze_every_s
             if into_s > script.freeze_every_s - script.freeze_s:
                 at_s = max(at_s, now_s - into_s + script.freeze_every_s)
+        if script.work_s:
+            while time.monotonic() < now_s + script.work_s:
+                pass
         status = script.statuses[number % len(script.statuses)]
         body = INFERENCE if status == 200 else {"error": f"made to answer {status}"}
         closes = bool(script.close_every) and number % script.close_every == script.close_every - 1
@@ -161,6 +170,12 @@ class Process:
 
     def kill(self) -> None:
         self._process.kill()
+
+    def answered(self, count: int) -> None:
+        """Wait until so many inferences were asked for; its script says `counts`."""
+        assert self._process.stdout is not None
+        while int(self._process.stdout.readline()) < count:
+            pass
 
     def __enter__(self) -> Self:
         return self

@@ -22,9 +22,10 @@ import msgspec
 
 from workbench.client import sync
 from workbench.loadtest import recording, wire
+from workbench.loadtest.breaking import Breaking
 from workbench.loadtest.histogram import EMPTY, Histogram
 from workbench.loadtest.limits import limit_of, notes_on
-from workbench.loadtest.plan import Plan
+from workbench.loadtest.plan import Plan, Stairs
 from workbench.loadtest.recording import Recording
 from workbench.loadtest.rows import Rows
 from workbench.loadtest.server_side import ServerSide
@@ -168,6 +169,8 @@ class _Run:
         self._began_at = time.time()
         self._examples: dict[str, str] = {}
         self._stopping = self._gone_off = False
+        self._breaking = Breaking(plan) if isinstance(plan.attack, Stairs) else None
+        self._broke = ""
         self._killer: threading.Timer | None = None
         self._lock = threading.Lock()
         client = control_client(plan.target) if prepared.controlled else None
@@ -216,13 +219,7 @@ class _Run:
                     stream.close()
             if following is not None:
                 following.cancel()
-        stopped = self._stopping or bool(self._figures.get("stopped"))
-        if finished and not stopped:
-            found = self.recording("finished", "")
-        elif finished:
-            found = self.recording("cancelled", "the run was stopped before its end")
-        else:
-            found = self.recording("cut short", f"the load generator ended before its time{self._last_words()}")
+        found = self.recording(*self._ending(finished))
         self._errors.close()
         self._handle.progress = self._progress("ended")
         return found
@@ -255,6 +252,15 @@ class _Run:
             signature=self._prepared.signature,
         )
 
+    def _ending(self, finished: bool) -> tuple[str, str]:
+        if not finished:
+            return "cut short", f"the load generator ended before its time{self._last_words()}"
+        if self._broke:
+            return "broken", self._broke
+        if self._stopping or self._figures.get("stopped"):
+            return "cancelled", "the run was stopped before its end"
+        return "finished", ""
+
     def _tell(self, data: bytes) -> None:
         assert self._process.stdin is not None
         with suppress(OSError, ValueError):  # it has ended, which its reader finds out
@@ -278,6 +284,8 @@ class _Run:
             rows = Rows.from_bytes(body)
             self._chunks.append(rows)
             self._latency += Histogram.of(rows.measured.ok.latency_s)
+            if self._breaking is not None:
+                self._breaking.take(rows)
             self._handle.on_rows(rows)
             return
         said = msgspec.json.decode(body)
@@ -290,6 +298,10 @@ class _Run:
         else:
             self._figures = said
             self._handle.progress = self._progress("")
+            if self._breaking is not None and not self._broke and kind == Kind.PROGRESS:
+                self._broke = "" if self._stopping else self._breaking.broke(said["elapsed_s"])
+                if self._broke:
+                    self.stop()
 
     def _progress(self, state: str) -> Progress:
         plan, figures = self._plan, self._figures
