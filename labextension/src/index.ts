@@ -10,6 +10,7 @@ import { PageConfig } from '@jupyterlab/coreutils';
 import { IDocumentManager } from '@jupyterlab/docmanager';
 import { IFileBrowserFactory } from '@jupyterlab/filebrowser';
 import { ILauncher } from '@jupyterlab/launcher';
+import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStateDB } from '@jupyterlab/statedb';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
@@ -17,11 +18,14 @@ import { Menu } from '@lumino/widgets';
 import { Attention } from './attention';
 import { browse } from './browse';
 import { addCommands, IN_PALETTE } from './commands';
+import { addDashboard } from './dashboard';
 import { ServiceModel } from './model';
+import { addLiveOutput } from './output';
 import { ServicePanel } from './panel';
 import { type IPageStream, STREAM } from './plots/contract';
 import { rememberFolds, settingsOf } from './settings';
 import { CommandIDs, DOMAIN, IInferencePanel, IServiceModel, PluginIDs } from './tokens';
+import { rememberWatched } from './watched';
 
 export { IInferencePanel, IServiceModel };
 
@@ -42,9 +46,9 @@ const panel: JupyterFrontEndPlugin<IInferencePanel> = {
   id: PluginIDs.panel,
   description: 'Adds the side panel: the service, its models and their live figures.',
   autoStart: true,
+  provides: IInferencePanel,
   requires: [IServiceModel],
   optional: [ITranslator, ISettingRegistry, IStateDB, ILayoutRestorer, IDocumentManager],
-  provides: IInferencePanel,
   activate: (
     app: JupyterFrontEnd,
     model: IServiceModel,
@@ -72,9 +76,10 @@ const panel: JupyterFrontEndPlugin<IInferencePanel> = {
       configure();
     });
     void rememberFolds(widget.folds, state);
+    void rememberWatched(widget.watched, state, `${PluginIDs.panel}:live`);
+    return widget;
   }
 };
-    return widget;
 
 const commands: JupyterFrontEndPlugin<void> = {
   id: PluginIDs.commands,
@@ -123,10 +128,46 @@ const commands: JupyterFrontEndPlugin<void> = {
   }
 };
 
+const dashboard: JupyterFrontEndPlugin<void> = {
+  id: PluginIDs.dashboard,
+  description: 'Adds the dashboard: large live plots of several models.',
+  autoStart: true,
+  requires: [IServiceModel],
+  optional: [ITranslator, ICommandPalette, ILauncher, ILayoutRestorer],
+  activate: (
+    app: JupyterFrontEnd,
+    model: IServiceModel,
+    translator: ITranslator | null,
+    palette: ICommandPalette | null,
+    launcher: ILauncher | null,
+    restorer: ILayoutRestorer | null
+  ) => {
+    const trans = (translator ?? nullTranslator).load(DOMAIN);
+    addDashboard({ app, model, trans, palette, launcher, restorer });
+  }
+};
+
+const output: JupyterFrontEndPlugin<void> = {
+  id: PluginIDs.output,
+  description: 'Draws the live plots of `%infer watch` in notebooks, without their kernels.',
+  autoStart: true,
+  requires: [IServiceModel, IRenderMimeRegistry],
+  optional: [ITranslator],
+  activate: (
+    _: JupyterFrontEnd,
+    model: IServiceModel,
+    rendermime: IRenderMimeRegistry,
+    translator: ITranslator | null
+  ) => addLiveOutput(rendermime, model, (translator ?? nullTranslator).load(DOMAIN))
+};
+
 /** What can be done with one model, below the button that was pressed. */
 function openModelMenu(app: JupyterFrontEnd, name: string, anchor: HTMLElement): void {
   const menu = new Menu({ commands: app.commands });
   const args = { name };
+  menu.addItem({ command: CommandIDs.tryOut, args });
+  menu.addItem({ command: CommandIDs.set, args });
+  menu.addItem({ type: 'separator' });
   menu.addItem({ command: CommandIDs.copyPython, args });
   menu.addItem({ command: CommandIDs.copyCurl, args });
   menu.addItem({ type: 'separator' });
@@ -136,7 +177,4 @@ function openModelMenu(app: JupyterFrontEnd, name: string, anchor: HTMLElement):
   menu.open(left, bottom);
 }
 
-export default [model, panel, commands] as JupyterFrontEndPlugin<unknown>[];
-  menu.addItem({ command: CommandIDs.tryOut, args });
-  menu.addItem({ command: CommandIDs.set, args });
-  menu.addItem({ type: 'separator' });
+export default [model, panel, commands, dashboard, output] as JupyterFrontEndPlugin<unknown>[];

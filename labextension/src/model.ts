@@ -305,9 +305,16 @@ export class ServiceModel implements IServiceModel {
 
   private _recall(history: IHistory): void {
     this._enter(history.epoch);
-    this._columns.clear();
+    for (const name of this._columns.keys()) {
+      if (!(name in history.models)) {
+        this._columns.delete(name);
+      }
+    }
     for (const [name, past] of Object.entries(history.models)) {
-      this._columnsOf(name).reset(past);
+      const columns = this._columnsOf(name);
+      if (!isAsGood(columns.data.time, past.time)) {
+        columns.reset(past);
+      }
       if (past.last_error) {
         this._errors.set(name, past.last_error);
       }
@@ -372,6 +379,13 @@ export class ServiceModel implements IServiceModel {
 
 function modelPath(name: string, verb: 'load' | 'unload' | 'set' | 'try'): string {
   return `api/models/${encodeURIComponent(name)}/${verb}`;
+}
+
+/** Whether the last minute is known as closely as a history knows it, which may be a coarse one of a longer time. */
+function isAsGood(known: readonly number[], past: readonly number[]): boolean {
+  const newest = past.at(-1) ?? 0;
+  const young = past.filter(time => time > newest - WINDOW_S).length;
+  return known.length >= young && (known.at(-1) ?? 0) >= newest - 2 * BIN_S;
 }
 
 /** As JupyterLab itself opens sockets: the cookie tells who we are, and the token only where there is no cookie. */

@@ -8,8 +8,12 @@ import { Folds } from './folds';
 import { FrameLoop } from './frames';
 import { inferenceIcon } from './icons';
 import { type IInferencePanel, WidgetIDs } from './tokens';
+import { Watched } from './watched';
 
-export interface IPanelOptions extends Omit<IPanelContext, 'frames' | 'folds' | 'sparkline'> {
+export interface IPanelOptions extends Omit<
+  IPanelContext,
+  'frames' | 'folds' | 'watched' | 'sparkline'
+> {
   /** False in JupyterLite. */
   readonly hasServer: boolean;
 }
@@ -36,6 +40,7 @@ export class ServicePanel extends ReactWidget implements IInferencePanel {
       ..._options,
       frames: this._frames,
       folds: this.folds,
+      watched: this.watched,
       sparkline: 'requests_per_s'
     };
     model.stateChanged.connect(this._draw, this);
@@ -43,6 +48,9 @@ export class ServicePanel extends ReactWidget implements IInferencePanel {
 
   /** What is folded and unfolded in it. */
   readonly folds = new Folds();
+
+  /** The model whose live figures are drawn. */
+  readonly watched = new Watched();
 
   configure({ sparkline, updatesPerSecond }: IPanelSettings): void {
     this._context = { ...this._context, sparkline };

@@ -26,6 +26,8 @@ export namespace PluginIDs {
   export const model = `${NAMESPACE}:model`;
   export const panel = `${NAMESPACE}:panel`;
   export const commands = `${NAMESPACE}:commands`;
+  export const dashboard = `${NAMESPACE}:dashboard`;
+  export const output = `${NAMESPACE}:output`;
 }
 
 export namespace CommandIDs {
@@ -34,19 +36,21 @@ export namespace CommandIDs {
   export const stop = `${NAMESPACE}:stop`;
   export const restart = `${NAMESPACE}:restart`;
   export const load = `${NAMESPACE}:load`;
-  export const unload = `${NAMESPACE}:unload`;
   export const loadStored = `${NAMESPACE}:load-stored`;
+  export const unload = `${NAMESPACE}:unload`;
   export const serveFile = `${NAMESPACE}:serve-file`;
-  export const logs = `${NAMESPACE}:logs`;
   export const tryOut = `${NAMESPACE}:try`;
   export const set = `${NAMESPACE}:set`;
   export const copyAddress = `${NAMESPACE}:copy-address`;
+  export const dashboard = `${NAMESPACE}:dashboard`;
+  export const logs = `${NAMESPACE}:logs`;
   export const copyCurl = `${NAMESPACE}:copy-curl`;
   export const copyPython = `${NAMESPACE}:copy-python`;
 }
 
 export namespace WidgetIDs {
   export const panel = `${NAMESPACE}-panel`;
+  export const dashboard = `${NAMESPACE}-dashboard`;
   export const logs = `${NAMESPACE}-logs`;
 }
 

@@ -1,5 +1,5 @@
 import type { IWant, IWatch, WatchedFrame } from './plots/contract';
-import { POINTS } from './plots/contract';
+import { partOf } from './plots/picture';
 import type { ISubscription } from './wire';
 
 /** The most points that the server gives. */
@@ -42,14 +42,14 @@ export class Watchers {
     }
   }
 
-  /** What all of them want, and what `base` says beside: the longest window, as finely as any of them wants it. */
+  /** What all of them want, and what `base` says beside: the longest window, as finely as any of them draws it. */
   subscription(base: ISubscription): ISubscription {
     let { window_s } = base;
-    let part_s = base.window_s / base.points;
+    let part_s = this._all.size > 0 ? Infinity : base.window_s / base.points;
     const detail = new Set(base.detail);
     for (const { want } of this._all) {
       window_s = Math.max(window_s, want.window_s);
-      part_s = Math.min(part_s, want.window_s / POINTS);
+      part_s = Math.min(part_s, partOf(want.window_s));
       detail.add(want.model);
     }
     const points = Math.min(MOST_POINTS, Math.ceil(window_s / part_s));

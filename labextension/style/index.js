@@ -1,4 +1,5 @@
 import './base.css';
 import './parts.css';
 import './plots.css';
+import './dashboard.css';
 import './live.css';

@@ -135,6 +135,17 @@ describe('figures', () => {
     expect(it.columns('digits')?.time).toEqual([100]);
   });
 
+  test('are not made coarser by the history of a longer time', async () => {
+    const { it, say, live } = world();
+    await live();
+    say(history('a'));
+    say(tick(100, { digits: figures() }));
+    const column = [1, 2];
+    const past = history('a').models['digits'];
+    say({ ...history('a'), models: { digits: { ...past, time: [95, 100], queued: column } } });
+    expect(it.columns('digits')?.time).toEqual([98, 99, 100]);
+  });
+
   test('of a model that is gone are dropped', async () => {
     const { it, say, live } = world();
     await live();

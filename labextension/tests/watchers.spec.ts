@@ -9,7 +9,13 @@ test('nobody who looks closely wants nothing more', () => {
   expect(new Watchers(() => undefined).subscription(CARDS)).toEqual(CARDS);
 });
 
-test('all get the longest window, as finely as any of them wants it', () => {
+test('a long window is asked for as coarsely as it is drawn: every model has it', () => {
+  const watchers = new Watchers(() => undefined);
+  watchers.add({ model: 'digits', window_s: 900 }, () => undefined);
+  expect(watchers.subscription(CARDS)).toMatchObject({ window_s: 900, points: 180 });
+});
+
+test('all get the longest window, as finely as any of them draws it', () => {
   const watchers = new Watchers(() => undefined);
   watchers.add({ model: 'digits', window_s: 900 }, () => undefined);
   const iris = watchers.add({ model: 'iris', window_s: 60 }, () => undefined);

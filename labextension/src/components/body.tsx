@@ -4,6 +4,7 @@ import { VERSION } from '../version';
 import { missingNotice } from '../words';
 import { Button, Message, Words } from './basics';
 import { usePanel } from './context';
+import { LiveSection } from './live';
 import { ModelsSection } from './models';
 import { ServiceSection } from './service';
 
@@ -46,6 +47,7 @@ export function Body({ view, hasServer }: IProps): JSX.Element {
       )}
       <ServiceSection view={view} />
       <ModelsSection view={view} />
+      <LiveSection view={view} />
     </div>
   );
 }

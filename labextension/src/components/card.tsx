@@ -180,7 +180,7 @@ function Notes({ notes }: { notes: readonly string[] }): JSX.Element | null {
 
 /** The live part of a card. */
 function Figures({ name }: { name: string }): JSX.Element {
-  const { model, trans, sparkline } = usePanel();
+  const { model, trans, sparkline, watched } = usePanel();
   const root = React.useRef<HTMLDivElement>(null);
   const rate = React.useRef<HTMLElement>(null);
   const p50 = React.useRef<HTMLElement>(null);
@@ -221,10 +221,16 @@ function Figures({ name }: { name: string }): JSX.Element {
       : trans.__('Requests per second in the last minute');
   return (
     <div className="iw-Figures iw-Live" ref={root}>
-      <div className="iw-Figures-picture" title={label}>
+      <button
+        type="button"
+        className="iw-Figures-picture"
+        title={trans.__('%1; click for more of it', label)}
+        aria-label={trans.__('Live plots of %1', name)}
+        onClick={() => watched.show(name)}
+      >
         <Sparkline label={label} drawRef={picture} />
         <span className="iw-Figures-top" ref={top} />
-      </div>
+      </button>
       <dl>
         <div title={trans.__('Requests that ended, a second')}>
           <dt>{trans.__('req/s')}</dt>

@@ -4,6 +4,7 @@ import * as React from 'react';
 import type { Folds } from '../folds';
 import type { FrameLoop } from '../frames';
 import type { IServiceModel } from '../tokens';
+import type { Watched } from '../watched';
 
 /** What every part of the panel is given. */
 export interface IPanelContext {
@@ -11,6 +12,8 @@ export interface IPanelContext {
   readonly commands: CommandRegistry;
   readonly frames: FrameLoop;
   readonly folds: Folds;
+  /** The model whose live figures are drawn. */
+  readonly watched: Watched;
   readonly trans: TranslationBundle;
   /** What sparklines show. */
   readonly sparkline: 'requests_per_s' | 'p50_s';

@@ -51,7 +51,7 @@ export class Chart {
     const picture = element(
       'div',
       { class: 'iw-Plot-picture' },
-      element('p', { class: 'iw-Plot-empty' }, this._empty),
+      element('p', { class: 'iw-Plot-empty' }, this._empty, this._act),
       this._at
     );
     this.node = element(
@@ -83,9 +83,14 @@ export class Chart {
     }
   }
 
-  /** What is written where there is nothing to see. */
-  set empty(words: string) {
+  /** What is written where there is nothing to see, and what can be done about it. */
+  sayEmpty(words: string, act: { readonly label: string; readonly run: () => void } | null): void {
     writeWords(this._empty, words);
+    this._act.hidden = act === null;
+    if (act !== null) {
+      write(this._act, act.label);
+      this._act.onclick = act.run;
+    }
   }
 
   /** The picture in words. */
@@ -133,9 +138,7 @@ export class Chart {
     const { picture } = this._scene;
     const isThere = index >= 0 && index < picture.length;
     const left = isThere ? this._u.valToPos(picture.time[index] as number, 'x') : -10;
-    this._quiet = true;
     this._u.setCursor({ left, top: isThere ? 1 : -10 });
-    this._quiet = false;
     this._at.hidden = !isThere || time === '';
     if (!this._at.hidden) {
       write(this._at, time);
@@ -225,18 +228,9 @@ export class Chart {
         hooks: {
           drawClear: [() => this._drawGround()],
           draw: [() => this._drawLabels()],
-          setCursor: [
-            () => {
-              if (!this._quiet) {
-                const { left = -10 } = this._u.cursor;
-                const over = this._u.over.clientWidth;
-                this._pointer.hover(left < 0 || over === 0 ? null : left / over);
-              }
-            }
-          ],
           setSelect: [
             ({ select: { left, width } }) => {
-              if (width > 0 && !this._quiet) {
+              if (width > 0) {
                 const since = this._u.posToVal(left, 'x');
                 const until = this._u.posToVal(left + width, 'x');
                 this._u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
@@ -252,11 +246,13 @@ export class Chart {
       ] as unknown as uPlot.AlignedData,
       parent
     );
-    u.over.addEventListener('click', () => {
-      const { left = -10 } = u.cursor;
-      if (left >= 0) {
-        this._pointer.pick(u.posToVal(left, 'x'));
-      }
+    const { over } = u;
+    over.addEventListener('mousemove', event => {
+      this._pointer.hover(event.offsetX / Math.max(over.clientWidth, 1));
+    });
+    over.addEventListener('mouseleave', () => this._pointer.hover(null));
+    over.addEventListener('click', event => {
+      this._pointer.pick(u.posToVal(event.offsetX, 'x'));
     });
     return u;
   }
@@ -376,14 +372,13 @@ export class Chart {
   private readonly _u: uPlot;
   private readonly _canvas: HTMLCanvasElement;
   private readonly _empty = element('span');
+  private readonly _act = element('button', { type: 'button', hidden: '' });
   private readonly _at = element('span', { class: 'iw-Plot-at', hidden: '' });
   private readonly _values: [Column, HTMLElement][] = [];
   private readonly _stacks: readonly Float32Array[];
   private _layout: Layout = 'compact';
   private _width = 0;
   private _top = 0;
-  /** While the cursor is moved from here, and not by a pointer over this picture. */
-  private _quiet = false;
 }
 
 /** A colour at an eighth of its strength. */

@@ -32,13 +32,21 @@ export interface IEvent<T> {
   connect(listener: (value: T) => void): () => void;
 }
 
+/** Where in time somebody looks, and in whose plots; null: nowhere. */
+export interface ILook {
+  readonly by: unknown;
+  readonly time: number | null;
+}
+
+/** An event that any of its listeners may cause. */
+export interface IShared<T> extends IEvent<T> {
+  emit(value: T): void;
+}
+
 export type Layout = 'compact' | 'large';
 
 /** Seconds that can be looked at. */
 export const WINDOWS = [60, 300, 900] as const;
-
-/** How many points of history a window is drawn with: what to subscribe to. */
-export const POINTS = 180;
 
 /** One of the pictures. */
 export type PlotName = 'throughput' | 'latency' | 'stages' | 'batches' | 'queue' | 'errors';
@@ -56,6 +64,10 @@ export interface ILivePlotsOptions {
   readonly layout?: Layout;
   readonly window_s?: number;
   readonly colours?: Colours;
+  /** Lets the user send a request to the model; offered where there was none. */
+  readonly onTry?: (() => void) | undefined;
+  /** Shared by plots of several models: what is under the pointer in one is shown in all. */
+  readonly look?: IShared<ILook> | undefined;
 }
 
 /**

@@ -1,5 +1,5 @@
 export * from './contract';
 export { attach, type IAttached } from './attach';
+export { Emitter } from './event';
 export { livePlots } from './live';
 export { Slowest, type ISlowestOptions } from './slowest';
-export { type IToolbarOptions, toolbar } from './toolbar';

@@ -83,7 +83,12 @@ class LivePlots implements ILivePlots, IPointer {
       )
     );
     this._grid.addEventListener('keydown', event => this._key(event));
-    this._grid.addEventListener('blur', () => this._hoverAt(null));
+    this._grid.addEventListener('blur', () => this.hover(null));
+    this._unlook = _options.look?.connect(({ by, time }) => {
+      if (by !== this) {
+        this._hoverAt(time === null ? null : { kind: 'time', time });
+      }
+    });
     this._sight.observe(this._grid);
     this._room.observe(this._grid);
     this._themes.observe(document.body, { attributes: true, attributeFilter: THEME_MARKS });
@@ -147,6 +152,7 @@ class LivePlots implements ILivePlots, IPointer {
     this._sight.disconnect();
     this._room.disconnect();
     this._themes.disconnect();
+    this._unlook?.();
     this._charts.forEach(chart => chart.destroy());
     this.selected.clear();
     this._node.classList.remove('iw-Plots', 'iw-mod-large');
@@ -154,7 +160,9 @@ class LivePlots implements ILivePlots, IPointer {
   }
 
   hover(fraction: number | null): void {
+    const { since, until } = this._scene.picture;
     this._hoverAt(fraction === null ? null : { kind: 'pointer', fraction });
+    this._tell(fraction === null ? null : since + fraction * (until - since));
   }
 
   select(span: ISpan): void {
@@ -206,13 +214,7 @@ class LivePlots implements ILivePlots, IPointer {
     picture.take(this._timeline, this._window_s, this._pausedAt ?? this._timeline.last);
     for (const chart of this._charts) {
       chart.draw(this._scene);
-      chart.empty = emptyWords(
-        this._trans,
-        chart.plot.name,
-        this._options.model,
-        picture,
-        this._window_s
-      );
+      this._sayEmpty(chart);
       if (this._rethemed) {
         chart.retheme();
       }
@@ -220,6 +222,15 @@ class LivePlots implements ILivePlots, IPointer {
     this._rethemed = false;
     this._drawHover();
     this._describe();
+  }
+
+  private _sayEmpty(chart: Chart): void {
+    const { model, onTry } = this._options;
+    const { name } = chart.plot;
+    const { picture } = this._scene;
+    const words = emptyWords(this._trans, name, model, picture, this._window_s);
+    const canTry = name === 'throughput' && onTry !== undefined && picture.length > 0 && words;
+    chart.sayEmpty(words, canTry ? { label: this._trans.__('Try it'), run: onTry } : null);
   }
 
   /** What is under the pointer, or now: beside each caption, and in the bars. */
@@ -262,6 +273,11 @@ class LivePlots implements ILivePlots, IPointer {
     this._schedule();
   }
 
+  /** Where one looks, to the plots of other models beside these. */
+  private _tell(time: number | null): void {
+    this._options.look?.emit({ by: this, time });
+  }
+
   /** The index of the point that is looked at; -1: none. */
   private _hovered(): number {
     const { picture } = this._scene;
@@ -292,13 +308,16 @@ class LivePlots implements ILivePlots, IPointer {
       const from = here < 0 ? picture.nearest(picture.until) : here;
       const at = here < 0 && step === -1 ? from : picture.step(from, by);
       if (at >= 0) {
-        this._hoverAt({ kind: 'time', time: (picture.time[at] as number) - picture.part_s / 2 });
+        const time = (picture.time[at] as number) - picture.part_s / 2;
+        this._hoverAt({ kind: 'time', time });
+        this._tell(time);
         this._say(at);
       }
     } else if (event.key === 'Enter' && here >= 0) {
       this.pick(picture.time[here] as number);
     } else if (event.key === 'Escape' && this._hover !== null) {
       this._hoverAt(null);
+      this._tell(null);
     } else {
       return;
     }
@@ -355,6 +374,7 @@ class LivePlots implements ILivePlots, IPointer {
   }
 
   private readonly _timeline: Timeline;
+  private readonly _unlook: (() => void) | undefined;
   private _scene: IScene;
   private readonly _charts: Chart[] = [];
   private _bars: Bars | null = null;

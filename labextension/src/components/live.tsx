@@ -1,0 +1,124 @@
+import { launcherIcon } from '@jupyterlab/ui-components';
+import * as React from 'react';
+import { served } from '../served';
+import type { IView } from '../state';
+import { CommandIDs } from '../tokens';
+import { type IWatched, shown, type Watched } from '../watched';
+import { IconButton, Section } from './basics';
+import { useFold, usePanel } from './context';
+import { ModelPlots, PlotsBar } from './plots';
+
+/** What is watched, in a component that is drawn again when it changes. */
+export function useWatched(watched: Watched): IWatched {
+  const subscribe = React.useCallback(
+    (changed: () => void) => {
+      watched.changed.connect(changed);
+      return () => void watched.changed.disconnect(changed);
+    },
+    [watched]
+  );
+  return React.useSyncExternalStore(subscribe, () => watched.value);
+}
+
+/** Whether what is listed is all that is served: the service runs, and has brought back what it served before. */
+export function isSettled({ service }: IView): boolean {
+  return service?.state === 'Ready' && !service.progress;
+}
+
+/** The live plots of one model, which is chosen here or by a click on its card. */
+export function LiveSection({ view }: { view: IView }): JSX.Element {
+  const { model, trans, commands, watched } = usePanel();
+  const { models, window_s } = useWatched(watched);
+  const [paused, setPaused] = React.useState(false);
+  const names = React.useMemo(() => served(view.models).map(({ name }) => name), [view.models]);
+  const before = React.useRef<string | null>(null);
+  const name = shown(models[0] ?? null, before.current, names, isSettled(view), each =>
+    model.figures(each)
+  );
+  before.current = name;
+  const root = React.useRef<HTMLDivElement>(null);
+  const [, setOpen] = useFold('live');
+  React.useEffect(() => {
+    const bring = () => {
+      setOpen(true);
+      // Once it is unfolded.
+      requestAnimationFrame(() => root.current?.scrollIntoView({ block: 'start' }));
+    };
+    watched.asked.connect(bring);
+    return () => void watched.asked.disconnect(bring);
+  });
+  const tryOut = React.useCallback(
+    (tried: string) => void commands.execute(CommandIDs.tryOut, { name: tried }),
+    [commands]
+  );
+  const isAway = view.service !== null && view.service.state !== 'Ready';
+  return (
+    <Section
+      name="live"
+      title={trans.__('Live')}
+      actions={
+        <IconButton
+          icon={launcherIcon}
+          label={trans.__('Show the dashboard')}
+          disabled={!commands.isEnabled(CommandIDs.dashboard)}
+          onClick={() =>
+            void commands.execute(CommandIDs.dashboard, name === null ? {} : { models: [name] })
+          }
+        />
+      }
+    >
+      {name === null ? (
+        <p className="iw-Text iw-mod-quiet">
+          {view.service === null
+            ? trans.__('Looking for the service…')
+            : isAway
+              ? trans.__('Nothing runs: what is served is drawn here once the service is Ready.')
+              : trans.__('Load a model, and its live figures are drawn here.')}
+        </p>
+      ) : (
+        <div ref={root} className="iw-LiveSection">
+          <div className="iw-LiveSection-bar">
+            <select
+              className="jp-mod-styled"
+              aria-label={trans.__('Model whose figures are drawn')}
+              value={name}
+              onChange={event => {
+                watched.value = { models: [event.target.value], window_s };
+              }}
+            >
+              {!names.includes(name) && <option value={name}>{name}</option>}
+              {names.map(each => (
+                <option key={each}>{each}</option>
+              ))}
+            </select>
+            <PlotsBar
+              trans={trans}
+              window_s={window_s}
+              paused={paused}
+              onWindow={seconds => {
+                watched.value = { models, window_s: seconds };
+              }}
+              onPause={setPaused}
+            />
+          </div>
+          {isAway && (
+            <p className="iw-Text iw-mod-quiet">
+              {trans.__('The service is away: this is what was seen last.')}
+            </p>
+          )}
+          <div className={isAway ? 'iw-LivePlots iw-mod-away' : 'iw-LivePlots'}>
+            <ModelPlots
+              stream={model}
+              trans={trans}
+              name={name}
+              layout="compact"
+              window_s={window_s}
+              paused={paused}
+              onTry={tryOut}
+            />
+          </div>
+        </div>
+      )}
+    </Section>
+  );
+}
