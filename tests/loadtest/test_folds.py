@@ -47,7 +47,7 @@ def test_percentiles_agree_with_the_rows_themselves() -> None:
 
 
 def test_the_warm_up_is_in_no_figure_but_on_the_timeline() -> None:
-    fold = Fold(2.0, {0: (2.0, 4.0)})
+    fold = Fold(2.0)
     fold.add(rows_of([0.1, 0.9, 1.5], 1e-3 * 500, phase=WARM_UP))
     fold.add(rows_of([2.1, 3.1], 1e-3))
     whole = fold.whole(2.0)
@@ -59,7 +59,7 @@ def test_the_warm_up_is_in_no_figure_but_on_the_timeline() -> None:
         (0.0, 0, 1),
         (1.0, 0, 1),
     ]
-    assert fold.steps()[0].answered_per_s == pytest.approx(1.5)
+    assert fold.steps({0: (2.0, 4.0)})[0].answered_per_s == pytest.approx(1.5)
 
 
 def test_a_freeze_costs_all_who_were_due_meanwhile() -> None:
@@ -96,12 +96,12 @@ def test_errors_are_counted_by_kind_and_are_no_latencies() -> None:
 
 
 def test_answers_after_the_end_are_latencies_but_no_throughput() -> None:
-    fold = Fold(0.0, {0: (0.0, 1.0), 1: (1.0, 2.0)})
+    fold = Fold(0.0)
     fold.add(rows_of(np.arange(0, 1, 0.1), 0.95))
     fold.add(rows_of(np.arange(1, 2, 0.1), 0.95, phase=1))
     whole = fold.whole(2.0)
     assert (whole.due, whole.answered, whole.latency.count) == (20, 11, 20)
-    first, second = fold.steps().values()
+    first, second = fold.steps({0: (0.0, 1.0), 1: (1.0, 2.0), 2: (2.0, 3.0)}).values()
     assert (first.due, first.answered) == (10, 1)
     assert (second.due, second.answered) == (10, 10)
 
@@ -113,4 +113,4 @@ def test_nothing_gives_no_figures_and_no_division() -> None:
     assert (whole.due, whole.answered_per_s, whole.offered_per_s, whole.error_share) == (0, 0.0, 0.0, None)
     assert whole.quantile(0.99) is None
     assert fold.seconds() == ()
-    assert fold.steps() == {}
+    assert fold.steps({0: (0.0, 0.0)}) == {}

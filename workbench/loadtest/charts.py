@@ -104,10 +104,10 @@ def percentiles(run: Run) -> Chart | None:
 
 def rate(run: Run) -> Chart | None:
     """What was due and what was answered in each second."""
-    seconds = gathered(run.seconds)
+    seconds, every = gathered(_drawn(run))
     if not seconds:
         return None
-    x, width = _times(seconds), _width(run.seconds, seconds)
+    x, width = _times(seconds), float(every)
     series = [Series("answered", x, tuple(each.answered / width for each in seconds), BLUE)]
     if run.open_loop:
         series.insert(0, Series("due", x, tuple(each.due / width for each in seconds), GREY, thin=True))
@@ -118,7 +118,7 @@ def rate(run: Run) -> Chart | None:
 
 def latency(run: Run) -> Chart | None:
     """Percentiles of the requests that were due in each second."""
-    seconds = gathered(run.seconds)
+    seconds, _ = gathered(_drawn(run))
     if not any(each.latency.count for each in seconds):
         return None
     x = _times(seconds)
@@ -149,10 +149,11 @@ def batch_sizes(run: Run) -> Chart | None:
     total = sum(sizes.values())
     x, y = tuple(map(float, sizes)), tuple(100 * count / total for count in sizes.values())
     labels = tuple(f"{count} batches" for count in sizes.values())
+    ticks = tuple((float(size), str(size)) for size in sizes) if len(sizes) <= 16 else ()
     return Chart(
         "batch sizes",
         "Batch sizes",
-        Axis("rows"),
+        Axis("rows", ticks=ticks),
         Axis("% of batches"),
         (Series("batches", x, y, GREEN, "bars", labels),),
     )
@@ -208,12 +209,20 @@ def knee_of(run: Run) -> int | None:
     return None if at is None else ordered[at][2]
 
 
-def gathered(seconds: Sequence[Second], most: int = MOST_POINTS) -> list[Second]:
-    """The same timeline in at most so many stretches: counts added, histograms merged."""
-    every = math.ceil(len(seconds) / most)
-    if every <= 1:
-        return list(seconds)
-    return [_together(seconds[start : start + every]) for start in range(0, len(seconds), every)]
+def gathered(seconds: Sequence[Second], most: int = MOST_POINTS) -> tuple[list[Second], int]:
+    """The timeline in at most so many stretches, and how many seconds each has: counts added, histograms merged."""
+    every = max(math.ceil(len(seconds) / most), 1)
+    if every == 1:
+        return list(seconds), 1
+    return [_together(seconds[start : start + every]) for start in range(0, len(seconds), every)], every
+
+
+def _drawn(run: Run) -> Sequence[Second]:
+    """Without the last split second, in which only what was under way ended."""
+    last = run.seconds[-1:]
+    if last and not last[0].due and last[0].at_s < run.whole.duration_s + 1 and not _is_series(run):
+        return run.seconds[:-1]
+    return run.seconds
 
 
 def _together(seconds: Sequence[Second]) -> Second:
@@ -236,17 +245,18 @@ def _times(seconds: Sequence[Second]) -> tuple[float, ...]:
     return tuple(each.at_s for each in seconds)
 
 
-def _width(all_of_them: Sequence[Second], drawn: Sequence[Second]) -> float:
-    return math.ceil(len(all_of_them) / max(len(drawn), 1))
-
-
 def _marks(run: Run) -> tuple[tuple[float, str], ...]:
     return tuple((mark.at_s, mark.text) for mark in run.marks)
 
 
 def _shaded(run: Run) -> tuple[tuple[float, float, str], ...]:
-    first = min((each.at_s for each in run.seconds), default=0.0)
-    return ((first, 0.0, "warm-up"),) if first < 0 and not _is_series(run) else ()
+    drawn, end_s = _drawn(run), run.whole.duration_s
+    if not drawn or _is_series(run):
+        return ()
+    found = [(drawn[0].at_s, 0.0, "warm-up")] if drawn[0].at_s < 0 else []
+    if drawn[-1].at_s > end_s:
+        found.append((end_s, drawn[-1].at_s, "last answers"))
+    return tuple(found)
 
 
 def _is_series(run: Run) -> bool:

@@ -125,12 +125,12 @@ class _Due:
 
 
 class Fold:
-    """Rows folded as they come. `begin_s`: where the measured part begins on their clock; `steps`: the windows of the
-    plan's phases, in their order."""
+    """Rows folded as they come. `begin_s`: where the measured part begins on their clock; `windows`: when the phases of
+    the plan are, on the same."""
 
-    def __init__(self, begin_s: float, steps: Mapping[int, Window] | None = None) -> None:
+    def __init__(self, begin_s: float, windows: Mapping[int, Window] | None = None) -> None:
         self._begin_s = begin_s
-        self._windows = dict(steps or {})
+        self._windows = windows or {}
         self._whole = _Due()
         self._steps: defaultdict[int, _Due] = defaultdict(_Due)
         self._due: defaultdict[int, int] = defaultdict(int)
@@ -161,11 +161,12 @@ class Fold:
         """The measured part, which is so long."""
         return self._stretch(self._whole, (0.0, measured_s))
 
-    def steps(self) -> dict[int, Stretch]:
-        """Each phase of the plan that any request was due in."""
+    def steps(self, windows: Mapping[int, Window] | None = None) -> dict[int, Stretch]:
+        """Each phase of the plan that any request was due in; `windows`: as it was, where it did not go as planned."""
         return {
-            number: self._stretch(self._steps[number], _relative(self._windows.get(number, (0.0, 0.0)), self._begin_s))
-            for number in sorted(self._steps)
+            number: self._stretch(self._steps[number], (begin_s - self._begin_s, end_s - self._begin_s))
+            for number, (begin_s, end_s) in (windows or self._windows).items()
+            if number in self._steps
         }
 
     def seconds(self) -> tuple[Second, ...]:
@@ -216,7 +217,3 @@ def _by_outcome(outcomes: Column) -> NDArray[np.int64]:
 
 def _words(counts: NDArray[np.int64]) -> dict[str, int]:
     return {word: int(count) for word, count in zip(OUTCOMES, counts, strict=True) if count}
-
-
-def _relative(window: Window, begin_s: float) -> Window:
-    return window[0] - begin_s, window[1] - begin_s

@@ -22,7 +22,7 @@ from workbench.loadtest.histogram import Histogram
 from workbench.loadtest.machine import this_machine, versions
 from workbench.loadtest.plan import Plan, Stairs
 from workbench.loadtest.recording import Generator, Mark, Recording, ServerSecond
-from workbench.loadtest.thresholds import Verdict, judge, parse_thresholds
+from workbench.loadtest.thresholds import Threshold, Verdict, judge, parse_thresholds
 
 SCHEMA = 1
 """Of the JSON. What is added with a default keeps it; what changes its meaning does not."""
@@ -140,7 +140,7 @@ class Run:
 
 def run_of(recording: Recording, *, state: RunState | None = None) -> Run:
     """The run that a recording tells of; not kept yet, so without an id."""
-    fold = Fold(recording.window_s[0], step_windows(recording))
+    fold = Fold(recording.window_s[0])
     fold.add(recording.rows)
     return run_from(recording, fold, state=state)
 
@@ -151,7 +151,8 @@ def run_from(recording: Recording, fold: Fold, *, state: RunState | None = None)
     whole = fold.whole(recording.measured_s)
     stopped = recording.ended in ("cancelled", "cut short")
     thresholds = parse_thresholds(plan.slo) if plan.slo else ()
-    points = _stairs(plan.attack, fold, plan.slo) if isinstance(plan.attack, Stairs) else ()
+    stairs = fold.steps(step_windows(recording)) if isinstance(plan.attack, Stairs) else {}
+    points = _stairs(plan.attack, stairs, thresholds) if isinstance(plan.attack, Stairs) else ()
     return Run(
         id="",
         kind="stairs" if points else "bench",
@@ -245,14 +246,13 @@ def summed(server: Sequence[ServerSecond]) -> ServerFigures:
     )
 
 
-def _stairs(attack: Stairs, fold: Fold, slo: str) -> tuple[Point, ...]:
-    thresholds = parse_thresholds(slo) if slo else ()
+def _stairs(attack: Stairs, figures: Mapping[int, Stretch], thresholds: Sequence[Threshold]) -> tuple[Point, ...]:
     points = []
-    for number, figures in fold.steps().items():
+    for number, each in figures.items():
         rate = attack.first_per_s + number * attack.by_per_s
-        verdicts = judge(thresholds, figures)
-        held = figures.kept_up and all(verdict.held for verdict in verdicts)
-        points.append(Point(f"{rate:g}/s", rate, figures, {}, verdicts, held))
+        verdicts = judge(thresholds, each)
+        held = each.kept_up and all(verdict.held for verdict in verdicts)
+        points.append(Point(f"{rate:g}/s", rate, each, {}, verdicts, held))
     return tuple(points)
 
 
