@@ -4,11 +4,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.client.results import CallTimings, Card, LoadReport, ModelTable, Prediction, milliseconds, model_card
+from workbench.client.results import (
+    CallTimings,
+    Card,
+    LoadReport,
+    ModelTable,
+    Prediction,
+    milliseconds,
+    model_card,
+    shared_card,
+)
 from workbench.config import ModelConfig
 from workbench.core.messages import Timings
 from workbench.core.model import ModelState, ModelStatus, Signature, TensorSpec
 from workbench.errors import InvalidInput
+from workbench.rendezvous.processes import this_process
+from workbench.rendezvous.record import ServiceRecord
 
 TIMINGS = CallTimings(0.010, (Timings(queued_s=0.001, ran_s=0.004, batch_size=3, batch_requests=1),))
 SIGNATURE = Signature((TensorSpec("X", "FP32", (-1, 4)),), (TensorSpec("y", "FP32", (-1, 1)),))
@@ -79,6 +90,15 @@ def test_a_prediction_shows_rows_as_rows_and_where_the_time_went() -> None:
 
 def test_timings_show_as_their_sentence() -> None:
     assert repr(TIMINGS) == str(TIMINGS)
+
+
+def test_a_service_that_starts_tells_how_far_it_has_come() -> None:
+    me = this_process()
+    words = "restoring models, 3 of 20 done"
+    record = ServiceRecord("http://127.0.0.1:1", "t", "", me, reason="its process is coming up", progress=words)
+    card = shared_card(record, ("", 0.0), 1, None)
+    assert (card["state"], card["progress"]) == ("Starting: its process is coming up", words)
+    assert words in repr(card)
 
 
 def test_html_is_escaped_wherever_text_comes_from_outside() -> None:

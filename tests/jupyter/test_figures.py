@@ -95,6 +95,7 @@ def test_the_detail_of_a_model_adds_its_versions() -> None:
     assert found["batch_sizes"] == {"1": 3}
     assert found["release_reasons"] == {"idle": 3}
     assert found["batches"] == {"idle": {"1": 3}}
+    assert found["requests"] == {"ok": 3}
     assert found["batch_rows"] == 1
     assert found["stages_s"]["compute"] == pytest.approx(0.004 / 3, rel=1e-3)
     assert found["stages_s"]["respond"] is None  # none was answered

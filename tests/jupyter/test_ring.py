@@ -184,3 +184,23 @@ def test_the_history_begins_with_the_newest_error() -> None:
     ring.add(made.take(service.snapshot(100.0)))
     error = ring.history(None, 900, 60)["models"]["digits"]["last_error"]
     assert error == {"time": 1010.0, "code": "failed", "message": "the second"}
+
+
+def test_of_an_hour_the_last_fifteen_minutes_are_there_at_once() -> None:
+    """On a clock that the test moves; with two spikes, one of which is too old."""
+    service, made, ring = FakeService(), Ticks(), Ring(900)
+    began = service.now
+    for second in range(3600):
+        spike = second in (600, 3000)
+        service.batch(8 if spike else 1, ReleaseReason.IDLE, Timings(ran_s=0.5 if spike else 0.001))
+        ring.add(made.take(service.snapshot(1.0)))
+    found = ring.history(["digits"], 900, 300, {"digits"})["models"]["digits"]
+    assert len(found["time"]) == 300
+    assert (found["time"][0], found["time"][-1]) == (began + 2703, began + 3600)
+    assert found["requests_per_s"] == [1] * 300
+    slow = [time for time, p99_s in zip(found["time"], found["p99_s"], strict=True) if p99_s > 0.1]
+    assert slow == [began + 3003]
+    (at,) = [point for point, batches in enumerate(found["batches"]) if "8" in batches["idle"]]
+    assert found["batches"][at] == {"idle": {"1": 2, "8": 1}}
+    assert found["time"][at] == began + 3003
+    assert sum(sum(batches["idle"].values()) for batches in found["batches"]) == 900

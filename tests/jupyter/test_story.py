@@ -123,6 +123,25 @@ async def test_what_a_notebook_does_shows_at_once(
     assert holders(workplace.rendezvous.leases) == [this_process()]
 
 
+async def test_a_keeper_that_is_killed_during_a_restart_is_told_with_the_reason(
+    ask: Ask, page: Socket, workplace: SharedService, extension: InferWorkbench
+) -> None:
+    await ask("start", body={})
+    await in_state(page, "Ready")
+    keeper = running(workplace).keeper.pid
+    os.kill(keeper, signal.SIGSTOP)  # or it might be done before it is killed
+    restarting = asyncio.ensure_future(ask("restart", body={}))
+    async with asyncio.timeout(30):
+        while not extension.watch._starts:
+            await asyncio.sleep(0.01)
+    os.kill(keeper, signal.SIGKILL)
+    starting = await in_state(page, "Starting")
+    assert starting["reason"].startswith(f"its keeper, process {keeper}, was killed")
+    assert starting["reason"].endswith("another one is being started")
+    assert (await in_state(page, "Ready"))["reason"] == ""
+    assert (await restarting)["service"]["state"] == "Ready"
+
+
 async def test_a_model_that_cannot_be_served_is_told_with_the_reason(
     ask: Ask, page: Socket, workplace: SharedService, jp_root_dir: Path
 ) -> None:

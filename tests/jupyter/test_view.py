@@ -52,6 +52,32 @@ def test_where_nothing_runs_it_says_why() -> None:
     assert (failed.state, failed.reason) == ("Failed", "no room")
 
 
+def test_a_start_in_place_of_one_that_was_lost_says_so_until_it_is_done() -> None:
+    lost = Asked(starting=True, lost="its keeper was killed")
+    words = "its keeper was killed; another one is being started"
+    assert seen(Seen(None, ended=("its keeper was killed", 0.0)), lost).reason == words
+    coming = Seen(replace(READY, state=ServiceState.STARTING, reason="its process is coming up"), worker_lives=True)
+    assert (seen(coming, lost).state, seen(coming, lost).reason) == ("Starting", words)
+    assert seen(asked=lost).reason == ""
+
+
+@pytest.mark.parametrize(
+    ("state", "worker_lives", "answers"),
+    [
+        (ServiceState.STARTING, True, True),
+        (ServiceState.RESTARTING, True, True),
+        (ServiceState.READY, True, True),
+        (ServiceState.READY, False, False),
+        (ServiceState.STOPPING, True, False),
+        (ServiceState.FAILED, True, False),
+    ],
+)
+def test_a_service_is_listened_to_also_while_it_loads(state: ServiceState, worker_lives: bool, answers: bool) -> None:
+    found = Seen(replace(READY, state=state), worker_lives=worker_lives)
+    assert (found.answers is not None) is answers
+    assert (found.ready is not None) is (answers and state is ServiceState.READY)
+
+
 def test_a_stop_that_is_asked_for_shows_at_once() -> None:
     assert seen(asked=Asked(stopping=True)).state == "Stopping"
 

@@ -9,12 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from tests.jupyter.ticks import FakeService
 from workbench.client.launch import SharedService
 from workbench.errors import StorageError, Unavailable
 from workbench.jupyter.figures import Tick
-from workbench.jupyter.view import ServiceView
+from workbench.jupyter.view import DEAF, ServiceView
 from workbench.jupyter.watch import Watch, look
 from workbench.rendezvous.folder import Rendezvous
 from workbench.rendezvous.leases import holders
@@ -33,6 +35,7 @@ class Heard:
     def __init__(self) -> None:
         self.services: list[ServiceView] = []
         self.models: list[list[dict[str, Any]]] = []
+        self.ticks: list[Tick] = []
         self.works = 0
 
     def service_changed(self, service: ServiceView) -> None:
@@ -41,7 +44,8 @@ class Heard:
     def models_changed(self, models: list[dict[str, Any]]) -> None:
         self.models.append(models)
 
-    def ticked(self, tick: Tick) -> None: ...
+    def ticked(self, tick: Tick) -> None:
+        self.ticks.append(tick)
 
     def worked(self) -> None:
         self.works += 1
@@ -176,6 +180,54 @@ async def test_a_lease_is_held_where_that_is_wanted_and_given_back(
         await watch.close()
     assert holders(shared.rendezvous.leases) == []
     assert watch.view.state == "Ready"
+
+
+async def test_figures_come_from_a_service_that_still_loads_what_it_served_before(
+    watch: Watch, shared: SharedService, heard: Heard
+) -> None:
+    service = FakeService()
+
+    async def tell(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b"/control/stream" in head:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\r\n")
+            for _ in range(3):
+                writer.write(msgspec.json.encode(service.snapshot()) + b"\n")
+            await reader.read()  # until it has left
+        else:
+            body = b'{"devices": ["cpu"], "models": [{"name": "digits", "state": "Loading", "queued": 0}]}'
+            writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        writer.close()
+
+    async with await asyncio.start_server(tell, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        shared.rendezvous.publish(replace(RECORD, url=url, progress="restoring models, 3 of 20 done"))
+        await watch.open()
+        await until(lambda: heard.ticks and heard.models)
+        assert (watch.view.state, watch.view.progress) == ("Starting", "restoring models, 3 of 20 done")
+        assert set(heard.ticks[0].models) == {"digits"}
+        assert heard.models[0][0]["state"] == "Loading"
+        with pytest.raises(Unavailable, match="Starting"):
+            await watch.client()
+        await watch.close()
+
+
+async def test_a_service_that_had_nothing_to_say_while_it_started_is_not_called_deaf(
+    shared: SharedService, heard: Heard
+) -> None:
+    now = 1000.0
+    watch = Watch(shared, heard, logging.getLogger("watch"), version="1.0", clock=lambda: now)
+    shared.rendezvous.publish(RECORD)
+    await watch._look()
+    watch._heard_at = now
+    now += 60
+    await watch._look()
+    shared.rendezvous.publish(replace(RECORD, state=ServiceState.READY, reason=""))
+    await watch._look()
+    assert (watch.view.state, watch.view.reason) == ("Ready", "")
+    now += 60
+    await watch._look()
+    assert watch.view.reason == DEAF
 
 
 async def test_it_can_be_closed_at_any_moment(shared: SharedService, heard: Heard) -> None:

@@ -179,6 +179,16 @@ def test_batches_are_counted_by_reason_and_rows_at_once() -> None:
     assert series.take()["models"][0]["batches"] == {"idle": {"8": 1}}
 
 
+def test_a_version_that_loads_or_drains_has_figures_too() -> None:
+    metrics = Metrics(Clock())
+    states = {"1": ModelState.DRAINING, "2": ModelState.LOADING}
+    metrics.watch(lambda: [dataclasses.replace(ready(version=version), state=states[version]) for version in states])
+    series = Snapshots(metrics.state, "epoch")
+    metrics.request_done("digits", "1", Outcome.OK, timings())
+    found = {model["version"]: (model["state"], model["requests"]) for model in series.take()["models"]}
+    assert found == {"1": ("Draining", {"ok": 1}), "2": ("Loading", {})}
+
+
 def test_an_exchange_of_no_known_version_makes_no_label() -> None:
     metrics = watched()
     metrics.exchange_done(Exchange("made-up", "", b"r", 1.0, sent_at=1.0, error="model_not_found"))

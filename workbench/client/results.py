@@ -338,6 +338,7 @@ def shared_card(
         return Card("the service", {"state": f"Stopped: {why}", "since": _clock_time(when)})
     facts: dict[str, object] = {
         "state": f"{record.state}: {record.reason}" if record.reason else record.state.value,
+        "progress": record.progress,
         "since": _clock_time(record.since),
         "url": record.url,
         "token file": record.token_file,

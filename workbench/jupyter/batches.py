@@ -1,7 +1,7 @@
 """The batches of the last minutes, by why they were released and how many rows they had: what columns cannot hold.
 
 A record is 12 bytes: a tick, a kind of batch, and how many there were. There are as many as kinds came in the ticks, up
-to a bound; where that is not enough, what is older than a minute is kept by 16 ticks rather than by one.
+to a bound; where that is not enough, what is older than half a minute is kept by 16 ticks rather than by one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Batches = Mapping[str, Mapping[str, int]]
 MAX_RECORDS = 32_768
 FIRST_RECORDS = 64
 
-FINE_TICKS = 240
+FINE_TICKS = 120
 """So many of the newest ticks are never put together."""
 COARSE = 16
 
@@ -44,12 +44,12 @@ class BatchLog:
             (tick, self._reasons.setdefault(reason, len(self._reasons)) * _ROWS + min(int(rows), _ROWS - 1), count)
             for reason, sizes in batches.items()
             for rows, count in sizes.items()
-        ]
+        ][: MAX_RECORDS // 2]
         if not found:
             return
         if self._used + len(found) > self._records.shape[1]:
             self._make_room(len(found), oldest)
-        self._records[:, self._used : self._used + len(found)] = np.array(found[:MAX_RECORDS], np.uint32).T
+        self._records[:, self._used : self._used + len(found)] = np.array(found, np.uint32).T
         self._used += len(found)
 
     def parts(self, firsts: NDArray[np.int64]) -> list[Batches | None]:

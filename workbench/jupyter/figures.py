@@ -186,6 +186,7 @@ def detail(entries: Sequence[Entry]) -> dict[str, Any]:
     work = Work.of(entries)
     return {
         "versions": sorted((entry["version"] for entry in entries), key=int),
+        "requests": _added(entry["requests"] for entry in entries),
         "latency": {
             stage: {
                 "count": sum(entry["latency"][stage]["count"] for entry in entries),

@@ -15,7 +15,8 @@ from workbench.client.random_inputs import random_inputs
 from workbench.core.messages import InferRequest
 from workbench.core.model import Signature
 from workbench.core.tensor import BYTES, Array, datatype_of
-from workbench.errors import Unavailable
+from workbench.core.threads import in_thread
+from workbench.errors import InvalidInput, Unavailable
 from workbench.protocols.parameters import timings_out
 
 BODY_BYTES = 1024 * 1024
@@ -45,7 +46,10 @@ async def try_out(client: AsyncClient, name: str, asked: TryRequest) -> dict[str
     status = await client.status(name)
     if status.signature is None:
         raise Unavailable(f"{name!r} version {status.version} is {status.state}: {status.reason or 'not Ready'}")
-    inputs = _inputs(asked, status.signature, name)
+    signature, most = status.signature, status.max_batch_size
+    if asked.inputs is None and most and asked.rows > most:
+        raise InvalidInput(f"rows is {asked.rows}; {name!r} takes {most} in one request (its max_batch_size)")
+    inputs = await in_thread(lambda: _inputs(asked, signature, name))
     began = time.monotonic()
     response = await client.infer(
         InferRequest(name, inputs, status.version, deadline=began + TIMEOUT_S, parameters={"timings": True})

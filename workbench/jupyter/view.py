@@ -10,6 +10,8 @@ from workbench.rendezvous.folder import host_name
 from workbench.rendezvous.record import ServiceRecord, ServiceState
 from workbench.rendezvous.versions import check_versions
 
+_ANSWERS = (ServiceState.STARTING, ServiceState.RESTARTING, ServiceState.READY)
+
 DEAF = "it gives no sign of life; if that lasts, it is killed and started anew"
 
 
@@ -51,6 +53,12 @@ class Seen:
         record = self.record
         return record if record is not None and record.state is ServiceState.READY and self.worker_lives else None
 
+    @property
+    def answers(self) -> ServiceRecord | None:
+        """The service, where it says how it is, or will in a moment: also while it loads what it served before."""
+        record = self.record
+        return record if record is not None and record.state in _ANSWERS and self.worker_lives else None
+
 
 @dataclass(frozen=True, slots=True)
 class Said:
@@ -71,6 +79,8 @@ class Asked:
     stopping: bool = False
     failure: str = ""
     """Of the last start; empty: it went well, or nobody asked."""
+    lost: str = ""
+    """What became of the service that was there when the start was asked for; empty: nothing unforeseen."""
 
 
 def view(seen: Seen, said: Said, asked: Asked, version: str, *, deaf: bool = False) -> ServiceView:
@@ -80,7 +90,7 @@ def view(seen: Seen, said: Said, asked: Asked, version: str, *, deaf: bool = Fal
         reason, since = seen.ended
         state = ServiceState.STOPPED
         if asked.starting:
-            state, reason = ServiceState.STARTING, ""
+            state, reason = ServiceState.STARTING, _instead_of(asked.lost) if asked.lost else ""
         elif asked.failure:
             state, reason = ServiceState.FAILED, asked.failure
         return ServiceView(state, reason, since=since, host=host_name(), device_words=device_words(Said()))
@@ -92,6 +102,8 @@ def view(seen: Seen, said: Said, asked: Asked, version: str, *, deaf: bool = Fal
         state, reason = ServiceState.RESTARTING, "its process has ended"  # what its keeper is about to publish
     elif state is ServiceState.READY and deaf:
         reason = DEAF
+    elif state is ServiceState.STARTING and asked.lost:
+        reason = _instead_of(asked.lost)
     try:
         if word := check_versions(version, record.version, record.api):
             notes = (word, *notes)
@@ -111,6 +123,10 @@ def view(seen: Seen, said: Said, asked: Asked, version: str, *, deaf: bool = Fal
         device_words=device_words(said),
         notes=notes,
     )
+
+
+def _instead_of(lost: str) -> str:
+    return f"{lost}; another one is being started"
 
 
 def device_words(said: Said) -> str:

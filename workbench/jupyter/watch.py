@@ -1,7 +1,8 @@
 """Follows the user's one service: how it stands, which models it has, its figures; starts and ends it when asked.
 
 Two tasks. One looks at the rendezvous a few times a second, which costs a small file, and tells of every change. The
-other attaches to a service that is Ready and reads its stream until that ends, which is how a death is noticed at once.
+other attaches to a service as soon as it answers, which one with many models to load does before it is Ready, and reads
+its stream until that ends, which is how a death is noticed at once.
 
 What happens to the service is no error here: it becomes the view, told to whoever listens, and one line in the log.
 """
@@ -113,7 +114,7 @@ class Watch:
         self._gpus: tuple[str, ...] = ()
         self._starts = self._stops = self._jobs = 0
         """Under way."""
-        self._failure = ""
+        self._failure = self._lost = ""
         self._heard_at: float | None = None
         """When the stream last said something; None while there is none."""
         self._client: AsyncClient | None = None
@@ -122,7 +123,7 @@ class Watch:
         self._ticks = Ticks()
         self._hurry = 0
         self._poke = asyncio.Event()
-        self._ready = asyncio.Event()
+        self._answers = asyncio.Event()
         self._one_change = asyncio.Lock()
         self._one_look = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
@@ -199,7 +200,7 @@ class Watch:
         self._tell()
         try:
             async with self._one_change:
-                self._failure = ""
+                self._failure = self._lost = ""
                 try:
                     await in_thread(change)
                 except WorkbenchError as error:
@@ -247,16 +248,22 @@ class Watch:
             self._take_in([])
         if record is not None:
             self._failure = ""
+        if before is not None and record is None and self._starts:
+            self._lost = self._seen.ended[0]
+        elif record is not None and record.state is not ServiceState.STARTING:
+            self._lost = ""
         self._tell()
-        if self._seen.ready is not None and self.view.state is ServiceState.READY:
-            self._ready.set()
+        if self._seen.answers is not None and self.view.state is not ServiceState.FAILED:
+            self._answers.set()
         else:
-            self._ready.clear()
+            self._answers.clear()
         if self._starts or self._jobs or any(status["state"] in ("Loading", "Warming") for status in self.models):
             self._listener.worked()
 
     def _tell(self) -> None:
-        asked = Asked(starting=self._starts > 0, stopping=self._stops > 0, failure=self._failure)
+        asked = Asked(self._starts > 0, self._stops > 0, self._failure, self._lost)
+        if self._seen.ready is None and self._heard_at is not None:
+            self._heard_at = self._clock()  # while it starts it may have nothing to say
         silent_s = self._clock() - self._heard_at if self._heard_at is not None else 0.0
         now = view(self._seen, self._said, asked, self._version, deaf=silent_s > max(DEAF_S, 3 * self._interval_s))
         before, self.view = self.view, now
@@ -278,9 +285,11 @@ class Watch:
 
     async def _keep_following(self) -> None:
         while True:
-            await self._ready.wait()
-            record = self._seen.ready
-            assert record is not None
+            await self._answers.wait()
+            record = self._seen.answers
+            if record is None:  # it has ended since
+                self._answers.clear()
+                continue
             try:
                 try:
                     await self._follow(record)
@@ -291,7 +300,7 @@ class Watch:
                 await self._look()
             except Exception:
                 self._log.exception("following the service failed; it is tried again")
-            if self._ready.is_set():
+            if self._answers.is_set():
                 await asyncio.sleep(AGAIN_S)
 
     async def _follow(self, record: ServiceRecord) -> None:
