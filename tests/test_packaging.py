@@ -50,7 +50,7 @@ def test_the_sdist_carries_the_built_panel_its_sources_and_its_lock(artefacts: P
     with tarfile.open(sdist) as archive:
         names = {"/".join(name.split("/")[1:]) for name in archive.getnames()}
     assert {"labextension/yarn.lock", "labextension/src/index.ts", "LICENSE", "README.md"} <= names
-    assert "workbench/labextension/static/style.js" in names
+    assert {"workbench/labextension/static/style.js", "workbench/notebook/static/live.js"} <= names
     assert not [
         name for name in names if "node_modules" in name or name.startswith((".git/", ".ci", "labextension/lib"))
     ]
@@ -63,6 +63,9 @@ def test_the_wheel_holds_each_file_once_and_where_jupyter_looks_for_it(artefacts
         names = archive.namelist()
     assert [name for name in names if name.endswith(f"{SHARE}/static/style.js")]
     assert [name for name in names if name.endswith(f"{SHARE}/install.json")]
+    # The drawing of a cell's live plot comes from the Jupyter server, or from the kernel where that is without us.
+    assert [name for name in names if name.endswith(f"{SHARE}/static/live.js")]
+    assert {"workbench/notebook/static/live.js", "workbench/notebook/loader.js"} <= set(names)
     assert [name for name in names if name.endswith("etc/jupyter/jupyter_server_config.d/infer-workbench.json")]
     assert {"workbench/jupyter/events/service.yaml", "workbench/jupyter/events/model.yaml"} <= set(names)
     assert not [

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from importlib.metadata import version
@@ -19,7 +19,7 @@ from workbench.client import sync
 from workbench.client.client import AsyncClient
 from workbench.client.launch import SharedService
 from workbench.errors import WorkbenchError
-from workbench.jupyter.figures import Ticks
+from workbench.jupyter.figures import Tick, Ticks
 from workbench.jupyter.relay import MAX_WINDOW_S, Relay
 from workbench.jupyter.ring import Ring
 from workbench.jupyter.view import ServiceView
@@ -34,6 +34,9 @@ BEAT_S = 5.0
 
 AGAIN_S = 1.0
 """Before a service that does not answer is asked again."""
+
+FIRST_LOOK_S = 2.0
+"""The longest that who opens a feed waits to see how things stand."""
 
 _LOG = logging.getLogger(__name__)
 _LOG.addHandler(logging.NullHandler())  # what happens to the service is told to the page, not printed into a cell
@@ -66,11 +69,6 @@ class Feed:
         """How the service stood when it was last looked at."""
         return self._relay.view
 
-    @property
-    def taken(self) -> int:
-        """How many ticks there were: another number, and there is something new to draw."""
-        return self._relay.taken
-
     def hold(self, holder: object) -> None:
         """Follow the service at least until `holder` lets go. Comes back once the first look was taken."""
         sync.run(self._hold(holder))
@@ -82,6 +80,17 @@ class Feed:
     def history(self, models: list[str] | None, window_s: float, points: int) -> dict[str, Any]:
         """As the message `history` of the stream, without its type."""
         return sync.run(self._history(models, window_s, points))
+
+    @property
+    def models(self) -> list[Mapping[str, Any]]:
+        """The statuses of all versions, as they last were (docs/http.md, STATUS)."""
+        return list(self._relay.models)
+
+    def listen(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """Have `changed` called, on the background thread, when the service or a model changes. What is given back
+        ends that."""
+        self._relay.listeners.append(changed)
+        return lambda: self._relay.listeners.remove(changed) if changed in self._relay.listeners else None
 
     def join(self, send: Send) -> Channel:
         """Tell one more page, until its channel is closed."""
@@ -95,8 +104,10 @@ class Feed:
                 self._following = self._source(self._relay)
                 await self._following.open()
         with suppress(TimeoutError):
-            async with asyncio.timeout(2 * AGAIN_S):
+            async with asyncio.timeout(FIRST_LOOK_S):
                 await self._relay.told.wait()
+                if self._relay.view.state is ServiceState.READY:
+                    await self._relay.shown.wait()
 
     async def _let_go(self, holder: object) -> None:
         self._order = self._order or asyncio.Lock()
@@ -211,17 +222,31 @@ class _Relay(Relay):
     """Remembers what a kernel asks for."""
 
     view = ServiceView()
-    taken = 0
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
         self.told = asyncio.Event()
+        """That there is, or is no, service."""
+        self.shown = asyncio.Event()
+        """The first figures."""
+        self.models: list[Any] = []
+        self.listeners: list[Callable[[], None]] = []
 
     def service_changed(self, service: ServiceView) -> None:
         super().service_changed(service)
         self.view = service
         self.told.set()
+        self._call()
 
-    def ticked(self, tick: Any) -> None:
+    def models_changed(self, models: list[Any]) -> None:
+        super().models_changed(models)
+        self.models = models
+        self._call()
+
+    def ticked(self, tick: Tick) -> None:
         super().ticked(tick)
-        self.taken += 1
+        self.shown.set()
+
+    def _call(self) -> None:
+        for listener in list(self.listeners):
+            listener()

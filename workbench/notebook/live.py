@@ -135,7 +135,7 @@ class LivePlot(anywidget.AnyWidget):
         handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         if handle is None:
             return
-        cell = _cell()
+        cell = cell_id()
         self._shown = [*self._shown, _Shown(handle, cell)][-3:]
         if not self.closed:
             self._wire.expect()
@@ -149,7 +149,7 @@ class LivePlot(anywidget.AnyWidget):
             "text/plain": described(name, history, self.window_s, words),
             "image/svg+xml": picture(name, history, self.window_s, words),
         }
-        if not self.closed and _somebody_looks():
+        if not self.closed and somebody_looks():
             bundle[WIDGET_MIME] = {"version_major": 2, "version_minor": 1, "model_id": self.model_id}
             if self._shared:
                 bundle[MIME] = {"api": API, "model": self.model, "window_s": self.window_s, "host": self._host}
@@ -165,8 +165,10 @@ class LivePlot(anywidget.AnyWidget):
         if service.state is not ServiceState.READY:
             why = f": {service.reason}" if service.reason else ""
             return name, history, f"The service is {service.state.value}{why}"
-        if not history:
-            return name, {}, "No model is served yet" if name is None else f"No model {name!r} is served"
+        if name is None:
+            return None, {}, "No model is served yet"
+        if not history and name not in {status["name"] for status in self._feed.models}:
+            return name, {}, f"No model {name!r} is served"
         return name, history, ""
 
     def _first_order(self) -> str:
@@ -310,7 +312,7 @@ def _busiest(models: Mapping[str, History]) -> str | None:
     return max(models, key=served, default=None)
 
 
-def _somebody_looks() -> bool:
+def somebody_looks() -> bool:
     """Whether widgets can come to life where this is shown. A notebook that a program runs from top to bottom takes no
     input either; what it keeps is the picture."""
     kernel = getattr(get_ipython(), "kernel", None)
@@ -320,7 +322,7 @@ def _somebody_looks() -> bool:
     return bool(asked) or "voila" in os.environ.get("SERVER_SOFTWARE", "").lower()
 
 
-def _cell() -> str:
+def cell_id() -> str:
     """The id of the cell that is run; empty where the front end does not tell."""
     kernel = getattr(get_ipython(), "kernel", None)
     return "" if kernel is None else str(kernel.get_parent().get("metadata", {}).get("cellId", ""))

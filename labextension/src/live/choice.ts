@@ -1,7 +1,6 @@
 /** Which model is shown, and what is said where none can be. Pure. */
 
 import type { ITrans } from '../plots/contract';
-import { sentence } from '../words';
 import type { IHistory } from '../wire';
 import type { Standing } from './source';
 
@@ -65,5 +64,5 @@ export function whyStill(trans: ITrans, standing: Standing, model: string | null
 }
 
 function because(what: string, reason: string): string {
-  return reason ? sentence(`${what}: ${reason.replace(/\.$/, '')}.`) : `${what}.`;
+  return reason ? `${what}: ${reason.replace(/\.$/, '')}.` : `${what}.`;
 }

@@ -1,0 +1,410 @@
+"""`wb.panel()`: the side panel's verbs as widgets below a cell, wherever a notebook is shown.
+
+Each button's work is done on a thread of its own, since it may take seconds and the kernel must stay free; what came of
+it, or went wrong, stands beside the button. What is shown of the service is told by the feed, on the background thread.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets
+from IPython.display import display
+
+from workbench.client import sync
+from workbench.client.results import counted, escape, html_table, megabytes
+from workbench.core.model import Signature
+from workbench.errors import InvalidInput, WorkbenchError
+from workbench.jupyter.tryout import TryRequest, try_out
+from workbench.notebook.live import LivePlot, cell_id, somebody_looks
+from workbench.rendezvous.record import ServiceState
+
+if TYPE_CHECKING:
+    from workbench.api import Workbench
+
+_WIDE = {"width": "auto", "max_width": "46em"}
+_NARROW = {"width": "22em"}
+_LABELS = {"description_width": "9em"}
+
+_SHOWN_NUMBERS = 200
+"""Characters of an output's numbers."""
+
+
+class ControlPanel(ipywidgets.VBox):  # type: ignore[misc]
+    """Load, watch, set, try and unload models of one service. Moves until it is closed."""
+
+    def __init__(self, workbench: Workbench) -> None:
+        self._workbench = workbench
+        self._feed = workbench.feed
+        self._closed = False
+        self._lock = threading.RLock()
+        self._feed.hold(self)
+        self._service = _Service(workbench)
+        self._load = _Load(workbench)
+        self._chosen = ipywidgets.Dropdown(description="Model", layout=_NARROW, style={"description_width": "4em"})
+        self._standing = ipywidgets.HTML()
+        self._unload = _Act("Unload", "Finish what is under way, then give back its memory", self._unloaded)
+        self._settings = _Settings(workbench)
+        self._try = _Try(workbench)
+        self.plot: LivePlot = workbench.watch()
+        """The live figures of the chosen model."""
+        row = ipywidgets.HBox([self._chosen, self._unload.button, self._standing])
+        parts = ipywidgets.Accordion(
+            [self._load.box, self._settings.box, self._try.box], titles=("Load a model", "Settings", "Try it")
+        )
+        super().__init__([self._service.box, row, self._unload.said, self.plot, parts])
+        self._parts = parts
+        self._chosen.observe(lambda change: self._choose(change["new"]), "value")
+        self._ended = self._feed.listen(self._refresh)
+        self._refresh()
+        parts.selected_index = None if self._names() else 0
+
+    def close(self) -> None:
+        """End it, and what it shows. A second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._ended()
+        self.plot.close()
+        self._feed.let_go(self)
+        super().close()
+
+    def __repr__(self) -> str:
+        if self._closed:
+            return "<ControlPanel, closed>"
+        names = ", ".join(self._names()) or "no models"
+        return f"<ControlPanel of the service at {self._workbench.url}: {self._feed.service.state.value}, {names}>"
+
+    def _ipython_display_(self) -> None:
+        bundle: dict[str, Any] = {"text/plain": repr(self)}
+        if not self._closed and somebody_looks():
+            bundle["application/vnd.jupyter.widget-view+json"] = {
+                "version_major": 2,
+                "version_minor": 0,
+                "model_id": self.model_id,
+            }
+            bundle["text/html"] = "<i>The panel is alive while its kernel is: run the cell again.</i>"
+        cell = cell_id()
+        before = _shown.get(cell) if cell else None
+        if before is not None and before is not self:
+            before.close()
+        if cell:
+            _shown[cell] = self
+        display(bundle, raw=True)  # type: ignore[no-untyped-call]
+
+    def _refresh(self) -> None:
+        """The service, or a model, has changed. On any thread."""
+        with self._lock:
+            if self._closed:
+                return
+            self._service.show(self._feed.service.state, self._feed.service.reason, self._feed.service.device_words)
+            names = self._names()
+            if list(self._chosen.options) != names:
+                kept = self._chosen.value if self._chosen.value in names else next(iter(names), None)
+                self._chosen.options = names
+                self._chosen.value = kept
+            self._show_chosen()
+
+    def _names(self) -> list[str]:
+        return list(dict.fromkeys(str(status["name"]) for status in self._feed.models))
+
+    def _choose(self, name: str | None) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            self.plot.model = name
+            self._show_chosen()
+
+    def _show_chosen(self) -> None:
+        name = self._chosen.value
+        versions = [status for status in self._feed.models if status["name"] == name]
+        status = next((each for each in versions if each["routed"]), versions[-1] if versions else None)
+        self._standing.value = "" if status is None else _standing(status)
+        self._unload.enabled = status is not None
+        self._settings.show(status)
+        self._try.show(status)
+
+    def _unloaded(self) -> str:
+        name = self._chosen.value
+        self._workbench.unload(name)
+        return f"{escape(name)} is unloaded."
+
+
+_shown: weakref.WeakValueDictionary[str, ControlPanel] = weakref.WeakValueDictionary()
+"""The panel that a cell shows: run again, it shows another, and nobody sees that one any more."""
+
+
+class _Act:
+    """A button, what it does, and what came of it."""
+
+    def __init__(self, label: str, tip: str, work: Callable[[], str], style: str = "") -> None:
+        self.button = ipywidgets.Button(description=label, tooltip=tip, button_style=style, layout={"width": "auto"})
+        self.said = ipywidgets.HTML()
+        self._work = work
+        self._busy = False
+        self._enabled = True
+        self.button.on_click(lambda button: self.begin())
+
+    @property
+    def enabled(self) -> bool:
+        return self._enabled
+
+    @enabled.setter
+    def enabled(self, enabled: bool) -> None:
+        self._enabled = enabled
+        self.button.disabled = self._busy or not enabled
+
+    def begin(self) -> threading.Thread | None:
+        """Do it, on a thread that is given back; None while it is being done."""
+        if self._busy:
+            return None
+        self._busy = self.button.disabled = True
+        self.said.value = "…"
+        doing = threading.Thread(target=self._do, name="infer-workbench-panel", daemon=True)
+        doing.start()
+        return doing
+
+    def _do(self) -> None:
+        try:
+            said = self._work()
+        except WorkbenchError as error:
+            said = _bad(error.message)
+        except Exception as error:  # shown where it was asked for, or nobody would see it
+            said = _bad(f"{type(error).__name__}: {error}")
+        self.said.value = said
+        self._busy = False
+        self.button.disabled = not self._enabled
+
+
+class _Service:
+    """Its state in words; start, restart and stop of the shared one."""
+
+    def __init__(self, workbench: Workbench) -> None:
+        self._workbench = workbench
+        self._state = ipywidgets.HTML()
+        self._start = _Act("Start", "Start the service", self._started)
+        self._restart = _Act("Restart", "Start it anew, with the same models", self._restarted)
+        self._stop = _Act("Stop", "End it, after what is under way", self._stopped)
+        acts = [self._start, self._restart, self._stop] if workbench.shared else []
+        row = ipywidgets.HBox([self._state, *(act.button for act in acts)])
+        self.box = ipywidgets.VBox([row, *(act.said for act in acts)])
+
+    def show(self, state: ServiceState, reason: str, devices: str) -> None:
+        why = f": {escape(reason)}" if reason else f" · {escape(devices)}" if state is ServiceState.READY else ""
+        self._state.value = f"<b>Service</b> {_dot(state is ServiceState.READY)} {escape(state.value)}{why}"
+        runs = state not in (ServiceState.STOPPED, ServiceState.FAILED)
+        self._start.enabled = not runs
+        self._restart.enabled = self._stop.enabled = state is not ServiceState.STOPPED
+
+    def _started(self) -> str:
+        sync.run(self._workbench.client.service())
+        return ""
+
+    def _restarted(self) -> str:
+        self._workbench.restart()
+        return ""
+
+    def _stopped(self) -> str:
+        self._workbench.stop()
+        return ""
+
+
+class _Load:
+    """A file or folder of the service's machine, and options."""
+
+    def __init__(self, workbench: Workbench) -> None:
+        self._workbench = workbench
+        self.path = ipywidgets.Text(
+            description="ONNX file", placeholder="models/digits.onnx", layout=_WIDE, style=_LABELS
+        )
+        self.name = ipywidgets.Text(description="Name", placeholder="as the file", layout=_NARROW, style=_LABELS)
+        self.options = _Knobs()
+        self.force = ipywidgets.Checkbox(
+            description="even where inputs or outputs change, on which callers may rely", layout=_WIDE, indent=False
+        )
+        self.act = _Act("Load", "Serve it", self._loaded, "primary")
+        options = ipywidgets.Accordion([ipywidgets.VBox([self.options.box, self.force])], titles=("Options",))
+        options.selected_index = None
+        self.box = ipywidgets.VBox([self.path, self.name, options, self.act.button, self.act.said])
+
+    def _loaded(self) -> str:
+        path = self.path.value.strip().strip("'\"")
+        if not path:
+            raise InvalidInput("say which file: the path of an .onnx file, or of a folder that holds model.onnx")
+        name = self.name.value.strip() or _name_of(path)
+        found = Path(path).expanduser()
+        report = self._workbench.load(name, found, force=self.force.value, **self.options.changed({}))
+        return report._repr_html_()
+
+
+class _Knobs:
+    """The settings that are turned most, empty where they stay as they are."""
+
+    def __init__(self) -> None:
+        def text(label: str, example: str) -> Any:
+            return ipywidgets.Text(description=label, placeholder=example, layout=_NARROW, style=_LABELS)
+
+        self.fields: dict[str, Any] = {
+            "max_batch_size": text("Largest batch", "64 rows"),
+            "max_queue_delay_s": text("Batch delay", "0ms"),
+            "instances": text("Instances", "1"),
+            "max_queue_size": text("Queue bound", "1024"),
+            "device": text("Device", "auto, cpu, cuda"),
+        }
+        self.box = ipywidgets.VBox(list(self.fields.values()))
+
+    def show(self, config: Mapping[str, Any]) -> None:
+        for name, field in self.fields.items():
+            value = config.get(name, "")
+            field.value = f"{value * 1e3:g}ms" if name.endswith("_s") and value != "" else str(value)
+
+    def changed(self, config: Mapping[str, Any]) -> dict[str, object]:
+        """What was typed and differs, by the settings' names; checked where it is sent."""
+        found: dict[str, object] = {}
+        for name, field in self.fields.items():
+            typed = field.value.strip()
+            if not typed:
+                continue
+            value: object = typed
+            if name not in ("device", "max_queue_delay_s"):
+                if not typed.isascii() or not typed.isdigit():
+                    raise InvalidInput(f"{field.description} takes a whole number; {typed[:40]!r} is none")
+                value = int(typed)
+            elif name == "max_queue_delay_s":
+                # "5" would be seconds here, and was meant to be milliseconds by whoever reads "0ms" before it.
+                value = typed if typed[-1:].isalpha() else f"{typed}ms"
+                if f"{config.get(name, -1) * 1e3:g}ms" == value:
+                    continue
+            if value != config.get(name):
+                found[name] = value
+        return found
+
+
+class _Settings:
+    """The chosen model's, as they are; applied together."""
+
+    def __init__(self, workbench: Workbench) -> None:
+        self._workbench = workbench
+        self._name = ""
+        self._config: Mapping[str, Any] = {}
+        self.knobs = _Knobs()
+        self.act = _Act("Apply", "Live where possible, else by a reload that fails no request", self._applied)
+        self.box = ipywidgets.VBox([self.knobs.box, self.act.button, self.act.said])
+
+    def show(self, status: Mapping[str, Any] | None) -> None:
+        """What is typed stays until the model, or its settings, are others."""
+        name, config = ("", {}) if status is None else (status["name"], status["config"])
+        self.act.enabled = status is not None
+        if (name, config) != (self._name, self._config):
+            self._name, self._config = name, config
+            self.knobs.show(config)
+
+    def _applied(self) -> str:
+        changed = self.knobs.changed(self._config)
+        if not changed:
+            return "Nothing differs from what is set."
+        self._workbench.set(self._name, **changed)
+        return f"Applied to {escape(self._name)}: {escape(', '.join(changed))}."
+
+
+class _Try:
+    """One request with random or typed inputs, and what came of it."""
+
+    def __init__(self, workbench: Workbench) -> None:
+        self._workbench = workbench
+        self._name = ""
+        self.kind = ipywidgets.ToggleButtons(options=["random", "typed"], style={"button_width": "6em"})
+        self.rows = ipywidgets.BoundedIntText(
+            value=1, min=1, max=1_000_000, description="Rows", layout={"width": "16em"}, style=_LABELS
+        )
+        self.inputs = ipywidgets.Textarea(
+            placeholder='{"x": [[1, 2, 3, 4]]}', description="Inputs, as JSON", layout=_WIDE, style=_LABELS
+        )
+        self.act = _Act("Send", "One request", self._tried, "primary")
+        self.box = ipywidgets.VBox([self.kind, self.rows, self.inputs, self.act.button, self.act.said])
+        self.kind.observe(lambda change: self._switch(), "value")
+        self._switch()
+
+    def show(self, status: Mapping[str, Any] | None) -> None:
+        self._name = "" if status is None else str(status["name"])
+        self.act.enabled = status is not None and status["state"] == "Ready"
+
+    def _switch(self) -> None:
+        random = self.kind.value == "random"
+        self.rows.layout.display = "" if random else "none"
+        self.inputs.layout.display = "none" if random else ""
+
+    def _tried(self) -> str:
+        inputs = None
+        if self.kind.value == "typed":
+            try:
+                inputs = json.loads(self.inputs.value)
+            except json.JSONDecodeError as error:
+                raise InvalidInput(
+                    f"the inputs are no JSON, line {error.lineno} column {error.colno}: {error.msg}"
+                ) from None
+            if not isinstance(inputs, dict):
+                inputs = {self._only_input(): inputs}
+        asked = TryRequest(inputs=inputs, rows=self.rows.value)
+        return _answer(sync.run(try_out(self._workbench.client, self._name, asked)))
+
+    def _only_input(self) -> str:
+        """For rows without a name."""
+        signature: Signature | None = self._workbench[self._name].signature
+        names = [] if signature is None else [spec.name for spec in signature.inputs]
+        if len(names) != 1:
+            raise InvalidInput(f'name the inputs: {{"{names[0] if names else "x"}": ...}}; they are {", ".join(names)}')
+        return names[0]
+
+
+def _standing(status: Mapping[str, Any]) -> str:
+    facts = [
+        f"version {status['version']}",
+        str(status["state"]),
+        str(status["device"]),
+        megabytes(status["size_bytes"]),
+    ]
+    said = " · ".join(escape(fact) for fact in facts if fact)
+    reason = status["reason"]
+    return f"{_dot(status['state'] == 'Ready')} {said}" + (_bad(reason) if reason else "")
+
+
+def _answer(tried: Mapping[str, Any]) -> str:
+    """Outputs and timings of a trial (docs/jupyter.md)."""
+    timings = tried["timings"]
+    spent = ", ".join(
+        f"{timings[f'{stage}_us'] / 1e3:.3g} ms {stage}" for stage in ("queue", "batch", "compute", "split")
+    )
+    rows = [
+        [escape(f"{each['name']}"), escape(f"{each['datatype']} {each['shape']}"), f"<code>{_cut(each)}</code>"]
+        for each in tried["outputs"]
+    ]
+    batch = f"{counted(timings['batch_size'], 'row')} of {counted(timings['batch_requests'], 'request')} in its batch"
+    whole = f"{tried['seconds'] * 1e3:.3g} ms in all: {spent}; {batch}, version {tried['version']}"
+    return f"<p>{escape(whole)}</p>" + html_table(["output", "type", "beginning"], rows)
+
+
+def _cut(tensor: Mapping[str, Any]) -> str:
+    text = json.dumps(tensor["data"])
+    return escape(text if len(text) <= _SHOWN_NUMBERS else f"{text[:_SHOWN_NUMBERS]} …")
+
+
+def _name_of(path: str) -> str:
+    """A model's name for a file: what the file is called, or the folder where that says nothing."""
+    parts = [part for part in Path(path).parts if part not in ("model.onnx", "/")]
+    stem = Path(parts[-1] if parts else path).stem
+    return "".join(char if char.isalnum() or char in "_-." else "-" for char in stem).strip("-.") or "model"
+
+
+def _dot(good: bool) -> str:
+    colour = "#2a9166" if good else "#a0a0a0"
+    return f"<span aria-hidden='true' style='color:{colour}'>●</span>"
+
+
+def _bad(message: str) -> str:
+    return f"<span role='alert' style='color:var(--jp-error-color1, #c0392b)'>{escape(message)}</span>"
