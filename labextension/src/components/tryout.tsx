@@ -1,23 +1,12 @@
-import { Clipboard } from '@jupyterlab/apputils';
-import { copyIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 import * as format from '../format';
-import {
-  asTyped,
-  cell,
-  type ISegment,
-  json,
-  kind,
-  prefill,
-  segments,
-  table,
-  travelled,
-  typedInputs
-} from '../tryout';
-import type { IModelStatus, ITensor, ITimings, ITried } from '../wire';
+import { asTyped, kind, prefill, typedInputs } from '../tryout';
+import type { IModelStatus, ITried } from '../wire';
 import { sentence } from '../words';
-import { Button, IconButton, Message, Words } from './basics';
+import { Button, Message, Words } from './basics';
 import { usePanel } from './context';
+import { Tensor } from './tensor';
+import { Timings } from './timings';
 
 interface IProps {
   readonly status: IModelStatus;
@@ -217,115 +206,6 @@ export function TryIt({ status, able }: IProps): JSX.Element {
         </>
       )}
     </form>
-  );
-}
-
-/** Where the time of a request went, as a bar and in words, and the batch that it travelled in. */
-export function Timings({ timings }: { timings: ITimings }): JSX.Element {
-  const { trans } = usePanel();
-  const parts = segments(timings);
-  const word = (stage: ISegment['stage']) => {
-    switch (stage) {
-      case 'queue':
-        return trans.__('queue');
-      case 'batch':
-        return trans.__('batch');
-      case 'compute':
-        return trans.__('compute');
-      case 'split':
-        return trans.__('split');
-    }
-  };
-  return (
-    <div className="iw-Timings">
-      <div className="iw-Timings-bar" aria-hidden="true">
-        {parts.map(({ stage, part }) => (
-          <span key={stage} className={`iw-mod-${stage}`} style={{ flexGrow: part }} />
-        ))}
-      </div>
-      <dl className="iw-Timings-legend">
-        {parts.map(({ stage, seconds }) => (
-          <div key={stage}>
-            <dt className={`iw-mod-${stage}`}>{word(stage)}</dt>
-            <dd data-stage={stage}>{format.duration(seconds)}</dd>
-          </div>
-        ))}
-      </dl>
-      <p className="iw-Text iw-mod-quiet">{travelled(trans, timings)}</p>
-    </div>
-  );
-}
-
-/** One tensor: a small table where it is one, JSON where it is not, or on demand. */
-function Tensor({ tensor }: { tensor: ITensor }): JSX.Element {
-  const { trans } = usePanel();
-  const id = React.useId();
-  const small = React.useMemo(() => table(tensor), [tensor]);
-  const [raw, setRaw] = React.useState(small === null);
-  const text = React.useMemo(() => json(tensor.data), [tensor]);
-  const { name, data, cut } = tensor;
-  return (
-    <div className="iw-Tensor" data-tensor={name}>
-      <div className="iw-Tensor-head">
-        <span id={id}>
-          <code>{name}</code> <span className="iw-mod-quiet">{kind(tensor)}</span>
-        </span>
-        {small && (
-          <button type="button" className="iw-Link" aria-pressed={raw} onClick={() => setRaw(!raw)}>
-            {trans.__('JSON')}
-          </button>
-        )}
-        <IconButton
-          icon={copyIcon}
-          label={trans.__('Copy %1 as JSON', name)}
-          onClick={() => Clipboard.copyToSystem(JSON.stringify(data))}
-        />
-      </div>
-      {small && !raw ? (
-        <div className="iw-Tensor-scroll" tabIndex={0} role="group" aria-labelledby={id}>
-          <table>
-            {small.columns.length > 0 && (
-              <thead>
-                <tr>
-                  <td />
-                  {small.columns.map(column => (
-                    <th key={column} scope="col">
-                      {column}
-                    </th>
-                  ))}
-                </tr>
-              </thead>
-            )}
-            <tbody>
-              {small.rows.map((row, i) => (
-                <tr key={i}>
-                  <th scope="row">{i}</th>
-                  {row.map((value, j) => (
-                    <td key={j}>{value}</td>
-                  ))}
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
-      ) : (
-        <pre className="iw-Tensor-scroll" tabIndex={0} role="group" aria-labelledby={id}>
-          {text}
-        </pre>
-      )}
-      {small && !raw && (small.moreRows > 0 || small.moreColumns > 0) && (
-        <p className="iw-Text iw-mod-quiet">
-          {trans.__(
-            'and %1 more rows, %2 more columns',
-            cell(small.moreRows),
-            cell(small.moreColumns)
-          )}
-        </p>
-      )}
-      {cut && (
-        <p className="iw-Text iw-mod-quiet">{trans.__('Shown in part: there is more of it.')}</p>
-      )}
-    </div>
   );
 }
 

@@ -1,0 +1,41 @@
+import * as React from 'react';
+import * as format from '../format';
+import { type ISegment, segments, travelled } from '../tryout';
+import type { ITimings } from '../wire';
+import { usePanel } from './context';
+
+/** Where the time of a request went, as a bar and in words, and the batch that it travelled in. */
+export function Timings({ timings }: { timings: ITimings }): JSX.Element {
+  const { trans } = usePanel();
+  const parts = segments(timings);
+  const word = (stage: ISegment['stage']) => {
+    switch (stage) {
+      case 'queue':
+        return trans.__('queue');
+      case 'batch':
+        return trans.__('batch');
+      case 'compute':
+        return trans.__('compute');
+      case 'split':
+        return trans.__('split');
+    }
+  };
+  return (
+    <div className="iw-Timings">
+      <div className="iw-Timings-bar" aria-hidden="true">
+        {parts.map(({ stage, part }) => (
+          <span key={stage} className={`iw-mod-${stage}`} style={{ flexGrow: part }} />
+        ))}
+      </div>
+      <dl className="iw-Timings-legend">
+        {parts.map(({ stage, seconds }) => (
+          <div key={stage}>
+            <dt className={`iw-mod-${stage}`}>{word(stage)}</dt>
+            <dd data-stage={stage}>{format.duration(seconds)}</dd>
+          </div>
+        ))}
+      </dl>
+      <p className="iw-Text iw-mod-quiet">{travelled(trans, timings)}</p>
+    </div>
+  );
+}
