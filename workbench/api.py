@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from workbench.client.slowest import SlowRequests
     from workbench.notebook.feed import Feed
     from workbench.notebook.live import LivePlot
+    from workbench.notebook.panel import ControlPanel
 
 T = TypeVar("T")
 
@@ -297,6 +298,12 @@ class Workbench:
 
         name = None if model is None else check_model_name(model)
         return LivePlot(self.feed, name, window_s(window), shared=self._shared is not None)
+
+    def panel(self) -> ControlPanel:
+        """The side panel's verbs as widgets in a notebook, also where there is no side panel. Starts no service."""
+        from workbench.notebook.panel import ControlPanel
+
+        return ControlPanel(self)
 
     @property
     def feed(self) -> Feed:

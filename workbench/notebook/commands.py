@@ -60,6 +60,7 @@ VERBS: Mapping[str, Verb] = {
         ),
         Verb("models", "a table of the models; also %infer alone", (), {"--window": "60s"}),
         Verb("watch", "live figures of a model, or of the busiest, below this cell", ("[NAME]",), {"--window": "60s"}),
+        Verb("panel", "a panel to load, watch, set and try models, below this cell"),
         Verb("show", "all that is known of one model", ("NAME",), _VERSION),
         Verb("unload", "finish what is under way, then give back the model's memory", ("NAME",)),
         Verb("set", "change settings, live where possible", ("NAME", "KEY=VALUE")),

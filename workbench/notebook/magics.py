@@ -68,6 +68,7 @@ class InferMagics(Magics):
         self._connect = connect
         self._verbs: dict[str, Callable[[Command], object]] = {
             "models": self._models,
+            "panel": lambda command: attach().panel(),
             "watch": lambda command: attach().watch(command.name or None, command.flags.get("--window", 60.0)),
             "show": lambda command: self._connect().show(command.name, command.flags.get("--version")),
             "unload": self._unload,
