@@ -184,11 +184,10 @@ class Fuzz:
                         self._count(f"stream {code or 'ok'}", sent[answers])
                         answers += 1
                 except grpc.aio.AioRpcError as error:
-                    self._count(
-                        f"gRPC {error.code().name}", f"a stream: {error.details()}: ".encode() + b" ".join(sent)
-                    )
                     if _cut(error):
+                        self._count("stream cut", b"")
                         continue
+                    self._count(f"gRPC {error.code().name}", f"a stream: {error.details()}".encode() + b" ".join(sent))
                 if answers != len(sent):
                     self._hang(f"a stream: {answers} answers to {b' '.join(sent).hex()}")
 

@@ -42,6 +42,7 @@ def test_other_sizes_are_refused(given: object) -> None:
         {"priority_step_s": -1},
         {"queue_timeout_s": -1},
         {"device_share": 0},
+        {"max_queue_delay_s": 10**400},
     ],
 )
 def test_what_is_out_of_range_is_refused(settings: dict[str, object]) -> None:

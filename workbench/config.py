@@ -274,7 +274,10 @@ def _as_type(name: str, value: object, kind: type) -> object:
         except ValueError:
             raise wrong from None
     if kind is float and isinstance(value, int):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise wrong from None
     if not isinstance(value, kind):
         raise wrong
     return value
