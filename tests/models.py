@@ -196,13 +196,14 @@ def loop() -> ModelProto:
     return model([node], [value("x", "FP32", ["m"]), value("n", "INT64", [])], [value("y", "FP32", ["m"])])
 
 
-def slow(turns: int = 3000) -> ModelProto:
-    """x + turns, rows of 4, added one by one: some 30 ms a run, whatever its rows."""
+def slow(turns: int = 10_000) -> ModelProto:
+    """x + turns, rows of 4, added one by one: some milliseconds a run, whatever its rows."""
     proto = loop()
     proto.graph.node[0].input[0] = "turns"
     del proto.graph.input[1]
     proto.graph.initializer.append(numpy_helper.from_array(np.int64(turns).reshape(()), "turns"))
-    for spec in (proto.graph.input[0], proto.graph.output[0]):
+    body = proto.graph.node[0].attribute[0].g
+    for spec in (proto.graph.input[0], proto.graph.output[0], body.input[2], body.output[1]):
         spec.CopyFrom(value(spec.name, "FP32", ["batch", 4]))
     return proto
 

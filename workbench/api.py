@@ -416,8 +416,15 @@ class Model:
         self._workbench = workbench
         self.name = name
 
-    def __call__(self, value: object, *, version: str | int | None = None, outputs: Sequence[str] = ()) -> Prediction:
-        return self._workbench.predict(self.name, value, version=version, outputs=outputs)
+    def __call__(
+        self,
+        value: object,
+        *,
+        version: str | int | None = None,
+        outputs: Sequence[str] = (),
+        progress: Told | bool = False,
+    ) -> Prediction:
+        return self._workbench.predict(self.name, value, version=version, outputs=outputs, progress=progress)
 
     predict = __call__
 

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
+import pytest
+
+from tests import models
+from tests.server.conftest import TOKEN
 from tests.server.listening import REQUEST, listening, until
+from workbench.core.model import ModelState
 from workbench.core.ports import Outcome
 
 
@@ -38,3 +44,32 @@ async def _leave(tmp_path: Path) -> None:
         outcomes = house.service.metrics.state().figures["digits", "1"].outcomes
         assert outcomes[Outcome.OK] == 3
         assert outcomes[Outcome.CANCELLED] == 1
+
+
+@pytest.mark.parametrize("verb", ["load", "stage"])
+def test_a_load_ends_with_its_caller(runner: asyncio.Runner, tmp_path: Path, verb: str) -> None:
+    runner.run(_leave_a_load(tmp_path, verb))
+
+
+async def _leave_a_load(tmp_path: Path, verb: str) -> None:
+    path = models.save(models.identity(shape=("batch", 2)), tmp_path / "other.onnx")
+    body, kind = json.dumps({"path": str(path)}).encode(), "application/json"
+    if verb == "stage":
+        body, kind = path.read_bytes(), "application/octet-stream"
+    head = (
+        f"POST /control/models/other/{verb} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\n"
+        f"content-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    async with listening(tmp_path) as at:
+        engine, session = at.house.service.engine, at.house.session
+        session.hold()
+        _, writer = await asyncio.open_connection(*at.address)
+        writer.write(head.encode() + body)
+        await asyncio.to_thread(session.entered.acquire)  # it is being warmed up
+        assert [status.state for status in engine.statuses("other")] == [ModelState.WARMING]
+        writer.close()
+        await writer.wait_closed()
+        await until(lambda: not engine.statuses("other"))
+        session.gate.set()
+        assert await asyncio.to_thread(session.gone.wait, 30)
+        assert engine.status("digits").state is ModelState.READY

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class CountedBody:
     """A body of which somebody wants to know how much is on its way."""
 
     body: bytes | Path
@@ -44,7 +44,7 @@ class Told:
     """Called with the bytes of each piece once the connection has taken it."""
 
 
-Body = bytes | Path | Sequence[bytes | memoryview] | Told | None
+Body = bytes | Path | Sequence[bytes | memoryview] | CountedBody | None
 
 CHUNK = 1 << 20
 """Bytes written at a time, so that a large body neither blocks the loop nor is copied whole."""
@@ -187,7 +187,7 @@ class AsyncClient:
             raise InvalidInput(f"{str(model)!r} is no file that can be read, so it cannot be uploaded")
         path = f"/control/models/{_model(name)}/stage?config={quote(json.dumps(dict(config or {})))}"
         headers = {"Content-Type": "application/octet-stream"}
-        upload = model if sent is None else Told(model, sent)
+        upload = model if sent is None else CountedBody(model, sent)
         body, _ = await self._call("POST", path, upload, headers=headers)
         return control.decode_load(self._decoded(body))
 
@@ -432,7 +432,7 @@ def _payload(body: Body, headers: dict[str, str]) -> bytes | AsyncIterator[bytes
     """`body` as aiohttp sends it; one that is not small is written piece by piece, its length said in `headers`."""
     if body is None:
         return None
-    if isinstance(body, Told):
+    if isinstance(body, CountedBody):
         payload = _payload(body.body, headers)
         return _telling(payload, body.sent) if isinstance(payload, AsyncIterator) else payload
     if isinstance(body, Path):

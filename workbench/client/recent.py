@@ -142,8 +142,8 @@ _HEAD = (
     "p95",
     "p99",
     "errors",
-    "waiting",
-    "wait",
+    "waiting now",
+    "mean wait",
     "rows a batch",
 )
 

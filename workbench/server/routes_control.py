@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -24,6 +25,8 @@ from workbench.server.surroundings import runs_under
 from workbench.telemetry import recent
 from workbench.telemetry.slowest import KEPT
 from workbench.telemetry.snapshots import Snapshots
+
+T = TypeVar("T")
 
 BODY_BYTES = 1024 * 1024
 """The most that a control call's own JSON may have."""
@@ -129,7 +132,7 @@ class ControlRoutes:
             raise InvalidInput("path must be absolute: the service's own folder is not the caller's")
         name = call.params["name"]
         try:
-            return _loaded(await self._engine.load(name, path, asked.config, force=asked.force))
+            return _loaded(await _while_there(call, self._engine.load(name, path, asked.config, force=asked.force)))
         finally:
             await self._service.lasting.tidy(self._engine)
 
@@ -151,7 +154,7 @@ class ControlRoutes:
                     stored = await receive_upload(call.receive, upload)
                 finally:
                     await asyncio.to_thread(upload.abort)
-                return _loaded(await self._engine.stage(name, stored, config))
+                return _loaded(await _while_there(call, self._engine.stage(name, stored, config)))
         finally:
             if stored is not None:
                 await lasting.tidy(self._engine, [stored.digest])
@@ -243,6 +246,26 @@ async def receive_upload(receive: Receive, upload: Upload) -> StoredModel:
             await asyncio.to_thread(upload.write, b"".join(gathered))
             gathered, size = [], 0
     return await asyncio.to_thread(upload.finish)
+
+
+async def _while_there(call: Call, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, which is cancelled where the caller leaves: a notebook's stop button ends a load so, and of
+    a staged version nobody else would ever know. The body has been read."""
+    working = asyncio.ensure_future(work)
+    left = asyncio.ensure_future(_disconnected(call.receive))
+    try:
+        await asyncio.wait([working, left], return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            working.cancel()
+            await asyncio.wait([working])
+        return working.result()
+    except asyncio.CancelledError:
+        if working.cancelled():
+            raise Cancelled("the caller left before the model was loaded") from None
+        raise
+    finally:
+        left.cancel()
+        working.cancel()
 
 
 async def _disconnected(receive: Receive) -> None:
