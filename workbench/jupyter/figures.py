@@ -84,17 +84,20 @@ class Work:
 
     @classmethod
     def of(cls, entries: Sequence[Entry]) -> Work:
-        stages: Counter[str] = Counter()
         run = answered = batches = rows = 0
+        queue_s = batch_s = compute_s = split_s = respond_s = 0.0
         for entry in entries:
-            stages.update(entry["stages_s"])
             run += entry["latency"]["request"]["count"]
             answered += entry["answered"]
+            stages = entry["stages_s"]
+            queue_s += stages["queue"]
+            batch_s += stages["batch"]
+            compute_s += stages["compute"]
+            split_s += stages["split"]
+            respond_s += stages["encode"] + stages["send"]
             for size, count in entry["batch_sizes"].items():
                 batches += count
                 rows += int(size) * count
-        queue_s, batch_s, compute_s, split_s = (float(stages[stage]) for stage in ENGINE_STAGES)
-        respond_s = float(stages["encode"] + stages["send"])
         return cls(run, answered, batches, rows, queue_s, batch_s, compute_s, split_s, respond_s)
 
     @property
