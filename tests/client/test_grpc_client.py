@@ -13,6 +13,7 @@ import pytest
 
 from tests import models
 from tests.server.process import Serve
+from workbench.api import connect
 from workbench.client.grpc_client import GrpcClient
 from workbench.core.messages import InferRequest, InferResponse, ReleaseReason
 from workbench.core.ports import Inference
@@ -23,6 +24,7 @@ from workbench.errors import (
     TooLarge,
     Unauthenticated,
     Unavailable,
+    Unsupported,
 )
 
 X = np.linspace(-1, 1, 48, dtype=np.float32).reshape(3, 16)
@@ -66,6 +68,20 @@ async def test_it_tells_what_a_model_takes(client: GrpcClient) -> None:
     assert await client.ready()
     signature = await client.signature("mlp")
     assert [str(spec) for spec in (*signature.inputs, *signature.outputs)] == ["x FP32[-1, 16]", "y FP32[-1, 16]"]
+
+
+def test_a_workbench_at_a_grpc_address_predicts_and_does_nothing_else(serve: Serve) -> None:
+    with connect(f"grpc://{serve.grpc}", serve.token) as wb:
+        assert np.asarray(wb.predict("mlp", np.zeros((100, 16), np.float32))).shape == (100, 16)  # in two batches
+        assert np.asarray(wb["text"]([["a", "b", "c", "d"]])).tolist() == [["a", "b", "c", "d"]]
+        with pytest.raises(InvalidInput, match="axis 1 takes 16"):
+            wb.predict("mlp", np.zeros((1, 15), np.float32))
+        with pytest.raises(ModelNotFound):
+            wb.predict("nothing", X)
+        with pytest.raises(Unsupported, match="http:// URL"):
+            wb.unload("mlp")
+    with pytest.raises(Unauthenticated):
+        connect(f"grpc://{serve.grpc}", "not the token")
 
 
 async def test_errors_come_back_as_the_class_they_were(serve: Serve, client: GrpcClient) -> None:

@@ -22,10 +22,19 @@ import msgspec
 
 from workbench.client.adapt import did_you_mean
 from workbench.client.forks import keep_from_children
+from workbench.client.grpc_client import GrpcClient
 from workbench.core.description import Description
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import ModelStatus, check_model_name, check_model_version
-from workbench.errors import DeadlineExceeded, Draining, InvalidInput, ModelNotFound, Unauthenticated, Unavailable
+from workbench.errors import (
+    DeadlineExceeded,
+    Draining,
+    InvalidInput,
+    ModelNotFound,
+    Unauthenticated,
+    Unavailable,
+    Unsupported,
+)
 from workbench.protocols import control, errors, oip_json
 from workbench.rendezvous.processes import ProcessKey, Watched, clock_of_processes
 
@@ -65,6 +74,8 @@ DEADLINE_GRACE_S = 1.0
 class AsyncClient:
     """A client of the service at `url`. Holds connections from the first call until `close()`.
 
+    At a grpc:// or grpcs:// address it speaks gRPC, with any server of the protocol, for inferences alone.
+
     It belongs to the event loop that calls it first; in a forked child it starts afresh.
     """
 
@@ -78,7 +89,11 @@ class AsyncClient:
         keeper: ProcessKey | None = None,
     ) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc or parts.username is not None:
+        self._grpc = GrpcClient(url, token) if parts.scheme in ("grpc", "grpcs") else None
+        """Where `url` is a gRPC address: inferences, and what they need, go there, and nothing else does."""
+        if self._grpc is None and (
+            parts.scheme not in ("http", "https") or not parts.netloc or parts.username is not None
+        ):
             raise InvalidInput("a service's URL looks like http://127.0.0.1:8080, without a user name or token in it")
         self.url = url.rstrip("/")
         self._token = token
@@ -100,6 +115,8 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close the connections. A later call opens new ones."""
+        if self._grpc is not None:
+            await self._grpc.close()
         session, self._session = self._session, None
         if session is not None and self._loop is asyncio.get_running_loop():
             await session.close()
@@ -107,6 +124,11 @@ class AsyncClient:
     def twin(self) -> AsyncClient:
         """Another client of the service at this address, which neither finds nor starts another one."""
         return AsyncClient(self.url, self._token)
+
+    @property
+    def token(self) -> str | None:
+        """What it shows to the service, for other clients of the same."""
+        return self._token
 
     async def follow(self, address: Address) -> None:
         """Be a client of the service at `address` from now on."""
@@ -122,6 +144,8 @@ class AsyncClient:
 
     async def infer(self, request: InferRequest) -> InferResponse:
         """One answer for one request. Its `deadline` is on time.monotonic."""
+        if self._grpc is not None:
+            return await self._grpc.infer(request)
         parts, header_length = oip_json.encode_request(request)
         headers = {"Content-Type": "application/json" if header_length is None else "application/octet-stream"}
         if header_length is not None:
@@ -136,6 +160,8 @@ class AsyncClient:
 
     async def ready(self) -> bool:
         """Whether the service takes requests; False while it starts or drains, Unavailable where there is none."""
+        if self._grpc is not None:
+            return await self._grpc.ready()
         try:
             await self._call("GET", "/v2/health/ready", repeat=True)
         except Unavailable as error:
@@ -146,6 +172,8 @@ class AsyncClient:
 
     async def server_metadata(self) -> dict[str, Any]:
         """What any server of the protocol says of itself: name, version, extensions."""
+        if self._grpc is not None:
+            return await self._grpc.server_metadata()
         return dict(await self._json("GET", "/v2"))
 
     async def metadata(self, model: str, version: str | None = None) -> dict[str, Any]:
@@ -210,7 +238,7 @@ class AsyncClient:
 
     @asynccontextmanager
     async def lend(self, name: str, settings: Mapping[str, object]) -> AsyncIterator[ModelStatus]:
-        """Live `settings` in force for as long as the context lasts; meanwhile other changes of the model are a Conflict.
+        """Live `settings`, in force for as long as the context lasts; other changes of the model are a Conflict then.
 
         The service gives back those from before by itself, also where this process dies.
         """
@@ -227,8 +255,10 @@ class AsyncClient:
     async def status(self, name: str, version: str | None = None, *, serving: bool = True) -> ModelStatus:
         """One version, or the one that serves; where none does, Unavailable, or with `serving` False the newest one.
 
-        Raises ModelNotFound, with the nearest name there is.
+        Raises ModelNotFound, with the nearest name there is. Over gRPC it has the signature and the batch size only.
         """
+        if self._grpc is not None:
+            return await self._grpc.status(name, version)
         try:
             statuses = await self.statuses(name)
         except ModelNotFound as error:
@@ -265,7 +295,9 @@ class AsyncClient:
         return dict(await self._json("GET", f"/control/figures?window={window_s:g}"))
 
     async def service(self) -> dict[str, Any]:
-        """What the service says of itself: version, url, pid, device, memory and so on."""
+        """What the service says of itself: version, url, pid, device, memory and so on; over gRPC its metadata."""
+        if self._grpc is not None:
+            return await self._grpc.server_metadata()
         return dict(await self._json("GET", "/control/status"))
 
     async def logs(self, lines: int = 100) -> list[str]:
@@ -358,6 +390,11 @@ class AsyncClient:
         """
         import aiohttp
 
+        if self._grpc is not None:
+            raise Unsupported(
+                f"{self.url} is a gRPC address, which answers inferences; to load, set or watch models, connect to the "
+                "service's http:// URL"
+            )
         if self._keeper is None or self._keeper.alive:
             try:
                 return await self._sent(method, path, body, headers, timeout_s)

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 from workbench.client.forks import keep_from_children
 from workbench.core.messages import InferRequest, InferResponse
-from workbench.core.model import Signature
-from workbench.errors import InvalidInput, Unavailable, WorkbenchError
+from workbench.core.model import ModelStatus, Signature
+from workbench.errors import InvalidInput, Unavailable, Unsupported, WorkbenchError
 from workbench.protocols.errors import GRPC_CODE_KEY, error_from_grpc
 
 if TYPE_CHECKING:
@@ -108,6 +108,25 @@ class GrpcClient:
 
         asked = grpc_metadata.encode_named("ModelMetadata", model, version)
         return grpc_metadata.decode_signature(await self._call("ModelMetadata", asked))
+
+    async def status(self, model: str, version: str | None = None) -> ModelStatus:
+        """What an inference has to know of a model: its signature, its newest version and its largest batch.
+        ModelNotFound."""
+        from workbench.protocols import grpc_metadata
+
+        asked = grpc_metadata.encode_named("ModelMetadata", model, version)
+        metadata = await self._call("ModelMetadata", asked)
+        try:
+            config = await self._call("ModelConfig", grpc_metadata.encode_named("ModelConfig", model, version))
+        except Unsupported:  # a server that has Triton's extensions not
+            config = b""
+        return grpc_metadata.decode_status(metadata, config, version)
+
+    async def server_metadata(self) -> dict[str, Any]:
+        """What the server says of itself: name, version, extensions. Unauthenticated."""
+        from workbench.protocols import grpc_metadata
+
+        return grpc_metadata.decode_server_metadata(await self._call("ServerMetadata", b""))
 
     async def _call(self, method: str, message: bytes, timeout_s: float | None = None) -> bytes:
         import grpc

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from google.protobuf.json_format import ParseDict
 
-from workbench.core.model import ModelStatus, Signature, TensorSpec
+from workbench.core.model import ModelState, ModelStatus, Signature, TensorSpec
 from workbench.core.statistics import ModelStatistics
 from workbench.protocols import pb
 from workbench.protocols.metadata import EXTENSIONS, RepositoryLoad, repository_load
@@ -43,7 +43,29 @@ def decode_ready(method: str, message: bytes) -> bool:
 
 def decode_signature(message: bytes) -> Signature:
     """Of a ModelMetadataResponse."""
-    found = parse(pb.message("ModelMetadataResponse"), message)
+    return _signature(parse(pb.message("ModelMetadataResponse"), message))
+
+
+def decode_status(metadata: bytes, config: bytes, version: str | None = None) -> ModelStatus:
+    """As far as a ModelMetadataResponse and a ModelConfigResponse tell of a model that serves."""
+    found = parse(pb.message("ModelMetadataResponse"), metadata)
+    said = parse(pb.message("ModelConfigResponse"), config).config
+    return ModelStatus(
+        found.name,
+        version or (found.versions[-1] if found.versions else ""),
+        ModelState.READY,
+        platform=found.platform,
+        signature=_signature(found),
+        max_batch_size=said.max_batch_size,
+    )
+
+
+def decode_server_metadata(message: bytes) -> dict[str, Any]:
+    found = parse(pb.message("ServerMetadataResponse"), message)
+    return {"name": found.name, "version": found.version, "extensions": list(found.extensions)}
+
+
+def _signature(found: Any) -> Signature:
     inputs, outputs = (
         tuple(TensorSpec(each.name, each.datatype, tuple(each.shape)) for each in tensors)
         for tensors in (found.inputs, found.outputs)
