@@ -136,6 +136,8 @@ class Server:
         due.set(at_s)
 
     def _write(self, connection: Known, status: int, body: object, style: str, closes: bool) -> None:
+        if connection.transport.is_closing():
+            return  # who asked has given up
         data = json.dumps(body).encode()
         close = "Connection: close\r\n" if closes or style == "until end" else ""
         head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n{close}"

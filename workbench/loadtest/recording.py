@@ -11,7 +11,6 @@ import numpy as np
 from workbench.core.model import Signature
 from workbench.loadtest.plan import Plan
 from workbench.loadtest.rows import Rows
-from workbench.loadtest.thresholds import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ class Generator:
     """Requests that were due until the end; fewer than that were sent where it was stopped, or fell behind."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Recording:
     plan: Plan
     rows: Rows
@@ -116,33 +115,3 @@ class Recording:
         """The stretch in which the requests of one phase were due; empty where there are none."""
         due = self.rows.step(number).scheduled_s
         return (float(np.min(due)), float(np.max(due))) if len(due) else (0.0, 0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One run of several that belong together."""
-
-    recording: Recording
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """A sweep's: the model's settings that this run was made with."""
-    verdicts: tuple[Verdict, ...] = ()
-    """A search's, and of any plan with an `slo`."""
-
-    @property
-    def held(self) -> bool:
-        return all(verdict.held for verdict in self.verdicts)
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """Several runs under one question, in the order in which they were made: a search, or a sweep."""
-
-    kind: str
-    """"search" (the rate differs) or "sweep" (the model's settings differ)."""
-    points: tuple[Point, ...]
-    best: int | None = None
-    """Which point answers the question; None where none does."""
-    ended: str = "finished"
-    """As of a Recording."""
-    reason: str = ""
-    """The answer, or why there is none, in one sentence."""

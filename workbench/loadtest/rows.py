@@ -57,7 +57,7 @@ _MAGIC: Final = b"IWR1"
 Column: TypeAlias = NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Rows:
     """Any number of rows, in the order in which they ended. Indexing with a slice or a mask gives Rows again."""
 

@@ -33,6 +33,9 @@ BODY_BYTES = 1024 * 1024
 
 STREAM_INTERVAL_S = (0.1, 10.0)
 LOG_LINES = 1000
+
+LIFE_S = 5.0
+"""How often a connection that holds something is written to."""
 LATEST = 1e11
 """Unix seconds that will never be."""
 
@@ -54,6 +57,7 @@ def routes(service: Service) -> list[Route]:
         Route("POST", "/control/models/{name}/versions/{version}/discard", plane.discard),
         Route("POST", "/control/models/{name}/unload", plane.unload),
         Route("POST", "/control/models/{name}/set", plane.set),
+        Route("POST", "/control/models/{name}/lend", plane.lend),
         Route("GET", "/control/figures", plane.figures),
         Route("GET", "/control/logs", plane.logs),
         Route("GET", "/control/stream", plane.stream),
@@ -183,6 +187,26 @@ class ControlRoutes:
         async with self._body(call) as body:
             settings = control.decode_settings(body)
         return _loaded(await self._engine.configure(call.params["name"], settings))
+
+    async def lend(self, call: Call) -> None:
+        """Settings that are in force until the caller leaves, however it does, or the service drains."""
+        async with self._body(call) as body:
+            settings = control.decode_settings(body)
+        async with self._engine.lend(call.params["name"], settings) as status:
+            headers = [(b"content-type", b"application/x-ndjson"), (b"cache-control", b"no-store")]
+            await call.send({"type": "http.response.start", "status": 200, "headers": headers})
+            line = msgspec.json.encode({"model": control.encode_status(status)}) + b"\n"
+            left = asyncio.ensure_future(_disconnected(call.receive))
+            drained = asyncio.ensure_future(self._service.draining.wait())
+            try:
+                while not (left.done() or drained.done()):
+                    await call.send({"type": "http.response.body", "body": line, "more_body": True})
+                    line = b"\n"  # from now on only a sign of life, upon which a dead connection shows
+                    await asyncio.wait({left, drained}, timeout=LIFE_S, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                left.cancel()
+                drained.cancel()
+        await call.send({"type": "http.response.body", "body": b""})
 
     def _body(self, call: Call) -> AbstractAsyncContextManager[bytes]:
         return call.body(BODY_BYTES, self._service.bodies)

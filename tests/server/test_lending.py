@@ -1,0 +1,100 @@
+"""Settings lent over a connection end with it, however it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from contextlib import aclosing
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from tests.server.conftest import House
+from tests.server.driver import HOST
+from workbench.api import Workbench
+from workbench.client.client import AsyncClient
+from workbench.client.launch import Address
+
+
+async def test_they_hold_until_the_caller_leaves(house: House) -> None:
+    lines: asyncio.Queue[Any] = asyncio.Queue()
+    leaving = asyncio.Event()
+    body: list[Any] = [{"type": "http.request", "body": b'{"max_queue_size": 7}', "more_body": False}]
+
+    async def receive() -> Any:
+        if body:
+            return body.pop()
+        await leaving.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        if message.get("body"):
+            lines.put_nowait(json.loads(message["body"]))
+
+    before = house.service.engine.status("digits").config
+    headers = [
+        (b"host", HOST.encode()),
+        (b"authorization", f"Bearer {house.call.token}".encode()),
+        (b"content-type", b"application/json"),
+        (b"content-length", b"21"),
+    ]
+    path = "/control/models/digits/lend"
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}
+    lending = asyncio.ensure_future(house.app(scope, receive, send))
+    first = await asyncio.wait_for(lines.get(), 20)
+    assert first["model"]["config"]["max_queue_size"] == 7
+    assert house.service.engine.status("digits").config.max_queue_size == 7
+    assert (await house.call("POST", "/control/models/digits/set", {"max_queue_size": 9})).status == 409
+    leaving.set()
+    await lending
+    assert house.service.engine.status("digits").config == before
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("digits", {"device": "cpu", "batching": "never"}, 400),
+        ("digits", {"nonsense": 1}, 400),
+        ("nobody", {"max_queue_size": 7}, 404),
+    ],
+)
+async def test_what_cannot_be_lent_is_refused(house: House, path: str, body: dict[str, Any], status: int) -> None:
+    assert (await house.call("POST", f"/control/models/{path}/lend", body)).status == status
+    assert (await house.stranger("POST", f"/control/models/{path}/lend", body)).status == 401
+
+
+BORROWER = """
+import asyncio, sys
+from workbench.client.client import AsyncClient
+
+async def main():
+    async with AsyncClient(sys.argv[1], sys.argv[2]) as client, client.lend("m", {"max_batch_size": 3}):
+        print("held", flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_borrower_who_is_killed_gives_them_back(service: Address, wb: Workbench) -> None:
+    X = np.arange(40, dtype=np.float32).reshape(10, 4)
+    await asyncio.to_thread(wb.load, "m", LogisticRegression().fit(X, np.arange(10) % 2))
+    assert service.token is not None
+    async with AsyncClient(service.url, service.token) as client:
+        before = (await client.status("m")).config
+        borrower = subprocess.Popen(
+            [sys.executable, "-c", BORROWER, service.url, service.token], stdout=subprocess.PIPE
+        )
+        assert borrower.stdout is not None
+        assert await asyncio.to_thread(borrower.stdout.readline) == b"held\n"
+        assert (await client.status("m")).config.max_batch_size == 3
+        borrower.kill()
+        async with asyncio.timeout(30), aclosing(client.snapshots(0.1)) as ticks:
+            async for _ in ticks:  # a look a tick, until it is so
+                if (await client.status("m")).config == before:
+                    break
+        borrower.communicate()

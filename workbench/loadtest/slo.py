@@ -1,0 +1,119 @@
+"""The highest rate that holds: a search by confirmed bisection. Pure: it says which rate to try next, and is told what
+came of it.
+
+First the rate grows until it does not hold, then the gap between what held and what did not is halved. One run of a
+few seconds on a machine that others use proves little, so nothing rests on one alone: what barely failed is tried
+again, and the answer has to hold again, for longer. Where it does not, it counts as failed, and the search goes on
+below it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+GROWTH = 1.6
+"""From one rate to the next while all hold."""
+
+PRECISION = 0.04
+"""The gap at which the search ends, as a part of the rate."""
+
+MARGIN = 1.5
+"""A figure over its bound by less than this factor is tried again."""
+
+CONFIRMATIONS = 2
+MOST_TRIES = 40
+LEAST_PER_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """What to run next."""
+
+    rate_per_s: float
+    confirming: bool = False
+    """A run of the whole length: that of a possible answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    rate_per_s: float
+    held: bool
+    excess: float = 0.0
+    """Of one that did not hold: how far the worst figure is over its bound, as a factor; infinite: by far."""
+    reached: bool = True
+    """False where the generator was the limit, so that nothing is known of the server at this rate."""
+
+
+class RateSearch:
+    """`next()` and `tell()` in turn, until `next()` is None; then `answer` is there, or None with `why`."""
+
+    def __init__(self, first_per_s: float, most_per_s: float = 1e6) -> None:
+        self._rate = first_per_s
+        self._most = most_per_s
+        self._held: list[float] = []
+        """Rates that held, ascending; the last one is the candidate."""
+        self._failed = math.inf
+        self._second_chance = False
+        self._confirmed = 0
+        self._tries = 0
+        self.answer: float | None = None
+        self.why = ""
+
+    def next(self) -> Try | None:
+        if self.answer is not None or self.why:
+            return None
+        if self._tries >= MOST_TRIES:
+            self.why = f"no rate held reliably in {MOST_TRIES} runs: the machine's own noise is larger than the bounds"
+            return None
+        return Try(self._rate, self._confirming)
+
+    def tell(self, tried: Tried) -> None:
+        self._tries += 1
+        if not tried.reached and not self._held:
+            self.why = "the load generator is the limit already at the first rate, so nothing is known of the server"
+        elif tried.held:
+            self._hold(tried.rate_per_s)
+        elif tried.excess < MARGIN and not self._second_chance:
+            self._second_chance = True  # the same rate again
+        else:
+            self._fail(tried.rate_per_s)
+
+    @property
+    def candidate(self) -> float:
+        """The highest rate that held so far; 0: none did."""
+        return self._held[-1] if self._held else 0.0
+
+    @property
+    def _confirming(self) -> bool:
+        return bool(self._held) and self._rate == self.candidate
+
+    def _hold(self, rate: float) -> None:
+        if self._confirming:
+            self._confirmed += 1
+            if self._confirmed >= CONFIRMATIONS:
+                self.answer = rate
+            return
+        self._held.append(rate)
+        self._move()
+
+    def _fail(self, rate: float) -> None:
+        self._held = [each for each in self._held if each < rate]
+        self._failed = min(self._failed, rate)
+        if self._failed <= LEAST_PER_S:
+            self.why = f"not even {LEAST_PER_S:g} requests/s held"
+            return
+        self._move()
+
+    def _move(self) -> None:
+        self._second_chance = False
+        self._confirmed = 0
+        low, high = self.candidate, self._failed
+        if low and (low >= self._most or (not math.isinf(high) and high - low <= PRECISION * high)):
+            self._rate = low
+        elif math.isinf(high):
+            self._rate = min(low * GROWTH, self._most)
+        elif not low:
+            self._rate = max(high / 2, LEAST_PER_S)
+        else:
+            self._rate = math.sqrt(low * high)
