@@ -11,7 +11,13 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
+import workbench
+from tests import models
 from tests.browser.jupyter import Jupyter
+from tests.browser.panel import Panel, open_panel
+from workbench.api import Workbench
+
+NOTEBOOKS = Path(workbench.__file__).parents[1] / "notebooks"
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
@@ -42,6 +48,38 @@ def jupyter(tmp_path: Path) -> Iterator[Jupyter]:
     jupyter = Jupyter(tmp_path, root)
     yield jupyter
     jupyter.end()
+
+
+@pytest.fixture(scope="package")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
+    """A JupyterLab with the quickstart, two models and a file that is none. It is dark where the page is."""
+    home = tmp_path_factory.mktemp("lab")
+    root = home / "root"
+    shutil.copytree(NOTEBOOKS, root / "notebooks", ignore=shutil.ignore_patterns(".*"))
+    models.save(models.add_constant(1.0), root / "plus-one.onnx")
+    models.save(models.add_constant(2.0), root / "plus two.onnx")
+    (root / "broken.onnx").write_bytes(b"this is no model")
+    jupyter = Jupyter(home, root)
+    jupyter.settings["@jupyterlab/apputils-extension/themes"] = {"adaptive-theme": True}
+    jupyter.start()
+    yield jupyter
+    jupyter.end()
+
+
+@pytest.fixture
+def wb(lab: Jupyter) -> Iterator[Workbench]:
+    """The service of this JupyterLab, which runs and serves nothing."""
+    with lab.served() as wb:
+        for name in list(wb):
+            wb.unload(name)
+        yield wb
+
+
+@pytest.fixture
+def panel(lab: Jupyter, wb: Workbench, open_page: OpenPage) -> Panel:
+    panel = open_panel(open_page(), lab)
+    panel.expect_state("Ready")
+    return panel
 
 
 class Watched:

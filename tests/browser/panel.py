@@ -2,11 +2,50 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
 from playwright.sync_api import Locator, Page, expect
 
+import workbench
 from tests.browser.jupyter import TOKEN, Jupyter
+from workbench.api import Workbench
+from workbench.errors import WorkbenchError
 
 PANEL = "infer-workbench-panel"
+
+AXE = Path(workbench.__file__).parents[1] / "labextension" / "node_modules" / "axe-core" / "axe.min.js"
+"""The accessibility checker, which comes with the panel's other development packages."""
+
+
+class Plots:
+    """Live plots of one model, wherever they are drawn."""
+
+    def __init__(self, root: Locator) -> None:
+        self.root = root
+        self.group = root.get_by_role("group", name="Live figures of")
+        self.slowest = root.get_by_role("region", name="Slowest requests")
+
+    def plot(self, name: str) -> Locator:
+        return self.root.locator(f'[data-plot="{name}"]')
+
+    def value(self, plot: str, column: str) -> Locator:
+        """What is written beside the caption of a plot."""
+        return self.plot(plot).locator(f'[data-series="{column}"]')
+
+    def canvas(self, plot: str) -> Locator:
+        return self.plot(plot).get_by_role("img")
+
+    def pixels(self, plot: str) -> str:
+        """The picture itself, to be compared with a later one."""
+        drawn: str = self.canvas(plot).evaluate("canvas => canvas.toDataURL()")
+        return drawn
+
+    def button(self, name: str) -> Locator:
+        return self.root.get_by_role("button", name=name, exact=True)
 
 
 class Panel:
@@ -17,6 +56,7 @@ class Panel:
         self.root = page.locator(f"#{PANEL}")
         self.service = self.root.get_by_role("region", name="Service", exact=True)
         self.state = self.service.get_by_role("status")
+        self.live = Plots(self.root.get_by_role("region", name="Live", exact=True))
 
     def card(self, name: str) -> Locator:
         return self.root.get_by_role("listitem", name=name, exact=True)
@@ -26,6 +66,27 @@ class Panel:
 
     def button(self, name: str) -> Locator:
         return self.root.get_by_role("button", name=name, exact=True)
+
+    def part(self, model: str, name: str) -> Locator:
+        """A part of a card, unfolded."""
+        card = self.card(model)
+        button = card.get_by_role("button", name=name, exact=True)
+        expect(button).to_be_visible()
+        if button.get_attribute("aria-expanded") == "false":
+            button.click()
+        return card.get_by_role("form", name={"Try it": "Try", "Settings": "Settings of"}[name])
+
+    def meter(self, name: str) -> tuple[str | None, str | None]:
+        """A bar of what is used: percent, and in words."""
+        bar = self.service.get_by_role("meter", name=name, exact=True).first
+        expect(bar).to_be_visible()
+        return bar.get_attribute("aria-valuenow"), bar.get_attribute("aria-valuetext")
+
+    def barriers(self) -> list[str]:
+        """What keeps people from using it as it is now, as axe finds it: rule, element, and what to do."""
+        self.page.evaluate(AXE.read_text(encoding="utf-8"))
+        found: list[str] = self.page.evaluate(BARRIERS, f"#{PANEL}")
+        return found
 
     def load(self, path: str, name: str = "") -> None:
         """By the form; the model is not waited for."""
@@ -44,6 +105,36 @@ class Panel:
 
     def expect_model(self, name: str, word: str = "Ready", within_s: float = 30.0) -> None:
         expect(self.card(name).locator(".iw-Card-state")).to_contain_text(word, timeout=within_s * 1000)
+
+
+BARRIERS = """async panel => {
+    const { violations } = await axe.run(panel, { resultTypes: ["violations"] });
+    return violations.filter(({ impact }) => impact === "serious" || impact === "critical").flatMap(({ id, nodes }) =>
+        nodes.map(({ html, failureSummary }) => `${id}: ${html.slice(0, 200)}: ${failureSummary}`));
+}"""
+"""Violations of the rules of WCAG 2 and of good practice that are serious or worse."""
+
+
+@contextmanager
+def calling(wb: Workbench, name: str) -> Iterator[None]:
+    """Somebody calls the model all the time; errors while the service is away are theirs to bear."""
+    stop = threading.Event()
+
+    def call() -> None:
+        row = np.ones((1, 4), np.float32)
+        while not stop.is_set():
+            try:
+                wb[name](row)
+            except WorkbenchError:
+                stop.wait(0.1)
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        caller.join()
 
 
 def open_lab(page: Page, jupyter: Jupyter, path: str = "lab") -> None:

@@ -4,80 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
-import pytest
 from playwright.sync_api import expect
 
-import workbench
-from tests import models
 from tests.browser.conftest import OpenPage
 from tests.browser.jupyter import Jupyter
-from tests.browser.panel import PANEL, Panel, open_panel
+from tests.browser.panel import PANEL, Panel, calling, open_panel
 from workbench.api import Workbench
-from workbench.errors import WorkbenchError
-
-NOTEBOOKS = Path(workbench.__file__).parents[1] / "notebooks"
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
-    """A JupyterLab with the quickstart, two models and a file that is none."""
-    home = tmp_path_factory.mktemp("lab")
-    root = home / "root"
-    shutil.copytree(NOTEBOOKS, root / "notebooks", ignore=shutil.ignore_patterns(".*"))
-    models.save(models.add_constant(1.0), root / "plus-one.onnx")
-    models.save(models.add_constant(2.0), root / "plus two.onnx")
-    (root / "broken.onnx").write_bytes(b"this is no model")
-    jupyter = Jupyter(home, root)
-    jupyter.start()
-    yield jupyter
-    jupyter.end()
-
-
-@pytest.fixture
-def wb(lab: Jupyter) -> Iterator[Workbench]:
-    """The service of this JupyterLab, which runs and serves nothing."""
-    with lab.served() as wb:
-        for name in list(wb):
-            wb.unload(name)
-        yield wb
-
-
-@pytest.fixture
-def panel(lab: Jupyter, wb: Workbench, open_page: OpenPage) -> Panel:
-    panel = open_panel(open_page(), lab)
-    panel.expect_state("Ready")
-    return panel
-
-
-@contextmanager
-def calling(wb: Workbench, name: str) -> Iterator[None]:
-    """Somebody calls the model all the time; errors while the service is away are theirs to bear."""
-    stop = threading.Event()
-
-    def call() -> None:
-        row = np.ones((1, 4), np.float32)
-        while not stop.is_set():
-            try:
-                wb[name](row)
-            except WorkbenchError:
-                stop.wait(0.1)
-
-    caller = threading.Thread(target=call)
-    caller.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        caller.join()
-
 
 SOME = re.compile(r"[1-9]")
 """A figure that is neither missing nor zero."""
@@ -104,6 +39,13 @@ def test_a_model_is_loaded_by_its_path_and_unloaded_from_its_card(panel: Panel, 
     assert wb["plus_two"](np.ones((1, 4), np.float32))["y"][0, 0] == 3.0
     panel.button("What to do with plus_two").click()
     panel.page.get_by_role("menuitem", name="Unload").click()
+    asked = panel.page.get_by_role("dialog")
+    expect(asked).to_contain_text("Unload plus_two?")
+    asked.get_by_role("button", name="Cancel").click()
+    panel.expect_model("plus_two")
+    panel.button("What to do with plus_two").click()
+    panel.page.get_by_role("menuitem", name="Unload").click()
+    asked.get_by_role("button", name="Unload").click()
     expect(panel.card("plus_two")).to_be_hidden()
     assert list(wb) == []
 
@@ -212,6 +154,8 @@ def test_a_hidden_panel_asks_for_nothing_and_is_told_no_figures(
     tab = page.locator(f'li[data-id="{PANEL}"]')
     with calling(wb, "plus"):
         expect(panel.figure("plus", "requests_per_s")).to_have_text(SOME)
+        panel.service.get_by_role("button", name="Log", exact=True).click()
+        expect(panel.root.get_by_role("log")).to_contain_text("listening")
         page.wait_for_timeout(1000)
         assert ticks
         tab.click()

@@ -41,6 +41,11 @@ export function ServiceSection({ view }: { view: IView }): JSX.Element {
           </p>
         )}
         {service?.progress && <Restore words={service.progress} />}
+        {service?.state === 'Ready' && view.late && (
+          <p className="iw-Text iw-mod-late">
+            {trans.__('No new figures for some seconds: the service or the network is busy.')}
+          </p>
+        )}
       </div>
       {service?.state === 'Stopped' && (
         <>
@@ -59,11 +64,6 @@ export function ServiceSection({ view }: { view: IView }): JSX.Element {
         </div>
       )}
       {service?.state === 'Ready' && <Facts service={service} />}
-      {service?.state === 'Ready' && view.late && (
-        <p className="iw-Text iw-mod-late" role="status">
-          {trans.__('No new figures for some seconds: the service or the network is busy.')}
-        </p>
-      )}
       {service?.notes.map(note => (
         <p key={note} className="iw-Text iw-mod-quiet">
           <Words text={note} />

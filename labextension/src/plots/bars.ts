@@ -51,6 +51,7 @@ export class Bars {
         this._canvas
       )
     );
+    this.label = _trans.__('Batch sizes'); // until there is something to tell
   }
 
   set layout(layout: Layout) {

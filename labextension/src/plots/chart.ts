@@ -69,6 +69,7 @@ export class Chart {
     this._u = this._make(picture);
     this._canvas = this._u.ctx.canvas as HTMLCanvasElement;
     this._canvas.setAttribute('role', 'img');
+    this.label = plot.title; // until there is something to tell
   }
 
   set layout(layout: Layout) {
