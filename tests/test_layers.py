@@ -49,7 +49,7 @@ FOREIGN: dict[str, set[str]] = {
     "anywidget": {"notebook"},
     "ipywidgets": {"notebook"},
     "skl2onnx": {"convert"},
-    "plotly": {"client"},
+    "plotly": {"client", "loadtest"},
     "onnx": {"repository", "runtimes", "convert"},
 }
 """A library -> the only rooms that may import it."""
