@@ -84,8 +84,8 @@ class Exponential:
 
     def filled(self) -> Iterator[tuple[int, int]]:
         """(index, count) of the buckets that hold something, ascending, indices as Prometheus counts them."""
-        for bucket in np.flatnonzero(self.counts[1:]):
-            yield self.scale.first + int(bucket), int(self.counts[1 + bucket])
+        buckets = np.flatnonzero(self.counts[1:])
+        yield from zip((self.scale.first + buckets).tolist(), self.counts[1 + buckets].tolist(), strict=True)
 
     def up_to_power(self, power: int) -> int:
         """How many values are at most 2^`power`, which is an edge."""

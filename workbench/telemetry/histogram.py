@@ -63,21 +63,23 @@ class Histogram:
 
     def quantile(self, q: float) -> float | None:
         """The duration in seconds at rank ceil(q * count), as its bucket's middle; None while empty."""
+        return self.quantiles(q)[0]
+
+    def quantiles(self, *qs: float) -> list[float | None]:
+        """Several at once."""
         ranks = np.cumsum(self.counts)
-        if ranks[-1] == 0:
-            return None
-        bucket = int(np.searchsorted(ranks, max(1, np.ceil(q * int(ranks[-1])))))
-        if bucket == 0:
-            return float(EDGES[0]) / 2
-        if bucket == BUCKETS - 1:
-            return float(EDGES[-1])
-        return float(EDGES[bucket - 1] + EDGES[bucket]) / 2
+        count = int(ranks[-1])
+        if count == 0:
+            return [None] * len(qs)
+        wanted = np.maximum(1, np.ceil(np.array(qs) * count))
+        return [_middle(bucket) for bucket in np.searchsorted(ranks, wanted).tolist()]
 
     def encode(self) -> dict[str, Any]:
         """`{"count", "sum_s", "buckets": {bucket: count}}`, with the buckets that hold something only."""
         filled = np.flatnonzero(self.counts)
-        buckets = {str(bucket): int(self.counts[bucket]) for bucket in filled}
-        return {"count": self.count, "sum_s": self.total_s, "buckets": buckets}
+        counts = self.counts[filled].tolist()
+        buckets = dict(zip(map(str, filled.tolist()), counts, strict=True))
+        return {"count": sum(counts), "sum_s": self.total_s, "buckets": buckets}
 
     @classmethod
     def decode(cls, encoded: Mapping[str, Any]) -> Histogram:
@@ -85,3 +87,11 @@ class Histogram:
         for bucket, count in encoded["buckets"].items():
             histogram.counts[int(bucket)] = count
         return histogram
+
+
+def _middle(bucket: int) -> float:
+    if bucket == 0:
+        return float(EDGES[0]) / 2
+    if bucket == BUCKETS - 1:
+        return float(EDGES[-1])
+    return float(EDGES[bucket - 1] + EDGES[bucket]) / 2

@@ -17,6 +17,8 @@ from workbench.telemetry.metrics import State
 
 NOTHING = Figures()
 
+_STAGES = [stage.name.lower() for stage in Stage]
+
 
 def snapshot(state: State, before: State, sequence: int, epoch: str) -> dict[str, Any]:
     """What happened from `before` until `state`.
@@ -66,6 +68,7 @@ class Snapshots:
 
 
 def _model(name: str, version: str, figures: Figures, status: ModelStatus | None, interval_s: float) -> dict[str, Any]:
+    p50_s, p95_s, p99_s = figures.request.linear.quantiles(0.50, 0.95, 0.99)
     return {
         "name": name,
         "version": version,
@@ -80,15 +83,15 @@ def _model(name: str, version: str, figures: Figures, status: ModelStatus | None
         "rows_per_s": _rate(figures.rows, interval_s),
         "batches_per_s": _rate(figures.batches, interval_s),
         "busy": _rate(figures.busy_s, interval_s),
-        "p50_s": figures.request.linear.quantile(0.50),
-        "p95_s": figures.request.linear.quantile(0.95),
-        "p99_s": figures.request.linear.quantile(0.99),
+        "p50_s": p50_s,
+        "p95_s": p95_s,
+        "p99_s": p99_s,
         "latency": {
             "request": figures.request.linear.encode(),
             "queue": figures.queue.linear.encode(),
             "compute": figures.compute.linear.encode(),
         },
-        "stages_s": {stage.name.lower(): float(figures.stages_s[stage]) for stage in Stage},
+        "stages_s": dict(zip(_STAGES, figures.stages_s.tolist(), strict=True)),
         "payload": {"request": figures.request_bytes.encode(), "response": figures.response_bytes.encode()},
         "batch_sizes": {str(size): count for size, count in sorted(figures.batch_sizes.items())},
         "release_reasons": {reason.value: count for reason, count in figures.release_reasons.items()},
