@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from workbench.core.model import ModelStatus, Signature
 from workbench.errors import InvalidInput, Unavailable, Unsupported, WorkbenchError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from workbench.client.client import AsyncClient
     from workbench.client.described import ModelCard
     from workbench.client.jobs import Job
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from workbench.client.recent import RecentFigures
     from workbench.client.results import Card, Lines, LoadReport, ModelTable, Prediction
     from workbench.client.slowest import SlowRequests
+    from workbench.loadtest.compare import Comparison
+    from workbench.loadtest.handle import Handle
+    from workbench.loadtest.report import Report
     from workbench.notebook.feed import Feed
     from workbench.notebook.live import LivePlot
     from workbench.notebook.panel import ControlPanel
@@ -233,6 +238,60 @@ class Workbench:
         if not config:
             raise InvalidInput("set needs at least one setting, as max_batch=32")
         return model_card(sync.run(self._client.configure(name, config)).status)
+
+    # Load tests
+
+    def bench(
+        self,
+        name: str,
+        inputs: object = None,
+        *,
+        version: str | int | None = None,
+        sweep: str | Mapping[str, Sequence[object]] | None = None,
+        **options: Any,
+    ) -> Handle[Report]:
+        """Load-test model `name`: a handle at once, whose `.result()` (or `await`) is a `Report`.
+
+        How requests come is one of `rate=200` (a second, sent when they are due), `users=32` (who wait for their
+        answers), `ramp="10:1000"`, `step=50` (stairs until something breaks), or `replay=times`. `slo="p99<20ms"` is
+        judged; alone, the highest rate that holds it is searched. `sweep="batch=1:8:32,delay"` runs the same load
+        with each combination of settings, which the service gives back afterwards. `inputs` are sampled by row,
+        `requests=[...]` sent as they are; without either they are made up.
+        The other options are those of `workbench.loadtest.options.plan_of`: `duration`, `warm_up`, `rows` and so on.
+
+        Raises at once what the first request would have met.
+        """
+        from workbench.client import sync
+        from workbench.loadtest.bench import bench
+        from workbench.loadtest.history import history
+        from workbench.loadtest.options import plan_of, searches
+        from workbench.loadtest.plan import Target
+
+        sync.run(self._client.status(name, None if version is None else str(version)))  # a service that restarts
+        wanted = None if version is None else str(version)
+        target = Target(name, self._client.url, wanted, self._client.token, controlled=True)
+        plan = plan_of(target, inputs=inputs, **options)
+        return bench(plan, history(), find=searches(options), grid=sweep)
+
+    def history(self, model: str | None = None, limit: int | None = None) -> pd.DataFrame:
+        """The load tests that are kept, of all models or of one, the latest first: a row a run, by its id."""
+        from workbench.loadtest.history import history
+
+        return history().to_pandas(model, limit)
+
+    def report(self, run: str = "last") -> Report:
+        """The report of a kept run: by its id, a model's name for its latest, or "last". Raises NotFound."""
+        from workbench.loadtest.history import history
+        from workbench.loadtest.report import Report
+
+        return Report(history().run(run))
+
+    def compare(self, a: str | Report, b: str | Report) -> Comparison:
+        """Two runs beside each other: ratios of `b` to `a` with intervals, and what differed in the set-up."""
+        from workbench.loadtest.compare import compare
+
+        first, second = (self.report(each) if isinstance(each, str) else each for each in (a, b))
+        return compare(first.run, second.run)
 
     def __getitem__(self, name: str) -> Model:
         status = self._status(name)
@@ -450,6 +509,10 @@ class Model:
         from workbench.client.slowest import SlowRequests
 
         return SlowRequests(self.name, sync.run(self._workbench.client.slowest(self.name)))
+
+    def bench(self, inputs: object = None, **options: Any) -> Handle[Report]:
+        """Load-test it: a handle at once, whose `.result()` is a `Report`. Options as those of `Workbench.bench`."""
+        return self._workbench.bench(self.name, inputs, **options)
 
     def set(self, **settings: object) -> Card:
         """Change its settings."""

@@ -48,7 +48,7 @@ class Report:
         self._rows = rows
         self._history = history
         self.not_kept = ""
-        """Why the run is not in the history; empty where it is, or was not to be."""
+        """Why the run is not in the history, or what was wrong with that; empty where all is well."""
 
     @property
     def id(self) -> str:

@@ -68,6 +68,36 @@ VERBS: Mapping[str, Verb] = {
         Verb("restart", "start the service anew, in your version; what is under way ends first"),
         Verb("stop", "end the service; the next call starts it again, with the same models"),
         Verb("logs", "the service's last log lines", (), {"--lines": "N"}),
+        Verb(
+            "bench",
+            "load-test a model: what it takes, at what latency, and where the time goes",
+            ("NAME", "[EXPR]"),
+            {
+                "--rate": "200",
+                "--users": "32",
+                "--ramp": "FROM:TO",
+                "--step": "50",
+                "--slo": "p99<20ms",
+                "--sweep": "batch,delay",
+                "--duration": "10s",
+                "--warm-up": "1s",
+                "--poisson": "",
+                "--think": "100ms",
+                "--every": "3s",
+                "--rows": "N",
+                "--requests": "EXPR",
+                "--replay": "EXPR",
+                "--connections": "N",
+                "--timeout": "10s",
+                "--seed": "N",
+                "--compare": "RUN",
+                **_VERSION,
+                "--bg": "",
+                **_KEEP,
+            },
+        ),
+        Verb("history", "the load tests that are kept, the latest first", ("[NAME]",)),
+        Verb("compare", "two load tests beside each other, and what is chance", ("RUN RUN",)),
         Verb("help", "this, or what one verb takes", ("[VERB]",)),
     )
 }
@@ -76,7 +106,7 @@ FLAGS: Mapping[str, str] = {
     "--device": "where to run; auto: on the GPU where it really runs there, else on the CPU",
     "--max-batch": "the most rows of one batch, and of one request (64)",
     "--delay": "how long a batch may wait to grow while a runner is free (0): 5ms, 200us, 0.01s",
-    "--instances": "how many runs of the model may be under way at once (1)",
+    "--instances": "how many runs of the model may be under way at once; 1, the default: as was measured to be best",
     "--sample": "rows on which an estimator and its export are compared; without it they are made up",
     "--tolerance": "the largest difference that passes, as a share of an output's largest value (0.001)",
     "--force": "even where inputs or outputs change, on which callers may rely",
@@ -84,6 +114,24 @@ FLAGS: Mapping[str, str] = {
     "--bg": "in the background: a job at once, to be awaited, cancelled, or asked for its .result()",
     "-o": "keep what it gives back in this variable of the notebook",
     "--lines": "how many (20)",
+    "--rate": "requests a second, sent when they are due, whatever the answers do",
+    "--users": "instead: so many, who wait for their answers",
+    "--ramp": "instead: a rate that grows from one to the other",
+    "--step": "instead: stairs of so many requests/s more each, until something breaks; 100:50 begins at 100",
+    "--slo": "what must hold: with a rate it is judged, alone the highest rate that holds is searched",
+    "--sweep": "the same load with each combination of settings: batch,delay or batch=1:8:32",
+    "--duration": "of what is measured (10s)",
+    "--warm-up": "before it, and in no figure (1s)",
+    "--poisson": "requests come at random, as from independent users",
+    "--think": "how long a user thinks between answer and next request (0)",
+    "--every": "how long a stair is (3s)",
+    "--rows": "rows of the input in one request (1)",
+    "--requests": "a list of inputs, sent in turn as they are",
+    "--replay": "arrival times in seconds, as recorded",
+    "--connections": "the most that are opened (256)",
+    "--timeout": "after which a request is given up (10s)",
+    "--seed": "of what is random (0)",
+    "--compare": "and compare the result with this earlier run",
     "--window": "the figures of the last so many seconds or minutes: 60s, 5m",
 }
 """What each flag means; a flag means the same with every verb that has it."""
@@ -93,7 +141,8 @@ CELL_VERBS = tuple(verb.name for verb in VERBS.values() if verb.positions[-1:] i
 
 _HELP = ("--help", "-h")
 
-_TAKES_THE_REST = ("SOURCE", "EXPR", "KEY=VALUE")
+_TAKES_THE_REST = ("SOURCE", "EXPR", "KEY=VALUE", "RUN RUN")
+_MAY_TAKE_THE_REST = ("[EXPR]",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +193,8 @@ def parse(line: str, cell: bool = False) -> Command:
         rest = as_typed(line, kept)
         if not rest:
             raise Misuse(f"{verb.name} {name} needs {positions[0]}: {verb.usage}")
+    elif not cell and positions and positions[0] in _MAY_TAKE_THE_REST:
+        rest = as_typed(line, kept)
     elif kept:
         raise Misuse(f"{verb.name} does not take {kept[0].text!r}: {verb.usage}")
     return Command(verb.name, name, rest, flags)

@@ -109,7 +109,7 @@ def offer(
     so_far = (as_typed(rest, kept[1:]) + rest[kept[-1].end :]).lstrip() if kept else word
     if position == "SOURCE":
         return _source(so_far, word, list(variables), verb, typed)
-    if position == "EXPR":
+    if position in ("EXPR", "[EXPR]"):
         return _expression(so_far, variables)
     return Offer(word)
 

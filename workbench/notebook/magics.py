@@ -16,6 +16,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 
 from workbench.client.jobs import Job
 from workbench.client.results import Card, Lines
+from workbench.notebook import bench as benches
 from workbench.notebook.cell import last_value
 from workbench.notebook.commands import CELL_VERBS, VERBS, Command, Misuse, help_text, pairs, parse
 from workbench.notebook.completion import MATCHER, matcher
@@ -77,6 +78,9 @@ class InferMagics(Magics):
             "restart": lambda command: attach().restart(),
             "stop": lambda command: _stopped(attach()),
             "logs": lambda command: attach().logs(_whole("--lines", command.flags.get("--lines", "20"))),
+            "bench": lambda command: benches.bench(self._connect(), command, self._evaluated),
+            "history": lambda command: attach().history(command.name or None),
+            "compare": lambda command: benches.compare(attach(), command),
             "help": lambda command: Lines(help_text(command.rest)),
         }
         assert {*self._verbs, *CELL_VERBS} == set(VERBS)
@@ -108,8 +112,8 @@ class InferMagics(Magics):
             if command.verb == "predict":
                 return self._predict(command, self._evaluated(command.rest) if value is NOTHING else value)
             return self._verbs[command.verb](command)
-        except KeyboardInterrupt:
-            raise Interrupted(_INTERRUPTED.get(command.verb, "interrupted")) from None
+        except KeyboardInterrupt as stopped:
+            raise Interrupted(str(stopped) or _INTERRUPTED.get(command.verb, "interrupted")) from None
 
     def _models(self, command: Command) -> object:
         window = command.flags.get("--window")

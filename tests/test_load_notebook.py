@@ -1,0 +1,87 @@
+"""The notebook of load tests, run top to bottom in a real kernel, and what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from workbench.client.launch import SharedService
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@cache
+def executed() -> nbformat.NotebookNode:
+    notebook = nbformat.read(NOTEBOOKS / "03_load_tests.ipynb", as_version=4)  # type: ignore[no-untyped-call]
+    client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(NOTEBOOKS)}})
+    return client.execute()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _service_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    from workbench.client.launch import shared_service
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("RUNTIME_DIR", "DATA_DIR"):
+            patch.setenv(f"INFER_WORKBENCH_{name}", str(tmp_path_factory.mktemp(name.lower())))
+        yield
+        shared: SharedService = shared_service()
+        shared.stop()
+
+
+def shown(source: str, kind: str = "text/plain") -> str:
+    """What the one cell that holds `source` shows at its end."""
+    (cell,) = [each for each in executed().cells if source in each.source and each.cell_type == "code"]
+    found = [each for each in cell.outputs if each.output_type in ("execute_result", "display_data")]
+    assert len(found) == len(cell.outputs), cell.outputs
+    return str(found[-1].data[kind])
+
+
+def test_a_rate_is_answered_with_a_sentence_a_table_and_drawings() -> None:
+    text = shown("--rate 100 --duration 8s -o first")
+    assert "digits takes 100 requests/s with p99" in text or "The load generator was the limit" in text
+    assert "digits-1: digits: 100 requests/s for 8 s" in text
+    assert shown("--rate 100 --duration 8s -o first", "text/html").count("<svg") >= 4
+    assert "rows_a_batch" in shown("first.df")
+
+
+def test_a_figure_is_plotlys_and_light() -> None:
+    figure = shown('first.figure("percentiles")', "application/vnd.plotly.v1+json")
+    assert "from when it was due" in figure
+    assert len(figure) < 50_000
+
+
+def test_users_tell_the_most_that_is_answered() -> None:
+    assert "With 8 users digits answers" in shown("--users 8") or "generator was the limit" in shown("--users 8")
+
+
+def test_stairs_end_with_what_broke_and_each_is_a_point() -> None:
+    assert "digits" in shown("--step 200")
+    assert "200/s" in shown("stairs.points")
+
+
+def test_a_search_finds_a_rate_that_was_confirmed() -> None:
+    text = shown("--slo")
+    assert "p99<50ms,errors<0.1%" in text
+    # A machine that others keep busy may not even send in time, and then the report says that instead.
+    assert "True" in shown("promise.points") or "the load generator" in text.lower()
+
+
+def test_two_runs_are_compared_and_the_setting_that_differed_is_named() -> None:
+    assert "<load test of digits: 100 requests/s for 8 s" in shown("digits.set(max_batch=1)")
+    text = shown("wb.compare(first, alone)")
+    assert "digits-5 against digits-1" in text
+    assert "model config max_batch_size" in text
+
+
+def test_every_run_is_in_the_history() -> None:
+    text = shown("wb.history")
+    assert all(f"digits-{number}" in text for number in range(1, 6))
+    assert "kB, without a script" in shown("wb.report")

@@ -1,0 +1,150 @@
+"""A load test from its plan to its report, and kept meanwhile: what every verb that runs one goes through.
+
+    bench(plan, history) ──► Handle[Report]     begun in the history as running; saved now and then; then as it ended
+
+What cannot be written down costs nobody the figures: the test goes on, and its report says so.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from workbench.client import sync
+from workbench.errors import InvalidInput, StorageError, WorkbenchError
+from workbench.loadtest.folds import Fold
+from workbench.loadtest.handle import Handle
+from workbench.loadtest.history import SAVE_EVERY_S, History
+from workbench.loadtest.plan import Plan
+from workbench.loadtest.recording import Recording
+from workbench.loadtest.report import Report
+from workbench.loadtest.rows import Rows
+from workbench.loadtest.run import Run, RunState, run_from, run_of
+from workbench.loadtest.series import grid_for, search, sweep
+from workbench.loadtest.target import prepare
+
+
+def bench(
+    plan: Plan,
+    history: History | None = None,
+    *,
+    find: bool = False,
+    grid: str | Mapping[str, Sequence[object]] | None = None,
+) -> Handle[Report]:
+    """Begin, and give a handle at once; its result is the report, also of a test that was cancelled.
+
+    `find`: search the highest rate that holds the plan's `slo`. `grid`: run the plan once with each combination of
+    these settings of the model, as "batch=1:8:32,delay". Raises at once what the first request would have met:
+    ModelNotFound, InvalidInput, Unavailable and so on.
+    """
+    if find and grid is not None:
+        raise InvalidInput("a sweep runs one load with many settings: say which load, as rate=200 or users=32")
+    prepared = sync.run(prepare(plan))
+    settings = None if grid is None else grid_for(prepared, grid)
+
+    def work(handle: Handle[Report]) -> Report:
+        with Keeper(plan, history) as keeper:
+            if find:
+                return keeper.report(*search(handle, prepared, keeper.so_far))
+            if settings is not None:
+                return keeper.report(*sweep(handle, prepared, settings, keeper.so_far))
+            keeper.follow(handle)
+            recording = handle.record(prepared)
+            return keeper.report(keeper.folded(recording), recording)
+
+    return Handle(plan, work)
+
+
+class Keeper:
+    """One run in the history, from its begin to its end; only a fold of it where there is no history to write to."""
+
+    def __init__(self, plan: Plan, history: History | None) -> None:
+        self._plan = plan
+        self._history = history
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._fold = Fold(plan.warm_up_s)
+        self._latest = run_of(_nothing(plan), state=RunState.RUNNING)
+        """As it was kept last."""
+        self.trouble = ""
+        """Why the run is not kept, in words."""
+
+    def __enter__(self) -> Keeper:
+        self._tried(self._begin)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._stop_saving()
+        if error is not None and self.id:
+            reason = error.message if isinstance(error, WorkbenchError) else f"{type(error).__name__}: {error}"
+            cut = replace(self._latest, state=RunState.CUT_SHORT, reason=reason)
+            self._tried(lambda history: history.save(cut))
+
+    def follow(self, handle: Handle[Report]) -> None:
+        """Fold what comes, and save it now and then, until the end."""
+        handle.on_rows = self._take
+        self._thread = threading.Thread(
+            target=self._save_on, args=(handle,), name="infer-workbench-history", daemon=True
+        )
+        self._thread.start()
+
+    def folded(self, recording: Recording, state: RunState | None = None) -> Run:
+        """The run as its recording ended, with what was folded while it came."""
+        with self._lock:
+            return run_from(recording, self._fold, state=state)
+
+    def so_far(self, run: Run) -> None:
+        """A series, as it is after one more test."""
+        if self.id:
+            running = self._latest = replace(run, id=self.id, state=RunState.RUNNING)
+            self._tried(lambda history: history.save(running))
+
+    @property
+    def id(self) -> str:
+        """Under which the run is kept; empty where it is not."""
+        return self._latest.id
+
+    def report(self, run: Run, recording: Recording) -> Report:
+        """The last word: the run as it ended, kept."""
+        self._stop_saving()
+        self._latest = replace(run, id=self.id)
+        # What could not be written at the beginning may well be now.
+        self._tried((lambda history: history.save(self._latest)) if self.id else self._begin)
+        report = Report(self._latest, recording.rows, self._history)
+        report.not_kept = " ".join(filter(None, (self.trouble, *(self._history.notes if self._history else ()))))
+        return report
+
+    def _begin(self, history: History) -> None:
+        self._latest = history.begin(self._latest)
+
+    def _take(self, rows: Rows) -> None:
+        with self._lock:
+            self._fold.add(rows)
+
+    def _save_on(self, handle: Handle[Report]) -> None:
+        while not self._over.wait(SAVE_EVERY_S):
+            if not self.trouble and (recording := handle.so_far()) is not None:
+                self.so_far(self.folded(recording, RunState.RUNNING))
+
+    def _stop_saving(self) -> None:
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _tried(self, work: Callable[[History], object]) -> None:
+        if self._history is None:
+            return
+        try:
+            work(self._history)
+        except StorageError as error:
+            self.trouble = error.message
+        else:
+            self.trouble = ""
+
+
+def _nothing(plan: Plan) -> Recording:
+    """Of a run that has not begun."""
+    return Recording(plan, Rows.of(), time.time(), 0.0, plan.duration_s, ended="running")
