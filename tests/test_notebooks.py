@@ -20,11 +20,16 @@ def executed(name: str) -> nbformat.NotebookNode:
     return client.execute()
 
 
-def shown(source: str) -> str:
-    """The text that the one cell of the quickstart which holds `source` put out."""
-    (cell,) = [each for each in executed("01_quickstart.ipynb").cells if source in each.source and "outputs" in each]
+def outputs(source: str, name: str = "01_quickstart.ipynb") -> list[nbformat.NotebookNode]:
+    """What the one cell of a notebook which holds `source` put out, by kind of data."""
+    (cell,) = [each for each in executed(name).cells if source in each.source and "outputs" in each]
     assert all(output.output_type in ("execute_result", "display_data") for output in cell.outputs), cell.outputs
-    return "\n".join(output.data["text/plain"] for output in cell.outputs)
+    return [output.data for output in cell.outputs]
+
+
+def shown(source: str, name: str = "01_quickstart.ipynb") -> str:
+    """The same as text."""
+    return "\n".join(data["text/plain"] for data in outputs(source, name))
 
 
 def test_the_model_that_is_loaded_says_what_was_done() -> None:
@@ -68,7 +73,7 @@ def test_a_retrained_model_is_swapped_in_without_a_failed_call() -> None:
 
 def test_the_same_model_again_is_unchanged() -> None:
     cells = [each for each in executed("01_quickstart.ipynb").cells if each.source == "%infer load digits better"]
-    assert "digits is unchanged, version 2 serving" in cells[0].outputs[0].data["text/plain"]
+    assert "digits is unchanged, version 2 serving" in cells[0].outputs[-1].data["text/plain"]
 
 
 def test_a_resnet_answers_for_an_image() -> None:
@@ -80,6 +85,48 @@ def test_every_verb_shows_itself_as_html_too() -> None:
     for cell in executed("01_quickstart.ipynb").cells:
         if cell.source.startswith("%infer"):
             assert "<div>" in cell.outputs[0].data["text/html"] or "<table>" in cell.outputs[0].data["text/html"]
+
+
+LIVE = "02_live.ipynb"
+
+
+def test_what_a_cell_makes_is_served() -> None:
+    report = shown("%%infer load digits", LIVE)
+    assert re.search(r"digits version \d+ serves on", report)
+    assert "Pipeline of StandardScaler" in report
+
+
+def test_the_window_tells_of_the_callers() -> None:
+    table = shown("%infer models --window", LIVE)
+    assert table.startswith("the last ")
+    assert re.search(r"^digits +\d+ +Ready +[1-9]", table, re.MULTILINE)
+    assert "digits" in shown('recent.df.set_index("model")', LIVE)
+
+
+@pytest.mark.parametrize("cell", ["recent.plot()", "digits.slowest()[:5].plot()"])
+def test_a_finished_figure_is_kept_as_data_without_the_library(cell: str) -> None:
+    (data,) = outputs(cell, LIVE)
+    figure = data["application/vnd.plotly.v1+json"]
+    assert figure["data"]
+    assert "text/html" not in data
+
+
+def test_rows_travel_together_until_a_knob_says_otherwise() -> None:
+    batches = dict(re.findall(r"^(together|alone) .* ([\d.]+)$", shown("pd.concat", LIVE), re.MULTILINE))
+    assert float(batches["together"]) > 1
+    assert float(batches["alone"]) < float(batches["together"])
+
+
+def test_a_model_is_shown_down_to_its_operators_and_run_times() -> None:
+    card = shown("%infer show digits", LIVE)
+    for fact in ("skl2onnx", "parameters", "operators", "in memory", "runs on", "run times"):
+        assert fact in card
+    assert "rows_per_s" in shown('wb.show("digits").run_times', LIVE)
+
+
+def test_a_job_is_left_to_the_background_and_comes_back_whole() -> None:
+    assert shown("%%infer predict digits --bg", LIVE).startswith(("predict digits: running", "predict digits: done"))
+    assert re.fullmatch(r"'99,720 scans in [\d.]+ s'", shown("job.result(", LIVE))
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.name)
