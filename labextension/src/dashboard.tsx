@@ -296,7 +296,7 @@ export function addDashboard(options: IDashboardOptions): void {
 
   commands.addCommand(CommandIDs.dashboard, {
     label: args =>
-      args['isPalette'] ? trans.__('Show the Inference Dashboard') : trans.__('Dashboard'),
+      args['isPalette'] ? trans.__('Show the Inference Dashboard') : trans.__('Inference dashboard'),
     caption: trans.__('Large live plots of the models that are served, side by side'),
     icon: inferenceIcon,
     describedBy: {

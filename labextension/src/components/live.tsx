@@ -79,7 +79,7 @@ export function LiveSection({ view }: { view: IView }): JSX.Element {
         <div ref={root} className="iw-LiveSection">
           <div className="iw-LiveSection-bar">
             <select
-              className="jp-mod-styled"
+              className="iw-LiveSection-model"
               aria-label={trans.__('Model whose figures are drawn')}
               value={name}
               onChange={event => {

@@ -2,7 +2,7 @@
 
 /** Axes end at these, times a power of ten; beside each, what one division is in a large picture. */
 const TOPS = [
-  [1, 0.25],
+  [1, 0.2],
   [1.5, 0.5],
   [2, 0.5],
   [3, 1],
@@ -10,7 +10,7 @@ const TOPS = [
   [5, 1],
   [6, 2],
   [8, 2],
-  [10, 2.5]
+  [10, 2]
 ] as const;
 
 /** The smallest round number that is not below `value`. */
