@@ -179,6 +179,30 @@ def test_batches_are_counted_by_reason_and_rows_at_once() -> None:
     assert series.take()["models"][0]["batches"] == {"idle": {"8": 1}}
 
 
+def test_figures_are_copied_anew_only_where_something_happened() -> None:
+    metrics = Metrics(Clock(), Clock())
+    metrics.watch(lambda: [ready("busy"), ready("idle")])
+    readers = [Snapshots(metrics.state, "epoch") for _ in range(2)]
+    metrics.request_done("idle", "1", Outcome.OK, timings())
+    first = metrics.state()
+    for touch in (
+        lambda: metrics.request_done("busy", "1", Outcome.OK, timings()),
+        lambda: metrics.batch_done("busy", "1", 1, 1, ReleaseReason.IDLE, 0.001),
+        lambda: metrics.exchange_done(Exchange("busy", "1", b"r", 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)),
+        lambda: metrics.exchange_done(Exchange("busy", "1", b"r", 1.0, sent_at=1.0, error="internal")),
+    ):
+        touch()
+        later = metrics.state()
+        assert later.figures["idle", "1"] is first.figures["idle", "1"]
+        assert later.figures["busy", "1"] is not first.figures["busy", "1"]
+        first = later
+    for reader in readers:  # each is told all, however often others looked
+        told = {model["name"]: model["requests"] for model in reader.take()["models"]}
+        assert told == {"busy": {"ok": 1}, "idle": {"ok": 1}}
+        told = {model["name"]: model["requests"] for model in reader.take()["models"]}
+        assert told == {"busy": {}, "idle": {}}
+
+
 def test_a_version_that_loads_or_drains_has_figures_too() -> None:
     metrics = Metrics(Clock())
     states = {"1": ModelState.DRAINING, "2": ModelState.LOADING}

@@ -148,6 +148,10 @@ class Metrics:
         self._loop = LoopWatch(self._ticked)
         self._notes: dict[ModelVersion, _Notes] = {}
         self._figures: dict[ModelVersion, Figures] = {}
+        self._copies: dict[ModelVersion, Figures] = {}
+        """As they were when they were last asked for; of a version in which nothing happened since, still true."""
+        self._touched: set[ModelVersion] = set()
+        """Those in which something did."""
         self._states: dict[ModelVersion, ModelState] = {}
         self._loop_time: LoopTime | None = None
         self._statuses: Callable[[], Sequence[ModelStatus]] = list
@@ -225,6 +229,7 @@ class Metrics:
             if exchange.version:
                 key = exchange.model, exchange.version
                 figures = self._of(key)
+                self._touched.add(key)
                 if exchange.timings is not None:
                     figures.encode_failures += 1
                 else:
@@ -272,6 +277,7 @@ class Metrics:
         for key, notes in self._notes.items():
             if notes.outcomes or notes.together or notes.answered or notes.batches or notes.failed:
                 figures = self._of(key)
+                self._touched.add(key)
                 if notes.outcomes:
                     figures.add_requests(notes.outcomes, np.frombuffer(notes.run).reshape(-1, 4))
                 if notes.together:
@@ -320,7 +326,7 @@ class Metrics:
         memory, cpu = self._process.memory_info(), self._process.cpu_times()
         return State(
             taken_at=self._clock(),
-            figures={key: figures.copy() for key, figures in self._figures.items()},
+            figures=self._copied(),
             statuses=statuses,
             process=ProcessUse(cpu.user + cpu.system, memory.rss, self._process.create_time()),
             changes=self.changes.count,
@@ -329,6 +335,15 @@ class Metrics:
             inline=InlineUse(inline.total_s, inline.longest_s) if inline else InlineUse(),
             answers=self.answers.copy(),
         )
+
+    def _copied(self) -> dict[ModelVersion, Figures]:
+        """The same copy as before of a version in which nothing happened: of many models few are busy."""
+        self._copies = {
+            key: self._copies[key] if key in self._copies and key not in self._touched else figures.copy()
+            for key, figures in self._figures.items()
+        }
+        self._touched.clear()
+        return self._copies
 
     def _of(self, key: ModelVersion) -> Figures:
         figures = self._figures.get(key)

@@ -30,7 +30,11 @@ def snapshot(state: State, before: State, sequence: int, epoch: str) -> dict[str
     statuses = {(status.name, status.version): status for status in state.statuses}
     models = []
     for key, total in sorted(state.figures.items()):
-        figures = total.since(before.figures.get(key, NOTHING))
+        earlier = before.figures.get(key, NOTHING)
+        # The same copy, where nothing happened in between (Metrics.state): of many models few are busy.
+        figures = (
+            dataclasses.replace(NOTHING, last_error=total.last_error) if total is earlier else total.since(earlier)
+        )
         status = statuses.get(key)
         if status is not None or figures.requests:  # the last requests of a version that has gone still count
             models.append(_model(key[0], key[1], figures, status, interval_s))
