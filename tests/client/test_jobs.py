@@ -106,6 +106,16 @@ async def test_a_job_can_be_awaited_on_any_loop() -> None:
     assert await job == 42
 
 
+async def test_the_end_can_be_awaited_whatever_it_is() -> None:
+    failed, work = begun(InvalidInput("no"))
+    cancelled, _ = begun()
+    asyncio.get_running_loop().call_soon(work.end)
+    asyncio.get_running_loop().call_soon(cancelled.cancel)
+    await asyncio.wait_for(failed.ended(), SOON_S)
+    await asyncio.wait_for(cancelled.ended(), SOON_S)
+    assert (failed.state, cancelled.state) == (JobState.FAILED, JobState.CANCELLED)
+
+
 async def test_giving_up_to_await_leaves_the_job_alone() -> None:
     job, work = begun()
     with pytest.raises(TimeoutError):

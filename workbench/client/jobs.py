@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import time
 from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
@@ -86,6 +87,17 @@ class Job(Generic[T]):
             if self._future.cancelled():
                 raise self._cancelled() from None
             raise
+
+    async def ended(self) -> None:
+        """Return as soon as it has ended, however it did."""
+        loop, over = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell(future: object) -> None:
+            with suppress(RuntimeError):  # whoever waited has gone, and their loop
+                loop.call_soon_threadsafe(over.set)
+
+        self._future.add_done_callback(tell)
+        await over.wait()
 
     def _cancelled(self) -> Cancelled:
         return Cancelled(f"{self.what} was cancelled")

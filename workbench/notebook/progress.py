@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import sys
 import time
 from types import TracebackType
@@ -86,12 +87,14 @@ def show_job(job: Job[Any]) -> None:
         _display(job._repr_mimebundle_(), raw=True)
         return
     handle: Any = _display(job._repr_mimebundle_(), raw=True, display_id=True)
-    sync.start(_followed(job, handle))
+    # In a context of its own it speaks for the cell that runs then, as what runs notebooks without a page wants it.
+    contextvars.Context().run(sync.start, _followed(job, handle))
 
 
 async def _followed(job: Job[Any], handle: Any) -> None:
+    ended = asyncio.ensure_future(job.ended())
     while not job.done:
-        await asyncio.sleep(TOLD_EVERY_S)
+        await asyncio.wait([ended], timeout=TOLD_EVERY_S)
         handle.update(job._repr_mimebundle_(), raw=True)
 
 
