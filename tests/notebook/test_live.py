@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import json
+import os
 import queue
 import threading
 from collections.abc import Iterator
@@ -101,6 +102,14 @@ async def pages(wb: Workbench) -> int:
     while any(task.cancelling() for task in asyncio.all_tasks()):
         await asyncio.sleep(0)
     return len(wb.feed._relay.pages)
+
+
+def test_a_kernel_whose_server_tells_its_pages_sends_nothing_unasked(
+    shared: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not shared.feed.told_by_server()
+    monkeypatch.setattr(os, "getppid", os.getpid)  # this process holds a lease, as the server extension does
+    assert shared.feed.told_by_server()
 
 
 def test_closing_the_last_plot_ends_the_reading(shared: Workbench) -> None:

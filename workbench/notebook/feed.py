@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
@@ -24,6 +25,7 @@ from workbench.jupyter.relay import MAX_WINDOW_S, Relay
 from workbench.jupyter.ring import Ring
 from workbench.jupyter.view import ServiceView
 from workbench.jupyter.watch import Watch
+from workbench.rendezvous.leases import holders
 from workbench.rendezvous.record import ServiceState
 
 INTERVAL_S = 0.25
@@ -56,7 +58,9 @@ class Source(Protocol):
 class Feed:
     """One service, followed while at least one holder has it open."""
 
-    def __init__(self, source: Callable[[Relay], Source]) -> None:
+    def __init__(self, source: Callable[[Relay], Source], told: Callable[[], bool] = lambda: False) -> None:
+        self.told_by_server = told
+        """Whether the Jupyter server of this kernel tells its pages of the same service."""
         self._source = source
         self._holders: set[object] = set()
         self._following: Source | None = None
@@ -161,7 +165,11 @@ def of_shared(shared: SharedService) -> Feed:
     def watch(relay: Relay) -> Source:
         return Watch(own, relay, _LOG, version=version("infer-workbench"), interval_s=INTERVAL_S, hold=False)
 
-    return Feed(watch)
+    def told() -> bool:
+        # The server extension holds a lease while it follows the service, and a kernel is a child of its server.
+        return os.getppid() in {holder.pid for holder in holders(own.rendezvous.leases)}
+
+    return Feed(watch, told)
 
 
 def of_client(client: AsyncClient) -> Feed:

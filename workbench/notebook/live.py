@@ -242,8 +242,9 @@ class _Wire:
 
     async def _wait(self, order: str) -> None:
         await asyncio.sleep(UNHEARD_S)
+        told = self._feed.told_by_server()
         with self._lock:
-            if not self._heard:
+            if not (self._heard or told):
                 self._open()
                 if self._channel is not None:
                     self._channel.hear(order)
