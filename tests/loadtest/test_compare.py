@@ -86,7 +86,7 @@ def test_what_differed_in_the_set_up_is_told() -> None:
 def test_what_weakens_a_comparison_is_said() -> None:
     limited = run(limit="its CPU was full.", ended="cancelled")
     said = " ".join(compare(run(), limited).cautions)
-    assert "In the second the generator was the limit: its CPU was full." in said
+    assert "Of the second: its CPU was full." in said
     assert "the second is cut short." in said
 
 

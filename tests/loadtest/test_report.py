@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -246,3 +247,12 @@ def test_a_report_needs_plotly_and_pandas_only_when_asked_for_them() -> None:
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "set()"
+
+
+def test_words_below_an_axis_do_not_lie_over_each_other() -> None:
+    sizes = {1: 50, 2: 20, 3: 5, 64: 25}
+    second = recording().server[0]
+    drawn = svg(Report(run(server=(replace(second, batch_sizes=sizes),))).charts["batch sizes"])
+    assert ">1<" in drawn
+    assert ">64<" in drawn
+    assert ">2<" not in drawn

@@ -228,14 +228,18 @@ def _flat(prefix: str, found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield from _flat(f"{prefix}{name} ", value)
         else:
             text = str(value)
-            yield f"{prefix}{name}", text.removeprefix("sha256:")[:12] if name == "digest" else text[:80]
+            yield f"{prefix}{name}", text.removeprefix("sha256:")[:12] if name == "digest" else _cut(text)
+
+
+def _cut(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _cautions(a: Run, b: Run) -> tuple[str, ...]:
     found = []
     for run, name in ((a, _name(a, "the first")), (b, _name(b, "the second"))):
         if run.limit:
-            found.append(f"In {name} the generator was the limit: {run.limit}")
+            found.append(f"Of {name}: {run.limit.rstrip('.')}.")
         if run.state is not RunState.DONE:
             found.append(f"{name} is {run.state}.")
         if run.points:

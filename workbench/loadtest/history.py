@@ -185,7 +185,7 @@ class History:
         listed = self.list(model, limit)
         rows = [
             (
-                pd.Timestamp(each.started_at, unit="s", tz="UTC"),
+                pd.Timestamp(int(each.started_at), unit="s", tz="UTC"),
                 each.model,
                 each.version,
                 each.summary.partition(": ")[2] or each.summary,

@@ -58,4 +58,6 @@ def notes_on(plan: Plan, generator: Generator, server: Sequence[ServerSecond], s
 
 
 def _ms(seconds: float) -> str:
-    return f"{seconds:.2g} s" if seconds >= 1 else f"{seconds * 1e3:.2g} ms"
+    if seconds >= 1:
+        return f"{seconds:.2g} s"
+    return f"{seconds * 1e3:.0f} ms" if seconds >= 0.1 else f"{seconds * 1e3:.2g} ms"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,8 +16,9 @@ from workbench.loadtest import figures, sentences
 from workbench.loadtest.charts import Breakdown, Chart, charts
 from workbench.loadtest.compare import Comparison, compare
 from workbench.loadtest.history import History
+from workbench.loadtest.recording import ServerSecond
 from workbench.loadtest.rows import OUTCOMES, WARM_UP, Rows
-from workbench.loadtest.run import Run, encode
+from workbench.loadtest.run import Run, encode, summed
 from workbench.loadtest.svg import svg
 
 if TYPE_CHECKING:
@@ -73,6 +75,9 @@ class Report:
         of that second where they are known."""
         import pandas as pd
 
+        own_at: dict[int, list[ServerSecond]] = {}
+        for each in self.run.server:  # a stretch is of the second in which its middle lies
+            own_at.setdefault(math.floor(each.at_s - each.interval_s / 2), []).append(each)
         rows = []
         for second in self.run.seconds:
             row: dict[str, Any] = {
@@ -82,8 +87,8 @@ class Report:
                 "errors": second.errors,
             }
             row |= {f"{name}_ms": _ms(second.latency.quantile(q)) for name, q in SHOWN}
-            own = self.run.server_figures((second.at_s, second.at_s + 0.5))
             if self.run.server:
+                own = summed(own_at.get(math.floor(second.at_s), []))
                 row |= {"batches": own.batches, "rows_a_batch": own.rows_a_batch, "queued": own.queued_most}
                 row |= {f"{stage}_ms": mean_s * 1e3 for stage, mean_s in own.stages_s.items()}
             rows.append(row)

@@ -75,8 +75,12 @@ def _frame(chart: Chart, x: _Scale, y: _Scale) -> Iterator[str]:
             'opacity="0.15"/>'
         )
         yield _text(LEFT - 6, place + 4, text, "end")
+    free = 0.0
     for at, text in _shown_ticks(chart.x, x):
-        yield _text(x(at), floor + 15, text, "middle")
+        half = 3.2 * len(text)
+        if x(at) - half >= free:  # else it would lie over the one before
+            yield _text(x(at), floor + 15, text, "middle")
+            free = x(at) + half + 4
     yield f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{floor}" y2="{floor}" stroke="currentColor" opacity="0.5"/>'
     yield _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, chart.x.title, "middle")
     yield _text(14, TOP - 10, chart.y.title, "start")
