@@ -71,6 +71,41 @@ def test_in_notebook_7_by_the_palette(jupyter: Jupyter, open_page: OpenPage) -> 
     panel.expect_state("Stopped")
     panel.load("plus-one.onnx")
     panel.expect_model("plus-one")
+    form = panel.part("plus-one", "Try it")
+    form.get_by_role("button", name="Send").click()
+    expect(form.get_by_role("status")).to_contain_text("Version 1 answered in")
+
+
+def test_a_model_of_the_services_own_repository_is_loaded_by_its_name(
+    jupyter: Jupyter, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = jupyter.home / "repository" / "stored" / "1"
+    stored.mkdir(parents=True)
+    models.save(models.add_constant(1.0), stored / "model.onnx")
+    monkeypatch.setenv("INFER_WORKBENCH_MODEL_REPOSITORIES", str(jupyter.home / "repository"))
+    jupyter.start()
+    with jupyter.served() as wb:
+        panel = open_panel(open_page(), jupyter)
+        panel.expect_model("stored")
+        wb.unload("stored")
+        panel.button("Load stored").click()
+        panel.expect_model("stored")
+        assert list(wb) == ["stored"]
+
+
+def test_a_service_that_cannot_start_says_why_with_the_end_of_its_log(
+    jupyter: Jupyter, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INFER_WORKBENCH_LOG_FORMAT", "verse")
+    jupyter.start()
+    panel = open_panel(open_page(forgive="status of 50"), jupyter)
+    panel.button("Start").click()
+    panel.expect_state("Failed")
+    expect(panel.state).to_contain_text("log_format")
+    expect(panel.root.get_by_role("log")).to_be_visible()
+    assert panel.barriers() == []
+    panel.button("Logs").click()
+    expect(panel.page.locator(".iw-Logs-text")).to_be_visible()
 
 
 def test_a_server_extension_of_another_version_is_said_in_one_line(
@@ -101,6 +136,7 @@ def test_without_the_server_extension_the_panel_says_what_to_do_and_does_not_ask
     page.locator(f'li[data-id="{PANEL}"]').click()
     notice = page.locator(f"#{PANEL}").get_by_role("alert")
     expect(notice).to_contain_text("jupyter server extension list")
+    assert Panel(page).barriers() == []
     page.wait_for_timeout(2000)
     assert len([url for url in asked if "infer-workbench/api" in url]) == 1
     notice.get_by_role("button", name="Try again").click()
@@ -116,6 +152,11 @@ def test_in_the_dark_and_narrow_everything_can_be_read(jupyter: Jupyter, open_pa
         panel = open_panel(open_page(width=700), jupyter)
         panel.expect_model("a-model-with-a-rather-long-name-as-they-have")
         panel.button("Load a model").click()
+        name = "a-model-with-a-rather-long-name-as-they-have"
+        panel.part(name, "Settings")
+        form = panel.part(name, "Try it")
+        form.get_by_role("button", name="Send").click()
+        expect(form.locator('[data-tensor="y"]')).to_be_visible()
         assert panel.root.evaluate(OVERFLOWS) == []
         assert panel.root.evaluate(CONTRAST) >= 4.5
 
@@ -123,6 +164,7 @@ def test_in_the_dark_and_narrow_everything_can_be_read(jupyter: Jupyter, open_pa
 OVERFLOWS = """panel => {
     const right = panel.getBoundingClientRect().right;
     return [...panel.querySelectorAll("button, input, dd, p, h3")]
+        .filter(each => !each.closest(".iw-Tensor-scroll"))
         .filter(each => each.getBoundingClientRect().right > right + 1).map(each => each.outerHTML.slice(0, 200));
 }"""
 """What reaches out of the panel."""
