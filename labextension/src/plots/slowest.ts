@@ -78,11 +78,7 @@ export class Slowest {
       return;
     }
     if (found.length === 0) {
-      this._say(
-        trans.__(
-          'None of this moment is among the slowest 100 of the last 15 minutes: click where the latency is higher.'
-        )
-      );
+      this._say(trans.__('No request is known to have ended in this moment.'));
       return;
     }
     this._list([...found].sort((a, b) => b.duration_s - a.duration_s).slice(0, SHOWN));
