@@ -14,6 +14,9 @@ const SETTLED_MS = 5_000;
 /** After so many sockets that did not open while requests were answered, say so. */
 const BLOCKED = 3;
 
+/** WebSocket.CLOSING; what follows is CLOSED. */
+const CLOSING = 2;
+
 export interface IStreamOptions {
   /** Ask for the status by HTTP: a WebSocket that fails does not tell why. */
   probe(): Promise<IStatus>;
@@ -224,7 +227,10 @@ export class Stream implements IDisposable {
   }
 
   private _send(order: Order): void {
-    this._socket?.send(JSON.stringify(order));
+    // One that is closing is about to be replaced, and the next one is told all of it.
+    if (this._socket !== null && this._socket.readyState < CLOSING) {
+      this._socket.send(JSON.stringify(order));
+    }
   }
 
   private _setLink(link: Link): void {

@@ -10,6 +10,7 @@ const SUBSCRIPTION = { models: '*', window_s: 60, points: 60, detail: [] } as co
 class Socket {
   readonly orders: Order[] = [];
   closed = false;
+  readyState = 1;
   onmessage: ((event: { data: string }) => void) | null = null;
   onclose: (() => void) | null = null;
 
@@ -288,4 +289,18 @@ test('disposed of, it is silent', async () => {
   expect(socket.closed).toBe(true);
   expect(frames).toHaveLength(heard);
   expect(server.probes).toBe(1);
+});
+
+test('a socket that is closing is told nothing, and the next one what is wanted by then', async () => {
+  const { stream, sockets, last, live } = world();
+  await live();
+  const before = last();
+  before.readyState = 2;
+  stream.subscribe({ ...SUBSCRIPTION, window_s: 300 });
+  expect(before.said).toEqual(['subscribe']);
+  before.drop();
+  await vi.advanceTimersByTimeAsync(60_000);
+  last().hello();
+  expect(sockets.length).toBeGreaterThan(1);
+  expect(last().orders[0]).toMatchObject({ type: 'subscribe', window_s: 300 });
 });
