@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from workbench.telemetry.logs import FILE_NAME, Logs
+from workbench.telemetry.logs import FILE_NAME, Logs, Ration
+from workbench.telemetry.requests import BURST, LINES_PER_S
 
 TOKEN = "s3cret-token-value"
 
@@ -76,3 +77,37 @@ def test_closing_gives_the_root_logger_back(tmp_path: Path) -> None:
     before = list(logging.getLogger().handlers)
     Logs(tmp_path, stream=io.StringIO()).close()
     assert logging.getLogger().handlers == before
+
+
+def test_a_stranger_cannot_fill_the_log_through_a_library(tmp_path: Path) -> None:
+    logs = Logs(tmp_path, to_stream=False)
+    try:
+        for number in range(10 * BURST):
+            logging.getLogger("uvicorn.error").warning("Invalid HTTP request received, number %d.", number)
+        logging.getLogger("uvicorn.error").error("this is ours to know")
+        logging.getLogger("workbench.tests").warning("and so is this")
+    finally:
+        logs.close()
+    lines = logs.lines(1000)
+    assert BURST <= sum("Invalid HTTP" in line for line in lines) <= 2 * BURST
+    assert (tmp_path / FILE_NAME).read_text().splitlines() == lines
+    assert [line.rpartition(": ")[2] for line in lines[-2:]] == ["this is ours to know", "and so is this"]
+
+
+def test_what_was_left_out_is_counted_in_the_next_line() -> None:
+    now = [100.0]
+    ration = Ration(lambda: now[0])
+
+    def say() -> logging.LogRecord | None:
+        record = logging.LogRecord("uvicorn.error", logging.WARNING, "", 0, "again", None, None)
+        passed = [ration.filter(record) for _ in ("the stream", "the file", "the ring")]
+        assert len(set(passed)) == 1
+        return record if passed[0] else None
+
+    said = [say() for _ in range(BURST + 7)]
+    assert sum(record is not None for record in said) == BURST
+    now[0] += 1 / LINES_PER_S
+    record = say()
+    assert record is not None
+    assert record.fields == {"left_out": 7}  # type: ignore[attr-defined]
+    assert say() is None

@@ -10,14 +10,16 @@ import json
 import logging
 import re
 import sys
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TextIO
 
 from workbench.errors import StorageError
+from workbench.telemetry.requests import BURST, LINES_PER_S, Allowance
 
 RING_LINES = 2000
 FILE_BYTES = 5 * 1024 * 1024
@@ -64,9 +66,11 @@ class Logs:
                 )
             except OSError as error:
                 raise StorageError(f"the log file {FILE_NAME!r} cannot be written: {error.strerror}") from None
+        self._ration = Ration()
         root = logging.getLogger()
         for handler in self._handlers:
             handler.setFormatter(formatter)
+            handler.addFilter(self._ration)
             root.addHandler(handler)
         # Others' libraries say what is wrong, ours say what happens.
         logging.getLogger("workbench").setLevel(logging.INFO)
@@ -88,6 +92,31 @@ class Logs:
             root.removeHandler(handler)
             handler.close()
         logging.getLogger("workbench").setLevel(logging.NOTSET)
+
+
+class Ration(logging.Filter):
+    """Lets so many warnings of others' libraries through: a stranger can have them say something about each connection,
+    and what we say must not drown in it. Errors, and all that is ours, always pass."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._allowance = Allowance(LINES_PER_S, BURST)
+        self._left_out = 0
+        self._judged: tuple[logging.LogRecord | None, bool] = (None, True)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.ERROR or record.name.partition(".")[0] == "workbench":
+            return True
+        judged, passes = self._judged
+        if judged is not record:  # every handler asks about it
+            passes = self._allowance.take(self._clock())
+            if not passes:
+                self._left_out += 1
+            elif self._left_out:
+                record.fields, self._left_out = {"left_out": self._left_out}, 0
+            self._judged = record, passes
+        return passes
 
 
 class _FileHandler(RotatingFileHandler):
@@ -115,19 +144,19 @@ class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         if record.levelno == RELAYED:
             return self._clean(record.getMessage())
-        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         fields: dict[str, object] = getattr(record, "fields", {})
         message = record.getMessage()
         traceback = self.formatException(record.exc_info) if record.exc_info else ""
         if self._as_json:
-            entry = {"time": time, "level": record.levelname.lower(), "logger": record.name, "message": message}
+            entry = {"time": moment, "level": record.levelname.lower(), "logger": record.name, "message": message}
             entry |= {name: value for name, value in fields.items() if name not in entry}  # type: ignore[misc]
             if traceback:
                 entry["exception"] = traceback
             line = json.dumps(entry, default=str, ensure_ascii=False)
         else:
             pairs = "".join(f" {name}={_shown(value)}" for name, value in fields.items())
-            line = f"{time} {record.levelname:<7} {record.name}: {message}".replace("\n", "\\n") + pairs
+            line = f"{moment} {record.levelname:<7} {record.name}: {message}".replace("\n", "\\n") + pairs
             line += f"\n{traceback}" if traceback else ""
         return self._clean(line)
 
