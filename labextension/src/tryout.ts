@@ -140,7 +140,12 @@ export function travelled(trans: TranslationBundle, timings: ITimings): string {
   const { batch_size, batch_requests, release_reason } = timings;
   const company =
     batch_requests > 1
-      ? trans.__('It was run in a batch of %1 rows with %2 others', batch_size, batch_requests - 1)
+      ? trans._n(
+          'It was run in a batch of %2 rows with %1 other',
+          'It was run in a batch of %2 rows with %1 others',
+          batch_requests - 1,
+          batch_size
+        )
       : trans._n(
           'It was run alone, in a batch of %1 row',
           'It was run alone, in a batch of %1 rows',
@@ -153,7 +158,7 @@ export function travelled(trans: TranslationBundle, timings: ITimings): string {
 function releaseWords(trans: TranslationBundle, reason: string): string {
   switch (reason) {
     case 'idle':
-      return trans.__('a runner was free, so nothing waited');
+      return trans.__('a runner was free');
     case 'full':
       return trans.__('the batch was as large as it may be');
     case 'delay':

@@ -113,7 +113,7 @@ test('where the time went adds up', () => {
 
 test('the batch it travelled in is told in words', () => {
   expect(tryout.travelled(trans, timings())).toBe(
-    'It was run alone, in a batch of 1 row: a runner was free, so nothing waited.'
+    'It was run alone, in a batch of 1 row: a runner was free.'
   );
   expect(
     tryout.travelled(trans, timings({ batch_size: 5, batch_requests: 3, release_reason: '' }))
