@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
 import workbench
 from tests.browser.conftest import chromium
 from tests.browser.jupyter import Jupyter
-from tests.browser.panel import open_panel
+from tests.browser.panel import Panel, open_panel
 from workbench.api import Workbench
 
 ROOT = Path(workbench.__file__).parents[1]
@@ -84,9 +84,25 @@ def panel(browser: Browser, jupyter: Jupyter) -> None:
                     page.wait_for_timeout(WATCHED_S * 1000)
                     page.mouse.move(600, 700)
                     seen.root.screenshot(path=PICTURES / f"panel-{theme}.png")
+                    card(seen).screenshot(path=PICTURES / f"card-{theme}.png")
                     page.close()
             finally:
                 stop.set()
+
+
+def card(panel: Panel) -> Locator:
+    """A card with a request tried and settings to turn; alone in sight."""
+    panel.page.set_viewport_size({"width": 1280, "height": 1200})
+    panel.button("Service").click()
+    tried = panel.part("digits", "Try it")
+    tried.get_by_label("Rows").fill("3")
+    tried.get_by_role("button", name="Send").click()
+    expect(tried.locator("[data-tensor]").first).to_be_visible()
+    settings = panel.part("digits", "Settings")
+    settings.locator('[data-setting="max_queue_delay_s"]').fill("2")
+    panel.page.mouse.move(600, 700)
+    panel.page.wait_for_timeout(1000)
+    return panel.card("digits")
 
 
 def widen(page: Page) -> None:
