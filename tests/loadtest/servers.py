@@ -78,8 +78,8 @@ class Known(asyncio.Protocol):
         self._data += data
         while (end := self._data.find(b"\r\n\r\n")) >= 0:
             head = self._data[: end + 4].lower()
-            at = head.find(b"content-length:")
-            length = int(head[at + 15 : head.index(b"\r\n", at)]) if at >= 0 else 0
+            at = head.find(b"\r\ncontent-length:")
+            length = int(head[at + 17 : head.index(b"\r\n", at + 2)]) if at >= 0 else 0
             if len(self._data) < end + 4 + length:
                 return
             request, self._data = self._data[: end + 4], self._data[end + 4 + length :]

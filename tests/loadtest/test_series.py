@@ -37,14 +37,14 @@ def searched(plan: Plan) -> Run:
 
 
 def test_a_search_finds_the_rate_that_a_server_holds() -> None:
-    """Eight connections, each answered after 40 ms: 200 requests/s at most, and no queue below that."""
-    with Process(Script(delays_s=(0.04,))) as server:
-        slo = "p99<100ms,errors<1%"
+    """Eight connections, each answered after 100 ms: 80 requests/s at most, and no queue below that."""
+    with Process(Script(delays_s=(0.1,))) as server:
+        slo = "p99<1s,errors<1%"
         run = searched(Plan(Target("m", server.url), Constant(100), duration_s=2.0, connections=8, slo=slo))
     assert run.kind == "search" and run.state is RunState.DONE
     best = max((point for point in run.points if point.held), key=lambda point: point.offered_per_s)
-    assert 140 <= best.offered_per_s <= 210
-    assert [point.offered_per_s for point in run.points][-1] == best.offered_per_s
+    assert 40 <= best.offered_per_s <= 100
+    assert run.points[-1].offered_per_s == best.offered_per_s
     assert run.whole.duration_s == 2.0  # the figures are those of the confirming run
     assert all(verdict.held for verdict in run.verdicts)
 
@@ -73,20 +73,15 @@ def test_a_search_needs_to_know_what_for() -> None:
 
 
 def test_stairs_end_where_something_breaks_and_say_what() -> None:
-    """Seven connections of 20 ms each take 350 requests/s at most; the third stair asks for 400."""
-    with Process(Script(delays_s=(0.02,))) as server:
-        plan = Plan(
-            Target("m", server.url),
-            Stairs(100, 150, 1.0),
-            duration_s=60.0,
-            warm_up_s=0.0,
-            connections=7,
-            slo="p99<150ms",
-        )
+    """Twelve connections of 100 ms each take 120 requests/s at most; the fourth stair asks for 140."""
+    with Process(Script(delays_s=(0.1,))) as server:
+        target, stairs = Target("m", server.url), Stairs(20, 40, 2.0)
+        plan = Plan(target, stairs, duration_s=60.0, warm_up_s=0.0, connections=12, slo="p99<1500ms")
         found = start(plan).result(END_S)
     assert found.ended == "broken"
-    assert found.reason.startswith("at 400 requests/s p99<150ms does not hold:")
-    assert found.elapsed_s < 20
+    assert found.reason.startswith("at 140 requests/s only 1")
+    assert found.reason.endswith("a second were answered in time, and a queue grew, so the stairs ended there")
+    assert found.elapsed_s < 30
 
 
 @pytest.fixture
@@ -102,8 +97,8 @@ def test_a_run_against_the_service_has_the_services_own_figures(target: Target) 
     assert found.target["server"]["name"] == "infer-workbench" and found.target["digest"]
     assert found.target["config"]["max_batch_size"] == 64
     assert len(found.server) >= 2
-    second = found.server[1]
-    assert second.requests["ok"] > 0 and second.batches > 0
+    second = next(each for each in found.server if each.requests.get("ok"))
+    assert second.batches > 0
     assert second.stages_s["compute"] > 0 and second.stages_s["decode"] > 0
     assert 0.0 < second.at_s < found.elapsed_s + 1.5
     assert found.rows.rows.max() == 1

@@ -79,6 +79,15 @@ def test_where_nothing_holds_it_says_so() -> None:
     assert search.answer is None and search.why == "not even 0.1 requests/s held"
 
 
+def test_a_generator_that_is_always_the_limit_says_so_and_one_that_was_once_goes_on() -> None:
+    search, rates = found(lambda rate: Tried(rate, False, math.inf, reached=False))
+    assert "load generator is the limit" in search.why and len(rates) == 4
+    once = [1]
+    server = hard(500)
+    search, _ = found(lambda rate: Tried(rate, False, math.inf, reached=False) if once and once.pop() else server(rate))
+    assert search.answer is not None and search.answer < 100  # what failed once is not tried again above
+
+
 def test_a_server_faster_than_the_bound_ends_at_the_bound() -> None:
     search, rates = found(hard(1e9), most=5000)
     assert search.answer == 5000 and max(rates) == 5000

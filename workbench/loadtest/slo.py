@@ -23,6 +23,9 @@ MARGIN = 1.5
 
 CONFIRMATIONS = 2
 MOST_TRIES = 40
+MOST_UNREACHED = 4
+"""Runs in a row that failed with the generator as the limit, before anything held."""
+
 LEAST_PER_S = 0.1
 
 
@@ -56,7 +59,7 @@ class RateSearch:
         self._failed = math.inf
         self._second_chance = False
         self._confirmed = 0
-        self._tries = 0
+        self._tries = self._unreached = 0
         self.answer: float | None = None
         self.why = ""
 
@@ -70,8 +73,9 @@ class RateSearch:
 
     def tell(self, tried: Tried) -> None:
         self._tries += 1
-        if not tried.reached and not self._held:
-            self.why = "the load generator is the limit already at the first rate, so nothing is known of the server"
+        self._unreached = 0 if tried.reached or tried.held else self._unreached + 1
+        if self._unreached >= MOST_UNREACHED and not self._held:
+            self.why = "the load generator is the limit already at the lowest rates, so nothing is known of the server"
         elif tried.held:
             self._hold(tried.rate_per_s)
         elif tried.excess < MARGIN and not self._second_chance:
