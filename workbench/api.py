@@ -248,6 +248,8 @@ class Workbench:
         *,
         version: str | int | None = None,
         sweep: str | Mapping[str, Sequence[object]] | None = None,
+        endpoint: str | None = None,
+        token: str | None = None,
         **options: Any,
     ) -> Handle[Report]:
         """Load-test model `name`: a handle at once, whose `.result()` (or `await`) is a `Report`.
@@ -259,6 +261,9 @@ class Workbench:
         `requests=[...]` sent as they are; without either they are made up.
         The other options are those of `workbench.loadtest.options.plan_of`: `duration`, `warm_up`, `rows` and so on.
 
+        `endpoint="http://HOST:PORT"` or `"grpc://HOST:PORT"`, with its `token` where it wants one, is any other server
+        of the Open Inference Protocol, as Triton, whose model `name` is tested instead.
+
         Raises at once what the first request would have met.
         """
         from workbench.client import sync
@@ -267,9 +272,12 @@ class Workbench:
         from workbench.loadtest.options import plan_of, searches
         from workbench.loadtest.plan import Target
 
-        sync.run(self._client.status(name, None if version is None else str(version)))  # a service that restarts
         wanted = None if version is None else str(version)
-        target = Target(name, self._client.url, wanted, self._client.token, controlled=True)
+        if endpoint is not None:
+            target = Target(name, endpoint, wanted, token)
+        else:
+            sync.run(self._client.status(name, wanted))  # which finds the service, where it has moved
+            target = Target(name, self._client.url, wanted, self._client.token, controlled=True)
         plan = plan_of(target, inputs=inputs, **options)
         return bench(plan, history(), find=searches(options), grid=sweep)
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from IPython.utils.capture import capture_output
 
+from tests.loadtest.servers import Process, Script
 from tests.models import add_constant
 from tests.notebook.test_magics import Cells, cells
 from workbench.api import Workbench
@@ -114,3 +115,11 @@ def test_a_bench_can_be_awaited(cells: Cells, plus: Workbench) -> None:
     cells.shell.user_ns["model"] = plus["plus"]
     report = cells.run("await model.bench(rate=50, duration=0.3, warm_up=0)")
     assert isinstance(report, Report)
+
+
+def test_another_server_of_the_protocol_can_be_tested(cells: Cells, wb: Workbench) -> None:
+    with Process(Script(delays_s=(0.005,))) as server:
+        report = cells.run(f"%infer bench m --endpoint {server.url} --rate 50 --duration 0.4s --warm-up 0s")
+    assert report.id == "m-1"
+    assert report.run.whole.ok == 20
+    assert [what for what, _, _ in report.charts["stages"].parts] == ["waiting to be sent", "server"]

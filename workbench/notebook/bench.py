@@ -36,6 +36,7 @@ _WORDS = {
     "--slo": "slo",
     "--sweep": "sweep",
     "--version": "version",
+    "--endpoint": "endpoint",
 }
 _WHOLE = ("rows", "connections", "seed")
 _EXPRESSIONS = {"--requests": "requests", "--replay": "replay"}

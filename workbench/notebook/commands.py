@@ -91,6 +91,7 @@ VERBS: Mapping[str, Verb] = {
                 "--timeout": "10s",
                 "--seed": "N",
                 "--compare": "RUN",
+                "--endpoint": "URL",
                 **_VERSION,
                 "--bg": "",
                 **_KEEP,
@@ -131,6 +132,7 @@ FLAGS: Mapping[str, str] = {
     "--connections": "the most that are opened (256)",
     "--timeout": "after which a request is given up (10s)",
     "--seed": "of what is random (0)",
+    "--endpoint": "another server of the Open Inference Protocol: http://HOST:PORT or grpc://HOST:PORT",
     "--compare": "and compare the result with this earlier run",
     "--window": "the figures of the last so many seconds or minutes: 60s, 5m",
 }
