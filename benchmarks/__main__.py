@@ -13,6 +13,7 @@ MEASUREMENTS = {
     "benchmarks.served": "make bench",
     "benchmarks.peers": "make bench-peers",
     "benchmarks.grpc": "",
+    "benchmarks.loadtest": "",
     "benchmarks.soak": "",
     "benchmarks.telemetry": "",
     "benchmarks.engine": "",

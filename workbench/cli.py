@@ -317,6 +317,71 @@ def _logs(arguments: argparse.Namespace) -> int:
     return _say(_service(arguments, start=False).logs(arguments.lines))
 
 
+# Load tests
+
+
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    _add_name(parser)
+    add = parser.add_argument
+    how = parser.add_argument_group("how requests come (with --slo alone the highest rate that holds is searched)")
+    how.add_argument("--rate", metavar="N", help="so many a second, whether or not earlier ones were answered")
+    how.add_argument("--users", metavar="N", help="who each wait for their answer before they ask again")
+    how.add_argument("--think", metavar="TIME", help="how long a user waits after an answer")
+    how.add_argument("--ramp", metavar="FROM:TO", help="a rate that grows evenly, as 10:1000")
+    how.add_argument("--step", metavar="N", help="stairs, each N a second higher, until something breaks")
+    how.add_argument("--every", metavar="TIME", help="the length of a stair")
+    how.add_argument("--replay", metavar="FILE", help="recorded arrival times: seconds, as a JSON list or one a line")
+    how.add_argument("--poisson", action="store_true", default=None, help="at random times instead of evenly")
+    how.add_argument("--sweep", metavar="GRID", help='the same load with each setting, as "batch=1:8:32,delay=0:2ms"')
+    add("--slo", metavar="BOUNDS", help='what must hold, as "p99<20ms,errors<0.1%%,rate>500"; else the status is 1')
+    add("--duration", metavar="TIME", help="of what is measured, as 10s")
+    add("--warm-up", metavar="TIME", help="before it, kept out of all figures")
+    add("--inputs", metavar="FILE", help="rows to sample, as JSON or .npy; without, inputs are made up")
+    add("--requests", metavar="FILE", help="a JSON list, each item the inputs of one request, sent in turn")
+    add("--rows", metavar="N", type=int, help="rows a request")
+    add("--model-version", metavar="V", help="a version of the model, not the one that serves")
+    add("--connections", metavar="N", type=int, help="the most that are opened")
+    add("--timeout", metavar="TIME", help="after which a request is given up")
+    add("--seed", metavar="N", type=int, help="of what is random")
+    add("--endpoint", metavar="URL", help="any server of the Open Inference Protocol: http://... or grpc://...")
+    add("--compare", metavar="RUN", help="an earlier run to compare with, as `history` names it, or last")
+    add("--json", metavar="FILE", help="write the run there; - is standard output")
+    add("--html", metavar="FILE", help="write the report there as a page")
+    add("--quiet", action="store_true", help="without progress on stderr")
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from workbench.loadtest.command import bench
+
+    def show(progress: str) -> None:
+        print(f"\r\x1b[K{progress}", end="", file=sys.stderr, flush=True)
+
+    live = sys.stderr.isatty() and not arguments.quiet
+    return bench(arguments, lambda: _service(arguments), print, show if live else None)
+
+
+def _add_history(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", nargs="?", help="of one model only")
+    parser.add_argument("--limit", type=int, default=20, metavar="N", help="the latest N (20)")
+
+
+def _history(arguments: argparse.Namespace) -> int:
+    from workbench.loadtest.command import listed
+
+    return _say(listed(arguments.name, arguments.limit))
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("before", metavar="RUN", help="as `history` names it, or a model for its latest")
+    parser.add_argument("after", metavar="RUN", help="the same, or last")
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from workbench.loadtest.command import compared
+
+    return _say(compared(arguments.before, arguments.after))
+
+
 def _say(answer: object) -> int:
     print(answer)
     return 0
@@ -333,4 +398,7 @@ _CLIENT_VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], C
     "restart": ("start your shared service anew, in this version", _add_nothing, _restart),
     "stop": ("end your shared service, until the next call", _add_nothing, _stop),
     "logs": ("the service's last log lines", _add_logs, _logs),
+    "bench": ("load-test a model; 1 where what must hold does not", _add_bench, _bench),
+    "history": ("the load tests that are kept", _add_history, _history),
+    "compare": ("two load tests beside each other", _add_compare, _compare),
 }

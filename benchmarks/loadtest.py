@@ -1,0 +1,122 @@
+"""Is the load tester right, and how far does it go? Known latencies against what it says, its own limits, and wrk.
+
+    python -m benchmarks.loadtest [truth] [limit] [wrk]        all three without a name
+
+Needs a machine that does nothing else: `truth` holds milliseconds to 2 %, `limit` a schedule to 1 ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.load import Body, drive
+from tests.loadtest.servers import Process, Script
+from workbench.loadtest.handle import start
+from workbench.loadtest.histogram import Histogram
+from workbench.loadtest.plan import Attack, Constant, Plan, Target, Users
+from workbench.loadtest.recording import Recording
+
+ROUNDS = 5
+BOUND = 0.02
+RATE_PER_S = 12_000
+SLOW_PER_S = 1000
+WORK_S = 0.0004
+"""Of the processor for each request: about 2,000 a second, well below half of what the generator sends."""
+
+
+@dataclass(frozen=True)
+class Known:
+    name: str
+    script: Script
+    attack: Attack
+    duration_s: float
+    truth_s: dict[float, float]
+    """Quantile -> seconds."""
+
+
+TRUTHS = (
+    Known("constant 20 ms", Script(delays_s=(0.02,)), Constant(500), 10, dict.fromkeys((0.5, 0.99, 0.999, 1.0), 0.02)),
+    Known(
+        "19 of 20 take 10 ms, one 100 ms",
+        Script(delays_s=(0.01,) * 19 + (0.1,)),
+        Constant(500),
+        10,
+        {0.5: 0.01, 0.99: 0.1, 0.999: 0.1, 1.0: 0.1},
+    ),
+    Known(
+        "10 ms, and frozen 1 s in 5 s",
+        Script(delays_s=(0.01,), freeze_every_s=5, freeze_s=1),
+        Constant(1000),
+        20,
+        {0.5: 0.01, 0.99: 0.95, 0.999: 0.995, 1.0: 1.0},
+    ),
+)
+
+
+def run(script: Script, attack: Attack, duration_s: float, warm_up_s: float = 0.0) -> Recording:
+    with Process(script) as server:
+        return start(Plan(Target("m", server.url), attack, duration_s=duration_s, warm_up_s=warm_up_s)).result()
+
+
+def truth() -> None:
+    for known in TRUTHS:
+        found = run(known.script, known.attack, known.duration_s)
+        histogram = Histogram.of(found.measured_rows.ok.latency_s)
+        print(f"{known.name}, {known.attack}:")
+        for q, true_s in known.truth_s.items():
+            said_s = histogram.quantile(q) or 0.0
+            off = said_s / true_s - 1
+            word = "ok" if abs(off) <= BOUND else "OFF"
+            print(f"    q {q:<6g} true {true_s * 1e3:8.2f} ms   said {said_s * 1e3:8.2f} ms   {off:+7.2%}  {word}")
+        print(f"    {found.limit or 'the generator was not the limit'}")
+
+
+def limit() -> None:
+    for attack, what in (
+        (Constant(SLOW_PER_S), "keeps its schedule within 1 ms at p99"),
+        (Constant(RATE_PER_S), f"sustains {RATE_PER_S:,} requests/s from one core"),
+        (Users(32), "and as many as go"),
+    ):
+        found = run(Script(), attack, 10, 1.0)
+        own, answered = found.generator, len(found.measured_rows.ok) / 10
+        print(
+            f"{attack}, {what}: answered {answered:,.0f}/s, lag p50 {own.lag_p50_s * 1e3:.3f} ms, "
+            f"p99 {own.lag_p99_s * 1e3:.3f} ms, max {own.lag_max_s * 1e3:.2f} ms, {own.cpu_share:.2f} of a core"
+        )
+
+
+def against_wrk(connections: int = 8, seconds: int = 3) -> None:
+    """Both with the same connections on a server that saturates, in turn."""
+    ratios, ours, theirs = list[float](), list[float](), list[float]()
+    with Process(Script(work_s=WORK_S)) as server, tempfile.TemporaryDirectory() as scratch:
+        body = Body(b'{"inputs": []}', {"Content-Type": "application/json"})
+        plan = Plan(Target("m", server.url), Users(connections), duration_s=seconds, warm_up_s=0.5)
+        for _ in range(ROUNDS):
+            found = start(plan).result()
+            ours.append(len(found.measured_rows.ok) / seconds)
+            load = drive(f"{server.url}/v2/models/m/infer", body, connections, seconds, Path(scratch))
+            theirs.append(load.requests_per_s)
+            ratios.append(ours[-1] / theirs[-1])
+            print(f"    {ours[-1]:8,.0f}/s   wrk {theirs[-1]:8,.0f}/s   ratio {ratios[-1]:.3f}")
+    print(
+        f"{connections} connections: median {statistics.median(ours):,.0f}/s, wrk {statistics.median(theirs):,.0f}/s, "
+        f"median ratio {statistics.median(ratios):.3f}"
+    )
+
+
+PARTS = {"truth": truth, "limit": limit, "wrk": against_wrk}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.loadtest", description=__doc__)
+    parser.add_argument("part", nargs="*", choices=[*PARTS, []], help="; ".join(PARTS))
+    for name in parser.parse_args().part or PARTS:
+        PARTS[name]()
+
+
+if __name__ == "__main__":
+    main()
