@@ -263,7 +263,7 @@ class _Knobs:
             value = config.get(name, "")
             field.value = f"{value * 1e3:g}ms" if name.endswith("_s") and value != "" else str(value)
 
-    def changed(self, config: Mapping[str, Any]) -> dict[str, object]:
+    def changed(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """What was typed and differs, by the settings' names; checked where it is sent."""
         found: dict[str, object] = {}
         for name, field in self.fields.items():
