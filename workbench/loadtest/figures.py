@@ -22,17 +22,19 @@ def figure(chart: Chart | Breakdown) -> go.Figure:
     import plotly.graph_objects as go
 
     traces, layout = _stack(chart) if isinstance(chart, Breakdown) else _axes(chart)
-    said = f"<br><sub>{chart.note}</sub>" if chart.note else ""
+    stacked = isinstance(chart, Breakdown)
+    below = {"orientation": "h", "y": -0.35, "yanchor": "top", "x": 0, "traceorder": "normal"}
+    above = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 1, "xanchor": "right"}
     base = {
-        "title": {"text": chart.title + said, "font": {"size": 15}},
+        "title": {"text": chart.title, "font": {"size": 15}, "x": 0.01, "xanchor": "left"},
         "template": "none",
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"color": _INK, "size": 12},
-        "margin": {"l": 60, "r": 20, "t": 60, "b": 45},
-        "height": 160 if isinstance(chart, Breakdown) else 300,
-        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 1, "xanchor": "right"},
-        "hovermode": "closest" if isinstance(chart, Breakdown) else "x unified",
+        "margin": {"l": 60, "r": 20, "t": 60, "b": 80 if stacked else 65 if chart.note else 45},
+        "height": 220 if stacked else 320 if chart.note else 300,
+        "legend": below if stacked else above,
+        "hovermode": "closest" if stacked else "x unified",
     }
     return go.Figure(data=traces, layout={**base, **layout})
 
@@ -52,6 +54,9 @@ def _axes(chart: Chart) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         line = {"type": "line", "x0": place, "x1": place, "yref": "paper", "y0": 0, "y1": 1}
         shapes.append({**line, "line": {"dash": "dot", "width": 1, "color": _INK}})
         words.append(_words(place, text))
+    if chart.note:
+        below = {"x": 0, "xanchor": "left", "xref": "paper", "y": 0, "yshift": -64, "yanchor": "bottom"}
+        words.append({**_words(0, chart.note), **below})
     layout = {"xaxis": x, "yaxis": y, "shapes": shapes, "annotations": words}
     return [_trace(each, chart) for each in chart.series], layout
 
@@ -67,7 +72,8 @@ def _trace(series: Series, chart: Chart) -> dict[str, Any]:
         "hovertemplate": hover,
     }
     if series.kind == "bars":
-        return {**shared, "type": "bar", "marker": {"color": series.colour}}
+        width = {"width": 0.4} if len(series.x) == 1 else {}
+        return {**shared, **width, "type": "bar", "marker": {"color": series.colour}}
     mode = "lines+markers" if series.kind == "points" else "lines"
     del shared["textposition"]
     return {
@@ -93,7 +99,12 @@ def _stack(chart: Breakdown) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         }
         for what, part, colour in chart.parts
     ]
-    return traces, {"barmode": "stack", "xaxis": _axis_of("ms"), "yaxis": {"visible": False}, "showlegend": True}
+    return traces, {
+        "barmode": "stack",
+        "xaxis": {**_axis_of(""), "ticksuffix": " ms"},
+        "yaxis": {"visible": False},
+        "showlegend": True,
+    }
 
 
 def _axis(axis: Any) -> dict[str, Any]:
@@ -106,7 +117,7 @@ def _axis(axis: Any) -> dict[str, Any]:
 
 
 def _axis_of(title: str) -> dict[str, Any]:
-    return {"title": {"text": title}, "gridcolor": _GRID, "zeroline": False, "linecolor": _INK}
+    return {"title": {"text": title, "standoff": 6}, "gridcolor": _GRID, "zeroline": False, "linecolor": _INK}
 
 
 def _words(x: float, text: str) -> dict[str, Any]:

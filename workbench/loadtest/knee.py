@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-METHOD = "Kneedle (Satopää, Albrecht, Irwin, Raghavan: Finding a “Kneedle” in a Haystack, ICDCS Workshops 2011)"
+METHOD = "Kneedle (Satopää et al., 2011)"
+"""V. Satopää, J. Albrecht, D. Irwin, B. Raghavan: Finding a “Kneedle” in a Haystack: Detecting Knee Points in System
+Behavior. ICDCS Workshops 2011, pages 166-171."""
 
 LEAST_POINTS = 4
 LEAST_BEND = 0.2

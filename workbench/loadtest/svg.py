@@ -57,7 +57,7 @@ def _axes(chart: Chart) -> str:
     for begin, end, text in chart.shaded:
         left, right = x(max(begin, x.low)), x(min(end, x.high))
         box = f'<rect x="{left:.1f}" y="{TOP}" width="{max(right - left, 0):.1f}" height="{HEIGHT - BOTTOM - TOP}"'
-        parts.append(f'{box} fill="currentColor" opacity="0.08"/>{_text((left + right) / 2, TOP + 10, text, "middle")}')
+        parts.append(f'{box} fill="currentColor" opacity="0.08"/>{_text(left + 3, TOP + 10, text, "start")}')
     for series in chart.series:
         parts += _bars(series, x, y) if series.kind == "bars" else _line(series, x, y)
     for number, (at, text) in enumerate(chart.marks):
