@@ -122,11 +122,11 @@ def test_broken_connections_become_rows() -> None:
 
 
 def test_a_server_that_hangs_costs_the_timeout_counted_from_when_requests_were_due() -> None:
-    found = recorded(Script(hang_after=51), Constant(200), timeout_s=0.2, connections=8)
+    found = recorded(Script(hang_after=51), Constant(200), timeout_s=1.0, connections=8)
     assert found.rows.counts() == {"ok": 50, "timeout": 50}
     late = found.rows[found.rows.outcome != 0]
-    assert (late.latency_s >= 0.2).all()
-    assert late.late_s.max() > 0.1  # eight connections only: the others waited for one
+    assert (late.latency_s >= 1.0).all()
+    assert np.nanmax(late.late_s) > 0.1  # eight connections only: the others waited for one
 
 
 def test_a_server_that_dies_midway_leaves_refused_connections() -> None:
