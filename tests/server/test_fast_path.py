@@ -227,11 +227,25 @@ async def test_what_needs_the_long_way_is_never_known(house: House, asked: bytes
     connection.connection_lost(None)
 
 
+@pytest.mark.parametrize("before", [b"\r\n", b"\r\n\r\n", b"\n\r\n\r\n"])
+async def test_empty_lines_before_a_request_are_not_taken_for_its_head(house: House, before: bytes) -> None:
+    connection, wire = connect(house)
+    found = await ask(connection, wire, [before + REQUEST], 1)
+    assert found[0].startswith(b"HTTP/1.1 200")
+    assert not house.app.fast_path._heads
+    connection.connection_lost(None)
+    stranger, heard = connect(house)
+    stranger.data_received(before + BODY)
+    assert b"200 OK" not in heard.written
+    stranger.connection_lost(None)
+
+
 async def test_no_more_heads_are_known_than_fit(house: House) -> None:
     scope = {"method": "POST", "http_version": "1.1", "query_string": b"", "path": "/v2/models/digits/infer"}
     headers = [(b"host", b"localhost"), (b"authorization", f"Bearer {TOKEN}".encode()), (b"content-length", b"2")]
     for index in range(MAX_HEADS + 1):
-        house.app.fast_path.learn(b"%d" % index, {**scope, "headers": headers})
+        head = b"POST /%d HTTP/1.1\r\n" % index + b"a: b\r\n" * len(headers) + b"\r\n"
+        house.app.fast_path.learn(head, {**scope, "headers": headers})
     assert len(house.app.fast_path._heads) == 1
 
 
