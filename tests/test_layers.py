@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "loadtest": {"errors", "config", "core", "protocols", "rendezvous", "client"},
     # Of the server extension it uses what knows no server: what follows a service, and keeps and tells its figures.
     "notebook": {"errors", "config", "core", "protocols", "client", "convert", "loadtest", "rendezvous", "jupyter"},
-    "jupyter": {"errors", "config", "core", "protocols", "rendezvous", "client"},
+    "jupyter": {"errors", "config", "core", "protocols", "rendezvous", "client", "loadtest"},
 }
 COMPOSE = {"__init__", "__main__", "api", "cli"}
 

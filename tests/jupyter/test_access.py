@@ -94,6 +94,12 @@ def test_the_walk_finds_every_route(extension: InferWorkbench) -> None:
         (f"{api}/models/name/set", "post"),
         (f"{api}/models/name/slowest", "get"),
         (f"{api}/models/name/try", "post"),
+        (f"{api}/models/name/bench", "post"),
+        (f"{api}/bench", "get"),
+        (f"{api}/bench/name", "get"),
+        (f"{api}/bench/name/stop", "post"),
+        (f"{api}/bench/name/report", "get"),
+        (f"{api}/bench/name/compare/name", "get"),
         (f"{api}/repository", "get"),
         (f"{api}/repository/name/load", "post"),
         (f"{api}/start", "post"),
@@ -126,7 +132,7 @@ async def test_who_is_not_authorised_is_refused_everywhere(
     statuses = await refusals(extension, jp_fetch, jp_ws_fetch)
     assert set(statuses) == {403}
     assert [resource for _, resource in Porter.asked] == [RESOURCE] * len(statuses)
-    assert [action for action, _ in Porter.asked].count("write") == 8
+    assert [action for action, _ in Porter.asked].count("write") == 10
 
 
 @pytest.mark.parametrize(("denied", "words"), [("contents", "read this server's files"), ("kernels", "outside")])

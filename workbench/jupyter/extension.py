@@ -13,6 +13,7 @@ from traitlets import Bool, Float
 
 from workbench.client.launch import SharedService
 from workbench.jupyter.events import SCHEMAS, Events
+from workbench.jupyter.loadtests import LoadTests
 from workbench.jupyter.relay import MAX_WINDOW_S, Relay
 from workbench.jupyter.ring import Ring
 from workbench.jupyter.routes import RESOURCE, routes
@@ -55,6 +56,7 @@ class InferWorkbench(ExtensionApp):
 
     watch: Watch
     relay: Relay
+    load_tests: LoadTests
 
     def initialize_settings(self) -> None:
         self.version = version("infer-workbench")
@@ -63,6 +65,7 @@ class InferWorkbench(ExtensionApp):
         shared = SharedService(rendezvous(), data_folder(), say=lambda line: log.info("%s", line))
         ring = Ring(max(2, round(self.history_s / self.interval_s)))
         self.relay = Relay(ring, self.version, self.interval_s, self.worked)
+        self.load_tests = LoadTests(self.relay.bench_changed, log)
         assert self.serverapp is not None and self.serverapp.event_logger is not None
         for schema in SCHEMAS.values():
             self.serverapp.event_logger.register_event_schema(schema)
@@ -78,6 +81,7 @@ class InferWorkbench(ExtensionApp):
         await self.watch.open()
 
     async def stop_extension(self) -> None:
+        await self.load_tests.close()
         await asyncio.gather(*(socket.leave() for socket in list(self.sockets)))
         await self.watch.close()
 

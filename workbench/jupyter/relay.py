@@ -29,6 +29,7 @@ class Kind(StrEnum):
     HELLO = "hello"
     SERVICE = "service"
     MODELS = "models"
+    BENCH = "bench"
     HISTORY = "history"
     FIGURES = "figures"
     ERROR = "error"
@@ -74,6 +75,7 @@ class Relay:
         self._hello = {"version": version, "api": API, "interval_s": interval_s}
         self._service = ServiceView()
         self._models: list[Any] = []
+        self._bench: dict[str, Any] | None = None
         self._tick: Tick | None = None
         self._encoded: dict[object, str] = {}
         """What several pages are sent alike, as long as it holds."""
@@ -96,6 +98,14 @@ class Relay:
             if page.subscription is not None and not page.paused:
                 page.add(Kind.FIGURES)
 
+    def bench_changed(self, message: dict[str, Any]) -> None:
+        """Of load tests, told some times a second while one runs."""
+        self._bench = message
+        self._encoded.pop(Kind.BENCH, None)
+        for page in self.pages:
+            if not page.paused:
+                page.add(Kind.BENCH)
+
     def _changed(self, kind: Kind) -> None:
         self._encoded.pop(kind, None)
         for page in self.pages:
@@ -105,8 +115,14 @@ class Relay:
 
     def join(self) -> Page:
         page = Page(self)
+        self.resumed(page)
         self.pages.add(page)
         return page
+
+    def resumed(self, page: Page) -> None:
+        """Tell it what it may have missed."""
+        if self._bench is not None:
+            page.add(Kind.BENCH)
 
     def leave(self, page: Page) -> None:
         self.pages.discard(page)
@@ -120,6 +136,8 @@ class Relay:
                 return self._once(kind, lambda: _encode(kind, {"service": self._service}))
             case Kind.MODELS:
                 return self._once(kind, lambda: _encode(kind, {"models": self._models}))
+            case Kind.BENCH:
+                return self._once(kind, lambda: _encode(kind, self._bench or {}))
             case Kind.HISTORY:
                 wanted = page.subscription or Subscription()
                 return _encode(kind, self._ring.history(wanted.models, wanted.window_s, wanted.points, wanted.detail))
@@ -180,12 +198,13 @@ class Page:
             return
         if isinstance(said, _Pause):
             self.paused = True
-            self._drop(Kind.FIGURES, Kind.HISTORY)
+            self._drop(Kind.FIGURES, Kind.HISTORY, Kind.BENCH)
             return
         if isinstance(said, Subscription):
             self.subscription = said
         else:
             self.paused = False
+            self._relay.resumed(self)
         self._drop(Kind.FIGURES)  # they come after the history
         if self.subscription is not None and not self.paused:
             self.add(Kind.HISTORY)

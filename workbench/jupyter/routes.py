@@ -18,10 +18,14 @@ from workbench.config import model_config
 from workbench.core.model import check_model_name
 from workbench.core.threads import in_thread
 from workbench.errors import Forbidden, InvalidInput, TooLarge, Unauthenticated, Unavailable, WorkbenchError
+from workbench.jupyter.loadtests import BenchRequest, LoadTests, compared, figures
 from workbench.jupyter.relay import API
 from workbench.jupyter.source import find
 from workbench.jupyter.tryout import BODY_BYTES, TryRequest, try_out
 from workbench.jupyter.watch import Watch, answered
+from workbench.loadtest.compare import compare
+from workbench.loadtest.plan import Target
+from workbench.loadtest.report import Report
 from workbench.protocols import control
 from workbench.protocols.errors import http_status
 
@@ -36,6 +40,10 @@ LOG_LINES = 1000
 SLOW_REQUESTS = 100
 LATEST = 1e11
 """Unix seconds that will never be."""
+
+RUNS = 50
+MOST_RUNS = 2000
+"""Kept load tests in one answer."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -54,6 +62,12 @@ def routes() -> list[tuple[str, type[APIHandler]]]:
         (f"{api}/models/{name}/set", SetHandler),
         (f"{api}/models/{name}/slowest", SlowestHandler),
         (f"{api}/models/{name}/try", TryHandler),
+        (f"{api}/models/{name}/bench", BenchHandler),
+        (f"{api}/bench", RunsHandler),
+        (f"{api}/bench/{name}", RunHandler),
+        (f"{api}/bench/{name}/stop", StopRunHandler),
+        (f"{api}/bench/{name}/report", ReportHandler),
+        (f"{api}/bench/{name}/compare/{name}", CompareHandler),
         (f"{api}/repository", RepositoryHandler),
         (f"{api}/repository/{name}/load", StoredLoadHandler),
         (f"{api}/start", StartHandler),
@@ -75,6 +89,10 @@ class Handler(APIHandler):
     @property
     def watch(self) -> Watch:
         return self.extension.watch
+
+    @property
+    def load_tests(self) -> LoadTests:
+        return self.extension.load_tests
 
     def answer(self, value: object) -> None:
         self.set_header("Cache-Control", "no-store")
@@ -234,6 +252,82 @@ class TryHandler(Handler):
         client = await self.watch.client()
         self.extension.worked()
         self.answer(await try_out(client, name, asked))
+
+
+class BenchHandler(Handler):
+    @web.authenticated
+    @authorized
+    @told
+    async def post(self, name: str) -> None:
+        asked = control.decode_body(self.request.body or b"{}", BenchRequest)
+        client = await self.watch.client()
+        self.extension.worked()
+        with self.watch.job():
+            await answered(client.status(name, asked.version))
+            target = Target(name, client.url, asked.version, client.token, controlled=True)
+            self.answer({"run": await self.load_tests.start(target, asked)})
+
+
+class RunsHandler(Handler):
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    @told
+    async def get(self) -> None:
+        limit = int(self.number("limit", RUNS, 1, MOST_RUNS))
+        self.answer(await self.load_tests.runs(self.get_query_argument("model", None), limit))
+
+
+class RunHandler(Handler):
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    @told
+    async def get(self, run: str) -> None:
+        found = await self.load_tests.run(run)
+        self.answer(await in_thread(lambda: figures(found, found.id or run)))
+
+
+class StopRunHandler(Handler):
+    @web.authenticated
+    @authorized
+    @told
+    async def post(self, run: str) -> None:
+        await self.load_tests.stop(run)
+        found = await self.load_tests.run(run)
+        self.answer(await in_thread(lambda: figures(found, found.id or run)))
+
+
+class ReportHandler(Handler):
+    """A page without scripts, that fetches nothing: as it stands alone, it is shown apart from Jupyter's own origin."""
+
+    _track_activity = False
+
+    @property
+    def content_security_policy(self) -> str:
+        return f"{super().content_security_policy}; style-src 'unsafe-inline'; sandbox"
+
+    @web.authenticated
+    @authorized
+    @told
+    async def get(self, run: str) -> None:
+        found = await self.load_tests.run(run)
+        page = await in_thread(Report(found).to_html)
+        self.set_header("Cache-Control", "no-store")
+        self.finish(page, set_content_type="text/html; charset=utf-8")
+
+
+class CompareHandler(Handler):
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    @told
+    async def get(self, run: str, other: str) -> None:
+        a, b = await self.load_tests.run(run), await self.load_tests.run(other)
+        self.answer(compared(await in_thread(lambda: compare(a, b))))
 
 
 class RepositoryHandler(Handler):

@@ -32,11 +32,13 @@ def bench(
     *,
     find: bool = False,
     grid: str | Mapping[str, Sequence[object]] | None = None,
+    began: Callable[[str], object] = lambda run: None,
 ) -> Handle[Report]:
     """Begin, and give a handle at once; its result is the report, also of a test that was cancelled.
 
     `find`: search the highest rate that holds the plan's `slo`. `grid`: run the plan once with each combination of
-    these settings of the model, as "batch=1:8:32,delay". Raises at once what the first request would have met:
+    these settings of the model, as "batch=1:8:32,delay". `began` is told, on another thread, under which id the run is
+    kept; "" where it could not be. Raises at once what the first request would have met:
     ModelNotFound, InvalidInput, Unavailable and so on.
     """
     if find and grid is not None:
@@ -46,6 +48,7 @@ def bench(
 
     def work(handle: Handle[Report]) -> Report:
         with Keeper(plan, history) as keeper:
+            began(keeper.id)
             if find:
                 return keeper.report(*search(handle, prepared, keeper.so_far))
             if settings is not None:

@@ -1,0 +1,296 @@
+"""The load tests that this server runs for its pages, and what pages are told of these and of all that are kept.
+
+Each is the same handle that a notebook has (`workbench.loadtest.bench`): a generator in a process of its own, which
+ends with this one, and a run in the user's history.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from logging import Logger
+from typing import Any
+
+import msgspec
+
+from workbench.core.threads import in_thread
+from workbench.errors import Conflict, Unavailable
+from workbench.loadtest import sentences
+from workbench.loadtest.bench import bench
+from workbench.loadtest.compare import Comparison
+from workbench.loadtest.folds import Second
+from workbench.loadtest.handle import Handle
+from workbench.loadtest.histogram import EMPTY
+from workbench.loadtest.history import Listed, history
+from workbench.loadtest.options import plan_of, searches
+from workbench.loadtest.plan import Plan, Target
+from workbench.loadtest.report import Report
+from workbench.loadtest.rows import WARM_UP
+from workbench.loadtest.run import Point, Run, RunState
+
+TELL_S = 0.25
+"""Between two messages of a test that runs."""
+
+BEGIN_S = 60.0
+"""What it may take to write a run down as begun; others may be writing."""
+
+POINTS = 120
+"""The most points of a run's timeline; those of a longer run are of several seconds each."""
+
+UNKEPT = 20
+"""Runs that could not be kept, as for a full disk, of which this server still knows the figures."""
+
+QUANTILES = {"p50_s": 0.5, "p90_s": 0.9, "p99_s": 0.99, "p99_9_s": 0.999, "max_s": 1.0}
+
+
+class BenchRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """A load test in a user's words, as `model.bench` takes them. What is absent has that one's defaults."""
+
+    version: str | None = None
+    rate: float | str | None = None
+    users: float | str | None = None
+    think: float | str | None = None
+    ramp: str | None = None
+    step: float | str | None = None
+    every: float | str | None = None
+    poisson: bool | None = None
+    slo: str | None = None
+    duration: float | str | None = None
+    warm_up: float | str | None = None
+    rows: int | None = None
+    connections: int | None = None
+    timeout: float | str | None = None
+    seed: int | None = None
+
+    def options(self) -> dict[str, Any]:
+        said = {name: getattr(self, name) for name in self.__struct_fields__ if name != "version"}
+        return {name: value for name, value in said.items() if value is not None}
+
+
+@dataclass(eq=False, slots=True)
+class _Test:
+    run: str
+    handle: Handle[Report]
+    ended: asyncio.Task[None] = field(init=False)
+
+
+class LoadTests:
+    """Those under way here. Belongs to the event loop."""
+
+    def __init__(self, told: Callable[[dict[str, Any]], None], log: Logger) -> None:
+        self._told = told
+        self._log = log
+        self._tests: dict[str, _Test] = {}
+        """By model."""
+        self._beginning: set[str] = set()
+        self._closed = False
+        self._unkept: dict[str, Run] = {}
+        self._changes = 0
+
+    def message(self) -> dict[str, Any]:
+        """What pages are told: the tests that run, and a number that is another one when the list of runs is."""
+        return {"changes": self._changes, "running": [_progress(each) for each in self._tests.values()]}
+
+    async def start(self, target: Target, asked: BenchRequest) -> str:
+        """The id of the run that has begun. Raises what `model.bench` does, and Conflict."""
+        options = asked.options()
+        plan = plan_of(target, **options)
+        model = target.model
+        self._check_free(model)
+        self._beginning.add(model)
+        try:
+            handle, run = await in_thread(lambda: _begun(plan, searches(options)))
+        finally:
+            self._beginning.discard(model)
+        test = self._tests[model] = _Test(run or self._name(model), handle)
+        test.ended = asyncio.create_task(self._follow(test))
+        if self._closed:
+            handle.cancel()
+        self._changed()
+        return test.run
+
+    async def stop(self, run: str) -> None:
+        """Returns once it has ended, with what was measured until then. NotFound, and Conflict where it is not ours."""
+        if (test := self._running(run)) is not None:
+            test.handle.cancel()
+            self._told(self.message())
+            await asyncio.shield(test.ended)
+        elif (await self.run(run)).state is RunState.RUNNING:
+            raise Conflict(f"{run} was started by another process, as by a notebook: stop it there")
+
+    async def close(self) -> None:
+        """Stop all."""
+        self._closed = True
+        tests = list(self._tests.values())
+        for test in tests:
+            test.handle.cancel()
+        await asyncio.gather(*(test.ended for test in tests), return_exceptions=True)
+
+    # What is kept
+
+    async def runs(self, model: str | None, limit: int) -> dict[str, Any]:
+        """The latest first."""
+        kept = history()
+        listed = await in_thread(lambda: kept.list(model, limit))
+        unkept = [_short(run, name) for name, run in self._unkept.items() if model in (None, run.model)]
+        found = sorted([*unkept, *(_listed(each) for each in listed)], key=lambda each: -each["started_at"])
+        return {**self.message(), "runs": found[:limit], "notes": kept.notes}
+
+    async def run(self, name: str) -> Run:
+        """Raises NotFound."""
+        if name in self._unkept:
+            return self._unkept[name]
+        return await in_thread(lambda: history().run(name))
+
+    # How
+
+    async def _follow(self, test: _Test) -> None:
+        ended = asyncio.ensure_future(test.handle)
+        while not ended.done():
+            await asyncio.wait({ended}, timeout=TELL_S)
+            self._told(self.message())
+        del self._tests[test.handle.plan.target.model]
+        if (error := ended.exception()) is not None:
+            self._log.warning("the load test %s failed: %s", test.run, error)
+        elif not ended.result().id:
+            self._unkept[test.run] = ended.result().run
+            for oldest in list(self._unkept)[:-UNKEPT]:
+                del self._unkept[oldest]
+        self._changed()
+
+    def _check_free(self, model: str) -> None:
+        if self._closed:
+            raise Unavailable("this Jupyter server is shutting down")
+        if model in self._beginning or model in self._tests:
+            run = f" ({self._tests[model].run})" if model in self._tests else ""
+            raise Conflict(
+                f"a load test of {model!r} is under way{run}, and two at once would measure each other: "
+                "stop it, or wait for its end"
+            )
+
+    def _changed(self) -> None:
+        self._changes += 1
+        self._told(self.message())
+
+    def _running(self, run: str) -> _Test | None:
+        return next((test for test in self._tests.values() if test.run == run), None)
+
+    def _name(self, model: str) -> str:
+        """Of one that could not be kept."""
+        return f"{model}-unkept-{self._changes + 1}"
+
+
+def figures(run: Run, name: str) -> dict[str, Any]:
+    """A run in short figures, RUN of docs/jupyter.md."""
+    whole = run.whole
+    return {
+        **_short(run, name),
+        "sentence": sentences.headline(run),
+        "details": list(sentences.details(run)),
+        "generator": sentences.health(run),
+        "offered_per_s": whole.offered_per_s if run.open_loop and not run.points else None,
+        "due": whole.due,
+        "errors": whole.errors,
+        "duration_s": whole.duration_s,
+        "quantiles": {each: whole.quantile(q) for each, q in QUANTILES.items()},
+        "seconds": timeline(run.seconds),
+        "points": [_point(each) for each in run.points],
+    }
+
+
+def compared(comparison: Comparison) -> dict[str, Any]:
+    """Of two runs, COMPARISON of docs/jupyter.md."""
+    return {
+        "sentence": comparison.headline,
+        "ratios": [
+            {"name": each.name, "a": each.a, "b": each.b, "ratio": each.ratio if each.a else None}
+            | {"low": each.low, "high": each.high, "shown": each.shown, "better": each.better}
+            for each in comparison.ratios
+        ],
+        "differences": comparison.differences,
+        "cautions": comparison.cautions,
+    }
+
+
+def timeline(seconds: Sequence[Second]) -> list[dict[str, Any]]:
+    """POINTS at most, of as many seconds each as that takes."""
+    each = max(1, math.ceil(len(seconds) / POINTS))
+    found = []
+    for first in range(0, len(seconds), each):
+        part = seconds[first : first + each]
+        latency = reduce(lambda a, b: a + b, (second.latency for second in part), EMPTY)
+        found.append(
+            {
+                "at_s": part[0].at_s,
+                "warm_up": part[0].phase == WARM_UP,
+                "due_per_s": sum(second.due for second in part) / len(part),
+                "answered_per_s": sum(second.answered for second in part) / len(part),
+                "errors_per_s": sum(second.errors for second in part) / len(part),
+                "p50_s": latency.quantile(0.5),
+                "p99_s": latency.quantile(0.99),
+            }
+        )
+    return found
+
+
+def _begun(plan: Plan, find: bool) -> tuple[Handle[Report], str]:
+    """On a thread: it looks at the target, and tries the inputs."""
+    kept = history()
+    kept.list(limit=1)  # one of a newer version is better refused now
+    named: concurrent.futures.Future[str] = concurrent.futures.Future()
+    handle = bench(plan, kept, find=find, began=named.set_result)
+    try:
+        return handle, named.result(BEGIN_S)
+    except TimeoutError:
+        return handle, ""
+
+
+def _progress(test: _Test) -> dict[str, Any]:
+    plan = test.handle.plan
+    return {
+        "run": test.run,
+        "model": plan.target.model,
+        "summary": str(plan),
+        "stopping": test.handle.cancelled,
+        **msgspec.to_builtins(test.handle.progress),
+    }
+
+
+def _listed(each: Listed) -> dict[str, Any]:
+    said: dict[str, Any] = msgspec.to_builtins(each)
+    return {"run": said.pop("id"), **said}
+
+
+def _short(run: Run, name: str) -> dict[str, Any]:
+    whole = run.whole
+    return {
+        "run": name,
+        "model": run.model,
+        "kind": run.kind,
+        "started_at": run.started_at,
+        "state": run.state.value,
+        "summary": run.summary,
+        "answered_per_s": whole.answered_per_s,
+        "p50_s": whole.quantile(0.5),
+        "p99_s": whole.quantile(0.99),
+        "error_share": whole.error_share,
+        "held": run.held,
+        "limited": bool(run.limit),
+        "version": str(run.target.get("version") or ""),
+    }
+
+
+def _point(point: Point) -> dict[str, Any]:
+    return {
+        "label": point.label,
+        "offered_per_s": point.offered_per_s or None,
+        "answered_per_s": point.figures.answered_per_s,
+        "p50_s": point.figures.quantile(0.5),
+        "p99_s": point.figures.quantile(0.99),
+        "error_share": point.figures.error_share,
+        "held": point.held,
+    }
