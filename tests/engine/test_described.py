@@ -9,12 +9,16 @@ import numpy as np
 import pytest
 
 from tests import models
+from tests.engine.fakes import FakeSession
 from workbench.config import ModelConfig
 from workbench.core.messages import InferRequest
+from workbench.core.model import FREE, Signature, TensorSpec
 from workbench.core.ports import Session
 from workbench.core.tensor import Array
 from workbench.engine import Engine
+from workbench.engine.reshaped import reshaped
 from workbench.errors import InvalidInput
+from workbench.repository.described import describe
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore
 from workbench.runtimes.registry import open_session
@@ -95,4 +99,16 @@ async def test_shapes_and_warm_up_are_as_the_configuration_has_them(tmp_path: Pa
     np.testing.assert_array_equal(response.outputs["y"], x.reshape(2, 1, 4) + 1)
     with pytest.raises(InvalidInput, match=r"\[2, 4\]"):
         await engine.infer(InferRequest("m", {"x": x.reshape(2, 4)}))
+    assert engine.describe("m").placement
     await engine.close()
+
+
+async def test_a_reshape_fills_in_the_sizes_that_the_model_leaves_free(tmp_path: Path) -> None:
+    (tmp_path / "config.pbtxt").write_text(
+        'max_batch_size: 8 input { name: "x" data_type: TYPE_FP32 dims: [ 6 ] reshape { shape: [ 2, 3 ] } }'
+    )
+    free = (TensorSpec("x", "FP32", (FREE, FREE, FREE)),), (TensorSpec("y", "FP32", (FREE, FREE, FREE)),)
+    session = reshaped(FakeSession(signature=Signature(*free)), describe(tmp_path, tmp_path).triton)
+    x = np.arange(12, dtype=np.float32).reshape(2, 6)
+    (y,) = session.run({"x": x}, ["y"])
+    np.testing.assert_array_equal(y, x.reshape(2, 2, 3) + 1)

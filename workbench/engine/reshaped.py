@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from workbench.core.model import FREE, Signature, TensorSpec
-from workbench.core.ports import Session
+from workbench.core.ports import Placed, Session
 from workbench.core.tensor import Array
 from workbench.core.triton import Declared, TritonConfig, fits
 from workbench.errors import InvalidInput
@@ -24,11 +24,19 @@ def reshaped(session: Session, said: TritonConfig) -> Session:
             return spec
         return dataclasses.replace(spec, shape=(*spec.shape[: int(said.batched)], *each.dims))
 
+    def given(spec: TensorSpec) -> TensorSpec:
+        each = declared.get(("input", spec.name))
+        if each is None or not _possible(each, spec, said.batched):
+            return spec
+        return dataclasses.replace(spec, shape=_filled(spec.shape, each, said.batched))
+
     own = session.signature
     signature = Signature(
         tuple(seen("input", spec) for spec in own.inputs), tuple(seen("output", spec) for spec in own.outputs)
     )
-    return session if signature == own else Reshaped(session, signature, said.batched)
+    if signature == own:
+        return session
+    return Reshaped(session, signature, [given(spec) for spec in own.inputs], said.batched)
 
 
 def _possible(declared: Declared, spec: TensorSpec, batched: bool) -> bool:
@@ -38,18 +46,28 @@ def _possible(declared: Declared, spec: TensorSpec, batched: bool) -> bool:
     return one_free and (not batched or bool(spec.shape)) and fits(declared.reshape, spec, batched)
 
 
+def _filled(shape: tuple[int, ...], declared: Declared, batched: bool) -> tuple[int, ...]:
+    """A model's shape, with the sizes that `declared` reshapes to where the model leaves them free."""
+    said = (*shape[: int(batched)], *(declared.reshape or ()))
+    if len(said) != len(shape):
+        return shape
+    return tuple(size if found == FREE else found for size, found in zip(said, shape, strict=True))
+
+
 class Reshaped:
     """Implements core.ports.Session over another one, whose tensors hold the same elements in other shapes."""
 
-    def __init__(self, session: Session, signature: Signature, batched: bool) -> None:
+    def __init__(self, session: Session, signature: Signature, given: Sequence[TensorSpec], batched: bool) -> None:
+        """`signature` as callers have it, `given` the inputs as the model is to have them."""
         self.platform = session.platform
         self.signature = signature
         self.device = session.device
         self.runner_threads = session.runner_threads
         self.notes = session.notes
+        self.placement: Mapping[str, Mapping[str, int]] = session.placement if isinstance(session, Placed) else {}
         self._session = session
         self._batched = batched
-        self._inputs = _changes(signature.inputs, session.signature.inputs)
+        self._inputs = _changes(signature.inputs, given)
         self._outputs = _changes(session.signature.outputs, signature.outputs)
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
