@@ -94,7 +94,7 @@ class FastPath:
         headers = dict(scope["headers"])
         if len(headers) != len(scope["headers"]) or not _FOREIGN.isdisjoint(headers):
             return
-        # The parser passes over empty lines before a request: those would be a "head" that whoever has no token can send.
+        # The parser passes over empty lines before a request. They would be a "head" that needs no token to send.
         if not head.startswith(b"POST ") or head.count(b"\n") != len(headers) + 2:
             return
         length = headers.get(b"content-length", b"")
