@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -75,11 +76,11 @@ class Jupyter:
             )
         found = self.home / "runtime" / f"jpserver-{self.process.pid}.json"
         until = time.monotonic() + START_S
-        while not found.exists() or not found.read_text().strip():
+        while not (url := _listening(found)):
             assert self.process.poll() is None, self.log()
             assert time.monotonic() < until, self.log()
             time.sleep(0.05)
-        self.url = json.loads(found.read_text())["url"]
+        self.url = url
         return self
 
     def stop(self) -> None:
@@ -129,3 +130,14 @@ class Jupyter:
 
     def log(self) -> str:
         return (self.home / "jupyter.log").read_text(errors="replace")
+
+
+def _listening(published: Path) -> str:
+    """The URL that a Jupyter has published, once it listens there, which begins a little later; empty before."""
+    try:
+        url: str = json.loads(published.read_text())["url"]
+        address = urlsplit(url)
+        socket.create_connection((address.hostname, address.port or 80), timeout=1).close()
+    except (OSError, ValueError):  # not there or not listened at; written in part
+        return ""
+    return url

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from playwright.sync_api import Locator, Page, expect
 import workbench
 from tests.browser.jupyter import TOKEN, Jupyter
 from workbench.api import Workbench
-from workbench.errors import WorkbenchError
+from workbench.errors import Unavailable
 
 PANEL = "infer-workbench-panel"
 
@@ -116,25 +117,31 @@ BARRIERS = """async panel => {
 
 
 @contextmanager
-def calling(wb: Workbench, name: str) -> Iterator[None]:
-    """Somebody calls the model all the time; errors while the service is away are theirs to bear."""
+def calling(wb: Workbench, name: str, every_s: float = 0.05) -> Iterator[None]:
+    """Somebody calls the model some times a second, and goes on while the service is away. At the end it must not have
+    been away still, and nothing else may have gone wrong: that is raised, beside what the test itself found."""
     stop = threading.Event()
 
     def call() -> None:
         row = np.ones((1, 4), np.float32)
-        while not stop.is_set():
+        away: Unavailable | None = None
+        while not stop.wait(every_s):
             try:
                 wb[name](row)
-            except WorkbenchError:
-                stop.wait(0.1)
+            except Unavailable as error:
+                away = error
+            else:
+                away = None
+        if away is not None:
+            raise away
 
-    caller = threading.Thread(target=call)
-    caller.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        caller.join()
+    with ThreadPoolExecutor(1) as callers:
+        caller = callers.submit(call)
+        try:
+            yield
+        finally:
+            stop.set()
+            caller.result()
 
 
 def open_lab(page: Page, jupyter: Jupyter, path: str = "lab") -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import re
 import statistics
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,7 +16,7 @@ from playwright.sync_api import CDPSession, Page, expect
 from tests import models
 from tests.browser.conftest import OpenPage
 from tests.browser.jupyter import Jupyter
-from tests.browser.panel import PANEL, Panel, Plots, open_panel
+from tests.browser.panel import PANEL, Panel, Plots, calling, open_panel
 from tests.browser.test_places import WATCH
 from workbench.api import Workbench
 
@@ -44,25 +42,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
 def wb(lab: Jupyter) -> Iterator[Workbench]:
     with lab.served() as wb:
         yield wb
-
-
-@contextmanager
-def calling(wb: Workbench, name: str, every_s: float = 0.05) -> Iterator[None]:
-    """Somebody calls the model some times a second."""
-    stop = threading.Event()
-
-    def call() -> None:
-        row = np.ones((1, 4), np.float32)
-        while not stop.wait(every_s):
-            wb[name](row)
-
-    caller = threading.Thread(target=call)
-    caller.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        caller.join()
 
 
 def choose(panel: Panel, name: str) -> Plots:
