@@ -58,7 +58,7 @@ class ModelConfig:
     priority_levels: int = 3
     """A request's `priority` is 1, the highest, up to this; 0 or another one means `default_priority`. Live."""
     default_priority: int = 2
-    """The level of a request that names none; at most `priority_levels`. Live."""
+    """The level of a request that names none; the last one where there are fewer levels. Live."""
     priority_step_s: float = 0.1
     """A level is worth so many seconds of waiting: one of level 2 goes before any of level 1 that came this much
     later, so that nobody starves. Live."""

@@ -703,10 +703,21 @@ async def test_a_busy_model_and_a_quiet_one_share_the_device(start: Start) -> No
     ]
 
 
-async def test_a_request_with_priority_overtakes_those_that_wait(start: Start) -> None:
+@pytest.mark.parametrize(
+    ("levels", "order"),
+    [
+        ({"priority_levels": 3, "default_priority": 2}, ["first", "high", "none", "low"]),
+        ({"priority_levels": 3, "default_priority": 9}, ["first", "high", "none", "low"]),
+        ({"priority_levels": 1, "default_priority": 2}, ["first", "none", "low", "high"]),
+    ],
+    ids=["three levels", "a default beyond them is the last", "of one level all are alike"],
+)
+async def test_a_request_with_priority_overtakes_those_that_wait(
+    start: Start, levels: dict[str, object], order: list[str]
+) -> None:
     session = FakeSession()
     engine = await start(Opener(session))
-    await engine.load("m", onnx_bytes(), {"max_batch_size": 1, "priority_step_s": 30})
+    await engine.load("m", onnx_bytes(), {"max_batch_size": 1, "priority_step_s": 30, **levels})
     session.hold()
     ends: list[str] = []
     tasks = {"first": ask(engine, 1)}
@@ -718,7 +729,7 @@ async def test_a_request_with_priority_overtakes_those_that_wait(start: Start) -
         task.add_done_callback(lambda _, name=name: ends.append(name))
     session.gate.set()
     await asyncio.gather(*tasks.values())
-    assert ends == ["first", "high", "none", "low"]
+    assert ends == order
 
 
 async def test_padding_never_reaches_a_caller(start: Start) -> None:
