@@ -91,7 +91,12 @@ async def test_a_model_is_tried_with_given_and_with_random_inputs_and_its_slowes
     assert once["inputs"][0]["shape"] == [3, 4]
     assert np.allclose(np.array(once["outputs"][0]["data"]), np.array(once["inputs"][0]["data"]) + 1)
 
-    for body, words in (({"inputs": {"y": [[1]]}}, "'x'"), ({"rows": 65}, "takes 64"), ({"rows": 0}, "rows is 0")):
+    for body, words in (
+        ({"inputs": {"y": [[1]]}}, "'x'"),
+        ({"rows": 65}, "takes 64"),
+        ({"rows": 0}, "rows is 0"),
+        ({"seed": -1}, "0 or more"),
+    ):
         with pytest.raises(HTTPClientError) as caught:
             await ask("models", "plus", "try", body=body)
         assert caught.value.code == 400

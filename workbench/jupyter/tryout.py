@@ -38,7 +38,7 @@ class TryRequest(msgspec.Struct, forbid_unknown_fields=True):
     rows: int = 1
     """Of random inputs."""
     seed: int | None = None
-    """Of random inputs: the same one makes the same inputs."""
+    """Of random inputs: the same one makes the same inputs. Not negative."""
 
 
 async def try_out(client: AsyncClient, name: str, asked: TryRequest) -> dict[str, Any]:
@@ -83,6 +83,8 @@ def shown(name: str, array: Array) -> dict[str, Any]:
 def _inputs(asked: TryRequest, signature: Signature, name: str) -> Mapping[str, Array]:
     if asked.inputs is not None:
         return adapt(asked.inputs, signature, name).inputs
+    if asked.seed is not None and asked.seed < 0:
+        raise InvalidInput(f"seed is {asked.seed}; it takes 0 or more")
     return random_inputs(signature.inputs, asked.rows, np.random.default_rng(asked.seed))
 
 
