@@ -19,6 +19,7 @@ import { Attention } from './attention';
 import { browse } from './browse';
 import { addCommands, IN_PALETTE } from './commands';
 import { addDashboard } from './dashboard';
+import { addLoadCommands, LOAD_IN_PALETTE } from './loadcommands';
 import { ServiceModel } from './model';
 import { addLiveOutput } from './output';
 import { ServicePanel } from './panel';
@@ -120,8 +121,9 @@ const commands: JupyterFrontEndPlugin<void> = {
       confirmUnload: async () => (await settings).composite.confirmUnload,
       panel: panel ?? undefined
     });
+    addLoadCommands({ app, model, trans, panel: panel ?? undefined });
     const category = trans.__('Inference');
-    for (const command of IN_PALETTE) {
+    for (const command of [...IN_PALETTE, ...LOAD_IN_PALETTE]) {
       palette?.addItem({ command, category, args: { isPalette: true } });
     }
     launcher?.add({ command: CommandIDs.open, category: trans.__('Other'), rank: 50 });
@@ -167,6 +169,7 @@ function openModelMenu(app: JupyterFrontEnd, name: string, anchor: HTMLElement):
   const args = { name };
   menu.addItem({ command: CommandIDs.tryOut, args });
   menu.addItem({ command: CommandIDs.set, args });
+  menu.addItem({ command: CommandIDs.loadTest, args });
   menu.addItem({ type: 'separator' });
   menu.addItem({ command: CommandIDs.copyPython, args });
   menu.addItem({ command: CommandIDs.copyCurl, args });

@@ -5,9 +5,10 @@ import { type ISignal, Signal } from '@lumino/signaling';
 import type { IAttention } from './attention';
 import { Columns } from './columns';
 import type { Settings } from './knobs';
+import { LoadTests } from './loadtests';
 import type { ISlow, ISpan, IWant, IWatch, WatchedFrame } from './plots/contract';
 import { recent, withTick } from './recent';
-import { requestAPI, RequestError } from './request';
+import { requestAPI, RequestError, requestText } from './request';
 import { type Event, INITIAL, isOnlyRefused, type IView, reduce, type Verb } from './state';
 import { Stream } from './stream';
 import { type ILoadRequest, type IServiceModel, NAMESPACE } from './tokens';
@@ -120,6 +121,12 @@ export class ServiceModel implements IServiceModel {
   }
 
   readonly api = 1;
+
+  readonly loadTests = new LoadTests({
+    get: path => this._request(path),
+    post: (path, body) => this._post(path, body),
+    text: path => requestText(this._settings, path)
+  });
 
   watch(want: IWant, hear: (frame: WatchedFrame) => void): IWatch {
     const look = this._attention.pay();
@@ -277,6 +284,10 @@ export class ServiceModel implements IServiceModel {
       case 'hello':
         this._interval_s = frame.interval_s;
         this._apply(frame);
+        this.loadTests.begin();
+        return;
+      case 'bench':
+        this.loadTests.hear(frame);
         return;
       default:
         this._apply(frame);

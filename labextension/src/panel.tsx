@@ -7,12 +7,13 @@ import { type IPanelContext, PanelContext } from './components/context';
 import { Folds } from './folds';
 import { FrameLoop } from './frames';
 import { inferenceIcon } from './icons';
+import { Testing } from './testing';
 import { type IInferencePanel, WidgetIDs } from './tokens';
 import { Watched } from './watched';
 
 export interface IPanelOptions extends Omit<
   IPanelContext,
-  'frames' | 'folds' | 'watched' | 'sparkline'
+  'frames' | 'folds' | 'watched' | 'testing' | 'sparkline'
 > {
   /** False in JupyterLite. */
   readonly hasServer: boolean;
@@ -41,6 +42,7 @@ export class ServicePanel extends ReactWidget implements IInferencePanel {
       frames: this._frames,
       folds: this.folds,
       watched: this.watched,
+      testing: this._testing,
       sparkline: 'requests_per_s'
     };
     model.stateChanged.connect(this._draw, this);
@@ -62,6 +64,11 @@ export class ServicePanel extends ReactWidget implements IInferencePanel {
     this.folds.set('models', true);
     this.folds.set(`${part}:${name}`, true);
     this._options.model.bring(name);
+  }
+
+  revealLoadTests(name: string): void {
+    this.folds.set('load-tests', true);
+    this._testing.ask(name);
   }
 
   override dispose(): void {
@@ -120,6 +127,7 @@ export class ServicePanel extends ReactWidget implements IInferencePanel {
     }
   }
 
+  private readonly _testing = new Testing();
   private readonly _frames: FrameLoop;
   private _context: IPanelContext;
   private _attention: IDisposable | null = null;

@@ -17,6 +17,20 @@ export class RequestError extends Error {
 }
 
 /**
+ * Ask the server extension for a text.
+ *
+ * @throws RequestError
+ */
+export async function requestText(
+  settings: ServerConnection.ISettings,
+  path: string
+): Promise<string> {
+  const { response, text } = await fetched(settings, path, {});
+  accept(response, parsed(text));
+  return text;
+}
+
+/**
  * Ask the server extension.
  *
  * @param path - below `infer-workbench/`, its parts encoded
@@ -29,6 +43,21 @@ export async function requestAPI<T>(
   path: string,
   init: RequestInit = {}
 ): Promise<T> {
+  const { response, text } = await fetched(settings, path, init);
+  const body = parsed(text);
+  accept(response, body);
+  if (typeof body !== 'object' || body === null) {
+    // A login page, or a proxy's: nothing that the server extension said.
+    throw new RequestError('The answer was not JSON', -1);
+  }
+  return body as T;
+}
+
+async function fetched(
+  settings: ServerConnection.ISettings,
+  path: string,
+  init: RequestInit
+): Promise<{ response: Response; text: string }> {
   const url = URLExt.join(settings.baseUrl, NAMESPACE, path);
   let response: Response;
   try {
@@ -36,13 +65,20 @@ export async function requestAPI<T>(
   } catch (error) {
     throw new RequestError(error instanceof Error ? error.message : String(error), 0);
   }
-  const text = await response.text();
-  let body: unknown;
+  return { response, text: await response.text() };
+}
+
+/** Undefined where it is no JSON. */
+function parsed(text: string): unknown {
   try {
-    body = text ? JSON.parse(text) : {};
+    return text ? JSON.parse(text) : {};
   } catch {
-    body = undefined;
+    return undefined;
   }
+}
+
+/** Throw what the answer says went wrong, if anything. */
+function accept(response: Response, body: unknown): void {
   if (!response.ok) {
     const { message, reason } = (body ?? {}) as { message?: unknown; reason?: unknown };
     throw new RequestError(
@@ -53,9 +89,4 @@ export async function requestAPI<T>(
       typeof reason === 'string' ? reason : ''
     );
   }
-  if (typeof body !== 'object' || body === null) {
-    // A login page, or a proxy's: nothing that the server extension said.
-    throw new RequestError('The answer was not JSON', -1);
-  }
-  return body as T;
 }

@@ -1,6 +1,7 @@
 import { Token } from '@lumino/coreutils';
 import type { IDisposable } from '@lumino/disposable';
 import type { ISignal } from '@lumino/signaling';
+import type { ILoadTests } from './loadtests';
 import type { IPageStream } from './plots/contract';
 import type { IView } from './state';
 import type { Settings } from './knobs';
@@ -46,12 +47,16 @@ export namespace CommandIDs {
   export const logs = `${NAMESPACE}:logs`;
   export const copyCurl = `${NAMESPACE}:copy-curl`;
   export const copyPython = `${NAMESPACE}:copy-python`;
+  export const loadTest = `${NAMESPACE}:load-test`;
+  export const stopLoadTest = `${NAMESPACE}:stop-load-test`;
+  export const report = `${NAMESPACE}:report`;
 }
 
 export namespace WidgetIDs {
   export const panel = `${NAMESPACE}-panel`;
   export const dashboard = `${NAMESPACE}-dashboard`;
   export const logs = `${NAMESPACE}-logs`;
+  export const report = `${NAMESPACE}-report`;
 }
 
 /** A wish to serve a file. */
@@ -84,6 +89,8 @@ export interface IServiceModel extends IDisposable, IPageStream {
   columns(name: string): IColumns | null;
   /** The latest request of a model that ended in an error; null: none is known. */
   lastError(name: string): ILastError | null;
+
+  readonly loadTests: ILoadTests;
 
   /** Say that someone looks, until the result is disposed of: without, nothing is sent. */
   attend(): IDisposable;
@@ -124,6 +131,8 @@ export const IServiceModel = new Token<IServiceModel>(
 export interface IInferencePanel {
   /** Bring a model into sight, with a part of its card unfolded. */
   reveal(name: string, part: 'try' | 'settings'): void;
+  /** Bring load tests into sight, ready to begin one of a model. */
+  revealLoadTests(name: string): void;
 }
 
 export const IInferencePanel = new Token<IInferencePanel>(

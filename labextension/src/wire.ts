@@ -238,6 +238,125 @@ export interface IHistory {
   readonly models: Readonly<Record<string, IDetailColumns>>;
 }
 
+/** A load test to begin, in the words of `model.bench`. Times are seconds, or texts with their unit. */
+export interface ILoadTest {
+  readonly rate?: number;
+  readonly users?: number;
+  readonly ramp?: string;
+  readonly step?: number | string;
+  readonly every?: string;
+  readonly poisson?: boolean;
+  readonly slo?: string;
+  readonly duration?: string;
+  readonly warm_up?: string;
+  readonly rows?: number;
+}
+
+/** A load test under way. */
+export interface IRunning {
+  readonly run: string;
+  readonly model: string;
+  /** The plan in words. */
+  readonly summary: string;
+  readonly stopping: boolean;
+  readonly state: 'starting' | 'warming up' | 'running' | 'finishing' | 'ended';
+  readonly elapsed_s: number;
+  readonly total_s: number;
+  readonly done: number;
+  readonly errors: number;
+  readonly rate_per_s: number;
+  readonly waiting: number;
+  readonly p50_s: number | null;
+  readonly p99_s: number | null;
+  /** Of several tests in one, which: "300/s". */
+  readonly step: string;
+}
+
+/** A load test that is kept. */
+export interface IRun {
+  readonly run: string;
+  readonly model: string;
+  readonly version: string;
+  readonly kind: 'bench' | 'stairs' | 'search' | 'sweep';
+  readonly started_at: number;
+  readonly state: 'running' | 'done' | 'cut short';
+  readonly summary: string;
+  readonly answered_per_s: number;
+  readonly p50_s: number | null;
+  readonly p99_s: number | null;
+  readonly error_share: number | null;
+  /** Whether all that was asked for holds. */
+  readonly held: boolean;
+  /** The generator was the limit. */
+  readonly limited: boolean;
+}
+
+export interface IRunList {
+  readonly runs: readonly IRun[];
+  readonly notes: readonly string[];
+}
+
+export interface IRunSecond {
+  readonly at_s: number;
+  readonly warm_up: boolean;
+  readonly due_per_s: number;
+  readonly answered_per_s: number;
+  readonly errors_per_s: number;
+  readonly p50_s: number | null;
+  readonly p99_s: number | null;
+}
+
+/** One test of several. */
+export interface IRunPoint {
+  readonly label: string;
+  readonly offered_per_s: number | null;
+  readonly answered_per_s: number;
+  readonly p50_s: number | null;
+  readonly p99_s: number | null;
+  readonly error_share: number | null;
+  readonly held: boolean;
+}
+
+/** A kept load test in short figures. */
+export interface IRunFigures extends IRun {
+  readonly sentence: string;
+  readonly details: readonly string[];
+  readonly generator: string;
+  readonly offered_per_s: number | null;
+  readonly due: number;
+  readonly errors: number;
+  readonly duration_s: number;
+  readonly quantiles: Readonly<
+    Record<'p50_s' | 'p90_s' | 'p99_s' | 'p99_9_s' | 'max_s', number | null>
+  >;
+  readonly seconds: readonly IRunSecond[];
+  readonly points: readonly IRunPoint[];
+}
+
+export interface IRatio {
+  readonly name: string;
+  readonly a: number;
+  readonly b: number;
+  readonly ratio: number | null;
+  readonly low: number | null;
+  readonly high: number | null;
+  /** Whether it can be told from chance. */
+  readonly shown: boolean;
+  readonly better: boolean;
+}
+
+/** Two load tests beside each other. */
+export interface IComparison {
+  readonly sentence: string;
+  readonly ratios: readonly IRatio[];
+  readonly differences: readonly {
+    readonly what: string;
+    readonly a: string;
+    readonly b: string;
+  }[];
+  readonly cautions: readonly string[];
+}
+
 /** Frames from the server. */
 export type Frame =
   | IHello
@@ -245,6 +364,7 @@ export type Frame =
   | IHistory
   | { readonly type: 'service'; readonly service: IService }
   | { readonly type: 'models'; readonly models: readonly IModelStatus[] }
+  | { readonly type: 'bench'; readonly running: readonly IRunning[]; readonly changes: number }
   | { readonly type: 'error'; readonly message: string }
   | { readonly type: 'beat' };
 

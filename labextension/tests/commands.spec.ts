@@ -88,7 +88,10 @@ function page(
       selected: () => differs.selected ?? [],
       confirmStop: async () => true,
       confirmUnload: async () => differs.confirmUnload ?? true,
-      panel: { reveal: (...args) => done.push(['reveal', ...args]) }
+      panel: {
+        reveal: (...args) => done.push(['reveal', ...args]),
+        revealLoadTests: () => undefined
+      }
     }
   );
   const command = (id: string) => commands.get(id) as ICommand;

@@ -1,6 +1,6 @@
 /** What a server says, for tests: each takes what differs. */
 
-import type { IModelFigures, IModelStatus, IService, IStatus } from '../src/wire';
+import type { IModelFigures, IModelStatus, IRun, IRunning, IService, IStatus } from '../src/wire';
 
 export function service(differs: Partial<IService> = {}): IService {
   return {
@@ -57,6 +57,45 @@ export function figures(differs: Partial<IModelFigures> = {}): IModelFigures {
     p99_s: 0.003,
     queued: 0,
     busy: 0.5,
+    ...differs
+  };
+}
+
+export function run(differs: Partial<IRun> = {}): IRun {
+  return {
+    run: 'digits-4',
+    model: 'digits',
+    version: '1',
+    kind: 'bench',
+    started_at: 1000,
+    state: 'done',
+    summary: 'digits: 100 requests/s for 10 s',
+    answered_per_s: 99.8,
+    p50_s: 0.0012,
+    p99_s: 0.0045,
+    error_share: 0,
+    held: true,
+    limited: false,
+    ...differs
+  };
+}
+
+export function running(differs: Partial<IRunning> = {}): IRunning {
+  return {
+    run: 'digits-4',
+    model: 'digits',
+    summary: 'digits: 100 requests/s for 10 s',
+    stopping: false,
+    state: 'running',
+    elapsed_s: 1,
+    total_s: 11,
+    done: 100,
+    errors: 0,
+    rate_per_s: 99.8,
+    waiting: 0,
+    p50_s: 0.0012,
+    p99_s: 0.0045,
+    step: '',
     ...differs
   };
 }

@@ -5,6 +5,7 @@ import { missingNotice } from '../words';
 import { Button, Message, Words } from './basics';
 import { usePanel } from './context';
 import { LiveSection } from './live';
+import { LoadTestsSection } from './loadtests';
 import { ModelsSection } from './models';
 import { ServiceSection } from './service';
 
@@ -48,6 +49,7 @@ export function Body({ view, hasServer }: IProps): JSX.Element {
       <ServiceSection view={view} />
       <ModelsSection view={view} />
       <LiveSection view={view} />
+      <LoadTestsSection view={view} />
     </div>
   );
 }

@@ -3,6 +3,7 @@ import type { CommandRegistry } from '@lumino/commands';
 import * as React from 'react';
 import type { Folds } from '../folds';
 import type { FrameLoop } from '../frames';
+import type { Testing } from '../testing';
 import type { IServiceModel } from '../tokens';
 import type { Watched } from '../watched';
 
@@ -14,6 +15,8 @@ export interface IPanelContext {
   readonly folds: Folds;
   /** The model whose live figures are drawn. */
   readonly watched: Watched;
+  /** The model that is to be load-tested. */
+  readonly testing: Testing;
   readonly trans: TranslationBundle;
   /** What sparklines show. */
   readonly sparkline: 'requests_per_s' | 'p50_s';

@@ -1,0 +1,384 @@
+import * as React from 'react';
+import * as format from '../format';
+import { figure, figuresLine, moment, standing, summaryOf } from '../loadwords';
+import { spark } from '../spark';
+import { CommandIDs } from '../tokens';
+import type { IComparison, IRun, IRunFigures } from '../wire';
+import { sentence } from '../words';
+import { Button, Message, Words } from './basics';
+import { usePanel } from './context';
+import { useLoadTests } from './loadtests';
+
+/** So many are listed until more are asked for. */
+const FEW = 5;
+
+interface IProps {
+  /** To be unfolded when it is there. */
+  readonly begun: string;
+  /** Whether there is a server to ask. */
+  readonly live: boolean;
+}
+
+/** The kept load tests, the latest first, each to be unfolded. */
+export function Runs({ begun, live }: IProps): JSX.Element | null {
+  const { model, trans } = usePanel();
+  const id = React.useId();
+  const { running, runs, trouble } = useLoadTests(model.loadTests);
+  const [open, setOpen] = React.useState('');
+  const [all, setAll] = React.useState(false);
+  React.useEffect(() => {
+    if (live) {
+      void model.loadTests.refresh();
+    }
+  }, [model, live]);
+  const now = new Set(running.map(({ run }) => run));
+  const ended = begun !== '' && !now.has(begun) && runs?.some(isEnded(begun));
+  React.useEffect(() => {
+    if (ended) {
+      setOpen(begun);
+    }
+  }, [ended, begun]);
+  const listed = (runs ?? []).filter(({ run }) => !now.has(run));
+  const shown = all ? listed : listed.slice(0, FEW);
+  return (
+    <div className="iw-Runs">
+      <h3 id={id}>{trans.__('History')}</h3>
+      {trouble && (
+        <Message tone="bad">
+          <Words text={sentence(trouble)} />{' '}
+          <button type="button" className="iw-Link" onClick={() => void model.loadTests.refresh()}>
+            {trans.__('Try again')}
+          </button>
+        </Message>
+      )}
+      {!trouble && listed.length === 0 && (
+        <p className="iw-Text iw-mod-quiet">
+          {runs === null
+            ? trans.__('Looking…')
+            : trans.__('What is tested here, in notebooks and on the command line is kept here.')}
+        </p>
+      )}
+      <ul aria-labelledby={id}>
+        {shown.map(run => (
+          <Run
+            key={run.run}
+            run={run}
+            others={listed}
+            open={open === run.run}
+            onToggle={() => setOpen(open === run.run ? '' : run.run)}
+          />
+        ))}
+      </ul>
+      {listed.length > FEW && (
+        <button type="button" className="iw-Link" onClick={() => setAll(!all)}>
+          {all ? trans.__('Show fewer') : trans.__('Show %1 more', listed.length - FEW)}
+        </button>
+      )}
+    </div>
+  );
+}
+
+function isEnded(name: string): (run: IRun) => boolean {
+  return ({ run, state }) => run === name && state !== 'running';
+}
+
+interface IRunProps {
+  readonly run: IRun;
+  readonly others: readonly IRun[];
+  readonly open: boolean;
+  readonly onToggle: () => void;
+}
+
+function Run({ run, others, open, onToggle }: IRunProps): JSX.Element {
+  const { trans } = usePanel();
+  const id = React.useId();
+  const root = React.useRef<HTMLLIElement>(null);
+  const stands = standing(trans, run, false);
+  const [figures, setFigures] = React.useState<IRunFigures | null>(null);
+  const [trouble, setTrouble] = React.useState('');
+  const { model } = usePanel();
+  const { run: name, state } = run;
+  React.useEffect(() => {
+    let asked = open;
+    if (asked) {
+      model.loadTests.figures(name).then(
+        found => {
+          if (asked) {
+            setTrouble('');
+            setFigures(found);
+          }
+        },
+        (error: Error) => asked && setTrouble(sentence(error.message))
+      );
+    }
+    return () => {
+      asked = false;
+    };
+  }, [model, name, state, open]);
+  React.useEffect(() => {
+    if (open && figures !== null) {
+      root.current?.scrollIntoView({ block: 'nearest' });
+    }
+  }, [open, figures]);
+  return (
+    <li ref={root} className="iw-Run" aria-label={name} data-run={name}>
+      <button
+        type="button"
+        className="iw-Run-head"
+        aria-expanded={open}
+        aria-controls={id}
+        onClick={onToggle}
+      >
+        <span className="iw-Run-name" title={name}>
+          {name}
+        </span>
+        <span className="iw-Run-when">{moment(run.started_at, Date.now() / 1000)}</span>
+        <span className="iw-Run-what">{summaryOf(run)}</span>
+        <span className="iw-Run-line">
+          {figuresLine(trans, run)}
+          {stands && (
+            <>
+              {' · '}
+              <em>{stands}</em>
+            </>
+          )}
+        </span>
+      </button>
+      <div id={id} hidden={!open}>
+        {open && trouble && (
+          <Message tone="bad">
+            <Words text={trouble} />
+          </Message>
+        )}
+        {open && !trouble && (figures ? <Figures run={figures} others={others} /> : null)}
+      </div>
+    </li>
+  );
+}
+
+/** What a run found: the sentence, its figures, its course, and what can be done with it. */
+function Figures({ run, others }: { run: IRunFigures; others: readonly IRun[] }): JSX.Element {
+  const { commands, trans } = usePanel();
+  const { quantiles, points, details } = run;
+  const columns: readonly (readonly [name: string, words: string])[] = [
+    [trans.__('answered/s'), format.rate(run.answered_per_s)],
+    [trans.__('p50'), format.duration(quantiles.p50_s)],
+    [trans.__('p90'), format.duration(quantiles.p90_s)],
+    [trans.__('p99'), format.duration(quantiles.p99_s)],
+    [trans.__('p99.9'), format.duration(quantiles.p99_9_s)],
+    [trans.__('max'), format.duration(quantiles.max_s)],
+    [trans.__('errors'), format.share(run.error_share, run.error_share === null ? null : 1)]
+  ];
+  return (
+    <div className="iw-Run-body">
+      <p className="iw-Text iw-Run-sentence">{run.sentence}</p>
+      <dl className="iw-Running-figures">
+        {columns.map(([name, words]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{words}</dd>
+          </div>
+        ))}
+      </dl>
+      {points.length === 0 && <Course run={run} />}
+      {points.length > 0 && (
+        <div className="iw-Run-scroll" tabIndex={0} role="group" aria-label={trans.__('Its tests')}>
+          <table>
+            <thead>
+              <tr>
+                <th scope="col">{trans.__('test')}</th>
+                <th scope="col">{trans.__('answered/s')}</th>
+                <th scope="col">{trans.__('p99')}</th>
+                <th scope="col">{trans.__('holds')}</th>
+              </tr>
+            </thead>
+            <tbody>
+              {points.map((point, i) => (
+                <tr key={i}>
+                  <th scope="row">{point.label}</th>
+                  <td>{format.rate(point.answered_per_s)}</td>
+                  <td>{format.duration(point.p99_s)}</td>
+                  <td>{point.held ? trans.__('yes') : trans.__('no')}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+      <details className="iw-Details">
+        <summary>{trans.__('More')}</summary>
+        {[...details, run.generator].map(each => (
+          <p key={each} className="iw-Text iw-mod-quiet">
+            {each}
+          </p>
+        ))}
+      </details>
+      <div className="iw-Row">
+        <Button
+          label={trans.__('Open report')}
+          name={trans.__('Open report of %1', run.run)}
+          primary
+          onClick={() => void commands.execute(CommandIDs.report, { run: run.run })}
+        />
+      </div>
+      <Compare run={run} others={others} />
+    </div>
+  );
+}
+
+const WIDTH = 240;
+const HEIGHT = 32;
+
+/** Answers a second and p99 over time: two small pictures. */
+function Course({ run }: { run: IRunFigures }): JSX.Element | null {
+  const { trans } = usePanel();
+  const seconds = run.seconds.filter(({ warm_up }) => !warm_up);
+  const first = seconds[0];
+  const last = seconds[seconds.length - 1];
+  if (first === undefined || last === undefined || seconds.length < 3) {
+    return null;
+  }
+  const frame = {
+    now: last.at_s,
+    window_s: Math.max(last.at_s - first.at_s, 1e-9),
+    width: WIDTH,
+    height: HEIGHT
+  };
+  const time = seconds.map(({ at_s }) => at_s);
+  // The last one may be a part of a second only, in which less comes.
+  const answered = seconds.map(second => second.answered_per_s);
+  const rates = spark(time.slice(0, -1), answered.slice(0, -1), frame);
+  const slow = spark(
+    time,
+    seconds.map(({ p99_s }) => p99_s),
+    frame
+  );
+  const pictures = [
+    [trans.__('answered/s'), format.rate(rates.top), rates],
+    [trans.__('p99'), format.duration(slow.top), slow]
+  ] as const;
+  return (
+    <div className="iw-Course">
+      {pictures.map(([name, top, { line, area }]) => (
+        <figure key={name}>
+          <figcaption>{trans.__('%1, up to %2', name, top)}</figcaption>
+          <svg
+            className="iw-Spark"
+            role="img"
+            aria-label={trans.__('%1 over time, up to %2', name, top)}
+            viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
+            preserveAspectRatio="none"
+          >
+            <path className="iw-Spark-area" d={area} />
+            <path className="iw-Spark-line" d={line} />
+          </svg>
+        </figure>
+      ))}
+    </div>
+  );
+}
+
+/** This run beside an earlier one, or any other. */
+function Compare({
+  run,
+  others
+}: {
+  run: IRunFigures;
+  others: readonly IRun[];
+}): JSX.Element | null {
+  const { model, trans } = usePanel();
+  const id = React.useId();
+  const [other, setOther] = React.useState('');
+  const [found, setFound] = React.useState<IComparison | null>(null);
+  const [trouble, setTrouble] = React.useState('');
+  const choices = others.filter(each => each.run !== run.run && each.state !== 'running');
+  const sorted = [
+    ...choices.filter(each => each.model === run.model),
+    ...choices.filter(each => each.model !== run.model)
+  ];
+  const name = run.run;
+  React.useEffect(() => {
+    setFound(null);
+    setTrouble('');
+    let asked = other !== '';
+    if (asked) {
+      model.loadTests.compare(other, name).then(
+        comparison => asked && setFound(comparison),
+        (error: Error) => asked && setTrouble(sentence(error.message))
+      );
+    }
+    return () => {
+      asked = false;
+    };
+  }, [model, name, other]);
+  if (sorted.length === 0) {
+    return null;
+  }
+  return (
+    <div className="iw-Compare">
+      <div className="iw-Compare-with">
+        <label htmlFor={id}>{trans.__('Compare with')}</label>
+        <select id={id} value={other} onChange={event => setOther(event.target.value)}>
+          <option value="">{trans.__('…')}</option>
+          {sorted.map(each => (
+            <option key={each.run} value={each.run}>
+              {each.run}
+            </option>
+          ))}
+        </select>
+      </div>
+      <div role="status">
+        {found && <p className="iw-Text iw-Run-sentence">{sentence(found.sentence)}.</p>}
+      </div>
+      {trouble && (
+        <Message tone="bad">
+          <Words text={trouble} />
+        </Message>
+      )}
+      {found && found.ratios.length > 0 && (
+        <div
+          className="iw-Run-scroll"
+          tabIndex={0}
+          role="group"
+          aria-label={trans.__('Figures of both')}
+        >
+          <table>
+            <thead>
+              <tr>
+                <td />
+                <th scope="col">{other}</th>
+                <th scope="col">{name}</th>
+                <th scope="col">{trans.__('ratio')}</th>
+              </tr>
+            </thead>
+            <tbody>
+              {found.ratios.map(ratio => (
+                <tr key={ratio.name}>
+                  <th scope="row">{ratio.name}</th>
+                  <td>{figure(ratio, ratio.a)}</td>
+                  <td>{figure(ratio, ratio.b)}</td>
+                  <td>{ratio.ratio === null ? format.UNKNOWN : ratio.ratio.toPrecision(3)}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+      {found && (
+        <details className="iw-Details">
+          <summary>{trans.__('What differed, and what to mind')}</summary>
+          {found.cautions.map(each => (
+            <p key={each} className="iw-Text iw-mod-quiet">
+              {each}
+            </p>
+          ))}
+          {found.differences.map(({ what, a, b }) => (
+            <p key={what} className="iw-Text iw-mod-quiet">
+              {trans.__('%1: %2, now %3', what, a, b)}
+            </p>
+          ))}
+        </details>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,68 @@
+import { nullTranslator } from '@jupyterlab/translation';
+import { describe, expect, test } from 'vitest';
+import { asked, type Field, fieldsOf, type ITestDraft, KINDS, NEW_TEST } from '../src/loadform';
+
+const trans = nullTranslator.load('');
+
+function sent(differs: Partial<ITestDraft>) {
+  return asked(trans, { ...NEW_TEST, ...differs }).test;
+}
+
+function wrong(differs: Partial<ITestDraft>): Field[] {
+  return [...asked(trans, { ...NEW_TEST, ...differs }).wrong.keys()];
+}
+
+describe('what is typed to begin a load test', () => {
+  test('fits as it is at first, whatever the kind', () => {
+    for (const kind of KINDS) {
+      expect(wrong({ kind })).toEqual([]);
+    }
+  });
+
+  test('asks for what its kind needs, and for nothing else', () => {
+    const rest = { rows: 1, warm_up: '1s' };
+    expect(sent({ kind: 'rate' })).toEqual({ rate: 100, duration: '10s', ...rest });
+    expect(sent({ kind: 'users' })).toEqual({ users: 8, duration: '10s', ...rest });
+    expect(sent({ kind: 'ramp' })).toEqual({ ramp: '10:200', duration: '10s', ...rest });
+    expect(sent({ kind: 'step' })).toEqual({ step: 50, every: '3s', ...rest });
+    expect(sent({ kind: 'limit' })).toEqual({ slo: 'p99<20ms', duration: '10s', ...rest });
+  });
+
+  test('takes random times for a rate only', () => {
+    expect(sent({ poisson: true }).poisson).toBe(true);
+    expect(sent({ poisson: true, kind: 'users' }).poisson).toBeUndefined();
+  });
+
+  test('forgives spaces', () => {
+    expect(sent({ rate: ' 2.5 ', duration: ' 2 m ' })).toMatchObject({
+      rate: 2.5,
+      duration: '2 m'
+    });
+  });
+
+  test.each([
+    [{ rate: '' }, 'rate'],
+    [{ rate: '0' }, 'rate'],
+    [{ rate: '-3' }, 'rate'],
+    [{ rate: '1e9' }, 'rate'],
+    [{ duration: '0s' }, 'duration'],
+    [{ duration: 'soon' }, 'duration'],
+    [{ kind: 'users', users: '2.5' }, 'users'],
+    [{ kind: 'ramp', to: 'more' }, 'to'],
+    [{ kind: 'step', every: '' }, 'every'],
+    [{ kind: 'limit', slo: '  ' }, 'slo'],
+    [{ rows: '0' }, 'rows'],
+    [{ warm_up: '-1s' }, 'warm_up']
+  ] as [Partial<ITestDraft>, Field][])('says where %o does not fit', (differs, field) => {
+    expect(wrong(differs)).toEqual([field]);
+  });
+
+  test('is judged by what is in sight only', () => {
+    expect(wrong({ kind: 'users', rate: 'nonsense' })).toEqual([]);
+    expect(fieldsOf('users')).not.toContain('rate');
+  });
+
+  test('takes no warm-up at all', () => {
+    expect(wrong({ warm_up: '0' })).toEqual([]);
+  });
+});
