@@ -2,7 +2,7 @@ import type { IRenderMime } from '@jupyterlab/rendermime-interfaces';
 import type { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { PanelLayout, Widget } from '@lumino/widgets';
 import { ofPage } from './live/source';
-import { LiveView } from './live/view';
+import { asImage, LiveView } from './live/view';
 import type { ITrans } from './plots/contract';
 import type { IServiceModel } from './tokens';
 
@@ -32,7 +32,6 @@ interface ILive {
 export class LiveOutput extends Widget implements IRenderMime.IRenderer {
   constructor(
     private readonly _service: IServiceModel,
-    private readonly _rendermime: IRenderMimeRegistry,
     private readonly _trans: ITrans
   ) {
     super();
@@ -53,6 +52,10 @@ export class LiveOutput extends Widget implements IRenderMime.IRenderer {
         this._view.setWindow(live.window_s);
       }
     }
+  }
+
+  protected override onAfterAttach(): void {
+    this._choose();
   }
 
   override dispose(): void {
@@ -91,12 +94,24 @@ export class LiveOutput extends Widget implements IRenderMime.IRenderer {
           picture: text(model.data[SVG_MIME])
         });
       }
-    } else if (WIDGET_MIME in model.data) {
-      this._foreign = true;
-      this._view?.dispose();
-      this._view = null;
-      this.node.classList.remove('iw-Live');
-      const widget = this._rendermime.createRenderer(WIDGET_MIME);
+    } else {
+      const registry = registryOf(this);
+      if (registry !== null) {
+        this._foreign = true;
+        this._view?.dispose();
+        this._view = null;
+        this._showWidget(model, registry);
+      }
+    }
+  }
+
+  /** The picture, until the kernel's widget has come to life; it never does where the kernel is another one by now. */
+  private _showWidget(model: IRenderMime.IMimeModel, registry: IRenderMimeRegistry): void {
+    this.node.classList.remove('iw-Live');
+    this.node.replaceChildren(...asImage(text(model.data[SVG_MIME])));
+    if (WIDGET_MIME in model.data && model.trusted) {
+      const widget = registry.createRenderer(WIDGET_MIME);
+      widget.addClass('iw-LiveOutput-widget');
       (this.layout as PanelLayout).addWidget(widget);
       void widget.renderModel(model);
     }
@@ -105,7 +120,7 @@ export class LiveOutput extends Widget implements IRenderMime.IRenderer {
   private _model: IRenderMime.IMimeModel | null = null;
   private _view: LiveView | null = null;
   private _shown = '';
-  /** The kernel's widget draws it. */
+  /** The kernel's widget draws it, if it can. */
   private _foreign = false;
 }
 
@@ -119,10 +134,24 @@ export function addLiveOutput(
     {
       safe: true,
       mimeTypes: [LIVE_MIME],
-      createRenderer: () => new LiveOutput(service, rendermime, trans)
+      createRenderer: () => new LiveOutput(service, trans)
     },
     RANK
   );
+}
+
+/**
+ * What draws the outputs around this one: widgets are drawn by the registry of their notebook alone, which knows the
+ * kernel. Null: it is not in its place yet.
+ */
+function registryOf(output: Widget): IRenderMimeRegistry | null {
+  for (let place = output.parent; place !== null; place = place.parent) {
+    const { rendermime } = place as { rendermime?: IRenderMimeRegistry };
+    if (rendermime !== undefined) {
+      return rendermime;
+    }
+  }
+  return null;
 }
 
 /** Of a notebook's data, which may be text or a list of lines. */

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import threading
 import time
 import weakref
@@ -62,7 +63,7 @@ class LivePlot(anywidget.AnyWidget):
     `model` and `window_s` may be set; every place that shows the plot follows.
     """
 
-    _esm = (_FOLDER / "loader.js").read_text(encoding="utf-8")
+    _esm = re.sub(r"(?m)^ *(//|/\*\*).*\n", "", (_FOLDER / "loader.js").read_text(encoding="utf-8"))
 
     model = traitlets.Unicode(None, allow_none=True, help="Whose figures; None: of the busiest.").tag(sync=True)
     window_s = traitlets.Float(60.0, min=1.0, max=MAX_WINDOW_S, help="The seconds that are shown.").tag(sync=True)

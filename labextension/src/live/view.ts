@@ -37,7 +37,7 @@ export class LiveView {
     this._pause = element('button', { type: 'button', 'aria-pressed': 'false' }, trans.__('Pause'));
     this._words = element('p', { class: 'iw-Live-words', role: 'status' });
     this._plotsNode = element('div');
-    this._picture = element('div', { class: 'iw-Live-picture' });
+    this._picture = element('div');
     const head = element('div', { class: 'iw-Live-head' }, this._name, this._window, this._pause);
     _node.classList.add('iw-Live');
     _node.replaceChildren(head, this._words, this._picture, this._plotsNode);
@@ -74,10 +74,7 @@ export class LiveView {
 
   /** The SVG of the notebook, where there is one. */
   setPicture(svg: string): void {
-    // As an image no script in it runs, wherever the notebook came from.
-    const src = svg && `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
-    const alt = /aria-label='([^']*)'/.exec(svg)?.[1] ?? '';
-    this._picture.replaceChildren(...(svg ? [element('img', { src, alt: plain(alt) })] : []));
+    this._picture.replaceChildren(...asImage(svg));
   }
 
   dispose(): void {
@@ -225,6 +222,13 @@ export class LiveView {
   private _live = false;
   private _plots: ILivePlots | null = null;
   private _watch: IWatch | null = null;
+}
+
+/** An SVG of a notebook, where there is one. As an image no script in it runs, wherever the notebook came from. */
+export function asImage(svg: string): HTMLElement[] {
+  const src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
+  const alt = /aria-label='([^']*)'/.exec(svg)?.[1] ?? '';
+  return svg ? [element('img', { src, alt: plain(alt), class: 'iw-Live-picture' })] : [];
 }
 
 function plain(escaped: string): string {
