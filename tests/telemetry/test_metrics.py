@@ -266,6 +266,17 @@ def test_figures_of_versions_that_are_gone_are_bounded_too() -> None:
     assert ("digits", "1") in kept  # it still serves
 
 
+def test_a_version_that_was_forgotten_and_comes_back_begins_anew() -> None:
+    metrics = watched()
+    metrics.request_done("digits", "2", Outcome.OK, timings())
+    assert metrics.state().figures["digits", "2"].requests == 1
+    for number in range(3, KEPT_AFTER_GONE + 50):
+        metrics.request_done("digits", str(number), Outcome.OK, timings())
+        metrics.model_changed(ModelStatus("digits", str(number), ModelState.GONE))
+    metrics.watch(lambda: [ModelStatus("digits", "2", ModelState.READY)])
+    assert metrics.state().figures["digits", "2"].requests == 0
+
+
 def test_a_change_of_state_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     metrics = Metrics()
     with caplog.at_level(logging.INFO, "workbench.models"):

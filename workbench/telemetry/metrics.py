@@ -349,6 +349,7 @@ class Metrics:
         figures = self._figures.get(key)
         if figures is None:
             figures = self._figures[key] = Figures()
+            self._touched.add(key)  # of one that was there before, and was forgotten, there may be a copy
         return figures
 
     def _prune(self) -> None:
