@@ -18,6 +18,7 @@ from tests.server.driver import HOST
 from workbench.api import Workbench
 from workbench.client.client import AsyncClient
 from workbench.client.launch import Address
+from workbench.server.inferences import SHUTTING_DOWN
 
 
 async def test_they_hold_until_the_caller_leaves(house: House) -> None:
@@ -65,6 +66,12 @@ async def test_they_hold_until_the_caller_leaves(house: House) -> None:
 async def test_what_cannot_be_lent_is_refused(house: House, path: str, body: dict[str, Any], status: int) -> None:
     assert (await house.call("POST", f"/control/models/{path}/lend", body)).status == status
     assert (await house.stranger("POST", f"/control/models/{path}/lend", body)).status == 401
+
+
+async def test_nothing_is_lent_by_a_service_that_is_about_to_end(house: House) -> None:
+    house.service.draining.set()
+    answer = await house.call("POST", "/control/models/digits/lend", {"max_queue_size": 7})
+    assert (answer.status, answer.error) == (503, SHUTTING_DOWN)
 
 
 BORROWER = """

@@ -15,10 +15,11 @@ import msgspec
 from workbench.config import model_config
 from workbench.core.model import check_model_name
 from workbench.engine import LoadResult
-from workbench.errors import Cancelled, InvalidInput, ModelNotFound, TooLarge
+from workbench.errors import Cancelled, Draining, InvalidInput, ModelNotFound, TooLarge
 from workbench.protocols import control
 from workbench.repository.store import StoredModel, Upload
 from workbench.server.http import BodyType, Receive, Response
+from workbench.server.inferences import SHUTTING_DOWN
 from workbench.server.routing import Call, Route
 from workbench.server.service import VERSION, Service
 from workbench.server.surroundings import runs_under
@@ -192,6 +193,8 @@ class ControlRoutes:
         """Settings that are in force until the caller leaves, however it does, or the service drains."""
         async with self._body(call) as body:
             settings = control.decode_settings(body)
+        if self._service.draining.is_set():
+            raise Draining(SHUTTING_DOWN)
         async with self._engine.lend(call.params["name"], settings) as status:
             headers = [(b"content-type", b"application/x-ndjson"), (b"cache-control", b"no-store")]
             await call.send({"type": "http.response.start", "status": 200, "headers": headers})
