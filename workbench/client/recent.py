@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 import msgspec
 
 from workbench.client.results import NO_MODELS, Tabular, escape, html_table, milliseconds, state_dot, text_table
+from workbench.core.ports import NO_ERRORS
 from workbench.errors import InvalidInput, WorkbenchError
 
 if TYPE_CHECKING:
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 LONGEST_S = 900.0
-
-NO_ERRORS = ("ok", "cancelled")
-"""The outcomes of requests that are no errors; a caller that left is none."""
 
 _WINDOW = re.compile(r"\s*([0-9.]+)\s*(s|min|m)?\s*")
 _SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, None: 1.0}

@@ -55,6 +55,10 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
+NO_ERRORS = (Outcome.OK, Outcome.CANCELLED)
+"""The outcomes of requests that are no errors; a caller that left is none."""
+
+
 class Observer(Protocol):
     """Told what happens; all calls come on the event loop's thread, and none may block or raise."""
 

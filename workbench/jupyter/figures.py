@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType
 
+from workbench.core.ports import NO_ERRORS
 from workbench.jupyter.latency import Recent, quantiles
 
 WINDOW_S = 2.0
@@ -16,9 +17,6 @@ WINDOW_S = 2.0
 
 NEWS_S = 2.0
 """For how long an error is told in the ticks, so that a page which misses some learns of it all the same."""
-
-NO_ERRORS = ("ok", "cancelled")
-"""The outcomes of requests that are no errors; a caller that left is none."""
 
 ENGINE_STAGES = ("queue", "batch", "compute", "split")
 

@@ -9,6 +9,9 @@ import msgspec
 from workbench import errors
 from workbench.errors import WorkbenchError
 
+UNFORESEEN = "internal error; see the service's log"
+"""All that a caller is told of an error that nobody foresaw."""
+
 HTTP_STATUS: dict[str, int] = {
     "invalid_argument": 400,
     "too_large": 413,

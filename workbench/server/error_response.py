@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from workbench.errors import QueueFull, Unauthenticated, WorkbenchError
-from workbench.protocols.errors import error_body, http_status
+from workbench.protocols.errors import UNFORESEEN, error_body, http_status
 from workbench.server.http import Response
 from workbench.server.routing import WrongMethod
 
@@ -23,5 +23,5 @@ def error_response(error: Exception, request_id: bytes) -> Response:
     if isinstance(error, WorkbenchError):
         return Response(http_status(error), error_body(error))
     log.error("a handler failed", exc_info=error, extra={"fields": {"request_id": request_id.decode("ascii")}})
-    unforeseen = WorkbenchError("internal error; see the service's log")
+    unforeseen = WorkbenchError(UNFORESEEN)
     return Response(http_status(unforeseen), error_body(unforeseen))

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeAlias
 import grpc
 
 from workbench.errors import Unsupported, WorkbenchError
-from workbench.protocols.errors import GRPC_CODE_KEY, grpc_status
+from workbench.protocols.errors import GRPC_CODE_KEY, UNFORESEEN, grpc_status
 from workbench.protocols.headers import request_id as checked_request_id
 from workbench.protocols.headers import traceparent
 from workbench.server.auth import Caller, Gate
@@ -104,7 +104,7 @@ async def refuse(context: Context, error: Exception) -> NoReturn:
 
 
 def unforeseen() -> WorkbenchError:
-    return WorkbenchError("internal error; see the service's log")
+    return WorkbenchError(UNFORESEEN)
 
 
 def _handler(method: Method, head: Head) -> Any:

@@ -9,6 +9,7 @@ from workbench.engine import Engine
 from workbench.engine.deployment import outcome_of
 from workbench.errors import WorkbenchError
 from workbench.protocols.classification import classified
+from workbench.protocols.errors import UNFORESEEN
 from workbench.server.service import Service
 from workbench.telemetry.exchanges import LONGEST_MESSAGE, Exchange
 
@@ -16,8 +17,6 @@ LARGE_BODY = 1024 * 1024
 """Bytes from which a body is decoded on a thread, so that the event loop has its turns meanwhile."""
 
 SHUTTING_DOWN = "the service is shutting down; call again once another runs"
-
-UNFORESEEN = "internal error; see the service's log"
 
 
 def in_classes(engine: Engine, response: InferResponse, classes: Mapping[str, int]) -> InferResponse:
