@@ -13,6 +13,7 @@ import pytest
 from tests.models import add_constant, save
 from workbench.api import Workbench, connect
 from workbench.client.launch import SharedService
+from workbench.notebook.live import _Shown
 from workbench.notebook.panel import ControlPanel, _Act, _name_of
 
 SOON_S = 30.0
@@ -82,6 +83,19 @@ def test_a_model_is_loaded_tried_set_and_unloaded(panel: ControlPanel, tmp_path:
     until(panel, lambda: not panel._names())
     assert panel._unload.button.disabled
     assert panel._try.act.button.disabled
+
+
+def test_its_plot_may_be_shown_in_another_cell_too(panel: ControlPanel, tmp_path: Path) -> None:
+    drawn: list[str] = []
+
+    class Handle:
+        def update(self, bundle: dict[str, str], raw: bool) -> None:
+            drawn.append(bundle["text/plain"])
+
+    panel.plot._shown = [_Shown(Handle(), "another")]  # type: ignore[arg-type]
+    loaded(panel, tmp_path)
+    assert "plus-one" in drawn[-1]
+    panel.plot._shown = []
 
 
 def test_options_go_with_a_load(panel: ControlPanel, tmp_path: Path, shared: Workbench) -> None:

@@ -38,6 +38,9 @@ class LoopThread:
     def start(self) -> None:
         self._thread.start()
 
+    def is_here(self) -> bool:
+        return threading.current_thread() is self._thread
+
     def run(
         self, call: Coroutine[Any, Any, T], meanwhile: Callable[[], object] | None = None, every_s: float = 0.25
     ) -> T:
@@ -45,7 +48,7 @@ class LoopThread:
 
         `meanwhile` is called here every `every_s` seconds; what it raises ends the call likewise.
         """
-        if threading.current_thread() is self._thread:
+        if self.is_here():
             call.close()
             raise RuntimeError("a blocking call cannot be made from a callback of the client's own loop")
         ended = threading.Event()
@@ -117,6 +120,11 @@ def run(call: Coroutine[Any, Any, T], meanwhile: Callable[[], object] | None = N
     """The result of `call`, run on this process's background loop; until it is there, `meanwhile` is called here every
     `every_s` seconds."""
     return _loop_thread().run(call, meanwhile, every_s)
+
+
+def is_here() -> bool:
+    """Whether this is the background loop's own thread, on which nobody may wait for it."""
+    return _current is not None and _current.is_here()
 
 
 def start(call: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:

@@ -82,7 +82,9 @@ class Feed:
         sync.start(self._let_go(holder))
 
     def history(self, models: list[str] | None, window_s: float, points: int) -> dict[str, Any]:
-        """As the message `history` of the stream, without its type."""
+        """As the message `history` of the stream, without its type. From any thread, the background one included."""
+        if sync.is_here():
+            return self._ring.history(models, window_s, points)
         return sync.run(self._history(models, window_s, points))
 
     @property

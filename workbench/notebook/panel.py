@@ -114,10 +114,12 @@ class ControlPanel(ipywidgets.VBox):  # type: ignore[misc]
         return list(dict.fromkeys(str(status["name"]) for status in self._feed.models))
 
     def _choose(self, name: str | None) -> None:
+        if self._closed:
+            return
+        # Not under the lock: a plot that is shown elsewhere too waits for the background thread to draw its picture,
+        # and that may be waiting for the lock.
+        self.plot.model = name
         with self._lock:
-            if self._closed:
-                return
-            self.plot.model = name
             self._show_chosen()
 
     def _show_chosen(self) -> None:
