@@ -100,6 +100,21 @@ def test_a_module_imports_only_what_lies_below_it(path: Path) -> None:
                 assert room in rooms, f"{room} must not import {library}"
 
 
+def test_what_a_notebook_takes_from_the_server_extension_knows_no_server() -> None:
+    files = {".".join(("workbench", *path.relative_to(ROOT).with_suffix("").parts)): path for path in modules()}
+    reached: set[str] = set()
+    due = [name for name, path in files.items() if room_of(path) == "notebook"]
+    while due:
+        for name, _ in imports(files[due.pop()]):
+            target = next((each for each in (name, name.rpartition(".")[0]) if each in files), "")
+            if target.startswith("workbench.jupyter.") and target not in reached:
+                reached.add(target)
+                due.append(target)
+    assert "workbench.jupyter.relay" in reached
+    libraries = {name.split(".")[0] for target in reached for name, _ in imports(files[target])}
+    assert not libraries & {"tornado", "jupyter_server"}
+
+
 def test_every_room_is_in_the_table() -> None:
     assert {room_of(path) for path in modules()} <= set(ALLOWED) | COMPOSE
 
@@ -117,7 +132,6 @@ def test_importing_workbench_is_light() -> None:
         "skl2onnx",
         "jupyter_server",
         "tornado",
-        "plotly",
     }
     code = "import sys, workbench; print(*(sys.modules.keys()))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
