@@ -48,6 +48,7 @@ ASKED = {
     "good": request(BODY),
     "binary": binary(),
     "with an id": request(body_of([3, 4], id="mine", parameters={"timings": False})),
+    "kept alive": request(BODY, b"Connection: Keep-Alive"),
     "no JSON": request(b"{]"),
     "nothing": request(b""),
     "a wrong shape": request(body_of([1, 2, 3])),
@@ -200,6 +201,7 @@ async def _cut(folder: Path, asked: list[str], pieces: list[bytes]) -> None:
     [
         request(BODY, b"Expect: 100-continue"),
         request(BODY, b"Connection: close"),
+        request(BODY, b"Connection: keep-alive, upgrade"),
         request(BODY, b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
         request(BODY, b"x-request-id: mine"),
         request(BODY, b"Accept-Encoding: gzip"),

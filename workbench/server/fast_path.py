@@ -45,9 +45,7 @@ MAX_BODY_BYTES = 64 * 1024
 MAX_HEADS = 1024
 """Remembered at once: a few for each client, since a head also says how long its body is."""
 
-_FOREIGN = frozenset(
-    {b"transfer-encoding", b"connection", b"upgrade", b"expect", b"content-encoding", TRACEPARENT, REQUEST_ID}
-)
+_FOREIGN = frozenset({b"transfer-encoding", b"upgrade", b"expect", b"content-encoding", TRACEPARENT, REQUEST_ID})
 """Headers that need the long way, or differ from one request to the next."""
 
 
@@ -93,6 +91,8 @@ class FastPath:
             return
         headers = dict(scope["headers"])
         if len(headers) != len(scope["headers"]) or not _FOREIGN.isdisjoint(headers):
+            return
+        if headers.get(b"connection", b"keep-alive").lower() != b"keep-alive":  # which requests and httpx say
             return
         # The parser passes over empty lines before a request. They would be a "head" that needs no token to send.
         if not head.startswith(b"POST ") or head.count(b"\n") != len(headers) + 2:
