@@ -148,7 +148,7 @@ def test_a_data_folder_that_cannot_be_used_is_told_in_one_line(
     workplace: SharedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr(workplace, "_data_dir", tmp_path / "file")
+    monkeypatch.setattr(workplace, "data_dir", tmp_path / "file")
     with pytest.raises(StorageError, match="data folder"):
         workplace.ensure()
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from workbench.telemetry.allowance import BURST, LINES_PER_S
 from workbench.telemetry.logs import FILE_NAME, Logs, Ration
-from workbench.telemetry.requests import BURST, LINES_PER_S
 
 TOKEN = "s3cret-token-value"
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TextIO
 
 from workbench.errors import StorageError
-from workbench.telemetry.requests import BURST, LINES_PER_S, Allowance
+from workbench.telemetry.allowance import BURST, LINES_PER_S, Allowance
 
 RING_LINES = 2000
 FILE_BYTES = 5 * 1024 * 1024

@@ -7,34 +7,14 @@ from __future__ import annotations
 
 import logging
 
+from workbench.telemetry.allowance import BURST, LINES_PER_S, Allowance
 from workbench.telemetry.exchanges import Exchange, Stage, stages_of
-
-LINES_PER_S = 5.0
-BURST = 20
 
 FAILED = frozenset({"internal", "execution"})
 """Codes of errors that are logged as errors."""
 EXPIRED = "deadline_exceeded"
 
 log = logging.getLogger("workbench.requests")
-
-
-class Allowance:
-    """So many a second, and up to `burst` at once. The time is an argument."""
-
-    def __init__(self, per_s: float, burst: int) -> None:
-        self._per_s = per_s
-        self._burst = burst
-        self._left = float(burst)
-        self._at = 0.0
-
-    def take(self, now: float) -> bool:
-        self._left = min(self._left + max(now - self._at, 0.0) * self._per_s, self._burst)
-        self._at = now
-        if self._left < 1.0:
-            return False
-        self._left -= 1.0
-        return True
 
 
 class RequestLog:
