@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,6 +151,26 @@ def test_a_call_that_ends_grpcs_own_server_is_followed_by_another_at_the_same_ad
         assert serve.grpc == before
         assert serve.stop() == 0
         assert token[:-1] not in "".join(serve.seen)
+
+
+def test_it_begins_anew_once_its_certificate_is_there_again(tmp_path: Path, files: Files) -> None:
+    cert = tmp_path / "cert.pem"
+    cert.write_bytes(files.cert.read_bytes())
+    context = ssl.create_default_context(cadata=files.ours.decode())
+    context.set_alpn_protocols(["h2"])
+    with Serve(tmp_path, "--grpc-port", "0", "--grpc-tls-cert", str(cert), "--grpc-tls-key", str(files.key)) as serve:
+        serve.ready()
+        cert.unlink()
+        call = http2_call(serve.grpc, serve.token, "ModelReady", b"").replace(b"ModelReady", b"Model\x80eady")
+        host, _, port = serve.grpc.rpartition(":")
+        raw = socket.create_connection((host, int(port)), timeout=30)
+        with context.wrap_socket(raw, server_hostname="localhost") as secured:
+            secured.sendall(call)
+            serve.until("gRPC cannot begin anew yet")
+        cert.write_bytes(files.cert.read_bytes())
+        serve.until("listening for gRPC")
+        assert live(serve, grpc.ssl_channel_credentials(files.ours))
+        assert serve.stop() == 0
 
 
 def test_the_shared_service_publishes_where_grpc_is_and_keeps_it_over_a_restart(workplace: SharedService) -> None:

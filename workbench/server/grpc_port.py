@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from workbench.config import ServerConfig
-from workbench.errors import Unavailable
+from workbench.errors import InvalidInput, Unavailable
 from workbench.server.auth import Gate
 from workbench.server.link import KeeperLink
 from workbench.server.service import Service
@@ -106,13 +106,21 @@ class GrpcPort:
             return self._server
 
     async def _bind_again(self) -> None:
-        """Another server at the address of the one before. Whoever took the port meanwhile is waited for."""
+        """Another server at the address of the one before. Whoever took the port meanwhile is waited for, and files of
+        TLS that are being replaced."""
         port = int(self._service.grpc.rpartition(":")[2])
+        server: GrpcServer | None = None
+        said = ""
         while not self._closing:
-            server = _server_class()(self._service, self._gate)
             try:
+                server = server or _server_class()(self._service, self._gate)
                 server.bind(self._service.config.host, [port])
             except Unavailable:
+                await asyncio.sleep(AGAIN_S)
+            except InvalidInput as error:
+                if error.message != said:
+                    said = error.message
+                    log.error("gRPC cannot begin anew yet: %s", said)
                 await asyncio.sleep(AGAIN_S)
             else:
                 self._server = server
