@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from workbench.core.messages import Timings
+from workbench.telemetry.allowance import BURST, LINES_PER_S, Allowance
 from workbench.telemetry.exchanges import Exchange
 from workbench.telemetry.metrics import Metrics
-from workbench.telemetry.allowance import BURST, LINES_PER_S, Allowance
 from workbench.telemetry.requests import RequestLog, fields_of
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
