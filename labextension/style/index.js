@@ -3,3 +3,4 @@ import './parts.css';
 import './plots.css';
 import './dashboard.css';
 import './live.css';
+import './loadtests.css';

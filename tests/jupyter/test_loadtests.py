@@ -13,11 +13,13 @@ import pytest_asyncio
 from tornado.httpclient import HTTPClientError
 
 from tests.jupyter.conftest import Ask, Fetch, Socket
+from tests.loadtest.runs import run as a_run
 from tests.models import add_constant
 from workbench.jupyter.extension import ACTIVITY, InferWorkbench
 from workbench.jupyter.loadtests import POINTS, timeline
 from workbench.loadtest.folds import Second
 from workbench.loadtest.histogram import Histogram
+from workbench.loadtest.history import history
 
 
 @pytest_asyncio.fixture
@@ -179,3 +181,11 @@ def test_a_long_timeline_is_of_several_seconds_a_point() -> None:
     assert found[1]["at_s"] == 3
     assert (found[1]["due_per_s"], found[1]["answered_per_s"], found[1]["errors_per_s"]) == (3, 2, 1)
     assert found[0]["p99_s"] == pytest.approx(0.02, rel=0.005)
+
+
+async def test_what_another_process_keeps_is_told(extension: InferWorkbench, ask: Ask, page: Socket) -> None:
+    await page.hear("models")  # so it is open
+    kept = await asyncio.to_thread(history().begin, a_run(model="digits"))
+    assert (await page.hear("bench"))["running"] == []
+    (found,) = (await ask("bench"))["runs"]
+    assert (found["run"], found["model"]) == (kept.id, "digits")

@@ -65,7 +65,7 @@ class InferWorkbench(ExtensionApp):
         shared = SharedService(rendezvous(), data_folder(), say=lambda line: log.info("%s", line))
         ring = Ring(max(2, round(self.history_s / self.interval_s)))
         self.relay = Relay(ring, self.version, self.interval_s, self.worked)
-        self.load_tests = LoadTests(self.relay.bench_changed, log)
+        self.load_tests = LoadTests(self.relay.bench_changed, log, lambda: bool(self.relay.pages))
         assert self.serverapp is not None and self.serverapp.event_logger is not None
         for schema in SCHEMAS.values():
             self.serverapp.event_logger.register_event_schema(schema)
@@ -79,6 +79,7 @@ class InferWorkbench(ExtensionApp):
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         await self.watch.open()
+        self.load_tests.open()
 
     async def stop_extension(self) -> None:
         await self.load_tests.close()

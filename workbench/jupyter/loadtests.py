@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from logging import Logger
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -34,6 +35,9 @@ from workbench.loadtest.run import Point, Run, RunState
 
 TELL_S = 0.25
 """Between two messages of a test that runs."""
+
+LOOK_S = 1.0
+"""Between two looks at whether another process has kept something, while a page is open."""
 
 BEGIN_S = 60.0
 """What it may take to write a run down as begun; others may be writing."""
@@ -81,15 +85,25 @@ class _Test:
 class LoadTests:
     """Those under way here. Belongs to the event loop."""
 
-    def __init__(self, told: Callable[[dict[str, Any]], None], log: Logger) -> None:
+    def __init__(
+        self, told: Callable[[dict[str, Any]], None], log: Logger, attentive: Callable[[], bool] = lambda: False
+    ) -> None:
+        """`told` is given each message; `attentive` says whether a page is open."""
         self._told = told
         self._log = log
+        self._attentive = attentive
+        self._looking: asyncio.Task[None] | None = None
         self._tests: dict[str, _Test] = {}
         """By model."""
         self._beginning: set[str] = set()
         self._closed = False
         self._unkept: dict[str, Run] = {}
         self._changes = 0
+
+    def open(self) -> None:
+        """Begin to look at what others keep; a second call does nothing."""
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look())
 
     def message(self) -> dict[str, Any]:
         """What pages are told: the tests that run, and a number that is another one when the list of runs is."""
@@ -123,8 +137,10 @@ class LoadTests:
             raise Conflict(f"{run} was started by another process, as by a notebook: stop it there")
 
     async def close(self) -> None:
-        """Stop all."""
+        """Stop all, and looking."""
         self._closed = True
+        if self._looking is not None:
+            self._looking.cancel()
         tests = list(self._tests.values())
         for test in tests:
             test.handle.cancel()
@@ -161,6 +177,15 @@ class LoadTests:
             for oldest in list(self._unkept)[:-UNKEPT]:
                 del self._unkept[oldest]
         self._changed()
+
+    async def _look(self) -> None:
+        path = history().path
+        seen = await in_thread(lambda: _stamp(path))
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if self._attentive() and (now := await in_thread(lambda: _stamp(path))) != seen:
+                seen = now
+                self._changed()
 
     def _check_free(self, model: str) -> None:
         if self._closed:
@@ -235,6 +260,15 @@ def timeline(seconds: Sequence[Second]) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _stamp(path: Path) -> object:
+    """Another one when the file was written."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _begun(plan: Plan, find: bool) -> tuple[Handle[Report], str]:

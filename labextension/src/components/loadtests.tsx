@@ -214,8 +214,8 @@ function Begin({ names, name, busy, onModel, onBegun }: IBeginProps): JSX.Elemen
           onToggle={() => setOptionsOpen(!optionsOpen)}
         />
         <div id={`${id}-options`} className="iw-Part" hidden={!optionsOpen}>
-          <div className="iw-Knobs">{OPTIONS.map(field)}</div>
-          {draft.kind === 'rate' && (
+          {optionsOpen && <div className="iw-Knobs">{OPTIONS.map(field)}</div>}
+          {optionsOpen && draft.kind === 'rate' && (
             <label className="iw-LoadTests-check">
               <input
                 type="checkbox"

@@ -166,12 +166,12 @@ function Figures({ run, others }: { run: IRunFigures; others: readonly IRun[] })
     [trans.__('p90'), format.duration(quantiles.p90_s)],
     [trans.__('p99'), format.duration(quantiles.p99_s)],
     [trans.__('p99.9'), format.duration(quantiles.p99_9_s)],
-    [trans.__('max'), format.duration(quantiles.max_s)],
-    [trans.__('errors'), format.share(run.error_share, run.error_share === null ? null : 1)]
+    [trans.__('max'), format.duration(quantiles.max_s)]
   ];
   return (
     <div className="iw-Run-body">
       <p className="iw-Text iw-Run-sentence">{run.sentence}</p>
+      {run.limited && <p className="iw-Text">{details[0]}</p>}
       <dl className="iw-Running-figures">
         {columns.map(([name, words]) => (
           <div key={name}>
@@ -207,7 +207,7 @@ function Figures({ run, others }: { run: IRunFigures; others: readonly IRun[] })
       )}
       <details className="iw-Details">
         <summary>{trans.__('More')}</summary>
-        {[...details, run.generator].map(each => (
+        {[...(run.limited ? details.slice(1) : details), run.generator].map(each => (
           <p key={each} className="iw-Text iw-mod-quiet">
             {each}
           </p>
@@ -232,7 +232,10 @@ const HEIGHT = 32;
 /** Answers a second and p99 over time: two small pictures. */
 function Course({ run }: { run: IRunFigures }): JSX.Element | null {
   const { trans } = usePanel();
-  const seconds = run.seconds.filter(({ warm_up }) => !warm_up);
+  // Without the last second where it is a part of one only, in which less comes.
+  const seconds = run.seconds.filter(
+    ({ warm_up, at_s }) => !warm_up && at_s < run.duration_s - 0.5
+  );
   const first = seconds[0];
   const last = seconds[seconds.length - 1];
   if (first === undefined || last === undefined || seconds.length < 3) {
@@ -245,9 +248,11 @@ function Course({ run }: { run: IRunFigures }): JSX.Element | null {
     height: HEIGHT
   };
   const time = seconds.map(({ at_s }) => at_s);
-  // The last one may be a part of a second only, in which less comes.
-  const answered = seconds.map(second => second.answered_per_s);
-  const rates = spark(time.slice(0, -1), answered.slice(0, -1), frame);
+  const rates = spark(
+    time,
+    seconds.map(({ answered_per_s }) => answered_per_s),
+    frame
+  );
   const slow = spark(
     time,
     seconds.map(({ p99_s }) => p99_s),
@@ -328,7 +333,7 @@ function Compare({
         </select>
       </div>
       <div role="status">
-        {found && <p className="iw-Text iw-Run-sentence">{sentence(found.sentence)}.</p>}
+        {found && <p className="iw-Text iw-Run-sentence">{found.sentence}.</p>}
       </div>
       {trouble && (
         <Message tone="bad">
