@@ -22,7 +22,7 @@ from workbench.api import Workbench, connect
 from workbench.client import sync
 from workbench.client.launch import SharedService
 from workbench.errors import InvalidInput
-from workbench.notebook.feed import Channel
+from workbench.notebook.feed import Attached, Channel, Feed
 from workbench.notebook.live import MIME, WIDGET_MIME, LivePlot
 
 SOON_S = 20.0
@@ -83,6 +83,21 @@ def test_a_page_without_our_server_is_told_by_the_kernel_what_the_stream_would_t
         assert "models" in comm.frame("history")
         assert asked(shared, comm)["p50_s"] > 0
         assert comm.threads == {"infer-workbench-client"}
+
+
+def test_of_a_service_that_says_nothing_of_use_the_feed_tells_that() -> None:
+    class Strange:
+        url = "http://127.0.0.1:9"
+
+        async def service(self) -> dict[str, Any]:
+            return {}
+
+        async def close(self) -> None: ...
+
+    feed = Feed(lambda relay: Attached(Strange(), relay))  # type: ignore[arg-type]
+    feed.hold(feed)
+    assert (feed.service.state.value, feed.service.reason) == ("Stopped", "its figures cannot be read (KeyError)")
+    sync.run(feed._let_go(feed))
 
 
 def test_a_page_that_leaves_or_orders_nonsense_costs_nothing_more(shared: Workbench) -> None:

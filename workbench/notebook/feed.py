@@ -204,6 +204,9 @@ class Attached:
                 reason = "it ended"
             except WorkbenchError as error:
                 reason = error.message
+            except Exception as error:  # it is not one of ours, say
+                _LOG.exception("following a service failed; it is tried again")
+                reason = f"its figures cannot be read ({type(error).__name__})"
             self._ticks.interrupted()
             self._relay.service_changed(ServiceView(ServiceState.STOPPED, reason, url=self._client.url))
             self._relay.models_changed([])
