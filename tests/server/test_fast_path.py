@@ -86,6 +86,9 @@ class Wire(asyncio.Transport):
     def close(self) -> None:
         self.closed = True
 
+    def abort(self) -> None:
+        self.closed = True
+
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return default
 
@@ -301,6 +304,25 @@ async def test_a_client_that_leaves_is_dropped_from_its_batch(house: House) -> N
     assert (outcomes[Outcome.OK], outcomes[Outcome.CANCELLED]) == (2, 1)
     assert not unheard.written
     connection.connection_lost(None)
+
+
+async def test_an_answer_that_cannot_be_written_harms_nobody_in_its_batch(house: House) -> None:
+    broken, wire = connect(house)
+    other, heard = connect(house)
+    await ask(broken, wire, [REQUEST], 1)
+    await ask(other, heard, [REQUEST], 1)
+
+    def fail(data: Any) -> None:
+        raise RuntimeError("the handle is closed")
+
+    broken._write = fail
+    broken.data_received(REQUEST)
+    other.data_received(REQUEST)
+    await until(lambda: len(answers(bytes(heard.written))) == 2)
+    assert wire.closed
+    assert house.app.gate._owner.in_flight == 0
+    for connection in (broken, other):
+        connection.connection_lost(None)
 
 
 async def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_nothing(house: House) -> None:

@@ -19,7 +19,10 @@ NEVER = float("inf")
 
 
 class Promise(Protocol):
-    """Where the end of a request goes: a future, or whoever does not want the event loop's turn that a future costs."""
+    """Where the end of a request goes: a future, or whoever does not want the event loop's turn that a future costs.
+
+    None of these raises: others of the same batch come after it.
+    """
 
     def done(self) -> bool:
         """True: nobody waits any more. From any thread."""

@@ -37,7 +37,7 @@ class Replier(Protocol):
         ...
 
     def reply(self, status: int, headers: bytes, body: Sequence[bytes | memoryview]) -> int:
-        """Write the answer, if anybody is there, exactly once; how many bytes its body has.
+        """Write the answer, if anybody is there, exactly once; how many bytes its body has. Raises nothing.
 
         `headers` are whole lines, without Content-Length.
         """
@@ -175,10 +175,15 @@ class HttpConnection(HttpToolsProtocol):
             self._default_lines = b"".join(b"%b: %b\r\n" % header for header in state.default_headers)
         close = b"connection: close\r\n" if self._last_one else b""
         head = b"%b%b%bcontent-length: %d\r\n%b\r\n" % (STATUS_LINE[status], self._default_lines, headers, size, close)
-        if size <= _JOINED_BELOW:
-            self._write(b"".join((head, *body)))
-        else:
-            self._writelines((head, *body))
+        try:
+            if size <= _JOINED_BELOW:
+                self._write(b"".join((head, *body)))
+            else:
+                self._writelines((head, *body))
+        except Exception:  # whatever it is: those who share its batch wait for their answers behind this one
+            self.logger.exception("an answer could not be written")
+            self.transport.abort()
+            return size
         if self._last_one:
             self.transport.close()
             return size
