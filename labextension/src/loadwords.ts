@@ -88,7 +88,13 @@ export function part({ elapsed_s, total_s }: IRunning): number {
 }
 
 /** The summary without the model, which stands beside it. */
-export function summaryOf({ model, summary }: { model: string; summary: string }): string {
+export function summaryOf(
+  trans: TranslationBundle,
+  { model, summary, kind }: { model: string; summary: string; kind?: IRun['kind'] }
+): string {
+  if (kind === 'search') {
+    return trans.__('a search for the highest rate that holds what was asked');
+  }
   return summary.startsWith(`${model}: `) ? summary.slice(model.length + 2) : summary;
 }
 

@@ -37,8 +37,9 @@ test('where a run stands is said only where it is not as it should be', () => {
 });
 
 test('the model stands beside the summary, not in it', () => {
-  expect(summaryOf(run())).toBe('100 requests/s for 10 s');
-  expect(summaryOf(run({ model: 'other' }))).toBe('digits: 100 requests/s for 10 s');
+  expect(summaryOf(trans, run())).toBe('100 requests/s for 10 s');
+  expect(summaryOf(trans, run({ model: 'other' }))).toBe('digits: 100 requests/s for 10 s');
+  expect(summaryOf(trans, run({ kind: 'search' }))).toContain('highest rate');
 });
 
 test('how far a test is lies between nothing and all', () => {

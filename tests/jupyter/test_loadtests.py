@@ -101,6 +101,13 @@ async def test_one_that_is_stopped_keeps_what_was_measured_and_two_at_once_are_r
     assert (await ask("bench", run, "stop", body={}))["state"] == "cut short"
 
 
+async def test_a_search_says_what_it_looks_for(ask: Ask, plus: str, page: Socket) -> None:
+    run = (await ask("models", plus, "bench", body={"slo": "p99<1s", "duration": "1s"}))["run"]
+    told = await page.until("bench", lambda message: bool(message["running"]))
+    assert told["running"][0]["summary"] == "plus: the highest rate that holds p99<1s"
+    assert (await ask("bench", run, "stop", body={}))["state"] == "cut short"
+
+
 async def test_runs_are_compared(ask: Ask, plus: str, page: Socket) -> None:
     for _ in range(2):
         await ask("models", plus, "bench", body={**SHORT, "duration": "1.1s"})

@@ -78,6 +78,7 @@ class BenchRequest(msgspec.Struct, forbid_unknown_fields=True):
 @dataclass(eq=False, slots=True)
 class _Test:
     run: str
+    summary: str
     handle: Handle[Report]
     ended: asyncio.Task[None] = field(init=False)
 
@@ -112,15 +113,16 @@ class LoadTests:
     async def start(self, target: Target, asked: BenchRequest) -> str:
         """The id of the run that has begun. Raises what `model.bench` does, and Conflict."""
         options = asked.options()
-        plan = plan_of(target, **options)
+        plan, find = plan_of(target, **options), searches(options)
         model = target.model
+        summary = f"{model}: the highest rate that holds {plan.slo}" if find else str(plan)
         self._check_free(model)
         self._beginning.add(model)
         try:
-            handle, run = await in_thread(lambda: _begun(plan, searches(options)))
+            handle, run = await in_thread(lambda: _begun(plan, find))
         finally:
             self._beginning.discard(model)
-        test = self._tests[model] = _Test(run or self._name(model), handle)
+        test = self._tests[model] = _Test(run or self._name(model), summary, handle)
         test.ended = asyncio.create_task(self._follow(test))
         if self._closed:
             handle.cancel()
@@ -284,11 +286,10 @@ def _begun(plan: Plan, find: bool) -> tuple[Handle[Report], str]:
 
 
 def _progress(test: _Test) -> dict[str, Any]:
-    plan = test.handle.plan
     return {
         "run": test.run,
-        "model": plan.target.model,
-        "summary": str(plan),
+        "model": test.handle.plan.target.model,
+        "summary": test.summary,
         "stopping": test.handle.cancelled,
         **msgspec.to_builtins(test.handle.progress),
     }

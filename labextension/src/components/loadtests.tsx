@@ -275,7 +275,7 @@ function Running({ running }: { running: IRunning }): JSX.Element {
         </strong>
         <span role="status">{stateWord(trans, running)}</span>
       </div>
-      <p className="iw-Text iw-mod-quiet">{summaryOf(running)}</p>
+      <p className="iw-Text iw-mod-quiet">{summaryOf(trans, running)}</p>
       <progress
         value={value}
         aria-label={trans.__('How far it is')}

@@ -133,7 +133,7 @@ function Run({ run, others, open, onToggle }: IRunProps): JSX.Element {
           {name}
         </span>
         <span className="iw-Run-when">{moment(run.started_at, Date.now() / 1000)}</span>
-        <span className="iw-Run-what">{summaryOf(run)}</span>
+        <span className="iw-Run-what">{summaryOf(trans, run)}</span>
         <span className="iw-Run-line">
           {figuresLine(trans, run)}
           {stands && (
