@@ -3,6 +3,7 @@ import { Clipboard, Dialog, InputDialog, Notification, showDialog } from '@jupyt
 import { listIcon, refreshIcon, runIcon, stopIcon } from '@jupyterlab/ui-components';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { CommandRegistry } from '@lumino/commands';
+import { showBelow } from './below';
 import { inferenceIcon } from './icons';
 import { LogsWidget } from './logs';
 import { isModelName, isOnnxPath, nameFromPath, served } from './served';
@@ -367,7 +368,7 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
       if (logs === null || logs.isDisposed) {
         logs = new LogsWidget(model, trans);
         // Below what one works on: JupyterLab and Notebook 7 both have that place.
-        app.shell.add(logs, 'down');
+        showBelow(app.shell, logs);
       }
       app.shell.activateById(logs.id);
     }

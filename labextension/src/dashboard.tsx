@@ -6,6 +6,7 @@ import { ReactWidget } from '@jupyterlab/ui-components';
 import type { IDisposable } from '@lumino/disposable';
 import type { Message } from '@lumino/messaging';
 import * as React from 'react';
+import { showBelow } from './below';
 import { isSettled, useWatched } from './components/live';
 import { ModelPlots, PlotsBar } from './components/plots';
 import { inferenceIcon } from './icons';
@@ -296,7 +297,9 @@ export function addDashboard(options: IDashboardOptions): void {
 
   commands.addCommand(CommandIDs.dashboard, {
     label: args =>
-      args['isPalette'] ? trans.__('Show the Inference Dashboard') : trans.__('Inference dashboard'),
+      args['isPalette']
+        ? trans.__('Show the Inference Dashboard')
+        : trans.__('Inference dashboard'),
     caption: trans.__('Large live plots of the models that are served, side by side'),
     icon: inferenceIcon,
     describedBy: {
@@ -319,7 +322,7 @@ export function addDashboard(options: IDashboardOptions): void {
         shell.add(widget, 'main', { type: 'Inference Dashboard' });
         if (!widget.isAttached) {
           // Notebook 7 has room for one document in its main area, and for more below.
-          shell.add(widget, 'down');
+          showBelow(shell, widget);
         }
         await tracker.add(widget);
       } else {

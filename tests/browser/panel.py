@@ -17,6 +17,7 @@ from workbench.api import Workbench
 from workbench.errors import Unavailable
 
 PANEL = "infer-workbench-panel"
+DASHBOARD = "infer-workbench-dashboard"
 
 AXE = Path(workbench.__file__).parents[1] / "labextension" / "node_modules" / "axe-core" / "axe.min.js"
 """The accessibility checker, which comes with the panel's other development packages."""
@@ -83,11 +84,9 @@ class Panel:
         expect(bar).to_be_visible()
         return bar.get_attribute("aria-valuenow"), bar.get_attribute("aria-valuetext")
 
-    def barriers(self) -> list[str]:
-        """What keeps people from using it as it is now, as axe finds it: rule, element, and what to do."""
-        self.page.evaluate(AXE.read_text(encoding="utf-8"))
-        found: list[str] = self.page.evaluate(BARRIERS, f"#{PANEL}")
-        return found
+    def barriers(self, within: str = f"#{PANEL}") -> list[str]:
+        """What keeps people from using the panel, or another part of the page, as it is now."""
+        return barriers(self.page, within)
 
     def load(self, path: str, name: str = "") -> None:
         """By the form; the model is not waited for."""
@@ -108,8 +107,16 @@ class Panel:
         expect(self.card(name).locator(".iw-Card-state")).to_contain_text(word, timeout=within_s * 1000)
 
 
-BARRIERS = """async panel => {
-    const { violations } = await axe.run(panel, { resultTypes: ["violations"] });
+def barriers(page: Page, within: str) -> list[str]:
+    """What keeps people from using what the selector `within` finds, as axe sees it: rule, element, and what to do."""
+    expect(page.locator(within)).to_be_visible()
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found: list[str] = page.evaluate(BARRIERS, within)
+    return found
+
+
+BARRIERS = """async within => {
+    const { violations } = await axe.run(within, { resultTypes: ["violations"] });
     return violations.filter(({ impact }) => impact === "serious" || impact === "critical").flatMap(({ id, nodes }) =>
         nodes.map(({ html, failureSummary }) => `${id}: ${html.slice(0, 200)}: ${failureSummary}`));
 }"""

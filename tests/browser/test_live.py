@@ -7,6 +7,7 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,9 @@ from playwright.sync_api import CDPSession, Page, expect
 from tests import models
 from tests.browser.conftest import OpenPage
 from tests.browser.jupyter import Jupyter
-from tests.browser.panel import PANEL, Panel, Plots, calling, open_panel
+from tests.browser.panel import DASHBOARD, PANEL, Panel, Plots, calling, open_panel
 from tests.browser.test_places import WATCH
 from workbench.api import Workbench
-
-DASHBOARD = "infer-workbench-dashboard"
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +50,14 @@ def choose(panel: Panel, name: str) -> Plots:
     expect(live.group).to_have_attribute("aria-label", re.compile(rf"^Live figures of {name}\."))
     expect(live.group).to_be_in_viewport()
     return live
+
+
+def wear(page: Page, dark: bool) -> None:
+    """Choose the theme from the menu, as it then stays for the tests that follow."""
+    page.get_by_role("menuitem", name="Settings", exact=True).click()
+    for item in ("Theme", "JupyterLab Dark" if dark else "JupyterLab Light"):
+        page.locator(".lm-Menu-itemLabel").filter(has_text=re.compile(f"^{item}$")).click()
+    expect(page.locator("body")).to_have_attribute("data-jp-theme-light", str(not dark).lower())
 
 
 def expect_redrawn(live: Plots, plot: str, drawn: str) -> None:
@@ -184,11 +191,10 @@ def test_the_dark_recolours_what_is_drawn(lab: Jupyter, wb: Workbench, open_page
     panel = open_panel(page, lab)
     panel.expect_model("plus")
     live = choose(panel, "plus")
+    wear(page, dark=False)
     canvas = live.canvas("throughput")
     page.wait_for_function(HAS_COLOUR, arg=[canvas.element_handle(), [0x01, 0x63, 0xB3]])
-    page.get_by_role("menuitem", name="Settings", exact=True).click()
-    for item in ("Theme", "JupyterLab Dark"):
-        page.locator(".lm-Menu-itemLabel").filter(has_text=re.compile(f"^{item}$")).click()
+    wear(page, dark=True)
     page.wait_for_function(HAS_COLOUR, arg=[canvas.element_handle(), [0x2C, 0x96, 0xFB]])
 
 
@@ -227,6 +233,47 @@ def test_a_restart_is_a_gap_with_a_mark_and_the_plots_go_on(lab: Jupyter, wb: Wo
     panel.expect_state("Ready")
     with lab.served() as again, calling(again, "plus"):
         expect(live.value("throughput", "requests_per_s")).to_have_text(SOME)
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_nobody_is_kept_out_of_the_plots_the_dashboard_and_the_log(
+    lab: Jupyter, wb: Workbench, open_page: OpenPage, dark: bool
+) -> None:
+    with calling(wb, "plus", every_s=0.2):
+        page = open_page(height=1200)
+        panel = open_panel(page, lab)
+        wear(page, dark)
+        panel.expect_model("plus")
+        live = choose(panel, "plus")
+        expect(live.value("latency", "p50_s")).to_have_text(SOME)
+        unfold_the_slowest(live)
+        assert panel.barriers() == []
+        panel.button("Show the dashboard").click()
+        column = Plots(page.locator(f"#{DASHBOARD}").get_by_role("region", name="plus", exact=True))
+        expect(column.value("latency", "p50_s")).to_have_text(SOME)
+        unfold_the_slowest(column)
+        assert panel.barriers(f"#{DASHBOARD}") == []
+        panel.button("Show the logs").click()
+        expect(page.locator(".iw-Logs-text")).to_contain_text("plus")
+        assert panel.barriers(".iw-Logs") == []
+
+
+def unfold_the_slowest(live: Plots) -> None:
+    """Drag over all that is shown, and look at the slowest request of it."""
+    box = live.plot("latency").locator(".u-over").bounding_box()
+    assert box is not None
+    mouse, middle = live.root.page.mouse, box["y"] + box["height"] / 2
+    mouse.move(box["x"] + box["width"] - 2, middle)
+    mouse.down()
+    mouse.move(box["x"] + 2, middle, steps=5)
+    mouse.up()
+    ends = datetime.strptime(CLOCK.findall(live.slowest.inner_text())[1], "%H:%M:%S")
+    assert (datetime.now() - ends + SLACK).seconds < 30  # where the drag began, not the moment where it ended
+    first = live.slowest.get_by_role("listitem").first
+    expect(first).to_contain_text("compute")
+    if not first.get_by_text("in a batch of").is_visible():
+        first.get_by_role("button").first.click()
+    expect(first).to_contain_text("in a batch of")
 
 
 def test_what_live_plots_cost(
@@ -313,6 +360,8 @@ SOME = re.compile(r"[1-9]")
 """A figure that is neither missing nor zero."""
 
 SOMETHING = re.compile(".")
+CLOCK = re.compile(r"\d\d:\d\d:\d\d")
+SLACK = timedelta(seconds=5)
 TIME = re.compile(r"^\d\d:\d\d:\d\d: ")
 
 HAS_COLOUR = """([canvas, [red, green, blue]]) => {

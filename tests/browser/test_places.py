@@ -18,7 +18,7 @@ import workbench
 from tests import models
 from tests.browser.conftest import OpenPage
 from tests.browser.jupyter import TOKEN, Jupyter
-from tests.browser.panel import PANEL, Panel, open_lab, open_panel
+from tests.browser.panel import DASHBOARD, PANEL, Panel, Plots, open_lab, open_panel
 
 ROOT = Path(workbench.__file__).parents[1]
 
@@ -74,6 +74,12 @@ def test_in_notebook_7_by_the_palette(jupyter: Jupyter, open_page: OpenPage) -> 
     form = panel.part("plus-one", "Try it")
     form.get_by_role("button", name="Send").click()
     expect(form.get_by_role("status")).to_contain_text("Version 1 answered in")
+    expect(panel.live.value("throughput", "requests_per_s")).to_be_attached()
+    assert panel.barriers() == []
+    panel.button("Show the dashboard").click()
+    dashboard = Plots(page.locator(f"#{DASHBOARD}"))
+    expect(dashboard.value("throughput", "requests_per_s")).to_be_visible()
+    assert panel.barriers(f"#{DASHBOARD}") == []
 
 
 def test_a_model_of_the_services_own_repository_is_loaded_by_its_name(

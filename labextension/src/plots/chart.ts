@@ -232,6 +232,7 @@ export class Chart {
           setSelect: [
             ({ select: { left, width } }) => {
               if (width > 0) {
+                this._isDragged = true;
                 const since = this._u.posToVal(left, 'x');
                 const until = this._u.posToVal(left + width, 'x');
                 this._u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
@@ -252,8 +253,14 @@ export class Chart {
       this._pointer.hover(event.offsetX / Math.max(over.clientWidth, 1));
     });
     over.addEventListener('mouseleave', () => this._pointer.hover(null));
+    over.addEventListener('mousedown', () => {
+      this._isDragged = false;
+    });
     over.addEventListener('click', event => {
-      this._pointer.pick(u.posToVal(event.offsetX, 'x'));
+      // Browsers say click at the end of a drag too.
+      if (!this._isDragged) {
+        this._pointer.pick(u.posToVal(event.offsetX, 'x'));
+      }
     });
     return u;
   }
@@ -378,6 +385,8 @@ export class Chart {
   private readonly _values: [Column, HTMLElement][] = [];
   private readonly _stacks: readonly Float32Array[];
   private _layout: Layout = 'compact';
+  /** Whether what ended with the last click was a drag. */
+  private _isDragged = false;
   private _width = 0;
   private _top = 0;
 }
