@@ -157,6 +157,14 @@ async def test_exchanges_are_noted_with_their_trace_and_their_end(port: Port) ->
     assert slowest["trace_id"] == trace[3:35]
 
 
+async def test_of_an_id_that_was_refused_no_more_is_kept_than_an_id_may_have(port: Port) -> None:
+    status, _, said = await port.fails(INFER, request(id="a" * 5_000))
+    assert status == "INVALID_ARGUMENT"
+    assert "the id has 5000 characters" in said
+    (slowest,) = port.house.service.metrics.slowest("digits")
+    assert slowest["id"] == "a" * LIMITS.max_name_length
+
+
 async def test_a_message_over_the_cap_is_refused(port: Port) -> None:
     status, _, said = await port.fails(INFER, request(5_000))
     assert status == "RESOURCE_EXHAUSTED"

@@ -121,7 +121,8 @@ class Infer:
         except Exception as error:
             exchange.sent_at = clock()
             if not exchange.decoded_at:  # counted for the model that it names, as over HTTP the path does
-                exchange.model, exchange.version, exchange.id = named_in(message)
+                exchange.model, exchange.version, name = named_in(message)
+                exchange.id = name[: limits.max_name_length]  # which may be what was refused, and is kept for a while
             note_failed(self._service, exchange, error)
             raise
         self._metrics.exchange_done(exchange)
