@@ -1,6 +1,7 @@
 import type { JupyterFrontEnd } from '@jupyterlab/application';
 import { InputDialog, Notification } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
+import { showBelow } from './below';
 import { inferenceIcon } from './icons';
 import { reportTab } from './report';
 import { served } from './served';
@@ -99,7 +100,7 @@ export function addLoadCommands({ app, model, trans, panel }: ILoadCommandOption
         shell.add(tab, 'main', { type: 'Load Test Report' });
         if (!tab.isAttached) {
           // Notebook 7 has room for one document in its main area, and for more below.
-          shell.add(tab, 'down');
+          showBelow(shell, tab);
         }
       }
       shell.activateById(id);

@@ -105,7 +105,7 @@ test('all that run are stopped, or the one that is named', async () => {
 });
 
 test('a report is a tab in the main area, or below where that has no room', async () => {
-  const tab = { isAttached: false };
+  const tab = { isAttached: false, parent: null };
   shown.tab.mockReturnValue(tab);
   const { done, run } = page();
   await run(CommandIDs.report, { run: 'digits-4' });
