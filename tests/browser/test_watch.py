@@ -155,6 +155,7 @@ def test_without_a_server_extension_the_kernel_tells_the_plot_while_it_is_busy(
     open_notebook(page, jupyter)
     run(page, 3 if busy_at_once else 2)
     expect(plots(page).first).to_be_visible()
+    expect(page.locator(".iw-Live-picture")).to_be_hidden()  # it stood in for the plot
     if not busy_at_once:
         run(page)
     expect_busy(page)
@@ -216,7 +217,7 @@ def test_the_panel_below_a_cell_loads_and_tries_a_model(jupyter: Jupyter, open_p
     open_notebook(page, jupyter)
     run(page)
     output = page.locator(".jp-OutputArea").first
-    expect(output.get_by_text("Stopped")).to_be_visible()
+    expect(output.get_by_text(re.compile("Stopped: it has not been started yet"))).to_be_visible()
     output.get_by_label("ONNX file").fill("plus.onnx")
     output.get_by_role("button", name="Load", exact=True).click()
     expect(output.get_by_text("plus version 1 serves").first).to_be_visible()

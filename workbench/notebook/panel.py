@@ -17,11 +17,12 @@ import ipywidgets
 from IPython.display import display
 
 from workbench.client import sync
-from workbench.client.results import counted, escape, html_table, megabytes
+from workbench.client.results import counted, escape, megabytes
 from workbench.core.model import Signature
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.jupyter.tryout import TryRequest, try_out
 from workbench.notebook.live import LivePlot, cell_id, somebody_looks
+from workbench.notebook.picture import shown_s
 from workbench.rendezvous.record import ServiceState
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _WIDE = {"width": "auto", "max_width": "46em"}
 _NARROW = {"width": "22em"}
+_AS_WIDE_AS_ITS_WORD = {"width": "auto", "align_self": "flex-start"}
 _LABELS = {"description_width": "9em"}
 
 _SHOWN_NUMBERS = 200
@@ -145,7 +147,7 @@ class _Act:
     """A button, what it does, and what came of it."""
 
     def __init__(self, label: str, tip: str, work: Callable[[], str], style: str = "") -> None:
-        self.button = ipywidgets.Button(description=label, tooltip=tip, button_style=style, layout={"width": "auto"})
+        self.button = ipywidgets.Button(description=label, tooltip=tip, button_style=style, layout=_AS_WIDE_AS_ITS_WORD)
         self.said = ipywidgets.HTML()
         self._work = work
         self._busy = False
@@ -380,15 +382,17 @@ def _answer(tried: Mapping[str, Any]) -> str:
     """Outputs and timings of a trial (docs/jupyter.md)."""
     timings = tried["timings"]
     spent = ", ".join(
-        f"{timings[f'{stage}_us'] / 1e3:.3g} ms {stage}" for stage in ("queue", "batch", "compute", "split")
+        f"{shown_s(timings[f'{stage}_us'] / 1e6)} {stage}" for stage in ("queue", "batch", "compute", "split")
     )
-    rows = [
-        [escape(f"{each['name']}"), escape(f"{each['datatype']} {each['shape']}"), f"<code>{_cut(each)}</code>"]
+    rows = "".join(
+        f"<tr><td>{escape(str(each['name']))}</td><td>{escape(str(each['datatype']))} {escape(str(each['shape']))}</td>"
+        f"<td><code>{_cut(each)}</code></td></tr>"
         for each in tried["outputs"]
-    ]
+    )
     batch = f"{counted(timings['batch_size'], 'row')} of {counted(timings['batch_requests'], 'request')} in its batch"
-    whole = f"{tried['seconds'] * 1e3:.3g} ms in all: {spent}; {batch}, version {tried['version']}"
-    return f"<p>{escape(whole)}</p>" + html_table(["output", "type", "beginning"], rows)
+    whole = f"{shown_s(tried['seconds'])} in all: {spent}; {batch}, version {tried['version']}"
+    # The style sheet of a cell's own tables does not reach into widgets.
+    return f"<p>{escape(whole)}</p><table style='border-spacing: 1em 0; margin-left: -1em'>{rows}</table>"
 
 
 def _cut(tensor: Mapping[str, Any]) -> str:

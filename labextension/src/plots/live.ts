@@ -128,7 +128,6 @@ class LivePlots implements ILivePlots, IPointer {
   }
 
   setLayout(layout: Layout): void {
-    this._layout = layout;
     this._node.classList.toggle('iw-mod-large', layout === 'large');
     this._measure();
     for (const chart of this._charts) {
@@ -360,8 +359,7 @@ class LivePlots implements ILivePlots, IPointer {
 
   private _measure(): void {
     const room = this._grid.clientWidth;
-    const columns =
-      this._layout === 'large' ? Math.max(1, Math.floor((room + GAP) / (COLUMN + GAP))) : 1;
+    const columns = Math.max(1, Math.floor((room + GAP) / (COLUMN + GAP)));
     const shared = Math.min(columns, this._charts.length + (this._bars ? 1 : 0));
     const width = Math.floor((room - GAP * (shared - 1)) / shared);
     this._grid.style.setProperty('--iw-plot-columns', String(shared));
@@ -393,7 +391,6 @@ class LivePlots implements ILivePlots, IPointer {
     this._request();
   });
   private readonly _themes = new MutationObserver(() => this.retheme());
-  private _layout: Layout = 'compact';
   private _window_s: number;
   private _pausedAt: number | null = null;
   private _hover: Hover = null;
