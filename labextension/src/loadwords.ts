@@ -108,7 +108,8 @@ export function figuresLine(trans: TranslationBundle, run: IRun): string {
   if (run.error_share !== null && run.error_share > 0) {
     said.push(trans.__('%1 errors', format.share(run.error_share, 1)));
   }
-  return said.join(' · ');
+  // A figure and its unit stay together.
+  return said.map(each => each.replaceAll(' ', '\u00a0')).join(' · ');
 }
 
 /** What a reader of the figures should know of a run; empty where it is done and all is well. */

@@ -13,18 +13,16 @@ import {
   stateWord,
   summaryOf
 } from '../src/loadwords';
+import type { IRun } from '../src/wire';
 import { run, running } from './fixtures';
 
 const trans = nullTranslator.load('');
 
 test('a run is one line, with errors only where there were some', () => {
-  expect(figuresLine(trans, run())).toBe('100/s · p50 1.2 ms · p99 4.5 ms');
-  expect(figuresLine(trans, run({ error_share: 0.021 }))).toBe(
-    '100/s · p50 1.2 ms · p99 4.5 ms · 2.1 % errors'
-  );
-  expect(figuresLine(trans, run({ answered_per_s: 0, p50_s: null, p99_s: null }))).toBe(
-    '0/s · p50 – · p99 –'
-  );
+  const line = (each: IRun) => figuresLine(trans, each).replaceAll('\u00a0', ' ');
+  expect(line(run())).toBe('100/s · p50 1.2 ms · p99 4.5 ms');
+  expect(line(run({ error_share: 0.021 }))).toBe('100/s · p50 1.2 ms · p99 4.5 ms · 2.1 % errors');
+  expect(line(run({ answered_per_s: 0, p50_s: null, p99_s: null }))).toBe('0/s · p50 – · p99 –');
 });
 
 test('where a run stands is said only where it is not as it should be', () => {

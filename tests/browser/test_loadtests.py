@@ -37,7 +37,7 @@ def test_a_load_test_is_begun_watched_read_and_another_one_stopped(panel: Panel,
     expect(running).to_have_count(0)
 
     entry = tests.get_by_role("listitem", name=run, exact=True)
-    expect(entry).to_contain_text(re.compile(r"20/s · p50 [\d.,]+ (ms|µs) · p99"))
+    expect(entry).to_contain_text(re.compile(r"20/s · p50\s[\d.,]+\s(ms|µs) · p99"))
     expect(entry.get_by_text(re.compile("plus-one takes|The load generator was the limit")).first).to_be_visible()
     assert panel.barriers() == []
     entry.get_by_role("button", name=f"Open report of {run}").click()
