@@ -17,7 +17,7 @@ from sklearn.neighbors import KNeighborsClassifier
 import workbench
 from tests.browser.conftest import chromium
 from tests.browser.jupyter import Jupyter
-from tests.browser.panel import Panel, open_panel
+from tests.browser.panel import DASHBOARD, PANEL, Panel, Plots, open_panel
 from workbench.api import Workbench
 
 ROOT = Path(workbench.__file__).parents[1]
@@ -62,7 +62,7 @@ def quickstart(browser: Browser, jupyter: Jupyter) -> None:
 
 
 def panel(browser: Browser, jupyter: Jupyter) -> None:
-    """The panel with three models under load, in both themes."""
+    """The panel, a card and the dashboard, with two models under load, in both themes."""
     X, y = load_digits(return_X_y=True)
     with jupyter.served() as wb:
         wb.load("digits", KNeighborsClassifier(3).fit(X, y))
@@ -77,23 +77,52 @@ def panel(browser: Browser, jupyter: Jupyter) -> None:
                     jupyter.stop()
                     jupyter.settings["@jupyterlab/apputils-extension/themes"] = {"theme": name}
                     jupyter.start()
-                    page = browser.new_page(viewport={"width": 1280, "height": 760}, device_scale_factor=2)
+                    page = browser.new_page(viewport={"width": 1280, "height": 1230}, device_scale_factor=2)
                     seen = open_panel(page, jupyter)
+                    page.keyboard.press("Control+B")  # the file browser makes room
                     widen(page)
                     seen.expect_model("resnet")
+                    seen.live.root.get_by_role("combobox").select_option("digits")
                     page.wait_for_timeout(WATCHED_S * 1000)
                     page.mouse.move(600, 700)
                     seen.root.screenshot(path=PICTURES / f"panel-{theme}.png")
                     card(seen).screenshot(path=PICTURES / f"card-{theme}.png")
                     page.close()
+                    dashboard(browser, jupyter, theme)
             finally:
                 stop.set()
 
 
+def dashboard(browser: Browser, jupyter: Jupyter, theme: str) -> None:
+    """Both models side by side, at a moment under the pointer."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    panel = open_panel(page, jupyter)
+    panel.expect_model("resnet")
+    page.keyboard.press("Control+B")
+    panel.live.root.get_by_role("combobox").select_option("digits")
+    panel.button("Show the dashboard").click()
+    shown = page.locator(f"#{DASHBOARD}")
+    expect(shown.get_by_role("region", name="digits", exact=True)).to_be_visible()
+    shown.get_by_role("group", name="Models").get_by_role("button", name="resnet", exact=True).click()
+    page.locator(f'li[data-id="{PANEL}"]').click()
+    both = [Plots(shown.get_by_role("region", name=name, exact=True)) for name in ("digits", "resnet")]
+    for each in both:
+        expect(each.value("latency", "p50_s")).to_be_visible()
+    over = both[0].plot("latency").locator(".u-over")
+    box = over.bounding_box()
+    assert box is not None
+    page.wait_for_timeout(1500)
+    page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] / 2)
+    page.wait_for_timeout(700)
+    shown.screenshot(path=PICTURES / f"dashboard-{theme}.png")
+    page.close()
+
+
 def card(panel: Panel) -> Locator:
     """A card with a request tried and settings to turn; alone in sight."""
-    panel.page.set_viewport_size({"width": 1280, "height": 1200})
+    panel.page.set_viewport_size({"width": 1280, "height": 1230})
     panel.button("Service").click()
+    panel.button("Live").click()
     tried = panel.part("digits", "Try it")
     tried.get_by_label("Rows").fill("3")
     tried.get_by_role("button", name="Send").click()
