@@ -322,6 +322,57 @@ def test_what_live_plots_cost(
     assert kilobytes < 400
 
 
+def test_typing_in_a_cell_beside_the_live_plots(
+    lab: Jupyter, wb: Workbench, open_page: OpenPage, record_property: Callable[[str, object], None]
+) -> None:
+    """From a key to the frame that shows it, with the panel live and without."""
+    page = open_page()
+    (lab.root / "empty.ipynb").write_text(EMPTY)
+    panel = open_panel(page, lab, "lab/tree/empty.ipynb")
+    panel.expect_model("plus")
+    cell = page.locator(".jp-Notebook .cm-content").first
+    with calling(wb, "plus", every_s=0.02):
+        live = choose(panel, "plus")
+        expect(live.value("throughput", "requests_per_s")).to_have_text(SOME)
+        cell.click()
+        page.evaluate(NOTE_KEYS)
+        beside = typed(page)
+        page.locator(f'li[data-id="{PANEL}"]').click()
+        expect(panel.root).to_be_hidden()
+        cell.click()
+        alone = typed(page)
+    for name, delays in (("live", beside), ("hidden", alone)):
+        median, most = statistics.median(delays), statistics.quantiles(delays, n=20)[-1]
+        record_property(f"key_to_frame_{name}_ms", median)
+        print(f"key to frame, panel {name}: median {median:.1f} ms, 95 % within {most:.1f} ms")
+    assert statistics.median(beside) < statistics.median(alone) + 50  # three frames, on a machine that is busy
+
+
+def typed(page: Page, keys: int = 120) -> list[float]:
+    """Milliseconds from each of some keys to the frame that shows it."""
+    page.evaluate("window.keyDelays = []")
+    page.keyboard.type("x" * keys, delay=50)
+    page.wait_for_function("count => window.keyDelays.length >= count", arg=keys)
+    delays: list[float] = page.evaluate("window.keyDelays")
+    return delays
+
+
+NOTE_KEYS = """() => document.addEventListener("keydown", key => requestAnimationFrame(() =>
+    setTimeout(() => window.keyDelays.push(performance.now() - key.timeStamp))), true)"""
+"""Notes when what a key wrote has been drawn: after the frame that follows."""
+
+EMPTY = json.dumps(
+    {
+        "cells": [
+            {"cell_type": "code", "id": "a", "metadata": {}, "outputs": [], "source": "", "execution_count": None}
+        ],
+        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+)
+
+
 def busy(session: CDPSession, page: Page, seconds: float = 8.0) -> float:
     """The part of some time in which the page's thread ran a task."""
 
