@@ -7,29 +7,20 @@ import type { IDisposable } from '@lumino/disposable';
 import type { Message } from '@lumino/messaging';
 import * as React from 'react';
 import { showBelow } from './below';
-import { isSettled, useWatched } from './components/live';
-import { ModelPlots, PlotsBar } from './components/plots';
+import type { IDashboardContext } from './components/dashboard';
 import { inferenceIcon } from './icons';
-import { Emitter, type ILook } from './plots';
-import { type IServed, served } from './served';
-import type { IView } from './state';
 import { CommandIDs, type IServiceModel, NAMESPACE, WidgetIDs } from './tokens';
-import { read, shown, Watched, written } from './watched';
-import { MODEL_TONES, modelWord, SERVICE_TONES, serviceWord } from './words';
+import { read, Watched, written } from './watched';
 
-interface IContext {
-  readonly model: IServiceModel;
-  readonly trans: TranslationBundle;
-  /** Show the side panel, where models are loaded and the service is started. */
-  readonly openPanel: () => void;
-  /** Show where a request can be sent to a model. */
-  readonly tryOut: (name: string) => void;
-}
+/** Fetched when the first dashboard is shown: the page is there sooner without it. */
+const Content = React.lazy(async () => ({
+  default: (await import('./components/dashboard')).DashboardContent
+}));
 
 /** Large live plots of some models side by side, in the main area. */
 export class Dashboard extends ReactWidget {
   constructor(
-    private readonly _context: IContext,
+    private readonly _context: IDashboardContext,
     readonly watched: Watched
   ) {
     super();
@@ -48,7 +39,11 @@ export class Dashboard extends ReactWidget {
   }
 
   protected override render(): JSX.Element {
-    return <Content {...this._context} view={this._context.model.state} watched={this.watched} />;
+    return (
+      <React.Suspense fallback={null}>
+        <Content {...this._context} view={this._context.model.state} watched={this.watched} />
+      </React.Suspense>
+    );
   }
 
   protected override onAfterAttach(msg: Message): void {
@@ -90,172 +85,6 @@ export class Dashboard extends ReactWidget {
   }
 
   private _attention: IDisposable | null = null;
-}
-
-interface IContentProps extends IContext {
-  readonly view: IView;
-  readonly watched: Watched;
-}
-
-function Content({ model, trans, openPanel, tryOut, view, watched }: IContentProps): JSX.Element {
-  const { models, window_s } = useWatched(watched);
-  const [paused, setPaused] = React.useState(false);
-  const all = React.useMemo(() => served(view.models), [view.models]);
-  const names = all.map(({ name }) => name);
-  const [look] = React.useState(() => new Emitter<ILook>());
-  const before = React.useRef<string | null>(null);
-  if (models.length === 0) {
-    before.current = shown(null, before.current, names, isSettled(view), name =>
-      model.figures(name)
-    );
-  }
-  const columns = models.length > 0 ? models : before.current === null ? [] : [before.current];
-  const isAway = view.service === null || view.service.state !== 'Ready';
-  return (
-    <>
-      <header className="iw-Dashboard-bar">
-        <div className="iw-Dashboard-models" role="group" aria-label={trans.__('Models')}>
-          {names.map(name => (
-            <button
-              key={name}
-              type="button"
-              aria-pressed={columns.includes(name)}
-              onClick={() => {
-                watched.value = { models: columns, window_s };
-                watched.toggle(name);
-              }}
-            >
-              {name}
-            </button>
-          ))}
-        </div>
-        <PlotsBar
-          trans={trans}
-          window_s={window_s}
-          paused={paused}
-          onWindow={seconds => {
-            watched.value = { models, window_s: seconds };
-          }}
-          onPause={setPaused}
-        />
-      </header>
-      <Notice view={view} trans={trans} hasModels={names.length > 0} openPanel={openPanel} />
-      <div
-        className={
-          isAway || view.link.kind === 'lost'
-            ? 'iw-Dashboard-columns iw-mod-away'
-            : 'iw-Dashboard-columns'
-        }
-      >
-        {columns.map(name => (
-          <Column
-            key={name}
-            name={name}
-            entry={all.find(each => each.name === name)}
-            isAway={isAway}
-            trans={trans}
-            onRemove={() => watched.toggle(name)}
-          >
-            <ModelPlots
-              stream={model}
-              trans={trans}
-              name={name}
-              layout="large"
-              window_s={window_s}
-              paused={paused}
-              look={look}
-              onTry={tryOut}
-            />
-          </Column>
-        ))}
-      </div>
-    </>
-  );
-}
-
-interface IColumnProps {
-  readonly name: string;
-  readonly entry: IServed | undefined;
-  readonly isAway: boolean;
-  readonly trans: TranslationBundle;
-  readonly onRemove: () => void;
-  readonly children: React.ReactNode;
-}
-
-/** One model: what it is, and its plots. */
-function Column({ name, entry, isAway, trans, onRemove, children }: IColumnProps): JSX.Element {
-  const id = React.useId();
-  const tone = entry && !isAway ? MODEL_TONES[entry.current.state] : 'off';
-  return (
-    <section className="iw-Dashboard-column" aria-labelledby={id}>
-      <div className="iw-Dashboard-head">
-        <h2 id={id} title={name}>
-          {name}
-        </h2>
-        {entry && <span className="iw-mod-quiet">v{entry.current.version}</span>}
-        <span className={`iw-State iw-mod-${tone}`}>
-          <span className="iw-State-dot" aria-hidden="true" />
-          {isAway
-            ? trans.__('Waiting for the service')
-            : entry
-              ? modelWord(trans, entry.current.state)
-              : trans.__('Not served any more')}
-        </span>
-        {entry?.current.device && <span className="iw-mod-quiet">{entry.current.device}</span>}
-        {!entry && !isAway && (
-          <button type="button" className="iw-Link" onClick={onRemove}>
-            {trans.__('Take it away')}
-          </button>
-        )}
-      </div>
-      {children}
-    </section>
-  );
-}
-
-interface INoticeProps {
-  readonly view: IView;
-  readonly trans: TranslationBundle;
-  readonly hasModels: boolean;
-  readonly openPanel: () => void;
-}
-
-/** Why nothing moves, and where something can be done about it; nothing where all is well. */
-function Notice({ view, trans, hasModels, openPanel }: INoticeProps): JSX.Element | null {
-  const { link, service } = view;
-  let words: string;
-  if (link.kind === 'missing') {
-    words = trans.__('The inference service cannot be reached. The panel says why.');
-  } else if (link.kind === 'lost') {
-    words = trans.__('Connection to Jupyter lost: this is what was seen last. It is tried again.');
-  } else if (service === null) {
-    words = trans.__('Looking for the service…');
-  } else if (service.state !== 'Ready') {
-    return (
-      <p className="iw-Dashboard-notice" role="status">
-        <span className={`iw-State iw-mod-${SERVICE_TONES[service.state]}`}>
-          <span className="iw-State-dot" aria-hidden="true" />
-          {trans.__('The service: %1', serviceWord(trans, service.state))}
-        </span>{' '}
-        {service.reason}{' '}
-        <button type="button" className="iw-Link" onClick={openPanel}>
-          {trans.__('Show the panel')}
-        </button>
-      </p>
-    );
-  } else if (!hasModels) {
-    words = trans.__('No model is served yet. Load one in the panel, and it is drawn here.');
-  } else {
-    return null;
-  }
-  return (
-    <p className="iw-Dashboard-notice" role="status">
-      {words}{' '}
-      <button type="button" className="iw-Link" onClick={openPanel}>
-        {trans.__('Show the panel')}
-      </button>
-    </p>
-  );
 }
 
 export interface IDashboardOptions {

@@ -3,7 +3,6 @@ import { InputDialog, Notification } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { showBelow } from './below';
 import { inferenceIcon } from './icons';
-import { reportTab } from './report';
 import { served } from './served';
 import { CommandIDs, type IInferencePanel, type IServiceModel, WidgetIDs } from './tokens';
 import type { ILoadTest } from './wire';
@@ -96,6 +95,7 @@ export function addLoadCommands({ app, model, trans, panel }: ILoadCommandOption
       }
       const id = `${WidgetIDs.report}-${run}`;
       if (!document.getElementById(id)) {
+        const { reportTab } = await import('./report');
         const tab = reportTab(loadTests, trans, run);
         shell.add(tab, 'main', { type: 'Load Test Report' });
         if (!tab.isAttached) {

@@ -9,10 +9,12 @@ import type { IModelStatus, ModelState } from '../wire';
 import { MODEL_TONES, modelWord, sentence } from '../words';
 import { Button, IconButton, Message, State, useLive, write } from './basics';
 import { useFold, usePanel } from './context';
-import { KnobForm } from './knobs';
 import { type Draw, Sparkline } from './sparkline';
-import { TryIt } from './tryout';
 import { Part, Progress, Unfold } from './unfold';
+
+/** These are fetched when they are first unfolded: the panel is there sooner without them. */
+const KnobForm = React.lazy(async () => ({ default: (await import('./knobs')).KnobForm }));
+const TryIt = React.lazy(async () => ({ default: (await import('./tryout')).TryIt }));
 
 /** An error that is older is not told any more. */
 const ERROR_S = 300;
@@ -131,10 +133,14 @@ function Parts({ status, able }: { status: IModelStatus; able: boolean }): JSX.E
         />
       </div>
       <Part id={`${id}-try`} open={trying}>
-        <TryIt status={status} able={able} />
+        <React.Suspense fallback={null}>
+          <TryIt status={status} able={able} />
+        </React.Suspense>
       </Part>
       <Part id={`${id}-settings`} open={setting}>
-        <KnobForm status={status} able={able} />
+        <React.Suspense fallback={null}>
+          <KnobForm status={status} able={able} />
+        </React.Suspense>
       </Part>
     </>
   );

@@ -8,8 +8,10 @@ import { refusal, unchangedText } from '../words';
 import { Button, IconButton, Message, Words } from './basics';
 import { Progress, Unfold } from './unfold';
 import { useFold, usePanel } from './context';
-import { KnobFields } from './knobs';
 import { Stored } from './stored';
+
+/** Fetched when the options are first unfolded: the panel is there sooner without them. */
+const KnobFields = React.lazy(async () => ({ default: (await import('./knobs')).KnobFields }));
 
 interface IFormProps {
   readonly view: IView;
@@ -139,12 +141,14 @@ export function LoadForm({ view, draft, onDraft, onClose }: IFormProps): JSX.Ele
         />
         <div id={`${id}-options`} className="iw-Part" hidden={!optionsOpen}>
           {optionsOpen && (
-            <KnobFields
-              typed={draft.options}
-              onTyped={typed => onDraft({ ...draft, options: typed })}
-              now={{}}
-              wrong={misfits}
-            />
+            <React.Suspense fallback={null}>
+              <KnobFields
+                typed={draft.options}
+                onTyped={typed => onDraft({ ...draft, options: typed })}
+                now={{}}
+                wrong={misfits}
+              />
+            </React.Suspense>
           )}
         </div>
       </div>

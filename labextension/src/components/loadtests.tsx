@@ -17,8 +17,10 @@ import type { IRunning } from '../wire';
 import { sentence } from '../words';
 import { Button, Message, Section, Words } from './basics';
 import { useFold, usePanel } from './context';
-import { Runs } from './runs';
 import { Unfold } from './unfold';
+
+/** Fetched when the section is first unfolded: the panel is there sooner without it. */
+const Runs = React.lazy(async () => ({ default: (await import('./runs')).Runs }));
 
 /** Draw again when load tests come, go on or end. */
 export function useLoadTests(tests: ILoadTests): Pick<ILoadTests, 'running' | 'runs' | 'trouble'> {
@@ -98,7 +100,9 @@ function Contents({ view, model: chosen, onModel, begun, onBegun }: IContentsPro
       {running.map(each => (
         <Running key={each.run} running={each} />
       ))}
-      <Runs begun={begun} live={view.link.kind === 'live'} />
+      <React.Suspense fallback={null}>
+        <Runs begun={begun} live={view.link.kind === 'live'} />
+      </React.Suspense>
     </>
   );
 }
