@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -108,14 +107,7 @@ class Handler(APIHandler):
 
     def number(self, name: str, default: float, low: float, high: float) -> float:
         """What the query says. InvalidInput."""
-        text = self.get_query_argument(name, str(default))
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not low <= value <= high:
-            raise InvalidInput(f"{name} is {text[:40]!r}; it takes a number from {low:g} to {high:g}")
-        return value
+        return control.number_in(name, self.get_query_argument(name, str(default)), low, high)
 
     def state(self) -> dict[str, Any]:
         return {"version": self.extension.version, "api": API, "service": self.watch.view, "available": True}

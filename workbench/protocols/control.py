@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -201,3 +202,14 @@ def _convert(found: object, kind: type[Body]) -> Body:
         return msgspec.convert(found, kind, str_keys=True)
     except (msgspec.ValidationError, RecursionError) as error:
         raise WorkbenchError(f"the service's answer could not be read: {str(error)[:200]}") from None
+
+
+def number_in(name: str, text: str, low: float, high: float) -> float:
+    """What a query says of `name`. InvalidInput for what is no number from `low` to `high`."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not low <= value <= high:
+        raise InvalidInput(f"{name} is {text[:40]!r}; it takes a number from {low:g} to {high:g}")
+    return value

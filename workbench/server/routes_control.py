@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager
@@ -309,11 +308,4 @@ def _json(value: object) -> Response:
 
 
 def _number(call: Call, name: str, default: float, low: float, high: float) -> float:
-    text = call.query(name, str(default))
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not low <= value <= high:
-        raise InvalidInput(f"{name} is {text[:40]!r}; it takes a number from {low:g} to {high:g}")
-    return value
+    return control.number_in(name, call.query(name, str(default)), low, high)
