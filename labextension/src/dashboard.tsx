@@ -2,10 +2,8 @@ import type { ILayoutRestorer, JupyterFrontEnd } from '@jupyterlab/application';
 import { type ICommandPalette, MainAreaWidget, WidgetTracker } from '@jupyterlab/apputils';
 import type { ILauncher } from '@jupyterlab/launcher';
 import type { TranslationBundle } from '@jupyterlab/translation';
-import { ReactWidget } from '@jupyterlab/ui-components';
-import type { IDisposable } from '@lumino/disposable';
-import type { Message } from '@lumino/messaging';
 import * as React from 'react';
+import { AttentiveWidget } from './attentive';
 import { showBelow } from './below';
 import type { IDashboardContext } from './components/dashboard';
 import { inferenceIcon } from './icons';
@@ -18,24 +16,15 @@ const Content = React.lazy(async () => ({
 }));
 
 /** Large live plots of some models side by side, in the main area. */
-export class Dashboard extends ReactWidget {
+export class Dashboard extends AttentiveWidget {
   constructor(
     private readonly _context: IDashboardContext,
     readonly watched: Watched
   ) {
-    super();
+    super(_context.model);
     this.addClass('iw-Dashboard');
     this.node.setAttribute('role', 'region');
     this.node.setAttribute('aria-label', _context.trans.__('Inference dashboard'));
-    _context.model.stateChanged.connect(this._draw, this);
-  }
-
-  override dispose(): void {
-    if (!this.isDisposed) {
-      this._context.model.stateChanged.disconnect(this._draw, this);
-      this._leave();
-      super.dispose();
-    }
   }
 
   protected override render(): JSX.Element {
@@ -45,46 +34,6 @@ export class Dashboard extends ReactWidget {
       </React.Suspense>
     );
   }
-
-  protected override onAfterAttach(msg: Message): void {
-    super.onAfterAttach(msg);
-    this._attend();
-  }
-
-  protected override onAfterShow(msg: Message): void {
-    super.onAfterShow(msg);
-    this._attend();
-    this.update();
-  }
-
-  protected override onBeforeHide(msg: Message): void {
-    this._leave();
-    super.onBeforeHide(msg);
-  }
-
-  protected override onBeforeDetach(msg: Message): void {
-    this._leave();
-    super.onBeforeDetach(msg);
-  }
-
-  private _attend(): void {
-    if (this.isVisible && this._attention === null) {
-      this._attention = this._context.model.attend();
-    }
-  }
-
-  private _leave(): void {
-    this._attention?.dispose();
-    this._attention = null;
-  }
-
-  private _draw(): void {
-    if (this.isVisible) {
-      this.update();
-    }
-  }
-
-  private _attention: IDisposable | null = null;
 }
 
 export interface IDashboardOptions {

@@ -1,7 +1,5 @@
-import { ReactWidget } from '@jupyterlab/ui-components';
-import type { IDisposable } from '@lumino/disposable';
-import type { Message } from '@lumino/messaging';
 import * as React from 'react';
+import { AttentiveWidget } from './attentive';
 import { Body } from './components/body';
 import { type IPanelContext, PanelContext } from './components/context';
 import { Folds } from './folds';
@@ -25,10 +23,10 @@ export interface IPanelSettings {
   readonly updatesPerSecond: number;
 }
 
-/** The side panel. It pays attention to the model while it is shown, and draws nothing while it is not. */
-export class ServicePanel extends ReactWidget implements IInferencePanel {
+/** The side panel. */
+export class ServicePanel extends AttentiveWidget implements IInferencePanel {
   constructor(private readonly _options: IPanelOptions) {
-    super();
+    super(_options.model);
     const { model, trans } = _options;
     this.id = WidgetIDs.panel;
     this.addClass('iw-Panel');
@@ -45,7 +43,6 @@ export class ServicePanel extends ReactWidget implements IInferencePanel {
       testing: this._testing,
       sparkline: 'requests_per_s'
     };
-    model.stateChanged.connect(this._draw, this);
   }
 
   /** What is folded and unfolded in it. */
@@ -57,7 +54,7 @@ export class ServicePanel extends ReactWidget implements IInferencePanel {
   configure({ sparkline, updatesPerSecond }: IPanelSettings): void {
     this._context = { ...this._context, sparkline };
     this._frames.perSecond = updatesPerSecond;
-    this._draw();
+    this.draw();
   }
 
   reveal(name: string, part: 'try' | 'settings'): void {
@@ -73,8 +70,6 @@ export class ServicePanel extends ReactWidget implements IInferencePanel {
 
   override dispose(): void {
     if (!this.isDisposed) {
-      this._options.model.stateChanged.disconnect(this._draw, this);
-      this._attention?.dispose();
       this._frames.dispose();
       super.dispose();
     }
@@ -89,46 +84,7 @@ export class ServicePanel extends ReactWidget implements IInferencePanel {
     );
   }
 
-  protected override onAfterAttach(msg: Message): void {
-    super.onAfterAttach(msg);
-    this._attend();
-  }
-
-  protected override onAfterShow(msg: Message): void {
-    super.onAfterShow(msg);
-    this._attend();
-    this.update();
-  }
-
-  protected override onBeforeHide(msg: Message): void {
-    this._leave();
-    super.onBeforeHide(msg);
-  }
-
-  protected override onBeforeDetach(msg: Message): void {
-    this._leave();
-    super.onBeforeDetach(msg);
-  }
-
-  private _attend(): void {
-    if (this.isVisible && this._attention === null) {
-      this._attention = this._options.model.attend();
-    }
-  }
-
-  private _leave(): void {
-    this._attention?.dispose();
-    this._attention = null;
-  }
-
-  private _draw(): void {
-    if (this.isVisible) {
-      this.update();
-    }
-  }
-
   private readonly _testing = new Testing();
   private readonly _frames: FrameLoop;
   private _context: IPanelContext;
-  private _attention: IDisposable | null = null;
 }
