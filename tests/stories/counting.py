@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
+from asyncio import Future
 from collections import Counter, defaultdict, deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -235,17 +237,31 @@ class Client:
             room.release()
         assert not under_way
 
-    async def leave(self, slow: Ask, room: int, refused: int) -> None:
-        """While a slow request runs, as many as there is `room` for wait and are left; the `refused` find none."""
+    async def leave(self, slow: Ask, run_s: float, room: int, refused: int) -> bool:
+        """While a slow request runs, for `run_s` or more, as many as there is `room` for wait and are left; the
+        `refused` find none.
+
+        False where this machine took so long to get them all in that too little was left of the run: then all were
+        answered, nobody left, and a slower request is needed.
+        """
         async with grpc.aio.insecure_channel(self._grpc) as channel:
             infer = channel.unary_unary(GRPC + "ModelInfer")
             holding = await connect(self.port)
+            began_s = time.monotonic()
             held = holding.send(slow.json)
-            await self._until_inside(slow.model)
+            await self._until(lambda: self._is_inside(slow.model, held))
             waiting = [await connect(self.port) for _ in range(room - room // 2)]
             answers = [each.send(slow.json) for each in waiting]
             calls = [infer(slow.message, metadata=self._metadata) for _ in range(room // 2)]
-            await self._until(slow.model, room)
+            await self._until(lambda: self._is_full(slow.model, room, held))
+            if held.done() or time.monotonic() - began_s > run_s / 2:
+                for each in await asyncio.gather(held, *answers):
+                    self._told_http(slow, each, False)
+                for message in await asyncio.gather(*calls):
+                    self._told_message(slow, service_pb2.ModelInferResponse.FromString(message))
+                for each in (holding, *waiting):
+                    each.close()
+                return False
             for each in [await connect(self.port) for _ in range(refused)]:
                 self._told_http(_refused(slow), await each.send(slow.json), False)
                 each.close()
@@ -263,16 +279,20 @@ class Client:
             holding.close()
         for _ in gone:
             self.told(_refused(slow), "cancelled")
+        return True
 
-    async def _until_inside(self, model: str) -> None:
+    async def _is_inside(self, model: str, held: Future[Answer]) -> bool:
         """The slow request has left the queue, so it is being run."""
         # Nothing of it is seen before it is in the queue, so it may take two looks.
         await self._queued(model)
-        await self._until(model, 0)
+        return held.done() or await self._queued(model) == 0
 
-    async def _until(self, model: str, queued: int) -> None:
-        async with asyncio.timeout(30):
-            while await self._queued(model) != queued:
+    async def _is_full(self, model: str, room: int, held: Future[Answer]) -> bool:
+        return held.done() or await self._queued(model) == room
+
+    async def _until(self, seen: Callable[[], Awaitable[bool]]) -> None:
+        async with asyncio.timeout(120):
+            while not await seen():
                 await asyncio.sleep(0.01)
 
     async def _queued(self, model: str) -> int:

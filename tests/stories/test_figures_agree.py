@@ -32,7 +32,7 @@ UNARY, STREAMED = 10_000, 30_000
 ROUNDS, ROOM, REFUSED = 2, 8, 4
 """Of clients that leave while a slow request runs, how many wait and leave, and how many are refused meanwhile."""
 NANS = 200
-SLOW_S = 2.0
+SLOW_S = 4.0
 INF = float("inf")
 
 ALONE = 'batching = "never"\nrunners = "latency"\n'
@@ -67,7 +67,7 @@ def test_statistics_metrics_and_snapshots_agree_with_what_the_client_counted(ser
         before_metrics = client.statuses - Counter({200: 1})
         over_http = json.loads(runner.run(client.get("/v2/models/stats")).body)["model_stats"]
         over_grpc = runner.run(client.statistics()).model_stats
-    assert client.sent == TOTAL
+    assert client.sent >= TOTAL
     assert client.unknown > 0
     told: Counter[str] = sum((count.outcomes for count in client.counts.values()), Counter())
     assert set(told) >= {"ok", "invalid", "rejected", "expired", "cancelled"}
@@ -93,10 +93,10 @@ def test_statistics_metrics_and_snapshots_agree_with_what_the_client_counted(ser
 
 
 async def send_all(client: Client) -> None:
-    """TOTAL requests of all kinds."""
+    """TOTAL requests of all kinds, and a few more where the machine is slow."""
     began = time.monotonic()
     await client.over_http([(slow(client, 20_000), False)])
-    steps = round(20_000 * SLOW_S / (time.monotonic() - began))
+    steps_per_s = 20_000 / (time.monotonic() - began)
     leaving = 1 + ROUNDS * (1 + ROOM + REFUSED)
     over_http = TOTAL - UNARY - STREAMED - leaving - NANS
     dice = random.Random(1)
@@ -104,8 +104,10 @@ async def send_all(client: Client) -> None:
     dice.shuffle(asks)
 
     async def leavers() -> None:
+        run_s = SLOW_S
         for _ in range(ROUNDS):
-            await client.leave(slow(client, steps), ROOM, REFUSED)
+            while not await client.leave(slow(client, round(steps_per_s * run_s)), run_s, ROOM, REFUSED):
+                run_s *= 2
 
     await asyncio.gather(
         client.over_http(asks),
