@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,9 @@ async def test_a_load_test_is_told_while_it_runs_and_kept_when_it_has_ended(
     figures = await ask("bench", run)
     assert figures["due"] == 60
     assert figures["errors"] == 0
-    assert "100 requests/s" in " ".join([figures["sentence"], *figures["details"]])
+    # A hundred were asked for; what is told is what came of it on this machine.
+    (said,) = re.findall(r"([\d.,]+) requests/s", figures["sentence"])
+    assert 0 < float(said.replace(",", "")) < 200
     assert figures["quantiles"]["p50_s"] <= figures["quantiles"]["p99_s"] <= figures["quantiles"]["max_s"]
     assert [each["warm_up"] for each in figures["seconds"]][-1] is False
     assert (await ask("bench", "last"))["run"] == run
