@@ -69,8 +69,8 @@ async def test_a_load_test_is_told_while_it_runs_and_kept_when_it_has_ended(
     assert figures["due"] == 60
     assert figures["errors"] == 0
     # A hundred were asked for; what is told is what came of it on this machine.
-    said = re.findall(r"([\d.,]+) requests/s", figures["sentence"])
-    assert said and all(float(each.replace(",", "")) > 0 for each in said), figures["sentence"]
+    said = re.findall(r"([\d.,]+) requests/s", " ".join([figures["sentence"], *figures["details"]]))
+    assert said and all(float(each.replace(",", "")) > 0 for each in said), figures
     assert figures["quantiles"]["p50_s"] <= figures["quantiles"]["p99_s"] <= figures["quantiles"]["max_s"]
     assert [each["warm_up"] for each in figures["seconds"]][-1] is False
     assert (await ask("bench", "last"))["run"] == run
