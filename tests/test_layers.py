@@ -31,9 +31,9 @@ ALLOWED: dict[str, set[str]] = {
     "client": {"errors", "config", "core", "protocols", "rendezvous"},
     "convert": {"errors", "config", "core", "protocols", "client"},
     "loadtest": {"errors", "config", "core", "protocols", "rendezvous", "client"},
-    # Of the server extension it uses what knows no server: what follows a service, and keeps and tells its figures.
-    "notebook": {"errors", "config", "core", "protocols", "client", "convert", "loadtest", "rendezvous", "jupyter"},
-    "jupyter": {"errors", "config", "core", "protocols", "rendezvous", "client", "loadtest"},
+    "live": {"errors", "core", "protocols", "rendezvous", "client"},
+    "notebook": {"errors", "config", "core", "protocols", "rendezvous", "client", "convert", "loadtest", "live"},
+    "jupyter": {"errors", "config", "core", "protocols", "rendezvous", "client", "loadtest", "live"},
 }
 COMPOSE = {"__init__", "__main__", "api", "cli"}
 
@@ -100,21 +100,6 @@ def test_a_module_imports_only_what_lies_below_it(path: Path) -> None:
                 assert room in rooms, f"{room} must not import {library}"
 
 
-def test_what_a_notebook_takes_from_the_server_extension_knows_no_server() -> None:
-    files = {".".join(("workbench", *path.relative_to(ROOT).with_suffix("").parts)): path for path in modules()}
-    reached: set[str] = set()
-    due = [name for name, path in files.items() if room_of(path) == "notebook"]
-    while due:
-        for name, _ in imports(files[due.pop()]):
-            target = next((each for each in (name, name.rpartition(".")[0]) if each in files), "")
-            if target.startswith("workbench.jupyter.") and target not in reached:
-                reached.add(target)
-                due.append(target)
-    assert "workbench.jupyter.relay" in reached
-    libraries = {name.split(".")[0] for target in reached for name, _ in imports(files[target])}
-    assert not libraries & {"tornado", "jupyter_server"}
-
-
 def test_every_room_is_in_the_table() -> None:
     assert {room_of(path) for path in modules()} <= set(ALLOWED) | COMPOSE
 
@@ -139,7 +124,8 @@ def test_importing_workbench_is_light() -> None:
 
 
 def test_the_client_notebook_and_jupyter_side_never_load_onnxruntime() -> None:
-    rooms = [path for path in modules() if room_of(path) in {"client", "notebook", "convert", "loadtest", "jupyter"}]
+    light = {"client", "convert", "loadtest", "live", "notebook", "jupyter"}
+    rooms = [path for path in modules() if room_of(path) in light]
     names = [".".join(("workbench", *path.relative_to(ROOT).with_suffix("").parts)) for path in rooms]
     load = f"for name in {names!r}: importlib.import_module(name)"
     code = f"import importlib, sys\n{load}\nprint('onnxruntime' in sys.modules)"

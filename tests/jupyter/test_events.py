@@ -20,7 +20,7 @@ from tests.models import add_constant
 from workbench.client.launch import SharedService
 from workbench.jupyter.events import MODEL, SCHEMAS, SERVICE, Events
 from workbench.jupyter.extension import InferWorkbench
-from workbench.jupyter.view import ServiceView
+from workbench.live.view import ServiceView
 from workbench.rendezvous.record import ServiceState
 
 BEGAN = 1000.0

@@ -9,14 +9,14 @@ from pathlib import Path
 import yaml
 
 import workbench
-from tests.jupyter.ticks import FakeService, ticks
+from tests.live.ticks import FakeService, ticks
 from workbench.jupyter.events import SCHEMAS
 from workbench.jupyter.extension import InferWorkbench
-from workbench.jupyter.figures import ModelFigures, detail
-from workbench.jupyter.relay import Kind, Subscription, _Pause, _Resume, _Subscribe, figures
-from workbench.jupyter.ring import COLUMNS, DETAIL, MEANS
 from workbench.jupyter.routes import routes
-from workbench.jupyter.view import ServiceView
+from workbench.live.figures import ModelFigures, detail
+from workbench.live.relay import Kind, Subscription, _Pause, _Resume, _Subscribe, figures
+from workbench.live.ring import COLUMNS, DETAIL, MEANS
+from workbench.live.view import ServiceView
 
 TEXT = (Path(workbench.__file__).parents[1] / "docs" / "jupyter.md").read_text(encoding="utf-8")
 

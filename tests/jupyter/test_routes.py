@@ -14,8 +14,8 @@ from tests.jupyter.conftest import Ask, Fetch
 from workbench.client.launch import SharedService
 from workbench.errors import Unauthenticated
 from workbench.jupyter.extension import InferWorkbench
-from workbench.jupyter.relay import Kind
-from workbench.jupyter.tryout import BODY_BYTES
+from workbench.live.relay import Kind
+from workbench.live.tryout import BODY_BYTES
 from workbench.rendezvous.leases import holders
 
 

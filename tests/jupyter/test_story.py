@@ -21,7 +21,7 @@ from workbench.client.client import AsyncClient
 from workbench.client.launch import SharedService
 from workbench.core.messages import InferRequest
 from workbench.jupyter.extension import ACTIVITY, InferWorkbench
-from workbench.jupyter.view import DEAF
+from workbench.live.view import DEAF
 from workbench.rendezvous.leases import holders
 from workbench.rendezvous.processes import this_process
 from workbench.rendezvous.record import ServiceRecord
@@ -186,8 +186,8 @@ async def test_a_model_that_this_server_keeps_elsewhere_is_uploaded(
 async def test_jupyter_answers_while_the_service_hangs_and_says_so(
     ask: Ask, page: Socket, workplace: SharedService, jp_fetch: Fetch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workbench.jupyter.watch.DEAF_S", 0.8)
-    monkeypatch.setattr("workbench.jupyter.watch.ANSWER_S", 0.5)
+    monkeypatch.setattr("workbench.live.watch.DEAF_S", 0.8)
+    monkeypatch.setattr("workbench.live.watch.ANSWER_S", 0.5)
     await ask("start", body={})
     record = running(workplace)
     assert record.worker is not None

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from tests.jupyter.conftest import Fetch, Socket
-from tests.jupyter.ticks import FakeService, ticks
+from tests.live.ticks import FakeService, ticks
 from workbench.jupyter import stream
 from workbench.jupyter.extension import InferWorkbench
-from workbench.jupyter.relay import MESSAGE_BYTES, Kind
+from workbench.live.relay import MESSAGE_BYTES, Kind
 
 
 async def opened(jp_ws_fetch: Fetch) -> Any:

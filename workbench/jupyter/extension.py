@@ -14,11 +14,11 @@ from traitlets import Bool, Float
 from workbench.client.launch import SharedService
 from workbench.jupyter.events import SCHEMAS, Events
 from workbench.jupyter.loadtests import LoadTests
-from workbench.jupyter.relay import MAX_WINDOW_S, Relay
-from workbench.jupyter.ring import Ring
 from workbench.jupyter.routes import RESOURCE, routes
 from workbench.jupyter.stream import StreamHandler
-from workbench.jupyter.watch import Listeners, Watch
+from workbench.live.relay import MAX_WINDOW_S, Relay
+from workbench.live.ring import Ring
+from workbench.live.watch import Listeners, Watch
 from workbench.rendezvous.folder import data_folder, rendezvous
 
 if TYPE_CHECKING:

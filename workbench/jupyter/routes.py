@@ -18,10 +18,10 @@ from workbench.core.model import check_model_name
 from workbench.core.threads import in_thread
 from workbench.errors import Forbidden, InvalidInput, TooLarge, Unauthenticated, Unavailable, WorkbenchError
 from workbench.jupyter.loadtests import BenchRequest, LoadTests, compared, figures
-from workbench.jupyter.relay import API
 from workbench.jupyter.source import find
-from workbench.jupyter.tryout import BODY_BYTES, TryRequest, try_out
-from workbench.jupyter.watch import Watch, answered
+from workbench.live.relay import API
+from workbench.live.tryout import BODY_BYTES, TryRequest, try_out
+from workbench.live.watch import Watch, answered
 from workbench.loadtest.compare import compare
 from workbench.loadtest.plan import Target
 from workbench.loadtest.report import Report

@@ -10,8 +10,8 @@ from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.base.websocket import WebSocketMixin
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-from workbench.jupyter.relay import MESSAGE_BYTES, Page
 from workbench.jupyter.routes import RESOURCE
+from workbench.live.relay import MESSAGE_BYTES, Page
 
 if TYPE_CHECKING:
     from workbench.jupyter.extension import InferWorkbench

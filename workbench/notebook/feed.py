@@ -20,11 +20,11 @@ from workbench.client import sync
 from workbench.client.client import AsyncClient
 from workbench.client.launch import SharedService
 from workbench.errors import WorkbenchError
-from workbench.jupyter.figures import Tick, Ticks
-from workbench.jupyter.relay import MAX_WINDOW_S, Relay
-from workbench.jupyter.ring import Ring
-from workbench.jupyter.view import ServiceView
-from workbench.jupyter.watch import Watch
+from workbench.live.figures import Tick, Ticks
+from workbench.live.relay import MAX_WINDOW_S, Relay
+from workbench.live.ring import Ring
+from workbench.live.view import ServiceView
+from workbench.live.watch import Watch
 from workbench.rendezvous.leases import holders
 from workbench.rendezvous.record import ServiceState
 

@@ -27,7 +27,7 @@ from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle, display
 
 from workbench.client import sync
-from workbench.jupyter.relay import MAX_WINDOW_S
+from workbench.live.relay import MAX_WINDOW_S
 from workbench.notebook.feed import Channel, Feed
 from workbench.notebook.picture import History, described, picture
 from workbench.rendezvous.folder import host_name

@@ -20,7 +20,7 @@ from workbench.client import sync
 from workbench.client.results import counted, escape, megabytes
 from workbench.core.model import Signature
 from workbench.errors import InvalidInput, WorkbenchError
-from workbench.jupyter.tryout import TryRequest, try_out
+from workbench.live.tryout import TryRequest, try_out
 from workbench.notebook.live import LivePlot, cell_id, somebody_looks
 from workbench.notebook.picture import shown_s
 from workbench.rendezvous.record import ServiceState

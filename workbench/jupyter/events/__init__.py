@@ -11,8 +11,8 @@ from logging import Logger
 from pathlib import Path
 from typing import Any, Protocol
 
-from workbench.jupyter.figures import Tick
-from workbench.jupyter.view import ServiceView
+from workbench.live.figures import Tick
+from workbench.live.view import ServiceView
 from workbench.rendezvous.record import ServiceState
 
 SERVICE = "https://infer-workbench.readthedocs.io/events/service/v1"

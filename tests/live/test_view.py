@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from workbench.jupyter.view import DEAF, Asked, Said, Seen, ServiceView, device_words, view
+from workbench.live.view import DEAF, Asked, Said, Seen, ServiceView, device_words, view
 from workbench.rendezvous.processes import this_process
 from workbench.rendezvous.record import ServiceRecord, ServiceState
 from workbench.rendezvous.versions import API

@@ -12,12 +12,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.jupyter.ticks import FakeService
+from tests.live.ticks import FakeService
 from workbench.client.launch import SharedService
 from workbench.errors import StorageError, Unavailable
-from workbench.jupyter.figures import Tick
-from workbench.jupyter.view import DEAF, ServiceView
-from workbench.jupyter.watch import Watch, look
+from workbench.live.figures import Tick
+from workbench.live.view import DEAF, ServiceView
+from workbench.live.watch import Watch, look
 from workbench.rendezvous.folder import Rendezvous
 from workbench.rendezvous.leases import holders
 from workbench.rendezvous.processes import this_process
@@ -128,7 +128,7 @@ async def test_a_folder_that_cannot_be_read_is_a_state_and_is_logged_once_it_mat
 async def test_what_nobody_foresaw_is_logged_once_and_got_over(
     watch: Watch, shared: SharedService, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("workbench.jupyter.watch.LOOK_S", 0.01)
+    monkeypatch.setattr("workbench.live.watch.LOOK_S", 0.01)
     looks = 0
     find = shared.record
 

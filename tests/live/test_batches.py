@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from workbench.jupyter.batches import COARSE, FINE_TICKS, FIRST_RECORDS, MAX_RECORDS, BatchLog
+from workbench.live.batches import COARSE, FINE_TICKS, FIRST_RECORDS, MAX_RECORDS, BatchLog
 
 
 def told(log: BatchLog, *firsts: int) -> list[object]:

@@ -4,9 +4,9 @@ import msgspec
 import pytest
 from msgspec import UNSET
 
-from tests.jupyter.ticks import FakeService, ticks
+from tests.live.ticks import FakeService, ticks
 from workbench.core.ports import Outcome
-from workbench.jupyter.figures import Ticks, detail
+from workbench.live.figures import Ticks, detail
 
 
 def test_the_versions_of_a_model_are_one() -> None:

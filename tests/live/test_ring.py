@@ -6,12 +6,12 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from tests.jupyter.ticks import EPOCH, FakeService, ticks
+from tests.live.ticks import EPOCH, FakeService, ticks
 from workbench.core.messages import ReleaseReason, Timings
 from workbench.core.ports import Outcome
-from workbench.jupyter.batches import FIRST_RECORDS
-from workbench.jupyter.figures import ModelFigures, Tick, Ticks
-from workbench.jupyter.ring import COLUMNS, DETAIL, MAX_MODELS, MEANS, Ring
+from workbench.live.batches import FIRST_RECORDS
+from workbench.live.figures import ModelFigures, Tick, Ticks
+from workbench.live.ring import COLUMNS, DETAIL, MAX_MODELS, MEANS, Ring
 
 IDLE = ModelFigures(0, 0, 0, None, None, None, 0, 0)
 

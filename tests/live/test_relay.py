@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.jupyter.ticks import EPOCH, FakeService, ticks
-from workbench.jupyter.figures import Tick
-from workbench.jupyter.relay import MAX_POINTS, MAX_WINDOW_S, Page, Relay
-from workbench.jupyter.ring import Ring
-from workbench.jupyter.view import ServiceView
+from tests.live.ticks import EPOCH, FakeService, ticks
+from workbench.live.figures import Tick
+from workbench.live.relay import MAX_POINTS, MAX_WINDOW_S, Page, Relay
+from workbench.live.ring import Ring
+from workbench.live.view import ServiceView
 from workbench.rendezvous.record import ServiceState
 
 LONG_S = 30.0

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from workbench.jupyter.latency import LAST, Recent, middle_s, quantiles
+from workbench.live.latency import LAST, Recent, middle_s, quantiles
 from workbench.telemetry.histogram import BUCKETS, EDGES, Histogram
 
 

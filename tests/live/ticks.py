@@ -7,7 +7,7 @@ from typing import Any
 from workbench.core.messages import ReleaseReason, Timings
 from workbench.core.model import ModelState, ModelStatus
 from workbench.core.ports import Outcome
-from workbench.jupyter.figures import Tick, Ticks
+from workbench.live.figures import Tick, Ticks
 from workbench.telemetry.exchanges import Exchange
 from workbench.telemetry.metrics import Metrics
 from workbench.telemetry.snapshots import Snapshots

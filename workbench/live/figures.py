@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import UNSET, UnsetType
 
 from workbench.core.ports import NO_ERRORS
-from workbench.jupyter.latency import Recent, quantiles
+from workbench.live.latency import Recent, quantiles
 
 WINDOW_S = 2.0
 """What p50, p95 and p99 look back on, so that a model with few requests does not flicker."""

@@ -1,12 +1,9 @@
-"""A model is tried by hand: what comes back is what a page can show."""
+"""A model is tried by hand through a page's route."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import ml_dtypes
-import msgspec
 import numpy as np
 import pytest
 from tornado.httpclient import HTTPClientError
@@ -14,51 +11,6 @@ from tornado.httpclient import HTTPClientError
 from tests.jupyter.conftest import Ask
 from tests.models import add_constant
 from workbench.jupyter.extension import ACTIVITY, InferWorkbench
-from workbench.jupyter.tryout import SHOWN_CHARACTERS, SHOWN_ELEMENTS, shown
-
-
-@pytest.mark.parametrize(
-    ("shape", "kept"),
-    [
-        ((3, 4), (3, 4)),
-        ((5000,), (1000,)),
-        ((400, 10), (100, 10)),
-        ((2, 3, 224, 224), (1, 1, 4, 224)),
-        ((0, 4), (0, 4)),
-    ],
-)
-def test_of_a_large_tensor_the_beginning_is_shown(shape: tuple[int, ...], kept: tuple[int, ...]) -> None:
-    tensor = shown("x", np.zeros(shape, np.int64))
-    assert tensor["shape"] == list(shape)
-    assert np.shape(tensor["data"]) == (kept if kept[0] else (0,))
-    assert np.size(tensor["data"]) <= SHOWN_ELEMENTS
-    assert tensor["cut"] is (shape != kept)
-
-
-@pytest.mark.parametrize(
-    ("array", "datatype", "data"),
-    [
-        (np.array([0.1, -2.5e-8], np.float32), "FP32", [0.1, -2.5e-8]),
-        (np.array([0.1], np.float64), "FP64", [0.1]),
-        (np.array([0.1], np.float16), "FP16", [0.1]),
-        (np.array([0.5, 3.0], ml_dtypes.bfloat16), "BF16", [0.5, 3.0]),
-        (np.array([np.nan, np.inf, -np.inf, 1], np.float32), "FP32", ["NaN", "Infinity", "-Infinity", 1.0]),
-        (np.array([True, False]), "BOOL", [True, False]),
-        (np.array([2**63], np.uint64), "UINT64", [2**63]),
-        (np.array([b"caf\xc3\xa9", b"\xff"], object), "BYTES", ["café", "\ufffd"]),
-        (np.array(3, np.int8), "INT8", 3),
-    ],
-)
-def test_values_are_shown_as_json_has_them(array: np.ndarray[Any, Any], datatype: str, data: object) -> None:
-    tensor = shown("x", array)
-    assert (tensor["datatype"], tensor["data"], tensor["cut"]) == (datatype, data, False)
-    assert msgspec.json.decode(msgspec.json.encode(tensor))["data"] == data
-
-
-def test_a_long_text_is_cut() -> None:
-    tensor = shown("x", np.array([b"a" * 5000], object))
-    assert tensor["data"] == ["a" * SHOWN_CHARACTERS]
-    assert tensor["cut"]
 
 
 async def test_a_model_is_tried_with_given_and_with_random_inputs_and_its_slowest_requests_are_told(

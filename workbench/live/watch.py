@@ -20,8 +20,8 @@ from workbench.client.client import AsyncClient
 from workbench.client.launch import SharedService
 from workbench.core.threads import in_thread
 from workbench.errors import DeadlineExceeded, Unavailable, WorkbenchError
-from workbench.jupyter.figures import Tick, Ticks
-from workbench.jupyter.view import Asked, Said, Seen, ServiceView, view
+from workbench.live.figures import Tick, Ticks
+from workbench.live.view import Asked, Said, Seen, ServiceView, view
 from workbench.rendezvous.record import ServiceRecord, ServiceState
 
 LOOK_S = 0.25

@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from workbench.errors import InvalidInput
-from workbench.jupyter.figures import Tick, detail
-from workbench.jupyter.ring import Ring
-from workbench.jupyter.view import ServiceView
+from workbench.live.figures import Tick, detail
+from workbench.live.ring import Ring
+from workbench.live.view import ServiceView
 
 API = 1
 """Of what is said on the socket and by the routes; another one is not understood."""
