@@ -164,6 +164,11 @@ class LoadTests:
             return self._unkept[name]
         return await in_thread(lambda: history().run(name))
 
+    async def figures(self, name: str) -> dict[str, Any]:
+        """RUN of docs/jupyter.md. Raises NotFound."""
+        run = await self.run(name)
+        return await in_thread(lambda: _figures(run, run.id or name))
+
     # How
 
     async def _follow(self, test: _Test) -> None:
@@ -209,24 +214,6 @@ class LoadTests:
     def _name(self, model: str) -> str:
         """Of one that could not be kept."""
         return f"{model}-unkept-{self._changes + 1}"
-
-
-def figures(run: Run, name: str) -> dict[str, Any]:
-    """A run in short figures, RUN of docs/jupyter.md."""
-    whole = run.whole
-    return {
-        **_short(run, name),
-        "sentence": sentences.headline(run),
-        "details": list(sentences.details(run)),
-        "generator": sentences.health(run),
-        "offered_per_s": whole.offered_per_s if run.open_loop and not run.points else None,
-        "due": whole.due,
-        "errors": whole.errors,
-        "duration_s": whole.duration_s,
-        "quantiles": {each: whole.quantile(q) for each, q in QUANTILES.items()},
-        "seconds": timeline(run.seconds),
-        "points": [_point(each) for each in run.points],
-    }
 
 
 def compared(comparison: Comparison) -> dict[str, Any]:
@@ -292,6 +279,23 @@ def _progress(test: _Test) -> dict[str, Any]:
         "summary": test.summary,
         "stopping": test.handle.cancelled,
         **msgspec.to_builtins(test.handle.progress),
+    }
+
+
+def _figures(run: Run, name: str) -> dict[str, Any]:
+    whole = run.whole
+    return {
+        **_short(run, name),
+        "sentence": sentences.headline(run),
+        "details": list(sentences.details(run)),
+        "generator": sentences.health(run),
+        "offered_per_s": whole.offered_per_s if run.open_loop and not run.points else None,
+        "due": whole.due,
+        "errors": whole.errors,
+        "duration_s": whole.duration_s,
+        "quantiles": {each: whole.quantile(q) for each, q in QUANTILES.items()},
+        "seconds": timeline(run.seconds),
+        "points": [_point(each) for each in run.points],
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from jupyter_core.utils import ensure_async
@@ -17,7 +17,7 @@ from workbench.config import model_config
 from workbench.core.model import check_model_name
 from workbench.core.threads import in_thread
 from workbench.errors import Forbidden, InvalidInput, TooLarge, Unauthenticated, Unavailable, WorkbenchError
-from workbench.jupyter.loadtests import BenchRequest, LoadTests, compared, figures
+from workbench.jupyter.loadtests import BenchRequest, LoadTests, compared
 from workbench.jupyter.source import find
 from workbench.live.relay import API
 from workbench.live.tryout import BODY_BYTES, TryRequest, try_out
@@ -43,9 +43,6 @@ LATEST = 1e11
 RUNS = 50
 MOST_RUNS = 2000
 """Kept load tests in one answer."""
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 def routes() -> list[tuple[str, type[APIHandler]]]:
@@ -93,9 +90,9 @@ class Handler(APIHandler):
     def load_tests(self) -> LoadTests:
         return self.extension.load_tests
 
-    def answer(self, value: object) -> None:
-        self.set_header("Cache-Control", "no-store")
-        self.finish(msgspec.json.encode(value))
+    def answer(self, value: Any) -> None:
+        """What a method of a route gave."""
+        self.send(msgspec.json.encode(value))
 
     def tell(self, error: WorkbenchError) -> None:
         """Answer with an error. What stands between this server and its service is none of the caller's doing: 401 and
@@ -103,7 +100,11 @@ class Handler(APIHandler):
         if isinstance(error, Unauthenticated | Forbidden) and not isinstance(error, Refused):
             error = Unavailable(error.message)
         self.set_status(http_status(error))
-        self.answer({"message": error.message, "reason": error.code})
+        self.send(msgspec.json.encode({"message": error.message, "reason": error.code}))
+
+    def send(self, body: str | bytes, content_type: str = "application/json") -> None:
+        self.set_header("Cache-Control", "no-store")
+        self.finish(body, set_content_type=content_type)
 
     def number(self, name: str, default: float, low: float, high: float) -> float:
         """What the query says. InvalidInput."""
@@ -113,64 +114,56 @@ class Handler(APIHandler):
         return {"version": self.extension.version, "api": API, "service": self.watch.view, "available": True}
 
 
+class Looking(Handler):
+    """It changes nothing, and a page may ask again and again: no sign that anybody uses this server."""
+
+    _track_activity = False
+
+
 class Refused(Forbidden):
     """By this server itself."""
 
 
-def told(method: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R | None]]:
-    """A handler's method whose errors are answered in words."""
+def route(method: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[None] | None]:
+    """A handler's method for whoever may call it: what it returns is the answer, what it raises is told in words."""
 
     @functools.wraps(method)
-    async def inner(*args: P.args, **kwargs: P.kwargs) -> R | None:
+    async def inner(self: Handler, *args: str) -> None:
         try:
-            return await method(*args, **kwargs)
+            value = await method(self, *args)
         except WorkbenchError as error:
-            args[0].tell(error)  # type: ignore[attr-defined]
-            return None
+            self.tell(error)
+        else:
+            self.answer(value)
 
-    return inner
-
-
-class StatusHandler(Handler):
-    _track_activity = False
-
-    @web.authenticated
-    @authorized
-    @told
-    async def get(self) -> None:
-        self.answer(self.state())
+    return web.authenticated(authorized(inner))
 
 
-class ModelsHandler(Handler):
-    _track_activity = False
+class StatusHandler(Looking):
+    @route
+    async def get(self) -> object:
+        return self.state()
 
-    @web.authenticated
-    @authorized
-    @told
-    async def get(self) -> None:
+
+class ModelsHandler(Looking):
+    @route
+    async def get(self) -> object:
         if not self.watch.running:
-            self.answer([])
-            return
+            return []
         client = await self.watch.client()
-        self.answer([control.encode_status(status) for status in await answered(client.statuses())])
+        return [control.encode_status(status) for status in await answered(client.statuses())]
 
 
-class ModelHandler(Handler):
-    _track_activity = False
-
-    @web.authenticated
-    @authorized
-    @told
-    async def get(self, name: str) -> None:
+class ModelHandler(Looking):
+    @route
+    async def get(self, name: str) -> object:
         client = await self.watch.client()
-        self.answer([control.encode_status(status) for status in await answered(client.statuses(name))])
+        return [control.encode_status(status) for status in await answered(client.statuses(name))]
 
 
 class LoadHandler(Handler):
-    @web.authenticated
-    @authorized
-    @told
-    async def post(self, name: str) -> None:
+    @route
+    async def post(self, name: str) -> object:
         asked = control.decode_load_request(self.request.body)
         # What can be refused is refused before a service is started for it.
         check_model_name(name)
@@ -193,198 +186,149 @@ class LoadHandler(Handler):
                 loaded = (
                     staged if staged.unchanged else await client.commit(name, staged.status.version, force=asked.force)
                 )
-        self.answer(control.encode_load(loaded.status, loaded.unchanged, loaded.previous, loaded.seconds))
+        return control.encode_load(loaded.status, loaded.unchanged, loaded.previous, loaded.seconds)
 
     async def _may(self, action: str, resource: str) -> bool:
         return bool(await ensure_async(self.authorizer.is_authorized(self, self.current_user, action, resource)))
 
 
 class UnloadHandler(Handler):
-    @web.authenticated
-    @authorized
-    @told
-    async def post(self, name: str) -> None:
+    @route
+    async def post(self, name: str) -> object:
         client = await self.watch.client()
         await client.unload(name)
-        self.answer({})
+        return {}
 
 
 class SetHandler(Handler):
-    @web.authenticated
-    @authorized
-    @told
-    async def post(self, name: str) -> None:
+    @route
+    async def post(self, name: str) -> object:
         settings = control.decode_settings(self.request.body)
         client = await self.watch.client()
         loaded = await client.configure(name, settings)
-        self.answer(control.encode_load(loaded.status, loaded.unchanged, loaded.previous, loaded.seconds, loaded.live))
+        return control.encode_load(loaded.status, loaded.unchanged, loaded.previous, loaded.seconds, loaded.live)
 
 
-class SlowestHandler(Handler):
-    _track_activity = False
-
-    @web.authenticated
-    @authorized
-    @told
-    async def get(self, name: str) -> None:
+class SlowestHandler(Looking):
+    @route
+    async def get(self, name: str) -> object:
         since, until = self.number("since", 0.0, 0.0, LATEST), self.number("until", LATEST, 0.0, LATEST)
         limit = int(self.number("limit", SLOW_REQUESTS, 1, SLOW_REQUESTS))
         client = await self.watch.client()
-        self.answer({"requests": await answered(client.slowest(name, since, until, limit))})
+        return {"requests": await answered(client.slowest(name, since, until, limit))}
 
 
 class TryHandler(Handler):
-    @web.authenticated
-    @authorized
-    @told
-    async def post(self, name: str) -> None:
+    @route
+    async def post(self, name: str) -> object:
         if len(self.request.body) > BODY_BYTES:
             raise TooLarge(f"the inputs have {len(self.request.body)} bytes; {BODY_BYTES} can be tried here")
         asked = control.decode_body(self.request.body or b"{}", TryRequest)
         client = await self.watch.client()
         self.extension.worked()
-        self.answer(await try_out(client, name, asked))
+        return await try_out(client, name, asked)
 
 
 class BenchHandler(Handler):
-    @web.authenticated
-    @authorized
-    @told
-    async def post(self, name: str) -> None:
+    @route
+    async def post(self, name: str) -> object:
         asked = control.decode_body(self.request.body or b"{}", BenchRequest)
         client = await self.watch.client()
         self.extension.worked()
         with self.watch.job():
             await answered(client.status(name, asked.version))
             target = Target(name, client.url, asked.version, client.token, controlled=True)
-            self.answer({"run": await self.load_tests.start(target, asked)})
+            return {"run": await self.load_tests.start(target, asked)}
 
 
-class RunsHandler(Handler):
-    _track_activity = False
-
-    @web.authenticated
-    @authorized
-    @told
-    async def get(self) -> None:
+class RunsHandler(Looking):
+    @route
+    async def get(self) -> object:
         limit = int(self.number("limit", RUNS, 1, MOST_RUNS))
-        self.answer(await self.load_tests.runs(self.get_query_argument("model", None), limit))
+        return await self.load_tests.runs(self.get_query_argument("model", None), limit)
 
 
-class RunHandler(Handler):
-    _track_activity = False
-
-    @web.authenticated
-    @authorized
-    @told
-    async def get(self, run: str) -> None:
-        found = await self.load_tests.run(run)
-        self.answer(await in_thread(lambda: figures(found, found.id or run)))
+class RunHandler(Looking):
+    @route
+    async def get(self, run: str) -> object:
+        return await self.load_tests.figures(run)
 
 
 class StopRunHandler(Handler):
-    @web.authenticated
-    @authorized
-    @told
-    async def post(self, run: str) -> None:
+    @route
+    async def post(self, run: str) -> object:
         await self.load_tests.stop(run)
-        found = await self.load_tests.run(run)
-        self.answer(await in_thread(lambda: figures(found, found.id or run)))
+        return await self.load_tests.figures(run)
 
 
-class ReportHandler(Handler):
+class ReportHandler(Looking):
     """A page without scripts, that fetches nothing: as it stands alone, it is shown apart from Jupyter's own origin."""
-
-    _track_activity = False
 
     @property
     def content_security_policy(self) -> str:
         return f"{super().content_security_policy}; style-src 'unsafe-inline'; sandbox"
 
-    @web.authenticated
-    @authorized
-    @told
-    async def get(self, run: str) -> None:
-        found = await self.load_tests.run(run)
-        page = await in_thread(Report(found).to_html)
-        self.set_header("Cache-Control", "no-store")
-        self.finish(page, set_content_type="text/html; charset=utf-8")
+    def answer(self, value: Any) -> None:
+        self.send(value, "text/html; charset=utf-8")
+
+    @route
+    async def get(self, run: str) -> object:
+        return await in_thread(Report(await self.load_tests.run(run)).to_html)
 
 
-class CompareHandler(Handler):
-    _track_activity = False
-
-    @web.authenticated
-    @authorized
-    @told
-    async def get(self, run: str, other: str) -> None:
+class CompareHandler(Looking):
+    @route
+    async def get(self, run: str, other: str) -> object:
         a, b = await self.load_tests.run(run), await self.load_tests.run(other)
-        self.answer(compared(await in_thread(lambda: compare(a, b))))
+        return compared(await in_thread(lambda: compare(a, b)))
 
 
-class RepositoryHandler(Handler):
-    _track_activity = False
-
-    @web.authenticated
-    @authorized
-    @told
-    async def get(self) -> None:
+class RepositoryHandler(Looking):
+    @route
+    async def get(self) -> object:
         if not self.watch.running:
-            self.answer([])
-            return
+            return []
         client = await self.watch.client()
-        self.answer(await answered(client.index()))
+        return await answered(client.index())
 
 
 class StoredLoadHandler(Handler):
-    @web.authenticated
-    @authorized
-    @told
-    async def post(self, name: str) -> None:
+    @route
+    async def post(self, name: str) -> object:
         settings = control.decode_settings(self.request.body)
         model_config(settings)
         client = await self.watch.client()
         began = time.monotonic()
         with self.watch.job():
             status = await client.load_stored(name, settings)
-        self.answer(control.encode_load(status, False, None, time.monotonic() - began))
+        return control.encode_load(status, False, None, time.monotonic() - began)
 
 
 class StartHandler(Handler):
-    @web.authenticated
-    @authorized
-    @told
-    async def post(self) -> None:
+    @route
+    async def post(self) -> object:
         await self.watch.start()
-        self.answer(self.state())
+        return self.state()
 
 
 class RestartHandler(Handler):
-    @web.authenticated
-    @authorized
-    @told
-    async def post(self) -> None:
+    @route
+    async def post(self) -> object:
         await self.watch.restart()
-        self.answer(self.state())
+        return self.state()
 
 
 class StopHandler(Handler):
-    @web.authenticated
-    @authorized
-    @told
-    async def post(self) -> None:
+    @route
+    async def post(self) -> object:
         await self.watch.stop()
-        self.answer(self.state())
+        return self.state()
 
 
-class LogsHandler(Handler):
-    _track_activity = False
-
-    @web.authenticated
-    @authorized
-    @told
-    async def get(self) -> None:
+class LogsHandler(Looking):
+    @route
+    async def get(self) -> object:
         text = self.get_query_argument("lines", "200")
         if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= LOG_LINES:
             raise InvalidInput(f"lines is {text[:40]!r}; it takes a whole number from 1 to {LOG_LINES}")
-        self.answer({"lines": await in_thread(lambda: self.watch.shared.logs(int(text)))})
+        return {"lines": await in_thread(lambda: self.watch.shared.logs(int(text)))}
