@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import sqlite3
 import time
 import zlib
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock
 
+from workbench.core.sqlite import Migrations, check, connect, is_damage, migrate, schema, set_aside
 from workbench.errors import NotFound, StorageError, Unsupported
 from workbench.loadtest.run import Run, RunState, decode, encode
 from workbench.rendezvous.folder import data_folder, machine_name
@@ -48,7 +48,7 @@ SILENT_S = 12 * SAVE_EVERY_S
 
 DIED = "the process that ran it ended before it was done; the figures are those until shortly before"
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
+MIGRATIONS: Migrations = (
     (
         """CREATE TABLE runs (
             id TEXT PRIMARY KEY, model TEXT NOT NULL, kind TEXT NOT NULL, started_at REAL NOT NULL,
@@ -60,10 +60,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE numbers (model TEXT PRIMARY KEY, last INTEGER NOT NULL)",
     ),
 )
-"""Entry n leads from schema n to n + 1; `PRAGMA user_version` says which one a file has."""
-
 _TABLES = {"runs", "numbers"}
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _LISTED = (
     "id, model, kind, started_at, state, summary, answered_per_s, p50_s, p99_s, error_share, held, limited, version"
 )
@@ -209,7 +206,7 @@ class History:
             try:
                 return self._transaction(work, begin)
             except sqlite3.DatabaseError as error:
-                if error.sqlite_errorcode & 0xFF not in _DAMAGED:
+                if not is_damage(error):
                     raise
                 self._set_aside()
                 return self._transaction(work, begin)
@@ -221,7 +218,7 @@ class History:
             ) from None
 
     def _transaction(self, work: Callable[[sqlite3.Connection], Answer], begin: str) -> Answer:
-        with closing(_connected(self.path, check=not self._checked)) as connection:
+        with closing(_connected(self.path, checked=self._checked)) as connection:
             self._checked = True
             with suppress(sqlite3.OperationalError):  # on a full disk one can still read
                 _mark_the_dead(connection)
@@ -239,18 +236,15 @@ class History:
         """The damaged file under another name, which `notes` says; nothing is ever written over it."""
         with FileLock(f"{self.path}.lock", timeout=BUSY_TIMEOUT_S):
             try:
-                _connected(self.path, check=True).close()
+                _connected(self.path, checked=False).close()
             except sqlite3.DatabaseError as error:
-                if error.sqlite_errorcode & 0xFF not in _DAMAGED:
+                if not is_damage(error):
                     raise
-                aside = _free_name(self.path)
-                for suffix in ("-journal", ""):  # a journal left beside it would be played into the new file
-                    with suppress(FileNotFoundError):
-                        self.path.with_name(self.path.name + suffix).rename(aside.with_name(aside.name + suffix))
+                aside = set_aside(self.path)
                 self.notes.append(
                     f"the history of load tests was damaged, and is set aside as {aside.name}; a new one begins"
                 )
-                _connected(self.path, check=False).close()
+                _connected(self.path, checked=True).close()
             # else: another process has set it aside meanwhile
 
 
@@ -259,22 +253,18 @@ def history() -> History:
     return History(data_folder() / "history.sqlite")
 
 
-def _connected(path: Path, check: bool) -> sqlite3.Connection:
+def _connected(path: Path, *, checked: bool) -> sqlite3.Connection:
     """A connection to the file in the present schema; made or migrated where needed. sqlite3.DatabaseError, with a
     code that says so, where it is damaged."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # sqlite would let others read it
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    connection = connect(path, BUSY_TIMEOUT_S)
     try:
         connection.execute("PRAGMA synchronous = FULL")
-        if _version(connection) != len(MIGRATIONS):
+        if schema(connection) != len(MIGRATIONS):
             _migrate(connection)
-            check = True
-        if check:
-            found = connection.execute("PRAGMA quick_check").fetchall()
-            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            if found != [("ok",)] or not tables >= _TABLES:
-                raise _damaged()
+            checked = False
+        if not checked:
+            check(connection, _TABLES)
     except BaseException:
         connection.close()
         raise
@@ -282,39 +272,19 @@ def _connected(path: Path, check: bool) -> sqlite3.Connection:
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("BEGIN IMMEDIATE")  # another process may have come first
     try:
-        version = _version(connection)  # another process may have come first
-        if version > len(MIGRATIONS):
+        if (version := schema(connection)) > len(MIGRATIONS):
             raise Unsupported(
                 f"the history of load tests was written by a newer version (its schema is {version}, this version "
                 f"knows {len(MIGRATIONS)}): use that version again; nothing was changed"
             )
-        for number, statements in enumerate(MIGRATIONS[version:], version + 1):
-            for statement in statements:
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {number}")
+        migrate(connection, MIGRATIONS)
         connection.execute("COMMIT")
     except BaseException:
         with suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
         raise
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-def _damaged() -> sqlite3.DatabaseError:
-    error = sqlite3.DatabaseError("the check failed")
-    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    return error
-
-
-def _free_name(path: Path) -> Path:
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    names = (f"{path.name}.damaged-{stamp}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
-    return next(aside for name in names if not (aside := path.with_name(name)).exists())
 
 
 def _put(connection: sqlite3.Connection, run: Run) -> None:

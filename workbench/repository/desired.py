@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 import sqlite3
 import threading
@@ -27,6 +26,7 @@ from typing import Any
 
 from workbench.config import ModelConfig, model_config
 from workbench.core.model import DesiredModel, check_model_name, check_model_version
+from workbench.core.sqlite import Migrations, check, connect, is_damage, migrate, schema, set_aside
 from workbench.errors import Conflict, InvalidInput, StorageError, Unsupported
 
 KEPT_VERSIONS = 5
@@ -40,7 +40,7 @@ DIED_LOADING = (
 )
 DIED_RESTORING = "the service died twice while restoring this model; load it again to try once more"
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
+MIGRATIONS: Migrations = (
     (
         """CREATE TABLE models (
             name TEXT NOT NULL, version TEXT NOT NULL, digest TEXT NOT NULL, config TEXT NOT NULL,
@@ -55,12 +55,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE forgotten (digest TEXT PRIMARY KEY)",
     ),
 )
-"""Entry n leads from schema n to n + 1; `PRAGMA user_version` says which one a file has."""
-
 _TABLES = {"models", "versions", "proved", "forgotten"}
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAMED = "SELECT digest FROM models UNION SELECT digest FROM versions"
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class DesiredKind(StrEnum):
@@ -110,9 +107,9 @@ class DesiredState:
             try:
                 self._connection = _connected(self.path)
             except sqlite3.DatabaseError as error:
-                if error.sqlite_errorcode & 0xFF not in _DAMAGED:
+                if not is_damage(error):
                     raise
-                aside = _set_aside(self.path)
+                aside = set_aside(self.path)
                 self.notes.append(
                     f"the list of models to serve was damaged, and is set aside as {aside.name}: load the models again"
                 )
@@ -314,17 +311,15 @@ class DesiredState:
 
 
 def execute(connection: sqlite3.Connection, statement: str, parameters: Sequence[object] = ()) -> None:
-    """Every statement that writes, begins or ends a transaction goes through here."""
+    """Every statement that writes, begins or ends a transaction of an open state goes through here."""
     connection.execute(statement, parameters)
 
 
 def _connected(path: Path) -> sqlite3.Connection:
     """The file's connection, of the present schema; sqlite3.DatabaseError where it is damaged."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # sqlite would let others read it
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    connection = connect(path, BUSY_TIMEOUT_S, check_same_thread=False)
     try:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > len(MIGRATIONS):
+        if (version := schema(connection)) > len(MIGRATIONS):
             raise Unsupported(
                 f"the state in the data folder was written by a newer version (its schema is {version}, this version "
                 f"knows {len(MIGRATIONS)}): use that version again, or give another folder with --data-dir"
@@ -335,39 +330,13 @@ def _connected(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = TRUNCATE")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("BEGIN EXCLUSIVE")
-        checked = connection.execute("PRAGMA quick_check").fetchall()
-        for number, statements in enumerate(MIGRATIONS[version:], version + 1):
-            for statement in statements:
-                execute(connection, statement)
-            execute(connection, f"PRAGMA user_version = {number}")
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        execute(connection, "COMMIT")
-        if checked != [("ok",)] or not tables >= _TABLES:
-            raise _damaged()
+        migrate(connection, MIGRATIONS)
+        check(connection, _TABLES)
+        connection.execute("COMMIT")
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def _damaged() -> sqlite3.DatabaseError:
-    error = sqlite3.DatabaseError("the check failed")
-    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    return error
-
-
-def _set_aside(path: Path) -> Path:
-    """Its new path; a journal beside it goes along, which would otherwise be played into the new file."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    aside = path.with_name(f"{path.name}.damaged-{stamp}")
-    number = 1
-    while aside.exists():
-        number += 1
-        aside = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
-    journal = path.with_name(f"{path.name}-journal")
-    if journal.exists() and journal.stat().st_size:
-        journal.rename(aside.with_name(f"{aside.name}-journal"))
-    return path.rename(aside)
 
 
 def _storage_error(error: sqlite3.Error) -> StorageError | Conflict:
