@@ -5,8 +5,21 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
-from workbench.client.launch import service_environment
+import pytest
+
+from workbench.client.launch import SharedService, service_environment
+from workbench.errors import Unavailable
+from workbench.rendezvous.folder import Rendezvous
+
+
+def test_a_stop_that_comes_as_a_start_begins_is_not_overlooked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = SharedService(Rendezvous(tmp_path / "runtime").open(), tmp_path / "data")
+    monkeypatch.setattr(shared, "_take_lease", shared.stop)
+    with pytest.raises(Unavailable, match="told to stop"):
+        shared.ensure()
+    assert shared.record() is None
 
 
 def test_the_services_environment_is_the_one_this_process_began_with() -> None:

@@ -125,10 +125,10 @@ class SharedService:
 
     def ensure(self, timeout_s: float = START_TIMEOUT_S) -> Address:
         """See `ensure_service`."""
+        stops, until = self._stops, time.monotonic() + timeout_s
         self.rendezvous.open()
         # The lease comes first: the keeper that is about to end for want of one looks once more after it has said so.
         self._take_lease()
-        stops, until = self._stops, time.monotonic() + timeout_s
         while True:
             self._check_wanted(stops)
             record = self.record()
