@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 import msgspec
 
 from workbench.client.results import NO_MODELS, Tabular, escape, html_table, milliseconds, state_dot, text_table
-from workbench.core.ports import NO_ERRORS
+from workbench.core.ports import errors_in
 from workbench.errors import InvalidInput, WorkbenchError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class VersionFigures(msgspec.Struct, frozen=True):
 
     @property
     def errors(self) -> int:
-        return sum(count for outcome, count in self.requests.items() if outcome not in NO_ERRORS)
+        return errors_in(self.requests)
 
 
 class RecentFigures(Tabular, Sequence[VersionFigures]):

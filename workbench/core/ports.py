@@ -59,6 +59,11 @@ NO_ERRORS = (Outcome.OK, Outcome.CANCELLED)
 """The outcomes of requests that are no errors; a caller that left is none."""
 
 
+def errors_in(outcomes: Mapping[str, int]) -> int:
+    """Of requests counted by outcome, those that ended badly."""
+    return sum(count for outcome, count in outcomes.items() if outcome not in NO_ERRORS)
+
+
 class Observer(Protocol):
     """Told what happens; all calls come on the event loop's thread, and none may block or raise."""
 

@@ -11,7 +11,6 @@ import concurrent.futures
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
 from logging import Logger
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,8 @@ from workbench.errors import Conflict, Unavailable
 from workbench.loadtest import sentences
 from workbench.loadtest.bench import bench
 from workbench.loadtest.compare import Comparison
-from workbench.loadtest.folds import Second
+from workbench.loadtest.folds import Second, together
 from workbench.loadtest.handle import Handle
-from workbench.loadtest.histogram import EMPTY
 from workbench.loadtest.history import Listed, history
 from workbench.loadtest.options import plan_of, searches
 from workbench.loadtest.plan import Plan, Target
@@ -236,16 +234,16 @@ def timeline(seconds: Sequence[Second]) -> list[dict[str, Any]]:
     found = []
     for first in range(0, len(seconds), each):
         part = seconds[first : first + each]
-        latency = reduce(lambda a, b: a + b, (second.latency for second in part), EMPTY)
+        point = together(part)
         found.append(
             {
-                "at_s": part[0].at_s,
-                "warm_up": part[0].phase == WARM_UP,
-                "due_per_s": sum(second.due for second in part) / len(part),
-                "answered_per_s": sum(second.answered for second in part) / len(part),
-                "errors_per_s": sum(second.errors for second in part) / len(part),
-                "p50_s": latency.quantile(0.5),
-                "p99_s": latency.quantile(0.99),
+                "at_s": point.at_s,
+                "warm_up": point.phase == WARM_UP,
+                "due_per_s": point.due / len(part),
+                "answered_per_s": point.answered / len(part),
+                "errors_per_s": point.errors / len(part),
+                "p50_s": point.latency.quantile(0.5),
+                "p99_s": point.latency.quantile(0.99),
             }
         )
     return found

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType
 
-from workbench.core.ports import NO_ERRORS
+from workbench.core.ports import errors_in
 from workbench.live.latency import Recent, quantiles
 
 WINDOW_S = 2.0
@@ -206,8 +206,7 @@ def detail(entries: Sequence[Entry]) -> dict[str, Any]:
 
 def _errors(entry: Entry) -> int:
     """Requests of which the caller got an error: also an answer that could not be written."""
-    failed = sum(count for outcome, count in entry["requests"].items() if outcome not in NO_ERRORS)
-    return int(failed + entry["encode_failures"])
+    return errors_in(entry["requests"]) + int(entry["encode_failures"])
 
 
 def _counts(entries: Sequence[Entry], stage: str) -> dict[int, int]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workbench.loadtest.folds import Second, Stretch
+from workbench.core.ports import NO_ERRORS
+from workbench.loadtest.folds import Second, Stretch, together
 from workbench.loadtest.histogram import Histogram
 from workbench.loadtest.knee import METHOD, knee
 from workbench.loadtest.run import Run
@@ -214,7 +215,7 @@ def gathered(seconds: Sequence[Second], most: int = MOST_POINTS) -> tuple[list[S
     every = max(math.ceil(len(seconds) / most), 1)
     if every == 1:
         return list(seconds), 1
-    return [_together(seconds[start : start + every]) for start in range(0, len(seconds), every)], every
+    return [together(seconds[start : start + every]) for start in range(0, len(seconds), every)], every
 
 
 def _drawn(run: Run) -> Sequence[Second]:
@@ -223,15 +224,6 @@ def _drawn(run: Run) -> Sequence[Second]:
     if last and not last[0].due and last[0].at_s < run.whole.duration_s + 1 and not _is_series(run):
         return run.seconds[:-1]
     return run.seconds
-
-
-def _together(seconds: Sequence[Second]) -> Second:
-    ended: dict[str, int] = {}
-    for each in seconds:
-        for outcome, count in each.ended.items():
-            ended[outcome] = ended.get(outcome, 0) + count
-    merged = Histogram.merged(each.latency for each in seconds)
-    return Second(seconds[0].at_s, seconds[0].phase, sum(each.due for each in seconds), ended, merged)
 
 
 def _percentile_series(name: str, histogram: Histogram, colour: str, thin: bool = False) -> Series:
@@ -265,7 +257,7 @@ def _is_series(run: Run) -> bool:
 
 def error_words(stretch: Stretch) -> str:
     """`120 timeout, 4 connection`, the most frequent first."""
-    bad = [(count, word) for word, count in stretch.outcomes.items() if word not in ("ok", "cancelled")]
+    bad = [(count, word) for word, count in stretch.outcomes.items() if word not in NO_ERRORS]
     return ", ".join(f"{count} {word}" for count, word in sorted(bad, reverse=True))
 
 

@@ -11,13 +11,14 @@ its throughput is what was answered in it. Percentiles are read from merged hist
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.core.ports import errors_in
 from workbench.loadtest.histogram import EMPTY, Histogram
 from workbench.loadtest.rows import OUTCOMES, WARM_UP, Column, Rows
 
@@ -57,7 +58,7 @@ class Stretch:
     @property
     def errors(self) -> int:
         """Requests that ended badly. What was cancelled is none: how it would have ended is not known."""
-        return self.due - self.ok - self.outcomes.get("cancelled", 0)
+        return errors_in(self.outcomes)
 
     @property
     def error_share(self) -> float | None:
@@ -104,7 +105,16 @@ class Second:
 
     @property
     def errors(self) -> int:
-        return sum(count for outcome, count in self.ended.items() if outcome not in ("ok", "cancelled"))
+        return errors_in(self.ended)
+
+
+def together(seconds: Sequence[Second]) -> Second:
+    """Several in a row as one, which begins with the first."""
+    ended: Counter[str] = Counter()
+    for each in seconds:
+        ended.update(each.ended)
+    merged = Histogram.merged(each.latency for each in seconds)
+    return Second(seconds[0].at_s, seconds[0].phase, sum(each.due for each in seconds), dict(ended), merged)
 
 
 class _Due:
