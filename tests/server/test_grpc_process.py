@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +109,8 @@ def test_a_port_that_is_taken_ends_the_start_where_it_was_asked_for(tmp_path: Pa
         port = taken.getsockname()[1]
         with Serve(tmp_path, "--grpc-port", str(port)) as serve:
             assert serve.ended() == 2
-            assert any(f"cannot listen for gRPC on 127.0.0.1, port {port}" in line for line in serve.seen)
+            (line,) = [line for line in serve.seen if f"cannot listen on 127.0.0.1, port {port}" in line]
+            assert "--grpc-port" in line
 
 
 def test_the_next_worker_serves_at_the_same_address(tmp_path: Path) -> None:
@@ -127,50 +127,20 @@ def test_the_next_worker_serves_at_the_same_address(tmp_path: Path) -> None:
         assert serve.stop() == 0
 
 
-def test_a_call_that_ends_grpcs_own_server_is_followed_by_another_at_the_same_address(tmp_path: Path) -> None:
-    """grpc.aio gives up on a method's name that is not UTF-8, whoever sent it; and no header gets into the log."""
+def test_a_method_whose_name_is_no_text_harms_nobody_and_no_header_gets_into_the_log(tmp_path: Path) -> None:
     with Serve(tmp_path, "--grpc-port", "0") as serve:
         serve.ready()
-        before, token = serve.grpc, serve.token
+        address, token = serve.grpc, serve.token
         garbled = token[:-1].encode() + b"\xff"
-
-        def send(method: str, name: bytes) -> socket.socket:
-            raw = socket.create_connection(("127.0.0.1", int(before.rpartition(":")[2])), timeout=30)
-            call = http2_call(before, token, method, b"").replace(token.encode(), garbled)
-            raw.sendall(call.replace(method.encode(), name))
-            return raw
-
-        for _ in range(2):
-            with send("ModelReady", b"Model\x80eady"):
-                serve.until("gRPC begins anew")
-                serve.until("listening for gRPC")
-            with InferenceServerClient(before) as client:
+        with InferenceServerClient(address) as client:
+            for name in (b"Model\x80eady", b"ModelReady"):
+                with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=30) as raw:
+                    call = http2_call(address, token, "ModelReady", b"").replace(token.encode(), garbled)
+                    raw.sendall(call.replace(b"ModelReady", name))
+                    assert raw.recv(9)
                 assert client.is_server_ready()
-        with send("ModelReady", b"ModelReady") as raw:
-            assert raw.recv(9)
-        assert serve.grpc == before
         assert serve.stop() == 0
         assert token[:-1] not in "".join(serve.seen)
-
-
-def test_it_begins_anew_once_its_certificate_is_there_again(tmp_path: Path, files: Files) -> None:
-    cert = tmp_path / "cert.pem"
-    cert.write_bytes(files.cert.read_bytes())
-    context = ssl.create_default_context(cadata=files.ours.decode())
-    context.set_alpn_protocols(["h2"])
-    with Serve(tmp_path, "--grpc-port", "0", "--grpc-tls-cert", str(cert), "--grpc-tls-key", str(files.key)) as serve:
-        serve.ready()
-        cert.unlink()
-        call = http2_call(serve.grpc, serve.token, "ModelReady", b"").replace(b"ModelReady", b"Model\x80eady")
-        host, _, port = serve.grpc.rpartition(":")
-        raw = socket.create_connection((host, int(port)), timeout=30)
-        with context.wrap_socket(raw, server_hostname="localhost") as secured:
-            secured.sendall(call)
-            serve.until("gRPC cannot begin anew yet")
-        cert.write_bytes(files.cert.read_bytes())
-        serve.until("listening for gRPC")
-        assert live(serve, grpc.ssl_channel_credentials(files.ours))
-        assert serve.stop() == 0
 
 
 def test_the_shared_service_publishes_where_grpc_is_and_keeps_it_over_a_restart(workplace: SharedService) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from functools import cache
+from typing import Any
 
 from grpc_health.v1 import health_pb2
-from grpc_reflection.v1alpha import reflection, reflection_pb2
+from grpc_reflection.v1alpha import reflection_pb2
 
 from workbench.core.model import ModelState
 from workbench.errors import Draining, ModelNotFound, NotFound, QueueFull, Unauthenticated
@@ -100,15 +102,23 @@ class Reflection:
     def __init__(self) -> None:
         for module in (health_pb2, reflection_pb2):
             pb.POOL.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
-        self._servicer = reflection.aio.ReflectionServicer((pb.SERVICE, HEALTH, REFLECTION), pb.POOL)
 
     async def info(self, head: Head, messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         async def requests() -> AsyncIterator[object]:
             async for message in messages:
                 yield parse(reflection_pb2.ServerReflectionRequest, message)
 
-        async for answer in self._servicer.ServerReflectionInfo(requests(), context):
+        servicer = await asyncio.to_thread(_servicer)
+        async for answer in servicer.ServerReflectionInfo(requests(), context):
             yield answer.SerializeToString()
+
+
+@cache
+def _servicer() -> Any:
+    # Imports all of grpc, a tenth of a second and 15 MB, for what a tool asks now and then.
+    from grpc_reflection.v1alpha import reflection
+
+    return reflection.aio.ReflectionServicer((pb.SERVICE, HEALTH, REFLECTION), pb.POOL)
 
 
 def _answer(status: int) -> bytes:

@@ -1,4 +1,4 @@
-"""The way of an inference over gRPC: decode, await the engine, encode. A stream is many of them under way at once."""
+"""The way of an inference over gRPC: decode, have the engine run it, encode. A stream is many of them at once."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 from workbench.config import Limits
-from workbench.core.messages import InferResponse
+from workbench.core.messages import InferRequest, InferResponse
 from workbench.errors import Cancelled, Draining, WorkbenchError
+from workbench.protocols.headers import REQUEST_ID
 from workbench.protocols.oip_grpc import (
     Decoder,
     GrpcAnswer,
@@ -19,7 +20,7 @@ from workbench.protocols.oip_grpc import (
 )
 from workbench.protocols.shared import write_shared
 from workbench.server.auth import Caller
-from workbench.server.grpc_methods import Context, Head, unforeseen
+from workbench.server.grpc_methods import Context, Head, Replier, unforeseen
 from workbench.server.inferences import LARGE_BODY, SHUTTING_DOWN, in_classes, note_failed
 from workbench.server.request_ids import RequestIds
 from workbench.server.service import Service
@@ -46,16 +47,91 @@ class Infer:
         self._ids = RequestIds()
         self._decode = Decoder(service.config.limits).decode
 
+    def begin(self, head: Head, message: bytes, call: Replier) -> bool:
+        """One inference, without a task; False for what needs a thread."""
+        size = len(message)
+        if self._shared is not None or size > LARGE_BODY:
+            return False
+        now = self._engine.clock()
+        underway = _Underway(
+            "", "", head.request_id or self._ids.new(), now, now, trace=head.trace, infer=self, call=call
+        )
+        underway.named = bool(head.request_id)
+        try:
+            if self._service.draining.is_set():
+                raise Draining(SHUTTING_DOWN)
+            head.caller.enter()
+            underway.caller = head.caller
+            self._bodies.take(size)
+            underway.request_bytes = size
+            try:
+                request, underway.answer = self._decode(message, now, None)
+            except Exception:
+                _name(underway, message, self._limits)
+                raise
+            underway.decoded_at = self._engine.clock()
+            underway.model, underway.version, underway.id = request.model, request.version or "", request.id
+            if head.timeout_s is not None:
+                _hurry(request, call, now)
+            request.trace = head.trace
+            call.on_lost(underway.left)
+            self._engine.submit(request, underway)
+        except Exception as error:
+            self._fail(underway, error)
+        return True
+
+    def _reply(self, underway: _Underway, response: InferResponse) -> None:
+        clock, answer, call = self._engine.clock, underway.answer, underway.call
+        assert answer is not None and call is not None
+        try:
+            underway.answered_at = clock()
+            underway.version, underway.timings = response.version, response.timings
+            if answer.classes:
+                response = in_classes(self._engine, response, answer.classes)
+            encoded = encode_response(response, answer, self._limits)
+        except Exception as error:
+            self._fail(underway, error)
+            return
+        underway.encoded_at = clock()
+        underway.response_bytes = len(encoded)
+        self._leave(underway)
+        if underway.named:
+            call.tell(REQUEST_ID, underway.request_id)
+        call.reply(encoded)
+        underway.sent_at = clock()
+        self._metrics.exchange_done(underway)
+
+    def _fail(self, underway: _Underway, error: Exception) -> None:
+        call = underway.call
+        assert call is not None
+        self._leave(underway)
+        underway.sent_at = self._engine.clock()
+        note_failed(self._service, underway, error)
+        call.tell(REQUEST_ID, underway.request_id)
+        call.fail(error)
+
+    def _lose(self, underway: _Underway) -> None:
+        self._leave(underway)
+        underway.sent_at = self._engine.clock()
+        note_failed(self._service, underway, _left())
+
+    def _leave(self, underway: _Underway) -> None:
+        """Nothing of it is held any more; what telemetry keeps of it is to keep nothing else alive."""
+        if underway.caller is not None:
+            underway.caller.leave()
+        self._bodies.give_back(underway.request_bytes)
+        underway.caller = underway.answer = underway.call = underway.infer = None
+
     async def infer(self, head: Head, message: bytes, context: Context) -> bytes:
-        """One inference. When the caller cancels or its deadline passes, grpc cancels the task that awaits this."""
+        """One inference. When the caller cancels or its deadline passes, the task that awaits this is cancelled."""
         exchange = self._exchange(head)
         try:
             answer = await self._answer(head.caller, message, context, exchange, encode_response)
         except Exception:
-            context.set_trailing_metadata((("x-request-id", exchange.request_id.decode("ascii")),))
+            context.tell(REQUEST_ID, exchange.request_id)
             raise
         if head.request_id:
-            context.set_trailing_metadata((("x-request-id", exchange.request_id.decode("ascii")),))
+            context.tell(REQUEST_ID, exchange.request_id)
         return answer
 
     async def stream(self, head: Head, messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
@@ -95,9 +171,7 @@ class Infer:
                     request, answer = await asyncio.to_thread(self._decode, message, now, shared)
                 exchange.decoded_at = clock()
                 exchange.model, exchange.version, exchange.id = request.model, request.version or "", request.id
-                left_s = context.time_remaining()
-                if left_s is not None and (request.deadline is None or now + left_s < request.deadline):
-                    request.deadline = now + left_s
+                _hurry(request, context, now)
                 request.trace = exchange.trace
                 response = await self._engine.infer(request)
                 exchange.answered_at = clock()
@@ -116,13 +190,12 @@ class Infer:
                     shared.give_back()
         except asyncio.CancelledError:
             exchange.sent_at = clock()
-            note_failed(self._service, exchange, Cancelled("the caller cancelled, or its deadline passed"))
+            note_failed(self._service, exchange, _left())
             raise
         except Exception as error:
             exchange.sent_at = clock()
-            if not exchange.decoded_at:  # counted for the model that it names, as over HTTP the path does
-                exchange.model, exchange.version, name = named_in(message)
-                exchange.id = name[: limits.max_name_length]  # which may be what was refused, and is kept for a while
+            if not exchange.decoded_at:
+                _name(exchange, message, limits)
             note_failed(self._service, exchange, error)
             raise
         self._metrics.exchange_done(exchange)
@@ -130,6 +203,51 @@ class Infer:
 
     def _exchange(self, head: Head) -> Exchange:
         return Exchange("", "", head.request_id or self._ids.new(), self._engine.clock(), trace=head.trace)
+
+
+class _Underway(Exchange, kw_only=True, gc=False):
+    """One inference from its message to its answer, and the promise that the engine keeps."""
+
+    infer: Infer | None
+    call: Replier | None
+    named: bool = False
+    """Its caller called it by its `request_id`."""
+    answer: GrpcAnswer | None = None
+    caller: Caller | None = None
+    """None: it is not counted as one of its caller's."""
+
+    def left(self) -> None:
+        """Its caller cancelled, or its connection is gone."""
+        if self.infer is not None:
+            self.infer._lose(self)
+
+    def done(self) -> bool:
+        return self.call is None
+
+    def set_result(self, result: InferResponse) -> None:
+        assert self.infer is not None
+        self.infer._reply(self, result)
+
+    def set_exception(self, exception: WorkbenchError) -> None:
+        assert self.infer is not None
+        self.infer._fail(self, exception)
+
+
+def _left() -> Cancelled:
+    return Cancelled("the caller cancelled, or its deadline passed")
+
+
+def _hurry(request: InferRequest, context: Context, now: float) -> None:
+    """Its deadline is the call's where that is sooner."""
+    left_s = context.time_remaining()
+    if left_s is not None and (request.deadline is None or now + left_s < request.deadline):
+        request.deadline = now + left_s
+
+
+def _name(exchange: Exchange, message: bytes, limits: Limits) -> None:
+    """A message that was refused counts for the model that it names, as over HTTP the path does."""
+    exchange.model, exchange.version, name = named_in(message)
+    exchange.id = name[: limits.max_name_length]  # which may be what was refused, and is kept for a while
 
 
 async def in_order(

@@ -1,27 +1,20 @@
-"""The gate in front of every gRPC method, the table behind it, and every error as a status.
+"""The table of gRPC's methods, and the gate in front of it.
 
 A call is let in, or refused, by its head alone: what a refused caller sends is never read.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeAlias
+from typing import Protocol, TypeAlias
 
-import grpc
-
-from workbench.errors import Unsupported, WorkbenchError
-from workbench.protocols.errors import GRPC_CODE_KEY, UNFORESEEN, grpc_status
-from workbench.protocols.headers import request_id as checked_request_id
-from workbench.protocols.headers import traceparent
+from workbench.errors import InvalidInput, Unsupported, WorkbenchError
+from workbench.http2.headers import Head as HttpHead
+from workbench.protocols.errors import UNFORESEEN
+from workbench.protocols.headers import REQUEST_ID, TRACEPARENT, request_id, traceparent
+from workbench.server import grpc_wire
 from workbench.server.auth import Caller, Gate
-
-log = logging.getLogger("workbench.server")
-
-Context: TypeAlias = Any
-"""A grpc.aio.ServicerContext."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +26,40 @@ class Head:
     """What the caller calls it, checked; empty: nothing."""
     trace: str = ""
     """The caller's traceparent, checked; empty: none came."""
+    timeout_s: float | None = None
+    """From its head on; None: it has no deadline."""
+
+
+class Context(Protocol):
+    """The call as its method sees it."""
+
+    def time_remaining(self) -> float | None:
+        """Seconds to its deadline; None: it has none."""
+        ...
+
+    def tell(self, name: bytes, value: bytes) -> None:
+        """Something for the trailing metadata, however the call ends."""
+        ...
+
+
+class Replier(Context, Protocol):
+    """A call that waits for its one answer."""
+
+    def on_lost(self, tell: Callable[[], None]) -> None:
+        """Call `tell` when nobody is there any more to read the answer."""
+        ...
+
+    def reply(self, message: bytes) -> None: ...
+
+    def fail(self, error: Exception) -> None:
+        """End it with what its caller is told. Of an error that nobody foresaw nothing but that."""
+        ...
 
 
 Unary: TypeAlias = Callable[[Head, bytes, Context], Awaitable[bytes]]
 Watch: TypeAlias = Callable[[Head, bytes, Context], AsyncIterator[bytes]]
 Stream: TypeAlias = Callable[[Head, AsyncIterator[bytes], Context], AsyncIterator[bytes]]
-
-_STATUS = {status.value[0]: status for status in grpc.StatusCode}
+Begin: TypeAlias = Callable[[Head, bytes, Replier], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,98 +73,65 @@ class Method:
     """Streams both ways."""
     public: bool = False
     """Needs no token."""
+    begin: Begin | None = None
+    """A shorter way than `unary`, without a task; False: it does not serve this call. Raises nothing."""
 
 
-class Methods(grpc.GenericRpcHandler):  # type: ignore[misc]
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a call's head says. The same head, byte for byte, says the same again."""
+
+    head: Head | None
+    method: Method
+    coding: bytes = b""
+    """Of its compressed messages."""
+    refused: WorkbenchError | None = None
+    http_status: int = 0
+    """It is no gRPC; 0: it is."""
+
+
+class Methods:
     """`table`: full name ("/package.Service/Method") -> Method."""
 
     def __init__(self, gate: Gate, table: Mapping[str, Method]) -> None:
         self.table = table
         """All there are, for whoever wants to walk them."""
         self._gate = gate
-        self._public = frozenset(name for name, method in table.items() if method.public)
-        self._handlers: dict[tuple[Caller, str], Any] = {}
-        """Of calls that bring nothing but their token."""
+        self._by_path = {name.encode(): method for name, method in table.items()}
 
-    def service(self, details: Any) -> Any:
-        """Called by grpc with a call's method and metadata, before its first message is read."""
-        name = details.method
-        authorization = None
-        request_id, trace = b"", ""
-        for key, value in details.invocation_metadata:
-            if key == "authorization":
-                authorization = value
-            elif key == "x-request-id":
-                request_id = checked_request_id(value.encode()) or b""
-            elif key == "traceparent":
-                trace = traceparent(value.encode())
+    def asked(self, http: HttpHead) -> Asked:
+        """Raises nothing."""
+        request = http.request
+        if not grpc_wire.speaks_grpc(request.get(b"content-type", b"")):
+            return Asked(None, _NONE, http_status=415)
+        if request[b":method"] != b"POST":
+            return Asked(None, _NONE, http_status=405)
+        path = request[b":path"]
+        method = self._by_path.get(path)
         try:
-            caller = self._gate.admit_token(authorization, public=name in self._public)
-            if name not in self.table:
-                raise Unsupported(f"there is no method {name[:120]!r}; reflection lists those that there are")
+            caller = self._gate.admit_token(request.get(b"authorization"), public=method is not None and method.public)
+            if method is None:
+                name = path[:120].decode("utf-8", "replace")
+                raise Unsupported(f"there is no method {name!r}; reflection lists those that there are")
+            timeout = request.get(b"grpc-timeout")
+            head = Head(
+                caller,
+                request_id(request.get(REQUEST_ID, b"")) or b"",
+                traceparent(request.get(TRACEPARENT, b"")),
+                None if timeout is None else grpc_wire.timeout_s(timeout),
+            )
+            return Asked(head, method, grpc_wire.coding(request.get(b"grpc-encoding", b"")))
         except WorkbenchError as error:
-            return _refusal(error)
-        if request_id or trace:
-            return _handler(self.table[name], Head(caller, request_id, trace))
-        handler = self._handlers.get((caller, name))
-        if handler is None:
-            handler = self._handlers[caller, name] = _handler(self.table[name], Head(caller))
-        return handler
+            return Asked(None, _NONE, refused=error)
 
 
-async def refuse(context: Context, error: Exception) -> NoReturn:
-    """End the call with what its caller is told. Of an error that nobody foresaw nothing but that."""
-    metadata = tuple(context.trailing_metadata() or ())
-    if not isinstance(error, WorkbenchError):
-        log.error("a handler failed", exc_info=error, extra={"fields": dict(metadata)})
-        error = unforeseen()
-    message = error.message.encode("utf-8", "replace").decode()
-    await context.abort(_STATUS[grpc_status(error)], message, (*metadata, (GRPC_CODE_KEY, error.code)))
-    raise AssertionError("abort raises")
+_NONE = Method()
 
 
 def unforeseen() -> WorkbenchError:
     return WorkbenchError(UNFORESEEN)
 
 
-def _handler(method: Method, head: Head) -> Any:
-    """For grpc: `method`, called with `head`."""
-    if (unary := method.unary) is not None:
-
-        async def call(message: bytes, context: Context) -> bytes:
-            try:
-                return await unary(head, message, context)
-            except Exception as error:
-                await refuse(context, error)
-
-        return grpc.unary_unary_rpc_method_handler(call)
-    if (watch := method.watch) is not None:
-
-        async def call_watch(message: bytes, context: Context) -> AsyncIterator[bytes]:
-            try:
-                async for answer in watch(head, message, context):
-                    yield answer
-            except Exception as error:
-                await refuse(context, error)
-
-        return grpc.unary_stream_rpc_method_handler(call_watch)
-    stream = method.stream
-    assert stream is not None
-
-    async def call_stream(messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-        try:
-            async for answer in stream(head, messages, context):
-                yield answer
-        except Exception as error:
-            await refuse(context, error)
-
-    return grpc.stream_stream_rpc_method_handler(call_stream)
-
-
-def _refusal(error: WorkbenchError) -> Any:
-    """A handler that refuses. Of a stream, since a unary one would read the whole message first."""
-
-    async def call(messages: AsyncIterator[bytes], context: Context) -> bytes:
-        await refuse(context, error)
-
-    return grpc.stream_unary_rpc_method_handler(call)
+def one_message(found: int) -> InvalidInput:
+    """For a call that takes exactly one."""
+    return InvalidInput(f"this method takes one message, and {'none' if not found else 'more than one'} came")

@@ -32,7 +32,7 @@ def methods(service: Service) -> dict[str, Method]:
         "ModelReady": Method(served.model_ready),
         "ServerMetadata": Method(served.server_metadata),
         "ModelMetadata": Method(served.model_metadata),
-        "ModelInfer": Method(infer.infer),
+        "ModelInfer": Method(infer.infer, begin=infer.begin),
         "ModelStreamInfer": Method(stream=infer.stream),
         "ModelConfig": Method(served.model_config),
         "ModelStatistics": Method(served.model_statistics),

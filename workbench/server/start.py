@@ -49,7 +49,7 @@ def prepare(config: ServerConfig) -> Prepared:
     return Prepared(config, *own_token(config.data_dir))
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, option: str = "--http-port") -> socket.socket:
     """A listening socket. Unavailable, saying so, where the port is taken or the host is not this machine's."""
     try:
         found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -68,7 +68,7 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise Unavailable(
-            f"cannot listen on {host}, port {port}: {reason}; give another --http-port (0 picks a free one) or --host"
+            f"cannot listen on {host}, port {port}: {reason}; give another {option} (0 picks a free one) or --host"
         ) from None
 
 

@@ -1,0 +1,674 @@
+"""One connection of HTTP/2 as a server sees it: bytes in, calls of its streams, bytes out. Knows no socket.
+
+What RFC 9113 leaves to a server is decided for safety: whatever a peer can make us keep has a cap, and a peer that
+sends much that leads to nothing is told to calm down, and left (`patience`).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from struct import unpack_from
+from typing import Final, TypeAlias
+
+from workbench.http2 import frames
+from workbench.http2.frames import Broken, ErrorCode
+from workbench.http2.headers import (
+    MAX_BLOCK_BYTES,
+    MAX_LIST_BYTES,
+    SHRINK_TABLE,
+    Head,
+    HeaderReader,
+    Malformed,
+    check_request,
+    check_trailers,
+)
+from workbench.http2.patience import Patience
+
+MAX_STREAMS: Final = 1024
+"""Open at once on one connection."""
+
+MAX_FRAME: Final = 128 * 1024
+"""The longest frame that may come."""
+
+STREAM_WINDOW: Final = 1 << 20
+"""How much of one stream may be on its way or unread."""
+
+CONNECTION_WINDOW: Final = 1 << 30
+"""Of all streams together; each has its own bound, so this one is never to be felt."""
+
+_REMEMBERED_CUT: Final = 1024
+"""Streams that were ended here first, of which something may still be on its way."""
+
+_FRAMES_AT_ONCE: Final = 16
+"""That one stream sends before the next one's turn."""
+
+Part: TypeAlias = bytes | memoryview
+
+
+class Stream:
+    """One request and its answer. For subclasses, whose hooks are called as things come; none of them may raise.
+
+    A stream ends when its answer has been sent: by `answer` or `end`, or by `reset`. `lost` is called where it ended in
+    another way, once, and then nothing that is sent goes anywhere.
+    """
+
+    __slots__ = (
+        "_due",
+        "_end",
+        "_expected",
+        "_taken",
+        "connection",
+        "ended",
+        "number",
+        "remote_ended",
+        "window_in",
+        "window_out",
+    )
+
+    def __init__(self, connection: Connection, number: int) -> None:
+        self.connection = connection
+        self.number = number
+        self.ended = False
+        """Nothing more goes out, and nothing comes in."""
+        self.remote_ended = False
+        """The request has come whole."""
+        self.window_in = STREAM_WINDOW
+        self.window_out = connection.initial_window_out
+        self._taken = 0
+        self._expected: int | None = None
+        """Of the body, what its Content-Length has left."""
+        self._due: list[Part] | None = None
+        """Of the answer, what waits for the peer's windows; None: nothing."""
+        self._end: bytes | None = None
+        """The block that follows what is due."""
+
+    # What comes
+
+    def begun(self, head: Head, ended: bool) -> None:
+        """The request's head, which keeps HTTP's rules; `ended`: it has no body."""
+
+    def received(self, data: bytes, ended: bool) -> None:
+        """Some of the body; `ended`: there is no more. Call `took` for what is no longer kept."""
+
+    def lost(self) -> None:
+        """The peer reset it or left, or it broke a rule."""
+
+    def unblocked(self) -> None:
+        """All that waited for the peer's windows has been sent."""
+
+    # What goes
+
+    @property
+    def blocked(self) -> bool:
+        """Something waits for the peer's windows."""
+        return self._due is not None
+
+    def took(self, size: int) -> None:
+        """So many bytes of what was received are no longer kept: as many may come."""
+        self._taken += size
+        if self._taken * 2 >= STREAM_WINDOW and not self.ended and not self.remote_ended:
+            self.window_in += self._taken
+            self.connection.write(frames.window_update(self.number, self._taken))
+            self._taken = 0
+
+    def answer(self, head: bytes, body: bytes, end: bytes) -> None:
+        """The whole answer: two blocks, and what lies between them."""
+        if self.ended:
+            return
+        connection, size, number = self.connection, len(body), self.number
+        if (
+            size > self.window_out
+            or size > connection.window_out
+            or size > connection.max_frame_out
+            or connection.prefix
+            or connection.paused
+            or not self.remote_ended
+        ):
+            self.send_head(head)
+            self.send((body,))
+            self.end(end)
+            return
+        connection.window_out -= size
+        pack = frames.HEAD.pack
+        connection.write(
+            b"".join(
+                (
+                    pack(0, len(head), frames.HEADERS, frames.END_HEADERS, number),
+                    head,
+                    pack(size >> 8, size & 0xFF, frames.DATA, 0, number),
+                    body,
+                    pack(0, len(end), frames.HEADERS, _LAST, number),
+                    end,
+                )
+            )
+            if len(head) < 256 > len(end)
+            else b"".join(
+                (
+                    frames.frame(frames.HEADERS, frames.END_HEADERS, number, head),
+                    frames.frame_head(size, frames.DATA, 0, number),
+                    body,
+                    frames.frame(frames.HEADERS, _LAST, number, end),
+                )
+            )
+        )
+        connection.finished(self)
+
+    def send_head(self, block: bytes) -> None:
+        if not self.ended:
+            self.connection.write_block(self.number, block, 0)
+
+    def send(self, parts: Sequence[Part]) -> None:
+        """Some of the answer's body, after its head; what the peer has no room for waits."""
+        if self.ended:
+            return
+        if self._due is None:
+            self._due = list(parts)
+            self.connection.pump(self)
+        else:
+            self._due.extend(parts)
+
+    def end(self, block: bytes) -> None:
+        """The trailers, or a head without a body, behind everything else."""
+        if self.ended or self._end is not None:
+            return
+        self._end = block
+        if self._due is None:
+            self.connection.pump(self)
+
+    def reset(self, code: ErrorCode) -> None:
+        """End it at once; `lost` is not called."""
+        if not self.ended:
+            self.connection.cut(self, code)
+
+
+_LAST: Final = frames.END_HEADERS | frames.END_STREAM
+
+
+_NOT_HTTP_2: Final = (
+    b"HTTP/1.1 505 HTTP Version Not Supported\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n"
+    b"This port speaks gRPC, which is HTTP/2 from its first byte on.\n"
+)
+
+_SETTINGS_ACK: Final = frames.frame(frames.SETTINGS, frames.ACK, 0)
+
+
+class Connection:
+    """`write` takes what goes out, in order, and returns at once; `close` is called when nothing more is to come either
+    way. Neither raises, and nor does anything here.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[bytes], None],
+        close: Callable[[], None],
+        make_stream: Callable[[Connection, int], Stream],
+        clock: Callable[[], float],
+    ) -> None:
+        """`clock`: seconds, monotonic."""
+        self.write = write
+        self._close = close
+        self._make_stream = make_stream
+        self._reader = HeaderReader()
+        self._patience = Patience(clock)
+        self._streams: dict[int, Stream] = {}
+        self._cut: OrderedDict[int, None] = OrderedDict()
+        self._blocked: OrderedDict[int, Stream] = OrderedDict()
+        """Those that wait for the window of the connection, in turn."""
+        self._rest = b""
+        self._greeted = False
+        self._settled = False
+        """The client's first settings have come."""
+        self._last = 0
+        self._block: list[bytes] | None = None
+        """Of a header block that goes on in further frames."""
+        self._block_number = self._block_flags = self._block_bytes = 0
+        self._window_in = frames.DEFAULT_WINDOW
+        self.window_out = self.initial_window_out = frames.DEFAULT_WINDOW
+        self.max_frame_out = frames.LEAST_FRAME
+        self.prefix = b""
+        """What the next block that is sent has to begin with."""
+        self._last_of_all: int | None = None
+        """No stream beyond this one is served any more."""
+        self.paused = False
+        """`write` has enough for now; see `pause`."""
+        self.closed = False
+        """Nothing more is read; what was written is all."""
+
+    @property
+    def settled(self) -> bool:
+        return self._settled
+
+    def greet(self) -> None:
+        """What a server begins with."""
+        ours = {
+            frames.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
+            frames.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+            frames.MAX_FRAME_SIZE: MAX_FRAME,
+            frames.MAX_HEADER_LIST_SIZE: MAX_LIST_BYTES,
+        }
+        self.write(frames.settings(ours))
+        self._refill()
+
+    def receive(self, data: bytes) -> None:
+        """What came from the peer, in any pieces."""
+        if self.closed:
+            return
+        if self._rest:
+            data = self._rest + data
+        try:
+            at = self._read(data)
+        except Broken as error:
+            self._break(error)
+            return
+        self._rest = data[at:] if at < len(data) else b""
+
+    def ping(self) -> None:
+        self.write(frames.frame(frames.PING, 0, 0, b"workingg"))
+
+    def leave(self) -> None:
+        """Serve what has begun, and nothing more."""
+        if self._last_of_all is None and not self.closed:
+            self._last_of_all = self._last
+            self.write(frames.goaway(self._last, ErrorCode.NO_ERROR))
+            self._close_if_over()
+
+    def pause(self) -> None:
+        """Hold what streams send, until `resume`."""
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+        self._pump_blocked()
+
+    def lose(self) -> None:
+        """The peer is gone."""
+        self.closed = True
+        self._rest = b""
+        streams = list(self._streams.values())
+        self._streams.clear()
+        self._blocked.clear()
+        for stream in streams:
+            stream.ended = True
+            stream._due = None
+            stream.lost()
+
+    # For streams
+
+    def write_block(self, number: int, block: bytes, flags: int) -> None:
+        block, self.prefix = self.prefix + block, b""
+        most = self.max_frame_out
+        if len(block) <= most:
+            self.write(frames.frame(frames.HEADERS, flags | frames.END_HEADERS, number, block))
+            return
+        self.write(frames.frame(frames.HEADERS, flags, number, block[:most]))
+        for at in range(most, len(block), most):
+            last = frames.END_HEADERS if at + most >= len(block) else 0
+            self.write(frames.frame(frames.CONTINUATION, last, number, block[at : at + most]))
+
+    def pump(self, stream: Stream, most_frames: int = 1 << 30) -> None:
+        """Send what is due of it, as far as the windows reach."""
+        due = stream._due
+        if due is not None:
+            most = self.max_frame_out
+            number = stream.number
+            at = 0
+            while at < len(due):
+                part = due[at]
+                room = min(stream.window_out, self.window_out, most)
+                if part and (room <= 0 or most_frames <= 0 or self.paused):
+                    break
+                most_frames -= 1
+                size = len(part)
+                if size <= room:
+                    at += 1
+                else:
+                    due[at] = memoryview(part)[room:]
+                    part, size = memoryview(part)[:room], room
+                if not size:
+                    continue
+                stream.window_out -= size
+                self.window_out -= size
+                self._patience.worked()
+                self.write(frames.frame_head(size, frames.DATA, 0, number) + part)
+            del due[:at]
+            if due:
+                if stream.window_out > 0:
+                    self._blocked[number] = stream
+                return
+            stream._due = None
+        if stream._end is not None:
+            self.write_block(stream.number, stream._end, frames.END_STREAM)
+            self.finished(stream)
+        elif due is not None:
+            stream.unblocked()
+
+    def finished(self, stream: Stream) -> None:
+        """Its answer has been written."""
+        stream.ended = True
+        self._patience.worked()
+        number = stream.number
+        del self._streams[number]
+        self._blocked.pop(number, None)
+        if not stream.remote_ended:  # section 8.1: the rest of the request is of no interest
+            self._remember_cut(number)
+            self.write(frames.rst_stream(number, ErrorCode.NO_ERROR))
+        self._close_if_over()
+
+    def cut(self, stream: Stream, code: ErrorCode) -> None:
+        stream.ended = True
+        stream._due = stream._end = None
+        number = stream.number
+        self._streams.pop(number, None)
+        self._blocked.pop(number, None)
+        self._remember_cut(number)
+        self.write(frames.rst_stream(number, code))
+        self._close_if_over()
+
+    # What comes
+
+    def _read(self, data: bytes) -> int:
+        """How many bytes were whole frames, which were handled."""
+        at, end = 0, len(data)
+        if not self._greeted:
+            if end < len(frames.PREFACE):
+                if not frames.PREFACE.startswith(data):
+                    raise Broken(ErrorCode.PROTOCOL_ERROR, "this is no HTTP/2")
+                return 0
+            if not data.startswith(frames.PREFACE):
+                raise Broken(ErrorCode.PROTOCOL_ERROR, "this is no HTTP/2")
+            self._greeted = True
+            at = len(frames.PREFACE)
+        unpack = frames.HEAD.unpack_from
+        while end - at >= frames.HEAD_BYTES and not self.closed:
+            high, low, kind, flags, number = unpack(data, at)
+            size = high << 8 | low
+            if size > MAX_FRAME:
+                raise Broken(ErrorCode.FRAME_SIZE_ERROR, f"a frame has {size} bytes; {MAX_FRAME} is the most")
+            if not self._settled and (kind != frames.SETTINGS or flags & frames.ACK):
+                raise Broken(ErrorCode.PROTOCOL_ERROR, "the first frame is to be SETTINGS")
+            stop = at + frames.HEAD_BYTES + size
+            if stop > end:
+                break
+            payload = data[at + frames.HEAD_BYTES : stop]
+            at = stop
+            number &= frames.STREAM_BITS
+            if self._block is not None and (kind != frames.CONTINUATION or number != self._block_number):
+                raise Broken(ErrorCode.PROTOCOL_ERROR, "a header block was interrupted")
+            if kind == frames.DATA:
+                self._data(number, flags, payload)
+            elif kind == frames.HEADERS:
+                self._headers(number, flags, payload)
+            elif (handle := _HANDLERS.get(kind)) is not None:
+                handle(self, number, flags, payload)
+            else:  # of a kind to come, which is to be passed over
+                self._patience.tried()
+        return at
+
+    def _headers(self, number: int, flags: int, payload: bytes) -> None:
+        if not number & 1:
+            raise Broken(ErrorCode.PROTOCOL_ERROR, f"a client does not open stream {number}")
+        if flags & (frames.PADDED | frames.HAS_PRIORITY):
+            payload = frames.unpadded(payload, flags)
+            if flags & frames.HAS_PRIORITY:
+                if len(payload) < 5:
+                    raise Broken(ErrorCode.FRAME_SIZE_ERROR, "HEADERS have no room for their priority")
+                if unpack_from(">L", payload)[0] & frames.STREAM_BITS == number:
+                    raise Broken(ErrorCode.PROTOCOL_ERROR, f"stream {number} depends on itself")
+                payload = payload[5:]
+        if flags & frames.END_HEADERS:
+            self._block_came(number, bool(flags & frames.END_STREAM), payload)
+        else:
+            self._block = [payload]
+            self._block_number, self._block_flags, self._block_bytes = number, flags, len(payload)
+
+    def _continuation(self, number: int, flags: int, payload: bytes) -> None:
+        if self._block is None:
+            raise Broken(ErrorCode.PROTOCOL_ERROR, "there is no header block to go on with")
+        self._block.append(payload)
+        self._block_bytes += len(payload)
+        if self._block_bytes > MAX_BLOCK_BYTES:
+            raise Broken(ErrorCode.ENHANCE_YOUR_CALM, f"a header block has more than {MAX_BLOCK_BYTES} bytes")
+        self._patience.tried()
+        if flags & frames.END_HEADERS:
+            block, self._block = b"".join(self._block), None
+            self._block_came(number, bool(self._block_flags & frames.END_STREAM), block)
+
+    def _block_came(self, number: int, ended: bool, block: bytes) -> None:
+        # Every block is read, also of a stream that nobody serves: those after it build upon it.
+        head = self._reader.remembered(block)
+        if head is None:
+            head = self._reader.read(block)
+        if number > self._last:
+            self._last = number
+            self._begin(number, ended, head)
+            return
+        stream = self._streams.get(number)
+        if stream is None:
+            self._patience.tried()
+            if number not in self._cut:
+                raise Broken(ErrorCode.STREAM_CLOSED, f"stream {number} is over")
+        elif stream.remote_ended:
+            self._fail(stream, ErrorCode.STREAM_CLOSED)
+        else:
+            try:
+                check_trailers(head)
+                if not ended or stream._expected:
+                    raise Malformed("the body does not end with its trailers, or sooner than it was to")
+            except Malformed:
+                self._fail(stream, ErrorCode.PROTOCOL_ERROR)
+                return
+            stream.remote_ended = True
+            stream.received(b"", True)
+
+    def _begin(self, number: int, ended: bool, head: Head) -> None:
+        if self._last_of_all is not None or len(self._streams) >= MAX_STREAMS:
+            self._patience.tried()
+            self._remember_cut(number)
+            self.write(frames.rst_stream(number, ErrorCode.REFUSED_STREAM))
+            return
+        stream = self._make_stream(self, number)
+        self._streams[number] = stream
+        stream.remote_ended = ended
+        try:
+            if not head.request:
+                check_request(head)
+        except Malformed:
+            self._fail(stream, ErrorCode.PROTOCOL_ERROR, told=False)
+            return
+        if (length := head.length) is not None:
+            if ended and length:
+                self._fail(stream, ErrorCode.PROTOCOL_ERROR, told=False)
+                return
+            stream._expected = length
+        stream.begun(head, ended)
+
+    def _data(self, number: int, flags: int, payload: bytes) -> None:
+        size = len(payload)
+        self._window_in -= size
+        if self._window_in < 0:
+            raise Broken(ErrorCode.FLOW_CONTROL_ERROR, "more came than the connection's window allows")
+        if self._window_in * 2 < CONNECTION_WINDOW:
+            self._refill()
+        stream = self._streams.get(number)
+        if stream is None:
+            if number > self._last or not number & 1:
+                raise Broken(ErrorCode.PROTOCOL_ERROR, f"DATA on stream {number}, which was never opened")
+            self._patience.tried()
+            if number not in self._cut:
+                self.write(frames.rst_stream(number, ErrorCode.STREAM_CLOSED))
+            return
+        if stream.remote_ended:
+            self._fail(stream, ErrorCode.STREAM_CLOSED)
+            return
+        if size > stream.window_in:
+            self._fail(stream, ErrorCode.FLOW_CONTROL_ERROR)
+            return
+        stream.window_in -= size
+        ended = bool(flags & frames.END_STREAM)
+        if flags & frames.PADDED:
+            payload = frames.unpadded(payload, flags)
+            stream.took(size - len(payload))
+        if stream._expected is not None:
+            stream._expected -= len(payload)
+            if stream._expected < 0 or (ended and stream._expected):
+                self._fail(stream, ErrorCode.PROTOCOL_ERROR)
+                return
+        if ended:
+            stream.remote_ended = True
+        elif not payload:
+            self._patience.tried()
+            return
+        stream.received(payload, ended)
+
+    def _priority(self, number: int, flags: int, payload: bytes) -> None:
+        self._patience.tried()
+        if not number:
+            raise Broken(ErrorCode.PROTOCOL_ERROR, "PRIORITY on stream 0")
+        if len(payload) != 5:
+            raise Broken(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY has 5 bytes")
+        if unpack_from(">L", payload)[0] & frames.STREAM_BITS == number:
+            raise Broken(ErrorCode.PROTOCOL_ERROR, f"stream {number} depends on itself")
+
+    def _rst_stream(self, number: int, flags: int, payload: bytes) -> None:
+        self._patience.tried()
+        if len(payload) != 4:
+            raise Broken(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM has 4 bytes")
+        self._never_idle(number, "RST_STREAM")
+        stream = self._streams.pop(number, None)
+        if stream is not None:
+            self._blocked.pop(number, None)
+            stream.ended = True
+            stream._due = stream._end = None
+            stream.lost()
+            self._close_if_over()
+
+    def _settings(self, number: int, flags: int, payload: bytes) -> None:
+        self._patience.tried()
+        if number:
+            raise Broken(ErrorCode.PROTOCOL_ERROR, "SETTINGS on a stream")
+        if flags & frames.ACK:
+            if payload:
+                raise Broken(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS that only confirm are empty")
+            return
+        if len(payload) % frames.SETTING.size:
+            raise Broken(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS have 6 bytes each")
+        self._settled = True
+        for name, value in frames.SETTING.iter_unpack(payload):
+            if name == frames.INITIAL_WINDOW_SIZE:
+                if value > frames.LARGEST_WINDOW:
+                    raise Broken(ErrorCode.FLOW_CONTROL_ERROR, "a window is larger than any may be")
+                more, self.initial_window_out = value - self.initial_window_out, value
+                for stream in list(self._streams.values()):
+                    self._widen(stream, more, of_all=True)
+            elif name == frames.MAX_FRAME_SIZE:
+                if not frames.LEAST_FRAME <= value <= frames.LARGEST_FRAME:
+                    raise Broken(ErrorCode.PROTOCOL_ERROR, f"frames of {value} bytes do not exist")
+                self.max_frame_out = min(value, MAX_FRAME)
+            elif name == frames.ENABLE_PUSH:
+                if value > 1:
+                    raise Broken(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")
+            elif name == frames.HEADER_TABLE_SIZE:
+                self.prefix = SHRINK_TABLE
+        self.write(_SETTINGS_ACK)
+
+    def _push_promise(self, number: int, flags: int, payload: bytes) -> None:
+        raise Broken(ErrorCode.PROTOCOL_ERROR, "a client does not push")
+
+    def _ping(self, number: int, flags: int, payload: bytes) -> None:
+        self._patience.tried()
+        if number:
+            raise Broken(ErrorCode.PROTOCOL_ERROR, "PING on a stream")
+        if len(payload) != 8:
+            raise Broken(ErrorCode.FRAME_SIZE_ERROR, "PING has 8 bytes")
+        if not flags & frames.ACK:
+            self.write(frames.frame(frames.PING, frames.ACK, 0, payload))
+
+    def _goaway(self, number: int, flags: int, payload: bytes) -> None:
+        self._patience.tried()
+        if number:
+            raise Broken(ErrorCode.PROTOCOL_ERROR, "GOAWAY on a stream")
+        if len(payload) < 8:
+            raise Broken(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY has 8 bytes or more")
+        # It pushes nothing that could be refused; when it has its answers it closes.
+
+    def _window_update(self, number: int, flags: int, payload: bytes) -> None:
+        self._patience.tried()
+        if len(payload) != 4:
+            raise Broken(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE has 4 bytes")
+        more = frames.UINT32.unpack(payload)[0] & frames.STREAM_BITS
+        if number:
+            self._never_idle(number, "WINDOW_UPDATE")
+            stream = self._streams.get(number)
+            if stream is None:
+                return
+            if not more:
+                self._fail(stream, ErrorCode.PROTOCOL_ERROR)
+            else:
+                self._widen(stream, more)
+            return
+        if not more:
+            raise Broken(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by nothing")
+        self.window_out += more
+        if self.window_out > frames.LARGEST_WINDOW:
+            raise Broken(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window is larger than any may be")
+        self._pump_blocked()
+
+    def _pump_blocked(self) -> None:
+        while self._blocked and self.window_out > 0 and not self.paused:
+            _, stream = self._blocked.popitem(last=False)
+            self.pump(stream, _FRAMES_AT_ONCE)
+
+    def _widen(self, stream: Stream, more: int, of_all: bool = False) -> None:
+        stream.window_out += more
+        if stream.window_out > frames.LARGEST_WINDOW:
+            if of_all:
+                raise Broken(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window is larger than any may be")
+            self._fail(stream, ErrorCode.FLOW_CONTROL_ERROR)
+        elif stream._due is not None and stream.window_out > 0 and stream.number not in self._blocked:
+            self.pump(stream)
+
+    def _never_idle(self, number: int, kind: str) -> None:
+        if number > self._last or not number & 1:
+            raise Broken(ErrorCode.PROTOCOL_ERROR, f"{kind} on stream {number}, which was never opened")
+
+    # How it ends
+
+    def _fail(self, stream: Stream, code: ErrorCode, told: bool = True) -> None:
+        """It broke a rule that is its own."""
+        self._patience.tried()
+        self.cut(stream, code)
+        if told:
+            stream.lost()
+
+    def _break(self, error: Broken) -> None:
+        self.write(frames.goaway(self._last, error.code, error.why) if self._greeted else _NOT_HTTP_2)
+        self.lose()
+        self._close()
+
+    def _close_if_over(self) -> None:
+        if self._last_of_all is not None and not self._streams and not self.closed:
+            self.closed = True
+            self._close()
+
+    def _remember_cut(self, number: int) -> None:
+        self._cut[number] = None
+        if len(self._cut) > _REMEMBERED_CUT:
+            self._cut.popitem(last=False)
+
+    def _refill(self) -> None:
+        more = CONNECTION_WINDOW - self._window_in
+        self._window_in += more
+        self.write(frames.window_update(0, more))
+
+
+_HANDLERS: Final[dict[int, Callable[[Connection, int, int, bytes], None]]] = {
+    frames.PRIORITY: Connection._priority,
+    frames.RST_STREAM: Connection._rst_stream,
+    frames.SETTINGS: Connection._settings,
+    frames.PUSH_PROMISE: Connection._push_promise,
+    frames.PING: Connection._ping,
+    frames.GOAWAY: Connection._goaway,
+    frames.WINDOW_UPDATE: Connection._window_update,
+    frames.CONTINUATION: Connection._continuation,
+}

@@ -1,0 +1,109 @@
+"""A connection of HTTP/2 on an event loop: its bytes to and from the transport, and what only a clock can end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, cast
+
+from workbench.http2.connection import Connection, Stream
+
+GREETING_S: Final = 10.0
+"""How long a client may take until its first settings are here."""
+
+KEEPALIVE_S, KEEPALIVE_TIMEOUT_S = 60.0, 20.0
+"""When nothing came from a client for so long it is asked for a sign of life, and how long it may take to give one."""
+
+
+class Connections:
+    """Those of one server that are open. Belongs to the event loop."""
+
+    def __init__(self) -> None:
+        self._open: set[Http2Protocol] = set()
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def add(self, connection: Http2Protocol) -> None:
+        self._open.add(connection)
+        self._none.clear()
+
+    def discard(self, connection: Http2Protocol) -> None:
+        self._open.discard(connection)
+        if not self._open:
+            self._none.set()
+
+    async def close(self, linger_s: float) -> None:
+        """Take no further call, and leave `linger_s` to those under way."""
+        for connection in list(self._open):
+            connection.leave()
+        try:
+            async with asyncio.timeout(linger_s):
+                await self._none.wait()
+        except TimeoutError:
+            for connection in list(self._open):
+                connection.abort()
+
+
+class Http2Protocol(asyncio.Protocol):
+    """One connection, among those of its server."""
+
+    def __init__(
+        self,
+        make_stream: Callable[[Connection, int], Stream],
+        connections: Connections,
+        greeting_s: float = GREETING_S,
+    ) -> None:
+        self._make_stream = make_stream
+        self._connections = connections
+        self._greeting_s = greeting_s
+        self._asked = False
+        """It was asked for a sign of life."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport = cast(asyncio.Transport, transport)
+        self.connection = Connection(self._transport.write, self._transport.close, self._make_stream, self._loop.time)
+        self._connections.add(self)
+        self._heard_s = self._loop.time()
+        self._timer = self._loop.call_later(self._greeting_s, self._look)
+        self.connection.greet()
+
+    def data_received(self, data: bytes) -> None:
+        self._heard_s = self._loop.time()
+        self._asked = False
+        self.connection.receive(data)
+
+    def pause_writing(self) -> None:
+        # Who does not read its answers is not read from: so what waits for it is no more than it has asked for.
+        self.connection.pause()
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+        self.connection.resume()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._timer.cancel()
+        self._connections.discard(self)
+        self.connection.lose()
+
+    def leave(self) -> None:
+        """Take no further call, and close when those under way are answered."""
+        self.connection.leave()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def _look(self) -> None:
+        """Is anybody there? A timer for each of its frames would cost more than looking now and then."""
+        silent_s = self._loop.time() - self._heard_s
+        if not self.connection.settled or (self._asked and silent_s >= KEEPALIVE_TIMEOUT_S):
+            self._transport.abort()
+            return
+        if silent_s >= KEEPALIVE_S:
+            self._asked = True
+            self.connection.ping()
+            self._timer = self._loop.call_later(KEEPALIVE_TIMEOUT_S, self._look)
+        else:
+            self._timer = self._loop.call_later(KEEPALIVE_S - silent_s, self._look)
