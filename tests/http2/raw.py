@@ -1,0 +1,574 @@
+"""A client of HTTP/2 at the level of frames: it sends whatever it is told to, and holds the server to all its rules.
+
+What comes is checked as it comes, by RFC 9113: windows and frame sizes are never exceeded, streams go through their
+states, header blocks decode. A `Violation` is the server's fault.
+"""
+
+from __future__ import annotations
+
+import itertools
+import select
+import socket
+import struct
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import hpack
+
+LIMIT_S = 15.0
+"""For whatever must come."""
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
+
+ACK = END_STREAM = 0x1
+END_HEADERS = 0x4
+PADDED = 0x8
+HAS_PRIORITY = 0x20
+
+HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE = (
+    range(1, 7)
+)
+
+ERRORS = [
+    "NO_ERROR",
+    "PROTOCOL_ERROR",
+    "INTERNAL_ERROR",
+    "FLOW_CONTROL_ERROR",
+    "SETTINGS_TIMEOUT",
+    "STREAM_CLOSED",
+    "FRAME_SIZE_ERROR",
+    "REFUSED_STREAM",
+    "CANCEL",
+    "COMPRESSION_ERROR",
+    "CONNECT_ERROR",
+    "ENHANCE_YOUR_CALM",
+    "INADEQUATE_SECURITY",
+    "HTTP_1_1_REQUIRED",
+]
+
+WINDOW = 65535
+FRAME = 16384
+LARGEST = 2**31 - 1
+
+Fields = Sequence[tuple[bytes, bytes]]
+
+_NAMES = [
+    "DATA",
+    "HEADERS",
+    "PRIORITY",
+    "RST_STREAM",
+    "SETTINGS",
+    "PUSH_PROMISE",
+    "PING",
+    "GOAWAY",
+    "WINDOW_UPDATE",
+    "CONTINUATION",
+]
+_OF_CONNECTIONS = {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
+
+
+class Violation(AssertionError):
+    """The server did what HTTP/2 forbids."""
+
+
+class Frame(NamedTuple):
+    kind: int
+    flags: int = 0
+    stream: int = 0
+    payload: bytes = b""
+
+    def encoded(self) -> bytes:
+        head = len(self.payload).to_bytes(3, "big") + bytes([self.kind, self.flags])
+        return head + self.stream.to_bytes(4, "big") + self.payload
+
+    def __str__(self) -> str:
+        name = _NAMES[self.kind] if self.kind < len(_NAMES) else f"type {self.kind}"
+        return f"{name} flags {self.flags:#x} stream {self.stream}, {len(self.payload)} bytes {self.payload[:32]!r}"
+
+
+# Frames
+
+
+def settings(values: Mapping[int, int] | Iterable[tuple[int, int]] = ()) -> Frame:
+    pairs = values.items() if isinstance(values, Mapping) else values
+    return Frame(SETTINGS, 0, 0, b"".join(struct.pack(">HI", *pair) for pair in pairs))
+
+
+def window_update(stream: int, more: int) -> Frame:
+    return Frame(WINDOW_UPDATE, 0, stream, struct.pack(">I", more))
+
+
+def reset(stream: int, code: int = 8) -> Frame:
+    return Frame(RST_STREAM, 0, stream, struct.pack(">I", code))
+
+
+def ping(payload: bytes = b"8 bytes.", flags: int = 0, stream: int = 0) -> Frame:
+    return Frame(PING, flags, stream, payload)
+
+
+def headers(stream: int, block: bytes, flags: int = END_HEADERS) -> Frame:
+    return Frame(HEADERS, flags, stream, block)
+
+
+def data(stream: int, payload: bytes = b"", *, end: bool = False) -> Frame:
+    return Frame(DATA, END_STREAM if end else 0, stream, payload)
+
+
+def continuation(stream: int, block: bytes, *, end: bool = True) -> Frame:
+    return Frame(CONTINUATION, END_HEADERS if end else 0, stream, block)
+
+
+def message(payload: bytes = b"", *, compressed: int = 0) -> bytes:
+    """gRPC's prefix, and the message."""
+    return struct.pack(">BI", compressed, len(payload)) + payload
+
+
+def messages(body: bytes) -> list[bytes]:
+    """All of `body`'s, which must be whole."""
+    found = []
+    while body:
+        compressed, length = struct.unpack_from(">BI", body)
+        assert compressed == 0, "nothing that these tests ask for is answered compressed"
+        assert len(body) >= 5 + length, f"a message of {length} bytes is cut off"
+        found.append(body[5 : 5 + length])
+        body = body[5 + length :]
+    return found
+
+
+# Header blocks without any state
+
+
+def integer(value: int, bits: int, first: int = 0) -> bytes:
+    """A number with a prefix of so many bits (RFC 7541, 5.1)."""
+    most = (1 << bits) - 1
+    if value < most:
+        return bytes([first | value])
+    out = bytearray([first | most])
+    value -= most
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def text(value: bytes) -> bytes:
+    return integer(len(value), 7) + value
+
+
+def literal(name: bytes, value: bytes, first: int = 0) -> bytes:
+    """`first`: 0 is not put into the table, 0x40 is, 0x10 never may be."""
+    return bytes([first]) + text(name) + text(value)
+
+
+def plain(fields: Fields) -> bytes:
+    """A block of literals that neither reads nor changes the table."""
+    return b"".join(literal(name, value) for name, value in fields)
+
+
+# The client
+
+
+@dataclass
+class Stream:
+    """What came on a stream of ours, and what both sides may still send on it."""
+
+    window: int
+    """Bytes that the server may send."""
+    room: int
+    """Bytes that we may send."""
+    blocks: list[list[tuple[bytes, bytes]]] = field(default_factory=list)
+    data: bytearray = field(default_factory=bytearray)
+    ended: bool = False
+    """The server ended it in order."""
+    reset: int | None = None
+    """The server's code."""
+
+    @property
+    def done(self) -> bool:
+        return self.ended or self.reset is not None
+
+    @property
+    def headers(self) -> dict[bytes, bytes]:
+        return dict(self.blocks[0]) if self.blocks else {}
+
+    @property
+    def trailers(self) -> dict[bytes, bytes]:
+        """The last block: of an answer without a body, the only one."""
+        return dict(self.blocks[-1]) if self.blocks else {}
+
+    @property
+    def grpc_status(self) -> int | None:
+        found = self.trailers.get(b"grpc-status")
+        return None if found is None else int(found)
+
+    @property
+    def messages(self) -> list[bytes]:
+        return messages(bytes(self.data))
+
+    def __str__(self) -> str:
+        end = "ended" if self.ended else f"reset {self.reset}" if self.reset is not None else "open"
+        return f"{self.blocks} with {len(self.data)} bytes, {end}"
+
+
+class Peer:
+    """A connection, with the preface sent and the server's settings read, where `greet`.
+
+    `obliging`: windows are opened again as they are used, and pings and settings acknowledged.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        mine: Mapping[int, int] | None = None,
+        *,
+        greet: bool = True,
+        obliging: bool = True,
+        limit_s: float = LIMIT_S,
+        receive_buffer: int | None = None,
+    ) -> None:
+        host, _, port = address.rpartition(":")
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        if receive_buffer is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.settimeout(limit_s)
+        self.socket.connect((host, int(port)))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.setblocking(False)
+        self.limit_s = limit_s
+        self.obliging = obliging
+        self.encoder = hpack.Encoder()
+        self.decoder = hpack.Decoder(max_header_list_size=1 << 24)
+        self.streams: dict[int, Stream] = {}
+        self.theirs: dict[int, int] = {}
+        """The server's settings."""
+        self.mine = {INITIAL_WINDOW_SIZE: WINDOW, MAX_FRAME_SIZE: FRAME, HEADER_TABLE_SIZE: 4096}
+        """Ours, as far as the server has acknowledged them."""
+        self.unacknowledged: deque[Mapping[int, int]] = deque()
+        self.window = WINDOW
+        """Bytes that the server may send on the whole connection."""
+        self.room = WINDOW
+        """Bytes that we may send."""
+        self.gone: int | None = None
+        """The code of the server's GOAWAY."""
+        self.last_stream: int | None = None
+        self.closed = False
+        self.pongs: list[bytes] = []
+        self.raw_blocks: list[bytes] = []
+        """The server's header blocks as they came."""
+        self._arrived = bytearray()
+        self._block: tuple[Frame, bytearray] | None = None
+        self._next = itertools.count(1, 2)
+        self._first = True
+        if greet:
+            self.send_bytes(PREFACE)
+            self.send(settings(mine or {}))
+            self.until(lambda: self.theirs or None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.socket.close()
+
+    # Sending
+
+    def send(self, *frames: Frame) -> None:
+        """All in one segment, where they fit."""
+        for each in frames:
+            number = each.stream & LARGEST
+            if each.kind == HEADERS and number % 2:
+                initial = self.theirs.get(INITIAL_WINDOW_SIZE, WINDOW)
+                self.streams.setdefault(number, Stream(self.mine[INITIAL_WINDOW_SIZE], initial))
+            elif each.kind == DATA:
+                self.room -= len(each.payload)
+                if each.stream in self.streams:
+                    self.streams[each.stream].room -= len(each.payload)
+            elif each.kind == SETTINGS and not each.flags & ACK and len(each.payload) % 6 == 0:
+                self.unacknowledged.append(dict(struct.iter_unpack(">HI", each.payload)))
+            elif each.kind == WINDOW_UPDATE and len(each.payload) == 4:
+                more = int.from_bytes(each.payload, "big")
+                if not each.stream:
+                    self.window += more
+                elif each.stream in self.streams:
+                    self.streams[each.stream].window += more
+        self.send_bytes(b"".join(each.encoded() for each in frames))
+
+    def send_bytes(self, content: bytes | memoryview) -> None:
+        """Reads meanwhile, so that neither side waits for the other. What a server that hung up no longer takes is
+        dropped: what it said before can still be read."""
+        rest = memoryview(content)
+        end = time.monotonic() + self.limit_s
+        while rest and not self.closed:
+            readable, writable, _ = select.select([self.socket], [self.socket], [], end - time.monotonic())
+            assert readable or writable, "the server neither reads nor says anything"
+            if readable:
+                self._take()
+            if writable:
+                try:
+                    rest = rest[self.socket.send(rest) :]
+                except BlockingIOError:
+                    pass
+                except OSError:
+                    return
+
+    def open(
+        self, fields: Fields, *, end: bool = False, stream: int | None = None, huffman: bool = True, table: bool = True
+    ) -> int:
+        """A new stream with these fields, encoded with the connection's table; its number."""
+        number = next(self._next) if stream is None else stream
+        block = self.encoder.encode(fields, huffman) if table else plain(fields)
+        self.send_block(number, block, end=end)
+        return number
+
+    def send_block(self, stream: int, block: bytes, *, end: bool = False, part: int = FRAME) -> None:
+        """HEADERS, and CONTINUATION for what is left of it after `part` bytes."""
+        parts = [block[at : at + part] for at in range(0, len(block), part)] or [b""]
+        flags = [0] * (len(parts) - 1) + [END_HEADERS]
+        first = headers(stream, parts[0], flags[0] | (END_STREAM if end else 0))
+        self.send(
+            first, *(Frame(CONTINUATION, flag, stream, each) for flag, each in zip(flags[1:], parts[1:], strict=True))
+        )
+
+    def say(self, stream: int, body: bytes, *, end: bool = True, most: int = FRAME) -> None:
+        """`body` as DATA, no faster than the server's windows allow."""
+        rest = memoryview(body)
+        while True:
+            room = min(len(rest), most, self.room, self.streams[stream].room)
+            if room <= 0 and len(rest):
+                self.until(lambda: min(self.room, self.streams[stream].room) > 0 or self.streams[stream].done)
+                if self.streams[stream].done:
+                    return
+                continue
+            last = room == len(rest)
+            self.send(data(stream, bytes(rest[:room]), end=end and last))
+            rest = rest[room:]
+            if last:
+                return
+
+    def call(self, fields: Fields, payload: bytes | None = b"") -> Stream:
+        """A whole unary call; None sends no message at all."""
+        stream = self.open(fields, end=payload is None)
+        if payload is not None:
+            self.say(stream, message(payload))
+        return self.answer(stream)
+
+    # Reading
+
+    def answer(self, stream: int) -> Stream:
+        """Until the server has ended it."""
+        self.until(lambda: self.streams[stream].done or self.closed)
+        assert self.streams[stream].done, f"the connection closed before an answer; GOAWAY {self.gone}"
+        return self.streams[stream]
+
+    def until(self, look: Callable[[], object], limit_s: float | None = None) -> None:
+        """Read until `look` finds something, or the server has closed the connection."""
+        end = time.monotonic() + (limit_s or self.limit_s)
+        while not look():
+            if self.receive(end) is None:
+                return
+
+    def pong(self, payload: bytes = b"pingpong") -> bool:
+        """Ask for a sign of life, and read all that comes before it. False: the connection was closed instead."""
+        before = len(self.pongs)
+        self.send(ping(payload))
+        self.until(lambda: payload in self.pongs[before:])
+        return payload in self.pongs[before:]
+
+    def receive(self, end: float | None = None) -> Frame | None:
+        """The next frame, checked; None: the server has closed the connection. Fails where nothing comes."""
+        end = time.monotonic() + self.limit_s if end is None else end
+        while (frame := self._whole()) is None:
+            if self.closed:
+                return None
+            ready, _, _ = select.select([self.socket], [], [], max(0.0, end - time.monotonic()))
+            assert ready, f"nothing came in time; streams: {[str(each) for each in self.streams.values()][-3:]}"
+            self._take()
+        self._check(frame)
+        return frame
+
+    def _take(self) -> None:
+        try:
+            content = self.socket.recv(1 << 18)
+        except BlockingIOError:
+            return
+        except OSError:
+            content = b""
+        self._arrived += content
+        if not content:
+            self.closed = True
+
+    def _whole(self) -> Frame | None:
+        if len(self._arrived) < 9:
+            return None
+        length = int.from_bytes(self._arrived[:3], "big")
+        _require(length <= self.mine[MAX_FRAME_SIZE], f"a frame of {length} bytes, over our MAX_FRAME_SIZE")
+        if len(self._arrived) < 9 + length:
+            return None
+        kind, flags = self._arrived[3:5]
+        number = int.from_bytes(self._arrived[5:9], "big")
+        _require(number <= LARGEST, "the reserved bit is set")
+        frame = Frame(kind, flags, number, bytes(self._arrived[9 : 9 + length]))
+        del self._arrived[: 9 + length]
+        return frame
+
+    # The server's duties
+
+    def _check(self, frame: Frame) -> None:
+        if self._first:
+            _require(frame.kind == SETTINGS and not frame.flags & ACK, f"the first frame is not SETTINGS but {frame}")
+            self._first = False
+        if self._block is not None:
+            _require(
+                frame.kind == CONTINUATION and frame.stream == self._block[0].stream, f"{frame} amid a header block"
+            )
+        kind = frame.kind
+        if kind in (DATA, HEADERS, RST_STREAM, CONTINUATION):
+            _require(frame.stream % 2 == 1 and frame.stream in self.streams, f"{frame}: we never opened that stream")
+            stream = self.streams[frame.stream]
+            _require(stream.reset is None, f"{frame} after RST_STREAM")
+            _require(not stream.ended or kind in (RST_STREAM, CONTINUATION), f"{frame} after END_STREAM")
+        elif kind in (SETTINGS, PING, GOAWAY):
+            _require(frame.stream == 0, f"{frame} on a stream")
+        if kind == DATA:
+            self._on_data(frame)
+        elif kind in (HEADERS, CONTINUATION):
+            self._on_block(frame)
+        elif kind == RST_STREAM:
+            _require(len(frame.payload) == 4, str(frame))
+            self.streams[frame.stream].reset = int.from_bytes(frame.payload, "big")
+        elif kind == SETTINGS:
+            self._on_settings(frame)
+        elif kind == PING:
+            _require(len(frame.payload) == 8, str(frame))
+            if frame.flags & ACK:
+                self.pongs.append(frame.payload)
+            elif self.obliging:
+                self.send(ping(frame.payload, ACK))
+        elif kind == GOAWAY:
+            _require(len(frame.payload) >= 8, str(frame))
+            last, self.gone = struct.unpack_from(">II", frame.payload)
+            _require(
+                self.last_stream is None or last <= self.last_stream, "a GOAWAY that takes back what one before said"
+            )
+            self.last_stream = last
+        elif kind == WINDOW_UPDATE:
+            self._on_window_update(frame)
+        else:
+            _require(kind != PUSH_PROMISE, "a push that nobody allowed")
+
+    def _on_data(self, frame: Frame) -> None:
+        stream = self.streams[frame.stream]
+        size = len(frame.payload)
+        self.window -= size
+        stream.window -= size
+        if size:
+            _require(self.window >= 0, f"{-self.window} bytes over the connection's window")
+            _require(stream.window >= 0, f"{-stream.window} bytes over the window of stream {frame.stream}")
+        payload = frame.payload
+        if frame.flags & PADDED:
+            _require(size > payload[0], "padding is all, and more")
+            payload = payload[1 : size - payload[0]]
+        _require(len(stream.blocks) == 1, f"DATA after {len(stream.blocks)} header blocks")
+        stream.data += payload
+        stream.ended = bool(frame.flags & END_STREAM)
+        if self.obliging and size:
+            updates = [window_update(0, size)]
+            if not stream.ended:
+                updates.append(window_update(frame.stream, size))
+            self.send(*updates)
+
+    def _on_block(self, frame: Frame) -> None:
+        if frame.kind == HEADERS:
+            payload = frame.payload
+            if frame.flags & PADDED:
+                payload = payload[1 : len(payload) - payload[0]]
+            if frame.flags & HAS_PRIORITY:
+                payload = payload[5:]
+            self._block = frame, bytearray(payload)
+        else:
+            _require(self._block is not None, "CONTINUATION of nothing")
+            assert self._block is not None
+            self._block[1].extend(frame.payload)
+        if frame.flags & END_HEADERS:
+            (first, block), self._block = self._block, None
+            self.raw_blocks.append(bytes(block))
+            try:
+                fields = [(bytes(name), bytes(value)) for name, value in self.decoder.decode(bytes(block), raw=True)]
+            except hpack.HPACKError as error:
+                raise Violation(f"a header block that cannot be decoded: {error!r}") from None
+            self._on_fields(self.streams[first.stream], fields, bool(first.flags & END_STREAM))
+
+    def _on_fields(self, stream: Stream, fields: list[tuple[bytes, bytes]], end: bool) -> None:
+        names = [name for name, _ in fields]
+        _require(all(name == name.lower() and name.strip() == name != b"" for name in names), f"names: {names}")
+        _require(not _OF_CONNECTIONS & set(names), f"names of a connection: {names}")
+        _require(
+            all(value == value.strip(b" \t") and not set(value) & {0, 10, 13} for _, value in fields),
+            f"values: {fields}",
+        )
+        if stream.blocks and b":status" not in dict(stream.blocks[-1]):
+            raise Violation("headers after the trailers")
+        if stream.blocks and not dict(stream.blocks[-1])[b":status"].startswith(b"1"):
+            _require(end, "trailers that do not end the stream")
+            _require(not any(name.startswith(b":") for name in names), f"a pseudo header among trailers: {names}")
+        else:
+            _require(names[:1] == [b":status"], f"headers that begin with {names[:1]}")
+            _require(not any(name.startswith(b":") for name in names[1:]), f"pseudo headers: {names}")
+        stream.blocks.append(fields)
+        stream.ended = end
+
+    def _on_settings(self, frame: Frame) -> None:
+        if frame.flags & ACK:
+            _require(not frame.payload, "an acknowledgement with settings")
+            _require(bool(self.unacknowledged), "an acknowledgement of nothing")
+            changed = self.unacknowledged.popleft()
+            # From here on the server follows them.
+            if INITIAL_WINDOW_SIZE in changed:
+                for stream in self.streams.values():
+                    stream.window += changed[INITIAL_WINDOW_SIZE] - self.mine[INITIAL_WINDOW_SIZE]
+            self.mine |= changed
+            if HEADER_TABLE_SIZE in changed:
+                self.decoder.max_allowed_table_size = changed[HEADER_TABLE_SIZE]
+            return
+        _require(len(frame.payload) % 6 == 0, str(frame))
+        for key, value in struct.iter_unpack(">HI", frame.payload):
+            if key == INITIAL_WINDOW_SIZE:
+                _require(value <= LARGEST, str(frame))
+                for stream in self.streams.values():
+                    stream.room += value - self.theirs.get(INITIAL_WINDOW_SIZE, WINDOW)
+            elif key == MAX_FRAME_SIZE:
+                _require(FRAME <= value < 1 << 24, str(frame))
+            elif key == ENABLE_PUSH:
+                _require(value == 0, "a server that asks for pushes")
+            elif key == HEADER_TABLE_SIZE:
+                self.encoder.header_table_size = min(value, 4096)
+            self.theirs[key] = value
+        self.theirs.setdefault(INITIAL_WINDOW_SIZE, WINDOW)
+        if self.obliging:
+            self.send(Frame(SETTINGS, ACK))
+
+    def _on_window_update(self, frame: Frame) -> None:
+        more = int.from_bytes(frame.payload, "big")
+        _require(len(frame.payload) == 4 and 0 < more <= LARGEST, str(frame))
+        if frame.stream == 0:
+            self.room += more
+            _require(self.room <= LARGEST, "our window has become too large")
+            return
+        _require(frame.stream in self.streams, f"{frame}: we never opened that stream")
+        stream = self.streams[frame.stream]
+        stream.room += more
+        _require(stream.room <= LARGEST, "our window has become too large")
+
+
+def _require(condition: object, said: str) -> None:
+    if not condition:
+        raise Violation(said)
