@@ -9,9 +9,17 @@ import { LoadTests } from './loadtests';
 import type { ISlow, ISpan, IWant, IWatch, WatchedFrame } from './plots/contract';
 import { recent, withTick } from './recent';
 import { requestAPI, RequestError, requestText } from './request';
-import { type Event, INITIAL, isOnlyRefused, type IView, reduce, type Verb } from './state';
+import {
+  type Event,
+  type ILoadRequest,
+  INITIAL,
+  isOnlyRefused,
+  type IView,
+  reduce,
+  type Verb
+} from './state';
 import { Stream } from './stream';
-import { type ILoadRequest, type IServiceModel, NAMESPACE } from './tokens';
+import { type IServiceModel, NAMESPACE } from './tokens';
 import { Watchers } from './watchers';
 import type {
   Frame,

@@ -1,6 +1,6 @@
 /** What the page knows of the service, and how each event changes it. Pure. */
 
-import type { ILoadRequest } from './tokens';
+import type { Settings } from './knobs';
 import { API } from './version';
 import type { Frame, IModelStatus, IService } from './wire';
 
@@ -25,6 +25,16 @@ export type Link =
       readonly blocked: boolean;
     }
   | { readonly kind: 'missing'; readonly why: Missing; readonly message: string };
+
+/** A wish to serve a file. */
+export interface ILoadRequest {
+  readonly name: string;
+  /** As JupyterLab's file browser names it; empty: what the service's own repository has under the name. */
+  readonly path: string;
+  /** Also where inputs or outputs change, on which callers may rely. */
+  readonly force?: boolean;
+  readonly config?: Settings;
+}
 
 /** A load that is under way, or that failed. */
 export interface IAttempt {
@@ -152,6 +162,11 @@ export function reduce(view: IView, event: Event): IView {
       // Figures go another way; what a newer server tells beside is not for us.
       return view;
   }
+}
+
+/** Whether what is listed is all that is served: the service runs, and has brought back what it served before. */
+export function isSettled({ service }: IView): boolean {
+  return service?.state === 'Ready' && !service.progress;
 }
 
 /** Whether a refused load is all that there is under a name. */

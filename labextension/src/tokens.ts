@@ -3,7 +3,7 @@ import type { IDisposable } from '@lumino/disposable';
 import type { ISignal } from '@lumino/signaling';
 import type { ILoadTests } from './loadtests';
 import type { IPageStream } from './plots/contract';
-import type { IView } from './state';
+import type { ILoadRequest, IView } from './state';
 import type { Settings } from './knobs';
 import type {
   IColumns,
@@ -57,16 +57,6 @@ export namespace WidgetIDs {
   export const dashboard = `${NAMESPACE}-dashboard`;
   export const logs = `${NAMESPACE}-logs`;
   export const report = `${NAMESPACE}-report`;
-}
-
-/** A wish to serve a file. */
-export interface ILoadRequest {
-  readonly name: string;
-  /** As JupyterLab's file browser names it; empty: what the service's own repository has under the name. */
-  readonly path: string;
-  /** Also where inputs or outputs change, on which callers may rely. */
-  readonly force?: boolean;
-  readonly config?: Settings;
 }
 
 /**

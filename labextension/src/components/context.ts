@@ -1,11 +1,13 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { CommandRegistry } from '@lumino/commands';
+import type { ISignal } from '@lumino/signaling';
 import * as React from 'react';
 import type { Folds } from '../folds';
 import type { FrameLoop } from '../frames';
 import type { Testing } from '../testing';
 import type { IServiceModel } from '../tokens';
 import type { Watched } from '../watched';
+import { useSignal } from './signals';
 
 /** What every part of the panel is given. */
 export interface IPanelContext {
@@ -44,13 +46,27 @@ export function useFold(
   byDefault = true
 ): [open: boolean, set: (open: boolean) => void] {
   const { folds } = usePanel();
-  const subscribe = React.useCallback(
-    (changed: () => void) => {
-      folds.changed.connect(changed);
-      return () => void folds.changed.disconnect(changed);
-    },
-    [folds]
-  );
-  const said = React.useSyncExternalStore(subscribe, () => folds.get(name));
+  const said = useSignal(folds.changed, () => folds.get(name));
   return [said ?? byDefault, open => folds.set(name, open)];
+}
+
+/** The root of a section that is unfolded and brought into sight when `asked` is emitted. */
+export function useBrought(
+  section: string,
+  asked: ISignal<unknown, unknown>,
+  onAsked?: () => void
+): React.RefObject<HTMLDivElement> {
+  const root = React.useRef<HTMLDivElement>(null);
+  const [, setOpen] = useFold(section);
+  React.useEffect(() => {
+    const bring = () => {
+      onAsked?.();
+      setOpen(true);
+      // Once it is unfolded.
+      requestAnimationFrame(() => root.current?.scrollIntoView({ block: 'start' }));
+    };
+    asked.connect(bring);
+    return () => void asked.disconnect(bring);
+  });
+  return root;
 }

@@ -2,12 +2,12 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 import { Emitter, type ILook } from '../plots';
 import { type IServed, served } from '../served';
-import type { IView } from '../state';
+import { isSettled, type IView } from '../state';
 import type { IServiceModel } from '../tokens';
 import { shown, type Watched } from '../watched';
 import { MODEL_TONES, modelWord, SERVICE_TONES, serviceWord } from '../words';
-import { isSettled, useWatched } from './live';
 import { ModelPlots, PlotsBar } from './plots';
+import { useSignal } from './signals';
 
 /** What a dashboard works with. */
 export interface IDashboardContext {
@@ -33,7 +33,7 @@ export function DashboardContent({
   view,
   watched
 }: IContentProps): JSX.Element {
-  const { models, window_s } = useWatched(watched);
+  const { models, window_s } = useSignal(watched.changed, () => watched.value);
   const [paused, setPaused] = React.useState(false);
   const all = React.useMemo(() => served(view.models), [view.models]);
   const names = all.map(({ name }) => name);

@@ -1,34 +1,18 @@
 import { launcherIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 import { served } from '../served';
-import type { IView } from '../state';
+import { isSettled, type IView } from '../state';
 import { CommandIDs } from '../tokens';
-import { type IWatched, shown, type Watched } from '../watched';
+import { shown } from '../watched';
 import { IconButton, Section } from './basics';
-import { useFold, usePanel } from './context';
+import { useBrought, usePanel } from './context';
 import { ModelPlots, PlotsBar } from './plots';
-
-/** What is watched, in a component that is drawn again when it changes. */
-export function useWatched(watched: Watched): IWatched {
-  const subscribe = React.useCallback(
-    (changed: () => void) => {
-      watched.changed.connect(changed);
-      return () => void watched.changed.disconnect(changed);
-    },
-    [watched]
-  );
-  return React.useSyncExternalStore(subscribe, () => watched.value);
-}
-
-/** Whether what is listed is all that is served: the service runs, and has brought back what it served before. */
-export function isSettled({ service }: IView): boolean {
-  return service?.state === 'Ready' && !service.progress;
-}
+import { useSignal } from './signals';
 
 /** The live plots of one model, which is chosen here or by a click on its card. */
 export function LiveSection({ view }: { view: IView }): JSX.Element {
   const { model, trans, commands, watched } = usePanel();
-  const { models, window_s } = useWatched(watched);
+  const { models, window_s } = useSignal(watched.changed, () => watched.value);
   const [paused, setPaused] = React.useState(false);
   const names = React.useMemo(() => served(view.models).map(({ name }) => name), [view.models]);
   const before = React.useRef<string | null>(null);
@@ -36,17 +20,7 @@ export function LiveSection({ view }: { view: IView }): JSX.Element {
     model.figures(each)
   );
   before.current = name;
-  const root = React.useRef<HTMLDivElement>(null);
-  const [, setOpen] = useFold('live');
-  React.useEffect(() => {
-    const bring = () => {
-      setOpen(true);
-      // Once it is unfolded.
-      requestAnimationFrame(() => root.current?.scrollIntoView({ block: 'start' }));
-    };
-    watched.asked.connect(bring);
-    return () => void watched.asked.disconnect(bring);
-  });
+  const root = useBrought('live', watched.asked);
   const tryOut = React.useCallback(
     (tried: string) => void commands.execute(CommandIDs.tryOut, { name: tried }),
     [commands]

@@ -8,7 +8,6 @@ import {
   NEW_TEST,
   OPTIONS
 } from '../loadform';
-import type { ILoadTests } from '../loadtests';
 import { fieldWord, kindHint, kindWord, part, stateWord, summaryOf } from '../loadwords';
 import * as format from '../format';
 import { served } from '../served';
@@ -16,45 +15,20 @@ import type { IView } from '../state';
 import type { IRunning } from '../wire';
 import { sentence } from '../words';
 import { Button, Message, Section, Words } from './basics';
-import { useFold, usePanel } from './context';
+import { useBrought, useFold, usePanel } from './context';
+import { useSignal } from './signals';
 import { Unfold } from './unfold';
 
 /** Fetched when the section is first unfolded: the panel is there sooner without it. */
 const Runs = React.lazy(async () => ({ default: (await import('./runs')).Runs }));
 
-/** Draw again when load tests come, go on or end. */
-export function useLoadTests(tests: ILoadTests): Pick<ILoadTests, 'running' | 'runs' | 'trouble'> {
-  const subscribe = React.useCallback(
-    (changed: () => void) => {
-      tests.changed.connect(changed);
-      return () => void tests.changed.disconnect(changed);
-    },
-    [tests]
-  );
-  const running = React.useSyncExternalStore(subscribe, () => tests.running);
-  const runs = React.useSyncExternalStore(subscribe, () => tests.runs);
-  const trouble = React.useSyncExternalStore(subscribe, () => tests.trouble);
-  return { running, runs, trouble };
-}
-
 /** Load tests: one to begin, those under way, and what came of all that are kept. */
 export function LoadTestsSection({ view }: { view: IView }): JSX.Element {
   const { trans, testing } = usePanel();
-  const root = React.useRef<HTMLDivElement>(null);
-  const [, setOpen] = useFold('load-tests');
   const [model, setModel] = React.useState(testing.model);
   /** The one begun here last, which is unfolded when it has ended. */
   const [begun, setBegun] = React.useState('');
-  React.useEffect(() => {
-    const bring = () => {
-      setModel(testing.model);
-      setOpen(true);
-      // Once it is unfolded.
-      requestAnimationFrame(() => root.current?.scrollIntoView({ block: 'start' }));
-    };
-    testing.asked.connect(bring);
-    return () => void testing.asked.disconnect(bring);
-  });
+  const root = useBrought('load-tests', testing.asked, () => setModel(testing.model));
   return (
     <Section name="load-tests" title={trans.__('Load tests')}>
       <div ref={root} className="iw-LoadTests">
@@ -74,7 +48,7 @@ interface IContentsProps {
 
 function Contents({ view, model: chosen, onModel, begun, onBegun }: IContentsProps): JSX.Element {
   const { model, trans } = usePanel();
-  const { running } = useLoadTests(model.loadTests);
+  const running = useSignal(model.loadTests.changed, () => model.loadTests.running);
   const names = served(view.models)
     .filter(({ current }) => current.state === 'Ready' && current.routed)
     .map(({ name }) => name);

@@ -7,7 +7,7 @@ import type { IComparison, IRun, IRunFigures } from '../wire';
 import { sentence } from '../words';
 import { Button, Message, Words } from './basics';
 import { usePanel } from './context';
-import { useLoadTests } from './loadtests';
+import { useSignal } from './signals';
 
 /** So many are listed until more are asked for. */
 const FEW = 5;
@@ -23,7 +23,10 @@ interface IProps {
 export function Runs({ begun, live }: IProps): JSX.Element | null {
   const { model, trans } = usePanel();
   const id = React.useId();
-  const { running, runs, trouble } = useLoadTests(model.loadTests);
+  const { changed } = model.loadTests;
+  const running = useSignal(changed, () => model.loadTests.running);
+  const runs = useSignal(changed, () => model.loadTests.runs);
+  const trouble = useSignal(changed, () => model.loadTests.trouble);
   const [open, setOpen] = React.useState('');
   const [all, setAll] = React.useState(false);
   React.useEffect(() => {
