@@ -18,6 +18,7 @@ from workbench.errors import InvalidInput, Unavailable, Unsupported, WorkbenchEr
 if TYPE_CHECKING:
     import pandas as pd
 
+    from workbench.client.cards import Card
     from workbench.client.client import AsyncClient
     from workbench.client.described import ModelCard
     from workbench.client.jobs import Job
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from workbench.client.predict import Predictor
     from workbench.client.progress import Progress, Told
     from workbench.client.recent import RecentFigures
-    from workbench.client.results import Card, Lines, LoadReport, ModelTable, Prediction
+    from workbench.client.results import Lines, LoadReport, ModelTable, Prediction
     from workbench.client.slowest import SlowRequests
     from workbench.loadtest.compare import Comparison
     from workbench.loadtest.handle import Handle
@@ -231,7 +232,7 @@ class Workbench:
     def set(self, name: str, **settings: object) -> Card:
         """Change a model's settings: live where possible, else by a reload that fails no request."""
         from workbench.client import sync
-        from workbench.client.results import model_card
+        from workbench.client.cards import model_card
         from workbench.client.settings import settings_from
 
         config = settings_from(settings)
@@ -324,8 +325,8 @@ class Workbench:
     def status(self) -> Card:
         """The service: its state and why, where it is, since when, what it uses. Starts nothing."""
         from workbench.client import sync
+        from workbench.client.cards import service_card, shared_card
         from workbench.client.launch import address_of
-        from workbench.client.results import service_card, shared_card
 
         if self._shared is None:
             return service_card(sync.run(self._client.service()), self._token_file)

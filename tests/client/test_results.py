@@ -4,22 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.client.results import (
-    CallTimings,
-    Card,
-    LoadReport,
-    ModelTable,
-    Prediction,
-    milliseconds,
-    model_card,
-    shared_card,
-)
+from workbench.client.cards import Card, model_card
+from workbench.client.results import CallTimings, LoadReport, ModelTable, Prediction
 from workbench.config import ModelConfig
 from workbench.core.messages import Timings
 from workbench.core.model import ModelState, ModelStatus, Signature, TensorSpec
 from workbench.errors import InvalidInput
-from workbench.rendezvous.processes import this_process
-from workbench.rendezvous.record import ServiceRecord
 
 TIMINGS = CallTimings(0.010, (Timings(queued_s=0.001, ran_s=0.004, batch_size=3, batch_requests=1),))
 SIGNATURE = Signature((TensorSpec("X", "FP32", (-1, 4)),), (TensorSpec("y", "FP32", (-1, 1)),))
@@ -92,15 +82,6 @@ def test_timings_show_as_their_sentence() -> None:
     assert repr(TIMINGS) == str(TIMINGS)
 
 
-def test_a_service_that_starts_tells_how_far_it_has_come() -> None:
-    me = this_process()
-    words = "restoring models, 3 of 20 done"
-    record = ServiceRecord("http://127.0.0.1:1", "t", "", me, reason="its process is coming up", progress=words)
-    card = shared_card(record, ("", 0.0), 1, None)
-    assert (card["state"], card["progress"]) == ("Starting: its process is coming up", words)
-    assert words in repr(card)
-
-
 def test_html_is_escaped_wherever_text_comes_from_outside() -> None:
     evil = "<script>alert(1)</script>"
     given = Prediction(evil, evil, {evil: objects(evil.encode())}, TIMINGS, pd.Index([evil]))
@@ -161,18 +142,3 @@ def test_a_report_tells_a_delay_that_was_asked_for() -> None:
 def test_a_status_shows_itself_in_one_line() -> None:
     assert repr(status(device="cpu")) == "<ModelStatus m, version 1: Ready on cpu>"
     assert repr(status(state=ModelState.FAILED, reason="why")) == "<ModelStatus m, version 1: Failed, why>"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"), [(0.0, "0.00 ms"), (1e-5, "0.01 ms"), (0.0042, "4.2 ms"), (0.25, "250 ms"), (2.5, "2.50 s")]
-)
-def test_times_are_shown_at_the_precision_that_matters(seconds: float, shown: str) -> None:
-    assert milliseconds(seconds) == shown
-
-
-def test_what_a_service_found_at_its_start_is_shown() -> None:
-    from workbench.client.results import service_card
-
-    card = service_card({"state": "ready", "notes": ["one was damaged", "two lie there"]}, None)
-    assert "notes  one was damaged; two lie there" in repr(card)
-    assert "notes" not in repr(service_card({"state": "ready", "notes": []}, None))

@@ -21,8 +21,9 @@ from traitlets.config import Config
 import workbench
 from tests.models import add_constant, save
 from workbench.api import Workbench
+from workbench.client.cards import Card
 from workbench.client.jobs import Job
-from workbench.client.results import Card, Lines, LoadReport, ModelTable, Prediction
+from workbench.client.results import Lines, LoadReport, ModelTable, Prediction
 from workbench.notebook.commands import VERBS
 from workbench.notebook.magics import register
 

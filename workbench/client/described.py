@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.client.results import Card, Tabular, counted, escape, html_table, megabytes, milliseconds, model_card
+from workbench.client.cards import Card, model_card
+from workbench.client.results import Tabular
+from workbench.client.writing import counted, escape, html_table, megabytes, milliseconds
 from workbench.core.description import Description, Graph, RunTimes
 
 if TYPE_CHECKING:

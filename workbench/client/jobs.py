@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from workbench.client import sync
 from workbench.client.progress import Progress, Step
-from workbench.client.results import escape, milliseconds
+from workbench.client.writing import escape, milliseconds
 from workbench.errors import Cancelled
 
 T = TypeVar("T")

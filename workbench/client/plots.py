@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from workbench.client.results import milliseconds
-from workbench.client.slowest import COLOURS
+from workbench.client.writing import milliseconds
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-
-    from workbench.client.recent import RecentFigures
-    from workbench.client.slowest import SlowRequests
 
 MOST_REQUESTS = 25
 """Drawn of the slowest: more could not be told apart."""
@@ -28,13 +24,16 @@ _BARS = 20
 _MARGIN = {"l": 70, "r": 20, "t": 50, "b": 50}
 
 
-def latencies(figures: RecentFigures) -> go.Figure:
-    """How many requests took how long, a curve a version that had any; the axis of time is logarithmic."""
+def latencies(buckets: Mapping[str, Mapping[str, int]], window_s: float) -> go.Figure:
+    """How many requests took how long, a curve a version that had any; the axis of time is logarithmic.
+
+    `buckets`: of each version by its name, those of its histogram that hold something.
+    """
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    for each in figures:
-        if not (bars := _bars(each.latency.get("buckets", {}))):
+    for name, counts in buckets.items():
+        if not (bars := _bars(counts)):
             continue
         first, last = min(bars), max(bars)
         steps = range(first - 1, last + 2)
@@ -43,27 +42,27 @@ def latencies(figures: RecentFigures) -> go.Figure:
         figure.add_scatter(
             x=[1e3 * second for second in seconds],
             y=[bars.get(step, 0) for step in steps],
-            name=f"{each.name}, version {each.version}",
+            name=name,
             line={"shape": "hv"},
             fill="tozeroy",
             hovertemplate="%{y} requests from %{x:.3g} ms on",
         )
-    title = f"Requests of the last {figures.window_s:.0f} s by how long they took"
+    title = f"Requests of the last {window_s:.0f} s by how long they took"
     figure.update_layout(title=title, height=340, margin=_MARGIN, showlegend=True)
     figure.update_xaxes(title="milliseconds", type="log")
     figure.update_yaxes(title="requests", rangemode="tozero")
     return figure
 
 
-def waterfall(requests: SlowRequests) -> go.Figure:
-    """Where the time of each of the slowest requests went: a bar each, the slowest on top."""
+def waterfall(model: str, requests: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -> go.Figure:
+    """Where the time of each of the slowest requests went: a bar each, the slowest on top. `colours`: of the stages."""
     import plotly.graph_objects as go
 
     shown = requests[:MOST_REQUESTS]
     labels = [f"{i}: {milliseconds(request['duration_s'])}" for i, request in enumerate(shown, 1)]
     mates = [f"{request['rows'] or '?'} rows among {request['batch_size'] or '?'} of its batch" for request in shown]
     figure = go.Figure()
-    for stage, colour in COLOURS.items():
+    for stage, colour in colours.items():
         if stage == "receive":  # which is not part of what it took
             continue
         milli = [1e3 * (request["stages_s"].get(stage) or 0.0) for request in shown]
@@ -76,7 +75,7 @@ def waterfall(requests: SlowRequests) -> go.Figure:
             customdata=mates,
             hovertemplate=f"{stage} %{{x:.3g}} ms<br>%{{customdata}}<extra></extra>",
         )
-    title = f"{requests.model}: the slowest requests of the last 15 minutes"
+    title = f"{model}: the slowest requests of the last 15 minutes"
     figure.update_layout(
         title=title, barmode="stack", height=max(260, 120 + 22 * len(shown)), margin={**_MARGIN, "l": 100}
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from workbench.client.results import megabytes
+from workbench.client.writing import megabytes
 
 TOLD_EVERY_S = 0.25
 """How often, at the most, somebody who waits is told."""

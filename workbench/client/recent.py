@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 import msgspec
 
-from workbench.client.results import NO_MODELS, Tabular, escape, html_table, milliseconds, state_dot, text_table
+from workbench.client.cards import state_dot
+from workbench.client.results import NO_MODELS, Tabular
+from workbench.client.writing import escape, html_table, milliseconds, text_table
 from workbench.core.ports import errors_in
 from workbench.errors import InvalidInput, WorkbenchError
 
@@ -109,7 +111,8 @@ class RecentFigures(Tabular, Sequence[VersionFigures]):
         """How long requests took, by model: a histogram of the window, as a plotly figure."""
         from workbench.client.plots import latencies
 
-        return latencies(self)
+        buckets = {f"{each.name}, version {each.version}": each.latency.get("buckets", {}) for each in self}
+        return latencies(buckets, self.window_s)
 
     def __repr__(self) -> str:
         if not self:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
-from workbench.client.results import Tabular, counted, escape, html_table, megabytes, milliseconds, text_table
+from workbench.client.results import Tabular
+from workbench.client.writing import counted, escape, html_table, megabytes, milliseconds, text_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +64,7 @@ class SlowRequests(Tabular, Sequence[Mapping[str, Any]]):
         """Where the time of each went, the slowest first, as a plotly figure."""
         from workbench.client.plots import waterfall
 
-        return waterfall(self)
+        return waterfall(self.model, self._requests, COLOURS)
 
     def __repr__(self) -> str:
         if not self:

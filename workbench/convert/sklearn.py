@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench.client.results import megabytes
+from workbench.client.writing import megabytes
 from workbench.convert.registry import Converted
 from workbench.convert.rows import rows_like_the_training_data, texts_like_the_training_data
 from workbench.core.tensor import Array

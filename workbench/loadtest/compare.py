@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from workbench.client.results import escape, html_table, milliseconds, text_table
+from workbench.client.writing import escape, html_table, milliseconds, text_table
 from workbench.loadtest.bootstrap import LEAST_SECONDS, block_length, interval, resampled
 from workbench.loadtest.folds import Second
 from workbench.loadtest.run import Run, RunState

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.client.results import escape, html_table, milliseconds, text_table
+from workbench.client.writing import escape, html_table, milliseconds, text_table
 from workbench.errors import InvalidInput, StorageError
 from workbench.loadtest import figures, sentences
 from workbench.loadtest.charts import Breakdown, Chart, charts

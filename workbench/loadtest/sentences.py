@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from workbench.client.results import counted, milliseconds
+from workbench.client.writing import counted, milliseconds
 from workbench.loadtest.charts import error_words, knee_of
 from workbench.loadtest.folds import Stretch
 from workbench.loadtest.run import Point, Run, RunState

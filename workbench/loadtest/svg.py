@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from workbench.client.results import escape
+from workbench.client.writing import escape
 from workbench.loadtest.charts import Axis, Breakdown, Chart, Series
 
 WIDTH, HEIGHT = 560, 240

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
-from workbench.client.results import escape
+from workbench.client.writing import escape
 from workbench.loadtest.handle import Handle, Progress
 from workbench.loadtest.report import Report
 from workbench.notebook.commands import Command, Misuse, tokens

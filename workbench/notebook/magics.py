@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 
+from workbench.client.cards import Card
 from workbench.client.jobs import Job
-from workbench.client.results import Card, Lines
+from workbench.client.results import Lines
 from workbench.notebook import bench as benches
 from workbench.notebook.cell import last_value
 from workbench.notebook.commands import CELL_VERBS, VERBS, Command, Misuse, help_text, pairs, parse

@@ -17,7 +17,7 @@ import ipywidgets
 from IPython.display import display
 
 from workbench.client import sync
-from workbench.client.results import counted, escape, megabytes
+from workbench.client.writing import counted, escape, megabytes
 from workbench.core.model import Signature
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.live.tryout import TryRequest, try_out

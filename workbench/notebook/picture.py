@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from workbench.client.results import counted, escape
+from workbench.client.writing import counted, escape
 
 Column = Sequence[float | None]
 """One value a point, None where there is no figure."""

@@ -15,7 +15,7 @@ from IPython.display import display
 from workbench.client import sync
 from workbench.client.jobs import Job, bar
 from workbench.client.progress import TOLD_EVERY_S, Step
-from workbench.client.results import escape, milliseconds
+from workbench.client.writing import escape, milliseconds
 
 _display: Any = display
 

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from workbench.client.cards import service_card, shared_card
+from workbench.rendezvous.processes import this_process
+from workbench.rendezvous.record import ServiceRecord
+
+
+def test_a_service_that_starts_tells_how_far_it_has_come() -> None:
+    me = this_process()
+    words = "restoring models, 3 of 20 done"
+    record = ServiceRecord("http://127.0.0.1:1", "t", "", me, reason="its process is coming up", progress=words)
+    card = shared_card(record, ("", 0.0), 1, None)
+    assert (card["state"], card["progress"]) == ("Starting: its process is coming up", words)
+    assert words in repr(card)
+
+
+def test_what_a_service_found_at_its_start_is_shown() -> None:
+    card = service_card({"state": "ready", "notes": ["one was damaged", "two lie there"]}, None)
+    assert "notes  one was damaged; two lie there" in repr(card)
+    assert "notes" not in repr(service_card({"state": "ready", "notes": []}, None))

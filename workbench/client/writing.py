@@ -1,0 +1,42 @@
+"""How figures and tables are written, as text and as HTML."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+
+def milliseconds(seconds: float) -> str:
+    """`0.0042` -> `4.2 ms`; seconds from 1 s on."""
+    if seconds >= 1.0:
+        return f"{seconds:.2f} s"
+    value = seconds * 1e3
+    return f"{value:.0f} ms" if value >= 100 else f"{value:.1f} ms" if value >= 0.095 else f"{value:.2f} ms"
+
+
+def counted(count: int, what: str, plural: str = "s") -> str:
+    """`1 row`, `2 rows`."""
+    return f"{count} {what}{'' if count == 1 else plural}"
+
+
+def megabytes(size: int) -> str:
+    if size <= 0:
+        return ""
+    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
+
+
+def text_table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def escape(value: object) -> str:
+    return html.escape(str(value))
+
+
+def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """An HTML table of cells that are HTML already."""
+    align = ' style="text-align:left"'
+    top = "<thead><tr>" + "".join(f"<th{align}>{cell}</th>" for cell in head) + "</tr></thead>" if head else ""
+    body = "".join("<tr>" + "".join(f"<td{align}>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table>{top}<tbody>{body}</tbody></table>"
