@@ -13,7 +13,6 @@ import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -21,6 +20,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from workbench.client.adapt import did_you_mean
+from workbench.client.bodies import Body, CountedBody, payload
 from workbench.client.forks import keep_from_children
 from workbench.client.grpc_client import GrpcClient
 from workbench.core.description import Description
@@ -43,20 +43,6 @@ if TYPE_CHECKING:
 
     from workbench.client.launch import Address, SharedService
 
-
-@dataclass(frozen=True, slots=True)
-class CountedBody:
-    """A body of which somebody wants to know how much is on its way."""
-
-    body: bytes | Path
-    sent: Callable[[int], object]
-    """Called with the bytes of each piece once the connection has taken it."""
-
-
-Body = bytes | Path | Sequence[bytes | memoryview] | CountedBody | None
-
-CHUNK = 1 << 20
-"""Bytes written at a time, so that a large body neither blocks the loop nor is copied whole."""
 
 CONNECT_TIMEOUT_S = 5.0
 KEEP_ALIVE_S = 60.0
@@ -412,7 +398,7 @@ class AsyncClient:
         from yarl import URL
 
         sized = dict(headers)
-        data = _payload(body, sized)
+        data = payload(body, sized)
         response = await self._connected().request(
             method,
             URL(self.url + path, encoded=True),
@@ -463,42 +449,3 @@ def _can_be_read(path: Path) -> bool:
 def _states(statuses: Sequence[ModelStatus]) -> str:
     said = (f"version {s.version} is {s.state}" + (f" ({s.reason})" if s.reason else "") for s in statuses)
     return "; ".join(said) or "none is loaded"
-
-
-def _payload(body: Body, headers: dict[str, str]) -> bytes | AsyncIterator[bytes | memoryview] | None:
-    """`body` as aiohttp sends it; one that is not small is written piece by piece, its length said in `headers`."""
-    if body is None:
-        return None
-    if isinstance(body, CountedBody):
-        payload = _payload(body.body, headers)
-        return _telling(payload, body.sent) if isinstance(payload, AsyncIterator) else payload
-    if isinstance(body, Path):
-        headers["Content-Length"] = str(body.stat().st_size)
-        return _file_chunks(body)
-    parts = [body] if isinstance(body, bytes) else body
-    size = sum(len(part) if isinstance(part, bytes) else part.nbytes for part in parts)
-    if size < CHUNK:
-        return b"".join(parts)
-    headers["Content-Length"] = str(size)
-    return _chunks(parts)
-
-
-async def _telling(
-    chunks: AsyncIterator[bytes | memoryview], sent: Callable[[int], object]
-) -> AsyncIterator[bytes | memoryview]:
-    async for chunk in chunks:
-        yield chunk
-        sent(len(chunk))
-
-
-async def _chunks(parts: Sequence[bytes | memoryview]) -> AsyncIterator[bytes | memoryview]:
-    for part in parts:
-        view = memoryview(part).cast("B")
-        for start in range(0, len(view), CHUNK):
-            yield view[start : start + CHUNK]
-
-
-async def _file_chunks(path: Path) -> AsyncIterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := await asyncio.to_thread(file.read, CHUNK):
-            yield chunk

@@ -16,7 +16,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from workbench.client.client import CHUNK, AsyncClient
+from workbench.client.bodies import CHUNK
+from workbench.client.client import AsyncClient
 from workbench.client.predict import Predictor
 from workbench.client.progress import Progress
 from workbench.client.results import LoadReport
