@@ -76,7 +76,7 @@ export function State({ tone, word }: { tone: Tone; word: string }): JSX.Element
 
 interface IMessageProps {
   readonly tone: 'bad' | 'warn' | 'info';
-  readonly onDismiss?: () => void;
+  readonly onDismiss?: (() => void) | undefined;
   readonly children: React.ReactNode;
 }
 
@@ -88,6 +88,69 @@ export function Message({ tone, onDismiss, children }: IMessageProps): JSX.Eleme
       <div className="iw-Message-text">{children}</div>
       {onDismiss && <IconButton icon={closeIcon} label={trans.__('Dismiss')} onClick={onDismiss} />}
     </div>
+  );
+}
+
+/** What went wrong, where it was asked for; nothing where nothing did. */
+export function Trouble(props: { text: string; onDismiss?: () => void }): JSX.Element | null {
+  if (props.text === '') {
+    return null;
+  }
+  return (
+    <Message tone="bad" onDismiss={props.onDismiss}>
+      <Words text={props.text} />
+    </Message>
+  );
+}
+
+interface IFieldProps {
+  readonly label: string;
+  readonly text: string;
+  readonly onText: (text: string) => void;
+  /** What is wrong with the text; empty where nothing is. */
+  readonly wrong: string;
+  readonly placeholder?: string;
+  readonly inputMode?: 'numeric';
+}
+
+/** A text to type, its name, and what is wrong with it. */
+export function Field(props: IFieldProps): JSX.Element {
+  const id = React.useId();
+  return (
+    <div className="iw-Knob">
+      <label htmlFor={id}>{props.label}</label>
+      <input
+        id={id}
+        className="jp-mod-styled"
+        value={props.text}
+        inputMode={props.inputMode}
+        placeholder={props.placeholder}
+        spellCheck={false}
+        autoComplete="off"
+        aria-invalid={props.wrong !== ''}
+        aria-describedby={`${id}-wrong`}
+        onChange={event => props.onText(event.target.value)}
+      />
+      <p id={`${id}-wrong`} className="iw-Text iw-mod-bad">
+        {props.wrong}
+      </p>
+    </div>
+  );
+}
+
+/** Figures beside each other: names, and how they are written. */
+export function FigureList(props: {
+  figures: readonly (readonly [name: string, words: string])[];
+}): JSX.Element {
+  return (
+    <dl className="iw-Running-figures">
+      {props.figures.map(([name, words]) => (
+        <div key={name} data-figure={name}>
+          <dt>{name}</dt>
+          <dd>{words}</dd>
+        </div>
+      ))}
+    </dl>
   );
 }
 

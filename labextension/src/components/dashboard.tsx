@@ -6,6 +6,7 @@ import { isSettled, type IView } from '../state';
 import type { IServiceModel } from '../tokens';
 import { shown, type Watched } from '../watched';
 import { MODEL_TONES, modelWord, SERVICE_TONES, serviceWord } from '../words';
+import { State } from './basics';
 import { ModelPlots, PlotsBar } from './plots';
 import { useSignal } from './signals';
 
@@ -64,15 +65,7 @@ export function DashboardContent({
             </button>
           ))}
         </div>
-        <PlotsBar
-          trans={trans}
-          window_s={window_s}
-          paused={paused}
-          onWindow={seconds => {
-            watched.value = { models, window_s: seconds };
-          }}
-          onPause={setPaused}
-        />
+        <PlotsBar trans={trans} watched={watched} paused={paused} onPause={setPaused} />
       </header>
       <Notice view={view} trans={trans} hasModels={names.length > 0} openPanel={openPanel} />
       <div
@@ -121,6 +114,11 @@ interface IColumnProps {
 function Column({ name, entry, isAway, trans, onRemove, children }: IColumnProps): JSX.Element {
   const id = React.useId();
   const tone = entry && !isAway ? MODEL_TONES[entry.current.state] : 'off';
+  const word = isAway
+    ? trans.__('Waiting for the service')
+    : entry
+      ? modelWord(trans, entry.current.state)
+      : trans.__('Not served any more');
   return (
     <section className="iw-Dashboard-column" aria-labelledby={id}>
       <div className="iw-Dashboard-head">
@@ -128,14 +126,7 @@ function Column({ name, entry, isAway, trans, onRemove, children }: IColumnProps
           {name}
         </h2>
         {entry && <span className="iw-mod-quiet">v{entry.current.version}</span>}
-        <span className={`iw-State iw-mod-${tone}`}>
-          <span className="iw-State-dot" aria-hidden="true" />
-          {isAway
-            ? trans.__('Waiting for the service')
-            : entry
-              ? modelWord(trans, entry.current.state)
-              : trans.__('Not served any more')}
-        </span>
+        <State tone={tone} word={word} />
         {entry?.current.device && <span className="iw-mod-quiet">{entry.current.device}</span>}
         {!entry && !isAway && (
           <button type="button" className="iw-Link" onClick={onRemove}>
@@ -158,7 +149,7 @@ interface INoticeProps {
 /** Why nothing moves, and where something can be done about it; nothing where all is well. */
 function Notice({ view, trans, hasModels, openPanel }: INoticeProps): JSX.Element | null {
   const { link, service } = view;
-  let words: string;
+  let words: React.ReactNode;
   if (link.kind === 'missing') {
     words = trans.__('The inference service cannot be reached. The panel says why.');
   } else if (link.kind === 'lost') {
@@ -166,17 +157,11 @@ function Notice({ view, trans, hasModels, openPanel }: INoticeProps): JSX.Elemen
   } else if (service === null) {
     words = trans.__('Looking for the service…');
   } else if (service.state !== 'Ready') {
-    return (
-      <p className="iw-Dashboard-notice" role="status">
-        <span className={`iw-State iw-mod-${SERVICE_TONES[service.state]}`}>
-          <span className="iw-State-dot" aria-hidden="true" />
-          {trans.__('The service: %1', serviceWord(trans, service.state))}
-        </span>{' '}
-        {service.reason}{' '}
-        <button type="button" className="iw-Link" onClick={openPanel}>
-          {trans.__('Show the panel')}
-        </button>
-      </p>
+    const word = trans.__('The service: %1', serviceWord(trans, service.state));
+    words = (
+      <>
+        <State tone={SERVICE_TONES[service.state]} word={word} /> {service.reason}
+      </>
     );
   } else if (!hasModels) {
     words = trans.__('No model is served yet. Load one in the panel, and it is drawn here.');

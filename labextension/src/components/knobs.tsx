@@ -12,7 +12,7 @@ import {
 import type { IModelStatus } from '../wire';
 import { sentence } from '../words';
 import * as format from '../format';
-import { Button, Message, Words } from './basics';
+import { Button, Trouble } from './basics';
 import { usePanel } from './context';
 
 const NONE: Typed = new Map();
@@ -195,11 +195,7 @@ export function KnobForm({ status, able }: IProps): JSX.Element {
       <div role="status">
         {said && !said.bad && <p className="iw-Text iw-mod-quiet">{said.text}</p>}
       </div>
-      {said?.bad && (
-        <Message tone="bad" onDismiss={() => setSaid(null)}>
-          <Words text={said.text} />
-        </Message>
-      )}
+      <Trouble text={said?.bad ? said.text : ''} onDismiss={() => setSaid(null)} />
       {(status.batching || status.execution) && (
         <p className="iw-Text iw-mod-quiet">
           {[status.execution, status.batching].filter(Boolean).map(sentence).join(' · ')}

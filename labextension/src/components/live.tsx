@@ -65,15 +65,7 @@ export function LiveSection({ view }: { view: IView }): JSX.Element {
                 <option key={each}>{each}</option>
               ))}
             </select>
-            <PlotsBar
-              trans={trans}
-              window_s={window_s}
-              paused={paused}
-              onWindow={seconds => {
-                watched.value = { models, window_s: seconds };
-              }}
-              onPause={setPaused}
-            />
+            <PlotsBar trans={trans} watched={watched} paused={paused} onPause={setPaused} />
           </div>
           {isAway && (
             <p className="iw-Text iw-mod-quiet">

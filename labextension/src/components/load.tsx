@@ -6,7 +6,7 @@ import { isModelName } from '../served';
 import type { IAttempt, IView } from '../state';
 import { refusal, unchangedText } from '../words';
 import { Button, IconButton, Message, Words } from './basics';
-import { Progress, Unfold } from './unfold';
+import { Progress, Unfolding } from './unfold';
 import { useFold, usePanel } from './context';
 import { Stored } from './stored';
 
@@ -133,14 +133,8 @@ export function LoadForm({ view, draft, onDraft, onClose }: IFormProps): JSX.Ele
         <Button label={trans.__('Load')} submit primary disabled={!ready} />
       </div>
       <div>
-        <Unfold
-          label={trans.__('Options')}
-          part={`${id}-options`}
-          open={optionsOpen}
-          onToggle={() => setOptionsOpen(!optionsOpen)}
-        />
-        <div id={`${id}-options`} className="iw-Part" hidden={!optionsOpen}>
-          {optionsOpen && (
+        <Unfolding label={trans.__('Options')} open={optionsOpen} onOpen={setOptionsOpen}>
+          <div className="iw-Part">
             <React.Suspense fallback={null}>
               <KnobFields
                 typed={draft.options}
@@ -149,8 +143,8 @@ export function LoadForm({ view, draft, onDraft, onClose }: IFormProps): JSX.Ele
                 wrong={misfits}
               />
             </React.Suspense>
-          )}
-        </div>
+          </div>
+        </Unfolding>
       </div>
       <p id={`${id}-hint`} className={`iw-Text ${wrong ? 'iw-mod-bad' : 'iw-mod-quiet'}`}>
         {wrong || hint}

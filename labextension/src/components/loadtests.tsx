@@ -1,7 +1,7 @@
 import * as React from 'react';
 import {
   asked,
-  type Field,
+  type Field as Name,
   fieldsOf,
   type ITestDraft,
   KINDS,
@@ -14,10 +14,10 @@ import { served } from '../served';
 import type { IView } from '../state';
 import type { IRunning } from '../wire';
 import { sentence } from '../words';
-import { Button, Message, Section, Words } from './basics';
+import { Button, Field, FigureList, Section, Trouble } from './basics';
 import { useBrought, useFold, usePanel } from './context';
 import { useSignal } from './signals';
-import { Unfold } from './unfold';
+import { Unfolding } from './unfold';
 
 /** Fetched when the section is first unfolded: the panel is there sooner without it. */
 const Runs = React.lazy(async () => ({ default: (await import('./runs')).Runs }));
@@ -119,23 +119,14 @@ function Begin({ names, name, busy, onModel, onBegun }: IBeginProps): JSX.Elemen
     }
   };
 
-  const field = (each: Field) => (
-    <div key={each} className="iw-Knob">
-      <label htmlFor={`${id}-${each}`}>{fieldWord(trans, each)}</label>
-      <input
-        id={`${id}-${each}`}
-        className="jp-mod-styled"
-        value={draft[each]}
-        spellCheck={false}
-        autoComplete="off"
-        aria-invalid={wrong.has(each)}
-        aria-describedby={`${id}-${each}-wrong`}
-        onChange={event => setDraft({ ...draft, [each]: event.target.value })}
-      />
-      <p id={`${id}-${each}-wrong`} className="iw-Text iw-mod-bad">
-        {wrong.get(each) ?? ''}
-      </p>
-    </div>
+  const field = (each: Name) => (
+    <Field
+      key={each}
+      label={fieldWord(trans, each)}
+      text={draft[each]}
+      wrong={wrong.get(each) ?? ''}
+      onText={text => setDraft({ ...draft, [each]: text })}
+    />
   );
 
   return (
@@ -185,25 +176,21 @@ function Begin({ names, name, busy, onModel, onBegun }: IBeginProps): JSX.Elemen
         {kindHint(trans, draft.kind)}
       </p>
       <div>
-        <Unfold
-          label={trans.__('Options')}
-          part={`${id}-options`}
-          open={optionsOpen}
-          onToggle={() => setOptionsOpen(!optionsOpen)}
-        />
-        <div id={`${id}-options`} className="iw-Part" hidden={!optionsOpen}>
-          {optionsOpen && <div className="iw-Knobs">{OPTIONS.map(field)}</div>}
-          {optionsOpen && draft.kind === 'rate' && (
-            <label className="iw-LoadTests-check">
-              <input
-                type="checkbox"
-                checked={draft.poisson}
-                onChange={event => setDraft({ ...draft, poisson: event.target.checked })}
-              />
-              {trans.__('At random times, as independent users come')}
-            </label>
-          )}
-        </div>
+        <Unfolding label={trans.__('Options')} open={optionsOpen} onOpen={setOptionsOpen}>
+          <div className="iw-Part">
+            <div className="iw-Knobs">{OPTIONS.map(field)}</div>
+            {draft.kind === 'rate' && (
+              <label className="iw-LoadTests-check">
+                <input
+                  type="checkbox"
+                  checked={draft.poisson}
+                  onChange={event => setDraft({ ...draft, poisson: event.target.checked })}
+                />
+                {trans.__('At random times, as independent users come')}
+              </label>
+            )}
+          </div>
+        </Unfolding>
       </div>
       <div className="iw-Row">
         <Button
@@ -215,11 +202,7 @@ function Begin({ names, name, busy, onModel, onBegun }: IBeginProps): JSX.Elemen
         />
       </div>
       {hidden && <p className="iw-Text iw-mod-bad">{trans.__('Look at the options.')}</p>}
-      {trouble && (
-        <Message tone="bad" onDismiss={() => setTrouble('')}>
-          <Words text={trouble} />
-        </Message>
-      )}
+      <Trouble text={trouble} onDismiss={() => setTrouble('')} />
     </form>
   );
 }
@@ -270,14 +253,7 @@ function Running({ running }: { running: IRunning }): JSX.Element {
         </span>
         <span>{trans._n('%1 answer', '%1 answers', done)}</span>
       </div>
-      <dl className="iw-Running-figures">
-        {figures.map(([name, words]) => (
-          <div key={name} data-figure={name}>
-            <dt>{name}</dt>
-            <dd>{words}</dd>
-          </div>
-        ))}
-      </dl>
+      <FigureList figures={figures} />
       <div className="iw-Row">
         <Button
           label={trans.__('Stop')}
@@ -286,11 +262,7 @@ function Running({ running }: { running: IRunning }): JSX.Element {
           onClick={stop}
         />
       </div>
-      {trouble && (
-        <Message tone="bad" onDismiss={() => setTrouble('')}>
-          <Words text={trouble} />
-        </Message>
-      )}
+      <Trouble text={trouble} onDismiss={() => setTrouble('')} />
     </div>
   );
 }

@@ -4,21 +4,19 @@ import type { IView } from '../state';
 import { CommandIDs } from '../tokens';
 import { useFold, usePanel } from './context';
 import { useEnd, useInSight, useLogTail } from './logtail';
-import { Unfold } from './unfold';
+import { Unfolding } from './unfold';
 
 const LINES = 40;
 
 /** The end of the log in the panel: folded at first, but for a service that failed. */
 export function Log({ view }: { view: IView }): JSX.Element {
   const { trans } = usePanel();
-  const id = React.useId();
   const [open, setOpen] = useFold('log', view.service?.state === 'Failed');
   return (
     <div className="iw-Log">
-      <Unfold label={trans.__('Log')} part={id} open={open} onToggle={() => setOpen(!open)} />
-      <div id={id} hidden={!open}>
-        {open && <Tail view={view} />}
-      </div>
+      <Unfolding label={trans.__('Log')} open={open} onOpen={setOpen}>
+        <Tail view={view} />
+      </Unfolding>
     </div>
   );
 }

@@ -12,6 +12,8 @@ import {
   Slowest,
   WINDOWS
 } from '../plots';
+import type { Watched } from '../watched';
+import { useSignal } from './signals';
 
 interface IPlotsProps {
   readonly stream: IPageStream;
@@ -78,15 +80,15 @@ export const ModelPlots = React.memo(function ModelPlots(props: IPlotsProps): JS
 
 interface IToolbarProps {
   readonly trans: TranslationBundle;
-  readonly window_s: number;
+  readonly watched: Watched;
   readonly paused: boolean;
-  readonly onWindow: (seconds: number) => void;
   readonly onPause: (paused: boolean) => void;
 }
 
 /** Which time is shown, and whether it stands still: for any number of plots. */
 export function PlotsBar(props: IToolbarProps): JSX.Element {
-  const { trans, window_s, paused, onWindow, onPause } = props;
+  const { trans, watched, paused, onPause } = props;
+  const { window_s } = useSignal(watched.changed, () => watched.value);
   return (
     <div className="iw-Plots-bar">
       <span className="iw-Plots-windows" role="group" aria-label={trans.__('Time that is shown')}>
@@ -95,7 +97,9 @@ export function PlotsBar(props: IToolbarProps): JSX.Element {
             key={seconds}
             type="button"
             aria-pressed={seconds === window_s}
-            onClick={() => onWindow(seconds)}
+            onClick={() => {
+              watched.value = { ...watched.value, window_s: seconds };
+            }}
           >
             {trans.__('%1 min', seconds / 60)}
           </button>

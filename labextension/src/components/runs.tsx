@@ -5,7 +5,7 @@ import { spark } from '../spark';
 import { CommandIDs } from '../tokens';
 import type { IComparison, IRun, IRunFigures } from '../wire';
 import { sentence } from '../words';
-import { Button, Message, Words } from './basics';
+import { Button, FigureList, Message, Trouble, Words } from './basics';
 import { usePanel } from './context';
 import { useSignal } from './signals';
 
@@ -148,11 +148,7 @@ function Run({ run, others, open, onToggle }: IRunProps): JSX.Element {
         </span>
       </button>
       <div id={id} hidden={!open}>
-        {open && trouble && (
-          <Message tone="bad">
-            <Words text={trouble} />
-          </Message>
-        )}
+        {open && <Trouble text={trouble} />}
         {open && !trouble && (figures ? <Figures run={figures} others={others} /> : null)}
       </div>
     </li>
@@ -175,17 +171,15 @@ function Figures({ run, others }: { run: IRunFigures; others: readonly IRun[] })
     <div className="iw-Run-body">
       <p className="iw-Text iw-Run-sentence">{run.sentence}</p>
       {run.limited && <p className="iw-Text">{details[0]}</p>}
-      <dl className="iw-Running-figures">
-        {columns.map(([name, words]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{words}</dd>
-          </div>
-        ))}
-      </dl>
+      <FigureList figures={columns} />
       {points.length === 0 && <Course run={run} />}
       {points.length > 0 && (
-        <div className="iw-Run-scroll" tabIndex={0} role="group" aria-label={trans.__('Its tests')}>
+        <div
+          className="iw-Scroll iw-Run-scroll"
+          tabIndex={0}
+          role="group"
+          aria-label={trans.__('Its tests')}
+        >
           <table>
             <thead>
               <tr>
@@ -338,14 +332,10 @@ function Compare({
       <div role="status">
         {found && <p className="iw-Text iw-Run-sentence">{found.sentence}.</p>}
       </div>
-      {trouble && (
-        <Message tone="bad">
-          <Words text={trouble} />
-        </Message>
-      )}
+      <Trouble text={trouble} />
       {found && found.ratios.length > 0 && (
         <div
-          className="iw-Run-scroll"
+          className="iw-Scroll iw-Run-scroll"
           tabIndex={0}
           role="group"
           aria-label={trans.__('Figures of both')}

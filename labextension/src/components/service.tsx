@@ -6,7 +6,7 @@ import type { IView } from '../state';
 import { CommandIDs } from '../tokens';
 import type { IService } from '../wire';
 import { sentence, SERVICE_TONES, serviceWord } from '../words';
-import { Button, IconButton, Message, Section, State, Words } from './basics';
+import { Button, IconButton, Section, State, Trouble, Words } from './basics';
 import { usePanel } from './context';
 import { Log } from './log';
 import { Usage } from './usage';
@@ -15,14 +15,10 @@ import { Usage } from './usage';
 export function ServiceSection({ view }: { view: IView }): JSX.Element {
   const { model, trans } = usePanel();
   const { service } = view;
-  const trouble = view.troubles.get('');
+  const trouble = view.troubles.get('') ?? '';
   return (
     <Section name="service" title={trans.__('Service')} actions={<Actions />}>
-      {trouble && (
-        <Message tone="bad" onDismiss={() => model.dismiss()}>
-          <Words text={trouble} />
-        </Message>
-      )}
+      <Trouble text={trouble} onDismiss={() => model.dismiss()} />
       <div role="status" className="iw-Service-state">
         {service ? (
           <State tone={SERVICE_TONES[service.state]} word={serviceWord(trans, service.state)} />

@@ -32,7 +32,7 @@ export function Tensor({ tensor }: { tensor: ITensor }): JSX.Element {
         />
       </div>
       {small && !raw ? (
-        <div className="iw-Tensor-scroll" tabIndex={0} role="group" aria-labelledby={id}>
+        <div className="iw-Scroll iw-Tensor-scroll" tabIndex={0} role="group" aria-labelledby={id}>
           <table>
             {small.columns.length > 0 && (
               <thead>
@@ -59,7 +59,7 @@ export function Tensor({ tensor }: { tensor: ITensor }): JSX.Element {
           </table>
         </div>
       ) : (
-        <pre className="iw-Tensor-scroll" tabIndex={0} role="group" aria-labelledby={id}>
+        <pre className="iw-Scroll iw-Tensor-scroll" tabIndex={0} role="group" aria-labelledby={id}>
           {text}
         </pre>
       )}

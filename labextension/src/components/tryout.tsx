@@ -3,7 +3,7 @@ import * as format from '../format';
 import { asTyped, kind, prefill, typedInputs } from '../tryout';
 import type { IModelStatus, ITried } from '../wire';
 import { sentence } from '../words';
-import { Button, Message, Words } from './basics';
+import { Button, Field, Trouble } from './basics';
 import { usePanel } from './context';
 import { Tensor } from './tensor';
 import { Timings } from './timings';
@@ -97,42 +97,26 @@ export function TryIt({ status, able }: IProps): JSX.Element {
       {random ? (
         <div className="iw-Knobs">
           {batched && (
-            <div className="iw-Knob">
-              <label htmlFor={`${id}-rows`}>{trans.__('Rows')}</label>
-              <input
-                id={`${id}-rows`}
-                className="jp-mod-styled"
-                value={rows}
-                inputMode="numeric"
-                autoComplete="off"
-                aria-invalid={count === undefined}
-                aria-describedby={`${id}-rows-wrong`}
-                onChange={event => setRows(event.target.value)}
-              />
-              <p id={`${id}-rows-wrong`} className="iw-Text iw-mod-bad">
-                {count === undefined
-                  ? trans.__('A whole number from 1 to %1', status.max_batch_size)
-                  : ''}
-              </p>
-            </div>
-          )}
-          <div className="iw-Knob">
-            <label htmlFor={`${id}-seed`}>{trans.__('Seed')}</label>
-            <input
-              id={`${id}-seed`}
-              className="jp-mod-styled"
-              value={seed}
+            <Field
+              label={trans.__('Rows')}
+              text={rows}
               inputMode="numeric"
-              autoComplete="off"
-              placeholder={trans.__('new each time')}
-              aria-invalid={from === undefined}
-              aria-describedby={`${id}-seed-wrong`}
-              onChange={event => setSeed(event.target.value)}
+              wrong={
+                count === undefined
+                  ? trans.__('A whole number from 1 to %1', status.max_batch_size)
+                  : ''
+              }
+              onText={setRows}
             />
-            <p id={`${id}-seed-wrong`} className="iw-Text iw-mod-bad">
-              {from === undefined ? trans.__('A whole number, or nothing') : ''}
-            </p>
-          </div>
+          )}
+          <Field
+            label={trans.__('Seed')}
+            text={seed}
+            inputMode="numeric"
+            placeholder={trans.__('new each time')}
+            wrong={from === undefined ? trans.__('A whole number, or nothing') : ''}
+            onText={setSeed}
+          />
         </div>
       ) : (
         <>
@@ -176,11 +160,7 @@ export function TryIt({ status, able }: IProps): JSX.Element {
           ? trans.__('Version %1 answered in %2.', tried.version, format.duration(tried.seconds))
           : ''}
       </p>
-      {trouble && (
-        <Message tone="bad" onDismiss={() => setTrouble('')}>
-          <Words text={trouble} />
-        </Message>
-      )}
+      <Trouble text={trouble} onDismiss={() => setTrouble('')} />
       {tried && (
         <>
           <Timings timings={tried.timings} />

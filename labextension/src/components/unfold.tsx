@@ -26,6 +26,25 @@ export function Unfold({ label, part, open, onToggle }: IUnfoldProps): JSX.Eleme
   );
 }
 
+/** A part below the button that folds and unfolds it; it is made anew each time. */
+export function Unfolding(props: {
+  label: string;
+  open: boolean;
+  onOpen: (open: boolean) => void;
+  children: React.ReactNode;
+}): JSX.Element {
+  const { label, open, onOpen, children } = props;
+  const id = React.useId();
+  return (
+    <>
+      <Unfold label={label} part={id} open={open} onToggle={() => onOpen(!open)} />
+      <div id={id} hidden={!open}>
+        {open && children}
+      </div>
+    </>
+  );
+}
+
 /** Made when it is first unfolded, and kept from then on: folding it loses nothing that was typed. */
 export function Part(props: { id: string; open: boolean; children: React.ReactNode }): JSX.Element {
   const was = React.useRef(props.open);
