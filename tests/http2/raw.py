@@ -259,6 +259,8 @@ class Peer:
         """The code of the server's GOAWAY."""
         self.last_stream: int | None = None
         self.closed = False
+        self.lenient = False
+        """Much was sent past us, with `send_bytes`."""
         self.pongs: list[bytes] = []
         self.raw_blocks: list[bytes] = []
         """The server's header blocks as they came."""
@@ -432,6 +434,8 @@ class Peer:
             )
         kind = frame.kind
         if kind in (DATA, HEADERS, RST_STREAM, CONTINUATION):
+            if self.lenient and frame.stream % 2:
+                self.streams.setdefault(frame.stream, Stream(self.mine[INITIAL_WINDOW_SIZE], WINDOW))
             _require(frame.stream % 2 == 1 and frame.stream in self.streams, f"{frame}: we never opened that stream")
             stream = self.streams[frame.stream]
             _require(stream.reset is None, f"{frame} after RST_STREAM")
@@ -529,6 +533,8 @@ class Peer:
     def _on_settings(self, frame: Frame) -> None:
         if frame.flags & ACK:
             _require(not frame.payload, "an acknowledgement with settings")
+            if self.lenient and not self.unacknowledged:
+                return
             _require(bool(self.unacknowledged), "an acknowledgement of nothing")
             changed = self.unacknowledged.popleft()
             # From here on the server follows them.
@@ -563,7 +569,9 @@ class Peer:
             self.room += more
             _require(self.room <= LARGEST, "our window has become too large")
             return
-        _require(frame.stream in self.streams, f"{frame}: we never opened that stream")
+        _require(self.lenient or frame.stream in self.streams, f"{frame}: we never opened that stream")
+        if frame.stream not in self.streams:
+            return
         stream = self.streams[frame.stream]
         stream.room += more
         _require(stream.room <= LARGEST, "our window has become too large")
