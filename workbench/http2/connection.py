@@ -40,6 +40,9 @@ CONNECTION_WINDOW: Final = 1 << 30
 _REMEMBERED_CUT: Final = 1024
 """Streams that were ended here first, of which something may still be on its way."""
 
+_STREAMS_AT_A_TRY: Final = 64
+"""Whose windows a peer may move at once for what one frame costs it."""
+
 _FRAMES_AT_ONCE: Final = 16
 """That one stream sends before the next one's turn."""
 
@@ -554,10 +557,12 @@ class Connection:
         if len(payload) % frames.SETTING.size:
             raise Broken(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS have 6 bytes each")
         self._settled = True
-        for name, value in frames.SETTING.iter_unpack(payload):
+        # Of those that come twice the last holds: nothing lies between them that the first could be for.
+        for name, value in dict(frames.SETTING.iter_unpack(payload)).items():
             if name == frames.INITIAL_WINDOW_SIZE:
                 if value > frames.LARGEST_WINDOW:
                     raise Broken(ErrorCode.FLOW_CONTROL_ERROR, "a window is larger than any may be")
+                self._patience.tried(len(self._streams) // _STREAMS_AT_A_TRY)
                 more, self.initial_window_out = value - self.initial_window_out, value
                 for stream in list(self._streams.values()):
                     self._widen(stream, more, of_all=True)

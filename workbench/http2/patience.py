@@ -24,9 +24,9 @@ class Patience:
         self._left = MOST
         self._seen_s = clock()
 
-    def tried(self) -> None:
-        """One more. Broken when there were too many."""
-        self._left -= 1
+    def tried(self, cost: int = 1) -> None:
+        """One more, or something that costs as much as so many. Broken when there were too many."""
+        self._left -= cost
         if self._left >= 0:
             return
         now_s = self._clock()

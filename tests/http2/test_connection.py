@@ -1,0 +1,162 @@
+"""A connection without a socket: frames in, frames out, and what its streams are told."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+import pytest
+
+from workbench.http2 import frames
+from workbench.http2.connection import MAX_STREAMS, Connection, Stream
+from workbench.http2.frames import ErrorCode, frame, settings
+from workbench.http2.headers import Head, block_of
+from workbench.http2.patience import MOST
+
+REQUEST = block_of((b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/x"))
+HEAD = block_of((b":status", b"200"))
+END = block_of((b"grpc-status", b"0"))
+
+
+@pytest.fixture(autouse=True)
+def _the_service_lives_on() -> None:
+    """There is none: the one of the tests beside these is not begun for them."""
+
+
+class Noted(Stream):
+    """Keeps what it is told, and takes it at once."""
+
+    def __init__(self, connection: Connection, number: int) -> None:
+        super().__init__(connection, number)
+        self.heads: list[tuple[Head, bool]] = []
+        self.body = bytearray()
+        self.whole = False
+        self.losses = 0
+        self.unblockings = 0
+
+    def begun(self, head: Head, ended: bool) -> None:
+        self.heads.append((head, ended))
+        self.whole = ended
+
+    def received(self, data: bytes, ended: bool) -> None:
+        assert not self.whole
+        self.body += data
+        self.whole = ended
+        self.took(len(data))
+
+    def lost(self) -> None:
+        self.losses += 1
+
+    def unblocked(self) -> None:
+        self.unblockings += 1
+
+
+class Echo(Noted):
+    """Answers with what came."""
+
+    def begun(self, head: Head, ended: bool) -> None:
+        super().begun(head, ended)
+        if ended:
+            self.answer(HEAD, b"", END)
+
+    def received(self, data: bytes, ended: bool) -> None:
+        super().received(data, ended)
+        if ended:
+            self.answer(HEAD, bytes(self.body), END)
+
+
+class Refuses(Noted):
+    """Answers before it has read anything."""
+
+    def begun(self, head: Head, ended: bool) -> None:
+        super().begun(head, ended)
+        self.end(block_of((b":status", b"415")))
+
+
+Frame = tuple[int, int, int, bytes]
+
+
+class Server:
+    """A connection whose client has said hello, unless told otherwise."""
+
+    def __init__(
+        self,
+        make: Callable[[Connection, int], Noted] = Noted,
+        ours: dict[int, int] | None = None,
+        *,
+        greeted: bool = True,
+    ) -> None:
+        self.written: list[bytes] = []
+        self.closed = 0
+        self.streams: dict[int, Noted] = {}
+        self.now_s = 0.0
+        self._make = make
+        self.connection = Connection(self.written.append, self._close, self._stream, lambda: self.now_s)
+        self.connection.greet()
+        if greeted:
+            self.receive(frames.PREFACE + settings(ours or {}))
+            self.told()
+
+    def _close(self) -> None:
+        self.closed += 1
+
+    def _stream(self, connection: Connection, number: int) -> Noted:
+        stream = self.streams[number] = self._make(connection, number)
+        return stream
+
+    def receive(self, *parts: bytes) -> None:
+        self.connection.receive(b"".join(parts))
+
+    def told(self) -> list[Frame]:
+        """What it has written since this was last asked for."""
+        data, found, at = b"".join(self.written), [], 0
+        self.written.clear()
+        while at < len(data):
+            high, low, kind, flags, number = frames.HEAD.unpack_from(data, at)
+            stop = at + frames.HEAD_BYTES + (high << 8 | low)
+            assert stop <= len(data)
+            found.append((kind, flags, number, data[at + frames.HEAD_BYTES : stop]))
+            at = stop
+        return found
+
+    def left(self) -> tuple[int, int]:
+        """(last stream, error) of the GOAWAY that it ended with."""
+        kind, _, _, payload = self.told()[-1]
+        assert kind == frames.GOAWAY
+        last, code = struct.unpack_from(">LL", payload)
+        return last, ErrorCode(code)
+
+
+def opening(number: int, flags: int = frames.END_HEADERS, block: bytes = REQUEST) -> bytes:
+    return frame(frames.HEADERS, flags, number, block)
+
+
+def data(number: int, payload: bytes, flags: int = 0) -> bytes:
+    return frame(frames.DATA, flags, number, payload)
+
+
+# Settings
+
+
+def test_of_a_setting_that_comes_very_often_in_one_frame_the_last_holds() -> None:
+    server = Server()
+    server.receive(*(opening(1 + 2 * i) for i in range(MAX_STREAMS)))
+    server.receive(settings_of(*((frames.INITIAL_WINDOW_SIZE, i) for i in range(20_000))))
+    assert not server.closed  # which it would be if each of them had moved all windows
+    assert {stream.window_out for stream in server.streams.values()} == {19_999}
+
+
+def test_settings_that_move_many_windows_cost_their_peer_more() -> None:
+    server = Server()
+    server.receive(*(opening(1 + 2 * i) for i in range(MAX_STREAMS)))
+    times = 0
+    while not server.closed:
+        server.receive(settings({frames.INITIAL_WINDOW_SIZE: times}))
+        times += 1
+    assert times < MOST / 16
+    assert server.left()[1] == ErrorCode.ENHANCE_YOUR_CALM
+    assert {stream.losses for stream in server.streams.values()} == {1}
+
+
+def settings_of(*each: tuple[int, int]) -> bytes:
+    return frame(frames.SETTINGS, 0, 0, b"".join(frames.SETTING.pack(*one) for one in each))
