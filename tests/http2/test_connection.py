@@ -160,3 +160,31 @@ def test_settings_that_move_many_windows_cost_their_peer_more() -> None:
 
 def settings_of(*each: tuple[int, int]) -> bytes:
     return frame(frames.SETTINGS, 0, 0, b"".join(frames.SETTING.pack(*one) for one in each))
+
+
+# Streams
+
+
+def test_a_request_that_breaks_http_s_rules_never_becomes_a_stream() -> None:
+    server = Server()
+    server.receive(opening(1, block=block_of((b":method", b"POST"))))
+    assert server.told() == [(frames.RST_STREAM, 0, 1, struct.pack(">L", ErrorCode.PROTOCOL_ERROR))]
+    promised = REQUEST + block_of((b"content-length", b"1"))
+    server.receive(opening(3, frames.END_HEADERS | frames.END_STREAM, promised))
+    assert server.told() == [(frames.RST_STREAM, 0, 3, struct.pack(">L", ErrorCode.PROTOCOL_ERROR))]
+    while not server.closed:  # nor where that ends the connection
+        server.receive(opening(server.connection._last + 2, block=b""))
+    assert not server.streams
+
+
+# How it ends
+
+
+def test_the_last_stream_that_is_served_is_not_raised_by_a_later_goodbye() -> None:
+    server = Server()
+    server.receive(opening(1))
+    server.connection.leave()
+    assert server.left() == (1, ErrorCode.NO_ERROR)
+    server.receive(opening(3), frame(frames.PING, 0, 1, bytes(8)))
+    assert server.left() == (1, ErrorCode.PROTOCOL_ERROR)
+    assert (server.closed, server.streams[1].losses, list(server.streams)) == (1, 1, [1])

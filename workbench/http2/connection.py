@@ -466,25 +466,26 @@ class Connection:
 
     def _begin(self, number: int, ended: bool, head: Head) -> None:
         if self._last_of_all is not None or len(self._streams) >= MAX_STREAMS:
-            self._patience.tried()
-            self._remember_cut(number)
-            self.write(frames.rst_stream(number, ErrorCode.REFUSED_STREAM))
+            self._refuse(number, ErrorCode.REFUSED_STREAM)
             return
-        stream = self._make_stream(self, number)
-        self._streams[number] = stream
-        stream.remote_ended = ended
         try:
             if not head.request:
                 check_request(head)
+            if ended and head.length:
+                raise Malformed("the body ends sooner than it was to")
         except Malformed:
-            self._fail(stream, ErrorCode.PROTOCOL_ERROR, told=False)
+            self._refuse(number, ErrorCode.PROTOCOL_ERROR)
             return
-        if (length := head.length) is not None:
-            if ended and length:
-                self._fail(stream, ErrorCode.PROTOCOL_ERROR, told=False)
-                return
-            stream._expected = length
+        stream = self._streams[number] = self._make_stream(self, number)
+        stream.remote_ended = ended
+        stream._expected = head.length
         stream.begun(head, ended)
+
+    def _refuse(self, number: int, code: ErrorCode) -> None:
+        """It never becomes a stream."""
+        self._patience.tried()
+        self._remember_cut(number)
+        self.write(frames.rst_stream(number, code))
 
     def _data(self, number: int, flags: int, payload: bytes) -> None:
         size = len(payload)
@@ -639,15 +640,15 @@ class Connection:
 
     # How it ends
 
-    def _fail(self, stream: Stream, code: ErrorCode, told: bool = True) -> None:
+    def _fail(self, stream: Stream, code: ErrorCode) -> None:
         """It broke a rule that is its own."""
         self._patience.tried()
         self.cut(stream, code)
-        if told:
-            stream.lost()
+        stream.lost()
 
     def _break(self, error: Broken) -> None:
-        self.write(frames.goaway(self._last, error.code, error.why) if self._greeted else _NOT_HTTP_2)
+        last = self._last if self._last_of_all is None else self._last_of_all  # which is never to grow again
+        self.write(frames.goaway(last, error.code, error.why) if self._greeted else _NOT_HTTP_2)
         self.lose()
         self._close()
 
