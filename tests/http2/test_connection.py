@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from workbench.http2 import frames
-from workbench.http2.connection import MAX_STREAMS, Connection, Stream
+from workbench.http2.connection import MAX_STREAMS, STREAM_WINDOW, Connection, Stream
 from workbench.http2.frames import ErrorCode, frame, settings
 from workbench.http2.headers import Head, block_of
 from workbench.http2.patience import MOST
@@ -175,6 +175,38 @@ def test_a_request_that_breaks_http_s_rules_never_becomes_a_stream() -> None:
     while not server.closed:  # nor where that ends the connection
         server.receive(opening(server.connection._last + 2, block=b""))
     assert not server.streams
+
+
+def test_a_header_block_has_a_limit_also_in_one_frame() -> None:
+    server = Server()
+    block = REQUEST + block_of((b"x", b"y" * 1000)) * 70
+    server.receive(opening(1, block=block))
+    assert server.left()[1] == ErrorCode.ENHANCE_YOUR_CALM
+
+
+def test_header_blocks_that_take_long_to_read_cost_their_peer_more() -> None:
+    def until_it_breaks(block: bytes) -> int:
+        server = Server(Refuses)
+        for times in range(1, 400):
+            server.receive(opening(2 * times + 1, block=block + b"%c%c" % divmod(times, 256)))
+            if server.closed:
+                return times
+        return 0
+
+    many, long = b"\x90" * 1000 + b"\0\1x\2", REQUEST + block_of((b"x", b"y" * 12_000)) + b"\0\1x\2"
+    assert 0 < until_it_breaks(many) < MOST / 12
+    assert until_it_breaks(REQUEST + b"\0\1x\2") == 0
+    assert until_it_breaks(long) == 0  # answered, which makes up for it
+
+
+def test_what_was_on_its_way_to_streams_that_were_refused_is_borne() -> None:
+    server = Server(Refuses)
+    for number in range(1, 600, 2):
+        server.receive(opening(number), *(data(number, bytes(16384)) for _ in range(STREAM_WINDOW // 16384)))
+    assert not server.closed
+    while not server.closed:  # but not whatever leads to nothing
+        server.receive(data(599, b"a"))
+    assert server.left()[1] == ErrorCode.ENHANCE_YOUR_CALM
 
 
 # How it ends

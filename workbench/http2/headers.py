@@ -22,8 +22,8 @@ MAX_LIST_BYTES: Final = 16 * 1024
 MAX_BLOCK_BYTES: Final = 64 * 1024
 """Of a block and what follows of it in further frames."""
 
-MAX_REMEMBERED, MAX_REMEMBERED_BYTES = 64, 1024
-"""Blocks of one connection, and how long each may be."""
+MAX_REMEMBERED, MAX_REMEMBERED_BYTES, MAX_REMEMBERED_FIELDS = 64, 1024, 64
+"""Blocks of one connection, how long each may be, and how many fields it may unpack to."""
 
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _BAD_VALUE: Final = re.compile(rb"[\0\r\n]|\A[ \t]|[ \t]\Z")
@@ -33,6 +33,8 @@ _OF_A_CONNECTION: Final = frozenset(
 )
 
 _LENGTH_DIGITS: Final = 18
+
+_ODD_VALUE: Final = "a header's value holds what none may"
 
 SHRINK_TABLE: Final = b"\x20"
 """Begins a block: the table of whoever writes it has no room. Due once when the reader makes its own smaller."""
@@ -81,7 +83,7 @@ class HeaderReader:
         newest, length, most = before
         if _newest(table) is not newest or len(table.dynamic_entries) != length or table.maxsize != most:
             self._remembered.clear()
-        elif len(block) <= MAX_REMEMBERED_BYTES:
+        elif len(block) <= MAX_REMEMBERED_BYTES and len(head.fields) <= MAX_REMEMBERED_FIELDS:
             if len(self._remembered) >= MAX_REMEMBERED:
                 self._remembered.clear()
             self._remembered[block] = head
@@ -107,7 +109,7 @@ def check_request(head: Head) -> None:
             regular = True
             _check_field(name, value)
         if _BAD_VALUE.search(value):
-            raise Malformed("a header's value holds what none may")
+            raise Malformed(_ODD_VALUE)
         found[name] = value
     if size > MAX_LIST_BYTES:
         raise Malformed(f"the headers have more than {MAX_LIST_BYTES} bytes")
@@ -126,6 +128,8 @@ def check_trailers(head: Head) -> None:
         if name[:1] == b":":
             raise Malformed("trailers have no pseudo-headers")
         _check_field(name, value)
+        if _BAD_VALUE.search(value):
+            raise Malformed(_ODD_VALUE)
 
 
 def _check_field(name: bytes, value: bytes) -> None:
