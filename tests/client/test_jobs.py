@@ -58,12 +58,12 @@ def begun(answer: object = 42) -> tuple[Job[object], Work]:
 
 def test_a_job_runs_and_then_has_its_result() -> None:
     job, work = begun()
-    assert (job.done, job.state) == (False, JobState.RUNNING)
+    assert (job.done(), job.state) == (False, JobState.RUNNING)
     assert repr(job).endswith("answered: 1 of 4 rows")
     assert "predict digits: running for" in repr(job)
     work.end()
     assert job.result(SOON_S) == 42
-    assert (job.done, job.state) == (True, JobState.DONE)
+    assert (job.done(), job.state) == (True, JobState.DONE)
     took = job.seconds
     assert job.seconds == took
     assert repr(job).splitlines() == [repr(job).splitlines()[0], "42"]
@@ -120,7 +120,7 @@ async def test_giving_up_to_await_leaves_the_job_alone() -> None:
     job, work = begun()
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(job._awaited(), 0.01)
-    assert not job.done
+    assert not job.done()
     work.end()
     assert await job == 42
 

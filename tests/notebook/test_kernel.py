@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import psutil
 import pytest
 from jupyter_client.manager import KernelManager
 
@@ -125,11 +127,41 @@ def test_a_quick_call_shows_no_bar(kernel: Kernel) -> None:
 def test_a_job_goes_on_while_other_cells_run_and_shows_its_end(kernel: Kernel) -> None:
     begun = kernel.run("%%infer predict slow --bg -o job\nrows = np.ones((200, 4))\nrows + 1")
     assert "predict slow: running" in shown(next(m for m in begun if m["msg_type"] == "display_data"))
-    meanwhile = kernel.run("len(rows), job.done")
+    meanwhile = kernel.run("len(rows), job.done()")
     assert "(200, False)" in [shown(message) for message in meanwhile]
     assert "predict slow: done after" in shown(kernel.until("predict slow: done"))
     result = kernel.run("(await job).array.shape, job.state")
     assert "((200, 4), <JobState.DONE: 'done'>)" in [shown(message) for message in result]
+
+
+def test_cells_run_while_a_load_test_does_and_it_ends_with_the_kernel(kernel: Kernel, wb: Workbench) -> None:
+    begun = kernel.run("test = %infer bench slow --rate 20 --duration 300s --bg\nimport os; os.getpid()")
+    assert not errors(begun)
+    (pid,) = [int(shown(message)) for message in begun if message["msg_type"] == "execute_result"]
+    meanwhile = kernel.run("sum(range(10)), test.done()")
+    assert "(45, False)" in [shown(message) for message in meanwhile]
+    result = kernel.run("%infer predict slow np.ones((1, 4))")
+    assert not errors(result)
+
+    def generators() -> list[psutil.Process]:
+        return [
+            each
+            for each in psutil.Process(pid).children(recursive=True)
+            if "workbench.loadtest.generator" in each.cmdline()
+        ]
+
+    until(generators)
+    (generator,) = generators()
+    psutil.Process(pid).kill()
+    until(lambda: not generator.is_running() or generator.status() == psutil.STATUS_ZOMBIE)
+    assert wb["slow"](np.ones((1, 4), np.float32)).array.shape == (1, 4)
+
+
+def until(true: Callable[[], object]) -> None:
+    ends = time.monotonic() + SOON_S
+    while not true():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
 
 
 def test_a_mistake_in_a_cell_is_shown_where_it_is_in_the_cell(kernel: Kernel) -> None:

@@ -37,7 +37,6 @@ class Job(Generic[T]):
         self._future = sync.start(call(self._progress))
         self._future.add_done_callback(self._note_end)
 
-    @property
     def done(self) -> bool:
         """True once it has ended, however it did."""
         return self._future.done()

@@ -83,7 +83,7 @@ class _Line:
 
 def show_job(job: Job[Any]) -> None:
     """Show a job, and in a notebook go on showing it until it has ended, whatever other cells do."""
-    if job.done or not in_notebook():
+    if job.done() or not in_notebook():
         _display(job._repr_mimebundle_(), raw=True)
         return
     handle: Any = _display(job._repr_mimebundle_(), raw=True, display_id=True)
@@ -93,7 +93,7 @@ def show_job(job: Job[Any]) -> None:
 
 async def _followed(job: Job[Any], handle: Any) -> None:
     ended = asyncio.ensure_future(job.ended())
-    while not job.done:
+    while not job.done():
         await asyncio.wait([ended], timeout=TOLD_EVERY_S)
         handle.update(job._repr_mimebundle_(), raw=True)
 
