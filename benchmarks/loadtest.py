@@ -8,12 +8,14 @@ Needs a machine that does nothing else: `truth` holds milliseconds to 2 %, `limi
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.load import Body, drive
+from tests.loadtest.precise import Precise, Timing
 from tests.loadtest.servers import Process, Script
 from workbench.loadtest.handle import start
 from workbench.loadtest.histogram import Histogram
@@ -31,7 +33,7 @@ WORK_S = 0.0004
 @dataclass(frozen=True)
 class Known:
     name: str
-    script: Script
+    timing: Timing
     attack: Attack
     duration_s: float
     truth_s: dict[float, float]
@@ -39,17 +41,17 @@ class Known:
 
 
 TRUTHS = (
-    Known("constant 20 ms", Script(delays_s=(0.02,)), Constant(500), 10, dict.fromkeys((0.5, 0.99, 0.999, 1.0), 0.02)),
+    Known("constant 20 ms", Timing(delays_s=(0.02,)), Constant(500), 10, dict.fromkeys((0.5, 0.99, 0.999, 1.0), 0.02)),
     Known(
         "19 of 20 take 10 ms, one 100 ms",
-        Script(delays_s=(0.01,) * 19 + (0.1,)),
+        Timing(delays_s=(0.01,) * 19 + (0.1,)),
         Constant(500),
         10,
         {0.5: 0.01, 0.99: 0.1, 0.999: 0.1, 1.0: 0.1},
     ),
     Known(
         "10 ms, and frozen 1 s in 5 s",
-        Script(delays_s=(0.01,), freeze_every_s=5, freeze_s=1),
+        Timing(delays_s=(0.01,), freeze_every_s=5, freeze_s=1),
         Constant(1000),
         20,
         {0.5: 0.01, 0.99: 0.95, 0.999: 0.995, 1.0: 1.0},
@@ -63,15 +65,26 @@ def run(script: Script, attack: Attack, duration_s: float, warm_up_s: float = 0.
 
 
 def truth() -> None:
+    """What a run says, against what was asked of the server, and what the server saw itself do: a core that is lent to
+    somebody else for some milliseconds makes late what no program can make right."""
     for known in TRUTHS:
-        found = run(known.script, known.attack, known.duration_s)
+        with Precise(known.timing) as server:
+            found = start(
+                Plan(Target("m", server.url), known.attack, duration_s=known.duration_s, warm_up_s=0.0)
+            ).result()
         histogram = Histogram.of(found.measured_rows.ok.latency_s)
+        took_s = sorted(server.took_s)
         print(f"{known.name}, {known.attack}:")
-        for q, true_s in known.truth_s.items():
+        for q, asked_s in known.truth_s.items():
             said_s = histogram.quantile(q) or 0.0
-            off = said_s / true_s - 1
-            word = "ok" if abs(off) <= BOUND else "OFF"
-            print(f"    q {q:<6g} true {true_s * 1e3:8.2f} ms   said {said_s * 1e3:8.2f} ms   {off:+7.2%}  {word}")
+            # A request that came in a freeze has waited since it was due, of which the server knows nothing.
+            did_s = took_s[max(0, math.ceil(q * len(took_s)) - 1)]
+            off = said_s / asked_s - 1
+            word = "ok" if abs(off) <= BOUND else "ok by the server" if abs(said_s / did_s - 1) <= BOUND else "OFF"
+            print(
+                f"    q {q:<6g} asked {asked_s * 1e3:8.2f} ms   the server {did_s * 1e3:8.2f} ms   "
+                f"said {said_s * 1e3:8.2f} ms   {off:+7.2%}  {word}"
+            )
         print(f"    {found.limit or 'the generator was not the limit'}")
 
 
