@@ -19,7 +19,8 @@ import time
 import weakref
 from pathlib import Path
 
-from workbench.client.launch import Address, service_environment
+from workbench.client.environment import service_environment
+from workbench.client.launch import Address
 from workbench.errors import Unavailable
 
 START_TIMEOUT_S = 60.0
