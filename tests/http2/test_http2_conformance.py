@@ -45,6 +45,7 @@ from tests.http2.raw import (
     WINDOW,
     WINDOW_UPDATE,
     Frame,
+    Peer,
     continuation,
     data,
     headers,
@@ -54,6 +55,7 @@ from tests.http2.raw import (
     settings,
     window_update,
 )
+from tests.http2.service import IS_LIVE
 
 CASES = [
     # 4.1 Frame format
@@ -384,3 +386,27 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_what_comes_of(case: Case, address: str) -> None:
     check(case, address)
+
+
+def test_streams_beyond_the_most_are_refused_and_the_others_go_on(address: str) -> None:
+    with Peer(address) as peer:
+        most = peer.theirs[MAX_CONCURRENT_STREAMS]
+        held = range(1, 2 * most, 2)
+        for at in range(0, most, 200):
+            peer.send(*(headers(number, CALL) for number in held[at : at + 200]))
+        beyond = held[-1] + 2
+        kept = literal(b"x-kept", b"1", 0x40)
+        for number in (beyond, beyond + 2):
+            peer.send(headers(number, CALL + kept), data(number, EMPTY, end=True))
+            assert peer.answer(number).reset == 7  # REFUSED_STREAM
+        assert not any(peer.streams[number].done for number in held)
+        peer.send(*(data(number, EMPTY, end=True) for number in held[:50]))
+        for number in held[:50]:
+            assert peer.answer(number).grpc_status == 0
+        peer.send(reset(held[50]))
+        # There is room again, and what refused streams put into the table lies there.
+        peer.send(*calls(beyond + 4, CALL + b"\xbe"))
+        assert peer.answer(beyond + 4).grpc_status == 0
+        peer.send(*(data(number, EMPTY, end=True) for number in held[51:]))
+        for number in held[51:]:
+            assert peer.answer(number).messages == [IS_LIVE]
