@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import aclosing
 from typing import Any
 
 from workbench.errors import DeadlineExceeded, InvalidInput, WorkbenchError
 from workbench.http2.connection import Connection, Stream
+from workbench.http2.frames import ErrorCode
 from workbench.http2.headers import Head as HttpHead
 from workbench.server import grpc_wire
 from workbench.server.grpc_methods import Asked, Method, Methods, one_message, unforeseen
@@ -21,11 +23,10 @@ log = logging.getLogger("workbench.server")
 class Calls:
     """What all calls of one port have in common."""
 
-    def __init__(self, methods: Methods, held: HeldBytes, max_message_bytes: int) -> None:
+    def __init__(self, methods: Methods, held: HeldBytes) -> None:
         self.methods = methods
         self.held = held
         """Counts what has come of messages that are not whole yet, or wait to be read."""
-        self.max_message_bytes = max_message_bytes
         self.loop = asyncio.get_running_loop()
         self.under_way: set[asyncio.Task[None]] = set()
 
@@ -92,10 +93,13 @@ class Call(Stream):
 
     def received(self, data: bytes, ended: bool) -> None:
         if self._asked.method.stream is not None:
+            if self._end is not None:  # how it ends is known, and waits only for room
+                self.took(len(data))
+                return
             self._hold(data)
             self._wake()
         elif ended and self._buffer is None and len(data) >= PREFIX_BYTES and not data[0]:
-            if int.from_bytes(data[1:PREFIX_BYTES], "big") == len(data) - PREFIX_BYTES <= self._calls.max_message_bytes:
+            if int.from_bytes(data[1:PREFIX_BYTES], "big") == len(data) - PREFIX_BYTES <= self._asked.most:
                 self._serve(data[PREFIX_BYTES:], False)  # mostly
             else:
                 self._gather(data, True)
@@ -122,12 +126,13 @@ class Call(Stream):
         self.took(len(data))  # so that all of it may come; `held` and the cap bound it
         try:
             if len(buffer) >= PREFIX_BYTES:
-                length = grpc_wire.message_length(bytes(buffer[:PREFIX_BYTES]), self._calls.max_message_bytes)
+                length = grpc_wire.message_length(bytes(buffer[:PREFIX_BYTES]), self._asked.most)
                 if len(buffer) > PREFIX_BYTES + length:
                     raise one_message(2)
                 if ended and len(buffer) == PREFIX_BYTES + length:
                     compressed, message = bool(buffer[0]), bytes(memoryview(buffer)[PREFIX_BYTES:])
-                    self._drop()
+                    if not compressed:  # else it is held until it is unpacked
+                        self._drop()
                     self._serve(message, compressed)
                     return
             if ended:
@@ -174,8 +179,9 @@ class Call(Stream):
         assert head is not None
         try:
             if compressed:
-                most = self._calls.max_message_bytes
+                most = self._asked.most
                 message = await asyncio.to_thread(grpc_wire.inflated, message, self._asked.coding, most)
+                self._drop()
             if method.watch is not None:
                 await self._converse(method.watch(head, message, self))
                 return
@@ -186,16 +192,17 @@ class Call(Stream):
         else:
             self.reply(answer)
 
-    async def _converse(self, answers: AsyncIterator[bytes]) -> None:
+    async def _converse(self, answers: AsyncGenerator[bytes, None]) -> None:
         """Send them one by one, each when the peer has room for it."""
         try:
-            async for answer in answers:
-                while self.blocked and not self.ended:
-                    await self._wait()
-                if not self._has_head:
-                    self._has_head = True
-                    self.send_head(grpc_wire.ANSWER_HEAD)
-                self.send((grpc_wire.framed(answer),))
+            async with aclosing(answers):  # also where this task is cancelled between two of them
+                async for answer in answers:
+                    while self.blocked and not self.ended:
+                        await self._wait()
+                    if not self._has_head:
+                        self._has_head = True
+                        self.send_head(grpc_wire.ANSWER_HEAD)
+                    self.send((grpc_wire.framed(answer),))
         except Exception as error:
             self.fail(error)
         else:
@@ -203,7 +210,7 @@ class Call(Stream):
 
     async def _messages(self) -> AsyncIterator[bytes]:
         """The messages of a stream as they come."""
-        most = self._calls.max_message_bytes
+        most = self._asked.most
         while True:
             buffer = self._buffer if self._buffer is not None else b""
             if len(buffer) >= PREFIX_BYTES:
@@ -280,9 +287,14 @@ class Call(Stream):
 
     def _expire(self) -> None:
         self._deadline = None
-        if not self.ended:
-            if self._task is not None:
-                self._task.cancel()
+        if self.ended:
+            return
+        if self._task is not None:
+            self._task.cancel()
+        if self.blocked:  # by answers that nobody reads, so that nothing behind them would be read either
+            self._drop()
+            self.reset(ErrorCode.CANCEL)
+        else:
             self.fail(DeadlineExceeded("the call's deadline passed before it was answered"))
 
     def _forget_deadline(self) -> None:

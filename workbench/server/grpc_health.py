@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from functools import cache
 from typing import Any
 
@@ -54,7 +54,7 @@ class Health:
             raise NotFound(f"no model {name[:128]!r} is loaded, and no service has that name")
         return _answer(status)
 
-    async def watch(self, head: Head, message: bytes, context: Context) -> AsyncIterator[bytes]:
+    async def watch(self, head: Head, message: bytes, context: Context) -> AsyncGenerator[bytes, None]:
         """The status now, and each time that it has changed, until the caller leaves or the service ends."""
         name = self._name(head, message)
         if self._watchers >= MAX_WATCHERS:
@@ -103,7 +103,7 @@ class Reflection:
         for module in (health_pb2, reflection_pb2):
             pb.POOL.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
 
-    async def info(self, head: Head, messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+    async def info(self, head: Head, messages: AsyncIterator[bytes], context: Context) -> AsyncGenerator[bytes, None]:
         async def requests() -> AsyncIterator[object]:
             async for message in messages:
                 yield parse(reflection_pb2.ServerReflectionRequest, message)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from workbench.config import Limits
@@ -134,7 +135,7 @@ class Infer:
             context.tell(REQUEST_ID, exchange.request_id)
         return answer
 
-    async def stream(self, head: Head, messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+    async def stream(self, head: Head, messages: AsyncIterator[bytes], context: Context) -> AsyncGenerator[bytes, None]:
         """An answer for each message, in the order of the messages; one that fails harms no other."""
 
         async def answer(message: bytes) -> bytes:
@@ -145,8 +146,9 @@ class Infer:
                 known = error if isinstance(error, WorkbenchError) else unforeseen()
                 return encode_stream_error(known, exchange.id)
 
-        async for each in in_order(messages, answer, STREAM_DEPTH, self._service.draining):
-            yield each
+        async with aclosing(in_order(messages, answer, STREAM_DEPTH, self._service.draining)) as answers:
+            async for each in answers:
+                yield each
         if self._service.draining.is_set():
             raise Draining(SHUTTING_DOWN)
 
@@ -252,7 +254,7 @@ def _name(exchange: Exchange, message: bytes, limits: Limits) -> None:
 
 async def in_order(
     items: AsyncIterator[Item], do: Callable[[Item], Awaitable[bytes]], depth: int, stop: asyncio.Event
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """`do` of each item, `depth` of them under way at once, the results in the items' order. Once `stop` is set no
     further item is read.
 

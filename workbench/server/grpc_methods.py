@@ -5,9 +5,9 @@ A call is let in, or refused, by its head alone: what a refused caller sends is 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from workbench.errors import InvalidInput, Unsupported, WorkbenchError
 from workbench.http2.headers import Head as HttpHead
@@ -57,8 +57,8 @@ class Replier(Context, Protocol):
 
 
 Unary: TypeAlias = Callable[[Head, bytes, Context], Awaitable[bytes]]
-Watch: TypeAlias = Callable[[Head, bytes, Context], AsyncIterator[bytes]]
-Stream: TypeAlias = Callable[[Head, AsyncIterator[bytes], Context], AsyncIterator[bytes]]
+Watch: TypeAlias = Callable[[Head, bytes, Context], AsyncGenerator[bytes, None]]
+Stream: TypeAlias = Callable[[Head, AsyncIterator[bytes], Context], AsyncGenerator[bytes, None]]
 Begin: TypeAlias = Callable[[Head, bytes, Replier], bool]
 
 
@@ -83,6 +83,8 @@ class Asked:
 
     head: Head | None
     method: Method
+    most: int = 0
+    """Bytes that a message of it may have."""
     coding: bytes = b""
     """Of its compressed messages."""
     refused: WorkbenchError | None = None
@@ -90,13 +92,18 @@ class Asked:
     """It is no gRPC; 0: it is."""
 
 
-class Methods:
-    """`table`: full name ("/package.Service/Method") -> Method."""
+MOST_OF_A_STRANGER: Final = 4096
+"""Bytes of a message to a method that needs no token: so that nobody fills up what those with one have in common."""
 
-    def __init__(self, gate: Gate, table: Mapping[str, Method]) -> None:
+
+class Methods:
+    """`table`: full name ("/package.Service/Method") -> Method. `max_message_bytes`: of those that need a token."""
+
+    def __init__(self, gate: Gate, table: Mapping[str, Method], max_message_bytes: int) -> None:
         self.table = table
         """All there are, for whoever wants to walk them."""
         self._gate = gate
+        self._most = max_message_bytes
         self._by_path = {name.encode(): method for name, method in table.items()}
 
     def asked(self, http: HttpHead) -> Asked:
@@ -120,7 +127,8 @@ class Methods:
                 traceparent(request.get(TRACEPARENT, b"")),
                 None if timeout is None else grpc_wire.timeout_s(timeout),
             )
-            return Asked(head, method, grpc_wire.coding(request.get(b"grpc-encoding", b"")))
+            most = min(self._most, MOST_OF_A_STRANGER) if method.public else self._most
+            return Asked(head, method, most, grpc_wire.coding(request.get(b"grpc-encoding", b"")))
         except WorkbenchError as error:
             return Asked(None, _NONE, refused=error)
 

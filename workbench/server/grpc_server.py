@@ -26,7 +26,8 @@ class GrpcServer:
     def __init__(self, service: Service, gate: Gate) -> None:
         """Raises InvalidInput for TLS files that cannot be used."""
         config = service.config
-        self.methods = Methods(gate, {**grpc_oip.methods(service), **grpc_health.methods(service, gate)})
+        table = {**grpc_oip.methods(service), **grpc_health.methods(service, gate)}
+        self.methods = Methods(gate, table, min(config.limits.max_body_bytes, MAX_MESSAGE_BYTES))
         self._service = service
         self._tls = _tls(config) if config.grpc_tls_cert is not None else None
         self._listener: socket.socket | None = None
@@ -52,8 +53,7 @@ class GrpcServer:
 
     async def start(self) -> None:
         assert self._listener is not None
-        limits = self._service.config.limits
-        self._calls = Calls(self.methods, self._service.bodies, min(limits.max_body_bytes, MAX_MESSAGE_BYTES))
+        self._calls = Calls(self.methods, self._service.bodies)
         loop, make, connections = asyncio.get_running_loop(), self._calls.call, self._connections
         self._server = await loop.create_server(
             lambda: Http2Protocol(make, connections), sock=self._listener, ssl=self._tls

@@ -28,6 +28,8 @@ SUCCESS: Final = block_of((b"grpc-status", b"0"))
 _TIMEOUT: Final = re.compile(rb"(\d{1,8})([HMSmun])")
 _UNIT_S: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
+_CAP: Final = "that this method takes (max_body_bytes, or less where it needs no token)"
+
 _LONGEST_MESSAGE: Final = 4096
 """Of a status: with the rest it has to fit into the headers that clients take, mostly 8 KiB."""
 
@@ -64,7 +66,7 @@ def message_length(prefix: bytes, most: int) -> int:
         raise InvalidInput(f"a message begins with {prefix[0]}, which says neither compressed (1) nor plain (0)")
     length = int.from_bytes(prefix[1:PREFIX_BYTES], "big")
     if length > most:
-        raise MessageTooLarge(f"the message has {length} bytes; {most} is the most (max_body_bytes)")
+        raise MessageTooLarge(f"the message has {length} bytes; {most} is the most {_CAP}")
     return length
 
 
@@ -78,7 +80,7 @@ def inflated(message: bytes, with_coding: bytes, most: int) -> bytes:
     for piece in inflater.pieces(message):
         size += len(piece)
         if size > most:
-            raise MessageTooLarge(f"the message has more than {most} bytes when decompressed (max_body_bytes)")
+            raise MessageTooLarge(f"the message has more than {most} bytes when decompressed, the most {_CAP}")
         parts.append(piece)
     inflater.finish()
     return b"".join(parts)

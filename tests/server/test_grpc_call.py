@@ -1,0 +1,214 @@
+"""Calls over a connection without a socket: what of them is held, and how each of them ends."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import struct
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+import hpack
+
+from workbench.errors import InvalidInput
+from workbench.http2 import frames
+from workbench.http2.connection import Connection
+from workbench.http2.headers import block_of
+from workbench.server.auth import Gate
+from workbench.server.grpc_call import Calls
+from workbench.server.grpc_methods import MOST_OF_A_STRANGER, Context, Head, Method, Methods
+from workbench.server.grpc_wire import framed
+from workbench.server.http import HeldBytes
+
+TOKEN = "secret"
+MOST = 50_000
+STATUS = {"ok": "0", "invalid": "3", "deadline": "4", "exhausted": "8"}
+
+
+async def echo(head: Head, message: bytes, context: Context) -> bytes:
+    return message
+
+
+@dataclass
+class Port:
+    """A client that has said hello to the calls of a few methods."""
+
+    table: dict[str, Method]
+    settings: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.held = HeldBytes(10 * MOST)
+        self.calls = Calls(Methods(Gate(TOKEN, "127.0.0.1", 4), self.table, MOST), self.held)
+        self.written: list[bytes] = []
+        self.connection = Connection(self.written.append, lambda: None, self.calls.call, self.calls.loop.time)
+        self.send(frames.PREFACE, frames.settings(self.settings))
+        self.written.clear()
+        self._decoder = hpack.Decoder()
+
+    def send(self, *parts: bytes) -> None:
+        self.connection.receive(b"".join(parts))
+
+    def begin(self, number: int, path: str, *more: tuple[bytes, bytes], token: bool = True) -> None:
+        fields = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path.encode())]
+        fields.append((b"content-type", b"application/grpc"))
+        if token:
+            fields.append((b"authorization", f"Bearer {TOKEN}".encode()))
+        self.send(frames.frame(frames.HEADERS, frames.END_HEADERS, number, block_of(*fields, *more)))
+
+    def data(self, number: int, payload: bytes, *, ended: bool = False) -> None:
+        self.send(frames.frame(frames.DATA, frames.END_STREAM if ended else 0, number, payload))
+
+    def cancel(self, number: int) -> None:
+        self.send(frames.rst_stream(number, frames.ErrorCode.CANCEL))
+
+    def told(self) -> dict[int, list[tuple[str, object]]]:
+        """What came on each stream since this was last asked for: "head", "data", "reset"."""
+        found: dict[int, list[tuple[str, object]]] = {}
+        data, at = b"".join(self.written), 0
+        self.written.clear()
+        while at < len(data):
+            high, low, kind, _, number = frames.HEAD.unpack_from(data, at)
+            stop = at + frames.HEAD_BYTES + (high << 8 | low)
+            payload, at = data[at + frames.HEAD_BYTES : stop], stop
+            events = found.setdefault(number, [])
+            if kind == frames.HEADERS:
+                events.append(("head", dict(self._decoder.decode(payload))))
+            elif kind == frames.DATA:
+                events.append(("data", payload))
+            elif kind == frames.RST_STREAM:
+                events.append(("reset", struct.unpack(">L", payload)[0]))
+        return found
+
+    def status(self, number: int) -> str:
+        """That the stream ended with, and nothing of it is left."""
+        (head,) = [value for kind, value in self.told()[number] if kind == "head" and "grpc-status" in value]  # type: ignore[operator]
+        self.nothing_is_left()
+        assert isinstance(head, dict)
+        return next(name for name, code in STATUS.items() if code == head["grpc-status"])
+
+    def nothing_is_left(self) -> None:
+        assert not self.connection._streams
+        assert self.held.held == 0
+
+    async def settled(self) -> None:
+        """Until no call is under way."""
+        while self.calls.under_way:
+            await asyncio.wait(list(self.calls.under_way))
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():
+        await asyncio.sleep(0)
+
+
+# What a stranger may have kept
+
+
+async def test_a_stranger_s_message_is_small() -> None:
+    port = Port({"/public": Method(echo, public=True), "/own": Method(echo)})
+    port.begin(1, "/public", token=False)
+    port.data(1, struct.pack(">BL", 0, MOST_OF_A_STRANGER + 1))
+    assert port.status(1) == "exhausted"
+    port.begin(3, "/public", token=False)
+    port.data(3, framed(bytes(MOST_OF_A_STRANGER)), ended=True)
+    await port.settled()
+    assert port.status(3) == "ok"
+    port.begin(5, "/own")
+    port.data(5, framed(bytes(MOST)), ended=True)
+    await port.settled()
+    assert port.status(5) == "ok"
+
+
+async def test_a_stranger_s_message_unpacks_to_little() -> None:
+    port = Port({"/public": Method(echo, public=True)})
+    packed = gzip.compress(bytes(MOST_OF_A_STRANGER + 1))
+    port.begin(1, "/public", (b"grpc-encoding", b"gzip"), token=False)
+    port.data(1, b"\1" + framed(packed)[1:], ended=True)
+    await port.settled()
+    assert port.status(1) == "exhausted"
+
+
+# What is held
+
+
+async def test_a_compressed_message_is_held_until_it_is_unpacked() -> None:
+    port = Port({"/own": Method(echo)})
+    packed = b"\1" + framed(gzip.compress(bytes(MOST)))[1:]
+    port.begin(1, "/own", (b"grpc-encoding", b"gzip"))
+    port.data(1, packed, ended=True)
+    assert port.held.held == len(packed)
+    await port.settled()
+    assert port.status(1) == "ok"
+
+
+async def test_what_comes_after_the_answer_s_end_is_not_held() -> None:
+    async def fails(head: Head, messages: AsyncIterator[bytes], context: Context) -> AsyncGenerator[bytes, None]:
+        async for message in messages:
+            yield message
+            raise InvalidInput("no more")
+
+    port = Port({"/stream": Method(stream=fails)}, {frames.INITIAL_WINDOW_SIZE: 3})
+    port.begin(1, "/stream")
+    port.data(1, framed(b"hello"))
+    await port.settled()
+    assert port.connection._streams[1].blocked
+    for _ in range(20):  # twice as much as the stream's window
+        port.data(1, bytes(100_000))
+    assert port.held.held == 0
+    port.send(frames.window_update(1, 1000))
+    assert port.status(1) == "invalid"
+
+
+# How calls end
+
+
+class Watched:
+    """A stream of answers that tells when it was left."""
+
+    def __init__(self) -> None:
+        self.begun = False
+        self.left = False
+
+    async def watch(self, head: Head, message: bytes, context: Context) -> AsyncGenerator[bytes, None]:
+        try:
+            self.begun = True
+            for _ in range(10):
+                yield b"again"
+        finally:
+            await asyncio.sleep(0)
+            self.left = True
+
+
+async def test_answers_that_wait_for_a_window_are_left_with_their_call() -> None:
+    watched = Watched()
+    port = Port({"/watch": Method(watch=watched.watch)}, {frames.INITIAL_WINDOW_SIZE: 0})
+    port.begin(1, "/watch")
+    port.data(1, framed(b""), ended=True)
+    await until(lambda: watched.begun)
+    (task,) = port.calls.under_way
+    port.cancel(1)
+    await asyncio.wait([task])
+    assert watched.left
+    port.nothing_is_left()
+
+
+async def test_a_deadline_ends_a_call_whose_answers_nobody_reads() -> None:
+    watched = Watched()
+    port = Port({"/watch": Method(watch=watched.watch)}, {frames.INITIAL_WINDOW_SIZE: 0})
+    port.begin(1, "/watch", (b"grpc-timeout", b"20m"))
+    port.data(1, framed(b""), ended=True)
+    await port.settled()
+    assert ("reset", frames.ErrorCode.CANCEL) in port.told()[1]
+    port.nothing_is_left()
+
+
+async def test_a_deadline_is_told_where_there_is_room() -> None:
+    async def never(head: Head, message: bytes, context: Context) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    port = Port({"/own": Method(never)})
+    port.begin(1, "/own", (b"grpc-timeout", b"20m"))
+    port.data(1, framed(b""), ended=True)
+    await port.settled()
+    assert port.status(1) == "deadline"
