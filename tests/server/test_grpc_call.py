@@ -31,14 +31,13 @@ async def echo(head: Head, message: bytes, context: Context) -> bytes:
 
 @dataclass
 class Port:
-    """A client that has said hello to the calls of a few methods."""
+    """A client that has said hello to the calls of a port."""
 
-    table: dict[str, Method]
+    calls: Calls
     settings: dict[int, int] = field(default_factory=dict)
+    token: str = TOKEN
 
     def __post_init__(self) -> None:
-        self.held = HeldBytes(10 * MOST)
-        self.calls = Calls(Methods(Gate(TOKEN, "127.0.0.1", 4), self.table, MOST), self.held)
         self.written: list[bytes] = []
         self.connection = Connection(self.written.append, lambda: None, self.calls.call, self.calls.loop.time)
         self.send(frames.PREFACE, frames.settings(self.settings))
@@ -52,7 +51,7 @@ class Port:
         fields = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path.encode())]
         fields.append((b"content-type", b"application/grpc"))
         if token:
-            fields.append((b"authorization", f"Bearer {TOKEN}".encode()))
+            fields.append((b"authorization", f"Bearer {self.token}".encode()))
         self.send(frames.frame(frames.HEADERS, frames.END_HEADERS, number, block_of(*fields, *more)))
 
     def data(self, number: int, payload: bytes, *, ended: bool = False) -> None:
@@ -88,12 +87,18 @@ class Port:
 
     def nothing_is_left(self) -> None:
         assert not self.connection._streams
-        assert self.held.held == 0
+        assert self.calls.held.held == 0
 
     async def settled(self) -> None:
         """Until no call is under way."""
         while self.calls.under_way:
             await asyncio.wait(list(self.calls.under_way))
+
+
+def port_of(settings: dict[int, int] | None = None, **table: Method) -> Port:
+    """`table`: each method under its name and a slash before it."""
+    methods = Methods(Gate(TOKEN, "127.0.0.1", 4), {f"/{name}": each for name, each in table.items()}, MOST)
+    return Port(Calls(methods, HeldBytes(10 * MOST)), settings or {})
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -105,7 +110,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 async def test_a_stranger_s_message_is_small() -> None:
-    port = Port({"/public": Method(echo, public=True), "/own": Method(echo)})
+    port = port_of(public=Method(echo, public=True), own=Method(echo))
     port.begin(1, "/public", token=False)
     port.data(1, struct.pack(">BL", 0, MOST_OF_A_STRANGER + 1))
     assert port.status(1) == "exhausted"
@@ -120,7 +125,7 @@ async def test_a_stranger_s_message_is_small() -> None:
 
 
 async def test_a_stranger_s_message_unpacks_to_little() -> None:
-    port = Port({"/public": Method(echo, public=True)})
+    port = port_of(public=Method(echo, public=True))
     packed = gzip.compress(bytes(MOST_OF_A_STRANGER + 1))
     port.begin(1, "/public", (b"grpc-encoding", b"gzip"), token=False)
     port.data(1, b"\1" + framed(packed)[1:], ended=True)
@@ -132,11 +137,11 @@ async def test_a_stranger_s_message_unpacks_to_little() -> None:
 
 
 async def test_a_compressed_message_is_held_until_it_is_unpacked() -> None:
-    port = Port({"/own": Method(echo)})
+    port = port_of(own=Method(echo))
     packed = b"\1" + framed(gzip.compress(bytes(MOST)))[1:]
     port.begin(1, "/own", (b"grpc-encoding", b"gzip"))
     port.data(1, packed, ended=True)
-    assert port.held.held == len(packed)
+    assert port.calls.held.held == len(packed)
     await port.settled()
     assert port.status(1) == "ok"
 
@@ -147,14 +152,14 @@ async def test_what_comes_after_the_answer_s_end_is_not_held() -> None:
             yield message
             raise InvalidInput("no more")
 
-    port = Port({"/stream": Method(stream=fails)}, {frames.INITIAL_WINDOW_SIZE: 3})
+    port = port_of({frames.INITIAL_WINDOW_SIZE: 3}, stream=Method(stream=fails))
     port.begin(1, "/stream")
     port.data(1, framed(b"hello"))
     await port.settled()
     assert port.connection._streams[1].blocked
     for _ in range(20):  # twice as much as the stream's window
         port.data(1, bytes(100_000))
-    assert port.held.held == 0
+    assert port.calls.held.held == 0
     port.send(frames.window_update(1, 1000))
     assert port.status(1) == "invalid"
 
@@ -181,7 +186,7 @@ class Watched:
 
 async def test_answers_that_wait_for_a_window_are_left_with_their_call() -> None:
     watched = Watched()
-    port = Port({"/watch": Method(watch=watched.watch)}, {frames.INITIAL_WINDOW_SIZE: 0})
+    port = port_of({frames.INITIAL_WINDOW_SIZE: 0}, watch=Method(watch=watched.watch))
     port.begin(1, "/watch")
     port.data(1, framed(b""), ended=True)
     await until(lambda: watched.begun)
@@ -194,7 +199,7 @@ async def test_answers_that_wait_for_a_window_are_left_with_their_call() -> None
 
 async def test_a_deadline_ends_a_call_whose_answers_nobody_reads() -> None:
     watched = Watched()
-    port = Port({"/watch": Method(watch=watched.watch)}, {frames.INITIAL_WINDOW_SIZE: 0})
+    port = port_of({frames.INITIAL_WINDOW_SIZE: 0}, watch=Method(watch=watched.watch))
     port.begin(1, "/watch", (b"grpc-timeout", b"20m"))
     port.data(1, framed(b""), ended=True)
     await port.settled()
@@ -207,7 +212,7 @@ async def test_a_deadline_is_told_where_there_is_room() -> None:
         await asyncio.Event().wait()
         return b""
 
-    port = Port({"/own": Method(never)})
+    port = port_of(own=Method(never))
     port.begin(1, "/own", (b"grpc-timeout", b"20m"))
     port.data(1, framed(b""), ended=True)
     await port.settled()

@@ -65,11 +65,7 @@ class Infer:
             underway.caller = head.caller
             self._bodies.take(size)
             underway.request_bytes = size
-            try:
-                request, underway.answer = self._decode(message, now, None)
-            except Exception:
-                _name(underway, message, self._limits)
-                raise
+            request, underway.answer = self._decode(message, now, None)
             underway.decoded_at = self._engine.clock()
             underway.model, underway.version, underway.id = request.model, request.version or "", request.id
             if head.timeout_s is not None:
@@ -78,6 +74,8 @@ class Infer:
             call.on_lost(underway.left)
             self._engine.submit(request, underway)
         except Exception as error:
+            if not underway.decoded_at:
+                _name(underway, message, self._limits)
             self._fail(underway, error)
         return True
 
