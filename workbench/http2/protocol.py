@@ -22,10 +22,13 @@ class Connections:
         self._open: set[Http2Protocol] = set()
         self._none = asyncio.Event()
         self._none.set()
+        self._closing = False
 
     def add(self, connection: Http2Protocol) -> None:
         self._open.add(connection)
         self._none.clear()
+        if self._closing:  # it waited to be accepted, or for TLS
+            connection.leave()
 
     def discard(self, connection: Http2Protocol) -> None:
         self._open.discard(connection)
@@ -33,7 +36,8 @@ class Connections:
             self._none.set()
 
     async def close(self, linger_s: float) -> None:
-        """Take no further call, and leave `linger_s` to those under way."""
+        """Take no further call, and leave `linger_s` to those under way. Returns when all is closed."""
+        self._closing = True
         for connection in list(self._open):
             connection.leave()
         try:
@@ -42,6 +46,7 @@ class Connections:
         except TimeoutError:
             for connection in list(self._open):
                 connection.abort()
+            await self._none.wait()
 
 
 class Http2Protocol(asyncio.Protocol):
@@ -52,10 +57,14 @@ class Http2Protocol(asyncio.Protocol):
         make_stream: Callable[[Connection, int], Stream],
         connections: Connections,
         greeting_s: float = GREETING_S,
+        keepalive_s: float = KEEPALIVE_S,
+        keepalive_timeout_s: float = KEEPALIVE_TIMEOUT_S,
     ) -> None:
         self._make_stream = make_stream
         self._connections = connections
         self._greeting_s = greeting_s
+        self._keepalive_s = keepalive_s
+        self._keepalive_timeout_s = keepalive_timeout_s
         self._asked = False
         """It was asked for a sign of life."""
 
@@ -63,10 +72,10 @@ class Http2Protocol(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport = cast(asyncio.Transport, transport)
         self.connection = Connection(self._transport.write, self._transport.close, self._make_stream, self._loop.time)
-        self._connections.add(self)
         self._heard_s = self._loop.time()
         self._timer = self._loop.call_later(self._greeting_s, self._look)
         self.connection.greet()
+        self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
         self._heard_s = self._loop.time()
@@ -98,12 +107,12 @@ class Http2Protocol(asyncio.Protocol):
     def _look(self) -> None:
         """Is anybody there? A timer for each of its frames would cost more than looking now and then."""
         silent_s = self._loop.time() - self._heard_s
-        if not self.connection.settled or (self._asked and silent_s >= KEEPALIVE_TIMEOUT_S):
+        if not self.connection.settled or (self._asked and silent_s >= self._keepalive_timeout_s):
             self._transport.abort()
             return
-        if silent_s >= KEEPALIVE_S:
+        if silent_s >= self._keepalive_s:
             self._asked = True
             self.connection.ping()
-            self._timer = self._loop.call_later(KEEPALIVE_TIMEOUT_S, self._look)
+            self._timer = self._loop.call_later(self._keepalive_timeout_s, self._look)
         else:
-            self._timer = self._loop.call_later(KEEPALIVE_S - silent_s, self._look)
+            self._timer = self._loop.call_later(self._keepalive_s - silent_s, self._look)

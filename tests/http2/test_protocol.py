@@ -1,0 +1,234 @@
+"""Connections on real loops and sockets: who is hung up on and when, and how a server leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvloop
+
+from tests.http2.test_connection import END, HEAD, REQUEST, Noted
+from workbench.http2 import frames
+from workbench.http2.frames import END_HEADERS, END_STREAM, ErrorCode, frame
+from workbench.http2.protocol import Connections, Http2Protocol
+
+Run = Callable[[Awaitable[Any]], Any]
+
+NEVER_S = 60.0
+
+
+@pytest.fixture(autouse=True)
+def _the_service_lives_on() -> None:
+    """There is none: the one of the tests beside these is not begun for them."""
+
+
+@pytest.fixture(params=[uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
+def run(request: pytest.FixtureRequest) -> Iterator[Run]:
+    with asyncio.Runner(loop_factory=request.param) as runner:
+        yield lambda work: runner.run(asyncio.wait_for(work, 20))  # type: ignore[arg-type]
+
+
+class Port:
+    """A server whose streams wait to be answered by the test."""
+
+    def __init__(self) -> None:
+        self.connections = Connections()
+        self.streams: list[Noted] = []
+        self.protocols: list[Http2Protocol] = []
+        self.address = ("", 0)
+
+    def stream(self, *args: Any) -> Noted:
+        self.streams.append(Noted(*args))
+        return self.streams[-1]
+
+    @asynccontextmanager
+    async def client(self, hello: bytes = frames.PREFACE + frames.settings({})) -> AsyncIterator[Client]:
+        reader, writer = await asyncio.open_connection(*self.address)
+        writer.write(hello)
+        try:
+            yield Client(reader, writer)
+        finally:
+            writer.transport.abort()
+
+
+class Client:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def ask(self, number: int) -> None:
+        self.writer.write(frame(frames.HEADERS, END_HEADERS | END_STREAM, number, REQUEST))
+
+    async def frame(self, *kinds: int) -> tuple[int, int, int, bytes]:
+        """The next of one of these kinds."""
+        while True:
+            high, low, kind, flags, number = frames.HEAD.unpack(await self.reader.readexactly(frames.HEAD_BYTES))
+            payload = await self.reader.readexactly(high << 8 | low)
+            if kind in kinds:
+                return kind, flags, number, payload
+
+    async def over(self) -> None:
+        """Until the server has hung up."""
+        try:
+            while await self.reader.read(1 << 16):
+                pass
+        except ConnectionResetError:
+            pass
+
+
+@asynccontextmanager
+async def open_port(**times_s: float) -> AsyncIterator[Port]:
+    port = Port()
+
+    def protocol() -> Http2Protocol:
+        port.protocols.append(Http2Protocol(port.stream, port.connections, **times_s))
+        return port.protocols[-1]
+
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
+    port.address = server.sockets[0].getsockname()
+    try:
+        yield port
+    finally:
+        server.close()
+        await port.connections.close(0)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+# Who is hung up on
+
+
+def test_who_does_not_say_hello_is_hung_up_on(run: Run) -> None:
+    async def story() -> None:
+        async with open_port(greeting_s=0.05) as port, port.client(frames.PREFACE) as silent, port.client() as polite:
+            await silent.over()
+            polite.ask(1)
+            await until(lambda: port.streams)
+
+    run(story())
+
+
+def test_who_is_quiet_is_asked_for_a_sign_of_life_and_then_left(run: Run) -> None:
+    async def story() -> None:
+        async with (
+            open_port(greeting_s=0.1, keepalive_s=0.05, keepalive_timeout_s=0.3) as port,
+            port.client() as client,
+        ):
+            client.ask(1)
+            for _ in range(2):
+                _, flags, _, payload = await client.frame(frames.PING)
+                assert not flags & frames.ACK
+                client.writer.write(frame(frames.PING, frames.ACK, 0, payload))
+            assert port.streams[0].losses == 0
+            await client.over()
+            await until(lambda: port.streams[0].losses == 1)
+
+    run(story())
+
+
+def test_a_client_that_leaves_takes_its_streams_along(run: Run) -> None:
+    async def story() -> None:
+        async with open_port() as port:
+            async with port.client() as client:
+                client.ask(1)
+                client.ask(3)
+                await until(lambda: len(port.streams) == 2)
+            await until(lambda: [stream.losses for stream in port.streams] == [1, 1])
+            assert all(stream.ended for stream in port.streams)
+
+    run(story())
+
+
+def test_what_is_no_http_2_is_told_so(run: Run) -> None:
+    async def story() -> None:
+        async with open_port() as port, port.client(b"GET / HTTP/1.1\r\n\r\n") as client:
+            said = await client.reader.read()
+            assert b"HTTP/1.1 505 " in said
+
+    run(story())
+
+
+def test_who_does_not_read_is_sent_no_more_and_then_the_rest(run: Run) -> None:
+    async def story() -> None:
+        hello = frames.settings({frames.INITIAL_WINDOW_SIZE: frames.LARGEST_WINDOW})
+        wide = frames.window_update(0, frames.LARGEST_WINDOW - frames.DEFAULT_WINDOW)
+        async with open_port() as port, port.client(frames.PREFACE + hello + wide) as client:
+            client.ask(1)
+            await until(lambda: port.streams)
+            body = bytes(range(256)) * (1 << 17)  # 32 MiB, more than sockets keep
+            (stream,) = port.streams
+            stream.answer(HEAD, body, END)
+            assert stream.blocked
+            transport = port.protocols[0]._transport
+            assert transport.get_write_buffer_size() < 1 << 20
+            assert not transport.is_reading()
+            found = bytearray()
+            while True:
+                kind, flags, _, payload = await client.frame(frames.DATA, frames.HEADERS)
+                if kind == frames.DATA:
+                    found += payload
+                elif flags & END_STREAM:
+                    break
+            assert found == body
+            assert transport.is_reading()
+
+    run(story())
+
+
+# How a server leaves
+
+
+def test_who_waits_for_nothing_is_left_at_once_and_others_when_they_are_answered(run: Run) -> None:
+    async def story() -> None:
+        async with open_port() as port, port.client() as idle, port.client() as busy:
+            busy.ask(1)
+            await until(lambda: port.streams)
+            closing = asyncio.ensure_future(port.connections.close(NEVER_S))
+            assert (await idle.frame(frames.GOAWAY))[3][:8] == struct.pack(">LL", 0, 0)
+            await idle.over()
+            assert (await busy.frame(frames.GOAWAY))[3][:8] == struct.pack(">LL", 1, 0)
+            busy.ask(3)
+            refused = struct.pack(">L", ErrorCode.REFUSED_STREAM)
+            assert await busy.frame(frames.RST_STREAM) == (frames.RST_STREAM, 0, 3, refused)
+            assert not closing.done()
+            port.streams[0].answer(HEAD, b"late", END)
+            assert (await busy.frame(frames.DATA))[3] == b"late"
+            await busy.over()
+            await closing
+
+    run(story())
+
+
+def test_calls_that_take_longer_than_the_service_waits_are_lost(run: Run) -> None:
+    async def story() -> None:
+        async with open_port() as port, port.client() as client:
+            client.ask(1)
+            await until(lambda: port.streams)
+            await port.connections.close(0.05)
+            assert port.streams[0].losses == 1
+            await client.over()
+
+    run(story())
+
+
+def test_who_comes_while_the_server_leaves_is_left_too(run: Run) -> None:
+    async def story() -> None:
+        async with open_port() as port, port.client() as busy:
+            busy.ask(1)
+            await until(lambda: port.streams)
+            closing = asyncio.ensure_future(port.connections.close(NEVER_S))
+            await busy.frame(frames.GOAWAY)
+            async with port.client() as late:
+                await late.frame(frames.GOAWAY)
+                await late.over()
+            port.streams[0].answer(HEAD, b"", END)
+            await closing
+
+    run(story())
