@@ -40,7 +40,7 @@ def test_what_is_kept_is_bounded_however_long_it_goes_on() -> None:
     slowest = Slowest()
     for minute in range(100):
         offer(slowest, *(ended(60.0 * minute + 1, number / 1000) for number in range(300)))
-    minutes, moments = (len(list(slices.entries())) for slices in slowest._models["digits"])
+    minutes, moments = (len(list(slices.entries(0.0, 6000.0))) for slices in slowest._models["digits"])
     assert minutes <= KEPT * 16
     assert moments <= MOMENT_KEPT * (WINDOW_S / MOMENT_S + 1)
     assert len(slowest.of("digits", 60.0 * 99 + 2)) == KEPT
@@ -66,6 +66,23 @@ def test_what_is_too_quick_for_its_minute_and_its_moment_is_refused_beforehand()
     assert slowest.least("digits", 100.0) == 5.0
     assert slowest.least("digits", 100.0 + MOMENT_S) == 0.0  # another moment, of the same minute
     assert slowest.offer(ended(100.0 + MOMENT_S, 1.0)) == 0.0
+
+
+def test_what_is_over_is_kept_whole_and_small() -> None:
+    slowest = Slowest()
+    dice = random.Random(2)
+    exchanges = []
+    for number in range(KEPT):
+        exchange = ended(60.0 + number / 2, dice.expovariate(10), f"request {number}")
+        exchange.timings = Timings(*(dice.random() for _ in range(4)), 32, 20, ReleaseReason.FULL, 1, [1, 2] * 16)
+        exchange.trace = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+        exchanges.append(exchange)
+    offer(slowest, *exchanges)
+    before = slowest.of("digits", 130.0)
+    assert slowest.least("digits", 130.0) == 0.0  # a new minute, and a new moment
+    assert [encode(each, 0.0) for each in slowest.of("digits", 130.0)] == [encode(each, 0.0) for each in before]
+    minutes, _ = slowest._models["digits"]
+    assert sum(len(packed) for _, packed in minutes._packed) < 150 * KEPT
 
 
 def test_equal_durations_are_no_trouble() -> None:

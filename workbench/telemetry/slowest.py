@@ -3,15 +3,22 @@
 Kept by model in slices of time, each a heap of its slowest: many of each minute, and a few of every few seconds, so
 that whoever asks about one moment finds its slowest, also in a minute that had worse. A request that is not among them
 costs whoever offers it one comparison.
+
+A slice that is over is packed: as objects its requests take ten times the memory, and for a quarter of an hour a busy
+service would grow by them.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
+import math
+import zlib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
+
+import msgspec
 
 from workbench.telemetry.exchanges import Exchange, stages_of
 
@@ -21,7 +28,7 @@ SLICE_S = 60.0
 MOMENT_KEPT = 10
 MOMENT_S = 5.0
 
-_Heap = list[tuple[float, int, Exchange]]
+_Entry = tuple[float, int, Exchange]
 """(duration, order, exchange)"""
 
 
@@ -50,12 +57,15 @@ class Slowest:
         for; the slowest first."""
         earliest = now - WINDOW_S if since is None else max(since, now - WINDOW_S)
         latest = now if until is None else until
-        found = {
-            order: (duration_s, exchange)
-            for slices in self._models.get(model, ())
-            for duration_s, order, exchange in slices.entries()
-            if earliest <= exchange.sent_at <= latest
-        }
+        found: dict[int, tuple[float, Exchange]] = {}
+        if (slices := self._models.get(model)) is not None:
+            minutes, moments = slices
+            # The slowest of a minute that is asked for as a whole are slower than those of its moments.
+            whole = minutes.within(earliest, latest) if limit <= KEPT else range(0)
+            within = moments.entries(earliest, latest, without=(whole.start * SLICE_S, whole.stop * SLICE_S))
+            for duration_s, order, exchange in itertools.chain(minutes.entries(earliest, latest), within):
+                if earliest <= exchange.sent_at <= latest:
+                    found[order] = duration_s, exchange
         slowest = heapq.nlargest(limit, ((duration_s, order) for order, (duration_s, _) in found.items()))
         return [found[order][1] for _, order in slowest]
 
@@ -73,16 +83,20 @@ class Slowest:
 class _Slices:
     """The slowest `kept` of each `length_s` seconds of the last WINDOW_S."""
 
-    __slots__ = ("_heaps", "_kept", "_length_s")
+    __slots__ = ("_heap", "_kept", "_length_s", "_number", "_packed")
 
     def __init__(self, length_s: float, kept: int) -> None:
         self._length_s = length_s
         self._kept = kept
-        self._heaps: deque[tuple[int, _Heap]] = deque(maxlen=int(WINDOW_S / length_s) + 1)
+        self._packed: deque[tuple[int, bytes]] = deque(maxlen=int(WINDOW_S / length_s))
         """(number of the slice, its slowest), the newest last."""
+        self._number = 0
+        self._heap: list[_Entry] = []
+        """Of the slice that has begun."""
 
-    def offer(self, entry: tuple[float, int, Exchange]) -> float:
-        heap = self._heap(entry[2].sent_at)
+    def offer(self, entry: _Entry) -> float:
+        self._begin(entry[2].sent_at)
+        heap = self._heap
         if len(heap) < self._kept:
             heapq.heappush(heap, entry)
         elif entry[0] > heap[0][0]:
@@ -90,17 +104,49 @@ class _Slices:
         return heap[0][0] if len(heap) == self._kept else 0.0
 
     def least(self, now: float) -> float:
-        heap = self._heap(now)
-        return heap[0][0] if len(heap) == self._kept else 0.0
+        self._begin(now)
+        return self._heap[0][0] if len(self._heap) == self._kept else 0.0
 
-    def entries(self) -> Iterable[tuple[float, int, Exchange]]:
-        return itertools.chain.from_iterable(heap for _, heap in self._heaps)
+    def within(self, earliest: float, latest: float) -> range:
+        """The slices that lie wholly between them."""
+        return range(math.ceil(earliest / self._length_s), max(0, int(latest / self._length_s)))
 
-    def _heap(self, now: float) -> _Heap:
+    def entries(self, earliest: float, latest: float, without: tuple[float, float] = (0.0, 0.0)) -> Iterator[_Entry]:
+        """Of the slices that reach between them, and not wholly into `without`."""
+        first, last = int(earliest / self._length_s), int(latest / self._length_s)
+        begin, end = without
+        for number, packed in self._packed:
+            starts = number * self._length_s
+            if first <= number <= last and not begin <= starts <= starts + self._length_s <= end:
+                yield from _unpacked(packed)
+        if first <= self._number <= last:
+            yield from self._heap
+
+    def _begin(self, now: float) -> None:
+        """The slice of this moment, where it is not an earlier one's."""
         number = int(now / self._length_s)
-        if not self._heaps or self._heaps[-1][0] < number:
-            self._heaps.append((number, []))
-        return self._heaps[-1][1]
+        if number > self._number:
+            if self._heap:
+                self._packed.append((self._number, _packed(self._heap)))
+            self._number, self._heap = number, []
+
+
+class _Kept(Exchange, array_like=True, gc=False):
+    """The same without its fields' names."""
+
+
+_FIELDS = Exchange.__struct_fields__
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[tuple[float, int, _Kept]]).decode
+
+
+def _packed(entries: Iterable[_Entry]) -> bytes:
+    plain = [(took, order, _Kept(*(getattr(each, name) for name in _FIELDS))) for took, order, each in entries]
+    return zlib.compress(_encode(plain), 1)
+
+
+def _unpacked(packed: bytes) -> Iterable[_Entry]:
+    return _decode(zlib.decompress(packed))
 
 
 def encode(exchange: Exchange, wall_offset_s: float) -> dict[str, Any]:
