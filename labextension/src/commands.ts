@@ -115,37 +115,34 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
   const among = (models: () => readonly IModelStatus[]) => (args: { name?: unknown }) =>
     models().some(({ name }) => !text(args.name) || name === args.name);
 
-  const confirm = async () => {
-    const count = served(model.state.models).length;
-    const result = await showDialog({
-      title: trans.__('Stop the inference service?'),
-      body:
-        trans._n('%1 model is served.', '%1 models are served.', count) +
+  /** Whether the user says so, on a button with this label. */
+  const agreed = async (title: string, body: string, label: string) => {
+    const buttons = [
+      Dialog.cancelButton({ label: trans.__('Cancel') }),
+      Dialog.warnButton({ label })
+    ];
+    return (await showDialog({ title, body, buttons })).button.accept;
+  };
+
+  const agreedToStop = () =>
+    agreed(
+      trans.__('Stop the inference service?'),
+      trans._n('%1 model is served.', '%1 models are served.', served(model.state.models).length) +
         ' ' +
         trans.__(
           'Programs that call the service will get errors until it starts again. The next call of a notebook starts it, with the same models.'
         ),
-      buttons: [
-        Dialog.cancelButton({ label: trans.__('Cancel') }),
-        Dialog.warnButton({ label: trans.__('Stop') })
-      ]
-    });
-    return result.button.accept;
-  };
+      trans.__('Stop')
+    );
 
-  const confirmUnloading = async (name: string) => {
-    const result = await showDialog({
-      title: trans.__('Unload %1?', name),
-      body: trans.__(
+  const agreedToUnload = (name: string) =>
+    agreed(
+      trans.__('Unload %1?', name),
+      trans.__(
         'What is under way is finished. Programs that call it will get errors from then on.'
       ),
-      buttons: [
-        Dialog.cancelButton({ label: trans.__('Cancel') }),
-        Dialog.warnButton({ label: trans.__('Unload') })
-      ]
-    });
-    return result.button.accept;
-  };
+      trans.__('Unload')
+    );
 
   /** What lies in the service's repositories and does not serve. */
   const whichStored = async (): Promise<string | null> => {
@@ -195,7 +192,7 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
       args: schema({ confirm: { type: 'boolean', description: 'False: stop without asking.' } })
     },
     execute: async args => {
-      if (args['confirm'] !== false && (await confirmStop()) && !(await confirm())) {
+      if (args['confirm'] !== false && (await confirmStop()) && !(await agreedToStop())) {
         return;
       }
       await told(model.stop());
@@ -276,7 +273,7 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
       const name = await whichModel(args, trans.__('Unload'));
       const serves = serving().some(status => status.name === name);
       const asks = serves && args['confirm'] !== false && (await confirmUnload());
-      if (name && (!asks || (await confirmUnloading(name)))) {
+      if (name && (!asks || (await agreedToUnload(name)))) {
         await told(model.unload(name));
       }
     }

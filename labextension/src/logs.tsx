@@ -3,7 +3,7 @@ import { Clipboard } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { Message } from '@lumino/messaging';
 import * as React from 'react';
-import { useLogTail } from './components/logtail';
+import { logText, useLogTail } from './components/logtail';
 import { inferenceIcon } from './icons';
 import { type IServiceModel, WidgetIDs } from './tokens';
 
@@ -85,11 +85,7 @@ function Logs({ model, trans, visible }: ILogsProps): JSX.Element {
         )}
       </div>
       <pre ref={text} className="iw-Logs-text" tabIndex={0} aria-label={trans.__('Log lines')}>
-        {lines === null
-          ? trans.__('Reading…')
-          : lines.length === 0
-            ? trans.__('There are no log lines yet: the service has not run here.')
-            : lines.join('\n')}
+        {logText(trans, lines)}
       </pre>
     </>
   );

@@ -3,7 +3,7 @@ import { logLine } from '../format';
 import type { IView } from '../state';
 import { CommandIDs } from '../tokens';
 import { useFold, usePanel } from './context';
-import { useEnd, useInSight, useLogTail } from './logtail';
+import { logText, useEnd, useInSight, useLogTail } from './logtail';
 import { Unfolding } from './unfold';
 
 const LINES = 40;
@@ -40,11 +40,7 @@ function Tail({ view }: { view: IView }): JSX.Element {
         aria-live="off"
         aria-label={trans.__('The last lines of the log')}
       >
-        {lines === null
-          ? trans.__('Reading…')
-          : lines.length === 0
-            ? trans.__('There are no log lines yet: the service has not run here.')
-            : lines.map(logLine).join('\n')}
+        {logText(trans, lines?.map(logLine) ?? null)}
       </pre>
       {trouble && (
         <p className="iw-Text iw-mod-bad">

@@ -1,3 +1,4 @@
+import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 import type { IServiceModel } from '../tokens';
 
@@ -53,6 +54,16 @@ export function useLogTail(
   }, [shown, follow, read]);
 
   return { lines, trouble, read: () => void read() };
+}
+
+/** What stands where the lines do, also before there are any. */
+export function logText(trans: TranslationBundle, lines: readonly string[] | null): string {
+  if (lines === null) {
+    return trans.__('Reading…');
+  }
+  return lines.length === 0
+    ? trans.__('There are no log lines yet: the service has not run here.')
+    : lines.join('\n');
 }
 
 /** Keeps the end of what scrolls in sight, unless the reader has scrolled away from it. */

@@ -174,33 +174,16 @@ function Figures({ run, others }: { run: IRunFigures; others: readonly IRun[] })
       <FigureList figures={columns} />
       {points.length === 0 && <Course run={run} />}
       {points.length > 0 && (
-        <div
-          className="iw-Scroll iw-Run-scroll"
-          tabIndex={0}
-          role="group"
-          aria-label={trans.__('Its tests')}
-        >
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">{trans.__('test')}</th>
-                <th scope="col">{trans.__('answered/s')}</th>
-                <th scope="col">{trans.__('p99')}</th>
-                <th scope="col">{trans.__('holds')}</th>
-              </tr>
-            </thead>
-            <tbody>
-              {points.map((point, i) => (
-                <tr key={i}>
-                  <th scope="row">{point.label}</th>
-                  <td>{format.rate(point.answered_per_s)}</td>
-                  <td>{format.duration(point.p99_s)}</td>
-                  <td>{point.held ? trans.__('yes') : trans.__('no')}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <Table
+          label={trans.__('Its tests')}
+          head={[trans.__('test'), trans.__('answered/s'), trans.__('p99'), trans.__('holds')]}
+          rows={points.map(point => [
+            point.label,
+            format.rate(point.answered_per_s),
+            format.duration(point.p99_s),
+            point.held ? trans.__('yes') : trans.__('no')
+          ])}
+        />
       )}
       <details className="iw-Details">
         <summary>{trans.__('More')}</summary>
@@ -219,6 +202,46 @@ function Figures({ run, others }: { run: IRunFigures; others: readonly IRun[] })
         />
       </div>
       <Compare run={run} others={others} />
+    </div>
+  );
+}
+
+interface ITableProps {
+  readonly label: string;
+  /** Of the columns; the first may have none. */
+  readonly head: readonly string[];
+  /** Each begins with its own name. */
+  readonly rows: readonly (readonly string[])[];
+}
+
+function Table({ label, head, rows }: ITableProps): JSX.Element {
+  return (
+    <div className="iw-Scroll iw-Run-scroll" tabIndex={0} role="group" aria-label={label}>
+      <table>
+        <thead>
+          <tr>
+            {head.map((name, i) =>
+              name === '' ? (
+                <td key={i} />
+              ) : (
+                <th key={i} scope="col">
+                  {name}
+                </th>
+              )
+            )}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map(([name, ...cells], i) => (
+            <tr key={i}>
+              <th scope="row">{name}</th>
+              {cells.map((cell, j) => (
+                <td key={j}>{cell}</td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
     </div>
   );
 }
@@ -334,33 +357,16 @@ function Compare({
       </div>
       <Trouble text={trouble} />
       {found && found.ratios.length > 0 && (
-        <div
-          className="iw-Scroll iw-Run-scroll"
-          tabIndex={0}
-          role="group"
-          aria-label={trans.__('Figures of both')}
-        >
-          <table>
-            <thead>
-              <tr>
-                <td />
-                <th scope="col">{other}</th>
-                <th scope="col">{name}</th>
-                <th scope="col">{trans.__('ratio')}</th>
-              </tr>
-            </thead>
-            <tbody>
-              {found.ratios.map(ratio => (
-                <tr key={ratio.name}>
-                  <th scope="row">{ratio.name}</th>
-                  <td>{figure(ratio, ratio.a)}</td>
-                  <td>{figure(ratio, ratio.b)}</td>
-                  <td>{ratio.ratio === null ? format.UNKNOWN : ratio.ratio.toPrecision(3)}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <Table
+          label={trans.__('Figures of both')}
+          head={['', other, name, trans.__('ratio')]}
+          rows={found.ratios.map(ratio => [
+            ratio.name,
+            figure(ratio, ratio.a),
+            figure(ratio, ratio.b),
+            ratio.ratio === null ? format.UNKNOWN : ratio.ratio.toPrecision(3)
+          ])}
+        />
       )}
       {found && (
         <details className="iw-Details">
