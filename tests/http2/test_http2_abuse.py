@@ -227,6 +227,21 @@ def test_a_table_that_changes_its_size_without_end(address: str) -> None:
 # What is kept for those who do not go on
 
 
+@pytest.mark.parametrize("path", [LIVE, WATCH], ids=["ServerLive", "Watch"])
+def test_strangers_do_not_have_much_kept_for_them(address: str, worker: psutil.Process, path: bytes) -> None:
+    """Methods without a token take next to no message: half of a long one is not waited for."""
+    most = 7_000_000
+    with bounded(worker), ExitStack() as stack:
+        for _ in range(4):
+            peer = stack.enter_context(Peer(address))
+            streams = [peer.open(head(path)) for _ in range(8)]
+            for stream in streams:
+                peer.say(stream, b"\0" + most.to_bytes(4, "big") + bytes(most - 100), end=False)
+            for stream in streams:
+                assert peer.answer(stream).grpc_status == 8  # RESOURCE_EXHAUSTED
+            is_live(peer)
+
+
 def test_a_message_in_very_many_frames(address: str, token: str, worker: psutil.Process) -> None:
     x = np.ones((1, 10_000), np.float32)
     content = message(inference(x))

@@ -137,6 +137,17 @@ def test_a_request_larger_than_every_window(address: str, token: str) -> None:
             assert np.array_equal(answered(peer.answer(stream)).outputs["y"], x)
 
 
+def test_messages_of_a_stream_that_are_larger_than_every_window(address: str, token: str) -> None:
+    xs = [np.random.default_rng(seed).random((5, 250_000), np.float32) for seed in range(3)]
+    with Peer(address) as peer:
+        stream = peer.open(head(STREAM_INFER, token=token))
+        peer.say(stream, b"".join(message(inference(x)) for x in xs))
+        found = peer.answer(stream)
+        assert found.grpc_status == 0
+        answers = [decode_stream_response(each).outputs["y"] for each in found.messages]  # type: ignore[union-attr]
+        assert all(np.array_equal(y, x) for y, x in zip(answers, xs, strict=True))
+
+
 def test_padding_is_given_back_to_the_windows_too(address: str, token: str) -> None:
     """Or the connection would stand still after 65535 bytes of it, or some more."""
     content = message(inference([[1.0]]))
