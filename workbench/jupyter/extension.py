@@ -14,7 +14,7 @@ from traitlets import Bool, Float
 from workbench.client.launch import SharedService
 from workbench.jupyter.events import SCHEMAS, Events
 from workbench.jupyter.loadtests import LoadTests
-from workbench.jupyter.routes import RESOURCE, routes
+from workbench.jupyter.routes import RESOURCE, Parts, routes
 from workbench.jupyter.stream import StreamHandler
 from workbench.live.relay import MAX_WINDOW_S, Relay
 from workbench.live.ring import Ring
@@ -73,9 +73,10 @@ class InferWorkbench(ExtensionApp):
         self.watch = Watch(shared, told, log, version=self.version, interval_s=self.interval_s, hold=self.hold)
 
     def initialize_handlers(self) -> None:
-        parts: dict[str, Any] = {"extension": self}
-        self.handlers.extend((f"/{pattern}", handler, parts) for pattern, handler in routes())
-        self.handlers.append((f"/{RESOURCE}/stream", StreamHandler, parts))
+        parts = Parts(self.version, self.watch, self.load_tests, self.allow_absolute_paths, self.worked)
+        self.handlers.extend((f"/{pattern}", handler, {"parts": parts}) for pattern, handler in routes())
+        pages: dict[str, Any] = {"relay": self.relay, "sockets": self.sockets, "changed": self.pages_changed}
+        self.handlers.append((f"/{RESOURCE}/stream", StreamHandler, pages))
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         await self.watch.open()

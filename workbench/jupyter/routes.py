@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from jupyter_core.utils import ensure_async
@@ -27,9 +28,6 @@ from workbench.loadtest.plan import Target
 from workbench.loadtest.report import Report
 from workbench.protocols import control
 from workbench.protocols.errors import http_status
-
-if TYPE_CHECKING:
-    from workbench.jupyter.extension import InferWorkbench
 
 RESOURCE = "infer-workbench"
 """What an authorizer is asked about: `read` for what only looks, `write` for what changes something."""
@@ -73,22 +71,29 @@ def routes() -> list[tuple[str, type[APIHandler]]]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the routes are made of."""
+
+    version: str
+    """Of this server extension."""
+    watch: Watch
+    load_tests: LoadTests
+    absolute_paths: bool
+    """Whether a model may lie outside the file browser's folder."""
+    worked: Callable[[], None]
+    """Called where somebody has something done."""
+
+
 class Handler(APIHandler):
     """What they share."""
 
     auth_resource = RESOURCE
-    extension: InferWorkbench
 
-    def initialize(self, extension: InferWorkbench) -> None:
-        self.extension = extension
-
-    @property
-    def watch(self) -> Watch:
-        return self.extension.watch
-
-    @property
-    def load_tests(self) -> LoadTests:
-        return self.extension.load_tests
+    def initialize(self, parts: Parts) -> None:
+        self.parts = parts
+        self.watch = parts.watch
+        self.load_tests = parts.load_tests
 
     def answer(self, value: Any) -> None:
         """What a method of a route gave."""
@@ -111,7 +116,7 @@ class Handler(APIHandler):
         return control.number_in(name, self.get_query_argument(name, str(default)), low, high)
 
     def state(self) -> dict[str, Any]:
-        return {"version": self.extension.version, "api": API, "service": self.watch.view, "available": True}
+        return {"version": self.parts.version, "api": API, "service": self.watch.view, "available": True}
 
 
 class Looking(Handler):
@@ -168,7 +173,7 @@ class LoadHandler(Handler):
         # What can be refused is refused before a service is started for it.
         check_model_name(name)
         model_config(asked.config)
-        absolute = self.extension.allow_absolute_paths and await self._may("execute", "kernels")
+        absolute = self.parts.absolute_paths and await self._may("execute", "kernels")
         if not await self._may("read", "contents"):
             raise Refused("you may not read this server's files, so none can be loaded as a model")
         try:
@@ -225,7 +230,7 @@ class TryHandler(Handler):
             raise TooLarge(f"the inputs have {len(self.request.body)} bytes; {BODY_BYTES} can be tried here")
         asked = control.decode_body(self.request.body or b"{}", TryRequest)
         client = await self.watch.client()
-        self.extension.worked()
+        self.parts.worked()
         return await try_out(client, name, asked)
 
 
@@ -234,7 +239,7 @@ class BenchHandler(Handler):
     async def post(self, name: str) -> object:
         asked = control.decode_body(self.request.body or b"{}", BenchRequest)
         client = await self.watch.client()
-        self.extension.worked()
+        self.parts.worked()
         with self.watch.job():
             await answered(client.status(name, asked.version))
             target = Target(name, client.url, asked.version, client.token, controlled=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from jupyter_server.auth.decorator import authorized, ws_authenticated
 from jupyter_server.base.handlers import JupyterHandler
@@ -11,10 +11,7 @@ from jupyter_server.base.websocket import WebSocketMixin
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from workbench.jupyter.routes import RESOURCE
-from workbench.live.relay import MESSAGE_BYTES, Page
-
-if TYPE_CHECKING:
-    from workbench.jupyter.extension import InferWorkbench
+from workbench.live.relay import MESSAGE_BYTES, Page, Relay
 
 BEAT_S = 5.0
 """Silence after which a page is told that the socket still works."""
@@ -31,12 +28,14 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
     """Sends what its Page has due, one message after another: each when the one before has left this process."""
 
     auth_resource = RESOURCE
-    extension: InferWorkbench
     page: Page | None = None
     _sending: asyncio.Task[None] | None = None
 
-    def initialize(self, extension: InferWorkbench) -> None:
-        self.extension = extension
+    def initialize(self, relay: Relay, sockets: set[StreamHandler], changed: Callable[[], None]) -> None:
+        """`sockets`: those that are open, of which this becomes one. `changed` is called when they are others."""
+        self._relay = relay
+        self._sockets = sockets
+        self._changed = changed
 
     @property
     def max_message_size(self) -> int:
@@ -49,13 +48,12 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
 
     def open(self, *args: str, **kwargs: str) -> None:
         super().open(*args, **kwargs)
-        relay = self.extension.relay
-        if len(relay.pages) >= MAX_PAGES:
+        if len(self._relay.pages) >= MAX_PAGES:
             self.close(TRY_LATER, "too many pages are open")
             return
-        self.page = relay.join()
-        self.extension.sockets.add(self)
-        self.extension.pages_changed()
+        self.page = self._relay.join()
+        self._sockets.add(self)
+        self._changed()
         self._sending = asyncio.create_task(self._send(self.page))
 
     def on_message(self, message: str | bytes) -> None:
@@ -66,9 +64,9 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         if self._sending is not None:
             self._sending.cancel()
         if self.page is not None:
-            self.extension.relay.leave(self.page)
-            self.extension.sockets.discard(self)
-            self.extension.pages_changed()
+            self._relay.leave(self.page)
+            self._sockets.discard(self)
+            self._changed()
         super().on_close()
 
     async def leave(self) -> None:
