@@ -10,7 +10,7 @@ from IPython.display import display
 from workbench.client.writing import escape
 from workbench.loadtest.handle import Handle, Progress
 from workbench.loadtest.report import Report
-from workbench.notebook.commands import Command, Misuse, tokens
+from workbench.notebook.commands import Command, Misuse, tokens, whole
 from workbench.notebook.progress import in_notebook
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def options_of(command: Command, evaluated: Callable[[str], object]) -> dict[str
     options: dict[str, Any] = {}
     for flag, value in command.flags.items():
         if flag in _WORDS:
-            options[_WORDS[flag]] = _whole(flag, value) if _WORDS[flag] in _WHOLE else value.strip("'\"")
+            options[_WORDS[flag]] = whole(flag, value) if _WORDS[flag] in _WHOLE else value.strip("'\"")
         elif flag in _EXPRESSIONS:
             options[_EXPRESSIONS[flag]] = evaluated(value)
     if "--poisson" in command.flags:
@@ -123,10 +123,3 @@ def _bundle(handle: Handle[Report]) -> dict[str, str]:
 
 def _share(progress: Progress) -> float:
     return min(progress.elapsed_s / progress.total_s, 1.0)
-
-
-def _whole(flag: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise Misuse(f"{flag} takes a whole number; {text[:40]!r} is none") from None

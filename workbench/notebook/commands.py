@@ -213,6 +213,22 @@ def pairs(text: str) -> dict[str, str]:
     return found
 
 
+def whole(flag: str, text: str) -> int:
+    """The value of a flag. Raises Misuse."""
+    try:
+        return int(text)
+    except ValueError:
+        raise Misuse(f"{flag} takes a whole number; {text[:40]!r} is none") from None
+
+
+def number(flag: str, text: str) -> float:
+    """The value of a flag. Raises Misuse."""
+    try:
+        return float(text)
+    except ValueError:
+        raise Misuse(f"{flag} takes a number; {text[:40]!r} is none") from None
+
+
 def help_text(verb: str = "") -> tuple[str, ...]:
     """All verbs, or one of them with its flags."""
     if verb:

@@ -19,7 +19,7 @@ from workbench.client.jobs import Job
 from workbench.client.results import Lines
 from workbench.notebook import bench as benches
 from workbench.notebook.cell import last_value
-from workbench.notebook.commands import CELL_VERBS, VERBS, Command, Misuse, help_text, pairs, parse
+from workbench.notebook.commands import CELL_VERBS, VERBS, Command, Misuse, help_text, number, pairs, parse, whole
 from workbench.notebook.completion import MATCHER, matcher
 from workbench.notebook.progress import show_job
 
@@ -78,7 +78,7 @@ class InferMagics(Magics):
             "status": lambda command: attach().status(),
             "restart": lambda command: attach().restart(),
             "stop": lambda command: _stopped(attach()),
-            "logs": lambda command: attach().logs(_whole("--lines", command.flags.get("--lines", "20"))),
+            "logs": lambda command: attach().logs(whole("--lines", command.flags.get("--lines", "20"))),
             "bench": lambda command: benches.bench(self._connect(), command, self._evaluated),
             "history": lambda command: attach().history(command.name or None),
             "compare": lambda command: benches.compare(attach(), command),
@@ -132,7 +132,7 @@ class InferMagics(Magics):
         if "--sample" in flags:
             options["sample"] = self._evaluated(flags["--sample"])
         if "--tolerance" in flags:
-            options["tolerance"] = _number("--tolerance", flags["--tolerance"])
+            options["tolerance"] = number("--tolerance", flags["--tolerance"])
         return self._connect().load(command.name, source, progress=True, **options)
 
     def _predict(self, command: Command, value: object) -> object:
@@ -187,17 +187,3 @@ def _is_path(text: str) -> bool:
         or (bare.endswith(".onnx") and not any(char in bare for char in "()[]"))
         or bare.startswith(("~" + os.sep, "." + os.sep, "/"))
     )
-
-
-def _whole(flag: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise Misuse(f"{flag} takes a whole number; {text[:40]!r} is none") from None
-
-
-def _number(flag: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise Misuse(f"{flag} takes a number; {text[:40]!r} is none") from None
