@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import random
 import struct
+from collections import Counter
 from collections.abc import Callable
 
+import hypothesis
 import pytest
+from h2 import events
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.settings import SettingCodes
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from workbench.http2 import frames
 from workbench.http2.connection import MAX_STREAMS, STREAM_WINDOW, Connection, Stream
@@ -72,6 +81,8 @@ class Refuses(Noted):
         super().begun(head, ended)
         self.end(block_of((b":status", b"415")))
 
+
+sizes = st.sampled_from([0, 1, 100, 16_384, 70_000, 200_000])
 
 Frame = tuple[int, int, int, bytes]
 
@@ -220,3 +231,294 @@ def test_the_last_stream_that_is_served_is_not_raised_by_a_later_goodbye() -> No
     server.receive(opening(3), frame(frames.PING, 0, 1, bytes(8)))
     assert server.left() == (1, ErrorCode.PROTOCOL_ERROR)
     assert (server.closed, server.streams[1].losses, list(server.streams)) == (1, 1, [1])
+
+
+# A client that keeps the rules
+
+
+class Talk(RuleBasedStateMachine):
+    """`h2` as the client: it holds the server to windows, frame sizes and states. Bytes travel in any pieces."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.server = Server(greeted=False)
+        self.client = H2Connection(H2Configuration(client_side=True, header_encoding=None))
+        self.client.initiate_connection()
+        self.sent: dict[int, bytearray] = {}
+        self.done: set[int] = set()
+        """Those that the client has sent the end of, or does not want any more."""
+        self.cancelled: set[int] = set()
+        self.answers: dict[int, bytes] = {}
+        self.got: dict[int, bytearray] = {}
+        self.ended: Counter[int] = Counter()
+        self.unread: list[tuple[int, int]] = []
+        """(bytes, stream) that the client has not made room for yet."""
+        self.travel(1 << 20)
+
+    # What the client does
+
+    def open(self) -> list[int]:
+        return [number for number in self.sent if number not in self.done]
+
+    @rule(ended=st.booleans(), name=st.sampled_from([b"a", b"b", b"c" * 40]))
+    def begins(self, ended: bool, name: bytes) -> None:
+        number = self.client.get_next_available_stream_id()
+        fields = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/x"), (b":authority", b"me")]
+        self.client.send_headers(number, [*fields, (b"name", name)], ended)
+        self.sent[number], self.got[number] = bytearray(), bytearray()
+        if ended:
+            self.done.add(number)
+
+    @precondition(open)
+    @rule(pick=st.randoms(), size=sizes, padding=st.none() | st.integers(0, 255), ended=st.booleans())
+    def sends(self, pick: random.Random, size: int, padding: int | None, ended: bool) -> None:
+        number = pick.choice(self.open())
+        room = min(self.client.local_flow_control_window(number), self.client.max_outbound_frame_size)
+        if padding is not None and padding >= room:
+            padding = None
+        payload = pick.randbytes(min(size, room - (0 if padding is None else padding + 1)))
+        self.client.send_data(number, payload, ended, padding)
+        self.sent[number] += payload
+        if ended:
+            self.done.add(number)
+
+    @precondition(open)
+    @rule(pick=st.randoms())
+    def ends_with_trailers(self, pick: random.Random) -> None:
+        number = pick.choice(self.open())
+        self.client.send_headers(number, [(b"x-checksum", b"1")], True)
+        self.done.add(number)
+
+    @precondition(lambda self: self.sent)
+    @rule(pick=st.randoms())
+    def cancels(self, pick: random.Random) -> None:
+        number = pick.choice(list(self.sent))
+        if number not in self.cancelled and not self.ended[number]:
+            self.client.reset_stream(number)
+            self.cancelled.add(number)
+            self.done.add(number)
+
+    @rule()
+    def pings(self) -> None:
+        self.client.ping(b"12345678")
+
+    @rule(
+        window=st.sampled_from([0, 1, 100, 65_535, 1 << 20]),
+        frame=st.sampled_from([1 << 14, 1 << 15, 1 << 20]),
+        table=st.sampled_from([0, 100, 4096, 1 << 16]),
+    )
+    def changes_settings(self, window: int, frame: int, table: int) -> None:
+        kinds = (SettingCodes.INITIAL_WINDOW_SIZE, SettingCodes.MAX_FRAME_SIZE, SettingCodes.HEADER_TABLE_SIZE)
+        self.client.update_settings(dict(zip(kinds, (window, frame, table), strict=True)))
+
+    @rule(most=st.integers(0, 10))
+    def makes_room(self, most: int) -> None:
+        for size, number in self.unread[:most]:
+            self.client.acknowledge_received_data(size, number)
+        del self.unread[:most]
+
+    # What the server does
+
+    def unanswered(self) -> list[Noted]:
+        return [each for each in self.server.streams.values() if each.number not in self.answers and not each.losses]
+
+    @precondition(unanswered)
+    @rule(pick=st.randoms(), parts=st.lists(sizes, max_size=4), at_once=st.booleans())
+    def answers_one(self, pick: random.Random, parts: list[int], at_once: bool) -> None:
+        """Maybe before it has all of the request."""
+        stream = pick.choice(self.unanswered())
+        bodies = [pick.randbytes(size) for size in parts]
+        self.answers[stream.number] = b"".join(bodies)
+        if at_once:
+            stream.answer(HEAD, b"".join(bodies), END)
+            return
+        stream.send_head(HEAD)
+        for body in bodies:
+            stream.send((body,))
+        stream.end(END)
+
+    @rule()
+    def pauses(self) -> None:
+        self.server.connection.pause()
+
+    @rule()
+    def resumes(self) -> None:
+        self.server.connection.resume()
+
+    # What lies between them
+
+    @rule(cut=st.sampled_from([1, 7, 100, 1 << 14, 1 << 20]))
+    def travel(self, cut: int) -> None:
+        self.client.ping(bytes(8))  # so that something travels back too
+        while out := self.client.data_to_send():
+            step = max(cut, len(out) // 1000)
+            for at in range(0, len(out), step):
+                self.server.receive(out[at : at + step])
+            for event in self.client.receive_data(b"".join(self.server.written)):
+                self.told(event)
+            self.server.written.clear()
+
+    def told(self, event: object) -> None:
+        assert not isinstance(event, events.ConnectionTerminated), event
+        if isinstance(event, events.DataReceived):
+            self.got[event.stream_id] += event.data
+            self.unread.append((event.flow_controlled_length, event.stream_id))
+        elif isinstance(event, events.StreamEnded):
+            self.ended[event.stream_id] += 1
+        elif isinstance(event, events.StreamReset):
+            assert (event.error_code, self.ended[event.stream_id]) == (ErrorCode.NO_ERROR, 1)
+            self.done.add(event.stream_id)
+
+    def teardown(self) -> None:
+        connection = self.server.connection
+        connection.resume()
+        for number in self.open():
+            self.client.end_stream(number)
+        self.client.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 1 << 20})
+        for _ in range(1000):
+            self.travel(1 << 20)
+            for stream in self.unanswered():
+                self.answers[stream.number] = b"at last"
+                stream.answer(HEAD, b"at last", END)
+            if not (connection._streams or self.unread or self.server.written):
+                break
+            self.makes_room(len(self.unread))
+        assert not connection._streams
+        assert not connection._blocked
+        assert not self.server.closed
+        assert connection._window_in == self.client.outbound_flow_control_window
+        assert set(self.server.streams) == set(self.sent)
+        for number, stream in self.server.streams.items():
+            assert stream.ended
+            assert len(stream.heads) == 1
+            assert self.sent[number].startswith(stream.body)
+            if number in self.cancelled:
+                assert stream.losses <= 1
+                continue
+            assert stream.losses == 0
+            assert self.ended[number] == 1
+            assert self.got[number] == self.answers[number]
+
+
+TestTalk = Talk.TestCase
+TestTalk.settings = hypothesis.settings(deadline=None, max_examples=60, stateful_step_count=40)
+
+# A client that keeps no rule
+
+
+class Mixed(Noted):
+    """Of each sort: answers when all has come, at once, or never."""
+
+    def begun(self, head: Head, ended: bool) -> None:
+        super().begun(head, ended)
+        if self.number % 8 == 5 or (ended and self.number % 8 != 7):
+            self.answer(HEAD, bytes(100), END)
+
+    def received(self, data: bytes, ended: bool) -> None:
+        super().received(data, ended)
+        if ended and self.number % 8 == 1:
+            self.answer(HEAD, bytes(self.body) * 100, END)
+        elif self.number % 8 == 3:
+            if not self.blocked and len(self.body) == len(data):
+                self.send_head(HEAD)
+            self.send((data, data))
+            if ended:
+                self.end(END)
+
+
+numbers = st.sampled_from([0, 1, 3, 5, 7, 9, 11, 2, (1 << 31) + 1, (1 << 31) - 1])
+payloads = st.one_of(
+    st.binary(max_size=30),
+    st.sampled_from(
+        [
+            REQUEST,
+            REQUEST + block_of((b"content-length", b"10")),
+            REQUEST + block_of((b"Odd", b"name")),
+            REQUEST[:-1],
+            block_of((b"x", b"trailer")),
+            b"\x40\x01a\x01b" + REQUEST,
+            b"\x20" + REQUEST,
+            b"\x03" + REQUEST + bytes(3),
+            bytes(5) + REQUEST,
+            bytes(4),
+            bytes(8),
+            bytes(10),
+            bytes(20_000),
+            struct.pack(">L", 1),
+            struct.pack(">L", frames.LARGEST_WINDOW),
+            struct.pack(">HL", frames.INITIAL_WINDOW_SIZE, 0),
+            struct.pack(">HLHL", frames.INITIAL_WINDOW_SIZE, 1 << 20, frames.MAX_FRAME_SIZE, 1 << 15),
+            struct.pack(">HLHL", frames.HEADER_TABLE_SIZE, 0, frames.INITIAL_WINDOW_SIZE, 100),
+            struct.pack(">HL", frames.INITIAL_WINDOW_SIZE, 1 << 31),
+        ]
+    ),
+)
+right = st.one_of(
+    st.tuples(st.just(frames.HEADERS), st.sampled_from([4, 5]), numbers, st.just(REQUEST)),
+    st.tuples(st.just(frames.DATA), st.sampled_from([0, 1]), numbers, st.binary(max_size=40)),
+    st.tuples(st.just(frames.WINDOW_UPDATE), st.just(0), numbers, st.sampled_from([bytes((0, 0, 4, 0)), bytes(4)])),
+    st.tuples(st.just(frames.RST_STREAM), st.just(0), numbers, st.just(bytes(4))),
+)
+anything = st.tuples(st.integers(0, 11), st.sampled_from([0, 1, 4, 5, 8, 9, 12, 0x24, 0x2D, 255]), numbers, payloads)
+edits = st.tuples(st.sampled_from(["flip", "insert", "delete", "double"]), st.floats(0, 1), st.binary(max_size=8))
+
+
+def edited(data: bytes, how: str, where: float, what: bytes) -> bytes:
+    at = int(where * len(data))
+    before, after = data[:at], data[at:]
+    if how == "insert":
+        return before + what + after
+    if how == "delete":
+        return before + after[len(what) :]
+    if how == "double":
+        return data + after[: 100 * len(what)]
+    return before + bytes(a ^ b for a, b in zip(after, what, strict=False)) + after[len(what) :]
+
+
+def held_to(server: Server, parts: list[bytes]) -> None:
+    """Whatever comes, nothing is raised, and each stream that was begun ends once."""
+    connection = server.connection
+    ends: Counter[int] = Counter()
+    for part in parts:
+        server.receive(part)
+        assert all(not stream.ended for stream in connection._streams.values())
+        assert set(connection._blocked) <= set(connection._streams)
+        assert connection.closed == bool(server.closed) <= 1
+        assert connection.window_out <= frames.LARGEST_WINDOW or connection.closed
+        if b"".join(server.written).endswith(b"first byte on.\n"):
+            assert not server.streams
+            return
+        for kind, flags, number, _ in server.told():
+            ends[number] += kind in (frames.HEADERS, frames.DATA) and flags & frames.END_STREAM
+            last = kind
+        assert not server.closed or last == frames.GOAWAY
+    connection.lose()
+    assert not connection._streams
+    for number, stream in server.streams.items():
+        assert len(stream.heads) == 1
+        assert stream.ended
+        assert ends[number] + stream.losses == 1
+
+
+@hypothesis.settings(deadline=None, max_examples=300)
+@hypothesis.given(st.lists(st.one_of(right, right, anything), max_size=40), st.randoms())
+def test_frames_of_any_kind_harm_nothing(each: list[Frame], chance: random.Random) -> None:
+    parts = []
+    for frame_ in each:
+        data = frame(*frame_)
+        at = chance.randint(0, len(data))
+        parts += [data[:at], data[at:]]
+    held_to(Server(Mixed), parts)
+
+
+@hypothesis.settings(deadline=None, max_examples=200)
+@hypothesis.given(st.lists(right, min_size=3, max_size=20), st.lists(edits, min_size=1, max_size=4), st.randoms())
+def test_right_bytes_that_were_damaged_harm_nothing(
+    each: list[Frame], damage: list[tuple[str, float, bytes]], chance: random.Random
+) -> None:
+    data = frames.PREFACE + settings({frames.INITIAL_WINDOW_SIZE: 50}) + b"".join(frame(*one) for one in each)
+    for one in damage:
+        data = edited(data, *one)
+    cuts = sorted(chance.randint(0, len(data)) for _ in range(5))
+    server = Server(Mixed, greeted=False)
+    held_to(server, [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)])
