@@ -9,6 +9,7 @@ import base64
 import gzip
 import re
 import signal
+import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ import pytest
 
 from tests import models
 from tests.http2.conftest import MAX_BODY_BYTES
-from tests.http2.raw import Fields, Peer, Stream, data, message, reset
+from tests.http2.raw import INITIAL_WINDOW_SIZE, Fields, Peer, Stream, data, message, reset
 from tests.http2.service import (
     INFER,
     IS_LIVE,
@@ -488,15 +489,14 @@ def test_calls_that_end_before_their_message_leave_nothing_behind(address: str, 
 # The end of the service
 
 
-@pytest.fixture
-def own(tmp_path: Path) -> Serve:
-    models.save(models.loop(), tmp_path / "repository" / "loop" / "1" / "model.onnx")
-    return Serve(tmp_path, "--model-repository", str(tmp_path / "repository"), "--grpc-port", "0")
+def own(folder: Path, **environment: str) -> Serve:
+    models.save(models.loop(), folder / "repository" / "loop" / "1" / "model.onnx")
+    return Serve(folder, "--model-repository", str(folder / "repository"), "--grpc-port", "0", environment=environment)
 
 
-def test_a_service_that_ends_answers_what_is_under_way_and_takes_no_more(own: Serve) -> None:
+def test_a_service_that_ends_answers_what_is_under_way_and_takes_no_more(tmp_path: Path) -> None:
     content = message(inference([0.0], "loop", n=np.int64(3 * LONG_TURNS)))
-    with own as serve:
+    with own(tmp_path) as serve:
         token, address = serve.ready().token, serve.grpc
         with Peer(address) as peer, Peer(address) as idle, Peer(address) as watcher:
             watching = watcher.open(head(WATCH), end=False)
@@ -527,3 +527,25 @@ def test_a_service_that_ends_answers_what_is_under_way_and_takes_no_more(own: Se
             assert told.grpc_status in (0, UNAVAILABLE, CANCELLED)
             watcher.until(lambda: watcher.closed)
         assert serve.ended() == 0
+
+
+def test_clients_that_never_finish_do_not_hold_up_the_end(tmp_path: Path) -> None:
+    content = message(inference([0.0], "loop", n=np.int64(1)))
+    with own(tmp_path, INFER_WORKBENCH_DRAIN_TIMEOUT_S="1.0") as serve:
+        token, address = serve.ready().token, serve.grpc
+        with Peer(address, {INITIAL_WINDOW_SIZE: 0}) as peer, Peer(address) as mute:
+            unread = peer.open(head(INFER, token=token))
+            peer.say(unread, content)
+            talking = peer.open(head(STREAM_INFER, token=token))
+            peer.say(talking, content, end=False)
+            peer.until(lambda: peer.streams[unread].blocks and peer.streams[talking].blocks)
+            half = mute.open(head(INFER, token=token))
+            mute.say(half, content[:-1], end=False)
+            assert mute.pong()
+            serve.process.send_signal(signal.SIGTERM)
+            begun = time.monotonic()
+            for each in (peer, mute):
+                each.until(lambda each=each: each.closed)  # type: ignore[misc]
+                assert each.gone == 0  # NO_ERROR
+            assert serve.ended() == 0
+            assert time.monotonic() - begun < 10.0

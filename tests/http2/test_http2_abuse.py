@@ -301,6 +301,23 @@ def test_replies_that_nobody_reads_do_not_pile_up(address: str, worker: psutil.P
             is_live(peer)
 
 
+def test_answers_that_nobody_gives_room_are_let_go_with_their_connection(
+    address: str, token: str, worker: psutil.Process
+) -> None:
+    content = message(inference(np.ones((1, 75_000), np.float32)))
+
+    def wait_and_leave() -> None:
+        with Peer(address, {INITIAL_WINDOW_SIZE: 0}, obliging=False) as peer:
+            for _ in range(200):
+                peer.say(peer.open(head(INFER, token=token)), content)
+            peer.until(lambda: all(stream.blocks for stream in peer.streams.values()))
+
+    wait_and_leave()
+    with bounded(worker):
+        for _ in range(4):
+            wait_and_leave()
+
+
 def test_messages_of_a_stream_that_wait_are_few(address: str, token: str, worker: psutil.Process) -> None:
     """Two bytes a frame, and no message ever whole."""
     content = b"".join(data(1, bytes(2)).encoded() for _ in range(100_000))
