@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
+from tests.live.listening import Heard, until
 from tests.live.ticks import FakeService
 from workbench.client.launch import SharedService
 from workbench.errors import StorageError, Unavailable
-from workbench.live.figures import Tick
-from workbench.live.view import DEAF, ServiceView
+from workbench.live.view import DEAF
 from workbench.live.watch import Watch, look
 from workbench.rendezvous.folder import Rendezvous
 from workbench.rendezvous.leases import holders
@@ -27,28 +26,6 @@ from workbench.rendezvous.versions import API
 ME = this_process()
 DEAD = replace(ME, began=ME.began - 1)
 RECORD = ServiceRecord("http://127.0.0.1:1", "the-token", "", ME, ME, ServiceState.STARTING, "why", 1.0, "1.0", API)
-
-
-class Heard:
-    """A listener that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.services: list[ServiceView] = []
-        self.models: list[list[dict[str, Any]]] = []
-        self.ticks: list[Tick] = []
-        self.works = 0
-
-    def service_changed(self, service: ServiceView) -> None:
-        self.services.append(service)
-
-    def models_changed(self, models: list[dict[str, Any]]) -> None:
-        self.models.append(models)
-
-    def ticked(self, tick: Tick) -> None:
-        self.ticks.append(tick)
-
-    def worked(self) -> None:
-        self.works += 1
 
 
 @pytest.fixture
@@ -67,12 +44,6 @@ async def watch(shared: SharedService, heard: Heard) -> AsyncIterator[Watch]:
     watch.attentive = True
     yield watch
     await watch.close()
-
-
-async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not holds():
-            await asyncio.sleep(0.01)
 
 
 async def test_each_change_is_told_once(watch: Watch, shared: SharedService, heard: Heard) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import json
+import logging
 import os
 import queue
 import threading
@@ -22,7 +23,8 @@ from workbench.api import Workbench, connect
 from workbench.client import sync
 from workbench.client.launch import SharedService
 from workbench.errors import InvalidInput
-from workbench.notebook.feed import Attached, Channel, Feed
+from workbench.live.attached import Attached
+from workbench.notebook.feed import Channel, Feed
 from workbench.notebook.live import MIME, WIDGET_MIME, LivePlot
 
 SOON_S = 20.0
@@ -94,7 +96,7 @@ def test_of_a_service_that_says_nothing_of_use_the_feed_tells_that() -> None:
 
         async def close(self) -> None: ...
 
-    feed = Feed(lambda relay: Attached(Strange(), relay))  # type: ignore[arg-type]
+    feed = Feed(lambda relay: Attached(Strange(), relay, logging.getLogger("feed")))  # type: ignore[arg-type]
     feed.hold(feed)
     assert (feed.service.state.value, feed.service.reason) == ("Stopped", "its figures cannot be read (KeyError)")
     sync.run(feed._let_go(feed))

@@ -11,10 +11,7 @@ from jupyter_server.base.websocket import WebSocketMixin
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from workbench.jupyter.routes import RESOURCE
-from workbench.live.relay import MESSAGE_BYTES, Page, Relay
-
-BEAT_S = 5.0
-"""Silence after which a page is told that the socket still works."""
+from workbench.live.relay import BEAT_S, MESSAGE_BYTES, Page, Relay
 
 MAX_PAGES = 100
 """Sockets at once; one more is closed with TRY_LATER."""

@@ -20,6 +20,9 @@ from workbench.live.view import ServiceView
 API = 1
 """Of what is said on the socket and by the routes; another one is not understood."""
 
+BEAT_S = 5.0
+"""Silence after which a page is told that the way to it still works."""
+
 MESSAGE_BYTES = 64 * 1024
 MAX_POINTS = 1000
 MAX_WINDOW_S = 900.0

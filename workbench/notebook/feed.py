@@ -19,9 +19,9 @@ from typing import Any, Protocol
 from workbench.client import sync
 from workbench.client.client import AsyncClient
 from workbench.client.launch import SharedService
-from workbench.errors import WorkbenchError
-from workbench.live.figures import Tick, Ticks
-from workbench.live.relay import MAX_WINDOW_S, Relay
+from workbench.live.attached import Attached
+from workbench.live.figures import Tick
+from workbench.live.relay import BEAT_S, MAX_WINDOW_S, Relay
 from workbench.live.ring import Ring
 from workbench.live.view import ServiceView
 from workbench.live.watch import Watch
@@ -30,12 +30,6 @@ from workbench.rendezvous.record import ServiceState
 
 INTERVAL_S = 0.25
 """Between two ticks."""
-
-BEAT_S = 5.0
-"""Silence after which a page is told that the comm still works."""
-
-AGAIN_S = 1.0
-"""Before a service that does not answer is asked again."""
 
 FIRST_LOOK_S = 2.0
 """The longest that who opens a feed waits to see how things stand."""
@@ -176,59 +170,7 @@ def of_shared(shared: SharedService) -> Feed:
 
 def of_client(client: AsyncClient) -> Feed:
     """A feed of one service that was attached to by its address."""
-    return Feed(lambda relay: Attached(client.twin(), relay))
-
-
-class Attached:
-    """Follows the service of one address for as long as it is there, and again when it is back."""
-
-    def __init__(self, client: AsyncClient, relay: Relay) -> None:
-        self._client = client
-        self._relay = relay
-        self._ticks = Ticks()
-        self._task: asyncio.Task[None] | None = None
-
-    async def open(self) -> None:
-        self._task = asyncio.create_task(self._keep_following())
-
-    async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        await self._client.close()
-
-    async def _keep_following(self) -> None:
-        while True:
-            try:
-                await self._follow()
-                reason = "it ended"
-            except WorkbenchError as error:
-                reason = error.message
-            except Exception as error:  # it is not one of ours, say
-                _LOG.exception("following a service failed; it is tried again")
-                reason = f"its figures cannot be read ({type(error).__name__})"
-            self._ticks.interrupted()
-            self._relay.service_changed(ServiceView(ServiceState.STOPPED, reason, url=self._client.url))
-            self._relay.models_changed([])
-            await asyncio.sleep(AGAIN_S)
-
-    async def _follow(self) -> None:
-        said = await self._client.service()
-        devices = tuple(said.get("devices", ()))
-        self._relay.service_changed(
-            ServiceView(ServiceState.READY, url=self._client.url, version=said["version"], devices=devices)
-        )
-        known: object = None
-        stream = self._client.snapshots(INTERVAL_S)
-        try:
-            async for line in stream:
-                if line["changed"] != known:
-                    known = line["changed"]
-                    self._relay.models_changed(list((await self._client.service())["models"]))
-                if line["interval_s"] > INTERVAL_S / 2:  # the first one covers no time
-                    self._relay.ticked(self._ticks.take(line))
-        finally:
-            await stream.aclose()
+    return Feed(lambda relay: Attached(client.twin(), relay, _LOG, interval_s=INTERVAL_S))
 
 
 class _Relay(Relay):
