@@ -72,24 +72,11 @@ class _Loaded(msgspec.Struct):
     live: bool = False
 
 
-class _Graph(msgspec.Struct):
-    operators: dict[str, int] = {}
-    parameters: int = 0
-    opsets: dict[str, int] = {}
-    ir_version: int = 0
-    producer: str = ""
-
-
-class _RunTimes(msgspec.Struct):
-    shape: tuple[tuple[int, ...], ...]
-    run_s: dict[int, float]
-
-
 class _Described(msgspec.Struct):
     model: _Status
-    graph: _Graph | None = None
+    graph: Graph | None = None
     placement: dict[str, dict[str, int]] = {}
-    run_times: list[_RunTimes] = []
+    run_times: tuple[RunTimes, ...] = ()
     memory_bytes: int | None = None
 
 
@@ -148,9 +135,7 @@ def encode_description(description: Description) -> dict[str, Any]:
 def decode_description(found: object) -> Description:
     """The answer of describe in parsed JSON. WorkbenchError when it is none."""
     told = _convert(found, _Described)
-    graph = Graph(**{name: getattr(told.graph, name) for name in told.graph.__struct_fields__}) if told.graph else None
-    run_times = tuple(RunTimes(each.shape, each.run_s) for each in told.run_times)
-    return Description(_status(told.model), graph, told.placement, run_times, told.memory_bytes)
+    return Description(_status(told.model), told.graph, told.placement, told.run_times, told.memory_bytes)
 
 
 def decode_status(found: object) -> ModelStatus:
