@@ -1,6 +1,7 @@
-"""Is the load tester right, and how far does it go? Known latencies against what it says, its own limits, and wrk.
+"""Is the load tester right, and how far does it go? Known latencies against what it says, its own limits, wrk, a
+search that is repeated, and the service afterwards.
 
-    python -m benchmarks.loadtest [truth] [limit] [wrk]        all three without a name
+    python -m benchmarks.loadtest [truth] [limit] [wrk] [search] [afterwards]        all of them without a name
 
 Needs a machine that does nothing else: `truth` holds milliseconds to 2 %, `limit` a schedule to 1 ms.
 """
@@ -13,10 +14,15 @@ import statistics
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from benchmarks.bodies import oip_body, rows_of
 from benchmarks.load import Body, drive
+from benchmarks.models import SMALL, save_mlp
+from benchmarks.serving import service
 from tests.loadtest.precise import Precise, Timing
 from tests.loadtest.servers import Process, Script
+from workbench.api import connect
 from workbench.loadtest.handle import start
 from workbench.loadtest.histogram import Histogram
 from workbench.loadtest.plan import Attack, Constant, Plan, Target, Users
@@ -26,6 +32,7 @@ ROUNDS = 5
 BOUND = 0.02
 RATE_PER_S = 12_000
 SLOW_PER_S = 1000
+SLO = "p99<20ms,errors<0.1%"
 WORK_S = 0.0004
 """Of the processor for each request: about 2,000 a second, well below half of what the generator sends."""
 
@@ -121,7 +128,63 @@ def against_wrk(connections: int = 8, seconds: int = 3) -> None:
     )
 
 
-PARTS = {"truth": truth, "limit": limit, "wrk": against_wrk}
+def search() -> None:
+    """The highest rate that the quickstart's model holds, asked three times."""
+    from sklearn.datasets import load_digits
+    from sklearn.neighbors import KNeighborsClassifier
+
+    features, labels = load_digits(return_X_y=True)
+    with tempfile.TemporaryDirectory() as folder, service(Path(folder), {}) as found:
+        wb = connect(found.url, found.token)
+        wb.load("digits", KNeighborsClassifier(10).fit(features[360:], labels[360:]), sample=features[:360])
+        rates = list[float]()
+        for _ in range(3):
+            report = wb.bench("digits", features[:360], slo=SLO, duration="3s").result()
+            held = [point.offered_per_s for point in report.run.points if point.held]
+            rates.append(max(held, default=0.0))
+            print(f"    {len(report.run.points)} probes: {report.sentence}")
+    spread = (max(rates) - min(rates)) / statistics.median(rates)
+    print(f"{SLO}: {', '.join(f'{rate:,.0f}' for rate in rates)} requests/s, {spread:.1%} between the outermost")
+
+
+def afterwards() -> None:
+    """Is a service that was load-tested slower than its twin that was not?"""
+    row = rows_of("small", 1)[0]
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        model = save_mlp(SMALL, folder / "small.onnx")
+        with (
+            service(folder / "tested", {"small": model}) as tested,
+            service(folder / "twin", {"small": model}) as twin,
+        ):
+
+            def ratio() -> float:
+                found = list[float]()
+                for _ in range(ROUNDS):
+                    of = [
+                        drive(
+                            f"{each.url}/v2/models/small/infer",
+                            oip_body(row, "json", each.headers),
+                            8,
+                            2,
+                            folder,
+                        ).requests_per_s
+                        for each in (tested, twin)
+                    ]
+                    found.append(of[0] / of[1])
+                return statistics.median(found)
+
+            before = ratio()
+            wb = connect(tested.url, tested.token)
+            loads: list[dict[str, Any]] = [{"rate": 2000}, {"users": 32}]
+            for load in loads:
+                print(f"    {wb.bench('small', duration='10s', **load).result().sentence}")
+            print(f"    {wb.bench('small', sweep='batch=1:8:32', users=8, duration='3s').result().sentence}")
+            after = ratio()
+    print(f"against a twin: {before:.3f} before, {after:.3f} after; {after / before:.3f} times as fast as before")
+
+
+PARTS = {"truth": truth, "limit": limit, "wrk": against_wrk, "search": search, "afterwards": afterwards}
 
 
 def main() -> None:
