@@ -29,7 +29,7 @@ import onnx
 import uvloop
 from onnx import TensorProto, helper
 
-from benchmarks.mutations import NUMBERS, HttpSeed, grpc_seeds, http2_call, http2_path, http_seeds, mutated
+from benchmarks.mutations import NUMBERS, HttpSeed, grpc_seeds, http2_call, http_seeds, mutated
 from benchmarks.processes import leave_nothing_behind
 from benchmarks.serving import Service, service
 from benchmarks.soak import worker_pid
@@ -44,10 +44,6 @@ HEAD_S = 0.05
 KEPT = 20
 """Requests that broke something, to be told of."""
 STREAM_MESSAGES = 20
-ANEW_S = 0.5
-AT_ONCE = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 200)]
-"""grpc.aio's server breaks when a method's name is not UTF-8, and then the service opens its port anew, for which there
-is a test. Here it should seldom come about; where it does, calls just come are cut, and clients come back at once."""
 BROKEN = {"HTTP 500", "gRPC INTERNAL", "gRPC UNKNOWN", "stream internal"}
 
 
@@ -61,8 +57,6 @@ class Tally:
     """Right requests in between that were answered right."""
     wrong: int = 0
     hung: int = 0
-    anew: int = 0
-    """How often the gRPC port was found closed for a moment."""
     broken: int = 0
     kept: list[str] = field(default_factory=list)
     """What was wrong, hung or broken, and what had been sent."""
@@ -89,7 +83,9 @@ class Fuzz:
         """Awaits all it started."""
         end = time.monotonic() + seconds
         kinds: list[Callable[[float, random.Random], Coroutine[Any, Any, None]]] = [self._check]
-        kinds += [self._bodies] * 6 + [self._heads] * 4 + [self._messages] * 4 + [self._streams] * 2 + [self._frames]
+        kinds += (
+            [self._bodies] * 6 + [self._heads] * 4 + [self._messages] * 4 + [self._streams] * 2 + [self._frames] * 2
+        )
         async with asyncio.TaskGroup() as group:
             for index, kind in enumerate(kinds):
                 group.create_task(kind(end, random.Random(self._seed * 1000 + index)))
@@ -98,7 +94,7 @@ class Fuzz:
 
     async def _check(self, end: float, dice: random.Random) -> None:
         """Each valid request, over and over."""
-        async with grpc.aio.insecure_channel(self._grpc, options=AT_ONCE) as channel:
+        async with grpc.aio.insecure_channel(self._grpc) as channel:
             while time.monotonic() < end:
                 for seed in self._http_seeds:
                     answer = await self._answered(self._whole(seed), f"a right {seed.method} {seed.path}")
@@ -107,7 +103,7 @@ class Fuzz:
                 found = json.loads(answer.body)["outputs"][0]["data"] if answer else None
                 self._judge(found == NUMBERS.ravel().tolist(), f"an inference: {answer}")
                 try:
-                    message = await self._call_again(channel, "ModelInfer", self._grpc_seeds[0][1])
+                    message = await self._call(channel, "ModelInfer", self._grpc_seeds[0][1])
                     (raw,) = pb.message("ModelInferResponse").FromString(message).raw_output_contents
                     self._judge(bool(np.array_equal(np.frombuffer(raw, np.float32), NUMBERS.ravel())), "over gRPC")
                 except grpc.aio.AioRpcError as error:
@@ -153,7 +149,7 @@ class Fuzz:
             self._count(f"HTTP {status}", sent)
 
     async def _messages(self, end: float, dice: random.Random) -> None:
-        async with grpc.aio.insecure_channel(self._grpc, options=AT_ONCE) as channel:
+        async with grpc.aio.insecure_channel(self._grpc) as channel:
             while time.monotonic() < end:
                 method, message = dice.choice(self._grpc_seeds)
                 sent = mutated(message, dice)
@@ -161,9 +157,6 @@ class Fuzz:
                     await self._call(channel, method, sent)
                     self._count("gRPC OK", sent)
                 except grpc.aio.AioRpcError as error:
-                    if _cut(error):
-                        self._count("gRPC cut", b"")
-                        continue
                     if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and GRPC_CODE_KEY not in _trailing(error):
                         self._hang(f"{method} {sent.hex()}")
                     self._count(f"gRPC {error.code().name}", f"{method}: {error.details()}: ".encode() + sent)
@@ -171,7 +164,7 @@ class Fuzz:
     async def _streams(self, end: float, dice: random.Random) -> None:
         """Each message of a stream has its answer, whatever the others are."""
         inferences = [message for method, message in self._grpc_seeds if method == "ModelInfer"]
-        async with grpc.aio.insecure_channel(self._grpc, options=AT_ONCE) as channel:
+        async with grpc.aio.insecure_channel(self._grpc) as channel:
             open_stream = channel.stream_stream(f"/{pb.SERVICE}/ModelStreamInfer")
             while time.monotonic() < end:
                 sent = [mutated(dice.choice(inferences), dice) for _ in range(STREAM_MESSAGES)]
@@ -184,28 +177,18 @@ class Fuzz:
                         self._count(f"stream {code or 'ok'}", sent[answers])
                         answers += 1
                 except grpc.aio.AioRpcError as error:
-                    if _cut(error):
-                        self._count("stream cut", b"")
-                        continue
                     self._count(f"gRPC {error.code().name}", f"a stream: {error.details()}".encode() + b" ".join(sent))
                 if answers != len(sent):
                     self._hang(f"a stream: {answers} answers to {b' '.join(sent).hex()}")
 
     async def _frames(self, end: float, dice: random.Random) -> None:
-        """HTTP/2 itself, headers and frames, but for the name of the method: see AT_ONCE."""
+        """HTTP/2 itself: what comes before a call, headers and frames."""
         port = int(self._grpc.rpartition(":")[2])
         while time.monotonic() < end:
             method, message = dice.choice(self._grpc_seeds)
             sent = mutated(http2_call(self._grpc, self._found.token, method, message), dice)
-            if http2_path(method) not in sent:
-                continue
-            try:
-                answered = await self._raw(port, sent)
-            except ConnectionRefusedError:  # the port is opened anew; once it is not, the right requests say so
-                self.tally.anew += 1
-                await asyncio.sleep(ANEW_S)
-            else:
-                self._count("frames answered" if answered else "frames unanswered", sent)
+            answered = await self._raw(port, sent)
+            self._count("frames answered" if answered else "frames unanswered", sent)
 
     # Ways to send
 
@@ -252,16 +235,6 @@ class Fuzz:
         call = channel.unary_unary(f"/{pb.SERVICE}/{method}")
         answer: bytes = await call(message, metadata=self._metadata, timeout=ANSWER_S, wait_for_ready=True)
         return answer
-
-    async def _call_again(self, channel: grpc.aio.Channel, method: str, message: bytes) -> bytes:
-        """Sent anew where the port was closed just then."""
-        end = time.monotonic() + ANSWER_S
-        while True:
-            try:
-                return await self._call(channel, method, message)
-            except grpc.aio.AioRpcError as error:
-                if not _cut(error) or time.monotonic() > end:
-                    raise
 
     # Counts
 
@@ -324,8 +297,8 @@ def report(figures: dict[str, Any]) -> str:
         f"{figures['seconds'] / 60:.1f} minutes, seed {figures['seed']}: {sum(tally['answers'].values()):,} mutated "
         f"requests; {tally['broken']} broken, {tally['hung']} hung",
         f"{tally['right']:,} right requests in between answered right, {tally['wrong']} not",
-        f"the gRPC port was opened anew {tally['anew']} times; the worker is "
-        f"{'the same' if figures['same_worker'] else 'another'}, and {'ready' if figures['ready'] else 'not ready'}",
+        f"the worker is {'the same' if figures['same_worker'] else 'another'}, "
+        f"and {'ready' if figures['ready'] else 'not ready'}",
     ]
     lines += [f"  {count:>9,} x {answer}" for answer, count in sorted(tally["answers"].items())]
     return "\n".join([*lines, *tally["kept"], *figures["complaints"][:KEPT]])
@@ -356,14 +329,6 @@ async def _ready(found: Service) -> bool:
 async def _each(messages: list[bytes]) -> AsyncIterator[bytes]:
     for message in messages:
         yield message
-
-
-def _cut(error: grpc.aio.AioRpcError) -> bool:
-    """Whether the connection broke, which grpc has three names for; a status that the service gives has our code."""
-    code = error.code()
-    broken = code is grpc.StatusCode.INTERNAL and error.details() == "Internal error from Core"
-    known = GRPC_CODE_KEY in _trailing(error)
-    return not known and (broken or code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED))
 
 
 def _trailing(error: grpc.aio.AioRpcError) -> dict[str, Any]:

@@ -193,11 +193,6 @@ def http2_call(host: str, token: str, method: str, message: bytes) -> bytes:
     return preface + _frame(4, 0, 0, b"") + _frame(1, 4, 1, block) + _frame(0, 1, 1, framed)
 
 
-def http2_path(method: str) -> bytes:
-    """What of such a call names the method."""
-    return b"\0" + _text(":path") + _text(f"/{pb.SERVICE}/{method}")
-
-
 def _text(value: str) -> bytes:
     assert len(value) < 127
     return bytes([len(value)]) + value.encode()
