@@ -571,6 +571,7 @@ class Connection:
         if len(payload) % frames.SETTING.size:
             raise Broken(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS have 6 bytes each")
         self._settled = True
+        waiting: list[Stream] = []
         # Of those that come twice the last holds: nothing lies between them that the first could be for.
         for name, value in dict(frames.SETTING.iter_unpack(payload)).items():
             if name == frames.INITIAL_WINDOW_SIZE:
@@ -578,8 +579,11 @@ class Connection:
                     raise Broken(ErrorCode.FLOW_CONTROL_ERROR, "a window is larger than any may be")
                 self._patience.tried(len(self._streams) // _STREAMS_AT_A_TRY)
                 more, self.initial_window_out = value - self.initial_window_out, value
-                for stream in list(self._streams.values()):
-                    self._widen(stream, more, of_all=True)
+                for stream in self._streams.values():
+                    stream.window_out += more
+                    if stream.window_out > frames.LARGEST_WINDOW:
+                        raise Broken(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window is larger than any may be")
+                waiting = [stream for stream in self._streams.values() if stream._due is not None]
             elif name == frames.MAX_FRAME_SIZE:
                 if not frames.LEAST_FRAME <= value <= frames.LARGEST_FRAME:
                     raise Broken(ErrorCode.PROTOCOL_ERROR, f"frames of {value} bytes do not exist")
@@ -589,7 +593,10 @@ class Connection:
                     raise Broken(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")
             elif name == frames.HEADER_TABLE_SIZE:
                 self.prefix = SHRINK_TABLE
+        # The peer keeps to its settings from when it sees this: nothing that needs them may go before it.
         self.write(_SETTINGS_ACK)
+        for stream in waiting:
+            self._go_on(stream)
 
     def _push_promise(self, number: int, flags: int, payload: bytes) -> None:
         raise Broken(ErrorCode.PROTOCOL_ERROR, "a client does not push")
@@ -624,7 +631,11 @@ class Connection:
             if not more:
                 self._fail(stream, ErrorCode.PROTOCOL_ERROR)
             else:
-                self._widen(stream, more)
+                stream.window_out += more
+                if stream.window_out > frames.LARGEST_WINDOW:
+                    self._fail(stream, ErrorCode.FLOW_CONTROL_ERROR)
+                else:
+                    self._go_on(stream)
             return
         if not more:
             raise Broken(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by nothing")
@@ -638,13 +649,9 @@ class Connection:
             _, stream = self._blocked.popitem(last=False)
             self.pump(stream, _FRAMES_AT_ONCE)
 
-    def _widen(self, stream: Stream, more: int, of_all: bool = False) -> None:
-        stream.window_out += more
-        if stream.window_out > frames.LARGEST_WINDOW:
-            if of_all:
-                raise Broken(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window is larger than any may be")
-            self._fail(stream, ErrorCode.FLOW_CONTROL_ERROR)
-        elif stream._due is not None and stream.window_out > 0 and stream.number not in self._blocked:
+    def _go_on(self, stream: Stream) -> None:
+        """Its window may have become wider."""
+        if stream._due is not None and stream.window_out > 0 and stream.number not in self._blocked:
             self.pump(stream)
 
     def _never_idle(self, number: int, kind: str) -> None:
