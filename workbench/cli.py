@@ -336,7 +336,7 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     add("--slo", metavar="BOUNDS", help='what must hold, as "p99<20ms,errors<0.1%%,rate>500"; else the status is 1')
     add("--duration", metavar="TIME", help="of what is measured, as 10s")
     add("--warm-up", metavar="TIME", help="before it, kept out of all figures")
-    add("--inputs", metavar="FILE", help="rows to sample, as JSON or .npy; without, inputs are made up")
+    add("--inputs", metavar="FILE", help="rows to sample, as JSON, .npy or .npz; without, inputs are made up")
     add("--requests", metavar="FILE", help="a JSON list, each item the inputs of one request, sent in turn")
     add("--rows", metavar="N", type=int, help="rows a request")
     add("--model-version", metavar="V", help="a version of the model, not the one that serves")

@@ -94,6 +94,20 @@ def test_errors_are_counted_by_kind_with_the_first_ones_words() -> None:
     assert "2.0% of the requests failed (20 timeout); the first said: no answer within 10 s." in said
 
 
+def test_a_server_that_went_away_or_stood_still_is_told_with_the_time() -> None:
+    due = 1 + np.arange(0, 10, 1 / 200)
+    well, gone, again = (due < 5), (due >= 5) & (due < 8), due >= 8
+    parts = [rows_of(due[well], 4e-3), rows_of(due[gone], 1e-3, outcome="connection")]
+    assert "Nothing was answered from 4 to 7 s." in repr(
+        Report(run(rows=Rows.joined([*parts, rows_of(due[again], 4e-3)])))
+    )
+    parts.append(rows_of(due[again], 1e-3, outcome="connection"))
+    said = repr(Report(run(attack=Users(8), rows=Rows.joined(parts))))
+    assert "Nothing was answered from 4 s on." in said
+    assert said.splitlines()[0].endswith("; other requests failed.")
+    assert "Nothing was answered" not in repr(Report(run()))
+
+
 def test_nothing_but_errors_is_said_to_be_so() -> None:
     rows = rows_of(np.arange(1, 11, 0.1), 1e-3, outcome="connection")
     assert Report(run(rows=rows)).sentence == "digits answered none of 100 requests: 100 connection."

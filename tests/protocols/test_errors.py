@@ -50,6 +50,13 @@ def test_an_error_comes_back_as_it_was_sent(kind: type[WorkbenchError]) -> None:
         (400, b'{"error": "\xff"}', errors.InvalidInput, "HTTP status 400"),
         (400, b"[" * 100_000, errors.InvalidInput, "HTTP status 400"),
         (400, b'{"error": 3}', errors.InvalidInput, "HTTP status 400"),
+        (422, b'{"detail": "no such thing"}', errors.InvalidInput, "HTTP status 422: no such thing"),
+        (
+            422,
+            b'{"detail": [{"type": "missing", "loc": ["body", "inputs", 0], "msg": "Field required", "input": {}}]}',
+            errors.InvalidInput,
+            "HTTP status 422: body > inputs > 0: Field required",
+        ),
     ],
 )
 def test_what_other_servers_and_proxies_answer_becomes_the_nearest_error(

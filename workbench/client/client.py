@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -52,6 +53,8 @@ _HOW_TO_GIVE_IT = (
     "connect(url, token) in Python, --url URL --token-file FILE on the command line; "
     "`%infer status`, where the service was started, names the file that holds it"
 )
+
+_ANY_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 DEADLINE_GRACE_S = 1.0
 """How long after a request's deadline the service's own answer to it is still waited for."""
@@ -133,16 +136,25 @@ class AsyncClient:
         if self._grpc is not None:
             return await self._grpc.infer(request)
         parts, header_length = oip_json.encode_request(request)
-        headers = {"Content-Type": "application/json" if header_length is None else "application/octet-stream"}
-        if header_length is not None:
-            headers["Inference-Header-Content-Length"] = str(header_length)
         timeout_s = None
         if request.deadline is not None:
             timeout_s = max(request.deadline - time.monotonic(), 0.0) + DEADLINE_GRACE_S
-        path = f"/v2/models/{_model(request.model, request.version)}/infer"
-        body, answer = await self._call("POST", path, parts, headers=headers, timeout_s=timeout_s, repeat=True)
+        return oip_json.decode_response(*await self.exchange(request, parts, header_length, timeout_s))
+
+    async def exchange(
+        self, request: InferRequest, body: Body, header_length: int | None, timeout_s: float | None = None
+    ) -> tuple[bytes, int | None]:
+        """Send an inference whose body is written already, and give the answer's, unread.
+
+        Both come with how much of it is JSON; None: all. Of `request` only the model and its version count.
+        """
+        headers = {"Content-Type": "application/json" if header_length is None else "application/octet-stream"}
+        if header_length is not None:
+            headers["Inference-Header-Content-Length"] = str(header_length)
+        path = f"/v2/models/{_any_model(request.model, request.version)}/infer"
+        found, answer = await self._call("POST", path, body, headers=headers, timeout_s=timeout_s, repeat=True)
         length = answer.get("Inference-Header-Content-Length")
-        return oip_json.decode_response(body, int(length) if length is not None else None)
+        return found, int(length) if length is not None else None
 
     async def ready(self) -> bool:
         """Whether the service takes requests; False while it starts or drains, Unavailable where there is none."""
@@ -164,7 +176,7 @@ class AsyncClient:
 
     async def metadata(self, model: str, version: str | None = None) -> dict[str, Any]:
         """What any server of the protocol says of a model: name, versions, platform, inputs, outputs. NotFound."""
-        return dict(await self._json("GET", f"/v2/models/{_model(model, version)}"))
+        return dict(await self._json("GET", f"/v2/models/{_any_model(model, version)}"))
 
     async def index(self, *, ready: bool = False) -> list[dict[str, str]]:
         """What the service's repositories and memory hold: name, version, state, reason."""
@@ -440,6 +452,13 @@ def _model(name: str, version: str | None = None) -> str:
     """The part of a path that names a model. Checked here: a slash, even quoted, would lead to another route."""
     path = check_model_name(name)
     return path if version is None else f"{path}/versions/{check_model_version(version)}"
+
+
+def _any_model(name: str, version: str | None = None) -> str:
+    """As `_model`, of any server of the protocol: versions of others may be words, as v1.2."""
+    if version is not None and not _ANY_VERSION.fullmatch(version):
+        raise InvalidInput(f"{version[:40]!r} is not a model version: it takes letters, digits, dots, _ and -")
+    return check_model_name(name) if version is None else f"{check_model_name(name)}/versions/{version}"
 
 
 def _can_be_read(path: Path) -> bool:

@@ -80,6 +80,10 @@ class GrpcClient:
             timeout_s = max(request.deadline - time.monotonic(), 0.0) + DEADLINE_GRACE_S
         return oip_grpc.decode_response(await self._call("ModelInfer", oip_grpc.encode_request(request), timeout_s))
 
+    async def exchange(self, message: bytes, timeout_s: float | None = None) -> bytes:
+        """Send a ModelInferRequest that is written already, and give the ModelInferResponse, unread."""
+        return await self._call("ModelInfer", message, timeout_s)
+
     async def stream(self, requests: AsyncIterable[InferRequest]) -> AsyncIterator[InferResponse | WorkbenchError]:
         """An answer, or the error, of each request, in their order; many are under way at once."""
         import grpc

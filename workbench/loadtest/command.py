@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
+from zipfile import BadZipFile
 
 from workbench.config import ENVIRONMENT_PREFIX
 from workbench.errors import InvalidInput
@@ -134,11 +135,14 @@ def _loaded(source: str, what: str) -> Any:
     try:
         if source.endswith(".npy"):
             return np.load(source, allow_pickle=False)
+        if source.endswith(".npz"):
+            with np.load(source, allow_pickle=False) as named:
+                return dict(named)
         return json.loads(_text(source))
     except OSError as error:
         raise InvalidInput(f"{source!r} cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise InvalidInput(f"{source!r} holds no {what}: JSON, or an array that numpy.save wrote") from None
+    except (ValueError, BadZipFile):
+        raise InvalidInput(f"{source!r} holds no {what}: JSON, or arrays of numpy (.npy, .npz)") from None
 
 
 def _text(source: str) -> str:

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from workbench.client.writing import counted, milliseconds
 from workbench.loadtest.charts import error_words, knee_of
 from workbench.loadtest.folds import Stretch
+from workbench.loadtest.rows import WARM_UP
 from workbench.loadtest.run import Point, Run, RunState
 from workbench.loadtest.stages import longest_stage
 
 OMISSION = 1.5
 """How much higher the 99th percentile must be, counted from when requests were due, for a report to speak of it."""
 
+MANY_ERRORS = 0.01
+"""From this share on the first line speaks of them."""
 
 _GREW = "the queue grew without bound"
 
@@ -49,6 +52,8 @@ def details(run: Run) -> Iterator[str]:
     yield from (f"{verdict}." for verdict in run.verdicts)
     if run.whole.errors:
         yield _failed(run)
+    if silence := _silence(run):
+        yield silence
     if (omission := _omission(run)) is not None:
         yield omission
     if (longest := longest_stage(run)) is not None:
@@ -83,7 +88,8 @@ def _took(run: Run, whole: Stretch) -> str:
     p99, most = milliseconds(whole.quantile(0.99) or 0.0), milliseconds(whole.quantile(1.0) or 0.0)
     if not run.open_loop:
         users = run.plan.get("attack", {}).get("count", 0)
-        return f"With {counted(int(users), 'user')} {model} answers {answered}, with p99 {p99} and {most} at most."
+        said = f"With {counted(int(users), 'user')} {model} answers {answered}, with p99 {p99} and {most} at most"
+        return f"{said}; other requests failed." if (whole.error_share or 0.0) >= MANY_ERRORS else f"{said}."
     if whole.kept_up or run.state is not RunState.DONE:
         p50 = milliseconds(whole.quantile(0.5) or 0.0)
         return f"{model} takes {answered} with p99 {p99}: half were answered within {p50}, the slowest took {most}."
@@ -144,7 +150,7 @@ def _broke(point: Point) -> str:
         return _GREW
     if missed:
         return f"{missed[0]}"
-    return error_words(point.figures) or (f"the generator was the limit: {point.limit}" if point.limit else "it broke")
+    return error_words(point.figures) or point.limit or "it broke"
 
 
 def _failed(run: Run) -> str:
@@ -153,6 +159,28 @@ def _failed(run: Run) -> str:
     percent = f"{share:.1%}" if share >= 0.001 else "less than 0.1%"
     first = next((f"; the first said: {said}" for word, said in run.examples.items() if word != "ok" and said), "")
     return _sentence(f"{percent} of the requests failed ({error_words(whole)}){first}")
+
+
+def _silence(run: Run) -> str:
+    """When all that ended was an error: the longest such stretch of whole seconds."""
+    longest: tuple[float, float] | None = None
+    begun: float | None = None
+    for second in run.seconds:
+        if second.phase == WARM_UP or second.answered:
+            begun = None
+        if not second.errors or second.phase == WARM_UP or second.answered:
+            continue
+        begun = second.at_s if begun is None else begun
+        if longest is None or second.at_s + 1 - begun > longest[1] - longest[0]:
+            longest = begun, second.at_s + 1
+    if longest is None or not run.whole.ok:
+        return ""
+    first, last = longest
+    return (
+        f"Nothing was answered from {first:.0f} s on."
+        if last >= run.whole.duration_s
+        else (f"Nothing was answered from {first:.0f} to {last:.0f} s.")
+    )
 
 
 def _omission(run: Run) -> str | None:

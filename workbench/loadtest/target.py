@@ -6,39 +6,32 @@ token that is not known, nobody who listens.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-import numpy as np
-
-from workbench.client.adapt import adapt, describe
+from workbench.client.adapt import describe
 from workbench.client.client import AsyncClient
 from workbench.client.grpc_client import GrpcClient
-from workbench.client.random_inputs import random_inputs
 from workbench.core.messages import InferRequest
-from workbench.core.model import FREE, Signature, TensorSpec
-from workbench.core.tensor import Array
+from workbench.core.model import Signature, TensorSpec
 from workbench.errors import (
     DeadlineExceeded,
+    Forbidden,
     InvalidInput,
     NotFound,
+    Unauthenticated,
     Unavailable,
+    Unsupported,
     WorkbenchError,
 )
 from workbench.loadtest.attack import Request
-from workbench.loadtest.plan import Inputs, Plan, Target
+from workbench.loadtest.inputs import Made, body_of, made_for
+from workbench.loadtest.plan import Plan, Target
 from workbench.loadtest.wire import Spec
-from workbench.protocols import oip_grpc, oip_json
-
-VARIANTS = 64
-"""Different requests that are made ready and sent in turn, so that no cache of the server's answers all."""
-
-VARIANT_BYTES = 64 << 20
-"""Of all of them together; large inputs have fewer."""
+from workbench.protocols import oip_grpc
 
 TRIES = 8
 """Requests of different shapes that are tried before the run."""
@@ -68,9 +61,9 @@ async def prepare(plan: Plan) -> Prepared:
         found = await _ask_grpc(target)
     else:
         found = await _ask_http(target)
-    inputs = list(_variants(plan, found.signature))
-    await _try(plan, inputs)
-    requests = tuple(_request(plan, each, found, parts) for each in inputs)
+    variants = list(made_for(plan, found.signature))
+    await _try(plan, variants, found)
+    requests = tuple(_request(plan, each, found, parts) for each in variants)
     port = parts.port or 80
     metadata = () if target.token is None else (("authorization", f"Bearer {target.token}"),)
     spec = Spec(plan, parts.hostname or "", port, metadata if target.grpc else ())
@@ -86,6 +79,7 @@ def control_client(target: Target) -> AsyncClient | None:
 @dataclass(frozen=True, slots=True)
 class _Found:
     signature: Signature
+    """Without inputs where the server does not say what the model takes."""
     facts: Mapping[str, Any]
     binary: bool = True
     controlled: bool = False
@@ -96,7 +90,9 @@ async def _ask_http(target: Target) -> _Found:
         server = await _server(client)
         try:
             found = await client.metadata(target.model, target.version)
-            signature = Signature(_specs(found["inputs"]), _specs(found["outputs"]))
+            if found["name"] != target.model:
+                raise ValueError
+            signature = Signature(_specs(found.get("inputs")), _specs(found.get("outputs")))
         except NotFound as error:
             if server.get("name") == OURS:
                 await client.status(target.model, target.version)  # says what there is instead
@@ -113,7 +109,7 @@ async def _ask_http(target: Target) -> _Found:
 async def _ask_grpc(target: Target) -> _Found:
     async with GrpcClient(target.url, target.token) as client:
         signature = await client.signature(target.model, target.version)
-    facts: dict[str, Any] = {"server": {"name": "gRPC"}}
+        facts: dict[str, Any] = {"server": await _server(client) or {"name": "gRPC"}}
     controlled = False
     if target.controlled and (control := control_client(target)) is not None:
         async with control:
@@ -122,9 +118,9 @@ async def _ask_grpc(target: Target) -> _Found:
     return _Found(signature, facts, controlled=controlled)
 
 
-async def _server(client: AsyncClient) -> Mapping[str, Any]:
+async def _server(client: AsyncClient | GrpcClient) -> Mapping[str, Any]:
     """Name, version and extensions; what has no such route may serve the protocol's models all the same."""
-    with suppress(NotFound, InvalidInput):
+    with suppress(NotFound, InvalidInput, Unsupported):
         return await client.server_metadata()
     return {}
 
@@ -144,89 +140,52 @@ async def _add_status(client: AsyncClient, target: Target, facts: dict[str, Any]
 
 
 def _specs(found: Any) -> tuple[TensorSpec, ...]:
-    return tuple(TensorSpec(each["name"], each["datatype"], tuple(map(int, each["shape"]))) for each in found)
-
-
-# Inputs
-
-
-def _variants(plan: Plan, signature: Signature) -> Iterator[dict[str, Array]]:
-    inputs, model = plan.inputs, plan.target.model
-    rng = np.random.default_rng(plan.seed)
-    if inputs.kind == "requests":
-        for number, value in enumerate(inputs.values):
-            try:
-                yield dict(adapt(value, signature, model).inputs)
-            except InvalidInput as error:
-                raise InvalidInput(f"request {number} of {len(inputs.values)}: {error.message}") from None
-        return
-    sample = _sampler(inputs, signature, model, rng)
-    first = sample()
-    yield first
-    size = sum(array.nbytes for array in first.values())
-    for _ in range(min(VARIANTS, VARIANT_BYTES // max(size, 1)) - 1):
-        yield sample()
-
-
-def _sampler(inputs: Inputs, signature: Signature, model: str, rng: np.random.Generator) -> Any:
-    if inputs.kind == "random":
-        return lambda: random_inputs(signature.inputs, inputs.rows, rng, free_size=inputs.free_size)
-    adapted = adapt(inputs.values, signature, model)
-    rows = adapted.rows
-    if rows is None:  # nothing to sample from: the value is one request
-        return lambda: dict(adapted.inputs)
-    if not rows:
-        raise InvalidInput("the inputs of a load test have no rows; give one at least")
-
-    def sample() -> dict[str, Array]:
-        chosen = rng.integers(0, rows, inputs.rows)
-        return {name: array[chosen] for name, array in adapted.inputs.items()}
-
-    return sample
-
-
-def _rows(inputs: Mapping[str, Array], signature: Signature) -> int:
-    """How many rows a request brings; 1 where the inputs have no free first axis."""
-    spec = signature.inputs[0] if signature.inputs else None
-    return int(inputs[spec.name].shape[0]) if spec is not None and spec.shape[:1] == (FREE,) else 1
+    return tuple(TensorSpec(each["name"], each["datatype"], tuple(map(int, each["shape"]))) for each in found or ())
 
 
 # Trying, and making ready
 
 
-async def _try(plan: Plan, variants: list[dict[str, Array]]) -> None:
+async def _try(plan: Plan, variants: Sequence[Made], found: _Found) -> None:
     """One request of each shape, as a check: what the server refuses now it would refuse a thousand times."""
     target = plan.target
+    tried: set[tuple[tuple[int, ...], ...]] = set()
     client = GrpcClient(target.url, target.token) if target.grpc else AsyncClient(target.url, target.token)
-    shapes: set[tuple[tuple[int, ...], ...]] = set()
     async with client:
-        for inputs in variants:
-            shape = tuple(array.shape for array in inputs.values())
-            if shape in shapes or len(shapes) == TRIES:
+        for made in variants:
+            shapes = tuple(array.shape for array in made.inputs.values())
+            if shapes in tried or len(tried) == TRIES:
                 continue
-            shapes.add(shape)
-            request = InferRequest(target.model, inputs, target.version, deadline=time.monotonic() + plan.timeout_s)
+            tried.add(shapes)
             try:
-                await client.infer(request)
-            except InvalidInput as error:
-                raise InvalidInput(
-                    f"{target.model!r} refuses these inputs, so nothing was run: {error.message}"
-                ) from None
+                if isinstance(client, GrpcClient):
+                    await client.exchange(_message(target, made), plan.timeout_s)
+                else:
+                    request = InferRequest(target.model, made.inputs, target.version)
+                    body, header_length = body_of(made, request, binary=found.binary)
+                    await client.exchange(request, body, header_length, plan.timeout_s)
             except DeadlineExceeded:
                 raise DeadlineExceeded(
                     f"{target.model!r} did not answer a single request within {plan.timeout_s:g} s, so nothing was "
                     "run; raise the timeout, or send fewer rows at once"
                 ) from None
+            except (Unavailable, Unauthenticated, Forbidden, NotFound):
+                raise
+            except InvalidInput as error:
+                raise InvalidInput(
+                    f"{target.model!r} refuses these inputs, so nothing was run: {error.message}"
+                ) from None
+            except WorkbenchError as error:
+                raise type(error)(
+                    f"{target.model!r} fails with these inputs, so nothing was run: {error.message}"
+                ) from None
 
 
-def _request(plan: Plan, inputs: Mapping[str, Array], found: _Found, parts: SplitResult) -> Request:
+def _request(plan: Plan, made: Made, found: _Found, parts: SplitResult) -> Request:
     target = plan.target
-    request = InferRequest(target.model, inputs, target.version)
-    rows = _rows(inputs, found.signature)
     if target.grpc:
-        return Request(oip_grpc.encode_request(request), rows)
-    body_parts, header_length = oip_json.encode_request(request, binary=found.binary)
-    body = b"".join(bytes(part) for part in body_parts)
+        return Request(_message(target, made), made.rows)
+    body, header_length = body_of(made, InferRequest(target.model, made.inputs, target.version), binary=found.binary)
     version = "" if target.version is None else f"/versions/{target.version}"
     headers = {
         "Host": parts.netloc,
@@ -239,7 +198,18 @@ def _request(plan: Plan, inputs: Mapping[str, Array], found: _Found, parts: Spli
         headers["Authorization"] = f"Bearer {target.token}"
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     path = f"{parts.path.rstrip('/')}/v2/models/{target.model}{version}/infer"
-    return Request(f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + body, rows)
+    return Request(f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + body, made.rows)
+
+
+def _message(target: Target, made: Made) -> bytes:
+    """A ModelInferRequest."""
+    given = made.body
+    request = InferRequest(target.model, made.inputs, target.version, id=str(given.get("id", "")))
+    request.parameters = given.get("parameters") or {}
+    asked = given.get("outputs") or ()
+    request.outputs = tuple(each["name"] for each in asked)
+    of_inputs = [each.get("parameters") or {} for each in given.get("inputs", ())]
+    return oip_grpc.encode_request(request, of_inputs=of_inputs)
 
 
 def expected(signature: Signature) -> str:

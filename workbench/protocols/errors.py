@@ -73,7 +73,17 @@ class _Body(msgspec.Struct):
     code: str = ""
 
 
+class _Misfit(msgspec.Struct):
+    msg: str
+    loc: tuple[str | int, ...] = ()
+
+
+class _Detailed(msgspec.Struct):
+    detail: str | list[_Misfit]
+
+
 _decode = msgspec.json.Decoder(_Body)
+_decode_detail = msgspec.json.Decoder(_Detailed)
 
 
 def http_status(error: WorkbenchError) -> int:
@@ -91,11 +101,23 @@ def error_from_http(status: int, body: bytes) -> WorkbenchError:
     try:
         found = _decode.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        found = _Body(f"HTTP status {status}: {body[:200].decode('utf-8', 'replace').strip() or 'no further word'}")
+        said = _detail(body) or body[:200].decode("utf-8", "replace").strip()
+        found = _Body(f"HTTP status {status}: {said or 'no further word'}")
     kind = _BY_CODE.get(found.code)
     if kind is None or HTTP_STATUS[kind.code] != status:
         kind = _BY_STATUS.get(status, errors.InvalidInput if 400 <= status < 500 else WorkbenchError)
     return kind(found.error)
+
+
+def _detail(body: bytes) -> str:
+    """What FastAPI says of a request that does not fit, as MLServer does; empty where it is not that."""
+    try:
+        found = _decode_detail.decode(body).detail
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return ""
+    if isinstance(found, str):
+        return found[:200]
+    return "; ".join(f"{' > '.join(map(str, each.loc))}: {each.msg}" for each in found[:3])[:400]
 
 
 def grpc_status(error: WorkbenchError) -> int:

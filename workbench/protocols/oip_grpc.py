@@ -142,13 +142,20 @@ def named_in(message: bytes) -> tuple[str, str, str]:
 # The client's side
 
 
-def encode_request(request: InferRequest, *, now: float | None = None) -> bytes:
-    """A ModelInferRequest. The deadline travels as what is left of it at `now`; None: time.monotonic()."""
+def encode_request(
+    request: InferRequest, *, now: float | None = None, of_inputs: Sequence[Mapping[str, Parameter]] = ()
+) -> bytes:
+    """A ModelInferRequest. The deadline travels as what is left of it at `now`; None: time.monotonic().
+
+    `of_inputs` are parameters of the inputs themselves, in their order, for servers that read some.
+    """
     message = _Request(model_name=request.model, model_version=request.version or "", id=request.id)
     for name, array in request.inputs.items():
         datatype = datatype_of(array)
         message.inputs.add(name=name, datatype=datatype, shape=array.shape)
         message.raw_input_contents.append(bytes(bytes_from_array(array, f"input {name!r}", datatype)))
+    for tensor, own in zip(message.inputs, of_inputs, strict=False):
+        write_parameters(tensor.parameters, own)
     for name in request.outputs:
         message.outputs.add(name=name)
     parameters = schedule_parameters(request, time.monotonic() if now is None else now)
