@@ -8,6 +8,11 @@ export const KINDS = ['rate', 'users', 'ramp', 'step', 'limit'] as const;
 
 export type Kind = (typeof KINDS)[number];
 
+/** Settings of the model that a sweep can try, as `--sweep` names them. */
+export const SWEEPS = ['batch', 'delay', 'instances', 'queue'] as const;
+
+export type Sweep = (typeof SWEEPS)[number];
+
 /** Texts as they are typed. */
 export interface ITestDraft {
   readonly kind: Kind;
@@ -22,6 +27,13 @@ export interface ITestDraft {
   readonly slo: string;
   readonly rows: string;
   readonly warm_up: string;
+  /** The settings that are tried. */
+  readonly swept: readonly Sweep[];
+  /** Values of each, as 1:8:32; empty: usual ones. */
+  readonly batch: string;
+  readonly delay: string;
+  readonly instances: string;
+  readonly queue: string;
 }
 
 export const NEW_TEST: ITestDraft = {
@@ -36,10 +48,15 @@ export const NEW_TEST: ITestDraft = {
   duration: '10s',
   slo: 'p99<20ms',
   rows: '1',
-  warm_up: '1s'
+  warm_up: '1s',
+  swept: [],
+  batch: '',
+  delay: '',
+  instances: '',
+  queue: ''
 };
 
-export type Field = Exclude<keyof ITestDraft, 'kind' | 'poisson'>;
+export type Field = Exclude<keyof ITestDraft, 'kind' | 'poisson' | 'swept'>;
 
 /** The fields that matter for a kind, in the order in which they are shown. */
 export function fieldsOf(kind: Kind): readonly Field[] {
@@ -59,6 +76,17 @@ export function fieldsOf(kind: Kind): readonly Field[] {
 
 export const OPTIONS: readonly Field[] = ['rows', 'warm_up'];
 
+/** The settings that the test tries: a search for a limit tries none. */
+export function sweepsOf({ kind, swept }: ITestDraft): readonly Sweep[] {
+  return kind === 'limit' ? [] : SWEEPS.filter(each => swept.includes(each));
+}
+
+/** How many tests a sweep is; null where that depends on the settings in force. */
+export function combinations(draft: ITestDraft): number | null {
+  const counts = sweepsOf(draft).map(each => valuesOf(draft[each]).length);
+  return counts.includes(0) ? null : counts.reduce((all, each) => all * each, 1);
+}
+
 /** What to send, and what does not fit, by field; the rest is judged by the server, in its own words. */
 export function asked(
   trans: TranslationBundle,
@@ -70,7 +98,8 @@ export function asked(
       wrong.set(field, words);
     }
   };
-  for (const field of [...fieldsOf(draft.kind), ...OPTIONS]) {
+  const sweeps = sweepsOf(draft);
+  for (const field of [...fieldsOf(draft.kind), ...OPTIONS, ...sweeps]) {
     const text = draft[field].trim();
     switch (field) {
       case 'duration':
@@ -83,6 +112,22 @@ export function asked(
       case 'rows':
       case 'users':
         check(field, /^[1-9]\d{0,5}$/.test(text), trans.__('A whole number, 1 or more'));
+        break;
+      case 'batch':
+      case 'instances':
+      case 'queue':
+        check(
+          field,
+          valuesOf(text).every(each => /^[1-9]\d*$/.test(each)),
+          trans.__('Whole numbers, as 1:8:32; nothing for usual ones')
+        );
+        break;
+      case 'delay':
+        check(
+          field,
+          valuesOf(text).every(each => each === '0' || /^\d+(\.\d+)?(us|ms|s)$/.test(each)),
+          trans.__('Times, as 0:1ms:5ms; nothing for usual ones')
+        );
         break;
       case 'slo':
         check(field, text !== '', trans.__('What must hold, as p99<20ms,errors<0.1%'));
@@ -105,7 +150,18 @@ export function asked(
   const poisson = draft.poisson && kind === 'rate' ? { poisson: true } : {};
   const time = kind === 'step' ? {} : { duration: duration.trim() };
   const rest = { rows: Number(rows), warm_up: warm_up.trim() };
-  return { test: { ...how, ...poisson, ...time, ...rest }, wrong };
+  const sweep = sweeps.length === 0 ? {} : { sweep: sweeps.map(each => said(draft, each)).join() };
+  return { test: { ...how, ...poisson, ...time, ...sweep, ...rest }, wrong };
+}
+
+/** A setting and its values as `--sweep` takes them. */
+function said(draft: ITestDraft, sweep: Sweep): string {
+  return [sweep, ...[valuesOf(draft[sweep]).join(':')].filter(values => values !== '')].join('=');
+}
+
+/** What is typed with colons, as on the command line, or with commas. */
+function valuesOf(text: string): readonly string[] {
+  return text.split(/[\s:,]+/).filter(each => each !== '');
 }
 
 function isNumber(text: string): boolean {

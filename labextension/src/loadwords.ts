@@ -62,6 +62,14 @@ export function fieldWord(trans: TranslationBundle, field: Field): string {
       return trans.__('Rows per request');
     case 'warm_up':
       return trans.__('Warm-up');
+    case 'batch':
+      return trans.__('Largest batch');
+    case 'delay':
+      return trans.__('Queue delay');
+    case 'instances':
+      return trans.__('Instances');
+    case 'queue':
+      return trans.__('Queue length');
   }
 }
 
@@ -82,9 +90,23 @@ export function stateWord(trans: TranslationBundle, running: IRunning): string {
   }
 }
 
-/** How far it is, in [0, 1]; of several tests, the one under way. */
-export function part({ elapsed_s, total_s }: IRunning): number {
-  return total_s > 0 ? Math.min(1, Math.max(0, elapsed_s / total_s)) : 0;
+/** How far it is, in [0, 1]; of several tests whose number nobody knows, the one under way. */
+export function part({ elapsed_s, total_s, number, count }: IRunning): number {
+  const one = total_s > 0 ? Math.min(1, Math.max(0, elapsed_s / total_s)) : 0;
+  return count > 0 ? (number - 1 + one) / count : one;
+}
+
+/** Of several tests in one, the one under way; empty of a single one. */
+export function stepWords(trans: TranslationBundle, { step, number, count }: IRunning): string {
+  return count > 0 ? trans.__('%1 of %2: %3', number, count, step) : step;
+}
+
+/** What a sweep does, and how long that is, in a sentence. */
+export function sweepHint(trans: TranslationBundle, count: number | null): string {
+  const back = trans.__('The model has its own settings back afterwards.');
+  return count === null
+    ? trans.__('One test for each combination. %1', back)
+    : `${trans._n('%1 test.', '%1 tests, one for each combination.', count)} ${back}`;
 }
 
 /** The summary without the model, which stands beside it. */

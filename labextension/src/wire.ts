@@ -247,6 +247,8 @@ export interface ILoadTest {
   readonly every?: string;
   readonly poisson?: boolean;
   readonly slo?: string;
+  /** As "batch=1:8:32,delay": the load with each combination of these settings. */
+  readonly sweep?: string;
   readonly duration?: string;
   readonly warm_up?: string;
   readonly rows?: number;
@@ -270,6 +272,9 @@ export interface IRunning {
   readonly p99_s: number | null;
   /** Of several tests in one, which: "300/s". */
   readonly step: string;
+  /** Of a sweep, which of how many that is, from 1 on; else 0. */
+  readonly number: number;
+  readonly count: number;
 }
 
 /** A load test that is kept. */

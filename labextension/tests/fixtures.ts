@@ -96,6 +96,8 @@ export function running(differs: Partial<IRunning> = {}): IRunning {
     p50_s: 0.0012,
     p99_s: 0.0045,
     step: '',
+    number: 0,
+    count: 0,
     ...differs
   };
 }

@@ -1,6 +1,15 @@
 import { nullTranslator } from '@jupyterlab/translation';
 import { describe, expect, test } from 'vitest';
-import { asked, type Field, fieldsOf, type ITestDraft, KINDS, NEW_TEST } from '../src/loadform';
+import {
+  asked,
+  combinations,
+  type Field,
+  fieldsOf,
+  type ITestDraft,
+  KINDS,
+  NEW_TEST,
+  SWEEPS
+} from '../src/loadform';
 
 const trans = nullTranslator.load('');
 
@@ -52,7 +61,11 @@ describe('what is typed to begin a load test', () => {
     [{ kind: 'step', every: '' }, 'every'],
     [{ kind: 'limit', slo: '  ' }, 'slo'],
     [{ rows: '0' }, 'rows'],
-    [{ warm_up: '-1s' }, 'warm_up']
+    [{ warm_up: '-1s' }, 'warm_up'],
+    [{ swept: ['batch'], batch: '1:0' }, 'batch'],
+    [{ swept: ['queue'], queue: 'many' }, 'queue'],
+    [{ swept: ['delay'], delay: '0:5' }, 'delay'],
+    [{ swept: ['instances'], instances: '1.5' }, 'instances']
   ] as [Partial<ITestDraft>, Field][])('says where %o does not fit', (differs, field) => {
     expect(wrong(differs)).toEqual([field]);
   });
@@ -60,6 +73,28 @@ describe('what is typed to begin a load test', () => {
   test('is judged by what is in sight only', () => {
     expect(wrong({ kind: 'users', rate: 'nonsense' })).toEqual([]);
     expect(fieldsOf('users')).not.toContain('rate');
+  });
+
+  test('tries settings as the command line names them, with values or without', () => {
+    expect(sent({ swept: ['batch'] }).sweep).toBe('batch');
+    expect(sent({ swept: ['delay', 'batch'], batch: '1:8', delay: ' 0, 2ms ' }).sweep).toBe(
+      'batch=1:8,delay=0:2ms'
+    );
+    expect(sent({ swept: [...SWEEPS], queue: '16:64' }).sweep).toBe(
+      'batch,delay,instances,queue=16:64'
+    );
+    expect(sent({ batch: '1:8' }).sweep).toBeUndefined();
+    expect(wrong({ batch: 'nonsense' })).toEqual([]);
+  });
+
+  test('tries no settings while it searches a limit', () => {
+    expect(sent({ kind: 'limit', swept: ['batch'] }).sweep).toBeUndefined();
+  });
+
+  test('counts the tests of a sweep where the values are named', () => {
+    const draft: ITestDraft = { ...NEW_TEST, swept: ['batch', 'delay'], batch: '1:8:32' };
+    expect(combinations({ ...draft, delay: '0:2ms' })).toBe(6);
+    expect(combinations(draft)).toBeNull();
   });
 
   test('takes no warm-up at all', () => {

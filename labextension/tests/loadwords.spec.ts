@@ -1,6 +1,6 @@
 import { nullTranslator } from '@jupyterlab/translation';
 import { expect, test } from 'vitest';
-import { fieldsOf, KINDS, OPTIONS } from '../src/loadform';
+import { fieldsOf, KINDS, OPTIONS, SWEEPS } from '../src/loadform';
 import {
   fieldWord,
   figure,
@@ -11,7 +11,9 @@ import {
   part,
   standing,
   stateWord,
-  summaryOf
+  stepWords,
+  summaryOf,
+  sweepHint
 } from '../src/loadwords';
 import type { IRun } from '../src/wire';
 import { run, running } from './fixtures';
@@ -46,6 +48,20 @@ test('how far a test is lies between nothing and all', () => {
   expect(part(running({ elapsed_s: 12 }))).toBe(1);
 });
 
+test('a sweep tells which setting it is at, of how many, and how far all of it is', () => {
+  const sweep = running({ step: 'max_batch_size=8', number: 2, count: 4, elapsed_s: 5.5 });
+  expect(stepWords(trans, sweep)).toBe('2 of 4: max_batch_size=8');
+  expect(part(sweep)).toBe(0.375);
+  expect(stepWords(trans, running({ step: '300/s' }))).toBe('300/s');
+  expect(stepWords(trans, running())).toBe('');
+});
+
+test('how many tests a sweep is stands where it is known', () => {
+  expect(sweepHint(trans, 6)).toMatch(/^6 tests, one for each combination\. The model has its own/);
+  expect(sweepHint(trans, 1)).toMatch(/^1 test\. The model/);
+  expect(sweepHint(trans, null)).toMatch(/^One test for each combination\. The model/);
+});
+
 test('a stop is told at once, whatever the generator still says', () => {
   expect(stateWord(trans, running())).toBe('Running');
   expect(stateWord(trans, running({ state: 'warming up' }))).toBe('Warming up…');
@@ -67,7 +83,7 @@ test('a comparison has each figure in its own unit', () => {
 test('every kind and field has its words', () => {
   const words = KINDS.flatMap(kind => [kindWord(trans, kind), kindHint(trans, kind)]);
   expect(new Set(words).size).toBe(words.length);
-  for (const field of [...KINDS.flatMap(fieldsOf), ...OPTIONS]) {
+  for (const field of [...KINDS.flatMap(fieldsOf), ...OPTIONS, ...SWEEPS]) {
     expect(fieldWord(trans, field)).not.toBe('');
   }
 });

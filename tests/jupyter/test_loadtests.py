@@ -111,6 +111,27 @@ async def test_a_search_says_what_it_looks_for(ask: Ask, plus: str, page: Socket
     assert (await ask("bench", run, "stop", body={}))["state"] == "cut short"
 
 
+async def test_a_sweep_says_which_setting_it_is_at_and_gives_them_back(ask: Ask, plus: str, page: Socket) -> None:
+    (before,) = await ask("models", plus)
+    asked = {"users": 2, "duration": "200ms", "warm_up": 0, "sweep": "batch=1:8,delay=0:1ms"}
+    run = (await ask("models", plus, "bench", body=asked))["run"]
+    told = await page.until("bench", lambda message: any(each["number"] == 2 for each in message["running"]))
+    (second,) = told["running"]
+    assert (second["step"], second["count"]) == ("max_batch_size=1, max_queue_delay_s=0.001", 4)
+    assert second["summary"].endswith(", with each setting of batch=1:8,delay=0:1ms")
+    await page.until("bench", lambda message: not message["running"])
+    figures = await ask("bench", run)
+    assert (figures["kind"], len(figures["points"])) == ("sweep", 4)
+    assert "with 4 settings of max_batch_size and max_queue_delay_s" in figures["summary"]
+
+    run = (await ask("models", plus, "bench", body={**LONG, "sweep": "batch=3"}))["run"]
+    await page.until("bench", lambda message: any(each["done"] for each in message["running"]))
+    (lent,) = await ask("models", plus)
+    assert lent["config"]["max_batch_size"] == 3
+    assert (await ask("bench", run, "stop", body={}))["state"] == "cut short"
+    await page.until("models", lambda message: message["models"][0]["config"] == before["config"])
+
+
 async def test_runs_are_compared(ask: Ask, plus: str, page: Socket) -> None:
     for _ in range(2):
         await ask("models", plus, "bench", body={**SHORT, "duration": "1.1s"})
@@ -133,6 +154,8 @@ async def test_runs_are_compared(ask: Ask, plus: str, page: Socket) -> None:
         ({"rate": 10, "duration": "-3s"}, "duration"),
         ({"slo": "p99 soon"}, "p99 soon"),
         ({"rate": 10, "rate_per_s": 3}, "rate_per_s"),
+        ({"rate": 10, "sweep": "bacth=1"}, "there is no setting 'bacth'"),
+        ({"slo": "p99<1s", "sweep": "batch"}, "a sweep runs one load with many settings"),
         ({"rate": 10, "rows": 0}, "rows is 0; a request brings 1 at least"),
     ],
 )

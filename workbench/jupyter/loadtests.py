@@ -61,6 +61,7 @@ class BenchRequest(msgspec.Struct, forbid_unknown_fields=True):
     every: float | str | None = None
     poisson: bool | None = None
     slo: str | None = None
+    sweep: str | None = None
     duration: float | str | None = None
     warm_up: float | str | None = None
     rows: int | None = None
@@ -69,7 +70,7 @@ class BenchRequest(msgspec.Struct, forbid_unknown_fields=True):
     seed: int | None = None
 
     def options(self) -> dict[str, Any]:
-        said = {name: getattr(self, name) for name in self.__struct_fields__ if name != "version"}
+        said = {name: getattr(self, name) for name in self.__struct_fields__ if name not in ("version", "sweep")}
         return {name: value for name, value in said.items() if value is not None}
 
 
@@ -114,10 +115,12 @@ class LoadTests:
         plan, find = plan_of(target, **options), searches(options)
         model = target.model
         summary = f"{model}: the highest rate that holds {plan.slo}" if find else str(plan)
+        if asked.sweep is not None:
+            summary += f", with each setting of {asked.sweep}"
         self._check_free(model)
         self._beginning.add(model)
         try:
-            handle, run = await in_thread(lambda: _begun(plan, find))
+            handle, run = await in_thread(lambda: _begun(plan, find, asked.sweep))
         finally:
             self._beginning.discard(model)
         test = self._tests[model] = _Test(run or self._name(model), summary, handle)
@@ -258,12 +261,12 @@ def _stamp(path: Path) -> object:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _begun(plan: Plan, find: bool) -> tuple[Handle[Report], str]:
+def _begun(plan: Plan, find: bool, grid: str | None) -> tuple[Handle[Report], str]:
     """On a thread: it looks at the target, and tries the inputs."""
     kept = history()
     kept.list(limit=1)  # one of a newer version is better refused now
     named: concurrent.futures.Future[str] = concurrent.futures.Future()
-    handle = bench(plan, kept, find=find, began=named.set_result)
+    handle = bench(plan, kept, find=find, grid=grid, began=named.set_result)
     try:
         return handle, named.result(BEGIN_S)
     except TimeoutError:

@@ -65,9 +65,19 @@ class Progress:
     p99_s: float | None = None
     step: str = ""
     """Of several runs, which one: "300/s" or "max_batch_size=8"."""
+    number: int = 0
+    """Of a sweep, which of its `count` runs this is, from 1 on; 0 where nobody knows how many there will be."""
+    count: int = 0
+
+    @property
+    def share(self) -> float:
+        """How far all of it is, in [0, 1]; of a search, the run that is under way."""
+        part = min(self.elapsed_s / self.total_s, 1.0) if self.total_s else 0.0
+        return (self.number - 1 + part) / self.count if self.count else part
 
     def __str__(self) -> str:
-        said = [f"{self.step}: {self.state}" if self.step else self.state]
+        which = f"{self.step} ({self.number} of {self.count})" if self.count else self.step
+        said = [f"{which}: {self.state}" if which else self.state]
         said.append(f"{self.elapsed_s:.0f} of {self.total_s:.0f} s, {self.done} done, {self.rate_per_s:.0f}/s")
         if self.p50_s is not None and self.p99_s is not None:
             said.append(f"p50 {self.p50_s * 1e3:.2f} ms, p99 {self.p99_s * 1e3:.2f} ms")
@@ -121,9 +131,12 @@ class Handle(Generic[T]):
         run = self._run
         return None if run is None else run.recording("running", "")
 
-    def record(self, prepared: Prepared, step: str = "") -> Recording:
-        """One run of the generator, on this handle's own thread: for `work` to call."""
-        run = self._run = _Run(self, prepared, step)
+    def record(self, prepared: Prepared, step: str = "", place: tuple[int, int] = (0, 0)) -> Recording:
+        """One run of the generator, on this handle's own thread: for `work` to call.
+
+        `step` and `place`, which of how many, are told with its progress.
+        """
+        run = self._run = _Run(self, prepared, step, place)
         if self.cancelled:
             run.stop()
         try:
@@ -157,11 +170,12 @@ def start(plan: Plan) -> Handle[Recording]:
 class _Run:
     """One generator, from its start to its end."""
 
-    def __init__(self, handle: Handle[Any], prepared: Prepared, step: str) -> None:
+    def __init__(self, handle: Handle[Any], prepared: Prepared, step: str, place: tuple[int, int]) -> None:
         self._handle = handle
         self._prepared = prepared
         self._plan = plan = prepared.spec.plan
         self._step = step
+        self._place = place
         self._chunks: list[Rows] = []
         self._latency = EMPTY
         self._lately: list[tuple[float, int]] = []
@@ -325,6 +339,8 @@ class _Run:
             p50_s=self._latency.quantile(0.5),
             p99_s=self._latency.quantile(0.99),
             step=self._step,
+            number=self._place[0],
+            count=self._place[1],
         )
 
     def _last_words(self) -> str:

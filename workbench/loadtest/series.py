@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from workbench.client import sync
+from workbench.client.writing import counted
 from workbench.errors import Conflict, InvalidInput
 from workbench.loadtest.grid import Settings, grid_of, label_of
 from workbench.loadtest.handle import Handle
@@ -87,11 +88,12 @@ def sweep(
     """
     plan = prepared.spec.plan
     probes: list[_Probe] = []
-    for settings in grid:
+    for number, settings in enumerate(grid, 1):
         if handle.cancelled and probes:
             break
         with lent(prepared, settings):
-            probes.append(_probe(handle, prepared, plan, label_of(settings), settings))
+            place = number, len(grid)
+            probes.append(_probe(handle, prepared, plan, label_of(settings), settings, place=place))
         kept(_swept(plan, probes))
     best = _best_settings(plan, probes)
     return _swept(plan, probes), probes[best].recording
@@ -144,9 +146,10 @@ def _probe(
     label: str,
     settings: Mapping[str, object] | None = None,
     *,
+    place: tuple[int, int] = (0, 0),
     searching: bool = False,
 ) -> _Probe:
-    recording = handle.record(_with(prepared, plan), label)
+    recording = handle.record(_with(prepared, plan), label, place)
     run = run_of(recording)
     asked = plan.attack.rate_per_s if isinstance(plan.attack, Constant) else 0.0
     verdicts = run.verdicts
@@ -208,4 +211,6 @@ def _best_settings(plan: Plan, probes: Sequence[_Probe]) -> int:
 
 def _swept(plan: Plan, probes: Sequence[_Probe]) -> Run:
     points = [(probe.point, probe.run) for probe in probes]
-    return run_of_series("sweep", plan, points, _best_settings(plan, probes))
+    found = run_of_series("sweep", plan, points, _best_settings(plan, probes))
+    names = " and ".join(probes[0].point.settings)
+    return replace(found, summary=f"{plan}, with {counted(len(probes), 'setting')} of {names}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.display import display
 
 from workbench.client.writing import escape
-from workbench.loadtest.handle import Handle, Progress
+from workbench.loadtest.handle import Handle
 from workbench.loadtest.report import Report
 from workbench.notebook.commands import Command, Misuse, tokens, whole
 from workbench.notebook.progress import in_notebook
@@ -116,10 +116,6 @@ def _clear(shown: Any) -> None:
 def _bundle(handle: Handle[Report]) -> dict[str, str]:
     progress = handle.progress
     text = f"{handle.plan.target.model}: {progress}"
-    share = f' value="{_share(progress):.3f}"' if progress.total_s else ""
+    share = f' value="{progress.share:.3f}"' if progress.total_s else ""
     html = f'<div><progress max="1"{share} style="width:16em"></progress> {escape(text)}</div>'
     return {"text/plain": text, "text/html": html}
-
-
-def _share(progress: Progress) -> float:
-    return min(progress.elapsed_s / progress.total_s, 1.0)

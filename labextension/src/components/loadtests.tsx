@@ -6,9 +6,11 @@ import {
   type ITestDraft,
   KINDS,
   NEW_TEST,
-  OPTIONS
+  OPTIONS,
+  SWEEPS,
+  sweepsOf
 } from '../loadform';
-import { fieldWord, kindHint, kindWord, part, stateWord, summaryOf } from '../loadwords';
+import { fieldWord, kindHint, kindWord, part, stateWord, stepWords, summaryOf } from '../loadwords';
 import * as format from '../format';
 import { served } from '../served';
 import type { IView } from '../state';
@@ -21,6 +23,9 @@ import { Unfolding } from './unfold';
 
 /** Fetched when the section is first unfolded: the panel is there sooner without it. */
 const Runs = React.lazy(async () => ({ default: (await import('./runs')).Runs }));
+
+/** Fetched when somebody wants to sweep. */
+const Sweeps = React.lazy(async () => ({ default: (await import('./sweeps')).Sweeps }));
 
 /** Load tests: one to begin, those under way, and what came of all that are kept. */
 export function LoadTestsSection({ view }: { view: IView }): JSX.Element {
@@ -102,7 +107,11 @@ function Begin({ names, name, busy, onModel, onBegun }: IBeginProps): JSX.Elemen
   const [beginning, setBeginning] = React.useState(false);
   const [trouble, setTrouble] = React.useState('');
   const { test, wrong } = asked(trans, draft);
-  const hidden = OPTIONS.some(field => wrong.has(field)) && !optionsOpen;
+  const [sweepOpen, setSweepOpen] = useFold('load-test-sweep', false);
+  const isSweep = sweepsOf(draft).length > 0;
+  const hidden =
+    (OPTIONS.some(field => wrong.has(field)) && !optionsOpen) ||
+    (SWEEPS.some(field => wrong.has(field)) && !sweepOpen);
 
   const begin = async () => {
     if (wrong.size > 0 || busy || beginning) {
@@ -192,16 +201,39 @@ function Begin({ names, name, busy, onModel, onBegun }: IBeginProps): JSX.Elemen
           </div>
         </Unfolding>
       </div>
+      {draft.kind !== 'limit' && (
+        <div>
+          <Unfolding
+            label={
+              isSweep
+                ? trans.__('Try settings: %1', sweepsOf(draft).join(', '))
+                : trans.__('Try settings')
+            }
+            open={sweepOpen}
+            onOpen={setSweepOpen}
+          >
+            <React.Suspense fallback={null}>
+              <Sweeps draft={draft} wrong={wrong} onDraft={setDraft} />
+            </React.Suspense>
+          </Unfolding>
+        </div>
+      )}
       <div className="iw-Row">
         <Button
-          label={beginning ? trans.__('Starting…') : trans.__('Start the test')}
+          label={
+            beginning
+              ? trans.__('Starting…')
+              : isSweep
+                ? trans.__('Start the sweep')
+                : trans.__('Start the test')
+          }
           submit
           primary
           disabled={wrong.size > 0 || busy || beginning}
           title={busy ? trans.__('One of this model is under way') : undefined}
         />
       </div>
-      {hidden && <p className="iw-Text iw-mod-bad">{trans.__('Look at the options.')}</p>}
+      {hidden && <p className="iw-Text iw-mod-bad">{trans.__('Look at what is folded.')}</p>}
       <Trouble text={trouble} onDismiss={() => setTrouble('')} />
     </form>
   );
@@ -213,6 +245,7 @@ function Running({ running }: { running: IRunning }): JSX.Element {
   const [trouble, setTrouble] = React.useState('');
   const { run, elapsed_s, total_s, errors, done } = running;
   const value = part(running);
+  const step = stepWords(trans, running);
   const stop = () => {
     setTrouble('');
     model.loadTests.stop(run).catch((error: Error) => setTrouble(sentence(error.message)));
@@ -247,10 +280,8 @@ function Running({ running }: { running: IRunning }): JSX.Element {
         )}
       />
       <div className="iw-Running-far">
-        <span>
-          {running.step ? `${running.step}: ` : ''}
-          {trans.__('%1 of %2 s', Math.floor(elapsed_s), Math.round(total_s * 10) / 10)}
-        </span>
+        {step && <span className="iw-Running-step">{step}</span>}
+        <span>{trans.__('%1 of %2 s', Math.floor(elapsed_s), Math.round(total_s * 10) / 10)}</span>
         <span>{trans._n('%1 answer', '%1 answers', done)}</span>
       </div>
       <FigureList figures={figures} />
