@@ -62,6 +62,48 @@ def test_a_load_test_is_begun_watched_read_and_another_one_stopped(panel: Panel,
     assert [each["run"] for each in lab.api("bench")["runs"]][:2] == [second, run]
 
 
+def test_a_sweep_tries_settings_one_after_the_other_and_gives_them_back(
+    panel: Panel, lab: Jupyter, wb: Workbench
+) -> None:
+    panel.load("plus-one.onnx")
+    panel.expect_model("plus-one")
+    before = wb["plus-one"].status.config
+    tests = section(panel)
+    form = tests.get_by_role("form", name="Begin a load test")
+    form.get_by_label("Load", exact=True).select_option("users")
+    form.get_by_label("Duration", exact=True).fill("1s")
+    form.get_by_role("button", name="Try settings").click()
+    form.get_by_label("Largest batch", exact=True).check()
+    form.get_by_label("Queue delay", exact=True).check()
+    form.get_by_label("Largest batch, values").fill("1:8")
+    form.get_by_label("Queue delay, values").fill("0:soon")
+    expect(form).to_contain_text("Times, as 0:1ms:5ms")
+    form.get_by_label("Queue delay, values").fill("0:2ms")
+    expect(form).to_contain_text("4 tests, one for each combination.")
+    assert panel.barriers() == []
+    form.get_by_role("button", name="Start the sweep").click()
+
+    running = tests.get_by_role("group", name=re.compile("Load test plus-one-.*, under way"))
+    expect(running).to_contain_text("2 of 4: max_batch_size=1, max_queue_delay_s=0.002")
+    run = running.get_attribute("data-run") or ""
+    assert wb["plus-one"].status.config.max_batch_size == 1
+    expect(running).to_have_count(0)
+    entry = tests.get_by_role("listitem", name=run, exact=True)
+    expect(entry.get_by_role("row", name=re.compile("max_batch_size=8, max_queue_delay_s=0.002"))).to_be_visible()
+    entry.get_by_role("button", name=f"Open report of {run}").click()
+    report = panel.page.frame_locator(f'iframe[title="Report of the load test {run}"]')
+    expect(report.get_by_text("Throughput and latency").first).to_be_visible()
+
+    form.get_by_label("Duration", exact=True).fill("60s")
+    form.get_by_role("button", name="Start the sweep").click()
+    expect(running).to_contain_text("1 of 4: max_batch_size=1")
+    running.get_by_role("button", name="Stop the load test").click()
+    expect(running).to_have_count(0)
+    panel.part("plus-one", "Settings")  # it shows what is in force
+    expect(panel.card("plus-one").locator('[data-setting="max_batch_size"]')).to_have_value(str(before.max_batch_size))
+    assert wb["plus-one"].status.config == before
+
+
 def test_what_cannot_be_run_is_said_where_it_was_typed(lab: Jupyter, wb: Workbench, open_page: OpenPage) -> None:
     panel = open_panel(open_page(forgive="400"), lab)
     tests = section(panel)
