@@ -94,6 +94,9 @@ FLOODS = [
     Flood("malformed calls", [], [headers(n, CALL + literal(b"X", b"1")) for n in ODD]),
     Flood("refused calls", [], [headers(n, plain(head(INFER))) for n in ODD]),
     Flood("calls that are no gRPC", [], [headers(n, plain(head(LIVE)[:5])) for n in ODD]),
+    Flood(
+        "data after the end", [headers(1, CALL), data(1, EMPTY, end=True)], many(data(1, b"1")), (CALM, "STREAM_CLOSED")
+    ),
     Flood("calls beyond the most at once", [], [headers(n, CALL) for n in ODD]),
     Flood("pings", [], many(ping())),
     Flood("pongs", [], many(ping(flags=1))),

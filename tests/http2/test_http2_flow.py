@@ -78,6 +78,41 @@ def test_an_answer_waits_where_the_window_ends_and_goes_on_from_there(address: s
         assert np.array_equal(answered(peer.answer(stream)).outputs["y"], WIDE)
 
 
+def test_a_window_that_settings_change_amid_an_answer_also_below_nothing(address: str, token: str) -> None:
+    with Peer(address, obliging=False) as peer:
+        peer.send(window_update(0, 10_000_000))
+        stream = ask(peer, token)
+        assert settled(peer, stream) == WINDOW
+        peer.send(settings({INITIAL_WINDOW_SIZE: 70_000}))
+        assert peer.pong()
+        assert settled(peer, stream) == 70_000
+        peer.send(settings({INITIAL_WINDOW_SIZE: 10}))
+        assert peer.pong()
+        assert peer.streams[stream].window == 10 - 70_000
+        peer.send(window_update(stream, 69_990))  # which makes it 0
+        assert settled(peer, stream) == 70_000
+        peer.send(window_update(stream, 7))
+        assert settled(peer, stream) == 70_007
+        # What begins now has the new window.
+        other = ask(peer, token)
+        assert settled(peer, other) == 10
+        peer.send(settings({INITIAL_WINDOW_SIZE: 400_000}))
+        for each in (stream, other):
+            assert np.array_equal(answered(peer.answer(each)).outputs["y"], WIDE)
+
+
+def test_settings_that_open_and_close_a_window_at_once_leave_what_the_last_one_says(address: str, token: str) -> None:
+    with Peer(address, {INITIAL_WINDOW_SIZE: 0}, obliging=False) as peer:
+        stream = ask(peer, token)
+        peer.until(lambda: peer.streams[stream].blocks)
+        peer.send(settings([(INITIAL_WINDOW_SIZE, 100_000), (INITIAL_WINDOW_SIZE, 5)]))
+        assert peer.pong()
+        assert settled(peer, stream) == 5
+        peer.send(settings([(INITIAL_WINDOW_SIZE, 0), (INITIAL_WINDOW_SIZE, 7)]))
+        assert peer.pong()
+        assert settled(peer, stream) == 7
+
+
 def test_one_stream_that_used_up_the_connection_s_window_holds_up_no_frame_but_data(address: str, token: str) -> None:
     with Peer(address, {INITIAL_WINDOW_SIZE: LARGEST}, obliging=False) as peer:
         stream = ask(peer, token)
@@ -156,9 +191,12 @@ def test_padding_is_given_back_to_the_windows_too(address: str, token: str) -> N
         stream = peer.open(head(INFER, token=token))
         found = peer.streams[stream]
         assert min(peer.room, found.room) < 257 * len(content)
-        for at in range(len(content)):
-            peer.until(lambda: min(peer.room, found.room) >= 257)
-            peer.send(Frame(DATA, PADDED, stream, b"\xff" + content[at : at + 1] + bytes(255)))
+        frames = [
+            Frame(DATA, PADDED, stream, b"\xff" + content[at : at + 1] + bytes(255)) for at in range(len(content))
+        ]
+        for at in range(0, len(frames), 50):
+            peer.until(lambda: min(peer.room, found.room) >= 50 * 257)
+            peer.send(*frames[at : at + 50])
         peer.send(data(stream, end=True))
         assert np.array_equal(answered(peer.answer(stream)).outputs["y"], x)
 
