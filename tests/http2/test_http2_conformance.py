@@ -410,3 +410,21 @@ def test_streams_beyond_the_most_are_refused_and_the_others_go_on(address: str) 
         peer.send(*(data(number, EMPTY, end=True) for number in held[51:]))
         for number in held[51:]:
             assert peer.answer(number).messages == [IS_LIVE]
+
+
+def test_who_says_goodbye_still_has_its_answers(address: str) -> None:
+    with Peer(address) as peer:
+        peer.send(headers(1, CALL), headers(3, WATCHING), data(3, EMPTY, end=True))
+        peer.send(Frame(GOAWAY, 0, 0, bytes(8) + b"that was all"))
+        peer.send(data(1, EMPTY, end=True))
+        assert peer.answer(1).messages == [IS_LIVE]
+        peer.until(lambda: peer.streams[3].data)
+        assert peer.pong()
+
+
+@pytest.mark.parametrize("payload", [bytes(8), b"\xff" * 8, b"8 bytes."])
+def test_a_ping_comes_back_as_it_was(address: str, payload: bytes) -> None:
+    with Peer(address) as peer:
+        peer.send(ping(payload), ping(payload[::-1]))
+        peer.until(lambda: len(peer.pongs) == 2)
+        assert peer.pongs == [payload, payload[::-1]]
