@@ -72,6 +72,16 @@ def test_a_process_that_is_watched_is_seen_to_end(monkeypatch: pytest.MonkeyPatc
     assert not Watched(key).alive
 
 
+def test_a_watched_process_that_outlives_the_modules_at_the_exit_goes_in_silence() -> None:
+    code = (
+        "import builtins\n"
+        "from workbench.rendezvous import processes\n"
+        "builtins.last_to_go = processes, processes.Watched(processes.this_process())\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stderr == ""
+
+
 def test_a_pid_that_is_used_again_is_another_process() -> None:
     assert not replace(ME, began=ME.began - 1).alive
 

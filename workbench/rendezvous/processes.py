@@ -6,6 +6,7 @@ import os
 import select
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,9 +41,9 @@ class Watched:
             pass  # it has ended, or this system has no such thing
         self._lives = process.alive  # after the descriptor was had, so that both mean the same process
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # held: `os` may be emptied before, at the exit
         if self._descriptor is not None:
-            os.close(self._descriptor)
+            close(self._descriptor)
 
     @property
     def alive(self) -> bool:
