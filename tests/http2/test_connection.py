@@ -16,10 +16,11 @@ from h2.settings import SettingCodes
 from hypothesis import strategies as st
 
 from workbench.http2 import frames
-from workbench.http2.connection import MAX_STREAMS, STREAM_WINDOW, Connection, Stream
-from workbench.http2.frames import ErrorCode, frame, settings
+from workbench.http2.connection import CONNECTION_WINDOW, MAX_STREAMS, Connection
+from workbench.http2.frames import ErrorCode, frame, settings, window_update
 from workbench.http2.headers import Head, block_of
 from workbench.http2.patience import MOST
+from workbench.http2.stream import STREAM_WINDOW, Stream
 
 REQUEST = block_of((b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/x"))
 HEAD = block_of((b":status", b"200"))
@@ -59,18 +60,12 @@ class Noted(Stream):
         self.unblockings += 1
 
 
-class Echo(Noted):
-    """Answers with what came."""
+class Early(Noted):
+    """Has its answer at once."""
 
     def begun(self, head: Head, ended: bool) -> None:
         super().begun(head, ended)
-        if ended:
-            self.answer(HEAD, b"", END)
-
-    def received(self, data: bytes, ended: bool) -> None:
-        super().received(data, ended)
-        if ended:
-            self.answer(HEAD, bytes(self.body), END)
+        self.answer(HEAD, b"early", END)
 
 
 class Refuses(Noted):
@@ -217,7 +212,123 @@ def test_what_was_on_its_way_to_streams_that_were_refused_is_borne() -> None:
     assert server.left()[1] == ErrorCode.ENHANCE_YOUR_CALM
 
 
+def test_an_answer_before_the_request_is_whole_tells_the_client_to_spare_the_rest() -> None:
+    for make in (Refuses, Early):
+        server = Server(make)
+        server.receive(opening(1))
+        *_, (kind, flags, _, _), last = server.told()
+        assert (kind, flags & frames.END_STREAM) == (frames.HEADERS, frames.END_STREAM)
+        assert last == (frames.RST_STREAM, 0, 1, struct.pack(">L", ErrorCode.NO_ERROR))
+        server.receive(data(1, b"rest", frames.END_STREAM), window_update(1, 5))
+        assert server.told() == []
+        assert server.streams[1].losses == 0
+
+
+def resets(server: Server, number: int) -> list[int]:
+    return [
+        struct.unpack(">L", payload)[0]
+        for kind, _, each, payload in server.told()
+        if (kind, each) == (frames.RST_STREAM, number)
+    ]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        [data(1, b"too much", frames.END_STREAM)],
+        [data(1, b"li", 0), data(1, b"", frames.END_STREAM)],
+        [data(1, b"li"), opening(1, frames.END_HEADERS | frames.END_STREAM, block_of((b"x", b"1")))],
+        [data(1, b"full"), opening(1, frames.END_HEADERS, block_of((b"x", b"1")))],
+        [data(1, b"full"), opening(1, frames.END_HEADERS | frames.END_STREAM)],
+    ],
+    ids=["longer", "shorter", "shorter, with trailers", "trailers that do not end it", "trailers that begin another"],
+)
+def test_a_body_that_is_not_what_its_head_said_is_lost(more: list[bytes]) -> None:
+    server = Server()
+    server.receive(opening(1, block=REQUEST + block_of((b"content-length", b"4"))), *more)
+    assert resets(server, 1) == [ErrorCode.PROTOCOL_ERROR]
+    assert (server.streams[1].losses, server.streams[1].whole, server.closed) == (1, False, 0)
+
+
+def test_a_body_may_end_with_trailers() -> None:
+    server = Server()
+    server.receive(opening(1, block=REQUEST + block_of((b"content-length", b"4"))), data(1, b"full"))
+    server.receive(opening(1, frames.END_HEADERS | frames.END_STREAM, block_of((b"x", b"1"))))
+    assert (server.streams[1].whole, server.streams[1].body) == (True, b"full")
+    server.receive(data(1, b"more"))
+    assert resets(server, 1) == [ErrorCode.STREAM_CLOSED]
+    assert server.streams[1].losses == 1
+
+
+# Windows
+
+
+class Keeps(Noted):
+    """Makes no room."""
+
+    def received(self, data: bytes, ended: bool) -> None:
+        self.body += data
+
+
+def test_no_more_may_come_than_the_window_of_a_stream() -> None:
+    server = Server(Keeps)
+    server.receive(opening(1), *(data(1, bytes(1 << 16)) for _ in range(STREAM_WINDOW >> 16)))
+    assert server.told() == []
+    server.receive(data(1, b"a"))
+    assert resets(server, 1) == [ErrorCode.FLOW_CONTROL_ERROR]
+    assert (len(server.streams[1].body), server.streams[1].losses) == (STREAM_WINDOW, 1)
+
+
+def test_room_is_made_by_halves_for_what_is_not_kept_any_more_and_for_padding() -> None:
+    server = Server(Keeps)
+    server.receive(opening(1))
+    stream = server.streams[1]
+    padded = data(1, b"\xff" + bytes(256), frames.PADDED)  # one byte of a body, and 256 around it
+    for _ in range(STREAM_WINDOW // 2 // 256 - 1):
+        server.receive(padded)
+    assert server.told() == []
+    server.receive(padded)
+    assert server.told() == [(frames.WINDOW_UPDATE, 0, 1, struct.pack(">L", STREAM_WINDOW // 2))]
+    assert stream.window_in == STREAM_WINDOW - len(stream.body)
+
+
+def test_the_window_of_the_connection_is_filled_up_whoever_reads() -> None:
+    server = Server(Refuses)
+    server.receive(opening(1))
+    server.told()
+    for _ in range(CONNECTION_WINDOW // 2 // (1 << 17)):
+        server.receive(data(1, bytes(1 << 17)))
+    server.receive(data(1, b"a"))
+    assert server.told() == [(frames.WINDOW_UPDATE, 0, 0, struct.pack(">L", CONNECTION_WINDOW // 2 + 1))]
+
+
+def test_streams_that_wait_for_the_connection_s_window_take_turns() -> None:
+    server = Server(Noted, {frames.INITIAL_WINDOW_SIZE: 1 << 20})
+    for number in (1, 3):
+        server.receive(opening(number, frames.END_HEADERS | frames.END_STREAM))
+    server.connection.out.window = 0
+    for number in (1, 3):
+        server.streams[number].answer(HEAD, bytes(1 << 20), END)
+    server.told()
+    server.receive(window_update(0, 1 << 20))
+    sent = [number for kind, _, number, _ in server.told() if kind == frames.DATA]
+    assert sent == [1] * 16 + [3] * 16 + [1] * 16 + [3] * 16
+    server.receive(window_update(0, 1 << 20))
+    assert sum(bool(flags & frames.END_STREAM) for _, flags, _, _ in server.told()) == 2
+
+
 # How it ends
+
+
+def test_after_the_last_answer_of_a_connection_that_is_left_nothing_is_read() -> None:
+    server = Server()
+    server.receive(opening(1))
+    server.connection.leave()
+    server.told()
+    server.receive(frames.rst_stream(1, ErrorCode.CANCEL), frame(frames.PING, 0, 0, bytes(8)))
+    assert (server.closed, server.streams[1].losses) == (1, 1)
+    server.receive(frame(frames.PING, 0, 0, bytes(8)))
+    assert server.told() == []
 
 
 def test_the_last_stream_that_is_served_is_not_raised_by_a_later_goodbye() -> None:
@@ -278,7 +389,7 @@ class Talk:
         return self.chance.choice(open_) if open_ else None
 
     def size(self) -> int:
-        return self.chance.choice([0, 1, 100, 5000, 16_384, 70_000, 200_000])
+        return self.chance.choice([0, 1, 100, 5000, 16_384, 20_000, 70_000, 200_000])
 
     def begins(self) -> None:
         number = self.client.get_next_available_stream_id()
@@ -389,10 +500,10 @@ class Talk:
                 break
             self.makes_room()
         assert not connection._streams
-        assert not connection._blocked
+        assert not connection.out._blocked
         assert not self.server.closed
         assert connection._window_in == self.client.outbound_flow_control_window
-        assert connection.window_out == self.client._inbound_flow_control_window_manager.current_window_size
+        assert connection.out.window == self.client._inbound_flow_control_window_manager.current_window_size
         assert set(self.server.streams) == set(self.sent)
         for number, stream in self.server.streams.items():
             assert stream.ended
@@ -492,9 +603,9 @@ def held_to(server: Server, parts: list[bytes]) -> None:
     for part in parts:
         server.receive(part)
         assert all(not stream.ended for stream in connection._streams.values())
-        assert set(connection._blocked) <= set(connection._streams)
+        assert set(connection.out._blocked) <= set(connection._streams)
         assert connection.closed == bool(server.closed) <= 1
-        assert connection.window_out <= frames.LARGEST_WINDOW or connection.closed
+        assert connection.out.window <= frames.LARGEST_WINDOW or connection.closed
         if b"".join(server.written).endswith(b"first byte on.\n"):
             assert not server.streams
             return

@@ -7,9 +7,9 @@ sends much that leads to nothing is told to calm down, and left (`patience`).
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from struct import unpack_from
-from typing import Final, TypeAlias
+from typing import Final
 
 from workbench.http2 import frames
 from workbench.http2.frames import Broken, ErrorCode
@@ -23,16 +23,15 @@ from workbench.http2.headers import (
     check_request,
     check_trailers,
 )
+from workbench.http2.outgoing import Outgoing
 from workbench.http2.patience import Patience
+from workbench.http2.stream import STREAM_WINDOW, Stream
 
 MAX_STREAMS: Final = 1024
 """Open at once on one connection."""
 
 MAX_FRAME: Final = 128 * 1024
 """The longest frame that may come."""
-
-STREAM_WINDOW: Final = 1 << 20
-"""How much of one stream may be on its way or unread."""
 
 CONNECTION_WINDOW: Final = 1 << 30
 """Of all streams together; each has its own bound, so this one is never to be felt."""
@@ -48,151 +47,6 @@ _BYTES_AT_A_TRY, _FIELDS_AT_A_TRY = 4096, 64
 
 _WELL_FILLED: Final = 1024
 """Bytes of DATA that cost its sender no less than us, also when nobody wants it any more."""
-
-_FRAMES_AT_ONCE: Final = 16
-"""That one stream sends before the next one's turn."""
-
-Part: TypeAlias = bytes | memoryview
-
-
-class Stream:
-    """One request and its answer. For subclasses, whose hooks are called as things come; none of them may raise.
-
-    A stream ends when its answer has been sent: by `answer` or `end`, or by `reset`. `lost` is called where it ended in
-    another way, once, and then nothing that is sent goes anywhere.
-    """
-
-    __slots__ = (
-        "_due",
-        "_end",
-        "_expected",
-        "_taken",
-        "connection",
-        "ended",
-        "number",
-        "remote_ended",
-        "window_in",
-        "window_out",
-    )
-
-    def __init__(self, connection: Connection, number: int) -> None:
-        self.connection = connection
-        self.number = number
-        self.ended = False
-        """Nothing more goes out, and nothing comes in."""
-        self.remote_ended = False
-        """The request has come whole."""
-        self.window_in = STREAM_WINDOW
-        self.window_out = connection.initial_window_out
-        self._taken = 0
-        self._expected: int | None = None
-        """Of the body, what its Content-Length has left."""
-        self._due: list[Part] | None = None
-        """Of the answer, what waits for the peer's windows; None: nothing."""
-        self._end: bytes | None = None
-        """The block that follows what is due."""
-
-    # What comes
-
-    def begun(self, head: Head, ended: bool) -> None:
-        """The request's head, which keeps HTTP's rules; `ended`: it has no body."""
-
-    def received(self, data: bytes, ended: bool) -> None:
-        """Some of the body; `ended`: there is no more. Call `took` for what is no longer kept."""
-
-    def lost(self) -> None:
-        """The peer reset it or left, or it broke a rule."""
-
-    def unblocked(self) -> None:
-        """All that waited for the peer's windows has been sent."""
-
-    # What goes
-
-    @property
-    def blocked(self) -> bool:
-        """Something waits for the peer's windows."""
-        return self._due is not None
-
-    def took(self, size: int) -> None:
-        """So many bytes of what was received are no longer kept: as many may come."""
-        self._taken += size
-        if self._taken * 2 >= STREAM_WINDOW and not self.ended and not self.remote_ended:
-            self.window_in += self._taken
-            self.connection.write(frames.window_update(self.number, self._taken))
-            self._taken = 0
-
-    def answer(self, head: bytes, body: bytes, end: bytes) -> None:
-        """The whole answer: two blocks, and what lies between them."""
-        if self.ended:
-            return
-        connection, size, number = self.connection, len(body), self.number
-        if (
-            size > self.window_out
-            or size > connection.window_out
-            or size > connection.max_frame_out
-            or connection.prefix
-            or connection.paused
-            or not self.remote_ended
-        ):
-            self.send_head(head)
-            self.send((body,))
-            self.end(end)
-            return
-        connection.window_out -= size
-        pack = frames.HEAD.pack
-        connection.write(
-            b"".join(
-                (
-                    pack(0, len(head), frames.HEADERS, frames.END_HEADERS, number),
-                    head,
-                    pack(size >> 8, size & 0xFF, frames.DATA, 0, number),
-                    body,
-                    pack(0, len(end), frames.HEADERS, _LAST, number),
-                    end,
-                )
-            )
-            if len(head) < 256 > len(end)
-            else b"".join(
-                (
-                    frames.frame(frames.HEADERS, frames.END_HEADERS, number, head),
-                    frames.frame_head(size, frames.DATA, 0, number),
-                    body,
-                    frames.frame(frames.HEADERS, _LAST, number, end),
-                )
-            )
-        )
-        connection.finished(self)
-
-    def send_head(self, block: bytes) -> None:
-        if not self.ended:
-            self.connection.write_block(self.number, block, 0)
-
-    def send(self, parts: Sequence[Part]) -> None:
-        """Some of the answer's body, after its head; what the peer has no room for waits."""
-        if self.ended:
-            return
-        if self._due is None:
-            self._due = list(parts)
-            self.connection.pump(self)
-        else:
-            self._due.extend(parts)
-
-    def end(self, block: bytes) -> None:
-        """The trailers, or a head without a body, behind everything else."""
-        if self.ended or self._end is not None:
-            return
-        self._end = block
-        if self._due is None:
-            self.connection.pump(self)
-
-    def reset(self, code: ErrorCode) -> None:
-        """End it at once; `lost` is not called."""
-        if not self.ended:
-            self.connection.cut(self, code)
-
-
-_LAST: Final = frames.END_HEADERS | frames.END_STREAM
-
 
 _NOT_HTTP_2: Final = (
     b"HTTP/1.1 505 HTTP Version Not Supported\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n"
@@ -215,15 +69,14 @@ class Connection:
         clock: Callable[[], float],
     ) -> None:
         """`clock`: seconds, monotonic."""
-        self.write = write
+        self._patience = Patience(clock)
+        self.out = Outgoing(write, self._patience)
+        self._write = write
         self._close = close
         self._make_stream = make_stream
         self._reader = HeaderReader()
-        self._patience = Patience(clock)
         self._streams: dict[int, Stream] = {}
         self._cut: OrderedDict[int, None] = OrderedDict()
-        self._blocked: OrderedDict[int, Stream] = OrderedDict()
-        """Those that wait for the window of the connection, in turn."""
         self._rest = b""
         self._greeted = False
         self._settled = False
@@ -233,14 +86,8 @@ class Connection:
         """Of a header block that goes on in further frames."""
         self._block_number = self._block_flags = self._block_bytes = 0
         self._window_in = frames.DEFAULT_WINDOW
-        self.window_out = self.initial_window_out = frames.DEFAULT_WINDOW
-        self.max_frame_out = frames.LEAST_FRAME
-        self.prefix = b""
-        """What the next block that is sent has to begin with."""
         self._last_of_all: int | None = None
         """No stream beyond this one is served any more."""
-        self.paused = False
-        """`write` has enough for now; see `pause`."""
         self.closed = False
         """Nothing more is read; what was written is all."""
 
@@ -256,7 +103,7 @@ class Connection:
             frames.MAX_FRAME_SIZE: MAX_FRAME,
             frames.MAX_HEADER_LIST_SIZE: MAX_LIST_BYTES,
         }
-        self.write(frames.settings(ours))
+        self._write(frames.settings(ours))
         self._refill()
 
     def receive(self, data: bytes) -> None:
@@ -273,22 +120,21 @@ class Connection:
         self._rest = data[at:] if at < len(data) else b""
 
     def ping(self) -> None:
-        self.write(frames.frame(frames.PING, 0, 0, b"workingg"))
+        self._write(frames.frame(frames.PING, 0, 0, b"workingg"))
 
     def leave(self) -> None:
         """Serve what has begun, and nothing more."""
         if self._last_of_all is None and not self.closed:
             self._last_of_all = self._last
-            self.write(frames.goaway(self._last, ErrorCode.NO_ERROR))
+            self._write(frames.goaway(self._last, ErrorCode.NO_ERROR))
             self._close_if_over()
 
     def pause(self) -> None:
         """Hold what streams send, until `resume`."""
-        self.paused = True
+        self.out.paused = True
 
     def resume(self) -> None:
-        self.paused = False
-        self._pump_blocked()
+        self.out.resume()
 
     def lose(self) -> None:
         """The peer is gone."""
@@ -296,61 +142,13 @@ class Connection:
         self._rest = b""
         streams = list(self._streams.values())
         self._streams.clear()
-        self._blocked.clear()
         for stream in streams:
+            self.out.forget(stream.number)
             stream.ended = True
-            stream._due = None
+            stream.due = None
             stream.lost()
 
     # For streams
-
-    def write_block(self, number: int, block: bytes, flags: int) -> None:
-        block, self.prefix = self.prefix + block, b""
-        most = self.max_frame_out
-        if len(block) <= most:
-            self.write(frames.frame(frames.HEADERS, flags | frames.END_HEADERS, number, block))
-            return
-        self.write(frames.frame(frames.HEADERS, flags, number, block[:most]))
-        for at in range(most, len(block), most):
-            last = frames.END_HEADERS if at + most >= len(block) else 0
-            self.write(frames.frame(frames.CONTINUATION, last, number, block[at : at + most]))
-
-    def pump(self, stream: Stream, most_frames: int = 1 << 30) -> None:
-        """Send what is due of it, as far as the windows reach."""
-        due = stream._due
-        if due is not None:
-            most = self.max_frame_out
-            number = stream.number
-            at = 0
-            while at < len(due):
-                part = due[at]
-                room = min(stream.window_out, self.window_out, most)
-                if part and (room <= 0 or most_frames <= 0 or self.paused):
-                    break
-                most_frames -= 1
-                size = len(part)
-                if size <= room:
-                    at += 1
-                else:
-                    due[at] = memoryview(part)[room:]
-                    part, size = memoryview(part)[:room], room
-                if not size:
-                    continue
-                stream.window_out -= size
-                self.window_out -= size
-                self._patience.worked()
-                self.write(frames.frame_head(size, frames.DATA, 0, number) + part)
-            del due[:at]
-            if due:
-                if stream.window_out > 0:
-                    self._blocked[number] = stream
-                return
-            stream._due = None
-        if stream._end is not None:
-            self.write_block(stream.number, stream._end, frames.END_STREAM)
-            self.finished(stream)
-        elif due is not None:
-            stream.unblocked()
 
     def finished(self, stream: Stream) -> None:
         """Its answer has been written."""
@@ -358,20 +156,20 @@ class Connection:
         self._patience.worked()
         number = stream.number
         del self._streams[number]
-        self._blocked.pop(number, None)
+        self.out.forget(number)
         if not stream.remote_ended:  # section 8.1: the rest of the request is of no interest
             self._remember_cut(number)
-            self.write(frames.rst_stream(number, ErrorCode.NO_ERROR))
+            self._write(frames.rst_stream(number, ErrorCode.NO_ERROR))
         self._close_if_over()
 
     def cut(self, stream: Stream, code: ErrorCode) -> None:
         stream.ended = True
-        stream._due = stream._end = None
+        stream.due = stream.last_block = None
         number = stream.number
         self._streams.pop(number, None)
-        self._blocked.pop(number, None)
+        self.out.forget(number)
         self._remember_cut(number)
-        self.write(frames.rst_stream(number, code))
+        self._write(frames.rst_stream(number, code))
         self._close_if_over()
 
     # What comes
@@ -408,10 +206,13 @@ class Connection:
                 self._data(number, flags, payload)
             elif kind == frames.HEADERS:
                 self._headers(number, flags, payload)
-            elif (handle := _HANDLERS.get(kind)) is not None:
-                handle(self, number, flags, payload)
-            else:  # of a kind to come, which is to be passed over
+            elif kind == frames.CONTINUATION:
+                self._continuation(number, flags, payload)
+            else:
                 self._patience.tried()
+                frames.check_shape(kind, number, size)
+                if (handle := _HANDLERS.get(kind)) is not None:
+                    handle(self, number, flags, payload)
         return at
 
     def _headers(self, number: int, flags: int, payload: bytes) -> None:
@@ -467,7 +268,7 @@ class Connection:
         else:
             try:
                 check_trailers(head)
-                if not ended or stream._expected:
+                if not ended or stream.expected:
                     raise Malformed("the body does not end with its trailers, or sooner than it was to")
             except Malformed:
                 self._fail(stream, ErrorCode.PROTOCOL_ERROR)
@@ -489,14 +290,14 @@ class Connection:
             return
         stream = self._streams[number] = self._make_stream(self, number)
         stream.remote_ended = ended
-        stream._expected = head.length
+        stream.expected = head.length
         stream.begun(head, ended)
 
     def _refuse(self, number: int, code: ErrorCode) -> None:
         """It never becomes a stream."""
         self._patience.tried()
         self._remember_cut(number)
-        self.write(frames.rst_stream(number, code))
+        self._write(frames.rst_stream(number, code))
 
     def _data(self, number: int, flags: int, payload: bytes) -> None:
         size = len(payload)
@@ -513,7 +314,8 @@ class Connection:
             if size < _WELL_FILLED or number not in self._cut:
                 self._patience.tried()
             if number not in self._cut:
-                self.write(frames.rst_stream(number, ErrorCode.STREAM_CLOSED))
+                self._remember_cut(number)
+                self._write(frames.rst_stream(number, ErrorCode.STREAM_CLOSED))
             return
         if stream.remote_ended:
             self._fail(stream, ErrorCode.STREAM_CLOSED)
@@ -526,9 +328,9 @@ class Connection:
         if flags & frames.PADDED:
             payload = frames.unpadded(payload, flags)
             stream.took(size - len(payload))
-        if stream._expected is not None:
-            stream._expected -= len(payload)
-            if stream._expected < 0 or (ended and stream._expected):
+        if stream.expected is not None:
+            stream.expected -= len(payload)
+            if stream.expected < 0 or (ended and stream.expected):
                 self._fail(stream, ErrorCode.PROTOCOL_ERROR)
                 return
         if ended:
@@ -539,31 +341,20 @@ class Connection:
         stream.received(payload, ended)
 
     def _priority(self, number: int, flags: int, payload: bytes) -> None:
-        self._patience.tried()
-        if not number:
-            raise Broken(ErrorCode.PROTOCOL_ERROR, "PRIORITY on stream 0")
-        if len(payload) != 5:
-            raise Broken(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY has 5 bytes")
         if unpack_from(">L", payload)[0] & frames.STREAM_BITS == number:
             raise Broken(ErrorCode.PROTOCOL_ERROR, f"stream {number} depends on itself")
 
     def _rst_stream(self, number: int, flags: int, payload: bytes) -> None:
-        self._patience.tried()
-        if len(payload) != 4:
-            raise Broken(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM has 4 bytes")
         self._never_idle(number, "RST_STREAM")
         stream = self._streams.pop(number, None)
         if stream is not None:
-            self._blocked.pop(number, None)
+            self.out.forget(number)
             stream.ended = True
-            stream._due = stream._end = None
+            stream.due = stream.last_block = None
             stream.lost()
             self._close_if_over()
 
     def _settings(self, number: int, flags: int, payload: bytes) -> None:
-        self._patience.tried()
-        if number:
-            raise Broken(ErrorCode.PROTOCOL_ERROR, "SETTINGS on a stream")
         if flags & frames.ACK:
             if payload:
                 raise Broken(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS that only confirm are empty")
@@ -578,50 +369,34 @@ class Connection:
                 if value > frames.LARGEST_WINDOW:
                     raise Broken(ErrorCode.FLOW_CONTROL_ERROR, "a window is larger than any may be")
                 self._patience.tried(len(self._streams) // _STREAMS_AT_A_TRY)
-                more, self.initial_window_out = value - self.initial_window_out, value
+                more, self.out.initial_window = value - self.out.initial_window, value
                 for stream in self._streams.values():
                     stream.window_out += more
                     if stream.window_out > frames.LARGEST_WINDOW:
                         raise Broken(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window is larger than any may be")
-                waiting = [stream for stream in self._streams.values() if stream._due is not None]
+                waiting = [stream for stream in self._streams.values() if stream.due is not None]
             elif name == frames.MAX_FRAME_SIZE:
                 if not frames.LEAST_FRAME <= value <= frames.LARGEST_FRAME:
                     raise Broken(ErrorCode.PROTOCOL_ERROR, f"frames of {value} bytes do not exist")
-                self.max_frame_out = min(value, MAX_FRAME)
+                self.out.max_frame = min(value, MAX_FRAME)
             elif name == frames.ENABLE_PUSH:
                 if value > 1:
                     raise Broken(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")
             elif name == frames.HEADER_TABLE_SIZE:
-                self.prefix = SHRINK_TABLE
+                self.out.prefix = SHRINK_TABLE
         # The peer keeps to its settings from when it sees this: nothing that needs them may go before it.
-        self.write(_SETTINGS_ACK)
+        self._write(_SETTINGS_ACK)
         for stream in waiting:
-            self._go_on(stream)
+            self.out.widened(stream)
 
     def _push_promise(self, number: int, flags: int, payload: bytes) -> None:
         raise Broken(ErrorCode.PROTOCOL_ERROR, "a client does not push")
 
     def _ping(self, number: int, flags: int, payload: bytes) -> None:
-        self._patience.tried()
-        if number:
-            raise Broken(ErrorCode.PROTOCOL_ERROR, "PING on a stream")
-        if len(payload) != 8:
-            raise Broken(ErrorCode.FRAME_SIZE_ERROR, "PING has 8 bytes")
         if not flags & frames.ACK:
-            self.write(frames.frame(frames.PING, frames.ACK, 0, payload))
-
-    def _goaway(self, number: int, flags: int, payload: bytes) -> None:
-        self._patience.tried()
-        if number:
-            raise Broken(ErrorCode.PROTOCOL_ERROR, "GOAWAY on a stream")
-        if len(payload) < 8:
-            raise Broken(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY has 8 bytes or more")
-        # It pushes nothing that could be refused; when it has its answers it closes.
+            self._write(frames.frame(frames.PING, frames.ACK, 0, payload))
 
     def _window_update(self, number: int, flags: int, payload: bytes) -> None:
-        self._patience.tried()
-        if len(payload) != 4:
-            raise Broken(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE has 4 bytes")
         more = frames.UINT32.unpack(payload)[0] & frames.STREAM_BITS
         if number:
             self._never_idle(number, "WINDOW_UPDATE")
@@ -635,24 +410,11 @@ class Connection:
                 if stream.window_out > frames.LARGEST_WINDOW:
                     self._fail(stream, ErrorCode.FLOW_CONTROL_ERROR)
                 else:
-                    self._go_on(stream)
+                    self.out.widened(stream)
             return
         if not more:
             raise Broken(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by nothing")
-        self.window_out += more
-        if self.window_out > frames.LARGEST_WINDOW:
-            raise Broken(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window is larger than any may be")
-        self._pump_blocked()
-
-    def _pump_blocked(self) -> None:
-        while self._blocked and self.window_out > 0 and not self.paused:
-            _, stream = self._blocked.popitem(last=False)
-            self.pump(stream, _FRAMES_AT_ONCE)
-
-    def _go_on(self, stream: Stream) -> None:
-        """Its window may have become wider."""
-        if stream._due is not None and stream.window_out > 0 and stream.number not in self._blocked:
-            self.pump(stream)
+        self.out.widen(more)
 
     def _never_idle(self, number: int, kind: str) -> None:
         if number > self._last or not number & 1:
@@ -668,7 +430,7 @@ class Connection:
 
     def _break(self, error: Broken) -> None:
         last = self._last if self._last_of_all is None else self._last_of_all  # which is never to grow again
-        self.write(frames.goaway(last, error.code, error.why) if self._greeted else _NOT_HTTP_2)
+        self._write(frames.goaway(last, error.code, error.why) if self._greeted else _NOT_HTTP_2)
         self.lose()
         self._close()
 
@@ -685,7 +447,7 @@ class Connection:
     def _refill(self) -> None:
         more = CONNECTION_WINDOW - self._window_in
         self._window_in += more
-        self.write(frames.window_update(0, more))
+        self._write(frames.window_update(0, more))
 
 
 _HANDLERS: Final[dict[int, Callable[[Connection, int, int, bytes], None]]] = {
@@ -694,7 +456,6 @@ _HANDLERS: Final[dict[int, Callable[[Connection, int, int, bytes], None]]] = {
     frames.SETTINGS: Connection._settings,
     frames.PUSH_PROMISE: Connection._push_promise,
     frames.PING: Connection._ping,
-    frames.GOAWAY: Connection._goaway,
     frames.WINDOW_UPDATE: Connection._window_update,
-    frames.CONTINUATION: Connection._continuation,
 }
+"""GOAWAY of a client ends nothing here: it closes when it has its answers. Kinds to come are passed over."""

@@ -78,6 +78,28 @@ class Broken(Exception):
         self.why = why
 
 
+_NAMES: Final = {
+    PRIORITY: "PRIORITY",
+    RST_STREAM: "RST_STREAM",
+    SETTINGS: "SETTINGS",
+    PING: "PING",
+    GOAWAY: "GOAWAY",
+    WINDOW_UPDATE: "WINDOW_UPDATE",
+}
+_SIZES: Final = {PRIORITY: 5, RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}
+_LEAST_GOAWAY: Final = 8
+_OF_THE_CONNECTION: Final = frozenset({SETTINGS, PING, GOAWAY})
+_OF_A_STREAM: Final = frozenset({PRIORITY, RST_STREAM})
+
+
+def check_shape(kind: int, stream: int, size: int) -> None:
+    """Whether a frame that is neither DATA nor headers can be what it says. Broken."""
+    if kind in _OF_THE_CONNECTION if stream else kind in _OF_A_STREAM:
+        raise Broken(ErrorCode.PROTOCOL_ERROR, f"{_NAMES[kind]} on {f'stream {stream}' if stream else 'no stream'}")
+    if size != _SIZES.get(kind, size) or (kind == GOAWAY and size < _LEAST_GOAWAY):
+        raise Broken(ErrorCode.FRAME_SIZE_ERROR, f"{_NAMES[kind]} of {size} bytes")
+
+
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     size = len(payload)
     return HEAD.pack(size >> 8, size & 0xFF, kind, flags, stream) + payload

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, cast
 
-from workbench.http2.connection import Connection, Stream
+from workbench.http2.connection import Connection
+from workbench.http2.stream import Stream
 
 GREETING_S: Final = 10.0
 """How long a client may take until its first settings are here."""

@@ -9,9 +9,10 @@ from contextlib import aclosing
 from typing import Any
 
 from workbench.errors import DeadlineExceeded, InvalidInput, WorkbenchError
-from workbench.http2.connection import Connection, Stream
+from workbench.http2.connection import Connection
 from workbench.http2.frames import ErrorCode
 from workbench.http2.headers import Head as HttpHead
+from workbench.http2.stream import Stream
 from workbench.server import grpc_wire
 from workbench.server.grpc_methods import Asked, Method, Methods, one_message, unforeseen
 from workbench.server.grpc_wire import PREFIX_BYTES
@@ -78,10 +79,7 @@ class Call(Stream):
             asked = head.known = self._calls.methods.asked(head)
         self._asked = asked
         if asked.head is None:
-            if asked.http_status:
-                self.end(grpc_wire.refusal(asked.http_status))
-            else:
-                self.fail(asked.refused)
+            self.end(asked.refusal)
             return
         if asked.head.timeout_s is not None:
             self._arrived = self._calls.loop.time()
@@ -93,7 +91,7 @@ class Call(Stream):
 
     def received(self, data: bytes, ended: bool) -> None:
         if self._asked.method.stream is not None:
-            if self._end is not None:  # how it ends is known, and waits only for room
+            if self.last_block is not None:  # how it ends is known, and waits only for room
                 self.took(len(data))
                 return
             self._hold(data)
