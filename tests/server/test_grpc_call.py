@@ -217,3 +217,20 @@ async def test_a_deadline_is_told_where_there_is_room() -> None:
     port.data(1, framed(b""), ended=True)
     await port.settled()
     assert port.status(1) == "deadline"
+
+
+# Who is refused
+
+
+async def test_calls_that_are_refused_are_told_why_each_time() -> None:
+    port = port_of(own=Method(echo))
+    for number in (1, 3):
+        port.begin(number, "/own", token=False)
+        (head, reset) = port.told()[number]
+        assert isinstance(head[1], dict)
+        assert (head[1][":status"], head[1]["grpc-status"]) == ("200", "16")
+        assert "authorization: Bearer TOKEN" in head[1]["grpc-message"]
+        assert reset == ("reset", frames.ErrorCode.NO_ERROR)
+    port.begin(5, "/own", (b"content-type", b"text/plain"))
+    assert port.told()[5][0] == ("head", {":status": "415"})
+    port.nothing_is_left()

@@ -113,7 +113,7 @@ def test_compressed_messages_are_unpacked_up_to_the_cap(coding: bytes, pack: obj
 def test_success_is_a_status_and_what_there_is_to_tell() -> None:
     assert fields(grpc_wire.SUCCESS) == {b"grpc-status": b"0"}
     assert fields(grpc_wire.success((b"x-request-id", b"7"))) == {b"grpc-status": b"0", b"x-request-id": b"7"}
-    assert fields(grpc_wire.refusal(415)) == {b":status": b"415"}
+    assert fields(grpc_wire.not_grpc(415)) == {b":status": b"415"}
 
 
 @pytest.mark.parametrize("kind", [InvalidInput, ModelNotFound, QueueFull, Unsupported, WorkbenchError])

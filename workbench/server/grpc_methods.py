@@ -87,9 +87,9 @@ class Asked:
     """Bytes that a message of it may have."""
     coding: bytes = b""
     """Of its compressed messages."""
-    refused: WorkbenchError | None = None
-    http_status: int = 0
-    """It is no gRPC; 0: it is."""
+    refusal: bytes = b""
+    """Where `head` is None: the block that is all of its answer. Made once, since who is refused costs as little to ask
+    again as it can cost to answer."""
 
 
 MOST_OF_A_STRANGER: Final = 4096
@@ -110,9 +110,9 @@ class Methods:
         """Raises nothing."""
         request = http.request
         if not grpc_wire.speaks_grpc(request.get(b"content-type", b"")):
-            return Asked(None, _NONE, http_status=415)
+            return Asked(None, _NONE, refusal=grpc_wire.not_grpc(415))
         if request[b":method"] != b"POST":
-            return Asked(None, _NONE, http_status=405)
+            return Asked(None, _NONE, refusal=grpc_wire.not_grpc(405))
         path = request[b":path"]
         method = self._by_path.get(path)
         try:
@@ -130,7 +130,7 @@ class Methods:
             most = min(self._most, MOST_OF_A_STRANGER) if method.public else self._most
             return Asked(head, method, most, grpc_wire.coding(request.get(b"grpc-encoding", b"")))
         except WorkbenchError as error:
-            return Asked(None, _NONE, refused=error)
+            return Asked(None, _NONE, refusal=grpc_wire.failure(error, (), head=True))
 
 
 _NONE = Method()

@@ -109,7 +109,7 @@ def failure(error: WorkbenchError, metadata: tuple[tuple[bytes, bytes], ...], *,
     return block_of(*((_STATUS_200, _CONTENT_TYPE) if head else ()), *fields)
 
 
-def refusal(status: int) -> bytes:
+def not_grpc(status: int) -> bytes:
     """All of an answer to what is no gRPC: its HTTP status."""
     return block_of((b":status", str(status).encode()))
 
