@@ -290,6 +290,10 @@ def test_room_is_made_by_halves_for_what_is_not_kept_any_more_and_for_padding() 
     server.receive(padded)
     assert server.told() == [(frames.WINDOW_UPDATE, 0, 1, struct.pack(">L", STREAM_WINDOW // 2))]
     assert stream.window_in == STREAM_WINDOW - len(stream.body)
+    for _ in range(STREAM_WINDOW // 2 // 256):
+        server.receive(padded)
+    assert server.told() == [(frames.WINDOW_UPDATE, 0, 1, struct.pack(">L", STREAM_WINDOW // 2))]
+    assert stream.window_in == STREAM_WINDOW - len(stream.body)
 
 
 def test_the_window_of_the_connection_is_filled_up_whoever_reads() -> None:
@@ -300,6 +304,16 @@ def test_the_window_of_the_connection_is_filled_up_whoever_reads() -> None:
         server.receive(data(1, bytes(1 << 17)))
     server.receive(data(1, b"a"))
     assert server.told() == [(frames.WINDOW_UPDATE, 0, 0, struct.pack(">L", CONNECTION_WINDOW // 2 + 1))]
+
+
+def test_a_stream_that_is_cancelled_waits_for_no_window_any_more() -> None:
+    server = Server()
+    server.receive(opening(1, frames.END_HEADERS | frames.END_STREAM))
+    server.connection.out.window = 0
+    server.streams[1].answer(HEAD, b"a", END)
+    server.receive(frames.rst_stream(1, ErrorCode.CANCEL))
+    assert not server.connection.out._blocked
+    assert not server.streams[1].blocked
 
 
 def test_streams_that_wait_for_the_connection_s_window_take_turns() -> None:

@@ -14,6 +14,7 @@ from workbench.errors import InvalidInput
 from workbench.http2 import frames
 from workbench.http2.connection import Connection
 from workbench.http2.headers import block_of
+from workbench.http2.stream import STREAM_WINDOW
 from workbench.server.auth import Gate
 from workbench.server.grpc_call import Calls
 from workbench.server.grpc_methods import MOST_OF_A_STRANGER, Context, Head, Method, Methods
@@ -95,10 +96,10 @@ class Port:
             await asyncio.wait(list(self.calls.under_way))
 
 
-def port_of(settings: dict[int, int] | None = None, **table: Method) -> Port:
-    """`table`: each method under its name and a slash before it."""
-    methods = Methods(Gate(TOKEN, "127.0.0.1", 4), {f"/{name}": each for name, each in table.items()}, MOST)
-    return Port(Calls(methods, HeldBytes(10 * MOST)), settings or {})
+def port_of(settings: dict[int, int] | None = None, most: int = MOST, **table: Method) -> Port:
+    """`table`: each method under its name and a slash before it; `most`: bytes of a message."""
+    methods = Methods(Gate(TOKEN, "127.0.0.1", 4), {f"/{name}": each for name, each in table.items()}, most)
+    return Port(Calls(methods, HeldBytes(10 * most)), settings or {})
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -162,6 +163,85 @@ async def test_what_comes_after_the_answer_s_end_is_not_held() -> None:
     assert port.calls.held.held == 0
     port.send(frames.window_update(1, 1000))
     assert port.status(1) == "invalid"
+
+
+# Long messages
+
+
+async def test_one_message_may_be_longer_than_the_window() -> None:
+    port = port_of({frames.INITIAL_WINDOW_SIZE: 1 << 30}, most=1 << 23, own=Method(echo))
+    port.send(frames.window_update(0, 1 << 30))
+    message = bytes(range(256)) * (3 << 12)
+    port.begin(1, "/own")
+    call, rest = port.connection._streams[1], framed(message)
+    while rest:
+        size = min(call.window_in, 16_384, len(rest))
+        assert size, "nothing more may come"
+        port.data(1, rest[:size], ended=size == len(rest))
+        rest = rest[size:]
+    await port.settled()
+    assert b"".join(each for kind, each in port.told()[1] if kind == "data") == framed(message)  # type: ignore[misc]
+    port.nothing_is_left()
+
+
+async def test_messages_of_a_stream_may_be_longer_than_its_window() -> None:
+    lengths: list[int] = []
+
+    async def measure(head: Head, messages: AsyncIterator[bytes], context: Context) -> AsyncGenerator[bytes, None]:
+        async for message in messages:
+            lengths.append(len(message))
+            yield b""
+
+    port = port_of(most=1 << 23, stream=Method(stream=measure))
+    port.begin(1, "/stream")
+    call = port.connection._streams[1]
+    sent = [3 << 20, 10, 0, 1 << 20, (1 << 20) - 5, (1 << 20) - 4, 700_000, 700_000, 1]
+    for length in sent:
+        rest = framed(bytes(length))
+        while rest:
+            size = min(call.window_in, 16_384, len(rest))
+            assert size, "nothing more may come"
+            port.data(1, rest[:size])
+            rest = rest[size:]
+            await asyncio.sleep(0)
+        await until(lambda: port.calls.held.held == 0)
+        assert call.window_in + call._taken == STREAM_WINDOW
+    port.data(1, b"", ended=True)
+    await port.settled()
+    assert lengths == sent
+    assert port.status(1) == "ok"
+
+
+async def test_who_sends_a_second_message_is_told_before_it_is_whole() -> None:
+    port = port_of(own=Method(echo))
+    port.begin(1, "/own")
+    port.data(1, framed(b"one") + b"\0")
+    assert port.status(1) == "invalid"
+
+
+async def test_a_stream_that_would_hold_too_much_is_ended() -> None:
+    watched = Watched()
+
+    async def reads_nothing(
+        head: Head, messages: AsyncIterator[bytes], context: Context
+    ) -> AsyncGenerator[bytes, None]:
+        watched.begun = True
+        try:
+            await asyncio.Event().wait()
+            yield b""
+        finally:
+            watched.left = True
+
+    port = port_of(stream=Method(stream=reads_nothing))
+    port.begin(1, "/stream")
+    await until(lambda: watched.begun)
+    for _ in range(10):
+        port.data(1, bytes(MOST))
+    assert port.calls.held.held == 10 * MOST
+    port.data(1, b"a")
+    assert port.status(1) == "exhausted"
+    await port.settled()
+    assert watched.left
 
 
 # How calls end

@@ -91,14 +91,7 @@ class Stream:
         if self.ended:
             return
         out, size, number = self.connection.out, len(body), self.number
-        if (
-            size > self.window_out
-            or size > out.window
-            or size > out.max_frame
-            or out.prefix
-            or out.paused
-            or not self.remote_ended
-        ):
+        if size > self.window_out or size > out.window or size > out.max_frame or out.prefix or out.paused:
             self.send_head(head)
             self.send((body,))
             self.end(end)
