@@ -49,8 +49,8 @@ test('how far a test is lies between nothing and all', () => {
 });
 
 test('a sweep tells which setting it is at, of how many, and how far all of it is', () => {
-  const sweep = running({ step: 'max_batch_size=8', number: 2, count: 4, elapsed_s: 5.5 });
-  expect(stepWords(trans, sweep)).toBe('2 of 4: max_batch_size=8');
+  const sweep = running({ step: 'batch=8', number: 2, count: 4, elapsed_s: 5.5 });
+  expect(stepWords(trans, sweep)).toBe('2 of 4: batch=8');
   expect(part(sweep)).toBe(0.375);
   expect(stepWords(trans, running({ step: '300/s' }))).toBe('300/s');
   expect(stepWords(trans, running())).toBe('');

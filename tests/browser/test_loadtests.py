@@ -84,19 +84,19 @@ def test_a_sweep_tries_settings_one_after_the_other_and_gives_them_back(
     form.get_by_role("button", name="Start the sweep").click()
 
     running = tests.get_by_role("group", name=re.compile("Load test plus-one-.*, under way"))
-    expect(running).to_contain_text("2 of 4: max_batch_size=1, max_queue_delay_s=0.002")
+    expect(running).to_contain_text("2 of 4: batch=1, delay=2ms")
     run = running.get_attribute("data-run") or ""
     assert wb["plus-one"].status.config.max_batch_size == 1
     expect(running).to_have_count(0)
     entry = tests.get_by_role("listitem", name=run, exact=True)
-    expect(entry.get_by_role("row", name=re.compile("max_batch_size=8, max_queue_delay_s=0.002"))).to_be_visible()
+    expect(entry.get_by_role("row", name=re.compile("batch=8, delay=2ms"))).to_be_visible()
     entry.get_by_role("button", name=f"Open report of {run}").click()
     report = panel.page.frame_locator(f'iframe[title="Report of the load test {run}"]')
     expect(report.get_by_text("Throughput and latency").first).to_be_visible()
 
     form.get_by_label("Duration", exact=True).fill("60s")
     form.get_by_role("button", name="Start the sweep").click()
-    expect(running).to_contain_text("1 of 4: max_batch_size=1")
+    expect(running).to_contain_text("1 of 4: batch=1")
     running.get_by_role("button", name="Stop the load test").click()
     expect(running).to_have_count(0)
     panel.part("plus-one", "Settings")  # it shows what is in force

@@ -117,12 +117,12 @@ async def test_a_sweep_says_which_setting_it_is_at_and_gives_them_back(ask: Ask,
     run = (await ask("models", plus, "bench", body=asked))["run"]
     told = await page.until("bench", lambda message: any(each["number"] == 2 for each in message["running"]))
     (second,) = told["running"]
-    assert (second["step"], second["count"]) == ("max_batch_size=1, max_queue_delay_s=0.001", 4)
+    assert (second["step"], second["count"]) == ("batch=1, delay=1ms", 4)
     assert second["summary"].endswith(", with each setting of batch=1:8,delay=0:1ms")
     await page.until("bench", lambda message: not message["running"])
     figures = await ask("bench", run)
     assert (figures["kind"], len(figures["points"])) == ("sweep", 4)
-    assert "with 4 settings of max_batch_size and max_queue_delay_s" in figures["summary"]
+    assert "with 4 settings of batch and delay" in figures["summary"]
 
     run = (await ask("models", plus, "bench", body={**LONG, "sweep": "batch=3"}))["run"]
     await page.until("bench", lambda message: any(each["done"] for each in message["running"]))

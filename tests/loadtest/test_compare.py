@@ -8,7 +8,7 @@ import pytest
 from tests.loadtest.runs import recording, rows_of, run
 from workbench.loadtest.bootstrap import _student, expanded_tail
 from workbench.loadtest.compare import NOT_SHOWN, compare
-from workbench.loadtest.run import Run, run_of
+from workbench.loadtest.run import Point, Run, run_of, run_of_series
 
 
 def test_a_run_twice_as_slow_is_said_to_be_so_with_an_interval_about_two() -> None:
@@ -75,7 +75,7 @@ def test_what_differed_in_the_set_up_is_told() -> None:
     found = compare(run(), run(100.0, target=target))
     told = {each.what: (each.a, each.b) for each in found.differences}
     assert told == {
-        "attack rate_per_s": ("200.0", "100.0"),
+        "rate": ("200.0", "100.0"),
         "model version": ("3", "4"),
         "model digest": ("a" * 12, "b" * 12),
         "model config max_batch_size": ("64", "8"),
@@ -112,3 +112,11 @@ def test_students_quantile_is_near_the_tables(freedom: float, truth: float) -> N
 
 def test_fewer_blocks_cut_off_less() -> None:
     assert expanded_tail(0.025, 4) < expanded_tail(0.025, 40) < 0.025
+
+
+def test_several_tests_in_one_are_not_compared_as_one_and_that_is_said() -> None:
+    each = run()
+    several = run_of_series("sweep", recording().plan, [(Point("batch=1", 0.0, each.whole), each)], best=0)
+    found = compare(run(), several)
+    assert found.headline == "the second against the first: nothing can be compared, since the second is several tests"
+    assert "are several tests each" in compare(several, several).headline

@@ -47,4 +47,6 @@ def test_what_cannot_be_swept_is_refused_in_words(asked: str, said: str) -> None
 
 
 def test_a_point_is_called_by_its_settings() -> None:
-    assert label_of({"max_batch_size": 8, "max_queue_delay_s": 0.002}) == "max_batch_size=8, max_queue_delay_s=0.002"
+    assert label_of({"max_batch_size": 8, "max_queue_delay_s": 0.002}) == "batch=8, delay=2ms"
+    assert label_of({"max_queue_delay_s": 0.0, "max_queue_size": 16}) == "delay=0, queue=16"
+    assert label_of({"instances": 2, "queue_timeout_s": 1.5}) == "instances=2, queue_timeout_s=1.5"

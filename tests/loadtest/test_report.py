@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -18,7 +20,7 @@ from workbench.loadtest.knee import knee
 from workbench.loadtest.plan import Stairs, Users
 from workbench.loadtest.report import Report
 from workbench.loadtest.rows import WARM_UP, Rows
-from workbench.loadtest.run import Run, RunState, decode, run_of, run_of_series
+from workbench.loadtest.run import Point, Run, RunState, decode, run_of, run_of_series
 from workbench.loadtest.svg import svg
 
 
@@ -66,8 +68,6 @@ def test_stairs_tell_the_highest_that_held_and_what_broke_next() -> None:
 
 def test_a_search_tells_the_rate_that_holds_and_what_the_next_one_broke() -> None:
     runs = [run(rate, latency_s=latency, slo="p99<20ms") for rate, latency in ((100.0, 5e-3), (200.0, 1e-2))]
-    from workbench.loadtest.run import Point
-
     points = [
         (Point(f"{rate}/s", rate, each.whole, verdicts=each.verdicts, held=each.held), each)
         for rate, each in zip((100, 200), runs, strict=True)
@@ -261,6 +261,43 @@ def test_a_report_needs_plotly_and_pandas_only_when_asked_for_them() -> None:
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "set()"
+
+
+def swept(settings: int = 4) -> Run:
+    """Tests of 4 s with different largest batches, a pause of 2 s between them."""
+    points = []
+    for number in range(settings):
+        label = f"batch={1 << number}"
+        each = run(attack=Users(8), duration_s=4.0, seed=number, started_at=1_800_000_000.0 + 7 * number, marks=())
+        point = Point(label, 0.0, replace(each.whole, duration_s=4.0 + number), {"max_batch_size": 1 << number})
+        points.append((point, each))
+    return run_of_series("sweep", recording(attack=Users(8)).plan, points, best=0)
+
+
+def test_settings_are_marks_with_their_names_and_no_line_leads_from_one_to_the_next() -> None:
+    chart = Report(swept()).charts["curve"]
+    drawn = svg(chart)
+    assert "<polyline" not in drawn and drawn.count("<circle") == 8
+    assert all(f">batch={size}<" in drawn for size in (1, 2, 4, 8))
+    traces = Report(swept()).figure("curve").to_dict()["data"]
+    assert [trace["mode"] for trace in traces] == ["markers+text", "markers"]
+
+
+def test_between_the_tests_of_a_sweep_is_a_gap() -> None:
+    chart = Report(swept()).charts["rate"]
+    assert isinstance(chart, Chart)
+    assert chart.series[0].y.count(None) == 3
+    assert svg(chart).count("<polyline") == 4
+
+
+def test_words_of_moments_do_not_lie_over_each_other() -> None:
+    drawn = svg(Report(swept(40)).charts["rate"])
+    assert drawn.count("stroke-dasharray") == drawn.count("<title>") == 40
+    words = re.findall(r'<text x="([\d.]+)" y="(\d+).0"[^>]*>batch=\d+<', drawn)
+    assert 3 < len(words) < 40
+    for row in {y for _, y in words}:
+        places = [float(x) for x, y in words if y == row]
+        assert all(later - earlier > 30 for earlier, later in pairwise(places))
 
 
 def test_words_below_an_axis_do_not_lie_over_each_other() -> None:

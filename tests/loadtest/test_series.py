@@ -133,12 +133,12 @@ def test_a_sweep_tries_settings_and_leaves_the_models_own(target: Target, wb: Wo
     handle: Handle[Found] = Handle(plan, lambda handle: sweep(handle, prepared, grid, lambda run: seen.append(1)))
     run, _ = handle.result(END_S)
     assert run.kind == "sweep" and len(run.points) == 4 == len(seen)
-    assert run.summary.endswith("with 4 settings of max_batch_size and max_queue_delay_s")
+    assert run.summary.endswith("with 4 settings of batch and delay")
     assert (handle.progress.number, handle.progress.count, handle.progress.share) == (4, 4, 1.0)
-    assert str(handle.progress).startswith("max_batch_size=8, max_queue_delay_s=0.002 (4 of 4): ended")
+    assert str(handle.progress).startswith("batch=8, delay=2ms (4 of 4): ended")
     assert [point.label for point in run.points][:2] == [
-        "max_batch_size=1, max_queue_delay_s=0",
-        "max_batch_size=1, max_queue_delay_s=0.002",
+        "batch=1, delay=0",
+        "batch=1, delay=2ms",
     ]
     assert all(point.figures.answered > 0 and point.held for point in run.points)
     assert wb["m"].status.config == before

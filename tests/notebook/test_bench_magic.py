@@ -49,7 +49,7 @@ def test_a_bench_from_a_cell_is_reported_kept_listed_and_compared(cells: Cells, 
     assert history.index.tolist() == ["plus-2", "plus-1"]
     compared = cells.run("%infer compare plus-1 plus-2")
     assert isinstance(compared, Comparison)
-    assert "attack kind" in {each.what for each in compared.differences}
+    assert "how requests come" in {each.what for each in compared.differences}
     assert plus.report("plus").id == "plus-2"
 
 

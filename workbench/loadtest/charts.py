@@ -6,7 +6,7 @@ No chart averages percentiles: where seconds are gathered, their histograms are 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,9 +43,9 @@ class Series:
     """None leaves a gap."""
     colour: str = BLUE
     kind: str = "line"
-    """"line", "bars" or "points" (a line with marks)."""
+    """"line", "bars", "points" (a line with marks) or "marks" (without a line)."""
     labels: tuple[str, ...] = ()
-    """What each point says, beside its values."""
+    """What each point says, beside its values; of the first series of marks it is written there."""
     thin: bool = False
 
 
@@ -108,25 +108,34 @@ def rate(run: Run) -> Chart | None:
     seconds, every = gathered(_drawn(run))
     if not seconds:
         return None
-    x, width = _times(seconds), float(every)
-    series = [Series("answered", x, tuple(each.answered / width for each in seconds), BLUE)]
+    x, drawn = _times(run, seconds, every)
+
+    def a_second(of: Callable[[Second], int]) -> tuple[float | None, ...]:
+        return tuple(None if each is None else of(each) / every for each in drawn)
+
+    series = [Series("answered", x, a_second(lambda each: each.answered), BLUE)]
     if run.open_loop:
-        series.insert(0, Series("due", x, tuple(each.due / width for each in seconds), GREY, thin=True))
+        series.insert(0, Series("due", x, a_second(lambda each: each.due), GREY, thin=True))
     if any(each.errors for each in seconds):
-        series.append(Series("errors", x, tuple(each.errors / width for each in seconds), RED))
+        series.append(Series("errors", x, a_second(lambda each: each.errors), RED))
     return Chart("rate", "Requests a second", Axis("s"), Axis("requests/s"), tuple(series), _marks(run), _shaded(run))
 
 
 def latency(run: Run) -> Chart | None:
     """Percentiles of the requests that were due in each second."""
-    seconds, _ = gathered(_drawn(run))
+    seconds, every = gathered(_drawn(run))
     if not any(each.latency.count for each in seconds):
         return None
-    x = _times(seconds)
-    drawn = (("max", 1.0, GREY), ("p99", 0.99, ORANGE), ("p50", 0.5, BLUE))
+    x, drawn = _times(run, seconds, every)
     series = tuple(
-        Series(name, x, tuple(_ms(each.latency.quantile(q)) for each in seconds), colour, thin=name == "max")
-        for name, q, colour in drawn
+        Series(
+            name,
+            x,
+            tuple(None if each is None else _ms(each.latency.quantile(q)) for each in drawn),
+            colour,
+            thin=name == "max",
+        )
+        for name, q, colour in (("max", 1.0, GREY), ("p99", 0.99, ORANGE), ("p50", 0.5, BLUE))
     )
     values = [value for each in series for value in each.y if value]
     log = max(values) / min(values) > 100
@@ -177,7 +186,7 @@ def curve(run: Run) -> Chart | None:
             x,
             tuple(_ms(point.figures.quantile(q)) for point in points),
             colour,
-            "points",
+            "marks" if any(point.settings for point in points) else "points",
             tuple(point.label + ("" if point.held else ", did not hold") for point in points),
         )
         for name, q, colour in (("p99", 0.99, ORANGE), ("p50", 0.5, BLUE))
@@ -219,9 +228,11 @@ def gathered(seconds: Sequence[Second], most: int = MOST_POINTS) -> tuple[list[S
 
 
 def _drawn(run: Run) -> Sequence[Second]:
-    """Without the last split second, in which only what was under way ended."""
+    """Without the last split second, in which only what was under way ended; of several tests, of each."""
+    if _is_series(run):
+        return [each for each in run.seconds if each.due]
     last = run.seconds[-1:]
-    if last and not last[0].due and last[0].at_s < run.whole.duration_s + 1 and not _is_series(run):
+    if last and not last[0].due and last[0].at_s < run.whole.duration_s + 1:
         return run.seconds[:-1]
     return run.seconds
 
@@ -233,8 +244,17 @@ def _percentile_series(name: str, histogram: Histogram, colour: str, thin: bool 
     return Series(name, tuple(x.tolist()), y, colour, thin=thin)
 
 
-def _times(seconds: Sequence[Second]) -> tuple[float, ...]:
-    return tuple(each.at_s for each in seconds)
+def _times(run: Run, seconds: Sequence[Second], every: int) -> tuple[tuple[float, ...], tuple[Second | None, ...]]:
+    """When, and what is drawn there; of several tests, with a gap (None) between one and the next."""
+    x: list[float] = []
+    drawn: list[Second | None] = []
+    for each in seconds:
+        if _is_series(run) and x and each.at_s - x[-1] > 1.05 * every:
+            x.append((x[-1] + each.at_s) / 2)
+            drawn.append(None)
+        x.append(each.at_s)
+        drawn.append(each)
+    return tuple(x), tuple(drawn)
 
 
 def _marks(run: Run) -> tuple[tuple[float, str], ...]:

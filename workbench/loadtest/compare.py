@@ -90,6 +90,10 @@ class Comparison:
     def headline(self) -> str:
         """The answer in one line."""
         a, b = _name(self.a, "the first"), _name(self.b, "the second")
+        several = [name for name, run in ((b, self.b), (a, self.a)) if run.points]
+        if several:
+            are = "is several tests" if len(several) == 1 else "are several tests each"
+            return f"{b} against {a}: nothing can be compared, since {' and '.join(several)} {are}"
         if not self.ratios:
             return f"{b} against {a}: nothing can be compared, since one of them has no answers"
         if all(each.low is None for each in self.ratios):
@@ -228,7 +232,33 @@ def _flat(prefix: str, found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield from _flat(f"{prefix}{name} ", value)
         else:
             text = str(value)
-            yield f"{prefix}{name}", text.removeprefix("sha256:")[:12] if name == "digest" else _cut(text)
+            yield (
+                _WORDS.get(f"{prefix}{name}", f"{prefix}{name}"),
+                text.removeprefix("sha256:")[:12] if name == "digest" else _cut(text),
+            )
+
+
+_WORDS = {
+    "attack kind": "how requests come",
+    "attack rate_per_s": "rate",
+    "attack poisson": "at random",
+    "attack count": "users",
+    "attack think_s": "think time, s",
+    "attack from_per_s": "rate at first",
+    "attack to_per_s": "rate at last",
+    "attack first_per_s": "first stair",
+    "attack by_per_s": "each stair adds",
+    "attack every_s": "length of a stair, s",
+    "attack times_s": "recorded arrivals",
+    "attack speed": "speed of the replay",
+    "duration_s": "duration, s",
+    "warm_up_s": "warm-up, s",
+    "timeout_s": "timeout, s",
+    "inputs kind": "inputs",
+    "inputs rows": "rows a request",
+    "inputs free_size": "size of free axes",
+}
+"""A plan's field -> what a reader is told."""
 
 
 def _cut(text: str, most: int = 60) -> str:

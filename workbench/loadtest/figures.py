@@ -63,7 +63,7 @@ def _axes(chart: Chart) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 
 def _trace(series: Series, chart: Chart) -> dict[str, Any]:
     hover = f"%{{y:.4g}} {chart.y.title}" + (", %{text}" if series.labels else "")
-    shared = {
+    shared: dict[str, Any] = {
         "name": series.name,
         "x": list(series.x),
         "y": list(series.y),
@@ -75,7 +75,12 @@ def _trace(series: Series, chart: Chart) -> dict[str, Any]:
         width = {"width": 0.4} if len(series.x) == 1 else {}
         return {**shared, **width, "type": "bar", "marker": {"color": series.colour}}
     mode = "lines+markers" if series.kind == "points" else "lines"
-    del shared["textposition"]
+    if series.kind == "marks":
+        written = series is chart.series[0]
+        mode = "markers+text" if written else "markers"
+        shared |= {"textposition": "top center", "cliponaxis": False, "textfont": {"size": 10}}
+    else:
+        del shared["textposition"]
     return {
         **shared,
         "type": "scatter",

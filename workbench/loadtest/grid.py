@@ -17,6 +17,12 @@ MOST_POINTS = 48
 SHORT: Mapping[str, str] = {"batch": "max_batch_size"}
 """Beside those of client.settings."""
 
+_TYPED: Mapping[str, str] = {
+    "max_batch_size": "batch",
+    "max_queue_delay_s": "delay",
+    "max_queue_size": "queue",
+}
+
 EXAMPLE = "batch=1:8:32,delay=0:2ms"
 
 Settings = dict[str, object]
@@ -49,10 +55,19 @@ def grid_of(asked: str | Mapping[str, Sequence[object]], config: ModelConfig, co
 
 
 def label_of(settings: Mapping[str, object]) -> str:
-    """ "max_batch_size=8, max_queue_delay_s=0.002" """
-    return ", ".join(
-        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in settings.items()
-    )
+    """ "batch=8, delay=2ms": as one would ask for it."""
+    return ", ".join(f"{short_name(name)}={_value(name, value)}" for name, value in settings.items())
+
+
+def short_name(setting: str) -> str:
+    """As a sweep names a setting: "batch" for max_batch_size."""
+    return _TYPED.get(setting, setting)
+
+
+def _value(setting: str, value: object) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value * 1e3:g}ms" if setting in _TYPED and value else f"{value:g}"
 
 
 def _read(text: str) -> dict[str, list[object]]:

@@ -64,7 +64,7 @@ class Progress:
     p50_s: float | None = None
     p99_s: float | None = None
     step: str = ""
-    """Of several runs, which one: "300/s" or "max_batch_size=8"."""
+    """Of several runs, which one: "300/s" or "batch=8"."""
     number: int = 0
     """Of a sweep, which of its `count` runs this is, from 1 on; 0 where nobody knows how many there will be."""
     count: int = 0

@@ -35,6 +35,7 @@ _PAGE = """<!DOCTYPE html>
 body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 1180px; margin: 2em auto; padding: 0 1em; }}
 table {{ border-collapse: collapse; margin: 1em 0; }}
 th, td {{ padding: 0.2em 1em 0.2em 0; vertical-align: top; }}
+td + td {{ white-space: nowrap; }}
 thead {{ border-bottom: 1px solid #8888; }}
 </style></head><body>
 {body}
@@ -236,7 +237,8 @@ def _row(label: str, offered: float | None, stretch: Any) -> list[str]:
     asked = "-" if offered is None else f"{offered:,.4g}/s" if offered < 1000 else f"{offered:,.0f}/s"
     quantiles = [stretch.quantile(q) for _, q in SHOWN]
     shown = ["-" if each is None else milliseconds(each) for each in quantiles]
-    return [label, asked, f"{stretch.answered_per_s:,.1f}/s", errors, *shown]
+    answered = f"{stretch.answered_per_s:,.{1 if stretch.answered_per_s < 100 else 0}f}/s"
+    return [label, asked, answered, errors, *shown]
 
 
 def _server(found: object) -> str:

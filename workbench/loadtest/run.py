@@ -40,7 +40,7 @@ class Point:
     """One stair, one probe of a search, or one place of a sweep's grid."""
 
     label: str
-    """ "200/s", or "max_batch_size=8". """
+    """ "200/s", or "batch=8". """
     offered_per_s: float
     """What was asked for; 0 for users."""
     figures: Stretch

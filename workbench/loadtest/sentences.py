@@ -57,7 +57,8 @@ def details(run: Run) -> Iterator[str]:
     if (omission := _omission(run)) is not None:
         yield omission
     if (longest := longest_stage(run)) is not None:
-        yield f"Most of the time, {longest[1]:.0%}, went into {_place(longest[0])}."
+        most = "Most" if longest[1] > 0.5 else "The largest part"
+        yield f"{most} of the time, {longest[1]:.0%}, went into {_place(longest[0])}."
     yield from (_sentence(note) for note in run.notes)
     for mark in run.marks:
         if mark.kind != "point":

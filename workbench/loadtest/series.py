@@ -16,7 +16,7 @@ from typing import Any
 from workbench.client import sync
 from workbench.client.writing import counted
 from workbench.errors import Conflict, InvalidInput
-from workbench.loadtest.grid import Settings, grid_of, label_of
+from workbench.loadtest.grid import Settings, grid_of, label_of, short_name
 from workbench.loadtest.handle import Handle
 from workbench.loadtest.plan import Constant, Plan, Users
 from workbench.loadtest.recording import Recording
@@ -212,5 +212,5 @@ def _best_settings(plan: Plan, probes: Sequence[_Probe]) -> int:
 def _swept(plan: Plan, probes: Sequence[_Probe]) -> Run:
     points = [(probe.point, probe.run) for probe in probes]
     found = run_of_series("sweep", plan, points, _best_settings(plan, probes))
-    names = " and ".join(probes[0].point.settings)
+    names = " and ".join(map(short_name, probes[0].point.settings))
     return replace(found, summary=f"{plan}, with {counted(len(probes), 'setting')} of {names}")

@@ -14,6 +14,8 @@ from workbench.loadtest.charts import Axis, Breakdown, Chart, Series
 
 WIDTH, HEIGHT = 560, 240
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 46, 40
+_LETTER = 6.0
+"""Of the font below, about, on average."""
 _FONT = "font-family:system-ui,sans-serif;font-size:11px"
 
 
@@ -60,9 +62,9 @@ def _axes(chart: Chart) -> str:
         parts.append(f'{box} fill="currentColor" opacity="0.08"/>{_text(left + 3, TOP + 10, text, "start")}')
     for series in chart.series:
         parts += _bars(series, x, y) if series.kind == "bars" else _line(series, x, y)
-    for number, (at, text) in enumerate(chart.marks):
-        if x.low <= at <= x.high:
-            parts.append(_mark(x(at), text, TOP + 10 + 12 * (number % 3)))
+    if chart.series and chart.series[0].kind == "marks":
+        parts += _labels(chart.series[0], x, y)
+    parts += _marks([(x(at), text) for at, text in chart.marks if x.low <= at <= x.high])
     return _element(HEIGHT, parts, chart.title)
 
 
@@ -92,11 +94,11 @@ def _shown_ticks(axis: Axis, scale: _Scale) -> list[tuple[float, str]]:
 
 
 def _line(series: Series, x: _Scale, y: _Scale) -> Iterator[str]:
-    for run in _unbroken(series):
+    for run in _unbroken(series) if series.kind != "marks" else ():
         path = " ".join(f"{x(at):.1f},{y(value):.1f}" for at, value in run)
         width = 1 if series.thin else 1.8
         yield f'<polyline points="{path}" fill="none" stroke="{series.colour}" stroke-width="{width}"/>'
-    if series.kind == "points":
+    if series.kind in ("points", "marks"):
         labels = series.labels or ("",) * len(series.x)
         for at, value, label in zip(series.x, series.y, labels, strict=True):
             if value is not None:
@@ -147,13 +149,37 @@ def _title(chart: Chart | Breakdown) -> str:
     return words + "".join(legend)
 
 
-def _mark(at: float, text: str, height: float) -> str:
-    line = (
-        f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" stroke="currentColor" opacity="0.6" '
-        'stroke-dasharray="3 3"/>'
-    )
-    side = "end" if at > WIDTH / 2 else "start"
-    return line + _text(at + (-4 if side == "end" else 4), height, text, side)
+def _labels(series: Series, x: _Scale, y: _Scale) -> Iterator[str]:
+    """What each mark stands for, above it or else below, where there is room for that."""
+    placed: list[tuple[float, float, float]] = []
+    for at, value, label in zip(series.x, series.y, series.labels, strict=True):
+        if value is None:
+            continue
+        half = _LETTER * len(label) / 2
+        middle = min(max(x(at), LEFT + half), WIDTH - RIGHT - half)
+        for height in (y(value) - 8, y(value) + 16):
+            if all(abs(middle - m) > half + h or abs(height - other) > 11 for m, h, other in placed):
+                placed.append((middle, half, height))
+                yield _text(middle, height, label, "middle")
+                break
+
+
+def _marks(marks: Sequence[tuple[float, str]]) -> Iterator[str]:
+    """Moments as dashed lines; their words in three rows, left out where they would lie over others."""
+    ends = [0.0] * 3
+    for at, text in marks:
+        line = (
+            f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" stroke="currentColor" '
+            f'opacity="0.6" stroke-dasharray="3 3"><title>{escape(text)}</title></line>'
+        )
+        yield line
+        width = _LETTER * len(text)
+        side = "end" if at + width > WIDTH else "start"
+        begin = at - 4 - width if side == "end" else at + 4
+        row = next((number for number, end in enumerate(ends) if begin >= end), None)
+        if row is not None:
+            ends[row] = begin + width + 6
+            yield _text(at + (-4 if side == "end" else 4), TOP + 10 + 12 * row, text, side)
 
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:
@@ -193,7 +219,7 @@ def _scale(
         return _Scale(low, high if high > low else low * 10, begin, end, True)
     low, high = min(values, default=0.0) - room, max(values, default=1.0) + room
     if from_zero:
-        low, high = 0.0, max(high, 0.0) * 1.05
+        low, high = 0.0, max(high, 0.0) * 1.12  # with room for words above the lines
     return _Scale(low, high if high > low else low + 1.0, begin, end, False)
 
 
