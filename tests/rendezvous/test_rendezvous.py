@@ -76,7 +76,7 @@ def test_a_watched_process_that_outlives_the_modules_at_the_exit_goes_in_silence
     code = (
         "import ctypes\n"
         "from workbench.rendezvous import processes\n"
-        "watched = processes.Watched(processes.this_process())\n"
+        "processes.watched = processes.Watched(processes.this_process())\n"
         "ctypes.pythonapi.Py_IncRef(ctypes.py_object(processes))\n"  # as extensions do: it is emptied, not freed
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
