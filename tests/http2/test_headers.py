@@ -159,6 +159,7 @@ def test_a_request_is_its_fields_by_name() -> None:
         *([*REQUEST, (b"x", value)] for value in (b" a", b"a\t", b"a\0", b"a\nb", b"\r")),
         *([*REQUEST, (name, b"1")] for name in (b"", b"X", b"a b", b"a:b", b"\xe4", b"connection", b"upgrade", b"te")),
         *([*REQUEST, (b"content-length", value)] for value in (b"", b"-1", b"1,1", b"1" * 19, b"\xb2")),
+        [*REQUEST, (b"content-length", b"1"), (b"content-length", b"2")],
         [*REQUEST, (b"x", b"y" * MAX_LIST_BYTES)],
     ],
 )

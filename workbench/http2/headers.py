@@ -110,6 +110,8 @@ def check_request(head: Head) -> None:
             _check_field(name, value)
         if _BAD_VALUE.search(value):
             raise Malformed(_ODD_VALUE)
+        if name == b"content-length" and found.get(name, value) != value:
+            raise Malformed("the Content-Length comes twice, with two values")
         found[name] = value
     if size > MAX_LIST_BYTES:
         raise Malformed(f"the headers have more than {MAX_LIST_BYTES} bytes")
