@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tests.loadtest.runs import recording, rows_of, run
+from tests.loadtest.runs import TARGET, recording, rows_of, run
 from workbench.loadtest.bootstrap import _student, expanded_tail
 from workbench.loadtest.compare import NOT_SHOWN, compare
 from workbench.loadtest.run import Point, Run, run_of, run_of_series
@@ -71,8 +71,13 @@ def test_a_percentile_that_hangs_on_few_requests_is_left_out() -> None:
 
 
 def test_what_differed_in_the_set_up_is_told() -> None:
-    target = {"version": "4", "digest": "sha256:" + "b" * 64, "device": "CPU", "config": {"max_batch_size": 8}}
-    found = compare(run(), run(100.0, target=target))
+    target = {
+        "version": "4",
+        "digest": "sha256:" + "b" * 64,
+        "device": "CPU",
+        "config": {"max_batch_size": 8, "sizes": ()},
+    }
+    found = compare(run(target=TARGET | {"config": {"max_batch_size": 64, "sizes": []}}), run(100.0, target=target))
     told = {each.what: (each.a, each.b) for each in found.differences}
     assert told == {
         "rate": ("200.0", "100.0"),

@@ -36,7 +36,16 @@ def test_times_have_units_or_are_seconds() -> None:
     found = plan(rate=1, duration="2m", warm_up="500ms", timeout=3)
     assert (found.duration_s, found.warm_up_s, found.timeout_s) == (120.0, 0.5, 3.0)
     assert plan(step=50).duration_s == 60.0
-    assert plan(replay=[0, 7]).duration_s == 7.0
+
+
+def test_a_replay_lasts_as_long_as_what_was_recorded_the_warm_up_being_its_beginning() -> None:
+    times = [each / 50 for each in range(60)]
+    assert plan(replay=times, warm_up=0).duration_s == pytest.approx(1.2)  # so that 60 arrivals are 50 a second
+    assert plan(replay=times, warm_up=0.2).duration_s == pytest.approx(1.0)
+    assert plan(replay=times, warm_up=0, duration="1m").duration_s == pytest.approx(1.2)
+    assert plan(replay=times, warm_up=0, duration="0.5s").duration_s == 0.5
+    assert plan(replay=times, warm_up=0, speed=2).duration_s == pytest.approx(0.6)
+    assert plan(replay=[0.5], warm_up=0).duration_s == 1.5
 
 
 def test_inputs_are_made_up_sampled_or_sent_as_they_are() -> None:
@@ -61,6 +70,7 @@ def test_inputs_are_made_up_sampled_or_sent_as_they_are() -> None:
         ({"users": 2, "poisson": True}, "poisson goes with a rate"),
         ({"rate": 2, "think": 1}, "only users think"),
         ({"ramp": "10"}, "ramp takes FROM:TO"),
+        ({"replay": [0, 0.5]}, "the recording is 0.5 s long, and its first 1 s are the warm-up"),
         ({"ramp": "10:x"}, "ramp takes a number; 'x'"),
         ({"rate": 1, "slo": "fast"}, "is no threshold"),
         ({"rate": 1, "inputs": [1], "requests": [2]}, "give one of them"),

@@ -19,7 +19,7 @@ def plan(**changes: object) -> Plan:
 @pytest.mark.parametrize(
     ("made", "said"),
     [
-        (lambda: Constant(0), "rate is 0 requests/s; it takes more than 0, and 1e.06 at most"),
+        (lambda: Constant(0), "rate is 0 requests/s; it takes more than 0, and 1,000,000 at most"),
         (lambda: Constant(-5), "rate is -5 requests/s"),
         (lambda: Constant(math.nan), "rate is nan requests/s"),
         (lambda: Ramp(10, 0), "the ramp's last rate is 0 requests/s"),

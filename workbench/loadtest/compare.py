@@ -231,7 +231,7 @@ def _flat(prefix: str, found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if isinstance(value, Mapping):
             yield from _flat(f"{prefix}{name} ", value)
         else:
-            text = str(value)
+            text = str(list(value) if isinstance(value, tuple) else value) or "-"
             yield (
                 _WORDS.get(f"{prefix}{name}", f"{prefix}{name}"),
                 text.removeprefix("sha256:")[:12] if name == "digest" else _cut(text),

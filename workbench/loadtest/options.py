@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,12 +50,16 @@ def plan_of(
         raise InvalidInput(f"say how requests are to come: {HOW}")
     every_s, speed_up = seconds("every", every), number("speed", speed)
     attack = _attack(given or {"rate": 100.0}, seconds("think", think), every_s, speed_up, poisson)
+    warm_up_s = seconds("warm_up", warm_up)
+    duration_s = _default_duration(attack) if duration is None else seconds("duration", duration)
+    if isinstance(attack, Replay):
+        duration_s = min(duration_s, _rest_of(attack, warm_up_s))
     return Plan(
         target,
         attack,
         _inputs(inputs, requests, rows),
-        duration_s=_default_duration(attack) if duration is None else seconds("duration", duration),
-        warm_up_s=seconds("warm_up", warm_up),
+        duration_s=duration_s,
+        warm_up_s=warm_up_s,
         connections=connections,
         timeout_s=seconds("timeout", timeout),
         seed=seed,
@@ -109,7 +114,20 @@ def _attack(given: Mapping[str, Any], think_s: float, every_s: float, speed: flo
 def _default_duration(attack: Attack) -> float:
     if isinstance(attack, Stairs):
         return MOST_STAIRS * attack.every_s
-    return attack.duration_s if isinstance(attack, Replay) else 10.0
+    return math.inf if isinstance(attack, Replay) else 10.0
+
+
+def _rest_of(replay: Replay, warm_up_s: float) -> float:
+    """What a recording has left when its first arrivals were the warm-up; its last one counts for a gap as the others.
+    A longer test would measure a silence that nobody recorded."""
+    count = len(replay.times_s)
+    length_s = replay.duration_s * count / (count - 1) if count > 1 else replay.duration_s + 1.0
+    if length_s <= warm_up_s:
+        raise InvalidInput(
+            f"the recording is {replay.duration_s:.3g} s long, and its first {warm_up_s:g} s are the warm-up: "
+            "say a shorter warm_up, 0 for none"
+        )
+    return length_s - warm_up_s
 
 
 def _inputs(inputs: Any, requests: Sequence[Any] | None, rows: int) -> Inputs:

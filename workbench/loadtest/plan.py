@@ -253,7 +253,9 @@ class Plan:
 def _check_rate(what: str, rate_per_s: float) -> None:
     # NaN fails both comparisons, and so is refused.
     if not 0 < rate_per_s <= MAX_RATE_PER_S:
-        raise InvalidInput(f"{what} is {rate_per_s:g} requests/s; it takes more than 0, and {MAX_RATE_PER_S:g} at most")
+        raise InvalidInput(
+            f"{what} is {rate_per_s:g} requests/s; it takes more than 0, and {MAX_RATE_PER_S:,.0f} at most"
+        )
 
 
 def _check_positive(what: str, value: float, unit: str, most: float = math.inf) -> None:
