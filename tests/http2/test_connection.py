@@ -532,7 +532,7 @@ class Talk:
             assert self.got[number] == self.answers[number]
 
 
-@hypothesis.settings(deadline=None, max_examples=60)
+@hypothesis.settings(max_examples=60)
 @hypothesis.given(st.randoms(use_true_random=True))
 def test_a_client_that_keeps_the_rules_gets_each_answer_once_and_whole(chance: random.Random) -> None:
     talk = Talk(chance)
@@ -635,7 +635,7 @@ def held_to(server: Server, parts: list[bytes]) -> None:
         assert ends[number] + stream.losses == 1
 
 
-@hypothesis.settings(deadline=None, max_examples=300)
+@hypothesis.settings(max_examples=300)
 @hypothesis.given(st.lists(st.one_of(right, right, anything), max_size=40), st.randoms())
 def test_frames_of_any_kind_harm_nothing(each: list[Frame], chance: random.Random) -> None:
     parts = []
@@ -646,7 +646,7 @@ def test_frames_of_any_kind_harm_nothing(each: list[Frame], chance: random.Rando
     held_to(Server(Mixed), parts)
 
 
-@hypothesis.settings(deadline=None, max_examples=200)
+@hypothesis.settings(max_examples=200)
 @hypothesis.given(st.lists(right, min_size=3, max_size=20), st.lists(edits, min_size=1, max_size=4), st.randoms())
 def test_right_bytes_that_were_damaged_harm_nothing(
     each: list[Frame], damage: list[tuple[str, float, bytes]], chance: random.Random

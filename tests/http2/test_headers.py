@@ -6,7 +6,7 @@ import operator
 
 import hpack
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.http2.frames import Broken, ErrorCode
@@ -51,7 +51,6 @@ def of(*more: tuple[bytes, bytes]) -> Head:
 # What is read
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 5), st.booleans(), st.none() | st.integers(0, 4096)), max_size=60),
     st.lists(field_lists, min_size=6, max_size=6),
@@ -73,7 +72,6 @@ def test_blocks_mean_what_they_say_however_the_table_changes(
         assert ours.maxsize == plain.header_table.maxsize
 
 
-@settings(deadline=None)
 @given(st.lists(field_lists, min_size=1, max_size=8), st.integers(0, 4096))
 def test_a_block_is_remembered_from_when_the_table_stays(heads: list[Fields], size: int) -> None:
     encoder, reader = hpack.Encoder(), HeaderReader()
