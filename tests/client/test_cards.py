@@ -18,3 +18,10 @@ def test_what_a_service_found_at_its_start_is_shown() -> None:
     card = service_card({"state": "ready", "notes": ["one was damaged", "two lie there"]}, None)
     assert "notes  one was damaged; two lie there" in repr(card)
     assert "notes" not in repr(service_card({"state": "ready", "notes": []}, None))
+
+
+def test_where_grpc_is_served_is_shown_with_the_url() -> None:
+    record = ServiceRecord("http://127.0.0.1:1", "t", "", this_process(), grpc="127.0.0.1:2")
+    assert shared_card(record, ("", 0.0), 1, None)["grpc"] == "127.0.0.1:2"
+    assert service_card({"url": "http://127.0.0.1:1", "grpc": "127.0.0.1:2"}, None)["grpc"] == "127.0.0.1:2"
+    assert "grpc" not in repr(service_card({"url": "http://127.0.0.1:1", "grpc": ""}, None))

@@ -70,6 +70,7 @@ def service_card(service: Mapping[str, object], token_file: str | None) -> Card:
     facts: dict[str, object] = {
         "state": service.get("state", ""),
         "url": service.get("url", ""),
+        "grpc": service.get("grpc", ""),
         "token file": token_file or "",
         "pid": service.get("pid") if token_file is None else f"{service.get('pid')}, ends with this process",
         "version": service.get("version", ""),
@@ -109,6 +110,7 @@ def shared_card(
         "progress": record.progress,
         "since": _clock_time(record.since),
         "url": record.url,
+        "grpc": record.grpc or "",
         "token file": record.token_file,
         "processes": f"keeper {record.keeper.pid}" + (f", worker {record.worker.pid}" if record.worker else ""),
         "used by": counted(holders, "process", "es"),

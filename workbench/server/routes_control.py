@@ -80,6 +80,7 @@ class ControlRoutes:
                 "state": service.state,
                 "version": VERSION,
                 "url": service.url,
+                "grpc": service.grpc,
                 "pid": service.pid,
                 "started_at": service.started_at,
                 "epoch": service.epoch,
