@@ -54,9 +54,12 @@ IDS, SCALE = np.zeros((2, 3), np.int64), np.zeros(2, np.float32)
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (InferRequest("m", {}), "'ids', 'scale' missing"),
+        (InferRequest("m", {}), "expected 2 inputs but got 0 inputs for model 'm': 'ids', 'scale' missing"),
         (InferRequest("m", {"ids": IDS, "scale": SCALE, "more": SCALE}), "'more' unknown"),
-        (InferRequest("m", {"ids": IDS, "skale": SCALE}), "'skale' unknown, 'scale' missing"),
+        (
+            InferRequest("m", {"ids": IDS, "skale": SCALE}),
+            "^wrong inputs for model 'm': 'skale' unknown, 'scale' missing",
+        ),
         (request(IDS.astype(np.int32), SCALE), "input 'ids' is INT32; the model takes INT64"),
         (request(IDS, SCALE.astype(np.complex64)), "input 'scale' is complex64; the model takes FP32"),
         (request(IDS, SCALE.astype(ml_dtypes.bfloat16)), "input 'scale' is BF16"),

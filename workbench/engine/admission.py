@@ -98,10 +98,9 @@ class Admission:
         wanted, sent = self._specs.keys(), request.inputs.keys()
         found = [f"{_listed(sorted(sent - wanted))} unknown"] if sent - wanted else []
         found += [f"{_listed(sorted(wanted - sent))} missing"] if wanted - sent else []
-        return (
-            f"expected {len(wanted)} inputs but got {len(sent)} inputs for model {request.model!r}: "
-            f"{', '.join(found)}; the inputs are {_listed(wanted)}"
-        )
+        counts = f"expected {len(wanted)} inputs but got {len(sent)} inputs"  # Triton's words, where they say something
+        misfit = counts if len(wanted) != len(sent) else "wrong inputs"
+        return f"{misfit} for model {request.model!r}: {', '.join(found)}; the inputs are {_listed(wanted)}"
 
 
 def _fixed(spec: TensorSpec) -> tuple[tuple[int, int], ...]:
