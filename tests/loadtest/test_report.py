@@ -15,7 +15,8 @@ import pytest
 
 from tests.loadtest.runs import recording, rows_of, run
 from workbench.errors import InvalidInput, StorageError
-from workbench.loadtest.charts import MOST_POINTS, Breakdown, Chart, charts, gathered, knee_of
+from workbench.loadtest.charts import MOST_POINTS, Axis, Breakdown, Chart, Series, charts, gathered, knee_of
+from workbench.loadtest.figures import figure
 from workbench.loadtest.knee import knee
 from workbench.loadtest.plan import Stairs, Users
 from workbench.loadtest.report import Report
@@ -157,8 +158,8 @@ def test_every_chart_is_drawn_with_plotly_and_as_svg() -> None:
     for each in (stairs(), frozen(), run()):
         report = Report(each)
         assert {"percentiles", "rate", "latency", "stages", "batch sizes"} <= set(report.charts)
-        for name, figure in report.figures.items():
-            assert json.loads(figure.to_json())["data"], name
+        for name, drawn in report.figures.items():
+            assert json.loads(drawn.to_json())["data"], name
             assert ElementTree.fromstring(svg(report.charts[name])).tag.endswith("svg")
     assert "curve" in Report(stairs()).charts
     with pytest.raises(InvalidInput, match="no figure 'pie'; there are percentiles"):
@@ -288,6 +289,13 @@ def test_between_the_tests_of_a_sweep_is_a_gap() -> None:
     assert isinstance(chart, Chart)
     assert chart.series[0].y.count(None) == 3
     assert svg(chart).count("<polyline") == 4
+
+
+def test_a_test_of_a_single_second_can_be_seen_between_its_gaps() -> None:
+    series = Series("answered", (0.0, 0.5, 1.0, 1.5, 2.0), (5.0, None, 6.0, None, 7.0))
+    chart = Chart("rate", "Requests a second", Axis("s"), Axis("requests/s"), (series,))
+    assert svg(chart).count("<circle") == 3
+    assert figure(chart).to_dict()["data"][0]["mode"] == "lines+markers"
 
 
 def test_words_of_moments_do_not_lie_over_each_other() -> None:

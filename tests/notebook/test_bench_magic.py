@@ -34,6 +34,7 @@ def plus(wb: Workbench) -> Workbench:
 
 
 def test_a_bench_from_a_cell_is_reported_kept_listed_and_compared(cells: Cells, plus: Workbench) -> None:
+    assert repr(cells.run("%infer history plus")).startswith("No load test of 'plus' is kept yet; %infer bench plus")
     report = cells.run("%infer bench plus X --rate 50 --duration 1s --warm-up 0.2s --slo p99<10s -o kept")
     assert isinstance(report, Report)
     assert cells.run("kept") is report

@@ -74,7 +74,8 @@ def _trace(series: Series, chart: Chart) -> dict[str, Any]:
     if series.kind == "bars":
         width = {"width": 0.4} if len(series.x) == 1 else {}
         return {**shared, **width, "type": "bar", "marker": {"color": series.colour}}
-    mode = "lines+markers" if series.kind == "points" else "lines"
+    # A line of one point between two gaps cannot be seen.
+    mode = "lines+markers" if series.kind == "points" or None in series.y else "lines"
     if series.kind == "marks":
         written = series is chart.series[0]
         mode = "markers+text" if written else "markers"

@@ -95,6 +95,9 @@ def _shown_ticks(axis: Axis, scale: _Scale) -> list[tuple[float, str]]:
 
 def _line(series: Series, x: _Scale, y: _Scale) -> Iterator[str]:
     for run in _unbroken(series) if series.kind != "marks" else ():
+        if len(run) == 1:  # a line of one point cannot be seen
+            yield f'<circle cx="{x(run[0][0]):.1f}" cy="{y(run[0][1]):.1f}" r="2.5" fill="{series.colour}"/>'
+            continue
         path = " ".join(f"{x(at):.1f},{y(value):.1f}" for at, value in run)
         width = 1 if series.thin else 1.8
         yield f'<polyline points="{path}" fill="none" stroke="{series.colour}" stroke-width="{width}"/>'

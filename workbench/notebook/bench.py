@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
+from workbench.client.results import Lines
 from workbench.client.writing import escape
 from workbench.loadtest.handle import Handle
 from workbench.loadtest.report import Report
@@ -56,6 +57,15 @@ def bench(workbench: Workbench, command: Command, evaluated: Callable[[str], obj
     if earlier is not None:
         _display(report.compare(earlier))
     return report
+
+
+def listed(workbench: Workbench, command: Command) -> object:
+    """The kept runs as a DataFrame; in words where there are none."""
+    found = workbench.history(command.name or None)
+    if len(found):
+        return found
+    of = f" of {command.name!r}" if command.name else ""
+    return Lines([f"No load test{of} is kept yet; %infer bench {command.name or 'NAME'} --rate 100 runs one."])
 
 
 def compare(workbench: Workbench, command: Command) -> object:

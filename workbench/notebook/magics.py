@@ -80,7 +80,7 @@ class InferMagics(Magics):
             "stop": lambda command: _stopped(attach()),
             "logs": lambda command: attach().logs(whole("--lines", command.flags.get("--lines", "20"))),
             "bench": lambda command: benches.bench(self._connect(), command, self._evaluated),
-            "history": lambda command: attach().history(command.name or None),
+            "history": lambda command: benches.listed(attach(), command),
             "compare": lambda command: benches.compare(attach(), command),
             "help": lambda command: Lines(help_text(command.rest)),
         }
