@@ -549,3 +549,40 @@ def test_clients_that_never_finish_do_not_hold_up_the_end(tmp_path: Path) -> Non
                 assert each.gone == 0  # NO_ERROR
             assert serve.ended() == 0
             assert time.monotonic() - begun < 10.0
+
+
+def test_a_stream_of_nothing(address: str, token: str) -> None:
+    with Peer(address) as peer:
+        for bodies in ([], [b""]):
+            found = ask(peer, head(STREAM_INFER, token=token), *bodies)
+            assert (found.grpc_status, bytes(found.data)) == (0, b"")
+
+
+@pytest.mark.parametrize("coding", [None, b"identity"])
+def test_a_message_that_is_compressed_though_nothing_says_how(address: str, token: str, coding: bytes | None) -> None:
+    more = [(b"grpc-encoding", coding)] if coding is not None else []
+    with Peer(address) as peer:
+        found = ask(peer, head(INFER, *more, token=token), message(gzip.compress(ONE), compressed=1))
+        assert only_trailers(found) == INTERNAL  # so says gRPC's specification of compression
+
+
+def test_a_deadline_that_passes_before_the_message_is_there(address: str, token: str) -> None:
+    """Or a client that forgets its call would hold a stream and what it sent for ever."""
+    with Peer(address, limit_s=5) as peer:
+        stream = peer.open(head(INFER, (b"grpc-timeout", b"100m"), token=token))
+        peer.send(data(stream, message(ONE)[:9]))
+        found = peer.answer(stream)
+        assert found.grpc_status == DEADLINE_EXCEEDED or found.reset == 8  # CANCEL
+
+
+def test_a_deadline_that_passes_while_the_model_runs(address: str, token: str) -> None:
+    with Peer(address) as peer:
+        content = inference([0.0], "loop", n=np.int64(LONG_TURNS))
+        begun = time.monotonic()
+        found = ask(peer, head(INFER, (b"grpc-timeout", b"60m"), token=token), message(content))
+        took_s = time.monotonic() - begun
+        assert found.grpc_status == DEADLINE_EXCEEDED or found.reset == 8  # CANCEL
+        assert took_s >= 0.055
+        again = ask(peer, head(INFER, token=token), message(content))  # once the run before it has ended
+        assert answered(again).outputs["y"].tolist() == [LONG_TURNS]
+        assert time.monotonic() - begun > took_s + 0.1, "the run is too short to be outlived"

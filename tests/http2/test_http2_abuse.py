@@ -316,7 +316,7 @@ def test_answers_that_nobody_gives_room_are_let_go_with_their_connection(
             peer.until(lambda: all(stream.blocks for stream in peer.streams.values()))
 
     wait_and_leave()
-    with bounded(worker):
+    with bounded(worker, 2 * MAY_GROW):  # of the 240 MB that are sent
         for _ in range(4):
             wait_and_leave()
 

@@ -123,6 +123,8 @@ HPACK = [
     Case("a Huffman code that is right", calls(block=CALL + b"\x00\x01a\x81\x1f"), ANSWERED),
     Case("a table as large as allowed", calls(block=integer(4096, 5, 0x20) + CALL), ANSWERED),
     Case("a table of none and of something", calls(block=b"\x20" + integer(100, 5, 0x20) + CALL), ANSWERED),
+    Case("a table's size again and again", calls(block=b"\x20" * 10_000 + CALL), GARBAGE),
+    Case("two long sizes and a third", calls(block=integer(100, 5, 0x20) * 2 + b"\x20" + CALL), GARBAGE),
     Case("a table that is larger than allowed", calls(block=integer(1 << 20, 5, 0x20) + CALL), GARBAGE),
     Case("a table's size after a field", calls(block=CALL + b"\x20"), GARBAGE),
     Case(

@@ -36,6 +36,9 @@ _LENGTH_DIGITS: Final = 18
 
 _ODD_VALUE: Final = "a header's value holds what none may"
 
+_SIZE_UPDATE: Final = 0x20
+_MOST_UPDATES: Final = 2
+
 SHRINK_TABLE: Final = b"\x20"
 """Begins a block: the table of whoever writes it has no room. Due once when the reader makes its own smaller."""
 
@@ -71,6 +74,10 @@ class HeaderReader:
 
     def read(self, block: bytes) -> Head:
         """Any block, trailers too. Broken for what is no header block, after which no other can be read."""
+        if _begins_with_updates(block):
+            raise Broken(
+                ErrorCode.COMPRESSION_ERROR, f"a block changes its table's size more than {_MOST_UPDATES} times"
+            )
         table = self._decoder.header_table
         before = _newest(table), len(table.dynamic_entries), table.maxsize
         try:
@@ -88,6 +95,20 @@ class HeaderReader:
                 self._remembered.clear()
             self._remembered[block] = head
         return head
+
+
+def _begins_with_updates(block: bytes) -> bool:
+    """Whether more changes of the table's size come first than a block has any use for (RFC 7541, section 4.2)."""
+    at = 0
+    for _ in range(_MOST_UPDATES + 1):
+        if at >= len(block) or block[at] & 0xE0 != _SIZE_UPDATE:
+            return False
+        long = block[at] & 0x1F == 0x1F
+        at += 1
+        while long and at < len(block):
+            long = block[at] & 0x80 != 0
+            at += 1
+    return True
 
 
 def _newest(table: HeaderTable) -> tuple[bytes, bytes] | None:

@@ -83,6 +83,7 @@ class Call(Stream):
             return
         if asked.head.timeout_s is not None:
             self._arrived = self._calls.loop.time()
+            self._deadline = self._calls.loop.call_at(self._arrived + asked.head.timeout_s, self._expire)
         stream = asked.method.stream
         if stream is not None:
             self._start(self._converse(stream(asked.head, self._messages(), self)))
@@ -168,9 +169,6 @@ class Call(Stream):
         task = self._task = self._calls.loop.create_task(work)
         self._calls.under_way.add(task)
         task.add_done_callback(self._calls.under_way.discard)
-        assert self._asked.head is not None
-        if self._asked.head.timeout_s is not None:
-            self._deadline = self._calls.loop.call_at(self._arrived + self._asked.head.timeout_s, self._expire)
 
     async def _answer(self, method: Method, message: bytes, compressed: bool) -> None:
         head = self._asked.head
@@ -204,7 +202,9 @@ class Call(Stream):
         except Exception as error:
             self.fail(error)
         else:
-            self._finish(grpc_wire.success(*self._told))
+            # Where nothing was answered, these trailers are all of the answer.
+            head = b"" if self._has_head else grpc_wire.ANSWER_HEAD
+            self._finish(head + grpc_wire.success(*self._told))
 
     async def _messages(self) -> AsyncIterator[bytes]:
         """The messages of a stream as they come."""
@@ -289,6 +289,8 @@ class Call(Stream):
             return
         if self._task is not None:
             self._task.cancel()
+        if self._on_lost is not None:
+            self._on_lost()
         if self.blocked:  # by answers that nobody reads, so that nothing behind them would be read either
             self._drop()
             self.reset(ErrorCode.CANCEL)

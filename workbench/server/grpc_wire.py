@@ -17,6 +17,7 @@ PREFIX_BYTES: Final = 5
 """Before each message: whether it is compressed, and its length."""
 
 RESOURCE_EXHAUSTED: Final = 8
+INTERNAL: Final = 13
 
 _STATUS_200: Final = (b":status", b"200")
 _CONTENT_TYPE: Final = (b"content-type", b"application/grpc")
@@ -36,6 +37,13 @@ _LONGEST_MESSAGE: Final = 4096
 
 class MessageTooLarge(TooLarge):
     """Over the cap for messages, which gRPC has a status of its own for."""
+
+
+class WithoutCoding(InvalidInput):
+    """A compressed message without a grpc-encoding, which gRPC has laid down as INTERNAL."""
+
+
+_STATUS: Final[dict[type[WorkbenchError], int]] = {MessageTooLarge: RESOURCE_EXHAUSTED, WithoutCoding: INTERNAL}
 
 
 def speaks_grpc(content_type: bytes) -> bool:
@@ -73,7 +81,7 @@ def message_length(prefix: bytes, most: int) -> int:
 def inflated(message: bytes, with_coding: bytes, most: int) -> bytes:
     """A compressed message as it was. InvalidInput, MessageTooLarge. May take long: not for the event loop."""
     if not with_coding:
-        raise InvalidInput("a message says that it is compressed, and no grpc-encoding says how")
+        raise WithoutCoding("a message says that it is compressed, and no grpc-encoding says how")
     inflater = Inflater(with_coding)
     parts: list[bytes] = []
     size = 0
@@ -97,7 +105,7 @@ def success(*metadata: tuple[bytes, bytes]) -> bytes:
 
 def failure(error: WorkbenchError, metadata: tuple[tuple[bytes, bytes], ...], *, head: bool) -> bytes:
     """The trailers of a call that failed; `head`: which are also all of its answer."""
-    status = RESOURCE_EXHAUSTED if isinstance(error, MessageTooLarge) else grpc_status(error)
+    status = _STATUS.get(type(error)) or grpc_status(error)
     fields = [
         (b"grpc-status", str(status).encode()),
         (b"grpc-message", percent_encoded(error.message)),
