@@ -17,6 +17,7 @@ from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 from tritonclient.utils import InferenceServerException
 
 from benchmarks.mutations import http2_call
+from tests import models
 from tests.server.process import Serve
 from tests.server.test_keeper import worker_of
 from tests.stories.waiting import until
@@ -111,6 +112,16 @@ def test_a_port_that_is_taken_ends_the_start_where_it_was_asked_for(tmp_path: Pa
             assert serve.ended() == 2
             (line,) = [line for line in serve.seen if f"cannot listen on 127.0.0.1, port {port}" in line]
             assert "--grpc-port" in line
+
+
+def test_a_port_that_is_taken_is_said_before_the_models_are_loaded(tmp_path: Path) -> None:
+    endless = models.save(models.endless(), tmp_path / "endless.onnx")
+    quick = {"INFER_WORKBENCH_TRIAL": "false", "INFER_WORKBENCH_DRAIN_TIMEOUT_S": "1"}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        arguments = ["--load", f"endless={endless}", "--grpc-port", str(taken.getsockname()[1])]
+        with Serve(tmp_path, *arguments, environment=quick) as serve:
+            serve.until("--grpc-port")
+            assert serve.ended() == 2
 
 
 def test_the_next_worker_serves_at_the_same_address(tmp_path: Path) -> None:

@@ -183,17 +183,22 @@ async def _until_stopped(
     stopped = asyncio.create_task(asked.stop.wait())
     stuck = asyncio.create_task(asked.stuck.wait())
     loading = asyncio.create_task(load_all(service))
+    opening = asyncio.create_task(port.opened())
     try:
-        await asyncio.wait({loading, stopped, stuck, http}, return_when=asyncio.FIRST_COMPLETED)
+        ends = {loading, stopped, stuck, http}
+        await asyncio.wait({opening, *ends}, return_when=asyncio.FIRST_COMPLETED)
+        if opening.done():
+            opening.result()  # what stands against gRPC is said at once, not when all models have been loaded
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if loading.done():
             loading.result()
             if not port.optional:
-                await port.opened()
+                await opening
             loaded.set()
             service.starting = False
             if link is not None:
                 link.report()
-            await port.opened()
+            await opening
             _say_ready(service, token_file)
             if link is not None:
                 link.report()
@@ -206,10 +211,11 @@ async def _until_stopped(
         log.error(error.message)
         return MISUSE
     finally:
-        for task in (stopped, stuck, loading):
+        tasks = (stopped, stuck, loading, opening)
+        for task in tasks:
             task.cancel()
         if not asked.stuck.is_set():
-            await asyncio.gather(stopped, stuck, loading, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _listen(server: _Server, listener: socket.socket, loaded: asyncio.Event, hold_s: float) -> None:
