@@ -94,11 +94,18 @@ class Server:
         self.streams: dict[int, Noted] = {}
         self.now_s = 0.0
         self._make = make
-        self.connection = Connection(self.written.append, self._close, self._stream, lambda: self.now_s)
+        self.wrote: Callable[[], None] | None = None
+        """Called while it writes, as transports call their protocol."""
+        self.connection = Connection(self._write, self._close, self._stream, lambda: self.now_s)
         self.connection.greet()
         if greeted:
             self.receive(frames.PREFACE + settings(ours or {}))
             self.told()
+
+    def _write(self, data: bytes) -> None:
+        self.written.append(data)
+        if self.wrote is not None:
+            self.wrote()
 
     def _close(self) -> None:
         self.closed += 1
@@ -377,6 +384,7 @@ class Talk:
         self.unread: list[tuple[int, int]] = []
         """(bytes, stream) that the client has not made room for yet."""
         self.travel()
+        self.server.wrote = self.wrote
 
     def step(self) -> None:
         weights = {
@@ -478,6 +486,15 @@ class Talk:
 
     # What lies between them
 
+    def wrote(self) -> None:
+        """The transport has enough, or (with TLS, at once) room again."""
+        connection = self.server.connection
+        if not connection.out.paused:
+            if self.chance.random() < 0.1:
+                connection.pause()
+        elif self.chance.random() < 0.3:
+            connection.resume()
+
     def travel(self) -> None:
         out, step = self.client.data_to_send(), self.chance.choice([1, 7, 100, 1 << 14, 1 << 20])
         step = max(step, len(out) // 200)
@@ -502,6 +519,7 @@ class Talk:
 
     def finish(self) -> None:
         connection = self.server.connection
+        self.server.wrote = None
         connection.resume()
         while (number := self.some()) is not None:
             self.client.end_stream(number)
@@ -532,7 +550,7 @@ class Talk:
             assert self.got[number] == self.answers[number]
 
 
-@hypothesis.settings(max_examples=60)
+@hypothesis.settings(max_examples=150)
 @hypothesis.given(st.randoms(use_true_random=True))
 def test_a_client_that_keeps_the_rules_gets_each_answer_once_and_whole(chance: random.Random) -> None:
     talk = Talk(chance)
