@@ -331,6 +331,20 @@ async def test_a_client_works_again_after_it_was_closed(client: AsyncClient) -> 
     assert await client.statuses() == []
 
 
+async def test_a_grpc_port_that_is_called_over_http_is_said_to_be_one() -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(bytes.fromhex("000000040000000000"))  # an HTTP/2 server's first frame: its settings
+        await writer.drain()
+        await reader.read()
+        writer.close()
+
+    listening = await asyncio.start_server(greet, "127.0.0.1", 0)
+    host, port = listening.sockets[0].getsockname()
+    async with listening, AsyncClient(f"http://{host}:{port}", "token-of-the-tests") as client:
+        with pytest.raises(Unavailable, match=r"does not speak HTTP/1\.1; a gRPC port is called as grpc://"):
+            await client.statuses()
+
+
 async def test_what_answers_in_another_way_is_said_to_be_no_service() -> None:
     async def page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

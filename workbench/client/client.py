@@ -444,7 +444,11 @@ class AsyncClient:
         return await asyncio.to_thread(self._shared.happened, since) if self._shared is not None else ""
 
     def _unreachable(self, error: BaseException) -> Unavailable:
+        import aiohttp
+
         why = self.gone() or "nothing listens there, or it ended while answering"
+        if isinstance(error, aiohttp.ClientResponseError):  # what came could not be read
+            why = "what listens there does not speak HTTP/1.1; a gRPC port is called as grpc://HOST:PORT"
         return Unavailable(f"the service at {self.url} does not answer: {why}")
 
 
