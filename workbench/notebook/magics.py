@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 
+from workbench.client.adapt import did_you_mean
 from workbench.client.cards import Card
 from workbench.client.jobs import Job
 from workbench.client.results import Lines
@@ -150,7 +151,8 @@ class InferMagics(Magics):
         if text not in self.shell.user_ns and _is_path(text):
             return text.strip("'\"")
         if text.isidentifier() and text not in self.shell.user_ns:
-            raise Misuse(f"there is neither a variable nor a file {text!r}")
+            hint = did_you_mean(text, (name for name in self.shell.user_ns if not name.startswith("_")))
+            raise Misuse(f"there is neither a variable nor a file {text!r}{hint}")
         return self._evaluated(text)
 
     def _evaluated(self, text: str) -> object:
