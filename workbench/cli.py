@@ -65,7 +65,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="the version of this installation")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser)
-    _add_serve(verbs.add_parser("serve", help="serve models until SIGTERM", allow_abbrev=False))
+    _add_serve(
+        verbs.add_parser(
+            "serve",
+            help="serve models until SIGTERM",
+            description="Serve models over HTTP and gRPC until SIGTERM or Ctrl-C, apart from your shared service.",
+            allow_abbrev=False,
+        )
+    )
     for name, (help_text, add, run) in _CLIENT_VERBS.items():
         verb = verbs.add_parser(name, help=help_text, allow_abbrev=False)
         verb.set_defaults(run=run)
@@ -101,7 +108,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     access.add_argument("--token-file", metavar="FILE", type=Path, help="holds the token that callers must send")
     access.add_argument("--no-auth", action="store_false", dest="auth", default=None, help="on loopback only")
     add("--allow-shared-memory", action="store_true", default=None, help="for clients' tensors; on loopback only")
-    add("--ready-file", metavar="FILE", type=Path, help="JSON with url and token_file, written once all is ready")
+    add("--ready-file", metavar="FILE", type=Path, help="JSON with url, grpc and token_file, written once all is ready")
     add("--log-format", choices=("text", "json"), help="of the lines on stderr and in the log file (text)")
     # For whoever starts the service as a child: however the parent ends, the kernel closes the pipe to it.
     add("--until-eof", action="store_true", help=argparse.SUPPRESS)
