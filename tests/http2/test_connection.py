@@ -16,7 +16,7 @@ from h2.settings import SettingCodes
 from hypothesis import strategies as st
 
 from workbench.http2 import frames
-from workbench.http2.connection import CONNECTION_WINDOW, MAX_STREAMS, Connection
+from workbench.http2.connection import CONNECTION_WINDOW, FRAMES_A_TURN, MAX_STREAMS, Connection
 from workbench.http2.frames import ErrorCode, frame, settings, window_update
 from workbench.http2.headers import Head, block_of
 from workbench.http2.patience import MOST
@@ -115,7 +115,9 @@ class Server:
         return stream
 
     def receive(self, *parts: bytes) -> None:
-        self.connection.receive(b"".join(parts))
+        data = b"".join(parts)
+        while self.connection.receive(data):
+            data = b""
 
     def told(self) -> list[Frame]:
         """What it has written since this was last asked for."""
@@ -143,6 +145,33 @@ def opening(number: int, flags: int = frames.END_HEADERS, block: bytes = REQUEST
 
 def data(number: int, payload: bytes, flags: int = 0) -> bytes:
     return frame(frames.DATA, flags, number, payload)
+
+
+# Turns
+
+
+def test_what_comes_at_once_is_worked_off_in_turns_and_in_order() -> None:
+    server = Server()
+    pings = [frame(frames.PING, 0, 0, b"%08d" % number) for number in range(2 * FRAMES_A_TURN + 10)]
+    assert server.connection.receive(b"".join(pings[:-1]) + pings[-1][:5])
+    assert len(server.told()) == FRAMES_A_TURN
+    assert server.connection.receive(pings[-1][5:9])  # more comes meanwhile
+    assert not server.connection.receive(b"")
+    assert server.told()[-1][3] == b"%08d" % (len(pings) - 2)
+    assert not server.connection.receive(pings[-1][9:])
+    assert [payload for _, _, _, payload in server.told()] == [b"%08d" % (len(pings) - 1)]
+
+
+def test_who_is_refused_again_and_again_is_left() -> None:
+    class Refusing(Noted):
+        def begun(self, head: Head, ended: bool) -> None:
+            self.refuse(block_of((b":status", b"415")))
+
+    server = Server(Refusing)
+    for number in range(1, 4 * int(MOST), 2):
+        server.receive(opening(number))
+    assert server.closed == 1
+    assert ErrorCode.ENHANCE_YOUR_CALM in [payload[7] for kind, _, _, payload in server.told() if kind == frames.GOAWAY]
 
 
 # Settings

@@ -102,6 +102,24 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.001)
 
 
+# Turns
+
+
+def test_a_flood_of_one_is_worked_off_between_what_others_ask(run: Run) -> None:
+    async def story() -> None:
+        async with open_port() as port, port.client() as flood, port.client() as other:
+            pings = [frame(frames.PING, 0, 0, b"%08d" % number) for number in range(2000)]
+            flood.writer.write(b"".join(pings))
+            other.ask(1)
+            for number in range(2000):
+                _, flags, _, payload = await flood.frame(frames.PING)
+                assert (flags, payload) == (frames.ACK, b"%08d" % number)
+            flood.ask(1)  # it is read from again
+            await until(lambda: len(port.streams) == 2)
+
+    run(story())
+
+
 # Who is hung up on
 
 

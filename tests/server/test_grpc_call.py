@@ -46,7 +46,9 @@ class Port:
         self._decoder = hpack.Decoder()
 
     def send(self, *parts: bytes) -> None:
-        self.connection.receive(b"".join(parts))
+        data = b"".join(parts)
+        while self.connection.receive(data):
+            data = b""
 
     def begin(self, number: int, path: str, *more: tuple[bytes, bytes], token: bool = True) -> None:
         fields = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path.encode())]

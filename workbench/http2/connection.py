@@ -24,7 +24,7 @@ from workbench.http2.headers import (
     check_trailers,
 )
 from workbench.http2.outgoing import Outgoing
-from workbench.http2.patience import Patience
+from workbench.http2.patience import REFUSED, Patience
 from workbench.http2.stream import STREAM_WINDOW, Stream
 
 MAX_STREAMS: Final = 1024
@@ -38,6 +38,9 @@ CONNECTION_WINDOW: Final = 1 << 30
 
 _REMEMBERED_CUT: Final = 1024
 """Streams that were ended here first, of which something may still be on its way."""
+
+FRAMES_A_TURN: Final = 256
+"""That are worked off before other connections have their turn."""
 
 _STREAMS_AT_A_TRY: Final = 64
 """Whose windows a peer may move at once for what one frame costs it."""
@@ -106,18 +109,20 @@ class Connection:
         self._write(frames.settings(ours))
         self._refill()
 
-    def receive(self, data: bytes) -> None:
-        """What came from the peer, in any pieces."""
+    def receive(self, data: bytes) -> bool:
+        """What came from the peer, in any pieces. True where there was more than is worked off in one turn: call again,
+        with nothing or with what has come meanwhile."""
         if self.closed:
-            return
+            return False
         if self._rest:
             data = self._rest + data
         try:
-            at = self._read(data)
+            at, more = self._read(data)
         except Broken as error:
             self._break(error)
-            return
+            return False
         self._rest = data[at:] if at < len(data) else b""
+        return more and not self.closed
 
     def ping(self) -> None:
         self._write(frames.frame(frames.PING, 0, 0, b"workingg"))
@@ -150,6 +155,10 @@ class Connection:
 
     # For streams
 
+    def refused(self) -> None:
+        """A stream's request was not one to be asked. Broken, when there were too many of them."""
+        self._patience.tried(REFUSED)
+
     def finished(self, stream: Stream) -> None:
         """Its answer has been written."""
         stream.ended = True
@@ -174,19 +183,20 @@ class Connection:
 
     # What comes
 
-    def _read(self, data: bytes) -> int:
-        """How many bytes were whole frames, which were handled."""
+    def _read(self, data: bytes) -> tuple[int, bool]:
+        """How many bytes were whole frames, which were handled; and whether there may be more of them."""
         at, end = 0, len(data)
         if not self._greeted:
             if end < len(frames.PREFACE):
                 if not frames.PREFACE.startswith(data):
                     raise Broken(ErrorCode.PROTOCOL_ERROR, "this is no HTTP/2")
-                return 0
+                return 0, False
             if not data.startswith(frames.PREFACE):
                 raise Broken(ErrorCode.PROTOCOL_ERROR, "this is no HTTP/2")
             self._greeted = True
             at = len(frames.PREFACE)
         unpack = frames.HEAD.unpack_from
+        left = FRAMES_A_TURN
         while end - at >= frames.HEAD_BYTES and not self.closed:
             high, low, kind, flags, number = unpack(data, at)
             size = high << 8 | low
@@ -197,6 +207,9 @@ class Connection:
             stop = at + frames.HEAD_BYTES + size
             if stop > end:
                 break
+            if not left:
+                return at, True
+            left -= 1
             payload = data[at + frames.HEAD_BYTES : stop]
             at = stop
             number &= frames.STREAM_BITS
@@ -213,7 +226,7 @@ class Connection:
                 frames.check_shape(kind, number, size)
                 if (handle := _HANDLERS.get(kind)) is not None:
                     handle(self, number, flags, payload)
-        return at
+        return at, False
 
     def _headers(self, number: int, flags: int, payload: bytes) -> None:
         if not number & 1:

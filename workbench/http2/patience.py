@@ -16,6 +16,9 @@ PER_S: Final = 500.0
 WORTH: Final = 3.0
 """How many are forgiven for each answer, and each frame of one."""
 
+REFUSED: Final = 1 + int(WORTH)
+"""What an answer costs that only says no to somebody: more than the answer makes up for."""
+
 
 class Patience:
     def __init__(self, clock: Callable[[], float]) -> None:

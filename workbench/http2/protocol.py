@@ -68,6 +68,10 @@ class Http2Protocol(asyncio.Protocol):
         self._keepalive_timeout_s = keepalive_timeout_s
         self._asked = False
         """It was asked for a sign of life."""
+        self._behind = False
+        """More has come than was worked off, so nothing further is read."""
+        self._called = False
+        """`_go_on` is to be called by the loop."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._loop = asyncio.get_running_loop()
@@ -81,7 +85,7 @@ class Http2Protocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._heard_s = self._loop.time()
         self._asked = False
-        self.connection.receive(data)
+        self._take(data)
 
     def pause_writing(self) -> None:
         # Who does not read its answers is not read from: so what waits for it is no more than it has asked for.
@@ -89,9 +93,8 @@ class Http2Protocol(asyncio.Protocol):
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
         self.connection.resume()
+        self._read_again()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
@@ -104,6 +107,26 @@ class Http2Protocol(asyncio.Protocol):
 
     def abort(self) -> None:
         self._transport.abort()
+
+    def _take(self, data: bytes) -> None:
+        behind = self.connection.receive(data)
+        if behind and not self._called:
+            self._called = True
+            self._loop.call_soon(self._go_on)
+        if behind and not self._behind and not self._transport.is_closing():
+            self._behind = True
+            self._transport.pause_reading()
+        elif self._behind and not behind:
+            self._behind = False
+            self._read_again()
+
+    def _go_on(self) -> None:
+        self._called = False
+        self._take(b"")
+
+    def _read_again(self) -> None:
+        if not (self._behind or self.connection.out.paused or self._transport.is_closing()):
+            self._transport.resume_reading()
 
     def _look(self) -> None:
         """Is anybody there? A timer for each of its frames would cost more than looking now and then."""

@@ -134,6 +134,11 @@ class Stream:
         if self.due is None:
             self.connection.out.pump(self)
 
+    def refuse(self, block: bytes) -> None:
+        """All of the answer to a request that was not one to be asked. Only from `begun`; it may end the connection."""
+        self.connection.refused()
+        self.end(block)
+
     def reset(self, code: ErrorCode) -> None:
         """End it at once; `lost` is not called."""
         if not self.ended:

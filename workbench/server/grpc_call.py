@@ -79,7 +79,7 @@ class Call(Stream):
             asked = head.known = self._calls.methods.asked(head)
         self._asked = asked
         if asked.head is None:
-            self.end(asked.refusal)
+            self.refuse(asked.refusal)
             return
         if asked.head.timeout_s is not None:
             self._arrived = self._calls.loop.time()
