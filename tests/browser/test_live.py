@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import CDPSession, Page, expect
+from playwright.sync_api import CDPSession, Page, Response, expect
 
 from tests import models
 from tests.browser.conftest import OpenPage
@@ -217,7 +217,15 @@ def test_the_dashboard_shows_several_models_and_comes_back_with_the_workspace(
                 toggle.click()
             expect(column).to_be_visible()
         expect(Plots(plus).value("throughput", "requests_per_s")).to_have_text(SOME)
-        with page.expect_response(lambda answer: "api/workspaces" in answer.url and answer.request.method == "PUT"):
+
+        def kept(answer: Response) -> bool:
+            """Both models and the five minutes, which may take more than one time of saving."""
+            request = answer.request
+            saved = (request.post_data or "").replace("\\", "").replace(" ", "")
+            asks = "api/workspaces" in answer.url and request.method == "PUT"
+            return asks and '"window_s":300' in saved and '"plus"' in saved and '"minus"' in saved
+
+        with page.expect_response(kept):
             dashboard.get_by_role("button", name="5 min", exact=True).click()
         page.reload()
         expect(minus).to_be_visible()

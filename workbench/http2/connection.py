@@ -298,8 +298,8 @@ class Connection:
                 check_request(head)
             if ended and head.length:
                 raise Malformed("the body ends sooner than it was to")
-        except Malformed:
-            self._refuse(number, ErrorCode.PROTOCOL_ERROR)
+        except Malformed as error:
+            self._refuse(number, error.code)
             return
         stream = self._streams[number] = self._make_stream(self, number)
         stream.remote_ended = ended

@@ -46,6 +46,14 @@ SHRINK_TABLE: Final = b"\x20"
 class Malformed(Exception):
     """A request or trailers that break HTTP's rules: an error of the stream alone."""
 
+    code = ErrorCode.PROTOCOL_ERROR
+
+
+class TooLong(Malformed):
+    """Headers that are in order, and too many. gRPC clients are told RESOURCE_EXHAUSTED."""
+
+    code = ErrorCode.ENHANCE_YOUR_CALM
+
 
 class Head:
     """What came in one block."""
@@ -135,7 +143,7 @@ def check_request(head: Head) -> None:
             raise Malformed("the Content-Length comes twice, with two values")
         found[name] = value
     if size > MAX_LIST_BYTES:
-        raise Malformed(f"the headers have more than {MAX_LIST_BYTES} bytes")
+        raise TooLong(f"the headers have more than {MAX_LIST_BYTES} bytes")
     if not (b":method" in found and b":scheme" in found and found.get(b":path")):
         raise Malformed("the request has no method, scheme or path")
     if (length := found.get(b"content-length")) is not None:
