@@ -270,7 +270,7 @@ def test_what_cannot_be_right_is_said_before_the_run() -> None:
             start(Plan(Target("other", server.url), Constant(1)))
         with pytest.raises(InvalidInput, match=r"x FP32\[rows, 4\]: axis 1 takes 4; an array of shape \[10, 3\]"):
             start(Plan(target, Constant(1), Inputs("rows", values=np.zeros((10, 3), np.float32))))
-        with pytest.raises(InvalidInput, match=r"request 1 of 2: .*takes 4"):
+        with pytest.raises(InvalidInput, match=r"request 2 of 2: .*takes 4"):
             start(Plan(target, Constant(1), Inputs("requests", values=[np.zeros((1, 4)), np.zeros((1, 5))])))
         with pytest.raises(InvalidInput, match="no rows"):
             start(Plan(target, Constant(1), Inputs("rows", values=np.zeros((0, 4), np.float32))))
