@@ -20,6 +20,8 @@ help: ## what there is to make
 $(STAMP): pyproject.toml constraints.txt labextension/package.json
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
+	@# Through the link of an earlier time it would write into this folder, what no wheel can be built of.
+	rm -rf $(INSTALLED_PANEL) workbench/labextension/install.json
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev]'
 	@# Installed is a copy of the panel; a link shows what is built next.
 	rm -rf $(INSTALLED_PANEL)

@@ -100,7 +100,7 @@ def test_the_window_tells_of_the_callers() -> None:
     table = shown("%infer models --window", LIVE)
     assert table.startswith("the last ")
     assert re.search(r"^digits +\d+ +Ready +[1-9]", table, re.MULTILINE)
-    assert "digits" in shown('recent.df.set_index("model")', LIVE)
+    assert "digits" in shown('recent.df.set_index(["model", "version"])', LIVE)
 
 
 @pytest.mark.parametrize("cell", ["recent.plot()", "digits.slowest()[:5].plot()"])
