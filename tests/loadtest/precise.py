@@ -14,16 +14,14 @@ import json
 import os
 import select
 import socket
-import subprocess
 import sys
 import threading
 import time
 from array import array
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Self
 
-from tests.loadtest.servers import INFERENCE, ROUTES
+from tests.loadtest.servers import INFERENCE, ROUTES, begun
 
 IDLE_S = 0.5
 """After the last request it is spun for so long."""
@@ -133,15 +131,7 @@ class Precise:
 
     def __init__(self, timing: Timing) -> None:
         self._cores = os.sched_getaffinity(0)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.loadtest.precise", json.dumps(asdict(timing))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[2],
-            text=True,
-        )
-        assert self._process.stdout is not None
-        self.url = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
+        self._process, self.url = begun("tests.loadtest.precise", asdict(timing))
         self.took_s: list[float] = []
 
     def __enter__(self) -> Self:

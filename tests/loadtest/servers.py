@@ -152,19 +152,24 @@ class Server:
             connection.transport.close()
 
 
+def begun(module: str, settings: dict[str, Any]) -> tuple[subprocess.Popen[str], str]:
+    """`python -m module` with its settings as JSON, which prints its port first; and the URL that it serves."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, json.dumps(settings)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+        text=True,
+    )
+    assert process.stdout is not None
+    return process, f"http://127.0.0.1:{int(process.stdout.readline())}"
+
+
 class Process:
     """A server in a process of its own; `url` is where. End it with `with`."""
 
     def __init__(self, script: Script) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.loadtest.servers", json.dumps(asdict(script))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[2],
-            text=True,
-        )
-        assert self._process.stdout is not None
-        self.url = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
+        self._process, self.url = begun("tests.loadtest.servers", asdict(script))
 
     @property
     def pid(self) -> int:

@@ -54,10 +54,10 @@ class Infer:
         if self._shared is not None or size > LARGE_BODY:
             return False
         now = self._engine.clock()
+        request_id = head.request_id or self._ids.new()
         underway = _Underway(
-            "", "", head.request_id or self._ids.new(), now, now, trace=head.trace, infer=self, call=call
+            "", "", request_id, now, now, trace=head.trace, infer=self, call=call, named=bool(head.request_id)
         )
-        underway.named = bool(head.request_id)
         try:
             if self._service.draining.is_set():
                 raise Draining(SHUTTING_DOWN)
