@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from workbench.config import ServerConfig
-from workbench.server.serve import serve
 from workbench.server.settings import named_path
+from workbench.server.worker_main import serve
 from workbench.telemetry.metrics import Metrics
 
 

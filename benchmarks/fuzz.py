@@ -35,7 +35,7 @@ from benchmarks.serving import Service, service
 from benchmarks.soak import worker_pid
 from benchmarks.wire import Answer, Connection, connect
 from workbench.protocols import pb
-from workbench.protocols.errors import GRPC_CODE_KEY
+from workbench.protocols.status_codes import GRPC_CODE_KEY
 
 ANSWER_S = 30.0
 """An answer that takes longer counts as hung."""

@@ -30,12 +30,12 @@ from workbench.engine import Engine
 from workbench.errors import WorkbenchError
 from workbench.protocols.oip_json import AnswerFormat, decode_request, encode_response
 from workbench.repository.store import ModelStore
-from workbench.server.app import create_app
-from workbench.server.auth import Caller
-from workbench.server.connection import HttpConnection, Replier
-from workbench.server.fast_path import FastPath, KnownHead
-from workbench.server.lasting import Lasting
-from workbench.server.request_ids import RequestIds
+from workbench.server.gate.auth import Caller
+from workbench.server.gate.request_ids import RequestIds
+from workbench.server.http.app import create_app
+from workbench.server.http.fast_path import FastPath, KnownHead
+from workbench.server.http.h1_protocol import HttpConnection, Responder
+from workbench.server.persistence import ModelPersistence
 from workbench.server.service import Service
 from workbench.telemetry.metrics import Metrics
 
@@ -45,7 +45,7 @@ CONNECTIONS, REQUESTS, TURNS = 32, 1000, 150
 class Plain(FastPath):
     """The way of an inference with all that telemetry needs left out."""
 
-    def begin(self, head: KnownHead, body: bytes, replier: Replier) -> None:
+    def begin(self, head: KnownHead, body: bytes, replier: Responder) -> None:
         caller = self._gate.admit(head.scope, head.headers)
         self._service.used_at = time.monotonic()
         assert not self._service.draining.is_set()
@@ -71,7 +71,7 @@ class Quiet(msgspec.Struct, gc=False):
     answer: AnswerFormat
     caller: Caller
     held: int
-    replier: Replier
+    replier: Responder
 
     def done(self) -> bool:
         return False
@@ -149,7 +149,7 @@ async def side(folder: Path, telemetry: bool) -> tuple[Turn, list[Client], Servi
     store, metrics = ModelStore(folder / "models"), Metrics()
     engine = Engine(store, observer=metrics if telemetry else None)
     metrics.watch(engine.statuses)
-    service = Service(engine, store, metrics, config, Lasting(config, store), starting=False)
+    service = Service(engine, store, metrics, config, ModelPersistence(config, store), starting=False)
     await engine.start()
     await engine.load("small", save_mlp(SMALL, folder / "small.onnx"))
     if telemetry:

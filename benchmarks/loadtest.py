@@ -23,10 +23,10 @@ from benchmarks.serving import service
 from tests.loadtest.precise import Precise, Timing
 from tests.loadtest.servers import Process, Script
 from workbench.api import connect
-from workbench.loadtest.handle import start
-from workbench.loadtest.histogram import Histogram
+from workbench.loadtest.analysis.histogram import Histogram
+from workbench.loadtest.job import start
 from workbench.loadtest.plan import Attack, Constant, Plan, Target, Users
-from workbench.loadtest.recording import Recording
+from workbench.loadtest.store.recording import Recording
 
 ROUNDS = 5
 BOUND = 0.02

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from workbench.api import Workbench, connect
-from workbench.client.launch import Address, SharedService, shared_service
 from workbench.client.own import OwnService
+from workbench.client.shared_service import Address, SharedService, shared_service
 
 # How long an example takes says something of the machine, not of the code.
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

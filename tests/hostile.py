@@ -16,7 +16,7 @@ import os, pathlib, sys, time
 import workbench.runtimes.registry as registry
 
 proper = registry.OPENERS["onnxruntime_onnx"]
-in_trial = "workbench.runtimes.trial" in " ".join(sys.orig_argv)
+in_trial = "workbench.runtimes.sandbox_process" in " ".join(sys.orig_argv)
 told = pathlib.Path(__file__).with_name("told")
 
 class Session:

@@ -18,8 +18,8 @@ import workbench
 from tests.models import add_constant, mlp, save, slow
 from workbench.api import Model, Workbench
 from workbench.client import sync
-from workbench.client.launch import Address, SharedService
-from workbench.client.progress import Progress, Step
+from workbench.client.load_progress import LoadProgress, Step
+from workbench.client.shared_service import Address, SharedService
 from workbench.convert.load import load
 from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound, Unauthenticated, Unavailable
 
@@ -133,7 +133,7 @@ def test_a_call_tells_how_far_it_has_come(wb: Workbench) -> None:
 def test_a_large_upload_tells_its_bytes(wb: Workbench) -> None:
     proto = mlp((1024, 1024, 1024))
     told: list[Step] = []
-    call = load(wb.client, "large", proto, {}, progress=(progress := Progress()))
+    call = load(wb.client, "large", proto, {}, progress=(progress := LoadProgress()))
     sync.run(call, lambda: told.append(progress.step), 0.001)
     assert {"byte"} <= {step.unit for step in told} or "the service loads it" in told[0].what
     assert "the service loads it and warms it up" in {step.what for step in told}

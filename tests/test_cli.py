@@ -10,7 +10,7 @@ import pytest
 
 import workbench
 from tests import models
-from tests.server.process import Serve
+from tests.helpers.service_process import Serve
 from workbench.cli import main
 
 

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from traitlets.config import Config
 
 import workbench
-from workbench.client.launch import SharedService
+from workbench.client.shared_service import SharedService
 
 ROOT = Path(workbench.__file__).parents[1]
 

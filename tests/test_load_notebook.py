@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from workbench.client.launch import SharedService
+from workbench.client.shared_service import SharedService
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
@@ -26,7 +26,7 @@ def executed() -> nbformat.NotebookNode:
 
 @pytest.fixture(scope="module", autouse=True)
 def _service_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    from workbench.client.launch import shared_service
+    from workbench.client.shared_service import shared_service
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("RUNTIME_DIR", "DATA_DIR"):

@@ -18,21 +18,21 @@ from workbench.errors import InvalidInput, Unavailable, Unsupported, WorkbenchEr
 if TYPE_CHECKING:
     import pandas as pd
 
-    from workbench.client.cards import Card
     from workbench.client.client import AsyncClient
-    from workbench.client.described import ModelCard
-    from workbench.client.jobs import Job
-    from workbench.client.launch import SharedService
+    from workbench.client.futures import Job
+    from workbench.client.load_progress import LoadProgress, Told
+    from workbench.client.model_card import ModelCard
     from workbench.client.own import OwnService
     from workbench.client.predict import Predictor
-    from workbench.client.progress import Progress, Told
-    from workbench.client.recent import RecentFigures
     from workbench.client.results import Lines, LoadReport, ModelTable, Prediction
-    from workbench.client.slowest import SlowRequests
-    from workbench.loadtest.compare import Comparison
-    from workbench.loadtest.handle import Handle
-    from workbench.loadtest.report import Report
-    from workbench.notebook.feed import Feed
+    from workbench.client.shared_service import SharedService
+    from workbench.client.slow_requests import SlowRequests
+    from workbench.client.summary import Card
+    from workbench.client.window_stats import RecentFigures
+    from workbench.loadtest.analysis.compare import Comparison
+    from workbench.loadtest.job import LoadTestJob
+    from workbench.loadtest.report.report import Report
+    from workbench.notebook.kernel_feed import Feed
     from workbench.notebook.live import LivePlot
     from workbench.notebook.panel import ControlPanel
 
@@ -95,8 +95,8 @@ class Workbench:
         token_file: str | None = None,
     ) -> None:
         from workbench.client import sync
-        from workbench.client.launch import SharedService
         from workbench.client.predict import Predictor
+        from workbench.client.shared_service import SharedService
 
         sync.close_with(self, client.close)
         self._client = client
@@ -154,13 +154,13 @@ class Workbench:
         `delay` is seconds or a text like "5ms"; `settings` are further settings of `ModelConfig`, by name. `progress`:
         True shows a bar; a function is called, up to four times a second, with how far it has come.
         """
-        from workbench.client.settings import settings_from
+        from workbench.client.model_settings import settings_from
         from workbench.convert.load import load
 
         given = {"device": device, "max_batch": max_batch, "delay": delay, "instances": instances, **settings}
         config = settings_from(given)
 
-        def call(told: Progress) -> Coroutine[Any, Any, LoadReport]:
+        def call(told: LoadProgress) -> Coroutine[Any, Any, LoadReport]:
             return load(
                 self._client, name, source, config, sample=sample, tolerance=tolerance, force=force, progress=told
             )
@@ -193,16 +193,16 @@ class Workbench:
         self, name: str, value: object, *, version: str | int | None = None, outputs: Sequence[str] = ()
     ) -> Job[Prediction]:
         """As `predict`, in the background: a job at once, which can be awaited, cancelled and asked for its result."""
-        from workbench.client.jobs import Job
+        from workbench.client.futures import Job
 
         return Job(f"predict {name}", self._prediction(name, value, version, outputs))
 
     def _prediction(
         self, name: str, value: object, version: str | int | None, outputs: Sequence[str]
-    ) -> Callable[[Progress], Coroutine[Any, Any, Prediction]]:
+    ) -> Callable[[LoadProgress], Coroutine[Any, Any, Prediction]]:
         wanted = None if version is None else str(version)
 
-        def call(told: Progress) -> Coroutine[Any, Any, Prediction]:
+        def call(told: LoadProgress) -> Coroutine[Any, Any, Prediction]:
             return self._predictor.predict(name, value, version=wanted, outputs=outputs, progress=told)
 
         return call
@@ -213,18 +213,18 @@ class Workbench:
     def models(self, window: float | str) -> RecentFigures: ...
     def models(self, window: float | str | None = None) -> ModelTable | RecentFigures:
         """Every version of every model, as a table; with a `window` as "60s" or "5m", how each did in it."""
-        from workbench.client import recent, sync
+        from workbench.client import sync, window_stats
         from workbench.client.results import ModelTable
 
         if window is not None:
-            asked_s = recent.window_s(window)
-            return recent.decode(sync.run(self._client.figures(asked_s)), asked_s)
+            asked_s = window_stats.window_s(window)
+            return window_stats.decode(sync.run(self._client.figures(asked_s)), asked_s)
         return ModelTable(sync.run(self._client.statuses()))
 
     def show(self, name: str, version: str | int | None = None) -> ModelCard:
         """All that is known of one model: of the version that serves, else of the newest, which tells why it failed."""
         from workbench.client import sync
-        from workbench.client.described import described
+        from workbench.client.model_card import described
 
         wanted = None if version is None else str(version)
         return described(sync.run(self._client.describe(name, wanted)))
@@ -232,8 +232,8 @@ class Workbench:
     def set(self, name: str, **settings: object) -> Card:
         """Change a model's settings: live where possible, else by a reload that fails no request."""
         from workbench.client import sync
-        from workbench.client.cards import model_card
-        from workbench.client.settings import settings_from
+        from workbench.client.model_settings import settings_from
+        from workbench.client.summary import model_card
 
         config = settings_from(settings)
         if not config:
@@ -252,7 +252,7 @@ class Workbench:
         endpoint: str | None = None,
         token: str | None = None,
         **options: Any,
-    ) -> Handle[Report]:
+    ) -> LoadTestJob[Report]:
         """Load-test model `name`: a handle at once, whose `.result()` (or `await`) is a `Report`.
 
         How requests come is one of `rate=200` (a second, sent when they are due), `users=32` (who wait for their
@@ -269,9 +269,9 @@ class Workbench:
         """
         from workbench.client import sync
         from workbench.loadtest.bench import bench
-        from workbench.loadtest.history import history
         from workbench.loadtest.options import plan_of, searches
         from workbench.loadtest.plan import Target
+        from workbench.loadtest.store.history import history
 
         wanted = None if version is None else str(version)
         if endpoint is not None:
@@ -284,20 +284,20 @@ class Workbench:
 
     def history(self, model: str | None = None, limit: int | None = None) -> pd.DataFrame:
         """The load tests that are kept, of all models or of one, the latest first: a row a run, by its id."""
-        from workbench.loadtest.history import history
+        from workbench.loadtest.store.history import history
 
         return history().to_pandas(model, limit)
 
     def report(self, run: str = "last") -> Report:
         """The report of a kept run: by its id, a model's name for its latest, or "last". Raises NotFound."""
-        from workbench.loadtest.history import history
-        from workbench.loadtest.report import Report
+        from workbench.loadtest.report.report import Report
+        from workbench.loadtest.store.history import history
 
         return Report(history().run(run))
 
     def compare(self, a: str | Report, b: str | Report) -> Comparison:
         """Two runs beside each other: ratios of `b` to `a` with intervals, and what differed in the set-up."""
-        from workbench.loadtest.compare import compare
+        from workbench.loadtest.analysis.compare import compare
 
         first, second = (self.report(each) if isinstance(each, str) else each for each in (a, b))
         return compare(first.run, second.run)
@@ -325,8 +325,8 @@ class Workbench:
     def status(self) -> Card:
         """The service: its state and why, where it is, since when, what it uses. Starts nothing."""
         from workbench.client import sync
-        from workbench.client.cards import service_card, shared_card
-        from workbench.client.launch import address_of
+        from workbench.client.shared_service import address_of
+        from workbench.client.summary import service_card, shared_card
 
         if self._shared is None:
             return service_card(sync.run(self._client.service()), self._token_file)
@@ -360,7 +360,7 @@ class Workbench:
 
         `window`: the seconds that are shown, or a text like "5m". It starts no service, and says so where none runs.
         """
-        from workbench.client.recent import window_s
+        from workbench.client.window_stats import window_s
         from workbench.core.model import check_model_name
         from workbench.notebook.live import LivePlot
 
@@ -376,7 +376,7 @@ class Workbench:
     @property
     def feed(self) -> Feed:
         """The service's figures in this process, for widgets; it is read while one of them is open."""
-        from workbench.notebook.feed import of_client, of_shared
+        from workbench.notebook.kernel_feed import of_client, of_shared
 
         if self._feed is None:
             self._feed = of_client(self._client) if self._shared is None else of_shared(self._shared)
@@ -433,16 +433,16 @@ class Workbench:
         return sync.run(self._client.status(name, version))
 
 
-def _run(what: str, call: Callable[[Progress], Coroutine[Any, Any, T]], told: Told | bool) -> T:
+def _run(what: str, call: Callable[[LoadProgress], Coroutine[Any, Any, T]], told: Told | bool) -> T:
     """The result of `call`, with whoever wants to know told how far it has come."""
     from workbench.client import sync
-    from workbench.client.progress import Progress
+    from workbench.client.load_progress import LoadProgress
 
-    progress = Progress()
+    progress = LoadProgress()
     if told is False:
         return sync.run(call(progress))
     if told is True:
-        from workbench.notebook.progress import Bar
+        from workbench.notebook.progress_bar import Bar
 
         with Bar(what) as bar:
             return sync.run(call(progress), lambda: bar(progress.step))
@@ -451,7 +451,7 @@ def _run(what: str, call: Callable[[Progress], Coroutine[Any, Any, T]], told: To
 
 def _with_shared_service(start: bool) -> Workbench:
     from workbench.client.client import AsyncClient
-    from workbench.client.launch import Address, address_of, shared_service
+    from workbench.client.shared_service import Address, address_of, shared_service
 
     shared = shared_service()
     if start:
@@ -515,11 +515,11 @@ class Model:
     def slowest(self) -> SlowRequests:
         """Its slowest requests of the last 15 minutes, 100 at most, and where the time of each went."""
         from workbench.client import sync
-        from workbench.client.slowest import SlowRequests
+        from workbench.client.slow_requests import SlowRequests
 
         return SlowRequests(self.name, sync.run(self._workbench.client.slowest(self.name)))
 
-    def bench(self, inputs: object = None, **options: Any) -> Handle[Report]:
+    def bench(self, inputs: object = None, **options: Any) -> LoadTestJob[Report]:
         """Load-test it: a handle at once, whose `.result()` is a `Report`. Options as those of `Workbench.bench`."""
         return self._workbench.bench(self.name, inputs, **options)
 

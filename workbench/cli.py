@@ -151,10 +151,10 @@ def _serve(arguments: argparse.Namespace) -> int:
     config = server_config(flags, os.environ)
     if arguments.worker is None and sys.platform != "win32":
         return _keep(config, arguments)
-    from workbench.server.link import KeeperLink, decode_place
-    from workbench.server.serve import serve
+    from workbench.server.process.worker_channel import SupervisorChannel, decode_place
+    from workbench.server.worker_main import serve
 
-    status = serve(config, KeeperLink(decode_place(arguments.worker)) if arguments.worker else None)
+    status = serve(config, SupervisorChannel(decode_place(arguments.worker)) if arguments.worker else None)
     if any(thread.name.startswith("infer-") for thread in threading.enumerate()):
         # Inside a run, or a load, that does not end: a runtime that is taken down under it aborts the process.
         sys.stderr.flush()
@@ -164,9 +164,9 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 def _keep(config: ServerConfig, arguments: argparse.Namespace) -> int:
     """The keeper. Nothing heavy may be imported here: it is to stay small."""
-    from workbench.server.keeper import keep
-    from workbench.server.signals import detach
-    from workbench.server.worker import worker_command
+    from workbench.server.process.signals import detach
+    from workbench.server.process.supervisor import keep
+    from workbench.server.process.worker import worker_command
 
     command = worker_command(arguments.given)
     if not arguments.shared:

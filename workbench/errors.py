@@ -21,7 +21,7 @@
         StorageError                the disk is full or a folder cannot be written
         ExecutionError              the runtime failed while running a request
 
-Each class carries a `code`, never an HTTP status: `protocols/errors.py` alone maps codes to what goes on a wire.
+Each class carries a `code`, never an HTTP status: `protocols/status_codes.py` alone maps codes to what goes on a wire.
 A message says what was asked, what was found and what to try, and never holds a token, an internal name or a
 path that the caller did not send.
 """

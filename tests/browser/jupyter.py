@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from workbench.api import Workbench, connect
 from workbench.rendezvous.folder import rendezvous
-from workbench.rendezvous.record import ServiceRecord
+from workbench.rendezvous.service_record import ServiceRecord
 
 START_S = 60.0
 TOKEN = "a-token-of-the-tests"

@@ -11,8 +11,8 @@ import pytest
 
 from tests.models import add_constant, gather, identity, mlp, save, save_external, two_in_two_out, unsupported_operator
 from workbench.client.client import AsyncClient
-from workbench.client.launch import Address
 from workbench.client.predict import Predictor
+from workbench.client.shared_service import Address
 from workbench.core.messages import InferRequest
 from workbench.core.model import ModelState
 from workbench.core.ports import Inference

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests import models
-from tests.server.process import Serve
+from tests.helpers.service_process import Serve
 from workbench.api import connect
 from workbench.client.grpc_client import GrpcClient
 from workbench.core.messages import InferRequest, InferResponse, ReleaseReason

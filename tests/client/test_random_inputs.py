@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from workbench.client.adapt import adapt
+from workbench.client.input_adapter import adapt
 from workbench.client.random_inputs import WHOLE_NUMBERS, random_inputs
 from workbench.core.messages import InferRequest
 from workbench.core.model import Signature, TensorSpec

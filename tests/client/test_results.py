@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.client.cards import Card, model_card
 from workbench.client.results import CallTimings, LoadReport, ModelTable, Prediction
+from workbench.client.summary import Card, model_card
 from workbench.config import ModelConfig
 from workbench.core.messages import Timings
 from workbench.core.model import ModelState, ModelStatus, Signature, TensorSpec

@@ -15,7 +15,7 @@ import pytest
 from tests.models import add_constant
 from workbench.api import Workbench
 from workbench.client import sync
-from workbench.client.launch import Address
+from workbench.client.shared_service import Address
 
 
 async def answer() -> int:

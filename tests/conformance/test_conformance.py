@@ -14,11 +14,11 @@ from tests import models
 from tests.conformance.cases import NOT_SERVED, TRANSPORTS, Case, cases
 from tests.conformance.table import PAGE, written
 from tests.conformance.transports import Grpc, Http, Process, array_of
-from tests.server.process import Serve
+from tests.helpers.service_process import Serve
 from workbench.core.messages import InferResponse
 from workbench.core.tensor import DTYPES, datatype_of
 from workbench.errors import WorkbenchError
-from workbench.protocols.errors import HTTP_STATUS
+from workbench.protocols.status_codes import HTTP_STATUS
 
 CASES = cases()
 MODELS = {

@@ -13,17 +13,17 @@ import numpy as np
 from google.protobuf.json_format import MessageToDict, ParseDict
 
 from tests.conformance.cases import Case
-from tests.server.process import Serve
+from tests.helpers.service_process import Serve
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.tensor import DTYPES, Array
 from workbench.engine import Engine
 from workbench.protocols import pb
 from workbench.protocols.binary import bytes_from_array
-from workbench.protocols.errors import GRPC_CODE_KEY, error_from_grpc, error_from_http
 from workbench.protocols.oip_grpc import decode_response as decode_grpc
 from workbench.protocols.oip_grpc import write_parameters
 from workbench.protocols.oip_json import decode_response
 from workbench.protocols.parameters import take_schedule
+from workbench.protocols.status_codes import GRPC_CODE_KEY, error_from_grpc, error_from_http
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore
 

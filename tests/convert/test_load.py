@@ -14,10 +14,10 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from tests.models import add_constant, save
 from workbench.client.client import AsyncClient
-from workbench.client.launch import Address
+from workbench.client.shared_service import Address
 from workbench.convert import load as loading
+from workbench.convert.converters import Converted
 from workbench.convert.load import load
-from workbench.convert.registry import Converted
 from workbench.errors import Conflict, InvalidInput, ModelError, NotFound
 
 X, Y = load_iris(return_X_y=True)

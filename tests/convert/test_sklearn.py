@@ -31,10 +31,10 @@ from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from workbench.client.adapt import adapt
+from workbench.client.input_adapter import adapt
 from workbench.client.results import CallTimings, Prediction
-from workbench.convert.check import Comparison, compare
-from workbench.convert.registry import Converted, converter_for
+from workbench.convert.agreement import Agreement, compare
+from workbench.convert.converters import Converted, converter_for
 from workbench.convert.sklearn import convert
 from workbench.core.model import Signature, TensorSpec
 from workbench.core.tensor import Array
@@ -92,7 +92,7 @@ def answers(converted: Converted) -> dict[str, Array]:
     return dict(zip(names, session.run(None, feeds), strict=True))
 
 
-def compared(converted: Converted) -> Comparison:
+def compared(converted: Converted) -> Agreement:
     return compare(converted.expected, answers(converted), converted.labels)
 
 

@@ -18,10 +18,10 @@ from tests.engine.fakes import Clock, rows
 from workbench.core.messages import InferRequest
 from workbench.engine.admission import ShapeKey
 from workbench.engine.arbiter import HOLD_S, Arbiter
+from workbench.engine.batch_policy import BatchPolicy, WindowPolicy
 from workbench.engine.batcher import Batch, Batcher, QueuePolicy
 from workbench.engine.costs import CostTable
-from workbench.engine.line import Ticket
-from workbench.engine.policy import BatchPolicy, WindowPolicy
+from workbench.engine.request_queue import PendingRequest
 from workbench.errors import Cancelled, DeadlineExceeded, QueueFull
 
 MOMENT_S = 1e-9
@@ -132,10 +132,10 @@ class Model:
     noise: bool = True
     shape_factor: dict[ShapeKey, float] = field(default_factory=lambda: {((2,),): 1.0})
     runs: list[Run] = field(default_factory=list)
-    waiting: dict[Ticket, None] = field(default_factory=dict)
+    waiting: dict[PendingRequest, None] = field(default_factory=dict)
     """In the order of their arrival."""
     asked: int = 0
-    ended: Counter[Ticket] = field(default_factory=Counter)
+    ended: Counter[PendingRequest] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
     waits: list[float] = field(default_factory=list)
     computed_s: float = 0.0
@@ -156,11 +156,11 @@ class Model:
 
     # What callers do
 
-    def ask(self, count: int = 1, key: ShapeKey = ((2,),), **request: object) -> Ticket | None:
+    def ask(self, count: int = 1, key: ShapeKey = ((2,),), **request: object) -> PendingRequest | None:
         now = self.world.clock.now
         self.asked += 1
         asked = InferRequest(self.name, {"x": rows(*[0.0] * count)}, **request)  # type: ignore[arg-type]
-        ticket = Ticket(asked, cast("object", End()), count, key, ("y",), now)  # type: ignore[arg-type]
+        ticket = PendingRequest(asked, cast("object", End()), count, key, ("y",), now)  # type: ignore[arg-type]
         try:
             self.batcher.submit(ticket)
         except QueueFull:
@@ -174,7 +174,7 @@ class Model:
         self.world.at(now, self.batcher.wake)
         return ticket
 
-    def leave(self, ticket: Ticket) -> None:
+    def leave(self, ticket: PendingRequest) -> None:
         """The caller goes, whatever became of its request."""
         cast(End, ticket.promise).left = True
 
@@ -220,7 +220,7 @@ class Model:
             self.policy.costs.observe(key, batch.run_rows, ran_s)
             self.policy.learned(key)
 
-    def _end(self, ticket: Ticket, how: str) -> None:
+    def _end(self, ticket: PendingRequest, how: str) -> None:
         self.ended[ticket] += 1
         assert self.ended[ticket] == 1, "a request ended twice"
         self.ends[how] += 1

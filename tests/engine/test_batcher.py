@@ -13,11 +13,11 @@ import pytest
 from tests.engine.fakes import Clock, rows
 from workbench.core.messages import InferRequest, InferResponse, ReleaseReason
 from workbench.engine.admission import ShapeKey
-from workbench.engine.arbiter import GRANTED, Arbiter, OpenGate
-from workbench.engine.batcher import Batch, Batcher, Pause, QueuePolicy
+from workbench.engine.arbiter import GRANTED, Arbiter, UnlimitedScheduler
+from workbench.engine.batch_policy import AlonePolicy, BatchPolicy, WindowPolicy
+from workbench.engine.batcher import Batch, Batcher, QueuePolicy, WaitFor
 from workbench.engine.costs import CostTable
-from workbench.engine.line import Ticket
-from workbench.engine.policy import AlonePolicy, BatchPolicy, WindowPolicy
+from workbench.engine.request_queue import PendingRequest
 from workbench.errors import Cancelled, DeadlineExceeded, QueueFull, Unavailable
 
 
@@ -46,10 +46,10 @@ class Story:
         self.batcher = Batcher(policy, QueuePolicy(max_queue_size, **queue), self.clock)  # type: ignore[arg-type]
         self.loop = asyncio.new_event_loop()
 
-    def submit(self, count: int = 1, key: ShapeKey = ((2,),), **request: object) -> Ticket:
+    def submit(self, count: int = 1, key: ShapeKey = ((2,),), **request: object) -> PendingRequest:
         future: Future[InferResponse] = self.loop.create_future()
         asked = InferRequest("m", {"x": rows(*[0.0] * count)}, **request)  # type: ignore[arg-type]
-        ticket = Ticket(asked, future, count, key, ("y",), self.clock())
+        ticket = PendingRequest(asked, future, count, key, ("y",), self.clock())
         self.batcher.submit(ticket)
         return ticket
 
@@ -165,7 +165,7 @@ def test_abandoning_hands_back_what_waits(story: Story) -> None:
 
 def test_an_idle_runner_is_woken_once_and_finds_what_came(story: Story) -> None:
     runner = Runner()
-    assert story.batcher.next(runner) == Pause(None)
+    assert story.batcher.next(runner) == WaitFor(None)
     ticket = story.submit()
     story.batcher.wake()
     story.batcher.wake()
@@ -201,7 +201,7 @@ def test_a_delay_says_for_how_long_nothing_is_due() -> None:
     story = Story(WindowPolicy(4, max_queue_delay_s=0.25))
     ticket = story.submit()
     story.hand.now += 0.0625
-    assert story.batcher.next(Runner()) == Pause(0.1875)
+    assert story.batcher.next(Runner()) == WaitFor(0.1875)
     story.hand.now += 0.1875
     batch = story.take()
     assert batch.tickets == [ticket]
@@ -215,7 +215,7 @@ def test_a_shape_that_waits_out_a_delay_does_not_hold_up_a_full_batch_of_another
     story.hand.now += 0.5
     others = [story.submit() for _ in range(2)]
     assert story.take().tickets == others
-    assert story.batcher.next(Runner()) == Pause(0.5)
+    assert story.batcher.next(Runner()) == WaitFor(0.5)
     story.hand.now += 0.5
     assert story.take().tickets == [lone]
     story.loop.close()
@@ -308,7 +308,7 @@ def test_only_those_that_go_before_it_count_against_a_deadline() -> None:
 def test_several_runners_work_off_a_queue_together() -> None:
     policy = WindowPolicy(8, costs=RUN_S)
     story = Story(policy)
-    story.batcher.configure(policy, QueuePolicy(100), OpenGate(), runners=2)
+    story.batcher.configure(policy, QueuePolicy(100), UnlimitedScheduler(), runners=2)
     for _ in range(40):
         story.submit()
     story.submit(deadline=story.clock() + 0.061)
@@ -371,9 +371,9 @@ def test_a_batch_grows_while_its_runner_waits_for_the_device() -> None:
     story, runner, second = Shared(), Runner(), Runner()
     tickets = [story.submit()]
     waits = story.batcher.next(runner)
-    assert isinstance(waits, Pause) and waits.wait_s is not None
+    assert isinstance(waits, WaitFor) and waits.wait_s is not None
     tickets.append(story.submit())
-    assert story.batcher.next(second) == Pause(None)  # one at the gate is enough
+    assert story.batcher.next(second) == WaitFor(None)  # one at the gate is enough
     story.other_ends()
     assert (runner.rings, second.rings) == (1, 0)
     batch = story.batcher.next(runner)
@@ -387,7 +387,7 @@ def test_a_runner_that_comes_back_may_take_the_place_of_one_that_waits() -> None
     story.batcher.next(waits)
     story.other_ends()
     assert isinstance(story.batcher.next(comes), Batch)
-    assert story.batcher.next(waits) == Pause(None)
+    assert story.batcher.next(waits) == WaitFor(None)
     story.submit()
     story.batcher.wake()
     assert waits.rings == 2  # the gate's ring, and this one
@@ -419,6 +419,6 @@ def test_the_device_is_given_back_even_where_the_model_has_more_to_run() -> None
     story.hand.now += 0.01
     story.batcher.ran(runner, batch, 0.02)
     assert third.rings == 1
-    assert isinstance(story.batcher.next(runner), Pause)
+    assert isinstance(story.batcher.next(runner), WaitFor)
     assert story.other.ask(third, story.hand.now) == GRANTED
     story.loop.close()

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from workbench.engine.costs import (
-    HOP_S,
+    DISPATCH_OVERHEAD_S,
     MAX_SHAPES,
     TRUSTED_RUNS,
     CostTable,
@@ -35,7 +35,7 @@ def test_the_batch_size_is_the_one_measured_fastest(run_s: dict[int, float], mos
 
 
 def test_a_hop_is_counted_once_for_a_batch() -> None:
-    assert fastest_size({1: 0.0, 2: HOP_S}, 2) == 2
+    assert fastest_size({1: 0.0, 2: DISPATCH_OVERHEAD_S}, 2) == 2
 
 
 def test_between_sizes_the_time_lies_between_theirs() -> None:

@@ -16,10 +16,10 @@ from workbench.core.model import FREE, Signature, TensorSpec
 from workbench.core.ports import Session
 from workbench.core.tensor import Array
 from workbench.engine import Engine
-from workbench.engine.reshaped import reshaped
+from workbench.engine.reshape_adapter import reshaped
 from workbench.errors import InvalidInput
-from workbench.repository.described import describe
 from workbench.repository.local import LocalRepository
+from workbench.repository.model_metadata import describe
 from workbench.repository.store import ModelStore
 from workbench.runtimes.registry import open_session
 

@@ -33,7 +33,7 @@ from workbench.errors import (
 )
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore
-from workbench.runtimes.cores import usable_cores
+from workbench.runtimes.cpu import usable_cores
 
 pytestmark = pytest.mark.timeout(60)
 

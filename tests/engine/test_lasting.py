@@ -18,10 +18,10 @@ from workbench.config import ModelConfig
 from workbench.core.messages import InferRequest
 from workbench.core.model import DesiredModel, ModelState, ModelStatus
 from workbench.engine import Engine
-from workbench.engine.sources import Source
+from workbench.engine.sources import ModelSource
 from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound, StorageError, Unavailable
-from workbench.repository import desired
-from workbench.repository.desired import DesiredKind, DesiredState
+from workbench.repository import desired_state
+from workbench.repository.desired_state import DesiredKind, DesiredState
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore
 
@@ -235,7 +235,7 @@ async def test_a_quarantined_model_is_listed_and_a_load_clears_it(start: Start, 
 async def test_a_suspect_is_tried_again_and_others_once(start: Start, state: DesiredState) -> None:
     tried: list[bool] = []
 
-    def trial(source: Source, config: ModelConfig, *, again: bool = False) -> None:
+    def trial(source: ModelSource, config: ModelConfig, *, again: bool = False) -> None:
         tried.append(again)
         if again:
             raise ModelError("it harms")
@@ -253,7 +253,7 @@ async def test_a_suspect_is_tried_again_and_others_once(start: Start, state: Des
 
 
 async def test_a_model_that_fails_its_trial_is_not_opened(start: Start, state: DesiredState) -> None:
-    def trial(source: Source, config: ModelConfig, *, again: bool = False) -> None:
+    def trial(source: ModelSource, config: ModelConfig, *, again: bool = False) -> None:
         raise ModelError("it harms")
 
     opener = Opener(FakeSession())
@@ -284,7 +284,7 @@ async def test_a_full_disk_at_any_write_fails_the_change_and_the_model_goes_on(
         stored = ModelStore(state.path.parent / "store").add_bytes(onnx_bytes(2))
         await engine.stage("m", stored)
     before, serving = statuses(engine), [each.model for each in state.models()]
-    real, failed = desired.execute, 0
+    real, failed = desired_state.execute, 0
     while True:
         left = failed
 
@@ -296,7 +296,7 @@ async def test_a_full_disk_at_any_write_fails_the_change_and_the_model_goes_on(
             real(connection, statement, parameters)
 
         with monkeypatch.context() as patched:
-            patched.setattr(desired, "execute", execute)
+            patched.setattr(desired_state, "execute", execute)
             try:
                 await CHANGES[change](engine)
             except StorageError as error:
@@ -338,7 +338,7 @@ async def test_a_caller_who_leaves_while_it_is_noted_leaves_both_sides_alike(
 async def test_a_load_that_is_given_up_during_its_trial_notes_no_attempt(start: Start, state: DesiredState) -> None:
     inside, go = threading.Event(), threading.Event()
 
-    def trial(source: Source, config: ModelConfig, *, again: bool = False) -> None:
+    def trial(source: ModelSource, config: ModelConfig, *, again: bool = False) -> None:
         inside.set()
         assert go.wait(30)
 

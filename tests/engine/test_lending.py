@@ -13,7 +13,7 @@ from tests.engine.fakes import FakeSession, Opener
 from workbench.config import ModelConfig
 from workbench.engine import Engine
 from workbench.errors import Conflict, InvalidInput, ModelNotFound
-from workbench.repository.desired import DesiredState
+from workbench.repository.desired_state import DesiredState
 from workbench.repository.store import ModelStore
 
 pytestmark = pytest.mark.timeout(60)

@@ -11,26 +11,26 @@ import pytest
 from tests.engine.fakes import STEADY, FakeSession, rows
 from workbench.config import MIB, ModelConfig
 from workbench.core.tensor import Array
-from workbench.engine.opening import Opening
-from workbench.engine.runners import Compared, Layout, compare, set_layout, why_not_compare
-from workbench.engine.sources import Source
+from workbench.engine.model_loader import ModelLoader
+from workbench.engine.runners import Compared, RunnerLayout, compare, set_layout, why_not_compare
+from workbench.engine.sources import ModelSource
 from workbench.errors import ExecutionError, ModelError
 
 
 @pytest.mark.parametrize(
     ("config", "cores", "layout"),
     [
-        (ModelConfig(), 4, Layout(1, 4)),
-        (ModelConfig(runners="latency"), 4, Layout(1, 4)),
-        (ModelConfig(runners="throughput"), 4, Layout(4, 1)),
-        (ModelConfig(instances=2), 4, Layout(2, 2)),
-        (ModelConfig(instances=8), 4, Layout(8, 1)),
-        (ModelConfig(intra_op_threads=3), 4, Layout(1, 3)),
-        (ModelConfig(instances=2, runners="throughput"), 4, Layout(2, 2)),  # what is set by hand wins
-        (ModelConfig(intra_op_threads=2, runners="throughput"), 4, Layout(1, 2)),
+        (ModelConfig(), 4, RunnerLayout(1, 4)),
+        (ModelConfig(runners="latency"), 4, RunnerLayout(1, 4)),
+        (ModelConfig(runners="throughput"), 4, RunnerLayout(4, 1)),
+        (ModelConfig(instances=2), 4, RunnerLayout(2, 2)),
+        (ModelConfig(instances=8), 4, RunnerLayout(8, 1)),
+        (ModelConfig(intra_op_threads=3), 4, RunnerLayout(1, 3)),
+        (ModelConfig(instances=2, runners="throughput"), 4, RunnerLayout(2, 2)),  # what is set by hand wins
+        (ModelConfig(intra_op_threads=2, runners="throughput"), 4, RunnerLayout(1, 2)),
     ],
 )
-def test_the_layout_is_what_the_settings_ask_for(config: ModelConfig, cores: int, layout: Layout) -> None:
+def test_the_layout_is_what_the_settings_ask_for(config: ModelConfig, cores: int, layout: RunnerLayout) -> None:
     assert set_layout(config, cores) == layout
 
 
@@ -70,9 +70,9 @@ def test_several_runners_must_be_much_better_at_best_and_mostly(
 
 
 def test_a_layout_reads_as_a_phrase() -> None:
-    assert str(Layout(1, 2)) == "one runner thread with 2 cores"
-    assert str(Layout(2, 1)) == "2 runner threads with 1 core each"
-    assert str(Layout(1, 1)) == "one runner thread"
+    assert str(RunnerLayout(1, 2)) == "one runner thread with 2 cores"
+    assert str(RunnerLayout(2, 1)) == "2 runner threads with 1 core each"
+    assert str(RunnerLayout(1, 1)) == "one runner thread"
 
 
 class Timed(FakeSession):
@@ -104,7 +104,7 @@ def test_runners_are_compared_at_work_all_at_once() -> None:
     assert (max(one.batches), max(several.batches)) == (2, 1)  # the same rows under way
 
 
-def opened(config: ModelConfig, *sessions: FakeSession) -> tuple[Opening, list[int]]:
+def opened(config: ModelConfig, *sessions: FakeSession) -> tuple[ModelLoader, list[int]]:
     asked: list[int] = []
 
     def open_session(path: Path, config: ModelConfig, *, instances: int) -> FakeSession:
@@ -113,7 +113,7 @@ def opened(config: ModelConfig, *sessions: FakeSession) -> tuple[Opening, list[i
             raise ModelError("no more memory")
         return sessions[len(asked) - 1]
 
-    opening = Opening(Source(Path("m.onnx"), "d", 1000), config, open_session, cores=2)
+    opening = ModelLoader(ModelSource(Path("m.onnx"), "d", 1000), config, open_session, cores=2)
     opening.open()
     return opening, asked
 
@@ -123,7 +123,7 @@ def test_a_model_that_several_runners_serve_better_gets_them_and_the_other_sessi
     opening, asked = opened(ModelConfig(max_batch_size=2), one, several)
     warm = opening.warm()
     assert asked == [1, 2]
-    assert warm.layout == Layout(2, 1)
+    assert warm.layout == RunnerLayout(2, 1)
     assert "rows/s measured" in warm.why and "one runner thread with 2 cores" in warm.why
     assert opening.sessions == [several]
     assert (one.closed, several.closed) == (1, 0)
@@ -134,7 +134,7 @@ def test_a_model_that_gains_nothing_keeps_its_one_runner() -> None:
     one, several = Timed(0.004), Timed(0.004, serial=True)
     opening, _ = opened(ModelConfig(max_batch_size=2), one, several)
     warm = opening.warm()
-    assert warm.layout == Layout(1, 2)
+    assert warm.layout == RunnerLayout(1, 2)
     assert "2 runner threads with 1 core each" in warm.why
     assert opening.sessions == [one]
     assert (one.closed, several.closed) == (0, 1)
@@ -143,13 +143,13 @@ def test_a_model_that_gains_nothing_keeps_its_one_runner() -> None:
 def test_a_comparison_that_fails_leaves_one_runner() -> None:
     one = Timed(0.004)
     opening, _ = opened(ModelConfig(max_batch_size=2), one, Timed(0.0, fails=True))
-    assert opening.warm().layout == Layout(1, 2)
+    assert opening.warm().layout == RunnerLayout(1, 2)
     opening, asked = opened(ModelConfig(max_batch_size=2), Timed(0.004))
-    assert opening.warm().layout == Layout(1, 2)
+    assert opening.warm().layout == RunnerLayout(1, 2)
     assert asked == [1, 2]
 
 
 def test_what_is_set_is_opened_so_at_once_and_not_compared() -> None:
     opening, asked = opened(ModelConfig(max_batch_size=2, runners="throughput"), Timed(0.004))
-    assert opening.warm().layout == Layout(2, 1)
+    assert opening.warm().layout == RunnerLayout(2, 1)
     assert asked == [2]

@@ -12,9 +12,9 @@ import pytest
 from tests.engine.simulation import Model, World
 from workbench.engine.admission import ShapeKey
 from workbench.engine.arbiter import HOLD_S
+from workbench.engine.batch_policy import AlonePolicy, WindowPolicy
 from workbench.engine.batcher import QueuePolicy
 from workbench.engine.costs import CostTable
-from workbench.engine.policy import AlonePolicy, WindowPolicy
 
 SHAPES: tuple[ShapeKey, ...] = (((2,),), ((3,),), ((4,),))
 

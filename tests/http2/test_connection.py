@@ -16,10 +16,10 @@ from h2.settings import SettingCodes
 from hypothesis import strategies as st
 
 from workbench.http2 import frames
+from workbench.http2.abuse_guard import MOST
 from workbench.http2.connection import CONNECTION_WINDOW, FRAMES_A_TURN, MAX_STREAMS, Connection
 from workbench.http2.frames import ErrorCode, frame, settings, window_update
-from workbench.http2.headers import Head, block_of
-from workbench.http2.patience import MOST
+from workbench.http2.headers import RequestHead, block_of
 from workbench.http2.stream import STREAM_WINDOW, Stream
 
 REQUEST = block_of((b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/x"))
@@ -37,13 +37,13 @@ class Noted(Stream):
 
     def __init__(self, connection: Connection, number: int) -> None:
         super().__init__(connection, number)
-        self.heads: list[tuple[Head, bool]] = []
+        self.heads: list[tuple[RequestHead, bool]] = []
         self.body = bytearray()
         self.whole = False
         self.losses = 0
         self.unblockings = 0
 
-    def begun(self, head: Head, ended: bool) -> None:
+    def begun(self, head: RequestHead, ended: bool) -> None:
         self.heads.append((head, ended))
         self.whole = ended
 
@@ -63,7 +63,7 @@ class Noted(Stream):
 class Early(Noted):
     """Has its answer at once."""
 
-    def begun(self, head: Head, ended: bool) -> None:
+    def begun(self, head: RequestHead, ended: bool) -> None:
         super().begun(head, ended)
         self.answer(HEAD, b"early", END)
 
@@ -71,7 +71,7 @@ class Early(Noted):
 class Refuses(Noted):
     """Answers before it has read anything."""
 
-    def begun(self, head: Head, ended: bool) -> None:
+    def begun(self, head: RequestHead, ended: bool) -> None:
         super().begun(head, ended)
         self.end(block_of((b":status", b"415")))
 
@@ -164,7 +164,7 @@ def test_what_comes_at_once_is_worked_off_in_turns_and_in_order() -> None:
 
 def test_who_is_refused_again_and_again_is_left() -> None:
     class Refusing(Noted):
-        def begun(self, head: Head, ended: bool) -> None:
+        def begun(self, head: RequestHead, ended: bool) -> None:
             self.refuse(block_of((b":status", b"415")))
 
     server = Server(Refusing)
@@ -591,7 +591,7 @@ def test_a_client_that_keeps_the_rules_gets_each_answer_once_and_whole(chance: r
 class Mixed(Noted):
     """Of each sort: answers when all has come, at once, or never."""
 
-    def begun(self, head: Head, ended: bool) -> None:
+    def begun(self, head: RequestHead, ended: bool) -> None:
         super().begun(head, ended)
         if self.number % 8 == 5 or (ended and self.number % 8 != 7):
             self.answer(HEAD, bytes(100), END)

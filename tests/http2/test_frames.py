@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.http2 import frames
-from workbench.http2.frames import Broken, ErrorCode
+from workbench.http2.frames import ErrorCode, H2ConnectionError
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +51,6 @@ def test_padding_is_taken_away(payload: bytes, padding: int) -> None:
 
 @pytest.mark.parametrize("payload", [b"", b"\x01", b"\x05abcd", b"\xff" + bytes(254)])
 def test_padding_that_is_longer_than_its_frame_ends_the_connection(payload: bytes) -> None:
-    with pytest.raises(Broken) as error:
+    with pytest.raises(H2ConnectionError) as error:
         frames.unpadded(payload, frames.PADDED)
     assert error.value.code == ErrorCode.PROTOCOL_ERROR

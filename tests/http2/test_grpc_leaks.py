@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests import models
+from tests.helpers.service_process import Serve
 from tests.http2.raw import (
     END_HEADERS,
     END_STREAM,
@@ -23,7 +24,6 @@ from tests.http2.raw import (
     reset,
 )
 from tests.http2.service import INFER, LIVE, STREAM_INFER, answered, head, inference
-from tests.server.process import Serve
 from tests.stories.waiting import until
 
 MOST_BYTES, MOST_CALLS = 60_000, 6

@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from tests import models
+from tests.helpers.service_process import Serve
 from tests.http2.conftest import MAX_BODY_BYTES
 from tests.http2.raw import INITIAL_WINDOW_SIZE, Fields, Peer, Stream, data, message, reset
 from tests.http2.service import (
@@ -35,7 +36,6 @@ from tests.http2.service import (
     inference,
     is_live,
 )
-from tests.server.process import Serve
 from tests.stories.waiting import until
 from workbench.errors import WorkbenchError
 from workbench.protocols.oip_grpc import decode_stream_response

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.http2.frames import Broken, ErrorCode
+from workbench.http2.frames import ErrorCode, H2ConnectionError
 from workbench.http2.headers import (
     MAX_BLOCK_BYTES,
     MAX_LIST_BYTES,
     MAX_REMEMBERED,
     MAX_REMEMBERED_BYTES,
     MAX_REMEMBERED_FIELDS,
-    Head,
+    H2StreamError,
     HeaderReader,
-    Malformed,
+    RequestHead,
     block_of,
     check_request,
     check_trailers,
@@ -38,14 +38,14 @@ def _the_service_lives_on() -> None:
     """There is none: the one of the tests beside these is not begun for them."""
 
 
-def read(block: bytes, reader: HeaderReader) -> tuple[Head, bool]:
+def read(block: bytes, reader: HeaderReader) -> tuple[RequestHead, bool]:
     """As a connection does; and whether it was remembered."""
     known = reader.remembered(block)
     return (reader.read(block), False) if known is None else (known, True)
 
 
-def of(*more: tuple[bytes, bytes]) -> Head:
-    return Head((*REQUEST, *more))  # type: ignore[arg-type]
+def of(*more: tuple[bytes, bytes]) -> RequestHead:
+    return RequestHead((*REQUEST, *more))  # type: ignore[arg-type]
 
 
 # What is read
@@ -94,13 +94,13 @@ def test_any_bytes_are_read_or_refused(block: bytes) -> None:
     reader = HeaderReader()
     try:
         head, _ = read(block, reader)
-    except Broken as error:
+    except H2ConnectionError as error:
         assert error.code in (ErrorCode.COMPRESSION_ERROR, ErrorCode.ENHANCE_YOUR_CALM)
         return
     for check in (check_request, check_trailers):
         try:
             check(head)
-        except Malformed:
+        except H2StreamError:
             assert check is check_trailers or not head.request
 
 
@@ -131,7 +131,7 @@ def test_few_blocks_are_remembered_and_only_short_ones_with_few_fields() -> None
 
 
 def test_a_list_that_is_far_too_long_ends_the_connection() -> None:
-    with pytest.raises(Broken) as error:
+    with pytest.raises(H2ConnectionError) as error:
         HeaderReader().read(block_of((b"x", b"y" * MAX_BLOCK_BYTES)))
     assert error.value.code == ErrorCode.ENHANCE_YOUR_CALM
 
@@ -162,16 +162,16 @@ def test_a_request_is_its_fields_by_name() -> None:
     ],
 )
 def test_requests_that_break_the_rules(fields: Fields) -> None:
-    head = Head(tuple(fields))
-    with pytest.raises(Malformed):
+    head = RequestHead(tuple(fields))
+    with pytest.raises(H2StreamError):
         check_request(head)
     assert not head.request
 
 
 @pytest.mark.parametrize("field", [(b":path", b"/"), (b"X", b"1"), (b"te", b"gzip"), (b"x", b"a\nb"), (b"x", b" ")])
 def test_trailers_that_break_the_rules(field: tuple[bytes, bytes]) -> None:
-    with pytest.raises(Malformed):
-        check_trailers(Head(((b"x", b"1"), field)))
+    with pytest.raises(H2StreamError):
+        check_trailers(RequestHead(((b"x", b"1"), field)))
 
 
 # What is written

@@ -13,9 +13,9 @@ import pytest
 import trustme
 
 from tests import models
+from tests.helpers.service_process import Serve
 from tests.http2.raw import LIMIT_S, PREFACE, settings
 from tests.http2.service import INFER, inference
-from tests.server.process import Serve
 from workbench.protocols.oip_grpc import decode_response
 
 

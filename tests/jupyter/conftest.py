@@ -12,7 +12,7 @@ import pytest_asyncio
 from pytest_jupyter.jupyter_server import *  # noqa: F403
 from traitlets.config import Config
 
-from workbench.client.launch import SharedService
+from workbench.client.shared_service import SharedService
 from workbench.jupyter.extension import InferWorkbench
 
 Fetch = Callable[..., Awaitable[Any]]

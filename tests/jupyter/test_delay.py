@@ -13,7 +13,7 @@ import numpy as np
 from tests.jupyter.conftest import Ask, Socket
 from tests.models import add_constant
 from workbench.client.client import AsyncClient
-from workbench.client.launch import SharedService
+from workbench.client.shared_service import SharedService
 from workbench.core.messages import InferRequest
 
 SEEN_S = 0.4

@@ -17,11 +17,11 @@ from tornado.httpclient import HTTPClientError
 
 from tests.jupyter.conftest import Ask
 from tests.models import add_constant
-from workbench.client.launch import SharedService
+from workbench.client.shared_service import SharedService
 from workbench.jupyter.events import MODEL, SCHEMAS, SERVICE, Events
 from workbench.jupyter.extension import InferWorkbench
 from workbench.live.view import ServiceView
-from workbench.rendezvous.record import ServiceState
+from workbench.rendezvous.service_record import ServiceState
 
 BEGAN = 1000.0
 LONG_S = 30.0

@@ -13,9 +13,9 @@ from tests.live.ticks import FakeService, ticks
 from workbench.jupyter.events import SCHEMAS
 from workbench.jupyter.extension import InferWorkbench
 from workbench.jupyter.routes import routes
-from workbench.live.figures import ModelFigures, detail
-from workbench.live.relay import Kind, Subscription, _Pause, _Resume, _Subscribe, figures
+from workbench.live.relay import PageMessage, Subscription, _Pause, _Resume, _Subscribe, figures
 from workbench.live.ring import COLUMNS, DETAIL, MEANS
+from workbench.live.tick import ModelFigures, detail
 from workbench.live.view import ServiceView
 
 TEXT = (Path(workbench.__file__).parents[1] / "docs" / "jupyter.md").read_text(encoding="utf-8")
@@ -52,7 +52,7 @@ def test_every_route_is_documented() -> None:
 
 
 def test_every_message_is_documented() -> None:
-    assert names("From the server:") == {kind.value for kind in Kind}
+    assert names("From the server:") == {kind.value for kind in PageMessage}
     assert names("To the server:") == {kind.__struct_config__.tag for kind in (_Subscribe, _Pause, _Resume)}
     for field in _Subscribe.__struct_fields__:
         assert f"`{field}`" in rows("To the server:")["`subscribe`"]

@@ -18,9 +18,9 @@ from tests.loadtest.runs import run as a_run
 from tests.models import add_constant
 from workbench.jupyter.extension import ACTIVITY, InferWorkbench
 from workbench.jupyter.loadtests import POINTS, timeline
-from workbench.loadtest.folds import Second
-from workbench.loadtest.histogram import Histogram
-from workbench.loadtest.history import history
+from workbench.loadtest.analysis.aggregate import Second
+from workbench.loadtest.analysis.histogram import Histogram
+from workbench.loadtest.store.history import history
 
 
 @pytest_asyncio.fixture

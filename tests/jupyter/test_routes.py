@@ -11,10 +11,10 @@ from tornado.httpclient import HTTPClientError
 from traitlets.config import Config
 
 from tests.jupyter.conftest import Ask, Fetch
-from workbench.client.launch import SharedService
+from workbench.client.shared_service import SharedService
 from workbench.errors import Unauthenticated
 from workbench.jupyter.extension import InferWorkbench
-from workbench.live.relay import Kind
+from workbench.live.relay import PageMessage
 from workbench.live.tryout import BODY_BYTES
 from workbench.rendezvous.leases import holders
 
@@ -146,7 +146,7 @@ async def test_a_start_that_fails_is_a_state_with_its_reason(
 
 
 async def test_settings_of_the_extension_are_taken_and_told(extension: InferWorkbench) -> None:
-    assert extension.relay.text(Kind.HELLO, extension.relay.join()).endswith('"interval_s":0.5}')
+    assert extension.relay.text(PageMessage.HELLO, extension.relay.join()).endswith('"interval_s":0.5}')
     for name, trait in extension.class_own_traits(config=True).items():
         assert trait.help, f"{name} has no help text"
 

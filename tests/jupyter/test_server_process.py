@@ -18,7 +18,7 @@ import pytest
 
 from tests.models import add_constant
 from tests.stories.waiting import until
-from workbench.client.launch import SharedService
+from workbench.client.shared_service import SharedService
 from workbench.rendezvous.leases import holders
 
 TOKEN = "a-token-of-the-tests"

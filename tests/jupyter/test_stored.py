@@ -10,7 +10,7 @@ from tornado.httpclient import HTTPClientError
 
 from tests.jupyter.conftest import Ask
 from tests.models import add_constant
-from workbench.client.launch import SharedService
+from workbench.client.shared_service import SharedService
 
 
 async def test_a_model_of_the_repository_is_unloaded_listed_and_loaded_again_with_settings(

@@ -18,13 +18,13 @@ from tornado.httpclient import HTTPClientError
 from tests.jupyter.conftest import Ask, Fetch, Socket
 from tests.models import add_constant, mlp
 from workbench.client.client import AsyncClient
-from workbench.client.launch import SharedService
+from workbench.client.shared_service import SharedService
 from workbench.core.messages import InferRequest
 from workbench.jupyter.extension import ACTIVITY, InferWorkbench
 from workbench.live.view import DEAF
 from workbench.rendezvous.leases import holders
-from workbench.rendezvous.processes import this_process
-from workbench.rendezvous.record import ServiceRecord
+from workbench.rendezvous.process_identity import this_process
+from workbench.rendezvous.service_record import ServiceRecord
 
 ROW = np.zeros((1, 4), np.float32)
 

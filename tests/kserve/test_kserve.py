@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests import models
+from tests.helpers.service_process import Serve
 from tests.kserve.environment import INSTALL_S, python
-from tests.server.process import Serve
 
 pytestmark = pytest.mark.timeout(INSTALL_S + 120)  # the first run makes the client's environment
 

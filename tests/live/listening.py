@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from workbench.live.figures import Tick
+from workbench.live.tick import Tick
 from workbench.live.view import ServiceView
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from tests.live.ticks import EPOCH, FakeService, ticks
-from workbench.live.figures import Tick
 from workbench.live.relay import MAX_POINTS, MAX_WINDOW_S, Page, Relay
 from workbench.live.ring import Ring
+from workbench.live.tick import Tick
 from workbench.live.view import ServiceView
-from workbench.rendezvous.record import ServiceState
+from workbench.rendezvous.service_record import ServiceState
 
 LONG_S = 30.0
 

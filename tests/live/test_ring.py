@@ -10,8 +10,8 @@ from tests.live.ticks import EPOCH, FakeService, ticks
 from workbench.core.messages import ReleaseReason, Timings
 from workbench.core.ports import Outcome
 from workbench.live.batches import FIRST_RECORDS
-from workbench.live.figures import ModelFigures, Tick, Ticks
 from workbench.live.ring import COLUMNS, DETAIL, MAX_MODELS, MEANS, Ring
+from workbench.live.tick import ModelFigures, Tick, TickReader
 
 IDLE = ModelFigures(0, 0, 0, None, None, None, 0, 0)
 
@@ -148,7 +148,7 @@ def test_models_in_detail_have_more_columns_and_the_others_have_not() -> None:
 
 def test_a_mean_over_many_ticks_counts_every_request_and_every_batch_once() -> None:
     service = FakeService()
-    made, ring = Ticks(), Ring(100)
+    made, ring = TickReader(), Ring(100)
     quick, slow = Timings(0.1, 0.2, 0.3, 0.4), Timings(0.9, 0.2, 0.3, 0.4)
     service.batch(3, ReleaseReason.FULL, quick, quick, quick, respond_s=0.01)
     ring.add(made.take(service.snapshot()))
@@ -164,7 +164,7 @@ def test_a_mean_over_many_ticks_counts_every_request_and_every_batch_once() -> N
 
 def test_a_point_in_which_nothing_was_run_has_no_batches_and_no_means() -> None:
     service = FakeService()
-    made, ring = Ticks(), Ring(100)
+    made, ring = TickReader(), Ring(100)
     for served in (True, False):
         if served:
             service.batch(2, ReleaseReason.IDLE, Timings(0.1))
@@ -177,7 +177,7 @@ def test_a_point_in_which_nothing_was_run_has_no_batches_and_no_means() -> None:
 
 def test_the_history_begins_with_the_newest_error() -> None:
     service = FakeService()
-    made, ring = Ticks(), Ring(100)
+    made, ring = TickReader(), Ring(100)
     for message in ("the first", "the second"):
         service.fail(Outcome.FAILED, message=message)
         ring.add(made.take(service.snapshot(10.0)))
@@ -188,7 +188,7 @@ def test_the_history_begins_with_the_newest_error() -> None:
 
 def test_of_an_hour_the_last_fifteen_minutes_are_there_at_once() -> None:
     """On a clock that the test moves; with two spikes, one of which is too old."""
-    service, made, ring = FakeService(), Ticks(), Ring(900)
+    service, made, ring = FakeService(), TickReader(), Ring(900)
     began = service.now
     for second in range(3600):
         spike = second in (600, 3000)

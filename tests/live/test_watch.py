@@ -13,15 +13,15 @@ import pytest
 
 from tests.live.listening import Heard, until
 from tests.live.ticks import FakeService
-from workbench.client.launch import SharedService
+from workbench.client.shared_service import SharedService
 from workbench.errors import StorageError, Unavailable
 from workbench.live.view import DEAF
 from workbench.live.watch import Watch, look
+from workbench.rendezvous.compatibility import API
 from workbench.rendezvous.folder import Rendezvous
 from workbench.rendezvous.leases import holders
-from workbench.rendezvous.processes import this_process
-from workbench.rendezvous.record import ServiceRecord, ServiceState
-from workbench.rendezvous.versions import API
+from workbench.rendezvous.process_identity import this_process
+from workbench.rendezvous.service_record import ServiceRecord, ServiceState
 
 ME = this_process()
 DEAD = replace(ME, began=ME.began - 1)

@@ -7,9 +7,9 @@ from typing import Any
 from workbench.core.messages import ReleaseReason, Timings
 from workbench.core.model import ModelState, ModelStatus
 from workbench.core.ports import Outcome
-from workbench.live.figures import Tick, Ticks
-from workbench.telemetry.exchanges import Exchange
+from workbench.live.tick import Tick, TickReader
 from workbench.telemetry.metrics import Metrics
+from workbench.telemetry.request_record import RequestRecord
 from workbench.telemetry.snapshots import Snapshots
 
 EPOCH = "epoch-1"
@@ -33,7 +33,7 @@ class FakeService:
 
     def fail(self, outcome: Outcome, model: str = "digits", version: str = "1", message: str = "") -> None:
         self._metrics.request_done(model, version, outcome, None)
-        error = Exchange(model, version, b"r", self.now, sent_at=self.now, error=outcome.value, message=message)
+        error = RequestRecord(model, version, b"r", self.now, sent_at=self.now, error=outcome.value, message=message)
         self._metrics.exchange_done(error)
 
     def batch(self, rows: int, reason: ReleaseReason, *each: Timings, respond_s: float = 0.0) -> None:
@@ -41,7 +41,9 @@ class FakeService:
         for timings in each:
             self._metrics.request_done("digits", "1", Outcome.OK, timings)
             at = self.now
-            self._metrics.exchange_done(Exchange("digits", "1", b"r", at, at, at, at, at + respond_s, at + respond_s))
+            self._metrics.exchange_done(
+                RequestRecord("digits", "1", b"r", at, at, at, at, at + respond_s, at + respond_s)
+            )
         self._metrics.batch_done("digits", "1", rows, len(each), reason, 0.001)
 
     def snapshot(self, interval_s: float = 0.25) -> dict[str, Any]:
@@ -57,7 +59,7 @@ class FakeService:
 
 def ticks(service: FakeService, count: int, *latencies_s: float, interval_s: float = 0.25) -> list[Tick]:
     """So many ticks, in each of which the requests of `latencies_s` were served."""
-    made = Ticks()
+    made = TickReader()
     taken = []
     for _ in range(count):
         service.serve(*latencies_s)

@@ -7,20 +7,22 @@ from dataclasses import replace
 import numpy as np
 
 from workbench.loadtest.plan import Attack, Constant, Plan, Target
-from workbench.loadtest.recording import Generator, Mark, Recording, ServerSecond
-from workbench.loadtest.rows import OUTCOMES, ROW, WARM_UP, Rows
-from workbench.loadtest.run import Run, RunState, run_of
+from workbench.loadtest.store.recording import Generator, Mark, Recording, ServerSecond
+from workbench.loadtest.store.records import OUTCOMES, ROW, WARM_UP, Records
+from workbench.loadtest.store.run import Run, RunState, run_of
 
 TARGET = {"version": "3", "digest": "sha256:" + "a" * 64, "device": "CPU", "config": {"max_batch_size": 64}}
 
 
-def rows_of(scheduled: object, latency: object, *, wait: object = 0.0, outcome: str = "ok", phase: object = 0) -> Rows:
+def rows_of(
+    scheduled: object, latency: object, *, wait: object = 0.0, outcome: str = "ok", phase: object = 0
+) -> Records:
     """Requests due at `scheduled`, that took so long from then on, the first `wait` of it in the generator."""
     due = np.atleast_1d(np.asarray(scheduled, float))
     data = np.zeros(len(due), ROW)
     data["scheduled_s"], data["sent_s"], data["done_s"] = due, due + wait, due + latency
     data["outcome"], data["phase"], data["rows"] = OUTCOMES.index(outcome), phase, 1
-    return Rows(data)
+    return Records(data)
 
 
 def recording(
@@ -40,7 +42,7 @@ def recording(
     random = np.random.default_rng(seed)
     due = 1 + np.arange(0, duration_s, 1 / rate)
     warm = np.arange(0, 1, 1 / rate)
-    rows = Rows.joined(
+    rows = Records.joined(
         [
             rows_of(warm, 5 * latency_s, phase=WARM_UP),
             rows_of(due, latency_s * random.lognormal(0, spread, len(due)), wait=2e-4),

@@ -19,7 +19,7 @@ from typing import Any, Self, cast
 
 import uvloop
 
-from workbench.loadtest.alarm import alarm
+from workbench.loadtest.generator.precise_timer import alarm
 
 METADATA = {
     "name": "m",

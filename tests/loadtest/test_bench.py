@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from tests.loadtest.servers import Process, Script
-from tests.loadtest.test_history import full_disk
+from tests.loadtest.store.test_history import full_disk
 from workbench.errors import Conflict, NotFound
 from workbench.loadtest import bench as module
 from workbench.loadtest.bench import bench
-from workbench.loadtest.handle import Handle
-from workbench.loadtest.history import History
+from workbench.loadtest.job import LoadTestJob
 from workbench.loadtest.plan import Attack, Constant, Plan, Stairs, Target
-from workbench.loadtest.run import RunState
+from workbench.loadtest.store.history import History
+from workbench.loadtest.store.run import RunState
 
 END_S = 60.0
 
@@ -95,7 +95,7 @@ def test_one_that_fails_midway_is_not_left_as_running(history: History, monkeypa
     def fails(*_: object) -> object:
         raise Conflict("the model is being loaded")
 
-    monkeypatch.setattr(Handle, "record", fails)
+    monkeypatch.setattr(LoadTestJob, "record", fails)
     with Process(Script()) as server, pytest.raises(Conflict):
         bench(plan(server), history).result(END_S)
     found = history.run("m-1")

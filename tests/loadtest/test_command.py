@@ -15,7 +15,7 @@ import pytest
 
 from tests.loadtest.servers import Process, Script
 from workbench.cli import main
-from workbench.loadtest.run import decode
+from workbench.loadtest.store.run import decode
 
 QUICK = ("--duration", "500ms", "--warm-up", "0")
 

@@ -9,9 +9,9 @@ import pytest
 
 from tests.loadtest.foreign import VERSION, Foreign
 from workbench.errors import ExecutionError, InvalidInput, NotFound, WorkbenchError
-from workbench.loadtest.handle import start
+from workbench.loadtest.job import start
 from workbench.loadtest.plan import Constant, Inputs, Plan, Target, Users
-from workbench.loadtest.recording import Recording
+from workbench.loadtest.store.recording import Recording
 
 END_S = 60.0
 X = np.ones((20, 4), np.float32)

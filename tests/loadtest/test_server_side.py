@@ -9,8 +9,8 @@ from typing import Any
 import psutil
 
 from tests import models
-from tests.server.process import Serve
-from workbench.loadtest.handle import start
+from tests.helpers.service_process import Serve
+from workbench.loadtest.job import start
 from workbench.loadtest.plan import Constant, Plan, Target
 from workbench.loadtest.server_side import second_of
 

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 import pytest
 
 from tests.loadtest.servers import Process, Script
-from workbench.loadtest.handle import start
-from workbench.loadtest.histogram import Histogram
+from workbench.loadtest.analysis.histogram import Histogram
+from workbench.loadtest.job import start
 from workbench.loadtest.plan import Attack, Constant, Plan, Target, Users
-from workbench.loadtest.recording import Recording
+from workbench.loadtest.store.recording import Recording
 
 WITHIN = 0.02
 TRIES = 3

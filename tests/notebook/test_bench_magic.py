@@ -14,10 +14,10 @@ from tests.loadtest.servers import Process, Script
 from tests.models import add_constant
 from tests.notebook.test_magics import Cells, cells
 from workbench.api import Workbench
-from workbench.loadtest.compare import Comparison
-from workbench.loadtest.handle import Handle
-from workbench.loadtest.report import Report
-from workbench.loadtest.run import RunState
+from workbench.loadtest.analysis.compare import Comparison
+from workbench.loadtest.job import LoadTestJob
+from workbench.loadtest.report.report import Report
+from workbench.loadtest.store.run import RunState
 
 __all__ = ["cells"]
 
@@ -56,7 +56,7 @@ def test_a_bench_from_a_cell_is_reported_kept_listed_and_compared(cells: Cells, 
 
 def test_in_the_background_a_handle_is_there_at_once_and_can_be_stopped(cells: Cells, plus: Workbench) -> None:
     handle = cells.run("%infer bench plus --rate 20 --duration 60s --bg")
-    assert isinstance(handle, Handle)
+    assert isinstance(handle, LoadTestJob)
     assert not handle.done()
     handle.cancel()
     assert handle.result(30).run.state is RunState.CUT_SHORT
@@ -66,15 +66,15 @@ def test_an_interrupt_shows_and_keeps_what_was_measured(
     cells: Cells, plus: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The stop button, at the moment in which the cell has waited for some figures."""
-    result = Handle.result
+    result = LoadTestJob.result
 
-    def interrupted(handle: Handle[Report], timeout: float | None = None) -> Report:
+    def interrupted(handle: LoadTestJob[Report], timeout: float | None = None) -> Report:
         if timeout is not None and handle.progress.done > 5:
-            monkeypatch.setattr(Handle, "result", result)
+            monkeypatch.setattr(LoadTestJob, "result", result)
             raise KeyboardInterrupt
         return result(handle, timeout)
 
-    monkeypatch.setattr(Handle, "result", interrupted)
+    monkeypatch.setattr(LoadTestJob, "result", interrupted)
     began = time.monotonic()
     with capture_output() as captured:
         done = cells.shell.run_cell("%infer bench plus --rate 50 --duration 60s --warm-up 0s")

@@ -14,7 +14,7 @@ from jupyter_client.manager import KernelManager
 
 from tests.models import save, slow
 from workbench.api import Workbench, connect
-from workbench.client.launch import SharedService
+from workbench.client.shared_service import SharedService
 
 SOON_S = 30.0
 
@@ -147,7 +147,7 @@ def test_cells_run_while_a_load_test_does_and_it_ends_with_the_kernel(kernel: Ke
         return [
             each
             for each in psutil.Process(pid).children(recursive=True)
-            if "workbench.loadtest.generator" in each.cmdline()
+            if "workbench.loadtest.generator.generator_main" in each.cmdline()
         ]
 
     until(generators)

@@ -21,10 +21,10 @@ from traitlets.config import Config
 from tests.models import add_constant
 from workbench.api import Workbench, connect
 from workbench.client import sync
-from workbench.client.launch import SharedService
+from workbench.client.shared_service import SharedService
 from workbench.errors import InvalidInput
-from workbench.live.attached import Attached
-from workbench.notebook.feed import Channel, Feed
+from workbench.live.remote_watch import RemoteWatch
+from workbench.notebook.kernel_feed import Channel, Feed
 from workbench.notebook.live import MIME, WIDGET_MIME, LivePlot
 
 SOON_S = 20.0
@@ -96,7 +96,7 @@ def test_of_a_service_that_says_nothing_of_use_the_feed_tells_that() -> None:
 
         async def close(self) -> None: ...
 
-    feed = Feed(lambda relay: Attached(Strange(), relay, logging.getLogger("feed")))  # type: ignore[arg-type]
+    feed = Feed(lambda relay: RemoteWatch(Strange(), relay, logging.getLogger("feed")))  # type: ignore[arg-type]
     feed.hold(feed)
     assert (feed.service.state.value, feed.service.reason) == ("Stopped", "its figures cannot be read (KeyError)")
     sync.run(feed._let_go(feed))

@@ -21,9 +21,9 @@ from traitlets.config import Config
 import workbench
 from tests.models import add_constant, save
 from workbench.api import Workbench
-from workbench.client.cards import Card
-from workbench.client.jobs import Job
+from workbench.client.futures import Job
 from workbench.client.results import Lines, LoadReport, ModelTable, Prediction
+from workbench.client.summary import Card
 from workbench.notebook.commands import VERBS
 from workbench.notebook.magics import register
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.models import add_constant, save
 from workbench.api import Workbench, connect
-from workbench.client.launch import SharedService
+from workbench.client.shared_service import SharedService
 from workbench.notebook.live import _Shown
 from workbench.notebook.panel import ControlPanel, _Act, _name_of
 

@@ -31,7 +31,7 @@ from workbench.protocols.oip_grpc import (
     encode_stream_response,
     named_in,
 )
-from workbench.protocols.shared import Place
+from workbench.protocols.region_params import RegionSlice
 
 LIMITS = Limits()
 PLAIN = GrpcAnswer()
@@ -368,15 +368,15 @@ class Region:
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self.claimed: list[Place] = []
+        self.claimed: list[RegionSlice] = []
 
-    def read(self, place: Place, what: str) -> bytes:
+    def read(self, place: RegionSlice, what: str) -> bytes:
         return self.data[place.offset : place.offset + place.size]
 
-    def claim(self, place: Place, what: str) -> None:
+    def claim(self, place: RegionSlice, what: str) -> None:
         self.claimed.append(place)
 
-    def write(self, place: Place, data: bytes | memoryview, what: str) -> None:
+    def write(self, place: RegionSlice, data: bytes | memoryview, what: str) -> None:
         raise AssertionError("a codec writes nothing")
 
 
@@ -399,7 +399,7 @@ def test_tensors_in_shared_memory_have_no_raw_element() -> None:
             "placed": [8, 9],
             "two": [3, 4],
         }
-        assert answer.places == {"y": Place("r", 1, 2)}
+        assert answer.places == {"y": RegionSlice("r", 1, 2)}
     response = InferResponse("m", "1", {"y": np.zeros(2, np.uint8), "z": np.ones(1, np.uint8)})
     found = pb.message("ModelInferResponse").FromString(encode_response(response, answer, LIMITS))
     assert list(found.raw_output_contents) == [b"", b"\1"]

@@ -4,9 +4,9 @@ import json
 
 from google.protobuf.json_format import ParseDict
 
-from workbench.core.statistics import BatchStatistics, ModelStatistics, Spent
+from workbench.core.model_statistics import BatchStatistics, ModelStatistics, Spent
 from workbench.protocols import pb
-from workbench.protocols.statistics import model_statistics, statistics_body
+from workbench.protocols.statistics_body import model_statistics, statistics_body
 
 SOME = ModelStatistics(
     "mlp",

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from workbench.errors import StorageError, Unsupported
+from workbench.rendezvous.compatibility import API, check_versions
 from workbench.rendezvous.folder import Rendezvous, data_folder, rendezvous
 from workbench.rendezvous.leases import Lease, holders
-from workbench.rendezvous.processes import ProcessKey, Watched, process_key, this_process
-from workbench.rendezvous.record import ServiceRecord, ServiceState
-from workbench.rendezvous.versions import API, check_versions
+from workbench.rendezvous.process_identity import ProcessHandle, ProcessKey, process_key, this_process
+from workbench.rendezvous.service_record import ServiceRecord, ServiceState
 
 ME = this_process()
 RECORD = ServiceRecord("http://127.0.0.1:1", "token-of-the-tests", "/data/token", ME, ME, ServiceState.READY, since=1.5)
@@ -62,14 +62,14 @@ def test_a_process_that_is_watched_is_seen_to_end(monkeypatch: pytest.MonkeyPatc
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         key = process_key(process.pid)
         assert key is not None
-        watched = Watched(key)
+        watched = ProcessHandle(key)
         assert watched.alive
         assert watched.alive
-        assert not Watched(replace(key, began=key.began - 1)).alive
+        assert not ProcessHandle(replace(key, began=key.began - 1)).alive
         process.kill()
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         assert not watched.alive
-    assert not Watched(key).alive
+    assert not ProcessHandle(key).alive
 
 
 def test_a_watched_process_that_outlives_the_modules_at_the_exit_goes_in_silence() -> None:

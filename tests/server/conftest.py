@@ -17,8 +17,8 @@ from workbench.core.model import FREE, Signature, TensorSpec
 from workbench.engine import Engine
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore
-from workbench.server.app import App, create_app
-from workbench.server.lasting import Lasting
+from workbench.server.http.app import App, create_app
+from workbench.server.persistence import ModelPersistence
 from workbench.server.service import Service
 from workbench.telemetry.metrics import Metrics
 
@@ -65,14 +65,14 @@ async def open_house(
     # On a thread, so that a test may hold it.
     session = session or FakeSession(signature=SIGNATURE, runner_threads=1)
     metrics = Metrics()
-    lasting = Lasting(config, store)
-    lasting.open()
+    persistence = ModelPersistence(config, store)
+    persistence.open()
     repositories = [LocalRepository(repository)]
     engine = Engine(
-        store, repositories=repositories, observer=metrics, journal=lasting.state, open_session=Opener(session)
+        store, repositories=repositories, observer=metrics, journal=persistence.state, open_session=Opener(session)
     )
     metrics.watch(engine.statuses)
-    service = Service(engine, store, metrics, config, lasting, url=f"http://{HOST}", starting=False)
+    service = Service(engine, store, metrics, config, persistence, url=f"http://{HOST}", starting=False)
     app = create_app(service, TOKEN)
     await engine.start()
     await engine.load("digits")
@@ -82,7 +82,7 @@ async def open_house(
     finally:
         session.gate.set()
         await engine.close()
-        lasting.close()
+        persistence.close()
 
 
 @pytest.fixture(params=[uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])

@@ -14,9 +14,9 @@ import uvicorn
 from tests.engine.fakes import FakeSession
 from tests.server.conftest import LIMITS, TOKEN, House, open_house
 from workbench.config import Limits
-from workbench.server.connection import HttpConnection
-from workbench.server.serve import _Server
-from workbench.server.start import bind
+from workbench.server.http.h1_protocol import HttpConnection
+from workbench.server.process.startup import bind
+from workbench.server.worker_main import _Server
 
 BODY = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}]}).encode()
 REQUEST = (

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests import models
+from tests.helpers.service_process import Serve
 from tests.protocols.bad_bodies import BAD_BODIES, NEEDS_MODEL, RAW, Bad, good_binary, good_json
-from tests.server.process import Serve
 
 PATH = "/v2/models/mlp/infer"
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests import models
-from tests.server.process import Serve
+from tests.helpers.service_process import Serve
 
 ROW = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}
 

@@ -17,8 +17,8 @@ from tests.server.conftest import House
 from tests.server.driver import HOST
 from workbench.api import Workbench
 from workbench.client.client import AsyncClient
-from workbench.client.launch import Address
-from workbench.server.inferences import SHUTTING_DOWN
+from workbench.client.shared_service import Address
+from workbench.server.inference import SHUTTING_DOWN
 
 
 async def test_they_hold_until_the_caller_leaves(house: House) -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.server.conftest import House
 from workbench.core.model import ModelState
 from workbench.core.tensor import Array
-from workbench.server.serve import load_all
+from workbench.server.worker_main import load_all
 
 
 def broken(rows: Array) -> Array:

@@ -11,7 +11,7 @@ from workbench.core.model import DesiredModel
 from workbench.engine import Engine
 from workbench.errors import ModelError
 from workbench.repository.store import ModelStore
-from workbench.server.lasting import Lasting
+from workbench.server.persistence import ModelPersistence
 
 
 class Slow:
@@ -27,19 +27,19 @@ class Slow:
 
 
 async def test_each_model_that_is_done_with_counts_also_one_that_fails(tmp_path: Path) -> None:
-    lasting = Lasting(ServerConfig(data_dir=tmp_path), ModelStore(tmp_path / "models"))
-    lasting.open()
+    persistence = ModelPersistence(ServerConfig(data_dir=tmp_path), ModelStore(tmp_path / "models"))
+    persistence.open()
     try:
         for number in range(3):
-            lasting.state.serving(DesiredModel(f"m{number}", "1", f"{number:064}", ModelConfig()))
+            persistence.state.serving(DesiredModel(f"m{number}", "1", f"{number:064}", ModelConfig()))
         engine = Slow()
-        restoring = asyncio.create_task(lasting.restore(cast(Engine, engine)))
+        restoring = asyncio.create_task(persistence.restore(cast(Engine, engine)))
         for done in range(3):
             async with asyncio.timeout(10):
-                while lasting.progress != f"restoring models, {done} of 3 done":
+                while persistence.progress != f"restoring models, {done} of 3 done":
                     await asyncio.sleep(0.005)
             engine.let.release()
         await restoring
-        assert lasting.progress == ""
+        assert persistence.progress == ""
     finally:
-        lasting.close()
+        persistence.close()

@@ -17,14 +17,14 @@ from tritonclient.utils import InferenceServerException
 from tritonclient.utils import shared_memory as shm
 
 from tests import models
+from tests.helpers.service_process import Serve
 from tests.server.conftest import House
-from tests.server.process import Serve
 from tests.server.test_tritonclient import Client
 from workbench.config import ServerConfig
 from workbench.errors import Cancelled, Conflict, InvalidInput, NotFound, QueueFull, TooLarge, WorkbenchError
-from workbench.protocols.shared import Place
-from workbench.server.shared_memory import MAX_REGIONS, Borrowed, SharedMemory
-from workbench.server.start import prepare
+from workbench.protocols.region_params import RegionSlice
+from workbench.server.process.startup import prepare
+from workbench.server.shared_memory import MAX_REGIONS, RegionLease, SharedMemory
 
 
 @pytest.fixture
@@ -110,38 +110,38 @@ def test_a_name_is_registered_once_and_there_is_an_end(memory: SharedMemory) -> 
 
 def test_a_request_keeps_what_it_named_until_it_ends(memory: SharedMemory) -> None:
     before = len(os.listdir("/proc/self/fd"))
-    borrowed = Borrowed(memory)
-    borrowed.claim(Place("r", 0, 5), "output 'y'")
+    borrowed = RegionLease(memory)
+    borrowed.claim(RegionSlice("r", 0, 5), "output 'y'")
     memory.unregister("r")
-    borrowed.write(Place("r", 0, 5), b"12345", "output 'y'")
-    assert borrowed.read(Place("r", 0, 6), "input 'x'") == b"12345\x0f"
+    borrowed.write(RegionSlice("r", 0, 5), b"12345", "output 'y'")
+    assert borrowed.read(RegionSlice("r", 0, 6), "input 'x'") == b"12345\x0f"
     assert len(os.listdir("/proc/self/fd")) == before
     borrowed.give_back()
     assert len(os.listdir("/proc/self/fd")) == before - 1
     with pytest.raises(InvalidInput, match="Unable to find"):
-        Borrowed(memory).read(Place("r", 0, 1), "input 'x'")
+        RegionLease(memory).read(RegionSlice("r", 0, 1), "input 'x'")
 
 
 def test_an_object_that_was_cut_short_harms_nobody(memory: SharedMemory, folder: Path) -> None:
     os.truncate(folder / "object", 20)
-    borrowed = Borrowed(memory)
+    borrowed = RegionLease(memory)
     with pytest.raises(InvalidInput, match="smaller"):
-        borrowed.read(Place("r", 0, 50), "input 'x'")
+        borrowed.read(RegionSlice("r", 0, 50), "input 'x'")
     with pytest.raises(InvalidInput, match="smaller"):
-        borrowed.write(Place("r", 0, 50), bytes(50), "output 'y'")
+        borrowed.write(RegionSlice("r", 0, 50), bytes(50), "output 'y'")
     assert (folder / "object").stat().st_size == 20
     borrowed.give_back()
 
 
 def test_a_thread_that_comes_after_its_request_has_ended_touches_nothing(memory: SharedMemory) -> None:
     before = len(os.listdir("/proc/self/fd"))
-    borrowed = Borrowed(memory)
-    borrowed.claim(Place("r", 0, 5), "output 'y'")
+    borrowed = RegionLease(memory)
+    borrowed.claim(RegionSlice("r", 0, 5), "output 'y'")
     borrowed.give_back()
     for late in (
-        lambda: borrowed.write(Place("r", 0, 5), b"12345", "output 'y'"),
-        lambda: borrowed.read(Place("r", 0, 5), "input 'x'"),
-        lambda: borrowed.claim(Place("r", 0, 5), "output 'y'"),
+        lambda: borrowed.write(RegionSlice("r", 0, 5), b"12345", "output 'y'"),
+        lambda: borrowed.read(RegionSlice("r", 0, 5), "input 'x'"),
+        lambda: borrowed.claim(RegionSlice("r", 0, 5), "output 'y'"),
     ):
         with pytest.raises(Cancelled):
             late()
@@ -149,14 +149,14 @@ def test_a_thread_that_comes_after_its_request_has_ended_touches_nothing(memory:
 
 
 def test_a_place_takes_what_fits_and_copies_have_a_cap(memory: SharedMemory) -> None:
-    borrowed = Borrowed(memory)
+    borrowed = RegionLease(memory)
     with pytest.raises(InvalidInput, match="its place in shared memory 4"):
-        borrowed.write(Place("r", 0, 4), bytes(5), "output 'y'")
+        borrowed.write(RegionSlice("r", 0, 4), bytes(5), "output 'y'")
     with pytest.raises(QueueFull):
         for _ in range(21):
-            borrowed.read(Place("r", 0, 50), "input 'x'")
+            borrowed.read(RegionSlice("r", 0, 50), "input 'x'")
     borrowed.give_back()
-    assert Borrowed(memory).read(Place("r", 0, 1), "input 'x'") == b"\x0a"
+    assert RegionLease(memory).read(RegionSlice("r", 0, 1), "input 'x'") == b"\x0a"
     memory.give(1)
 
 
@@ -166,10 +166,10 @@ NUMBERS = st.integers(-10, 110) | st.integers()
 def test_no_numbers_lead_out_of_a_region(memory: SharedMemory) -> None:
     @cases(NUMBERS, NUMBERS)
     def lead(offset: int, size: int) -> None:
-        borrowed = Borrowed(memory)
+        borrowed = RegionLease(memory)
         try:
             if offset >= 0 and size >= 0:
-                found = borrowed.read(Place("r", offset, size), "input 'x'")
+                found = borrowed.read(RegionSlice("r", offset, size), "input 'x'")
                 assert found == bytes(range(10, 60))[offset : offset + size] and len(found) == size
         except WorkbenchError:
             assert offset + size > 50

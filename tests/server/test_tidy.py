@@ -8,7 +8,7 @@ from tests import models
 from tests.server.conftest import House
 from tests.server.driver import Reply
 from workbench.core.model import ModelState
-from workbench.repository.desired import KEPT_VERSIONS
+from workbench.repository.desired_state import KEPT_VERSIONS
 
 OCTETS = "application/octet-stream"
 
@@ -35,7 +35,7 @@ async def test_the_last_five_versions_keep_their_files(house: House) -> None:
     assert house.service.store.digests() == sorted(digests[2:])
     assert (await unload(house, "m")).status == 200
     assert house.service.store.digests() == []
-    assert house.service.lasting.state.forgotten() == []
+    assert house.service.persistence.state.forgotten() == []
 
 
 async def test_a_file_that_another_model_is_made_of_stays(house: House) -> None:
@@ -57,7 +57,7 @@ async def test_a_file_that_something_else_serves_stays_until_that_goes(house: Ho
 
 async def test_nothing_goes_while_an_upload_may_be_about_to_use_it(house: House) -> None:
     digest = await serve(house, "a", 1)
-    with house.service.lasting.receiving():
+    with house.service.persistence.receiving():
         await unload(house, "a")
         assert house.service.store.digests() == [digest]
     other = await serve(house, "b", 2)

@@ -14,7 +14,7 @@ from tritonclient.http import InferenceServerClient, InferInput, InferRequestedO
 from tritonclient.utils import InferenceServerException
 
 from tests import models
-from tests.server.process import Serve
+from tests.helpers.service_process import Serve
 
 CONFIG = """
 name: "triton"

@@ -9,8 +9,8 @@ import sys
 import textwrap
 
 from tests.stories.waiting import until
-from workbench.client.launch import SharedService
-from workbench.rendezvous.record import ServiceRecord, ServiceState
+from workbench.client.shared_service import SharedService
+from workbench.rendezvous.service_record import ServiceRecord, ServiceState
 
 
 def running(shared: SharedService) -> ServiceRecord:

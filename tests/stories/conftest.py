@@ -7,7 +7,7 @@ import pytest
 import workbench
 from tests.models import add_constant
 from workbench.api import Workbench
-from workbench.client.launch import SharedService
+from workbench.client.shared_service import SharedService
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from tests.models import add_constant
 from tests.stories.actors import running
 from tests.stories.jumping_clock import JumpingClock
 from tests.stories.waiting import until
-from workbench.client.launch import SharedService
+from workbench.client.shared_service import SharedService
 from workbench.rendezvous.leases import holders
-from workbench.rendezvous.processes import this_process
+from workbench.rendezvous.process_identity import this_process
 
 ROW = np.zeros((1, 4), np.float32)
 DAY_S = 86_400

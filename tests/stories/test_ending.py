@@ -15,7 +15,7 @@ from tests.models import add_constant
 from tests.stories.actors import kill, running
 from tests.stories.waiting import until
 from workbench.api import Workbench
-from workbench.client.launch import SharedService
+from workbench.client.shared_service import SharedService
 from workbench.errors import WorkbenchError
 
 ROW = np.zeros((1, 4), np.float32)

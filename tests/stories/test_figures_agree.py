@@ -20,7 +20,7 @@ from google.protobuf.json_format import MessageToDict
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests import models
-from tests.server.process import Serve
+from tests.helpers.service_process import Serve
 from tests.stories.counting import Client, Count, mixed, not_a_number, slow
 from workbench.core.ports import Outcome
 from workbench.telemetry.exposition import BATCH_SIZE_BOUNDS

@@ -10,13 +10,13 @@ import numpy as np
 import psutil
 import pytest
 
+from tests.helpers.service_process import Serve
 from tests.models import add_constant, save
-from tests.server.process import Serve
-from tests.server.test_keeper import worker_of
+from tests.server.process.test_supervisor import worker_of
 from tests.stories.actors import kill, running
 from tests.stories.waiting import until
 from workbench.api import Workbench
-from workbench.client.launch import SharedService
+from workbench.client.shared_service import SharedService
 from workbench.errors import StorageError
 
 ROW = np.zeros((1, 4), np.float32)

@@ -23,14 +23,14 @@ from tests.models import add_constant
 from tests.stories.actors import kill, python, running, said
 from tests.stories.waiting import until
 from workbench.api import Workbench, current
-from workbench.client import launch
-from workbench.client.launch import SharedService, ensure_service, shared_service
+from workbench.client import shared_service as shared_service_module
+from workbench.client.shared_service import SharedService, ensure_service, shared_service
 from workbench.errors import StorageError, Unavailable, Unsupported, WorkbenchError
-from workbench.rendezvous import versions
+from workbench.rendezvous import compatibility
 from workbench.rendezvous.folder import Rendezvous, host_name
 from workbench.rendezvous.leases import holders
-from workbench.rendezvous.processes import this_process
-from workbench.rendezvous.record import ServiceRecord, ServiceState
+from workbench.rendezvous.process_identity import this_process
+from workbench.rendezvous.service_record import ServiceRecord, ServiceState
 
 ROW = np.zeros((1, 4), np.float32)
 
@@ -279,7 +279,7 @@ def test_a_crash_loop_is_answered_with_the_reason_until_a_restart(workplace: Sha
     began = time.monotonic()
     with pytest.raises(Unavailable, match="has failed: 3 starts in a row failed"):
         current(start=False).restart()  # for the same reason, and told as soon
-    assert time.monotonic() - began < launch.START_TIMEOUT_S / 2
+    assert time.monotonic() - began < shared_service_module.START_TIMEOUT_S / 2
 
     newer.unlink()
     assert str(current(start=False).restart()["state"]).startswith("Ready")
@@ -358,7 +358,7 @@ def test_a_newer_client_says_in_one_line_which_version_runs_and_works(
     wb: Workbench, workplace: SharedService, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     running_version = running(workplace).version
-    monkeypatch.setattr(launch, "_version", lambda: "9.9.9")
+    monkeypatch.setattr(shared_service_module, "_version", lambda: "9.9.9")
     ensure_service()
     ensure_service()
     assert capsys.readouterr().err == (
@@ -373,6 +373,6 @@ def test_a_newer_client_says_in_one_line_which_version_runs_and_works(
 def test_a_client_of_another_api_refuses_and_says_what_to_do(
     wb: Workbench, workplace: SharedService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(versions, "API", versions.API + 1)
+    monkeypatch.setattr(compatibility, "API", compatibility.API + 1)
     with pytest.raises(Unsupported, match=r"restart it to have .* `%infer restart`"):
         workbench.connect()

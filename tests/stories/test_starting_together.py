@@ -15,7 +15,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
 from tests.stories.actors import python, running, said
-from workbench.client.launch import SharedService
+from workbench.client.shared_service import SharedService
 
 KERNEL = """
     import workbench
@@ -25,7 +25,7 @@ KERNEL = """
 
 SERVER = """
     import asyncio, sys
-    from workbench.client.launch import ensure_service, shared_service
+    from workbench.client.shared_service import ensure_service, shared_service
 
     async def main():
         turns = 0

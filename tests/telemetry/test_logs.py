@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from workbench.telemetry.allowance import BURST, LINES_PER_S
-from workbench.telemetry.logs import FILE_NAME, Logs, Ration
+from workbench.telemetry.logs import FILE_NAME, Logs, ThirdPartyRateFilter
+from workbench.telemetry.rate_limiter import BURST, LINES_PER_S
 
 TOKEN = "s3cret-token-value"
 
@@ -96,7 +96,7 @@ def test_a_stranger_cannot_fill_the_log_through_a_library(tmp_path: Path) -> Non
 
 def test_what_was_left_out_is_counted_in_the_next_line() -> None:
     now = [100.0]
-    ration = Ration(lambda: now[0])
+    ration = ThirdPartyRateFilter(lambda: now[0])
 
     def say() -> logging.LogRecord | None:
         record = logging.LogRecord("uvicorn.error", logging.WARNING, "", 0, "again", None, None)

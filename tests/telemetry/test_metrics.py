@@ -12,12 +12,12 @@ from workbench.core.messages import ReleaseReason, Timings
 from workbench.core.model import ModelState, ModelStatus
 from workbench.core.ports import Observer, Outcome
 from workbench.telemetry import exposition
-from workbench.telemetry.exchanges import Exchange
-from workbench.telemetry.families import Kind
-from workbench.telemetry.machine import GpuUse, MachineUse
+from workbench.telemetry.families import MetricKind
+from workbench.telemetry.machine_use import GpuUse, MachineUse
 from workbench.telemetry.metrics import FOLD_AT, KEPT_AFTER_GONE, Metrics
+from workbench.telemetry.request_record import RequestRecord
 from workbench.telemetry.snapshots import Snapshots, snapshot
-from workbench.telemetry.triton import REASONS
+from workbench.telemetry.triton_metrics import REASONS
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
 
@@ -113,14 +113,16 @@ def test_every_metric_is_documented_with_its_type_and_labels_and_every_documente
 def test_a_counter_of_ours_says_so_in_its_name() -> None:
     for family in exposition.families(watched().state()):
         if family.name.startswith("infer_"):
-            assert family.name.endswith("_total") is (family.kind == Kind.COUNTER)
+            assert family.name.endswith("_total") is (family.kind == MetricKind.COUNTER)
 
 
 def test_the_stages_of_a_request_are_summed() -> None:
     metrics = watched()
     for _ in range(2):
         metrics.request_done("digits", "1", Outcome.OK, Timings(0.1, 0.2, 0.3, 0.4))
-        metrics.exchange_done(Exchange("digits", "1", b"r", 1.0, 1.5, 1.75, 2.75, 2.875, 3.0, 100, 5000, timings()))
+        metrics.exchange_done(
+            RequestRecord("digits", "1", b"r", 1.0, 1.5, 1.75, 2.75, 2.875, 3.0, 100, 5000, timings())
+        )
     found = samples(metrics)
     for stage, seconds in (
         ("receive", 1.0),
@@ -141,7 +143,9 @@ def test_the_stages_of_a_request_are_summed() -> None:
 def test_an_answer_that_could_not_be_written_is_counted_as_such() -> None:
     metrics = watched()
     metrics.request_done("digits", "1", Outcome.OK, timings())
-    failed = Exchange("digits", "1", b"r", 1.0, 1.0, 1.0, 1.0, sent_at=1.0, timings=timings(), error="invalid_argument")
+    failed = RequestRecord(
+        "digits", "1", b"r", 1.0, 1.0, 1.0, 1.0, sent_at=1.0, timings=timings(), error="invalid_argument"
+    )
     metrics.exchange_done(failed)
     found = samples(metrics)
     assert found["infer_requests_total|ok"] == found["infer_encode_failures_total"] == 1
@@ -159,7 +163,7 @@ def test_the_latest_error_is_told_with_its_time_and_its_words() -> None:
         (1001.0, "invalid_argument", "x takes FP32"),
         (1001.5, "cancelled", "the caller left"),
     ):
-        metrics.exchange_done(Exchange("digits", "1", b"r", 1000.0, sent_at=sent_at, error=error, message=message))
+        metrics.exchange_done(RequestRecord("digits", "1", b"r", 1000.0, sent_at=sent_at, error=error, message=message))
     clock.now = 1002.0
     last = {"time": 1001.0, "code": "invalid_argument", "message": "x takes FP32"}
     assert series.take()["models"][0]["last_error"] == last
@@ -188,8 +192,8 @@ def test_figures_are_copied_anew_only_where_something_happened() -> None:
     for touch in (
         lambda: metrics.request_done("busy", "1", Outcome.OK, timings()),
         lambda: metrics.batch_done("busy", "1", 1, 1, ReleaseReason.IDLE, 0.001),
-        lambda: metrics.exchange_done(Exchange("busy", "1", b"r", 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)),
-        lambda: metrics.exchange_done(Exchange("busy", "1", b"r", 1.0, sent_at=1.0, error="internal")),
+        lambda: metrics.exchange_done(RequestRecord("busy", "1", b"r", 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)),
+        lambda: metrics.exchange_done(RequestRecord("busy", "1", b"r", 1.0, sent_at=1.0, error="internal")),
     ):
         touch()
         later = metrics.state()
@@ -215,7 +219,7 @@ def test_a_version_that_loads_or_drains_has_figures_too() -> None:
 
 def test_an_exchange_of_no_known_version_makes_no_label() -> None:
     metrics = watched()
-    metrics.exchange_done(Exchange("made-up", "", b"r", 1.0, sent_at=1.0, error="model_not_found"))
+    metrics.exchange_done(RequestRecord("made-up", "", b"r", 1.0, sent_at=1.0, error="model_not_found"))
     assert list(metrics.state().figures) == [("digits", "1")]
 
 
@@ -246,7 +250,7 @@ def test_the_buffer_is_bounded_when_nobody_looks() -> None:
     for _ in range(10 * FOLD_AT + 1):
         metrics.request_done("digits", "1", Outcome.OK, timings())
         metrics.batch_done("digits", "1", 1, 1, ReleaseReason.IDLE, 0.001)
-        metrics.exchange_done(Exchange("digits", "1", b"r", 1.0, 1.0, 1.0, 1.0, 1.0, 1.0))
+        metrics.exchange_done(RequestRecord("digits", "1", b"r", 1.0, 1.0, 1.0, 1.0, 1.0, 1.0))
     (notes,) = metrics._notes.values()
     assert len(notes.outcomes) < FOLD_AT
     assert len(notes.batches) < FOLD_AT

@@ -5,8 +5,8 @@ import pytest
 from tests.telemetry.test_metrics import Clock, ready
 from workbench.core.messages import ReleaseReason, Timings
 from workbench.core.ports import Outcome
-from workbench.telemetry.exchanges import Exchange
 from workbench.telemetry.metrics import Metrics
+from workbench.telemetry.request_record import RequestRecord
 from workbench.telemetry.statistics import statistics
 
 
@@ -16,7 +16,7 @@ def test_statistics_are_the_figures_of_each_version_that_is_known() -> None:
     for _ in range(3):
         metrics.request_done("a", "2", Outcome.OK, Timings(0.4, 0.1, 0.3, 0.2, 8, 2))
     metrics.request_done("a", "2", Outcome.REJECTED, None)
-    refused = Exchange("a", "2", b"r", 10.0)
+    refused = RequestRecord("a", "2", b"r", 10.0)
     refused.received_at, refused.sent_at, refused.error = 10.5, 10.75, "queue_full"
     metrics.exchange_done(refused)
     metrics.batch_done("a", "2", 8, 2, ReleaseReason.IDLE, 0.25)

@@ -20,10 +20,10 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from workbench.client.adapt import did_you_mean
-from workbench.client.bodies import Body, CountedBody, payload
-from workbench.client.forks import keep_from_children
+from workbench.client.fork_safety import keep_from_children
 from workbench.client.grpc_client import GrpcClient
+from workbench.client.input_adapter import did_you_mean
+from workbench.client.request_body import Body, CountedBody, payload
 from workbench.core.description import Description
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import ModelStatus, check_model_name, check_model_version
@@ -36,13 +36,13 @@ from workbench.errors import (
     Unavailable,
     Unsupported,
 )
-from workbench.protocols import control, errors, oip_json
-from workbench.rendezvous.processes import ProcessKey, Watched, clock_of_processes
+from workbench.protocols import control, oip_json, status_codes
+from workbench.rendezvous.process_identity import ProcessHandle, ProcessKey, boot_ticks
 
 if TYPE_CHECKING:
     import aiohttp
 
-    from workbench.client.launch import Address, SharedService
+    from workbench.client.shared_service import Address, SharedService
 
 
 CONNECT_TIMEOUT_S = 5.0
@@ -91,7 +91,7 @@ class AsyncClient:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._shared = shared
         """Where `url` was found, and is found again once nothing listens there any more."""
-        self._keeper = None if keeper is None else Watched(keeper)
+        self._keeper = None if keeper is None else ProcessHandle(keeper)
         """Of that service; once it has ended, what still answers at `url` is about to end too."""
         self.gone: Callable[[], str] = lambda: ""
         """Asked, when the service cannot be reached, for one sentence on why; empty: not known."""
@@ -123,7 +123,7 @@ class AsyncClient:
         """Be a client of the service at `address` from now on."""
         moved = (address.url, address.token) != (self.url, self._token)
         if address.keeper != (self._keeper and self._keeper.process):
-            self._keeper = None if address.keeper is None else Watched(address.keeper)
+            self._keeper = None if address.keeper is None else ProcessHandle(address.keeper)
             moved = True  # connections that are left lead to a worker which is about to end
         if moved:
             self.url, self._token = address.url, address.token
@@ -352,7 +352,7 @@ class AsyncClient:
         """
         import aiohttp
 
-        began = clock_of_processes()
+        began = boot_ticks()
         try:
             try:
                 response = await self._open(method, path, body, headers or {}, timeout_s)
@@ -422,7 +422,7 @@ class AsyncClient:
         if response.status == 200:
             return response
         async with response:
-            error = errors.error_from_http(response.status, await response.read())
+            error = status_codes.error_from_http(response.status, await response.read())
         if isinstance(error, Unauthenticated):
             wrong = "does not know this token" if self._token else "needs its token"
             raise Unauthenticated(f"the service at {self.url} {wrong}: {_HOW_TO_GIVE_IT}")

@@ -13,11 +13,11 @@ from collections.abc import AsyncIterable, AsyncIterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from workbench.client.forks import keep_from_children
+from workbench.client.fork_safety import keep_from_children
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import ModelStatus, Signature
 from workbench.errors import InvalidInput, Unavailable, Unsupported, WorkbenchError
-from workbench.protocols.errors import GRPC_CODE_KEY, error_from_grpc
+from workbench.protocols.status_codes import GRPC_CODE_KEY, error_from_grpc
 
 if TYPE_CHECKING:
     import grpc

@@ -20,7 +20,7 @@ import weakref
 from pathlib import Path
 
 from workbench.client.environment import service_environment
-from workbench.client.launch import Address
+from workbench.client.shared_service import Address
 from workbench.errors import Unavailable
 
 START_TIMEOUT_S = 60.0

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from workbench.client.writing import milliseconds
+from workbench.client.formatting import milliseconds
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

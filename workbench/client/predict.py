@@ -9,9 +9,9 @@ from contextlib import suppress
 
 import numpy as np
 
-from workbench.client.adapt import adapt, split
 from workbench.client.client import AsyncClient
-from workbench.client.progress import Progress
+from workbench.client.input_adapter import adapt, split
+from workbench.client.load_progress import LoadProgress
 from workbench.client.results import CallTimings, Prediction
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import ModelStatus, check_model_name
@@ -39,13 +39,13 @@ class Predictor:
         *,
         version: str | None = None,
         outputs: Sequence[str] = (),
-        progress: Progress | None = None,
+        progress: LoadProgress | None = None,
     ) -> Prediction:
         """The model's answer for `value`, rows in order, all from one version.
 
         `value` is an array, a list, a DataFrame, or a dict of them by input name; see `client.adapt`.
         """
-        progress = progress or Progress()
+        progress = progress or LoadProgress()
         check_model_name(name)
         status = self._known.get((name, version))
         if status is not None:
@@ -56,7 +56,7 @@ class Predictor:
         return await self._predict(status, value, version, outputs, progress)
 
     async def _predict(
-        self, status: ModelStatus, value: object, version: str | None, outputs: Sequence[str], progress: Progress
+        self, status: ModelStatus, value: object, version: str | None, outputs: Sequence[str], progress: LoadProgress
     ) -> Prediction:
         if status.signature is None:
             raise Unavailable(
@@ -74,7 +74,7 @@ class Predictor:
 
 
 async def _all_from_one_version(
-    client: AsyncClient, requests: Sequence[InferRequest], progress: Progress
+    client: AsyncClient, requests: Sequence[InferRequest], progress: LoadProgress
 ) -> list[InferResponse]:
     """Every answer, in order. When a swap came in between, asked again, so that no two versions are mixed."""
     for _ in range(_SWAPS):
@@ -84,7 +84,7 @@ async def _all_from_one_version(
     raise Unavailable(f"the version of {requests[0].model!r} changed {_SWAPS} times during one call; try again")
 
 
-async def _all(client: AsyncClient, requests: Sequence[InferRequest], progress: Progress) -> list[InferResponse]:
+async def _all(client: AsyncClient, requests: Sequence[InferRequest], progress: LoadProgress) -> list[InferResponse]:
     if len(requests) == 1:
         progress.begin("waiting for the answer")
         return [await client.infer(requests[0])]

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from workbench.client.adapt import describe
-from workbench.client.cards import state_dot
-from workbench.client.grid import grids
-from workbench.client.writing import counted, escape, html_table, milliseconds, text_table
+from workbench.client.array_table import grids
+from workbench.client.formatting import counted, escape, html_table, milliseconds, text_table
+from workbench.client.input_adapter import describe
+from workbench.client.summary import state_dot
 from workbench.core.messages import Timings
 from workbench.core.model import ModelStatus
 from workbench.core.tensor import Array

@@ -15,7 +15,7 @@ import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
-from workbench.client.forks import keep_from_children
+from workbench.client.fork_safety import keep_from_children
 
 T = TypeVar("T")
 

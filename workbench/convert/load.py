@@ -16,13 +16,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from workbench.client.bodies import CHUNK
 from workbench.client.client import AsyncClient
+from workbench.client.load_progress import LoadProgress
 from workbench.client.predict import Predictor
-from workbench.client.progress import Progress
+from workbench.client.request_body import CHUNK
 from workbench.client.results import LoadReport
-from workbench.convert.check import TOLERANCE, compare
-from workbench.convert.registry import Converted, converter_for
+from workbench.convert.agreement import TOLERANCE, compare
+from workbench.convert.converters import Converted, converter_for
 from workbench.core.model import check_model_name
 from workbench.errors import InvalidInput, ModelError, NotFound, WorkbenchError
 
@@ -38,7 +38,7 @@ async def load(
     sample: object | None = None,
     tolerance: float | None = None,
     force: bool = False,
-    progress: Progress | None = None,
+    progress: LoadProgress | None = None,
 ) -> LoadReport:
     """Serve `source` (a path, bytes, an onnx.ModelProto or a live object) as `name`.
 
@@ -46,7 +46,7 @@ async def load(
     original does, Unsupported for an object that has no converter.
     """
     began = time.perf_counter()
-    progress = progress or Progress()
+    progress = progress or LoadProgress()
     check_model_name(name)  # before a conversion that may take seconds
     if tolerance is not None and not tolerance >= 0:  # NaN is refused too
         raise InvalidInput(f"tolerance is {tolerance:g}; it takes 0 or more, a share of the output's largest value")
@@ -81,7 +81,7 @@ async def _upload(
     model: bytes | Path,
     settings: Mapping[str, object],
     began: float,
-    progress: Progress,
+    progress: LoadProgress,
     exported: str = "",
     check: Callable[[str], Awaitable[str]] | None = None,
     *,

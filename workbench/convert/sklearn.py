@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from workbench.client.writing import megabytes
-from workbench.convert.registry import Converted
-from workbench.convert.rows import rows_like_the_training_data, texts_like_the_training_data
+from workbench.client.formatting import megabytes
+from workbench.convert.converters import Converted
+from workbench.convert.sample_rows import rows_like_the_training_data, texts_like_the_training_data
 from workbench.core.tensor import Array
 from workbench.errors import InvalidInput, Unsupported
 

@@ -15,7 +15,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from workbench.runtimes.cores import usable_cores
+from workbench.runtimes.cpu import usable_cores
 
 HOLD_S = 0.1
 """Seconds for which a run keeps others out. A longer one, or one that never ends, runs beside them, and the operating
@@ -30,21 +30,21 @@ GPU_RUNS = 2
 GRANTED = 0.0
 
 
-class Bell(Protocol):
+class Waker(Protocol):
     """Has a runner that sleeps look again. A ring too many does no harm."""
 
     def ring(self) -> None: ...
 
 
-class Gate(Protocol):
+class Scheduler(Protocol):
     """What a model's runners pass before each run."""
 
-    def ask(self, bell: Bell, now: float) -> float:
+    def ask(self, bell: Waker, now: float) -> float:
         """GRANTED, and then `begin` and later `leave` are due; else `bell` rings when it may be one's turn: ask again
         then, or in so many seconds, or `withdraw`."""
         ...
 
-    def begin(self, now: float, again: Bell | None) -> None:
+    def begin(self, now: float, again: Waker | None) -> None:
         """What was granted begins. With `again` another runner of this model is on its way to `ask`, and has its place
         among those who wait already: who comes late because it had to wake must not come last."""
         ...
@@ -53,23 +53,23 @@ class Gate(Protocol):
         """There is nothing to run any more."""
         ...
 
-    def leave(self, began: float, spent_s: float, now: float, again: Bell | None) -> None:
+    def leave(self, began: float, spent_s: float, now: float, again: Waker | None) -> None:
         """The run that was granted at `began` is over; `spent_s` of it was compute. `again` as for `begin`, mostly the
         same runner."""
         ...
 
 
-class OpenGate:
+class UnlimitedScheduler:
     """For a model that shares nothing."""
 
-    def ask(self, bell: Bell, now: float) -> float:
+    def ask(self, bell: Waker, now: float) -> float:
         return GRANTED
 
-    def begin(self, now: float, again: Bell | None) -> None: ...
+    def begin(self, now: float, again: Waker | None) -> None: ...
 
     def withdraw(self, now: float) -> None: ...
 
-    def leave(self, began: float, spent_s: float, now: float, again: Bell | None) -> None: ...
+    def leave(self, began: float, spent_s: float, now: float, again: Waker | None) -> None: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -79,7 +79,7 @@ class Flow:
     width: int = 1
     """Cores that one run takes."""
     share: float = 1.0
-    bell: Bell | None = None
+    bell: Waker | None = None
     """There while it waits."""
     asked_tag: float = 0.0
     finish_tag: float = 0.0
@@ -113,7 +113,7 @@ class FairQueue:
             self._flows.remove(flow)
             self._call(now)
 
-    def ask(self, flow: Flow, bell: Bell, now: float) -> float:
+    def ask(self, flow: Flow, bell: Waker, now: float) -> float:
         self._wait(flow, bell)
         if self._next() is not flow or not self._room(flow, now):
             return self._look_again_s(now)
@@ -124,7 +124,7 @@ class FairQueue:
         flow.runs.append((now, flow.expected_s))
         return GRANTED
 
-    def begin(self, flow: Flow, now: float, again: Bell | None) -> None:
+    def begin(self, flow: Flow, now: float, again: Waker | None) -> None:
         if again is not None:
             self._wait(flow, again)
         self._call(now, again)
@@ -133,7 +133,7 @@ class FairQueue:
         flow.bell = None
         self._call(now)
 
-    def leave(self, flow: Flow, began: float, spent_s: float, now: float, again: Bell | None) -> None:
+    def leave(self, flow: Flow, began: float, spent_s: float, now: float, again: Waker | None) -> None:
         run = next((each for each in flow.runs if each[0] == began), None)
         if run is not None:
             flow.runs.remove(run)
@@ -148,13 +148,13 @@ class FairQueue:
         paid = max(self._virtual, flow.finish_tag) + spent_s / flow.share
         flow.finish_tag = min(paid, max(self._virtual + CREDIT_S, flow.finish_tag))
 
-    def _wait(self, flow: Flow, bell: Bell) -> None:
+    def _wait(self, flow: Flow, bell: Waker) -> None:
         if flow.bell is None:
             # One that runs has not been idle: it is still owed what the others had since, within bounds.
             flow.asked_tag = self._virtual - (CREDIT_S if flow.runs else 0.0)
         flow.bell = bell
 
-    def _call(self, now: float, coming: Bell | None = None) -> None:
+    def _call(self, now: float, coming: Waker | None = None) -> None:
         flow = self._next()
         if flow is not None and flow.bell is not None and flow.bell is not coming and self._room(flow, now):
             flow.bell.ring()
@@ -181,12 +181,12 @@ class Arbiter:
         self._lock = threading.Lock()
         self._queue = FairQueue(cores)
 
-    def place(self, width: int, share: float) -> Place:
+    def place(self, width: int, share: float) -> SchedulerHandle:
         """A place for one model; `close` gives it back."""
         flow = Flow(width, share)
         with self._lock:
             self._queue.add(flow)
-        return Place(self._queue, self._lock, flow)
+        return SchedulerHandle(self._queue, self._lock, flow)
 
 
 class Arbiters:
@@ -202,7 +202,7 @@ class Arbiters:
         return self._by_device[device]
 
 
-class Place:
+class SchedulerHandle:
     """One model's Gate."""
 
     def __init__(self, queue: FairQueue, lock: threading.Lock, flow: Flow) -> None:
@@ -210,11 +210,11 @@ class Place:
         self._lock = lock
         self._flow = flow
 
-    def ask(self, bell: Bell, now: float) -> float:
+    def ask(self, bell: Waker, now: float) -> float:
         with self._lock:
             return self._queue.ask(self._flow, bell, now)
 
-    def begin(self, now: float, again: Bell | None) -> None:
+    def begin(self, now: float, again: Waker | None) -> None:
         with self._lock:
             self._queue.begin(self._flow, now, again)
 
@@ -222,7 +222,7 @@ class Place:
         with self._lock:
             self._queue.withdraw(self._flow, now)
 
-    def leave(self, began: float, spent_s: float, now: float, again: Bell | None) -> None:
+    def leave(self, began: float, spent_s: float, now: float, again: Waker | None) -> None:
         with self._lock:
             self._queue.leave(self._flow, began, spent_s, now, again)
 

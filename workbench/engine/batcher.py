@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from workbench.core.messages import ReleaseReason
 from workbench.engine.admission import ShapeKey
-from workbench.engine.arbiter import GRANTED, Bell, Gate, OpenGate
-from workbench.engine.line import NEVER, Line, Ticket
-from workbench.engine.policy import BatchPolicy, Plan
+from workbench.engine.arbiter import GRANTED, Scheduler, UnlimitedScheduler, Waker
+from workbench.engine.batch_policy import BatchPlan, BatchPolicy
+from workbench.engine.request_queue import NEVER, PendingRequest, RequestQueue
 from workbench.errors import DeadlineExceeded, QueueFull, Unavailable, WorkbenchError
 
 
@@ -23,16 +23,16 @@ from workbench.errors import DeadlineExceeded, QueueFull, Unavailable, Workbench
 class Batch:
     """What a runner runs at once, and what was dropped while it was formed."""
 
-    tickets: list[Ticket]
+    tickets: list[PendingRequest]
     reason: ReleaseReason
     formed_at: float
-    dropped: list[tuple[Ticket, WorkbenchError]] = field(default_factory=list)
+    dropped: list[tuple[PendingRequest, WorkbenchError]] = field(default_factory=list)
     rows: int = 0
     run_rows: int = 0
     """With the padding."""
 
 
-class Pause(NamedTuple):
+class WaitFor(NamedTuple):
     """There is nothing to run for a runner: its bell will ring, and in `wait_s` seconds (None: not for that) it is to
     look again anyway."""
 
@@ -69,15 +69,15 @@ class Batcher:
         self._policy = policy
         self._queue = queue
         self._clock = clock
-        self._gate: Gate = OpenGate()
+        self._gate: Scheduler = UnlimitedScheduler()
         self._runners = 1
         self._lock = threading.Lock()
-        self._lines: dict[ShapeKey, Line] = {}
+        self._lines: dict[ShapeKey, RequestQueue] = {}
         """Those where somebody waits. The last of them stays when it is empty: mostly the next request is its."""
         self._depth = 0
         self._running = 0
-        self._idle: list[Bell] = []
-        self._asking: Bell | None = None
+        self._idle: list[Waker] = []
+        self._asking: Waker | None = None
         """The runner that waits at the gate for all of them: one is enough, since what it takes is decided then."""
         self._closed = False
 
@@ -86,7 +86,7 @@ class Batcher:
         """Requests that wait for a runner."""
         return self._depth
 
-    def configure(self, policy: BatchPolicy, queue: QueuePolicy, gate: Gate, runners: int) -> None:
+    def configure(self, policy: BatchPolicy, queue: QueuePolicy, gate: Scheduler, runners: int) -> None:
         """Takes effect with the next batch and the next request; what waits stays."""
         with self._lock:
             self._policy = policy
@@ -95,7 +95,7 @@ class Batcher:
             self._runners = runners
         self.wake()
 
-    def submit(self, ticket: Ticket) -> None:
+    def submit(self, ticket: PendingRequest) -> None:
         """Accept it, or raise QueueFull, DeadlineExceeded or Unavailable, in which case nothing was kept.
 
         Wakes nobody: call `wake` once for all that came in together, so that they can share a batch.
@@ -133,17 +133,17 @@ class Batcher:
         with self._lock:
             now = self._clock()
             found = self._due(now, 1)
-            return None if isinstance(found, Pause) else self._form(found, now)
+            return None if isinstance(found, WaitFor) else self._form(found, now)
 
-    def next(self, bell: Bell, leaving: bool = False) -> Batch | Pause | None:
+    def next(self, bell: Waker, leaving: bool = False) -> Batch | WaitFor | None:
         """What the runner with this bell is to do: run a batch and then say `ran`; pause; or, None, end: where it is
         `leaving`, or all is closed and empty."""
         with self._lock:
             now = self._clock()
             if bell in self._idle:  # it woke by itself, or was rung twice
                 self._idle.remove(bell)
-            found = Pause(None) if leaving else self._due(now, self._runners - self._running)
-            if isinstance(found, Pause):
+            found = WaitFor(None) if leaving else self._due(now, self._runners - self._running)
+            if isinstance(found, WaitFor):
                 if self._asking is bell:
                     self._asking = None
                     self._gate.withdraw(now)
@@ -157,9 +157,9 @@ class Batcher:
             if wait_s > GRANTED:
                 if self._asking in (None, bell):
                     self._asking = bell
-                    return Pause(wait_s)
+                    return WaitFor(wait_s)
                 self._idle.append(bell)
-                return Pause(None)
+                return WaitFor(None)
             if self._asking not in (None, bell):
                 self._idle.append(self._asking)
             self._asking = None
@@ -171,7 +171,7 @@ class Batcher:
             self._gate.begin(now, self._asking)
             return batch
 
-    def ran(self, bell: Bell, batch: Batch, spent_s: float) -> None:
+    def ran(self, bell: Waker, batch: Batch, spent_s: float) -> None:
         """A batch that `next` gave out is done with, whatever came of it; `spent_s` of it was compute. The runner is
         to ask for the `next` at once."""
         with self._lock:
@@ -200,7 +200,7 @@ class Batcher:
             if self._asking is not None:
                 self._asking.ring()
 
-    def abandon(self) -> list[Ticket]:
+    def abandon(self) -> list[PendingRequest]:
         """Close, and hand back what still waits, to be ended by the caller with an error."""
         with self._lock:
             self._closed = True
@@ -212,31 +212,31 @@ class Batcher:
 
     # Below, with the lock held
 
-    def _due(self, now: float, free: int) -> tuple[Line, Plan] | Pause:
+    def _due(self, now: float, free: int) -> tuple[RequestQueue, BatchPlan] | WaitFor:
         """The line that is next, and what to take of it. The earliest turn goes first: a shape that few send is not
         starved by one that many send."""
         lines = self._lines
         if not self._depth:
-            return Pause(None)
+            return WaitFor(None)
         if len(lines) == 1:
             (line,) = lines.values()
             plan = self._plan(line, now, free) if self._closed else self._policy.plan(line, now, free)
-            return (line, plan) if plan.rows else Pause(plan.wait_s)
+            return (line, plan) if plan.rows else WaitFor(plan.wait_s)
         waits = []
         for line in _in_turn(lines):
             plan = self._plan(line, now, free)
             if plan.rows:
                 return line, plan._replace(reason=_among_shapes(plan.reason))
             waits.append(plan.wait_s)
-        return Pause(min(waits))
+        return WaitFor(min(waits))
 
-    def _plan(self, line: Line, now: float, free: int) -> Plan:
+    def _plan(self, line: RequestQueue, now: float, free: int) -> BatchPlan:
         plan = self._policy.plan(line, now, free)
         if self._closed:
-            return Plan(plan.rows or line.rows, 0.0, ReleaseReason.DRAIN)
+            return BatchPlan(plan.rows or line.rows, 0.0, ReleaseReason.DRAIN)
         return plan
 
-    def _form(self, found: tuple[Line, Plan], now: float) -> Batch:
+    def _form(self, found: tuple[RequestQueue, BatchPlan], now: float) -> Batch:
         line, plan = found
         tickets, dropped, rows = line.take(plan.rows, now)
         self._depth -= len(tickets) + len(dropped)
@@ -245,13 +245,13 @@ class Batcher:
         policy = self._policy
         return Batch(tickets, plan.reason, now, dropped, rows, policy.padded(rows) if policy.sizes else rows)
 
-    def _new_line(self, key: ShapeKey) -> Line:
+    def _new_line(self, key: ShapeKey) -> RequestQueue:
         if not self._depth:
             self._lines.clear()
-        line = self._lines[key] = Line(key)
+        line = self._lines[key] = RequestQueue(key)
         return line
 
-    def _refuse_late(self, ticket: Ticket) -> None:
+    def _refuse_late(self, ticket: PendingRequest) -> None:
         """DeadlineExceeded where it would be late even if all goes as quickly as it ever went."""
         costs = self._policy.costs
         ahead = ahead_rows = 0
@@ -277,13 +277,13 @@ class Batcher:
         )
 
 
-def _in_turn(lines: dict[ShapeKey, Line]) -> Iterator[Line]:
+def _in_turn(lines: dict[ShapeKey, RequestQueue]) -> Iterator[RequestQueue]:
     """Sorted only where the first is not taken, which needs a queue delay."""
     yield min(lines.values(), key=_turn)
     yield from sorted(lines.values(), key=_turn)[1:]
 
 
-def _turn(line: Line) -> float:
+def _turn(line: RequestQueue) -> float:
     return line.first.turn
 
 

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from workbench.engine.admission import ShapeKey
 
-HOP_S = 60e-6
+DISPATCH_OVERHEAD_S = 60e-6
 """Seconds that any batch costs beside its run: waking the runner, joining, splitting, waking the event loop.
 Added to each measured run, or a model whose single row runs in 10 us would never be batched though it gains."""
 
@@ -29,7 +29,7 @@ MOST_AT_ONCE = 2.0
 """A run that took longer than so many times the estimate counts as that: however long one was held up, it says no more
 than that it was held up."""
 
-HOPE = 2e-4
+EXPLORATION_DECAY = 2e-4
 """The part by which the estimate of a size falls each time that another size is run. So what was found slow in a bad
 hour, the warm-up's too, is tried again later and measured again; this costs a few runs in a hundred at the most."""
 
@@ -94,7 +94,7 @@ class Curve:
                 seconds[i] = estimate * (1 + (DOWN if ratio < 1 else UP) * (ratio - 1))
                 least[i] = min(least[i], max(estimate * ratio, 1e-9))
             else:
-                seconds[i] = estimate * (1 - HOPE)
+                seconds[i] = estimate * (1 - EXPLORATION_DECAY)
 
     def scaled(self, ratio: float) -> Curve:
         """The same curve for a shape whose runs take `ratio` times as long; nothing of it is measured yet."""
@@ -148,7 +148,7 @@ def fastest_size(run_s: Mapping[int, float], max_batch_size: int) -> int:
     A size that was never measured is never preferred to one that was: seeding stops where runs become long, and
     there larger batches only add latency.
     """
-    rates = {size: size / (seconds + HOP_S) for size, seconds in run_s.items() if size <= max_batch_size}
+    rates = {size: size / (seconds + DISPATCH_OVERHEAD_S) for size, seconds in run_s.items() if size <= max_batch_size}
     if not rates:
         return max_batch_size
     enough = NEARLY_BEST * max(rates.values())
@@ -158,7 +158,7 @@ def fastest_size(run_s: Mapping[int, float], max_batch_size: int) -> int:
 def fastest_padded(curve: Curve, pending_rows: int, sizes: Iterable[int]) -> int:
     """Of `sizes`, all that may run, the one to run now where so many rows wait: most answers a second, padding being
     none."""
-    return max(sizes, key=lambda size: (min(pending_rows, size) / (curve.seconds(size) + HOP_S), size))
+    return max(sizes, key=lambda size: (min(pending_rows, size) / (curve.seconds(size) + DISPATCH_OVERHEAD_S), size))
 
 
 def _along(sizes: list[int], seconds: list[float], rows: int) -> float:

@@ -15,17 +15,17 @@ from workbench.core.model import ModelState, ModelStatus, Signature
 from workbench.core.ports import Observer, Outcome, Placed, Session
 from workbench.core.threads import in_thread
 from workbench.engine.admission import Admission
-from workbench.engine.arbiter import Arbiters, Place
+from workbench.engine.arbiter import Arbiters, SchedulerHandle
+from workbench.engine.batch_policy import AlonePolicy, BatchPolicy, WindowPolicy
 from workbench.engine.batcher import Batcher, QueuePolicy
 from workbench.engine.costs import CostTable
 from workbench.engine.executor import Done, Executor
-from workbench.engine.footprint import Footprint, Footprints
-from workbench.engine.inline import Inline, LoopTime, may_run_inline
-from workbench.engine.line import Promise, Ticket
-from workbench.engine.opening import Opening, Warm
-from workbench.engine.policy import AlonePolicy, BatchPolicy, WindowPolicy
-from workbench.engine.runners import Layout
-from workbench.engine.sources import Source
+from workbench.engine.inline_execution import Inline, LoopShare, may_run_inline
+from workbench.engine.memory_footprint import Footprint, Footprints
+from workbench.engine.model_loader import ModelLoader, Warm
+from workbench.engine.request_queue import Completion, PendingRequest
+from workbench.engine.runners import RunnerLayout
+from workbench.engine.sources import ModelSource
 from workbench.engine.warmup import WarmUp
 from workbench.errors import (
     Cancelled,
@@ -36,7 +36,7 @@ from workbench.errors import (
     Unavailable,
     WorkbenchError,
 )
-from workbench.repository.described import Described
+from workbench.repository.model_metadata import ModelMetadata
 from workbench.runtimes.registry import Opener
 
 LEARN_EVERY_S = 5e-3
@@ -52,7 +52,7 @@ INLINE = "on the event loop: its runs are so short (measured) that handing them 
 class Trial(Protocol):
     """Tries a model where it can do no harm, before it is opened here. Blocks."""
 
-    def __call__(self, source: Source, config: ModelConfig, *, again: bool = False) -> None:
+    def __call__(self, source: ModelSource, config: ModelConfig, *, again: bool = False) -> None:
         """Raises ModelError where it did harm there. `again`: also what came out of an earlier trial well."""
         ...
 
@@ -64,14 +64,14 @@ class Deployment:
         self,
         name: str,
         version: str,
-        source: Source,
+        source: ModelSource,
         config: ModelConfig,
         *,
         observer: Observer,
         open_session: Opener,
         clock: Callable[[], float],
         arbiters: Arbiters,
-        loop_time: LoopTime,
+        loop_time: LoopShare,
         footprints: Footprints,
     ) -> None:
         self.name = name
@@ -90,9 +90,9 @@ class Deployment:
         self._sent: tuple[str, ...] = ()
         self._platform = self._device = ""
         self._sessions: list[Session] = []
-        self._warm = Warm(WarmUp(False, False, ""), Layout(1, 1), "")
+        self._warm = Warm(WarmUp(False, False, ""), RunnerLayout(1, 1), "")
         self._arbiters = arbiters
-        self._place: Place | None = None
+        self._place: SchedulerHandle | None = None
         self._costs = CostTable()
         self._policy: BatchPolicy = AlonePolicy(self._costs)
         self._batcher = Batcher(self._policy, _queue_policy(config), clock)
@@ -114,7 +114,7 @@ class Deployment:
 
     # Requests
 
-    def submit(self, request: InferRequest, promise: Promise) -> None:
+    def submit(self, request: InferRequest, promise: Completion) -> None:
         """Accept a request: its promise is kept exactly once, maybe before this returns. One that is done before it is
         kept is dropped when a batch is formed.
 
@@ -129,7 +129,7 @@ class Deployment:
             if request.deadline is not None and now >= request.deadline:
                 raise DeadlineExceeded("the request's timeout was over when it arrived; it was not run")
             admitted = admission.admit(request)
-            ticket = Ticket(request, promise, admitted.rows, admitted.key, admitted.outputs, now)
+            ticket = PendingRequest(request, promise, admitted.rows, admitted.key, admitted.outputs, now)
             self._batcher.submit(ticket)
         except WorkbenchError as error:
             self._observer.request_done(self.name, self.version, outcome_of(error), None)
@@ -219,7 +219,7 @@ class Deployment:
         if self._may_inline and self._inline.decide(True, curve, self.config.max_batch_size, done.ran_at):
             self._observer.model_changed(self.status())
 
-    def _end(self, ticket: Ticket, error: WorkbenchError) -> None:
+    def _end(self, ticket: PendingRequest, error: WorkbenchError) -> None:
         if ticket.ended:
             return
         ticket.ended = True
@@ -244,7 +244,7 @@ class Deployment:
         """
         self._loop = asyncio.get_running_loop()
         began = self._clock()
-        opening = Opening(self.source, self.config, self._open_session)
+        opening = ModelLoader(self.source, self.config, self._open_session)
         footprint: Footprint | None = None
 
         def give_back() -> None:  # the load was cancelled while a thread worked on them
@@ -295,7 +295,7 @@ class Deployment:
             self._executor.resize(self._layout.runners)
         self._observer.model_changed(self.status())
 
-    def describe(self, described: Described) -> None:
+    def describe(self, described: ModelMetadata) -> None:
         """Take what lies beside the model's file by now: its labels, and notes about its configuration."""
         self.source = dataclasses.replace(self.source, described=described)
         self._said = described.notes(self.signature) if self.signature is not None else ()
@@ -430,10 +430,10 @@ class Deployment:
         return self._warm.found
 
     @property
-    def _layout(self) -> Layout:
+    def _layout(self) -> RunnerLayout:
         """As it was decided at the load, unless `instances` was set since."""
         layout, instances = self._warm.layout, self.config.instances
-        return Layout(instances, layout.cores) if instances not in (1, layout.runners) else layout
+        return RunnerLayout(instances, layout.cores) if instances not in (1, layout.runners) else layout
 
     def _leave_device(self) -> None:
         if self._place is not None:

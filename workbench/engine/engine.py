@@ -22,11 +22,11 @@ from workbench.core.threads import in_thread
 from workbench.engine.arbiter import Arbiters
 from workbench.engine.deployment import Deployment, Trial
 from workbench.engine.deployments import Deployments
-from workbench.engine.footprint import Footprints
-from workbench.engine.inline import LoopTime
-from workbench.engine.line import Promise
-from workbench.engine.null import NullJournal, NullObserver
-from workbench.engine.sources import Source, Sources, source_of
+from workbench.engine.inline_execution import LoopShare
+from workbench.engine.memory_footprint import Footprints
+from workbench.engine.noop import NoopJournal, NoopObserver
+from workbench.engine.request_queue import Completion
+from workbench.engine.sources import ModelSource, Sources, source_of
 from workbench.errors import (
     Conflict,
     Draining,
@@ -87,14 +87,14 @@ class Engine:
     ) -> None:
         self.clock = clock
         self._sources = Sources(store, repositories)
-        self._observer = observer or NullObserver()
-        self._journal = journal or NullJournal()
+        self._observer = observer or NoopObserver()
+        self._journal = journal or NoopJournal()
         self._trial = trial
         self._open_session = open_session
         self._deployments = Deployments()
         self._arbiters = Arbiters()
         self._footprints = Footprints()
-        self.loop_time = LoopTime()
+        self.loop_time = LoopShare()
         """What runs on the event loop's own thread have cost it, of all models since the start."""
         self._lasting: set[str] = set()
         """The models whose routed version the journal holds."""
@@ -116,7 +116,7 @@ class Engine:
         response: InferResponse = await future
         return response
 
-    def submit(self, request: InferRequest, promise: Promise) -> None:
+    def submit(self, request: InferRequest, promise: Completion) -> None:
         """As `infer`, for whoever has no task to await it in. What is wrong with the request itself is raised at once,
         and then it was not accepted; the promise, which may be kept before this returns, has the rest."""
         try:
@@ -427,7 +427,7 @@ class Engine:
         self,
         name: str,
         version: str,
-        source: Source,
+        source: ModelSource,
         config: ModelConfig,
         *,
         lasting: bool,

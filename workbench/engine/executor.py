@@ -11,9 +11,9 @@ from queue import Empty, SimpleQueue
 from workbench.core.messages import ReleaseReason
 from workbench.core.ports import Session
 from workbench.core.tensor import Array
-from workbench.engine.batch import join, split
-from workbench.engine.batcher import Batch, Batcher, Pause
-from workbench.engine.line import Ticket
+from workbench.engine.batch_arrays import join, split
+from workbench.engine.batcher import Batch, Batcher, WaitFor
+from workbench.engine.request_queue import PendingRequest
 from workbench.errors import ExecutionError, WorkbenchError
 
 
@@ -21,7 +21,7 @@ from workbench.errors import ExecutionError, WorkbenchError
 class Done:
     """One batch, run: for each ticket its outputs or its error, and where the time went (clock readings)."""
 
-    tickets: list[Ticket]
+    tickets: list[PendingRequest]
     answers: Sequence[dict[str, Array] | WorkbenchError]
     reason: ReleaseReason
     rows: int
@@ -30,7 +30,7 @@ class Done:
     formed_at: float
     joined_at: float
     ran_at: float
-    dropped: Sequence[tuple[Ticket, WorkbenchError]] = ()
+    dropped: Sequence[tuple[PendingRequest, WorkbenchError]] = ()
 
     @property
     def failed(self) -> bool:
@@ -58,7 +58,7 @@ class Executor:
         self._deliver = deliver
         self._clock = clock
         self._runners: list[_Runner] = []
-        self._inside: dict[int, tuple[float, list[Ticket]]] = {}
+        self._inside: dict[int, tuple[float, list[PendingRequest]]] = {}
         """By thread, what is inside the runtime and since when."""
 
     def resize(self, count: int) -> None:
@@ -73,7 +73,7 @@ class Executor:
         del self._runners[count:]
         self._batcher.wake_all()
 
-    def inside(self) -> list[tuple[float, list[Ticket]]]:
+    def inside(self) -> list[tuple[float, list[PendingRequest]]]:
         """The runs under way: when each began, and whose they are."""
         return list(self._inside.values())
 
@@ -126,7 +126,7 @@ class Executor:
     def serve(self, runner: _Runner) -> None:
         """The life of a runner's thread: a batch at a time, until it is to leave or nothing comes any more."""
         while (found := self._batcher.next(runner, runner.leaving)) is not None:
-            if isinstance(found, Pause):
+            if isinstance(found, WaitFor):
                 runner.sleep(found.wait_s)
                 continue
             spent_s = 0.0

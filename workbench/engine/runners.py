@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from workbench.config import MIB, ModelConfig
 from workbench.core.ports import Session
 from workbench.core.tensor import Array
-from workbench.engine.inline import INLINE_BOUND_S
+from workbench.engine.inline_execution import INLINE_BOUND_S
 from workbench.errors import WorkbenchError
 
 COMPARE_BUDGET_S = 0.3
@@ -33,7 +33,7 @@ COMPARED_LOAD_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class RunnerLayout:
     """Runner threads, and the cores that one run takes."""
 
     runners: int
@@ -46,11 +46,11 @@ class Layout:
         return f"one runner thread{cores if self.cores > 1 else ''}"
 
 
-def set_layout(config: ModelConfig, cores: int) -> Layout:
+def set_layout(config: ModelConfig, cores: int) -> RunnerLayout:
     """What the settings ask for; with `runners` "auto" that is one runner, until a comparison says otherwise."""
     if config.runners == "throughput" and not chosen_by_hand(config):
-        return Layout(cores, 1)
-    return Layout(config.instances, min(cores, config.intra_op_threads or max(1, cores // config.instances)))
+        return RunnerLayout(cores, 1)
+    return RunnerLayout(config.instances, min(cores, config.intra_op_threads or max(1, cores // config.instances)))
 
 
 def chosen_by_hand(config: ModelConfig) -> bool:

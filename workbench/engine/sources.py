@@ -11,22 +11,22 @@ from workbench.config import ModelConfig
 from workbench.core.description import Graph
 from workbench.core.model import DesiredModel
 from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound
-from workbench.repository.described import Described, describe, files_of
 from workbench.repository.layout import MODEL_FILE
 from workbench.repository.local import LocalRepository
+from workbench.repository.model_metadata import ModelMetadata, describe, files_of
 from workbench.repository.store import ModelStore, StoredModel
 from workbench.repository.validate import inspect_model, validate_model
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ModelSource:
     """The file to serve, validated, and what is known of it."""
 
     path: Path
     digest: str
     size_bytes: int
     graph: Graph = field(default_factory=Graph)
-    described: Described = field(default_factory=Described)
+    described: ModelMetadata = field(default_factory=ModelMetadata)
     """What lay beside it."""
 
     @property
@@ -36,7 +36,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    source: Source
+    source: ModelSource
     version: str | None = None
     """What the folder calls it; None: the engine numbers it."""
     config: ModelConfig | None = None
@@ -90,7 +90,7 @@ class Sources:
         said = describe(source, source)
         return Found(self._kept(name, _regular(file, mode), said, source, source), config=said.config)
 
-    def stored(self, model: DesiredModel) -> Source:
+    def stored(self, model: DesiredModel) -> ModelSource:
         """The file of a model that served before; ModelError where it is gone or another by now. Blocks."""
         path = self._store.root / model.digest / MODEL_FILE
         if not path.is_file():
@@ -103,9 +103,9 @@ class Sources:
             said = describe(beside, beside)
         except InvalidInput as error:
             raise ModelError(f"what lay beside it cannot be read any more ({error.message}); load it again") from None
-        return Source(file.path, file.digest, file.size_bytes, file.graph, said)
+        return ModelSource(file.path, file.digest, file.size_bytes, file.graph, said)
 
-    def check_unchanged(self, source: Source) -> None:
+    def check_unchanged(self, source: ModelSource) -> None:
         """Conflict where the file is another one than when it was looked at, as may be in a repository. Blocks."""
         if inspect_model(source.path).digest != source.digest:
             raise Conflict("the model's file was replaced since it was loaded: load it again to serve the new one")
@@ -121,21 +121,21 @@ class Sources:
         self._store.keep_beside(model.digest, name, {})
         return Found(source_of(model))
 
-    def _kept(self, name: str, path: Path, said: Described, folder: Path, root: Path) -> Source:
+    def _kept(self, name: str, path: Path, said: ModelMetadata, folder: Path, root: Path) -> ModelSource:
         """A copy of the model, and of what lies beside it in `folder`, for a restart."""
         model = self._store.add_file(path)
         self._store.keep_beside(model.digest, name, files_of(said, folder, root))
         return source_of(model, said)
 
 
-def source_of(model: StoredModel, said: Described | None = None) -> Source:
-    return Source(model.path, model.digest, model.size_bytes, model.graph, said or Described())
+def source_of(model: StoredModel, said: ModelMetadata | None = None) -> ModelSource:
+    return ModelSource(model.path, model.digest, model.size_bytes, model.graph, said or ModelMetadata())
 
 
 def _latest(repository: LocalRepository, name: str) -> Found:
     version, path, said = repository.latest(name)
     file = validate_model(path, repository.root)
-    return Found(Source(file.path, file.digest, file.size_bytes, file.graph, said), version, said.config)
+    return Found(ModelSource(file.path, file.digest, file.size_bytes, file.graph, said), version, said.config)
 
 
 def _mode(path: Path) -> int | None:

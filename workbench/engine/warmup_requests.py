@@ -9,17 +9,17 @@ import numpy as np
 
 from workbench.core.ports import Session
 from workbench.core.tensor import BYTES, DTYPES, Array, element_count
-from workbench.core.triton import WarmupInput, WarmupRequest
+from workbench.core.triton_config import WarmupInput, WarmupRequest
 from workbench.errors import InvalidInput, WorkbenchError
-from workbench.repository.described import Described
 from workbench.repository.layout import TRITON_FILE
+from workbench.repository.model_metadata import ModelMetadata
 from workbench.runtimes.synthetic import MAX_SYNTHETIC_ELEMENTS, values
 
 BUDGET_S = 30.0
 """Seconds after which no further run begins."""
 
 
-def run_warmup_requests(sessions: Sequence[Session], described: Described) -> tuple[str, ...]:
+def run_warmup_requests(sessions: Sequence[Session], described: ModelMetadata) -> tuple[str, ...]:
     """Run each on each session; what did not run, each as a sentence. Blocks."""
     notes = []
     end = time.perf_counter() + BUDGET_S
@@ -37,7 +37,7 @@ def run_warmup_requests(sessions: Sequence[Session], described: Described) -> tu
     return tuple(notes)
 
 
-def _array(of: WarmupInput, request: WarmupRequest, described: Described) -> Array:
+def _array(of: WarmupInput, request: WarmupRequest, described: ModelMetadata) -> Array:
     shape = (request.batch_size, *of.dims) if request.batch_size else of.dims
     if element_count(shape) > MAX_SYNTHETIC_ELEMENTS:
         raise InvalidInput(f"input {of.name[:80]!r} has more than {MAX_SYNTHETIC_ELEMENTS} elements")

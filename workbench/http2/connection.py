@@ -12,19 +12,19 @@ from struct import unpack_from
 from typing import Final
 
 from workbench.http2 import frames
-from workbench.http2.frames import Broken, ErrorCode
+from workbench.http2.abuse_guard import REFUSED, AbuseBudget
+from workbench.http2.frames import ErrorCode, H2ConnectionError
 from workbench.http2.headers import (
     MAX_BLOCK_BYTES,
     MAX_LIST_BYTES,
     SHRINK_TABLE,
-    Head,
+    H2StreamError,
     HeaderReader,
-    Malformed,
+    RequestHead,
     check_request,
     check_trailers,
 )
-from workbench.http2.outgoing import Outgoing
-from workbench.http2.patience import REFUSED, Patience
+from workbench.http2.send_queue import SendQueue
 from workbench.http2.stream import STREAM_WINDOW, Stream
 
 MAX_STREAMS: Final = 1024
@@ -72,8 +72,8 @@ class Connection:
         clock: Callable[[], float],
     ) -> None:
         """`clock`: seconds, monotonic."""
-        self._patience = Patience(clock)
-        self.out = Outgoing(write, self._patience)
+        self._patience = AbuseBudget(clock)
+        self.out = SendQueue(write, self._patience)
         self._write = write
         self._close = close
         self._make_stream = make_stream
@@ -118,7 +118,7 @@ class Connection:
             data = self._rest + data
         try:
             at, more = self._read(data)
-        except Broken as error:
+        except H2ConnectionError as error:
             self._break(error)
             return False
         self._rest = data[at:] if at < len(data) else b""
@@ -189,10 +189,10 @@ class Connection:
         if not self._greeted:
             if end < len(frames.PREFACE):
                 if not frames.PREFACE.startswith(data):
-                    raise Broken(ErrorCode.PROTOCOL_ERROR, "this is no HTTP/2")
+                    raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "this is no HTTP/2")
                 return 0, False
             if not data.startswith(frames.PREFACE):
-                raise Broken(ErrorCode.PROTOCOL_ERROR, "this is no HTTP/2")
+                raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "this is no HTTP/2")
             self._greeted = True
             at = len(frames.PREFACE)
         unpack = frames.HEAD.unpack_from
@@ -201,9 +201,11 @@ class Connection:
             high, low, kind, flags, number = unpack(data, at)
             size = high << 8 | low
             if size > MAX_FRAME:
-                raise Broken(ErrorCode.FRAME_SIZE_ERROR, f"a frame has {size} bytes; {MAX_FRAME} is the most")
+                raise H2ConnectionError(
+                    ErrorCode.FRAME_SIZE_ERROR, f"a frame has {size} bytes; {MAX_FRAME} is the most"
+                )
             if not self._settled and (kind != frames.SETTINGS or flags & frames.ACK):
-                raise Broken(ErrorCode.PROTOCOL_ERROR, "the first frame is to be SETTINGS")
+                raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "the first frame is to be SETTINGS")
             stop = at + frames.HEAD_BYTES + size
             if stop > end:
                 break
@@ -214,7 +216,7 @@ class Connection:
             at = stop
             number &= frames.STREAM_BITS
             if self._block is not None and (kind != frames.CONTINUATION or number != self._block_number):
-                raise Broken(ErrorCode.PROTOCOL_ERROR, "a header block was interrupted")
+                raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "a header block was interrupted")
             if kind == frames.DATA:
                 self._data(number, flags, payload)
             elif kind == frames.HEADERS:
@@ -230,14 +232,14 @@ class Connection:
 
     def _headers(self, number: int, flags: int, payload: bytes) -> None:
         if not number & 1:
-            raise Broken(ErrorCode.PROTOCOL_ERROR, f"a client does not open stream {number}")
+            raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"a client does not open stream {number}")
         if flags & (frames.PADDED | frames.HAS_PRIORITY):
             payload = frames.unpadded(payload, flags)
             if flags & frames.HAS_PRIORITY:
                 if len(payload) < 5:
-                    raise Broken(ErrorCode.FRAME_SIZE_ERROR, "HEADERS have no room for their priority")
+                    raise H2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "HEADERS have no room for their priority")
                 if unpack_from(">L", payload)[0] & frames.STREAM_BITS == number:
-                    raise Broken(ErrorCode.PROTOCOL_ERROR, f"stream {number} depends on itself")
+                    raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"stream {number} depends on itself")
                 payload = payload[5:]
         if flags & frames.END_HEADERS:
             self._block_came(number, bool(flags & frames.END_STREAM), payload)
@@ -247,11 +249,13 @@ class Connection:
 
     def _continuation(self, number: int, flags: int, payload: bytes) -> None:
         if self._block is None:
-            raise Broken(ErrorCode.PROTOCOL_ERROR, "there is no header block to go on with")
+            raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "there is no header block to go on with")
         self._block.append(payload)
         self._block_bytes += len(payload)
         if self._block_bytes > MAX_BLOCK_BYTES:  # no more of it is kept
-            raise Broken(ErrorCode.ENHANCE_YOUR_CALM, f"a header block has more than {MAX_BLOCK_BYTES} bytes")
+            raise H2ConnectionError(
+                ErrorCode.ENHANCE_YOUR_CALM, f"a header block has more than {MAX_BLOCK_BYTES} bytes"
+            )
         self._patience.tried()
         if flags & frames.END_HEADERS:
             block, self._block = b"".join(self._block), None
@@ -263,7 +267,9 @@ class Connection:
         if head is None:
             size = len(block)
             if size > MAX_BLOCK_BYTES:
-                raise Broken(ErrorCode.ENHANCE_YOUR_CALM, f"a header block has more than {MAX_BLOCK_BYTES} bytes")
+                raise H2ConnectionError(
+                    ErrorCode.ENHANCE_YOUR_CALM, f"a header block has more than {MAX_BLOCK_BYTES} bytes"
+                )
             head = self._reader.read(block)
             if size > _BYTES_AT_A_TRY or len(head.fields) > _FIELDS_AT_A_TRY:
                 self._patience.tried(size // _BYTES_AT_A_TRY + len(head.fields) // _FIELDS_AT_A_TRY)
@@ -275,21 +281,21 @@ class Connection:
         if stream is None:
             self._patience.tried()
             if number not in self._cut:
-                raise Broken(ErrorCode.STREAM_CLOSED, f"stream {number} is over")
+                raise H2ConnectionError(ErrorCode.STREAM_CLOSED, f"stream {number} is over")
         elif stream.remote_ended:
             self._fail(stream, ErrorCode.STREAM_CLOSED)
         else:
             try:
                 check_trailers(head)
                 if not ended or stream.expected:
-                    raise Malformed("the body does not end with its trailers, or sooner than it was to")
-            except Malformed:
+                    raise H2StreamError("the body does not end with its trailers, or sooner than it was to")
+            except H2StreamError:
                 self._fail(stream, ErrorCode.PROTOCOL_ERROR)
                 return
             stream.remote_ended = True
             stream.received(b"", True)
 
-    def _begin(self, number: int, ended: bool, head: Head) -> None:
+    def _begin(self, number: int, ended: bool, head: RequestHead) -> None:
         if self._last_of_all is not None or len(self._streams) >= MAX_STREAMS:
             self._refuse(number, ErrorCode.REFUSED_STREAM)
             return
@@ -297,8 +303,8 @@ class Connection:
             if not head.request:
                 check_request(head)
             if ended and head.length:
-                raise Malformed("the body ends sooner than it was to")
-        except Malformed as error:
+                raise H2StreamError("the body ends sooner than it was to")
+        except H2StreamError as error:
             self._refuse(number, error.code)
             return
         stream = self._streams[number] = self._make_stream(self, number)
@@ -316,13 +322,13 @@ class Connection:
         size = len(payload)
         self._window_in -= size
         if self._window_in < 0:
-            raise Broken(ErrorCode.FLOW_CONTROL_ERROR, "more came than the connection's window allows")
+            raise H2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "more came than the connection's window allows")
         if self._window_in * 2 < CONNECTION_WINDOW:
             self._refill()
         stream = self._streams.get(number)
         if stream is None:
             if number > self._last or not number & 1:
-                raise Broken(ErrorCode.PROTOCOL_ERROR, f"DATA on stream {number}, which was never opened")
+                raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"DATA on stream {number}, which was never opened")
             # What was on its way when the stream was refused is as much as its window, and no fault of the client's.
             if size < _WELL_FILLED or number not in self._cut:
                 self._patience.tried()
@@ -355,7 +361,7 @@ class Connection:
 
     def _priority(self, number: int, flags: int, payload: bytes) -> None:
         if unpack_from(">L", payload)[0] & frames.STREAM_BITS == number:
-            raise Broken(ErrorCode.PROTOCOL_ERROR, f"stream {number} depends on itself")
+            raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"stream {number} depends on itself")
 
     def _rst_stream(self, number: int, flags: int, payload: bytes) -> None:
         self._never_idle(number, "RST_STREAM")
@@ -370,31 +376,33 @@ class Connection:
     def _settings(self, number: int, flags: int, payload: bytes) -> None:
         if flags & frames.ACK:
             if payload:
-                raise Broken(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS that only confirm are empty")
+                raise H2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS that only confirm are empty")
             return
         if len(payload) % frames.SETTING.size:
-            raise Broken(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS have 6 bytes each")
+            raise H2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS have 6 bytes each")
         self._settled = True
         waiting: list[Stream] = []
         # Of those that come twice the last holds: nothing lies between them that the first could be for.
         for name, value in dict(frames.SETTING.iter_unpack(payload)).items():
             if name == frames.INITIAL_WINDOW_SIZE:
                 if value > frames.LARGEST_WINDOW:
-                    raise Broken(ErrorCode.FLOW_CONTROL_ERROR, "a window is larger than any may be")
+                    raise H2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "a window is larger than any may be")
                 self._patience.tried(len(self._streams) // _STREAMS_AT_A_TRY)
                 more, self.out.initial_window = value - self.out.initial_window, value
                 for stream in self._streams.values():
                     stream.window_out += more
                     if stream.window_out > frames.LARGEST_WINDOW:
-                        raise Broken(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window is larger than any may be")
+                        raise H2ConnectionError(
+                            ErrorCode.FLOW_CONTROL_ERROR, "a stream's window is larger than any may be"
+                        )
                 waiting = [stream for stream in self._streams.values() if stream.due is not None]
             elif name == frames.MAX_FRAME_SIZE:
                 if not frames.LEAST_FRAME <= value <= frames.LARGEST_FRAME:
-                    raise Broken(ErrorCode.PROTOCOL_ERROR, f"frames of {value} bytes do not exist")
+                    raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"frames of {value} bytes do not exist")
                 self.out.max_frame = min(value, MAX_FRAME)
             elif name == frames.ENABLE_PUSH:
                 if value > 1:
-                    raise Broken(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")
+                    raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")
             elif name == frames.HEADER_TABLE_SIZE:
                 self.out.prefix = SHRINK_TABLE
         # The peer keeps to its settings from when it sees this: nothing that needs them may go before it.
@@ -403,7 +411,7 @@ class Connection:
             self.out.widened(stream)
 
     def _push_promise(self, number: int, flags: int, payload: bytes) -> None:
-        raise Broken(ErrorCode.PROTOCOL_ERROR, "a client does not push")
+        raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "a client does not push")
 
     def _ping(self, number: int, flags: int, payload: bytes) -> None:
         if not flags & frames.ACK:
@@ -426,12 +434,12 @@ class Connection:
                     self.out.widened(stream)
             return
         if not more:
-            raise Broken(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by nothing")
+            raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by nothing")
         self.out.widen(more)
 
     def _never_idle(self, number: int, kind: str) -> None:
         if number > self._last or not number & 1:
-            raise Broken(ErrorCode.PROTOCOL_ERROR, f"{kind} on stream {number}, which was never opened")
+            raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"{kind} on stream {number}, which was never opened")
 
     # How it ends
 
@@ -441,7 +449,7 @@ class Connection:
         self.cut(stream, code)
         stream.lost()
 
-    def _break(self, error: Broken) -> None:
+    def _break(self, error: H2ConnectionError) -> None:
         last = self._last if self._last_of_all is None else self._last_of_all  # which is never to grow again
         self._write(frames.goaway(last, error.code, error.why) if self._greeted else _NOT_HTTP_2)
         self.lose()

@@ -69,7 +69,7 @@ class ErrorCode(IntEnum):
     HTTP_1_1_REQUIRED = 0xD
 
 
-class Broken(Exception):
+class H2ConnectionError(Exception):
     """The peer broke a rule after which the connection cannot go on."""
 
     def __init__(self, code: ErrorCode, why: str) -> None:
@@ -95,9 +95,11 @@ _OF_A_STREAM: Final = frozenset({PRIORITY, RST_STREAM})
 def check_shape(kind: int, stream: int, size: int) -> None:
     """Whether a frame that is neither DATA nor headers can be what it says. Broken."""
     if kind in _OF_THE_CONNECTION if stream else kind in _OF_A_STREAM:
-        raise Broken(ErrorCode.PROTOCOL_ERROR, f"{_NAMES[kind]} on {f'stream {stream}' if stream else 'no stream'}")
+        raise H2ConnectionError(
+            ErrorCode.PROTOCOL_ERROR, f"{_NAMES[kind]} on {f'stream {stream}' if stream else 'no stream'}"
+        )
     if size != _SIZES.get(kind, size) or (kind == GOAWAY and size < _LEAST_GOAWAY):
-        raise Broken(ErrorCode.FRAME_SIZE_ERROR, f"{_NAMES[kind]} of {size} bytes")
+        raise H2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, f"{_NAMES[kind]} of {size} bytes")
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -130,5 +132,5 @@ def unpadded(payload: bytes, flags: int) -> bytes:
     if not flags & PADDED:
         return payload
     if not payload or payload[0] >= len(payload):
-        raise Broken(ErrorCode.PROTOCOL_ERROR, "the padding is longer than its frame")
+        raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "the padding is longer than its frame")
     return payload[1 : len(payload) - payload[0]]

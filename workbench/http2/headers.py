@@ -14,7 +14,7 @@ from typing import Any, Final
 from hpack import Decoder, HPACKError, OversizedHeaderListError
 from hpack.table import HeaderTable
 
-from workbench.http2.frames import Broken, ErrorCode
+from workbench.http2.frames import ErrorCode, H2ConnectionError
 
 MAX_LIST_BYTES: Final = 16 * 1024
 """Of names and values, with 32 more for each (RFC 9113, section 6.5.2)."""
@@ -43,19 +43,19 @@ SHRINK_TABLE: Final = b"\x20"
 """Begins a block: the table of whoever writes it has no room. Due once when the reader makes its own smaller."""
 
 
-class Malformed(Exception):
+class H2StreamError(Exception):
     """A request or trailers that break HTTP's rules: an error of the stream alone."""
 
     code = ErrorCode.PROTOCOL_ERROR
 
 
-class TooLong(Malformed):
+class HeaderListTooLarge(H2StreamError):
     """Headers that are in order, and too many. gRPC clients are told RESOURCE_EXHAUSTED."""
 
     code = ErrorCode.ENHANCE_YOUR_CALM
 
 
-class Head:
+class RequestHead:
     """What came in one block."""
 
     __slots__ = ("fields", "known", "length", "request")
@@ -76,14 +76,14 @@ class HeaderReader:
 
     def __init__(self) -> None:
         self._decoder = Decoder(max_header_list_size=MAX_BLOCK_BYTES)
-        self._remembered: dict[bytes, Head] = {}
+        self._remembered: dict[bytes, RequestHead] = {}
         self.remembered = self._remembered.get
         """What a block means that came before, as a request's head; None: it has to be read."""
 
-    def read(self, block: bytes) -> Head:
+    def read(self, block: bytes) -> RequestHead:
         """Any block, trailers too. Broken for what is no header block, after which no other can be read."""
         if _begins_with_updates(block):
-            raise Broken(
+            raise H2ConnectionError(
                 ErrorCode.COMPRESSION_ERROR, f"a block changes its table's size more than {_MOST_UPDATES} times"
             )
         table = self._decoder.header_table
@@ -91,10 +91,10 @@ class HeaderReader:
         try:
             fields = self._decoder.decode(block, raw=True)
         except OversizedHeaderListError:
-            raise Broken(ErrorCode.ENHANCE_YOUR_CALM, "the headers are far too long") from None
+            raise H2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "the headers are far too long") from None
         except (HPACKError, IndexError, ValueError):
-            raise Broken(ErrorCode.COMPRESSION_ERROR, "the header block cannot be read") from None
-        head = Head(tuple((bytes(name), bytes(value)) for name, value in fields))
+            raise H2ConnectionError(ErrorCode.COMPRESSION_ERROR, "the header block cannot be read") from None
+        head = RequestHead(tuple((bytes(name), bytes(value)) for name, value in fields))
         newest, length, most = before
         if _newest(table) is not newest or len(table.dynamic_entries) != length or table.maxsize != most:
             self._remembered.clear()
@@ -124,7 +124,7 @@ def _newest(table: HeaderTable) -> tuple[bytes, bytes] | None:
     return table.dynamic_entries[0] if table.dynamic_entries else None
 
 
-def check_request(head: Head) -> None:
+def check_request(head: RequestHead) -> None:
     """Fill in what it says as a request. Malformed (RFC 9113, sections 8.1.1, 8.2 and 8.3)."""
     found: dict[bytes, bytes] = {}
     size = 0
@@ -133,41 +133,41 @@ def check_request(head: Head) -> None:
         size += 32 + len(name) + len(value)
         if name[:1] == b":":
             if regular or name in found or name not in _PSEUDO:
-                raise Malformed(f"the pseudo-header {name[:40]!r} is out of place")
+                raise H2StreamError(f"the pseudo-header {name[:40]!r} is out of place")
         else:
             regular = True
             _check_field(name, value)
         if _BAD_VALUE.search(value):
-            raise Malformed(_ODD_VALUE)
+            raise H2StreamError(_ODD_VALUE)
         if name == b"content-length" and found.get(name, value) != value:
-            raise Malformed("the Content-Length comes twice, with two values")
+            raise H2StreamError("the Content-Length comes twice, with two values")
         found[name] = value
     if size > MAX_LIST_BYTES:
-        raise TooLong(f"the headers have more than {MAX_LIST_BYTES} bytes")
+        raise HeaderListTooLarge(f"the headers have more than {MAX_LIST_BYTES} bytes")
     if not (b":method" in found and b":scheme" in found and found.get(b":path")):
-        raise Malformed("the request has no method, scheme or path")
+        raise H2StreamError("the request has no method, scheme or path")
     if (length := found.get(b"content-length")) is not None:
         if not length.isdigit() or len(length) > _LENGTH_DIGITS:
-            raise Malformed("the Content-Length is no number")
+            raise H2StreamError("the Content-Length is no number")
         head.length = int(length)
     head.request = found
 
 
-def check_trailers(head: Head) -> None:
+def check_trailers(head: RequestHead) -> None:
     """Malformed."""
     for name, value in head.fields:
         if name[:1] == b":":
-            raise Malformed("trailers have no pseudo-headers")
+            raise H2StreamError("trailers have no pseudo-headers")
         _check_field(name, value)
         if _BAD_VALUE.search(value):
-            raise Malformed(_ODD_VALUE)
+            raise H2StreamError(_ODD_VALUE)
 
 
 def _check_field(name: bytes, value: bytes) -> None:
     if not _NAME.fullmatch(name):
-        raise Malformed(f"the header {name[:40]!r} is not in lower case, or no name")
+        raise H2StreamError(f"the header {name[:40]!r} is not in lower case, or no name")
     if name in _OF_A_CONNECTION or (name == b"te" and value.lower() != b"trailers"):
-        raise Malformed(f"the header {name.decode()!r} does not exist in HTTP/2")
+        raise H2StreamError(f"the header {name.decode()!r} does not exist in HTTP/2")
 
 
 def block_of(*fields: tuple[bytes, bytes]) -> bytes:

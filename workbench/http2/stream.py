@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from workbench.http2 import frames
 from workbench.http2.frames import ErrorCode
-from workbench.http2.headers import Head
+from workbench.http2.headers import RequestHead
 
 if TYPE_CHECKING:
     from workbench.http2.connection import Connection
@@ -59,7 +59,7 @@ class Stream:
 
     # What comes
 
-    def begun(self, head: Head, ended: bool) -> None:
+    def begun(self, head: RequestHead, ended: bool) -> None:
         """The request's head, which keeps HTTP's rules; `ended`: it has no body."""
 
     def received(self, data: bytes, ended: bool) -> None:

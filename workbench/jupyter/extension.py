@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from jupyter_server.extension.application import ExtensionApp
 from traitlets import Bool, Float
 
-from workbench.client.launch import SharedService
+from workbench.client.shared_service import SharedService
 from workbench.jupyter.events import SCHEMAS, Events
 from workbench.jupyter.loadtests import LoadTests
 from workbench.jupyter.routes import RESOURCE, Parts, routes
-from workbench.jupyter.stream import StreamHandler
+from workbench.jupyter.websocket import StreamHandler
 from workbench.live.relay import MAX_WINDOW_S, Relay
 from workbench.live.ring import Ring
 from workbench.live.watch import Listeners, Watch

@@ -19,17 +19,17 @@ import msgspec
 
 from workbench.core.threads import in_thread
 from workbench.errors import Conflict, Unavailable
-from workbench.loadtest import sentences
+from workbench.loadtest.analysis.aggregate import Second, together
+from workbench.loadtest.analysis.compare import Comparison
 from workbench.loadtest.bench import bench
-from workbench.loadtest.compare import Comparison
-from workbench.loadtest.folds import Second, together
-from workbench.loadtest.handle import Handle
-from workbench.loadtest.history import Listed, history
+from workbench.loadtest.job import LoadTestJob
 from workbench.loadtest.options import plan_of, searches
 from workbench.loadtest.plan import Plan, Target
-from workbench.loadtest.report import Report
-from workbench.loadtest.rows import WARM_UP
-from workbench.loadtest.run import Point, Run, RunState
+from workbench.loadtest.report import summary_text
+from workbench.loadtest.report.report import Report
+from workbench.loadtest.store.history import Listed, history
+from workbench.loadtest.store.records import WARM_UP
+from workbench.loadtest.store.run import Point, Run, RunState
 
 TELL_S = 0.25
 """Between two messages of a test that runs."""
@@ -78,7 +78,7 @@ class BenchRequest(msgspec.Struct, forbid_unknown_fields=True):
 class _Test:
     run: str
     summary: str
-    handle: Handle[Report]
+    handle: LoadTestJob[Report]
     ended: asyncio.Task[None] = field(init=False)
 
 
@@ -261,7 +261,7 @@ def _stamp(path: Path) -> object:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _begun(plan: Plan, find: bool, grid: str | None) -> tuple[Handle[Report], str]:
+def _begun(plan: Plan, find: bool, grid: str | None) -> tuple[LoadTestJob[Report], str]:
     """On a thread: it looks at the target, and tries the inputs."""
     kept = history()
     kept.list(limit=1)  # one of a newer version is better refused now
@@ -287,9 +287,9 @@ def _figures(run: Run, name: str) -> dict[str, Any]:
     whole = run.whole
     return {
         **_short(run, name),
-        "sentence": sentences.headline(run),
-        "details": list(sentences.details(run)),
-        "generator": sentences.health(run),
+        "sentence": summary_text.headline(run),
+        "details": list(summary_text.details(run)),
+        "generator": summary_text.health(run),
         "offered_per_s": whole.offered_per_s if run.open_loop and not run.points else None,
         "due": whole.due,
         "errors": whole.errors,

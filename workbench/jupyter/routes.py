@@ -19,15 +19,15 @@ from workbench.core.model import check_model_name
 from workbench.core.threads import in_thread
 from workbench.errors import Forbidden, InvalidInput, TooLarge, Unauthenticated, Unavailable, WorkbenchError
 from workbench.jupyter.loadtests import BenchRequest, LoadTests, compared
-from workbench.jupyter.source import find
+from workbench.jupyter.model_source import find
 from workbench.live.relay import API
 from workbench.live.tryout import BODY_BYTES, TryRequest, try_out
 from workbench.live.watch import Watch, answered
-from workbench.loadtest.compare import compare
+from workbench.loadtest.analysis.compare import compare
 from workbench.loadtest.plan import Target
-from workbench.loadtest.report import Report
+from workbench.loadtest.report.report import Report
 from workbench.protocols import control
-from workbench.protocols.errors import http_status
+from workbench.protocols.status_codes import http_status
 
 RESOURCE = "infer-workbench"
 """What an authorizer is asked about: `read` for what only looks, `write` for what changes something."""

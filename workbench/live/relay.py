@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from workbench.errors import InvalidInput
-from workbench.live.figures import Tick, detail
 from workbench.live.ring import Ring
+from workbench.live.tick import Tick, detail
 from workbench.live.view import ServiceView
 
 API = 1
@@ -28,7 +28,7 @@ MAX_POINTS = 1000
 MAX_WINDOW_S = 900.0
 
 
-class Kind(StrEnum):
+class PageMessage(StrEnum):
     HELLO = "hello"
     SERVICE = "service"
     MODELS = "models"
@@ -87,11 +87,11 @@ class Relay:
 
     def service_changed(self, service: ServiceView) -> None:
         self._service = service
-        self._changed(Kind.SERVICE)
+        self._changed(PageMessage.SERVICE)
 
     def models_changed(self, models: list[Any]) -> None:
         self._models = models
-        self._changed(Kind.MODELS)
+        self._changed(PageMessage.MODELS)
 
     def ticked(self, tick: Tick) -> None:
         self._ring.add(tick)
@@ -99,17 +99,17 @@ class Relay:
         self._encoded = {key: text for key, text in self._encoded.items() if not isinstance(key, Subscription)}
         for page in self.pages:
             if page.subscription is not None and not page.paused:
-                page.add(Kind.FIGURES)
+                page.add(PageMessage.FIGURES)
 
     def bench_changed(self, message: dict[str, Any]) -> None:
         """Of load tests, told some times a second while one runs."""
         self._bench = message
-        self._encoded.pop(Kind.BENCH, None)
+        self._encoded.pop(PageMessage.BENCH, None)
         for page in self.pages:
             if not page.paused:
-                page.add(Kind.BENCH)
+                page.add(PageMessage.BENCH)
 
-    def _changed(self, kind: Kind) -> None:
+    def _changed(self, kind: PageMessage) -> None:
         self._encoded.pop(kind, None)
         for page in self.pages:
             page.add(kind)
@@ -125,32 +125,32 @@ class Relay:
     def resumed(self, page: Page) -> None:
         """Tell it what it may have missed."""
         if self._bench is not None:
-            page.add(Kind.BENCH)
+            page.add(PageMessage.BENCH)
 
     def leave(self, page: Page) -> None:
         self.pages.discard(page)
 
-    def text(self, kind: Kind, page: Page) -> str:
+    def text(self, kind: PageMessage, page: Page) -> str:
         """The message as it is now."""
         match kind:
-            case Kind.HELLO:
+            case PageMessage.HELLO:
                 return _encode(kind, self._hello)
-            case Kind.SERVICE:
+            case PageMessage.SERVICE:
                 return self._once(kind, lambda: _encode(kind, {"service": self._service}))
-            case Kind.MODELS:
+            case PageMessage.MODELS:
                 return self._once(kind, lambda: _encode(kind, {"models": self._models}))
-            case Kind.BENCH:
+            case PageMessage.BENCH:
                 return self._once(kind, lambda: _encode(kind, self._bench or {}))
-            case Kind.HISTORY:
+            case PageMessage.HISTORY:
                 wanted = page.subscription or Subscription()
                 return _encode(kind, self._ring.history(wanted.models, wanted.window_s, wanted.points, wanted.detail))
-            case Kind.FIGURES:
+            case PageMessage.FIGURES:
                 tick, subscription = self._tick, page.subscription
                 assert tick is not None and subscription is not None
                 return self._once(subscription, lambda: _encode(kind, figures(tick, subscription)))
-            case Kind.ERROR:
+            case PageMessage.ERROR:
                 return _encode(kind, {"message": page.complaint})
-            case Kind.BEAT:
+            case PageMessage.BEAT:
                 return _encode(kind, {})
 
     def _once(self, key: object, encode: Callable[[], str]) -> str:
@@ -169,11 +169,11 @@ class Page:
         self.complaint = ""
         """About the last message that could not be used."""
         self._relay = relay
-        self._due: dict[Kind, None] = dict.fromkeys((Kind.HELLO, Kind.SERVICE, Kind.MODELS))
+        self._due: dict[PageMessage, None] = dict.fromkeys((PageMessage.HELLO, PageMessage.SERVICE, PageMessage.MODELS))
         self._some = asyncio.Event()
         self._some.set()
 
-    def add(self, kind: Kind) -> None:
+    def add(self, kind: PageMessage) -> None:
         self._due[kind] = None
         self._some.set()
 
@@ -184,7 +184,7 @@ class Page:
                 while not self._due:  # what woke this up may be dropped before it runs
                     await self._some.wait()
         except TimeoutError:
-            return self._relay.text(Kind.BEAT, self)
+            return self._relay.text(PageMessage.BEAT, self)
         kind = next(iter(self._due))
         del self._due[kind]
         if not self._due:
@@ -197,22 +197,22 @@ class Page:
             said = _read(message)
         except InvalidInput as error:
             self.complaint = error.message
-            self.add(Kind.ERROR)
+            self.add(PageMessage.ERROR)
             return
         if isinstance(said, _Pause):
             self.paused = True
-            self._drop(Kind.FIGURES, Kind.HISTORY, Kind.BENCH)
+            self._drop(PageMessage.FIGURES, PageMessage.HISTORY, PageMessage.BENCH)
             return
         if isinstance(said, Subscription):
             self.subscription = said
         else:
             self.paused = False
             self._relay.resumed(self)
-        self._drop(Kind.FIGURES)  # they come after the history
+        self._drop(PageMessage.FIGURES)  # they come after the history
         if self.subscription is not None and not self.paused:
-            self.add(Kind.HISTORY)
+            self.add(PageMessage.HISTORY)
 
-    def _drop(self, *kinds: Kind) -> None:
+    def _drop(self, *kinds: PageMessage) -> None:
         for kind in kinds:
             self._due.pop(kind, None)
         if not self._due:
@@ -254,5 +254,5 @@ def _read(message: str | bytes) -> Subscription | _Pause | _Resume:
     return Subscription(models, said.window_s, said.points, frozenset(said.detail))
 
 
-def _encode(kind: Kind, fields: dict[str, Any]) -> str:
+def _encode(kind: PageMessage, fields: dict[str, Any]) -> str:
     return msgspec.json.encode({"type": kind.value, **fields}).decode()

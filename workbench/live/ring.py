@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.live.batches import BatchLog
-from workbench.live.figures import ModelFigures, Tick, Work, batches_of, last_error
+from workbench.live.tick import ModelFigures, Tick, Work, batches_of, last_error
 
 COLUMNS = ("requests_per_s", "p50_s", "p99_s", "queued", "errors_per_s")
 """What is told of every model. Rates and p50 are thinned out to their mean, higher percentiles and the queue to their

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from workbench.client.adapt import adapt
 from workbench.client.client import AsyncClient
+from workbench.client.input_adapter import adapt
 from workbench.client.random_inputs import random_inputs
 from workbench.core.messages import InferRequest
 from workbench.core.model import Signature

@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass
 
 from workbench.errors import Unsupported
+from workbench.rendezvous.compatibility import check_versions
 from workbench.rendezvous.folder import host_name
-from workbench.rendezvous.record import ServiceRecord, ServiceState
-from workbench.rendezvous.versions import check_versions
+from workbench.rendezvous.service_record import ServiceRecord, ServiceState
 
 _ANSWERS = (ServiceState.STARTING, ServiceState.RESTARTING, ServiceState.READY)
 
@@ -38,7 +38,7 @@ class ServiceView:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observation:
     """What one look at the rendezvous found."""
 
     record: ServiceRecord | None
@@ -61,7 +61,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ServiceReport:
     """What the service last said of itself."""
 
     devices: tuple[str, ...] = ()
@@ -72,7 +72,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class LocalIntents:
     """What is asked for from here, and what came of it."""
 
     starting: bool = False
@@ -83,7 +83,9 @@ class Asked:
     """What became of the service that was there when the start was asked for; empty: nothing unforeseen."""
 
 
-def view(seen: Seen, said: Said, asked: Asked, version: str, *, deaf: bool = False) -> ServiceView:
+def view(
+    seen: Observation, said: ServiceReport, asked: LocalIntents, version: str, *, deaf: bool = False
+) -> ServiceView:
     """`version`: of this side. `deaf`: the service runs, and is silent."""
     record = seen.record
     if record is None:
@@ -93,7 +95,7 @@ def view(seen: Seen, said: Said, asked: Asked, version: str, *, deaf: bool = Fal
             state, reason = ServiceState.STARTING, _instead_of(asked.lost) if asked.lost else ""
         elif asked.failure:
             state, reason = ServiceState.FAILED, asked.failure
-        return ServiceView(state, reason, since=since, host=host_name(), device_words=device_words(Said()))
+        return ServiceView(state, reason, since=since, host=host_name(), device_words=device_words(ServiceReport()))
     state, reason = record.state, record.reason
     notes = said.notes
     if asked.stopping:
@@ -129,7 +131,7 @@ def _instead_of(lost: str) -> str:
     return f"{lost}; another one is being started"
 
 
-def device_words(said: Said) -> str:
+def device_words(said: ServiceReport) -> str:
     """What models really run on, GPUs first, and how many cores this process may use: "NVIDIA L4 · CPU, 8 cores"."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     used = [device for device in said.devices if device.startswith("cuda")]

@@ -17,12 +17,12 @@ from logging import Logger
 from typing import Any, Protocol, TypeVar
 
 from workbench.client.client import AsyncClient
-from workbench.client.launch import SharedService
+from workbench.client.shared_service import SharedService
 from workbench.core.threads import in_thread
 from workbench.errors import DeadlineExceeded, Unavailable, WorkbenchError
-from workbench.live.figures import Tick, Ticks
-from workbench.live.view import Asked, Said, Seen, ServiceView, view
-from workbench.rendezvous.record import ServiceRecord, ServiceState
+from workbench.live.tick import Tick, TickReader
+from workbench.live.view import LocalIntents, Observation, ServiceReport, ServiceView, view
+from workbench.rendezvous.service_record import ServiceRecord, ServiceState
 
 LOOK_S = 0.25
 """Between two looks at the rendezvous while it matters: a service runs, or a page is open."""
@@ -109,8 +109,8 @@ class Watch:
         self._interval_s = interval_s
         self._hold = hold
         self._clock = clock
-        self._seen = Seen(None)
-        self._said = Said()
+        self._seen = Observation(None)
+        self._said = ServiceReport()
         self._gpus: tuple[str, ...] = ()
         self._starts = self._stops = self._jobs = 0
         """Under way."""
@@ -120,14 +120,14 @@ class Watch:
         self._client: AsyncClient | None = None
         self._at = ("", "")
         """Where the client goes: URL and token."""
-        self._ticks = Ticks()
+        self._ticks = TickReader()
         self._hurry = 0
         self._poke = asyncio.Event()
         self._answers = asyncio.Event()
         self._one_change = asyncio.Lock()
         self._one_look = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
-        self.view = view(self._seen, self._said, Asked(), version)
+        self.view = view(self._seen, self._said, LocalIntents(), version)
 
     async def open(self) -> None:
         """Begin to watch; a second call does nothing. Starts no service."""
@@ -241,10 +241,10 @@ class Watch:
             try:
                 self._seen = await in_thread(lambda: look(self.shared, before))
             except WorkbenchError as error:  # the folder cannot be read, or a newer version has written there
-                self._seen = Seen(None, ended=(error.message, 0.0))
+                self._seen = Observation(None, ended=(error.message, 0.0))
         record = self._seen.record
         if record is None or record.state is ServiceState.FAILED:
-            self._said = Said()
+            self._said = ServiceReport()
             self._take_in([])
         if record is not None:
             self._failure = ""
@@ -261,7 +261,7 @@ class Watch:
             self._listener.worked()
 
     def _tell(self) -> None:
-        asked = Asked(self._starts > 0, self._stops > 0, self._failure, self._lost)
+        asked = LocalIntents(self._starts > 0, self._stops > 0, self._failure, self._lost)
         if self._seen.ready is None and self._heard_at is not None:
             self._heard_at = self._clock()  # while it starts it may have nothing to say
         silent_s = self._clock() - self._heard_at if self._heard_at is not None else 0.0
@@ -352,7 +352,7 @@ class Watch:
                 await asyncio.sleep(AGAIN_S)
                 wanted.set()
                 continue
-            self._said = Said(tuple(said.get("devices", ())), self._gpus, tuple(said.get("notes", ())))
+            self._said = ServiceReport(tuple(said.get("devices", ())), self._gpus, tuple(said.get("notes", ())))
             self._tell()
             self._take_in(list(said["models"]))
 
@@ -369,15 +369,15 @@ class Watch:
         return client
 
 
-def look(shared: SharedService, before: ServiceRecord | None) -> Seen:
+def look(shared: SharedService, before: ServiceRecord | None) -> Observation:
     """What is published now. Where a record is gone though the keeper that wrote it lives, it still holds: the keeper
     writes it again."""
     record = shared.record()
     if record is None and before is not None and before.keeper.alive:
         record = before
     if record is None:
-        return Seen(None, ended=shared.ended())
-    return Seen(record, worker_lives=record.worker is not None and record.worker.alive)
+        return Observation(None, ended=shared.ended())
+    return Observation(record, worker_lives=record.worker is not None and record.worker.alive)
 
 
 async def answered(asked: Awaitable[Answer]) -> Answer:

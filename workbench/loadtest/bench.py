@@ -14,16 +14,16 @@ from dataclasses import replace
 
 from workbench.client import sync
 from workbench.errors import InvalidInput, StorageError, WorkbenchError
-from workbench.loadtest.folds import Fold
-from workbench.loadtest.handle import Handle
-from workbench.loadtest.history import SAVE_EVERY_S, History
+from workbench.loadtest.analysis.aggregate import Aggregate
+from workbench.loadtest.generator.target import prepare
+from workbench.loadtest.job import LoadTestJob
 from workbench.loadtest.plan import Plan
-from workbench.loadtest.recording import Recording
-from workbench.loadtest.report import Report
-from workbench.loadtest.rows import Rows
-from workbench.loadtest.run import Run, RunState, run_from, run_of
-from workbench.loadtest.series import grid_for, search, sweep
-from workbench.loadtest.target import prepare
+from workbench.loadtest.report.multi_run import grid_for, search, sweep
+from workbench.loadtest.report.report import Report
+from workbench.loadtest.store.history import SAVE_EVERY_S, History
+from workbench.loadtest.store.recording import Recording
+from workbench.loadtest.store.records import Records
+from workbench.loadtest.store.run import Run, RunState, run_from, run_of
 
 
 def bench(
@@ -33,7 +33,7 @@ def bench(
     find: bool = False,
     grid: str | Mapping[str, Sequence[object]] | None = None,
     began: Callable[[str], object] = lambda run: None,
-) -> Handle[Report]:
+) -> LoadTestJob[Report]:
     """Begin, and give a handle at once; its result is the report, also of a test that was cancelled.
 
     `find`: search the highest rate that holds the plan's `slo`. `grid`: run the plan once with each combination of
@@ -46,8 +46,8 @@ def bench(
     prepared = sync.run(prepare(plan))
     settings = None if grid is None else grid_for(prepared, grid)
 
-    def work(handle: Handle[Report]) -> Report:
-        with Keeper(plan, history) as keeper:
+    def work(handle: LoadTestJob[Report]) -> Report:
+        with RunRecorder(plan, history) as keeper:
             began(keeper.id)
             if find:
                 return keeper.report(*search(handle, prepared, keeper.so_far))
@@ -57,10 +57,10 @@ def bench(
             recording = handle.record(prepared)
             return keeper.report(keeper.folded(recording), recording)
 
-    return Handle(plan, work)
+    return LoadTestJob(plan, work)
 
 
-class Keeper:
+class RunRecorder:
     """One run in the history, from its begin to its end; only a fold of it where there is no history to write to."""
 
     def __init__(self, plan: Plan, history: History | None) -> None:
@@ -69,13 +69,13 @@ class Keeper:
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
-        self._fold = Fold(plan.warm_up_s)
+        self._fold = Aggregate(plan.warm_up_s)
         self._latest = run_of(_nothing(plan), state=RunState.RUNNING)
         """As it was kept last."""
         self.trouble = ""
         """Why the run is not kept, in words."""
 
-    def __enter__(self) -> Keeper:
+    def __enter__(self) -> RunRecorder:
         self._tried(self._begin)
         return self
 
@@ -86,7 +86,7 @@ class Keeper:
             cut = replace(self._latest, state=RunState.CUT_SHORT, reason=reason)
             self._tried(lambda history: history.save(cut))
 
-    def follow(self, handle: Handle[Report]) -> None:
+    def follow(self, handle: LoadTestJob[Report]) -> None:
         """Fold what comes, and save it now and then, until the end."""
         handle.on_rows = self._take
         self._thread = threading.Thread(
@@ -123,11 +123,11 @@ class Keeper:
     def _begin(self, history: History) -> None:
         self._latest = history.begin(self._latest)
 
-    def _take(self, rows: Rows) -> None:
+    def _take(self, rows: Records) -> None:
         with self._lock:
             self._fold.add(rows)
 
-    def _save_on(self, handle: Handle[Report]) -> None:
+    def _save_on(self, handle: LoadTestJob[Report]) -> None:
         while not self._over.wait(SAVE_EVERY_S):
             if not self.trouble and (recording := handle.so_far()) is not None:
                 self.so_far(self.folded(recording, RunState.RUNNING))
@@ -150,4 +150,4 @@ class Keeper:
 
 def _nothing(plan: Plan) -> Recording:
     """Of a run that has not begun."""
-    return Recording(plan, Rows.of(), time.time(), 0.0, plan.duration_s, ended="running")
+    return Recording(plan, Records.of(), time.time(), 0.0, plan.duration_s, ended="running")

@@ -16,13 +16,13 @@ from zipfile import BadZipFile
 
 from workbench.config import ENVIRONMENT_PREFIX
 from workbench.errors import InvalidInput
+from workbench.loadtest.analysis.compare import compare
 from workbench.loadtest.bench import bench as begin
-from workbench.loadtest.compare import compare
-from workbench.loadtest.handle import Handle
-from workbench.loadtest.history import history
+from workbench.loadtest.job import LoadTestJob
 from workbench.loadtest.options import plan_of, searches
 from workbench.loadtest.plan import Target
-from workbench.loadtest.report import Report
+from workbench.loadtest.report.report import Report
+from workbench.loadtest.store.history import history
 
 MISSED = 1
 STOPPED = 130
@@ -33,15 +33,15 @@ _WORDS = ("rate", "users", "think", "ramp", "step", "every", "poisson", "slo", "
 _MORE = ("connections", "timeout", "seed")
 
 
-class Workbench(Protocol):
+class BenchTarget(Protocol):
     """What is needed of `workbench.Workbench`, which lies above this room."""
 
-    def bench(self, name: str, inputs: object = None, **options: Any) -> Handle[Report]: ...
+    def bench(self, name: str, inputs: object = None, **options: Any) -> LoadTestJob[Report]: ...
 
 
 def bench(
     arguments: argparse.Namespace,
-    connect: Callable[[], Workbench],
+    connect: Callable[[], BenchTarget],
     say: Callable[[object], object],
     show: Callable[[str], object] | None,
 ) -> int:
@@ -90,7 +90,7 @@ def compared(before: str, after: str) -> object:
     return compare(kept.run(before), kept.run(after))
 
 
-def _at(arguments: argparse.Namespace, inputs: object, options: dict[str, Any]) -> Handle[Report]:
+def _at(arguments: argparse.Namespace, inputs: object, options: dict[str, Any]) -> LoadTestJob[Report]:
     """A test of an endpoint that is no service of ours, or need not be."""
     token_file = arguments.token_file or os.environ.get(f"{ENVIRONMENT_PREFIX}TOKEN_FILE") or None
     token = None if token_file is None else _text(str(token_file)).strip()
@@ -100,7 +100,7 @@ def _at(arguments: argparse.Namespace, inputs: object, options: dict[str, Any]) 
     return begin(plan, history(), find=find, grid=arguments.sweep)
 
 
-def _followed(handle: Handle[Report], show: Callable[[str], object] | None) -> tuple[Report, bool]:
+def _followed(handle: LoadTestJob[Report], show: Callable[[str], object] | None) -> tuple[Report, bool]:
     """The report, and whether Ctrl-C ended the test."""
     stopped = False
     while not handle.done():

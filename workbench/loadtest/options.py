@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workbench.client.settings import duration_s
+from workbench.client.model_settings import duration_s
 from workbench.errors import InvalidInput
 from workbench.loadtest.plan import Attack, Constant, Inputs, Plan, Ramp, Replay, Stairs, Target, Users
 

@@ -226,7 +226,7 @@ class Plan:
             raise InvalidInput(f"connections is {self.connections}; it takes 1 to {MAX_CONNECTIONS}")
         _check_positive("timeout", self.timeout_s, "seconds", MAX_DURATION_S)
         if self.slo:
-            from workbench.loadtest.thresholds import parse_thresholds
+            from workbench.loadtest.analysis.thresholds import parse_thresholds
 
             parse_thresholds(self.slo)
 

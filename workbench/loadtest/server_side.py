@@ -10,7 +10,7 @@ from typing import Any
 
 from workbench.client.client import AsyncClient
 from workbench.errors import WorkbenchError
-from workbench.loadtest.recording import Mark, ServerSecond
+from workbench.loadtest.store.recording import Mark, ServerSecond
 
 INTERVAL_S = 1.0
 RETRY_S = 0.5

@@ -22,7 +22,7 @@ from IPython.core.completer import (
     provisionalcompleter,
 )
 
-from workbench.client.settings import SHORT_NAMES
+from workbench.client.model_settings import SHORT_NAMES
 from workbench.config import ModelConfig
 from workbench.errors import WorkbenchError
 from workbench.notebook.commands import CELL_VERBS, VERBS, Misuse, Verb, as_typed, tokens, without_flags

@@ -28,10 +28,10 @@ from IPython.display import DisplayHandle, display
 
 from workbench.client import sync
 from workbench.live.relay import MAX_WINDOW_S
-from workbench.notebook.feed import Channel, Feed
-from workbench.notebook.picture import History, described, picture
+from workbench.notebook.kernel_feed import Channel, Feed
+from workbench.notebook.svg_snapshot import History, described, picture
 from workbench.rendezvous.folder import host_name
-from workbench.rendezvous.record import ServiceState
+from workbench.rendezvous.service_record import ServiceState
 
 MIME = "application/vnd.infer-workbench.live+json"
 """What the front-end extension draws by itself, also in a notebook whose kernel is gone."""

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 
-from workbench.client.adapt import did_you_mean
-from workbench.client.cards import Card
-from workbench.client.jobs import Job
+from workbench.client.futures import Job
+from workbench.client.input_adapter import did_you_mean
 from workbench.client.results import Lines
-from workbench.notebook import bench as benches
+from workbench.client.summary import Card
+from workbench.notebook import bench_magic as benches
 from workbench.notebook.cell import last_value
 from workbench.notebook.commands import CELL_VERBS, VERBS, Command, Misuse, help_text, number, pairs, parse, whole
 from workbench.notebook.completion import MATCHER, matcher
-from workbench.notebook.progress import show_job
+from workbench.notebook.progress_bar import show_job
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

@@ -17,13 +17,13 @@ import ipywidgets
 from IPython.display import display
 
 from workbench.client import sync
-from workbench.client.writing import counted, escape, megabytes
+from workbench.client.formatting import counted, escape, megabytes
 from workbench.core.model import Signature
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.live.tryout import TryRequest, try_out
 from workbench.notebook.live import LivePlot, cell_id, somebody_looks
-from workbench.notebook.picture import shown_s
-from workbench.rendezvous.record import ServiceState
+from workbench.notebook.svg_snapshot import shown_s
+from workbench.rendezvous.service_record import ServiceState
 
 if TYPE_CHECKING:
     from workbench.api import Workbench

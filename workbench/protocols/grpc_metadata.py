@@ -8,12 +8,12 @@ from typing import Any, Final
 from google.protobuf.json_format import ParseDict
 
 from workbench.core.model import ModelState, ModelStatus, Signature, TensorSpec
-from workbench.core.statistics import ModelStatistics
+from workbench.core.model_statistics import ModelStatistics
 from workbench.protocols import pb
 from workbench.protocols.metadata import EXTENSIONS, RepositoryLoad, repository_load
+from workbench.protocols.model_config_body import triton_config
 from workbench.protocols.oip_grpc import parse
-from workbench.protocols.statistics import model_statistics as in_triton_form
-from workbench.protocols.triton_config import triton_config
+from workbench.protocols.statistics_body import model_statistics as in_triton_form
 
 _LoadRequest: Final = pb.message("RepositoryModelLoadRequest")
 

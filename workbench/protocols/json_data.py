@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from workbench.core.tensor import BYTES, DTYPES, Array
 from workbench.errors import InvalidInput, TooLarge
-from workbench.protocols.json_blocks import LONG, check_strings, numbers_from_json
+from workbench.protocols.json_streaming import LONG, check_strings, numbers_from_json
 
 BINARY_ONLY: Final = frozenset({"FP16", "BF16"})
 """Datatypes that JSON does not carry."""

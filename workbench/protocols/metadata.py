@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from workbench.config import ModelConfig
-from workbench.core import triton
+from workbench.core import triton_config
 from workbench.core.model import ModelStatus, Signature, TensorSpec, check_model_version
 from workbench.errors import InvalidInput, Unsupported
 from workbench.protocols.parameters import take_flag
@@ -153,7 +153,7 @@ def _settings(value: object) -> tuple[Mapping[str, object], tuple[str, ...]]:
         return config, ()
     ours = {name: config.pop(name) for name in _SETTINGS & config.keys() if name != "max_batch_size"}
     try:
-        said = triton.read(triton.from_json(config))
+        said = triton_config.read(triton_config.from_json(config))
     except RecursionError:
         raise InvalidInput("the load parameter config is nested too deep") from None
     if said.unknown:
@@ -161,7 +161,7 @@ def _settings(value: object) -> tuple[Mapping[str, object], tuple[str, ...]]:
     return {**said.settings, **ours}, (*said.notes, *_only_in_a_file(said))
 
 
-def _only_in_a_file(said: triton.TritonConfig) -> Iterator[str]:
+def _only_in_a_file(said: triton_config.TritonConfig) -> Iterator[str]:
     if said.warmup:
         yield "model_warmup is honoured in a config.pbtxt only"
     if any(each.reshape is not None for each in said.declared):

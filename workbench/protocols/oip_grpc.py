@@ -23,12 +23,12 @@ from workbench.errors import InvalidInput, TooLarge, Unsupported, WorkbenchError
 from workbench.protocols import pb
 from workbench.protocols.binary import array_from_bytes, bytes_from_array
 from workbench.protocols.classification import read_classes
-from workbench.protocols.errors import GRPC_CODE_KEY, error_of_code
 from workbench.protocols.grpc_contents import array_from_contents
-from workbench.protocols.grpc_layout import Layout, Layouts, RawTensor, varint
+from workbench.protocols.grpc_parse_cache import Layouts, MessageLayout, RawTensor, varint
 from workbench.protocols.oip_tensors import count_elements, shared_memory_error
 from workbench.protocols.parameters import schedule_parameters, take_flag, take_schedule, timings_in, timings_out
-from workbench.protocols.shared import Place, Shared, place_of, read_shared
+from workbench.protocols.region_params import RegionSlice, Shared, place_of, read_shared
+from workbench.protocols.status_codes import GRPC_CODE_KEY, error_of_code
 
 MAX_MESSAGE_BYTES: Final = (1 << 31) - 1
 """No protobuf message is larger."""
@@ -53,7 +53,7 @@ class GrpcAnswer:
     """The last answer to a request of a stream says that it is the last."""
     classes: Mapping[str, int] = field(default_factory=lambda: _NONE)
     """Output -> how many of its largest elements are wanted in its place."""
-    places: Mapping[str, Place] = field(default_factory=lambda: _NONE)
+    places: Mapping[str, RegionSlice] = field(default_factory=lambda: _NONE)
     """Output -> where in shared memory it is wanted instead of in the message."""
 
 
@@ -102,7 +102,7 @@ class Decoder:
             RawTensor(tensor.name, f"input {tensor.name!r}", tensor.datatype, array.shape, array.size, 0, size)
             for tensor, array, size in zip(found.inputs, request.inputs.values(), sizes, strict=True)
         ]
-        layout = Layout(request.model, request.version, request.outputs, tuple(tensors), b"", ())
+        layout = MessageLayout(request.model, request.version, request.outputs, tuple(tensors), b"", ())
         self._layouts.learn(message, _Request, layout)
 
 
@@ -333,7 +333,7 @@ def _read_outputs(
         raise TooLarge(f"the request asks for {len(asked)} outputs; max_tensors is {limits.max_tensors}")
     names: dict[str, None] = {}
     classes: dict[str, int] = {}
-    places: dict[str, Place] = {}
+    places: dict[str, RegionSlice] = {}
     for output in asked:
         name = output.name
         _check_name("output", name, limits)

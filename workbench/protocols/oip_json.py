@@ -23,10 +23,10 @@ from workbench.errors import InvalidInput, TooLarge, Unsupported, WorkbenchError
 from workbench.protocols.binary import bytes_from_array
 from workbench.protocols.classification import read_classes
 from workbench.protocols.json_data import check_finite, json_values
-from workbench.protocols.json_text import decode_json
+from workbench.protocols.json_decode import decode_json
 from workbench.protocols.oip_tensors import BinaryTensor, JsonTensor, Tensor, read_tensors, shared_memory_error
 from workbench.protocols.parameters import schedule_parameters, take_flag, take_schedule, timings_in, timings_out
-from workbench.protocols.shared import Place, Shared, place_of
+from workbench.protocols.region_params import RegionSlice, Shared, place_of
 
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -41,7 +41,7 @@ class AnswerFormat:
     """Output -> binary, for those that do."""
     classes: Mapping[str, int] = field(default_factory=lambda: _NONE)
     """Output -> how many of its largest elements are wanted in its place."""
-    places: Mapping[str, Place] = field(default_factory=lambda: _NONE)
+    places: Mapping[str, RegionSlice] = field(default_factory=lambda: _NONE)
     """Output -> where in shared memory it is wanted instead of in the body."""
     timings: bool = False
 
@@ -245,7 +245,7 @@ def _read_outputs(
     names: dict[str, None] = {}
     binary_of: dict[str, bool] = {}
     classes: dict[str, int] = {}
-    places: dict[str, Place] = {}
+    places: dict[str, RegionSlice] = {}
     for output in asked:
         name = output.name
         if len(name) > limits.max_name_length:

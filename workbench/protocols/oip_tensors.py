@@ -13,7 +13,7 @@ from workbench.core.tensor import Array, dtype_of
 from workbench.errors import InvalidInput, TooLarge, Unsupported
 from workbench.protocols.binary import array_from_bytes
 from workbench.protocols.json_data import array_from_json
-from workbench.protocols.shared import REGION, Shared, read_shared
+from workbench.protocols.region_params import REGION, Shared, read_shared
 
 MAX_RANK = 32
 """Dimensions of one tensor; as many as every numpy can hold."""

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from workbench.config import ENVIRONMENT_PREFIX
 from workbench.errors import StorageError
-from workbench.rendezvous.files import write_private
-from workbench.rendezvous.processes import ProcessKey
-from workbench.rendezvous.record import ServiceRecord, ServiceState, decode_record
+from workbench.rendezvous.atomic_files import write_private
+from workbench.rendezvous.process_identity import ProcessKey
+from workbench.rendezvous.service_record import ServiceRecord, ServiceState, decode_record
 
 RUNTIME_VARIABLE = f"{ENVIRONMENT_PREFIX}RUNTIME_DIR"
 DATA_VARIABLE = f"{ENVIRONMENT_PREFIX}DATA_DIR"

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from workbench.errors import StorageError
-from workbench.rendezvous.processes import ProcessKey, this_process
+from workbench.rendezvous.process_identity import ProcessKey, this_process
 
 _NAME = re.compile(r"([0-9]+)-([0-9]+)")
 

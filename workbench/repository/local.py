@@ -9,8 +9,8 @@ from pathlib import Path
 from workbench.config import ModelConfig
 from workbench.core.model import check_model_name, check_model_version
 from workbench.errors import InvalidInput, ModelError, ModelNotFound
-from workbench.repository.described import Described, describe
 from workbench.repository.layout import MODEL_FILE, check_own_file, contained
+from workbench.repository.model_metadata import ModelMetadata, describe
 
 log = logging.getLogger("workbench.repository")
 
@@ -34,7 +34,7 @@ class LocalRepository:
         found = [folder for folder in self._folders(self.root / check_model_name(name)) if _is_version(folder)]
         return sorted(found, key=int)
 
-    def latest(self, name: str) -> tuple[str, Path, Described]:
+    def latest(self, name: str) -> tuple[str, Path, ModelMetadata]:
         """The highest version that may be served, its file, and what is said of the model. ModelNotFound, ModelError,
         InvalidInput."""
         said = self.described(name)
@@ -74,7 +74,7 @@ class LocalRepository:
         """The settings in the model's model.toml over those in its config.pbtxt; the defaults when it has neither."""
         return self.described(name).config
 
-    def described(self, name: str) -> Described:
+    def described(self, name: str) -> ModelMetadata:
         """What lies beside the model's versions. InvalidInput, UntrustedModel; ModelError where its config.pbtxt makes
         it a model that cannot be served."""
         return describe(self.root / check_model_name(name), self.root, name)

@@ -15,8 +15,8 @@ import numpy as np
 from workbench.core.model import Signature, TensorSpec
 from workbench.core.tensor import Array, dtype_of
 from workbench.errors import InvalidInput
-from workbench.runtimes.arrays import BFLOAT16, array_of
 from workbench.runtimes.ort import ort
+from workbench.runtimes.ort_arrays import BFLOAT16, array_of
 
 KEPT_SHAPES = 16
 """Combinations of input shapes whose buffers are kept; the one unused for longest goes first."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from workbench.runtimes.cores import usable_cores
+from workbench.runtimes.cpu import usable_cores
 from workbench.runtimes.ort import ort
 
 PROBE_TIMEOUT_S = 120.0
@@ -124,7 +124,7 @@ def _driver_problem(index: int) -> str | None:
 
 
 def _probe(index: int) -> str | None:
-    command = [sys.executable, "-P", "-m", "workbench.runtimes.probe", str(index)]
+    command = [sys.executable, "-P", "-m", "workbench.runtimes.cuda_probe", str(index)]
     try:
         ended = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=PROBE_TIMEOUT_S, check=False

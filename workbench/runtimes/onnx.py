@@ -12,9 +12,9 @@ from workbench.config import MIB, ModelConfig
 from workbench.core.model import FREE, Signature, TensorSpec
 from workbench.core.tensor import BYTES, DTYPES, Array
 from workbench.errors import ExecutionError, ModelError
-from workbench.runtimes.arrays import array_of, bytes_of, text_of, value_of
 from workbench.runtimes.binding import DeviceBinding
-from workbench.runtimes.cores import usable_cores
+from workbench.runtimes.cpu import usable_cores
+from workbench.runtimes.cuda_probe import preload
 from workbench.runtimes.devices import (
     cuda_index,
     cuda_problem,
@@ -23,8 +23,8 @@ from workbench.runtimes.devices import (
     wheel_conflict,
 )
 from workbench.runtimes.ort import QUIET, ort
-from workbench.runtimes.probe import preload
-from workbench.runtimes.reasons import load_error, run_error
+from workbench.runtimes.ort_arrays import array_of, bytes_of, text_of, value_of
+from workbench.runtimes.ort_errors import load_error, run_error
 
 PLATFORM = "onnxruntime_onnx"
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from workbench.config import ServerConfig
 from workbench.engine import Engine
 from workbench.repository.store import ModelStore
-from workbench.server.http import HeldBytes
-from workbench.server.lasting import Lasting
+from workbench.server.http.asgi import InFlightBytes
+from workbench.server.persistence import ModelPersistence
 from workbench.server.shared_memory import SharedMemory
 from workbench.telemetry.logs import Logs
 from workbench.telemetry.metrics import Metrics
@@ -29,7 +29,7 @@ class Service:
     store: ModelStore
     metrics: Metrics
     config: ServerConfig
-    lasting: Lasting
+    persistence: ModelPersistence
     logs: Logs | None = None
     url: str = ""
     grpc: str = ""
@@ -44,12 +44,12 @@ class Service:
     starting: bool = True
     """Models that were asked for at the start are still being loaded."""
     draining: asyncio.Event = field(default_factory=asyncio.Event)
-    bodies: HeldBytes = field(init=False)
+    bodies: InFlightBytes = field(init=False)
     shared: SharedMemory | None = None
     """What clients registered; None: that is not allowed."""
 
     def __post_init__(self) -> None:
-        self.bodies = HeldBytes(self.config.limits.max_body_bytes_in_flight)
+        self.bodies = InFlightBytes(self.config.limits.max_body_bytes_in_flight)
         if self.config.allow_shared_memory:
             self.shared = SharedMemory(self.config.limits.max_body_bytes_in_flight)
 

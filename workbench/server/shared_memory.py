@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from workbench.errors import Cancelled, Conflict, InvalidInput, NotFound, QueueFull, TooLarge, Unsupported
-from workbench.protocols.shared import Place
+from workbench.protocols.region_params import RegionSlice
 
 FOLDER: Final = Path("/dev/shm")
 
@@ -44,7 +44,7 @@ class Region:
     users: int = 1
     """The registry, while it is registered, and the requests that named it."""
 
-    def place(self, place: Place, what: str) -> int:
+    def place(self, place: RegionSlice, what: str) -> int:
         """Where in the object `place` begins. InvalidInput where it leaves the region, or the object has shrunk."""
         if place.offset > self.byte_size or place.size > self.byte_size - place.offset:
             raise InvalidInput(
@@ -140,7 +140,7 @@ class SharedMemory:
                 os.close(region.descriptor)
 
 
-class Borrowed:
+class RegionLease:
     """The regions that one request has named. `give_back` when it has ended, whatever came of it.
 
     Subtleness ahead: a request that is cancelled ends while a thread may still read or write for it. The lock lets that
@@ -154,7 +154,7 @@ class Borrowed:
         self._ended = False
         self._lock = threading.Lock()
 
-    def read(self, place: Place, what: str) -> bytes:
+    def read(self, place: RegionSlice, what: str) -> bytes:
         with self._lock:
             region = self._region(place, what)
             begin = region.place(place, what)
@@ -165,11 +165,11 @@ class Borrowed:
             raise InvalidInput(f"{what}: the shared memory is smaller than it was when it was registered")
         return data
 
-    def claim(self, place: Place, what: str) -> None:
+    def claim(self, place: RegionSlice, what: str) -> None:
         with self._lock:
             self._region(place, what).place(place, what)
 
-    def write(self, place: Place, data: bytes | memoryview, what: str) -> None:
+    def write(self, place: RegionSlice, data: bytes | memoryview, what: str) -> None:
         if len(data) > place.size:
             raise InvalidInput(f"{what} has {len(data)} bytes, and its place in shared memory {place.size}")
         with self._lock:
@@ -191,7 +191,7 @@ class Borrowed:
             self._memory.give(self._copied)
             self._copied = 0
 
-    def _region(self, place: Place, what: str) -> Region:
+    def _region(self, place: RegionSlice, what: str) -> Region:
         if self._ended:
             raise Cancelled("the request ended before its tensors in shared memory were read and written")
         region = self._regions.get(place.region)

@@ -1,5 +1,5 @@
-"""Metrics for Prometheus. Every name of ours that this service exports is in this module, Triton's are in `triton`;
-all are in docs/metrics.md.
+"""Metrics for Prometheus. Every name of ours that this service exports is in this module, Triton's are in
+`triton_metrics`; all are in docs/metrics.md.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import numpy as np
 from workbench.core.messages import ReleaseReason
 from workbench.core.model import ModelState
 from workbench.core.ports import Outcome
-from workbench.telemetry import protobuf, text, triton
-from workbench.telemetry.exchanges import Stage
-from workbench.telemetry.exponential import SIZES, Exponential
+from workbench.telemetry import prometheus_protobuf, prometheus_text, triton_metrics
+from workbench.telemetry.counters import Counters, Durations
 from workbench.telemetry.families import Distribution, Family, counter, gauge, histogram
-from workbench.telemetry.figures import Durations, Figures
 from workbench.telemetry.histogram import EDGES
 from workbench.telemetry.metrics import ModelVersion, State
+from workbench.telemetry.native_histogram import SIZES, NativeHistogram
+from workbench.telemetry.request_record import Stage
 
 # fmt: off
 DURATION_BOUNDS_S = (
@@ -45,7 +45,7 @@ def render(state: State, accept: str = "") -> tuple[bytes, str]:
 
     Prometheus asks for protobuf where native histograms are switched on there.
     """
-    writer = protobuf if _prefers_protobuf(accept) else text
+    writer = prometheus_protobuf if _prefers_protobuf(accept) else prometheus_text
     return writer.write(families(state)), writer.CONTENT_TYPE
 
 
@@ -57,10 +57,10 @@ def families(state: State) -> Iterator[Family]:
     yield from _models(state)
     yield from _process(state)
     yield from _machine(state)
-    yield from triton.families(state.figures, state.statuses, state.machine)
+    yield from triton_metrics.families(state.figures, state.statuses, state.machine)
 
 
-def _requests(figures: Mapping[ModelVersion, Figures]) -> Iterator[Family]:
+def _requests(figures: Mapping[ModelVersion, Counters]) -> Iterator[Family]:
     outcomes = counter("infer_requests_total", "Requests that ended, by how", *_VERSION, "outcome")
     failures = counter(
         "infer_encode_failures_total", "Requests that were run and whose outputs could not be written", *_VERSION
@@ -95,7 +95,7 @@ def _durations(durations: Durations) -> Distribution:
     return Distribution(int(cumulative[-1]), durations.linear.total_s, buckets, durations.native)
 
 
-def _payloads(figures: Mapping[ModelVersion, Figures]) -> Iterator[Family]:
+def _payloads(figures: Mapping[ModelVersion, Counters]) -> Iterator[Family]:
     request = histogram("infer_request_bytes", "Body of the requests that were answered", *_VERSION)
     response = histogram("infer_response_bytes", "Body of their answers", *_VERSION)
     for key, each in figures.items():
@@ -104,12 +104,12 @@ def _payloads(figures: Mapping[ModelVersion, Figures]) -> Iterator[Family]:
     yield from (request, response)
 
 
-def _payload(sizes: Exponential) -> Distribution:
+def _payload(sizes: NativeHistogram) -> Distribution:
     buckets = [(float(2**power), sizes.up_to_power(power)) for power in PAYLOAD_POWERS]
     return Distribution(sizes.count, sizes.total, buckets, sizes)
 
 
-def _batches(figures: Mapping[ModelVersion, Figures]) -> Iterator[Family]:
+def _batches(figures: Mapping[ModelVersion, Counters]) -> Iterator[Family]:
     sizes = histogram("infer_batch_size", "Rows of the batches that were run", *_VERSION)
     released = counter("infer_batches_total", "Batches that were run, by why they were released", *_VERSION, "reason")
     rows = counter("infer_rows_total", "Rows that were run", *_VERSION)
@@ -120,7 +120,7 @@ def _batches(figures: Mapping[ModelVersion, Figures]) -> Iterator[Family]:
             (float(bound), sum(count for size, count in batch_sizes.items() if size <= bound))
             for bound in BATCH_SIZE_BOUNDS
         ]
-        native = Exponential(SIZES)
+        native = NativeHistogram(SIZES)
         native.add_counted(batch_sizes)
         sizes.add(key, Distribution(each.batches, each.rows, buckets, native))
         for reason in ReleaseReason:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from workbench.telemetry.exponential import Exponential
+from workbench.telemetry.native_histogram import NativeHistogram
 
 
-class Kind(StrEnum):
+class MetricKind(StrEnum):
     COUNTER = "counter"
     GAUGE = "gauge"
     HISTOGRAM = "histogram"
@@ -23,7 +23,7 @@ class Distribution:
     total: float
     buckets: Sequence[tuple[float, int]]
     """(upper bound, how many values are at most that), ascending, without +Inf."""
-    native: Exponential
+    native: NativeHistogram
 
 
 @dataclass(slots=True)
@@ -32,7 +32,7 @@ class Family:
 
     name: str
     """As it is scraped, so that of a counter ends in _total where it is one of ours."""
-    kind: Kind
+    kind: MetricKind
     help: str
     labels: tuple[str, ...] = ()
     samples: list[tuple[tuple[str, ...], float | Distribution]] = field(default_factory=list)
@@ -43,12 +43,12 @@ class Family:
 
 
 def counter(name: str, help: str, *labels: str) -> Family:
-    return Family(name, Kind.COUNTER, help, labels)
+    return Family(name, MetricKind.COUNTER, help, labels)
 
 
 def gauge(name: str, help: str, *labels: str) -> Family:
-    return Family(name, Kind.GAUGE, help, labels)
+    return Family(name, MetricKind.GAUGE, help, labels)
 
 
 def histogram(name: str, help: str, *labels: str) -> Family:
-    return Family(name, Kind.HISTOGRAM, help, labels)
+    return Family(name, MetricKind.HISTOGRAM, help, labels)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TextIO
 
 from workbench.errors import StorageError
-from workbench.telemetry.allowance import BURST, LINES_PER_S, Allowance
+from workbench.telemetry.rate_limiter import BURST, LINES_PER_S, RateLimiter
 
 RING_LINES = 2000
 FILE_BYTES = 5 * 1024 * 1024
@@ -66,7 +66,7 @@ class Logs:
                 )
             except OSError as error:
                 raise StorageError(f"the log file {FILE_NAME!r} cannot be written: {error.strerror}") from None
-        self._ration = Ration()
+        self._ration = ThirdPartyRateFilter()
         root = logging.getLogger()
         for handler in self._handlers:
             handler.setFormatter(formatter)
@@ -94,14 +94,14 @@ class Logs:
         logging.getLogger("workbench").setLevel(logging.NOTSET)
 
 
-class Ration(logging.Filter):
+class ThirdPartyRateFilter(logging.Filter):
     """Lets so many warnings of others' libraries through: a stranger can have them say something about each connection,
     and what we say must not drown in it. Errors, and all that is ours, always pass."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._clock = clock
-        self._allowance = Allowance(LINES_PER_S, BURST)
+        self._allowance = RateLimiter(LINES_PER_S, BURST)
         self._left_out = 0
         self._judged: tuple[logging.LogRecord | None, bool] = (None, True)
 

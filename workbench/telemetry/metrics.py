@@ -23,14 +23,14 @@ from workbench.core.messages import ReleaseReason, Timings
 from workbench.core.model import ModelState, ModelStatus
 from workbench.core.ports import Outcome
 from workbench.errors import Cancelled
-from workbench.telemetry.changes import Changes
-from workbench.telemetry.exchanges import Exchange
-from workbench.telemetry.figures import Durations, Failure, Figures
-from workbench.telemetry.loop import LoopWatch
-from workbench.telemetry.machine import Machine, MachineUse
-from workbench.telemetry.recent import Amounts, Recent
-from workbench.telemetry.requests import RequestLog
-from workbench.telemetry.slowest import KEPT, Slowest, encode
+from workbench.telemetry.change_counter import ChangeCounter
+from workbench.telemetry.counters import Counters, Durations, Failure
+from workbench.telemetry.loop_lag import LoopLagMonitor
+from workbench.telemetry.machine_use import Machine, MachineUse
+from workbench.telemetry.request_log import RequestLog
+from workbench.telemetry.request_record import RequestRecord
+from workbench.telemetry.rolling_windows import RollingWindows, WindowTotals
+from workbench.telemetry.slow_request_log import KEPT, SlowRequestLog, encode
 
 FOLD_AT = 512
 """Noted requests, or batches, at which they are folded unasked: some 0.3 ms of work."""
@@ -61,7 +61,7 @@ class ProcessUse:
     """Unix time."""
 
 
-class LoopTime(Protocol):
+class LoopTimes(Protocol):
     """What the engine tells of runs on the event loop's own thread, of all models together."""
 
     total_s: float
@@ -82,7 +82,7 @@ class State:
 
     taken_at: float
     """Unix time."""
-    figures: Mapping[ModelVersion, Figures]
+    figures: Mapping[ModelVersion, Counters]
     statuses: Sequence[ModelStatus]
     process: ProcessUse
     changes: int = 0
@@ -115,7 +115,7 @@ class _Notes:
         self.answered = bytearray()
         """Eight an exchange that ended with outputs."""
         self.batches: list[tuple[int, ReleaseReason, float]] = []
-        self.failed: Exchange | None = None
+        self.failed: RequestRecord | None = None
         """The latest one that ended in an error which its caller got."""
 
 
@@ -136,28 +136,28 @@ class Metrics:
         self.answers: Counter[int] = Counter()
         """Answers of the HTTP port, by status; the server counts them here."""
         self.machine = machine or Machine()
-        self.changes = Changes()
+        self.changes = ChangeCounter()
         """Of the models' states, routing and settings."""
         self._clock = clock
         self._ticks = ticks
         self._log = requests or RequestLog()
-        self._slowest = Slowest()
-        self._recent = Recent(ticks)
+        self._slowest = SlowRequestLog()
+        self._recent = RollingWindows(ticks)
         self._late_s: list[float] = []
         self._loop_delay = Durations()
-        self._loop = LoopWatch(self._ticked)
+        self._loop = LoopLagMonitor(self._ticked)
         self._notes: dict[ModelVersion, _Notes] = {}
-        self._figures: dict[ModelVersion, Figures] = {}
-        self._copies: dict[ModelVersion, Figures] = {}
+        self._figures: dict[ModelVersion, Counters] = {}
+        self._copies: dict[ModelVersion, Counters] = {}
         """As they were when they were last asked for; of a version in which nothing happened since, still true."""
         self._touched: set[ModelVersion] = set()
         """Those in which something did."""
         self._states: dict[ModelVersion, ModelState] = {}
-        self._loop_time: LoopTime | None = None
+        self._loop_time: LoopTimes | None = None
         self._statuses: Callable[[], Sequence[ModelStatus]] = list
         self._process = psutil.Process()
 
-    def watch(self, statuses: Callable[[], Sequence[ModelStatus]], loop_time: LoopTime | None = None) -> None:
+    def watch(self, statuses: Callable[[], Sequence[ModelStatus]], loop_time: LoopTimes | None = None) -> None:
         """Ask `statuses` (Engine.statuses) for the models' states and queues, and read `loop_time`, whenever somebody
         looks.
 
@@ -217,12 +217,12 @@ class Metrics:
         if status.state is ModelState.GONE:
             del self._states[key]
             self.fold()
-            self._figures.setdefault(key, Figures())
+            self._figures.setdefault(key, Counters())
             self._prune()
 
     # What the server tells
 
-    def exchange_done(self, exchange: Exchange) -> None:
+    def exchange_done(self, exchange: RequestRecord) -> None:
         """An inference was answered, with an error or without. One of no known version is logged, and not counted."""
         if exchange.error:
             self._log.note(exchange)
@@ -309,7 +309,7 @@ class Metrics:
         end = None if until is None else until - offset_s
         return [encode(exchange, offset_s) for exchange in self._slowest.of(model, now, begin, end, limit)]
 
-    def recent(self, window_s: float) -> tuple[float, dict[ModelVersion, Amounts]]:
+    def recent(self, window_s: float) -> tuple[float, dict[ModelVersion, WindowTotals]]:
         """What happened in the last `window_s` seconds, and how many it really were; see telemetry.recent."""
         self.fold()
         return self._recent.over(window_s, self._figures)
@@ -336,7 +336,7 @@ class Metrics:
             answers=self.answers.copy(),
         )
 
-    def _copied(self) -> dict[ModelVersion, Figures]:
+    def _copied(self) -> dict[ModelVersion, Counters]:
         """The same copy as before of a version in which nothing happened: of many models few are busy."""
         self._copies = {
             key: self._copies[key] if key in self._copies and key not in self._touched else figures.copy()
@@ -345,10 +345,10 @@ class Metrics:
         self._touched.clear()
         return self._copies
 
-    def _of(self, key: ModelVersion) -> Figures:
+    def _of(self, key: ModelVersion) -> Counters:
         figures = self._figures.get(key)
         if figures is None:
-            figures = self._figures[key] = Figures()
+            figures = self._figures[key] = Counters()
             self._touched.add(key)  # of one that was there before, and was forgotten, there may be a copy
         return figures
 

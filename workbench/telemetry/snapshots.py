@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from workbench.core.model import ModelStatus
-from workbench.telemetry.exchanges import Stage
-from workbench.telemetry.figures import Figures
-from workbench.telemetry.machine import MachineUse
+from workbench.telemetry.counters import Counters
+from workbench.telemetry.machine_use import MachineUse
 from workbench.telemetry.metrics import State
+from workbench.telemetry.request_record import Stage
 
-NOTHING = Figures()
+NOTHING = Counters()
 
 _STAGES = [stage.name.lower() for stage in Stage]
 
@@ -71,7 +71,7 @@ class Snapshots:
         return taken
 
 
-def _model(name: str, version: str, figures: Figures, status: ModelStatus | None, interval_s: float) -> dict[str, Any]:
+def _model(name: str, version: str, figures: Counters, status: ModelStatus | None, interval_s: float) -> dict[str, Any]:
     p50_s, p95_s, p99_s = figures.request.linear.quantiles(0.50, 0.95, 0.99)
     return {
         "name": name,

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from workbench.core.model_statistics import BatchStatistics, ModelStatistics, Spent
 from workbench.core.ports import Outcome
-from workbench.core.statistics import BatchStatistics, ModelStatistics, Spent
-from workbench.telemetry.exchanges import Stage
-from workbench.telemetry.figures import Figures
+from workbench.telemetry.counters import Counters
 from workbench.telemetry.metrics import State
+from workbench.telemetry.request_record import Stage
 
 
 def statistics(state: State, name: str | None = None, version: str | None = None) -> list[ModelStatistics]:
     """Of every version that is known now; of one model, or of one version of it, where they are named."""
     known = sorted({(status.name, status.version) for status in state.statuses})
     return [
-        of_version(key[0], key[1], state.figures.get(key, Figures()))
+        of_version(key[0], key[1], state.figures.get(key, Counters()))
         for key in known
         if name in (None, key[0]) and version in (None, key[1])
     ]
 
 
-def of_version(name: str, version: str, figures: Figures) -> ModelStatistics:
+def of_version(name: str, version: str, figures: Counters) -> ModelStatistics:
     run = figures.request.linear.count
     succeeded = figures.outcomes[Outcome.OK]
 

@@ -11,9 +11,9 @@ from logging import Logger
 from pathlib import Path
 from typing import Any, Protocol
 
-from workbench.live.figures import Tick
+from workbench.live.tick import Tick
 from workbench.live.view import ServiceView
-from workbench.rendezvous.record import ServiceState
+from workbench.rendezvous.service_record import ServiceState
 
 SERVICE = "https://infer-workbench.readthedocs.io/events/service/v1"
 MODEL = "https://infer-workbench.readthedocs.io/events/model/v1"

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from workbench.convert.agreement import compare
+
+LABELS = frozenset({"label"})
+PROBABILITIES = np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]])
+EXPECTED = {"label": np.array([0, 1, 0]), "probabilities": PROBABILITIES}
+
+
+def test_what_agrees_is_said_with_the_largest_difference() -> None:
+    got = {"label": np.array([0, 1, 0]), "probabilities": (PROBABILITIES + 2e-7).astype(np.float32)}
+    found = compare(EXPECTED, got, LABELS)
+    assert found.agrees
+    assert 1e-7 < found.largest < 3e-7
+    assert found.summary.startswith("label equal, probabilities within 2.")
+
+
+def test_a_score_that_is_off_is_told_with_its_row_and_both_values() -> None:
+    wrong = PROBABILITIES.copy()
+    wrong[1, 1] = 0.5
+    found = compare(EXPECTED, {"label": EXPECTED["label"], "probabilities": wrong}, LABELS)
+    assert not found.agrees
+    assert found.summary == "probabilities: off by 0.33 of its largest value, in row 1: 0.8 became 0.5"
+    assert found.needed == pytest.approx(0.3 / 0.9)
+
+
+def test_a_label_that_differs_is_told_with_how_many_do() -> None:
+    found = compare(EXPECTED, {"label": np.array([1, 0, 0]), "probabilities": PROBABILITIES}, LABELS)
+    assert not found.agrees
+    assert found.summary == "label: 2 of 3 rows differ, first row 0: 0 became 1"
+    assert found.needed == pytest.approx(0.8 / 0.9)
+
+
+def test_a_row_that_the_original_finds_undecided_may_get_another_label() -> None:
+    assert compare(EXPECTED, {"label": np.array([0, 1, 1]), "probabilities": PROBABILITIES}, LABELS).agrees
+
+
+def test_labels_without_scores_must_all_be_equal() -> None:
+    found = compare({"label": np.array(["a"])}, {"label": np.array(["b"], dtype=object)}, LABELS)
+    assert (found.agrees, found.needed) == (False, np.inf)
+    assert compare({"label": np.array(["a"])}, {"label": np.array(["a"], dtype=object)}, LABELS).agrees
+
+
+def test_a_vector_is_compared_with_a_column_and_one_score_with_the_nearer_of_two() -> None:
+    vector = np.array([1.0, -2.0, 3.0])
+    assert compare({"variable": vector}, {"variable": vector.reshape(3, 1)}, frozenset()).agrees
+    for two in (np.stack([-vector, vector], axis=1), np.stack([vector, -vector], axis=1)):
+        assert compare({"probabilities": vector}, {"probabilities": two}, frozenset()).agrees
+    assert not compare({"probabilities": vector}, {"probabilities": np.ones((3, 2))}, frozenset()).agrees
+
+
+def test_scores_of_another_shape_are_said_not_to_be_compared() -> None:
+    found = compare({"scores": np.zeros((3, 4))}, {"scores": np.zeros((3, 7))}, frozenset())
+    assert found.agrees
+    assert found.summary == "scores not compared ([3, 7] beside [3, 4])"
+
+
+def test_nan_equals_nan_and_nothing_else() -> None:
+    some = np.array([[np.nan, 1.0]])
+    assert compare({"y": some}, {"y": some.astype(np.float32)}, frozenset()).agrees
+    assert not compare({"y": some}, {"y": np.array([[0.0, 1.0]])}, frozenset()).agrees
+    assert not compare({"y": np.array([[np.inf, 1.0]])}, {"y": np.array([[3.0, 1.0]])}, frozenset()).agrees
+
+
+def test_the_tolerance_is_a_share_of_the_largest_value() -> None:
+    large = np.array([[1e6], [0.0]])
+    assert compare({"y": large}, {"y": large + 500}, frozenset()).agrees
+    assert not compare({"y": large}, {"y": large + 500}, frozenset(), tolerance=1e-4).agrees

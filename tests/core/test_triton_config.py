@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench.config import ModelConfig, model_config
+from workbench.core import triton_config as reader
+from workbench.core.model import ModelState, ModelStatus, Signature, TensorSpec
+from workbench.core.triton_config import TritonConfig, WarmupInput, WarmupRequest, differences, from_json, read
+from workbench.errors import InvalidInput, ModelError, WorkbenchError
+from workbench.protocols import pb
+from workbench.protocols.model_config_body import triton_config
+from workbench.repository.pbtxt import parse
+
+DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
+SIGNATURE = Signature((TensorSpec("x", "FP32", (-1, 3)),), (TensorSpec("y", "BYTES", (-1,)),))
+
+
+def of(text: str, name: str = "") -> TritonConfig:
+    return read(parse(text), name)
+
+
+@pytest.mark.parametrize(
+    ("text", "settings"),
+    [
+        ("", {}),
+        ('platform: "onnxruntime_onnx" backend: "onnxruntime"', {}),
+        ("max_batch_size: 8", {"max_batch_size": 8}),
+        ("max_batch_size: 0", {"batching": "never"}),
+        ("dynamic_batching { }", {}),
+        ("dynamic_batching { preferred_batch_size: [ 4, 8 ] }", {"preferred_batch_sizes": [4, 8]}),
+        ('input { name: "x" dims: [ 2, 2 ] reshape { shape: [ 4 ] } }', {}),
+        ('model_warmup { name: "w" inputs { key: "x" value { data_type: TYPE_FP32 dims: 3 zero_data: true } } }', {}),
+        ("dynamic_batching { max_queue_delay_microseconds: 250 }", {"max_queue_delay_s": 0.00025}),
+        (
+            "dynamic_batching { priority_levels: 4 default_priority_level: 2 }",
+            {"priority_levels": 4, "default_priority": 2},
+        ),
+        (
+            "dynamic_batching { default_queue_policy { default_timeout_microseconds: 1500000 max_queue_size: 9 } }",
+            {"queue_timeout_s": 1.5, "max_queue_size": 9},
+        ),
+        ("instance_group [ { count: 2 kind: KIND_CPU } ]", {"instances": 2, "device": "cpu"}),
+        ("instance_group [ { count: 2 }, { } ]", {"instances": 3, "device": "auto"}),
+        ("instance_group { kind: KIND_GPU }", {"instances": 1, "device": "cuda"}),
+        ("instance_group { gpus: [ 1 ] }", {"instances": 1, "device": "cuda:1"}),
+        (
+            'parameters { key: "intra_op_thread_count" value: { string_value: "2" } }',
+            {"intra_op_threads": "2"},
+        ),
+        ('parameters { key: "infer_workbench.runners" value { string_value: "latency" } }', {"runners": "latency"}),
+    ],
+)
+def test_a_field_means_a_setting(text: str, settings: dict[str, Any]) -> None:
+    found = of(text)
+    assert (found.settings, found.notes, found.unknown) == (settings, (), ())
+    assert isinstance(model_config(found.settings), ModelConfig)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("dynamic_batching { preserve_ordering: true }", "preserve_ordering"),
+        ("dynamic_batching { priority_levels: 99 }", "99 priority_levels"),
+        ("dynamic_batching { default_queue_policy { timeout_action: DELAY } }", "DELAY"),
+        ("instance_group [ { kind: KIND_CPU }, { kind: KIND_GPU } ]", "on one device"),
+        ("version_policy { all { } }", "several versions"),
+        ("version_policy { latest { num_versions: 2 } }", "several versions"),
+        ("optimization { graph { level: 1 } }", "optimization"),
+        ('parameters { key: "execution_mode" value { string_value: "1" } }', "execution_mode"),
+    ],
+)
+def test_what_is_not_honoured_is_said(text: str, said: str) -> None:
+    (note,) = of(text).notes
+    assert said in note
+
+
+def test_warm_up_requests_are_read_from_text_and_json_alike() -> None:
+    text = """model_warmup [
+        { name: "w" batch_size: 2 count: 3 inputs [
+            { key: "x" value: { data_type: TYPE_FP32 dims: [ 3 ] random_data: true } },
+            { key: "s" value: { data_type: TYPE_STRING dims: [ 1 ] input_data_file: "words" } } ] } ]"""
+    message = {
+        "model_warmup": [
+            {
+                "name": "w",
+                "batch_size": 2,
+                "count": 3,
+                "inputs": {
+                    "x": {"data_type": "TYPE_FP32", "dims": ["3"], "random_data": True},
+                    "s": {"dataType": "TYPE_STRING", "dims": [1], "inputDataFile": "words"},
+                },
+            }
+        ]
+    }
+    inputs = (WarmupInput("x", "FP32", (3,), random=True), WarmupInput("s", "BYTES", (1,), file="words"))
+    assert of(text).warmup == read(from_json(message)).warmup == (WarmupRequest("w", inputs, 2, 3),)
+
+
+def test_what_nobody_knows_is_said_too() -> None:
+    assert of("nonsense: 1 dynamic_batching { other: 2 }").unknown == ("nonsense", "dynamic_batching.other")
+
+
+def test_what_says_nothing_is_not_spoken_of() -> None:
+    found = of("optimization { } dynamic_batching { preserve_ordering: false preferred_batch_size: [ ] }")
+    assert found.notes == found.unknown == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "said"),
+    [
+        ('backend: "tensorrt"', ModelError, "tensorrt"),
+        ('platform: "pytorch_libtorch"', ModelError, "pytorch"),
+        ("sequence_batching { direct { } }", ModelError, "keeps state"),
+        ("ensemble_scheduling { step { } }", ModelError, "ensemble"),
+        ("model_transaction_policy { decoupled: true }", ModelError, "decoupled"),
+        ('name: "other"', InvalidInput, "name is 'other'"),
+        ("max_batch_size: -1", InvalidInput, "max_batch_size"),
+        ("max_batch_size: many", InvalidInput, "max_batch_size"),
+        ("instance_group { kind: KIND_TPU }", InvalidInput, "KIND_TPU"),
+        ('default_model_filename: "../x"', InvalidInput, "default_model_filename"),
+        ('output { name: "y" label_filename: "/etc/passwd" }', InvalidInput, "label_filename"),
+        ("input: 1", InvalidInput, "takes a message"),
+        ("dynamic_batching { preferred_batch_size: 0 }", InvalidInput, "preferred_batch_size"),
+        ('model_warmup { inputs { key: "x" value { dims: 3 } } }', InvalidInput, "data_type"),
+        (
+            'model_warmup { inputs { key: "x" value { data_type: TYPE_INT8 input_data_file: "../x" } } }',
+            InvalidInput,
+            "input_data_file",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused(text: str, kind: type[WorkbenchError], said: str) -> None:
+    with pytest.raises(kind, match=said):
+        of(text, "mine")
+
+
+def test_the_highest_of_the_specific_versions_is_meant() -> None:
+    assert of("version_policy { specific { versions: [ 1, 3 ] } }").versions == frozenset({1, 3})
+    assert of("version_policy { latest { num_versions: 1 } }").versions is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('max_batch_size: 4 input { name: "x" data_type: TYPE_FP32 dims: 3 }', ""),
+        ('input { name: "x" data_type: TYPE_FP32 dims: [ -1, 3 ] }', ""),
+        ('max_batch_size: 4 output { name: "y" data_type: TYPE_STRING dims: 1 reshape { shape: [ ] } }', ""),
+        ('max_batch_size: 4 input { name: "x" data_type: TYPE_FP32 dims: 4 }', "said to be FP32"),
+        ('input { name: "x" data_type: TYPE_INT8 dims: [ -1, 3 ] }', "said to be INT8"),
+        ('input { name: "z" }', "'z'"),
+    ],
+)
+def test_the_models_own_shapes_hold(text: str, said: str) -> None:
+    found = " ".join(differences(of(text), SIGNATURE))
+    assert said in found if said else not found
+
+
+def test_what_the_service_answers_can_be_sent_back() -> None:
+    config = ModelConfig(max_batch_size=8, instances=2, device="cpu", runners="latency", batch_sizes=(4, 8))
+    status = ModelStatus(
+        "m", "1", ModelState.READY, platform="onnxruntime_onnx", device="cpu", signature=SIGNATURE,
+        max_batch_size=8, config=config,
+    )  # fmt: skip
+    found = read(from_json(triton_config(status)), "m")
+    assert (found.notes, found.unknown) == ((), ())
+    assert model_config(found.settings) == config
+    assert not list(differences(found, SIGNATURE))
+
+
+def test_protobufs_own_json_is_read() -> None:
+    assert read(from_json({"maxBatchSize": 8, "dynamicBatching": {"maxQueueDelayMicroseconds": "100"}})).settings == {
+        "max_batch_size": 8,
+        "max_queue_delay_s": 0.0001,
+    }
+
+
+def test_every_field_of_tritons_is_known() -> None:
+    known = reader.HONOURED.keys() | reader.PASSED_OVER.keys() | reader.REFUSED.keys()
+    assert {field.name for field in pb.message("ModelConfig").DESCRIPTOR.fields} <= known
+    batching = reader.HONOURED_BATCHING.keys() | reader.PASSED_OVER.keys()
+    assert {field.name for field in pb.message("ModelDynamicBatching").DESCRIPTOR.fields} <= batching
+
+
+def test_every_field_is_documented() -> None:
+    section = DOCS.read_text(encoding="utf-8").split("## Triton's config.pbtxt")[1]
+    documented = dict(re.findall(r"^\| `([^`]+)` \| (.*) \|$", section, re.MULTILINE))
+    assert documented == {
+        **reader.HONOURED,
+        **{f"dynamic_batching.{name}": text for name, text in reader.HONOURED_BATCHING.items()},
+        **{name: f"refused: {text}" for name, text in reader.REFUSED.items()},
+        **{name: f"not honoured: {text}" for name, text in reader.PASSED_OVER.items()},
+    }
+
+
+FIELDS = st.sampled_from([*reader.HONOURED, *reader.HONOURED_BATCHING, "kind", "count", "name", "dims", "key", "value"])
+VALUES = st.recursive(
+    st.integers(-5, 5) | st.text(max_size=3) | st.booleans() | st.none() | st.floats(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=3),
+)
+
+
+@given(st.dictionaries(FIELDS, VALUES, max_size=4))
+def test_any_json_is_read_or_refused(config: dict[str, Any]) -> None:
+    try:
+        read(from_json(config))
+    except WorkbenchError:
+        pass

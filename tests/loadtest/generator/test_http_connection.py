@@ -1,0 +1,153 @@
+"""One connection, fed with bytes by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from workbench.loadtest.generator.http_connection import Connection, HttpConnection
+from workbench.loadtest.store.records import OUTCOMES
+
+
+class Wire(asyncio.Transport):
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = b""
+        self.aborted = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.sent += bytes(data)
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+class Crew:
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.seen: list[tuple[str, str]] = []
+
+    def ended(self, lane: Connection, now_s: float, outcome: int, said: str) -> None:
+        assert 0 <= now_s < 60
+        self.seen.append((OUTCOMES[outcome], said))
+
+    def lost(self, lane: Connection) -> None:
+        assert not lane.usable
+        self.seen.append(("lost", ""))
+
+
+def open_lane() -> tuple[HttpConnection, Crew, Wire]:
+    crew, wire = Crew(), Wire()
+    lane = HttpConnection(crew)
+    lane.connection_made(wire)
+    return lane, crew, wire
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: x\r\nContent-Length: 5\r\n\r\nhello"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"
+EMPTY = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+CONTINUED = b"HTTP/1.1 100 Continue\r\n\r\n" + OK
+OLD = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok"
+
+
+@pytest.mark.parametrize("answer", [OK, CHUNKED, EMPTY, CONTINUED, OLD], ids=["ok", "chunked", "empty", "100", "1.0"])
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_an_answer_is_read_in_whatever_pieces_it_comes_and_the_lane_goes_on(answer: bytes, size: int) -> None:
+    lane, crew, wire = open_lane()
+    for turn in (1, 2):
+        lane.send(b"request")
+        assert lane.busy
+        for start in range(0, len(answer), size):
+            assert crew.seen == [("ok", "")] * (turn - 1)
+            lane.data_received(answer[start : start + size])
+        assert crew.seen == [("ok", "")] * turn
+        assert lane.received == len(answer) and lane.first_byte_s >= 0
+        assert (lane.busy, lane.usable, wire.aborted) == (False, True, False)
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [(400, "invalid"), (404, "invalid"), (429, "rejected"), (500, "failed"), (503, "unavailable"), (504, "expired")],
+)
+def test_a_status_says_how_it_ended_and_the_body_why(status: int, outcome: str) -> None:
+    lane, crew, _ = open_lane()
+    lane.send(b"request")
+    lane.data_received(b"HTTP/1.1 %d X\r\nContent-Length: 4\r\n\r\nw" % status)
+    lane.data_received(b"hy!")
+    assert crew.seen == [(outcome, f"HTTP {status}: why!")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (b"220 mail ESMTP\r\n\r\n", "failed"),
+        (b"\x00\x01\x02\r\n\r\n", "failed"),
+        (OK + b"more", "failed"),
+        (b"HTTP/1.1 301 Moved\r\nContent-Length: 0\r\nLocation: /\r\n\r\n", "failed"),
+        (b"H" * 70_000, "failed"),
+    ],
+    ids=["mail", "binary", "too much", "moved", "endless head"],
+)
+def test_what_is_no_answer_fails(answer: bytes, outcome: str) -> None:
+    lane, crew, _ = open_lane()
+    lane.send(b"request")
+    lane.data_received(answer)
+    assert [word for word, _ in crew.seen if word != "lost"] == [outcome]
+
+
+def test_an_answer_that_says_that_it_closes_is_the_lanes_last() -> None:
+    lane, crew, wire = open_lane()
+    lane.send(b"request")
+    lane.data_received(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+    assert crew.seen == [("lost", ""), ("ok", "")]
+    assert wire.aborted and not lane.usable
+    lane.connection_lost(None)
+    assert len(crew.seen) == 2
+
+
+def test_an_answer_without_a_length_ends_with_the_connection() -> None:
+    lane, crew, _ = open_lane()
+    lane.send(b"request")
+    lane.data_received(b"HTTP/1.1 200 OK\r\n\r\nhel")
+    lane.data_received(b"lo")
+    assert crew.seen == []
+    lane.connection_lost(None)
+    assert crew.seen == [("lost", ""), ("ok", "")]
+
+
+@pytest.mark.parametrize(
+    ("came", "said"),
+    [
+        (b"", "closed before an answer"),
+        (OK[:20], "before the answer was whole"),
+        (OK[:-1], "before the answer was whole"),
+    ],
+)
+def test_a_connection_that_breaks_ends_what_is_under_way(came: bytes, said: str) -> None:
+    lane, crew, _ = open_lane()
+    lane.send(b"request")
+    if came:
+        lane.data_received(came)
+    lane.connection_lost(ConnectionResetError())
+    assert [word for word, _ in crew.seen] == ["lost", "connection"]
+    assert said in crew.seen[1][1]
+
+
+def test_a_connection_that_is_closed_while_idle_is_only_lost() -> None:
+    lane, crew, _ = open_lane()
+    lane.connection_lost(None)
+    assert crew.seen == [("lost", "")]
+    lane, crew, wire = open_lane()
+    lane.data_received(b"HTTP/1.1 408 Late\r\n\r\n")
+    assert crew.seen == [("lost", "")] and wire.aborted
+
+
+def test_a_lane_that_was_given_up_tells_nothing_more() -> None:
+    lane, crew, wire = open_lane()
+    lane.send(b"request")
+    lane.abort()
+    lane.data_received(OK)
+    lane.connection_lost(None)
+    assert crew.seen == [] and wire.aborted

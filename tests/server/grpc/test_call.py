@@ -1,0 +1,318 @@
+"""Calls over a connection without a socket: what of them is held, and how each of them ends."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import struct
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+import hpack
+
+from workbench.errors import InvalidInput
+from workbench.http2 import frames
+from workbench.http2.connection import Connection
+from workbench.http2.headers import block_of
+from workbench.http2.stream import STREAM_WINDOW
+from workbench.server.gate.auth import Gate
+from workbench.server.grpc.call import GrpcCalls
+from workbench.server.grpc.framing import framed
+from workbench.server.grpc.methods import MAX_UNAUTHENTICATED_MESSAGE_BYTES, CallHead, Context, Method, Methods
+from workbench.server.http.asgi import InFlightBytes
+
+TOKEN = "secret"
+MOST = 50_000
+STATUS = {"ok": "0", "invalid": "3", "deadline": "4", "exhausted": "8"}
+
+
+async def echo(head: CallHead, message: bytes, context: Context) -> bytes:
+    return message
+
+
+@dataclass
+class Port:
+    """A client that has said hello to the calls of a port."""
+
+    calls: GrpcCalls
+    settings: dict[int, int] = field(default_factory=dict)
+    token: str = TOKEN
+
+    def __post_init__(self) -> None:
+        self.written: list[bytes] = []
+        self.connection = Connection(self.written.append, lambda: None, self.calls.call, self.calls.loop.time)
+        self.send(frames.PREFACE, frames.settings(self.settings))
+        self.written.clear()
+        self._decoder = hpack.Decoder()
+
+    def send(self, *parts: bytes) -> None:
+        data = b"".join(parts)
+        while self.connection.receive(data):
+            data = b""
+
+    def begin(self, number: int, path: str, *more: tuple[bytes, bytes], token: bool = True) -> None:
+        fields = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path.encode())]
+        fields.append((b"content-type", b"application/grpc"))
+        if token:
+            fields.append((b"authorization", f"Bearer {self.token}".encode()))
+        self.send(frames.frame(frames.HEADERS, frames.END_HEADERS, number, block_of(*fields, *more)))
+
+    def data(self, number: int, payload: bytes, *, ended: bool = False) -> None:
+        self.send(frames.frame(frames.DATA, frames.END_STREAM if ended else 0, number, payload))
+
+    def cancel(self, number: int) -> None:
+        self.send(frames.rst_stream(number, frames.ErrorCode.CANCEL))
+
+    def told(self) -> dict[int, list[tuple[str, object]]]:
+        """What came on each stream since this was last asked for: "head", "data", "reset"."""
+        found: dict[int, list[tuple[str, object]]] = {}
+        data, at = b"".join(self.written), 0
+        self.written.clear()
+        while at < len(data):
+            high, low, kind, _, number = frames.HEAD.unpack_from(data, at)
+            stop = at + frames.HEAD_BYTES + (high << 8 | low)
+            payload, at = data[at + frames.HEAD_BYTES : stop], stop
+            events = found.setdefault(number, [])
+            if kind == frames.HEADERS:
+                events.append(("head", dict(self._decoder.decode(payload))))
+            elif kind == frames.DATA:
+                events.append(("data", payload))
+            elif kind == frames.RST_STREAM:
+                events.append(("reset", struct.unpack(">L", payload)[0]))
+        return found
+
+    def status(self, number: int) -> str:
+        """That the stream ended with, and nothing of it is left."""
+        (head,) = [value for kind, value in self.told()[number] if kind == "head" and "grpc-status" in value]  # type: ignore[operator]
+        self.nothing_is_left()
+        assert isinstance(head, dict)
+        return next(name for name, code in STATUS.items() if code == head["grpc-status"])
+
+    def nothing_is_left(self) -> None:
+        assert not self.connection._streams
+        assert self.calls.held.held == 0
+
+    async def settled(self) -> None:
+        """Until no call is under way."""
+        while self.calls.under_way:
+            await asyncio.wait(list(self.calls.under_way))
+
+
+def port_of(settings: dict[int, int] | None = None, most: int = MOST, **table: Method) -> Port:
+    """`table`: each method under its name and a slash before it; `most`: bytes of a message."""
+    methods = Methods(Gate(TOKEN, "127.0.0.1", 4), {f"/{name}": each for name, each in table.items()}, most)
+    return Port(GrpcCalls(methods, InFlightBytes(10 * most)), settings or {})
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():
+        await asyncio.sleep(0)
+
+
+# What a stranger may have kept
+
+
+async def test_a_stranger_s_message_is_small() -> None:
+    port = port_of(public=Method(echo, public=True), own=Method(echo))
+    port.begin(1, "/public", token=False)
+    port.data(1, struct.pack(">BL", 0, MAX_UNAUTHENTICATED_MESSAGE_BYTES + 1))
+    assert port.status(1) == "exhausted"
+    port.begin(3, "/public", token=False)
+    port.data(3, framed(bytes(MAX_UNAUTHENTICATED_MESSAGE_BYTES)), ended=True)
+    await port.settled()
+    assert port.status(3) == "ok"
+    port.begin(5, "/own")
+    port.data(5, framed(bytes(MOST)), ended=True)
+    await port.settled()
+    assert port.status(5) == "ok"
+
+
+async def test_a_stranger_s_message_unpacks_to_little() -> None:
+    port = port_of(public=Method(echo, public=True))
+    packed = gzip.compress(bytes(MAX_UNAUTHENTICATED_MESSAGE_BYTES + 1))
+    port.begin(1, "/public", (b"grpc-encoding", b"gzip"), token=False)
+    port.data(1, b"\1" + framed(packed)[1:], ended=True)
+    await port.settled()
+    assert port.status(1) == "exhausted"
+
+
+# What is held
+
+
+async def test_a_compressed_message_is_held_until_it_is_unpacked() -> None:
+    port = port_of(own=Method(echo))
+    packed = b"\1" + framed(gzip.compress(bytes(MOST)))[1:]
+    port.begin(1, "/own", (b"grpc-encoding", b"gzip"))
+    port.data(1, packed, ended=True)
+    assert port.calls.held.held == len(packed)
+    await port.settled()
+    assert port.status(1) == "ok"
+
+
+async def test_what_comes_after_the_answer_s_end_is_not_held() -> None:
+    async def fails(head: CallHead, messages: AsyncIterator[bytes], context: Context) -> AsyncGenerator[bytes, None]:
+        async for message in messages:
+            yield message
+            raise InvalidInput("no more")
+
+    port = port_of({frames.INITIAL_WINDOW_SIZE: 3}, stream=Method(stream=fails))
+    port.begin(1, "/stream")
+    port.data(1, framed(b"hello"))
+    await port.settled()
+    assert port.connection._streams[1].blocked
+    for _ in range(20):  # twice as much as the stream's window
+        port.data(1, bytes(100_000))
+    assert port.calls.held.held == 0
+    port.send(frames.window_update(1, 1000))
+    assert port.status(1) == "invalid"
+
+
+# Long messages
+
+
+async def test_one_message_may_be_longer_than_the_window() -> None:
+    port = port_of({frames.INITIAL_WINDOW_SIZE: 1 << 30}, most=1 << 23, own=Method(echo))
+    port.send(frames.window_update(0, 1 << 30))
+    message = bytes(range(256)) * (3 << 12)
+    port.begin(1, "/own")
+    call, rest = port.connection._streams[1], framed(message)
+    while rest:
+        size = min(call.window_in, 16_384, len(rest))
+        assert size, "nothing more may come"
+        port.data(1, rest[:size], ended=size == len(rest))
+        rest = rest[size:]
+    await port.settled()
+    assert b"".join(each for kind, each in port.told()[1] if kind == "data") == framed(message)  # type: ignore[misc]
+    port.nothing_is_left()
+
+
+async def test_messages_of_a_stream_may_be_longer_than_its_window() -> None:
+    lengths: list[int] = []
+
+    async def measure(head: CallHead, messages: AsyncIterator[bytes], context: Context) -> AsyncGenerator[bytes, None]:
+        async for message in messages:
+            lengths.append(len(message))
+            yield b""
+
+    port = port_of(most=1 << 23, stream=Method(stream=measure))
+    port.begin(1, "/stream")
+    call = port.connection._streams[1]
+    sent = [3 << 20, 10, 0, 1 << 20, (1 << 20) - 5, (1 << 20) - 4, 700_000, 700_000, 1]
+    for length in sent:
+        rest = framed(bytes(length))
+        while rest:
+            size = min(call.window_in, 16_384, len(rest))
+            assert size, "nothing more may come"
+            port.data(1, rest[:size])
+            rest = rest[size:]
+            await asyncio.sleep(0)
+        await until(lambda: port.calls.held.held == 0)
+        assert call.window_in + call._taken == STREAM_WINDOW
+    port.data(1, b"", ended=True)
+    await port.settled()
+    assert lengths == sent
+    assert port.status(1) == "ok"
+
+
+async def test_who_sends_a_second_message_is_told_before_it_is_whole() -> None:
+    port = port_of(own=Method(echo))
+    port.begin(1, "/own")
+    port.data(1, framed(b"one") + b"\0")
+    assert port.status(1) == "invalid"
+
+
+async def test_a_stream_that_would_hold_too_much_is_ended() -> None:
+    watched = Watched()
+
+    async def reads_nothing(
+        head: CallHead, messages: AsyncIterator[bytes], context: Context
+    ) -> AsyncGenerator[bytes, None]:
+        watched.begun = True
+        try:
+            await asyncio.Event().wait()
+            yield b""
+        finally:
+            watched.left = True
+
+    port = port_of(stream=Method(stream=reads_nothing))
+    port.begin(1, "/stream")
+    await until(lambda: watched.begun)
+    for _ in range(10):
+        port.data(1, bytes(MOST))
+    assert port.calls.held.held == 10 * MOST
+    port.data(1, b"a")
+    assert port.status(1) == "exhausted"
+    await port.settled()
+    assert watched.left
+
+
+# How calls end
+
+
+class Watched:
+    """A stream of answers that tells when it was left."""
+
+    def __init__(self) -> None:
+        self.begun = False
+        self.left = False
+
+    async def watch(self, head: CallHead, message: bytes, context: Context) -> AsyncGenerator[bytes, None]:
+        try:
+            self.begun = True
+            for _ in range(10):
+                yield b"again"
+        finally:
+            await asyncio.sleep(0)
+            self.left = True
+
+
+async def test_answers_that_wait_for_a_window_are_left_with_their_call() -> None:
+    watched = Watched()
+    port = port_of({frames.INITIAL_WINDOW_SIZE: 0}, watch=Method(watch=watched.watch))
+    port.begin(1, "/watch")
+    port.data(1, framed(b""), ended=True)
+    await until(lambda: watched.begun)
+    (task,) = port.calls.under_way
+    port.cancel(1)
+    await asyncio.wait([task])
+    assert watched.left
+    port.nothing_is_left()
+
+
+async def test_a_deadline_ends_a_call_whose_answers_nobody_reads() -> None:
+    watched = Watched()
+    port = port_of({frames.INITIAL_WINDOW_SIZE: 0}, watch=Method(watch=watched.watch))
+    port.begin(1, "/watch", (b"grpc-timeout", b"20m"))
+    port.data(1, framed(b""), ended=True)
+    await port.settled()
+    assert ("reset", frames.ErrorCode.CANCEL) in port.told()[1]
+    port.nothing_is_left()
+
+
+async def test_a_deadline_is_told_where_there_is_room() -> None:
+    async def never(head: CallHead, message: bytes, context: Context) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    port = port_of(own=Method(never))
+    port.begin(1, "/own", (b"grpc-timeout", b"20m"))
+    port.data(1, framed(b""), ended=True)
+    await port.settled()
+    assert port.status(1) == "deadline"
+
+
+# Who is refused
+
+
+async def test_calls_that_are_refused_are_told_why_each_time() -> None:
+    port = port_of(own=Method(echo))
+    for number in (1, 3):
+        port.begin(number, "/own", token=False)
+        (head, reset) = port.told()[number]
+        assert isinstance(head[1], dict)
+        assert (head[1][":status"], head[1]["grpc-status"]) == ("200", "16")
+        assert "authorization: Bearer TOKEN" in head[1]["grpc-message"]
+        assert reset == ("reset", frames.ErrorCode.NO_ERROR)
+    port.begin(5, "/own", (b"content-type", b"text/plain"))
+    assert port.told()[5][0] == ("head", {":status": "415"})
+    port.nothing_is_left()

@@ -1,0 +1,437 @@
+"""The gRPC port over a service in this process, whose runtime is a fake: the gate, limits, ends, health."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+from tritonclient.grpc import service_pb2
+
+from tests.server.conftest import LIMITS, TOKEN, House, open_house
+from workbench.errors import Unavailable
+from workbench.protocols import pb
+from workbench.protocols.status_codes import GRPC_CODE_KEY
+from workbench.server.gate.auth import Caller
+from workbench.server.grpc.health import HEALTH, REFLECTION
+from workbench.server.grpc.infer import in_order
+from workbench.server.grpc.listener import GrpcServer
+
+STREAM = f"/{pb.SERVICE}/ModelStreamInfer"
+INFER = f"/{pb.SERVICE}/ModelInfer"
+AUTHORIZED = (("authorization", f"Bearer {TOKEN}"),)
+PUBLIC = {f"/{pb.SERVICE}/ServerLive", f"/{pb.SERVICE}/ServerReady", f"/{HEALTH}/Check", f"/{HEALTH}/Watch"}
+
+
+@dataclass
+class Port:
+    house: House
+    server: GrpcServer
+    channel: grpc.aio.Channel
+    address: str
+
+    @property
+    def caller(self) -> Caller:
+        """The owner of the token."""
+        return self.house.app.gate.admit_token(f"Bearer {TOKEN}", public=False)
+
+    def call(
+        self,
+        method: str,
+        message: bytes = b"",
+        metadata: Sequence[tuple[str, str]] = AUTHORIZED,
+        timeout: float = 20.0,
+    ) -> Any:
+        """One message each way, as bytes."""
+        return self.channel.unary_unary(method)(message, metadata=metadata, timeout=timeout)
+
+    async def fails(self, method: str, message: bytes = b"", **call: Any) -> tuple[str, str, str]:
+        """(status, code, message) of a call that fails."""
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await self.call(method, message, **call)
+        code = dict(failed.value.trailing_metadata() or ()).get(GRPC_CODE_KEY, "")
+        return failed.value.code().name, str(code), str(failed.value.details())
+
+
+@asynccontextmanager
+async def open_port(house: House) -> AsyncIterator[Port]:
+    server = GrpcServer(house.service, house.app.gate)
+    address = server.bind("127.0.0.1", [0])
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(address) as channel:
+            yield Port(house, server, channel, address)
+    finally:
+        house.session.gate.set()
+        await server.stop(0)
+
+
+@pytest.fixture
+async def port(house: House) -> AsyncIterator[Port]:
+    async with open_port(house) as port:
+        yield port
+
+
+def request(rows: int = 1, model: str = "digits", **changes: Any) -> bytes:
+    message = service_pb2.ModelInferRequest(model_name=model, **changes)
+    message.inputs.add(name="x", datatype="FP32", shape=[rows, 2])
+    message.raw_input_contents.append(np.ones((rows, 2), np.float32).tobytes())
+    return bytes(message.SerializeToString())
+
+
+# The gate
+
+
+async def test_no_method_answers_without_the_token_but_health(port: Port) -> None:
+    assert {name for name, method in port.server.methods.table.items() if method.public} == PUBLIC
+    for method in [*port.server.methods.table, "/inference.GRPCInferenceService/Nothing", "/a.b/C"]:
+        for metadata in ((), (("authorization", "Bearer wrong"),), (("authorization", f"Basic {TOKEN}"),)):
+            if method in PUBLIC:
+                continue
+            status, code, said = await port.fails(method, b"\xff" * 9_000, metadata=metadata)
+            assert (status, code) == ("UNAUTHENTICATED", "unauthenticated"), method
+            assert "authorization: Bearer" in said
+    for method in PUBLIC - {f"/{HEALTH}/Watch"}:
+        await port.call(method, metadata=())
+
+
+async def test_every_method_of_the_proto_is_in_the_table(port: Port) -> None:
+    names = {f"/{pb.SERVICE}/{method.name}" for method in pb.methods()}
+    assert names <= set(port.server.methods.table)
+
+
+async def test_what_a_stranger_sends_is_not_read(port: Port) -> None:
+    # Over the cap, which a message that was read would be told of.
+    status, _, said = await port.fails(INFER, b"\0" * 5_000_000, metadata=())
+    assert status == "UNAUTHENTICATED"
+    assert "token" in said
+
+
+async def test_a_model_s_health_is_for_those_with_the_token(port: Port) -> None:
+    check = f"/{HEALTH}/Check"
+    digits = health_pb2.HealthCheckRequest(service="digits").SerializeToString()
+    answer = health_pb2.HealthCheckResponse.FromString(await port.call(check, digits))
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    for name in ("digits", "nothing"):
+        asked = health_pb2.HealthCheckRequest(service=name).SerializeToString()
+        assert (await port.fails(check, asked, metadata=()))[0] == "UNAUTHENTICATED"
+    nothing = health_pb2.HealthCheckRequest(service="nothing").SerializeToString()
+    assert (await port.fails(check, nothing))[0] == "NOT_FOUND"
+
+
+async def test_a_method_that_is_not_there_is_said_to_be_so(port: Port) -> None:
+    status, code, said = await port.fails("/inference.GRPCInferenceService/Nothing")
+    assert (status, code) == ("UNIMPLEMENTED", "unsupported")
+    assert "Nothing" in said
+
+
+# Inference
+
+
+async def test_an_answer_names_the_request(port: Port) -> None:
+    call = port.call(INFER, request(3, id="7"), metadata=(*AUTHORIZED, ("x-request-id", "mine")))
+    answer = service_pb2.ModelInferResponse.FromString(await call)
+    assert (answer.id, answer.model_version) == ("7", "1")
+    assert answer.raw_output_contents[0] == np.full((3, 2), 2, np.float32).tobytes()
+    assert dict(await call.trailing_metadata())["x-request-id"] == "mine"
+    other = port.call(INFER, request(model="nothing"))
+    with pytest.raises(grpc.aio.AioRpcError):
+        await other
+    assert dict(await other.trailing_metadata())["x-request-id"]
+
+
+async def test_exchanges_are_noted_with_their_trace_and_their_end(port: Port) -> None:
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    named = (*AUTHORIZED, ("traceparent", trace), ("x-request-id", "traced"))
+    await port.call(INFER, request(2), metadata=named)
+    (slowest,) = port.house.service.metrics.slowest("digits")
+    assert slowest["request_id"] == "traced"
+    assert slowest["trace_id"] == trace[3:35]
+
+
+async def test_of_an_id_that_was_refused_no_more_is_kept_than_an_id_may_have(port: Port) -> None:
+    status, _, said = await port.fails(INFER, request(id="a" * 5_000))
+    assert status == "INVALID_ARGUMENT"
+    assert "the id has 5000 characters" in said
+    (slowest,) = port.house.service.metrics.slowest("digits")
+    assert slowest["id"] == "a" * LIMITS.max_name_length
+
+
+async def test_a_message_over_the_cap_is_refused(port: Port) -> None:
+    status, _, said = await port.fails(INFER, request(5_000))
+    assert status == "RESOURCE_EXHAUSTED"
+    assert "10000" in said
+
+
+async def test_a_compressed_message_is_held_to_the_cap_when_it_is_unpacked(port: Port) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await port.channel.unary_unary(INFER)(
+            b"\0" * 50_000_000, metadata=AUTHORIZED, compression=grpc.Compression.Gzip, timeout=20
+        )
+    assert failed.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_an_answer_over_the_cap_says_so(tmp_path: Path) -> None:
+    async with open_house(tmp_path, limits=replace(LIMITS, max_response_bytes=100)) as house, open_port(house) as port:
+        status, code, said = await port.fails(INFER, request(40))
+    assert (status, code) == ("INVALID_ARGUMENT", "too_large")
+    assert "max_response_bytes" in said
+
+
+async def test_requests_of_one_token_have_a_cap_and_leave_room_when_they_end(port: Port) -> None:
+    port.house.session.hold()
+    calls = [asyncio.ensure_future(awaited(port.call(INFER, request()))) for _ in range(4)]
+    await until(lambda: port.caller.in_flight == 4)
+    status, code, _ = await port.fails(INFER, request())
+    assert (status, code) == ("RESOURCE_EXHAUSTED", "queue_full")
+    port.house.session.gate.set()
+    await asyncio.gather(*calls)
+    await port.call(INFER, request())
+    assert port.house.service.bodies.held == 0
+    assert port.caller.in_flight == 0
+
+
+async def test_a_request_whose_deadline_passes_is_not_run(port: Port) -> None:
+    session = port.house.session
+    session.hold()
+    running = asyncio.ensure_future(awaited(port.call(INFER, request())))
+    assert await asyncio.to_thread(session.entered.acquire, timeout=10)
+    status, _, _ = await port.fails(INFER, request(7), timeout=0.3)
+    assert status == "DEADLINE_EXCEEDED"
+    session.gate.set()
+    await running
+    await port.call(INFER, request(2))
+    assert session.batches == [1, 2]
+
+
+async def test_a_call_that_is_cancelled_is_not_run_and_leaves_nothing_behind(port: Port) -> None:
+    session = port.house.session
+    session.hold()
+    running = asyncio.ensure_future(awaited(port.call(INFER, request())))
+    assert await asyncio.to_thread(session.entered.acquire, timeout=10)
+    waiting = port.call(INFER, request(7))
+    await until(lambda: port.caller.in_flight == 2)
+    waiting.cancel()
+    await until(lambda: port.caller.in_flight == 1)
+    session.gate.set()
+    await running
+    await port.call(INFER, request(2))
+    assert session.batches == [1, 2]
+    assert port.house.service.bodies.held == 0
+
+
+async def test_a_deadline_that_cannot_be_met_is_the_request_s_own_error(port: Port) -> None:
+    session = port.house.session
+    session.hold()
+    running = asyncio.ensure_future(awaited(port.call(INFER, request())))
+    assert await asyncio.to_thread(session.entered.acquire, timeout=10)
+    late = service_pb2.ModelInferRequest.FromString(request(7))
+    late.parameters["timeout"].int64_param = 50_000
+    asked = port.fails(INFER, late.SerializeToString())
+    expired = asyncio.ensure_future(asked)
+    await until(lambda: port.caller.in_flight == 2 or expired.done())
+    await asyncio.wait([expired], timeout=0.2)
+    session.gate.set()
+    assert (await expired)[:2] == ("DEADLINE_EXCEEDED", "deadline_exceeded")
+    await running
+
+
+# Streams
+
+
+async def test_a_stream_that_is_cancelled_ends_all_that_it_began(port: Port) -> None:
+    session = port.house.session
+    session.hold()
+    stream = port.channel.stream_stream(STREAM)(metadata=AUTHORIZED)
+    for _ in range(3):
+        await stream.write(request())
+    await until(lambda: port.caller.in_flight == 3)
+    stream.cancel()
+    await until(lambda: port.caller.in_flight == 0)
+    session.gate.set()
+    await port.call(INFER, request())
+
+
+async def test_a_stream_ends_when_the_service_does_after_the_answers_under_way(port: Port) -> None:
+    session = port.house.session
+    session.hold()
+    stream = port.channel.stream_stream(STREAM)(metadata=AUTHORIZED)
+    await stream.write(request(id="under way"))
+    assert await asyncio.to_thread(session.entered.acquire, timeout=10)
+    port.house.service.draining.set()
+    session.gate.set()
+    answer = service_pb2.ModelStreamInferResponse.FromString(await stream.read())
+    assert (answer.infer_response.id, answer.error_message) == ("under way", "")
+    with pytest.raises(grpc.aio.AioRpcError) as ended:
+        await stream.read()
+    assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_answers_of_a_stream_come_in_order_whichever_is_done_first(port: Port) -> None:
+    stream = port.channel.stream_stream(STREAM)(metadata=AUTHORIZED)
+    session = port.house.session
+    session.hold()
+    await stream.write(request(id="runs"))
+    assert await asyncio.to_thread(session.entered.acquire, timeout=10)
+    await stream.write(request(model="nothing", id="fails at once"))
+    await stream.write(b"\xff")
+    await stream.done_writing()
+    session.gate.set()
+    answers = [service_pb2.ModelStreamInferResponse.FromString(each) async for each in stream]
+    assert [(answer.infer_response.id, bool(answer.error_message)) for answer in answers] == [
+        ("runs", False),
+        ("fails at once", True),
+        ("", True),
+    ]
+
+
+async def test_a_stream_reads_no_further_than_it_may(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    gate = asyncio.Event()
+
+    async def items() -> AsyncIterator[int]:
+        for count in range(100):
+            read.append(count)
+            yield count
+
+    async def do(item: int) -> bytes:
+        await gate.wait()
+        return b"%d" % item
+
+    results = in_order(items(), do, 8, asyncio.Event())
+    first = asyncio.ensure_future(anext(results))
+    await until(lambda: len(read) >= 9)
+    await asyncio.wait([first], timeout=0.05)
+    assert len(read) <= 10
+    gate.set()
+    assert [await first, *[each async for each in results]] == [b"%d" % count for count in range(100)]
+
+
+async def test_what_ends_a_stream_of_items_is_raised_after_the_results_before() -> None:
+    async def items() -> AsyncIterator[int]:
+        yield 1
+        raise ConnectionError("gone")
+
+    async def do(item: int) -> bytes:
+        return b"%d" % item
+
+    got = []
+    with pytest.raises(ConnectionError):
+        async for each in in_order(items(), do, 8, asyncio.Event()):
+            got.append(each)
+    assert got == [b"1"]
+
+
+# Health and reflection
+
+
+async def test_a_watcher_is_told_of_each_change_until_the_service_ends(port: Port) -> None:
+    engine = port.house.service.engine
+    asked = health_pb2.HealthCheckRequest(service="digits").SerializeToString()
+    watch = port.channel.unary_stream(f"/{HEALTH}/Watch")(asked, metadata=AUTHORIZED)
+    response = health_pb2.HealthCheckResponse
+
+    async def told(expected: int) -> None:
+        """On the way there it may tell that the model drains, or loads."""
+        while (status := response.FromString(await watch.read()).status) != expected:
+            assert status == response.NOT_SERVING
+
+    await told(response.SERVING)
+    await engine.unload("digits")
+    await told(response.SERVICE_UNKNOWN)
+    await engine.load("digits")
+    await told(response.SERVING)
+    port.house.service.draining.set()
+    await told(response.NOT_SERVING)
+    with pytest.raises(grpc.aio.AioRpcError) as ended:
+        await watch.read()
+    assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_watchers_have_a_cap(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench.server.grpc.health.MAX_WATCHERS", 1)
+    first = port.channel.unary_stream(f"/{HEALTH}/Watch")(b"")
+    await first.read()
+    second = port.channel.unary_stream(f"/{HEALTH}/Watch")(b"")
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await second.read()
+    assert failed.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    first.cancel()
+
+
+async def test_readiness_is_that_of_the_service(port: Port) -> None:
+    ready = f"/{pb.SERVICE}/ServerReady"
+    check = f"/{HEALTH}/Check"
+    response = health_pb2.HealthCheckResponse
+    assert service_pb2.ServerReadyResponse.FromString(await port.call(ready)).ready
+    port.house.service.starting = True
+    assert not service_pb2.ServerReadyResponse.FromString(await port.call(ready)).ready
+    assert response.FromString(await port.call(check)).status == response.NOT_SERVING
+    assert service_pb2.ServerLiveResponse.FromString(await port.call(f"/{pb.SERVICE}/ServerLive")).live
+
+
+async def test_while_the_service_drains_nothing_new_is_taken(port: Port) -> None:
+    port.house.service.draining.set()
+    assert (await port.fails(INFER, request()))[:2] == ("UNAVAILABLE", "draining")
+
+
+async def test_reflection_lists_the_services_and_their_protos(port: Port) -> None:
+    asked = reflection_pb2.ServerReflectionRequest(list_services="")
+    answer = await reflected(port, asked)
+    assert [each.name for each in answer.list_services_response.service] == sorted([HEALTH, REFLECTION, pb.SERVICE])
+    for symbol, files in ((pb.SERVICE, 2), (HEALTH, 1)):
+        found = await reflected(port, reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol))
+        assert len(found.file_descriptor_response.file_descriptor_proto) == files
+    unknown = await reflected(port, reflection_pb2.ServerReflectionRequest(file_containing_symbol="a.b"))
+    assert unknown.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+
+
+async def reflected(port: Port, asked: Any) -> Any:
+    stream = port.channel.stream_stream(f"/{REFLECTION}/ServerReflectionInfo")(metadata=AUTHORIZED)
+    await stream.write(asked.SerializeToString())
+    await stream.done_writing()
+    return reflection_pb2.ServerReflectionResponse.FromString(await stream.read())
+
+
+# The port
+
+
+async def test_a_port_that_is_taken_is_passed_over_or_said_to_be(port: Port, house: House) -> None:
+    address = port.address.rpartition(":")[2]
+    second = GrpcServer(house.service, house.app.gate)
+    with pytest.raises(Unavailable, match=rf"port {address}.*--grpc-port"):
+        second.bind("127.0.0.1", [int(address)])
+    assert not second.bind("127.0.0.1", [int(address), 0]).endswith(f":{address}")
+    await second.stop(0)
+
+
+async def test_what_goes_wrong_here_is_logged_and_says_no_more_than_that(
+    port: Port, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a secret of ours")
+
+    monkeypatch.setattr("workbench.server.grpc.infer.encode_response", broken)
+    monkeypatch.setattr("workbench.server.grpc.oip_service.grpc_metadata.server_metadata", broken)
+    for method in (INFER, f"/{pb.SERVICE}/ServerMetadata"):
+        status, code, said = await port.fails(method, request())
+        assert (status, code, said) == ("INTERNAL", "internal", "internal error; see the service's log")
+    assert "a secret of ours" in caplog.text
+
+
+async def awaited(call: Any) -> bytes:
+    return bytes(await call)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.002)

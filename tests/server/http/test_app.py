@@ -1,0 +1,510 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import platform
+import re
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import models
+from tests.server.conftest import House
+from tests.server.driver import HOST, exchange
+from workbench.core.ports import Outcome
+from workbench.protocols.oip_json import decode_request
+from workbench.server.gate.auth import PUBLIC
+from workbench.server.http import routes_infer, routes_not_implemented
+from workbench.server.http.routing import Route
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND")
+DOCS = Path(__file__).parents[3] / "docs" / "http.md"
+
+
+def body(*rows: float, **more: Any) -> dict[str, Any]:
+    data = [[row, row] for row in rows]
+    return {"inputs": [{"name": "x", "datatype": "FP32", "shape": [len(rows), 2], "data": data}], **more}
+
+
+def filled(path: str) -> str:
+    return path.replace("{name}", "digits").replace("{version}", "1").replace("{region}", "r")
+
+
+# The gate
+
+
+async def test_every_route_and_method_needs_the_token_but_health(house: House) -> None:
+    paths = {filled(route.path) for route in house.app.routes} | {"/", "/nowhere", "/v2/", "/v2/models/digits/infer/"}
+    assert len(paths) > 20
+    for path in paths:
+        for method in METHODS:
+            reply = await house.stranger(method, path)
+            if path in PUBLIC and method in ("GET", "HEAD"):
+                assert reply.status == 200
+            else:
+                assert reply.status == 401, f"{method} {path}"
+                assert reply.headers["www-authenticate"] == "Bearer"
+                assert "Bearer TOKEN" in reply.error
+
+
+async def test_a_token_in_the_url_is_no_token(house: House) -> None:
+    token = house.call.token
+    for query in (f"token={token}", f"access_token={token}"):
+        assert (await house.stranger("GET", f"/v2?{query}")).status == 401
+
+
+async def test_every_route_is_documented_and_every_documented_route_exists(house: House) -> None:
+    documented: set[tuple[str, str]] = set()
+    for method, path in re.findall(r"`(GET|POST) (/[^`]*)`", DOCS.read_text(encoding="utf-8")):
+        path = path.partition("?")[0].replace("NAME", "{name}").replace("REGION", "{region}")
+        for each in (path.replace("[/versions/V]", ""), path.replace("[/versions/V]", "/versions/V")):
+            documented.add((method, each.replace("/versions/V", "/versions/{version}")))
+    assert {(route.method, route.path) for route in house.app.routes} == documented
+
+
+async def test_a_websocket_is_refused_with_and_without_a_token(house: House) -> None:
+    for headers, status in (([], 401), ([(b"authorization", f"Bearer {house.call.token}".encode())], 404)):
+        sent: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "websocket.connect"}
+
+        async def send(message: Any, sent: list[Any] = sent) -> None:
+            sent.append(message)
+
+        scope: dict[str, Any] = {"type": "websocket", "path": "/control/stream", "query_string": b""}
+        scope["headers"] = [(b"host", HOST.encode()), *headers]
+        await house.app(scope, receive, send)
+        assert sent == [{"type": "websocket.close", "code": 1008}]
+        sent.clear()
+        await house.app({**scope, "extensions": {"websocket.http.response": {}}}, receive, send)
+        assert sent[0]["status"] == status
+
+
+async def test_a_foreign_origin_or_host_is_forbidden(house: House) -> None:
+    assert (await house.call("POST", "/v2/repository/index", {}, origin="http://evil.example")).status == 403
+    assert (await house.call("GET", "/control/models", host="evil.example")).status == 403
+    assert (await house.call("POST", "/v2/repository/index", {}, origin=f"http://{HOST}")).status == 200
+
+
+async def test_a_form_that_a_browser_sends_is_no_body(house: House) -> None:
+    for path in ("/v2/models/digits/infer", "/control/models/digits/unload", "/v2/repository/index"):
+        reply = await house.call("POST", path, b"{}", content_type="text/plain")
+        assert reply.status == 415
+        assert "application/json" in reply.error
+
+
+# Routing
+
+
+async def test_an_unknown_path_is_404_and_a_wrong_method_405(house: House) -> None:
+    assert "nothing at '/nowhere'" in (await house.call("GET", "/nowhere")).error
+    reply = await house.call("GET", "/v2/models/digits/infer")
+    assert (reply.status, reply.headers["allow"]) == (405, "POST")
+    assert reply.json["code"] == "method_not_allowed"
+    reply = await house.call("DELETE", "/v2/models/digits")
+    assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD")
+
+
+async def test_head_answers_as_get_does(house: House) -> None:
+    assert (await house.call("HEAD", "/control/models")).status == 200
+
+
+# Inference
+
+
+async def test_an_inference_is_one_response_in_one_part(house: House) -> None:
+    reply = await house.call("POST", "/v2/models/digits/infer", body(1, 2, id="seven"))
+    assert reply.status == 200
+    assert set(reply.headers) == {"content-type", "content-length", "x-request-id"}
+    assert (reply.headers["content-type"], reply.headers["content-length"]) == (
+        "application/json",
+        str(len(reply.body)),
+    )
+    assert reply.parts == 1
+    assert (reply.json["model_name"], reply.json["model_version"], reply.json["id"]) == ("digits", "1", "seven")
+    assert reply.json["outputs"][0]["data"] == [2, 2, 3, 3]
+
+
+async def test_a_version_is_named_in_the_path(house: House) -> None:
+    assert (await house.call("POST", "/v2/models/digits/versions/1/infer", body(1))).status == 200
+    for path in ("digits/versions/2", "digits/versions/", "digits/versions/1/x", "", "a/b", "no"):
+        assert (await house.call("POST", f"/v2/models/{path}/infer", body(1))).status == 404
+
+
+async def test_an_inference_of_no_model_says_so(house: House) -> None:
+    for path in ("/v2/models/infer", "/v2/models//infer", "/v2/models//versions/1/infer"):
+        reply = await house.call("POST", path, b"{")
+        assert (reply.status, reply.error) == (404, "the path names no model; it is /v2/models/NAME/infer")
+
+
+async def test_a_body_over_the_cap_is_413(house: House) -> None:
+    assert (await house.call("POST", "/v2/models/digits/infer", b" " * 10_001)).status == 413
+    assert (await house.call("POST", "/v2/models/digits/infer", [b" " * 6_000] * 2)).status == 413
+
+
+async def test_a_wrong_header_length_is_400(house: House) -> None:
+    sent = json.dumps(body(1)).encode()
+    for length in ("-1", "x", "99999", "9" * 40, "5"):
+        reply = await house.call("POST", "/v2/models/digits/infer", sent, inference_header_content_length=length)
+        assert reply.status == 400, length
+
+
+async def test_an_inference_that_cannot_be_decoded_counts_as_invalid(house: House) -> None:
+    assert (await house.call("POST", "/v2/models/digits/infer", b"{")).status == 400
+    assert (await house.call("POST", "/v2/models/unknown/infer", b"{")).status == 400
+    figures = house.service.metrics.state().figures
+    assert figures["digits", "1"].outcomes[Outcome.INVALID] == 1
+    assert list(figures) == [("digits", "1")]
+
+
+async def test_one_token_has_a_cap_on_what_is_under_way(house: House) -> None:
+    house.session.hold()
+    calls = [asyncio.ensure_future(house.call("POST", "/v2/models/digits/infer", body(n))) for n in range(4)]
+    await asyncio.to_thread(house.session.entered.acquire)
+    refused = await house.call("POST", "/v2/models/digits/infer", body(9))
+    assert (refused.status, refused.headers["retry-after"]) == (429, "1")
+    assert "max_in_flight" in refused.error
+    assert house.service.metrics.state().figures["digits", "1"].outcomes[Outcome.REJECTED] == 1
+    house.session.gate.set()
+    assert [reply.status for reply in await asyncio.gather(*calls)] == [200] * 4
+    assert (await house.call("POST", "/v2/models/digits/infer", body(9))).status == 200
+
+
+async def test_all_bodies_under_way_have_a_cap_together(house: House) -> None:
+    sent = body(1)
+    house.service.bodies.most = len(json.dumps(sent)) + 10
+    house.session.hold()
+    first = asyncio.ensure_future(house.call("POST", "/v2/models/digits/infer", sent))
+    await asyncio.to_thread(house.session.entered.acquire)
+    refused = await house.call("POST", "/v2/models/digits/infer", sent)
+    assert (refused.status, refused.headers["retry-after"]) == (429, "1")
+    assert "max_body_bytes_in_flight" in refused.error
+    assert house.service.metrics.state().figures["digits", "1"].outcomes[Outcome.REJECTED] == 1
+    house.session.gate.set()
+    assert (await first).status == 200
+    for path in ("/v2/models/digits/infer", "/v2/repository/models/digits/load", "/control/models/digits/set"):
+        await house.call("POST", path, b"{")
+        assert house.service.bodies.held == 0, path
+
+
+async def test_a_large_body_is_decoded_on_a_thread(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+
+    def decode(*sent: Any) -> Any:
+        threads.append(threading.get_ident())
+        return decode_request(*sent)
+
+    monkeypatch.setattr(routes_infer, "decode_request", decode)
+    for size, elsewhere in ((routes_infer.LARGE_BODY, False), (100, True)):
+        monkeypatch.setattr(routes_infer, "LARGE_BODY", size)
+        reply = await house.call("POST", "/v2/models/digits/infer", body(*range(20)))
+        assert reply.json["outputs"][0]["shape"] == [20, 2]
+        assert (threads.pop() != threading.get_ident()) is elsewhere
+    assert (await house.call("POST", "/v2/models/digits/infer", b" " * 200)).status == 400
+    assert house.service.metrics.state().figures["digits", "1"].outcomes[Outcome.INVALID] == 1
+
+
+async def test_while_draining_nothing_new_is_taken_and_readiness_says_so(house: House) -> None:
+    house.service.draining.set()
+    assert (await house.stranger("GET", "/v2/health/ready")).status == 503
+    assert (await house.stranger("GET", "/v2/health/live")).status == 200
+    assert (await house.call("POST", "/v2/models/digits/infer", body(1))).status == 503
+
+
+async def test_readiness_waits_for_what_is_loaded_at_the_start(house: House) -> None:
+    house.service.starting = True
+    reply = await house.stranger("GET", "/v2/health/ready")
+    assert (reply.status, reply.json) == (503, {"ready": False, "live": True})
+    assert (await house.call("POST", "/v2/models/digits/infer", body(1))).status == 200
+
+
+async def test_an_error_that_nobody_foresaw_tells_the_caller_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a secret of /the/house")
+
+    monkeypatch.setattr(house.service.engine, "infer", broken)
+    reply = await house.call("POST", "/v2/models/digits/infer", body(1))
+    assert (reply.status, reply.error) == (500, "internal error; see the service's log")
+    assert "a secret of /the/house" in caplog.text
+    assert (await house.call("GET", "/control/models")).status == 200
+
+
+# Metadata, repository, metrics
+
+
+async def test_metadata_says_what_there_is(house: House) -> None:
+    assert {"name", "version", "extensions"} == set((await house.call("GET", "/v2")).json)
+    metadata = (await house.call("GET", "/v2/models/digits")).json
+    assert (metadata["name"], metadata["versions"]) == ("digits", ["1"])
+    assert metadata["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]
+    assert (await house.call("GET", "/v2/models/digits/versions/1")).json == metadata
+    assert (await house.call("GET", "/v2/models/digits/versions/2")).status == 404
+    assert (await house.call("GET", "/v2/models/other")).status == 404
+
+
+async def test_a_models_readiness_is_a_status_and_a_body(house: House) -> None:
+    reply = await house.call("GET", "/v2/models/digits/ready")
+    assert (reply.status, reply.json) == (200, {"ready": True, "name": "digits"})
+    assert (await house.call("GET", "/v2/models/digits/versions/1/ready")).status == 200
+    assert (await house.call("GET", "/v2/models/spare/ready")).status == 404
+    await house.call("POST", "/control/models/bad/stage", b"no model", content_type="application/octet-stream")
+    assert (await house.call("GET", "/v2/models/bad/ready")).status in (404, 503)
+
+
+async def test_models_of_the_repository_are_listed_loaded_and_unloaded(house: House) -> None:
+    async def listed(sent: dict[str, Any] | None = None) -> list[tuple[str, str, str]]:
+        index = (await house.call("POST", "/v2/repository/index", sent)).json
+        return [(each["name"], each["version"], each["state"]) for each in index]
+
+    assert await listed() == [("digits", "1", "READY"), ("spare", "1", "UNAVAILABLE")]
+    assert await listed({"ready": True}) == [("digits", "1", "READY")]
+    assert (await house.call("POST", "/v2/repository/models/spare/load")).status == 200
+    assert await listed({"ready": True}) == [("digits", "1", "READY"), ("spare", "1", "READY")]
+    assert (await house.call("POST", "/v2/repository/models/digits/unload", {})).status == 200
+    assert await listed({"ready": True}) == [("spare", "1", "READY")]
+    assert (await house.call("POST", "/v2/repository/models/digits/unload", {})).status == 404
+    assert (await house.call("POST", "/v2/repository/models/none/load", {})).status == 404
+
+
+async def test_while_a_model_loads_the_service_answers(house: House) -> None:
+    house.session.hold()  # the warm-up of the next model waits inside the runtime
+    loading = asyncio.ensure_future(house.call("POST", "/v2/repository/models/spare/load"))
+    await asyncio.to_thread(house.session.entered.acquire)
+    assert (await house.stranger("GET", "/v2/health/ready")).status == 200
+    assert (await house.call("GET", "/v2/models/spare/ready")).status == 503
+    assert (await house.call("POST", "/v2/models/spare/infer", body(1))).status == 503
+    index = (await house.call("POST", "/v2/repository/index")).json
+    assert [each["state"] for each in index] == ["READY", "LOADING"]
+    house.session.gate.set()
+    assert (await loading).status == 200
+    assert (await house.call("GET", "/v2/models/spare/ready")).status == 200
+
+
+async def test_metrics_are_prometheus_text(house: House) -> None:
+    await house.call("POST", "/v2/models/digits/infer", body(1))
+    reply = await house.call("GET", "/metrics")
+    assert reply.headers["content-type"].startswith("text/plain; version=")
+    assert 'infer_requests_total{model="digits",version="1",outcome="ok"} 1\n' in reply.body.decode()
+
+
+# Control
+
+
+async def test_the_status_is_the_documented_one(house: House) -> None:
+    status = (await house.call("GET", "/control/status")).json
+    assert (status["state"], status["url"]) == ("ready", f"http://{HOST}")
+    assert status["runs_under"]["python"] == platform.python_version()
+    assert status["runs_under"]["cores"] >= 1
+    assert status["models"] == (await house.call("GET", "/control/models")).json
+    assert status["models"] == (await house.call("GET", "/control/models/digits")).json
+    assert (await house.call("GET", "/control/models/other")).status == 404
+
+
+async def test_a_staged_version_is_tried_then_committed(house: House) -> None:
+    other = models.add_constant(shape=("batch", 2)).SerializeToString()
+    staged = await house.call(
+        "POST",
+        '/control/models/digits/stage?config={"max_batch_size":8}',
+        [other[:10], other[10:]],
+        content_type="application/octet-stream",
+    )
+    assert staged.status == 200
+    assert (staged.json["unchanged"], staged.json["previous"]) == (False, "1")
+    assert staged.json["model"]["version"] == "2"
+    assert staged.json["model"]["routed"] is False
+    assert staged.json["model"]["config"]["max_batch_size"] == 8
+    assert (await house.call("POST", "/v2/models/digits/versions/2/infer", body(1))).json["model_version"] == "2"
+    assert (await house.call("POST", "/v2/models/digits/infer", body(1))).json["model_version"] == "1"
+    committed = await house.call("POST", "/control/models/digits/versions/2/commit", {"force": False})
+    assert committed.json["model"]["routed"] is True
+    assert (await house.call("POST", "/v2/models/digits/infer", body(1))).json["model_version"] == "2"
+
+
+async def test_a_staged_version_is_discarded_with_its_file(house: House) -> None:
+    other = models.add_constant(shape=("batch", 2)).SerializeToString()
+    await house.call("POST", "/control/models/digits/stage", other, content_type="application/octet-stream")
+    assert len(house.service.store.digests()) == 1
+    assert (await house.call("POST", "/control/models/digits/versions/2/discard")).status == 200
+    assert house.service.store.digests() == []
+    assert (await house.call("POST", "/control/models/digits/versions/2/discard")).status == 404
+
+
+async def test_the_same_model_again_is_unchanged(house: House) -> None:
+    staged = await house.call(
+        "POST", "/control/models/digits/stage", house.onnx, content_type="application/octet-stream"
+    )
+    assert (staged.status, staged.json["unchanged"]) == (200, True)
+    assert house.service.store.digests() == [staged.json["model"]["digest"]]
+
+
+@pytest.mark.parametrize(
+    ("sent", "config", "status"),
+    [
+        (b"", "{}", 400),
+        (b"not a model", "{}", 400),
+        (b"x" * 20_001, "{}", 413),
+        (None, "[]", 400),
+        (None, '{"a":1}', 400),
+    ],
+)
+async def test_an_upload_that_is_refused_leaves_nothing(
+    house: House, sent: bytes | None, config: str, status: int
+) -> None:
+    other = models.add_constant(shape=("batch", 2)).SerializeToString()
+    upload = other if sent is None else sent
+    for parts in ([upload], [upload[:5], upload[5:]]):
+        reply = await house.call(
+            "POST", f"/control/models/new/stage?config={config}", parts, content_type="application/octet-stream"
+        )
+        assert reply.status == status
+        assert reply.error
+    root = house.service.store.root
+    assert not root.exists() or list(root.iterdir()) == []
+    assert (await house.call("POST", "/v2/models/digits/infer", body(1))).status == 200
+
+
+@pytest.mark.parametrize(
+    "target", ["-new/stage", "new/stage?config={%22nonsense%22:1}", "new/stage?config={%22instances%22:0}"]
+)
+async def test_a_bad_name_or_setting_is_refused_before_the_model_is_received(house: House, target: str) -> None:
+    parts = [b"x" * 100] * 3
+    reply = await house.call(
+        "POST", f"/control/models/{target}", parts, leave=True, content_type="application/octet-stream"
+    )
+    assert reply.status == 400  # and not 499, which a client gets that leaves while it is waited for
+
+
+async def test_a_client_that_leaves_while_uploading_leaves_nothing(house: House) -> None:
+    reply = await house.call(
+        "POST", "/control/models/new/stage", [b"x" * 100] * 3, leave=True, content_type="application/octet-stream"
+    )
+    assert reply.status == 499
+    assert list(house.service.store.root.iterdir()) == []
+
+
+async def test_a_model_is_loaded_from_a_path_on_the_services_machine(house: House, tmp_path: Path) -> None:
+    path = models.save(models.add_constant(shape=("batch", 2)), tmp_path / "mine.onnx")
+    loaded = await house.call("POST", "/control/models/mine/load", {"path": str(path), "config": {"max_batch_size": 4}})
+    assert loaded.status == 200
+    assert loaded.json["model"]["config"]["max_batch_size"] == 4
+    again = await house.call("POST", "/control/models/mine/load", {"path": str(path), "config": {"max_batch_size": 4}})
+    assert again.json["unchanged"] is True
+    relative = await house.call("POST", "/control/models/mine/load", {"path": "mine.onnx"})
+    assert (relative.status, "absolute" in relative.error) == (400, True)
+
+
+async def test_settings_are_changed_live(house: House) -> None:
+    changed = await house.call("POST", "/control/models/digits/set", {"max_batch_size": 16})
+    assert changed.json["model"]["max_batch_size"] == 16
+    for wrong in ({"max_batch_size": 0}, {"no_such": 1}, {"max_batch_size": "many"}):
+        assert (await house.call("POST", "/control/models/digits/set", wrong)).status == 400
+
+
+@pytest.mark.parametrize("sent", [b"", b"[]", b"{", b'"x"', b"\xff", b"[" * 100_000, b'{"path": 3}'])
+async def test_a_control_body_that_is_none_is_400(house: House, sent: bytes) -> None:
+    reply = await house.call("POST", "/control/models/digits/load", sent, content_type="application/json")
+    assert reply.status == 400
+
+
+async def test_unloading_forgets_every_version(house: House) -> None:
+    assert (await house.call("POST", "/control/models/digits/unload", {})).status == 200
+    assert (await house.call("GET", "/control/models")).json == []
+
+
+async def test_logs_are_the_last_lines(house: House) -> None:
+    assert (await house.call("GET", "/control/logs?lines=5")).json == {"lines": []}
+    for wrong in ("0", "x", "nan", "1000000"):
+        assert (await house.call("GET", f"/control/logs?lines={wrong}")).status == 400
+
+
+async def test_the_stream_sends_a_snapshot_a_line_until_the_service_drains(house: House) -> None:
+    lines: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        return {}
+
+    async def send(message: Any) -> None:
+        lines.put_nowait(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/control/stream", "query_string": b"interval=0.1"}
+    headers = [(b"host", HOST.encode()), (b"authorization", f"Bearer {house.call.token}".encode())]
+    streaming = asyncio.ensure_future(house.app({**scope, "headers": headers}, receive, send))
+    assert (b"content-type", b"application/x-ndjson") in (await lines.get())["headers"]
+    first = json.loads((await lines.get())["body"])
+    await house.call("POST", "/v2/models/digits/infer", body(1))
+    second = json.loads((await lines.get())["body"])
+    assert (first["sequence"], second["sequence"]) == (0, 1)
+    assert second["models"][0]["requests"] == {"ok": 1}
+    house.service.draining.set()
+    await streaming
+    while not lines.empty():
+        last = lines.get_nowait()
+    assert last == {"type": "http.response.body", "body": b""}
+
+
+async def test_the_stream_tells_of_a_change_at_once_where_it_is_asked_to(house: House) -> None:
+    lines: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        return {}
+
+    async def send(message: Any) -> None:
+        if message.get("body"):
+            lines.put_nowait(json.loads(message["body"]))
+
+    query = b"interval=10&changes=true"
+    scope = {"type": "http", "method": "GET", "path": "/control/stream", "query_string": query}
+    headers = [(b"host", HOST.encode()), (b"authorization", f"Bearer {house.call.token}".encode())]
+    streaming = asyncio.ensure_future(house.app({**scope, "headers": headers}, receive, send))
+    first = await lines.get()
+    await house.call("POST", "/control/models/digits/set", {"max_queue_size": 7})
+    changed = await asyncio.wait_for(lines.get(), 5)
+    assert changed == {"epoch": first["epoch"], "changed": first["changed"] + 1}
+    await house.call("POST", "/control/models/digits/unload")
+    while changed["changed"] < house.service.metrics.changes.count:
+        changed = await asyncio.wait_for(lines.get(), 5)
+    house.service.draining.set()
+    await streaming
+
+
+async def test_head_of_the_stream_is_answered_at_once(house: House) -> None:
+    reply = await asyncio.wait_for(house.call("HEAD", "/control/stream"), 20)
+    assert (reply.status, reply.headers["content-type"], reply.body) == (200, "application/x-ndjson", b"")
+    assert (await house.call("HEAD", "/control/stream?interval=99")).status == 400
+
+
+async def test_the_stream_ends_when_the_client_leaves(house: House) -> None:
+    scope = {"type": "http", "method": "GET", "path": "/control/stream", "query_string": b"interval=10"}
+    headers = [(b"host", HOST.encode()), (b"authorization", f"Bearer {house.call.token}".encode())]
+    reply = await exchange(house.app, {**scope, "headers": headers}, [b"", b""], leave=True)
+    assert reply.parts == 2
+
+
+async def test_a_streams_interval_is_bounded(house: House) -> None:
+    for wrong in ("0", "0.01", "11", "x", "nan"):
+        assert (await house.call("GET", f"/control/stream?interval={wrong}")).status == 400
+
+
+async def test_no_answer_holds_the_token(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    token = house.call.token
+    assert token is not None
+    for route in house.app.routes:
+        if route.method == "GET" and not route.path.endswith("/stream"):
+            assert token.encode() not in (await house.call("GET", filled(route.path))).body
+    assert token not in caplog.text
+
+
+@pytest.mark.parametrize("route", routes_not_implemented.routes(), ids=lambda route: f"{route.method} {route.path}")
+async def test_what_is_not_served_says_so(route: Route, house: House) -> None:
+    reply = await house.call(route.method, filled(route.path), {} if route.method == "POST" else None)
+    assert reply.status == 501
+    assert "not served" in reply.error

@@ -1,0 +1,406 @@
+"""A request whose head came before is answered as any other, past the parser and ASGI."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from hypothesis import given
+from hypothesis import strategies as st
+from uvicorn.server import ServerState
+
+from tests.server.conftest import LIMITS, TOKEN, House, open_house
+from tests.server.listening import BODY, REQUEST, listening, until
+from workbench.config import Limits
+from workbench.core.ports import Outcome
+from workbench.server.http.fast_path import MAX_BODY_BYTES, MAX_HEADS, FastPath
+from workbench.server.http.h1_protocol import HELD_BYTES, HttpConnection
+
+INFER = b"POST /v2/models/digits/infer HTTP/1.1\r\n"
+AUTHORIZED = b"Host: localhost\r\nAuthorization: Bearer %s\r\n" % TOKEN.encode()
+
+
+def request(body: bytes, *headers: bytes, line: bytes = INFER, length: bool = True) -> bytes:
+    more = b"".join(header + b"\r\n" for header in headers)
+    return line + AUTHORIZED + more + (b"Content-Length: %d\r\n" % len(body) if length else b"") + b"\r\n" + body
+
+
+def body_of(data: object, **more: object) -> bytes:
+    return json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": data}], **more}).encode()
+
+
+def binary() -> bytes:
+    described = {"name": "x", "datatype": "FP32", "shape": [1, 2], "parameters": {"binary_data_size": 8}}
+    head = json.dumps({"inputs": [described], "parameters": {"binary_data_output": True}}).encode()
+    headers = (b"Content-Type: application/octet-stream", b"Inference-Header-Content-Length: %d" % len(head))
+    return request(head + b"\0\0\x80?\0\0\0@", *headers)
+
+
+ASKED = {
+    "good": request(BODY),
+    "binary": binary(),
+    "with an id": request(body_of([3, 4], id="mine", parameters={"timings": False})),
+    "kept alive": request(BODY, b"Connection: Keep-Alive"),
+    "no JSON": request(b"{]"),
+    "nothing": request(b""),
+    "a wrong shape": request(body_of([1, 2, 3])),
+    "too late": request(body_of([1, 2], parameters={"timeout": 0.5})),
+    "unknown model": request(BODY, line=b"POST /v2/models/nobody/infer HTTP/1.1\r\n"),
+    "of a version": request(BODY, line=b"POST /v2/models/digits/versions/1/infer HTTP/1.1\r\n"),
+    "unknown version": request(BODY, line=b"POST /v2/models/digits/versions/7/infer HTTP/1.1\r\n"),
+}
+
+
+class Wire(asyncio.Transport):
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = bytearray()
+        self.closed = False
+        self.reading = True
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def writelines(self, list_of_data: Any) -> None:
+        self.written += b"".join(list_of_data)
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = True
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
+
+
+def connect(house: House) -> tuple[HttpConnection, Wire]:
+    config = uvicorn.Config(
+        house.app, interface="asgi3", http=HttpConnection, proxy_headers=False, lifespan="off", log_config=None
+    )
+    connection, wire = HttpConnection(config, ServerState(), {}), Wire()
+    connection.connection_made(wire)
+    return connection, wire
+
+
+def answers(written: bytes) -> list[bytes]:
+    """Each answer that is whole, without what differs from one to the next."""
+    found = []
+    while (end := written.find(b"\r\n\r\n") + 4) > 3:
+        head = written[:end]
+        size = end + int(head.split(b"\r\ncontent-length: ")[1].split(b"\r\n")[0])
+        if len(written) < size:
+            break
+        lines = sorted(line for line in head.split(b"\r\n")[1:] if not line.startswith((b"x-request-id: ", b"date: ")))
+        assert b"x-request-id: " in head
+        body = re.sub(rb"run itself takes [^ ]* ms", b"run itself takes SOME ms", written[end:size])
+        found.append(b"\n".join((head.split(b"\r\n")[0], *lines, body)))
+        written = written[size:]
+    return found
+
+
+@contextmanager
+def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """How many requests go past the parser."""
+    counts = [0]
+    begin = FastPath.begin
+
+    def counting(self: FastPath, *given: Any) -> None:
+        counts[0] += 1
+        begin(self, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FastPath, "begin", counting)
+        yield counts
+
+
+async def ask(connection: HttpConnection, wire: Wire, pieces: list[bytes], expected: int) -> list[bytes]:
+    for piece in pieces:
+        connection.data_received(piece)
+        await asyncio.sleep(0)
+    await until(lambda: wire.closed or len(answers(bytes(wire.written))) >= expected)
+    return answers(bytes(wire.written))
+
+
+def test_it_answers_as_the_parser_and_asgi_do(
+    runner: asyncio.Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with counted(monkeypatch) as counts:
+        short = runner.run(_each_twice(tmp_path / "short"))
+    assert counts == [len(ASKED)]
+    monkeypatch.setattr(FastPath, "learn", lambda *_: None)
+    long = runner.run(_each_twice(tmp_path / "long"))
+    assert short == long
+    assert len(long) == 2 * len(ASKED)
+
+
+async def _each_twice(folder: Path) -> list[bytes]:
+    folder.mkdir()
+    async with open_house(folder) as house:
+        connection, wire = connect(house)
+        found: list[bytes] = []
+        for asked in ASKED.values():
+            for _ in range(2):
+                found = await ask(connection, wire, [asked], len(found) + 1)
+        state = house.service.metrics.state()
+        counts = dict(state.figures["digits", "1"].outcomes)
+        connection.connection_lost(None)
+        return [*found[:-1], found[-1] + repr((sorted(counts.items()), sorted(state.answers.items()))).encode()]
+
+
+@given(
+    asked=st.lists(st.sampled_from(list(ASKED)), min_size=1, max_size=6),
+    cuts=st.lists(st.integers(1, 400), max_size=12),
+)
+def test_it_does_not_matter_how_the_bytes_are_cut(
+    tmp_path_factory: pytest.TempPathFactory, asked: list[str], cuts: list[int]
+) -> None:
+    stream = b"".join(ASKED[name] for name in asked)
+    places = sorted({min(place, len(stream)) for place in _sums(cuts)} | {0, len(stream)})
+    pieces = [stream[begin:end] for begin, end in itertools.pairwise(places)]
+    asyncio.run(_cut(tmp_path_factory.mktemp("cut"), asked, pieces))
+
+
+def _sums(numbers: list[int]) -> Iterator[int]:
+    total = 0
+    for number in numbers:
+        total += number
+        yield total
+
+
+async def _cut(folder: Path, asked: list[str], pieces: list[bytes]) -> None:
+    async with open_house(folder) as house:
+        connection, wire = connect(house)
+        expected: list[bytes] = []
+        for name in asked:  # one by one, and all heads are known from now on
+            expected = await ask(connection, wire, [ASKED[name]], len(expected) + 1)
+        again, heard = connect(house)
+        assert await ask(again, heard, pieces, len(asked)) == expected
+        connection.connection_lost(None)
+        again.connection_lost(None)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        request(BODY, b"Expect: 100-continue"),
+        request(BODY, b"Connection: close"),
+        request(BODY, b"Connection: keep-alive, upgrade"),
+        request(BODY, b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        request(BODY, b"x-request-id: mine"),
+        request(BODY, b"Accept-Encoding: gzip"),
+        request(BODY, b"Content-Encoding: gzip"),
+        request(BODY, b"Content-Type: text/plain"),
+        request(BODY, b"Host: localhost"),
+        request(BODY, b"Origin: http://elsewhere"),
+        request(BODY, b"x-filler: " + b"x" * 5000),
+        request(b"", b"Inference-Header-Content-Length: 0"),
+        request(b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY), b"Transfer-Encoding: chunked", length=False),
+        request(BODY, line=INFER.replace(b"infer", b"infer?a=b")),
+        request(BODY, line=INFER.replace(b"1.1", b"1.0")),
+        request(BODY, line=b"POST /control/models/digits/unload HTTP/1.1\r\n"),
+        request(b"x" * (MAX_BODY_BYTES + 1)),
+        request(BODY).replace(TOKEN.encode(), b"another"),
+    ],
+    ids=lambda asked: asked[-400:][:60].decode("latin-1"),
+)
+async def test_what_needs_the_long_way_is_never_known(house: House, asked: bytes) -> None:
+    house.app.fast_path._limits = Limits()
+    connection, wire = connect(house)
+    connection.data_received(asked)
+    await until(lambda: len(wire.written) > 0)
+    assert not house.app.fast_path._heads
+    connection.connection_lost(None)
+
+
+@pytest.mark.parametrize("before", [b"\r\n", b"\r\n\r\n", b"\n\r\n\r\n"])
+async def test_empty_lines_before_a_request_are_not_taken_for_its_head(house: House, before: bytes) -> None:
+    connection, wire = connect(house)
+    found = await ask(connection, wire, [before + REQUEST], 1)
+    assert found[0].startswith(b"HTTP/1.1 200")
+    assert not house.app.fast_path._heads
+    connection.connection_lost(None)
+    stranger, heard = connect(house)
+    stranger.data_received(before + BODY)
+    assert b"200 OK" not in heard.written
+    stranger.connection_lost(None)
+
+
+async def test_no_more_heads_are_known_than_fit(house: House) -> None:
+    scope = {"method": "POST", "http_version": "1.1", "query_string": b"", "path": "/v2/models/digits/infer"}
+    headers = [(b"host", b"localhost"), (b"authorization", f"Bearer {TOKEN}".encode()), (b"content-length", b"2")]
+    for index in range(MAX_HEADS + 1):
+        head = b"POST /%d HTTP/1.1\r\n" % index + b"a: b\r\n" * len(headers) + b"\r\n"
+        house.app.fast_path.learn(head, {**scope, "headers": headers})
+    assert len(house.app.fast_path._heads) == 1
+
+
+async def test_a_service_that_drains_says_so(house: House) -> None:
+    connection, wire = connect(house)
+    await ask(connection, wire, [REQUEST], 1)
+    house.service.draining.set()
+    found = await ask(connection, wire, [REQUEST], 2)
+    assert found[1].startswith(b"HTTP/1.1 503")
+    connection.connection_lost(None)
+
+
+async def test_caps_hold_and_nothing_is_held_after_the_answers(house: House) -> None:
+    house.session.hold()
+    connections = [connect(house) for _ in range(LIMITS.max_in_flight + 1)]
+    warm, wire = connect(house)
+    warm.data_received(REQUEST)  # by the parser, and it is held in the engine
+    await until(lambda: bool(house.app.fast_path._heads))
+    await asyncio.to_thread(house.session.entered.acquire)
+    for connection, _ in connections:
+        connection.data_received(REQUEST)
+    refused = [answers(bytes(each.written)) for _, each in connections]
+    assert [each[0][:12] for each in refused if each] == [b"HTTP/1.1 429"] * 2
+    house.service.bodies.most = house.service.bodies.held
+    house.app.gate._owner.in_flight -= 1
+    found = await ask(*connections[-1], [REQUEST], 2)
+    assert b"max_body_bytes_in_flight" in found[1]
+    house.app.gate._owner.in_flight += 1
+    house.session.gate.set()
+    await until(lambda: all(each.written for _, each in [*connections, (warm, wire)]))
+    assert house.service.bodies.held == 0
+    assert house.app.gate._owner.in_flight == 0
+    for connection, _ in [*connections, (warm, wire)]:
+        connection.connection_lost(None)
+
+
+async def test_a_client_that_leaves_is_dropped_from_its_batch(house: House) -> None:
+    connection, wire = connect(house)
+    await ask(connection, wire, [REQUEST], 1)
+    house.session.hold()
+    connection.data_received(REQUEST)
+    await asyncio.to_thread(house.session.entered.acquire)  # the only runner is busy now
+    leaving, unheard = connect(house)
+    leaving.data_received(REQUEST)
+    assert house.service.engine.status("digits").queued == 1
+    leaving.connection_lost(ConnectionResetError())
+    house.session.gate.set()
+    await until(lambda: len(answers(bytes(wire.written))) == 2)
+    await until(lambda: house.service.bodies.held == 0)
+    outcomes = house.service.metrics.state().figures["digits", "1"].outcomes
+    assert (outcomes[Outcome.OK], outcomes[Outcome.CANCELLED]) == (2, 1)
+    assert not unheard.written
+    connection.connection_lost(None)
+
+
+async def test_an_answer_that_cannot_be_written_harms_nobody_in_its_batch(house: House) -> None:
+    broken, wire = connect(house)
+    other, heard = connect(house)
+    await ask(broken, wire, [REQUEST], 1)
+    await ask(other, heard, [REQUEST], 1)
+
+    def fail(data: Any) -> None:
+        raise RuntimeError("the handle is closed")
+
+    broken._write = fail
+    broken.data_received(REQUEST)
+    other.data_received(REQUEST)
+    await until(lambda: len(answers(bytes(heard.written))) == 2)
+    assert wire.closed
+    assert house.app.gate._owner.in_flight == 0
+    for connection in (broken, other):
+        connection.connection_lost(None)
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_nothing(house: House) -> None:
+    connection, wire = connect(house)
+    await ask(connection, wire, [REQUEST], 1)
+    connection.data_received(REQUEST[:-3])
+    connection.connection_lost(None)
+    connection.timeout_keep_alive_handler()
+    assert connection.timeout_keep_alive_task is None
+    assert len(answers(bytes(wire.written))) == 1
+
+
+def test_an_answer_under_way_is_given_before_the_door_closes(runner: asyncio.Runner, tmp_path: Path) -> None:
+    runner.run(_closing(tmp_path))
+
+
+async def _closing(tmp_path: Path) -> None:
+    async with listening(tmp_path) as at:
+        reader, writer = await asyncio.open_connection(*at.address)
+        writer.write(REQUEST)
+        await _answer(reader)
+        at.house.session.hold()
+        writer.write(REQUEST)
+        await asyncio.to_thread(at.house.session.entered.acquire)
+        for connection in list(at.server.server_state.connections):
+            connection.shutdown()
+        at.house.session.gate.set()
+        head = await _answer(reader)
+        assert head.startswith(b"HTTP/1.1 200") and b"connection: close" in head
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+
+
+async def _answer(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    await reader.readexactly(int(head.split(b"\r\ncontent-length: ")[1].split(b"\r\n")[0]))
+    return head
+
+
+async def test_reading_stops_where_too_much_comes_ahead_of_an_answer(house: House) -> None:
+    connection, wire = connect(house)
+    await ask(connection, wire, [REQUEST], 1)
+    house.session.hold()
+    connection.data_received(REQUEST)
+    sent = 0
+    while wire.reading:
+        connection.data_received(REQUEST)
+        sent += 1
+        assert sent * len(REQUEST) < 2 * HELD_BYTES
+    house.session.gate.set()
+    # Counted rather than taken apart at each turn of the loop, which would take longer than the answers.
+    await until(lambda: wire.written.count(b"HTTP/1.1 200 OK") == 2 + sent)
+    assert wire.reading
+    connection.connection_lost(None)
+
+
+async def test_a_large_answer_goes_out_whole(house: House) -> None:
+    connection, wire = connect(house)
+    assert connection.reply(200, b"content-type: text/plain\r\n", (b"a" * 50_000, b"b" * 50_000)) == 100_000
+    assert wire.written.endswith(b"a" * 50_000 + b"b" * 50_000)
+    connection.connection_lost(None)
+
+
+async def test_a_quiet_connection_is_closed_and_one_in_use_is_not(house: House) -> None:
+    connection, wire = connect(house)
+    await ask(connection, wire, [REQUEST], 1)
+    await ask(connection, wire, [REQUEST], 2)
+    connection.timeout_keep_alive_handler()
+    assert not wire.closed
+    house.session.hold()
+    connection.data_received(REQUEST)
+    connection._used_at -= 2 * connection.timeout_keep_alive
+    connection.timeout_keep_alive_handler()
+    assert not wire.closed
+    house.session.gate.set()
+    await until(lambda: len(answers(bytes(wire.written))) == 3)
+    connection._used_at -= 2 * connection.timeout_keep_alive
+    connection.timeout_keep_alive_handler()
+    assert wire.closed
+    connection.connection_lost(None)

@@ -1,0 +1,257 @@
+"""What goes over the wire: one write an answer, and heads of a bounded size."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.server.conftest import TOKEN
+from tests.server.listening import BODY, REQUEST, listening
+from workbench.server.http import asgi
+from workbench.server.http.h1_protocol import _JOINED_BELOW, MAX_HEAD_BYTES, OneWrite
+
+AUTHORIZED = b"Host: localhost\r\nAuthorization: Bearer %s\r\n" % TOKEN.encode()
+
+
+class Wire(asyncio.Transport):
+    """Keeps each write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: object) -> None:
+        self.writes.append(bytes(data))  # type: ignore[call-overload]
+
+    def writelines(self, list_of_data: object) -> None:
+        self.writes.append(b"".join(list_of_data))  # type: ignore[call-overload]
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("size", [0, 5, _JOINED_BELOW, _JOINED_BELOW + 1])
+def test_head_and_body_are_one_write(size: int) -> None:
+    wire = Wire()
+    transport = OneWrite(wire)
+    transport.write(b"HTTP/1.1 200 OK\r\n\r\n")
+    assert wire.writes == []
+    transport.write(b"x" * size)
+    assert wire.writes == [b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * size]
+    transport.write(b"more")
+    transport.flush()
+    assert wire.writes[1:] == [b"more"]
+
+
+def test_a_head_without_a_body_is_flushed_by_the_end_or_by_closing() -> None:
+    wire = Wire()
+    transport = OneWrite(wire)
+    transport.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+    transport.flush()
+    assert len(wire.writes) == 1
+    transport.write(b"HTTP/1.1 200 OK\r\n\r\n")
+    transport.close()
+    assert len(wire.writes) == 2
+    assert wire.closed
+
+
+def test_the_word_to_go_on_is_not_kept_back() -> None:
+    wire = Wire()
+    OneWrite(wire).write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert len(wire.writes) == 1
+
+
+def test_an_answer_leaves_at_once_on_a_socket_without_nagle(runner: asyncio.Runner, tmp_path: Path) -> None:
+    runner.run(_nagle(tmp_path))
+
+
+async def _nagle(tmp_path: Path) -> None:
+    async with listening(tmp_path) as at:
+        reader, writer = await asyncio.open_connection(*at.address)
+        writer.write(REQUEST)
+        assert b" 200 " in await reader.readline()
+        (connection,) = at.server.server_state.connections
+        accepted = connection.transport.get_extra_info("socket")  # type: ignore[union-attr]
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        writer.close()
+        await writer.wait_closed()
+
+
+def test_a_client_may_wait_for_the_word_to_go_on(runner: asyncio.Runner, tmp_path: Path) -> None:
+    runner.run(_expect(tmp_path))
+
+
+async def _expect(tmp_path: Path) -> None:
+    async with listening(tmp_path) as at:
+        reader, writer = await asyncio.open_connection(*at.address)
+        writer.write(REQUEST[: -len(BODY)].replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
+        assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"
+        writer.write(BODY)
+        await reader.readline()
+        assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        writer.close()
+        await writer.wait_closed()
+
+
+def test_a_connection_serves_again_after_an_answer_without_a_body(runner: asyncio.Runner, tmp_path: Path) -> None:
+    runner.run(_again(tmp_path))
+
+
+async def _again(tmp_path: Path) -> None:
+    async with listening(tmp_path) as at:
+        reader, writer = await asyncio.open_connection(*at.address)
+        for _ in range(3):
+            writer.write(b"HEAD /control/models HTTP/1.1\r\n" + AUTHORIZED + b"\r\n")
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        # Two requests in one packet are two answers, in order.
+        writer.write(REQUEST + REQUEST)
+        for _ in range(2):
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200")
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            assert b"digits" in await reader.readexactly(length)
+        writer.close()
+        await writer.wait_closed()
+
+
+def test_the_short_way_answers_as_uvicorns_own_does(
+    runner: asyncio.Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = runner.run(_answers(tmp_path / "short"))
+    sent: list[bool] = []
+    monkeypatch.setattr(asgi, "send_whole", lambda *_: sent.append(False))
+    assert runner.run(_answers(tmp_path / "long")) == short
+    assert len(sent) == len(short)
+
+
+async def _answers(folder: Path) -> list[bytes]:
+    """Heads, but for the date, and bodies of one connection's answers, of a request each that goes another way."""
+    folder.mkdir()
+    named = b"x-request-id: mine\r\n"
+    requests = [
+        REQUEST.replace(b"\r\n", b"\r\n" + named, 1),
+        b"GET /nowhere HTTP/1.1\r\n" + AUTHORIZED + named + b"\r\n",
+        b"HEAD /v2/models/digits HTTP/1.1\r\n" + AUTHORIZED + named + b"\r\n",
+        b"POST /v2/models/digits/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n" + named + b"\r\n{}       ",
+        b"GET /control/models/digits/slowest HTTP/1.1\r\nConnection: close\r\nHost: localhost\r\n" + named + b"\r\n",
+    ]
+    answers = []
+    async with listening(folder) as at:
+        reader, writer = await asyncio.open_connection(*at.address)
+        for request in requests:
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            lines = [line for line in head.split(b"\r\n") if not line.startswith(b"date: ")]
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            body = b"" if request.startswith(b"HEAD") else await reader.readexactly(length)
+            answers += [b"\r\n".join(lines) + body]
+            assert b"date: " in head
+        assert await reader.read() == b""  # the last one asked for that
+        writer.close()
+        await writer.wait_closed()
+    return answers
+
+
+STRANGER = b"POST /v2/models/digits/infer HTTP/1.1\r\nHost: localhost\r\n"
+CHUNKED = STRANGER + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("start", "again"),
+    [
+        (b"GET /v2/health/live HTTP/1.1\r\n", b"x-filler: " + b"x" * 1000 + b"\r\n"),
+        (CHUNKED + b"0\r\n", b"x-filler: " + b"x" * 1000 + b"\r\n"),
+        (CHUNKED + b"0\r\nx-one: ", b"x" * 1000),
+        (CHUNKED + b"2\r\n{}\r\n1;", b"x" * 1000),
+    ],
+    ids=["headers", "trailers", "one trailer", "a chunk's extension"],
+)
+def test_a_head_that_never_ends_is_cut_off(runner: asyncio.Runner, tmp_path: Path, start: bytes, again: bytes) -> None:
+    runner.run(_endless(tmp_path, start, again))
+
+
+async def _endless(tmp_path: Path, start: bytes, again: bytes) -> None:
+    async with listening(tmp_path) as at:
+        reader, writer = await asyncio.open_connection(*at.address)
+        writer.write(start)
+        try:
+            for _ in range(20 * MAX_HEAD_BYTES // len(again)):
+                writer.write(again)
+                await writer.drain()
+            async with asyncio.timeout(20):
+                answer = await reader.read()
+        except ConnectionError:
+            answer = b""
+        # A stranger's request is refused without waiting for its end.
+        assert answer == b"" or answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 401"))
+        assert not at.server.server_state.connections
+        writer.close()
+        try:
+            await writer.wait_closed()
+        except ConnectionError:
+            pass
+
+
+def test_trailers_are_no_headers(runner: asyncio.Runner, tmp_path: Path) -> None:
+    runner.run(_trailers(tmp_path))
+
+
+async def _trailers(tmp_path: Path) -> None:
+    async with listening(tmp_path) as at:
+        reader, writer = await asyncio.open_connection(*at.address)
+        writer.write(CHUNKED + b"%x\r\n%s\r\n0\r\n" % (len(BODY), BODY) + AUTHORIZED + b"\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 401")
+        writer.close()
+        await writer.wait_closed()
+
+
+@pytest.mark.parametrize("protocol", [b"websocket", b"h2c"])
+def test_an_upgrade_is_answered_as_any_other_request(
+    runner: asyncio.Runner, tmp_path: Path, caplog: pytest.LogCaptureFixture, protocol: bytes
+) -> None:
+    runner.run(_upgrade(tmp_path, protocol))
+    assert not caplog.records
+
+
+async def _upgrade(tmp_path: Path, protocol: bytes) -> None:
+    async with listening(tmp_path) as at:
+        reader, writer = await asyncio.open_connection(*at.address)
+        upgrade = b"Connection: Upgrade\r\nUpgrade: %s\r\n\r\n" % protocol
+        for headers, status in ((b"Host: localhost\r\n", 401), (AUTHORIZED, 200)):
+            writer.write(b"GET /control/models HTTP/1.1\r\n" + headers + upgrade)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 %d" % status)
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            assert (b"Bearer TOKEN" if status == 401 else b"digits") in await reader.readexactly(length)
+        writer.close()
+        await writer.wait_closed()
+
+
+def test_a_large_body_is_no_large_head(runner: asyncio.Runner, tmp_path: Path) -> None:
+    runner.run(_large(tmp_path))
+
+
+async def _large(tmp_path: Path) -> None:
+    async with listening(tmp_path) as at:
+        reader, writer = await asyncio.open_connection(*at.address)
+        body = b"x" * (4 * MAX_HEAD_BYTES)
+        writer.write(
+            b"POST /control/models/new/stage HTTP/1.1\r\n" + AUTHORIZED + b"Content-Length: %d\r\n\r\n" % len(body)
+        )
+        writer.write(body)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 413")  # by its Content-Length; the body is read and thrown away
+        writer.close()
+        await writer.wait_closed()

@@ -1,0 +1,128 @@
+"""The slowest requests of a model, as a table that tells where the time of each went."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+from workbench.client.formatting import counted, escape, html_table, megabytes, milliseconds, text_table
+from workbench.client.results import Tabular
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+TEXT_ROWS = 20
+
+COLOURS = {
+    "receive": "#9ecae1",
+    "decode": "#6baed6",
+    "queue": "#fdae6b",
+    "batch": "#c7e9c0",
+    "compute": "#31a354",
+    "split": "#a1d99b",
+    "encode": "#3182bd",
+    "send": "#c6dbef",
+}
+"""Stage -> colour, in the order of a request's way."""
+
+
+class SlowRequests(Tabular, Sequence[Mapping[str, Any]]):
+    """Requests, the slowest first, each with the fields of docs/metrics.md, "The slowest requests"."""
+
+    def __init__(self, model: str, requests: Sequence[Mapping[str, Any]]) -> None:
+        self.model = model
+        self._requests = tuple(requests)
+
+    @overload
+    def __getitem__(self, index: int) -> Mapping[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> SlowRequests: ...
+    def __getitem__(self, index: int | slice) -> Mapping[str, Any] | SlowRequests:
+        if isinstance(index, slice):
+            return SlowRequests(self.model, self._requests[index])
+        return self._requests[index]
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row a request; `time` as a timestamp in UTC, each stage as a column `queue_s` and so on."""
+        import pandas as pd
+
+        rows = []
+        for request in self:
+            row = {name: value for name, value in request.items() if name not in ("stages_s", "time")}
+            stages = {f"{stage}_s": seconds for stage, seconds in request["stages_s"].items()}
+            rows.append({"time": pd.Timestamp(request["time"], unit="s", tz="UTC"), **row, **stages})
+        frame = pd.DataFrame(rows)
+        # A stage that none of them came to would be a column of objects.
+        return frame.astype({name: float for name in frame if str(name).endswith("_s")})
+
+    def plot(self) -> go.Figure:
+        """Where the time of each went, the slowest first, as a plotly figure."""
+        from workbench.client.plots import waterfall
+
+        return waterfall(self.model, self._requests, COLOURS)
+
+    def __repr__(self) -> str:
+        if not self:
+            return self._none()
+        shown = [self._row(request) for request in self[:TEXT_ROWS]]
+        more = len(self) - len(shown)
+        lines = [text_table([list(_HEAD), *shown])]
+        lines += [f"... and {more} more; .to_pandas() has them all"] if more else []
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        if not self:
+            return f"<div>{escape(self._none())}</div>"
+        most = max(request["duration_s"] for request in self)
+        rows = [[*map(escape, self._row(request)), _bar(request, most)] for request in self]
+        table = html_table([*map(escape, _HEAD), "where the time went"], rows)
+        legend = " ".join(f'<span style="color:{colour}">■</span> {stage}' for stage, colour in COLOURS.items())
+        title = f"<b>{escape(self.model)}</b>: the slowest {counted(len(self), 'request')} of the last 15 minutes"
+        return f'<div>{title}<br><small>{legend}</small><div style="max-height:28em;overflow:auto">{table}</div></div>'
+
+    def _none(self) -> str:
+        return f"{self.model} had no requests in the last 15 minutes"
+
+    @staticmethod
+    def _row(request: Mapping[str, Any]) -> list[str]:
+        stages, size, mates = request["stages_s"], request["batch_size"], request["batch_rows"] or []
+        batch = f"{size} of {counted(len(mates), 'request')}" if size else "-"
+        sent = request["request_bytes"]
+        return [
+            time.strftime("%H:%M:%S", time.localtime(request["time"])),
+            milliseconds(request["duration_s"]),
+            _seconds(stages.get("queue")),
+            _seconds(stages.get("compute")),
+            "-" if request["rows"] is None else str(request["rows"]),
+            batch,
+            request["release_reason"] or "-",
+            megabytes(sent) or "-",
+            request["version"],
+            request["outcome"],
+            request["request_id"],
+        ]
+
+
+_HEAD = ("at", "took", "queue", "compute", "rows", "rows in batch", "released", "body", "version", "outcome", "request")
+
+
+def _seconds(seconds: float | None) -> str:
+    return "-" if seconds is None else milliseconds(seconds)
+
+
+def _bar(request: Mapping[str, Any], most: float) -> str:
+    """The stages as lengths, of which `most` seconds fill the cell."""
+    parts = []
+    for stage, colour in COLOURS.items():
+        seconds = request["stages_s"].get(stage)
+        if seconds and most > 0 and stage != "receive":  # which is not part of what it took
+            width = min(100 * seconds / most, 100)
+            title = escape(f"{stage}: {milliseconds(seconds)}")
+            style = f"display:inline-block;height:0.8em;width:{width:.2f}%;background:{colour}"
+            parts.append(f'<span title="{title}" style="{style}"></span>')
+    return f'<div style="width:16em;white-space:nowrap;font-size:0.9em">{"".join(parts)}</div>'

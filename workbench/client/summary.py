@@ -1,0 +1,143 @@
+"""What is known of a model or of the service, as a title and facts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from workbench.client.formatting import counted, escape, html_table, megabytes, milliseconds
+from workbench.client.input_adapter import describe
+from workbench.core.model import ModelState, ModelStatus
+
+if TYPE_CHECKING:
+    from workbench.rendezvous.service_record import ServiceRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A title and facts, as aligned text or a small table."""
+
+    title: str
+    facts: Mapping[str, object]
+    """In the order shown; an empty one is left out."""
+
+    def _shown(self) -> list[tuple[str, str]]:
+        return [(name, str(value)) for name, value in self.facts.items() if value not in ("", None, ())]
+
+    def __getitem__(self, name: str) -> object:
+        return self.facts[name]
+
+    def __repr__(self) -> str:
+        width = max((len(name) for name, _ in self._shown()), default=0)
+        return "\n".join([self.title, *(f"  {name:<{width}}  {value}" for name, value in self._shown())])
+
+    def _repr_html_(self) -> str:
+        rows = [[f"<b>{escape(name)}</b>", escape(value)] for name, value in self._shown()]
+        return f"<div><b>{escape(self.title)}</b>{html_table([], rows) if rows else ''}</div>"
+
+
+def model_card(status: ModelStatus) -> Card:
+    """All that is known of one version."""
+    signature = status.signature
+    facts: dict[str, object] = {
+        "state": f"{status.state}: {status.reason}" if status.reason else status.state,
+        "device": status.device,
+        "inputs": ", ".join(map(describe, signature.inputs)) if signature else "",
+        "outputs": ", ".join(map(describe, signature.outputs)) if signature else "",
+        "batching": status.batching,
+        "largest batch": counted(status.max_batch_size, "row") if status.max_batch_size else "",
+        "queue delay": milliseconds(status.config.max_queue_delay_s) if status.config.max_queue_delay_s else "",
+        "instances": status.config.instances,
+        "waiting": counted(status.queued, "request") if status.queued else "",
+        "size": megabytes(status.size_bytes),
+        "loaded in": milliseconds(status.load_s) if status.load_s else "",
+        "digest": status.digest.removeprefix("sha256:")[:12],
+        "execution": status.execution,
+        "notes": " ".join(status.notes),
+    }
+    return Card(f"{status.name}, version {status.version}{' (serving)' if status.routed else ''}", facts)
+
+
+def service_card(service: Mapping[str, object], token_file: str | None) -> Card:
+    """What a service says of itself; `token_file` is None for one that this process did not start."""
+    started = service.get("started_at")
+    resident = service.get("resident_bytes")
+    models = service.get("models")
+    devices = service.get("devices")
+    notes = service.get("notes")
+    facts: dict[str, object] = {
+        "state": service.get("state", ""),
+        "url": service.get("url", ""),
+        "grpc": service.get("grpc", ""),
+        "token file": token_file or "",
+        "pid": service.get("pid") if token_file is None else f"{service.get('pid')}, ends with this process",
+        "version": service.get("version", ""),
+        "up for": f"{max(time.time() - started, 0):.0f} s" if isinstance(started, int | float) else "",
+        "runs under": _surroundings(service.get("runs_under")),
+        "devices": ", ".join(map(str, devices)) if isinstance(devices, list) else "",
+        "memory": megabytes(resident) if isinstance(resident, int) else "",
+        "models": ", ".join(sorted({str(model["name"]) for model in models})) if isinstance(models, list) else "",
+        "notes": "; ".join(map(str, notes)) if isinstance(notes, list) else "",
+    }
+    return Card("the service", facts)
+
+
+def _surroundings(found: object) -> str:
+    """What it runs under, in one line; nothing from a service that does not say."""
+    if not isinstance(found, Mapping):
+        return ""
+    parts = [f"Python {found['python']}"] if "python" in found else []
+    if isinstance(cores := found.get("cores"), int):
+        parts.append(counted(cores, "core"))
+    if "cuda_visible_devices" in found:
+        parts.append(f"CUDA_VISIBLE_DEVICES={found['cuda_visible_devices']}")
+    if "environment" in found:
+        parts.append(f"the environment of {found['environment']}")
+    return ", ".join(parts)
+
+
+def shared_card(
+    record: ServiceRecord | None, ended: tuple[str, float], holders: int, said: Mapping[str, object] | None
+) -> Card:
+    """The user's shared service: what its keeper publishes, and what the service itself says while it answers."""
+    if record is None:
+        why, when = ended
+        return Card("the service", {"state": f"Stopped: {why}", "since": _clock_time(when)})
+    facts: dict[str, object] = {
+        "state": f"{record.state}: {record.reason}" if record.reason else record.state.value,
+        "progress": record.progress,
+        "since": _clock_time(record.since),
+        "url": record.url,
+        "grpc": record.grpc or "",
+        "token file": record.token_file,
+        "processes": f"keeper {record.keeper.pid}" + (f", worker {record.worker.pid}" if record.worker else ""),
+        "used by": counted(holders, "process", "es"),
+        "version": record.version,
+        "data": record.data_dir,
+        "log": record.log_file,
+    }
+    if said is not None:
+        card = service_card(said, None)
+        facts |= {name: card[name] for name in ("up for", "runs under", "devices", "memory", "models", "notes")}
+    return Card("the service", facts)
+
+
+def _clock_time(unix_s: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(unix_s)) if unix_s else ""
+
+
+_STATE_COLOURS: Mapping[str, str] = {
+    ModelState.LOADING: "#b8860b",
+    ModelState.WARMING: "#b8860b",
+    ModelState.READY: "#2e8b57",
+    ModelState.DRAINING: "#808080",
+    ModelState.GONE: "#808080",
+    ModelState.FAILED: "#b22222",
+}
+
+
+def state_dot(state: str) -> str:
+    """A dot in the state's colour, as HTML."""
+    return f'<span style="color:{_STATE_COLOURS.get(state, "#808080")}">●</span>'

@@ -1,0 +1,198 @@
+"""How the models did lately: a table of the figures of one window, which the service has kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+import msgspec
+
+from workbench.client.formatting import escape, html_table, milliseconds, text_table
+from workbench.client.results import NO_MODELS, Tabular
+from workbench.client.summary import state_dot
+from workbench.core.ports import errors_in
+from workbench.errors import InvalidInput, WorkbenchError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+LONGEST_S = 900.0
+
+_WINDOW = re.compile(r"\s*([0-9.]+)\s*(s|min|m)?\s*")
+_SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, None: 1.0}
+
+
+class VersionFigures(msgspec.Struct, frozen=True):
+    """One version of one model over a window; None where nothing was run in it. docs/http.md, RECENT."""
+
+    name: str
+    version: str
+    state: str
+    device: str = ""
+    routed: bool = False
+    queued: int = 0
+    """Requests that wait now."""
+    requests: dict[str, int] = {}
+    """By how they ended."""
+    requests_per_s: float = 0.0
+    rows_per_s: float = 0.0
+    batches_per_s: float = 0.0
+    busy: float = 0.0
+    """Runners at work, on average."""
+    p50_s: float | None = None
+    p95_s: float | None = None
+    p99_s: float | None = None
+    batch_rows: float | None = None
+    """Rows of a batch, on average."""
+    queue_s: float | None = None
+    """What a request waited for its batch, on average."""
+    compute_s: float | None = None
+    latency: Mapping[str, Any] = {}
+    """`{"count", "sum_s", "buckets": {BUCKET: COUNT}}`, as in docs/metrics.md."""
+
+    @property
+    def errors(self) -> int:
+        return errors_in(self.requests)
+
+
+class RecentFigures(Tabular, Sequence[VersionFigures]):
+    """The figures of every version over one window, as a table."""
+
+    def __init__(self, window_s: float, asked_s: float, versions: Sequence[VersionFigures]) -> None:
+        self.window_s = window_s
+        """What the figures are of; less than was asked for where the service has not run for so long."""
+        self.asked_s = asked_s
+        self._versions = tuple(versions)
+
+    @overload
+    def __getitem__(self, index: int) -> VersionFigures: ...
+    @overload
+    def __getitem__(self, index: slice) -> RecentFigures: ...
+    def __getitem__(self, index: int | slice) -> VersionFigures | RecentFigures:
+        if isinstance(index, slice):
+            return RecentFigures(self.window_s, self.asked_s, self._versions[index])
+        return self._versions[index]
+
+    def __len__(self) -> int:
+        return len(self._versions)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row a version; durations in seconds, NaN where nothing was run."""
+        import pandas as pd
+
+        rows = [
+            {
+                "model": each.name,
+                "version": each.version,
+                "state": each.state,
+                "device": each.device,
+                "requests": sum(each.requests.values()),
+                "requests_per_s": each.requests_per_s,
+                "rows_per_s": each.rows_per_s,
+                "p50_s": each.p50_s,
+                "p95_s": each.p95_s,
+                "p99_s": each.p99_s,
+                "errors": each.errors,
+                "queued": each.queued,
+                "queue_s": each.queue_s,
+                "compute_s": each.compute_s,
+                "batch_rows": each.batch_rows,
+                "busy": each.busy,
+            }
+            for each in self
+        ]
+        frame = pd.DataFrame(rows)
+        # A figure that none of them has would be a column of objects.
+        return frame.astype({name: float for name in frame if str(name).endswith("_s") or name == "batch_rows"})
+
+    def plot(self) -> go.Figure:
+        """How long requests took, by model: a histogram of the window, as a plotly figure."""
+        from workbench.client.plots import latencies
+
+        buckets = {f"{each.name}, version {each.version}": each.latency.get("buckets", {}) for each in self}
+        return latencies(buckets, self.window_s)
+
+    def __repr__(self) -> str:
+        if not self:
+            return NO_MODELS
+        return "\n".join([self._title(), text_table([_HEAD, *map(_row, self)])])
+
+    def _repr_html_(self) -> str:
+        if not self:
+            return f"<div>{escape(NO_MODELS)}</div>"
+        rows = [[escape(cell) for cell in _row(each)] for each in self]
+        for row, each in zip(rows, self, strict=True):
+            row[2] = f"{state_dot(each.state)} {row[2]}"
+        return f"<div>{escape(self._title())}{html_table([*map(escape, _HEAD)], rows)}</div>"
+
+    def _title(self) -> str:
+        shorter = self.window_s < self.asked_s - 1
+        why = f"; the service has counted for no longer, {self.asked_s:.0f} s were asked for" if shorter else ""
+        return f"the last {self.window_s:.0f} s{why}"
+
+
+_HEAD = (
+    "model",
+    "version",
+    "state",
+    "requests/s",
+    "rows/s",
+    "p50",
+    "p95",
+    "p99",
+    "errors",
+    "waiting now",
+    "mean wait",
+    "rows a batch",
+)
+
+
+def _row(each: VersionFigures) -> list[str]:
+    errors = each.errors
+    return [
+        each.name,
+        each.version,
+        each.state,
+        rate(each.requests_per_s),
+        rate(each.rows_per_s),
+        *("-" if value is None else milliseconds(value) for value in (each.p50_s, each.p95_s, each.p99_s)),
+        f"{errors} of {sum(each.requests.values())}" if errors else "0",
+        str(each.queued),
+        "-" if each.queue_s is None else milliseconds(each.queue_s),
+        "-" if each.batch_rows is None else f"{each.batch_rows:.1f}",
+    ]
+
+
+def rate(per_s: float) -> str:
+    """A rate in three digits: `1,230`, `45.6`, `0.05`."""
+    if per_s == 0:
+        return "0"
+    return f"{per_s:,.0f}" if per_s >= 100 else f"{per_s:.1f}" if per_s >= 1 else f"{per_s:.2f}"
+
+
+def window_s(window: float | str) -> float:
+    """Seconds of 60, "60s" or "5m". InvalidInput."""
+    match = _WINDOW.fullmatch(window) if isinstance(window, str) else None
+    try:
+        seconds = float(match[1]) * _SECONDS[match[2]] if match else float(window)
+    except (TypeError, ValueError):
+        raise InvalidInput(f"window takes a time as 60s or 5m; {str(window)[:40]!r} is none") from None
+    if not 1 <= seconds <= LONGEST_S:
+        raise InvalidInput(f"window is {window}; it takes 1s to {LONGEST_S / 60:.0f}m, for which figures are kept")
+    return seconds
+
+
+def decode(found: object, asked_s: float) -> RecentFigures:
+    """The answer of /control/figures in parsed JSON. WorkbenchError when it is none."""
+    try:
+        answer = msgspec.convert(found, _Answer)
+    except msgspec.ValidationError as error:
+        raise WorkbenchError(f"the service's answer could not be read: {str(error)[:200]}") from None
+    return RecentFigures(answer.window_s, asked_s, answer.models)
+
+
+class _Answer(msgspec.Struct):
+    window_s: float
+    models: list[VersionFigures]

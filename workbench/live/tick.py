@@ -1,0 +1,231 @@
+"""One line of the service's stream, by model: its versions merged, percentiles over the last seconds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec import UNSET, UnsetType
+
+from workbench.core.ports import errors_in
+from workbench.live.histogram_quantiles import RecentLatency, quantiles
+
+WINDOW_S = 2.0
+"""What p50, p95 and p99 look back on, so that a model with few requests does not flicker."""
+
+NEWS_S = 2.0
+"""For how long an error is told in the ticks, so that a page which misses some learns of it all the same."""
+
+ENGINE_STAGES = ("queue", "batch", "compute", "split")
+
+Entry = Mapping[str, Any]
+"""One version of one model in a snapshot."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFigures:
+    """All versions of one model in one tick; percentiles are null where nothing was run in the window."""
+
+    requests_per_s: float
+    rows_per_s: float
+    errors_per_s: float
+    p50_s: float | None
+    p95_s: float | None
+    p99_s: float | None
+    queued: int
+    busy: float
+    last_error: Mapping[str, Any] | UnsetType = UNSET
+    """Of the last NEWS_S seconds; left out otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The figures of all models over one interval."""
+
+    epoch: str
+    sequence: int
+    """Counts up by one a tick of an epoch; more where ticks were missed."""
+    time: float
+    interval_s: float
+    process: Mapping[str, float]
+    machine: Mapping[str, Any]
+    """As the service says it; empty from one of an older version."""
+    models: Mapping[str, ModelFigures]
+    entries: Mapping[str, Sequence[Entry]]
+    """What the service itself said of the versions of each model."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether anybody was served."""
+        return any(figures.requests_per_s for figures in self.models.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What was done for a model in one tick, of which means are made; seconds are summed over the requests."""
+
+    run: int = 0
+    """Requests that were run."""
+    answered: int = 0
+    """Requests whose outputs were sent."""
+    batches: int = 0
+    rows: int = 0
+    """In those batches."""
+    queue_s: float = 0.0
+    batch_s: float = 0.0
+    compute_s: float = 0.0
+    split_s: float = 0.0
+    respond_s: float = 0.0
+    """After the split, until the answer had left."""
+
+    @classmethod
+    def of(cls, entries: Sequence[Entry]) -> Work:
+        run = answered = batches = rows = 0
+        queue_s = batch_s = compute_s = split_s = respond_s = 0.0
+        for entry in entries:
+            run += entry["latency"]["request"]["count"]
+            answered += entry["answered"]
+            stages = entry["stages_s"]
+            queue_s += stages["queue"]
+            batch_s += stages["batch"]
+            compute_s += stages["compute"]
+            split_s += stages["split"]
+            respond_s += stages["encode"] + stages["send"]
+            for size, count in entry["batch_sizes"].items():
+                batches += count
+                rows += int(size) * count
+        return cls(run, answered, batches, rows, queue_s, batch_s, compute_s, split_s, respond_s)
+
+    @property
+    def batch_rows(self) -> float | None:
+        """The mean."""
+        return _shown(self.rows / self.batches) if self.batches else None
+
+    @property
+    def stages_s(self) -> dict[str, float | None]:
+        """The mean of a request."""
+        sums = {stage: getattr(self, f"{stage}_s") for stage in ENGINE_STAGES}
+        means = {stage: _shown(sum_s / self.run) if self.run else None for stage, sum_s in sums.items()}
+        return {**means, "respond": _shown(self.respond_s / self.answered) if self.answered else None}
+
+
+class TickReader:
+    """Snapshots in, ticks out. Of one epoch after another."""
+
+    def __init__(self) -> None:
+        self._epoch = ""
+        self._sequence = 0
+        self._recent: dict[str, RecentLatency] = {}
+
+    def interrupted(self) -> None:
+        """The stream broke off: whatever comes next comes after a gap."""
+        self._sequence += 1
+        self._recent.clear()
+
+    def take(self, snapshot: Mapping[str, Any]) -> Tick:
+        if snapshot["epoch"] != self._epoch:
+            self._epoch, self._sequence, self._recent = snapshot["epoch"], 0, {}
+        entries: dict[str, list[Entry]] = {}
+        for entry in snapshot["models"]:
+            entries.setdefault(entry["name"], []).append(entry)
+        interval_s = snapshot["interval_s"]
+        self._recent = {name: self._recent.get(name) or RecentLatency(WINDOW_S) for name in entries}
+        tick = Tick(
+            self._epoch,
+            self._sequence,
+            snapshot["time"],
+            interval_s,
+            {name: snapshot["process"][name] for name in ("cpu", "resident_bytes")},
+            snapshot.get("machine", {}),
+            {name: self._figures(name, found, interval_s, snapshot["time"]) for name, found in entries.items()},
+            entries,
+        )
+        self._sequence += 1
+        return tick
+
+    def _figures(self, name: str, entries: Sequence[Entry], interval_s: float, now: float) -> ModelFigures:
+        recent = self._recent[name]
+        recent.add(interval_s, _counts(entries, "request"))
+        errors = sum(map(_errors, entries))
+        error = last_error(entries)
+        found = quantiles(recent.counts, (0.50, 0.95, 0.99))
+        p50_s, p95_s, p99_s = (None if duration_s is None else _shown(duration_s) for duration_s in found)
+        return ModelFigures(
+            requests_per_s=_shown(sum(entry["requests_per_s"] for entry in entries)),
+            rows_per_s=_shown(sum(entry["rows_per_s"] for entry in entries)),
+            errors_per_s=_shown(errors / interval_s) if interval_s > 0 else 0.0,
+            p50_s=p50_s,
+            p95_s=p95_s,
+            p99_s=p99_s,
+            queued=sum(entry["queued"] for entry in entries),
+            busy=_shown(sum(entry["busy"] for entry in entries)),
+            last_error=error if error is not None and error["time"] > now - NEWS_S else UNSET,
+        )
+
+
+def last_error(entries: Sequence[Entry]) -> Mapping[str, Any] | None:
+    """The newest of the versions'."""
+    errors = [error for entry in entries if (error := entry.get("last_error")) is not None]
+    return max(errors, key=lambda error: float(error["time"]), default=None)
+
+
+def batches_of(entries: Sequence[Entry]) -> dict[str, dict[str, int]]:
+    """The batches of one tick by reason and rows, of all versions together."""
+    found: dict[str, dict[str, int]] = {}
+    for entry in entries:
+        for reason, sizes in entry.get("batches", {}).items():
+            counted = found.setdefault(reason, {})
+            for rows, count in sizes.items():
+                counted[rows] = counted.get(rows, 0) + count
+    return found
+
+
+def detail(entries: Sequence[Entry]) -> dict[str, Any]:
+    """A model's histograms and means of one tick, of all its versions together."""
+    work = Work.of(entries)
+    return {
+        "versions": sorted((entry["version"] for entry in entries), key=int),
+        "requests": _added(entry["requests"] for entry in entries),
+        "latency": {
+            stage: {
+                "count": sum(entry["latency"][stage]["count"] for entry in entries),
+                "sum_s": sum(entry["latency"][stage]["sum_s"] for entry in entries),
+                "buckets": _counts(entries, stage),
+            }
+            for stage in ("request", "queue", "compute")
+        },
+        "batch_sizes": _added(entry["batch_sizes"] for entry in entries),
+        "release_reasons": _added(entry["release_reasons"] for entry in entries),
+        "batches": batches_of(entries),
+        "batch_rows": work.batch_rows,
+        "stages_s": work.stages_s,
+    }
+
+
+def _errors(entry: Entry) -> int:
+    """Requests of which the caller got an error: also an answer that could not be written."""
+    return errors_in(entry["requests"]) + int(entry["encode_failures"])
+
+
+def _counts(entries: Sequence[Entry], stage: str) -> dict[int, int]:
+    """The sum of the versions' histograms of `stage`, by bucket."""
+    counts: dict[int, int] = {}
+    for entry in entries:
+        for bucket, count in entry["latency"][stage]["buckets"].items():
+            number = int(bucket)
+            counts[number] = counts.get(number, 0) + count
+    return counts
+
+
+def _added(counted: Any) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for counts in counted:
+        total.update(counts)
+    return dict(total)
+
+
+def _shown(value: float) -> float:
+    """Four digits are enough for a line on a page, and halve what is sent."""
+    return float(f"{value:.4g}")

@@ -1,0 +1,1 @@
+"""From records to findings: aggregates, percentiles, searches, comparisons and verdicts. Pure."""

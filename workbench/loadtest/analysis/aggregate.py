@@ -1,0 +1,229 @@
+"""Folds: rows in, in chunks and in any order, figures out. What is shown while a test runs is the same fold, half-way.
+
+    Fold ── add(rows) ... ──► whole      Stretch   the measured part
+                         ├──► steps      Stretch   of each phase of the plan
+                         └──► seconds    Second    the timeline, warm-up included and marked as such
+
+Latency counts from when a request was due. That from when it was sent, the service time, is kept beside it only so that
+a report can show what leaving the wait out would have hidden. A second's latencies are those of the requests due in it;
+its throughput is what was answered in it. Percentiles are read from merged histograms, never averaged.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.core.ports import errors_in
+from workbench.loadtest.analysis.histogram import EMPTY, Histogram
+from workbench.loadtest.store.records import OUTCOMES, WARM_UP, Column, Records
+
+KEPT_UP = 0.95
+"""The share of what is due that a server must answer meanwhile to be said to keep up."""
+
+Window = tuple[float, float]
+"""From, and to but without, on the clock of the rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The figures of any stretch of a run."""
+
+    duration_s: float = 0.0
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    """How the requests that were due in it ended; ways that did not occur are left out."""
+    answered: int = 0
+    """Answers that came in it, whenever they were asked for: what the server managed."""
+    rows_answered: int = 0
+    """Rows of the model's input that they brought."""
+    latency: Histogram = EMPTY
+    """Of the requests due in it that were answered, from when they were due."""
+    service: Histogram = EMPTY
+    """... from when they were sent."""
+    wait: Histogram = EMPTY
+    """Of all that were sent: from when they were due until then."""
+
+    @property
+    def due(self) -> int:
+        return sum(self.outcomes.values())
+
+    @property
+    def ok(self) -> int:
+        return self.outcomes.get("ok", 0)
+
+    @property
+    def errors(self) -> int:
+        """Requests that ended badly. What was cancelled is none: how it would have ended is not known."""
+        return errors_in(self.outcomes)
+
+    @property
+    def error_share(self) -> float | None:
+        ended = self.ok + self.errors
+        return self.errors / ended if ended else None
+
+    @property
+    def offered_per_s(self) -> float:
+        """Requests that were due, a second."""
+        return self.due / self.duration_s if self.duration_s > 0 else 0.0
+
+    @property
+    def answered_per_s(self) -> float:
+        """Throughput."""
+        return self.answered / self.duration_s if self.duration_s > 0 else 0.0
+
+    @property
+    def kept_up(self) -> bool:
+        """Whether nearly all that was due in it was answered in it, so that no queue grew."""
+        return self.answered >= KEPT_UP * self.due
+
+    def quantile(self, q: float) -> float | None:
+        """Of the latency, in seconds."""
+        return self.latency.quantile(q)
+
+
+@dataclass(frozen=True, slots=True)
+class Second:
+    """One second of the timeline; the last one of the measured part may be shorter."""
+
+    at_s: float
+    """Its beginning, counted from that of the measured part: the warm-up lies below 0, stragglers after the end."""
+    phase: int
+    """WARM_UP, or 0."""
+    due: int = 0
+    ended: Mapping[str, int] = field(default_factory=dict)
+    """Requests that ended in it, by outcome."""
+    latency: Histogram = EMPTY
+    """Of those due in it that were answered."""
+
+    @property
+    def answered(self) -> int:
+        return self.ended.get("ok", 0)
+
+    @property
+    def errors(self) -> int:
+        return errors_in(self.ended)
+
+
+def together(seconds: Sequence[Second]) -> Second:
+    """Several in a row as one, which begins with the first."""
+    ended: Counter[str] = Counter()
+    for each in seconds:
+        ended.update(each.ended)
+    merged = Histogram.merged(each.latency for each in seconds)
+    return Second(seconds[0].at_s, seconds[0].phase, sum(each.due for each in seconds), dict(ended), merged)
+
+
+class _Due:
+    """What became of the requests that were due in a stretch."""
+
+    __slots__ = ("latency", "outcomes", "service", "wait")
+
+    def __init__(self) -> None:
+        self.outcomes = np.zeros(len(OUTCOMES), np.int64)
+        self.latency = self.service = self.wait = EMPTY
+
+    def add(self, rows: Records) -> None:
+        ok = rows.ok
+        self.outcomes += _by_outcome(rows.outcome)
+        self.latency += Histogram.of(ok.latency_s)
+        self.service += Histogram.of(ok.done_s - ok.sent_s)
+        self.wait += Histogram.of(rows.late_s)
+
+
+class Aggregate:
+    """Rows folded as they come. `begin_s`: where the measured part begins on their clock; `windows`: when the phases of
+    the plan are, on the same."""
+
+    def __init__(self, begin_s: float, windows: Mapping[int, Window] | None = None) -> None:
+        self._begin_s = begin_s
+        self._windows = windows or {}
+        self._whole = _Due()
+        self._steps: defaultdict[int, _Due] = defaultdict(_Due)
+        self._due: defaultdict[int, int] = defaultdict(int)
+        self._latency: defaultdict[int, Histogram] = defaultdict(lambda: EMPTY)
+        self._ended: defaultdict[int, NDArray[np.int64]] = defaultdict(lambda: np.zeros(len(OUTCOMES), np.int64))
+        self._answered_at: list[Column] = []
+        self._rows_at: list[Column] = []
+
+    def add(self, rows: Records) -> None:
+        """Rows that ended, at any time and of any phase."""
+        if not len(rows):
+            return
+        measured = rows.measured
+        self._whole.add(measured)
+        for step, of_step in _split(measured, measured.phase):
+            self._steps[step].add(of_step)
+        for second, due in _split(rows, self._second(rows.scheduled_s)):
+            self._due[second] += len(due)
+            self._latency[second] += Histogram.of(due.ok.latency_s)
+        ended = rows[~np.isnan(rows.done_s)]
+        for second, ending in _split(ended, self._second(ended.done_s)):
+            self._ended[second] += _by_outcome(ending.outcome)
+        ok = ended.ok
+        self._answered_at.append(ok.done_s - self._begin_s)
+        self._rows_at.append(ok.rows)
+
+    def whole(self, measured_s: float) -> Stretch:
+        """The measured part, which is so long."""
+        return self._stretch(self._whole, (0.0, measured_s))
+
+    def steps(self, windows: Mapping[int, Window] | None = None) -> dict[int, Stretch]:
+        """Each phase of the plan that any request was due in; `windows`: as it was, where it did not go as planned."""
+        return {
+            number: self._stretch(self._steps[number], (begin_s - self._begin_s, end_s - self._begin_s))
+            for number, (begin_s, end_s) in (windows or self._windows).items()
+            if number in self._steps
+        }
+
+    def seconds(self) -> tuple[Second, ...]:
+        """From the first second in which anything was due to the last in which anything ended, without a gap."""
+        touched = self._due.keys() | self._ended.keys()
+        if not touched:
+            return ()
+        return tuple(self._second_at(at) for at in range(min(touched), max(touched) + 1))
+
+    # Below: how
+
+    def _second(self, times_s: Column) -> NDArray[np.int64]:
+        # Ends of seconds are sums of floats: 4.999999999 s, due at 5, is of the fifth second.
+        return np.floor(times_s - self._begin_s + 1e-9).astype(np.int64)
+
+    def _second_at(self, at: int) -> Second:
+        ended = self._ended.get(at)
+        return Second(
+            float(at),
+            WARM_UP if at < 0 else 0,
+            self._due.get(at, 0),
+            {} if ended is None else _words(ended),
+            self._latency.get(at, EMPTY),
+        )
+
+    def _stretch(self, due: _Due, window: Window) -> Stretch:
+        begin_s, end_s = window
+        answered = rows_answered = 0
+        for at, rows in zip(self._answered_at, self._rows_at, strict=True):
+            within = (at >= begin_s) & (at < end_s)
+            answered += int(np.count_nonzero(within))
+            rows_answered += int(rows[within].sum())
+        duration_s = max(end_s - begin_s, 0.0)
+        return Stretch(duration_s, _words(due.outcomes), answered, rows_answered, due.latency, due.service, due.wait)
+
+
+def _split(rows: Records, keys: Column) -> Iterator[tuple[int, Records]]:
+    """The rows by key, each once."""
+    order = np.argsort(keys, kind="stable")
+    found, starts = np.unique(keys[order], return_index=True)
+    for key, start, end in zip(found.tolist(), starts, [*starts[1:], len(order)], strict=False):
+        yield key, rows[order[start:end]]
+
+
+def _by_outcome(outcomes: Column) -> NDArray[np.int64]:
+    return np.bincount(outcomes, minlength=len(OUTCOMES))
+
+
+def _words(counts: NDArray[np.int64]) -> dict[str, int]:
+    return {word: int(count) for word, count in zip(OUTCOMES, counts, strict=True) if count}

@@ -1,0 +1,61 @@
+"""Where the time went: the client's figures and the service's own, joined.
+
+Means only, which add up as percentiles do not: the mean latency is the sum of the mean times in the stages.
+"""
+
+from __future__ import annotations
+
+from workbench.loadtest.store.run import Run
+
+STAGES = {
+    "waiting to be sent": "#b8bcc4",
+    "network": "#9ecae1",
+    "reading": "#6baed6",
+    "queue": "#fdae6b",
+    "forming the batch": "#c7e9c0",
+    "the model": "#31a354",
+    "answering": "#3182bd",
+    "server": "#31a354",
+}
+"""Stage -> colour, in the order of a request's way. "server" stands for all beyond the client where the service tells
+no more."""
+
+_OF_THE_SERVICE = {
+    "receive": "reading",
+    "decode": "reading",
+    "queue": "queue",
+    "batch": "forming the batch",
+    "compute": "the model",
+    "split": "answering",
+    "encode": "answering",
+    "send": "answering",
+}
+
+
+def stages_of(run: Run) -> dict[str, float]:
+    """Mean seconds of an answered request by stage, in the order of its way; empty where nothing was answered."""
+    whole = run.whole
+    latency_s, service_s = whole.latency.mean_s, whole.service.mean_s
+    if latency_s is None or service_s is None:
+        return {}
+    found = {"waiting to be sent": max(latency_s - service_s, 0.0)} if run.open_loop else {}
+    said = run.server_figures().stages_s
+    if not said:
+        return {**found, "server": service_s}
+    own: dict[str, float] = {}
+    for stage, mean_s in said.items():
+        word = _OF_THE_SERVICE.get(stage, "answering")
+        own[word] = own.get(word, 0.0) + mean_s
+    # What the client waited for beyond what the service knows of: the way there and back, and both kernels.
+    own["network"] = max(service_s - sum(own.values()), 0.0)
+    return {**found, **{stage: own[stage] for stage in STAGES if stage in own}}
+
+
+def longest_stage(run: Run) -> tuple[str, float] | None:
+    """The stage that took the largest share, and that share; None where nothing is known of the service."""
+    found = stages_of(run)
+    total_s = sum(found.values())
+    if len(found) < 3 or total_s <= 0:
+        return None
+    stage = max(found, key=lambda each: found[each])
+    return stage, found[stage] / total_s

@@ -1,0 +1,52 @@
+"""Stairs until something breaks: each stair is judged a moment after its end, and the first that does not hold ends
+the run."""
+
+from __future__ import annotations
+
+from workbench.loadtest.analysis.aggregate import KEPT_UP, Aggregate, Stretch, Window
+from workbench.loadtest.analysis.thresholds import judge, parse_thresholds
+from workbench.loadtest.plan import Plan, Stairs
+from workbench.loadtest.store.records import Records
+
+GRACE_S = 1.0
+"""What the last requests of a stair may take before it is judged; less where stairs are short."""
+
+
+class StopCondition:
+    """Told of rows as they come, and asked whether something broke."""
+
+    def __init__(self, plan: Plan) -> None:
+        assert isinstance(plan.attack, Stairs)
+        self._plan = plan
+        self._attack = attack = plan.attack
+        self._thresholds = parse_thresholds(plan.slo or "errors<1%")
+        count = int(plan.duration_s / attack.every_s + 1e-9)
+        self._windows: dict[int, Window] = {
+            number: (plan.warm_up_s + number * attack.every_s, plan.warm_up_s + (number + 1) * attack.every_s)
+            for number in range(count)
+        }
+        self._fold = Aggregate(plan.warm_up_s, self._windows)
+        self._judged = 0
+
+    def take(self, rows: Records) -> None:
+        self._fold.add(rows)
+
+    def broke(self, elapsed_s: float) -> str:
+        """What broke first, in one sentence, or nothing so far."""
+        grace_s = min(GRACE_S, self._attack.every_s / 2)
+        while self._judged in self._windows and elapsed_s >= self._windows[self._judged][1] + grace_s:
+            number, self._judged = self._judged, self._judged + 1
+            if said := self._verdict(number, self._fold.steps().get(number, Stretch())):
+                rate = self._attack.first_per_s + number * self._attack.by_per_s
+                return f"at {rate:g} requests/s {said}, so the stairs ended there"
+        return ""
+
+    def _verdict(self, number: int, stretch: Stretch) -> str:
+        begin_s, end_s = self._windows[number]
+        due = (self._attack.first_per_s + number * self._attack.by_per_s) * (end_s - begin_s)
+        missed = next((verdict for verdict in judge(self._thresholds, stretch) if not verdict.held), None)
+        if missed is not None:
+            return str(missed)
+        if stretch.answered < KEPT_UP * due and stretch.answered < due - 2:
+            return f"only {stretch.answered / (end_s - begin_s):.0f} a second were answered in time, and a queue grew"
+        return ""

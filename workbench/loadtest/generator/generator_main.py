@@ -1,0 +1,203 @@
+"""The generator: a process of its own, so that neither the kernel's work nor its garbage delays a request.
+
+It reads a spec and the requests from stdin, streams rows and progress to stdout, and ends with the run; at SIGINT,
+SIGTERM or when asked to stop it notes what is under way as cancelled and gives what it has. When its stdin ends, or its
+parent is another one than at the start, nobody is there to be told, and it ends at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import select
+import signal
+import sys
+import time
+from typing import BinaryIO
+
+from workbench.loadtest.analysis.histogram import EMPTY, Histogram
+from workbench.loadtest.generator.ipc import Frames, MessageKind, Spec, decode_request, decode_spec, frame, message
+from workbench.loadtest.generator.load_runner import LoadRunner, Request
+from workbench.loadtest.generator.transports import opener_of
+from workbench.loadtest.store.records import ROW, Records
+
+REPORT_S = 0.1
+PARENT_S = 0.5
+ROWS_AT_ONCE = 512
+"""Rows are sent on when there are so many, or when a report is due: large writes would delay requests."""
+
+_READ_BYTES = 1 << 20
+
+
+def main() -> int:
+    """Runs one spec. 0 where it was carried out, however it ended."""
+    frames = Frames()
+    parent = os.getppid()
+    spec, requests = _read_spec(sys.stdin.buffer, frames, parent)
+    # Rows are packed bytes and lanes break their own cycles, so there is nothing for the collector to find.
+    gc.freeze()
+    gc.disable()
+    loop_factory = asyncio.new_event_loop
+    if sys.platform != "win32":
+        import uvloop
+
+        loop_factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(_Generator(spec, requests, parent).run(frames))
+    return 0
+
+
+def _read_spec(stream: BinaryIO, frames: Frames, parent: int) -> tuple[Spec, list[Request]]:
+    """Until the word to go; what came after it is left in `frames`. SystemExit when nobody is there any more."""
+    spec: Spec | None = None
+    requests: list[Request] = []
+    while True:
+        # A child of the parent's may hold the other end, so its end alone would not tell that the parent has gone.
+        while not select.select([stream], (), (), PARENT_S)[0]:
+            if os.getppid() != parent:
+                raise SystemExit(1)
+        if not (data := os.read(stream.fileno(), _READ_BYTES)):
+            raise SystemExit(1)
+        for kind, body in frames.feed(data):
+            if kind == MessageKind.SPEC:
+                spec = decode_spec(body)
+            elif kind == MessageKind.REQUEST:
+                requests.append(decode_request(body))
+            elif kind == MessageKind.GO and spec is not None:
+                return spec, requests
+
+
+class _Generator:
+    def __init__(self, spec: Spec, requests: list[Request], parent: int) -> None:
+        self._attack = LoadRunner(spec.plan, requests, opener_of(spec), self._say)
+        self._parent = parent
+        self._out: asyncio.WriteTransport | None = None
+        self._lags = EMPTY
+        self._longest_turn_s = 0.0
+        self._cpu_began_s = time.process_time()
+        self._began_s = time.monotonic()
+        self._stopped = ""
+
+    async def run(self, frames: Frames) -> None:
+        loop = asyncio.get_running_loop()
+        # What the reader is too slow to take is kept: a run is never slowed down by who looks at it.
+        self._out, report = await loop.connect_write_pipe(_Report, sys.stdout.buffer)
+        await loop.connect_read_pipe(lambda: _Orders(self._attack, frames), sys.stdin.buffer)
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(each, self._signalled, each)
+        reports = loop.create_task(self._report())
+        try:
+            await self._attack.run(self._begin)
+        finally:
+            reports.cancel()
+        self._flush()
+        self._write(message(MessageKind.DONE, {**self._figures(), "stopped": self._stopped}))
+        self._out.close()
+        await report.sent.wait()
+
+    def _begin(self) -> None:
+        self._cpu_began_s = time.process_time()
+        self._began_s = self._attack.began
+        behind_s = time.monotonic() - self._attack.began
+        self._write(message(MessageKind.BEGAN, {"at": time.time() - behind_s, "monotonic": self._attack.began}))
+
+    async def _report(self) -> None:
+        """Rows and progress, ten times a second; and whether the parent is still there."""
+        parent_s = 0.0
+        while True:
+            due_s = time.monotonic() + REPORT_S / 10
+            # Ten short sleeps, each measured, instead of a long one: how late the loop comes is how long its turns are.
+            for _ in range(10):
+                await asyncio.sleep(max(due_s - time.monotonic(), 0.0))
+                now_s = time.monotonic()
+                self._longest_turn_s = max(self._longest_turn_s, now_s - due_s)
+                due_s = now_s + REPORT_S / 10
+                if len(self._attack.rows) >= ROWS_AT_ONCE * ROW.itemsize:
+                    self._flush()
+            self._flush()
+            self._write(message(MessageKind.PROGRESS, self._figures()))
+            parent_s += REPORT_S
+            if parent_s >= PARENT_S:
+                parent_s = 0.0
+                if os.getppid() != self._parent:
+                    _leave()
+
+    def _flush(self) -> None:
+        attack = self._attack
+        if attack.lags_s:
+            lags, attack.lags_s = attack.lags_s, []
+            self._lags = self._lags + Histogram.of(lags)
+        if attack.rows:
+            data, attack.rows = attack.rows, bytearray()
+            self._write(frame(MessageKind.ROWS, Records.packed(data).to_bytes()))
+
+    def _figures(self) -> dict[str, float]:
+        attack, lags = self._attack, self._lags
+        elapsed_s = max(attack.elapsed_s, 1e-9)
+        return {
+            "elapsed_s": elapsed_s,
+            "due": attack.due_count,
+            "ended": attack.ended_count,
+            "errors": attack.error_count,
+            "in_flight": attack.in_flight,
+            "waiting": attack.waiting,
+            "lag_p50_s": lags.quantile(0.5) or 0.0,
+            "lag_p99_s": lags.quantile(0.99) or 0.0,
+            "lag_max_s": lags.quantile(1.0) or 0.0,
+            "cpu_share": (time.process_time() - self._cpu_began_s) / elapsed_s,
+            "connections": attack.connections,
+            "connect_errors": attack.connect_errors,
+            "reconnects": attack.reconnects,
+            "held_back": attack.held_back,
+            "held_back_max_s": attack.held_back_max_s,
+            "longest_turn_s": self._longest_turn_s,
+        }
+
+    def _say(self, outcome: str, words: str) -> None:
+        self._write(message(MessageKind.SAID, {"outcome": outcome, "words": words}))
+
+    def _signalled(self, number: signal.Signals) -> None:
+        self._stopped = number.name
+        self._attack.stop()
+
+    def _write(self, data: bytes) -> None:
+        if self._out is not None and not self._out.is_closing():
+            self._out.write(data)
+
+
+class _Report(asyncio.BaseProtocol):
+    """The other end of stdout."""
+
+    def __init__(self) -> None:
+        self.sent = asyncio.Event()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.sent.set()
+
+
+class _Orders(asyncio.Protocol):
+    """What comes on stdin once the run is under way: a stop, or the end."""
+
+    def __init__(self, attack: LoadRunner, frames: Frames) -> None:
+        self._attack = attack
+        self._frames = frames
+        self.data_received(b"")
+
+    def data_received(self, data: bytes) -> None:
+        if any(kind == MessageKind.STOP for kind, _ in self._frames.feed(data)):
+            self._attack.stop()
+
+    def eof_received(self) -> None:
+        _leave()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        pass
+
+
+def _leave() -> None:
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""What the generator and whoever started it say to each other, over the generator's stdin and stdout. Pure.
+
+Frames of a kind, a length and that many bytes. In: the spec, the requests, then perhaps a stop; the end of the stream
+means that nobody is there any more. Out: when it began, rows and progress as they come, what was refused, the end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+
+from workbench.errors import InvalidInput
+from workbench.loadtest.generator.load_runner import Request
+from workbench.loadtest.plan import Attack, Constant, Inputs, Plan, Ramp, Replay, Stairs, Target, Users
+
+ATTACKS: dict[str, type[Attack]] = {each.kind: each for each in (Constant, Ramp, Stairs, Replay, Users)}
+
+MAX_FRAME_BYTES = 1 << 30
+
+_HEAD = struct.Struct("<BI")
+_ROWS = struct.Struct("<I")
+
+
+class MessageKind(IntEnum):
+    SPEC = 1
+    REQUEST = 2
+    GO = 3
+    STOP = 4
+    BEGAN = 10
+    ROWS = 11
+    PROGRESS = 12
+    SAID = 13
+    DONE = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What the generator needs beside the requests."""
+
+    plan: Plan
+    host: str
+    port: int
+    metadata: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Of gRPC calls; an HTTP request has its headers in its bytes."""
+
+
+class Frames:
+    """Frames out of a stream that comes in pieces."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """The frames that are whole now. Raises InvalidInput for what is none."""
+        self._data += data
+        while len(self._data) >= _HEAD.size:
+            kind, size = _HEAD.unpack_from(self._data)
+            if size > MAX_FRAME_BYTES:
+                raise InvalidInput("this is not what a load generator says")
+            end = _HEAD.size + size
+            if len(self._data) < end:
+                return
+            body = bytes(self._data[_HEAD.size : end])
+            del self._data[:end]
+            yield kind, body
+
+
+def frame(kind: MessageKind, body: bytes = b"") -> bytes:
+    return _HEAD.pack(kind, len(body)) + body
+
+
+def message(kind: MessageKind, value: Mapping[str, Any]) -> bytes:
+    return frame(kind, msgspec.json.encode(value))
+
+
+def encode_spec(spec: Spec) -> bytes:
+    plan = spec.plan
+    attack = {"kind": plan.attack.kind, **dataclasses.asdict(plan.attack)}
+    described = {**plan.described(), "attack": attack}
+    value = {"plan": described, "host": spec.host, "port": spec.port, "metadata": spec.metadata}
+    return frame(MessageKind.SPEC, msgspec.json.encode(value))
+
+
+def decode_spec(body: bytes) -> Spec:
+    found = msgspec.json.decode(body)
+    plan = found["plan"]
+    attack = plan["attack"]
+    kind = ATTACKS[attack.pop("kind")]
+    if "times_s" in attack:
+        attack["times_s"] = tuple(attack["times_s"])
+    fields = {**plan, "target": Target(**plan["target"]), "attack": kind(**attack), "inputs": Inputs()}
+    metadata = tuple((name, value) for name, value in found["metadata"])
+    return Spec(Plan(**fields), found["host"], found["port"], metadata)
+
+
+def encode_request(request: Request) -> bytes:
+    return frame(MessageKind.REQUEST, _ROWS.pack(request.rows) + request.data)
+
+
+def decode_request(body: bytes) -> Request:
+    return Request(body[_ROWS.size :], _ROWS.unpack_from(body)[0])

@@ -1,0 +1,217 @@
+"""From a plan to what is sent: the target is asked what it takes, requests are made ready, and some are tried.
+
+What cannot be right is found here, before the run and in words: a model that is not there, inputs that do not fit, a
+token that is not known, nobody who listens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from workbench.client.client import AsyncClient
+from workbench.client.grpc_client import GrpcClient
+from workbench.client.input_adapter import describe
+from workbench.core.messages import InferRequest
+from workbench.core.model import Signature, TensorSpec
+from workbench.errors import (
+    DeadlineExceeded,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+    Unsupported,
+    WorkbenchError,
+)
+from workbench.loadtest.generator.inputs import Made, body_of, made_for
+from workbench.loadtest.generator.ipc import Spec
+from workbench.loadtest.generator.load_runner import Request
+from workbench.loadtest.plan import Plan, Target
+from workbench.protocols import oip_grpc
+
+TRIES = 8
+"""Requests of different shapes that are tried before the run."""
+
+OURS = "infer-workbench"
+BINARY = "binary_tensor_data"
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedTarget:
+    """A plan with all that the generator needs."""
+
+    spec: Spec
+    requests: tuple[Request, ...] = field(repr=False)
+    signature: Signature
+    facts: Mapping[str, Any]
+    """What was found: "server", "platform", "version", and of a service of ours "digest", "device", "config"."""
+    controlled: bool
+    """Its own figures can be asked for."""
+
+
+async def prepare(plan: Plan) -> PreparedTarget:
+    """Raises ModelNotFound, InvalidInput, Unavailable, Unauthenticated: whatever the first request would have met."""
+    target = plan.target
+    parts = urlsplit(target.url)
+    if target.grpc:
+        found = await _ask_grpc(target)
+    else:
+        found = await _ask_http(target)
+    variants = list(made_for(plan, found.signature))
+    await _try(plan, variants, found)
+    requests = tuple(_request(plan, each, found, parts) for each in variants)
+    port = parts.port or 80
+    metadata = () if target.token is None else (("authorization", f"Bearer {target.token}"),)
+    spec = Spec(plan, parts.hostname or "", port, metadata if target.grpc else ())
+    return PreparedTarget(spec, requests, found.signature, found.facts, found.controlled)
+
+
+def control_client(target: Target) -> AsyncClient | None:
+    """A client of the target's control plane, where it is known where that is."""
+    url = target.control_url or ("" if target.grpc else target.url)
+    return AsyncClient(url, target.token, connections=2) if url else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    signature: Signature
+    """Without inputs where the server does not say what the model takes."""
+    facts: Mapping[str, Any]
+    binary: bool = True
+    controlled: bool = False
+
+
+async def _ask_http(target: Target) -> _Found:
+    async with AsyncClient(target.url, target.token, connections=2) as client:
+        server = await _server(client)
+        try:
+            found = await client.metadata(target.model, target.version)
+            if found["name"] != target.model:
+                raise ValueError
+            signature = Signature(_specs(found.get("inputs")), _specs(found.get("outputs")))
+        except NotFound as error:
+            if server.get("name") == OURS:
+                await client.status(target.model, target.version)  # says what there is instead
+            raise error
+        except (KeyError, TypeError, ValueError):
+            raise Unavailable(
+                f"what answers at {target.url} does not describe its models as the protocol does"
+            ) from None
+        facts = {"server": server, "platform": found.get("platform", ""), "versions": found.get("versions", [])}
+        controlled = server.get("name") == OURS and await _add_status(client, target, facts)
+        return _Found(signature, facts, BINARY in server.get("extensions", ()), controlled)
+
+
+async def _ask_grpc(target: Target) -> _Found:
+    async with GrpcClient(target.url, target.token) as client:
+        signature = await client.signature(target.model, target.version)
+        facts: dict[str, Any] = {"server": await _server(client) or {"name": "gRPC"}}
+    controlled = False
+    if target.controlled and (control := control_client(target)) is not None:
+        async with control:
+            facts["server"] = await _server(control)
+            controlled = await _add_status(control, target, facts)
+    return _Found(signature, facts, controlled=controlled)
+
+
+async def _server(client: AsyncClient | GrpcClient) -> Mapping[str, Any]:
+    """Name, version and extensions; what has no such route may serve the protocol's models all the same."""
+    with suppress(NotFound, InvalidInput, Unsupported):
+        return await client.server_metadata()
+    return {}
+
+
+async def _add_status(client: AsyncClient, target: Target, facts: dict[str, Any]) -> bool:
+    """What the control plane says of the model, into `facts`; False where the token does not open it."""
+    with suppress(WorkbenchError):
+        status = await client.status(target.model, target.version)
+        from workbench.protocols.control import encode_status
+
+        encoded = encode_status(status)
+        facts.update(
+            {name: encoded[name] for name in ("version", "platform", "digest", "device", "config", "batching")}
+        )
+        return True
+    return False
+
+
+def _specs(found: Any) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(each["name"], each["datatype"], tuple(map(int, each["shape"]))) for each in found or ())
+
+
+# Trying, and making ready
+
+
+async def _try(plan: Plan, variants: Sequence[Made], found: _Found) -> None:
+    """One request of each shape, as a check: what the server refuses now it would refuse a thousand times."""
+    target = plan.target
+    tried: set[tuple[tuple[int, ...], ...]] = set()
+    client = GrpcClient(target.url, target.token) if target.grpc else AsyncClient(target.url, target.token)
+    async with client:
+        for made in variants:
+            shapes = tuple(array.shape for array in made.inputs.values())
+            if shapes in tried or len(tried) == TRIES:
+                continue
+            tried.add(shapes)
+            try:
+                if isinstance(client, GrpcClient):
+                    await client.exchange(_message(target, made), plan.timeout_s)
+                else:
+                    request = InferRequest(target.model, made.inputs, target.version)
+                    body, header_length = body_of(made, request, binary=found.binary)
+                    await client.exchange(request, body, header_length, plan.timeout_s)
+            except DeadlineExceeded:
+                raise DeadlineExceeded(
+                    f"{target.model!r} did not answer a single request within {plan.timeout_s:g} s, so nothing was "
+                    "run; raise the timeout, or send fewer rows at once"
+                ) from None
+            except (Unavailable, Unauthenticated, Forbidden, NotFound):
+                raise
+            except InvalidInput as error:
+                raise InvalidInput(
+                    f"{target.model!r} refuses these inputs, so nothing was run: {error.message}"
+                ) from None
+            except WorkbenchError as error:
+                raise type(error)(
+                    f"{target.model!r} fails with these inputs, so nothing was run: {error.message}"
+                ) from None
+
+
+def _request(plan: Plan, made: Made, found: _Found, parts: SplitResult) -> Request:
+    target = plan.target
+    if target.grpc:
+        return Request(_message(target, made), made.rows)
+    body, header_length = body_of(made, InferRequest(target.model, made.inputs, target.version), binary=found.binary)
+    version = "" if target.version is None else f"/versions/{target.version}"
+    headers = {
+        "Host": parts.netloc,
+        "Content-Type": "application/json" if header_length is None else "application/octet-stream",
+        "Content-Length": str(len(body)),
+    }
+    if header_length is not None:
+        headers["Inference-Header-Content-Length"] = str(header_length)
+    if target.token is not None:
+        headers["Authorization"] = f"Bearer {target.token}"
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    path = f"{parts.path.rstrip('/')}/v2/models/{target.model}{version}/infer"
+    return Request(f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + body, made.rows)
+
+
+def _message(target: Target, made: Made) -> bytes:
+    """A ModelInferRequest."""
+    given = made.body
+    request = InferRequest(target.model, made.inputs, target.version, id=str(given.get("id", "")))
+    request.parameters = given.get("parameters") or {}
+    asked = given.get("outputs") or ()
+    request.outputs = tuple(each["name"] for each in asked)
+    of_inputs = [each.get("parameters") or {} for each in given.get("inputs", ())]
+    return oip_grpc.encode_request(request, of_inputs=of_inputs)
+
+
+def expected(signature: Signature) -> str:
+    """What a model takes, for a message."""
+    return ", ".join(map(describe, signature.inputs)) or "nothing"

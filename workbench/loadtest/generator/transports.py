@@ -1,0 +1,140 @@
+"""Where lanes come from: TCP connections for HTTP, calls on shared channels for gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from workbench.loadtest.generator.http_connection import Connection, ConnectionOwner, HttpConnection
+from workbench.loadtest.generator.ipc import Spec
+from workbench.loadtest.generator.load_runner import ConnectionOpener
+from workbench.loadtest.store.records import OUTCOMES
+
+if TYPE_CHECKING:
+    import grpc
+
+CONNECT_TIMEOUT_S = 5.0
+
+CHANNELS = 8
+"""gRPC carries many calls on one connection; so many connections are shared by all lanes."""
+
+_METHOD = "/inference.GRPCInferenceService/ModelInfer"
+_OK: Final = OUTCOMES.index("ok")
+_FAILED: Final = OUTCOMES.index("failed")
+_CONNECTION: Final = OUTCOMES.index("connection")
+_OF_CODE: Final = {
+    3: OUTCOMES.index("invalid"),
+    4: OUTCOMES.index("expired"),
+    5: OUTCOMES.index("invalid"),
+    7: OUTCOMES.index("invalid"),
+    8: OUTCOMES.index("rejected"),
+    9: OUTCOMES.index("invalid"),
+    14: OUTCOMES.index("unavailable"),
+    16: OUTCOMES.index("invalid"),
+}
+"""Number of the gRPC status -> outcome; others are failed."""
+
+
+def opener_of(spec: Spec) -> ConnectionOpener:
+    if spec.plan.target.grpc:
+        return GrpcTransport(f"{spec.host}:{spec.port}", spec.metadata)
+    return HttpTransport(spec.host, spec.port)
+
+
+class HttpTransport:
+    def __init__(self, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+
+    async def open(self, crew: ConnectionOwner) -> Connection:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            _, lane = await loop.create_connection(lambda: HttpConnection(crew), self._host, self._port)
+        return lane
+
+    async def close(self) -> None:
+        pass
+
+
+class GrpcTransport:
+    def __init__(self, target: str, metadata: Sequence[tuple[str, str]]) -> None:
+        self._target = target
+        self._metadata = tuple(metadata)
+        self._channels: list[grpc.aio.Channel] = []
+        self._opened = 0
+
+    async def open(self, crew: ConnectionOwner) -> Connection:
+        import grpc
+
+        at = self._opened % CHANNELS
+        self._opened += 1
+        if at == len(self._channels):
+            options = [
+                ("grpc.use_local_subchannel_pool", 1),  # or all channels would share one connection
+                ("grpc.max_receive_message_length", -1),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.max_reconnect_backoff_ms", 1000),
+            ]
+            self._channels.append(grpc.aio.insecure_channel(self._target, options))
+        return GrpcConnection(crew, self._channels[at].unary_unary(_METHOD), self._metadata)
+
+    async def close(self) -> None:
+        for channel in self._channels:
+            await channel.close()
+
+
+class GrpcConnection:
+    """One call at a time on a channel that others use too. The first byte cannot be seen through gRPC's library."""
+
+    __slots__ = (
+        "_call",
+        "_crew",
+        "_metadata",
+        "_task",
+        "busy",
+        "due_s",
+        "first_byte_s",
+        "received",
+        "sent_s",
+        "usable",
+        "variant",
+    )
+
+    def __init__(self, crew: ConnectionOwner, call: Any, metadata: tuple[tuple[str, str], ...]) -> None:
+        self._crew = crew
+        self._call = call
+        self._metadata = metadata
+        self._task: asyncio.Task[None] | None = None
+        self.usable = True
+        self.busy = False
+        self.due_s = self.sent_s = self.first_byte_s = math.nan
+        self.variant = self.received = 0
+
+    def send(self, request: bytes) -> None:
+        self.busy = True
+        self.received = 0
+        self._task = asyncio.get_running_loop().create_task(self._ask(request))
+
+    def abort(self) -> None:
+        self.usable = False
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _ask(self, request: bytes) -> None:
+        import grpc
+
+        outcome, said = _OK, ""
+        try:
+            answer: bytes = await self._call(request, metadata=self._metadata)
+            self.received = len(answer)
+        except grpc.aio.AioRpcError as error:
+            code = int(error.code().value[0])
+            outcome = _OF_CODE.get(code, _FAILED)
+            said = f"gRPC {error.code().name}: {(error.details() or '')[:2000]}"
+            if code == 14 and not error.trailing_metadata() and not error.initial_metadata():
+                outcome = _CONNECTION  # nobody answered: it was the library that said so
+        self.busy = False
+        self._crew.ended(self, time.monotonic() - self._crew.began, outcome, said)

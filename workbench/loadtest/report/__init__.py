@@ -1,0 +1,1 @@
+"""What a load test shows: sentences, tables and charts."""

@@ -1,0 +1,216 @@
+"""Several runs under one question: the highest rate that holds, and what a model's settings do to its figures.
+
+Each run is a generator of its own. Settings are lent by the service for as long as a connection lasts, so that it
+gives them back itself, however the one who borrowed them ends.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from workbench.client import sync
+from workbench.client.formatting import counted
+from workbench.errors import Conflict, InvalidInput
+from workbench.loadtest.analysis.slo import RateSearch, Tried
+from workbench.loadtest.analysis.sweep_grid import Settings, grid_of, label_of, short_name
+from workbench.loadtest.analysis.thresholds import Verdict
+from workbench.loadtest.generator.target import PreparedTarget, control_client
+from workbench.loadtest.job import LoadTestJob
+from workbench.loadtest.plan import Constant, Plan, Users
+from workbench.loadtest.store.recording import Recording
+from workbench.loadtest.store.run import Point, Run, run_of, run_of_series
+
+SCOUTS = 8
+"""Users whose rate tells where a search begins."""
+
+SCOUT_S = 1.0
+PROBE_PART = 4
+"""A run that only looks for the rate takes this part of the plan's duration; the last ones take the whole."""
+
+PROBE_S = (1.0, 10.0)
+PROBE_WARM_UP_S = 0.5
+
+LEND_WAIT_S = 5.0
+"""How long the service may take to notice that the borrower before has gone."""
+
+Kept = Callable[[Run], None]
+"""Told of the series so far, after each run."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    point: Point
+    run: Run
+    recording: Recording
+
+
+def search(handle: LoadTestJob[Any], prepared: PreparedTarget, kept: Kept = lambda run: None) -> tuple[Run, Recording]:
+    """The highest rate that holds the plan's `slo`; the figures are those of its last, longest run.
+
+    Runs on the handle's thread. Cancelling ends it with what there is.
+    """
+    plan = prepared.spec.plan
+    if not plan.slo:
+        raise InvalidInput("a search needs to know what must hold, as p99<20ms,errors<0.1%")
+    poisson = plan.attack.poisson if isinstance(plan.attack, Constant) else False
+    probe_s = min(max(plan.duration_s / PROBE_PART, PROBE_S[0]), PROBE_S[1], plan.duration_s)
+    quick = replace(plan, duration_s=probe_s, warm_up_s=min(plan.warm_up_s, PROBE_WARM_UP_S))
+    scout = handle.record(_with(prepared, replace(quick, attack=Users(SCOUTS), duration_s=SCOUT_S)), "a first look")
+    seen_per_s = len(scout.measured_rows.ok) / SCOUT_S
+    decide = RateSearch(max(seen_per_s / 2, 1.0))
+    probes: list[_Probe] = []
+    while not handle.cancelled and (tried := decide.next()) is not None:
+        rate = tried.rate_per_s
+        used = plan if tried.confirming else quick
+        probe = _probe(handle, prepared, replace(used, attack=Constant(rate, poisson)), f"{rate:.4g}/s", searching=True)
+        probes.append(probe)
+        point = probe.point
+        decide.tell(Tried(rate, point.held, _excess(point), not point.limit))
+        kept(_searched(plan, probes, decide))
+    if not probes:  # cancelled during the first look
+        return run_of(scout), scout
+    found = _searched(plan, probes, decide)
+    best = _best_of(probes, decide)
+    return found, probes[-1 if best is None else best].recording
+
+
+def sweep(
+    handle: LoadTestJob[Any], prepared: PreparedTarget, grid: Sequence[Settings], kept: Kept = lambda run: None
+) -> tuple[Run, Recording]:
+    """The plan once with each of the settings; the figures are those of the best run.
+
+    Best is, of those that held: for users the most answers, for an open loop the least p99.
+    """
+    plan = prepared.spec.plan
+    probes: list[_Probe] = []
+    for number, settings in enumerate(grid, 1):
+        if handle.cancelled and probes:
+            break
+        with lent(prepared, settings):
+            place = number, len(grid)
+            probes.append(_probe(handle, prepared, plan, label_of(settings), settings, place=place))
+        kept(_swept(plan, probes))
+    best = _best_settings(plan, probes)
+    return _swept(plan, probes), probes[best].recording
+
+
+def grid_for(prepared: PreparedTarget, asked: str | Mapping[str, Sequence[object]]) -> list[Settings]:
+    """What to try, around the settings in force. InvalidInput where the target is no service of ours."""
+    from workbench.config import model_config
+
+    if not prepared.controlled:
+        raise InvalidInput(
+            "a sweep changes the model's settings, which takes a service of the workbench and its owner's token"
+        )
+    return grid_of(asked, model_config(prepared.facts.get("config", {})), os.cpu_count() or 1)
+
+
+@contextmanager
+def lent(prepared: PreparedTarget, settings: Mapping[str, object]) -> Iterator[None]:
+    """`settings` in force meanwhile; the service itself gives back those before, also if this process dies."""
+    target = prepared.spec.plan.target
+    client = control_client(target)
+    assert client is not None
+    end = threading.Event()
+    for attempt in range(int(LEND_WAIT_S / 0.05)):
+        lending = client.lend(target.model, settings)
+        try:
+            sync.run(lending.__aenter__())
+            break
+        except Conflict:
+            if attempt == int(LEND_WAIT_S / 0.05) - 1:
+                sync.run(client.close())
+                raise
+            end.wait(0.05)
+    try:
+        yield
+    finally:
+        with suppress(Exception):  # a service that has died gave them back by that
+            sync.run(lending.__aexit__(None, None, None))
+        sync.run(client.close())
+
+
+def _with(prepared: PreparedTarget, plan: Plan) -> PreparedTarget:
+    return replace(prepared, spec=replace(prepared.spec, plan=plan))
+
+
+def _probe(
+    handle: LoadTestJob[Any],
+    prepared: PreparedTarget,
+    plan: Plan,
+    label: str,
+    settings: Mapping[str, object] | None = None,
+    *,
+    place: tuple[int, int] = (0, 0),
+    searching: bool = False,
+) -> _Probe:
+    recording = handle.record(_with(prepared, plan), label, place)
+    run = run_of(recording)
+    asked = plan.attack.rate_per_s if isinstance(plan.attack, Constant) else 0.0
+    verdicts = run.verdicts
+    if searching:  # a bound on the rate is for the answer, not for the runs on the way
+        verdicts = tuple(verdict for verdict in verdicts if verdict.threshold.metric != "rate")
+    held = recording.ended == "finished" and run.whole.kept_up and all(verdict.held for verdict in verdicts)
+    point = Point(label, asked, run.whole, dict(settings or {}), verdicts, held, recording.limit)
+    return _Probe(point, run, recording)
+
+
+def _excess(point: Point) -> float:
+    """How far the worst figure is over its bound."""
+    if not point.figures.kept_up or not point.figures.ok:
+        return float("inf")
+    return max((_over(verdict) for verdict in point.verdicts if not verdict.held), default=0.0)
+
+
+def _over(verdict: Verdict) -> float:
+    value, limit = verdict.value, verdict.threshold.limit
+    if value is None or not limit or not value:
+        return float("inf")
+    return limit / value if verdict.threshold.metric == "rate" else value / limit
+
+
+def _best_of(probes: Sequence[_Probe], decide: RateSearch) -> int | None:
+    """The last run of the answer; where it is not found yet, of the highest rate that held."""
+    rate = decide.answer or decide.candidate
+    found = [at for at, probe in enumerate(probes) if probe.point.held and probe.point.offered_per_s == rate]
+    return found[-1] if found else None
+
+
+def _searched(plan: Plan, probes: Sequence[_Probe], decide: RateSearch) -> Run:
+    best = _best_of(probes, decide)
+    most = probes[best].point.offered_per_s if best is not None else 0.0
+    # What held once above the answer did not hold again, so it did not hold.
+    points = [
+        (replace(probe.point, held=probe.point.held and probe.point.offered_per_s <= most), probe.run)
+        for probe in probes
+    ]
+    found = run_of_series("search", plan, points, best, decide.why)
+    # Above the answer the generator may well have been the limit; of the answer itself it was not, or it says so.
+    limit = probes[best].point.limit if best is not None else probes[-1].point.limit
+    above = [probe.point for probe in probes if probe.point.limit and probe.point.offered_per_s > most]
+    if above and not limit and decide.answer is not None:
+        least = min(point.offered_per_s for point in above)
+        said = (
+            f"from {least:.4g} requests/s on the load generator was the limit: the model may take more than was found"
+        )
+        found = replace(found, notes=(*found.notes, said))
+    return replace(found, limit=limit, summary=f"{plan.target.model}: the highest rate with {plan.slo}")
+
+
+def _best_settings(plan: Plan, probes: Sequence[_Probe]) -> int:
+    held = [at for at, probe in enumerate(probes) if probe.point.held] or list(range(len(probes)))
+    if plan.open_loop:
+        return min(held, key=lambda at: probes[at].point.figures.quantile(0.99) or float("inf"))
+    return max(held, key=lambda at: probes[at].point.figures.answered_per_s)
+
+
+def _swept(plan: Plan, probes: Sequence[_Probe]) -> Run:
+    points = [(probe.point, probe.run) for probe in probes]
+    found = run_of_series("sweep", plan, points, _best_settings(plan, probes))
+    names = " and ".join(map(short_name, probes[0].point.settings))
+    return replace(found, summary=f"{plan}, with {counted(len(probes), 'setting')} of {names}")

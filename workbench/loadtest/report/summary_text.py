@@ -1,0 +1,224 @@
+"""What a run says, in plain words: one sentence first, then what a reader must know to trust it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from workbench.client.formatting import counted, milliseconds
+from workbench.loadtest.analysis.aggregate import Stretch
+from workbench.loadtest.analysis.latency_breakdown import longest_stage
+from workbench.loadtest.report.charts import error_words, knee_of
+from workbench.loadtest.store.records import WARM_UP
+from workbench.loadtest.store.run import Point, Run, RunState
+
+OMISSION = 1.5
+"""How much higher the 99th percentile must be, counted from when requests were due, for a report to speak of it."""
+
+MANY_ERRORS = 0.01
+"""From this share on the first line speaks of them."""
+
+_GREW = "the queue grew without bound"
+
+
+def headline(run: Run) -> str:
+    """The first line. Where the generator was the limit, that is what it says."""
+    if run.limit:
+        return _sentence(run.limit)
+    return answer(run)
+
+
+def answer(run: Run) -> str:
+    """What the run found out, in one or two sentences."""
+    if run.kind == "search":
+        return _found(run)
+    if run.kind == "sweep":
+        return _best(run)
+    if run.kind == "stairs" and run.points:
+        return _climbed(run)
+    return _took(run, run.whole)
+
+
+def details(run: Run) -> Iterator[str]:
+    """What comes below the first line, a sentence each."""
+    if run.limit:
+        yield answer(run)
+    if run.state is RunState.RUNNING:
+        yield "This run is still under way; the figures are those so far."
+    elif run.state is RunState.CUT_SHORT:
+        why = f": {run.reason}" if run.reason else ""
+        yield _sentence(f"This run was cut short{why}; the figures are those until then")
+    elif run.reason:
+        yield _sentence(run.reason)
+    yield from (f"{verdict}." for verdict in run.verdicts)
+    if run.whole.errors:
+        yield _failed(run)
+    if silence := _silence(run):
+        yield silence
+    if (omission := _omission(run)) is not None:
+        yield omission
+    if (longest := longest_stage(run)) is not None:
+        most = "Most" if longest[1] > 0.5 else "The largest part"
+        yield f"{most} of the time, {longest[1]:.0%}, went into {_place(longest[0])}."
+    yield from (_sentence(note) for note in run.notes)
+    for mark in run.marks:
+        if mark.kind != "point":
+            yield f"At {mark.at_s:.1f} s: {_sentence(mark.text)}"
+
+
+def health(run: Run) -> str:
+    """What the generator says of itself, in one line."""
+    own = run.generator
+    parts = [f"{own.cpu_share:.0%} of its core"]
+    if run.open_loop:
+        parts.insert(0, f"99 % of the requests left within {milliseconds(own.lag_p99_s)} of when they were due")
+    if own.connections:
+        parts.append(counted(own.connections, "connection"))
+    if own.connect_errors:
+        parts.append(f"{counted(own.connect_errors, 'connection')} could not be opened")
+    if own.reconnects:
+        parts.append(f"{counted(own.reconnects, 'connection')} broke or were closed")
+    return "The generator: " + ", ".join(parts) + "."
+
+
+def _took(run: Run, whole: Stretch) -> str:
+    model, answered = run.model, f"{_rate(whole.answered_per_s)} requests/s"
+    if not whole.due:
+        return f"Nothing was asked of {model}: the run ended before its first request."
+    if not whole.ok:
+        return f"{model} answered none of {whole.due} requests: {error_words(whole) or 'all were cancelled'}."
+    p99, most = milliseconds(whole.quantile(0.99) or 0.0), milliseconds(whole.quantile(1.0) or 0.0)
+    if not run.open_loop:
+        users = run.plan.get("attack", {}).get("count", 0)
+        said = f"With {counted(int(users), 'user')} {model} answers {answered}, with p99 {p99} and {most} at most"
+        return f"{said}; other requests failed." if (whole.error_share or 0.0) >= MANY_ERRORS else f"{said}."
+    if whole.kept_up or run.state is not RunState.DONE:
+        p50 = milliseconds(whole.quantile(0.5) or 0.0)
+        return f"{model} takes {answered} with p99 {p99}: half were answered within {p50}, the slowest took {most}."
+    offered = f"{_rate(whole.offered_per_s)} requests/s"
+    if whole.errors:
+        return f"{model} does not take {offered}: {answered} were answered, with p99 {p99}, and others failed."
+    return (
+        f"{model} does not take {offered}: {answered} were answered and {_GREW}; p99 {p99} says how long the test was."
+    )
+
+
+def _climbed(run: Run) -> str:
+    good = [point for point in run.points if point.held]
+    bad = next((point for point in run.points if not point.held), None)
+    if not good:
+        assert bad is not None  # there are points
+        return f"{run.model} does not even take {_rate(bad.offered_per_s)} requests/s: {_broke(bad)}."
+    # What held after a stair that did not is luck.
+    best = (
+        good[-1] if bad is None else next((p for p in reversed(good) if p.offered_per_s < bad.offered_per_s), good[0])
+    )
+    said = f"{run.model} takes {_rate(best.offered_per_s)} requests/s with p99 {_p99(best)}"
+    if bad is None:
+        return f"{said}, and was not brought to its limit."
+    return f"{said}; at {_rate(bad.offered_per_s)}/s {_broke(bad)}."
+
+
+def _found(run: Run) -> str:
+    asked = run.plan.get("slo") or "what was asked for"
+    good = [point for point in run.points if point.held]
+    if not good:
+        least = min(run.points, key=lambda point: point.offered_per_s)
+        return f"{run.model} does not hold {asked} even at {_rate(least.offered_per_s)} requests/s: {_broke(least)}."
+    best = max(good, key=lambda point: point.offered_per_s)
+    above = [point for point in run.points if not point.held and point.offered_per_s > best.offered_per_s]
+    said = f"{run.model} takes {_rate(best.offered_per_s)} requests/s with {asked}: p99 was {_p99(best)}"
+    if not above:
+        return f"{said}; no higher rate was tried."
+    first = min(above, key=lambda point: point.offered_per_s)
+    return f"{said}; at {_rate(first.offered_per_s)}/s {_broke(first)}."
+
+
+def _best(run: Run) -> str:
+    held = [point for point in run.points if point.held] or list(run.points)
+    best = max(held, key=lambda point: point.figures.answered_per_s)
+    least = min(held, key=lambda point: point.figures.quantile(0.99) or float("inf"))
+    said = f"{run.model} answers most with {best.label}: {_rate(best.figures.answered_per_s)}/s, p99 {_p99(best)}"
+    if least is best:
+        return f"{said}, which is also the least p99."
+    return f"{said}; p99 is least with {least.label}: {_p99(least)}, {_rate(least.figures.answered_per_s)}/s."
+
+
+def _broke(point: Point) -> str:
+    missed = [verdict for verdict in point.verdicts if not verdict.held]
+    if not point.figures.ok:
+        return f"nothing was answered ({error_words(point.figures) or 'all were cancelled'})"
+    if not point.figures.kept_up and not point.figures.errors:
+        return _GREW
+    if missed:
+        return f"{missed[0]}"
+    return error_words(point.figures) or point.limit or "it broke"
+
+
+def _failed(run: Run) -> str:
+    whole = run.whole
+    share = whole.error_share or 0.0
+    percent = f"{share:.1%}" if share >= 0.001 else "less than 0.1%"
+    first = next((f"; the first said: {said}" for word, said in run.examples.items() if word != "ok" and said), "")
+    return _sentence(f"{percent} of the requests failed ({error_words(whole)}){first}")
+
+
+def _silence(run: Run) -> str:
+    """When all that ended was an error: the longest such stretch of whole seconds."""
+    longest: tuple[float, float] | None = None
+    begun: float | None = None
+    for second in run.seconds:
+        if second.phase == WARM_UP or second.answered:
+            begun = None
+        if not second.errors or second.phase == WARM_UP or second.answered:
+            continue
+        begun = second.at_s if begun is None else begun
+        if longest is None or second.at_s + 1 - begun > longest[1] - longest[0]:
+            longest = begun, second.at_s + 1
+    if longest is None or not run.whole.ok:
+        return ""
+    first, last = longest
+    return (
+        f"Nothing was answered from {first:.0f} s on."
+        if last >= run.whole.duration_s
+        else (f"Nothing was answered from {first:.0f} to {last:.0f} s.")
+    )
+
+
+def _omission(run: Run) -> str | None:
+    due, sent = run.whole.latency.quantile(0.99), run.whole.service.quantile(0.99)
+    if not run.open_loop or due is None or sent is None or due < OMISSION * sent:
+        return None
+    return (
+        f"Counted from when requests were sent, p99 would be {milliseconds(sent)} instead of {milliseconds(due)}: "
+        "the rest of the time they waited for their turn."
+    )
+
+
+def knee_words(run: Run) -> str | None:
+    """Where the curve turns, for a run that has one."""
+    at = knee_of(run)
+    return None if at is None else f"The curve turns at {run.points[at].label}: more load buys mostly waiting."
+
+
+def _place(stage: str) -> str:
+    return {
+        "waiting to be sent": "waiting to be sent",
+        "network": "the network and both ends of it",
+        "reading": "reading the request",
+        "queue": "the queue",
+        "answering": "writing the answer",
+    }.get(stage, stage)
+
+
+def _p99(point: Point) -> str:
+    found = point.figures.quantile(0.99)
+    return "unknown" if found is None else milliseconds(found)
+
+
+def _rate(per_s: float) -> str:
+    return f"{per_s:,.0f}" if per_s >= 20 else f"{per_s:.1f}".removesuffix(".0")
+
+
+def _sentence(text: str) -> str:
+    words = text[:1].upper() + text[1:]
+    return words if words.endswith((".", "!", "?")) else f"{words}."

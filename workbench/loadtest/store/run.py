@@ -1,0 +1,297 @@
+"""`Run`: all that is kept of one load test, and its JSON.
+
+    Recording ── run_of ──► Run ── encode ──► history.sqlite ── decode ──► Run ──► Report, Comparison
+
+A run holds figures, not requests: histograms of each second and of the whole, from which every percentile of every
+report is read again, next month as well.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from workbench.errors import InvalidInput, Unsupported
+from workbench.loadtest.analysis.aggregate import Aggregate, Second, Stretch, Window
+from workbench.loadtest.analysis.histogram import Histogram
+from workbench.loadtest.analysis.thresholds import Threshold, Verdict, judge, parse_thresholds
+from workbench.loadtest.machine_info import this_machine, versions
+from workbench.loadtest.plan import Plan, Stairs
+from workbench.loadtest.store.recording import Generator, Mark, Recording, ServerSecond
+
+SCHEMA = 1
+"""Of the JSON. What is added with a default keeps it; what changes its meaning does not."""
+
+
+class RunState(StrEnum):
+    RUNNING = "running"
+    DONE = "done"
+    CUT_SHORT = "cut short"
+    """Stopped, or its process died: what was measured until then is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One stair, one probe of a search, or one place of a sweep's grid."""
+
+    label: str
+    """ "200/s", or "batch=8". """
+    offered_per_s: float
+    """What was asked for; 0 for users."""
+    figures: Stretch
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of the model, where a sweep set them."""
+    verdicts: tuple[Verdict, ...] = ()
+    held: bool = True
+    """Whether all that was asked for held, and the requests kept up with the plan."""
+    limit: str = ""
+    """Where the generator was the limit here, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFigures:
+    """What the service said of the model over a stretch."""
+
+    requests: int = 0
+    """Answered."""
+    stages_s: Mapping[str, float] = field(default_factory=dict)
+    """Mean seconds a request, by stage."""
+    batch_sizes: Mapping[int, int] = field(default_factory=dict)
+    release_reasons: Mapping[str, int] = field(default_factory=dict)
+    queued_most: int = 0
+    busy: float = 0.0
+    """Runners at work, on average."""
+
+    @property
+    def batches(self) -> int:
+        return sum(self.batch_sizes.values())
+
+    @property
+    def rows_a_batch(self) -> float | None:
+        rows = sum(size * count for size, count in self.batch_sizes.items())
+        return rows / self.batches if self.batches else None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One load test, or a search, stairs or sweep of several."""
+
+    id: str
+    """Short and readable, as "digits-4"; empty for one that was not kept."""
+    kind: str
+    """"bench", "stairs", "search" or "sweep"."""
+    started_at: float
+    """Unix time."""
+    state: RunState
+    plan: Mapping[str, Any]
+    """`Plan.described()`."""
+    summary: str
+    """The plan in words."""
+    whole: Stretch
+    """The measured part; of a search, the highest rate that held."""
+    seconds: tuple[Second, ...] = ()
+    points: tuple[Point, ...] = ()
+    server: tuple[ServerSecond, ...] = ()
+    """On the clock of `seconds`: 0 is the beginning of the measured part."""
+    marks: tuple[Mark, ...] = ()
+    """On the same clock."""
+    generator: Generator = field(default_factory=Generator)
+    limit: str = ""
+    """One sentence where the generator was the limit."""
+    reason: str = ""
+    """One sentence where the run did not finish."""
+    notes: tuple[str, ...] = ()
+    examples: Mapping[str, str] = field(default_factory=dict)
+    """Outcome -> what was said the first time."""
+    verdicts: tuple[Verdict, ...] = ()
+    target: Mapping[str, Any] = field(default_factory=dict)
+    """As found: version, digest, device, settings of the model; name and version of the server."""
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    """That of the generator."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def model(self) -> str:
+        return str(self.plan.get("target", {}).get("model", ""))
+
+    @property
+    def url(self) -> str:
+        return str(self.plan.get("target", {}).get("url", ""))
+
+    @property
+    def open_loop(self) -> bool:
+        return bool(self.plan.get("attack", {}).get("kind") != "users")
+
+    @property
+    def held(self) -> bool:
+        """Whether it finished and everything that was asked for holds: what CI asks."""
+        return self.state is RunState.DONE and all(verdict.held for verdict in self.verdicts)
+
+    def server_figures(self, window: Window | None = None) -> ServerFigures:
+        """The service's figures over a stretch of the timeline; without one, over the measured part."""
+        begin_s, end_s = window or (0.0, self.whole.duration_s if self.kind == "bench" else float("inf"))
+        return summed([each for each in self.server if begin_s < each.at_s and each.at_s - each.interval_s < end_s])
+
+
+def run_of(recording: Recording, *, state: RunState | None = None) -> Run:
+    """The run that a recording tells of; not kept yet, so without an id."""
+    fold = Aggregate(recording.window_s[0])
+    fold.add(recording.rows)
+    return run_from(recording, fold, state=state)
+
+
+def run_from(recording: Recording, fold: Aggregate, *, state: RunState | None = None) -> Run:
+    """The same from a fold that has seen the recording's rows already, as of a run that is under way."""
+    plan, begin_s = recording.plan, recording.window_s[0]
+    whole = fold.whole(recording.measured_s)
+    stopped = recording.ended in ("cancelled", "cut short")
+    thresholds = parse_thresholds(plan.slo) if plan.slo else ()
+    stairs = fold.steps(step_windows(recording)) if isinstance(plan.attack, Stairs) else {}
+    points = _stairs(plan.attack, stairs, thresholds) if isinstance(plan.attack, Stairs) else ()
+    return Run(
+        id="",
+        kind="stairs" if points else "bench",
+        started_at=recording.started_at,
+        state=state or (RunState.CUT_SHORT if stopped else RunState.DONE),
+        plan=plan.described(),
+        summary=str(plan),
+        whole=whole,
+        seconds=fold.seconds(),
+        points=points,
+        server=tuple(replace(each, at_s=each.at_s - begin_s) for each in recording.server),
+        marks=tuple(replace(each, at_s=each.at_s - begin_s) for each in recording.marks),
+        generator=recording.generator,
+        limit=recording.limit,
+        reason=recording.reason,
+        notes=recording.notes,
+        examples=recording.examples,
+        verdicts=() if points else judge(thresholds, whole),
+        target=recording.target,
+        machine=this_machine(),
+        versions=versions(),
+    )
+
+
+def run_of_series(
+    kind: str, plan: Plan, points: Sequence[tuple[Point, Run]], best: int | None, reason: str = ""
+) -> Run:
+    """A search or a sweep: its tests behind each other, and the figures of the `best` of them."""
+    if not points:
+        raise InvalidInput(f"a {kind} of nothing; it needs one test at least")
+    runs = [run for _, run in points]
+    first, chosen = runs[0], runs[best if best is not None else -1]
+    seconds: list[Second] = []
+    server: list[ServerSecond] = []
+    marks: list[Mark] = []
+    for point, run in points:
+        shift_s = run.started_at - first.started_at
+        seconds += [replace(each, at_s=each.at_s + shift_s) for each in run.seconds]
+        server += [replace(each, at_s=each.at_s + shift_s) for each in run.server]
+        marks += [Mark(shift_s, "point", point.label), *(replace(each, at_s=each.at_s + shift_s) for each in run.marks)]
+    return replace(
+        chosen,
+        kind=kind,
+        started_at=first.started_at,
+        plan=plan.described(),
+        summary=str(plan),
+        seconds=tuple(seconds),
+        points=tuple(point for point, _ in points),
+        server=tuple(server),
+        marks=tuple(marks),
+        limit=next((run.limit for run in runs if run.limit), ""),
+        reason=reason or chosen.reason,
+        state=RunState.CUT_SHORT if any(run.state is RunState.CUT_SHORT for run in runs) else RunState.DONE,
+    )
+
+
+def step_windows(recording: Recording) -> dict[int, Window]:
+    """When each phase of the plan was measured, on the clock of the rows."""
+    begin_s, end_s = recording.window_s
+    attack = recording.plan.attack
+    if not isinstance(attack, Stairs):
+        return {0: (begin_s, end_s)}
+    windows: dict[int, Window] = {}
+    while begin_s < end_s:
+        windows[len(windows)] = (begin_s, min(begin_s + attack.every_s, end_s))
+        begin_s += attack.every_s
+    return windows
+
+
+def summed(server: Sequence[ServerSecond]) -> ServerFigures:
+    """Stretches of about a second together: means weighted by how many requests they are of."""
+    answered = sum(each.requests.get("ok", 0) for each in server)
+    stages_s: dict[str, float] = {}
+    sizes: Counter[int] = Counter()
+    reasons: Counter[str] = Counter()
+    lasted_s = busy_s = 0.0
+    for each in server:
+        for stage, mean_s in each.stages_s.items():
+            stages_s[stage] = stages_s.get(stage, 0.0) + mean_s * each.requests.get("ok", 0)
+        sizes.update(each.batch_sizes)
+        reasons.update(each.release_reasons)
+        lasted_s += each.interval_s
+        busy_s += each.busy * each.interval_s
+    return ServerFigures(
+        requests=answered,
+        stages_s={stage: total_s / answered for stage, total_s in stages_s.items()} if answered else {},
+        batch_sizes=dict(sorted(sizes.items())),
+        release_reasons=dict(reasons),
+        queued_most=max((each.queued for each in server), default=0),
+        busy=busy_s / lasted_s if lasted_s else 0.0,
+    )
+
+
+def _stairs(attack: Stairs, figures: Mapping[int, Stretch], thresholds: Sequence[Threshold]) -> tuple[Point, ...]:
+    points = []
+    for number, each in figures.items():
+        rate = attack.first_per_s + number * attack.by_per_s
+        verdicts = judge(thresholds, each)
+        held = each.kept_up and all(verdict.held for verdict in verdicts)
+        points.append(Point(f"{rate:g}/s", rate, each, {}, verdicts, held))
+    return tuple(points)
+
+
+# JSON
+
+
+class _Kept(msgspec.Struct):
+    schema: int
+    run: msgspec.Raw
+
+
+def encode(run: Run) -> bytes:
+    """JSON, as `decode` reads it."""
+    return msgspec.json.encode({"schema": SCHEMA, "run": run}, enc_hook=_plain)
+
+
+def decode(text: bytes) -> Run:
+    """What `encode` gave. Raises Unsupported for that of a newer version, InvalidInput for what is no run."""
+    try:
+        kept = msgspec.json.decode(text, type=_Kept)
+        if kept.schema > SCHEMA:
+            raise Unsupported(
+                f"this run was kept by a newer version (its form is {kept.schema}, this version knows {SCHEMA}): "
+                "open it with that version"
+            )
+        return msgspec.json.decode(kept.run, type=Run, dec_hook=_from_plain)
+    except msgspec.DecodeError as error:
+        raise InvalidInput(f"this is no run of a load test: {error}") from None
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Histogram):
+        return value.encode()
+    if hasattr(value, "item"):  # a number of numpy's
+        return value.item()
+    raise NotImplementedError(f"a run cannot keep a {type(value).__name__}")
+
+
+def _from_plain(kind: type, value: Any) -> object:
+    if kind is Histogram:
+        return Histogram.decode(value)
+    raise NotImplementedError(kind.__name__)

@@ -1,0 +1,131 @@
+"""`%infer bench`, `history` and `compare`: load tests from a cell, with live progress; a stop loses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from IPython.display import display
+
+from workbench.client.formatting import escape
+from workbench.client.results import Lines
+from workbench.loadtest.job import LoadTestJob
+from workbench.loadtest.report.report import Report
+from workbench.notebook.commands import Command, Misuse, tokens, whole
+from workbench.notebook.progress_bar import in_notebook
+
+if TYPE_CHECKING:
+    from workbench.api import Workbench
+
+_display: Any = display
+
+DRAWN_EVERY_S = 0.25
+
+_WORDS = {
+    "--rate": "rate",
+    "--users": "users",
+    "--think": "think",
+    "--ramp": "ramp",
+    "--step": "step",
+    "--every": "every",
+    "--duration": "duration",
+    "--warm-up": "warm_up",
+    "--rows": "rows",
+    "--connections": "connections",
+    "--timeout": "timeout",
+    "--seed": "seed",
+    "--slo": "slo",
+    "--sweep": "sweep",
+    "--version": "version",
+    "--endpoint": "endpoint",
+}
+_WHOLE = ("rows", "connections", "seed")
+_EXPRESSIONS = {"--requests": "requests", "--replay": "replay"}
+
+
+def bench(workbench: Workbench, command: Command, evaluated: Callable[[str], object]) -> object:
+    """Run it and show how it goes; the report, or with `--bg` the handle."""
+    options = options_of(command, evaluated)
+    if command.rest:
+        options["inputs"] = evaluated(command.rest)
+    against = command.flags.get("--compare")
+    earlier = None if against is None else workbench.report(against)  # before the test, not after it
+    handle = workbench.bench(command.name, **options)
+    if "--bg" in command.flags:
+        return handle
+    report = watched(handle)
+    if earlier is not None:
+        _display(report.compare(earlier))
+    return report
+
+
+def listed(workbench: Workbench, command: Command) -> object:
+    """The kept runs as a DataFrame; in words where there are none."""
+    found = workbench.history(command.name or None)
+    if len(found):
+        return found
+    of = f" of {command.name!r}" if command.name else ""
+    return Lines([f"No load test{of} is kept yet; %infer bench {command.name or 'NAME'} --rate 100 runs one."])
+
+
+def compare(workbench: Workbench, command: Command) -> object:
+    """Two runs beside each other."""
+    names = [token.text for token in tokens(command.rest)]
+    if len(names) != 2:
+        raise Misuse("compare takes two runs, as %infer compare digits-1 digits-2; %infer history lists them")
+    return workbench.compare(*names)
+
+
+def options_of(command: Command, evaluated: Callable[[str], object]) -> dict[str, Any]:
+    """The flags as `Workbench.bench` has them."""
+    options: dict[str, Any] = {}
+    for flag, value in command.flags.items():
+        if flag in _WORDS:
+            options[_WORDS[flag]] = whole(flag, value) if _WORDS[flag] in _WHOLE else value.strip("'\"")
+        elif flag in _EXPRESSIONS:
+            options[_EXPRESSIONS[flag]] = evaluated(value)
+    if "--poisson" in command.flags:
+        options["poisson"] = True
+    return options
+
+
+def watched(handle: LoadTestJob[Report]) -> Report:
+    """The report, with progress below the cell meanwhile: one display, drawn anew at most four times a second.
+
+    An interrupt stops the test, shows what was measured until then, and raises
+    KeyboardInterrupt with one line to say.
+    """
+    shown: Any = None
+    try:
+        while not handle.done():
+            try:
+                handle.result(DRAWN_EVERY_S)
+            except TimeoutError:
+                if in_notebook():
+                    bundle = _bundle(handle)
+                    if shown is None:
+                        shown = _display(bundle, raw=True, display_id=True)
+                    else:
+                        shown.update(bundle, raw=True)
+    except KeyboardInterrupt:
+        handle.cancel()
+        report = handle.result()
+        _clear(shown)
+        _display(report)
+        kept = f", and is kept as {report.id}" if report.id else ""
+        raise KeyboardInterrupt(f"the load test was stopped; what was measured until then is above{kept}") from None
+    _clear(shown)
+    return handle.result()
+
+
+def _clear(shown: Any) -> None:
+    if shown is not None:
+        shown.update({"text/plain": "", "text/html": ""}, raw=True)
+
+
+def _bundle(handle: LoadTestJob[Report]) -> dict[str, str]:
+    progress = handle.progress
+    text = f"{handle.plan.target.model}: {progress}"
+    share = f' value="{progress.share:.3f}"' if progress.total_s else ""
+    html = f'<div><progress max="1"{share} style="width:16em"></progress> {escape(text)}</div>'
+    return {"text/plain": text, "text/html": html}

@@ -1,0 +1,180 @@
+"""The last minutes of one model as an SVG: what a saved notebook shows where nothing can be live. Pure.
+
+It is read on white and on black, by GitHub, by nbconvert, and without scripts, fonts or style sheets; so its colours
+are middling, its background is whatever lies behind it, and each line is named in words beside its colour.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from workbench.client.formatting import counted, escape
+
+Column = Sequence[float | None]
+"""One value a point, None where there is no figure."""
+
+History = Mapping[str, Column]
+"""`time` (Unix s, ascending) and the columns of docs/jupyter.md, all of one length; a column may be missing."""
+
+WIDTH = 640
+HEIGHT = 190
+HEIGHT_OF_WORDS = 44
+"""Where there is nothing to draw."""
+
+_GREY = "#767676"
+_FONT = "font-family='system-ui, sans-serif'"
+_TOP, _BOTTOM = 64.0, 168.0
+_GUTTER = 20.0
+_GAP = 2.5
+"""Points further apart than so many times the usual distance are not joined."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    column: str
+    label: str
+    colour: str
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plot:
+    title: str
+    seconds: bool
+    """Whether its values are durations; otherwise they are plain numbers."""
+    lines: tuple[_Line, ...]
+
+
+_PLOTS = (
+    _Plot("Requests per second", False, (_Line("requests_per_s", "answered", "#2f7fc1", "/s"),)),
+    _Plot(
+        "Latency",
+        True,
+        (_Line("p50_s", "p50", "#2a9166"), _Line("p95_s", "p95", "#b5790a"), _Line("p99_s", "p99", "#cf4a5c")),
+    ),
+    _Plot(
+        "Waiting, and errors per second",
+        False,
+        (_Line("queued", "waiting", "#8068c4"), _Line("errors_per_s", "errors", "#cf4a5c", "/s")),
+    ),
+)
+
+
+def picture(model: str | None, history: History, window_s: float, words: str = "") -> str:
+    """The SVG. `words` say why there is nothing to draw, or what must be known beside it."""
+    times = [moment for moment in history.get("time", ()) if moment is not None]
+    until = times[-1] if times else 0.0
+    title = "Live figures" if model is None else model
+    about = f"{span(window_s)} until {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(until))}" if times else ""
+    label = escape(described(model, history, window_s, words))
+    height = HEIGHT if len(times) > 1 else HEIGHT_OF_WORDS
+    parts = [
+        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {height}' width='{WIDTH}' height='{height}' "
+        f"role='img' aria-label='{label}' {_FONT} font-size='11' fill='{_GREY}'>",
+        f"<title>{label}</title>",
+        _text(0, 16, title, "font-size='14' font-weight='600'"),
+        _text(WIDTH, 16, about, "text-anchor='end'"),
+    ]
+    if words:
+        parts.append(_text(0, 34, words[:120]))
+    if len(times) > 1:
+        width = (WIDTH - _GUTTER * (len(_PLOTS) - 1)) / len(_PLOTS)
+        for number, plot in enumerate(_PLOTS):
+            parts += _drawn(plot, number * (width + _GUTTER), width, times, history, window_s)
+    elif not words:
+        parts.append(_text(0, 34, "Nothing has been asked of it yet."))
+    return "".join([*parts, "</svg>"])
+
+
+def described(model: str | None, history: History, window_s: float, words: str = "") -> str:
+    """The same in one line of text."""
+    found = [f"{line.label} {_said(plot, value)}{line.unit}" for plot, line, value in _latest(history)]
+    name = "live figures" if model is None else model
+    said = "; ".join(each for each in (words, ", ".join(found)) if each)
+    return f"{name}, {span(window_s)}: {said or 'no figures yet'}"
+
+
+def span(seconds: float) -> str:
+    """A window in words."""
+    if seconds >= 120 and seconds % 60 == 0:
+        return f"the last {seconds / 60:g} minutes"
+    return f"the last {counted(round(seconds), 'second')}"
+
+
+def shown_s(seconds: float) -> str:
+    """A duration with three digits and its unit."""
+    if seconds >= 1:
+        return f"{seconds:.3g} s"
+    return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f} µs"
+
+
+def shown(value: float) -> str:
+    """A number with three digits; thousands as k."""
+    return f"{value / 1e3:.3g} k" if value >= 9999.5 else f"{value:,.0f}" if value >= 99.5 else f"{value:.3g}"
+
+
+def _latest(history: History) -> list[tuple[_Plot, _Line, float]]:
+    found = []
+    for plot in _PLOTS:
+        for line in plot.lines:
+            values = [value for value in history.get(line.column, ()) if value is not None]
+            if values:
+                found.append((plot, line, values[-1]))
+    return found
+
+
+def _said(plot: _Plot, value: float) -> str:
+    return shown_s(value) if plot.seconds else shown(value)
+
+
+def _drawn(
+    plot: _Plot, left: float, width: float, times: Sequence[float], history: History, window_s: float
+) -> list[str]:
+    there = [line for line in plot.lines if any(value is not None for value in history.get(line.column, ()))]
+    highest = max(
+        (value for line in there for value in history[line.column] if value is not None and math.isfinite(value)),
+        default=0.0,
+    )
+    top = _rounded_up(highest) if highest > 0 else (1e-3 if plot.seconds else 1.0)
+    start = times[-1] - window_s
+    parts = [_text(left, 50, plot.title, "font-weight='600'")]
+    for y, value in ((_TOP, top), ((_TOP + _BOTTOM) / 2, top / 2), (_BOTTOM, 0.0)):
+        parts.append(f"<path d='M{left:.1f} {y:.1f}h{width:.1f}' stroke='{_GREY}' stroke-opacity='.3'/>")
+        if value:
+            parts.append(_text(left, y - 3, _said(plot, value), "font-size='9'"))
+    at = left
+    for line in there:
+        points = [
+            (left + max(0.0, (moment - start) / window_s) * width, _BOTTOM - min(value / top, 1.0) * (_BOTTOM - _TOP))
+            for moment, value in zip(times, history[line.column], strict=False)
+            if value is not None and moment >= start
+        ]
+        parts.append(_path(points, width / max(len(times), 1), line.colour))
+        last = next(value for value in reversed(history[line.column]) if value is not None)
+        legend = f"{line.label} {_said(plot, last)}{line.unit}"
+        parts.append(_text(at, 184, legend, f"fill='{line.colour}' font-size='10'"))
+        at += 5.6 * len(legend) + 8
+    return parts
+
+
+def _path(points: Sequence[tuple[float, float]], usual: float, colour: str) -> str:
+    """A line through the points, broken where some are missing."""
+    steps: list[str] = []
+    before = -math.inf
+    for x, y in points:
+        steps.append(f"{'L' if x - before <= max(usual * _GAP, 6.0) else 'M'}{x:.1f} {y:.1f}")
+        before = x
+    return f"<path d='{''.join(steps)}' fill='none' stroke='{colour}' stroke-width='1.5' stroke-linejoin='round'/>"
+
+
+def _rounded_up(value: float) -> float:
+    """The next 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(step * power for step in (1, 2, 5, 10) if step * power >= value * 0.999)
+
+
+def _text(x: float, y: float, text: str, attributes: str = "") -> str:
+    return f"<text x='{x:.1f}' y='{y:.1f}' {attributes}>{escape(text)}</text>" if text else ""

@@ -1,0 +1,52 @@
+"""Statistics of models as Triton's statistics extension spells them: plain values, for JSON and for the message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from workbench.core.model_statistics import ModelStatistics, Spent
+
+_NOTHING = Spent()
+
+
+def statistics_body(statistics: Iterable[ModelStatistics]) -> bytes:
+    return msgspec.json.encode({"model_stats": [model_statistics(each) for each in statistics]})
+
+
+def model_statistics(of: ModelStatistics) -> dict[str, Any]:
+    """By the field names of `inference.ModelStatistics`; times in nanoseconds, `last_inference` in milliseconds."""
+    return {
+        "name": of.name,
+        "version": of.version,
+        "last_inference": round(of.last_inference_at * 1e3),
+        "inference_count": of.rows,
+        "execution_count": of.batches,
+        "inference_stats": {
+            "success": _spent(of.success),
+            "fail": _spent(of.failed),
+            "queue": _spent(of.queue),
+            "compute_input": _spent(of.join),
+            "compute_infer": _spent(of.compute),
+            "compute_output": _spent(of.split),
+            "cache_hit": _spent(_NOTHING),
+            "cache_miss": _spent(_NOTHING),
+        },
+        # Joining and splitting are not counted by the size of a batch; tools that read batches want the fields there.
+        "batch_stats": [
+            {
+                "batch_size": each.rows,
+                "compute_input": {"count": each.compute.count, "ns": 0},
+                "compute_infer": _spent(each.compute),
+                "compute_output": {"count": each.compute.count, "ns": 0},
+            }
+            for each in of.by_size
+        ],
+        "memory_usage": [],
+    }
+
+
+def _spent(spent: Spent) -> dict[str, int]:
+    return {"count": spent.count, "ns": spent.nanoseconds}

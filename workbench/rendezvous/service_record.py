@@ -1,0 +1,87 @@
+"""What the keeper publishes of its service, and what a client reads: `service.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+from workbench.errors import Unsupported
+from workbench.rendezvous.process_identity import ProcessKey
+
+SCHEMA = 1
+"""Of the file. A newer one is refused, never guessed at."""
+
+
+class ServiceState(StrEnum):
+    """How the service stands, as its keeper sees it."""
+
+    STOPPED = "Stopped"
+    """Nothing runs, or only the last moments of a keeper that is about to end."""
+    STARTING = "Starting"
+    READY = "Ready"
+    RESTARTING = "Restarting"
+    FAILED = "Failed"
+    """The worker could not be started; the keeper answers in its place until a restart is asked for."""
+    STOPPING = "Stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRecord:
+    """One service."""
+
+    url: str
+    token: str
+    token_file: str
+    keeper: ProcessKey
+    worker: ProcessKey | None = None
+    """The process that answers; None between two of them."""
+    state: ServiceState = ServiceState.STARTING
+    reason: str = ""
+    """Why it is in this state, in words."""
+    since: float = 0.0
+    """Unix time of the change to this state, to be shown; nothing is decided by it."""
+    version: str = ""
+    """Of the worker; empty until the first one has said it."""
+    api: int = 0
+    """Of the worker's API; 0 until the first one has said it."""
+    data_dir: str = ""
+    log_file: str = ""
+    grpc: str | None = None
+    lost_at: int = 0
+    """When a worker last ended without having finished what was under way, in the ticks of a ProcessKey; 0: never."""
+    progress: str = ""
+    """How far it has come with loading what was served before, in words; empty where it does not."""
+
+    def encode(self) -> str:
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1) + "\n"
+
+
+def decode_record(text: str) -> ServiceRecord | None:
+    """The record in a file's text; None for one that nobody has finished writing. Unsupported for a newer schema."""
+    try:
+        found: dict[str, Any] = json.loads(text)
+        schema = found.pop("schema")
+        if schema != SCHEMA:
+            raise Unsupported(
+                f"the service that runs was started by another version (its file has schema {schema}, this one reads "
+                f"{SCHEMA}): end it with the version that started it, or end process {found['keeper']['pid']}"
+            )
+        worker = found["worker"]
+        found |= {
+            "keeper": _key(found["keeper"]),
+            "worker": None if worker is None else _key(worker),
+            "state": ServiceState(found["state"]),
+        }
+        # A later release of the same schema may say more.
+        return ServiceRecord(
+            **{field.name: found[field.name] for field in fields(ServiceRecord) if field.name in found}
+        )
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _key(found: Mapping[str, int]) -> ProcessKey:
+    return ProcessKey(int(found["pid"]), int(found["began"]))

@@ -1,0 +1,114 @@
+"""What lies beside a model's versions and says how to serve it: model.toml, config.pbtxt, files with labels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from workbench.config import ModelConfig, model_config, read_model_toml
+from workbench.core import triton_config
+from workbench.core.model import Signature
+from workbench.core.triton_config import TritonConfig
+from workbench.errors import InvalidInput, ModelError
+from workbench.repository.layout import SETTINGS_FILE, TRITON_FILE, WARMUP_FOLDER, check_own_file, contained
+from workbench.repository.pbtxt import parse
+
+MAX_BYTES = 1024 * 1024
+"""Of a config.pbtxt, and of a file with labels."""
+
+MAX_DATA_BYTES = 64 * 1024 * 1024
+"""Of a file to warm up with."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMetadata:
+    """What is said of a model."""
+
+    config: ModelConfig = field(default_factory=ModelConfig)
+    triton: TritonConfig = field(default_factory=TritonConfig)
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Output -> what its elements are called."""
+    warmup_data: Mapping[str, bytes] = field(default_factory=dict)
+    """What the files hold that its warm-up requests name."""
+
+    def notes(self, signature: Signature) -> tuple[str, ...]:
+        """What of a config.pbtxt is not honoured, or is not so with a model of this signature."""
+        said = self.triton
+        unknown = (f"the field {name!r} is not known" for name in said.unknown)
+        return tuple(
+            f"{TRITON_FILE}: {note}" for note in (*said.notes, *unknown, *triton_config.differences(said, signature))
+        )
+
+
+def describe(folder: Path, root: Path, name: str = "") -> ModelMetadata:
+    """Of the model in `folder`, whose files must lie in `root`. `name` is what its config.pbtxt must call it.
+
+    Raises InvalidInput, UntrustedModel, and ModelError for a model that is none of ours.
+    """
+    text = _text(folder / TRITON_FILE, root, TRITON_FILE)
+    said = TritonConfig()
+    if text is not None:
+        try:
+            said = triton_config.read(parse(text), name)
+            base = model_config(said.settings)
+        except ModelError as error:
+            raise ModelError(f"{TRITON_FILE}: {error.message}") from None
+        except InvalidInput as error:
+            raise InvalidInput(f"{TRITON_FILE}: {error.message}") from None
+    else:
+        base = ModelConfig()
+    settings = folder / SETTINGS_FILE
+    if os.path.lexists(settings):
+        contained(settings, root, SETTINGS_FILE)
+    labels = {output: _labels(folder / file, root) for output, file in said.label_files.items()}
+    files = {each.file for request in said.warmup for each in request.inputs if each.file}
+    data = {file: _data(folder / WARMUP_FOLDER / file, root) for file in sorted(files)}
+    return ModelMetadata(read_model_toml(settings, base), said, labels, data)
+
+
+def files_of(described: ModelMetadata, folder: Path, root: Path) -> dict[str, bytes]:
+    """The files in `folder` that `described` was read from, by their paths; but for the settings, which it has."""
+    said = described.triton
+    texts = [TRITON_FILE, *said.label_files.values()] if said != TritonConfig() else []
+    files = {name: _bytes(folder / name, root, name, MAX_BYTES) for name in texts}
+    data = {f"{WARMUP_FOLDER}/{name}": content for name, content in described.warmup_data.items()}
+    return {name: content for name, content in {**files, **data}.items() if content is not None}
+
+
+def _labels(path: Path, root: Path) -> tuple[str, ...]:
+    text = _text(path, root, "the file with labels")
+    if text is None:
+        raise InvalidInput(f"{TRITON_FILE}: there is no file {path.name!r} with labels")
+    return tuple(text.splitlines())
+
+
+def _data(path: Path, root: Path) -> bytes:
+    data = _bytes(path, root, "the input_data_file", MAX_DATA_BYTES)
+    if data is None:
+        raise InvalidInput(f"{TRITON_FILE}: there is no file {path.name!r} in {WARMUP_FOLDER}/, to warm up with")
+    return data
+
+
+def _text(path: Path, root: Path, what: str) -> str | None:
+    """None where there is no such file."""
+    data = _bytes(path, root, what, MAX_BYTES)
+    try:
+        return None if data is None else data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{what} is not UTF-8") from None
+
+
+def _bytes(path: Path, root: Path, what: str, most: int) -> bytes | None:
+    """None where there is no such file."""
+    if not os.path.lexists(path):
+        return None
+    path = contained(path, root, what)
+    if check_own_file(path, what) > most:
+        raise InvalidInput(f"{what} has more than {most} bytes")
+    try:
+        with path.open("rb") as file:
+            return file.read(most)
+    except OSError as error:
+        raise InvalidInput(f"{what} cannot be read: {error.strerror}") from None

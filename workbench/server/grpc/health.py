@@ -1,0 +1,127 @@
+"""The standard services beside the protocol's own: `grpc.health.v1.Health`, and reflection for tools like grpcurl."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
+from functools import cache
+from typing import Any
+
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+
+from workbench.core.model import ModelState
+from workbench.errors import Draining, ModelNotFound, NotFound, QueueFull, Unauthenticated
+from workbench.protocols import pb
+from workbench.protocols.oip_grpc import parse
+from workbench.server.gate.auth import Gate
+from workbench.server.grpc.methods import CallHead, Context, Method
+from workbench.server.inference import SHUTTING_DOWN
+from workbench.server.service import Service
+
+HEALTH = "grpc.health.v1.Health"
+REFLECTION = "grpc.reflection.v1alpha.ServerReflection"
+
+MAX_WATCHERS = 256
+"""Calls of Watch at once, which need no token."""
+
+LOOK_EVERY_S = 0.5
+"""How often a watcher looks, beside at every change of a model: nothing tells that the service is ready."""
+
+
+def methods(service: Service, gate: Gate) -> dict[str, Method]:
+    health = Health(service, gate)
+    return {
+        f"/{HEALTH}/Check": Method(health.check, public=True),
+        f"/{HEALTH}/Watch": Method(watch=health.watch, public=True),
+        f"/{REFLECTION}/ServerReflectionInfo": Method(stream=Reflection().info),
+    }
+
+
+class Health:
+    """The service as a whole under "" and its name; with the token also each model under its own name."""
+
+    def __init__(self, service: Service, gate: Gate) -> None:
+        self._service = service
+        self._gate = gate
+        self._watchers = 0
+
+    async def check(self, head: CallHead, message: bytes, context: Context) -> bytes:
+        name = self._name(head, message)
+        status = self._status(name)
+        if status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:
+            raise NotFound(f"no model {name[:128]!r} is loaded, and no service has that name")
+        return _answer(status)
+
+    async def watch(self, head: CallHead, message: bytes, context: Context) -> AsyncGenerator[bytes, None]:
+        """The status now, and each time that it has changed, until the caller leaves or the service ends."""
+        name = self._name(head, message)
+        if self._watchers >= MAX_WATCHERS:
+            raise QueueFull(f"{MAX_WATCHERS} callers watch already; use Check")
+        changes = self._service.metrics.changes
+        self._watchers += 1
+        try:
+            told = None
+            while not self._service.draining.is_set():
+                seen = changes.count
+                if (status := self._status(name)) != told:
+                    told = status
+                    yield _answer(status)
+                # Not wait_for, which in Python 3.11 can swallow the cancellation of a caller who left.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_EVERY_S):
+                        await changes.beyond(seen)
+            if told != health_pb2.HealthCheckResponse.NOT_SERVING:
+                yield _answer(health_pb2.HealthCheckResponse.NOT_SERVING)
+            raise Draining(SHUTTING_DOWN)
+        finally:
+            self._watchers -= 1
+
+    def _name(self, head: CallHead, message: bytes) -> str:
+        name = str(parse(health_pb2.HealthCheckRequest, message).service)
+        if name not in ("", pb.SERVICE, HEALTH) and not self._gate.knows(head.caller):
+            raise Unauthenticated("a model's health needs the service's token: send authorization: Bearer TOKEN")
+        return name
+
+    def _status(self, name: str) -> int:
+        response = health_pb2.HealthCheckResponse
+        if name in ("", pb.SERVICE, HEALTH):
+            ready = self._service.ready
+        else:
+            try:
+                ready = self._service.engine.status(name).state is ModelState.READY
+            except ModelNotFound:
+                return int(response.SERVICE_UNKNOWN)
+        return int(response.SERVING if ready else response.NOT_SERVING)
+
+
+class Reflection:
+    """The descriptors of everything that is served here."""
+
+    def __init__(self) -> None:
+        for module in (health_pb2, reflection_pb2):
+            pb.POOL.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
+
+    async def info(
+        self, head: CallHead, messages: AsyncIterator[bytes], context: Context
+    ) -> AsyncGenerator[bytes, None]:
+        async def requests() -> AsyncIterator[object]:
+            async for message in messages:
+                yield parse(reflection_pb2.ServerReflectionRequest, message)
+
+        servicer = await asyncio.to_thread(_servicer)
+        async for answer in servicer.ServerReflectionInfo(requests(), context):
+            yield answer.SerializeToString()
+
+
+@cache
+def _servicer() -> Any:
+    # Imports all of grpc, a tenth of a second and 15 MB, for what a tool asks now and then.
+    from grpc_reflection.v1alpha import reflection
+
+    return reflection.aio.ReflectionServicer((pb.SERVICE, HEALTH, REFLECTION), pb.POOL)
+
+
+def _answer(status: int) -> bytes:
+    return bytes(health_pb2.HealthCheckResponse(status=status).SerializeToString())

@@ -1,0 +1,108 @@
+"""The gRPC port: bound, served on the worker's own event loop, and drained."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Sequence
+
+from workbench.config import ServerConfig
+from workbench.errors import InvalidInput, Unavailable
+from workbench.http2.protocol import Connections, Http2Protocol
+from workbench.protocols.oip_grpc import MAX_MESSAGE_BYTES
+from workbench.server.gate.auth import Gate
+from workbench.server.grpc import health, oip_service
+from workbench.server.grpc.call import GrpcCalls
+from workbench.server.grpc.methods import Methods
+from workbench.server.process.bind_address import host_bytes
+from workbench.server.process.startup import bind
+from workbench.server.service import Service
+
+
+class GrpcServer:
+    """Not listening until `bind`. Belongs to the event loop."""
+
+    def __init__(self, service: Service, gate: Gate) -> None:
+        """Raises InvalidInput for TLS files that cannot be used."""
+        config = service.config
+        table = {**oip_service.methods(service), **health.methods(service, gate)}
+        self.methods = Methods(gate, table, min(config.limits.max_body_bytes, MAX_MESSAGE_BYTES))
+        self._service = service
+        self._tls = _tls(config) if config.grpc_tls_cert is not None else None
+        self._listener: socket.socket | None = None
+        self._server: asyncio.Server | None = None
+        self._calls: GrpcCalls | None = None
+        self._connections = Connections()
+
+    def bind(self, host: str, ports: Sequence[int]) -> str:
+        """Take the first of `ports` that can be had, 0 a free one, and say where: HOST:PORT, as gRPC clients take it.
+
+        Connections wait until `start`. Unavailable.
+        """
+        for at, port in enumerate(ports):
+            try:
+                self._listener = bind(host or "127.0.0.1", port, "--grpc-port")
+                break
+            except Unavailable:
+                if at + 1 == len(ports):
+                    raise
+        assert self._listener is not None
+        name = host_bytes(host or "127.0.0.1").decode()
+        return f"{_REACHED_AS.get(name, name)}:{self._listener.getsockname()[1]}"
+
+    async def start(self) -> None:
+        assert self._listener is not None
+        self._calls = GrpcCalls(self.methods, self._service.bodies)
+        loop, make, connections = asyncio.get_running_loop(), self._calls.call, self._connections
+        self._server = await loop.create_server(
+            lambda: Http2Protocol(make, connections), sock=self._listener, ssl=self._tls
+        )
+
+    async def stop(self, linger_s: float) -> None:
+        """Take no further call, and leave `linger_s` to those under way."""
+        if self._server is None:
+            if self._listener is not None:
+                self._listener.close()
+            return
+        self._server.close()
+        await self._connections.close(linger_s)
+        assert self._calls is not None
+        left = list(self._calls.under_way)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+
+_REACHED_AS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
+"""What is bound to every interface is called on loopback from this machine."""
+
+
+def _tls(config: ServerConfig) -> ssl.SSLContext:
+    """InvalidInput."""
+    cert, key, ca = config.grpc_tls_cert, config.grpc_tls_key, config.grpc_tls_client_ca
+    assert cert is not None and key is not None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["h2"])
+    try:
+        # A password would be asked for on the terminal.
+        context.load_cert_chain(cert, key, password="")
+    except (OSError, ValueError) as error:
+        raise InvalidInput(
+            f"--grpc-tls-cert {str(cert)!r} and --grpc-tls-key {str(key)!r} cannot be used: {_why(error)}; "
+            "they take a certificate and its private key without a password, as PEM"
+        ) from None
+    if ca is not None:
+        try:
+            context.load_verify_locations(ca)
+        except (OSError, ValueError) as error:
+            raise InvalidInput(
+                f"--grpc-tls-client-ca {str(ca)!r} cannot be used: {_why(error)}; it takes certificates as PEM"
+            ) from None
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def _why(error: Exception) -> str:
+    return str(getattr(error, "reason", None) or getattr(error, "strerror", None) or error)

@@ -1,0 +1,145 @@
+"""The table of gRPC's methods, and the gate in front of it.
+
+A call is let in, or refused, by its head alone: what a refused caller sends is never read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias
+
+from workbench.errors import InvalidInput, Unsupported, WorkbenchError
+from workbench.http2.headers import RequestHead as HttpHead
+from workbench.protocols.status_codes import UNFORESEEN
+from workbench.protocols.trace_headers import REQUEST_ID, TRACEPARENT, request_id, traceparent
+from workbench.server.gate.auth import Caller, Gate
+from workbench.server.grpc import framing
+
+
+@dataclass(frozen=True, slots=True)
+class CallHead:
+    """What is known of a call before its message is read."""
+
+    caller: Caller
+    request_id: bytes = b""
+    """What the caller calls it, checked; empty: nothing."""
+    trace: str = ""
+    """The caller's traceparent, checked; empty: none came."""
+    timeout_s: float | None = None
+    """From its head on; None: it has no deadline."""
+
+
+class Context(Protocol):
+    """The call as its method sees it."""
+
+    def time_remaining(self) -> float | None:
+        """Seconds to its deadline; None: it has none."""
+        ...
+
+    def tell(self, name: bytes, value: bytes) -> None:
+        """Something for the trailing metadata, however the call ends."""
+        ...
+
+
+class UnaryResponder(Context, Protocol):
+    """A call that waits for its one answer."""
+
+    def on_lost(self, tell: Callable[[], None]) -> None:
+        """Call `tell` when nobody is there any more to read the answer."""
+        ...
+
+    def reply(self, message: bytes) -> None: ...
+
+    def fail(self, error: Exception) -> None:
+        """End it with what its caller is told. Of an error that nobody foresaw nothing but that."""
+        ...
+
+
+Unary: TypeAlias = Callable[[CallHead, bytes, Context], Awaitable[bytes]]
+Watch: TypeAlias = Callable[[CallHead, bytes, Context], AsyncGenerator[bytes, None]]
+Stream: TypeAlias = Callable[[CallHead, AsyncIterator[bytes], Context], AsyncGenerator[bytes, None]]
+Begin: TypeAlias = Callable[[CallHead, bytes, UnaryResponder], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """What serves one method. Messages are bytes both ways: whoever reads them says what is wrong with them."""
+
+    unary: Unary | None = None
+    watch: Watch | None = None
+    """One message in, a stream out."""
+    stream: Stream | None = None
+    """Streams both ways."""
+    public: bool = False
+    """Needs no token."""
+    begin: Begin | None = None
+    """A shorter way than `unary`, without a task; False: it does not serve this call. Raises nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallSpec:
+    """What a call's head says. The same head, byte for byte, says the same again."""
+
+    head: CallHead | None
+    method: Method
+    most: int = 0
+    """Bytes that a message of it may have."""
+    coding: bytes = b""
+    """Of its compressed messages."""
+    refusal: bytes = b""
+    """Where `head` is None: the block that is all of its answer. Made once, since who is refused costs as little to ask
+    again as it can cost to answer."""
+
+
+MAX_UNAUTHENTICATED_MESSAGE_BYTES: Final = 4096
+"""Bytes of a message to a method that needs no token: so that nobody fills up what those with one have in common."""
+
+
+class Methods:
+    """`table`: full name ("/package.Service/Method") -> Method. `max_message_bytes`: of those that need a token."""
+
+    def __init__(self, gate: Gate, table: Mapping[str, Method], max_message_bytes: int) -> None:
+        self.table = table
+        """All there are, for whoever wants to walk them."""
+        self._gate = gate
+        self._most = max_message_bytes
+        self._by_path = {name.encode(): method for name, method in table.items()}
+
+    def asked(self, http: HttpHead) -> CallSpec:
+        """Raises nothing."""
+        request = http.request
+        if not framing.speaks_grpc(request.get(b"content-type", b"")):
+            return CallSpec(None, _NONE, refusal=framing.not_grpc(415))
+        if request[b":method"] != b"POST":
+            return CallSpec(None, _NONE, refusal=framing.not_grpc(405))
+        path = request[b":path"]
+        method = self._by_path.get(path)
+        try:
+            caller = self._gate.admit_token(request.get(b"authorization"), public=method is not None and method.public)
+            if method is None:
+                name = path[:120].decode("utf-8", "replace")
+                raise Unsupported(f"there is no method {name!r}; reflection lists those that there are")
+            timeout = request.get(b"grpc-timeout")
+            head = CallHead(
+                caller,
+                request_id(request.get(REQUEST_ID, b"")) or b"",
+                traceparent(request.get(TRACEPARENT, b"")),
+                None if timeout is None else framing.timeout_s(timeout),
+            )
+            most = min(self._most, MAX_UNAUTHENTICATED_MESSAGE_BYTES) if method.public else self._most
+            return CallSpec(head, method, most, framing.coding(request.get(b"grpc-encoding", b"")))
+        except WorkbenchError as error:
+            return CallSpec(None, _NONE, refusal=framing.failure(error, (), head=True))
+
+
+_NONE = Method()
+
+
+def unforeseen() -> WorkbenchError:
+    return WorkbenchError(UNFORESEEN)
+
+
+def one_message(found: int) -> InvalidInput:
+    """For a call that takes exactly one."""
+    return InvalidInput(f"this method takes one message, and {'none' if not found else 'more than one'} came")

@@ -1,0 +1,153 @@
+"""The service `inference.GRPCInferenceService`: a table of all its methods, also of those that are not served."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from workbench.core.model import ModelState, ModelStatus
+from workbench.errors import ModelNotFound, Unavailable, Unsupported
+from workbench.protocols import grpc_metadata, pb
+from workbench.server.grpc.infer import Infer
+from workbench.server.grpc.methods import CallHead, Context, Method
+from workbench.server.http.routes_v2 import index_entries, load_sent
+from workbench.server.service import VERSION, Service
+from workbench.server.shared_memory import DISABLED, SharedMemory
+from workbench.telemetry.statistics import statistics
+
+_NOT_SERVED = {
+    "CudaSharedMemory": "CUDA shared memory is not served; send the tensors in the message",
+    "TraceSetting": "trace settings are not served; send traceparent with a request, and its trace id is in the log",
+    "LogSettings": "log settings are not served; they are set when the service starts",
+}
+"""Prefix of a method's name -> why it is not served."""
+
+
+def methods(service: Service) -> dict[str, Method]:
+    served = OipServicer(service)
+    infer = Infer(service)
+    table = {
+        "ServerLive": Method(served.live, public=True),
+        "ServerReady": Method(served.ready, public=True),
+        "ModelReady": Method(served.model_ready),
+        "ServerMetadata": Method(served.server_metadata),
+        "ModelMetadata": Method(served.model_metadata),
+        "ModelInfer": Method(infer.infer, begin=infer.begin),
+        "ModelStreamInfer": Method(stream=infer.stream),
+        "ModelConfig": Method(served.model_config),
+        "ModelStatistics": Method(served.model_statistics),
+        "RepositoryIndex": Method(served.index),
+        "RepositoryModelLoad": Method(served.load),
+        "RepositoryModelUnload": Method(served.unload),
+        "SystemSharedMemoryStatus": Method(served.regions),
+        "SystemSharedMemoryRegister": Method(served.register),
+        "SystemSharedMemoryUnregister": Method(served.unregister),
+    }
+    for descriptor in pb.methods():
+        if descriptor.name not in table:
+            table[descriptor.name] = _not_served(descriptor.name)
+    return {f"/{pb.SERVICE}/{name}": method for name, method in table.items()}
+
+
+class OipServicer:
+    """Health, metadata and the model repository."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._engine = service.engine
+
+    async def live(self, head: CallHead, message: bytes, context: Context) -> bytes:
+        return grpc_metadata.live(True)
+
+    async def ready(self, head: CallHead, message: bytes, context: Context) -> bytes:
+        return grpc_metadata.ready("ServerReady", self._service.ready)
+
+    async def model_ready(self, head: CallHead, message: bytes, context: Context) -> bytes:
+        """False for a model that nobody knows, as Triton has it."""
+        try:
+            ready = self._status("ModelReady", message).state is ModelState.READY
+        except ModelNotFound:
+            ready = False
+        return grpc_metadata.ready("ModelReady", ready)
+
+    async def server_metadata(self, head: CallHead, message: bytes, context: Context) -> bytes:
+        more = ["system_shared_memory"] if self._service.shared is not None else []
+        return grpc_metadata.server_metadata(VERSION, *more)
+
+    async def model_metadata(self, head: CallHead, message: bytes, context: Context) -> bytes:
+        status = self._with_signature("ModelMetadata", message)
+        versions = [each.version for each in self._engine.statuses(status.name) if each.state is ModelState.READY]
+        return grpc_metadata.model_metadata(status, versions)
+
+    async def model_config(self, head: CallHead, message: bytes, context: Context) -> bytes:
+        return grpc_metadata.model_config(self._with_signature("ModelConfig", message))
+
+    async def model_statistics(self, head: CallHead, message: bytes, context: Context) -> bytes:
+        """Of one version, of one model's, or of all."""
+        name, version = grpc_metadata.named("ModelStatistics", message)
+        if name:
+            self._engine.status(name, version)  # ModelNotFound
+        state = self._service.metrics.state()
+        return grpc_metadata.model_statistics(statistics(state, name or None, version))
+
+    async def index(self, head: CallHead, message: bytes, context: Context) -> bytes:
+        self._service.used_at = time.monotonic()
+        ready_only = grpc_metadata.decode_index_request(message)
+        statuses = self._engine.statuses()
+        available = [] if ready_only else await asyncio.to_thread(self._engine.available)
+        return grpc_metadata.repository_index(index_entries(statuses, available, ready_only))
+
+    async def load(self, head: CallHead, message: bytes, context: Context) -> bytes:
+        """From the service's repositories, or the files in the message; answered once it serves."""
+        self._service.used_at = time.monotonic()
+        name, asked = await asyncio.to_thread(grpc_metadata.decode_repository_load, message)
+        try:
+            await load_sent(self._service, name, asked)
+        finally:
+            await self._service.persistence.tidy(self._engine)
+        return grpc_metadata.nothing("RepositoryModelLoad")
+
+    async def unload(self, head: CallHead, message: bytes, context: Context) -> bytes:
+        self._service.used_at = time.monotonic()
+        await self._engine.unload(grpc_metadata.decode_repository_unload(message))
+        await self._service.persistence.tidy(self._engine)
+        return grpc_metadata.nothing("RepositoryModelUnload")
+
+    async def regions(self, head: CallHead, message: bytes, context: Context) -> bytes:
+        name, _ = grpc_metadata.named("SystemSharedMemoryStatus", message)
+        regions = self._memory().regions(name or None)
+        return grpc_metadata.region_statuses((each.name, each.key, each.offset, each.byte_size) for each in regions)
+
+    async def register(self, head: CallHead, message: bytes, context: Context) -> bytes:
+        asked = grpc_metadata.decode_region_registration(message)
+        await asyncio.to_thread(self._memory().register, *asked)
+        return grpc_metadata.nothing("SystemSharedMemoryRegister")
+
+    async def unregister(self, head: CallHead, message: bytes, context: Context) -> bytes:
+        name, _ = grpc_metadata.named("SystemSharedMemoryUnregister", message)
+        self._memory().unregister(name or None)
+        return grpc_metadata.nothing("SystemSharedMemoryUnregister")
+
+    def _memory(self) -> SharedMemory:
+        if self._service.shared is None:
+            raise Unsupported(DISABLED)
+        return self._service.shared
+
+    def _with_signature(self, method: str, message: bytes) -> ModelStatus:
+        status = self._status(method, message)
+        if status.signature is None:
+            reason = f": {status.reason}" if status.reason else ""
+            raise Unavailable(f"model {status.name!r} version {status.version} is {status.state.value}{reason}")
+        return status
+
+    def _status(self, method: str, message: bytes) -> ModelStatus:
+        return self._engine.status(*grpc_metadata.named(method, message))
+
+
+def _not_served(name: str) -> Method:
+    reason = next((why for prefix, why in _NOT_SERVED.items() if name.startswith(prefix)), "not in this version")
+
+    async def refused(head: CallHead, message: bytes, context: Context) -> bytes:
+        raise Unsupported(f"{name}: {reason}")
+
+    return Method(refused)

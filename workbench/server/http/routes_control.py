@@ -1,0 +1,312 @@
+"""The control plane: load, stage, commit, set, unload; status, logs, and the stream of snapshots."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from workbench.config import model_config
+from workbench.core.model import check_model_name
+from workbench.engine import LoadResult
+from workbench.errors import Cancelled, Draining, InvalidInput, ModelNotFound, TooLarge
+from workbench.protocols import control
+from workbench.repository.store import StoredModel, Upload
+from workbench.server.http.asgi import BodyType, Receive, Response
+from workbench.server.http.routing import Call, Route
+from workbench.server.inference import SHUTTING_DOWN
+from workbench.server.process.environment_info import runs_under
+from workbench.server.service import VERSION, Service
+from workbench.telemetry import rolling_windows
+from workbench.telemetry.slow_request_log import KEPT
+from workbench.telemetry.snapshots import Snapshots
+
+T = TypeVar("T")
+
+BODY_BYTES = 1024 * 1024
+"""The most that a control call's own JSON may have."""
+
+STREAM_INTERVAL_S = (0.1, 10.0)
+LOG_LINES = 1000
+
+LIFE_S = 5.0
+"""How often a connection that holds something is written to."""
+LATEST = 1e11
+"""Unix seconds that will never be."""
+
+_WRITE_BYTES = 1024 * 1024
+"""Of an upload, how much is gathered for one write: a thread's turn costs more than the copy."""
+
+
+def routes(service: Service) -> list[Route]:
+    plane = ControlRoutes(service)
+    return [
+        Route("GET", "/control/status", plane.status),
+        Route("GET", "/control/models", plane.models),
+        Route("GET", "/control/models/{name}", plane.model),
+        Route("GET", "/control/models/{name}/describe", plane.describe),
+        Route("GET", "/control/models/{name}/slowest", plane.slowest),
+        Route("POST", "/control/models/{name}/load", plane.load),
+        Route("POST", "/control/models/{name}/stage", plane.stage, BodyType.MODEL),
+        Route("POST", "/control/models/{name}/versions/{version}/commit", plane.commit),
+        Route("POST", "/control/models/{name}/versions/{version}/discard", plane.discard),
+        Route("POST", "/control/models/{name}/unload", plane.unload),
+        Route("POST", "/control/models/{name}/set", plane.set),
+        Route("POST", "/control/models/{name}/lend", plane.lend),
+        Route("GET", "/control/figures", plane.figures),
+        Route("GET", "/control/logs", plane.logs),
+        Route("GET", "/control/stream", plane.stream),
+    ]
+
+
+class ControlRoutes:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._engine = service.engine
+
+    # What there is
+
+    async def status(self, call: Call) -> Response:
+        service = self._service
+        state = service.metrics.state()
+        models = [control.encode_status(status) for status in state.statuses]
+        return _json(
+            {
+                "state": service.state,
+                "version": VERSION,
+                "url": service.url,
+                "grpc": service.grpc,
+                "pid": service.pid,
+                "started_at": service.started_at,
+                "epoch": service.epoch,
+                "runs_under": runs_under(),
+                "devices": sorted({status.device for status in state.statuses if status.device}),
+                "cpu_s": state.process.cpu_s,
+                "resident_bytes": state.process.resident_bytes,
+                "notes": service.persistence.notes,
+                "models": models,
+            }
+        )
+
+    async def models(self, call: Call) -> Response:
+        return _json([control.encode_status(status) for status in self._engine.statuses()])
+
+    async def model(self, call: Call) -> Response:
+        name = call.params["name"]
+        statuses = self._engine.statuses(name)
+        if not statuses:
+            self._engine.status(name)  # says what there is instead
+            raise ModelNotFound(f"model {name!r} is not loaded")
+        return _json([control.encode_status(status) for status in statuses])
+
+    async def describe(self, call: Call) -> Response:
+        description = self._engine.describe(call.params["name"], call.query("version") or None)
+        return _json(control.encode_description(description))
+
+    async def slowest(self, call: Call) -> Response:
+        name = call.params["name"]
+        since = _number(call, "since", 0.0, 0.0, LATEST)
+        until = _number(call, "until", LATEST, 0.0, LATEST)
+        limit = _number(call, "limit", KEPT, 1, KEPT)
+        if not (found := self._service.metrics.slowest(name, since, until, int(limit))):
+            self._engine.status(name)  # raises where there is no such model
+        return _json(found)
+
+    async def figures(self, call: Call) -> Response:
+        asked_s = _number(call, "window", 60, 1, rolling_windows.LONGEST_S)
+        window_s, amounts = self._service.metrics.recent(asked_s)
+        models = rolling_windows.encode(window_s, amounts, self._engine.statuses())
+        return _json({"epoch": self._service.epoch, "time": time.time(), "window_s": window_s, "models": models})
+
+    async def logs(self, call: Call) -> Response:
+        lines = _number(call, "lines", 100, 1, LOG_LINES)
+        return _json({"lines": self._service.logs.lines(int(lines)) if self._service.logs else []})
+
+    # Changes
+
+    async def load(self, call: Call) -> Response:
+        async with self._body(call) as body:
+            asked = control.decode_load_request(body)
+        path = Path(asked.path)
+        if not path.is_absolute():
+            raise InvalidInput("path must be absolute: the service's own folder is not the caller's")
+        name = call.params["name"]
+        try:
+            return _loaded(await _while_there(call, self._engine.load(name, path, asked.config, force=asked.force)))
+        finally:
+            await self._service.persistence.tidy(self._engine)
+
+    async def stage(self, call: Call) -> Response:
+        # What can be refused is refused before gigabytes are received in vain.
+        name = check_model_name(call.params["name"])
+        config = control.decode_settings(call.query("config", "{}").encode())
+        model_config(config)
+        limit = self._service.config.limits.max_upload_bytes
+        announced = call.headers.get(b"content-length")
+        if announced is not None and int(announced) > limit:
+            raise TooLarge(f"the model has {int(announced)} bytes; this service takes {limit}: raise max_upload_bytes")
+        persistence = self._service.persistence
+        stored = None
+        try:
+            with persistence.receiving():
+                upload = await asyncio.to_thread(self._service.store.begin, limit)
+                try:
+                    stored = await receive_upload(call.receive, upload)
+                finally:
+                    await asyncio.to_thread(upload.abort)
+                return _loaded(await _while_there(call, self._engine.stage(name, stored, config)))
+        finally:
+            if stored is not None:
+                await persistence.tidy(self._engine, [stored.digest])
+
+    async def commit(self, call: Call) -> Response:
+        async with self._body(call) as body:
+            asked = control.decode_commit_request(body)
+        name, version = call.params["name"], call.params["version"]
+        result = await self._engine.commit(name, version, force=asked.force)
+        await self._service.persistence.tidy(self._engine)
+        return _loaded(result)
+
+    async def discard(self, call: Call) -> Response:
+        name, version = call.params["name"], call.params["version"]
+        digests = {status.digest for status in self._engine.statuses(name) if status.version == version}
+        await self._engine.discard(name, version)
+        await self._service.persistence.tidy(self._engine, digests)
+        return _json({})
+
+    async def unload(self, call: Call) -> Response:
+        await self._engine.unload(call.params["name"])
+        await self._service.persistence.tidy(self._engine)
+        return _json({})
+
+    async def set(self, call: Call) -> Response:
+        async with self._body(call) as body:
+            settings = control.decode_settings(body)
+        return _loaded(await self._engine.configure(call.params["name"], settings))
+
+    async def lend(self, call: Call) -> None:
+        """Settings that are in force until the caller leaves, however it does, or the service drains."""
+        async with self._body(call) as body:
+            settings = control.decode_settings(body)
+        if self._service.draining.is_set():
+            raise Draining(SHUTTING_DOWN)
+        async with self._engine.lend(call.params["name"], settings) as status:
+            headers = [(b"content-type", b"application/x-ndjson"), (b"cache-control", b"no-store")]
+            await call.send({"type": "http.response.start", "status": 200, "headers": headers})
+            line = msgspec.json.encode({"model": control.encode_status(status)}) + b"\n"
+            left = asyncio.ensure_future(_disconnected(call.receive))
+            drained = asyncio.ensure_future(self._service.draining.wait())
+            try:
+                while not (left.done() or drained.done()):
+                    await call.send({"type": "http.response.body", "body": line, "more_body": True})
+                    line = b"\n"  # from now on only a sign of life, upon which a dead connection shows
+                    await asyncio.wait({left, drained}, timeout=LIFE_S, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                left.cancel()
+                drained.cancel()
+        await call.send({"type": "http.response.body", "body": b""})
+
+    def _body(self, call: Call) -> AbstractAsyncContextManager[bytes]:
+        return call.body(BODY_BYTES, self._service.bodies)
+
+    # The stream
+
+    async def stream(self, call: Call) -> None:
+        """One snapshot a line until the client leaves or the service drains; with `changes=true` also a short line at
+        once when a model changes. HEAD gets the head, and that is all."""
+        low, high = STREAM_INTERVAL_S
+        interval_s = _number(call, "interval", 0.5, low, high)
+        tells_changes = call.query("changes", "false") == "true"
+        service = self._service
+        changes = service.metrics.changes
+        series = Snapshots(service.metrics.state, service.epoch)
+        headers = [(b"content-type", b"application/x-ndjson"), (b"cache-control", b"no-store")]
+        await call.send({"type": "http.response.start", "status": 200, "headers": headers})
+        if call.scope["method"] == "HEAD":
+            await call.send({"type": "http.response.body", "body": b""})
+            return
+        left = asyncio.ensure_future(_disconnected(call.receive))
+        drained = asyncio.ensure_future(service.draining.wait())
+        changed: asyncio.Future[int] = asyncio.Future()
+        clock = asyncio.get_running_loop().time
+        due = clock()
+        try:
+            while not (left.done() or drained.done()):
+                told = changes.count
+                if clock() < due and changed.done():
+                    line = {"epoch": service.epoch, "changed": told}
+                else:
+                    line = series.take()
+                    due = clock() + interval_s
+                body = msgspec.json.encode(line) + b"\n"
+                await call.send({"type": "http.response.body", "body": body, "more_body": True})
+                if tells_changes:
+                    changed.cancel()
+                    changed = asyncio.ensure_future(changes.beyond(told))
+                awaited: set[asyncio.Future[Any]] = {left, drained, changed}
+                await asyncio.wait(awaited, timeout=max(due - clock(), 0), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiting in (left, drained, changed):
+                waiting.cancel()
+        await call.send({"type": "http.response.body", "body": b""})
+
+
+async def receive_upload(receive: Receive, upload: Upload) -> StoredModel:
+    """A body into the store, written in threads; `upload` is not aborted here. Cancelled when the client left."""
+    gathered: list[bytes] = []
+    size = 0
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise Cancelled("the caller left before the model had arrived")
+        more = message.get("more_body", False)
+        if part := message.get("body", b""):
+            gathered.append(part)
+            size += len(part)
+        if size >= _WRITE_BYTES or (gathered and not more):
+            await asyncio.to_thread(upload.write, b"".join(gathered))
+            gathered, size = [], 0
+    return await asyncio.to_thread(upload.finish)
+
+
+async def _while_there(call: Call, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, which is cancelled where the caller leaves: a notebook's stop button ends a load so, and of
+    a staged version nobody else would ever know. The body has been read."""
+    working = asyncio.ensure_future(work)
+    left = asyncio.ensure_future(_disconnected(call.receive))
+    try:
+        await asyncio.wait([working, left], return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            working.cancel()
+            await asyncio.wait([working])
+        return working.result()
+    except asyncio.CancelledError:
+        if working.cancelled():
+            raise Cancelled("the caller left before the model was loaded") from None
+        raise
+    finally:
+        left.cancel()
+        working.cancel()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _loaded(result: LoadResult) -> Response:
+    return _json(control.encode_load(result.status, result.unchanged, result.previous, result.seconds, result.live))
+
+
+def _json(value: object) -> Response:
+    return Response(200, msgspec.json.encode(value))
+
+
+def _number(call: Call, name: str, default: float, low: float, high: float) -> float:
+    return control.number_in(name, call.query(name, str(default)), low, high)

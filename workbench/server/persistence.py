@@ -1,0 +1,156 @@
+"""What lasts of a service: it is opened before the engine, restored into it, tidied up after changes, closed last."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+
+from workbench.config import ServerConfig
+from workbench.core.model import ModelState
+from workbench.engine import Engine
+from workbench.engine.sandbox_load import ProcessTrial
+from workbench.errors import StorageError, WorkbenchError
+from workbench.repository.desired_state import DesiredKind, DesiredState, Remembered, state_file
+from workbench.repository.store import ModelStore
+
+RESTORED_AT_ONCE = 4
+"""The most models that are loaded at the same time at the start; never more than there are cores."""
+
+log = logging.getLogger("workbench.persistence")
+
+
+class ModelPersistence:
+    """The state on disk, trials of new models, and the store's files that nobody needs any more."""
+
+    def __init__(self, config: ServerConfig, store: ModelStore) -> None:
+        self.state = DesiredState(state_file(config.data_dir, config.state_key))
+        self.trial = (
+            ProcessTrial(
+                self.state, timeout_s=config.trial_timeout_s, memory_mib=config.trial_memory_mib, tried=_log_trial
+            )
+            if config.trial
+            else None
+        )
+        self.progress = ""
+        """How far `restore` has come, in words; empty before and after."""
+        self._store = store
+        self._receiving = 0
+        self._left: set[str] = set()
+        """Digests that may have to go, when nothing is under way that could be about to use them."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of what was found at the start."""
+        return self.state.notes
+
+    def open(self) -> None:
+        """Blocks. Raises WorkbenchError where there is a state that cannot be used."""
+        self.state.open()
+        stored = len(self._store.digests())
+        if self.state.notes and stored and not self.state.models():
+            self.state.notes.append(
+                f"{stored} models still lie in the store, without their names: loading the same files again is quick"
+            )
+        for note in self.state.notes:
+            log.warning(note)
+
+    def stop(self) -> None:
+        """End what would hold up the engine's end."""
+        if self.trial is not None:
+            self.trial.close()
+
+    def close(self) -> None:
+        """An orderly end: nothing that is still under way is suspected of having caused it."""
+        self.stop()
+        self.state.close()
+
+    # At the start
+
+    async def restore(self, engine: Engine) -> set[str]:
+        """Load and route what is desired; the names that are. What fails is listed as Failed, and the others serve."""
+        remembered = await asyncio.to_thread(self.state.models)
+        serving = [each for each in remembered if each.kind is DesiredKind.SERVING]
+        if serving:
+            # Imported with the first model only, since it takes onnxruntime along.
+            from workbench.runtimes.cpu import usable_cores
+
+            at_once = asyncio.Semaphore(min(RESTORED_AT_ONCE, usable_cores()))
+
+        done = 0
+
+        def say() -> None:
+            self.progress = f"restoring models, {done} of {len(serving)} done" if done < len(serving) else ""
+
+        async def restore(each: Remembered) -> None:
+            nonlocal done
+            async with at_once:
+                try:
+                    await engine.restore(each.model, suspect=each.suspect)
+                except WorkbenchError as error:
+                    log.error("model %s was not restored: %s", each.model.name, error.message)
+                except Exception:  # nobody foresaw it; the others are served all the same
+                    log.exception("model %s was not restored", each.model.name)
+            done += 1
+            say()
+
+        say()
+        async with asyncio.TaskGroup() as group:
+            for each in serving:
+                if not each.suspect:
+                    group.create_task(restore(each))
+        # One by one, so that the next death tells which of them it was.
+        for each in serving:
+            if each.suspect:
+                await restore(each)
+        # Last, because a version that takes over clears what failed before it.
+        for each in remembered:
+            if each.kind is DesiredKind.QUARANTINED:
+                engine.quarantine(each.model, each.reason)
+        await asyncio.to_thread(self._store.sweep)
+        return {each.model.name for each in serving}
+
+    # Files
+
+    @contextmanager
+    def receiving(self) -> Iterator[None]:
+        """While an upload is under way, and until the engine has it, no file goes."""
+        self._receiving += 1
+        try:
+            yield
+        finally:
+            self._receiving -= 1
+
+    @property
+    def is_receiving(self) -> bool:
+        """True while an upload is under way."""
+        return self._receiving > 0
+
+    async def tidy(self, engine: Engine, digests: Iterable[str] = ()) -> None:
+        """Delete the stored files that are not desired, nor among the last versions, nor loaded: of what was forgotten
+        since the last time, of Failed loads, and of `digests`."""
+        self._left.update(digests)
+        self._left.update(each.digest for each in engine.statuses() if each.state is ModelState.FAILED and each.digest)
+        with suppress(StorageError):
+            while (digest := await self._next_to_go(engine)) is not None:
+                gone = self._store.withdraw(digest)
+                self._left.discard(digest)
+                await asyncio.to_thread(shutil.rmtree, gone, ignore_errors=True)
+                await asyncio.to_thread(self.state.dropped, digest)
+
+    async def _next_to_go(self, engine: Engine) -> str | None:
+        going = await asyncio.to_thread(self.state.forgotten, self._left)
+        self._left.intersection_update(going)  # the state knows of the others
+        # From here to the renaming nothing else runs on the loop, so nothing can begin to use the file.
+        if self._receiving or engine.changing:
+            return None
+        used = {each.digest for each in engine.statuses() if each.state is not ModelState.FAILED}
+        return next((digest for digest in going if digest not in used), None)
+
+
+def _log_trial(digest: str, seconds: float) -> None:
+    log.info(
+        "a new model was tried out first", extra={"fields": {"digest": digest[:12], "took_ms": round(seconds * 1000)}}
+    )

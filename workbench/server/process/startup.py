@@ -1,0 +1,88 @@
+"""What comes before a service runs: its settings checked, its token found, its socket bound. Light, for the keeper."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from workbench.config import ServerConfig
+from workbench.errors import InvalidInput, StorageError, Unavailable
+from workbench.server.process.bind_address import host_bytes, is_loopback
+from workbench.server.process.token_files import load_or_create_token, private_folder, read_token
+
+OK, FAILED, MISUSE, RECYCLE = 0, 1, 2, 3
+"""Exit statuses of keeper and worker. RECYCLE: the worker's, when it must be started anew."""
+
+BACKLOG = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Startup:
+    """Settings with what was left open decided."""
+
+    config: ServerConfig
+    token: str | None
+    token_file: Path | None
+
+
+def prepare(config: ServerConfig) -> Startup:
+    """Check `config`, make its data folder and token. Raises WorkbenchError. A second time it finds what it made."""
+    if not config.auth and not is_loopback(config.host):
+        raise InvalidInput(
+            f"--no-auth serves whoever reaches {config.host}; without a token only loopback (127.0.0.1) is allowed"
+        )
+    if not config.auth and config.token_file is not None:
+        raise InvalidInput("--no-auth and --token-file contradict each other; give one of them")
+    if config.allow_shared_memory and not is_loopback(config.host):
+        raise InvalidInput("--allow-shared-memory is for clients of this machine: only with a --host on loopback")
+    for folder in config.model_repositories:
+        if not folder.is_dir():
+            raise InvalidInput(f"--model-repository {str(folder)!r} is no folder")
+    config = dataclasses.replace(config, data_dir=private_folder(config.data_dir))
+    if not config.auth:
+        return Startup(config, None, None)
+    if config.token_file is not None:
+        return Startup(config, read_token(config.token_file), config.token_file.absolute())
+    return Startup(config, *load_or_create_token(config.data_dir))
+
+
+def bind(host: str, port: int, option: str = "--http-port") -> socket.socket:
+    """A listening socket. Unavailable, saying so, where the port is taken or the host is not this machine's."""
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = sorted(found, key=lambda each: each[0] != socket.AF_INET)[0]
+        # Said to be TCP, because asyncio sets TCP_NODELAY only on what says so, and accepted sockets say the same.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        try:
+            if sys.platform != "win32":  # where it would let two services share a port
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(BACKLOG)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise Unavailable(
+            f"cannot listen on {host}, port {port}: {reason}; give another {option} (0 picks a free one) or --host"
+        ) from None
+
+
+def forget_ready_file(config: ServerConfig) -> None:
+    """Delete it. Once the socket is bound, so that it is nobody else's; before anything answers there, so that who
+    waits for the file does not meet the one of the run before. StorageError where it is no file that may go."""
+    if config.ready_file is not None:
+        try:
+            config.ready_file.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"--ready-file {str(config.ready_file)!r} cannot be written: {error.strerror}") from None
+
+
+def url_of(host: str, port: int) -> str:
+    """How this machine reaches a service bound to `host`; one bound to every interface is called on loopback."""
+    named = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host.strip("[]"), host)
+    return f"http://{host_bytes(named).decode()}:{port}"

@@ -1,0 +1,452 @@
+"""The keeper: a small process that owns the listening socket and sees to it that a worker serves on it.
+
+It imports neither numpy nor a web server, so that nothing a model does can harm it. What the worker writes to stderr
+it keeps in the log; what the worker reports it publishes, where the service is a user's shared one.
+
+    Starting ─► Ready ─► Restarting ─► Ready      a worker that ends is followed by the next
+        └──────────────────────┴─► Failed         after three starts in a row that came to nothing
+                                    └─► Starting  when somebody asks for a restart
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from workbench.config import ServerConfig
+from workbench.errors import Conflict, StorageError, Unavailable, WorkbenchError
+from workbench.rendezvous.folder import Rendezvous
+from workbench.rendezvous.leases import holders
+from workbench.rendezvous.process_identity import ProcessKey, boot_ticks, this_process
+from workbench.rendezvous.service_record import ServiceRecord, ServiceState
+from workbench.rendezvous.stale_cleanup import forget_earlier_boots
+from workbench.server.process.restart_policy import GIVE_UP_AFTER, RestartPolicy
+from workbench.server.process.signals import RESTART_SIGNAL, Signals
+from workbench.server.process.startup import MISUSE, OK, RECYCLE, bind, forget_ready_file, prepare, url_of
+from workbench.server.process.token_files import save_token
+from workbench.server.process.unavailable_responder import UnavailableResponder
+from workbench.server.process.worker import Worker
+from workbench.server.process.worker_channel import RESTART, STOP, WorkerReport
+from workbench.telemetry.logs import FILE_NAME, Logs
+
+STACKS_SIGNAL = getattr(signal, "SIGUSR2", None)
+STACKS_S = 1.5
+"""How long a worker that is to be killed may take to write the stacks of its threads to the log, also where the machine
+is so busy that this is why."""
+
+HOLD_S = 10.0
+"""How long a connection waits for the next worker; then the keeper answers in its place."""
+
+FIRST_WORD_S = 60.0
+"""From a worker's start to its first report; its imports lie in between."""
+
+RUN_GRACE_S = 15.0
+"""A worker sees to stuck runs itself; beyond its limit and this, the keeper does."""
+
+SUSPECT_S = 0.6
+"""How long something must be wrong with a worker: one that slept with its machine reports well right afterwards."""
+
+GRACE_S = 10.0
+"""Beyond the drain, what a worker may take to end after it was told to."""
+
+TICK_S = 0.5
+SWEEP_S = 2.0
+
+log = logging.getLogger("workbench.keeper")
+
+
+def keep(
+    config: ServerConfig,
+    command: Sequence[str],
+    rendezvous: Rendezvous | None = None,
+    until_eof: bool = False,
+    published: Callable[[], None] = lambda: None,
+) -> int:
+    """Keep a worker running until SIGTERM or SIGINT; the exit status.
+
+    `command` starts a worker, but for the value of its last flag. With a `rendezvous` it is the user's shared service,
+    which ends some time after its last lease; `published` is then called once clients can find it. `until_eof`: also
+    stop when the standard input ends. Raises WorkbenchError for what stands against starting at all.
+    """
+    prepared = prepare(config)
+    config = prepared.config
+    lock = _lock(rendezvous) if rendezvous is not None else None
+    before = rendezvous.last() if rendezvous is not None else None
+    listener = _bind(config, before)
+    forget_ready_file(config)
+    log_dir = rendezvous.path if rendezvous is not None else config.data_dir
+    secrets = [prepared.token] if prepared.token else []
+    logs = Logs(log_dir, config.log_format, secrets, to_stream=rendezvous is None)
+    record = ServiceRecord(
+        url=url_of(config.host, listener.getsockname()[1]),
+        token=prepared.token or "",
+        token_file=str(prepared.token_file or ""),
+        keeper=this_process(),
+        reason="its process is coming up",
+        since=time.time(),
+        data_dir=str(config.data_dir),
+        log_file=str(log_dir / FILE_NAME),
+        grpc=before.grpc if before is not None and config.grpc_port == 0 else None,
+    )
+    keeper = Supervisor(config, prepared.token, listener, logs, record, command, rendezvous)
+    try:
+        if rendezvous is not None:
+            rendezvous.publish(record)
+            published()
+            for name in forget_earlier_boots(rendezvous):
+                log.info("removed what an earlier boot of this machine left: %s", name)
+        if before is not None and before.worker is not None:
+            _outlive(before.worker)
+        return keeper.run(until_eof)
+    finally:
+        keeper.close()
+        listener.close()
+        if rendezvous is not None:
+            with suppress(WorkbenchError, OSError):
+                rendezvous.withdraw(record.keeper, keeper.reason, time.time())
+        with suppress(StorageError):
+            forget_ready_file(config)
+        logs.close()
+        if lock is not None:
+            os.close(lock)
+
+
+class Supervisor:
+    """One loop, no threads: it waits on the worker's link and stderr, on signals, and for the time to pass."""
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        token: str | None,
+        listener: socket.socket,
+        logs: Logs,
+        record: ServiceRecord,
+        command: Sequence[str],
+        rendezvous: Rendezvous | None,
+    ) -> None:
+        self._config = config
+        self._listener = listener
+        self._logs = logs
+        self._record = record
+        self._command = list(command)
+        self._rendezvous = rendezvous
+        self._selector = selectors.DefaultSelector()
+        self._stand_in = UnavailableResponder(listener, self._selector, token, lambda: self._why())
+        self._restarts = RestartPolicy()
+        self._worker: Worker | None = None
+        self._start_at: float | None = 0.0
+        """When the next worker is due; None: none is."""
+        self._accepting_at = time.monotonic()
+        """When a worker took connections last."""
+        self._unpublished = False
+        self._swept_at = self._ticked_at = time.monotonic()
+        self._needed_at = self._swept_at
+        """When somebody held a lease last, or asked for something without one."""
+        self._exit: int | None = None
+        """The exit status, once the worker is gone; set when the end was asked for."""
+
+    def run(self, until_eof: bool) -> int:
+        """Until the end is asked for and the last worker is gone."""
+        with Signals(self._selector, self._signalled):
+            if until_eof:
+                try:
+                    self._selector.register(0, selectors.EVENT_READ, self._input)
+                except PermissionError:  # a file or /dev/null, which ends at once
+                    self._stop(OK, "its standard input has ended")
+            while True:
+                now = time.monotonic()
+                if self._tick(now) and self._exit is not None:
+                    return self._exit
+                wait_s = TICK_S if self._start_at is None else min(max(self._start_at - now, 0.0), TICK_S)
+                for key, _ in self._selector.select(wait_s):
+                    key.data()
+
+    def close(self) -> None:
+        """End a worker that is left, at once."""
+        if self._worker is not None:
+            self._worker.kill()
+            self._worker.close(self._selector)
+            self._worker = None
+        self._selector.close()
+
+    @property
+    def reason(self) -> str:
+        """Why it is in its present state."""
+        return self._record.reason
+
+    # Decisions
+
+    def _tick(self, now: float) -> bool:
+        """See to everything that is due; True when no worker is left and none will follow."""
+        self._stand_in.tick(now)
+        worker = self._worker
+        if worker is not None and worker.process.poll() is not None:
+            self._ended(worker, now)
+        elif worker is not None:
+            self._watch(worker, now)
+        if self._worker is None and self._start_at is not None and now >= self._start_at:
+            self._start(now)
+        if self._worker is not None and self._worker.report.accepting:
+            self._accepting_at = now
+            self._stand_in.close()
+        elif self._exit is None and (self._failed or now - self._accepting_at > HOLD_S):
+            self._stand_in.open()
+        if self._rendezvous is not None and now - self._swept_at >= min(SWEEP_S, self._config.idle_end_s / 4):
+            self._swept_at = now
+            self._sweep(self._rendezvous, now)
+        self._ticked_at = now
+        return self._worker is None and self._start_at is None
+
+    def _watch(self, worker: Worker, now: float) -> None:
+        if worker.kill_at is not None:
+            if now >= worker.kill_at:
+                worker.kill()
+            return
+        if now - self._ticked_at > 4 * TICK_S:  # it is the keeper that was not there: a machine that slept
+            worker.heard_at = now
+        why = health_problem(worker.report if worker.heard else None, now - worker.heard_at, self._config)
+        if not why:
+            worker.suspected_at = None
+        elif worker.suspected_at is None:
+            worker.suspected_at = now
+        elif now - worker.suspected_at > SUSPECT_S:
+            self._condemn(worker, why, now)
+
+    def _condemn(self, worker: Worker, why: str, now: float) -> None:
+        """Have it killed, after it has written the stacks of its threads into the log."""
+        log.error("the worker is killed: %s", why)
+        worker.condemned = why
+        worker.signal(STACKS_SIGNAL)
+        worker.kill_at = now + STACKS_S
+
+    def _ended(self, worker: Worker, now: float) -> None:
+        status = worker.process.returncode
+        worker.read_words()
+        worker.close(self._selector)
+        self._worker = None
+        if not worker.asked or status:
+            self._record = dataclasses.replace(self._record, lost_at=boot_ticks())
+        if self._exit is not None:
+            return
+        ready_s = None if worker.ready_at is None else now - worker.ready_at
+        if status == MISUSE and ready_s is None and self._rendezvous is None and self._record.version == "":
+            self._exit = MISUSE  # it has said why; what a --load names will not come right by trying again
+            return
+        if worker.asked:
+            self._start_at = now
+            return
+        why = worker.how_it_ended()
+        log.error("%s", why)
+        if status == RECYCLE and ready_s is not None:
+            wait_s: float | None = 0.0
+        else:
+            wait_s = self._restarts.after(ready_s)
+        if wait_s is None:
+            self._publish(ServiceState.FAILED, f"{GIVE_UP_AFTER} starts in a row failed, the last one so: {why}")
+            self._stand_in.open()
+            return
+        self._start_at = now + wait_s
+        self._publish(ServiceState.RESTARTING, why)
+
+    def _sweep(self, rendezvous: Rendezvous, now: float) -> None:
+        """Look after what others may have done to the folder, and end when nobody needs the service any more."""
+        with suppress(WorkbenchError):
+            last = rendezvous.last()
+            if last is not None and last.keeper != self._record.keeper and last.keeper.alive:
+                self._stop(OK, "another service has taken its place")
+                return
+            if last is None or self._unpublished:
+                rendezvous.open()
+                self._publish(self._record.state, self._record.reason)
+        if self._exit is not None:
+            return
+        if holders(rendezvous.leases):
+            self._needed_at = now
+        elif now - self._needed_at >= self._config.idle_end_s:
+            state, reason = self._record.state, self._record.reason
+            self._publish(ServiceState.STOPPING, "nobody needs it any more")
+            # Whoever took a lease before this was written may have found the service and be about to use it; whoever
+            # takes one from now on finds it stopping, and waits.
+            if holders(rendezvous.leases):
+                self._needed_at = now
+                self._publish(state, reason)
+            else:
+                self._stop(OK, "nobody needs it any more")
+
+    # Acts
+
+    def _start(self, now: float) -> None:
+        self._start_at = None
+        if self._config.auth and self._config.token_file is None:
+            # The worker reads it, and clients go on with the one that was published.
+            try:
+                save_token(Path(self._record.token_file), self._record.token)
+            except StorageError as error:
+                log.error("%s", error.message)
+        state = ServiceState.STARTING if self._record.version == "" else ServiceState.RESTARTING
+        hold_s = 0.0 if self._rendezvous is None and self._record.version == "" else HOLD_S
+        try:
+            worker = Worker(
+                *(self._command, self._listener, self._logs, self._record.log_file, hold_s, now),
+                grpc_port=_port(self._record.grpc),
+            )
+        except OSError as error:
+            why = f"a worker could not be started: {error.strerror}"
+            log.error("%s", why)
+            wait_s = self._restarts.after(None)
+            if wait_s is None:
+                self._publish(ServiceState.FAILED, why)
+            else:
+                self._start_at = now + wait_s
+                self._publish(state, why)
+            return
+        self._worker = worker
+        worker.listen(self._selector, lambda: self._heard(worker))
+        self._publish(state, self._record.reason, worker=worker.key)
+
+    def _heard(self, worker: Worker) -> None:
+        report = worker.report
+        if report.grpc and report.grpc != self._record.grpc:
+            self._record = dataclasses.replace(self._record, grpc=report.grpc)
+            self._publish(self._record.state, self._record.reason)
+        self._needed_at = max(self._needed_at, worker.heard_at - report.unused_s)
+        if report.accepting:
+            self._accepting_at = time.monotonic()
+            self._stand_in.close()
+        if worker.asked:
+            return  # however it stands, it is about to end
+        if report.ready and worker.ready_at is None:
+            worker.ready_at = time.monotonic()
+            restarted = self._record.version != ""
+            self._record = dataclasses.replace(self._record, version=report.version, api=report.api)
+            reason = self._record.reason if restarted else ""
+            self._publish(ServiceState.READY, reason)
+        elif report.progress != self._record.progress:
+            self._publish(self._record.state, self._record.reason, progress=report.progress)
+
+    def _restart(self) -> None:
+        """By the next worker, after this one has finished what is under way."""
+        if self._exit is not None:
+            return
+        log.info("a restart was asked for")
+        self._restarts.forget()
+        self._accepting_at = time.monotonic()
+        self._stand_in.close()
+        self._publish(ServiceState.RESTARTING, "a restart was asked for")
+        if self._worker is not None:
+            self._worker.ask(RESTART, time.monotonic() + self._config.drain_timeout_s + GRACE_S)
+        else:
+            self._start_at = time.monotonic()
+
+    def _stop(self, status: int, reason: str) -> None:
+        if self._exit is not None:
+            return
+        log.info("the service ends: %s", reason)
+        self._exit = status
+        self._start_at = None
+        self._stand_in.close()
+        self._publish(ServiceState.STOPPING, reason)
+        if self._worker is not None:
+            self._worker.ask(STOP, time.monotonic() + self._config.drain_timeout_s + GRACE_S)
+
+    def _signalled(self, number: int) -> None:
+        if number == RESTART_SIGNAL:
+            self._restart()
+        elif number in (signal.SIGTERM, signal.SIGINT):
+            if self._exit is not None:
+                if self._worker is not None:
+                    self._worker.kill()
+                self._exit = 128 + number
+            self._stop(OK, "it was told to stop")
+
+    def _input(self) -> None:
+        if not os.read(0, 4096):
+            self._selector.unregister(0)
+            self._stop(OK, "the process that started it has ended")
+
+    def _publish(self, state: ServiceState, reason: str, worker: ProcessKey | None = None, progress: str = "") -> None:
+        since = self._record.since if state is self._record.state else time.time()
+        if worker is None and self._worker is not None:
+            worker = self._worker.key
+        self._record = dataclasses.replace(
+            self._record, state=state, reason=reason, progress=progress, since=since, worker=worker
+        )
+        if self._rendezvous is not None:
+            try:
+                self._rendezvous.publish(self._record)
+                self._unpublished = False
+            except StorageError as error:
+                if not self._unpublished:
+                    log.error("%s; tried again until it can be", error.message)
+                self._unpublished = True
+
+    @property
+    def _failed(self) -> bool:
+        return self._record.state is ServiceState.FAILED
+
+    def _why(self) -> str:
+        """What those are told who are answered in a worker's place."""
+        if self._failed:
+            return f"the service has failed: {self._record.reason}. `jupyter-infer restart` tries again"
+        return f"the service is {self._record.state.value.lower()}: {self._record.reason}; try again soon"
+
+
+def health_problem(report: WorkerReport | None, silent_s: float, config: ServerConfig) -> str:
+    """Why a worker must be replaced; empty where it need not be. None: it has not reported yet."""
+    if report is None:
+        return f"it said nothing for {silent_s:.0f} s after its start" if silent_s > FIRST_WORD_S else ""
+    if silent_s > config.deaf_limit_s:
+        return f"it gave no sign of life for {silent_s:.0f} s"
+    if report.loop_s > config.deaf_limit_s:
+        return f"its event loop did not turn for {report.loop_s:.0f} s"
+    if report.run_s > config.run_limit_s + RUN_GRACE_S:
+        return f"a run did not end within {report.run_s:.0f} s"
+    return ""
+
+
+def _bind(config: ServerConfig, before: ServiceRecord | None) -> socket.socket:
+    """A listening socket: with a free port, on the one that clients of the service before may still call."""
+    if config.http_port == 0 and before is not None:
+        with suppress(Unavailable, ValueError):
+            return bind(config.host, int(before.url.rpartition(":")[2]))
+    return bind(config.host, config.http_port)
+
+
+def _port(address: str | None) -> int:
+    """The port in HOST:PORT; 0 where there is none."""
+    port = (address or "").rpartition(":")[2]
+    return int(port) if port.isdigit() else 0
+
+
+def _lock(rendezvous: Rendezvous) -> int:
+    """Hold the keeper's lock until the process ends; its file descriptor. Conflict where another keeper has it."""
+    import fcntl
+
+    try:
+        descriptor = os.open(rendezvous.keeper_lock, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StorageError(f"the folder {rendezvous.path} cannot be written: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise Conflict("another service of this user is running on this machine") from None
+    return descriptor
+
+
+def _outlive(worker: ProcessKey) -> None:
+    """Wait for the worker of a keeper that was killed, which ends by itself; never two on one data folder."""
+    until = time.monotonic() + 4.0
+    while worker.alive:
+        if time.monotonic() > until:
+            with suppress(OSError):
+                os.kill(worker.pid, signal.SIGKILL)
+        time.sleep(0.02)

@@ -1,0 +1,168 @@
+"""A worker as its keeper sees it: started, listened to, told to end, killed, and what it said."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+
+from workbench.rendezvous.process_identity import process_key
+from workbench.server.process.startup import RECYCLE
+from workbench.server.process.worker_channel import WorkerReport, WorkerSetup, decode_report
+from workbench.telemetry.logs import Logs
+
+LONGEST_LINE = 64 * 1024
+
+
+def worker_command(arguments: Sequence[str]) -> list[str]:
+    """What starts a worker with the flags that `serve` was given, but for the value of its last flag."""
+    safe = ["-P"] if sys.flags.safe_path else []
+    return [sys.executable, *safe, "-m", "workbench", "serve", *arguments, "--worker"]
+
+
+class Worker:
+    """One worker process, from its start to its end."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        listener: socket.socket,
+        logs: Logs,
+        log_file: str,
+        hold_s: float,
+        now: float,
+        grpc_port: int = 0,
+    ) -> None:
+        self._logs = logs
+        self._link, theirs = socket.socketpair()
+        with theirs, ExitStack() as unless_started:
+            unless_started.callback(self._link.close)
+            place = WorkerSetup(os.getpid(), theirs.fileno(), listener.fileno(), log_file, hold_s, grpc_port)
+            self.process = subprocess.Popen(
+                [*command, place.encode()],
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=(theirs.fileno(), listener.fileno()),
+                start_new_session=True,  # Ctrl-C in a terminal is for the keeper, which tells the worker
+            )
+            unless_started.pop_all()
+        self._link.setblocking(False)
+        assert self.process.stderr is not None
+        self._words = self.process.stderr.fileno()
+        os.set_blocking(self._words, False)
+        self.key = process_key(self.process.pid)
+        self.report = WorkerReport()
+        self.heard = False
+        self.heard_at = now
+        self.ready_at: float | None = None
+        self.kill_at: float | None = None
+        self.suspected_at: float | None = None
+        self.asked = False
+        """It was told to end."""
+        self.condemned = ""
+        """Why it is to be killed."""
+        self.last_words: deque[str] = deque(maxlen=5)
+        self._received = self._spoken = b""
+        self._listening: list[object] = []
+
+    def listen(self, selector: selectors.BaseSelector, heard: Callable[[], None]) -> None:
+        """`heard` is called after each report."""
+        selector.register(self._link, selectors.EVENT_READ, lambda: self._hear(selector, heard))
+        selector.register(self._words, selectors.EVENT_READ, lambda: self.read_words(selector))
+        self._listening = [self._link, self._words]
+
+    def ask(self, word: bytes, kill_at: float) -> None:
+        """Tell it to end (link.RESTART or link.STOP); what has not ended by `kill_at` is killed."""
+        self.asked = True
+        self.kill_at = kill_at if self.kill_at is None else min(kill_at, self.kill_at)
+        try:
+            self._link.send(word)
+        except OSError:
+            pass  # it is ending already
+        if not self.heard:  # before it reads its link
+            self.signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+
+    def signal(self, number: int | None) -> None:
+        if number is not None and self.process.poll() is None:  # not reaped, so the pid is still its own
+            self.process.send_signal(number)
+
+    def close(self, selector: selectors.BaseSelector) -> None:
+        """Let go of a process that has ended, or was killed."""
+        for each in self._listening:
+            with suppress(KeyError, ValueError):
+                selector.unregister(each)  # type: ignore[arg-type]
+        self.process.wait()
+        self._link.close()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+    def how_it_ended(self) -> str:
+        status = self.process.returncode
+        if self.condemned:
+            return f"the worker was killed, because {self.condemned}"
+        if status == RECYCLE:
+            return "the worker ended itself, because a run did not end"
+        said = f": {self.last_words[-1]}" if self.last_words else ""
+        if status < 0:
+            try:
+                name = f" ({signal.Signals(-status).name})"
+            except ValueError:
+                name = ""
+            return f"the worker was killed by signal {-status}{name}" + (said if status != -signal.SIGKILL else "")
+        return f"the worker ended with exit status {status}{said}"
+
+    def _hear(self, selector: selectors.BaseSelector, heard: Callable[[], None]) -> None:
+        try:
+            received = self._link.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            received = b""
+        if not received:  # it has ended, or is about to: SIGCHLD will tell
+            selector.unregister(self._link)
+            self._listening.remove(self._link)
+            return
+        *lines, self._received = (self._received + received).split(b"\n")
+        if lines:
+            try:
+                self.report = decode_report(lines[-1])
+            except ValueError:
+                return  # whatever has written there, it was no sign of life
+            self.heard, self.heard_at = True, time.monotonic()
+            heard()
+
+    def read_words(self, selector: selectors.BaseSelector | None = None) -> None:
+        """Into the log, what there is to read; with a `selector` once, without to the end."""
+        while True:
+            try:
+                said = os.read(self._words, 65536)
+            except BlockingIOError:
+                return
+            if not said:
+                if selector is not None:
+                    selector.unregister(self._words)
+                    self._listening.remove(self._words)
+                elif self._spoken:
+                    said = b"\n"
+                else:
+                    return
+            *lines, self._spoken = (self._spoken + said).split(b"\n")
+            if len(self._spoken) > LONGEST_LINE:
+                lines, self._spoken = [*lines, self._spoken], b""
+            for line in lines:
+                text = line.decode("utf-8", "replace")
+                self._logs.relay(text)
+                if text.strip():
+                    self.last_words.append(text.strip()[:300])
+            if selector is not None:
+                return

@@ -1,0 +1,141 @@
+"""Between keeper and worker: a socket pair on which the worker reports, and whose end ends the worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from typing import TypeVar
+
+REPORT_EVERY_S = 0.25
+
+ORPHAN_S = 2.0
+"""How long a worker whose keeper is gone goes on, so that what is under way can end."""
+
+RESTART, STOP = b"r", b"s"
+"""What the keeper asks for: end after what is under way, leaving new connections to the next worker, or for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """How a worker stands."""
+
+    ready: bool = False
+    accepting: bool = False
+    """It takes connections from the socket that it shares with its keeper."""
+    progress: str = ""
+    """How far it has come with loading what was served before, in words; empty before and after."""
+    loop_s: float = 0.0
+    """Since the event loop turned last."""
+    run_s: float = 0.0
+    """The longest that a runner has been inside one run."""
+    unused_s: float = 0.0
+    """Since it was last asked for more than to be looked at."""
+    version: str = ""
+    api: int = 0
+    grpc: str = ""
+    """Where gRPC is served, HOST:PORT; empty until it is."""
+
+    def encode(self) -> bytes:
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+
+Told = TypeVar("Told", WorkerReport, "WorkerSetup")
+
+
+def decode_report(line: bytes) -> WorkerReport:
+    """ValueError for what is none."""
+    return _made(WorkerReport, line)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSetup:
+    """What a worker is given by its keeper, as the value of a hidden flag."""
+
+    keeper_pid: int
+    link: int
+    """File descriptor of the worker's end of the socket pair."""
+    listener: int
+    """File descriptor of the listening socket, which the keeper owns."""
+    log_file: str
+    """Where the keeper keeps what the worker says."""
+    hold_s: float
+    """For how long connections are left waiting while models load; 0: answer at once that the service is starting."""
+    grpc_port: int = 0
+    """Where the worker before this one served gRPC, which clients may still call; 0: nowhere."""
+
+    def encode(self) -> str:
+        return json.dumps(asdict(self))
+
+
+def decode_place(text: str) -> WorkerSetup:
+    return _made(WorkerSetup, text)
+
+
+def _made(kind: type[Told], text: str | bytes) -> Told:
+    """What another release says beside is passed over: an installation may be replaced while its keeper runs."""
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError(f"this is no {kind.__name__}")
+    try:
+        return kind(**{field.name: found[field.name] for field in fields(kind) if field.name in found})
+    except TypeError as error:
+        raise ValueError(f"this is no {kind.__name__}: {error}") from None
+
+
+class SupervisorChannel:
+    """The worker's end. Reports from a thread of its own, so that a busy event loop does not look like a dead one."""
+
+    def __init__(self, place: WorkerSetup) -> None:
+        self.place = place
+        self.listener = socket.socket(fileno=place.listener)
+        self._socket = socket.socket(fileno=place.link)
+        self._socket.setblocking(False)
+        self._writing = threading.Lock()
+
+    def start(self, report: Callable[[], WorkerReport], asked: Callable[[bytes], None]) -> None:
+        """`asked` is called on the link's thread with RESTART or STOP; at the keeper's end with RESTART, soon
+        followed by the end of this process, whatever it does."""
+        self._report = report
+        threading.Thread(target=self._serve, args=(asked,), name="keeper-link", daemon=True).start()
+
+    def report(self) -> None:
+        """Say now how things stand. From any thread."""
+        with self._writing:
+            try:
+                self._socket.send(self._report().encode())
+            except OSError:
+                pass  # a keeper that does not read, or is gone: the thread that waits for its end sees to that
+
+    def _serve(self, asked: Callable[[bytes], None]) -> None:
+        while True:
+            self.report()
+            readable, _, _ = select.select([self._socket], [], [], REPORT_EVERY_S)
+            if not readable:
+                continue
+            try:
+                words = self._socket.recv(64)
+            except BlockingIOError:
+                continue
+            except OSError:
+                words = b""
+            for word in words:
+                asked(bytes([word]))
+            if not words:
+                self._orphaned(asked)
+
+    def _orphaned(self, asked: Callable[[bytes], None]) -> None:
+        timer = threading.Timer(ORPHAN_S, os._exit, [1])
+        timer.daemon = True
+        timer.start()
+        try:
+            sys.stderr.write("the keeper is gone, and so this worker ends\n")
+        except OSError:
+            pass  # it was the keeper that read this
+        asked(RESTART)  # connections that come from now on find nobody, instead of one who is about to go
+        timer.join()

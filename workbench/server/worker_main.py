@@ -1,0 +1,397 @@
+"""The service as a process: load, say that it is ready, serve until it is told to stop, drain, go.
+
+It runs as the worker of a supervisor (`process/supervisor.py`), which owns the listening socket, or alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import faulthandler
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import uvicorn
+
+from workbench.config import ServerConfig
+from workbench.engine import Engine
+from workbench.errors import StorageError, WorkbenchError
+from workbench.rendezvous.atomic_files import last_lines
+from workbench.rendezvous.compatibility import API
+from workbench.repository.local import LocalRepository
+from workbench.repository.store import ModelStore
+from workbench.server.grpc.port import GrpcPort
+from workbench.server.http.app import create_app
+from workbench.server.http.h1_protocol import HttpConnection
+from workbench.server.persistence import ModelPersistence
+from workbench.server.process.bind_address import is_loopback
+from workbench.server.process.startup import FAILED, MISUSE, OK, RECYCLE, bind, forget_ready_file, prepare, url_of
+from workbench.server.process.token_files import has_content, write_ready_file
+from workbench.server.process.worker_channel import RESTART, SupervisorChannel, WorkerReport
+from workbench.server.service import VERSION, Service
+from workbench.telemetry.logs import Logs
+from workbench.telemetry.metrics import Metrics
+from workbench.telemetry.request_log import RequestLog
+
+KEEP_ALIVE_S = 75
+"""Longer than clients keep an idle connection, so that it is they who close it and no request meets a closed one."""
+
+EARLIER_LINES = 200
+"""Of the log, what a worker tells of those before it."""
+
+LINGER_S = 5
+"""After the engine has drained, what the last answers may take to be read."""
+
+RECYCLE_S = 5.0
+"""What requests to other models may take to end before a process with a stuck run goes; it goes as soon as they have.
+Well within what new connections wait in the keeper's socket (keeper.HOLD_S)."""
+
+PULSE_S = 0.25
+"""How often the event loop shows that it turns."""
+
+log = logging.getLogger("workbench.serve")
+
+
+def serve(config: ServerConfig, link: SupervisorChannel | None = None) -> int:
+    """Run the service in this process until it is told to stop; the exit status.
+
+    0 after a drain, 2 when a `load` failed, with the reason in the log and so on stderr, 3 when a run never ended.
+    Raises WorkbenchError for what stands against starting at all.
+    """
+    prepared = prepare(config)
+    config, token = prepared.config, prepared.token
+    listener = bind(config.host, config.http_port) if link is None else link.listener
+    if link is None:
+        forget_ready_file(config)
+    secrets = [token] if token else []
+    if link is None:
+        logs = Logs(config.data_dir, config.log_format, secrets)
+    else:
+        logs = Logs(None, config.log_format, secrets, earlier=last_lines(Path(link.place.log_file), EARLIER_LINES))
+        _dump_stacks()
+    store = ModelStore(config.data_dir / "models")
+    persistence = ModelPersistence(config, store)
+    try:
+        persistence.open()
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_serve(config, token, prepared.token_file, listener, logs, persistence, store, link))
+    finally:
+        persistence.close()
+        listener.close()
+        logs.close()
+
+
+async def _serve(
+    config: ServerConfig,
+    token: str | None,
+    token_file: Path | None,
+    listener: socket.socket,
+    logs: Logs,
+    persistence: ModelPersistence,
+    store: ModelStore,
+    link: SupervisorChannel | None,
+) -> int:
+    metrics = Metrics(requests=RequestLog(config.log_requests, config.slow_request_s))
+    repositories = [LocalRepository(folder) for folder in config.model_repositories]
+    engine = Engine(
+        store, repositories=repositories, observer=metrics, journal=persistence.state, trial=persistence.trial
+    )
+    metrics.watch(engine.statuses, engine.loop_time)
+    url = url_of(config.host, listener.getsockname()[1])
+    service = Service(engine, store, metrics, config, persistence, logs, url)
+    if link is not None:
+        service.pid = link.place.keeper_pid
+    app = create_app(service, token)
+    server = _Server(
+        uvicorn.Config(
+            app,
+            interface="asgi3",
+            http=HttpConnection,
+            proxy_headers=False,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=LINGER_S,
+        )
+    )
+    asked = _StopRequest()
+    with _signals(asked.stop.set):
+        await engine.start()
+        metrics.start()
+        pulse = asyncio.create_task(_pulse(service, server, asked, link))
+        loaded = asyncio.Event()
+        hold_s = link.place.hold_s if link is not None else 0.0
+        http = asyncio.create_task(_listen(server, listener, loaded, hold_s))
+        port = GrpcPort(service, app.gate, loaded, hold_s, link)
+        log.info("listening", extra={"fields": {"url": url, "pid": service.pid, "version": VERSION}})
+        if token is not None and not is_loopback(config.host):
+            log.warning("the token travels unencrypted: put a proxy with TLS in front of a service that others reach")
+        status = await _until_stopped(service, token_file, asked, http, port, loaded, link)
+        if asked.next_worker:
+            server.leave()
+        service.draining.set()
+        loaded.set()
+        if status == RECYCLE:
+            await asyncio.gather(server.linger(RECYCLE_S), port.close(RECYCLE_S))
+            log.info("stopped, to be started anew")
+            persistence.close()
+            logs.close()
+            os._exit(RECYCLE)  # a thread inside a run that never ends would keep any gentler end from ending
+        log.info("draining")
+        persistence.stop()
+        await engine.close(config.drain_timeout_s)
+        server.should_exit = True
+        await asyncio.gather(http, port.close(LINGER_S))
+        pulse.cancel()
+        metrics.stop()
+        if not asked.next_worker:
+            try:
+                forget_ready_file(config)
+            except StorageError as error:
+                log.error(error.message)
+        log.info("stopped")
+        return status
+
+
+class _StopRequest:
+    """What the service was told to do. Belongs to the event loop."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self.stuck = asyncio.Event()
+        """A run takes longer than it may, and its callers have been told."""
+        self.next_worker = False
+        """Another worker follows, and takes the connections that come from now on."""
+
+
+async def _until_stopped(
+    service: Service,
+    token_file: Path | None,
+    asked: _StopRequest,
+    http: asyncio.Task[None],
+    port: GrpcPort,
+    loaded: asyncio.Event,
+    link: SupervisorChannel | None,
+) -> int:
+    stopped = asyncio.create_task(asked.stop.wait())
+    stuck = asyncio.create_task(asked.stuck.wait())
+    loading = asyncio.create_task(load_all(service))
+    opening = asyncio.create_task(port.opened())
+    try:
+        ends = {loading, stopped, stuck, http}
+        await asyncio.wait({opening, *ends}, return_when=asyncio.FIRST_COMPLETED)
+        if opening.done():
+            opening.result()  # what stands against gRPC is said at once, not when all models have been loaded
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if loading.done():
+            loading.result()
+            if not port.optional:
+                await opening
+            loaded.set()
+            service.starting = False
+            if link is not None:
+                link.report()
+            await opening
+            _say_ready(service, token_file)
+            if link is not None:
+                link.report()
+            await asyncio.wait({stopped, stuck, http}, return_when=asyncio.FIRST_COMPLETED)
+        if asked.stuck.is_set():
+            asked.next_worker = True
+            return RECYCLE
+        return OK if stopped.done() else FAILED
+    except WorkbenchError as error:
+        log.error(error.message)
+        return MISUSE
+    finally:
+        tasks = (stopped, stuck, loading, opening)
+        for task in tasks:
+            task.cancel()
+        if not asked.stuck.is_set():
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _listen(server: _Server, listener: socket.socket, loaded: asyncio.Event, hold_s: float) -> None:
+    """Serve; but leave connections waiting for `hold_s` at most while models load."""
+    if hold_s:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(hold_s):
+                await loaded.wait()
+    await server.serve(sockets=[listener])
+
+
+async def _pulse(service: Service, server: _Server, asked: _StopRequest, link: SupervisorChannel | None) -> None:
+    """Show the keeper that the loop turns, and see to runs that never end."""
+    loop = asyncio.get_running_loop()
+    engine, limit_s = service.engine, service.config.run_limit_s
+    turned_at, run_s = time.monotonic(), 0.0
+
+    def report() -> WorkerReport:
+        return WorkerReport(
+            ready=service.ready and server.started,
+            accepting=server.started and not server.left,
+            progress=service.persistence.progress,
+            loop_s=time.monotonic() - turned_at,
+            run_s=run_s,
+            unused_s=time.monotonic() - service.used_at,
+            version=VERSION,
+            api=API,
+            grpc=service.grpc,
+        )
+
+    def told(word: bytes) -> None:
+        asked.next_worker = word == RESTART
+        asked.stop.set()
+
+    def told_from_thread(word: bytes) -> None:
+        try:
+            loop.call_soon_threadsafe(told, word)
+        except RuntimeError:
+            pass  # the loop is closed: this process is about to end anyway
+
+    if link is not None:
+        link.start(report, told_from_thread)
+    while True:
+        turned_at, run_s = time.monotonic(), engine.longest_run_s()
+        if engine.changing or service.persistence.is_receiving:
+            service.used_at = turned_at  # whoever waits for a load that takes its time may hold no lease
+        if link is not None and run_s > limit_s and (names := engine.give_up_stuck(limit_s)):
+            log.error(
+                "%s: a run did not end within run_limit_s (%g s); its callers were told, and the service starts anew",
+                ", ".join(names),
+                limit_s,
+            )
+            asked.stuck.set()
+        await asyncio.sleep(PULSE_S)
+
+
+def _dump_stacks() -> None:
+    """Have the stacks of all threads in the log, when the process dies inside native code or is about to be killed."""
+    try:
+        descriptor = os.dup(2)  # the log's, whatever becomes of sys.stderr
+        faulthandler.enable(descriptor)
+        faulthandler.register(signal.SIGUSR2, descriptor)
+    except (OSError, AttributeError):
+        pass
+
+
+async def load_all(service: Service) -> None:
+    """What was served before, then what the configuration asks for, one after another, so that no model is measured
+    while another loads. What the control plane did to a model wins over where the configuration has it from.
+
+    Raises WorkbenchError for a `load` that fails. A model of a repository that fails is logged and stays Failed, and
+    the others serve.
+    """
+    engine = service.engine
+    held = await service.persistence.restore(engine)
+    for name, path in service.config.load:
+        if name in held:
+            log.warning("--load %s is passed over: the model was loaded anew since; unload it to have the flag's", name)
+            continue
+        try:
+            await engine.load(name, path, lasting=False)
+        except WorkbenchError as error:
+            raise type(error)(f"--load {name} failed: {error.message}") from error
+    asked_for = held | {name for name, _ in service.config.load}
+    available = await asyncio.to_thread(engine.available)
+    for name in dict.fromkeys(name for name, _ in available if name not in asked_for):
+        try:
+            await engine.load(name)
+        except WorkbenchError as error:
+            log.error("model %s of the repository was not loaded: %s", name, error.message)
+        except Exception:  # ours; the other models are to serve all the same
+            log.exception("model %s of the repository was not loaded", name)
+
+
+def _say_ready(service: Service, token_file: Path | None) -> None:
+    if (path := service.config.ready_file) is not None:
+        content = {
+            "url": service.url,
+            "grpc": service.grpc,
+            "pid": service.pid,
+            "version": VERSION,
+            "token_file": str(token_file) if token_file else None,
+        }
+        try:
+            write_ready_file(path, content)
+        except StorageError:
+            if not has_content(path, content):  # as the worker before this one has left it
+                raise
+    fields = {"url": service.url, "grpc": service.grpc} | ({"token_file": str(token_file)} if token_file else {})
+    log.info("ready", extra={"fields": fields})
+
+
+class _Server(uvicorn.Server):
+    """Without uvicorn's own signal handlers: they would close the door before the engine has drained, and end the
+    process by the signal instead of with status 0."""
+
+    left = False
+    """It takes no connections any more."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def leave(self) -> None:
+        """Take no new connection: whoever shares the socket will. Connections end with the answers under way."""
+        if self.started and not self.left:
+            self.left = True
+            for server in self.servers:
+                server.close()
+            for connection in list(self.server_state.connections):
+                connection.shutdown()
+
+    async def linger(self, timeout_s: float) -> None:
+        """Give the answers under way the time to leave."""
+        until = time.monotonic() + timeout_s
+        while self.server_state.connections and time.monotonic() < until:  # noqa: ASYNC110 - nothing tells its end
+            await asyncio.sleep(0.02)
+
+
+@contextlib.contextmanager
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    """The first SIGTERM or SIGINT stops the service, a second one ends the process."""
+    loop = asyncio.get_running_loop()
+    asked = False
+
+    def handle(number: int) -> None:
+        nonlocal asked
+        if asked:
+            os._exit(128 + number)
+        asked = True
+        stop()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    if sys.platform == "win32":
+        before = {
+            number: signal.signal(number, lambda number, _: loop.call_soon_threadsafe(handle, number))
+            for number in numbers
+        }
+        yield
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    else:
+        for number in numbers:
+            loop.add_signal_handler(number, handle, number)
+        yield
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where there is one (not on Windows), else asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

@@ -1,0 +1,24 @@
+"""How many lines of a log somebody else may cause. Light, for the keeper, which logs too."""
+
+from __future__ import annotations
+
+LINES_PER_S = 5.0
+BURST = 20
+
+
+class RateLimiter:
+    """So many a second, and up to `burst` at once. The time is an argument."""
+
+    def __init__(self, per_s: float, burst: int) -> None:
+        self._per_s = per_s
+        self._burst = burst
+        self._left = float(burst)
+        self._at = 0.0
+
+    def take(self, now: float) -> bool:
+        self._left = min(self._left + max(now - self._at, 0.0) * self._per_s, self._burst)
+        self._at = now
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True

@@ -1,0 +1,221 @@
+"""The last minutes of every model, so that whoever asks how it went gets an answer at once.
+
+The minute is kept by seconds and a quarter of an hour by tens of seconds: spans end to end, each with what happened in
+it, of which those that make up a window are added. A span in which a model had nothing to do costs nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.core.model import ModelStatus
+from workbench.core.ports import Outcome
+from workbench.telemetry.counters import Counters
+from workbench.telemetry.histogram import Histogram
+from workbench.telemetry.request_record import Stage
+
+LONGEST_S = 900.0
+"""The longest window that can be asked for."""
+
+SPANS = ((1.0, 60), (10.0, 90))
+"""(seconds of a span, spans kept): a window is answered by the first row that reaches so far back."""
+
+ModelVersion = tuple[str, str]
+
+
+@dataclass(slots=True)
+class WindowTotals:
+    """What happened to one version over some time; all of it adds."""
+
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    request: Histogram = field(default_factory=Histogram)
+    """As Figures.request: of the requests that were run."""
+    stages_s: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(Stage)))
+    rows: int = 0
+    batches: int = 0
+    busy_s: float = 0.0
+
+    @classmethod
+    def of(cls, figures: Counters) -> WindowTotals:
+        return cls(
+            figures.outcomes.copy(),
+            figures.request.linear.copy(),
+            figures.stages_s.copy(),
+            figures.rows,
+            figures.batches,
+            figures.busy_s,
+        )
+
+    def since(self, earlier: WindowTotals) -> WindowTotals:
+        return WindowTotals(
+            self.outcomes - earlier.outcomes,
+            self.request.since(earlier.request),
+            self.stages_s - earlier.stages_s,
+            self.rows - earlier.rows,
+            self.batches - earlier.batches,
+            self.busy_s - earlier.busy_s,
+        )
+
+    def add(self, packed: PackedTotals) -> None:
+        self.outcomes.update(packed.outcomes)
+        self.request.counts[packed.buckets] += packed.counts
+        self.request.total_s += packed.total_s
+        self.stages_s += packed.stages_s
+        self.rows += packed.rows
+        self.batches += packed.batches
+        self.busy_s += packed.busy_s
+
+
+@dataclass(frozen=True, slots=True)
+class PackedTotals:
+    """The same, small: of the histogram only what holds something."""
+
+    outcomes: Mapping[Outcome, int]
+    buckets: NDArray[np.int16]
+    counts: NDArray[np.int32]
+    total_s: float
+    stages_s: NDArray[np.float64]
+    rows: int
+    batches: int
+    busy_s: float
+
+    @classmethod
+    def of(cls, amounts: WindowTotals) -> PackedTotals:
+        counts = amounts.request.counts
+        filled = np.flatnonzero(counts)
+        return cls(
+            dict(amounts.outcomes),
+            filled.astype(np.int16),
+            counts[filled].astype(np.int32),
+            amounts.request.total_s,
+            amounts.stages_s,
+            amounts.rows,
+            amounts.batches,
+            amounts.busy_s,
+        )
+
+
+class SpanSeries:
+    """The last `kept` spans, of `step_s` seconds or a little more each, and the one that has begun."""
+
+    def __init__(self, step_s: float, kept: int, now: float) -> None:
+        self._step_s = step_s
+        self._spans: deque[tuple[float, dict[ModelVersion, PackedTotals]]] = deque(maxlen=kept)
+        """(when it began, what happened in it), the newest last; each ends where the next begins."""
+        self._began = now
+        self._totals: dict[ModelVersion, WindowTotals] = {}
+        """At that moment, of the versions that there were."""
+
+    def note(self, figures: Mapping[ModelVersion, Counters], now: float) -> None:
+        """End the span that has begun, where it is long enough."""
+        if now - self._began < self._step_s:
+            return
+        happened = {}
+        for key, total in figures.items():
+            if (since := self._since(key, total)) is not None:
+                happened[key] = PackedTotals.of(since)
+                self._totals[key] = WindowTotals.of(total)
+        self._spans.append((self._began, happened))
+        self._began = now
+
+    def over(
+        self, window_s: float, figures: Mapping[ModelVersion, Counters], now: float
+    ) -> tuple[float, dict[ModelVersion, WindowTotals]]:
+        """The seconds up to `now` that are told of, which are `window_s` or a span more, or less where nobody counted
+        yet; and what happened in them, of the versions to which anything did."""
+        found = {key: since for key, total in figures.items() if (since := self._since(key, total)) is not None}
+        start = self._began
+        for began, happened in reversed(self._spans):
+            if now - start >= window_s:
+                break
+            start = began
+            for key, packed in happened.items():
+                found.setdefault(key, WindowTotals()).add(packed)
+        return now - start, found
+
+    def reaches(self, window_s: float) -> bool:
+        assert self._spans.maxlen is not None
+        return window_s <= self._step_s * self._spans.maxlen
+
+    def forget(self, key: ModelVersion) -> None:
+        """Its totals begin anew."""
+        self._totals.pop(key, None)
+
+    def _since(self, key: ModelVersion, total: Counters) -> WindowTotals | None:
+        """What happened to a version in the span that has begun; None: nothing."""
+        before = self._totals.get(key)
+        if before is None:
+            return WindowTotals.of(total) if total.requests or total.batches else None
+        if (total.requests, total.batches) == (before.outcomes.total(), before.batches):
+            return None
+        return WindowTotals.of(total).since(before)
+
+
+class RollingWindows:
+    """Of all versions, for every window up to LONGEST_S."""
+
+    def __init__(self, ticks: Callable[[], float] = time.monotonic) -> None:
+        self._ticks = ticks
+        self._rows = [SpanSeries(step_s, kept, ticks()) for step_s, kept in SPANS]
+
+    def note(self, figures: Mapping[ModelVersion, Counters]) -> None:
+        """To be called more often than once a second, with all totals."""
+        now = self._ticks()
+        for row in self._rows:
+            row.note(figures, now)
+
+    def over(
+        self, window_s: float, figures: Mapping[ModelVersion, Counters]
+    ) -> tuple[float, dict[ModelVersion, WindowTotals]]:
+        """See Spans.over."""
+        row = next((row for row in self._rows if row.reaches(window_s)), self._rows[-1])
+        return row.over(window_s, figures, self._ticks())
+
+    def forget(self, keys: Iterable[ModelVersion]) -> None:
+        for key in keys:
+            for row in self._rows:
+                row.forget(key)
+
+
+def encode(
+    window_s: float, amounts: Mapping[ModelVersion, WindowTotals], statuses: Sequence[ModelStatus]
+) -> list[dict[str, Any]]:
+    """docs/http.md, RECENT: an entry for every version that is there, and for those gone that still had requests."""
+    known = {(status.name, status.version): status for status in statuses}
+    nothing = WindowTotals()
+    return [
+        _encoded(key, amounts.get(key, nothing), known.get(key), window_s)
+        for key in sorted({*known, *amounts}, key=lambda key: (key[0], int(key[1])))
+    ]
+
+
+def _encoded(key: ModelVersion, happened: WindowTotals, status: ModelStatus | None, window_s: float) -> dict[str, Any]:
+    per_s = 1 / window_s if window_s > 0 else 0.0
+    run = happened.request.count
+    return {
+        "name": key[0],
+        "version": key[1],
+        "state": status.state.value if status else "Gone",
+        "device": status.device if status else "",
+        "routed": status.routed if status else False,
+        "queued": status.queued if status else 0,
+        "requests": {outcome.value: count for outcome, count in happened.outcomes.items() if count},
+        "requests_per_s": happened.outcomes.total() * per_s,
+        "rows_per_s": happened.rows * per_s,
+        "batches_per_s": happened.batches * per_s,
+        "busy": happened.busy_s * per_s,
+        "p50_s": happened.request.quantile(0.50),
+        "p95_s": happened.request.quantile(0.95),
+        "p99_s": happened.request.quantile(0.99),
+        "batch_rows": happened.rows / happened.batches if happened.batches else None,
+        "queue_s": float(happened.stages_s[Stage.QUEUE]) / run if run else None,
+        "compute_s": float(happened.stages_s[Stage.COMPUTE]) / run if run else None,
+        "latency": happened.request.encode(),
+    }
