@@ -75,8 +75,8 @@ def test_a_process_that_is_watched_is_seen_to_end(monkeypatch: pytest.MonkeyPatc
 def test_a_watched_process_that_outlives_the_modules_at_the_exit_goes_in_silence() -> None:
     code = (
         "import ctypes\n"
-        "from workbench.rendezvous import processes\n"
-        "processes.watched = processes.Watched(processes.this_process())\n"
+        "from workbench.rendezvous import process_identity as processes\n"
+        "processes.watched = processes.ProcessHandle(processes.this_process())\n"
         "ctypes.pythonapi.Py_IncRef(ctypes.py_object(processes))\n"  # as extensions do: it is emptied, not freed
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
