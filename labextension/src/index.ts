@@ -15,18 +15,18 @@ import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStateDB } from '@jupyterlab/statedb';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { Menu } from '@lumino/widgets';
-import { Attention } from './attention';
-import { browse } from './browse';
-import { addCommands, IN_PALETTE } from './commands';
-import { addDashboard } from './dashboard';
-import { addLoadCommands, LOAD_IN_PALETTE } from './loadcommands';
-import { ServiceModel } from './model';
-import { addLiveOutput } from './output';
-import { ServicePanel } from './panel';
+import { Attention } from './service/visibility';
+import { browse } from './ui/fileDialog';
+import { addCommands, IN_PALETTE } from './service/commands';
+import { addDashboard } from './ui/dashboard';
+import { addLoadCommands, LOAD_IN_PALETTE } from './loadtest/loadtestCommands';
+import { ServiceModel } from './service/model';
+import { addLiveOutput } from './live/liveOutput';
+import { ServicePanel } from './ui/panel';
 import { type IPageStream, STREAM } from './plots/contract';
-import { rememberFolds, settingsOf } from './settings';
+import { rememberFolds, settingsOf } from './ui/settings';
 import { CommandIDs, DOMAIN, IInferencePanel, IServiceModel, PluginIDs } from './tokens';
-import { rememberWatched } from './watched';
+import { rememberWatched } from './ui/plotSelection';
 
 export { IInferencePanel, IServiceModel };
 

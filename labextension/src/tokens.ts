@@ -1,10 +1,10 @@
 import { Token } from '@lumino/coreutils';
 import type { IDisposable } from '@lumino/disposable';
 import type { ISignal } from '@lumino/signaling';
-import type { ILoadTests } from './loadtests';
+import type { ILoadTests } from './loadtest/loadtestModel';
 import type { IPageStream } from './plots/contract';
-import type { ILoadRequest, IView } from './state';
-import type { Settings } from './knobs';
+import type { ILoadRequest, IView } from './service/state';
+import type { Settings } from './forms/modelSettingsForm';
 import type {
   IColumns,
   ILastError,
@@ -15,7 +15,7 @@ import type {
   IStored,
   ITrial,
   ITried
-} from './wire';
+} from './service/wire';
 
 /** Of routes, plugins and commands. */
 export const NAMESPACE = 'infer-workbench';

@@ -10,7 +10,7 @@ from pathlib import Path
 import workbench
 from workbench.config import LIVE_SETTINGS, ModelConfig
 
-KNOBS = Path(workbench.__file__).parents[1] / "labextension" / "src" / "knobs.ts"
+KNOBS = Path(workbench.__file__).parents[1] / "labextension" / "src" / "forms" / "modelSettingsForm.ts"
 
 _ROW = re.compile(r"\{ name: '(\w+)',.* default: (\[\]|'\w+'|[\d.]+), live: (true|false)")
 

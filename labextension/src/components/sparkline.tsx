@@ -1,6 +1,6 @@
 import * as React from 'react';
-import { spark } from '../spark';
-import type { IColumns, Series } from '../wire';
+import { spark } from '../ui/sparkPath';
+import type { IColumns, Series } from '../service/wire';
 
 const WIDTH = 120;
 const HEIGHT = 24;

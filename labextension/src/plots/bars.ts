@@ -1,10 +1,10 @@
-import * as format from '../format';
+import * as format from '../ui/format';
 import type { ITrans, Layout } from './contract';
 import type { IDistribution } from './distribution';
 import { element, write } from './dom';
 import type { IPalette } from './palette';
 import { ceiling, divisions } from './scale';
-import { reasonWord } from './words';
+import { reasonWord } from './plotLabels';
 
 /** CSS pixels; the last of them below the bars, for their sizes. */
 const HEIGHTS: Readonly<Record<Layout, number>> = { compact: 81, large: 183 };

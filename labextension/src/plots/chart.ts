@@ -1,13 +1,13 @@
 import uPlot from 'uplot';
-import { UNKNOWN } from '../format';
+import { UNKNOWN } from '../ui/format';
 import type { ISpan, Layout } from './contract';
 import { element, write, writeWords } from './dom';
 import type { IPalette } from './palette';
 import { columns, line } from './paths';
-import { type Picture, stack } from './picture';
+import { type Picture, stack } from './resampledSeries';
 import { ceiling, clock, divisions, timeMarks } from './scale';
 import type { Column } from './timeline';
-import type { IPlot } from './words';
+import type { IPlot } from './plotLabels';
 
 /** CSS pixels. */
 const HEIGHTS: Readonly<Record<Layout, number>> = { compact: 66, large: 168 };

@@ -3,7 +3,7 @@
  * and in the output of a notebook cell, so it knows no framework: a node in, frames in, events out.
  */
 
-import type { IFigures, IHistory } from '../wire';
+import type { IFigures, IHistory } from '../service/wire';
 
 /** The part of JupyterLab's `TranslationBundle` that is used here. */
 export interface ITrans {

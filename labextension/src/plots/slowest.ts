@@ -1,10 +1,10 @@
-import * as format from '../format';
+import * as format from '../ui/format';
 import type { ISlow, ISpan, ITrans } from './contract';
 import { element } from './dom';
 import { palette } from './palette';
 import { clock } from './scale';
 import { mates, steps } from './waterfall';
-import { reasonWords } from './words';
+import { reasonWords } from './plotLabels';
 
 /** As many are listed. */
 const SHOWN = 10;

@@ -1,4 +1,4 @@
-import type { Batches, IDetailColumns, IFigures, IHistory, Stage } from '../wire';
+import type { Batches, IDetailColumns, IFigures, IHistory, Stage } from '../service/wire';
 
 /** The lines that are kept, beside time. */
 export const COLUMNS = [
