@@ -60,7 +60,7 @@ export namespace WidgetIDs {
 }
 
 /**
- * The inference service as this page knows it. Nothing is connected before the first `attend`.
+ * The inference service as this page knows it. Nothing is connected before the first `addViewer`.
  *
  * `state` changes rarely and is replaced as a whole; figures change some times a second and are read where drawn.
  */
@@ -83,7 +83,7 @@ export interface IServiceModel extends IDisposable, IPageStream {
   readonly loadTests: ILoadTests;
 
   /** Say that someone looks, until the result is disposed of: without, nothing is sent. */
-  attend(): IDisposable;
+  addViewer(): IDisposable;
   /** Connect at once, also after a failure that is not tried again by itself. */
   retry(): void;
 
@@ -107,9 +107,9 @@ export interface IServiceModel extends IDisposable, IPageStream {
    */
   dismiss(name?: string): void;
   /** Bring a model into sight, where it is listed. */
-  bring(name: string): void;
+  reveal(name: string): void;
   /** Say that what was to be brought into sight was. */
-  seen(name: string): void;
+  revealed(name: string): void;
 }
 
 export const IServiceModel = new Token<IServiceModel>(

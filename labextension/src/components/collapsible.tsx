@@ -1,7 +1,7 @@
 import { caretDownIcon, caretRightIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
-interface IUnfoldProps {
+interface IToggleProps {
   readonly label: string;
   /** The id of the part's element. */
   readonly part: string;
@@ -10,12 +10,12 @@ interface IUnfoldProps {
 }
 
 /** A button that folds and unfolds a part. */
-export function Unfold({ label, part, open, onToggle }: IUnfoldProps): JSX.Element {
+export function CollapseToggle({ label, part, open, onToggle }: IToggleProps): JSX.Element {
   const Caret = open ? caretDownIcon : caretRightIcon;
   return (
     <button
       type="button"
-      className="iw-Unfold"
+      className="iw-CollapseToggle"
       aria-expanded={open}
       aria-controls={part}
       onClick={onToggle}
@@ -27,7 +27,7 @@ export function Unfold({ label, part, open, onToggle }: IUnfoldProps): JSX.Eleme
 }
 
 /** A part below the button that folds and unfolds it; it is made anew each time. */
-export function Unfolding(props: {
+export function Collapsible(props: {
   label: string;
   open: boolean;
   onOpen: (open: boolean) => void;
@@ -37,7 +37,7 @@ export function Unfolding(props: {
   const id = React.useId();
   return (
     <>
-      <Unfold label={label} part={id} open={open} onToggle={() => onOpen(!open)} />
+      <CollapseToggle label={label} part={id} open={open} onToggle={() => onOpen(!open)} />
       <div id={id} hidden={!open}>
         {open && children}
       </div>
@@ -46,7 +46,11 @@ export function Unfolding(props: {
 }
 
 /** Made when it is first unfolded, and kept from then on: folding it loses nothing that was typed. */
-export function Part(props: { id: string; open: boolean; children: React.ReactNode }): JSX.Element {
+export function CollapsibleBody(props: {
+  id: string;
+  open: boolean;
+  children: React.ReactNode;
+}): JSX.Element {
   const was = React.useRef(props.open);
   was.current ||= props.open;
   return (

@@ -1,11 +1,11 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 import { Emitter, type ILook } from '../plots';
-import { type IServed, served } from '../service/groupByModel';
+import { type IModelGroup, groupByModel } from '../service/groupByModel';
 import { isSettled, type IView } from '../service/state';
 import type { IServiceModel } from '../tokens';
-import { shown, type Watched } from '../ui/plotSelection';
-import { MODEL_TONES, modelWord, SERVICE_TONES, serviceWord } from '../ui/labels';
+import { modelToPlot, type PlotSelection } from '../ui/plotSelection';
+import { MODEL_TONES, modelStateLabel, SERVICE_TONES, serviceStateLabel } from '../ui/labels';
 import { State } from './primitives';
 import { ModelPlots, PlotsBar } from './modelPlots';
 import { useSignal } from './useSignal';
@@ -22,7 +22,7 @@ export interface IDashboardContext {
 
 interface IContentProps extends IDashboardContext {
   readonly view: IView;
-  readonly watched: Watched;
+  readonly plotSelection: PlotSelection;
 }
 
 /** What a dashboard shows: a bar, and a column for each model. */
@@ -32,16 +32,16 @@ export function DashboardContent({
   openPanel,
   tryOut,
   view,
-  watched
+  plotSelection
 }: IContentProps): JSX.Element {
-  const { models, window_s } = useSignal(watched.changed, () => watched.value);
+  const { models, window_s } = useSignal(plotSelection.changed, () => plotSelection.value);
   const [paused, setPaused] = React.useState(false);
-  const all = React.useMemo(() => served(view.models), [view.models]);
+  const all = React.useMemo(() => groupByModel(view.models), [view.models]);
   const names = all.map(({ name }) => name);
   const [look] = React.useState(() => new Emitter<ILook>());
   const before = React.useRef<string | null>(null);
   if (models.length === 0) {
-    before.current = shown(null, before.current, names, isSettled(view), name =>
+    before.current = modelToPlot(null, before.current, names, isSettled(view), name =>
       model.figures(name)
     );
   }
@@ -57,15 +57,15 @@ export function DashboardContent({
               type="button"
               aria-pressed={columns.includes(name)}
               onClick={() => {
-                watched.value = { models: columns, window_s };
-                watched.toggle(name);
+                plotSelection.value = { models: columns, window_s };
+                plotSelection.toggle(name);
               }}
             >
               {name}
             </button>
           ))}
         </div>
-        <PlotsBar trans={trans} watched={watched} paused={paused} onPause={setPaused} />
+        <PlotsBar trans={trans} plotSelection={plotSelection} paused={paused} onPause={setPaused} />
       </header>
       <Notice view={view} trans={trans} hasModels={names.length > 0} openPanel={openPanel} />
       <div
@@ -82,7 +82,7 @@ export function DashboardContent({
             entry={all.find(each => each.name === name)}
             isAway={isAway}
             trans={trans}
-            onRemove={() => watched.toggle(name)}
+            onRemove={() => plotSelection.toggle(name)}
           >
             <ModelPlots
               stream={model}
@@ -103,7 +103,7 @@ export function DashboardContent({
 
 interface IColumnProps {
   readonly name: string;
-  readonly entry: IServed | undefined;
+  readonly entry: IModelGroup | undefined;
   readonly isAway: boolean;
   readonly trans: TranslationBundle;
   readonly onRemove: () => void;
@@ -117,7 +117,7 @@ function Column({ name, entry, isAway, trans, onRemove, children }: IColumnProps
   const word = isAway
     ? trans.__('Waiting for the service')
     : entry
-      ? modelWord(trans, entry.current.state)
+      ? modelStateLabel(trans, entry.current.state)
       : trans.__('Not served any more');
   return (
     <section className="iw-Dashboard-column" aria-labelledby={id}>
@@ -157,7 +157,7 @@ function Notice({ view, trans, hasModels, openPanel }: INoticeProps): JSX.Elemen
   } else if (service === null) {
     words = trans.__('Looking for the service…');
   } else if (service.state !== 'Ready') {
-    const word = trans.__('The service: %1', serviceWord(trans, service.state));
+    const word = trans.__('The service: %1', serviceStateLabel(trans, service.state));
     words = (
       <>
         <State tone={SERVICE_TONES[service.state]} word={word} /> {service.reason}

@@ -1,26 +1,29 @@
 import { launcherIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
-import { served } from '../service/groupByModel';
+import { groupByModel } from '../service/groupByModel';
 import { isSettled, type IView } from '../service/state';
 import { CommandIDs } from '../tokens';
-import { shown } from '../ui/plotSelection';
+import { modelToPlot } from '../ui/plotSelection';
 import { IconButton, Section } from './primitives';
-import { useBrought, usePanel } from './panelContext';
+import { useReveal, usePanel } from './panelContext';
 import { ModelPlots, PlotsBar } from './modelPlots';
 import { useSignal } from './useSignal';
 
 /** The live plots of one model, which is chosen here or by a click on its card. */
 export function LiveSection({ view }: { view: IView }): JSX.Element {
-  const { model, trans, commands, watched } = usePanel();
-  const { models, window_s } = useSignal(watched.changed, () => watched.value);
+  const { model, trans, commands, plotSelection } = usePanel();
+  const { models, window_s } = useSignal(plotSelection.changed, () => plotSelection.value);
   const [paused, setPaused] = React.useState(false);
-  const names = React.useMemo(() => served(view.models).map(({ name }) => name), [view.models]);
+  const names = React.useMemo(
+    () => groupByModel(view.models).map(({ name }) => name),
+    [view.models]
+  );
   const before = React.useRef<string | null>(null);
-  const name = shown(models[0] ?? null, before.current, names, isSettled(view), each =>
+  const name = modelToPlot(models[0] ?? null, before.current, names, isSettled(view), each =>
     model.figures(each)
   );
   before.current = name;
-  const root = useBrought('live', watched.asked);
+  const root = useReveal('live', plotSelection.requested);
   const tryOut = React.useCallback(
     (tried: string) => void commands.execute(CommandIDs.tryOut, { name: tried }),
     [commands]
@@ -57,7 +60,7 @@ export function LiveSection({ view }: { view: IView }): JSX.Element {
               aria-label={trans.__('Model whose figures are drawn')}
               value={name}
               onChange={event => {
-                watched.value = { models: [event.target.value], window_s };
+                plotSelection.value = { models: [event.target.value], window_s };
               }}
             >
               {!names.includes(name) && <option value={name}>{name}</option>}
@@ -65,7 +68,12 @@ export function LiveSection({ view }: { view: IView }): JSX.Element {
                 <option key={each}>{each}</option>
               ))}
             </select>
-            <PlotsBar trans={trans} watched={watched} paused={paused} onPause={setPaused} />
+            <PlotsBar
+              trans={trans}
+              plotSelection={plotSelection}
+              paused={paused}
+              onPause={setPaused}
+            />
           </div>
           {isAway && (
             <p className="iw-Text iw-mod-quiet">

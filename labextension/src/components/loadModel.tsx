@@ -1,18 +1,25 @@
 import { folderIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
-import { type IDraft, isURL, nameOf, NO_DRAFT, withName, withPath } from '../forms/loadModelForm';
+import {
+  type IDraft,
+  isURL,
+  nameOf,
+  EMPTY_DRAFT,
+  withName,
+  withPath
+} from '../forms/loadModelForm';
 import { changes, type Typed } from '../forms/modelSettingsForm';
 import { isModelName } from '../service/groupByModel';
 import type { IAttempt, IView } from '../service/state';
 import { refusal, unchangedText } from '../ui/labels';
-import { Button, IconButton, Message, Words } from './primitives';
-import { Progress, Unfolding } from './collapsible';
-import { useFold, usePanel } from './panelContext';
+import { Button, IconButton, Message, CodeText } from './primitives';
+import { Progress, Collapsible } from './collapsible';
+import { useCollapse, usePanel } from './panelContext';
 import { Stored } from './storedModels';
 
 /** Fetched when the options are first unfolded: the panel is there sooner without them. */
-const KnobFields = React.lazy(async () => ({
-  default: (await import('./modelSettings')).KnobFields
+const SettingFields = React.lazy(async () => ({
+  default: (await import('./modelSettings')).SettingFields
 }));
 
 interface IFormProps {
@@ -38,7 +45,7 @@ export function LoadForm({ view, draft, onDraft, onClose }: IFormProps): JSX.Ele
   const badName = name !== '' && !isModelName(name);
   const replaces = view.models.some(status => status.name === name && status.routed);
   const loading = view.attempts.some(({ request, trouble }) => request.name === name && !trouble);
-  const [optionsOpen, setOptionsOpen] = useFold('options', false);
+  const [optionsOpen, setOptionsOpen] = useCollapse('options', false);
   // Only what is in sight is sent.
   const { settings, wrong: misfits } = changes(trans, optionsOpen ? draft.options : NONE, {});
   const ready =
@@ -73,7 +80,7 @@ export function LoadForm({ view, draft, onDraft, onClose }: IFormProps): JSX.Ele
     try {
       const { unchanged } = await model.load({ name, path: path.trim(), ...options });
       setSaid(unchanged ? unchangedText(trans, name) : '');
-      onDraft(NO_DRAFT);
+      onDraft(EMPTY_DRAFT);
     } catch {
       // Shown below, with what was typed left as it is.
       onDraft(typed => ({ ...typed, refused: name }));
@@ -135,10 +142,10 @@ export function LoadForm({ view, draft, onDraft, onClose }: IFormProps): JSX.Ele
         <Button label={trans.__('Load')} submit primary disabled={!ready} />
       </div>
       <div>
-        <Unfolding label={trans.__('Options')} open={optionsOpen} onOpen={setOptionsOpen}>
+        <Collapsible label={trans.__('Options')} open={optionsOpen} onOpen={setOptionsOpen}>
           <div className="iw-Part">
             <React.Suspense fallback={null}>
-              <KnobFields
+              <SettingFields
                 typed={draft.options}
                 onTyped={typed => onDraft({ ...draft, options: typed })}
                 now={{}}
@@ -146,7 +153,7 @@ export function LoadForm({ view, draft, onDraft, onClose }: IFormProps): JSX.Ele
               />
             </React.Suspense>
           </div>
-        </Unfolding>
+        </Collapsible>
       </div>
       <p id={`${id}-hint`} className={`iw-Text ${wrong ? 'iw-mod-bad' : 'iw-mod-quiet'}`}>
         {wrong || hint}
@@ -180,7 +187,7 @@ export function Attempt({ attempt, onLoaded }: IAttemptProps): JSX.Element {
   return (
     <Message tone="bad" onDismiss={() => model.dismiss(request.name)}>
       <strong>{trans.__('%1 was not loaded from %2.', request.name, from)}</strong>{' '}
-      <Words text={refusal(attempt)} />
+      <CodeText text={refusal(attempt)} />
       <div className="iw-Row">
         <Button label={trans.__('Try again')} onClick={() => again(request.force ?? false)} />
         {forceable && (

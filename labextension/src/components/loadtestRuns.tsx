@@ -1,11 +1,11 @@
 import * as React from 'react';
 import * as format from '../ui/format';
-import { figure, figuresLine, moment, standing, summaryOf } from '../loadtest/loadtestLabels';
-import { spark } from '../ui/sparkPath';
+import { figure, figuresLine, dateLabel, standing, summaryOf } from '../loadtest/loadtestLabels';
+import { sparkPath } from '../ui/sparkPath';
 import { CommandIDs } from '../tokens';
 import type { IComparison, IRun, IRunFigures } from '../service/wire';
-import { sentence } from '../ui/labels';
-import { Button, FigureList, Message, Trouble, Words } from './primitives';
+import { capitalized } from '../ui/labels';
+import { Button, FigureList, Message, Trouble, CodeText } from './primitives';
 import { usePanel } from './panelContext';
 import { useSignal } from './useSignal';
 
@@ -48,7 +48,7 @@ export function Runs({ begun, live }: IProps): JSX.Element | null {
       <h3 id={id}>{trans.__('History')}</h3>
       {trouble && (
         <Message tone="bad">
-          <Words text={sentence(trouble)} />{' '}
+          <CodeText text={capitalized(trouble)} />{' '}
           <button type="button" className="iw-Link" onClick={() => void model.loadTests.refresh()}>
             {trans.__('Try again')}
           </button>
@@ -111,7 +111,7 @@ function Run({ run, others, open, onToggle }: IRunProps): JSX.Element {
             setFigures(found);
           }
         },
-        (error: Error) => asked && setTrouble(sentence(error.message))
+        (error: Error) => asked && setTrouble(capitalized(error.message))
       );
     }
     return () => {
@@ -135,7 +135,7 @@ function Run({ run, others, open, onToggle }: IRunProps): JSX.Element {
         <span className="iw-Run-name" title={name}>
           {name}
         </span>
-        <span className="iw-Run-when">{moment(run.started_at, Date.now() / 1000)}</span>
+        <span className="iw-Run-when">{dateLabel(run.started_at, Date.now() / 1000)}</span>
         <span className="iw-Run-what">{summaryOf(trans, run)}</span>
         <span className="iw-Run-line">
           {figuresLine(trans, run)}
@@ -268,12 +268,12 @@ function Course({ run }: { run: IRunFigures }): JSX.Element | null {
     height: HEIGHT
   };
   const time = seconds.map(({ at_s }) => at_s);
-  const rates = spark(
+  const rates = sparkPath(
     time,
     seconds.map(({ answered_per_s }) => answered_per_s),
     frame
   );
-  const slow = spark(
+  const slow = sparkPath(
     time,
     seconds.map(({ p99_s }) => p99_s),
     frame
@@ -329,7 +329,7 @@ function Compare({
     if (asked) {
       model.loadTests.compare(other, name).then(
         comparison => asked && setFound(comparison),
-        (error: Error) => asked && setTrouble(sentence(error.message))
+        (error: Error) => asked && setTrouble(capitalized(error.message))
       );
     }
     return () => {

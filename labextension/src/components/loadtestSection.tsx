@@ -1,6 +1,6 @@
 import * as React from 'react';
 import {
-  asked,
+  toLoadTest,
   type Field as Name,
   fieldsOf,
   type ITestDraft,
@@ -11,23 +11,23 @@ import {
   sweepsOf
 } from '../loadtest/loadtestForm';
 import {
-  fieldWord,
+  fieldLabel,
   kindHint,
-  kindWord,
+  kindLabel,
   part,
-  stateWord,
-  stepWords,
+  runStateLabel,
+  stepText,
   summaryOf
 } from '../loadtest/loadtestLabels';
 import * as format from '../ui/format';
-import { served } from '../service/groupByModel';
+import { groupByModel } from '../service/groupByModel';
 import type { IView } from '../service/state';
 import type { IRunning } from '../service/wire';
-import { sentence } from '../ui/labels';
+import { capitalized } from '../ui/labels';
 import { Button, Field, FigureList, Section, Trouble } from './primitives';
-import { useBrought, useFold, usePanel } from './panelContext';
+import { useReveal, useCollapse, usePanel } from './panelContext';
 import { useSignal } from './useSignal';
-import { Unfolding } from './collapsible';
+import { Collapsible } from './collapsible';
 
 /** Fetched when the section is first unfolded: the panel is there sooner without it. */
 const Runs = React.lazy(async () => ({ default: (await import('./loadtestRuns')).Runs }));
@@ -37,11 +37,13 @@ const Sweeps = React.lazy(async () => ({ default: (await import('./sweepFields')
 
 /** Load tests: one to begin, those under way, and what came of all that are kept. */
 export function LoadTestsSection({ view }: { view: IView }): JSX.Element {
-  const { trans, testing } = usePanel();
-  const [model, setModel] = React.useState(testing.model);
+  const { trans, loadtestTarget } = usePanel();
+  const [model, setModel] = React.useState(loadtestTarget.model);
   /** The one begun here last, which is unfolded when it has ended. */
   const [begun, setBegun] = React.useState('');
-  const root = useBrought('load-tests', testing.asked, () => setModel(testing.model));
+  const root = useReveal('load-tests', loadtestTarget.requested, () =>
+    setModel(loadtestTarget.model)
+  );
   return (
     <Section name="load-tests" title={trans.__('Load tests')}>
       <div ref={root} className="iw-LoadTests">
@@ -62,7 +64,7 @@ interface IContentsProps {
 function Contents({ view, model: chosen, onModel, begun, onBegun }: IContentsProps): JSX.Element {
   const { model, trans } = usePanel();
   const running = useSignal(model.loadTests.changed, () => model.loadTests.running);
-  const names = served(view.models)
+  const names = groupByModel(view.models)
     .filter(({ current }) => current.state === 'Ready' && current.routed)
     .map(({ name }) => name);
   const name = names.includes(chosen) ? chosen : (names[0] ?? '');
@@ -111,11 +113,11 @@ function Begin({ names, name, busy, onModel, onBegun }: IBeginProps): JSX.Elemen
   const id = React.useId();
   const [draft, setDraft] = React.useState(lastDraft);
   lastDraft = draft;
-  const [optionsOpen, setOptionsOpen] = useFold('load-test-options', false);
+  const [optionsOpen, setOptionsOpen] = useCollapse('load-test-options', false);
   const [beginning, setBeginning] = React.useState(false);
   const [trouble, setTrouble] = React.useState('');
-  const { test, wrong } = asked(trans, draft);
-  const [sweepOpen, setSweepOpen] = useFold('load-test-sweep', false);
+  const { test, wrong } = toLoadTest(trans, draft);
+  const [sweepOpen, setSweepOpen] = useCollapse('load-test-sweep', false);
   const isSweep = sweepsOf(draft).length > 0;
   const hidden =
     (OPTIONS.some(field => wrong.has(field)) && !optionsOpen) ||
@@ -130,7 +132,7 @@ function Begin({ names, name, busy, onModel, onBegun }: IBeginProps): JSX.Elemen
     try {
       onBegun(await model.loadTests.start(name, test));
     } catch (error) {
-      setTrouble(sentence((error as Error).message));
+      setTrouble(capitalized((error as Error).message));
     } finally {
       setBeginning(false);
     }
@@ -139,7 +141,7 @@ function Begin({ names, name, busy, onModel, onBegun }: IBeginProps): JSX.Elemen
   const field = (each: Name) => (
     <Field
       key={each}
-      label={fieldWord(trans, each)}
+      label={fieldLabel(trans, each)}
       text={draft[each]}
       wrong={wrong.get(each) ?? ''}
       onText={text => setDraft({ ...draft, [each]: text })}
@@ -155,8 +157,8 @@ function Begin({ names, name, busy, onModel, onBegun }: IBeginProps): JSX.Elemen
         void begin();
       }}
     >
-      <div className="iw-Knobs">
-        <div className="iw-Knob">
+      <div className="iw-Fields">
+        <div className="iw-Field">
           <label htmlFor={`${id}-model`}>{trans.__('Model')}</label>
           <select
             id={`${id}-model`}
@@ -169,7 +171,7 @@ function Begin({ names, name, busy, onModel, onBegun }: IBeginProps): JSX.Elemen
             ))}
           </select>
         </div>
-        <div className="iw-Knob">
+        <div className="iw-Field">
           <label htmlFor={`${id}-kind`}>{trans.__('Load')}</label>
           <select
             id={`${id}-kind`}
@@ -182,7 +184,7 @@ function Begin({ names, name, busy, onModel, onBegun }: IBeginProps): JSX.Elemen
           >
             {KINDS.map(kind => (
               <option key={kind} value={kind}>
-                {kindWord(trans, kind)}
+                {kindLabel(trans, kind)}
               </option>
             ))}
           </select>
@@ -193,9 +195,9 @@ function Begin({ names, name, busy, onModel, onBegun }: IBeginProps): JSX.Elemen
         {kindHint(trans, draft.kind)}
       </p>
       <div>
-        <Unfolding label={trans.__('Options')} open={optionsOpen} onOpen={setOptionsOpen}>
+        <Collapsible label={trans.__('Options')} open={optionsOpen} onOpen={setOptionsOpen}>
           <div className="iw-Part">
-            <div className="iw-Knobs">{OPTIONS.map(field)}</div>
+            <div className="iw-Fields">{OPTIONS.map(field)}</div>
             {draft.kind === 'rate' && (
               <label className="iw-LoadTests-check">
                 <input
@@ -207,11 +209,11 @@ function Begin({ names, name, busy, onModel, onBegun }: IBeginProps): JSX.Elemen
               </label>
             )}
           </div>
-        </Unfolding>
+        </Collapsible>
       </div>
       {draft.kind !== 'limit' && (
         <div>
-          <Unfolding
+          <Collapsible
             label={
               isSweep
                 ? trans.__('Try settings: %1', sweepsOf(draft).join(', '))
@@ -223,7 +225,7 @@ function Begin({ names, name, busy, onModel, onBegun }: IBeginProps): JSX.Elemen
             <React.Suspense fallback={null}>
               <Sweeps draft={draft} wrong={wrong} onDraft={setDraft} />
             </React.Suspense>
-          </Unfolding>
+          </Collapsible>
         </div>
       )}
       <div className="iw-Row">
@@ -253,10 +255,10 @@ function Running({ running }: { running: IRunning }): JSX.Element {
   const [trouble, setTrouble] = React.useState('');
   const { run, elapsed_s, total_s, errors, done } = running;
   const value = part(running);
-  const step = stepWords(trans, running);
+  const step = stepText(trans, running);
   const stop = () => {
     setTrouble('');
-    model.loadTests.stop(run).catch((error: Error) => setTrouble(sentence(error.message)));
+    model.loadTests.stop(run).catch((error: Error) => setTrouble(capitalized(error.message)));
   };
   const figures: readonly (readonly [name: string, words: string])[] = [
     [trans.__('answered/s'), format.rate(running.rate_per_s)],
@@ -275,7 +277,7 @@ function Running({ running }: { running: IRunning }): JSX.Element {
         <strong className="iw-Running-name" title={run}>
           {run}
         </strong>
-        <span role="status">{stateWord(trans, running)}</span>
+        <span role="status">{runStateLabel(trans, running)}</span>
       </div>
       <p className="iw-Text iw-mod-quiet">{summaryOf(trans, running)}</p>
       <progress

@@ -67,7 +67,7 @@ export function logText(trans: TranslationBundle, lines: readonly string[] | nul
 }
 
 /** Keeps the end of what scrolls in sight, unless the reader has scrolled away from it. */
-export function useEnd(text: React.RefObject<HTMLElement>, changed: unknown): void {
+export function useScrollToEnd(text: React.RefObject<HTMLElement>, changed: unknown): void {
   const atEnd = React.useRef(true);
   React.useEffect(() => {
     const element = text.current;
@@ -88,7 +88,7 @@ export function useEnd(text: React.RefObject<HTMLElement>, changed: unknown): vo
 }
 
 /** Whether an element is in sight; false while the panel is hidden. */
-export function useInSight(ref: React.RefObject<Element>): boolean {
+export function useIsInView(ref: React.RefObject<Element>): boolean {
   const [seen, setSeen] = React.useState(false);
   React.useEffect(() => {
     if (ref.current === null) {

@@ -6,14 +6,16 @@ import { isUnderWay } from '../service/groupByModel';
 import type { Verb } from '../service/state';
 import { CommandIDs } from '../tokens';
 import type { IModelStatus, ModelState } from '../service/wire';
-import { MODEL_TONES, modelWord, sentence } from '../ui/labels';
+import { MODEL_TONES, modelStateLabel, capitalized } from '../ui/labels';
 import { Button, IconButton, Message, State, useLive, write } from './primitives';
-import { useFold, usePanel } from './panelContext';
+import { useCollapse, usePanel } from './panelContext';
 import { type Draw, Sparkline } from './sparkline';
-import { Part, Progress, Unfold } from './collapsible';
+import { CollapsibleBody, Progress, CollapseToggle } from './collapsible';
 
 /** These are fetched when they are first unfolded: the panel is there sooner without them. */
-const KnobForm = React.lazy(async () => ({ default: (await import('./modelSettings')).KnobForm }));
+const SettingsForm = React.lazy(async () => ({
+  default: (await import('./modelSettings')).SettingsForm
+}));
 const TryIt = React.lazy(async () => ({ default: (await import('./tryIt')).TryIt }));
 
 /** An error that is older is not told any more. */
@@ -58,7 +60,9 @@ export const Card = React.memo(function Card(props: IProps) {
         {device && <span className="iw-Card-device">{device}</span>}
       </div>
       {isUnderWay(state) && state !== 'Draining' && <Progress />}
-      {reason && <Message tone={state === 'Failed' ? 'bad' : 'info'}>{sentence(reason)}</Message>}
+      {reason && (
+        <Message tone={state === 'Failed' ? 'bad' : 'info'}>{capitalized(reason)}</Message>
+      )}
       {trouble && (
         <Message tone="bad" onDismiss={() => model.dismiss(name)}>
           {trouble}
@@ -107,41 +111,41 @@ function CardState(props: Pick<IProps, 'serving' | 'busy'> & { state: ModelState
   if (props.busy === 'unload') {
     return <State tone="busy" word={trans.__('Unloading…')} />;
   }
-  return <State tone={MODEL_TONES[props.state]} word={modelWord(trans, props.state)} />;
+  return <State tone={MODEL_TONES[props.state]} word={modelStateLabel(trans, props.state)} />;
 }
 
 /** What can be done with a model that serves: a part each, folded at first. */
 function Parts({ status, able }: { status: IModelStatus; able: boolean }): JSX.Element {
   const { trans } = usePanel();
   const id = React.useId();
-  const [trying, setTrying] = useFold(`try:${status.name}`, false);
-  const [setting, setSetting] = useFold(`settings:${status.name}`, false);
+  const [trying, setTrying] = useCollapse(`try:${status.name}`, false);
+  const [setting, setSetting] = useCollapse(`settings:${status.name}`, false);
   return (
     <>
       <div className="iw-Parts">
-        <Unfold
+        <CollapseToggle
           label={trans.__('Try it')}
           part={`${id}-try`}
           open={trying}
           onToggle={() => setTrying(!trying)}
         />
-        <Unfold
+        <CollapseToggle
           label={trans.__('Settings')}
           part={`${id}-settings`}
           open={setting}
           onToggle={() => setSetting(!setting)}
         />
       </div>
-      <Part id={`${id}-try`} open={trying}>
+      <CollapsibleBody id={`${id}-try`} open={trying}>
         <React.Suspense fallback={null}>
           <TryIt status={status} able={able} />
         </React.Suspense>
-      </Part>
-      <Part id={`${id}-settings`} open={setting}>
+      </CollapsibleBody>
+      <CollapsibleBody id={`${id}-settings`} open={setting}>
         <React.Suspense fallback={null}>
-          <KnobForm status={status} able={able} />
+          <SettingsForm status={status} able={able} />
         </React.Suspense>
-      </Part>
+      </CollapsibleBody>
     </>
   );
 }
@@ -154,9 +158,11 @@ function Other({ status }: { status: IModelStatus }): JSX.Element {
       <span className="iw-Card-version">v{status.version}</span>
       <State
         tone={status.state === 'Ready' ? 'off' : MODEL_TONES[status.state]}
-        word={status.state === 'Ready' ? trans.__('Not routed') : modelWord(trans, status.state)}
+        word={
+          status.state === 'Ready' ? trans.__('Not routed') : modelStateLabel(trans, status.state)
+        }
       />
-      {status.reason && <Message tone="bad">{sentence(status.reason)}</Message>}
+      {status.reason && <Message tone="bad">{capitalized(status.reason)}</Message>}
     </div>
   );
 }
@@ -186,7 +192,7 @@ function Notes({ notes }: { notes: readonly string[] }): JSX.Element | null {
 
 /** The live part of a card. */
 function Figures({ name }: { name: string }): JSX.Element {
-  const { model, trans, sparkline, watched } = usePanel();
+  const { model, trans, sparkline, plotSelection } = usePanel();
   const root = React.useRef<HTMLDivElement>(null);
   const rate = React.useRef<HTMLElement>(null);
   const p50 = React.useRef<HTMLElement>(null);
@@ -210,7 +216,7 @@ function Figures({ name }: { name: string }): JSX.Element {
     const told = error !== null && model.time - error.time < ERROR_S;
     write(
       last.current,
-      told ? trans.__('%1: %2', format.clock(error.time), sentence(error.message)) : ''
+      told ? trans.__('%1: %2', format.clock(error.time), capitalized(error.message)) : ''
     );
     if (last.current && told && last.current.title !== error.message) {
       last.current.title = error.message;
@@ -232,7 +238,7 @@ function Figures({ name }: { name: string }): JSX.Element {
         className="iw-Figures-picture"
         title={trans.__('%1; click for more of it', label)}
         aria-label={trans.__('Live plots of %1', name)}
-        onClick={() => watched.show(name)}
+        onClick={() => plotSelection.show(name)}
       >
         <Sparkline label={label} drawRef={picture} />
         <span className="iw-Figures-top" ref={top} />

@@ -12,7 +12,7 @@ import {
   Slowest,
   WINDOWS
 } from '../plots';
-import type { Watched } from '../ui/plotSelection';
+import type { PlotSelection } from '../ui/plotSelection';
 import { useSignal } from './useSignal';
 
 interface IPlotsProps {
@@ -80,15 +80,15 @@ export const ModelPlots = React.memo(function ModelPlots(props: IPlotsProps): JS
 
 interface IToolbarProps {
   readonly trans: TranslationBundle;
-  readonly watched: Watched;
+  readonly plotSelection: PlotSelection;
   readonly paused: boolean;
   readonly onPause: (paused: boolean) => void;
 }
 
 /** Which time is shown, and whether it stands still: for any number of plots. */
 export function PlotsBar(props: IToolbarProps): JSX.Element {
-  const { trans, watched, paused, onPause } = props;
-  const { window_s } = useSignal(watched.changed, () => watched.value);
+  const { trans, plotSelection, paused, onPause } = props;
+  const { window_s } = useSignal(plotSelection.changed, () => plotSelection.value);
   return (
     <div className="iw-Plots-bar">
       <span className="iw-Plots-windows" role="group" aria-label={trans.__('Time that is shown')}>
@@ -98,7 +98,7 @@ export function PlotsBar(props: IToolbarProps): JSX.Element {
             type="button"
             aria-pressed={seconds === window_s}
             onClick={() => {
-              watched.value = { ...watched.value, window_s: seconds };
+              plotSelection.value = { ...plotSelection.value, window_s: seconds };
             }}
           >
             {trans.__('%1 min', seconds / 60)}

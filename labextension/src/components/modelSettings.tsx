@@ -2,15 +2,15 @@ import * as React from 'react';
 import {
   changes,
   defaults,
-  type IKnob,
-  KNOBS,
-  knobWords,
-  present,
-  shown,
+  type IModelSetting,
+  MODEL_SETTINGS,
+  settingLabel,
+  currentValue,
+  formatValue,
   type Typed
 } from '../forms/modelSettingsForm';
 import type { IModelStatus } from '../service/wire';
-import { sentence } from '../ui/labels';
+import { capitalized } from '../ui/labels';
 import * as format from '../ui/format';
 import { Button, Trouble } from './primitives';
 import { usePanel } from './panelContext';
@@ -26,27 +26,27 @@ interface IFieldsProps {
 }
 
 /** A field a setting: those that are turned often, the others on demand. */
-export function KnobFields({ typed, onTyped, now, wrong }: IFieldsProps): JSX.Element {
+export function SettingFields({ typed, onTyped, now, wrong }: IFieldsProps): JSX.Element {
   const { trans } = usePanel();
   const [all, setAll] = React.useState(false);
   // What was changed stays in sight.
-  const some = KNOBS.filter(({ name, seldom }) => all || !seldom || typed.has(name));
+  const some = MODEL_SETTINGS.filter(({ name, seldom }) => all || !seldom || typed.has(name));
   return (
     <>
-      <div className="iw-Knobs">
-        {some.map(knob => (
-          <Knob
-            key={knob.name}
-            knob={knob}
-            text={typed.get(knob.name) ?? shown(knob, present(knob, now))}
-            changed={typed.has(knob.name)}
-            wrong={wrong.get(knob.name)}
+      <div className="iw-Fields">
+        {some.map(setting => (
+          <SettingField
+            key={setting.name}
+            setting={setting}
+            text={typed.get(setting.name) ?? formatValue(setting, currentValue(setting, now))}
+            changed={typed.has(setting.name)}
+            wrong={wrong.get(setting.name)}
             onText={text => {
               const next = new Map(typed);
-              if (text === shown(knob, present(knob, now))) {
-                next.delete(knob.name);
+              if (text === formatValue(setting, currentValue(setting, now))) {
+                next.delete(setting.name);
               } else {
-                next.set(knob.name, text);
+                next.set(setting.name, text);
               }
               onTyped(next);
             }}
@@ -60,32 +60,32 @@ export function KnobFields({ typed, onTyped, now, wrong }: IFieldsProps): JSX.El
   );
 }
 
-interface IKnobProps {
-  readonly knob: IKnob;
+interface ISettingFieldProps {
+  readonly setting: IModelSetting;
   readonly text: string;
   readonly changed: boolean;
   readonly wrong: string | undefined;
   readonly onText: (text: string) => void;
 }
 
-function Knob({ knob, text, changed, wrong, onText }: IKnobProps): JSX.Element {
+function SettingField({ setting, text, changed, wrong, onText }: ISettingFieldProps): JSX.Element {
   const { trans } = usePanel();
   const id = React.useId();
-  const { label, help } = knobWords(trans, knob.name);
+  const { label, help } = settingLabel(trans, setting.name);
   const common = {
     id,
     className: 'jp-mod-styled',
     value: text,
-    'data-setting': knob.name,
+    'data-setting': setting.name,
     'aria-describedby': `${id}-help`,
     'aria-invalid': wrong !== undefined
   };
   return (
-    <div className={changed ? 'iw-Knob iw-mod-changed' : 'iw-Knob'} title={help}>
-      <label htmlFor={id}>{knob.unit ? `${label}, ${knob.unit}` : label}</label>
-      {knob.kind === 'choice' ? (
+    <div className={changed ? 'iw-Field iw-mod-changed' : 'iw-SettingField'} title={help}>
+      <label htmlFor={id}>{setting.unit ? `${label}, ${setting.unit}` : label}</label>
+      {setting.kind === 'choice' ? (
         <select {...common} onChange={event => onText(event.target.value)}>
-          {knob.choices?.map(choice => (
+          {setting.choices?.map(choice => (
             <option key={choice} value={choice}>
               {choice}
             </option>
@@ -94,8 +94,10 @@ function Knob({ knob, text, changed, wrong, onText }: IKnobProps): JSX.Element {
       ) : (
         <input
           {...common}
-          inputMode={knob.kind === 'count' || knob.kind === 'number' ? 'decimal' : 'text'}
-          placeholder={knob.kind === 'sizes' ? trans.__('any') : shown(knob, knob.default)}
+          inputMode={setting.kind === 'count' || setting.kind === 'number' ? 'decimal' : 'text'}
+          placeholder={
+            setting.kind === 'sizes' ? trans.__('any') : formatValue(setting, setting.default)
+          }
           spellCheck={false}
           autoComplete="off"
           onChange={event => onText(event.target.value)}
@@ -115,7 +117,7 @@ interface IProps {
 }
 
 /** The settings of one model as they are, and turning them while it serves. */
-export function KnobForm({ status, able }: IProps): JSX.Element {
+export function SettingsForm({ status, able }: IProps): JSX.Element {
   const { model, trans } = usePanel();
   const { name, config } = status;
   const [typed, setTyped] = React.useState(NONE);
@@ -154,7 +156,7 @@ export function KnobForm({ status, able }: IProps): JSX.Element {
               )
       });
     } catch (error) {
-      setSaid({ bad: true, text: sentence((error as Error).message) });
+      setSaid({ bad: true, text: capitalized((error as Error).message) });
     } finally {
       setBusy(false);
     }
@@ -166,7 +168,7 @@ export function KnobForm({ status, able }: IProps): JSX.Element {
       aria-label={trans.__('Settings of %1', name)}
       onSubmit={event => void apply(event)}
     >
-      <KnobFields typed={typed} onTyped={type} now={config} wrong={wrong} />
+      <SettingFields typed={typed} onTyped={type} now={config} wrong={wrong} />
       <div className="iw-Row">
         <Button
           label={busy ? trans.__('Applying…') : trans.__('Apply')}
@@ -198,7 +200,7 @@ export function KnobForm({ status, able }: IProps): JSX.Element {
       <Trouble text={said?.bad ? said.text : ''} onDismiss={() => setSaid(null)} />
       {(status.batching || status.execution) && (
         <p className="iw-Text iw-mod-quiet">
-          {[status.execution, status.batching].filter(Boolean).map(sentence).join(' · ')}
+          {[status.execution, status.batching].filter(Boolean).map(capitalized).join(' · ')}
         </p>
       )}
     </form>

@@ -1,20 +1,20 @@
 import { addIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
-import { NO_DRAFT } from '../forms/loadModelForm';
-import { served } from '../service/groupByModel';
+import { EMPTY_DRAFT } from '../forms/loadModelForm';
+import { groupByModel } from '../service/groupByModel';
 import type { IView } from '../service/state';
-import { IconButton, Section, Words } from './primitives';
+import { IconButton, Section, CodeText } from './primitives';
 import { Card } from './modelCard';
-import { useFold, usePanel } from './panelContext';
+import { useCollapse, usePanel } from './panelContext';
 import { Attempt, LoadForm } from './loadModel';
 
 /** What is served, and loading more. */
 export function ModelsSection({ view }: { view: IView }): JSX.Element {
   const { model, trans } = usePanel();
-  const [open, setOpen] = useFold('models');
+  const [open, setOpen] = useCollapse('models');
   const [adding, setAdding] = React.useState(false);
-  const [draft, setDraft] = React.useState(NO_DRAFT);
-  const all = React.useMemo(() => served(view.models), [view.models]);
+  const [draft, setDraft] = React.useState(EMPTY_DRAFT);
+  const all = React.useMemo(() => groupByModel(view.models), [view.models]);
   // A load that was refused says why, and what to do: the card of what failed would say it twice.
   const refused = new Set(view.attempts.filter(a => a.trouble).map(a => a.request.name));
   const models = all.filter(
@@ -32,14 +32,14 @@ export function ModelsSection({ view }: { view: IView }): JSX.Element {
   const waiting = state === undefined || state === 'Starting' || state === 'Restarting';
   const form = models.length > 0 ? adding : none && !waiting;
   const cards = React.useRef<HTMLUListElement>(null);
-  const { arrived } = view;
-  const isThere = models.some(({ name }) => name === arrived);
+  const { toReveal } = view;
+  const isThere = models.some(({ name }) => name === toReveal);
   React.useEffect(() => {
-    if (arrived !== null && isThere) {
-      cardOf(cards.current, arrived)?.scrollIntoView({ block: 'nearest' });
-      model.seen(arrived);
+    if (toReveal !== null && isThere) {
+      cardOf(cards.current, toReveal)?.scrollIntoView({ block: 'nearest' });
+      model.revealed(toReveal);
     }
-  }, [model, arrived, isThere]);
+  }, [model, toReveal, isThere]);
   const title = models.length > 0 ? trans.__('Models (%1)', models.length) : trans.__('Models');
   return (
     <Section
@@ -64,7 +64,7 @@ export function ModelsSection({ view }: { view: IView }): JSX.Element {
       )}
       {none && !waiting && (
         <p className="iw-Text">
-          <Words
+          <CodeText
             text={
               state === 'Ready'
                 ? trans.__(
@@ -90,7 +90,7 @@ export function ModelsSection({ view }: { view: IView }): JSX.Element {
           key={attempt.request.name}
           attempt={attempt}
           onLoaded={() =>
-            setDraft(typed => (typed.path.trim() === attempt.request.path ? NO_DRAFT : typed))
+            setDraft(typed => (typed.path.trim() === attempt.request.path ? EMPTY_DRAFT : typed))
           }
         />
       ))}

@@ -2,7 +2,7 @@ import * as React from 'react';
 import type { IView, Link } from '../service/state';
 import { VERSION } from '../version';
 import { missingNotice } from '../ui/labels';
-import { Button, Message, Words } from './primitives';
+import { Button, Message, CodeText } from './primitives';
 import { usePanel } from './panelContext';
 import { LiveSection } from './liveSection';
 import { LoadTestsSection } from './loadtestSection';
@@ -26,7 +26,7 @@ export function Body({ view, hasServer }: IProps): JSX.Element {
       <div className="iw-Notice" role="alert">
         <h2>{notice.title}</h2>
         <p>
-          <Words text={notice.text} />
+          <CodeText text={notice.text} />
         </p>
         {notice.detail && <p className="iw-mod-quiet">{notice.detail}</p>}
         <Button label={trans.__('Try again')} primary onClick={() => model.retry()} />

@@ -2,23 +2,23 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { CommandRegistry } from '@lumino/commands';
 import type { ISignal } from '@lumino/signaling';
 import * as React from 'react';
-import type { Folds } from '../ui/collapseState';
-import type { FrameLoop } from '../ui/renderLoop';
-import type { Testing } from '../loadtest/loadtestTarget';
+import type { CollapseState } from '../ui/collapseState';
+import type { RenderLoop } from '../ui/renderLoop';
+import type { LoadtestTarget } from '../loadtest/loadtestTarget';
 import type { IServiceModel } from '../tokens';
-import type { Watched } from '../ui/plotSelection';
+import type { PlotSelection } from '../ui/plotSelection';
 import { useSignal } from './useSignal';
 
 /** What every part of the panel is given. */
 export interface IPanelContext {
   readonly model: IServiceModel;
   readonly commands: CommandRegistry;
-  readonly frames: FrameLoop;
-  readonly folds: Folds;
+  readonly renderLoop: RenderLoop;
+  readonly collapseState: CollapseState;
   /** The model whose live figures are drawn. */
-  readonly watched: Watched;
+  readonly plotSelection: PlotSelection;
   /** The model that is to be load-tested. */
-  readonly testing: Testing;
+  readonly loadtestTarget: LoadtestTarget;
   readonly trans: TranslationBundle;
   /** What sparklines show. */
   readonly sparkline: 'requests_per_s' | 'p50_s';
@@ -41,23 +41,23 @@ export function usePanel(): IPanelContext {
 }
 
 /** Whether what is called `name` is unfolded, and what folds and unfolds it; kept over reloads. */
-export function useFold(
+export function useCollapse(
   name: string,
   byDefault = true
 ): [open: boolean, set: (open: boolean) => void] {
-  const { folds } = usePanel();
-  const said = useSignal(folds.changed, () => folds.get(name));
-  return [said ?? byDefault, open => folds.set(name, open)];
+  const { collapseState } = usePanel();
+  const said = useSignal(collapseState.changed, () => collapseState.get(name));
+  return [said ?? byDefault, open => collapseState.set(name, open)];
 }
 
 /** The root of a section that is unfolded and brought into sight when `asked` is emitted. */
-export function useBrought(
+export function useReveal(
   section: string,
-  asked: ISignal<unknown, unknown>,
+  requested: ISignal<unknown, unknown>,
   onAsked?: () => void
 ): React.RefObject<HTMLDivElement> {
   const root = React.useRef<HTMLDivElement>(null);
-  const [, setOpen] = useFold(section);
+  const [, setOpen] = useCollapse(section);
   React.useEffect(() => {
     const bring = () => {
       onAsked?.();
@@ -65,8 +65,8 @@ export function useBrought(
       // Once it is unfolded.
       requestAnimationFrame(() => root.current?.scrollIntoView({ block: 'start' }));
     };
-    asked.connect(bring);
-    return () => void asked.disconnect(bring);
+    requested.connect(bring);
+    return () => void requested.disconnect(bring);
   });
   return root;
 }

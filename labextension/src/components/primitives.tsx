@@ -1,7 +1,7 @@
 import { caretDownIcon, caretRightIcon, closeIcon, type LabIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 import type { Tone } from '../ui/labels';
-import { useFold, usePanel } from './panelContext';
+import { useCollapse, usePanel } from './panelContext';
 
 interface IIconButtonProps {
   readonly icon: LabIcon;
@@ -58,7 +58,7 @@ export function Button(props: IButtonProps): JSX.Element {
 }
 
 /** A sentence, in which what stands between backticks is code. */
-export function Words({ text }: { text: string }): JSX.Element {
+export function CodeText({ text }: { text: string }): JSX.Element {
   return (
     <>{text.split('`').map((part, i) => (i % 2 === 1 ? <code key={i}>{part}</code> : part))}</>
   );
@@ -98,7 +98,7 @@ export function Trouble(props: { text: string; onDismiss?: () => void }): JSX.El
   }
   return (
     <Message tone="bad" onDismiss={props.onDismiss}>
-      <Words text={props.text} />
+      <CodeText text={props.text} />
     </Message>
   );
 }
@@ -117,7 +117,7 @@ interface IFieldProps {
 export function Field(props: IFieldProps): JSX.Element {
   const id = React.useId();
   return (
-    <div className="iw-Knob">
+    <div className="iw-Field">
       <label htmlFor={id}>{props.label}</label>
       <input
         id={id}
@@ -166,7 +166,7 @@ interface ISectionProps {
 /** A part of the panel that can be folded, as those of JupyterLab's own panels. */
 export function Section(props: ISectionProps): JSX.Element {
   const id = React.useId();
-  const [open, setOpen] = useFold(props.name);
+  const [open, setOpen] = useCollapse(props.name);
   const Caret = open ? caretDownIcon : caretRightIcon;
   return (
     <section className="iw-Section" aria-labelledby={id}>
@@ -190,17 +190,17 @@ export function Section(props: ISectionProps): JSX.Element {
  * @param draw - stable between renderings, or what it depends on has changed
  */
 export function useLive(ref: React.RefObject<Element>, draw: () => void): void {
-  const { frames } = usePanel();
+  const { renderLoop } = usePanel();
   React.useEffect(() => {
     const element = ref.current;
     if (element === null) {
       return;
     }
-    let live = frames.add(draw);
+    let live = renderLoop.add(draw);
     const observer = new IntersectionObserver(entries => {
       live.dispose();
       if (entries[entries.length - 1]?.isIntersecting) {
-        live = frames.add(draw);
+        live = renderLoop.add(draw);
       }
     });
     observer.observe(element);
@@ -208,7 +208,7 @@ export function useLive(ref: React.RefObject<Element>, draw: () => void): void {
       observer.disconnect();
       live.dispose();
     };
-  }, [ref, draw, frames]);
+  }, [ref, draw, renderLoop]);
 }
 
 /** Text that is written only when it differs: most ticks change little. */

@@ -2,21 +2,21 @@ import * as React from 'react';
 import { logLine } from '../ui/format';
 import type { IView } from '../service/state';
 import { CommandIDs } from '../tokens';
-import { useFold, usePanel } from './panelContext';
-import { logText, useEnd, useInSight, useLogTail } from './logTail';
-import { Unfolding } from './collapsible';
+import { useCollapse, usePanel } from './panelContext';
+import { logText, useScrollToEnd, useIsInView, useLogTail } from './logTail';
+import { Collapsible } from './collapsible';
 
 const LINES = 40;
 
 /** The end of the log in the panel: folded at first, but for a service that failed. */
 export function Log({ view }: { view: IView }): JSX.Element {
   const { trans } = usePanel();
-  const [open, setOpen] = useFold('log', view.service?.state === 'Failed');
+  const [open, setOpen] = useCollapse('log', view.service?.state === 'Failed');
   return (
     <div className="iw-Log">
-      <Unfolding label={trans.__('Log')} open={open} onOpen={setOpen}>
+      <Collapsible label={trans.__('Log')} open={open} onOpen={setOpen}>
         <Tail view={view} />
-      </Unfolding>
+      </Collapsible>
     </div>
   );
 }
@@ -24,12 +24,12 @@ export function Log({ view }: { view: IView }): JSX.Element {
 function Tail({ view }: { view: IView }): JSX.Element {
   const { model, commands, trans } = usePanel();
   const text = React.useRef<HTMLPreElement>(null);
-  const inSight = useInSight(text);
+  const inSight = useIsInView(text);
   const live = view.link.kind === 'live';
   // Nothing is written where nothing runs: read once.
   const running = view.service?.state !== 'Stopped';
   const { lines, trouble, read } = useLogTail(model, LINES, inSight && live, running);
-  useEnd(text, lines);
+  useScrollToEnd(text, lines);
   return (
     <>
       <pre

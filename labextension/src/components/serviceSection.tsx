@@ -5,8 +5,8 @@ import * as format from '../ui/format';
 import type { IView } from '../service/state';
 import { CommandIDs } from '../tokens';
 import type { IService } from '../service/wire';
-import { sentence, SERVICE_TONES, serviceWord } from '../ui/labels';
-import { Button, IconButton, Section, State, Trouble, Words } from './primitives';
+import { capitalized, SERVICE_TONES, serviceStateLabel } from '../ui/labels';
+import { Button, IconButton, Section, State, Trouble, CodeText } from './primitives';
 import { usePanel } from './panelContext';
 import { Log } from './serviceLog';
 import { Usage } from './resourceUsage';
@@ -21,17 +21,20 @@ export function ServiceSection({ view }: { view: IView }): JSX.Element {
       <Trouble text={trouble} onDismiss={() => model.dismiss()} />
       <div role="status" className="iw-Service-state">
         {service ? (
-          <State tone={SERVICE_TONES[service.state]} word={serviceWord(trans, service.state)} />
+          <State
+            tone={SERVICE_TONES[service.state]}
+            word={serviceStateLabel(trans, service.state)}
+          />
         ) : (
           <State tone="busy" word={trans.__('Looking…')} />
         )}
         {service?.reason && (
           <p className={`iw-Text ${service.state === 'Ready' ? 'iw-mod-quiet' : ''}`}>
-            <Words
+            <CodeText
               text={
                 service.state === 'Ready'
                   ? trans.__('Restarted: %1', service.reason)
-                  : sentence(service.reason)
+                  : capitalized(service.reason)
               }
             />
           </p>
@@ -62,7 +65,7 @@ export function ServiceSection({ view }: { view: IView }): JSX.Element {
       {service?.state === 'Ready' && <Facts service={service} />}
       {service?.notes.map(note => (
         <p key={note} className="iw-Text iw-mod-quiet">
-          <Words text={note} />
+          <CodeText text={note} />
         </p>
       ))}
       {service && <Log view={view} />}
@@ -76,7 +79,7 @@ function Restore({ words }: { words: string }): JSX.Element {
   const [done, all] = format.progress(words) ?? [0, 0];
   return (
     <>
-      <p className="iw-Text">{sentence(words)}</p>
+      <p className="iw-Text">{capitalized(words)}</p>
       {all > 0 && (
         <progress
           className="iw-Restore"

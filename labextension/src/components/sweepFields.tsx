@@ -5,7 +5,7 @@ import {
   type ITestDraft,
   SWEEPS
 } from '../loadtest/loadtestForm';
-import { fieldWord, sweepHint } from '../loadtest/loadtestLabels';
+import { fieldLabel, sweepHint } from '../loadtest/loadtestLabels';
 import { Field } from './primitives';
 import { usePanel } from './panelContext';
 
@@ -37,17 +37,17 @@ export function Sweeps({ draft, wrong, onDraft }: IProps): JSX.Element {
                 })
               }
             />
-            {fieldWord(trans, each)}
+            {fieldLabel(trans, each)}
           </label>
         ))}
       </fieldset>
       {swept.length > 0 && (
         <>
-          <div className="iw-Knobs">
+          <div className="iw-Fields">
             {SWEEPS.filter(each => swept.includes(each)).map(each => (
               <Field
                 key={each}
-                label={trans.__('%1, values', fieldWord(trans, each))}
+                label={trans.__('%1, values', fieldLabel(trans, each))}
                 text={draft[each]}
                 placeholder={trans.__('usual ones')}
                 wrong={wrong.get(each) ?? ''}

@@ -2,7 +2,7 @@ import * as React from 'react';
 import * as format from '../ui/format';
 import { asTyped, kind, prefill, typedInputs } from '../forms/tryoutForm';
 import type { IModelStatus, ITried } from '../service/wire';
-import { sentence } from '../ui/labels';
+import { capitalized } from '../ui/labels';
 import { Button, Field, Trouble } from './primitives';
 import { usePanel } from './panelContext';
 import { Tensor } from './tensor';
@@ -51,7 +51,7 @@ export function TryIt({ status, able }: IProps): JSX.Element {
       );
     } catch (error) {
       setTried(null);
-      setTrouble(sentence((error as Error).message));
+      setTrouble(capitalized((error as Error).message));
     } finally {
       setBusy(false);
     }
@@ -95,7 +95,7 @@ export function TryIt({ status, able }: IProps): JSX.Element {
         ))}
       </p>
       {random ? (
-        <div className="iw-Knobs">
+        <div className="iw-Fields">
           {batched && (
             <Field
               label={trans.__('Rows')}

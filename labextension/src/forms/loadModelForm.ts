@@ -13,7 +13,7 @@ export interface IDraft {
   readonly options: Typed;
 }
 
-export const NO_DRAFT: IDraft = { path: '', name: null, refused: null, options: new Map() };
+export const EMPTY_DRAFT: IDraft = { path: '', name: null, refused: null, options: new Map() };
 
 /** What the file would be served as. */
 export function nameOf({ path, name }: IDraft): string {

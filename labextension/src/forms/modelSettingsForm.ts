@@ -7,7 +7,7 @@ export type Value = number | string | readonly number[];
 /** What is sent; a list is a text with commas. */
 export type Settings = Readonly<Record<string, number | string>>;
 
-export interface IKnob {
+export interface IModelSetting {
   readonly name: string;
   readonly kind: 'count' | 'number' | 'choice' | 'sizes' | 'device';
   readonly default: Value;
@@ -23,7 +23,7 @@ export interface IKnob {
 
 /** As in docs/settings.md, "A model"; a test holds this table to the service's own. */
 // prettier-ignore
-export const KNOBS: readonly IKnob[] = [
+export const MODEL_SETTINGS: readonly IModelSetting[] = [
   { name: 'max_batch_size', kind: 'count', default: 64, live: true, range: [1, 65536] },
   { name: 'max_queue_delay_s', kind: 'number', default: 0, live: true, range: [0, 10], unit: 'ms' },
   { name: 'instances', kind: 'count', default: 1, live: true, range: [1, 256] },
@@ -42,7 +42,7 @@ export const KNOBS: readonly IKnob[] = [
   { name: 'priority_step_s', kind: 'number', default: 0.1, live: true, range: [0, 60], unit: 's', seldom: true }
 ];
 
-/** What is typed, by the knob's name; the others stand as they are. */
+/** What is typed, by the setting's name; the others stand as they are. */
 export type Typed = ReadonlyMap<string, string>;
 
 export interface IChanges {
@@ -53,13 +53,13 @@ export interface IChanges {
   readonly reloads: boolean;
 }
 
-/** The text of a value, in the unit of its knob. */
-export function shown(knob: IKnob, value: unknown): string {
+/** The text of a value, in the unit of its setting. */
+export function formatValue(setting: IModelSetting, value: unknown): string {
   if (Array.isArray(value)) {
     return value.join(', ');
   }
   if (typeof value === 'number') {
-    return String(knob.unit === 'ms' ? tidy(value * 1000) : value);
+    return String(setting.unit === 'ms' ? tidy(value * 1000) : value);
   }
   return typeof value === 'string' ? value : '';
 }
@@ -73,41 +73,45 @@ export function changes(
   const settings: Record<string, number | string> = {};
   const wrong = new Map<string, string>();
   let reloads = false;
-  for (const knob of KNOBS) {
-    const text = typed.get(knob.name)?.trim();
-    if (text === undefined || text === shown(knob, present(knob, now))) {
+  for (const setting of MODEL_SETTINGS) {
+    const text = typed.get(setting.name)?.trim();
+    if (text === undefined || text === formatValue(setting, currentValue(setting, now))) {
       continue;
     }
-    const value = parsed(knob, text);
+    const value = parsed(setting, text);
     if (value === null) {
-      wrong.set(knob.name, wanted(trans, knob));
-    } else if (shown(knob, value) !== shown(knob, present(knob, now))) {
-      settings[knob.name] = value;
-      reloads ||= !knob.live;
+      wrong.set(setting.name, expected(trans, setting));
+    } else if (formatValue(setting, value) !== formatValue(setting, currentValue(setting, now))) {
+      settings[setting.name] = value;
+      reloads ||= !setting.live;
     }
   }
   return { settings, wrong, reloads };
 }
 
-/** What is typed to have every knob as it is by default. */
+/** What is typed to have every setting as it is by default. */
 export function defaults(now: Readonly<Record<string, unknown>>): Typed {
   return new Map(
-    KNOBS.filter(knob => shown(knob, present(knob, now)) !== shown(knob, knob.default)).map(
-      knob => [knob.name, shown(knob, knob.default)]
-    )
+    MODEL_SETTINGS.filter(
+      setting =>
+        formatValue(setting, currentValue(setting, now)) !== formatValue(setting, setting.default)
+    ).map(setting => [setting.name, formatValue(setting, setting.default)])
   );
 }
 
-/** What a knob stands at. */
-export function present(knob: IKnob, now: Readonly<Record<string, unknown>>): unknown {
-  return now[knob.name] ?? knob.default;
+/** What a setting stands at. */
+export function currentValue(
+  setting: IModelSetting,
+  now: Readonly<Record<string, unknown>>
+): unknown {
+  return now[setting.name] ?? setting.default;
 }
 
 /** What is to be sent for a text; null: it does not fit. */
-function parsed(knob: IKnob, text: string): number | string | null {
-  switch (knob.kind) {
+function parsed(setting: IModelSetting, text: string): number | string | null {
+  switch (setting.kind) {
     case 'choice':
-      return knob.choices?.includes(text) ? text : null;
+      return setting.choices?.includes(text) ? text : null;
     case 'device':
       return /^(auto|cpu|cuda(:\d{1,2})?)$/.test(text) ? text : null;
     case 'sizes':
@@ -117,21 +121,21 @@ function parsed(knob: IKnob, text: string): number | string | null {
         : null;
     default: {
       if (text === '') {
-        return shown(knob, knob.default) === '' ? null : Number(knob.default);
+        return formatValue(setting, setting.default) === '' ? null : Number(setting.default);
       }
-      const number = tidy(Number(text) / (knob.unit === 'ms' ? 1000 : 1));
-      const [low, high] = knob.range ?? [-Infinity, Infinity];
+      const number = tidy(Number(text) / (setting.unit === 'ms' ? 1000 : 1));
+      const [low, high] = setting.range ?? [-Infinity, Infinity];
       const fits = number >= low && number <= high;
-      return fits && (knob.kind !== 'count' || Number.isInteger(number)) ? number : null;
+      return fits && (setting.kind !== 'count' || Number.isInteger(number)) ? number : null;
     }
   }
 }
 
-function wanted(trans: TranslationBundle, knob: IKnob): string {
-  const [low = 0, high = 0] = (knob.range ?? []).map(n =>
-    tidy(n * (knob.unit === 'ms' ? 1000 : 1))
+function expected(trans: TranslationBundle, setting: IModelSetting): string {
+  const [low = 0, high = 0] = (setting.range ?? []).map(n =>
+    tidy(n * (setting.unit === 'ms' ? 1000 : 1))
   );
-  switch (knob.kind) {
+  switch (setting.kind) {
     case 'count':
       return trans.__('A whole number from %1 to %2', low, high);
     case 'number':
@@ -141,7 +145,7 @@ function wanted(trans: TranslationBundle, knob: IKnob): string {
     case 'device':
       return trans.__('auto, cpu, cuda or cuda:1');
     default:
-      return trans.__('One of %1', knob.choices?.join(', ') ?? '');
+      return trans.__('One of %1', setting.choices?.join(', ') ?? '');
   }
 }
 
@@ -150,13 +154,13 @@ function tidy(value: number): number {
   return Number(value.toPrecision(12));
 }
 
-export interface IKnobWords {
+export interface ISettingLabel {
   readonly label: string;
   readonly help: string;
 }
 
-/** What a knob is called, and what it does. */
-export function knobWords(trans: TranslationBundle, name: string): IKnobWords {
+/** What a setting is called, and what it does. */
+export function settingLabel(trans: TranslationBundle, name: string): ISettingLabel {
   switch (name) {
     case 'max_batch_size':
       return {

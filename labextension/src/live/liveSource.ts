@@ -3,7 +3,7 @@ import type { IEvent, IWant, IWatch, WatchedFrame } from '../plots/contract';
 import { Emitter } from '../plots/emitter';
 import { INITIAL, type IView, type Link, reduce } from '../service/state';
 import { API } from '../version';
-import { Watchers } from '../service/subscriptions';
+import { Subscriptions } from '../service/subscriptions';
 import type { Frame, ISubscription, Order } from '../service/wire';
 
 /** How things stand: with the connection, the service and its models. */
@@ -14,7 +14,7 @@ export interface ISource {
   readonly standing: Standing;
   readonly changed: IEvent<void>;
   /** As of the page's one stream: `history` first, then `figures`, until disposed of. */
-  watch(want: IWant, hear: (frame: WatchedFrame) => void): IWatch;
+  watch(want: IWant, onFrame: (frame: WatchedFrame) => void): IWatch;
 }
 
 /** What is used of the page's one stream, which the front-end extension leaves there. */
@@ -24,7 +24,7 @@ export interface IPageModel {
     connect(slot: () => void): unknown;
     disconnect(slot: () => void): unknown;
   };
-  watch(want: IWant, hear: (frame: WatchedFrame) => void): IWatch;
+  watch(want: IWant, onFrame: (frame: WatchedFrame) => void): IWatch;
 }
 
 /** The page's one stream as a source. */
@@ -40,7 +40,7 @@ export function ofPage(model: IPageModel): ISource {
         return () => model.stateChanged.disconnect(slot);
       }
     },
-    watch: (want, hear) => model.watch(want, hear)
+    watch: (want, onFrame) => model.watch(want, onFrame)
   };
 }
 
@@ -81,8 +81,8 @@ export class Piped implements ISource {
     return this._changed;
   }
 
-  watch(want: IWant, hear: (frame: WatchedFrame) => void): IWatch {
-    const watch = this._watchers.add(want, hear);
+  watch(want: IWant, onFrame: (frame: WatchedFrame) => void): IWatch {
+    const watch = this._subscriptions.add(want, onFrame);
     return {
       update: next => watch.update(next),
       dispose: () => watch.dispose()
@@ -90,7 +90,7 @@ export class Piped implements ISource {
   }
 
   private _wanted(): void {
-    if (this._watchers.size === 0) {
+    if (this._subscriptions.size === 0) {
       this._drop();
       this._apply({ kind: 'idle' });
     } else if (this._pipe === null) {
@@ -120,7 +120,7 @@ export class Piped implements ISource {
   }
 
   private _subscribe(): void {
-    const order: Order = { type: 'subscribe', ...this._watchers.subscription(ALL) };
+    const order: Order = { type: 'subscribe', ...this._subscriptions.merged(ALL) };
     this._pipe?.send(JSON.stringify(order));
   }
 
@@ -140,7 +140,7 @@ export class Piped implements ISource {
     this._apply({ kind: 'live' });
     this._listen();
     if (frame.type === 'figures' || frame.type === 'history') {
-      this._watchers.tell(frame);
+      this._subscriptions.publish(frame);
     } else if (frame.type === 'service' || frame.type === 'models') {
       this._standing = reduce({ ...INITIAL, ...this._standing }, frame);
       this._changed.emit(undefined);
@@ -176,7 +176,7 @@ export class Piped implements ISource {
     }
   }
 
-  private readonly _watchers = new Watchers(() => this._wanted());
+  private readonly _subscriptions = new Subscriptions(() => this._wanted());
   private readonly _changed = new Emitter<void>();
   private _standing: Standing = INITIAL;
   private _pipe: IPipe | null = null;

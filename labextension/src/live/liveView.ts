@@ -9,7 +9,7 @@ import {
   WINDOWS
 } from '../plots';
 import { element, write } from '../plots/dom';
-import { busiest, names, whyStill } from './modelChoice';
+import { busiest, modelNames, idleReason } from './modelChoice';
 import type { ISource } from './liveSource';
 
 export interface ILiveViewOptions {
@@ -149,9 +149,11 @@ export class LiveView {
 
   private _update(): void {
     const { standing } = this._source;
-    write(this._words, whyStill(this._trans, standing, this._shown));
+    write(this._words, idleReason(this._trans, standing, this._shown));
     const shown = this._shown;
-    const offered = [...new Set([...(shown === null ? [] : [shown]), ...names(standing)])].sort();
+    const offered = [
+      ...new Set([...(shown === null ? [] : [shown]), ...modelNames(standing)])
+    ].sort();
     const known = Array.from(this._name.options, ({ value }) => value);
     if (offered.join('\n') !== known.join('\n')) {
       this._name.replaceChildren(...offered.map(name => element('option', { value: name }, name)));

@@ -5,7 +5,7 @@ import type { IHistory } from '../service/wire';
 import type { Standing } from './liveSource';
 
 /** The names that can be chosen, each once, in the order of the service. */
-export function names(standing: Standing): readonly string[] {
+export function modelNames(standing: Standing): readonly string[] {
   return [...new Set(standing.models.filter(({ state }) => state !== 'Gone').map(m => m.name))];
 }
 
@@ -23,7 +23,7 @@ export function busiest(history: IHistory): string | null {
 }
 
 /** Why nothing moves, as a sentence; empty where it does, or is about to. */
-export function whyStill(trans: ITrans, standing: Standing, model: string | null): string {
+export function idleReason(trans: ITrans, standing: Standing, model: string | null): string {
   const { link, service } = standing;
   if (link.kind === 'lost') {
     return trans.__('The connection is lost; it is tried again.');
@@ -51,7 +51,7 @@ export function whyStill(trans: ITrans, standing: Standing, model: string | null
       return trans.__('The service is stopping.');
   }
   if (model === null) {
-    return names(standing).length === 0
+    return modelNames(standing).length === 0
       ? trans.__('No model is served yet; the figures begin when one is.')
       : '';
   }

@@ -1,9 +1,9 @@
 import type { JupyterFrontEnd } from '@jupyterlab/application';
 import { InputDialog, Notification } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
-import { showBelow } from '../ui/downArea';
+import { showInDownArea } from '../ui/downArea';
 import { inferenceIcon } from '../ui/icons';
-import { served } from '../service/groupByModel';
+import { groupByModel } from '../service/groupByModel';
 import { CommandIDs, type IInferencePanel, type IServiceModel, WidgetIDs } from '../tokens';
 import type { ILoadTest } from '../service/wire';
 
@@ -34,7 +34,7 @@ export function addLoadCommands({ app, model, trans, panel }: ILoadCommandOption
     }
   };
 
-  const ready = () => served(model.state.models.filter(({ state }) => state === 'Ready'));
+  const ready = () => groupByModel(model.state.models.filter(({ state }) => state === 'Ready'));
 
   commands.addCommand(CommandIDs.loadTest, {
     label: args => (args['name'] ? trans.__('Load Test') : trans.__('Load-Test a Model…')),
@@ -100,7 +100,7 @@ export function addLoadCommands({ app, model, trans, panel }: ILoadCommandOption
         shell.add(tab, 'main', { type: 'Load Test Report' });
         if (!tab.isAttached) {
           // Notebook 7 has room for one document in its main area, and for more below.
-          showBelow(shell, tab);
+          showInDownArea(shell, tab);
         }
       }
       shell.activateById(id);

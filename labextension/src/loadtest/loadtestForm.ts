@@ -88,7 +88,7 @@ export function combinations(draft: ITestDraft): number | null {
 }
 
 /** What to send, and what does not fit, by field; the rest is judged by the server, in its own words. */
-export function asked(
+export function toLoadTest(
   trans: TranslationBundle,
   draft: ITestDraft
 ): { readonly test: ILoadTest; readonly wrong: ReadonlyMap<Field, string> } {

@@ -5,7 +5,7 @@ import * as format from '../ui/format';
 import type { Field, Kind } from './loadtestForm';
 import type { IRatio, IRun, IRunning } from '../service/wire';
 
-export function kindWord(trans: TranslationBundle, kind: Kind): string {
+export function kindLabel(trans: TranslationBundle, kind: Kind): string {
   switch (kind) {
     case 'rate':
       return trans.__('Rate');
@@ -40,7 +40,7 @@ export function kindHint(trans: TranslationBundle, kind: Kind): string {
   }
 }
 
-export function fieldWord(trans: TranslationBundle, field: Field): string {
+export function fieldLabel(trans: TranslationBundle, field: Field): string {
   switch (field) {
     case 'rate':
       return trans.__('Requests per second');
@@ -74,7 +74,7 @@ export function fieldWord(trans: TranslationBundle, field: Field): string {
 }
 
 /** Where a test is. */
-export function stateWord(trans: TranslationBundle, running: IRunning): string {
+export function runStateLabel(trans: TranslationBundle, running: IRunning): string {
   if (running.stopping) {
     return trans.__('Stopping…');
   }
@@ -97,7 +97,7 @@ export function part({ elapsed_s, total_s, number, count }: IRunning): number {
 }
 
 /** Of several tests in one, the one under way; empty of a single one. */
-export function stepWords(trans: TranslationBundle, { step, number, count }: IRunning): string {
+export function stepText(trans: TranslationBundle, { step, number, count }: IRunning): string {
   return count > 0 ? trans.__('%1 of %2: %3', number, count, step) : step;
 }
 
@@ -151,8 +151,8 @@ export function standing(trans: TranslationBundle, run: IRun, isRunning: boolean
   return run.held ? '' : trans.__('does not hold');
 }
 
-/** A moment of the past: the time of today, else the day too. */
-export function moment(time: number, now: number): string {
+/** A past moment as text: the time, and the day unless it is today. */
+export function dateLabel(time: number, now: number): string {
   const then = new Date(time * 1000);
   const short = then.toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' });
   const isToday = then.toDateString() === new Date(now * 1000).toDateString();

@@ -9,7 +9,7 @@ import type {
 } from '../service/wire';
 
 /** How the server extension is asked; each rejects with a RequestError. */
-export interface IAsk {
+export interface ILoadtestApi {
   get<T>(path: string): Promise<T>;
   post<T>(path: string, body: object): Promise<T>;
   text(path: string): Promise<string>;
@@ -40,7 +40,7 @@ export interface ILoadTests {
 const LISTED = 30;
 
 export class LoadTests implements ILoadTests {
-  constructor(private readonly _ask: IAsk) {}
+  constructor(private readonly _ask: ILoadtestApi) {}
 
   get running(): readonly IRunning[] {
     return this._running;
@@ -59,7 +59,7 @@ export class LoadTests implements ILoadTests {
   }
 
   /** What the stream tells. */
-  hear(told: { readonly running: readonly IRunning[]; readonly changes: number }): void {
+  update(told: { readonly running: readonly IRunning[]; readonly changes: number }): void {
     this._running = told.running;
     this._changed.emit();
     if (told.changes !== this._changes) {

@@ -1,10 +1,10 @@
 import { type ISignal, Signal } from '@lumino/signaling';
 
 /** The model that is to be load-tested next, where another part of the page has said so. */
-export class Testing {
+export class LoadtestTarget {
   /** Emitted when the section is to come into sight. */
-  get asked(): ISignal<this, string> {
-    return this._asked;
+  get requested(): ISignal<this, string> {
+    return this._requested;
   }
 
   /** Empty: nobody has said. */
@@ -14,9 +14,9 @@ export class Testing {
 
   ask(model: string): void {
     this._model = model;
-    this._asked.emit(model);
+    this._requested.emit(model);
   }
 
-  private readonly _asked = new Signal<this, string>(this);
+  private readonly _requested = new Signal<this, string>(this);
   private _model = '';
 }

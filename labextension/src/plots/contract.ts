@@ -139,7 +139,7 @@ export interface IPageStream {
   /** Of this interface. */
   readonly api: 1;
   /** Hear `history` first and then `figures` until disposed of. Dispose of it while out of sight: it keeps the socket awake. */
-  watch(want: IWant, hear: (frame: WatchedFrame) => void): IWatch;
+  watch(want: IWant, onFrame: (frame: WatchedFrame) => void): IWatch;
   /** The slowest requests of a model in a span, the slowest first. */
   slowest(model: string, span: ISpan): Promise<readonly ISlow[]>;
 }

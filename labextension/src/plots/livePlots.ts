@@ -13,10 +13,10 @@ import { distribution, type IDistribution } from './distribution';
 import { element, write } from './dom';
 import { Emitter } from './emitter';
 import { palette } from './palette';
-import { fold, Picture } from './resampledSeries';
+import { fold, ResampledSeries } from './resampledSeries';
 import { clock } from './scale';
 import { type Column, COLUMNS, Timeline } from './timeline';
-import { emptyWords, inWords, plotOf, windowWords } from './plotLabels';
+import { emptyText, describePlot, plotOf, windowText } from './plotLabels';
 
 const ALL: readonly PlotName[] = ['throughput', 'latency', 'stages', 'queue', 'errors', 'batches'];
 
@@ -53,7 +53,7 @@ class LivePlots implements ILivePlots, IPointer {
     this._timeline = new Timeline(model);
     this._window_s = window_s;
     this._scene = {
-      picture: new Picture(),
+      series: new ResampledSeries(),
       palette: palette(_node, _options.colours),
       selected: null
     };
@@ -159,7 +159,7 @@ class LivePlots implements ILivePlots, IPointer {
   }
 
   hover(fraction: number | null): void {
-    const { since, until } = this._scene.picture;
+    const { since, until } = this._scene.series;
     this._hoverAt(fraction === null ? null : { kind: 'pointer', fraction });
     this._tell(fraction === null ? null : since + fraction * (until - since));
   }
@@ -176,11 +176,11 @@ class LivePlots implements ILivePlots, IPointer {
   }
 
   pick(time: number): void {
-    const { picture } = this._scene;
-    const at = picture.nearest(time);
+    const { series } = this._scene;
+    const at = series.nearest(time);
     if (at >= 0) {
-      const until = picture.time[at] as number;
-      this.select({ since: until - picture.part_s - LOOKBACK_S, until });
+      const until = series.time[at] as number;
+      this.select({ since: until - series.part_s - LOOKBACK_S, until });
     }
   }
 
@@ -209,8 +209,8 @@ class LivePlots implements ILivePlots, IPointer {
   }
 
   private _draw(): void {
-    const { picture } = this._scene;
-    picture.take(this._timeline, this._window_s, this._pausedAt ?? this._timeline.last);
+    const { series } = this._scene;
+    series.take(this._timeline, this._window_s, this._pausedAt ?? this._timeline.last);
     for (const chart of this._charts) {
       chart.draw(this._scene);
       this._sayEmpty(chart);
@@ -226,19 +226,19 @@ class LivePlots implements ILivePlots, IPointer {
   private _sayEmpty(chart: Chart): void {
     const { model, onTry } = this._options;
     const { name } = chart.plot;
-    const { picture } = this._scene;
-    const words = emptyWords(this._trans, name, model, picture, this._window_s);
-    const canTry = name === 'throughput' && onTry !== undefined && picture.length > 0 && words;
+    const { series } = this._scene;
+    const words = emptyText(this._trans, name, model, series, this._window_s);
+    const canTry = name === 'throughput' && onTry !== undefined && series.length > 0 && words;
     chart.sayEmpty(words, canTry ? { label: this._trans.__('Try it'), run: onTry } : null);
   }
 
   /** What is under the pointer, or now: beside each caption, and in the bars. */
   private _drawHover(): void {
-    const { picture } = this._scene;
+    const { series } = this._scene;
     const at = this._hovered();
-    const time = at < 0 ? '' : clock(picture.time[at] as number, 'seconds');
+    const time = at < 0 ? '' : clock(series.time[at] as number, 'seconds');
     this._charts.forEach((chart, i) => chart.point(at, i === 0 ? time : ''));
-    const now = at < 0 ? this._now() : picture.columns;
+    const now = at < 0 ? this._now() : series.columns;
     for (const chart of this._charts) {
       chart.write(column => now[column][Math.max(at, 0)] ?? NaN);
     }
@@ -246,7 +246,7 @@ class LivePlots implements ILivePlots, IPointer {
       this._distribution = this._distributionOf(at);
       this._bars.draw(this._distribution, this._scene.palette);
       this._bars.empty =
-        this._distribution.batches > 0 || picture.length === 0
+        this._distribution.batches > 0 || series.length === 0
           ? ''
           : this._trans.__('No batch was run');
     }
@@ -261,9 +261,9 @@ class LivePlots implements ILivePlots, IPointer {
   }
 
   private _distributionOf(at: number): IDistribution {
-    const { picture } = this._scene;
-    const until = at < 0 ? picture.until : (picture.time[at] as number);
-    const since = at < 0 ? picture.since : until - Math.max(picture.part_s, NOW_S);
+    const { series } = this._scene;
+    const until = at < 0 ? series.until : (series.time[at] as number);
+    const since = at < 0 ? series.since : until - Math.max(series.part_s, NOW_S);
     return distribution(this._timeline, this._timeline.after(since), this._timeline.after(until));
   }
 
@@ -279,19 +279,19 @@ class LivePlots implements ILivePlots, IPointer {
 
   /** The index of the point that is looked at; -1: none. */
   private _hovered(): number {
-    const { picture } = this._scene;
+    const { series } = this._scene;
     if (this._hover === null) {
       return -1;
     }
-    return picture.nearest(
+    return series.nearest(
       this._hover.kind === 'time'
         ? this._hover.time
-        : picture.since + this._hover.fraction * (picture.until - picture.since)
+        : series.since + this._hover.fraction * (series.until - series.since)
     );
   }
 
   private _key(event: KeyboardEvent): void {
-    const { picture } = this._scene;
+    const { series } = this._scene;
     const steps: Readonly<Record<string, number>> = {
       ArrowLeft: -1,
       ArrowRight: 1,
@@ -303,17 +303,17 @@ class LivePlots implements ILivePlots, IPointer {
     const step = steps[event.key];
     const here = this._hovered();
     if (step !== undefined && !event.ctrlKey && !event.metaKey && !event.altKey) {
-      const by = Math.max(-picture.length, Math.min(picture.length, step));
-      const from = here < 0 ? picture.nearest(picture.until) : here;
-      const at = here < 0 && step === -1 ? from : picture.step(from, by);
+      const by = Math.max(-series.length, Math.min(series.length, step));
+      const from = here < 0 ? series.nearest(series.until) : here;
+      const at = here < 0 && step === -1 ? from : series.step(from, by);
       if (at >= 0) {
-        const time = (picture.time[at] as number) - picture.part_s / 2;
+        const time = (series.time[at] as number) - series.part_s / 2;
         this._hoverAt({ kind: 'time', time });
         this._tell(time);
         this._say(at);
       }
     } else if (event.key === 'Enter' && here >= 0) {
-      this.pick(picture.time[here] as number);
+      this.pick(series.time[here] as number);
     } else if (event.key === 'Escape' && this._hover !== null) {
       this._hoverAt(null);
       this._tell(null);
@@ -326,14 +326,14 @@ class LivePlots implements ILivePlots, IPointer {
 
   /** What a moment was, to those who listen. */
   private _say(at: number): void {
-    const { picture } = this._scene;
+    const { series } = this._scene;
     const values = this._charts.flatMap(({ plot }) =>
       plot.lines
-        .map(({ column, label }) => [label, picture.columns[column][at] as number] as const)
+        .map(({ column, label }) => [label, series.columns[column][at] as number] as const)
         .filter(([, value]) => !Number.isNaN(value))
         .map(([label, value]) => `${label} ${plot.unit(value)}`)
     );
-    write(this._said, `${clock(picture.time[at] as number, 'seconds')}: ${values.join(', ')}`);
+    write(this._said, `${clock(series.time[at] as number, 'seconds')}: ${values.join(', ')}`);
   }
 
   /** The pictures in words, now and then: a reader that is told at each tick hears nothing else. */
@@ -345,10 +345,16 @@ class LivePlots implements ILivePlots, IPointer {
     this._wordsAt = now;
     const { model } = this._options;
     for (const chart of this._charts) {
-      chart.label = inWords(this._trans, chart.plot, model, this._scene.picture, this._window_s);
+      chart.label = describePlot(
+        this._trans,
+        chart.plot,
+        model,
+        this._scene.series,
+        this._window_s
+      );
     }
     if (this._bars && this._distribution) {
-      const window = windowWords(this._trans, this._window_s);
+      const window = windowText(this._trans, this._window_s);
       this._bars.label = this._trans.__(
         '%1 In the %2.',
         this._bars.words(this._distribution),

@@ -2,7 +2,7 @@
 
 import * as format from '../ui/format';
 import type { ITrans, PlotName } from './contract';
-import type { Picture } from './resampledSeries';
+import type { ResampledSeries } from './resampledSeries';
 import type { Ink } from './palette';
 import type { Column } from './timeline';
 
@@ -101,80 +101,80 @@ export function plotOf(trans: ITrans, name: IPlot['name']): IPlot {
 }
 
 /** "last minute", as in "No requests in the last minute". */
-export function windowWords(trans: ITrans, window_s: number): string {
+export function windowText(trans: ITrans, window_s: number): string {
   const minutes = Math.round(window_s / 60);
   return minutes === 1 ? trans.__('last minute') : trans.__('last %1 minutes', minutes);
 }
 
 /** Instead of a line that says nothing; empty where there is something to see. */
-export function emptyWords(
+export function emptyText(
   trans: ITrans,
   name: PlotName,
   model: string,
-  picture: Picture,
+  series: ResampledSeries,
   window_s: number
 ): string {
-  if (picture.length === 0) {
+  if (series.length === 0) {
     return name === 'throughput' ? trans.__('Waiting for figures…') : '';
   }
   switch (name) {
     case 'throughput':
-      return picture.isIdle
+      return series.isIdle
         ? trans.__(
             'No requests in the %1. Try it, or run `%infer predict %2`',
-            windowWords(trans, window_s),
+            windowText(trans, window_s),
             model
           )
         : '';
     case 'latency':
-      return picture.most('p99_s') === 0 && picture.most('p50_s') === 0
+      return series.most('p99_s') === 0 && series.most('p50_s') === 0
         ? trans.__('Nothing was run')
         : '';
     case 'stages':
-      return picture.most('compute_s') > 0
+      return series.most('compute_s') > 0
         ? ''
-        : picture.isIdle || picture.most('p50_s') === 0
+        : series.isIdle || series.most('p50_s') === 0
           ? trans.__('Nothing was run')
           : trans.__(
               'The server extension does not tell: install the same version as this page has'
             );
     case 'queue':
-      return picture.most('queued') === 0 ? trans.__('Nothing waited') : '';
+      return series.most('queued') === 0 ? trans.__('Nothing waited') : '';
     case 'errors':
-      return picture.most('errors_per_s') === 0 ? trans.__('No errors') : '';
+      return series.most('errors_per_s') === 0 ? trans.__('No errors') : '';
     case 'batches':
       return '';
   }
 }
 
 /** A picture in words, for those who do not see it: what is, and what was most. */
-export function inWords(
+export function describePlot(
   trans: ITrans,
   plot: IPlot,
   model: string,
-  picture: Picture,
+  series: ResampledSeries,
   window_s: number
 ): string {
   const said = plot.lines.map(({ column, label }) => {
-    const last = picture.columns[column].at(-1) ?? NaN;
+    const last = series.columns[column].at(-1) ?? NaN;
     return trans.__(
       '%1: %2 now, %3 at most',
       label,
       Number.isNaN(last) ? trans.__('nothing') : plot.unit(last),
-      plot.unit(picture.most(column))
+      plot.unit(series.most(column))
     );
   });
   return trans.__(
     '%1 of %2 in the %3. %4',
     plot.title,
     model,
-    windowWords(trans, window_s),
+    windowText(trans, window_s),
     said.join('; ')
   );
 }
 
 /** Why a batch was released, in a word. */
-export function reasonWord(trans: ITrans, reason: string): string {
+export function reasonLabel(trans: ITrans, reason: string): string {
   switch (reason) {
     case 'idle':
       return trans.__('idle');
@@ -194,7 +194,7 @@ export function reasonWord(trans: ITrans, reason: string): string {
 }
 
 /** Why a batch was released, in a sentence. */
-export function reasonWords(trans: ITrans, reason: string): string {
+export function reasonText(trans: ITrans, reason: string): string {
   switch (reason) {
     case 'idle':
       return trans.__('a runner was free, so nothing waited');

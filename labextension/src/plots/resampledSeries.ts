@@ -26,7 +26,7 @@ const BY_REQUESTS: ReadonlySet<Column> = new Set([
  *
  * The arrays are used again at the next `take`.
  */
-export class Picture {
+export class ResampledSeries {
   /** Unix seconds of the edges. */
   since = 0;
   until = 0;

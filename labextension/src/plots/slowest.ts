@@ -4,7 +4,7 @@ import { element } from './dom';
 import { palette } from './palette';
 import { clock } from './scale';
 import { mates, steps } from './waterfall';
-import { reasonWords } from './plotLabels';
+import { reasonText } from './plotLabels';
 
 /** As many are listed. */
 const SHOWN = 10;
@@ -199,7 +199,7 @@ export class Slowest {
       return [element('p', {}, trans.__('It never came into a batch.'))];
     }
     const others = mates(request);
-    const why = release_reason ? reasonWords(trans, release_reason) : '';
+    const why = release_reason ? reasonText(trans, release_reason) : '';
     const sentence =
       others.length === 0
         ? trans._n('Alone in a batch of %1 row.', 'Alone in a batch of %1 rows.', batch_size)

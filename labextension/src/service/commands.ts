@@ -3,10 +3,10 @@ import { Clipboard, Dialog, InputDialog, Notification, showDialog } from '@jupyt
 import { listIcon, refreshIcon, runIcon, stopIcon } from '@jupyterlab/ui-components';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { CommandRegistry } from '@lumino/commands';
-import { showBelow } from '../ui/downArea';
+import { showInDownArea } from '../ui/downArea';
 import { inferenceIcon } from '../ui/icons';
 import { LogsWidget } from '../ui/logs';
-import { isModelName, isOnnxPath, nameFromPath, served } from './groupByModel';
+import { isModelName, isOnnxPath, nameFromPath, groupByModel } from './groupByModel';
 import * as snippets from './snippets';
 import type { Settings } from '../forms/modelSettingsForm';
 import { CommandIDs, type IInferencePanel, type IServiceModel, WidgetIDs } from '../tokens';
@@ -93,7 +93,7 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
   };
 
   const named = (name: string): IModelStatus | undefined =>
-    served(model.state.models).find(entry => entry.name === name)?.current;
+    groupByModel(model.state.models).find(entry => entry.name === name)?.current;
 
   /** The model that `args` name, else one that the user chooses. */
   const whichModel = async (
@@ -104,7 +104,7 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
     if (text(args.name)) {
       return text(args.name);
     }
-    const items = served(models).map(({ name }) => name);
+    const items = groupByModel(models).map(({ name }) => name);
     return (await InputDialog.getItem({ title, items, okLabel: title })).value;
   };
 
@@ -127,7 +127,11 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
   const agreedToStop = () =>
     agreed(
       trans.__('Stop the inference service?'),
-      trans._n('%1 model is served.', '%1 models are served.', served(model.state.models).length) +
+      trans._n(
+        '%1 model is served.',
+        '%1 models are served.',
+        groupByModel(model.state.models).length
+      ) +
         ' ' +
         trans.__(
           'Programs that call the service will get errors until it starts again. The next call of a notebook starts it, with the same models.'
@@ -365,7 +369,7 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
       if (logs === null || logs.isDisposed) {
         logs = new LogsWidget(model, trans);
         // Below what one works on: JupyterLab and Notebook 7 both have that place.
-        showBelow(app.shell, logs);
+        showInDownArea(app.shell, logs);
       }
       app.shell.activateById(logs.id);
     }

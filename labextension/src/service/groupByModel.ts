@@ -2,7 +2,7 @@
 
 import type { IModelStatus, ModelState } from './wire';
 
-export interface IServed {
+export interface IModelGroup {
   readonly name: string;
   /** The version that callers get; where there is none, the newest. */
   readonly current: IModelStatus;
@@ -11,7 +11,7 @@ export interface IServed {
 }
 
 /** One entry a name, by name. The order does not depend on states, so that nothing jumps. */
-export function served(statuses: readonly IModelStatus[]): readonly IServed[] {
+export function groupByModel(statuses: readonly IModelStatus[]): readonly IModelGroup[] {
   const byName = new Map<string, IModelStatus[]>();
   for (const status of statuses) {
     if (status.state !== 'Gone') {

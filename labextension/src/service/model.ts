@@ -2,12 +2,12 @@ import { URLExt } from '@jupyterlab/coreutils';
 import type { ServerConnection } from '@jupyterlab/services';
 import type { IDisposable } from '@lumino/disposable';
 import { type ISignal, Signal } from '@lumino/signaling';
-import type { IAttention } from './visibility';
-import { Columns } from './sparklineBuffer';
+import type { IVisibility } from './visibility';
+import { SparklineBuffer } from './sparklineBuffer';
 import type { Settings } from '../forms/modelSettingsForm';
 import { LoadTests } from '../loadtest/loadtestModel';
 import type { ISlow, ISpan, IWant, IWatch, WatchedFrame } from '../plots/contract';
-import { recent, withTick } from './smoothing';
+import { smoothed, withTick } from './smoothing';
 import { requestAPI, RequestError, requestText } from './requests';
 import {
   type Event,
@@ -20,7 +20,7 @@ import {
 } from './state';
 import { Stream } from './stream';
 import { type IServiceModel, NAMESPACE } from '../tokens';
-import { Watchers } from './subscriptions';
+import { Subscriptions } from './subscriptions';
 import type {
   Frame,
   IColumns,
@@ -64,7 +64,7 @@ const LATE_TICKS = 4;
 export class ServiceModel implements IServiceModel {
   constructor(
     private readonly _settings: ServerConnection.ISettings,
-    private readonly _attention: IAttention
+    private readonly _visibility: IVisibility
   ) {
     this._stream = new Stream({
       probe: () =>
@@ -77,12 +77,12 @@ export class ServiceModel implements IServiceModel {
       this._apply({ type: 'link', link });
       this._expect();
     });
-    _attention.changed.connect((_, paid) => {
-      this._stream.awake = paid;
+    _visibility.changed.connect((_, visible) => {
+      this._stream.awake = visible;
       this._expect();
     });
-    _attention.online.connect(() => {
-      if (_attention.paid && this._stream.link.kind === 'lost') {
+    _visibility.online.connect(() => {
+      if (_visibility.visible && this._stream.link.kind === 'lost') {
         this._stream.retry();
       }
     });
@@ -113,19 +113,19 @@ export class ServiceModel implements IServiceModel {
   }
 
   figures(name: string): IModelFigures | null {
-    return recent(this._ticks, name);
+    return smoothed(this._ticks, name);
   }
 
   columns(name: string): IColumns | null {
-    return this._columns.get(name)?.data ?? null;
+    return this._buffers.get(name)?.data ?? null;
   }
 
   lastError(name: string): ILastError | null {
     return this._errors.get(name) ?? null;
   }
 
-  attend(): IDisposable {
-    return this._attention.pay();
+  addViewer(): IDisposable {
+    return this._visibility.addViewer();
   }
 
   readonly api = 1;
@@ -136,9 +136,9 @@ export class ServiceModel implements IServiceModel {
     text: path => requestText(this._settings, path)
   });
 
-  watch(want: IWant, hear: (frame: WatchedFrame) => void): IWatch {
-    const look = this._attention.pay();
-    const watch = this._watchers.add(want, hear);
+  watch(want: IWant, onFrame: (frame: WatchedFrame) => void): IWatch {
+    const look = this._visibility.addViewer();
+    const watch = this._subscriptions.add(want, onFrame);
     return {
       update: next => watch.update(next),
       dispose: () => {
@@ -224,12 +224,12 @@ export class ServiceModel implements IServiceModel {
     }
   }
 
-  bring(name: string): void {
-    this._apply({ type: 'bring', name });
+  reveal(name: string): void {
+    this._apply({ type: 'reveal', name });
   }
 
-  seen(name: string): void {
-    this._apply({ type: 'seen', name });
+  revealed(name: string): void {
+    this._apply({ type: 'revealed', name });
   }
 
   get isDisposed(): boolean {
@@ -240,7 +240,7 @@ export class ServiceModel implements IServiceModel {
     if (!this.isDisposed) {
       clearTimeout(this._lateTimer);
       this._stream.dispose();
-      this._attention.dispose();
+      this._visibility.dispose();
       Signal.clearData(this);
     }
   }
@@ -275,11 +275,11 @@ export class ServiceModel implements IServiceModel {
     switch (frame.type) {
       case 'figures':
         this._take(frame);
-        this._watchers.tell(frame);
+        this._subscriptions.publish(frame);
         return;
       case 'history':
         this._recall(frame);
-        this._watchers.tell(frame);
+        this._subscriptions.publish(frame);
         return;
       case 'service':
         this._apply(frame);
@@ -295,7 +295,7 @@ export class ServiceModel implements IServiceModel {
         this.loadTests.begin();
         return;
       case 'bench':
-        this.loadTests.hear(frame);
+        this.loadTests.update(frame);
         return;
       default:
         this._apply(frame);
@@ -307,14 +307,14 @@ export class ServiceModel implements IServiceModel {
     this._ticks = withTick(this._ticks, figures);
     this._time = figures.time;
     for (const [name, tick] of Object.entries(figures.models)) {
-      this._columnsOf(name).push(figures.time, tick);
+      this._bufferOf(name).push(figures.time, tick);
       if (tick.last_error) {
         this._errors.set(name, tick.last_error);
       }
     }
-    for (const name of this._columns.keys()) {
+    for (const name of this._buffers.keys()) {
       if (!(name in figures.models)) {
-        this._columns.delete(name);
+        this._buffers.delete(name);
         this._errors.delete(name);
       }
     }
@@ -324,15 +324,15 @@ export class ServiceModel implements IServiceModel {
 
   private _recall(history: IHistory): void {
     this._enter(history.epoch);
-    for (const name of this._columns.keys()) {
+    for (const name of this._buffers.keys()) {
       if (!(name in history.models)) {
-        this._columns.delete(name);
+        this._buffers.delete(name);
       }
     }
     for (const [name, past] of Object.entries(history.models)) {
-      const columns = this._columnsOf(name);
-      if (!isAsGood(columns.data.time, past.time)) {
-        columns.reset(past);
+      const buffer = this._bufferOf(name);
+      if (!isAsGood(buffer.data.time, past.time)) {
+        buffer.reset(past);
       }
       if (past.last_error) {
         this._errors.set(name, past.last_error);
@@ -346,7 +346,7 @@ export class ServiceModel implements IServiceModel {
   private _enter(epoch: string): void {
     if (epoch !== this._epoch) {
       this._epoch = epoch;
-      this._columns.clear();
+      this._buffers.clear();
       this._errors.clear();
     }
   }
@@ -356,19 +356,19 @@ export class ServiceModel implements IServiceModel {
     clearTimeout(this._lateTimer);
     this._apply({ type: 'late', late: false });
     const { link, service } = this._state;
-    if (this._attention.paid && link.kind === 'live' && service?.state === 'Ready') {
+    if (this._visibility.visible && link.kind === 'live' && service?.state === 'Ready') {
       const wait_s = Math.max(LATE_S, LATE_TICKS * this._interval_s);
       this._lateTimer = setTimeout(() => this._apply({ type: 'late', late: true }), wait_s * 1000);
     }
   }
 
-  private _columnsOf(name: string): Columns {
-    let columns = this._columns.get(name);
-    if (columns === undefined) {
-      columns = new Columns(WINDOW_S, BIN_S);
-      this._columns.set(name, columns);
+  private _bufferOf(name: string): SparklineBuffer {
+    let buffer = this._buffers.get(name);
+    if (buffer === undefined) {
+      buffer = new SparklineBuffer(WINDOW_S, BIN_S);
+      this._buffers.set(name, buffer);
     }
-    return columns;
+    return buffer;
   }
 
   private _apply(event: Event): void {
@@ -382,10 +382,10 @@ export class ServiceModel implements IServiceModel {
   private readonly _stateChanged = new Signal<this, IView>(this);
   private readonly _figuresChanged = new Signal<this, void>(this);
   private readonly _stream: Stream;
-  private readonly _watchers = new Watchers(() =>
-    this._stream.subscribe(this._watchers.subscription(CARDS))
+  private readonly _subscriptions = new Subscriptions(() =>
+    this._stream.subscribe(this._subscriptions.merged(CARDS))
   );
-  private readonly _columns = new Map<string, Columns>();
+  private readonly _buffers = new Map<string, SparklineBuffer>();
   private readonly _errors = new Map<string, ILastError>();
   private _interval_s = 0;
   private _lateTimer: ReturnType<typeof setTimeout> | undefined;

@@ -24,7 +24,7 @@ function mean(old: number, next: number, ticks: number): number {
  *
  * A time without ticks leaves a row of nulls, so that a line drawn through it is broken there.
  */
-export class Columns {
+export class SparklineBuffer {
   constructor(
     readonly window_s: number,
     readonly bin_s: number

@@ -59,7 +59,7 @@ export interface IView {
   readonly serverVersion: string;
   readonly attempts: readonly IAttempt[];
   /** The name of what this page has just loaded, or is asked to show, until it was brought into sight. */
-  readonly arrived: string | null;
+  readonly toReveal: string | null;
   readonly busy: ReadonlyMap<Place, Verb>;
   readonly troubles: ReadonlyMap<Place, string>;
   /** Whether figures that should come have not come for a while. */
@@ -72,7 +72,7 @@ export const INITIAL: IView = {
   models: [],
   serverVersion: '',
   attempts: [],
-  arrived: null,
+  toReveal: null,
   busy: new Map(),
   troubles: new Map(),
   late: false
@@ -85,8 +85,8 @@ export type Event =
   | { readonly type: 'end'; readonly place: Place; readonly trouble: string }
   | { readonly type: 'load'; readonly request: ILoadRequest }
   | { readonly type: 'loaded'; readonly name: string; readonly unchanged: boolean }
-  | { readonly type: 'bring'; readonly name: string }
-  | { readonly type: 'seen'; readonly name: string }
+  | { readonly type: 'reveal'; readonly name: string }
+  | { readonly type: 'revealed'; readonly name: string }
   | { readonly type: 'late'; readonly late: boolean }
   | {
       readonly type: 'refused';
@@ -127,20 +127,20 @@ export function reduce(view: IView, event: Event): IView {
     case 'load': {
       const attempt = { request: event.request, trouble: '', forceable: false };
       const attempts = [...others(view.attempts, event.request.name), attempt];
-      return { ...view, attempts, arrived: null };
+      return { ...view, attempts, toReveal: null };
     }
     case 'loaded':
       return {
         ...view,
         attempts: others(view.attempts, event.name),
-        arrived: event.unchanged ? null : event.name
+        toReveal: event.unchanged ? null : event.name
       };
-    case 'bring':
-      return { ...view, arrived: event.name };
+    case 'reveal':
+      return { ...view, toReveal: event.name };
     case 'late':
       return view.late === event.late ? view : { ...view, late: event.late };
-    case 'seen':
-      return view.arrived === event.name ? { ...view, arrived: null } : view;
+    case 'revealed':
+      return view.toReveal === event.name ? { ...view, toReveal: null } : view;
     case 'refused':
       return {
         ...view,

@@ -5,13 +5,13 @@ import type { ISubscription } from './wire';
 /** The most points that the server gives. */
 const MOST_POINTS = 1000;
 
-interface IWatcher {
+interface ISubscriber {
   want: IWant;
-  readonly hear: (frame: WatchedFrame) => void;
+  readonly onFrame: (frame: WatchedFrame) => void;
 }
 
 /** Those who look closely at a model over the one socket of the page, and what has to be asked for so that all have it. */
-export class Watchers {
+export class Subscriptions {
   /** @param changed - somebody came, went, or wants something else: told once a turn of the event loop */
   constructor(private readonly _changed: () => void) {}
 
@@ -19,31 +19,31 @@ export class Watchers {
     return this._all.size;
   }
 
-  add(want: IWant, hear: (frame: WatchedFrame) => void): IWatch {
-    const watcher: IWatcher = { want, hear };
-    this._all.add(watcher);
+  add(want: IWant, onFrame: (frame: WatchedFrame) => void): IWatch {
+    const subscriber: ISubscriber = { want, onFrame };
+    this._all.add(subscriber);
     this._change();
     return {
       update: next => {
-        watcher.want = next;
+        subscriber.want = next;
         this._change();
       },
       dispose: () => {
-        if (this._all.delete(watcher)) {
+        if (this._all.delete(subscriber)) {
           this._change();
         }
       }
     };
   }
 
-  tell(frame: WatchedFrame): void {
-    for (const { hear } of [...this._all]) {
-      hear(frame);
+  publish(frame: WatchedFrame): void {
+    for (const { onFrame } of [...this._all]) {
+      onFrame(frame);
     }
   }
 
   /** What all of them want, and what `base` says beside: the longest window, as finely as any of them draws it. */
-  subscription(base: ISubscription): ISubscription {
+  merged(base: ISubscription): ISubscription {
     let { window_s } = base;
     let part_s = this._all.size > 0 ? Infinity : base.window_s / base.points;
     const detail = new Set(base.detail);
@@ -66,6 +66,6 @@ export class Watchers {
     }
   }
 
-  private readonly _all = new Set<IWatcher>();
+  private readonly _all = new Set<ISubscriber>();
   private _due = false;
 }

@@ -2,23 +2,23 @@ import { DisposableDelegate, type IDisposable } from '@lumino/disposable';
 import { type ISignal, Signal } from '@lumino/signaling';
 
 /** Whether someone looks: a widget that shows figures is open, and so is the page it is on. */
-export interface IAttention extends IDisposable {
-  readonly paid: boolean;
-  readonly changed: ISignal<IAttention, boolean>;
+export interface IVisibility extends IDisposable {
+  readonly visible: boolean;
+  readonly changed: ISignal<IVisibility, boolean>;
   /** The network came back: what failed may work now. */
-  readonly online: ISignal<IAttention, void>;
+  readonly online: ISignal<IVisibility, void>;
   /** Until disposed of. */
-  pay(): IDisposable;
+  addViewer(): IDisposable;
 }
 
-export class Attention implements IAttention {
+export class Visibility implements IVisibility {
   constructor() {
     document.addEventListener('visibilitychange', this._update);
     window.addEventListener('online', this._online);
   }
 
-  get paid(): boolean {
-    return this._paid;
+  get visible(): boolean {
+    return this._visible;
   }
 
   get changed(): ISignal<this, boolean> {
@@ -29,11 +29,11 @@ export class Attention implements IAttention {
     return this._onlineSignal;
   }
 
-  pay(): IDisposable {
-    this._payers += 1;
+  addViewer(): IDisposable {
+    this._viewers += 1;
     this._update();
     return new DisposableDelegate(() => {
-      this._payers -= 1;
+      this._viewers -= 1;
       this._update();
     });
   }
@@ -52,10 +52,10 @@ export class Attention implements IAttention {
   }
 
   private readonly _update = () => {
-    const paid = this._payers > 0 && document.visibilityState === 'visible';
-    if (paid !== this._paid && !this._disposed) {
-      this._paid = paid;
-      this._changed.emit(paid);
+    const visible = this._viewers > 0 && document.visibilityState === 'visible';
+    if (visible !== this._visible && !this._disposed) {
+      this._visible = visible;
+      this._changed.emit(visible);
     }
   };
 
@@ -63,7 +63,7 @@ export class Attention implements IAttention {
 
   private readonly _changed = new Signal<this, boolean>(this);
   private readonly _onlineSignal = new Signal<this, void>(this);
-  private _payers = 0;
-  private _paid = false;
+  private _viewers = 0;
+  private _visible = false;
   private _disposed = false;
 }

@@ -4,7 +4,7 @@ import { type ISignal, Signal } from '@lumino/signaling';
 const MOST = 300;
 
 /** What the user has folded and unfolded in the panel, by name: 'models', 'log', 'try:digits'. */
-export class Folds {
+export class CollapseState {
   /** Emitted at each change; with false where it was not the user's. */
   get changed(): ISignal<this, boolean> {
     return this._changed;

@@ -3,12 +3,12 @@ import { type ICommandPalette, MainAreaWidget, WidgetTracker } from '@jupyterlab
 import type { ILauncher } from '@jupyterlab/launcher';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
-import { AttentiveWidget } from './visibleWidget';
-import { showBelow } from './downArea';
+import { VisibleWidget } from './visibleWidget';
+import { showInDownArea } from './downArea';
 import type { IDashboardContext } from '../components/dashboardContent';
 import { inferenceIcon } from './icons';
 import { CommandIDs, type IServiceModel, NAMESPACE, WidgetIDs } from '../tokens';
-import { read, Watched, written } from './plotSelection';
+import { parseSelection, PlotSelection, serializeSelection } from './plotSelection';
 
 /** Fetched when the first dashboard is shown: the page is there sooner without it. */
 const Content = React.lazy(async () => ({
@@ -16,10 +16,10 @@ const Content = React.lazy(async () => ({
 }));
 
 /** Large live plots of some models side by side, in the main area. */
-export class Dashboard extends AttentiveWidget {
+export class Dashboard extends VisibleWidget {
   constructor(
     private readonly _context: IDashboardContext,
-    readonly watched: Watched
+    readonly plotSelection: PlotSelection
   ) {
     super(_context.model);
     this.addClass('iw-Dashboard');
@@ -30,7 +30,11 @@ export class Dashboard extends AttentiveWidget {
   protected override render(): JSX.Element {
     return (
       <React.Suspense fallback={null}>
-        <Content {...this._context} view={this._context.model.state} watched={this.watched} />
+        <Content
+          {...this._context}
+          view={this._context.model.state}
+          plotSelection={this.plotSelection}
+        />
       </React.Suspense>
     );
   }
@@ -53,7 +57,7 @@ export function addDashboard(options: IDashboardOptions): void {
     namespace: `${NAMESPACE}-dashboard`
   });
 
-  const make = (watched: Watched) => {
+  const make = (plotSelection: PlotSelection) => {
     const content = new Dashboard(
       {
         model,
@@ -61,7 +65,7 @@ export function addDashboard(options: IDashboardOptions): void {
         openPanel: () => void commands.execute(CommandIDs.open),
         tryOut: name => void commands.execute(CommandIDs.tryOut, { name })
       },
-      watched
+      plotSelection
     );
     const widget = new MainAreaWidget({ content });
     widget.id = WidgetIDs.dashboard;
@@ -69,7 +73,7 @@ export function addDashboard(options: IDashboardOptions): void {
     widget.title.icon = inferenceIcon;
     widget.title.closable = true;
     widget.toolbar.hide();
-    watched.changed.connect(() => void tracker.save(widget));
+    plotSelection.changed.connect(() => void tracker.save(widget));
     return widget;
   };
 
@@ -96,18 +100,18 @@ export function addDashboard(options: IDashboardOptions): void {
     execute: async args => {
       let widget = tracker.find(({ isDisposed }) => !isDisposed) ?? null;
       if (widget === null) {
-        widget = make(new Watched(read(args)));
+        widget = make(new PlotSelection(parseSelection(args)));
         shell.add(widget, 'main', { type: 'Inference Dashboard' });
         if (!widget.isAttached) {
           // Notebook 7 has room for one document in its main area, and for more below.
-          showBelow(shell, widget);
+          showInDownArea(shell, widget);
         }
         await tracker.add(widget);
       } else {
-        const { watched } = widget.content;
-        for (const name of read(args).models) {
-          if (!watched.value.models.includes(name)) {
-            watched.toggle(name);
+        const { plotSelection } = widget.content;
+        for (const name of parseSelection(args).models) {
+          if (!plotSelection.value.models.includes(name)) {
+            plotSelection.toggle(name);
           }
         }
       }
@@ -124,7 +128,7 @@ export function addDashboard(options: IDashboardOptions): void {
   launcher?.add({ command: CommandIDs.dashboard, category: trans.__('Other'), rank: 51 });
   void restorer?.restore(tracker, {
     command: CommandIDs.dashboard,
-    args: ({ content }) => written(content.watched.value),
+    args: ({ content }) => serializeSelection(content.plotSelection.value),
     name: ({ id }) => id
   });
 }

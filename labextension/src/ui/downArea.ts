@@ -8,7 +8,7 @@ const SHARES = [3, 2];
 const ROOM = 0.1;
 
 /** Show a widget in a tab below what one works on, with room: Notebook 7 gives what is there none. */
-export function showBelow(shell: JupyterFrontEnd.IShell, widget: Widget): void {
+export function showInDownArea(shell: JupyterFrontEnd.IShell, widget: Widget): void {
   shell.add(widget, 'down');
   for (let each: Widget | null = widget.parent; each !== null; each = each.parent) {
     if (isSplit(each) && each.orientation === 'vertical') {

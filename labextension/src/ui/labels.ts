@@ -25,7 +25,7 @@ export const MODEL_TONES: Readonly<Record<ModelState, Tone>> = {
   Failed: 'bad'
 };
 
-export function serviceWord(trans: TranslationBundle, state: ServiceState): string {
+export function serviceStateLabel(trans: TranslationBundle, state: ServiceState): string {
   switch (state) {
     case 'Ready':
       return trans.__('Ready');
@@ -44,7 +44,7 @@ export function serviceWord(trans: TranslationBundle, state: ServiceState): stri
   }
 }
 
-export function modelWord(trans: TranslationBundle, state: ModelState): string {
+export function modelStateLabel(trans: TranslationBundle, state: ModelState): string {
   switch (state) {
     case 'Ready':
       return trans.__('Ready');
@@ -64,13 +64,13 @@ export function modelWord(trans: TranslationBundle, state: ModelState): string {
 }
 
 /** A reason, as it may stand on a line of its own. */
-export function sentence(reason: string): string {
+export function capitalized(reason: string): string {
   return reason.charAt(0).toLocaleUpperCase() + reason.slice(1);
 }
 
 /** Why a load was refused. How callers of Python and the shell force one is not how it is done here: a button does it. */
 export function refusal({ trouble, forceable }: IAttempt): string {
-  return sentence(forceable ? trouble.replace(/; force=True \(--force\).*$/, '.') : trouble);
+  return capitalized(forceable ? trouble.replace(/; force=True \(--force\).*$/, '.') : trouble);
 }
 
 /** What a load came to that found the same model there. */

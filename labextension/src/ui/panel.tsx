@@ -1,17 +1,17 @@
 import * as React from 'react';
-import { AttentiveWidget } from './visibleWidget';
+import { VisibleWidget } from './visibleWidget';
 import { Body } from '../components/panelBody';
 import { type IPanelContext, PanelContext } from '../components/panelContext';
-import { Folds } from './collapseState';
-import { FrameLoop } from './renderLoop';
+import { CollapseState } from './collapseState';
+import { RenderLoop } from './renderLoop';
 import { inferenceIcon } from './icons';
-import { Testing } from '../loadtest/loadtestTarget';
+import { LoadtestTarget } from '../loadtest/loadtestTarget';
 import { type IInferencePanel, WidgetIDs } from '../tokens';
-import { Watched } from './plotSelection';
+import { PlotSelection } from './plotSelection';
 
 export interface IPanelOptions extends Omit<
   IPanelContext,
-  'frames' | 'folds' | 'watched' | 'testing' | 'sparkline'
+  'renderLoop' | 'collapseState' | 'plotSelection' | 'loadtestTarget' | 'sparkline'
 > {
   /** False in JupyterLite. */
   readonly hasServer: boolean;
@@ -24,7 +24,7 @@ export interface IPanelSettings {
 }
 
 /** The side panel. */
-export class ServicePanel extends AttentiveWidget implements IInferencePanel {
+export class ServicePanel extends VisibleWidget implements IInferencePanel {
   constructor(private readonly _options: IPanelOptions) {
     super(_options.model);
     const { model, trans } = _options;
@@ -34,43 +34,43 @@ export class ServicePanel extends AttentiveWidget implements IInferencePanel {
     this.title.caption = trans.__('Inference');
     this.node.setAttribute('role', 'region');
     this.node.setAttribute('aria-label', trans.__('Inference'));
-    this._frames = new FrameLoop(model);
+    this._renderLoop = new RenderLoop(model);
     this._context = {
       ..._options,
-      frames: this._frames,
-      folds: this.folds,
-      watched: this.watched,
-      testing: this._testing,
+      renderLoop: this._renderLoop,
+      collapseState: this.collapseState,
+      plotSelection: this.plotSelection,
+      loadtestTarget: this._loadtestTarget,
       sparkline: 'requests_per_s'
     };
   }
 
   /** What is folded and unfolded in it. */
-  readonly folds = new Folds();
+  readonly collapseState = new CollapseState();
 
   /** The model whose live figures are drawn. */
-  readonly watched = new Watched();
+  readonly plotSelection = new PlotSelection();
 
   configure({ sparkline, updatesPerSecond }: IPanelSettings): void {
     this._context = { ...this._context, sparkline };
-    this._frames.perSecond = updatesPerSecond;
+    this._renderLoop.perSecond = updatesPerSecond;
     this.draw();
   }
 
   reveal(name: string, part: 'try' | 'settings'): void {
-    this.folds.set('models', true);
-    this.folds.set(`${part}:${name}`, true);
-    this._options.model.bring(name);
+    this.collapseState.set('models', true);
+    this.collapseState.set(`${part}:${name}`, true);
+    this._options.model.reveal(name);
   }
 
   revealLoadTests(name: string): void {
-    this.folds.set('load-tests', true);
-    this._testing.ask(name);
+    this.collapseState.set('load-tests', true);
+    this._loadtestTarget.ask(name);
   }
 
   override dispose(): void {
     if (!this.isDisposed) {
-      this._frames.dispose();
+      this._renderLoop.dispose();
       super.dispose();
     }
   }
@@ -84,7 +84,7 @@ export class ServicePanel extends AttentiveWidget implements IInferencePanel {
     );
   }
 
-  private readonly _testing = new Testing();
-  private readonly _frames: FrameLoop;
+  private readonly _loadtestTarget = new LoadtestTarget();
+  private readonly _renderLoop: RenderLoop;
   private _context: IPanelContext;
 }

@@ -5,42 +5,42 @@ import { WINDOWS } from '../plots/contract';
 import type { IModelFigures } from '../service/wire';
 
 /** What is looked at closely: which models, and how far back. Kept over reloads by whoever holds it. */
-export interface IWatched {
+export interface IPlotSelection {
   /** Empty: nobody has chosen. */
   readonly models: readonly string[];
   readonly window_s: number;
 }
 
-export const NOTHING: IWatched = { models: [], window_s: WINDOWS[0] };
+export const NO_SELECTION: IPlotSelection = { models: [], window_s: WINDOWS[0] };
 
-/** An `IWatched` that changes. */
-export class Watched {
-  constructor(private _value: IWatched = NOTHING) {}
+/** An `IPlotSelection` that changes. */
+export class PlotSelection {
+  constructor(private _value: IPlotSelection = NO_SELECTION) {}
 
-  get value(): IWatched {
+  get value(): IPlotSelection {
     return this._value;
   }
 
-  set value(value: IWatched) {
+  set value(value: IPlotSelection) {
     if (JSON.stringify(value) !== JSON.stringify(this._value)) {
       this._value = value;
       this._changed.emit(value);
     }
   }
 
-  get changed(): ISignal<this, IWatched> {
+  get changed(): ISignal<this, IPlotSelection> {
     return this._changed;
   }
 
   /** Emitted when a model was chosen elsewhere, so that its plots are to be brought into sight. */
-  get asked(): ISignal<this, void> {
-    return this._asked;
+  get requested(): ISignal<this, void> {
+    return this._requested;
   }
 
   /** Look at this model, and nothing else. */
   show(name: string): void {
     this.value = { ...this._value, models: [name] };
-    this._asked.emit();
+    this._requested.emit();
   }
 
   /** Take a model in, or away. */
@@ -52,12 +52,12 @@ export class Watched {
     };
   }
 
-  private readonly _changed = new Signal<this, IWatched>(this);
-  private readonly _asked = new Signal<this, void>(this);
+  private readonly _changed = new Signal<this, IPlotSelection>(this);
+  private readonly _requested = new Signal<this, void>(this);
 }
 
 /** What was saved, as far as it can be used. */
-export function read(saved: unknown): IWatched {
+export function parseSelection(saved: unknown): IPlotSelection {
   const { models, window_s } = (saved ?? {}) as Record<string, unknown>;
   return {
     models: Array.isArray(models) ? models.filter(name => typeof name === 'string') : [],
@@ -66,24 +66,27 @@ export function read(saved: unknown): IWatched {
 }
 
 /** As JSON, for the state of a workspace. */
-export function written({ models, window_s }: IWatched): ReadonlyPartialJSONObject {
+export function serializeSelection({
+  models,
+  window_s
+}: IPlotSelection): ReadonlyPartialJSONObject {
   return { models: [...models], window_s };
 }
 
-/** Watch what was watched when the page was left, unless something was chosen since, and remember what is from now on. */
-export async function rememberWatched(
-  watched: Watched,
+/** Restores the selection of the last page, unless one was made since, and saves each change from now on. */
+export async function rememberPlotSelection(
+  plotSelection: PlotSelection,
   state: IStateDB | null,
   key: string
 ): Promise<void> {
   let isChosen = false;
-  watched.changed.connect((_, value) => {
+  plotSelection.changed.connect((_, value) => {
     isChosen = true;
-    void state?.save(key, written(value));
+    void state?.save(key, serializeSelection(value));
   });
   const saved = await state?.fetch(key);
   if (saved !== undefined && !isChosen) {
-    watched.value = read(saved);
+    plotSelection.value = parseSelection(saved);
   }
 }
 
@@ -91,7 +94,7 @@ export async function rememberWatched(
  * The model to look at: the one chosen, else the one shown before, else what is asked most. What was shown stays while
  * the service is away or brings its models back, since its plots are not to begin anew.
  */
-export function shown(
+export function modelToPlot(
   chosen: string | null,
   before: string | null,
   names: readonly string[],
@@ -104,11 +107,11 @@ export function shown(
   if (before !== null && (names.includes(before) || !isComplete)) {
     return before;
   }
-  return liveliest(names, figures);
+  return busiestModel(names, figures);
 }
 
 /** The model to look at where nobody has chosen one: what is asked most, of equals the first; null: there is none. */
-export function liveliest(
+export function busiestModel(
   names: readonly string[],
   figures: (name: string) => IModelFigures | null
 ): string | null {

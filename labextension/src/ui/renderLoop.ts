@@ -5,7 +5,7 @@ import type { IServiceModel } from '../tokens';
  * Draws figures into the page some times a second, past React: whoever is in sight adds a `draw`, all of them run
  * in one animation frame after a tick, and none in a page that is hidden.
  */
-export class FrameLoop implements IDisposable {
+export class RenderLoop implements IDisposable {
   constructor(private readonly _model: IServiceModel) {
     _model.figuresChanged.connect(this._request, this);
   }

@@ -3,7 +3,7 @@
 import type { ISettingRegistry } from '@jupyterlab/settingregistry';
 import type { IStateDB } from '@jupyterlab/statedb';
 import { type ISignal, Signal } from '@lumino/signaling';
-import type { Folds } from './collapseState';
+import type { CollapseState } from './collapseState';
 import { PluginIDs } from '../tokens';
 
 /** As in schema/panel.json. */
@@ -45,12 +45,15 @@ export async function settingsOf(registry: ISettingRegistry | null): Promise<ILi
 }
 
 /** Fold what was folded when the page was left, and remember what is folded from now on. */
-export async function rememberFolds(folds: Folds, state: IStateDB | null): Promise<void> {
+export async function rememberCollapseState(
+  collapseState: CollapseState,
+  state: IStateDB | null
+): Promise<void> {
   const key = `${PluginIDs.panel}:folds`;
-  folds.changed.connect((_, byUser) => {
+  collapseState.changed.connect((_, byUser) => {
     if (byUser) {
-      void state?.save(key, folds.save());
+      void state?.save(key, collapseState.save());
     }
   });
-  folds.restore(await state?.fetch(key));
+  collapseState.restore(await state?.fetch(key));
 }

@@ -1,6 +1,6 @@
 /** The path of a sparkline. Pure: seconds and values in, SVG path data out. */
 
-export interface ISpark {
+export interface ISparkPath {
   /** Path data of the line, and of the area under it; empty where there is nothing to draw. */
   readonly line: string;
   readonly area: string;
@@ -8,7 +8,7 @@ export interface ISpark {
   readonly top: number;
 }
 
-export interface IFrame {
+export interface ISparkBox {
   /** Unix seconds at the right edge. */
   readonly now: number;
   readonly window_s: number;
@@ -17,11 +17,11 @@ export interface IFrame {
 }
 
 /** A line from 0 at the bottom to its own largest value at the top, broken where a value is null. */
-export function spark(
+export function sparkPath(
   time: readonly number[],
   values: readonly (number | null)[],
-  { now, window_s, width, height }: IFrame
-): ISpark {
+  { now, window_s, width, height }: ISparkBox
+): ISparkPath {
   const top = values.reduce<number>((most, value) => Math.max(most, value ?? 0), 0);
   const scale = top > 0 ? (height - 2) / top : 0;
   let line = '';

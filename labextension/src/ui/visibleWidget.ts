@@ -4,7 +4,7 @@ import type { Message } from '@lumino/messaging';
 import type { IServiceModel } from '../tokens';
 
 /** Pays attention to the model while it is shown, and draws nothing while it is not. */
-export abstract class AttentiveWidget extends ReactWidget {
+export abstract class VisibleWidget extends ReactWidget {
   constructor(private readonly _model: IServiceModel) {
     super();
     _model.stateChanged.connect(this.draw, this);
@@ -13,7 +13,7 @@ export abstract class AttentiveWidget extends ReactWidget {
   override dispose(): void {
     if (!this.isDisposed) {
       this._model.stateChanged.disconnect(this.draw, this);
-      this._leave();
+      this._stopViewing();
       super.dispose();
     }
   }
@@ -27,35 +27,35 @@ export abstract class AttentiveWidget extends ReactWidget {
 
   protected override onAfterAttach(msg: Message): void {
     super.onAfterAttach(msg);
-    this._attend();
+    this._startViewing();
   }
 
   protected override onAfterShow(msg: Message): void {
     super.onAfterShow(msg);
-    this._attend();
+    this._startViewing();
     this.update();
   }
 
   protected override onBeforeHide(msg: Message): void {
-    this._leave();
+    this._stopViewing();
     super.onBeforeHide(msg);
   }
 
   protected override onBeforeDetach(msg: Message): void {
-    this._leave();
+    this._stopViewing();
     super.onBeforeDetach(msg);
   }
 
-  private _attend(): void {
-    if (this.isVisible && this._attention === null) {
-      this._attention = this._model.attend();
+  private _startViewing(): void {
+    if (this.isVisible && this._viewer === null) {
+      this._viewer = this._model.addViewer();
     }
   }
 
-  private _leave(): void {
-    this._attention?.dispose();
-    this._attention = null;
+  private _stopViewing(): void {
+    this._viewer?.dispose();
+    this._viewer = null;
   }
 
-  private _attention: IDisposable | null = null;
+  private _viewer: IDisposable | null = null;
 }

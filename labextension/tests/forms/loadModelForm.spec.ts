@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { isURL, nameOf, NO_DRAFT, withName, withPath } from '../../src/forms/loadModelForm';
+import { isURL, nameOf, EMPTY_DRAFT, withName, withPath } from '../../src/forms/loadModelForm';
 
 test('the name follows the path until one is typed, and again where that is deleted', () => {
-  const followed = withPath(NO_DRAFT, 'models/digits.onnx');
+  const followed = withPath(EMPTY_DRAFT, 'models/digits.onnx');
   expect(nameOf(followed)).toBe('digits');
   const typed = withName(followed, 'mine');
   expect(nameOf(withPath(typed, 'models/other.onnx'))).toBe('mine');
@@ -10,11 +10,11 @@ test('the name follows the path until one is typed, and again where that is dele
 });
 
 test('a name that is typed before the path stays', () => {
-  expect(nameOf(withPath(withName(NO_DRAFT, 'mine'), 'digits.onnx'))).toBe('mine');
+  expect(nameOf(withPath(withName(EMPTY_DRAFT, 'mine'), 'digits.onnx'))).toBe('mine');
 });
 
 test('after a refusal another path brings another name, unless one is typed anew', () => {
-  const typed = withName(withPath(NO_DRAFT, 'empty.onnx'), 'm1');
+  const typed = withName(withPath(EMPTY_DRAFT, 'empty.onnx'), 'm1');
   const refused = { ...typed, refused: 'm1' };
   expect(nameOf(refused)).toBe('m1');
   const next = withPath(refused, 'digits.onnx');

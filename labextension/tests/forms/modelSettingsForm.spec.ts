@@ -1,6 +1,12 @@
 import { nullTranslator } from '@jupyterlab/translation';
 import { describe, expect, test } from 'vitest';
-import { changes, defaults, KNOBS, knobWords, shown } from '../../src/forms/modelSettingsForm';
+import {
+  changes,
+  defaults,
+  MODEL_SETTINGS,
+  settingLabel,
+  formatValue
+} from '../../src/forms/modelSettingsForm';
 
 const trans = nullTranslator.load('');
 const NOW = { max_batch_size: 64, max_queue_delay_s: 0.002, batch_sizes: [1, 8], device: 'cpu' };
@@ -8,19 +14,19 @@ const NOW = { max_batch_size: 64, max_queue_delay_s: 0.002, batch_sizes: [1, 8],
 const typed = (values: Record<string, string>, now: Record<string, unknown> = NOW) =>
   changes(trans, new Map(Object.entries(values)), now);
 
-const knob = (name: string) => KNOBS.find(each => each.name === name)!;
+const setting = (name: string) => MODEL_SETTINGS.find(each => each.name === name)!;
 
-test('every knob has its words', () => {
-  for (const { name } of KNOBS) {
-    expect(knobWords(trans, name).help).not.toBe('');
+test('every setting has its words', () => {
+  for (const { name } of MODEL_SETTINGS) {
+    expect(settingLabel(trans, name).help).not.toBe('');
   }
 });
 
-test('values are shown in the unit of their knob', () => {
-  expect(shown(knob('max_queue_delay_s'), 0.002)).toBe('2');
-  expect(shown(knob('max_queue_delay_s'), 0.0003)).toBe('0.3');
-  expect(shown(knob('batch_sizes'), [1, 8])).toBe('1, 8');
-  expect(shown(knob('device'), 'cuda:0')).toBe('cuda:0');
+test('values are shown in the unit of their setting', () => {
+  expect(formatValue(setting('max_queue_delay_s'), 0.002)).toBe('2');
+  expect(formatValue(setting('max_queue_delay_s'), 0.0003)).toBe('0.3');
+  expect(formatValue(setting('batch_sizes'), [1, 8])).toBe('1, 8');
+  expect(formatValue(setting('device'), 'cuda:0')).toBe('cuda:0');
 });
 
 describe('what is sent', () => {
@@ -41,7 +47,7 @@ describe('what is sent', () => {
     expect(typed({ batch_sizes: '' }).settings).toEqual({ batch_sizes: '' });
   });
 
-  test('needs a reload where one knob does', () => {
+  test('needs a reload where one setting does', () => {
     expect(typed({ max_batch_size: '1' }).reloads).toBe(false);
     expect(typed({ max_batch_size: '1', batching: 'never' }).reloads).toBe(true);
   });

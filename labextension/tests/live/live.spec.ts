@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { busiest, names, whyStill } from '../../src/live/modelChoice';
+import { busiest, modelNames, idleReason } from '../../src/live/modelChoice';
 import { type IPipeHandlers, Piped, type Standing } from '../../src/live/liveSource';
 import { ENGLISH, type WatchedFrame } from '../../src/plots/contract';
 import { INITIAL } from '../../src/service/state';
@@ -26,13 +26,13 @@ describe('What is shown', () => {
 
   it('can be chosen among what is there, each once', () => {
     const models = [model(), model({ version: '2' }), model({ name: 'old', state: 'Gone' })];
-    expect(names(standing({ models }))).toEqual(['digits']);
+    expect(modelNames(standing({ models }))).toEqual(['digits']);
   });
 });
 
 describe('Why nothing moves', () => {
   const why = (differs: Partial<Standing>, shown: string | null = 'digits') =>
-    whyStill(ENGLISH, standing(differs), shown);
+    idleReason(ENGLISH, standing(differs), shown);
 
   it('is not said while it moves, or is about to', () => {
     expect(why({})).toBe('');
@@ -121,7 +121,7 @@ describe('A stream of a widget of its own', () => {
     say({ type: 'figures', models: {} });
     expect(heard.map(({ type }) => type)).toEqual(['history', 'figures']);
     expect(source.standing.service?.state).toBe('Ready');
-    expect(names(source.standing)).toEqual(['digits']);
+    expect(modelNames(source.standing)).toEqual(['digits']);
     expect(source.standing.link.kind).toBe('live');
   });
 

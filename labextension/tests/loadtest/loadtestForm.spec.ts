@@ -1,7 +1,7 @@
 import { nullTranslator } from '@jupyterlab/translation';
 import { describe, expect, test } from 'vitest';
 import {
-  asked,
+  toLoadTest,
   combinations,
   type Field,
   fieldsOf,
@@ -14,11 +14,11 @@ import {
 const trans = nullTranslator.load('');
 
 function sent(differs: Partial<ITestDraft>) {
-  return asked(trans, { ...NEW_TEST, ...differs }).test;
+  return toLoadTest(trans, { ...NEW_TEST, ...differs }).test;
 }
 
 function wrong(differs: Partial<ITestDraft>): Field[] {
-  return [...asked(trans, { ...NEW_TEST, ...differs }).wrong.keys()];
+  return [...toLoadTest(trans, { ...NEW_TEST, ...differs }).wrong.keys()];
 }
 
 describe('what is typed to begin a load test', () => {

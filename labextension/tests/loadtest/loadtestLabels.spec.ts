@@ -2,16 +2,16 @@ import { nullTranslator } from '@jupyterlab/translation';
 import { expect, test } from 'vitest';
 import { fieldsOf, KINDS, OPTIONS, SWEEPS } from '../../src/loadtest/loadtestForm';
 import {
-  fieldWord,
+  fieldLabel,
   figure,
   figuresLine,
   kindHint,
-  kindWord,
-  moment,
+  kindLabel,
+  dateLabel,
   part,
   standing,
-  stateWord,
-  stepWords,
+  runStateLabel,
+  stepText,
   summaryOf,
   sweepHint
 } from '../../src/loadtest/loadtestLabels';
@@ -50,10 +50,10 @@ test('how far a test is lies between nothing and all', () => {
 
 test('a sweep tells which setting it is at, of how many, and how far all of it is', () => {
   const sweep = running({ step: 'batch=8', number: 2, count: 4, elapsed_s: 5.5 });
-  expect(stepWords(trans, sweep)).toBe('2 of 4: batch=8');
+  expect(stepText(trans, sweep)).toBe('2 of 4: batch=8');
   expect(part(sweep)).toBe(0.375);
-  expect(stepWords(trans, running({ step: '300/s' }))).toBe('300/s');
-  expect(stepWords(trans, running())).toBe('');
+  expect(stepText(trans, running({ step: '300/s' }))).toBe('300/s');
+  expect(stepText(trans, running())).toBe('');
 });
 
 test('how many tests a sweep is stands where it is known', () => {
@@ -63,15 +63,15 @@ test('how many tests a sweep is stands where it is known', () => {
 });
 
 test('a stop is told at once, whatever the generator still says', () => {
-  expect(stateWord(trans, running())).toBe('Running');
-  expect(stateWord(trans, running({ state: 'warming up' }))).toBe('Warming up…');
-  expect(stateWord(trans, running({ stopping: true }))).toBe('Stopping…');
+  expect(runStateLabel(trans, running())).toBe('Running');
+  expect(runStateLabel(trans, running({ state: 'warming up' }))).toBe('Warming up…');
+  expect(runStateLabel(trans, running({ stopping: true }))).toBe('Stopping…');
 });
 
 test('the day is told of what was not today', () => {
   const then = new Date(2026, 2, 4, 9, 5).getTime() / 1000;
-  expect(moment(then, then + 60)).toBe('09:05');
-  expect(moment(then, then + 86_400)).toBe('4 Mar, 09:05');
+  expect(dateLabel(then, then + 60)).toBe('09:05');
+  expect(dateLabel(then, then + 86_400)).toBe('4 Mar, 09:05');
 });
 
 test('a comparison has each figure in its own unit', () => {
@@ -81,9 +81,9 @@ test('a comparison has each figure in its own unit', () => {
 });
 
 test('every kind and field has its words', () => {
-  const words = KINDS.flatMap(kind => [kindWord(trans, kind), kindHint(trans, kind)]);
+  const words = KINDS.flatMap(kind => [kindLabel(trans, kind), kindHint(trans, kind)]);
   expect(new Set(words).size).toBe(words.length);
   for (const field of [...KINDS.flatMap(fieldsOf), ...OPTIONS, ...SWEEPS]) {
-    expect(fieldWord(trans, field)).not.toBe('');
+    expect(fieldLabel(trans, field)).not.toBe('');
   }
 });

@@ -28,7 +28,7 @@ describe('load tests', () => {
   test('are not asked for before someone wants to see them', () => {
     const { tests, asked } = server();
     tests.begin();
-    tests.hear({ running: [running()], changes: 1 });
+    tests.update({ running: [running()], changes: 1 });
     expect(asked).toEqual([]);
     expect(tests.running).toHaveLength(1);
     expect(tests.runs).toBeNull();
@@ -38,12 +38,12 @@ describe('load tests', () => {
     const { tests, asked, list } = server();
     void tests.refresh();
     await list(0);
-    tests.hear({ running: [running()], changes: 1 });
+    tests.update({ running: [running()], changes: 1 });
     expect(asked).toHaveLength(2);
     await list(1);
-    tests.hear({ running: [running({ elapsed_s: 2 })], changes: 1 });
+    tests.update({ running: [running({ elapsed_s: 2 })], changes: 1 });
     expect(asked).toHaveLength(2);
-    tests.hear({ running: [], changes: 2 });
+    tests.update({ running: [], changes: 2 });
     await list(2, run());
     expect(tests.running).toEqual([]);
     expect(tests.runs).toEqual([run()]);
@@ -76,7 +76,7 @@ describe('load tests', () => {
     const { tests, asked, list } = server();
     void tests.refresh();
     await list(0);
-    tests.hear({ running: [running()], changes: 1 });
+    tests.update({ running: [running()], changes: 1 });
     tests.begin();
     expect(tests.running).toEqual([]);
     expect(asked).toHaveLength(3);

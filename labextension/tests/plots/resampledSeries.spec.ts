@@ -1,13 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import { Picture, stack } from '../../src/plots/resampledSeries';
+import { ResampledSeries, stack } from '../../src/plots/resampledSeries';
 import { Timeline } from '../../src/plots/timeline';
 import type { IModelFigures } from '../../src/service/wire';
 import { history, range, tick } from './figureFrames';
 
-function taken(timeline: Timeline, window_s = 60, until = timeline.last): Picture {
-  const picture = new Picture();
-  picture.take(timeline, window_s, until);
-  return picture;
+function taken(timeline: Timeline, window_s = 60, until = timeline.last): ResampledSeries {
+  const series = new ResampledSeries();
+  series.take(timeline, window_s, until);
+  return series;
 }
 
 function every(
@@ -96,20 +96,20 @@ describe('gaps', () => {
 
   test('are stepped over by the keys', () => {
     const timeline = every([...range(1, 5, 0.5), ...range(9, 10, 0.5)]);
-    const picture = taken(timeline);
-    const last = picture.length - 1;
-    const back = picture.step(last, -3);
-    expect(picture.time[back]).toBe(5);
-    expect(picture.step(0, -1)).toBe(0);
-    expect(picture.step(0, picture.length)).toBe(last);
+    const series = taken(timeline);
+    const last = series.length - 1;
+    const back = series.step(last, -3);
+    expect(series.time[back]).toBe(5);
+    expect(series.step(0, -1)).toBe(0);
+    expect(series.step(0, series.length)).toBe(last);
   });
 
   test('are never the nearest', () => {
     const timeline = every([...range(1, 5, 0.5), ...range(9, 10, 0.5)]);
-    const picture = taken(timeline);
-    expect(picture.time[picture.nearest(6)]).toBe(5);
-    expect(picture.time[picture.nearest(8)]).toBe(9);
-    expect(new Picture().nearest(5)).toBe(-1);
+    const series = taken(timeline);
+    expect(series.time[series.nearest(6)]).toBe(5);
+    expect(series.time[series.nearest(8)]).toBe(9);
+    expect(new ResampledSeries().nearest(5)).toBe(-1);
   });
 });
 

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
-import { isModelName, nameFromPath, served } from '../../src/service/groupByModel';
+import { isModelName, nameFromPath, groupByModel } from '../../src/service/groupByModel';
 import { model } from '../fixtures';
 
 test('one entry a name, in an order that states do not change', () => {
-  const names = served([
+  const names = groupByModel([
     model({ name: 'b10' }),
     model({ name: 'b2', state: 'Failed', routed: false }),
     model({ name: 'a' })
@@ -12,7 +12,7 @@ test('one entry a name, in an order that states do not change', () => {
 });
 
 test('the routed version stands for the model, the others beside it', () => {
-  const [entry] = served([
+  const [entry] = groupByModel([
     model({ version: '1', state: 'Draining', routed: false }),
     model({ version: '2' }),
     model({ version: '10', state: 'Warming', routed: false })
@@ -22,7 +22,7 @@ test('the routed version stands for the model, the others beside it', () => {
 });
 
 test('where nothing is routed, the newest stands for it', () => {
-  const [entry] = served([
+  const [entry] = groupByModel([
     model({ version: '9', state: 'Failed', routed: false }),
     model({ version: '10', state: 'Loading', routed: false })
   ]);
@@ -30,7 +30,7 @@ test('where nothing is routed, the newest stands for it', () => {
 });
 
 test('what is gone is not shown', () => {
-  expect(served([model({ state: 'Gone', routed: false })])).toEqual([]);
+  expect(groupByModel([model({ state: 'Gone', routed: false })])).toEqual([]);
 });
 
 test.each([

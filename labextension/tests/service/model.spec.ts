@@ -2,22 +2,22 @@ import { ServerConnection } from '@jupyterlab/services';
 import { DisposableDelegate, type IDisposable } from '@lumino/disposable';
 import { Signal } from '@lumino/signaling';
 import { describe, expect, test, vi } from 'vitest';
-import type { IAttention } from '../../src/service/visibility';
+import type { IVisibility } from '../../src/service/visibility';
 import { ServiceModel } from '../../src/service/model';
 import type { IFigures, IHistory, IModelFigures } from '../../src/service/wire';
 import { figures, model, service, status } from '../fixtures';
 
-class Attention implements IAttention {
-  paid = false;
+class Visibility implements IVisibility {
+  visible = false;
   isDisposed = false;
   readonly changed = new Signal<this, boolean>(this);
   readonly online = new Signal<this, void>(this);
 
-  pay(): IDisposable {
-    this.paid = true;
+  addViewer(): IDisposable {
+    this.visible = true;
     this.changed.emit(true);
     return new DisposableDelegate(() => {
-      this.paid = false;
+      this.visible = false;
       this.changed.emit(false);
     });
   }
@@ -54,18 +54,18 @@ function world(answers: Record<string, () => Response> = {}) {
       return answers[route]?.() ?? json(status());
     }
   });
-  const attention = new Attention();
-  const it = new ServiceModel(settings, attention);
+  const visibility = new Visibility();
+  const it = new ServiceModel(settings, visibility);
   const say = (frame: object) =>
     sockets[sockets.length - 1]?.onmessage?.({ data: JSON.stringify(frame) });
   /** Up to the server's hello. */
   const live = async () => {
-    const look = it.attend();
+    const look = it.addViewer();
     await vi.waitUntil(() => sockets.length > 0);
     say({ type: 'hello', version: '0.1.0', api: 1, interval_s: 0.25 });
     return look;
   };
-  return { it, asked, sockets, attention, say, live };
+  return { it, asked, sockets, visibility, say, live };
 }
 
 function json(body: object, code = 200): Response {
@@ -305,7 +305,7 @@ describe('acts', () => {
     expect(asked).toEqual([
       { route: 'POST api/repository/digits/load', body: { max_batch_size: 4 } }
     ]);
-    expect(it.state.arrived).toBe('digits');
+    expect(it.state.toReveal).toBe('digits');
   });
 
   test('settings and trials are about one model, and what fails is left to who asked', async () => {

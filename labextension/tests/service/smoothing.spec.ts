@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { recent, withTick } from '../../src/service/smoothing';
+import { smoothed, withTick } from '../../src/service/smoothing';
 import type { IFigures } from '../../src/service/wire';
 
 function tick(time: number, rate: number, epoch = 'a', interval_s = 0.25): IFigures {
@@ -28,18 +28,18 @@ describe('rates', () => {
       ticks = withTick(ticks, tick(i / 4, i % 4 === 0 ? 8 : 0));
     }
     expect(ticks.length).toBe(8);
-    expect(recent(ticks, 'm')?.requests_per_s).toBe(2);
-    expect(recent(ticks, 'm')?.errors_per_s).toBe(1);
+    expect(smoothed(ticks, 'm')?.requests_per_s).toBe(2);
+    expect(smoothed(ticks, 'm')?.errors_per_s).toBe(1);
   });
 
   it('rise with the first tick, and what is no rate is the last', () => {
     const ticks = withTick(withTick([], tick(1, 0)), tick(1.25, 4));
-    expect(recent(ticks, 'm')).toMatchObject({ requests_per_s: 2, p50_s: 1.25, queued: 4 });
+    expect(smoothed(ticks, 'm')).toMatchObject({ requests_per_s: 2, p50_s: 1.25, queued: 4 });
   });
 
   it('count longer ticks for more', () => {
     const ticks = withTick(withTick([], tick(1, 4, 'a', 0.75)), tick(1.25, 0));
-    expect(recent(ticks, 'm')?.requests_per_s).toBe(3);
+    expect(smoothed(ticks, 'm')?.requests_per_s).toBe(3);
   });
 
   it('begin anew with another run of the service', () => {
@@ -47,7 +47,7 @@ describe('rates', () => {
   });
 
   it('are unknown where the last tick does not know the model', () => {
-    expect(recent([tick(1, 4)], 'other')).toBeNull();
-    expect(recent([], 'm')).toBeNull();
+    expect(smoothed([tick(1, 4)], 'other')).toBeNull();
+    expect(smoothed([], 'm')).toBeNull();
   });
 });

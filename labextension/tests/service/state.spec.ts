@@ -82,15 +82,15 @@ describe('loading', () => {
     expect(reduce(view, { type: 'loaded', name: 'digits', unchanged: false }).attempts).toEqual([]);
   });
 
-  test('what was loaded has arrived until it was seen; what was there already has not', () => {
+  test('what was loaded is to be revealed until it was; what was there already is not', () => {
     const load: Event = { type: 'load', request };
     const loaded: Event = { type: 'loaded', name: 'digits', unchanged: false };
     const view = after(load, loaded);
-    expect(view.arrived).toBe('digits');
-    expect(reduce(view, { type: 'seen', name: 'digits' }).arrived).toBeNull();
-    expect(reduce(view, { type: 'seen', name: 'other' })).toBe(view);
-    expect(reduce(view, load).arrived).toBeNull();
-    expect(after(load, { ...loaded, unchanged: true }).arrived).toBeNull();
+    expect(view.toReveal).toBe('digits');
+    expect(reduce(view, { type: 'revealed', name: 'digits' }).toReveal).toBeNull();
+    expect(reduce(view, { type: 'revealed', name: 'other' })).toBe(view);
+    expect(reduce(view, load).toReveal).toBeNull();
+    expect(after(load, { ...loaded, unchanged: true }).toReveal).toBeNull();
   });
 
   test('a refused one stays with its reason until dismissed', () => {

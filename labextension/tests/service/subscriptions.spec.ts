@@ -1,45 +1,45 @@
 import { expect, test, vi } from 'vitest';
-import { Watchers } from '../../src/service/subscriptions';
+import { Subscriptions } from '../../src/service/subscriptions';
 import type { ISubscription } from '../../src/service/wire';
 import { tick } from '../plots/figureFrames';
 
 const CARDS: ISubscription = { models: '*', window_s: 60, points: 60, detail: [] };
 
 test('nobody who looks closely wants nothing more', () => {
-  expect(new Watchers(() => undefined).subscription(CARDS)).toEqual(CARDS);
+  expect(new Subscriptions(() => undefined).merged(CARDS)).toEqual(CARDS);
 });
 
 test('a long window is asked for as coarsely as it is drawn: every model has it', () => {
-  const watchers = new Watchers(() => undefined);
-  watchers.add({ model: 'digits', window_s: 900 }, () => undefined);
-  expect(watchers.subscription(CARDS)).toMatchObject({ window_s: 900, points: 180 });
+  const subscriptions = new Subscriptions(() => undefined);
+  subscriptions.add({ model: 'digits', window_s: 900 }, () => undefined);
+  expect(subscriptions.merged(CARDS)).toMatchObject({ window_s: 900, points: 180 });
 });
 
 test('all get the longest window, as finely as any of them draws it', () => {
-  const watchers = new Watchers(() => undefined);
-  watchers.add({ model: 'digits', window_s: 900 }, () => undefined);
-  const iris = watchers.add({ model: 'iris', window_s: 60 }, () => undefined);
-  expect(watchers.subscription(CARDS)).toEqual({
+  const subscriptions = new Subscriptions(() => undefined);
+  subscriptions.add({ model: 'digits', window_s: 900 }, () => undefined);
+  const iris = subscriptions.add({ model: 'iris', window_s: 60 }, () => undefined);
+  expect(subscriptions.merged(CARDS)).toEqual({
     models: '*',
     window_s: 900,
     points: 1000,
     detail: ['digits', 'iris']
   });
   iris.dispose();
-  expect(watchers.subscription(CARDS).detail).toEqual(['digits']);
+  expect(subscriptions.merged(CARDS).detail).toEqual(['digits']);
 });
 
 test('two for one model ask once', () => {
-  const watchers = new Watchers(() => undefined);
-  watchers.add({ model: 'digits', window_s: 60 }, () => undefined);
-  watchers.add({ model: 'digits', window_s: 300 }, () => undefined);
-  expect(watchers.subscription(CARDS).detail).toEqual(['digits']);
+  const subscriptions = new Subscriptions(() => undefined);
+  subscriptions.add({ model: 'digits', window_s: 60 }, () => undefined);
+  subscriptions.add({ model: 'digits', window_s: 300 }, () => undefined);
+  expect(subscriptions.merged(CARDS).detail).toEqual(['digits']);
 });
 
 test('changes of one moment are told once', async () => {
   const changed = vi.fn();
-  const watchers = new Watchers(changed);
-  const watch = watchers.add({ model: 'digits', window_s: 60 }, () => undefined);
+  const subscriptions = new Subscriptions(changed);
+  const watch = subscriptions.add({ model: 'digits', window_s: 60 }, () => undefined);
   watch.update({ model: 'digits', window_s: 300 });
   watch.update({ model: 'iris', window_s: 300 });
   await Promise.resolve();
@@ -51,13 +51,13 @@ test('changes of one moment are told once', async () => {
 });
 
 test('frames go to those who are there', () => {
-  const watchers = new Watchers(() => undefined);
+  const subscriptions = new Subscriptions(() => undefined);
   const heard: number[] = [];
-  const watch = watchers.add({ model: 'digits', window_s: 60 }, frame => {
+  const watch = subscriptions.add({ model: 'digits', window_s: 60 }, frame => {
     heard.push(frame.type === 'figures' ? frame.time : 0);
   });
-  watchers.tell(tick(1));
+  subscriptions.publish(tick(1));
   watch.dispose();
-  watchers.tell(tick(2));
+  subscriptions.publish(tick(2));
   expect(heard).toEqual([1]);
 });

@@ -1,7 +1,7 @@
 import { nullTranslator } from '@jupyterlab/translation';
 import { expect, test } from 'vitest';
 import type { Missing } from '../../src/service/state';
-import { missingNotice, refusal, sentence } from '../../src/ui/labels';
+import { missingNotice, refusal, capitalized } from '../../src/ui/labels';
 
 const trans = nullTranslator.load('infer_workbench');
 
@@ -27,8 +27,8 @@ test('where there is no Jupyter server, nothing else is blamed', () => {
 });
 
 test('a reason begins with a capital', () => {
-  expect(sentence('it was told to stop')).toBe('It was told to stop');
-  expect(sentence('')).toBe('');
+  expect(capitalized('it was told to stop')).toBe('It was told to stop');
+  expect(capitalized('')).toBe('');
 });
 
 test('a refusal that the panel can force does not say how others force it', () => {

@@ -1,6 +1,6 @@
 import { Signal } from '@lumino/signaling';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { FrameLoop } from '../../src/ui/renderLoop';
+import { RenderLoop } from '../../src/ui/renderLoop';
 import type { IServiceModel } from '../../src/tokens';
 
 let frames: ((now: number) => void)[] = [];
@@ -19,7 +19,7 @@ afterEach(() => {
 function world() {
   const model = { process: {} as object | null };
   const figuresChanged = new Signal<object, void>(model);
-  const loop = new FrameLoop(Object.assign(model, { figuresChanged }) as unknown as IServiceModel);
+  const loop = new RenderLoop(Object.assign(model, { figuresChanged }) as unknown as IServiceModel);
   const paint = (now: number) => frames.splice(0).forEach(run => run(now));
   return { model, loop, tick: () => figuresChanged.emit(), paint };
 }

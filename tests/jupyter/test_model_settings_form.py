@@ -10,13 +10,13 @@ from pathlib import Path
 import workbench
 from workbench.config import LIVE_SETTINGS, ModelConfig
 
-KNOBS = Path(workbench.__file__).parents[1] / "labextension" / "src" / "forms" / "modelSettingsForm.ts"
+FORM = Path(workbench.__file__).parents[1] / "labextension" / "src" / "forms" / "modelSettingsForm.ts"
 
 _ROW = re.compile(r"\{ name: '(\w+)',.* default: (\[\]|'\w+'|[\d.]+), live: (true|false)")
 
 
 def test_the_panel_knows_every_setting_of_a_model_its_default_and_whether_it_is_live() -> None:
-    rows = _ROW.findall(KNOBS.read_text(encoding="utf-8"))
+    rows = _ROW.findall(FORM.read_text(encoding="utf-8"))
     panel = {name: (json.loads(default.replace("'", '"')), live == "true") for name, default, live in rows}
     config = ModelConfig()
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
