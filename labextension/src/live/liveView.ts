@@ -148,12 +148,10 @@ export class LiveView {
   }
 
   private _update(): void {
-    const { standing } = this._source;
-    write(this._words, idleReason(this._trans, standing, this._shown));
+    const { view } = this._source;
+    write(this._words, idleReason(this._trans, view, this._shown));
     const shown = this._shown;
-    const offered = [
-      ...new Set([...(shown === null ? [] : [shown]), ...modelNames(standing)])
-    ].sort();
+    const offered = [...new Set([...(shown === null ? [] : [shown]), ...modelNames(view)])].sort();
     const known = Array.from(this._name.options, ({ value }) => value);
     if (offered.join('\n') !== known.join('\n')) {
       this._name.replaceChildren(...offered.map(name => element('option', { value: name }, name)));

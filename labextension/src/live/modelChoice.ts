@@ -2,11 +2,11 @@
 
 import type { ITrans } from '../plots/contract';
 import type { IHistory } from '../service/wire';
-import type { Standing } from './liveSource';
+import type { ServiceView } from './liveSource';
 
 /** The names that can be chosen, each once, in the order of the service. */
-export function modelNames(standing: Standing): readonly string[] {
-  return [...new Set(standing.models.filter(({ state }) => state !== 'Gone').map(m => m.name))];
+export function modelNames(view: ServiceView): readonly string[] {
+  return [...new Set(view.models.filter(({ state }) => state !== 'Gone').map(m => m.name))];
 }
 
 /** The model with the most requests in the history, of equals the first; null: there is none. */
@@ -23,8 +23,8 @@ export function busiest(history: IHistory): string | null {
 }
 
 /** Why nothing moves, as a sentence; empty where it does, or is about to. */
-export function idleReason(trans: ITrans, standing: Standing, model: string | null): string {
-  const { link, service } = standing;
+export function idleReason(trans: ITrans, view: ServiceView, model: string | null): string {
+  const { link, service } = view;
   if (link.kind === 'lost') {
     return trans.__('The connection is lost; it is tried again.');
   }
@@ -51,11 +51,11 @@ export function idleReason(trans: ITrans, standing: Standing, model: string | nu
       return trans.__('The service is stopping.');
   }
   if (model === null) {
-    return modelNames(standing).length === 0
+    return modelNames(view).length === 0
       ? trans.__('No model is served yet; the figures begin when one is.')
       : '';
   }
-  const versions = standing.models.filter(({ name }) => name === model);
+  const versions = view.models.filter(({ name }) => name === model);
   if (versions.length === 0) {
     return trans.__('No model %1 is served; the figures begin when it is.', model);
   }

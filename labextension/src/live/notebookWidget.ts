@@ -3,7 +3,8 @@
  * workbench/notebook/loader.js fetches. What travels over the widget's comm is in docs/jupyter.md.
  */
 
-import { type IPageModel, type ISource, ofPage, Piped, socket } from './liveSource';
+import { type IConnection, type IConnectionHandlers, overWebSocket } from '../service/stream';
+import { type IPageModel, type ISource, ofPage, OwnSource } from './liveSource';
 import { LiveView } from './liveView';
 import { STREAM } from '../plots/contract';
 import type { IStatus } from '../service/wire';
@@ -62,15 +63,17 @@ async function sourceOf(model: IWidgetModel): Promise<ISource> {
   if (host === null || host !== model.get('_host')) {
     let source = comms.get(model);
     if (source === undefined) {
-      source = new Piped(comm(model));
+      source = new OwnSource({ open: handlers => overComm(model, handlers) });
       comms.set(model, source);
     }
     return source;
   }
   model.send({ type: 'leave' });
   const own = (globalThis as Record<symbol, unknown>)[STREAM] as IPageModel | undefined;
-  const { baseUrl } = config();
-  return (page.source ??= own ? ofPage(own) : new Piped(socket(baseUrl)));
+  const url = new URL('infer-workbench/stream', config().baseUrl.replace(/^http/, 'ws'));
+  return (page.source ??= own
+    ? ofPage(own)
+    : new OwnSource({ open: handlers => overWebSocket(new WebSocket(url), handlers) }));
 }
 
 /** What all plots of a page share. */
@@ -104,25 +107,22 @@ function config(): { baseUrl: string; token: string } {
   return { baseUrl: new URL(baseUrl, location.href).href, token };
 }
 
-function comm(model: IWidgetModel): ConstructorParameters<typeof Piped>[0] {
+/** The widget's comm as a connection. */
+function overComm(model: IWidgetModel, { onOpen, onText }: IConnectionHandlers): IConnection {
+  const onMessage = ({ type, text = '' }: IMessage) => {
+    if (type === 'frame') {
+      onText(text);
+    }
+  };
+  model.on('msg:custom', onMessage);
+  model.send({ type: 'join' });
+  // Only after this function has returned the connection, over which the order goes.
+  queueMicrotask(onOpen);
   return {
-    open: ({ opened, heard }) => {
-      const hear = ({ type, text = '' }: IMessage) => {
-        if (type === 'frame') {
-          heard(text);
-        }
-      };
-      model.on('msg:custom', hear);
-      model.send({ type: 'join' });
-      // Not within `open`, which has not given the pipe yet.
-      queueMicrotask(opened);
-      return {
-        send: order => model.send({ type: 'order', text: order }),
-        close: () => {
-          model.off('msg:custom', hear);
-          model.send({ type: 'leave' });
-        }
-      };
+    send: text => model.send({ type: 'order', text }),
+    close: () => {
+      model.off('msg:custom', onMessage);
+      model.send({ type: 'leave' });
     }
   };
 }

@@ -18,7 +18,7 @@ import {
   reduce,
   type Verb
 } from './state';
-import { Stream } from './stream';
+import { overWebSocket, Stream } from './stream';
 import { type IServiceModel, NAMESPACE } from '../tokens';
 import { Subscriptions } from './subscriptions';
 import type {
@@ -69,11 +69,11 @@ export class ServiceModel implements IServiceModel {
     this._stream = new Stream({
       probe: () =>
         this._request<IStatus>(`api/status?${QUIET}`, { signal: AbortSignal.timeout(PROBE_MS) }),
-      open: () => new _settings.WebSocket(streamURL(_settings)),
+      open: handlers => overWebSocket(new _settings.WebSocket(streamURL(_settings)), handlers),
       subscription: CARDS
     });
-    this._stream.frame.connect((_, frame) => this._hear(frame));
-    this._stream.linkChanged.connect((_, link) => {
+    this._stream.frame.connect(frame => this._hear(frame));
+    this._stream.linkChanged.connect(link => {
       this._apply({ type: 'link', link });
       this._expect();
     });

@@ -1,49 +1,65 @@
 import type { IDisposable } from '@lumino/disposable';
-import { type ISignal, Signal } from '@lumino/signaling';
+import type { IEvent } from '../plots/contract';
+import { Emitter } from '../plots/emitter';
 import { backoff } from './backoff';
-import { RequestError } from './requests';
+import type { RequestError } from './requests';
 import { incompatibility, type Link, type Missing } from './state';
 import type { Frame, IStatus, ISubscription, Order } from './wire';
 
-/** Told nothing for so long, not even a beat (5 s), the socket is taken for dead: a laptop slept, a proxy forgot. */
+/** The server sends a beat every 5 s. After this time without any frame the connection counts as dead. */
 const SILENCE_MS = 15_000;
 
-/** A socket that lived so long was a good one: the next failure is a first one. */
+/** A connection that lasted this long was a good one, so the next failure is a first one. */
 const SETTLED_MS = 5_000;
 
-/** After so many sockets that did not open while requests were answered, say so. */
+/** After this many connections in a row that did not open although requests are answered, the link is `blocked`. */
 const BLOCKED = 3;
 
-/** WebSocket.CLOSING; what follows is CLOSED. */
+/** WebSocket.CLOSING; the next state is CLOSED. */
 const CLOSING = 2;
 
+/** A way for texts in both directions: a WebSocket, or the comm of a widget. */
+export interface IConnection {
+  send(text: string): void;
+  close(): void;
+}
+
+export interface IConnectionHandlers {
+  /** Optional to call: orders can be sent. Without the call they are sent at the first frame. */
+  onOpen(): void;
+  onText(text: string): void;
+  /** The connection is closed; it gives no more texts. */
+  onLost(): void;
+}
+
 export interface IStreamOptions {
-  /** Ask for the status by HTTP: a WebSocket that fails does not tell why. */
-  probe(): Promise<IStatus>;
-  open(): WebSocket;
-  /** What is wanted at first. */
+  /** Asks for the status by HTTP before each connection, since a WebSocket that fails does not tell why. */
+  probe?(): Promise<IStatus>;
+  open(handlers: IConnectionHandlers): IConnection;
+  /** The first subscription. */
   readonly subscription: ISubscription;
   /** In [0, 1); Math.random where not given. */
   chance?(): number;
 }
 
 /**
- * The one WebSocket of a page, kept while someone looks.
+ * One client of the server's stream: it connects, subscribes, watches for silence and connects again. It imports
+ * nothing of JupyterLab, since the notebook's live plot uses it too.
  *
- * Asleep (as it begins) it opens nothing and tries nothing again; a socket that is open is paused, and still hears
- * of the service and its models.
+ * A stream begins asleep. Asleep it opens no connection and does not try again; an open connection is paused, and
+ * still tells of the service and its models.
  */
 export class Stream implements IDisposable {
   constructor(private readonly _options: IStreamOptions) {
     this._subscription = _options.subscription;
   }
 
-  /** What the server said; begins with the probe's answer as a `service` frame. */
-  get frame(): ISignal<this, Frame> {
+  /** Emits each frame of the server, and the probe's answer as a `service` frame. */
+  get frame(): IEvent<Frame> {
     return this._frame;
   }
 
-  get linkChanged(): ISignal<this, Link> {
+  get linkChanged(): IEvent<Link> {
     return this._linkChanged;
   }
 
@@ -62,10 +78,10 @@ export class Stream implements IDisposable {
     this._awake = awake;
     if (this._link.kind === 'live') {
       this._send({ type: awake ? 'resume' : 'pause' });
-      this._listen();
-    } else if (awake && this._link.kind !== 'missing' && !this._trying) {
+      this._watchForSilence();
+    } else if (awake && this._link.kind !== 'missing' && !this._connecting) {
       void this._connect();
-    } else if (!awake && !this._trying) {
+    } else if (!awake && !this._connecting) {
       clearTimeout(this._timer);
       if (this._link.kind === 'lost') {
         this._setLink({ ...this._link, retryAt: null });
@@ -73,19 +89,26 @@ export class Stream implements IDisposable {
     }
   }
 
-  /** Want something else from now on, also over sockets to come; answered by history. */
+  /** Replaces the subscription, for later connections too. The server answers with history. */
   subscribe(subscription: ISubscription): void {
     this._subscription = subscription;
-    if (this._link.kind === 'live') {
+    if (this._subscribed) {
       this._send({ type: 'subscribe', ...subscription });
     }
   }
 
-  /** Try now what would be tried later, or never. */
+  /** Connects now, also after a failure that is not retried automatically. */
   retry(): void {
-    if (this._link.kind !== 'live' && !this._trying && !this._disposed) {
+    if (this._link.kind !== 'live' && !this._connecting && !this._disposed) {
       void this._connect();
     }
+  }
+
+  /** Closes the connection and sleeps, as at the beginning. */
+  reset(): void {
+    this._awake = false;
+    this._drop();
+    this._setLink({ kind: 'idle' });
   }
 
   get isDisposed(): boolean {
@@ -95,56 +118,63 @@ export class Stream implements IDisposable {
   dispose(): void {
     if (!this._disposed) {
       this._disposed = true;
-      clearTimeout(this._timer);
       this._drop();
-      Signal.clearData(this);
+      this._frame.clear();
+      this._linkChanged.clear();
     }
   }
 
   private async _connect(): Promise<void> {
     clearTimeout(this._timer);
-    this._trying = true;
+    this._connecting = true;
     this._setLink(
       this._link.kind === 'lost' ? { ...this._link, retryAt: null } : { kind: 'connecting' }
     );
+    if (this._options.probe === undefined || (await this._probe(this._options.probe))) {
+      this._open();
+    }
+  }
+
+  /** Whether a connection is worth an attempt; where it is not, the link says why. */
+  private async _probe(probe: () => Promise<IStatus>): Promise<boolean> {
     let status: IStatus;
     try {
-      status = await this._options.probe();
+      status = await probe();
     } catch (error) {
-      this._trying = false;
-      if (this._disposed) {
-        return;
+      if (!this._disposed) {
+        const why = permanentCause(error);
+        if (why === null) {
+          this._lose(false);
+        } else {
+          this._giveUp({ kind: 'missing', why, message: (error as Error).message });
+        }
       }
-      const missing = whatIsMissing(error);
-      if (missing === null) {
-        this._lose(false);
-      } else {
-        this._setLink({ kind: 'missing', why: missing, message: (error as Error).message });
-      }
-      return;
+      return false;
     }
     if (this._disposed) {
-      return;
+      return false;
     }
     const incompatible = incompatibility(status.api, status.version);
     if (incompatible !== null) {
-      this._trying = false;
-      this._setLink(incompatible);
-      return;
+      this._giveUp(incompatible);
+      return false;
     }
     this._frame.emit({ type: 'service', service: status.service });
-    this._open();
+    return true;
   }
 
   private _open(): void {
-    const socket = this._options.open();
-    this._socket = socket;
-    socket.onmessage = ({ data }) => this._hear(String(data));
-    socket.onclose = () => this._lose(this._link.kind !== 'live');
     this._timer = setTimeout(() => this._lose(true), SILENCE_MS);
+    const opening = ++this._openings;
+    const ifCurrent = (act: () => void) => opening === this._openings && act();
+    this._connection = this._options.open({
+      onOpen: () => ifCurrent(() => this._sendSubscription()),
+      onText: text => ifCurrent(() => this._onText(text)),
+      onLost: () => ifCurrent(() => this._lose(this._link.kind !== 'live'))
+    });
   }
 
-  private _hear(text: string): void {
+  private _onText(text: string): void {
     this._heardAt = Date.now();
     let frame: Frame;
     try {
@@ -153,7 +183,13 @@ export class Stream implements IDisposable {
       return;
     }
     if (frame.type === 'hello') {
-      this._greet(frame.api, frame.version);
+      const incompatible = incompatibility(frame.api, frame.version);
+      if (incompatible !== null) {
+        this._giveUp(incompatible);
+      }
+    }
+    if (this._connecting) {
+      this._begin();
     }
     if (frame.type === 'error') {
       console.warn(`infer-workbench: ${frame.message}`);
@@ -161,26 +197,28 @@ export class Stream implements IDisposable {
     this._frame.emit(frame);
   }
 
-  private _greet(api: number, version: string): void {
-    this._trying = false;
-    const incompatible = incompatibility(api, version);
-    if (incompatible !== null) {
-      this._drop();
-      this._setLink(incompatible);
-      return;
-    }
+  /** The first frame of a connection came: mostly a hello, but a busy kernel may begin with another one. */
+  private _begin(): void {
+    this._connecting = false;
     this._liveAt = Date.now();
     this._refusals = 0;
     this._setLink({ kind: 'live' });
+    if (!this._subscribed) {
+      this._sendSubscription();
+    }
+    this._watchForSilence();
+  }
+
+  private _sendSubscription(): void {
+    this._subscribed = true;
     this._send({ type: 'subscribe', ...this._subscription });
     if (!this._awake) {
       this._send({ type: 'pause' });
     }
-    this._listen();
   }
 
-  /** Watch for silence while awake: paused, the server owes us nothing. */
-  private _listen(): void {
+  /** Only while awake: a paused server owes no frames. */
+  private _watchForSilence(): void {
     clearTimeout(this._timer);
     this._heardAt = Date.now();
     if (!this._awake) {
@@ -198,7 +236,6 @@ export class Stream implements IDisposable {
   }
 
   private _lose(refused: boolean): void {
-    this._trying = false;
     this._drop();
     if (this._link.kind === 'live' && Date.now() - this._liveAt > SETTLED_MS) {
       this._failures = 0;
@@ -215,22 +252,23 @@ export class Stream implements IDisposable {
     this._timer = setTimeout(() => void this._connect(), wait);
   }
 
-  /** Forget the socket first: a close event that comes later is about nothing any more. */
+  private _giveUp(link: Link): void {
+    this._drop();
+    this._setLink(link);
+  }
+
+  /** Counting up first makes events of the old connection, which may still come, belong to no current one. */
   private _drop(): void {
     clearTimeout(this._timer);
-    const socket = this._socket;
-    this._socket = null;
-    if (socket !== null) {
-      socket.onmessage = socket.onclose = null;
-      socket.close();
-    }
+    this._openings += 1;
+    this._connecting = this._subscribed = false;
+    const connection = this._connection;
+    this._connection = null;
+    connection?.close();
   }
 
   private _send(order: Order): void {
-    // One that is closing is about to be replaced, and the next one is told all of it.
-    if (this._socket !== null && this._socket.readyState < CLOSING) {
-      this._socket.send(JSON.stringify(order));
-    }
+    this._connection?.send(JSON.stringify(order));
   }
 
   private _setLink(link: Link): void {
@@ -238,37 +276,60 @@ export class Stream implements IDisposable {
     this._linkChanged.emit(link);
   }
 
-  private readonly _frame = new Signal<this, Frame>(this);
-  private readonly _linkChanged = new Signal<this, Link>(this);
+  private readonly _frame = new Emitter<Frame>();
+  private readonly _linkChanged = new Emitter<Link>();
   private _subscription: ISubscription;
   private _link: Link = { kind: 'idle' };
-  private _socket: WebSocket | null = null;
+  private _connection: IConnection | null = null;
+  /** Numbers the attempts to open a connection. */
+  private _openings = 0;
   private _awake = false;
   private _disposed = false;
-  /** Between the begin of a probe and the hello, or the failure, that ends the attempt. */
-  private _trying = false;
-  /** In a row. */
+  /** From the start of the probe to the first frame, or to the failure that ends the attempt. */
+  private _connecting = false;
+  /** Whether the current connection was told the subscription. */
+  private _subscribed = false;
+  /** Failures in a row. */
   private _failures = 0;
-  /** In a row: sockets that did not open though the probe was answered. */
+  /** Connections in a row that did not open although the probe was answered. */
   private _refusals = 0;
   private _liveAt = 0;
   private _heardAt = 0;
-  /** Of the next attempt while lost, of the wait for a hello, of the watch for silence while live. */
+  /** One at a time: the next attempt while lost, the wait for the first frame, or the watch for silence while live. */
   private _timer: ReturnType<typeof setTimeout> | undefined;
 }
 
-/** What no waiting will mend; null: a failure that may pass. */
-function whatIsMissing(error: unknown): Missing | null {
-  if (!(error instanceof RequestError)) {
-    return 'foreign';
-  }
-  switch (error.status) {
+/** A WebSocket as a connection. The server speaks first, so `onOpen` is not needed. */
+export function overWebSocket(
+  socket: WebSocket,
+  { onText, onLost }: IConnectionHandlers
+): IConnection {
+  socket.onmessage = ({ data }) => onText(String(data));
+  socket.onclose = onLost;
+  return {
+    send: text => {
+      // A socket that is closing is about to be replaced; the next one is told the whole subscription.
+      if (socket.readyState < CLOSING) {
+        socket.send(text);
+      }
+    },
+    close: () => {
+      socket.onmessage = socket.onclose = null;
+      socket.close();
+    }
+  };
+}
+
+/** Why a retry cannot help; null where the failure may pass. */
+function permanentCause(error: unknown): Missing | null {
+  switch ((error as Partial<RequestError>).status) {
     case 404:
       return 'absent';
     case 401:
     case 403:
       return 'forbidden';
     case -1:
+    case undefined:
       return 'foreign';
     default:
       return null;

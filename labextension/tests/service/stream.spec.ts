@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { RequestError } from '../../src/service/requests';
-import { Stream } from '../../src/service/stream';
+import { overWebSocket, Stream } from '../../src/service/stream';
 import type { Frame, IStatus, Order } from '../../src/service/wire';
 import { status } from '../fixtures';
 
@@ -50,15 +50,15 @@ function world() {
       server.probes += 1;
       return server.probe();
     },
-    open: () => {
+    open: handlers => {
       const socket = new Socket();
       sockets.push(socket);
-      return socket as unknown as WebSocket;
+      return overWebSocket(socket as unknown as WebSocket, handlers);
     },
     subscription: SUBSCRIPTION,
     chance: () => 0
   });
-  stream.frame.connect((_, frame) => frames.push(frame));
+  stream.frame.connect(frame => frames.push(frame));
   const last = () => sockets[sockets.length - 1] as Socket;
   const settle = () => vi.advanceTimersByTimeAsync(0);
   /** Up to the server's hello. */
