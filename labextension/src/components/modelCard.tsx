@@ -1,6 +1,7 @@
 import { ellipsesIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 import * as format from '../ui/format';
+import { ON_CARD } from '../service/figures';
 import { WINDOW_S } from '../service/model';
 import { isUnderWay } from '../service/groupByModel';
 import type { Verb } from '../service/state';
@@ -194,24 +195,17 @@ function Notes({ notes }: { notes: readonly string[] }): JSX.Element | null {
 function Figures({ name }: { name: string }): JSX.Element {
   const { model, trans, sparkline, plotSelection } = usePanel();
   const root = React.useRef<HTMLDivElement>(null);
-  const rate = React.useRef<HTMLElement>(null);
-  const p50 = React.useRef<HTMLElement>(null);
-  const p95 = React.useRef<HTMLElement>(null);
-  const p99 = React.useRef<HTMLElement>(null);
-  const queue = React.useRef<HTMLElement>(null);
-  const errors = React.useRef<HTMLElement>(null);
+  const cells = React.useRef<(HTMLElement | null)[]>([]);
   const last = React.useRef<HTMLParagraphElement>(null);
   const top = React.useRef<HTMLSpanElement>(null);
   const picture = React.useRef<Draw | null>(null);
   const draw = React.useCallback(() => {
     const figures = model.figures(name);
-    write(rate.current, format.rate(figures?.requests_per_s));
-    write(p50.current, format.duration(figures?.p50_s));
-    write(p95.current, format.duration(figures?.p95_s));
-    write(p99.current, format.duration(figures?.p99_s));
-    write(queue.current, format.rate(figures?.queued));
-    write(errors.current, format.share(figures?.errors_per_s, figures?.requests_per_s));
-    errors.current?.classList.toggle('iw-mod-bad', (figures?.errors_per_s ?? 0) > 0);
+    ON_CARD.forEach(({ text, isBad }, i) => {
+      const cell = cells.current[i] ?? null;
+      write(cell, figures ? text(figures) : format.UNKNOWN);
+      cell?.classList.toggle('iw-mod-bad', figures !== null && (isBad?.(figures) ?? false));
+    });
     const error = model.lastError(name);
     const told = error !== null && model.time - error.time < ERROR_S;
     write(
@@ -244,30 +238,12 @@ function Figures({ name }: { name: string }): JSX.Element {
         <span className="iw-Figures-top" ref={top} />
       </button>
       <dl>
-        <div title={trans.__('Requests that ended, a second')}>
-          <dt>{trans.__('req/s')}</dt>
-          <dd ref={rate} data-figure="requests_per_s" />
-        </div>
-        <div title={trans.__('Requests that wait')}>
-          <dt>{trans.__('queue')}</dt>
-          <dd ref={queue} data-figure="queued" />
-        </div>
-        <div title={trans.__('Of the requests that ended, those that ended in an error')}>
-          <dt>{trans.__('errors')}</dt>
-          <dd ref={errors} data-figure="errors" />
-        </div>
-        <div title={trans.__('Half of the requests took no longer')}>
-          <dt>{trans.__('p50')}</dt>
-          <dd ref={p50} data-figure="p50_s" />
-        </div>
-        <div title={trans.__('95 of 100 requests took no longer')}>
-          <dt>{trans.__('p95')}</dt>
-          <dd ref={p95} data-figure="p95_s" />
-        </div>
-        <div title={trans.__('99 of 100 requests took no longer')}>
-          <dt>{trans.__('p99')}</dt>
-          <dd ref={p99} data-figure="p99_s" />
-        </div>
+        {ON_CARD.map(({ name: figure, label: figureLabel, hint }, i) => (
+          <div key={figure} title={hint(trans)}>
+            <dt>{figureLabel(trans)}</dt>
+            <dd ref={cell => void (cells.current[i] = cell)} data-figure={figure} />
+          </div>
+        ))}
       </dl>
       <p className="iw-Figures-error" ref={last} data-figure="last_error" />
     </div>

@@ -178,7 +178,7 @@ export class Bars {
   }
 
   private _writeLegend({ reasons, byReason, batches, rows }: IDistribution): void {
-    write(this._mean, batches > 0 ? format.rate(rows / batches) : '–');
+    write(this._mean, batches > 0 ? format.rate(rows / batches) : format.UNKNOWN);
     reasons.forEach((reason, i) => {
       let entry = this._entries.get(reason);
       if (entry === undefined) {

@@ -1,11 +1,11 @@
 import uPlot from 'uplot';
-import { UNKNOWN } from '../ui/format';
+import { clock, UNKNOWN } from '../ui/format';
 import type { ISpan, Layout } from './contract';
 import { element, write, writeCodeText } from './dom';
 import type { IPalette } from './palette';
 import { columns, line } from './paths';
 import { type ResampledSeries, stack } from './resampledSeries';
-import { ceiling, clock, divisions, timeMarks } from './scale';
+import { ceiling, divisions, timeMarks } from './scale';
 import type { Column } from './timeline';
 import type { IPlot } from './plotLabels';
 

@@ -14,7 +14,7 @@ import { element, write } from './dom';
 import { Emitter } from './emitter';
 import { palette } from './palette';
 import { fold, ResampledSeries } from './resampledSeries';
-import { clock } from './scale';
+import { clock } from '../ui/format';
 import { type Column, COLUMNS, Timeline } from './timeline';
 import { emptyText, describePlot, plotOf, windowText } from './plotLabels';
 

@@ -1,3 +1,5 @@
+import { IN_PLOTS } from '../service/figures';
+import { STAGES } from '../service/wire';
 import { type Column, COLUMNS, type Timeline } from './timeline';
 
 /** Seconds of one point in a window: what is drawn is a mean, or a peak, of so long. */
@@ -11,14 +13,10 @@ const LATE_S = 1;
 /** As many points as any window has, each with a gap before it. */
 const CAPACITY = 1024;
 
-const MOST: ReadonlySet<Column> = new Set(['p95_s', 'p99_s', 'queued']);
-const BY_REQUESTS: ReadonlySet<Column> = new Set([
-  'queue_s',
-  'batch_s',
-  'compute_s',
-  'split_s',
-  'respond_s'
-]);
+const PEAKS: ReadonlySet<Column> = new Set(
+  IN_PLOTS.filter(({ plot }) => plot === 'peak').map(({ key }) => key)
+);
+const BY_REQUESTS: ReadonlySet<Column> = new Set(STAGES.map(stage => `${stage}_s` as const));
 
 /**
  * What of a timeline is shown: rows gathered into points of equal length that begin at multiples of it, so that a point
@@ -168,7 +166,7 @@ export function fold(
 ): void {
   for (const name of COLUMNS) {
     const column = columns[name];
-    const isMost = MOST.has(name);
+    const isMost = PEAKS.has(name);
     const byRequests = BY_REQUESTS.has(name);
     let sum = 0;
     let weights = 0;

@@ -2,7 +2,6 @@ import * as format from '../ui/format';
 import type { ISlow, ISpan, ITrans } from './contract';
 import { element } from './dom';
 import { palette } from './palette';
-import { clock } from './scale';
 import { mates, steps } from './waterfall';
 import { reasonText } from './plotLabels';
 
@@ -55,8 +54,8 @@ export class Slowest {
     this._title.textContent = trans.__(
       'Slowest of %1, %2 to %3',
       model,
-      clock(span.since, 'seconds'),
-      clock(span.until, 'seconds')
+      format.clock(span.since, 'seconds'),
+      format.clock(span.until, 'seconds')
     );
     this._say(trans.__('Looking…'));
     this.node.scrollIntoView({ block: 'nearest' });
@@ -128,7 +127,7 @@ export class Slowest {
       element(
         'span',
         { class: 'iw-Slow-time', title: trans.__('When it ended') },
-        clock(request.time, 'milliseconds')
+        format.clock(request.time, 'milliseconds')
       )
     );
   }

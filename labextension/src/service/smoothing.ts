@@ -1,3 +1,4 @@
+import { SMOOTHED } from './figures';
 import type { IFigures, IModelFigures } from './wire';
 
 /** What the server's percentiles look back on too: without, a model called twice a second flickers between 0 and 8. */
@@ -18,17 +19,14 @@ export function smoothed(ticks: readonly IFigures[], name: string): IModelFigure
     return null;
   }
   let seconds = 0;
-  let requests = 0;
-  let errors = 0;
+  const sums = new Map(SMOOTHED.map(({ key }) => [key, 0]));
   for (const { interval_s, models } of ticks) {
     const figures = models[name];
     if (figures !== undefined) {
       seconds += interval_s;
-      requests += figures.requests_per_s * interval_s;
-      errors += figures.errors_per_s * interval_s;
+      sums.forEach((sum, key) => sums.set(key, sum + figures[key] * interval_s));
     }
   }
-  return seconds > 0
-    ? { ...last, requests_per_s: requests / seconds, errors_per_s: errors / seconds }
-    : last;
+  const means = [...sums].map(([key, sum]) => [key, sum / seconds] as const);
+  return seconds > 0 ? { ...last, ...Object.fromEntries(means) } : last;
 }

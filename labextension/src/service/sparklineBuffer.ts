@@ -1,23 +1,13 @@
-import { SERIES, type IColumns, type IModelFigures, type Series } from './wire';
+import { IN_SPARKLINES, type Merge } from './figures';
+import type { IColumns, IModelFigures, Series } from './wire';
 
 type Row = Readonly<Record<Series, number | null>>;
 
-/** How the ticks of one bin become its one row: a peak that lasted a tick must not vanish. */
-const MERGE: Record<Series, (old: number, next: number, ticks: number) => number> = {
-  requests_per_s: mean,
-  errors_per_s: mean,
-  p50_s: (_, next) => next,
-  p99_s: most,
-  queued: most
+const MERGE: Record<Merge, (old: number, next: number, ticks: number) => number> = {
+  mean: (old, next, ticks) => old + (next - old) / ticks,
+  last: (_, next) => next,
+  peak: (old, next) => Math.max(old, next)
 };
-
-function most(old: number, next: number): number {
-  return Math.max(old, next);
-}
-
-function mean(old: number, next: number, ticks: number): number {
-  return old + (next - old) / ticks;
-}
 
 /**
  * One model's last `window_s` seconds in rows of `bin_s`: the past as the server sent it, then the ticks since.
@@ -39,9 +29,9 @@ export class SparklineBuffer {
   reset(past?: IColumns): void {
     const n = past?.time.length ?? 0;
     this._columns.time = past ? past.time.slice() : [];
-    for (const series of SERIES) {
+    for (const { key } of IN_SPARKLINES) {
       // An older server may not know a series that this page draws.
-      this._columns[series] = past?.[series]?.slice(0, n) ?? new Array<null>(n).fill(null);
+      this._columns[key] = past?.[key]?.slice(0, n) ?? new Array<null>(n).fill(null);
     }
     this._ticks = 0;
     this._trim(this._columns.time[n - 1] ?? 0);
@@ -74,19 +64,19 @@ export class SparklineBuffer {
 
   private _append(time: number, row: Row): void {
     this._columns.time.push(time);
-    for (const series of SERIES) {
-      this._columns[series].push(row[series]);
+    for (const { key } of IN_SPARKLINES) {
+      this._columns[key].push(row[key]);
     }
   }
 
   private _merge(figures: Row): void {
     this._ticks += 1;
     const at = this._columns.time.length - 1;
-    for (const series of SERIES) {
-      const old = this._columns[series][at] ?? null;
-      const next = figures[series];
-      this._columns[series][at] =
-        old === null ? next : next === null ? old : MERGE[series](old, next, this._ticks);
+    for (const { key, sparkline } of IN_SPARKLINES) {
+      const old = this._columns[key][at] ?? null;
+      const next = figures[key];
+      this._columns[key][at] =
+        old === null ? next : next === null ? old : MERGE[sparkline](old, next, this._ticks);
     }
   }
 
@@ -98,28 +88,22 @@ export class SparklineBuffer {
     }
     if (old > 0) {
       times.splice(0, old);
-      for (const series of SERIES) {
-        this._columns[series].splice(0, old);
+      for (const { key } of IN_SPARKLINES) {
+        this._columns[key].splice(0, old);
       }
     }
   }
 
   /** Ticks in the last row; 0: it came as history. */
   private _ticks = 0;
-  private readonly _columns: { time: number[] } & Record<Series, (number | null)[]> = {
-    time: [],
-    requests_per_s: [],
-    p50_s: [],
-    p99_s: [],
-    queued: [],
-    errors_per_s: []
+  private readonly _columns = {
+    time: [] as number[],
+    ...bySeries((): (number | null)[] => [])
   };
 }
 
-const EMPTY: Row = {
-  requests_per_s: null,
-  p50_s: null,
-  p99_s: null,
-  queued: null,
-  errors_per_s: null
-};
+const EMPTY: Row = bySeries(() => null);
+
+function bySeries<T>(make: () => T): Record<Series, T> {
+  return Object.fromEntries(IN_SPARKLINES.map(({ key }) => [key, make()])) as Record<Series, T>;
+}

@@ -172,10 +172,8 @@ export interface IMachine {
   readonly gpus?: readonly IGpu[];
 }
 
-/** The lines that are kept of each model, beside `time`. */
-export const SERIES = ['requests_per_s', 'p50_s', 'p99_s', 'queued', 'errors_per_s'] as const;
-
-export type Series = (typeof SERIES)[number];
+/** What history has of each model. */
+export type Series = 'requests_per_s' | 'p50_s' | 'p99_s' | 'queued' | 'errors_per_s';
 
 /** A model's past, a column a series, all of one length; null is a gap. */
 export type IColumns = { readonly time: readonly number[] } & Readonly<

@@ -73,9 +73,21 @@ export function share(part: number | null | undefined, whole: number | null | un
   return `${percent > 0 && percent < 10 ? Math.max(0.1, Math.round(percent * 10) / 10) : Math.round(percent)} %`;
 }
 
-/** A time of day here: "14:03:09". */
-export function clock(time: number): string {
-  return new Date(time * 1000).toLocaleTimeString('en-GB');
+/** A local time of day: "14:03", "14:03:20", "14:03:20.125". */
+export function clock(
+  time: number,
+  digits: 'minutes' | 'seconds' | 'milliseconds' = 'seconds'
+): string {
+  const date = new Date(Math.round(time * 1000));
+  const two = (value: number) => String(value).padStart(2, '0');
+  const minutes = `${two(date.getHours())}:${two(date.getMinutes())}`;
+  if (digits === 'minutes') {
+    return minutes;
+  }
+  const seconds = `${minutes}:${two(date.getSeconds())}`;
+  return digits === 'seconds'
+    ? seconds
+    : `${seconds}.${String(date.getMilliseconds()).padStart(3, '0')}`;
 }
 
 /** A line of the log, short: the time of day here, and the level only where it is not INFO. */

@@ -94,6 +94,13 @@ test('how far a restore has come is read from its words', () => {
   expect(progress('0 of 0')).toBeNull();
 });
 
+test('times of day are of the place where one looks', () => {
+  const noon = new Date(2026, 10, 21, 12, 3, 4, 56).getTime() / 1000;
+  expect(clock(noon, 'minutes')).toBe('12:03');
+  expect(clock(noon, 'seconds')).toBe('12:03:04');
+  expect(clock(noon, 'milliseconds')).toBe('12:03:04.056');
+});
+
 test('a line of the log has the time of day, and its level where that matters', () => {
   const time = clock(Date.UTC(2026, 10, 21, 19, 41, 47) / 1000);
   expect(logLine('2026-11-21T19:41:47.310Z INFO     workbench.serve: up')).toBe(
