@@ -1,10 +1,10 @@
 import { Token } from '@lumino/coreutils';
 import type { IDisposable } from '@lumino/disposable';
 import type { ISignal } from '@lumino/signaling';
-import type { ILoadTests } from './loadtests';
+import type { ILoadTests } from './loadtest/loadtestModel';
 import type { IPageStream } from './plots/contract';
-import type { ILoadRequest, IView } from './state';
-import type { Settings } from './knobs';
+import type { ILoadRequest, IView } from './service/state';
+import type { Settings } from './forms/modelSettingsForm';
 import type {
   IColumns,
   ILastError,
@@ -15,7 +15,7 @@ import type {
   IStored,
   ITrial,
   ITried
-} from './wire';
+} from './service/wire';
 
 /** Of routes, plugins and commands. */
 export const NAMESPACE = 'infer-workbench';
@@ -60,7 +60,7 @@ export namespace WidgetIDs {
 }
 
 /**
- * The inference service as this page knows it. Nothing is connected before the first `attend`.
+ * The inference service as this page knows it. Nothing is connected before the first `addViewer`.
  *
  * `state` changes rarely and is replaced as a whole; figures change some times a second and are read where drawn.
  */
@@ -83,7 +83,7 @@ export interface IServiceModel extends IDisposable, IPageStream {
   readonly loadTests: ILoadTests;
 
   /** Say that someone looks, until the result is disposed of: without, nothing is sent. */
-  attend(): IDisposable;
+  addViewer(): IDisposable;
   /** Connect at once, also after a failure that is not tried again by itself. */
   retry(): void;
 
@@ -107,9 +107,9 @@ export interface IServiceModel extends IDisposable, IPageStream {
    */
   dismiss(name?: string): void;
   /** Bring a model into sight, where it is listed. */
-  bring(name: string): void;
+  reveal(name: string): void;
   /** Say that what was to be brought into sight was. */
-  seen(name: string): void;
+  revealed(name: string): void;
 }
 
 export const IServiceModel = new Token<IServiceModel>(

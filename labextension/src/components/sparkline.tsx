@@ -1,6 +1,6 @@
 import * as React from 'react';
-import { spark } from '../spark';
-import type { IColumns, Series } from '../wire';
+import { sparkPath } from '../ui/sparkPath';
+import type { IColumns, Series } from '../service/wire';
 
 const WIDTH = 120;
 const HEIGHT = 24;
@@ -26,7 +26,7 @@ export function Sparkline({ label, drawRef }: IProps): JSX.Element {
   drawRef.current = (columns, series, now, window_s) => {
     const frame = { now, window_s, width: WIDTH, height: HEIGHT };
     const drawn = columns
-      ? spark(columns.time, columns[series], frame)
+      ? sparkPath(columns.time, columns[series], frame)
       : { line: '', area: '', top: 0 };
     line.current?.setAttribute('d', drawn.line);
     area.current?.setAttribute('d', drawn.area);

@@ -1,10 +1,10 @@
 import { Clipboard } from '@jupyterlab/apputils';
 import { copyIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
-import { json, kind, table } from '../tryout';
-import type { ITensor } from '../wire';
-import { IconButton } from './basics';
-import { usePanel } from './context';
+import { json, kind, table } from '../forms/tryoutForm';
+import type { ITensor } from '../service/wire';
+import { IconButton } from './primitives';
+import { usePanel } from './panelContext';
 
 /** One tensor: a small table where it is one, JSON where it is not, or on demand. */
 export function Tensor({ tensor }: { tensor: ITensor }): JSX.Element {

@@ -1,8 +1,8 @@
 import * as React from 'react';
-import * as format from '../format';
-import { type ISegment, segments, travelled } from '../tryout';
-import type { ITimings } from '../wire';
-import { usePanel } from './context';
+import * as format from '../ui/format';
+import { type ISegment, segments, travelled } from '../forms/tryoutForm';
+import type { ITimings } from '../service/wire';
+import { usePanel } from './panelContext';
 
 /** Where the time of a request went, as a bar and in words, and the batch that it travelled in. */
 export function Timings({ timings }: { timings: ITimings }): JSX.Element {

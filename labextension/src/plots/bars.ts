@@ -1,10 +1,10 @@
-import * as format from '../format';
+import * as format from '../ui/format';
 import type { ITrans, Layout } from './contract';
 import type { IDistribution } from './distribution';
 import { element, write } from './dom';
 import type { IPalette } from './palette';
 import { ceiling, divisions } from './scale';
-import { reasonWord } from './words';
+import { reasonLabel } from './plotLabels';
 
 /** CSS pixels; the last of them below the bars, for their sizes. */
 const HEIGHTS: Readonly<Record<Layout, number>> = { compact: 81, large: 183 };
@@ -77,7 +77,7 @@ export class Bars {
       return this._trans.__('Batch sizes: no batch was run.');
     }
     const shares = reasons
-      .map((reason, i) => [reasonWord(this._trans, reason), byReason[i] ?? 0] as const)
+      .map((reason, i) => [reasonLabel(this._trans, reason), byReason[i] ?? 0] as const)
       .filter(([, count]) => count > 0)
       .map(([word, count]) => `${word} ${percent(count, batches)}`);
     return this._trans.__(
@@ -178,7 +178,7 @@ export class Bars {
   }
 
   private _writeLegend({ reasons, byReason, batches, rows }: IDistribution): void {
-    write(this._mean, batches > 0 ? format.rate(rows / batches) : '–');
+    write(this._mean, batches > 0 ? format.rate(rows / batches) : format.UNKNOWN);
     reasons.forEach((reason, i) => {
       let entry = this._entries.get(reason);
       if (entry === undefined) {
@@ -187,7 +187,7 @@ export class Bars {
         const node = element(
           'span',
           { class: 'iw-Plot-value' },
-          element('span', {}, swatch, reasonWord(this._trans, reason)),
+          element('span', {}, swatch, reasonLabel(this._trans, reason)),
           value
         );
         entry = { node, swatch, value };

@@ -1,13 +1,13 @@
 import uPlot from 'uplot';
-import { UNKNOWN } from '../format';
+import { clock, UNKNOWN } from '../ui/format';
 import type { ISpan, Layout } from './contract';
-import { element, write, writeWords } from './dom';
+import { element, write, writeCodeText } from './dom';
 import type { IPalette } from './palette';
 import { columns, line } from './paths';
-import { type Picture, stack } from './picture';
-import { ceiling, clock, divisions, timeMarks } from './scale';
+import { type ResampledSeries, stack } from './resampledSeries';
+import { ceiling, divisions, timeMarks } from './scale';
 import type { Column } from './timeline';
-import type { IPlot } from './words';
+import type { IPlot } from './plotLabels';
 
 /** CSS pixels. */
 const HEIGHTS: Readonly<Record<Layout, number>> = { compact: 66, large: 168 };
@@ -25,7 +25,7 @@ export interface IPointer {
 
 /** What all pictures have in common when they are drawn. */
 export interface IScene {
-  readonly picture: Picture;
+  readonly series: ResampledSeries;
   readonly palette: IPalette;
   readonly selected: ISpan | null;
 }
@@ -48,7 +48,7 @@ export class Chart {
     const told = (plot.told ?? []).map(({ column, label }) => this._value(column, label));
     // Of lines the one in front is read first; layers stand in the order of time.
     const shown = plot.stacked ? drawn : drawn.reverse();
-    const picture = element(
+    const holder = element(
       'div',
       { class: 'iw-Plot-picture' },
       element('p', { class: 'iw-Plot-empty' }, this._empty, this._act),
@@ -63,10 +63,10 @@ export class Chart {
         element('span', { class: 'iw-Plot-title', title: plot.hint }, plot.title),
         element('span', { class: 'iw-Plot-legend' }, ...told, ...shown)
       ),
-      picture
+      holder
     );
     this._stacks = plot.stacked ? plot.lines.map(() => new Float32Array(1024)) : [];
-    this._u = this._make(picture);
+    this._u = this._make(holder);
     this._canvas = this._u.ctx.canvas as HTMLCanvasElement;
     this._canvas.setAttribute('role', 'img');
     this.label = plot.title; // until there is something to tell
@@ -86,7 +86,7 @@ export class Chart {
 
   /** What is written where there is nothing to see, and what can be done about it. */
   sayEmpty(words: string, act: { readonly label: string; readonly run: () => void } | null): void {
-    writeWords(this._empty, words);
+    writeCodeText(this._empty, words);
     this._act.hidden = act === null;
     if (act !== null) {
       write(this._act, act.label);
@@ -113,32 +113,32 @@ export class Chart {
 
   draw(scene: IScene): void {
     this._scene = scene;
-    const { picture } = scene;
+    const { series } = scene;
     let most = 0;
     let ys: Float32Array[];
     if (this.plot.stacked) {
-      ys = this._stacks.map(array => array.subarray(0, picture.length));
+      ys = this._stacks.map(array => array.subarray(0, series.length));
       stack(
-        this.plot.lines.map(({ column }) => picture.columns[column]),
+        this.plot.lines.map(({ column }) => series.columns[column]),
         ys
       );
       for (const value of ys[ys.length - 1] ?? []) {
         most = value > most ? value : most;
       }
     } else {
-      ys = this.plot.lines.map(({ column }) => picture.columns[column]);
-      most = Math.max(...this.plot.lines.map(({ column }) => picture.most(column)));
+      ys = this.plot.lines.map(({ column }) => series.columns[column]);
+      most = Math.max(...this.plot.lines.map(({ column }) => series.most(column)));
     }
     this._top = ceiling(this._top, most, this.plot.least);
     // At once: uPlot would wait for a microtask, and positions asked for until then would be those of before.
-    this._u.batch(() => this._u.setData([picture.time, ...ys] as unknown as uPlot.AlignedData));
+    this._u.batch(() => this._u.setData([series.time, ...ys] as unknown as uPlot.AlignedData));
   }
 
   /** Show the point of an index, and where `time` is not empty write it above; -1: none. */
   point(index: number, time: string): void {
-    const { picture } = this._scene;
-    const isThere = index >= 0 && index < picture.length;
-    const left = isThere ? this._u.valToPos(picture.time[index] as number, 'x') : -10;
+    const { series } = this._scene;
+    const isThere = index >= 0 && index < series.length;
+    const left = isThere ? this._u.valToPos(series.time[index] as number, 'x') : -10;
     this._u.setCursor({ left, top: isThere ? 1 : -10 });
     this._at.hidden = !isThere || time === '';
     if (!this._at.hidden) {
@@ -177,7 +177,7 @@ export class Chart {
     const { lines, stacked } = this.plot;
     const ink = (i: number) => this._scene.palette.ink(lines[i - 1]?.ink ?? '');
     const isAlone = lines.length === 1;
-    const width = () => this._scene.picture.part_s * 1.6;
+    const width = () => this._scene.series.part_s * 1.6;
     const series: uPlot.Series[] = lines.map((_, k) =>
       stacked
         ? {
@@ -208,7 +208,7 @@ export class Chart {
         ],
         legend: { show: false },
         scales: {
-          x: { time: false, range: () => [this._scene.picture.since, this._scene.picture.until] },
+          x: { time: false, range: () => [this._scene.series.since, this._scene.series.until] },
           y: { range: () => [0, this._top] }
         },
         axes: [{ show: false }, { show: false }],
@@ -277,7 +277,7 @@ export class Chart {
   /** Below the lines: the grid, and what was chosen. */
   private _drawGround(): void {
     const { ctx, bbox } = this._u;
-    const { picture, palette, selected } = this._scene;
+    const { series, palette, selected } = this._scene;
     const ratio = uPlot.pxRatio;
     ctx.save();
     ctx.lineWidth = Math.max(1, Math.round(ratio));
@@ -293,7 +293,7 @@ export class Chart {
       across(this._u.valToPos(value, 'y', true));
     }
     ctx.stroke();
-    if (selected !== null && selected.until > picture.since) {
+    if (selected !== null && selected.until > series.since) {
       const left = Math.max(bbox.left, this._u.valToPos(selected.since, 'x', true));
       const right = this._u.valToPos(selected.until, 'x', true);
       ctx.fillStyle = palette.quiet;
@@ -306,7 +306,7 @@ export class Chart {
   /** Above the lines: what the grid means, the time, and where the service began anew. */
   private _drawLabels(): void {
     const { ctx, bbox } = this._u;
-    const { picture, palette } = this._scene;
+    const { series, palette } = this._scene;
     const ratio = uPlot.pxRatio;
     const large = this._layout === 'large';
     ctx.save();
@@ -333,10 +333,10 @@ export class Chart {
       ctx.textAlign = 'left';
       write(this.plot.unit(this._top), bbox.left + 2 * ratio, bbox.top + 4 * ratio);
     }
-    if (this._hasTime && picture.until > 0) {
+    if (this._hasTime && series.until > 0) {
       this._drawTimes(write);
     }
-    picture.restarts.forEach((time, i) => {
+    series.restarts.forEach((time, i) => {
       const x = Math.round(this._u.valToPos(time, 'x', true)) + 0.5;
       if (x < bbox.left) {
         return;
@@ -349,7 +349,7 @@ export class Chart {
       ctx.lineTo(x, bbox.top + bbox.height);
       ctx.stroke();
       ctx.setLineDash([]);
-      if (this.plot.name === 'throughput' && i === picture.restarts.length - 1) {
+      if (this.plot.name === 'throughput' && i === series.restarts.length - 1) {
         const room = ctx.measureText(this._restarted).width + 8 * ratio;
         const isRight = x + room < bbox.left + bbox.width;
         ctx.textAlign = isRight ? 'left' : 'right';
@@ -361,7 +361,7 @@ export class Chart {
 
   private _drawTimes(write: (text: string, x: number, y: number) => void): void {
     const { ctx, bbox } = this._u;
-    const { since, until } = this._scene.picture;
+    const { since, until } = this._scene.series;
     const ratio = uPlot.pxRatio;
     const digits = until - since > 300 ? 'minutes' : 'seconds';
     const half = (digits === 'minutes' ? 15 : 24) * ratio;

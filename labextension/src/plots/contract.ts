@@ -3,7 +3,7 @@
  * and in the output of a notebook cell, so it knows no framework: a node in, frames in, events out.
  */
 
-import type { IFigures, IHistory } from '../wire';
+import type { IFigures, IHistory } from '../service/wire';
 
 /** The part of JupyterLab's `TranslationBundle` that is used here. */
 export interface ITrans {
@@ -139,7 +139,7 @@ export interface IPageStream {
   /** Of this interface. */
   readonly api: 1;
   /** Hear `history` first and then `figures` until disposed of. Dispose of it while out of sight: it keeps the socket awake. */
-  watch(want: IWant, hear: (frame: WatchedFrame) => void): IWatch;
+  watch(want: IWant, onFrame: (frame: WatchedFrame) => void): IWatch;
   /** The slowest requests of a model in a span, the slowest first. */
   slowest(model: string, span: ISpan): Promise<readonly ISlow[]>;
 }

@@ -26,7 +26,7 @@ export function write(node: Element, text: string): void {
 }
 
 /** A sentence, in which what stands between backticks is code. */
-export function writeWords(node: Element, text: string): void {
+export function writeCodeText(node: Element, text: string): void {
   if (node.getAttribute('data-words') === text) {
     return;
   }

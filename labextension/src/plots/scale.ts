@@ -59,17 +59,3 @@ export function timeMarks(
   }
   return marks;
 }
-
-/** A time of day: "14:03", "14:03:20", "14:03:20.125". */
-export function clock(time: number, digits: 'minutes' | 'seconds' | 'milliseconds'): string {
-  const date = new Date(Math.round(time * 1000));
-  const two = (value: number) => String(value).padStart(2, '0');
-  const minutes = `${two(date.getHours())}:${two(date.getMinutes())}`;
-  if (digits === 'minutes') {
-    return minutes;
-  }
-  const seconds = `${minutes}:${two(date.getSeconds())}`;
-  return digits === 'seconds'
-    ? seconds
-    : `${seconds}.${String(date.getMilliseconds()).padStart(3, '0')}`;
-}

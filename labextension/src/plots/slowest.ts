@@ -1,10 +1,9 @@
-import * as format from '../format';
+import * as format from '../ui/format';
 import type { ISlow, ISpan, ITrans } from './contract';
 import { element } from './dom';
 import { palette } from './palette';
-import { clock } from './scale';
 import { mates, steps } from './waterfall';
-import { reasonWords } from './words';
+import { reasonText } from './plotLabels';
 
 /** As many are listed. */
 const SHOWN = 10;
@@ -55,8 +54,8 @@ export class Slowest {
     this._title.textContent = trans.__(
       'Slowest of %1, %2 to %3',
       model,
-      clock(span.since, 'seconds'),
-      clock(span.until, 'seconds')
+      format.clock(span.since, 'seconds'),
+      format.clock(span.until, 'seconds')
     );
     this._say(trans.__('Looking…'));
     this.node.scrollIntoView({ block: 'nearest' });
@@ -128,7 +127,7 @@ export class Slowest {
       element(
         'span',
         { class: 'iw-Slow-time', title: trans.__('When it ended') },
-        clock(request.time, 'milliseconds')
+        format.clock(request.time, 'milliseconds')
       )
     );
   }
@@ -199,7 +198,7 @@ export class Slowest {
       return [element('p', {}, trans.__('It never came into a batch.'))];
     }
     const others = mates(request);
-    const why = release_reason ? reasonWords(trans, release_reason) : '';
+    const why = release_reason ? reasonText(trans, release_reason) : '';
     const sentence =
       others.length === 0
         ? trans._n('Alone in a batch of %1 row.', 'Alone in a batch of %1 rows.', batch_size)

@@ -1,22 +1,22 @@
-import type { Batches, IDetailColumns, IFigures, IHistory, Stage } from '../wire';
+import { IN_PLOTS } from '../service/figures';
+import {
+  type Batches,
+  type IDetailColumns,
+  type IFigures,
+  type IHistory,
+  type Stage,
+  STAGES
+} from '../service/wire';
 
-/** The lines that are kept, beside time. */
-export const COLUMNS = [
-  'requests_per_s',
-  'rows_per_s',
-  'errors_per_s',
-  'p50_s',
-  'p95_s',
-  'p99_s',
-  'queued',
-  'queue_s',
-  'batch_s',
-  'compute_s',
-  'split_s',
-  'respond_s'
-] as const;
+type PlottedFigure = (typeof IN_PLOTS)[number]['key'];
 
-export type Column = (typeof COLUMNS)[number];
+/** The lines that are kept, with their common time: figures, and mean seconds of each stage per request. */
+export type Column = PlottedFigure | `${Stage}_s`;
+
+export const COLUMNS: readonly Column[] = [
+  ...IN_PLOTS.map(({ key }) => key),
+  ...STAGES.map(stage => `${stage}_s` as const)
+];
 
 /** Why batches are released, in the order in which they are drawn; what a newer service names comes after. */
 export const REASONS: readonly string[] = ['idle', 'full', 'delay', 'shape', 'alone', 'drain'];
@@ -158,14 +158,10 @@ export class Timeline {
     this._rows.span[at] = interval_s;
     this._rows.run[at] = this._run;
     const { columns } = this._rows;
-    columns.requests_per_s[at] = number(figures.requests_per_s);
-    columns.rows_per_s[at] = number(figures.rows_per_s);
-    columns.errors_per_s[at] = number(figures.errors_per_s);
-    columns.p50_s[at] = number(figures.p50_s);
-    columns.p95_s[at] = number(figures.p95_s);
-    columns.p99_s[at] = number(figures.p99_s);
-    columns.queued[at] = number(figures.queued);
-    for (const stage of ['queue', 'batch', 'compute', 'split', 'respond'] satisfies Stage[]) {
+    for (const { key } of IN_PLOTS) {
+      columns[key][at] = number(figures[key]);
+    }
+    for (const stage of STAGES) {
       columns[`${stage}_s`][at] = number(more?.stages_s?.[stage]);
     }
     this._rows.cells[at] = this._pack(more?.batches);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Timeline } from '../../src/plots/timeline';
-import { history, range, tick } from './frames';
+import { history, range, tick } from './figureFrames';
 
 function times(timeline: Timeline): number[] {
   return [...timeline.time.slice(timeline.begin, timeline.end)];

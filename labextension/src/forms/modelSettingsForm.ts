@@ -1,0 +1,252 @@
+/** The settings of a model as a form has them: what is typed, what it means, what is wrong with it. Pure. */
+
+import type { TranslationBundle } from '@jupyterlab/translation';
+
+export type Value = number | string | readonly number[];
+
+/** What is sent; a list is a text with commas. */
+export type Settings = Readonly<Record<string, number | string>>;
+
+export interface IModelSetting {
+  readonly name: string;
+  readonly kind: 'count' | 'number' | 'choice' | 'sizes' | 'device';
+  readonly default: Value;
+  /** Applied without a reload. */
+  readonly live: boolean;
+  /** Of count and number, in the unit that is sent. */
+  readonly range?: readonly [low: number, high: number];
+  readonly choices?: readonly string[];
+  readonly unit?: 'ms' | 's' | 'MiB';
+  /** Seldom turned: shown with the others on demand. */
+  readonly seldom?: boolean;
+}
+
+/** As in docs/settings.md, "A model"; a test holds this table to the service's own. */
+// prettier-ignore
+export const MODEL_SETTINGS: readonly IModelSetting[] = [
+  { name: 'max_batch_size', kind: 'count', default: 64, live: true, range: [1, 65536] },
+  { name: 'max_queue_delay_s', kind: 'number', default: 0, live: true, range: [0, 10], unit: 'ms' },
+  { name: 'instances', kind: 'count', default: 1, live: true, range: [1, 256] },
+  { name: 'max_queue_size', kind: 'count', default: 1024, live: true, range: [1, 1000000] },
+  { name: 'queue_timeout_s', kind: 'number', default: 0, live: true, range: [0, 86400], unit: 's' },
+  { name: 'device', kind: 'device', default: 'auto', live: false },
+  { name: 'runners', kind: 'choice', default: 'auto', live: false, choices: ['auto', 'latency', 'throughput'] },
+  { name: 'batching', kind: 'choice', default: 'auto', live: false, choices: ['auto', 'always', 'never'] },
+  { name: 'batch_sizes', kind: 'sizes', default: [], live: true, seldom: true },
+  { name: 'preferred_batch_sizes', kind: 'sizes', default: [], live: true, seldom: true },
+  { name: 'intra_op_threads', kind: 'count', default: 0, live: false, range: [0, 1024], seldom: true },
+  { name: 'device_share', kind: 'number', default: 1, live: true, range: [0.01, 100], seldom: true },
+  { name: 'gpu_memory_limit_mib', kind: 'count', default: 0, live: false, range: [0, 1000000], unit: 'MiB', seldom: true },
+  { name: 'priority_levels', kind: 'count', default: 3, live: true, range: [1, 16], seldom: true },
+  { name: 'default_priority', kind: 'count', default: 2, live: true, range: [1, 16], seldom: true },
+  { name: 'priority_step_s', kind: 'number', default: 0.1, live: true, range: [0, 60], unit: 's', seldom: true }
+];
+
+/** What is typed, by the setting's name; the others stand as they are. */
+export type Typed = ReadonlyMap<string, string>;
+
+export interface IChanges {
+  readonly settings: Settings;
+  /** The knobs whose text does not fit, and what would. */
+  readonly wrong: ReadonlyMap<string, string>;
+  /** Whether the model has to be loaded anew for it, off the path. */
+  readonly reloads: boolean;
+}
+
+/** The text of a value, in the unit of its setting. */
+export function formatValue(setting: IModelSetting, value: unknown): string {
+  if (Array.isArray(value)) {
+    return value.join(', ');
+  }
+  if (typeof value === 'number') {
+    return String(setting.unit === 'ms' ? tidy(value * 1000) : value);
+  }
+  return typeof value === 'string' ? value : '';
+}
+
+/** What is typed against what is, or would be by default: only what differs is sent. */
+export function changes(
+  trans: TranslationBundle,
+  typed: Typed,
+  now: Readonly<Record<string, unknown>>
+): IChanges {
+  const settings: Record<string, number | string> = {};
+  const wrong = new Map<string, string>();
+  let reloads = false;
+  for (const setting of MODEL_SETTINGS) {
+    const text = typed.get(setting.name)?.trim();
+    if (text === undefined || text === formatValue(setting, currentValue(setting, now))) {
+      continue;
+    }
+    const value = parsed(setting, text);
+    if (value === null) {
+      wrong.set(setting.name, expected(trans, setting));
+    } else if (formatValue(setting, value) !== formatValue(setting, currentValue(setting, now))) {
+      settings[setting.name] = value;
+      reloads ||= !setting.live;
+    }
+  }
+  return { settings, wrong, reloads };
+}
+
+/** What is typed to have every setting as it is by default. */
+export function defaults(now: Readonly<Record<string, unknown>>): Typed {
+  return new Map(
+    MODEL_SETTINGS.filter(
+      setting =>
+        formatValue(setting, currentValue(setting, now)) !== formatValue(setting, setting.default)
+    ).map(setting => [setting.name, formatValue(setting, setting.default)])
+  );
+}
+
+/** What a setting stands at. */
+export function currentValue(
+  setting: IModelSetting,
+  now: Readonly<Record<string, unknown>>
+): unknown {
+  return now[setting.name] ?? setting.default;
+}
+
+/** What is to be sent for a text; null: it does not fit. */
+function parsed(setting: IModelSetting, text: string): number | string | null {
+  switch (setting.kind) {
+    case 'choice':
+      return setting.choices?.includes(text) ? text : null;
+    case 'device':
+      return /^(auto|cpu|cuda(:\d{1,2})?)$/.test(text) ? text : null;
+    case 'sizes':
+      // In order and without doubles, as the service keeps them.
+      return /^[\d,\s]*$/.test(text)
+        ? [...new Set(text.match(/\d+/g)?.map(Number))].sort((a, b) => a - b).join(', ')
+        : null;
+    default: {
+      if (text === '') {
+        return formatValue(setting, setting.default) === '' ? null : Number(setting.default);
+      }
+      const number = tidy(Number(text) / (setting.unit === 'ms' ? 1000 : 1));
+      const [low, high] = setting.range ?? [-Infinity, Infinity];
+      const fits = number >= low && number <= high;
+      return fits && (setting.kind !== 'count' || Number.isInteger(number)) ? number : null;
+    }
+  }
+}
+
+function expected(trans: TranslationBundle, setting: IModelSetting): string {
+  const [low = 0, high = 0] = (setting.range ?? []).map(n =>
+    tidy(n * (setting.unit === 'ms' ? 1000 : 1))
+  );
+  switch (setting.kind) {
+    case 'count':
+      return trans.__('A whole number from %1 to %2', low, high);
+    case 'number':
+      return trans.__('A number from %1 to %2', low, high);
+    case 'sizes':
+      return trans.__('Whole numbers, as 1, 8, 32');
+    case 'device':
+      return trans.__('auto, cpu, cuda or cuda:1');
+    default:
+      return trans.__('One of %1', setting.choices?.join(', ') ?? '');
+  }
+}
+
+/** Without the dust of binary fractions: 0.002 s are 2 ms. */
+function tidy(value: number): number {
+  return Number(value.toPrecision(12));
+}
+
+export interface ISettingLabel {
+  readonly label: string;
+  readonly help: string;
+}
+
+/** What a setting is called, and what it does. */
+export function settingLabel(trans: TranslationBundle, name: string): ISettingLabel {
+  switch (name) {
+    case 'max_batch_size':
+      return {
+        label: trans.__('Largest batch'),
+        help: trans.__('The most rows in one batch, and in one request')
+      };
+    case 'max_queue_delay_s':
+      return {
+        label: trans.__('Batch delay'),
+        help: trans.__('How long a batch may wait to grow while a runner is free; 0 never waits')
+      };
+    case 'instances':
+      return {
+        label: trans.__('Instances'),
+        help: trans.__('Runner threads, one batch each at a time; 1 leaves it to “Runners”')
+      };
+    case 'max_queue_size':
+      return {
+        label: trans.__('Longest queue'),
+        help: trans.__('Requests that may wait for a runner; one more is refused at once')
+      };
+    case 'queue_timeout_s':
+      return {
+        label: trans.__('Longest wait'),
+        help: trans.__('How long a request may wait for a runner; 0 is as long as it takes')
+      };
+    case 'device':
+      return {
+        label: trans.__('Device'),
+        help: trans.__('auto (CUDA where it really runs, else the CPU), cpu, cuda or cuda:1')
+      };
+    case 'runners':
+      return {
+        label: trans.__('Runners'),
+        help: trans.__(
+          'latency: one runner with all cores; throughput: a runner a core; auto: measured at warm-up'
+        )
+      };
+    case 'batching':
+      return {
+        label: trans.__('Batching'),
+        help: trans.__(
+          'auto: where a check proves the rows independent; always: you vouch for it; never'
+        )
+      };
+    case 'batch_sizes':
+      return {
+        label: trans.__('Batch sizes'),
+        help: trans.__('Batches are padded to the next of these sizes; empty: any size')
+      };
+    case 'preferred_batch_sizes':
+      return {
+        label: trans.__('Preferred batch sizes'),
+        help: trans.__('A batch of such a size goes at once; empty: as was measured fastest')
+      };
+    case 'intra_op_threads':
+      return {
+        label: trans.__('Threads of a run'),
+        help: trans.__('0: the cores that there are, shared out over the instances')
+      };
+    case 'device_share':
+      return {
+        label: trans.__('Device share'),
+        help: trans.__('How much compute time it gets against other models that want the device')
+      };
+    case 'gpu_memory_limit_mib':
+      return {
+        label: trans.__('GPU memory limit'),
+        help: trans.__('0: half of what is free when it loads')
+      };
+    case 'priority_levels':
+      return {
+        label: trans.__('Priority levels'),
+        help: trans.__('A request’s priority is 1, the highest, up to this')
+      };
+    case 'default_priority':
+      return {
+        label: trans.__('Default priority'),
+        help: trans.__('The level of a request that names none')
+      };
+    case 'priority_step_s':
+      return {
+        label: trans.__('Priority step'),
+        help: trans.__('A level is worth so many seconds of waiting')
+      };
+    default:
+      return { label: name, help: '' };
+  }
+}
