@@ -9,7 +9,7 @@ import { useReveal, usePanel } from './panelContext';
 import { ModelPlots, PlotsBar } from './modelPlots';
 import { useSignal } from './useSignal';
 
-/** The live plots of one model, which is chosen here or by a click on its card. */
+/** The live plots of one model, selected here or by a click on its card. */
 export function LiveSection({ view }: { view: IView }): JSX.Element {
   const { model, trans, commands, plotSelection } = usePanel();
   const { models, window_s } = useSignal(plotSelection.changed, () => plotSelection.value);
