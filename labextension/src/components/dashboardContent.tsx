@@ -153,7 +153,7 @@ function Notice({ view, trans, hasModels, openPanel }: INoticeProps): JSX.Elemen
   if (link.kind === 'missing') {
     words = trans.__('The inference service cannot be reached. The panel says why.');
   } else if (link.kind === 'lost') {
-    words = trans.__('Connection to Jupyter lost: this is what was seen last. It is tried again.');
+    words = trans.__('Connection to Jupyter lost, retrying: these are the last figures.');
   } else if (service === null) {
     words = trans.__('Looking for the service…');
   } else if (service.state !== 'Ready') {

@@ -370,7 +370,7 @@ function Compare({
       )}
       {found && (
         <details className="iw-Details">
-          <summary>{trans.__('What differed, and what to mind')}</summary>
+          <summary>{trans.__('Differences and caveats')}</summary>
           {found.cautions.map(each => (
             <p key={each} className="iw-Text iw-mod-quiet">
               {each}

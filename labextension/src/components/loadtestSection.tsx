@@ -102,7 +102,7 @@ let lastDraft: ITestDraft = NEW_TEST;
 interface IBeginProps {
   readonly names: readonly string[];
   readonly name: string;
-  /** One of this model is under way. */
+  /** A load test of this model is running. */
   readonly busy: boolean;
   readonly onModel: (name: string) => void;
   readonly onBegun: (run: string) => void;
@@ -240,7 +240,7 @@ function Begin({ names, name, busy, onModel, onBegun }: IBeginProps): JSX.Elemen
           submit
           primary
           disabled={wrong.size > 0 || busy || beginning}
-          title={busy ? trans.__('One of this model is under way') : undefined}
+          title={busy ? trans.__('A load test of this model is running') : undefined}
         />
       </div>
       {hidden && <p className="iw-Text iw-mod-bad">{trans.__('Look at what is folded.')}</p>}

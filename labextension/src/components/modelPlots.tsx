@@ -108,7 +108,7 @@ export function PlotsBar(props: IToolbarProps): JSX.Element {
       <button
         type="button"
         aria-pressed={paused}
-        title={trans.__('Let the plots stand still; nothing is lost meanwhile')}
+        title={trans.__('Pause the plots; figures are still recorded')}
         onClick={() => onPause(!paused)}
       >
         {trans.__('Pause')}

@@ -148,7 +148,7 @@ export function SettingsForm({ status, able }: IProps): JSX.Element {
         bad: false,
         text:
           (done.live ?? !reloads)
-            ? trans.__('Applied while it served: nothing was loaded anew.')
+            ? trans.__('Applied while it served: nothing was reloaded.')
             : trans.__(
                 'Applied: %1 was loaded anew in %2. No request failed.',
                 name,
@@ -178,7 +178,7 @@ export function SettingsForm({ status, able }: IProps): JSX.Element {
         />
         <Button
           label={trans.__('Undo')}
-          title={trans.__('Forget what is typed here and not applied')}
+          title={trans.__('Discard the changes that are not applied')}
           disabled={typed.size === 0 || busy}
           onClick={() => type(NONE)}
         />

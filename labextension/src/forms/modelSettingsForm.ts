@@ -190,7 +190,7 @@ export function settingLabel(trans: TranslationBundle, name: string): ISettingLa
     case 'device':
       return {
         label: trans.__('Device'),
-        help: trans.__('auto (CUDA where it really runs, else the CPU), cpu, cuda or cuda:1')
+        help: trans.__('auto (CUDA if it works, else the CPU), cpu, cuda or cuda:1')
       };
     case 'runners':
       return {
@@ -214,12 +214,14 @@ export function settingLabel(trans: TranslationBundle, name: string): ISettingLa
     case 'preferred_batch_sizes':
       return {
         label: trans.__('Preferred batch sizes'),
-        help: trans.__('A batch of such a size goes at once; empty: as was measured fastest')
+        help: trans.__(
+          'A batch of one of these sizes runs at once; empty: the sizes measured as fastest'
+        )
       };
     case 'intra_op_threads':
       return {
         label: trans.__('Threads of a run'),
-        help: trans.__('0: the cores that there are, shared out over the instances')
+        help: trans.__('0: all cores, divided among the instances')
       };
     case 'device_share':
       return {
@@ -244,7 +246,7 @@ export function settingLabel(trans: TranslationBundle, name: string): ISettingLa
     case 'priority_step_s':
       return {
         label: trans.__('Priority step'),
-        help: trans.__('A level is worth so many seconds of waiting')
+        help: trans.__('Seconds of waiting that one level is worth')
       };
     default:
       return { label: name, help: '' };

@@ -30,7 +30,7 @@ export function idleReason(trans: ITrans, view: ServiceView, model: string | nul
   }
   if (link.kind === 'missing') {
     return link.why === 'incompatible'
-      ? trans.__('What is at the other end is of another version: reload the page.')
+      ? trans.__('The server extension has another version: reload the page.')
       : trans.__('The server extension does not answer: reload the page.');
   }
   if (link.kind !== 'live' || service === null) {

@@ -70,7 +70,7 @@ export function addLoadCommands({ app, model, trans, panel }: ILoadCommandOption
 
   commands.addCommand(CommandIDs.stopLoadTest, {
     label: trans.__('Stop the Load Test'),
-    caption: trans.__('End it now, and keep what was measured'),
+    caption: trans.__('Stop it now and keep its measurements'),
     isEnabled: () => loadTests.running.length > 0,
     describedBy: { args: schema({ run: RUN }) },
     execute: async args => {
@@ -84,7 +84,7 @@ export function addLoadCommands({ app, model, trans, panel }: ILoadCommandOption
 
   commands.addCommand(CommandIDs.report, {
     label: trans.__('Show the Report of a Load Test…'),
-    caption: trans.__('Open the report of a kept load test in a tab'),
+    caption: trans.__('Open the report of a stored load test in a tab'),
     icon: inferenceIcon,
     isEnabled: () => model.state.link.kind !== 'missing',
     describedBy: { args: schema({ run: RUN }) },

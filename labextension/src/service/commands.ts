@@ -189,7 +189,7 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
 
   commands.addCommand(CommandIDs.stop, {
     label: trans.__('Stop the Inference Service'),
-    caption: trans.__('Finish what is under way, then end the service'),
+    caption: trans.__('Finish the running requests, then stop the service'),
     icon: stopIcon,
     isEnabled: () => isIn('Ready', 'Starting', 'Restarting', 'Failed'),
     describedBy: {
@@ -205,7 +205,7 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
 
   commands.addCommand(CommandIDs.restart, {
     label: trans.__('Restart the Inference Service'),
-    caption: trans.__('Start the service anew with the same models; what is under way ends first'),
+    caption: trans.__('Restart the service with the same models; running requests end first'),
     icon: refreshIcon,
     isEnabled: () => isIn('Ready', 'Failed'),
     describedBy: { args: schema() },
@@ -233,7 +233,7 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
 
   commands.addCommand(CommandIDs.loadStored, {
     label: trans.__('Load a Model from the Service’s Repository…'),
-    caption: trans.__('Serve what lies in the folders that the service was started with'),
+    caption: trans.__('Serve a model of the folders that the service was started with'),
     icon: inferenceIcon,
     isEnabled: () => isIn('Ready'),
     describedBy: { args: schema({ name: NAME }) },
@@ -265,7 +265,7 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
 
   commands.addCommand(CommandIDs.unload, {
     label: args => (args['name'] ? trans.__('Unload') : trans.__('Unload a Model…')),
-    caption: trans.__('Finish what is under way, then give back the memory of every version'),
+    caption: trans.__('Finish the running requests, then free the memory of every version'),
     isEnabled: args => (args['name'] ? !model.state.busy.has(text(args['name'])) : hasModels()),
     describedBy: {
       args: schema({
@@ -299,7 +299,7 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
 
   commands.addCommand(CommandIDs.set, {
     label: args => (args['name'] ? trans.__('Settings') : trans.__('Settings of a Model…')),
-    caption: trans.__('Turn the settings of a model while it serves'),
+    caption: trans.__('Change the settings of a model while it serves'),
     isEnabled: among(serving),
     describedBy: {
       args: schema({
@@ -325,7 +325,7 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
 
   commands.addCommand(CommandIDs.copyAddress, {
     label: trans.__('Copy the Address of the Inference Service'),
-    caption: trans.__('Copy where the service listens on its machine'),
+    caption: trans.__('Copy the address of the service on its machine'),
     isEnabled: () => Boolean(model.state.service?.url),
     describedBy: { args: schema() },
     execute: () => Clipboard.copyToSystem(model.state.service?.url ?? '')
