@@ -1,4 +1,4 @@
-/** Wires the plugins; what they do is in the modules that they name. */
+/** Wires the plugins only; the imported modules do the work. */
 
 import {
   ILayoutRestorer,
@@ -37,7 +37,7 @@ const model: JupyterFrontEndPlugin<IServiceModel> = {
   provides: IServiceModel,
   activate: app => {
     const model = new ServiceModel(app.serviceManager.serverSettings, new Visibility());
-    // The outputs of notebook cells come as modules of their own: here they find the page's one socket.
+    // The output of a notebook cell is a separate module and finds the page's one stream here.
     (globalThis as { [STREAM]?: IPageStream })[STREAM] = model;
     return model;
   }
@@ -163,7 +163,7 @@ const output: JupyterFrontEndPlugin<void> = {
   ) => addLiveOutput(rendermime, model, (translator ?? nullTranslator).load(DOMAIN))
 };
 
-/** What can be done with one model, below the button that was pressed. */
+/** Opens the menu of one model below a button. */
 function openModelMenu(app: JupyterFrontEnd, name: string, anchor: HTMLElement): void {
   const menu = new Menu({ commands: app.commands });
   const args = { name };

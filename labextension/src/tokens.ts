@@ -17,10 +17,10 @@ import type {
   ITried
 } from './service/wire';
 
-/** Of routes, plugins and commands. */
+/** The prefix of routes, plugins and commands. */
 export const NAMESPACE = 'infer-workbench';
 
-/** Of translations. */
+/** The domain of translations. */
 export const DOMAIN = 'infer_workbench';
 
 export namespace PluginIDs {
@@ -62,29 +62,29 @@ export namespace WidgetIDs {
 /**
  * The inference service as this page knows it. Nothing is connected before the first `addViewer`.
  *
- * `state` changes rarely and is replaced as a whole; figures change some times a second and are read where drawn.
+ * `state` changes rarely and is replaced as a whole. Figures change a few times a second and are read when drawn.
  */
 export interface IServiceModel extends IDisposable, IPageStream {
   readonly state: IView;
   readonly stateChanged: ISignal<IServiceModel, IView>;
 
-  /** Emitted at each tick, and when what is known was dropped. */
+  /** Emitted at each tick, and when the figures were dropped. */
   readonly figuresChanged: ISignal<IServiceModel, void>;
-  /** Unix seconds of the last tick or row of history; 0: none yet. */
+  /** Unix seconds of the last tick or row of history; 0 before the first. */
   readonly time: number;
   readonly process: IProcessFigures | null;
   readonly machine: IMachine | null;
   figures(name: string): IModelFigures | null;
-  /** The last minute of one model; null where nothing is known. To be read, and not to be kept. */
+  /** The last minute of one model; null if unknown. Read it at once: later ticks change it. */
   columns(name: string): IColumns | null;
-  /** The latest request of a model that ended in an error; null: none is known. */
+  /** The latest request of a model that ended in an error; null if none is known. */
   lastError(name: string): ILastError | null;
 
   readonly loadTests: ILoadTests;
 
-  /** Say that someone looks, until the result is disposed of: without, nothing is sent. */
+  /** Registers a visible viewer until the result is disposed of. Without a viewer nothing is sent. */
   addViewer(): IDisposable;
-  /** Connect at once, also after a failure that is not tried again by itself. */
+  /** Connects at once, also after a failure that is not retried automatically. */
   retry(): void;
 
   /** These resolve when done, and reject with a RequestError that is in `state` too. */
@@ -94,21 +94,21 @@ export interface IServiceModel extends IDisposable, IPageStream {
   load(request: ILoadRequest): Promise<ILoaded>;
   unload(name: string): Promise<void>;
 
-  /** These reject with a RequestError that whoever asked shows. */
+  /** These reject with a RequestError, which the caller has to show. */
   set(name: string, settings: Settings): Promise<ILoaded>;
   tryOut(name: string, trial: ITrial): Promise<ITried>;
-  /** What lies in the service's own repositories, loaded or not. */
+  /** The models in the service's own repositories, loaded or not. */
   stored(): Promise<readonly IStored[]>;
-  /** The service's last log lines, also where it does not run. */
+  /** The service's last log lines, even if it does not run. */
   logs(lines: number): Promise<readonly string[]>;
   /**
-   * Forget what went wrong: with the service (no name), with a model, or with an attempt to load. A name under which
-   * nothing but that attempt was ever there is unloaded too.
+   * Dismisses the failure of the service (no name), of a model, or of an attempt to load. If nothing but the attempt
+   * exists under a name, the name is unloaded too.
    */
   dismiss(name?: string): void;
-  /** Bring a model into sight, where it is listed. */
+  /** Scrolls a model into view where it is listed. */
   reveal(name: string): void;
-  /** Say that what was to be brought into sight was. */
+  /** Confirms that a model was scrolled into view. */
   revealed(name: string): void;
 }
 
@@ -117,11 +117,11 @@ export const IServiceModel = new Token<IServiceModel>(
   'The inference service: its state, its models, their live figures, and what can be done with them.'
 );
 
-/** The side panel, as others may use it. */
+/** The side panel, for other plugins. */
 export interface IInferencePanel {
-  /** Bring a model into sight, with a part of its card unfolded. */
+  /** Scrolls a model into view, with a part of its card expanded. */
   reveal(name: string, part: 'try' | 'settings'): void;
-  /** Bring load tests into sight, ready to begin one of a model. */
+  /** Scrolls the load tests into view, with a model selected. */
   revealLoadTests(name: string): void;
 }
 

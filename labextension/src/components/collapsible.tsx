@@ -3,13 +3,13 @@ import * as React from 'react';
 
 interface IToggleProps {
   readonly label: string;
-  /** The id of the part's element. */
+  /** The id of the element that it expands. */
   readonly part: string;
   readonly open: boolean;
   readonly onToggle: () => void;
 }
 
-/** A button that folds and unfolds a part. */
+/** A button that expands and collapses an element. */
 export function CollapseToggle({ label, part, open, onToggle }: IToggleProps): JSX.Element {
   const Caret = open ? caretDownIcon : caretRightIcon;
   return (
@@ -26,7 +26,7 @@ export function CollapseToggle({ label, part, open, onToggle }: IToggleProps): J
   );
 }
 
-/** A part below the button that folds and unfolds it; it is made anew each time. */
+/** A toggle with its content below; the content is created each time it expands. */
 export function Collapsible(props: {
   label: string;
   open: boolean;
@@ -45,7 +45,7 @@ export function Collapsible(props: {
   );
 }
 
-/** Made when it is first unfolded, and kept from then on: folding it loses nothing that was typed. */
+/** Content that is created when first expanded and then kept, so that collapsing loses no typed text. */
 export function CollapsibleBody(props: {
   id: string;
   open: boolean;
@@ -60,7 +60,7 @@ export function CollapsibleBody(props: {
   );
 }
 
-/** Of unknown length. */
+/** A progress bar of unknown length. */
 export function Progress(): JSX.Element {
   return <div className="iw-Progress" aria-hidden="true" />;
 }

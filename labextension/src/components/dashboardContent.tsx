@@ -10,13 +10,13 @@ import { State } from './primitives';
 import { ModelPlots, PlotsBar } from './modelPlots';
 import { useSignal } from './useSignal';
 
-/** What a dashboard works with. */
+/** What a dashboard needs. */
 export interface IDashboardContext {
   readonly model: IServiceModel;
   readonly trans: TranslationBundle;
-  /** Show the side panel, where models are loaded and the service is started. */
+  /** Shows the side panel, where models are loaded and the service is started. */
   readonly openPanel: () => void;
-  /** Show where a request can be sent to a model. */
+  /** Shows the form that sends a request to a model. */
   readonly tryOut: (name: string) => void;
 }
 
@@ -25,7 +25,7 @@ interface IContentProps extends IDashboardContext {
   readonly plotSelection: PlotSelection;
 }
 
-/** What a dashboard shows: a bar, and a column for each model. */
+/** The content of a dashboard: a toolbar, and a column for each model. */
 export function DashboardContent({
   model,
   trans,
@@ -110,7 +110,7 @@ interface IColumnProps {
   readonly children: React.ReactNode;
 }
 
-/** One model: what it is, and its plots. */
+/** One model: its state and its plots. */
 function Column({ name, entry, isAway, trans, onRemove, children }: IColumnProps): JSX.Element {
   const id = React.useId();
   const tone = entry && !isAway ? MODEL_TONES[entry.current.state] : 'off';
@@ -146,14 +146,14 @@ interface INoticeProps {
   readonly openPanel: () => void;
 }
 
-/** Why nothing moves, and where something can be done about it; nothing where all is well. */
+/** Says why the figures stand still and what to do; nothing if they should move. */
 function Notice({ view, trans, hasModels, openPanel }: INoticeProps): JSX.Element | null {
   const { link, service } = view;
   let words: React.ReactNode;
   if (link.kind === 'missing') {
     words = trans.__('The inference service cannot be reached. The panel says why.');
   } else if (link.kind === 'lost') {
-    words = trans.__('Connection to Jupyter lost: this is what was seen last. It is tried again.');
+    words = trans.__('Connection to Jupyter lost, retrying: these are the last figures.');
   } else if (service === null) {
     words = trans.__('Looking for the service…');
   } else if (service.state !== 'Ready') {

@@ -9,7 +9,7 @@ import { useReveal, usePanel } from './panelContext';
 import { ModelPlots, PlotsBar } from './modelPlots';
 import { useSignal } from './useSignal';
 
-/** The live plots of one model, which is chosen here or by a click on its card. */
+/** The live plots of one model, selected here or by a click on its card. */
 export function LiveSection({ view }: { view: IView }): JSX.Element {
   const { model, trans, commands, plotSelection } = usePanel();
   const { models, window_s } = useSignal(plotSelection.changed, () => plotSelection.value);
@@ -49,7 +49,7 @@ export function LiveSection({ view }: { view: IView }): JSX.Element {
           {view.service === null
             ? trans.__('Looking for the service…')
             : isAway
-              ? trans.__('Nothing runs: what is served is drawn here once the service is Ready.')
+              ? trans.__('The service does not run: live figures are drawn here once it is Ready.')
               : trans.__('Load a model, and its live figures are drawn here.')}
         </p>
       ) : (
@@ -77,7 +77,7 @@ export function LiveSection({ view }: { view: IView }): JSX.Element {
           </div>
           {isAway && (
             <p className="iw-Text iw-mod-quiet">
-              {trans.__('The service is away: this is what was seen last.')}
+              {trans.__('The service is away: these are its last figures.')}
             </p>
           )}
           <div className={isAway ? 'iw-LivePlots iw-mod-away' : 'iw-LivePlots'}>

@@ -17,7 +17,7 @@ import { Progress, Collapsible } from './collapsible';
 import { useCollapse, usePanel } from './panelContext';
 import { Stored } from './storedModels';
 
-/** Fetched when the options are first unfolded: the panel is there sooner without them. */
+/** Loaded when the options are first expanded, so that the panel appears sooner. */
 const SettingFields = React.lazy(async () => ({
   default: (await import('./modelSettings')).SettingFields
 }));
@@ -26,18 +26,18 @@ interface IFormProps {
   readonly view: IView;
   readonly draft: IDraft;
   readonly onDraft: React.Dispatch<React.SetStateAction<IDraft>>;
-  /** Where it can be put away again. */
+  /** Present if the form can be closed. */
   readonly onClose?: (() => void) | undefined;
 }
 
 const NONE: Typed = new Map();
 
-/** A path and a name: what is needed to serve a file. */
+/** The form that loads a model: a path, a name and options. */
 export function LoadForm({ view, draft, onDraft, onClose }: IFormProps): JSX.Element {
   const { model, trans, browse } = usePanel();
   const pathField = React.useRef<HTMLInputElement>(null);
   const id = React.useId();
-  /** What the last load came to, where nothing else shows it. */
+  /** The result of the last load, if nothing else shows it. */
   const [said, setSaid] = React.useState('');
   const { path } = draft;
   const name = nameOf(draft);
@@ -46,7 +46,7 @@ export function LoadForm({ view, draft, onDraft, onClose }: IFormProps): JSX.Ele
   const replaces = view.models.some(status => status.name === name && status.routed);
   const loading = view.attempts.some(({ request, trouble }) => request.name === name && !trouble);
   const [optionsOpen, setOptionsOpen] = useCollapse('options', false);
-  // Only what is in sight is sent.
+  // Only visible options are sent.
   const { settings, wrong: misfits } = changes(trans, optionsOpen ? draft.options : NONE, {});
   const ready =
     misfits.size === 0 && path.trim() !== '' && !badPath && name !== '' && !badName && !loading;
@@ -82,7 +82,7 @@ export function LoadForm({ view, draft, onDraft, onClose }: IFormProps): JSX.Ele
       setSaid(unchanged ? unchangedText(trans, name) : '');
       onDraft(EMPTY_DRAFT);
     } catch {
-      // Shown below, with what was typed left as it is.
+      // The error is shown below, and the typed values are kept.
       onDraft(typed => ({ ...typed, refused: name }));
       pathField.current?.focus();
     }
@@ -165,11 +165,11 @@ export function LoadForm({ view, draft, onDraft, onClose }: IFormProps): JSX.Ele
 
 interface IAttemptProps {
   readonly attempt: IAttempt;
-  /** What was refused was loaded from here. */
+  /** A load that was refused before has succeeded. */
   readonly onLoaded: () => void;
 }
 
-/** A load under way or refused, whoever asked for it. */
+/** A load that is in progress or was refused, from any part of the page. */
 export function Attempt({ attempt, onLoaded }: IAttemptProps): JSX.Element {
   const { model, trans } = usePanel();
   const { request, trouble, forceable } = attempt;

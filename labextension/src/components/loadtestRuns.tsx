@@ -1,25 +1,25 @@
 import * as React from 'react';
 import * as format from '../ui/format';
-import { figure, figuresLine, dateLabel, standing, summaryOf } from '../loadtest/loadtestLabels';
+import { formatRatio, figuresLine, dateLabel, caveat, summaryOf } from '../loadtest/loadtestLabels';
 import { sparkPath } from '../ui/sparkPath';
 import { CommandIDs } from '../tokens';
 import type { IComparison, IRun, IRunFigures } from '../service/wire';
 import { capitalized } from '../ui/labels';
-import { Button, FigureList, Message, Trouble, CodeText } from './primitives';
+import { Button, FigureList, Message, ErrorMessage, CodeText } from './primitives';
 import { usePanel } from './panelContext';
 import { useSignal } from './useSignal';
 
-/** So many are listed until more are asked for. */
+/** The number of runs listed before "more" is clicked. */
 const FEW = 5;
 
 interface IProps {
-  /** To be unfolded when it is there. */
+  /** The run to expand as soon as it is listed. */
   readonly begun: string;
-  /** Whether there is a server to ask. */
+  /** Whether the server can be asked. */
   readonly live: boolean;
 }
 
-/** The kept load tests, the latest first, each to be unfolded. */
+/** The stored load tests, latest first; each can be expanded. */
 export function Runs({ begun, live }: IProps): JSX.Element | null {
   const { model, trans } = usePanel();
   const id = React.useId();
@@ -96,7 +96,7 @@ function Run({ run, others, open, onToggle }: IRunProps): JSX.Element {
   const { trans } = usePanel();
   const id = React.useId();
   const root = React.useRef<HTMLLIElement>(null);
-  const stands = standing(trans, run, false);
+  const stands = caveat(trans, run, false);
   const [figures, setFigures] = React.useState<IRunFigures | null>(null);
   const [trouble, setTrouble] = React.useState('');
   const { model } = usePanel();
@@ -148,14 +148,14 @@ function Run({ run, others, open, onToggle }: IRunProps): JSX.Element {
         </span>
       </button>
       <div id={id} hidden={!open}>
-        {open && <Trouble text={trouble} />}
+        {open && <ErrorMessage text={trouble} />}
         {open && !trouble && (figures ? <Figures run={figures} others={others} /> : null)}
       </div>
     </li>
   );
 }
 
-/** What a run found: the sentence, its figures, its course, and what can be done with it. */
+/** The result of a run: a sentence, figures, plots over time and actions. */
 function Figures({ run, others }: { run: IRunFigures; others: readonly IRun[] }): JSX.Element {
   const { commands, trans } = usePanel();
   const { quantiles, points, details } = run;
@@ -208,9 +208,9 @@ function Figures({ run, others }: { run: IRunFigures; others: readonly IRun[] })
 
 interface ITableProps {
   readonly label: string;
-  /** Of the columns; the first may have none. */
+  /** The column headings; the first may be empty. */
   readonly head: readonly string[];
-  /** Each begins with its own name. */
+  /** Each row begins with its name. */
   readonly rows: readonly (readonly string[])[];
 }
 
@@ -249,10 +249,10 @@ function Table({ label, head, rows }: ITableProps): JSX.Element {
 const WIDTH = 240;
 const HEIGHT = 32;
 
-/** Answers a second and p99 over time: two small pictures. */
+/** Two small plots over time: answers per second, and p99. */
 function Course({ run }: { run: IRunFigures }): JSX.Element | null {
   const { trans } = usePanel();
-  // Without the last second where it is a part of one only, in which less comes.
+  // Leaves out a last second that is not complete, since fewer answers fall into it.
   const seconds = run.seconds.filter(
     ({ warm_up, at_s }) => !warm_up && at_s < run.duration_s - 0.5
   );
@@ -303,7 +303,7 @@ function Course({ run }: { run: IRunFigures }): JSX.Element | null {
   );
 }
 
-/** This run beside an earlier one, or any other. */
+/** Compares this run with an earlier or any other one. */
 function Compare({
   run,
   others
@@ -355,22 +355,22 @@ function Compare({
       <div role="status">
         {found && <p className="iw-Text iw-Run-sentence">{found.sentence}.</p>}
       </div>
-      <Trouble text={trouble} />
+      <ErrorMessage text={trouble} />
       {found && found.ratios.length > 0 && (
         <Table
           label={trans.__('Figures of both')}
           head={['', other, name, trans.__('ratio')]}
           rows={found.ratios.map(ratio => [
             ratio.name,
-            figure(ratio, ratio.a),
-            figure(ratio, ratio.b),
+            formatRatio(ratio, ratio.a),
+            formatRatio(ratio, ratio.b),
             ratio.ratio === null ? format.UNKNOWN : ratio.ratio.toPrecision(3)
           ])}
         />
       )}
       {found && (
         <details className="iw-Details">
-          <summary>{trans.__('What differed, and what to mind')}</summary>
+          <summary>{trans.__('Differences and caveats')}</summary>
           {found.cautions.map(each => (
             <p key={each} className="iw-Text iw-mod-quiet">
               {each}

@@ -14,7 +14,7 @@ import {
   fieldLabel,
   kindHint,
   kindLabel,
-  part,
+  progress,
   runStateLabel,
   stepText,
   summaryOf
@@ -24,22 +24,22 @@ import { groupByModel } from '../service/groupByModel';
 import type { IView } from '../service/state';
 import type { IRunning } from '../service/wire';
 import { capitalized } from '../ui/labels';
-import { Button, Field, FigureList, Section, Trouble } from './primitives';
+import { Button, Field, FigureList, Section, ErrorMessage } from './primitives';
 import { useReveal, useCollapse, usePanel } from './panelContext';
 import { useSignal } from './useSignal';
 import { Collapsible } from './collapsible';
 
-/** Fetched when the section is first unfolded: the panel is there sooner without it. */
+/** Loaded when the section is first expanded, so that the panel appears sooner. */
 const Runs = React.lazy(async () => ({ default: (await import('./loadtestRuns')).Runs }));
 
-/** Fetched when somebody wants to sweep. */
+/** Loaded when the sweep fields are first expanded. */
 const Sweeps = React.lazy(async () => ({ default: (await import('./sweepFields')).Sweeps }));
 
-/** Load tests: one to begin, those under way, and what came of all that are kept. */
+/** The load tests: a form to start one, those that run, and the stored ones. */
 export function LoadTestsSection({ view }: { view: IView }): JSX.Element {
   const { trans, loadtestTarget } = usePanel();
   const [model, setModel] = React.useState(loadtestTarget.model);
-  /** The one begun here last, which is unfolded when it has ended. */
+  /** The run started here last; it is expanded when it has ended. */
   const [begun, setBegun] = React.useState('');
   const root = useReveal('load-tests', loadtestTarget.requested, () =>
     setModel(loadtestTarget.model)
@@ -96,13 +96,13 @@ function Contents({ view, model: chosen, onModel, begun, onBegun }: IContentsPro
   );
 }
 
-/** What is typed is kept while the page lives. */
+/** Keeps the typed values until the page is closed. */
 let lastDraft: ITestDraft = NEW_TEST;
 
 interface IBeginProps {
   readonly names: readonly string[];
   readonly name: string;
-  /** One of this model is under way. */
+  /** A load test of this model is running. */
   readonly busy: boolean;
   readonly onModel: (name: string) => void;
   readonly onBegun: (run: string) => void;
@@ -240,21 +240,21 @@ function Begin({ names, name, busy, onModel, onBegun }: IBeginProps): JSX.Elemen
           submit
           primary
           disabled={wrong.size > 0 || busy || beginning}
-          title={busy ? trans.__('One of this model is under way') : undefined}
+          title={busy ? trans.__('A load test of this model is running') : undefined}
         />
       </div>
       {hidden && <p className="iw-Text iw-mod-bad">{trans.__('Look at what is folded.')}</p>}
-      <Trouble text={trouble} onDismiss={() => setTrouble('')} />
+      <ErrorMessage text={trouble} onDismiss={() => setTrouble('')} />
     </form>
   );
 }
 
-/** One under way: how far, and its figures so far. */
+/** A running load test: its progress and its figures so far. */
 function Running({ running }: { running: IRunning }): JSX.Element {
   const { model, trans } = usePanel();
   const [trouble, setTrouble] = React.useState('');
   const { run, elapsed_s, total_s, errors, done } = running;
-  const value = part(running);
+  const value = progress(running);
   const step = stepText(trans, running);
   const stop = () => {
     setTrouble('');
@@ -303,7 +303,7 @@ function Running({ running }: { running: IRunning }): JSX.Element {
           onClick={stop}
         />
       </div>
-      <Trouble text={trouble} onDismiss={() => setTrouble('')} />
+      <ErrorMessage text={trouble} onDismiss={() => setTrouble('')} />
     </div>
   );
 }

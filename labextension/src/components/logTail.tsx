@@ -5,18 +5,18 @@ import type { IServiceModel } from '../tokens';
 const FOLLOW_MS = 2000;
 
 export interface ILogTail {
-  /** Null: not read yet. */
+  /** Null before the first read. */
   readonly lines: readonly string[] | null;
-  /** Why they could not be read; empty where they could. */
+  /** Why the last read failed; empty if it succeeded. */
   readonly trouble: string;
   read(): void;
 }
 
 /**
- * The last lines of the service's log.
+ * Reads the last lines of the service's log.
  *
- * @param shown - read at all
- * @param follow - read again and again, while the page is in sight
+ * @param shown - whether to read at all
+ * @param follow - whether to read repeatedly while the page is visible
  */
 export function useLogTail(
   model: IServiceModel,
@@ -56,7 +56,7 @@ export function useLogTail(
   return { lines, trouble, read: () => void read() };
 }
 
-/** What stands where the lines do, also before there are any. */
+/** The text of the log, or a placeholder. */
 export function logText(trans: TranslationBundle, lines: readonly string[] | null): string {
   if (lines === null) {
     return trans.__('Reading…');
@@ -66,7 +66,7 @@ export function logText(trans: TranslationBundle, lines: readonly string[] | nul
     : lines.join('\n');
 }
 
-/** Keeps the end of what scrolls in sight, unless the reader has scrolled away from it. */
+/** Keeps an element scrolled to its end, unless the user has scrolled away. */
 export function useScrollToEnd(text: React.RefObject<HTMLElement>, changed: unknown): void {
   const atEnd = React.useRef(true);
   React.useEffect(() => {
@@ -87,7 +87,7 @@ export function useScrollToEnd(text: React.RefObject<HTMLElement>, changed: unkn
   }, [text, changed]);
 }
 
-/** Whether an element is in sight; false while the panel is hidden. */
+/** Whether an element is in view; false while the panel is hidden. */
 export function useIsInView(ref: React.RefObject<Element>): boolean {
   const [seen, setSeen] = React.useState(false);
   React.useEffect(() => {

@@ -13,25 +13,25 @@ import { useCollapse, usePanel } from './panelContext';
 import { type Draw, Sparkline } from './sparkline';
 import { CollapsibleBody, Progress, CollapseToggle } from './collapsible';
 
-/** These are fetched when they are first unfolded: the panel is there sooner without them. */
+/** Both are loaded when first expanded, so that the panel appears sooner. */
 const SettingsForm = React.lazy(async () => ({
   default: (await import('./modelSettings')).SettingsForm
 }));
 const TryIt = React.lazy(async () => ({ default: (await import('./tryIt')).TryIt }));
 
-/** An error that is older is not told any more. */
+/** Older errors are not shown. */
 const ERROR_S = 300;
 
 interface IProps {
   readonly current: IModelStatus;
   readonly others: readonly IModelStatus[];
-  /** False while the service is away: what was Ready is not. */
+  /** False while the service is away; a model listed as Ready is not ready then. */
   readonly serving: boolean;
   readonly busy: Verb | undefined;
   readonly trouble: string | undefined;
 }
 
-/** One model. Drawn anew when its status changes; the figures in it are written past React. */
+/** One model. React renders it when its status changes; its figures are written without React. */
 export const Card = React.memo(function Card(props: IProps) {
   const { current, others, serving, busy, trouble } = props;
   const { model, commands, trans, openMenu } = usePanel();
@@ -92,7 +92,7 @@ export const Card = React.memo(function Card(props: IProps) {
   );
 }, sameCard);
 
-/** `others` is a new array each time; its members are not. */
+/** Compares the members of `others`, since the array is a new one each time. */
 function sameCard(a: IProps, b: IProps): boolean {
   return (
     a.current === b.current &&
@@ -115,7 +115,7 @@ function CardState(props: Pick<IProps, 'serving' | 'busy'> & { state: ModelState
   return <State tone={MODEL_TONES[props.state]} word={modelStateLabel(trans, props.state)} />;
 }
 
-/** What can be done with a model that serves: a part each, folded at first. */
+/** Actions on a model that serves; each is collapsed at first. */
 function Parts({ status, able }: { status: IModelStatus; able: boolean }): JSX.Element {
   const { trans } = usePanel();
   const id = React.useId();
@@ -151,7 +151,7 @@ function Parts({ status, able }: { status: IModelStatus; able: boolean }): JSX.E
   );
 }
 
-/** Another version under the same name: on its way in or out, or one that failed. */
+/** Another version of the same model: one that loads, drains or failed. */
 function Other({ status }: { status: IModelStatus }): JSX.Element {
   const { trans } = usePanel();
   return (
@@ -191,7 +191,7 @@ function Notes({ notes }: { notes: readonly string[] }): JSX.Element | null {
   );
 }
 
-/** The live part of a card. */
+/** The live figures of a card. */
 function Figures({ name }: { name: string }): JSX.Element {
   const { model, trans, sparkline, plotSelection } = usePanel();
   const root = React.useRef<HTMLDivElement>(null);

@@ -24,11 +24,11 @@ interface IPlotsProps {
   readonly paused: boolean;
   /** Shared by the plots of several models. */
   readonly look?: IShared<ILook>;
-  /** Let the user send a request. */
+  /** Lets the user send a request. */
   readonly onTry: (name: string) => void;
 }
 
-/** One model's plots, drawn past React, and the slowest requests of the moment that was clicked. */
+/** One model's plots, drawn without React, and the slowest requests at the time that was clicked. */
 export const ModelPlots = React.memo(function ModelPlots(props: IPlotsProps): JSX.Element {
   const { stream, trans, name, layout, window_s, paused, look, onTry } = props;
   const node = React.useRef<HTMLDivElement>(null);
@@ -85,7 +85,7 @@ interface IToolbarProps {
   readonly onPause: (paused: boolean) => void;
 }
 
-/** Which time is shown, and whether it stands still: for any number of plots. */
+/** Buttons for the time window and for a pause, which apply to any number of plots. */
 export function PlotsBar(props: IToolbarProps): JSX.Element {
   const { trans, plotSelection, paused, onPause } = props;
   const { window_s } = useSignal(plotSelection.changed, () => plotSelection.value);
@@ -108,7 +108,7 @@ export function PlotsBar(props: IToolbarProps): JSX.Element {
       <button
         type="button"
         aria-pressed={paused}
-        title={trans.__('Let the plots stand still; nothing is lost meanwhile')}
+        title={trans.__('Pause the plots; figures are still recorded')}
         onClick={() => onPause(!paused)}
       >
         {trans.__('Pause')}

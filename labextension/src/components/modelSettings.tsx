@@ -12,7 +12,7 @@ import {
 import type { IModelStatus } from '../service/wire';
 import { capitalized } from '../ui/labels';
 import * as format from '../ui/format';
-import { Button, Trouble } from './primitives';
+import { Button, ErrorMessage } from './primitives';
 import { usePanel } from './panelContext';
 
 const NONE: Typed = new Map();
@@ -20,16 +20,16 @@ const NONE: Typed = new Map();
 interface IFieldsProps {
   readonly typed: Typed;
   readonly onTyped: (typed: Typed) => void;
-  /** What the knobs stand at. */
+  /** The current values. */
   readonly now: Readonly<Record<string, unknown>>;
   readonly wrong: ReadonlyMap<string, string>;
 }
 
-/** A field a setting: those that are turned often, the others on demand. */
+/** One field per setting; rarely used ones are shown on demand. */
 export function SettingFields({ typed, onTyped, now, wrong }: IFieldsProps): JSX.Element {
   const { trans } = usePanel();
   const [all, setAll] = React.useState(false);
-  // What was changed stays in sight.
+  // A changed setting stays visible.
   const some = MODEL_SETTINGS.filter(({ name, seldom }) => all || !seldom || typed.has(name));
   return (
     <>
@@ -112,11 +112,11 @@ function SettingField({ setting, text, changed, wrong, onText }: ISettingFieldPr
 
 interface IProps {
   readonly status: IModelStatus;
-  /** False while nothing can be changed. */
+  /** False while changes are impossible. */
   readonly able: boolean;
 }
 
-/** The settings of one model as they are, and turning them while it serves. */
+/** The form with one model's current settings, which can be changed while it serves. */
 export function SettingsForm({ status, able }: IProps): JSX.Element {
   const { model, trans } = usePanel();
   const { name, config } = status;
@@ -148,7 +148,7 @@ export function SettingsForm({ status, able }: IProps): JSX.Element {
         bad: false,
         text:
           (done.live ?? !reloads)
-            ? trans.__('Applied while it served: nothing was loaded anew.')
+            ? trans.__('Applied while it served: nothing was reloaded.')
             : trans.__(
                 'Applied: %1 was loaded anew in %2. No request failed.',
                 name,
@@ -178,7 +178,7 @@ export function SettingsForm({ status, able }: IProps): JSX.Element {
         />
         <Button
           label={trans.__('Undo')}
-          title={trans.__('Forget what is typed here and not applied')}
+          title={trans.__('Discard the changes that are not applied')}
           disabled={typed.size === 0 || busy}
           onClick={() => type(NONE)}
         />
@@ -197,7 +197,7 @@ export function SettingsForm({ status, able }: IProps): JSX.Element {
       <div role="status">
         {said && !said.bad && <p className="iw-Text iw-mod-quiet">{said.text}</p>}
       </div>
-      <Trouble text={said?.bad ? said.text : ''} onDismiss={() => setSaid(null)} />
+      <ErrorMessage text={said?.bad ? said.text : ''} onDismiss={() => setSaid(null)} />
       {(status.batching || status.execution) && (
         <p className="iw-Text iw-mod-quiet">
           {[status.execution, status.batching].filter(Boolean).map(capitalized).join(' · ')}

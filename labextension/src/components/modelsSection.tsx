@@ -8,14 +8,14 @@ import { Card } from './modelCard';
 import { useCollapse, usePanel } from './panelContext';
 import { Attempt, LoadForm } from './loadModel';
 
-/** What is served, and loading more. */
+/** The served models, and a form to load more. */
 export function ModelsSection({ view }: { view: IView }): JSX.Element {
   const { model, trans } = usePanel();
   const [open, setOpen] = useCollapse('models');
   const [adding, setAdding] = React.useState(false);
   const [draft, setDraft] = React.useState(EMPTY_DRAFT);
   const all = React.useMemo(() => groupByModel(view.models), [view.models]);
-  // A load that was refused says why, and what to do: the card of what failed would say it twice.
+  // A refused load already says why and what to do, so the failed model gets no card.
   const refused = new Set(view.attempts.filter(a => a.trouble).map(a => a.request.name));
   const models = all.filter(
     ({ name, current }) => current.state !== 'Failed' || !refused.has(name)
@@ -23,7 +23,7 @@ export function ModelsSection({ view }: { view: IView }): JSX.Element {
   const arriving = new Set(
     view.models.filter(({ state }) => state === 'Loading' || state === 'Warming').map(m => m.name)
   );
-  // Once the service tells of it, its card says more than we could.
+  // Once the service lists the model, its card says more.
   const attempts = view.attempts.filter(
     ({ request, trouble }) => trouble || !arriving.has(request.name)
   );

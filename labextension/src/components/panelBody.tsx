@@ -15,7 +15,7 @@ interface IProps {
   readonly hasServer: boolean;
 }
 
-/** The whole panel: what is missing, or what is there. */
+/** The whole panel: its sections, or a notice about what is missing. */
 export function Body({ view, hasServer }: IProps): JSX.Element {
   const { model, trans } = usePanel();
   const [seen, setSeen] = React.useState('');

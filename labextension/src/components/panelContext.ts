@@ -9,22 +9,22 @@ import type { IServiceModel } from '../tokens';
 import type { PlotSelection } from '../ui/plotSelection';
 import { useSignal } from './useSignal';
 
-/** What every part of the panel is given. */
+/** What all components of the panel share. */
 export interface IPanelContext {
   readonly model: IServiceModel;
   readonly commands: CommandRegistry;
   readonly renderLoop: RenderLoop;
   readonly collapseState: CollapseState;
-  /** The model whose live figures are drawn. */
+  /** Selects the model whose live figures are drawn. */
   readonly plotSelection: PlotSelection;
-  /** The model that is to be load-tested. */
+  /** Selects the model to load-test. */
   readonly loadtestTarget: LoadtestTarget;
   readonly trans: TranslationBundle;
-  /** What sparklines show. */
+  /** The figure that sparklines show. */
   readonly sparkline: 'requests_per_s' | 'p50_s';
-  /** Let the user choose an .onnx file; null where they chose none. Absent: there is no file browser. */
+  /** Lets the user choose an .onnx file; resolves to null if they cancel. Absent without a file browser. */
   readonly browse?: (() => Promise<string | null>) | undefined;
-  /** Open the menu of a model below an element. */
+  /** Opens the menu of a model below an element. */
   openMenu(name: string, anchor: HTMLElement): void;
 }
 
@@ -40,7 +40,7 @@ export function usePanel(): IPanelContext {
   return context;
 }
 
-/** Whether what is called `name` is unfolded, and what folds and unfolds it; kept over reloads. */
+/** Whether the part `name` is expanded, and a function that sets it; kept over reloads. */
 export function useCollapse(
   name: string,
   byDefault = true
@@ -50,7 +50,7 @@ export function useCollapse(
   return [said ?? byDefault, open => collapseState.set(name, open)];
 }
 
-/** The root of a section that is unfolded and brought into sight when `asked` is emitted. */
+/** A ref for the root of a section, which is expanded and scrolled into view when `requested` is emitted. */
 export function useReveal(
   section: string,
   requested: ISignal<unknown, unknown>,
@@ -62,7 +62,7 @@ export function useReveal(
     const bring = () => {
       onAsked?.();
       setOpen(true);
-      // Once it is unfolded.
+      // After the section has expanded.
       requestAnimationFrame(() => root.current?.scrollIntoView({ block: 'start' }));
     };
     requested.connect(bring);

@@ -5,7 +5,7 @@ import { useCollapse, usePanel } from './panelContext';
 
 interface IIconButtonProps {
   readonly icon: LabIcon;
-  /** Its name, to hover and to hear. */
+  /** The tooltip and the accessible name. */
   readonly label: string;
   readonly onClick: (event: React.MouseEvent<HTMLButtonElement>) => void;
   readonly disabled?: boolean;
@@ -32,11 +32,11 @@ export function IconButton(props: IIconButtonProps): JSX.Element {
 
 interface IButtonProps {
   readonly label: string;
-  /** Its name to hear, where the label alone does not tell it from others; begins with the label. */
+  /** The accessible name where the label alone is ambiguous; it begins with the label. */
   readonly name?: string;
   readonly onClick?: () => void;
   readonly disabled?: boolean;
-  /** The one thing to do here. */
+  /** Marks the main action of its place. */
   readonly primary?: boolean;
   readonly submit?: boolean;
   readonly title?: string | undefined;
@@ -57,14 +57,14 @@ export function Button(props: IButtonProps): JSX.Element {
   );
 }
 
-/** A sentence, in which what stands between backticks is code. */
+/** A sentence; text between backticks is shown as code. */
 export function CodeText({ text }: { text: string }): JSX.Element {
   return (
     <>{text.split('`').map((part, i) => (i % 2 === 1 ? <code key={i}>{part}</code> : part))}</>
   );
 }
 
-/** A state: a coloured dot, and always its word. */
+/** A state as a coloured dot and a word. */
 export function State({ tone, word }: { tone: Tone; word: string }): JSX.Element {
   return (
     <span className={`iw-State iw-mod-${tone}`}>
@@ -80,7 +80,7 @@ interface IMessageProps {
   readonly children: React.ReactNode;
 }
 
-/** Something to be read where it happened. Errors are announced. */
+/** A message at the place that it concerns. Screen readers announce errors. */
 export function Message({ tone, onDismiss, children }: IMessageProps): JSX.Element {
   const { trans } = usePanel();
   return (
@@ -91,8 +91,8 @@ export function Message({ tone, onDismiss, children }: IMessageProps): JSX.Eleme
   );
 }
 
-/** What went wrong, where it was asked for; nothing where nothing did. */
-export function Trouble(props: { text: string; onDismiss?: () => void }): JSX.Element | null {
+/** An error message; nothing for an empty text. */
+export function ErrorMessage(props: { text: string; onDismiss?: () => void }): JSX.Element | null {
   if (props.text === '') {
     return null;
   }
@@ -107,13 +107,13 @@ interface IFieldProps {
   readonly label: string;
   readonly text: string;
   readonly onText: (text: string) => void;
-  /** What is wrong with the text; empty where nothing is. */
+  /** The error message; empty if the text is valid. */
   readonly wrong: string;
   readonly placeholder?: string;
   readonly inputMode?: 'numeric';
 }
 
-/** A text to type, its name, and what is wrong with it. */
+/** A text input with its label and error message. */
 export function Field(props: IFieldProps): JSX.Element {
   const id = React.useId();
   return (
@@ -138,7 +138,7 @@ export function Field(props: IFieldProps): JSX.Element {
   );
 }
 
-/** Figures beside each other: names, and how they are written. */
+/** A row of figures with their names. */
 export function FigureList(props: {
   figures: readonly (readonly [name: string, words: string])[];
 }): JSX.Element {
@@ -155,15 +155,15 @@ export function FigureList(props: {
 }
 
 interface ISectionProps {
-  /** Under which it is remembered whether it is open. */
+  /** The key under which the collapse state is stored. */
   readonly name: string;
   readonly title: string;
-  /** Stay in reach while the section is closed. */
+  /** Buttons that stay visible while the section is collapsed. */
   readonly actions?: React.ReactNode;
   readonly children: React.ReactNode;
 }
 
-/** A part of the panel that can be folded, as those of JupyterLab's own panels. */
+/** A section of the panel that can be collapsed, like those of JupyterLab's own panels. */
 export function Section(props: ISectionProps): JSX.Element {
   const id = React.useId();
   const [open, setOpen] = useCollapse(props.name);
@@ -185,7 +185,7 @@ export function Section(props: ISectionProps): JSX.Element {
 }
 
 /**
- * Run `draw` now and after each tick, while `ref`'s element is in sight.
+ * Runs `draw` now and after each tick, while `ref`'s element is in view.
  *
  * @param draw - stable between renderings, or what it depends on has changed
  */
@@ -211,7 +211,7 @@ export function useLive(ref: React.RefObject<Element>, draw: () => void): void {
   }, [ref, draw, renderLoop]);
 }
 
-/** Text that is written only when it differs: most ticks change little. */
+/** Writes text only if it differs, since most ticks change little. */
 export function write(element: Element | null, text: string): void {
   if (element !== null && element.textContent !== text) {
     element.textContent = text;

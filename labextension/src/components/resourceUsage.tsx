@@ -6,11 +6,11 @@ import type { IGpu } from '../service/wire';
 import { useLive, write } from './primitives';
 import { usePanel } from './panelContext';
 
-/** Processor, memory and GPUs, of the service and of its machine. */
+/** Processor, memory and GPU use of the service and its machine. */
 export function Usage(): JSX.Element {
   const { model, trans } = usePanel();
   const root = React.useRef<HTMLDivElement>(null);
-  /** Which there are seldom changes, and so goes by React. */
+  /** The list of GPUs changes rarely, so React renders it. */
   const [gpus, setGpus] = React.useState('');
   const draw = React.useCallback(() => {
     if (model.machine !== null) {
@@ -43,15 +43,15 @@ function Gpu({ name, index }: { name: string; index: number }): JSX.Element {
 
 interface IUse {
   readonly text: string;
-  /** 0 to 1: the whole bar; null: unknown. */
+  /** Use of the machine, 0 to 1; null if unknown. */
   readonly used: number | null;
-  /** 0 to 1: what of it is the service's own. */
+  /** The service's share of it, 0 to 1. */
   readonly own?: number;
 }
 
 type Read = (trans: TranslationBundle, model: IServiceModel) => IUse;
 
-/** A bar with its label and its value in words, written past React; `read` is stable. */
+/** A bar with its label and value, written without React. `read` must be stable. */
 function Meter({ label, read }: { label: string; read: Read }): JSX.Element {
   const { model, trans } = usePanel();
   const id = React.useId();
@@ -135,7 +135,7 @@ function gpuMemory(
   };
 }
 
-/** `use` of one GPU of the machine; nothing while that is not known. */
+/** `use` of one GPU; nothing while the GPU is unknown. */
 function ofGpu(index: number, use: (trans: TranslationBundle, gpu: IGpu) => IUse): Read {
   return (trans, { machine }) => {
     const gpu = machine?.gpus?.[index];

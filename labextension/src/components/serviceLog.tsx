@@ -8,7 +8,7 @@ import { Collapsible } from './collapsible';
 
 const LINES = 40;
 
-/** The end of the log in the panel: folded at first, but for a service that failed. */
+/** The end of the log in the panel; collapsed at first, unless the service failed. */
 export function Log({ view }: { view: IView }): JSX.Element {
   const { trans } = usePanel();
   const [open, setOpen] = useCollapse('log', view.service?.state === 'Failed');
@@ -26,7 +26,7 @@ function Tail({ view }: { view: IView }): JSX.Element {
   const text = React.useRef<HTMLPreElement>(null);
   const inSight = useIsInView(text);
   const live = view.link.kind === 'live';
-  // Nothing is written where nothing runs: read once.
+  // A stopped service writes nothing, so one read is enough.
   const running = view.service?.state !== 'Stopped';
   const { lines, trouble, read } = useLogTail(model, LINES, inSight && live, running);
   useScrollToEnd(text, lines);

@@ -6,19 +6,19 @@ import type { IView } from '../service/state';
 import { CommandIDs } from '../tokens';
 import type { IService } from '../service/wire';
 import { capitalized, SERVICE_TONES, serviceStateLabel } from '../ui/labels';
-import { Button, IconButton, Section, State, Trouble, CodeText } from './primitives';
+import { Button, IconButton, Section, State, ErrorMessage, CodeText } from './primitives';
 import { usePanel } from './panelContext';
 import { Log } from './serviceLog';
 import { Usage } from './resourceUsage';
 
-/** What runs, where, on what, since when; and starting, stopping, restarting it. */
+/** The service: its state, address and devices, and buttons to start, stop and restart it. */
 export function ServiceSection({ view }: { view: IView }): JSX.Element {
   const { model, trans } = usePanel();
   const { service } = view;
   const trouble = view.troubles.get('') ?? '';
   return (
     <Section name="service" title={trans.__('Service')} actions={<Actions />}>
-      <Trouble text={trouble} onDismiss={() => model.dismiss()} />
+      <ErrorMessage text={trouble} onDismiss={() => model.dismiss()} />
       <div role="status" className="iw-Service-state">
         {service ? (
           <State
@@ -73,7 +73,7 @@ export function ServiceSection({ view }: { view: IView }): JSX.Element {
   );
 }
 
-/** How far the service has come with what it served before. */
+/** The progress of restoring the models that were served before. */
 function Restore({ words }: { words: string }): JSX.Element {
   const { trans } = usePanel();
   const [done, all] = format.progress(words) ?? [0, 0];
@@ -124,7 +124,7 @@ function Do(props: { id: string; label: string; primary?: boolean }): JSX.Elemen
   );
 }
 
-/** The state says what went wrong, and is shown; nothing more is to be done about it here. */
+/** A failure is in the state too, which is shown, so it needs no handling here. */
 function run(commands: ReturnType<typeof usePanel>['commands'], id: string): void {
   void commands.execute(id).catch(() => undefined);
 }

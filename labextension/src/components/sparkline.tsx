@@ -5,7 +5,7 @@ import type { IColumns, Series } from '../service/wire';
 const WIDTH = 120;
 const HEIGHT = 24;
 
-/** Draws into a sparkline, without React. */
+/** Draws into a sparkline without React, and returns the largest value drawn. */
 export type Draw = (
   columns: IColumns | null,
   series: Series,
@@ -15,11 +15,11 @@ export type Draw = (
 
 interface IProps {
   readonly label: string;
-  /** Where the function that draws is put. */
+  /** Receives the function that draws. */
   readonly drawRef: React.MutableRefObject<Draw | null>;
 }
 
-/** A small picture of the last minute; what it shows in words is beside it. */
+/** A small plot of the last minute; the figures next to it say the same in words. */
 export function Sparkline({ label, drawRef }: IProps): JSX.Element {
   const line = React.useRef<SVGPathElement>(null);
   const area = React.useRef<SVGPathElement>(null);

@@ -8,12 +8,12 @@ import { usePanel } from './panelContext';
 
 interface IProps {
   readonly view: IView;
-  /** With which to load. */
+  /** The settings to load with. */
   readonly options: { readonly config?: Settings };
   readonly able: boolean;
 }
 
-/** What lies in the service's own repositories and is not loaded; nothing where there is none of it. */
+/** The models in the service's own repositories that are not loaded; nothing if there are none. */
 export function Stored({ view, options, able }: IProps): JSX.Element | null {
   const { model, trans } = usePanel();
   const id = React.useId();
@@ -23,7 +23,7 @@ export function Stored({ view, options, able }: IProps): JSX.Element | null {
   React.useEffect(() => {
     let asked = ready;
     if (asked) {
-      // Those who cannot be asked have none to show: an older server, one that ends.
+      // An older server, or one that is stopping, cannot list any.
       model.stored().then(
         found => asked && setAll(found),
         () => undefined

@@ -15,7 +15,7 @@ interface IProps {
   readonly onDraft: (draft: ITestDraft) => void;
 }
 
-/** The settings that a test tries, one combination after the other, and the values of each. */
+/** Fields for the settings that a sweep varies, and their values. */
 export function Sweeps({ draft, wrong, onDraft }: IProps): JSX.Element {
   const { trans } = usePanel();
   const { swept } = draft;

@@ -6,7 +6,7 @@ import type { ITensor } from '../service/wire';
 import { IconButton } from './primitives';
 import { usePanel } from './panelContext';
 
-/** One tensor: a small table where it is one, JSON where it is not, or on demand. */
+/** One tensor: a small table if it has at most two axes, else or on demand JSON. */
 export function Tensor({ tensor }: { tensor: ITensor }): JSX.Element {
   const { trans } = usePanel();
   const id = React.useId();

@@ -3,18 +3,18 @@ import * as format from '../ui/format';
 import { asTyped, kind, prefill, typedInputs } from '../forms/tryoutForm';
 import type { IModelStatus, ITried } from '../service/wire';
 import { capitalized } from '../ui/labels';
-import { Button, Field, Trouble } from './primitives';
+import { Button, Field, ErrorMessage } from './primitives';
 import { usePanel } from './panelContext';
 import { Tensor } from './tensor';
 import { Timings } from './timings';
 
 interface IProps {
   readonly status: IModelStatus;
-  /** False while nothing can be asked of the model. */
+  /** False while the model cannot be called. */
   readonly able: boolean;
 }
 
-/** Send one request, random or typed, and look at what comes back. */
+/** Sends one request, with random or typed inputs, and shows the response. */
 export function TryIt({ status, able }: IProps): JSX.Element {
   const { model, trans } = usePanel();
   const { name } = status;
@@ -23,7 +23,7 @@ export function TryIt({ status, able }: IProps): JSX.Element {
   const [random, setRandom] = React.useState(true);
   const [rows, setRows] = React.useState('1');
   const [seed, setSeed] = React.useState('');
-  /** Null: not touched, so it follows the signature. */
+  /** Null until edited: the text then follows the signature. */
   const [text, setText] = React.useState<string | null>(null);
   const [busy, setBusy] = React.useState(false);
   const [trouble, setTrouble] = React.useState('');
@@ -160,7 +160,7 @@ export function TryIt({ status, able }: IProps): JSX.Element {
           ? trans.__('Version %1 answered in %2.', tried.version, format.duration(tried.seconds))
           : ''}
       </p>
-      <Trouble text={trouble} onDismiss={() => setTrouble('')} />
+      <ErrorMessage text={trouble} onDismiss={() => setTrouble('')} />
       {tried && (
         <>
           <Timings timings={tried.timings} />
@@ -189,7 +189,7 @@ export function TryIt({ status, able }: IProps): JSX.Element {
   );
 }
 
-/** A whole number from a text; undefined: it is none, or out of range. */
+/** Parses a whole number; undefined if the text is not one, or is out of range. */
 function whole(text: string, low: number, high: number): number | undefined {
   const value = Number(text);
   const fits = /^\s*\d+\s*$/.test(text) && value >= low && value <= high;

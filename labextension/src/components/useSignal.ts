@@ -1,7 +1,7 @@
 import type { ISignal } from '@lumino/signaling';
 import * as React from 'react';
 
-/** What `read` gives, in a component that is drawn again when `changed` is emitted. */
+/** Returns `read()` and renders the component again when `changed` is emitted. */
 export function useSignal<T>(changed: ISignal<unknown, unknown>, read: () => T): T {
   const subscribe = React.useCallback(
     (draw: () => void) => {

@@ -1,27 +1,27 @@
-/** The settings of a model as a form has them: what is typed, what it means, what is wrong with it. Pure. */
+/** The form for a model's settings: what is typed, its meaning and its errors. Pure. */
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 
 export type Value = number | string | readonly number[];
 
-/** What is sent; a list is a text with commas. */
+/** The settings to send; a list is a text with commas. */
 export type Settings = Readonly<Record<string, number | string>>;
 
 export interface IModelSetting {
   readonly name: string;
   readonly kind: 'count' | 'number' | 'choice' | 'sizes' | 'device';
   readonly default: Value;
-  /** Applied without a reload. */
+  /** Whether a change is applied without a reload. */
   readonly live: boolean;
-  /** Of count and number, in the unit that is sent. */
+  /** The range of a count or number, in the unit that is sent. */
   readonly range?: readonly [low: number, high: number];
   readonly choices?: readonly string[];
   readonly unit?: 'ms' | 's' | 'MiB';
-  /** Seldom turned: shown with the others on demand. */
+  /** Whether it is rarely used and shown on demand only. */
   readonly seldom?: boolean;
 }
 
-/** As in docs/settings.md, "A model"; a test holds this table to the service's own. */
+/** The table of docs/settings.md, "A model"; a test compares it with the service's own. */
 // prettier-ignore
 export const MODEL_SETTINGS: readonly IModelSetting[] = [
   { name: 'max_batch_size', kind: 'count', default: 64, live: true, range: [1, 65536] },
@@ -42,18 +42,18 @@ export const MODEL_SETTINGS: readonly IModelSetting[] = [
   { name: 'priority_step_s', kind: 'number', default: 0.1, live: true, range: [0, 60], unit: 's', seldom: true }
 ];
 
-/** What is typed, by the setting's name; the others stand as they are. */
+/** The typed texts by setting; other settings are unchanged. */
 export type Typed = ReadonlyMap<string, string>;
 
 export interface IChanges {
   readonly settings: Settings;
-  /** The knobs whose text does not fit, and what would. */
+  /** Error messages by setting. */
   readonly wrong: ReadonlyMap<string, string>;
-  /** Whether the model has to be loaded anew for it, off the path. */
+  /** Whether the model is reloaded for the changes, in the background. */
   readonly reloads: boolean;
 }
 
-/** The text of a value, in the unit of its setting. */
+/** Formats a value in the unit of its setting. */
 export function formatValue(setting: IModelSetting, value: unknown): string {
   if (Array.isArray(value)) {
     return value.join(', ');
@@ -64,7 +64,7 @@ export function formatValue(setting: IModelSetting, value: unknown): string {
   return typeof value === 'string' ? value : '';
 }
 
-/** What is typed against what is, or would be by default: only what differs is sent. */
+/** The changes to send: the typed values that differ from the current ones or defaults. */
 export function changes(
   trans: TranslationBundle,
   typed: Typed,
@@ -89,7 +89,7 @@ export function changes(
   return { settings, wrong, reloads };
 }
 
-/** What is typed to have every setting as it is by default. */
+/** The texts that reset every setting to its default. */
 export function defaults(now: Readonly<Record<string, unknown>>): Typed {
   return new Map(
     MODEL_SETTINGS.filter(
@@ -99,7 +99,7 @@ export function defaults(now: Readonly<Record<string, unknown>>): Typed {
   );
 }
 
-/** What a setting stands at. */
+/** The current value of a setting, else its default. */
 export function currentValue(
   setting: IModelSetting,
   now: Readonly<Record<string, unknown>>
@@ -107,7 +107,7 @@ export function currentValue(
   return now[setting.name] ?? setting.default;
 }
 
-/** What is to be sent for a text; null: it does not fit. */
+/** Parses the text of a setting; null if it is invalid. */
 function parsed(setting: IModelSetting, text: string): number | string | null {
   switch (setting.kind) {
     case 'choice':
@@ -115,7 +115,7 @@ function parsed(setting: IModelSetting, text: string): number | string | null {
     case 'device':
       return /^(auto|cpu|cuda(:\d{1,2})?)$/.test(text) ? text : null;
     case 'sizes':
-      // In order and without doubles, as the service keeps them.
+      // Sorted and without duplicates, as the service stores them.
       return /^[\d,\s]*$/.test(text)
         ? [...new Set(text.match(/\d+/g)?.map(Number))].sort((a, b) => a - b).join(', ')
         : null;
@@ -149,7 +149,7 @@ function expected(trans: TranslationBundle, setting: IModelSetting): string {
   }
 }
 
-/** Without the dust of binary fractions: 0.002 s are 2 ms. */
+/** Rounds away binary fractions: 0.002 s are 2 ms. */
 function tidy(value: number): number {
   return Number(value.toPrecision(12));
 }
@@ -159,7 +159,7 @@ export interface ISettingLabel {
   readonly help: string;
 }
 
-/** What a setting is called, and what it does. */
+/** The label of a setting and its help text. */
 export function settingLabel(trans: TranslationBundle, name: string): ISettingLabel {
   switch (name) {
     case 'max_batch_size':
@@ -190,7 +190,7 @@ export function settingLabel(trans: TranslationBundle, name: string): ISettingLa
     case 'device':
       return {
         label: trans.__('Device'),
-        help: trans.__('auto (CUDA where it really runs, else the CPU), cpu, cuda or cuda:1')
+        help: trans.__('auto (CUDA if it works, else the CPU), cpu, cuda or cuda:1')
       };
     case 'runners':
       return {
@@ -214,12 +214,14 @@ export function settingLabel(trans: TranslationBundle, name: string): ISettingLa
     case 'preferred_batch_sizes':
       return {
         label: trans.__('Preferred batch sizes'),
-        help: trans.__('A batch of such a size goes at once; empty: as was measured fastest')
+        help: trans.__(
+          'A batch of one of these sizes runs at once; empty: the sizes measured as fastest'
+        )
       };
     case 'intra_op_threads':
       return {
         label: trans.__('Threads of a run'),
-        help: trans.__('0: the cores that there are, shared out over the instances')
+        help: trans.__('0: all cores, divided among the instances')
       };
     case 'device_share':
       return {
@@ -244,7 +246,7 @@ export function settingLabel(trans: TranslationBundle, name: string): ISettingLa
     case 'priority_step_s':
       return {
         label: trans.__('Priority step'),
-        help: trans.__('A level is worth so many seconds of waiting')
+        help: trans.__('Seconds of waiting that one level is worth')
       };
     default:
       return { label: name, help: '' };

@@ -1,16 +1,16 @@
-/** A request to try and what came of it, as they are typed and read. Pure. */
+/** The inputs and results of "Try it" as text and tables. Pure. */
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { ITensor, ITensorSpec, ITimings } from '../service/wire';
 
-/** Numbers that are typed or changed by hand. */
+/** The most numbers that are offered for editing. */
 const FEW = 256;
 
-/** What a table shows; beyond, the JSON does. */
+/** The most rows and columns of a table. */
 const ROWS = 8;
 const COLUMNS = 12;
 
-/** One row of zeros that fits, as JSON; empty where nobody would type so much. */
+/** One row of zeros that fits, as JSON; empty if it would be too long to edit. */
 export function prefill(inputs: readonly ITensorSpec[]): string {
   const shapes = inputs.map(({ shape }) => shape.map(n => (n < 0 ? 1 : n)));
   if (shapes.some(shape => shape.reduce((product, n) => product * n, 1) > FEW)) {
@@ -23,14 +23,14 @@ export function prefill(inputs: readonly ITensorSpec[]): string {
   );
 }
 
-/** What was sent, as JSON to change and to send again; empty where it was cut. */
+/** The inputs that were sent, as JSON for editing; empty if they were truncated. */
 export function asTyped(tensors: readonly ITensor[]): string {
   return tensors.some(({ cut }) => cut)
     ? ''
     : json(Object.fromEntries(tensors.map(({ name, data }) => [name, data])));
 }
 
-/** The inputs in what was typed: an object of them or, of a model with one input, its value. Throws an Error in words. */
+/** Parses typed inputs: an object by name, or the value of a single input. Throws an Error with a readable message. */
 export function typedInputs(
   trans: TranslationBundle,
   text: string,
@@ -71,15 +71,15 @@ export function json(value: unknown, indent = ''): string {
 }
 
 export interface ITable {
-  /** Indices into the second axis; empty where there is none. */
+  /** Indices into the second axis; empty if there is none. */
   readonly columns: readonly number[];
   readonly rows: readonly (readonly string[])[];
-  /** Rows and columns that are there and not shown. */
+  /** The rows and columns that are not shown. */
   readonly moreRows: number;
   readonly moreColumns: number;
 }
 
-/** A tensor of two axes at most as a table; null: it has more of them. */
+/** A tensor as a table; null if it has more than two axes. */
 export function table({ shape, data }: ITensor): ITable | null {
   if (shape.length > 2) {
     return null;
@@ -103,7 +103,7 @@ export function kind({ datatype, shape }: ITensorSpec): string {
   return `${datatype} [${shape.map(n => (n < 0 ? '?' : n)).join(', ')}]`;
 }
 
-/** A value as it is read: numbers to six digits that matter. */
+/** Formats a value; numbers get six significant digits. */
 export function cell(value: unknown): string {
   if (typeof value === 'number') {
     return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(6)));
@@ -114,11 +114,11 @@ export function cell(value: unknown): string {
 export interface ISegment {
   readonly stage: 'queue' | 'batch' | 'compute' | 'split';
   readonly seconds: number;
-  /** Of the whole, 0 to 1. */
+  /** The share of the whole, 0 to 1. */
   readonly part: number;
 }
 
-/** Where the time went, in order. */
+/** The stages of a request, in order. */
 export function segments(timings: ITimings): readonly ISegment[] {
   const { queue_us, batch_us, compute_us, split_us } = timings;
   const whole = queue_us + batch_us + compute_us + split_us;
@@ -135,7 +135,7 @@ export function segments(timings: ITimings): readonly ISegment[] {
   ];
 }
 
-/** In what company a request was run, and why then. */
+/** Describes the batch that a request ran in, and why it was released. */
 export function travelled(trans: TranslationBundle, timings: ITimings): string {
   const { batch_size, batch_requests, release_reason } = timings;
   const company =

@@ -6,7 +6,7 @@ import { asImage, LiveView } from './liveView';
 import type { ITrans } from '../plots/contract';
 import type { IServiceModel } from '../tokens';
 
-/** What `%infer watch` leaves in a notebook: docs/jupyter.md, In a cell. */
+/** The output of `%infer watch` in a notebook: docs/jupyter.md, In a cell. */
 export const LIVE_MIME = 'application/vnd.infer-workbench.live+json';
 
 const API = 1;
@@ -14,20 +14,20 @@ const API = 1;
 const WIDGET_MIME = 'application/vnd.jupyter.widget-view+json';
 const SVG_MIME = 'image/svg+xml';
 
-/** Before the widget's own (-10): it needs the kernel, and this needs none. */
+/** Preferred over the widget's own renderer (-10), since it needs no kernel. */
 export const RANK = -20;
 
 interface ILive {
   readonly api: number;
   readonly model: string | null;
   readonly window_s: number;
-  /** The machine whose service it is of. */
+  /** The host of the service. */
   readonly host: string;
 }
 
 /**
- * The output of `%infer watch`: drawn from the page's one stream, also in a notebook whose kernel is gone. Where that
- * cannot be, on another machine's service or without the server extension, it is the widget of the kernel.
+ * Renders the output of `%infer watch` from the page's one stream, even if the notebook's kernel is gone. If that is
+ * impossible, as for another machine's service or without the server extension, the kernel's widget is shown.
  */
 export class LiveOutput extends Widget implements IRenderMime.IRenderer {
   constructor(
@@ -39,13 +39,13 @@ export class LiveOutput extends Widget implements IRenderMime.IRenderer {
     _service.stateChanged.connect(this._choose, this);
   }
 
-  /** Called again when the kernel has drawn the picture anew, or changed the model or the window. */
+  /** Called again when the kernel has updated the snapshot, the model or the window. */
   async renderModel(model: IRenderMime.IMimeModel): Promise<void> {
     this._model = model;
     this._choose();
     if (this._view !== null) {
       const live = this._live;
-      this._view.setPicture(text(model.data[SVG_MIME]));
+      this._view.setSnapshot(text(model.data[SVG_MIME]));
       if (live && this._shown !== JSON.stringify(live)) {
         this._shown = JSON.stringify(live);
         this._view.setModel(live.model);
@@ -71,7 +71,7 @@ export class LiveOutput extends Widget implements IRenderMime.IRenderer {
     return live?.api === API ? (live as ILive) : null;
   }
 
-  /** Whether the page's server tells of the service that this is about; it may turn out later that it does not. */
+  /** Whether the page's server has the service of this output; it may become false later. */
   private get _fits(): boolean {
     const { link, service } = this._service.state;
     const host = service?.host ?? '';
@@ -91,7 +91,7 @@ export class LiveOutput extends Widget implements IRenderMime.IRenderer {
           model: live.model,
           window_s: live.window_s,
           trans: this._trans,
-          picture: text(model.data[SVG_MIME])
+          snapshot: text(model.data[SVG_MIME])
         });
       }
     } else {
@@ -105,7 +105,7 @@ export class LiveOutput extends Widget implements IRenderMime.IRenderer {
     }
   }
 
-  /** The picture, until the kernel's widget has come to life; it never does where the kernel is another one by now. */
+  /** Shows the snapshot until the kernel's widget is live, which it never is if the kernel was restarted. */
   private _showWidget(model: IRenderMime.IMimeModel, registry: IRenderMimeRegistry): void {
     this.node.classList.remove('iw-Live');
     this.node.replaceChildren(...asImage(text(model.data[SVG_MIME])));
@@ -120,11 +120,11 @@ export class LiveOutput extends Widget implements IRenderMime.IRenderer {
   private _model: IRenderMime.IMimeModel | null = null;
   private _view: LiveView | null = null;
   private _shown = '';
-  /** The kernel's widget draws it, if it can. */
+  /** Whether the kernel's widget has to draw. */
   private _foreign = false;
 }
 
-/** Draw what lies under LIVE_MIME. */
+/** Adds the renderer of LIVE_MIME. */
 export function addLiveOutput(
   rendermime: IRenderMimeRegistry,
   service: IServiceModel,
@@ -141,8 +141,8 @@ export function addLiveOutput(
 }
 
 /**
- * What draws the outputs around this one: widgets are drawn by the registry of their notebook alone, which knows the
- * kernel. Null: it is not in its place yet.
+ * The registry of the notebook around this output; only it can render widgets, since it knows the kernel. Null
+ * until the output is attached.
  */
 function registryOf(output: Widget): IRenderMimeRegistry | null {
   for (let place = output.parent; place !== null; place = place.parent) {
@@ -154,7 +154,7 @@ function registryOf(output: Widget): IRenderMimeRegistry | null {
   return null;
 }
 
-/** Of a notebook's data, which may be text or a list of lines. */
+/** Text of a notebook's data, which may be a list of lines. */
 function text(data: unknown): string {
   return Array.isArray(data) ? data.join('') : typeof data === 'string' ? data : '';
 }

@@ -13,15 +13,15 @@ import { busiest, modelNames, idleReason } from './modelChoice';
 import type { ISource } from './liveSource';
 
 export interface ILiveViewOptions {
-  /** Null: the busiest. */
+  /** Null for the busiest. */
   readonly model: string | null;
   readonly window_s: number;
   readonly trans?: ITrans;
-  /** An SVG, shown until there is something live: what was seen when the notebook was saved. */
-  readonly picture?: string;
+  /** An SVG snapshot of the saved notebook, shown until live figures come. */
+  readonly snapshot?: string;
 }
 
-/** A model's live figures with what is chosen above them, for the output of a cell. Hears nothing while out of sight. */
+/** One model's live plots with their controls, for the output of a cell. It receives nothing while out of view. */
 export class LiveView {
   constructor(
     private readonly _node: HTMLElement,
@@ -37,11 +37,11 @@ export class LiveView {
     this._pause = element('button', { type: 'button', 'aria-pressed': 'false' }, trans.__('Pause'));
     this._words = element('p', { class: 'iw-Live-words', role: 'status' });
     this._plotsNode = element('div');
-    this._picture = element('div');
+    this._snapshot = element('div');
     const head = element('div', { class: 'iw-Live-head' }, this._name, this._window, this._pause);
     _node.classList.add('iw-Live');
-    _node.replaceChildren(head, this._words, this._picture, this._plotsNode);
-    this.setPicture(options.picture ?? '');
+    _node.replaceChildren(head, this._words, this._snapshot, this._plotsNode);
+    this.setSnapshot(options.snapshot ?? '');
     this._name.onchange = () => this.setModel(this._name.value || null);
     this._window.onchange = () => this.setWindow(Number(this._window.value));
     this._pause.onclick = () => this._setPaused(!this._paused);
@@ -53,13 +53,13 @@ export class LiveView {
     this._update();
   }
 
-  /** Another model; null: the busiest. */
+  /** Shows another model; null for the busiest. */
   setModel(model: string | null): void {
     if (model !== this._model) {
       this._model = model;
       this._draw();
       this._update();
-      this._ask();
+      this._updateWatch();
     }
   }
 
@@ -68,13 +68,13 @@ export class LiveView {
       this._window_s = seconds;
       this._offerWindows();
       this._plots?.setWindow(seconds);
-      this._ask();
+      this._updateWatch();
     }
   }
 
-  /** The SVG of the notebook, where there is one. */
-  setPicture(svg: string): void {
-    this._picture.replaceChildren(...asImage(svg));
+  /** Replaces the SVG snapshot; empty for none. */
+  setSnapshot(svg: string): void {
+    this._snapshot.replaceChildren(...asImage(svg));
   }
 
   dispose(): void {
@@ -87,25 +87,25 @@ export class LiveView {
     this._node.replaceChildren();
   }
 
-  /** What is drawn: the model that was asked for, else the busiest there was. */
+  /** The model that is drawn: the requested one, else the one found to be the busiest. */
   private get _shown(): string | null {
-    return this._model ?? this._found;
+    return this._model ?? this._busiest;
   }
 
   private get _want(): IWant {
     return { model: this._shown ?? '', window_s: this._window_s };
   }
 
-  private _ask(): void {
+  private _updateWatch(): void {
     this._watch?.update(this._want);
   }
 
-  private readonly _hear = (frame: WatchedFrame) => {
-    if (frame.type === 'history' && this._model === null && this._found === null) {
-      this._find(busiest(frame));
+  private readonly _onFrame = (frame: WatchedFrame) => {
+    if (frame.type === 'history' && this._model === null && this._busiest === null) {
+      this._setBusiest(busiest(frame));
     }
     if (frame.type === 'figures' && this._shown === null) {
-      this._find(Object.keys(frame.models)[0] ?? null);
+      this._setBusiest(Object.keys(frame.models)[0] ?? null);
     }
     const shown = this._shown;
     if (shown === null || this._plots === null) {
@@ -120,16 +120,16 @@ export class LiveView {
     this._show();
   };
 
-  private _find(name: string | null): void {
+  private _setBusiest(name: string | null): void {
     if (name !== null) {
-      this._found = name;
+      this._busiest = name;
       this._draw();
       this._update();
-      this._ask();
+      this._updateWatch();
     }
   }
 
-  /** Plots of the model that is shown now. */
+  /** Creates the plots of the model that is shown. */
   private _draw(): void {
     this._plots?.dispose();
     this._plots = null;
@@ -160,10 +160,10 @@ export class LiveView {
     this._name.hidden = offered.length === 0;
   }
 
-  /** The saved picture makes way for the first thing that is live. */
+  /** Replaces the snapshot by the plots once there is a live frame. */
   private _show(): void {
-    this._picture.hidden = this._live;
-    this._plotsNode.hidden = !this._live && this._picture.childElementCount > 0;
+    this._snapshot.hidden = this._live;
+    this._plotsNode.hidden = !this._live && this._snapshot.childElementCount > 0;
   }
 
   private _offerWindows(): void {
@@ -189,7 +189,7 @@ export class LiveView {
 
   private _setInSight(inSight: boolean): void {
     if (inSight && this._watch === null) {
-      this._watch = this._source.watch(this._want, this._hear);
+      this._watch = this._source.watch(this._want, this._onFrame);
     } else if (!inSight && this._watch !== null) {
       this._watch.dispose();
       this._watch = null;
@@ -201,13 +201,13 @@ export class LiveView {
   private readonly _window: HTMLSelectElement;
   private readonly _pause: HTMLButtonElement;
   private readonly _words: HTMLElement;
-  private readonly _picture: HTMLElement;
+  private readonly _snapshot: HTMLElement;
   private readonly _plotsNode: HTMLElement;
   private readonly _ended: (() => void)[] = [];
   private readonly _sight = new IntersectionObserver(entries =>
     this._setInSight(entries.at(-1)?.isIntersecting ?? false)
   );
-  /** Themes name themselves on the body; their colours may come a little later. */
+  /** A theme changes attributes of the body first; its colours may follow a little later. */
   private readonly _theme = new MutationObserver(() => {
     clearTimeout(this._rethemed);
     this._plots?.retheme();
@@ -215,16 +215,16 @@ export class LiveView {
   });
   private _rethemed: ReturnType<typeof setTimeout> | undefined;
   private _model: string | null;
-  private _found: string | null = null;
+  private _busiest: string | null = null;
   private _window_s: number;
   private _paused = false;
-  /** Whether the model that is shown was in a frame. */
+  /** Whether a frame had the model that is shown. */
   private _live = false;
   private _plots: ILivePlots | null = null;
   private _watch: IWatch | null = null;
 }
 
-/** An SVG of a notebook, where there is one. As an image no script in it runs, wherever the notebook came from. */
+/** The SVG as an image, so that no script in it runs, whatever the notebook's origin. */
 export function asImage(svg: string): HTMLElement[] {
   const src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
   const alt = /aria-label='([^']*)'/.exec(svg)?.[1] ?? '';

@@ -1,15 +1,15 @@
-/** Which model is shown, and what is said where none can be. Pure. */
+/** Selects the model to show, and says why figures stand still. Pure. */
 
 import type { ITrans } from '../plots/contract';
 import type { IHistory } from '../service/wire';
 import type { ServiceView } from './liveSource';
 
-/** The names that can be chosen, each once, in the order of the service. */
+/** The names that can be selected, each once, in the order of the service. */
 export function modelNames(view: ServiceView): readonly string[] {
   return [...new Set(view.models.filter(({ state }) => state !== 'Gone').map(m => m.name))];
 }
 
-/** The model with the most requests in the history, of equals the first; null: there is none. */
+/** The model with the most requests in the history, the first among equals; null if there are none. */
 export function busiest(history: IHistory): string | null {
   let found: string | null = null;
   let most = -1;
@@ -22,7 +22,7 @@ export function busiest(history: IHistory): string | null {
   return found;
 }
 
-/** Why nothing moves, as a sentence; empty where it does, or is about to. */
+/** Why the figures stand still, as a sentence; empty if they move or soon will. */
 export function idleReason(trans: ITrans, view: ServiceView, model: string | null): string {
   const { link, service } = view;
   if (link.kind === 'lost') {
@@ -30,7 +30,7 @@ export function idleReason(trans: ITrans, view: ServiceView, model: string | nul
   }
   if (link.kind === 'missing') {
     return link.why === 'incompatible'
-      ? trans.__('What is at the other end is of another version: reload the page.')
+      ? trans.__('The server extension has another version: reload the page.')
       : trans.__('The server extension does not answer: reload the page.');
   }
   if (link.kind !== 'live' || service === null) {

@@ -1,6 +1,6 @@
 /**
- * The drawing of a live plot as a widget (anywidget), a module of its own: workbench/notebook/static/live.js, which
- * workbench/notebook/loader.js fetches. What travels over the widget's comm is in docs/jupyter.md.
+ * The front end of the live plot's widget (anywidget). It is built as workbench/notebook/static/live.js, which
+ * workbench/notebook/loader.js fetches. docs/jupyter.md describes the messages of the widget's comm.
  */
 
 import { type IConnection, type IConnectionHandlers, overWebSocket } from '../service/stream';
@@ -9,10 +9,10 @@ import { LiveView } from './liveView';
 import { STREAM } from '../plots/contract';
 import type { IStatus } from '../service/wire';
 
-/** Of what the loader and this module mean to each other. */
+/** The version of the interface between the loader and this module. */
 export const API = 1;
 
-/** The rules of style/plots.css and style/live.css, put here by the build. */
+/** The build inserts style/plots.css and style/live.css. */
 declare const STYLE: string;
 
 interface IMessage {
@@ -20,7 +20,7 @@ interface IMessage {
   readonly text?: string;
 }
 
-/** What is used of anywidget's model. */
+/** The part of anywidget's model that is used here. */
 interface IWidgetModel {
   get(name: 'model'): string | null;
   get(name: 'window_s'): number;
@@ -57,7 +57,7 @@ export async function render({
   };
 }
 
-/** The page's one stream where there is one, else a socket of the page's server, else the kernel. */
+/** The page's one stream, else a socket to the page's server, else the comm to the kernel. */
 async function sourceOf(model: IWidgetModel): Promise<ISource> {
   const host = model.get('_shared') ? await (page.host ??= hostOfServer()) : null;
   if (host === null || host !== model.get('_host')) {
@@ -76,12 +76,12 @@ async function sourceOf(model: IWidgetModel): Promise<ISource> {
     : new OwnSource({ open: handlers => overWebSocket(new WebSocket(url), handlers) }));
 }
 
-/** What all plots of a page share. */
+/** State that all plots of a page share. */
 const page: { host?: Promise<string | null>; source?: ISource } = {};
 
 const comms = new WeakMap<IWidgetModel, ISource>();
 
-/** The machine of the service that the page's server tells of; null: it tells of none. */
+/** The host of the page's server's service; null without such a service. */
 async function hostOfServer(): Promise<string | null> {
   const { baseUrl, token } = config();
   if (baseUrl === '') {
@@ -97,7 +97,7 @@ async function hostOfServer(): Promise<string | null> {
   }
 }
 
-/** Of the Jupyter server that the page came from; empty where it came from another kind. */
+/** The URL and token of the page's Jupyter server; empty if it has none. */
 function config(): { baseUrl: string; token: string } {
   const said = document.getElementById('jupyter-config-data')?.textContent;
   if (!said) {
@@ -116,7 +116,7 @@ function overComm(model: IWidgetModel, { onOpen, onText }: IConnectionHandlers):
   };
   model.on('msg:custom', onMessage);
   model.send({ type: 'join' });
-  // Only after this function has returned the connection, over which the order goes.
+  // The order goes over the connection, so this function has to return it first.
   queueMicrotask(onOpen);
   return {
     send: text => model.send({ type: 'order', text }),
@@ -127,7 +127,7 @@ function overComm(model: IWidgetModel, { onOpen, onText }: IConnectionHandlers):
   };
 }
 
-/** Once for the page, or the shadow, that holds the widget. */
+/** Adds the style sheet once per document or shadow root. */
 function style(el: HTMLElement): void {
   const root = el.getRootNode();
   const place = root instanceof ShadowRoot ? root : document.head;

@@ -11,11 +11,11 @@ export interface ILoadCommandOptions {
   readonly app: JupyterFrontEnd;
   readonly model: IServiceModel;
   readonly trans: TranslationBundle;
-  /** Absent: there is no panel. */
+  /** Absent if there is no panel. */
   readonly panel?: IInferencePanel | undefined;
 }
 
-/** The commands of load tests that are in the palette. */
+/** The commands that are in the palette. */
 export const LOAD_IN_PALETTE = [CommandIDs.loadTest, CommandIDs.stopLoadTest, CommandIDs.report];
 
 const RUN = { type: 'string', description: 'The name of a load test, as digits-4.' };
@@ -24,7 +24,7 @@ export function addLoadCommands({ app, model, trans, panel }: ILoadCommandOption
   const { commands, shell } = app;
   const { loadTests } = model;
 
-  /** `work`; what goes wrong is told. */
+  /** Runs `work` and shows a notification if it fails. */
   const told = async <T>(work: Promise<T>): Promise<T | undefined> => {
     try {
       return await work;
@@ -70,7 +70,7 @@ export function addLoadCommands({ app, model, trans, panel }: ILoadCommandOption
 
   commands.addCommand(CommandIDs.stopLoadTest, {
     label: trans.__('Stop the Load Test'),
-    caption: trans.__('End it now, and keep what was measured'),
+    caption: trans.__('Stop it now and keep its measurements'),
     isEnabled: () => loadTests.running.length > 0,
     describedBy: { args: schema({ run: RUN }) },
     execute: async args => {
@@ -84,7 +84,7 @@ export function addLoadCommands({ app, model, trans, panel }: ILoadCommandOption
 
   commands.addCommand(CommandIDs.report, {
     label: trans.__('Show the Report of a Load Test…'),
-    caption: trans.__('Open the report of a kept load test in a tab'),
+    caption: trans.__('Open the report of a stored load test in a tab'),
     icon: inferenceIcon,
     isEnabled: () => model.state.link.kind !== 'missing',
     describedBy: { args: schema({ run: RUN }) },
@@ -99,7 +99,7 @@ export function addLoadCommands({ app, model, trans, panel }: ILoadCommandOption
         const tab = reportTab(loadTests, trans, run);
         shell.add(tab, 'main', { type: 'Load Test Report' });
         if (!tab.isAttached) {
-          // Notebook 7 has room for one document in its main area, and for more below.
+          // Notebook 7 has one document in its main area, so the report goes to the down area.
           showInDownArea(shell, tab);
         }
       }
@@ -124,7 +124,7 @@ export function addLoadCommands({ app, model, trans, panel }: ILoadCommandOption
   const notify = () => LOAD_IN_PALETTE.forEach(id => commands.notifyCommandChanged(id));
   let some = false;
   loadTests.changed.connect(() => {
-    // Four times a second would be too often.
+    // Running tests change four times a second, which would be too often.
     if (some !== loadTests.running.length > 0) {
       some = !some;
       notify();

@@ -1,9 +1,9 @@
-/** What is typed to begin a load test, and what it asks for. Pure. */
+/** The form that starts a load test: its fields, and the request made of them. Pure. */
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { ILoadTest } from '../service/wire';
 
-/** How requests come. */
+/** How requests arrive. */
 export const KINDS = ['rate', 'users', 'ramp', 'step', 'limit'] as const;
 
 export type Kind = (typeof KINDS)[number];
@@ -13,7 +13,7 @@ export const SWEEPS = ['batch', 'delay', 'instances', 'queue'] as const;
 
 export type Sweep = (typeof SWEEPS)[number];
 
-/** Texts as they are typed. */
+/** The fields as typed. */
 export interface ITestDraft {
   readonly kind: Kind;
   readonly rate: string;
@@ -27,9 +27,9 @@ export interface ITestDraft {
   readonly slo: string;
   readonly rows: string;
   readonly warm_up: string;
-  /** The settings that are tried. */
+  /** The settings that the sweep varies. */
   readonly swept: readonly Sweep[];
-  /** Values of each, as 1:8:32; empty: usual ones. */
+  /** The values of each, as 1:8:32; empty for usual ones. */
   readonly batch: string;
   readonly delay: string;
   readonly instances: string;
@@ -58,7 +58,7 @@ export const NEW_TEST: ITestDraft = {
 
 export type Field = Exclude<keyof ITestDraft, 'kind' | 'poisson' | 'swept'>;
 
-/** The fields that matter for a kind, in the order in which they are shown. */
+/** The fields of a kind, in the order in which they are shown. */
 export function fieldsOf(kind: Kind): readonly Field[] {
   switch (kind) {
     case 'rate':
@@ -76,18 +76,18 @@ export function fieldsOf(kind: Kind): readonly Field[] {
 
 export const OPTIONS: readonly Field[] = ['rows', 'warm_up'];
 
-/** The settings that the test tries: a search for a limit tries none. */
+/** The settings that the test varies; a search for a limit varies none. */
 export function sweepsOf({ kind, swept }: ITestDraft): readonly Sweep[] {
   return kind === 'limit' ? [] : SWEEPS.filter(each => swept.includes(each));
 }
 
-/** How many tests a sweep is; null where that depends on the settings in force. */
+/** The number of tests in a sweep; null if it depends on the current settings. */
 export function combinations(draft: ITestDraft): number | null {
   const counts = sweepsOf(draft).map(each => valuesOf(draft[each]).length);
   return counts.includes(0) ? null : counts.reduce((all, each) => all * each, 1);
 }
 
-/** What to send, and what does not fit, by field; the rest is judged by the server, in its own words. */
+/** The request to send, and the error messages by field. The server checks the rest. */
 export function toLoadTest(
   trans: TranslationBundle,
   draft: ITestDraft
@@ -154,12 +154,12 @@ export function toLoadTest(
   return { test: { ...how, ...poisson, ...time, ...sweep, ...rest }, wrong };
 }
 
-/** A setting and its values as `--sweep` takes them. */
+/** A setting and its values, as `--sweep` takes them. */
 function said(draft: ITestDraft, sweep: Sweep): string {
   return [sweep, ...[valuesOf(draft[sweep]).join(':')].filter(values => values !== '')].join('=');
 }
 
-/** What is typed with colons, as on the command line, or with commas. */
+/** Splits values at colons, as on the command line, or at commas. */
 function valuesOf(text: string): readonly string[] {
   return text.split(/[\s:,]+/).filter(each => each !== '');
 }

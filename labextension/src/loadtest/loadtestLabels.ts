@@ -1,4 +1,4 @@
-/** Load tests as people read them. Pure. */
+/** Texts about load tests. Pure. */
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 import * as format from '../ui/format';
@@ -20,7 +20,7 @@ export function kindLabel(trans: TranslationBundle, kind: Kind): string {
   }
 }
 
-/** What a kind asks, in a sentence. */
+/** The question that a kind of load test answers. */
 export function kindHint(trans: TranslationBundle, kind: Kind): string {
   switch (kind) {
     case 'rate':
@@ -73,7 +73,7 @@ export function fieldLabel(trans: TranslationBundle, field: Field): string {
   }
 }
 
-/** Where a test is. */
+/** The state of a running test as a word. */
 export function runStateLabel(trans: TranslationBundle, running: IRunning): string {
   if (running.stopping) {
     return trans.__('Stopping…');
@@ -90,18 +90,18 @@ export function runStateLabel(trans: TranslationBundle, running: IRunning): stri
   }
 }
 
-/** How far it is, in [0, 1]; of several tests whose number nobody knows, the one under way. */
-export function part({ elapsed_s, total_s, number, count }: IRunning): number {
+/** The progress in [0, 1]; of an unknown number of tests, that of the current one. */
+export function progress({ elapsed_s, total_s, number, count }: IRunning): number {
   const one = total_s > 0 ? Math.min(1, Math.max(0, elapsed_s / total_s)) : 0;
   return count > 0 ? (number - 1 + one) / count : one;
 }
 
-/** Of several tests in one, the one under way; empty of a single one. */
+/** The current step of several tests; empty for a single one. */
 export function stepText(trans: TranslationBundle, { step, number, count }: IRunning): string {
   return count > 0 ? trans.__('%1 of %2: %3', number, count, step) : step;
 }
 
-/** What a sweep does, and how long that is, in a sentence. */
+/** Says how many tests a sweep runs. */
 export function sweepHint(trans: TranslationBundle, count: number | null): string {
   const back = trans.__('The model has its own settings back afterwards.');
   return count === null
@@ -109,7 +109,7 @@ export function sweepHint(trans: TranslationBundle, count: number | null): strin
     : `${trans._n('%1 test.', '%1 tests, one for each combination.', count)} ${back}`;
 }
 
-/** The summary without the model, which stands beside it. */
+/** The summary without the model's name, which is shown next to it. */
 export function summaryOf(
   trans: TranslationBundle,
   { model, summary, kind }: { model: string; summary: string; kind?: IRun['kind'] }
@@ -120,7 +120,7 @@ export function summaryOf(
   return summary.startsWith(`${model}: `) ? summary.slice(model.length + 2) : summary;
 }
 
-/** A kept run's figures in one line. */
+/** The figures of a stored run in one line. */
 export function figuresLine(trans: TranslationBundle, run: IRun): string {
   const said = [
     trans.__('%1/s', format.rate(run.answered_per_s)),
@@ -130,12 +130,12 @@ export function figuresLine(trans: TranslationBundle, run: IRun): string {
   if (run.error_share !== null && run.error_share > 0) {
     said.push(trans.__('%1 errors', format.share(run.error_share, 1)));
   }
-  // A figure and its unit stay together.
+  // Non-breaking spaces keep a figure and its unit together.
   return said.map(each => each.replaceAll(' ', '\u00a0')).join(' · ');
 }
 
-/** What a reader of the figures should know of a run; empty where it is done and all is well. */
-export function standing(trans: TranslationBundle, run: IRun, isRunning: boolean): string {
+/** The caveat of a run's figures; empty if there is none. */
+export function caveat(trans: TranslationBundle, run: IRun, isRunning: boolean): string {
   if (isRunning) {
     return trans.__('running');
   }
@@ -160,7 +160,7 @@ export function dateLabel(time: number, now: number): string {
   return isToday ? short : `${day}, ${short}`;
 }
 
-/** A figure of a comparison: seconds, or answers a second. */
-export function figure({ name }: IRatio, value: number): string {
+/** Formats a figure of a comparison: seconds, or answers per second. */
+export function formatRatio({ name }: IRatio, value: number): string {
   return name === 'requests/s' ? format.rate(value) : format.duration(value);
 }

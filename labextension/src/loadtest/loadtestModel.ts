@@ -8,39 +8,39 @@ import type {
   IRunning
 } from '../service/wire';
 
-/** How the server extension is asked; each rejects with a RequestError. */
+/** Requests to the server extension; each rejects with a RequestError. */
 export interface ILoadtestApi {
   get<T>(path: string): Promise<T>;
   post<T>(path: string, body: object): Promise<T>;
   text(path: string): Promise<string>;
 }
 
-/** The load tests that the server runs for pages, and all that are kept. */
+/** The load tests that the server runs, and the stored ones. */
 export interface ILoadTests {
-  /** Those under way that were begun by a page; replaced some times a second. */
+  /** The running ones that a page started; replaced a few times a second. */
   readonly running: readonly IRunning[];
-  /** The kept ones, the latest first; null until they were asked for and told. */
+  /** The stored ones, latest first; null before the first `refresh` is done. */
   readonly runs: readonly IRun[] | null;
-  /** Why the kept ones could not be told; empty where they could. */
+  /** Why the last refresh failed; empty if it succeeded. */
   readonly trouble: string;
   readonly changed: ISignal<ILoadTests, void>;
-  /** Ask for the kept ones; from then on they are asked for again whenever there are others. */
+  /** Fetches the stored ones; from then on they are fetched again whenever they change. */
   refresh(): Promise<void>;
 
-  /** These reject with a RequestError that whoever asked shows. */
+  /** These reject with a RequestError, which the caller has to show. */
   start(model: string, test: ILoadTest): Promise<string>;
   stop(run: string): Promise<void>;
   figures(run: string): Promise<IRunFigures>;
   compare(run: string, other: string): Promise<IComparison>;
-  /** The report: HTML. */
+  /** The report as HTML. */
   report(run: string): Promise<string>;
 }
 
-/** So many kept ones are listed. */
+/** The most stored runs that are listed. */
 const LISTED = 30;
 
 export class LoadTests implements ILoadTests {
-  constructor(private readonly _ask: ILoadtestApi) {}
+  constructor(private readonly _api: ILoadtestApi) {}
 
   get running(): readonly IRunning[] {
     return this._running;
@@ -58,7 +58,7 @@ export class LoadTests implements ILoadTests {
     return this._changed;
   }
 
-  /** What the stream tells. */
+  /** Handles a `bench` frame of the stream. */
   update(told: { readonly running: readonly IRunning[]; readonly changes: number }): void {
     this._running = told.running;
     this._changed.emit();
@@ -68,8 +68,8 @@ export class LoadTests implements ILoadTests {
     }
   }
 
-  /** Another connection, perhaps to another server: what is under way is told anew, if anything is. */
-  begin(): void {
+  /** Starts over for a new connection, perhaps to another server, which sends the running tests again. */
+  reset(): void {
     this._running = [];
     this._changes = -1;
     this._changed.emit();
@@ -80,7 +80,7 @@ export class LoadTests implements ILoadTests {
     this._wanted = true;
     const asked = (this._asked += 1);
     try {
-      const list = await this._ask.get<IRunList>(`api/bench?limit=${LISTED}&no_track_activity=1`);
+      const list = await this._api.get<IRunList>(`api/bench?limit=${LISTED}&no_track_activity=1`);
       if (asked === this._asked) {
         this._runs = list.runs;
         this._trouble = '';
@@ -94,7 +94,7 @@ export class LoadTests implements ILoadTests {
   }
 
   async start(model: string, test: ILoadTest): Promise<string> {
-    const { run } = await this._ask.post<{ run: string }>(
+    const { run } = await this._api.post<{ run: string }>(
       `api/models/${encodeURIComponent(model)}/bench`,
       test
     );
@@ -102,19 +102,19 @@ export class LoadTests implements ILoadTests {
   }
 
   async stop(run: string): Promise<void> {
-    await this._ask.post(runPath(run, '/stop'), {});
+    await this._api.post(runPath(run, '/stop'), {});
   }
 
   figures(run: string): Promise<IRunFigures> {
-    return this._ask.get<IRunFigures>(`${runPath(run)}?no_track_activity=1`);
+    return this._api.get<IRunFigures>(`${runPath(run)}?no_track_activity=1`);
   }
 
   compare(run: string, other: string): Promise<IComparison> {
-    return this._ask.get<IComparison>(runPath(run, `/compare/${encodeURIComponent(other)}`));
+    return this._api.get<IComparison>(runPath(run, `/compare/${encodeURIComponent(other)}`));
   }
 
   report(run: string): Promise<string> {
-    return this._ask.text(runPath(run, '/report'));
+    return this._api.text(runPath(run, '/report'));
   }
 
   private _refreshWanted(): void {
@@ -129,7 +129,7 @@ export class LoadTests implements ILoadTests {
   private _trouble = '';
   private _changes = -1;
   private _wanted = false;
-  /** Counts up: of two answers that overtake each other, the one asked for last holds. */
+  /** Counts the refreshes; only the answer to the last one is used. */
   private _asked = 0;
 }
 

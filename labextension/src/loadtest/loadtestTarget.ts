@@ -1,18 +1,18 @@
 import { type ISignal, Signal } from '@lumino/signaling';
 
-/** The model that is to be load-tested next, where another part of the page has said so. */
+/** The model to load-test next, as another part of the page selected it. */
 export class LoadtestTarget {
-  /** Emitted when the section is to come into sight. */
+  /** Emitted when the section should be scrolled into view. */
   get requested(): ISignal<this, string> {
     return this._requested;
   }
 
-  /** Empty: nobody has said. */
+  /** Empty if none is selected. */
   get model(): string {
     return this._model;
   }
 
-  ask(model: string): void {
+  select(model: string): void {
     this._model = model;
     this._requested.emit(model);
   }

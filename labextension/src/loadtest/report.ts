@@ -6,7 +6,7 @@ import { inferenceIcon } from '../ui/icons';
 import type { ILoadTests } from './loadtestModel';
 import { WidgetIDs } from '../tokens';
 
-/** The report of a load test: a page of its own, which may run nothing, in a frame. */
+/** Shows the report of a load test in a frame without scripts. */
 export class Report extends Widget {
   constructor(
     private readonly _tests: ILoadTests,
@@ -17,7 +17,7 @@ export class Report extends Widget {
     this.addClass('iw-Report');
     this._words.setAttribute('role', 'status');
     this._words.textContent = _trans.__('Fetching the report of %1…', run);
-    // No scripts, no origin: it is shown, and can do nothing.
+    // Without scripts and origin the report can only be shown.
     this._frame.setAttribute('sandbox', '');
     this._frame.title = _trans.__('Report of the load test %1', run);
     this._frame.hidden = true;
@@ -53,7 +53,7 @@ export class Report extends Widget {
     this._draw();
   }
 
-  /** The page is light or dark as the browser is; here it is as JupyterLab is. */
+  /** Makes the report follow JupyterLab's theme; by itself it follows the browser's. */
   private _draw(): void {
     if (this._html) {
       const scheme = document.body.dataset['jpThemeLight'] === 'false' ? 'dark' : 'light';
@@ -68,7 +68,7 @@ export class Report extends Widget {
   private _html = '';
 }
 
-/** A tab with the report. */
+/** Creates a tab with the report. */
 export function reportTab(
   tests: ILoadTests,
   trans: TranslationBundle,

@@ -14,23 +14,23 @@ const HEIGHTS: Readonly<Record<Layout, number>> = { compact: 66, large: 168 };
 const TIME_AXIS = 15;
 const VALUE_AXIS = 52;
 
-/** Who is told what a pointer does: to all pictures at once, since their times are the same. */
+/** Receives pointer events of any chart, for all charts share one time axis. */
 export interface IPointer {
-  /** Over this part of the width; null: it left. */
+  /** The pointer is at this fraction of the width; null if it left. */
   hover(fraction: number | null): void;
   select(span: ISpan): void;
-  /** Clicked at a time. */
+  /** A click at a time. */
   pick(time: number): void;
 }
 
-/** What all pictures have in common when they are drawn. */
+/** What all charts share when they are drawn. */
 export interface IScene {
   readonly series: ResampledSeries;
   readonly palette: IPalette;
   readonly selected: ISpan | null;
 }
 
-/** One picture over time: a caption with values, and a canvas that is drawn again and never made again. */
+/** One plot over time: a caption with values, and a canvas that is reused for each drawing. */
 export class Chart {
   readonly node: HTMLElement;
 
@@ -46,7 +46,7 @@ export class Chart {
       return this._value(column, label, swatch);
     });
     const told = (plot.told ?? []).map(({ column, label }) => this._value(column, label));
-    // Of lines the one in front is read first; layers stand in the order of time.
+    // Captions list the front line first; stacked layers keep the order of time.
     const shown = plot.stacked ? drawn : drawn.reverse();
     const holder = element(
       'div',
@@ -84,7 +84,7 @@ export class Chart {
     }
   }
 
-  /** What is written where there is nothing to see, and what can be done about it. */
+  /** Shows a text in place of an empty plot, with a button if there is something to do. */
   sayEmpty(words: string, act: { readonly label: string; readonly run: () => void } | null): void {
     writeCodeText(this._empty, words);
     this._act.hidden = act === null;
@@ -94,7 +94,7 @@ export class Chart {
     }
   }
 
-  /** The picture in words. */
+  /** Sets the description for screen readers. */
   set label(words: string) {
     this._canvas.setAttribute('aria-label', words);
   }
@@ -103,7 +103,7 @@ export class Chart {
     return this._canvas.getAttribute('aria-label') ?? '';
   }
 
-  /** Write the values beside the caption. */
+  /** Writes the values into the caption. */
   write(value: (column: Column) => number): void {
     for (const [column, node] of this._values) {
       const known = value(column);
@@ -130,11 +130,11 @@ export class Chart {
       most = Math.max(...this.plot.lines.map(({ column }) => series.most(column)));
     }
     this._top = ceiling(this._top, most, this.plot.least);
-    // At once: uPlot would wait for a microtask, and positions asked for until then would be those of before.
+    // Draws at once: uPlot would wait for a microtask and return old positions until then.
     this._u.batch(() => this._u.setData([series.time, ...ys] as unknown as uPlot.AlignedData));
   }
 
-  /** Show the point of an index, and where `time` is not empty write it above; -1: none. */
+  /** Marks a point, with `time` above it if not empty; -1 removes the mark. */
   point(index: number, time: string): void {
     const { series } = this._scene;
     const isThere = index >= 0 && index < series.length;
@@ -143,14 +143,14 @@ export class Chart {
     this._at.hidden = !isThere || time === '';
     if (!this._at.hidden) {
       write(this._at, time);
-      // Kept from reaching out on either side.
+      // Keeps the text inside the plot on both sides.
       const right = this._width - 26;
       const x = Math.min(Math.max(left + this._u.over.offsetLeft, 26), right);
       this._at.style.transform = `translate(${Math.round(x)}px, 0) translate(-50%, 0)`;
     }
   }
 
-  /** After a change of colours. */
+  /** Call it after a change of colours. */
   retheme(): void {
     for (const swatch of this.node.querySelectorAll<HTMLElement>('.iw-Plot-swatch')) {
       swatch.style.background = this._scene.palette.ink(swatch.dataset['ink'] ?? '');
@@ -257,7 +257,7 @@ export class Chart {
       this._isDragged = false;
     });
     over.addEventListener('click', event => {
-      // Browsers say click at the end of a drag too.
+      // Browsers send a click at the end of a drag too.
       if (!this._isDragged) {
         this._pointer.pick(u.posToVal(event.offsetX, 'x'));
       }
@@ -274,7 +274,7 @@ export class Chart {
     return this._withTime || this._layout === 'large';
   }
 
-  /** Below the lines: the grid, and what was chosen. */
+  /** Draws below the lines: the grid and the selection. */
   private _drawGround(): void {
     const { ctx, bbox } = this._u;
     const { series, palette, selected } = this._scene;
@@ -303,7 +303,7 @@ export class Chart {
     ctx.restore();
   }
 
-  /** Above the lines: what the grid means, the time, and where the service began anew. */
+  /** Draws above the lines: axis labels, times and restarts of the service. */
   private _drawLabels(): void {
     const { ctx, bbox } = this._u;
     const { series, palette } = this._scene;
@@ -370,7 +370,7 @@ export class Chart {
     ctx.textAlign = 'center';
     for (const mark of timeMarks(since, until, bbox.width / ratio, room)) {
       const x = this._u.valToPos(mark, 'x', true);
-      // A time that would be cut off is not written.
+      // Leaves out a time that would be cut off.
       if (x >= bbox.left + half && x <= bbox.left + bbox.width - half) {
         write(clock(mark, digits), x, y);
       }
@@ -385,13 +385,13 @@ export class Chart {
   private readonly _values: [Column, HTMLElement][] = [];
   private readonly _stacks: readonly Float32Array[];
   private _layout: Layout = 'compact';
-  /** Whether what ended with the last click was a drag. */
+  /** Whether the last click ended a drag. */
   private _isDragged = false;
   private _width = 0;
   private _top = 0;
 }
 
-/** A colour at an eighth of its strength. */
+/** A colour at an eighth of its opacity. */
 function faint(hex: string): string {
   return /^#[0-9a-f]{6}$/i.test(hex) ? `${hex}22` : hex;
 }

@@ -1,6 +1,6 @@
 import type { IEvent } from './contract';
 
-/** Something that happens again and again, and who listens. */
+/** An event with its listeners. */
 export class Emitter<T> implements IEvent<T> {
   connect(listener: (value: T) => void): () => void {
     this._listeners.add(listener);

@@ -13,33 +13,33 @@ import { distribution, type IDistribution } from './distribution';
 import { element, write } from './dom';
 import { Emitter } from './emitter';
 import { palette } from './palette';
-import { fold, ResampledSeries } from './resampledSeries';
+import { resample, ResampledSeries } from './resampledSeries';
 import { clock } from '../ui/format';
 import { type Column, COLUMNS, Timeline } from './timeline';
 import { emptyText, describePlot, plotOf, windowText } from './plotLabels';
 
 const ALL: readonly PlotName[] = ['throughput', 'latency', 'stages', 'queue', 'errors', 'batches'];
 
-/** What stands beside a caption is of so long: a model called twice a second must not flicker between 0 and 8. */
+/** Captions show figures over this time, so that a model called twice a second does not flicker between 0 and 8. */
 const NOW_S = 2;
 
-/** The server's percentiles look back on so long: what made a spike may have ended before it. */
+/** The server's percentiles cover this time, so the cause of a spike may have ended before it. */
 const LOOKBACK_S = 2;
 
-/** How often the words for those who do not see the pictures are written anew. */
+/** How often the description for screen readers is updated. */
 const WORDS_MS = 15_000;
 
-/** Room beside the plots, in CSS pixels, between those that stand side by side: as in plots.css. */
+/** The least width of a column and the gap between columns in CSS pixels, as in plots.css. */
 const COLUMN = 340;
 const GAP = 24;
 
-/** Where in time a reader looks: under the pointer, where the picture moves on, or at a time, which moves with it. */
+/** The hovered place: a fraction of the width, which stays while the plot moves, or a time, which moves with the plot. */
 type Hover =
   | { readonly kind: 'pointer'; readonly fraction: number }
   | { readonly kind: 'time'; readonly time: number }
   | null;
 
-/** Draw the live figures of one model into `node`, which becomes theirs until disposed of. */
+/** Draws the live figures of one model into `node`, which belongs to them until disposed of. */
 export function livePlots(node: HTMLElement, options: ILivePlotsOptions): ILivePlots {
   return new LivePlots(node, options);
 }
@@ -107,7 +107,7 @@ class LivePlots implements ILivePlots, IPointer {
   readonly selected = new Emitter<ISpan>();
 
   setHistory(history: IHistory): void {
-    this._timeline.recall(history);
+    this._timeline.mergeHistory(history);
     this._request();
   }
 
@@ -188,7 +188,7 @@ class LivePlots implements ILivePlots, IPointer {
     return this._options.trans ?? ENGLISH;
   }
 
-  /** Draw in the next frame, if somebody sees it. */
+  /** Draws in the next animation frame, if visible. */
   private _request(): void {
     this._isOld = true;
     this._schedule();
@@ -232,7 +232,7 @@ class LivePlots implements ILivePlots, IPointer {
     chart.sayEmpty(words, canTry ? { label: this._trans.__('Try it'), run: onTry } : null);
   }
 
-  /** What is under the pointer, or now: beside each caption, and in the bars. */
+  /** Writes the values at the hovered time, else the current ones, into the captions and the bars. */
   private _drawHover(): void {
     const { series } = this._scene;
     const at = this._hovered();
@@ -256,7 +256,7 @@ class LivePlots implements ILivePlots, IPointer {
     const until = this._pausedAt ?? this._timeline.last;
     const end = this._timeline.after(until);
     const first = this._timeline.after(until - NOW_S);
-    fold(this._timeline, first, end, this._latest, 0);
+    resample(this._timeline, first, end, this._latest, 0);
     return this._latest;
   }
 
@@ -272,12 +272,12 @@ class LivePlots implements ILivePlots, IPointer {
     this._schedule();
   }
 
-  /** Where one looks, to the plots of other models beside these. */
+  /** Tells the hovered time to the plots of other models. */
   private _tell(time: number | null): void {
     this._options.look?.emit({ by: this, time });
   }
 
-  /** The index of the point that is looked at; -1: none. */
+  /** The index of the hovered point; -1 if there is none. */
   private _hovered(): number {
     const { series } = this._scene;
     if (this._hover === null) {
@@ -324,7 +324,7 @@ class LivePlots implements ILivePlots, IPointer {
     event.stopPropagation();
   }
 
-  /** What a moment was, to those who listen. */
+  /** Announces the values of a point to screen readers. */
   private _say(at: number): void {
     const { series } = this._scene;
     const values = this._charts.flatMap(({ plot }) =>
@@ -336,7 +336,7 @@ class LivePlots implements ILivePlots, IPointer {
     write(this._said, `${clock(series.time[at] as number, 'seconds')}: ${values.join(', ')}`);
   }
 
-  /** The pictures in words, now and then: a reader that is told at each tick hears nothing else. */
+  /** Describes the plots for screen readers; only now and then, since an update per tick would drown the rest. */
   private _describe(): void {
     const now = performance.now();
     if (this._wordsAt !== 0 && now - this._wordsAt < WORDS_MS) {
@@ -401,7 +401,7 @@ class LivePlots implements ILivePlots, IPointer {
   private _pausedAt: number | null = null;
   private _hover: Hover = null;
   private _isSeen = false;
-  /** Whether more than the hover has changed since it was drawn. */
+  /** Whether more than the hover has changed since the last drawing. */
   private _isOld = true;
   private _rethemed = false;
   private _wordsAt = 0;
@@ -409,7 +409,7 @@ class LivePlots implements ILivePlots, IPointer {
   private _disposed = false;
 }
 
-/** What pages change of their body when their theme does: JupyterLab, VS Code, Notebook. */
+/** The attributes of the body that change with the theme of JupyterLab, VS Code or Notebook. */
 const THEME_MARKS = [
   'data-jp-theme-name',
   'data-jp-theme-light',

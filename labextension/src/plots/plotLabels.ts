@@ -1,4 +1,4 @@
-/** What the pictures are called, and what is said where there is nothing to draw. */
+/** Titles, lines and texts of the plots. */
 
 import * as format from '../ui/format';
 import type { ITrans, PlotName } from './contract';
@@ -6,25 +6,25 @@ import type { ResampledSeries } from './resampledSeries';
 import type { Ink } from './palette';
 import type { Column } from './timeline';
 
-/** One line, or one layer, of a picture. */
+/** One line, or one stacked layer, of a plot. */
 export interface ILine {
   readonly column: Column;
   readonly ink: Ink;
   readonly label: string;
 }
 
-/** What one picture over time shows. */
+/** What one plot over time shows. */
 export interface IPlot {
   readonly name: Exclude<PlotName, 'batches'>;
   readonly title: string;
-  /** To hover over the title. */
+  /** The tooltip of the title. */
   readonly hint: string;
-  /** From the back to the front, or from the ground up. */
+  /** From back to front, or from the bottom up. */
   readonly lines: readonly ILine[];
-  /** Told beside the caption, and not drawn. */
+  /** Written in the caption, but not drawn. */
   readonly told?: readonly Omit<ILine, 'ink'>[];
   readonly stacked: boolean;
-  /** What the axis reaches at least. */
+  /** The least end of the axis. */
   readonly least: number;
   readonly unit: (value: number) => string;
 }
@@ -106,7 +106,7 @@ export function windowText(trans: ITrans, window_s: number): string {
   return minutes === 1 ? trans.__('last minute') : trans.__('last %1 minutes', minutes);
 }
 
-/** Instead of a line that says nothing; empty where there is something to see. */
+/** The text in place of an empty plot; empty if there is something to see. */
 export function emptyText(
   trans: ITrans,
   name: PlotName,
@@ -147,7 +147,7 @@ export function emptyText(
   }
 }
 
-/** A picture in words, for those who do not see it: what is, and what was most. */
+/** Describes a plot for screen readers: current and largest values. */
 export function describePlot(
   trans: ITrans,
   plot: IPlot,
@@ -173,7 +173,7 @@ export function describePlot(
   );
 }
 
-/** Why a batch was released, in a word. */
+/** The release reason of a batch as a word. */
 export function reasonLabel(trans: ITrans, reason: string): string {
   switch (reason) {
     case 'idle':
@@ -193,7 +193,7 @@ export function reasonLabel(trans: ITrans, reason: string): string {
   }
 }
 
-/** Why a batch was released, in a sentence. */
+/** The release reason of a batch as a clause. */
 export function reasonText(trans: ITrans, reason: string): string {
   switch (reason) {
     case 'idle':

@@ -2,15 +2,15 @@ import { IN_PLOTS } from '../service/figures';
 import { STAGES } from '../service/wire';
 import { type Column, COLUMNS, type Timeline } from './timeline';
 
-/** Seconds of one point in a window: what is drawn is a mean, or a peak, of so long. */
+/** Seconds that one point of a window covers, as a mean or a peak. */
 export function partOf(window_s: number): number {
   return window_s <= 60 ? 0.5 : window_s <= 300 ? 2 : Math.max(window_s / 180, 5);
 }
 
-/** Ticks that came late are no gap. */
+/** A tick that is later than this leaves a gap. */
 const LATE_S = 1;
 
-/** As many points as any window has, each with a gap before it. */
+/** More points than any window has, even with a gap before each. */
 const CAPACITY = 1024;
 
 const PEAKS: ReadonlySet<Column> = new Set(
@@ -19,17 +19,17 @@ const PEAKS: ReadonlySet<Column> = new Set(
 const BY_REQUESTS: ReadonlySet<Column> = new Set(STAGES.map(stage => `${stage}_s` as const));
 
 /**
- * What of a timeline is shown: rows gathered into points of equal length that begin at multiples of it, so that a point
- * does not change as it moves left. A time without rows is one point of NaN.
+ * The visible part of a timeline, resampled to points of equal length that begin at multiples of it, so that a point
+ * does not change as it moves left. A time without rows becomes one point of NaN.
  *
- * The arrays are used again at the next `take`.
+ * The next `take` overwrites the arrays.
  */
 export class ResampledSeries {
   /** Unix seconds of the edges. */
   since = 0;
   until = 0;
   part_s = 0;
-  /** Of each point, when its last row ended. */
+  /** When the last row of each point ended. */
   time = new Float64Array(0);
   columns = Object.fromEntries(COLUMNS.map(name => [name, EMPTY])) as Record<Column, Float32Array>;
   /** Times at which another run of the service began. */
@@ -50,7 +50,7 @@ export class ResampledSeries {
     const end = timeline.after(until);
     let n = 0;
     let i = timeline.after(this.since);
-    // One point that is out of sight on the left lets the line begin at the edge.
+    // One more point on the left lets the line begin at the edge.
     while (i > timeline.begin && (time[i - 1] as number) > this.since - part_s) {
       i -= 1;
     }
@@ -75,7 +75,7 @@ export class ResampledSeries {
         Math.floor((time[i] as number) / part_s) === part &&
         run[i] === run[first]
       );
-      fold(timeline, first, i, this._columns, n);
+      resample(timeline, first, i, this._columns, n);
       this._times[n] = time[i - 1] as number;
       n += 1;
     }
@@ -86,7 +86,7 @@ export class ResampledSeries {
     }
   }
 
-  /** The point nearest to a time; -1 where there is none. */
+  /** The point nearest to a time; -1 if there is none. */
   nearest(time: number): number {
     let best = -1;
     for (let i = 0; i < this.length; i++) {
@@ -102,7 +102,7 @@ export class ResampledSeries {
     return best;
   }
 
-  /** The next point in a direction that tells something; the same one where there is none. */
+  /** The point `by` steps away, gaps not counted; it stops at the edge. */
   step(from: number, by: number): number {
     let at = from;
     for (let left = Math.abs(by); left > 0; left -= 1) {
@@ -118,7 +118,7 @@ export class ResampledSeries {
     return at;
   }
 
-  /** The largest value of a column in sight; 0 where there is none. */
+  /** The largest visible value of a column; 0 if there is none. */
   most(name: Column): number {
     let most = 0;
     for (const value of this.columns[name]) {
@@ -129,7 +129,7 @@ export class ResampledSeries {
     return most;
   }
 
-  /** Whether a request ended, in what is in sight. */
+  /** Whether no request ended in the window. */
   get isIdle(): boolean {
     return this.most('requests_per_s') === 0;
   }
@@ -154,10 +154,10 @@ export class ResampledSeries {
 const EMPTY = new Float32Array(0);
 
 /**
- * Rows `first` up to `end` as one: rates and p50 as their mean, higher quantiles and the queue as their highest, so that
- * no spike is lost, and what a request took as the mean over requests.
+ * Merges rows `first` up to `end`: rates and p50 to their mean, higher quantiles and the queue to their peak, so that
+ * no spike is lost, and the seconds of stages to their mean over requests.
  */
-export function fold(
+export function resample(
   { span, columns }: Timeline,
   first: number,
   end: number,
@@ -181,7 +181,7 @@ export function fold(
         continue;
       }
       const seconds = span[i] as number;
-      // Something was run where there is a value, also if all that ran failed.
+      // A value means that something ran, even if all requests failed.
       const weight = byRequests
         ? Math.max(seconds * (columns.requests_per_s[i] as number), 1e-6)
         : seconds;
@@ -192,7 +192,7 @@ export function fold(
   }
 }
 
-/** Layers on top of each other: each is what it adds to those before; NaN where none of them is known. */
+/** Stacks layers, each on the sum of those before; NaN where all are unknown. */
 export function stack(layers: readonly Float32Array[], into: readonly Float32Array[]): void {
   const n = layers[0]?.length ?? 0;
   for (let i = 0; i < n; i++) {
@@ -204,7 +204,7 @@ export function stack(layers: readonly Float32Array[], into: readonly Float32Arr
       }
       (into[k] as Float32Array)[i] = sum;
     });
-    // What lies below the first that is known has no height.
+    // Unknown layers below the first known one have no height.
     for (let k = 0; k < layers.length && Number.isNaN((into[k] as Float32Array)[i]); k++) {
       (into[k] as Float32Array)[i] = Number.isNaN(sum) ? NaN : 0;
     }

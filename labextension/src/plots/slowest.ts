@@ -5,10 +5,10 @@ import { palette } from './palette';
 import { mates, steps } from './waterfall';
 import { reasonText } from './plotLabels';
 
-/** As many are listed. */
+/** The number of requests that are listed. */
 const SHOWN = 10;
 
-/** More batch mates than these are told as a number. */
+/** Further batch mates are shown as a number. */
 const BLOCKS = 24;
 
 export interface ISlowestOptions {
@@ -18,7 +18,7 @@ export interface ISlowestOptions {
   readonly onClose: () => void;
 }
 
-/** The slowest requests of a moment, each of which opens to what happened to it. */
+/** A list of the slowest requests of a time span; each can be expanded to its details. */
 export class Slowest {
   readonly node: HTMLElement;
 
@@ -46,7 +46,7 @@ export class Slowest {
     this.node.hidden = true;
   }
 
-  /** Ask for the slowest of a time, and list them. */
+  /** Fetches and lists the slowest requests of a span. */
   async show(span: ISpan): Promise<void> {
     const { trans, model } = this._options;
     const asked = ++this._asked;
@@ -105,7 +105,7 @@ export class Slowest {
     this._body.replaceChildren(element('ol', {}, ...items));
   }
 
-  /** When, how long, and a bar of its stages beside those of the others. */
+  /** One line: time, duration, and a bar of the stages on a common scale. */
   private _summary(request: ISlow, longest: number): HTMLElement {
     const { trans } = this._options;
     const { ink } = palette(this.node);
@@ -132,7 +132,7 @@ export class Slowest {
     );
   }
 
-  /** Where its time went, who it travelled with, and how it is found elsewhere. */
+  /** The stages, the batch, and the ids of one request. */
   private _story(request: ISlow): HTMLElement {
     const { trans } = this._options;
     return element(
@@ -240,7 +240,7 @@ export class Slowest {
 
   private readonly _title = element('h3', { class: 'iw-Slow-title' });
   private readonly _body = element('div', { class: 'iw-Slow-body' });
-  /** Counts questions: an answer to one before the last is of no use. */
+  /** Counts the fetches; only the answer to the last one is used. */
   private _asked = 0;
 }
 

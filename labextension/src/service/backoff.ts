@@ -1,11 +1,11 @@
-/** When to try again. Pure: the chance is an argument. */
+/** The wait before a retry. Pure: the random number is an argument. */
 
 export const FIRST_MS = 500;
 export const LONGEST_MS = 10_000;
 
 /**
  * Milliseconds to wait after the `failures`-th failure in a row (from 1): doubling, and spread over the upper half
- * so that the pages of one restarted server do not all come back at once.
+ * so that the pages of one restarted server do not all reconnect at once.
  *
  * @param chance - in [0, 1)
  */

@@ -17,18 +17,18 @@ export interface ICommandOptions {
   readonly app: JupyterFrontEnd;
   readonly model: IServiceModel;
   readonly trans: TranslationBundle;
-  /** Let the user choose an .onnx file; null where they chose none. */
+  /** Lets the user choose an .onnx file; resolves to null if they cancel. */
   browse(): Promise<string | null>;
   /** The paths of the files that are selected in the file browser. */
   selected(): readonly string[];
-  /** Whether to ask before stopping, and before unloading what serves. */
+  /** Whether to ask before stopping the service, and before unloading a served model. */
   confirmStop(): Promise<boolean>;
   confirmUnload(): Promise<boolean>;
-  /** Absent: there is no panel. */
+  /** Absent if there is no panel. */
   readonly panel?: IInferencePanel | undefined;
 }
 
-/** The commands of the palette. */
+/** The commands that are in the palette. */
 export const IN_PALETTE = [
   CommandIDs.open,
   CommandIDs.start,
@@ -56,7 +56,7 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
 
   const open = () => app.shell.activateById(WidgetIDs.panel);
 
-  /** `work`; what goes wrong is in the panel, and told beside it where that is not in sight. */
+  /** Runs `work`. The panel shows a failure; if the panel is hidden, a notification does. */
   const told = async <T>(work: Promise<T>): Promise<T> => {
     try {
       return await work;
@@ -68,7 +68,7 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
     }
   };
 
-  /** Whether the service is in one of these states, and nothing is being done to it; also true while unknown. */
+  /** Whether the service is in one of these states, or unknown, and no command is in progress. */
   const isIn = (...states: ServiceState[]) => {
     const { service, busy, link } = model.state;
     return (
@@ -95,7 +95,7 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
   const named = (name: string): IModelStatus | undefined =>
     groupByModel(model.state.models).find(entry => entry.name === name)?.current;
 
-  /** The model that `args` name, else one that the user chooses. */
+  /** The model named in `args`, else one that the user chooses. */
   const whichModel = async (
     args: { name?: unknown },
     title: string,
@@ -111,11 +111,11 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
   const hasModels = () => model.state.models.length > 0;
   const serving = () => model.state.models.filter(status => status.routed);
   const known = () => model.state.models.filter(status => status.inputs !== null);
-  /** Of what takes a model's name, or asks for it. */
+  /** The arguments of commands that take a model's name, or ask for it. */
   const among = (models: () => readonly IModelStatus[]) => (args: { name?: unknown }) =>
     models().some(({ name }) => !text(args.name) || name === args.name);
 
-  /** Whether the user says so, on a button with this label. */
+  /** Asks the user to confirm with a button of this label. */
   const agreed = async (title: string, body: string, label: string) => {
     const buttons = [
       Dialog.cancelButton({ label: trans.__('Cancel') }),
@@ -148,7 +148,7 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
       trans.__('Unload')
     );
 
-  /** What lies in the service's repositories and does not serve. */
+  /** The models in the service's repositories that are not served. */
   const whichStored = async (): Promise<string | null> => {
     const title = trans.__('Load from the repository');
     const stored = await told(model.stored());
@@ -189,7 +189,7 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
 
   commands.addCommand(CommandIDs.stop, {
     label: trans.__('Stop the Inference Service'),
-    caption: trans.__('Finish what is under way, then end the service'),
+    caption: trans.__('Finish the running requests, then stop the service'),
     icon: stopIcon,
     isEnabled: () => isIn('Ready', 'Starting', 'Restarting', 'Failed'),
     describedBy: {
@@ -205,7 +205,7 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
 
   commands.addCommand(CommandIDs.restart, {
     label: trans.__('Restart the Inference Service'),
-    caption: trans.__('Start the service anew with the same models; what is under way ends first'),
+    caption: trans.__('Restart the service with the same models; running requests end first'),
     icon: refreshIcon,
     isEnabled: () => isIn('Ready', 'Failed'),
     describedBy: { args: schema() },
@@ -233,7 +233,7 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
 
   commands.addCommand(CommandIDs.loadStored, {
     label: trans.__('Load a Model from the Service’s Repository…'),
-    caption: trans.__('Serve what lies in the folders that the service was started with'),
+    caption: trans.__('Serve a model of the folders that the service was started with'),
     icon: inferenceIcon,
     isEnabled: () => isIn('Ready'),
     describedBy: { args: schema({ name: NAME }) },
@@ -265,7 +265,7 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
 
   commands.addCommand(CommandIDs.unload, {
     label: args => (args['name'] ? trans.__('Unload') : trans.__('Unload a Model…')),
-    caption: trans.__('Finish what is under way, then give back the memory of every version'),
+    caption: trans.__('Finish the running requests, then free the memory of every version'),
     isEnabled: args => (args['name'] ? !model.state.busy.has(text(args['name'])) : hasModels()),
     describedBy: {
       args: schema({
@@ -299,7 +299,7 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
 
   commands.addCommand(CommandIDs.set, {
     label: args => (args['name'] ? trans.__('Settings') : trans.__('Settings of a Model…')),
-    caption: trans.__('Turn the settings of a model while it serves'),
+    caption: trans.__('Change the settings of a model while it serves'),
     isEnabled: among(serving),
     describedBy: {
       args: schema({
@@ -325,7 +325,7 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
 
   commands.addCommand(CommandIDs.copyAddress, {
     label: trans.__('Copy the Address of the Inference Service'),
-    caption: trans.__('Copy where the service listens on its machine'),
+    caption: trans.__('Copy the address of the service on its machine'),
     isEnabled: () => Boolean(model.state.service?.url),
     describedBy: { args: schema() },
     execute: () => Clipboard.copyToSystem(model.state.service?.url ?? '')
@@ -368,7 +368,7 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
     execute: () => {
       if (logs === null || logs.isDisposed) {
         logs = new LogsWidget(model, trans);
-        // Below what one works on: JupyterLab and Notebook 7 both have that place.
+        // JupyterLab and Notebook 7 both have a down area.
         showInDownArea(app.shell, logs);
       }
       app.shell.activateById(logs.id);

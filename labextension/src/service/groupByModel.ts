@@ -1,16 +1,16 @@
-/** Models as a user thinks of them: by name, whatever versions live under it. Pure. */
+/** Groups model versions by name, and checks names. Pure. */
 
 import type { IModelStatus, ModelState } from './wire';
 
 export interface IModelGroup {
   readonly name: string;
-  /** The version that callers get; where there is none, the newest. */
+  /** The version that callers get, else the newest. */
   readonly current: IModelStatus;
-  /** The other versions, newest first: one that warms up, drains, or failed. */
+  /** The other versions, newest first: those that load, drain or failed. */
   readonly others: readonly IModelStatus[];
 }
 
-/** One entry a name, by name. The order does not depend on states, so that nothing jumps. */
+/** One group per name, sorted by name. The order does not depend on states, so that cards do not jump. */
 export function groupByModel(statuses: readonly IModelStatus[]): readonly IModelGroup[] {
   const byName = new Map<string, IModelStatus[]>();
   for (const status of statuses) {
@@ -27,12 +27,12 @@ export function groupByModel(statuses: readonly IModelStatus[]): readonly IModel
     });
 }
 
-/** Whether it is on its way somewhere. */
+/** Whether the state is a transitional one. */
 export function isUnderWay(state: ModelState): boolean {
   return state === 'Loading' || state === 'Warming' || state === 'Draining';
 }
 
-/** The name that a file is served as unless another is asked for: its stem, in the letters that names may have, without accents. */
+/** The default name of a file: its stem without accents, other characters replaced by `_`. */
 export function nameFromPath(path: string): string {
   const file = path.split(/[\\/]/).pop() ?? '';
   const stem = file.replace(/\.onnx$/i, '');
@@ -45,7 +45,7 @@ export function nameFromPath(path: string): string {
     .slice(0, 128);
 }
 
-/** Whether a model may be called so: letters, digits, `_`, `-` and single `.`, 128 at most. */
+/** Whether a name is valid: letters, digits, `_`, `-` and single `.`, 128 at most. */
 export function isModelName(name: string): boolean {
   return /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/.test(name) && !name.includes('..');
 }

@@ -38,11 +38,11 @@ import type {
   ITried
 } from './wire';
 
-/** What sparklines show: a row a second. */
+/** Sparklines show a minute, with one row per second. */
 export const WINDOW_S = 60;
 const BIN_S = 1;
 
-/** What the cards show. */
+/** The subscription for the cards. */
 const CARDS: ISubscription = {
   models: '*',
   window_s: WINDOW_S,
@@ -50,17 +50,17 @@ const CARDS: ISubscription = {
   detail: []
 };
 
-/** Asking for the status must not keep an idle Jupyter server alive. */
+/** Status requests must not keep an idle Jupyter server alive. */
 const QUIET = 'no_track_activity=1';
 
-/** A server that does not answer for so long is away. */
+/** A server that does not answer in this time counts as away. */
 const PROBE_MS = 15_000;
 
-/** Without figures for so long, or so many ticks, while some should come, what is shown is old. */
+/** Figures are late after this time, or after this many ticks, whichever is longer. */
 const LATE_S = 3;
 const LATE_TICKS = 4;
 
-/** Holds the socket and what came through it; asks for what is to be done. */
+/** Holds the stream and the state received over it, and sends the requests. */
 export class ServiceModel implements IServiceModel {
   constructor(
     private readonly _settings: ServerConnection.ISettings,
@@ -72,14 +72,14 @@ export class ServiceModel implements IServiceModel {
       open: handlers => overWebSocket(new _settings.WebSocket(streamURL(_settings)), handlers),
       subscription: CARDS
     });
-    this._stream.frame.connect(frame => this._hear(frame));
+    this._stream.frame.connect(frame => this._onFrame(frame));
     this._stream.linkChanged.connect(link => {
       this._apply({ type: 'link', link });
-      this._expect();
+      this._restartLateTimer();
     });
     _visibility.changed.connect((_, visible) => {
       this._stream.awake = visible;
-      this._expect();
+      this._restartLateTimer();
     });
     _visibility.online.connect(() => {
       if (_visibility.visible && this._stream.link.kind === 'lost') {
@@ -215,7 +215,7 @@ export class ServiceModel implements IServiceModel {
   dismiss(name = ''): void {
     const forget = () => this._apply({ type: 'dismiss', place: name });
     if (isOnlyRefused(this._state, name)) {
-      // What the service keeps of it says the same once more. Where it stays, its card says why.
+      // The service keeps the failed load, which would be shown again. If it cannot be unloaded, its card says why.
       void this.unload(name)
         .catch(() => undefined)
         .finally(forget);
@@ -248,7 +248,7 @@ export class ServiceModel implements IServiceModel {
   private _control(verb: Verb): Promise<void> {
     return this._act('', verb, async () => {
       const status = await this._post<IStatus>(`api/${verb}`);
-      this._hear({ type: 'service', service: status.service });
+      this._onFrame({ type: 'service', service: status.service });
     });
   }
 
@@ -271,14 +271,14 @@ export class ServiceModel implements IServiceModel {
     return this._request<T>(path, { method: 'POST', body: JSON.stringify(body) });
   }
 
-  private _hear(frame: Frame): void {
+  private _onFrame(frame: Frame): void {
     switch (frame.type) {
       case 'figures':
-        this._take(frame);
+        this._onFigures(frame);
         this._subscriptions.publish(frame);
         return;
       case 'history':
-        this._recall(frame);
+        this._onHistory(frame);
         this._subscriptions.publish(frame);
         return;
       case 'service':
@@ -287,12 +287,12 @@ export class ServiceModel implements IServiceModel {
           this._ticks = [];
           this._figuresChanged.emit();
         }
-        this._expect();
+        this._restartLateTimer();
         return;
       case 'hello':
         this._interval_s = frame.interval_s;
         this._apply(frame);
-        this.loadTests.begin();
+        this.loadTests.reset();
         return;
       case 'bench':
         this.loadTests.update(frame);
@@ -302,8 +302,8 @@ export class ServiceModel implements IServiceModel {
     }
   }
 
-  private _take(figures: IFigures): void {
-    this._enter(figures.epoch);
+  private _onFigures(figures: IFigures): void {
+    this._enterEpoch(figures.epoch);
     this._ticks = withTick(this._ticks, figures);
     this._time = figures.time;
     for (const [name, tick] of Object.entries(figures.models)) {
@@ -318,12 +318,12 @@ export class ServiceModel implements IServiceModel {
         this._errors.delete(name);
       }
     }
-    this._expect();
+    this._restartLateTimer();
     this._figuresChanged.emit();
   }
 
-  private _recall(history: IHistory): void {
-    this._enter(history.epoch);
+  private _onHistory(history: IHistory): void {
+    this._enterEpoch(history.epoch);
     for (const name of this._buffers.keys()) {
       if (!(name in history.models)) {
         this._buffers.delete(name);
@@ -331,7 +331,7 @@ export class ServiceModel implements IServiceModel {
     }
     for (const [name, past] of Object.entries(history.models)) {
       const buffer = this._bufferOf(name);
-      if (!isAsGood(buffer.data.time, past.time)) {
+      if (!isAsFine(buffer.data.time, past.time)) {
         buffer.reset(past);
       }
       if (past.last_error) {
@@ -342,8 +342,8 @@ export class ServiceModel implements IServiceModel {
     this._figuresChanged.emit();
   }
 
-  /** Another epoch is another run of the service: its lines begin anew. */
-  private _enter(epoch: string): void {
+  /** A new epoch is a new run of the service, so its lines start over. */
+  private _enterEpoch(epoch: string): void {
     if (epoch !== this._epoch) {
       this._epoch = epoch;
       this._buffers.clear();
@@ -351,8 +351,8 @@ export class ServiceModel implements IServiceModel {
     }
   }
 
-  /** From now on figures should come, where some should at all; say so where they do not. */
-  private _expect(): void {
+  /** Restarts the timer that marks figures as late, if figures are expected at all. */
+  private _restartLateTimer(): void {
     clearTimeout(this._lateTimer);
     this._apply({ type: 'late', late: false });
     const { link, service } = this._state;
@@ -390,7 +390,7 @@ export class ServiceModel implements IServiceModel {
   private _interval_s = 0;
   private _lateTimer: ReturnType<typeof setTimeout> | undefined;
   private _state: IView = INITIAL;
-  /** The last few. */
+  /** The ticks of the last two seconds. */
   private _ticks: readonly IFigures[] = [];
   private _time = 0;
   private _epoch = '';
@@ -400,14 +400,14 @@ function modelPath(name: string, verb: 'load' | 'unload' | 'set' | 'try'): strin
   return `api/models/${encodeURIComponent(name)}/${verb}`;
 }
 
-/** Whether the last minute is known as closely as a history knows it, which may be a coarse one of a longer time. */
-function isAsGood(known: readonly number[], past: readonly number[]): boolean {
+/** Whether the known last minute is as fine as that of a history, which may be a coarse one of a longer window. */
+function isAsFine(known: readonly number[], past: readonly number[]): boolean {
   const newest = past.at(-1) ?? 0;
   const young = past.filter(time => time > newest - WINDOW_S).length;
   return known.length >= young && (known.at(-1) ?? 0) >= newest - 2 * BIN_S;
 }
 
-/** As JupyterLab itself opens sockets: the cookie tells who we are, and the token only where there is no cookie. */
+/** As JupyterLab itself opens sockets: the cookie authenticates, and the token only without a cookie. */
 function streamURL({ wsUrl, token, appendToken }: ServerConnection.ISettings): string {
   const url = URLExt.join(wsUrl, NAMESPACE, 'stream');
   return appendToken && token ? `${url}?token=${encodeURIComponent(token)}` : url;

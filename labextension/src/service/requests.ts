@@ -2,13 +2,13 @@ import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 import { NAMESPACE } from '../tokens';
 
-/** A request that was not answered as asked; `message` is one for the user to read. */
+/** A request that failed; `message` is written for the user. */
 export class RequestError extends Error {
   constructor(
     message: string,
-    /** Of the HTTP answer; 0: there was none, -1: there was one, and it was not ours. */
+    /** The HTTP status; 0 without an answer, -1 for an answer that is not the server extension's. */
     readonly status: number,
-    /** A short code to tell errors of one status apart; mostly empty. */
+    /** A short code that distinguishes errors of one status; mostly empty. */
     readonly reason: string = ''
   ) {
     super(message);
@@ -17,7 +17,7 @@ export class RequestError extends Error {
 }
 
 /**
- * Ask the server extension for a text.
+ * Requests a text from the server extension.
  *
  * @throws RequestError
  */
@@ -31,7 +31,7 @@ export async function requestText(
 }
 
 /**
- * Ask the server extension.
+ * Requests JSON from the server extension.
  *
  * @param path - below `infer-workbench/`, its parts encoded
  * @param init - a body makes it JSON
@@ -47,7 +47,7 @@ export async function requestAPI<T>(
   const body = parsed(text);
   accept(response, body);
   if (typeof body !== 'object' || body === null) {
-    // A login page, or a proxy's: nothing that the server extension said.
+    // A login page, or a proxy's page, not an answer of the server extension.
     throw new RequestError('The answer was not JSON', -1);
   }
   return body as T;
@@ -68,7 +68,7 @@ async function fetched(
   return { response, text: await response.text() };
 }
 
-/** Undefined where it is no JSON. */
+/** Undefined if the text is not JSON. */
 function parsed(text: string): unknown {
   try {
     return text ? JSON.parse(text) : {};
@@ -77,7 +77,7 @@ function parsed(text: string): unknown {
   }
 }
 
-/** Throw what the answer says went wrong, if anything. */
+/** Throws the error of an answer, if it has one. */
 function accept(response: Response, body: unknown): void {
   if (!response.ok) {
     const { message, reason } = (body ?? {}) as { message?: unknown; reason?: unknown };

@@ -1,10 +1,10 @@
 import { SMOOTHED } from './figures';
 import type { IFigures, IModelFigures } from './wire';
 
-/** What the server's percentiles look back on too: without, a model called twice a second flickers between 0 and 8. */
+/** The server's percentiles cover this time too. Unsmoothed, a rate of two a second flickers between 0 and 8. */
 export const SMOOTHING_S = 2;
 
-/** The ticks of the last SMOOTHING_S seconds, the new one included; of one run of the service only. */
+/** The ticks of the last SMOOTHING_S seconds with the new one, of the same run of the service. */
 export function withTick(ticks: readonly IFigures[], next: IFigures): readonly IFigures[] {
   const young = ticks.filter(
     ({ epoch, time }) => epoch === next.epoch && time > next.time - SMOOTHING_S && time < next.time
@@ -12,7 +12,7 @@ export function withTick(ticks: readonly IFigures[], next: IFigures): readonly I
   return [...young, next];
 }
 
-/** One model's last figures, the rates averaged over all ticks that know it; null where the last one does not. */
+/** One model's last figures, with rates averaged over all ticks that have the model; null if the last one lacks it. */
 export function smoothed(ticks: readonly IFigures[], name: string): IModelFigures | null {
   const last = ticks[ticks.length - 1]?.models[name];
   if (last === undefined) {

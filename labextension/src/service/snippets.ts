@@ -1,8 +1,8 @@
-/** Calls of a model to paste elsewhere. Pure. */
+/** Code that calls a model, to be pasted elsewhere. Pure. */
 
 import type { IModelStatus, ITensorSpec } from './wire';
 
-/** Numbers that one line of shell can bear. */
+/** The most numbers in one shell command. */
 const FEW = 256;
 
 const NUMPY: Readonly<Record<string, string>> = {
@@ -21,8 +21,8 @@ const NUMPY: Readonly<Record<string, string>> = {
 };
 
 /**
- * A request by curl, runnable on the service's machine where the token's file is known (and once there is a request
- * file, where the input is large).
+ * A curl command. It can be run on the service's machine if the path of the token file is known (and with a request
+ * file if the input is large).
  */
 export function curl(url: string, tokenFile: string, model: IModelStatus): string {
   const inputs = model.inputs ?? [];
@@ -35,7 +35,7 @@ export function curl(url: string, tokenFile: string, model: IModelStatus): strin
   ].join('\n');
 }
 
-/** The same call from a notebook. */
+/** The same call as Python code for a notebook. */
 export function python(model: IModelStatus): string {
   const inputs = model.inputs ?? [];
   const [only] = inputs;
@@ -52,12 +52,12 @@ export function python(model: IModelStatus): string {
   return (value.includes('np.') ? ['import numpy as np', ...lines] : lines).join('\n');
 }
 
-/** As one word of a shell. */
+/** Quotes a text as one shell word. */
 function quoted(word: string): string {
   return /^[\w./-]+$/.test(word) ? word : `'${word.replace(/'/g, `'\\''`)}'`;
 }
 
-/** One row: a free dimension is taken as 1. */
+/** The shape of one row; a free dimension becomes 1. */
 function shape(spec: ITensorSpec): number[] {
   return spec.shape.map(n => (n < 0 ? 1 : n));
 }

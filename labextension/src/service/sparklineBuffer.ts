@@ -10,9 +10,9 @@ const MERGE: Record<Merge, (old: number, next: number, ticks: number) => number>
 };
 
 /**
- * One model's last `window_s` seconds in rows of `bin_s`: the past as the server sent it, then the ticks since.
+ * One model's last `window_s` seconds in rows of `bin_s`: the server's history, then the ticks since.
  *
- * A time without ticks leaves a row of nulls, so that a line drawn through it is broken there.
+ * A time without ticks leaves a row of nulls, which is a gap in the line.
  */
 export class SparklineBuffer {
   constructor(
@@ -20,17 +20,17 @@ export class SparklineBuffer {
     readonly bin_s: number
   ) {}
 
-  /** The columns themselves: to be read, and not to be kept over a call of `push`. */
+  /** The live columns; read them before the next `push`. */
   get data(): IColumns {
     return this._columns;
   }
 
-  /** Begin anew with what the server remembers. */
+  /** Starts over with the server's history. */
   reset(past?: IColumns): void {
     const n = past?.time.length ?? 0;
     this._columns.time = past ? past.time.slice() : [];
     for (const { key } of IN_SPARKLINES) {
-      // An older server may not know a series that this page draws.
+      // An older server may not send all columns.
       this._columns[key] = past?.[key]?.slice(0, n) ?? new Array<null>(n).fill(null);
     }
     this._ticks = 0;
@@ -38,8 +38,8 @@ export class SparklineBuffer {
   }
 
   /**
-   * Add one tick. One that is no later than the last row's bin began is history already, and passed over; one from
-   * before all that is shown comes after a clock that was set back, and begins anew.
+   * Adds one tick. A tick that is not later than the start of the last row is known already and is ignored. One from
+   * before the whole window means that the clock was set back, and the buffer starts over.
    */
   push(time: number, figures: IModelFigures): void {
     let last = this._columns.time.at(-1);
@@ -94,7 +94,7 @@ export class SparklineBuffer {
     }
   }
 
-  /** Ticks in the last row; 0: it came as history. */
+  /** The ticks in the last row; 0 if it came as history. */
   private _ticks = 0;
   private readonly _columns = {
     time: [] as number[],

@@ -1,68 +1,68 @@
-/** What the page knows of the service, and how each event changes it. Pure. */
+/** The page's view of the service, and the reducer for its events. Pure. */
 
 import type { Settings } from '../forms/modelSettingsForm';
 import { API } from '../version';
 import type { Frame, IModelStatus, IService } from './wire';
 
-/** Why there is no use in trying again by itself. */
+/** Why a retry would not help. */
 export type Missing =
-  /** The routes are not there: not installed, not enabled, or a server that cannot have them. */
+  /** The routes do not exist: the server extension is not installed or not enabled. */
   | 'absent'
-  /** They are, and not for this user. */
+  /** The user may not use the routes. */
   | 'forbidden'
-  /** Something else answered: a login page, a proxy. */
+  /** Something else answered, as a login page or a proxy. */
   | 'foreign'
-  /** They speak another version of the contract. */
+  /** The server extension has another version of the contract. */
   | 'incompatible';
 
 export type Link =
   | { readonly kind: 'idle' | 'connecting' | 'live' }
   | {
       readonly kind: 'lost';
-      /** In ms since 1970; null: it is being tried now, or will be when the page is shown. */
+      /** Milliseconds since 1970; null while a retry is in progress or the page is hidden. */
       readonly retryAt: number | null;
-      /** Requests are answered, and the WebSocket does not open. */
+      /** Whether requests are answered but the WebSocket does not open. */
       readonly blocked: boolean;
     }
   | { readonly kind: 'missing'; readonly why: Missing; readonly message: string };
 
-/** A wish to serve a file. */
+/** A request to load a model. */
 export interface ILoadRequest {
   readonly name: string;
-  /** As JupyterLab's file browser names it; empty: what the service's own repository has under the name. */
+  /** A path of JupyterLab's file browser; empty for the model in the service's own repository. */
   readonly path: string;
-  /** Also where inputs or outputs change, on which callers may rely. */
+  /** Whether to load although inputs or outputs change, on which callers may rely. */
   readonly force?: boolean;
   readonly config?: Settings;
 }
 
-/** A load that is under way, or that failed. */
+/** A load that is in progress or failed. */
 export interface IAttempt {
   readonly request: ILoadRequest;
-  /** Empty while under way. */
+  /** Empty while in progress. */
   readonly trouble: string;
-  /** Whether it was refused only because callers could break. */
+  /** Whether `force` would help: it was refused only because callers could break. */
   readonly forceable: boolean;
 }
 
 export type Verb = 'start' | 'stop' | 'restart' | 'unload';
 
-/** Where something is under way or went wrong: '' is the service, else a model's name. */
+/** The place of an action or failure: '' for the service, else a model's name. */
 type Place = string;
 
 export interface IView {
   readonly link: Link;
-  /** Null until the server has said. */
+  /** Null until the server has sent it. */
   readonly service: IService | null;
   readonly models: readonly IModelStatus[];
-  /** Of the server extension; empty until it has said. */
+  /** The version of the server extension; empty until it has sent it. */
   readonly serverVersion: string;
   readonly attempts: readonly IAttempt[];
-  /** The name of what this page has just loaded, or is asked to show, until it was brought into sight. */
+  /** The model to scroll into view, as it was just loaded or requested; null once that is done. */
   readonly toReveal: string | null;
   readonly busy: ReadonlyMap<Place, Verb>;
   readonly troubles: ReadonlyMap<Place, string>;
-  /** Whether figures that should come have not come for a while. */
+  /** Whether figures are overdue. */
   readonly late: boolean;
 }
 
@@ -96,7 +96,7 @@ export type Event =
     }
   | { readonly type: 'dismiss'; readonly place: Place };
 
-/** The view after `event`; the same object where nothing changed. */
+/** The view after `event`; the same object if nothing changed. */
 export function reduce(view: IView, event: Event): IView {
   switch (event.type) {
     case 'link':
@@ -159,17 +159,17 @@ export function reduce(view: IView, event: Event): IView {
         )
       };
     default:
-      // Figures go another way; what a newer server tells beside is not for us.
+      // Figures are handled elsewhere, and unknown frames of a newer server are ignored.
       return view;
   }
 }
 
-/** Whether what is listed is all that is served: the service runs, and has brought back what it served before. */
+/** Whether the list of models is complete: the service runs and has restored its models. */
 export function isSettled({ service }: IView): boolean {
   return service?.state === 'Ready' && !service.progress;
 }
 
-/** Whether a refused load is all that there is under a name. */
+/** Whether nothing but a refused load exists under a name. */
 export function isOnlyRefused({ attempts, models }: IView, name: string): boolean {
   const versions = models.filter(status => status.name === name && status.state !== 'Gone');
   return (
@@ -179,12 +179,12 @@ export function isOnlyRefused({ attempts, models }: IView, name: string): boolea
   );
 }
 
-/** The link that a server of this contract version leads to; null: one that can be talked to. */
+/** The link for a server with this contract version; null if it is compatible. */
 export function incompatibility(api: number, version: string): Link | null {
   return api === API ? null : { kind: 'missing', why: 'incompatible', message: version };
 }
 
-/** `next`, with the very objects of `old` where they say the same, so that only what changed is drawn anew. */
+/** `next`, but with the identical objects of `old` where equal, so that React renders only what changed. */
 function keepUnchanged(
   old: readonly IModelStatus[],
   next: readonly IModelStatus[]
@@ -211,7 +211,7 @@ function isUnloaded({ busy }: IView, { place, trouble }: Extract<Event, { type: 
   return busy.get(place) === 'unload' && trouble === '';
 }
 
-/** What failed is gone at once when unloaded, before the server lists what is left: what was dismissed must not flash. */
+/** Removes an unloaded failed model before the server sends the new list, so that it does not flash up again. */
 function withoutFailed(models: readonly IModelStatus[], name: string): readonly IModelStatus[] {
   return models.filter(status => status.name !== name || status.state !== 'Failed');
 }

@@ -2,7 +2,7 @@ import type { IWant, IWatch, WatchedFrame } from '../plots/contract';
 import { partOf } from '../plots/resampledSeries';
 import type { ISubscription } from './wire';
 
-/** The most points that the server gives. */
+/** The most points that the server sends. */
 const MOST_POINTS = 1000;
 
 interface ISubscriber {
@@ -10,9 +10,9 @@ interface ISubscriber {
   readonly onFrame: (frame: WatchedFrame) => void;
 }
 
-/** Those who look closely at a model over the one socket of the page, and what has to be asked for so that all have it. */
+/** The watches that share one stream, and the subscription that serves all of them. */
 export class Subscriptions {
-  /** @param changed - somebody came, went, or wants something else: told once a turn of the event loop */
+  /** @param changed - called after changes, at most once per turn of the event loop */
   constructor(private readonly _changed: () => void) {}
 
   get size(): number {
@@ -42,7 +42,7 @@ export class Subscriptions {
     }
   }
 
-  /** What all of them want, and what `base` says beside: the longest window, as finely as any of them draws it. */
+  /** `base` merged with all watches: the longest window, at the finest resolution of any of them. */
   merged(base: ISubscription): ISubscription {
     let { window_s } = base;
     let part_s = this._all.size > 0 ? Infinity : base.window_s / base.points;

@@ -1,13 +1,13 @@
 import { DisposableDelegate, type IDisposable } from '@lumino/disposable';
 import { type ISignal, Signal } from '@lumino/signaling';
 
-/** Whether someone looks: a widget that shows figures is open, and so is the page it is on. */
+/** Whether figures are visible: the page is, and a widget with figures is. */
 export interface IVisibility extends IDisposable {
   readonly visible: boolean;
   readonly changed: ISignal<IVisibility, boolean>;
-  /** The network came back: what failed may work now. */
+  /** Emitted when the network is back, so that a retry may succeed. */
   readonly online: ISignal<IVisibility, void>;
-  /** Until disposed of. */
+  /** Registers a visible widget until the result is disposed of. */
   addViewer(): IDisposable;
 }
 

@@ -1,22 +1,22 @@
 /**
- * What travels between this page and the server extension: see docs/jupyter.md. Types only.
+ * The messages between this page and the server extension: see docs/jupyter.md.
  *
  * Durations end in `_s` (seconds), times are Unix seconds, sizes are bytes.
  */
 
 export type ServiceState = 'Stopped' | 'Starting' | 'Ready' | 'Restarting' | 'Failed' | 'Stopping';
 
-/** One run of the service, or why there is none. */
+/** One run of the service, or why it does not run. */
 export interface IService {
   readonly state: ServiceState;
-  /** Why it is so, in words; empty where there is nothing to say. */
+  /** Why it is in this state; may be empty. */
   readonly reason: string;
-  /** How far it has come with loading what it served before; empty, or absent from an older server, where it does not. */
+  /** The progress of restoring models; empty if it restores none. Absent from an older server. */
   readonly progress?: string;
   readonly since: number;
   readonly version: string;
   readonly url: string;
-  /** Where its token lies on its machine; empty, or absent from an older server, where nobody knows. */
+  /** The path of its token file on its machine; empty if unknown. Absent from an older server. */
   readonly token_file?: string;
   readonly pid: number | null;
   readonly host: string;
@@ -28,9 +28,9 @@ export interface IService {
 
 /** The answer of `api/status`, and of start, restart and stop. */
 export interface IStatus {
-  /** Of the server extension. */
+  /** The version of the server extension. */
   readonly version: string;
-  /** Of this contract: another one cannot be talked to. */
+  /** The version of this contract; another one is incompatible. */
   readonly api: number;
   readonly service: IService;
   readonly available: boolean;
@@ -38,7 +38,7 @@ export interface IStatus {
 
 export type ModelState = 'Loading' | 'Warming' | 'Ready' | 'Draining' | 'Gone' | 'Failed';
 
-/** An input or output; -1 in `shape` is a dimension that any size fits. */
+/** An input or output; -1 in `shape` is a dimension of any size. */
 export interface ITensorSpec {
   readonly name: string;
   readonly datatype: string;
@@ -70,17 +70,17 @@ export interface IModelStatus {
   readonly notes: readonly string[];
 }
 
-/** What a load or a change of settings came to. */
+/** The result of a load or of a change of settings. */
 export interface ILoaded {
   readonly model: IModelStatus;
   readonly unchanged: boolean;
   readonly previous: string | null;
   readonly seconds: number;
-  /** Of a change of settings: whether it was applied without a reload. Absent from an older server. */
+  /** Whether a change of settings was applied without a reload. Absent from an older server. */
   readonly live?: boolean;
 }
 
-/** What the service's own repositories hold, or it knows of. */
+/** A model that the service's own repositories hold, or that it knows of. */
 export interface IStored {
   readonly name: string;
   readonly version: string;
@@ -88,42 +88,42 @@ export interface IStored {
   readonly reason: string;
 }
 
-/** A request that is to be tried. */
+/** A request of "Try it". */
 export interface ITrial {
-  /** Nested lists by the inputs' names; null: random ones that fit. */
+  /** Nested lists by input name; null for random ones that fit. */
   readonly inputs: Readonly<Record<string, unknown>> | null;
-  /** Of random ones. */
+  /** The rows of random inputs. */
   readonly rows: number;
-  /** The same again gives the same; null: new ones. */
+  /** The same seed gives the same inputs; null for new ones. */
   readonly seed: number | null;
 }
 
-/** A tensor to look at. */
+/** A tensor to show. */
 export interface ITensor extends ITensorSpec {
-  /** Nested lists; cut where there is much of it. */
+  /** Nested lists, which are truncated if `cut`. */
   readonly data: unknown;
   readonly cut: boolean;
 }
 
-/** Where a request's time went in the service, in microseconds, and the batch that it travelled in. */
+/** The microseconds that a request spent in each stage, and the batch that it ran in. */
 export interface ITimings {
   readonly queue_us: number;
   readonly batch_us: number;
   readonly compute_us: number;
   readonly split_us: number;
-  /** Rows, those of its batch mates included. */
+  /** The rows of the whole batch. */
   readonly batch_size: number;
   readonly batch_requests: number;
   readonly release_reason: string;
 }
 
-/** What came of a trial. */
+/** The result of a trial. */
 export interface ITried {
   readonly version: string;
   readonly inputs: readonly ITensor[];
   readonly outputs: readonly ITensor[];
   readonly timings: ITimings;
-  /** As the Jupyter server saw it. */
+  /** The duration that the Jupyter server measured. */
   readonly seconds: number;
 }
 
@@ -144,7 +144,7 @@ export interface IModelFigures {
   readonly p99_s: number | null;
   readonly queued: number;
   readonly busy: number;
-  /** Only in ticks in which it is new. */
+  /** Present only in the tick in which it is new. */
   readonly last_error?: ILastError | null;
 }
 
@@ -157,13 +157,13 @@ export interface IProcessFigures {
 export interface IGpu {
   readonly uuid: string;
   readonly name: string;
-  /** 0 to 1; this and the others are null where the driver does not say. */
+  /** 0 to 1. This and the others are null if the driver does not report them. */
   readonly utilization: number | null;
   readonly memory_bytes: number | null;
   readonly memory_used_bytes: number | null;
 }
 
-/** The whole machine; all absent from a service that does not tell. */
+/** The whole machine; all are absent from a service that does not report them. */
 export interface IMachine {
   /** 0 to 1. */
   readonly cpu?: number;
@@ -172,39 +172,39 @@ export interface IMachine {
   readonly gpus?: readonly IGpu[];
 }
 
-/** What history has of each model. */
+/** The columns that history has of each model. */
 export type Series = 'requests_per_s' | 'p50_s' | 'p99_s' | 'queued' | 'errors_per_s';
 
-/** A model's past, a column a series, all of one length; null is a gap. */
+/** A model's past by column, all of one length; null is a gap. */
 export type IColumns = { readonly time: readonly number[] } & Readonly<
   Record<Series, readonly (number | null)[]>
 >;
 
-/** Where the time of a request goes, in this order. */
+/** The stages of a request, in order. */
 export const STAGES = ['queue', 'batch', 'compute', 'split', 'respond'] as const;
 
 export type Stage = (typeof STAGES)[number];
 
-/** Batches by why they were released, and by their rows: `{REASON: {SIZE: COUNT}}`. */
+/** Batches by release reason and rows: `{REASON: {SIZE: COUNT}}`. */
 export type Batches = Readonly<Record<string, Readonly<Record<string, number>>>>;
 
-/** Lines that history has of the models in a subscription's `detail` only; an older server has none of them. */
+/** The columns that history has only of the models in a subscription's `detail`. An older server has none. */
 export type DetailSeries = 'p95_s' | 'rows_per_s' | 'busy' | 'batch_rows' | `${Stage}_s`;
 
 export type IDetailColumns = IColumns &
   Partial<Readonly<Record<DetailSeries, readonly (number | null)[]>>> & {
-    /** What was released in each point. */
+    /** The batches released in each point. */
     readonly batches?: readonly (Batches | null)[];
-    /** The newest one. */
+    /** The newest error. */
     readonly last_error?: ILastError | null;
   };
 
-/** One model over one tick, more closely. */
+/** One model over one tick, in detail. */
 export interface IDetail {
   readonly batches?: Batches;
-  /** Mean seconds a request; null where nothing was run. */
+  /** Mean seconds per request; null if nothing was run. */
   readonly stages_s?: Readonly<Record<Stage, number | null>>;
-  /** Mean rows a batch. */
+  /** Mean rows per batch. */
   readonly batch_rows?: number | null;
 }
 
@@ -219,14 +219,14 @@ export interface IFigures {
   readonly type: 'figures';
   /** Names this run of the service. */
   readonly epoch: string;
-  /** Counts up by one a tick of one epoch. */
+  /** Counts up by one per tick of an epoch. */
   readonly sequence: number;
   readonly time: number;
   readonly interval_s: number;
   readonly process: IProcessFigures;
   readonly machine?: IMachine;
   readonly models: Readonly<Record<string, IModelFigures>>;
-  /** Of the models in the subscription's `detail`. */
+  /** Details of the models in the subscription's `detail`. */
   readonly detail?: Readonly<Record<string, IDetail>>;
 }
 
@@ -236,7 +236,7 @@ export interface IHistory {
   readonly models: Readonly<Record<string, IDetailColumns>>;
 }
 
-/** A load test to begin, in the words of `model.bench`. Times are seconds, or texts with their unit. */
+/** A load test to start, with the arguments of `model.bench`. Times are seconds, or texts with a unit. */
 export interface ILoadTest {
   readonly rate?: number;
   readonly users?: number;
@@ -245,18 +245,18 @@ export interface ILoadTest {
   readonly every?: string;
   readonly poisson?: boolean;
   readonly slo?: string;
-  /** As "batch=1:8:32,delay": the load with each combination of these settings. */
+  /** The settings to combine, as "batch=1:8:32,delay". */
   readonly sweep?: string;
   readonly duration?: string;
   readonly warm_up?: string;
   readonly rows?: number;
 }
 
-/** A load test under way. */
+/** A running load test. */
 export interface IRunning {
   readonly run: string;
   readonly model: string;
-  /** The plan in words. */
+  /** The plan as text. */
   readonly summary: string;
   readonly stopping: boolean;
   readonly state: 'starting' | 'warming up' | 'running' | 'finishing' | 'ended';
@@ -268,14 +268,14 @@ export interface IRunning {
   readonly waiting: number;
   readonly p50_s: number | null;
   readonly p99_s: number | null;
-  /** Of several tests in one, which: "300/s". */
+  /** The current step of several tests: "300/s". */
   readonly step: string;
-  /** Of a sweep, which of how many that is, from 1 on; else 0. */
+  /** The number of the current test in a sweep, from 1 on, and their count; else 0. */
   readonly number: number;
   readonly count: number;
 }
 
-/** A load test that is kept. */
+/** A stored load test. */
 export interface IRun {
   readonly run: string;
   readonly model: string;
@@ -288,9 +288,9 @@ export interface IRun {
   readonly p50_s: number | null;
   readonly p99_s: number | null;
   readonly error_share: number | null;
-  /** Whether all that was asked for holds. */
+  /** Whether all requirements hold. */
   readonly held: boolean;
-  /** The generator was the limit. */
+  /** Whether the load generator was the limit. */
   readonly limited: boolean;
 }
 
@@ -320,7 +320,7 @@ export interface IRunPoint {
   readonly held: boolean;
 }
 
-/** A kept load test in short figures. */
+/** The figures of a stored load test. */
 export interface IRunFigures extends IRun {
   readonly sentence: string;
   readonly details: readonly string[];
@@ -343,12 +343,12 @@ export interface IRatio {
   readonly ratio: number | null;
   readonly low: number | null;
   readonly high: number | null;
-  /** Whether it can be told from chance. */
+  /** Whether the difference is significant. */
   readonly shown: boolean;
   readonly better: boolean;
 }
 
-/** Two load tests beside each other. */
+/** A comparison of two load tests. */
 export interface IComparison {
   readonly sentence: string;
   readonly ratios: readonly IRatio[];
@@ -371,7 +371,7 @@ export type Frame =
   | { readonly type: 'error'; readonly message: string }
   | { readonly type: 'beat' };
 
-/** What a page wants to be told of; replaces what it wanted before. */
+/** What a page subscribes to; it replaces the subscription before. */
 export interface ISubscription {
   readonly models: readonly string[] | '*';
   readonly window_s: number;

@@ -1,16 +1,16 @@
 import { type ISignal, Signal } from '@lumino/signaling';
 
-/** So many are remembered: models come and go. */
+/** The most entries that are kept, since models come and go. */
 const MOST = 300;
 
-/** What the user has folded and unfolded in the panel, by name: 'models', 'log', 'try:digits'. */
+/** What the user has expanded and collapsed in the panel, by name: 'models', 'log', 'try:digits'. */
 export class CollapseState {
-  /** Emitted at each change; with false where it was not the user's. */
+  /** Emitted at each change; true if the user made it. */
   get changed(): ISignal<this, boolean> {
     return this._changed;
   }
 
-  /** Null: the user has not said, and it is as it is by default. */
+  /** Null until the user sets it; the default applies then. */
   get(name: string): boolean | null {
     return this._open.get(name) ?? null;
   }
@@ -25,12 +25,12 @@ export class CollapseState {
     this._changed.emit(true);
   }
 
-  /** To be kept, and given to `restore` in a later page. */
+  /** The state as JSON, for `restore` in a later page. */
   save(): { [name: string]: boolean } {
     return Object.fromEntries(this._open);
   }
 
-  /** What was saved, for whatever the user has not said anew; anything else is passed over. */
+  /** Restores saved entries that the user has not set meanwhile, and ignores anything invalid. */
   restore(saved: unknown): void {
     if (typeof saved !== 'object' || saved === null) {
       return;

@@ -10,12 +10,12 @@ import { inferenceIcon } from './icons';
 import { CommandIDs, type IServiceModel, NAMESPACE, WidgetIDs } from '../tokens';
 import { parseSelection, PlotSelection, serializeSelection } from './plotSelection';
 
-/** Fetched when the first dashboard is shown: the page is there sooner without it. */
+/** Loaded when the first dashboard is shown, so that the page appears sooner. */
 const Content = React.lazy(async () => ({
   default: (await import('../components/dashboardContent')).DashboardContent
 }));
 
-/** Large live plots of some models side by side, in the main area. */
+/** A widget of the main area with large live plots of several models side by side. */
 export class Dashboard extends VisibleWidget {
   constructor(
     private readonly _context: IDashboardContext,
@@ -49,7 +49,7 @@ export interface IDashboardOptions {
   readonly restorer: ILayoutRestorer | null;
 }
 
-/** The command that shows the dashboard, where it is found, and its return with the workspace. */
+/** Adds the command that shows the dashboard, to the palette and launcher too, and restores it with the workspace. */
 export function addDashboard(options: IDashboardOptions): void {
   const { app, model, trans, palette, launcher, restorer } = options;
   const { commands, shell } = app;
@@ -103,7 +103,7 @@ export function addDashboard(options: IDashboardOptions): void {
         widget = make(new PlotSelection(parseSelection(args)));
         shell.add(widget, 'main', { type: 'Inference Dashboard' });
         if (!widget.isAttached) {
-          // Notebook 7 has room for one document in its main area, and for more below.
+          // Notebook 7 has one document in its main area, so the dashboard goes to the down area.
           showInDownArea(shell, widget);
         }
         await tracker.add(widget);

@@ -1,13 +1,13 @@
 import type { JupyterFrontEnd } from '@jupyterlab/application';
 import type { SplitPanel, Widget } from '@lumino/widgets';
 
-/** Parts of the height: what one works on, and what is shown below it. */
+/** The shares of the height: main area, down area. */
 const SHARES = [3, 2];
 
-/** Less than this part of the height is a row of tabs and nothing else. */
+/** A smaller share of the height shows only the row of tabs. */
 const ROOM = 0.1;
 
-/** Show a widget in a tab below what one works on, with room: Notebook 7 gives what is there none. */
+/** Shows a widget in the down area, and enlarges the area where it has no height, as in Notebook 7. */
 export function showInDownArea(shell: JupyterFrontEnd.IShell, widget: Widget): void {
   shell.add(widget, 'down');
   for (let each: Widget | null = widget.parent; each !== null; each = each.parent) {

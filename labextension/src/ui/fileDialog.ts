@@ -5,7 +5,7 @@ import type { ITranslator } from '@jupyterlab/translation';
 import { isOnnxPath } from '../service/groupByModel';
 import { DOMAIN } from '../tokens';
 
-/** Let the user choose an .onnx file; null where they chose none. */
+/** Lets the user choose an .onnx file; resolves to null if they cancel. */
 export async function browse(
   manager: IDocumentManager,
   translator: ITranslator
@@ -20,7 +20,7 @@ export async function browse(
   return chosen ? chosen.path : null;
 }
 
-/** Where nothing was chosen, the dialog gives the folder that it showed. */
+/** Without a choice the dialog returns the folder that it showed. */
 function isFile(item: Contents.IModel): boolean {
   return item.type !== 'directory';
 }

@@ -1,8 +1,8 @@
-/** Numbers as people read them. What is not known is a dash. */
+/** Formats numbers for people. An unknown value is a dash. */
 
 export const UNKNOWN = '–';
 
-/** Three figures that matter, and no more: 0.123, 1.23, 12.3, 123, 1,234. */
+/** Three significant digits, and all before the point: 0.123, 1.23, 12.3, 123, 1,234. */
 function significant(value: number): string {
   const digits = value >= 99.95 ? 0 : value >= 9.995 ? 1 : value >= 0.9995 ? 2 : 3;
   return value.toLocaleString('en-US', { maximumFractionDigits: digits });
@@ -26,7 +26,7 @@ export function duration(seconds: number | null | undefined): string {
   return abs === 0 ? '0 ms' : `${Math.round(seconds * 1e6)} µs`;
 }
 
-/** Things a second, without the unit: "0", "0.4", "12.5", "1,240", "12.3 k". */
+/** A rate without its unit: "0", "0.4", "12.5", "1,240", "12.3 k". */
 export function rate(perSecond: number | null | undefined): string {
   if (perSecond === null || perSecond === undefined || !Number.isFinite(perSecond)) {
     return UNKNOWN;
@@ -34,7 +34,7 @@ export function rate(perSecond: number | null | undefined): string {
   if (perSecond >= 9_999.5) {
     return `${significant(perSecond / 1e3)} k`;
   }
-  // Two requests in ten seconds are 0.2, not 0.187: the window is short.
+  // One decimal: the window is too short for more.
   return perSecond < 9.95
     ? String(Math.round(perSecond * 10) / 10)
     : significant(Math.round(perSecond));
@@ -56,7 +56,7 @@ export function bytes(count: number | null | undefined): string {
   return `${significant(value)} ${UNITS[unit]}`;
 }
 
-/** Processor time used a second: 0.42 is "42 %" of one core. */
+/** Processor use: 0.42 is "42 %" of one core. */
 export function processor(cores: number | null | undefined): string {
   if (cores === null || cores === undefined || !Number.isFinite(cores)) {
     return UNKNOWN;
@@ -64,7 +64,7 @@ export function processor(cores: number | null | undefined): string {
   return `${Math.round(cores * 100)} %`;
 }
 
-/** A part of a whole, both a second: "0 %", "0.3 %", "12 %". */
+/** A share of a whole: "0 %", "0.3 %", "12 %". */
 export function share(part: number | null | undefined, whole: number | null | undefined): string {
   if (part === null || part === undefined || whole === null || whole === undefined) {
     return UNKNOWN;
@@ -90,7 +90,7 @@ export function clock(
     : `${seconds}.${String(date.getMilliseconds()).padStart(3, '0')}`;
 }
 
-/** A line of the log, short: the time of day here, and the level only where it is not INFO. */
+/** Shortens a log line: local time of day, and the level only if it is not INFO. */
 export function logLine(line: string): string {
   const [, iso, level, rest] =
     /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z) +([A-Z]+) +(.*)$/s.exec(line) ?? [];
@@ -101,13 +101,13 @@ export function logLine(line: string): string {
   return level === 'INFO' ? `${time} ${rest}` : `${time} ${level} ${rest}`;
 }
 
-/** How far "restoring models, 3 of 20 done" has come: [3, 20]; null where it does not say. */
+/** Parses "restoring models, 3 of 20 done" to [3, 20]; null if there are no counts. */
 export function progress(words: string): readonly [done: number, all: number] | null {
   const [, done, all] = /(\d+) of (\d+)/.exec(words) ?? [];
   return all === undefined || Number(all) === 0 ? null : [Number(done), Number(all)];
 }
 
-/** Where a service listens, in two parts between which a line may break: ["127.0.0.1", ":8080"]. */
+/** Splits an address where a line may break: ["127.0.0.1", ":8080"]. */
 export function address(url: string): readonly [host: string, port: string] {
   const [, host = '', port = ''] = /^(?:https?:\/\/)?(.*?)(:\d+)?\/?$/.exec(url) ?? [];
   return [host, port];

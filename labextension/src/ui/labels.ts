@@ -1,10 +1,10 @@
-/** States and failures as sentences. */
+/** Texts for states and failures. */
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { IAttempt, Link } from '../service/state';
 import type { ModelState, ServiceState } from '../service/wire';
 
-/** How a state is coloured; its word stands beside. */
+/** The colour class of a state. */
 export type Tone = 'good' | 'busy' | 'bad' | 'off';
 
 export const SERVICE_TONES: Readonly<Record<ServiceState, Tone>> = {
@@ -63,17 +63,17 @@ export function modelStateLabel(trans: TranslationBundle, state: ModelState): st
   }
 }
 
-/** A reason, as it may stand on a line of its own. */
+/** A reason with a capital first letter, for a line of its own. */
 export function capitalized(reason: string): string {
   return reason.charAt(0).toLocaleUpperCase() + reason.slice(1);
 }
 
-/** Why a load was refused. How callers of Python and the shell force one is not how it is done here: a button does it. */
+/** Why a load was refused, without the hint for Python and the shell on how to force it: the panel has a button. */
 export function refusal({ trouble, forceable }: IAttempt): string {
   return capitalized(forceable ? trouble.replace(/; force=True \(--force\).*$/, '.') : trouble);
 }
 
-/** What a load came to that found the same model there. */
+/** The result of a load that found the same model already served. */
 export function unchangedText(trans: TranslationBundle, name: string): string {
   return trans.__('%1 serves this very model already: nothing has changed.', name);
 }
@@ -81,11 +81,11 @@ export function unchangedText(trans: TranslationBundle, name: string): string {
 export interface INotice {
   readonly title: string;
   readonly text: string;
-  /** What was said by whom refused; may be empty. */
+  /** The message of the refusal; may be empty. */
   readonly detail: string;
 }
 
-/** What is missing, and what to do. */
+/** A notice about what is missing, and what to do. */
 export function missingNotice(
   trans: TranslationBundle,
   link: Extract<Link, { kind: 'missing' }>,

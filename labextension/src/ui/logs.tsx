@@ -9,7 +9,7 @@ import { type IServiceModel, WidgetIDs } from '../tokens';
 
 const LINES = 500;
 
-/** The end of the service's log, in a tab below; it follows while it is in sight. */
+/** A tab of the down area with the end of the service's log, which it follows while visible. */
 export class LogsWidget extends ReactWidget {
   constructor(
     private readonly _model: IServiceModel,

@@ -17,7 +17,7 @@ export interface IPanelOptions extends Omit<
   readonly hasServer: boolean;
 }
 
-/** What the settings say of the panel. */
+/** The settings that concern the panel. */
 export interface IPanelSettings {
   readonly sparkline: IPanelContext['sparkline'];
   readonly updatesPerSecond: number;
@@ -45,10 +45,10 @@ export class ServicePanel extends VisibleWidget implements IInferencePanel {
     };
   }
 
-  /** What is folded and unfolded in it. */
+  /** Which parts are expanded. */
   readonly collapseState = new CollapseState();
 
-  /** The model whose live figures are drawn. */
+  /** Selects the model whose live figures are drawn. */
   readonly plotSelection = new PlotSelection();
 
   configure({ sparkline, updatesPerSecond }: IPanelSettings): void {
@@ -65,7 +65,7 @@ export class ServicePanel extends VisibleWidget implements IInferencePanel {
 
   revealLoadTests(name: string): void {
     this.collapseState.set('load-tests', true);
-    this._loadtestTarget.ask(name);
+    this._loadtestTarget.select(name);
   }
 
   override dispose(): void {

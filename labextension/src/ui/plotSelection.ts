@@ -4,16 +4,16 @@ import { type ISignal, Signal } from '@lumino/signaling';
 import { WINDOWS } from '../plots/contract';
 import type { IModelFigures } from '../service/wire';
 
-/** What is looked at closely: which models, and how far back. Kept over reloads by whoever holds it. */
+/** The models whose live plots are shown, and the window. */
 export interface IPlotSelection {
-  /** Empty: nobody has chosen. */
+  /** Empty until the user selects one. */
   readonly models: readonly string[];
   readonly window_s: number;
 }
 
 export const NO_SELECTION: IPlotSelection = { models: [], window_s: WINDOWS[0] };
 
-/** An `IPlotSelection` that changes. */
+/** Holds an `IPlotSelection` and emits its changes. */
 export class PlotSelection {
   constructor(private _value: IPlotSelection = NO_SELECTION) {}
 
@@ -32,18 +32,18 @@ export class PlotSelection {
     return this._changed;
   }
 
-  /** Emitted when a model was chosen elsewhere, so that its plots are to be brought into sight. */
+  /** Emitted when a model was selected elsewhere and its plots should be scrolled into view. */
   get requested(): ISignal<this, void> {
     return this._requested;
   }
 
-  /** Look at this model, and nothing else. */
+  /** Selects this model only, and requests that its plots be shown. */
   show(name: string): void {
     this.value = { ...this._value, models: [name] };
     this._requested.emit();
   }
 
-  /** Take a model in, or away. */
+  /** Adds or removes a model. */
   toggle(name: string): void {
     const { models } = this._value;
     this.value = {
@@ -56,7 +56,7 @@ export class PlotSelection {
   private readonly _requested = new Signal<this, void>(this);
 }
 
-/** What was saved, as far as it can be used. */
+/** Parses a saved selection; invalid parts become defaults. */
 export function parseSelection(saved: unknown): IPlotSelection {
   const { models, window_s } = (saved ?? {}) as Record<string, unknown>;
   return {
@@ -65,7 +65,7 @@ export function parseSelection(saved: unknown): IPlotSelection {
   };
 }
 
-/** As JSON, for the state of a workspace. */
+/** A selection as JSON, for the state of a workspace. */
 export function serializeSelection({
   models,
   window_s
@@ -91,8 +91,8 @@ export async function rememberPlotSelection(
 }
 
 /**
- * The model to look at: the one chosen, else the one shown before, else what is asked most. What was shown stays while
- * the service is away or brings its models back, since its plots are not to begin anew.
+ * The model to plot: the selected one, else the one shown before, else the busiest. The one shown before stays while
+ * the service is away or restores its models, so that its plots are not reset.
  */
 export function modelToPlot(
   chosen: string | null,
@@ -110,7 +110,7 @@ export function modelToPlot(
   return busiestModel(names, figures);
 }
 
-/** The model to look at where nobody has chosen one: what is asked most, of equals the first; null: there is none. */
+/** The model with the most requests per second, the first among equals; null if there are no models. */
 export function busiestModel(
   names: readonly string[],
   figures: (name: string) => IModelFigures | null

@@ -2,18 +2,18 @@ import { DisposableDelegate, type IDisposable } from '@lumino/disposable';
 import type { IServiceModel } from '../tokens';
 
 /**
- * Draws figures into the page some times a second, past React: whoever is in sight adds a `draw`, all of them run
- * in one animation frame after a tick, and none in a page that is hidden.
+ * Draws figures into the page a few times a second, without React. Visible elements add a `draw` function; all of
+ * them run in one animation frame after a tick, and none while the page is hidden.
  */
 export class RenderLoop implements IDisposable {
   constructor(private readonly _model: IServiceModel) {
     _model.figuresChanged.connect(this._request, this);
   }
 
-  /** Ticks that come faster are not drawn. */
+  /** The most drawings per second. */
   perSecond = 4;
 
-  /** Draw now, and after each tick until disposed of. */
+  /** Calls `draw` now, and after each tick until disposed of. */
   add(draw: () => void): IDisposable {
     this._draws.add(draw);
     draw();
@@ -39,7 +39,7 @@ export class RenderLoop implements IDisposable {
 
   private readonly _run = (now: number) => {
     this._handle = 0;
-    // What was dropped is wiped at once; a tick that comes a little early is not made to wait for the next.
+    // Dropped figures are cleared at once. A tick that is a little early does not wait for the next one.
     const due = now - this._drawnAt >= 1000 / this.perSecond - 100;
     if (due || this._model.process === null) {
       this._drawnAt = now;

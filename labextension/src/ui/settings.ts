@@ -1,4 +1,4 @@
-/** What is kept of the user's wishes: settings, and what is folded. */
+/** Reads the user's settings, and stores the collapse state. */
 
 import type { ISettingRegistry } from '@jupyterlab/settingregistry';
 import type { IStateDB } from '@jupyterlab/statedb';
@@ -6,7 +6,7 @@ import { type ISignal, Signal } from '@lumino/signaling';
 import type { CollapseState } from './collapseState';
 import { PluginIDs } from '../tokens';
 
-/** As in schema/panel.json. */
+/** The settings of schema/panel.json. */
 export interface ISettings {
   readonly sparkline: 'requests_per_s' | 'p50_s';
   readonly updatesPerSecond: number;
@@ -26,7 +26,7 @@ interface ILiveSettings {
   readonly changed: ISignal<unknown, void>;
 }
 
-/** The settings, or the defaults where there is no registry or it cannot be read. */
+/** The settings, or the defaults if there is no registry or it cannot be read. */
 export async function settingsOf(registry: ISettingRegistry | null): Promise<ILiveSettings> {
   try {
     if (registry) {
@@ -44,7 +44,7 @@ export async function settingsOf(registry: ISettingRegistry | null): Promise<ILi
   return { composite: DEFAULTS, changed: new Signal({}) };
 }
 
-/** Fold what was folded when the page was left, and remember what is folded from now on. */
+/** Restores the collapse state of the last page, and saves each change from now on. */
 export async function rememberCollapseState(
   collapseState: CollapseState,
   state: IStateDB | null

@@ -1,10 +1,10 @@
-/** The path of a sparkline. Pure: seconds and values in, SVG path data out. */
+/** The SVG path of a sparkline. Pure. */
 
 export interface ISparkPath {
-  /** Path data of the line, and of the area under it; empty where there is nothing to draw. */
+  /** Path data of the line and of the area below it; empty if there is nothing to draw. */
   readonly line: string;
   readonly area: string;
-  /** The largest value drawn: the top of the picture. */
+  /** The largest value drawn, at the top. */
   readonly top: number;
 }
 
@@ -16,7 +16,7 @@ export interface ISparkBox {
   readonly height: number;
 }
 
-/** A line from 0 at the bottom to its own largest value at the top, broken where a value is null. */
+/** A line scaled from 0 at the bottom to its largest value at the top, with gaps for null. */
 export function sparkPath(
   time: readonly number[],
   values: readonly (number | null)[],
@@ -31,7 +31,7 @@ export function sparkPath(
   let end = '';
   const close = () => {
     if (run.length > 0) {
-      // One point alone is drawn as a dot by a round line cap.
+      // A round line cap draws a single point as a dot.
       const path = run.length > 1 ? run.join('L') : `${run[0]}h0.01`;
       line += `M${path}`;
       area += `M${begin} ${height}L${run.join('L')}L${end} ${height}Z`;

@@ -3,7 +3,7 @@ import type { IDisposable } from '@lumino/disposable';
 import type { Message } from '@lumino/messaging';
 import type { IServiceModel } from '../tokens';
 
-/** Pays attention to the model while it is shown, and draws nothing while it is not. */
+/** A widget that is a viewer of the model while it is visible, and renders only then. */
 export abstract class VisibleWidget extends ReactWidget {
   constructor(private readonly _model: IServiceModel) {
     super();
@@ -18,7 +18,7 @@ export abstract class VisibleWidget extends ReactWidget {
     }
   }
 
-  /** Where anybody sees it. */
+  /** Renders the widget if it is visible. */
   protected draw(): void {
     if (this.isVisible) {
       this.update();

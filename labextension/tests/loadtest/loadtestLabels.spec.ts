@@ -3,13 +3,13 @@ import { expect, test } from 'vitest';
 import { fieldsOf, KINDS, OPTIONS, SWEEPS } from '../../src/loadtest/loadtestForm';
 import {
   fieldLabel,
-  figure,
+  formatRatio,
   figuresLine,
   kindHint,
   kindLabel,
   dateLabel,
-  part,
-  standing,
+  progress,
+  caveat,
   runStateLabel,
   stepText,
   summaryOf,
@@ -28,12 +28,12 @@ test('a run is one line, with errors only where there were some', () => {
 });
 
 test('where a run stands is said only where it is not as it should be', () => {
-  expect(standing(trans, run(), false)).toBe('');
-  expect(standing(trans, run({ state: 'running' }), true)).toBe('running');
-  expect(standing(trans, run({ state: 'running' }), false)).toBe('running elsewhere');
-  expect(standing(trans, run({ state: 'cut short', held: false }), false)).toBe('cut short');
-  expect(standing(trans, run({ limited: true }), false)).toBe('generator at its limit');
-  expect(standing(trans, run({ held: false }), false)).toBe('does not hold');
+  expect(caveat(trans, run(), false)).toBe('');
+  expect(caveat(trans, run({ state: 'running' }), true)).toBe('running');
+  expect(caveat(trans, run({ state: 'running' }), false)).toBe('running elsewhere');
+  expect(caveat(trans, run({ state: 'cut short', held: false }), false)).toBe('cut short');
+  expect(caveat(trans, run({ limited: true }), false)).toBe('generator at its limit');
+  expect(caveat(trans, run({ held: false }), false)).toBe('does not hold');
 });
 
 test('the model stands beside the summary, not in it', () => {
@@ -43,15 +43,15 @@ test('the model stands beside the summary, not in it', () => {
 });
 
 test('how far a test is lies between nothing and all', () => {
-  expect(part(running({ elapsed_s: 0, total_s: 0 }))).toBe(0);
-  expect(part(running({ elapsed_s: 5.5 }))).toBe(0.5);
-  expect(part(running({ elapsed_s: 12 }))).toBe(1);
+  expect(progress(running({ elapsed_s: 0, total_s: 0 }))).toBe(0);
+  expect(progress(running({ elapsed_s: 5.5 }))).toBe(0.5);
+  expect(progress(running({ elapsed_s: 12 }))).toBe(1);
 });
 
 test('a sweep tells which setting it is at, of how many, and how far all of it is', () => {
   const sweep = running({ step: 'batch=8', number: 2, count: 4, elapsed_s: 5.5 });
   expect(stepText(trans, sweep)).toBe('2 of 4: batch=8');
-  expect(part(sweep)).toBe(0.375);
+  expect(progress(sweep)).toBe(0.375);
   expect(stepText(trans, running({ step: '300/s' }))).toBe('300/s');
   expect(stepText(trans, running())).toBe('');
 });
@@ -76,8 +76,10 @@ test('the day is told of what was not today', () => {
 
 test('a comparison has each figure in its own unit', () => {
   const ratio = { name: 'p99', a: 0, b: 0, ratio: 1, low: null, high: null };
-  expect(figure({ ...ratio, shown: false, better: false }, 0.0123)).toBe('12.3 ms');
-  expect(figure({ ...ratio, name: 'requests/s', shown: false, better: false }, 1234)).toBe('1,234');
+  expect(formatRatio({ ...ratio, shown: false, better: false }, 0.0123)).toBe('12.3 ms');
+  expect(formatRatio({ ...ratio, name: 'requests/s', shown: false, better: false }, 1234)).toBe(
+    '1,234'
+  );
 });
 
 test('every kind and field has its words', () => {

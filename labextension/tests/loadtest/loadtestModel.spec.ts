@@ -27,7 +27,7 @@ function server() {
 describe('load tests', () => {
   test('are not asked for before someone wants to see them', () => {
     const { tests, asked } = server();
-    tests.begin();
+    tests.reset();
     tests.update({ running: [running()], changes: 1 });
     expect(asked).toEqual([]);
     expect(tests.running).toHaveLength(1);
@@ -77,7 +77,7 @@ describe('load tests', () => {
     void tests.refresh();
     await list(0);
     tests.update({ running: [running()], changes: 1 });
-    tests.begin();
+    tests.reset();
     expect(tests.running).toEqual([]);
     expect(asked).toHaveLength(3);
   });

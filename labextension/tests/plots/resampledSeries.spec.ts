@@ -80,7 +80,7 @@ describe('gaps', () => {
 
   test('are not between coarse points of history, nor where a tick was late', () => {
     const timeline = new Timeline('digits');
-    timeline.recall(history(range(0, 100, 5)));
+    timeline.mergeHistory(history(range(0, 100, 5)));
     timeline.push(tick(100.9));
     expect([...taken(timeline, 900).columns.requests_per_s].some(Number.isNaN)).toBe(false);
   });
