@@ -265,7 +265,7 @@ class Workbench:
         - `ramp="10:1000"`: a rate that grows from one to the other
         - `step=50`: a rate that rises in stairs until something breaks
         - `replay=times`: recorded arrival times
-        - `slo="p99<20ms"` alone: searches the highest rate that holds; with another option, the result is judged by it
+        - `slo="p99<20ms"` alone: searches the highest rate that meets it; with another option, it judges the result
 
         `sweep="batch=1:8:32,delay"` runs the same load with each combination of settings, and then restores the
         model's own. Rows are sampled from `inputs`, `requests=[...]` are sent as they are, and without either the

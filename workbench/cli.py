@@ -107,7 +107,9 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     access = parser.add_mutually_exclusive_group()
     access.add_argument("--token-file", metavar="FILE", type=Path, help="file with the token that callers must send")
     access.add_argument("--no-auth", action="store_false", dest="auth", default=None, help="no token; on loopback only")
-    add("--allow-shared-memory", action="store_true", default=None, help="accept client tensors there; loopback only")
+    add(
+        "--allow-shared-memory", action="store_true", default=None, help="clients may pass tensors there; loopback only"
+    )
     add("--ready-file", metavar="FILE", type=Path, help="file to write url, grpc and token_file to, once ready (JSON)")
     add("--log-format", choices=("text", "json"), help="format of the lines on stderr and in the log file (text)")
     # For programs that start the service as a child: however the parent ends, the operating system closes the pipe.
