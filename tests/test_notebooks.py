@@ -10,6 +10,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+pytestmark = pytest.mark.timeout(300)  # the first test of a notebook runs all of it, which takes long under load
+
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
 

@@ -1,4 +1,4 @@
-"""The workbench as a user holds it: one object, the verbs as its methods, each blocking until it is done.
+"""The public Python API: a `Workbench` has every verb as a method that blocks until it is done.
 
 wb = workbench.connect()
 wb.load("digits", clf)
@@ -42,9 +42,9 @@ _latest: tuple[int, Workbench] | None = None
 
 
 def connect(url: str | None = None, token: str | None = None) -> Workbench:
-    """A workbench at the service of `url`; without one, at the user's shared service, started where none runs.
+    """Connects to the service at `url`, or else to your shared service, which is started if none runs.
 
-    Raises Unavailable where no service answers, Unauthenticated where the token is not its own.
+    Raises Unavailable if no service answers, and Unauthenticated if the token is wrong or missing.
     """
     global _latest
     from workbench.client import sync
@@ -68,9 +68,9 @@ def connect(url: str | None = None, token: str | None = None) -> Workbench:
 
 
 def current(start: bool = True) -> Workbench:
-    """The workbench that this process connected to last, else a new one; what `%infer` speaks to.
+    """Returns the workbench that this process connected to last, or else a new one; `%infer` uses it.
 
-    `start` False: for verbs that must not start a service only to ask about it.
+    With `start` False no service is started; for verbs that only ask about the service.
     """
     there = connected()
     if there is not None:
@@ -79,14 +79,14 @@ def current(start: bool = True) -> Workbench:
 
 
 def connected() -> Workbench | None:
-    """The workbench that this process connected to last, if it is still there; starts nothing."""
+    """Returns the workbench that this process connected to last, or None if it is closed; starts no service."""
     if _latest is None or _latest[0] != os.getpid() or _latest[1].closed:
         return None
     return _latest[1]
 
 
 class Workbench:
-    """Models on one service. Safe to use from any thread, and after a fork."""
+    """Loads, calls and manages the models of one service. Safe to use from any thread, and after a fork."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class Workbench:
 
     @property
     def client(self) -> AsyncClient:
-        """The asyncio client under this workbench; it lives on a loop of its own, so make another for yours."""
+        """The asyncio client of this workbench. It belongs to a loop of its own; create another for your loop."""
         return self._client
 
     @property
@@ -118,13 +118,13 @@ class Workbench:
 
     @property
     def closed(self) -> bool:
-        """True after `close`, and where a service that ends with this process has ended."""
+        """True after `close`, or if the service was started for this process only and has ended."""
         own = self._service if self._shared is None else None
         return self._closed or (own is not None and not own.running)  # type: ignore[union-attr]
 
     @property
     def shared(self) -> bool:
-        """True on the user's shared service, False where it was attached to by a URL."""
+        """True for the user's shared service, False for a service that was given by its URL."""
         return self._shared is not None
 
     # Models
@@ -144,15 +144,18 @@ class Workbench:
         progress: Told | bool = False,
         **settings: object,
     ) -> LoadReport:
-        """Serve `source` as `name`, and say what was done.
+        """Serves `source` as model `name`, and reports what was done.
 
         `source` is a path to an .onnx file or its folder, the file's bytes, an onnx.ModelProto, or a fitted
-        scikit-learn estimator, which is exported here and compared with the original before it serves: on `sample`
-        (rows as its `predict` takes them) or on rows made up from it. The same model again changes nothing; another
-        one becomes the next version, swapped in without a failed request. `force` lets the signature change.
+        scikit-learn estimator. An estimator is exported here. Before it serves, the export is compared with the
+        original on `sample` (rows as its `predict` takes them), or else on rows made up from what the estimator
+        knows of its training data.
 
-        `delay` is seconds or a text like "5ms"; `settings` are further settings of `ModelConfig`, by name. `progress`:
-        True shows a bar; a function is called, up to four times a second, with how far it has come.
+        Loading the same model again changes nothing. Another model becomes the next version and takes over without a
+        failed request. If its inputs or outputs differ, that needs `force`.
+
+        `delay` is seconds or a text like "5ms". `settings` are further settings of `ModelConfig`, by name. With
+        `progress` True a bar is shown; a function is called with each step, up to four times a second.
         """
         from workbench.client.model_settings import settings_from
         from workbench.convert.load import load
@@ -168,7 +171,7 @@ class Workbench:
         return _run(f"load {name}", call, progress)
 
     def unload(self, name: str) -> None:
-        """Finish what is under way, then give back the memory of every version."""
+        """Unloads every version of model `name` and frees its memory, after its current requests have ended."""
         from workbench.client import sync
 
         sync.run(self._client.unload(name))
@@ -182,17 +185,18 @@ class Workbench:
         outputs: Sequence[str] = (),
         progress: Told | bool = False,
     ) -> Prediction:
-        """The answer of model `name` for `value`: an array, a list, a DataFrame, or a dict of them by input name.
+        """Returns the prediction of model `name` for `value`.
 
-        Numbers become the model's own type where they fit, one row gains the batch axis, and more rows than a batch
-        takes are split and joined again. `progress` as for `load`.
+        `value` is an array, a list, a DataFrame, or a dict of them by input name. Numbers are converted to the
+        model's type if they fit. A single row gets the batch axis. More rows than a batch takes are split into
+        several requests, and the answers are joined. `progress` is as for `load`.
         """
         return _run(f"predict {name}", self._prediction(name, value, version, outputs), progress)
 
     def submit(
         self, name: str, value: object, *, version: str | int | None = None, outputs: Sequence[str] = ()
     ) -> Job[Prediction]:
-        """As `predict`, in the background: a job at once, which can be awaited, cancelled and asked for its result."""
+        """Runs `predict` in the background and returns a job: await it, cancel it, or ask for its result."""
         from workbench.client.futures import Job
 
         return Job(f"predict {name}", self._prediction(name, value, version, outputs))
@@ -212,7 +216,7 @@ class Workbench:
     @overload
     def models(self, window: float | str) -> RecentFigures: ...
     def models(self, window: float | str | None = None) -> ModelTable | RecentFigures:
-        """Every version of every model, as a table; with a `window` as "60s" or "5m", how each did in it."""
+        """Lists every version of every model; with a `window` like "60s" or "5m", with its figures in that time."""
         from workbench.client import sync, window_stats
         from workbench.client.results import ModelTable
 
@@ -222,7 +226,7 @@ class Workbench:
         return ModelTable(sync.run(self._client.statuses()))
 
     def show(self, name: str, version: str | int | None = None) -> ModelCard:
-        """All that is known of one model: of the version that serves, else of the newest, which tells why it failed."""
+        """Describes one version of a model: by default the one that serves, or else the newest and why it failed."""
         from workbench.client import sync
         from workbench.client.model_card import described
 
@@ -230,7 +234,7 @@ class Workbench:
         return described(sync.run(self._client.describe(name, wanted)))
 
     def set(self, name: str, **settings: object) -> Card:
-        """Change a model's settings: live where possible, else by a reload that fails no request."""
+        """Changes a model's settings: at once if possible, or else by a reload that fails no request."""
         from workbench.client import sync
         from workbench.client.model_settings import settings_from
         from workbench.client.summary import model_card
@@ -253,19 +257,25 @@ class Workbench:
         token: str | None = None,
         **options: Any,
     ) -> LoadTestJob[Report]:
-        """Load-test model `name`: a handle at once, whose `.result()` (or `await`) is a `Report`.
+        """Starts a load test of model `name` and returns a handle; its `.result()` (or `await`) is a `Report`.
 
-        How requests come is one of `rate=200` (a second, sent when they are due), `users=32` (who wait for their
-        answers), `ramp="10:1000"`, `step=50` (stairs until something breaks), or `replay=times`. `slo="p99<20ms"` is
-        judged; alone, the highest rate that holds it is searched. `sweep="batch=1:8:32,delay"` runs the same load
-        with each combination of settings, which the service gives back afterwards. `inputs` are sampled by row,
-        `requests=[...]` sent as they are; without either they are made up.
-        The other options are those of `workbench.loadtest.options.plan_of`: `duration`, `warm_up`, `rows` and so on.
+        One option says how requests arrive:
+        - `rate=200`: requests per second, each sent when it is due
+        - `users=32`: users who wait for their answers
+        - `ramp="10:1000"`: a rate that grows from one to the other
+        - `step=50`: a rate that rises in stairs until something breaks
+        - `replay=times`: recorded arrival times
+        - `slo="p99<20ms"` alone: searches the highest rate that meets it; with another option, it judges the result
 
-        `endpoint="http://HOST:PORT"` or `"grpc://HOST:PORT"`, with its `token` where it wants one, is any other server
-        of the Open Inference Protocol, as Triton, whose model `name` is tested instead.
+        `sweep="batch=1:8:32,delay"` runs the same load with each combination of settings, and then restores the
+        model's own. Rows are sampled from `inputs`, `requests=[...]` are sent as they are, and without either the
+        inputs are random. The other options are those of `workbench.loadtest.options.plan_of`: `duration`, `warm_up`,
+        `rows` and so on.
 
-        Raises at once what the first request would have met.
+        `endpoint="http://HOST:PORT"` or `"grpc://HOST:PORT"` tests model `name` on another server of the Open
+        Inference Protocol, for example Triton, with its `token` if it needs one.
+
+        Raises at once any error that the first request would meet.
         """
         from workbench.client import sync
         from workbench.loadtest.bench import bench
@@ -283,20 +293,20 @@ class Workbench:
         return bench(plan, history(), find=searches(options), grid=sweep)
 
     def history(self, model: str | None = None, limit: int | None = None) -> pd.DataFrame:
-        """The load tests that are kept, of all models or of one, the latest first: a row a run, by its id."""
+        """Lists the stored load tests of all models or of one, the latest first: one row per run, indexed by its id."""
         from workbench.loadtest.store.history import history
 
         return history().to_pandas(model, limit)
 
     def report(self, run: str = "last") -> Report:
-        """The report of a kept run: by its id, a model's name for its latest, or "last". Raises NotFound."""
+        """Returns the report of a stored run: its id, a model's name for its latest, or "last". Raises NotFound."""
         from workbench.loadtest.report.report import Report
         from workbench.loadtest.store.history import history
 
         return Report(history().run(run))
 
     def compare(self, a: str | Report, b: str | Report) -> Comparison:
-        """Two runs beside each other: ratios of `b` to `a` with intervals, and what differed in the set-up."""
+        """Compares two runs: ratios of `b` to `a` with intervals, and the differences of their set-ups."""
         from workbench.loadtest.analysis.compare import compare
 
         first, second = (self.report(each) if isinstance(each, str) else each for each in (a, b))
@@ -310,11 +320,11 @@ class Workbench:
         return isinstance(name, str) and name in list(self)
 
     def __iter__(self) -> Iterator[str]:
-        """The names of the models."""
+        """Iterates over the names of the models."""
         return iter(dict.fromkeys(status.name for status in self.models()))
 
     def _ipython_key_completions_(self) -> list[str]:
-        """What Tab offers after `wb["`."""
+        """Completes model names after `wb["`."""
         try:
             return list(self)
         except WorkbenchError:
@@ -323,7 +333,7 @@ class Workbench:
     # The service
 
     def status(self) -> Card:
-        """The service: its state and why, where it is, since when, what it uses. Starts nothing."""
+        """Describes the service: its state and the reason, address, start time and resources. Starts no service."""
         from workbench.client import sync
         from workbench.client.shared_service import address_of
         from workbench.client.summary import service_card, shared_card
@@ -341,7 +351,7 @@ class Workbench:
         return shared_card(record, self._shared.ended(), self._shared.holders(), said)
 
     def logs(self, lines: int = 20) -> Lines:
-        """The service's last log lines, of the shared one also when it does not run."""
+        """Returns the service's last log lines; those of the shared service also when it does not run."""
         from workbench.client import sync
         from workbench.client.results import Lines
 
@@ -350,15 +360,16 @@ class Workbench:
         return Lines(sync.run(self._client.logs(lines)))
 
     def snapshots(self, interval: float = 0.5) -> Iterator[dict[str, Any]]:
-        """The service's live figures, one snapshot every `interval` seconds."""
+        """Yields the service's live figures, one snapshot every `interval` seconds."""
         from workbench.client import sync
 
         return sync.iterate(self._client.snapshots(interval))
 
     def watch(self, model: str | None = None, window: float | str = 60.0) -> LivePlot:
-        """The live figures of `model`, or of the busiest, in a notebook: moves while cells run, until its `close()`.
+        """Plots the live figures of `model`, or of the busiest model, in a notebook. Updates while cells run.
 
-        `window`: the seconds that are shown, or a text like "5m". It starts no service, and says so where none runs.
+        The plot updates until its `close()`. `window` is the time that is shown: seconds, or a text like "5m". It
+        starts no service; if none runs, the plot says so.
         """
         from workbench.client.window_stats import window_s
         from workbench.core.model import check_model_name
@@ -368,14 +379,14 @@ class Workbench:
         return LivePlot(self.feed, name, window_s(window), shared=self._shared is not None)
 
     def panel(self) -> ControlPanel:
-        """The side panel's verbs as widgets in a notebook, also where there is no side panel. Starts no service."""
+        """Shows the side panel's functions as widgets in a notebook, even without the side panel. Starts no service."""
         from workbench.notebook.panel import ControlPanel
 
         return ControlPanel(self)
 
     @property
     def feed(self) -> Feed:
-        """The service's figures in this process, for widgets; it is read while one of them is open."""
+        """The service's live figures for the widgets of this process; read only while a widget is open."""
         from workbench.notebook.kernel_feed import of_client, of_shared
 
         if self._feed is None:
@@ -383,9 +394,9 @@ class Workbench:
         return self._feed
 
     def restart(self) -> Card:
-        """Have the shared service start anew, in your version, with the same models; what is under way ends first.
+        """Restarts the shared service in your version, with the same models, after its current requests have ended.
 
-        Unsupported for a service that was attached to by its URL.
+        Raises Unsupported for a service that was given by its URL.
         """
         if self._shared is None:
             raise Unsupported("only your own shared service can be restarted from here; restart this one where it runs")
@@ -395,9 +406,9 @@ class Workbench:
         return self.status()
 
     def stop(self) -> None:
-        """End the shared service, after what is under way; the next call starts it again, with the same models.
+        """Stops the shared service after its current requests; the next call starts it again with the same models.
 
-        One that was attached to by its URL is left alone, and only this workbench is closed.
+        A service that was given by its URL is left running, and only this workbench is closed.
         """
         from workbench.client import sync
 
@@ -411,7 +422,7 @@ class Workbench:
             self._shared.release()
 
     def close(self) -> None:
-        """Close this workbench's connections; the service goes on."""
+        """Closes this workbench's connections; the service keeps running."""
         from workbench.client import sync
 
         self._closed = True
@@ -434,7 +445,7 @@ class Workbench:
 
 
 def _run(what: str, call: Callable[[LoadProgress], Coroutine[Any, Any, T]], told: Told | bool) -> T:
-    """The result of `call`, with whoever wants to know told how far it has come."""
+    """Returns the result of `call`. `told` gets its progress: True shows a bar, and a function is called."""
     from workbench.client import sync
     from workbench.client.load_progress import LoadProgress
 
@@ -464,7 +475,7 @@ def _with_shared_service(start: bool) -> Workbench:
 
 
 _NOWHERE = "http://127.0.0.1:1"
-"""Refuses connections, upon which a client of the shared service looks where it is."""
+"""An address that refuses connections, which makes a client of the shared service look up the real one."""
 
 
 def _with_own_service() -> Workbench:
@@ -478,7 +489,7 @@ def _with_own_service() -> Workbench:
 
 
 class Model:
-    """One model of a workbench; calling it predicts."""
+    """Represents one model of a workbench; calling it returns a prediction."""
 
     def __init__(self, workbench: Workbench, name: str) -> None:
         self._workbench = workbench
@@ -499,36 +510,36 @@ class Model:
     def submit(
         self, value: object, *, version: str | int | None = None, outputs: Sequence[str] = ()
     ) -> Job[Prediction]:
-        """As calling it, in the background: a job at once."""
+        """Predicts in the background and returns a job."""
         return self._workbench.submit(self.name, value, version=version, outputs=outputs)
 
     @property
     def status(self) -> ModelStatus:
-        """The version that serves, now."""
+        """The current status of the version that serves."""
         return self._workbench._status(self.name)
 
     @property
     def signature(self) -> Signature | None:
-        """What it takes and gives."""
+        """The model's inputs and outputs; None while they are not known."""
         return self.status.signature
 
     def slowest(self) -> SlowRequests:
-        """Its slowest requests of the last 15 minutes, 100 at most, and where the time of each went."""
+        """Returns its slowest requests of the last 15 minutes, at most 100, and where the time of each went."""
         from workbench.client import sync
         from workbench.client.slow_requests import SlowRequests
 
         return SlowRequests(self.name, sync.run(self._workbench.client.slowest(self.name)))
 
     def bench(self, inputs: object = None, **options: Any) -> LoadTestJob[Report]:
-        """Load-test it: a handle at once, whose `.result()` is a `Report`. Options as those of `Workbench.bench`."""
+        """Starts a load test and returns a handle; its `.result()` is a `Report`. Options as for `Workbench.bench`."""
         return self._workbench.bench(self.name, inputs, **options)
 
     def set(self, **settings: object) -> Card:
-        """Change its settings."""
+        """Changes the model's settings, as `Workbench.set`."""
         return self._workbench.set(self.name, **settings)
 
     def unload(self) -> None:
-        """Unload it, every version."""
+        """Unloads every version of the model."""
         self._workbench.unload(self.name)
 
     def __repr__(self) -> str:

@@ -1,6 +1,6 @@
-"""`jupyter-infer VERB ...`, also `jupyter infer` and `python -m workbench`: each verb a thin shell over a room.
+"""The command line: `jupyter-infer VERB ...`, also `jupyter infer` and `python -m workbench`.
 
-Wrong use, and every error of the tree, is one line on stderr and exit status 2.
+Wrong use and every WorkbenchError print one line on stderr and exit with status 2.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MISUSE = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; the process's exit status."""
+    """Runs one verb and returns the exit status of the process."""
     given = sys.argv[1:] if argv is None else list(argv)
     arguments = _parser().parse_args(given)
     arguments.given = given[1:]
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """One line for wrong use, where argparse would print the usage too."""
+    """Reports wrong use in one line; argparse would print the usage as well."""
 
     def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: {message} (--help shows what there is)", file=sys.stderr)
@@ -50,7 +50,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Version(argparse.Action):
-    """Looked up only when it is asked for: the keeper, which comes through here too, is to stay small."""
+    """Looks the version up only on request, because the supervisor runs this module too and must stay small."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         from importlib.metadata import version
@@ -61,15 +61,15 @@ class _Version(argparse.Action):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog=PROGRAM, description="From a notebook cell to a served model: batched, measured, and called by anyone."
+        prog=PROGRAM, description="Serve models in the background, and load, call, watch and load-test them."
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="the version of this installation")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser)
     _add_serve(
         verbs.add_parser(
             "serve",
-            help="serve models until SIGTERM",
-            description="Serve models over HTTP and gRPC until SIGTERM or Ctrl-C, apart from your shared service.",
+            help="serve models until SIGTERM or Ctrl-C",
+            description="Serve models over HTTP and gRPC until SIGTERM or Ctrl-C, separate from your shared service.",
             allow_abbrev=False,
         )
     )
@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
-    # No defaults here: what is not given comes from the environment, and then from ServerConfig.
+    # No defaults here: a flag that is not given is read from the environment, and then from ServerConfig.
     parser.set_defaults(run=_serve)
     add = parser.add_argument
     add(
@@ -94,25 +94,27 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         dest="model_repositories",
-        help="a folder laid out NAME/VERSION/model.onnx; all its models load at the start; may be repeated",
+        help="folder with the layout NAME/VERSION/model.onnx; loads all its models at the start; may be repeated",
     )
     add("--load", metavar="NAME=PATH", action="append", help="load a model file at the start; may be repeated")
-    add("--host", help="where to listen (127.0.0.1)")
-    add("--http-port", metavar="PORT", type=int, help="0 picks a free one (8080)")
-    add("--grpc-port", metavar="PORT", type=int, help="0 picks a free one (8081, or a free one)")
-    add("--grpc-tls-cert", metavar="FILE", type=Path, help="PEM: serve gRPC with TLS, with this certificate")
-    add("--grpc-tls-key", metavar="FILE", type=Path, help="PEM: the certificate's private key")
-    add("--grpc-tls-client-ca", metavar="FILE", type=Path, help="PEM: who must have signed a client's certificate")
-    add("--data-dir", metavar="DIR", type=Path, help="for uploaded models, log and token (./infer-workbench-data)")
+    add("--host", help="address to listen on (127.0.0.1)")
+    add("--http-port", metavar="PORT", type=int, help="HTTP port; 0 picks a free one (8080)")
+    add("--grpc-port", metavar="PORT", type=int, help="gRPC port; 0 picks a free one (8081, or a free one)")
+    add("--grpc-tls-cert", metavar="FILE", type=Path, help="PEM: certificate to serve gRPC with TLS")
+    add("--grpc-tls-key", metavar="FILE", type=Path, help="PEM: private key of the certificate")
+    add("--grpc-tls-client-ca", metavar="FILE", type=Path, help="PEM: CA that must have signed clients' certificates")
+    add("--data-dir", metavar="DIR", type=Path, help="uploaded models, log and token (./infer-workbench-data)")
     access = parser.add_mutually_exclusive_group()
-    access.add_argument("--token-file", metavar="FILE", type=Path, help="holds the token that callers must send")
-    access.add_argument("--no-auth", action="store_false", dest="auth", default=None, help="on loopback only")
-    add("--allow-shared-memory", action="store_true", default=None, help="for clients' tensors; on loopback only")
-    add("--ready-file", metavar="FILE", type=Path, help="JSON with url, grpc and token_file, written once all is ready")
-    add("--log-format", choices=("text", "json"), help="of the lines on stderr and in the log file (text)")
-    # For whoever starts the service as a child: however the parent ends, the kernel closes the pipe to it.
+    access.add_argument("--token-file", metavar="FILE", type=Path, help="file with the token that callers must send")
+    access.add_argument("--no-auth", action="store_false", dest="auth", default=None, help="no token; on loopback only")
+    add(
+        "--allow-shared-memory", action="store_true", default=None, help="clients may pass tensors there; loopback only"
+    )
+    add("--ready-file", metavar="FILE", type=Path, help="file to write url, grpc and token_file to, once ready (JSON)")
+    add("--log-format", choices=("text", "json"), help="format of the lines on stderr and in the log file (text)")
+    # For programs that start the service as a child: however the parent ends, the operating system closes the pipe.
     add("--until-eof", action="store_true", help=argparse.SUPPRESS)
-    # For clients that start the user's shared service, and for its keeper when it starts a worker.
+    # For clients that start the user's shared service, and for its supervisor when it starts a worker.
     add("--shared", action="store_true", help=argparse.SUPPRESS)
     add("--worker", help=argparse.SUPPRESS)
 
@@ -143,7 +145,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         flags["model_repositories"] = tuple(flags["model_repositories"])
     if "load" in flags:
         flags["load"] = tuple(named_path(each) for each in flags["load"])
-    # A flag also undoes what the environment says to the contrary.
+    # A flag overrides a contrary environment variable.
     if "auth" in flags:
         flags["token_file"] = None
     elif "token_file" in flags:
@@ -156,14 +158,14 @@ def _serve(arguments: argparse.Namespace) -> int:
 
     status = serve(config, SupervisorChannel(decode_place(arguments.worker)) if arguments.worker else None)
     if any(thread.name.startswith("infer-") for thread in threading.enumerate()):
-        # Inside a run, or a load, that does not end: a runtime that is taken down under it aborts the process.
+        # A run or a load has not ended. Tearing down the runtime under it would abort the process, so exit at once.
         sys.stderr.flush()
         os._exit(status)
     return status
 
 
 def _keep(config: ServerConfig, arguments: argparse.Namespace) -> int:
-    """The keeper. Nothing heavy may be imported here: it is to stay small."""
+    """Runs the supervisor of a worker. Nothing heavy may be imported here: the supervisor must stay small."""
     from workbench.server.process.signals import detach
     from workbench.server.process.supervisor import keep
     from workbench.server.process.worker import worker_command
@@ -177,18 +179,18 @@ def _keep(config: ServerConfig, arguments: argparse.Namespace) -> int:
     return detach(room.start_log, lambda published: keep(config, command, room, published=published))
 
 
-# The verbs of a client: the same words as `%infer` and the methods of `workbench.Workbench`.
+# The client verbs have the same names as the `%infer` verbs and the methods of `workbench.Workbench`.
 
 
 def _add_service(parser: argparse.ArgumentParser) -> None:
-    where = parser.add_argument_group("which service (one of --ready-file and --url; else your shared one)")
-    where.add_argument("--ready-file", metavar="FILE", type=Path, help="what `serve --ready-file` wrote")
-    where.add_argument("--url", help="http://HOST:PORT")
-    where.add_argument("--token-file", metavar="FILE", type=Path, help="holds the token of the service at --url")
+    where = parser.add_argument_group("choose the service (by --ready-file or --url; your shared one by default)")
+    where.add_argument("--ready-file", metavar="FILE", type=Path, help="file that `serve --ready-file` wrote")
+    where.add_argument("--url", help="address of the service: http://HOST:PORT")
+    where.add_argument("--token-file", metavar="FILE", type=Path, help="file with the token of the service at --url")
 
 
 def _service(arguments: argparse.Namespace, start: bool = True) -> Workbench:
-    """The workbench at the service that the flags name, else the environment, else at the user's shared service."""
+    """Connects to the service that the flags name, or else the environment, or else to the user's shared service."""
     from workbench.api import connect, current
 
     def given(name: str, variable: str) -> str | None:
@@ -210,7 +212,7 @@ def _service(arguments: argparse.Namespace, start: bool = True) -> Workbench:
 
 
 def _published(text: str) -> tuple[str, str | None]:
-    """The url and the token file that a ready file names."""
+    """Returns the URL and the token file that the text of a ready file names."""
     try:
         published = json.loads(text)
         url, token_file = published["url"], published.get("token_file")
@@ -239,12 +241,12 @@ def _add_nothing(parser: argparse.ArgumentParser) -> None:
 
 def _add_load(parser: argparse.ArgumentParser) -> None:
     _add_name(parser)
-    parser.add_argument("source", metavar="PATH", type=Path, help="an ONNX file, or a model's folder")
-    parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--max-batch", type=int, metavar="ROWS")
-    parser.add_argument("--delay", help='how long a batch may wait to grow, as "5ms"')
-    parser.add_argument("--instances", type=int, metavar="N")
-    parser.add_argument("--force", action="store_true", help="even where inputs or outputs change")
+    parser.add_argument("source", metavar="PATH", type=Path, help="ONNX file, or folder of a model")
+    parser.add_argument("--device", help="device: auto, cpu, cuda or cuda:N")
+    parser.add_argument("--max-batch", type=int, metavar="ROWS", help="most rows in one batch")
+    parser.add_argument("--delay", help='how long a batch may wait for more rows, like "5ms"')
+    parser.add_argument("--instances", type=int, metavar="N", help="runners; 1 lets the service choose (1)")
+    parser.add_argument("--force", action="store_true", help="load even if inputs or outputs change")
 
 
 def _load(arguments: argparse.Namespace) -> int:
@@ -259,7 +261,7 @@ def _unload(arguments: argparse.Namespace) -> int:
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
     _add_name(parser)
-    parser.add_argument("rows", metavar="FILE", help="rows as JSON or .npy; - reads JSON from standard input")
+    parser.add_argument("rows", metavar="FILE", help="file with rows, JSON or .npy; - reads JSON from standard input")
 
 
 def _predict(arguments: argparse.Namespace) -> int:
@@ -267,7 +269,7 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 
 def _rows(source: str) -> object:
-    """The rows in a file: an array, or parsed JSON (lists, or an object of them by input name)."""
+    """Reads the rows in a file: an array, or parsed JSON (lists, or an object of them by input name)."""
     import numpy as np
 
     try:
@@ -290,7 +292,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def _add_set(parser: argparse.ArgumentParser) -> None:
     _add_name(parser)
-    parser.add_argument("settings", metavar="KEY=VALUE", nargs="+", help="as max_batch=32")
+    parser.add_argument("settings", metavar="KEY=VALUE", nargs="+", help="settings, like max_batch=32")
 
 
 def _set(arguments: argparse.Namespace) -> int:
@@ -317,7 +319,7 @@ def _stop(arguments: argparse.Namespace) -> int:
 
 
 def _add_logs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--lines", type=int, default=20, metavar="N")
+    parser.add_argument("--lines", type=int, default=20, metavar="N", help="number of lines (20)")
 
 
 def _logs(arguments: argparse.Namespace) -> int:
@@ -330,31 +332,43 @@ def _logs(arguments: argparse.Namespace) -> int:
 def _add_bench(parser: argparse.ArgumentParser) -> None:
     _add_name(parser)
     add = parser.add_argument
-    how = parser.add_argument_group("how requests come (with --slo alone the highest rate that holds is searched)")
-    how.add_argument("--rate", metavar="N", help="so many a second, whether or not earlier ones were answered")
-    how.add_argument("--users", metavar="N", help="who each wait for their answer before they ask again")
+    how = parser.add_argument_group("how requests arrive (with --slo alone: search the highest rate that meets it)")
+    how.add_argument("--rate", metavar="N", help="N requests a second, whether or not earlier ones were answered")
+    how.add_argument("--users", metavar="N", help="N users, who each wait for their answer before the next request")
     how.add_argument("--think", metavar="TIME", help="how long a user waits after an answer")
-    how.add_argument("--ramp", metavar="FROM:TO", help="a rate that grows evenly, as 10:1000")
-    how.add_argument("--step", metavar="N", help="stairs, each N a second higher, until something breaks")
-    how.add_argument("--every", metavar="TIME", help="the length of a stair")
-    how.add_argument("--replay", metavar="FILE", help="recorded arrival times: seconds, as a JSON list or one a line")
-    how.add_argument("--poisson", action="store_true", default=None, help="at random times instead of evenly")
-    how.add_argument("--sweep", metavar="GRID", help='the same load with each setting, as "batch=1:8:32,delay=0:2ms"')
-    add("--slo", metavar="BOUNDS", help='what must hold, as "p99<20ms,errors<0.1%%,rate>500"; else the status is 1')
-    add("--duration", metavar="TIME", help="of what is measured, as 10s")
-    add("--warm-up", metavar="TIME", help="before it, kept out of all figures")
-    add("--inputs", metavar="FILE", help="rows to sample, as JSON, .npy or .npz; without, inputs are made up")
-    add("--requests", metavar="FILE", help="a JSON list, each item the inputs of one request, sent in turn")
-    add("--rows", metavar="N", type=int, help="rows a request")
-    add("--model-version", metavar="V", help="a version of the model, not the one that serves")
-    add("--connections", metavar="N", type=int, help="the most that are opened")
-    add("--timeout", metavar="TIME", help="after which a request is given up")
-    add("--seed", metavar="N", type=int, help="of what is random")
-    add("--endpoint", metavar="URL", help="any server of the Open Inference Protocol: http://... or grpc://...")
-    add("--compare", metavar="RUN", help="an earlier run to compare with, as `history` names it, or last")
-    add("--json", metavar="FILE", help="write the run there; - is standard output")
-    add("--html", metavar="FILE", help="write the report there as a page")
-    add("--quiet", action="store_true", help="without progress on stderr")
+    how.add_argument("--ramp", metavar="FROM:TO", help="rate that grows evenly, like 10:1000")
+    how.add_argument("--step", metavar="N", help="rate that rises in stairs of N a second each, until something breaks")
+    how.add_argument("--every", metavar="TIME", help="length of a stair")
+    how.add_argument(
+        "--replay", metavar="FILE", help="recorded arrival times in seconds, as a JSON list or one per line"
+    )
+    how.add_argument(
+        "--poisson", action="store_true", default=None, help="send at random times instead of evenly spaced"
+    )
+    how.add_argument(
+        "--sweep", metavar="GRID", help='run the load with each combination, like "batch=1:8:32,delay=0:2ms"'
+    )
+    add(
+        "--slo",
+        metavar="BOUNDS",
+        help='limits to meet, like "p99<20ms,errors<0.1%%,rate>500"; if not met, the status is 1',
+    )
+    add("--duration", metavar="TIME", help="length of the measured part, like 10s")
+    add("--warm-up", metavar="TIME", help="length of the warm-up before it, which no figure includes")
+    add("--inputs", metavar="FILE", help="rows to sample, as JSON, .npy or .npz; random inputs by default")
+    add("--requests", metavar="FILE", help="JSON list; each item holds the inputs of one request; sent in turn")
+    add("--rows", metavar="N", type=int, help="rows of one request")
+    add("--model-version", metavar="V", help="test this version instead of the one that serves")
+    add("--connections", metavar="N", type=int, help="most connections to open")
+    add("--timeout", metavar="TIME", help="give up a request after this time")
+    add("--seed", metavar="N", type=int, help="seed of all random choices")
+    add(
+        "--endpoint", metavar="URL", help="test another server of the Open Inference Protocol: http://... or grpc://..."
+    )
+    add("--compare", metavar="RUN", help="compare with an earlier run: its id in `history`, or last")
+    add("--json", metavar="FILE", help="write the run to FILE; - is standard output")
+    add("--html", metavar="FILE", help="write the report to FILE as an HTML page")
+    add("--quiet", action="store_true", help="print no progress on stderr")
 
 
 def _bench(arguments: argparse.Namespace) -> int:
@@ -368,8 +382,8 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 
 def _add_history(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", nargs="?", help="of one model only")
-    parser.add_argument("--limit", type=int, default=20, metavar="N", help="the latest N (20)")
+    parser.add_argument("name", metavar="NAME", nargs="?", help="list the runs of this model only")
+    parser.add_argument("--limit", type=int, default=20, metavar="N", help="list the latest N (20)")
 
 
 def _history(arguments: argparse.Namespace) -> int:
@@ -379,8 +393,8 @@ def _history(arguments: argparse.Namespace) -> int:
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("before", metavar="RUN", help="as `history` names it, or a model for its latest")
-    parser.add_argument("after", metavar="RUN", help="the same, or last")
+    parser.add_argument("before", metavar="RUN", help="first run: its id in `history`, or a model for its latest")
+    parser.add_argument("after", metavar="RUN", help="second run: the same, or last")
 
 
 def _compare(arguments: argparse.Namespace) -> int:
@@ -395,17 +409,17 @@ def _say(answer: object) -> int:
 
 
 _CLIENT_VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]] = {
-    "load": ("serve a model, or its next version", _add_load, _load),
-    "unload": ("finish what is under way, then drop every version", _add_name, _unload),
-    "predict": ("ask a model", _add_predict, _predict),
-    "models": ("every version of every model", _add_nothing, _models),
-    "show": ("all that is known of one model", _add_name, _show),
+    "load": ("serve a model, or the next version of one", _add_load, _load),
+    "unload": ("unload every version of a model, after its current requests", _add_name, _unload),
+    "predict": ("send rows to a model and print its answer", _add_predict, _predict),
+    "models": ("list every version of every model", _add_nothing, _models),
+    "show": ("describe one model in full", _add_name, _show),
     "set": ("change a model's settings", _add_set, _set),
-    "status": ("the service: its state and why, where it is, what it uses", _add_nothing, _status),
-    "restart": ("start your shared service anew, in this version", _add_nothing, _restart),
-    "stop": ("end your shared service, until the next call", _add_nothing, _stop),
-    "logs": ("the service's last log lines", _add_logs, _logs),
-    "bench": ("load-test a model; 1 where what must hold does not", _add_bench, _bench),
-    "history": ("the load tests that are kept", _add_history, _history),
-    "compare": ("two load tests beside each other", _add_compare, _compare),
+    "status": ("describe the service: state and reason, address, resources", _add_nothing, _status),
+    "restart": ("restart your shared service, in this version", _add_nothing, _restart),
+    "stop": ("stop your shared service; the next call starts it again", _add_nothing, _stop),
+    "logs": ("print the service's last log lines", _add_logs, _logs),
+    "bench": ("load-test a model; the status is 1 if --slo is not met", _add_bench, _bench),
+    "history": ("list the stored load tests", _add_history, _history),
+    "compare": ("compare two load tests", _add_compare, _compare),
 }

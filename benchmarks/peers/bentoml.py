@@ -17,8 +17,8 @@ class BentoML(Peer):
     requirements = ("bentoml", "onnxruntime")
     delay_s = 1.0
     settings = (
-        "`max_latency_ms` 1000, as its guide has it, within which its batching adapts; it knows no 0, so that is "
-        "`batchable=False`; `workers` 1 or one a core, as its guide advises for CPUs"
+        "`max_latency_ms` 1000, as in its guide, within which its batching adapts; it has no setting of 0, so delay 0 "
+        "is `batchable=False`; `workers` 1 or one per core, as its guide advises for CPUs"
     )
     encodings = ("json",)
     one_model = False

@@ -17,8 +17,8 @@ class LitServe(Peer):
     requirements = ("litserve", "onnxruntime", "python-multipart")
     delay_s = 0.05
     settings = (
-        "`batch_timeout` 50 ms, as its page on parallelism has it, or 0; `fast_queue`, advised above 100 requests/s; "
-        "`workers_per_device` 1 or one a core, as its reference advises for CPUs; bytes come as a file in a form"
+        "`batch_timeout` 50 ms, as on its page about parallelism, or 0; `fast_queue`, advised above 100 requests/s; "
+        "`workers_per_device` 1 or one per core, as its reference advises for CPUs; bytes are sent as a file in a form"
     )
     encodings = ("json", "binary")
     one_model = True  # a worker with batch_timeout 0 spins while it has nothing to do

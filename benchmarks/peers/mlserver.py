@@ -17,8 +17,8 @@ class MLServer(Peer):
     requirements = ("mlserver", "onnxruntime", "uvloop<0.22")
     delay_s = 0.01
     settings = (
-        "`max_batch_time` 10 ms (its guide leaves the value to experiment; its own benchmark has 400 ms), "
-        "0 switches its batching off; `parallel_workers` 1 or one a core, as Seldon's tuning guide advises"
+        "`max_batch_time` 10 ms, or 0, which switches its batching off (its guide leaves the value to experiment; its "
+        "own benchmark uses 400 ms); `parallel_workers` 1 or one per core, as Seldon's tuning guide advises"
     )
     encodings = ("json",)
     one_model = False

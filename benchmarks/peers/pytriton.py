@@ -14,8 +14,8 @@ class PyTriton(Peer):
     requirements = ("nvidia-pytriton", "onnxruntime")
     delay_s = 0.0001
     settings = (
-        "`max_queue_delay_microseconds` 100, as Triton's guide has it, or 0, its default; an inference callable a "
-        "worker, 1 or one a core"
+        "`max_queue_delay_microseconds` 100, as in Triton's guide, or 0, its default; one inference callable per "
+        "worker, 1 worker or one per core"
     )
     encodings = ("json", "binary")
     one_model = False

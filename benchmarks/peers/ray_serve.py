@@ -16,7 +16,7 @@ class RayServe(Peer):
     delay_s = 0.01
     settings = (
         "`batch_wait_timeout_s` 10 ms, its default, or 0; `RAY_SERVE_THROUGHPUT_OPTIMIZED=1` and "
-        "`max_ongoing_requests=1000`, as its tuning guide advises; 1 replica or one a core"
+        "`max_ongoing_requests=1000`, as its tuning guide advises; 1 replica or one per core"
     )
     encodings = ("json", "binary")
     one_model = False

@@ -1,4 +1,4 @@
-"""The peers' part of docs/performance.md, written from what was measured: no number in it is typed by hand."""
+"""Writes the peers' section of docs/performance.md from the measured records: no number in it is typed by hand."""
 
 from __future__ import annotations
 
@@ -55,11 +55,13 @@ def _intro(records: Record) -> str:
     machine, plan = records["machine"], records["plan"]
     return (
         "## Beside other servers\n\n"
-        f"One run of {records['took_s'] / 60:.0f} minutes on {machine['cores']} shared cores ({machine['cpu']}), load "
-        f"generator included, Python {machine['python']}, {machine['month']}: {plan['rounds']} interleaved rounds, "
-        f"each server started anew in each, every load {plan['seconds']} s. Figures are medians of the rounds, "
-        "in brackets the least and the greatest of them. Ratios are taken within a round. Every server "
-        "had to answer rightly to 64 different rows, 16 at a time, before it was measured."
+        f"One run of {records['took_s'] / 60:.0f} minutes on {machine['cores']} shared cores ({machine['cpu']}), which "
+        f"also ran the load generator. Python {machine['python']}, {machine['month']}.\n\n"
+        f"- There were {plan['rounds']} interleaved rounds. Each server was started again in each round. Every load "
+        f"took {plan['seconds']} s.\n"
+        "- Figures are medians of the rounds, with the lowest and the highest in brackets. Ratios are taken within a "
+        "round.\n"
+        "- Before it was measured, every server had to give right answers to 64 different rows, 16 at a time."
     )
 
 
@@ -86,8 +88,9 @@ def _ratios(figures: Figures) -> str:
         ]
         lines.append("| " + " | ".join(cells) + " |")
     note = (
-        "A JSON load is compared with the peers' JSON; in a binary one each peer has the encoding that serves it best. "
-        "*Bare rows/s* is the best of `session.run` alone, over batch sizes and thread settings."
+        "A load is a model, an encoding and a number of connections. A JSON load is compared with the peers' JSON. In "
+        "a binary load each peer uses the encoding that is fastest for it. *Bare rows/s* is the best result of "
+        "`session.run` alone, over batch sizes and thread settings."
     )
     return "\n".join(lines) + "\n\n" + note
 
@@ -98,7 +101,8 @@ def _picture() -> str:
 
 def _everyone(figures: Figures) -> str:
     lines = [
-        "Each peer with its advised delay and with none, with the number of workers that a trial found the better:",
+        "Each peer was measured with its advised delay and with none, each with the number of workers that was faster "
+        "in a trial. A cell has requests/s, then p50 and p99 in ms:",
         "",
         "| peer | delay | workers | " + " | ".join(map(_case, CASES)) + " |",
         "|---|---|---|" + "---|" * len(CASES),
@@ -113,12 +117,13 @@ def _everyone(figures: Figures) -> str:
             if workers:
                 counts = " or ".join(map(str, sorted(set(workers))))
                 lines.append(f"| {peer['name']} {peer['version']} | {delay} | {counts} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n\nIn a cell: requests/s, then p50 and p99 in ms."
+    return "\n".join(lines)
 
 
 def _open(figures: Figures) -> str:
     lines = [
-        f"Arrivals at random (Poisson) at {SATURATION:.0%} of the best peer's rate, latency from when each was due:",
+        f"Requests that arrive at random (Poisson) at {SATURATION:.0%} of the best peer's rate. Latency counts from "
+        "the time at which a request was due:",
         "",
         "| model | arrivals/s | peer | our p50, p99 ms | its p50, p99 ms | our p99 ÷ its | failed, ours and its "
         "| sent late, p99 ms |",
@@ -146,22 +151,27 @@ def _open(figures: Figures) -> str:
 
 def _memory(figures: Figures) -> str:
     held = {name: figures.memory(server) for server, name in figures.names().items() if server != ECHO}
-    listed = ", ".join(f"{name} {middle.value / 2**20:.0f}" for name, middle in held.items() if middle is not None)
-    idle = figures.records.get("idle_worker_bytes", 0) / 2**20
-    return (
-        f"Memory in MiB after the first requests, all processes of a server together (shared pages once): {listed}. "
-        f"Our worker without a model: {idle:.0f} resident."
-    )
+    listed = {name: middle.value for name, middle in held.items() if middle is not None}
+    idle = figures.records.get("idle_worker_bytes", 0)
+    lines = [
+        "Memory after the first requests, of all processes of a server together (shared pages count once):",
+        "",
+        "| server | MiB |",
+        "|---|---|",
+        *(f"| {name} | {value / 2**20:.0f} |" for name, value in listed.items()),
+        f"| Our worker without a model (resident) | {idle / 2**20:.0f} |",
+    ]
+    return "\n".join(lines)
 
 
 def _how(records: Record) -> str:
-    lines = ["How each peer was set, with a batch of at most 32:", ""]
-    return "\n".join(lines + [f"- {peer['name']}: {peer['settings']}." for peer in records["peers"]])
+    lines = ["The settings of each peer, with at most 32 rows in a batch:", "", "| peer | settings |", "|---|---|"]
+    return "\n".join(lines + [f"| {peer['name']} | {peer['settings']} |" for peer in records["peers"]])
 
 
 def _failures(figures: Figures) -> str:
     lines = [
-        f"- {peer['name']} {peer['outcome']}, and is in no comparison: `{_code(peer['said'])}`"
+        f"- {peer['name']} {peer['outcome']}, and is left out of the comparison: `{_code(peer['said'])}`"
         for peer in figures.records["peers"]
         if peer["outcome"] != "installed"
     ]

@@ -61,13 +61,13 @@ def test_a_comparison_without_any_peer_has_no_best() -> None:
 
 
 def test_a_peer_that_could_not_be_installed_is_named_with_its_own_words() -> None:
-    assert "- Absent could not be installed, and is in no comparison: `no ¦ wheel`" in section(records())
+    assert "- Absent could not be installed, and is left out of the comparison: `no ¦ wheel`" in section(records())
 
 
 def test_every_row_of_a_table_has_as_many_cells_as_its_head() -> None:
     blocks = [block.splitlines() for block in section(records()).split("\n\n")]
     tables = [[line for line in block if line.startswith("|")] for block in blocks]
-    assert sum(map(bool, tables)) == 3
+    assert sum(map(bool, tables)) == 5
     for table in filter(None, tables):
         assert len({line.count("|") for line in table}) == 1
 

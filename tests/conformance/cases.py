@@ -1,8 +1,8 @@
-"""What the protocols say, as data: `cases.json`, read and checked here.
+"""Reads and checks the conformance cases in `cases.json`, which state what the protocols require.
 
-A feature has cases. A case is an inference, run `over` json, binary, grpc and process unless it says otherwise; or a
-call of a route (`http`) or of a method (`rpc`). `expect` says what comes of it everywhere, `but` what comes of it over
-one of them.
+A feature has cases. A case is an inference, a call of an HTTP route (`http`), or a call of a gRPC method (`rpc`). An
+inference runs over json, binary, grpc and process unless `over` says otherwise. `expect` is the result on every
+transport; `but` replaces it for single transports.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ FILE = Path(__file__).with_name("cases.json")
 INFERENCE = ("json", "binary", "grpc", "process")
 TRANSPORTS = (*INFERENCE, "http", "rpc")
 NOT_SERVED = frozenset({"unsupported", "not_found", "method_not_allowed"})
-"""Codes by which a case says that something is not served, where it says `absent`."""
+"""Error codes that a case with `absent` may expect: each means that the feature is not supported."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class Case:
     """`method`, and the `request` as protobuf's JSON."""
     but: dict[str, dict[str, Any]] = field(default_factory=dict)
     wart: str = ""
-    """What in the specifications makes this case worth having."""
+    """A difference or trap in the specifications, in full sentences; it becomes a note in docs/protocol.md."""
 
     def expected(self, transport: str) -> dict[str, Any]:
         return self.but.get(transport, self.expect)
 
     def absent(self, transport: str) -> bool:
-        """True where the case says that this is not served."""
+        """True if the case says that `transport` does not support the feature."""
         return bool(self.expected(transport).get("absent", False))
 
 

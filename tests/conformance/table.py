@@ -1,4 +1,4 @@
-"""The table in docs/protocol.md, made from the cases: `python -m tests.conformance.table` writes it."""
+"""Writes the table in docs/protocol.md from the conformance cases: `python -m tests.conformance.table`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def table() -> str:
     features: dict[str, list[Case]] = {}
     for case in cases():
         features.setdefault(case.feature, []).append(case)
-    lines = [f"| feature | {' | '.join(_COLUMNS)} | cases | what is to be known |", "|---|---|---|---|---|---|"]
+    lines = [f"| feature | {' | '.join(_COLUMNS)} | cases | notes |", "|---|---|---|---|---|---|"]
     for feature, found in features.items():
         cells = [_state(found, transports) for transports in _COLUMNS.values()]
-        warts = "; ".join(dict.fromkeys(case.wart for case in found if case.wart))
+        warts = " ".join(dict.fromkeys(case.wart for case in found if case.wart))
         lines.append(f"| {feature} | {' | '.join(cells)} | {len(found)} | {warts} |")
     return "\n".join(lines) + "\n"
 
@@ -31,7 +31,7 @@ def _state(found: list[Case], transports: tuple[str, ...]) -> str:
 
 
 def written(page: str) -> str:
-    """`page` with the table in its place."""
+    """Returns `page` with its table replaced by the current one."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n{table()}\n{END}{after}"

@@ -59,7 +59,9 @@ def test_every_message_is_documented() -> None:
 
 
 def test_every_field_of_the_service_and_of_the_figures_is_documented() -> None:
-    assert names("`version` that of the server extension") == {field.name for field in dataclasses.fields(ServiceView)}
+    assert names("Its `version` is that of the server extension") == {
+        field.name for field in dataclasses.fields(ServiceView)
+    }
     (tick,) = ticks(FakeService(), 1, 0.001)
     sent = figures(tick, Subscription(detail=frozenset({"digits"})))
     assert names("`figures` has") == set(sent)
