@@ -55,6 +55,40 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Share
     shared.release()
 
 
+@pytest.fixture(scope="module")
+def _module_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedService]:
+    folder = tmp_path_factory.mktemp("of-a-module")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INFER_WORKBENCH_RUNTIME_DIR", str(folder / "runtime"))
+        patch.setenv("INFER_WORKBENCH_DATA_DIR", str(folder / "shared data"))
+        shared = shared_service()
+        shared.ensure()
+        shared.release()
+    yield shared
+    shared.stop()
+
+
+@pytest.fixture
+def running_workplace(
+    _module_service: SharedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[SharedService]:
+    """A shared service that one module's tests have in common: it runs, and serves nothing before and after.
+
+    The test has a data folder of its own for all else. A module whose tests neither end the service nor start it with
+    settings of their own returns this from a fixture `workplace`, which spares them a start each.
+    """
+    monkeypatch.setenv("INFER_WORKBENCH_RUNTIME_DIR", str(_module_service.rendezvous.path.parent))
+    monkeypatch.setenv("INFER_WORKBENCH_DATA_DIR", str(tmp_path / "shared data"))
+    monkeypatch.setattr("workbench.api._latest", None)  # what a test before this one connected to
+    shared = shared_service()
+    yield shared
+    address = shared.ensure()
+    with connect(address.url, address.token) as workbench:
+        for name in list(workbench):
+            workbench.unload(name)
+    shared.release()
+
+
 @pytest.fixture(scope="session")
 def service() -> Iterator[Address]:
     """The address of a service in a process of its own."""

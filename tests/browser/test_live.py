@@ -17,8 +17,7 @@ from playwright.sync_api import CDPSession, Page, Response, expect
 from tests import models
 from tests.browser.conftest import OpenPage
 from tests.browser.jupyter import Jupyter
-from tests.browser.panel import DASHBOARD, PANEL, Panel, Plots, calling, open_panel
-from tests.browser.test_places import WATCH
+from tests.browser.panel import DASHBOARD, PANEL, WATCH, Panel, Plots, calling, open_panel
 from workbench.api import Workbench
 
 

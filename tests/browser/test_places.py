@@ -18,7 +18,7 @@ import workbench
 from tests import models
 from tests.browser.conftest import OpenPage
 from tests.browser.jupyter import TOKEN, Jupyter
-from tests.browser.panel import DASHBOARD, PANEL, Panel, Plots, open_lab, open_panel
+from tests.browser.panel import DASHBOARD, PANEL, WATCH, Panel, Plots, open_lab, open_panel
 
 ROOT = Path(workbench.__file__).parents[1]
 
@@ -210,18 +210,3 @@ def test_from_the_service_to_the_pixel(
     record_property("event_to_pixel_median_s", median)
     print(f"from a request's end to its pixel: median {median * 1000:.0f} ms, most {max(delays) * 1000:.0f} ms")
     assert median < 5  # how fast it is, is reported; that it comes at all, is asserted
-
-
-WATCH = """figure => {
-    window.seen = new Promise(resolve => {
-        const observer = new MutationObserver(() => {
-            if (figure.textContent !== "0") {
-                observer.disconnect();
-                requestAnimationFrame(() => resolve(Date.now()));
-            }
-        });
-        observer.observe(figure, { childList: true, characterData: true, subtree: true });
-    });
-    return null;
-}"""
-"""Note when the figure is drawn anew."""

@@ -11,7 +11,8 @@ import onnx
 import pytest
 
 from tests import models
-from tests.engine.fakes import STEADY, Clock, FakeSession, Opener, Recorder, rows
+from tests.engine.fakes import STEADY, FakeSession, Opener, Recorder, rows
+from tests.helpers.clock import Clock
 from workbench.config import LIVE_SETTINGS, ModelConfig
 from workbench.core.messages import InferRequest, InferResponse, ReleaseReason
 from workbench.core.model import FREE, ModelState, Signature, TensorSpec

@@ -12,6 +12,8 @@ import psutil
 import pytest
 from jupyter_client.manager import KernelManager
 
+from tests.helpers.processes import generators, has_ended
+from tests.helpers.waiting import until
 from tests.models import save, slow
 from workbench.api import Workbench, connect
 from workbench.client.shared_service import SharedService
@@ -143,25 +145,11 @@ def test_cells_run_while_a_load_test_does_and_it_ends_with_the_kernel(kernel: Ke
     result = kernel.run("%infer predict slow np.ones((1, 4))")
     assert not errors(result)
 
-    def generators() -> list[psutil.Process]:
-        return [
-            each
-            for each in psutil.Process(pid).children(recursive=True)
-            if "workbench.loadtest.generator.generator_main" in each.cmdline()
-        ]
-
-    until(generators)
-    (generator,) = generators()
+    until(lambda: generators(pid))
+    (generator,) = generators(pid)
     psutil.Process(pid).kill()
-    until(lambda: not generator.is_running() or generator.status() == psutil.STATUS_ZOMBIE)
+    until(lambda: has_ended(generator))
     assert wb["slow"](np.ones((1, 4), np.float32)).array.shape == (1, 4)
-
-
-def until(true: Callable[[], object]) -> None:
-    ends = time.monotonic() + SOON_S
-    while not true():
-        assert time.monotonic() < ends
-        time.sleep(0.01)
 
 
 def test_a_mistake_in_a_cell_is_shown_where_it_is_in_the_cell(kernel: Kernel) -> None:

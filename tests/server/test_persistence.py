@@ -14,8 +14,8 @@ import pytest
 
 from tests import models
 from tests.helpers.service_process import Serve
+from tests.helpers.waiting import until
 from tests.hostile import hostile_model, hostile_runtime
-from tests.stories.waiting import until
 
 DIED = "the service ended while it was loading this model, of it or of something else; load it again to try once more"
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import workbench
+from tests.helpers.waiting import until
 from tests.models import add_constant
 from tests.stories.actors import kill, running
-from tests.stories.waiting import until
 from workbench.api import Workbench
 from workbench.client.shared_service import SharedService
 from workbench.errors import WorkbenchError
