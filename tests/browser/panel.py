@@ -180,3 +180,6 @@ WATCH = """figure => {
     return null;
 }"""
 """Note when the figure is drawn anew."""
+
+SEEN_S = 1.0
+"""What the end of a request and its pixel may lie apart, also on a busy machine: a tick is 0.25 s."""

@@ -16,6 +16,8 @@ from workbench.loadtest.analysis.histogram import Histogram
 from workbench.loadtest.plan import Attack, Constant, Users
 from workbench.loadtest.store.recording import Recording
 
+pytestmark = pytest.mark.serial
+
 WITHIN = 0.02
 TRIES = 3
 

@@ -21,7 +21,7 @@ from workbench.errors import WorkbenchError
 ROW = np.zeros((1, 4), np.float32)
 
 
-@pytest.mark.parametrize("attempt", range(3))
+@pytest.mark.parametrize("attempt", [0, *(pytest.param(each, marks=pytest.mark.long) for each in (1, 2))])
 def test_a_call_right_after_the_keepers_death_waits_for_the_next_service(
     wb: Workbench, workplace: SharedService, attempt: int
 ) -> None:
