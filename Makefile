@@ -1,7 +1,8 @@
-# Everything a clone needs: Python >= 3.11. `make lab` opens the quickstart, `make test` runs every test; both make
+# Everything a clone needs: Python >= 3.11. `make lab` opens the quickstart, `make test` runs the tests; both make
 # .venv and install into it first. node comes with the packages; none is needed on the machine.
 PYTHON ?= python3
 VENV := .venv
+COMMA := ,
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PANEL := workbench/labextension/static/style.js
@@ -11,11 +12,11 @@ INSTALLED_PANEL := $(VENV)/share/jupyter/labextensions/infer-workbench
 # What the side panel is built with lies in .venv.
 WITH_NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: help install panel lab check format test browser wrk bench bench-peers pictures lock clean
+.PHONY: help install panel lab check format test test-long browser nghttp2 wrk bench bench-peers pictures lock clean
 .DEFAULT_GOAL := help
 
 help: ## what there is to make
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{split($$1, target, ":"); printf "  make %-11s %s\n", target[1], $$2}'
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{split($$1, target, ":"); printf "  make %-11s %s\n", target[1], $$2}'
 
 $(STAMP): pyproject.toml constraints.txt labextension/package.json
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
@@ -52,20 +53,30 @@ format: panel ## format and mend what can be mended
 	$(BIN)/ruff check --fix .
 	cd labextension && $(WITH_NODE) jlpm lint:fix
 
-test: panel browser ## every test; GPU tests are deselected by name and counted
+PYTEST := $(BIN)/python -m pytest
+
+test: panel browser nghttp2 ## the tests that every change needs; GPU tests and long ones are left out by name
 	cd labextension && $(WITH_NODE) jlpm test
-	$(BIN)/python -m pytest
+	@# Two processes share the most; what measures time or memory runs afterwards, alone.
+	$(PYTEST) -n 2 --dist loadfile -m 'not (gpu or long or serial)'; status=$$?; \
+	$(PYTEST) -m 'serial and not (gpu or long)' && exit $$status
+
+test-long: panel browser nghttp2 ## soaks, long fuzz, floods, and what installs environments of its own
+	$(PYTEST) -m 'long and not gpu'
+
+# $(call program,NAMES,PACKAGE,WHAT): one of NAMES is on the machine, or Debian's PACKAGE is installed where that is allowed.
+program = @for name in $(1); do command -v $$name >/dev/null && exit 0; done; \
+	[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq $(2) || \
+	{ echo "$(3) is missing: on Debian, apt-get install $(2)"; exit 1; }
 
 browser: ## the machine's own Chromium, which the tests of the panel and the pictures need
-	@for name in chromium chromium-browser google-chrome google-chrome-stable chrome; do \
-		command -v $$name >/dev/null && exit 0; done; \
-	[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium || \
-	{ echo "Chromium is missing, in which the side panel is tested: on Debian, apt-get install chromium"; exit 1; }
+	$(call program,chromium chromium-browser google-chrome google-chrome-stable chrome,chromium,Chromium$(COMMA) in which the side panel is tested$(COMMA))
 
-wrk: ## the load generator, installed where that is allowed
-	@command -v wrk >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
-		apt-get update -qq && apt-get install -y -qq wrk; } || \
-		{ echo "wrk, the load generator, is missing: on Debian, apt-get install wrk"; exit 1; }
+nghttp2: ## the machine's own clients of HTTP/2 (nghttp and h2load), which the tests of gRPC's port need
+	$(call program,h2load,nghttp2-client,nghttp (of nghttp2)$(COMMA) with which HTTP/2 is tested$(COMMA))
+
+wrk: ## the load generator
+	$(call program,wrk,wrk,wrk$(COMMA) the load generator$(COMMA))
 
 bench: $(STAMP) wrk ## ratios against bare session.run and a bare uvicorn echo, on this machine
 	$(BIN)/python -m benchmarks.served $(BENCH_OPTIONS)

@@ -1,13 +1,21 @@
-"""One real service for all tests that can share it: models get names of their own, and are unloaded."""
+"""One real service for all tests that can share it: models get names of their own, and are unloaded.
+
+`make test` runs the tests in two parts: those marked `serial` alone, as they measure time or memory, and all others by
+two processes. Those marked `gpu` or `long` are deselected by default, and named at the end.
+"""
 
 from __future__ import annotations
 
+import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.helpers.leftovers import left_behind
 from workbench.api import Workbench, connect
 from workbench.client.own import OwnService
 from workbench.client.shared_service import Address, SharedService, shared_service
@@ -15,6 +23,10 @@ from workbench.client.shared_service import Address, SharedService, shared_servi
 # How long an example takes says something of the machine, not of the code.
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared machine")
+
+# A shell starts what runs in the background with SIGINT ignored, and every child would inherit it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,6 +39,8 @@ def _nothing_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
             patch.delenv(f"INFER_WORKBENCH_{name}", raising=False)
         yield
         shared_service().stop()
+    left = left_behind(tmp_path_factory.getbasetemp())
+    assert not left, "processes that tests left behind:\n" + "\n".join(left)
 
 
 @pytest.fixture
@@ -38,6 +52,40 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Share
     shared = shared_service()
     yield shared
     shared.stop()
+    shared.release()
+
+
+@pytest.fixture(scope="module")
+def _module_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedService]:
+    folder = tmp_path_factory.mktemp("of-a-module")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INFER_WORKBENCH_RUNTIME_DIR", str(folder / "runtime"))
+        patch.setenv("INFER_WORKBENCH_DATA_DIR", str(folder / "shared data"))
+        shared = shared_service()
+        shared.ensure()
+        shared.release()
+    yield shared
+    shared.stop()
+
+
+@pytest.fixture
+def running_workplace(
+    _module_service: SharedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[SharedService]:
+    """A shared service that one module's tests have in common: it runs, and serves nothing before and after.
+
+    The test has a data folder of its own for all else. A module whose tests neither end the service nor start it with
+    settings of their own returns this from a fixture `workplace`, which spares them a start each.
+    """
+    monkeypatch.setenv("INFER_WORKBENCH_RUNTIME_DIR", str(_module_service.rendezvous.path.parent))
+    monkeypatch.setenv("INFER_WORKBENCH_DATA_DIR", str(tmp_path / "shared data"))
+    monkeypatch.setattr("workbench.api._latest", None)  # what a test before this one connected to
+    shared = shared_service()
+    yield shared
+    address = shared.ensure()
+    with connect(address.url, address.token) as workbench:
+        for name in list(workbench):
+            workbench.unload(name)
     shared.release()
 
 
@@ -60,9 +108,43 @@ def wb(service: Address) -> Iterator[Workbench]:
             workbench.unload(name)
 
 
+SLOW_FIRST = ("stories", "browser", "jupyter", "server", "http2")
+"""Folders of files that take minutes: begun last, one process would be left alone with them."""
+
+_deselected: Counter[str] = Counter()
+"""How many cases of each test for a GPU, and of each long one, were left out."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {folder: place for place, folder in enumerate(SLOW_FIRST)}
+    items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    for item in items:
+        for mark in ("gpu", "long"):
+            if item.get_closest_marker(mark):
+                _deselected[f"{mark}: {item.nodeid.partition('[')[0]}"] += 1
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """What a process of pytest-xdist has left out; each collects all tests."""
+    _deselected.update(Counter(getattr(node, "workeroutput", {}).get("deselected", {})) - _deselected)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _deselected:
+        terminalreporter.section("left out: tests for a GPU (-m gpu), and long ones (make test-long)")
+        for name, cases in sorted(_deselected.items()):
+            terminalreporter.write_line(name if cases == 1 else f"{name} ({cases} cases)")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A skipped test has shown nothing, so it fails the run; tests for a GPU are deselected instead, and counted."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["deselected"] = dict(_deselected)
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter is not None else []
     if skipped and session.exitstatus == pytest.ExitCode.OK:

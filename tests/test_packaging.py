@@ -13,6 +13,8 @@ import pytest
 
 import workbench
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(workbench.__file__).parents[1]
 
 SHARE = "share/jupyter/labextensions/infer-workbench"

@@ -6,9 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import pytest
+
 from benchmarks.load import Body
 from benchmarks.poisson import drive_open
 from benchmarks.wire import connect, request_bytes
+
+pytestmark = pytest.mark.serial
 
 REQUEST = request_bytes("/", Body(b"{}", {}))
 Reply = Callable[[], Awaitable[bytes]]

@@ -165,3 +165,21 @@ def open_panel(page: Page, jupyter: Jupyter, path: str = "lab") -> Panel:
     panel = Panel(page)
     expect(panel.service).to_be_visible()
     return panel
+
+
+WATCH = """figure => {
+    window.seen = new Promise(resolve => {
+        const observer = new MutationObserver(() => {
+            if (figure.textContent !== "0") {
+                observer.disconnect();
+                requestAnimationFrame(() => resolve(Date.now()));
+            }
+        });
+        observer.observe(figure, { childList: true, characterData: true, subtree: true });
+    });
+    return null;
+}"""
+"""Note when the figure is drawn anew."""
+
+SEEN_S = 1.0
+"""What the end of a request and its pixel may lie apart, also on a busy machine: a tick is 0.25 s."""

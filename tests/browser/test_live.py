@@ -17,8 +17,7 @@ from playwright.sync_api import CDPSession, Page, Response, expect
 from tests import models
 from tests.browser.conftest import OpenPage
 from tests.browser.jupyter import Jupyter
-from tests.browser.panel import DASHBOARD, PANEL, Panel, Plots, calling, open_panel
-from tests.browser.test_places import WATCH
+from tests.browser.panel import DASHBOARD, PANEL, SEEN_S, WATCH, Panel, Plots, calling, open_panel
 from workbench.api import Workbench
 
 
@@ -395,6 +394,7 @@ def busy(session: CDPSession, page: Page, seconds: float = 8.0) -> float:
     return (later - task) / (now - then)
 
 
+@pytest.mark.serial
 def test_from_the_service_to_the_plot(
     lab: Jupyter, wb: Workbench, open_page: OpenPage, record_property: Callable[[str, object], None]
 ) -> None:
@@ -413,7 +413,7 @@ def test_from_the_service_to_the_plot(
     median = statistics.median(delays)
     record_property("event_to_plot_median_s", median)
     print(f"from a request's end to its plot: median {median * 1000:.0f} ms, most {max(delays) * 1000:.0f} ms")
-    assert median < 5
+    assert median < SEEN_S
 
 
 SOME = re.compile(r"[1-9]")

@@ -22,16 +22,6 @@ STEADY = Signature((TensorSpec("x", "FP32", (FREE, 2)),), (TensorSpec("y", "FP32
 """With one shape only: such short runs go on the event loop."""
 
 
-class Clock:
-    """Seconds that pass only when told to."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class FakeSession:
     """y = function(x). While `gate` is cleared every run waits inside, so that a test decides when runners are busy.
 

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
-from tests.engine.fakes import Clock, rows
+from tests.engine.fakes import rows
+from tests.helpers.clock import Clock
 from workbench.core.messages import InferRequest
 from workbench.engine.admission import ShapeKey
 from workbench.engine.arbiter import HOLD_S, Arbiter

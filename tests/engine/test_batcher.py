@@ -10,7 +10,8 @@ from typing import cast
 
 import pytest
 
-from tests.engine.fakes import Clock, rows
+from tests.engine.fakes import rows
+from tests.helpers.clock import Clock
 from workbench.core.messages import InferRequest, InferResponse, ReleaseReason
 from workbench.engine.admission import ShapeKey
 from workbench.engine.arbiter import GRANTED, Arbiter, UnlimitedScheduler

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 
 from tests import models
-from tests.engine.fakes import STEADY, Clock, FakeSession, Opener, Recorder, rows
+from tests.engine.fakes import STEADY, FakeSession, Opener, Recorder, rows
+from tests.helpers.clock import Clock
 from workbench.config import LIVE_SETTINGS, ModelConfig
 from workbench.core.messages import InferRequest, InferResponse, ReleaseReason
 from workbench.core.model import FREE, ModelState, Signature, TensorSpec
@@ -802,10 +802,6 @@ async def test_a_bad_name_is_refused(start: Start) -> None:
     for name in ("", "../x", "a/b", ".hidden", "a" * 129, "a..b"):
         with pytest.raises(InvalidInput, match="cannot name a model"):
             await engine.load(name, onnx_bytes())
-
-
-def test_the_models_of_these_tests_are_valid() -> None:
-    onnx.checker.check_model(models.add_constant())
 
 
 # A runner that does not come back

@@ -15,6 +15,10 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
+import psutil
+
+from tests.helpers.waiting import until
+
 START_S = 60.0
 
 
@@ -117,3 +121,13 @@ class Serve:
         for line in self.process.stderr:
             self._lines.put(line.rstrip("\n"))
         self._lines.put(None)
+
+
+def worker_of(serve: Serve) -> psutil.Process:
+    """The one child of the keeper."""
+
+    def look() -> psutil.Process | None:
+        children = psutil.Process(serve.process.pid).children()
+        return children[0] if len(children) == 1 else None
+
+    return until(look)

@@ -8,10 +8,9 @@ import psutil
 import pytest
 
 from tests import models
-from tests.helpers.service_process import Serve
+from tests.helpers.service_process import Serve, worker_of
 from tests.http2.raw import Peer
 from tests.http2.service import is_live
-from tests.server.process.test_supervisor import worker_of
 
 MAX_BODY_BYTES = 8_000_000
 """Low enough to be met."""

@@ -11,6 +11,7 @@ import pytest
 
 from tests import models
 from tests.helpers.service_process import Serve
+from tests.helpers.waiting import until
 from tests.http2.raw import (
     END_HEADERS,
     END_STREAM,
@@ -24,7 +25,6 @@ from tests.http2.raw import (
     reset,
 )
 from tests.http2.service import INFER, LIVE, STREAM_INFER, answered, head, inference
-from tests.stories.waiting import until
 
 MOST_BYTES, MOST_CALLS = 60_000, 6
 """Of all calls at once: so few that what is not given back is missed."""

@@ -21,6 +21,7 @@ import pytest
 
 from tests import models
 from tests.helpers.service_process import Serve
+from tests.helpers.waiting import until
 from tests.http2.conftest import MAX_BODY_BYTES
 from tests.http2.raw import INITIAL_WINDOW_SIZE, Fields, Peer, Stream, data, message, reset
 from tests.http2.service import (
@@ -36,7 +37,6 @@ from tests.http2.service import (
     inference,
     is_live,
 )
-from tests.stories.waiting import until
 from workbench.errors import WorkbenchError
 from workbench.protocols.oip_grpc import decode_stream_response
 

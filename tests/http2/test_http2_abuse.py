@@ -13,6 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
+from tests.helpers.waiting import until
 from tests.http2.raw import (
     END_HEADERS,
     END_STREAM,
@@ -39,7 +40,6 @@ from tests.http2.raw import (
     window_update,
 )
 from tests.http2.service import INFER, LIVE, STREAM_INFER, WATCH, answered, head, inference, is_live
-from tests.stories.waiting import until
 
 MAY_GROW = 50_000_000
 """Bytes of the worker's memory, whatever it went through."""

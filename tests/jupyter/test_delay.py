@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tests.jupyter.conftest import Ask, Socket
 from tests.models import add_constant
 from workbench.client.client import AsyncClient
 from workbench.client.shared_service import SharedService
 from workbench.core.messages import InferRequest
+
+pytestmark = pytest.mark.serial
 
 SEEN_S = 0.4
 """What an event and its pixel may lie apart; drawing it is part of that."""

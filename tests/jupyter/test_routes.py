@@ -56,6 +56,7 @@ async def test_what_needs_a_service_says_that_none_runs(ask: Ask, workplace: Sha
         (("models", "digits", "set"), {"body": {"max_batch_size": 4}}),
         (("models", "digits", "slowest"), {}),
         (("models", "digits", "try"), {"body": {}}),
+        (("models", "digits", "bench"), {"body": {"rate": 100}}),
     ):
         status, reason, message = await refused(ask, *parts, **more)
         assert (status, reason) == (503, "unavailable")

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.waiting import until
 from tests.models import add_constant
-from tests.stories.waiting import until
 from workbench.client.shared_service import SharedService
 from workbench.rendezvous.leases import holders
 

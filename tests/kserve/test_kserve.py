@@ -14,7 +14,8 @@ from tests import models
 from tests.helpers.service_process import Serve
 from tests.kserve.environment import INSTALL_S, python
 
-pytestmark = pytest.mark.timeout(INSTALL_S + 120)  # the first run makes the client's environment
+# The first run makes the client's environment.
+pytestmark = [pytest.mark.long, pytest.mark.timeout(INSTALL_S + 120)]
 
 ANSWER = {
     "model": "plus",

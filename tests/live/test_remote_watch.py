@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.live.listening import Heard, until
+from tests.helpers.waiting import until_async
+from tests.live.listening import Heard
 from tests.live.ticks import FakeService
 from workbench.live import remote_watch
 from workbench.live.remote_watch import RemoteWatch
@@ -40,7 +41,7 @@ async def followed(client: Client, ends: int) -> Heard:
     heard = Heard()
     following = RemoteWatch(client, heard, logging.getLogger("attached"))  # type: ignore[arg-type]
     await following.open()
-    await until(lambda: [service.state for service in heard.services].count("Stopped") >= ends)
+    await until_async(lambda: [service.state for service in heard.services].count("Stopped") >= ends)
     await following.close()
     assert client.closed
     return heard

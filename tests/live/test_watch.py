@@ -11,7 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.live.listening import Heard, until
+from tests.helpers.waiting import until_async
+from tests.live.listening import Heard
 from tests.live.ticks import FakeService
 from workbench.client.shared_service import SharedService
 from workbench.errors import StorageError, Unavailable
@@ -113,7 +114,7 @@ async def test_what_nobody_foresaw_is_logged_once_and_got_over(
     monkeypatch.setattr(shared, "record", fails)
     await watch.open()
     shared.rendezvous.publish(RECORD)
-    await until(lambda: watch.view.state == "Starting")
+    await until_async(lambda: watch.view.state == "Starting")
     assert [record.levelname for record in caplog.records if record.exc_info] == ["ERROR"]
 
 
@@ -174,7 +175,7 @@ async def test_figures_come_from_a_service_that_still_loads_what_it_served_befor
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         shared.rendezvous.publish(replace(RECORD, url=url, progress="restoring models, 3 of 20 done"))
         await watch.open()
-        await until(lambda: heard.ticks and heard.models)
+        await until_async(lambda: heard.ticks and heard.models)
         assert (watch.view.state, watch.view.progress) == ("Starting", "restoring models, 3 of 20 done")
         assert set(heard.ticks[0].models) == {"digits"}
         assert heard.models[0][0]["state"] == "Loading"

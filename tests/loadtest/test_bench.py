@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.full_disk import full_disk
 from tests.loadtest.servers import Process, Script
-from tests.loadtest.store.test_history import full_disk
 from workbench.errors import Conflict, NotFound
 from workbench.loadtest import bench as module
 from workbench.loadtest.bench import bench

@@ -94,15 +94,24 @@ def test_nobody_who_listens_is_one_line_and_status_2(said: Said) -> None:
     assert "does not answer" in said("bench", "m", "--endpoint", "http://127.0.0.1:1", "--rate", "5", status=2)
 
 
-def test_ctrl_c_shows_what_was_measured_until_then(tmp_path: Path) -> None:
+@pytest.mark.parametrize("inherited", [signal.SIG_DFL, signal.SIG_IGN], ids=["in front", "in the background"])
+def test_ctrl_c_shows_what_was_measured_until_then(tmp_path: Path, inherited: signal.Handlers) -> None:
+    """A shell starts what runs in the background with SIGINT ignored."""
     environment = {**os.environ, "INFER_WORKBENCH_DATA_DIR": str(tmp_path)}
     with Process(Script(counts=True)) as server:
         command = [sys.executable, "-m", "workbench", "bench", "m", "--endpoint", server.url, "--rate", "50"]
         with subprocess.Popen(
-            [*command, "--duration", "600s", "--warm-up", "0"], stdout=subprocess.PIPE, env=environment, text=True
+            [*command, "--duration", "600s", "--warm-up", "0"],
+            stdout=subprocess.PIPE,
+            env=environment,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, inherited),
         ) as bench:
-            server.answered(20)
-            bench.send_signal(signal.SIGINT)
-            printed, _ = bench.communicate(timeout=60)
+            try:
+                server.answered(20)
+                bench.send_signal(signal.SIGINT)
+                printed, _ = bench.communicate(timeout=60)
+            finally:
+                bench.kill()
     assert bench.returncode == 130
     assert "cut short" in printed

@@ -9,14 +9,15 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
+from tests.helpers.processes import generators, has_ended
+from tests.helpers.waiting import until
+from tests.loadtest.known_runs import END_S, plan, recorded
 from tests.loadtest.servers import Process, Script
 from workbench.errors import InvalidInput, NotFound, Unavailable
 from workbench.loadtest.job import LoadTestJob, start
@@ -24,34 +25,7 @@ from workbench.loadtest.plan import Attack, Constant, Inputs, Plan, Ramp, Replay
 from workbench.loadtest.store.recording import Recording
 from workbench.loadtest.store.records import Records
 
-END_S = 60.0
 ROOT = Path(__file__).parents[2]
-
-
-def plan(server: Process, attack: Attack, **changes: object) -> Plan:
-    settings = {"duration_s": 0.5, "warm_up_s": 0.0, **changes}
-    return Plan(Target("m", server.url), attack, **settings)  # type: ignore[arg-type]
-
-
-def recorded(script: Script, attack: Attack, **changes: object) -> Recording:
-    with Process(script) as server:
-        return start(plan(server, attack, **changes)).result(END_S)
-
-
-def generators() -> list[psutil.Process]:
-    return [
-        each
-        for each in psutil.Process().children(recursive=True)
-        if "workbench.loadtest.generator.generator_main" in each.cmdline()
-    ]
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Wait for what has no event of its own: another process."""
-    end = time.monotonic() + END_S
-    while not holds():
-        assert time.monotonic() < end
-        threading.Event().wait(0.01)
 
 
 @pytest.mark.parametrize(
@@ -255,9 +229,9 @@ def test_killing_the_kernel_ends_the_generator(then: str) -> None:
         assert parent.stdout is not None
         assert parent.stdout.readline() == b"rows\n"
         children = psutil.Process(parent.pid).children(recursive=True)
-        (generator,) = [each for each in children if "workbench.loadtest.generator.generator_main" in each.cmdline()]
+        (generator,) = generators(parent.pid)
         parent.kill()
-        until(lambda: not generator.is_running() or generator.status() == psutil.STATUS_ZOMBIE)
+        until(lambda: has_ended(generator))
         for each in children:
             if each.is_running():
                 each.kill()

@@ -10,11 +10,13 @@ from collections.abc import Iterable
 
 import pytest
 
-from tests.loadtest.servers import Process, Script
+from tests.loadtest.known_runs import recorded
+from tests.loadtest.servers import Script
 from workbench.loadtest.analysis.histogram import Histogram
-from workbench.loadtest.job import start
-from workbench.loadtest.plan import Attack, Constant, Plan, Target, Users
+from workbench.loadtest.plan import Attack, Constant, Users
 from workbench.loadtest.store.recording import Recording
+
+pytestmark = pytest.mark.serial
 
 WITHIN = 0.02
 TRIES = 3
@@ -22,10 +24,8 @@ TRIES = 3
 Quantiles = dict[float, float]
 
 
-def recorded(script: Script, attack: Attack, duration_s: float) -> Recording:
-    with Process(script) as server:
-        plan = Plan(Target("m", server.url), attack, duration_s=duration_s, warm_up_s=0.0)
-        found = start(plan).result(120)
+def all_answered(script: Script, attack: Attack, duration_s: float) -> Recording:
+    found = recorded(script, attack, duration_s=duration_s)
     assert set(found.rows.counts()) == {"ok"}
     return found
 
@@ -39,7 +39,7 @@ def hold(script: Script, attack: Attack, duration_s: float, truth: Quantiles) ->
     """A run of them says the truth."""
     seen = list[Quantiles]()
     for _ in range(TRIES):
-        seen.append(said(recorded(script, attack, duration_s), truth))
+        seen.append(said(all_answered(script, attack, duration_s), truth))
         if seen[-1] == pytest.approx(truth, rel=WITHIN):
             return
     raise AssertionError(f"true is {truth}, said was {seen}")
@@ -65,7 +65,7 @@ def test_a_freeze_costs_everybody_who_would_have_come_meanwhile() -> None:
 
 
 def test_users_who_wait_for_their_answers_hide_the_same_freeze() -> None:
-    found = recorded(Script(delays_s=(0.01,), freeze_every_s=5.0, freeze_s=1.0), Users(1), 10.0)
+    found = all_answered(Script(delays_s=(0.01,), freeze_every_s=5.0, freeze_s=1.0), Users(1), 10.0)
     latency = said(found, (0.99, 1.0))
     # Two of hundreds met it, though a fifth of the time was frozen.
     assert latency[1.0] > 0.9 and latency[0.99] < 0.5

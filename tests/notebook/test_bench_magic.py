@@ -12,14 +12,12 @@ from IPython.utils.capture import capture_output
 
 from tests.loadtest.servers import Process, Script
 from tests.models import add_constant
-from tests.notebook.test_magics import Cells, cells
+from tests.notebook.cells import Cells
 from workbench.api import Workbench
 from workbench.loadtest.analysis.compare import Comparison
 from workbench.loadtest.job import LoadTestJob
 from workbench.loadtest.report.report import Report
 from workbench.loadtest.store.run import RunState
-
-__all__ = ["cells"]
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,11 @@ import psutil
 import pytest
 from jupyter_client.manager import KernelManager
 
+from tests.helpers.processes import generators, has_ended
+from tests.helpers.waiting import until
 from tests.models import save, slow
 from workbench.api import Workbench, connect
-from workbench.client.shared_service import SharedService
+from workbench.client.shared_service import shared_service
 
 SOON_S = 30.0
 
@@ -58,16 +60,24 @@ def errors(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [message["content"] for message in messages if message["msg_type"] == "error"]
 
 
-@pytest.fixture
-def slow_model(tmp_path: Path) -> Path:
-    return save(slow(), tmp_path / "slow.onnx")
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the kernels of this module and their shared service live."""
+    folder = tmp_path_factory.mktemp("kernels")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("RUNTIME_DIR", "DATA_DIR"):
+            patch.setenv(f"INFER_WORKBENCH_{name}", str(folder / name.lower()))
+        yield folder
+        shared_service().stop()
+        shared_service().release()
 
 
-@pytest.fixture
-def kernel(workplace: SharedService, slow_model: Path) -> Iterator[Kernel]:
-    """A kernel beside a shared service of this test's own, that serves `slow`, a row at a time."""
+@pytest.fixture(scope="module")
+def kernel(folders: Path) -> Iterator[Kernel]:
+    """A kernel beside a shared service that serves `slow`, a row at a time."""
+    save(slow(), folders / "slow.onnx")
     manager = KernelManager(kernel_name="python3")
-    manager.start_kernel(cwd=str(slow_model.parent))
+    manager.start_kernel(cwd=str(folders))
     kernel = Kernel(manager)
     try:
         loaded = kernel.run("import numpy as np\n%load_ext workbench\n%infer load slow slow.onnx --max-batch 1")
@@ -80,8 +90,9 @@ def kernel(workplace: SharedService, slow_model: Path) -> Iterator[Kernel]:
 
 
 @pytest.fixture
-def wb(kernel: Kernel) -> Iterator[Workbench]:
+def wb(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workbench]:
     """The same service, seen from outside the kernel."""
+    monkeypatch.setattr("workbench.api._latest", None)
     with connect() as workbench:
         yield workbench
 
@@ -109,7 +120,7 @@ def test_the_stop_button_ends_a_long_call_and_nothing_else(kernel: Kernel, wb: W
 
 
 def test_a_bar_is_one_display_drawn_anew_and_left_as_one_line(kernel: Kernel) -> None:
-    messages = kernel.run("p = %infer predict slow np.ones((200, 4))\nlen(p.array)")
+    messages = kernel.run("p = %infer predict slow np.ones((80, 4))\nlen(p.array)")
     kinds = [message["msg_type"] for message in messages if "display" in message["msg_type"]]
     assert kinds[:1] == ["display_data"]
     assert set(kinds[1:]) == {"update_display_data"}
@@ -134,6 +145,19 @@ def test_a_job_goes_on_while_other_cells_run_and_shows_its_end(kernel: Kernel) -
     assert "((200, 4), <JobState.DONE: 'done'>)" in [shown(message) for message in result]
 
 
+def test_a_mistake_in_a_cell_is_shown_where_it_is_in_the_cell(kernel: Kernel) -> None:
+    (error,) = errors(kernel.run("%%infer predict slow\nrows = [1, 2]\nrows[7]"))
+    text = "\n".join(error["traceback"])
+    assert error["ename"] == "IndexError"
+    assert "line 3" in text
+    assert "rows[" in text
+    for ours in ("run_cell_magic", "magics.py", "cell.py"):
+        assert ours not in text
+
+
+# Last: it kills the kernel
+
+
 def test_cells_run_while_a_load_test_does_and_it_ends_with_the_kernel(kernel: Kernel, wb: Workbench) -> None:
     begun = kernel.run("test = %infer bench slow --rate 20 --duration 300s --bg\nimport os; os.getpid()")
     assert not errors(begun)
@@ -143,32 +167,8 @@ def test_cells_run_while_a_load_test_does_and_it_ends_with_the_kernel(kernel: Ke
     result = kernel.run("%infer predict slow np.ones((1, 4))")
     assert not errors(result)
 
-    def generators() -> list[psutil.Process]:
-        return [
-            each
-            for each in psutil.Process(pid).children(recursive=True)
-            if "workbench.loadtest.generator.generator_main" in each.cmdline()
-        ]
-
-    until(generators)
-    (generator,) = generators()
+    until(lambda: generators(pid))
+    (generator,) = generators(pid)
     psutil.Process(pid).kill()
-    until(lambda: not generator.is_running() or generator.status() == psutil.STATUS_ZOMBIE)
+    until(lambda: has_ended(generator))
     assert wb["slow"](np.ones((1, 4), np.float32)).array.shape == (1, 4)
-
-
-def until(true: Callable[[], object]) -> None:
-    ends = time.monotonic() + SOON_S
-    while not true():
-        assert time.monotonic() < ends
-        time.sleep(0.01)
-
-
-def test_a_mistake_in_a_cell_is_shown_where_it_is_in_the_cell(kernel: Kernel) -> None:
-    (error,) = errors(kernel.run("%%infer predict slow\nrows = [1, 2]\nrows[7]"))
-    text = "\n".join(error["traceback"])
-    assert error["ename"] == "IndexError"
-    assert "line 3" in text
-    assert "rows[" in text
-    for ours in ("run_cell_magic", "magics.py", "cell.py"):
-        assert ours not in text

@@ -59,8 +59,13 @@ class Comm:
 
 
 @pytest.fixture
+def workplace(running_workplace: SharedService) -> SharedService:
+    return running_workplace
+
+
+@pytest.fixture
 def shared(workplace: SharedService) -> Iterator[Workbench]:
-    """A workbench on a shared service of this test's own, that serves `plus`."""
+    """A workbench on a shared service that serves `plus`."""
     with connect() as wb:
         wb.load("plus", add_constant(1.0))
         yield wb

@@ -20,6 +20,11 @@ SOON_S = 30.0
 
 
 @pytest.fixture
+def workplace(running_workplace: SharedService) -> SharedService:
+    return running_workplace
+
+
+@pytest.fixture
 def shared(workplace: SharedService) -> Iterator[Workbench]:
     with connect() as wb:
         yield wb

@@ -50,6 +50,25 @@ def test_a_call_that_was_stopped_says_how_far_it_was(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.usefixtures("at_once")
+def test_in_a_notebook_an_interrupt_while_the_bar_is_first_drawn_ends_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+
+    class Display:
+        def display(self, bundle: dict[str, str], raw: bool) -> None:
+            drawn.append(bundle["text/plain"])
+            raise KeyboardInterrupt
+
+        def update(self, bundle: dict[str, str], raw: bool) -> None:
+            drawn.append(bundle["text/plain"])
+
+    monkeypatch.setattr(progress_bar, "in_notebook", lambda: True)
+    monkeypatch.setattr(progress_bar, "_new_display", Display)
+    with pytest.raises(KeyboardInterrupt), Bar("predict digits") as bar:
+        bar(HALF)
+    assert len(drawn) == 2 and "stopped after" in drawn[-1]
+
+
+@pytest.mark.usefixtures("at_once")
 def test_a_file_gets_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
     with Bar("predict digits") as bar:
         bar(HALF)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2
 
-from tests.protocols.test_oip_grpc import equal, mutated, request, seeds
+from tests.protocols.grpc_messages import equal, mutated, request, seeds
 from workbench.config import Limits
 from workbench.core.messages import InferRequest
 from workbench.errors import WorkbenchError

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tritonclient.grpc import service_pb2
 
+from tests.protocols.grpc_messages import asking, equal, mutated, parametrised, request, seeds
 from workbench.config import Limits
 from workbench.core.messages import InferRequest, InferResponse, ReleaseReason, Timings
 from workbench.core.tensor import BYTES, DTYPES, Array, datatype_of
@@ -37,10 +38,6 @@ LIMITS = Limits()
 PLAIN = GrpcAnswer()
 
 
-def same(one: Array, other: Array) -> bool:
-    return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
-
-
 @st.composite
 def arrays(draw: st.DrawFn) -> Array:
     """Of every datatype, of up to 4 dimensions, empty ones included."""
@@ -55,12 +52,6 @@ def arrays(draw: st.DrawFn) -> Array:
     if datatype == "BOOL":
         return draw(hnp.arrays(np.bool_, shape))
     return draw(hnp.arrays(np.uint8, (*shape, dtype.itemsize))).view(dtype).reshape(shape)
-
-
-def equal(one: Array, other: Array) -> bool:
-    if one.dtype == np.object_:
-        return one.shape == other.shape and one.tolist() == other.tolist()
-    return same(one, other)
 
 
 parameters = st.dictionaries(
@@ -157,14 +148,6 @@ def test_typed_contents_that_do_not_fit(datatype: str, field: str, values: list[
 # What is wrong with a message
 
 
-def request(shape: Any = (2, 2), raw: bytes | None = b"\0" * 16, datatype: str = "FP32", **changes: Any) -> Any:
-    message = service_pb2.ModelInferRequest(model_name="m", **changes)
-    message.inputs.add(name="x", datatype=datatype, shape=shape)
-    if raw is not None:
-        message.raw_input_contents.append(raw)
-    return message
-
-
 def doubled(message: Any) -> None:
     message.inputs.add().CopyFrom(message.inputs[0])
     message.raw_input_contents.append(message.raw_input_contents[0])
@@ -246,17 +229,6 @@ def many(count: int) -> Any:
     return message
 
 
-def asking(*names: str) -> Any:
-    return changed(lambda message: [message.outputs.add(name=name) for name in names])
-
-
-def parametrised(**parameters: int | str) -> Any:
-    message = request()
-    for name, value in parameters.items():
-        setattr(message.parameters[name], "int64_param" if isinstance(value, int) else "string_param", value)
-    return message
-
-
 def shared(parameters: Any) -> None:
     parameters["shared_memory_region"].string_param = "secret"
 
@@ -275,39 +247,6 @@ def test_a_message_that_cannot_be_used_says_why(case: str) -> None:
 def test_bytes_that_are_no_message(body: bytes) -> None:
     with pytest.raises(InvalidInput, match="no ModelInferRequest"):
         decode_request(body, LIMITS, 0.0)
-
-
-def seeds() -> list[bytes]:
-    typed = request(raw=None)
-    typed.inputs[0].contents.fp32_contents.extend([1, 2, 3, 4])
-    return [
-        each.SerializeToString()
-        for each in (
-            request(id="7"),
-            typed,
-            request((2,), b"\1\0\0\0a\0\0\0\0", "BYTES"),
-            parametrised(timeout=5, timings=1, priority=1, mine="x"),
-            asking("y", "z"),
-        )
-    ]
-
-
-def mutated(body: bytes, rng: random.Random) -> bytes:
-    octets = bytearray(body)
-    for _ in range(rng.randint(1, 2)):
-        at = rng.randrange(len(octets) + 1)
-        match rng.randrange(4):
-            case 0 if at < len(octets):
-                octets[at] = rng.choice((0, 1, 0x7F, 0x80, 0xFF, rng.randrange(256)))
-            case 1:
-                octets[at:at] = rng.randbytes(rng.randint(1, 8))
-            case 2:
-                del octets[at : at + rng.randint(1, 8)]
-            case _:
-                octets[at:at] = octets[rng.randrange(len(octets) + 1) :][: rng.randint(1, 40)]
-        if not octets:
-            octets = bytearray(b"\0")
-    return bytes(octets)
 
 
 def test_mutated_messages_are_read_or_refused() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from google.protobuf import text_format
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.errors import InvalidInput
@@ -62,12 +62,20 @@ def test_what_is_wrong_is_said_with_its_place(text: str, said: str) -> None:
         parse(text)
 
 
-@given(st.text(max_size=60) | st.text("ab:{}[]<>\"'\\ \n#,;-.019xe", max_size=60))
-def test_any_text_is_read_or_refused(text: str) -> None:
-    try:
-        parse(text)
-    except InvalidInput:
-        pass
+def test_any_text_is_read_or_refused() -> None:
+    outcomes = {"read": 0, "refused": 0}
+    fields = st.lists(st.sampled_from(["a: 1", "b {", "}", 'a: "x"', "b: [1,", "]", "#", "-9", ";"]), min_size=1)
+
+    @settings(max_examples=300)
+    @given(st.text(max_size=60) | st.text("ab:{}[]<>\"'\\ \n#,;-.019xe", max_size=60) | fields.map(" ".join))
+    def check(text: str) -> None:
+        try:
+            outcomes["read"] += bool(parse(text))
+        except InvalidInput:
+            outcomes["refused"] += 1
+
+    check()
+    assert min(outcomes.values()) >= 10, outcomes
 
 
 def _plain(message: Any) -> dict[str, list[Any]]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.engine.fakes import FakeSession
 from tests.server.conftest import TOKEN
@@ -17,6 +18,8 @@ from tests.server.listening import listening
 from workbench.config import Limits
 from workbench.core.model import FREE, Signature, TensorSpec
 from workbench.core.tensor import Array
+
+pytestmark = pytest.mark.serial
 
 IMAGE = np.random.default_rng(0).random((1, 3, 224, 224), np.float32)
 SMALL = 64 * 1024

@@ -14,8 +14,8 @@ import pytest
 
 from tests import models
 from tests.helpers.service_process import Serve
+from tests.helpers.waiting import until
 from tests.hostile import hostile_model, hostile_runtime
-from tests.stories.waiting import until
 
 DIED = "the service ended while it was loading this model, of it or of something else; load it again to try once more"
 
@@ -280,6 +280,7 @@ def test_a_state_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) ->
     assert state.read_bytes() == before
 
 
+@pytest.mark.long
 def test_two_hundred_loads_and_unloads_leave_nothing(tmp_path: Path) -> None:
     paths = [models.save(models.mlp(seed=number), tmp_path / f"{number}.onnx") for number in range(2)]
     with Serve(tmp_path) as serve:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 
-from tests.stories.waiting import until
+from tests.helpers.waiting import until
 from workbench.client.shared_service import SharedService
 from workbench.rendezvous.service_record import ServiceRecord, ServiceState
 

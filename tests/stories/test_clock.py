@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import workbench
+from tests.helpers.waiting import until
 from tests.models import add_constant
 from tests.stories.actors import running
 from tests.stories.jumping_clock import JumpingClock
-from tests.stories.waiting import until
 from workbench.client.shared_service import SharedService
 from workbench.rendezvous.leases import holders
 from workbench.rendezvous.process_identity import this_process

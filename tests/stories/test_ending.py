@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import workbench
+from tests.helpers.waiting import until
 from tests.models import add_constant
 from tests.stories.actors import kill, running
-from tests.stories.waiting import until
 from workbench.api import Workbench
 from workbench.client.shared_service import SharedService
 from workbench.errors import WorkbenchError
@@ -21,7 +21,7 @@ from workbench.errors import WorkbenchError
 ROW = np.zeros((1, 4), np.float32)
 
 
-@pytest.mark.parametrize("attempt", range(3))
+@pytest.mark.parametrize("attempt", [0, *(pytest.param(each, marks=pytest.mark.long) for each in (1, 2))])
 def test_a_call_right_after_the_keepers_death_waits_for_the_next_service(
     wb: Workbench, workplace: SharedService, attempt: int
 ) -> None:

@@ -1,4 +1,4 @@
-"""100,000 requests of all kinds, over all protocols at once: everything that tells of them tells the same."""
+"""Requests of all kinds, over all protocols at once: everything that tells of them tells the same."""
 
 from __future__ import annotations
 
@@ -27,12 +27,11 @@ from workbench.telemetry.exposition import BATCH_SIZE_BOUNDS
 
 Samples: TypeAlias = "defaultdict[str, list[tuple[dict[str, str], float]]]"
 
-TOTAL = 100_000
-UNARY, STREAMED = 10_000, 30_000
+UNARY, STREAMED = 0.1, 0.3
+"""The shares of requests that go over gRPC; the others go over HTTP."""
 ROUNDS, ROOM, REFUSED = 2, 8, 4
 """Of clients that leave while a slow request runs, how many wait and leave, and how many are refused meanwhile."""
 NANS = 200
-SLOW_S = 4.0
 INF = float("inf")
 
 ALONE = 'batching = "never"\nrunners = "latency"\n'
@@ -59,15 +58,18 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         assert serve.stop() == 0
 
 
-def test_statistics_metrics_and_snapshots_agree_with_what_the_client_counted(serve: Serve) -> None:
+@pytest.mark.parametrize(("total", "slow_s"), [(8_000, 1.5), pytest.param(100_000, 4.0, marks=pytest.mark.long)])
+def test_statistics_metrics_and_snapshots_agree_with_what_the_client_counted(
+    serve: Serve, total: int, slow_s: float
+) -> None:
     client = Client(serve.address, serve.grpc, serve.token)
     with snapshots(serve) as lines, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(send_all(client))
+        runner.run(send_all(client, total, slow_s))
         metrics = runner.run(client.get("/metrics")).body.decode()
         before_metrics = client.statuses - Counter({200: 1})
         over_http = json.loads(runner.run(client.get("/v2/models/stats")).body)["model_stats"]
         over_grpc = runner.run(client.statistics()).model_stats
-    assert client.sent >= TOTAL
+    assert client.sent >= total
     assert client.unknown > 0
     told: Counter[str] = sum((count.outcomes for count in client.counts.values()), Counter())
     assert set(told) >= {"ok", "invalid", "rejected", "expired", "cancelled"}
@@ -92,27 +94,28 @@ def test_statistics_metrics_and_snapshots_agree_with_what_the_client_counted(ser
     assert answers == dict(before_metrics)
 
 
-async def send_all(client: Client) -> None:
-    """TOTAL requests of all kinds, and a few more where the machine is slow."""
+async def send_all(client: Client, total: int, slow_s: float) -> None:
+    """So many requests of all kinds, and a few more where the machine is slow; clients leave runs of `slow_s`."""
+    unary, streamed = round(UNARY * total), round(STREAMED * total)
     began = time.monotonic()
     await client.over_http([(slow(client, 20_000), False)])
     steps_per_s = 20_000 / (time.monotonic() - began)
     leaving = 1 + ROUNDS * (1 + ROOM + REFUSED)
-    over_http = TOTAL - UNARY - STREAMED - leaving - NANS
+    over_http = total - unary - streamed - leaving - NANS
     dice = random.Random(1)
     asks = [(ask, dice.random() < 0.5) for ask in mixed(client, over_http, 2)] + [(not_a_number(client), True)] * NANS
     dice.shuffle(asks)
 
     async def leavers() -> None:
-        run_s = SLOW_S
+        run_s = slow_s
         for _ in range(ROUNDS):
             while not await client.leave(slow(client, round(steps_per_s * run_s)), run_s, ROOM, REFUSED):
                 run_s *= 2
 
     await asyncio.gather(
         client.over_http(asks),
-        client.one_by_one(mixed(client, UNARY, 3)),
-        client.in_streams(mixed(client, STREAMED, 4)),
+        client.one_by_one(mixed(client, unary, 3)),
+        client.in_streams(mixed(client, streamed, 4)),
         leavers(),
     )
 

@@ -10,11 +10,10 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.helpers.service_process import Serve
+from tests.helpers.service_process import Serve, worker_of
+from tests.helpers.waiting import until
 from tests.models import add_constant, save
-from tests.server.process.test_supervisor import worker_of
 from tests.stories.actors import kill, running
-from tests.stories.waiting import until
 from workbench.api import Workbench
 from workbench.client.shared_service import SharedService
 from workbench.errors import StorageError

@@ -19,9 +19,9 @@ import psutil
 import pytest
 
 import workbench
+from tests.helpers.waiting import until
 from tests.models import add_constant
 from tests.stories.actors import kill, python, running, said
-from tests.stories.waiting import until
 from workbench.api import Workbench, current
 from workbench.client import shared_service as shared_service_module
 from workbench.client.shared_service import SharedService, ensure_service, shared_service

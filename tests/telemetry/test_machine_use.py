@@ -4,6 +4,7 @@ import threading
 from types import SimpleNamespace
 from typing import Any
 
+from tests.helpers.clock import Clock
 from workbench.telemetry import exposition, prometheus_text
 from workbench.telemetry.machine_use import FRESH_S, GpuUse, Machine
 from workbench.telemetry.metrics import Metrics
@@ -49,13 +50,6 @@ class Nvml:
 
     def nvmlDeviceGetTotalEnergyConsumption(self, handle: int) -> int:
         return 12_000
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_a_gpu_is_told_of_as_far_as_the_driver_tells() -> None:

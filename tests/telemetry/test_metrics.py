@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.helpers.clock import Clock
+from tests.telemetry.statuses import ready
 from workbench.core.messages import ReleaseReason, Timings
 from workbench.core.model import ModelState, ModelStatus
 from workbench.core.ports import Observer, Outcome
@@ -23,17 +25,6 @@ DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 
 GPU = GpuUse("GPU-1", "a GPU", 80 << 30, 1 << 30, 0.25, 300.0, 700.0, 1e6)
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def ready(name: str = "digits", version: str = "1", queued: int = 0) -> ModelStatus:
-    return ModelStatus(name, version, ModelState.READY, device="cpu", platform="onnxruntime_onnx", queued=queued)
 
 
 def timings(total_s: float = 0.010) -> Timings:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.telemetry.test_metrics import Clock, ready
+from tests.helpers.clock import Clock
+from tests.telemetry.statuses import ready
 from workbench.core.messages import ReleaseReason, Timings
 from workbench.core.ports import Outcome
 from workbench.telemetry.metrics import Metrics

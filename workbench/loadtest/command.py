@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -102,6 +103,8 @@ def _at(arguments: argparse.Namespace, inputs: object, options: dict[str, Any]) 
 
 def _followed(handle: LoadTestJob[Report], show: Callable[[str], object] | None) -> tuple[Report, bool]:
     """The report, and whether Ctrl-C ended the test."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # inherited so by what a shell starts in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     stopped = False
     while not handle.done():
         try:

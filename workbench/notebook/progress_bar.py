@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from IPython.core.getipython import get_ipython
-from IPython.display import display
+from IPython.display import DisplayHandle, display
 
 from workbench.client import sync
 from workbench.client.formatting import escape, milliseconds
@@ -18,6 +18,7 @@ from workbench.client.futures import Job, bar
 from workbench.client.load_progress import TOLD_EVERY_S, Step
 
 _display: Any = display
+_new_display: Any = DisplayHandle
 
 SHOWN_AFTER_S = 0.5
 """What is done sooner needs no bar."""
@@ -57,7 +58,10 @@ class Bar:
         if self._shown is not None:
             self._shown.update(bundle, raw=True)
         elif in_notebook():
-            self._shown = _display(bundle, raw=True, display_id=True)
+            self._shown = (
+                _new_display()
+            )  # first: an interrupt may come while it is drawn, and the bar is ended then too
+            self._shown.display(bundle, raw=True)
         else:
             self._shown = _Line()
             self._shown.update(bundle)

@@ -9,6 +9,8 @@ import pytest
 from workbench.loadtest.generator import precise_timer as alarms
 from workbench.loadtest.generator.precise_timer import PreciseTimer, alarm
 
+pytestmark = pytest.mark.serial
+
 Make = Callable[[asyncio.AbstractEventLoop, Callable[[], None]], PreciseTimer]
 
 

@@ -1,17 +1,16 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import sqlite3
 import textwrap
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.helpers.full_disk import full_disk
 from tests.loadtest.runs import run
 from tests.stories.actors import python, said
 from workbench.errors import NotFound, StorageError, Unsupported
@@ -192,17 +191,6 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begun(history: History, damag
     (aside,) = history.path.parent.glob("history.sqlite.damaged-*")
     assert aside.name in note
     assert aside.read_bytes() == written
-
-
-@contextmanager
-def full_disk() -> Iterator[None]:
-    """For this process: not a byte can be added to a file."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_on_a_full_disk_the_run_is_whole_in_memory_and_what_was_kept_can_be_read(history: History) -> None:

@@ -18,9 +18,8 @@ from tritonclient.utils import InferenceServerException
 
 from benchmarks.mutations import http2_call
 from tests import models
-from tests.helpers.service_process import Serve
-from tests.server.process.test_supervisor import worker_of
-from tests.stories.waiting import until
+from tests.helpers.service_process import Serve, worker_of
+from tests.helpers.waiting import until
 from workbench.client.shared_service import SharedService
 from workbench.rendezvous.service_record import ServiceRecord
 

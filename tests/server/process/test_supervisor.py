@@ -18,9 +18,9 @@ import psutil
 import pytest
 
 from tests import models
-from tests.helpers.service_process import Serve
+from tests.helpers.service_process import Serve, worker_of
+from tests.helpers.waiting import until
 from tests.hostile import hostile_model, hostile_runtime
-from tests.stories.waiting import until
 from workbench.config import ServerConfig
 from workbench.rendezvous.folder import Rendezvous
 from workbench.rendezvous.service_record import ServiceRecord, ServiceState
@@ -33,16 +33,6 @@ from workbench.telemetry.logs import Logs
 BODY = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0, 0, 0, 0]}]}
 HARMFUL = {"inputs": [{**BODY["inputs"][0], "data": [0, 0, 0, 13]}]}
 """To a hostile model."""
-
-
-def worker_of(serve: Serve) -> psutil.Process:
-    """The one child of the keeper."""
-
-    def look() -> psutil.Process | None:
-        children = psutil.Process(serve.process.pid).children()
-        return children[0] if len(children) == 1 else None
-
-    return until(look)
 
 
 # Decisions
