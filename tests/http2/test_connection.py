@@ -43,36 +43,36 @@ class Noted(Stream):
         self.losses = 0
         self.unblockings = 0
 
-    def begun(self, head: RequestHead, ended: bool) -> None:
+    def on_headers(self, head: RequestHead, ended: bool) -> None:
         self.heads.append((head, ended))
         self.whole = ended
 
-    def received(self, data: bytes, ended: bool) -> None:
+    def on_data(self, data: bytes, ended: bool) -> None:
         assert not self.whole
         self.body += data
         self.whole = ended
-        self.took(len(data))
+        self.ack_data(len(data))
 
-    def lost(self) -> None:
+    def on_reset(self) -> None:
         self.losses += 1
 
-    def unblocked(self) -> None:
+    def on_writable(self) -> None:
         self.unblockings += 1
 
 
 class Early(Noted):
     """Has its answer at once."""
 
-    def begun(self, head: RequestHead, ended: bool) -> None:
-        super().begun(head, ended)
+    def on_headers(self, head: RequestHead, ended: bool) -> None:
+        super().on_headers(head, ended)
         self.answer(HEAD, b"early", END)
 
 
 class Refuses(Noted):
     """Answers before it has read anything."""
 
-    def begun(self, head: RequestHead, ended: bool) -> None:
-        super().begun(head, ended)
+    def on_headers(self, head: RequestHead, ended: bool) -> None:
+        super().on_headers(head, ended)
         self.end(block_of((b":status", b"415")))
 
 
@@ -97,7 +97,7 @@ class Server:
         self.wrote: Callable[[], None] | None = None
         """Called while it writes, as transports call their protocol."""
         self.connection = Connection(self._write, self._close, self._stream, lambda: self.now_s)
-        self.connection.greet()
+        self.connection.send_settings()
         if greeted:
             self.receive(frames.PREFACE + settings(ours or {}))
             self.told()
@@ -164,7 +164,7 @@ def test_what_comes_at_once_is_worked_off_in_turns_and_in_order() -> None:
 
 def test_who_is_refused_again_and_again_is_left() -> None:
     class Refusing(Noted):
-        def begun(self, head: RequestHead, ended: bool) -> None:
+        def on_headers(self, head: RequestHead, ended: bool) -> None:
             self.refuse(block_of((b":status", b"415")))
 
     server = Server(Refusing)
@@ -302,7 +302,7 @@ def test_a_body_may_end_with_trailers() -> None:
 class Keeps(Noted):
     """Makes no room."""
 
-    def received(self, data: bytes, ended: bool) -> None:
+    def on_data(self, data: bytes, ended: bool) -> None:
         self.body += data
 
 
@@ -373,7 +373,7 @@ def test_streams_that_wait_for_the_connection_s_window_take_turns() -> None:
 def test_after_the_last_answer_of_a_connection_that_is_left_nothing_is_read() -> None:
     server = Server()
     server.receive(opening(1))
-    server.connection.leave()
+    server.connection.send_goaway()
     server.told()
     server.receive(frames.rst_stream(1, ErrorCode.CANCEL), frame(frames.PING, 0, 0, bytes(8)))
     assert (server.closed, server.streams[1].losses) == (1, 1)
@@ -384,7 +384,7 @@ def test_after_the_last_answer_of_a_connection_that_is_left_nothing_is_read() ->
 def test_the_last_stream_that_is_served_is_not_raised_by_a_later_goodbye() -> None:
     server = Server()
     server.receive(opening(1))
-    server.connection.leave()
+    server.connection.send_goaway()
     assert server.left() == (1, ErrorCode.NO_ERROR)
     server.receive(opening(3), frame(frames.PING, 0, 1, bytes(8)))
     assert server.left() == (1, ErrorCode.PROTOCOL_ERROR)
@@ -591,13 +591,13 @@ def test_a_client_that_keeps_the_rules_gets_each_answer_once_and_whole(chance: r
 class Mixed(Noted):
     """Of each sort: answers when all has come, at once, or never."""
 
-    def begun(self, head: RequestHead, ended: bool) -> None:
-        super().begun(head, ended)
+    def on_headers(self, head: RequestHead, ended: bool) -> None:
+        super().on_headers(head, ended)
         if self.number % 8 == 5 or (ended and self.number % 8 != 7):
             self.answer(HEAD, bytes(100), END)
 
-    def received(self, data: bytes, ended: bool) -> None:
-        super().received(data, ended)
+    def on_data(self, data: bytes, ended: bool) -> None:
+        super().on_data(data, ended)
         if ended and self.number % 8 == 1:
             self.answer(HEAD, bytes(self.body) * 100, END)
         elif self.number % 8 == 3:
@@ -674,7 +674,7 @@ def held_to(server: Server, parts: list[bytes]) -> None:
             ends[number] += kind in (frames.HEADERS, frames.DATA) and flags & frames.END_STREAM
             last = kind
         assert not server.closed or last == frames.GOAWAY
-    connection.lose()
+    connection.connection_lost()
     assert not connection._streams
     for number, stream in server.streams.items():
         assert len(stream.heads) == 1

@@ -98,7 +98,7 @@ class Connection:
     def settled(self) -> bool:
         return self._settled
 
-    def greet(self) -> None:
+    def send_settings(self) -> None:
         """What a server begins with."""
         ours = {
             frames.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
@@ -127,7 +127,7 @@ class Connection:
     def ping(self) -> None:
         self._write(frames.frame(frames.PING, 0, 0, b"workingg"))
 
-    def leave(self) -> None:
+    def send_goaway(self) -> None:
         """Serve what has begun, and nothing more."""
         if self._last_of_all is None and not self.closed:
             self._last_of_all = self._last
@@ -141,7 +141,7 @@ class Connection:
     def resume(self) -> None:
         self.out.resume()
 
-    def lose(self) -> None:
+    def connection_lost(self) -> None:
         """The peer is gone."""
         self.closed = True
         self._rest = b""
@@ -151,7 +151,7 @@ class Connection:
             self.out.forget(stream.number)
             stream.ended = True
             stream.due = None
-            stream.lost()
+            stream.on_reset()
 
     # For streams
 
@@ -171,7 +171,7 @@ class Connection:
             self._write(frames.rst_stream(number, ErrorCode.NO_ERROR))
         self._close_if_over()
 
-    def cut(self, stream: Stream, code: ErrorCode) -> None:
+    def reset_stream(self, stream: Stream, code: ErrorCode) -> None:
         stream.ended = True
         stream.due = stream.last_block = None
         number = stream.number
@@ -293,7 +293,7 @@ class Connection:
                 self._fail(stream, ErrorCode.PROTOCOL_ERROR)
                 return
             stream.remote_ended = True
-            stream.received(b"", True)
+            stream.on_data(b"", True)
 
     def _begin(self, number: int, ended: bool, head: RequestHead) -> None:
         if self._last_of_all is not None or len(self._streams) >= MAX_STREAMS:
@@ -310,7 +310,7 @@ class Connection:
         stream = self._streams[number] = self._make_stream(self, number)
         stream.remote_ended = ended
         stream.expected = head.length
-        stream.begun(head, ended)
+        stream.on_headers(head, ended)
 
     def _refuse(self, number: int, code: ErrorCode) -> None:
         """It never becomes a stream."""
@@ -346,7 +346,7 @@ class Connection:
         ended = bool(flags & frames.END_STREAM)
         if flags & frames.PADDED:
             payload = frames.unpadded(payload, flags)
-            stream.took(size - len(payload))
+            stream.ack_data(size - len(payload))
         if stream.expected is not None:
             stream.expected -= len(payload)
             if stream.expected < 0 or (ended and stream.expected):
@@ -357,7 +357,7 @@ class Connection:
         elif not payload:
             self._patience.tried()
             return
-        stream.received(payload, ended)
+        stream.on_data(payload, ended)
 
     def _priority(self, number: int, flags: int, payload: bytes) -> None:
         if unpack_from(">L", payload)[0] & frames.STREAM_BITS == number:
@@ -370,7 +370,7 @@ class Connection:
             self.out.forget(number)
             stream.ended = True
             stream.due = stream.last_block = None
-            stream.lost()
+            stream.on_reset()
             self._close_if_over()
 
     def _settings(self, number: int, flags: int, payload: bytes) -> None:
@@ -446,13 +446,13 @@ class Connection:
     def _fail(self, stream: Stream, code: ErrorCode) -> None:
         """It broke a rule that is its own."""
         self._patience.tried()
-        self.cut(stream, code)
-        stream.lost()
+        self.reset_stream(stream, code)
+        stream.on_reset()
 
     def _break(self, error: H2ConnectionError) -> None:
         last = self._last if self._last_of_all is None else self._last_of_all  # which is never to grow again
         self._write(frames.goaway(last, error.code, error.why) if self._greeted else _NOT_HTTP_2)
-        self.lose()
+        self.connection_lost()
         self._close()
 
     def _close_if_over(self) -> None:

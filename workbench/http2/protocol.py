@@ -29,7 +29,7 @@ class Connections:
         self._open.add(connection)
         self._none.clear()
         if self._closing:  # it waited to be accepted, or for TLS
-            connection.leave()
+            connection.send_goaway()
 
     def discard(self, connection: Http2Protocol) -> None:
         self._open.discard(connection)
@@ -40,7 +40,7 @@ class Connections:
         """Take no further call, and leave `linger_s` to those under way. Returns when all is closed."""
         self._closing = True
         for connection in list(self._open):
-            connection.leave()
+            connection.send_goaway()
         try:
             async with asyncio.timeout(linger_s):
                 await self._none.wait()
@@ -78,8 +78,8 @@ class Http2Protocol(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self.connection = Connection(self._transport.write, self._transport.close, self._make_stream, self._loop.time)
         self._heard_s = self._loop.time()
-        self._timer = self._loop.call_later(self._greeting_s, self._look)
-        self.connection.greet()
+        self._timer = self._loop.call_later(self._greeting_s, self._check_keepalive)
+        self.connection.send_settings()
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -99,11 +99,11 @@ class Http2Protocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
         self._connections.discard(self)
-        self.connection.lose()
+        self.connection.connection_lost()
 
-    def leave(self) -> None:
+    def send_goaway(self) -> None:
         """Take no further call, and close when those under way are answered."""
-        self.connection.leave()
+        self.connection.send_goaway()
 
     def abort(self) -> None:
         self._transport.abort()
@@ -128,7 +128,7 @@ class Http2Protocol(asyncio.Protocol):
         if not (self._behind or self.connection.out.paused or self._transport.is_closing()):
             self._transport.resume_reading()
 
-    def _look(self) -> None:
+    def _check_keepalive(self) -> None:
         """Is anybody there? A timer for each of its frames would cost more than looking now and then."""
         silent_s = self._loop.time() - self._heard_s
         if not self.connection.settled or (self._asked and silent_s >= self._keepalive_timeout_s):
@@ -137,6 +137,6 @@ class Http2Protocol(asyncio.Protocol):
         if silent_s >= self._keepalive_s:
             self._asked = True
             self.connection.ping()
-            self._timer = self._loop.call_later(self._keepalive_timeout_s, self._look)
+            self._timer = self._loop.call_later(self._keepalive_timeout_s, self._check_keepalive)
         else:
-            self._timer = self._loop.call_later(self._keepalive_s - silent_s, self._look)
+            self._timer = self._loop.call_later(self._keepalive_s - silent_s, self._check_keepalive)

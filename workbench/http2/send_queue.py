@@ -82,7 +82,7 @@ class SendQueue:
             self.block(stream.number, stream.last_block, frames.END_STREAM)
             stream.connection.finished(stream)
         elif due is not None:
-            stream.unblocked()
+            stream.on_writable()
 
     def widened(self, stream: Stream) -> None:
         """Its own window may have become wider."""

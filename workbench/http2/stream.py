@@ -23,8 +23,8 @@ _LAST: Final = frames.END_HEADERS | frames.END_STREAM
 class Stream:
     """One request and its answer. For subclasses, whose hooks are called as things come; none of them may raise.
 
-    A stream ends when its answer has been sent: by `answer` or `end`, or by `reset`. `lost` is called where it ended in
-    another way, once, and then nothing that is sent goes anywhere.
+    A stream ends when its answer has been sent: by `answer` or `end`, or by `reset`. `on_reset` is called where it
+    ended in another way, once, and then nothing that is sent goes anywhere.
     """
 
     __slots__ = (
@@ -59,16 +59,16 @@ class Stream:
 
     # What comes
 
-    def begun(self, head: RequestHead, ended: bool) -> None:
+    def on_headers(self, head: RequestHead, ended: bool) -> None:
         """The request's head, which keeps HTTP's rules; `ended`: it has no body."""
 
-    def received(self, data: bytes, ended: bool) -> None:
-        """Some of the body; `ended`: there is no more. Call `took` for what is no longer kept."""
+    def on_data(self, data: bytes, ended: bool) -> None:
+        """Some of the body; `ended`: there is no more. Call `ack_data` for what is no longer kept."""
 
-    def lost(self) -> None:
+    def on_reset(self) -> None:
         """The peer reset it or left, or it broke a rule."""
 
-    def unblocked(self) -> None:
+    def on_writable(self) -> None:
         """All that waited for the peer's windows has been sent."""
 
     # What goes
@@ -78,7 +78,7 @@ class Stream:
         """Something waits for the peer's windows."""
         return self.due is not None
 
-    def took(self, size: int) -> None:
+    def ack_data(self, size: int) -> None:
         """So many bytes of what was received are no longer kept: as many may come."""
         self._taken += size
         if self._taken * 2 >= STREAM_WINDOW and not self.ended and not self.remote_ended:
@@ -135,11 +135,11 @@ class Stream:
             self.connection.out.pump(self)
 
     def refuse(self, block: bytes) -> None:
-        """All of the answer to a request that was not one to be asked. Only from `begun`; it may end the connection."""
+        """Answers a request that should not have been made. Only from `on_headers`; it may end the connection."""
         self.connection.refused()
         self.end(block)
 
     def reset(self, code: ErrorCode) -> None:
-        """End it at once; `lost` is not called."""
+        """End it at once; `on_reset` is not called."""
         if not self.ended:
-            self.connection.cut(self, code)
+            self.connection.reset_stream(self, code)
