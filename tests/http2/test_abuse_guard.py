@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workbench.http2.abuse_guard import MOST, PER_S, WORTH, AbuseBudget
+from workbench.http2.abuse_guard import ANSWER_CREDIT, CAPACITY, REFILL_PER_S, AbuseBudget
 from workbench.http2.frames import ErrorCode, H2ConnectionError
 
 
@@ -22,7 +22,7 @@ class Clock:
         """How many there may be now."""
         for count in range(most):
             try:
-                self.patience.tried()
+                self.patience.spend()
             except H2ConnectionError as error:
                 assert error.code == ErrorCode.ENHANCE_YOUR_CALM
                 return count
@@ -30,36 +30,36 @@ class Clock:
 
 
 def test_a_burst_is_borne_and_no_more_than_that() -> None:
-    assert Clock().borne() == MOST
+    assert Clock().borne() == CAPACITY
 
 
 def test_what_comes_no_faster_than_it_is_forgiven_is_borne_forever() -> None:
     clock = Clock()
-    for _ in range(3 * int(MOST)):
-        clock.now_s += 1.01 / PER_S
-        clock.patience.tried()
+    for _ in range(3 * int(CAPACITY)):
+        clock.now_s += 1.01 / REFILL_PER_S
+        clock.patience.spend()
 
 
 def test_long_quiet_earns_no_more_than_one_burst() -> None:
     clock = Clock()
     clock.now_s += 1e6
-    assert clock.borne() <= 2 * MOST + 1  # the one that it began with, and one more
+    assert clock.borne() <= 2 * CAPACITY + 1  # the one that it began with, and one more
 
 
 def test_each_answer_makes_up_for_a_few() -> None:
     clock = Clock()
-    for _ in range(int(MOST)):
-        for _ in range(int(WORTH)):
-            clock.patience.tried()
-        clock.patience.worked()
-    for _ in range(int(MOST)):
-        clock.patience.worked()
-    assert clock.borne() <= MOST + WORTH  # however many answers there were
+    for _ in range(int(CAPACITY)):
+        for _ in range(int(ANSWER_CREDIT)):
+            clock.patience.spend()
+        clock.patience.earn()
+    for _ in range(int(CAPACITY)):
+        clock.patience.earn()
+    assert clock.borne() <= CAPACITY + ANSWER_CREDIT  # however many answers there were
 
 
 def test_what_costs_more_is_borne_less_often() -> None:
     clock = Clock()
-    for _ in range(int(MOST) // 100):
-        clock.patience.tried(100)
+    for _ in range(int(CAPACITY) // 100):
+        clock.patience.spend(100)
     with pytest.raises(H2ConnectionError):
-        clock.patience.tried(1)
+        clock.patience.spend(1)

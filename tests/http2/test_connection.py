@@ -16,8 +16,9 @@ from h2.settings import SettingCodes
 from hypothesis import strategies as st
 
 from workbench.http2 import frames
-from workbench.http2.abuse_guard import MOST
-from workbench.http2.connection import CONNECTION_WINDOW, FRAMES_A_TURN, MAX_STREAMS, Connection
+from workbench.http2.abuse_guard import CAPACITY
+from workbench.http2.connection import CONNECTION_WINDOW, MAX_STREAMS, Connection
+from workbench.http2.frame_reader import FRAMES_A_TURN
 from workbench.http2.frames import ErrorCode, frame, settings, window_update
 from workbench.http2.headers import RequestHead, block_of
 from workbench.http2.stream import STREAM_WINDOW, Stream
@@ -168,7 +169,7 @@ def test_who_is_refused_again_and_again_is_left() -> None:
             self.refuse(block_of((b":status", b"415")))
 
     server = Server(Refusing)
-    for number in range(1, 4 * int(MOST), 2):
+    for number in range(1, 4 * int(CAPACITY), 2):
         server.receive(opening(number))
     assert server.closed == 1
     assert ErrorCode.ENHANCE_YOUR_CALM in [payload[7] for kind, _, _, payload in server.told() if kind == frames.GOAWAY]
@@ -192,7 +193,7 @@ def test_settings_that_move_many_windows_cost_their_peer_more() -> None:
     while not server.closed:
         server.receive(settings({frames.INITIAL_WINDOW_SIZE: times}))
         times += 1
-    assert times < MOST / 16
+    assert times < CAPACITY / 16
     assert server.left()[1] == ErrorCode.ENHANCE_YOUR_CALM
     assert {stream.losses for stream in server.streams.values()} == {1}
 
@@ -212,7 +213,7 @@ def test_a_request_that_breaks_http_s_rules_never_becomes_a_stream() -> None:
     server.receive(opening(3, frames.END_HEADERS | frames.END_STREAM, promised))
     assert server.told() == [(frames.RST_STREAM, 0, 3, struct.pack(">L", ErrorCode.PROTOCOL_ERROR))]
     while not server.closed:  # nor where that ends the connection
-        server.receive(opening(server.connection._last + 2, block=b""))
+        server.receive(opening(server.connection._last_stream + 2, block=b""))
     assert not server.streams
 
 
@@ -233,7 +234,7 @@ def test_header_blocks_that_take_long_to_read_cost_their_peer_more() -> None:
         return 0
 
     many, long = b"\x90" * 1000 + b"\0\1x\2", REQUEST + block_of((b"x", b"y" * 12_000)) + b"\0\1x\2"
-    assert 0 < until_it_breaks(many) < MOST / 12
+    assert 0 < until_it_breaks(many) < CAPACITY / 12
     assert until_it_breaks(REQUEST + b"\0\1x\2") == 0
     assert until_it_breaks(long) == 0  # answered, which makes up for it
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from workbench.http2.frames import ErrorCode, H2ConnectionError
 from workbench.http2.headers import (
     MAX_BLOCK_BYTES,
+    MAX_CACHED,
+    MAX_CACHED_BYTES,
+    MAX_CACHED_FIELDS,
     MAX_LIST_BYTES,
-    MAX_REMEMBERED,
-    MAX_REMEMBERED_BYTES,
-    MAX_REMEMBERED_FIELDS,
     H2StreamError,
     HeaderReader,
     RequestHead,
@@ -40,7 +40,7 @@ def _the_service_lives_on() -> None:
 
 def read(block: bytes, reader: HeaderReader) -> tuple[RequestHead, bool]:
     """As a connection does; and whether it was remembered."""
-    known = reader.remembered(block)
+    known = reader.cached(block)
     return (reader.read(block), False) if known is None else (known, True)
 
 
@@ -73,7 +73,7 @@ def test_blocks_mean_what_they_say_however_the_table_changes(
 
 
 @given(st.lists(field_lists, min_size=1, max_size=8), st.integers(0, 4096))
-def test_a_block_is_remembered_from_when_the_table_stays(heads: list[Fields], size: int) -> None:
+def test_a_block_is_cached_from_when_the_table_stays(heads: list[Fields], size: int) -> None:
     encoder, reader = hpack.Encoder(), HeaderReader()
     encoder.header_table_size = size
     seen: set[bytes] = set()
@@ -86,7 +86,7 @@ def test_a_block_is_remembered_from_when_the_table_stays(heads: list[Fields], si
         assert remembered == (block in seen)
         entries = table.dynamic_entries
         same = len(entries) == len(before) and all(map(operator.is_, entries, before)) and table.maxsize == most
-        seen = {*seen, block} if same and len(block) <= MAX_REMEMBERED_BYTES else set()
+        seen = {*seen, block} if same and len(block) <= MAX_CACHED_BYTES else set()
 
 
 @given(st.binary(max_size=200))
@@ -115,19 +115,19 @@ def test_an_entry_that_is_added_again_makes_all_be_forgotten() -> None:
     assert (head.fields, remembered) == (((b"a", b"c"),), False)
     assert read(first, reader)[1]
     reader.read(b"\x20\x3f\xe1\x1f" + add)  # no room, 4096 again, and one entry, as many as at first
-    assert reader.remembered(first) is None
+    assert reader.cached(first) is None
 
 
-def test_few_blocks_are_remembered_and_only_short_ones_with_few_fields() -> None:
+def test_few_blocks_are_cached_and_only_short_ones_with_few_fields() -> None:
     reader = HeaderReader()
     for at in range(1000):
         reader.read(block_of((b"x", b"%d" % at)))
-        assert len(reader._remembered) <= MAX_REMEMBERED
-    for long in (b"\x82" * (MAX_REMEMBERED_FIELDS + 1), block_of((b"x", b"y" * MAX_REMEMBERED_BYTES))):
+        assert len(reader._cached) <= MAX_CACHED
+    for long in (b"\x82" * (MAX_CACHED_FIELDS + 1), block_of((b"x", b"y" * MAX_CACHED_BYTES))):
         reader.read(long)
-        assert reader.remembered(long) is None
-    reader.read(b"\x82" * MAX_REMEMBERED_FIELDS)
-    assert reader.remembered(b"\x82" * MAX_REMEMBERED_FIELDS) is not None
+        assert reader.cached(long) is None
+    reader.read(b"\x82" * MAX_CACHED_FIELDS)
+    assert reader.cached(b"\x82" * MAX_CACHED_FIELDS) is not None
 
 
 def test_a_list_that_is_far_too_long_ends_the_connection() -> None:

@@ -125,7 +125,11 @@ def test_a_flood_of_one_is_worked_off_between_what_others_ask(run: Run) -> None:
 
 def test_who_does_not_say_hello_is_hung_up_on(run: Run) -> None:
     async def story() -> None:
-        async with open_port(greeting_s=0.05) as port, port.client(frames.PREFACE) as silent, port.client() as polite:
+        async with (
+            open_port(settings_timeout_s=0.05) as port,
+            port.client(frames.PREFACE) as silent,
+            port.client() as polite,
+        ):
             await silent.over()
             polite.ask(1)
             await until(lambda: port.streams)
@@ -136,7 +140,7 @@ def test_who_does_not_say_hello_is_hung_up_on(run: Run) -> None:
 def test_who_is_quiet_is_asked_for_a_sign_of_life_and_then_left(run: Run) -> None:
     async def story() -> None:
         async with (
-            open_port(greeting_s=0.1, keepalive_s=0.05, keepalive_timeout_s=0.3) as port,
+            open_port(settings_timeout_s=0.1, keepalive_s=0.05, keepalive_timeout_s=0.3) as port,
             port.client() as client,
         ):
             client.ask(1)
