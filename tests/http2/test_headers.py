@@ -33,11 +33,6 @@ values = st.sampled_from([b"", b"1", b"POST", b"application/grpc", b"v" * 126, b
 field_lists = st.lists(st.tuples(names, values), max_size=6)
 
 
-@pytest.fixture(autouse=True)
-def _the_service_lives_on() -> None:
-    """There is none: the one of the tests beside these is not begun for them."""
-
-
 def read(block: bytes, reader: HeaderReader) -> tuple[RequestHead, bool]:
     """As a connection does; and whether it was remembered."""
     known = reader.cached(block)
