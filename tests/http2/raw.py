@@ -19,6 +19,7 @@ from typing import NamedTuple, Protocol, Self
 
 import hpack
 from h2.errors import ErrorCodes
+from hpack.hpack import encode_integer
 from hyperframe.frame import FRAMES
 
 LIMIT_S = 15.0
@@ -129,15 +130,8 @@ def messages(body: bytes) -> list[bytes]:
 
 def integer(value: int, bits: int, first: int = 0) -> bytes:
     """A number with a prefix of so many bits (RFC 7541, 5.1)."""
-    most = (1 << bits) - 1
-    if value < most:
-        return bytes([first | value])
-    out = bytearray([first | most])
-    value -= most
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
+    out = encode_integer(value, bits)
+    out[0] |= first
     return bytes(out)
 
 
@@ -160,7 +154,7 @@ def plain(fields: Fields) -> bytes:
 
 @dataclass
 class Stream:
-    """What came on a stream of ours, and what both sides may still send on it."""
+    """What was received on a stream, and what both sides may still send on it."""
 
     window: int
     """Bytes that the server may send."""
@@ -194,10 +188,6 @@ class Stream:
     @property
     def messages(self) -> list[bytes]:
         return messages(bytes(self.data))
-
-    def __str__(self) -> str:
-        end = "ended" if self.ended else f"reset {self.reset}" if self.reset is not None else "open"
-        return f"{self.blocks} with {len(self.data)} bytes, {end}"
 
 
 class Wire(Protocol):
@@ -345,72 +335,63 @@ class Peer:
         """Sends bytes without noting what they mean."""
         self.wire.send(content)
 
-    def open(
-        self, fields: Fields, *, end: bool = False, stream: int | None = None, huffman: bool = True, table: bool = True
-    ) -> int:
-        """A new stream with these fields, encoded with the connection's table; its number."""
-        number = next(self._next) if stream is None else stream
+    def open(self, fields: Fields, *, end: bool = False, huffman: bool = True, table: bool = True) -> int:
+        """Opens a stream with these fields, encoded with the connection's table, and returns its number."""
+        number = next(self._next)
         block = self.encoder.encode(fields, huffman) if table else plain(fields)
         self.send_block(number, block, end=end)
         return number
 
-    def send_block(self, stream: int, block: bytes, *, end: bool = False, part: int = FRAME) -> None:
-        """HEADERS, and CONTINUATION for what is left of it after `part` bytes."""
-        parts = [block[at : at + part] for at in range(0, len(block), part)] or [b""]
-        flags = [0] * (len(parts) - 1) + [END_HEADERS]
-        first = headers(stream, parts[0], flags[0] | (END_STREAM if end else 0))
-        self.send(
-            first, *(Frame(CONTINUATION, flag, stream, each) for flag, each in zip(flags[1:], parts[1:], strict=True))
-        )
+    def send_block(self, stream: int, block: bytes, *, end: bool = False) -> None:
+        """Sends HEADERS, and CONTINUATION for what does not fit into one frame."""
+        first, *rest = [block[at : at + FRAME] for at in range(0, len(block), FRAME)] or [b""]
+        flags = (END_STREAM if end else 0) | (0 if rest else END_HEADERS)
+        parts = [continuation(stream, each, end=each is rest[-1]) for each in rest]
+        self.send(headers(stream, first, flags), *parts)
 
     def say(self, stream: int, body: bytes, *, end: bool = True, most: int = FRAME) -> None:
-        """`body` as DATA, no faster than the server's windows allow."""
+        """Sends `body` as DATA, no faster than the server's windows allow."""
         rest = memoryview(body)
-        while True:
-            room = min(len(rest), most, self.room, self.streams[stream].room)
-            if room <= 0 and len(rest):
-                self.until(lambda: min(self.room, self.streams[stream].room) > 0 or self.streams[stream].done)
-                if self.streams[stream].done:
+        found = self.streams[stream]
+        while len(rest) > (room := max(0, min(most, self.room, found.room))):
+            if room > 0:
+                self.send(data(stream, bytes(rest[:room])))
+                rest = rest[room:]
+            else:
+                self.until(lambda: min(self.room, found.room) > 0 or found.done)
+                if found.done:
                     return
-                continue
-            last = room == len(rest)
-            self.send(data(stream, bytes(rest[:room]), end=end and last))
-            rest = rest[room:]
-            if last:
-                return
+        self.send(data(stream, bytes(rest), end=end))
 
-    def call(self, fields: Fields, payload: bytes | None = b"") -> Stream:
-        """A whole unary call; None sends no message at all."""
-        stream = self.open(fields, end=payload is None)
-        if payload is not None:
-            self.say(stream, message(payload))
+    def call(self, fields: Fields, payload: bytes = b"") -> Stream:
+        """Makes a whole unary call."""
+        stream = self.open(fields)
+        self.say(stream, message(payload))
         return self.answer(stream)
 
     # Reading
 
     def answer(self, stream: int) -> Stream:
-        """Until the server has ended it."""
+        """Waits until the server has ended the stream."""
         self.until(lambda: self.streams[stream].done or self.closed)
         assert self.streams[stream].done, f"the connection closed before an answer; GOAWAY {self.gone}"
         return self.streams[stream]
 
-    def until(self, look: Callable[[], object], limit_s: float | None = None) -> None:
-        """Read until `look` finds something, or the server has closed the connection."""
-        end = time.monotonic() + (limit_s or self.limit_s)
-        while not look():
-            if self.receive(end) is None:
-                return
+    def until(self, look: Callable[[], object]) -> None:
+        """Reads until `look` finds something, or the server has closed the connection."""
+        end = time.monotonic() + self.limit_s
+        while not look() and self.receive(end) is not None:
+            pass
 
     def pong(self, payload: bytes = b"pingpong") -> bool:
-        """Ask for a sign of life, and read all that comes before it. False: the connection was closed instead."""
+        """Sends a ping and reads all that comes before its answer. False: the connection was closed instead."""
         before = len(self.pongs)
         self.send(ping(payload))
         self.until(lambda: payload in self.pongs[before:])
         return payload in self.pongs[before:]
 
-    def receive(self, end: float | None = None) -> Frame | None:
+    def receive(self, end: float) -> Frame | None:
         """The next frame, checked; None: the server has closed the connection. Fails where nothing comes."""
-        end = time.monotonic() + self.limit_s if end is None else end
         while (frame := self._whole()) is None:
             if self.closed:
                 return None

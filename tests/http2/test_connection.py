@@ -248,16 +248,6 @@ def test_the_window_of_the_connection_is_refilled_whether_or_not_streams_read() 
     assert server.told() == [(frames.WINDOW_UPDATE, 0, 0, struct.pack(">L", CONNECTION_WINDOW // 2 + 1))]
 
 
-def test_a_cancelled_stream_no_longer_waits_for_a_window() -> None:
-    server = Server()
-    server.send(opening(1, frames.END_HEADERS | frames.END_STREAM))
-    server.connection.out.window = 0
-    server.streams[1].answer(HEAD, b"a", END)
-    server.send(frames.rst_stream(1, ErrorCode.CANCEL))
-    assert not server.connection.out._blocked
-    assert not server.streams[1].blocked
-
-
 def test_streams_that_wait_for_the_connection_s_window_take_turns() -> None:
     server = Server(Noted, {frames.INITIAL_WINDOW_SIZE: 1 << 20})
     for number in (1, 3):

@@ -41,6 +41,11 @@ def changed(*changes: tuple[bytes, bytes], drop: Sequence[bytes] = (), put_first
     return calls(block=plain(fields))
 
 
+def trailers(field: tuple[bytes, bytes]) -> list[Frame]:
+    """A whole call that ends with a field."""
+    return [OPEN, data(1, EMPTY), headers(1, plain([field]), LAST)]
+
+
 def replaced(name: bytes, value: bytes) -> list[Frame]:
     """A whole call with another value of a field."""
     return calls(block=plain([(each, value if each == name else old) for each, old in head(LIVE)]))
@@ -48,13 +53,17 @@ def replaced(name: bytes, value: bytes) -> list[Frame]:
 
 FIELDS: list[Case] = [
     # 8.1 Message framing
-    ("trailers", [OPEN, data(1, EMPTY), headers(1, plain([(b"x-end", b"1")]), LAST)], OK),
+    ("trailers", trailers((b"x-end", b"1")), OK),
     ("trailers that do not end the stream", [OPEN, data(1, EMPTY), headers(1, plain([(b"x-end", b"1")]))], MALFORMED),
     (
         "a pseudo header among trailers",
-        [OPEN, data(1, EMPTY), headers(1, plain([(b":method", b"POST")]), LAST)],
+        trailers((b":method", b"POST")),
         MALFORMED,
     ),
+    ("an uppercase name among trailers", trailers((b"X", b"1")), MALFORMED),
+    ("te among trailers", trailers((b"te", b"gzip")), MALFORMED),
+    ("a newline in a trailer's value", trailers((b"x", b"a\nb")), MALFORMED),
+    ("a list of 16 kB", changed((b"x", b"y" * 16_384)), "RST_STREAM 1 ENHANCE_YOUR_CALM"),
     ("no field at all", calls(block=b""), MALFORMED),
     # 8.2 Fields
     ("an uppercase name", changed((b"X-Test", b"1")), MALFORMED),
@@ -100,6 +109,10 @@ FIELDS: list[Case] = [
     ("content-length of exactly what comes", changed((b"content-length", b"5")), OK),
     ("content-length that is no number", changed((b"content-length", b"five")), MALFORMED),
     ("content-length with a sign", changed((b"content-length", b"+5")), MALFORMED),
+    ("content-length, empty", changed((b"content-length", b"")), MALFORMED),
+    ("content-length of a list", changed((b"content-length", b"5,5")), MALFORMED),
+    ("content-length of 19 digits", changed((b"content-length", b"1" * 19)), MALFORMED),
+    ("content-length of another script's digits", changed((b"content-length", b"\xb2")), MALFORMED),
     ("content-length twice, which disagree", changed((b"content-length", b"5"), (b"content-length", b"6")), MALFORMED),
     ("content-length of something, and END_STREAM", [headers(1, FIVE, LAST)], MALFORMED),
     (

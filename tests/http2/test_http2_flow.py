@@ -8,13 +8,10 @@ import pytest
 from tests.http2.cases import outcome
 from tests.http2.in_process import echo_peer
 from tests.http2.raw import (
-    DATA,
     INITIAL_WINDOW_SIZE,
     LARGEST,
     MAX_FRAME_SIZE,
-    PADDED,
     WINDOW,
-    Frame,
     Peer,
     data,
     message,
@@ -146,21 +143,6 @@ def test_a_call_that_is_reset_while_its_answer_is_sent_makes_room_for_others() -
     peer.send(window_update(0, 400_000))
     assert bytes(peer.answer(other).data) == WIDE
     assert len(peer.streams[stream].data) == WINDOW
-
-
-# What the server receives
-
-
-def test_padding_is_returned_to_the_windows_too() -> None:
-    peer = echo_peer()
-    stream = peer.open(head(LIVE))
-    found = peer.streams[stream]
-    total = found.room // 257 + 100  # each byte comes with 256 of padding: more than the stream's window
-    for _ in range(total):
-        peer.until(lambda: min(peer.room, found.room) >= 257)
-        peer.send(Frame(DATA, PADDED, stream, b"\xff" + b"x" + bytes(255)))
-    peer.send(data(stream, end=True))
-    assert bytes(peer.answer(stream).data) == b"x" * total
 
 
 # The same with real calls
