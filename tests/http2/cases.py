@@ -1,21 +1,20 @@
-"""Cases as data: frames that a client sends after its greeting, and what may come of them."""
+"""Cases as data: frames that a client sends after its preface, and the one outcome that is right."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from tests.http2.raw import END_HEADERS, END_STREAM, ERRORS, LARGEST, Frame, Peer, data, headers, message, ping, plain
-from tests.http2.service import IS_LIVE, LIVE, WATCH, head
-
-LIMIT_S = 5.0
+from tests.http2.raw import ERRORS, LARGEST, Frame, Peer, data, headers, message, ping, plain
+from tests.http2.service import LIVE, WATCH, head
 
 CALL = plain(head(LIVE))
-"""A block that leaves the table alone, so that it may come at any place of a connection."""
+"""A block that leaves the table alone, so that it may come anywhere in a connection."""
 
 WATCHING = plain(head(WATCH))
-OTHER_END = END_HEADERS | END_STREAM
 EMPTY = message()
+
+OPEN, END = headers(1, CALL), data(1, EMPTY, end=True)
+"""The two frames of a call."""
 
 
 def calls(stream: int = 1, block: bytes = CALL) -> list[Frame]:
@@ -23,60 +22,44 @@ def calls(stream: int = 1, block: bytes = CALL) -> list[Frame]:
     return [headers(stream, block), data(stream, EMPTY, end=True)]
 
 
-def connection(*codes: str) -> tuple[str, ...]:
-    return tuple(f"the connection ends with {code}" for code in codes)
+Case = tuple[str, Sequence[Frame], str]
+"""Name, frames, and what `outcome` says of them."""
 
-
-def stream(*codes: str, number: int = 1) -> tuple[str, ...]:
-    return tuple(f"stream {number} is reset with {code}" for code in codes)
-
-
-@dataclass(frozen=True)
-class Case:
-    name: str
-    frames: Sequence[Frame]
-    expected: tuple[str, ...]
-    """What may come of it; the first is what we would do."""
+OK, MALFORMED, GARBAGE = "stream 1: 200", "RST_STREAM 1 PROTOCOL", "GOAWAY COMPRESSION"
 
 
 def outcome(peer: Peer) -> str:
-    """What came of the frames before: the first stream's end, unless the whole connection ended."""
+    """How the first stream that ended did so, unless the whole connection ended."""
     peer.send(ping(b"what now"))
     peer.until(lambda: b"what now" in peer.pongs or peer.gone is not None)
+    if peer.gone is None:
+        peer.until(lambda: not peer.streams or any(s.done for s in peer.streams.values()) or peer.gone is not None)
     if peer.gone is not None:
         peer.until(lambda: peer.closed)
-        return f"the connection ends with {ERRORS[peer.gone]}"
-    if peer.closed:
-        return "the connection ends without a word"
-    peer.until(lambda: not peer.streams or any(each.done for each in peer.streams.values()) or peer.gone is not None)
-    if peer.gone is not None:
-        return outcome(peer)
+        return f"GOAWAY {_short(peer.gone)}"
+    assert not peer.closed, "the connection ended without GOAWAY"
     for number, each in peer.streams.items():
         if each.reset is not None and not each.ended:
-            return f"stream {number} is reset with {ERRORS[each.reset]}"
+            return f"RST_STREAM {number} {_short(each.reset)}"
     for number, each in peer.streams.items():
         if each.ended:
-            return f"stream {number} is answered {each.headers[b':status'].decode()}"
+            return f"stream {number}: {each.headers[b':status'].decode()}"
     return "nothing"
 
 
-LIVES = ("nothing",)
-ANSWERED = ("stream 1 is answered 200",)
-MALFORMED = stream("PROTOCOL_ERROR")
+def _short(code: int) -> str:
+    return ERRORS[code].removesuffix("_ERROR")
 
 
-def check(case: Case, address: str) -> None:
-    """What comes of the case is what may, and a connection that it left alive serves on."""
-    with Peer(address, limit_s=LIMIT_S) as peer:
-        peer.send(*case.frames)
-        found = outcome(peer)
-        assert found in case.expected
-        if not peer.closed:
-            # The streams beside it go on.
-            peer.streams.clear()
-            last = max((each.stream & LARGEST for each in case.frames), default=0)
-            if last != LARGEST:
-                last += 1 + last % 2
-                peer.send(*calls(last))
-                answer = peer.answer(last)
-                assert (answer.grpc_status, answer.messages) == (0, [IS_LIVE])
+def check(case: Case, peer: Peer) -> None:
+    """The outcome is as expected, and a connection that is still open serves another stream."""
+    _, frames, expected = case
+    peer.send(*frames)
+    assert outcome(peer) == expected
+    if not peer.closed:
+        peer.streams.clear()
+        last = max((each.stream & LARGEST for each in frames), default=0)
+        if last != LARGEST:
+            last += 1 + last % 2
+            peer.send(*calls(last))
+            assert peer.answer(last).grpc_status == 0

@@ -1,7 +1,7 @@
-"""A client of HTTP/2 at the level of frames: it sends whatever it is told to, and holds the server to all its rules.
+"""A client that speaks HTTP/2 frame by frame: it sends whatever a test asks for, and checks all that the server sends.
 
-What comes is checked as it comes, by RFC 9113: windows and frame sizes are never exceeded, streams go through their
-states, header blocks decode. A `Violation` is the server's fault.
+Received frames are checked against RFC 9113 as they arrive: windows and frame sizes are never exceeded, streams follow
+their states, header blocks decode. A `Violation` is the server's fault.
 """
 
 from __future__ import annotations
@@ -15,48 +15,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 import hpack
+from h2.errors import ErrorCodes
+from hpack.hpack import encode_integer
+from hyperframe.frame import FRAMES
 
 LIMIT_S = 15.0
-"""For whatever must come."""
+"""How long to wait for an expected frame."""
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
-
-ACK = END_STREAM = 0x1
-END_HEADERS = 0x4
-PADDED = 0x8
-HAS_PRIORITY = 0x20
-
-HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE = (
-    range(1, 7)
-)
-
-ERRORS = [
-    "NO_ERROR",
-    "PROTOCOL_ERROR",
-    "INTERNAL_ERROR",
-    "FLOW_CONTROL_ERROR",
-    "SETTINGS_TIMEOUT",
-    "STREAM_CLOSED",
-    "FRAME_SIZE_ERROR",
-    "REFUSED_STREAM",
-    "CANCEL",
-    "COMPRESSION_ERROR",
-    "CONNECT_ERROR",
-    "ENHANCE_YOUR_CALM",
-    "INADEQUATE_SECURITY",
-    "HTTP_1_1_REQUIRED",
-]
-
-WINDOW = 65535
-FRAME = 16384
-LARGEST = 2**31 - 1
-
-Fields = Sequence[tuple[bytes, bytes]]
 
 _NAMES = [
     "DATA",
@@ -70,6 +39,21 @@ _NAMES = [
     "WINDOW_UPDATE",
     "CONTINUATION",
 ]
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
+
+ACK = END_STREAM = 0x1
+END_HEADERS, PADDED, HAS_PRIORITY = 0x4, 0x8, 0x20
+
+HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE = (
+    range(1, 7)
+)
+
+ERRORS = [code.name for code in ErrorCodes]
+
+WINDOW, FRAME, LARGEST = 65535, 16384, 2**31 - 1
+
+Fields = Sequence[tuple[bytes, bytes]]
+
 _OF_CONNECTIONS = {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 
 
@@ -88,7 +72,7 @@ class Frame(NamedTuple):
         return head + self.stream.to_bytes(4, "big") + self.payload
 
     def __str__(self) -> str:
-        name = _NAMES[self.kind] if self.kind < len(_NAMES) else f"type {self.kind}"
+        name = FRAMES[self.kind].__name__ if self.kind in FRAMES else f"type {self.kind}"
         return f"{name} flags {self.flags:#x} stream {self.stream}, {len(self.payload)} bytes {self.payload[:32]!r}"
 
 
@@ -146,15 +130,8 @@ def messages(body: bytes) -> list[bytes]:
 
 def integer(value: int, bits: int, first: int = 0) -> bytes:
     """A number with a prefix of so many bits (RFC 7541, 5.1)."""
-    most = (1 << bits) - 1
-    if value < most:
-        return bytes([first | value])
-    out = bytearray([first | most])
-    value -= most
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
+    out = encode_integer(value, bits)
+    out[0] |= first
     return bytes(out)
 
 
@@ -177,7 +154,7 @@ def plain(fields: Fields) -> bytes:
 
 @dataclass
 class Stream:
-    """What came on a stream of ours, and what both sides may still send on it."""
+    """What was received on a stream, and what both sides may still send on it."""
 
     window: int
     """Bytes that the server may send."""
@@ -212,35 +189,85 @@ class Stream:
     def messages(self) -> list[bytes]:
         return messages(bytes(self.data))
 
-    def __str__(self) -> str:
-        end = "ended" if self.ended else f"reset {self.reset}" if self.reset is not None else "open"
-        return f"{self.blocks} with {len(self.data)} bytes, {end}"
+
+class Wire(Protocol):
+    """The way to a server: a socket, or a `Connection` in this process."""
+
+    def send(self, content: bytes) -> None:
+        """Takes all of it, unless the server has hung up."""
+
+    def receive(self, end: float) -> bytes:
+        """What has come, or b"" where the server has hung up; fails where nothing comes before `end`."""
+
+    def close(self) -> None: ...
+
+
+class SocketWire:
+    def __init__(self, address: str, limit_s: float = LIMIT_S) -> None:
+        host, _, port = address.rpartition(":")
+        self.socket = socket.create_connection((host, int(port)), limit_s)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.setblocking(False)
+        self.close = self.socket.close
+        self._limit_s = limit_s
+        self._arrived = bytearray()
+        self._closed = False
+
+    def send(self, content: bytes) -> None:
+        """Reads meanwhile, so that neither side waits for the other. Once the server has hung up, the rest is dropped
+        and what it said before can still be read."""
+        rest = memoryview(content)
+        end = time.monotonic() + self._limit_s
+        while rest and not self._closed:
+            readable, writable, _ = select.select([self.socket], [self.socket], [], max(0.0, end - time.monotonic()))
+            assert readable or writable, "the server neither reads nor writes"
+            if readable:
+                self._take()
+            if writable:
+                try:
+                    rest = rest[self.socket.send(rest) :]
+                except BlockingIOError:
+                    pass
+                except OSError:
+                    return
+
+    def receive(self, end: float) -> bytes:
+        while not self._arrived and not self._closed:
+            ready, _, _ = select.select([self.socket], [], [], max(0.0, end - time.monotonic()))
+            assert ready, "nothing came in time"
+            self._take()
+        found = bytes(self._arrived)
+        self._arrived.clear()
+        return found
+
+    def _take(self) -> None:
+        try:
+            content = self.socket.recv(1 << 18)
+        except BlockingIOError:
+            return
+        except OSError:
+            content = b""
+        self._arrived += content
+        self._closed = not content
 
 
 class Peer:
-    """A connection, with the preface sent and the server's settings read, where `greet`.
+    """A connection. Where `greet`, the preface has been sent and the server's settings have been read.
 
     `obliging`: windows are opened again as they are used, and pings and settings acknowledged.
     """
 
     def __init__(
         self,
-        address: str,
+        wire: Wire | str,
         mine: Mapping[int, int] | None = None,
         *,
         greet: bool = True,
         obliging: bool = True,
         limit_s: float = LIMIT_S,
-        receive_buffer: int | None = None,
     ) -> None:
-        host, _, port = address.rpartition(":")
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        if receive_buffer is not None:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.settimeout(limit_s)
-        self.socket.connect((host, int(port)))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.setblocking(False)
+        """`wire` may be HOST:PORT."""
+        self.wire = SocketWire(wire, limit_s) if isinstance(wire, str) else wire
         self.limit_s = limit_s
         self.obliging = obliging
         self.encoder = hpack.Encoder()
@@ -260,10 +287,10 @@ class Peer:
         self.last_stream: int | None = None
         self.closed = False
         self.lenient = False
-        """Much was sent past us, with `send_bytes`."""
+        """Frames were sent with `send_bytes`, so answers to unknown streams are expected."""
         self.pongs: list[bytes] = []
         self.raw_blocks: list[bytes] = []
-        """The server's header blocks as they came."""
+        """The server's header blocks as received."""
         self._arrived = bytearray()
         self._block: tuple[Frame, bytearray] | None = None
         self._next = itertools.count(1, 2)
@@ -279,7 +306,7 @@ class Peer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.socket.close()
+        self.wire.close()
 
     # Sending
 
@@ -304,109 +331,75 @@ class Peer:
                     self.streams[each.stream].window += more
         self.send_bytes(b"".join(each.encoded() for each in frames))
 
-    def send_bytes(self, content: bytes | memoryview) -> None:
-        """Reads meanwhile, so that neither side waits for the other. What a server that hung up no longer takes is
-        dropped: what it said before can still be read."""
-        rest = memoryview(content)
-        end = time.monotonic() + self.limit_s
-        while rest and not self.closed:
-            readable, writable, _ = select.select([self.socket], [self.socket], [], end - time.monotonic())
-            assert readable or writable, "the server neither reads nor says anything"
-            if readable:
-                self._take()
-            if writable:
-                try:
-                    rest = rest[self.socket.send(rest) :]
-                except BlockingIOError:
-                    pass
-                except OSError:
-                    return
+    def send_bytes(self, content: bytes) -> None:
+        """Sends bytes without noting what they mean."""
+        self.wire.send(content)
 
-    def open(
-        self, fields: Fields, *, end: bool = False, stream: int | None = None, huffman: bool = True, table: bool = True
-    ) -> int:
-        """A new stream with these fields, encoded with the connection's table; its number."""
-        number = next(self._next) if stream is None else stream
+    def open(self, fields: Fields, *, end: bool = False, huffman: bool = True, table: bool = True) -> int:
+        """Opens a stream with these fields, encoded with the connection's table, and returns its number."""
+        number = next(self._next)
         block = self.encoder.encode(fields, huffman) if table else plain(fields)
         self.send_block(number, block, end=end)
         return number
 
-    def send_block(self, stream: int, block: bytes, *, end: bool = False, part: int = FRAME) -> None:
-        """HEADERS, and CONTINUATION for what is left of it after `part` bytes."""
-        parts = [block[at : at + part] for at in range(0, len(block), part)] or [b""]
-        flags = [0] * (len(parts) - 1) + [END_HEADERS]
-        first = headers(stream, parts[0], flags[0] | (END_STREAM if end else 0))
-        self.send(
-            first, *(Frame(CONTINUATION, flag, stream, each) for flag, each in zip(flags[1:], parts[1:], strict=True))
-        )
+    def send_block(self, stream: int, block: bytes, *, end: bool = False) -> None:
+        """Sends HEADERS, and CONTINUATION for what does not fit into one frame."""
+        first, *rest = [block[at : at + FRAME] for at in range(0, len(block), FRAME)] or [b""]
+        flags = (END_STREAM if end else 0) | (0 if rest else END_HEADERS)
+        parts = [continuation(stream, each, end=each is rest[-1]) for each in rest]
+        self.send(headers(stream, first, flags), *parts)
 
     def say(self, stream: int, body: bytes, *, end: bool = True, most: int = FRAME) -> None:
-        """`body` as DATA, no faster than the server's windows allow."""
+        """Sends `body` as DATA, no faster than the server's windows allow."""
         rest = memoryview(body)
-        while True:
-            room = min(len(rest), most, self.room, self.streams[stream].room)
-            if room <= 0 and len(rest):
-                self.until(lambda: min(self.room, self.streams[stream].room) > 0 or self.streams[stream].done)
-                if self.streams[stream].done:
+        found = self.streams[stream]
+        while len(rest) > (room := max(0, min(most, self.room, found.room))):
+            if room > 0:
+                self.send(data(stream, bytes(rest[:room])))
+                rest = rest[room:]
+            else:
+                self.until(lambda: min(self.room, found.room) > 0 or found.done)
+                if found.done:
                     return
-                continue
-            last = room == len(rest)
-            self.send(data(stream, bytes(rest[:room]), end=end and last))
-            rest = rest[room:]
-            if last:
-                return
+        self.send(data(stream, bytes(rest), end=end))
 
-    def call(self, fields: Fields, payload: bytes | None = b"") -> Stream:
-        """A whole unary call; None sends no message at all."""
-        stream = self.open(fields, end=payload is None)
-        if payload is not None:
-            self.say(stream, message(payload))
+    def call(self, fields: Fields, payload: bytes = b"") -> Stream:
+        """Makes a whole unary call."""
+        stream = self.open(fields)
+        self.say(stream, message(payload))
         return self.answer(stream)
 
     # Reading
 
     def answer(self, stream: int) -> Stream:
-        """Until the server has ended it."""
+        """Waits until the server has ended the stream."""
         self.until(lambda: self.streams[stream].done or self.closed)
         assert self.streams[stream].done, f"the connection closed before an answer; GOAWAY {self.gone}"
         return self.streams[stream]
 
-    def until(self, look: Callable[[], object], limit_s: float | None = None) -> None:
-        """Read until `look` finds something, or the server has closed the connection."""
-        end = time.monotonic() + (limit_s or self.limit_s)
-        while not look():
-            if self.receive(end) is None:
-                return
+    def until(self, look: Callable[[], object]) -> None:
+        """Reads until `look` finds something, or the server has closed the connection."""
+        end = time.monotonic() + self.limit_s
+        while not look() and self.receive(end) is not None:
+            pass
 
     def pong(self, payload: bytes = b"pingpong") -> bool:
-        """Ask for a sign of life, and read all that comes before it. False: the connection was closed instead."""
+        """Sends a ping and reads all that comes before its answer. False: the connection was closed instead."""
         before = len(self.pongs)
         self.send(ping(payload))
         self.until(lambda: payload in self.pongs[before:])
         return payload in self.pongs[before:]
 
-    def receive(self, end: float | None = None) -> Frame | None:
+    def receive(self, end: float) -> Frame | None:
         """The next frame, checked; None: the server has closed the connection. Fails where nothing comes."""
-        end = time.monotonic() + self.limit_s if end is None else end
         while (frame := self._whole()) is None:
             if self.closed:
                 return None
-            ready, _, _ = select.select([self.socket], [], [], max(0.0, end - time.monotonic()))
-            assert ready, f"nothing came in time; streams: {[str(each) for each in self.streams.values()][-3:]}"
-            self._take()
+            content = self.wire.receive(end)
+            self._arrived += content
+            self.closed = not content
         self._check(frame)
         return frame
-
-    def _take(self) -> None:
-        try:
-            content = self.socket.recv(1 << 18)
-        except BlockingIOError:
-            return
-        except OSError:
-            content = b""
-        self._arrived += content
-        if not content:
-            self.closed = True
 
     def _whole(self) -> Frame | None:
         if len(self._arrived) < 9:

@@ -1,4 +1,4 @@
-"""A connection without a socket: frames in, frames out, and what its streams are told."""
+"""A connection without a socket: frames in, frames out, and the hooks of its streams."""
 
 from __future__ import annotations
 
@@ -15,128 +15,34 @@ from h2.connection import H2Connection
 from h2.settings import SettingCodes
 from hypothesis import strategies as st
 
+from tests.http2.in_process import END, HEAD, REQUEST, Frame, Noted, Server
 from workbench.http2 import frames
-from workbench.http2.abuse_guard import MOST
-from workbench.http2.connection import CONNECTION_WINDOW, FRAMES_A_TURN, MAX_STREAMS, Connection
+from workbench.http2.abuse_guard import CAPACITY
+from workbench.http2.connection import CONNECTION_WINDOW, MAX_STREAMS
+from workbench.http2.frame_reader import FRAMES_A_TURN
 from workbench.http2.frames import ErrorCode, frame, settings, window_update
 from workbench.http2.headers import RequestHead, block_of
-from workbench.http2.stream import STREAM_WINDOW, Stream
-
-REQUEST = block_of((b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/x"))
-HEAD = block_of((b":status", b"200"))
-END = block_of((b"grpc-status", b"0"))
+from workbench.http2.stream import STREAM_WINDOW
 
 
-@pytest.fixture(autouse=True)
-def _the_service_lives_on() -> None:
-    """There is none: the one of the tests beside these is not begun for them."""
-
-
-class Noted(Stream):
-    """Keeps what it is told, and takes it at once."""
-
-    def __init__(self, connection: Connection, number: int) -> None:
-        super().__init__(connection, number)
-        self.heads: list[tuple[RequestHead, bool]] = []
-        self.body = bytearray()
-        self.whole = False
-        self.losses = 0
-        self.unblockings = 0
-
-    def begun(self, head: RequestHead, ended: bool) -> None:
-        self.heads.append((head, ended))
-        self.whole = ended
-
-    def received(self, data: bytes, ended: bool) -> None:
-        assert not self.whole
-        self.body += data
-        self.whole = ended
-        self.took(len(data))
-
-    def lost(self) -> None:
-        self.losses += 1
-
-    def unblocked(self) -> None:
-        self.unblockings += 1
+def long(test: Callable[..., None]) -> Callable[..., None]:
+    return pytest.mark.long(pytest.mark.timeout(900)(test))
 
 
 class Early(Noted):
-    """Has its answer at once."""
+    """Answers at once."""
 
-    def begun(self, head: RequestHead, ended: bool) -> None:
-        super().begun(head, ended)
+    def on_headers(self, head: RequestHead, ended: bool) -> None:
+        super().on_headers(head, ended)
         self.answer(HEAD, b"early", END)
 
 
 class Refuses(Noted):
     """Answers before it has read anything."""
 
-    def begun(self, head: RequestHead, ended: bool) -> None:
-        super().begun(head, ended)
+    def on_headers(self, head: RequestHead, ended: bool) -> None:
+        super().on_headers(head, ended)
         self.end(block_of((b":status", b"415")))
-
-
-Frame = tuple[int, int, int, bytes]
-
-
-class Server:
-    """A connection whose client has said hello, unless told otherwise."""
-
-    def __init__(
-        self,
-        make: Callable[[Connection, int], Noted] = Noted,
-        ours: dict[int, int] | None = None,
-        *,
-        greeted: bool = True,
-    ) -> None:
-        self.written: list[bytes] = []
-        self.closed = 0
-        self.streams: dict[int, Noted] = {}
-        self.now_s = 0.0
-        self._make = make
-        self.wrote: Callable[[], None] | None = None
-        """Called while it writes, as transports call their protocol."""
-        self.connection = Connection(self._write, self._close, self._stream, lambda: self.now_s)
-        self.connection.greet()
-        if greeted:
-            self.receive(frames.PREFACE + settings(ours or {}))
-            self.told()
-
-    def _write(self, data: bytes) -> None:
-        self.written.append(data)
-        if self.wrote is not None:
-            self.wrote()
-
-    def _close(self) -> None:
-        self.closed += 1
-
-    def _stream(self, connection: Connection, number: int) -> Noted:
-        stream = self.streams[number] = self._make(connection, number)
-        return stream
-
-    def receive(self, *parts: bytes) -> None:
-        data = b"".join(parts)
-        while self.connection.receive(data):
-            data = b""
-
-    def told(self) -> list[Frame]:
-        """What it has written since this was last asked for."""
-        data, found, at = b"".join(self.written), [], 0
-        self.written.clear()
-        while at < len(data):
-            high, low, kind, flags, number = frames.HEAD.unpack_from(data, at)
-            stop = at + frames.HEAD_BYTES + (high << 8 | low)
-            assert stop <= len(data)
-            found.append((kind, flags, number, data[at + frames.HEAD_BYTES : stop]))
-            at = stop
-        return found
-
-    def left(self) -> tuple[int, int]:
-        """(last stream, error) of the GOAWAY that it ended with."""
-        kind, _, _, payload = self.told()[-1]
-        assert kind == frames.GOAWAY
-        last, code = struct.unpack_from(">LL", payload)
-        return last, ErrorCode(code)
 
 
 def opening(number: int, flags: int = frames.END_HEADERS, block: bytes = REQUEST) -> bytes:
@@ -150,7 +56,7 @@ def data(number: int, payload: bytes, flags: int = 0) -> bytes:
 # Turns
 
 
-def test_what_comes_at_once_is_worked_off_in_turns_and_in_order() -> None:
+def test_many_frames_at_once_are_handled_in_turns_and_in_order() -> None:
     server = Server()
     pings = [frame(frames.PING, 0, 0, b"%08d" % number) for number in range(2 * FRAMES_A_TURN + 10)]
     assert server.connection.receive(b"".join(pings[:-1]) + pings[-1][:5])
@@ -162,14 +68,14 @@ def test_what_comes_at_once_is_worked_off_in_turns_and_in_order() -> None:
     assert [payload for _, _, _, payload in server.told()] == [b"%08d" % (len(pings) - 1)]
 
 
-def test_who_is_refused_again_and_again_is_left() -> None:
+def test_a_peer_that_is_refused_again_and_again_is_disconnected() -> None:
     class Refusing(Noted):
-        def begun(self, head: RequestHead, ended: bool) -> None:
+        def on_headers(self, head: RequestHead, ended: bool) -> None:
             self.refuse(block_of((b":status", b"415")))
 
     server = Server(Refusing)
-    for number in range(1, 4 * int(MOST), 2):
-        server.receive(opening(number))
+    for number in range(1, 4 * int(CAPACITY), 2):
+        server.send(opening(number))
     assert server.closed == 1
     assert ErrorCode.ENHANCE_YOUR_CALM in [payload[7] for kind, _, _, payload in server.told() if kind == frames.GOAWAY]
 
@@ -177,22 +83,22 @@ def test_who_is_refused_again_and_again_is_left() -> None:
 # Settings
 
 
-def test_of_a_setting_that_comes_very_often_in_one_frame_the_last_holds() -> None:
+def test_of_a_setting_repeated_in_one_frame_only_the_last_is_applied() -> None:
     server = Server()
-    server.receive(*(opening(1 + 2 * i) for i in range(MAX_STREAMS)))
-    server.receive(settings_of(*((frames.INITIAL_WINDOW_SIZE, i) for i in range(20_000))))
-    assert not server.closed  # which it would be if each of them had moved all windows
+    server.send(*(opening(1 + 2 * i) for i in range(MAX_STREAMS)))
+    server.send(settings_of(*((frames.INITIAL_WINDOW_SIZE, i) for i in range(20_000))))
+    assert not server.closed  # it would be, had each of them moved all windows
     assert {stream.window_out for stream in server.streams.values()} == {19_999}
 
 
 def test_settings_that_move_many_windows_cost_their_peer_more() -> None:
     server = Server()
-    server.receive(*(opening(1 + 2 * i) for i in range(MAX_STREAMS)))
+    server.send(*(opening(1 + 2 * i) for i in range(MAX_STREAMS)))
     times = 0
     while not server.closed:
-        server.receive(settings({frames.INITIAL_WINDOW_SIZE: times}))
+        server.send(settings({frames.INITIAL_WINDOW_SIZE: times}))
         times += 1
-    assert times < MOST / 16
+    assert times < CAPACITY / 16
     assert server.left()[1] == ErrorCode.ENHANCE_YOUR_CALM
     assert {stream.losses for stream in server.streams.values()} == {1}
 
@@ -206,56 +112,56 @@ def settings_of(*each: tuple[int, int]) -> bytes:
 
 def test_a_request_that_breaks_http_s_rules_never_becomes_a_stream() -> None:
     server = Server()
-    server.receive(opening(1, block=block_of((b":method", b"POST"))))
+    server.send(opening(1, block=block_of((b":method", b"POST"))))
     assert server.told() == [(frames.RST_STREAM, 0, 1, struct.pack(">L", ErrorCode.PROTOCOL_ERROR))]
     promised = REQUEST + block_of((b"content-length", b"1"))
-    server.receive(opening(3, frames.END_HEADERS | frames.END_STREAM, promised))
+    server.send(opening(3, frames.END_HEADERS | frames.END_STREAM, promised))
     assert server.told() == [(frames.RST_STREAM, 0, 3, struct.pack(">L", ErrorCode.PROTOCOL_ERROR))]
     while not server.closed:  # nor where that ends the connection
-        server.receive(opening(server.connection._last + 2, block=b""))
+        server.send(opening(server.connection._last_stream + 2, block=b""))
     assert not server.streams
 
 
 def test_a_header_block_has_a_limit_also_in_one_frame() -> None:
     server = Server()
     block = REQUEST + block_of((b"x", b"y" * 1000)) * 70
-    server.receive(opening(1, block=block))
+    server.send(opening(1, block=block))
     assert server.left()[1] == ErrorCode.ENHANCE_YOUR_CALM
 
 
-def test_header_blocks_that_take_long_to_read_cost_their_peer_more() -> None:
-    def until_it_breaks(block: bytes) -> int:
+def test_header_blocks_that_take_long_to_decode_cost_their_peer_more() -> None:
+    def cost(block: bytes) -> float:
+        """What 20 such requests, each with a new field and an early answer, take of the peer's budget."""
         server = Server(Refuses)
-        for times in range(1, 400):
-            server.receive(opening(2 * times + 1, block=block + b"%c%c" % divmod(times, 256)))
-            if server.closed:
-                return times
-        return 0
+        before = server.connection._budget._left
+        for turn in range(20):
+            server.send(opening(2 * turn + 1, block=REQUEST + block + b"\0\1x\4%04x" % turn))
+        assert not server.closed
+        return before - server.connection._budget._left
 
-    many, long = b"\x90" * 1000 + b"\0\1x\2", REQUEST + block_of((b"x", b"y" * 12_000)) + b"\0\1x\2"
-    assert 0 < until_it_breaks(many) < MOST / 12
-    assert until_it_breaks(REQUEST + b"\0\1x\2") == 0
-    assert until_it_breaks(long) == 0  # answered, which makes up for it
+    assert cost(b"") <= 0
+    assert cost(b"\x90" * 1000) == 20 * 16  # 1 for each 64 fields, and 1 since they are too many
+    assert cost(block_of((b"x", b"y" * 12_000))) <= 0  # the answer makes up for it
 
 
-def test_what_was_on_its_way_to_streams_that_were_refused_is_borne() -> None:
+def test_data_in_flight_to_refused_streams_is_tolerated() -> None:
     server = Server(Refuses)
     for number in range(1, 600, 2):
-        server.receive(opening(number), *(data(number, bytes(16384)) for _ in range(STREAM_WINDOW // 16384)))
+        server.send(opening(number), *(data(number, bytes(16384)) for _ in range(STREAM_WINDOW // 16384)))
     assert not server.closed
-    while not server.closed:  # but not whatever leads to nothing
-        server.receive(data(599, b"a"))
+    while not server.closed:  # but not useless frames
+        server.send(data(599, b"a"))
     assert server.left()[1] == ErrorCode.ENHANCE_YOUR_CALM
 
 
-def test_an_answer_before_the_request_is_whole_tells_the_client_to_spare_the_rest() -> None:
+def test_an_answer_before_the_whole_request_tells_the_client_to_stop_sending() -> None:
     for make in (Refuses, Early):
         server = Server(make)
-        server.receive(opening(1))
+        server.send(opening(1))
         *_, (kind, flags, _, _), last = server.told()
         assert (kind, flags & frames.END_STREAM) == (frames.HEADERS, frames.END_STREAM)
         assert last == (frames.RST_STREAM, 0, 1, struct.pack(">L", ErrorCode.NO_ERROR))
-        server.receive(data(1, b"rest", frames.END_STREAM), window_update(1, 5))
+        server.send(data(1, b"rest", frames.END_STREAM), window_update(1, 5))
         assert server.told() == []
         assert server.streams[1].losses == 0
 
@@ -279,19 +185,19 @@ def resets(server: Server, number: int) -> list[int]:
     ],
     ids=["longer", "shorter", "shorter, with trailers", "trailers that do not end it", "trailers that begin another"],
 )
-def test_a_body_that_is_not_what_its_head_said_is_lost(more: list[bytes]) -> None:
+def test_a_body_that_does_not_match_its_head_resets_the_stream(more: list[bytes]) -> None:
     server = Server()
-    server.receive(opening(1, block=REQUEST + block_of((b"content-length", b"4"))), *more)
+    server.send(opening(1, block=REQUEST + block_of((b"content-length", b"4"))), *more)
     assert resets(server, 1) == [ErrorCode.PROTOCOL_ERROR]
     assert (server.streams[1].losses, server.streams[1].whole, server.closed) == (1, False, 0)
 
 
 def test_a_body_may_end_with_trailers() -> None:
     server = Server()
-    server.receive(opening(1, block=REQUEST + block_of((b"content-length", b"4"))), data(1, b"full"))
-    server.receive(opening(1, frames.END_HEADERS | frames.END_STREAM, block_of((b"x", b"1"))))
+    server.send(opening(1, block=REQUEST + block_of((b"content-length", b"4"))), data(1, b"full"))
+    server.send(opening(1, frames.END_HEADERS | frames.END_STREAM, block_of((b"x", b"1"))))
     assert (server.streams[1].whole, server.streams[1].body) == (True, b"full")
-    server.receive(data(1, b"more"))
+    server.send(data(1, b"more"))
     assert resets(server, 1) == [ErrorCode.STREAM_CLOSED]
     assert server.streams[1].losses == 1
 
@@ -300,93 +206,83 @@ def test_a_body_may_end_with_trailers() -> None:
 
 
 class Keeps(Noted):
-    """Makes no room."""
+    """Frees nothing."""
 
-    def received(self, data: bytes, ended: bool) -> None:
+    def on_data(self, data: bytes, ended: bool) -> None:
         self.body += data
 
 
-def test_no_more_may_come_than_the_window_of_a_stream() -> None:
+def test_data_beyond_the_window_of_a_stream_resets_it() -> None:
     server = Server(Keeps)
-    server.receive(opening(1), *(data(1, bytes(1 << 16)) for _ in range(STREAM_WINDOW >> 16)))
+    server.send(opening(1), *(data(1, bytes(1 << 16)) for _ in range(STREAM_WINDOW >> 16)))
     assert server.told() == []
-    server.receive(data(1, b"a"))
+    server.send(data(1, b"a"))
     assert resets(server, 1) == [ErrorCode.FLOW_CONTROL_ERROR]
     assert (len(server.streams[1].body), server.streams[1].losses) == (STREAM_WINDOW, 1)
 
 
-def test_room_is_made_by_halves_for_what_is_not_kept_any_more_and_for_padding() -> None:
+def test_windows_open_by_halves_for_freed_data_and_for_padding() -> None:
     server = Server(Keeps)
-    server.receive(opening(1))
+    server.send(opening(1))
     stream = server.streams[1]
     padded = data(1, b"\xff" + bytes(256), frames.PADDED)  # one byte of a body, and 256 around it
     for _ in range(STREAM_WINDOW // 2 // 256 - 1):
-        server.receive(padded)
+        server.send(padded)
     assert server.told() == []
-    server.receive(padded)
+    server.send(padded)
     assert server.told() == [(frames.WINDOW_UPDATE, 0, 1, struct.pack(">L", STREAM_WINDOW // 2))]
     assert stream.window_in == STREAM_WINDOW - len(stream.body)
     for _ in range(STREAM_WINDOW // 2 // 256):
-        server.receive(padded)
+        server.send(padded)
     assert server.told() == [(frames.WINDOW_UPDATE, 0, 1, struct.pack(">L", STREAM_WINDOW // 2))]
     assert stream.window_in == STREAM_WINDOW - len(stream.body)
 
 
-def test_the_window_of_the_connection_is_filled_up_whoever_reads() -> None:
+def test_the_window_of_the_connection_is_refilled_whether_or_not_streams_read() -> None:
     server = Server(Refuses)
-    server.receive(opening(1))
+    server.send(opening(1))
     server.told()
     for _ in range(CONNECTION_WINDOW // 2 // (1 << 17)):
-        server.receive(data(1, bytes(1 << 17)))
-    server.receive(data(1, b"a"))
+        server.send(data(1, bytes(1 << 17)))
+    server.send(data(1, b"a"))
     assert server.told() == [(frames.WINDOW_UPDATE, 0, 0, struct.pack(">L", CONNECTION_WINDOW // 2 + 1))]
-
-
-def test_a_stream_that_is_cancelled_waits_for_no_window_any_more() -> None:
-    server = Server()
-    server.receive(opening(1, frames.END_HEADERS | frames.END_STREAM))
-    server.connection.out.window = 0
-    server.streams[1].answer(HEAD, b"a", END)
-    server.receive(frames.rst_stream(1, ErrorCode.CANCEL))
-    assert not server.connection.out._blocked
-    assert not server.streams[1].blocked
 
 
 def test_streams_that_wait_for_the_connection_s_window_take_turns() -> None:
     server = Server(Noted, {frames.INITIAL_WINDOW_SIZE: 1 << 20})
     for number in (1, 3):
-        server.receive(opening(number, frames.END_HEADERS | frames.END_STREAM))
+        server.send(opening(number, frames.END_HEADERS | frames.END_STREAM))
     server.connection.out.window = 0
     for number in (1, 3):
         server.streams[number].answer(HEAD, bytes(1 << 20), END)
     server.told()
-    server.receive(window_update(0, 1 << 20))
+    server.send(window_update(0, 1 << 20))
     sent = [number for kind, _, number, _ in server.told() if kind == frames.DATA]
     assert sent == [1] * 16 + [3] * 16 + [1] * 16 + [3] * 16
-    server.receive(window_update(0, 1 << 20))
+    server.send(window_update(0, 1 << 20))
     assert sum(bool(flags & frames.END_STREAM) for _, flags, _, _ in server.told()) == 2
 
 
 # How it ends
 
 
-def test_after_the_last_answer_of_a_connection_that_is_left_nothing_is_read() -> None:
+def test_after_goaway_and_the_last_answer_nothing_is_read() -> None:
     server = Server()
-    server.receive(opening(1))
-    server.connection.leave()
+    server.send(opening(1))
+    server.connection.send_goaway()
     server.told()
-    server.receive(frames.rst_stream(1, ErrorCode.CANCEL), frame(frames.PING, 0, 0, bytes(8)))
+    server.send(frames.rst_stream(1, ErrorCode.CANCEL), frame(frames.PING, 0, 0, bytes(8)))
     assert (server.closed, server.streams[1].losses) == (1, 1)
-    server.receive(frame(frames.PING, 0, 0, bytes(8)))
+    server.send(frame(frames.PING, 0, 0, bytes(8)))
     assert server.told() == []
 
 
-def test_the_last_stream_that_is_served_is_not_raised_by_a_later_goodbye() -> None:
+def test_a_second_goaway_names_no_later_stream() -> None:
     server = Server()
-    server.receive(opening(1))
-    server.connection.leave()
+    server.send(opening(1))
+    server.connection.send_goaway()
     assert server.left() == (1, ErrorCode.NO_ERROR)
-    server.receive(opening(3), frame(frames.PING, 0, 1, bytes(8)))
+    server.send(opening(3), frame(frames.PING, 0, 1, bytes(8)))
     assert server.left() == (1, ErrorCode.PROTOCOL_ERROR)
     assert (server.closed, server.streams[1].losses, list(server.streams)) == (1, 1, [1])
 
@@ -395,8 +291,8 @@ def test_the_last_stream_that_is_served_is_not_raised_by_a_later_goodbye() -> No
 
 
 class Talk:
-    """`h2` as the client: it holds the server to windows, frame sizes and states. Bytes travel in any pieces, and of
-    what the two do each step is drawn."""
+    """A random conversation with `h2` as the client, which checks windows, frame sizes and states. Bytes travel in
+    pieces of any size."""
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
@@ -405,13 +301,13 @@ class Talk:
         self.client.initiate_connection()
         self.sent: dict[int, bytearray] = {}
         self.done: set[int] = set()
-        """Those that the client has sent the end of, or does not want any more."""
+        """Streams that the client has ended or cancelled."""
         self.cancelled: set[int] = set()
         self.answers: dict[int, bytes] = {}
         self.got: dict[int, bytearray] = {}
         self.ended: Counter[int] = Counter()
         self.unread: list[tuple[int, int]] = []
-        """(bytes, stream) that the client has not made room for yet."""
+        """(bytes, stream) that the client has not acknowledged yet."""
         self.travel()
         self.server.wrote = self.wrote
 
@@ -435,7 +331,7 @@ class Talk:
     # What the client does
 
     def some(self) -> int | None:
-        """A request that may go on."""
+        """A request that is not finished."""
         open_ = [number for number in self.sent if number not in self.done]
         return self.chance.choice(open_) if open_ else None
 
@@ -498,7 +394,7 @@ class Talk:
     # What the server does
 
     def answers_one(self) -> None:
-        """Maybe before it has all of the request."""
+        """Possibly before the whole request has come."""
         left = [each for each in self.server.streams.values() if each.number not in self.answers and not each.losses]
         if not left:
             return
@@ -516,7 +412,7 @@ class Talk:
     # What lies between them
 
     def wrote(self) -> None:
-        """The transport has enough, or (with TLS, at once) room again."""
+        """The transport's buffer is full, or (with TLS, at once) has room again."""
         connection = self.server.connection
         if not connection.out.paused:
             if self.chance.random() < 0.1:
@@ -528,8 +424,8 @@ class Talk:
         out, step = self.client.data_to_send(), self.chance.choice([1, 7, 100, 1 << 14, 1 << 20])
         step = max(step, len(out) // 200)
         for at in range(0, len(out), step):
-            self.server.receive(out[at : at + step])
-        # One by one: the sizes of frames that settings bring are known to `h2` only from its next reading on.
+            self.server.send(out[at : at + step])
+        # One by one: `h2` applies the frame sizes of settings only from its next call on.
         for written in self.server.written:
             for event in self.client.receive_data(written):
                 self.told(event)
@@ -579,25 +475,29 @@ class Talk:
             assert self.got[number] == self.answers[number]
 
 
-@hypothesis.settings(max_examples=150)
-@hypothesis.given(st.randoms(use_true_random=True))
-def test_a_client_that_keeps_the_rules_gets_each_answer_once_and_whole(chance: random.Random) -> None:
+def converse(chance: random.Random) -> None:
     talk = Talk(chance)
     for _ in range(chance.randint(1, 200)):
         talk.step()
     talk.finish()
 
 
-class Mixed(Noted):
-    """Of each sort: answers when all has come, at once, or never."""
+RANDOMS = hypothesis.given(st.randoms(use_true_random=True))
 
-    def begun(self, head: RequestHead, ended: bool) -> None:
-        super().begun(head, ended)
+test_a_client_that_keeps_the_rules_gets_each_answer_once = hypothesis.settings(max_examples=50)(RANDOMS(converse))
+test_such_a_client_for_longer = long(hypothesis.settings(max_examples=1_000)(RANDOMS(converse)))
+
+
+class Mixed(Noted):
+    """By its number, answers a whole request, at once, or never."""
+
+    def on_headers(self, head: RequestHead, ended: bool) -> None:
+        super().on_headers(head, ended)
         if self.number % 8 == 5 or (ended and self.number % 8 != 7):
             self.answer(HEAD, bytes(100), END)
 
-    def received(self, data: bytes, ended: bool) -> None:
-        super().received(data, ended)
+    def on_data(self, data: bytes, ended: bool) -> None:
+        super().on_data(data, ended)
         if ended and self.number % 8 == 1:
             self.answer(HEAD, bytes(self.body) * 100, END)
         elif self.number % 8 == 3:
@@ -658,11 +558,11 @@ def edited(data: bytes, how: str, where: float, what: bytes) -> bytes:
 
 
 def held_to(server: Server, parts: list[bytes]) -> None:
-    """Whatever comes, nothing is raised, and each stream that was begun ends once."""
+    """Whatever is received, nothing is raised, and each stream that began ends exactly once."""
     connection = server.connection
     ends: Counter[int] = Counter()
     for part in parts:
-        server.receive(part)
+        server.send(part)
         assert all(not stream.ended for stream in connection._streams.values())
         assert set(connection.out._blocked) <= set(connection._streams)
         assert connection.closed == bool(server.closed) <= 1
@@ -674,7 +574,7 @@ def held_to(server: Server, parts: list[bytes]) -> None:
             ends[number] += kind in (frames.HEADERS, frames.DATA) and flags & frames.END_STREAM
             last = kind
         assert not server.closed or last == frames.GOAWAY
-    connection.lose()
+    connection.connection_lost()
     assert not connection._streams
     for number, stream in server.streams.items():
         assert len(stream.heads) == 1
@@ -682,9 +582,7 @@ def held_to(server: Server, parts: list[bytes]) -> None:
         assert ends[number] + stream.losses == 1
 
 
-@hypothesis.settings(max_examples=300)
-@hypothesis.given(st.lists(st.one_of(right, right, anything), max_size=40), st.randoms())
-def test_frames_of_any_kind_harm_nothing(each: list[Frame], chance: random.Random) -> None:
+def in_pieces(each: list[Frame], chance: random.Random) -> None:
     parts = []
     for frame_ in each:
         data = frame(*frame_)
@@ -693,14 +591,20 @@ def test_frames_of_any_kind_harm_nothing(each: list[Frame], chance: random.Rando
     held_to(Server(Mixed), parts)
 
 
-@hypothesis.settings(max_examples=200)
-@hypothesis.given(st.lists(right, min_size=3, max_size=20), st.lists(edits, min_size=1, max_size=4), st.randoms())
-def test_right_bytes_that_were_damaged_harm_nothing(
-    each: list[Frame], damage: list[tuple[str, float, bytes]], chance: random.Random
-) -> None:
+def damaged(each: list[Frame], damage: list[tuple[str, float, bytes]], chance: random.Random) -> None:
     data = frames.PREFACE + settings({frames.INITIAL_WINDOW_SIZE: 50}) + b"".join(frame(*one) for one in each)
     for one in damage:
         data = edited(data, *one)
     cuts = sorted(chance.randint(0, len(data)) for _ in range(5))
-    server = Server(Mixed, greeted=False)
-    held_to(server, [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)])
+    held_to(Server(Mixed, greeted=False), [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)])
+
+
+FRAMES = hypothesis.given(st.lists(st.one_of(right, right, anything), max_size=40), st.randoms())
+DAMAGE = hypothesis.given(
+    st.lists(right, min_size=3, max_size=20), st.lists(edits, min_size=1, max_size=4), st.randoms()
+)
+
+test_frames_of_any_kind_harm_nothing = hypothesis.settings(max_examples=100)(FRAMES(in_pieces))
+test_frames_of_any_kind_harm_nothing_for_longer = long(hypothesis.settings(max_examples=3_000)(FRAMES(in_pieces)))
+test_damaged_bytes_harm_nothing = hypothesis.settings(max_examples=80)(DAMAGE(damaged))
+test_damaged_bytes_harm_nothing_for_longer = long(hypothesis.settings(max_examples=3_000)(DAMAGE(damaged)))

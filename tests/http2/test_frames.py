@@ -11,11 +11,6 @@ from workbench.http2 import frames
 from workbench.http2.frames import ErrorCode, H2ConnectionError
 
 
-@pytest.fixture(autouse=True)
-def _the_service_lives_on() -> None:
-    """There is none: the one of the tests beside these is not begun for them."""
-
-
 def parsed(data: bytes) -> reference.Frame:
     found, length = reference.Frame.parse_frame_header(memoryview(data[: frames.HEAD_BYTES]))
     assert len(data) == frames.HEAD_BYTES + length

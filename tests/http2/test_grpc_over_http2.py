@@ -1,4 +1,4 @@
-"""gRPC upon HTTP/2, as its own specification has it: heads, messages, statuses, deadlines, ends.
+"""gRPC over HTTP/2 as its specification has it: heads, messages, statuses, deadlines, cancellation, shutdown.
 
 Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 """
@@ -13,6 +13,7 @@ import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import numpy as np
@@ -23,10 +24,9 @@ from tests import models
 from tests.helpers.service_process import Serve
 from tests.helpers.waiting import until
 from tests.http2.conftest import MAX_BODY_BYTES
-from tests.http2.raw import INITIAL_WINDOW_SIZE, Fields, Peer, Stream, data, message, reset
+from tests.http2.raw import INITIAL_WINDOW_SIZE, Fields, Peer, Stream, data, message, reset, window_update
 from tests.http2.service import (
     INFER,
-    IS_LIVE,
     LIVE,
     METADATA,
     SERVING,
@@ -40,19 +40,20 @@ from tests.http2.service import (
 from workbench.errors import WorkbenchError
 from workbench.protocols.oip_grpc import decode_stream_response
 
-CANCELLED, INVALID_ARGUMENT, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED = 1, 3, 4, 8
+OK, INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND, RESOURCE_EXHAUSTED = 0, 3, 4, 5, 8
 UNIMPLEMENTED, INTERNAL, UNAVAILABLE, UNAUTHENTICATED = 12, 13, 14, 16
 
 ONE = inference([[1.0, 2.0]])
+WHOLE = message(ONE)
 LONG_TURNS = 300_000
-"""Of the model `loop`: some 0.3 s."""
+"""Iterations of the model `loop` that take some 0.3 s."""
 
 
-def ask(peer: Peer, fields: Fields, *bodies: bytes, end: bool = True) -> Stream:
-    """A call whose DATA are these."""
-    stream = peer.open(fields, end=end and not bodies)
+def ask(peer: Peer, fields: Fields, *bodies: bytes) -> Stream:
+    """A call whose DATA frames are these."""
+    stream = peer.open(fields, end=not bodies)
     for number, body in enumerate(bodies, 1):
-        peer.say(stream, body, end=end and number == len(bodies))
+        peer.say(stream, body, end=number == len(bodies))
     return peer.answer(stream)
 
 
@@ -61,10 +62,9 @@ def only_trailers(found: Stream) -> int:
     assert len(found.blocks) == 1, str(found)
     assert (found.ended, bytes(found.data)) == (True, b"")
     assert found.headers[b":status"] == b"200"
-    assert found.headers[b"content-type"].startswith(b"application/grpc")
-    status = found.grpc_status
-    assert status is not None
-    return status
+    assert found.headers[b"content-type"] == b"application/grpc"
+    assert found.grpc_status is not None
+    return found.grpc_status
 
 
 def said(found: Stream) -> str:
@@ -79,7 +79,7 @@ def said(found: Stream) -> str:
 
 def test_an_answer_is_a_head_a_message_and_trailers(address: str, token: str) -> None:
     with Peer(address) as peer:
-        found = ask(peer, head(INFER, token=token), message(ONE))
+        found = ask(peer, head(INFER, token=token), WHOLE)
         assert answered(found).outputs["y"].tolist() == [[1.0, 2.0]]
         first, last = found.blocks
         assert dict(first) == {b":status": b"200", b"content-type": b"application/grpc"} | {
@@ -89,7 +89,7 @@ def test_an_answer_is_a_head_a_message_and_trailers(address: str, token: str) ->
         assert b"grpc-status" not in dict(first)
 
 
-def test_who_has_no_token_is_told_so_before_anything_is_read(address: str) -> None:
+def test_a_client_without_a_token_is_told_so_before_anything_is_read(address: str) -> None:
     refused = [head(INFER), head(INFER, token="wrong"), head(STREAM_INFER), head(b"/a.b/C"), head(b"/")]
     refused.append([*head(INFER), (b"authorization", b"Bearer \xff\xfe")])
     with Peer(address) as peer:
@@ -101,161 +101,185 @@ def test_who_has_no_token_is_told_so_before_anything_is_read(address: str) -> No
             # What it would still send is not wanted.
             peer.until(lambda: found.reset is not None)  # noqa: B023
             assert found.reset == 0  # NO_ERROR
-            peer.send(data(stream, message(ONE), end=True))
+            peer.send(data(stream, WHOLE, end=True))
             assert peer.pong()
-        assert only_trailers(ask(peer, head(INFER), message(ONE))) == UNAUTHENTICATED
+        assert only_trailers(ask(peer, head(INFER), WHOLE)) == UNAUTHENTICATED
         is_live(peer)
 
 
-@pytest.mark.parametrize(
-    "kind", [b"application/grpc", b"application/grpc+proto", b"application/grpc;charset=utf-8", b"application/grpc+x"]
-)
-def test_types_of_grpc_are_served(address: str, kind: bytes) -> None:
-    fields = [(name, kind if name == b"content-type" else value) for name, value in head(LIVE)]
-    with Peer(address) as peer:
-        found = ask(peer, fields, message())
-        assert (found.grpc_status, found.messages) == (0, [IS_LIVE])
+PACKED = {b"gzip": gzip.compress(ONE), b"deflate": zlib.compress(ONE)}
+TYPE, METHOD = b"content-type", b":method"
+SERVICE = b"/inference.GRPCInferenceService/"
+
+Row = tuple[str, tuple[tuple[bytes, bytes], ...], Sequence[bytes], int]
+"""Name, fields (added to those of a ModelInfer, or replacing them), DATA frames, and the status of the answer."""
 
 
-@pytest.mark.parametrize(
-    "kind", [None, b"", b"application/json", b"application/grpc-web", b"application/grpcx", b"text/plain", b"\xff"]
-)
-def test_other_types_are_refused_as_http_does(address: str, kind: bytes | None) -> None:
-    fields = [field for field in head(LIVE) if field[0] != b"content-type"]
-    if kind is not None:
-        fields.append((b"content-type", kind))
+def packed(content: bytes) -> bytes:
+    return message(content, compressed=1)
+
+
+def pieces(content: bytes, size: int) -> list[bytes]:
+    return [content[at : at + size] for at in range(0, len(content), size)]
+
+
+def encoding(name: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    return ((b"grpc-encoding", name),)
+
+
+def timeout(value: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    return ((b"grpc-timeout", value),)
+
+
+METHODS = [b"", b"Nothing", b"ServerLive/", b"serverlive", b"ServerLive?x=1", b"Server%4cive", b"x" * 8_000, b"x\xff"]
+FIELDS = [
+    (b"x-thing-bin", base64.b64encode(bytes(range(256)))),
+    (b"x-thing-bin", b"AAEC,AwQF"),
+    (b"x-thing-bin", b"!!! no base64"),
+    (b"grpc-trace-bin", b"\xff\xfe"),
+    (b"x-thing", "ünïcode".encode()),
+    (b"x-thing", b"y" * 8_000),
+    (b"x-" + b"n" * 4_000, b"1"),
+    (b"x-request-id", b"\xff"),
+    (b"x-request-id", b"z" * 4_000),
+    (b"x-request-id", b"two words"),
+    (b"traceparent", b"\xff" * 55),
+    (b"user-agent", b"\x80"),
+    (b"grpc-accept-encoding", b"\xff"),
+    (b"grpc-status", b"0"),
+    (b"host", b"elsewhere.example"),
+]
+
+ROWS: list[Row] = [
+    *((f"type {kind!r}", ((TYPE, kind),), [WHOLE], OK) for kind in (b"application/grpc+proto", b"application/grpc;x")),
+    *((f"type {kind!r}", ((TYPE, kind),), [WHOLE], 415) for kind in (b"", b"application/grpc-web", b"\xff")),
+    *((f"method {name!r}", ((METHOD, name),), [], 405) for name in (b"GET", b"HEAD", b"post", b"CONNECT", b"\xff")),
+    *((f"path {name[:20]!r}", ((b":path", SERVICE + name),), [message()], UNIMPLEMENTED) for name in METHODS),
+    *((f"path {path!r}", ((b":path", path),), [message()], UNIMPLEMENTED) for path in (b"/", b"/a.b/C", b"/\x80/\xc3")),
+    # Deadlines
+    *((f"timeout {value!r}", timeout(value), [WHOLE], OK) for value in (b"1H", b"9000m", b"99999999H")),
+    *(
+        (f"timeout {value!r}", timeout(value), [WHOLE], INVALID_ARGUMENT)
+        for value in (b"", b"1", b"123456789S", b"\xb2S")
+    ),
+    *((f"timeout {value!r}", timeout(value), [WHOLE], DEADLINE_EXCEEDED) for value in (b"0S", b"1n")),
+    # Messages
+    *(
+        (f"pieces of {n} bytes", (), [WHOLE[at : at + n] for at in range(0, len(WHOLE), n)], OK)
+        for n in (1, 2, 5, 6, 50)
+    ),
+    ("an END_STREAM of its own", (), [WHOLE, b""], OK),
+    ("no message", (), [], INVALID_ARGUMENT),
+    ("an empty frame", (), [b""], INVALID_ARGUMENT),
+    ("two messages", (), [WHOLE + WHOLE], INVALID_ARGUMENT),
+    ("two messages in two frames", (), [WHOLE, WHOLE], INVALID_ARGUMENT),
+    ("a byte too many", (), [WHOLE + b"\0"], INVALID_ARGUMENT),
+    ("a byte too many in a frame of its own", (), [WHOLE, b"\0\0"], INVALID_ARGUMENT),
+    ("a byte too few", (), [WHOLE[:-1]], INVALID_ARGUMENT),
+    ("the prefix alone", (), [WHOLE[:5]], INVALID_ARGUMENT),
+    ("half a prefix", (), [WHOLE[:3]], INVALID_ARGUMENT),
+    ("an unknown flag", (), [b"\2" + WHOLE[1:]], INVALID_ARGUMENT),
+    ("the flag of grpc-web", (), [b"\x80" + WHOLE[1:]], INVALID_ARGUMENT),
+    ("an empty message, which names no model", (), [message()], NOT_FOUND),
+    ("an empty message of a method that needs none", ((b":path", METADATA),), [message()], OK),
+    ("arbitrary bytes", (), [message(b"\xff" * 100)], INVALID_ARGUMENT),
+    ("a field that is cut off", (), [message(b"\x0a\x7f")], INVALID_ARGUMENT),
+    # Compression
+    *((f"{name!r} of a plain message", encoding(name), [WHOLE], OK) for name in (b"gzip", b"deflate", b"identity")),
+    *((f"{name!r}", encoding(name), [packed(PACKED[name])], OK) for name in PACKED),
+    *(
+        (f"{name!r}", encoding(name), [packed(ONE)], UNIMPLEMENTED)
+        for name in (b"br", b"gzip, deflate", b"GZIP", b"\xff")
+    ),
+    ("compressed, without a coding", (), [packed(PACKED[b"gzip"])], INTERNAL),
+    ("compressed, with the coding identity", encoding(b"identity"), [packed(PACKED[b"gzip"])], INTERNAL),
+    ("gzip of nothing", encoding(b"gzip"), [packed(b"")], INVALID_ARGUMENT),
+    ("gzip that is not gzip", encoding(b"gzip"), [packed(b"no gzip at all")], INVALID_ARGUMENT),
+    ("gzip that is cut off", encoding(b"gzip"), [packed(PACKED[b"gzip"][:-3])], INVALID_ARGUMENT),
+    ("gzip and more", encoding(b"gzip"), [packed(PACKED[b"gzip"] + b"more")], INVALID_ARGUMENT),
+    ("gzip that is deflate", encoding(b"gzip"), [packed(PACKED[b"deflate"])], INVALID_ARGUMENT),
+    # Metadata that the service does not read
+    *((f"{name[:20]!r}: {value[:20]!r}", ((name, value),), [WHOLE], OK) for name, value in FIELDS),
+]
+
+
+@pytest.mark.parametrize(("fields", "bodies", "status"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
+def test_a_call_ends_with(address: str, token: str, fields: Fields, bodies: Sequence[bytes], status: int) -> None:
+    replaced = dict(fields)
+    names = {name for name, _ in head(INFER, token=token)}
+    call = [(name, replaced.get(name, value)) for name, value in head(INFER, token=token)]
+    call += [(name, value) for name, value in fields if name not in names]
     with Peer(address) as peer:
-        found = ask(peer, fields, message())
-        assert found.headers[b":status"] == b"415"
-        assert found.reset is None
+        for _ in range(2):  # what the head says is cached the first time
+            found = ask(peer, call, *bodies)
+            if status > 16:
+                assert (found.headers[b":status"], found.reset) == (str(status).encode(), None)
+            elif status == OK:
+                assert (found.grpc_status, len(found.messages), found.reset) == (OK, 1, None)
+            else:
+                assert only_trailers(found) == status
+                assert 0 < len(said(found)) < 4_000
+            if status == UNIMPLEMENTED and b"grpc-encoding" in replaced:
+                assert set(found.trailers[b"grpc-accept-encoding"].split(b",")) == {b"identity", b"deflate", b"gzip"}
         is_live(peer)
 
 
-@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"PUT", b"OPTIONS", b"post", b"CONNECT", b"\xff"])
-def test_calls_are_posts(address: str, method: bytes) -> None:
-    fields = [(name, method if name == b":method" else value) for name, value in head(LIVE)]
+def test_a_head_without_a_content_type_is_refused_as_http_does(address: str, token: str) -> None:
     with Peer(address) as peer:
-        stream = peer.open(fields, end=True)
-        found = peer.answer(stream)
-        if found.reset is None:
-            assert found.headers[b":status"] in (b"405", b"400", b"501")
-        else:
-            assert found.reset == 1  # PROTOCOL_ERROR: a CONNECT has other fields
-        is_live(peer)
+        found = ask(peer, [field for field in head(LIVE) if field[0] != TYPE], message())
+        assert (found.headers[b":status"], found.reset) == (b"415", None)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        b"/inference.GRPCInferenceService/Nothing",
-        b"/nothing.Service/ServerLive",
-        b"/inference.GRPCInferenceService/ServerLive/",
-        b"/inference.GRPCInferenceService/serverlive",
-        b"/inference.GRPCInferenceService/ServerLive?x=1",
-        b"/inference.GRPCInferenceService/Server%4cive",
-        b"//inference.GRPCInferenceService/ServerLive",
-        b"/",
-        b"/inference.GRPCInferenceService/" + b"x" * 8_000,
-        b"/inference.GRPCInferenceService/ServerLive\xff",
-        b"/\x80\x81/\xc3\x28",
-        b"/inference.GRPCInferenceService/\xe2\x98\x83",
-    ],
-)
-def test_methods_that_are_not_there(address: str, token: str, path: bytes) -> None:
-    with Peer(address) as peer:
-        for _ in range(2):
-            found = ask(peer, head(path, token=token), message())
-            assert only_trailers(found) == UNIMPLEMENTED
-            assert len(said(found)) < 4_000
-        assert only_trailers(ask(peer, head(path), message())) == UNAUTHENTICATED
-        is_live(peer)
-
-
-@pytest.mark.parametrize("name", ["modèle", "模型", "100%", "a%41b", "x" * 90, 'say "this" \\', "two\nlines"])
+@pytest.mark.parametrize("name", ["modèle", "100%", 'say "this" \\', "two\nlines"])
 def test_messages_are_percent_encoded(address: str, token: str, name: str) -> None:
     with Peer(address) as peer:
         found = ask(peer, head(INFER, token=token), message(inference([[1.0]], name)))
-        assert only_trailers(found) == 5  # NOT_FOUND
-        shown = said(found)
-        assert name in shown or repr(name)[1:-1] in shown
+        assert only_trailers(found) == NOT_FOUND
+        assert name in said(found) or repr(name)[1:-1] in said(found)
 
 
-# Deadlines
-
-
-@pytest.mark.parametrize(
-    "value", [b"1H", b"1M", b"10S", b"9000m", b"9000000u", b"99999999n", b"99999999H", b"00000020S"]
-)
-def test_a_deadline_in_every_unit(address: str, token: str, value: bytes) -> None:
+def test_streams_take_the_same_codings(address: str, token: str) -> None:
     with Peer(address) as peer:
-        answered(ask(peer, head(INFER, (b"grpc-timeout", value), token=token), message(ONE)))
-        assert ask(peer, head(LIVE, (b"grpc-timeout", value)), message()).grpc_status == 0
+        for name, content in PACKED.items():
+            found = ask(peer, head(STREAM_INFER, *encoding(name), token=token), (packed(content) + WHOLE) * 3)
+            assert (len(found.messages), found.grpc_status) == (6, OK)
+        found = ask(peer, head(STREAM_INFER, *encoding(b"br"), token=token), packed(ONE))
+        assert only_trailers(found) == UNIMPLEMENTED
+        found = ask(peer, head(STREAM_INFER, *encoding(b"gzip"), token=token), packed(b"no gzip at all"))
+        assert only_trailers(found) == INVALID_ARGUMENT
 
 
-@pytest.mark.parametrize("value", [b"", b"1", b"S", b"1s", b"-1S", b"+1S", b"1.5S", b"123456789S", b"1S1S", b"\xb2S"])
-def test_a_deadline_that_nobody_can_read(address: str, token: str, value: bytes) -> None:
+def test_a_deadline_passes_while_a_stream_is_open(address: str, token: str) -> None:
     with Peer(address) as peer:
-        found = ask(peer, head(INFER, (b"grpc-timeout", value), token=token), message(ONE))
-        assert only_trailers(found) in (INVALID_ARGUMENT, INTERNAL)
-        is_live(peer)
-
-
-@pytest.mark.parametrize("value", [b"0S", b"0n", b"1n", b"1u"])
-def test_a_deadline_that_has_passed_already(address: str, token: str, value: bytes) -> None:
-    with Peer(address) as peer:
-        found = ask(peer, head(INFER, (b"grpc-timeout", value), token=token), message(ONE))
-        assert found.grpc_status == DEADLINE_EXCEEDED or found.reset == 8  # CANCEL
-
-
-def test_a_deadline_that_passes_while_a_stream_is_open(address: str, token: str) -> None:
-    with Peer(address) as peer:
-        for path in (STREAM_INFER, WATCH):
-            stream = peer.open(head(path, (b"grpc-timeout", b"100m"), token=token))
-            peer.send(data(stream, message(ONE if path == STREAM_INFER else b""), end=path == WATCH))
+        for path, body in ((STREAM_INFER, WHOLE), (WATCH, message())):
+            stream = peer.open(head(path, *timeout(b"100m"), token=token))
+            peer.send(data(stream, body, end=path == WATCH))
             found = peer.answer(stream)
-            assert len(found.messages) == 1
-            assert found.grpc_status == DEADLINE_EXCEEDED or found.reset == 8  # CANCEL
+            assert (len(found.messages), found.grpc_status) == (1, DEADLINE_EXCEEDED)
 
 
-# Messages
+def test_a_deadline_passes_before_the_message_is_there(address: str, token: str) -> None:
+    """Otherwise a client that forgets its call would hold a stream and what it sent for ever."""
+    with Peer(address, limit_s=5) as peer:
+        stream = peer.open(head(INFER, *timeout(b"100m"), token=token))
+        peer.send(data(stream, WHOLE[:9]))
+        assert peer.answer(stream).grpc_status == DEADLINE_EXCEEDED
 
 
-@pytest.mark.parametrize("size", [1, 2, 4, 5, 6, 50])
-def test_a_message_over_many_frames(address: str, token: str, size: int) -> None:
-    content = message(ONE)
+def test_a_deadline_that_passes_while_the_model_runs(address: str, token: str) -> None:
     with Peer(address) as peer:
-        pieces = [content[at : at + size] for at in range(0, len(content), size)]
-        answered(ask(peer, head(INFER, token=token), *pieces))
-        # The end may come as a frame of its own.
-        answered(ask(peer, head(INFER, token=token), *pieces, b""))
+        content = inference([0.0], "loop", n=np.int64(LONG_TURNS))
+        begun = time.monotonic()
+        found = ask(peer, head(INFER, (b"grpc-timeout", b"60m"), token=token), message(content))
+        took_s = time.monotonic() - begun
+        assert found.grpc_status == DEADLINE_EXCEEDED
+        assert took_s >= 0.055
+        again = ask(peer, head(INFER, token=token), message(content))  # once the run before it has ended
+        assert answered(again).outputs["y"].tolist() == [LONG_TURNS]
+        assert time.monotonic() - begun > took_s + 0.1, "the run is too short to be outlived"
 
 
-TWO = message(ONE) + message(ONE)
-
-
-@pytest.mark.parametrize(
-    "bodies",
-    [
-        pytest.param([], id="none"),
-        pytest.param([b""], id="an empty frame"),
-        pytest.param([TWO], id="two messages"),
-        pytest.param([message(ONE), message(ONE)], id="two messages in two frames"),
-        pytest.param([message(ONE) + b"\0"], id="a byte too many"),
-        pytest.param([message(ONE), b"\0\0"], id="a byte too many in a frame of its own"),
-        pytest.param([message(ONE)[:-1]], id="a byte too few"),
-        pytest.param([message(ONE)[:5]], id="the prefix alone"),
-        pytest.param([message(ONE)[:3]], id="half a prefix"),
-        pytest.param([b"\2" + message(ONE)[1:]], id="an unknown flag"),
-        pytest.param([b"\x80" + message(ONE)[1:]], id="the flag of grpc-web"),
-    ],
-)
-def test_a_unary_call_takes_exactly_one_whole_message(address: str, token: str, bodies: Sequence[bytes]) -> None:
-    with Peer(address) as peer:
-        for path in (INFER, METADATA):
-            found = ask(peer, head(path, token=token), *bodies)
-            assert only_trailers(found) in (INVALID_ARGUMENT, UNIMPLEMENTED, INTERNAL), path
-            assert said(found)
-        is_live(peer)
+# Caps
 
 
 def test_a_message_over_the_cap_is_refused_by_its_prefix(address: str, token: str) -> None:
@@ -270,126 +294,34 @@ def test_a_message_over_the_cap_is_refused_by_its_prefix(address: str, token: st
             assert found.reset == 0
         # Of a stream, what came before is answered.
         stream = peer.open(head(STREAM_INFER, token=token))
-        peer.send(data(stream, message(ONE) + b"\0" + (MAX_BODY_BYTES + 1).to_bytes(4, "big")))
+        peer.send(data(stream, WHOLE + b"\0" + (MAX_BODY_BYTES + 1).to_bytes(4, "big")))
         found = peer.answer(stream)
         assert (len(found.messages), found.grpc_status) == (1, RESOURCE_EXHAUSTED)
         is_live(peer)
 
 
-def test_a_message_of_no_bytes_is_one(address: str, token: str) -> None:
-    with Peer(address) as peer:
-        assert ask(peer, head(METADATA, token=token), message()).grpc_status == 0
-        found = ask(peer, head(INFER, token=token), message())
-        assert only_trailers(found) not in (0, INTERNAL)  # it names no model
-
-
-def test_a_message_that_is_none_of_its_kind(address: str, token: str) -> None:
-    with Peer(address) as peer:
-        for content in (b"\xff" * 100, b"\x0a\x7f", bytes(range(256)) * 40):
-            assert only_trailers(ask(peer, head(INFER, token=token), message(content))) == INVALID_ARGUMENT
-
-
-# Compressed messages
-
-
-def packed(coding: bytes, content: bytes) -> bytes:
-    return {b"gzip": gzip.compress, b"deflate": zlib.compress, b"identity": bytes}[coding](content)
-
-
-@pytest.mark.parametrize("coding", [b"gzip", b"deflate", b"identity"])
-def test_messages_in_the_codings_that_there_are(address: str, token: str, coding: bytes) -> None:
-    with Peer(address) as peer:
-        fields = head(INFER, (b"grpc-encoding", coding), token=token)
-        answered(ask(peer, fields, message(ONE)))  # each message says whether it is
-        if coding != b"identity":
-            answered(ask(peer, fields, message(packed(coding, ONE), compressed=1)))
-            both = message(packed(coding, ONE), compressed=1) + message(ONE)
-            stream = ask(peer, head(STREAM_INFER, (b"grpc-encoding", coding), token=token), both * 3)
-            assert (len(stream.messages), stream.grpc_status) == (6, 0)
-
-
-@pytest.mark.parametrize("coding", [b"br", b"snappy", b"gzip, deflate", b"GZIP", b"\xff"])
-@pytest.mark.parametrize("path", [INFER, STREAM_INFER])
-def test_a_coding_that_is_not_known(address: str, token: str, coding: bytes, path: bytes) -> None:
-    with Peer(address) as peer:
-        found = ask(peer, head(path, (b"grpc-encoding", coding), token=token), message(ONE, compressed=1))
-        assert only_trailers(found) == UNIMPLEMENTED
-        known = set(re.split(rb", *", found.trailers[b"grpc-accept-encoding"]))
-        assert known == {b"identity", b"deflate", b"gzip"}
-        is_live(peer)
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"no gzip at all", gzip.compress(ONE)[:-3], gzip.compress(ONE) + b"more", zlib.compress(ONE)]
-)
-def test_a_message_that_is_not_compressed_as_it_says(address: str, token: str, content: bytes) -> None:
-    with Peer(address) as peer:
-        for path in (INFER, STREAM_INFER):
-            found = ask(peer, head(path, (b"grpc-encoding", b"gzip"), token=token), message(content, compressed=1))
-            assert only_trailers(found) in (INVALID_ARGUMENT, INTERNAL)
-        is_live(peer)
-
-
-@pytest.mark.parametrize("coding", [b"gzip", b"deflate"])
-def test_a_bomb_is_stopped_at_the_cap(address: str, token: str, worker: psutil.Process, coding: bytes) -> None:
-    bomb = packed(coding, bytes(150_000_000))
-    assert len(bomb) < MAX_BODY_BYTES
+@pytest.mark.parametrize("coding", [gzip.compress, zlib.compress])
+def test_a_bomb_is_stopped_at_the_cap(address: str, token: str, worker: psutil.Process, coding: Any) -> None:
+    bomb = message(coding(bytes(60_000_000)), compressed=1)
+    name = b"gzip" if coding is gzip.compress else b"deflate"
     before = worker.memory_info().rss
     with Peer(address) as peer:
         for path, who in ((INFER, token), (STREAM_INFER, token), (LIVE, None)):
-            found = ask(peer, head(path, (b"grpc-encoding", coding), token=who), message(bomb, compressed=1))
-            assert only_trailers(found) == RESOURCE_EXHAUSTED
-    assert worker.memory_info().rss - before < 60_000_000
-
-
-# Metadata
-
-
-@pytest.mark.parametrize(
-    "field",
-    [
-        (b"x-thing-bin", base64.b64encode(bytes(range(256)))),
-        (b"x-thing-bin", base64.b64encode(b"no padding").rstrip(b"=")),
-        (b"x-thing-bin", b"AAEC,AwQF"),
-        (b"x-thing-bin", b"!!! no base64"),
-        (b"grpc-trace-bin", b"\xff\xfe"),
-        (b"x-thing", b"\xff\xfe\xfd"),
-        (b"x-thing", "ünïcode".encode()),
-        (b"x-thing", b"y" * 8_000),
-        (b"x-" + b"n" * 4_000, b"1"),
-        (b"x-request-id", b"\xff"),
-        (b"x-request-id", b"z" * 4_000),
-        (b"x-request-id", b"two words"),
-        (b"traceparent", b"\xff" * 55),
-        (b"user-agent", b"\x80"),
-        (b"grpc-accept-encoding", b"\xff"),
-        (b"grpc-status", b"0"),
-        (b"host", b"elsewhere.example"),
-    ],
-)
-def test_metadata_that_nobody_reads_harm_nothing(address: str, token: str, field: tuple[bytes, bytes]) -> None:
-    with Peer(address) as peer:
-        for _ in range(2):
-            answered(ask(peer, head(INFER, field, token=token), message(ONE)))
+            assert only_trailers(ask(peer, head(path, *encoding(name), token=who), bomb)) == RESOURCE_EXHAUSTED
+    assert worker.memory_info().rss - before < 40_000_000
 
 
 def test_metadata_without_end_are_refused(address: str, token: str) -> None:
     with Peer(address) as peer:
-        most = peer.theirs.get(6, 1 << 14)
-        fields = head(INFER, *((b"x-%d" % each, b"y" * 1_000) for each in range(most // 1_000 + 1)), token=token)
-        stream = peer.open(fields, table=False)
-        found = peer.answer(stream)
-        if found.reset is None or found.ended:
-            assert found.headers[b":status"] == b"431" or found.grpc_status == RESOURCE_EXHAUSTED
-        else:
-            assert found.reset in (1, 11)  # PROTOCOL_ERROR, ENHANCE_YOUR_CALM
+        fields = head(INFER, *((b"x-%d" % each, b"y" * 1_000) for each in range(17)), token=token)
+        assert peer.answer(peer.open(fields, table=False)).reset == 11  # ENHANCE_YOUR_CALM
         is_live(peer)
 
 
 def test_a_name_that_can_go_into_metadata_comes_back(address: str, token: str) -> None:
     with Peer(address) as peer:
         for name in (b"a", b"!#$%&'()*+,-./:;<=>?@[]^_`{|}~", b"x" * 128):
-            found = ask(peer, head(INFER, (b"x-request-id", name), token=token), message(ONE))
+            found = ask(peer, head(INFER, (b"x-request-id", name), token=token), WHOLE)
             answered(found)
             assert found.trailers[b"x-request-id"] == name
 
@@ -412,7 +344,7 @@ def test_a_conversation(address: str, token: str) -> None:
 
 def test_a_message_that_is_wrong_within_a_stream_harms_no_other(address: str, token: str) -> None:
     with Peer(address) as peer:
-        body = message(ONE) + message(b"\xff\xff") + message(inference([[1.0]], "nothing")) + message(ONE)
+        body = WHOLE + message(b"\xff\xff") + message(inference([[1.0]], "nothing")) + WHOLE
         found = ask(peer, head(STREAM_INFER, token=token), body)
         assert found.grpc_status == 0
         kinds = [isinstance(decode_stream_response(each), WorkbenchError) for each in found.messages]
@@ -421,9 +353,9 @@ def test_a_message_that_is_wrong_within_a_stream_harms_no_other(address: str, to
 
 def test_a_stream_that_is_cut_off_amid_a_message(address: str, token: str) -> None:
     with Peer(address) as peer:
-        found = ask(peer, head(STREAM_INFER, token=token), message(ONE) + message(ONE)[:-1])
+        found = ask(peer, head(STREAM_INFER, token=token), WHOLE + WHOLE[:-1])
         assert len(found.messages) == 1
-        assert found.grpc_status in (INVALID_ARGUMENT, INTERNAL)
+        assert found.grpc_status == INVALID_ARGUMENT
 
 
 def test_a_watcher_who_leaves_makes_room(address: str) -> None:
@@ -484,8 +416,8 @@ def test_calls_that_end_before_their_message_leave_nothing_behind(address: str, 
     with Peer(address) as peer:
         for number in range(300):
             stream = peer.open(head(INFER, token=token))
-            peer.send(data(stream, message(ONE)[: number % 9]), reset(stream))
-        answered(ask(peer, head(INFER, token=token), message(ONE)))
+            peer.send(data(stream, WHOLE[: number % 9]), reset(stream))
+        answered(ask(peer, head(INFER, token=token), WHOLE))
 
 
 # The end of the service
@@ -497,10 +429,10 @@ def own(folder: Path, **environment: str) -> Serve:
 
 
 def test_a_service_that_ends_answers_what_is_under_way_and_takes_no_more(tmp_path: Path) -> None:
-    content = message(inference([0.0], "loop", n=np.int64(3 * LONG_TURNS)))
+    content = message(inference([0.0], "loop", n=np.int64(LONG_TURNS)))
     with own(tmp_path) as serve:
         token, address = serve.ready().token, serve.grpc
-        with Peer(address) as peer, Peer(address) as idle, Peer(address) as watcher:
+        with Peer(address, {INITIAL_WINDOW_SIZE: 0}) as peer, Peer(address) as idle, Peer(address) as watcher:
             watching = watcher.open(head(WATCH), end=False)
             watcher.say(watching, message())
             watcher.until(lambda: watcher.streams[watching].data)
@@ -512,21 +444,12 @@ def test_a_service_that_ends_answers_what_is_under_way_and_takes_no_more(tmp_pat
                 each.until(lambda each=each: each.gone is not None)  # type: ignore[misc]
                 assert each.gone == 0  # NO_ERROR
             idle.until(lambda: idle.closed)
-            # Nothing is lost that came after it: the client knows that it was not served.
             late = peer.open(head(INFER, token=token))
-            peer.say(late, content)
-            found = peer.answer(slow)
-            assert answered(found).outputs["y"].tolist() == [3 * LONG_TURNS]
+            assert peer.answer(late).reset == 7  # REFUSED_STREAM
+            peer.send(window_update(slow, 10_000))  # only now can the answer be sent
+            assert answered(peer.answer(slow)).outputs["y"].tolist() == [LONG_TURNS]
             peer.until(lambda: peer.closed)
-            assert peer.last_stream is not None
-            turned_away = peer.streams[late]
-            if turned_away.ended:
-                assert turned_away.grpc_status == UNAVAILABLE
-            else:
-                assert turned_away.reset in (None, 7)  # REFUSED_STREAM
-                assert turned_away.reset == 7 or peer.last_stream < late
-            told = watcher.answer(watching)
-            assert told.grpc_status in (0, UNAVAILABLE, CANCELLED)
+            assert watcher.answer(watching).grpc_status == UNAVAILABLE
             watcher.until(lambda: watcher.closed)
         assert serve.ended() == 0
 
@@ -551,40 +474,3 @@ def test_clients_that_never_finish_do_not_hold_up_the_end(tmp_path: Path) -> Non
                 assert each.gone == 0  # NO_ERROR
             assert serve.ended() == 0
             assert time.monotonic() - begun < 10.0
-
-
-def test_a_stream_of_nothing(address: str, token: str) -> None:
-    with Peer(address) as peer:
-        for bodies in ([], [b""]):
-            found = ask(peer, head(STREAM_INFER, token=token), *bodies)
-            assert (found.grpc_status, bytes(found.data)) == (0, b"")
-
-
-@pytest.mark.parametrize("coding", [None, b"identity"])
-def test_a_message_that_is_compressed_though_nothing_says_how(address: str, token: str, coding: bytes | None) -> None:
-    more = [(b"grpc-encoding", coding)] if coding is not None else []
-    with Peer(address) as peer:
-        found = ask(peer, head(INFER, *more, token=token), message(gzip.compress(ONE), compressed=1))
-        assert only_trailers(found) == INTERNAL  # so says gRPC's specification of compression
-
-
-def test_a_deadline_that_passes_before_the_message_is_there(address: str, token: str) -> None:
-    """Or a client that forgets its call would hold a stream and what it sent for ever."""
-    with Peer(address, limit_s=5) as peer:
-        stream = peer.open(head(INFER, (b"grpc-timeout", b"100m"), token=token))
-        peer.send(data(stream, message(ONE)[:9]))
-        found = peer.answer(stream)
-        assert found.grpc_status == DEADLINE_EXCEEDED or found.reset == 8  # CANCEL
-
-
-def test_a_deadline_that_passes_while_the_model_runs(address: str, token: str) -> None:
-    with Peer(address) as peer:
-        content = inference([0.0], "loop", n=np.int64(LONG_TURNS))
-        begun = time.monotonic()
-        found = ask(peer, head(INFER, (b"grpc-timeout", b"60m"), token=token), message(content))
-        took_s = time.monotonic() - begun
-        assert found.grpc_status == DEADLINE_EXCEEDED or found.reset == 8  # CANCEL
-        assert took_s >= 0.055
-        again = ask(peer, head(INFER, token=token), message(content))  # once the run before it has ended
-        assert answered(again).outputs["y"].tolist() == [LONG_TURNS]
-        assert time.monotonic() - begun > took_s + 0.1, "the run is too short to be outlived"

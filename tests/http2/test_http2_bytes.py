@@ -1,79 +1,81 @@
-"""Bytes as a network brings them: in any pieces, cut off anywhere."""
+"""Bytes as a network delivers them: in pieces of any size, cut off anywhere."""
 
 from __future__ import annotations
 
 import socket
 import struct
 
+import psutil
 import pytest
 
+from tests.http2.cases import CALL
+from tests.http2.in_process import Echo, Server
 from tests.http2.raw import (
     ACK,
     ENABLE_PUSH,
-    LIMIT_S,
     MAX_CONCURRENT_STREAMS,
     PREFACE,
     SETTINGS,
     WINDOW,
     Frame,
     Peer,
+    SocketWire,
     Stream,
     data,
     headers,
     message,
-    messages,
     ping,
     plain,
     settings,
 )
-from tests.http2.service import INFER, IS_LIVE, LIVE, answered, head, inference, is_live
+from tests.http2.service import INFER, answered, head, inference
+from tests.stories.waiting import until
+from workbench.http2.connection import MAX_STREAMS
 
 GREETING = PREFACE + settings().encoded()
+BODY = message(b"some body")
 
 
-def whole(token: str, *, stream: int = 1) -> bytes:
-    """A call as it goes over the wire."""
-    content = message(inference([[1.0, 2.0]]))
-    return headers(stream, plain(head(INFER, token=token))).encoded() + data(stream, content, end=True).encoded()
+def whole(stream: int = 1, block: bytes = CALL, body: bytes = BODY) -> bytes:
+    """A call as it is sent."""
+    return headers(stream, block).encoded() + data(stream, body, end=True).encoded()
 
 
-def known(peer: Peer, *streams: int) -> None:
-    """Those are sent as bytes, past the peer's own notes."""
-    for stream in streams:
-        peer.streams[stream] = Stream(WINDOW, WINDOW)
+def silent(wire: Server | SocketWire, *streams: int) -> Peer:
+    """A peer that has sent nothing, and will send calls on these streams as mere bytes."""
+    peer = Peer(wire, greet=False)
+    peer.streams = {stream: Stream(WINDOW, WINDOW) for stream in streams}
+    peer.unacknowledged.append({})
+    return peer
 
 
-def test_a_call_that_comes_byte_by_byte(address: str, token: str) -> None:
-    with Peer(address, greet=False) as peer:
-        known(peer, 1)
-        peer.unacknowledged.append({})
-        for byte in GREETING + whole(token):
+@pytest.mark.parametrize("size", [1, 2, 3, 8, 9, 10, 23, 24, 25, 100])
+def test_a_call_that_comes_in_pieces(size: int) -> None:
+    content = GREETING + whole()
+    peer = silent(Server(Echo, greeted=False), 1)
+    for at in range(0, len(content), size):
+        peer.send_bytes(content[at : at + size])
+    assert peer.answer(1).data == BODY
+
+
+def test_the_service_takes_a_call_byte_by_byte(address: str, token: str) -> None:
+    body = message(inference([[1.0, 2.0]]))
+    with silent(SocketWire(address), 1) as peer:
+        for byte in GREETING + whole(1, plain(head(INFER, token=token)), body):
             peer.send_bytes(bytes([byte]))
         assert answered(peer.answer(1)).outputs["y"].tolist() == [[1.0, 2.0]]
 
 
-@pytest.mark.parametrize("size", [2, 3, 8, 9, 10, 23, 24, 25, 100])
-def test_a_call_that_comes_in_pieces(address: str, token: str, size: int) -> None:
-    content = GREETING + whole(token)
-    with Peer(address, greet=False) as peer:
-        known(peer, 1)
-        peer.unacknowledged.append({})
-        for at in range(0, len(content), size):
-            peer.send_bytes(content[at : at + size])
-        answered(peer.answer(1))
-
-
-def test_everything_in_one_segment(address: str, token: str) -> None:
+def test_everything_in_one_segment() -> None:
+    """A client need not wait for the server's settings."""
     streams = range(1, 101, 2)
-    with Peer(address, greet=False) as peer:
-        known(peer, *streams)
-        peer.unacknowledged.append({})
-        peer.send_bytes(GREETING + b"".join(whole(token, stream=stream) for stream in streams))
-        for stream in streams:
-            answered(peer.answer(stream))
+    peer = silent(Server(Echo, greeted=False), *streams)
+    peer.send_bytes(GREETING + b"".join(whole(stream) for stream in streams))
+    assert all(peer.answer(stream).data == BODY for stream in streams)
+    assert peer.theirs
 
 
-def test_requests_whose_frames_come_in_turns(address: str, token: str) -> None:
+def test_interleaved_frames_of_several_requests(address: str, token: str) -> None:
     block = plain(head(INFER, token=token))
     contents = {stream: message(inference([[float(stream)] * 500])) for stream in (1, 3, 5)}
     with Peer(address) as peer:
@@ -86,21 +88,22 @@ def test_requests_whose_frames_come_in_turns(address: str, token: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["in order", "abruptly", "for writing"])
-def test_a_connection_that_ends_anywhere(address: str, token: str, how: str) -> None:
-    content = GREETING + whole(token)
+def test_a_connection_that_ends_anywhere_leaves_nothing_open(
+    address: str, token: str, worker: psutil.Process, how: str
+) -> None:
+    content = GREETING + whole(1, plain(head(INFER, token=token)), message(inference([[1.0, 2.0]])))
+    before = worker.num_fds()
     for cut in sorted({*range(0, len(content), 23), 24, 33, len(content) - 1}):
-        with Peer(address, greet=False) as peer:
-            known(peer, 1)
-            peer.unacknowledged.append({})
+        wire = SocketWire(address)
+        with silent(wire, 1) as peer:
             peer.send_bytes(content[:cut])
             if how == "abruptly":
-                peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             elif how == "for writing":
-                # Who has no more to say may still listen; what was asked in full may be answered, or nothing.
-                peer.socket.shutdown(socket.SHUT_WR)
+                wire.socket.shutdown(socket.SHUT_WR)
                 peer.until(lambda: peer.closed)
-    with Peer(address) as peer:
-        is_live(peer)
+                assert peer.closed
+    until(lambda: worker.num_fds() <= before + 2)
 
 
 @pytest.mark.parametrize(
@@ -114,50 +117,27 @@ def test_a_connection_that_ends_anywhere(address: str, token: str, how: str) -> 
     ],
     ids=["HTTP/1.1", "another byte at the end", "another version", "TLS", "zeros"],
 )
-def test_what_is_no_http_2_is_hung_up_on(address: str, said: bytes) -> None:
-    host, _, port = address.rpartition(":")
-    with socket.create_connection((host, int(port)), LIMIT_S) as raw:
-        raw.sendall(said)
-        heard = b""
-        try:
-            while more := raw.recv(65536):
-                heard += more
-        except ConnectionResetError:
-            pass
-        assert len(heard) < 1000
+def test_what_is_not_http_2_is_answered_as_http_1_and_closed(said: bytes) -> None:
+    server = Server(greeted=False)
+    server.told()
+    server.send(said)
+    assert server.receive().startswith(b"HTTP/1.1 505 ")
+    assert server.closed == 1
 
 
 @pytest.mark.parametrize(
-    "first",
-    [
-        pytest.param(ping().encoded(), id="PING"),
-        pytest.param(Frame(SETTINGS, ACK).encoded(), id="an acknowledgement"),
-        pytest.param(headers(1, plain(head(LIVE))).encoded(), id="HEADERS"),
-    ],
+    "first", [ping(), Frame(SETTINGS, ACK), headers(1, CALL)], ids=["PING", "an acknowledgement", "HEADERS"]
 )
-def test_the_first_frame_is_to_be_settings(address: str, first: bytes) -> None:
-    with Peer(address, greet=False) as peer:
-        known(peer, 1)
-        peer.send_bytes(PREFACE + first + data(1, message(), end=True).encoded())
-        peer.until(lambda: peer.gone is not None)
-        assert peer.gone == 1  # PROTOCOL_ERROR
-        peer.until(lambda: peer.closed)
+def test_the_first_frame_must_be_settings(first: Frame) -> None:
+    peer = silent(Server(Echo, greeted=False), 1)
+    peer.send_bytes(PREFACE + first.encoded() + data(1, message(), end=True).encoded())
+    peer.until(lambda: peer.closed)
+    assert peer.gone == 1  # PROTOCOL_ERROR
 
 
-def test_a_client_need_not_wait_for_the_server_s_settings(address: str) -> None:
-    with Peer(address, greet=False) as peer:
-        known(peer, 1)
-        peer.unacknowledged.append({})
-        call = headers(1, plain(head(LIVE))).encoded() + data(1, message(), end=True).encoded()
-        peer.send_bytes(GREETING + call)
-        found = peer.answer(1)
-        assert messages(bytes(found.data)) == [IS_LIVE]
-        assert peer.theirs
-
-
-def test_the_server_says_what_it_takes(address: str) -> None:
+def test_the_server_s_settings(address: str) -> None:
     with Peer(address) as peer:
         assert peer.pong()
-        assert 100 <= peer.theirs[MAX_CONCURRENT_STREAMS] <= 100_000
-        assert peer.theirs.get(ENABLE_PUSH, 0) == 0
+        assert peer.theirs[MAX_CONCURRENT_STREAMS] == MAX_STREAMS
+        assert ENABLE_PUSH not in peer.theirs
         assert not peer.unacknowledged

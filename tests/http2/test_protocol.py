@@ -1,4 +1,4 @@
-"""Connections on real loops and sockets: who is hung up on and when, and how a server leaves."""
+"""Connections on real loops and sockets: timeouts, back-pressure and shutdown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from tests.http2.test_connection import END, HEAD, REQUEST, Noted
+from tests.http2.in_process import END, HEAD, REQUEST, Noted
 from workbench.http2 import frames
 from workbench.http2.frames import END_HEADERS, END_STREAM, ErrorCode, frame
 from workbench.http2.protocol import Connections, Http2Protocol
@@ -19,11 +19,6 @@ from workbench.http2.protocol import Connections, Http2Protocol
 Run = Callable[[Awaitable[Any]], Any]
 
 NEVER_S = 60.0
-
-
-@pytest.fixture(autouse=True)
-def _the_service_lives_on() -> None:
-    """There is none: the one of the tests beside these is not begun for them."""
 
 
 @pytest.fixture(params=[uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
@@ -105,7 +100,7 @@ async def until(condition: Callable[[], object]) -> None:
 # Turns
 
 
-def test_a_flood_of_one_is_worked_off_between_what_others_ask(run: Run) -> None:
+def test_a_flood_of_one_client_is_handled_in_turns_with_others(run: Run) -> None:
     async def story() -> None:
         async with open_port() as port, port.client() as flood, port.client() as other:
             pings = [frame(frames.PING, 0, 0, b"%08d" % number) for number in range(2000)]
@@ -120,12 +115,16 @@ def test_a_flood_of_one_is_worked_off_between_what_others_ask(run: Run) -> None:
     run(story())
 
 
-# Who is hung up on
+# Timeouts
 
 
-def test_who_does_not_say_hello_is_hung_up_on(run: Run) -> None:
+def test_a_client_that_sends_no_settings_is_disconnected(run: Run) -> None:
     async def story() -> None:
-        async with open_port(greeting_s=0.05) as port, port.client(frames.PREFACE) as silent, port.client() as polite:
+        async with (
+            open_port(settings_timeout_s=0.05) as port,
+            port.client(frames.PREFACE) as silent,
+            port.client() as polite,
+        ):
             await silent.over()
             polite.ask(1)
             await until(lambda: port.streams)
@@ -133,10 +132,10 @@ def test_who_does_not_say_hello_is_hung_up_on(run: Run) -> None:
     run(story())
 
 
-def test_who_is_quiet_is_asked_for_a_sign_of_life_and_then_left(run: Run) -> None:
+def test_a_silent_client_is_pinged_and_then_disconnected(run: Run) -> None:
     async def story() -> None:
         async with (
-            open_port(greeting_s=0.1, keepalive_s=0.05, keepalive_timeout_s=0.3) as port,
+            open_port(settings_timeout_s=0.1, keepalive_s=0.05, keepalive_timeout_s=0.3) as port,
             port.client() as client,
         ):
             client.ask(1)
@@ -151,7 +150,7 @@ def test_who_is_quiet_is_asked_for_a_sign_of_life_and_then_left(run: Run) -> Non
     run(story())
 
 
-def test_a_client_that_leaves_takes_its_streams_along(run: Run) -> None:
+def test_a_lost_connection_ends_its_streams(run: Run) -> None:
     async def story() -> None:
         async with open_port() as port:
             async with port.client() as client:
@@ -164,7 +163,7 @@ def test_a_client_that_leaves_takes_its_streams_along(run: Run) -> None:
     run(story())
 
 
-def test_what_is_no_http_2_is_told_so(run: Run) -> None:
+def test_what_is_not_http_2_is_told_so(run: Run) -> None:
     async def story() -> None:
         async with open_port() as port, port.client(b"GET / HTTP/1.1\r\n\r\n") as client:
             said = await client.reader.read()
@@ -173,7 +172,7 @@ def test_what_is_no_http_2_is_told_so(run: Run) -> None:
     run(story())
 
 
-def test_who_does_not_read_is_sent_no_more_and_then_the_rest(run: Run) -> None:
+def test_a_client_that_does_not_read_is_not_read_either_until_it_does(run: Run) -> None:
     async def story() -> None:
         hello = frames.settings({frames.INITIAL_WINDOW_SIZE: frames.LARGEST_WINDOW})
         wide = frames.window_update(0, frames.LARGEST_WINDOW - frames.DEFAULT_WINDOW)
@@ -200,10 +199,10 @@ def test_who_does_not_read_is_sent_no_more_and_then_the_rest(run: Run) -> None:
     run(story())
 
 
-# How a server leaves
+# Shutdown
 
 
-def test_who_waits_for_nothing_is_left_at_once_and_others_when_they_are_answered(run: Run) -> None:
+def test_idle_connections_close_at_once_and_busy_ones_once_answered(run: Run) -> None:
     async def story() -> None:
         async with open_port() as port, port.client() as idle, port.client() as busy:
             busy.ask(1)
@@ -224,7 +223,7 @@ def test_who_waits_for_nothing_is_left_at_once_and_others_when_they_are_answered
     run(story())
 
 
-def test_calls_that_take_longer_than_the_service_waits_are_lost(run: Run) -> None:
+def test_calls_that_outlast_the_linger_time_are_reset(run: Run) -> None:
     async def story() -> None:
         async with open_port() as port, port.client() as client:
             client.ask(1)
@@ -236,7 +235,7 @@ def test_calls_that_take_longer_than_the_service_waits_are_lost(run: Run) -> Non
     run(story())
 
 
-def test_who_comes_while_the_server_leaves_is_left_too(run: Run) -> None:
+def test_a_connection_accepted_during_shutdown_closes_too(run: Run) -> None:
     async def story() -> None:
         async with open_port() as port, port.client() as busy:
             busy.ask(1)

@@ -1,1 +1,1 @@
-"""HTTP/2 (RFC 9113) from a server's side, as gRPC needs it: no requests for pages, no push, no upgrade."""
+"""The server side of HTTP/2 (RFC 9113), as far as gRPC needs it: no server push, no upgrade from HTTP/1.1."""

@@ -1,7 +1,8 @@
-"""How much of what leads to nothing is borne of one peer: pings, settings, resets, empty frames, broken requests.
+"""Limits how many useless frames one peer may send: pings, settings, resets, empty DATA, malformed requests.
 
-Each of them is lawful, and a flood of them is a known attack (CVE-2019-9512 to 9518, CVE-2023-44487, CVE-2024-27316).
-What is answered makes up for some, so that a connection under full load may send as many as it needs.
+Each of them is lawful, but a flood of them is a known attack (CVE-2019-9512 to 9518, CVE-2023-44487, CVE-2024-27316).
+The limit is a token bucket. Answering requests refills it, so a connection under full load may send as many control
+frames as it needs.
 """
 
 from __future__ import annotations
@@ -11,34 +12,36 @@ from typing import Final
 
 from workbench.http2.frames import ErrorCode, H2ConnectionError
 
-MOST: Final = 4000.0
-PER_S: Final = 500.0
-WORTH: Final = 3.0
-"""How many are forgiven for each answer, and each frame of one."""
+CAPACITY: Final = 4000.0
+REFILL_PER_S: Final = 500.0
+ANSWER_CREDIT: Final = 3.0
+"""What each answer, and each DATA frame of one, puts back."""
 
-REFUSED: Final = 1 + int(WORTH)
-"""What an answer costs that only says no to somebody: more than the answer makes up for."""
+REFUSAL_COST: Final = 1 + int(ANSWER_CREDIT)
+"""What a refused request costs: more than its answer puts back."""
 
 
 class AbuseBudget:
+    """The token bucket of one connection."""
+
     def __init__(self, clock: Callable[[], float]) -> None:
         """`clock`: seconds, monotonic."""
         self._clock = clock
-        self._left = MOST
-        self._seen_s = clock()
+        self._left = CAPACITY
+        self._refilled_s = clock()
 
-    def tried(self, cost: int = 1) -> None:
-        """One more, or something that costs as much as so many. Broken when there were too many."""
+    def spend(self, cost: int = 1) -> None:
+        """Charges for a frame that carries no request. Raises H2ConnectionError once the bucket is empty."""
         self._left -= cost
         if self._left >= 0:
             return
         now_s = self._clock()
-        self._left = min(MOST, self._left + (now_s - self._seen_s) * PER_S)
-        self._seen_s = now_s
+        self._left = min(CAPACITY, self._left + (now_s - self._refilled_s) * REFILL_PER_S)
+        self._refilled_s = now_s
         if self._left < 0:
-            raise H2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that lead to nothing")
+            raise H2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that carry no request")
 
-    def worked(self) -> None:
-        """Something came of it."""
-        if self._left < MOST:
-            self._left += WORTH
+    def earn(self) -> None:
+        """Credits the peer for an answer, or for a frame of one."""
+        if self._left < CAPACITY:
+            self._left += ANSWER_CREDIT

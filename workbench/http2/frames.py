@@ -1,4 +1,4 @@
-"""Frames of HTTP/2 (RFC 9113, sections 4, 6 and 7): their names, and how those that we send are written."""
+"""HTTP/2 frames (RFC 9113, sections 4, 6 and 7): their constants, checks, and the encoding of those a server sends."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from struct import Struct
 from typing import Final
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-"""What a client's connection begins with."""
+"""The first bytes of every client connection."""
 
 HEAD: Final = Struct(">HBBBL")
-"""The nine bytes before a payload: the upper 16 and the lower 8 bits of its length, type, flags, stream."""
+"""The frame header: upper 16 and lower 8 bits of the payload's length, type, flags, stream."""
 
 HEAD_BYTES: Final = 9
 
@@ -41,10 +41,10 @@ MAX_HEADER_LIST_SIZE: Final = 0x6
 DEFAULT_WINDOW: Final = 65_535
 LARGEST_WINDOW: Final = (1 << 31) - 1
 LEAST_FRAME, LARGEST_FRAME = 1 << 14, (1 << 24) - 1
-"""What MAX_FRAME_SIZE may be; the first is also what holds where nobody says anything."""
+"""The range of MAX_FRAME_SIZE. The lower end is also the default."""
 
 STREAM_BITS: Final = (1 << 31) - 1
-"""Of a stream's number and of an increment; the bit above is reserved."""
+"""Masks a stream number or a window increment; the highest bit is reserved."""
 
 SETTING: Final = Struct(">HL")
 UINT32: Final = Struct(">L")
@@ -70,7 +70,7 @@ class ErrorCode(IntEnum):
 
 
 class H2ConnectionError(Exception):
-    """The peer broke a rule after which the connection cannot go on."""
+    """The peer violated the protocol in a way that ends the whole connection."""
 
     def __init__(self, code: ErrorCode, why: str) -> None:
         super().__init__(why)
@@ -86,25 +86,22 @@ _NAMES: Final = {
     GOAWAY: "GOAWAY",
     WINDOW_UPDATE: "WINDOW_UPDATE",
 }
-_SIZES: Final = {PRIORITY: 5, RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}
-_LEAST_GOAWAY: Final = 8
-_OF_THE_CONNECTION: Final = frozenset({SETTINGS, PING, GOAWAY})
-_OF_A_STREAM: Final = frozenset({PRIORITY, RST_STREAM})
+_PAYLOAD_BYTES: Final = {PRIORITY: 5, RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}
+_MIN_GOAWAY_BYTES: Final = 8
+_CONNECTION_KINDS: Final = frozenset({SETTINGS, PING, GOAWAY})
+_STREAM_KINDS: Final = frozenset({PRIORITY, RST_STREAM})
 
 
 def check_shape(kind: int, stream: int, size: int) -> None:
-    """Whether a frame that is neither DATA nor headers can be what it says. Broken."""
-    if kind in _OF_THE_CONNECTION if stream else kind in _OF_A_STREAM:
-        raise H2ConnectionError(
-            ErrorCode.PROTOCOL_ERROR, f"{_NAMES[kind]} on {f'stream {stream}' if stream else 'no stream'}"
-        )
-    if size != _SIZES.get(kind, size) or (kind == GOAWAY and size < _LEAST_GOAWAY):
-        raise H2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, f"{_NAMES[kind]} of {size} bytes")
+    """Checks stream number and size of any frame but DATA, HEADERS and CONTINUATION. Raises H2ConnectionError."""
+    if kind in _CONNECTION_KINDS if stream else kind in _STREAM_KINDS:
+        raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"{_NAMES[kind]} must not be sent on stream {stream}")
+    if size != _PAYLOAD_BYTES.get(kind, size) or (kind == GOAWAY and size < _MIN_GOAWAY_BYTES):
+        raise H2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, f"{_NAMES[kind]} must not have {size} bytes")
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    size = len(payload)
-    return HEAD.pack(size >> 8, size & 0xFF, kind, flags, stream) + payload
+    return frame_head(len(payload), kind, flags, stream) + payload
 
 
 def frame_head(size: int, kind: int, flags: int, stream: int) -> bytes:
@@ -127,10 +124,36 @@ def goaway(last_stream: int, code: ErrorCode, why: str = "") -> bytes:
     return frame(GOAWAY, 0, 0, UINT32.pack(last_stream) + UINT32.pack(code) + why.encode())
 
 
+def check_window(size: int) -> None:
+    """Raises H2ConnectionError for a window that has become too large."""
+    if size > LARGEST_WINDOW:
+        raise H2ConnectionError(
+            ErrorCode.FLOW_CONTROL_ERROR, f"a window must not exceed {LARGEST_WINDOW} bytes, got {size}"
+        )
+
+
+def parse_settings(payload: bytes) -> dict[int, int]:
+    """Decodes and checks a SETTINGS payload. Raises H2ConnectionError.
+
+    The last of repeated settings wins: no frame lies between them that an earlier one could apply to.
+    """
+    if len(payload) % SETTING.size:
+        raise H2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, f"SETTINGS must be 6 bytes each, got {len(payload)} bytes")
+    found: dict[int, int] = dict(SETTING.iter_unpack(payload))
+    check_window(found.get(INITIAL_WINDOW_SIZE, 0))
+    if not LEAST_FRAME <= (size := found.get(MAX_FRAME_SIZE, LEAST_FRAME)) <= LARGEST_FRAME:
+        raise H2ConnectionError(
+            ErrorCode.PROTOCOL_ERROR, f"MAX_FRAME_SIZE must be {LEAST_FRAME} to {LARGEST_FRAME}, got {size}"
+        )
+    if (push := found.get(ENABLE_PUSH, 0)) > 1:
+        raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"ENABLE_PUSH must be 0 or 1, got {push}")
+    return found
+
+
 def unpadded(payload: bytes, flags: int) -> bytes:
-    """What DATA or HEADERS carry beside their padding. Broken."""
+    """Strips the padding of a DATA or HEADERS payload. Raises H2ConnectionError where it is longer than the frame."""
     if not flags & PADDED:
         return payload
     if not payload or payload[0] >= len(payload):
-        raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "the padding is longer than its frame")
+        raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "the padding is longer than the frame")
     return payload[1 : len(payload) - payload[0]]

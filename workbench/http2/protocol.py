@@ -1,4 +1,4 @@
-"""A connection of HTTP/2 on an event loop: its bytes to and from the transport, and what only a clock can end."""
+"""Runs HTTP/2 connections on an asyncio event loop: transport, back-pressure, timeouts and shutdown."""
 
 from __future__ import annotations
 
@@ -9,134 +9,135 @@ from typing import Final, cast
 from workbench.http2.connection import Connection
 from workbench.http2.stream import Stream
 
-GREETING_S: Final = 10.0
-"""How long a client may take until its first settings are here."""
+SETTINGS_TIMEOUT_S: Final = 10.0
+"""A client whose first SETTINGS have not come by then is disconnected."""
 
 KEEPALIVE_S, KEEPALIVE_TIMEOUT_S = 60.0, 20.0
-"""When nothing came from a client for so long it is asked for a sign of life, and how long it may take to give one."""
+"""A client that has been silent for so long is pinged, and disconnected where it stays silent for the timeout."""
 
 
 class Connections:
-    """Those of one server that are open. Belongs to the event loop."""
+    """The open connections of one server. Only for use on the event loop."""
 
     def __init__(self) -> None:
         self._open: set[Http2Protocol] = set()
-        self._none = asyncio.Event()
-        self._none.set()
+        self._all_closed = asyncio.Event()
+        self._all_closed.set()
         self._closing = False
 
     def add(self, connection: Http2Protocol) -> None:
         self._open.add(connection)
-        self._none.clear()
-        if self._closing:  # it waited to be accepted, or for TLS
-            connection.leave()
+        self._all_closed.clear()
+        if self._closing:  # accepted, or through its TLS handshake, only now
+            connection.send_goaway()
 
     def discard(self, connection: Http2Protocol) -> None:
         self._open.discard(connection)
         if not self._open:
-            self._none.set()
+            self._all_closed.set()
 
     async def close(self, linger_s: float) -> None:
-        """Take no further call, and leave `linger_s` to those under way. Returns when all is closed."""
+        """Refuses new calls and waits up to `linger_s` for those under way. Returns once all connections are closed."""
         self._closing = True
         for connection in list(self._open):
-            connection.leave()
+            connection.send_goaway()
         try:
             async with asyncio.timeout(linger_s):
-                await self._none.wait()
+                await self._all_closed.wait()
         except TimeoutError:
             for connection in list(self._open):
                 connection.abort()
-            await self._none.wait()
+            await self._all_closed.wait()
 
 
 class Http2Protocol(asyncio.Protocol):
-    """One connection, among those of its server."""
+    """One connection: feeds received bytes to `Connection` and writes what it sends."""
 
     def __init__(
         self,
         make_stream: Callable[[Connection, int], Stream],
         connections: Connections,
-        greeting_s: float = GREETING_S,
+        settings_timeout_s: float = SETTINGS_TIMEOUT_S,
         keepalive_s: float = KEEPALIVE_S,
         keepalive_timeout_s: float = KEEPALIVE_TIMEOUT_S,
     ) -> None:
         self._make_stream = make_stream
         self._connections = connections
-        self._greeting_s = greeting_s
+        self._settings_timeout_s = settings_timeout_s
         self._keepalive_s = keepalive_s
         self._keepalive_timeout_s = keepalive_timeout_s
-        self._asked = False
-        """It was asked for a sign of life."""
+        self._pinged = False
+        """A keepalive ping is unanswered."""
         self._behind = False
-        """More has come than was worked off, so nothing further is read."""
-        self._called = False
-        """`_go_on` is to be called by the loop."""
+        """Received frames wait for their turn, so the transport is not read."""
+        self._scheduled = False
+        """The loop will call `_continue`."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport = cast(asyncio.Transport, transport)
         self.connection = Connection(self._transport.write, self._transport.close, self._make_stream, self._loop.time)
-        self._heard_s = self._loop.time()
-        self._timer = self._loop.call_later(self._greeting_s, self._look)
-        self.connection.greet()
+        self._last_data_s = self._loop.time()
+        self._timer = self._loop.call_later(self._settings_timeout_s, self._check_keepalive)
+        self.connection.send_settings()
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        self._heard_s = self._loop.time()
-        self._asked = False
-        self._take(data)
+        self._last_data_s = self._loop.time()
+        self._pinged = False
+        self._receive(data)
 
     def pause_writing(self) -> None:
-        # Who does not read its answers is not read from: so what waits for it is no more than it has asked for.
+        # Back-pressure: reading stops while the peer does not drain our writes, so that buffered output stays bounded
+        # by what the peer has requested.
         self.connection.pause()
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         self.connection.resume()
-        self._read_again()
+        self._resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
         self._connections.discard(self)
-        self.connection.lose()
+        self.connection.connection_lost()
 
-    def leave(self) -> None:
-        """Take no further call, and close when those under way are answered."""
-        self.connection.leave()
+    def send_goaway(self) -> None:
+        """Refuses new calls, and closes once those under way are answered."""
+        self.connection.send_goaway()
 
     def abort(self) -> None:
         self._transport.abort()
 
-    def _take(self, data: bytes) -> None:
+    def _receive(self, data: bytes) -> None:
         behind = self.connection.receive(data)
-        if behind and not self._called:
-            self._called = True
-            self._loop.call_soon(self._go_on)
+        if behind and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._continue)
         if behind and not self._behind and not self._transport.is_closing():
             self._behind = True
             self._transport.pause_reading()
         elif self._behind and not behind:
             self._behind = False
-            self._read_again()
+            self._resume_reading()
 
-    def _go_on(self) -> None:
-        self._called = False
-        self._take(b"")
+    def _continue(self) -> None:
+        self._scheduled = False
+        self._receive(b"")
 
-    def _read_again(self) -> None:
+    def _resume_reading(self) -> None:
         if not (self._behind or self.connection.out.paused or self._transport.is_closing()):
             self._transport.resume_reading()
 
-    def _look(self) -> None:
-        """Is anybody there? A timer for each of its frames would cost more than looking now and then."""
-        silent_s = self._loop.time() - self._heard_s
-        if not self.connection.settled or (self._asked and silent_s >= self._keepalive_timeout_s):
+    def _check_keepalive(self) -> None:
+        """Pings or disconnects a silent client. Runs now and then: resetting a timer for each frame would cost more."""
+        silent_s = self._loop.time() - self._last_data_s
+        if not self.connection.settings_received or (self._pinged and silent_s >= self._keepalive_timeout_s):
             self._transport.abort()
             return
         if silent_s >= self._keepalive_s:
-            self._asked = True
+            self._pinged = True
             self.connection.ping()
-            self._timer = self._loop.call_later(self._keepalive_timeout_s, self._look)
+            self._timer = self._loop.call_later(self._keepalive_timeout_s, self._check_keepalive)
         else:
-            self._timer = self._loop.call_later(self._keepalive_s - silent_s, self._look)
+            self._timer = self._loop.call_later(self._keepalive_s - silent_s, self._check_keepalive)

@@ -1,42 +1,58 @@
-"""What goes out of one connection: header blocks at once, DATA as far as the peer's windows reach, streams in turn."""
+"""Sends the answers of one connection: header blocks at once, DATA as far as the peer's windows allow."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 from workbench.http2 import frames
 from workbench.http2.abuse_guard import AbuseBudget
-from workbench.http2.frames import ErrorCode, H2ConnectionError
-from workbench.http2.stream import Stream
 
 FRAMES_AT_ONCE: Final = 16
-"""That one stream sends before the next one's turn."""
+"""DATA frames that one stream sends before the next waiting stream gets its turn."""
 
-_NO_END: Final = 1 << 30
+_NO_LIMIT: Final = 1 << 30
+
+Part: TypeAlias = bytes | memoryview
 
 
-class SendQueue:
-    """`write` takes what goes out, in order, and returns at once. Each answer, and each frame of one, is to the peer's
-    credit with `patience`."""
+class Sender(Protocol):
+    """What the queue needs of a stream."""
 
-    def __init__(self, write: Callable[[bytes], None], patience: AbuseBudget) -> None:
+    number: int
+    window_out: int
+    due: list[Part] | None
+    last_block: bytes | None
+
+    def on_writable(self) -> None: ...
+
+    def on_sent(self) -> None: ...
+
+
+S = TypeVar("S", bound=Sender)
+
+
+class SendQueue(Generic[S]):
+    """Streams that wait for the connection's window send in turn. Each DATA frame earns the peer credit."""
+
+    def __init__(self, write: Callable[[bytes], None], budget: AbuseBudget) -> None:
+        """`write` takes the bytes in order and returns at once."""
         self.write = write
-        self._patience = patience
+        self._budget = budget
         self.window = frames.DEFAULT_WINDOW
-        """Bytes of DATA that the peer has room for, of all streams together."""
+        """Bytes of DATA that the peer accepts on all streams together."""
         self.initial_window = frames.DEFAULT_WINDOW
-        """Of each stream that begins."""
+        """Bytes of DATA that the peer accepts on a new stream."""
         self.max_frame = frames.LEAST_FRAME
         self.prefix = b""
-        """What the next header block has to begin with."""
+        """Bytes that must begin the next header block."""
         self.paused = False
-        """`write` has enough for now; DATA is held."""
-        self._blocked: OrderedDict[int, Stream] = OrderedDict()
-        """Those that wait for `window`, in turn."""
+        """The transport's buffer is full, so DATA is held back."""
+        self._blocked: OrderedDict[int, S] = OrderedDict()
+        """Streams that wait for `window`, in turn."""
 
-    def block(self, number: int, block: bytes, flags: int) -> None:
+    def send_headers(self, number: int, block: bytes, flags: int) -> None:
         block, self.prefix = self.prefix + block, b""
         most = self.max_frame
         if len(block) <= most:
@@ -47,8 +63,8 @@ class SendQueue:
             last = frames.END_HEADERS if at + most >= len(block) else 0
             self.write(frames.frame(frames.CONTINUATION, last, number, block[at : at + most]))
 
-    def pump(self, stream: Stream, most_frames: int = _NO_END) -> None:
-        """Send what is due of it, as far as the windows reach."""
+    def pump(self, stream: S, max_frames: int = _NO_LIMIT) -> None:
+        """Sends what the stream has due, as far as the windows allow."""
         due = stream.due
         if due is not None:
             most = self.max_frame
@@ -57,9 +73,9 @@ class SendQueue:
             while at < len(due):
                 part = due[at]
                 room = min(stream.window_out, self.window, most)
-                if part and (room <= 0 or most_frames <= 0 or self.paused):
+                if part and (room <= 0 or max_frames <= 0 or self.paused):
                     break
-                most_frames -= 1
+                max_frames -= 1
                 size = len(part)
                 if size <= room:
                     at += 1
@@ -70,7 +86,7 @@ class SendQueue:
                     continue
                 stream.window_out -= size
                 self.window -= size
-                self._patience.worked()
+                self._budget.earn()
                 self.write(frames.frame_head(size, frames.DATA, 0, number) + part)
             del due[:at]
             if due:
@@ -79,29 +95,28 @@ class SendQueue:
                 return
             stream.due = None
         if stream.last_block is not None:
-            self.block(stream.number, stream.last_block, frames.END_STREAM)
-            stream.connection.finished(stream)
+            self.send_headers(stream.number, stream.last_block, frames.END_STREAM)
+            stream.on_sent()
         elif due is not None:
-            stream.unblocked()
+            stream.on_writable()
 
-    def widened(self, stream: Stream) -> None:
-        """Its own window may have become wider."""
+    def stream_window_opened(self, stream: S) -> None:
+        """Resumes a stream whose own window may have become larger."""
         if stream.due is not None and stream.window_out > 0 and stream.number not in self._blocked:
             self.pump(stream)
 
-    def widen(self, more: int) -> None:
-        """The peer has room for so many bytes more. Broken."""
+    def open_window(self, more: int) -> None:
+        """Adds to the connection's window. Raises H2ConnectionError where it becomes too large."""
         self.window += more
-        if self.window > frames.LARGEST_WINDOW:
-            raise H2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window is larger than any may be")
+        frames.check_window(self.window)
         self._pump_blocked()
 
     def resume(self) -> None:
         self.paused = False
         self._pump_blocked()
 
-    def forget(self, number: int) -> None:
-        """The stream is over."""
+    def remove(self, number: int) -> None:
+        """Removes a stream that has ended."""
         self._blocked.pop(number, None)
 
     def _pump_blocked(self) -> None:

@@ -1,30 +1,39 @@
-"""One stream of HTTP/2: a request and its answer, as whoever answers sees them."""
+"""One HTTP/2 stream: a request and its answer. The code that answers requests subclasses `Stream`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, Protocol
 
 from workbench.http2 import frames
 from workbench.http2.frames import ErrorCode
 from workbench.http2.headers import RequestHead
-
-if TYPE_CHECKING:
-    from workbench.http2.connection import Connection
+from workbench.http2.send_queue import Part, SendQueue
 
 STREAM_WINDOW: Final = 1 << 20
-"""How much of one stream may be on its way or unread."""
-
-Part: TypeAlias = bytes | memoryview
+"""Bytes of one stream's DATA that may be in flight or unread."""
 
 _LAST: Final = frames.END_HEADERS | frames.END_STREAM
 
 
-class Stream:
-    """One request and its answer. For subclasses, whose hooks are called as things come; none of them may raise.
+class StreamOwner(Protocol):
+    """What a stream needs of its connection."""
 
-    A stream ends when its answer has been sent: by `answer` or `end`, or by `reset`. `lost` is called where it ended in
-    another way, once, and then nothing that is sent goes anywhere.
+    @property
+    def out(self) -> SendQueue[Stream]: ...
+
+    def stream_sent(self, stream: Stream) -> None: ...
+
+    def charge_refusal(self) -> None: ...
+
+    def reset_stream(self, stream: Stream, code: ErrorCode) -> None: ...
+
+
+class Stream:
+    """One request and its answer. Subclasses override the `on_...` hooks for what is received; no hook may raise.
+
+    A stream ends when its answer has been sent (by `answer` or `end`) or by `reset`. Where it ends otherwise,
+    `on_reset` is called once; whatever is sent after that is dropped.
     """
 
     __slots__ = (
@@ -40,46 +49,46 @@ class Stream:
         "window_out",
     )
 
-    def __init__(self, connection: Connection, number: int) -> None:
+    def __init__(self, connection: StreamOwner, number: int) -> None:
         self.connection = connection
         self.number = number
         self.ended = False
-        """Nothing more goes out, and nothing comes in."""
+        """Nothing more is sent or received."""
         self.remote_ended = False
-        """The request has come whole."""
+        """The whole request has been received."""
         self.window_in = STREAM_WINDOW
         self.window_out = connection.out.initial_window
         self._taken = 0
         self.expected: int | None = None
-        """Of the body, what its Content-Length has left."""
+        """Bytes of the body still to come, where the request has a Content-Length."""
         self.due: list[Part] | None = None
-        """Of the answer, what waits for the peer's windows; None: nothing."""
+        """Parts of the answer that wait for the peer's windows; None where none do."""
         self.last_block: bytes | None = None
-        """The block that follows what is due."""
+        """The trailers, to be sent after what is due."""
 
-    # What comes
+    # Receiving
 
-    def begun(self, head: RequestHead, ended: bool) -> None:
-        """The request's head, which keeps HTTP's rules; `ended`: it has no body."""
+    def on_headers(self, head: RequestHead, ended: bool) -> None:
+        """The request's head has been received and is well-formed; `ended`: there is no body."""
 
-    def received(self, data: bytes, ended: bool) -> None:
-        """Some of the body; `ended`: there is no more. Call `took` for what is no longer kept."""
+    def on_data(self, data: bytes, ended: bool) -> None:
+        """Part of the body has been received; `ended`: it is the last part. Call `ack_data` once it is processed."""
 
-    def lost(self) -> None:
-        """The peer reset it or left, or it broke a rule."""
+    def on_reset(self) -> None:
+        """The peer reset the stream, closed the connection, or broke a rule."""
 
-    def unblocked(self) -> None:
+    def on_writable(self) -> None:
         """All that waited for the peer's windows has been sent."""
 
-    # What goes
+    # Sending
 
     @property
     def blocked(self) -> bool:
-        """Something waits for the peer's windows."""
+        """Whether some of the answer waits for the peer's windows."""
         return self.due is not None
 
-    def took(self, size: int) -> None:
-        """So many bytes of what was received are no longer kept: as many may come."""
+    def ack_data(self, size: int) -> None:
+        """Frees `size` bytes of received data, so that as many more may be sent by the peer."""
         self._taken += size
         if self._taken * 2 >= STREAM_WINDOW and not self.ended and not self.remote_ended:
             self.window_in += self._taken
@@ -87,7 +96,7 @@ class Stream:
             self._taken = 0
 
     def answer(self, head: bytes, body: bytes, end: bytes) -> None:
-        """The whole answer: two blocks, and what lies between them."""
+        """Sends a whole answer: head block, body and trailer block, in one write where the windows allow."""
         if self.ended:
             return
         out, size, number = self.connection.out, len(body), self.number
@@ -110,14 +119,14 @@ class Stream:
                 )
             )
         )
-        self.connection.finished(self)
+        self.connection.stream_sent(self)
 
     def send_head(self, block: bytes) -> None:
         if not self.ended:
-            self.connection.out.block(self.number, block, 0)
+            self.connection.out.send_headers(self.number, block, 0)
 
     def send(self, parts: Sequence[Part]) -> None:
-        """Some of the answer's body, after its head; what the peer has no room for waits."""
+        """Sends some of the body, after the head. What exceeds the peer's windows is kept until they open."""
         if self.ended:
             return
         if self.due is None:
@@ -127,7 +136,7 @@ class Stream:
             self.due.extend(parts)
 
     def end(self, block: bytes) -> None:
-        """The trailers, or a head without a body, behind everything else."""
+        """Ends the answer with trailers, or with a head that has no body, after all else is sent."""
         if self.ended or self.last_block is not None:
             return
         self.last_block = block
@@ -135,11 +144,15 @@ class Stream:
             self.connection.out.pump(self)
 
     def refuse(self, block: bytes) -> None:
-        """All of the answer to a request that was not one to be asked. Only from `begun`; it may end the connection."""
-        self.connection.refused()
+        """Answers a request that should not have been made. Only from `on_headers`; it may end the connection."""
+        self.connection.charge_refusal()
         self.end(block)
 
     def reset(self, code: ErrorCode) -> None:
-        """End it at once; `lost` is not called."""
+        """Ends the stream at once; `on_reset` is not called."""
         if not self.ended:
-            self.connection.cut(self, code)
+            self.connection.reset_stream(self, code)
+
+    def on_sent(self) -> None:
+        """The send queue has written the last block."""
+        self.connection.stream_sent(self)

@@ -73,7 +73,7 @@ class GrpcCall(Stream):
 
     # What comes
 
-    def begun(self, head: HttpHead, ended: bool) -> None:
+    def on_headers(self, head: HttpHead, ended: bool) -> None:
         asked = head.known
         if asked is None:
             asked = head.known = self._calls.methods.asked(head)
@@ -90,10 +90,10 @@ class GrpcCall(Stream):
         elif ended:
             self.fail(one_message(0))
 
-    def received(self, data: bytes, ended: bool) -> None:
+    def on_data(self, data: bytes, ended: bool) -> None:
         if self._asked.method.stream is not None:
             if self.last_block is not None:  # how it ends is known, and waits only for room
-                self.took(len(data))
+                self.ack_data(len(data))
                 return
             self._hold(data)
             self._wake()
@@ -105,7 +105,7 @@ class GrpcCall(Stream):
         else:
             self._gather(data, ended)
 
-    def lost(self) -> None:
+    def on_reset(self) -> None:
         self._drop()
         if self._task is not None:
             self._task.cancel()
@@ -113,7 +113,7 @@ class GrpcCall(Stream):
         if self._on_lost is not None:
             self._on_lost()
 
-    def unblocked(self) -> None:
+    def on_writable(self) -> None:
         self._wake()
 
     def _gather(self, data: bytes, ended: bool) -> None:
@@ -122,7 +122,7 @@ class GrpcCall(Stream):
         buffer = self._buffer
         if self.ended or buffer is None:
             return
-        self.took(len(data))  # so that all of it may come; `held` and the cap bound it
+        self.ack_data(len(data))  # so that all of it may come; `held` and the cap bound it
         try:
             if len(buffer) >= PREFIX_BYTES:
                 length = framing.message_length(bytes(buffer[:PREFIX_BYTES]), self._asked.most)
@@ -238,7 +238,7 @@ class GrpcCall(Stream):
 
     def _grant(self, size: int) -> None:
         if size > self._granted:
-            self.took(size - self._granted)
+            self.ack_data(size - self._granted)
             self._granted = size
 
     async def _wait(self) -> None:
