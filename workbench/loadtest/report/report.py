@@ -151,7 +151,7 @@ class Report:
         return {chart.name: chart for chart in charts(self.run)}
 
     @property
-    def plotly_charts(self) -> dict[str, go.Figure]:
+    def figures(self) -> dict[str, go.Figure]:
         """The charts as static Plotly figures, by name."""
         return {name: plotly_charts.figure(chart) for name, chart in self.charts.items()}
 
