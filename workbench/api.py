@@ -256,11 +256,11 @@ class Workbench:
         """Load-test model `name`: a handle at once, whose `.result()` (or `await`) is a `Report`.
 
         How requests come is one of `rate=200` (a second, sent when they are due), `users=32` (who wait for their
-        answers), `ramp="10:1000"`, `step=50` (stairs until something breaks), or `replay=times`. `slo="p99<20ms"` is
-        judged; alone, the highest rate that holds it is searched. `sweep="batch=1:8:32,delay"` runs the same load
-        with each combination of settings, which the service gives back afterwards. `inputs` are sampled by row,
-        `requests=[...]` sent as they are; without either they are made up.
-        The other options are those of `workbench.loadtest.options.plan_of`: `duration`, `warm_up`, `rows` and so on.
+        answers), `ramp="10:1000"`, `step=50` (stairs until something breaks), or `replay=times`.
+        `slo="p99<20ms"` is judged; alone, the highest rate that holds it is searched. `sweep="batch=1:8:32,delay"`
+        runs the same load with each combination of settings, which the service gives back afterwards. `inputs` are
+        sampled by row, `requests=[...]` sent as they are; without either they are made up. The other options are in
+        `workbench.loadtest.options.OPTIONS`: `duration`, `warm_up`, `rows` and so on.
 
         `endpoint="http://HOST:PORT"` or `"grpc://HOST:PORT"`, with its `token` where it wants one, is any other server
         of the Open Inference Protocol, as Triton, whose model `name` is tested instead.
@@ -268,10 +268,8 @@ class Workbench:
         Raises at once what the first request would have met.
         """
         from workbench.client import sync
-        from workbench.loadtest.bench import bench
-        from workbench.loadtest.options import plan_of, searches
+        from workbench.loadtest.bench import bench_target
         from workbench.loadtest.plan import Target
-        from workbench.loadtest.store.history import history
 
         wanted = None if version is None else str(version)
         if endpoint is not None:
@@ -279,8 +277,7 @@ class Workbench:
         else:
             sync.run(self._client.status(name, wanted))  # which finds the service, where it has moved
             target = Target(name, self._client.url, wanted, self._client.token, controlled=True)
-        plan = plan_of(target, inputs=inputs, **options)
-        return bench(plan, history(), find=searches(options), grid=sweep)
+        return bench_target(target, inputs, sweep=sweep, **options)
 
     def history(self, model: str | None = None, limit: int | None = None) -> pd.DataFrame:
         """The load tests that are kept, of all models or of one, the latest first: a row a run, by its id."""

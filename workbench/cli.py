@@ -329,29 +329,21 @@ def _logs(arguments: argparse.Namespace) -> int:
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
     _add_name(parser)
+    from workbench.loadtest.options import COMPARE, ENDPOINT, OPTIONS, SWEEP, VERSION
+    from workbench.loadtest.plan import PLAN_OPTIONS
+    from workbench.loadtest.schema import OptionType
+
     add = parser.add_argument
     how = parser.add_argument_group("how requests come (with --slo alone the highest rate that holds is searched)")
-    how.add_argument("--rate", metavar="N", help="so many a second, whether or not earlier ones were answered")
-    how.add_argument("--users", metavar="N", help="who each wait for their answer before they ask again")
-    how.add_argument("--think", metavar="TIME", help="how long a user waits after an answer")
-    how.add_argument("--ramp", metavar="FROM:TO", help="a rate that grows evenly, as 10:1000")
-    how.add_argument("--step", metavar="N", help="stairs, each N a second higher, until something breaks")
-    how.add_argument("--every", metavar="TIME", help="the length of a stair")
-    how.add_argument("--replay", metavar="FILE", help="recorded arrival times: seconds, as a JSON list or one a line")
-    how.add_argument("--poisson", action="store_true", default=None, help="at random times instead of evenly")
-    how.add_argument("--sweep", metavar="GRID", help='the same load with each setting, as "batch=1:8:32,delay=0:2ms"')
-    add("--slo", metavar="BOUNDS", help='what must hold, as "p99<20ms,errors<0.1%%,rate>500"; else the status is 1')
-    add("--duration", metavar="TIME", help="of what is measured, as 10s")
-    add("--warm-up", metavar="TIME", help="before it, kept out of all figures")
+    for option in (*OPTIONS.values(), SWEEP, ENDPOINT, COMPARE):
+        group = parser if option in (*PLAN_OPTIONS, ENDPOINT, COMPARE) else how
+        text = option.help_with_default.replace("%", "%%")
+        if option.type is OptionType.FLAG:
+            group.add_argument(option.flag, action="store_true", default=None, help=text)
+        else:
+            group.add_argument(option.flag, metavar="FILE" if option.is_data else option.example, help=text)
+    add("--model-version", metavar="V", help=VERSION.help)
     add("--inputs", metavar="FILE", help="rows to sample, as JSON, .npy or .npz; without, inputs are made up")
-    add("--requests", metavar="FILE", help="a JSON list, each item the inputs of one request, sent in turn")
-    add("--rows", metavar="N", type=int, help="rows a request")
-    add("--model-version", metavar="V", help="a version of the model, not the one that serves")
-    add("--connections", metavar="N", type=int, help="the most that are opened")
-    add("--timeout", metavar="TIME", help="after which a request is given up")
-    add("--seed", metavar="N", type=int, help="of what is random")
-    add("--endpoint", metavar="URL", help="any server of the Open Inference Protocol: http://... or grpc://...")
-    add("--compare", metavar="RUN", help="an earlier run to compare with, as `history` names it, or last")
     add("--json", metavar="FILE", help="write the run there; - is standard output")
     add("--html", metavar="FILE", help="write the report there as a page")
     add("--quiet", action="store_true", help="without progress on stderr")
@@ -364,7 +356,9 @@ def _bench(arguments: argparse.Namespace) -> int:
         print(f"\r\x1b[K{progress}", end="", file=sys.stderr, flush=True)
 
     live = sys.stderr.isatty() and not arguments.quiet
-    return bench(arguments, lambda: _service(arguments), print, show if live else None)
+    return bench(
+        arguments, lambda *given, **options: _service(arguments).bench(*given, **options), print, show if live else None
+    )
 
 
 def _add_history(parser: argparse.ArgumentParser) -> None:

@@ -20,7 +20,8 @@ import pytest
 from tests.loadtest.servers import Process, Script
 from workbench.errors import InvalidInput, NotFound, Unavailable
 from workbench.loadtest.job import LoadTestJob, start
-from workbench.loadtest.plan import Attack, Constant, Inputs, Plan, Ramp, Replay, Stairs, Target, Users
+from workbench.loadtest.patterns import Constant, Pattern, Ramp, Replay, Stairs, Users
+from workbench.loadtest.plan import Inputs, Plan, Target
 from workbench.loadtest.store.recording import Recording
 from workbench.loadtest.store.records import Records
 
@@ -28,14 +29,14 @@ END_S = 60.0
 ROOT = Path(__file__).parents[2]
 
 
-def plan(server: Process, attack: Attack, **changes: object) -> Plan:
+def plan(server: Process, pattern: Pattern, **changes: object) -> Plan:
     settings = {"duration_s": 0.5, "warm_up_s": 0.0, **changes}
-    return Plan(Target("m", server.url), attack, **settings)  # type: ignore[arg-type]
+    return Plan(Target("m", server.url), pattern, **settings)  # type: ignore[arg-type]
 
 
-def recorded(script: Script, attack: Attack, **changes: object) -> Recording:
+def recorded(script: Script, pattern: Pattern, **changes: object) -> Recording:
     with Process(script) as server:
-        return start(plan(server, attack, **changes)).result(END_S)
+        return start(plan(server, pattern, **changes)).result(END_S)
 
 
 def generators() -> list[psutil.Process]:
@@ -55,7 +56,7 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("attack", "sent"),
+    ("pattern", "sent"),
     [
         (Constant(200), 100),
         (Ramp(100, 300), 100),
@@ -64,8 +65,8 @@ def until(holds: Callable[[], bool]) -> None:
     ],
     ids=lambda value: value.kind if not isinstance(value, int) else "",
 )
-def test_an_open_loop_sends_all_that_is_due(attack: Attack, sent: int) -> None:
-    found = recorded(Script(), attack)
+def test_an_open_loop_sends_all_that_is_due(pattern: Pattern, sent: int) -> None:
+    found = recorded(Script(), pattern)
     assert found.ended == "finished" and found.reason == ""
     assert found.rows.counts() == {"ok": sent}
     assert found.generator.due == sent

@@ -24,7 +24,7 @@ from workbench.api import Workbench
 from workbench.client.futures import Job
 from workbench.client.results import Lines, LoadReport, ModelTable, Prediction
 from workbench.client.summary import Card
-from workbench.notebook.commands import VERBS
+from workbench.notebook.commands import BENCH_OPTIONS, VERBS
 from workbench.notebook.magics import register
 
 X, Y = load_iris(return_X_y=True)
@@ -278,3 +278,11 @@ def test_every_verb_and_flag_is_in_the_documentation() -> None:
         assert f"`{' '.join(('%infer', verb.name, *verb.positions))}`" in text
         for flag in verb.flags:
             assert f"`{flag}" in text
+
+
+def test_every_option_of_bench_is_documented_with_its_default() -> None:
+    text = (DOCS / "magics.md").read_text(encoding="utf-8")
+    rows = [line for line in text[text.index("## bench") :].splitlines() if line.startswith("| `--")]
+    for option in BENCH_OPTIONS:
+        (row,) = [line for line in rows if re.search(rf"`{option.flag}[ `]", line.split(" | ")[0])]
+        assert f"({option.default})" in row or not option.default

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from workbench.loadtest.generator.pacer import Pacer, pacer_of, phase_of
-from workbench.loadtest.plan import Attack, Constant, Plan, Ramp, Replay, Stairs, Target, Users
+from workbench.loadtest.patterns import Constant, Pattern, Ramp, Replay, Stairs, Users
+from workbench.loadtest.plan import Plan, Target
 from workbench.loadtest.store.records import WARM_UP
 
 TARGET = Target("digits", "http://127.0.0.1:8080")
 
 
-def plan(attack: Attack, duration_s: float = 10.0, warm_up_s: float = 0.0, seed: int = 0) -> Plan:
-    return Plan(TARGET, attack, duration_s=duration_s, warm_up_s=warm_up_s, seed=seed)
+def plan(pattern: Pattern, duration_s: float = 10.0, warm_up_s: float = 0.0, seed: int = 0) -> Plan:
+    return Plan(TARGET, pattern, duration_s=duration_s, warm_up_s=warm_up_s, seed=seed)
 
 
 def all_due(pacer: Pacer) -> list[float]:
@@ -79,9 +80,9 @@ def test_a_warm_up_comes_at_the_first_rate() -> None:
     assert len(due) == 400
 
 
-@pytest.mark.parametrize("attack", [Constant(1000, poisson=True), Ramp(500, 1500, poisson=True)])
-def test_poisson_arrivals_have_exponential_gaps_and_the_right_mean(attack: Attack) -> None:
-    due = np.array(all_due(pacer_of(plan(attack, seed=3))))
+@pytest.mark.parametrize("pattern", [Constant(1000, poisson=True), Ramp(500, 1500, poisson=True)])
+def test_poisson_arrivals_have_exponential_gaps_and_the_right_mean(pattern: Pattern) -> None:
+    due = np.array(all_due(pacer_of(plan(pattern, seed=3))))
     assert len(due) == pytest.approx(10_000, rel=0.04)  # 4 standard deviations
     assert (np.diff(due) >= 0).all() and due[-1] < 10
     second = due[(due > 4.5) & (due < 5.5)]  # where a ramp is at its mean

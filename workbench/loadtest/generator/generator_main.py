@@ -70,7 +70,7 @@ def _read_spec(stream: BinaryIO, frames: Frames, parent: int) -> tuple[Spec, lis
 
 class _Generator:
     def __init__(self, spec: Spec, requests: list[Request], parent: int) -> None:
-        self._attack = LoadRunner(spec.plan, requests, opener_of(spec), self._say)
+        self._runner = LoadRunner(spec.plan, requests, opener_of(spec), self._say)
         self._parent = parent
         self._out: asyncio.WriteTransport | None = None
         self._lags = EMPTY
@@ -83,12 +83,12 @@ class _Generator:
         loop = asyncio.get_running_loop()
         # What the reader is too slow to take is kept: a run is never slowed down by who looks at it.
         self._out, report = await loop.connect_write_pipe(_Report, sys.stdout.buffer)
-        await loop.connect_read_pipe(lambda: _Orders(self._attack, frames), sys.stdin.buffer)
+        await loop.connect_read_pipe(lambda: _Orders(self._runner, frames), sys.stdin.buffer)
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(each, self._signalled, each)
         reports = loop.create_task(self._report())
         try:
-            await self._attack.run(self._begin)
+            await self._runner.run(self._begin)
         finally:
             reports.cancel()
         self._flush()
@@ -98,9 +98,9 @@ class _Generator:
 
     def _begin(self) -> None:
         self._cpu_began_s = time.process_time()
-        self._began_s = self._attack.began
-        behind_s = time.monotonic() - self._attack.began
-        self._write(message(MessageKind.BEGAN, {"at": time.time() - behind_s, "monotonic": self._attack.began}))
+        self._began_s = self._runner.began
+        behind_s = time.monotonic() - self._runner.began
+        self._write(message(MessageKind.BEGAN, {"at": time.time() - behind_s, "monotonic": self._runner.began}))
 
     async def _report(self) -> None:
         """Rows and progress, ten times a second; and whether the parent is still there."""
@@ -113,7 +113,7 @@ class _Generator:
                 now_s = time.monotonic()
                 self._longest_turn_s = max(self._longest_turn_s, now_s - due_s)
                 due_s = now_s + REPORT_S / 10
-                if len(self._attack.rows) >= ROWS_AT_ONCE * ROW.itemsize:
+                if len(self._runner.rows) >= ROWS_AT_ONCE * ROW.itemsize:
                     self._flush()
             self._flush()
             self._write(message(MessageKind.PROGRESS, self._figures()))
@@ -124,33 +124,33 @@ class _Generator:
                     _leave()
 
     def _flush(self) -> None:
-        attack = self._attack
-        if attack.lags_s:
-            lags, attack.lags_s = attack.lags_s, []
+        runner = self._runner
+        if runner.lags_s:
+            lags, runner.lags_s = runner.lags_s, []
             self._lags = self._lags + Histogram.of(lags)
-        if attack.rows:
-            data, attack.rows = attack.rows, bytearray()
+        if runner.rows:
+            data, runner.rows = runner.rows, bytearray()
             self._write(frame(MessageKind.ROWS, Records.packed(data).to_bytes()))
 
     def _figures(self) -> dict[str, float]:
-        attack, lags = self._attack, self._lags
-        elapsed_s = max(attack.elapsed_s, 1e-9)
+        runner, lags = self._runner, self._lags
+        elapsed_s = max(runner.elapsed_s, 1e-9)
         return {
             "elapsed_s": elapsed_s,
-            "due": attack.due_count,
-            "ended": attack.ended_count,
-            "errors": attack.error_count,
-            "in_flight": attack.in_flight,
-            "waiting": attack.waiting,
+            "due": runner.due_count,
+            "ended": runner.ended_count,
+            "errors": runner.error_count,
+            "in_flight": runner.in_flight,
+            "waiting": runner.waiting,
             "lag_p50_s": lags.quantile(0.5) or 0.0,
             "lag_p99_s": lags.quantile(0.99) or 0.0,
             "lag_max_s": lags.quantile(1.0) or 0.0,
             "cpu_share": (time.process_time() - self._cpu_began_s) / elapsed_s,
-            "connections": attack.connections,
-            "connect_errors": attack.connect_errors,
-            "reconnects": attack.reconnects,
-            "held_back": attack.held_back,
-            "held_back_max_s": attack.held_back_max_s,
+            "connections": runner.connections,
+            "connect_errors": runner.connect_errors,
+            "reconnects": runner.reconnects,
+            "held_back": runner.held_back,
+            "held_back_max_s": runner.held_back_max_s,
             "longest_turn_s": self._longest_turn_s,
         }
 
@@ -159,7 +159,7 @@ class _Generator:
 
     def _signalled(self, number: signal.Signals) -> None:
         self._stopped = number.name
-        self._attack.stop()
+        self._runner.stop()
 
     def _write(self, data: bytes) -> None:
         if self._out is not None and not self._out.is_closing():
@@ -179,14 +179,14 @@ class _Report(asyncio.BaseProtocol):
 class _Orders(asyncio.Protocol):
     """What comes on stdin once the run is under way: a stop, or the end."""
 
-    def __init__(self, attack: LoadRunner, frames: Frames) -> None:
-        self._attack = attack
+    def __init__(self, runner: LoadRunner, frames: Frames) -> None:
+        self._runner = runner
         self._frames = frames
         self.data_received(b"")
 
     def data_received(self, data: bytes) -> None:
         if any(kind == MessageKind.STOP for kind, _ in self._frames.feed(data)):
-            self._attack.stop()
+            self._runner.stop()
 
     def eof_received(self) -> None:
         _leave()

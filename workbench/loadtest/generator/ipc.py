@@ -6,7 +6,6 @@ means that nobody is there any more. Out: when it began, rows and progress as th
 
 from __future__ import annotations
 
-import dataclasses
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,9 +16,8 @@ import msgspec
 
 from workbench.errors import InvalidInput
 from workbench.loadtest.generator.load_runner import Request
-from workbench.loadtest.plan import Attack, Constant, Inputs, Plan, Ramp, Replay, Stairs, Target, Users
-
-ATTACKS: dict[str, type[Attack]] = {each.kind: each for each in (Constant, Ramp, Stairs, Replay, Users)}
+from workbench.loadtest.patterns import pattern_from_json
+from workbench.loadtest.plan import Inputs, Plan, Target
 
 MAX_FRAME_BYTES = 1 << 30
 
@@ -81,8 +79,7 @@ def message(kind: MessageKind, value: Mapping[str, Any]) -> bytes:
 
 def encode_spec(spec: Spec) -> bytes:
     plan = spec.plan
-    attack = {"kind": plan.attack.kind, **dataclasses.asdict(plan.attack)}
-    described = {**plan.described(), "attack": attack}
+    described = {**plan.described(), "pattern": plan.pattern.to_json()}
     value = {"plan": described, "host": spec.host, "port": spec.port, "metadata": spec.metadata}
     return frame(MessageKind.SPEC, msgspec.json.encode(value))
 
@@ -90,11 +87,8 @@ def encode_spec(spec: Spec) -> bytes:
 def decode_spec(body: bytes) -> Spec:
     found = msgspec.json.decode(body)
     plan = found["plan"]
-    attack = plan["attack"]
-    kind = ATTACKS[attack.pop("kind")]
-    if "times_s" in attack:
-        attack["times_s"] = tuple(attack["times_s"])
-    fields = {**plan, "target": Target(**plan["target"]), "attack": kind(**attack), "inputs": Inputs()}
+    pattern = pattern_from_json(plan["pattern"])
+    fields = {**plan, "target": Target(**plan["target"]), "pattern": pattern, "inputs": Inputs()}
     metadata = tuple((name, value) for name, value in found["metadata"])
     return Spec(Plan(**fields), found["host"], found["port"], metadata)
 

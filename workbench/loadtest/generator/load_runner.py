@@ -19,7 +19,8 @@ from typing import Final, Protocol
 from workbench.loadtest.generator.http_connection import Connection
 from workbench.loadtest.generator.pacer import Pacer, pacer_of, phase_of
 from workbench.loadtest.generator.precise_timer import PreciseTimer, alarm
-from workbench.loadtest.plan import Plan, Users
+from workbench.loadtest.patterns import Users
+from workbench.loadtest.plan import Plan
 from workbench.loadtest.store.records import CANCELLED, OK, OUTCOMES, ROW
 
 BURST = 32
@@ -139,7 +140,7 @@ class UserArrivals:
 
 def arrivals_of(plan: Plan) -> Arrivals:
     pacer = pacer_of(plan)
-    return UserArrivals(plan.attack.count, pacer) if isinstance(plan.attack, Users) else OpenArrivals(pacer)
+    return UserArrivals(plan.pattern.count, pacer) if isinstance(plan.pattern, Users) else OpenArrivals(pacer)
 
 
 class LoadRunner:
@@ -157,7 +158,7 @@ class LoadRunner:
         self._told: set[int] = set()
         self._phase_of = phase_of(plan)
         self._arrivals = arrivals_of(plan)
-        self._most = plan.attack.count if isinstance(plan.attack, Users) else plan.connections
+        self._most = plan.pattern.count if isinstance(plan.pattern, Users) else plan.connections
         self._lanes: set[Connection] = set()
         self._free: list[Connection] = []
         self._waiting: deque[float] = deque()

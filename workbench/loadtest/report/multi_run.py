@@ -21,7 +21,8 @@ from workbench.loadtest.analysis.sweep_grid import Settings, grid_of, label_of, 
 from workbench.loadtest.analysis.thresholds import Verdict
 from workbench.loadtest.generator.target import PreparedTarget, control_client
 from workbench.loadtest.job import LoadTestJob
-from workbench.loadtest.plan import Constant, Plan, Users
+from workbench.loadtest.patterns import Constant, Users
+from workbench.loadtest.plan import Plan
 from workbench.loadtest.store.recording import Recording
 from workbench.loadtest.store.run import Point, Run, run_of, run_of_series
 
@@ -57,17 +58,19 @@ def search(handle: LoadTestJob[Any], prepared: PreparedTarget, kept: Kept = lamb
     plan = prepared.spec.plan
     if not plan.slo:
         raise InvalidInput("a search needs to know what must hold, as p99<20ms,errors<0.1%")
-    poisson = plan.attack.poisson if isinstance(plan.attack, Constant) else False
+    poisson = plan.pattern.poisson if isinstance(plan.pattern, Constant) else False
     probe_s = min(max(plan.duration_s / PROBE_PART, PROBE_S[0]), PROBE_S[1], plan.duration_s)
     quick = replace(plan, duration_s=probe_s, warm_up_s=min(plan.warm_up_s, PROBE_WARM_UP_S))
-    scout = handle.record(_with(prepared, replace(quick, attack=Users(SCOUTS), duration_s=SCOUT_S)), "a first look")
+    scout = handle.record(_with(prepared, replace(quick, pattern=Users(SCOUTS), duration_s=SCOUT_S)), "a first look")
     seen_per_s = len(scout.measured_rows.ok) / SCOUT_S
     decide = RateSearch(max(seen_per_s / 2, 1.0))
     probes: list[_Probe] = []
     while not handle.cancelled and (tried := decide.next()) is not None:
         rate = tried.rate_per_s
         used = plan if tried.confirming else quick
-        probe = _probe(handle, prepared, replace(used, attack=Constant(rate, poisson)), f"{rate:.4g}/s", searching=True)
+        probe = _probe(
+            handle, prepared, replace(used, pattern=Constant(rate, poisson=poisson)), f"{rate:.4g}/s", searching=True
+        )
         probes.append(probe)
         point = probe.point
         decide.tell(Tried(rate, point.held, _excess(point), not point.limit))
@@ -151,7 +154,7 @@ def _probe(
 ) -> _Probe:
     recording = handle.record(_with(prepared, plan), label, place)
     run = run_of(recording)
-    asked = plan.attack.rate_per_s if isinstance(plan.attack, Constant) else 0.0
+    asked = plan.pattern.rate_per_s if isinstance(plan.pattern, Constant) else 0.0
     verdicts = run.verdicts
     if searching:  # a bound on the rate is for the answer, not for the runs on the way
         verdicts = tuple(verdict for verdict in verdicts if verdict.threshold.metric != "rate")
