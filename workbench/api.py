@@ -256,7 +256,7 @@ class Workbench:
         """Load-test model `name`: a handle at once, whose `.result()` (or `await`) is a `Report`.
 
         How requests come is one of `rate=200` (a second, sent when they are due), `users=32` (who wait for their
-        answers), `ramp="10:1000"`, `step=50` (stairs until something breaks), or `replay=times`.
+        answers), `ramp="10:1000"`, `step=50` (stairs until something breaks), `sine="20:200"` or `replay=times`.
         `slo="p99<20ms"` is judged; alone, the highest rate that holds it is searched. `sweep="batch=1:8:32,delay"`
         runs the same load with each combination of settings, which the service gives back afterwards. `inputs` are
         sampled by row, `requests=[...]` sent as they are; without either they are made up. The other options are in

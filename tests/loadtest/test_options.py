@@ -8,7 +8,7 @@ import pytest
 import workbench
 from workbench.errors import InvalidInput
 from workbench.loadtest.options import OPTIONS, plan_of
-from workbench.loadtest.patterns import PATTERNS, POISSON, Constant, Pattern, Ramp, Replay, Stairs, Users
+from workbench.loadtest.patterns import PATTERNS, POISSON, Constant, Pattern, Ramp, Replay, Sine, Stairs, Users
 from workbench.loadtest.plan import Plan, Target
 
 TARGET = Target("digits", "http://127.0.0.1:8080")
@@ -29,6 +29,7 @@ def plan(**options: object) -> Plan:
         ({"ramp": (10, 1000)}, Ramp(10, 1000)),
         ({"step": 50}, Stairs(50, 50, 3.0)),
         ({"step": "100:50", "every": "5s"}, Stairs(100, 50, 5.0)),
+        ({"sine": "20:200", "period": "2m", "poisson": True}, Sine(20, 200, 120.0, poisson=True)),
         ({"rate": 5, "think": 0, "poisson": False}, Constant(5)),
         ({"replay": "[0, 0.5, 2]"}, Replay((0.0, 0.5, 2.0))),
         ({"replay": "0\n0.5, 2"}, Replay((0.0, 0.5, 2.0))),
@@ -44,6 +45,8 @@ def test_times_have_units_or_are_seconds() -> None:
     found = plan(rate=1, duration="2m", warm_up="500ms", timeout=3)
     assert (found.duration_s, found.warm_up_s, found.timeout_s) == (120.0, 0.5, 3.0)
     assert plan(step=50).duration_s == 60.0
+    assert plan(sine="1:2", period="90s").duration_s == 90.0
+    assert plan(sine="1:2", period="90s", duration=5).duration_s == 5.0
 
 
 def test_a_replay_lasts_as_long_as_what_was_recorded_the_warm_up_being_its_beginning() -> None:
@@ -75,7 +78,7 @@ def test_inputs_are_made_up_sampled_or_sent_as_they_are() -> None:
         ({"rate": 1, "duration": "long"}, "duration must be a time with its unit"),
         ({"rate": 1, "duration": "xm"}, "duration must be a time"),
         ({"users": 1.5}, "users must be a whole number, got '1.5'"),
-        ({"users": 2, "poisson": True}, "poisson goes with rate or ramp or step, not with users"),
+        ({"users": 2, "poisson": True}, "poisson goes with rate or ramp or step or sine, not with users"),
         ({"rate": 2, "think": 1}, "think goes with users, not with rate"),
         ({"rate": 2, "every": "4s"}, "every goes with step, not with rate"),
         ({"slo": "p99<1s", "speed": 2}, "speed goes with replay, not with rate"),

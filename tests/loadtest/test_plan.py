@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from workbench.errors import InvalidInput
-from workbench.loadtest.patterns import Constant, Ramp, Replay, Stairs, Users
+from workbench.loadtest.patterns import Constant, Ramp, Replay, Sine, Stairs, Users
 from workbench.loadtest.plan import Inputs, Plan, Target
 
 TARGET = Target("digits", "http://127.0.0.1:8080", token="secret")
@@ -28,6 +28,8 @@ def plan(**changes: object) -> Plan:
         (lambda: Users(0), "users must be 1 to 4,096, got 0"),
         (lambda: Users(1, -1), "think must be 0 or more s, got -1"),
         (lambda: Users(1, math.inf), "think must be 0 or more s, got inf"),
+        (lambda: Sine(0, 10), r"sine \(lowest, per second\) must be above 0"),
+        (lambda: Sine(1, 10, 0), "period must be 0.1 or more s, got 0"),
         (lambda: Replay((0.0,), speed=0), "speed must be above 0, got 0"),
         (lambda: Replay(()), "needs recorded arrival times"),
         (lambda: Replay((0.0, 2.0, 1.0)), "must be arrival times in order"),
@@ -53,7 +55,7 @@ def test_what_cannot_be_meant_is_refused_when_the_plan_is_made(made: Callable[[]
 
 @pytest.mark.parametrize(
     "pattern",
-    [Constant(1), Ramp(1, 2), Stairs(1, 2, 3), Replay((0.0, 1.0)), Users(2, 0.5)],
+    [Constant(1), Ramp(1, 2), Stairs(1, 2, 3), Sine(1, 2), Replay((0.0, 1.0)), Users(2, 0.5)],
     ids=lambda a: a.kind,
 )
 def test_a_plan_is_described_as_json_without_its_token_or_inputs(pattern: object) -> None:

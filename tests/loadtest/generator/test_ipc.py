@@ -6,7 +6,7 @@ from workbench.errors import InvalidInput
 from workbench.loadtest.generator import ipc
 from workbench.loadtest.generator.ipc import Frames, MessageKind, Spec
 from workbench.loadtest.generator.load_runner import Request
-from workbench.loadtest.patterns import Constant, Pattern, Ramp, Replay, Stairs, Users
+from workbench.loadtest.patterns import Constant, Pattern, Ramp, Replay, Sine, Stairs, Users
 from workbench.loadtest.plan import Plan, Target
 
 
@@ -16,6 +16,7 @@ from workbench.loadtest.plan import Plan, Target
         Constant(5, poisson=True),
         Ramp(1, 2),
         Stairs(1, 2, 3),
+        Sine(1, 2, poisson=True),
         Replay((0.0, 0.5), 2.0),
         Users(3, 0.1),
     ],

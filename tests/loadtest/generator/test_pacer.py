@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from workbench.loadtest.generator.pacer import Pacer, pacer_of, phase_of
-from workbench.loadtest.patterns import Constant, Pattern, Ramp, Replay, Stairs, Users
+from workbench.loadtest.patterns import Constant, Pattern, Ramp, Replay, Sine, Stairs, Users
 from workbench.loadtest.plan import Plan, Target
 from workbench.loadtest.store.records import WARM_UP
 
@@ -71,6 +71,17 @@ def test_stairs_rise_and_each_is_a_phase() -> None:
     due, phase = all_due(pacer_of(stairs)), phase_of(stairs)
     counted = {number: [phase(each) for each in due].count(number) for number in (WARM_UP, 0, 1, 2, 3)}
     assert counted == {WARM_UP: 50, 0: 100, 1: 150, 2: 100, 3: 0}
+
+
+def test_a_sine_swings_between_its_rates_and_begins_at_the_first() -> None:
+    due = np.array(all_due(pacer_of(plan(Sine(50, 450, period_s=8.0), duration_s=20.0, warm_up_s=1.0)))) - 1.0
+    assert (due < 0).sum() == 50  # the warm-up, at the lowest rate
+    assert len(due) == 50 + 20 * 250 + round(8 / (2 * math.pi) * 200 * -math.sin(2 * math.pi * 20 / 8))
+    for moment in (3.9, 11.9):
+        assert (np.diff(due)[(due[1:] > moment) & (due[1:] < moment + 0.2)]).mean() == pytest.approx(1 / 450, rel=0.01)
+    for moment in np.arange(1.0, 20.0):
+        area = 250 * moment - 8 / (2 * math.pi) * 200 * math.sin(2 * math.pi * moment / 8)
+        assert ((due >= 0) & (due < moment)).sum() == pytest.approx(area, abs=1.5)
 
 
 def test_a_warm_up_comes_at_the_first_rate() -> None:
