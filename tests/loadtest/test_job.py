@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -40,11 +41,12 @@ def recorded(script: Script, pattern: Pattern, **changes: object) -> Recording:
 
 
 def generators() -> list[psutil.Process]:
-    return [
-        each
-        for each in psutil.Process().children(recursive=True)
-        if "workbench.loadtest.generator.generator_main" in each.cmdline()
-    ]
+    found = []
+    for each in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has ended meanwhile, or is a zombie
+            if "workbench.loadtest.generator.generator_main" in each.cmdline():
+                found.append(each)
+    return found
 
 
 def until(holds: Callable[[], bool]) -> None:
@@ -234,7 +236,8 @@ def test_a_generator_that_is_killed_leaves_what_came_before() -> None:
 PARENT = """
 import os, sys, threading
 from workbench.loadtest.job import start
-from workbench.loadtest.plan import Constant, Plan, Target
+from workbench.loadtest.patterns import Constant
+from workbench.loadtest.plan import Plan, Target
 
 handle = start(Plan(Target("m", sys.argv[1]), Constant(100), duration_s=600.0))
 came = threading.Event()

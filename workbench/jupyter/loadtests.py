@@ -30,7 +30,7 @@ from workbench.loadtest.report import summary_text
 from workbench.loadtest.report.report import Report
 from workbench.loadtest.schema import Option, OptionType
 from workbench.loadtest.store import records
-from workbench.loadtest.store.history import Listed, history
+from workbench.loadtest.store.history import RunSummary, history
 from workbench.loadtest.store.run import Point, Run, RunState
 from workbench.protocols import control
 
@@ -196,7 +196,7 @@ class LoadTests:
         kept = history()
         listed = await in_thread(lambda: kept.list(model, limit))
         unkept = [_short(run, name) for name, run in self._unkept.items() if model in (None, run.model)]
-        found = sorted([*unkept, *(_listed(each) for each in listed)], key=lambda each: -each["started_at"])
+        found = sorted([*unkept, *(_run_summary(each) for each in listed)], key=lambda each: -each["started_at"])
         return {**self.message(), "runs": found[:limit], "notes": kept.notes}
 
     async def run(self, name: str) -> Run:
@@ -340,7 +340,7 @@ def _figures(run: Run, name: str) -> dict[str, Any]:
     }
 
 
-def _listed(each: Listed) -> dict[str, Any]:
+def _run_summary(each: RunSummary) -> dict[str, Any]:
     said: dict[str, Any] = msgspec.to_builtins(each)
     return {"run": said.pop("id"), **said}
 

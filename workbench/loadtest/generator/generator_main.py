@@ -1,8 +1,8 @@
-"""The generator: a process of its own, so that neither the kernel's work nor its garbage delays a request.
+"""The load generator's process, apart from the kernel so that the kernel's work delays no request.
 
-It reads a spec and the requests from stdin, streams rows and progress to stdout, and ends with the run; at SIGINT,
-SIGTERM or when asked to stop it notes what is under way as cancelled and gives what it has. When its stdin ends, or its
-parent is another one than at the start, nobody is there to be told, and it ends at once.
+It reads a spec and the requests from stdin, streams rows and progress to stdout, and exits with the run. At SIGINT,
+SIGTERM or a stop message it records requests in flight as cancelled and sends what it has. When stdin ends, or its
+parent process changes, the reader is gone and it exits at once.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from workbench.loadtest.store.records import ROW, Records
 REPORT_S = 0.1
 PARENT_S = 0.5
 ROWS_AT_ONCE = 512
-"""Rows are sent on when there are so many, or when a report is due: large writes would delay requests."""
+"""Rows are written once there are this many, or with the next report: larger writes would delay requests."""
 
 _READ_BYTES = 1 << 20
 
 
 def main() -> int:
-    """Runs one spec. 0 where it was carried out, however it ended."""
+    """Run one spec; the exit status is 0 however the run ended."""
     frames = Frames()
     parent = os.getppid()
     spec, requests = _read_spec(sys.stdin.buffer, frames, parent)
-    # Rows are packed bytes and lanes break their own cycles, so there is nothing for the collector to find.
+    # Rows are packed bytes and connections break their own cycles, so the garbage collector has nothing to find.
     gc.freeze()
     gc.disable()
     loop_factory = asyncio.new_event_loop
@@ -49,11 +49,11 @@ def main() -> int:
 
 
 def _read_spec(stream: BinaryIO, frames: Frames, parent: int) -> tuple[Spec, list[Request]]:
-    """Until the word to go; what came after it is left in `frames`. SystemExit when nobody is there any more."""
+    """Read until GO; later messages stay in `frames`. Raises SystemExit when the parent is gone."""
     spec: Spec | None = None
     requests: list[Request] = []
     while True:
-        # A child of the parent's may hold the other end, so its end alone would not tell that the parent has gone.
+        # Another child of the parent may hold the pipe open, so EOF alone does not show that the parent is gone.
         while not select.select([stream], (), (), PARENT_S)[0]:
             if os.getppid() != parent:
                 raise SystemExit(1)
@@ -81,7 +81,7 @@ class _Generator:
 
     async def run(self, frames: Frames) -> None:
         loop = asyncio.get_running_loop()
-        # What the reader is too slow to take is kept: a run is never slowed down by who looks at it.
+        # Output is buffered without bound: a slow reader must not slow the run down.
         self._out, report = await loop.connect_write_pipe(_Report, sys.stdout.buffer)
         await loop.connect_read_pipe(lambda: _Orders(self._runner, frames), sys.stdin.buffer)
         for each in (signal.SIGINT, signal.SIGTERM):
@@ -103,11 +103,11 @@ class _Generator:
         self._write(message(MessageKind.BEGAN, {"at": time.time() - behind_s, "monotonic": self._runner.began}))
 
     async def _report(self) -> None:
-        """Rows and progress, ten times a second; and whether the parent is still there."""
+        """Send rows and progress ten times a second, and check that the parent still lives."""
         parent_s = 0.0
         while True:
             due_s = time.monotonic() + REPORT_S / 10
-            # Ten short sleeps, each measured, instead of a long one: how late the loop comes is how long its turns are.
+            # Ten short sleeps instead of one: how late each wakes shows how long the loop's turns are.
             for _ in range(10):
                 await asyncio.sleep(max(due_s - time.monotonic(), 0.0))
                 now_s = time.monotonic()
@@ -167,7 +167,7 @@ class _Generator:
 
 
 class _Report(asyncio.BaseProtocol):
-    """The other end of stdout."""
+    """Notices that stdout has been written out and closed."""
 
     def __init__(self) -> None:
         self.sent = asyncio.Event()
@@ -177,7 +177,7 @@ class _Report(asyncio.BaseProtocol):
 
 
 class _Orders(asyncio.Protocol):
-    """What comes on stdin once the run is under way: a stop, or the end."""
+    """Reads stdin during the run: a stop message, or its end."""
 
     def __init__(self, runner: LoadRunner, frames: Frames) -> None:
         self._runner = runner

@@ -1,7 +1,7 @@
-"""What the generator and whoever started it say to each other, over the generator's stdin and stdout. Pure.
+"""The protocol between the generator and its parent process, over the generator's stdin and stdout. Pure.
 
-Frames of a kind, a length and that many bytes. In: the spec, the requests, then perhaps a stop; the end of the stream
-means that nobody is there any more. Out: when it began, rows and progress as they come, what was refused, the end.
+A frame is a kind, a length and that many bytes. In: the spec, the requests, GO, perhaps STOP; the end of the stream
+means that the parent is gone. Out: when it began, rows and progress as they come, messages of failed requests, DONE.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ class MessageKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What the generator needs beside the requests."""
+    """All that the generator needs except the requests."""
 
     plan: Plan
     host: str
     port: int
     metadata: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    """Of gRPC calls; an HTTP request has its headers in its bytes."""
+    """Metadata of gRPC calls; an HTTP request has its headers in its bytes."""
 
 
 class Frames:
-    """Frames out of a stream that comes in pieces."""
+    """Splits a stream that arrives in pieces into frames."""
 
     def __init__(self) -> None:
         self._data = bytearray()
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """The frames that are whole now. Raises InvalidInput for what is none."""
+        """The frames that are complete now. Raises InvalidInput for data that is no frame."""
         self._data += data
         while len(self._data) >= _HEAD.size:
             kind, size = _HEAD.unpack_from(self._data)

@@ -1,8 +1,8 @@
-"""When requests are due. Pure: a pacer is asked with the time, and decides; the loop around it only waits and sends.
+"""Decides when requests are due. Pure: a pacer is given the time; the loop around it only waits and sends.
 
-An open loop's rate is a curve of straight pieces, so that the number of requests due up to a moment is a parabola's
-piece, and can be turned around: request n is due when the area under the rate reaches n. For Poisson arrivals the area
-is to reach the n-th arrival of a unit-rate process instead, which is exact for any rate that changes with time.
+An open loop's rate is a curve of straight pieces. Request n is due when the area under it reaches n, which is the root
+of a quadratic. For Poisson arrivals the area must reach the n-th arrival of a unit-rate process instead, which is
+exact for any rate that changes with time.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from workbench.loadtest.plan import Plan
 from workbench.loadtest.store.records import WARM_UP
 
 BLOCK = 1024
-"""Due times are worked out this many at once."""
+"""Due times are computed in blocks of this many."""
 
 Times = NDArray[np.float64]
 
 
 class Pacer(Protocol):
     def pace(self, elapsed_s: float, sent: int) -> float | None:
-        """Seconds until request number `sent`, the first being 0, is due: negative where it is overdue; None: no more.
+        """Seconds until request number `sent`, counted from 0, is due: negative if overdue; None: no more requests.
 
-        `sent` never goes back.
+        `sent` never decreases.
         """
         ...
 
@@ -63,7 +63,7 @@ class Curve:
 
 
 class OpenLoop:
-    """Due times from blocks of them, in order; an infinite one, or none left, is the end."""
+    """Paces by a schedule of due times, in ascending blocks; an infinite one, or none left, is the end."""
 
     def __init__(self, blocks: Iterator[Times]) -> None:
         self._blocks = blocks
@@ -81,7 +81,7 @@ class OpenLoop:
 
 
 class ThinkTime:
-    """One user of a closed loop: due again `think_s` after the answer, until the end."""
+    """Paces one user of a closed loop: due again `think_s` after each answer, until `end_s`."""
 
     def __init__(self, think_s: float, end_s: float) -> None:
         self._think_s = think_s
@@ -94,7 +94,7 @@ class ThinkTime:
 
 
 def pacer_of(plan: Plan) -> Pacer:
-    """The plan's warm-up and its pattern; of Users, one user's."""
+    """The pacer of a plan, its warm-up included; of Users, that of one user."""
     pattern, end_s = plan.pattern, plan.warm_up_s + plan.duration_s
     match pattern:
         case Users():
@@ -117,7 +117,7 @@ def corners_of(pattern: RateCurve, plan: Plan) -> list[tuple[float, float]]:
 
 
 def phase_of(plan: Plan) -> Callable[[float], int]:
-    """The phase of a request by when it was due."""
+    """A function from a request's due time to its phase."""
     warm_up_s = plan.warm_up_s
     if isinstance(plan.pattern, Stairs):
         every_s = plan.pattern.every_s
@@ -141,7 +141,7 @@ def _arrivals(curve: Curve, poisson_seed: int | None) -> Iterator[Times]:
 
 
 def _replayed(pattern: Replay, end_s: float) -> Iterator[Times]:
-    """A recording has its own beginning: its first arrivals are the warm-up, where there is one."""
+    """The first arrivals of a recording are the warm-up, where there is one."""
     times = np.asarray(pattern.times_s) / pattern.speed
     times = times[times < end_s]
     for start in range(0, len(times), BLOCK):
