@@ -1,4 +1,4 @@
-// Builds the drawing of the notebook's live plot, an ES module of its own: from lib/widget.js, which tsc has made, to
+// Builds the drawing of the notebook's live plot, an ES module of its own: from lib/live/notebookWidget.js, which tsc has made, to
 // where the Python package ships it and where the Jupyter server serves the extension.
 
 import { copyFileSync, mkdirSync, readFileSync, statSync } from 'node:fs';
@@ -19,7 +19,7 @@ const style = ['plots.css', 'live.css']
 const compiler = rspack({
   mode: 'production',
   context: here,
-  entry: './lib/widget.js',
+  entry: './lib/live/notebookWidget.js',
   devtool: false,
   target: ['web', 'es2022'],
   output: {

@@ -1,4 +1,4 @@
-/** Wires the plugins; what they do is in the modules that they name. */
+/** Wires the plugins only; the imported modules do the work. */
 
 import {
   ILayoutRestorer,
@@ -15,18 +15,18 @@ import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStateDB } from '@jupyterlab/statedb';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { Menu } from '@lumino/widgets';
-import { Attention } from './attention';
-import { browse } from './browse';
-import { addCommands, IN_PALETTE } from './commands';
-import { addDashboard } from './dashboard';
-import { addLoadCommands, LOAD_IN_PALETTE } from './loadcommands';
-import { ServiceModel } from './model';
-import { addLiveOutput } from './output';
-import { ServicePanel } from './panel';
+import { Visibility } from './service/visibility';
+import { browse } from './ui/fileDialog';
+import { addCommands, IN_PALETTE } from './service/commands';
+import { addDashboard } from './ui/dashboard';
+import { addLoadCommands, LOAD_IN_PALETTE } from './loadtest/loadtestCommands';
+import { ServiceModel } from './service/model';
+import { addLiveOutput } from './live/liveOutput';
+import { ServicePanel } from './ui/panel';
 import { type IPageStream, STREAM } from './plots/contract';
-import { rememberFolds, settingsOf } from './settings';
+import { rememberCollapseState, settingsOf } from './ui/settings';
 import { CommandIDs, DOMAIN, IInferencePanel, IServiceModel, PluginIDs } from './tokens';
-import { rememberWatched } from './watched';
+import { rememberPlotSelection } from './ui/plotSelection';
 
 export { IInferencePanel, IServiceModel };
 
@@ -36,8 +36,8 @@ const model: JupyterFrontEndPlugin<IServiceModel> = {
   autoStart: true,
   provides: IServiceModel,
   activate: app => {
-    const model = new ServiceModel(app.serviceManager.serverSettings, new Attention());
-    // The outputs of notebook cells come as modules of their own: here they find the page's one socket.
+    const model = new ServiceModel(app.serviceManager.serverSettings, new Visibility());
+    // The output of a notebook cell is a separate module and finds the page's one stream here.
     (globalThis as { [STREAM]?: IPageStream })[STREAM] = model;
     return model;
   }
@@ -76,8 +76,8 @@ const panel: JupyterFrontEndPlugin<IInferencePanel> = {
       settings.changed.connect(configure);
       configure();
     });
-    void rememberFolds(widget.folds, state);
-    void rememberWatched(widget.watched, state, `${PluginIDs.panel}:live`);
+    void rememberCollapseState(widget.collapseState, state);
+    void rememberPlotSelection(widget.plotSelection, state, `${PluginIDs.panel}:live`);
     return widget;
   }
 };
@@ -163,7 +163,7 @@ const output: JupyterFrontEndPlugin<void> = {
   ) => addLiveOutput(rendermime, model, (translator ?? nullTranslator).load(DOMAIN))
 };
 
-/** What can be done with one model, below the button that was pressed. */
+/** Opens the menu of one model below a button. */
 function openModelMenu(app: JupyterFrontEnd, name: string, anchor: HTMLElement): void {
   const menu = new Menu({ commands: app.commands });
   const args = { name };

@@ -1,10 +1,10 @@
 import { Token } from '@lumino/coreutils';
 import type { IDisposable } from '@lumino/disposable';
 import type { ISignal } from '@lumino/signaling';
-import type { ILoadTests } from './loadtests';
+import type { ILoadTests } from './loadtest/loadtestModel';
 import type { IPageStream } from './plots/contract';
-import type { ILoadRequest, IView } from './state';
-import type { Settings } from './knobs';
+import type { ILoadRequest, IView } from './service/state';
+import type { Settings } from './forms/modelSettingsForm';
 import type {
   IColumns,
   ILastError,
@@ -15,12 +15,12 @@ import type {
   IStored,
   ITrial,
   ITried
-} from './wire';
+} from './service/wire';
 
-/** Of routes, plugins and commands. */
+/** The prefix of routes, plugins and commands. */
 export const NAMESPACE = 'infer-workbench';
 
-/** Of translations. */
+/** The domain of translations. */
 export const DOMAIN = 'infer_workbench';
 
 export namespace PluginIDs {
@@ -60,31 +60,31 @@ export namespace WidgetIDs {
 }
 
 /**
- * The inference service as this page knows it. Nothing is connected before the first `attend`.
+ * The inference service as this page knows it. Nothing is connected before the first `addViewer`.
  *
- * `state` changes rarely and is replaced as a whole; figures change some times a second and are read where drawn.
+ * `state` changes rarely and is replaced as a whole. Figures change a few times a second and are read when drawn.
  */
 export interface IServiceModel extends IDisposable, IPageStream {
   readonly state: IView;
   readonly stateChanged: ISignal<IServiceModel, IView>;
 
-  /** Emitted at each tick, and when what is known was dropped. */
+  /** Emitted at each tick, and when the figures were dropped. */
   readonly figuresChanged: ISignal<IServiceModel, void>;
-  /** Unix seconds of the last tick or row of history; 0: none yet. */
+  /** Unix seconds of the last tick or row of history; 0 before the first. */
   readonly time: number;
   readonly process: IProcessFigures | null;
   readonly machine: IMachine | null;
   figures(name: string): IModelFigures | null;
-  /** The last minute of one model; null where nothing is known. To be read, and not to be kept. */
+  /** The last minute of one model; null if unknown. Read it at once: later ticks change it. */
   columns(name: string): IColumns | null;
-  /** The latest request of a model that ended in an error; null: none is known. */
+  /** The latest request of a model that ended in an error; null if none is known. */
   lastError(name: string): ILastError | null;
 
   readonly loadTests: ILoadTests;
 
-  /** Say that someone looks, until the result is disposed of: without, nothing is sent. */
-  attend(): IDisposable;
-  /** Connect at once, also after a failure that is not tried again by itself. */
+  /** Registers a visible viewer until the result is disposed of. Without a viewer nothing is sent. */
+  addViewer(): IDisposable;
+  /** Connects at once, also after a failure that is not retried automatically. */
   retry(): void;
 
   /** These resolve when done, and reject with a RequestError that is in `state` too. */
@@ -94,22 +94,22 @@ export interface IServiceModel extends IDisposable, IPageStream {
   load(request: ILoadRequest): Promise<ILoaded>;
   unload(name: string): Promise<void>;
 
-  /** These reject with a RequestError that whoever asked shows. */
+  /** These reject with a RequestError, which the caller has to show. */
   set(name: string, settings: Settings): Promise<ILoaded>;
   tryOut(name: string, trial: ITrial): Promise<ITried>;
-  /** What lies in the service's own repositories, loaded or not. */
+  /** The models in the service's own repositories, loaded or not. */
   stored(): Promise<readonly IStored[]>;
-  /** The service's last log lines, also where it does not run. */
+  /** The service's last log lines, even if it does not run. */
   logs(lines: number): Promise<readonly string[]>;
   /**
-   * Forget what went wrong: with the service (no name), with a model, or with an attempt to load. A name under which
-   * nothing but that attempt was ever there is unloaded too.
+   * Dismisses the failure of the service (no name), of a model, or of an attempt to load. If nothing but the attempt
+   * exists under a name, the name is unloaded too.
    */
   dismiss(name?: string): void;
-  /** Bring a model into sight, where it is listed. */
-  bring(name: string): void;
-  /** Say that what was to be brought into sight was. */
-  seen(name: string): void;
+  /** Scrolls a model into view where it is listed. */
+  reveal(name: string): void;
+  /** Confirms that a model was scrolled into view. */
+  revealed(name: string): void;
 }
 
 export const IServiceModel = new Token<IServiceModel>(
@@ -117,11 +117,11 @@ export const IServiceModel = new Token<IServiceModel>(
   'The inference service: its state, its models, their live figures, and what can be done with them.'
 );
 
-/** The side panel, as others may use it. */
+/** The side panel, for other plugins. */
 export interface IInferencePanel {
-  /** Bring a model into sight, with a part of its card unfolded. */
+  /** Scrolls a model into view, with a part of its card expanded. */
   reveal(name: string, part: 'try' | 'settings'): void;
-  /** Bring load tests into sight, ready to begin one of a model. */
+  /** Scrolls the load tests into view, with a model selected. */
   revealLoadTests(name: string): void;
 }
 

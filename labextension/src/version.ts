@@ -1,5 +1,5 @@
-/** Of this front end; a test holds it to package.json. */
+/** The version of this front end; a test compares it with package.json. */
 export const VERSION = '0.1.0';
 
-/** Of the contract with the server extension (docs/jupyter.md). */
+/** The version of the contract with the server extension (docs/jupyter.md). */
 export const API = 1;

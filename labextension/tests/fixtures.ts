@@ -1,6 +1,13 @@
 /** What a server says, for tests: each takes what differs. */
 
-import type { IModelFigures, IModelStatus, IRun, IRunning, IService, IStatus } from '../src/wire';
+import type {
+  IModelFigures,
+  IModelStatus,
+  IRun,
+  IRunning,
+  IService,
+  IStatus
+} from '../src/service/wire';
 
 export function service(differs: Partial<IService> = {}): IService {
   return {

@@ -1,11 +1,11 @@
 import * as React from 'react';
-import { spark } from '../spark';
-import type { IColumns, Series } from '../wire';
+import { sparkPath } from '../ui/sparkPath';
+import type { IColumns, Series } from '../service/wire';
 
 const WIDTH = 120;
 const HEIGHT = 24;
 
-/** Draws into a sparkline, without React. */
+/** Draws into a sparkline without React, and returns the largest value drawn. */
 export type Draw = (
   columns: IColumns | null,
   series: Series,
@@ -15,18 +15,18 @@ export type Draw = (
 
 interface IProps {
   readonly label: string;
-  /** Where the function that draws is put. */
+  /** Receives the function that draws. */
   readonly drawRef: React.MutableRefObject<Draw | null>;
 }
 
-/** A small picture of the last minute; what it shows in words is beside it. */
+/** A small plot of the last minute; the figures next to it say the same in words. */
 export function Sparkline({ label, drawRef }: IProps): JSX.Element {
   const line = React.useRef<SVGPathElement>(null);
   const area = React.useRef<SVGPathElement>(null);
   drawRef.current = (columns, series, now, window_s) => {
     const frame = { now, window_s, width: WIDTH, height: HEIGHT };
     const drawn = columns
-      ? spark(columns.time, columns[series], frame)
+      ? sparkPath(columns.time, columns[series], frame)
       : { line: '', area: '', top: 0 };
     line.current?.setAttribute('d', drawn.line);
     area.current?.setAttribute('d', drawn.area);

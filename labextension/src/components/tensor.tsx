@@ -1,12 +1,12 @@
 import { Clipboard } from '@jupyterlab/apputils';
 import { copyIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
-import { json, kind, table } from '../tryout';
-import type { ITensor } from '../wire';
-import { IconButton } from './basics';
-import { usePanel } from './context';
+import { json, kind, table } from '../forms/tryoutForm';
+import type { ITensor } from '../service/wire';
+import { IconButton } from './primitives';
+import { usePanel } from './panelContext';
 
-/** One tensor: a small table where it is one, JSON where it is not, or on demand. */
+/** One tensor: a small table if it has at most two axes, else or on demand JSON. */
 export function Tensor({ tensor }: { tensor: ITensor }): JSX.Element {
   const { trans } = usePanel();
   const id = React.useId();

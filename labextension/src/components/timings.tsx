@@ -1,10 +1,10 @@
 import * as React from 'react';
-import * as format from '../format';
-import { type ISegment, segments, travelled } from '../tryout';
-import type { ITimings } from '../wire';
-import { usePanel } from './context';
+import * as format from '../ui/format';
+import { type ISegment, segments, travelled } from '../forms/tryoutForm';
+import type { ITimings } from '../service/wire';
+import { usePanel } from './panelContext';
 
-/** Where the time of a request went, as a bar and in words, and the batch that it travelled in. */
+/** How long a request spent in each stage, as a bar and as text, and in which batch it ran. */
 export function Timings({ timings }: { timings: ITimings }): JSX.Element {
   const { trans } = usePanel();
   const parts = segments(timings);

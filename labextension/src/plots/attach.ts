@@ -1,12 +1,12 @@
 import type { ILivePlots, IPageStream, IWatch } from './contract';
 
 export interface IAttached {
-  /** Show so many seconds, and ask for their history. */
+  /** Shows another window and requests its history. */
   setWindow(seconds: number): void;
   dispose(): void;
 }
 
-/** Feed plots from a stream for as long as `node` is in sight: out of sight, nothing is asked for. */
+/** Feeds plots from a stream while `node` is in view. */
 export function attach(
   node: HTMLElement,
   plots: ILivePlots,

@@ -1,18 +1,18 @@
-import * as format from '../format';
+import * as format from '../ui/format';
 import type { ITrans, Layout } from './contract';
 import type { IDistribution } from './distribution';
 import { element, write } from './dom';
 import type { IPalette } from './palette';
 import { ceiling, divisions } from './scale';
-import { reasonWord } from './words';
+import { reasonLabel } from './plotLabels';
 
-/** CSS pixels; the last of them below the bars, for their sizes. */
+/** CSS pixels; the last is the space below the bars, for their labels. */
 const HEIGHTS: Readonly<Record<Layout, number>> = { compact: 81, large: 183 };
 const SIZES = 15;
 const COUNT_AXIS = 52;
 const TOP = 6;
 
-/** How many batches of each size were run, and why each was released: bars on one canvas. */
+/** A bar chart of batches by size, stacked by release reason, on one canvas. */
 export class Bars {
   readonly node: HTMLElement;
 
@@ -71,13 +71,13 @@ export class Bars {
     this._canvas.setAttribute('aria-label', words);
   }
 
-  /** The picture in words. */
+  /** Sets the description for screen readers. */
   words({ batches, rows, reasons, byReason }: IDistribution): string {
     if (batches === 0) {
       return this._trans.__('Batch sizes: no batch was run.');
     }
     const shares = reasons
-      .map((reason, i) => [reasonWord(this._trans, reason), byReason[i] ?? 0] as const)
+      .map((reason, i) => [reasonLabel(this._trans, reason), byReason[i] ?? 0] as const)
       .filter(([, count]) => count > 0)
       .map(([word, count]) => `${word} ${percent(count, batches)}`);
     return this._trans.__(
@@ -144,7 +144,7 @@ export class Bars {
     const slot = (this._width - this._left) / Math.max(bars.length, 1);
     const gap = Math.min(3, slot * 0.2);
     const thick = Math.min(slot - gap, 56);
-    // So many sizes that not all can be written: every second, or third.
+    // With many sizes only every second or third is written.
     const each = Math.max(1, Math.ceil((bars.length > 9 ? 24 : 36) / slot));
     bars.forEach(({ from, to, counts }, i) => {
       const middle = this._left + slot * (i + 0.5);
@@ -178,7 +178,7 @@ export class Bars {
   }
 
   private _writeLegend({ reasons, byReason, batches, rows }: IDistribution): void {
-    write(this._mean, batches > 0 ? format.rate(rows / batches) : '–');
+    write(this._mean, batches > 0 ? format.rate(rows / batches) : format.UNKNOWN);
     reasons.forEach((reason, i) => {
       let entry = this._entries.get(reason);
       if (entry === undefined) {
@@ -187,7 +187,7 @@ export class Bars {
         const node = element(
           'span',
           { class: 'iw-Plot-value' },
-          element('span', {}, swatch, reasonWord(this._trans, reason)),
+          element('span', {}, swatch, reasonLabel(this._trans, reason)),
           value
         );
         entry = { node, swatch, value };
@@ -201,7 +201,7 @@ export class Bars {
     });
   }
 
-  /** The canvas as large as it is shown, in pixels of the screen. */
+  /** Resizes the canvas to its displayed size in screen pixels. */
   private _fit(): void {
     const fitted = `${this._width} ${this._layout} ${devicePixelRatio}`;
     if (fitted !== this._drawn && this._width > 0) {

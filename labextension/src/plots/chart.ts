@@ -1,36 +1,36 @@
 import uPlot from 'uplot';
-import { UNKNOWN } from '../format';
+import { clock, UNKNOWN } from '../ui/format';
 import type { ISpan, Layout } from './contract';
-import { element, write, writeWords } from './dom';
+import { element, write, writeCodeText } from './dom';
 import type { IPalette } from './palette';
 import { columns, line } from './paths';
-import { type Picture, stack } from './picture';
-import { ceiling, clock, divisions, timeMarks } from './scale';
+import { type ResampledSeries, stack } from './resampledSeries';
+import { ceiling, divisions, timeMarks } from './scale';
 import type { Column } from './timeline';
-import type { IPlot } from './words';
+import type { IPlot } from './plotLabels';
 
 /** CSS pixels. */
 const HEIGHTS: Readonly<Record<Layout, number>> = { compact: 66, large: 168 };
 const TIME_AXIS = 15;
 const VALUE_AXIS = 52;
 
-/** Who is told what a pointer does: to all pictures at once, since their times are the same. */
+/** Receives pointer events of any chart, for all charts share one time axis. */
 export interface IPointer {
-  /** Over this part of the width; null: it left. */
+  /** The pointer is at this fraction of the width; null if it left. */
   hover(fraction: number | null): void;
   select(span: ISpan): void;
-  /** Clicked at a time. */
+  /** A click at a time. */
   pick(time: number): void;
 }
 
-/** What all pictures have in common when they are drawn. */
+/** What all charts share when they are drawn. */
 export interface IScene {
-  readonly picture: Picture;
+  readonly series: ResampledSeries;
   readonly palette: IPalette;
   readonly selected: ISpan | null;
 }
 
-/** One picture over time: a caption with values, and a canvas that is drawn again and never made again. */
+/** One plot over time: a caption with values, and a canvas that is reused for each drawing. */
 export class Chart {
   readonly node: HTMLElement;
 
@@ -46,9 +46,9 @@ export class Chart {
       return this._value(column, label, swatch);
     });
     const told = (plot.told ?? []).map(({ column, label }) => this._value(column, label));
-    // Of lines the one in front is read first; layers stand in the order of time.
+    // Captions list the front line first; stacked layers keep the order of time.
     const shown = plot.stacked ? drawn : drawn.reverse();
-    const picture = element(
+    const holder = element(
       'div',
       { class: 'iw-Plot-picture' },
       element('p', { class: 'iw-Plot-empty' }, this._empty, this._act),
@@ -63,10 +63,10 @@ export class Chart {
         element('span', { class: 'iw-Plot-title', title: plot.hint }, plot.title),
         element('span', { class: 'iw-Plot-legend' }, ...told, ...shown)
       ),
-      picture
+      holder
     );
     this._stacks = plot.stacked ? plot.lines.map(() => new Float32Array(1024)) : [];
-    this._u = this._make(picture);
+    this._u = this._make(holder);
     this._canvas = this._u.ctx.canvas as HTMLCanvasElement;
     this._canvas.setAttribute('role', 'img');
     this.label = plot.title; // until there is something to tell
@@ -84,9 +84,9 @@ export class Chart {
     }
   }
 
-  /** What is written where there is nothing to see, and what can be done about it. */
+  /** Shows a text in place of an empty plot, with a button if there is something to do. */
   sayEmpty(words: string, act: { readonly label: string; readonly run: () => void } | null): void {
-    writeWords(this._empty, words);
+    writeCodeText(this._empty, words);
     this._act.hidden = act === null;
     if (act !== null) {
       write(this._act, act.label);
@@ -94,7 +94,7 @@ export class Chart {
     }
   }
 
-  /** The picture in words. */
+  /** Sets the description for screen readers. */
   set label(words: string) {
     this._canvas.setAttribute('aria-label', words);
   }
@@ -103,7 +103,7 @@ export class Chart {
     return this._canvas.getAttribute('aria-label') ?? '';
   }
 
-  /** Write the values beside the caption. */
+  /** Writes the values into the caption. */
   write(value: (column: Column) => number): void {
     for (const [column, node] of this._values) {
       const known = value(column);
@@ -113,44 +113,44 @@ export class Chart {
 
   draw(scene: IScene): void {
     this._scene = scene;
-    const { picture } = scene;
+    const { series } = scene;
     let most = 0;
     let ys: Float32Array[];
     if (this.plot.stacked) {
-      ys = this._stacks.map(array => array.subarray(0, picture.length));
+      ys = this._stacks.map(array => array.subarray(0, series.length));
       stack(
-        this.plot.lines.map(({ column }) => picture.columns[column]),
+        this.plot.lines.map(({ column }) => series.columns[column]),
         ys
       );
       for (const value of ys[ys.length - 1] ?? []) {
         most = value > most ? value : most;
       }
     } else {
-      ys = this.plot.lines.map(({ column }) => picture.columns[column]);
-      most = Math.max(...this.plot.lines.map(({ column }) => picture.most(column)));
+      ys = this.plot.lines.map(({ column }) => series.columns[column]);
+      most = Math.max(...this.plot.lines.map(({ column }) => series.most(column)));
     }
     this._top = ceiling(this._top, most, this.plot.least);
-    // At once: uPlot would wait for a microtask, and positions asked for until then would be those of before.
-    this._u.batch(() => this._u.setData([picture.time, ...ys] as unknown as uPlot.AlignedData));
+    // Draws at once: uPlot would wait for a microtask and return old positions until then.
+    this._u.batch(() => this._u.setData([series.time, ...ys] as unknown as uPlot.AlignedData));
   }
 
-  /** Show the point of an index, and where `time` is not empty write it above; -1: none. */
+  /** Marks a point, with `time` above it if not empty; -1 removes the mark. */
   point(index: number, time: string): void {
-    const { picture } = this._scene;
-    const isThere = index >= 0 && index < picture.length;
-    const left = isThere ? this._u.valToPos(picture.time[index] as number, 'x') : -10;
+    const { series } = this._scene;
+    const isThere = index >= 0 && index < series.length;
+    const left = isThere ? this._u.valToPos(series.time[index] as number, 'x') : -10;
     this._u.setCursor({ left, top: isThere ? 1 : -10 });
     this._at.hidden = !isThere || time === '';
     if (!this._at.hidden) {
       write(this._at, time);
-      // Kept from reaching out on either side.
+      // Keeps the text inside the plot on both sides.
       const right = this._width - 26;
       const x = Math.min(Math.max(left + this._u.over.offsetLeft, 26), right);
       this._at.style.transform = `translate(${Math.round(x)}px, 0) translate(-50%, 0)`;
     }
   }
 
-  /** After a change of colours. */
+  /** Call it after a change of colours. */
   retheme(): void {
     for (const swatch of this.node.querySelectorAll<HTMLElement>('.iw-Plot-swatch')) {
       swatch.style.background = this._scene.palette.ink(swatch.dataset['ink'] ?? '');
@@ -177,7 +177,7 @@ export class Chart {
     const { lines, stacked } = this.plot;
     const ink = (i: number) => this._scene.palette.ink(lines[i - 1]?.ink ?? '');
     const isAlone = lines.length === 1;
-    const width = () => this._scene.picture.part_s * 1.6;
+    const width = () => this._scene.series.part_s * 1.6;
     const series: uPlot.Series[] = lines.map((_, k) =>
       stacked
         ? {
@@ -208,7 +208,7 @@ export class Chart {
         ],
         legend: { show: false },
         scales: {
-          x: { time: false, range: () => [this._scene.picture.since, this._scene.picture.until] },
+          x: { time: false, range: () => [this._scene.series.since, this._scene.series.until] },
           y: { range: () => [0, this._top] }
         },
         axes: [{ show: false }, { show: false }],
@@ -257,7 +257,7 @@ export class Chart {
       this._isDragged = false;
     });
     over.addEventListener('click', event => {
-      // Browsers say click at the end of a drag too.
+      // Browsers send a click at the end of a drag too.
       if (!this._isDragged) {
         this._pointer.pick(u.posToVal(event.offsetX, 'x'));
       }
@@ -274,10 +274,10 @@ export class Chart {
     return this._withTime || this._layout === 'large';
   }
 
-  /** Below the lines: the grid, and what was chosen. */
+  /** Draws below the lines: the grid and the selection. */
   private _drawGround(): void {
     const { ctx, bbox } = this._u;
-    const { picture, palette, selected } = this._scene;
+    const { series, palette, selected } = this._scene;
     const ratio = uPlot.pxRatio;
     ctx.save();
     ctx.lineWidth = Math.max(1, Math.round(ratio));
@@ -293,7 +293,7 @@ export class Chart {
       across(this._u.valToPos(value, 'y', true));
     }
     ctx.stroke();
-    if (selected !== null && selected.until > picture.since) {
+    if (selected !== null && selected.until > series.since) {
       const left = Math.max(bbox.left, this._u.valToPos(selected.since, 'x', true));
       const right = this._u.valToPos(selected.until, 'x', true);
       ctx.fillStyle = palette.quiet;
@@ -303,10 +303,10 @@ export class Chart {
     ctx.restore();
   }
 
-  /** Above the lines: what the grid means, the time, and where the service began anew. */
+  /** Draws above the lines: axis labels, times and restarts of the service. */
   private _drawLabels(): void {
     const { ctx, bbox } = this._u;
-    const { picture, palette } = this._scene;
+    const { series, palette } = this._scene;
     const ratio = uPlot.pxRatio;
     const large = this._layout === 'large';
     ctx.save();
@@ -333,10 +333,10 @@ export class Chart {
       ctx.textAlign = 'left';
       write(this.plot.unit(this._top), bbox.left + 2 * ratio, bbox.top + 4 * ratio);
     }
-    if (this._hasTime && picture.until > 0) {
+    if (this._hasTime && series.until > 0) {
       this._drawTimes(write);
     }
-    picture.restarts.forEach((time, i) => {
+    series.restarts.forEach((time, i) => {
       const x = Math.round(this._u.valToPos(time, 'x', true)) + 0.5;
       if (x < bbox.left) {
         return;
@@ -349,7 +349,7 @@ export class Chart {
       ctx.lineTo(x, bbox.top + bbox.height);
       ctx.stroke();
       ctx.setLineDash([]);
-      if (this.plot.name === 'throughput' && i === picture.restarts.length - 1) {
+      if (this.plot.name === 'throughput' && i === series.restarts.length - 1) {
         const room = ctx.measureText(this._restarted).width + 8 * ratio;
         const isRight = x + room < bbox.left + bbox.width;
         ctx.textAlign = isRight ? 'left' : 'right';
@@ -361,7 +361,7 @@ export class Chart {
 
   private _drawTimes(write: (text: string, x: number, y: number) => void): void {
     const { ctx, bbox } = this._u;
-    const { since, until } = this._scene.picture;
+    const { since, until } = this._scene.series;
     const ratio = uPlot.pxRatio;
     const digits = until - since > 300 ? 'minutes' : 'seconds';
     const half = (digits === 'minutes' ? 15 : 24) * ratio;
@@ -370,7 +370,7 @@ export class Chart {
     ctx.textAlign = 'center';
     for (const mark of timeMarks(since, until, bbox.width / ratio, room)) {
       const x = this._u.valToPos(mark, 'x', true);
-      // A time that would be cut off is not written.
+      // Leaves out a time that would be cut off.
       if (x >= bbox.left + half && x <= bbox.left + bbox.width - half) {
         write(clock(mark, digits), x, y);
       }
@@ -385,13 +385,13 @@ export class Chart {
   private readonly _values: [Column, HTMLElement][] = [];
   private readonly _stacks: readonly Float32Array[];
   private _layout: Layout = 'compact';
-  /** Whether what ended with the last click was a drag. */
+  /** Whether the last click ended a drag. */
   private _isDragged = false;
   private _width = 0;
   private _top = 0;
 }
 
-/** A colour at an eighth of its strength. */
+/** A colour at an eighth of its opacity. */
 function faint(hex: string): string {
   return /^#[0-9a-f]{6}$/i.test(hex) ? `${hex}22` : hex;
 }

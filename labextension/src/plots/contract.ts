@@ -1,17 +1,17 @@
 /**
- * What this folder asks of a page and gives to it. It is drawn the same in JupyterLab's side panel, in the dashboard
- * and in the output of a notebook cell, so it knows no framework: a node in, frames in, events out.
+ * The interface between the plots and a page. JupyterLab's side panel, the dashboard and the output of a notebook
+ * cell all use the plots, so they depend on no framework: a node and frames go in, events come out.
  */
 
-import type { IFigures, IHistory } from '../wire';
+import type { IFigures, IHistory } from '../service/wire';
 
-/** The part of JupyterLab's `TranslationBundle` that is used here. */
+/** The part of JupyterLab's `TranslationBundle` that plots use. */
 export interface ITrans {
   __(text: string, ...values: unknown[]): string;
   _n(one: string, many: string, count: number, ...values: unknown[]): string;
 }
 
-/** English, for a page without translations: `%1` is the first value, in `_n` the count. */
+/** English, for a page without translations. `%1` is the first value; in `_n` it is the count. */
 export const ENGLISH: ITrans = {
   __: fill,
   _n: (one, many, count, ...values) => fill(count === 1 ? one : many, count, ...values)
@@ -21,18 +21,18 @@ function fill(text: string, ...values: unknown[]): string {
   return text.replace(/%(\d)/g, (_, number: string) => String(values[Number(number) - 1] ?? ''));
 }
 
-/** From when to when, in Unix seconds. */
+/** A time span in Unix seconds. */
 export interface ISpan {
   readonly since: number;
   readonly until: number;
 }
 
-/** Something that happens again and again; `connect` gives back how to stop listening. */
+/** An event; `connect` returns a function that disconnects. */
 export interface IEvent<T> {
   connect(listener: (value: T) => void): () => void;
 }
 
-/** Where in time somebody looks, and in whose plots; null: nowhere. */
+/** The hovered time and the plots that it is in; null if none is hovered. */
 export interface ILook {
   readonly by: unknown;
   readonly time: number | null;
@@ -45,28 +45,28 @@ export interface IShared<T> extends IEvent<T> {
 
 export type Layout = 'compact' | 'large';
 
-/** Seconds that can be looked at. */
+/** The windows that can be selected, in seconds. */
 export const WINDOWS = [60, 300, 900] as const;
 
-/** One of the pictures. */
+/** The name of a plot. */
 export type PlotName = 'throughput' | 'latency' | 'stages' | 'batches' | 'queue' | 'errors';
 
-/** Colours that replace those read from the page's theme; any may be left out. */
+/** Colours that replace those of the page's theme; all are optional. */
 export type Colours = Readonly<Record<string, string>>;
 
 export interface ILivePlotsOptions {
-  /** Whose figures, by name. */
+  /** The name of the model. */
   readonly model: string;
-  /** English where not given. */
+  /** English by default. */
   readonly trans?: ITrans;
-  /** All where not given, in this order. */
+  /** All by default, in this order. */
   readonly plots?: readonly PlotName[];
   readonly layout?: Layout;
   readonly window_s?: number;
   readonly colours?: Colours;
-  /** Lets the user send a request to the model; offered where there was none. */
+  /** Lets the user send a request to the model; offered while there are no requests. */
   readonly onTry?: (() => void) | undefined;
-  /** Shared by plots of several models: what is under the pointer in one is shown in all. */
+  /** Shared by the plots of several models: a hover in one is shown in all. */
   readonly look?: IShared<ILook> | undefined;
 }
 
@@ -74,33 +74,33 @@ export interface ILivePlotsOptions {
  * The live figures of one model.
  *
  * Frames may come at any rate and in any state: they are drawn in one animation frame, and not at all while the node
- * is out of sight. History fills what is not known better already; another `epoch` is a restart of the service, which
- * is marked. Frames of other models are passed over.
+ * is out of view. History fills what is not known better already; another `epoch` is a restart of the service, which
+ * is marked. Frames of other models are ignored.
  */
 export interface ILivePlots {
-  /** The seconds that are shown. */
+  /** The window that is shown, in seconds. */
   readonly window_s: number;
   readonly paused: boolean;
   setHistory(history: IHistory): void;
   push(figures: IFigures): void;
-  /** Show another time; ask for `history` of that window afterwards where it is longer. */
+  /** Shows another window. For a longer one, request its `history` afterwards. */
   setWindow(seconds: number): void;
-  /** Paused, the picture stands still and frames are still taken in. */
+  /** While paused the plots stand still; frames are still recorded. */
   setPaused(paused: boolean): void;
   setLayout(layout: Layout): void;
-  /** Read the colours of the page anew: canvas does not follow CSS. */
+  /** Reads the colours of the page again, since a canvas does not follow CSS. */
   retheme(): void;
-  /** A moment was clicked, or Enter pressed on it: who was slow then? */
+  /** Emitted when a time is clicked, or Enter is pressed at it. */
   readonly selected: IEvent<ISpan>;
-  /** Take away the mark of what was selected. */
+  /** Removes the mark of the selection. */
   clearSelection(): void;
   dispose(): void;
 }
 
-/** Where a page that has the front-end extension leaves its one stream: `globalThis[STREAM]`. */
+/** The key of `globalThis` under which the front-end extension leaves the page's one stream. */
 export const STREAM = Symbol.for('infer-workbench.stream');
 
-/** What someone wants to be told of one model. */
+/** What a watch asks for: one model over one window. */
 export interface IWant {
   readonly model: string;
   readonly window_s: number;
@@ -109,12 +109,12 @@ export interface IWant {
 export type WatchedFrame = IFigures | IHistory;
 
 export interface IWatch {
-  /** Want another model or window from now on; answered by history. */
+  /** Changes the model or the window; history follows. */
   update(want: IWant): void;
   dispose(): void;
 }
 
-/** One request among the slowest: docs/metrics.md. */
+/** One of the slowest requests: docs/metrics.md. */
 export interface ISlow {
   /** Unix time of its end. */
   readonly time: number;
@@ -134,12 +134,12 @@ export interface ISlow {
   readonly id: string | null;
 }
 
-/** The page's one socket, shared by all that look: `globalThis[STREAM]`. */
+/** The page's one stream, shared by all plots: `globalThis[STREAM]`. */
 export interface IPageStream {
-  /** Of this interface. */
+  /** The version of this interface. */
   readonly api: 1;
-  /** Hear `history` first and then `figures` until disposed of. Dispose of it while out of sight: it keeps the socket awake. */
-  watch(want: IWant, hear: (frame: WatchedFrame) => void): IWatch;
-  /** The slowest requests of a model in a span, the slowest first. */
+  /** Calls `onFrame` with `history`, then `figures`. Dispose of it while out of view: it keeps the socket awake. */
+  watch(want: IWant, onFrame: (frame: WatchedFrame) => void): IWatch;
+  /** The slowest requests of a model in a span, slowest first. */
   slowest(model: string, span: ISpan): Promise<readonly ISlow[]>;
 }

@@ -1,11 +1,11 @@
 import type { Timeline } from './timeline';
 
-/** Batches of some sizes, by why they were released. */
+/** The batches of a range of sizes, by release reason. */
 export interface IBar {
-  /** Rows of the batches: from and to, both included. */
+  /** The range of rows, both ends included. */
   readonly from: number;
   readonly to: number;
-  /** How many, by reason: as `IDistribution.reasons`. */
+  /** Counts in the order of `IDistribution.reasons`. */
   readonly counts: readonly number[];
   readonly total: number;
 }
@@ -19,13 +19,13 @@ export interface IDistribution {
   readonly rows: number;
 }
 
-/** Up to this size each has a bar of its own; beyond, a bar is for twice as many sizes as the one before. */
+/** Each size up to this one has a bar of its own; beyond, each bar covers twice as many sizes as the one before. */
 const SINGLE = 16;
 
-/** A model that runs one row at a time has a narrow bar, not a wall. */
+/** The least number of bars, so that a single bar is not as wide as the plot. */
 const LEAST = 4;
 
-/** Sizes of the batches in the rows from `first` up to `end`. */
+/** The batch sizes in the rows from `first` up to `end`. */
 export function distribution(timeline: Timeline, first: number, end: number): IDistribution {
   const sizes = new Map<number, number[]>();
   const { cells, reasons } = timeline;
@@ -65,7 +65,7 @@ export function distribution(timeline: Timeline, first: number, end: number): ID
   return { bars, reasons, byReason, batches, rows };
 }
 
-/** What the bars stand for, up to a largest size. */
+/** The size ranges of the bars, up to a largest size. */
 export function edges(largest: number): readonly (readonly [from: number, to: number])[] {
   if (largest <= SINGLE) {
     return Array.from(

@@ -1,8 +1,8 @@
-/** The few things of a page that are made here by hand. */
+/** Functions that create and update DOM nodes. */
 
 type Attributes = Readonly<Record<string, string | undefined>>;
 
-/** An element with attributes, and what is in it; `class` is an attribute too. */
+/** Creates an element with attributes (`class` among them) and children. */
 export function element<K extends keyof HTMLElementTagNameMap>(
   tag: K,
   attributes: Attributes = {},
@@ -18,15 +18,15 @@ export function element<K extends keyof HTMLElementTagNameMap>(
   return made;
 }
 
-/** Text that is written only when it differs: most ticks change little. */
+/** Writes text only if it differs, since most ticks change little. */
 export function write(node: Element, text: string): void {
   if (node.textContent !== text) {
     node.textContent = text;
   }
 }
 
-/** A sentence, in which what stands between backticks is code. */
-export function writeWords(node: Element, text: string): void {
+/** Writes a sentence; text between backticks becomes code. */
+export function writeCodeText(node: Element, text: string): void {
   if (node.getAttribute('data-words') === text) {
     return;
   }

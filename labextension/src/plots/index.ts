@@ -1,5 +1,5 @@
 export * from './contract';
 export { attach, type IAttached } from './attach';
-export { Emitter } from './event';
-export { livePlots } from './live';
+export { Emitter } from './emitter';
+export { livePlots } from './livePlots';
 export { Slowest, type ISlowestOptions } from './slowest';

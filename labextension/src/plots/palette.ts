@@ -2,7 +2,7 @@ import type { Colours } from './contract';
 
 /**
  * Hues that people with any kind of colour vision tell apart (after Okabe and Ito), in two versions, each with a
- * contrast of 3 and more to the ground: tests/plots/palette.spec.ts holds them to it.
+ * contrast of 3 and more to the background: tests/plots/palette.spec.ts holds them to it.
  */
 const LIGHT = {
   blue: '#0163b3',
@@ -28,7 +28,7 @@ export const HUES = { light: LIGHT, dark: DARK } as const;
 
 export type Hue = keyof typeof LIGHT;
 
-/** What each thing is drawn in, wherever it is drawn. */
+/** The colour of each thing, in all plots. */
 export const INKS = {
   throughput: 'blue',
   p50: 'blue',
@@ -58,7 +58,7 @@ export const INKS = {
 
 export type Ink = keyof typeof INKS;
 
-/** All colours that a picture needs, ready for a canvas. */
+/** All colours that a plot needs, as a canvas takes them. */
 export interface IPalette {
   readonly dark: boolean;
   readonly text: string;
@@ -66,11 +66,11 @@ export interface IPalette {
   readonly grid: string;
   readonly ground: string;
   readonly font: string;
-  /** The colour of an ink; of a reason that a newer service names, grey. */
+  /** The colour of an ink; grey for an unknown reason. */
   ink(name: string): string;
 }
 
-/** The colours of the page where `node` is: JupyterLab's variables, VS Code's, or what can be seen. */
+/** The colours around `node`: from the variables of JupyterLab or VS Code, else from computed styles. */
 export function palette(node: Element, colours: Colours = {}): IPalette {
   const style = getComputedStyle(node);
   const variable = (...names: string[]) =>
@@ -98,7 +98,7 @@ export function palette(node: Element, colours: Colours = {}): IPalette {
   };
 }
 
-/** The first ground below a node that can be seen. */
+/** The first background below a node that is not transparent. */
 function under(node: Element): string {
   for (let each: Element | null = node; each !== null; each = each.parentElement) {
     const colour = getComputedStyle(each).backgroundColor;
@@ -109,7 +109,7 @@ function under(node: Element): string {
   return '#ffffff';
 }
 
-/** As WCAG 2 defines it: 0 is black, 1 is white. Of a notation that is not read here: white's. */
+/** Relative luminance of WCAG 2: 0 is black, 1 is white. An unknown notation counts as white. */
 export function luminance(colour: string): number {
   const [r, g, b] = channels(colour).map(value =>
     value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4
@@ -117,7 +117,7 @@ export function luminance(colour: string): number {
   return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 }
 
-/** Red, green and blue, 0 to 1. */
+/** Red, green and blue, each 0 to 1. */
 export function channels(colour: string): readonly [number, number, number] {
   const hex = /^#([0-9a-f]{3,8})$/i.exec(colour.trim())?.[1];
   if (hex !== undefined) {

@@ -1,4 +1,4 @@
-/** Paths of series whose gaps are NaN: uPlot's own know null only, which no typed array can hold. */
+/** Path builders for series with NaN as gaps. uPlot's own know only null, which no typed array can hold. */
 
 import type uPlot from 'uplot';
 
@@ -6,7 +6,7 @@ type Values = Float32Array;
 
 const of = (u: uPlot, series: number): Values => u.data[series] as unknown as Values;
 
-/** A line, broken at gaps; a point alone is a dot. With `fill`, the area from it down to 0. */
+/** A line that breaks at gaps; a single point is a dot. With `fill`, the area from it down to 0. */
 export const line: uPlot.Series.PathBuilder = (u, series, first, last) => {
   const values = of(u, series);
   const stroke = new Path2D();
@@ -35,11 +35,11 @@ export const line: uPlot.Series.PathBuilder = (u, series, first, last) => {
 };
 
 /**
- * Columns as wide as what they tell of, from the layer below up: what one request took on average is of a moment, and a
- * line between two moments would say that there was something between them.
+ * Columns as wide as the time they cover, drawn up from the layer below. A mean per request belongs to its point, and a
+ * line between two points would suggest values between them.
  *
- * @param below - the series that it stands on; 0: the ground
- * @param width - seconds of a column at most
+ * @param below - the series that it stands on; 0 for the axis
+ * @param width - the largest width of a column in seconds
  */
 export function columns(below: number, width: () => number): uPlot.Series.PathBuilder {
   return (u, series, first, last) => {
@@ -67,7 +67,7 @@ export function columns(below: number, width: () => number): uPlot.Series.PathBu
   };
 }
 
-/** From and to (included) of each stretch without a gap. */
+/** The first and last index of each stretch without a gap. */
 export function* runs(
   values: Values,
   first: number,

@@ -1,6 +1,6 @@
-/** Where axes end, and what is written along them. Pure. */
+/** The ends and marks of axes. Pure. */
 
-/** Axes end at these, times a power of ten; beside each, what one division is in a large picture. */
+/** Ends of axes up to a power of ten, each with the step between divisions in a large plot. */
 const TOPS = [
   [1, 0.2],
   [1.5, 0.5],
@@ -13,7 +13,7 @@ const TOPS = [
   [10, 2]
 ] as const;
 
-/** The smallest round number that is not below `value`. */
+/** The smallest round number that is at least `value`. */
 export function roundUp(value: number): number {
   if (!(value > 0)) {
     return 1;
@@ -23,13 +23,13 @@ export function roundUp(value: number): number {
   return (found?.[0] ?? 10) * power;
 }
 
-/** Where an axis ends that ended at `old`: it grows at once, and shrinks only when more than half would be empty. */
+/** The new end of an axis. It grows at once, and shrinks only if more than half would be empty. */
 export function ceiling(old: number, most: number, least: number): number {
   const needed = Math.max(most * 1.08, least);
   return needed > old || needed < old * 0.45 ? roundUp(needed) : old;
 }
 
-/** Where an axis that ends at `top` is divided, 0 left out. */
+/** The divisions of an axis that ends at `top`, without 0. */
 export function divisions(top: number, fine: boolean): readonly number[] {
   if (!fine) {
     return [top / 2, top];
@@ -43,7 +43,7 @@ export function divisions(top: number, fine: boolean): readonly number[] {
 
 const STEPS_S = [5, 10, 15, 20, 30, 60, 120, 180, 300, 600];
 
-/** Times at which to write the time, with room for each; in local time they are round. */
+/** The times to mark along an axis: round in local time, at least `room` pixels apart. */
 export function timeMarks(
   since: number,
   until: number,
@@ -58,18 +58,4 @@ export function timeMarks(
     marks.push(mark);
   }
   return marks;
-}
-
-/** A time of day: "14:03", "14:03:20", "14:03:20.125". */
-export function clock(time: number, digits: 'minutes' | 'seconds' | 'milliseconds'): string {
-  const date = new Date(Math.round(time * 1000));
-  const two = (value: number) => String(value).padStart(2, '0');
-  const minutes = `${two(date.getHours())}:${two(date.getMinutes())}`;
-  if (digits === 'minutes') {
-    return minutes;
-  }
-  const seconds = `${minutes}:${two(date.getSeconds())}`;
-  return digits === 'seconds'
-    ? seconds
-    : `${seconds}.${String(date.getMilliseconds()).padStart(3, '0')}`;
 }

@@ -1,15 +1,14 @@
-import * as format from '../format';
+import * as format from '../ui/format';
 import type { ISlow, ISpan, ITrans } from './contract';
 import { element } from './dom';
 import { palette } from './palette';
-import { clock } from './scale';
 import { mates, steps } from './waterfall';
-import { reasonWords } from './words';
+import { reasonText } from './plotLabels';
 
-/** As many are listed. */
+/** The number of requests that are listed. */
 const SHOWN = 10;
 
-/** More batch mates than these are told as a number. */
+/** Further batch mates are shown as a number. */
 const BLOCKS = 24;
 
 export interface ISlowestOptions {
@@ -19,7 +18,7 @@ export interface ISlowestOptions {
   readonly onClose: () => void;
 }
 
-/** The slowest requests of a moment, each of which opens to what happened to it. */
+/** A list of the slowest requests of a time span; each can be expanded to its details. */
 export class Slowest {
   readonly node: HTMLElement;
 
@@ -47,7 +46,7 @@ export class Slowest {
     this.node.hidden = true;
   }
 
-  /** Ask for the slowest of a time, and list them. */
+  /** Fetches and lists the slowest requests of a span. */
   async show(span: ISpan): Promise<void> {
     const { trans, model } = this._options;
     const asked = ++this._asked;
@@ -55,8 +54,8 @@ export class Slowest {
     this._title.textContent = trans.__(
       'Slowest of %1, %2 to %3',
       model,
-      clock(span.since, 'seconds'),
-      clock(span.until, 'seconds')
+      format.clock(span.since, 'seconds'),
+      format.clock(span.until, 'seconds')
     );
     this._say(trans.__('Looking…'));
     this.node.scrollIntoView({ block: 'nearest' });
@@ -106,7 +105,7 @@ export class Slowest {
     this._body.replaceChildren(element('ol', {}, ...items));
   }
 
-  /** When, how long, and a bar of its stages beside those of the others. */
+  /** One line: time, duration, and a bar of the stages on a common scale. */
   private _summary(request: ISlow, longest: number): HTMLElement {
     const { trans } = this._options;
     const { ink } = palette(this.node);
@@ -128,12 +127,12 @@ export class Slowest {
       element(
         'span',
         { class: 'iw-Slow-time', title: trans.__('When it ended') },
-        clock(request.time, 'milliseconds')
+        format.clock(request.time, 'milliseconds')
       )
     );
   }
 
-  /** Where its time went, who it travelled with, and how it is found elsewhere. */
+  /** The stages, the batch, and the ids of one request. */
   private _story(request: ISlow): HTMLElement {
     const { trans } = this._options;
     return element(
@@ -199,7 +198,7 @@ export class Slowest {
       return [element('p', {}, trans.__('It never came into a batch.'))];
     }
     const others = mates(request);
-    const why = release_reason ? reasonWords(trans, release_reason) : '';
+    const why = release_reason ? reasonText(trans, release_reason) : '';
     const sentence =
       others.length === 0
         ? trans._n('Alone in a batch of %1 row.', 'Alone in a batch of %1 rows.', batch_size)
@@ -241,7 +240,7 @@ export class Slowest {
 
   private readonly _title = element('h3', { class: 'iw-Slow-title' });
   private readonly _body = element('div', { class: 'iw-Slow-body' });
-  /** Counts questions: an answer to one before the last is of no use. */
+  /** Counts the fetches; only the answer to the last one is used. */
   private _asked = 0;
 }
 

@@ -1,42 +1,42 @@
-import type { Batches, IDetailColumns, IFigures, IHistory, Stage } from '../wire';
+import { IN_PLOTS } from '../service/figures';
+import {
+  type Batches,
+  type IDetailColumns,
+  type IFigures,
+  type IHistory,
+  type Stage,
+  STAGES
+} from '../service/wire';
 
-/** The lines that are kept, beside time. */
-export const COLUMNS = [
-  'requests_per_s',
-  'rows_per_s',
-  'errors_per_s',
-  'p50_s',
-  'p95_s',
-  'p99_s',
-  'queued',
-  'queue_s',
-  'batch_s',
-  'compute_s',
-  'split_s',
-  'respond_s'
-] as const;
+type PlottedFigure = (typeof IN_PLOTS)[number]['key'];
 
-export type Column = (typeof COLUMNS)[number];
+/** The columns that are kept: figures, and the mean seconds per request of each stage. */
+export type Column = PlottedFigure | `${Stage}_s`;
 
-/** Why batches are released, in the order in which they are drawn; what a newer service names comes after. */
+export const COLUMNS: readonly Column[] = [
+  ...IN_PLOTS.map(({ key }) => key),
+  ...STAGES.map(stage => `${stage}_s` as const)
+];
+
+/** Release reasons in drawing order; reasons of a newer service come after them. */
 export const REASONS: readonly string[] = ['idle', 'full', 'delay', 'shape', 'alone', 'drain'];
 
-/** Batches of one row as triples: reason (an index of `Timeline.reasons`), rows of the batch, how many such. */
+/** The batches of one row as triples: index into `Timeline.reasons`, rows of the batch, count. */
 export type Cells = Uint32Array;
 
-/** What is kept, in seconds: the longest window. */
+/** Seconds that are kept: the longest window. */
 const KEEP_S = 900;
 
-/** Rows of arrays, twice what is kept at 4 ticks a second: a full array is moved down once in a long while. */
+/** Array length: more than twice the rows kept at 4 ticks a second, so that moving them down is rare. */
 const CAPACITY = 8192;
 
-/** Rows in columns. NaN is not known, or nothing that could have been measured. */
+/** Rows stored by column. NaN stands for an unknown value, or for nothing to measure. */
 class Rows {
   /** Unix seconds of the row's end. */
   readonly time = new Float64Array(CAPACITY);
-  /** Seconds that the row tells of. */
+  /** Seconds that the row covers. */
   readonly span = new Float32Array(CAPACITY);
-  /** Which run of the service, counted by the timeline. */
+  /** The run of the service, counted by the timeline. */
   readonly run = new Uint16Array(CAPACITY);
   readonly columns = Object.fromEntries(
     COLUMNS.map(name => [name, new Float32Array(CAPACITY)])
@@ -45,7 +45,7 @@ class Rows {
   begin = 0;
   end = 0;
 
-  /** Make room for one row more, and say where it is. */
+  /** Adds an empty row and returns its index. */
   append(): number {
     if (this.end === CAPACITY) {
       this.begin = Math.max(this.begin, CAPACITY / 2);
@@ -78,9 +78,9 @@ class Rows {
 }
 
 /**
- * What is known of one model in the last 15 minutes: a row a tick, and coarser rows of history where no tick was heard.
+ * One model's last 15 minutes: a row per tick, and coarser rows of history where no tick was received.
  *
- * Rows are in order of time. Read them by index from `begin` up to `end`; an index is good until the next change.
+ * Rows are ordered by time. Their indices run from `begin` up to `end`, and are valid until the next change.
  */
 export class Timeline {
   constructor(readonly model: string) {}
@@ -113,12 +113,12 @@ export class Timeline {
     return this._rows.cells;
   }
 
-  /** Names of the reasons that cells index. */
+  /** The names that the cells' reason indices refer to. */
   get reasons(): readonly string[] {
     return this._reasons;
   }
 
-  /** Unix seconds of the newest row; 0 where there is none. */
+  /** Unix seconds of the newest row; 0 if there is none. */
   get last(): number {
     return this.end > this.begin ? (this.time[this.end - 1] as number) : 0;
   }
@@ -138,15 +138,15 @@ export class Timeline {
     return low;
   }
 
-  /** Take in one tick; one that is known already, or of which the model is no part, changes nothing but the epoch. */
+  /** Adds one tick. A tick that is known already, or that lacks the model, changes only the epoch. */
   push({ epoch, time, interval_s, models, detail }: IFigures): void {
-    this._enter(epoch);
+    this._enterEpoch(epoch);
     const figures = models[this.model];
     if (figures === undefined) {
       return;
     }
     if (time < this.last - KEEP_S) {
-      // The clock was set back: what is there would never end.
+      // The clock was set back, so the rows would stay for too long.
       this._rows.begin = this._rows.end = 0;
     }
     if (time <= this.last) {
@@ -158,23 +158,19 @@ export class Timeline {
     this._rows.span[at] = interval_s;
     this._rows.run[at] = this._run;
     const { columns } = this._rows;
-    columns.requests_per_s[at] = number(figures.requests_per_s);
-    columns.rows_per_s[at] = number(figures.rows_per_s);
-    columns.errors_per_s[at] = number(figures.errors_per_s);
-    columns.p50_s[at] = number(figures.p50_s);
-    columns.p95_s[at] = number(figures.p95_s);
-    columns.p99_s[at] = number(figures.p99_s);
-    columns.queued[at] = number(figures.queued);
-    for (const stage of ['queue', 'batch', 'compute', 'split', 'respond'] satisfies Stage[]) {
+    for (const { key } of IN_PLOTS) {
+      columns[key][at] = number(figures[key]);
+    }
+    for (const stage of STAGES) {
       columns[`${stage}_s`][at] = number(more?.stages_s?.[stage]);
     }
     this._rows.cells[at] = this._pack(more?.batches);
-    this._forget();
+    this._dropOld();
   }
 
-  /** Take in what the server remembers, where it is finer than what is here; what it does not remember stays. */
-  recall({ epoch, models }: IHistory): void {
-    this._enter(epoch);
+  /** Merges history where it is finer than the known rows; rows outside of it stay. */
+  mergeHistory({ epoch, models }: IHistory): void {
+    this._enterEpoch(epoch);
     const past = models[this.model];
     if (past === undefined || past.time.length === 0) {
       return;
@@ -187,7 +183,7 @@ export class Timeline {
       while (i < old.end && (old.time[i] as number) <= time - part_s) {
         merged.copy(old, i++);
       }
-      // Rows of ours that end in this part: kept if they are as fine, all or none.
+      // The known rows that end in this part are kept if they are as fine, all or none.
       const first = i;
       while (i < old.end && (old.time[i] as number) <= time) {
         i += 1;
@@ -204,7 +200,7 @@ export class Timeline {
       merged.copy(old, i++);
     }
     this._rows = merged;
-    this._forget();
+    this._dropOld();
   }
 
   private _fill(rows: Rows, past: IDetailColumns, j: number, part_s: number): void {
@@ -218,14 +214,14 @@ export class Timeline {
     rows.cells[at] = this._pack(past.batches?.[j]);
   }
 
-  private _enter(epoch: string): void {
+  private _enterEpoch(epoch: string): void {
     if (epoch !== this._epoch) {
       this._epoch = epoch;
       this._run += 1;
     }
   }
 
-  private _forget(): void {
+  private _dropOld(): void {
     this._rows.begin = this.after(this.last - KEEP_S);
   }
 
@@ -249,7 +245,7 @@ export class Timeline {
   private _rows = new Rows();
   private readonly _reasons = [...REASONS];
   private _epoch = '';
-  /** 1 is the first; a uint16 is enough for any page. */
+  /** The first run is 1. A uint16 is enough for any page. */
   private _run = 0;
 }
 
@@ -257,7 +253,7 @@ function number(value: number | null | undefined): number {
   return value ?? NaN;
 }
 
-/** Between most of two points: a few that are missing do not matter. */
+/** The most usual distance between points, which a few missing points do not change. */
 function spacing(times: readonly number[]): number {
   const steps = times.slice(1).map((time, i) => time - (times[i] as number));
   return steps.sort((a, b) => a - b)[steps.length >> 1] ?? 1;

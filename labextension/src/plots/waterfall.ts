@@ -1,8 +1,8 @@
-/** One request over time: pure, so that it can be tested without a page. */
+/** The stages of one request over time. Pure. */
 
 import type { ISlow } from './contract';
 
-/** In the order in which a request goes through them: docs/metrics.md. */
+/** The stages in the order of a request's way: docs/metrics.md. */
 export const WAY = [
   'receive',
   'decode',
@@ -23,7 +23,7 @@ export interface IStep {
 }
 
 /**
- * The stages of a request one after the other. What none of them accounts for comes last, as `other`, where it is more
+ * The stages of a request one after the other. Time outside of all stages comes last, as `other`, if it is more
  * than a hundredth.
  */
 export function steps({ stages_s, duration_s }: ISlow): readonly IStep[] {
@@ -47,7 +47,7 @@ export function steps({ stages_s, duration_s }: ISlow): readonly IStep[] {
   return found;
 }
 
-/** Rows of those that shared its batch, itself left out; the largest first. */
+/** The rows of the other requests in its batch, largest first. */
 export function mates({ rows, batch_rows }: ISlow): readonly number[] {
   const all = [...(batch_rows ?? [])];
   const own = rows === null ? -1 : all.indexOf(rows);

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import { distribution, edges } from '../../src/plots/distribution';
 import { Timeline } from '../../src/plots/timeline';
-import type { Batches } from '../../src/wire';
-import { tick } from './frames';
+import type { Batches } from '../../src/service/wire';
+import { tick } from './figureFrames';
 
 function of(...rows: Batches[]) {
   const timeline = new Timeline('digits');

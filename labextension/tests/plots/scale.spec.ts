@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { ceiling, clock, divisions, roundUp, timeMarks } from '../../src/plots/scale';
+import { ceiling, divisions, roundUp, timeMarks } from '../../src/plots/scale';
 
 test.each([
   [0, 1],
@@ -53,12 +53,5 @@ describe('times', () => {
     expect((step * width) / window_s).toBeGreaterThanOrEqual(room);
     expect((marks[0] as number) % 5).toBe(0);
     expect(marks.every(mark => mark >= until - window_s && mark <= until)).toBe(true);
-  });
-
-  test('are of the place where one looks', () => {
-    const noon = new Date(2026, 10, 21, 12, 3, 4, 56).getTime() / 1000;
-    expect(clock(noon, 'minutes')).toBe('12:03');
-    expect(clock(noon, 'seconds')).toBe('12:03:04');
-    expect(clock(noon, 'milliseconds')).toBe('12:03:04.056');
   });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Timeline } from '../../src/plots/timeline';
-import { history, range, tick } from './frames';
+import { history, range, tick } from './figureFrames';
 
 function times(timeline: Timeline): number[] {
   return [...timeline.time.slice(timeline.begin, timeline.end)];
@@ -69,7 +69,7 @@ describe('ticks', () => {
 describe('history', () => {
   test('comes before the ticks that follow it', () => {
     const timeline = new Timeline('digits');
-    timeline.recall(history(range(0, 10)));
+    timeline.mergeHistory(history(range(0, 10)));
     timeline.push(tick(10));
     timeline.push(tick(10.25));
     expect(times(timeline)).toEqual([...range(0, 10), 10.25]);
@@ -77,34 +77,34 @@ describe('history', () => {
 
   test('fills what was missed, and leaves finer ticks alone', () => {
     const timeline = filled(...range(5, 6, 0.25).map(time => tick(time)));
-    timeline.recall(history(range(3, 8)));
+    timeline.mergeHistory(history(range(3, 8)));
     expect(times(timeline)).toEqual([3, 4, 5, 5.25, 5.5, 5.75, 6, 7, 8]);
   });
 
   test('that is finer takes the place of what was coarser', () => {
     const timeline = new Timeline('digits');
-    timeline.recall(history(range(0, 30, 10)));
-    timeline.recall(history(range(15, 30)));
+    timeline.mergeHistory(history(range(0, 30, 10)));
+    timeline.mergeHistory(history(range(15, 30)));
     expect(times(timeline)).toEqual([0, 10, ...range(15, 30)]);
   });
 
   test('that is coarser changes nothing that is there', () => {
     const timeline = new Timeline('digits');
-    timeline.recall(history(range(20, 30)));
-    timeline.recall(history(range(0, 30, 10)));
+    timeline.mergeHistory(history(range(20, 30)));
+    timeline.mergeHistory(history(range(0, 30, 10)));
     expect(times(timeline)).toEqual([0, 10, ...range(20, 30)]);
   });
 
   test('of the next run goes after what was seen of the last one', () => {
     const timeline = filled(tick(10), tick(10.25));
-    timeline.recall(history(range(20, 22), {}, 'b'));
+    timeline.mergeHistory(history(range(20, 22), {}, 'b'));
     expect(times(timeline)).toEqual([10, 10.25, 20, 21, 22]);
     expect([...timeline.run.slice(timeline.begin, timeline.end)]).toEqual([1, 1, 2, 2, 2]);
   });
 
   test('of an older server has no stages, and that is no error', () => {
     const timeline = new Timeline('digits');
-    timeline.recall(history([1, 2]));
+    timeline.mergeHistory(history([1, 2]));
     expect(timeline.columns.compute_s[timeline.begin]).toBeNaN();
     expect(timeline.columns.p95_s[timeline.begin]).toBeNaN();
   });

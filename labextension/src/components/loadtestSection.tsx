@@ -1,0 +1,309 @@
+import * as React from 'react';
+import {
+  toLoadTest,
+  type Field as Name,
+  fieldsOf,
+  type ITestDraft,
+  KINDS,
+  NEW_TEST,
+  OPTIONS,
+  SWEEPS,
+  sweepsOf
+} from '../loadtest/loadtestForm';
+import {
+  fieldLabel,
+  kindHint,
+  kindLabel,
+  progress,
+  runStateLabel,
+  stepText,
+  summaryOf
+} from '../loadtest/loadtestLabels';
+import * as format from '../ui/format';
+import { groupByModel } from '../service/groupByModel';
+import type { IView } from '../service/state';
+import type { IRunning } from '../service/wire';
+import { capitalized } from '../ui/labels';
+import { Button, Field, FigureList, Section, ErrorMessage } from './primitives';
+import { useReveal, useCollapse, usePanel } from './panelContext';
+import { useSignal } from './useSignal';
+import { Collapsible } from './collapsible';
+
+/** Loaded when the section is first expanded, so that the panel appears sooner. */
+const Runs = React.lazy(async () => ({ default: (await import('./loadtestRuns')).Runs }));
+
+/** Loaded when the sweep fields are first expanded. */
+const Sweeps = React.lazy(async () => ({ default: (await import('./sweepFields')).Sweeps }));
+
+/** The load tests: a form to start one, those that run, and the stored ones. */
+export function LoadTestsSection({ view }: { view: IView }): JSX.Element {
+  const { trans, loadtestTarget } = usePanel();
+  const [model, setModel] = React.useState(loadtestTarget.model);
+  /** The run started here last; it is expanded when it has ended. */
+  const [begun, setBegun] = React.useState('');
+  const root = useReveal('load-tests', loadtestTarget.requested, () =>
+    setModel(loadtestTarget.model)
+  );
+  return (
+    <Section name="load-tests" title={trans.__('Load tests')}>
+      <div ref={root} className="iw-LoadTests">
+        <Contents view={view} model={model} onModel={setModel} begun={begun} onBegun={setBegun} />
+      </div>
+    </Section>
+  );
+}
+
+interface IContentsProps {
+  readonly view: IView;
+  readonly model: string;
+  readonly onModel: (name: string) => void;
+  readonly begun: string;
+  readonly onBegun: (run: string) => void;
+}
+
+function Contents({ view, model: chosen, onModel, begun, onBegun }: IContentsProps): JSX.Element {
+  const { model, trans } = usePanel();
+  const running = useSignal(model.loadTests.changed, () => model.loadTests.running);
+  const names = groupByModel(view.models)
+    .filter(({ current }) => current.state === 'Ready' && current.routed)
+    .map(({ name }) => name);
+  const name = names.includes(chosen) ? chosen : (names[0] ?? '');
+  const isReady = view.service?.state === 'Ready' && view.link.kind === 'live';
+  return (
+    <>
+      {name === '' || !isReady ? (
+        <p className="iw-Text iw-mod-quiet">
+          {isReady
+            ? trans.__('Load a model, and how many requests it takes is found out here.')
+            : trans.__('Load tests need the service: start it, or load a model.')}
+        </p>
+      ) : (
+        <Begin
+          names={names}
+          name={name}
+          busy={running.some(each => each.model === name)}
+          onModel={onModel}
+          onBegun={onBegun}
+        />
+      )}
+      {running.map(each => (
+        <Running key={each.run} running={each} />
+      ))}
+      <React.Suspense fallback={null}>
+        <Runs begun={begun} live={view.link.kind === 'live'} />
+      </React.Suspense>
+    </>
+  );
+}
+
+/** Keeps the typed values until the page is closed. */
+let lastDraft: ITestDraft = NEW_TEST;
+
+interface IBeginProps {
+  readonly names: readonly string[];
+  readonly name: string;
+  /** A load test of this model is running. */
+  readonly busy: boolean;
+  readonly onModel: (name: string) => void;
+  readonly onBegun: (run: string) => void;
+}
+
+function Begin({ names, name, busy, onModel, onBegun }: IBeginProps): JSX.Element {
+  const { model, trans } = usePanel();
+  const id = React.useId();
+  const [draft, setDraft] = React.useState(lastDraft);
+  lastDraft = draft;
+  const [optionsOpen, setOptionsOpen] = useCollapse('load-test-options', false);
+  const [beginning, setBeginning] = React.useState(false);
+  const [trouble, setTrouble] = React.useState('');
+  const { test, wrong } = toLoadTest(trans, draft);
+  const [sweepOpen, setSweepOpen] = useCollapse('load-test-sweep', false);
+  const isSweep = sweepsOf(draft).length > 0;
+  const hidden =
+    (OPTIONS.some(field => wrong.has(field)) && !optionsOpen) ||
+    (SWEEPS.some(field => wrong.has(field)) && !sweepOpen);
+
+  const begin = async () => {
+    if (wrong.size > 0 || busy || beginning) {
+      return;
+    }
+    setTrouble('');
+    setBeginning(true);
+    try {
+      onBegun(await model.loadTests.start(name, test));
+    } catch (error) {
+      setTrouble(capitalized((error as Error).message));
+    } finally {
+      setBeginning(false);
+    }
+  };
+
+  const field = (each: Name) => (
+    <Field
+      key={each}
+      label={fieldLabel(trans, each)}
+      text={draft[each]}
+      wrong={wrong.get(each) ?? ''}
+      onText={text => setDraft({ ...draft, [each]: text })}
+    />
+  );
+
+  return (
+    <form
+      className="iw-Part"
+      aria-label={trans.__('Begin a load test')}
+      onSubmit={event => {
+        event.preventDefault();
+        void begin();
+      }}
+    >
+      <div className="iw-Fields">
+        <div className="iw-Field">
+          <label htmlFor={`${id}-model`}>{trans.__('Model')}</label>
+          <select
+            id={`${id}-model`}
+            className="jp-mod-styled"
+            value={name}
+            onChange={event => onModel(event.target.value)}
+          >
+            {names.map(each => (
+              <option key={each}>{each}</option>
+            ))}
+          </select>
+        </div>
+        <div className="iw-Field">
+          <label htmlFor={`${id}-kind`}>{trans.__('Load')}</label>
+          <select
+            id={`${id}-kind`}
+            className="jp-mod-styled"
+            value={draft.kind}
+            aria-describedby={`${id}-hint`}
+            onChange={event =>
+              setDraft({ ...draft, kind: KINDS.find(k => k === event.target.value) ?? 'rate' })
+            }
+          >
+            {KINDS.map(kind => (
+              <option key={kind} value={kind}>
+                {kindLabel(trans, kind)}
+              </option>
+            ))}
+          </select>
+        </div>
+        {fieldsOf(draft.kind).map(field)}
+      </div>
+      <p id={`${id}-hint`} className="iw-Text iw-mod-quiet">
+        {kindHint(trans, draft.kind)}
+      </p>
+      <div>
+        <Collapsible label={trans.__('Options')} open={optionsOpen} onOpen={setOptionsOpen}>
+          <div className="iw-Part">
+            <div className="iw-Fields">{OPTIONS.map(field)}</div>
+            {draft.kind === 'rate' && (
+              <label className="iw-LoadTests-check">
+                <input
+                  type="checkbox"
+                  checked={draft.poisson}
+                  onChange={event => setDraft({ ...draft, poisson: event.target.checked })}
+                />
+                {trans.__('At random times, as independent users come')}
+              </label>
+            )}
+          </div>
+        </Collapsible>
+      </div>
+      {draft.kind !== 'limit' && (
+        <div>
+          <Collapsible
+            label={
+              isSweep
+                ? trans.__('Try settings: %1', sweepsOf(draft).join(', '))
+                : trans.__('Try settings')
+            }
+            open={sweepOpen}
+            onOpen={setSweepOpen}
+          >
+            <React.Suspense fallback={null}>
+              <Sweeps draft={draft} wrong={wrong} onDraft={setDraft} />
+            </React.Suspense>
+          </Collapsible>
+        </div>
+      )}
+      <div className="iw-Row">
+        <Button
+          label={
+            beginning
+              ? trans.__('Starting…')
+              : isSweep
+                ? trans.__('Start the sweep')
+                : trans.__('Start the test')
+          }
+          submit
+          primary
+          disabled={wrong.size > 0 || busy || beginning}
+          title={busy ? trans.__('A load test of this model is running') : undefined}
+        />
+      </div>
+      {hidden && <p className="iw-Text iw-mod-bad">{trans.__('Look at what is folded.')}</p>}
+      <ErrorMessage text={trouble} onDismiss={() => setTrouble('')} />
+    </form>
+  );
+}
+
+/** A running load test: its progress and its figures so far. */
+function Running({ running }: { running: IRunning }): JSX.Element {
+  const { model, trans } = usePanel();
+  const [trouble, setTrouble] = React.useState('');
+  const { run, elapsed_s, total_s, errors, done } = running;
+  const value = progress(running);
+  const step = stepText(trans, running);
+  const stop = () => {
+    setTrouble('');
+    model.loadTests.stop(run).catch((error: Error) => setTrouble(capitalized(error.message)));
+  };
+  const figures: readonly (readonly [name: string, words: string])[] = [
+    [trans.__('answered/s'), format.rate(running.rate_per_s)],
+    [trans.__('p50'), format.duration(running.p50_s)],
+    [trans.__('p99'), format.duration(running.p99_s)],
+    [trans.__('errors'), errors.toLocaleString('en-US')]
+  ];
+  return (
+    <div
+      className="iw-Running"
+      role="group"
+      aria-label={trans.__('Load test %1, under way', run)}
+      data-run={run}
+    >
+      <div className="iw-Running-head">
+        <strong className="iw-Running-name" title={run}>
+          {run}
+        </strong>
+        <span role="status">{runStateLabel(trans, running)}</span>
+      </div>
+      <p className="iw-Text iw-mod-quiet">{summaryOf(trans, running)}</p>
+      <progress
+        value={value}
+        aria-label={trans.__('How far it is')}
+        aria-valuetext={trans.__(
+          '%1 of %2',
+          `${Math.floor(elapsed_s)} s`,
+          format.duration(total_s)
+        )}
+      />
+      <div className="iw-Running-far">
+        {step && <span className="iw-Running-step">{step}</span>}
+        <span>{trans.__('%1 of %2 s', Math.floor(elapsed_s), Math.round(total_s * 10) / 10)}</span>
+        <span>{trans._n('%1 answer', '%1 answers', done)}</span>
+      </div>
+      <FigureList figures={figures} />
+      <div className="iw-Row">
+        <Button
+          label={trans.__('Stop')}
+          name={trans.__('Stop the load test %1', run)}
+          disabled={running.stopping}
+          onClick={stop}
+        />
+      </div>
+      <ErrorMessage text={trouble} onDismiss={() => setTrouble('')} />
+    </div>
+  );
+}

@@ -1,0 +1,251 @@
+import { ellipsesIcon } from '@jupyterlab/ui-components';
+import * as React from 'react';
+import * as format from '../ui/format';
+import { ON_CARD } from '../service/figures';
+import { WINDOW_S } from '../service/model';
+import { isUnderWay } from '../service/groupByModel';
+import type { Verb } from '../service/state';
+import { CommandIDs } from '../tokens';
+import type { IModelStatus, ModelState } from '../service/wire';
+import { MODEL_TONES, modelStateLabel, capitalized } from '../ui/labels';
+import { Button, IconButton, Message, State, useLive, write } from './primitives';
+import { useCollapse, usePanel } from './panelContext';
+import { type Draw, Sparkline } from './sparkline';
+import { CollapsibleBody, Progress, CollapseToggle } from './collapsible';
+
+/** Both are loaded when first expanded, so that the panel appears sooner. */
+const SettingsForm = React.lazy(async () => ({
+  default: (await import('./modelSettings')).SettingsForm
+}));
+const TryIt = React.lazy(async () => ({ default: (await import('./tryIt')).TryIt }));
+
+/** Older errors are not shown. */
+const ERROR_S = 300;
+
+interface IProps {
+  readonly current: IModelStatus;
+  readonly others: readonly IModelStatus[];
+  /** False while the service is away; a model listed as Ready is not ready then. */
+  readonly serving: boolean;
+  readonly busy: Verb | undefined;
+  readonly trouble: string | undefined;
+}
+
+/** One model. React renders it when its status changes; its figures are written without React. */
+export const Card = React.memo(function Card(props: IProps) {
+  const { current, others, serving, busy, trouble } = props;
+  const { model, commands, trans, openMenu } = usePanel();
+  const { name, version, state, reason, device, notes } = current;
+  return (
+    <li
+      className={serving ? 'iw-Card' : 'iw-Card iw-mod-stale'}
+      data-model={name}
+      aria-label={name}
+    >
+      <div className="iw-Card-head">
+        <h3 className="iw-Card-name" title={name}>
+          {name}
+        </h3>
+        <span className="iw-Card-version" title={trans.__('Version %1', version)}>
+          v{version}
+        </span>
+        <IconButton
+          icon={ellipsesIcon}
+          label={trans.__('What to do with %1', name)}
+          hasMenu
+          onClick={event => openMenu(name, event.currentTarget)}
+        />
+      </div>
+      <div className="iw-Card-state">
+        <CardState state={state} serving={serving} busy={busy} />
+        {device && <span className="iw-Card-device">{device}</span>}
+      </div>
+      {isUnderWay(state) && state !== 'Draining' && <Progress />}
+      {reason && (
+        <Message tone={state === 'Failed' ? 'bad' : 'info'}>{capitalized(reason)}</Message>
+      )}
+      {trouble && (
+        <Message tone="bad" onDismiss={() => model.dismiss(name)}>
+          {trouble}
+        </Message>
+      )}
+      {state === 'Failed' && (
+        <div className="iw-Row">
+          <Button
+            label={trans.__('Remove')}
+            disabled={!serving || busy !== undefined}
+            onClick={() =>
+              void commands.execute(CommandIDs.unload, { name }).catch(() => undefined)
+            }
+          />
+        </div>
+      )}
+      {(state === 'Ready' || state === 'Draining') && <Figures name={name} />}
+      {state === 'Ready' && (
+        <Parts status={current} able={serving && busy === undefined && current.routed} />
+      )}
+      {others.map(other => (
+        <Other key={other.version} status={other} />
+      ))}
+      <Notes notes={notes} />
+    </li>
+  );
+}, sameCard);
+
+/** Compares the members of `others`, since the array is a new one each time. */
+function sameCard(a: IProps, b: IProps): boolean {
+  return (
+    a.current === b.current &&
+    a.serving === b.serving &&
+    a.busy === b.busy &&
+    a.trouble === b.trouble &&
+    a.others.length === b.others.length &&
+    a.others.every((other, i) => other === b.others[i])
+  );
+}
+
+function CardState(props: Pick<IProps, 'serving' | 'busy'> & { state: ModelState }): JSX.Element {
+  const { trans } = usePanel();
+  if (!props.serving) {
+    return <State tone="off" word={trans.__('Waiting for the service')} />;
+  }
+  if (props.busy === 'unload') {
+    return <State tone="busy" word={trans.__('Unloading…')} />;
+  }
+  return <State tone={MODEL_TONES[props.state]} word={modelStateLabel(trans, props.state)} />;
+}
+
+/** Actions on a model that serves; each is collapsed at first. */
+function Parts({ status, able }: { status: IModelStatus; able: boolean }): JSX.Element {
+  const { trans } = usePanel();
+  const id = React.useId();
+  const [trying, setTrying] = useCollapse(`try:${status.name}`, false);
+  const [setting, setSetting] = useCollapse(`settings:${status.name}`, false);
+  return (
+    <>
+      <div className="iw-Parts">
+        <CollapseToggle
+          label={trans.__('Try it')}
+          part={`${id}-try`}
+          open={trying}
+          onToggle={() => setTrying(!trying)}
+        />
+        <CollapseToggle
+          label={trans.__('Settings')}
+          part={`${id}-settings`}
+          open={setting}
+          onToggle={() => setSetting(!setting)}
+        />
+      </div>
+      <CollapsibleBody id={`${id}-try`} open={trying}>
+        <React.Suspense fallback={null}>
+          <TryIt status={status} able={able} />
+        </React.Suspense>
+      </CollapsibleBody>
+      <CollapsibleBody id={`${id}-settings`} open={setting}>
+        <React.Suspense fallback={null}>
+          <SettingsForm status={status} able={able} />
+        </React.Suspense>
+      </CollapsibleBody>
+    </>
+  );
+}
+
+/** Another version of the same model: one that loads, drains or failed. */
+function Other({ status }: { status: IModelStatus }): JSX.Element {
+  const { trans } = usePanel();
+  return (
+    <div className="iw-Card-other">
+      <span className="iw-Card-version">v{status.version}</span>
+      <State
+        tone={status.state === 'Ready' ? 'off' : MODEL_TONES[status.state]}
+        word={
+          status.state === 'Ready' ? trans.__('Not routed') : modelStateLabel(trans, status.state)
+        }
+      />
+      {status.reason && <Message tone="bad">{capitalized(status.reason)}</Message>}
+    </div>
+  );
+}
+
+function Notes({ notes }: { notes: readonly string[] }): JSX.Element | null {
+  const { trans } = usePanel();
+  const [all, setAll] = React.useState(false);
+  if (notes.length === 0) {
+    return null;
+  }
+  const shown = all ? notes : notes.slice(0, 1);
+  return (
+    <div className="iw-Card-notes">
+      {shown.map(note => (
+        <p key={note} className="iw-Text iw-mod-quiet">
+          {note}
+        </p>
+      ))}
+      {notes.length > 1 && (
+        <button type="button" className="iw-Link" aria-expanded={all} onClick={() => setAll(!all)}>
+          {all ? trans.__('Less') : trans._n('%1 more note', '%1 more notes', notes.length - 1)}
+        </button>
+      )}
+    </div>
+  );
+}
+
+/** The live figures of a card. */
+function Figures({ name }: { name: string }): JSX.Element {
+  const { model, trans, sparkline, plotSelection } = usePanel();
+  const root = React.useRef<HTMLDivElement>(null);
+  const cells = React.useRef<(HTMLElement | null)[]>([]);
+  const last = React.useRef<HTMLParagraphElement>(null);
+  const top = React.useRef<HTMLSpanElement>(null);
+  const picture = React.useRef<Draw | null>(null);
+  const draw = React.useCallback(() => {
+    const figures = model.figures(name);
+    ON_CARD.forEach(({ text, isBad }, i) => {
+      const cell = cells.current[i] ?? null;
+      write(cell, figures ? text(figures) : format.UNKNOWN);
+      cell?.classList.toggle('iw-mod-bad', figures !== null && (isBad?.(figures) ?? false));
+    });
+    const error = model.lastError(name);
+    const told = error !== null && model.time - error.time < ERROR_S;
+    write(
+      last.current,
+      told ? trans.__('%1: %2', format.clock(error.time), capitalized(error.message)) : ''
+    );
+    if (last.current && told && last.current.title !== error.message) {
+      last.current.title = error.message;
+    }
+    const most = picture.current?.(model.columns(name), sparkline, model.time, WINDOW_S) ?? 0;
+    const peak =
+      sparkline === 'p50_s' ? format.duration(most) : trans.__('%1/s', format.rate(most));
+    write(top.current, most > 0 ? peak : '');
+  }, [model, name, sparkline, trans]);
+  useLive(root, draw);
+  const label =
+    sparkline === 'p50_s'
+      ? trans.__('Median latency in the last minute')
+      : trans.__('Requests per second in the last minute');
+  return (
+    <div className="iw-Figures iw-Live" ref={root}>
+      <button
+        type="button"
+        className="iw-Figures-picture"
+        title={trans.__('%1; click for more of it', label)}
+        aria-label={trans.__('Live plots of %1', name)}
+        onClick={() => plotSelection.show(name)}
+      >
+        <Sparkline label={label} drawRef={picture} />
+        <span className="iw-Figures-top" ref={top} />
+      </button>
+      <dl>
+        {ON_CARD.map(({ name: figure, label: figureLabel, hint }, i) => (
+          <div key={figure} title={hint(trans)}>
+            <dt>{figureLabel(trans)}</dt>
+            <dd ref={cell => void (cells.current[i] = cell)} data-figure={figure} />
+          </div>
+        ))}
+      </dl>
+      <p className="iw-Figures-error" ref={last} data-figure="last_error" />
+    </div>
+  );
+}

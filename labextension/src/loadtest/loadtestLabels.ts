@@ -1,0 +1,166 @@
+/** Texts about load tests. Pure. */
+
+import type { TranslationBundle } from '@jupyterlab/translation';
+import * as format from '../ui/format';
+import type { Field, Kind } from './loadtestForm';
+import type { IRatio, IRun, IRunning } from '../service/wire';
+
+export function kindLabel(trans: TranslationBundle, kind: Kind): string {
+  switch (kind) {
+    case 'rate':
+      return trans.__('Rate');
+    case 'users':
+      return trans.__('Users');
+    case 'ramp':
+      return trans.__('Ramp');
+    case 'step':
+      return trans.__('Stairs');
+    case 'limit':
+      return trans.__('Find the limit');
+  }
+}
+
+/** The question that a kind of load test answers. */
+export function kindHint(trans: TranslationBundle, kind: Kind): string {
+  switch (kind) {
+    case 'rate':
+      return trans.__('Requests come at this rate, whatever the answers do: what latency results?');
+    case 'users':
+      return trans.__(
+        'Each waits for its answer before it sends again: how much is answered at most?'
+      );
+    case 'ramp':
+      return trans.__('The rate grows from one to the other: where does latency turn?');
+    case 'step':
+      return trans.__('The rate grows by stairs until something breaks: what breaks first?');
+    case 'limit':
+      return trans.__(
+        'Searches the highest rate at which this holds; it takes several tests, about a minute.'
+      );
+  }
+}
+
+export function fieldLabel(trans: TranslationBundle, field: Field): string {
+  switch (field) {
+    case 'rate':
+      return trans.__('Requests per second');
+    case 'users':
+      return trans.__('Users');
+    case 'from':
+      return trans.__('From, per second');
+    case 'to':
+      return trans.__('To, per second');
+    case 'step':
+      return trans.__('Each stair adds, per second');
+    case 'every':
+      return trans.__('Length of a stair');
+    case 'duration':
+      return trans.__('Duration');
+    case 'slo':
+      return trans.__('Must hold');
+    case 'rows':
+      return trans.__('Rows per request');
+    case 'warm_up':
+      return trans.__('Warm-up');
+    case 'batch':
+      return trans.__('Largest batch');
+    case 'delay':
+      return trans.__('Queue delay');
+    case 'instances':
+      return trans.__('Instances');
+    case 'queue':
+      return trans.__('Queue length');
+  }
+}
+
+/** The state of a running test as a word. */
+export function runStateLabel(trans: TranslationBundle, running: IRunning): string {
+  if (running.stopping) {
+    return trans.__('Stopping…');
+  }
+  switch (running.state) {
+    case 'starting':
+      return trans.__('Starting…');
+    case 'warming up':
+      return trans.__('Warming up…');
+    case 'running':
+      return trans.__('Running');
+    default:
+      return trans.__('Finishing…');
+  }
+}
+
+/** The progress in [0, 1]; of an unknown number of tests, that of the current one. */
+export function progress({ elapsed_s, total_s, number, count }: IRunning): number {
+  const one = total_s > 0 ? Math.min(1, Math.max(0, elapsed_s / total_s)) : 0;
+  return count > 0 ? (number - 1 + one) / count : one;
+}
+
+/** The current step of several tests; empty for a single one. */
+export function stepText(trans: TranslationBundle, { step, number, count }: IRunning): string {
+  return count > 0 ? trans.__('%1 of %2: %3', number, count, step) : step;
+}
+
+/** Says how many tests a sweep runs. */
+export function sweepHint(trans: TranslationBundle, count: number | null): string {
+  const back = trans.__('The model has its own settings back afterwards.');
+  return count === null
+    ? trans.__('One test for each combination. %1', back)
+    : `${trans._n('%1 test.', '%1 tests, one for each combination.', count)} ${back}`;
+}
+
+/** The summary without the model's name, which is shown next to it. */
+export function summaryOf(
+  trans: TranslationBundle,
+  { model, summary, kind }: { model: string; summary: string; kind?: IRun['kind'] }
+): string {
+  if (kind === 'search') {
+    return trans.__('a search for the highest rate that holds what was asked');
+  }
+  return summary.startsWith(`${model}: `) ? summary.slice(model.length + 2) : summary;
+}
+
+/** The figures of a stored run in one line. */
+export function figuresLine(trans: TranslationBundle, run: IRun): string {
+  const said = [
+    trans.__('%1/s', format.rate(run.answered_per_s)),
+    trans.__('p50 %1', format.duration(run.p50_s)),
+    trans.__('p99 %1', format.duration(run.p99_s))
+  ];
+  if (run.error_share !== null && run.error_share > 0) {
+    said.push(trans.__('%1 errors', format.share(run.error_share, 1)));
+  }
+  // Non-breaking spaces keep a figure and its unit together.
+  return said.map(each => each.replaceAll(' ', '\u00a0')).join(' · ');
+}
+
+/** The caveat of a run's figures; empty if there is none. */
+export function caveat(trans: TranslationBundle, run: IRun, isRunning: boolean): string {
+  if (isRunning) {
+    return trans.__('running');
+  }
+  if (run.state === 'running') {
+    return trans.__('running elsewhere');
+  }
+  if (run.state === 'cut short') {
+    return trans.__('cut short');
+  }
+  if (run.limited) {
+    return trans.__('generator at its limit');
+  }
+  return run.held ? '' : trans.__('does not hold');
+}
+
+/** A past moment as text: the time, and the day unless it is today. */
+export function dateLabel(time: number, now: number): string {
+  const then = new Date(time * 1000);
+  const short = then.toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' });
+  const isToday = then.toDateString() === new Date(now * 1000).toDateString();
+  const day = then.toLocaleDateString('en-GB', { day: 'numeric', month: 'short' });
+  return isToday ? short : `${day}, ${short}`;
+}
+
+/** Formats a figure of a comparison: seconds, or answers per second. */
+export function formatRatio({ name }: IRatio, value: number): string {
+  return name === 'requests/s' ? format.rate(value) : format.duration(value);
+}

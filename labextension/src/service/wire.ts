@@ -1,0 +1,386 @@
+/**
+ * The messages between this page and the server extension: see docs/jupyter.md.
+ *
+ * Durations end in `_s` (seconds), times are Unix seconds, sizes are bytes.
+ */
+
+export type ServiceState = 'Stopped' | 'Starting' | 'Ready' | 'Restarting' | 'Failed' | 'Stopping';
+
+/** One run of the service, or why it does not run. */
+export interface IService {
+  readonly state: ServiceState;
+  /** Why it is in this state; may be empty. */
+  readonly reason: string;
+  /** The progress of restoring models; empty if it restores none. Absent from an older server. */
+  readonly progress?: string;
+  readonly since: number;
+  readonly version: string;
+  readonly url: string;
+  /** The path of its token file on its machine; empty if unknown. Absent from an older server. */
+  readonly token_file?: string;
+  readonly pid: number | null;
+  readonly host: string;
+  readonly devices: readonly string[];
+  /** The devices as a phrase: "CPU, 2 cores". */
+  readonly device_words: string;
+  readonly notes: readonly string[];
+}
+
+/** The answer of `api/status`, and of start, restart and stop. */
+export interface IStatus {
+  /** The version of the server extension. */
+  readonly version: string;
+  /** The version of this contract; another one is incompatible. */
+  readonly api: number;
+  readonly service: IService;
+  readonly available: boolean;
+}
+
+export type ModelState = 'Loading' | 'Warming' | 'Ready' | 'Draining' | 'Gone' | 'Failed';
+
+/** An input or output; -1 in `shape` is a dimension of any size. */
+export interface ITensorSpec {
+  readonly name: string;
+  readonly datatype: string;
+  readonly shape: readonly number[];
+}
+
+/** One version of one model. */
+export interface IModelStatus {
+  readonly name: string;
+  readonly version: string;
+  readonly state: ModelState;
+  /** Why it Failed; empty otherwise. */
+  readonly reason: string;
+  readonly platform: string;
+  readonly device: string;
+  readonly inputs: readonly ITensorSpec[] | null;
+  readonly outputs: readonly ITensorSpec[] | null;
+  readonly config: Readonly<Record<string, unknown>>;
+  /** True when requests that name no version come here. */
+  readonly routed: boolean;
+  readonly max_batch_size: number;
+  readonly batching: string;
+  readonly execution: string;
+  readonly digest: string;
+  readonly size_bytes: number;
+  readonly loaded_at: number;
+  readonly load_s: number;
+  readonly queued: number;
+  readonly notes: readonly string[];
+}
+
+/** The result of a load or of a change of settings. */
+export interface ILoaded {
+  readonly model: IModelStatus;
+  readonly unchanged: boolean;
+  readonly previous: string | null;
+  readonly seconds: number;
+  /** Whether a change of settings was applied without a reload. Absent from an older server. */
+  readonly live?: boolean;
+}
+
+/** A model that the service's own repositories hold, or that it knows of. */
+export interface IStored {
+  readonly name: string;
+  readonly version: string;
+  readonly state: 'READY' | 'LOADING' | 'UNLOADING' | 'UNAVAILABLE';
+  readonly reason: string;
+}
+
+/** A request of "Try it". */
+export interface ITrial {
+  /** Nested lists by input name; null for random ones that fit. */
+  readonly inputs: Readonly<Record<string, unknown>> | null;
+  /** The rows of random inputs. */
+  readonly rows: number;
+  /** The same seed gives the same inputs; null for new ones. */
+  readonly seed: number | null;
+}
+
+/** A tensor to show. */
+export interface ITensor extends ITensorSpec {
+  /** Nested lists, which are truncated if `cut`. */
+  readonly data: unknown;
+  readonly cut: boolean;
+}
+
+/** The microseconds that a request spent in each stage, and the batch that it ran in. */
+export interface ITimings {
+  readonly queue_us: number;
+  readonly batch_us: number;
+  readonly compute_us: number;
+  readonly split_us: number;
+  /** The rows of the whole batch. */
+  readonly batch_size: number;
+  readonly batch_requests: number;
+  readonly release_reason: string;
+}
+
+/** The result of a trial. */
+export interface ITried {
+  readonly version: string;
+  readonly inputs: readonly ITensor[];
+  readonly outputs: readonly ITensor[];
+  readonly timings: ITimings;
+  /** The duration that the Jupyter server measured. */
+  readonly seconds: number;
+}
+
+/** The latest request of a model that ended in an error. */
+export interface ILastError {
+  readonly time: number;
+  readonly code: string;
+  readonly message: string;
+}
+
+/** One model over one tick, all its versions merged. Quantiles are null where nothing was run. */
+export interface IModelFigures {
+  readonly requests_per_s: number;
+  readonly rows_per_s: number;
+  readonly errors_per_s: number;
+  readonly p50_s: number | null;
+  readonly p95_s: number | null;
+  readonly p99_s: number | null;
+  readonly queued: number;
+  readonly busy: number;
+  /** Present only in the tick in which it is new. */
+  readonly last_error?: ILastError | null;
+}
+
+export interface IProcessFigures {
+  /** 1.0 is one core. */
+  readonly cpu: number;
+  readonly resident_bytes: number;
+}
+
+export interface IGpu {
+  readonly uuid: string;
+  readonly name: string;
+  /** 0 to 1. This and the others are null if the driver does not report them. */
+  readonly utilization: number | null;
+  readonly memory_bytes: number | null;
+  readonly memory_used_bytes: number | null;
+}
+
+/** The whole machine; all are absent from a service that does not report them. */
+export interface IMachine {
+  /** 0 to 1. */
+  readonly cpu?: number;
+  readonly memory_bytes?: number;
+  readonly memory_used_bytes?: number;
+  readonly gpus?: readonly IGpu[];
+}
+
+/** The columns that history has of each model. */
+export type Series = 'requests_per_s' | 'p50_s' | 'p99_s' | 'queued' | 'errors_per_s';
+
+/** A model's past by column, all of one length; null is a gap. */
+export type IColumns = { readonly time: readonly number[] } & Readonly<
+  Record<Series, readonly (number | null)[]>
+>;
+
+/** The stages of a request, in order. */
+export const STAGES = ['queue', 'batch', 'compute', 'split', 'respond'] as const;
+
+export type Stage = (typeof STAGES)[number];
+
+/** Batches by release reason and rows: `{REASON: {SIZE: COUNT}}`. */
+export type Batches = Readonly<Record<string, Readonly<Record<string, number>>>>;
+
+/** The columns that history has only of the models in a subscription's `detail`. An older server has none. */
+export type DetailSeries = 'p95_s' | 'rows_per_s' | 'busy' | 'batch_rows' | `${Stage}_s`;
+
+export type IDetailColumns = IColumns &
+  Partial<Readonly<Record<DetailSeries, readonly (number | null)[]>>> & {
+    /** The batches released in each point. */
+    readonly batches?: readonly (Batches | null)[];
+    /** The newest error. */
+    readonly last_error?: ILastError | null;
+  };
+
+/** One model over one tick, in detail. */
+export interface IDetail {
+  readonly batches?: Batches;
+  /** Mean seconds per request; null if nothing was run. */
+  readonly stages_s?: Readonly<Record<Stage, number | null>>;
+  /** Mean rows per batch. */
+  readonly batch_rows?: number | null;
+}
+
+export interface IHello {
+  readonly type: 'hello';
+  readonly version: string;
+  readonly api: number;
+  readonly interval_s: number;
+}
+
+export interface IFigures {
+  readonly type: 'figures';
+  /** Names this run of the service. */
+  readonly epoch: string;
+  /** Counts up by one per tick of an epoch. */
+  readonly sequence: number;
+  readonly time: number;
+  readonly interval_s: number;
+  readonly process: IProcessFigures;
+  readonly machine?: IMachine;
+  readonly models: Readonly<Record<string, IModelFigures>>;
+  /** Details of the models in the subscription's `detail`. */
+  readonly detail?: Readonly<Record<string, IDetail>>;
+}
+
+export interface IHistory {
+  readonly type: 'history';
+  readonly epoch: string;
+  readonly models: Readonly<Record<string, IDetailColumns>>;
+}
+
+/** A load test to start, with the arguments of `model.bench`. Times are seconds, or texts with a unit. */
+export interface ILoadTest {
+  readonly rate?: number;
+  readonly users?: number;
+  readonly ramp?: string;
+  readonly step?: number | string;
+  readonly every?: string;
+  readonly poisson?: boolean;
+  readonly slo?: string;
+  /** The settings to combine, as "batch=1:8:32,delay". */
+  readonly sweep?: string;
+  readonly duration?: string;
+  readonly warm_up?: string;
+  readonly rows?: number;
+}
+
+/** A running load test. */
+export interface IRunning {
+  readonly run: string;
+  readonly model: string;
+  /** The plan as text. */
+  readonly summary: string;
+  readonly stopping: boolean;
+  readonly state: 'starting' | 'warming up' | 'running' | 'finishing' | 'ended';
+  readonly elapsed_s: number;
+  readonly total_s: number;
+  readonly done: number;
+  readonly errors: number;
+  readonly rate_per_s: number;
+  readonly waiting: number;
+  readonly p50_s: number | null;
+  readonly p99_s: number | null;
+  /** The current step of several tests: "300/s". */
+  readonly step: string;
+  /** The number of the current test in a sweep, from 1 on, and their count; else 0. */
+  readonly number: number;
+  readonly count: number;
+}
+
+/** A stored load test. */
+export interface IRun {
+  readonly run: string;
+  readonly model: string;
+  readonly version: string;
+  readonly kind: 'bench' | 'stairs' | 'search' | 'sweep';
+  readonly started_at: number;
+  readonly state: 'running' | 'done' | 'cut short';
+  readonly summary: string;
+  readonly answered_per_s: number;
+  readonly p50_s: number | null;
+  readonly p99_s: number | null;
+  readonly error_share: number | null;
+  /** Whether all requirements hold. */
+  readonly held: boolean;
+  /** Whether the load generator was the limit. */
+  readonly limited: boolean;
+}
+
+export interface IRunList {
+  readonly runs: readonly IRun[];
+  readonly notes: readonly string[];
+}
+
+export interface IRunSecond {
+  readonly at_s: number;
+  readonly warm_up: boolean;
+  readonly due_per_s: number;
+  readonly answered_per_s: number;
+  readonly errors_per_s: number;
+  readonly p50_s: number | null;
+  readonly p99_s: number | null;
+}
+
+/** One test of several. */
+export interface IRunPoint {
+  readonly label: string;
+  readonly offered_per_s: number | null;
+  readonly answered_per_s: number;
+  readonly p50_s: number | null;
+  readonly p99_s: number | null;
+  readonly error_share: number | null;
+  readonly held: boolean;
+}
+
+/** The figures of a stored load test. */
+export interface IRunFigures extends IRun {
+  readonly sentence: string;
+  readonly details: readonly string[];
+  readonly generator: string;
+  readonly offered_per_s: number | null;
+  readonly due: number;
+  readonly errors: number;
+  readonly duration_s: number;
+  readonly quantiles: Readonly<
+    Record<'p50_s' | 'p90_s' | 'p99_s' | 'p99_9_s' | 'max_s', number | null>
+  >;
+  readonly seconds: readonly IRunSecond[];
+  readonly points: readonly IRunPoint[];
+}
+
+export interface IRatio {
+  readonly name: string;
+  readonly a: number;
+  readonly b: number;
+  readonly ratio: number | null;
+  readonly low: number | null;
+  readonly high: number | null;
+  /** Whether the difference is significant. */
+  readonly shown: boolean;
+  readonly better: boolean;
+}
+
+/** A comparison of two load tests. */
+export interface IComparison {
+  readonly sentence: string;
+  readonly ratios: readonly IRatio[];
+  readonly differences: readonly {
+    readonly what: string;
+    readonly a: string;
+    readonly b: string;
+  }[];
+  readonly cautions: readonly string[];
+}
+
+/** Frames from the server. */
+export type Frame =
+  | IHello
+  | IFigures
+  | IHistory
+  | { readonly type: 'service'; readonly service: IService }
+  | { readonly type: 'models'; readonly models: readonly IModelStatus[] }
+  | { readonly type: 'bench'; readonly running: readonly IRunning[]; readonly changes: number }
+  | { readonly type: 'error'; readonly message: string }
+  | { readonly type: 'beat' };
+
+/** What a page subscribes to; it replaces the subscription before. */
+export interface ISubscription {
+  readonly models: readonly string[] | '*';
+  readonly window_s: number;
+  readonly points: number;
+  readonly detail: readonly string[];
+}
+
+/** Frames from the page. */
+export type Order =
+  | ({ readonly type: 'subscribe' } & ISubscription)
+  | { readonly type: 'pause' }
+  | { readonly type: 'resume' };

@@ -1,0 +1,120 @@
+import type { IStateDB } from '@jupyterlab/statedb';
+import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
+import { type ISignal, Signal } from '@lumino/signaling';
+import { WINDOWS } from '../plots/contract';
+import type { IModelFigures } from '../service/wire';
+
+/** The models whose live plots are shown, and the window. */
+export interface IPlotSelection {
+  /** Empty until the user selects one. */
+  readonly models: readonly string[];
+  readonly window_s: number;
+}
+
+export const NO_SELECTION: IPlotSelection = { models: [], window_s: WINDOWS[0] };
+
+/** Holds an `IPlotSelection` and emits its changes. */
+export class PlotSelection {
+  constructor(private _value: IPlotSelection = NO_SELECTION) {}
+
+  get value(): IPlotSelection {
+    return this._value;
+  }
+
+  set value(value: IPlotSelection) {
+    if (JSON.stringify(value) !== JSON.stringify(this._value)) {
+      this._value = value;
+      this._changed.emit(value);
+    }
+  }
+
+  get changed(): ISignal<this, IPlotSelection> {
+    return this._changed;
+  }
+
+  /** Emitted when a model was selected elsewhere and its plots should be scrolled into view. */
+  get requested(): ISignal<this, void> {
+    return this._requested;
+  }
+
+  /** Selects this model only, and requests that its plots be shown. */
+  show(name: string): void {
+    this.value = { ...this._value, models: [name] };
+    this._requested.emit();
+  }
+
+  /** Adds or removes a model. */
+  toggle(name: string): void {
+    const { models } = this._value;
+    this.value = {
+      ...this._value,
+      models: models.includes(name) ? models.filter(each => each !== name) : [...models, name]
+    };
+  }
+
+  private readonly _changed = new Signal<this, IPlotSelection>(this);
+  private readonly _requested = new Signal<this, void>(this);
+}
+
+/** Parses a saved selection; invalid parts become defaults. */
+export function parseSelection(saved: unknown): IPlotSelection {
+  const { models, window_s } = (saved ?? {}) as Record<string, unknown>;
+  return {
+    models: Array.isArray(models) ? models.filter(name => typeof name === 'string') : [],
+    window_s: WINDOWS.find(each => each === window_s) ?? WINDOWS[0]
+  };
+}
+
+/** A selection as JSON, for the state of a workspace. */
+export function serializeSelection({
+  models,
+  window_s
+}: IPlotSelection): ReadonlyPartialJSONObject {
+  return { models: [...models], window_s };
+}
+
+/** Restores the selection of the last page, unless one was made since, and saves each change from now on. */
+export async function rememberPlotSelection(
+  plotSelection: PlotSelection,
+  state: IStateDB | null,
+  key: string
+): Promise<void> {
+  let isChosen = false;
+  plotSelection.changed.connect((_, value) => {
+    isChosen = true;
+    void state?.save(key, serializeSelection(value));
+  });
+  const saved = await state?.fetch(key);
+  if (saved !== undefined && !isChosen) {
+    plotSelection.value = parseSelection(saved);
+  }
+}
+
+/**
+ * The model to plot: the selected one, else the one shown before, else the busiest. The one shown before stays while
+ * the service is away or restores its models, so that its plots are not reset.
+ */
+export function modelToPlot(
+  chosen: string | null,
+  before: string | null,
+  names: readonly string[],
+  isComplete: boolean,
+  figures: (name: string) => IModelFigures | null
+): string | null {
+  if (chosen !== null && (names.includes(chosen) || chosen === before)) {
+    return chosen;
+  }
+  if (before !== null && (names.includes(before) || !isComplete)) {
+    return before;
+  }
+  return busiestModel(names, figures);
+}
+
+/** The model with the most requests per second, the first among equals; null if there are no models. */
+export function busiestModel(
+  names: readonly string[],
+  figures: (name: string) => IModelFigures | null
+): string | null {
+  const rates = names.map(name => figures(name)?.requests_per_s ?? 0);
+  return names[rates.indexOf(Math.max(...rates))] ?? null;
+}

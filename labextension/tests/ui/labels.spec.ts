@@ -1,0 +1,43 @@
+import { nullTranslator } from '@jupyterlab/translation';
+import { expect, test } from 'vitest';
+import type { Missing } from '../../src/service/state';
+import { missingNotice, refusal, capitalized } from '../../src/ui/labels';
+
+const trans = nullTranslator.load('infer_workbench');
+
+test.each<[Missing, RegExp]>([
+  ['absent', /server extension is not running/],
+  ['forbidden', /does not let you in/],
+  ['foreign', /else answered/],
+  ['incompatible', /versions do not fit/]
+])('what is missing (%s) has a title and says what to do', (why, title) => {
+  const notice = missingNotice(trans, { kind: 'missing', why, message: '9.0.0' }, true, '0.1.0');
+  expect(notice.title).toMatch(title);
+  expect(notice.text).toMatch(/restart Jupyter|reload the page/i);
+});
+
+test('both versions are named where they do not fit', () => {
+  const link = { kind: 'missing', why: 'incompatible', message: '9.0.0' } as const;
+  expect(missingNotice(trans, link, true, '0.1.0').text).toMatch(/0\.1\.0.*9\.0\.0/);
+});
+
+test('where there is no Jupyter server, nothing else is blamed', () => {
+  const link = { kind: 'missing', why: 'absent', message: '' } as const;
+  expect(missingNotice(trans, link, false, '0.1.0').title).toBe('A Jupyter server is needed');
+});
+
+test('a reason begins with a capital', () => {
+  expect(capitalized('it was told to stop')).toBe('It was told to stop');
+  expect(capitalized('')).toBe('');
+});
+
+test('a refusal that the panel can force does not say how others force it', () => {
+  const request = { name: 'm', path: 'm.onnx' };
+  const trouble =
+    "the new model of 'm' has other inputs or outputs than version 1. Its callers would break; force=True (--force) replaces it all the same";
+  expect(refusal({ request, trouble, forceable: true })).toBe(
+    "The new model of 'm' has other inputs or outputs than version 1. Its callers would break."
+  );
+  const other = 'it is empty';
+  expect(refusal({ request, trouble: other, forceable: false })).toBe('It is empty');
+});

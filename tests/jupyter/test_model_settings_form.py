@@ -1,0 +1,26 @@
+"""The panel's form of settings says the same as the settings themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import workbench
+from workbench.config import LIVE_SETTINGS, ModelConfig
+
+FORM = Path(workbench.__file__).parents[1] / "labextension" / "src" / "forms" / "modelSettingsForm.ts"
+
+_ROW = re.compile(r"\{ name: '(\w+)',.* default: (\[\]|'\w+'|[\d.]+), live: (true|false)")
+
+
+def test_the_panel_knows_every_setting_of_a_model_its_default_and_whether_it_is_live() -> None:
+    rows = _ROW.findall(FORM.read_text(encoding="utf-8"))
+    panel = {name: (json.loads(default.replace("'", '"')), live == "true") for name, default, live in rows}
+    config = ModelConfig()
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    assert panel == {
+        name: (list(value) if isinstance(value, tuple) else value, name in LIVE_SETTINGS)
+        for name, value in values.items()
+    }
