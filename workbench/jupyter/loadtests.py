@@ -108,6 +108,8 @@ def _field(option: Option) -> dict[str, Any]:
         "text": option.default or option.example,
         "hint": _capital(option.help),
         "range": option.range if option.is_ranged else "",
+        "minimum": option.minimum,
+        "zero": option.allows_minimum,
     }
 
 

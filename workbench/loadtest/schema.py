@@ -46,7 +46,7 @@ class Option:
     minimum: float = 0.0
     maximum: float = math.inf
     zero: bool = False
-    """Whether the minimum itself is allowed; whole numbers always may be the minimum."""
+    """Whether the minimum itself is allowed; of whole numbers it always is."""
     unit: str = ""
     single: bool = False
     """Whether one number may stand for both of a PAIR."""
@@ -89,7 +89,7 @@ class Option:
             return
         for field, label in zip(self.targets, self.labels, strict=True):
             value = getattr(owner, field)
-            low = value >= self.minimum if self.zero or self.type is OptionType.WHOLE else value > self.minimum
+            low = value >= self.minimum if self.allows_minimum else value > self.minimum
             # NaN fails every comparison, and so is refused.
             if not (low and value <= self.maximum and not math.isinf(value)):
                 which = self.name if len(self.targets) == 1 else f"{self.name} ({label[:1].lower()}{label[1:]})"
@@ -100,9 +100,13 @@ class Option:
         return self.type in (OptionType.NUMBER, OptionType.WHOLE, OptionType.DURATION, OptionType.PAIR)
 
     @property
+    def allows_minimum(self) -> bool:
+        return self.zero or self.type is OptionType.WHOLE
+
+    @property
     def range(self) -> str:
         """The allowed values in words."""
-        bound = f"{self.minimum:g} or more" if self.zero or self.type is OptionType.WHOLE else f"above {self.minimum:g}"
+        bound = f"{self.minimum:g} or more" if self.allows_minimum else f"above {self.minimum:g}"
         unit = f" {self.unit}" if self.unit else ""
         if math.isinf(self.maximum):
             return bound + unit
