@@ -25,7 +25,8 @@ from tests.loadtest.servers import Process, Script
 from workbench.api import connect
 from workbench.loadtest.analysis.histogram import Histogram
 from workbench.loadtest.job import start
-from workbench.loadtest.plan import Attack, Constant, Plan, Target, Users
+from workbench.loadtest.patterns import Constant, Pattern, Users
+from workbench.loadtest.plan import Plan, Target
 from workbench.loadtest.store.recording import Recording
 
 ROUNDS = 5
@@ -41,7 +42,7 @@ WORK_S = 0.0004
 class Known:
     name: str
     timing: Timing
-    attack: Attack
+    pattern: Pattern
     duration_s: float
     truth_s: dict[float, float]
     """Quantile -> seconds."""
@@ -66,9 +67,9 @@ TRUTHS = (
 )
 
 
-def run(script: Script, attack: Attack, duration_s: float, warm_up_s: float = 0.0) -> Recording:
+def run(script: Script, pattern: Pattern, duration_s: float, warm_up_s: float = 0.0) -> Recording:
     with Process(script) as server:
-        return start(Plan(Target("m", server.url), attack, duration_s=duration_s, warm_up_s=warm_up_s)).result()
+        return start(Plan(Target("m", server.url), pattern, duration_s=duration_s, warm_up_s=warm_up_s)).result()
 
 
 def truth() -> None:
@@ -77,11 +78,11 @@ def truth() -> None:
     for known in TRUTHS:
         with Precise(known.timing) as server:
             found = start(
-                Plan(Target("m", server.url), known.attack, duration_s=known.duration_s, warm_up_s=0.0)
+                Plan(Target("m", server.url), known.pattern, duration_s=known.duration_s, warm_up_s=0.0)
             ).result()
         histogram = Histogram.of(found.measured_rows.ok.latency_s)
         took_s = sorted(server.took_s)
-        print(f"{known.name}, {known.attack}:")
+        print(f"{known.name}, {known.pattern}:")
         for q, asked_s in known.truth_s.items():
             said_s = histogram.quantile(q) or 0.0
             # A request that came in a freeze has waited since it was due, of which the server knows nothing.
@@ -96,15 +97,15 @@ def truth() -> None:
 
 
 def limit() -> None:
-    for attack, what in (
+    for pattern, what in (
         (Constant(SLOW_PER_S), "keeps its schedule within 1 ms at p99"),
         (Constant(RATE_PER_S), f"sustains {RATE_PER_S:,} requests/s from one core"),
         (Users(32), "and as many as go"),
     ):
-        found = run(Script(), attack, 10, 1.0)
+        found = run(Script(), pattern, 10, 1.0)
         own, answered = found.generator, len(found.measured_rows.ok) / 10
         print(
-            f"{attack}, {what}: answered {answered:,.0f}/s, lag p50 {own.lag_p50_s * 1e3:.3f} ms, "
+            f"{pattern}, {what}: answered {answered:,.0f}/s, lag p50 {own.lag_p50_s * 1e3:.3f} ms, "
             f"p99 {own.lag_p99_s * 1e3:.3f} ms, max {own.lag_max_s * 1e3:.2f} ms, {own.cpu_share:.2f} of a core"
         )
 

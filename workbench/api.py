@@ -264,12 +264,13 @@ class Workbench:
         - `users=32`: users who wait for their answers
         - `ramp="10:1000"`: a rate that grows from one to the other
         - `step=50`: a rate that rises in stairs until something breaks
+        - `sine="20:200"`: a rate that swings between two values
         - `replay=times`: recorded arrival times
         - `slo="p99<20ms"` alone: searches the highest rate that meets it; with another option, it judges the result
 
         `sweep="batch=1:8:32,delay"` runs the same load with each combination of settings, and then restores the
         model's own. Rows are sampled from `inputs`, `requests=[...]` are sent as they are, and without either the
-        inputs are random. The other options are those of `workbench.loadtest.options.plan_of`: `duration`, `warm_up`,
+        inputs are random. The other options are in `workbench.loadtest.options.OPTIONS`: `duration`, `warm_up`,
         `rows` and so on.
 
         `endpoint="http://HOST:PORT"` or `"grpc://HOST:PORT"` tests model `name` on another server of the Open
@@ -278,10 +279,8 @@ class Workbench:
         Raises at once any error that the first request would meet.
         """
         from workbench.client import sync
-        from workbench.loadtest.bench import bench
-        from workbench.loadtest.options import plan_of, searches
+        from workbench.loadtest.bench import bench_target
         from workbench.loadtest.plan import Target
-        from workbench.loadtest.store.history import history
 
         wanted = None if version is None else str(version)
         if endpoint is not None:
@@ -289,8 +288,7 @@ class Workbench:
         else:
             sync.run(self._client.status(name, wanted))  # which finds the service, where it has moved
             target = Target(name, self._client.url, wanted, self._client.token, controlled=True)
-        plan = plan_of(target, inputs=inputs, **options)
-        return bench(plan, history(), find=searches(options), grid=sweep)
+        return bench_target(target, inputs, sweep=sweep, **options)
 
     def history(self, model: str | None = None, limit: int | None = None) -> pd.DataFrame:
         """Lists the stored load tests of all models or of one, the latest first: one row per run, indexed by its id."""

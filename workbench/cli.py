@@ -331,41 +331,21 @@ def _logs(arguments: argparse.Namespace) -> int:
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
     _add_name(parser)
+    from workbench.loadtest.options import COMPARE, ENDPOINT, OPTIONS, SWEEP, VERSION
+    from workbench.loadtest.plan import PLAN_OPTIONS
+    from workbench.loadtest.schema import OptionType
+
     add = parser.add_argument
     how = parser.add_argument_group("how requests arrive (with --slo alone: search the highest rate that meets it)")
-    how.add_argument("--rate", metavar="N", help="N requests a second, whether or not earlier ones were answered")
-    how.add_argument("--users", metavar="N", help="N users, who each wait for their answer before the next request")
-    how.add_argument("--think", metavar="TIME", help="how long a user waits after an answer")
-    how.add_argument("--ramp", metavar="FROM:TO", help="rate that grows evenly, like 10:1000")
-    how.add_argument("--step", metavar="N", help="rate that rises in stairs of N a second each, until something breaks")
-    how.add_argument("--every", metavar="TIME", help="length of a stair")
-    how.add_argument(
-        "--replay", metavar="FILE", help="recorded arrival times in seconds, as a JSON list or one per line"
-    )
-    how.add_argument(
-        "--poisson", action="store_true", default=None, help="send at random times instead of evenly spaced"
-    )
-    how.add_argument(
-        "--sweep", metavar="GRID", help='run the load with each combination, like "batch=1:8:32,delay=0:2ms"'
-    )
-    add(
-        "--slo",
-        metavar="BOUNDS",
-        help='limits to meet, like "p99<20ms,errors<0.1%%,rate>500"; if not met, the status is 1',
-    )
-    add("--duration", metavar="TIME", help="length of the measured part, like 10s")
-    add("--warm-up", metavar="TIME", help="length of the warm-up before it, which no figure includes")
+    for option in (*OPTIONS.values(), SWEEP, ENDPOINT, COMPARE):
+        group = parser if option in (*PLAN_OPTIONS, ENDPOINT, COMPARE) else how
+        text = option.help_with_default.replace("%", "%%")
+        if option.type is OptionType.FLAG:
+            group.add_argument(option.flag, action="store_true", default=None, help=text)
+        else:
+            group.add_argument(option.flag, metavar="FILE" if option.is_data else option.example, help=text)
+    add("--model-version", metavar="V", help=VERSION.help)
     add("--inputs", metavar="FILE", help="rows to sample, as JSON, .npy or .npz; random inputs by default")
-    add("--requests", metavar="FILE", help="JSON list; each item holds the inputs of one request; sent in turn")
-    add("--rows", metavar="N", type=int, help="rows of one request")
-    add("--model-version", metavar="V", help="test this version instead of the one that serves")
-    add("--connections", metavar="N", type=int, help="most connections to open")
-    add("--timeout", metavar="TIME", help="give up a request after this time")
-    add("--seed", metavar="N", type=int, help="seed of all random choices")
-    add(
-        "--endpoint", metavar="URL", help="test another server of the Open Inference Protocol: http://... or grpc://..."
-    )
-    add("--compare", metavar="RUN", help="compare with an earlier run: its id in `history`, or last")
     add("--json", metavar="FILE", help="write the run to FILE; - is standard output")
     add("--html", metavar="FILE", help="write the report to FILE as an HTML page")
     add("--quiet", action="store_true", help="print no progress on stderr")
@@ -378,7 +358,9 @@ def _bench(arguments: argparse.Namespace) -> int:
         print(f"\r\x1b[K{progress}", end="", file=sys.stderr, flush=True)
 
     live = sys.stderr.isatty() and not arguments.quiet
-    return bench(arguments, lambda: _service(arguments), print, show if live else None)
+    return bench(
+        arguments, lambda *given, **options: _service(arguments).bench(*given, **options), print, show if live else None
+    )
 
 
 def _add_history(parser: argparse.ArgumentParser) -> None:

@@ -1,8 +1,10 @@
 /** What a server says, for tests: each takes what differs. */
 
 import type {
+  ILoadForm,
   IModelFigures,
   IModelStatus,
+  IOption,
   IRun,
   IRunning,
   IService,
@@ -108,3 +110,83 @@ export function running(differs: Partial<IRunning> = {}): IRunning {
     ...differs
   };
 }
+
+function option(
+  name: string,
+  type: IOption['type'],
+  text: string,
+  more: Partial<IOption> = {}
+): IOption {
+  return {
+    name,
+    type,
+    labels: [name],
+    text,
+    hint: '',
+    range: '',
+    minimum: 0,
+    zero: false,
+    ...more
+  };
+}
+
+const duration = option('duration', 'duration', '10s');
+
+/** A form with an option of each type. */
+export const loadForm: ILoadForm = {
+  patterns: [
+    {
+      kind: 'constant',
+      title: 'Rate',
+      hint: 'Requests a second',
+      fields: [
+        option('rate', 'number', '200', { range: 'above 0' }),
+        option('poisson', 'flag', ''),
+        duration
+      ],
+      sweeps: true
+    },
+    {
+      kind: 'users',
+      title: 'Users',
+      hint: 'Users who wait',
+      fields: [
+        option('users', 'whole', '32', { minimum: 1, zero: true, range: '1 to 4,096' }),
+        option('think', 'duration', '0', { zero: true }),
+        duration
+      ],
+      sweeps: true
+    },
+    {
+      kind: 'stairs',
+      title: 'Stairs',
+      hint: 'Ever more requests',
+      fields: [
+        option('step', 'pair', '50', { labels: ['First', 'Added'] }),
+        option('every', 'duration', '3s', { labels: ['Length of a stair'] })
+      ],
+      sweeps: true
+    },
+    {
+      kind: 'replay',
+      title: 'Replay',
+      hint: 'As recorded',
+      fields: [
+        option('replay', 'times', '', { hint: 'Recorded arrival times' }),
+        option('speed', 'number', '1')
+      ],
+      sweeps: true
+    },
+    {
+      kind: 'search',
+      title: 'Find the limit',
+      hint: 'Searches the highest rate',
+      fields: [option('slo', 'text', 'p99<20ms', { hint: 'What must hold' }), duration],
+      sweeps: false
+    }
+  ],
+  options: [
+    option('rows', 'whole', '1', { minimum: 1, zero: true, range: '1 or more' }),
+    option('warm_up', 'duration', '1s', { zero: true })
+  ]
+};

@@ -10,6 +10,7 @@ from tests.browser.conftest import OpenPage
 from tests.browser.jupyter import Jupyter
 from tests.browser.panel import Panel, open_panel
 from workbench.api import Workbench
+from workbench.loadtest.patterns import PATTERNS
 
 
 def section(panel: Panel) -> Locator:
@@ -114,8 +115,31 @@ def test_what_cannot_be_run_is_said_where_it_was_typed(lab: Jupyter, wb: Workben
     form.get_by_label("Duration", exact=True).fill("soon")
     expect(form).to_contain_text("A time, as 10s or 2m")
     expect(form.get_by_role("button", name="Start the test")).to_be_disabled()
-    form.get_by_label("Load", exact=True).select_option("limit")
+    form.get_by_label("Load", exact=True).select_option("search")
     form.get_by_label("Duration", exact=True).fill("2s")
     form.get_by_label("Must hold", exact=True).fill("p99 soon")
     form.get_by_role("button", name="Start the test").click()
     expect(form.get_by_role("alert")).to_contain_text("p99 soon")
+
+
+def test_patterns_that_the_server_describes_can_be_chosen_and_run(panel: Panel, lab: Jupyter) -> None:
+    panel.load("plus-one.onnx")
+    panel.expect_model("plus-one")
+    form = section(panel).get_by_role("form", name="Begin a load test")
+    load = form.get_by_label("Load", exact=True)
+    expect(load.get_by_role("option")).to_have_text([*(each.title for each in PATTERNS), "Find the limit"])
+    load.select_option("replay")
+    times = form.get_by_label("Arrival times in seconds", exact=True)
+    expect(form.get_by_role("button", name="Start the test")).to_be_disabled()
+    times.fill("0\n0.2\n0.4\n0.6")
+    form.get_by_role("button", name="Options").click()
+    form.get_by_label("Warm-up", exact=True).fill("0")
+    assert panel.barriers() == []
+    form.get_by_role("button", name="Start the test").click()
+    entries = section(panel).get_by_role("listitem")
+    expect(entries.filter(has_text="4 recorded arrivals for 0.8 s")).to_be_visible()
+    load.select_option("sine")
+    form.get_by_label("Highest, per second", exact=True).fill("40")
+    form.get_by_label("Duration", exact=True).fill("1s")
+    form.get_by_role("button", name="Start the test").click()
+    expect(entries.filter(has_text="a sine from 20 to 40 requests/s and back in 60 s for 1 s")).to_be_visible()

@@ -35,9 +35,10 @@ def test_a_setting_whose_name_says_the_unit_takes_a_bare_number() -> None:
         ({"max_batch": 8, "max_batch_size": 9}, "given twice"),
         ({"max_batch": "many"}, "takes a whole number"),
         ({"max_batch": 0}, "it takes 1 to 65536"),
-        ({"delay": "5 minutes"}, "takes a time as 5ms, 200us or 0.005s; '5 minutes' is none"),
-        ({"delay": "..s"}, "takes a time as 5ms"),
-        ({"delay": "5"}, "delay needs a unit: 5ms, 5us or 5s"),
+        ({"delay": "5 minutes"}, "delay must be a time with its unit (5us, 5ms, 5s), got '5 minutes'"),
+        ({"delay": "5m"}, "delay must be a time"),
+        ({"delay": "..s"}, "delay must be a time"),
+        ({"delay": "5"}, "delay needs a unit: 5us or 5ms or 5s"),
         ({"device": "gpu"}, '"cuda"'),
     ],
 )

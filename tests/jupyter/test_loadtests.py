@@ -21,6 +21,9 @@ from workbench.jupyter.extension import ACTIVITY, InferWorkbench
 from workbench.jupyter.loadtests import POINTS, timeline
 from workbench.loadtest.analysis.aggregate import Second
 from workbench.loadtest.analysis.histogram import Histogram
+from workbench.loadtest.options import plan_of
+from workbench.loadtest.patterns import KINDS
+from workbench.loadtest.plan import Target
 from workbench.loadtest.store.history import history
 
 
@@ -150,17 +153,31 @@ async def test_runs_are_compared(ask: Ask, plus: str, page: Socket) -> None:
     assert found["cautions"]
 
 
+async def test_a_form_is_told_every_pattern_and_what_it_begins_with_can_be_run(ask: Ask) -> None:
+    form = await ask("load-patterns")
+    assert [each["kind"] for each in form["patterns"]] == [*KINDS, "search"]
+    for each in form["patterns"]:
+        fields = {field["name"]: field["text"] for field in [*each["fields"], *form["options"]]}
+        fields |= {"poisson": True} if "poisson" in fields else {}
+        fields |= {"replay": "0, 0.5, 2"} if "replay" in fields else {}
+        plan = plan_of(Target("plus", "http://127.0.0.1:1"), **fields)
+        assert (plan.pattern.kind == each["kind"]) is each["sweeps"]
+
+
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({}, "say how requests are to come"),
-    ({"rate": 0}, "more than 0"),
+    ({"rate": 0}, "rate must be above 0"),
     ({"rate": 10, "users": 3}, "rate and users were given"),
-    ({"rate": "many"}, "rate takes a number; 'many' is none"),
+    ({"rate": "many"}, "rate must be a number, got 'many'"),
     ({"rate": 10, "duration": "-3s"}, "duration"),
     ({"slo": "p99 soon"}, "p99 soon"),
-    ({"rate": 10, "rate_per_s": 3}, "rate_per_s"),
+    ({"rate": 10, "rate_per_s": 3}, "there is no option 'rate_per_s'"),
+    ({"rate": 10, "requests": [[1]]}, "there is no option 'requests'"),
+    ({"rate": 10, "version": 3}, "version must be text"),
+    ({"rate": 10, "sweep": ["batch"]}, "sweep must be text"),
     ({"rate": 10, "sweep": "bacth=1"}, "there is no setting 'bacth'"),
     ({"slo": "p99<1s", "sweep": "batch"}, "a sweep runs one load with many settings"),
-    ({"rate": 10, "rows": 0}, "rows is 0; a request brings 1 at least"),
+    ({"rate": 10, "rows": 0}, "rows must be 1 or more, got 0"),
 ]
 
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from workbench.loadtest.plan import Attack, Constant, Plan, Target
+from workbench.loadtest.patterns import Constant, Pattern
+from workbench.loadtest.plan import Plan, Target
 from workbench.loadtest.store.recording import Generator, Mark, Recording, ServerSecond
 from workbench.loadtest.store.records import OUTCOMES, ROW, WARM_UP, Records
 from workbench.loadtest.store.run import Run, RunState, run_of
@@ -32,7 +33,7 @@ def recording(
     latency_s: float = 5e-3,
     spread: float = 0.4,
     seed: int = 0,
-    attack: Attack | None = None,
+    pattern: Pattern | None = None,
     slo: str = "",
     model: str = "digits",
     started_at: float = 1_800_000_000.0,
@@ -50,7 +51,7 @@ def recording(
     )
     plan = Plan(
         Target(model, "http://127.0.0.1:8080", token="secret"),
-        attack or Constant(rate),
+        pattern or Constant(rate),
         duration_s=duration_s,
         warm_up_s=1.0,
         slo=slo,

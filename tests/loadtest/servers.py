@@ -19,7 +19,7 @@ from typing import Any, Self, cast
 
 import uvloop
 
-from workbench.loadtest.generator.precise_timer import alarm
+from workbench.loadtest.generator.precise_timer import precise_timer
 
 METADATA = {
     "name": "m",
@@ -132,7 +132,7 @@ class Server:
             due.close()
             answer()
 
-        due = alarm(loop, ring)
+        due = precise_timer(loop, ring)
         due.set(at_s)
 
     def _write(self, connection: Known, status: int, body: object, style: str, closes: bool) -> None:

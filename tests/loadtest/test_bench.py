@@ -11,7 +11,8 @@ from workbench.errors import Conflict, NotFound
 from workbench.loadtest import bench as module
 from workbench.loadtest.bench import bench
 from workbench.loadtest.job import LoadTestJob
-from workbench.loadtest.plan import Attack, Constant, Plan, Stairs, Target
+from workbench.loadtest.patterns import Constant, Pattern, Stairs
+from workbench.loadtest.plan import Plan, Target
 from workbench.loadtest.store.history import History
 from workbench.loadtest.store.run import RunState
 
@@ -23,9 +24,9 @@ def history(tmp_path: Path) -> History:
     return History(tmp_path / "history.sqlite")
 
 
-def plan(server: Process, attack: Attack | None = None, **changes: object) -> Plan:
+def plan(server: Process, pattern: Pattern | None = None, **changes: object) -> Plan:
     settings = {"duration_s": 0.5, "warm_up_s": 0.2, **changes}
-    return Plan(Target("m", server.url), attack or Constant(200), **settings)  # type: ignore[arg-type]
+    return Plan(Target("m", server.url), pattern or Constant(200), **settings)  # type: ignore[arg-type]
 
 
 def test_a_bench_is_kept_and_reported(history: History) -> None:

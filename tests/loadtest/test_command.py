@@ -71,13 +71,13 @@ def test_inputs_come_from_files(said: Said, tmp_path: Path) -> None:
         said(*bench, "--replay", str(tmp_path / "times.txt"), "--requests", str(tmp_path / "requests.json"))
         wrong = said(*bench, "--rate", "20", "--inputs", str(tmp_path / "none.npy"), status=2)
         assert "cannot be read" in wrong
-        assert "no arrival times" in said(*bench, "--replay", str(tmp_path / "requests.json"), status=2)
+        assert "replay must be arrival times" in said(*bench, "--replay", str(tmp_path / "requests.json"), status=2)
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--rate", "0"), "rate is 0 requests/s"),
+        (("--rate", "0"), "rate must be above 0"),
         (("--rate", "5", "--users", "5"), "rate and users were given"),
         ((), "say how requests are to come"),
         (("--rate", "5", "--duration=-1s"), "duration"),

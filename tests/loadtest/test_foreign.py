@@ -10,7 +10,8 @@ import pytest
 from tests.loadtest.foreign import VERSION, Foreign
 from workbench.errors import ExecutionError, InvalidInput, NotFound, WorkbenchError
 from workbench.loadtest.job import start
-from workbench.loadtest.plan import Constant, Inputs, Plan, Target, Users
+from workbench.loadtest.patterns import Constant, Users
+from workbench.loadtest.plan import Inputs, Plan, Target
 from workbench.loadtest.store.recording import Recording
 
 END_S = 60.0

@@ -21,7 +21,8 @@ from tests.loadtest.known_runs import END_S, plan, recorded
 from tests.loadtest.servers import Process, Script
 from workbench.errors import InvalidInput, NotFound, Unavailable
 from workbench.loadtest.job import LoadTestJob, start
-from workbench.loadtest.plan import Attack, Constant, Inputs, Plan, Ramp, Replay, Stairs, Target, Users
+from workbench.loadtest.patterns import Constant, Pattern, Ramp, Replay, Stairs, Users
+from workbench.loadtest.plan import Inputs, Plan, Target
 from workbench.loadtest.store.recording import Recording
 from workbench.loadtest.store.records import Records
 
@@ -29,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
-    ("attack", "sent"),
+    ("pattern", "sent"),
     [
         (Constant(200), 100),
         (Ramp(100, 300), 100),
@@ -38,8 +39,8 @@ ROOT = Path(__file__).parents[2]
     ],
     ids=lambda value: value.kind if not isinstance(value, int) else "",
 )
-def test_an_open_loop_sends_all_that_is_due(attack: Attack, sent: int) -> None:
-    found = recorded(Script(), attack)
+def test_an_open_loop_sends_all_that_is_due(pattern: Pattern, sent: int) -> None:
+    found = recorded(Script(), pattern)
     assert found.ended == "finished" and found.reason == ""
     assert found.rows.counts() == {"ok": sent}
     assert found.generator.due == sent
@@ -207,7 +208,8 @@ def test_a_generator_that_is_killed_leaves_what_came_before() -> None:
 PARENT = """
 import os, sys, threading
 from workbench.loadtest.job import start
-from workbench.loadtest.plan import Constant, Plan, Target
+from workbench.loadtest.patterns import Constant
+from workbench.loadtest.plan import Plan, Target
 
 handle = start(Plan(Target("m", sys.argv[1]), Constant(100), duration_s=600.0))
 came = threading.Event()

@@ -11,7 +11,8 @@ import psutil
 from tests import models
 from tests.helpers.service_process import Serve
 from workbench.loadtest.job import start
-from workbench.loadtest.plan import Constant, Plan, Target
+from workbench.loadtest.patterns import Constant
+from workbench.loadtest.plan import Plan, Target
 from workbench.loadtest.server_side import second_of
 
 STAGES = ("receive", "decode", "queue", "batch", "compute", "split", "encode", "send")

@@ -13,7 +13,7 @@ import pytest
 from tests.loadtest.known_runs import recorded
 from tests.loadtest.servers import Script
 from workbench.loadtest.analysis.histogram import Histogram
-from workbench.loadtest.plan import Attack, Constant, Users
+from workbench.loadtest.patterns import Constant, Pattern, Users
 from workbench.loadtest.store.recording import Recording
 
 pytestmark = pytest.mark.serial
@@ -24,8 +24,8 @@ TRIES = 3
 Quantiles = dict[float, float]
 
 
-def all_answered(script: Script, attack: Attack, duration_s: float) -> Recording:
-    found = recorded(script, attack, duration_s=duration_s)
+def all_answered(script: Script, pattern: Pattern, duration_s: float) -> Recording:
+    found = recorded(script, pattern, duration_s=duration_s)
     assert set(found.rows.counts()) == {"ok"}
     return found
 
@@ -35,19 +35,19 @@ def said(found: Recording, asked: Iterable[float]) -> Quantiles:
     return {q: histogram.quantile(q) or 0.0 for q in asked}
 
 
-def hold(script: Script, attack: Attack, duration_s: float, truth: Quantiles) -> None:
+def hold(script: Script, pattern: Pattern, duration_s: float, truth: Quantiles) -> None:
     """A run of them says the truth."""
     seen = list[Quantiles]()
     for _ in range(TRIES):
-        seen.append(said(all_answered(script, attack, duration_s), truth))
+        seen.append(said(all_answered(script, pattern, duration_s), truth))
         if seen[-1] == pytest.approx(truth, rel=WITHIN):
             return
     raise AssertionError(f"true is {truth}, said was {seen}")
 
 
-@pytest.mark.parametrize("attack", [Constant(100), Users(8)], ids=lambda attack: attack.kind)
-def test_a_constant_delay_is_every_percentile(attack: Attack) -> None:
-    hold(Script(delays_s=(1.5,)), attack, 2.0, dict.fromkeys((0.5, 0.99, 0.999, 1.0), 1.5))
+@pytest.mark.parametrize("pattern", [Constant(100), Users(8)], ids=lambda pattern: pattern.kind)
+def test_a_constant_delay_is_every_percentile(pattern: Pattern) -> None:
+    hold(Script(delays_s=(1.5,)), pattern, 2.0, dict.fromkeys((0.5, 0.99, 0.999, 1.0), 1.5))
 
 
 def test_two_delays_are_told_apart_at_the_right_percentile() -> None:

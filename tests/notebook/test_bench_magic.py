@@ -92,9 +92,9 @@ def test_an_interrupt_shows_and_keeps_what_was_measured(
     [
         ("bench", "bench needs a model's name"),
         ("bench plus", "say how requests are to come"),
-        ("bench plus --rate 0", "rate is 0 requests/s"),
-        ("bench plus --rate 10 --duration -3s", "duration is -3"),
-        ("bench plus --rate 10 --rows x", "--rows takes a whole number"),
+        ("bench plus --rate 0", "rate must be above 0"),
+        ("bench plus --rate 10 --duration -3s", "duration must be above 0"),
+        ("bench plus --rate 10 --rows x", "rows must be a whole number, got 'x'"),
         ("bench plos --rate 10", "did you mean 'plus'"),
         ("bench plus [[1,2,3]] --rate 10", "axis 1 takes 4"),
         ("bench plus --rate 10 --slo fast", "is no threshold"),

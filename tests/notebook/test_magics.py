@@ -17,7 +17,7 @@ from workbench.api import Workbench
 from workbench.client.futures import Job
 from workbench.client.results import Lines, LoadReport, ModelTable, Prediction
 from workbench.client.summary import Card
-from workbench.notebook.commands import VERBS
+from workbench.notebook.commands import BENCH_OPTIONS, VERBS
 from workbench.notebook.magics import register
 
 DOCS = Path(workbench.__file__).parents[1] / "docs"
@@ -123,8 +123,8 @@ def test_braces_and_dollars_are_the_expressions_own(cells: Cells) -> None:
         ("load iris X", "Unsupported: an ndarray cannot be loaded"),
         ("load no/slash clf", "InvalidInput: 'no/slash' cannot name a model"),
         ("load iris clf --max-batch many", "InvalidInput: max_batch_size takes a whole number"),
-        ("load iris clf --delay soon", "InvalidInput: delay takes a time as 5ms"),
-        ("load iris clf --delay 5", "InvalidInput: delay needs a unit: 5ms"),
+        ("load iris clf --delay soon", "InvalidInput: delay must be a time"),
+        ("load iris clf --delay 5", "InvalidInput: delay needs a unit: 5us or 5ms"),
         ("load iris clf --device gpu", "InvalidInput: device is 'gpu'; it takes"),
         ("load iris clf --tolerance x", "UsageError: --tolerance takes a number"),
         ("predict nothing X", "ModelNotFound: "),
@@ -132,7 +132,7 @@ def test_braces_and_dollars_are_the_expressions_own(cells: Cells) -> None:
         ("unload nothing", "ModelNotFound: "),
         ("set nothing max_batch=1", "ModelNotFound: "),
         ("set nothing max_bach=1", "did you mean 'max_batch'"),
-        ("models --window soon", "InvalidInput: window takes a time as 60s or 5m"),
+        ("models --window soon", "InvalidInput: window must be a time with its unit (5s, 5m, 5min)"),
         ("models --window", "UsageError: --window needs a value, 60s"),
         ("logs --lines many", "UsageError: --lines takes a whole number"),
     ],
@@ -231,3 +231,11 @@ def test_every_verb_and_flag_is_in_the_documentation() -> None:
         assert f"`{' '.join(('%infer', verb.name, *verb.positions))}`" in text
         for flag in verb.flags:
             assert f"`{flag}" in text
+
+
+def test_every_option_of_bench_is_documented_with_its_default() -> None:
+    text = (DOCS / "magics.md").read_text(encoding="utf-8")
+    rows = [line for line in text[text.index("## bench") :].splitlines() if line.startswith("| `--")]
+    for option in BENCH_OPTIONS:
+        (row,) = [line for line in rows if re.search(rf"`{option.flag}[ `]", line.split(" | ")[0])]
+        assert f"({option.default})" in row or not option.default

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import re
 from collections.abc import Mapping
 
 from workbench.config import ModelConfig, model_config
+from workbench.core.durations import parse_seconds
 from workbench.errors import InvalidInput
 
 SHORT_NAMES: Mapping[str, str] = {
@@ -17,9 +17,6 @@ SHORT_NAMES: Mapping[str, str] = {
     "threads": "intra_op_threads",
 }
 """What may be typed -> the setting that is meant."""
-
-_DURATION = re.compile(r"\s*([0-9.eE+-]+)\s*(us|ms|s)?\s*")
-_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, None: 1.0}
 
 
 def settings_from(given: Mapping[str, object]) -> dict[str, object]:
@@ -47,20 +44,7 @@ def settings_from(given: Mapping[str, object]) -> dict[str, object]:
 
 
 def duration_s(name: str, value: object) -> object:
-    """Seconds of "5ms", "200us", "0.005s" or a number.
-
-    A text needs its unit, unless `name` says it (max_queue_delay_s) or it is 0: "5" would be 5 ms to one reader and
-    5 s to another.
-    """
+    """Seconds of "5ms", "200us" or "0.005s"; what is no text is left as it is."""
     if not isinstance(value, str):
         return value
-    match = _DURATION.fullmatch(value)
-    try:
-        number = float(match[1]) if match else None
-    except ValueError:
-        number = None
-    if match is None or number is None:
-        raise InvalidInput(f"{name} takes a time as 5ms, 200us or 0.005s; {value[:40]!r} is none")
-    if match[2] is None and number and not name.endswith("_s"):
-        raise InvalidInput(f"{name} needs a unit: {match[1]}ms, {match[1]}us or {match[1]}s")
-    return number * _SECONDS[match[2]]
+    return parse_seconds(name, value, ("us", "ms", "s"), bare=name.endswith("_s"))

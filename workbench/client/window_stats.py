@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
@@ -11,6 +10,7 @@ import msgspec
 from workbench.client.formatting import escape, html_table, milliseconds, text_table
 from workbench.client.results import NO_MODELS, Tabular
 from workbench.client.summary import state_dot
+from workbench.core.durations import parse_seconds
 from workbench.core.ports import errors_in
 from workbench.errors import InvalidInput, WorkbenchError
 
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 LONGEST_S = 900.0
-
-_WINDOW = re.compile(r"\s*([0-9.]+)\s*(s|min|m)?\s*")
-_SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, None: 1.0}
 
 
 class VersionFigures(msgspec.Struct, frozen=True):
@@ -174,13 +171,9 @@ def rate(per_s: float) -> str:
 
 def window_s(window: float | str) -> float:
     """Seconds of 60, "60s" or "5m". InvalidInput."""
-    match = _WINDOW.fullmatch(window) if isinstance(window, str) else None
-    try:
-        seconds = float(match[1]) * _SECONDS[match[2]] if match else float(window)
-    except (TypeError, ValueError):
-        raise InvalidInput(f"window takes a time as 60s or 5m; {str(window)[:40]!r} is none") from None
+    seconds = parse_seconds("window", window, ("s", "m", "min"), bare=True)
     if not 1 <= seconds <= LONGEST_S:
-        raise InvalidInput(f"window is {window}; it takes 1s to {LONGEST_S / 60:.0f}m, for which figures are kept")
+        raise InvalidInput(f"window must be 1s to {LONGEST_S / 60:.0f}m, for which figures are kept, got {window}")
     return seconds
 
 

@@ -23,13 +23,16 @@ from workbench.loadtest.analysis.aggregate import Second, together
 from workbench.loadtest.analysis.compare import Comparison
 from workbench.loadtest.bench import bench
 from workbench.loadtest.job import LoadTestJob
-from workbench.loadtest.options import plan_of, searches
-from workbench.loadtest.plan import Plan, Target
+from workbench.loadtest.options import OPTIONS, SWEEP, VERSION, check_names, plan_of, searches
+from workbench.loadtest.patterns import PATTERNS
+from workbench.loadtest.plan import DURATION, ROWS, SLO, WARM_UP, Plan, Target
 from workbench.loadtest.report import summary_text
 from workbench.loadtest.report.report import Report
-from workbench.loadtest.store.history import Listed, history
-from workbench.loadtest.store.records import WARM_UP
+from workbench.loadtest.schema import Option, OptionType
+from workbench.loadtest.store import records
+from workbench.loadtest.store.history import RunSummary, history
 from workbench.loadtest.store.run import Point, Run, RunState
+from workbench.protocols import control
 
 TELL_S = 0.25
 """Between two messages of a test that runs."""
@@ -49,29 +52,69 @@ UNKEPT = 20
 QUANTILES = {"p50_s": 0.5, "p90_s": 0.9, "p99_s": 0.99, "p99_9_s": 0.999, "max_s": 1.0}
 
 
-class BenchRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """A load test in a user's words, as `model.bench` takes them. What is absent has that one's defaults."""
+FORM_OPTIONS = {name: option for name, option in OPTIONS.items() if option.type is not OptionType.VALUES}
 
+
+@dataclass(frozen=True, slots=True)
+class BenchRequest:
+    """A load test in a user's words, as `model.bench` takes them."""
+
+    options: dict[str, Any]
     version: str | None = None
-    rate: float | str | None = None
-    users: float | str | None = None
-    think: float | str | None = None
-    ramp: str | None = None
-    step: float | str | None = None
-    every: float | str | None = None
-    poisson: bool | None = None
-    slo: str | None = None
     sweep: str | None = None
-    duration: float | str | None = None
-    warm_up: float | str | None = None
-    rows: int | None = None
-    connections: int | None = None
-    timeout: float | str | None = None
-    seed: int | None = None
 
-    def options(self) -> dict[str, Any]:
-        said = {name: getattr(self, name) for name in self.__struct_fields__ if name not in ("version", "sweep")}
-        return {name: value for name, value in said.items() if value is not None}
+
+def decode_request(body: bytes) -> BenchRequest:
+    """Raises InvalidInput; `plan_of` judges the options' values."""
+    given = control.decode_body(body, dict[str, Any])
+    found = {option.name: given.pop(option.name, None) for option in (VERSION, SWEEP)}
+    for option in (VERSION, SWEEP):
+        if found[option.name] is not None:
+            option.read(found[option.name])
+    check_names(given, FORM_OPTIONS)
+    return BenchRequest(given, **found)
+
+
+def load_form() -> dict[str, Any]:
+    """FORM of docs/jupyter.md: how requests can come, and what a form asks for each."""
+    patterns = [
+        {
+            "kind": each.kind,
+            "title": each.title,
+            "hint": f"{_capital(each.options[0].help)}: {each.question}",
+            "fields": [
+                *map(_field, each.options),
+                *([{**_field(DURATION), "text": each.duration}] if each.duration else []),
+            ],
+            "sweeps": True,
+        }
+        for each in PATTERNS
+    ]
+    search = {
+        "kind": "search",
+        "title": "Find the limit",
+        "hint": "Searches the highest rate at which this holds; it takes several tests, about a minute.",
+        "fields": [_field(SLO), _field(DURATION)],
+        "sweeps": False,
+    }
+    return {"patterns": [*patterns, search], "options": [_field(ROWS), _field(WARM_UP)]}
+
+
+def _field(option: Option) -> dict[str, Any]:
+    return {
+        "name": option.name,
+        "type": option.type.value,
+        "labels": option.labels,
+        "text": option.default or option.example,
+        "hint": _capital(option.help),
+        "range": option.range if option.is_ranged else "",
+        "minimum": option.minimum,
+        "zero": option.allows_minimum,
+    }
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 @dataclass(eq=False, slots=True)
@@ -111,8 +154,7 @@ class LoadTests:
 
     async def start(self, target: Target, asked: BenchRequest) -> str:
         """The id of the run that has begun. Raises what `model.bench` does, and Conflict."""
-        options = asked.options()
-        plan, find = plan_of(target, **options), searches(options)
+        plan, find = plan_of(target, **asked.options), searches(asked.options)
         model = target.model
         summary = f"{model}: the highest rate that holds {plan.slo}" if find else str(plan)
         if asked.sweep is not None:
@@ -156,7 +198,7 @@ class LoadTests:
         kept = history()
         listed = await in_thread(lambda: kept.list(model, limit))
         unkept = [_short(run, name) for name, run in self._unkept.items() if model in (None, run.model)]
-        found = sorted([*unkept, *(_listed(each) for each in listed)], key=lambda each: -each["started_at"])
+        found = sorted([*unkept, *(_run_summary(each) for each in listed)], key=lambda each: -each["started_at"])
         return {**self.message(), "runs": found[:limit], "notes": kept.notes}
 
     async def run(self, name: str) -> Run:
@@ -241,7 +283,7 @@ def timeline(seconds: Sequence[Second]) -> list[dict[str, Any]]:
         found.append(
             {
                 "at_s": point.at_s,
-                "warm_up": point.phase == WARM_UP,
+                "warm_up": point.phase == records.WARM_UP,
                 "due_per_s": point.due / len(part),
                 "answered_per_s": point.answered / len(part),
                 "errors_per_s": point.errors / len(part),
@@ -300,7 +342,7 @@ def _figures(run: Run, name: str) -> dict[str, Any]:
     }
 
 
-def _listed(each: Listed) -> dict[str, Any]:
+def _run_summary(each: RunSummary) -> dict[str, Any]:
     said: dict[str, Any] = msgspec.to_builtins(each)
     return {"run": said.pop("id"), **said}
 

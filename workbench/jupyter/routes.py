@@ -18,7 +18,7 @@ from workbench.config import model_config
 from workbench.core.model import check_model_name
 from workbench.core.threads import in_thread
 from workbench.errors import Forbidden, InvalidInput, TooLarge, Unauthenticated, Unavailable, WorkbenchError
-from workbench.jupyter.loadtests import BenchRequest, LoadTests, compared
+from workbench.jupyter.loadtests import LoadTests, compared, decode_request, load_form
 from workbench.jupyter.model_source import find
 from workbench.live.relay import API
 from workbench.live.tryout import BODY_BYTES, TryRequest, try_out
@@ -57,6 +57,7 @@ def routes() -> list[tuple[str, type[APIHandler]]]:
         (f"{api}/models/{name}/slowest", SlowestHandler),
         (f"{api}/models/{name}/try", TryHandler),
         (f"{api}/models/{name}/bench", BenchHandler),
+        (f"{api}/load-patterns", LoadPatternsHandler),
         (f"{api}/bench", RunsHandler),
         (f"{api}/bench/{name}", RunHandler),
         (f"{api}/bench/{name}/stop", StopRunHandler),
@@ -237,13 +238,19 @@ class TryHandler(Handler):
 class BenchHandler(Handler):
     @route
     async def post(self, name: str) -> object:
-        asked = control.decode_body(self.request.body or b"{}", BenchRequest)
+        asked = decode_request(self.request.body or b"{}")
         client = await self.watch.client()
         self.parts.worked()
         with self.watch.job():
             await answered(client.status(name, asked.version))
             target = Target(name, client.url, asked.version, client.token, controlled=True)
             return {"run": await self.load_tests.start(target, asked)}
+
+
+class LoadPatternsHandler(Looking):
+    @route
+    async def get(self) -> object:
+        return load_form()
 
 
 class RunsHandler(Looking):

@@ -11,19 +11,30 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any, TypeAlias
 
 from workbench.client import sync
 from workbench.errors import InvalidInput, StorageError, WorkbenchError
 from workbench.loadtest.analysis.aggregate import Aggregate
 from workbench.loadtest.generator.target import prepare
 from workbench.loadtest.job import LoadTestJob
-from workbench.loadtest.plan import Plan
+from workbench.loadtest.options import plan_of, searches
+from workbench.loadtest.plan import Plan, Target
 from workbench.loadtest.report.multi_run import grid_for, search, sweep
 from workbench.loadtest.report.report import Report
-from workbench.loadtest.store.history import SAVE_EVERY_S, History
+from workbench.loadtest.store.history import SAVE_EVERY_S, History, history
 from workbench.loadtest.store.recording import Recording
 from workbench.loadtest.store.records import Records
 from workbench.loadtest.store.run import Run, RunState, run_from, run_of
+
+Sweep: TypeAlias = str | Mapping[str, Sequence[object]] | None
+"""Settings to try in all combinations: "batch=1:8:32,delay" or {"batch": [1, 8, 32]}."""
+
+
+def bench_target(target: Target, inputs: object = None, *, sweep: Sweep = None, **options: Any) -> LoadTestJob[Report]:
+    """Load-test `target` with a user's options, those of `plan_of`, and keep the run in the user's history."""
+    plan = plan_of(target, inputs=inputs, **options)
+    return bench(plan, history(), find=searches(options), grid=sweep)
 
 
 def bench(
@@ -31,7 +42,7 @@ def bench(
     history: History | None = None,
     *,
     find: bool = False,
-    grid: str | Mapping[str, Sequence[object]] | None = None,
+    grid: Sweep = None,
     began: Callable[[str], object] = lambda run: None,
 ) -> LoadTestJob[Report]:
     """Begin, and give a handle at once; its result is the report, also of a test that was cancelled.

@@ -12,17 +12,18 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from zipfile import BadZipFile
 
 from workbench.config import ENVIRONMENT_PREFIX
 from workbench.errors import InvalidInput
 from workbench.loadtest.analysis.compare import compare
-from workbench.loadtest.bench import bench as begin
+from workbench.loadtest.bench import bench_target
 from workbench.loadtest.job import LoadTestJob
-from workbench.loadtest.options import plan_of, searches
+from workbench.loadtest.options import OPTIONS
 from workbench.loadtest.plan import Target
 from workbench.loadtest.report.report import Report
+from workbench.loadtest.schema import OptionType
 from workbench.loadtest.store.history import history
 
 MISSED = 1
@@ -30,39 +31,33 @@ STOPPED = 130
 
 SHOWN_EVERY_S = 0.25
 
-_WORDS = ("rate", "users", "think", "ramp", "step", "every", "poisson", "slo", "duration", "warm_up", "rows")
-_MORE = ("connections", "timeout", "seed")
-
-
-class BenchTarget(Protocol):
-    """What is needed of `workbench.Workbench`, which lies above this room."""
-
-    def bench(self, name: str, inputs: object = None, **options: Any) -> LoadTestJob[Report]: ...
-
 
 def bench(
     arguments: argparse.Namespace,
-    connect: Callable[[], BenchTarget],
+    begin: Callable[..., LoadTestJob[Report]],
     say: Callable[[object], object],
     show: Callable[[str], object] | None,
 ) -> int:
-    """Run it; `say` is given the report, `show` how far it is, again and again and at last nothing."""
-    options = {name: getattr(arguments, name) for name in (*_WORDS, *_MORE)}
-    options = {name: value for name, value in options.items() if value is not None}
-    if arguments.replay is not None:
-        options["replay"] = _times(arguments.replay)
-    if arguments.requests is not None:
-        options["requests"] = _loaded(arguments.requests, "requests")
-        if not isinstance(options["requests"], list):
-            raise InvalidInput(f"{arguments.requests!r} holds no list of requests")
+    """Run a load test; the exit status.
+
+    `begin` is `Workbench.bench`, and is called where no --endpoint is given. `say` prints the report; `show` is called
+    with the progress, and at last with "".
+    """
+    options: dict[str, Any] = {"sweep": arguments.sweep}
+    for option in OPTIONS.values():
+        if (value := getattr(arguments, option.name)) is not None:
+            if option.type is OptionType.TIMES:
+                value = _text(value)
+            elif option.type is OptionType.VALUES:
+                value = _loaded(value, option.name)
+            options[option.name] = value
     inputs = None if arguments.inputs is None else _loaded(arguments.inputs, "rows")
     earlier = None if arguments.compare is None else history().run(arguments.compare)
     if arguments.endpoint is not None:
-        handle = _at(arguments, inputs, options)
+        target = Target(arguments.name, arguments.endpoint, arguments.model_version, _token(arguments))
+        handle = bench_target(target, inputs, **options)
     else:
-        handle = connect().bench(
-            arguments.name, inputs, version=arguments.model_version, sweep=arguments.sweep, **options
-        )
+        handle = begin(arguments.name, inputs, version=arguments.model_version, **options)
     report, stopped = _followed(handle, show)
     if arguments.json is not None:
         text = report.to_json(None if arguments.json == "-" else arguments.json)
@@ -91,14 +86,10 @@ def compared(before: str, after: str) -> object:
     return compare(kept.run(before), kept.run(after))
 
 
-def _at(arguments: argparse.Namespace, inputs: object, options: dict[str, Any]) -> LoadTestJob[Report]:
-    """A test of an endpoint that is no service of ours, or need not be."""
+def _token(arguments: argparse.Namespace) -> str | None:
+    """The token of an endpoint that need not be a service of ours."""
     token_file = arguments.token_file or os.environ.get(f"{ENVIRONMENT_PREFIX}TOKEN_FILE") or None
-    token = None if token_file is None else _text(str(token_file)).strip()
-    target = Target(arguments.name, arguments.endpoint, arguments.model_version, token)
-    plan = plan_of(target, inputs=inputs, **options)
-    find = searches(options) and arguments.sweep is None
-    return begin(plan, history(), find=find, grid=arguments.sweep)
+    return None if token_file is None else _text(str(token_file)).strip()
 
 
 def _followed(handle: LoadTestJob[Report], show: Callable[[str], object] | None) -> tuple[Report, bool]:
@@ -120,16 +111,6 @@ def _followed(handle: LoadTestJob[Report], show: Callable[[str], object] | None)
     if show is not None:
         show("")
     return handle.result(), stopped
-
-
-def _times(source: str) -> list[float]:
-    """Seconds, as a JSON list or one a line."""
-    text = _text(source)
-    try:
-        found = json.loads(text) if text.lstrip().startswith("[") else text.split()
-        return [float(each) for each in found]
-    except (ValueError, TypeError):
-        raise InvalidInput(f"{source!r} holds no arrival times: seconds, as a JSON list or one a line") from None
 
 
 def _loaded(source: str, what: str) -> Any:

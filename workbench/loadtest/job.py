@@ -27,7 +27,8 @@ from workbench.loadtest.analysis.stop_condition import StopCondition
 from workbench.loadtest.generator import ipc
 from workbench.loadtest.generator.ipc import MessageKind
 from workbench.loadtest.generator.target import PreparedTarget, control_client, prepare
-from workbench.loadtest.plan import Plan, Stairs
+from workbench.loadtest.patterns import Stairs
+from workbench.loadtest.plan import Plan
 from workbench.loadtest.server_side import ServerSide
 from workbench.loadtest.store import recording
 from workbench.loadtest.store.recording import Recording
@@ -184,7 +185,7 @@ class _Run:
         self._began_at = time.time()
         self._examples: dict[str, str] = {}
         self._stopping = self._gone_off = False
-        self._breaking = StopCondition(plan) if isinstance(plan.attack, Stairs) else None
+        self._breaking = StopCondition(plan) if isinstance(plan.pattern, Stairs) else None
         self._broke = ""
         self._killer: threading.Timer | None = None
         self._lock = threading.Lock()

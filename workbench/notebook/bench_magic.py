@@ -10,8 +10,10 @@ from IPython.display import display
 from workbench.client.formatting import escape
 from workbench.client.results import Lines
 from workbench.loadtest.job import LoadTestJob
+from workbench.loadtest.options import COMPARE
 from workbench.loadtest.report.report import Report
-from workbench.notebook.commands import Command, Misuse, tokens, whole
+from workbench.loadtest.schema import OptionType
+from workbench.notebook.commands import BENCH_OPTIONS, Command, Misuse, tokens
 from workbench.notebook.progress_bar import in_notebook
 
 if TYPE_CHECKING:
@@ -21,34 +23,13 @@ _display: Any = display
 
 DRAWN_EVERY_S = 0.25
 
-_WORDS = {
-    "--rate": "rate",
-    "--users": "users",
-    "--think": "think",
-    "--ramp": "ramp",
-    "--step": "step",
-    "--every": "every",
-    "--duration": "duration",
-    "--warm-up": "warm_up",
-    "--rows": "rows",
-    "--connections": "connections",
-    "--timeout": "timeout",
-    "--seed": "seed",
-    "--slo": "slo",
-    "--sweep": "sweep",
-    "--version": "version",
-    "--endpoint": "endpoint",
-}
-_WHOLE = ("rows", "connections", "seed")
-_EXPRESSIONS = {"--requests": "requests", "--replay": "replay"}
-
 
 def bench(workbench: Workbench, command: Command, evaluated: Callable[[str], object]) -> object:
     """Run it and show how it goes; the report, or with `--bg` the handle."""
     options = options_of(command, evaluated)
     if command.rest:
         options["inputs"] = evaluated(command.rest)
-    against = command.flags.get("--compare")
+    against = command.flags.get(COMPARE.flag)
     earlier = None if against is None else workbench.report(against)  # before the test, not after it
     handle = workbench.bench(command.name, **options)
     if "--bg" in command.flags:
@@ -79,13 +60,11 @@ def compare(workbench: Workbench, command: Command) -> object:
 def options_of(command: Command, evaluated: Callable[[str], object]) -> dict[str, Any]:
     """The flags as `Workbench.bench` has them."""
     options: dict[str, Any] = {}
-    for flag, value in command.flags.items():
-        if flag in _WORDS:
-            options[_WORDS[flag]] = whole(flag, value) if _WORDS[flag] in _WHOLE else value.strip("'\"")
-        elif flag in _EXPRESSIONS:
-            options[_EXPRESSIONS[flag]] = evaluated(value)
-    if "--poisson" in command.flags:
-        options["poisson"] = True
+    for option in BENCH_OPTIONS:
+        text = command.flags.get(option.flag)
+        if text is not None and option is not COMPARE:
+            flag = option.type is OptionType.FLAG
+            options[option.name] = flag or (evaluated(text) if option.is_data else text.strip("'\""))
     return options
 
 

@@ -10,6 +10,9 @@ import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from workbench.loadtest.options import COMPARE, ENDPOINT, OPTIONS, SWEEP, VERSION
+from workbench.loadtest.schema import Option, OptionType
+
 
 class Misuse(Exception):
     """A line that cannot be read; the message is one line."""
@@ -29,6 +32,15 @@ class Verb:
     def usage(self) -> str:
         flags = [f"[{flag} {value}]" if value else f"[{flag}]" for flag, value in self.flags.items()]
         return " ".join(["%infer", self.name, *self.positions, *flags])
+
+
+BENCH_OPTIONS = (*OPTIONS.values(), SWEEP, VERSION, ENDPOINT, COMPARE)
+"""The options of `%infer bench`."""
+
+
+def _value(option: Option) -> str:
+    """The value in a usage line; empty: it takes none."""
+    return "" if option.type is OptionType.FLAG else "EXPR" if option.is_data else option.example
 
 
 _VERSION = {"--version": "V"}
@@ -73,26 +85,7 @@ VERBS: Mapping[str, Verb] = {
             "load-test a model: what it takes, at what latency, and where the time goes",
             ("NAME", "[EXPR]"),
             {
-                "--rate": "200",
-                "--users": "32",
-                "--ramp": "FROM:TO",
-                "--step": "50",
-                "--slo": "p99<20ms",
-                "--sweep": "batch,delay",
-                "--duration": "10s",
-                "--warm-up": "1s",
-                "--poisson": "",
-                "--think": "100ms",
-                "--every": "3s",
-                "--rows": "N",
-                "--requests": "EXPR",
-                "--replay": "EXPR",
-                "--connections": "N",
-                "--timeout": "10s",
-                "--seed": "N",
-                "--compare": "RUN",
-                "--endpoint": "URL",
-                **_VERSION,
+                **{option.flag: _value(option) for option in BENCH_OPTIONS},
                 "--bg": "",
                 **_KEEP,
             },
@@ -111,29 +104,10 @@ FLAGS: Mapping[str, str] = {
     "--sample": "rows on which an estimator and its export are compared; without it they are made up",
     "--tolerance": "the largest difference that passes, as a share of an output's largest value (0.001)",
     "--force": "even where inputs or outputs change, on which callers may rely",
-    "--version": "of this version instead of the one that serves",
     "--bg": "in the background: a job at once, to be awaited, cancelled, or asked for its .result()",
     "-o": "keep what it gives back in this variable of the notebook",
     "--lines": "how many (20)",
-    "--rate": "requests a second, sent when they are due, whatever the answers do",
-    "--users": "instead: so many, who wait for their answers",
-    "--ramp": "instead: a rate that grows from one to the other",
-    "--step": "instead: stairs of so many requests/s more each, until something breaks; 100:50 begins at 100",
-    "--slo": "what must hold: with a rate it is judged, alone the highest rate that holds is searched",
-    "--sweep": "the same load with each combination of settings: batch,delay or batch=1:8:32",
-    "--duration": "of what is measured (10s)",
-    "--warm-up": "before it, and in no figure (1s)",
-    "--poisson": "requests come at random, as from independent users",
-    "--think": "how long a user thinks between answer and next request (0)",
-    "--every": "how long a stair is (3s)",
-    "--rows": "rows of the input in one request (1)",
-    "--requests": "a list of inputs, sent in turn as they are",
-    "--replay": "arrival times in seconds, as recorded",
-    "--connections": "the most that are opened (256)",
-    "--timeout": "after which a request is given up (10s)",
-    "--seed": "of what is random (0)",
-    "--endpoint": "another server of the Open Inference Protocol: http://HOST:PORT or grpc://HOST:PORT",
-    "--compare": "and compare the result with this earlier run",
+    **{option.flag: option.help_with_default for option in BENCH_OPTIONS},
     "--window": "the figures of the last so many seconds or minutes: 60s, 5m",
 }
 """What each flag means; a flag means the same with every verb that has it."""

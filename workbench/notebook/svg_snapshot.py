@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from workbench.client.formatting import counted, escape
+from workbench.core.round_numbers import next_round
 
 Column = Sequence[float | None]
 """One value a point, None where there is no figure."""
@@ -138,7 +139,7 @@ def _drawn(
         (value for line in there for value in history[line.column] if value is not None and math.isfinite(value)),
         default=0.0,
     )
-    top = _rounded_up(highest) if highest > 0 else (1e-3 if plot.seconds else 1.0)
+    top = next_round(highest) if highest > 0 else (1e-3 if plot.seconds else 1.0)
     start = times[-1] - window_s
     parts = [_text(left, 50, plot.title, "font-weight='600'")]
     for y, value in ((_TOP, top), ((_TOP + _BOTTOM) / 2, top / 2), (_BOTTOM, 0.0)):
@@ -168,12 +169,6 @@ def _path(points: Sequence[tuple[float, float]], usual: float, colour: str) -> s
         steps.append(f"{'L' if x - before <= max(usual * _GAP, 6.0) else 'M'}{x:.1f} {y:.1f}")
         before = x
     return f"<path d='{''.join(steps)}' fill='none' stroke='{colour}' stroke-width='1.5' stroke-linejoin='round'/>"
-
-
-def _rounded_up(value: float) -> float:
-    """The next 1, 2 or 5 times a power of ten."""
-    power = 10.0 ** math.floor(math.log10(value))
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= value * 0.999)
 
 
 def _text(x: float, y: float, text: str, attributes: str = "") -> str:

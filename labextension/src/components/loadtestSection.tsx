@@ -1,28 +1,19 @@
 import * as React from 'react';
 import {
-  toLoadTest,
-  type Field as Name,
   fieldsOf,
+  type IField,
   type ITestDraft,
-  KINDS,
   NEW_TEST,
-  OPTIONS,
+  patternOf,
   SWEEPS,
-  sweepsOf
+  sweepsOf,
+  toLoadTest
 } from '../loadtest/loadtestForm';
-import {
-  fieldLabel,
-  kindHint,
-  kindLabel,
-  progress,
-  runStateLabel,
-  stepText,
-  summaryOf
-} from '../loadtest/loadtestLabels';
+import { progress, runStateLabel, stepText, summaryOf } from '../loadtest/loadtestLabels';
 import * as format from '../ui/format';
 import { groupByModel } from '../service/groupByModel';
 import type { IView } from '../service/state';
-import type { IRunning } from '../service/wire';
+import type { ILoadForm, IRunning } from '../service/wire';
 import { capitalized } from '../ui/labels';
 import { Button, Field, FigureList, Section, ErrorMessage } from './primitives';
 import { useReveal, useCollapse, usePanel } from './panelContext';
@@ -108,7 +99,31 @@ interface IBeginProps {
   readonly onBegun: (run: string) => void;
 }
 
-function Begin({ names, name, busy, onModel, onBegun }: IBeginProps): JSX.Element {
+function Begin(props: IBeginProps): JSX.Element | null {
+  const { model } = usePanel();
+  const [form, setForm] = React.useState<ILoadForm | null>(null);
+  const [trouble, setTrouble] = React.useState('');
+  React.useEffect(() => {
+    let isShown = true;
+    model.loadTests.form().then(
+      found => isShown && setForm(found),
+      (error: Error) => isShown && setTrouble(capitalized(error.message))
+    );
+    return () => {
+      isShown = false;
+    };
+  }, [model]);
+  return form === null ? <ErrorMessage text={trouble} /> : <BeginForm {...props} form={form} />;
+}
+
+function BeginForm({
+  names,
+  name,
+  busy,
+  onModel,
+  onBegun,
+  form
+}: IBeginProps & { readonly form: ILoadForm }): JSX.Element {
   const { model, trans } = usePanel();
   const id = React.useId();
   const [draft, setDraft] = React.useState(lastDraft);
@@ -116,11 +131,14 @@ function Begin({ names, name, busy, onModel, onBegun }: IBeginProps): JSX.Elemen
   const [optionsOpen, setOptionsOpen] = useCollapse('load-test-options', false);
   const [beginning, setBeginning] = React.useState(false);
   const [trouble, setTrouble] = React.useState('');
-  const { test, wrong } = toLoadTest(trans, draft);
+  const { test, wrong } = toLoadTest(trans, form, draft);
+  const pattern = patternOf(form, draft);
+  const options = fieldsOf(form.options, draft);
+  const sweeps = sweepsOf(pattern, draft);
   const [sweepOpen, setSweepOpen] = useCollapse('load-test-sweep', false);
-  const isSweep = sweepsOf(draft).length > 0;
+  const isSweep = sweeps.length > 0;
   const hidden =
-    (OPTIONS.some(field => wrong.has(field)) && !optionsOpen) ||
+    (options.some(({ key }) => wrong.has(key)) && !optionsOpen) ||
     (SWEEPS.some(field => wrong.has(field)) && !sweepOpen);
 
   const begin = async () => {
@@ -138,13 +156,14 @@ function Begin({ names, name, busy, onModel, onBegun }: IBeginProps): JSX.Elemen
     }
   };
 
-  const field = (each: Name) => (
+  const field = ({ key, label, text, option }: IField) => (
     <Field
-      key={each}
-      label={fieldLabel(trans, each)}
-      text={draft[each]}
-      wrong={wrong.get(each) ?? ''}
-      onText={text => setDraft({ ...draft, [each]: text })}
+      key={key}
+      label={label}
+      text={text}
+      lines={option.type === 'times' ? 3 : undefined}
+      wrong={wrong.get(key) ?? ''}
+      onText={typed => setDraft({ ...draft, texts: { ...draft.texts, [key]: typed } })}
     />
   );
 
@@ -176,48 +195,52 @@ function Begin({ names, name, busy, onModel, onBegun }: IBeginProps): JSX.Elemen
           <select
             id={`${id}-kind`}
             className="jp-mod-styled"
-            value={draft.kind}
+            value={pattern.kind}
             aria-describedby={`${id}-hint`}
-            onChange={event =>
-              setDraft({ ...draft, kind: KINDS.find(k => k === event.target.value) ?? 'rate' })
-            }
+            onChange={event => setDraft({ ...draft, kind: event.target.value })}
           >
-            {KINDS.map(kind => (
+            {form.patterns.map(({ kind, title }) => (
               <option key={kind} value={kind}>
-                {kindLabel(trans, kind)}
+                {title}
               </option>
             ))}
           </select>
         </div>
-        {fieldsOf(draft.kind).map(field)}
+        {fieldsOf(pattern.fields, draft).map(field)}
       </div>
       <p id={`${id}-hint`} className="iw-Text iw-mod-quiet">
-        {kindHint(trans, draft.kind)}
+        {pattern.hint}
       </p>
       <div>
         <Collapsible label={trans.__('Options')} open={optionsOpen} onOpen={setOptionsOpen}>
           <div className="iw-Part">
-            <div className="iw-Fields">{OPTIONS.map(field)}</div>
-            {draft.kind === 'rate' && (
-              <label className="iw-LoadTests-check">
-                <input
-                  type="checkbox"
-                  checked={draft.poisson}
-                  onChange={event => setDraft({ ...draft, poisson: event.target.checked })}
-                />
-                {trans.__('At random times, as independent users come')}
-              </label>
-            )}
+            <div className="iw-Fields">{options.map(field)}</div>
+            {pattern.fields
+              .filter(({ type }) => type === 'flag')
+              .map(({ name: flag, labels }) => (
+                <label key={flag} className="iw-LoadTests-check">
+                  <input
+                    type="checkbox"
+                    checked={draft.flags.includes(flag)}
+                    onChange={event => {
+                      const others = draft.flags.filter(each => each !== flag);
+                      setDraft({
+                        ...draft,
+                        flags: event.target.checked ? [...others, flag] : others
+                      });
+                    }}
+                  />
+                  {labels[0]}
+                </label>
+              ))}
           </div>
         </Collapsible>
       </div>
-      {draft.kind !== 'limit' && (
+      {pattern.sweeps && (
         <div>
           <Collapsible
             label={
-              isSweep
-                ? trans.__('Try settings: %1', sweepsOf(draft).join(', '))
-                : trans.__('Try settings')
+              isSweep ? trans.__('Try settings: %1', sweeps.join(', ')) : trans.__('Try settings')
             }
             open={sweepOpen}
             onOpen={setSweepOpen}

@@ -111,18 +111,22 @@ interface IFieldProps {
   readonly wrong: string;
   readonly placeholder?: string;
   readonly inputMode?: 'numeric';
+  /** A text area of this many lines instead of an input. */
+  readonly lines?: number | undefined;
 }
 
 /** A text input with its label and error message. */
 export function Field(props: IFieldProps): JSX.Element {
   const id = React.useId();
+  const Input = props.lines === undefined ? 'input' : 'textarea';
   return (
     <div className="iw-Field">
       <label htmlFor={id}>{props.label}</label>
-      <input
+      <Input
         id={id}
         className="jp-mod-styled"
         value={props.text}
+        rows={props.lines}
         inputMode={props.inputMode}
         placeholder={props.placeholder}
         spellCheck={false}

@@ -1,24 +1,19 @@
 import * as React from 'react';
-import {
-  combinations,
-  type Field as Name,
-  type ITestDraft,
-  SWEEPS
-} from '../loadtest/loadtestForm';
-import { fieldLabel, sweepHint } from '../loadtest/loadtestLabels';
+import { combinations, type ITestDraft, SWEEPS } from '../loadtest/loadtestForm';
+import { sweepHint, sweepLabel } from '../loadtest/loadtestLabels';
 import { Field } from './primitives';
 import { usePanel } from './panelContext';
 
 interface IProps {
   readonly draft: ITestDraft;
-  readonly wrong: ReadonlyMap<Name, string>;
+  readonly wrong: ReadonlyMap<string, string>;
   readonly onDraft: (draft: ITestDraft) => void;
 }
 
 /** Fields for the settings that a sweep varies, and their values. */
 export function Sweeps({ draft, wrong, onDraft }: IProps): JSX.Element {
   const { trans } = usePanel();
-  const { swept } = draft;
+  const { swept, values } = draft;
   return (
     <div className="iw-Part">
       <fieldset className="iw-LoadTests-sweeps">
@@ -37,7 +32,7 @@ export function Sweeps({ draft, wrong, onDraft }: IProps): JSX.Element {
                 })
               }
             />
-            {fieldLabel(trans, each)}
+            {sweepLabel(trans, each)}
           </label>
         ))}
       </fieldset>
@@ -47,11 +42,11 @@ export function Sweeps({ draft, wrong, onDraft }: IProps): JSX.Element {
             {SWEEPS.filter(each => swept.includes(each)).map(each => (
               <Field
                 key={each}
-                label={trans.__('%1, values', fieldLabel(trans, each))}
-                text={draft[each]}
+                label={trans.__('%1, values', sweepLabel(trans, each))}
+                text={values[each]}
                 placeholder={trans.__('usual ones')}
                 wrong={wrong.get(each) ?? ''}
-                onText={text => onDraft({ ...draft, [each]: text })}
+                onText={text => onDraft({ ...draft, values: { ...values, [each]: text } })}
               />
             ))}
           </div>

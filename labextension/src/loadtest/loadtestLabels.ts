@@ -2,66 +2,11 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 import * as format from '../ui/format';
-import type { Field, Kind } from './loadtestForm';
+import type { Sweep } from './loadtestForm';
 import type { IRatio, IRun, IRunning } from '../service/wire';
 
-export function kindLabel(trans: TranslationBundle, kind: Kind): string {
-  switch (kind) {
-    case 'rate':
-      return trans.__('Rate');
-    case 'users':
-      return trans.__('Users');
-    case 'ramp':
-      return trans.__('Ramp');
-    case 'step':
-      return trans.__('Stairs');
-    case 'limit':
-      return trans.__('Find the limit');
-  }
-}
-
-/** The question that a kind of load test answers. */
-export function kindHint(trans: TranslationBundle, kind: Kind): string {
-  switch (kind) {
-    case 'rate':
-      return trans.__('Requests come at this rate, whatever the answers do: what latency results?');
-    case 'users':
-      return trans.__(
-        'Each waits for its answer before it sends again: how much is answered at most?'
-      );
-    case 'ramp':
-      return trans.__('The rate grows from one to the other: where does latency turn?');
-    case 'step':
-      return trans.__('The rate grows by stairs until something breaks: what breaks first?');
-    case 'limit':
-      return trans.__(
-        'Searches the highest rate at which this holds; it takes several tests, about a minute.'
-      );
-  }
-}
-
-export function fieldLabel(trans: TranslationBundle, field: Field): string {
-  switch (field) {
-    case 'rate':
-      return trans.__('Requests per second');
-    case 'users':
-      return trans.__('Users');
-    case 'from':
-      return trans.__('From, per second');
-    case 'to':
-      return trans.__('To, per second');
-    case 'step':
-      return trans.__('Each stair adds, per second');
-    case 'every':
-      return trans.__('Length of a stair');
-    case 'duration':
-      return trans.__('Duration');
-    case 'slo':
-      return trans.__('Must hold');
-    case 'rows':
-      return trans.__('Rows per request');
-    case 'warm_up':
-      return trans.__('Warm-up');
+export function sweepLabel(trans: TranslationBundle, setting: Sweep): string {
+  switch (setting) {
     case 'batch':
       return trans.__('Largest batch');
     case 'delay':

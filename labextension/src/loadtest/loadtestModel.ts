@@ -1,6 +1,7 @@
 import { type ISignal, Signal } from '@lumino/signaling';
 import type {
   IComparison,
+  ILoadForm,
   ILoadTest,
   IRun,
   IRunFigures,
@@ -26,6 +27,8 @@ export interface ILoadTests {
   readonly changed: ISignal<ILoadTests, void>;
   /** Fetches the stored ones; from then on they are fetched again whenever they change. */
   refresh(): Promise<void>;
+  /** The load patterns and their options; fetched once a connection. Rejects with a RequestError. */
+  form(): Promise<ILoadForm>;
 
   /** These reject with a RequestError, which the caller has to show. */
   start(model: string, test: ILoadTest): Promise<string>;
@@ -71,6 +74,7 @@ export class LoadTests implements ILoadTests {
   /** Starts over for a new connection, perhaps to another server, which sends the running tests again. */
   reset(): void {
     this._running = [];
+    this._form = null;
     this._changes = -1;
     this._changed.emit();
     this._refreshWanted();
@@ -91,6 +95,16 @@ export class LoadTests implements ILoadTests {
       }
     }
     this._changed.emit();
+  }
+
+  form(): Promise<ILoadForm> {
+    this._form ??= this._api
+      .get<ILoadForm>('api/load-patterns?no_track_activity=1')
+      .catch((error: unknown) => {
+        this._form = null;
+        throw error;
+      });
+    return this._form;
   }
 
   async start(model: string, test: ILoadTest): Promise<string> {
@@ -127,6 +141,7 @@ export class LoadTests implements ILoadTests {
   private _running: readonly IRunning[] = [];
   private _runs: readonly IRun[] | null = null;
   private _trouble = '';
+  private _form: Promise<ILoadForm> | null = null;
   private _changes = -1;
   private _wanted = false;
   /** Counts the refreshes; only the answer to the last one is used. */

@@ -236,20 +236,39 @@ export interface IHistory {
   readonly models: Readonly<Record<string, IDetailColumns>>;
 }
 
-/** A load test to start, with the arguments of `model.bench`. Times are seconds, or texts with a unit. */
-export interface ILoadTest {
-  readonly rate?: number;
-  readonly users?: number;
-  readonly ramp?: string;
-  readonly step?: number | string;
-  readonly every?: string;
-  readonly poisson?: boolean;
-  readonly slo?: string;
-  /** The settings to combine, as "batch=1:8:32,delay". */
-  readonly sweep?: string;
-  readonly duration?: string;
-  readonly warm_up?: string;
-  readonly rows?: number;
+/** A load test to start: the options of `model.bench` by name. Times are seconds, or texts with a unit. */
+export type ILoadTest = Readonly<Record<string, unknown>>;
+
+/** An option of a load test, as a form shows it. */
+export interface IOption {
+  readonly name: string;
+  readonly type: 'number' | 'whole' | 'duration' | 'pair' | 'times' | 'flag' | 'text';
+  /** One; two of a pair, which is sent as "A:B". */
+  readonly labels: readonly string[];
+  /** What the field shows at first. */
+  readonly text: string;
+  readonly hint: string;
+  /** The range of values as text; empty if there is none. */
+  readonly range: string;
+  readonly minimum: number;
+  /** Whether the minimum itself is allowed. */
+  readonly zero: boolean;
+}
+
+/** A way in which requests can come. */
+export interface IPattern {
+  readonly kind: string;
+  readonly title: string;
+  readonly hint: string;
+  readonly fields: readonly IOption[];
+  /** Whether a sweep can run it. */
+  readonly sweeps: boolean;
+}
+
+export interface ILoadForm {
+  readonly patterns: readonly IPattern[];
+  /** The options of every pattern. */
+  readonly options: readonly IOption[];
 }
 
 /** A running load test. */

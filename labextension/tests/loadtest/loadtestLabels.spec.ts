@@ -1,12 +1,8 @@
 import { nullTranslator } from '@jupyterlab/translation';
 import { expect, test } from 'vitest';
-import { fieldsOf, KINDS, OPTIONS, SWEEPS } from '../../src/loadtest/loadtestForm';
 import {
-  fieldLabel,
   formatRatio,
   figuresLine,
-  kindHint,
-  kindLabel,
   dateLabel,
   progress,
   caveat,
@@ -80,12 +76,4 @@ test('a comparison has each figure in its own unit', () => {
   expect(formatRatio({ ...ratio, name: 'requests/s', shown: false, better: false }, 1234)).toBe(
     '1,234'
   );
-});
-
-test('every kind and field has its words', () => {
-  const words = KINDS.flatMap(kind => [kindLabel(trans, kind), kindHint(trans, kind)]);
-  expect(new Set(words).size).toBe(words.length);
-  for (const field of [...KINDS.flatMap(fieldsOf), ...OPTIONS, ...SWEEPS]) {
-    expect(fieldLabel(trans, field)).not.toBe('');
-  }
 });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { LoadTests } from '../../src/loadtest/loadtestModel';
 import type { IRun } from '../../src/service/wire';
-import { run, running } from '../fixtures';
+import { loadForm, run, running } from '../fixtures';
 
 /** A server whose answers come when they are let out. */
 function server() {
@@ -79,6 +79,19 @@ describe('load tests', () => {
     tests.update({ running: [running()], changes: 1 });
     tests.reset();
     expect(tests.running).toEqual([]);
+    expect(asked).toHaveLength(3);
+  });
+
+  test('have a form that is fetched once a connection, and again after an error', async () => {
+    const { tests, asked, answers } = server();
+    const first = tests.form();
+    answers[0]?.reject(new Error('no service'));
+    await expect(first).rejects.toThrow('no service');
+    void tests.form();
+    answers[1]?.resolve(loadForm);
+    expect(await tests.form()).toBe(loadForm);
+    tests.reset();
+    void tests.form();
     expect(asked).toHaveLength(3);
   });
 

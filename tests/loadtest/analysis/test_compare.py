@@ -80,7 +80,7 @@ def test_what_differed_in_the_set_up_is_told() -> None:
     found = compare(run(target=TARGET | {"config": {"max_batch_size": 64, "sizes": []}}), run(100.0, target=target))
     told = {each.what: (each.a, each.b) for each in found.differences}
     assert told == {
-        "rate": ("200.0", "100.0"),
+        "requests per second": ("200.0", "100.0"),
         "model version": ("3", "4"),
         "model digest": ("a" * 12, "b" * 12),
         "model config max_batch_size": ("64", "8"),

@@ -3,18 +3,19 @@ from __future__ import annotations
 import pytest
 
 from workbench.loadtest.analysis.limits import limit_of, notes_on
-from workbench.loadtest.plan import Attack, Constant, Plan, Target, Users
+from workbench.loadtest.patterns import Constant, Pattern, Users
+from workbench.loadtest.plan import Plan, Target
 from workbench.loadtest.store.recording import Generator, ServerSecond
 
 TARGET = Target("m", "http://127.0.0.1:8080")
 
 
-def plan(attack: Attack) -> Plan:
-    return Plan(TARGET, attack)
+def plan(pattern: Pattern) -> Plan:
+    return Plan(TARGET, pattern)
 
 
 @pytest.mark.parametrize(
-    ("attack", "generator", "p99_s", "said"),
+    ("pattern", "generator", "p99_s", "said"),
     [
         (Constant(100), Generator(lag_p99_s=0.0009, cpu_share=0.3), 0.002, ""),
         (Constant(100), Generator(lag_p99_s=0.0011), 0.002, "1 % of its requests left 1.1 ms or more"),
@@ -27,9 +28,9 @@ def plan(attack: Attack) -> Plan:
     ],
 )
 def test_the_generator_is_the_limit_where_its_core_or_its_schedule_gives_out(
-    attack: Attack, generator: Generator, p99_s: float | None, said: str
+    pattern: Pattern, generator: Generator, p99_s: float | None, said: str
 ) -> None:
-    found = limit_of(plan(attack), generator, p99_s)
+    found = limit_of(plan(pattern), generator, p99_s)
     assert said in found
     assert bool(said) == bool(found)
 

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from workbench.loadtest.analysis.stop_condition import StopCondition
-from workbench.loadtest.plan import Plan, Stairs, Target
+from workbench.loadtest.patterns import Stairs
+from workbench.loadtest.plan import Plan, Target
 from workbench.loadtest.store.records import OUTCOMES, Records
 
 TARGET = Target("m", "http://127.0.0.1:8080")

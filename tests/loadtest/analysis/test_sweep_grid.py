@@ -35,7 +35,7 @@ def test_python_values_do_as_well() -> None:
         ("batch=1,max_batch=2", "max_batch_size is given twice"),
         ("bacth=1", "there is no setting 'bacth'; did you mean"),
         ("batch=0", "max_batch_size is 0; it takes 1 to 65536"),
-        ("delay=5", "delay needs a unit: 5ms, 5us or 5s"),
+        ("delay=5", "delay needs a unit: 5us or 5ms or 5s"),
         ("device=cpu", "device cannot change without a reload"),
         ("device_share", "say which values of device_share to try"),
         ("batch=" + ":".join(map(str, range(1, 60))), "a sweep of 59 combinations takes too long; 48 are the most"),

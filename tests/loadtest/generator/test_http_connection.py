@@ -24,25 +24,25 @@ class Wire(asyncio.Transport):
         self.aborted = True
 
 
-class Crew:
+class Owner:
     def __init__(self) -> None:
         self.began = time.monotonic()
         self.seen: list[tuple[str, str]] = []
 
-    def ended(self, lane: Connection, now_s: float, outcome: int, said: str) -> None:
+    def ended(self, connection: Connection, now_s: float, outcome: int, said: str) -> None:
         assert 0 <= now_s < 60
         self.seen.append((OUTCOMES[outcome], said))
 
-    def lost(self, lane: Connection) -> None:
-        assert not lane.usable
+    def lost(self, connection: Connection) -> None:
+        assert not connection.usable
         self.seen.append(("lost", ""))
 
 
-def open_lane() -> tuple[HttpConnection, Crew, Wire]:
-    crew, wire = Crew(), Wire()
-    lane = HttpConnection(crew)
-    lane.connection_made(wire)
-    return lane, crew, wire
+def open_lane() -> tuple[HttpConnection, Owner, Wire]:
+    owner, wire = Owner(), Wire()
+    connection = HttpConnection(owner)
+    connection.connection_made(wire)
+    return connection, owner, wire
 
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: x\r\nContent-Length: 5\r\n\r\nhello"
@@ -55,16 +55,16 @@ OLD = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok
 @pytest.mark.parametrize("answer", [OK, CHUNKED, EMPTY, CONTINUED, OLD], ids=["ok", "chunked", "empty", "100", "1.0"])
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_an_answer_is_read_in_whatever_pieces_it_comes_and_the_lane_goes_on(answer: bytes, size: int) -> None:
-    lane, crew, wire = open_lane()
+    connection, owner, wire = open_lane()
     for turn in (1, 2):
-        lane.send(b"request")
-        assert lane.busy
+        connection.send(b"request")
+        assert connection.busy
         for start in range(0, len(answer), size):
-            assert crew.seen == [("ok", "")] * (turn - 1)
-            lane.data_received(answer[start : start + size])
-        assert crew.seen == [("ok", "")] * turn
-        assert lane.received == len(answer) and lane.first_byte_s >= 0
-        assert (lane.busy, lane.usable, wire.aborted) == (False, True, False)
+            assert owner.seen == [("ok", "")] * (turn - 1)
+            connection.data_received(answer[start : start + size])
+        assert owner.seen == [("ok", "")] * turn
+        assert connection.received == len(answer) and connection.first_byte_s >= 0
+        assert (connection.busy, connection.usable, wire.aborted) == (False, True, False)
 
 
 @pytest.mark.parametrize(
@@ -72,11 +72,11 @@ def test_an_answer_is_read_in_whatever_pieces_it_comes_and_the_lane_goes_on(answ
     [(400, "invalid"), (404, "invalid"), (429, "rejected"), (500, "failed"), (503, "unavailable"), (504, "expired")],
 )
 def test_a_status_says_how_it_ended_and_the_body_why(status: int, outcome: str) -> None:
-    lane, crew, _ = open_lane()
-    lane.send(b"request")
-    lane.data_received(b"HTTP/1.1 %d X\r\nContent-Length: 4\r\n\r\nw" % status)
-    lane.data_received(b"hy!")
-    assert crew.seen == [(outcome, f"HTTP {status}: why!")]
+    connection, owner, _ = open_lane()
+    connection.send(b"request")
+    connection.data_received(b"HTTP/1.1 %d X\r\nContent-Length: 4\r\n\r\nw" % status)
+    connection.data_received(b"hy!")
+    assert owner.seen == [(outcome, f"HTTP {status}: why!")]
 
 
 @pytest.mark.parametrize(
@@ -91,30 +91,30 @@ def test_a_status_says_how_it_ended_and_the_body_why(status: int, outcome: str) 
     ids=["mail", "binary", "too much", "moved", "endless head"],
 )
 def test_what_is_no_answer_fails(answer: bytes, outcome: str) -> None:
-    lane, crew, _ = open_lane()
-    lane.send(b"request")
-    lane.data_received(answer)
-    assert [word for word, _ in crew.seen if word != "lost"] == [outcome]
+    connection, owner, _ = open_lane()
+    connection.send(b"request")
+    connection.data_received(answer)
+    assert [word for word, _ in owner.seen if word != "lost"] == [outcome]
 
 
 def test_an_answer_that_says_that_it_closes_is_the_lanes_last() -> None:
-    lane, crew, wire = open_lane()
-    lane.send(b"request")
-    lane.data_received(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
-    assert crew.seen == [("lost", ""), ("ok", "")]
-    assert wire.aborted and not lane.usable
-    lane.connection_lost(None)
-    assert len(crew.seen) == 2
+    connection, owner, wire = open_lane()
+    connection.send(b"request")
+    connection.data_received(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+    assert owner.seen == [("lost", ""), ("ok", "")]
+    assert wire.aborted and not connection.usable
+    connection.connection_lost(None)
+    assert len(owner.seen) == 2
 
 
 def test_an_answer_without_a_length_ends_with_the_connection() -> None:
-    lane, crew, _ = open_lane()
-    lane.send(b"request")
-    lane.data_received(b"HTTP/1.1 200 OK\r\n\r\nhel")
-    lane.data_received(b"lo")
-    assert crew.seen == []
-    lane.connection_lost(None)
-    assert crew.seen == [("lost", ""), ("ok", "")]
+    connection, owner, _ = open_lane()
+    connection.send(b"request")
+    connection.data_received(b"HTTP/1.1 200 OK\r\n\r\nhel")
+    connection.data_received(b"lo")
+    assert owner.seen == []
+    connection.connection_lost(None)
+    assert owner.seen == [("lost", ""), ("ok", "")]
 
 
 @pytest.mark.parametrize(
@@ -126,28 +126,28 @@ def test_an_answer_without_a_length_ends_with_the_connection() -> None:
     ],
 )
 def test_a_connection_that_breaks_ends_what_is_under_way(came: bytes, said: str) -> None:
-    lane, crew, _ = open_lane()
-    lane.send(b"request")
+    connection, owner, _ = open_lane()
+    connection.send(b"request")
     if came:
-        lane.data_received(came)
-    lane.connection_lost(ConnectionResetError())
-    assert [word for word, _ in crew.seen] == ["lost", "connection"]
-    assert said in crew.seen[1][1]
+        connection.data_received(came)
+    connection.connection_lost(ConnectionResetError())
+    assert [word for word, _ in owner.seen] == ["lost", "connection"]
+    assert said in owner.seen[1][1]
 
 
 def test_a_connection_that_is_closed_while_idle_is_only_lost() -> None:
-    lane, crew, _ = open_lane()
-    lane.connection_lost(None)
-    assert crew.seen == [("lost", "")]
-    lane, crew, wire = open_lane()
-    lane.data_received(b"HTTP/1.1 408 Late\r\n\r\n")
-    assert crew.seen == [("lost", "")] and wire.aborted
+    connection, owner, _ = open_lane()
+    connection.connection_lost(None)
+    assert owner.seen == [("lost", "")]
+    connection, owner, wire = open_lane()
+    connection.data_received(b"HTTP/1.1 408 Late\r\n\r\n")
+    assert owner.seen == [("lost", "")] and wire.aborted
 
 
 def test_a_lane_that_was_given_up_tells_nothing_more() -> None:
-    lane, crew, wire = open_lane()
-    lane.send(b"request")
-    lane.abort()
-    lane.data_received(OK)
-    lane.connection_lost(None)
-    assert crew.seen == [] and wire.aborted
+    connection, owner, wire = open_lane()
+    connection.send(b"request")
+    connection.abort()
+    connection.data_received(OK)
+    connection.connection_lost(None)
+    assert owner.seen == [] and wire.aborted

@@ -6,21 +6,29 @@ from workbench.errors import InvalidInput
 from workbench.loadtest.generator import ipc
 from workbench.loadtest.generator.ipc import Frames, MessageKind, Spec
 from workbench.loadtest.generator.load_runner import Request
-from workbench.loadtest.plan import Attack, Constant, Plan, Ramp, Replay, Stairs, Target, Users
+from workbench.loadtest.patterns import Constant, Pattern, Ramp, Replay, Sine, Stairs, Users
+from workbench.loadtest.plan import Plan, Target
 
 
 @pytest.mark.parametrize(
-    "attack",
-    [Constant(5, True), Ramp(1, 2), Stairs(1, 2, 3), Replay((0.0, 0.5), 2.0), Users(3, 0.1)],
-    ids=lambda attack: attack.kind,
+    "pattern",
+    [
+        Constant(5, poisson=True),
+        Ramp(1, 2),
+        Stairs(1, 2, 3),
+        Sine(1, 2, poisson=True),
+        Replay((0.0, 0.5), 2.0),
+        Users(3, 0.1),
+    ],
+    ids=lambda pattern: pattern.kind,
 )
-def test_a_spec_arrives_as_it_was_sent_but_for_the_token(attack: Attack) -> None:
-    plan = Plan(Target("m", "grpc://127.0.0.1:1", token="secret"), attack, slo="p99<1s", connections=7, seed=3)
+def test_a_spec_arrives_as_it_was_sent_but_for_the_token(pattern: Pattern) -> None:
+    plan = Plan(Target("m", "grpc://127.0.0.1:1", token="secret"), pattern, slo="p99<1s", connections=7, seed=3)
     spec = Spec(plan, "127.0.0.1", 1, (("authorization", "Bearer secret"),))
     ((kind, body),) = Frames().feed(ipc.encode_spec(spec))
     found = ipc.decode_spec(body)
     assert kind == MessageKind.SPEC
-    assert found.plan.attack == attack
+    assert found.plan.pattern == pattern
     assert found.plan.described() == plan.described()
     assert (found.host, found.port, found.metadata) == ("127.0.0.1", 1, spec.metadata)
     assert found.plan.target.token is None

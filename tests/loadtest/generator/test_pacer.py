@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from workbench.loadtest.generator.pacer import Pacer, pacer_of, phase_of
-from workbench.loadtest.plan import Attack, Constant, Plan, Ramp, Replay, Stairs, Target, Users
+from workbench.loadtest.patterns import Constant, Pattern, Ramp, Replay, Sine, Stairs, Users
+from workbench.loadtest.plan import Plan, Target
 from workbench.loadtest.store.records import WARM_UP
 
 TARGET = Target("digits", "http://127.0.0.1:8080")
 
 
-def plan(attack: Attack, duration_s: float = 10.0, warm_up_s: float = 0.0, seed: int = 0) -> Plan:
-    return Plan(TARGET, attack, duration_s=duration_s, warm_up_s=warm_up_s, seed=seed)
+def plan(pattern: Pattern, duration_s: float = 10.0, warm_up_s: float = 0.0, seed: int = 0) -> Plan:
+    return Plan(TARGET, pattern, duration_s=duration_s, warm_up_s=warm_up_s, seed=seed)
 
 
 def all_due(pacer: Pacer) -> list[float]:
@@ -72,6 +73,17 @@ def test_stairs_rise_and_each_is_a_phase() -> None:
     assert counted == {WARM_UP: 50, 0: 100, 1: 150, 2: 100, 3: 0}
 
 
+def test_a_sine_swings_between_its_rates_and_begins_at_the_first() -> None:
+    due = np.array(all_due(pacer_of(plan(Sine(50, 450, period_s=8.0), duration_s=20.0, warm_up_s=1.0)))) - 1.0
+    assert (due < 0).sum() == 50  # the warm-up, at the lowest rate
+    assert len(due) == 50 + 20 * 250 + round(8 / (2 * math.pi) * 200 * -math.sin(2 * math.pi * 20 / 8))
+    for moment in (3.9, 11.9):
+        assert (np.diff(due)[(due[1:] > moment) & (due[1:] < moment + 0.2)]).mean() == pytest.approx(1 / 450, rel=0.01)
+    for moment in np.arange(1.0, 20.0):
+        area = 250 * moment - 8 / (2 * math.pi) * 200 * math.sin(2 * math.pi * moment / 8)
+        assert ((due >= 0) & (due < moment)).sum() == pytest.approx(area, abs=1.5)
+
+
 def test_a_warm_up_comes_at_the_first_rate() -> None:
     ramp = plan(Ramp(100, 300), duration_s=1.0, warm_up_s=2.0)
     due, phase = all_due(pacer_of(ramp)), phase_of(ramp)
@@ -79,9 +91,9 @@ def test_a_warm_up_comes_at_the_first_rate() -> None:
     assert len(due) == 400
 
 
-@pytest.mark.parametrize("attack", [Constant(1000, poisson=True), Ramp(500, 1500, poisson=True)])
-def test_poisson_arrivals_have_exponential_gaps_and_the_right_mean(attack: Attack) -> None:
-    due = np.array(all_due(pacer_of(plan(attack, seed=3))))
+@pytest.mark.parametrize("pattern", [Constant(1000, poisson=True), Ramp(500, 1500, poisson=True)])
+def test_poisson_arrivals_have_exponential_gaps_and_the_right_mean(pattern: Pattern) -> None:
+    due = np.array(all_due(pacer_of(plan(pattern, seed=3))))
     assert len(due) == pytest.approx(10_000, rel=0.04)  # 4 standard deviations
     assert (np.diff(due) >= 0).all() and due[-1] < 10
     second = due[(due > 4.5) & (due < 5.5)]  # where a ramp is at its mean

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from workbench.loadtest.generator import precise_timer as alarms
-from workbench.loadtest.generator.precise_timer import PreciseTimer, alarm
+from workbench.loadtest.generator import precise_timer as timers
+from workbench.loadtest.generator.precise_timer import PreciseTimer, precise_timer
 
 pytestmark = pytest.mark.serial
 
@@ -17,7 +17,7 @@ Make = Callable[[asyncio.AbstractEventLoop, Callable[[], None]], PreciseTimer]
 @pytest.fixture(params=["system", "spinning"])
 def make(request: pytest.FixtureRequest) -> Make:
     """Both kinds, whatever this system has."""
-    return alarm if request.param == "system" else alarms._Spinning
+    return precise_timer if request.param == "system" else timers._Spinning
 
 
 async def test_it_rings_once_and_not_before_its_moment(make: Make) -> None:

@@ -18,7 +18,8 @@ from workbench.client.shared_service import Address
 from workbench.errors import InvalidInput, ModelNotFound
 from workbench.loadtest.generator.target import prepare
 from workbench.loadtest.job import LoadTestJob, start
-from workbench.loadtest.plan import Constant, Plan, Stairs, Target, Users
+from workbench.loadtest.patterns import Constant, Stairs, Users
+from workbench.loadtest.plan import Plan, Target
 from workbench.loadtest.report.multi_run import grid_for, search, sweep
 from workbench.loadtest.store.recording import Recording
 from workbench.loadtest.store.run import Run, RunState

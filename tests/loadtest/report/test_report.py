@@ -16,7 +16,7 @@ import pytest
 from tests.loadtest.runs import recording, rows_of, run
 from workbench.errors import InvalidInput, StorageError
 from workbench.loadtest.analysis.knee import knee
-from workbench.loadtest.plan import Stairs, Users
+from workbench.loadtest.patterns import Stairs, Users
 from workbench.loadtest.report.charts import MOST_POINTS, Axis, Breakdown, Chart, Series, charts, gathered, knee_of
 from workbench.loadtest.report.plotly_charts import figure
 from workbench.loadtest.report.report import Report
@@ -33,7 +33,7 @@ def stairs(**changes: object) -> Run:
         due = 1 + 4 * number + np.arange(0, 4, 1 / rate)
         latency = 3e-3 / (1 - min(rate / 620, 0.97)) * np.random.default_rng(number).lognormal(0, 0.3, len(due))
         parts.append(rows_of(due, latency + (number == 5) * (due - due[0]) * 0.2, phase=number))
-    return run(attack=Stairs(100, 100, 4.0), duration_s=24.0, rows=Records.joined(parts), **changes)
+    return run(pattern=Stairs(100, 100, 4.0), duration_s=24.0, rows=Records.joined(parts), **changes)
 
 
 def frozen() -> Run:
@@ -103,7 +103,7 @@ def test_a_server_that_went_away_or_stood_still_is_told_with_the_time() -> None:
         Report(run(rows=Records.joined([*parts, rows_of(due[again], 4e-3)])))
     )
     parts.append(rows_of(due[again], 1e-3, outcome="connection"))
-    said = repr(Report(run(attack=Users(8), rows=Records.joined(parts))))
+    said = repr(Report(run(pattern=Users(8), rows=Records.joined(parts))))
     assert "Nothing was answered from 4 s on." in said
     assert said.splitlines()[0].endswith("; other requests failed.")
     assert "Nothing was answered" not in repr(Report(run()))
@@ -116,7 +116,7 @@ def test_nothing_but_errors_is_said_to_be_so() -> None:
 
 
 def test_users_are_no_rate() -> None:
-    report = Report(run(attack=Users(32)))
+    report = Report(run(pattern=Users(32)))
     assert report.sentence.startswith("With 32 users digits answers 200 requests/s, with p99")
     assert "left within" not in repr(report)
 
@@ -269,10 +269,10 @@ def swept(settings: int = 4) -> Run:
     points = []
     for number in range(settings):
         label = f"batch={1 << number}"
-        each = run(attack=Users(8), duration_s=4.0, seed=number, started_at=1_800_000_000.0 + 7 * number, marks=())
+        each = run(pattern=Users(8), duration_s=4.0, seed=number, started_at=1_800_000_000.0 + 7 * number, marks=())
         point = Point(label, 0.0, replace(each.whole, duration_s=4.0 + number), {"max_batch_size": 1 << number})
         points.append((point, each))
-    return run_of_series("sweep", recording(attack=Users(8)).plan, points, best=0)
+    return run_of_series("sweep", recording(pattern=Users(8)).plan, points, best=0)
 
 
 def test_settings_are_marks_with_their_names_and_no_line_leads_from_one_to_the_next() -> None:

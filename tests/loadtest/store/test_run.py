@@ -6,7 +6,7 @@ import pytest
 
 from tests.loadtest.runs import recording, rows_of, run
 from workbench.errors import InvalidInput, Unsupported
-from workbench.loadtest.plan import Stairs
+from workbench.loadtest.patterns import Stairs, Users
 from workbench.loadtest.store.run import SCHEMA, Point, RunState, decode, encode, run_of, run_of_series
 
 
@@ -46,6 +46,14 @@ def test_a_run_of_a_newer_form_is_refused_in_words() -> None:
         decode(b'{"schema": 1, "run": 5}')
 
 
+def test_a_run_kept_while_patterns_were_called_attacks_is_read() -> None:
+    kept = run(pattern=Users(8))
+    text = encode(kept).replace(b'"pattern":{', b'"attack":{')
+    assert b'"attack":{' in text
+    assert decode(text) == kept
+    assert not decode(text).open_loop
+
+
 def test_what_a_newer_version_added_is_left_out() -> None:
     found = msgspec.json.decode(encode(run()))
     found["run"]["colour"] = "green"
@@ -53,11 +61,11 @@ def test_what_a_newer_version_added_is_left_out() -> None:
 
 
 def test_each_stair_is_a_point_and_the_one_that_the_queue_grew_in_did_not_hold() -> None:
-    attack = Stairs(100, 100, 5.0)
+    pattern = Stairs(100, 100, 5.0)
     fine = rows_of(np.arange(1, 6, 1 / 100), 2e-3)
     due = np.arange(6, 11, 1 / 200)
     behind = rows_of(due, 2e-3 + (due - 6) * 0.5, phase=1)  # 200/s come, some 130/s are answered
-    kept = run_of(recording(attack=attack, rows=fine.joined([fine, behind]), slo="p99<10ms"))
+    kept = run_of(recording(pattern=pattern, rows=fine.joined([fine, behind]), slo="p99<10ms"))
     assert kept.kind == "stairs"
     assert [(point.label, point.held) for point in kept.points] == [("100/s", True), ("200/s", False)]
     assert not kept.points[1].figures.kept_up

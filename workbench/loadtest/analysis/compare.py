@@ -13,6 +13,8 @@ import numpy as np
 from workbench.client.formatting import escape, html_table, milliseconds, text_table
 from workbench.loadtest.analysis.aggregate import Second
 from workbench.loadtest.analysis.bootstrap import LEAST_SECONDS, block_length, interval, resampled
+from workbench.loadtest.options import OPTIONS
+from workbench.loadtest.schema import OptionType
 from workbench.loadtest.store.run import Run, RunState
 
 if TYPE_CHECKING:
@@ -238,24 +240,19 @@ def _flat(prefix: str, found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             )
 
 
+def _titles() -> Iterator[tuple[str, str]]:
+    for option in OPTIONS.values():
+        for name, label in zip(option.targets, option.labels, strict=True):
+            title = label[:1].lower() + label[1:] + (", s" if option.type is OptionType.DURATION else "")
+            yield name, title
+            yield f"pattern {name}", title
+
+
 _WORDS = {
-    "attack kind": "how requests come",
-    "attack rate_per_s": "rate",
-    "attack poisson": "at random",
-    "attack count": "users",
-    "attack think_s": "think time, s",
-    "attack from_per_s": "rate at first",
-    "attack to_per_s": "rate at last",
-    "attack first_per_s": "first stair",
-    "attack by_per_s": "each stair adds",
-    "attack every_s": "length of a stair, s",
-    "attack times_s": "recorded arrivals",
-    "attack speed": "speed of the replay",
-    "duration_s": "duration, s",
-    "warm_up_s": "warm-up, s",
-    "timeout_s": "timeout, s",
+    **dict(_titles()),
+    "pattern kind": "how requests come",
     "inputs kind": "inputs",
-    "inputs rows": "rows a request",
+    "inputs rows": "rows per request",
     "inputs free_size": "size of free axes",
 }
 """A plan's field -> what a reader is told."""
@@ -285,7 +282,7 @@ def _cautions(a: Run, b: Run) -> tuple[str, ...]:
 
 
 def _asked(run: Run) -> object:
-    return run.plan.get("attack")
+    return run.plan.get("pattern")
 
 
 def _seconds(run: Run, q: float) -> float:

@@ -22,15 +22,15 @@ MARGIN = 1.5
 """A figure over its bound by less than this factor is tried again."""
 
 CONFIRMATIONS = 2
-MOST_TRIES = 40
-MOST_UNREACHED = 4
+MAX_PROBES = 40
+MAX_UNREACHED = 4
 """Runs in a row that failed with the generator as the limit, before anything held."""
 
 LEAST_PER_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
+class Probe:
     """What to run next."""
 
     rate_per_s: float
@@ -39,7 +39,7 @@ class Try:
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class ProbeResult:
     rate_per_s: float
     held: bool
     excess: float = 0.0
@@ -49,7 +49,7 @@ class Tried:
 
 
 class RateSearch:
-    """`next()` and `tell()` in turn, until `next()` is None; then `answer` is there, or None with `why`."""
+    """`next()` and `record()` in turn, until `next()` is None; then `answer` is there, or None with `why`."""
 
     def __init__(self, first_per_s: float, most_per_s: float = 1e6) -> None:
         self._rate = first_per_s
@@ -59,29 +59,29 @@ class RateSearch:
         self._failed = math.inf
         self._second_chance = False
         self._confirmed = 0
-        self._tries = self._unreached = 0
+        self._probes = self._unreached = 0
         self.answer: float | None = None
         self.why = ""
 
-    def next(self) -> Try | None:
+    def next(self) -> Probe | None:
         if self.answer is not None or self.why:
             return None
-        if self._tries >= MOST_TRIES:
-            self.why = f"no rate held reliably in {MOST_TRIES} runs: the machine's own noise is larger than the bounds"
+        if self._probes >= MAX_PROBES:
+            self.why = f"no rate held reliably in {MAX_PROBES} runs: the machine's own noise is larger than the bounds"
             return None
-        return Try(self._rate, self._confirming)
+        return Probe(self._rate, self._confirming)
 
-    def tell(self, tried: Tried) -> None:
-        self._tries += 1
-        self._unreached = 0 if tried.reached or tried.held else self._unreached + 1
-        if self._unreached >= MOST_UNREACHED and not self._held:
+    def record(self, result: ProbeResult) -> None:
+        self._probes += 1
+        self._unreached = 0 if result.reached or result.held else self._unreached + 1
+        if self._unreached >= MAX_UNREACHED and not self._held:
             self.why = "the load generator is the limit already at the lowest rates, so nothing is known of the server"
-        elif tried.held:
-            self._hold(tried.rate_per_s)
-        elif tried.excess < MARGIN and not self._second_chance:
+        elif result.held:
+            self._hold(result.rate_per_s)
+        elif result.excess < MARGIN and not self._second_chance:
             self._second_chance = True  # the same rate again
         else:
-            self._fail(tried.rate_per_s)
+            self._fail(result.rate_per_s)
 
     @property
     def candidate(self) -> float:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from workbench.loadtest.analysis.aggregate import KEPT_UP, Aggregate, Stretch, Window
 from workbench.loadtest.analysis.thresholds import judge, parse_thresholds
-from workbench.loadtest.plan import Plan, Stairs
+from workbench.loadtest.patterns import Stairs
+from workbench.loadtest.plan import Plan
 from workbench.loadtest.store.records import Records
 
 GRACE_S = 1.0
@@ -16,13 +17,13 @@ class StopCondition:
     """Told of rows as they come, and asked whether something broke."""
 
     def __init__(self, plan: Plan) -> None:
-        assert isinstance(plan.attack, Stairs)
+        assert isinstance(plan.pattern, Stairs)
         self._plan = plan
-        self._attack = attack = plan.attack
+        self._stairs = stairs = plan.pattern
         self._thresholds = parse_thresholds(plan.slo or "errors<1%")
-        count = int(plan.duration_s / attack.every_s + 1e-9)
+        count = int(plan.duration_s / stairs.every_s + 1e-9)
         self._windows: dict[int, Window] = {
-            number: (plan.warm_up_s + number * attack.every_s, plan.warm_up_s + (number + 1) * attack.every_s)
+            number: (plan.warm_up_s + number * stairs.every_s, plan.warm_up_s + (number + 1) * stairs.every_s)
             for number in range(count)
         }
         self._fold = Aggregate(plan.warm_up_s, self._windows)
@@ -33,17 +34,17 @@ class StopCondition:
 
     def broke(self, elapsed_s: float) -> str:
         """What broke first, in one sentence, or nothing so far."""
-        grace_s = min(GRACE_S, self._attack.every_s / 2)
+        grace_s = min(GRACE_S, self._stairs.every_s / 2)
         while self._judged in self._windows and elapsed_s >= self._windows[self._judged][1] + grace_s:
             number, self._judged = self._judged, self._judged + 1
             if said := self._verdict(number, self._fold.steps().get(number, Stretch())):
-                rate = self._attack.first_per_s + number * self._attack.by_per_s
+                rate = self._stairs.rate_of(number)
                 return f"at {rate:g} requests/s {said}, so the stairs ended there"
         return ""
 
     def _verdict(self, number: int, stretch: Stretch) -> str:
         begin_s, end_s = self._windows[number]
-        due = (self._attack.first_per_s + number * self._attack.by_per_s) * (end_s - begin_s)
+        due = self._stairs.rate_of(number) * (end_s - begin_s)
         missed = next((verdict for verdict in judge(self._thresholds, stretch) if not verdict.held), None)
         if missed is not None:
             return str(missed)

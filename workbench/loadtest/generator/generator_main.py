@@ -1,8 +1,8 @@
-"""The generator: a process of its own, so that neither the kernel's work nor its garbage delays a request.
+"""The load generator's process, apart from the kernel so that the kernel's work delays no request.
 
-It reads a spec and the requests from stdin, streams rows and progress to stdout, and ends with the run; at SIGINT,
-SIGTERM or when asked to stop it notes what is under way as cancelled and gives what it has. When its stdin ends, or its
-parent is another one than at the start, nobody is there to be told, and it ends at once.
+It reads a spec and the requests from stdin, streams rows and progress to stdout, and exits with the run. At SIGINT,
+SIGTERM or a stop message it records requests in flight as cancelled and sends what it has. When stdin ends, or its
+parent process changes, the reader is gone and it exits at once.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from workbench.loadtest.store.records import ROW, Records
 REPORT_S = 0.1
 PARENT_S = 0.5
 ROWS_AT_ONCE = 512
-"""Rows are sent on when there are so many, or when a report is due: large writes would delay requests."""
+"""Rows are written once there are this many, or with the next report: larger writes would delay requests."""
 
 _READ_BYTES = 1 << 20
 
 
 def main() -> int:
-    """Runs one spec. 0 where it was carried out, however it ended."""
+    """Run one spec; the exit status is 0 however the run ended."""
     frames = Frames()
     parent = os.getppid()
     spec, requests = _read_spec(sys.stdin.buffer, frames, parent)
-    # Rows are packed bytes and lanes break their own cycles, so there is nothing for the collector to find.
+    # Rows are packed bytes and connections break their own cycles, so the garbage collector has nothing to find.
     gc.freeze()
     gc.disable()
     loop_factory = asyncio.new_event_loop
@@ -49,11 +49,11 @@ def main() -> int:
 
 
 def _read_spec(stream: BinaryIO, frames: Frames, parent: int) -> tuple[Spec, list[Request]]:
-    """Until the word to go; what came after it is left in `frames`. SystemExit when nobody is there any more."""
+    """Read until GO; later messages stay in `frames`. Raises SystemExit when the parent is gone."""
     spec: Spec | None = None
     requests: list[Request] = []
     while True:
-        # A child of the parent's may hold the other end, so its end alone would not tell that the parent has gone.
+        # Another child of the parent may hold the pipe open, so EOF alone does not show that the parent is gone.
         while not select.select([stream], (), (), PARENT_S)[0]:
             if os.getppid() != parent:
                 raise SystemExit(1)
@@ -70,7 +70,7 @@ def _read_spec(stream: BinaryIO, frames: Frames, parent: int) -> tuple[Spec, lis
 
 class _Generator:
     def __init__(self, spec: Spec, requests: list[Request], parent: int) -> None:
-        self._attack = LoadRunner(spec.plan, requests, opener_of(spec), self._say)
+        self._runner = LoadRunner(spec.plan, requests, opener_of(spec), self._say)
         self._parent = parent
         self._out: asyncio.WriteTransport | None = None
         self._lags = EMPTY
@@ -81,14 +81,14 @@ class _Generator:
 
     async def run(self, frames: Frames) -> None:
         loop = asyncio.get_running_loop()
-        # What the reader is too slow to take is kept: a run is never slowed down by who looks at it.
+        # Output is buffered without bound: a slow reader must not slow the run down.
         self._out, report = await loop.connect_write_pipe(_Report, sys.stdout.buffer)
-        await loop.connect_read_pipe(lambda: _Orders(self._attack, frames), sys.stdin.buffer)
+        await loop.connect_read_pipe(lambda: _Orders(self._runner, frames), sys.stdin.buffer)
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(each, self._signalled, each)
         reports = loop.create_task(self._report())
         try:
-            await self._attack.run(self._begin)
+            await self._runner.run(self._begin)
         finally:
             reports.cancel()
         self._flush()
@@ -98,22 +98,22 @@ class _Generator:
 
     def _begin(self) -> None:
         self._cpu_began_s = time.process_time()
-        self._began_s = self._attack.began
-        behind_s = time.monotonic() - self._attack.began
-        self._write(message(MessageKind.BEGAN, {"at": time.time() - behind_s, "monotonic": self._attack.began}))
+        self._began_s = self._runner.began
+        behind_s = time.monotonic() - self._runner.began
+        self._write(message(MessageKind.BEGAN, {"at": time.time() - behind_s, "monotonic": self._runner.began}))
 
     async def _report(self) -> None:
-        """Rows and progress, ten times a second; and whether the parent is still there."""
+        """Send rows and progress ten times a second, and check that the parent still lives."""
         parent_s = 0.0
         while True:
             due_s = time.monotonic() + REPORT_S / 10
-            # Ten short sleeps, each measured, instead of a long one: how late the loop comes is how long its turns are.
+            # Ten short sleeps instead of one: how late each wakes shows how long the loop's turns are.
             for _ in range(10):
                 await asyncio.sleep(max(due_s - time.monotonic(), 0.0))
                 now_s = time.monotonic()
                 self._longest_turn_s = max(self._longest_turn_s, now_s - due_s)
                 due_s = now_s + REPORT_S / 10
-                if len(self._attack.rows) >= ROWS_AT_ONCE * ROW.itemsize:
+                if len(self._runner.rows) >= ROWS_AT_ONCE * ROW.itemsize:
                     self._flush()
             self._flush()
             self._write(message(MessageKind.PROGRESS, self._figures()))
@@ -124,33 +124,33 @@ class _Generator:
                     _leave()
 
     def _flush(self) -> None:
-        attack = self._attack
-        if attack.lags_s:
-            lags, attack.lags_s = attack.lags_s, []
+        runner = self._runner
+        if runner.lags_s:
+            lags, runner.lags_s = runner.lags_s, []
             self._lags = self._lags + Histogram.of(lags)
-        if attack.rows:
-            data, attack.rows = attack.rows, bytearray()
+        if runner.rows:
+            data, runner.rows = runner.rows, bytearray()
             self._write(frame(MessageKind.ROWS, Records.packed(data).to_bytes()))
 
     def _figures(self) -> dict[str, float]:
-        attack, lags = self._attack, self._lags
-        elapsed_s = max(attack.elapsed_s, 1e-9)
+        runner, lags = self._runner, self._lags
+        elapsed_s = max(runner.elapsed_s, 1e-9)
         return {
             "elapsed_s": elapsed_s,
-            "due": attack.due_count,
-            "ended": attack.ended_count,
-            "errors": attack.error_count,
-            "in_flight": attack.in_flight,
-            "waiting": attack.waiting,
+            "due": runner.due_count,
+            "ended": runner.ended_count,
+            "errors": runner.error_count,
+            "in_flight": runner.in_flight,
+            "waiting": runner.waiting,
             "lag_p50_s": lags.quantile(0.5) or 0.0,
             "lag_p99_s": lags.quantile(0.99) or 0.0,
             "lag_max_s": lags.quantile(1.0) or 0.0,
             "cpu_share": (time.process_time() - self._cpu_began_s) / elapsed_s,
-            "connections": attack.connections,
-            "connect_errors": attack.connect_errors,
-            "reconnects": attack.reconnects,
-            "held_back": attack.held_back,
-            "held_back_max_s": attack.held_back_max_s,
+            "connections": runner.connections,
+            "connect_errors": runner.connect_errors,
+            "reconnects": runner.reconnects,
+            "held_back": runner.held_back,
+            "held_back_max_s": runner.held_back_max_s,
             "longest_turn_s": self._longest_turn_s,
         }
 
@@ -159,7 +159,7 @@ class _Generator:
 
     def _signalled(self, number: signal.Signals) -> None:
         self._stopped = number.name
-        self._attack.stop()
+        self._runner.stop()
 
     def _write(self, data: bytes) -> None:
         if self._out is not None and not self._out.is_closing():
@@ -167,7 +167,7 @@ class _Generator:
 
 
 class _Report(asyncio.BaseProtocol):
-    """The other end of stdout."""
+    """Notices that stdout has been written out and closed."""
 
     def __init__(self) -> None:
         self.sent = asyncio.Event()
@@ -177,16 +177,16 @@ class _Report(asyncio.BaseProtocol):
 
 
 class _Orders(asyncio.Protocol):
-    """What comes on stdin once the run is under way: a stop, or the end."""
+    """Reads stdin during the run: a stop message, or its end."""
 
-    def __init__(self, attack: LoadRunner, frames: Frames) -> None:
-        self._attack = attack
+    def __init__(self, runner: LoadRunner, frames: Frames) -> None:
+        self._runner = runner
         self._frames = frames
         self.data_received(b"")
 
     def data_received(self, data: bytes) -> None:
         if any(kind == MessageKind.STOP for kind, _ in self._frames.feed(data)):
-            self._attack.stop()
+            self._runner.stop()
 
     def eof_received(self) -> None:
         _leave()

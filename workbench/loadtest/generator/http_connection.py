@@ -1,8 +1,8 @@
-"""One keep-alive HTTP connection: prebuilt bytes out, and of the answer no more than is needed to time and count it.
+"""Sends prebuilt requests over one keep-alive HTTP connection, and times and counts the answers.
 
 A general client spends most of its time on what a load test does not need: headers as a mapping, bodies as objects, a
-future a request. Here an answer's head is searched for its status and length, and its body is counted. Anything out
-of the ordinary (chunked, until the end of the connection, interim answers) goes through a real parser.
+future for each request. Here a regular expression finds the status and length in an answer's head, and the body is
+only counted. Other answers (chunked, ended by the connection's end, interim) go through httptools' parser.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from workbench.loadtest.store.records import OUTCOMES
 
 MAX_HEAD_BYTES = 65_536
 SAID_BYTES = 2000
-"""So much of a refusal is kept, to say what the server said."""
+"""This much of an error answer is kept, to quote it."""
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n", re.IGNORECASE)
 _CODED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
@@ -40,52 +40,52 @@ _monotonic = time.monotonic
 
 
 class Connection(Protocol):
-    """Something that carries one request at a time. Its attributes are the request's that is under way."""
+    """Carries one request at a time; its attributes are those of the request in flight."""
 
     usable: bool
-    """False once the crew was told that it is lost."""
+    """False once the owner was told that the connection is lost."""
     busy: bool
     due_s: float
     sent_s: float
     variant: int
     first_byte_s: float
-    """NaN: nothing came yet."""
+    """NaN while nothing has come."""
     received: int
     """Bytes of the answer so far."""
 
     def send(self, request: bytes) -> None:
-        """Begin. The lane's crew is told of the end, once."""
+        """Send; `ConnectionOwner.ended` is called once, when the answer is whole or has failed."""
         ...
 
     def abort(self) -> None:
-        """Be gone, with what is under way; the crew is told nothing more."""
+        """Close at once, dropping a request in flight; the owner is not called any more."""
         ...
 
 
 class ConnectionOwner(Protocol):
-    """Who sends on lanes, and is told what becomes of it."""
+    """Sends on connections and receives their results."""
 
     began: float
     """The run's 0 on time.monotonic."""
 
-    def ended(self, lane: Connection, now_s: float, outcome: int, said: str) -> None:
-        """What was under way on `lane` has ended, and the lane is free if still usable. `said`: why it was not ok."""
+    def ended(self, connection: Connection, now_s: float, outcome: int, said: str) -> None:
+        """The request on `connection` has ended; the connection is free if still usable. `said`: why it was not ok."""
         ...
 
-    def lost(self, lane: Connection) -> None:
-        """`lane` is of no use any more; where something was under way on it, its end is told next."""
+    def lost(self, connection: Connection) -> None:
+        """`connection` cannot be used any more; `ended` follows if a request was in flight."""
         ...
 
 
 class HttpConnection(asyncio.Protocol):
-    """A connection to an HTTP/1.1 server; requests are whole, with their heads."""
+    """Speaks HTTP/1.1; a request is sent as complete bytes, head included."""
 
     __slots__ = (
         "_body",
-        "_crew",
         "_head",
         "_keeps",
         "_left",
+        "_owner",
         "_parser",
         "_status",
         "_transport",
@@ -99,8 +99,8 @@ class HttpConnection(asyncio.Protocol):
         "variant",
     )
 
-    def __init__(self, crew: ConnectionOwner) -> None:
-        self._crew: ConnectionOwner | None = crew
+    def __init__(self, owner: ConnectionOwner) -> None:
+        self._owner: ConnectionOwner | None = owner
         self._transport: asyncio.Transport | None = None
         self._parser: Any = None
         self._head = b""
@@ -123,7 +123,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport.write(request)
 
     def abort(self) -> None:
-        self._crew = None
+        self._owner = None
         self.usable = False
         if self._transport is not None:
             self._transport.abort()
@@ -134,13 +134,13 @@ class HttpConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
 
     def data_received(self, data: bytes) -> None:
-        crew = self._crew
-        if crew is None:
+        owner = self._owner
+        if owner is None:
             return
-        if not self.busy:  # nobody asked: a server that says why it closes
+        if not self.busy:  # unasked: a server that says why it closes
             self._lose()
             return
-        now_s = _monotonic() - crew.began
+        now_s = _monotonic() - owner.began
         if not self.received:
             self.first_byte_s = now_s
         self.received += len(data)
@@ -182,7 +182,7 @@ class HttpConnection(asyncio.Protocol):
             self._end(_FAILED, "more came than the answer's Content-Length said", keeps=False)
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self._crew is None:
+        if self._owner is None:
             return
         if self.busy:
             if self._until_end:
@@ -241,20 +241,20 @@ class HttpConnection(asyncio.Protocol):
         self._end(outcome, f"HTTP {status}: {self._body.decode('utf-8', 'replace')}", self._keeps)
 
     def _end(self, outcome: int, said: str, keeps: bool) -> None:
-        crew = self._crew
-        assert crew is not None
+        owner = self._owner
+        assert owner is not None
         self.busy = False
         self._left = -1
         self._head = self._body = b""
         self._parser = None
         self._until_end = False
-        now_s = _monotonic() - crew.began
+        now_s = _monotonic() - owner.began
         if not keeps:
             self._lose()
-        crew.ended(self, now_s, outcome, said)
+        owner.ended(self, now_s, outcome, said)
 
     def _lose(self) -> None:
-        crew = self._crew
+        owner = self._owner
         self.abort()
-        if crew is not None:
-            crew.lost(self)
+        if owner is not None:
+            owner.lost(self)

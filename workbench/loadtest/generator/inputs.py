@@ -1,7 +1,7 @@
-"""What requests bring: rows sampled from a value, requests as they are given, or what a signature lets make up. Pure.
+"""Prepares the inputs of requests: rows sampled from a value, requests as given, or random ones. Pure.
 
-A server of others may say nothing of what a model takes (MLServer does so for a model without `inputs` in its
-settings); then names and datatypes are those of what was given.
+A foreign server may not describe a model's inputs (MLServer does not for a model without `inputs` in its settings);
+then names and datatypes are those of the values given.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from workbench.loadtest.plan import Inputs, Plan, Target
 from workbench.protocols import oip_json
 
 VARIANTS = 64
-"""Different requests that are made ready and sent in turn, so that no cache of the server's answers all."""
+"""Different requests that are sent in turn, so that no cache of the server answers all."""
 
 VARIANT_BYTES = 64 << 20
-"""Of all of them together; large inputs have fewer."""
+"""The most bytes of all of them together; large inputs have fewer variants."""
 
 _LIMITS = Limits(max_tensors=1 << 20, max_elements=1 << 48, max_string_bytes=1 << 32)
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """One request's inputs, ready to be written down."""
+class PreparedInputs:
+    """One request's inputs, ready to be encoded."""
 
     inputs: Mapping[str, Array]
     rows: int = 1
     body: Mapping[str, Any] = field(default_factory=dict)
-    """The protocol's own JSON, where the request was given so: it is sent as it is."""
+    """The protocol's own JSON, where the request was given in that form: it is sent as it is."""
 
 
-def made_for(plan: Plan, signature: Signature) -> Iterator[Made]:
-    """Different requests for the plan. `signature` without inputs: the server does not say what the model takes.
+def prepared_inputs(plan: Plan, signature: Signature) -> Iterator[PreparedInputs]:
+    """Different requests for the plan. A `signature` without inputs: the server does not describe the model.
 
-    Raises InvalidInput for what does not fit.
+    Raises InvalidInput for inputs that do not fit.
     """
     inputs, target = plan.inputs, plan.target
     if inputs.kind == "requests":
@@ -63,18 +63,20 @@ def made_for(plan: Plan, signature: Signature) -> Iterator[Made]:
         yield sample()
 
 
-def _given(value: object, signature: Signature, target: Target) -> Made:
+def _given(value: object, signature: Signature, target: Target) -> PreparedInputs:
     if (body := _protocol_body(value)) is None:
         known = signature if signature.inputs else _signature_of(value, target)
         adapted = adapt(value, known, target.model).inputs
-        return Made(adapted, _rows(adapted, known))
+        return PreparedInputs(adapted, _rows(adapted, known))
     arrays = _arrays(body, target)
     if signature.inputs:
-        adapt(arrays, signature, target.model)  # it says what does not fit
-    return Made(arrays, _rows(arrays, signature if signature.inputs else _signature_of(arrays, target)), body)
+        adapt(arrays, signature, target.model)  # raises where they do not fit
+    return PreparedInputs(arrays, _rows(arrays, signature if signature.inputs else _signature_of(arrays, target)), body)
 
 
-def _sampler(inputs: Inputs, signature: Signature, target: Target, rng: np.random.Generator) -> Callable[[], Made]:
+def _sampler(
+    inputs: Inputs, signature: Signature, target: Target, rng: np.random.Generator
+) -> Callable[[], PreparedInputs]:
     value: object = inputs.values
     if (body := _protocol_body(value)) is not None:
         if any(each.get("parameters") for each in body["inputs"]):
@@ -82,35 +84,35 @@ def _sampler(inputs: Inputs, signature: Signature, target: Target, rng: np.rando
         value = _arrays(body, target)
     if inputs.kind == "random":
         if not signature.inputs:
-            raise InvalidInput(_unsaid(target))
+            raise InvalidInput(_unknown_inputs(target))
 
-        def made_up() -> Made:
+        def random_sample() -> PreparedInputs:
             found = random_inputs(signature.inputs, inputs.rows, rng, free_size=inputs.free_size)
-            return Made(found, _rows(found, signature))
+            return PreparedInputs(found, _rows(found, signature))
 
-        return made_up
+        return random_sample
     known = signature if signature.inputs else _signature_of(value, target)
     adapted = adapt(value, known, target.model)
     rows = adapted.rows
     if rows is None:  # nothing to sample from: the value is one request
-        return lambda: Made(adapted.inputs, _rows(adapted.inputs, known))
+        return lambda: PreparedInputs(adapted.inputs, _rows(adapted.inputs, known))
     if not rows:
         raise InvalidInput("the inputs of a load test have no rows; give one at least")
 
-    def sample() -> Made:
+    def sample() -> PreparedInputs:
         chosen = rng.integers(0, rows, inputs.rows)
-        return Made({name: array[chosen] for name, array in adapted.inputs.items()}, inputs.rows)
+        return PreparedInputs({name: array[chosen] for name, array in adapted.inputs.items()}, inputs.rows)
 
     return sample
 
 
 def _rows(inputs: Mapping[str, Array], signature: Signature) -> int:
-    """How many rows a request brings; 1 where the inputs have no free first axis."""
+    """Rows in a request; 1 where the inputs have no free first axis."""
     spec = signature.inputs[0] if signature.inputs else None
     return int(inputs[spec.name].shape[0]) if spec is not None and spec.shape[:1] == (FREE,) else 1
 
 
-# As the protocol has it
+# Requests in the protocol's JSON
 
 
 def _protocol_body(value: object) -> Mapping[str, Any] | None:
@@ -132,21 +134,21 @@ def _plain(value: object) -> object:
     raise InvalidInput(f"a request of the protocol is JSON, which a {type(value).__name__} is not")
 
 
-def body_of(made: Made, request: InferRequest, *, binary: bool) -> tuple[bytes, int | None]:
-    """What goes over HTTP: the body, and how much of it is JSON; None: all."""
-    if made.body:
-        return json.dumps(made.body, default=_plain).encode(), None
+def body_of(prepared: PreparedInputs, request: InferRequest, *, binary: bool) -> tuple[bytes, int | None]:
+    """The HTTP body, and how many of its bytes are JSON; None: all."""
+    if prepared.body:
+        return json.dumps(prepared.body, default=_plain).encode(), None
     parts, header_length = oip_json.encode_request(request, binary=binary)
     return b"".join(bytes(part) for part in parts), header_length
 
 
-# Where the server does not say what the model takes
+# Servers that do not describe the model
 
 
 def _signature_of(value: object, target: Target) -> Signature:
-    """What the given inputs themselves say. They share rows where all have as many."""
+    """A signature made from the given inputs. They share rows where all have the same number."""
     if not isinstance(value, Mapping) or not value:
-        raise InvalidInput(_unsaid(target))
+        raise InvalidInput(_unknown_inputs(target))
     arrays = {str(name): np.asarray(each) for name, each in value.items()}
     counts = {array.shape[:1] for array in arrays.values()}
     free = len(counts) == 1 and counts != {()}
@@ -158,7 +160,7 @@ def _spec(name: str, array: Array, free: bool) -> TensorSpec:
     return TensorSpec(name, datatype, (FREE, *array.shape[1:]) if free else array.shape)
 
 
-def _unsaid(target: Target) -> str:
+def _unknown_inputs(target: Target) -> str:
     return (
         f"the server at {target.url} does not say what {target.model!r} takes; give inputs by name, as "
         '{"x": [[0.5, 1.5]]}, or requests as the protocol has them, as '

@@ -1,12 +1,11 @@
-"""What the generator and whoever started it say to each other, over the generator's stdin and stdout. Pure.
+"""The protocol between the generator and its parent process, over the generator's stdin and stdout. Pure.
 
-Frames of a kind, a length and that many bytes. In: the spec, the requests, then perhaps a stop; the end of the stream
-means that nobody is there any more. Out: when it began, rows and progress as they come, what was refused, the end.
+A frame is a kind, a length and that many bytes. In: the spec, the requests, GO, perhaps STOP; the end of the stream
+means that the parent is gone. Out: when it began, rows and progress as they come, messages of failed requests, DONE.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,9 +16,8 @@ import msgspec
 
 from workbench.errors import InvalidInput
 from workbench.loadtest.generator.load_runner import Request
-from workbench.loadtest.plan import Attack, Constant, Inputs, Plan, Ramp, Replay, Stairs, Target, Users
-
-ATTACKS: dict[str, type[Attack]] = {each.kind: each for each in (Constant, Ramp, Stairs, Replay, Users)}
+from workbench.loadtest.patterns import pattern_from_json
+from workbench.loadtest.plan import Inputs, Plan, Target
 
 MAX_FRAME_BYTES = 1 << 30
 
@@ -41,23 +39,23 @@ class MessageKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What the generator needs beside the requests."""
+    """All that the generator needs except the requests."""
 
     plan: Plan
     host: str
     port: int
     metadata: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    """Of gRPC calls; an HTTP request has its headers in its bytes."""
+    """Metadata of gRPC calls; an HTTP request has its headers in its bytes."""
 
 
 class Frames:
-    """Frames out of a stream that comes in pieces."""
+    """Splits a stream that arrives in pieces into frames."""
 
     def __init__(self) -> None:
         self._data = bytearray()
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """The frames that are whole now. Raises InvalidInput for what is none."""
+        """The frames that are complete now. Raises InvalidInput for data that is no frame."""
         self._data += data
         while len(self._data) >= _HEAD.size:
             kind, size = _HEAD.unpack_from(self._data)
@@ -81,8 +79,7 @@ def message(kind: MessageKind, value: Mapping[str, Any]) -> bytes:
 
 def encode_spec(spec: Spec) -> bytes:
     plan = spec.plan
-    attack = {"kind": plan.attack.kind, **dataclasses.asdict(plan.attack)}
-    described = {**plan.described(), "attack": attack}
+    described = {**plan.described(), "pattern": plan.pattern.to_json()}
     value = {"plan": described, "host": spec.host, "port": spec.port, "metadata": spec.metadata}
     return frame(MessageKind.SPEC, msgspec.json.encode(value))
 
@@ -90,11 +87,8 @@ def encode_spec(spec: Spec) -> bytes:
 def decode_spec(body: bytes) -> Spec:
     found = msgspec.json.decode(body)
     plan = found["plan"]
-    attack = plan["attack"]
-    kind = ATTACKS[attack.pop("kind")]
-    if "times_s" in attack:
-        attack["times_s"] = tuple(attack["times_s"])
-    fields = {**plan, "target": Target(**plan["target"]), "attack": kind(**attack), "inputs": Inputs()}
+    pattern = pattern_from_json(plan["pattern"])
+    fields = {**plan, "target": Target(**plan["target"]), "pattern": pattern, "inputs": Inputs()}
     metadata = tuple((name, value) for name, value in found["metadata"])
     return Spec(Plan(**fields), found["host"], found["port"], metadata)
 

@@ -1,7 +1,7 @@
-"""Sending what is due and noting what becomes of it: the loop between a pacer's decisions and the lanes' ends.
+"""Runs a load test: sends requests when a pacer says that they are due, and records how each ends.
 
-An open loop never waits for an answer. Where every lane is busy it opens another, up to the plan's bound; then requests
-wait here, and since a request's latency counts from when it was due, their wait counts.
+An open loop never waits for an answer. When every connection is busy it opens another, up to the plan's bound; beyond
+that, requests wait here, and their latency includes the wait since it counts from when they were due.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from typing import Final, Protocol
 
 from workbench.loadtest.generator.http_connection import Connection
 from workbench.loadtest.generator.pacer import Pacer, pacer_of, phase_of
-from workbench.loadtest.generator.precise_timer import PreciseTimer, alarm
-from workbench.loadtest.plan import Plan, Users
+from workbench.loadtest.generator.precise_timer import PreciseTimer, precise_timer
+from workbench.loadtest.patterns import Users
+from workbench.loadtest.plan import Plan
 from workbench.loadtest.store.records import CANCELLED, OK, OUTCOMES, ROW
 
 BURST = 32
-"""Requests that are sent at once when the generator is late, before it looks at what came back."""
+"""A late generator sends this many requests in a row before it reads answers."""
 
 AFTER_BREAK_S = 0.1
-"""A user whose connection was refused or broke comes again no sooner: a dead server is not to be hammered."""
+"""A user whose connection was refused or broke waits at least this long, so as not to hammer a dead server."""
 
 _CONNECTION: Final = OUTCOMES.index("connection")
 _TIMEOUT: Final = OUTCOMES.index("timeout")
@@ -39,47 +40,47 @@ _nan = math.nan
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is sent, made ready before the run."""
+    """The bytes of one request, prepared before the run."""
 
     data: bytes
     rows: int
 
 
 class ConnectionOpener(Protocol):
-    """Makes lanes."""
+    """Opens connections."""
 
-    async def open(self, crew: LoadRunner) -> Connection:
-        """Raises OSError where there is no connection to be had."""
+    async def open(self, owner: LoadRunner) -> Connection:
+        """Raises OSError where no connection can be opened."""
         ...
 
     async def close(self) -> None: ...
 
 
 class Arrivals(Protocol):
-    """Who comes when."""
+    """Decides which requests are due: an open loop's schedule, or users who wait for answers."""
 
     @property
     def closed(self) -> bool:
-        """True where an answer brings the next request."""
+        """True where an answer triggers the next request."""
         ...
 
     @property
     def finished(self) -> bool:
-        """True once nobody comes any more, but for those who wait for an answer."""
+        """True once no request will come any more, except through answers that are still awaited."""
         ...
 
     @property
     def next_s(self) -> float | None:
-        """After `take` gave None: when to ask again; None: not before `answered`."""
+        """When to call `take` again after it returned None; None: not before `answered`."""
         ...
 
     @property
     def count(self) -> int:
-        """How many came."""
+        """Requests that were due so far."""
         ...
 
     def take(self, now_s: float) -> float | None:
-        """When the next request that is due by now was due; None: none is."""
+        """The due time of the next request, if it is due by `now_s`; else None."""
         ...
 
     def answered(self, now_s: float, broken: bool) -> None: ...
@@ -139,16 +140,16 @@ class UserArrivals:
 
 def arrivals_of(plan: Plan) -> Arrivals:
     pacer = pacer_of(plan)
-    return UserArrivals(plan.attack.count, pacer) if isinstance(plan.attack, Users) else OpenArrivals(pacer)
+    return UserArrivals(plan.pattern.count, pacer) if isinstance(plan.pattern, Users) else OpenArrivals(pacer)
 
 
 class LoadRunner:
-    """One run of a plan. `rows` gathers finished requests as packed ROWs, for whoever takes them from there."""
+    """Runs a plan once. `rows` collects finished requests as packed ROWs, for the caller to take."""
 
     def __init__(
         self, plan: Plan, requests: Sequence[Request], opener: ConnectionOpener, said: Callable[[str, str], None]
     ) -> None:
-        """`said` is called with the outcome and the words of a request that was not ok, the first time of each."""
+        """`said` is called with the outcome and message of the first request of each outcome other than ok."""
         self._plan = plan
         self._data = [request.data for request in requests]
         self._sizes = [(len(request.data), request.rows) for request in requests]
@@ -157,21 +158,21 @@ class LoadRunner:
         self._told: set[int] = set()
         self._phase_of = phase_of(plan)
         self._arrivals = arrivals_of(plan)
-        self._most = plan.attack.count if isinstance(plan.attack, Users) else plan.connections
-        self._lanes: set[Connection] = set()
+        self._most = plan.pattern.count if isinstance(plan.pattern, Users) else plan.connections
+        self._open_connections: set[Connection] = set()
         self._free: list[Connection] = []
         self._waiting: deque[float] = deque()
-        """When those were due for which no lane was free, the first first."""
+        """Due times of requests that wait for a free connection, in order."""
         self._opening: set[asyncio.Task[None]] = set()
         self._in_flight = 0
         self._turn = 0
         self._stopping = False
         self._done = asyncio.Event()
-        self._alarm: PreciseTimer | None = None
+        self._timer: PreciseTimer | None = None
         self.began = _monotonic()
         self.rows = bytearray()
         self.lags_s: list[float] = []
-        """How late those were sent for which a lane was free; taken from here as `rows` are."""
+        """How late requests were sent although a connection was free; the caller takes them like `rows`."""
         self.ended_count = self.error_count = 0
         self.held_back = 0
         self.held_back_max_s = 0.0
@@ -194,19 +195,19 @@ class LoadRunner:
         return _monotonic() - self.began
 
     async def run(self, began: Callable[[], None]) -> None:
-        """Until the last request ended, or `stop`. `began` is called at the run's 0, once lanes are there.
+        """Run until the last request has ended, or until `stop`. `began` is called at time 0, with connections open.
 
-        Requests that are under way when it is stopped, or cancelled, are noted as such.
+        Requests in flight when it is stopped or cancelled are recorded as cancelled.
         """
         loop = asyncio.get_running_loop()
         at_first = self._most if self._arrivals.closed else 1
         await asyncio.gather(*(self._open() for _ in range(at_first)))
-        self._alarm = alarm(loop, self._tick)
+        self._timer = precise_timer(loop, self._tick)
         sweep_s = min(max(self._plan.timeout_s / 20, 0.001), 0.05)
         self.began = _monotonic()
         try:
             began()
-            self._alarm.set(self.began)
+            self._timer.set(self.began)
             while not self._done.is_set():
                 try:
                     async with asyncio.timeout(sweep_s):
@@ -214,13 +215,13 @@ class LoadRunner:
                 except TimeoutError:
                     self._sweep()
         finally:
-            self._alarm.close()
+            self._timer.close()
             self._give_up()
             for task in self._opening:
                 task.cancel()
             await asyncio.gather(*self._opening, return_exceptions=True)
-            for lane in list(self._lanes):
-                lane.abort()
+            for connection in list(self._open_connections):
+                connection.abort()
             await self._opener.close()
 
     def stop(self) -> None:
@@ -243,52 +244,52 @@ class LoadRunner:
                 self._send(self._free.pop(), due_s)
             else:
                 self._waiting.append(due_s)
-                self.held_back += len(self._lanes) + len(self._opening) >= self._most
+                self.held_back += len(self._open_connections) + len(self._opening) >= self._most
                 self._open_more()
         else:
-            assert self._alarm is not None
-            self._alarm.set(0.0)  # there may be more, but first what came back is read
+            assert self._timer is not None
+            self._timer.set(0.0)  # more may be due, but first read what came back
             return
         if arrivals.next_s is not None:
-            assert self._alarm is not None
-            self._alarm.set(self.began + arrivals.next_s)
+            assert self._timer is not None
+            self._timer.set(self.began + arrivals.next_s)
         elif arrivals.finished:
             self._finish_if_all_ended()
 
-    def _send(self, lane: Connection, due_s: float) -> None:
+    def _send(self, connection: Connection, due_s: float) -> None:
         variant = self._turn
         self._turn = variant + 1 if variant + 1 < len(self._data) else 0
-        lane.due_s = due_s
-        lane.variant = variant
+        connection.due_s = due_s
+        connection.variant = variant
         self._in_flight += 1
-        lane.send(self._data[variant])
-        lane.sent_s = sent_s = _monotonic() - self.began
+        connection.send(self._data[variant])
+        connection.sent_s = sent_s = _monotonic() - self.began
         self.lags_s.append(sent_s - due_s)
 
-    def _send_waiting(self, lane: Connection) -> None:
+    def _send_waiting(self, connection: Connection) -> None:
         due_s = self._waiting.popleft()
-        self._send(lane, due_s)
-        wait_s = self.lags_s.pop()  # it is no lag: there was no lane to send it on
+        self._send(connection, due_s)
+        wait_s = self.lags_s.pop()  # no lag of the generator: there was no free connection
         if wait_s > self.held_back_max_s:
             self.held_back_max_s = wait_s
 
-    # What becomes of it
+    # Results
 
-    def ended(self, lane: Connection, now_s: float, outcome: int, said: str) -> None:
+    def ended(self, connection: Connection, now_s: float, outcome: int, said: str) -> None:
         self._in_flight -= 1
-        self._note(lane, now_s, outcome, said)
-        if lane.usable:
+        self._note(connection, now_s, outcome, said)
+        if connection.usable:
             if self._waiting and not self._stopping:
-                self._send_waiting(lane)
+                self._send_waiting(connection)
             else:
-                self._free.append(lane)
+                self._free.append(connection)
         self._answered(now_s, outcome == _CONNECTION)
 
-    def lost(self, lane: Connection) -> None:
-        self._lanes.discard(lane)
+    def lost(self, connection: Connection) -> None:
+        self._open_connections.discard(connection)
         self.reconnects += 1
-        if not lane.busy and lane in self._free:
-            self._free.remove(lane)
+        if not connection.busy and connection in self._free:
+            self._free.remove(connection)
         self._open_more()
 
     def _answered(self, now_s: float, broken: bool) -> None:
@@ -301,11 +302,11 @@ class LoadRunner:
         elif arrivals.finished:
             self._finish_if_all_ended()
 
-    def _note(self, lane: Connection, now_s: float, outcome: int, said: str) -> None:
-        size, rows = self._sizes[lane.variant]
-        phase = self._phase_of(lane.due_s)
-        times = lane.due_s, lane.sent_s, lane.first_byte_s, now_s
-        self.rows += _pack(*times, outcome, phase, size, min(lane.received, 0x7FFFFFFF), rows)
+    def _note(self, connection: Connection, now_s: float, outcome: int, said: str) -> None:
+        size, rows = self._sizes[connection.variant]
+        phase = self._phase_of(connection.due_s)
+        times = connection.due_s, connection.sent_s, connection.first_byte_s, now_s
+        self.rows += _pack(*times, outcome, phase, size, min(connection.received, 0x7FFFFFFF), rows)
         self.ended_count += 1
         if outcome != OK:
             self._failed(outcome, said)
@@ -322,15 +323,17 @@ class LoadRunner:
             self._said(OUTCOMES[outcome], said)
 
     def _sweep(self) -> None:
-        """Give up what has taken too long, counted from when it was due, sent or not."""
+        """Time out requests, sent or not, that were due too long ago."""
         now_s = _monotonic() - self.began
         limit_s = now_s - self._plan.timeout_s
         said = f"no answer within {self._plan.timeout_s:g} s"
-        for lane in [lane for lane in self._lanes if lane.busy and lane.due_s < limit_s]:
-            lane.abort()
-            lane.busy = False
-            self.lost(lane)
-            self.ended(lane, now_s, _TIMEOUT, said)
+        for connection in [
+            connection for connection in self._open_connections if connection.busy and connection.due_s < limit_s
+        ]:
+            connection.abort()
+            connection.busy = False
+            self.lost(connection)
+            self.ended(connection, now_s, _TIMEOUT, said)
         while self._waiting and self._waiting[0] < limit_s:
             self._note_unsent(self._waiting.popleft(), now_s, _TIMEOUT, said)
             self._answered(now_s, False)
@@ -343,23 +346,25 @@ class LoadRunner:
             self._done.set()
 
     def _give_up(self) -> None:
-        """Note as cancelled what has not ended."""
+        """Record all unfinished requests as cancelled."""
         self._stopping = True
         now_s = _monotonic() - self.began
-        for lane in self._lanes:
-            if lane.busy:
-                lane.busy = False
-                lane.abort()
-                self._note(lane, now_s, CANCELLED, "the run was stopped")
+        for connection in self._open_connections:
+            if connection.busy:
+                connection.busy = False
+                connection.abort()
+                self._note(connection, now_s, CANCELLED, "the run was stopped")
         while self._waiting:
             self._note_unsent(self._waiting.popleft(), now_s, CANCELLED, "the run was stopped")
         self._in_flight = 0
 
-    # Lanes
+    # Connections
 
     def _open_more(self) -> None:
-        """A lane for each who waits, as far as the bound allows."""
-        wanted = min(len(self._waiting) - len(self._opening), self._most - len(self._lanes) - len(self._opening))
+        """Open a connection for each waiting request, up to the bound."""
+        wanted = min(
+            len(self._waiting) - len(self._opening), self._most - len(self._open_connections) - len(self._opening)
+        )
         for _ in range(wanted if not self._stopping else 0):
             task = asyncio.get_running_loop().create_task(self._open())
             self._opening.add(task)
@@ -367,7 +372,7 @@ class LoadRunner:
 
     async def _open(self) -> None:
         try:
-            lane = await self._opener.open(self)
+            connection = await self._opener.open(self)
         except OSError as error:
             self.connect_errors += 1
             if self._waiting:
@@ -375,14 +380,14 @@ class LoadRunner:
                 self._note_unsent(self._waiting.popleft(), now_s, _CONNECTION, f"no connection: {_words(error)}")
                 self._answered(now_s, True)
             return
-        if not lane.usable:
+        if not connection.usable:
             return
-        self._lanes.add(lane)
-        self.connections = max(self.connections, len(self._lanes))
+        self._open_connections.add(connection)
+        self.connections = max(self.connections, len(self._open_connections))
         if self._waiting and not self._stopping:
-            self._send_waiting(lane)
+            self._send_waiting(connection)
         else:
-            self._free.append(lane)
+            self._free.append(connection)
 
 
 def _words(error: OSError) -> str:

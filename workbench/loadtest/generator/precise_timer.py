@@ -1,8 +1,8 @@
-"""Waking an event loop at a moment, to within some 30 us where the machine is idle.
+"""Wakes an event loop at a given moment, to within some 30 us on an idle machine.
 
-Event loops wait in whole milliseconds (uvloop) or so (asyncio), which is as long as a fast answer. Linux has timers of
-nanoseconds that can be waited for like sockets (timerfd), so nothing is burned while waiting. Elsewhere the last
-stretch is spun through the loop, which goes on reading answers meanwhile.
+Event loops wait in whole milliseconds or so, which is as long as a fast answer takes. Linux has nanosecond timers that
+can be waited for like sockets (timerfd), which cost no CPU while waiting. Elsewhere the loop spins through the last
+stretch, and goes on reading answers meanwhile.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 SPIN_S = 0.0015
-"""Without such timers: how long before the moment the loop's own timer is asked to wake, and turned from then on."""
+"""Without timerfd: the loop's own timer wakes this long before the moment, and the loop spins from then on."""
 
 _ABSOLUTE = 1
 _NONBLOCK_CLOEXEC = 0o4000 | 0o2000000
@@ -34,29 +34,29 @@ class PreciseTimer(Protocol):
     def close(self) -> None: ...
 
 
-def alarm(loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> PreciseTimer:
-    """The finest alarm of this system."""
+def precise_timer(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> PreciseTimer:
+    """The most precise timer that this system has."""
     if sys.platform == "linux":
         try:
-            return _TimerFd(loop, ring)
-        except OSError:  # a sandbox that has none
+            return _TimerFd(loop, callback)
+        except OSError:  # a sandbox without timerfd
             pass
-    return _Spinning(loop, ring)
+    return _Spinning(loop, callback)
 
 
 class _TimerFd:
-    def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         self._fd = libc.timerfd_create(_CLOCK_MONOTONIC, _NONBLOCK_CLOEXEC)
         if self._fd < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create")
-        libc.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)  # nanoseconds; wake-ups are not to be gathered
+        libc.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)  # nanoseconds: do not delay wake-ups to batch them
         # struct itimerspec: an interval of 0, then the moment, each as seconds and nanoseconds.
         self._spec = (ctypes.c_long * 4)(0, 0, 0, 0)
         self._settime = libc.timerfd_settime
         self._loop = loop
-        self._ring = ring
-        loop.add_reader(self._fd, self._rang)
+        self._callback = callback
+        loop.add_reader(self._fd, self._on_readable)
 
     def set(self, at_s: float) -> None:
         nanoseconds = max(int(at_s * 1e9), 1)  # 0 would disarm it
@@ -69,18 +69,18 @@ class _TimerFd:
             os.close(self._fd)
             self._fd = -1
 
-    def _rang(self) -> None:
+    def _on_readable(self) -> None:
         try:
             os.read(self._fd, 8)
-        except BlockingIOError:  # set anew between the waking and the reading
+        except BlockingIOError:  # set again between the wake-up and the read
             return
-        self._ring()
+        self._callback()
 
 
 class _Spinning:
-    def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
         self._loop = loop
-        self._ring = ring
+        self._callback = callback
         self._at_s = 0.0
         self._handle: asyncio.Handle | None = None
 
@@ -99,4 +99,4 @@ class _Spinning:
         if left_s > SPIN_S:
             self._handle = self._loop.call_later(left_s - SPIN_S, self._wait)
         else:
-            self._handle = self._loop.call_soon(self._wait if left_s > 0 else self._ring)
+            self._handle = self._loop.call_soon(self._wait if left_s > 0 else self._callback)

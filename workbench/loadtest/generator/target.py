@@ -1,4 +1,4 @@
-"""From a plan to what is sent: the target is asked what it takes, requests are made ready, and some are tried.
+"""From a plan to what is sent: the target is asked what it takes, requests are prepared, and some are tried.
 
 What cannot be right is found here, before the run and in words: a model that is not there, inputs that do not fit, a
 token that is not known, nobody who listens.
@@ -27,7 +27,7 @@ from workbench.errors import (
     Unsupported,
     WorkbenchError,
 )
-from workbench.loadtest.generator.inputs import Made, body_of, made_for
+from workbench.loadtest.generator.inputs import PreparedInputs, body_of, prepared_inputs
 from workbench.loadtest.generator.ipc import Spec
 from workbench.loadtest.generator.load_runner import Request
 from workbench.loadtest.plan import Plan, Target
@@ -58,11 +58,11 @@ async def prepare(plan: Plan) -> PreparedTarget:
     target = plan.target
     parts = urlsplit(target.url)
     if target.grpc:
-        found = await _ask_grpc(target)
+        found = await _describe_grpc(target)
     else:
-        found = await _ask_http(target)
-    variants = list(made_for(plan, found.signature))
-    await _try(plan, variants, found)
+        found = await _describe_http(target)
+    variants = list(prepared_inputs(plan, found.signature))
+    await _check_requests(plan, variants, found)
     requests = tuple(_request(plan, each, found, parts) for each in variants)
     port = parts.port or 80
     metadata = () if target.token is None else (("authorization", f"Bearer {target.token}"),)
@@ -77,7 +77,7 @@ def control_client(target: Target) -> AsyncClient | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _TargetInfo:
     signature: Signature
     """Without inputs where the server does not say what the model takes."""
     facts: Mapping[str, Any]
@@ -85,7 +85,7 @@ class _Found:
     controlled: bool = False
 
 
-async def _ask_http(target: Target) -> _Found:
+async def _describe_http(target: Target) -> _TargetInfo:
     async with AsyncClient(target.url, target.token, connections=2) as client:
         server = await _server(client)
         try:
@@ -103,10 +103,10 @@ async def _ask_http(target: Target) -> _Found:
             ) from None
         facts = {"server": server, "platform": found.get("platform", ""), "versions": found.get("versions", [])}
         controlled = server.get("name") == OURS and await _add_status(client, target, facts)
-        return _Found(signature, facts, BINARY in server.get("extensions", ()), controlled)
+        return _TargetInfo(signature, facts, BINARY in server.get("extensions", ()), controlled)
 
 
-async def _ask_grpc(target: Target) -> _Found:
+async def _describe_grpc(target: Target) -> _TargetInfo:
     async with GrpcClient(target.url, target.token) as client:
         signature = await client.signature(target.model, target.version)
         facts: dict[str, Any] = {"server": await _server(client) or {"name": "gRPC"}}
@@ -115,7 +115,7 @@ async def _ask_grpc(target: Target) -> _Found:
         async with control:
             facts["server"] = await _server(control)
             controlled = await _add_status(control, target, facts)
-    return _Found(signature, facts, controlled=controlled)
+    return _TargetInfo(signature, facts, controlled=controlled)
 
 
 async def _server(client: AsyncClient | GrpcClient) -> Mapping[str, Any]:
@@ -146,23 +146,23 @@ def _specs(found: Any) -> tuple[TensorSpec, ...]:
 # Trying, and making ready
 
 
-async def _try(plan: Plan, variants: Sequence[Made], found: _Found) -> None:
+async def _check_requests(plan: Plan, variants: Sequence[PreparedInputs], found: _TargetInfo) -> None:
     """One request of each shape, as a check: what the server refuses now it would refuse a thousand times."""
     target = plan.target
     tried: set[tuple[tuple[int, ...], ...]] = set()
     client = GrpcClient(target.url, target.token) if target.grpc else AsyncClient(target.url, target.token)
     async with client:
-        for made in variants:
-            shapes = tuple(array.shape for array in made.inputs.values())
+        for prepared in variants:
+            shapes = tuple(array.shape for array in prepared.inputs.values())
             if shapes in tried or len(tried) == TRIES:
                 continue
             tried.add(shapes)
             try:
                 if isinstance(client, GrpcClient):
-                    await client.exchange(_message(target, made), plan.timeout_s)
+                    await client.exchange(_message(target, prepared), plan.timeout_s)
                 else:
-                    request = InferRequest(target.model, made.inputs, target.version)
-                    body, header_length = body_of(made, request, binary=found.binary)
+                    request = InferRequest(target.model, prepared.inputs, target.version)
+                    body, header_length = body_of(prepared, request, binary=found.binary)
                     await client.exchange(request, body, header_length, plan.timeout_s)
             except DeadlineExceeded:
                 raise DeadlineExceeded(
@@ -181,11 +181,13 @@ async def _try(plan: Plan, variants: Sequence[Made], found: _Found) -> None:
                 ) from None
 
 
-def _request(plan: Plan, made: Made, found: _Found, parts: SplitResult) -> Request:
+def _request(plan: Plan, prepared: PreparedInputs, found: _TargetInfo, parts: SplitResult) -> Request:
     target = plan.target
     if target.grpc:
-        return Request(_message(target, made), made.rows)
-    body, header_length = body_of(made, InferRequest(target.model, made.inputs, target.version), binary=found.binary)
+        return Request(_message(target, prepared), prepared.rows)
+    body, header_length = body_of(
+        prepared, InferRequest(target.model, prepared.inputs, target.version), binary=found.binary
+    )
     version = "" if target.version is None else f"/versions/{target.version}"
     headers = {
         "Host": parts.netloc,
@@ -198,13 +200,13 @@ def _request(plan: Plan, made: Made, found: _Found, parts: SplitResult) -> Reque
         headers["Authorization"] = f"Bearer {target.token}"
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     path = f"{parts.path.rstrip('/')}/v2/models/{target.model}{version}/infer"
-    return Request(f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + body, made.rows)
+    return Request(f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + body, prepared.rows)
 
 
-def _message(target: Target, made: Made) -> bytes:
+def _message(target: Target, prepared: PreparedInputs) -> bytes:
     """A ModelInferRequest."""
-    given = made.body
-    request = InferRequest(target.model, made.inputs, target.version, id=str(given.get("id", "")))
+    given = prepared.body
+    request = InferRequest(target.model, prepared.inputs, target.version, id=str(given.get("id", "")))
     request.parameters = given.get("parameters") or {}
     asked = given.get("outputs") or ()
     request.outputs = tuple(each["name"] for each in asked)

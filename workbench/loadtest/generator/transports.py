@@ -1,4 +1,4 @@
-"""Where lanes come from: TCP connections for HTTP, calls on shared channels for gRPC."""
+"""Opens connections: TCP for HTTP, calls on shared channels for gRPC."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 5.0
 
 CHANNELS = 8
-"""gRPC carries many calls on one connection; so many connections are shared by all lanes."""
+"""gRPC carries many calls on one connection, so all calls share this many."""
 
 _METHOD = "/inference.GRPCInferenceService/ModelInfer"
 _OK: Final = OUTCOMES.index("ok")
@@ -35,7 +35,7 @@ _OF_CODE: Final = {
     14: OUTCOMES.index("unavailable"),
     16: OUTCOMES.index("invalid"),
 }
-"""Number of the gRPC status -> outcome; others are failed."""
+"""gRPC status number -> outcome; others are failed."""
 
 
 def opener_of(spec: Spec) -> ConnectionOpener:
@@ -49,11 +49,11 @@ class HttpTransport:
         self._host = host
         self._port = port
 
-    async def open(self, crew: ConnectionOwner) -> Connection:
+    async def open(self, owner: ConnectionOwner) -> Connection:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            _, lane = await loop.create_connection(lambda: HttpConnection(crew), self._host, self._port)
-        return lane
+            _, connection = await loop.create_connection(lambda: HttpConnection(owner), self._host, self._port)
+        return connection
 
     async def close(self) -> None:
         pass
@@ -66,7 +66,7 @@ class GrpcTransport:
         self._channels: list[grpc.aio.Channel] = []
         self._opened = 0
 
-    async def open(self, crew: ConnectionOwner) -> Connection:
+    async def open(self, owner: ConnectionOwner) -> Connection:
         import grpc
 
         at = self._opened % CHANNELS
@@ -79,7 +79,7 @@ class GrpcTransport:
                 ("grpc.max_reconnect_backoff_ms", 1000),
             ]
             self._channels.append(grpc.aio.insecure_channel(self._target, options))
-        return GrpcConnection(crew, self._channels[at].unary_unary(_METHOD), self._metadata)
+        return GrpcConnection(owner, self._channels[at].unary_unary(_METHOD), self._metadata)
 
     async def close(self) -> None:
         for channel in self._channels:
@@ -87,12 +87,12 @@ class GrpcTransport:
 
 
 class GrpcConnection:
-    """One call at a time on a channel that others use too. The first byte cannot be seen through gRPC's library."""
+    """Makes one call at a time on a shared channel. gRPC's library does not show when the first byte came."""
 
     __slots__ = (
         "_call",
-        "_crew",
         "_metadata",
+        "_owner",
         "_task",
         "busy",
         "due_s",
@@ -103,8 +103,8 @@ class GrpcConnection:
         "variant",
     )
 
-    def __init__(self, crew: ConnectionOwner, call: Any, metadata: tuple[tuple[str, str], ...]) -> None:
-        self._crew = crew
+    def __init__(self, owner: ConnectionOwner, call: Any, metadata: tuple[tuple[str, str], ...]) -> None:
+        self._owner = owner
         self._call = call
         self._metadata = metadata
         self._task: asyncio.Task[None] | None = None
@@ -135,6 +135,6 @@ class GrpcConnection:
             outcome = _OF_CODE.get(code, _FAILED)
             said = f"gRPC {error.code().name}: {(error.details() or '')[:2000]}"
             if code == 14 and not error.trailing_metadata() and not error.initial_metadata():
-                outcome = _CONNECTION  # nobody answered: it was the library that said so
+                outcome = _CONNECTION  # no server answered: the library made this status
         self.busy = False
-        self._crew.ended(self, time.monotonic() - self._crew.began, outcome, said)
+        self._owner.ended(self, time.monotonic() - self._owner.began, outcome, said)

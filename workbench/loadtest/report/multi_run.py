@@ -16,12 +16,13 @@ from typing import Any
 from workbench.client import sync
 from workbench.client.formatting import counted
 from workbench.errors import Conflict, InvalidInput
-from workbench.loadtest.analysis.slo import RateSearch, Tried
+from workbench.loadtest.analysis.slo import ProbeResult, RateSearch
 from workbench.loadtest.analysis.sweep_grid import Settings, grid_of, label_of, short_name
 from workbench.loadtest.analysis.thresholds import Verdict
 from workbench.loadtest.generator.target import PreparedTarget, control_client
 from workbench.loadtest.job import LoadTestJob
-from workbench.loadtest.plan import Constant, Plan, Users
+from workbench.loadtest.patterns import Constant, Users
+from workbench.loadtest.plan import Plan
 from workbench.loadtest.store.recording import Recording
 from workbench.loadtest.store.run import Point, Run, run_of, run_of_series
 
@@ -43,7 +44,7 @@ Kept = Callable[[Run], None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Probe:
+class _ProbeRun:
     point: Point
     run: Run
     recording: Recording
@@ -57,25 +58,24 @@ def search(handle: LoadTestJob[Any], prepared: PreparedTarget, kept: Kept = lamb
     plan = prepared.spec.plan
     if not plan.slo:
         raise InvalidInput("a search needs to know what must hold, as p99<20ms,errors<0.1%")
-    poisson = plan.attack.poisson if isinstance(plan.attack, Constant) else False
+    poisson = plan.pattern.poisson if isinstance(plan.pattern, Constant) else False
     probe_s = min(max(plan.duration_s / PROBE_PART, PROBE_S[0]), PROBE_S[1], plan.duration_s)
     quick = replace(plan, duration_s=probe_s, warm_up_s=min(plan.warm_up_s, PROBE_WARM_UP_S))
-    scout = handle.record(_with(prepared, replace(quick, attack=Users(SCOUTS), duration_s=SCOUT_S)), "a first look")
+    scout = handle.record(_with(prepared, replace(quick, pattern=Users(SCOUTS), duration_s=SCOUT_S)), "a first look")
     seen_per_s = len(scout.measured_rows.ok) / SCOUT_S
-    decide = RateSearch(max(seen_per_s / 2, 1.0))
-    probes: list[_Probe] = []
-    while not handle.cancelled and (tried := decide.next()) is not None:
-        rate = tried.rate_per_s
-        used = plan if tried.confirming else quick
-        probe = _probe(handle, prepared, replace(used, attack=Constant(rate, poisson)), f"{rate:.4g}/s", searching=True)
-        probes.append(probe)
-        point = probe.point
-        decide.tell(Tried(rate, point.held, _excess(point), not point.limit))
-        kept(_searched(plan, probes, decide))
+    rate_search = RateSearch(max(seen_per_s / 2, 1.0))
+    probes: list[_ProbeRun] = []
+    while not handle.cancelled and (probe := rate_search.next()) is not None:
+        rate = probe.rate_per_s
+        used = replace(plan if probe.confirming else quick, pattern=Constant(rate, poisson=poisson))
+        probes.append(_probe(handle, prepared, used, f"{rate:.4g}/s", searching=True))
+        point = probes[-1].point
+        rate_search.record(ProbeResult(rate, point.held, _excess(point), not point.limit))
+        kept(_searched(plan, probes, rate_search))
     if not probes:  # cancelled during the first look
         return run_of(scout), scout
-    found = _searched(plan, probes, decide)
-    best = _best_of(probes, decide)
+    found = _searched(plan, probes, rate_search)
+    best = _best_of(probes, rate_search)
     return found, probes[-1 if best is None else best].recording
 
 
@@ -87,7 +87,7 @@ def sweep(
     Best is, of those that held: for users the most answers, for an open loop the least p99.
     """
     plan = prepared.spec.plan
-    probes: list[_Probe] = []
+    probes: list[_ProbeRun] = []
     for number, settings in enumerate(grid, 1):
         if handle.cancelled and probes:
             break
@@ -148,16 +148,16 @@ def _probe(
     *,
     place: tuple[int, int] = (0, 0),
     searching: bool = False,
-) -> _Probe:
+) -> _ProbeRun:
     recording = handle.record(_with(prepared, plan), label, place)
     run = run_of(recording)
-    asked = plan.attack.rate_per_s if isinstance(plan.attack, Constant) else 0.0
+    asked = plan.pattern.rate_per_s if isinstance(plan.pattern, Constant) else 0.0
     verdicts = run.verdicts
     if searching:  # a bound on the rate is for the answer, not for the runs on the way
         verdicts = tuple(verdict for verdict in verdicts if verdict.threshold.metric != "rate")
     held = recording.ended == "finished" and run.whole.kept_up and all(verdict.held for verdict in verdicts)
     point = Point(label, asked, run.whole, dict(settings or {}), verdicts, held, recording.limit)
-    return _Probe(point, run, recording)
+    return _ProbeRun(point, run, recording)
 
 
 def _excess(point: Point) -> float:
@@ -174,26 +174,26 @@ def _over(verdict: Verdict) -> float:
     return limit / value if verdict.threshold.metric == "rate" else value / limit
 
 
-def _best_of(probes: Sequence[_Probe], decide: RateSearch) -> int | None:
+def _best_of(probes: Sequence[_ProbeRun], rate_search: RateSearch) -> int | None:
     """The last run of the answer; where it is not found yet, of the highest rate that held."""
-    rate = decide.answer or decide.candidate
+    rate = rate_search.answer or rate_search.candidate
     found = [at for at, probe in enumerate(probes) if probe.point.held and probe.point.offered_per_s == rate]
     return found[-1] if found else None
 
 
-def _searched(plan: Plan, probes: Sequence[_Probe], decide: RateSearch) -> Run:
-    best = _best_of(probes, decide)
+def _searched(plan: Plan, probes: Sequence[_ProbeRun], rate_search: RateSearch) -> Run:
+    best = _best_of(probes, rate_search)
     most = probes[best].point.offered_per_s if best is not None else 0.0
     # What held once above the answer did not hold again, so it did not hold.
     points = [
         (replace(probe.point, held=probe.point.held and probe.point.offered_per_s <= most), probe.run)
         for probe in probes
     ]
-    found = run_of_series("search", plan, points, best, decide.why)
+    found = run_of_series("search", plan, points, best, rate_search.why)
     # Above the answer the generator may well have been the limit; of the answer itself it was not, or it says so.
     limit = probes[best].point.limit if best is not None else probes[-1].point.limit
     above = [probe.point for probe in probes if probe.point.limit and probe.point.offered_per_s > most]
-    if above and not limit and decide.answer is not None:
+    if above and not limit and rate_search.answer is not None:
         least = min(point.offered_per_s for point in above)
         said = (
             f"from {least:.4g} requests/s on the load generator was the limit: the model may take more than was found"
@@ -202,14 +202,14 @@ def _searched(plan: Plan, probes: Sequence[_Probe], decide: RateSearch) -> Run:
     return replace(found, limit=limit, summary=f"{plan.target.model}: the highest rate with {plan.slo}")
 
 
-def _best_settings(plan: Plan, probes: Sequence[_Probe]) -> int:
+def _best_settings(plan: Plan, probes: Sequence[_ProbeRun]) -> int:
     held = [at for at, probe in enumerate(probes) if probe.point.held] or list(range(len(probes)))
     if plan.open_loop:
         return min(held, key=lambda at: probes[at].point.figures.quantile(0.99) or float("inf"))
     return max(held, key=lambda at: probes[at].point.figures.answered_per_s)
 
 
-def _swept(plan: Plan, probes: Sequence[_Probe]) -> Run:
+def _swept(plan: Plan, probes: Sequence[_ProbeRun]) -> Run:
     points = [(probe.point, probe.run) for probe in probes]
     found = run_of_series("sweep", plan, points, _best_settings(plan, probes))
     names = " and ".join(map(short_name, probes[0].point.settings))

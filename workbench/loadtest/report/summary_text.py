@@ -88,7 +88,7 @@ def _took(run: Run, whole: Stretch) -> str:
         return f"{model} answered none of {whole.due} requests: {error_words(whole) or 'all were cancelled'}."
     p99, most = milliseconds(whole.quantile(0.99) or 0.0), milliseconds(whole.quantile(1.0) or 0.0)
     if not run.open_loop:
-        users = run.plan.get("attack", {}).get("count", 0)
+        users = run.plan.get("pattern", {}).get("count", 0)
         said = f"With {counted(int(users), 'user')} {model} answers {answered}, with p99 {p99} and {most} at most"
         return f"{said}; other requests failed." if (whole.error_share or 0.0) >= MANY_ERRORS else f"{said}."
     if whole.kept_up or run.state is not RunState.DONE:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from workbench.client.formatting import escape
+from workbench.core.round_numbers import nearest_round
 from workbench.loadtest.report.charts import Axis, Breakdown, Chart, Series
 
 WIDTH, HEIGHT = 560, 240
@@ -43,7 +44,7 @@ class _Scale:
     def ticks(self) -> list[tuple[float, str]]:
         if self.log:
             return [(at, _number(at)) for at in _decades(self.low, self.high)]
-        step = _step((self.high - self.low) / 5)
+        step = nearest_round((self.high - self.low) / 5)
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
         return [(number * step, _number(number * step)) for number in range(first, last + 1)]
@@ -229,12 +230,6 @@ def _scale(
 def _decades(low: float, high: float) -> list[float]:
     first, last = math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(high) - 1e-9)
     return [10.0**power for power in range(first, last + 1) if low * (1 - 1e-9) <= 10.0**power <= high * (1 + 1e-9)]
-
-
-def _step(about: float) -> float:
-    """1, 2 or 5 times a power of ten, near `about`."""
-    power = 10.0 ** math.floor(math.log10(about))
-    return power * min((1, 2, 5, 10), key=lambda each: abs(each * power - about))
 
 
 def _number(value: float) -> str:

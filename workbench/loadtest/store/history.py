@@ -69,7 +69,7 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class RunSummary:
     """What a list of runs shows of one."""
 
     id: str
@@ -141,16 +141,16 @@ class History:
 
         return self._done(look, "BEGIN")
 
-    def list(self, model: str | None = None, limit: int | None = None) -> list[Listed]:
+    def list(self, model: str | None = None, limit: int | None = None) -> list[RunSummary]:
         """The latest first."""
 
-        def look(connection: sqlite3.Connection) -> list[Listed]:
+        def look(connection: sqlite3.Connection) -> list[RunSummary]:
             where = "WHERE model = ?" if model is not None else ""
             rows = connection.execute(
                 f"SELECT {_LISTED} FROM runs {where} ORDER BY started_at DESC, rowid DESC LIMIT ?",
                 (*([] if model is None else [model]), -1 if limit is None else limit),
             )
-            return [_listed(row) for row in rows]
+            return [_run_summary(row) for row in rows]
 
         return self._done(look, "BEGIN")
 
@@ -331,10 +331,10 @@ def _alive(owner: dict[str, int | str], saved_at: float) -> bool:
     return ProcessKey(int(owner["pid"]), int(owner["began"])).alive
 
 
-def _listed(row: Sequence[object]) -> Listed:
+def _run_summary(row: Sequence[object]) -> RunSummary:
     named = dict(zip(_LISTED.split(", "), row, strict=True))
     named |= {"state": RunState(str(named["state"])), "held": bool(named["held"]), "limited": bool(named["limited"])}
-    return Listed(**named)  # type: ignore[arg-type]
+    return RunSummary(**named)  # type: ignore[arg-type]
 
 
 def _not_found(name: str, connection: sqlite3.Connection) -> str:

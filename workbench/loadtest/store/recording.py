@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from workbench.core.model import Signature
 from workbench.loadtest.plan import Plan
 from workbench.loadtest.store.records import Records
@@ -110,8 +108,3 @@ class Recording:
         """Where the measured part begins and ends, on the clock of the rows."""
         begin = self.plan.warm_up_s
         return begin, begin + self.measured_s
-
-    def step_window_s(self, number: int) -> tuple[float, float]:
-        """The stretch in which the requests of one phase were due; empty where there are none."""
-        due = self.rows.step(number).scheduled_s
-        return (float(np.min(due)), float(np.max(due))) if len(due) else (0.0, 0.0)

@@ -21,7 +21,8 @@ from workbench.loadtest.analysis.aggregate import Aggregate, Second, Stretch, Wi
 from workbench.loadtest.analysis.histogram import Histogram
 from workbench.loadtest.analysis.thresholds import Threshold, Verdict, judge, parse_thresholds
 from workbench.loadtest.machine_info import this_machine, versions
-from workbench.loadtest.plan import Plan, Stairs
+from workbench.loadtest.patterns import Stairs, Users
+from workbench.loadtest.plan import Plan
 from workbench.loadtest.store.recording import Generator, Mark, Recording, ServerSecond
 
 SCHEMA = 1
@@ -125,7 +126,7 @@ class Run:
 
     @property
     def open_loop(self) -> bool:
-        return bool(self.plan.get("attack", {}).get("kind") != "users")
+        return bool(self.plan.get("pattern", {}).get("kind") != Users.kind)
 
     @property
     def held(self) -> bool:
@@ -151,8 +152,8 @@ def run_from(recording: Recording, fold: Aggregate, *, state: RunState | None = 
     whole = fold.whole(recording.measured_s)
     stopped = recording.ended in ("cancelled", "cut short")
     thresholds = parse_thresholds(plan.slo) if plan.slo else ()
-    stairs = fold.steps(step_windows(recording)) if isinstance(plan.attack, Stairs) else {}
-    points = _stairs(plan.attack, stairs, thresholds) if isinstance(plan.attack, Stairs) else ()
+    stairs = fold.steps(step_windows(recording)) if isinstance(plan.pattern, Stairs) else {}
+    points = _stairs(plan.pattern, stairs, thresholds) if isinstance(plan.pattern, Stairs) else ()
     return Run(
         id="",
         kind="stairs" if points else "bench",
@@ -212,13 +213,13 @@ def run_of_series(
 def step_windows(recording: Recording) -> dict[int, Window]:
     """When each phase of the plan was measured, on the clock of the rows."""
     begin_s, end_s = recording.window_s
-    attack = recording.plan.attack
-    if not isinstance(attack, Stairs):
+    pattern = recording.plan.pattern
+    if not isinstance(pattern, Stairs):
         return {0: (begin_s, end_s)}
     windows: dict[int, Window] = {}
     while begin_s < end_s:
-        windows[len(windows)] = (begin_s, min(begin_s + attack.every_s, end_s))
-        begin_s += attack.every_s
+        windows[len(windows)] = (begin_s, min(begin_s + pattern.every_s, end_s))
+        begin_s += pattern.every_s
     return windows
 
 
@@ -246,10 +247,10 @@ def summed(server: Sequence[ServerSecond]) -> ServerFigures:
     )
 
 
-def _stairs(attack: Stairs, figures: Mapping[int, Stretch], thresholds: Sequence[Threshold]) -> tuple[Point, ...]:
+def _stairs(pattern: Stairs, figures: Mapping[int, Stretch], thresholds: Sequence[Threshold]) -> tuple[Point, ...]:
     points = []
     for number, each in figures.items():
-        rate = attack.first_per_s + number * attack.by_per_s
+        rate = pattern.rate_of(number)
         verdicts = judge(thresholds, each)
         held = each.kept_up and all(verdict.held for verdict in verdicts)
         points.append(Point(f"{rate:g}/s", rate, each, {}, verdicts, held))
@@ -278,9 +279,12 @@ def decode(text: bytes) -> Run:
                 f"this run was kept by a newer version (its form is {kept.schema}, this version knows {SCHEMA}): "
                 "open it with that version"
             )
-        return msgspec.json.decode(kept.run, type=Run, dec_hook=_from_plain)
+        run = msgspec.json.decode(kept.run, type=Run, dec_hook=_from_plain)
     except msgspec.DecodeError as error:
         raise InvalidInput(f"this is no run of a load test: {error}") from None
+    # Runs kept before patterns had their name called them attacks.
+    plan = {"pattern" if name == "attack" else name: value for name, value in run.plan.items()}
+    return replace(run, plan=plan)
 
 
 def _plain(value: object) -> object:
