@@ -103,7 +103,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--grpc-tls-cert", metavar="FILE", type=Path, help="PEM: serve gRPC with TLS, with this certificate")
     add("--grpc-tls-key", metavar="FILE", type=Path, help="PEM: the certificate's private key")
     add("--grpc-tls-client-ca", metavar="FILE", type=Path, help="PEM: who must have signed a client's certificate")
-    add("--data-dir", metavar="DIR", type=Path, help="for uploaded models, log and token (./infer-workbench-data)")
+    add("--data-dir", metavar="DIR", type=Path, help="for uploaded models, log and token")
     access = parser.add_mutually_exclusive_group()
     access.add_argument("--token-file", metavar="FILE", type=Path, help="holds the token that callers must send")
     access.add_argument("--no-auth", action="store_false", dest="auth", default=None, help="on loopback only")
@@ -168,7 +168,8 @@ def _keep(config: ServerConfig, arguments: argparse.Namespace) -> int:
     from workbench.server.process.supervisor import keep
     from workbench.server.process.worker import worker_command
 
-    command = worker_command(arguments.given)
+    # What the keeper found for itself, the worker is told: the working folder may be gone when the next one starts.
+    command = worker_command([*arguments.given, "--data-dir", str(config.data_dir.absolute())])
     if not arguments.shared:
         return keep(config, command, until_eof=arguments.until_eof)
     from workbench.rendezvous.folder import rendezvous

@@ -22,6 +22,8 @@ ENVIRONMENT_PREFIX = "INFER_WORKBENCH_"
 _DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,2})?")
 _STATE_KEY = re.compile(r"[A-Za-z0-9_\-]{0,64}")
 
+DEFAULT_HTTP_PORT = 8080
+
 MIB = 1024 * 1024
 
 _TOML_CHARACTERS = MIB
@@ -143,7 +145,7 @@ class ServerConfig:
     """The service: where it listens, what it serves, where it keeps things."""
 
     host: str = "127.0.0.1"
-    http_port: int = 8080
+    http_port: int = DEFAULT_HTTP_PORT
     """0 picks a free one."""
     grpc_port: int | None = None
     """0 picks a free one; None: 8081, or a free one where that is taken."""
@@ -157,8 +159,9 @@ class ServerConfig:
     """Folders laid out NAME/VERSION/model.onnx; all their models load at the start."""
     load: tuple[tuple[str, Path], ...] = ()
     """(name, path) of single model files to load at the start."""
-    data_dir: Path = Path("infer-workbench-data")
-    """Where uploaded models, the log and the token file lie; made with mode 0700."""
+    data_dir: Path = field(kw_only=True)
+    """Where uploaded models, the log and the token file lie; made with mode 0700. `server_config` names a folder in
+    Jupyter's data folder where none was given."""
     token_file: Path | None = None
     """The owner's token; None: one is written with mode 0600 into `data_dir`."""
     auth: bool = True

@@ -75,9 +75,9 @@ def test_a_process_that_is_watched_is_seen_to_end(monkeypatch: pytest.MonkeyPatc
 def test_a_watched_process_that_outlives_the_modules_at_the_exit_goes_in_silence() -> None:
     code = (
         "import ctypes\n"
-        "from workbench.rendezvous import processes\n"
-        "processes.watched = processes.Watched(processes.this_process())\n"
-        "ctypes.pythonapi.Py_IncRef(ctypes.py_object(processes))\n"  # as extensions do: it is emptied, not freed
+        "from workbench.rendezvous import process_identity\n"
+        "process_identity.watched = process_identity.ProcessHandle(process_identity.this_process())\n"
+        "ctypes.pythonapi.Py_IncRef(ctypes.py_object(process_identity))\n"  # as extensions do: it is emptied, not freed
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert ended.stderr == ""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from workbench.config import ENVIRONMENT_PREFIX, ServerConfig, limits_from_environment
+from workbench.config import DEFAULT_HTTP_PORT, ENVIRONMENT_PREFIX, ServerConfig, limits_from_environment
 from workbench.core.model import check_model_name
 from workbench.errors import InvalidInput
+from workbench.rendezvous.folder import standalone_data_folder
 
 
 def server_config(flags: Mapping[str, object], environment: Mapping[str, str]) -> ServerConfig:
@@ -17,7 +18,7 @@ def server_config(flags: Mapping[str, object], environment: Mapping[str, str]) -
 
     Raises InvalidInput, naming the variable where it was one.
     """
-    settings: dict[str, object] = {"limits": limits_from_environment(environment)}
+    settings: dict[str, Any] = {"limits": limits_from_environment(environment)}
     for name, read in _READERS.items():
         variable = variable_of(name)
         if (text := environment.get(variable, "")) != "":
@@ -27,7 +28,10 @@ def server_config(flags: Mapping[str, object], environment: Mapping[str, str]) -
                 raise InvalidInput(f"{variable} is {text[:80]!r}; {error}") from None
             except InvalidInput as error:
                 raise InvalidInput(f"{variable}: {error.message}") from None
-    return dataclasses.replace(ServerConfig(), **{**settings, **flags})  # type: ignore[arg-type]
+    settings |= flags
+    if "data_dir" not in settings:
+        settings["data_dir"] = standalone_data_folder(settings.get("http_port", DEFAULT_HTTP_PORT))
+    return ServerConfig(**settings)
 
 
 def variable_of(field: str) -> str:

@@ -85,6 +85,7 @@ def keep(
     log_dir = rendezvous.path if rendezvous is not None else config.data_dir
     secrets = [prepared.token] if prepared.token else []
     logs = Logs(log_dir, config.log_format, secrets, to_stream=rendezvous is None)
+    log.info("the data folder is %s", config.data_dir)
     record = ServiceRecord(
         url=url_of(config.host, listener.getsockname()[1]),
         token=prepared.token or "",
