@@ -73,6 +73,17 @@ def test_a_wrong_variable_is_one_line_and_status_2(
     )
 
 
+def test_on_windows_serve_says_that_it_is_not_supported(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert main(["serve"]) == 2
+    assert capsys.readouterr().err == (
+        "jupyter-infer serve: Windows is not supported: the service runs on Linux and macOS; "
+        "connect(url, token) reaches one there\n"
+    )
+
+
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--version"])

@@ -110,8 +110,6 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--allow-shared-memory", action="store_true", default=None, help="for clients' tensors; on loopback only")
     add("--ready-file", metavar="FILE", type=Path, help="JSON with url, grpc and token_file, written once all is ready")
     add("--log-format", choices=("text", "json"), help="of the lines on stderr and in the log file (text)")
-    # For whoever starts the service as a child: however the parent ends, the kernel closes the pipe to it.
-    add("--until-eof", action="store_true", help=argparse.SUPPRESS)
     # For clients that start the user's shared service, and for its keeper when it starts a worker.
     add("--shared", action="store_true", help=argparse.SUPPRESS)
     add("--worker", help=argparse.SUPPRESS)
@@ -136,8 +134,10 @@ _SERVE_FIELDS = (
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    from workbench.rendezvous.compatibility import check_platform
     from workbench.server.settings import named_path, server_config
 
+    check_platform()
     flags = {name: getattr(arguments, name) for name in _SERVE_FIELDS if getattr(arguments, name) is not None}
     if "model_repositories" in flags:
         flags["model_repositories"] = tuple(flags["model_repositories"])
@@ -149,7 +149,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     elif "token_file" in flags:
         flags["auth"] = True
     config = server_config(flags, os.environ)
-    if arguments.worker is None and sys.platform != "win32":
+    if arguments.worker is None:
         return _keep(config, arguments)
     from workbench.server.process.worker_channel import SupervisorChannel, decode_place
     from workbench.server.worker_main import serve
@@ -171,7 +171,7 @@ def _keep(config: ServerConfig, arguments: argparse.Namespace) -> int:
     # What the keeper found for itself, the worker is told: the working folder may be gone when the next one starts.
     command = worker_command([*arguments.given, "--data-dir", str(config.data_dir.absolute())])
     if not arguments.shared:
-        return keep(config, command, until_eof=arguments.until_eof)
+        return keep(config, command)
     from workbench.rendezvous.folder import rendezvous
 
     room = rendezvous().open()

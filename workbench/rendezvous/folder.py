@@ -147,8 +147,6 @@ def _own_folder(path: Path) -> None:
         ) from None
     if not stat.S_ISDIR(found.st_mode):
         raise StorageError(f"{path} is no folder; remove it, or name another with {RUNTIME_VARIABLE}")
-    if sys.platform == "win32":
-        return
     if found.st_uid != os.geteuid():
         raise StorageError(
             f"the folder {path} belongs to another user, who could hand out a service that is not yours: remove it, "

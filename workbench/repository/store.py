@@ -272,10 +272,8 @@ def _folders(folder: Path, model: ModelFile) -> list[Path]:
 
 
 def _flush(path: Path) -> None:
-    """Onto the disk itself; a folder too, so that the names in it last. Windows cannot open folders, nor needs to."""
-    if os.name == "nt" and path.is_dir():
-        return
-    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    """Onto the disk itself; a folder too, so that the names in it last."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -48,11 +48,9 @@ def _is_memory(message: str) -> bool:
 
 
 def _limit(memory_mib: int) -> None:
-    """No more addresses than that, and no core file: a crash is expected here. Windows has neither."""
-    try:
-        import resource
-    except ImportError:
-        return
+    """No more addresses than that, and no core file: a crash is expected here."""
+    import resource
+
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError, ValueError):

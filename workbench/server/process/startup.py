@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import socket
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,8 +56,7 @@ def bind(host: str, port: int, option: str = "--http-port") -> socket.socket:
         # Said to be TCP, because asyncio sets TCP_NODELAY only on what says so, and accepted sockets say the same.
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
-            if sys.platform != "win32":  # where it would let two services share a port
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
             listener.listen(BACKLOG)
         except BaseException:
