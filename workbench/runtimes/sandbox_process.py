@@ -28,8 +28,8 @@ def main() -> int:
     told = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _limit(told["memory_mib"] + OVERHEAD_MIB)
+    from workbench.runtimes.first_run import first_size_that_runs
     from workbench.runtimes.registry import open_session
-    from workbench.runtimes.synthetic import first_size_that_runs
 
     try:
         session = open_session(Path(told["path"]), model_config({**told["config"], "device": "cpu"}), instances=1)
