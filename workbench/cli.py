@@ -85,70 +85,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
-    # No defaults here: what is not given comes from the environment, and then from ServerConfig.
+    from workbench.server.settings import add_flags
+
     parser.set_defaults(run=_serve)
-    add = parser.add_argument
-    add(
-        "--model-repository",
-        metavar="DIR",
-        type=Path,
-        action="append",
-        dest="model_repositories",
-        help="a folder laid out NAME/VERSION/model.onnx; all its models load at the start; may be repeated",
-    )
-    add("--load", metavar="NAME=PATH", action="append", help="load a model file at the start; may be repeated")
-    add("--host", help="where to listen (127.0.0.1)")
-    add("--http-port", metavar="PORT", type=int, help="0 picks a free one (8080)")
-    add("--grpc-port", metavar="PORT", type=int, help="0 picks a free one (8081, or a free one)")
-    add("--grpc-tls-cert", metavar="FILE", type=Path, help="PEM: serve gRPC with TLS, with this certificate")
-    add("--grpc-tls-key", metavar="FILE", type=Path, help="PEM: the certificate's private key")
-    add("--grpc-tls-client-ca", metavar="FILE", type=Path, help="PEM: who must have signed a client's certificate")
-    add("--data-dir", metavar="DIR", type=Path, help="for uploaded models, log and token")
-    access = parser.add_mutually_exclusive_group()
-    access.add_argument("--token-file", metavar="FILE", type=Path, help="holds the token that callers must send")
-    access.add_argument("--no-auth", action="store_false", dest="auth", default=None, help="on loopback only")
-    add("--allow-shared-memory", action="store_true", default=None, help="for clients' tensors; on loopback only")
-    add("--ready-file", metavar="FILE", type=Path, help="JSON with url, grpc and token_file, written once all is ready")
-    add("--log-format", choices=("text", "json"), help="of the lines on stderr and in the log file (text)")
+    add_flags(parser)
     # For clients that start the user's shared service, and for its keeper when it starts a worker.
-    add("--shared", action="store_true", help=argparse.SUPPRESS)
-    add("--worker", help=argparse.SUPPRESS)
-
-
-_SERVE_FIELDS = (
-    "model_repositories",
-    "load",
-    "host",
-    "http_port",
-    "grpc_port",
-    "grpc_tls_cert",
-    "grpc_tls_key",
-    "grpc_tls_client_ca",
-    "data_dir",
-    "token_file",
-    "auth",
-    "ready_file",
-    "log_format",
-    "allow_shared_memory",
-)
+    parser.add_argument("--shared", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
     from workbench.rendezvous.compatibility import check_platform
-    from workbench.server.settings import named_path, server_config
+    from workbench.server.settings import given_flags, server_config
 
     check_platform()
-    flags = {name: getattr(arguments, name) for name in _SERVE_FIELDS if getattr(arguments, name) is not None}
-    if "model_repositories" in flags:
-        flags["model_repositories"] = tuple(flags["model_repositories"])
-    if "load" in flags:
-        flags["load"] = tuple(named_path(each) for each in flags["load"])
-    # A flag also undoes what the environment says to the contrary.
-    if "auth" in flags:
-        flags["token_file"] = None
-    elif "token_file" in flags:
-        flags["auth"] = True
-    config = server_config(flags, os.environ)
+    config = server_config(given_flags(arguments), os.environ)
     if arguments.worker is None:
         return _keep(config, arguments)
     from workbench.server.process.worker_channel import SupervisorChannel, decode_place

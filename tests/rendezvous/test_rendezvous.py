@@ -120,7 +120,7 @@ def test_a_folder_of_another_user_is_refused(room: Rendezvous, monkeypatch: pyte
 
 def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "room").symlink_to(tmp_path)
-    with pytest.raises(StorageError, match="is no folder"):
+    with pytest.raises(StorageError, match="is not a directory"):
         Rendezvous(tmp_path / "room").open()
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be made"):

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from workbench.cli import _parser
-from workbench.config import LIVE_SETTINGS, Limits, ModelConfig, ServerConfig
+from workbench.config import LIVE_SETTINGS, Limits, ModelConfig, ServerConfig, settings_of
+from workbench.config.schema import Choices, Pattern, Range, Setting
 from workbench.errors import InvalidInput, StorageError
-from workbench.server.settings import named_path, server_config, variable_of
+from workbench.server.settings import named_path, server_config
 
 CONFIG = ServerConfig(data_dir=Path("data"))
 
@@ -44,7 +45,7 @@ def test_every_setting_of_the_service_is_documented_and_nothing_else() -> None:
     assert list(documented) == names
     for name in names:
         _, variable, value, _ = documented[name]
-        assert variable == f"`{variable_of(name)}`"
+        assert variable == f"`{settings_of(ServerConfig)[name].variable}`"
         assert value == (default(CONFIG, name) if name != "data_dir" else "")
 
 
@@ -70,7 +71,7 @@ def test_every_cap_is_documented_and_nothing_else() -> None:
     documented = rows("What one client may send")
     assert list(documented) == [field.name for field in dataclasses.fields(Limits)]
     for name, (variable, value, _) in documented.items():
-        assert variable == f"`{variable_of(name)}`"
+        assert variable == f"`{settings_of(Limits)[name].variable}`"
         assert value == default(Limits(), name)
 
 
@@ -178,6 +179,33 @@ def test_a_wrong_variable_is_named_in_the_error(variable: str, text: str) -> Non
 def test_a_value_out_of_range_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InvalidInput, match=next(iter(wrong))):
         server_config({"data_dir": Path("data"), **wrong}, {})
+
+
+SETTINGS = [
+    (config, setting) for config in (CONFIG, Limits(), ModelConfig()) for setting in settings_of(type(config)).values()
+]
+
+
+def outside(setting: Setting) -> list[object]:
+    """Values that do not fit."""
+    match setting.allowed:
+        case Range(low, high):
+            step = 1 if setting.kind is not float else 1e-3
+            wrong: list[object] = [low - step, high * 1.001 if step < 1 else high + 1]
+            return [(each,) for each in wrong] if isinstance(setting.default, tuple) else wrong
+        case Choices():
+            return ["another", ""]
+        case Pattern():
+            return ["../a"]
+    return []
+
+
+@pytest.mark.parametrize(("config", "setting"), SETTINGS, ids=[setting.name for _, setting in SETTINGS])
+def test_a_value_just_outside_is_refused_by_name_with_what_was_given(config: Any, setting: Setting) -> None:
+    for value in outside(setting):
+        with pytest.raises(InvalidInput, match=rf"^{setting.name} must be .*, got {re.escape(repr(value))}$"):
+            dataclasses.replace(config, **{setting.name: value})
+    assert setting.kind in (bool, Path, str) or outside(setting) or "Path" in str(setting.kind)
 
 
 @pytest.mark.parametrize("text", ["digits", "=x.onnx", "digits=", "a/b=x.onnx"])

@@ -1,4 +1,4 @@
-"""A user's words for a model's settings -> the settings of `ModelConfig`, checked before anything is sent."""
+"""Translates what a user types for a model's settings into those of `ModelConfig`, checked before they are sent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHORT_NAMES: Mapping[str, str] = {
     "queue": "max_queue_size",
     "threads": "intra_op_threads",
 }
-"""What may be typed -> the setting that is meant."""
+"""Short names that may be typed, and the settings that they mean."""
 
 _DURATION = re.compile(r"\s*([0-9.eE+-]+)\s*(us|ms|s)?\s*")
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, None: 1.0}
@@ -60,7 +60,7 @@ def duration_s(name: str, value: object) -> object:
     except ValueError:
         number = None
     if match is None or number is None:
-        raise InvalidInput(f"{name} takes a time as 5ms, 200us or 0.005s; {value[:40]!r} is none")
+        raise InvalidInput(f"{name} must be a time such as 5ms, 200us or 0.005s, got {value[:40]!r}")
     if match[2] is None and number and not name.endswith("_s"):
         raise InvalidInput(f"{name} needs a unit: {match[1]}ms, {match[1]}us or {match[1]}s")
     return number * _SECONDS[match[2]]

@@ -289,7 +289,7 @@ class _Reading:
         gpus = [gpu for group in groups for gpu in group.get("gpus", ())]
         kind = _text(groups[0], "kind") or ("KIND_GPU" if gpus else "KIND_AUTO")
         if kind not in _DEVICES:
-            raise InvalidInput(f"instance_group.kind is {kind[:40]!r}; it takes {', '.join(_DEVICES)}")
+            raise InvalidInput(f"instance_group.kind must be one of {', '.join(_DEVICES)}, got {kind[:40]!r}")
         device = _DEVICES[kind]
         if device == "cuda" and gpus:
             device = f"cuda:{_number(gpus[0], 'instance_group.gpus')}"
@@ -368,7 +368,7 @@ def _messages(message: Message, name: str) -> list[Message]:
     found = message.get(name, ())
     for each in found:
         if not isinstance(each, dict):
-            raise InvalidInput(f"{name} takes a message; {str(each)[:40]!r} is none")
+            raise InvalidInput(f"{name} must be a message, got {str(each)[:40]!r}")
     return list(found)
 
 
@@ -377,7 +377,7 @@ def _text(message: Message, name: str) -> str:
     if not found:
         return ""
     if not isinstance(found[-1], str):
-        raise InvalidInput(f"{name} takes a text; {str(found[-1])[:40]!r} is none")
+        raise InvalidInput(f"{name} must be text, got {str(found[-1])[:40]!r}")
     return str(found[-1])
 
 
@@ -394,11 +394,11 @@ def _number(value: Any, name: str, low: int = 0) -> int:
     if isinstance(value, str) and value.lstrip("-").isdecimal() and len(value) < 20:  # JSON's form of an int64
         value = int(value)
     if type(value) is not int or not low <= value < 1 << 63:
-        raise InvalidInput(f"{name} takes a whole number from {low}; {str(value)[:40]!r} is none")
+        raise InvalidInput(f"{name} must be a whole number from {low}, got {str(value)[:40]!r}")
     return value
 
 
 def _file_name(what: str, text: str) -> str:
     if text and not _FILE.fullmatch(text):
-        raise InvalidInput(f"{what} is {text[:80]!r}; it takes the name of a file, without a folder")
+        raise InvalidInput(f"{what} must be the name of a file without a folder, got {text[:80]!r}")
     return text

@@ -146,7 +146,7 @@ def _own_folder(path: Path) -> None:
             f"{RUNTIME_VARIABLE}"
         ) from None
     if not stat.S_ISDIR(found.st_mode):
-        raise StorageError(f"{path} is no folder; remove it, or name another with {RUNTIME_VARIABLE}")
+        raise StorageError(f"{path} is not a directory; remove it, or name another with {RUNTIME_VARIABLE}")
     if found.st_uid != os.geteuid():
         raise StorageError(
             f"the folder {path} belongs to another user, who could hand out a service that is not yours: remove it, "

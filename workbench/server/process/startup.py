@@ -39,7 +39,7 @@ def prepare(config: ServerConfig) -> Startup:
         raise InvalidInput("--allow-shared-memory is for clients of this machine: only with a --host on loopback")
     for folder in config.model_repositories:
         if not folder.is_dir():
-            raise InvalidInput(f"--model-repository {str(folder)!r} is no folder")
+            raise InvalidInput(f"--model-repository {str(folder)!r} is not a directory")
     config = dataclasses.replace(config, data_dir=private_folder(config.data_dir))
     if not config.auth:
         return Startup(config, None, None)
