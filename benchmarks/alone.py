@@ -6,7 +6,6 @@ python -m benchmarks.alone on|off serve --http-port 0 --ready-file F --data-dir 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 from pathlib import Path
 
@@ -27,8 +26,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.telemetry == "off":
         silence()
-    config = dataclasses.replace(
-        ServerConfig(),
+    config = ServerConfig(
         http_port=arguments.http_port,
         ready_file=arguments.ready_file,
         data_dir=arguments.data_dir,

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.helpers.leftovers import left_behind
+from tests.helpers.service_process import Serve
 from workbench.api import Workbench, connect
-from workbench.client.own import OwnService
 from workbench.client.shared_service import Address, SharedService, shared_service
 
 # How long an example takes says something of the machine, not of the code.
@@ -90,13 +90,12 @@ def running_workplace(
 
 
 @pytest.fixture(scope="session")
-def service() -> Iterator[Address]:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
     """The address of a service in a process of its own."""
-    own = OwnService()
-    try:
-        yield own.start()
-    finally:
-        own.stop()
+    with Serve(tmp_path_factory.mktemp("service")) as serve:
+        published = serve.ready().published
+        yield Address(published["url"], serve.token, published["token_file"])
+        assert serve.stop() == 0
 
 
 @pytest.fixture

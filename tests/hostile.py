@@ -12,10 +12,9 @@ from tests import models
 
 _SITE = '''
 """Found by Python at its start, before anything else: wraps what opens ONNX files."""
-import os, pathlib, sys, time
-import workbench.runtimes.registry as registry
+import dataclasses, os, pathlib, sys, time
+from workbench.core.runtime import ONNX, imported, register
 
-proper = registry.OPENERS["onnxruntime_onnx"]
 in_trial = "workbench.runtimes.sandbox_process" in " ".join(sys.orig_argv)
 told = pathlib.Path(__file__).with_name("told")
 
@@ -42,7 +41,7 @@ def hang():
 def open_hostile(path, config, *, instances):
     import onnx
     name = onnx.load(path, load_external_data=False).graph.name
-    inner = proper(path, config, instances=instances)
+    inner = imported(ONNX.opener)(path, config, instances=instances)
     what, _, where = name.partition(" in ")
     where, _, only = where.partition(", ")
     act = {"abort": os.abort, "hang": hang}.get(what)
@@ -52,7 +51,7 @@ def open_hostile(path, config, *, instances):
         act()
     return Session(inner, act, where)
 
-registry.OPENERS["onnxruntime_onnx"] = open_hostile
+register(dataclasses.replace(ONNX, opener="sitecustomize:open_hostile"))
 '''
 
 

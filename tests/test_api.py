@@ -21,7 +21,15 @@ from workbench.client import sync
 from workbench.client.load_progress import LoadProgress, Step
 from workbench.client.shared_service import Address, SharedService
 from workbench.convert.load import load
-from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound, Unauthenticated, Unavailable
+from workbench.errors import (
+    Conflict,
+    InvalidInput,
+    ModelError,
+    ModelNotFound,
+    Unauthenticated,
+    Unavailable,
+    Unsupported,
+)
 
 X, Y = load_iris(return_X_y=True)
 DOCS = Path(workbench.__file__).parents[1] / "docs"
@@ -199,6 +207,16 @@ def test_connecting_wrongly_is_an_error_at_once(service: Address) -> None:
         workbench.connect("http://127.0.0.1:9")
     with pytest.raises(InvalidInput, match="a token needs the url"):
         workbench.connect(token="token")
+
+
+def test_on_windows_connecting_without_a_url_says_that_it_is_not_supported(
+    workplace: SharedService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "platform", "win32")
+        with pytest.raises(Unsupported, match="Windows is not supported"):
+            workbench.connect()
+    assert workplace.record() is None
 
 
 def test_a_stop_leaves_a_service_alone_that_was_attached_to(service: Address) -> None:

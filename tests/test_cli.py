@@ -19,7 +19,7 @@ from workbench.cli import main
     [
         ([], "required: VERB"),
         (["dance"], "invalid choice: 'dance'"),
-        (["serve", "--http-port", "many"], "--http-port: invalid int value: 'many'"),
+        (["serve", "--http-port", "many"], "--http-port: value must be a whole number, got 'many'"),
         (["serve", "--http"], "unrecognized arguments: --http"),
         (["serve", "--log-format", "xml"], "invalid choice: 'xml'"),
         (["serve", "--token-file", "f", "--no-auth"], "not allowed with"),
@@ -41,9 +41,9 @@ def test_wrong_use_is_one_line_and_status_2(
     [
         (["--load", "digits"], "'digits' is not NAME=PATH"),
         (["--load", "../x=y"], "cannot name a model"),
-        (["--http-port", "65536"], "http_port is 65536"),
+        (["--http-port", "65536"], "http_port must be 0 to 65535, got 65536"),
         (["--host", "0.0.0.0", "--no-auth"], "without a token only loopback"),
-        (["--model-repository", "nowhere"], "'nowhere' is no folder"),
+        (["--model-repository", "nowhere"], "'nowhere' is not a directory"),
         (["--token-file", "nowhere"], "token file cannot be read"),
         (["--host", "no.such.host.invalid"], "cannot listen on no.such.host.invalid"),
     ],
@@ -69,7 +69,18 @@ def test_a_wrong_variable_is_one_line_and_status_2(
     monkeypatch.setenv("INFER_WORKBENCH_HTTP_PORT", "many")
     assert main(["serve"]) == 2
     assert capsys.readouterr().err == (
-        "jupyter-infer serve: INFER_WORKBENCH_HTTP_PORT is 'many'; it takes a whole number\n"
+        "jupyter-infer serve: INFER_WORKBENCH_HTTP_PORT must be a whole number, got 'many'\n"
+    )
+
+
+def test_on_windows_serve_says_that_it_is_not_supported(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert main(["serve"]) == 2
+    assert capsys.readouterr().err == (
+        "jupyter-infer serve: Windows is not supported: the service runs on Linux and macOS; "
+        "connect(url, token) reaches one there\n"
     )
 
 

@@ -8,7 +8,6 @@ wb["digits"](X_test)
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from workbench.client.futures import Job
     from workbench.client.load_progress import LoadProgress, Told
     from workbench.client.model_card import ModelCard
-    from workbench.client.own import OwnService
     from workbench.client.predict import Predictor
     from workbench.client.results import Lines, LoadReport, ModelTable, Prediction
     from workbench.client.shared_service import SharedService
@@ -54,8 +52,6 @@ def connect(url: str | None = None, token: str | None = None) -> Workbench:
         workbench = Workbench(AsyncClient(url, token))
     elif token is not None:
         raise InvalidInput("a token needs the url of the service that it opens: connect(url, token)")
-    elif sys.platform == "win32":
-        workbench = _with_own_service()
     else:
         workbench = _with_shared_service(start=True)
     try:
@@ -75,7 +71,7 @@ def current(start: bool = True) -> Workbench:
     there = connected()
     if there is not None:
         return there
-    return connect() if start or sys.platform == "win32" else _with_shared_service(start=False)
+    return connect() if start else _with_shared_service(start=False)
 
 
 def connected() -> Workbench | None:
@@ -91,17 +87,15 @@ class Workbench:
     def __init__(
         self,
         client: AsyncClient,
-        service: OwnService | SharedService | None = None,
+        shared: SharedService | None = None,
         token_file: str | None = None,
     ) -> None:
         from workbench.client import sync
         from workbench.client.predict import Predictor
-        from workbench.client.shared_service import SharedService
 
         sync.close_with(self, client.close)
         self._client = client
-        self._service = service
-        self._shared = service if isinstance(service, SharedService) else None
+        self._shared = shared
         self._token_file = token_file
         self._predictor: Predictor = Predictor(client)
         self._feed: Feed | None = None
@@ -118,9 +112,8 @@ class Workbench:
 
     @property
     def closed(self) -> bool:
-        """True after `close`, or if the service was started for this process only and has ended."""
-        own = self._service if self._shared is None else None
-        return self._closed or (own is not None and not own.running)  # type: ignore[union-attr]
+        """True after `close`."""
+        return self._closed
 
     @property
     def shared(self) -> bool:
@@ -412,8 +405,6 @@ class Workbench:
 
         if self._shared is None:
             self.close()
-            if self._service is not None:
-                self._service.stop()
         else:
             sync.run(self._client.close())
             self._shared.stop()
@@ -433,7 +424,7 @@ class Workbench:
         self.close()
 
     def __repr__(self) -> str:
-        kind = "a service" if self._service is None else "your shared service" if self._shared else "its own service"
+        kind = "a service" if self._shared is None else "your shared service"
         return f"<Workbench at {self.url}, {kind}>"
 
     def _status(self, name: str, version: str | None = None) -> ModelStatus:
@@ -474,16 +465,6 @@ def _with_shared_service(start: bool) -> Workbench:
 
 _NOWHERE = "http://127.0.0.1:1"
 """An address that refuses connections, which makes a client of the shared service look up the real one."""
-
-
-def _with_own_service() -> Workbench:
-    from workbench.client.client import AsyncClient
-    from workbench.client.own import own_service
-
-    service, address = own_service()
-    workbench = Workbench(AsyncClient(address.url, address.token), service, address.token_file)
-    workbench.client.gone = service.last_words
-    return workbench
 
 
 class Model:

@@ -85,73 +85,22 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
-    # No defaults here: a flag that is not given is read from the environment, and then from ServerConfig.
+    from workbench.server.settings import add_flags
+
     parser.set_defaults(run=_serve)
-    add = parser.add_argument
-    add(
-        "--model-repository",
-        metavar="DIR",
-        type=Path,
-        action="append",
-        dest="model_repositories",
-        help="folder with the layout NAME/VERSION/model.onnx; loads all its models at the start; may be repeated",
-    )
-    add("--load", metavar="NAME=PATH", action="append", help="load a model file at the start; may be repeated")
-    add("--host", help="address to listen on (127.0.0.1)")
-    add("--http-port", metavar="PORT", type=int, help="HTTP port; 0 picks a free one (8080)")
-    add("--grpc-port", metavar="PORT", type=int, help="gRPC port; 0 picks a free one (8081, or a free one)")
-    add("--grpc-tls-cert", metavar="FILE", type=Path, help="PEM: certificate to serve gRPC with TLS")
-    add("--grpc-tls-key", metavar="FILE", type=Path, help="PEM: private key of the certificate")
-    add("--grpc-tls-client-ca", metavar="FILE", type=Path, help="PEM: CA that must have signed clients' certificates")
-    add("--data-dir", metavar="DIR", type=Path, help="uploaded models, log and token (./infer-workbench-data)")
-    access = parser.add_mutually_exclusive_group()
-    access.add_argument("--token-file", metavar="FILE", type=Path, help="file with the token that callers must send")
-    access.add_argument("--no-auth", action="store_false", dest="auth", default=None, help="no token; on loopback only")
-    add(
-        "--allow-shared-memory", action="store_true", default=None, help="clients may pass tensors there; loopback only"
-    )
-    add("--ready-file", metavar="FILE", type=Path, help="file to write url, grpc and token_file to, once ready (JSON)")
-    add("--log-format", choices=("text", "json"), help="format of the lines on stderr and in the log file (text)")
-    # For programs that start the service as a child: however the parent ends, the operating system closes the pipe.
-    add("--until-eof", action="store_true", help=argparse.SUPPRESS)
-    # For clients that start the user's shared service, and for its supervisor when it starts a worker.
-    add("--shared", action="store_true", help=argparse.SUPPRESS)
-    add("--worker", help=argparse.SUPPRESS)
-
-
-_SERVE_FIELDS = (
-    "model_repositories",
-    "load",
-    "host",
-    "http_port",
-    "grpc_port",
-    "grpc_tls_cert",
-    "grpc_tls_key",
-    "grpc_tls_client_ca",
-    "data_dir",
-    "token_file",
-    "auth",
-    "ready_file",
-    "log_format",
-    "allow_shared_memory",
-)
+    add_flags(parser)
+    # For clients that start the user's shared service, and for its keeper when it starts a worker.
+    parser.add_argument("--shared", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from workbench.server.settings import named_path, server_config
+    from workbench.rendezvous.compatibility import check_platform
+    from workbench.server.settings import given_flags, server_config
 
-    flags = {name: getattr(arguments, name) for name in _SERVE_FIELDS if getattr(arguments, name) is not None}
-    if "model_repositories" in flags:
-        flags["model_repositories"] = tuple(flags["model_repositories"])
-    if "load" in flags:
-        flags["load"] = tuple(named_path(each) for each in flags["load"])
-    # A flag overrides a contrary environment variable.
-    if "auth" in flags:
-        flags["token_file"] = None
-    elif "token_file" in flags:
-        flags["auth"] = True
-    config = server_config(flags, os.environ)
-    if arguments.worker is None and sys.platform != "win32":
+    check_platform()
+    config = server_config(given_flags(arguments), os.environ)
+    if arguments.worker is None:
         return _keep(config, arguments)
     from workbench.server.process.worker_channel import SupervisorChannel, decode_place
     from workbench.server.worker_main import serve
@@ -170,9 +119,10 @@ def _keep(config: ServerConfig, arguments: argparse.Namespace) -> int:
     from workbench.server.process.supervisor import keep
     from workbench.server.process.worker import worker_command
 
-    command = worker_command(arguments.given)
+    # What the keeper found for itself, the worker is told: the working folder may be gone when the next one starts.
+    command = worker_command([*arguments.given, "--data-dir", str(config.data_dir.absolute())])
     if not arguments.shared:
-        return keep(config, command, until_eof=arguments.until_eof)
+        return keep(config, command)
     from workbench.rendezvous.folder import rendezvous
 
     room = rendezvous().open()

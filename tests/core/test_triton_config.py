@@ -126,7 +126,7 @@ def test_what_says_nothing_is_not_spoken_of() -> None:
         ("instance_group { kind: KIND_TPU }", InvalidInput, "KIND_TPU"),
         ('default_model_filename: "../x"', InvalidInput, "default_model_filename"),
         ('output { name: "y" label_filename: "/etc/passwd" }', InvalidInput, "label_filename"),
-        ("input: 1", InvalidInput, "takes a message"),
+        ("input: 1", InvalidInput, "must be a message"),
         ("dynamic_batching { preferred_batch_size: 0 }", InvalidInput, "preferred_batch_size"),
         ('model_warmup { inputs { key: "x" value { dims: 3 } } }', InvalidInput, "data_type"),
         (

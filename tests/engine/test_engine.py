@@ -19,7 +19,6 @@ from workbench.core.ports import Outcome
 from workbench.core.tensor import Array
 from workbench.engine import Engine
 from workbench.engine.deployment import LONE_TURNS
-from workbench.engine.warmup import synthetic
 from workbench.errors import (
     Cancelled,
     Conflict,
@@ -34,6 +33,7 @@ from workbench.errors import (
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore
 from workbench.runtimes.cpu import usable_cores
+from workbench.runtimes.first_run import warmup_inputs
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -751,7 +751,7 @@ async def test_outputs_keep_the_callers_order_in_a_shared_batch(start: Start) ->
     signature = engine.status("m").signature
     assert signature is not None
     one, two = (spec.name for spec in signature.outputs)
-    inputs = synthetic(signature, 1, 1)
+    inputs = warmup_inputs(signature, 1, 1)
     orders = [(one, two), (two, one), (two,), (one,)]
     answers = await asyncio.gather(*(engine.infer(InferRequest("m", inputs, outputs=order)) for order in orders))
     assert [tuple(answer.outputs) for answer in answers] == orders

@@ -5,8 +5,9 @@ import pytest
 
 from workbench.config import ModelConfig
 from workbench.core.model import FREE, Signature, TensorSpec
+from workbench.core.onnx_operators import STEADY_OPERATORS
 from workbench.engine.costs import Curve
-from workbench.engine.inline_execution import _STEADY, BANNED_S, Inline, LoopShare, may_run_inline
+from workbench.engine.inline_execution import BANNED_S, Inline, LoopShare, may_run_inline
 
 SHORT = Curve({1: 1e-5, 4: 2e-5})
 
@@ -28,23 +29,23 @@ def test_only_what_takes_as_long_as_was_measured_may_run_on_the_event_loop(
     shape: tuple[int, ...], operators: set[str], config: ModelConfig, may: bool
 ) -> None:
     signature = Signature((TensorSpec("x", "FP32", shape),), ())
-    assert may_run_inline(signature, frozenset(operators), config) is may
+    assert may_run_inline(signature, frozenset(operators), STEADY_OPERATORS, config) is may
 
 
 def test_the_length_of_a_text_was_not_measured() -> None:
     signature = Signature((TensorSpec("x", "BYTES", (FREE, 1)),), ())
-    assert not may_run_inline(signature, frozenset(("Identity",)), ModelConfig())
+    assert not may_run_inline(signature, frozenset(("Identity",)), STEADY_OPERATORS, ModelConfig())
 
 
 def test_operators_on_the_event_loop_are_ones_that_onnx_has() -> None:
     known = {f"{each.domain}:{each.name}".removeprefix(":") for each in onnx.defs.get_all_schemas()}
-    assert known >= _STEADY
+    assert known >= STEADY_OPERATORS
 
 
 def test_a_number_that_says_how_much_to_compute_holds_up_no_loop() -> None:
     signature = Signature((TensorSpec("x", "INT64", (FREE, 1)),), (TensorSpec("y", "INT64", (FREE, 1)),))
     operators = frozenset(("ReduceMax", "Range", "ReduceSum", "Mul", "Add"))
-    assert not may_run_inline(signature, operators, ModelConfig())
+    assert not may_run_inline(signature, operators, STEADY_OPERATORS, ModelConfig())
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from workbench.core.model import FREE, Signature, TensorSpec
 from workbench.core.tensor import DTYPES, Array
 from workbench.engine.warmup import measure, warm_up
 from workbench.errors import ExecutionError, InvalidInput
-from workbench.runtimes.synthetic import synthetic
+from workbench.runtimes.first_run import warmup_inputs
 
 
 def test_independent_rows_are_proved_and_runs_are_measured() -> None:
@@ -120,9 +120,9 @@ def test_a_model_that_fails_for_several_rows_is_served_unbatched() -> None:
 
 
 @pytest.mark.parametrize("datatype", DTYPES)
-def test_synthetic_inputs_have_the_shape_and_dtype_asked_for(datatype: str) -> None:
+def test_warm_up_inputs_have_the_shape_and_dtype_asked_for(datatype: str) -> None:
     signature = Signature((TensorSpec("a", datatype, (FREE, 3, FREE)), TensorSpec("b", datatype, ())), ())
-    made = synthetic(signature, 2, 5)
+    made = warmup_inputs(signature, 2, 5)
     assert made["a"].shape == (2, 3, 5)
     assert made["b"].shape == ()
     assert made["a"].dtype == made["b"].dtype == DTYPES[datatype]

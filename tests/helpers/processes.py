@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 import psutil
 
@@ -11,7 +12,12 @@ GENERATOR = "workbench.loadtest.generator.generator_main"
 
 def generators(pid: int | None = None) -> list[psutil.Process]:
     """The load generators below a process; without `pid`, below this one."""
-    return [each for each in psutil.Process(pid or os.getpid()).children(recursive=True) if GENERATOR in each.cmdline()]
+    found = []
+    for each in psutil.Process(pid or os.getpid()).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has ended meanwhile, or is a zombie
+            if GENERATOR in each.cmdline():
+                found.append(each)
+    return found
 
 
 def has_ended(process: psutil.Process) -> bool:

@@ -75,9 +75,9 @@ def test_a_process_that_is_watched_is_seen_to_end(monkeypatch: pytest.MonkeyPatc
 def test_a_watched_process_that_outlives_the_modules_at_the_exit_goes_in_silence() -> None:
     code = (
         "import ctypes\n"
-        "from workbench.rendezvous import process_identity as processes\n"
-        "processes.watched = processes.ProcessHandle(processes.this_process())\n"
-        "ctypes.pythonapi.Py_IncRef(ctypes.py_object(processes))\n"  # as extensions do: it is emptied, not freed
+        "from workbench.rendezvous import process_identity\n"
+        "process_identity.watched = process_identity.ProcessHandle(process_identity.this_process())\n"
+        "ctypes.pythonapi.Py_IncRef(ctypes.py_object(process_identity))\n"  # as extensions do: it is emptied, not freed
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert ended.stderr == ""
@@ -120,7 +120,7 @@ def test_a_folder_of_another_user_is_refused(room: Rendezvous, monkeypatch: pyte
 
 def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "room").symlink_to(tmp_path)
-    with pytest.raises(StorageError, match="is no folder"):
+    with pytest.raises(StorageError, match="is not a directory"):
         Rendezvous(tmp_path / "room").open()
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be made"):

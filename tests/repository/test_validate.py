@@ -10,7 +10,7 @@ import pytest
 
 from tests import models
 from workbench.errors import ModelError, UntrustedModel
-from workbench.repository import validate
+from workbench.repository import onnx_file
 from workbench.repository.validate import inspect_model, validate_model
 
 
@@ -100,7 +100,7 @@ def test_a_model_without_an_opset_is_refused(tmp_path: Path) -> None:
 def test_a_file_too_large_for_protobuf_says_to_use_external_data(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     with path.open("wb") as file:
-        file.truncate(validate.PROTOBUF_MAX_BYTES + 1)  # sparse: takes no disk
+        file.truncate(onnx_file.PROTOBUF_MAX_BYTES + 1)  # sparse: takes no disk
     with pytest.raises(ModelError, match="save_as_external_data=True"):
         validate_model(path, tmp_path)
 

@@ -8,10 +8,11 @@ import pytest
 
 from tests import models
 from workbench.config import ModelConfig
+from workbench.core.runtime import ONNX
 from workbench.errors import ModelError
 from workbench.runtimes import devices
 from workbench.runtimes.onnx import _placed, open_onnx
-from workbench.runtimes.registry import open_session, platform_of
+from workbench.runtimes.registry import open_session, runtime_for
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def both_wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nothing_asked: 
 @pytest.fixture
 def no_driver(monkeypatch: pytest.MonkeyPatch, nothing_asked: None) -> None:
     """A machine without NVIDIA's driver, wherever the tests run."""
-    monkeypatch.setattr(devices, "_DRIVER", {})
+    monkeypatch.setattr(devices, "_DRIVER", "libno-such.so")
 
 
 def test_one_wheel_is_no_conflict() -> None:
@@ -123,9 +124,9 @@ def test_a_device_setting_names_its_gpu() -> None:
 
 
 def test_a_model_files_ending_says_what_serves_it(tmp_path: Path) -> None:
-    assert platform_of(Path("model.onnx")) == "onnxruntime_onnx"
+    assert runtime_for(Path("model.onnx")) is ONNX
     with pytest.raises(ModelError, match=r"\*\.pkl cannot be served; the kinds are \.onnx"):
-        platform_of(Path("model.pkl"))
+        runtime_for(Path("model.pkl"))
     path = models.save(models.mlp(), tmp_path / "model.onnx")
     session = open_session(path, ModelConfig(device="cpu"), instances=1)
     assert session.platform == "onnxruntime_onnx"

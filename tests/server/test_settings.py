@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from workbench.cli import _parser
-from workbench.config import LIVE_SETTINGS, Limits, ModelConfig, ServerConfig
-from workbench.errors import InvalidInput
-from workbench.server.settings import named_path, server_config, variable_of
+from workbench.config import LIVE_SETTINGS, Limits, ModelConfig, ServerConfig, settings_of
+from workbench.config.schema import Choices, Pattern, Range, Setting
+from workbench.errors import InvalidInput, StorageError
+from workbench.server.settings import named_path, server_config
+
+CONFIG = ServerConfig(data_dir=Path("data"))
 
 DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
 
@@ -42,8 +45,8 @@ def test_every_setting_of_the_service_is_documented_and_nothing_else() -> None:
     assert list(documented) == names
     for name in names:
         _, variable, value, _ = documented[name]
-        assert variable == f"`{variable_of(name)}`"
-        assert value == default(ServerConfig(), name)
+        assert variable == f"`{settings_of(ServerConfig)[name].variable}`"
+        assert value == (default(CONFIG, name) if name != "data_dir" else "")
 
 
 def test_every_flag_of_serve_is_documented_and_nothing_else() -> None:
@@ -68,7 +71,7 @@ def test_every_cap_is_documented_and_nothing_else() -> None:
     documented = rows("What one client may send")
     assert list(documented) == [field.name for field in dataclasses.fields(Limits)]
     for name, (variable, value, _) in documented.items():
-        assert variable == f"`{variable_of(name)}`"
+        assert variable == f"`{settings_of(Limits)[name].variable}`"
         assert value == default(Limits(), name)
 
 
@@ -127,7 +130,32 @@ def test_the_environment_sets_everything_and_a_flag_wins() -> None:
         limits=Limits(max_body_bytes=1000),
     )
     assert server_config({"host": "127.0.0.1"}, environment).host == "127.0.0.1"
-    assert server_config({}, {}) == ServerConfig()
+    assert server_config({"data_dir": Path("data")}, {}) == CONFIG
+
+
+def test_without_a_data_folder_each_working_folder_and_port_has_one_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter"))
+    found = []
+    for folder in ("a/my models", "b/my models"):
+        (tmp_path / folder).mkdir(parents=True)
+        monkeypatch.chdir(tmp_path / folder)
+        found += [server_config({}, environment).data_dir for environment in ({}, {"INFER_WORKBENCH_HTTP_PORT": "0"})]
+        assert server_config({}, {}).data_dir == found[-2]
+        assert not list(Path().iterdir())
+    assert len(set(found)) == 4
+    assert {path.parent for path in found} == {tmp_path / "jupyter" / "infer-workbench-serve"}
+    assert all(re.fullmatch(r"my-models-(8080|0)-[0-9a-f]{8}", path.name) for path in found)
+
+
+def test_a_working_folder_that_is_gone_needs_a_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(StorageError, match="--data-dir"):
+        server_config({}, {})
+    assert server_config({"data_dir": tmp_path}, {}).data_dir == tmp_path
 
 
 @pytest.mark.parametrize(
@@ -150,7 +178,34 @@ def test_a_wrong_variable_is_named_in_the_error(variable: str, text: str) -> Non
 @pytest.mark.parametrize("wrong", [{"state_key": "../other"}, {"trial_timeout_s": 0.0}, {"trial_memory_mib": -1}])
 def test_a_value_out_of_range_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InvalidInput, match=next(iter(wrong))):
-        server_config(wrong, {})
+        server_config({"data_dir": Path("data"), **wrong}, {})
+
+
+SETTINGS = [
+    (config, setting) for config in (CONFIG, Limits(), ModelConfig()) for setting in settings_of(type(config)).values()
+]
+
+
+def outside(setting: Setting) -> list[object]:
+    """Values that do not fit."""
+    match setting.allowed:
+        case Range(low, high):
+            step = 1 if setting.kind is not float else 1e-3
+            wrong: list[object] = [low - step, high * 1.001 if step < 1 else high + 1]
+            return [(each,) for each in wrong] if isinstance(setting.default, tuple) else wrong
+        case Choices():
+            return ["another", ""]
+        case Pattern():
+            return ["../a"]
+    return []
+
+
+@pytest.mark.parametrize(("config", "setting"), SETTINGS, ids=[setting.name for _, setting in SETTINGS])
+def test_a_value_just_outside_is_refused_by_name_with_what_was_given(config: Any, setting: Setting) -> None:
+    for value in outside(setting):
+        with pytest.raises(InvalidInput, match=rf"^{setting.name} must be .*, got {re.escape(repr(value))}$"):
+            dataclasses.replace(config, **{setting.name: value})
+    assert setting.kind in (bool, Path, str) or outside(setting) or "Path" in str(setting.kind)
 
 
 @pytest.mark.parametrize("text", ["digits", "=x.onnx", "digits=", "a/b=x.onnx"])
@@ -170,4 +225,4 @@ def test_what_is_not_name_and_path_is_refused(text: str) -> None:
 )
 def test_settings_of_grpc_that_make_no_sense_are_refused(settings: dict[str, Any], named: str) -> None:
     with pytest.raises(InvalidInput, match=named):
-        server_config(settings, {})
+        server_config({"data_dir": Path("data"), **settings}, {})

@@ -10,6 +10,7 @@ from workbench.client.formatting import counted, escape, html_table, megabytes, 
 from workbench.client.results import Tabular
 from workbench.client.summary import Card, model_card
 from workbench.core.description import Description, Graph, RunTimes
+from workbench.core.runtime import runtime_of_platform
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +86,7 @@ def _facts(description: Description) -> Iterator[tuple[str, str]]:
     elif description.placement:
         yield "in memory", "not known: other models were loaded at the same time, or freed memory was used again"
     if description.placement:
-        yield "runs on", _placed(description.placement)
+        yield "runs on", _placed(description)
     if description.run_times:
         yield "run times", _run_times(description.run_times[-1])
 
@@ -103,8 +104,9 @@ def _named(operators: Mapping[str, int]) -> str:
     return named + (f", {others} others" if others else "")
 
 
-def _placed(placement: Mapping[str, Mapping[str, int]]) -> str:
-    left = "left once ONNX Runtime had simplified the graph"
+def _placed(description: Description) -> str:
+    placement = description.placement
+    left = f"left once {runtime_of_platform(description.status.platform).title} had simplified the graph"
     counts = {provider: sum(operators.values()) for provider, operators in placement.items()}
     if len(counts) == 1:
         ((provider, count),) = counts.items()

@@ -1,4 +1,4 @@
-"""A user's words for a model's settings -> the settings of `ModelConfig`, checked before anything is sent."""
+"""Translates what a user types for a model's settings into those of `ModelConfig`, checked before they are sent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHORT_NAMES: Mapping[str, str] = {
     "queue": "max_queue_size",
     "threads": "intra_op_threads",
 }
-"""What may be typed -> the setting that is meant."""
+"""Short names that may be typed, and the settings that they mean."""
 
 
 def settings_from(given: Mapping[str, object]) -> dict[str, object]:

@@ -22,7 +22,7 @@ from workbench.client.environment import service_environment, whose_environment
 from workbench.config import ENVIRONMENT_PREFIX
 from workbench.errors import StorageError, Unavailable, Unsupported
 from workbench.rendezvous.atomic_files import last_lines
-from workbench.rendezvous.compatibility import API, check_versions
+from workbench.rendezvous.compatibility import API, check_platform, check_versions
 from workbench.rendezvous.folder import (
     RUNTIME_VARIABLE,
     STARTED_AS_VARIABLE,
@@ -120,6 +120,7 @@ class SharedService:
 
     def ensure(self, timeout_s: float = START_TIMEOUT_S) -> Address:
         """See `ensure_service`."""
+        check_platform()
         stops, until = self._stops, time.monotonic() + timeout_s
         self.rendezvous.open()
         # The lease comes first: the keeper that is about to end for want of one looks once more after it has said so.

@@ -14,20 +14,19 @@ from typing import Any, Final
 
 from workbench.config import ModelConfig
 from workbench.core.model import FREE, Signature, TensorSpec
+from workbench.core.runtime import ONNX, runtime_meant_by, runtimes
 from workbench.core.tensor import DTYPES
 from workbench.errors import InvalidInput, ModelError
 
 PREFIX: Final = "infer_workbench."
 """Before the names of our settings among Triton's `parameters`."""
 
-DEFAULT_FILE: Final = "model.onnx"
-
 MAX_LEVELS: Final = 16
 
 HONOURED: Final = {
     "name": "must be the folder's",
-    "platform": "`onnxruntime_onnx`, or the model is refused",
-    "backend": "`onnxruntime`, or the model is refused",
+    "platform": f"`{ONNX.platform}`, or the model is refused",
+    "backend": f"`{ONNX.name}`, or the model is refused",
     "max_batch_size": "`max_batch_size`; 0 means `batching = never`",
     "version_policy": "the highest version is served, of `specific` the highest that is named",
     "input": "compared with the model's, which holds; `reshape` is done",
@@ -131,7 +130,8 @@ class TritonConfig:
     """What of it is not honoured, each one sentence."""
     unknown: tuple[str, ...] = ()
     """Fields that Triton's configuration does not have."""
-    model_file: str = DEFAULT_FILE
+    model_file: str = ""
+    """In a version's folder; empty: by the name that a runtime gives it."""
     versions: frozenset[int] | None = None
     """Those that may be served; None: any."""
     label_files: Mapping[str, str] = field(default_factory=dict)
@@ -202,7 +202,7 @@ class _Reading:
             if message.get(refused):
                 raise ModelError(f"{refused} makes it {what}, which is not served here")
         self._sort(message, HONOURED, "")
-        self._whose()
+        usual_file = self._usual_file()
         size = _whole(message, "max_batch_size")
         if size:
             self._settings["max_batch_size"] = size
@@ -226,7 +226,7 @@ class _Reading:
             self._settings,
             tuple(self._notes),
             tuple(self._unknown),
-            _file_name("default_model_filename", _text(message, "default_model_filename") or DEFAULT_FILE),
+            _file_name("default_model_filename", _text(message, "default_model_filename") or usual_file),
             versions,
             label_files,
             tuple(each for each in declared if each.name),
@@ -244,16 +244,22 @@ class _Reading:
             else:
                 self._unknown.append(f"{where}{name}"[:80])
 
-    def _whose(self) -> None:
+    def _usual_file(self) -> str:
+        """What the named runtime calls its files; empty where none is named. Refuses a model that is none of ours."""
         name, backend = _text(self._message, "name"), _text(self._message, "backend")
         platform = _text(self._message, "platform")
         if self._name and name not in ("", self._name):
             raise InvalidInput(f"name is {name[:80]!r}, and the model's is {self._name!r}")
-        if backend not in ("", "onnxruntime") or not (platform == "" or platform.startswith("onnx")):
-            raise ModelError(f"it is for the backend {(backend or platform)[:80]!r}, and ONNX models are served here")
+        runtime = runtime_meant_by(platform, backend)
+        if runtime is None:
+            formats = " and ".join(each.format for each in runtimes())
+            raise ModelError(
+                f"it is for the backend {(backend or platform)[:80]!r}, and {formats} models are served here"
+            )
         for transaction in _messages(self._message, "model_transaction_policy"):
             if _text(transaction, "decoupled") == "true" or transaction.get("decoupled") == [True]:
                 raise ModelError("its model_transaction_policy is decoupled, which is not served here")
+        return runtime.model_file if platform or backend else ""
 
     def _batching(self, batching: Message) -> None:
         self._sort(batching, HONOURED_BATCHING, "dynamic_batching.")
@@ -283,7 +289,7 @@ class _Reading:
         gpus = [gpu for group in groups for gpu in group.get("gpus", ())]
         kind = _text(groups[0], "kind") or ("KIND_GPU" if gpus else "KIND_AUTO")
         if kind not in _DEVICES:
-            raise InvalidInput(f"instance_group.kind is {kind[:40]!r}; it takes {', '.join(_DEVICES)}")
+            raise InvalidInput(f"instance_group.kind must be one of {', '.join(_DEVICES)}, got {kind[:40]!r}")
         device = _DEVICES[kind]
         if device == "cuda" and gpus:
             device = f"cuda:{_number(gpus[0], 'instance_group.gpus')}"
@@ -362,7 +368,7 @@ def _messages(message: Message, name: str) -> list[Message]:
     found = message.get(name, ())
     for each in found:
         if not isinstance(each, dict):
-            raise InvalidInput(f"{name} takes a message; {str(each)[:40]!r} is none")
+            raise InvalidInput(f"{name} must be a message, got {str(each)[:40]!r}")
     return list(found)
 
 
@@ -371,7 +377,7 @@ def _text(message: Message, name: str) -> str:
     if not found:
         return ""
     if not isinstance(found[-1], str):
-        raise InvalidInput(f"{name} takes a text; {str(found[-1])[:40]!r} is none")
+        raise InvalidInput(f"{name} must be text, got {str(found[-1])[:40]!r}")
     return str(found[-1])
 
 
@@ -388,11 +394,11 @@ def _number(value: Any, name: str, low: int = 0) -> int:
     if isinstance(value, str) and value.lstrip("-").isdecimal() and len(value) < 20:  # JSON's form of an int64
         value = int(value)
     if type(value) is not int or not low <= value < 1 << 63:
-        raise InvalidInput(f"{name} takes a whole number from {low}; {str(value)[:40]!r} is none")
+        raise InvalidInput(f"{name} must be a whole number from {low}, got {str(value)[:40]!r}")
     return value
 
 
 def _file_name(what: str, text: str) -> str:
-    if not _FILE.fullmatch(text):
-        raise InvalidInput(f"{what} is {text[:80]!r}; it takes the name of a file, without a folder")
+    if text and not _FILE.fullmatch(text):
+        raise InvalidInput(f"{what} must be the name of a file without a folder, got {text[:80]!r}")
     return text

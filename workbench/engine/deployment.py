@@ -420,7 +420,9 @@ class Deployment:
         self._batcher.configure(self._policy, _queue_policy(config), self._place, self._layout.runners)
         self._admission = Admission(self.signature, config.max_batch_size if batched else 0)
         self._may_inline = (
-            batched and self.takes_more_runners and may_run_inline(self.signature, self.source.operators, config)
+            batched
+            and self.takes_more_runners
+            and may_run_inline(self.signature, self.source.operators, self.source.runtime.steady_operators, config)
         )
         curve = self._costs.curve(self._found.key)
         self._inline.decide(self._may_inline, curve, config.max_batch_size, self._clock())

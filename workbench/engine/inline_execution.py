@@ -28,27 +28,6 @@ SLOW_WITHIN_S = 10.0
 BANNED_S = 60.0
 """For how long a model stays off the loop after that; each time twice as long as the time before."""
 
-_STEADY_NAMES = """
-    Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization BitShift BitwiseAnd
-    BitwiseNot BitwiseOr BitwiseXor Cast CastLike Ceil Celu Clip Concat Constant Conv ConvInteger ConvTranspose Cos Cosh
-    CumSum DepthToSpace DequantizeLinear Div Dropout DynamicQuantizeLinear Einsum Elu Equal Erf Exp Flatten Floor GRU
-    Gather GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual
-    GroupNormalization HardSigmoid HardSwish Hardmax Identity InstanceNormalization IsInf IsNaN LRN LSTM
-    LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax LpNormalization LpPool MatMul MatMulInteger Max MaxPool
-    Mean MeanVarianceNormalization Min Mish Mod Mul Neg Not Or PRelu Pow QLinearConv QLinearMatMul QuantizeLinear
-    RMSNormalization RNN Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin
-    ReduceProd ReduceSum ReduceSumSquare Relu Reshape Round ScatterElements ScatterND Selu Shape Shrink Sigmoid Sign Sin
-    Sinh Size Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Swish Tan Tanh ThresholdedRelu
-    TopK Transpose Trilu Unsqueeze Where Xor
-    ai.onnx.ml:ArrayFeatureExtractor ai.onnx.ml:Binarizer ai.onnx.ml:FeatureVectorizer ai.onnx.ml:Imputer
-    ai.onnx.ml:LabelEncoder ai.onnx.ml:LinearClassifier ai.onnx.ml:LinearRegressor ai.onnx.ml:Normalizer
-    ai.onnx.ml:OneHotEncoder ai.onnx.ml:SVMClassifier ai.onnx.ml:SVMRegressor ai.onnx.ml:Scaler ai.onnx.ml:TreeEnsemble
-    ai.onnx.ml:TreeEnsembleClassifier ai.onnx.ml:TreeEnsembleRegressor
-"""
-_STEADY = frozenset(_STEADY_NAMES.split())
-"""Operators whose time depends on shapes, and so was measured. Not on what a number says, as with Range, Expand, Tile,
-ConstantOfShape, NonZero, Resize, Pad, OneHot, Loop, If or Scan; nor on the length of strings."""
-
 
 @dataclass(slots=True)
 class LoopShare:
@@ -58,13 +37,15 @@ class LoopShare:
     longest_s: float = 0.0
 
 
-def may_run_inline(signature: Signature, operators: frozenset[str], config: ModelConfig) -> bool:
-    """True where what was measured holds for every batch that may come.
+def may_run_inline(
+    signature: Signature, operators: frozenset[str], steady: frozenset[str], config: ModelConfig
+) -> bool:
+    """True where what was measured holds for every batch that may come. `steady`: see core.runtime.Runtime.
 
     A free axis beside the first makes shapes that were not measured, as a text has a length that was not; an operator
     that is not known may take any time; a queue delay needs a runner to wait it out.
     """
-    if config.max_queue_delay_s or not operators or not operators <= _STEADY:
+    if config.max_queue_delay_s or not operators or not operators <= steady:
         return False
     return not any(spec.datatype == BYTES or FREE in spec.shape[1:] for spec in signature.inputs)
 

@@ -17,8 +17,8 @@ from workbench.engine.warmup import WarmUp, doubling, measure, warm_up
 from workbench.engine.warmup_requests import run_warmup_requests
 from workbench.errors import WorkbenchError
 from workbench.runtimes.cpu import usable_cores
+from workbench.runtimes.first_run import warmup_inputs
 from workbench.runtimes.registry import Opener
-from workbench.runtimes.synthetic import synthetic
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class ModelLoader:
         one, other = self.sessions[0], RunnerLayout(self._cores, 1)
         try:
             several = self._opened(other.runners)
-            inputs = synthetic(one.signature, rows, found.free_size)
+            inputs = warmup_inputs(one.signature, rows, found.free_size)
             rates = compare(one, several, inputs, rows, other.runners)
         except WorkbenchError:
             for session in self.sessions[1:]:

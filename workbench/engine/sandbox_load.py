@@ -18,10 +18,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol
 
 from workbench.config import MIB, ModelConfig
+from workbench.core.runtime import imported
 from workbench.engine.sources import ModelSource
 from workbench.errors import ModelError, StorageError, Unavailable
 from workbench.runtimes.sandbox_process import NO_MEMORY, RAISED, TRIED
@@ -62,11 +62,11 @@ class ProcessTrial:
 
     def __call__(self, source: ModelSource, config: ModelConfig, *, again: bool = False) -> None:
         """Raises ModelError for a model that crashed its process, or did not come to an end, or took all memory."""
-        if not again and self._proofs.is_proved(source.digest):
+        if not source.runtime.sandboxed or (not again and self._proofs.is_proved(source.digest)):
             return
         began = time.monotonic()
         try:
-            self._try(source.path, config)
+            self._try(source, config)
         except ModelError:
             with contextlib.suppress(StorageError):
                 self._proofs.disprove(source.digest)
@@ -82,9 +82,9 @@ class ProcessTrial:
             for process in self._running:
                 process.kill()
 
-    def _try(self, path: Path, config: ModelConfig) -> None:
+    def _try(self, source: ModelSource, config: ModelConfig) -> None:
         memory_mib = self._memory_mib or _machine_mib()
-        told = {"path": str(path), "config": dataclasses.asdict(config), "memory_mib": memory_mib}
+        told = {"path": str(source.path), "config": dataclasses.asdict(config), "memory_mib": memory_mib}
         process = self._start()
         try:
             assert process.stdin is not None
@@ -93,7 +93,7 @@ class ProcessTrial:
                 process.stdin.write(json.dumps(told).encode() + b"\n")
                 process.stdin.flush()
             # The import that the load proper needs anyway, while the other process makes its own.
-            import workbench.runtimes.onnx  # noqa: F401
+            imported(source.runtime.opener)
 
             status = process.wait(self._timeout_s)
         except subprocess.TimeoutExpired:

@@ -10,8 +10,9 @@ from pathlib import Path
 from workbench.config import ModelConfig
 from workbench.core.description import Graph
 from workbench.core.model import DesiredModel
+from workbench.core.runtime import ONNX, Runtime, model_files, runtime_of_file, runtimes
 from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound
-from workbench.repository.layout import MODEL_FILE
+from workbench.repository.layout import model_file_in
 from workbench.repository.local import LocalRepository
 from workbench.repository.model_metadata import ModelMetadata, describe, files_of
 from workbench.repository.store import ModelStore, StoredModel
@@ -32,6 +33,11 @@ class ModelSource:
     @property
     def operators(self) -> frozenset[str]:
         return frozenset(self.graph.operators)
+
+    @property
+    def runtime(self) -> Runtime:
+        """What serves it."""
+        return runtime_of_file(self.path) or ONNX
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +89,17 @@ class Sources:
             raise InvalidInput(f"there is no file {_shown(source)} on the service's machine")
         if not stat.S_ISDIR(mode):
             return self._alone(name, self._store.add_file(_regular(source, mode)))
-        file = source / MODEL_FILE
-        mode = _mode(file)
-        if mode is None:
-            return self._copied(name, LocalRepository(source.parent), source.name)
-        said = describe(source, source)
-        return Found(self._kept(name, _regular(file, mode), said, source, source), config=said.config)
+        for runtime in runtimes():
+            file = source / runtime.model_file
+            if (mode := _mode(file)) is not None:
+                said = describe(source, source)
+                return Found(self._kept(name, _regular(file, mode), said, source, source), config=said.config)
+        return self._copied(name, LocalRepository(source.parent), source.name)
 
     def stored(self, model: DesiredModel) -> ModelSource:
         """The file of a model that served before; ModelError where it is gone or another by now. Blocks."""
-        path = self._store.root / model.digest / MODEL_FILE
-        if not path.is_file():
+        path = model_file_in(self._store.root / model.digest)
+        if path is None:
             raise ModelError("its file is no longer in the service's store; load it again")
         file = validate_model(path, path.parent)
         if file.digest != model.digest:
@@ -112,7 +118,9 @@ class Sources:
 
     def _copied(self, name: str, repository: LocalRepository, folder: str) -> Found:
         if not repository.versions(folder):
-            raise InvalidInput(f"the folder {folder[:80]!r} holds neither {MODEL_FILE} nor VERSION/{MODEL_FILE}")
+            raise InvalidInput(
+                f"the folder {folder[:80]!r} holds neither {model_files()} nor {model_files('VERSION/')}"
+            )
         version, path, said = repository.latest(folder)
         root = repository.root
         return Found(self._kept(name, path, said, root / folder, root), version, said.config)
@@ -154,7 +162,7 @@ def _mode(path: Path) -> int | None:
 def _regular(path: Path, mode: int) -> Path:
     """`path`, when it can be read to an end, as a pipe or a device cannot."""
     if not stat.S_ISREG(mode):
-        raise InvalidInput(f"{_shown(path)} is no regular file; give an ONNX file, or a folder that holds one")
+        raise InvalidInput(f"{_shown(path)} is no regular file; give a model's file, or a folder that holds one")
     return path
 
 

@@ -14,10 +14,11 @@ import numpy as np
 
 from workbench.core.model import FREE, Signature
 from workbench.core.ports import Session
+from workbench.core.random_inputs import MAX_ELEMENTS, largest_input
 from workbench.core.tensor import DTYPES, Array
 from workbench.engine.admission import ALONE, ShapeKey
 from workbench.errors import WorkbenchError
-from workbench.runtimes.synthetic import MAX_SYNTHETIC_ELEMENTS, elements, first_size_that_runs, synthetic
+from workbench.runtimes.first_run import first_size_that_runs, warmup_inputs
 
 ATTEMPTS = 5
 """Runs of each size at the most."""
@@ -36,7 +37,7 @@ class WarmUp:
     """What a warm-up found."""
 
     ran: bool
-    """False: no synthetic input was accepted, so nothing is known."""
+    """False: no made-up input was accepted, so nothing is known."""
     independent: bool
     reason: str
     """One sentence saying why it is, or is not, served batched."""
@@ -55,7 +56,7 @@ def warm_up(
     clock: Callable[[], float] = time.perf_counter,
     sizes: Sequence[int] = (),
 ) -> WarmUp:
-    """Run `session` on synthetic rows. `batching` is ModelConfig's: "auto", "always" or "never". Blocks.
+    """Run `session` on made-up rows. `batching` is ModelConfig's: "auto", "always" or "never". Blocks.
 
     `sizes` are those to measure; empty: doubling ones up to `max_batch_size`.
     """
@@ -78,7 +79,7 @@ def warm_up(
         reason = "batched: rows do not influence each other (checked at warm-up)"
     else:
         reason = "batched: its settings say batching = always"
-    row = synthetic(signature, 1, free_size)
+    row = warmup_inputs(signature, 1, free_size)
     key = tuple(row[spec.name].shape[1:] for spec in signature.inputs)
     run_s = measure(session, free_size, sizes or doubling(max_batch_size), clock)
     return WarmUp(True, True, reason, run_s, key, free_size)
@@ -89,7 +90,7 @@ def _dependence(session: Session, free_size: int, clock: Callable[[], float]) ->
     names = [spec.name for spec in session.signature.outputs]
     began = clock()
     for scale in (1.0, 10.0):
-        rows = synthetic(session.signature, _ROWS, free_size, scale=scale, seed=1)
+        rows = warmup_inputs(session.signature, _ROWS, free_size, scale=scale, seed=1)
         together = session.run(rows, names)
         again = session.run(rows, names)
         if difference := _different(names, together, again):
@@ -143,9 +144,9 @@ def measure(
     that is busy for a moment spoils no size; where the budget is spent before that, the larger ones are not measured.
     """
     signature = session.signature
-    sizes = [size for size in sizes if elements(signature, free_size) * size <= MAX_SYNTHETIC_ELEMENTS]
+    sizes = [size for size in sizes if largest_input(signature.inputs, size, free_size) <= MAX_ELEMENTS]
     names = [spec.name for spec in signature.outputs]
-    rows = synthetic(signature, max(sizes, default=1), free_size)
+    rows = warmup_inputs(signature, max(sizes, default=1), free_size)
     free = {spec.name for spec in signature.inputs if spec.shape[:1] == (FREE,)}
     run_s: dict[int, float] = {}
     end = clock() + SEED_BUDGET_S

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from workbench.core.ports import Session
+from workbench.core.random_inputs import MAX_ELEMENTS, random_values
 from workbench.core.tensor import BYTES, DTYPES, Array, element_count
 from workbench.core.triton_config import WarmupInput, WarmupRequest
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.repository.layout import TRITON_FILE
 from workbench.repository.model_metadata import ModelMetadata
-from workbench.runtimes.synthetic import MAX_SYNTHETIC_ELEMENTS, values
 
 BUDGET_S = 30.0
 """Seconds after which no further run begins."""
@@ -39,12 +39,12 @@ def run_warmup_requests(sessions: Sequence[Session], described: ModelMetadata) -
 
 def _array(of: WarmupInput, request: WarmupRequest, described: ModelMetadata) -> Array:
     shape = (request.batch_size, *of.dims) if request.batch_size else of.dims
-    if element_count(shape) > MAX_SYNTHETIC_ELEMENTS:
-        raise InvalidInput(f"input {of.name[:80]!r} has more than {MAX_SYNTHETIC_ELEMENTS} elements")
+    if element_count(shape) > MAX_ELEMENTS:
+        raise InvalidInput(f"input {of.name[:80]!r} has more than {MAX_ELEMENTS} elements")
     if of.file:
         return _read(described.warmup_data[of.file], of, shape)
     if of.random:
-        return values(np.random.default_rng(0), of.datatype, shape)
+        return random_values(of.datatype, shape, np.random.default_rng(0), whole_numbers=2)
     if of.datatype == BYTES:
         return np.full(shape, b"", np.object_)
     return np.zeros(shape, DTYPES[of.datatype])

@@ -11,9 +11,9 @@ import numpy as np
 
 from workbench.client.client import AsyncClient
 from workbench.client.input_adapter import adapt
-from workbench.client.random_inputs import random_inputs
 from workbench.core.messages import InferRequest
 from workbench.core.model import Signature
+from workbench.core.random_inputs import random_inputs
 from workbench.core.tensor import BYTES, Array, datatype_of
 from workbench.core.threads import in_thread
 from workbench.errors import InvalidInput, Unavailable

@@ -24,6 +24,7 @@ from IPython.core.completer import (
 
 from workbench.client.model_settings import SHORT_NAMES
 from workbench.config import ModelConfig
+from workbench.core.runtime import suffixes
 from workbench.errors import WorkbenchError
 from workbench.notebook.commands import CELL_VERBS, VERBS, Misuse, Verb, as_typed, tokens, without_flags
 
@@ -151,7 +152,7 @@ def _source(text: str, word: str, variables: list[str], verb: Verb, typed: list[
 
 
 def _paths(typed: str) -> list[str]:
-    """The folders and ONNX files whose path begins as `typed`, spelled as it is."""
+    """The folders and model files whose path begins as `typed`, spelled as it is."""
     folder, start = os.path.split(typed)
     try:
         entries = sorted(Path(folder or ".").expanduser().iterdir())
@@ -161,7 +162,7 @@ def _paths(typed: str) -> list[str]:
         typed[: len(typed) - len(start)] + entry.name + (os.sep if entry.is_dir() else "")
         for entry in entries
         if entry.name.startswith(start)
-        and (entry.is_dir() or entry.suffix == ".onnx")
+        and (entry.is_dir() or entry.suffix in suffixes())
         and (start.startswith(".") or not entry.name.startswith("."))
     ]
 

@@ -18,6 +18,7 @@ from workbench.client.futures import Job
 from workbench.client.input_adapter import did_you_mean
 from workbench.client.results import Lines
 from workbench.client.summary import Card
+from workbench.core.runtime import suffixes
 from workbench.notebook import bench_magic as benches
 from workbench.notebook.cell import last_value
 from workbench.notebook.commands import CELL_VERBS, VERBS, Command, Misuse, help_text, number, pairs, parse, whole
@@ -186,6 +187,6 @@ def _is_path(text: str) -> bool:
         there = False
     return (
         there
-        or (bare.endswith(".onnx") and not any(char in bare for char in "()[]"))
+        or (bare.endswith(suffixes()) and not any(char in bare for char in "()[]"))
         or bare.startswith(("~" + os.sep, "." + os.sep, "/"))
     )

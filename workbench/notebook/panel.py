@@ -19,6 +19,7 @@ from IPython.display import display
 from workbench.client import sync
 from workbench.client.formatting import counted, escape, megabytes
 from workbench.core.model import Signature
+from workbench.core.runtime import runtimes
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.live.tryout import TryRequest, try_out
 from workbench.notebook.live import LivePlot, cell_id, somebody_looks
@@ -402,7 +403,7 @@ def _cut(tensor: Mapping[str, Any]) -> str:
 
 def _name_of(path: str) -> str:
     """A model's name for a file: what the file is called, or the folder where that says nothing."""
-    parts = [part for part in Path(path).parts if part not in ("model.onnx", "/")]
+    parts = [part for part in Path(path).parts if part not in ("/", *(each.model_file for each in runtimes()))]
     stem = Path(parts[-1] if parts else path).stem
     return "".join(char if char.isalnum() or char in "_-." else "-" for char in stem).strip("-.") or "model"
 

@@ -14,10 +14,9 @@ import msgspec
 from workbench.config import ModelConfig
 from workbench.core import triton_config
 from workbench.core.model import ModelStatus, Signature, TensorSpec, check_model_version
+from workbench.core.runtime import ONNX, model_files, runtimes
 from workbench.errors import InvalidInput, Unsupported
 from workbench.protocols.parameters import take_flag
-
-MODEL_FILE = "model.onnx"
 
 EXTENSIONS = (
     "binary_tensor_data",
@@ -42,7 +41,9 @@ class RepositoryLoad:
     version: str | None = None
     """The version that `model` is said to be; None: the service's own repositories have the model."""
     model: bytes | None = None
-    """An ONNX file sent along; None: the service's own repositories have it."""
+    """A file sent along; None: the service's own repositories have it."""
+    model_file: str = ONNX.model_file
+    """Its name, which says which runtime it is for."""
     beside: Mapping[str, bytes] = field(default_factory=dict)
     """Name -> content of the files that `model` keeps its data in."""
     notes: tuple[str, ...] = ()
@@ -105,10 +106,11 @@ def repository_load(parameters: Mapping[str, object]) -> RepositoryLoad:
             )
     if len(versions) > 1:
         raise InvalidInput("a load takes the files of one version; those of more than one were sent")
-    model = files.pop(MODEL_FILE, None)
+    file = next((each.model_file for each in runtimes() if each.model_file in files), ONNX.model_file)
+    model = files.pop(file, None)
     if versions and model is None:
-        raise InvalidInput(f"there is no file:{versions.pop()}/{MODEL_FILE} among the files that were sent")
-    return RepositoryLoad(settings, versions.pop() if versions else None, model, files, notes)
+        raise InvalidInput(f"there is no file:{versions.pop()}/{model_files()} among the files that were sent")
+    return RepositoryLoad(settings, versions.pop() if versions else None, model, file, files, notes)
 
 
 def decode_repository_unload(body: bytes) -> None:

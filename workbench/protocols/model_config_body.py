@@ -8,7 +8,8 @@ from typing import Any
 
 from workbench.config import ModelConfig
 from workbench.core.model import ModelStatus, Signature, TensorSpec
-from workbench.core.triton_config import DEFAULT_FILE, PREFIX
+from workbench.core.runtime import runtime_of_platform
+from workbench.core.triton_config import PREFIX
 
 _EXPRESSED = frozenset(
     {
@@ -33,16 +34,17 @@ def triton_config(status: ModelStatus, versions: Sequence[str] = ()) -> dict[str
     """
     signature = status.signature or Signature((), ())
     batched = status.max_batch_size > 0
+    runtime = runtime_of_platform(status.platform)
     config: dict[str, Any] = {
         "name": status.name,
         "platform": status.platform,
-        "backend": "onnxruntime",
+        "backend": runtime.name,
         "version_policy": {"specific": {"versions": [int(version) for version in versions or [status.version]]}},
         "max_batch_size": status.max_batch_size,
         "input": [_tensor(spec, batched) | {"optional": False} for spec in signature.inputs],
         "output": [_tensor(spec, batched) for spec in signature.outputs],
         "instance_group": [_instances(status)],
-        "default_model_filename": DEFAULT_FILE,
+        "default_model_filename": runtime.model_file,
         "parameters": {
             PREFIX + field.name: {"string_value": _text(getattr(status.config, field.name))}
             for field in dataclasses.fields(ModelConfig)

@@ -1,11 +1,21 @@
-"""Which clients and services understand each other."""
+"""Checks that the service runs on this platform, and that a client and a service understand each other."""
 
 from __future__ import annotations
+
+import sys
 
 from workbench.errors import Unsupported
 
 API = 1
 """The API's major version; within it, what a client of an older or newer release sends is understood."""
+
+
+def check_platform() -> None:
+    """Raises Unsupported on Windows, where the service has never run."""
+    if sys.platform == "win32":
+        raise Unsupported(
+            "Windows is not supported: the service runs on Linux and macOS; connect(url, token) reaches one there"
+        )
 
 
 def check_versions(mine: str, theirs: str, their_api: int) -> str:

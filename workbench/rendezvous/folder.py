@@ -11,6 +11,7 @@ import re
 import socket
 import stat
 import sys
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -93,9 +94,33 @@ def data_folder(environment: Mapping[str, str] = os.environ) -> Path:
     return Path(jupyter_data_dir()) / "infer-workbench"
 
 
+def standalone_data_folder(http_port: int) -> Path:
+    """The default data folder of a service that is started by hand: one for each working folder and port.
+
+    It lies in Jupyter's data folder, so that `serve` leaves nothing in the working folder. Raises StorageError where
+    the working folder has been deleted.
+    """
+    from jupyter_core.paths import jupyter_data_dir
+
+    try:
+        here = Path.cwd()
+    except OSError as error:
+        raise StorageError(
+            f"the working folder cannot be read ({error.strerror}): start in another, or give a data folder with "
+            "--data-dir"
+        ) from None
+    # Told apart by the whole path too, since two folders may share a name. CRC-32 needs no OpenSSL, as hashlib does.
+    name = f"{_file_name(here.name) or 'root'}-{http_port}-{zlib.crc32(os.fsencode(here)):08x}"
+    return Path(jupyter_data_dir()) / "infer-workbench-serve" / name
+
+
 def host_name() -> str:
     """This machine's name, as a part of a file's name."""
-    return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:40] or "host"
+    return _file_name(socket.gethostname()) or "host"
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9-]", "-", text)[:40]
 
 
 def machine_name() -> str:
@@ -121,9 +146,7 @@ def _own_folder(path: Path) -> None:
             f"{RUNTIME_VARIABLE}"
         ) from None
     if not stat.S_ISDIR(found.st_mode):
-        raise StorageError(f"{path} is no folder; remove it, or name another with {RUNTIME_VARIABLE}")
-    if sys.platform == "win32":
-        return
+        raise StorageError(f"{path} is not a directory; remove it, or name another with {RUNTIME_VARIABLE}")
     if found.st_uid != os.geteuid():
         raise StorageError(
             f"the folder {path} belongs to another user, who could hand out a service that is not yours: remove it, "

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import stat
-import sys
 import time
 from contextlib import ExitStack
 
@@ -24,7 +23,7 @@ def forget_earlier_boots(room: Rendezvous) -> list[str]:
     Only what is provably dead goes: this user's own, untouched for an hour, and with none of its locks held.
     """
     here = _NAME.fullmatch(room.path.name)
-    if sys.platform == "win32" or here is None or here["host"] != host_name():
+    if here is None or here["host"] != host_name():
         return []
     gone = []
     try:

@@ -3,20 +3,28 @@
 ROOT/NAME/VERSION/model.onnx    a repository, as Triton users have it; ROOT/NAME/model.toml holds settings,
                                 ROOT/NAME/config.pbtxt Triton's
 ROOT/DIGEST/model.onnx          the store
+
+Another runtime's file has the name that its descriptor gives (core.runtime.Runtime.model_file).
 """
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
+from workbench.core.runtime import runtimes
 from workbench.errors import UntrustedModel
 
-MODEL_FILE = "model.onnx"
 SETTINGS_FILE = "model.toml"
 TRITON_FILE = "config.pbtxt"
 WARMUP_FOLDER = "warmup"
 """Beside a model's versions: inputs that its config.pbtxt has it warmed up with."""
+
+
+def model_file_in(folder: Path) -> Path | None:
+    """The model's file in a folder that holds one model, by the name that a runtime gives it; None: there is none."""
+    return next((path for each in runtimes() if os.path.isfile(path := folder / each.model_file)), None)  # noqa: PTH113 - False where it may not be read
 
 
 def contained(path: Path, root: Path, what: str) -> Path:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from workbench.config import ModelConfig
 from workbench.core.model import check_model_name, check_model_version
+from workbench.core.runtime import ONNX, model_files
 from workbench.errors import InvalidInput, ModelError, ModelNotFound
-from workbench.repository.layout import MODEL_FILE, check_own_file, contained
+from workbench.repository.layout import check_own_file, contained, model_file_in
 from workbench.repository.model_metadata import ModelMetadata, describe
 
 log = logging.getLogger("workbench.repository")
@@ -41,18 +42,22 @@ class LocalRepository:
         allowed = said.triton.versions
         versions = [version for version in self.versions(name) if allowed is None or int(version) in allowed]
         if not versions:
-            what = "VERSION/model.onnx" if allowed is None else f"version of those in config.pbtxt, {sorted(allowed)}"
+            what = (
+                model_files("VERSION/") if allowed is None else f"version of those in config.pbtxt, {sorted(allowed)}"
+            )
             raise ModelError(f"the folder of model {name!r} holds no {what}")
         return versions[-1], self.model_path(name, versions[-1], said.triton.model_file), said
 
-    def model_path(self, name: str, version: str, file: str = MODEL_FILE) -> Path:
-        """The model file, with links inside the root followed.
+    def model_path(self, name: str, version: str, file: str = "") -> Path:
+        """The model file, with links inside the root followed; by the name that a runtime gives it where `file` is
+        empty.
 
         Raises ModelNotFound, UntrustedModel where the file really lies outside the root, ModelError where it cannot be
         read.
         """
         folder = self.root / check_model_name(name)
-        path = folder / check_model_version(version) / file
+        inside = folder / check_model_version(version)
+        path = inside / file if file else model_file_in(inside) or inside / ONNX.model_file
         what = f"the file of model {name!r} version {version}"
         try:
             path.lstat()
@@ -60,7 +65,7 @@ class LocalRepository:
             known = self.versions(name)
             if version in known:
                 raise ModelNotFound(
-                    f"version {version} of model {name!r} has no file {file} in the repository"
+                    f"version {version} of model {name!r} has no file {path.name} in the repository"
                 ) from None
             have = f"its versions there are {', '.join(known)}" if known else "the repository does not hold it"
             raise ModelNotFound(f"there is no version {version} of model {name!r}: {have}") from None

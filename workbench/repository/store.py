@@ -22,8 +22,9 @@ from typing import BinaryIO, Self
 
 from workbench.core.description import Graph
 from workbench.core.model import check_model_name
+from workbench.core.runtime import ONNX, Runtime, runtime_of_file
 from workbench.errors import InvalidInput, ModelError, StorageError, TooLarge
-from workbench.repository.layout import MODEL_FILE
+from workbench.repository.layout import model_file_in
 from workbench.repository.validate import ModelFile, inspect_model, validate_model
 
 _INCOMING = ".incoming-"
@@ -54,10 +55,11 @@ class ModelStore:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def begin(self, max_bytes: int | None = None) -> Upload:
-        """An upload of one model file, of at most `max_bytes`; end it with `finish` or `abort`, or leave its `with`."""
+    def begin(self, max_bytes: int | None = None, runtime: Runtime = ONNX) -> Upload:
+        """An upload of one model file of `runtime`, of at most `max_bytes`; end it with `finish` or `abort`, or leave
+        its `with`."""
         with _storing():
-            return Upload(self, self._incoming(), max_bytes)
+            return Upload(self, self._incoming(), max_bytes, runtime.model_file)
 
     def add_bytes(self, data: bytes) -> StoredModel:
         """A model from memory."""
@@ -76,18 +78,19 @@ class ModelStore:
             folder = self._incoming()
         try:
             with _storing():
-                _copy(path, folder / MODEL_FILE)
+                copy = folder / (runtime_of_file(path) or ONNX).model_file
+                _copy(path, copy)
                 for location in found.external_files:
                     (folder / location).parent.mkdir(parents=True, exist_ok=True)
                     _copy(path.parent / location, folder / location)
-            return self._admit(folder, found.digest)
+            return self._admit(copy, found.digest)
         finally:
             _remove(folder)
 
     def get(self, digest: str) -> StoredModel | None:
         """The stored model of that digest, if there is one."""
-        path = self._folder(digest) / MODEL_FILE
-        if not path.is_file():
+        path = model_file_in(self._folder(digest))
+        if path is None:
             return None
         files = (file for file in path.parent.rglob("*") if file.is_file() and _BESIDE not in file.parts)
         size = sum(file.stat().st_size for file in files)
@@ -154,16 +157,17 @@ class ModelStore:
         folder.mkdir(mode=0o700)
         return folder
 
-    def _admit(self, folder: Path, expected: str | None = None) -> StoredModel:
-        """`folder`, whose files are closed, under its final name; ModelError when it is not a model, or not the one
-        whose digest is expected."""
-        model = validate_model(folder / MODEL_FILE, folder)
+    def _admit(self, path: Path, expected: str | None = None) -> StoredModel:
+        """The folder of `path`, whose files are closed, under its final name; ModelError when it is not a model, or not
+        the one whose digest is expected."""
+        folder = path.parent
+        model = validate_model(path, folder)
         if expected not in (None, model.digest):
             raise ModelError("the model changed while it was being copied; load it again")
         final = self._folder(model.digest)
         with _storing():
-            for path in (*_files(folder, model), *_folders(folder, model)):
-                _flush(path)
+            for each in (path, *_external(folder, model), *_folders(folder, model)):
+                _flush(each)
             try:
                 folder.rename(final)
             except OSError as error:
@@ -172,19 +176,20 @@ class ModelStore:
                 # The same content is there already, or another thread was faster: that one serves.
                 _remove(folder)
             _flush(self.root)
-        return StoredModel(final / MODEL_FILE, model.digest, model.size_bytes, model.graph)
+        return StoredModel(final / path.name, model.digest, model.size_bytes, model.graph)
 
 
 class Upload:
     """One model on its way in, written chunk by chunk. Leaving its `with` block unfinished aborts it."""
 
-    def __init__(self, store: ModelStore, folder: Path, max_bytes: int | None) -> None:
+    def __init__(self, store: ModelStore, folder: Path, max_bytes: int | None, file: str) -> None:
         self.size_bytes = 0
         self._store = store
         self._folder = folder
         self._max_bytes = max_bytes
+        self._path = folder / file
         try:
-            self._file: BinaryIO = (folder / MODEL_FILE).open("wb", buffering=0)
+            self._file: BinaryIO = self._path.open("wb", buffering=0)
         except OSError:
             _remove(folder)
             raise
@@ -211,7 +216,7 @@ class Upload:
         try:
             with _storing():
                 self._file.close()
-            return self._store._admit(self._folder)
+            return self._store._admit(self._path)
         finally:
             self.abort()
 
@@ -262,8 +267,8 @@ def _copy(source: Path, target: Path) -> None:
             write_all(writer, chunk)
 
 
-def _files(folder: Path, model: ModelFile) -> list[Path]:
-    return [folder / MODEL_FILE, *(folder / location for location in model.external_files)]
+def _external(folder: Path, model: ModelFile) -> list[Path]:
+    return [folder / location for location in model.external_files]
 
 
 def _folders(folder: Path, model: ModelFile) -> list[Path]:
@@ -272,10 +277,8 @@ def _folders(folder: Path, model: ModelFile) -> list[Path]:
 
 
 def _flush(path: Path) -> None:
-    """Onto the disk itself; a folder too, so that the names in it last. Windows cannot open folders, nor needs to."""
-    if os.name == "nt" and path.is_dir():
-        return
-    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    """Onto the disk itself; a folder too, so that the names in it last."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

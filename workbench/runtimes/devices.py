@@ -27,7 +27,7 @@ PROBE_TIMEOUT_S = 120.0
 _MISSING_LIBRARY = re.compile(r"with error: ([\w.\-]+): cannot open")
 """What ONNX Runtime prints, and only prints, where NVIDIA's libraries are not installed."""
 
-_DRIVER = {"linux": "libcuda.so.1", "win32": "nvcuda.dll"}
+_DRIVER = "libcuda.so.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +103,8 @@ def _is_installed(distribution: str) -> bool:
 
 def _driver() -> ctypes.CDLL | None:
     try:
-        return ctypes.CDLL(_DRIVER[sys.platform])
-    except (KeyError, OSError):
+        return ctypes.CDLL(_DRIVER)
+    except OSError:
         return None
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from workbench.config import MIB, ModelConfig
 from workbench.core.model import FREE, Signature, TensorSpec
+from workbench.core.runtime import ONNX
 from workbench.core.tensor import BYTES, DTYPES, Array
 from workbench.errors import ExecutionError, ModelError
 from workbench.runtimes.binding import DeviceBinding
@@ -25,8 +26,6 @@ from workbench.runtimes.devices import (
 from workbench.runtimes.ort import QUIET, ort
 from workbench.runtimes.ort_arrays import array_of, bytes_of, text_of, value_of
 from workbench.runtimes.ort_errors import load_error, run_error
-
-PLATFORM = "onnxruntime_onnx"
 
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
@@ -59,7 +58,7 @@ _gpu_loading = threading.Lock()
 class OnnxSession:
     """One model, loaded. On the CPU any number of threads may run it at once, on CUDA one."""
 
-    platform = PLATFORM
+    platform = ONNX.platform
 
     def __init__(self, session: ort.InferenceSession, *, device: str = "cpu", notes: tuple[str, ...] = ()) -> None:
         self.signature = signature_of(session)

@@ -1,4 +1,4 @@
-"""Platform name -> what opens it. A new runtime is one line here."""
+"""Opens a model with the runtime that its file's ending names."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Protocol
 
 from workbench.config import ModelConfig
 from workbench.core.ports import Session
+from workbench.core.runtime import Runtime, imported, runtime_of_file, suffixes
 from workbench.errors import ModelError
 
 
@@ -16,27 +17,15 @@ class Opener(Protocol):
 
 def open_session(path: Path, config: ModelConfig, *, instances: int) -> Session:
     """A session for the (validated) model at `path`, for `instances` threads; ModelError with the reason if none."""
-    return OPENERS[platform_of(path)](path, config, instances=instances)
+    opener: Opener = imported(runtime_for(path).opener)
+    return opener(path, config, instances=instances)
 
 
-def platform_of(path: Path) -> str:
-    """The platform that serves a file of this name."""
-    try:
-        return PLATFORMS[path.suffix.lower()]
-    except KeyError:
+def runtime_for(path: Path) -> Runtime:
+    """The runtime that serves a file of this name; ModelError where there is none."""
+    runtime = runtime_of_file(path)
+    if runtime is None:
         raise ModelError(
-            f"a model file named *{path.suffix[:20]} cannot be served; the kinds are {', '.join(PLATFORMS)}"
-        ) from None
-
-
-def _open_onnx(path: Path, config: ModelConfig, *, instances: int) -> Session:
-    # Loaded with the first model, since importing onnxruntime takes a while and memory.
-    from workbench.runtimes.onnx import open_onnx
-
-    return open_onnx(path, config, instances=instances)
-
-
-PLATFORMS: dict[str, str] = {".onnx": "onnxruntime_onnx"}
-"""File ending -> platform, as the protocol's metadata names it."""
-
-OPENERS: dict[str, Opener] = {"onnxruntime_onnx": _open_onnx}
+            f"a model file named *{path.suffix[:20]} cannot be served; the kinds are {', '.join(suffixes())}"
+        )
+    return runtime

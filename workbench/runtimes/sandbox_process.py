@@ -28,8 +28,8 @@ def main() -> int:
     told = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _limit(told["memory_mib"] + OVERHEAD_MIB)
+    from workbench.runtimes.first_run import first_size_that_runs
     from workbench.runtimes.registry import open_session
-    from workbench.runtimes.synthetic import first_size_that_runs
 
     try:
         session = open_session(Path(told["path"]), model_config({**told["config"], "device": "cpu"}), instances=1)
@@ -48,11 +48,9 @@ def _is_memory(message: str) -> bool:
 
 
 def _limit(memory_mib: int) -> None:
-    """No more addresses than that, and no core file: a crash is expected here. Windows has neither."""
-    try:
-        import resource
-    except ImportError:
-        return
+    """No more addresses than that, and no core file: a crash is expected here."""
+    import resource
+
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError, ValueError):

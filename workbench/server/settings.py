@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
+import argparse
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from workbench.config import ENVIRONMENT_PREFIX, ServerConfig, limits_from_environment
+from workbench.config import DEFAULT_HTTP_PORT, ServerConfig, limits_from_environment, settings_of
+from workbench.config.schema import Choices, as_kind
 from workbench.core.model import check_model_name
 from workbench.errors import InvalidInput
+from workbench.rendezvous.folder import standalone_data_folder
 
 
 def server_config(flags: Mapping[str, object], environment: Mapping[str, str]) -> ServerConfig:
@@ -17,22 +20,49 @@ def server_config(flags: Mapping[str, object], environment: Mapping[str, str]) -
 
     Raises InvalidInput, naming the variable where it was one.
     """
-    settings: dict[str, object] = {"limits": limits_from_environment(environment)}
-    for name, read in _READERS.items():
-        variable = variable_of(name)
-        if (text := environment.get(variable, "")) != "":
-            try:
-                settings[name] = read(text)
-            except ValueError as error:
-                raise InvalidInput(f"{variable} is {text[:80]!r}; {error}") from None
-            except InvalidInput as error:
-                raise InvalidInput(f"{variable}: {error.message}") from None
-    return dataclasses.replace(ServerConfig(), **{**settings, **flags})  # type: ignore[arg-type]
+    settings: dict[str, Any] = {"limits": limits_from_environment(environment)}
+    for name, setting in settings_of(ServerConfig).items():
+        if (text := environment.get(setting.variable, "")) != "":
+            settings[name] = _read(setting.variable, text, setting.kind)
+    settings |= flags
+    if "data_dir" not in settings:
+        settings["data_dir"] = standalone_data_folder(settings.get("http_port", DEFAULT_HTTP_PORT))
+    return ServerConfig(**settings)
 
 
-def variable_of(field: str) -> str:
-    """The environment variable of a setting of ServerConfig or Limits."""
-    return f"{ENVIRONMENT_PREFIX}{field.upper()}"
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of `serve`. One that is not given is None: its setting comes from the environment, or its default."""
+    groups: dict[str, Any] = {}
+    for name, setting in settings_of(ServerConfig).items():
+        if (flag := setting.flag) is None:
+            continue
+        if flag.excludes and flag.excludes not in groups:
+            groups[flag.excludes] = parser.add_mutually_exclusive_group()
+        where = groups.get(flag.excludes, parser)
+        options: dict[str, Any] = {"dest": name, "help": flag.help, "default": None}
+        if setting.kind is bool:
+            options |= {"action": "store_const", "const": not setting.default}
+        elif isinstance(setting.allowed, Choices):
+            options["choices"] = setting.allowed.words
+        elif setting.kind in _PARTS:
+            options |= {"metavar": flag.metavar, "action": "append"}
+        else:
+            options |= {"metavar": flag.metavar, "type": _argument(setting.kind)}
+        where.add_argument(flag.name, **options)
+
+
+def given_flags(arguments: argparse.Namespace) -> dict[str, object]:
+    """The flags that were given, for `server_config`. InvalidInput."""
+    flags: dict[str, Any] = {}
+    for name, setting in settings_of(ServerConfig).items():
+        if (given := getattr(arguments, name, None)) is not None:
+            flags[name] = tuple(map(_PARTS[setting.kind], given)) if setting.kind in _PARTS else given
+    # A flag also undoes what the environment says to the contrary.
+    if "auth" in flags:
+        flags["token_file"] = None
+    elif "token_file" in flags:
+        flags["auth"] = True
+    return flags
 
 
 def named_path(text: str) -> tuple[str, Path]:
@@ -43,59 +73,31 @@ def named_path(text: str) -> tuple[str, Path]:
     return check_model_name(name), Path(path)
 
 
-def _whole_number(text: str) -> int:
+_PARTS: Mapping[Any, Callable[[str], object]] = {tuple[Path, ...]: Path, tuple[tuple[str, Path], ...]: named_path}
+"""What one part of a setting with several is read by."""
+
+
+def _read(variable: str, text: str, kind: Any) -> object:
+    """A setting of that type from the environment, where several are separated as in PATH."""
+    if (part := _PARTS.get(kind)) is None:
+        return _value(variable, text, kind)
     try:
-        return int(text)
-    except ValueError:
-        raise ValueError("it takes a whole number") from None
+        return tuple(part(each) for each in text.split(os.pathsep) if each)
+    except InvalidInput as error:
+        raise InvalidInput(f"{variable}: {error.message}") from None
 
 
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError("it takes a number") from None
+def _value(name: str, text: str, kind: Any) -> object:
+    return Path(text) if kind is Path else as_kind(name, text, kind)
 
 
-def _switch(text: str) -> bool:
-    known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    try:
-        return known[text.lower()]
-    except KeyError:
-        raise ValueError("it takes true or false") from None
+def _argument(kind: Any) -> Callable[[str], object]:
+    """Reads one value of a flag; argparse says which flag it was."""
 
+    def read(text: str) -> object:
+        try:
+            return _value("value", text, kind)
+        except InvalidInput as error:
+            raise argparse.ArgumentTypeError(error.message) from None
 
-def _paths(text: str) -> tuple[Path, ...]:
-    return tuple(Path(part) for part in text.split(os.pathsep) if part)
-
-
-def _named_paths(text: str) -> tuple[tuple[str, Path], ...]:
-    return tuple(named_path(part) for part in text.split(os.pathsep) if part)
-
-
-_READERS: dict[str, Callable[[str], object]] = {
-    "host": str,
-    "http_port": _whole_number,
-    "grpc_port": _whole_number,
-    "grpc_tls_cert": Path,
-    "grpc_tls_key": Path,
-    "grpc_tls_client_ca": Path,
-    "model_repositories": _paths,
-    "load": _named_paths,
-    "data_dir": Path,
-    "token_file": Path,
-    "auth": _switch,
-    "ready_file": Path,
-    "log_format": str,
-    "log_requests": str,
-    "slow_request_s": _number,
-    "drain_timeout_s": _number,
-    "run_limit_s": _number,
-    "deaf_limit_s": _number,
-    "idle_end_s": _number,
-    "state_key": str,
-    "trial": _switch,
-    "trial_timeout_s": _number,
-    "trial_memory_mib": _whole_number,
-    "allow_shared_memory": _switch,
-}
+    return read

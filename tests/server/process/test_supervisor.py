@@ -12,6 +12,7 @@ import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 import psutil
@@ -67,7 +68,7 @@ def test_a_worker_that_was_ready_is_followed_at_once_and_slower_only_if_it_ends_
     ],
 )
 def test_what_is_wrong_with_a_worker(report: WorkerReport | None, silent_s: float, why: str) -> None:
-    found = health_problem(report, silent_s, ServerConfig(deaf_limit_s=10, run_limit_s=20))
+    found = health_problem(report, silent_s, ServerConfig(deaf_limit_s=10, run_limit_s=20, data_dir=Path()))
     assert why in found
     assert bool(why) == bool(found)
 
@@ -248,7 +249,9 @@ def test_an_event_loop_that_hangs_is_seen_and_its_worker_replaced(
     hang = "import signal, time; signal.signal(signal.SIGUSR1, lambda *_: time.sleep(600))"
     (tmp_path / "sitecustomize.py").write_text(hang)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setenv("INFER_WORKBENCH_DEAF_LIMIT_S", "1.5")
+    monkeypatch.setenv(
+        "INFER_WORKBENCH_DEAF_LIMIT_S", "4"
+    )  # on a busy machine a worker may say nothing for a second or two
     with Serve(tmp_path) as serve:
         serve.ready()
         worker_of(serve).send_signal(signal.SIGUSR1)
@@ -290,3 +293,20 @@ def test_callers_of_a_run_that_never_ends_get_504_and_the_service_starts_anew(
         assert answers == [504]
         assert serve.call("POST", "/v2/models/plus/infer", BODY)[0] == 200
         assert serve.call("POST", "/v2/models/stuck/infer", BODY)[0] == 200
+
+
+def test_a_service_leaves_nothing_in_the_folder_it_is_started_in_and_says_where_its_files_are(tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    environment = {**os.environ, "INFER_WORKBENCH_DATA_DIR": "", "JUPYTER_DATA_DIR": str(tmp_path / "jupyter")}
+    command = [sys.executable, "-m", "workbench", "serve", "--http-port", "0", "--grpc-port", "0"]
+    with subprocess.Popen(command, cwd=here, env=environment, stderr=subprocess.PIPE, text=True) as keeper:
+        assert keeper.stderr is not None
+        said = list(takewhile(lambda line: "workbench.serve: ready" not in line, keeper.stderr))
+        keeper.terminate()
+        keeper.stderr.read()
+    assert keeper.returncode == 0
+    (data,) = (tmp_path / "jupyter" / "infer-workbench-serve").iterdir()
+    assert f"workbench.keeper: the data folder is {data}" in said[0]
+    assert {"token", "service.log", "state.sqlite"} <= {path.name for path in data.iterdir()}
+    assert not list(here.iterdir())

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from workbench.client.input_adapter import adapt
-from workbench.client.random_inputs import random_inputs
 from workbench.config import Limits
 from workbench.core.messages import InferRequest
 from workbench.core.model import FREE, Signature, TensorSpec
+from workbench.core.random_inputs import random_inputs
 from workbench.core.tensor import BYTES, Array, datatype_of
 from workbench.errors import InvalidInput, TooLarge, Unsupported
 from workbench.loadtest.plan import Inputs, Plan, Target

@@ -14,7 +14,7 @@ import msgspec
 from workbench.core.model import ModelState, ModelStatus
 from workbench.errors import StorageError, Unavailable
 from workbench.protocols import metadata
-from workbench.protocols.metadata import MODEL_FILE, RepositoryLoad
+from workbench.protocols.metadata import RepositoryLoad
 from workbench.protocols.model_config_body import triton_config
 from workbench.protocols.statistics_body import statistics_body
 from workbench.server.http.asgi import Response
@@ -146,9 +146,11 @@ async def load_sent(service: Service, name: str, asked: RepositoryLoad) -> None:
     if asked.model is None or not asked.beside:
         await service.engine.load(name, asked.model, asked.settings)
     else:
-        folder = await asyncio.to_thread(_written, service.config.data_dir, {MODEL_FILE: asked.model, **asked.beside})
+        folder = await asyncio.to_thread(
+            _written, service.config.data_dir, {asked.model_file: asked.model, **asked.beside}
+        )
         try:
-            await service.engine.load(name, Path(folder.name) / MODEL_FILE, asked.settings)
+            await service.engine.load(name, Path(folder.name) / asked.model_file, asked.settings)
         finally:
             await asyncio.to_thread(folder.cleanup)
     service.engine.note(name, [f"the config sent with its load: {note}" for note in asked.notes])

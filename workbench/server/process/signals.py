@@ -13,7 +13,7 @@ from pathlib import Path
 from workbench.errors import WorkbenchError
 from workbench.server.process.startup import MISUSE, OK
 
-RESTART_SIGNAL = getattr(signal, "SIGUSR1", None)
+RESTART_SIGNAL = signal.SIGUSR1
 """Asks the keeper for another worker. Not SIGHUP: a terminal that is closed sends that, and means the end."""
 
 
@@ -23,7 +23,7 @@ class Signals:
     def __init__(self, selector: selectors.BaseSelector, signalled: Callable[[int], None]) -> None:
         self._selector = selector
         self._signalled = signalled
-        self._numbers = [signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, *([RESTART_SIGNAL] if RESTART_SIGNAL else [])]
+        self._numbers = [signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, RESTART_SIGNAL]
 
     def __enter__(self) -> None:
         self._read, self._write = socket.socketpair()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import socket
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +39,7 @@ def prepare(config: ServerConfig) -> Startup:
         raise InvalidInput("--allow-shared-memory is for clients of this machine: only with a --host on loopback")
     for folder in config.model_repositories:
         if not folder.is_dir():
-            raise InvalidInput(f"--model-repository {str(folder)!r} is no folder")
+            raise InvalidInput(f"--model-repository {str(folder)!r} is not a directory")
     config = dataclasses.replace(config, data_dir=private_folder(config.data_dir))
     if not config.auth:
         return Startup(config, None, None)
@@ -57,8 +56,7 @@ def bind(host: str, port: int, option: str = "--http-port") -> socket.socket:
         # Said to be TCP, because asyncio sets TCP_NODELAY only on what says so, and accepted sockets say the same.
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
-            if sys.platform != "win32":  # where it would let two services share a port
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
             listener.listen(BACKLOG)
         except BaseException:

@@ -37,7 +37,7 @@ from workbench.server.process.worker import Worker
 from workbench.server.process.worker_channel import RESTART, STOP, WorkerReport
 from workbench.telemetry.logs import FILE_NAME, Logs
 
-STACKS_SIGNAL = getattr(signal, "SIGUSR2", None)
+STACKS_SIGNAL = signal.SIGUSR2
 STACKS_S = 1.5
 """How long a worker that is to be killed may take to write the stacks of its threads to the log, also where the machine
 is so busy that this is why."""
@@ -67,14 +67,13 @@ def keep(
     config: ServerConfig,
     command: Sequence[str],
     rendezvous: Rendezvous | None = None,
-    until_eof: bool = False,
     published: Callable[[], None] = lambda: None,
 ) -> int:
     """Keep a worker running until SIGTERM or SIGINT; the exit status.
 
     `command` starts a worker, but for the value of its last flag. With a `rendezvous` it is the user's shared service,
-    which ends some time after its last lease; `published` is then called once clients can find it. `until_eof`: also
-    stop when the standard input ends. Raises WorkbenchError for what stands against starting at all.
+    which ends some time after its last lease; `published` is then called once clients can find it.
+    Raises WorkbenchError for what stands against starting at all.
     """
     prepared = prepare(config)
     config = prepared.config
@@ -85,6 +84,7 @@ def keep(
     log_dir = rendezvous.path if rendezvous is not None else config.data_dir
     secrets = [prepared.token] if prepared.token else []
     logs = Logs(log_dir, config.log_format, secrets, to_stream=rendezvous is None)
+    log.info("the data folder is %s", config.data_dir)
     record = ServiceRecord(
         url=url_of(config.host, listener.getsockname()[1]),
         token=prepared.token or "",
@@ -105,7 +105,7 @@ def keep(
                 log.info("removed what an earlier boot of this machine left: %s", name)
         if before is not None and before.worker is not None:
             _outlive(before.worker)
-        return keeper.run(until_eof)
+        return keeper.run()
     finally:
         keeper.close()
         listener.close()
@@ -153,14 +153,9 @@ class Supervisor:
         self._exit: int | None = None
         """The exit status, once the worker is gone; set when the end was asked for."""
 
-    def run(self, until_eof: bool) -> int:
+    def run(self) -> int:
         """Until the end is asked for and the last worker is gone."""
         with Signals(self._selector, self._signalled):
-            if until_eof:
-                try:
-                    self._selector.register(0, selectors.EVENT_READ, self._input)
-                except PermissionError:  # a file or /dev/null, which ends at once
-                    self._stop(OK, "its standard input has ended")
             while True:
                 now = time.monotonic()
                 if self._tick(now) and self._exit is not None:
@@ -366,11 +361,6 @@ class Supervisor:
                     self._worker.kill()
                 self._exit = 128 + number
             self._stop(OK, "it was told to stop")
-
-    def _input(self) -> None:
-        if not os.read(0, 4096):
-            self._selector.unregister(0)
-            self._stop(OK, "the process that started it has ended")
 
     def _publish(self, state: ServiceState, reason: str, worker: ProcessKey | None = None, progress: str = "") -> None:
         since = self._record.since if state is self._record.state else time.time()

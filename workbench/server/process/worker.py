@@ -92,8 +92,8 @@ class Worker:
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
 
-    def signal(self, number: int | None) -> None:
-        if number is not None and self.process.poll() is None:  # not reaped, so the pid is still its own
+    def signal(self, number: int) -> None:
+        if self.process.poll() is None:  # not reaped, so the pid is still its own
             self.process.send_signal(number)
 
     def close(self, selector: selectors.BaseSelector) -> None:

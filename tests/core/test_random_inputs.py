@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from workbench.client.input_adapter import adapt
-from workbench.client.random_inputs import WHOLE_NUMBERS, random_inputs
 from workbench.core.messages import InferRequest
 from workbench.core.model import Signature, TensorSpec
+from workbench.core.random_inputs import WHOLE_NUMBERS, random_inputs
 from workbench.core.tensor import BYTES, DTYPES, Array, datatype_of
 from workbench.errors import InvalidInput, TooLarge
 from workbench.protocols import oip_json

@@ -1,0 +1,269 @@
+"""Settings: frozen and checked once. A model's come from its file and its calls, the service's from the environment
+and from flags; the last one wins.
+
+`ModelConfig` belongs to one model and is read from its `model.toml`; `ServerConfig` and its `Limits` belong to the
+service. Every component is given its own small part, never the whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from workbench.config.schema import (
+    ENVIRONMENT_PREFIX,
+    Choices,
+    Flag,
+    Live,
+    Pattern,
+    Range,
+    as_kind,
+    check,
+    settings_of,
+)
+from workbench.errors import InvalidInput
+
+__all__ = [
+    "DEFAULT_HTTP_PORT",
+    "ENVIRONMENT_PREFIX",
+    "LIVE_SETTINGS",
+    "MIB",
+    "Limits",
+    "ModelConfig",
+    "ServerConfig",
+    "limits",
+    "limits_from_environment",
+    "model_config",
+    "read_model_toml",
+    "settings_of",
+]
+
+DEFAULT_HTTP_PORT = 8080
+
+MIB = 1024 * 1024
+
+_TOML_CHARACTERS = MIB
+_PORT = Range(0, 65_535)
+_SECONDS = Range(0.1, 1e9)
+_CAP = Range(1, 1 << 62)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """How one model is served. Defaults suit most models; `live` ones change without a reload."""
+
+    device: Annotated[str, Pattern(r"auto|cpu|cuda(:[0-9]{1,2})?", '"auto", "cpu", "cuda" or "cuda:N"')] = "auto"
+    """"auto" (CUDA where it really runs, else the CPU), "cpu", "cuda" or "cuda:1". An explicit CUDA that does not
+    run is an error, never a silent CPU."""
+    max_batch_size: Annotated[int, Range(1, 65_536), Live] = 64
+    """The most rows in one batch, and the most that one request may bring."""
+    max_queue_delay_s: Annotated[float, Range(0.0, 10.0), Live] = 0.0
+    """Seconds that a batch may wait to grow while a runner is free. 0, the default, never waits."""
+    batch_sizes: Annotated[tuple[int, ...], Range(1, 65_536), Live] = ()
+    """Where given, batches are padded to the next of these sizes, or to `max_batch_size`, and the padding is cut off
+    their answers: for runtimes to which each new size is a new shape."""
+    preferred_batch_sizes: Annotated[tuple[int, ...], Range(1, 65_536), Live] = ()
+    """Where given, batches have the largest of these sizes for which enough waits, and go at once with it; what is
+    fewer waits for max_queue_delay_s, and then goes as it is. Empty: as many as were measured fastest."""
+    runners: Annotated[str, Choices(("auto", "latency", "throughput"))] = "auto"
+    """What runs the model on the CPU while `instances` and `intra_op_threads` are left as they are: "latency" (one
+    runner with all cores), "throughput" (a runner a core) or "auto" (measured at warm-up)."""
+    instances: Annotated[int, Range(1, 256), Live] = 1
+    """Runner threads, each running one batch at a time; 1 leaves it to `runners`. Live on the CPU."""
+    device_share: Annotated[float, Range(0.01, 100.0), Live] = 1.0
+    """How much compute time this model gets against others, where several want the device at once."""
+    max_queue_size: Annotated[int, Range(1, 1_000_000), Live] = 1024
+    """Requests that may wait for a runner; one more is refused at once."""
+    queue_timeout_s: Annotated[float, Range(0.0, 86_400.0), Live] = 0.0
+    """Seconds that a request may wait for a runner, if its own timeout is not shorter; 0: no such limit."""
+    priority_levels: Annotated[int, Range(1, 16), Live] = 3
+    """A request's `priority` is 1, the highest, up to this; 0 or another one means `default_priority`."""
+    default_priority: Annotated[int, Range(1, 16), Live] = 2
+    """The level of a request that names none; the last one where there are fewer levels."""
+    priority_step_s: Annotated[float, Range(0.0, 60.0), Live] = 0.1
+    """A level is worth so many seconds of waiting: one of level 2 goes before any of level 1 that came this much
+    later, so that nobody starves."""
+    batching: Annotated[str, Choices(("auto", "always", "never"))] = "auto"
+    """"auto" (where a check at warm-up proves the rows independent), "always" (you vouch for it) or "never"."""
+    intra_op_threads: Annotated[int, Range(0, 1024)] = 0
+    """Threads inside one run; 0: the cores this process may use, shared out over the instances."""
+    gpu_memory_limit_mib: Annotated[int, Range(0, 1_000_000)] = 0
+    """The most GPU memory for this model's arena; 0: half of what is free when it loads."""
+
+    def __post_init__(self) -> None:
+        # Settings that have been through JSON have lists.
+        for name in ("batch_sizes", "preferred_batch_sizes"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        check(self)
+
+
+LIVE_SETTINGS = tuple(name for name, setting in settings_of(ModelConfig).items() if setting.live)
+"""The settings of ModelConfig that a serving model takes without a reload."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Caps on what one client may send; each is answered with an error that names it."""
+
+    max_body_bytes: Annotated[int, _CAP] = 256 * MIB
+    """Bytes of one request body."""
+    max_upload_bytes: Annotated[int, _CAP] = 8 * 1024 * MIB
+    """Bytes of one uploaded model, which streams to disk."""
+    max_json_depth: Annotated[int, _CAP] = 64
+    """Nesting of arrays and objects in a JSON body."""
+    max_tensors: Annotated[int, _CAP] = 256
+    """Inputs, and outputs asked for, of one request."""
+    max_elements: Annotated[int, _CAP] = 1 << 28
+    """Elements of one tensor."""
+    max_string_bytes: Annotated[int, _CAP] = 16 * MIB
+    """Bytes of one element of a BYTES tensor."""
+    max_name_length: Annotated[int, _CAP] = 1024
+    """Characters of a tensor's name or a request id."""
+    max_response_bytes: Annotated[int, _CAP] = 1024 * MIB
+    """Bytes of the tensors in one response."""
+    max_in_flight: Annotated[int, _CAP] = 4096
+    """Requests of one token that may be under way at once."""
+    max_body_bytes_in_flight: Annotated[int, _CAP] = 1024 * MIB
+    """Bytes of all bodies that are held at once, from their arrival to their answer."""
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """The service: where it listens, what it serves, where it keeps things."""
+
+    host: Annotated[str, Flag("--host", "HOST", "where to listen (127.0.0.1)")] = "127.0.0.1"
+    http_port: Annotated[int, _PORT, Flag("--http-port", "PORT", "0 picks a free one (8080)")] = DEFAULT_HTTP_PORT
+    """0 picks a free one."""
+    grpc_port: Annotated[int | None, _PORT, Flag("--grpc-port", "PORT", "0 picks a free one (8081)")] = None
+    """0 picks a free one; None: 8081, or a free one where that is taken."""
+    grpc_tls_cert: Annotated[
+        Path | None, Flag("--grpc-tls-cert", "FILE", "PEM: serve gRPC with TLS, with this certificate")
+    ] = None
+    """PEM file with the certificate (and its chain) that gRPC is served with; None: without TLS."""
+    grpc_tls_key: Annotated[Path | None, Flag("--grpc-tls-key", "FILE", "PEM: the certificate's private key")] = None
+    """PEM file with its private key."""
+    grpc_tls_client_ca: Annotated[
+        Path | None, Flag("--grpc-tls-client-ca", "FILE", "PEM: who must have signed a client's certificate")
+    ] = None
+    """PEM file with the authorities one of which must have signed a client's certificate; None: none is asked for."""
+    model_repositories: Annotated[
+        tuple[Path, ...],
+        Flag(
+            "--model-repository",
+            "DIR",
+            "a folder laid out NAME/VERSION/model.onnx; all its models load at the start; may be repeated",
+        ),
+    ] = ()
+    """Folders laid out NAME/VERSION/model.onnx; all their models load at the start."""
+    load: Annotated[
+        tuple[tuple[str, Path], ...], Flag("--load", "NAME=PATH", "load a model file at the start; may be repeated")
+    ] = ()
+    """(name, path) of single model files to load at the start."""
+    data_dir: Annotated[Path, Flag("--data-dir", "DIR", "for uploaded models, log and token")] = field(kw_only=True)
+    """Where uploaded models, the log and the token file lie; made with mode 0700. `server_config` names a folder in
+    Jupyter's data folder where none was given."""
+    token_file: Annotated[
+        Path | None, Flag("--token-file", "FILE", "holds the token that callers must send", excludes="access")
+    ] = None
+    """The owner's token; None: one is written with mode 0600 into `data_dir`."""
+    auth: Annotated[bool, Flag("--no-auth", "", "serve without a token; on loopback only", excludes="access")] = True
+    """False serves without a token, which is refused off loopback."""
+    ready_file: Annotated[
+        Path | None, Flag("--ready-file", "FILE", "JSON with url, grpc and token_file, written once all is ready")
+    ] = None
+    """Written once everything asked for is Ready: JSON with url, grpc, pid, version, token_file."""
+    log_format: Annotated[
+        str, Choices(("text", "json")), Flag("--log-format", "", "of the lines on stderr and in the log file (text)")
+    ] = "text"
+    """"text" or "json"."""
+    log_requests: Annotated[str, Choices(("trouble", "all", "none"))] = "trouble"
+    """Which inferences get a line in the log: "trouble" (failed, expired or slow), "all" or "none"."""
+    slow_request_s: Annotated[float, Range(0.0, 1e9)] = 1.0
+    """Seconds from which on an inference is slow."""
+    drain_timeout_s: Annotated[float, Range(0.0, 3600.0)] = 30.0
+    """Seconds that SIGTERM leaves to requests under way."""
+    run_limit_s: Annotated[float, _SECONDS] = 60.0
+    """Seconds that one run of a model may take; then its callers are told and the service starts anew."""
+    deaf_limit_s: Annotated[float, _SECONDS] = 60.0
+    """Seconds without a sign of life from the process that serves, before it is killed and started anew."""
+    idle_end_s: Annotated[float, _SECONDS] = 300.0
+    """Seconds that the shared service stays after the last process that used it has gone."""
+    state_key: Annotated[str, Pattern(r"[A-Za-z0-9_\-]{0,64}", "up to 64 letters, digits, '_' and '-'")] = ""
+    """Names this machine's own list of what to serve, where several share `data_dir`."""
+    trial: bool = True
+    """A model never seen before is loaded in a process of its own first, so that one which crashes harms nothing."""
+    trial_timeout_s: Annotated[float, _SECONDS] = 120.0
+    """Seconds that such a trial may take."""
+    trial_memory_mib: Annotated[int, Range(0, 1 << 30)] = 0
+    """The most memory of such a trial; 0: as much as the machine has."""
+    allow_shared_memory: Annotated[
+        bool, Flag("--allow-shared-memory", "", "for clients' tensors; on loopback only")
+    ] = False
+    """Clients of this machine may have tensors in system shared memory; on loopback only."""
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        check(self)
+        cert, key = self.grpc_tls_cert is not None, self.grpc_tls_key is not None
+        if cert != key:
+            raise InvalidInput("grpc_tls_cert and grpc_tls_key must be given together")
+        if self.grpc_tls_client_ca is not None and not cert:
+            raise InvalidInput("grpc_tls_client_ca needs grpc_tls_cert")
+
+
+Config = TypeVar("Config", ModelConfig, Limits)
+
+
+def model_config(settings: Mapping[str, object], base: ModelConfig | None = None) -> ModelConfig:
+    """`base` with `settings` laid over it; strings are read as the setting's own type.
+
+    Raises InvalidInput for an unknown setting, one of the wrong type, or one out of range.
+    """
+    return _overlaid(base or ModelConfig(), settings)
+
+
+def limits(settings: Mapping[str, object]) -> Limits:
+    """The default caps with `settings` laid over them."""
+    return _overlaid(Limits(), settings)
+
+
+def read_model_toml(path: Path, base: ModelConfig | None = None) -> ModelConfig:
+    """`base`, or the defaults, with the settings in a `model.toml` laid over it, where there is such a file."""
+    try:
+        if not path.is_file() and path.exists():
+            raise InvalidInput("model.toml is no regular file")  # a pipe or a device may have no end
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_TOML_CHARACTERS + 1)
+        if len(text) > _TOML_CHARACTERS:
+            raise InvalidInput(f"model.toml has more than {_TOML_CHARACTERS} characters")
+    except FileNotFoundError:
+        return base or ModelConfig()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"model.toml cannot be read: {type(error).__name__}") from error
+    try:
+        return model_config(tomllib.loads(text), base)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidInput(f"model.toml is not TOML: {error}") from None
+
+
+def limits_from_environment(environment: Mapping[str, str]) -> Limits:
+    """The caps, each settable as INFER_WORKBENCH_MAX_BODY_BYTES and so on."""
+    names = {setting.variable: name for name, setting in settings_of(Limits).items()}
+    return limits({names[key]: value for key, value in environment.items() if key in names})
+
+
+def _overlaid(base: Config, settings: Mapping[str, object]) -> Config:
+    known = settings_of(type(base))
+    changes: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name not in known:
+            raise InvalidInput(f"there is no setting {name[:80]!r}; the settings are {', '.join(known)}")
+        changes[name] = as_kind(name, value, known[name].kind)
+    return dataclasses.replace(base, **changes)

@@ -1,0 +1,110 @@
+"""Describes the runtimes that serve models: names, files, and where their code lies. Light: it loads none of them.
+
+A new runtime is one module with an opener and an inspector, and one `register`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+from workbench.core.onnx_operators import STEADY_OPERATORS
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """One kind of model and what serves it. `opener` and `inspector` are "module:function", imported at first use."""
+
+    name: str
+    """As Triton's `backend` names it."""
+    title: str
+    """As people write it: "ONNX Runtime"."""
+    format: str
+    """What its models are called: "ONNX"."""
+    platform: str
+    """As the protocol's metadata and Triton's `platform` name it."""
+    model_file: str
+    """The name of the model's file in a version's folder and in the store."""
+    suffixes: tuple[str, ...]
+    """Endings of its files, in small letters, that of `model_file` among them."""
+    opener: str
+    """Makes a session: runtimes.registry.Opener."""
+    inspector: str
+    """Validates a file before `opener` sees it: repository.validate.Inspector."""
+    platform_prefix: str = ""
+    """A `platform` in a config.pbtxt that begins so means this runtime too; empty: only `platform` does."""
+    steady_operators: frozenset[str] = frozenset()
+    """Operators whose time depends on shapes alone. A model of only these may run on the event loop's thread."""
+    sandboxed: bool = True
+    """True where a model may crash its process, so that its first load is tried in one of its own."""
+
+    def is_meant_by(self, platform: str, backend: str) -> bool:
+        """True where a config.pbtxt with these fields, each of which may be empty, is for this runtime."""
+        prefixed = bool(self.platform_prefix) and platform.startswith(self.platform_prefix)
+        return backend in ("", self.name) and (platform in ("", self.platform) or prefixed)
+
+
+ONNX: Final = Runtime(
+    name="onnxruntime",
+    title="ONNX Runtime",
+    format="ONNX",
+    platform="onnxruntime_onnx",
+    platform_prefix="onnx",
+    model_file="model.onnx",
+    suffixes=(".onnx",),
+    opener="workbench.runtimes.onnx:open_onnx",
+    inspector="workbench.repository.onnx_file:inspect_onnx",
+    steady_operators=STEADY_OPERATORS,
+)
+"""Also what a file with an unknown ending is taken for."""
+
+_registered: dict[str, Runtime] = {ONNX.name: ONNX}
+
+
+def register(runtime: Runtime) -> None:
+    """Serve models with `runtime` too, or instead of the one of its name. Before the service starts."""
+    if Path(runtime.model_file).suffix not in runtime.suffixes:
+        raise ValueError(f"the suffixes of {runtime.name} lack that of {runtime.model_file}")
+    for other in _registered.values():
+        if other.name != runtime.name and set(other.suffixes) & set(runtime.suffixes):
+            raise ValueError(f"{runtime.name} and {other.name} both claim {runtime.suffixes}")
+    _registered[runtime.name] = runtime
+
+
+def runtimes() -> tuple[Runtime, ...]:
+    """All of them, ONNX first."""
+    return tuple(_registered.values())
+
+
+def runtime_of_file(path: Path) -> Runtime | None:
+    """The runtime for a file of this name; None where no runtime has its ending."""
+    suffix = path.suffix.lower()
+    return next((each for each in runtimes() if suffix in each.suffixes), None)
+
+
+def runtime_of_platform(platform: str) -> Runtime:
+    """The runtime that a model's status names; ONNX where the model has not been opened yet."""
+    return next((each for each in runtimes() if each.platform == platform), ONNX)
+
+
+def runtime_meant_by(platform: str, backend: str) -> Runtime | None:
+    """The runtime that a config.pbtxt is for."""
+    return next((each for each in runtimes() if each.is_meant_by(platform, backend)), None)
+
+
+def suffixes() -> tuple[str, ...]:
+    """The endings of all files that can be served."""
+    return tuple(suffix for each in runtimes() for suffix in each.suffixes)
+
+
+def model_files(folder: str = "") -> str:
+    """The names of all model files, as messages list them, each in `folder`."""
+    return " or ".join(f"{folder}{each.model_file}" for each in runtimes())
+
+
+def imported(reference: str) -> Any:
+    """What "module:name" refers to."""
+    module, _, name = reference.partition(":")
+    return getattr(import_module(module), name)
