@@ -1,10 +1,10 @@
-"""What is counted of one version of one model: totals that only grow, which copy, and which subtract."""
+"""Counters of one version of one model: totals that only grow."""
 
 from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,14 +15,13 @@ from workbench.core.ports import Outcome
 from workbench.telemetry.histogram import Histogram
 from workbench.telemetry.native_histogram import DURATIONS, SIZES, NativeHistogram
 from workbench.telemetry.request_record import Stage
-
-_NO_BATCHES: Counter[int] = Counter()
+from workbench.telemetry.totals import LATEST, Totals
 
 _WIRE = [Stage.RECEIVE, Stage.DECODE, Stage.ENCODE, Stage.SEND]
 
 
 @dataclass(slots=True)
-class Durations:
+class Durations(Totals):
     """The same durations counted twice: log-linear for quantiles and for readers of snapshots, and as Prometheus's
     native histograms have them."""
 
@@ -32,12 +31,6 @@ class Durations:
     def add(self, durations_s: ArrayLike) -> None:
         self.linear.add(durations_s)
         self.native.add(durations_s)
-
-    def copy(self) -> Durations:
-        return Durations(self.linear.copy(), self.native.copy())
-
-    def since(self, earlier: Durations) -> Durations:
-        return Durations(self.linear.since(earlier.linear), self.native.since(earlier.native))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +56,7 @@ def _no_time() -> NDArray[np.float64]:
 
 
 @dataclass(slots=True)
-class Counters:
+class Counters(Totals):
     """Totals since the version was first seen."""
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
@@ -89,9 +82,9 @@ class Counters:
     """Seconds that runners spent inside the runtime; over one second a second with several runners."""
     batches_s: defaultdict[int, float] = field(default_factory=_no_batches)
     """The same by the rows of the batch."""
-    last_at: float = 0.0
+    last_at: float = field(default=0.0, metadata=LATEST)
     """Unix time at which a request that had been run was counted last; 0: none was yet."""
-    last_error: Failure | None = None
+    last_error: Failure | None = field(default=None, metadata=LATEST)
     """The latest one; a caller that left is none."""
     failed_s: float = 0.0
     """From arrival until the error had left, of the requests that ended with one and had not been run well."""
@@ -165,50 +158,3 @@ class Counters:
         self.queue.add(run[:, 0])
         self.compute.add(run[:, 2])
         self.stages_s[Stage.QUEUE : Stage.SPLIT + 1] += run.sum(axis=0)
-
-    def copy(self) -> Counters:
-        return Counters(
-            self.outcomes.copy(),
-            self.request.copy(),
-            self.queue.copy(),
-            self.compute.copy(),
-            self.stages_s.copy(),
-            self.request_bytes.copy(),
-            self.response_bytes.copy(),
-            self.encode_failures,
-            {reason: counted.copy() for reason, counted in self.released.items()},
-            self.rows,
-            self.busy_s,
-            self.batches_s.copy(),
-            self.last_at,
-            self.last_error,
-            self.failed_s,
-        )
-
-    def since(self, earlier: Counters) -> Counters:
-        """What came after `earlier`, an older copy of these figures."""
-        return Counters(
-            self.outcomes - earlier.outcomes,
-            self.request.since(earlier.request),
-            self.queue.since(earlier.queue),
-            self.compute.since(earlier.compute),
-            self.stages_s - earlier.stages_s,
-            self.request_bytes.since(earlier.request_bytes),
-            self.response_bytes.since(earlier.response_bytes),
-            self.encode_failures - earlier.encode_failures,
-            _released_since(self.released, earlier.released),
-            self.rows - earlier.rows,
-            self.busy_s - earlier.busy_s,
-            defaultdict(float, {rows: s - earlier.batches_s.get(rows, 0.0) for rows, s in self.batches_s.items()}),
-            self.last_at,
-            self.last_error,
-            self.failed_s - earlier.failed_s,
-        )
-
-
-def _released_since(
-    released: Mapping[ReleaseReason, Counter[int]], earlier: Mapping[ReleaseReason, Counter[int]]
-) -> dict[ReleaseReason, Counter[int]]:
-    """Without the reasons for which there was none."""
-    since = {reason: counted - earlier.get(reason, _NO_BATCHES) for reason, counted in released.items()}
-    return {reason: counted for reason, counted in since.items() if counted}

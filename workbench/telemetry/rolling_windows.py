@@ -20,6 +20,7 @@ from workbench.core.ports import Outcome
 from workbench.telemetry.counters import Counters
 from workbench.telemetry.histogram import Histogram
 from workbench.telemetry.request_record import Stage
+from workbench.telemetry.totals import Totals
 
 LONGEST_S = 900.0
 """The longest window that can be asked for."""
@@ -31,7 +32,7 @@ ModelVersion = tuple[str, str]
 
 
 @dataclass(slots=True)
-class WindowTotals:
+class WindowTotals(Totals):
     """What happened to one version over some time; all of it adds."""
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
@@ -45,22 +46,12 @@ class WindowTotals:
     @classmethod
     def of(cls, figures: Counters) -> WindowTotals:
         return cls(
-            figures.outcomes.copy(),
-            figures.request.linear.copy(),
-            figures.stages_s.copy(),
-            figures.rows,
-            figures.batches,
-            figures.busy_s,
-        )
-
-    def since(self, earlier: WindowTotals) -> WindowTotals:
-        return WindowTotals(
-            self.outcomes - earlier.outcomes,
-            self.request.since(earlier.request),
-            self.stages_s - earlier.stages_s,
-            self.rows - earlier.rows,
-            self.batches - earlier.batches,
-            self.busy_s - earlier.busy_s,
+            outcomes=figures.outcomes.copy(),
+            request=figures.request.linear.copy(),
+            stages_s=figures.stages_s.copy(),
+            rows=figures.rows,
+            batches=figures.batches,
+            busy_s=figures.busy_s,
         )
 
     def add(self, packed: PackedTotals) -> None:
@@ -91,14 +82,14 @@ class PackedTotals:
         counts = amounts.request.counts
         filled = np.flatnonzero(counts)
         return cls(
-            dict(amounts.outcomes),
-            filled.astype(np.int16),
-            counts[filled].astype(np.int32),
-            amounts.request.total_s,
-            amounts.stages_s,
-            amounts.rows,
-            amounts.batches,
-            amounts.busy_s,
+            outcomes=dict(amounts.outcomes),
+            buckets=filled.astype(np.int16),
+            counts=counts[filled].astype(np.int32),
+            total_s=amounts.request.total_s,
+            stages_s=amounts.stages_s,
+            rows=amounts.rows,
+            batches=amounts.batches,
+            busy_s=amounts.busy_s,
         )
 
 
