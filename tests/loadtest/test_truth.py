@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import pytest
 
 from tests.loadtest.servers import Process, Script
-from workbench.loadtest.analysis.histogram import Histogram
+from workbench.loadtest.analysis.histogram import counted
 from workbench.loadtest.job import start
 from workbench.loadtest.plan import Attack, Constant, Plan, Target, Users
 from workbench.loadtest.store.recording import Recording
@@ -31,7 +31,7 @@ def recorded(script: Script, attack: Attack, duration_s: float) -> Recording:
 
 
 def said(found: Recording, asked: Iterable[float]) -> Quantiles:
-    histogram = Histogram.of(found.measured_rows.latency_s)
+    histogram = counted(found.measured_rows.latency_s)
     return {q: histogram.quantile(q) or 0.0 for q in asked}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from workbench.core.histogram import SERVICE
 from workbench.core.messages import ReleaseReason, Timings
 from workbench.core.model import ModelState, ModelStatus
 from workbench.core.ports import Observer, Outcome
@@ -98,7 +99,7 @@ def test_a_bound_counts_what_is_equal_to_it() -> None:
 
 
 def test_every_bound_is_an_edge_of_the_histogram() -> None:
-    assert set(exposition.DURATION_BOUNDS_S) <= set(exposition.EDGES)
+    assert set(exposition.DURATION_BOUNDS_S) <= set(SERVICE.edges)
 
 
 def test_every_metric_is_documented_with_its_type_and_labels_and_every_documented_one_exists() -> None:

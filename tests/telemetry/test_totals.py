@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from workbench.core.histogram import SERVICE, Histogram
 from workbench.core.messages import ReleaseReason
 from workbench.core.ports import Outcome
 from workbench.telemetry.counters import Counters, Durations, Failure
-from workbench.telemetry.native_histogram import NativeHistogram
+from workbench.telemetry.histogram import DenseHistogram
 from workbench.telemetry.rolling_windows import WindowTotals
 from workbench.telemetry.totals import Totals
 
@@ -32,6 +33,8 @@ def full(kind: type[Counters] | type[WindowTotals]) -> Any:
             setattr(totals, field.name, FULL[field.name])
         elif isinstance(value, np.ndarray):
             setattr(totals, field.name, value + number)
+        elif isinstance(value, Histogram):
+            setattr(totals, field.name, Histogram.of(SERVICE, [0.001 * number] * number))
         elif hasattr(value, "add"):
             value.add([0.001 * number] * number)
         else:
@@ -43,8 +46,10 @@ def plain(value: Any) -> Any:
     """The value with its arrays as lists, so that two of them compare."""
     if isinstance(value, np.ndarray):
         return value.tolist()
-    if isinstance(value, NativeHistogram):
-        return (id(value.scale), value.counts.tolist(), value.total)
+    if isinstance(value, DenseHistogram):
+        return (id(value.layout), value.counts.tolist(), value.total)
+    if isinstance(value, Histogram):
+        return value.encode()
     if dataclasses.is_dataclass(value):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     return value
@@ -67,7 +72,7 @@ def test_every_field_is_copied(kind: type[Counters]) -> None:
     assert plain(copied) == plain(totals)
     for field in dataclasses.fields(kind):
         value = getattr(totals, field.name)
-        if not isinstance(value, int | float | Failure):
+        if not isinstance(value, int | float | Failure | Histogram):
             assert getattr(copied, field.name) is not value, field.name
 
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.core.histogram import SERVICE, Histogram
 from workbench.core.messages import ReleaseReason
 from workbench.core.ports import Outcome
-from workbench.telemetry.histogram import Histogram
+from workbench.telemetry.histogram import DenseHistogram
 from workbench.telemetry.native_histogram import DURATIONS, SIZES, NativeHistogram
 from workbench.telemetry.request_record import Stage
 from workbench.telemetry.totals import LATEST, Totals
@@ -20,17 +21,28 @@ from workbench.telemetry.totals import LATEST, Totals
 _WIRE = [Stage.RECEIVE, Stage.DECODE, Stage.ENCODE, Stage.SEND]
 
 
+def _service_layout() -> DenseHistogram:
+    return DenseHistogram(SERVICE)
+
+
+def _native_durations() -> NativeHistogram:
+    return NativeHistogram(DURATIONS)
+
+
 @dataclass(slots=True)
 class Durations(Totals):
-    """The same durations counted twice: log-linear for quantiles and for readers of snapshots, and as Prometheus's
-    native histograms have them."""
+    """The same durations counted twice: in the layout of snapshots, and in that of Prometheus's native histograms."""
 
-    linear: Histogram = field(default_factory=Histogram)
-    native: NativeHistogram = field(default_factory=lambda: NativeHistogram(DURATIONS))
+    linear: DenseHistogram = field(default_factory=_service_layout)
+    native: NativeHistogram = field(default_factory=_native_durations)
 
     def add(self, durations_s: ArrayLike) -> None:
         self.linear.add(durations_s)
         self.native.add(durations_s)
+
+    def histogram(self) -> Histogram:
+        """Return the counts in the layout of snapshots."""
+        return Histogram.from_dense(SERVICE, self.linear.counts, self.linear.total)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from workbench.core.histogram import SERVICE
 from workbench.core.messages import ReleaseReason
 from workbench.core.model import ModelState
 from workbench.core.ports import Outcome
 from workbench.telemetry import prometheus_protobuf, prometheus_text, triton_metrics
 from workbench.telemetry.counters import Counters, Durations
 from workbench.telemetry.families import Distribution, Family, counter, gauge, histogram
-from workbench.telemetry.histogram import EDGES
 from workbench.telemetry.metrics import ModelVersion, State
 from workbench.telemetry.native_histogram import SIZES, NativeHistogram
 from workbench.telemetry.request_record import Stage
@@ -37,7 +37,7 @@ PAYLOAD_POWERS = tuple(range(6, 31, 2))
 _VERSION = ("model", "version")
 
 # Each bound is an edge of the histogram (a test says so), so no count is guessed.
-_BOUND_BUCKETS = np.searchsorted(EDGES, DURATION_BOUNDS_S)
+_BOUND_BUCKETS = np.searchsorted(SERVICE.edges, DURATION_BOUNDS_S)
 
 
 def render(state: State, accept: str = "") -> tuple[bytes, str]:
@@ -92,7 +92,7 @@ def _requests(figures: Mapping[ModelVersion, Counters]) -> Iterator[Family]:
 def _durations(durations: Durations) -> Distribution:
     cumulative = np.cumsum(durations.linear.counts)
     buckets = [(bound, int(cumulative[i])) for bound, i in zip(DURATION_BOUNDS_S, _BOUND_BUCKETS, strict=True)]
-    return Distribution(int(cumulative[-1]), durations.linear.total_s, buckets, durations.native)
+    return Distribution(int(cumulative[-1]), durations.linear.total, buckets, durations.native)
 
 
 def _payloads(figures: Mapping[ModelVersion, Counters]) -> Iterator[Family]:

@@ -47,7 +47,7 @@ def _native(native: NativeHistogram) -> bytes:
     """Spans of neighbouring buckets, each by its gap to the one before, and every count as a difference."""
     parts = [
         _whole(5, _zigzag(SCHEMA)),
-        _real(6, native.scale.zero_threshold),
+        _real(6, native.layout.zero_threshold),
         _whole(7, native.zeros),
     ]
     filled = list(native.filled())

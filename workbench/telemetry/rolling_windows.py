@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.core.histogram import SERVICE, Histogram
 from workbench.core.model import ModelStatus
 from workbench.core.ports import Outcome
 from workbench.telemetry.counters import Counters
-from workbench.telemetry.histogram import Histogram
 from workbench.telemetry.request_record import Stage
 from workbench.telemetry.totals import Totals
 
@@ -30,14 +30,16 @@ SPANS = ((1.0, 60), (10.0, 90))
 
 ModelVersion = tuple[str, str]
 
+_EMPTY = Histogram.empty(SERVICE)
+
 
 @dataclass(slots=True)
 class WindowTotals(Totals):
     """What happened to one version over some time; all of it adds."""
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
-    request: Histogram = field(default_factory=Histogram)
-    """As Figures.request: of the requests that were run."""
+    request: Histogram = _EMPTY
+    """As Counters.request: of the requests that were run."""
     stages_s: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(Stage)))
     rows: int = 0
     batches: int = 0
@@ -47,49 +49,26 @@ class WindowTotals(Totals):
     def of(cls, figures: Counters) -> WindowTotals:
         return cls(
             outcomes=figures.outcomes.copy(),
-            request=figures.request.linear.copy(),
+            request=figures.request.histogram(),
             stages_s=figures.stages_s.copy(),
             rows=figures.rows,
             batches=figures.batches,
             busy_s=figures.busy_s,
         )
 
-    def add(self, packed: PackedTotals) -> None:
-        self.outcomes.update(packed.outcomes)
-        self.request.counts[packed.buckets] += packed.counts
-        self.request.total_s += packed.total_s
-        self.stages_s += packed.stages_s
-        self.rows += packed.rows
-        self.batches += packed.batches
-        self.busy_s += packed.busy_s
-
-
-@dataclass(frozen=True, slots=True)
-class PackedTotals:
-    """The same, small: of the histogram only what holds something."""
-
-    outcomes: Mapping[Outcome, int]
-    buckets: NDArray[np.int16]
-    counts: NDArray[np.int32]
-    total_s: float
-    stages_s: NDArray[np.float64]
-    rows: int
-    batches: int
-    busy_s: float
-
-    @classmethod
-    def of(cls, amounts: WindowTotals) -> PackedTotals:
-        counts = amounts.request.counts
-        filled = np.flatnonzero(counts)
-        return cls(
-            outcomes=dict(amounts.outcomes),
-            buckets=filled.astype(np.int16),
-            counts=counts[filled].astype(np.int32),
-            total_s=amounts.request.total_s,
-            stages_s=amounts.stages_s,
-            rows=amounts.rows,
-            batches=amounts.batches,
-            busy_s=amounts.busy_s,
+    @staticmethod
+    def merged(parts: Sequence[WindowTotals]) -> WindowTotals:
+        """Add up what happened in several spans."""
+        outcomes: Counter[Outcome] = Counter()
+        for each in parts:
+            outcomes.update(each.outcomes)
+        return WindowTotals(
+            outcomes=outcomes,
+            request=Histogram.merged(SERVICE, (each.request for each in parts)),
+            stages_s=np.sum([each.stages_s for each in parts], axis=0),
+            rows=sum(each.rows for each in parts),
+            batches=sum(each.batches for each in parts),
+            busy_s=sum(each.busy_s for each in parts),
         )
 
 
@@ -98,7 +77,7 @@ class SpanSeries:
 
     def __init__(self, step_s: float, kept: int, now: float) -> None:
         self._step_s = step_s
-        self._spans: deque[tuple[float, dict[ModelVersion, PackedTotals]]] = deque(maxlen=kept)
+        self._spans: deque[tuple[float, dict[ModelVersion, WindowTotals]]] = deque(maxlen=kept)
         """(when it began, what happened in it), the newest last; each ends where the next begins."""
         self._began = now
         self._totals: dict[ModelVersion, WindowTotals] = {}
@@ -111,7 +90,7 @@ class SpanSeries:
         happened = {}
         for key, total in figures.items():
             if (since := self._since(key, total)) is not None:
-                happened[key] = PackedTotals.of(since)
+                happened[key] = since
                 self._totals[key] = WindowTotals.of(total)
         self._spans.append((self._began, happened))
         self._began = now
@@ -121,15 +100,15 @@ class SpanSeries:
     ) -> tuple[float, dict[ModelVersion, WindowTotals]]:
         """The seconds up to `now` that are told of, which are `window_s` or a span more, or less where nobody counted
         yet; and what happened in them, of the versions to which anything did."""
-        found = {key: since for key, total in figures.items() if (since := self._since(key, total)) is not None}
+        found = {key: [since] for key, total in figures.items() if (since := self._since(key, total)) is not None}
         start = self._began
         for began, happened in reversed(self._spans):
             if now - start >= window_s:
                 break
             start = began
-            for key, packed in happened.items():
-                found.setdefault(key, WindowTotals()).add(packed)
-        return now - start, found
+            for key, totals in happened.items():
+                found.setdefault(key, []).append(totals)
+        return now - start, {key: WindowTotals.merged(parts) for key, parts in found.items()}
 
     def reaches(self, window_s: float) -> bool:
         assert self._spans.maxlen is not None

@@ -47,7 +47,7 @@ def snapshot(state: State, before: State, sequence: int, epoch: str) -> dict[str
         "process": {
             "cpu": _rate(state.process.cpu_s - before.process.cpu_s, interval_s),
             "resident_bytes": state.process.resident_bytes,
-            "loop_delay": state.loop_delay.since(before.loop_delay).linear.encode(),
+            "loop_delay": state.loop_delay.since(before.loop_delay).histogram().encode(),
         },
         "machine": _machine(state.machine),
         "models": models,
@@ -72,7 +72,7 @@ class Snapshots:
 
 
 def _model(name: str, version: str, figures: Counters, status: ModelStatus | None, interval_s: float) -> dict[str, Any]:
-    p50_s, p95_s, p99_s = figures.request.linear.quantiles(0.50, 0.95, 0.99)
+    latency = figures.request.histogram()
     return {
         "name": name,
         "version": version,
@@ -87,13 +87,13 @@ def _model(name: str, version: str, figures: Counters, status: ModelStatus | Non
         "rows_per_s": _rate(figures.rows, interval_s),
         "batches_per_s": _rate(figures.batches, interval_s),
         "busy": _rate(figures.busy_s, interval_s),
-        "p50_s": p50_s,
-        "p95_s": p95_s,
-        "p99_s": p99_s,
+        "p50_s": latency.quantile(0.50),
+        "p95_s": latency.quantile(0.95),
+        "p99_s": latency.quantile(0.99),
         "latency": {
-            "request": figures.request.linear.encode(),
-            "queue": figures.queue.linear.encode(),
-            "compute": figures.compute.linear.encode(),
+            "request": latency.encode(),
+            "queue": figures.queue.histogram().encode(),
+            "compute": figures.compute.histogram().encode(),
         },
         "stages_s": dict(zip(_STAGES, figures.stages_s.tolist(), strict=True)),
         "payload": {"request": figures.request_bytes.encode(), "response": figures.response_bytes.encode()},

@@ -32,7 +32,7 @@ def of_version(name: str, version: str, figures: Counters) -> ModelStatistics:
         figures.last_at,
         figures.rows,
         figures.batches,
-        success=Spent(succeeded, figures.request.linear.total_s),
+        success=Spent(succeeded, figures.request.linear.total),
         failed=Spent(figures.requests - succeeded, figures.failed_s),
         queue=stage(Stage.QUEUE),
         join=stage(Stage.BATCH),

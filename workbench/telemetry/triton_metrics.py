@@ -52,7 +52,7 @@ def families(
             failure.add((*key, reason), count)
         rows.add(key, each.rows)
         executions.add(key, each.batches)
-        request.add(key, _microseconds(each.request.linear.total_s))
+        request.add(key, _microseconds(each.request.linear.total))
         for family, stage in sums:
             family.add(key, _microseconds(float(each.stages_s[stage])))
     yield from (success, failure, rows, executions, request, *(family for family, _ in sums))
