@@ -1,6 +1,7 @@
-"""Live figures: what happened between two looks at the metrics, as plain values for JSON.
+"""Live figures for JSON: what happened between two looks at the metrics.
 
-Counts and histograms are those of the interval, so a reader merges any window by adding; rates are ready to plot.
+Counts and histograms are those of the interval, so a reader merges any window by adding, and takes percentiles of the
+window that it shows (live.tick). Rates are ready to plot.
 """
 
 from __future__ import annotations
@@ -72,7 +73,6 @@ class Snapshots:
 
 
 def _model(name: str, version: str, figures: Counters, status: ModelStatus | None, interval_s: float) -> dict[str, Any]:
-    latency = figures.request.histogram()
     return {
         "name": name,
         "version": version,
@@ -87,11 +87,8 @@ def _model(name: str, version: str, figures: Counters, status: ModelStatus | Non
         "rows_per_s": _rate(figures.rows, interval_s),
         "batches_per_s": _rate(figures.batches, interval_s),
         "busy": _rate(figures.busy_s, interval_s),
-        "p50_s": latency.quantile(0.50),
-        "p95_s": latency.quantile(0.95),
-        "p99_s": latency.quantile(0.99),
         "latency": {
-            "request": latency.encode(),
+            "request": figures.request.histogram().encode(),
             "queue": figures.queue.histogram().encode(),
             "compute": figures.compute.histogram().encode(),
         },
