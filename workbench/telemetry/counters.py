@@ -47,7 +47,7 @@ class Durations(Totals):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error that a caller got."""
+    """An error that was sent to a caller."""
 
     time: float
     """Unix time."""
@@ -72,7 +72,7 @@ class Counters(Totals):
     """Totals since the version was first seen."""
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
-    """Requests by how they ended."""
+    """Requests by outcome."""
     request: Durations = field(default_factory=Durations)
     """From acceptance by the engine until the answer is back on the event loop, of the requests that were run."""
     queue: Durations = field(default_factory=Durations)
@@ -80,26 +80,26 @@ class Counters(Totals):
     compute: Durations = field(default_factory=Durations)
     """Inside the runtime, for the whole batch that the request was in."""
     stages_s: NDArray[np.float64] = field(default_factory=_no_time)
-    """Seconds by Stage, those of the engine of all requests that were run, the others of those that were answered."""
+    """Seconds by Stage: the engine's stages of all requests that were run, the others of those that were answered."""
     request_bytes: NativeHistogram = field(default_factory=_no_sizes)
     """Bodies of the requests that were answered with their outputs."""
     response_bytes: NativeHistogram = field(default_factory=_no_sizes)
-    """Bodies of those answers."""
+    """Bodies of the responses to them."""
     encode_failures: int = 0
-    """Requests that were run, and whose outputs could not be written for the caller."""
+    """Requests that were run, but whose outputs could not be encoded."""
     released: dict[ReleaseReason, Counter[int]] = field(default_factory=dict)
-    """Batches by why they were released, and by their rows."""
+    """Batches by release reason and rows."""
     rows: int = 0
     busy_s: float = 0.0
-    """Seconds that runners spent inside the runtime; over one second a second with several runners."""
+    """Seconds that runners spent inside the runtime; with several runners more than one per second."""
     batches_s: defaultdict[int, float] = field(default_factory=_no_batches)
-    """The same by the rows of the batch."""
+    """The same, by the rows of the batch."""
     last_at: float = field(default=0.0, metadata=LATEST)
-    """Unix time at which a request that had been run was counted last; 0: none was yet."""
+    """Unix time when a request that had been run was last counted; 0 if none was."""
     last_error: Failure | None = field(default=None, metadata=LATEST)
-    """The latest one; a caller that left is none."""
+    """The latest failure; a caller that left is not one."""
     failed_s: float = 0.0
-    """From arrival until the error had left, of the requests that ended with one and had not been run well."""
+    """Seconds from arrival until the error had left, of the requests that failed before or while they were run."""
 
     @property
     def batch_sizes(self) -> Counter[int]:
@@ -111,7 +111,7 @@ class Counters(Totals):
 
     @property
     def release_reasons(self) -> Counter[ReleaseReason]:
-        """Batches by why they were released."""
+        """Batches by release reason."""
         return Counter({reason: counted.total() for reason, counted in self.released.items()})
 
     @property
@@ -128,7 +128,10 @@ class Counters(Totals):
         return self.response_bytes.count
 
     def add_requests(self, outcomes: Sequence[Outcome], run: NDArray[np.float64]) -> None:
-        """How each ended, and of those that were run a row each: seconds in QUEUE, BATCH, COMPUTE and SPLIT."""
+        """Count requests by outcome.
+
+        `run` has a row per request that was run: seconds in QUEUE, BATCH, COMPUTE, SPLIT.
+        """
         # Mostly OK, and counted by identity: an Enum member's hash is a call into Python.
         ok = outcomes.count(Outcome.OK)
         self.outcomes[Outcome.OK] += ok
@@ -138,7 +141,7 @@ class Counters(Totals):
             self._add_run(run)
 
     def add_together(self, batches: Sequence[tuple[Sequence[float], float, float, float]]) -> None:
-        """Requests that ended OK, a batch at a time: seconds in QUEUE of each; in BATCH, COMPUTE and SPLIT of all."""
+        """Count batches of requests that ended OK: seconds in QUEUE of each, in BATCH, COMPUTE and SPLIT of all."""
         requests = np.array([len(queued_s) for queued_s, *_ in batches])
         common = np.repeat(np.array([common for _, *common in batches]), requests, axis=0)
         queued = np.fromiter(itertools.chain.from_iterable(queued_s for queued_s, *_ in batches), float, len(common))
@@ -146,7 +149,7 @@ class Counters(Totals):
         self._add_run(np.column_stack((queued, common)))
 
     def add_answered(self, exchanges: NDArray[np.float64]) -> None:
-        """Of those that ended with outputs a row each: the six moments, bytes of the request, and of the response."""
+        """Count answered requests, one row each: its six times, then the bytes of the request and the response."""
         if len(exchanges):
             received, decoded, _, encoded, sent = np.diff(exchanges[:, :6]).sum(axis=0)
             self.stages_s[_WIRE] += (received, decoded, encoded, sent)
@@ -154,7 +157,7 @@ class Counters(Totals):
             self.response_bytes.add(exchanges[:, 7])
 
     def add_batches(self, batches: Iterable[tuple[int, ReleaseReason, float]]) -> None:
-        """(rows, reason, seconds inside the runtime) of each."""
+        """Count batches, each as (rows, release reason, seconds inside the runtime)."""
         released = self.released
         for rows, reason, ran_s in batches:
             counted = released.get(reason)

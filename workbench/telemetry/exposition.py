@@ -1,5 +1,5 @@
-"""Metrics for Prometheus. Every name of ours that this service exports is in this module, Triton's are in
-`triton_metrics`; all are in docs/metrics.md.
+"""Metrics for Prometheus. This module holds all of our own metric names, `triton_metrics` holds Triton's;
+docs/metrics.md lists both.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ _BOUND_BUCKETS = np.searchsorted(SERVICE.edges, DURATION_BOUNDS_S)
 
 
 def render(state: State, accept: str = "") -> tuple[bytes, str]:
-    """The metrics, and their content type: what `accept`, an Accept header, prefers of text and protobuf.
+    """Return the metrics and their content type: text or protobuf, as `accept`, an Accept header, prefers.
 
-    Prometheus asks for protobuf where native histograms are switched on there.
+    Prometheus asks for protobuf where its native histograms are switched on.
     """
     writer = prometheus_protobuf if _prefers_protobuf(accept) else prometheus_text
     return writer.write(families(state)), writer.CONTENT_TYPE
 
 
 def families(state: State) -> Iterator[Family]:
-    """Every metric family with its samples."""
+    """Yield every metric family with its samples."""
     yield from _requests(state.figures)
     yield from _payloads(state.figures)
     yield from _batches(state.figures)
@@ -176,7 +176,7 @@ def _machine(state: State) -> Iterator[Family]:
     labels = ("gpu_uuid", "name")
     use = gauge("infer_device_utilization_ratio", "Part of the time in which the GPU ran something", *labels)
     total = gauge("infer_device_memory_bytes", "Memory of the GPU", *labels)
-    used = gauge("infer_device_memory_used_bytes", "Memory of the GPU that is in use, whoever uses it", *labels)
+    used = gauge("infer_device_memory_used_bytes", "Memory of the GPU that is in use, by any process", *labels)
     for gpu in state.machine.gpus:
         if gpu.utilization is not None:
             use.add((gpu.uuid, gpu.name), gpu.utilization)

@@ -22,22 +22,22 @@ _STAGES = [stage.name.lower() for stage in Stage]
 
 
 def snapshot(state: State, before: State, sequence: int, epoch: str) -> dict[str, Any]:
-    """What happened from `before` until `state`.
+    """Return what happened from `before` until `state`.
 
-    `sequence` counts up by one a snapshot, so a reader sees a gap; `epoch` names this run of the service, so a
-    reader sees that totals began anew.
+    `sequence` counts up by one per snapshot, so a reader sees a gap. `epoch` names this run of the service, so a
+    reader sees a restart.
     """
     interval_s = state.taken_at - before.taken_at
     statuses = {(status.name, status.version): status for status in state.statuses}
     models = []
     for key, total in sorted(state.figures.items()):
         earlier = before.figures.get(key, NOTHING)
-        # The same copy, where nothing happened in between (Metrics.state): of many models few are busy.
+        # Metrics.state returns the same copy where nothing happened: of many models few are busy.
         figures = (
             dataclasses.replace(NOTHING, last_error=total.last_error) if total is earlier else total.since(earlier)
         )
         status = statuses.get(key)
-        if status is not None or figures.requests:  # the last requests of a version that has gone still count
+        if status is not None or figures.requests:  # the last requests of a removed version still count
             models.append(_model(key[0], key[1], figures, status, interval_s))
     return {
         "epoch": epoch,
@@ -56,7 +56,7 @@ def snapshot(state: State, before: State, sequence: int, epoch: str) -> dict[str
 
 
 class Snapshots:
-    """One reader's series of snapshots, each since the one before."""
+    """The snapshots of one reader, each covering the time since the one before."""
 
     def __init__(self, state: Callable[[], State], epoch: str) -> None:
         self._state = state
