@@ -115,6 +115,12 @@ _deselected: Counter[str] = Counter()
 """How many cases of each test for a GPU, and of each long one, were left out."""
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes that are no text are named by their argument: the head of a gzip holds the time, and two processes must
+    give a case the same name."""
+    return argname if isinstance(val, bytes) and not (val.isascii() and val.decode().isprintable()) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {folder: place for place, folder in enumerate(SLOW_FIRST)}
     items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
