@@ -108,8 +108,8 @@ def wb(service: Address) -> Iterator[Workbench]:
             workbench.unload(name)
 
 
-SLOW_FIRST = ("stories", "browser", "jupyter", "server", "http2")
-"""Folders of files that take minutes: begun last, one process would be left alone with them."""
+SLOW_FIRST = ("test_load_notebook", "test_notebooks", "stories", "browser", "server", "jupyter", "http2")
+"""Files, and folders of files, that take minutes: begun last, one process would be left alone with them."""
 
 _deselected: Counter[str] = Counter()
 """How many cases of each test for a GPU, and of each long one, were left out."""
@@ -123,7 +123,7 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {folder: place for place, folder in enumerate(SLOW_FIRST)}
-    items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
+    items.sort(key=lambda item: order.get(item.path.stem, order.get(item.path.parent.name, len(order))))
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
