@@ -27,7 +27,7 @@ from workbench.live.remote_watch import RemoteWatch
 from workbench.notebook.kernel_feed import Channel, Feed
 from workbench.notebook.live import MIME, WIDGET_MIME, LivePlot
 
-SOON_S = 20.0
+SOON_S = 60.0
 ROW = np.ones((1, 4), np.float32)
 
 

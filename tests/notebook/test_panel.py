@@ -16,7 +16,7 @@ from workbench.client.shared_service import SharedService
 from workbench.notebook.live import _Shown
 from workbench.notebook.panel import ControlPanel, _Act, _name_of
 
-SOON_S = 30.0
+SOON_S = 60.0
 
 
 @pytest.fixture
