@@ -11,7 +11,7 @@ from typing import Any
 from workbench.errors import InvalidInput
 from workbench.loadtest.patterns import PATTERNS, Constant, Pattern
 from workbench.loadtest.plan import PLAN_OPTIONS, WARM_UP, Inputs, Plan, Target
-from workbench.loadtest.schema import Option, OptionType
+from workbench.loadtest.schema import TEXT, Option
 
 OPTIONS: Mapping[str, Option] = {
     option.name: option for options in (*(each.options for each in PATTERNS), PLAN_OPTIONS) for option in options
@@ -20,22 +20,20 @@ OPTIONS: Mapping[str, Option] = {
 
 SWEEP = Option(
     "sweep",
-    OptionType.TEXT,
+    TEXT,
     "the same load with each combination of settings: batch,delay or batch=1:8:32",
     "Settings to try",
     example="batch,delay",
 )
 ENDPOINT = Option(
     "endpoint",
-    OptionType.TEXT,
+    TEXT,
     "another server of the Open Inference Protocol: http://HOST:PORT or grpc://HOST:PORT",
     "Endpoint",
     example="URL",
 )
-VERSION = Option("version", OptionType.TEXT, "of this version instead of the one that serves", "Version", example="V")
-COMPARE = Option(
-    "compare", OptionType.TEXT, "and compare the result with this earlier run", "Compare with", example="RUN"
-)
+VERSION = Option("version", TEXT, "of this version instead of the one that serves", "Version", example="V")
+COMPARE = Option("compare", TEXT, "and compare the result with this earlier run", "Compare with", example="RUN")
 
 
 def plan_of(
