@@ -126,7 +126,7 @@ def test_braces_and_dollars_are_the_expressions_own(cells: Cells) -> None:
         ("load iris clf --delay soon", "InvalidInput: delay must be a time"),
         ("load iris clf --delay 5", "InvalidInput: delay needs a unit: 5us or 5ms"),
         ("load iris clf --device gpu", 'InvalidInput: device must be "auto", "cpu", "cuda" or "cuda:N", got'),
-        ("load iris clf --tolerance x", "UsageError: --tolerance takes a number"),
+        ("load iris clf --tolerance x", "UsageError: --tolerance must be a number"),
         ("predict nothing X", "ModelNotFound: "),
         ("show nothing", "ModelNotFound: "),
         ("unload nothing", "ModelNotFound: "),
@@ -134,7 +134,7 @@ def test_braces_and_dollars_are_the_expressions_own(cells: Cells) -> None:
         ("set nothing max_bach=1", "did you mean 'max_batch'"),
         ("models --window soon", "InvalidInput: window must be a time with its unit (5s, 5m, 5min)"),
         ("models --window", "UsageError: --window needs a value, 60s"),
-        ("logs --lines many", "UsageError: --lines takes a whole number"),
+        ("logs --lines many", "UsageError: --lines must be a whole number"),
     ],
 )
 def test_whatever_is_wrong_is_one_line(cells: Cells, line: str, says: str) -> None:
