@@ -1,4 +1,4 @@
-"""How the models did lately: a table of the figures of one window, which the service has kept."""
+"""A table of the models' figures over the last minutes, which the service keeps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, None: 1.0}
 
 
 class VersionFigures(msgspec.Struct, frozen=True):
-    """One version of one model over a window; None where nothing was run in it. docs/http.md, RECENT."""
+    """One version of one model over a window (docs/http.md, RECENT). None where nothing was run."""
 
     name: str
     version: str
@@ -33,21 +33,21 @@ class VersionFigures(msgspec.Struct, frozen=True):
     device: str = ""
     routed: bool = False
     queued: int = 0
-    """Requests that wait now."""
+    """Requests that are waiting now."""
     requests: dict[str, int] = {}
-    """By how they ended."""
+    """Requests by outcome."""
     requests_per_s: float = 0.0
     rows_per_s: float = 0.0
     batches_per_s: float = 0.0
     busy: float = 0.0
-    """Runners at work, on average."""
+    """Mean number of busy runners."""
     p50_s: float | None = None
     p95_s: float | None = None
     p99_s: float | None = None
     batch_rows: float | None = None
-    """Rows of a batch, on average."""
+    """Mean rows of a batch."""
     queue_s: float | None = None
-    """What a request waited for its batch, on average."""
+    """Mean seconds that a request waited for its batch."""
     compute_s: float | None = None
     latency: Mapping[str, Any] = {}
     """`{"count", "sum_s", "buckets": {BUCKET: COUNT}}`, as in docs/metrics.md."""
@@ -62,7 +62,7 @@ class RecentFigures(Tabular, Sequence[VersionFigures]):
 
     def __init__(self, window_s: float, asked_s: float, versions: Sequence[VersionFigures]) -> None:
         self.window_s = window_s
-        """What the figures are of; less than was asked for where the service has not run for so long."""
+        """Seconds that were really covered; less than requested if the service started later."""
         self.asked_s = asked_s
         self._versions = tuple(versions)
 
@@ -108,7 +108,7 @@ class RecentFigures(Tabular, Sequence[VersionFigures]):
         return frame.astype({name: float for name in frame if str(name).endswith("_s") or name == "batch_rows"})
 
     def plot(self) -> go.Figure:
-        """How long requests took, by model: a histogram of the window, as a plotly figure."""
+        """Plot how long requests took, by model: a histogram of the window, as a plotly figure."""
         from workbench.client.plots import latencies
 
         buckets = {f"{each.name}, version {each.version}": each.latency.get("buckets", {}) for each in self}
@@ -166,26 +166,26 @@ def _row(each: VersionFigures) -> list[str]:
 
 
 def rate(per_s: float) -> str:
-    """A rate in three digits: `1,230`, `45.6`, `0.05`."""
+    """Format a rate: `1,230`, `45.6`, `0.05`."""
     if per_s == 0:
         return "0"
     return f"{per_s:,.0f}" if per_s >= 100 else f"{per_s:.1f}" if per_s >= 1 else f"{per_s:.2f}"
 
 
 def window_s(window: float | str) -> float:
-    """Seconds of 60, "60s" or "5m". InvalidInput."""
+    """Return the seconds of 60, "60s" or "5m". Raises InvalidInput."""
     match = _WINDOW.fullmatch(window) if isinstance(window, str) else None
     try:
         seconds = float(match[1]) * _SECONDS[match[2]] if match else float(window)
     except (TypeError, ValueError):
-        raise InvalidInput(f"window takes a time as 60s or 5m; {str(window)[:40]!r} is none") from None
+        raise InvalidInput(f"window must be a time such as 60s or 5m, got {str(window)[:40]!r}") from None
     if not 1 <= seconds <= LONGEST_S:
-        raise InvalidInput(f"window is {window}; it takes 1s to {LONGEST_S / 60:.0f}m, for which figures are kept")
+        raise InvalidInput(f"window must be from 1s to {LONGEST_S / 60:.0f}m, got {window}")
     return seconds
 
 
 def decode(found: object, asked_s: float) -> RecentFigures:
-    """The answer of /control/figures in parsed JSON. WorkbenchError when it is none."""
+    """Decode the parsed JSON of /control/figures. Raises WorkbenchError if it does not fit."""
     try:
         answer = msgspec.convert(found, _Answer)
     except msgspec.ValidationError as error:

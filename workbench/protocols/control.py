@@ -1,4 +1,4 @@
-"""The control plane's bodies: statuses and what a change came to, both ways; requests, as the service reads them."""
+"""Codecs of the control plane: statuses and results of changes, both ways, and the requests that the service reads."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ class CommitRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class LoadAnswer:
-    """What a load, stage, commit or set came to, as a client reads it."""
+    """The result of a load, stage, commit or set, as a client reads it."""
 
     status: ModelStatus
     unchanged: bool
     previous: str | None
     seconds: float
     live: bool = False
-    """True: settings changed, and nothing was loaded for it."""
+    """True if settings changed without a reload."""
 
 
 class _Status(msgspec.Struct):
-    """docs/http.md, STATUS. Unknown fields are passed over: a newer service may tell more."""
+    """The status of docs/http.md, STATUS. Unknown fields are ignored, since a newer service may send more."""
 
     name: str
     version: str
@@ -92,12 +92,12 @@ def decode_commit_request(body: bytes) -> CommitRequest:
 
 
 def decode_settings(body: bytes) -> Settings:
-    """Setting -> value, not yet checked against what settings there are."""
+    """Decode setting -> value; the names are not checked yet."""
     return decode_body(body or b"{}", Settings)
 
 
 def encode_status(status: ModelStatus) -> dict[str, Any]:
-    """What `json.dumps` and msgspec alike can write."""
+    """Return a status as values that both `json.dumps` and msgspec can write."""
     signature = status.signature
     fields: dict[str, Any] = {field.name: getattr(status, field.name) for field in dataclasses.fields(status)}
     del fields["signature"]
@@ -133,18 +133,18 @@ def encode_description(description: Description) -> dict[str, Any]:
 
 
 def decode_description(found: object) -> Description:
-    """The answer of describe in parsed JSON. WorkbenchError when it is none."""
+    """Decode the parsed JSON of describe. Raises WorkbenchError if it does not fit."""
     told = _convert(found, _Described)
     return Description(_status(told.model), told.graph, told.placement, told.run_times, told.memory_bytes)
 
 
 def decode_status(found: object) -> ModelStatus:
-    """The status in parsed JSON. WorkbenchError when it is none."""
+    """Decode the parsed JSON of a status. Raises WorkbenchError if it does not fit."""
     return _status(_convert(found, _Status))
 
 
 def decode_load(found: object) -> LoadAnswer:
-    """The answer of load, stage, commit or set in parsed JSON. WorkbenchError when it is none."""
+    """Decode the parsed JSON of load, stage, commit or set. Raises WorkbenchError if it does not fit."""
     loaded = _convert(found, _Loaded)
     return LoadAnswer(_status(loaded.model), loaded.unchanged, loaded.previous, loaded.seconds, loaded.live)
 
@@ -162,7 +162,7 @@ def _state(text: str) -> ModelState:
     try:
         return ModelState(text)
     except ValueError:
-        raise WorkbenchError(f"the service says a state that this client does not know: {text[:40]!r}") from None
+        raise WorkbenchError(f"the service sent a state that this client does not know: {text[:40]!r}") from None
 
 
 def _config(found: Mapping[str, Any]) -> ModelConfig:
@@ -171,7 +171,7 @@ def _config(found: Mapping[str, Any]) -> ModelConfig:
 
 
 def decode_body(body: bytes, kind: type[Body]) -> Body:
-    """JSON as `kind`; InvalidInput, in words, where it is something else."""
+    """Decode JSON as `kind`. Raises InvalidInput with a readable message."""
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
@@ -190,7 +190,7 @@ def _convert(found: object, kind: type[Body]) -> Body:
 
 
 def number_in(name: str, text: str, low: float, high: float) -> float:
-    """What a query says of `name`. InvalidInput for what is no number from `low` to `high`."""
+    """Read a number of a query. Raises InvalidInput unless it is from `low` to `high`."""
     try:
         value = float(text)
     except ValueError:
