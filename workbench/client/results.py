@@ -5,9 +5,10 @@ Everything is escaped where it becomes HTML, and nothing here talks to a service
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 import numpy as np
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+T = TypeVar("T", covariant=True)
+
+
 class Tabular:
     """Base of results that can become a pandas DataFrame."""
 
@@ -34,6 +38,35 @@ class Tabular:
     def df(self) -> pd.DataFrame:
         """Short for `to_pandas()`."""
         return self.to_pandas()
+
+
+class Rows(Tabular, Sequence[T]):
+    """Base of results that are a sequence of rows. A slice is of the same type."""
+
+    def __init__(self, rows: Sequence[T]) -> None:
+        self._rows = tuple(rows)
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+    def __getitem__(self, index: int | slice) -> T | Self:
+        if not isinstance(index, slice):
+            return self._rows[index]
+        part = copy.copy(self)
+        part._rows = self._rows[index]
+        return part
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+def table_with_states(head: Sequence[str], rows: Sequence[Sequence[str]], states: Sequence[str]) -> str:
+    """Return an HTML table of text cells, the third of each row with a dot in its state's colour."""
+    cells = [[escape(cell) for cell in row] for row in rows]
+    for row, state in zip(cells, states, strict=True):
+        row[2] = f"{state_dot(state)} {row[2]}"
+    return html_table([escape(title) for title in head], cells)
 
 
 # Predictions
@@ -170,21 +203,8 @@ class Prediction(Tabular, Mapping[str, Array]):
 NO_MODELS = "no models; load one: wb.load(NAME, SOURCE) or %infer load NAME SOURCE"
 
 
-class ModelTable(Tabular, Sequence[ModelStatus]):
+class ModelTable(Rows[ModelStatus]):
     """Model statuses, displayed as a table."""
-
-    def __init__(self, statuses: Sequence[ModelStatus]) -> None:
-        self._statuses = tuple(statuses)
-
-    @overload
-    def __getitem__(self, index: int) -> ModelStatus: ...
-    @overload
-    def __getitem__(self, index: slice) -> ModelTable: ...
-    def __getitem__(self, index: int | slice) -> ModelStatus | ModelTable:
-        return ModelTable(self._statuses[index]) if isinstance(index, slice) else self._statuses[index]
-
-    def __len__(self) -> int:
-        return len(self._statuses)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per version."""
@@ -217,10 +237,7 @@ class ModelTable(Tabular, Sequence[ModelStatus]):
     def _repr_html_(self) -> str:
         if not self:
             return "<div>No models yet: <code>%infer load NAME SOURCE</code> loads one.</div>"
-        rows = [[escape(cell) for cell in self._row(status)] for status in self]
-        for row, status in zip(rows, self, strict=True):
-            row[2] = f"{state_dot(status.state)} {row[2]}"
-        return html_table([escape(title) for title in self._HEAD], rows)
+        return table_with_states(self._HEAD, list(map(self._row, self)), [status.state for status in self])
 
     _HEAD = ("model", "version", "state", "device", "batching")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 from workbench.client.formatting import counted, escape, html_table, megabytes, milliseconds, text_table
-from workbench.client.results import Tabular
+from workbench.client.results import Rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,24 +28,12 @@ COLOURS = {
 """Stage -> colour, in order."""
 
 
-class SlowRequests(Tabular, Sequence[Mapping[str, Any]]):
+class SlowRequests(Rows[Mapping[str, Any]]):
     """Requests, the slowest first, each with the fields of docs/metrics.md, "The slowest requests"."""
 
     def __init__(self, model: str, requests: Sequence[Mapping[str, Any]]) -> None:
         self.model = model
-        self._requests = tuple(requests)
-
-    @overload
-    def __getitem__(self, index: int) -> Mapping[str, Any]: ...
-    @overload
-    def __getitem__(self, index: slice) -> SlowRequests: ...
-    def __getitem__(self, index: int | slice) -> Mapping[str, Any] | SlowRequests:
-        if isinstance(index, slice):
-            return SlowRequests(self.model, self._requests[index])
-        return self._requests[index]
-
-    def __len__(self) -> int:
-        return len(self._requests)
+        super().__init__(requests)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per request; `time` is a timestamp in UTC, each stage a column such as `queue_s`."""
@@ -64,7 +52,7 @@ class SlowRequests(Tabular, Sequence[Mapping[str, Any]]):
         """Plot the stages of each request, the slowest first, as a plotly figure."""
         from workbench.client.plots import waterfall
 
-        return waterfall(self.model, self._requests, COLOURS)
+        return waterfall(self.model, self, COLOURS)
 
     def __repr__(self) -> str:
         if not self:

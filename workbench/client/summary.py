@@ -140,4 +140,4 @@ _STATE_COLOURS: Mapping[str, str] = {
 
 def state_dot(state: str) -> str:
     """Return a dot in the state's colour as HTML."""
-    return f'<span style="color:{_STATE_COLOURS.get(state, "#808080")}">●</span>'
+    return f'<span aria-hidden="true" style="color:{_STATE_COLOURS.get(state, "#808080")}">●</span>'

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from workbench.client.formatting import escape, html_table, milliseconds, text_table
-from workbench.client.results import NO_MODELS, Tabular
-from workbench.client.summary import state_dot
+from workbench.client.formatting import escape, milliseconds, text_table
+from workbench.client.results import NO_MODELS, Rows, table_with_states
 from workbench.core.ports import errors_in
 from workbench.errors import InvalidInput, WorkbenchError
 
@@ -57,26 +56,14 @@ class VersionFigures(msgspec.Struct, frozen=True):
         return errors_in(self.requests)
 
 
-class RecentFigures(Tabular, Sequence[VersionFigures]):
+class RecentFigures(Rows[VersionFigures]):
     """The figures of every version over one window, as a table."""
 
     def __init__(self, window_s: float, asked_s: float, versions: Sequence[VersionFigures]) -> None:
         self.window_s = window_s
         """Seconds that were really covered; less than requested if the service started later."""
         self.asked_s = asked_s
-        self._versions = tuple(versions)
-
-    @overload
-    def __getitem__(self, index: int) -> VersionFigures: ...
-    @overload
-    def __getitem__(self, index: slice) -> RecentFigures: ...
-    def __getitem__(self, index: int | slice) -> VersionFigures | RecentFigures:
-        if isinstance(index, slice):
-            return RecentFigures(self.window_s, self.asked_s, self._versions[index])
-        return self._versions[index]
-
-    def __len__(self) -> int:
-        return len(self._versions)
+        super().__init__(versions)
 
     def to_pandas(self) -> pd.DataFrame:
         """A row a version; durations in seconds, NaN where nothing was run."""
@@ -122,10 +109,8 @@ class RecentFigures(Tabular, Sequence[VersionFigures]):
     def _repr_html_(self) -> str:
         if not self:
             return f"<div>{escape(NO_MODELS)}</div>"
-        rows = [[escape(cell) for cell in _row(each)] for each in self]
-        for row, each in zip(rows, self, strict=True):
-            row[2] = f"{state_dot(each.state)} {row[2]}"
-        return f"<div>{escape(self._title())}{html_table([*map(escape, _HEAD)], rows)}</div>"
+        table = table_with_states(_HEAD, list(map(_row, self)), [each.state for each in self])
+        return f"<div>{escape(self._title())}{table}</div>"
 
     def _title(self) -> str:
         shorter = self.window_s < self.asked_s - 1

@@ -18,6 +18,7 @@ from IPython.display import display
 
 from workbench.client import sync
 from workbench.client.formatting import counted, escape, megabytes
+from workbench.client.summary import state_dot
 from workbench.core.model import Signature
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.live.tryout import TryRequest, try_out
@@ -200,7 +201,7 @@ class _Service:
 
     def show(self, state: ServiceState, reason: str, devices: str) -> None:
         why = f": {escape(reason)}" if reason else f" · {escape(devices)}" if state is ServiceState.READY else ""
-        self._state.value = f"<b>Service</b> {_dot(state is ServiceState.READY)} {escape(state.value)}{why}"
+        self._state.value = f"<b>Service</b> {state_dot(state)} {escape(state.value)}{why}"
         runs = state not in (ServiceState.STOPPED, ServiceState.FAILED)
         self._start.enabled = not runs
         self._restart.enabled = self._stop.enabled = state is not ServiceState.STOPPED
@@ -377,7 +378,7 @@ def _standing(status: Mapping[str, Any]) -> str:
     ]
     said = " · ".join(escape(fact) for fact in facts if fact)
     reason = status["reason"]
-    return f"{_dot(status['state'] == 'Ready')} {said}" + (_bad(reason) if reason else "")
+    return f"{state_dot(status['state'])} {said}" + (_bad(reason) if reason else "")
 
 
 def _answer(tried: Mapping[str, Any]) -> str:
@@ -407,11 +408,6 @@ def _name_of(path: str) -> str:
     parts = [part for part in Path(path).parts if part not in ("model.onnx", "/")]
     stem = Path(parts[-1] if parts else path).stem
     return "".join(char if char.isalnum() or char in "_-." else "-" for char in stem).strip("-.") or "model"
-
-
-def _dot(good: bool) -> str:
-    colour = "#2a9166" if good else "#a0a0a0"
-    return f"<span aria-hidden='true' style='color:{colour}'>●</span>"
 
 
 def _bad(message: str) -> str:
