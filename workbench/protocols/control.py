@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from workbench.config import ModelConfig
 from workbench.core.description import Description, Graph, RunTimes
-from workbench.core.model import ModelState, ModelStatus, Signature, TensorSpec
+from workbench.core.model import ModelState, ModelStatus
 from workbench.errors import InvalidInput, WorkbenchError
 
 Settings = dict[str, bool | int | float | str]
@@ -40,32 +39,8 @@ class LoadAnswer:
     """True if settings changed without a reload."""
 
 
-class _Status(msgspec.Struct):
-    """The status of docs/http.md, STATUS. Unknown fields are ignored, since a newer service may send more."""
-
-    name: str
-    version: str
-    state: str
-    reason: str = ""
-    platform: str = ""
-    device: str = ""
-    inputs: list[TensorSpec] | None = None
-    outputs: list[TensorSpec] | None = None
-    config: dict[str, Any] = {}
-    routed: bool = False
-    max_batch_size: int = 0
-    batching: str = ""
-    execution: str = ""
-    digest: str = ""
-    size_bytes: int = 0
-    loaded_at: float = 0.0
-    load_s: float = 0.0
-    queued: int = 0
-    notes: tuple[str, ...] = ()
-
-
 class _Loaded(msgspec.Struct):
-    model: _Status
+    model: dict[str, Any]
     unchanged: bool = False
     previous: str | None = None
     seconds: float = 0.0
@@ -73,7 +48,7 @@ class _Loaded(msgspec.Struct):
 
 
 class _Described(msgspec.Struct):
-    model: _Status
+    model: dict[str, Any]
     graph: Graph | None = None
     placement: dict[str, dict[str, int]] = {}
     run_times: tuple[RunTimes, ...] = ()
@@ -140,7 +115,7 @@ def decode_description(found: object) -> Description:
 
 def decode_status(found: object) -> ModelStatus:
     """Decode the parsed JSON of a status. Raises WorkbenchError if it does not fit."""
-    return _status(_convert(found, _Status))
+    return _status(_convert(found, dict[str, Any]))
 
 
 def decode_load(found: object) -> LoadAnswer:
@@ -149,25 +124,15 @@ def decode_load(found: object) -> LoadAnswer:
     return LoadAnswer(_status(loaded.model), loaded.unchanged, loaded.previous, loaded.seconds, loaded.live)
 
 
-def _status(found: _Status) -> ModelStatus:
-    fields = {name: getattr(found, name) for name in found.__struct_fields__}
-    inputs, outputs = fields.pop("inputs"), fields.pop("outputs")
-    fields["state"] = _state(found.state)
-    fields["config"] = _config(found.config)
-    fields["signature"] = Signature(tuple(inputs), tuple(outputs or ())) if inputs is not None else None
-    return ModelStatus(**fields)
-
-
-def _state(text: str) -> ModelState:
-    try:
-        return ModelState(text)
-    except ValueError:
-        raise WorkbenchError(f"the service sent a state that this client does not know: {text[:40]!r}") from None
-
-
-def _config(found: Mapping[str, Any]) -> ModelConfig:
-    known = {field.name for field in dataclasses.fields(ModelConfig)}
-    return ModelConfig(**{name: value for name, value in found.items() if name in known})
+def _status(found: Mapping[str, Any]) -> ModelStatus:
+    """Decode docs/http.md, STATUS. Unknown fields are ignored, since a newer service may send more."""
+    fields = dict(found)
+    inputs, outputs = fields.pop("inputs", None), fields.pop("outputs", None)
+    fields["signature"] = None if inputs is None else {"inputs": inputs, "outputs": outputs or ()}
+    state = fields.get("state")
+    if isinstance(state, str) and state not in set(ModelState):
+        raise WorkbenchError(f"the service sent a state that this client does not know: {state[:40]!r}")
+    return _convert(fields, ModelStatus)
 
 
 def decode_body(body: bytes, kind: type[Body]) -> Body:
