@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 
 from tests.server.conftest import House
+from tests.server.grpc.test_service import AUTHORIZED, INFER, STREAM, open_port, request
 from workbench.server.worker_main import _pulse, _Server, _StopRequest
 
 
@@ -29,3 +30,18 @@ async def test_what_takes_long_is_use_for_as_long_as_it_lasts(house: House, what
         pulse.cancel()
         with suppress(asyncio.CancelledError):
             await pulse
+
+
+async def test_an_inference_over_grpc_is_use(house: House) -> None:
+    service = house.service
+    async with open_port(house) as port:
+        service.used_at = 0.0
+        await port.call(INFER, request())
+        assert service.used_at
+        call = port.channel.stream_stream(STREAM)(metadata=AUTHORIZED)
+        for _ in range(2):  # each message of a stream, not its begin alone
+            service.used_at = 0.0
+            await call.write(request())
+            await call.read()
+            assert service.used_at
+        await call.done_writing()

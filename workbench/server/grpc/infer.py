@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, TypeVar
@@ -59,6 +60,7 @@ class Infer:
             "", "", request_id, now, now, trace=head.trace, infer=self, call=call, named=bool(head.request_id)
         )
         try:
+            self._service.used_at = time.monotonic()
             if self._service.draining.is_set():
                 raise Draining(SHUTTING_DOWN)
             head.caller.enter()
@@ -158,6 +160,7 @@ class Infer:
         clock = self._engine.clock
         limits = self._limits
         try:
+            self._service.used_at = time.monotonic()
             if self._service.draining.is_set():
                 raise Draining(SHUTTING_DOWN)
             caller.enter()
