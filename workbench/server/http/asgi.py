@@ -203,6 +203,12 @@ def watch_for_leaving(receive: Receive) -> Callable[[], bool] | None:
     return lambda: bool(cycle.disconnected)  # type: ignore[union-attr]
 
 
+async def disconnected(receive: Receive) -> None:
+    """Wait until the client has left, or has its answer."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 def _cap(max_bytes: int) -> str:
     return f"this service takes {max_bytes}: send less at once, or raise max_body_bytes"
 

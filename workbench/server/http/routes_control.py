@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -17,16 +16,14 @@ from workbench.engine import LoadResult
 from workbench.errors import Cancelled, Draining, InvalidInput, ModelNotFound, TooLarge
 from workbench.protocols import control
 from workbench.repository.store import StoredModel, Upload
-from workbench.server.http.asgi import BodyType, Receive, Response
-from workbench.server.http.routing import Call, Route
+from workbench.server.http.asgi import BodyType, Receive, Response, disconnected
+from workbench.server.http.routing import Call, Route, while_there
 from workbench.server.inference import SHUTTING_DOWN
 from workbench.server.process.environment_info import runs_under
 from workbench.server.service import VERSION, Service
 from workbench.telemetry import rolling_windows
 from workbench.telemetry.slow_request_log import KEPT
 from workbench.telemetry.snapshots import Snapshots
-
-T = TypeVar("T")
 
 BODY_BYTES = 1024 * 1024
 """The most that a control call's own JSON may have."""
@@ -137,7 +134,7 @@ class ControlRoutes:
             raise InvalidInput("path must be absolute: the service's own folder is not the caller's")
         name = call.params["name"]
         try:
-            return _loaded(await _while_there(call, self._engine.load(name, path, asked.config, force=asked.force)))
+            return _loaded(await while_there(call, self._engine.load(name, path, asked.config, force=asked.force)))
         finally:
             await self._service.persistence.tidy(self._engine)
 
@@ -159,7 +156,7 @@ class ControlRoutes:
                     stored = await receive_upload(call.receive, upload)
                 finally:
                     await asyncio.to_thread(upload.abort)
-                return _loaded(await _while_there(call, self._engine.stage(name, stored, config)))
+                return _loaded(await while_there(call, self._engine.stage(name, stored, config)))
         finally:
             if stored is not None:
                 await persistence.tidy(self._engine, [stored.digest])
@@ -199,7 +196,7 @@ class ControlRoutes:
             headers = [(b"content-type", b"application/x-ndjson"), (b"cache-control", b"no-store")]
             await call.send({"type": "http.response.start", "status": 200, "headers": headers})
             line = msgspec.json.encode({"model": control.encode_status(status)}) + b"\n"
-            left = asyncio.ensure_future(_disconnected(call.receive))
+            left = asyncio.ensure_future(disconnected(call.receive))
             drained = asyncio.ensure_future(self._service.draining.wait())
             try:
                 while not (left.done() or drained.done()):
@@ -230,7 +227,7 @@ class ControlRoutes:
         if call.scope["method"] == "HEAD":
             await call.send({"type": "http.response.body", "body": b""})
             return
-        left = asyncio.ensure_future(_disconnected(call.receive))
+        left = asyncio.ensure_future(disconnected(call.receive))
         drained = asyncio.ensure_future(service.draining.wait())
         changed: asyncio.Future[int] = asyncio.Future()
         clock = asyncio.get_running_loop().time
@@ -273,31 +270,6 @@ async def receive_upload(receive: Receive, upload: Upload) -> StoredModel:
             await asyncio.to_thread(upload.write, b"".join(gathered))
             gathered, size = [], 0
     return await asyncio.to_thread(upload.finish)
-
-
-async def _while_there(call: Call, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled where the caller leaves: a notebook's stop button ends a load so, and of
-    a staged version nobody else would ever know. The body has been read."""
-    working = asyncio.ensure_future(work)
-    left = asyncio.ensure_future(_disconnected(call.receive))
-    try:
-        await asyncio.wait([working, left], return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            working.cancel()
-            await asyncio.wait([working])
-        return working.result()
-    except asyncio.CancelledError:
-        if working.cancelled():
-            raise Cancelled("the caller left before the model was loaded") from None
-        raise
-    finally:
-        left.cancel()
-        working.cancel()
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _loaded(result: LoadResult) -> Response:

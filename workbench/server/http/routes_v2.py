@@ -18,7 +18,7 @@ from workbench.protocols.metadata import MODEL_FILE, RepositoryLoad
 from workbench.protocols.model_config_body import triton_config
 from workbench.protocols.statistics_body import statistics_body
 from workbench.server.http.asgi import Response
-from workbench.server.http.routing import Call, Route
+from workbench.server.http.routing import Call, Route, while_there
 from workbench.server.service import VERSION, Service
 from workbench.telemetry import exposition
 from workbench.telemetry.statistics import statistics
@@ -100,7 +100,7 @@ class ProtocolRoutes:
         try:
             async with self._body(call) as body:
                 asked = await asyncio.to_thread(metadata.decode_repository_load, body)
-                await load_sent(self._service, call.params["name"], asked)
+                await while_there(call, load_sent(self._service, call.params["name"], asked))
         finally:
             await self._service.persistence.tidy(self._engine)
         return Response(200, b"{}")

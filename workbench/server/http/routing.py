@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
-from workbench.errors import InvalidInput, MethodNotAllowed, NotFound
+from workbench.errors import Cancelled, InvalidInput, MethodNotAllowed, NotFound
 from workbench.server.gate.auth import Caller
-from workbench.server.http.asgi import BodyType, Headers, InFlightBytes, Receive, Response, Scope, Send, read_body
+from workbench.server.http.asgi import (
+    BodyType,
+    Headers,
+    InFlightBytes,
+    Receive,
+    Response,
+    Scope,
+    Send,
+    disconnected,
+    read_body,
+)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +103,25 @@ class Routes:
                     return route, match.groupdict()
                 raise WrongMethod(method, ", ".join(sorted(methods)))
         raise NotFound(f"there is nothing at {path[:200]!r}; the routes are listed in the documentation, docs/http.md")
+
+
+async def while_there(call: Call, work: Coroutine[Any, Any, T]) -> T:
+    """Await `work`, and cancel it when the caller leaves: a notebook's stop button ends a load this way.
+
+    Call it after the body has been read. Raises Cancelled if the caller left.
+    """
+    working = asyncio.ensure_future(work)
+    left = asyncio.ensure_future(disconnected(call.receive))
+    try:
+        await asyncio.wait([working, left], return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            working.cancel()
+            await asyncio.wait([working])
+        return working.result()
+    except asyncio.CancelledError:
+        if working.cancelled():
+            raise Cancelled("the caller left before the model was loaded") from None
+        raise
+    finally:
+        left.cancel()
+        working.cancel()
