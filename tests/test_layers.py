@@ -51,7 +51,8 @@ COMPOSE = {"__init__", "__main__", "api", "cli"}
 
 FOREIGN: dict[str, set[str]] = {
     "onnxruntime": {"runtimes"},
-    "uvicorn": {"server"},
+    "httptools": {"server", "loadtest"},
+    "uvicorn": set(),
     "hpack": {"http2"},
     "grpc": {"server", "client", "loadtest"},
     "google": {"protocols", "repository"},

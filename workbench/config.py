@@ -132,10 +132,19 @@ class Limits:
     """Requests of one token that may be under way at once."""
     max_body_bytes_in_flight: int = 1024 * MIB
     """Bytes of all bodies that are held at once, from their arrival to their answer."""
+    max_connections: int = 4096
+    """HTTP connections that may be open at once."""
+    head_timeout_s: float = 30.0
+    """Seconds that the request line and headers of an HTTP request may take to arrive."""
+    body_timeout_s: float = 30.0
+    """Seconds without a byte of an HTTP request's body before the request is ended."""
+    idle_timeout_s: float = 75.0
+    """Seconds without a request before an HTTP connection is closed; longer than clients keep one, so that it is they
+    who close it and no request meets a closed connection."""
 
     def __post_init__(self) -> None:
         for name in (f.name for f in dataclasses.fields(self)):
-            _check_range(self, name, 1, 1 << 62)
+            _check_range(self, name, *((0.1, 1e9) if name.endswith("_s") else (1, 1 << 62)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A client that leaves, over a real socket, through the real uvicorn."""
+"""A client that leaves, over a real socket."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def _leave(tmp_path: Path) -> None:
         leaving = waiting[1][1]
         leaving.close()
         await leaving.wait_closed()
-        await until(lambda: len(at.server.server_state.connections) == 3)
+        await until(lambda: len(at.server.connections) == 3)
         session.gate.set()
 
         for reader, writer in (first, waiting[0], waiting[2]):

@@ -10,7 +10,8 @@ import pytest
 
 from tests.server.conftest import House
 from tests.server.grpc.test_service import AUTHORIZED, INFER, STREAM, open_port, request
-from workbench.server.worker_main import _pulse, _Server, _StopRequest
+from workbench.server.http.h1_protocol import H1Server
+from workbench.server.worker_main import _pulse, _StopRequest
 
 
 @pytest.mark.parametrize("what", ["a change", "an upload"])
@@ -18,7 +19,7 @@ async def test_what_takes_long_is_use_for_as_long_as_it_lasts(house: House, what
     service = house.service
     lasts: AbstractAsyncContextManager[object]
     lasts = service.engine._changing("m") if what == "a change" else nullcontext()
-    pulse = asyncio.create_task(_pulse(service, cast(_Server, None), _StopRequest(), None))
+    pulse = asyncio.create_task(_pulse(service, cast(H1Server, None), _StopRequest(), None))
     try:
         async with lasts, asyncio.timeout(10):
             with service.persistence.receiving() if what == "an upload" else nullcontext():
