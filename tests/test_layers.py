@@ -99,7 +99,8 @@ CIRCLES: dict[frozenset[str], str] = {
 
 FOREIGN: dict[str, set[str]] = {
     "onnxruntime": {"runtimes"},
-    "uvicorn": {"server"},
+    "httptools": {"server", "loadtest"},
+    "uvicorn": set(),
     "hpack": {"http2"},
     "grpc": {"server", "client", "loadtest"},
     "google": {"protocols", "repository"},
