@@ -9,7 +9,7 @@ from pathlib import Path
 
 import workbench
 from workbench.config import LIVE_SETTINGS, ModelConfig, settings_of
-from workbench.config.schema import Choices, Range
+from workbench.config.settings_schema import Choices, Range
 
 FORM = Path(workbench.__file__).parents[1] / "labextension" / "src" / "forms" / "modelSettingsForm.ts"
 
