@@ -23,7 +23,7 @@ from benchmarks.serving import service
 from tests.loadtest.precise import Precise, Timing
 from tests.loadtest.servers import Process, Script
 from workbench.api import connect
-from workbench.loadtest.analysis.histogram import Histogram
+from workbench.loadtest.analysis.histogram import counted
 from workbench.loadtest.job import start
 from workbench.loadtest.patterns import Constant, Pattern, Users
 from workbench.loadtest.plan import Plan, Target
@@ -80,7 +80,7 @@ def truth() -> None:
             found = start(
                 Plan(Target("m", server.url), known.pattern, duration_s=known.duration_s, warm_up_s=0.0)
             ).result()
-        histogram = Histogram.of(found.measured_rows.ok.latency_s)
+        histogram = counted(found.measured_rows.ok.latency_s)
         took_s = sorted(server.took_s)
         print(f"{known.name}, {known.pattern}:")
         for q, asked_s in known.truth_s.items():

@@ -281,9 +281,9 @@ def _logs(arguments: argparse.Namespace) -> int:
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
     _add_name(parser)
+    from workbench.loadtest.option_schema import OptionType
     from workbench.loadtest.options import COMPARE, ENDPOINT, OPTIONS, SWEEP, VERSION
     from workbench.loadtest.plan import PLAN_OPTIONS
-    from workbench.loadtest.schema import OptionType
 
     add = parser.add_argument
     how = parser.add_argument_group("how requests arrive (with --slo alone: search the highest rate that meets it)")

@@ -20,7 +20,7 @@ from workbench.client.shared_service import SharedService
 from workbench.jupyter.extension import ACTIVITY, InferWorkbench
 from workbench.jupyter.loadtests import POINTS, timeline
 from workbench.loadtest.analysis.aggregate import Second
-from workbench.loadtest.analysis.histogram import Histogram
+from workbench.loadtest.analysis.histogram import counted
 from workbench.loadtest.options import plan_of
 from workbench.loadtest.patterns import KINDS
 from workbench.loadtest.plan import Target
@@ -223,7 +223,7 @@ async def test_a_page_that_was_paused_meanwhile_is_told_that_something_has_ended
 
 
 def test_a_long_timeline_is_of_several_seconds_a_point() -> None:
-    each = Histogram.of(np.array([0.01, 0.02]))
+    each = counted(np.array([0.01, 0.02]))
     seconds = [Second(float(at), 0, 3, {"ok": 2, "failed": 1}, each) for at in range(2 * POINTS + 10)]
     found = timeline(seconds)
     assert len(found) <= POINTS

@@ -5,8 +5,9 @@ import pytest
 from msgspec import UNSET
 
 from tests.live.ticks import FakeService, ticks
+from workbench.core.histogram import SERVICE, Histogram
 from workbench.core.ports import Outcome
-from workbench.live.tick import TickReader, detail
+from workbench.live.tick import RecentLatency, TickReader, detail
 
 
 def test_the_versions_of_a_model_are_one() -> None:
@@ -105,3 +106,27 @@ def test_a_service_of_an_older_version_that_tells_nothing_of_its_machine_will_do
     snapshot = FakeService().snapshot()
     snapshot.pop("machine", None)
     assert TickReader().take(snapshot).machine == {}
+
+
+def counted(*durations_s: float) -> Histogram:
+    return Histogram.of(SERVICE, durations_s)
+
+
+def test_recent_latency_covers_the_window_and_no_more() -> None:
+    recent = RecentLatency(window_s=1.0)
+    recent.add(0.5, counted(0.1))
+    recent.add(0.5, counted(0.1, 0.2))
+    assert recent.histogram() == counted(0.1, 0.1, 0.2)
+    recent.add(0.5, counted(0.3))
+    assert recent.histogram() == counted(0.1, 0.2, 0.3)
+    recent.add(0.5, counted())
+    assert recent.histogram() == counted(0.3)
+    recent.add(0.5, counted())
+    assert recent.histogram() == counted()
+
+
+def test_a_tick_longer_than_the_window_still_counts() -> None:
+    recent = RecentLatency(window_s=1.0)
+    recent.add(0.25, counted(0.1))
+    recent.add(30.0, counted(0.2, 0.2))
+    assert recent.histogram() == counted(0.2, 0.2)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.loadtest.known_runs import recorded
 from tests.loadtest.servers import Script
-from workbench.loadtest.analysis.histogram import Histogram
+from workbench.loadtest.analysis.histogram import counted
 from workbench.loadtest.patterns import Constant, Pattern, Users
 from workbench.loadtest.store.recording import Recording
 
@@ -31,7 +31,7 @@ def all_answered(script: Script, pattern: Pattern, duration_s: float) -> Recordi
 
 
 def said(found: Recording, asked: Iterable[float]) -> Quantiles:
-    histogram = Histogram.of(found.measured_rows.latency_s)
+    histogram = counted(found.measured_rows.latency_s)
     return {q: histogram.quantile(q) or 0.0 for q in asked}
 
 

@@ -11,8 +11,9 @@ from tritonclient.grpc import service_pb2
 from tests.protocols.grpc_messages import equal, mutated, request, seeds
 from workbench.config import Limits
 from workbench.core.messages import InferRequest
+from workbench.core.varint import varint
 from workbench.errors import WorkbenchError
-from workbench.protocols.grpc_parse_cache import MAX_LAYOUTS, varint
+from workbench.protocols.grpc_parse_cache import MAX_LAYOUTS
 from workbench.protocols.oip_grpc import Decoder, decode_request, encode_request
 
 LIMITS = Limits()

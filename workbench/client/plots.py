@@ -8,15 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from workbench.client.formatting import milliseconds
+from workbench.core.histogram import SERVICE
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 MOST_REQUESTS = 25
 """Drawn of the slowest: more could not be told apart."""
-
-_STEPS = 180
-"""Buckets a decade of the service's histograms; docs/metrics.md, Snapshots."""
 
 _BARS = 20
 """A decade of latency, as it is drawn."""
@@ -88,7 +86,6 @@ def _bars(buckets: Mapping[str, int]) -> Counter[int]:
     """Requests by the bar they are drawn in: bar i begins at 10^(i / _BARS) seconds."""
     bars: Counter[int] = Counter()
     for bucket, count in buckets.items():
-        decade, step = divmod(max(int(bucket) - 1, 0), _STEPS)
-        middle_s = (20.5 + step) * 10**decade / 2e7
+        middle_s = SERVICE.middles[max(int(bucket), 1)]
         bars[math.floor(math.log10(middle_s) * _BARS)] += count
     return bars

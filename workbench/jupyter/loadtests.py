@@ -23,12 +23,12 @@ from workbench.loadtest.analysis.aggregate import Second, together
 from workbench.loadtest.analysis.compare import Comparison
 from workbench.loadtest.bench import bench
 from workbench.loadtest.job import LoadTestJob
+from workbench.loadtest.option_schema import Option, OptionType
 from workbench.loadtest.options import OPTIONS, SWEEP, VERSION, check_names, plan_of, searches
 from workbench.loadtest.patterns import PATTERNS
 from workbench.loadtest.plan import DURATION, ROWS, SLO, WARM_UP, Plan, Target
 from workbench.loadtest.report import summary_text
 from workbench.loadtest.report.report import Report
-from workbench.loadtest.schema import Option, OptionType
 from workbench.loadtest.store import records
 from workbench.loadtest.store.history import RunSummary, history
 from workbench.loadtest.store.run import Point, Run, RunState

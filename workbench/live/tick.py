@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from msgspec import UNSET, UnsetType
 
+from workbench.core.histogram import SERVICE, Histogram
 from workbench.core.ports import errors_in
-from workbench.live.histogram_quantiles import RecentLatency, quantiles
 
 WINDOW_S = 2.0
 """What p50, p95 and p99 look back on, so that a model with few requests does not flicker."""
@@ -111,6 +111,25 @@ class Work:
         return {**means, "respond": _shown(self.respond_s / self.answered) if self.answered else None}
 
 
+class RecentLatency:
+    """The latency histograms of the last `window_s` seconds, as ticks come in."""
+
+    def __init__(self, window_s: float) -> None:
+        self._window_s = window_s
+        self._ticks: deque[tuple[float, Histogram]] = deque()
+        self._span_s = 0.0
+
+    def add(self, interval_s: float, latency: Histogram) -> None:
+        """Add one tick, an empty one too. The newest one always counts, however long it was."""
+        self._ticks.append((interval_s, latency))
+        self._span_s += interval_s
+        while len(self._ticks) > 1 and self._span_s - self._ticks[0][0] >= self._window_s:
+            self._span_s -= self._ticks.popleft()[0]
+
+    def histogram(self) -> Histogram:
+        return Histogram.merged(SERVICE, (latency for _, latency in self._ticks))
+
+
 class TickReader:
     """Snapshots in, ticks out. Of one epoch after another."""
 
@@ -147,10 +166,11 @@ class TickReader:
 
     def _figures(self, name: str, entries: Sequence[Entry], interval_s: float, now: float) -> ModelFigures:
         recent = self._recent[name]
-        recent.add(interval_s, _counts(entries, "request"))
+        recent.add(interval_s, _latency(entries, "request"))
+        latency = recent.histogram()
         errors = sum(map(_errors, entries))
         error = last_error(entries)
-        found = quantiles(recent.counts, (0.50, 0.95, 0.99))
+        found = [latency.quantile(q) for q in (0.50, 0.95, 0.99)]
         p50_s, p95_s, p99_s = (None if duration_s is None else _shown(duration_s) for duration_s in found)
         return ModelFigures(
             requests_per_s=_shown(sum(entry["requests_per_s"] for entry in entries)),
@@ -188,14 +208,7 @@ def detail(entries: Sequence[Entry]) -> dict[str, Any]:
     return {
         "versions": sorted((entry["version"] for entry in entries), key=int),
         "requests": _added(entry["requests"] for entry in entries),
-        "latency": {
-            stage: {
-                "count": sum(entry["latency"][stage]["count"] for entry in entries),
-                "sum_s": sum(entry["latency"][stage]["sum_s"] for entry in entries),
-                "buckets": _counts(entries, stage),
-            }
-            for stage in ("request", "queue", "compute")
-        },
+        "latency": {stage: _latency(entries, stage).encode() for stage in ("request", "queue", "compute")},
         "batch_sizes": _added(entry["batch_sizes"] for entry in entries),
         "release_reasons": _added(entry["release_reasons"] for entry in entries),
         "batches": batches_of(entries),
@@ -209,14 +222,10 @@ def _errors(entry: Entry) -> int:
     return errors_in(entry["requests"]) + int(entry["encode_failures"])
 
 
-def _counts(entries: Sequence[Entry], stage: str) -> dict[int, int]:
-    """The sum of the versions' histograms of `stage`, by bucket."""
-    counts: dict[int, int] = {}
-    for entry in entries:
-        for bucket, count in entry["latency"][stage]["buckets"].items():
-            number = int(bucket)
-            counts[number] = counts.get(number, 0) + count
-    return counts
+def _latency(entries: Sequence[Entry], stage: str) -> Histogram:
+    """The sum of the versions' histograms of `stage`."""
+    found = [Histogram.from_json(SERVICE, entry["latency"][stage]) for entry in entries]
+    return found[0] if len(found) == 1 else Histogram.merged(SERVICE, found)
 
 
 def _added(counted: Any) -> dict[str, int]:

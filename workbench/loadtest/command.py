@@ -20,10 +20,10 @@ from workbench.errors import InvalidInput
 from workbench.loadtest.analysis.compare import compare
 from workbench.loadtest.bench import bench_target
 from workbench.loadtest.job import LoadTestJob
+from workbench.loadtest.option_schema import OptionType
 from workbench.loadtest.options import OPTIONS
 from workbench.loadtest.plan import Target
 from workbench.loadtest.report.report import Report
-from workbench.loadtest.schema import OptionType
 from workbench.loadtest.store.history import history
 
 MISSED = 1

@@ -21,7 +21,7 @@ from typing import IO, Any, Generic, TypeVar
 import msgspec
 
 from workbench.client import sync
-from workbench.loadtest.analysis.histogram import EMPTY, Histogram
+from workbench.loadtest.analysis.histogram import EMPTY, counted
 from workbench.loadtest.analysis.limits import limit_of, notes_on
 from workbench.loadtest.analysis.stop_condition import StopCondition
 from workbench.loadtest.generator import ipc
@@ -299,7 +299,7 @@ class _Run:
         if kind == MessageKind.ROWS:
             rows = Records.from_bytes(body)
             self._chunks.append(rows)
-            self._latency += Histogram.of(rows.measured.ok.latency_s)
+            self._latency += counted(rows.measured.ok.latency_s)
             if self._breaking is not None:
                 self._breaking.take(rows)
             self._handle.on_rows(rows)

@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from workbench.errors import InvalidInput
+from workbench.loadtest.option_schema import Option, OptionType
 from workbench.loadtest.patterns import PATTERNS, Constant, Pattern
 from workbench.loadtest.plan import PLAN_OPTIONS, WARM_UP, Inputs, Plan, Target
-from workbench.loadtest.schema import Option, OptionType
 
 OPTIONS: Mapping[str, Option] = {
     option.name: option for options in (*(each.options for each in PATTERNS), PLAN_OPTIONS) for option in options

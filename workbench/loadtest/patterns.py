@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from workbench.errors import InvalidInput
-from workbench.loadtest.schema import Option, OptionType
+from workbench.loadtest.option_schema import Option, OptionType
 
 MAX_RATE_PER_S = 1_000_000.0
 MAX_USERS = 4096

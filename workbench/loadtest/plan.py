@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 from workbench.core.model import check_model_name
 from workbench.errors import InvalidInput
+from workbench.loadtest.option_schema import Option, OptionType
 from workbench.loadtest.patterns import MAX_USERS, Pattern, Users
-from workbench.loadtest.schema import Option, OptionType
 
 DAY_S = 24 * 3600.0
 

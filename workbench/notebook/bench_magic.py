@@ -10,9 +10,9 @@ from IPython.display import display
 from workbench.client.formatting import escape
 from workbench.client.results import Lines
 from workbench.loadtest.job import LoadTestJob
+from workbench.loadtest.option_schema import OptionType
 from workbench.loadtest.options import COMPARE
 from workbench.loadtest.report.report import Report
-from workbench.loadtest.schema import OptionType
 from workbench.notebook.commands import BENCH_OPTIONS, Command, Misuse, tokens
 from workbench.notebook.progress_bar import in_notebook
 

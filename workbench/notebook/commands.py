@@ -10,8 +10,8 @@ import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from workbench.loadtest.option_schema import Option, OptionType
 from workbench.loadtest.options import COMPARE, ENDPOINT, OPTIONS, SWEEP, VERSION
-from workbench.loadtest.schema import Option, OptionType
 
 
 class Misuse(Exception):

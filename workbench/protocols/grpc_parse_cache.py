@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
+from workbench.core.varint import varint
+
 MAX_LAYOUTS: Final = 256
 MAX_HEAD_BYTES: Final = 4096
 KEY_BYTES: Final = 48
@@ -92,13 +94,3 @@ class Layouts:
         self._found[len(message), message[:KEY_BYTES]] = replace(
             layout, tensors=tuple(tensors), head=head, tags=tuple(tags[1:])
         )
-
-
-def varint(value: int) -> bytes:
-    """A whole number from 0, as protobuf writes it."""
-    octets = bytearray()
-    while value > 0x7F:
-        octets.append(value & 0x7F | 0x80)
-        value >>= 7
-    octets.append(value)
-    return bytes(octets)

@@ -19,12 +19,13 @@ from google.protobuf.message import DecodeError, EncodeError
 from workbench.config import Limits
 from workbench.core.messages import InferRequest, InferResponse, Parameter
 from workbench.core.tensor import Array, datatype_of, dtype_of
+from workbench.core.varint import varint
 from workbench.errors import InvalidInput, TooLarge, Unsupported, WorkbenchError
 from workbench.protocols import pb
 from workbench.protocols.binary import array_from_bytes, bytes_from_array
 from workbench.protocols.classification import read_classes
 from workbench.protocols.grpc_contents import array_from_contents
-from workbench.protocols.grpc_parse_cache import Layouts, MessageLayout, RawTensor, varint
+from workbench.protocols.grpc_parse_cache import Layouts, MessageLayout, RawTensor
 from workbench.protocols.oip_tensors import count_elements, shared_memory_error
 from workbench.protocols.parameters import schedule_parameters, take_flag, take_schedule, timings_in, timings_out
 from workbench.protocols.region_params import RegionSlice, Shared, place_of, read_shared

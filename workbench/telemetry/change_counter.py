@@ -1,4 +1,4 @@
-"""How often the models have changed, and a wait for the next time."""
+"""A counter of model changes that callers can wait on."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import asyncio
 
 
 class ChangeCounter:
-    """Counts; belongs to the event loop."""
+    """Counts changes and wakes those who wait for one. Used on the event loop only."""
 
     def __init__(self) -> None:
         self.count = 0
         self._next = asyncio.Event()
 
     def note(self) -> None:
-        """Something changed."""
+        """Count one change."""
         self.count += 1
         self._next.set()
         self._next = asyncio.Event()
 
     async def beyond(self, count: int) -> int:
-        """The count, as soon as it is another than `count`."""
+        """Wait until the count differs from `count`, and return it."""
         while self.count == count:
             await self._next.wait()
         return self.count

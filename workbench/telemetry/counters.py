@@ -1,48 +1,53 @@
-"""What is counted of one version of one model: totals that only grow, which copy, and which subtract."""
+"""Counters of one version of one model: totals that only grow."""
 
 from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.core.histogram import SERVICE, Histogram
 from workbench.core.messages import ReleaseReason
 from workbench.core.ports import Outcome
-from workbench.telemetry.histogram import Histogram
+from workbench.telemetry.histogram import DenseHistogram
 from workbench.telemetry.native_histogram import DURATIONS, SIZES, NativeHistogram
 from workbench.telemetry.request_record import Stage
-
-_NO_BATCHES: Counter[int] = Counter()
+from workbench.telemetry.totals import LATEST, Totals
 
 _WIRE = [Stage.RECEIVE, Stage.DECODE, Stage.ENCODE, Stage.SEND]
 
 
-@dataclass(slots=True)
-class Durations:
-    """The same durations counted twice: log-linear for quantiles and for readers of snapshots, and as Prometheus's
-    native histograms have them."""
+def _service_layout() -> DenseHistogram:
+    return DenseHistogram(SERVICE)
 
-    linear: Histogram = field(default_factory=Histogram)
-    native: NativeHistogram = field(default_factory=lambda: NativeHistogram(DURATIONS))
+
+def _native_durations() -> NativeHistogram:
+    return NativeHistogram(DURATIONS)
+
+
+@dataclass(slots=True)
+class Durations(Totals):
+    """The same durations counted twice: in the layout of snapshots, and in that of Prometheus's native histograms."""
+
+    linear: DenseHistogram = field(default_factory=_service_layout)
+    native: NativeHistogram = field(default_factory=_native_durations)
 
     def add(self, durations_s: ArrayLike) -> None:
         self.linear.add(durations_s)
         self.native.add(durations_s)
 
-    def copy(self) -> Durations:
-        return Durations(self.linear.copy(), self.native.copy())
-
-    def since(self, earlier: Durations) -> Durations:
-        return Durations(self.linear.since(earlier.linear), self.native.since(earlier.native))
+    def histogram(self) -> Histogram:
+        """Return the counts in the layout of snapshots."""
+        return Histogram.from_dense(SERVICE, self.linear.counts, self.linear.total)
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error that a caller got."""
+    """An error that was sent to a caller."""
 
     time: float
     """Unix time."""
@@ -63,11 +68,11 @@ def _no_time() -> NDArray[np.float64]:
 
 
 @dataclass(slots=True)
-class Counters:
+class Counters(Totals):
     """Totals since the version was first seen."""
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
-    """Requests by how they ended."""
+    """Requests by outcome."""
     request: Durations = field(default_factory=Durations)
     """From acceptance by the engine until the answer is back on the event loop, of the requests that were run."""
     queue: Durations = field(default_factory=Durations)
@@ -75,26 +80,26 @@ class Counters:
     compute: Durations = field(default_factory=Durations)
     """Inside the runtime, for the whole batch that the request was in."""
     stages_s: NDArray[np.float64] = field(default_factory=_no_time)
-    """Seconds by Stage, those of the engine of all requests that were run, the others of those that were answered."""
+    """Seconds by Stage: the engine's stages of all requests that were run, the others of those that were answered."""
     request_bytes: NativeHistogram = field(default_factory=_no_sizes)
     """Bodies of the requests that were answered with their outputs."""
     response_bytes: NativeHistogram = field(default_factory=_no_sizes)
-    """Bodies of those answers."""
+    """Bodies of the responses to them."""
     encode_failures: int = 0
-    """Requests that were run, and whose outputs could not be written for the caller."""
+    """Requests that were run, but whose outputs could not be encoded."""
     released: dict[ReleaseReason, Counter[int]] = field(default_factory=dict)
-    """Batches by why they were released, and by their rows."""
+    """Batches by release reason and rows."""
     rows: int = 0
     busy_s: float = 0.0
-    """Seconds that runners spent inside the runtime; over one second a second with several runners."""
+    """Seconds that runners spent inside the runtime; with several runners more than one per second."""
     batches_s: defaultdict[int, float] = field(default_factory=_no_batches)
-    """The same by the rows of the batch."""
-    last_at: float = 0.0
-    """Unix time at which a request that had been run was counted last; 0: none was yet."""
-    last_error: Failure | None = None
-    """The latest one; a caller that left is none."""
+    """The same, by the rows of the batch."""
+    last_at: float = field(default=0.0, metadata=LATEST)
+    """Unix time when a request that had been run was last counted; 0 if none was."""
+    last_error: Failure | None = field(default=None, metadata=LATEST)
+    """The latest failure; a caller that left is not one."""
     failed_s: float = 0.0
-    """From arrival until the error had left, of the requests that ended with one and had not been run well."""
+    """Seconds from arrival until the error had left, of the requests that failed before or while they were run."""
 
     @property
     def batch_sizes(self) -> Counter[int]:
@@ -106,7 +111,7 @@ class Counters:
 
     @property
     def release_reasons(self) -> Counter[ReleaseReason]:
-        """Batches by why they were released."""
+        """Batches by release reason."""
         return Counter({reason: counted.total() for reason, counted in self.released.items()})
 
     @property
@@ -123,7 +128,10 @@ class Counters:
         return self.response_bytes.count
 
     def add_requests(self, outcomes: Sequence[Outcome], run: NDArray[np.float64]) -> None:
-        """How each ended, and of those that were run a row each: seconds in QUEUE, BATCH, COMPUTE and SPLIT."""
+        """Count requests by outcome.
+
+        `run` has a row per request that was run: seconds in QUEUE, BATCH, COMPUTE, SPLIT.
+        """
         # Mostly OK, and counted by identity: an Enum member's hash is a call into Python.
         ok = outcomes.count(Outcome.OK)
         self.outcomes[Outcome.OK] += ok
@@ -133,7 +141,7 @@ class Counters:
             self._add_run(run)
 
     def add_together(self, batches: Sequence[tuple[Sequence[float], float, float, float]]) -> None:
-        """Requests that ended OK, a batch at a time: seconds in QUEUE of each; in BATCH, COMPUTE and SPLIT of all."""
+        """Count batches of requests that ended OK: seconds in QUEUE of each, in BATCH, COMPUTE and SPLIT of all."""
         requests = np.array([len(queued_s) for queued_s, *_ in batches])
         common = np.repeat(np.array([common for _, *common in batches]), requests, axis=0)
         queued = np.fromiter(itertools.chain.from_iterable(queued_s for queued_s, *_ in batches), float, len(common))
@@ -141,7 +149,7 @@ class Counters:
         self._add_run(np.column_stack((queued, common)))
 
     def add_answered(self, exchanges: NDArray[np.float64]) -> None:
-        """Of those that ended with outputs a row each: the six moments, bytes of the request, and of the response."""
+        """Count answered requests, one row each: its six times, then the bytes of the request and the response."""
         if len(exchanges):
             received, decoded, _, encoded, sent = np.diff(exchanges[:, :6]).sum(axis=0)
             self.stages_s[_WIRE] += (received, decoded, encoded, sent)
@@ -149,7 +157,7 @@ class Counters:
             self.response_bytes.add(exchanges[:, 7])
 
     def add_batches(self, batches: Iterable[tuple[int, ReleaseReason, float]]) -> None:
-        """(rows, reason, seconds inside the runtime) of each."""
+        """Count batches, each as (rows, release reason, seconds inside the runtime)."""
         released = self.released
         for rows, reason, ran_s in batches:
             counted = released.get(reason)
@@ -165,50 +173,3 @@ class Counters:
         self.queue.add(run[:, 0])
         self.compute.add(run[:, 2])
         self.stages_s[Stage.QUEUE : Stage.SPLIT + 1] += run.sum(axis=0)
-
-    def copy(self) -> Counters:
-        return Counters(
-            self.outcomes.copy(),
-            self.request.copy(),
-            self.queue.copy(),
-            self.compute.copy(),
-            self.stages_s.copy(),
-            self.request_bytes.copy(),
-            self.response_bytes.copy(),
-            self.encode_failures,
-            {reason: counted.copy() for reason, counted in self.released.items()},
-            self.rows,
-            self.busy_s,
-            self.batches_s.copy(),
-            self.last_at,
-            self.last_error,
-            self.failed_s,
-        )
-
-    def since(self, earlier: Counters) -> Counters:
-        """What came after `earlier`, an older copy of these figures."""
-        return Counters(
-            self.outcomes - earlier.outcomes,
-            self.request.since(earlier.request),
-            self.queue.since(earlier.queue),
-            self.compute.since(earlier.compute),
-            self.stages_s - earlier.stages_s,
-            self.request_bytes.since(earlier.request_bytes),
-            self.response_bytes.since(earlier.response_bytes),
-            self.encode_failures - earlier.encode_failures,
-            _released_since(self.released, earlier.released),
-            self.rows - earlier.rows,
-            self.busy_s - earlier.busy_s,
-            defaultdict(float, {rows: s - earlier.batches_s.get(rows, 0.0) for rows, s in self.batches_s.items()}),
-            self.last_at,
-            self.last_error,
-            self.failed_s - earlier.failed_s,
-        )
-
-
-def _released_since(
-    released: Mapping[ReleaseReason, Counter[int]], earlier: Mapping[ReleaseReason, Counter[int]]
-) -> dict[ReleaseReason, Counter[int]]:
-    """Without the reasons for which there was none."""
-    since = {reason: counted - earlier.get(reason, _NO_BATCHES) for reason, counted in released.items()}
-    return {reason: counted for reason, counted in since.items() if counted}

@@ -1,5 +1,5 @@
-"""Metrics for Prometheus. Every name of ours that this service exports is in this module, Triton's are in
-`triton_metrics`; all are in docs/metrics.md.
+"""Metrics for Prometheus. This module holds all of our own metric names, `triton_metrics` holds Triton's;
+docs/metrics.md lists both.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from workbench.core.histogram import SERVICE
 from workbench.core.messages import ReleaseReason
 from workbench.core.model import ModelState
 from workbench.core.ports import Outcome
 from workbench.telemetry import prometheus_protobuf, prometheus_text, triton_metrics
 from workbench.telemetry.counters import Counters, Durations
 from workbench.telemetry.families import Distribution, Family, counter, gauge, histogram
-from workbench.telemetry.histogram import EDGES
 from workbench.telemetry.metrics import ModelVersion, State
 from workbench.telemetry.native_histogram import SIZES, NativeHistogram
 from workbench.telemetry.request_record import Stage
@@ -37,20 +37,20 @@ PAYLOAD_POWERS = tuple(range(6, 31, 2))
 _VERSION = ("model", "version")
 
 # Each bound is an edge of the histogram (a test says so), so no count is guessed.
-_BOUND_BUCKETS = np.searchsorted(EDGES, DURATION_BOUNDS_S)
+_BOUND_BUCKETS = np.searchsorted(SERVICE.edges, DURATION_BOUNDS_S)
 
 
 def render(state: State, accept: str = "") -> tuple[bytes, str]:
-    """The metrics, and their content type: what `accept`, an Accept header, prefers of text and protobuf.
+    """Return the metrics and their content type: text or protobuf, as `accept`, an Accept header, prefers.
 
-    Prometheus asks for protobuf where native histograms are switched on there.
+    Prometheus asks for protobuf where its native histograms are switched on.
     """
     writer = prometheus_protobuf if _prefers_protobuf(accept) else prometheus_text
     return writer.write(families(state)), writer.CONTENT_TYPE
 
 
 def families(state: State) -> Iterator[Family]:
-    """Every metric family with its samples."""
+    """Yield every metric family with its samples."""
     yield from _requests(state.figures)
     yield from _payloads(state.figures)
     yield from _batches(state.figures)
@@ -92,7 +92,7 @@ def _requests(figures: Mapping[ModelVersion, Counters]) -> Iterator[Family]:
 def _durations(durations: Durations) -> Distribution:
     cumulative = np.cumsum(durations.linear.counts)
     buckets = [(bound, int(cumulative[i])) for bound, i in zip(DURATION_BOUNDS_S, _BOUND_BUCKETS, strict=True)]
-    return Distribution(int(cumulative[-1]), durations.linear.total_s, buckets, durations.native)
+    return Distribution(int(cumulative[-1]), durations.linear.total, buckets, durations.native)
 
 
 def _payloads(figures: Mapping[ModelVersion, Counters]) -> Iterator[Family]:
@@ -176,7 +176,7 @@ def _machine(state: State) -> Iterator[Family]:
     labels = ("gpu_uuid", "name")
     use = gauge("infer_device_utilization_ratio", "Part of the time in which the GPU ran something", *labels)
     total = gauge("infer_device_memory_bytes", "Memory of the GPU", *labels)
-    used = gauge("infer_device_memory_used_bytes", "Memory of the GPU that is in use, whoever uses it", *labels)
+    used = gauge("infer_device_memory_used_bytes", "Memory of the GPU that is in use, by any process", *labels)
     for gpu in state.machine.gpus:
         if gpu.utilization is not None:
             use.add((gpu.uuid, gpu.name), gpu.utilization)

@@ -1,4 +1,4 @@
-"""Metric families as values: what `text` and `protobuf` write, and what nobody but `exposition` and `triton` makes."""
+"""Metric families as plain values. `exposition` and `triton_metrics` make them; the Prometheus writers format them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class MetricKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """A histogram's sample: classic buckets, and the native ones beside them for whoever takes those."""
+    """A histogram's sample, with classic buckets and native ones."""
 
     count: int
     total: float
     buckets: Sequence[tuple[float, int]]
-    """(upper bound, how many values are at most that), ascending, without +Inf."""
+    """(upper bound, number of values up to it), ascending, without +Inf."""
     native: NativeHistogram
 
 
@@ -31,7 +31,7 @@ class Family:
     """All samples of one name."""
 
     name: str
-    """As it is scraped, so that of a counter ends in _total where it is one of ours."""
+    """The scraped name; our own counters end in _total."""
     kind: MetricKind
     help: str
     labels: tuple[str, ...] = ()

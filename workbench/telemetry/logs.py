@@ -1,7 +1,7 @@
 """Structured logs: to stderr, to a bounded file in the data folder, and to a ring that `/control/logs` reads.
 
-A line is a message with fields: `log.info("listening", extra={"fields": {"url": url}})`. Secrets are struck out
-wherever they would stand, arguments and tracebacks included.
+A line is a message with fields: `log.info("listening", extra={"fields": {"url": url}})`. Secrets are replaced
+everywhere, in arguments and tracebacks too.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ OLDER_FILES = 2
 FILE_NAME = "service.log"
 
 RELAYED = 60
-"""The level of a line that another process has formatted."""
+"""Log level of lines that another process has already formatted."""
 
 _BEARER = re.compile(r"(?i)(bearer\s+)[^\s\"',;]+")
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127) if code not in (9, 10)}
 
 
 class Logs:
-    """Attaches handlers to the root logger from construction until `close`; made once a process.
+    """Attaches handlers to the root logger from construction until `close`. A process makes one.
 
-    A worker's lines go to its keeper, by stderr; the keeper alone writes the file, with what the worker's native code
-    has said in between. So the lines of `earlier`, the keeper's file, begin the worker's ring. StorageError where
-    the file cannot be made.
+    A worker logs to stderr, which its supervisor reads; only the supervisor writes the file, together with output of
+    the worker's native code. A worker's ring therefore starts with `earlier`, lines of that file. Raises StorageError
+    if the file cannot be created.
     """
 
     def __init__(
@@ -72,15 +72,15 @@ class Logs:
             handler.setFormatter(formatter)
             handler.addFilter(self._ration)
             root.addHandler(handler)
-        # Others' libraries say what is wrong, ours say what happens.
+        # Third-party libraries log warnings and errors only, our own modules also what happens.
         logging.getLogger("workbench").setLevel(logging.INFO)
 
     def lines(self, count: int) -> list[str]:
-        """The last `count` lines, oldest first."""
+        """Return the last `count` lines, oldest first."""
         return list(self._ring)[-count:] if count > 0 else []
 
     def relay(self, line: str) -> None:
-        """A line that another process has said, as it is; but what is no JSON becomes a message among lines of JSON."""
+        """Log a line of another process unchanged. If this log is JSON and the line is not, wrap it as a message."""
         level = logging.WARNING if self._as_json and not line.startswith("{") else RELAYED
         record = logging.LogRecord("workbench.worker", level, "", 0, line, None, None)
         for handler in self._handlers:
@@ -95,8 +95,10 @@ class Logs:
 
 
 class ThirdPartyRateFilter(logging.Filter):
-    """Lets so many warnings of others' libraries through: a stranger can have them say something about each connection,
-    and what we say must not drown in it. Errors, and all that is ours, always pass."""
+    """Rate-limits third-party log records: a remote peer can trigger one per connection and flood the log.
+
+    Errors and our own records always pass.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -109,7 +111,7 @@ class ThirdPartyRateFilter(logging.Filter):
         if record.levelno >= logging.ERROR or record.name.partition(".")[0] == "workbench":
             return True
         judged, passes = self._judged
-        if judged is not record:  # every handler asks about it
+        if judged is not record:  # each handler calls this for the same record
             passes = self._allowance.take(self._clock())
             if not passes:
                 self._left_out += 1
@@ -121,7 +123,7 @@ class ThirdPartyRateFilter(logging.Filter):
 
 class _FileHandler(RotatingFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
-        """A full disk costs the lines that come meanwhile, and nothing else; the ring has them."""
+        """Ignore the error: on a full disk the file lacks lines, but the ring has them."""
 
 
 class _RingHandler(logging.Handler):
@@ -134,7 +136,7 @@ class _RingHandler(logging.Handler):
 
 
 class _Formatter(logging.Formatter):
-    """One record, one line (text: and its traceback), without secrets and without control characters."""
+    """Formats a record as one line without secrets and control characters; in text, its traceback follows."""
 
     def __init__(self, as_json: bool, secrets: Sequence[str]) -> None:
         super().__init__()

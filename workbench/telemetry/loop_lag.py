@@ -1,4 +1,4 @@
-"""How long the event loop keeps others waiting, measured by a timer of its own."""
+"""Measures event-loop lag with a periodic timer."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 
 EVERY_S = 0.1
-"""A stall is seen when a timer falls into it: always from this length on, a shorter one in proportion."""
+"""Interval of the timer. A stall of this length or more is always seen, a shorter one with a chance in proportion."""
 
 
 class LoopLagMonitor:
-    """Ticks on the running loop from `start` to `stop`, and tells each time how late it was, in seconds.
+    """Runs a timer on the event loop from `start` to `stop`, and calls `ticked` with its delay in seconds.
 
-    A loop's timers are exact to a millisecond, so less than that means nothing.
+    Timers of an event loop are exact to a millisecond, so a smaller delay means nothing.
     """
 
     def __init__(self, ticked: Callable[[float], None], clock: Callable[[], float] = time.monotonic) -> None:

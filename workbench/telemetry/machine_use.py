@@ -1,4 +1,4 @@
-"""What the machine does as a whole: its cores, its memory, its NVIDIA GPUs as NVML tells."""
+"""Reads the use of the whole machine: cores, memory, and NVIDIA GPUs through NVML."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ FRESH_S = 0.9
 
 @dataclass(frozen=True, slots=True)
 class GpuUse:
-    """One GPU, whoever uses it. Sizes in bytes; what the driver does not tell is None."""
+    """The use of one GPU by all processes. Sizes in bytes; None where the driver does not report it."""
 
     uuid: str
     name: str
     memory_total: int
     memory_used: int
     utilization: float | None
-    """0 to 1: the part of the time in which some kernel ran."""
+    """0 to 1: the share of the time in which some kernel ran."""
     power_w: float | None
     power_limit_w: float | None
     energy_j: float | None
@@ -43,9 +43,10 @@ class MachineUse:
 
 
 class Machine:
-    """Reads on whichever thread asks: NVML may take milliseconds, the first time far more, so no event loop should.
+    """Reads the machine's use. `read` blocks for milliseconds, the first time for longer, so no event loop should call
+    it.
 
-    `latest` asks nobody, and `read_soon` has a thread see to it.
+    `latest` is the last reading, and `read_soon` renews it on a thread.
     """
 
     def __init__(self, nvml: Callable[[], Any] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -64,7 +65,7 @@ class Machine:
         return self._clock() - self._read_at > FRESH_S
 
     def read(self) -> MachineUse:
-        """A reading that is fresh, or fresh enough. From any thread but an event loop's."""
+        """Return a reading that is at most FRESH_S old. Not for an event loop's thread."""
         with self._reading:
             if self.stale:
                 memory = psutil.virtual_memory()
@@ -75,7 +76,7 @@ class Machine:
             return self.latest
 
     def read_soon(self) -> None:
-        """Have `latest` read anew, where it is not fresh; does not wait."""
+        """Renew `latest` on a thread if it is stale; does not wait."""
         if self.stale and not self._reading.locked():
             threading.Thread(target=self.read, name="machine-use", daemon=True).start()
 
@@ -94,18 +95,18 @@ class Machine:
             self._nvml = self._nvml_of()
         nvml, found = self._nvml, []
         if nvml is not None:
-            with suppress(nvml.NVMLError):  # a driver that goes away takes its GPUs with it, no more
+            with suppress(nvml.NVMLError):  # without its driver, the machine has no GPUs
                 found = [_gpu(nvml, nvml.nvmlDeviceGetHandleByIndex(i)) for i in range(nvml.nvmlDeviceGetCount())]
         return found
 
 
 def _loaded_nvml() -> Any:
-    """NVML, ready to be asked; None on a machine without NVIDIA's driver."""
+    """Return NVML, initialised; None on a machine without NVIDIA's driver."""
     try:
         import pynvml
 
         pynvml.nvmlInit()
-    except Exception:  # of whatever kind: there is nothing to be measured here
+    except Exception:  # whatever the reason, there is no GPU to measure
         return None
     return pynvml
 

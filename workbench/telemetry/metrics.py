@@ -1,9 +1,9 @@
-"""The engine's Observer, and what the server tells beside: takes note in half a microsecond, and counts later.
+"""The engine's Observer: notes what happens in half a microsecond, and counts it later.
 
-`request_done`, `batch_done` and `exchange_done` note numbers; `fold` turns what gathered into figures with numpy, ten
-times a second and at a few hundred at the latest, so that the event loop is never held up for long. Only numbers are
-kept until then: what a request had allocated is free again at once, still in the cache, and the garbage collector has
-nothing to look at.
+`request_done`, `batch_done` and `exchange_done` only store numbers. `fold` adds them to the counters with numpy, ten
+times a second and after a few hundred at the latest, so it never blocks the event loop for long. As only numbers are
+kept until then, a request's memory is freed at once, while it is still in the cache, and the garbage collector has no
+objects to visit.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from workbench.telemetry.rolling_windows import RollingWindows, WindowTotals
 from workbench.telemetry.slow_request_log import KEPT, SlowRequestLog, encode
 
 FOLD_AT = 512
-"""Noted requests, or batches, at which they are folded unasked: some 0.3 ms of work."""
+"""Number of noted requests or batches that triggers a fold: some 0.3 ms of work."""
 
 LATE_KEPT = 64
-"""Ticks of the loop after which they are counted unasked."""
+"""Number of loop delays that are noted before they are counted."""
 
 KEPT_AFTER_GONE = 16
-"""Versions whose figures are kept after they are gone, so that the last requests before a swap are still scraped. Each
-takes some 50 kB, and each snapshot copies them."""
+"""Removed versions whose counters are kept, so that the last requests before a swap are still scraped. Each takes some
+50 kB, and each snapshot copies them."""
 
 ModelVersion = tuple[str, str]
 
@@ -52,17 +52,17 @@ _eight = struct.Struct("8d").pack
 
 @dataclass(frozen=True, slots=True)
 class ProcessUse:
-    """What this process has used."""
+    """CPU time and memory of this process."""
 
     cpu_s: float
-    """User and system time since it began."""
+    """User and system time since its start."""
     resident_bytes: int
     started_at: float
     """Unix time."""
 
 
 class LoopTimes(Protocol):
-    """What the engine tells of runs on the event loop's own thread, of all models together."""
+    """The engine's record of runs on the event loop's own thread, all models together."""
 
     total_s: float
     longest_s: float
@@ -70,7 +70,7 @@ class LoopTimes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class InlineUse:
-    """Runs of models on the event loop's own thread, up to one moment."""
+    """Runs of models on the event loop's own thread up to one moment, in seconds."""
 
     total_s: float = 0.0
     longest_s: float = 0.0
@@ -78,7 +78,7 @@ class InlineUse:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything that was counted up to one moment. The figures are copies."""
+    """Everything that was counted up to one moment. The counters are copies."""
 
     taken_at: float
     """Unix time."""
@@ -86,44 +86,44 @@ class State:
     statuses: Sequence[ModelStatus]
     process: ProcessUse
     changes: int = 0
-    """Of the models' states, routing and settings."""
+    """Changes of the models' states, routing and settings."""
     machine: MachineUse = field(default_factory=MachineUse)
     loop_delay: Durations = field(default_factory=Durations)
-    """How late the event loop came to its own timer."""
+    """Delays of the event loop's timer."""
     inline: InlineUse = field(default_factory=InlineUse)
     answers: Mapping[int, int] = field(default_factory=dict)
     """Answers of the HTTP port, by status."""
 
 
 class _Notes:
-    """What was noted of one version since the last fold."""
+    """What was noted about one version since the last fold."""
 
     __slots__ = ("answered", "batches", "failed", "outcomes", "run", "slow_from_s", "together")
 
     def __init__(self) -> None:
         self.slow_from_s = 0.0
-        """An exchange that took longer is among the slowest, as far as is known."""
+        """A request that took longer may be among the slowest."""
         self.clear()
 
     def clear(self) -> None:
         self.outcomes: list[Outcome] = []
         # Doubles side by side, as numpy reads them; packing takes a third of what array.extend does.
         self.run = bytearray()
-        """Four a request that was run, and is not in `together`."""
+        """Four numbers for each request that was run and is not in `together`."""
         self.together: list[tuple[Sequence[float], float, float, float]] = []
-        """Requests that ended OK, a batch at a time: how long each had waited, and what they had in common."""
+        """Requests that ended OK, one entry per batch: how long each had waited, and the times that they share."""
         self.answered = bytearray()
-        """Eight an exchange that ended with outputs."""
+        """Eight numbers for each request that ended with outputs."""
         self.batches: list[tuple[int, ReleaseReason, float]] = []
         self.failed: RequestRecord | None = None
-        """The latest one that ended in an error which its caller got."""
+        """The latest request whose caller got an error."""
 
 
 class Metrics:
     """Implements core.ports.Observer. Every method belongs to the event loop's thread.
 
-    `clock` tells Unix time, `ticks` the moments of exchanges. It counts without `start`, which has it fold ten times a
-    second and watch the loop; `stop` ends that.
+    `clock` returns Unix time, `ticks` is the clock that stamps request records. `start` makes it fold ten times a
+    second and measure the loop's delay, `stop` ends that; it counts without them too.
     """
 
     def __init__(
@@ -149,20 +149,19 @@ class Metrics:
         self._notes: dict[ModelVersion, _Notes] = {}
         self._figures: dict[ModelVersion, Counters] = {}
         self._copies: dict[ModelVersion, Counters] = {}
-        """As they were when they were last asked for; of a version in which nothing happened since, still true."""
+        """Copies for the last `state`; still valid for versions that were idle since."""
         self._touched: set[ModelVersion] = set()
-        """Those in which something did."""
+        """Versions that were not."""
         self._states: dict[ModelVersion, ModelState] = {}
         self._loop_time: LoopTimes | None = None
         self._statuses: Callable[[], Sequence[ModelStatus]] = list
         self._process = psutil.Process()
 
     def watch(self, statuses: Callable[[], Sequence[ModelStatus]], loop_time: LoopTimes | None = None) -> None:
-        """Ask `statuses` (Engine.statuses) for the models' states and queues, and read `loop_time`, whenever somebody
-        looks.
+        """Set where `state` reads the models' states and queues (Engine.statuses), and the inline runs.
 
-        Asked rather than noted from `model_changed`: while a version is reloaded in place, two deployments of the
-        same name and version report, and the one that goes reports last.
+        Statuses are not taken from `model_changed`: while a version is reloaded in place, two deployments of the same
+        name and version report, and the one that goes reports last.
         """
         self._statuses = statuses
         self._loop_time = loop_time
@@ -220,10 +219,13 @@ class Metrics:
             self._figures.setdefault(key, Counters())
             self._prune()
 
-    # What the server tells
+    # Called by the server
 
     def exchange_done(self, exchange: RequestRecord) -> None:
-        """An inference was answered, with an error or without. One of no known version is logged, and not counted."""
+        """Note an answered inference, with an error or without.
+
+        If its version is unknown, it is logged but not counted.
+        """
         if exchange.error:
             self._log.note(exchange)
             if exchange.version:
@@ -268,10 +270,10 @@ class Metrics:
         self.fold()
         self._recent.note(self._figures)
 
-    # Looking
+    # Reading
 
     def fold(self) -> None:
-        """Count what was noted since the last time."""
+        """Add what was noted since the last fold to the counters."""
         if len(self._late_s) >= LATE_KEPT:
             self._fold_lateness()
         for key, notes in self._notes.items():
@@ -300,8 +302,8 @@ class Metrics:
     def slowest(
         self, model: str, since: float | None = None, until: float | None = None, limit: int = KEPT
     ) -> list[dict[str, Any]]:
-        """The slowest requests of the last minutes, the slowest first, as JSON has them; `since` and `until` are Unix
-        times of their ends."""
+        """Return the slowest requests of the last minutes for JSON, the slowest first. `since` and `until` bound the
+        Unix times of their ends."""
         self.fold()
         now = self._ticks()
         offset_s = self._clock() - now
@@ -310,12 +312,12 @@ class Metrics:
         return [encode(exchange, offset_s) for exchange in self._slowest.of(model, now, begin, end, limit)]
 
     def recent(self, window_s: float) -> tuple[float, dict[ModelVersion, WindowTotals]]:
-        """What happened in the last `window_s` seconds, and how many it really were; see telemetry.recent."""
+        """Return the seconds really covered and what happened in the last `window_s` seconds (rolling_windows)."""
         self.fold()
         return self._recent.over(window_s, self._figures)
 
     def state(self) -> State:
-        """Everything counted up to now."""
+        """Return everything counted up to now."""
         self.fold()
         statuses = self._statuses()
         for status in statuses:
@@ -337,7 +339,7 @@ class Metrics:
         )
 
     def _copied(self) -> dict[ModelVersion, Counters]:
-        """The same copy as before of a version in which nothing happened: of many models few are busy."""
+        """Copy the counters; idle versions keep the copy from before, since of many models few are busy."""
         self._copies = {
             key: self._copies[key] if key in self._copies and key not in self._touched else figures.copy()
             for key, figures in self._figures.items()
@@ -349,7 +351,7 @@ class Metrics:
         figures = self._figures.get(key)
         if figures is None:
             figures = self._figures[key] = Counters()
-            self._touched.add(key)  # of one that was there before, and was forgotten, there may be a copy
+            self._touched.add(key)  # there may be a copy of a forgotten version of this name
         return figures
 
     def _prune(self) -> None:

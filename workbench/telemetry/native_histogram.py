@@ -1,81 +1,59 @@
-"""A histogram by powers of 2^(1/8): the buckets that Prometheus calls native, schema 3.
+"""Prometheus's native histogram, schema 3: buckets by powers of 2^(1/8).
 
-Bucket i of schema 3 holds values in (2^((i - 1) / 8), 2^(i / 8)], so that each is 9 % wide and every power of two is an
-edge. Our own log-linear buckets (`histogram.py`) have other edges, and no sum of theirs is one of these: values are
-counted a second time, exactly, when they are folded, rather than guessed when somebody scrapes.
+Bucket i holds values in (2^((i - 1) / 8), 2^(i / 8)], so each is 9 % wide and every power of two is an edge. Its counts
+cannot be computed from our own log-linear buckets (`core.histogram`), which have other edges. So values are counted
+twice, exactly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+from workbench.telemetry.histogram import DenseHistogram
 
 SCHEMA = 3
 PER_OCTAVE = 2**SCHEMA
 
 
 class Scale:
-    """Where the buckets of a kind of quantity begin and end: above 2^`low`, up to 2^`high`.
+    """The range of the buckets: above 2^`low`, up to 2^`high`.
 
-    What is not above 2^`low` goes to the zero bucket, what is over 2^`high` to the last one.
+    Values up to 2^`low` are counted in the zero bucket, values over 2^`high` in the last one.
     """
 
     def __init__(self, low: int, high: int) -> None:
         self.first = low * PER_OCTAVE + 1
-        """The index, in Prometheus's counting, of the lowest bucket."""
+        """Prometheus's index of the lowest bucket."""
         self.zero_threshold = 2.0**low
         octave = 2.0 ** (np.arange(PER_OCTAVE) / PER_OCTAVE)
         edges = np.concatenate([np.ldexp(octave, power) for power in range(low, high)])  # powers of two exact
         self.edges: NDArray[np.float64] = edges
         """Lower edges, exclusive, of the buckets after the zero bucket."""
-        self.buckets = len(edges) + 1
 
 
 DURATIONS = Scale(-20, 16)
 """Seconds, from 1 us to 18 h."""
 SIZES = Scale(-1, 40)
-"""Bytes, from 1 to a TiB; the zero bucket holds what is empty."""
+"""Bytes, from 1 to a TiB; the zero bucket counts empty bodies."""
 
 
-@dataclass(slots=True)
-class NativeHistogram:
+class NativeHistogram(DenseHistogram):
     """Counts per bucket, the zero bucket first, and the exact sum."""
 
-    scale: Scale
-    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    total: float = 0.0
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
-        if not len(self.counts):
-            self.counts = np.zeros(self.scale.buckets, np.int64)
-
-    @property
-    def count(self) -> int:
-        return int(self.counts.sum())
-
-    def add(self, values: ArrayLike) -> None:
-        """Count many values at once; what is negative (a clock that jumped) counts as 0."""
-        found = np.maximum(np.asarray(values, np.float64), 0.0)
-        self.counts += np.bincount(np.searchsorted(self.scale.edges, found, side="left"), minlength=self.scale.buckets)
-        self.total += float(found.sum())
+    layout: Scale
 
     def add_counted(self, counts: Mapping[int, int]) -> None:
-        """Count values of which each came so many times."""
+        """Count values; `counts` maps a value to how often it occurred."""
         values = np.fromiter(counts, np.float64, len(counts))
         times = np.fromiter(counts.values(), np.int64, len(counts))
-        np.add.at(self.counts, np.searchsorted(self.scale.edges, values, side="left"), times)
+        np.add.at(self.counts, np.searchsorted(self.layout.edges, values, side="left"), times)
         self.total += float(values @ times)
-
-    def copy(self) -> NativeHistogram:
-        return NativeHistogram(self.scale, self.counts.copy(), self.total)
-
-    def since(self, earlier: NativeHistogram) -> NativeHistogram:
-        """What came after `earlier`, an older copy of this histogram."""
-        return NativeHistogram(self.scale, self.counts - earlier.counts, self.total - earlier.total)
 
     @property
     def zeros(self) -> int:
@@ -83,15 +61,15 @@ class NativeHistogram:
         return int(self.counts[0])
 
     def filled(self) -> Iterator[tuple[int, int]]:
-        """(index, count) of the buckets that hold something, ascending, indices as Prometheus counts them."""
+        """Yield (Prometheus's index, count) of the buckets that hold something, ascending."""
         buckets = np.flatnonzero(self.counts[1:])
-        yield from zip((self.scale.first + buckets).tolist(), self.counts[1 + buckets].tolist(), strict=True)
+        yield from zip((self.layout.first + buckets).tolist(), self.counts[1 + buckets].tolist(), strict=True)
 
     def up_to_power(self, power: int) -> int:
-        """How many values are at most 2^`power`, which is an edge."""
-        return int(self.counts[: power * PER_OCTAVE - self.scale.first + 2].sum())
+        """Return the number of values up to 2^`power`, which is an edge."""
+        return int(self.counts[: power * PER_OCTAVE - self.layout.first + 2].sum())
 
     def encode(self) -> dict[str, Any]:
-        """`{"count", "sum", "zeros", "buckets": {index: count}}`, with the buckets that hold something only."""
+        """Return `{"count", "sum", "zeros", "buckets": {index: count}}`, with filled buckets only."""
         buckets = {str(index): count for index, count in self.filled()}
         return {"count": self.count, "sum": self.total, "zeros": self.zeros, "buckets": buckets}

@@ -1,8 +1,8 @@
-"""Metric families as `io.prometheus.client.MetricFamily` messages, the one format in which Prometheus scrapes native
-histograms.
+"""Writes metric families as `io.prometheus.client.MetricFamily` messages, the only format in which Prometheus scrapes
+native histograms.
 
-Written by hand, since it is a few lines and the generated classes would be a second package of that name beside
-another library's. Field numbers are those of prometheus/client_model, metrics.proto; a test reads all of it back.
+Encoded by hand: it is a few lines, and generated classes could clash with another library's package of that name.
+Field numbers are those of prometheus/client_model, metrics.proto; a test reads every message back.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import itertools
 import struct
 from collections.abc import Iterable
 
+from workbench.core.varint import varint
 from workbench.telemetry.families import Distribution, Family, MetricKind
 from workbench.telemetry.native_histogram import SCHEMA, NativeHistogram
 
@@ -24,8 +25,8 @@ _DOUBLE = struct.Struct("<d")
 
 
 def write(families: Iterable[Family]) -> bytes:
-    """Each message after its length."""
-    return b"".join(_varint(len(message)) + message for message in map(_family, families))
+    """Return the messages, each after its length."""
+    return b"".join(varint(len(message)) + message for message in map(_family, families))
 
 
 def _family(family: Family) -> bytes:
@@ -44,15 +45,15 @@ def _histogram(value: Distribution) -> bytes:
 
 
 def _native(native: NativeHistogram) -> bytes:
-    """Spans of neighbouring buckets, each by its gap to the one before, and every count as a difference."""
+    """Encode spans of adjacent buckets, each by its gap to the one before, and the counts as differences."""
     parts = [
         _whole(5, _zigzag(SCHEMA)),
-        _real(6, native.scale.zero_threshold),
+        _real(6, native.layout.zero_threshold),
         _whole(7, native.zeros),
     ]
     filled = list(native.filled())
     end = 0
-    # In a run of neighbours, index and place rise together.
+    # In a run of adjacent buckets, index and position rise together.
     for _, run in itertools.groupby(enumerate(filled), lambda item: item[1][0] - item[0]):
         members = list(run)
         start = members[0][1][0]
@@ -64,11 +65,11 @@ def _native(native: NativeHistogram) -> bytes:
 
 
 def _whole(number: int, value: int) -> bytes:
-    return _varint(number << 3) + _varint(value)
+    return varint(number << 3) + varint(value)
 
 
 def _real(number: int, value: float) -> bytes:
-    return _varint(number << 3 | 1) + _DOUBLE.pack(value)
+    return varint(number << 3 | 1) + _DOUBLE.pack(value)
 
 
 def _text(number: int, value: str) -> bytes:
@@ -76,19 +77,8 @@ def _text(number: int, value: str) -> bytes:
 
 
 def _nested(number: int, message: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(message)) + message
+    return varint(number << 3 | 2) + varint(len(message)) + message
 
 
 def _zigzag(value: int) -> int:
     return value << 1 if value >= 0 else (-value << 1) - 1
-
-
-def _varint(value: int) -> bytes:
-    if value < 128:
-        return bytes((value,))
-    found = bytearray()
-    while value > 127:
-        found.append(value & 127 | 128)
-        value >>= 7
-    found.append(value)
-    return bytes(found)

@@ -1,6 +1,6 @@
-"""Metric families as Prometheus text, version 0.0.4, which everything that scrapes can read.
+"""Writes metric families as Prometheus text, version 0.0.4, which every scraper reads.
 
-It has no form for native histograms: those go by `protobuf`.
+The text format has no native histograms; `prometheus_protobuf` has them.
 """
 
 from __future__ import annotations

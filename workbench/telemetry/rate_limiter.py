@@ -1,4 +1,4 @@
-"""How many lines of a log somebody else may cause. Light, for the keeper, which logs too."""
+"""A token bucket for log lines that others can cause. Imports nothing, because the supervisor logs too."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ BURST = 20
 
 
 class RateLimiter:
-    """So many a second, and up to `burst` at once. The time is an argument."""
+    """Allows `per_s` a second, and up to `burst` at once. The caller passes the time, in seconds."""
 
     def __init__(self, per_s: float, burst: int) -> None:
         self._per_s = per_s
@@ -16,6 +16,7 @@ class RateLimiter:
         self._at = 0.0
 
     def take(self, now: float) -> bool:
+        """Use one token; False where none is left."""
         self._left = min(self._left + max(now - self._at, 0.0) * self._per_s, self._burst)
         self._at = now
         if self._left < 1.0:

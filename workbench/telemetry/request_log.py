@@ -1,6 +1,6 @@
-"""The log's lines about single inferences: those that went wrong on our side, and those that took long.
+"""Logs single inferences that failed on our side, expired or were slow.
 
-Thousands a second can go wrong at once, so lines are rationed, and the next one tells how many were left out.
+Thousands a second can fail at once, so the lines are rate-limited, and the next line says how many were left out.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ log = logging.getLogger("workbench.requests")
 
 
 class RequestLog:
-    """`which`: "trouble" (failed, expired or slow), "all" or "none"; `slow_s`: from which duration on one is slow."""
+    """`which` is "trouble" (failed, expired or slow), "all" or "none".
+
+    An inference is slow from `slow_s` seconds on.
+    """
 
     def __init__(self, which: str = "trouble", slow_s: float = 1.0) -> None:
         self.looks_from_s = 0.0 if which == "all" else slow_s
-        """The duration from which on it wants to be told of those without an error too."""
+        """The duration from which on inferences without an error are to be passed to `note` too."""
         self._every = which == "all"
         self._none = which == "none"
         self._slow_s = slow_s
@@ -30,7 +33,7 @@ class RequestLog:
         self._left_out = 0
 
     def note(self, exchange: RequestRecord) -> None:
-        """Say what is to be said of it."""
+        """Log this inference if `which` asks for it and the rate allows it."""
         error = exchange.error
         slow = exchange.duration_s >= self._slow_s
         if self._none or not (self._every or slow or error in FAILED or error == EXPIRED):
@@ -53,7 +56,7 @@ class RequestLog:
 
 
 def fields_of(exchange: RequestRecord) -> dict[str, object]:
-    """What a line says of it; every name is in docs/metrics.md. What is not known is left out."""
+    """Return the fields of a log line (docs/metrics.md). Unknown ones are left out."""
     stages = stages_of(exchange)
     timings = exchange.timings
     fields: dict[str, object] = {

@@ -1,4 +1,4 @@
-"""One inference as its caller saw it: from the first byte read to the last one written."""
+"""The record of one inference, from the first byte read to the last one written."""
 
 from __future__ import annotations
 
@@ -13,53 +13,53 @@ LONGEST_MESSAGE = 300
 
 
 class RequestRecord(msgspec.Struct, gc=False):
-    """What is noted of an inference on its way. The moments are readings of the engine's clock, in seconds; 0 is one
-    that it did not come to.
+    """One inference: its times, sizes and outcome. Times are readings of the engine's clock, in seconds; 0 means that
+    the inference did not get that far.
     """
 
     model: str
     version: str
-    """The one that answered; empty where none is known."""
+    """The version that answered; empty where it is not known."""
     request_id: bytes
     arrived_at: float
-    """Its head was read."""
+    """When the head of the request had been read."""
     received_at: float = 0.0
-    """Its body was read."""
+    """When the body had been read."""
     decoded_at: float = 0.0
     answered_at: float = 0.0
-    """The engine's answer was back."""
+    """When the engine had returned its response."""
     encoded_at: float = 0.0
     sent_at: float = 0.0
-    """The answer was handed to the connection, whole; or the error was known."""
+    """When all of the response had been handed to the connection, or the error was known."""
     request_bytes: int = 0
     response_bytes: int = 0
     timings: Timings | None = None
-    """Of the engine; None where the request was not run, or its run failed."""
+    """Set by the engine; None where the request was not run, or its run failed."""
     error: str = ""
-    """The code of the error that the caller got; empty: the outputs."""
+    """The code of the error that the caller got; empty if it got the outputs."""
     trace: str = ""
-    """The caller's traceparent, checked; empty: none came."""
+    """The caller's traceparent, validated; empty if none came."""
     id: str = ""
-    """The protocol's own id, in the body."""
+    """The id in the body of the request."""
     message: str = ""
-    """What the error said, cut to LONGEST_MESSAGE."""
+    """The error's message, cut to LONGEST_MESSAGE."""
 
     @property
     def duration_s(self) -> float:
-        """From the body's arrival until the answer had left: what this service has to answer for."""
+        """Seconds from the body's arrival until the response had left: the time that the service is responsible for."""
         return self.sent_at - (self.received_at or self.sent_at)
 
     @property
     def trace_id(self) -> str:
-        """The trace that the caller's span belongs to: 32 hexadecimal digits, or empty."""
+        """The id of the caller's trace: 32 hexadecimal digits, or empty."""
         return self.trace[3:35]
 
 
 class Stage(IntEnum):
-    """Where an inference's time goes, in the order of its way."""
+    """The stages of an inference, in order."""
 
     RECEIVE = 0
-    """Reading the body: the caller's pace, and the network's."""
+    """Reading the body: depends on the caller and the network."""
     DECODE = 1
     QUEUE = 2
     BATCH = 3
@@ -69,11 +69,11 @@ class Stage(IntEnum):
     """Splitting the outputs and getting back to the event loop."""
     ENCODE = 6
     SEND = 7
-    """Handing the answer to the connection: no time, unless the caller reads slower than is written."""
+    """Handing the response to the connection: no time, unless the caller reads too slowly."""
 
 
 def stages_of(exchange: RequestRecord) -> dict[Stage, float | None]:
-    """Seconds in each stage; None where it did not get that far, or nobody knows."""
+    """Return the seconds in each stage; None where the inference did not get that far, or it is not known."""
     timings = exchange.timings
     engine: tuple[float | None, ...] = (None,) * 4
     if timings is not None:

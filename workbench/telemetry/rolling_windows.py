@@ -1,7 +1,7 @@
-"""The last minutes of every model, so that whoever asks how it went gets an answer at once.
+"""Keeps the totals of the last minutes by model, so that any window up to 15 minutes can be asked for at once.
 
-The minute is kept by seconds and a quarter of an hour by tens of seconds: spans end to end, each with what happened in
-it, of which those that make up a window are added. A span in which a model had nothing to do costs nothing.
+The last minute is kept in spans of one second, a quarter of an hour in spans of ten. A window is the sum of its spans.
+A span in which a model was idle takes no memory.
 """
 
 from __future__ import annotations
@@ -15,28 +15,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.core.histogram import SERVICE, Histogram
 from workbench.core.model import ModelStatus
 from workbench.core.ports import Outcome
 from workbench.telemetry.counters import Counters
-from workbench.telemetry.histogram import Histogram
 from workbench.telemetry.request_record import Stage
+from workbench.telemetry.totals import Totals
 
 LONGEST_S = 900.0
 """The longest window that can be asked for."""
 
 SPANS = ((1.0, 60), (10.0, 90))
-"""(seconds of a span, spans kept): a window is answered by the first row that reaches so far back."""
+"""(seconds of a span, spans kept): a window is answered by the first entry that reaches far enough back."""
 
 ModelVersion = tuple[str, str]
 
+_EMPTY = Histogram.empty(SERVICE)
+
 
 @dataclass(slots=True)
-class WindowTotals:
-    """What happened to one version over some time; all of it adds."""
+class WindowTotals(Totals):
+    """What happened to one version over some time; totals of several spans can be added."""
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
-    request: Histogram = field(default_factory=Histogram)
-    """As Figures.request: of the requests that were run."""
+    request: Histogram = _EMPTY
+    """Durations of the requests that were run, as in Counters.request."""
     stages_s: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(Stage)))
     rows: int = 0
     batches: int = 0
@@ -45,82 +48,49 @@ class WindowTotals:
     @classmethod
     def of(cls, figures: Counters) -> WindowTotals:
         return cls(
-            figures.outcomes.copy(),
-            figures.request.linear.copy(),
-            figures.stages_s.copy(),
-            figures.rows,
-            figures.batches,
-            figures.busy_s,
+            outcomes=figures.outcomes.copy(),
+            request=figures.request.histogram(),
+            stages_s=figures.stages_s.copy(),
+            rows=figures.rows,
+            batches=figures.batches,
+            busy_s=figures.busy_s,
         )
 
-    def since(self, earlier: WindowTotals) -> WindowTotals:
+    @staticmethod
+    def merged(parts: Sequence[WindowTotals]) -> WindowTotals:
+        """Add up the totals of several spans."""
+        outcomes: Counter[Outcome] = Counter()
+        for each in parts:
+            outcomes.update(each.outcomes)
         return WindowTotals(
-            self.outcomes - earlier.outcomes,
-            self.request.since(earlier.request),
-            self.stages_s - earlier.stages_s,
-            self.rows - earlier.rows,
-            self.batches - earlier.batches,
-            self.busy_s - earlier.busy_s,
-        )
-
-    def add(self, packed: PackedTotals) -> None:
-        self.outcomes.update(packed.outcomes)
-        self.request.counts[packed.buckets] += packed.counts
-        self.request.total_s += packed.total_s
-        self.stages_s += packed.stages_s
-        self.rows += packed.rows
-        self.batches += packed.batches
-        self.busy_s += packed.busy_s
-
-
-@dataclass(frozen=True, slots=True)
-class PackedTotals:
-    """The same, small: of the histogram only what holds something."""
-
-    outcomes: Mapping[Outcome, int]
-    buckets: NDArray[np.int16]
-    counts: NDArray[np.int32]
-    total_s: float
-    stages_s: NDArray[np.float64]
-    rows: int
-    batches: int
-    busy_s: float
-
-    @classmethod
-    def of(cls, amounts: WindowTotals) -> PackedTotals:
-        counts = amounts.request.counts
-        filled = np.flatnonzero(counts)
-        return cls(
-            dict(amounts.outcomes),
-            filled.astype(np.int16),
-            counts[filled].astype(np.int32),
-            amounts.request.total_s,
-            amounts.stages_s,
-            amounts.rows,
-            amounts.batches,
-            amounts.busy_s,
+            outcomes=outcomes,
+            request=Histogram.merged(SERVICE, (each.request for each in parts)),
+            stages_s=np.sum([each.stages_s for each in parts], axis=0),
+            rows=sum(each.rows for each in parts),
+            batches=sum(each.batches for each in parts),
+            busy_s=sum(each.busy_s for each in parts),
         )
 
 
 class SpanSeries:
-    """The last `kept` spans, of `step_s` seconds or a little more each, and the one that has begun."""
+    """The last `kept` spans, of `step_s` seconds or a little more each, and the current one."""
 
     def __init__(self, step_s: float, kept: int, now: float) -> None:
         self._step_s = step_s
-        self._spans: deque[tuple[float, dict[ModelVersion, PackedTotals]]] = deque(maxlen=kept)
-        """(when it began, what happened in it), the newest last; each ends where the next begins."""
+        self._spans: deque[tuple[float, dict[ModelVersion, WindowTotals]]] = deque(maxlen=kept)
+        """(start, totals by version), the newest last; each span ends where the next begins."""
         self._began = now
         self._totals: dict[ModelVersion, WindowTotals] = {}
-        """At that moment, of the versions that there were."""
+        """The counters of each version at the start of the current span."""
 
     def note(self, figures: Mapping[ModelVersion, Counters], now: float) -> None:
-        """End the span that has begun, where it is long enough."""
+        """End the current span if it is long enough."""
         if now - self._began < self._step_s:
             return
         happened = {}
         for key, total in figures.items():
             if (since := self._since(key, total)) is not None:
-                happened[key] = PackedTotals.of(since)
+                happened[key] = since
                 self._totals[key] = WindowTotals.of(total)
         self._spans.append((self._began, happened))
         self._began = now
@@ -128,28 +98,30 @@ class SpanSeries:
     def over(
         self, window_s: float, figures: Mapping[ModelVersion, Counters], now: float
     ) -> tuple[float, dict[ModelVersion, WindowTotals]]:
-        """The seconds up to `now` that are told of, which are `window_s` or a span more, or less where nobody counted
-        yet; and what happened in them, of the versions to which anything did."""
-        found = {key: since for key, total in figures.items() if (since := self._since(key, total)) is not None}
+        """Return the seconds that were really summed, and the totals of the versions that were not idle.
+
+        The seconds are `window_s` or up to a span more, or less where counting began later.
+        """
+        found = {key: [since] for key, total in figures.items() if (since := self._since(key, total)) is not None}
         start = self._began
         for began, happened in reversed(self._spans):
             if now - start >= window_s:
                 break
             start = began
-            for key, packed in happened.items():
-                found.setdefault(key, WindowTotals()).add(packed)
-        return now - start, found
+            for key, totals in happened.items():
+                found.setdefault(key, []).append(totals)
+        return now - start, {key: WindowTotals.merged(parts) for key, parts in found.items()}
 
     def reaches(self, window_s: float) -> bool:
         assert self._spans.maxlen is not None
         return window_s <= self._step_s * self._spans.maxlen
 
     def forget(self, key: ModelVersion) -> None:
-        """Its totals begin anew."""
+        """Forget a version: its counters start again from 0."""
         self._totals.pop(key, None)
 
     def _since(self, key: ModelVersion, total: Counters) -> WindowTotals | None:
-        """What happened to a version in the span that has begun; None: nothing."""
+        """Return what happened to a version in the current span; None if nothing did."""
         before = self._totals.get(key)
         if before is None:
             return WindowTotals.of(total) if total.requests or total.batches else None
@@ -159,14 +131,14 @@ class SpanSeries:
 
 
 class RollingWindows:
-    """Of all versions, for every window up to LONGEST_S."""
+    """The rolling windows of all versions, up to LONGEST_S."""
 
     def __init__(self, ticks: Callable[[], float] = time.monotonic) -> None:
         self._ticks = ticks
         self._rows = [SpanSeries(step_s, kept, ticks()) for step_s, kept in SPANS]
 
     def note(self, figures: Mapping[ModelVersion, Counters]) -> None:
-        """To be called more often than once a second, with all totals."""
+        """Take the counters of all versions; to be called more than once a second."""
         now = self._ticks()
         for row in self._rows:
             row.note(figures, now)
@@ -174,7 +146,7 @@ class RollingWindows:
     def over(
         self, window_s: float, figures: Mapping[ModelVersion, Counters]
     ) -> tuple[float, dict[ModelVersion, WindowTotals]]:
-        """See Spans.over."""
+        """Return the totals of the last `window_s` seconds; see SpanSeries.over."""
         row = next((row for row in self._rows if row.reaches(window_s)), self._rows[-1])
         return row.over(window_s, figures, self._ticks())
 
@@ -187,7 +159,7 @@ class RollingWindows:
 def encode(
     window_s: float, amounts: Mapping[ModelVersion, WindowTotals], statuses: Sequence[ModelStatus]
 ) -> list[dict[str, Any]]:
-    """docs/http.md, RECENT: an entry for every version that is there, and for those gone that still had requests."""
+    """Return docs/http.md, RECENT: an entry for each present version, and for those gone that had requests."""
     known = {(status.name, status.version): status for status in statuses}
     nothing = WindowTotals()
     return [

@@ -1,11 +1,10 @@
-"""The slowest requests of the last minutes, with all that is known of them; what `Model.slowest()` shows.
+"""Keeps the slowest requests of the last 15 minutes; `Model.slowest()` shows them.
 
-Kept by model in slices of time, each a heap of its slowest: many of each minute, and a few of every few seconds, so
-that whoever asks about one moment finds its slowest, also in a minute that had worse. A request that is not among them
-costs whoever offers it one comparison.
+Each model has slices of time, each a heap of its slowest requests: many of each minute, and a few of every few seconds.
+So the slowest of a short moment are kept, even in a minute that had slower ones. A request that is not among the
+slowest costs one comparison.
 
-A slice that is over is packed: as objects its requests take ten times the memory, and for a quarter of an hour a busy
-service would grow by them.
+A finished slice is packed, because its requests take ten times the memory as objects.
 """
 
 from __future__ import annotations
@@ -29,38 +28,38 @@ MOMENT_KEPT = 10
 MOMENT_S = 5.0
 
 _Entry = tuple[float, int, RequestRecord]
-"""(duration, order, exchange)"""
+"""(duration, order, record)"""
 
 
 class SlowRequestLog:
-    """Of every model. Times are readings of the clock that stamped the exchanges."""
+    """The slowest requests of every model. Times are readings of the clock that stamped the records."""
 
     def __init__(self) -> None:
         self._models: dict[str, tuple[_Slices, _Slices]] = {}
-        self._order = itertools.count()  # so that two of equal duration are never compared themselves
+        self._order = itertools.count()  # so that records of equal duration are never compared
 
     def offer(self, exchange: RequestRecord) -> float:
-        """Keep it if it is among the slowest of its minute or moment; what another has to take to be, at that time."""
+        """Keep the record if it is among the slowest; return the duration that the next one has to exceed."""
         entry = exchange.duration_s, next(self._order), exchange
         minutes, moments = self._slices(exchange.model)
         return min(minutes.offer(entry), moments.offer(entry))
 
     def least(self, model: str, now: float) -> float:
-        """What an exchange that ends now has to take to be kept."""
+        """Return the duration in seconds that a request ending now has to exceed to be kept."""
         minutes, moments = self._slices(model)
         return min(minutes.least(now), moments.least(now))
 
     def of(
         self, model: str, now: float, since: float | None = None, until: float | None = None, limit: int = KEPT
     ) -> list[RequestRecord]:
-        """The slowest `limit` that ended in the last WINDOW_S seconds, from `since` until `until` where that is asked
-        for; the slowest first."""
+        """Return the slowest `limit` that ended in the last WINDOW_S seconds, or from `since` until `until`, the
+        slowest first."""
         earliest = now - WINDOW_S if since is None else max(since, now - WINDOW_S)
         latest = now if until is None else until
         found: dict[int, tuple[float, RequestRecord]] = {}
         if (slices := self._models.get(model)) is not None:
             minutes, moments = slices
-            # The slowest of a minute that is asked for as a whole are slower than those of its moments.
+            # Where a whole minute is asked for, its moments hold nothing slower than the minute's own heap.
             whole = minutes.within(earliest, latest) if limit <= KEPT else range(0)
             within = moments.entries(earliest, latest, without=(whole.start * SLICE_S, whole.stop * SLICE_S))
             for duration_s, order, exchange in itertools.chain(minutes.entries(earliest, latest), within):
@@ -81,7 +80,7 @@ class SlowRequestLog:
 
 
 class _Slices:
-    """The slowest `kept` of each `length_s` seconds of the last WINDOW_S."""
+    """Keeps the slowest `kept` of each slice of `length_s` seconds, for the last WINDOW_S."""
 
     __slots__ = ("_heap", "_kept", "_length_s", "_number", "_packed")
 
@@ -89,10 +88,10 @@ class _Slices:
         self._length_s = length_s
         self._kept = kept
         self._packed: deque[tuple[int, bytes]] = deque(maxlen=int(WINDOW_S / length_s))
-        """(number of the slice, its slowest), the newest last."""
+        """(number of the slice, its slowest requests), the newest last."""
         self._number = 0
         self._heap: list[_Entry] = []
-        """Of the slice that has begun."""
+        """The slowest of the current slice."""
 
     def offer(self, entry: _Entry) -> float:
         self._begin(entry[2].sent_at)
@@ -108,11 +107,11 @@ class _Slices:
         return self._heap[0][0] if len(self._heap) == self._kept else 0.0
 
     def within(self, earliest: float, latest: float) -> range:
-        """The slices that lie wholly between them."""
+        """Return the numbers of the slices that lie wholly between two times."""
         return range(math.ceil(earliest / self._length_s), max(0, int(latest / self._length_s)))
 
     def entries(self, earliest: float, latest: float, without: tuple[float, float] = (0.0, 0.0)) -> Iterator[_Entry]:
-        """Of the slices that reach between them, and not wholly into `without`."""
+        """Yield the entries of all slices between two times, except slices wholly within `without`."""
         first, last = int(earliest / self._length_s), int(latest / self._length_s)
         begin, end = without
         for number, packed in self._packed:
@@ -123,7 +122,7 @@ class _Slices:
             yield from self._heap
 
     def _begin(self, now: float) -> None:
-        """The slice of this moment, where it is not an earlier one's."""
+        """Start the slice of this time, unless it has started."""
         number = int(now / self._length_s)
         if number > self._number:
             if self._heap:
@@ -132,7 +131,7 @@ class _Slices:
 
 
 class _Kept(RequestRecord, array_like=True, gc=False):
-    """The same without its fields' names."""
+    """A RequestRecord that is packed without its fields' names."""
 
 
 _FIELDS = RequestRecord.__struct_fields__
@@ -150,7 +149,7 @@ def _unpacked(packed: bytes) -> Iterable[_Entry]:
 
 
 def encode(exchange: RequestRecord, wall_offset_s: float) -> dict[str, Any]:
-    """As JSON has it. `wall_offset_s` is what the clock of the exchanges lacks to Unix time."""
+    """Return the record for JSON. `wall_offset_s` turns the record's times into Unix time."""
     timings = exchange.timings
     return {
         "time": exchange.sent_at + wall_offset_s,

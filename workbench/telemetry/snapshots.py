@@ -1,6 +1,7 @@
-"""Live figures: what happened between two looks at the metrics, as plain values for JSON.
+"""Live figures for JSON: what happened between two looks at the metrics.
 
-Counts and histograms are those of the interval, so a reader merges any window by adding; rates are ready to plot.
+Counts and histograms are those of the interval, so a reader merges any window by adding, and takes percentiles of the
+window that it shows (live.tick). Rates are ready to plot.
 """
 
 from __future__ import annotations
@@ -21,22 +22,22 @@ _STAGES = [stage.name.lower() for stage in Stage]
 
 
 def snapshot(state: State, before: State, sequence: int, epoch: str) -> dict[str, Any]:
-    """What happened from `before` until `state`.
+    """Return what happened from `before` until `state`.
 
-    `sequence` counts up by one a snapshot, so a reader sees a gap; `epoch` names this run of the service, so a
-    reader sees that totals began anew.
+    `sequence` counts up by one per snapshot, so a reader sees a gap. `epoch` names this run of the service, so a
+    reader sees a restart.
     """
     interval_s = state.taken_at - before.taken_at
     statuses = {(status.name, status.version): status for status in state.statuses}
     models = []
     for key, total in sorted(state.figures.items()):
         earlier = before.figures.get(key, NOTHING)
-        # The same copy, where nothing happened in between (Metrics.state): of many models few are busy.
+        # Metrics.state returns the same copy where nothing happened: of many models few are busy.
         figures = (
             dataclasses.replace(NOTHING, last_error=total.last_error) if total is earlier else total.since(earlier)
         )
         status = statuses.get(key)
-        if status is not None or figures.requests:  # the last requests of a version that has gone still count
+        if status is not None or figures.requests:  # the last requests of a removed version still count
             models.append(_model(key[0], key[1], figures, status, interval_s))
     return {
         "epoch": epoch,
@@ -47,7 +48,7 @@ def snapshot(state: State, before: State, sequence: int, epoch: str) -> dict[str
         "process": {
             "cpu": _rate(state.process.cpu_s - before.process.cpu_s, interval_s),
             "resident_bytes": state.process.resident_bytes,
-            "loop_delay": state.loop_delay.since(before.loop_delay).linear.encode(),
+            "loop_delay": state.loop_delay.since(before.loop_delay).histogram().encode(),
         },
         "machine": _machine(state.machine),
         "models": models,
@@ -55,7 +56,7 @@ def snapshot(state: State, before: State, sequence: int, epoch: str) -> dict[str
 
 
 class Snapshots:
-    """One reader's series of snapshots, each since the one before."""
+    """The snapshots of one reader, each covering the time since the one before."""
 
     def __init__(self, state: Callable[[], State], epoch: str) -> None:
         self._state = state
@@ -72,7 +73,6 @@ class Snapshots:
 
 
 def _model(name: str, version: str, figures: Counters, status: ModelStatus | None, interval_s: float) -> dict[str, Any]:
-    p50_s, p95_s, p99_s = figures.request.linear.quantiles(0.50, 0.95, 0.99)
     return {
         "name": name,
         "version": version,
@@ -87,13 +87,10 @@ def _model(name: str, version: str, figures: Counters, status: ModelStatus | Non
         "rows_per_s": _rate(figures.rows, interval_s),
         "batches_per_s": _rate(figures.batches, interval_s),
         "busy": _rate(figures.busy_s, interval_s),
-        "p50_s": p50_s,
-        "p95_s": p95_s,
-        "p99_s": p99_s,
         "latency": {
-            "request": figures.request.linear.encode(),
-            "queue": figures.queue.linear.encode(),
-            "compute": figures.compute.linear.encode(),
+            "request": figures.request.histogram().encode(),
+            "queue": figures.queue.histogram().encode(),
+            "compute": figures.compute.histogram().encode(),
         },
         "stages_s": dict(zip(_STAGES, figures.stages_s.tolist(), strict=True)),
         "payload": {"request": figures.request_bytes.encode(), "response": figures.response_bytes.encode()},

@@ -1,4 +1,4 @@
-"""The figures as `core.statistics` has them, for whoever asks over the protocol."""
+"""Turns counters into the statistics of the Open Inference Protocol."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from workbench.telemetry.request_record import Stage
 
 
 def statistics(state: State, name: str | None = None, version: str | None = None) -> list[ModelStatistics]:
-    """Of every version that is known now; of one model, or of one version of it, where they are named."""
+    """Return the statistics of all present versions, or of one model, or of one version."""
     known = sorted({(status.name, status.version) for status in state.statuses})
     return [
         of_version(key[0], key[1], state.figures.get(key, Counters()))
@@ -32,7 +32,7 @@ def of_version(name: str, version: str, figures: Counters) -> ModelStatistics:
         figures.last_at,
         figures.rows,
         figures.batches,
-        success=Spent(succeeded, figures.request.linear.total_s),
+        success=Spent(succeeded, figures.request.linear.total),
         failed=Spent(figures.requests - succeeded, figures.failed_s),
         queue=stage(Stage.QUEUE),
         join=stage(Stage.BATCH),

@@ -1,4 +1,4 @@
-"""The same figures under the names that Triton has for them, so that dashboards and tools made for Triton work.
+"""The metrics under Triton's names, so that dashboards and tools made for Triton work.
 
 Names, labels, types and units are those of Triton's docs/user_guide/metrics.md; times are sums in microseconds.
 """
@@ -21,7 +21,7 @@ REASONS = {
     Outcome.FAILED: "BACKEND",
     Outcome.INVALID: "OTHER",
 }
-"""How a request ended -> Triton's reason for its failure."""
+"""Outcome -> Triton's `reason` label."""
 
 _SUMS = (
     ("nv_inference_queue_duration_us", "Cumulative inference queuing duration in microseconds", Stage.QUEUE),
@@ -52,7 +52,7 @@ def families(
             failure.add((*key, reason), count)
         rows.add(key, each.rows)
         executions.add(key, each.batches)
-        request.add(key, _microseconds(each.request.linear.total_s))
+        request.add(key, _microseconds(each.request.linear.total))
         for family, stage in sums:
             family.add(key, _microseconds(float(each.stages_s[stage])))
     yield from (success, failure, rows, executions, request, *(family for family, _ in sums))

@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.core.histogram import Histogram
 from workbench.core.ports import errors_in
-from workbench.loadtest.analysis.histogram import EMPTY, Histogram
+from workbench.loadtest.analysis.histogram import EMPTY, LAYOUT, counted
 from workbench.loadtest.store.records import OUTCOMES, WARM_UP, Column, Records
 
 KEPT_UP = 0.95
@@ -113,7 +114,7 @@ def together(seconds: Sequence[Second]) -> Second:
     ended: Counter[str] = Counter()
     for each in seconds:
         ended.update(each.ended)
-    merged = Histogram.merged(each.latency for each in seconds)
+    merged = Histogram.merged(LAYOUT, (each.latency for each in seconds))
     return Second(seconds[0].at_s, seconds[0].phase, sum(each.due for each in seconds), dict(ended), merged)
 
 
@@ -129,9 +130,9 @@ class _Due:
     def add(self, rows: Records) -> None:
         ok = rows.ok
         self.outcomes += _by_outcome(rows.outcome)
-        self.latency += Histogram.of(ok.latency_s)
-        self.service += Histogram.of(ok.done_s - ok.sent_s)
-        self.wait += Histogram.of(rows.late_s)
+        self.latency += counted(ok.latency_s)
+        self.service += counted(ok.done_s - ok.sent_s)
+        self.wait += counted(rows.late_s)
 
 
 class Aggregate:
@@ -159,7 +160,7 @@ class Aggregate:
             self._steps[step].add(of_step)
         for second, due in _split(rows, self._second(rows.scheduled_s)):
             self._due[second] += len(due)
-            self._latency[second] += Histogram.of(due.ok.latency_s)
+            self._latency[second] += counted(due.ok.latency_s)
         ended = rows[~np.isnan(rows.done_s)]
         for second, ending in _split(ended, self._second(ended.done_s)):
             self._ended[second] += _by_outcome(ending.outcome)

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.loadtest.analysis.aggregate import Second
-from workbench.loadtest.analysis.histogram import middles
+from workbench.loadtest.analysis.histogram import LAYOUT
 
 LEVEL = 0.95
 RESAMPLES = 4000
@@ -48,7 +48,7 @@ def resampled(seconds: Sequence[Second], qs: Sequence[float], random: np.random.
     for row, second in zip(counts, seconds, strict=True):
         row[np.searchsorted(buckets, second.latency.buckets)] = second.latency.counts
     ranks = np.cumsum(weights @ counts, axis=1)
-    values = middles()[buckets]
+    values = LAYOUT.middles[buckets]
     wanted = np.maximum(np.ceil(ranks[:, -1:] * np.asarray(qs) - 1e-6), 1)
     found = np.stack([values[_first_at_least(ranks, wanted[:, k])] for k in range(len(qs))], axis=1)
     answered = np.array([second.answered for second in seconds], np.float64)

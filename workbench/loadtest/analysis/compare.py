@@ -13,8 +13,8 @@ import numpy as np
 from workbench.client.formatting import escape, html_table, milliseconds, text_table
 from workbench.loadtest.analysis.aggregate import Second
 from workbench.loadtest.analysis.bootstrap import LEAST_SECONDS, block_length, interval, resampled
+from workbench.loadtest.option_schema import OptionType
 from workbench.loadtest.options import OPTIONS
-from workbench.loadtest.schema import OptionType
 from workbench.loadtest.store.run import Run, RunState
 
 if TYPE_CHECKING:

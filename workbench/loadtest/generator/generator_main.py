@@ -16,7 +16,7 @@ import sys
 import time
 from typing import BinaryIO
 
-from workbench.loadtest.analysis.histogram import EMPTY, Histogram
+from workbench.loadtest.analysis.histogram import EMPTY, counted
 from workbench.loadtest.generator.ipc import Frames, MessageKind, Spec, decode_request, decode_spec, frame, message
 from workbench.loadtest.generator.load_runner import LoadRunner, Request
 from workbench.loadtest.generator.transports import opener_of
@@ -127,7 +127,7 @@ class _Generator:
         runner = self._runner
         if runner.lags_s:
             lags, runner.lags_s = runner.lags_s, []
-            self._lags = self._lags + Histogram.of(lags)
+            self._lags = self._lags + counted(lags)
         if runner.rows:
             data, runner.rows = runner.rows, bytearray()
             self._write(frame(MessageKind.ROWS, Records.packed(data).to_bytes()))

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from workbench.core.histogram import Histogram
 from workbench.core.ports import NO_ERRORS
 from workbench.loadtest.analysis.aggregate import Second, Stretch, together
-from workbench.loadtest.analysis.histogram import Histogram
 from workbench.loadtest.analysis.knee import METHOD, knee
 from workbench.loadtest.analysis.latency_breakdown import STAGES, stages_of
 from workbench.loadtest.store.run import Run

@@ -16,9 +16,10 @@ from typing import Any
 
 import msgspec
 
+from workbench.core.histogram import Histogram
 from workbench.errors import InvalidInput, Unsupported
+from workbench.loadtest.analysis import histogram
 from workbench.loadtest.analysis.aggregate import Aggregate, Second, Stretch, Window
-from workbench.loadtest.analysis.histogram import Histogram
 from workbench.loadtest.analysis.thresholds import Threshold, Verdict, judge, parse_thresholds
 from workbench.loadtest.machine_info import this_machine, versions
 from workbench.loadtest.patterns import Stairs, Users
@@ -289,7 +290,7 @@ def decode(text: bytes) -> Run:
 
 def _plain(value: object) -> object:
     if isinstance(value, Histogram):
-        return value.encode()
+        return histogram.encode(value)
     if hasattr(value, "item"):  # a number of numpy's
         return value.item()
     raise NotImplementedError(f"a run cannot keep a {type(value).__name__}")
@@ -297,5 +298,5 @@ def _plain(value: object) -> object:
 
 def _from_plain(kind: type, value: Any) -> object:
     if kind is Histogram:
-        return Histogram.decode(value)
+        return histogram.decode(value)
     raise NotImplementedError(kind.__name__)
