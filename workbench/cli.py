@@ -101,11 +101,11 @@ def _serve(arguments: argparse.Namespace) -> int:
     check_platform()
     config = server_config(given_flags(arguments), os.environ)
     if arguments.worker is None:
-        return _keep(config, arguments)
-    from workbench.server.process.worker_channel import SupervisorChannel, decode_place
+        return _supervise(config, arguments)
+    from workbench.server.process.worker_channel import SupervisorChannel, decode_setup
     from workbench.server.worker_main import serve
 
-    status = serve(config, SupervisorChannel(decode_place(arguments.worker)) if arguments.worker else None)
+    status = serve(config, SupervisorChannel(decode_setup(arguments.worker)) if arguments.worker else None)
     if any(thread.name.startswith("infer-") for thread in threading.enumerate()):
         # A run or a load has not ended. Tearing down the runtime under it would abort the process, so exit at once.
         sys.stderr.flush()
@@ -113,20 +113,20 @@ def _serve(arguments: argparse.Namespace) -> int:
     return status
 
 
-def _keep(config: ServerConfig, arguments: argparse.Namespace) -> int:
+def _supervise(config: ServerConfig, arguments: argparse.Namespace) -> int:
     """Runs the supervisor of a worker. Nothing heavy may be imported here: the supervisor must stay small."""
     from workbench.server.process.signals import detach
-    from workbench.server.process.supervisor import keep
+    from workbench.server.process.supervisor import supervise
     from workbench.server.process.worker import worker_command
 
     # What the keeper found for itself, the worker is told: the working folder may be gone when the next one starts.
     command = worker_command([*arguments.given, "--data-dir", str(config.data_dir.absolute())])
     if not arguments.shared:
-        return keep(config, command)
+        return supervise(config, command)
     from workbench.rendezvous.folder import rendezvous
 
     room = rendezvous().open()
-    return detach(room.start_log, lambda published: keep(config, command, room, published=published))
+    return detach(room.start_log, lambda published: supervise(config, command, room, published=published))
 
 
 # The client verbs have the same names as the `%infer` verbs and the methods of `workbench.Workbench`.

@@ -83,13 +83,13 @@ class End:
 
 
 class Runner:
-    """Sleeps until its bell rings, runs one batch at a time."""
+    """Sleeps until it is woken, runs one batch at a time."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
         self.run: Run | None = None
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         self.model.world.at(self.model.world.clock.now, self.look)
 
     def look(self) -> None:
@@ -152,7 +152,7 @@ class Model:
         self.batcher.configure(self.policy, self.queue, place, self.runner_count)
         self.runners = [Runner(self) for _ in range(self.runner_count)]
         for runner in self.runners:
-            runner.ring()
+            runner.wake()
         self.world.models.append(self)
 
     # What callers do
@@ -199,16 +199,16 @@ class Model:
         for ticket in batch.tickets:
             assert now < ticket.expires_at and not ticket.promise.done(), "what nobody waits for was run"
             assert len({each.key for each in batch.tickets}) == 1
-            series = (ticket.key, ticket.handicap_s)
+            series = (ticket.key, ticket.priority_delay_s)
             assert ticket.accepted_at >= self.last.get(series, 0.0), "the order within a priority was not kept"
             self.last[series] = ticket.accepted_at
         if batch.tickets:
             key = batch.tickets[0].key
-            first = min(ticket.turn for ticket in (*batch.tickets, *gone))
-            latest = max(ticket.turn for ticket in batch.tickets)
+            first = min(ticket.queue_key for ticket in (*batch.tickets, *gone))
+            latest = max(ticket.queue_key for ticket in batch.tickets)
             for other in self.waiting:
                 # Who waits on was overtaken by nobody that came a step for each level, or more, after it.
-                assert other.turn >= (latest if other.key == key else first), "somebody was overtaken out of turn"
+                assert other.queue_key >= (latest if other.key == key else first), "somebody was overtaken out of turn"
         self.waits += [now - ticket.accepted_at for ticket in batch.tickets]
 
     def ran(self, batch: Batch, ran_s: float) -> None:

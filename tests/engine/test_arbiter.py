@@ -7,12 +7,12 @@ import pytest
 from workbench.engine.arbiter import GRANTED, HOLD_S, Arbiter, FairQueue, Flow
 
 
-class Bell:
+class FakeWaker:
     def __init__(self) -> None:
-        self.rings = 0
+        self.wakes = 0
 
-    def ring(self) -> None:
-        self.rings += 1
+    def wake(self) -> None:
+        self.wakes += 1
 
 
 class Story:
@@ -20,12 +20,12 @@ class Story:
 
     def __init__(self, cores: int, *flows: Flow) -> None:
         self.queue = FairQueue(cores)
-        self.bells = {flow: Bell() for flow in flows}
+        self.wakers = {flow: FakeWaker() for flow in flows}
         for flow in flows:
             self.queue.add(flow)
 
     def ask(self, flow: Flow, now: float) -> bool:
-        if self.queue.ask(flow, self.bells[flow], now) > GRANTED:
+        if self.queue.ask(flow, self.wakers[flow], now) > GRANTED:
             return False
         self.queue.begin(flow, now, None)
         return True
@@ -39,7 +39,7 @@ class Story:
         while now < until_s:
             (flow,) = [flow for flow in run_s if self.ask(flow, now)]
             began, now = now, now + run_s[flow]
-            self.queue.leave(flow, began, run_s[flow], now, self.bells[flow])
+            self.queue.leave(flow, began, run_s[flow], now, self.wakers[flow])
             turns.append(flow)
         return turns
 
@@ -55,9 +55,9 @@ def test_where_two_compete_the_cores_bound_what_runs_and_one_that_leaves_calls_t
     story = Story(2, busy, quiet)
     assert story.ask(busy, 0.0)
     assert not story.ask(quiet, 0.001)
-    assert story.bells[quiet].rings == 0
+    assert story.wakers[quiet].wakes == 0
     story.leave(busy, 0.0, 0.010)
-    assert story.bells[quiet].rings == 1
+    assert story.wakers[quiet].wakes == 1
     assert not story.ask(busy, 0.010)  # it has had its turn
     assert story.ask(quiet, 0.010)
 
@@ -74,7 +74,7 @@ def test_a_run_that_takes_long_keeps_nobody_out_for_longer_than_its_hold() -> No
     stuck, other = Flow(width=2), Flow(width=2)
     story = Story(2, stuck, other)
     assert story.ask(stuck, 0.0)
-    wait_s = story.queue.ask(other, story.bells[other], 0.01)
+    wait_s = story.queue.ask(other, story.wakers[other], 0.01)
     assert wait_s == pytest.approx(HOLD_S - 0.01)
     assert story.ask(other, 0.01 + wait_s + 1e-9)
 
@@ -86,9 +86,9 @@ def test_who_has_nothing_to_run_any_more_lets_the_next_in() -> None:
     assert not story.ask(second, 0.0)
     assert not story.ask(third, 0.0)
     story.leave(first, 0.0, 0.01)
-    assert (story.bells[second].rings, story.bells[third].rings) == (1, 0)
+    assert (story.wakers[second].wakes, story.wakers[third].wakes) == (1, 0)
     story.queue.withdraw(second, 0.01)
-    assert story.bells[third].rings == 1
+    assert story.wakers[third].wakes == 1
     assert story.ask(third, 0.01)
 
 
@@ -98,7 +98,7 @@ def test_a_model_that_is_unloaded_frees_what_it_held() -> None:
     assert story.ask(going, 0.0)
     assert not story.ask(other, 0.0)
     story.queue.remove(going, 0.01)
-    assert story.bells[other].rings == 1
+    assert story.wakers[other].wakes == 1
     assert story.ask(other, 0.01)
     story.leave(other, 0.01, 0.02)
 
@@ -140,11 +140,11 @@ def test_who_comes_late_because_it_must_wake_does_not_come_last() -> None:
     story = Story(2, one, two)
     assert story.ask(one, 0.0)
     assert not story.ask(two, 0.0)
-    story.queue.leave(one, 0.0, 0.01, 0.01, story.bells[one])
-    second = Bell()
-    assert story.queue.ask(two, story.bells[two], 0.01) == GRANTED
+    story.queue.leave(one, 0.0, 0.01, 0.01, story.wakers[one])
+    second = FakeWaker()
+    assert story.queue.ask(two, story.wakers[two], 0.01) == GRANTED
     story.queue.begin(two, 0.01, second)
-    assert story.bells[one].rings == 0
+    assert story.wakers[one].wakes == 0
     assert not story.ask(one, 0.01)
     assert story.queue.ask(two, second, 0.01) == GRANTED
 
@@ -152,11 +152,11 @@ def test_who_comes_late_because_it_must_wake_does_not_come_last() -> None:
 def test_places_on_an_arbiter_are_given_back() -> None:
     arbiter = Arbiter(1)
     one, two = arbiter.place(1, 1.0), arbiter.place(1, 1.0)
-    bell = Bell()
-    assert one.ask(bell, 0.0) == GRANTED
-    assert two.ask(bell, 0.0) > GRANTED
+    waker = FakeWaker()
+    assert one.ask(waker, 0.0) == GRANTED
+    assert two.ask(waker, 0.0) > GRANTED
     one.close(0.01)
     one.close(0.01)
-    assert bell.rings == 1
-    assert two.ask(bell, 0.01) == GRANTED
+    assert waker.wakes == 1
+    assert two.ask(waker, 0.01) == GRANTED
     one.leave(0.0, 0.02, 0.02, None)  # its last run comes back when it has long been forgotten

@@ -23,14 +23,14 @@ from workbench.errors import Cancelled, DeadlineExceeded, QueueFull, Unavailable
 
 
 class Runner:
-    """A bell that counts its rings, and that can be slept on."""
+    """A waker that counts how often it is woken, and that can be slept on."""
 
     def __init__(self) -> None:
-        self.rings = 0
+        self.wakes = 0
         self.rung = threading.Event()
 
-    def ring(self) -> None:
-        self.rings += 1
+    def wake(self) -> None:
+        self.wakes += 1
         self.rung.set()
 
 
@@ -170,7 +170,7 @@ def test_an_idle_runner_is_woken_once_and_finds_what_came(story: Story) -> None:
     ticket = story.submit()
     story.batcher.wake()
     story.batcher.wake()
-    assert runner.rings == 1
+    assert runner.wakes == 1
     batch = story.batcher.next(runner)
     assert isinstance(batch, Batch) and batch.tickets == [ticket]
 
@@ -182,7 +182,7 @@ def test_a_runner_that_wakes_by_itself_is_not_idle_twice(story: Story) -> None:
     story.submit()
     story.batcher.wake()
     story.batcher.wake()
-    assert runner.rings == 1
+    assert runner.wakes == 1
 
 
 def test_what_one_runner_leaves_wakes_the_next(story: Story) -> None:
@@ -192,10 +192,10 @@ def test_what_one_runner_leaves_wakes_the_next(story: Story) -> None:
     for _ in range(9):
         story.submit()
     story.batcher.wake()
-    first = next(runner for runner in runners if runner.rings)
-    second = next(runner for runner in runners if not runner.rings)
+    first = next(runner for runner in runners if runner.wakes)
+    second = next(runner for runner in runners if not runner.wakes)
     assert isinstance(story.batcher.next(first), Batch)
-    assert second.rings == 1
+    assert second.wakes == 1
 
 
 def test_a_delay_says_for_how_long_nothing_is_due() -> None:
@@ -228,9 +228,9 @@ def test_a_runner_told_to_leave_takes_nothing_more_and_passes_its_ring_on(story:
     story.batcher.next(leaver)
     story.submit()
     story.batcher.wake()
-    assert (leaver.rings, stayer.rings) == (1, 0)
+    assert (leaver.wakes, stayer.wakes) == (1, 0)
     assert story.batcher.next(leaver, leaving=True) is None
-    assert stayer.rings == 1
+    assert stayer.wakes == 1
     assert story.batcher.depth == 1
 
 
@@ -302,7 +302,7 @@ def test_only_those_that_go_before_it_count_against_a_deadline() -> None:
     story = Story(WindowPolicy(8, costs=RUN_S), **PRIORITIES)
     for _ in range(40):
         story.submit()
-    assert story.submit(priority=1, deadline=story.clock() + 0.011).handicap_s == -1.0
+    assert story.submit(priority=1, deadline=story.clock() + 0.011).priority_delay_s == -1.0
     story.loop.close()
 
 
@@ -376,7 +376,7 @@ def test_a_batch_grows_while_its_runner_waits_for_the_device() -> None:
     tickets.append(story.submit())
     assert story.batcher.next(second) == WaitFor(None)  # one at the gate is enough
     story.other_ends()
-    assert (runner.rings, second.rings) == (1, 0)
+    assert (runner.wakes, second.wakes) == (1, 0)
     batch = story.batcher.next(runner)
     assert isinstance(batch, Batch) and batch.tickets == tickets
     story.loop.close()
@@ -391,7 +391,7 @@ def test_a_runner_that_comes_back_may_take_the_place_of_one_that_waits() -> None
     assert story.batcher.next(waits) == WaitFor(None)
     story.submit()
     story.batcher.wake()
-    assert waits.rings == 2  # the gate's ring, and this one
+    assert waits.wakes == 2  # the gate's, and this one
     story.loop.close()
 
 
@@ -419,7 +419,7 @@ def test_the_device_is_given_back_even_where_the_model_has_more_to_run() -> None
     assert story.other.ask(third, story.hand.now) > GRANTED
     story.hand.now += 0.01
     story.batcher.ran(runner, batch, 0.02)
-    assert third.rings == 1
+    assert third.wakes == 1
     assert isinstance(story.batcher.next(runner), WaitFor)
     assert story.other.ask(third, story.hand.now) == GRANTED
     story.loop.close()

@@ -146,7 +146,7 @@ async def test_what_the_repositories_hold_and_what_shall_not_last_is_not_noted(
     file = models.save(models.add_constant(6), tmp_path / "flag.onnx")
     engine = await start(repositories=[LocalRepository(tmp_path / "repo")])
     await engine.load("m")
-    await engine.load("flag", file, lasting=False)
+    await engine.load("flag", file, persist=False)
     await engine.configure("m", {"max_batch_size": 3})
     await engine.configure("flag", {"batching": "never"})
     assert state.models() == []

@@ -8,7 +8,8 @@ import re
 from pathlib import Path
 
 import workbench
-from workbench.config import LIVE_SETTINGS, ModelConfig
+from workbench.config import LIVE_SETTINGS, ModelConfig, settings_of
+from workbench.config.settings_schema import Choices, Range
 
 FORM = Path(workbench.__file__).parents[1] / "labextension" / "src" / "forms" / "modelSettingsForm.ts"
 
@@ -24,3 +25,20 @@ def test_the_panel_knows_every_setting_of_a_model_its_default_and_whether_it_is_
         name: (list(value) if isinstance(value, tuple) else value, name in LIVE_SETTINGS)
         for name, value in values.items()
     }
+
+
+def test_the_panel_has_the_settings_own_ranges_and_choices() -> None:
+    lines = re.findall(r"\{ name: '(\w+)', kind: '(\w+)',(.*)\}", FORM.read_text(encoding="utf-8"))
+    assert [name for name, _, _ in lines if name not in settings_of(ModelConfig)] == []
+    for name, kind, rest in lines:
+        allowed = settings_of(ModelConfig)[name].allowed
+        bounds = re.search(r"range: \[([\d.]+), ([\d.]+)\]", rest)
+        words = re.search(r"choices: \[(.*?)\]", rest)
+        if kind == "sizes":
+            assert bounds is None
+        elif isinstance(allowed, Range):
+            assert bounds and (float(bounds[1]), float(bounds[2])) == (allowed.low, allowed.high), name
+        elif isinstance(allowed, Choices):
+            assert words and tuple(re.findall(r"'(\w+)'", words[1])) == allowed.words, name
+        else:
+            assert kind == "device"

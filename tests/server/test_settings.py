@@ -11,7 +11,7 @@ import pytest
 
 from workbench.cli import _parser
 from workbench.config import LIVE_SETTINGS, Limits, ModelConfig, ServerConfig, settings_of
-from workbench.config.schema import Choices, Pattern, Range, Setting
+from workbench.config.settings_schema import Choices, Pattern, Range, Setting
 from workbench.errors import InvalidInput, StorageError
 from workbench.server.settings import named_path, server_config
 

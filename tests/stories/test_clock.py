@@ -68,4 +68,4 @@ def test_a_clock_that_jumps_ends_nothing_and_puts_off_nothing(
     goes_on(workplace, 0.5 * IDLE_END_S)
     until(lambda: not after.keeper.alive)
     assert time.monotonic() - began < IDLE_END_S + 5
-    assert workplace.ended()[0] == "nobody needs it any more"
+    assert workplace.ended()[0] == f"idle: no client for {IDLE_END_S:g} s"

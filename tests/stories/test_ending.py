@@ -62,7 +62,7 @@ def test_who_calls_without_a_lease_keeps_it_and_who_only_looks_does_not(
         until(lambda: call("GET", "/metrics") == call("GET", "/v2/health/ready") == 503)
     assert time.monotonic() - end < 10
     until(lambda: not record.keeper.alive)
-    assert workplace.ended()[0] == "nobody needs it any more"
+    assert workplace.ended()[0] == "idle: no client for 1 s"
 
 
 def test_nobody_who_calls_all_the_time_notices_a_restart(wb: Workbench, workplace: SharedService) -> None:

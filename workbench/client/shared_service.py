@@ -32,6 +32,7 @@ from workbench.rendezvous.folder import (
     rendezvous,
 )
 from workbench.rendezvous.leases import Lease, holders
+from workbench.rendezvous.locks import try_lock
 from workbench.rendezvous.process_identity import ProcessKey
 from workbench.rendezvous.service_record import ServiceRecord, ServiceState
 
@@ -227,19 +228,20 @@ class SharedService:
             raise Unavailable("the service was told to stop while it was waited for")
 
     def _start_if_none_does(self) -> None:
-        import filelock
-
         try:
-            with filelock.FileLock(self.rendezvous.start_lock, blocking=False, mode=0o600):
-                if self.record() is None:
-                    why, _ = self.ended()
-                    self._start()
-                    if self._found:
-                        self._say(f"the service had ended ({why}); another one serves the same models now")
-        except filelock.Timeout:
-            pass  # somebody else is starting one
+            lock = try_lock(self.rendezvous.start_lock)
         except OSError as error:
             raise StorageError(f"the folder {self.rendezvous.path} cannot be used: {error.strerror}") from None
+        if lock is None:
+            return  # another process is starting one
+        try:
+            if self.record() is None:
+                why, _ = self.ended()
+                self._start()
+                if self._found:
+                    self._say(f"the service had ended ({why}); another one serves the same models now")
+        finally:
+            os.close(lock)
 
     def _start(self) -> None:
         data_dir = self.data_dir

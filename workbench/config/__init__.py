@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from workbench.config.schema import (
+from workbench.config.settings_schema import (
     ENVIRONMENT_PREFIX,
     Choices,
     Flag,

@@ -1,4 +1,4 @@
-"""Whose run is next on a device that several models share: start-time fair queueing by measured compute time.
+"""Shares a device between models: start-time fair queueing by measured compute time.
 
 Each model has a place in the queue for its device. Time is counted in core-seconds, divided by the model's share, and
 the model that has had least goes next; one that was quiet starts where the others are now, so it saves up nothing and
@@ -31,17 +31,17 @@ GRANTED = 0.0
 
 
 class Waker(Protocol):
-    """Has a runner that sleeps look again. A ring too many does no harm."""
+    """Wakes a sleeping runner, which then asks again. Waking it once too often does no harm."""
 
-    def ring(self) -> None: ...
+    def wake(self) -> None: ...
 
 
 class Scheduler(Protocol):
-    """What a model's runners pass before each run."""
+    """Decides when a model's runner may start its next run."""
 
-    def ask(self, bell: Waker, now: float) -> float:
-        """GRANTED, and then `begin` and later `leave` are due; else `bell` rings when it may be one's turn: ask again
-        then, or in so many seconds, or `withdraw`."""
+    def ask(self, waker: Waker, now: float) -> float:
+        """GRANTED: call `begin`, and `leave` later. Else the seconds to wait: `waker` is woken when a run may be
+        granted; ask again then, or after that time, or `withdraw`."""
         ...
 
     def begin(self, now: float, again: Waker | None) -> None:
@@ -62,7 +62,7 @@ class Scheduler(Protocol):
 class UnlimitedScheduler:
     """For a model that shares nothing."""
 
-    def ask(self, bell: Waker, now: float) -> float:
+    def ask(self, waker: Waker, now: float) -> float:
         return GRANTED
 
     def begin(self, now: float, again: Waker | None) -> None: ...
@@ -79,12 +79,12 @@ class Flow:
     width: int = 1
     """Cores that one run takes."""
     share: float = 1.0
-    bell: Waker | None = None
+    waker: Waker | None = None
     """There while it waits."""
     asked_tag: float = 0.0
     finish_tag: float = 0.0
     expected_s: float = 0.0
-    """What its last run took, which is what its next is charged until that is known."""
+    """Seconds of its last run; the next is charged as much until it is measured."""
     runs: list[tuple[float, float]] = field(default_factory=list)
     """(began, charged) of those under way."""
 
@@ -103,7 +103,7 @@ class FairQueue:
         self._cores = cores
         self._flows: list[Flow] = []
         self._virtual = 0.0
-        """Where the flow that was granted last began, in shared core-seconds."""
+        """Virtual time: the start tag of the flow granted last, in shared core-seconds."""
 
     def add(self, flow: Flow) -> None:
         self._flows.append(flow)
@@ -111,13 +111,13 @@ class FairQueue:
     def remove(self, flow: Flow, now: float) -> None:
         if flow in self._flows:
             self._flows.remove(flow)
-            self._call(now)
+            self._wake_next(now)
 
-    def ask(self, flow: Flow, bell: Waker, now: float) -> float:
-        self._wait(flow, bell)
+    def ask(self, flow: Flow, waker: Waker, now: float) -> float:
+        self._wait(flow, waker)
         if self._next() is not flow or not self._room(flow, now):
             return self._look_again_s(now)
-        flow.bell = None
+        flow.waker = None
         self._virtual = flow.start_tag
         flow.finish_tag = flow.start_tag
         flow.charge(flow.expected_s)
@@ -127,11 +127,11 @@ class FairQueue:
     def begin(self, flow: Flow, now: float, again: Waker | None) -> None:
         if again is not None:
             self._wait(flow, again)
-        self._call(now, again)
+        self._wake_next(now, again)
 
     def withdraw(self, flow: Flow, now: float) -> None:
-        flow.bell = None
-        self._call(now)
+        flow.waker = None
+        self._wake_next(now)
 
     def leave(self, flow: Flow, began: float, spent_s: float, now: float, again: Waker | None) -> None:
         run = next((each for each in flow.runs if each[0] == began), None)
@@ -139,35 +139,35 @@ class FairQueue:
             flow.runs.remove(run)
             flow.charge(spent_s - run[1])
             flow.expected_s = spent_s
-        if again is not None and flow.bell is None:
+        if again is not None and flow.waker is None:
             self._wait(flow, again)
-        self._call(now, again)
+        self._wake_next(now, again)
 
     def charge(self, flow: Flow, spent_s: float) -> None:
         """`flow` has run on one core without asking. Its debt is bounded, or it would wait for hours if it asked."""
         paid = max(self._virtual, flow.finish_tag) + spent_s / flow.share
         flow.finish_tag = min(paid, max(self._virtual + CREDIT_S, flow.finish_tag))
 
-    def _wait(self, flow: Flow, bell: Waker) -> None:
-        if flow.bell is None:
+    def _wait(self, flow: Flow, waker: Waker) -> None:
+        if flow.waker is None:
             # One that runs has not been idle: it is still owed what the others had since, within bounds.
             flow.asked_tag = self._virtual - (CREDIT_S if flow.runs else 0.0)
-        flow.bell = bell
+        flow.waker = waker
 
-    def _call(self, now: float, coming: Waker | None = None) -> None:
+    def _wake_next(self, now: float, coming: Waker | None = None) -> None:
         flow = self._next()
-        if flow is not None and flow.bell is not None and flow.bell is not coming and self._room(flow, now):
-            flow.bell.ring()
+        if flow is not None and flow.waker is not None and flow.waker is not coming and self._room(flow, now):
+            flow.waker.wake()
 
     def _next(self) -> Flow | None:
-        waiting = (flow for flow in self._flows if flow.bell is not None)
+        waiting = (flow for flow in self._flows if flow.waker is not None)
         return min(waiting, key=lambda flow: flow.start_tag, default=None)
 
     def _room(self, flow: Flow, now: float) -> bool:
         busy = {each: sum(now - began < HOLD_S for began, _ in each.runs) for each in self._flows}
         if sum(count * each.width for each, count in busy.items()) < self._cores:
             return True
-        return all(each is flow or (each.bell is None and not busy[each]) for each in self._flows)
+        return all(each is flow or (each.waker is None and not busy[each]) for each in self._flows)
 
     def _look_again_s(self, now: float) -> float:
         held = [began + HOLD_S - now for flow in self._flows for began, _ in flow.runs if now - began < HOLD_S]
@@ -190,29 +190,29 @@ class Arbiter:
 
 
 class Arbiters:
-    """By device, as it is first used."""
+    """Holds one arbiter for each device, made at its first use."""
 
     def __init__(self) -> None:
         self._by_device: dict[str, Arbiter] = {}
 
     def of(self, device: str) -> Arbiter:
-        """Of "cpu" or "cuda:0"."""
+        """The arbiter of "cpu" or "cuda:0"."""
         if device not in self._by_device:
             self._by_device[device] = Arbiter(usable_cores() if device == "cpu" else GPU_RUNS)
         return self._by_device[device]
 
 
 class SchedulerHandle:
-    """One model's Gate."""
+    """One model's Scheduler on a shared device."""
 
     def __init__(self, queue: FairQueue, lock: threading.Lock, flow: Flow) -> None:
         self._queue = queue
         self._lock = lock
         self._flow = flow
 
-    def ask(self, bell: Waker, now: float) -> float:
+    def ask(self, waker: Waker, now: float) -> float:
         with self._lock:
-            return self._queue.ask(self._flow, bell, now)
+            return self._queue.ask(self._flow, waker, now)
 
     def begin(self, now: float, again: Waker | None) -> None:
         with self._lock:

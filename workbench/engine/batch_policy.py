@@ -1,4 +1,4 @@
-"""How many rows the next batch takes, and when: pure decisions, told the time, holding no clock.
+"""Decides how many rows the next batch takes, and when. Pure: it is told the time and holds no clock.
 
 Work-conserving: while a runner is free nothing waits, unless the model's settings ask for a queue delay. While all
 runners are busy requests gather by themselves, and the next free runner takes the number of rows that was measured
@@ -35,7 +35,7 @@ class Waiting(Protocol):
 
     @property
     def since(self) -> float:
-        """When the one was accepted whose turn it is."""
+        """When the first request was accepted."""
         ...
 
 

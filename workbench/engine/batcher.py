@@ -1,4 +1,4 @@
-"""Pending requests of one model version, in lines by shape, and the runners that take batches from them.
+"""Queues the pending requests of one model version by shape, and forms the batches that runners take.
 
 The event loop's thread submits; each runner's own thread takes. What waits in a line is the staged batch: it grows
 until a runner may run it, so nothing freezes a batch that could still be larger.
@@ -21,7 +21,7 @@ from workbench.errors import DeadlineExceeded, QueueFull, Unavailable, Workbench
 
 @dataclass(slots=True)
 class Batch:
-    """What a runner runs at once, and what was dropped while it was formed."""
+    """The requests of one run, and those dropped while it was formed."""
 
     tickets: list[PendingRequest]
     reason: ReleaseReason
@@ -33,7 +33,7 @@ class Batch:
 
 
 class WaitFor(NamedTuple):
-    """There is nothing to run for a runner: its bell will ring, and in `wait_s` seconds (None: not for that) it is to
+    """There is nothing to run for a runner: it will be woken, and in `wait_s` seconds (None: no time is set) it must
     look again anyway."""
 
     wait_s: float | None
@@ -41,7 +41,7 @@ class WaitFor(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class QueuePolicy:
-    """How many requests may wait, for how long, and in what order."""
+    """Limits how many requests may wait and for how long, and orders them by priority."""
 
     max_queue_size: int
     timeout_s: float = 0.0
@@ -50,14 +50,16 @@ class QueuePolicy:
     default_priority: int = 1
     priority_step_s: float = 0.0
 
-    def handicap_s(self, priority: int) -> float:
-        """Of a request that asked for `priority`: 1 is the highest, 0 and what is over the levels is the default, as
-        Triton has it."""
+    def priority_delay_s(self, priority: int) -> float:
+        """Seconds that a request of this `priority` is put back in the queue, negative where it is put forward.
+
+        1 is the highest; 0 and anything over the levels means the default, as in Triton.
+        """
         levels = priority - self.default_priority if 0 < priority <= self.priority_levels else 0
         return levels * self.priority_step_s
 
     def expires_at(self, accepted_at: float, deadline: float | None) -> float:
-        """When a request is of no use any more: by its own word, or sooner by the settings'."""
+        """The earlier of a request's own deadline and the settings' timeout."""
         limit = accepted_at + self.timeout_s if self.timeout_s else NEVER
         return limit if deadline is None else min(limit, deadline)
 
@@ -73,7 +75,7 @@ class Batcher:
         self._runners = 1
         self._lock = threading.Lock()
         self._lines: dict[ShapeKey, RequestQueue] = {}
-        """Those where somebody waits. The last of them stays when it is empty: mostly the next request is its."""
+        """The non-empty queues. The last one stays when it is empty, since the next request mostly has its shape."""
         self._depth = 0
         self._running = 0
         self._idle: list[Waker] = []
@@ -103,7 +105,7 @@ class Batcher:
         queue = self._queue
         request = ticket.request
         if request.priority:
-            ticket.handicap_s = queue.handicap_s(request.priority)
+            ticket.priority_delay_s = queue.priority_delay_s(request.priority)
         if limited := request.deadline is not None or queue.timeout_s > 0:
             ticket.expires_at = queue.expires_at(ticket.accepted_at, request.deadline)
         with self._lock:
@@ -126,7 +128,7 @@ class Batcher:
         """Have an idle runner look. While one waits at the gate the batch grows, and it will wake the others."""
         with self._lock:
             if self._idle and self._asking is None:
-                self._idle.pop().ring()
+                self._idle.pop().wake()
 
     def poll(self) -> Batch | None:
         """The next batch, if one is due now, past the gate."""
@@ -135,48 +137,48 @@ class Batcher:
             found = self._due(now, 1)
             return None if isinstance(found, WaitFor) else self._form(found, now)
 
-    def next(self, bell: Waker, leaving: bool = False) -> Batch | WaitFor | None:
-        """What the runner with this bell is to do: run a batch and then say `ran`; pause; or, None, end: where it is
-        `leaving`, or all is closed and empty."""
+    def next(self, waker: Waker, leaving: bool = False) -> Batch | WaitFor | None:
+        """The next step of the runner with this waker: run a batch and then call `ran`, wait, or end (None: it is
+        `leaving`, or the queue is closed and empty)."""
         with self._lock:
             now = self._clock()
-            if bell in self._idle:  # it woke by itself, or was rung twice
-                self._idle.remove(bell)
+            if waker in self._idle:  # it woke by itself, or was woken twice
+                self._idle.remove(waker)
             found = WaitFor(None) if leaving else self._due(now, self._runners - self._running)
             if isinstance(found, WaitFor):
-                if self._asking is bell:
+                if self._asking is waker:
                     self._asking = None
                     self._gate.withdraw(now)
-                if leaving and self._depth and self._idle:  # the ring that it was given is for somebody
-                    self._idle.pop().ring()
+                if leaving and self._depth and self._idle:  # it was woken for a request that another must run
+                    self._idle.pop().wake()
                 if leaving or (self._closed and not self._depth):
                     return None
-                self._idle.append(bell)
+                self._idle.append(waker)
                 return found
-            wait_s = self._gate.ask(self._asking or bell, now)
+            wait_s = self._gate.ask(self._asking or waker, now)
             if wait_s > GRANTED:
-                if self._asking in (None, bell):
-                    self._asking = bell
+                if self._asking in (None, waker):
+                    self._asking = waker
                     return WaitFor(wait_s)
-                self._idle.append(bell)
+                self._idle.append(waker)
                 return WaitFor(None)
-            if self._asking not in (None, bell):
+            if self._asking not in (None, waker):
                 self._idle.append(self._asking)
             self._asking = None
             batch = self._form(found, now)
             self._running += 1
             if self._depth and self._idle:
                 self._asking = self._idle.pop()
-                self._asking.ring()
+                self._asking.wake()
             self._gate.begin(now, self._asking)
             return batch
 
-    def ran(self, bell: Waker, batch: Batch, spent_s: float) -> None:
+    def ran(self, waker: Waker, batch: Batch, spent_s: float) -> None:
         """A batch that `next` gave out is done with, whatever came of it; `spent_s` of it was compute. The runner is
         to ask for the `next` at once."""
         with self._lock:
             self._running -= 1
-            again = bell if self._depth and self._asking is None else None
+            again = waker if self._depth and self._asking is None else None
             self._asking = self._asking or again
             self._gate.leave(batch.formed_at, spent_s, self._clock(), again)
 
@@ -195,10 +197,10 @@ class Batcher:
     def wake_all(self) -> None:
         """Have every runner that waits look, as after a change of how many there should be."""
         with self._lock:
-            for bell in self._idle:
-                bell.ring()
+            for waker in self._idle:
+                waker.wake()
             if self._asking is not None:
-                self._asking.ring()
+                self._asking.wake()
 
     def abandon(self) -> list[PendingRequest]:
         """Close, and hand back what still waits, to be ended by the caller with an error."""
@@ -213,8 +215,8 @@ class Batcher:
     # Below, with the lock held
 
     def _due(self, now: float, free: int) -> tuple[RequestQueue, BatchPlan] | WaitFor:
-        """The line that is next, and what to take of it. The earliest turn goes first: a shape that few send is not
-        starved by one that many send."""
+        """The next line, and how much to take of it. The smallest queue key goes first, so that a rare shape is not
+        starved by a frequent one."""
         lines = self._lines
         if not self._depth:
             return WaitFor(None)
@@ -223,7 +225,7 @@ class Batcher:
             plan = self._plan(line, now, free) if self._closed else self._policy.plan(line, now, free)
             return (line, plan) if plan.rows else WaitFor(plan.wait_s)
         waits = []
-        for line in _in_turn(lines):
+        for line in _in_order(lines):
             plan = self._plan(line, now, free)
             if plan.rows:
                 return line, plan._replace(reason=_among_shapes(plan.reason))
@@ -257,7 +259,7 @@ class Batcher:
         ahead = ahead_rows = 0
         work_s = 0.0
         for key, line in self._lines.items():
-            count, rows = line.ahead(ticket.handicap_s)
+            count, rows = line.ahead(ticket.priority_delay_s)
             if rows and (curve := costs.curve(key)) is not None:
                 ahead += count
                 ahead_rows += rows
@@ -277,14 +279,14 @@ class Batcher:
         )
 
 
-def _in_turn(lines: dict[ShapeKey, RequestQueue]) -> Iterator[RequestQueue]:
-    """Sorted only where the first is not taken, which needs a queue delay."""
-    yield min(lines.values(), key=_turn)
-    yield from sorted(lines.values(), key=_turn)[1:]
+def _in_order(lines: dict[ShapeKey, RequestQueue]) -> Iterator[RequestQueue]:
+    """Lines by queue key; sorted only where the first is not taken, which needs a queue delay."""
+    yield min(lines.values(), key=_queue_key)
+    yield from sorted(lines.values(), key=_queue_key)[1:]
 
 
-def _turn(line: RequestQueue) -> float:
-    return line.first.turn
+def _queue_key(line: RequestQueue) -> float:
+    return line.first.queue_key
 
 
 def _among_shapes(reason: ReleaseReason) -> ReleaseReason:

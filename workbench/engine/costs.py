@@ -1,4 +1,4 @@
-"""What a run costs, by batch size and shape: t(b) of one model on this machine, measured, and kept up to date.
+"""Measures what a run costs by batch size and shape: t(b) of one model on this machine, kept up to date.
 
 A table, not a line: on some CPUs four batches of 8 rows beat one of 32 by 1.6 times. It holds no clock and no lock: one
 thread writes, and any may read, since each figure is replaced whole.
@@ -18,20 +18,20 @@ DISPATCH_OVERHEAD_S = 60e-6
 Added to each measured run, or a model whose single row runs in 10 us would never be batched though it gains."""
 
 NEARLY_BEST = 0.8
-"""Of sizes that run this near to the best measured rows/s, the largest is taken: fewer hops, a shorter queue, and on a
-busy machine the measurements themselves are no better than that."""
+"""The largest size within this part of the best measured rows/s is taken: it means fewer dispatches and a shorter
+queue, and on a busy machine the measurements are no more exact than that."""
 
 DOWN, UP = 0.25, 0.02
 """The part of the way that an estimate goes to a run that was quicker, and to one that was slower. A run can only seem
 too long (its thread had to wait for a core), never too short, so an estimate stays near the quick ones."""
 
 MOST_AT_ONCE = 2.0
-"""A run that took longer than so many times the estimate counts as that: however long one was held up, it says no more
-than that it was held up."""
+"""A run longer than this many times the estimate counts as this many times: how long it was held up says nothing about
+the model."""
 
 EXPLORATION_DECAY = 2e-4
-"""The part by which the estimate of a size falls each time that another size is run. So what was found slow in a bad
-hour, the warm-up's too, is tried again later and measured again; this costs a few runs in a hundred at the most."""
+"""The part by which a size's estimate falls each time that another size is run. A size that was slow once, say at
+warm-up, is therefore tried and measured again later; this costs at most a few runs in a hundred."""
 
 TRUSTED_RUNS = 8
 """Runs before the quickest of them says how quick a shape can be."""
@@ -66,11 +66,11 @@ class Curve:
 
     @property
     def longest_s(self) -> float:
-        """Of one run of any measured size, hope aside."""
+        """The longest measured run, ignoring the exploration decay."""
         return max(map(max, self._seconds, self._least))
 
     def seconds(self, rows: int) -> float:
-        """Of one run of so many rows."""
+        """The estimate for one run of `rows` rows."""
         return _along(self._sizes, self._seconds, rows)
 
     def least_s(self, rows: int) -> float:
@@ -117,7 +117,7 @@ class CostTable:
         return self._seed is not None
 
     def __len__(self) -> int:
-        """How many shapes are told apart."""
+        """The number of shapes with a curve of their own."""
         return len(self._curves)
 
     def __iter__(self) -> Iterator[tuple[ShapeKey, Curve]]:
@@ -125,7 +125,7 @@ class CostTable:
         return iter(self._curves.items())
 
     def curve(self, key: ShapeKey) -> Curve | None:
-        """Of this shape, or of the warm-up's; None where nothing is known."""
+        """The curve of this shape, or else of the warm-up's; None where nothing was measured."""
         return self._curves.get(key, self._seed)
 
     def observe(self, key: ShapeKey, rows: int, ran_s: float) -> Curve:
@@ -143,7 +143,7 @@ class CostTable:
 
 
 def fastest_size(run_s: Mapping[int, float], max_batch_size: int) -> int:
-    """The largest of the measured sizes that is within NEARLY_BEST of the best rows/s, hop included.
+    """The largest of the measured sizes that is within NEARLY_BEST of the best rows/s, dispatch included.
 
     A size that was never measured is never preferred to one that was: seeding stops where runs become long, and
     there larger batches only add latency.
@@ -156,8 +156,7 @@ def fastest_size(run_s: Mapping[int, float], max_batch_size: int) -> int:
 
 
 def fastest_padded(curve: Curve, pending_rows: int, sizes: Iterable[int]) -> int:
-    """Of `sizes`, all that may run, the one to run now where so many rows wait: most answers a second, padding being
-    none."""
+    """The one of `sizes` that answers most rows a second where `pending_rows` wait. Padding counts for nothing."""
     return max(sizes, key=lambda size: (min(pending_rows, size) / (curve.seconds(size) + DISPATCH_OVERHEAD_S), size))
 
 

@@ -1,4 +1,4 @@
-"""Which deployments there are: the one book of who lives, who answers to which version, who is routed, what failed."""
+"""Keeps track of all deployments: which are live, by version, which is routed, and which failed."""
 
 from __future__ import annotations
 

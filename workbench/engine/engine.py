@@ -54,7 +54,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """What a change to a model came to."""
+    """The result of a change to a model."""
 
     status: ModelStatus
     unchanged: bool
@@ -96,7 +96,7 @@ class Engine:
         self._footprints = Footprints()
         self.loop_time = LoopShare()
         """What runs on the event loop's own thread have cost it, of all models since the start."""
-        self._lasting: set[str] = set()
+        self._persisted: set[str] = set()
         """The models whose routed version the journal holds."""
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._lent: set[str] = set()
@@ -160,14 +160,14 @@ class Engine:
         config: Settings = None,
         *,
         force: bool = False,
-        lasting: bool = True,
+        persist: bool = True,
     ) -> LoadResult:
         """Load, warm and route to a model; the version before it drains, and no request fails because of it.
 
         `source` is an ONNX file, a model's folder (NAME itself: VERSION/model.onnx, the highest version is taken, or
         model.onnx), the file's bytes, all copied into the store, or None: from the repositories, served in place.
         `config` is laid over the folder's model.toml. Where the same digest serves already nothing is loaded again.
-        The journal is told before this returns, but for what the repositories hold, and unless `lasting` is False.
+        The journal is told before this returns, but for what the repositories hold, and unless `persist` is False.
         Raises Conflict where inputs or outputs would change, unless `force`; StorageError where the disk is full, and
         what served goes on.
         """
@@ -191,15 +191,15 @@ class Engine:
                 if found.config is not None:  # from a folder, which may say otherwise than it did
                     current.describe(found.source.described)
                 return await self._reconfigured(current, settings, began)
-            lasting = lasting and source is not None
+            persist = persist and source is not None
             version = found.version or self._next_version(name)
-            deployment = await self._opened(name, version, found.source, settings, lasting=lasting)
+            deployment = await self._opened(name, version, found.source, settings, persist=persist)
             try:
                 _check_same_signature(current, deployment, force)
-                return await self._take_in(deployment, began, lasting=lasting)
+                return await self._take_in(deployment, began, persist=persist)
             except (Conflict, StorageError):
                 await _ended(self._retire(deployment))
-                await self._settle(name, lasting)
+                await self._settle(name, persist)
                 raise
 
     async def stage(self, name: str, stored: StoredModel, config: Settings = None) -> LoadResult:
@@ -215,7 +215,7 @@ class Engine:
             if current is not None and current.source.digest == stored.digest:
                 return await self._reconfigured(current, settings, began)
             version = self._next_version(name)
-            deployment = await self._opened(name, version, source_of(stored), settings, lasting=True)
+            deployment = await self._opened(name, version, source_of(stored), settings, persist=True)
             await self._settle(name, True)
             previous = current.version if current else None
             return LoadResult(deployment.status(), False, previous, self.clock() - began)
@@ -229,7 +229,7 @@ class Engine:
             if deployment is current:
                 return LoadResult(deployment.status(), True, None, self.clock() - began)
             _check_same_signature(current, deployment, force)
-            return await self._take_in(deployment, began, lasting=True)
+            return await self._take_in(deployment, began, persist=True)
 
     async def restore(self, model: DesiredModel, *, suspect: bool = False) -> LoadResult:
         """Serve again what served before this process began: the same file, version and settings, routed.
@@ -241,12 +241,12 @@ class Engine:
         began = self.clock()
         async with self._changing(name):
             current = self._deployments.routed(name)
-            if current is not None and name in self._lasting:  # somebody was faster, and theirs is the later word
+            if current is not None and name in self._persisted:  # somebody was faster, and theirs is the later word
                 return LoadResult(current.status(), True, None, self.clock() - began)
             try:
                 source = await in_thread(lambda: self._sources.stored(model))
                 deployment = await self._opened(
-                    name, model.version, source, model.config, lasting=False, again=suspect, restored=model
+                    name, model.version, source, model.config, persist=False, again=suspect, restored=model
                 )
             except ModelError as error:
                 if not self._deployments.failed(name):
@@ -256,7 +256,7 @@ class Engine:
                 # Alive, so nothing is suspected of it. Where this cannot be noted the model serves all the same.
                 with suppress(StorageError):
                     await in_thread(lambda: self._journal.serving(model))
-            self._lasting.add(name)
+            self._persisted.add(name)
             return self._swap_in(deployment, began)
 
     def quarantine(self, model: DesiredModel, reason: str) -> None:
@@ -284,7 +284,7 @@ class Engine:
                 raise ModelNotFound(f"Request for unknown model: {name!r} is not loaded, so it cannot be unloaded")
 
             def drop() -> list[asyncio.Task[None]]:
-                self._lasting.discard(name)
+                self._persisted.discard(name)
                 self._drop_failed(name)
                 return [self._retire(each) for each in deployments]
 
@@ -406,21 +406,21 @@ class Engine:
             return LoadResult(current.status(), True, None, self.clock() - began)
         live = all(_is_live(current, each) for each in changed)
         name = current.name
-        lasting = name in self._lasting
+        persist = name in self._persisted
         if live:
             desired = DesiredModel(name, current.version, current.source.digest, config)
             await self._noted(
-                lambda: self._journal.serving(desired) if lasting else None, lambda: current.configure(config)
+                lambda: self._journal.serving(desired) if persist else None, lambda: current.configure(config)
             )
             return LoadResult(current.status(), False, current.version, self.clock() - began, live=True)
         # A repository's file may have been replaced since it was looked at.
         await in_thread(lambda: self._sources.check_unchanged(current.source))
-        deployment = await self._opened(name, current.version, current.source, config, lasting=lasting)
+        deployment = await self._opened(name, current.version, current.source, config, persist=persist)
         try:
-            return await self._take_in(deployment, began, lasting=lasting)
+            return await self._take_in(deployment, began, persist=persist)
         except StorageError:
             await _ended(self._retire(deployment))
-            await self._settle(name, lasting)
+            await self._settle(name, persist)
             raise
 
     async def _opened(
@@ -430,11 +430,11 @@ class Engine:
         source: ModelSource,
         config: ModelConfig,
         *,
-        lasting: bool,
+        persist: bool,
         again: bool = False,
         restored: DesiredModel | None = None,
     ) -> Deployment:
-        """A deployment that is Ready and not routed; `lasting`: the journal holds an attempt, which is to be settled.
+        """A deployment that is Ready and not routed; `persist`: the journal holds an attempt, which is to be settled.
         With `restored` the attempt is one to restore."""
 
         left = threading.Event()
@@ -445,7 +445,7 @@ class Engine:
             if left.is_set():
                 raise Unavailable("the load was given up")
             # Only now: whatever ends the process during the trial, it was not this model.
-            if lasting:
+            if persist:
                 self._journal.attempting(DesiredModel(name, version, source.digest, config))
             elif restored is not None:
                 with suppress(StorageError):
@@ -477,23 +477,23 @@ class Engine:
                 self._deployments.fail(deployment.status())
             await deployment.close()
             self._deployments.buried(deployment)
-            await self._settle(name, lasting)
+            await self._settle(name, persist)
             raise
         return deployment
 
-    async def _take_in(self, deployment: Deployment, began: float, *, lasting: bool) -> LoadResult:
+    async def _take_in(self, deployment: Deployment, began: float, *, persist: bool) -> LoadResult:
         """Note it, then route to it. StorageError, and then nothing has changed."""
         name = deployment.name
         desired = DesiredModel(name, deployment.version, deployment.source.digest, deployment.config)
 
         def note() -> None:
-            if lasting:
+            if persist:
                 self._journal.serving(desired)
-            elif name in self._lasting:
+            elif name in self._persisted:
                 self._journal.unloaded(name)
 
         def swap() -> LoadResult:
-            (self._lasting.add if lasting else self._lasting.discard)(name)
+            (self._persisted.add if persist else self._persisted.discard)(name)
             return self._swap_in(deployment, began)
 
         return await self._noted(note, swap)
@@ -511,9 +511,9 @@ class Engine:
             raise
         return act()
 
-    async def _settle(self, name: str, lasting: bool) -> None:
+    async def _settle(self, name: str, persist: bool) -> None:
         # Where this cannot be noted, a process that dies will be found to have died of this attempt: one load more.
-        if lasting:
+        if persist:
             with suppress(StorageError):
                 await in_thread(lambda: self._journal.settled(name))
 

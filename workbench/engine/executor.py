@@ -139,16 +139,16 @@ class Executor:
 
 
 class _Runner:
-    """One thread's Bell, and the session that it runs."""
+    """One thread's Waker, and the session that it runs."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.leaving = False
-        self._rings: SimpleQueue[None] = SimpleQueue()
+        self._wakes: SimpleQueue[None] = SimpleQueue()
 
-    def ring(self) -> None:
-        self._rings.put(None)
+    def wake(self) -> None:
+        self._wakes.put(None)
 
     def sleep(self, wait_s: float | None) -> None:
         with suppress(Empty):
-            self._rings.get(timeout=wait_s)
+            self._wakes.get(timeout=wait_s)

@@ -1,4 +1,4 @@
-"""Which models run on the event loop's own thread, and what that costs the loop: pure decisions, told the time.
+"""Decides which models run on the event loop's own thread, and counts what that costs. Pure: it is told the time.
 
 Handing a batch to a thread and being handed the answer takes longer than a small model's whole run. A run on the loop
 holds up everything else there, so it must be known to be short: by measurement, and for every input that may come.

@@ -1,4 +1,4 @@
-"""What a model takes of memory: by how much the process grew while that model, and no other, was loaded."""
+"""Measures a model's memory: by how much the process grew while that model, and no other, was loaded."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from workbench.runtimes.registry import Opener
 
 @dataclass(frozen=True, slots=True)
 class Warm:
-    """What was found out, and decided by it."""
+    """The result of a warm-up, and what was decided by it."""
 
     found: WarmUp
     layout: RunnerLayout

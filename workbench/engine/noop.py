@@ -1,4 +1,4 @@
-"""Who nobody needs to be: an observer and a journal for an engine that is given none."""
+"""Provides an observer and a journal that do nothing: the defaults of an engine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from workbench.core.ports import Outcome
 
 
 class NoopObserver:
-    """Observes nothing."""
+    """Ignores all events."""
 
     def request_done(self, model: str, version: str, outcome: Outcome, timings: Timings | None) -> None: ...
 

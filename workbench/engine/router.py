@@ -1,4 +1,4 @@
-"""Which version of which model answers a request: a frozen table, replaced whole."""
+"""Maps a request to the version of the model that answers it: a frozen table, replaced whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a model's runs are laid out over the cores of a CPU: one runner with all of them, or one a core.
+"""Lays a model's runs out over the cores of a CPU: one runner with all of them, or one a core.
 
 Which is faster differs by model and by machine, and so is measured with the threads that would run it: on two cores,
 two runners gave a quantised transformer 1.6 times the rows/s, and a memory-bound perceptron fewer than one runner.
@@ -25,7 +25,7 @@ WINDOW_S = 0.02
 """Seconds of one measurement, or one run if that is longer."""
 
 MUCH_BETTER = 1.2
-"""Several runners must give so many times the rows/s: their runs take longer, and a lone request feels that."""
+"""Several runners must give this many times the rows/s, since their runs take longer and a lone request feels that."""
 
 COMPARED_SIZE = 256 * MIB
 COMPARED_LOAD_S = 2.0
@@ -47,7 +47,7 @@ class RunnerLayout:
 
 
 def set_layout(config: ModelConfig, cores: int) -> RunnerLayout:
-    """What the settings ask for; with `runners` "auto" that is one runner, until a comparison says otherwise."""
+    """The layout that the settings ask for; with `runners` "auto" one runner, until a comparison says otherwise."""
     if config.runners == "throughput" and not chosen_by_hand(config):
         return RunnerLayout(cores, 1)
     return RunnerLayout(config.instances, min(cores, config.intra_op_threads or max(1, cores // config.instances)))
@@ -58,7 +58,7 @@ def chosen_by_hand(config: ModelConfig) -> bool:
 
 
 def why_not_compare(config: ModelConfig, device: str, cores: int, size_bytes: int, load_s: float, run_s: float) -> str:
-    """Why a model is left with one runner, in words; empty where it is worth a second load. `run_s`: of one batch."""
+    """The reason to leave a model with one runner; empty where it is worth a second load. `run_s`: of one batch."""
     if config.runners != "auto" or chosen_by_hand(config):
         return "as its settings say"
     if device != "cpu":
@@ -76,14 +76,15 @@ def why_not_compare(config: ModelConfig, device: str, cores: int, size_bytes: in
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """Rows/s of one runner with all cores, and of one a core, measured in turn: a pair for each round."""
+    """Rows/s of one runner with all cores, and of one a core, measured alternately: a pair for each round."""
 
     one: Sequence[float]
     several: Sequence[float]
 
     @property
     def several_better(self) -> bool:
-        """By the best of the rounds, which knows no busy machine, and in most of them, which know no luck."""
+        """True where several win by MUCH_BETTER in the best round (least disturbed by other load) and in the median
+        round (not a lucky one)."""
         gain = statistics.median(b / a for a, b in zip(self.one, self.several, strict=True))
         return min(gain, max(self.several) / max(self.one)) >= MUCH_BETTER
 

@@ -1,4 +1,4 @@
-"""Where a model to load comes from: a file, a folder, bytes, or the service's repositories. Reads and copies files."""
+"""Finds the model to load: in a file, a folder, bytes, or the service's repositories. Reads and copies files."""
 
 from __future__ import annotations
 

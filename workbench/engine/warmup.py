@@ -1,4 +1,4 @@
-"""What is found out about a model before it is Ready: does it run, are its rows independent, how long runs take.
+"""Warms a model up: finds out whether it runs, whether its rows are independent, and how long runs take.
 
 A free first axis does not prove a batch: `x - mean(x, axis=0)` gives each caller the others' data. So the same rows
 are run alone, together and in another order, and a model whose answers differ is served unbatched.
@@ -34,7 +34,7 @@ _ROWS = 4
 
 @dataclass(frozen=True, slots=True)
 class WarmUp:
-    """What a warm-up found."""
+    """The findings of a warm-up."""
 
     ran: bool
     """False: no made-up input was accepted, so nothing is known."""
@@ -86,7 +86,7 @@ def warm_up(
 
 
 def _dependence(session: Session, free_size: int, clock: Callable[[], float]) -> str:
-    """How rows depend on their batch, in words; empty when they were the same alone, together and permuted."""
+    """Describes how rows depend on their batch; empty when they were the same alone, together and permuted."""
     names = [spec.name for spec in session.signature.outputs]
     began = clock()
     for scale in (1.0, 10.0):

@@ -1,4 +1,4 @@
-"""What earlier boots of this machine left behind: folders that nobody finds any more, and that nobody else removes."""
+"""Removes the folders that earlier boots of this machine left behind."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import time
 from contextlib import ExitStack
 
 from workbench.rendezvous.folder import Rendezvous, host_name
+from workbench.rendezvous.locks import try_lock
 
 UNTOUCHED_S = 3600.0
 """For how long nothing must have happened in a folder: another machine of the same name may be about to use it."""
@@ -44,8 +45,6 @@ def forget_earlier_boots(room: Rendezvous) -> list[str]:
 
 
 def _is_dead(room: Rendezvous) -> bool:
-    import fcntl
-
     found = room.path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         return False
@@ -55,9 +54,10 @@ def _is_dead(room: Rendezvous) -> bool:
     with ExitStack() as held:
         for path in (room.start_lock, room.keeper_lock):
             try:
-                descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+                descriptor = try_lock(path, create=False)
             except FileNotFoundError:
-                continue  # nobody ever held it
+                continue  # it was never held
+            if descriptor is None:
+                return False
             held.callback(os.close, descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return True

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.config import DEFAULT_HTTP_PORT, ServerConfig, limits_from_environment, settings_of
-from workbench.config.schema import Choices, as_kind
+from workbench.config.settings_schema import Choices, as_kind
 from workbench.core.model import check_model_name
 from workbench.errors import InvalidInput
 from workbench.rendezvous.folder import standalone_data_folder

@@ -283,7 +283,7 @@ async def load_all(service: Service) -> None:
             log.warning("--load %s is passed over: the model was loaded anew since; unload it to have the flag's", name)
             continue
         try:
-            await engine.load(name, path, lasting=False)
+            await engine.load(name, path, persist=False)
         except WorkbenchError as error:
             raise type(error)(f"--load {name} failed: {error.message}") from error
     asked_for = held | {name for name, _ in service.config.load}

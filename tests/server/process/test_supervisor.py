@@ -28,7 +28,7 @@ from workbench.rendezvous.service_record import ServiceRecord, ServiceState
 from workbench.server.process.restart_policy import FAILED_WAIT_S, QUICK_WAIT_S, SETTLED_S, RestartPolicy
 from workbench.server.process.supervisor import FIRST_WORD_S, RUN_GRACE_S, health_problem
 from workbench.server.process.worker import Worker
-from workbench.server.process.worker_channel import WorkerReport, WorkerSetup, decode_place, decode_report
+from workbench.server.process.worker_channel import WorkerReport, WorkerSetup, decode_report, decode_setup
 from workbench.telemetry.logs import Logs
 
 BODY = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0, 0, 0, 0]}]}
@@ -77,7 +77,7 @@ def test_what_keeper_and_worker_tell_each_other_arrives() -> None:
     report = WorkerReport(True, True, "as far as that", 0.1, 0.2, 0.3, "1.2.3", 1)
     assert decode_report(report.encode()) == report
     place = WorkerSetup(1, 2, 3, "a log", 4.0)
-    assert decode_place(place.encode()) == place
+    assert decode_setup(place.encode()) == place
 
 
 # The process
@@ -145,9 +145,9 @@ def kept(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], S
         from pathlib import Path
         from workbench.config import ServerConfig
         from workbench.rendezvous.folder import Rendezvous
-        from workbench.server.process.supervisor import keep
+        from workbench.server.process.supervisor import supervise
         config = ServerConfig(http_port=0, data_dir=Path("data"))
-        keep(config, [sys.executable, "-c", {WORKER!r}], Rendezvous(Path("room")))
+        supervise(config, [sys.executable, "-c", {WORKER!r}], Rendezvous(Path("room")))
     """
     keeper = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], cwd=folder)
 

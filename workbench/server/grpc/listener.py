@@ -16,7 +16,7 @@ from workbench.server.grpc import health, oip_service
 from workbench.server.grpc.call import GrpcCalls
 from workbench.server.grpc.methods import Methods
 from workbench.server.inference import Inference
-from workbench.server.process.bind_address import host_bytes
+from workbench.server.process.bind_address import host_bytes, local_host
 from workbench.server.process.startup import bind
 
 
@@ -49,8 +49,7 @@ class GrpcServer:
                 if at + 1 == len(ports):
                     raise
         assert self._listener is not None
-        name = host_bytes(host or "127.0.0.1").decode()
-        return f"{_REACHED_AS.get(name, name)}:{self._listener.getsockname()[1]}"
+        return f"{host_bytes(local_host(host)).decode()}:{self._listener.getsockname()[1]}"
 
     async def start(self) -> None:
         assert self._listener is not None
@@ -73,10 +72,6 @@ class GrpcServer:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-
-
-_REACHED_AS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
-"""What is bound to every interface is called on loopback from this machine."""
 
 
 def _tls(config: ServerConfig) -> ssl.SSLContext:

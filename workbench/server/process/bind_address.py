@@ -13,6 +13,11 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
+def local_host(host: str) -> str:
+    """The host under which this machine reaches a service that is bound to `host`: loopback for every interface."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host.strip("[]"), host)
+
+
 def host_bytes(host: str) -> bytes:
     """`host` as a URL and the Host header write it: an IPv6 address in brackets."""
     bare = host.strip("[]").lower()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from workbench.config import ServerConfig
 from workbench.errors import InvalidInput, StorageError, Unavailable
-from workbench.server.process.bind_address import host_bytes, is_loopback
+from workbench.server.process.bind_address import host_bytes, is_loopback, local_host
 from workbench.server.process.token_files import load_or_create_token, private_folder, read_token
 
 OK, FAILED, MISUSE, RECYCLE = 0, 1, 2, 3
@@ -81,6 +81,5 @@ def forget_ready_file(config: ServerConfig) -> None:
 
 
 def url_of(host: str, port: int) -> str:
-    """How this machine reaches a service bound to `host`; one bound to every interface is called on loopback."""
-    named = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host.strip("[]"), host)
-    return f"http://{host_bytes(named).decode()}:{port}"
+    """The URL at which this machine reaches a service bound to `host`."""
+    return f"http://{host_bytes(local_host(host)).decode()}:{port}"

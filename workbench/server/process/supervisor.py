@@ -1,7 +1,7 @@
-"""The keeper: a small process that owns the listening socket and sees to it that a worker serves on it.
+"""The supervisor: a small process that owns the listening socket and keeps a worker serving on it.
 
-It imports neither numpy nor a web server, so that nothing a model does can harm it. What the worker writes to stderr
-it keeps in the log; what the worker reports it publishes, where the service is a user's shared one.
+Users know it as the keeper. It imports neither numpy nor a web server, so that nothing a model does can harm it. It
+writes the worker's stderr to the log, and publishes the worker's reports where the service is a user's shared one.
 
     Starting ─► Ready ─► Restarting ─► Ready      a worker that ends is followed by the next
         └──────────────────────┴─► Failed         after three starts in a row that came to nothing
@@ -25,6 +25,7 @@ from workbench.config import ServerConfig
 from workbench.errors import Conflict, StorageError, Unavailable, WorkbenchError
 from workbench.rendezvous.folder import Rendezvous
 from workbench.rendezvous.leases import holders
+from workbench.rendezvous.locks import try_lock
 from workbench.rendezvous.process_identity import ProcessKey, boot_ticks, this_process
 from workbench.rendezvous.service_record import ServiceRecord, ServiceState
 from workbench.rendezvous.stale_cleanup import forget_earlier_boots
@@ -63,7 +64,7 @@ SWEEP_S = 2.0
 log = logging.getLogger("workbench.keeper")
 
 
-def keep(
+def supervise(
     config: ServerConfig,
     command: Sequence[str],
     rendezvous: Rendezvous | None = None,
@@ -96,7 +97,7 @@ def keep(
         log_file=str(log_dir / FILE_NAME),
         grpc=before.grpc if before is not None and config.grpc_port == 0 else None,
     )
-    keeper = Supervisor(config, prepared.token, listener, logs, record, command, rendezvous)
+    supervisor = Supervisor(config, prepared.token, listener, logs, record, command, rendezvous)
     try:
         if rendezvous is not None:
             rendezvous.publish(record)
@@ -104,14 +105,14 @@ def keep(
             for name in forget_earlier_boots(rendezvous):
                 log.info("removed what an earlier boot of this machine left: %s", name)
         if before is not None and before.worker is not None:
-            _outlive(before.worker)
-        return keeper.run()
+            _wait_for_orphan_worker(before.worker)
+        return supervisor.run()
     finally:
-        keeper.close()
+        supervisor.close()
         listener.close()
         if rendezvous is not None:
             with suppress(WorkbenchError, OSError):
-                rendezvous.withdraw(record.keeper, keeper.reason, time.time())
+                rendezvous.withdraw(record.keeper, supervisor.reason, time.time())
         with suppress(StorageError):
             forget_ready_file(config)
         logs.close()
@@ -139,7 +140,7 @@ class Supervisor:
         self._command = list(command)
         self._rendezvous = rendezvous
         self._selector = selectors.DefaultSelector()
-        self._stand_in = UnavailableResponder(listener, self._selector, token, lambda: self._why())
+        self._unavailable = UnavailableResponder(listener, self._selector, token, lambda: self._why())
         self._restarts = RestartPolicy()
         self._worker: Worker | None = None
         self._start_at: float | None = 0.0
@@ -181,7 +182,7 @@ class Supervisor:
 
     def _tick(self, now: float) -> bool:
         """See to everything that is due; True when no worker is left and none will follow."""
-        self._stand_in.tick(now)
+        self._unavailable.tick(now)
         worker = self._worker
         if worker is not None and worker.process.poll() is not None:
             self._ended(worker, now)
@@ -191,9 +192,9 @@ class Supervisor:
             self._start(now)
         if self._worker is not None and self._worker.report.accepting:
             self._accepting_at = now
-            self._stand_in.close()
+            self._unavailable.close()
         elif self._exit is None and (self._failed or now - self._accepting_at > HOLD_S):
-            self._stand_in.open()
+            self._unavailable.open()
         if self._rendezvous is not None and now - self._swept_at >= min(SWEEP_S, self._config.idle_end_s / 4):
             self._swept_at = now
             self._sweep(self._rendezvous, now)
@@ -213,12 +214,12 @@ class Supervisor:
         elif worker.suspected_at is None:
             worker.suspected_at = now
         elif now - worker.suspected_at > SUSPECT_S:
-            self._condemn(worker, why, now)
+            self._mark_for_kill(worker, why, now)
 
-    def _condemn(self, worker: Worker, why: str, now: float) -> None:
-        """Have it killed, after it has written the stacks of its threads into the log."""
+    def _mark_for_kill(self, worker: Worker, why: str, now: float) -> None:
+        """Kill it soon: first it writes the stacks of its threads into the log."""
         log.error("the worker is killed: %s", why)
-        worker.condemned = why
+        worker.kill_reason = why
         worker.signal(STACKS_SIGNAL)
         worker.kill_at = now + STACKS_S
 
@@ -246,13 +247,13 @@ class Supervisor:
             wait_s = self._restarts.after(ready_s)
         if wait_s is None:
             self._publish(ServiceState.FAILED, f"{GIVE_UP_AFTER} starts in a row failed, the last one so: {why}")
-            self._stand_in.open()
+            self._unavailable.open()
             return
         self._start_at = now + wait_s
         self._publish(ServiceState.RESTARTING, why)
 
     def _sweep(self, rendezvous: Rendezvous, now: float) -> None:
-        """Look after what others may have done to the folder, and end when nobody needs the service any more."""
+        """Repair what was done to the folder, and end a service that has been idle for `idle_end_s`."""
         with suppress(WorkbenchError):
             last = rendezvous.last()
             if last is not None and last.keeper != self._record.keeper and last.keeper.alive:
@@ -267,14 +268,15 @@ class Supervisor:
             self._needed_at = now
         elif now - self._needed_at >= self._config.idle_end_s:
             state, reason = self._record.state, self._record.reason
-            self._publish(ServiceState.STOPPING, "nobody needs it any more")
-            # Whoever took a lease before this was written may have found the service and be about to use it; whoever
-            # takes one from now on finds it stopping, and waits.
+            idle = f"idle: no client for {self._config.idle_end_s:g} s"
+            self._publish(ServiceState.STOPPING, idle)
+            # A process that took a lease before this was written may have found the service and be about to use it; one
+            # that takes a lease from now on finds it stopping, and waits.
             if holders(rendezvous.leases):
                 self._needed_at = now
                 self._publish(state, reason)
             else:
-                self._stop(OK, "nobody needs it any more")
+                self._stop(OK, idle)
 
     # Acts
 
@@ -315,7 +317,7 @@ class Supervisor:
         self._needed_at = max(self._needed_at, worker.heard_at - report.unused_s)
         if report.accepting:
             self._accepting_at = time.monotonic()
-            self._stand_in.close()
+            self._unavailable.close()
         if worker.asked:
             return  # however it stands, it is about to end
         if report.ready and worker.ready_at is None:
@@ -334,7 +336,7 @@ class Supervisor:
         log.info("a restart was asked for")
         self._restarts.forget()
         self._accepting_at = time.monotonic()
-        self._stand_in.close()
+        self._unavailable.close()
         self._publish(ServiceState.RESTARTING, "a restart was asked for")
         if self._worker is not None:
             self._worker.ask(RESTART, time.monotonic() + self._config.drain_timeout_s + GRACE_S)
@@ -347,7 +349,7 @@ class Supervisor:
         log.info("the service ends: %s", reason)
         self._exit = status
         self._start_at = None
-        self._stand_in.close()
+        self._unavailable.close()
         self._publish(ServiceState.STOPPING, reason)
         if self._worker is not None:
             self._worker.ask(STOP, time.monotonic() + self._config.drain_timeout_s + GRACE_S)
@@ -418,22 +420,17 @@ def _port(address: str | None) -> int:
 
 def _lock(rendezvous: Rendezvous) -> int:
     """Hold the keeper's lock until the process ends; its file descriptor. Conflict where another keeper has it."""
-    import fcntl
-
     try:
-        descriptor = os.open(rendezvous.keeper_lock, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = try_lock(rendezvous.keeper_lock)
     except OSError as error:
         raise StorageError(f"the folder {rendezvous.path} cannot be written: {error.strerror}") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise Conflict("another service of this user is running on this machine") from None
+    if descriptor is None:
+        raise Conflict("another service of this user is running on this machine")
     return descriptor
 
 
-def _outlive(worker: ProcessKey) -> None:
-    """Wait for the worker of a keeper that was killed, which ends by itself; never two on one data folder."""
+def _wait_for_orphan_worker(worker: ProcessKey) -> None:
+    """Wait for the worker of a supervisor that was killed. It ends by itself; two may never use one data folder."""
     until = time.monotonic() + 4.0
     while worker.alive:
         if time.monotonic() > until:

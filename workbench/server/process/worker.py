@@ -66,8 +66,8 @@ class Worker:
         self.suspected_at: float | None = None
         self.asked = False
         """It was told to end."""
-        self.condemned = ""
-        """Why it is to be killed."""
+        self.kill_reason = ""
+        """Why it is about to be killed; empty where it is not."""
         self.last_words: deque[str] = deque(maxlen=5)
         self._received = self._spoken = b""
         self._listening: list[object] = []
@@ -108,8 +108,8 @@ class Worker:
 
     def how_it_ended(self) -> str:
         status = self.process.returncode
-        if self.condemned:
-            return f"the worker was killed, because {self.condemned}"
+        if self.kill_reason:
+            return f"the worker was killed, because {self.kill_reason}"
         if status == RECYCLE:
             return "the worker ended itself, because a run did not end"
         said = f": {self.last_words[-1]}" if self.last_words else ""

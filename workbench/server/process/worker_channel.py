@@ -73,7 +73,7 @@ class WorkerSetup:
         return json.dumps(asdict(self))
 
 
-def decode_place(text: str) -> WorkerSetup:
+def decode_setup(text: str) -> WorkerSetup:
     return _made(WorkerSetup, text)
 
 
