@@ -114,6 +114,20 @@ def test_a_module_imports_only_what_lies_below_it(path: Path) -> None:
                 assert room in rooms, f"{room} must not import {library}"
 
 
+APART = {"server/http": "workbench.server.grpc", "server/grpc": "workbench.server.http"}
+"""Folder -> what none of its modules may import, under TYPE_CHECKING neither."""
+
+
+def test_http_and_grpc_know_nothing_of_each_other() -> None:
+    offenders = [
+        f"{path.relative_to(ROOT)} imports {other}"
+        for folder, other in APART.items()
+        for path in (ROOT / folder).rglob("*.py")
+        if other in path.read_text(encoding="utf-8")
+    ]
+    assert not offenders
+
+
 def test_every_room_is_in_the_table() -> None:
     assert {room_of(path) for path in modules()} <= set(ALLOWED) | COMPOSE
 
