@@ -1,6 +1,6 @@
 """What telemetry costs a request of the small model: `python -m benchmarks.in_process`.
 
-The whole service in this process but for the sockets: bytes go into uvicorn's connection and come out of it, for 32
+The whole service in this process but for the sockets: bytes go into a Connection and come out of it, for 32
 connections at once, with telemetry and without, in short interleaved turns. What counts is the CPU time of this
 process, so that a busy machine disturbs little, and the median of the turns' ratios.
 
@@ -19,22 +19,18 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import uvicorn
 import uvloop
-from uvicorn.server import ServerState
 
 from benchmarks.models import SMALL, save_mlp
 from workbench.config import ServerConfig
 from workbench.core.messages import InferResponse
 from workbench.engine import Engine
 from workbench.errors import WorkbenchError
-from workbench.protocols.oip_json import AnswerFormat, decode_request, encode_response
+from workbench.protocols.oip_json import AnswerFormat, encode_response
 from workbench.repository.store import ModelStore
-from workbench.server.gate.auth import Caller
-from workbench.server.gate.request_ids import RequestIds
 from workbench.server.http.app import create_app
-from workbench.server.http.fast_path import FastPath, KnownHead
-from workbench.server.http.h1_protocol import HttpConnection, Responder
+from workbench.server.http.h1_protocol import Connection, Exchange, H1Server
+from workbench.server.http.routes_infer import InferHead
 from workbench.server.persistence import ModelPersistence
 from workbench.server.service import Service
 from workbench.telemetry.metrics import Metrics
@@ -42,55 +38,67 @@ from workbench.telemetry.metrics import Metrics
 CONNECTIONS, REQUESTS, TURNS = 32, 1000, 150
 
 
-class Plain(FastPath):
-    """The way of an inference with all that telemetry needs left out."""
+class Plain:
+    """A known head whose inferences go the way with all that telemetry needs left out."""
 
-    def begin(self, head: KnownHead, body: bytes, replier: Responder) -> None:
-        caller = self._gate.admit(head.scope, head.headers)
-        self._service.used_at = time.monotonic()
-        assert not self._service.draining.is_set()
-        caller.enter()
-        self._bodies.take(len(body))
-        now = self._clock()
-        request, answer = decode_request(head.model, head.version, body, head.json_bytes, self._limits, now)
-        request.abandoned = replier.has_left
-        self._engine.submit(request, Quiet(self, answer, caller, len(body), replier))
+    def __init__(self, head: InferHead) -> None:
+        self.inference, self.codec, self.caller, self.body_bytes = (
+            head.inference,
+            head.codec,
+            head.caller,
+            head.body_bytes,
+        )
+
+    def begin(self, connection: Connection, body: bytes) -> Quiet:
+        inference = self.inference
+        inference.service.used_at = time.monotonic()
+        assert not inference.draining.is_set()
+        self.caller.enter()
+        inference.bodies.take(len(body))
+        request, answer = self.codec.decode(body, inference.clock(), None)
+        quiet = Quiet(self, answer, len(body), connection)
+        inference.engine.submit(request, quiet)
+        return quiet
+
+    def open(self, connection: Connection) -> Exchange:
+        raise AssertionError("each request comes whole")
 
     def answer(self, quiet: Quiet, response: InferResponse) -> None:
-        parts, _ = encode_response(response, quiet.answer, self._limits)
-        quiet.caller.leave()
-        self._bodies.give_back(quiet.held)
-        body = (parts,) if isinstance(parts, bytes) else parts
-        quiet.replier.reply(200, b"content-type: application/json\r\n", body)
+        body, _ = encode_response(response, quiet.answer, self.inference.limits)
+        assert isinstance(body, bytes)
+        self.caller.leave()
+        self.inference.bodies.give_back(quiet.held)
+        quiet.connection.reply(200, b"content-type: application/json\r\n", (body,))
 
 
 class Quiet(msgspec.Struct, gc=False):
-    """A promise about which nothing is noted."""
+    """A completion about which nothing is noted."""
 
-    path: Plain
+    head: Plain
     answer: AnswerFormat
-    caller: Caller
     held: int
-    replier: Responder
+    connection: Connection
 
     def done(self) -> bool:
         return False
 
     def set_result(self, result: InferResponse) -> None:
-        self.path.answer(self, result)
+        self.head.answer(self, result)
 
     def set_exception(self, exception: WorkbenchError) -> None:
         raise exception
+
+    def disconnected(self) -> None: ...
 
 
 class Client(asyncio.Transport):
     """One connection's other end: sends the same request again when it was answered, until it is told to stop."""
 
-    def __init__(self, config: uvicorn.Config, request: bytes, turn: Turn) -> None:
+    def __init__(self, server: H1Server, request: bytes, turn: Turn) -> None:
         super().__init__()
         self._request = request
         self._turn = turn
-        self._protocol = HttpConnection(config, ServerState(), {})
+        self._protocol = Connection(server)
         self._protocol.connection_made(self)
 
     def send(self) -> None:
@@ -155,13 +163,15 @@ async def side(folder: Path, telemetry: bool) -> tuple[Turn, list[Client], Servi
     if telemetry:
         metrics.start()
     app = create_app(service, "t" * 32)
-    if not telemetry:
-        app.fast_path = Plain(service, app.gate, RequestIds())
-    loaded = uvicorn.Config(app, interface="asgi3", lifespan="off", log_config=None, access_log=False)
-    loaded.load()
-    loaded.loaded_app = app
     turn = Turn()
-    return turn, [Client(loaded, request(), turn) for _ in range(CONNECTIONS)], service
+    server = H1Server(app)
+    clients = [Client(server, request(), turn) for _ in range(CONNECTIONS)]
+    await turn.take(clients)
+    if not telemetry:
+        heads = app.infer.heads
+        for raw, head in heads.items():
+            heads[raw] = Plain(head)  # type: ignore[assignment]
+    return turn, clients, service
 
 
 def request() -> bytes:

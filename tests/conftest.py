@@ -107,16 +107,22 @@ def wb(service: Address) -> Iterator[Workbench]:
             workbench.unload(name)
 
 
-SLOW_FIRST = ("stories", "browser", "jupyter", "server", "http2")
-"""Folders of files that take minutes: begun last, one process would be left alone with them."""
+SLOW_FIRST = ("test_load_notebook", "test_notebooks", "stories", "browser", "server", "jupyter", "http2")
+"""Files, and folders of files, that take minutes: begun last, one process would be left alone with them."""
 
 _deselected: Counter[str] = Counter()
 """How many cases of each test for a GPU, and of each long one, were left out."""
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes that are no text are named by their argument: the head of a gzip holds the time, and two processes must
+    give a case the same name."""
+    return argname if isinstance(val, bytes) and not (val.isascii() and val.decode().isprintable()) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {folder: place for place, folder in enumerate(SLOW_FIRST)}
-    items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
+    items.sort(key=lambda item: order.get(item.path.stem, order.get(item.path.parent.name, len(order))))
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:

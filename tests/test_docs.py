@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,10 +31,15 @@ def shell(workplace: SharedService) -> Iterator[InteractiveShell]:
     atexit.unregister(shell.atexit_operations)
 
 
+@cache
+def fitted() -> dict[str, object]:
+    X, y = load_digits(return_X_y=True)
+    return {"X_test": X, "clf": LogisticRegression(max_iter=5000).fit(X, y)}
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
 def test_the_python_on_a_page_runs_from_top_to_bottom(page: str, shell: InteractiveShell) -> None:
-    X, y = load_digits(return_X_y=True)
-    shell.user_ns.update(X_test=X, clf=LogisticRegression(max_iter=5000).fit(X, y))
+    shell.user_ns.update(fitted())
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
     assert blocks
     for block in blocks:

@@ -334,7 +334,7 @@ class Workbench:
         record = self._shared.record()
         said = None
         if record is not None and record.state == "Ready":
-            sync.run(self._client.follow(address_of(record)))
+            sync.run(self._client.rebind(address_of(record)))
             try:
                 said = sync.run(self._client.service())
             except Unavailable:
@@ -393,7 +393,7 @@ class Workbench:
             raise Unsupported("only your own shared service can be restarted from here; restart this one where it runs")
         from workbench.client import sync
 
-        sync.run(self._client.follow(self._shared.restart()))
+        sync.run(self._client.rebind(self._shared.restart()))
         return self.status()
 
     def stop(self) -> None:

@@ -281,7 +281,7 @@ def _logs(arguments: argparse.Namespace) -> int:
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
     _add_name(parser)
-    from workbench.loadtest.option_schema import OptionType
+    from workbench.loadtest.option_schema import FLAG
     from workbench.loadtest.options import COMPARE, ENDPOINT, OPTIONS, SWEEP, VERSION
     from workbench.loadtest.plan import PLAN_OPTIONS
 
@@ -290,10 +290,10 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     for option in (*OPTIONS.values(), SWEEP, ENDPOINT, COMPARE):
         group = parser if option in (*PLAN_OPTIONS, ENDPOINT, COMPARE) else how
         text = option.help_with_default.replace("%", "%%")
-        if option.type is OptionType.FLAG:
+        if option.type is FLAG:
             group.add_argument(option.flag, action="store_true", default=None, help=text)
         else:
-            group.add_argument(option.flag, metavar="FILE" if option.is_data else option.example, help=text)
+            group.add_argument(option.flag, metavar="FILE" if option.is_data else option.placeholder, help=text)
     add("--model-version", metavar="V", help=VERSION.help)
     add("--inputs", metavar="FILE", help="rows to sample, as JSON, .npy or .npz; random inputs by default")
     add("--json", metavar="FILE", help="write the run to FILE; - is standard output")

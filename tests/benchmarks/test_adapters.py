@@ -35,7 +35,9 @@ def test_a_peer_listens_on_loopback_only(peer: Peer, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("peer", "encoding"), [(peer, encoding) for peer in PEERS for encoding in peer.encodings], ids=str
+    ("peer", "encoding"),
+    [(peer, encoding) for peer in PEERS for encoding in peer.encodings],
+    ids=lambda given: getattr(given, "key", given),
 )
 def test_a_body_carries_the_row(peer: Peer, encoding: str) -> None:
     row = rows_of("small", 1)[0]

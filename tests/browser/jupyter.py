@@ -20,7 +20,7 @@ from workbench.api import Workbench, connect
 from workbench.rendezvous.folder import rendezvous
 from workbench.rendezvous.service_record import ServiceRecord
 
-START_S = 60.0
+START_S = 180.0
 TOKEN = "a-token-of-the-tests"
 
 _QUIET = {

@@ -136,7 +136,7 @@ def test_whole_numbers_change_their_width_where_they_fit() -> None:
         ([[1, 2, 3], [1, 2]], "FP32", "rows of different lengths"),
         (object(), "FP32", "takes numbers"),
     ],
-    ids=str,
+    ids=lambda given: "an object" if type(given) is object else str(given),
 )
 def test_a_value_that_does_not_fit_is_refused_with_what_and_where(value: object, datatype: str, says: str) -> None:
     assert says in refused(value, signature(("X", datatype, (-1, 3))))

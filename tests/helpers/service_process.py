@@ -19,7 +19,7 @@ import psutil
 
 from tests.helpers.waiting import until
 
-START_S = 60.0
+START_S = 120.0
 
 
 class Serve:

@@ -46,7 +46,7 @@ class Noted(Stream):
 class Echo(Noted):
     """Answers a whole request with its body, and with trailers that say how its head was read.
 
-    A Watch is answered once and stays open; what is no gRPC is refused.
+    A Watch with a message is answered once and stays open; what is not gRPC is refused.
     """
 
     def on_headers(self, head: RequestHead, ended: bool) -> None:
@@ -63,7 +63,7 @@ class Echo(Noted):
             self._answer()
 
     def _answer(self) -> None:
-        if self.request[b":path"].endswith(b"/Watch"):
+        if self.request[b":path"].endswith(b"/Watch") and self.body:
             self.send_head(HEAD)
             self.send((bytes(self.body),))
             return

@@ -8,6 +8,7 @@ import struct
 import psutil
 import pytest
 
+from tests.helpers.waiting import until
 from tests.http2.cases import CALL
 from tests.http2.in_process import Echo, Server
 from tests.http2.raw import (
@@ -29,7 +30,6 @@ from tests.http2.raw import (
     settings,
 )
 from tests.http2.service import INFER, answered, head, inference
-from tests.stories.waiting import until
 from workbench.http2.connection import MAX_STREAMS
 
 GREETING = PREFACE + settings().encoded()

@@ -66,7 +66,7 @@ class Socket:
     async def say(self, **message: object) -> None:
         await self._connection.write_message(json.dumps(message))
 
-    async def hear(self, *kinds: str, limit_s: float = 30) -> dict[str, Any]:
+    async def hear(self, *kinds: str, limit_s: float = 60) -> dict[str, Any]:
         """The next message of one of these kinds that was not heard yet; of any, where none is named."""
         for message in self._unheard:
             if not kinds or message["type"] in kinds:
@@ -81,7 +81,7 @@ class Socket:
                     return message
                 self._unheard.append(message)
 
-    async def until(self, kind: str, holds: Callable[[dict[str, Any]], bool], limit_s: float = 30) -> dict[str, Any]:
+    async def until(self, kind: str, holds: Callable[[dict[str, Any]], bool], limit_s: float = 60) -> dict[str, Any]:
         async with asyncio.timeout(limit_s):
             while not holds(message := await self.hear(kind, limit_s=limit_s)):
                 pass

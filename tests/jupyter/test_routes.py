@@ -68,7 +68,7 @@ async def test_what_needs_a_service_says_that_none_runs(ask: Ask, workplace: Sha
     ("name", "body", "status", "words"),
     [
         ("digits", {"path": "absent.onnx"}, 404, "no file or folder 'absent.onnx' in the file browser"),
-        ("digits", {"path": ""}, 400, "names the model file"),
+        ("digits", {"path": ""}, 400, "must name the model file"),
         ("digits", {"path": "/etc/hostname"}, 403, "allow_absolute_paths"),
         ("digits", {}, 400, "path"),
         ("digits", {"path": "here.onnx", "config": {"max_batch_size": 0}}, 400, "max_batch_size is 0"),
@@ -126,7 +126,7 @@ async def test_a_span_of_time_is_told_in_numbers(ask: Ask, asked: dict[str, str]
         ([1], 400, "does not fit"),
         ({"rows": "many"}, 400, "rows"),
         ({"input": {}}, 400, "input"),
-        ({"inputs": {"x": "x" * BODY_BYTES}}, 413, "1048576 can be tried"),
+        ({"inputs": {"x": "x" * BODY_BYTES}}, 413, "must have at most 1048576 bytes"),
     ],
 )
 async def test_what_cannot_be_tried_is_refused_in_words(ask: Ask, body: object, status: int, words: str) -> None:

@@ -21,7 +21,7 @@ from workbench.client.client import AsyncClient
 from workbench.client.shared_service import SharedService
 from workbench.core.messages import InferRequest
 from workbench.jupyter.extension import ACTIVITY, InferWorkbench
-from workbench.live.view import DEAF
+from workbench.live.view import SILENT
 from workbench.rendezvous.leases import holders
 from workbench.rendezvous.process_identity import this_process
 from workbench.rendezvous.service_record import ServiceRecord
@@ -187,7 +187,7 @@ async def test_a_model_that_this_server_keeps_elsewhere_is_uploaded(
 async def test_jupyter_answers_while_the_service_hangs_and_says_so(
     ask: Ask, page: Socket, workplace: SharedService, jp_fetch: Fetch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workbench.live.watch.DEAF_S", 0.8)
+    monkeypatch.setattr("workbench.live.watch.SILENT_S", 0.8)
     monkeypatch.setattr("workbench.live.watch.ANSWER_S", 0.5)
     await ask("start", body={})
     record = running(workplace)
@@ -196,10 +196,10 @@ async def test_jupyter_answers_while_the_service_hangs_and_says_so(
     for process in stopped:
         process.suspend()
     try:
-        await page.until("service", lambda said: said["service"]["reason"] == DEAF)
+        await page.until("service", lambda said: said["service"]["reason"] == SILENT)
         began = time.monotonic()
         await jp_fetch("api", "status")
-        assert (await ask("status"))["service"]["reason"] == DEAF
+        assert (await ask("status"))["service"]["reason"] == SILENT
         assert (await ask("logs"))["lines"]
         assert time.monotonic() - began < 4  # what a hang would take is without end
         with pytest.raises(HTTPClientError) as caught:

@@ -45,7 +45,7 @@ async def test_a_model_is_tried_with_given_and_with_random_inputs_and_its_slowes
 
     for body, words in (
         ({"inputs": {"y": [[1]]}}, "'x'"),
-        ({"rows": 65}, "takes 64"),
+        ({"rows": 65}, "rows must be at most 64"),
         ({"rows": 0}, "rows is 0"),
         ({"seed": -1}, "0 or more"),
     ):

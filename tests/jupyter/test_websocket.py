@@ -42,12 +42,12 @@ async def test_a_message_over_the_cap_ends_the_socket(extension: InferWorkbench,
     connection = await opened(jp_ws_fetch)
     await connection.write_message("x" * (MESSAGE_BYTES + 1))
     assert await closed(connection) in (None, 1009)  # None: it hung up before the code was read
-    while extension.relay.pages:
+    while extension.relay.subscribers:
         await asyncio.sleep(0)
 
 
 async def test_silence_is_broken_by_a_beat(page: Socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(websocket, "BEAT_S", 0.05)
+    monkeypatch.setattr(websocket, "HEARTBEAT_S", 0.05)
     await page.say(type="pause")
     assert await page.hear("beat") == {"type": "beat"}
 
@@ -59,7 +59,7 @@ async def test_there_are_never_too_many_pages(
     first, second, third = [await opened(jp_ws_fetch) for _ in range(3)]
     assert await closed(third) == websocket.TRY_LATER
     await Socket(first).close()
-    while len(extension.relay.pages) > 1:
+    while len(extension.relay.subscribers) > 1:
         await asyncio.sleep(0)
     fourth = Socket(await opened(jp_ws_fetch))
     assert (await fourth.hear())["type"] == "hello"
@@ -97,16 +97,16 @@ async def test_a_page_that_reads_nothing_costs_nothing_and_delays_nobody(
     assert len(buffered) < 100_000
     assert len(slow._due) <= len(PageMessage)
     writer.transport.abort()  # type: ignore[attr-defined]
-    while slow in extension.relay.pages:
+    while slow in extension.relay.subscribers:
         await asyncio.sleep(0.01)
 
 
 async def until_subscribed(extension: InferWorkbench, page: Socket) -> Any:
-    """The Page of the other socket, once both have subscribed."""
+    """The Subscriber of the other socket, once both have subscribed."""
     await page.hear("history")
     async with asyncio.timeout(10):
         while True:
-            subscribed = [each for each in extension.relay.pages if each.subscription is not None]
+            subscribed = [each for each in extension.relay.subscribers if each.subscription is not None]
             if len(subscribed) == 2:
                 return next(each for each in subscribed if not each.subscription.detail)  # type: ignore[union-attr]
             await asyncio.sleep(0)

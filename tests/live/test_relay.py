@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.live.ticks import EPOCH, FakeService, ticks
-from workbench.live.relay import MAX_POINTS, MAX_WINDOW_S, Page, Relay
+from workbench.live.relay import MAX_POINTS, MAX_WINDOW_S, Relay, Subscriber
 from workbench.live.ring import Ring
 from workbench.live.tick import Tick
 from workbench.live.view import ServiceView
@@ -26,7 +26,7 @@ def made(count: int = 1) -> list[Tick]:
     return ticks(service, count, 0.001)
 
 
-async def due(page: Page) -> list[dict[str, Any]]:
+async def due(page: Subscriber) -> list[dict[str, Any]]:
     """All that the page is to be sent now."""
     messages = []
     while (message := json.loads(await page.next(0)))["type"] != "beat":
@@ -34,12 +34,12 @@ async def due(page: Page) -> list[dict[str, Any]]:
     return messages
 
 
-async def kinds(page: Page) -> list[str]:
+async def kinds(page: Subscriber) -> list[str]:
     return [message["type"] for message in await due(page)]
 
 
-def say(page: Page, **message: object) -> None:
-    page.hear(json.dumps(message))
+def say(page: Subscriber, **message: object) -> None:
+    page.handle_message(json.dumps(message))
 
 
 async def test_a_page_is_greeted_and_told_how_things_stand(relay: Relay) -> None:
@@ -185,11 +185,11 @@ async def test_what_comes_wakes_who_waits_for_it(relay: Relay) -> None:
         ('{"type": "subscribe", "models": 3}', "does not fit"),
         ('{"type": "subscribe", "models": "digits"}', "list of names"),
         ('{"type": "subscribe", "detail": "*"}', "does not fit"),
-        ('{"type": "subscribe", "points": 0}', "points is 0"),
-        (f'{{"type": "subscribe", "points": {MAX_POINTS + 1}}}', "points is 1001"),
-        ('{"type": "subscribe", "window_s": 0}', "window_s is 0"),
-        ('{"type": "subscribe", "window_s": -1e308}', "window_s is -1e"),
-        (f'{{"type": "subscribe", "window_s": {MAX_WINDOW_S + 1}}}', "window_s is 901"),
+        ('{"type": "subscribe", "points": 0}', "points must be from 1 to 1000, got 0"),
+        (f'{{"type": "subscribe", "points": {MAX_POINTS + 1}}}', "points must be from 1 to 1000, got 1001"),
+        ('{"type": "subscribe", "window_s": 0}', "window_s must be more than 0 and at most 900, got 0"),
+        ('{"type": "subscribe", "window_s": -1e308}', "at most 900, got -1e"),
+        (f'{{"type": "subscribe", "window_s": {MAX_WINDOW_S + 1}}}', "at most 900, got 901"),
     ],
 )
 async def test_a_message_that_cannot_be_used_is_told_so_and_changes_nothing(
@@ -199,7 +199,7 @@ async def test_a_message_that_cannot_be_used_is_told_so_and_changes_nothing(
     say(page, type="subscribe", models=["digits"])
     await due(page)
     before = page.subscription
-    page.hear(message)
+    page.handle_message(message)
     (error,) = await due(page)
     assert error["type"] == "error"
     assert words in error["message"]

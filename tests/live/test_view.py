@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from workbench.live.view import DEAF, LocalIntents, Observation, ServiceReport, ServiceView, device_words, view
+from workbench.live.view import SILENT, LocalIntents, Observation, ServiceReport, ServiceView, device_words, view
 from workbench.rendezvous.compatibility import API
 from workbench.rendezvous.process_identity import this_process
 from workbench.rendezvous.service_record import ServiceRecord, ServiceState
@@ -16,9 +16,9 @@ NO_INTENTS = LocalIntents()
 
 
 def seen(
-    seen: Observation = ALIVE, asked: LocalIntents = NO_INTENTS, deaf: bool = False, version: str = "1.0"
+    seen: Observation = ALIVE, asked: LocalIntents = NO_INTENTS, silent: bool = False, version: str = "1.0"
 ) -> ServiceView:
-    return view(seen, ServiceReport(), asked, version, deaf=deaf)
+    return view(seen, ServiceReport(), asked, version, silent=silent)
 
 
 def test_what_is_published_is_shown_without_the_token() -> None:
@@ -42,9 +42,9 @@ def test_a_dead_worker_is_a_restart_before_its_keeper_says_so() -> None:
 
 
 def test_silence_is_told_of_a_service_that_is_ready() -> None:
-    assert seen(deaf=True).reason == DEAF
+    assert seen(silent=True).reason == SILENT
     starting = Observation(replace(READY, state=ServiceState.STARTING, reason="why"), worker_lives=True)
-    assert seen(starting, deaf=True).reason == "why"
+    assert seen(starting, silent=True).reason == "why"
 
 
 def test_where_nothing_runs_it_says_why() -> None:

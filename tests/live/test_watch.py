@@ -16,8 +16,8 @@ from tests.live.listening import Heard
 from tests.live.ticks import FakeService
 from workbench.client.shared_service import SharedService
 from workbench.errors import StorageError, Unavailable
-from workbench.live.view import DEAF
-from workbench.live.watch import Watch, look
+from workbench.live.view import SILENT
+from workbench.live.watch import Watch, observe
 from workbench.rendezvous.compatibility import API
 from workbench.rendezvous.folder import Rendezvous
 from workbench.rendezvous.leases import holders
@@ -62,17 +62,17 @@ async def test_each_change_is_told_once(watch: Watch, shared: SharedService, hea
 
 
 async def test_a_load_that_is_over_before_anybody_looks_was_work_all_the_same(watch: Watch, heard: Heard) -> None:
-    watch._take_in([{"name": "m", "state": "Ready", "queued": 0}])
+    watch._update_models([{"name": "m", "state": "Ready", "queued": 0}])
     assert (len(heard.models), heard.works) == (1, 1)
-    watch._take_in([{"name": "m", "state": "Ready", "queued": 3}])
-    watch._take_in([])
+    watch._update_models([{"name": "m", "state": "Ready", "queued": 3}])
+    watch._update_models([])
     assert (len(heard.models), heard.works) == (2, 1)
 
 
 async def test_a_record_that_is_lost_holds_for_as_long_as_its_keeper_lives(shared: SharedService) -> None:
-    assert look(shared, None).record is None
-    assert look(shared, RECORD).record == RECORD
-    assert look(shared, replace(RECORD, keeper=DEAD)).record is None
+    assert observe(shared, None).record is None
+    assert observe(shared, RECORD).record == RECORD
+    assert observe(shared, replace(RECORD, keeper=DEAD)).record is None
 
 
 async def test_a_folder_that_cannot_be_read_is_a_state_and_is_logged_once_it_matters(
@@ -199,7 +199,7 @@ async def test_a_service_that_had_nothing_to_say_while_it_started_is_not_called_
     assert (watch.view.state, watch.view.reason) == ("Ready", "")
     now += 60
     await watch._look()
-    assert watch.view.reason == DEAF
+    assert watch.view.reason == SILENT
 
 
 async def test_it_can_be_closed_at_any_moment(shared: SharedService, heard: Heard) -> None:

@@ -2,6 +2,7 @@
 
     python -m tests.loadtest.servers '{"delays_s": [0.01]}'      prints its port, serves until its stdin ends
 
+At its end it prints how late its latest delayed answer was, in seconds.
 It speaks just so much of the Open Inference Protocol that a load test finds a model `m` with one input of any rows.
 """
 
@@ -91,6 +92,8 @@ class Server:
         self._script = script
         self._asked = 0
         self._first_s = 0.0
+        self.late_s = 0.0
+        """How late the latest delayed answer was: the machine was busy with other work."""
 
     def asked(self, connection: Known, head: bytes) -> None:
         path = head[: head.index(b"HTTP/")]
@@ -130,6 +133,7 @@ class Server:
 
         def ring() -> None:
             due.close()
+            self.late_s = max(self.late_s, time.monotonic() - at_s)
             answer()
 
         due = precise_timer(loop, ring)
@@ -178,6 +182,11 @@ class Process:
     def kill(self) -> None:
         self._process.kill()
 
+    def late_s(self) -> float:
+        """End it; how late its latest delayed answer was."""
+        said, _ = self._process.communicate()
+        return float(said.split()[-1])
+
     def answered(self, count: int) -> None:
         """Wait until so many inferences were asked for; its script says `counts`."""
         assert self._process.stdout is not None
@@ -191,7 +200,8 @@ class Process:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._process.kill()
-        self._process.communicate()
+        if self._process.stdout is not None and not self._process.stdout.closed:
+            self._process.communicate()
 
 
 async def serve(script: Script) -> None:
@@ -200,6 +210,7 @@ async def serve(script: Script) -> None:
     listening = await loop.create_server(lambda: Known(server), "127.0.0.1", 0)
     print(listening.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
+    print(server.late_s, flush=True)
 
 
 if __name__ == "__main__":

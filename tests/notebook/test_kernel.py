@@ -18,7 +18,7 @@ from tests.models import save, slow
 from workbench.api import Workbench, connect
 from workbench.client.shared_service import shared_service
 
-SOON_S = 30.0
+SOON_S = 60.0
 
 
 class Kernel:

@@ -67,11 +67,11 @@ def test_a_job_is_given_at_once_and_kept(cells: Cells) -> None:
 @pytest.mark.parametrize(
     ("cell", "says"),
     [
-        ("%%infer predict iris\nfew = X[:5]", "UsageError: a %%infer cell ends with an expression"),
+        ("%%infer predict iris\nfew = X[:5]", "UsageError: a %%infer cell must end with an expression"),
         ("%%infer predict iris\n", "UsageError: %%infer is a cell magic, but the cell body is empty"),
         ("%%infer predict iris X\nX", "UsageError: in a %%infer cell the last expression is the EXPR"),
         ("%%infer models\nX", "UsageError: %%infer takes load or predict"),
-        ("%infer predict iris X -o 3p", "UsageError: -o takes the name of a variable; '3p' is none"),
+        ("%infer predict iris X -o 3p", "UsageError: -o must be the name of a variable, got '3p'"),
         ("%%infer predict nothing\nX", "ModelNotFound: "),
     ],
 )
@@ -118,7 +118,7 @@ def test_braces_and_dollars_are_the_expressions_own(cells: Cells) -> None:
         ("load iris nothing", "UsageError: there is neither a variable nor a file 'nothing'"),
         ("load iris clff", "UsageError: there is neither a variable nor a file 'clff'; did you mean 'clf'?"),
         ("load iris nothing.onnx", "NotFound: there is no file or folder 'nothing.onnx'"),
-        ("load iris (1", "UsageError: '(1' is no expression: '(' was never closed"),
+        ("load iris (1", "UsageError: '(1' is not an expression: '(' was never closed"),
         ("load iris 1/0", "UsageError: '1/0' failed, ZeroDivisionError: division by zero"),
         ("load iris X", "Unsupported: an ndarray cannot be loaded"),
         ("load no/slash clf", "InvalidInput: 'no/slash' cannot name a model"),
@@ -126,7 +126,7 @@ def test_braces_and_dollars_are_the_expressions_own(cells: Cells) -> None:
         ("load iris clf --delay soon", "InvalidInput: delay must be a time"),
         ("load iris clf --delay 5", "InvalidInput: delay needs a unit: 5us or 5ms"),
         ("load iris clf --device gpu", 'InvalidInput: device must be "auto", "cpu", "cuda" or "cuda:N", got'),
-        ("load iris clf --tolerance x", "UsageError: --tolerance takes a number"),
+        ("load iris clf --tolerance x", "UsageError: --tolerance must be a number"),
         ("predict nothing X", "ModelNotFound: "),
         ("show nothing", "ModelNotFound: "),
         ("unload nothing", "ModelNotFound: "),
@@ -134,7 +134,7 @@ def test_braces_and_dollars_are_the_expressions_own(cells: Cells) -> None:
         ("set nothing max_bach=1", "did you mean 'max_batch'"),
         ("models --window soon", "InvalidInput: window must be a time with its unit (5s, 5m, 5min)"),
         ("models --window", "UsageError: --window needs a value, 60s"),
-        ("logs --lines many", "UsageError: --lines takes a whole number"),
+        ("logs --lines many", "UsageError: --lines must be a whole number"),
     ],
 )
 def test_whatever_is_wrong_is_one_line(cells: Cells, line: str, says: str) -> None:
@@ -194,7 +194,7 @@ def test_loaded_twice_the_extension_completes_once(cells: Cells, wb: Workbench) 
     ("line", "says"),
     [
         ("predict iris stop()", "KeyboardInterrupt: interrupted; the request was cancelled"),
-        ("load iris stop()", "KeyboardInterrupt: interrupted; %infer models tells what is served"),
+        ("load iris stop()", "KeyboardInterrupt: interrupted; %infer models shows what is served"),
     ],
 )
 def test_an_interrupt_is_one_line_and_ends_the_cell(cells: Cells, line: str, says: str) -> None:

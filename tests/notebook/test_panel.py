@@ -14,9 +14,9 @@ from tests.models import add_constant, save
 from workbench.api import Workbench, connect
 from workbench.client.shared_service import SharedService
 from workbench.notebook.live import _Shown
-from workbench.notebook.panel import ControlPanel, _Act, _name_of
+from workbench.notebook.panel import ControlPanel, _ActionButton, _name_of
 
-SOON_S = 30.0
+SOON_S = 60.0
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def panel(shared: Workbench) -> Iterator[ControlPanel]:
     panel.close()
 
 
-def press(act: _Act) -> str:
+def press(act: _ActionButton) -> str:
     """What a press of the button came to."""
     doing = act.begin()
     assert doing is not None
@@ -82,7 +82,7 @@ def test_a_model_is_loaded_tried_set_and_unloaded(panel: ControlPanel, tmp_path:
     config = shared["plus-one"].status.config
     assert (config.max_batch_size, config.max_queue_delay_s) == (8, 0.002)
     until(panel, lambda: panel._settings._config["max_batch_size"] == 8)
-    assert press(panel._settings.act) == "Nothing differs from what is set."
+    assert press(panel._settings.act) == "No setting differs."
 
     assert press(panel._unload) == "plus-one is unloaded."
     until(panel, lambda: not panel._names())
@@ -114,19 +114,19 @@ def test_options_go_with_a_load(panel: ControlPanel, tmp_path: Path, shared: Wor
 
 
 def test_what_goes_wrong_stands_beside_the_button(panel: ControlPanel, tmp_path: Path) -> None:
-    assert "say which file" in press(panel._load.act)
+    assert "enter the path of an .onnx file" in press(panel._load.act)
     panel._load.path.value = "nothing <here>.onnx"
     said = press(panel._load.act)
     assert "there is no file or folder" in said
     assert "<here>" not in said
     assert "role='alert'" in said
     panel._load.options.fields["instances"].value = "many"
-    assert "Instances takes a whole number" in press(panel._load.act)
+    assert "Instances must be a whole number" in press(panel._load.act)
     panel._load.options.fields["instances"].value = ""
     loaded(panel, tmp_path)
     panel._try.kind.value = "typed"
     panel._try.inputs.value = '{"x": [1,'
-    assert "no JSON, line 1" in press(panel._try.act)
+    assert "not JSON, line 1" in press(panel._try.act)
     panel._try.inputs.value = '{"z": [[1]]}'
     assert "role='alert'" in press(panel._try.act)
     panel._settings.knobs.fields["device"].value = "abacus"

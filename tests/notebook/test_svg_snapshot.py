@@ -58,7 +58,7 @@ def test_names_and_reasons_are_escaped() -> None:
 def test_without_figures_there_is_a_sentence_and_little_room() -> None:
     root = drawn(picture("digits", {}, 60.0))
     assert root.get("height") == str(HEIGHT_OF_WORDS)
-    assert "Nothing has been asked of it yet." in "".join(root.itertext())
+    assert "No requests yet." in "".join(root.itertext())
 
 
 def test_a_reader_without_eyes_is_told_the_same() -> None:

@@ -104,7 +104,7 @@ def test_an_unload_may_say_what_is_to_become_of_dependents() -> None:
         (load(**{"file:1/model.onnx": "", "file:2/model.onnx": ""}), InvalidInput, "one version"),
         (load(config='{"max_batchsize": 8}'), InvalidInput, "no setting 'max_batchsize'"),
         (load(config='{"backend": "python"}'), ModelError, "python"),
-        (load(config='{"input": 1}'), InvalidInput, "takes a message"),
+        (load(config='{"input": 1}'), InvalidInput, "must be a message"),
         (load(config='{"x":' + "[" * 5000 + "]" * 5000 + "}"), InvalidInput, "too deep"),
         (load(unknown=1), Unsupported, "unknown"),
     ],

@@ -245,7 +245,7 @@ def test_a_message_that_cannot_be_used_says_why(case: str) -> None:
     "body", [b"\xff", b"\x0a\xff\xff\xff\xff\x0f", b"\0" * 100, b'{"inputs": []}', b"\x0a\x02\xff\xfe"]
 )
 def test_bytes_that_are_no_message(body: bytes) -> None:
-    with pytest.raises(InvalidInput, match="no ModelInferRequest"):
+    with pytest.raises(InvalidInput, match="not a ModelInferRequest"):
         decode_request(body, LIMITS, 0.0)
 
 

@@ -1,17 +1,62 @@
-"""Calls an ASGI application in this process, as a server would: no socket, no thread, no client library."""
+"""Calls an HTTP application in this process, as a client would: bytes in and out of a Connection, without a socket."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-Message = MutableMapping[str, Any]
-App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+from workbench.server.http.h1_protocol import LEFT, Application, Connection, H1Server
 
 HOST = "127.0.0.1:8080"
+
+
+class Wire(asyncio.Transport):
+    """A transport that keeps what is written. `read`: the client reads at once; else writing is soon paused."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = bytearray()
+        self.writes = 0
+        self.closed = False
+        self.reading = True
+        self.changed = asyncio.Event()
+
+    def write(self, data: Any) -> None:
+        self.written += data
+        self.writes += 1
+        self.changed.set()
+
+    def writelines(self, list_of_data: Any) -> None:
+        self.write(b"".join(list_of_data))
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+        self.changed.set()
+
+    def close(self) -> None:
+        self.closed = True
+        self.changed.set()
+
+    def abort(self) -> None:
+        self.close()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
+
+
+def connect(app: Application, server: H1Server | None = None) -> tuple[Connection, Wire]:
+    connection, wire = Connection(server or H1Server(app)), Wire()
+    connection.connection_made(wire)
+    return connection, wire
 
 
 @dataclass
@@ -19,8 +64,7 @@ class Reply:
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
-    complete: bool = False
-    parts: int = 0
+    writes: int = 0
 
     @property
     def json(self) -> Any:
@@ -38,8 +82,16 @@ class Reply:
 class Driver:
     """`token` None sends no Authorization. A body is sent in the parts it is given in; headers given win."""
 
-    app: App
+    app: Application
     token: str | None = None
+
+    def head(self, method: str, path: str, **headers: str | None) -> bytes:
+        sent: dict[str, str | None] = {"host": HOST}
+        if self.token is not None:
+            sent["authorization"] = f"Bearer {self.token}"
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        lines = [f"{name}: {value}\r\n" for name, value in sent.items() if value is not None]
+        return f"{method} {path} HTTP/1.1\r\n{''.join(lines)}\r\n".encode("latin-1")
 
     async def __call__(
         self,
@@ -50,52 +102,75 @@ class Driver:
         **headers: str | None,
     ) -> Reply:
         """`leave`: the client goes away instead of sending the last part. A header that is None is not sent."""
-        sent: dict[str, str | None] = {"host": HOST}
-        if self.token is not None:
-            sent["authorization"] = f"Bearer {self.token}"
+        sent: dict[str, str | None] = {}
         if isinstance(body, dict):
             body = json.dumps(body).encode()
             sent["content-type"] = "application/json"
         parts = [body] if isinstance(body, bytes) else list(body or [b""])
         if len(parts) == 1:
             sent["content-length"] = str(len(parts[0]))
-        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-        route, _, query = path.partition("?")
-        scope = {
-            "type": "http",
-            "method": method,
-            "path": route,
-            "raw_path": route.encode(),
-            "query_string": query.encode(),
-            "headers": [(name.encode(), value.encode()) for name, value in sent.items() if value is not None],
-        }
-        return await exchange(self.app, scope, parts, leave)
-
-
-async def exchange(app: App, scope: Message, parts: Sequence[bytes], leave: bool = False) -> Reply:
-    reply = Reply()
-    waiting = list(parts)
-    left = asyncio.Event()
-
-    async def receive() -> Message:
-        if len(waiting) > int(leave):
-            part = waiting.pop(0)
-            return {"type": "http.request", "body": part, "more_body": bool(waiting)}
-        if not leave:
-            await left.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            assert reply.status == 0, "a second response"
-            reply.status = message["status"]
-            reply.headers = {name.decode(): value.decode() for name, value in message.get("headers", [])}
         else:
-            assert reply.status, "a body before the start"
-            reply.body += bytes(message.get("body", b""))
-            reply.parts += 1
-            reply.complete = not message.get("more_body", False)
+            sent["transfer-encoding"] = "chunked"
+            parts = [b"%x\r\n%b\r\n" % (len(part), part) for part in parts if part] + [b"0\r\n\r\n"]
+            if leave:
+                parts[-2:] = [parts[-1]]
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        connection, wire = connect(self.app)
+        connection.data_received(self.head(method, path, **sent))
+        for part in parts[:-1] if leave else parts:
+            if part:
+                while not wire.reading:
+                    wire.changed.clear()
+                    await wire.changed.wait()
+                connection.data_received(part)
+                await asyncio.sleep(0)
+        try:
+            if leave:
+                connection.connection_lost(None)
+                while tasks := getattr(self.app, "_tasks", None):
+                    await asyncio.wait(list(tasks))
+            else:
+                await answered(wire, method)
+            reply = parsed(bytes(wire.written), method)
+            if leave and not reply.status:
+                reply.status = LEFT
+            reply.writes = wire.writes
+            return reply
+        finally:
+            connection.connection_lost(None)
 
-    await app(scope, receive, send)
-    assert reply.complete
-    return reply
+
+async def answered(wire: Wire, method: str = "GET") -> None:
+    """Wait for one whole answer, or the connection's end."""
+    async with asyncio.timeout(30):
+        while not wire.closed and not whole(bytes(wire.written), method):
+            wire.changed.clear()
+            await wire.changed.wait()
+
+
+def whole(written: bytes, method: str = "GET") -> bool:
+    head, end, body = written.partition(b"\r\n\r\n")
+    if not end:
+        return False
+    if b"\r\ntransfer-encoding: chunked" in head and method != "HEAD":
+        return body.endswith(b"0\r\n\r\n")
+    if method == "HEAD":
+        return True
+    return len(body) >= int(head.split(b"\r\ncontent-length: ")[1].split(b"\r\n")[0])
+
+
+def parsed(written: bytes, method: str = "GET") -> Reply:
+    """The first answer in `written`; status 0: there is none."""
+    head, end, body = written.partition(b"\r\n\r\n")
+    if not end:
+        return Reply()
+    line, *lines = head.decode("latin-1").split("\r\n")
+    headers = dict(each.split(": ", 1) for each in lines)
+    if headers.get("transfer-encoding") == "chunked":
+        chunks = b""
+        while body and not body.startswith(b"0\r\n"):
+            size, _, rest = body.partition(b"\r\n")
+            chunks += rest[: int(size, 16)]
+            body = rest[int(size, 16) + 2 :]
+        body = chunks
+    return Reply(int(line.split()[1]), headers, body)

@@ -1,4 +1,4 @@
-"""The service of `open_house` behind the real uvicorn on a real socket, in the loop of the test."""
+"""The service of `open_house` on a real socket, in the loop of the test."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import uvicorn
-
 from tests.engine.fakes import FakeSession
 from tests.server.conftest import LIMITS, TOKEN, House, open_house
 from workbench.config import Limits
-from workbench.server.http.h1_protocol import HttpConnection
+from workbench.server.http.h1_protocol import ConnectionLimits, H1Server
 from workbench.server.process.startup import bind
-from workbench.server.worker_main import _Server
 
 BODY = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}]}).encode()
 REQUEST = (
@@ -28,35 +25,28 @@ REQUEST = (
 @dataclass
 class Listening:
     address: tuple[str, int]
-    server: uvicorn.Server
+    server: H1Server
     house: House
 
 
 @asynccontextmanager
 async def listening(
-    tmp_path: Path, session: FakeSession | None = None, limits: Limits = LIMITS
+    tmp_path: Path,
+    session: FakeSession | None = None,
+    limits: Limits = LIMITS,
+    connection_limits: ConnectionLimits | None = None,
 ) -> AsyncIterator[Listening]:
     async with open_house(tmp_path, session, limits) as house:
         listener = bind("127.0.0.1", 0)
         address = listener.getsockname()
-        config = uvicorn.Config(
-            house.app,
-            interface="asgi3",
-            http=HttpConnection,
-            proxy_headers=False,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=5,
-        )
-        server = _Server(config)
-        serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+        server = H1Server(house.app, connection_limits)
+        serving = asyncio.ensure_future(server.serve(listener, 5))
+        await until(lambda: server.started)
         try:
             yield Listening(address, server, house)
         finally:
             house.session.gate.set()
-            server.should_exit = True
+            server.stop()
             await serving
 
 

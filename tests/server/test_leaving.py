@@ -1,8 +1,9 @@
-"""A client that leaves, over a real socket, through the real uvicorn."""
+"""A client that leaves, over a real socket."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from tests.server.conftest import TOKEN
 from tests.server.listening import REQUEST, listening, until
 from workbench.core.model import ModelState
 from workbench.core.ports import Outcome
+
+REPOSITORY_LOAD = "/v2/repository/models/other/load"
 
 
 def test_a_client_that_left_is_dropped_and_its_batch_mates_are_served(runner: asyncio.Runner, tmp_path: Path) -> None:
@@ -33,7 +36,7 @@ async def _leave(tmp_path: Path) -> None:
         leaving = waiting[1][1]
         leaving.close()
         await leaving.wait_closed()
-        await until(lambda: len(at.server.server_state.connections) == 3)
+        await until(lambda: len(at.server.connections) == 3)
         session.gate.set()
 
         for reader, writer in (first, waiting[0], waiting[2]):
@@ -46,18 +49,21 @@ async def _leave(tmp_path: Path) -> None:
         assert outcomes[Outcome.CANCELLED] == 1
 
 
-@pytest.mark.parametrize("verb", ["load", "stage"])
-def test_a_load_ends_with_its_caller(runner: asyncio.Runner, tmp_path: Path, verb: str) -> None:
-    runner.run(_leave_a_load(tmp_path, verb))
+@pytest.mark.parametrize("route", ["/control/models/other/load", "/control/models/other/stage", REPOSITORY_LOAD])
+def test_a_load_ends_with_its_caller(runner: asyncio.Runner, tmp_path: Path, route: str) -> None:
+    runner.run(_leave_a_load(tmp_path, route))
 
 
-async def _leave_a_load(tmp_path: Path, verb: str) -> None:
+async def _leave_a_load(tmp_path: Path, route: str) -> None:
     path = models.save(models.identity(shape=("batch", 2)), tmp_path / "other.onnx")
     body, kind = json.dumps({"path": str(path)}).encode(), "application/json"
-    if verb == "stage":
+    if route.endswith("/stage"):
         body, kind = path.read_bytes(), "application/octet-stream"
+    elif route == REPOSITORY_LOAD:
+        sent = base64.b64encode(path.read_bytes()).decode()
+        body = json.dumps({"parameters": {"file:1/model.onnx": sent}}).encode()
     head = (
-        f"POST /control/models/other/{verb} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\n"
+        f"POST {route} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\n"
         f"content-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n"
     )
     async with listening(tmp_path) as at:

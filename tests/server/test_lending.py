@@ -14,7 +14,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from tests.server.conftest import House
-from tests.server.driver import HOST
+from tests.server.driver import connect
+from tests.server.listening import until
 from workbench.api import Workbench
 from workbench.client.client import AsyncClient
 from workbench.client.shared_service import Address
@@ -22,36 +23,20 @@ from workbench.server.inference import SHUTTING_DOWN
 
 
 async def test_they_hold_until_the_caller_leaves(house: House) -> None:
-    lines: asyncio.Queue[Any] = asyncio.Queue()
-    leaving = asyncio.Event()
-    body: list[Any] = [{"type": "http.request", "body": b'{"max_queue_size": 7}', "more_body": False}]
-
-    async def receive() -> Any:
-        if body:
-            return body.pop()
-        await leaving.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(message: Any) -> None:
-        if message.get("body"):
-            lines.put_nowait(json.loads(message["body"]))
-
     before = house.service.engine.status("digits").config
-    headers = [
-        (b"host", HOST.encode()),
-        (b"authorization", f"Bearer {house.call.token}".encode()),
-        (b"content-type", b"application/json"),
-        (b"content-length", b"21"),
-    ]
-    path = "/control/models/digits/lend"
-    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}
-    lending = asyncio.ensure_future(house.app(scope, receive, send))
-    first = await asyncio.wait_for(lines.get(), 20)
+    connection, wire = connect(house.app)
+    sent = b'{"max_queue_size": 7}'
+    head = house.call.head(
+        "POST", "/control/models/digits/lend", content_type="application/json", content_length=str(len(sent))
+    )
+    connection.data_received(head + sent)
+    await until(lambda: b"\n{" in wire.written)
+    first = json.loads(bytes(wire.written).split(b"\r\n")[-2])
     assert first["model"]["config"]["max_queue_size"] == 7
     assert house.service.engine.status("digits").config.max_queue_size == 7
     assert (await house.call("POST", "/control/models/digits/set", {"max_queue_size": 9})).status == 409
-    leaving.set()
-    await lending
+    connection.connection_lost(None)
+    await until(lambda: not house.app._tasks)
     assert house.service.engine.status("digits").config == before
 
 

@@ -1,6 +1,6 @@
-"""Arrays as rows and columns that line up, in a terminal and in a notebook: the first few, and how many more.
+"""Formats arrays as aligned tables, for a terminal and a notebook: the first rows, and how many more there are.
 
-Outputs that have their rows in common stand side by side, so that a line is all that was said of one sample.
+Outputs with the same rows are shown side by side, so a line shows all outputs of one sample.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from workbench.core.tensor import Array
 
 MOST_ROWS = 6
 MOST_COLUMNS = 10
-"""Shown of an output. Of more columns, these but two, an ellipsis and the last."""
+"""Most columns of an output. Of more, all but two of these are shown, then an ellipsis and the last."""
 MOST_CHARACTERS = 40
-"""Of one text."""
+"""Most characters of one text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,13 @@ class Group:
 
     name: str
     heads: tuple[str, ...]
-    """The index of each column; one empty text where there is only one column."""
+    """The index of each column; one empty text if there is only one column."""
     rows: tuple[tuple[str, ...], ...]
     right: bool = True
-    """Whether its cells end at the same place, as numbers do."""
+    """Whether its cells are right-aligned, as numbers are."""
 
     def text(self) -> list[str]:
-        """The name, the heads and the rows as lines of one width."""
+        """Return the name, the heads and the rows as lines of one width."""
         cells = [self.heads, *self.rows]
         widths = [max(len(row[i]) for row in cells) for i in range(len(self.heads))]
         lines = ["  ".join(map(self._padded, row, widths)) for row in cells]
@@ -43,7 +43,7 @@ class Group:
         return [name, *(self._padded(line, width) for line in lines)]
 
     def html(self) -> list[str]:
-        """The same as table cells; everything is escaped."""
+        """Return the same as escaped table cells."""
         name = self._cell("th", self.name, span=len(self.heads))
         heads = [self._cell("th", head, first=i == 0) for i, head in enumerate(self.heads)]
         rows = [[self._cell("td", cell, first=i == 0) for i, cell in enumerate(row)] for row in self.rows]
@@ -63,7 +63,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class ArrayTable:
-    """Groups with the same rows."""
+    """Groups of columns that share their rows."""
 
     groups: tuple[Group, ...]
     more: int
@@ -76,7 +76,7 @@ class ArrayTable:
         return [*lines, f"⋮ {self._said_more()}"] if self.more else lines
 
     def html(self) -> str:
-        """A table, and the note below it."""
+        """Return a table and a note below it."""
         names, heads, *rows = ("".join(parts) for parts in zip(*(group.html() for group in self.groups), strict=True))
         headed = any(head for group in self.groups for head in group.heads)
         top = f"<tr>{names}</tr>" + (f"<tr>{heads}</tr>" if headed else "")
@@ -89,7 +89,7 @@ class ArrayTable:
 
 
 def grids(outputs: Mapping[str, Array], index: Sequence[Any] | None = None) -> Iterator[ArrayTable]:
-    """One grid for outputs with their rows in common, else one each. `index` names the rows."""
+    """Yield one table if all outputs have the same rows, else one table each. `index` names the rows."""
     lengths = {array.shape[0] if array.ndim else None for array in outputs.values()}
     if len(lengths) == 1:
         yield _grid(outputs, index)
@@ -122,12 +122,12 @@ def _group(name: str, array: Array) -> Group:
     numbered = array.ndim == 2 and count > 1
     heads = [("…" if i == -2 else str(i % count)) if numbered else "" for i in chosen]
     if not count:
-        heads, rows = [""], [["-"] for _ in rows]  # a row of nothing is still a row
+        heads, rows = [""], [["-"] for _ in rows]  # a row without values is still a row
     return Group(_clipped(name), tuple(heads), tuple(map(tuple, rows)), array.dtype != object)
 
 
 def _formatter(values: Array) -> Callable[[Any], str]:
-    """How one value of `values` is written: numbers with the same places throughout, so that they line up."""
+    """Return a function that formats one value of `values`; all numbers get the same places, so that they align."""
     if values.dtype == object:
         return lambda item: _clipped(item if isinstance(item, str) else repr(item))
     if values.dtype.kind in "iub":

@@ -1,8 +1,8 @@
-"""`AsyncClient`: one service over HTTP, for code that awaits.
+"""`AsyncClient`: an asyncio client of one service over HTTP.
 
-It satisfies `core.ports.Inference`, and speaks the control plane of docs/http.md beside it. What the service refuses
-comes back as the same class of `workbench.errors` that the engine raised; a service that cannot be reached is
-`Unavailable`. Tensors travel as binary.
+It implements `core.ports.Inference` and the control plane of docs/http.md. An error of the service is raised as the
+class of `workbench.errors` that the engine raised; a service that cannot be reached raises `Unavailable`. Tensors
+travel as binary.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 5.0
 KEEP_ALIVE_S = 60.0
-"""Less than the service's 75 s, so that no request goes out on a connection that is just being closed."""
+"""Less than the service's 75 s, so that no request is sent on a connection that is being closed."""
 
 _HOW_TO_GIVE_IT = (
     "connect(url, token) in Python, --url URL --token-file FILE on the command line; "
@@ -57,7 +57,7 @@ _HOW_TO_GIVE_IT = (
 _ANY_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 DEADLINE_GRACE_S = 1.0
-"""How long after a request's deadline the service's own answer to it is still waited for."""
+"""Seconds after a request's deadline in which the service's own answer is still awaited."""
 
 
 class AsyncClient:
@@ -79,22 +79,22 @@ class AsyncClient:
     ) -> None:
         parts = urlsplit(url)
         self._grpc = GrpcClient(url, token) if parts.scheme in ("grpc", "grpcs") else None
-        """Where `url` is a gRPC address: inferences, and what they need, go there, and nothing else does."""
+        """Set for a gRPC address: it carries inferences and what they need, nothing else."""
         if self._grpc is None and (
             parts.scheme not in ("http", "https") or not parts.netloc or parts.username is not None
         ):
-            raise InvalidInput("a service's URL looks like http://127.0.0.1:8080, without a user name or token in it")
+            raise InvalidInput("the URL must look like http://127.0.0.1:8080, without a user name or token in it")
         self.url = url.rstrip("/")
         self._token = token
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._shared = shared
-        """Where `url` was found, and is found again once nothing listens there any more."""
+        """Where `url` came from, and where a new one is found when nothing listens there any more."""
         self._keeper = None if keeper is None else ProcessHandle(keeper)
-        """Of that service; once it has ended, what still answers at `url` is about to end too."""
+        """The service's supervisor. Once it has ended, a worker that still answers is about to end too."""
         self.gone: Callable[[], str] = lambda: ""
-        """Asked, when the service cannot be reached, for one sentence on why; empty: not known."""
+        """Returns why the service cannot be reached, in one sentence; empty if not known."""
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -110,21 +110,21 @@ class AsyncClient:
         if session is not None and self._loop is asyncio.get_running_loop():
             await session.close()
 
-    def twin(self) -> AsyncClient:
-        """Another client of the service at this address, which neither finds nor starts another one."""
+    def clone(self) -> AsyncClient:
+        """Return another client of this address, which neither finds nor starts another service."""
         return AsyncClient(self.url, self._token)
 
     @property
     def token(self) -> str | None:
-        """What it shows to the service, for other clients of the same."""
+        """The token, for other clients of the same service."""
         return self._token
 
-    async def follow(self, address: Address) -> None:
-        """Be a client of the service at `address` from now on."""
+    async def rebind(self, address: Address) -> None:
+        """Use the service at `address` from now on."""
         moved = (address.url, address.token) != (self.url, self._token)
         if address.keeper != (self._keeper and self._keeper.process):
             self._keeper = None if address.keeper is None else ProcessHandle(address.keeper)
-            moved = True  # connections that are left lead to a worker which is about to end
+            moved = True  # open connections lead to a worker that is about to end
         if moved:
             self.url, self._token = address.url, address.token
             await self.close()
@@ -132,7 +132,7 @@ class AsyncClient:
     # Inference
 
     async def infer(self, request: InferRequest) -> InferResponse:
-        """One answer for one request. Its `deadline` is on time.monotonic."""
+        """Run one request. Its `deadline` is on time.monotonic."""
         if self._grpc is not None:
             return await self._grpc.infer(request)
         parts, header_length = oip_json.encode_request(request)
@@ -144,7 +144,7 @@ class AsyncClient:
     async def exchange(
         self, request: InferRequest, body: Body, header_length: int | None, timeout_s: float | None = None
     ) -> tuple[bytes, int | None]:
-        """Send an inference whose body is written already, and give the answer's, unread.
+        """Send an inference with an encoded body, and return the body of the answer, undecoded.
 
         Both come with how much of it is JSON; None: all. Of `request` only the model and its version count.
         """
@@ -157,7 +157,10 @@ class AsyncClient:
         return found, int(length) if length is not None else None
 
     async def ready(self) -> bool:
-        """Whether the service takes requests; False while it starts or drains, Unavailable where there is none."""
+        """Return whether the service takes requests: False while it starts or drains.
+
+        Raises Unavailable without one.
+        """
         if self._grpc is not None:
             return await self._grpc.ready()
         try:
@@ -169,21 +172,21 @@ class AsyncClient:
         return True
 
     async def server_metadata(self) -> dict[str, Any]:
-        """What any server of the protocol says of itself: name, version, extensions."""
+        """Return the server's metadata: name, version, extensions. Any server of the protocol has it."""
         if self._grpc is not None:
             return await self._grpc.server_metadata()
         return dict(await self._json("GET", "/v2"))
 
     async def metadata(self, model: str, version: str | None = None) -> dict[str, Any]:
-        """What any server of the protocol says of a model: name, versions, platform, inputs, outputs. NotFound."""
+        """Return a model's metadata: name, versions, platform, inputs, outputs. Any server has it. Raises NotFound."""
         return dict(await self._json("GET", f"/v2/models/{_any_model(model, version)}"))
 
     async def index(self, *, ready: bool = False) -> list[dict[str, str]]:
-        """What the service's repositories and memory hold: name, version, state, reason."""
+        """List the models in the service's repositories and memory: name, version, state, reason."""
         return list(await self._json("POST", "/v2/repository/index", {"ready": ready}))
 
     async def load_stored(self, name: str, config: Mapping[str, object] | None = None) -> ModelStatus:
-        """Load a model that lies in the service's own repositories, and route to it."""
+        """Load a model of the service's own repositories, and route to it."""
         parameters = {"config": json.dumps(dict(config))} if config else {}
         await self._json("POST", f"/v2/repository/models/{_model(name)}/load", {"parameters": parameters})
         return await self.status(name)
@@ -193,7 +196,7 @@ class AsyncClient:
     async def load(
         self, name: str, path: Path | str, config: Mapping[str, object] | None = None, *, force: bool = False
     ) -> control.LoadAnswer:
-        """Load a file or folder that lies on the service's machine, and route to it."""
+        """Load a file or folder of the service's machine, and route to it."""
         body = {"path": str(path), "config": dict(config or {}), "force": force}
         return control.decode_load(await self._json("POST", f"/control/models/{_model(name)}/load", body))
 
@@ -210,7 +213,7 @@ class AsyncClient:
         `sent` is called with the bytes of each piece once it is on its way.
         """
         if isinstance(model, Path) and not _can_be_read(model):
-            raise InvalidInput(f"{str(model)!r} is no file that can be read, so it cannot be uploaded")
+            raise InvalidInput(f"{str(model)!r} is not a readable file, so it cannot be uploaded")
         path = f"/control/models/{_model(name)}/stage?config={quote(json.dumps(dict(config or {})))}"
         headers = {"Content-Type": "application/octet-stream"}
         upload = model if sent is None else CountedBody(model, sent)
@@ -231,7 +234,7 @@ class AsyncClient:
         await self._json("POST", f"/control/models/{_model(name)}/unload", {})
 
     async def configure(self, name: str, settings: Mapping[str, object]) -> control.LoadAnswer:
-        """Change settings: live where possible, else by a reload off the path."""
+        """Change settings: live where possible, else by a reload in the background."""
         return control.decode_load(await self._json("POST", f"/control/models/{_model(name)}/set", dict(settings)))
 
     @asynccontextmanager
@@ -246,12 +249,13 @@ class AsyncClient:
             yield control.decode_status(self._decoded(line)["model"])
 
     async def statuses(self, name: str | None = None) -> list[ModelStatus]:
-        """Every version that is known, of one model or of all, Failed ones included."""
+        """Return the status of every version, Failed ones included, of one model or of all."""
         path = "/control/models" if name is None else f"/control/models/{_model(name)}"
         return [control.decode_status(item) for item in await self._json("GET", path)]
 
     async def status(self, name: str, version: str | None = None, *, serving: bool = True) -> ModelStatus:
-        """One version, or the one that serves; where none does, Unavailable, or with `serving` False the newest one.
+        """Return the status of one version, or of the one that serves. If none serves, raise Unavailable, or with
+        `serving` False return the newest one.
 
         Raises ModelNotFound, with the nearest name there is. Over gRPC it has the signature and the batch size only.
         """
@@ -272,7 +276,7 @@ class AsyncClient:
         raise ModelNotFound(f"{name!r} has no version {version}; it has {', '.join(s.version for s in statuses)}")
 
     async def describe(self, name: str, version: str | None = None) -> Description:
-        """All that is known of one version, or of the one that serves, else of the newest. ModelNotFound."""
+        """Describe one version, or the one that serves, else the newest. Raises ModelNotFound."""
         version = (await self.status(name, version, serving=False)).version
         found = await self._json("GET", f"/control/models/{_model(name)}/describe?version={version}")
         return control.decode_description(found)
@@ -280,7 +284,7 @@ class AsyncClient:
     async def slowest(
         self, name: str, since: float | None = None, until: float | None = None, limit: int | None = None
     ) -> list[dict[str, Any]]:
-        """The slowest requests of the last 15 minutes, the slowest first; their fields are in docs/metrics.md.
+        """Return the slowest requests of the last 15 minutes, the slowest first; docs/metrics.md lists their fields.
 
         `since` and `until`, Unix times, leave those that ended in between.
         """
@@ -289,25 +293,25 @@ class AsyncClient:
         return list(await self._json("GET", f"/control/models/{_model(name)}/slowest" + (f"?{query}" if query else "")))
 
     async def figures(self, window_s: float = 60.0) -> dict[str, Any]:
-        """What the models did in the last `window_s` seconds, 1 to 900; the fields are in docs/http.md."""
+        """Return the models' figures of the last `window_s` seconds, 1 to 900; docs/http.md lists the fields."""
         return dict(await self._json("GET", f"/control/figures?window={window_s:g}"))
 
     async def service(self) -> dict[str, Any]:
-        """What the service says of itself: version, url, pid, device, memory and so on; over gRPC its metadata."""
+        """Return the service's status: version, url, pid, device, memory and so on; over gRPC its metadata."""
         if self._grpc is not None:
             return await self._grpc.server_metadata()
         return dict(await self._json("GET", "/control/status"))
 
     async def logs(self, lines: int = 100) -> list[str]:
-        """The last log lines."""
+        """Return the last log lines."""
         return list((await self._json("GET", f"/control/logs?lines={int(lines)}"))["lines"])
 
     async def snapshots(
         self, interval_s: float = 0.5, *, changes: bool = False
     ) -> AsyncGenerator[dict[str, Any], None]:
-        """The service's figures, one snapshot an interval, until the generator is closed or the service ends.
+        """Yield one snapshot per interval, until the generator is closed or the service ends.
 
-        `changes`: between them comes what has only "epoch" and "changed", at once when a model changes.
+        With `changes`, an item with only "epoch" and "changed" comes in between, at once, when a model changes.
         """
         import aiohttp
 
@@ -316,7 +320,7 @@ class AsyncClient:
             response = await self._open("GET", path, None, {}, None)
             async with response:
                 rest = b""
-                async for part in response.content.iter_any():  # by line it would refuse one of 128 kB
+                async for part in response.content.iter_any():  # reading by line, it would refuse one of 128 kB
                     *lines, rest = (rest + part).split(b"\n")
                     for line in lines:
                         yield self._decoded(line)
@@ -335,7 +339,7 @@ class AsyncClient:
         try:
             return msgspec.json.decode(text)
         except msgspec.DecodeError:
-            raise Unavailable(f"what answers at {self.url} is no inference service: its answer is not JSON") from None
+            raise Unavailable(f"{self.url} is not an inference service: its answer is not JSON") from None
 
     async def _call(
         self,
@@ -381,7 +385,7 @@ class AsyncClient:
     async def _open(
         self, method: str, path: str, body: Body, headers: Mapping[str, str], timeout_s: float | None
     ) -> aiohttp.ClientResponse:
-        """A response with a good status, its body not read yet; what the service refused is raised.
+        """Return a response with a good status, its body unread; raise the service's error otherwise.
 
         Where nothing listens any more, and so nothing was sent, or what listens is about to end and refused it, the
         shared service is found again, or started.
@@ -400,7 +404,7 @@ class AsyncClient:
                 if self._shared is None:
                     raise
         assert self._shared is not None
-        await self.follow(await asyncio.to_thread(self._shared.ensure))
+        await self.rebind(await asyncio.to_thread(self._shared.ensure))
         return await self._sent(method, path, body, headers, timeout_s)
 
     async def _sent(
@@ -447,21 +451,24 @@ class AsyncClient:
         import aiohttp
 
         why = self.gone() or "nothing listens there, or it ended while answering"
-        if isinstance(error, aiohttp.ClientResponseError):  # what came could not be read
+        if isinstance(error, aiohttp.ClientResponseError):  # the answer could not be parsed
             why = "what listens there does not speak HTTP/1.1; a gRPC port is called as grpc://HOST:PORT"
         return Unavailable(f"the service at {self.url} does not answer: {why}")
 
 
 def _model(name: str, version: str | None = None) -> str:
-    """The part of a path that names a model. Checked here: a slash, even quoted, would lead to another route."""
+    """Return the part of a path that names a model.
+
+    Checked, because a slash, even quoted, would lead to another route.
+    """
     path = check_model_name(name)
     return path if version is None else f"{path}/versions/{check_model_version(version)}"
 
 
 def _any_model(name: str, version: str | None = None) -> str:
-    """As `_model`, of any server of the protocol: versions of others may be words, as v1.2."""
+    """As `_model`, for any server of the protocol: other servers' versions may be words such as v1.2."""
     if version is not None and not _ANY_VERSION.fullmatch(version):
-        raise InvalidInput(f"{version[:40]!r} is not a model version: it takes letters, digits, dots, _ and -")
+        raise InvalidInput(f"version must consist of letters, digits, dots, _ and -, got {version[:40]!r}")
     return check_model_name(name) if version is None else f"{check_model_name(name)}/versions/{version}"
 
 

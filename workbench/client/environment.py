@@ -1,4 +1,4 @@
-"""The environment that a service is started with: what a notebook has set for itself is not the service's business."""
+"""Chooses the environment that a service is started with, without what a notebook has set for itself."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _THREAD_COUNTS = ("OMP_", "KMP_", "MKL_", "OPENBLAS_", "NUMEXPR_", "VECLIB_", "B
 
 
 def service_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The Jupyter server's environment where this is a kernel of one, else what this process was started with; less
-    what concerns its Python and its thread counts."""
+    """Return the Jupyter server's environment in a kernel, else the one that this process was started with, without
+    variables for its Python and its thread counts."""
     given = _outer_environment() if environment is None else environment
     return {name: value for name, value in given.items() if not name.startswith(("PYTHON", *_THREAD_COUNTS))}
 
 
 def whose_environment() -> str:
-    """Whose `service_environment` is, in words."""
+    """Say in words whose environment `service_environment` returns."""
     import psutil
 
     if (server := _jupyter_server()) is not None:
@@ -38,7 +38,7 @@ def _outer_environment() -> Mapping[str, str]:
     if (server := _jupyter_server()) is not None:
         import psutil
 
-        # What names folders and limits for the service was perhaps set for this kernel alone.
+        # Our own variables name folders and limits of the service, and may be set for this kernel alone.
         ours = {name: value for name, value in own.items() if name.startswith(ENVIRONMENT_PREFIX)}
         try:
             return server.environ() | ours
@@ -48,21 +48,21 @@ def _outer_environment() -> Mapping[str, str]:
 
 
 def _jupyter_server() -> psutil.Process | None:
-    """The one that this process is a kernel of."""
+    """Return the Jupyter server that this process is a kernel of."""
     pid = _started_with().get("JPY_PARENT_PID", "")
     if pid.isdigit():
         try:
             import psutil
 
             parents = {parent.pid: parent for parent in psutil.Process().parents()}
-            return parents.get(int(pid))  # none: the number came from elsewhere, and names somebody else
+            return parents.get(int(pid))  # None if the variable was inherited and names another process
         except (ImportError, psutil.Error, OSError):
             pass
     return None
 
 
 def _started_with() -> Mapping[str, str]:
-    """The environment at the start where the system tells; `os.environ` would hold the notebook's own changes."""
+    """Return the environment at the start of this process if the system knows it; `os.environ` has later changes."""
     try:
         import psutil
 

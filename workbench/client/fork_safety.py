@@ -16,7 +16,7 @@ _kept: weakref.WeakSet[object] = weakref.WeakSet()
 
 
 def keep_from_children(thing: object) -> None:
-    """A forked child must not finalise `thing`, nor what only it refers to."""
+    """Keep a forked child from finalising `thing` and what only it refers to."""
     _kept.add(thing)
 
 

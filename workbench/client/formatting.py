@@ -1,4 +1,4 @@
-"""How figures and tables are written, as text and as HTML."""
+"""Formats numbers and tables as text and as HTML."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def milliseconds(seconds: float) -> str:
-    """`0.0042` -> `4.2 ms`; seconds from 1 s on."""
+    """Format `0.0042` as `4.2 ms`; from 1 s on in seconds."""
     if seconds >= 1.0:
         return f"{seconds:.2f} s"
     value = seconds * 1e3
@@ -15,7 +15,7 @@ def milliseconds(seconds: float) -> str:
 
 
 def counted(count: int, what: str, plural: str = "s") -> str:
-    """`1 row`, `2 rows`."""
+    """Format a count with its noun: `1 row`, `2 rows`."""
     return f"{count} {what}{'' if count == 1 else plural}"
 
 
@@ -35,7 +35,7 @@ def escape(value: object) -> str:
 
 
 def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """An HTML table of cells that are HTML already."""
+    """Return an HTML table of cells that are already HTML."""
     align = ' style="text-align:left"'
     top = "<thead><tr>" + "".join(f"<th{align}>{cell}</th>" for cell in head) + "</tr></thead>" if head else ""
     body = "".join("<tr>" + "".join(f"<td{align}>{cell}</td>" for cell in row) + "</tr>" for row in rows)

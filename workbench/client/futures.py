@@ -1,4 +1,4 @@
-"""Work under way in the background: ask it for its result, await it, cancel it, or look at it."""
+"""A job that runs in the background and can be asked for its result, awaited, cancelled or displayed."""
 
 from __future__ import annotations
 
@@ -26,11 +26,14 @@ class JobState(StrEnum):
 
 
 class Job(Generic[T]):
-    """One call that runs on the client's own loop, whatever the notebook does meanwhile. It ends with the process."""
+    """One call that runs on the client's background loop while the notebook does other work.
+
+    It ends with the process.
+    """
 
     def __init__(self, what: str, call: Callable[[LoadProgress], Coroutine[Any, Any, T]]) -> None:
         self.what = what
-        """As "predict digits"."""
+        """What it does, such as "predict digits"."""
         self._progress = LoadProgress()
         self._began = time.monotonic()
         self._ended: float | None = None
@@ -38,7 +41,7 @@ class Job(Generic[T]):
         self._future.add_done_callback(self._note_end)
 
     def done(self) -> bool:
-        """True once it has ended, however it did."""
+        """Return True once it has ended, with or without success."""
         return self._future.done()
 
     @property
@@ -51,17 +54,19 @@ class Job(Generic[T]):
 
     @property
     def step(self) -> Step:
-        """How far it has come."""
+        """The current step."""
         return self._progress.step
 
     @property
     def seconds(self) -> float:
-        """For how long it has run, or ran."""
+        """Seconds that it has run."""
         return (self._ended or time.monotonic()) - self._began
 
     def result(self, timeout: float | None = None) -> T:
-        """What it came to, waited for. Raises its error, Cancelled where it was cancelled, and TimeoutError when
-        `timeout` seconds were not enough; it goes on then, as it does when the wait is interrupted."""
+        """Wait for the result. Raises the job's error, Cancelled, or TimeoutError after `timeout` seconds.
+
+        After a timeout or an interrupt the job goes on.
+        """
         try:
             return self._future.result(timeout)
         except concurrent.futures.CancelledError:
@@ -72,11 +77,11 @@ class Job(Generic[T]):
             raise TimeoutError(f"{self.what} is not done after {timeout:g} s; it goes on") from None
 
     def cancel(self) -> bool:
-        """End it; what of it has not been run is dropped. False where it had ended already."""
+        """Cancel it, dropping what has not been run. Returns False if it had already ended."""
         return self._future.cancel()
 
     def __await__(self) -> Generator[Any, None, T]:
-        """As `result`, for code that awaits. Being cancelled there leaves the job alone."""
+        """As `result`, for coroutines. Cancelling the wait does not cancel the job."""
         return self._awaited().__await__()
 
     async def _awaited(self) -> T:
@@ -88,11 +93,11 @@ class Job(Generic[T]):
             raise
 
     async def ended(self) -> None:
-        """Return as soon as it has ended, however it did."""
+        """Wait until it has ended, with or without success."""
         loop, over = asyncio.get_running_loop(), asyncio.Event()
 
         def tell(future: object) -> None:
-            with suppress(RuntimeError):  # whoever waited has gone, and their loop
+            with suppress(RuntimeError):  # the waiting loop has been closed
                 loop.call_soon_threadsafe(over.set)
 
         self._future.add_done_callback(tell)
@@ -134,7 +139,7 @@ class Job(Generic[T]):
 
 
 def bar(step: Step) -> str:
-    """How far, as HTML: the browser's own progress bar, which moves by itself where nobody knows how far."""
+    """Return the browser's own progress bar as HTML; without a known total it is an animation."""
     share = step.share
     value = "" if share is None else f' value="{share:.3f}"'
     return f' <progress max="1"{value} style="width:16em;vertical-align:middle"></progress>'

@@ -1,4 +1,4 @@
-"""`GrpcClient`: one service over gRPC, for code that awaits.
+"""`GrpcClient`: an asyncio client of one service over gRPC.
 
 It satisfies `core.ports.Inference` as `AsyncClient` does, and speaks to any server of the Open Inference Protocol. The
 control plane is HTTP's alone. What the service refuses comes back as the class of `workbench.errors` that it raised.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import grpc
 
 DEADLINE_GRACE_S = 1.0
-"""How long after a request's deadline the service's own answer to it is still waited for."""
+"""Seconds after a request's deadline in which the service's own answer is still awaited."""
 
 KEEPALIVE_S = 30
 _SERVICE = "inference.GRPCInferenceService"
@@ -47,9 +47,9 @@ class GrpcClient:
             or parts.path.strip("/")
             or parts.username is not None
         ):
-            raise InvalidInput("a service's gRPC address looks like grpc://127.0.0.1:8081, or grpcs://... with TLS")
+            raise InvalidInput("the gRPC address must look like grpc://127.0.0.1:8081, or grpcs://... with TLS")
         if parts.scheme == "grpc" and credentials is not None:
-            raise InvalidInput("credentials are for TLS: call the service as grpcs://HOST:PORT")
+            raise InvalidInput("credentials need TLS: use an address grpcs://HOST:PORT")
         self.url = url.rstrip("/")
         self._target = parts.netloc
         self._secure = parts.scheme == "grpcs"
@@ -72,7 +72,7 @@ class GrpcClient:
             await channel.close()
 
     async def infer(self, request: InferRequest) -> InferResponse:
-        """One answer for one request. Its `deadline` is on time.monotonic; cancelling this cancels it there too."""
+        """Run one request. Its `deadline` is on time.monotonic; cancelling this call cancels the request."""
         from workbench.protocols import oip_grpc
 
         timeout_s = None
@@ -81,11 +81,11 @@ class GrpcClient:
         return oip_grpc.decode_response(await self._call("ModelInfer", oip_grpc.encode_request(request), timeout_s))
 
     async def exchange(self, message: bytes, timeout_s: float | None = None) -> bytes:
-        """Send a ModelInferRequest that is written already, and give the ModelInferResponse, unread."""
+        """Send an encoded ModelInferRequest, and return the encoded ModelInferResponse."""
         return await self._call("ModelInfer", message, timeout_s)
 
     async def stream(self, requests: AsyncIterable[InferRequest]) -> AsyncIterator[InferResponse | WorkbenchError]:
-        """An answer, or the error, of each request, in their order; many are under way at once."""
+        """Yield the response or the error of each request, in order; many are sent at once."""
         import grpc
 
         from workbench.protocols import oip_grpc
@@ -101,20 +101,23 @@ class GrpcClient:
             raise self._meant(error) from None
 
     async def ready(self) -> bool:
-        """Whether the service takes requests; False while it starts or drains, Unavailable where there is none."""
+        """Return whether the service takes requests: False while it starts or drains.
+
+        Raises Unavailable without one.
+        """
         from workbench.protocols import grpc_metadata
 
         return grpc_metadata.decode_ready("ServerReady", await self._call("ServerReady", b""))
 
     async def signature(self, model: str, version: str | None = None) -> Signature:
-        """What a model takes and gives. ModelNotFound."""
+        """Return the model's signature. Raises ModelNotFound."""
         from workbench.protocols import grpc_metadata
 
         asked = grpc_metadata.encode_named("ModelMetadata", model, version)
         return grpc_metadata.decode_signature(await self._call("ModelMetadata", asked))
 
     async def status(self, model: str, version: str | None = None) -> ModelStatus:
-        """What an inference has to know of a model: its signature, its newest version and its largest batch.
+        """Return what an inference needs: the model's signature, newest version and largest batch. Raises
         ModelNotFound."""
         from workbench.protocols import grpc_metadata
 
@@ -122,12 +125,12 @@ class GrpcClient:
         metadata = await self._call("ModelMetadata", asked)
         try:
             config = await self._call("ModelConfig", grpc_metadata.encode_named("ModelConfig", model, version))
-        except Unsupported:  # a server that has Triton's extensions not
+        except Unsupported:  # a server without Triton's extensions
             config = b""
         return grpc_metadata.decode_status(metadata, config, version)
 
     async def server_metadata(self) -> dict[str, Any]:
-        """What the server says of itself: name, version, extensions. Unauthenticated."""
+        """Return the server's metadata: name, version, extensions. Raises Unauthenticated."""
         from workbench.protocols import grpc_metadata
 
         return grpc_metadata.decode_server_metadata(await self._call("ServerMetadata", b""))
@@ -142,7 +145,7 @@ class GrpcClient:
             raise self._meant(error) from None
 
     def _connected(self, method: str) -> Any:
-        """What calls `method`, with bytes both ways."""
+        """Return the callable of `method`, which takes and returns bytes."""
 
         owner = os.getpid(), asyncio.get_running_loop()
         if self._channel is None or self._owner != owner:

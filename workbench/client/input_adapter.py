@@ -1,4 +1,4 @@
-"""A user's value -> the arrays of a request, by the model's signature. Pure.
+"""Turns a user's value into the arrays of a request, by the model's signature.
 
 What is done for the user: a wider number becomes the model's own type after a range check, one row gains the batch
 axis, a DataFrame's columns are taken in order (or by name, for a model with one input a column), text becomes BYTES.
@@ -22,18 +22,18 @@ from workbench.errors import InvalidInput
 
 @dataclass(frozen=True, slots=True)
 class Adapted:
-    """What goes into one or several requests."""
+    """The inputs of one or several requests."""
 
     inputs: Mapping[str, Array]
     """In the model's order, of the model's dtypes, C-contiguous."""
     rows: int | None
-    """The common size of the first axes; None where the inputs have no free first axis in common."""
+    """The common size of the first axes; None if the inputs do not share a free first axis."""
     index: Any = None
-    """The pandas index of the rows, where the value had one."""
+    """The pandas index of the rows, if the value had one."""
 
 
 def adapt(value: object, signature: Signature, model: str) -> Adapted:
-    """`value` as the inputs of `model`; `model` is only named in errors. Raises InvalidInput."""
+    """Convert `value` to a model's inputs; `model` is the name for errors. Raises InvalidInput."""
     parts = _by_name(value, signature, model)
     inputs = {spec.name: _fit(parts[spec.name], spec) for spec in signature.inputs}
     free = all(spec.shape[:1] == (FREE,) for spec in signature.inputs)
@@ -47,7 +47,7 @@ def adapt(value: object, signature: Signature, model: str) -> Adapted:
 
 
 def split(inputs: Mapping[str, Array], rows: int | None, largest: int) -> Iterator[dict[str, Array]]:
-    """Parts of at most `largest` rows, as views; `largest` 0: all in one."""
+    """Yield parts of at most `largest` rows, as views; with `largest` 0, all in one."""
     if rows is None or largest < 1 or rows <= largest:
         yield dict(inputs)
         return
@@ -56,7 +56,7 @@ def split(inputs: Mapping[str, Array], rows: int | None, largest: int) -> Iterat
 
 
 def describe(spec: TensorSpec) -> str:
-    """`X FP32[rows, 64]`: an input or output as a user reads it."""
+    """Describe an input or output to a user: `X FP32[rows, 64]`."""
     sizes = ["any" if size == FREE else str(size) for size in spec.shape]
     if spec.shape[:1] == (FREE,):
         sizes[0] = "rows"
@@ -64,7 +64,7 @@ def describe(spec: TensorSpec) -> str:
 
 
 def did_you_mean(wanted: str, known: Iterable[str]) -> str:
-    """`; did you mean 'digits'?`, or nothing."""
+    """Return `; did you mean 'digits'?`, or nothing."""
     near = difflib.get_close_matches(wanted, list(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
@@ -178,7 +178,8 @@ def _as_array(value: object, spec: TensorSpec) -> Array:
         return np.asarray(value)
     except (ValueError, TypeError):
         raise InvalidInput(
-            f"input {describe(spec)}: a {type(value).__name__} is no array: rows of different lengths, or no numbers"
+            f"input {describe(spec)}: a {type(value).__name__} is not an array: "
+            "it has rows of different lengths, or no numbers"
         ) from None
 
 
@@ -221,7 +222,7 @@ def _whole(array: Array, target: np.dtype[Any], spec: TensorSpec) -> Array:
         )
     if array.dtype.kind != "b" and array.size:
         low, high = np.iinfo(target).min, np.iinfo(target).max
-        # Compared as Python integers: numpy would widen int64 beside uint64 to float64 and miss the edge.
+        # Compared as Python integers: numpy would compare int64 with uint64 as float64 and miss the edge.
         if int(array.min()) < low or int(array.max()) > high:
             lost = np.zeros(array.shape, bool)
             lost.flat[array.argmin() if int(array.min()) < low else array.argmax()] = True
@@ -239,7 +240,7 @@ def _out_of_range(array: Array, lost: Array, spec: TensorSpec) -> str:
 
 
 def _numbers(array: Array, spec: TensorSpec) -> Array:
-    """An object array as the narrowest of bool, int64 and float64 that holds it; None is NaN nowhere."""
+    """Convert an object array to the narrowest of bool, int64 and float64 that holds it. None is never NaN."""
     if array.size and all(isinstance(item, bool | np.bool_) for item in array.flat):
         return array.astype(np.bool_)
     for where, item in np.ndenumerate(array):
@@ -253,7 +254,7 @@ def _numbers(array: Array, spec: TensorSpec) -> Array:
 
 
 def _said(item: object) -> str:
-    """A value that was given in place of a number or a text, in words."""
+    """Describe a value that is not a number or text."""
     if item is None:
         return "None"
     if isinstance(item, str | bytes | int | float):

@@ -1,4 +1,4 @@
-"""How far a call has come, for whoever waits for it."""
+"""The progress of a call, for a caller that waits."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from dataclasses import dataclass, replace
 from workbench.client.formatting import megabytes
 
 TOLD_EVERY_S = 0.25
-"""How often, at the most, somebody who waits is told."""
+"""Shortest time between two reports of progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a call is at, and how far it has come with that."""
+    """The current step of a call, and its progress."""
 
     what: str = ""
-    """As "uploading the model"."""
+    """What is done, such as "uploading the model"."""
     done: int = 0
     total: int = 0
-    """0: nobody knows."""
+    """0 if unknown."""
     unit: str = ""
-    """As "row"; "byte" is told as MB."""
+    """Such as "row"; "byte" is shown as MB."""
 
     @property
     def share(self) -> float | None:
-        """From 0 to 1; None where nobody knows."""
+        """From 0 to 1; None if the total is unknown."""
         return min(self.done / self.total, 1.0) if self.total else None
 
     def __str__(self) -> str:
@@ -37,11 +37,11 @@ class Step:
 
 
 Told = Callable[[Step], object]
-"""Called up to four times a second, in the thread that waits, with how far the call has come."""
+"""A callback for progress, called up to four times a second in the waiting thread."""
 
 
 class LoadProgress:
-    """Told by a call as it goes, on the loop's thread; read from any other."""
+    """Holds the current step: a call sets it on the loop's thread, any thread reads it."""
 
     __slots__ = ("step",)
 

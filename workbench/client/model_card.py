@@ -1,4 +1,4 @@
-"""All that is known of one model, as text, tables and DataFrames."""
+"""The card of one model that `show` returns, as text, tables and DataFrames."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_OPERATORS = 6
-"""Named in the text; the table has them all."""
+"""Most operators in the text; the table has them all."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ModelCard(Tabular, Card):
-    """What `show` gives back: facts by name, as `card["device"]`, and tables as DataFrames."""
+    """The result of `show`: facts by name, such as `card["device"]`, and tables as DataFrames."""
 
     description: Description
 
     def to_pandas(self) -> pd.DataFrame:
-        """A row an operator: its nodes in the file, and those that each execution provider was given once the runtime
-        had simplified the graph."""
+        """Return one row per operator: its nodes in the file, and those of each execution provider after the runtime
+        has simplified the graph."""
         import pandas as pd
 
         columns = _operators(self.description)
@@ -36,7 +36,7 @@ class ModelCard(Tabular, Card):
 
     @property
     def run_times(self) -> pd.DataFrame:
-        """t(b), a row a measured batch size: its shape, rows, seconds of one run, and rows a second."""
+        """t(b), one row per measured batch size: shape, rows, seconds of one run, rows per second."""
         import pandas as pd
 
         rows = [
@@ -47,7 +47,7 @@ class ModelCard(Tabular, Card):
         return pd.DataFrame(rows, columns=["shape", "rows", "run_s", "rows_per_s"])
 
     def _repr_html_(self) -> str:
-        card = Card._repr_html_(self)  # a class with slots is made anew, and a bare super() would know the old one
+        card = Card._repr_html_(self)  # slots=True replaces the class, so a bare super() would refer to the old one
         folded = "".join(
             f"<details><summary>{escape(title)}</summary>{each}</details>" for title, each in self._tables()
         )
@@ -137,7 +137,7 @@ def _time(seconds: float) -> str:
 
 
 def _operators(description: Description) -> dict[str, Mapping[str, int]]:
-    """Column -> operator -> nodes."""
+    """Return column -> operator -> nodes."""
     columns: dict[str, Mapping[str, int]] = {}
     if description.graph is not None:
         columns["in the file"] = description.graph.operators

@@ -1,4 +1,4 @@
-"""Finished figures as static plotly figures, which a saved notebook keeps; what moves is drawn elsewhere."""
+"""Static plotly figures, which a saved notebook keeps; live plots are in notebook.live."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 MOST_REQUESTS = 25
-"""Drawn of the slowest: more could not be told apart."""
+"""Most requests that are drawn: more could not be told apart."""
 
 _BARS = 20
-"""A decade of latency, as it is drawn."""
+"""Bars per decade of latency."""
 
 _MARGIN = {"l": 70, "r": 20, "t": 50, "b": 50}
 
 
 def latencies(buckets: Mapping[str, Mapping[str, int]], window_s: float) -> go.Figure:
-    """How many requests took how long, a curve a version that had any; the axis of time is logarithmic.
+    """Plot a latency histogram, one curve per version with requests, on a logarithmic time axis.
 
-    `buckets`: of each version by its name, those of its histogram that hold something.
+    `buckets` maps a version's name to the filled buckets of its histogram.
     """
     import plotly.graph_objects as go
 
@@ -35,7 +35,7 @@ def latencies(buckets: Mapping[str, Mapping[str, int]], window_s: float) -> go.F
             continue
         first, last = min(bars), max(bars)
         steps = range(first - 1, last + 2)
-        # A bar stands from its lower edge up to the next one's.
+        # A bar reaches from its lower edge to the next one's.
         seconds = [10 ** (step / _BARS) for step in steps]
         figure.add_scatter(
             x=[1e3 * second for second in seconds],
@@ -53,7 +53,7 @@ def latencies(buckets: Mapping[str, Mapping[str, int]], window_s: float) -> go.F
 
 
 def waterfall(model: str, requests: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -> go.Figure:
-    """Where the time of each of the slowest requests went: a bar each, the slowest on top. `colours`: of the stages."""
+    """Plot the stages of the slowest requests: one bar each, the slowest on top. `colours` maps stages to colours."""
     import plotly.graph_objects as go
 
     shown = requests[:MOST_REQUESTS]
@@ -61,7 +61,7 @@ def waterfall(model: str, requests: Sequence[Mapping[str, Any]], colours: Mappin
     mates = [f"{request['rows'] or '?'} rows among {request['batch_size'] or '?'} of its batch" for request in shown]
     figure = go.Figure()
     for stage, colour in colours.items():
-        if stage == "receive":  # which is not part of what it took
+        if stage == "receive":  # not part of the request's duration
             continue
         milli = [1e3 * (request["stages_s"].get(stage) or 0.0) for request in shown]
         figure.add_bar(
@@ -83,7 +83,7 @@ def waterfall(model: str, requests: Sequence[Mapping[str, Any]], colours: Mappin
 
 
 def _bars(buckets: Mapping[str, int]) -> Counter[int]:
-    """Requests by the bar they are drawn in: bar i begins at 10^(i / _BARS) seconds."""
+    """Count requests by bar; bar i begins at 10^(i / _BARS) seconds."""
     bars: Counter[int] = Counter()
     for bucket, count in buckets.items():
         middle_s = SERVICE.middles[max(int(bucket), 1)]

@@ -1,4 +1,4 @@
-"""A user's value -> requests -> one Prediction: adapted, split where it is larger than a batch, joined again."""
+"""Predicts a user's value: adapts it, splits what is larger than a batch into requests, and joins the answers."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from workbench.core.tensor import Array
 from workbench.errors import InvalidInput, Unavailable
 
 AT_ONCE = 8
-"""Requests of one call that are under way at the same time."""
+"""Requests of one call that are sent at the same time."""
 
 _SWAPS = 3
-"""How often a call is made again because the version changed under it."""
+"""How often a call is repeated because the version changed during it."""
 
 
 class Predictor:
-    """Predictions of one service's models; remembers their signatures, and asks again when they changed."""
+    """Predicts with one service's models. Caches their signatures, and fetches them again when they changed."""
 
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
@@ -41,7 +41,7 @@ class Predictor:
         outputs: Sequence[str] = (),
         progress: LoadProgress | None = None,
     ) -> Prediction:
-        """The model's answer for `value`, rows in order, all from one version.
+        """Predict `value`: rows in order, all from one version.
 
         `value` is an array, a list, a DataFrame, or a dict of them by input name; see `client.adapt`.
         """
@@ -51,7 +51,7 @@ class Predictor:
         if status is not None:
             with suppress(InvalidInput):
                 return await self._predict(status, value, version, outputs, progress)
-            # Refused by a signature or a batch size that may be gone: look once more before saying so.
+            # The cached signature or batch size may be outdated: fetch it again before refusing.
         status = self._known[name, version] = await self._client.status(name, version)
         return await self._predict(status, value, version, outputs, progress)
 
@@ -76,7 +76,7 @@ class Predictor:
 async def _all_from_one_version(
     client: AsyncClient, requests: Sequence[InferRequest], progress: LoadProgress
 ) -> list[InferResponse]:
-    """Every answer, in order. When a swap came in between, asked again, so that no two versions are mixed."""
+    """Return all answers in order. If a swap came in between, repeat the call, so that versions are not mixed."""
     for _ in range(_SWAPS):
         answers = await _all(client, requests, progress)
         if len({answer.version for answer in answers}) == 1:

@@ -1,4 +1,4 @@
-"""The bodies of requests: models and tensors, which may be large, written piece by piece."""
+"""Writes request bodies, models and tensors, piece by piece, since they may be large."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class CountedBody:
-    """A body of which somebody wants to know how much is on its way."""
+    """A body whose upload progress is reported."""
 
     body: bytes | Path
     sent: Callable[[int], object]
@@ -24,7 +24,7 @@ CHUNK = 1 << 20
 
 
 def payload(body: Body, headers: dict[str, str]) -> bytes | AsyncIterator[bytes | memoryview] | None:
-    """`body` as aiohttp sends it; one that is not small is written piece by piece, its length said in `headers`."""
+    """Return `body` for aiohttp. One that is not small is written piece by piece; `headers` gets its length."""
     if body is None:
         return None
     if isinstance(body, CountedBody):

@@ -1,13 +1,14 @@
-"""What a call gives back: mappings and lists that show themselves well in a terminal and in a notebook.
+"""Results of calls: mappings and lists that display well in a terminal and in a notebook.
 
 Everything is escaped where it becomes HTML, and nothing here talks to a service.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 import numpy as np
 
@@ -24,16 +25,48 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+T = TypeVar("T", covariant=True)
+
+
 class Tabular:
-    """What can become a pandas DataFrame."""
+    """Base of results that can become a pandas DataFrame."""
 
     def to_pandas(self) -> pd.DataFrame:
         raise NotImplementedError
 
     @property
     def df(self) -> pd.DataFrame:
-        """`to_pandas()`, for short."""
+        """Short for `to_pandas()`."""
         return self.to_pandas()
+
+
+class Rows(Tabular, Sequence[T]):
+    """Base of results that are a sequence of rows. A slice is of the same type."""
+
+    def __init__(self, rows: Sequence[T]) -> None:
+        self._rows = tuple(rows)
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+    def __getitem__(self, index: int | slice) -> T | Self:
+        if not isinstance(index, slice):
+            return self._rows[index]
+        part = copy.copy(self)
+        part._rows = self._rows[index]
+        return part
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+def table_with_states(head: Sequence[str], rows: Sequence[Sequence[str]], states: Sequence[str]) -> str:
+    """Return an HTML table of text cells, the third of each row with a dot in its state's colour."""
+    cells = [[escape(cell) for cell in row] for row in rows]
+    for row, state in zip(cells, states, strict=True):
+        row[2] = f"{state_dot(state)} {row[2]}"
+    return html_table([escape(title) for title in head], cells)
 
 
 # Predictions
@@ -41,26 +74,26 @@ class Tabular:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class CallTimings:
-    """Where the time of one call went. A call of many rows travels as several requests at the same time."""
+    """The timings of one call. A call of many rows is sent as several requests at the same time."""
 
     wall_s: float
-    """From the call to the answer, as the caller saw it."""
+    """Seconds from the call to the answer, as the caller saw it."""
     requests: tuple[Timings, ...] = ()
-    """What the service says of each request, in the order of the rows."""
+    """The service's timings of each request, in the order of the rows."""
 
     @property
     def queued_s(self) -> float:
-        """Waiting for a runner; the mean over the requests."""
+        """Seconds of waiting for a runner; the mean over the requests."""
         return self._mean("queued_s")
 
     @property
     def ran_s(self) -> float:
-        """Inside the runtime, for the whole batch; the mean over the requests."""
+        """Seconds inside the runtime, for the whole batch; the mean over the requests."""
         return self._mean("ran_s")
 
     @property
     def batch_size(self) -> int:
-        """Rows of the largest batch that one of the requests travelled in, other callers' rows included."""
+        """Rows of the largest batch that ran one of the requests, other callers' rows included."""
         return max((timings.batch_size for timings in self.requests), default=0)
 
     def _mean(self, name: str) -> float:
@@ -84,9 +117,9 @@ class CallTimings:
 
 
 class Prediction(Tabular, Mapping[str, Array]):
-    """The outputs of a model, by name and in its order; text comes as str where it is UTF-8.
+    """The outputs of a model by name, in the model's order. Text is str where it is UTF-8.
 
-    `np.asarray(prediction)` and `.array` are the first output, which for a classifier is its labels.
+    `np.asarray(prediction)` and `.array` are the first output: the labels of a classifier.
     """
 
     def __init__(
@@ -110,7 +143,7 @@ class Prediction(Tabular, Mapping[str, Array]):
     def __len__(self) -> int:
         return len(self._outputs)
 
-    # A Mapping's own would take arrays for truth values; beside an array, numpy compares the first output.
+    # A Mapping's own would use arrays as truth values; compared with an array, numpy compares the first output.
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
@@ -128,9 +161,9 @@ class Prediction(Tabular, Mapping[str, Array]):
         return array.copy() if copy else array
 
     def to_pandas(self) -> pd.DataFrame:
-        """A row a row, a column a value: an output of k values a row becomes NAME_0 to NAME_k-1.
+        """Return one row per row and one column per value: k values per row become NAME_0 to NAME_k-1.
 
-        An output of more than two axes becomes one column of arrays. A DataFrame that was sent gives its index.
+        An output of more than two axes becomes one column of arrays. The index is that of the DataFrame that was sent.
         """
         import pandas as pd
 
@@ -170,24 +203,11 @@ class Prediction(Tabular, Mapping[str, Array]):
 NO_MODELS = "no models; load one: wb.load(NAME, SOURCE) or %infer load NAME SOURCE"
 
 
-class ModelTable(Tabular, Sequence[ModelStatus]):
-    """Model statuses that show as a table."""
-
-    def __init__(self, statuses: Sequence[ModelStatus]) -> None:
-        self._statuses = tuple(statuses)
-
-    @overload
-    def __getitem__(self, index: int) -> ModelStatus: ...
-    @overload
-    def __getitem__(self, index: slice) -> ModelTable: ...
-    def __getitem__(self, index: int | slice) -> ModelStatus | ModelTable:
-        return ModelTable(self._statuses[index]) if isinstance(index, slice) else self._statuses[index]
-
-    def __len__(self) -> int:
-        return len(self._statuses)
+class ModelTable(Rows[ModelStatus]):
+    """Model statuses, displayed as a table."""
 
     def to_pandas(self) -> pd.DataFrame:
-        """A row a version."""
+        """Return one row per version."""
         import pandas as pd
 
         return pd.DataFrame(
@@ -217,10 +237,7 @@ class ModelTable(Tabular, Sequence[ModelStatus]):
     def _repr_html_(self) -> str:
         if not self:
             return "<div>No models yet: <code>%infer load NAME SOURCE</code> loads one.</div>"
-        rows = [[escape(cell) for cell in self._row(status)] for status in self]
-        for row, status in zip(rows, self, strict=True):
-            row[2] = f"{state_dot(status.state)} {row[2]}"
-        return html_table([escape(title) for title in self._HEAD], rows)
+        return table_with_states(self._HEAD, list(map(self._row, self)), [status.state for status in self])
 
     _HEAD = ("model", "version", "state", "device", "batching")
 
@@ -235,18 +252,18 @@ class ModelTable(Tabular, Sequence[ModelStatus]):
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What a load did."""
+    """The result of a load."""
 
     status: ModelStatus
     unchanged: bool
     previous: str | None
-    """The version that served before and has been drained."""
+    """The version that served before and was drained."""
     seconds: float
-    """From the call to the routed version, conversion, upload and comparison included."""
+    """Seconds from the call to the routed version, conversion, upload and comparison included."""
     exported: str = ""
-    """What a live object became; empty for a file."""
+    """What a live object was converted to; empty for a file."""
     compared: str = ""
-    """How it was compared with the original, and the largest difference."""
+    """How it was compared with the original, with the largest difference."""
 
     @property
     def version(self) -> str:
@@ -281,7 +298,7 @@ class LoadReport:
 
 
 class Lines(tuple[str, ...]):
-    """Lines of text, shown as they are."""
+    """Lines of text, displayed unchanged."""
 
     __slots__ = ()
 
@@ -290,7 +307,7 @@ class Lines(tuple[str, ...]):
 
 
 def _readable(array: Array) -> Array:
-    """BYTES as str where all of it is UTF-8, else as it came."""
+    """Return BYTES as str if all of it is UTF-8, else unchanged."""
     if array.dtype != object:
         return array
     text = np.empty(array.shape, dtype=object)

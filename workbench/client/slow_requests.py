@@ -1,13 +1,13 @@
-"""The slowest requests of a model, as a table that tells where the time of each went."""
+"""A table of a model's slowest requests, with the stages of each."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 from workbench.client.formatting import counted, escape, html_table, megabytes, milliseconds, text_table
-from workbench.client.results import Tabular
+from workbench.client.results import Rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,30 +25,18 @@ COLOURS = {
     "encode": "#3182bd",
     "send": "#c6dbef",
 }
-"""Stage -> colour, in the order of a request's way."""
+"""Stage -> colour, in order."""
 
 
-class SlowRequests(Tabular, Sequence[Mapping[str, Any]]):
+class SlowRequests(Rows[Mapping[str, Any]]):
     """Requests, the slowest first, each with the fields of docs/metrics.md, "The slowest requests"."""
 
     def __init__(self, model: str, requests: Sequence[Mapping[str, Any]]) -> None:
         self.model = model
-        self._requests = tuple(requests)
-
-    @overload
-    def __getitem__(self, index: int) -> Mapping[str, Any]: ...
-    @overload
-    def __getitem__(self, index: slice) -> SlowRequests: ...
-    def __getitem__(self, index: int | slice) -> Mapping[str, Any] | SlowRequests:
-        if isinstance(index, slice):
-            return SlowRequests(self.model, self._requests[index])
-        return self._requests[index]
-
-    def __len__(self) -> int:
-        return len(self._requests)
+        super().__init__(requests)
 
     def to_pandas(self) -> pd.DataFrame:
-        """A row a request; `time` as a timestamp in UTC, each stage as a column `queue_s` and so on."""
+        """Return one row per request; `time` is a timestamp in UTC, each stage a column such as `queue_s`."""
         import pandas as pd
 
         rows = []
@@ -57,14 +45,14 @@ class SlowRequests(Tabular, Sequence[Mapping[str, Any]]):
             stages = {f"{stage}_s": seconds for stage, seconds in request["stages_s"].items()}
             rows.append({"time": pd.Timestamp(request["time"], unit="s", tz="UTC"), **row, **stages})
         frame = pd.DataFrame(rows)
-        # A stage that none of them came to would be a column of objects.
+        # Without this, a stage that no request reached would be a column of objects.
         return frame.astype({name: float for name in frame if str(name).endswith("_s")})
 
     def plot(self) -> go.Figure:
-        """Where the time of each went, the slowest first, as a plotly figure."""
+        """Plot the stages of each request, the slowest first, as a plotly figure."""
         from workbench.client.plots import waterfall
 
-        return waterfall(self.model, self._requests, COLOURS)
+        return waterfall(self.model, self, COLOURS)
 
     def __repr__(self) -> str:
         if not self:
@@ -116,11 +104,11 @@ def _seconds(seconds: float | None) -> str:
 
 
 def _bar(request: Mapping[str, Any], most: float) -> str:
-    """The stages as lengths, of which `most` seconds fill the cell."""
+    """Draw the stages as lengths; `most` seconds fill the cell."""
     parts = []
     for stage, colour in COLOURS.items():
         seconds = request["stages_s"].get(stage)
-        if seconds and most > 0 and stage != "receive":  # which is not part of what it took
+        if seconds and most > 0 and stage != "receive":  # not part of the request's duration
             width = min(100 * seconds / most, 100)
             title = escape(f"{stage}: {milliseconds(seconds)}")
             style = f"display:inline-block;height:0.8em;width:{width:.2f}%;background:{colour}"

@@ -1,4 +1,4 @@
-"""What is known of a model or of the service, as a title and facts."""
+"""Summaries of a model or of the service: a title and facts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Card:
 
     title: str
     facts: Mapping[str, object]
-    """In the order shown; an empty one is left out."""
+    """In display order; empty ones are left out."""
 
     def _shown(self) -> list[tuple[str, str]]:
         return [(name, str(value)) for name, value in self.facts.items() if value not in ("", None, ())]
@@ -39,7 +39,7 @@ class Card:
 
 
 def model_card(status: ModelStatus) -> Card:
-    """All that is known of one version."""
+    """Summarise one version."""
     signature = status.signature
     facts: dict[str, object] = {
         "state": f"{status.state}: {status.reason}" if status.reason else status.state,
@@ -61,7 +61,7 @@ def model_card(status: ModelStatus) -> Card:
 
 
 def service_card(service: Mapping[str, object], token_file: str | None) -> Card:
-    """What a service says of itself; `token_file` is None for one that this process did not start."""
+    """Summarise a service's own status; `token_file` is None if this process did not start it."""
     started = service.get("started_at")
     resident = service.get("resident_bytes")
     models = service.get("models")
@@ -85,7 +85,7 @@ def service_card(service: Mapping[str, object], token_file: str | None) -> Card:
 
 
 def _surroundings(found: object) -> str:
-    """What it runs under, in one line; nothing from a service that does not say."""
+    """Describe the environment of the service in one line; empty if the service does not report it."""
     if not isinstance(found, Mapping):
         return ""
     parts = [f"Python {found['python']}"] if "python" in found else []
@@ -101,7 +101,7 @@ def _surroundings(found: object) -> str:
 def shared_card(
     record: ServiceRecord | None, ended: tuple[str, float], holders: int, said: Mapping[str, object] | None
 ) -> Card:
-    """The user's shared service: what its keeper publishes, and what the service itself says while it answers."""
+    """Summarise the shared service: its supervisor's record, and the service's own status while it answers."""
     if record is None:
         why, when = ended
         return Card("the service", {"state": f"Stopped: {why}", "since": _clock_time(when)})
@@ -139,5 +139,5 @@ _STATE_COLOURS: Mapping[str, str] = {
 
 
 def state_dot(state: str) -> str:
-    """A dot in the state's colour, as HTML."""
-    return f'<span style="color:{_STATE_COLOURS.get(state, "#808080")}">●</span>'
+    """Return a dot in the state's colour as HTML."""
+    return f'<span aria-hidden="true" style="color:{_STATE_COLOURS.get(state, "#808080")}">●</span>'

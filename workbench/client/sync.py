@@ -1,7 +1,7 @@
-"""The blocking face of the asyncio client: one event loop on one background thread a process.
+"""Blocking calls for the asyncio client: one event loop on one background thread per process.
 
-A notebook has a running loop of its own on the main thread, and a script has none; a loop of ours serves both, and
-any thread. A forked child has no such thread, so it starts its own on first use and never touches the parent's.
+A notebook already runs a loop on the main thread, and a script has none. A loop of our own serves both, and any thread.
+A forked child has no such thread: it starts its own on first use and never touches the parent's.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from workbench.client.fork_safety import keep_from_children
 T = TypeVar("T")
 
 CANCEL_WAIT_S = 2.0
-"""How long Ctrl-C waits for the cancelled call to tidy up, before it is left to do so in the background."""
+"""Seconds that Ctrl-C waits for the cancelled call to clean up; after that it does so in the background."""
 
 CLOSE_WAIT_S = 0.2
-"""How long the end of the process waits for connections to close, before what is still under way is cancelled."""
+"""Seconds that the end of the process waits for connections to close, before running calls are cancelled."""
 
 
 class LoopThread:
-    """An event loop on a daemon thread; ended at exit, after its tasks were cancelled."""
+    """An event loop on a daemon thread. At exit its tasks are cancelled and it ends."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -44,9 +44,9 @@ class LoopThread:
     def run(
         self, call: Coroutine[Any, Any, T], meanwhile: Callable[[], object] | None = None, every_s: float = 0.25
     ) -> T:
-        """The result of `call`, run on the loop. Ctrl-C cancels it and raises KeyboardInterrupt here.
+        """Run `call` on the loop and return its result. Ctrl-C cancels it and raises KeyboardInterrupt here.
 
-        `meanwhile` is called here every `every_s` seconds; what it raises ends the call likewise.
+        `meanwhile` is called here every `every_s` seconds; an exception of it cancels the call too.
         """
         if self.is_here():
             call.close()
@@ -66,10 +66,10 @@ class LoopThread:
             raise
 
     def begin(self, call: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        """Have `call` run on the loop, and wait for nothing; from any thread, this one included."""
+        """Start `call` on the loop without waiting. For any thread, the loop's own included."""
         try:
             return asyncio.run_coroutine_threadsafe(call, self.loop)
-        except RuntimeError:  # the process is ending, and the loop has
+        except RuntimeError:  # the process is ending, and the loop has ended
             call.close()
             never: concurrent.futures.Future[T] = concurrent.futures.Future()
             never.cancel()
@@ -81,7 +81,7 @@ class LoopThread:
         self._finalizers = [*(other for other in self._finalizers if other.alive), finalizer]
 
     def adopt(self, parents: LoopThread) -> None:
-        """In a forked child: what the parent's loop was to close, this one closes."""
+        """In a forked child: take over what the parent's loop was to close."""
         for finalizer in parents._finalizers:
             if (found := finalizer.peek()) is not None:
                 owner, _, (close,), _ = found
@@ -99,7 +99,7 @@ class LoopThread:
         self._thread.join(timeout=5)
 
     def _close_soon(self, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """From whatever thread drops the last reference, so it only schedules."""
+        """Schedule `close`. Called on the thread that drops the last reference, which may be any."""
         if self._pid == os.getpid() and not self.loop.is_closed():
             self.loop.call_soon_threadsafe(lambda: self.loop.create_task(close()))
 
@@ -117,28 +117,31 @@ class LoopThread:
 
 
 def run(call: Coroutine[Any, Any, T], meanwhile: Callable[[], object] | None = None, every_s: float = 0.25) -> T:
-    """The result of `call`, run on this process's background loop; until it is there, `meanwhile` is called here every
+    """Run `call` on this process's background loop and return its result. Meanwhile `meanwhile` is called here every
     `every_s` seconds."""
     return _loop_thread().run(call, meanwhile, every_s)
 
 
 def is_here() -> bool:
-    """Whether this is the background loop's own thread, on which nobody may wait for it."""
+    """Return whether this is the background loop's own thread, which must not wait for the loop."""
     return _current is not None and _current.is_here()
 
 
 def start(call: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-    """Have `call` run on this process's background loop, and wait for nothing. At the process's end it is cancelled."""
+    """Start `call` on this process's background loop without waiting. It is cancelled when the process ends."""
     return _loop_thread().begin(call)
 
 
 def close_with(owner: object, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Await `close()` on the loop once nothing refers to `owner` any more, or at exit. `close` must not refer to it."""
+    """Await `close()` on the loop when the last reference to `owner` is gone, or at exit.
+
+    `close` must not refer to it.
+    """
     _loop_thread().close_with(owner, close)
 
 
 def iterate(items: AsyncGenerator[T, None]) -> Iterator[T]:
-    """The items of an asynchronous generator, one blocking step each; closing this one closes that one."""
+    """Iterate over an asynchronous generator with blocking steps. Closing this generator closes that one."""
     try:
         while True:
             try:
@@ -186,7 +189,7 @@ def _stop(thread: LoopThread, pid: int) -> None:
 
 def _forget_the_parents_loop() -> None:
     global _current, _parents, _lock
-    _lock = threading.Lock()  # the parent's may have been held by a thread that does not exist here
+    _lock = threading.Lock()  # a thread that does not exist here may have held the parent's
     _parents, _current = _current or _parents, None
 
 

@@ -1,15 +1,14 @@
-"""How the models did lately: a table of the figures of one window, which the service has kept."""
+"""A table of the models' figures over the last minutes, which the service keeps."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from workbench.client.formatting import escape, html_table, milliseconds, text_table
-from workbench.client.results import NO_MODELS, Tabular
-from workbench.client.summary import state_dot
+from workbench.client.formatting import escape, milliseconds, text_table
+from workbench.client.results import NO_MODELS, Rows, table_with_states
 from workbench.core.durations import parse_seconds
 from workbench.core.ports import errors_in
 from workbench.errors import InvalidInput, WorkbenchError
@@ -22,7 +21,7 @@ LONGEST_S = 900.0
 
 
 class VersionFigures(msgspec.Struct, frozen=True):
-    """One version of one model over a window; None where nothing was run in it. docs/http.md, RECENT."""
+    """One version of one model over a window (docs/http.md, RECENT). None where nothing was run."""
 
     name: str
     version: str
@@ -30,21 +29,21 @@ class VersionFigures(msgspec.Struct, frozen=True):
     device: str = ""
     routed: bool = False
     queued: int = 0
-    """Requests that wait now."""
+    """Requests that are waiting now."""
     requests: dict[str, int] = {}
-    """By how they ended."""
+    """Requests by outcome."""
     requests_per_s: float = 0.0
     rows_per_s: float = 0.0
     batches_per_s: float = 0.0
     busy: float = 0.0
-    """Runners at work, on average."""
+    """Mean number of busy runners."""
     p50_s: float | None = None
     p95_s: float | None = None
     p99_s: float | None = None
     batch_rows: float | None = None
-    """Rows of a batch, on average."""
+    """Mean rows of a batch."""
     queue_s: float | None = None
-    """What a request waited for its batch, on average."""
+    """Mean seconds that a request waited for its batch."""
     compute_s: float | None = None
     latency: Mapping[str, Any] = {}
     """`{"count", "sum_s", "buckets": {BUCKET: COUNT}}`, as in docs/metrics.md."""
@@ -54,26 +53,14 @@ class VersionFigures(msgspec.Struct, frozen=True):
         return errors_in(self.requests)
 
 
-class RecentFigures(Tabular, Sequence[VersionFigures]):
+class RecentFigures(Rows[VersionFigures]):
     """The figures of every version over one window, as a table."""
 
     def __init__(self, window_s: float, asked_s: float, versions: Sequence[VersionFigures]) -> None:
         self.window_s = window_s
-        """What the figures are of; less than was asked for where the service has not run for so long."""
+        """Seconds that were really covered; less than requested if the service started later."""
         self.asked_s = asked_s
-        self._versions = tuple(versions)
-
-    @overload
-    def __getitem__(self, index: int) -> VersionFigures: ...
-    @overload
-    def __getitem__(self, index: slice) -> RecentFigures: ...
-    def __getitem__(self, index: int | slice) -> VersionFigures | RecentFigures:
-        if isinstance(index, slice):
-            return RecentFigures(self.window_s, self.asked_s, self._versions[index])
-        return self._versions[index]
-
-    def __len__(self) -> int:
-        return len(self._versions)
+        super().__init__(versions)
 
     def to_pandas(self) -> pd.DataFrame:
         """A row a version; durations in seconds, NaN where nothing was run."""
@@ -105,7 +92,7 @@ class RecentFigures(Tabular, Sequence[VersionFigures]):
         return frame.astype({name: float for name in frame if str(name).endswith("_s") or name == "batch_rows"})
 
     def plot(self) -> go.Figure:
-        """How long requests took, by model: a histogram of the window, as a plotly figure."""
+        """Plot how long requests took, by model: a histogram of the window, as a plotly figure."""
         from workbench.client.plots import latencies
 
         buckets = {f"{each.name}, version {each.version}": each.latency.get("buckets", {}) for each in self}
@@ -119,10 +106,8 @@ class RecentFigures(Tabular, Sequence[VersionFigures]):
     def _repr_html_(self) -> str:
         if not self:
             return f"<div>{escape(NO_MODELS)}</div>"
-        rows = [[escape(cell) for cell in _row(each)] for each in self]
-        for row, each in zip(rows, self, strict=True):
-            row[2] = f"{state_dot(each.state)} {row[2]}"
-        return f"<div>{escape(self._title())}{html_table([*map(escape, _HEAD)], rows)}</div>"
+        table = table_with_states(_HEAD, list(map(_row, self)), [each.state for each in self])
+        return f"<div>{escape(self._title())}{table}</div>"
 
     def _title(self) -> str:
         shorter = self.window_s < self.asked_s - 1
@@ -163,22 +148,22 @@ def _row(each: VersionFigures) -> list[str]:
 
 
 def rate(per_s: float) -> str:
-    """A rate in three digits: `1,230`, `45.6`, `0.05`."""
+    """Format a rate: `1,230`, `45.6`, `0.05`."""
     if per_s == 0:
         return "0"
     return f"{per_s:,.0f}" if per_s >= 100 else f"{per_s:.1f}" if per_s >= 1 else f"{per_s:.2f}"
 
 
 def window_s(window: float | str) -> float:
-    """Seconds of 60, "60s" or "5m". InvalidInput."""
+    """Return the seconds of 60, "60s" or "5m". Raises InvalidInput."""
     seconds = parse_seconds("window", window, ("s", "m", "min"), bare=True)
     if not 1 <= seconds <= LONGEST_S:
-        raise InvalidInput(f"window must be 1s to {LONGEST_S / 60:.0f}m, for which figures are kept, got {window}")
+        raise InvalidInput(f"window must be from 1s to {LONGEST_S / 60:.0f}m, got {window}")
     return seconds
 
 
 def decode(found: object, asked_s: float) -> RecentFigures:
-    """The answer of /control/figures in parsed JSON. WorkbenchError when it is none."""
+    """Decode the parsed JSON of /control/figures. Raises WorkbenchError if it does not fit."""
     try:
         answer = msgspec.convert(found, _Answer)
     except msgspec.ValidationError as error:

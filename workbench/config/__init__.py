@@ -129,6 +129,15 @@ class Limits:
     """Requests of one token that may be under way at once."""
     max_body_bytes_in_flight: Annotated[int, _CAP] = 1024 * MIB
     """Bytes of all bodies that are held at once, from their arrival to their answer."""
+    max_connections: Annotated[int, _CAP] = 4096
+    """HTTP connections that may be open at once."""
+    head_timeout_s: Annotated[float, _SECONDS] = 30.0
+    """Seconds that the request line and headers of an HTTP request may take to arrive."""
+    body_timeout_s: Annotated[float, _SECONDS] = 30.0
+    """Seconds without a byte of an HTTP request's body before the request is ended."""
+    idle_timeout_s: Annotated[float, _SECONDS] = 75.0
+    """Seconds without a request before an HTTP connection is closed; longer than clients keep one, so that it is they
+    who close it and no request meets a closed connection."""
 
     def __post_init__(self) -> None:
         check(self)

@@ -1,4 +1,4 @@
-"""The server extension: its settings, its parts, its beginning and its end."""
+"""The Jupyter server extension: its settings, its parts, start and stop."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
 
 ACTIVITY = "infer_workbench_last_activity"
-"""The setting of the web application that holds when something last worked; what culls idle servers looks at it."""
+"""Web application setting with the time of the last activity, which cullers of idle servers read."""
 
 
 class InferWorkbench(ExtensionApp):
@@ -50,7 +50,7 @@ class InferWorkbench(ExtensionApp):
     ).tag(config=True)
     allow_absolute_paths = Bool(
         True,
-        help="Let models be loaded from any path of this machine, which whoever may run a kernel can read anyway. "
+        help="Let models be loaded from any path of this machine, which users who may run kernels can read anyway. "
         "False: from below the file browser's folder only.",
     ).tag(config=True)
 
@@ -65,7 +65,7 @@ class InferWorkbench(ExtensionApp):
         shared = SharedService(rendezvous(), data_folder(), say=lambda line: log.info("%s", line))
         ring = Ring(max(2, round(self.history_s / self.interval_s)))
         self.relay = Relay(ring, self.version, self.interval_s, self.worked)
-        self.load_tests = LoadTests(self.relay.bench_changed, log, lambda: bool(self.relay.pages))
+        self.load_tests = LoadTests(self.relay.bench_changed, log, lambda: bool(self.relay.subscribers))
         assert self.serverapp is not None and self.serverapp.event_logger is not None
         for schema in SCHEMAS.values():
             self.serverapp.event_logger.register_event_schema(schema)
@@ -88,11 +88,11 @@ class InferWorkbench(ExtensionApp):
         await self.watch.close()
 
     def worked(self) -> None:
-        """Something was served or is being loaded: this server is in use, also when nobody looks at it."""
+        """Note that a request was served or a model is loaded: the server is in use, even without an open page."""
         assert self.serverapp is not None
         self.serverapp.web_app.settings[ACTIVITY] = datetime.now(UTC)
 
     def pages_changed(self) -> None:
-        """A page was opened or closed: what it shows should be what is."""
+        """Look at the service at once when a page was opened or closed, so that it shows the current state."""
         self.watch.attentive = bool(self.sockets)
         self.watch.look_now()

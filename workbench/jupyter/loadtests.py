@@ -1,16 +1,15 @@
-"""The load tests that this server runs for its pages, and what pages are told of these and of all that are kept.
+"""Runs load tests for this server's pages, and reports on them and on all kept runs.
 
-Each is the same handle that a notebook has (`workbench.loadtest.bench`): a generator in a process of its own, which
-ends with this one, and a run in the user's history.
+Each test is the same job that a notebook has (`workbench.loadtest.bench`): a generator process that ends with this one,
+and a run in the user's history.
 """
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from logging import Logger
 from pathlib import Path
 from typing import Any
@@ -19,40 +18,41 @@ import msgspec
 
 from workbench.core.threads import in_thread
 from workbench.errors import Conflict, Unavailable
-from workbench.loadtest.analysis.aggregate import Second, together
+from workbench.loadtest.analysis.aggregate import Second
 from workbench.loadtest.analysis.compare import Comparison
 from workbench.loadtest.bench import bench
 from workbench.loadtest.job import LoadTestJob
-from workbench.loadtest.option_schema import Option, OptionType
+from workbench.loadtest.option_schema import VALUES, Option
 from workbench.loadtest.options import OPTIONS, SWEEP, VERSION, check_names, plan_of, searches
 from workbench.loadtest.patterns import PATTERNS
 from workbench.loadtest.plan import DURATION, ROWS, SLO, WARM_UP, Plan, Target
 from workbench.loadtest.report import summary_text
+from workbench.loadtest.report.charts import gathered
 from workbench.loadtest.report.report import Report
 from workbench.loadtest.store import records
-from workbench.loadtest.store.history import RunSummary, history
+from workbench.loadtest.store.history import RunSummary, history, summary_of
 from workbench.loadtest.store.run import Point, Run, RunState
 from workbench.protocols import control
 
 TELL_S = 0.25
-"""Between two messages of a test that runs."""
+"""Seconds between two messages about a running test."""
 
 LOOK_S = 1.0
-"""Between two looks at whether another process has kept something, while a page is open."""
+"""Seconds between two checks for runs that other processes kept, while a page is open."""
 
 BEGIN_S = 60.0
-"""What it may take to write a run down as begun; others may be writing."""
+"""Seconds to wait until a run is kept as begun; other processes may be writing."""
 
 POINTS = 120
 """The most points of a run's timeline; those of a longer run are of several seconds each."""
 
 UNKEPT = 20
-"""Runs that could not be kept, as for a full disk, of which this server still knows the figures."""
+"""The most runs to remember here that could not be kept, as on a full disk."""
 
 QUANTILES = {"p50_s": 0.5, "p90_s": 0.9, "p99_s": 0.99, "p99_9_s": 0.999, "max_s": 1.0}
 
 
-FORM_OPTIONS = {name: option for name, option in OPTIONS.items() if option.type is not OptionType.VALUES}
+FORM_OPTIONS = {name: option for name, option in OPTIONS.items() if option.type is not VALUES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,34 +126,34 @@ class _Test:
 
 
 class LoadTests:
-    """Those under way here. Belongs to the event loop."""
+    """The running load tests of this server. Use it on the event loop only."""
 
     def __init__(
         self, told: Callable[[dict[str, Any]], None], log: Logger, attentive: Callable[[], bool] = lambda: False
     ) -> None:
-        """`told` is given each message; `attentive` says whether a page is open."""
+        """`told` is called with each message; `attentive` says whether a page is open."""
         self._told = told
         self._log = log
         self._attentive = attentive
         self._looking: asyncio.Task[None] | None = None
         self._tests: dict[str, _Test] = {}
-        """By model."""
+        """The running test of each model."""
         self._beginning: set[str] = set()
         self._closed = False
         self._unkept: dict[str, Run] = {}
         self._changes = 0
 
     def open(self) -> None:
-        """Begin to look at what others keep; a second call does nothing."""
+        """Start to check for runs of other processes; a second call does nothing."""
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())
 
     def message(self) -> dict[str, Any]:
-        """What pages are told: the tests that run, and a number that is another one when the list of runs is."""
+        """The message for pages: the running tests, and a number that changes with the list of runs."""
         return {"changes": self._changes, "running": [_progress(each) for each in self._tests.values()]}
 
     async def start(self, target: Target, asked: BenchRequest) -> str:
-        """The id of the run that has begun. Raises what `model.bench` does, and Conflict."""
+        """Start a load test and return its run's id. Raises what `model.bench` does, and Conflict."""
         plan, find = plan_of(target, **asked.options), searches(asked.options)
         model = target.model
         summary = f"{model}: the highest rate that holds {plan.slo}" if find else str(plan)
@@ -173,7 +173,7 @@ class LoadTests:
         return test.run
 
     async def stop(self, run: str) -> None:
-        """Returns once it has ended, with what was measured until then. NotFound, and Conflict where it is not ours."""
+        """Stop a test and wait for its end. Raises NotFound, and Conflict where another process runs it."""
         if (test := self._running(run)) is not None:
             test.handle.cancel()
             self._told(self.message())
@@ -182,7 +182,7 @@ class LoadTests:
             raise Conflict(f"{run} was started by another process, as by a notebook: stop it there")
 
     async def close(self) -> None:
-        """Stop all, and looking."""
+        """Stop all tests, and checking for others."""
         self._closed = True
         if self._looking is not None:
             self._looking.cancel()
@@ -191,18 +191,18 @@ class LoadTests:
             test.handle.cancel()
         await asyncio.gather(*(test.ended for test in tests), return_exceptions=True)
 
-    # What is kept
+    # Kept runs
 
     async def runs(self, model: str | None, limit: int) -> dict[str, Any]:
-        """The latest first."""
+        """The kept runs, the latest first."""
         kept = history()
         listed = await in_thread(lambda: kept.list(model, limit))
-        unkept = [_short(run, name) for name, run in self._unkept.items() if model in (None, run.model)]
-        found = sorted([*unkept, *(_run_summary(each) for each in listed)], key=lambda each: -each["started_at"])
+        unkept = [_run(summary_of(run)) for run in self._unkept.values() if model in (None, run.model)]
+        found = sorted([*unkept, *map(_run, listed)], key=lambda each: -each["started_at"])
         return {**self.message(), "runs": found[:limit], "notes": kept.notes}
 
     async def run(self, name: str) -> Run:
-        """Raises NotFound."""
+        """A run by its name. Raises NotFound."""
         if name in self._unkept:
             return self._unkept[name]
         return await in_thread(lambda: history().run(name))
@@ -210,9 +210,9 @@ class LoadTests:
     async def figures(self, name: str) -> dict[str, Any]:
         """RUN of docs/jupyter.md. Raises NotFound."""
         run = await self.run(name)
-        return await in_thread(lambda: _figures(run, run.id or name))
+        return await in_thread(lambda: _figures(run))
 
-    # How
+    # Internals
 
     async def _follow(self, test: _Test) -> None:
         ended = asyncio.ensure_future(test.handle)
@@ -223,7 +223,7 @@ class LoadTests:
         if (error := ended.exception()) is not None:
             self._log.warning("the load test %s failed: %s", test.run, error)
         elif not ended.result().id:
-            self._unkept[test.run] = ended.result().run
+            self._unkept[test.run] = replace(ended.result().run, id=test.run)
             for oldest in list(self._unkept)[:-UNKEPT]:
                 del self._unkept[oldest]
         self._changed()
@@ -255,12 +255,12 @@ class LoadTests:
         return next((test for test in self._tests.values() if test.run == run), None)
 
     def _name(self, model: str) -> str:
-        """Of one that could not be kept."""
+        """A name for a run that could not be kept."""
         return f"{model}-unkept-{self._changes + 1}"
 
 
 def compared(comparison: Comparison) -> dict[str, Any]:
-    """Of two runs, COMPARISON of docs/jupyter.md."""
+    """COMPARISON of docs/jupyter.md."""
     return {
         "sentence": comparison.headline,
         "ratios": [
@@ -274,19 +274,18 @@ def compared(comparison: Comparison) -> dict[str, Any]:
 
 
 def timeline(seconds: Sequence[Second]) -> list[dict[str, Any]]:
-    """POINTS at most, of as many seconds each as that takes."""
-    each = max(1, math.ceil(len(seconds) / POINTS))
+    """POINTS at most; those of a longer run are of several seconds each."""
+    points, every = gathered(seconds, POINTS)
     found = []
-    for first in range(0, len(seconds), each):
-        part = seconds[first : first + each]
-        point = together(part)
+    for number, point in enumerate(points):
+        each = min(every, len(seconds) - number * every)
         found.append(
             {
                 "at_s": point.at_s,
                 "warm_up": point.phase == records.WARM_UP,
-                "due_per_s": point.due / len(part),
-                "answered_per_s": point.answered / len(part),
-                "errors_per_s": point.errors / len(part),
+                "due_per_s": point.due / each,
+                "answered_per_s": point.answered / each,
+                "errors_per_s": point.errors / each,
                 "p50_s": point.latency.quantile(0.5),
                 "p99_s": point.latency.quantile(0.99),
             }
@@ -295,7 +294,7 @@ def timeline(seconds: Sequence[Second]) -> list[dict[str, Any]]:
 
 
 def _stamp(path: Path) -> object:
-    """Another one when the file was written."""
+    """A value that changes when the file is written."""
     try:
         found = path.stat()
     except OSError:
@@ -304,9 +303,9 @@ def _stamp(path: Path) -> object:
 
 
 def _begun(plan: Plan, find: bool, grid: str | None) -> tuple[LoadTestJob[Report], str]:
-    """On a thread: it looks at the target, and tries the inputs."""
+    """Start a test on a thread, since that checks the target and the inputs."""
     kept = history()
-    kept.list(limit=1)  # one of a newer version is better refused now
+    kept.list(limit=1)  # a history of a newer version is better refused now
     named: concurrent.futures.Future[str] = concurrent.futures.Future()
     handle = bench(plan, kept, find=find, grid=grid, began=named.set_result)
     try:
@@ -325,10 +324,10 @@ def _progress(test: _Test) -> dict[str, Any]:
     }
 
 
-def _figures(run: Run, name: str) -> dict[str, Any]:
+def _figures(run: Run) -> dict[str, Any]:
     whole = run.whole
     return {
-        **_short(run, name),
+        **_run(summary_of(run)),
         "sentence": summary_text.headline(run),
         "details": list(summary_text.details(run)),
         "generator": summary_text.health(run),
@@ -342,28 +341,10 @@ def _figures(run: Run, name: str) -> dict[str, Any]:
     }
 
 
-def _run_summary(each: RunSummary) -> dict[str, Any]:
-    said: dict[str, Any] = msgspec.to_builtins(each)
-    return {"run": said.pop("id"), **said}
-
-
-def _short(run: Run, name: str) -> dict[str, Any]:
-    whole = run.whole
-    return {
-        "run": name,
-        "model": run.model,
-        "kind": run.kind,
-        "started_at": run.started_at,
-        "state": run.state.value,
-        "summary": run.summary,
-        "answered_per_s": whole.answered_per_s,
-        "p50_s": whole.quantile(0.5),
-        "p99_s": whole.quantile(0.99),
-        "error_share": whole.error_share,
-        "held": run.held,
-        "limited": bool(run.limit),
-        "version": str(run.target.get("version") or ""),
-    }
+def _run(summary: RunSummary) -> dict[str, Any]:
+    """KEPT of docs/jupyter.md."""
+    found: dict[str, Any] = msgspec.to_builtins(summary)
+    return {"run": found.pop("id"), **found}
 
 
 def _point(point: Point) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Where a model that a page names lies: a path of the Lab's file browser, or one of the machine.
+"""Finds a model that a page names: by a path of JupyterLab's file browser, or of the machine.
 
-A Lab path goes through the contents manager, as for every other reader of it. What that keeps elsewhere than on this
-machine's disk is fetched and uploaded; the rest is loaded from where it is.
+A path of the file browser goes through the contents manager. A file that is not on this machine's disk is fetched and
+uploaded; others are loaded from their place.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from workbench.errors import Forbidden, InvalidInput, NotFound
 
 @dataclass(frozen=True, slots=True)
 class BrowsedModel:
-    """A model to load: one of the two."""
+    """A model to load. Exactly one field is set."""
 
     path: Path | None = None
     content: bytes | None = None
 
 
 async def find(contents: Any, asked: str, *, absolute: bool) -> BrowsedModel:
-    """What `asked` names. `absolute`: whether it may be a path of the machine ("/..." or "~/...") that lies outside
-    the file browser's root.
+    """Find the model that `asked` names. `absolute` allows a path of the machine ("/..." or "~/...") outside the file
+    browser's root.
 
     Raises InvalidInput, NotFound or Forbidden.
     """
     if not asked or "\0" in asked:
-        raise InvalidInput("path names the model file, as the file browser shows it")
+        raise InvalidInput("path must name the model file, as the file browser shows it")
     if asked.startswith(("/", "~")):
         path = _expanded(asked)
         root = _root(contents)
@@ -57,9 +57,7 @@ async def _of_contents(contents: Any, asked: str) -> BrowsedModel:
         if isinstance(contents, FileManagerMixin):
             return BrowsedModel(path=Path(contents._get_os_path(asked.strip("/"))))  # type: ignore[no-untyped-call]
         if found["type"] == "directory":
-            raise InvalidInput(
-                f"{asked!r} is a folder that this server keeps elsewhere than on its disk: load one ONNX file of it"
-            )
+            raise InvalidInput(f"{asked!r} is a folder that is not on this server's disk: load one ONNX file of it")
         found = await ensure_async(contents.get(asked, content=True, type="file", format="base64"))
     except HTTPError as error:
         if error.status_code == 404:
@@ -72,7 +70,7 @@ def _expanded(asked: str) -> Path:
     try:
         return Path(os.path.normpath(Path(asked).expanduser()))
     except RuntimeError:
-        raise InvalidInput(f"{asked!r} names no home folder that is known here") from None
+        raise InvalidInput(f"{asked!r} does not name a known home folder") from None
 
 
 def _check_there(path: Path, asked: str) -> None:

@@ -1,4 +1,4 @@
-"""The routes of docs/jupyter.md under `api/`. Each is authenticated and authorised, and tells errors in words."""
+"""The routes of docs/jupyter.md under `api/`. Each is authenticated and authorised, and returns errors as JSON."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ from workbench.protocols import control
 from workbench.protocols.status_codes import http_status
 
 RESOURCE = "infer-workbench"
-"""What an authorizer is asked about: `read` for what only looks, `write` for what changes something."""
+"""The resource that an authorizer is asked about: `read` for GET routes, `write` for those that change something."""
 
 LOG_LINES = 1000
 
 SLOW_REQUESTS = 100
 LATEST = 1e11
-"""Unix seconds that will never be."""
+"""Upper bound of Unix seconds."""
 
 RUNS = 50
 MOST_RUNS = 2000
-"""Kept load tests in one answer."""
+"""Most load tests in one answer."""
 
 
 def routes() -> list[tuple[str, type[APIHandler]]]:
-    """(pattern, handler), below the base URL."""
+    """Return (pattern, handler) of each route, below the base URL."""
     name = r"([^/]+)"
     api = f"{RESOURCE}/api"
     return [
@@ -74,20 +74,20 @@ def routes() -> list[tuple[str, type[APIHandler]]]:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the routes are made of."""
+    """The objects that the routes use."""
 
     version: str
-    """Of this server extension."""
+    """Version of this server extension."""
     watch: Watch
     load_tests: LoadTests
     absolute_paths: bool
     """Whether a model may lie outside the file browser's folder."""
     worked: Callable[[], None]
-    """Called where somebody has something done."""
+    """Called when a user has something done."""
 
 
 class Handler(APIHandler):
-    """What they share."""
+    """Base of all routes."""
 
     auth_resource = RESOURCE
 
@@ -97,12 +97,15 @@ class Handler(APIHandler):
         self.load_tests = parts.load_tests
 
     def answer(self, value: Any) -> None:
-        """What a method of a route gave."""
+        """Send the result of a route's method as JSON."""
         self.send(msgspec.json.encode(value))
 
-    def tell(self, error: WorkbenchError) -> None:
-        """Answer with an error. What stands between this server and its service is none of the caller's doing: 401 and
-        403 would have a page ask for a login."""
+    def fail(self, error: WorkbenchError) -> None:
+        """Send an error.
+
+        401 and 403 of the service become 503: the caller cannot help it if this server is refused, and a page would ask
+        for a login.
+        """
         if isinstance(error, Unauthenticated | Forbidden) and not isinstance(error, Refused):
             error = Unavailable(error.message)
         self.set_status(http_status(error))
@@ -113,45 +116,45 @@ class Handler(APIHandler):
         self.finish(body, set_content_type=content_type)
 
     def number(self, name: str, default: float, low: float, high: float) -> float:
-        """What the query says. InvalidInput."""
+        """Read a number from the query. Raises InvalidInput."""
         return control.number_in(name, self.get_query_argument(name, str(default)), low, high)
 
     def state(self) -> dict[str, Any]:
         return {"version": self.parts.version, "api": API, "service": self.watch.view, "available": True}
 
 
-class Looking(Handler):
-    """It changes nothing, and a page may ask again and again: no sign that anybody uses this server."""
+class ReadOnlyHandler(Handler):
+    """A route that changes nothing. Pages poll it, so it does not count as use of this server."""
 
     _track_activity = False
 
 
 class Refused(Forbidden):
-    """By this server itself."""
+    """Forbidden by this server itself, not by its service."""
 
 
 def route(method: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[None] | None]:
-    """A handler's method for whoever may call it: what it returns is the answer, what it raises is told in words."""
+    """Require authentication and authorisation, send what the method returns, and turn a WorkbenchError into JSON."""
 
     @functools.wraps(method)
     async def inner(self: Handler, *args: str) -> None:
         try:
             value = await method(self, *args)
         except WorkbenchError as error:
-            self.tell(error)
+            self.fail(error)
         else:
             self.answer(value)
 
     return web.authenticated(authorized(inner))
 
 
-class StatusHandler(Looking):
+class StatusHandler(ReadOnlyHandler):
     @route
     async def get(self) -> object:
         return self.state()
 
 
-class ModelsHandler(Looking):
+class ModelsHandler(ReadOnlyHandler):
     @route
     async def get(self) -> object:
         if not self.watch.running:
@@ -160,7 +163,7 @@ class ModelsHandler(Looking):
         return [control.encode_status(status) for status in await answered(client.statuses())]
 
 
-class ModelHandler(Looking):
+class ModelHandler(ReadOnlyHandler):
     @route
     async def get(self, name: str) -> object:
         client = await self.watch.client()
@@ -171,7 +174,7 @@ class LoadHandler(Handler):
     @route
     async def post(self, name: str) -> object:
         asked = control.decode_load_request(self.request.body)
-        # What can be refused is refused before a service is started for it.
+        # Check everything that can be refused before a service is started.
         check_model_name(name)
         model_config(asked.config)
         absolute = self.parts.absolute_paths and await self._may("execute", "kernels")
@@ -215,7 +218,7 @@ class SetHandler(Handler):
         return control.encode_load(loaded.status, loaded.unchanged, loaded.previous, loaded.seconds, loaded.live)
 
 
-class SlowestHandler(Looking):
+class SlowestHandler(ReadOnlyHandler):
     @route
     async def get(self, name: str) -> object:
         since, until = self.number("since", 0.0, 0.0, LATEST), self.number("until", LATEST, 0.0, LATEST)
@@ -228,7 +231,7 @@ class TryHandler(Handler):
     @route
     async def post(self, name: str) -> object:
         if len(self.request.body) > BODY_BYTES:
-            raise TooLarge(f"the inputs have {len(self.request.body)} bytes; {BODY_BYTES} can be tried here")
+            raise TooLarge(f"the inputs must have at most {BODY_BYTES} bytes, got {len(self.request.body)}")
         asked = control.decode_body(self.request.body or b"{}", TryRequest)
         client = await self.watch.client()
         self.parts.worked()
@@ -247,20 +250,20 @@ class BenchHandler(Handler):
             return {"run": await self.load_tests.start(target, asked)}
 
 
-class LoadPatternsHandler(Looking):
+class LoadPatternsHandler(ReadOnlyHandler):
     @route
     async def get(self) -> object:
         return load_form()
 
 
-class RunsHandler(Looking):
+class RunsHandler(ReadOnlyHandler):
     @route
     async def get(self) -> object:
         limit = int(self.number("limit", RUNS, 1, MOST_RUNS))
         return await self.load_tests.runs(self.get_query_argument("model", None), limit)
 
 
-class RunHandler(Looking):
+class RunHandler(ReadOnlyHandler):
     @route
     async def get(self, run: str) -> object:
         return await self.load_tests.figures(run)
@@ -273,8 +276,8 @@ class StopRunHandler(Handler):
         return await self.load_tests.figures(run)
 
 
-class ReportHandler(Looking):
-    """A page without scripts, that fetches nothing: as it stands alone, it is shown apart from Jupyter's own origin."""
+class ReportHandler(ReadOnlyHandler):
+    """Serves a report: a page without scripts that fetches nothing, sandboxed away from Jupyter's own origin."""
 
     @property
     def content_security_policy(self) -> str:
@@ -288,14 +291,14 @@ class ReportHandler(Looking):
         return await in_thread(Report(await self.load_tests.run(run)).to_html)
 
 
-class CompareHandler(Looking):
+class CompareHandler(ReadOnlyHandler):
     @route
     async def get(self, run: str, other: str) -> object:
         a, b = await self.load_tests.run(run), await self.load_tests.run(other)
         return compared(await in_thread(lambda: compare(a, b)))
 
 
-class RepositoryHandler(Looking):
+class RepositoryHandler(ReadOnlyHandler):
     @route
     async def get(self) -> object:
         if not self.watch.running:
@@ -337,10 +340,10 @@ class StopHandler(Handler):
         return self.state()
 
 
-class LogsHandler(Looking):
+class LogsHandler(ReadOnlyHandler):
     @route
     async def get(self) -> object:
         text = self.get_query_argument("lines", "200")
         if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= LOG_LINES:
-            raise InvalidInput(f"lines is {text[:40]!r}; it takes a whole number from 1 to {LOG_LINES}")
+            raise InvalidInput(f"lines must be a whole number from 1 to {LOG_LINES}, got {text[:40]!r}")
         return {"lines": await in_thread(lambda: self.watch.shared.logs(int(text)))}

@@ -1,4 +1,4 @@
-"""The WebSocket of docs/jupyter.md: one for each open page."""
+"""The WebSocket of docs/jupyter.md, one for each open page."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from jupyter_server.base.websocket import WebSocketMixin
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from workbench.jupyter.routes import RESOURCE
-from workbench.live.relay import BEAT_S, MESSAGE_BYTES, Page, Relay
+from workbench.live.relay import HEARTBEAT_S, MESSAGE_BYTES, Relay, Subscriber
 
 MAX_PAGES = 100
-"""Sockets at once; one more is closed with TRY_LATER."""
+"""Most sockets at once; one more is closed with TRY_LATER."""
 
 GOING_AWAY = 1001
 FAILED = 1011
@@ -22,14 +22,14 @@ TRY_LATER = 1013
 
 
 class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
-    """Sends what its Page has due, one message after another: each when the one before has left this process."""
+    """Sends a Subscriber's due messages, each when the one before has left this process."""
 
     auth_resource = RESOURCE
-    page: Page | None = None
+    page: Subscriber | None = None
     _sending: asyncio.Task[None] | None = None
 
     def initialize(self, relay: Relay, sockets: set[StreamHandler], changed: Callable[[], None]) -> None:
-        """`sockets`: those that are open, of which this becomes one. `changed` is called when they are others."""
+        """`sockets` holds the open ones; this one adds itself. `changed` is called when one opens or closes."""
         self._relay = relay
         self._sockets = sockets
         self._changed = changed
@@ -45,7 +45,7 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
 
     def open(self, *args: str, **kwargs: str) -> None:
         super().open(*args, **kwargs)
-        if len(self._relay.pages) >= MAX_PAGES:
+        if len(self._relay.subscribers) >= MAX_PAGES:
             self.close(TRY_LATER, "too many pages are open")
             return
         self.page = self._relay.join()
@@ -55,7 +55,7 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
 
     def on_message(self, message: str | bytes) -> None:
         if self.page is not None:
-            self.page.hear(message)
+            self.page.handle_message(message)
 
     def on_close(self) -> None:
         if self._sending is not None:
@@ -67,19 +67,19 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         super().on_close()
 
     async def leave(self) -> None:
-        """This server is about to end."""
+        """Close the socket because this server shuts down."""
         sending, self._sending = self._sending, None
         self.close(GOING_AWAY, "the Jupyter server is shutting down")
         if sending is not None:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
 
-    async def _send(self, page: Page) -> None:
+    async def _send(self, page: Subscriber) -> None:
         try:
             while True:
-                await self.write_message(await page.next(BEAT_S))
+                await self.write_message(await page.next(HEARTBEAT_S))
         except WebSocketClosedError:
             pass
         except Exception:
-            self.log.exception("a page could not be told; it will connect again")
+            self.log.exception("sending to a page failed; the page will reconnect")
             self.close(FAILED)

@@ -1,7 +1,7 @@
-"""The batches of the last minutes, by why they were released and how many rows they had: what columns cannot hold.
+"""Keeps the batches of the last minutes by release reason and rows, which do not fit into columns.
 
-A record is 12 bytes: a tick, a kind of batch, and how many there were. There are as many as kinds came in the ticks, up
-to a bound; where that is not enough, what is older than half a minute is kept by 16 ticks rather than by one.
+A record is 12 bytes: a tick, a kind of batch and a count. The number of records is bounded: where the bound is reached,
+records older than half a minute are merged, 16 ticks into one.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 Batches = Mapping[str, Mapping[str, int]]
-"""Reason -> rows, as text -> how many."""
+"""Release reason -> rows, as text -> count."""
 
 MAX_RECORDS = 32_768
 FIRST_RECORDS = 64
 
 FINE_TICKS = 120
-"""So many of the newest ticks are never put together."""
+"""The newest ticks, which are never merged."""
 COARSE = 16
 
 _ROWS = 1 << 24
-"""Above the rows of any batch: a kind is the number of its reason times this, and its rows."""
+"""More than the rows of any batch. The number of a kind is its reason's number times this, plus its rows."""
 
 
 class BatchLog:
-    """Of one model. Ticks are numbered, and come in order."""
+    """The batches of one model. Ticks are numbered, and come in order."""
 
     def __init__(self) -> None:
         self._records = np.zeros((3, FIRST_RECORDS), np.uint32)
-        """Tick, kind and count."""
+        """Rows of tick, kind and count."""
         self._used = 0
         self._reasons: dict[str, int] = {}
 
@@ -39,7 +39,7 @@ class BatchLog:
         return self._records.nbytes
 
     def add(self, tick: int, batches: Batches, oldest: int) -> None:
-        """What was run in a tick; of those before `oldest` nothing is needed any more."""
+        """Add the batches of a tick. Ticks before `oldest` may be dropped."""
         found = [
             (tick, self._reasons.setdefault(reason, len(self._reasons)) * _ROWS + min(int(rows), _ROWS - 1), count)
             for reason, sizes in batches.items()
@@ -53,9 +53,9 @@ class BatchLog:
         self._used += len(found)
 
     def parts(self, firsts: NDArray[np.int64]) -> list[Batches | None]:
-        """The batches of each part of time, which begins with a tick of `firsts` (ascending); None where none was run.
+        """Return the batches of each part of time, None where none was run.
 
-        The last part ends with the newest tick.
+        A part begins with a tick of `firsts` (ascending); the last one ends with the newest tick.
         """
         ticks, kinds, counts = self._records[:, : self._used].astype(np.int64)
         begin = np.searchsorted(ticks, firsts[0])
@@ -73,7 +73,7 @@ class BatchLog:
         return list(found)
 
     def _make_room(self, wanted: int, oldest: int) -> None:
-        """For `wanted` records and, so that this is seldom, for a quarter of all."""
+        """Free space for `wanted` records, and for a quarter of all, so that this happens rarely."""
         records = self._records[:, : self._used]
         records = records[:, records[0] >= oldest]
         size = self._records.shape[1]
@@ -88,7 +88,7 @@ class BatchLog:
 
 
 def _thinned(records: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """With those that are not among the FINE_TICKS newest put together, COARSE ticks as the last one of them."""
+    """Merge the records of all but the FINE_TICKS newest ticks: COARSE ticks become the last of them."""
     ticks, kinds, counts = records.astype(np.int64)
     last = max(int(ticks[-1]) - FINE_TICKS, 0) // COARSE * COARSE
     ticks = np.where(ticks < last, ticks | (COARSE - 1), ticks)

@@ -1,5 +1,7 @@
-"""What open pages are told. A page is a set of flags: what it is still to be sent is made when it can be sent, so
-that a slow page costs nothing and is never behind.
+"""Sends live figures to open pages.
+
+A subscriber keeps flags instead of a queue: a message is made when it can be sent. So a slow page costs no memory, and
+always gets the newest state.
 """
 
 from __future__ import annotations
@@ -18,10 +20,10 @@ from workbench.live.tick import Tick, detail
 from workbench.live.view import ServiceView
 
 API = 1
-"""Of what is said on the socket and by the routes; another one is not understood."""
+"""Version of the socket's messages and of the routes; a page with another version does not understand them."""
 
-BEAT_S = 5.0
-"""Silence after which a page is told that the way to it still works."""
+HEARTBEAT_S = 5.0
+"""Seconds without a message after which a heartbeat is sent."""
 
 MESSAGE_BYTES = 64 * 1024
 MAX_POINTS = 1000
@@ -36,15 +38,15 @@ class PageMessage(StrEnum):
     HISTORY = "history"
     FIGURES = "figures"
     ERROR = "error"
-    BEAT = "beat"
+    HEARTBEAT = "beat"
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """What a page draws."""
+    """The models and the window that a page draws."""
 
     models: frozenset[str] | None = None
-    """None: all."""
+    """None means all."""
     window_s: float = 60.0
     points: int = 60
     detail: frozenset[str] = frozenset()
@@ -69,10 +71,10 @@ _decode: msgspec.json.Decoder[_Subscribe | _Pause | _Resume] = msgspec.json.Deco
 
 
 class Relay:
-    """Takes what Watch tells, and hands it to pages. Belongs to the event loop."""
+    """A Watch's Listener that passes figures on to subscribers. Used on the event loop only."""
 
     def __init__(self, ring: Ring, version: str, interval_s: float, worked: Callable[[], None]) -> None:
-        self.pages: set[Page] = set()
+        self.subscribers: set[Subscriber] = set()
         self.worked = worked
         self._ring = ring
         self._hello = {"version": version, "api": API, "interval_s": interval_s}
@@ -81,7 +83,7 @@ class Relay:
         self._bench: dict[str, Any] | None = None
         self._tick: Tick | None = None
         self._encoded: dict[object, str] = {}
-        """What several pages are sent alike, as long as it holds."""
+        """Encoded messages that several pages share, while they are current."""
 
     # Listener
 
@@ -97,41 +99,41 @@ class Relay:
         self._ring.add(tick)
         self._tick = tick
         self._encoded = {key: text for key, text in self._encoded.items() if not isinstance(key, Subscription)}
-        for page in self.pages:
+        for page in self.subscribers:
             if page.subscription is not None and not page.paused:
                 page.add(PageMessage.FIGURES)
 
     def bench_changed(self, message: dict[str, Any]) -> None:
-        """Of load tests, told some times a second while one runs."""
+        """Take the progress of load tests, some times a second while one runs."""
         self._bench = message
         self._encoded.pop(PageMessage.BENCH, None)
-        for page in self.pages:
+        for page in self.subscribers:
             if not page.paused:
                 page.add(PageMessage.BENCH)
 
     def _changed(self, kind: PageMessage) -> None:
         self._encoded.pop(kind, None)
-        for page in self.pages:
+        for page in self.subscribers:
             page.add(kind)
 
-    # Pages
+    # Subscribers
 
-    def join(self) -> Page:
-        page = Page(self)
+    def join(self) -> Subscriber:
+        page = Subscriber(self)
         self.resumed(page)
-        self.pages.add(page)
+        self.subscribers.add(page)
         return page
 
-    def resumed(self, page: Page) -> None:
-        """Tell it what it may have missed."""
+    def resumed(self, page: Subscriber) -> None:
+        """Send again what a paused page may have missed."""
         if self._bench is not None:
             page.add(PageMessage.BENCH)
 
-    def leave(self, page: Page) -> None:
-        self.pages.discard(page)
+    def leave(self, page: Subscriber) -> None:
+        self.subscribers.discard(page)
 
-    def text(self, kind: PageMessage, page: Page) -> str:
-        """The message as it is now."""
+    def text(self, kind: PageMessage, page: Subscriber) -> str:
+        """Return the current message of a kind."""
         match kind:
             case PageMessage.HELLO:
                 return _encode(kind, self._hello)
@@ -150,7 +152,7 @@ class Relay:
                 return self._once(subscription, lambda: _encode(kind, figures(tick, subscription)))
             case PageMessage.ERROR:
                 return _encode(kind, {"message": page.complaint})
-            case PageMessage.BEAT:
+            case PageMessage.HEARTBEAT:
                 return _encode(kind, {})
 
     def _once(self, key: object, encode: Callable[[], str]) -> str:
@@ -160,14 +162,14 @@ class Relay:
         return text
 
 
-class Page:
-    """One open page: what it asked for, and what it is to be sent next."""
+class Subscriber:
+    """One open page: what it asked for, and which messages are due."""
 
     def __init__(self, relay: Relay) -> None:
         self.subscription: Subscription | None = None
         self.paused = False
         self.complaint = ""
-        """About the last message that could not be used."""
+        """What was wrong with the page's last invalid message."""
         self._relay = relay
         self._due: dict[PageMessage, None] = dict.fromkeys((PageMessage.HELLO, PageMessage.SERVICE, PageMessage.MODELS))
         self._some = asyncio.Event()
@@ -177,22 +179,22 @@ class Page:
         self._due[kind] = None
         self._some.set()
 
-    async def next(self, beat_s: float) -> str:
-        """The next message, once there is one; after `beat_s` a beat. What is newest by then, never what was."""
+    async def next(self, heartbeat_s: float) -> str:
+        """Wait for the next message, and return it as it is by then; after `heartbeat_s` seconds, a heartbeat."""
         try:
-            async with asyncio.timeout(beat_s):
-                while not self._due:  # what woke this up may be dropped before it runs
+            async with asyncio.timeout(heartbeat_s):
+                while not self._due:  # a message may be dropped between the wake-up and here
                     await self._some.wait()
         except TimeoutError:
-            return self._relay.text(PageMessage.BEAT, self)
+            return self._relay.text(PageMessage.HEARTBEAT, self)
         kind = next(iter(self._due))
         del self._due[kind]
         if not self._due:
             self._some.clear()
         return self._relay.text(kind, self)
 
-    def hear(self, message: str | bytes) -> None:
-        """A message of the page. One that cannot be used is answered with `error`."""
+    def handle_message(self, message: str | bytes) -> None:
+        """Apply a message of the page. An invalid one is answered with `error`."""
         try:
             said = _read(message)
         except InvalidInput as error:
@@ -208,7 +210,7 @@ class Page:
         else:
             self.paused = False
             self._relay.resumed(self)
-        self._drop(PageMessage.FIGURES)  # they come after the history
+        self._drop(PageMessage.FIGURES)  # the history comes first
         if self.subscription is not None and not self.paused:
             self.add(PageMessage.HISTORY)
 
@@ -245,11 +247,11 @@ def _read(message: str | bytes) -> Subscription | _Pause | _Resume:
     if not isinstance(said, _Subscribe):
         return said
     if not 0 < said.window_s <= MAX_WINDOW_S:
-        raise InvalidInput(f"window_s is {said.window_s:g}; it takes up to {MAX_WINDOW_S:g}")
+        raise InvalidInput(f"window_s must be more than 0 and at most {MAX_WINDOW_S:g}, got {said.window_s:g}")
     if not 1 <= said.points <= MAX_POINTS:
-        raise InvalidInput(f"points is {said.points}; it takes 1 to {MAX_POINTS}")
+        raise InvalidInput(f"points must be from 1 to {MAX_POINTS}, got {said.points}")
     if isinstance(said.models, str) and said.models != "*":
-        raise InvalidInput('models takes a list of names, or "*" for all')
+        raise InvalidInput('models must be a list of names, or "*" for all')
     models = None if isinstance(said.models, str) else frozenset(said.models)
     return Subscription(models, said.window_s, said.points, frozenset(said.detail))
 

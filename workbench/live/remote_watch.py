@@ -1,5 +1,5 @@
-"""Follows the service of one address for as long as it is there, and again when it is back: as `Watch` does with the
-user's own, but with no rendezvous to say why it is away."""
+"""Follows a service at an address, and reconnects when it comes back. `Watch` does this for the user's own service,
+whose rendezvous also says why it is away."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from workbench.live.watch import Listener
 from workbench.rendezvous.service_record import ServiceState
 
 AGAIN_S = 1.0
-"""Before a service that does not answer is asked again."""
+"""Seconds until a service that does not answer is tried again."""
 
 
 class RemoteWatch:
-    """From `open` to `close`. Belongs to the event loop."""
+    """Follows the service from `open` to `close`. Used on the event loop only."""
 
     def __init__(self, client: AsyncClient, listener: Listener, log: Logger, *, interval_s: float = 0.25) -> None:
-        """`client` is closed at the end."""
+        """`close` closes `client` too."""
         self._client = client
         self._listener = listener
         self._log = log
@@ -45,7 +45,7 @@ class RemoteWatch:
                 reason = "it ended"
             except WorkbenchError as error:
                 reason = error.message
-            except Exception as error:  # it is not one of ours, say
+            except Exception as error:  # for example, another kind of server
                 self._log.exception("following a service failed; it is tried again")
                 reason = f"its figures cannot be read ({type(error).__name__})"
             self._ticks.interrupted()

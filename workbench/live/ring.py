@@ -1,4 +1,4 @@
-"""The last minutes of ticks, in columns of numbers, and what a page is given of them."""
+"""Keeps the ticks of the last minutes in columns of numbers, and makes a page's history of them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from workbench.live.batches import BatchLog
 from workbench.live.tick import ModelFigures, Tick, Work, batches_of, last_error
 
 COLUMNS = ("requests_per_s", "p50_s", "p99_s", "queued", "errors_per_s")
-"""What is told of every model. Rates and p50 are thinned out to their mean, higher percentiles and the queue to their
-highest, so that no spike is lost between two points."""
+"""Columns of every model. Where several ticks become one point, rates and p50 take their mean, higher percentiles and
+the queue their maximum, so that no spike is lost."""
 
 DETAIL = ("p95_s", "rows_per_s", "busy")
-"""What is told beside of those asked for in detail, thinned out likewise."""
+"""Further columns of the models asked for in detail, reduced in the same way."""
 
 MEANS = {
     "batch_rows": ("rows", "batches"),
@@ -28,7 +28,7 @@ MEANS = {
     "split_s": ("split_s", "run"),
     "respond_s": ("respond_s", "answered"),
 }
-"""... and what is kept as two amounts, whose sums are divided: a tick with a thousand requests weighs a thousand."""
+"""Columns kept as two amounts, whose sums are divided, so that each request has the same weight."""
 
 _HIGHEST = {"p95_s", "p99_s", "queued"}
 _FIGURES = (*COLUMNS, *DETAIL)
@@ -36,21 +36,24 @@ _AMOUNTS = tuple(field.name for field in dataclasses.fields(Work))
 _ROWS = len(_FIGURES) + len(_AMOUNTS)
 
 MAX_MODELS = 500
-"""Kept at once; of more, those not seen for the longest are forgotten."""
+"""Models kept at once; of more, those not seen for the longest are dropped."""
 
 
 class Ring:
-    """`capacity` ticks of one epoch: 68 bytes a tick and model, and 8 a tick, allocated when a model is first seen; and
-    12 for each kind of batch that a tick had."""
+    """Keeps the last `capacity` ticks of one epoch.
+
+    Takes 68 bytes per tick and model, allocated when a model is first seen, 8 per tick, and 12 for each kind of batch
+    in a tick.
+    """
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._epoch = ""
         self._taken = 0
-        """Ticks taken in, of which the last `capacity` are there."""
+        """Number of ticks so far, of which the last `capacity` are kept."""
         self._times = np.zeros(capacity)
         self._models: dict[str, _Past] = {}
-        """The one seen last is the last."""
+        """In the order in which they were last seen."""
 
     @property
     def nbytes(self) -> int:
@@ -61,7 +64,7 @@ class Ring:
         return list(self._models)
 
     def add(self, tick: Tick) -> None:
-        """Of another epoch than the one before: what there was is dropped."""
+        """Add a tick. A new epoch drops all earlier ticks."""
         if tick.epoch != self._epoch:
             self._epoch, self._taken = tick.epoch, 0
             self._models.clear()
@@ -86,11 +89,12 @@ class Ring:
     def history(
         self, names: Iterable[str] | None, window_s: float, points: int, detail: Collection[str] = ()
     ) -> dict[str, Any]:
-        """`{"epoch", "models": {name: {"time": [...], column: [...]}}}`, oldest first; None: of all models. Those in
-        `detail` have more columns, whether they are in `names` or not.
+        """Return `{"epoch", "models": {name: {"time": [...], column: [...]}}}`, oldest first.
 
-        The window ends with the newest tick and is cut into `points` equal parts; a part without a tick gives no
-        point, one without a figure gives null.
+        `names` is None for all models. Those in `detail` have more columns, whether they are in `names` or not.
+
+        The window ends with the newest tick and is cut into `points` equal parts. A part without a tick gives no point,
+        one without a value gives null.
         """
         numbers = np.arange(max(self._taken - self._capacity, 0), self._taken)
         times = self._times[numbers % self._capacity]
@@ -110,17 +114,17 @@ class Ring:
         return {"epoch": self._epoch, "models": models}
 
     def _forget(self) -> None:
-        """Drop models of which nothing is left."""
+        """Drop models without a remaining tick."""
         for name in [name for name, past in self._models.items() if np.isnan(past.columns[0]).all()]:
             del self._models[name]
 
 
 class _Past:
-    """What is kept of one model."""
+    """The kept columns of one model."""
 
     def __init__(self, capacity: int) -> None:
         self.columns = np.full((_ROWS, capacity), np.nan, np.float32)
-        """Figures, then amounts; NaN where there is none."""
+        """Figures, then amounts; NaN where there is no tick."""
         self.batches = BatchLog()
         self.last_error: Mapping[str, Any] | None = None
 
@@ -137,8 +141,8 @@ def _thinned(
     firsts: NDArray[np.int64],
     ticks: NDArray[np.int64] | None,
 ) -> dict[str, Any]:
-    """One point for each part, which begins at one of `firsts` of those in `order`; parts from before the model was
-    there are left out. `ticks`, the numbers of those first ones, are given where the detail is wanted."""
+    """Return one point per part. A part begins at an entry of `firsts`, an index into `order`; parts before the model
+    existed are left out. `ticks`, the numbers of the first ticks, is set where the detail is wanted."""
     found: dict[str, Any] = {}
     names = COLUMNS if ticks is None else _FIGURES
     columns = dict(zip(names, past.columns[: len(names), order].astype(np.float64), strict=True))
@@ -167,14 +171,14 @@ def _summed(column: NDArray[np.float64], firsts: NDArray[np.int64]) -> NDArray[n
 
 
 def _divided(sums: NDArray[np.float64], counts: NDArray[Any]) -> NDArray[np.float64]:
-    """NaN where nothing was counted."""
+    """Divide; NaN where the count is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         found: NDArray[np.float64] = sums / counts
     return found
 
 
 def _digits(values: NDArray[np.float64]) -> list[float]:
-    """Four digits of each, as in the ticks."""
+    """Round to four digits, as in the ticks."""
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = 10.0 ** (3 - np.floor(np.log10(np.abs(values))))
         rounded = np.where(values == 0, 0.0, np.round(values * scale) / scale)

@@ -1,4 +1,4 @@
-"""One line of the service's stream, by model: its versions merged, percentiles over the last seconds."""
+"""Turns the service's snapshots into ticks: one entry per model, its versions merged, percentiles over 2 seconds."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from workbench.core.histogram import SERVICE, Histogram
 from workbench.core.ports import errors_in
 
 WINDOW_S = 2.0
-"""What p50, p95 and p99 look back on, so that a model with few requests does not flicker."""
+"""Window of p50, p95 and p99, so that they do not flicker for a model with few requests."""
 
 NEWS_S = 2.0
-"""For how long an error is told in the ticks, so that a page which misses some learns of it all the same."""
+"""Seconds for which ticks repeat an error, so that a page that misses a tick still gets it."""
 
 ENGINE_STAGES = ("queue", "batch", "compute", "split")
 
@@ -26,7 +26,10 @@ Entry = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ModelFigures:
-    """All versions of one model in one tick; percentiles are null where nothing was run in the window."""
+    """The figures of one model in one tick, all versions together.
+
+    Percentiles are null if nothing ran in the window.
+    """
 
     requests_per_s: float
     rows_per_s: float
@@ -37,7 +40,7 @@ class ModelFigures:
     queued: int
     busy: float
     last_error: Mapping[str, Any] | UnsetType = UNSET
-    """Of the last NEWS_S seconds; left out otherwise."""
+    """The last error, for NEWS_S seconds; left out after that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,25 +49,25 @@ class Tick:
 
     epoch: str
     sequence: int
-    """Counts up by one a tick of an epoch; more where ticks were missed."""
+    """Counts up by one per tick of an epoch; by more where ticks were missed."""
     time: float
     interval_s: float
     process: Mapping[str, float]
     machine: Mapping[str, Any]
-    """As the service says it; empty from one of an older version."""
+    """As in the snapshot; empty from an older service."""
     models: Mapping[str, ModelFigures]
     entries: Mapping[str, Sequence[Entry]]
-    """What the service itself said of the versions of each model."""
+    """The snapshot's entries of the versions of each model."""
 
     @property
     def busy(self) -> bool:
-        """Whether anybody was served."""
+        """Whether any request ended."""
         return any(figures.requests_per_s for figures in self.models.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What was done for a model in one tick, of which means are made; seconds are summed over the requests."""
+    """The amounts of one tick of a model, from which means are made; seconds are summed over the requests."""
 
     run: int = 0
     """Requests that were run."""
@@ -72,13 +75,13 @@ class Work:
     """Requests whose outputs were sent."""
     batches: int = 0
     rows: int = 0
-    """In those batches."""
+    """Rows of those batches."""
     queue_s: float = 0.0
     batch_s: float = 0.0
     compute_s: float = 0.0
     split_s: float = 0.0
     respond_s: float = 0.0
-    """After the split, until the answer had left."""
+    """From the split until the response had left."""
 
     @classmethod
     def of(cls, entries: Sequence[Entry]) -> Work:
@@ -100,12 +103,12 @@ class Work:
 
     @property
     def batch_rows(self) -> float | None:
-        """The mean."""
+        """Mean rows of a batch."""
         return _shown(self.rows / self.batches) if self.batches else None
 
     @property
     def stages_s(self) -> dict[str, float | None]:
-        """The mean of a request."""
+        """Mean seconds of a request by stage."""
         sums = {stage: getattr(self, f"{stage}_s") for stage in ENGINE_STAGES}
         means = {stage: _shown(sum_s / self.run) if self.run else None for stage, sum_s in sums.items()}
         return {**means, "respond": _shown(self.respond_s / self.answered) if self.answered else None}
@@ -131,7 +134,7 @@ class RecentLatency:
 
 
 class TickReader:
-    """Snapshots in, ticks out. Of one epoch after another."""
+    """Makes ticks from the snapshots of one service, across its restarts."""
 
     def __init__(self) -> None:
         self._epoch = ""
@@ -139,7 +142,7 @@ class TickReader:
         self._recent: dict[str, RecentLatency] = {}
 
     def interrupted(self) -> None:
-        """The stream broke off: whatever comes next comes after a gap."""
+        """Note that the stream broke off, so the next tick comes after a gap."""
         self._sequence += 1
         self._recent.clear()
 
@@ -186,13 +189,13 @@ class TickReader:
 
 
 def last_error(entries: Sequence[Entry]) -> Mapping[str, Any] | None:
-    """The newest of the versions'."""
+    """Return the newest error of the versions."""
     errors = [error for entry in entries if (error := entry.get("last_error")) is not None]
     return max(errors, key=lambda error: float(error["time"]), default=None)
 
 
 def batches_of(entries: Sequence[Entry]) -> dict[str, dict[str, int]]:
-    """The batches of one tick by reason and rows, of all versions together."""
+    """Return the batches of one tick by reason and rows, all versions together."""
     found: dict[str, dict[str, int]] = {}
     for entry in entries:
         for reason, sizes in entry.get("batches", {}).items():
@@ -203,7 +206,7 @@ def batches_of(entries: Sequence[Entry]) -> dict[str, dict[str, int]]:
 
 
 def detail(entries: Sequence[Entry]) -> dict[str, Any]:
-    """A model's histograms and means of one tick, of all its versions together."""
+    """Return the histograms and means of a model in one tick, all versions together."""
     work = Work.of(entries)
     return {
         "versions": sorted((entry["version"] for entry in entries), key=int),
@@ -218,12 +221,12 @@ def detail(entries: Sequence[Entry]) -> dict[str, Any]:
 
 
 def _errors(entry: Entry) -> int:
-    """Requests of which the caller got an error: also an answer that could not be written."""
+    """Count the requests whose caller got an error, also for outputs that could not be encoded."""
     return errors_in(entry["requests"]) + int(entry["encode_failures"])
 
 
 def _latency(entries: Sequence[Entry], stage: str) -> Histogram:
-    """The sum of the versions' histograms of `stage`."""
+    """Add up the versions' histograms of `stage`."""
     found = [Histogram.from_json(SERVICE, entry["latency"][stage]) for entry in entries]
     return found[0] if len(found) == 1 else Histogram.merged(SERVICE, found)
 
@@ -236,5 +239,5 @@ def _added(counted: Any) -> dict[str, int]:
 
 
 def _shown(value: float) -> float:
-    """Four digits are enough for a line on a page, and halve what is sent."""
+    """Round to four digits: enough for a line on a page, and half the bytes."""
     return float(f"{value:.4g}")

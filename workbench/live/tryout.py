@@ -1,4 +1,4 @@
-"""One inference by hand: what a page types, or random numbers, into a model; and what came out, as JSON shows it."""
+"""Runs one inference by hand, with typed or random inputs, and returns the outputs for JSON."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ from workbench.errors import InvalidInput, Unavailable
 from workbench.protocols.parameters import timings_out
 
 BODY_BYTES = 1024 * 1024
-"""The most that a page may send."""
+"""Largest body that a page may send."""
 
 SHOWN_ELEMENTS = 1000
-"""Of a tensor; the rest is left out."""
+"""Elements of a tensor that are shown; the rest is left out."""
 
 SHOWN_CHARACTERS = 1000
-"""Of a text."""
+"""Characters of a text that are shown."""
 
 TIMEOUT_S = 60.0
-"""What the inference may take, the wait for its turn included."""
+"""Time limit of the inference, queueing included."""
 
 
 class TryRequest(msgspec.Struct, forbid_unknown_fields=True):
     inputs: dict[str, Any] | None = None
-    """Name -> nested lists; None: random."""
+    """Name -> nested lists; None means random inputs."""
     rows: int = 1
-    """Of random inputs."""
+    """Rows of random inputs."""
     seed: int | None = None
-    """Of random inputs: the same one makes the same inputs. Not negative."""
+    """Seed of random inputs, from 0: the same seed makes the same inputs."""
 
 
 async def try_out(client: AsyncClient, name: str, asked: TryRequest) -> dict[str, Any]:
-    """The answer of the version that serves. Raises what its status and its inference do, and InvalidInput."""
+    """Infer with the version that serves. Raises InvalidInput, and what the status and the inference raise."""
     status = await client.status(name)
     if status.signature is None:
         raise Unavailable(f"{name!r} version {status.version} is {status.state}: {status.reason or 'not Ready'}")
     signature, most = status.signature, status.max_batch_size
     if asked.inputs is None and most and asked.rows > most:
-        raise InvalidInput(f"rows is {asked.rows}; {name!r} takes {most} in one request (its max_batch_size)")
+        raise InvalidInput(f"rows must be at most {most}, the max_batch_size of {name!r}, got {asked.rows}")
     inputs = await in_thread(lambda: _inputs(asked, signature, name))
     began = time.monotonic()
     response = await client.infer(
@@ -64,7 +64,7 @@ async def try_out(client: AsyncClient, name: str, asked: TryRequest) -> dict[str
 
 
 def shown(name: str, array: Array) -> dict[str, Any]:
-    """A tensor as docs/jupyter.md has it: its beginning, where it is large."""
+    """Return a tensor in the form of docs/jupyter.md; of a large one, the beginning."""
     part = array[tuple(slice(size) for size in _cut(array.shape))]
     cut = part.size < array.size
     datatype = datatype_of(array)
@@ -84,12 +84,12 @@ def _inputs(asked: TryRequest, signature: Signature, name: str) -> Mapping[str, 
     if asked.inputs is not None:
         return adapt(asked.inputs, signature, name).inputs
     if asked.seed is not None and asked.seed < 0:
-        raise InvalidInput(f"seed is {asked.seed}; it takes 0 or more")
+        raise InvalidInput(f"seed must be 0 or more, got {asked.seed}")
     return random_inputs(signature.inputs, asked.rows, np.random.default_rng(asked.seed))
 
 
 def _cut(shape: tuple[int, ...]) -> list[int]:
-    """How much of each axis is shown: the last axes whole, as far as there is room."""
+    """Return how much of each axis is shown: the last axes whole, as far as the limit allows."""
     room = SHOWN_ELEMENTS
     sizes = []
     for size in reversed(shape):
@@ -99,7 +99,7 @@ def _cut(shape: tuple[int, ...]) -> list[int]:
 
 
 def _numbers(part: Array) -> Array:
-    """As JSON has them: a float in as few digits as tell it from its neighbours, "NaN" and "Infinity" as texts."""
+    """Return numbers for JSON: floats with the fewest digits that identify them, "NaN" and "Infinity" as texts."""
     if part.dtype.kind in "biu":
         return part
     short = part.astype(np.float32) if part.dtype.kind == "V" or part.dtype.name == "bfloat16" else part

@@ -1,4 +1,4 @@
-"""The service as a page shows it: one value, made from what is published and from what the service says of itself."""
+"""The state of the service as a page shows it, computed from the rendezvous and the service's own report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workbench.rendezvous.service_record import ServiceRecord, ServiceState
 
 _ANSWERS = (ServiceState.STARTING, ServiceState.RESTARTING, ServiceState.READY)
 
-DEAF = "it gives no sign of life; if that lasts, it is killed and started anew"
+SILENT = "it does not respond; if that lasts, it is killed and restarted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +21,15 @@ class ServiceView:
 
     state: ServiceState = ServiceState.STOPPED
     reason: str = ""
-    """Why it is in this state, in words; empty where there is nothing to say."""
+    """Why it is in this state, in words; may be empty."""
     progress: str = ""
-    """How far it has come with loading what was served before, in words; empty where it does not."""
+    """Progress of loading the earlier models, in words; empty otherwise."""
     since: float = 0.0
-    """Unix time; 0: nobody knows."""
+    """Unix time; 0 if unknown."""
     version: str = ""
     url: str = ""
     token_file: str = ""
-    """Where its token lies, for a caller beside it; empty where there is none."""
+    """Path of its token, for callers on the same machine; empty if it has none."""
     pid: int | None = None
     host: str = ""
     devices: tuple[str, ...] = ()
@@ -39,54 +39,54 @@ class ServiceView:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one look at the rendezvous found."""
+    """What was found in the rendezvous at one moment."""
 
     record: ServiceRecord | None
-    """None: nothing runs."""
+    """None if no service runs."""
     worker_lives: bool = False
     ended: tuple[str, float] = ("", 0.0)
-    """Why nothing runs, and since when."""
+    """Why no service runs, and since when."""
 
     @property
     def ready(self) -> ServiceRecord | None:
-        """The service, where it takes requests."""
+        """The service if it takes requests."""
         record = self.record
         return record if record is not None and record.state is ServiceState.READY and self.worker_lives else None
 
     @property
     def answers(self) -> ServiceRecord | None:
-        """The service, where it says how it is, or will in a moment: also while it loads what it served before."""
+        """The service if it answers or soon will: also while it loads its earlier models."""
         record = self.record
         return record if record is not None and record.state in _ANSWERS and self.worker_lives else None
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceReport:
-    """What the service last said of itself."""
+    """The service's last report about itself."""
 
     devices: tuple[str, ...] = ()
-    """That its models run on."""
+    """Devices that its models run on."""
     gpus: tuple[str, ...] = ()
-    """The names of those that its machine has."""
+    """Names of the machine's GPUs."""
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class LocalIntents:
-    """What is asked for from here, and what came of it."""
+    """What this process has asked for, and with which result."""
 
     starting: bool = False
     stopping: bool = False
     failure: str = ""
-    """Of the last start; empty: it went well, or nobody asked."""
+    """Why the last start failed; empty if it succeeded or there was none."""
     lost: str = ""
-    """What became of the service that was there when the start was asked for; empty: nothing unforeseen."""
+    """Why the earlier service ended while a start was requested; empty if it did not."""
 
 
 def view(
-    seen: Observation, said: ServiceReport, asked: LocalIntents, version: str, *, deaf: bool = False
+    seen: Observation, said: ServiceReport, asked: LocalIntents, version: str, *, silent: bool = False
 ) -> ServiceView:
-    """`version`: of this side. `deaf`: the service runs, and is silent."""
+    """Compute the view. `version` is that of this process; `silent` means that the service runs but sends nothing."""
     record = seen.record
     if record is None:
         reason, since = seen.ended
@@ -101,9 +101,9 @@ def view(
     if asked.stopping:
         state, reason = ServiceState.STOPPING, "it was told to stop"
     elif state is ServiceState.READY and not seen.worker_lives:
-        state, reason = ServiceState.RESTARTING, "its process has ended"  # what its keeper is about to publish
-    elif state is ServiceState.READY and deaf:
-        reason = DEAF
+        state, reason = ServiceState.RESTARTING, "its process has ended"  # as its supervisor is about to publish
+    elif state is ServiceState.READY and silent:
+        reason = SILENT
     elif state is ServiceState.STARTING and asked.lost:
         reason = _instead_of(asked.lost)
     try:
@@ -132,10 +132,10 @@ def _instead_of(lost: str) -> str:
 
 
 def device_words(said: ServiceReport) -> str:
-    """What models really run on, GPUs first, and how many cores this process may use: "NVIDIA L4 · CPU, 8 cores"."""
+    """Describe the devices that models run on, and the usable cores: "NVIDIA L4 · CPU, 8 cores"."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     used = [device for device in said.devices if device.startswith("cuda")]
-    # Which of several differing GPUs "cuda:0" is, only the service's own process knows.
+    # With several different GPUs, only the service's own process knows which one "cuda:0" is.
     names = set(said.gpus)
     gpus = [f"{len(used)} x {names.pop()}" if len(used) > 1 else names.pop()] if used and len(names) == 1 else used
     return " · ".join([*gpus, f"CPU, {cores} core{'s' if cores > 1 else ''}"])

@@ -1,10 +1,10 @@
-"""Follows the user's one service: how it stands, which models it has, its figures; starts and ends it when asked.
+"""Follows the user's shared service: its state, models and figures; starts and stops it on request.
 
-Two tasks. One looks at the rendezvous a few times a second, which costs a small file, and tells of every change. The
-other attaches to a service as soon as it answers, which one with many models to load does before it is Ready, and reads
-its stream until that ends, which is how a death is noticed at once.
+Two tasks run. One reads the rendezvous, a small file, a few times a second and publishes each change. The other
+connects to the service as soon as it answers, even while it still loads models, and reads its stream to the end; so the
+death of a service is noticed at once.
 
-What happens to the service is no error here: it becomes the view, told to whoever listens, and one line in the log.
+Failures of the service are not errors here: they change the view, which listeners get, and add a line to the log.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ from workbench.live.view import LocalIntents, Observation, ServiceReport, Servic
 from workbench.rendezvous.service_record import ServiceRecord, ServiceState
 
 LOOK_S = 0.25
-"""Between two looks at the rendezvous while it matters: a service runs, or a page is open."""
+"""Seconds between two looks at the rendezvous while a service runs or a page is open."""
 
 IDLE_LOOK_S = 2.0
-"""... and while neither is the case."""
+"""Seconds between two looks otherwise."""
 
 HURRY_S = 0.02
 HURRY_LOOKS = 25
-"""After the stream broke off: so often, and so many times, since its keeper is about to say why."""
+"""Interval and number of looks after the stream broke off, since the supervisor is about to publish the reason."""
 
-DEAF_S = 3.0
-"""Silence of the stream after which the service is said to give no sign of life; ticks may be further apart."""
+SILENT_S = 3.0
+"""Seconds without a line of the stream after which the service counts as silent; more if ticks are further apart."""
 
 ANSWER_S = 5.0
-"""What a question that the service answers from memory may take."""
+"""Time limit of a request that the service answers from memory."""
 
 AGAIN_S = 0.5
-"""Before an attempt that failed is repeated."""
+"""Seconds before a failed attempt is repeated."""
 
 Status = dict[str, Any]
 Answer = TypeVar("Answer")
 
 
 class Listener(Protocol):
-    """Told on the event loop; none of these may block or raise."""
+    """Called on the event loop; no method may block or raise."""
 
     def service_changed(self, service: ServiceView) -> None: ...
 
@@ -57,12 +57,12 @@ class Listener(Protocol):
     def ticked(self, tick: Tick) -> None: ...
 
     def worked(self) -> None:
-        """A request was served, or a model is being loaded: said again and again while it lasts."""
+        """Called repeatedly while requests are served or a model is loaded."""
         ...
 
 
 class Listeners:
-    """Several, told in this order."""
+    """Calls several listeners in order."""
 
     def __init__(self, *listeners: Listener) -> None:
         self._listeners = listeners
@@ -85,7 +85,7 @@ class Listeners:
 
 
 class Watch:
-    """The service of `shared`, from `open` to `close`. Belongs to the event loop."""
+    """Follows the service of `shared` from `open` to `close`. Used on the event loop only."""
 
     def __init__(
         self,
@@ -100,26 +100,26 @@ class Watch:
     ) -> None:
         self.shared = shared
         self.models: list[Status] = []
-        """Of every version, as the service says it (docs/http.md, STATUS); [] where nothing runs."""
+        """The status of every version (docs/http.md, STATUS); empty if no service runs."""
         self.attentive = False
-        """Whether a page is open, so that changes should show soon."""
+        """Whether a page is open, so that changes are looked for often."""
         self._listener = listener
         self._log = log
         self._version = version
         self._interval_s = interval_s
         self._hold = hold
         self._clock = clock
-        self._seen = Observation(None)
-        self._said = ServiceReport()
+        self._observation = Observation(None)
+        self._report = ServiceReport()
         self._gpus: tuple[str, ...] = ()
         self._starts = self._stops = self._jobs = 0
-        """Under way."""
+        """Numbers of operations in progress."""
         self._failure = self._lost = ""
         self._heard_at: float | None = None
-        """When the stream last said something; None while there is none."""
+        """When the last line of the stream came; None while there is no stream."""
         self._client: AsyncClient | None = None
         self._at = ("", "")
-        """Where the client goes: URL and token."""
+        """The client's URL and token."""
         self._ticks = TickReader()
         self._hurry = 0
         self._poke = asyncio.Event()
@@ -127,15 +127,15 @@ class Watch:
         self._one_change = asyncio.Lock()
         self._one_look = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
-        self.view = view(self._seen, self._said, LocalIntents(), version)
+        self.view = view(self._observation, self._report, LocalIntents(), version)
 
     async def open(self) -> None:
-        """Begin to watch; a second call does nothing. Starts no service."""
+        """Start watching. Starts no service; a second call does nothing."""
         if not self._tasks:
             self._tasks = [asyncio.create_task(self._keep_looking()), asyncio.create_task(self._keep_following())]
 
     async def close(self) -> None:
-        """Stop watching and give the lease back; the service stays for whoever else needs it."""
+        """Stop watching and release the lease; the service keeps running for its other users."""
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
@@ -145,50 +145,50 @@ class Watch:
         await in_thread(self.shared.release)
 
     def look_now(self) -> None:
-        """Rather than when it is next due."""
+        """Look at the rendezvous now."""
         self._poke.set()
 
     @property
     def running(self) -> bool:
-        """Whether there is a service, in whatever state."""
-        return self._seen.record is not None
+        """Whether there is a service, in any state."""
+        return self._observation.record is not None
 
     @contextmanager
     def job(self) -> Iterator[None]:
-        """Something is being done for as long as the context is not left."""
+        """Count as work in progress until the context is left."""
         self._jobs += 1
         try:
             yield
         finally:
             self._jobs -= 1
 
-    # Asked for
+    # Requests
 
     async def client(self) -> AsyncClient:
-        """A client of the service that runs. Unavailable with the reason where it is not Ready."""
+        """Return a client of the running service. Raises Unavailable with the reason if it is not Ready."""
         await self._look()
-        record = self._seen.ready
+        record = self._observation.ready
         if record is None or self.view.state is not ServiceState.READY:
             reason = f": {self.view.reason}" if self.view.reason else ""
             raise Unavailable(f"the service is {self.view.state.value}{reason}")
         return await self._connected(record)
 
     async def start(self) -> None:
-        """Have a service, Ready: the one that runs, or a new one. Raises what `SharedService.ensure` does."""
+        """Find or start the service, and wait until it is Ready. Raises what `SharedService.ensure` does."""
         await self._change(self.shared.ensure)
 
     async def restart(self) -> None:
-        """Another process, which serves the same models, after what is under way is done."""
+        """Replace the service's process after the requests in progress; the new one serves the same models."""
         await self._change(self.shared.restart)
 
     async def stop(self) -> None:
-        """End it after what is under way is done, and give the lease back. A start under way gives up."""
+        """End the service after the requests in progress, and release the lease. A start in progress gives up."""
         self._stops += 1
-        self._tell()
+        self._publish()
         try:
             await in_thread(self.shared.stop)
             async with self._one_change:
-                await in_thread(self.shared.stop)  # what had been begun in between
+                await in_thread(self.shared.stop)  # one that was started in between
                 await in_thread(self.shared.release)
                 self._failure = ""
         finally:
@@ -197,7 +197,7 @@ class Watch:
 
     async def _change(self, change: Callable[[], object]) -> None:
         self._starts += 1
-        self._tell()
+        self._publish()
         try:
             async with self._one_change:
                 self._failure = self._lost = ""
@@ -221,7 +221,7 @@ class Watch:
             try:
                 await self._look()
                 complained = False
-            except Exception:  # no thread to be had, say: that may pass
+            except Exception:  # for example, no thread could be started: that may pass
                 if not complained:
                     self._log.exception("looking for the service failed; it is tried again")
                 complained = True
@@ -236,36 +236,37 @@ class Watch:
             self._poke.clear()
 
     async def _look(self) -> None:
-        async with self._one_look:  # so that what was found first is not told last
-            before = self._seen.record
+        async with self._one_look:  # so that an older result is never published after a newer one
+            before = self._observation.record
             try:
-                self._seen = await in_thread(lambda: look(self.shared, before))
+                self._observation = await in_thread(lambda: observe(self.shared, before))
             except WorkbenchError as error:  # the folder cannot be read, or a newer version has written there
-                self._seen = Observation(None, ended=(error.message, 0.0))
-        record = self._seen.record
+                self._observation = Observation(None, ended=(error.message, 0.0))
+        record = self._observation.record
         if record is None or record.state is ServiceState.FAILED:
-            self._said = ServiceReport()
-            self._take_in([])
+            self._report = ServiceReport()
+            self._update_models([])
         if record is not None:
             self._failure = ""
         if before is not None and record is None and self._starts:
-            self._lost = self._seen.ended[0]
+            self._lost = self._observation.ended[0]
         elif record is not None and record.state is not ServiceState.STARTING:
             self._lost = ""
-        self._tell()
-        if self._seen.answers is not None and self.view.state is not ServiceState.FAILED:
+        self._publish()
+        if self._observation.answers is not None and self.view.state is not ServiceState.FAILED:
             self._answers.set()
         else:
             self._answers.clear()
         if self._starts or self._jobs or any(status["state"] in ("Loading", "Warming") for status in self.models):
             self._listener.worked()
 
-    def _tell(self) -> None:
+    def _publish(self) -> None:
         asked = LocalIntents(self._starts > 0, self._stops > 0, self._failure, self._lost)
-        if self._seen.ready is None and self._heard_at is not None:
-            self._heard_at = self._clock()  # while it starts it may have nothing to say
+        if self._observation.ready is None and self._heard_at is not None:
+            self._heard_at = self._clock()  # while it starts it may send nothing
         silent_s = self._clock() - self._heard_at if self._heard_at is not None else 0.0
-        now = view(self._seen, self._said, asked, self._version, deaf=silent_s > max(DEAF_S, 3 * self._interval_s))
+        silent = silent_s > max(SILENT_S, 3 * self._interval_s)
+        now = view(self._observation, self._report, asked, self._version, silent=silent)
         before, self.view = self.view, now
         if now != before:
             still_nothing = now.state is before.state is ServiceState.STOPPED
@@ -273,7 +274,7 @@ class Watch:
                 self._log.info("the service is %s%s", now.state.value, f": {now.reason}" if now.reason else "")
             self._listener.service_changed(now)
 
-    def _take_in(self, models: list[Status]) -> None:
+    def _update_models(self, models: list[Status]) -> None:
         changed = [_lasting(status) for status in models] != [_lasting(status) for status in self.models]
         self.models = models
         if changed:
@@ -281,12 +282,12 @@ class Watch:
             if models:  # a load may begin and end between two looks
                 self._listener.worked()
 
-    # Following
+    # The stream
 
     async def _keep_following(self) -> None:
         while True:
             await self._answers.wait()
-            record = self._seen.answers
+            record = self._observation.answers
             if record is None:  # it has ended since
                 self._answers.clear()
                 continue
@@ -306,7 +307,7 @@ class Watch:
     async def _follow(self, record: ServiceRecord) -> None:
         """Read the stream of one run of the service to its end."""
         if self._hold:
-            with suppress(WorkbenchError):  # a full disk: then it stays for as long as others want it to
+            with suppress(WorkbenchError):  # a full disk: then others' leases decide how long it runs
                 await in_thread(self.shared.hold)
         client = await self._connected(record)
         wanted = asyncio.Event()
@@ -326,7 +327,7 @@ class Watch:
         try:
             async for line in stream:
                 self._heard_at = self._clock()
-                if "models" not in line:  # that something has changed
+                if "models" not in line:  # a line that only says that something has changed
                     wanted.set()
                     continue
                 self._gpus = tuple(gpu["name"] for gpu in line.get("machine", {}).get("gpus", ()))
@@ -342,7 +343,7 @@ class Watch:
             await stream.aclose()
 
     async def _keep_asking(self, client: AsyncClient, wanted: asyncio.Event) -> None:
-        """Ask for the models whenever it is `wanted`."""
+        """Fetch the models whenever `wanted` is set."""
         while True:
             await wanted.wait()
             wanted.clear()
@@ -352,12 +353,12 @@ class Watch:
                 await asyncio.sleep(AGAIN_S)
                 wanted.set()
                 continue
-            self._said = ServiceReport(tuple(said.get("devices", ())), self._gpus, tuple(said.get("notes", ())))
-            self._tell()
-            self._take_in(list(said["models"]))
+            self._report = ServiceReport(tuple(said.get("devices", ())), self._gpus, tuple(said.get("notes", ())))
+            self._publish()
+            self._update_models(list(said["models"]))
 
     async def _connected(self, record: ServiceRecord) -> AsyncClient:
-        """The one client, which goes where the service is now."""
+        """Return the client of this service's address; replace the one for an earlier address."""
         client, at = self._client, (record.url, record.token)
         if client is None or self._at != at:
             fresh = AsyncClient(record.url, record.token or None)
@@ -369,9 +370,9 @@ class Watch:
         return client
 
 
-def look(shared: SharedService, before: ServiceRecord | None) -> Observation:
-    """What is published now. Where a record is gone though the keeper that wrote it lives, it still holds: the keeper
-    writes it again."""
+def observe(shared: SharedService, before: ServiceRecord | None) -> Observation:
+    """Read the rendezvous. If the record is gone but its supervisor lives, it still holds: the supervisor writes it
+    again."""
     record = shared.record()
     if record is None and before is not None and before.keeper.alive:
         record = before
@@ -381,7 +382,7 @@ def look(shared: SharedService, before: ServiceRecord | None) -> Observation:
 
 
 async def answered(asked: Awaitable[Answer]) -> Answer:
-    """What the service answers from memory; DeadlineExceeded where it does not soon."""
+    """Await an answer that the service has in memory. Raises DeadlineExceeded after ANSWER_S."""
     try:
         async with asyncio.timeout(ANSWER_S):
             return await asked
@@ -390,11 +391,11 @@ async def answered(asked: Awaitable[Answer]) -> Answer:
 
 
 def _lasting(status: Status) -> Status:
-    """Without what merely counts up and down."""
+    """Return the status without the queue length, which changes all the time."""
     return {name: value for name, value in status.items() if name != "queued"}
 
 
 def _standing(snapshot: Mapping[str, Any]) -> object:
-    """What in a snapshot says that a status may have changed; a service of an older version counts no changes."""
+    """Return the parts of a snapshot that show a change of status; an older service sends no count of changes."""
     models = [(entry["name"], entry["version"], entry["state"], entry["routed"]) for entry in snapshot["models"]]
     return snapshot.get("changed"), models

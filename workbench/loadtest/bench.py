@@ -1,8 +1,8 @@
-"""A load test from its plan to its report, and kept meanwhile: what every verb that runs one goes through.
+"""`bench`: runs a load test from its plan to its report, and keeps the run in the history. Every verb uses it.
 
-    bench(plan, history) ──► Handle[Report]     begun in the history as running; saved now and then; then as it ended
+    bench(plan, history) ──► LoadTestJob[Report]    kept as running at the start, saved now and then, and at the end
 
-What cannot be written down costs nobody the figures: the test goes on, and its report says so.
+Where the history cannot be written, the test goes on and its report says so.
 """
 
 from __future__ import annotations
@@ -45,34 +45,34 @@ def bench(
     grid: Sweep = None,
     began: Callable[[str], object] = lambda run: None,
 ) -> LoadTestJob[Report]:
-    """Begin, and give a handle at once; its result is the report, also of a test that was cancelled.
+    """Start a load test; the result of the job is its report, also where it was cancelled.
 
     `find`: search the highest rate that holds the plan's `slo`. `grid`: run the plan once with each combination of
-    these settings of the model, as "batch=1:8:32,delay". `began` is told, on another thread, under which id the run is
-    kept; "" where it could not be. Raises at once what the first request would have met:
-    ModelNotFound, InvalidInput, Unavailable and so on.
+    these settings of the model, as "batch=1:8:32,delay". `began` is called on another thread with the id of the kept
+    run, or "" where it could not be kept. Raises at once what the first request would raise: ModelNotFound,
+    InvalidInput, Unavailable and so on.
     """
     if find and grid is not None:
         raise InvalidInput("a sweep runs one load with many settings: say which load, as rate=200 or users=32")
     prepared = sync.run(prepare(plan))
     settings = None if grid is None else grid_for(prepared, grid)
 
-    def work(handle: LoadTestJob[Report]) -> Report:
-        with RunRecorder(plan, history) as keeper:
-            began(keeper.id)
+    def work(job: LoadTestJob[Report]) -> Report:
+        with RunRecorder(plan, history) as recorder:
+            began(recorder.id)
             if find:
-                return keeper.report(*search(handle, prepared, keeper.so_far))
+                return recorder.report(*search(job, prepared, recorder.so_far))
             if settings is not None:
-                return keeper.report(*sweep(handle, prepared, settings, keeper.so_far))
-            keeper.follow(handle)
-            recording = handle.record(prepared)
-            return keeper.report(keeper.folded(recording), recording)
+                return recorder.report(*sweep(job, prepared, settings, recorder.so_far))
+            recorder.follow(job)
+            recording = job.record(prepared)
+            return recorder.report(recorder.run_of(recording), recording)
 
     return LoadTestJob(plan, work)
 
 
 class RunRecorder:
-    """One run in the history, from its begin to its end; only a fold of it where there is no history to write to."""
+    """Keeps one run in the history from beginning to end; without a history it only aggregates."""
 
     def __init__(self, plan: Plan, history: History | None) -> None:
         self._plan = plan
@@ -80,14 +80,14 @@ class RunRecorder:
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
-        self._fold = Aggregate(plan.warm_up_s)
+        self._aggregate = Aggregate(plan.warm_up_s)
         self._latest = run_of(_nothing(plan), state=RunState.RUNNING)
-        """As it was kept last."""
+        """The run as it was kept last."""
         self.trouble = ""
-        """Why the run is not kept, in words."""
+        """Why the run could not be kept; empty if it was."""
 
     def __enter__(self) -> RunRecorder:
-        self._tried(self._begin)
+        self._attempt(self._begin)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
@@ -95,38 +95,36 @@ class RunRecorder:
         if error is not None and self.id:
             reason = error.message if isinstance(error, WorkbenchError) else f"{type(error).__name__}: {error}"
             cut = replace(self._latest, state=RunState.CUT_SHORT, reason=reason)
-            self._tried(lambda history: history.save(cut))
+            self._attempt(lambda history: history.save(cut))
 
-    def follow(self, handle: LoadTestJob[Report]) -> None:
-        """Fold what comes, and save it now and then, until the end."""
-        handle.on_rows = self._take
-        self._thread = threading.Thread(
-            target=self._save_on, args=(handle,), name="infer-workbench-history", daemon=True
-        )
+    def follow(self, job: LoadTestJob[Report]) -> None:
+        """Aggregate the job's rows, and save the run now and then until it ends."""
+        job.on_rows = self._take
+        self._thread = threading.Thread(target=self._save_on, args=(job,), name="infer-workbench-history", daemon=True)
         self._thread.start()
 
-    def folded(self, recording: Recording, state: RunState | None = None) -> Run:
-        """The run as its recording ended, with what was folded while it came."""
+    def run_of(self, recording: Recording, state: RunState | None = None) -> Run:
+        """The run of a recording, with what was aggregated while it came."""
         with self._lock:
-            return run_from(recording, self._fold, state=state)
+            return run_from(recording, self._aggregate, state=state)
 
     def so_far(self, run: Run) -> None:
-        """A series, as it is after one more test."""
+        """Save an unfinished run."""
         if self.id:
             running = self._latest = replace(run, id=self.id, state=RunState.RUNNING)
-            self._tried(lambda history: history.save(running))
+            self._attempt(lambda history: history.save(running))
 
     @property
     def id(self) -> str:
-        """Under which the run is kept; empty where it is not."""
+        """The id of the kept run; empty where it is not kept."""
         return self._latest.id
 
     def report(self, run: Run, recording: Recording) -> Report:
-        """The last word: the run as it ended, kept."""
+        """Keep the finished run, and make its report."""
         self._stop_saving()
         self._latest = replace(run, id=self.id)
-        # What could not be written at the beginning may well be now.
-        self._tried((lambda history: history.save(self._latest)) if self.id else self._begin)
+        # A run that could not be kept at the beginning may be now.
+        self._attempt((lambda history: history.save(self._latest)) if self.id else self._begin)
         report = Report(self._latest, recording.rows, self._history)
         report.not_kept = " ".join(filter(None, (self.trouble, *(self._history.notes if self._history else ()))))
         return report
@@ -136,19 +134,19 @@ class RunRecorder:
 
     def _take(self, rows: Records) -> None:
         with self._lock:
-            self._fold.add(rows)
+            self._aggregate.add(rows)
 
-    def _save_on(self, handle: LoadTestJob[Report]) -> None:
+    def _save_on(self, job: LoadTestJob[Report]) -> None:
         while not self._over.wait(SAVE_EVERY_S):
-            if not self.trouble and (recording := handle.so_far()) is not None:
-                self.so_far(self.folded(recording, RunState.RUNNING))
+            if not self.trouble and (recording := job.so_far()) is not None:
+                self.so_far(self.run_of(recording, RunState.RUNNING))
 
     def _stop_saving(self) -> None:
         self._over.set()
         if self._thread is not None:
             self._thread.join()
 
-    def _tried(self, work: Callable[[History], object]) -> None:
+    def _attempt(self, work: Callable[[History], object]) -> None:
         if self._history is None:
             return
         try:
@@ -160,5 +158,5 @@ class RunRecorder:
 
 
 def _nothing(plan: Plan) -> Recording:
-    """Of a run that has not begun."""
+    """The recording of a run that has not begun."""
     return Recording(plan, Records.of(), time.time(), 0.0, plan.duration_s, ended="running")

@@ -1,7 +1,7 @@
 """`jupyter infer bench`, `history` and `compare`: load tests from a terminal and in CI.
 
-The exit status says whether what was asked for holds: 0 it does, 1 it does not, or nothing was answered, 130 it was
-stopped; wrong use is 2, as of all verbs.
+The exit status is 0 if everything asked for holds, 1 if something does not or nothing was answered, 2 for wrong use, as
+of all verbs, and 130 if the test was stopped.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from workbench.errors import InvalidInput
 from workbench.loadtest.analysis.compare import compare
 from workbench.loadtest.bench import bench_target
 from workbench.loadtest.job import LoadTestJob
-from workbench.loadtest.option_schema import OptionType
+from workbench.loadtest.option_schema import TIMES, VALUES
 from workbench.loadtest.options import OPTIONS
 from workbench.loadtest.plan import Target
 from workbench.loadtest.report.report import Report
@@ -46,9 +46,9 @@ def bench(
     options: dict[str, Any] = {"sweep": arguments.sweep}
     for option in OPTIONS.values():
         if (value := getattr(arguments, option.name)) is not None:
-            if option.type is OptionType.TIMES:
+            if option.type is TIMES:
                 value = _text(value)
-            elif option.type is OptionType.VALUES:
+            elif option.type is VALUES:
                 value = _loaded(value, option.name)
             options[option.name] = value
     inputs = None if arguments.inputs is None else _loaded(arguments.inputs, "rows")
@@ -93,7 +93,7 @@ def _token(arguments: argparse.Namespace) -> str | None:
 
 
 def _followed(handle: LoadTestJob[Report], show: Callable[[str], object] | None) -> tuple[Report, bool]:
-    """The report, and whether Ctrl-C ended the test."""
+    """Wait for the report; also whether Ctrl-C ended the test."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # inherited so by what a shell starts in the background
         signal.signal(signal.SIGINT, signal.default_int_handler)
     stopped = False
@@ -126,7 +126,7 @@ def _loaded(source: str, what: str) -> Any:
     except OSError as error:
         raise InvalidInput(f"{source!r} cannot be read: {error.strerror}") from None
     except (ValueError, BadZipFile):
-        raise InvalidInput(f"{source!r} holds no {what}: JSON, or arrays of numpy (.npy, .npz)") from None
+        raise InvalidInput(f"{source!r} must hold {what} as JSON, or arrays of numpy (.npy, .npz)") from None
 
 
 def _text(source: str) -> str:

@@ -1,6 +1,6 @@
-"""A load test under way, as whoever started it sees it: `await` it, ask for its `result()`, look at it, `cancel()` it.
+"""`LoadTestJob`: a running load test that can be awaited, looked at and cancelled.
 
-The generator's pipe is read by a thread of its own, so that neither a notebook's cell nor its event loop has to.
+A thread of its own reads the generator's pipe, so that neither a notebook's cell nor its event loop has to.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from workbench.loadtest.store.recording import Recording
 from workbench.loadtest.store.records import Records
 
 STOP_WAIT_S = 5.0
-"""How long a generator that was asked to stop may take, before it is killed and what it had sent is all there is."""
+"""A generator that was asked to stop is killed after this long; what it had sent until then is kept."""
 
 _COMMAND = (sys.executable, "-P", "-m", "workbench.loadtest.generator.generator_main")
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -47,33 +47,33 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class RunProgress:
-    """How far a load test is. Figures are of the measured part of the run that is under way."""
+    """How far a load test is; the figures are of the measured part of the current run."""
 
     state: str = "starting"
     """"starting", "warming up", "running", "finishing" (the last answers are waited for) or "ended"."""
     elapsed_s: float = 0.0
     total_s: float = 0.0
-    """What it is to take, the warm-up included; of a search, of the run that is under way."""
+    """Length of the current run, warm-up included."""
     sent: int = 0
-    """Requests that were due so far, the warm-up's included."""
+    """Requests that were due so far, warm-up included."""
     done: int = 0
     errors: int = 0
     rate_per_s: float = 0.0
-    """Answers a second, lately."""
+    """Answers a second over the last second."""
     in_flight: int = 0
     waiting: int = 0
     """Requests that wait in the generator for a connection."""
     p50_s: float | None = None
     p99_s: float | None = None
     step: str = ""
-    """Of several runs, which one: "300/s" or "batch=8"."""
+    """Names the current one of several runs: "300/s" or "batch=8"."""
     number: int = 0
-    """Of a sweep, which of its `count` runs this is, from 1 on; 0 where nobody knows how many there will be."""
+    """The number of the current run among the `count` of a sweep, from 1; 0 where their number is not known."""
     count: int = 0
 
     @property
     def share(self) -> float:
-        """How far all of it is, in [0, 1]; of a search, the run that is under way."""
+        """Progress of the whole in [0, 1]; of a search, of the current run."""
         part = min(self.elapsed_s / self.total_s, 1.0) if self.total_s else 0.0
         return (self.number - 1 + part) / self.count if self.count else part
 
@@ -89,14 +89,14 @@ class RunProgress:
 
 
 class LoadTestJob(Generic[T]):
-    """Made by `start` and its like; the test is under way already."""
+    """A load test that runs already; `start` and `bench` make one."""
 
     def __init__(self, plan: Plan, work: Callable[[LoadTestJob[T]], T]) -> None:
         self.plan = plan
         self.progress = RunProgress()
-        """The latest; replaced ten times a second."""
+        """The latest progress; replaced ten times a second."""
         self.recordings: tuple[Recording, ...] = ()
-        """Those of its runs that have ended."""
+        """The recordings of its finished runs."""
         self.on_rows: Callable[[Records], None] = lambda rows: None
         """Called with each chunk of finished requests, on the thread that reads them; it must be quick."""
         self._work = work
@@ -108,18 +108,18 @@ class LoadTestJob(Generic[T]):
         self._thread.start()
 
     def result(self, timeout: float | None = None) -> T:
-        """Wait for the end. TimeoutError after `timeout` seconds; the test then goes on."""
+        """Wait for the result. Raises TimeoutError after `timeout` seconds, and the test goes on."""
         return self._future.result(timeout)
 
     def __await__(self) -> Generator[Any, None, T]:
-        # Shielded: who stops waiting has not stopped the test.
+        # Shielded: cancelling the await does not stop the test.
         return asyncio.shield(asyncio.wrap_future(self._future)).__await__()
 
     def done(self) -> bool:
         return self._future.done()
 
     def cancel(self) -> None:
-        """Stop it soon. What was measured until then is its result, marked as cancelled."""
+        """Stop soon; the result has what was measured until then, and is marked as cancelled."""
         self._cancelled.set()
         if (run := self._run) is not None:
             run.stop()
@@ -129,14 +129,14 @@ class LoadTestJob(Generic[T]):
         return self._cancelled.is_set()
 
     def so_far(self) -> Recording | None:
-        """What the run that is under way has recorded; None between runs."""
+        """The recording of the current run up to now; None between runs."""
         run = self._run
         return None if run is None else run.recording("running", "")
 
     def record(self, prepared: PreparedTarget, step: str = "", place: tuple[int, int] = (0, 0)) -> Recording:
-        """One run of the generator, on this handle's own thread: for `work` to call.
+        """Run the generator once, on the job's own thread; `work` calls it.
 
-        `step` and `place`, which of how many, are told with its progress.
+        `step` and `place` (number, count) appear in the progress.
         """
         run = self._run = _Run(self, prepared, step, place)
         if self.cancelled:
@@ -161,16 +161,16 @@ class LoadTestJob(Generic[T]):
 
 
 def start(plan: Plan) -> LoadTestJob[Recording]:
-    """Look at the target, try the inputs, and begin: from here on the generator works by itself.
+    """Check the target and the inputs, and start the generator.
 
-    Raises at once what the first request would have met: ModelNotFound, InvalidInput, Unavailable and so on.
+    Raises at once what the first request would raise: ModelNotFound, InvalidInput, Unavailable and so on.
     """
     prepared = sync.run(prepare(plan))
     return LoadTestJob(plan, lambda handle: handle.record(prepared))
 
 
 class _Run:
-    """One generator, from its start to its end."""
+    """One run of a generator process."""
 
     def __init__(self, handle: LoadTestJob[Any], prepared: PreparedTarget, step: str, place: tuple[int, int]) -> None:
         self._handle = handle
@@ -198,12 +198,12 @@ class _Run:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             env={**os.environ, **_ENVIRONMENT},
-            start_new_session=True,  # Ctrl-C in a terminal is for whoever waits, who then asks it to stop
+            start_new_session=True,  # Ctrl-C in a terminal reaches the caller only, which then stops the run
             bufsize=0,
         )
 
     def stop(self) -> None:
-        """From any thread, more than once."""
+        """Stop the run. May be called from any thread, and more than once."""
         with self._lock:
             if self._stopping:
                 return
@@ -212,20 +212,20 @@ class _Run:
             self._killer.daemon = True
             self._killer.start()
             if self._gone_off:
-                self._tell(ipc.frame(MessageKind.STOP))
+                self._send(ipc.frame(MessageKind.STOP))
 
     def until_ended(self) -> Recording:
         following = None if self._side is None else sync.start(self._side.follow())
         try:
-            self._tell(ipc.encode_spec(self._prepared.spec))
+            self._send(ipc.encode_spec(self._prepared.spec))
             for request in self._prepared.requests:
-                self._tell(ipc.encode_request(request))
+                self._send(ipc.encode_request(request))
             with self._lock:
                 self._gone_off = True
-                self._tell(ipc.frame(MessageKind.GO) + (ipc.frame(MessageKind.STOP) if self._stopping else b""))
+                self._send(ipc.frame(MessageKind.GO) + (ipc.frame(MessageKind.STOP) if self._stopping else b""))
             finished = self._read()
         finally:
-            self._process.kill()  # it has ended, but for an error here
+            self._process.kill()  # it has ended already unless an error occurred here
             self._process.wait()
             if self._killer is not None:
                 self._killer.cancel()
@@ -241,7 +241,7 @@ class _Run:
         return found
 
     def recording(self, ended: str, reason: str) -> Recording:
-        """All that came so far."""
+        """Everything recorded so far."""
         plan, figures, side = self._plan, self._figures, self._side
         rows = Records.joined(list(self._chunks))
         known = {f.name for f in fields(recording.Generator)}
@@ -277,15 +277,15 @@ class _Run:
             return "cancelled", "the run was stopped before its end"
         return "finished", ""
 
-    def _tell(self, data: bytes) -> None:
+    def _send(self, data: bytes) -> None:
         assert self._process.stdin is not None
-        with suppress(OSError, ValueError):  # it has ended, which its reader finds out
+        with suppress(OSError, ValueError):  # it has ended; the reader notices
             view = memoryview(data)
             while view:
                 view = view[self._process.stdin.write(view) :]
 
     def _read(self) -> bool:
-        """What the generator says, until its end; whether it came there by itself."""
+        """Read the generator's messages until it ends; True if it finished by itself."""
         assert self._process.stdout is not None
         frames = ipc.Frames()
         finished = False

@@ -29,6 +29,9 @@ class OptionType(StrEnum):
     """Python values, as requests; a file on the command line. Forms do not offer them."""
 
 
+NUMBER, WHOLE, DURATION, PAIR, TIMES, FLAG, TEXT, VALUES = OptionType
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     name: str
@@ -38,9 +41,10 @@ class Option:
     label: str
     """Names the field in forms and comparisons; of a PAIR, "FIRST|SECOND"."""
     fields: str = ""
-    """Attributes of the pattern or the plan that it sets, separated by spaces; empty: one called as the option."""
+    """Attributes of the pattern or the plan that it sets, separated by spaces; empty: one that is called as the option,
+    with the unit of a DURATION: "every_s"."""
     example: str = ""
-    """Stands for the value in a usage line."""
+    """Stands for the value in a usage line; empty: the default does."""
     default: str = ""
     """As a user would write it; empty: there is none."""
     minimum: float = 0.0
@@ -58,11 +62,11 @@ class Option:
     @property
     def is_data(self) -> bool:
         """Whether a command line takes a file for it, and a notebook an expression."""
-        return self.type in (OptionType.TIMES, OptionType.VALUES)
+        return self.type in (TIMES, VALUES)
 
     @property
     def targets(self) -> tuple[str, ...]:
-        return tuple(self.fields.split()) or (self.name,)
+        return tuple(self.fields.split()) or (f"{self.name}_s" if self.type is DURATION else self.name,)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -74,12 +78,17 @@ class Option:
         return next(iter(self.read(self.default).values()))
 
     @property
+    def placeholder(self) -> str:
+        """Stands for the value in a usage line; empty for a flag."""
+        return self.example or self.default
+
+    @property
     def help_with_default(self) -> str:
         return f"{self.help} ({self.default})" if self.default else self.help
 
     def read(self, value: object) -> dict[str, Any]:
         """The fields' values. Raises InvalidInput for a value of another type; `check` judges its range."""
-        if self.type is OptionType.PAIR:
+        if self.type is PAIR:
             return dict(zip(self.targets, self._pair(value), strict=True))
         return {self.targets[0]: _READERS[self.type](self.name, value)}
 
@@ -97,17 +106,17 @@ class Option:
 
     @property
     def is_ranged(self) -> bool:
-        return self.type in (OptionType.NUMBER, OptionType.WHOLE, OptionType.DURATION, OptionType.PAIR)
+        return self.type in (NUMBER, WHOLE, DURATION, PAIR)
 
     @property
     def allows_minimum(self) -> bool:
-        return self.zero or self.type is OptionType.WHOLE
+        return self.zero or self.type is WHOLE
 
     @property
     def range(self) -> str:
         """The allowed values in words."""
         bound = f"{self.minimum:g} or more" if self.allows_minimum else f"above {self.minimum:g}"
-        unit = f" {self.unit}" if self.unit else ""
+        unit = " s" if self.type is DURATION else f" {self.unit}" if self.unit else ""
         if math.isinf(self.maximum):
             return bound + unit
         return f"{bound} and at most {self.maximum:,.0f}{unit}".replace(" or more and at most ", " to ")
@@ -168,11 +177,11 @@ def _text(name: str, value: object) -> str:
 
 
 _READERS: Mapping[OptionType, Callable[[str, object], object]] = {
-    OptionType.NUMBER: number,
-    OptionType.WHOLE: _whole,
-    OptionType.DURATION: _duration,
-    OptionType.TIMES: _times,
-    OptionType.FLAG: _flag,
-    OptionType.TEXT: _text,
-    OptionType.VALUES: lambda name, value: value,
+    NUMBER: number,
+    WHOLE: _whole,
+    DURATION: _duration,
+    TIMES: _times,
+    FLAG: _flag,
+    TEXT: _text,
+    VALUES: lambda name, value: value,
 }

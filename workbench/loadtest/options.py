@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from workbench.errors import InvalidInput
-from workbench.loadtest.option_schema import Option, OptionType
+from workbench.loadtest.option_schema import TEXT, Option
 from workbench.loadtest.patterns import PATTERNS, Constant, Pattern
 from workbench.loadtest.plan import PLAN_OPTIONS, WARM_UP, Inputs, Plan, Target
 
@@ -20,22 +20,20 @@ OPTIONS: Mapping[str, Option] = {
 
 SWEEP = Option(
     "sweep",
-    OptionType.TEXT,
+    TEXT,
     "the same load with each combination of settings: batch,delay or batch=1:8:32",
     "Settings to try",
     example="batch,delay",
 )
 ENDPOINT = Option(
     "endpoint",
-    OptionType.TEXT,
+    TEXT,
     "another server of the Open Inference Protocol: http://HOST:PORT or grpc://HOST:PORT",
     "Endpoint",
     example="URL",
 )
-VERSION = Option("version", OptionType.TEXT, "of this version instead of the one that serves", "Version", example="V")
-COMPARE = Option(
-    "compare", OptionType.TEXT, "and compare the result with this earlier run", "Compare with", example="RUN"
-)
+VERSION = Option("version", TEXT, "of this version instead of the one that serves", "Version", example="V")
+COMPARE = Option("compare", TEXT, "and compare the result with this earlier run", "Compare with", example="RUN")
 
 
 def plan_of(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from workbench.errors import InvalidInput
-from workbench.loadtest.option_schema import Option, OptionType
+from workbench.loadtest.option_schema import DURATION, FLAG, NUMBER, PAIR, TIMES, WHOLE, Option
 
 MAX_RATE_PER_S = 1_000_000.0
 MAX_USERS = 4096
@@ -71,15 +71,12 @@ def pattern_from_json(value: Mapping[str, Any]) -> Pattern:
 
 
 def _rate(name: str, help: str, label: str, fields: str, example: str, **more: Any) -> Option:
-    kind = OptionType.PAIR if "|" in label else OptionType.NUMBER
+    kind = PAIR if "|" in label else NUMBER
     return Option(name, kind, help, label, fields, example, maximum=MAX_RATE_PER_S, unit="requests/s", **more)
 
 
 POISSON = Option(
-    "poisson",
-    OptionType.FLAG,
-    "requests come at random, as from independent users",
-    "At random times, as independent users come",
+    "poisson", FLAG, "requests come at random, as from independent users", "At random times, as independent users come"
 )
 
 
@@ -172,16 +169,7 @@ class Stairs(RateCurve):
             "50",
             single=True,
         ),
-        Option(
-            "every",
-            OptionType.DURATION,
-            "how long a stair is",
-            "Length of a stair",
-            "every_s",
-            "3s",
-            "3s",
-            unit="s",
-        ),
+        Option("every", DURATION, "how long a stair is", "Length of a stair", default="3s"),
         POISSON,
     )
     duration = ""
@@ -224,15 +212,12 @@ class Sine(RateCurve):
         ),
         Option(
             "period",
-            OptionType.DURATION,
+            DURATION,
             "how long a swing takes, there and back; also the duration unless one is given",
             "Length of a swing",
-            "period_s",
-            "60s",
-            "60s",
+            default="60s",
             minimum=0.1,
             zero=True,
-            unit="s",
         ),
         POISSON,
     )
@@ -265,19 +250,12 @@ class Replay(Pattern):
     options = (
         Option(
             "replay",
-            OptionType.TIMES,
+            TIMES,
             "recorded arrival times in seconds; the first ones are the warm-up",
             "Arrival times in seconds",
             "times_s",
         ),
-        Option(
-            "speed",
-            OptionType.NUMBER,
-            "how much faster than recorded",
-            "Speed of the replay",
-            example="2",
-            default="1",
-        ),
+        Option("speed", NUMBER, "how much faster than recorded", "Speed of the replay", example="2", default="1"),
     )
     duration = ""
 
@@ -328,7 +306,7 @@ class Users(Pattern):
     options = (
         Option(
             "users",
-            OptionType.WHOLE,
+            WHOLE,
             "this many users, each of whom waits for its answer before it sends again",
             "Users",
             "count",
@@ -338,14 +316,12 @@ class Users(Pattern):
         ),
         Option(
             "think",
-            OptionType.DURATION,
+            DURATION,
             "how long a user thinks between an answer and the next request",
             "Think time",
-            "think_s",
-            "100ms",
-            "0",
+            example="100ms",
+            default="0",
             zero=True,
-            unit="s",
         ),
     )
 

@@ -16,66 +16,38 @@ from urllib.parse import urlsplit
 
 from workbench.core.model import check_model_name
 from workbench.errors import InvalidInput
-from workbench.loadtest.option_schema import Option, OptionType
+from workbench.loadtest import option_schema as schema
+from workbench.loadtest.option_schema import TEXT, VALUES, WHOLE, Option
 from workbench.loadtest.patterns import MAX_USERS, Pattern, Users
 
 DAY_S = 24 * 3600.0
 
 SLO = Option(
     "slo",
-    OptionType.TEXT,
+    TEXT,
     "what must hold: with a pattern it is judged, alone the highest rate that holds is searched",
     "Must hold",
     example="p99<20ms",
 )
-DURATION = Option(
-    "duration",
-    OptionType.DURATION,
-    "how long to measure",
-    "Duration",
-    "duration_s",
-    "10s",
-    "10s",
-    maximum=DAY_S,
-    unit="s",
-)
+DURATION = Option("duration", schema.DURATION, "how long to measure", "Duration", default="10s", maximum=DAY_S)
 WARM_UP = Option(
     "warm_up",
-    OptionType.DURATION,
+    schema.DURATION,
     "how long to send before that, kept out of all figures",
     "Warm-up",
-    "warm_up_s",
-    "1s",
-    "1s",
+    default="1s",
     maximum=DAY_S,
     zero=True,
-    unit="s",
 )
-ROWS = Option("rows", OptionType.WHOLE, "rows of the input in one request", "Rows per request", "", "N", "1", minimum=1)
-REQUESTS = Option("requests", OptionType.VALUES, "a list of inputs, sent in turn as they are", "Requests")
+ROWS = Option("rows", WHOLE, "rows of the input in one request", "Rows per request", default="1", minimum=1)
+REQUESTS = Option("requests", VALUES, "a list of inputs, sent in turn as they are", "Requests")
 CONNECTIONS = Option(
-    "connections",
-    OptionType.WHOLE,
-    "the most that are opened",
-    "Connections",
-    "",
-    "N",
-    "256",
-    minimum=1,
-    maximum=MAX_USERS,
+    "connections", WHOLE, "the most that are opened", "Connections", default="256", minimum=1, maximum=MAX_USERS
 )
 TIMEOUT = Option(
-    "timeout",
-    OptionType.DURATION,
-    "after which a request is given up",
-    "Timeout",
-    "timeout_s",
-    "10s",
-    "10s",
-    maximum=DAY_S,
-    unit="s",
+    "timeout", schema.DURATION, "after which a request is given up", "Timeout", default="10s", maximum=DAY_S
 )
-SEED = Option("seed", OptionType.WHOLE, "of what is random", "Seed", "", "N", "0")
+SEED = Option("seed", WHOLE, "of what is random", "Seed", default="0")
 
 PLAN_OPTIONS = (SLO, DURATION, WARM_UP, ROWS, REQUESTS, CONNECTIONS, TIMEOUT, SEED)
 """The options that every pattern has."""
@@ -91,9 +63,9 @@ class Target:
     version: str | None = None
     token: str | None = field(default=None, repr=False)
     controlled: bool = False
-    """True for a service of ours whose control plane the token opens: its own figures are joined to the client's."""
+    """Whether it is a service of ours whose control plane the token opens; its own figures are then read, too."""
     control_url: str = ""
-    """Where that control plane is, where `url` is gRPC; empty: at `url`."""
+    """Address of the control plane where `url` is gRPC; empty: `url`."""
 
     def __post_init__(self) -> None:
         check_model_name(self.model)
@@ -115,17 +87,17 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What requests bring. Each is one of some made ready before the run, in turn."""
+    """The inputs of requests, which are prepared before the run and sent in turn."""
 
     kind: str = "random"
-    """"random": made up from the signature. "rows": `values` sampled by row. "requests": `values` is a list, each
-    item one request, in turn. """
+    """"random": random values by the signature. "rows": `values` sampled by row. "requests": `values` is a list, each
+    item one request."""
     rows: int = ROWS.default_value
-    """Rows a request, where the model's inputs have a free first axis; "requests" bring their own."""
+    """Rows of a request, where the inputs have a free first axis; "requests" have their own."""
     values: Any = field(default=None, repr=False, compare=False)
-    """An array, a DataFrame, a dict of arrays, or a list of such; it is no part of what a run keeps."""
+    """An array, a DataFrame, a dict of arrays, or a list of such; a kept run does not have it."""
     free_size: int = 16
-    """Made-up inputs only: the size of free axes beside the first."""
+    """Random inputs only: the size of free axes other than the first."""
 
     def __post_init__(self) -> None:
         if self.kind not in ("random", "rows", "requests"):

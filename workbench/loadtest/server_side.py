@@ -1,4 +1,4 @@
-"""What the service itself says while it is tested, second by second, and what happened to it meanwhile."""
+"""Follows the service's own figures during a test, second by second, and marks its restarts."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ INTERVAL_S = 1.0
 RETRY_S = 0.5
 
 _SHORTEST_S = 0.1
-"""The stream's first snapshot is of no time at all."""
+"""The stream's first snapshot covers no time, so shorter intervals are left out."""
 
 
 def second_of(snapshot: Mapping[str, Any], model: str, version: str | None, began_at: float) -> ServerSecond | None:
-    """The figures of one model in one snapshot; of all its versions that ran something, where none was named.
+    """One model's figures in a snapshot, summed over its versions unless `version` names one.
 
     `began_at` is the Unix time at which the run began.
     """
@@ -59,19 +59,19 @@ def second_of(snapshot: Mapping[str, Any], model: str, version: str | None, bega
 
 
 class ServerSide:
-    """Follows the service's stream while a run goes on. Restarts are marked, and followed over."""
+    """Follows the service's stream during a run, across restarts, which are marked."""
 
     def __init__(self, client: AsyncClient, model: str, version: str | None) -> None:
         self._client = client
         self._model = model
         self._version = version
         self.began_at: float | None = None
-        """Unix time; what came before it is left out."""
+        """Unix time; earlier snapshots are left out."""
         self.seconds: list[ServerSecond] = []
         self.marks: list[Mark] = []
 
     async def follow(self) -> None:
-        """Until it is cancelled."""
+        """Follow the stream until cancelled."""
         epoch = ""
         lost = False
         try:
@@ -109,5 +109,5 @@ def _add(into: dict[Any, Any], counts: Mapping[Any, Any]) -> None:
 
 
 def _count_of(stage: str, ran: int, answered: int) -> int:
-    """Of how many requests a stage's seconds are: the wire's stages of those that were answered, others of all run."""
+    """How many requests a stage's seconds cover: the answered ones for stages of the wire, else all that ran."""
     return answered if stage in ("receive", "decode", "encode", "send") else ran

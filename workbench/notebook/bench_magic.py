@@ -1,4 +1,4 @@
-"""`%infer bench`, `history` and `compare`: load tests from a cell, with live progress; a stop loses nothing."""
+"""`%infer bench`, `history` and `compare`: load tests from a cell, with live progress."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from IPython.display import display
 from workbench.client.formatting import escape
 from workbench.client.results import Lines
 from workbench.loadtest.job import LoadTestJob
-from workbench.loadtest.option_schema import OptionType
+from workbench.loadtest.option_schema import FLAG
 from workbench.loadtest.options import COMPARE
 from workbench.loadtest.report.report import Report
 from workbench.notebook.commands import BENCH_OPTIONS, Command, Misuse, tokens
@@ -25,7 +25,7 @@ DRAWN_EVERY_S = 0.25
 
 
 def bench(workbench: Workbench, command: Command, evaluated: Callable[[str], object]) -> object:
-    """Run it and show how it goes; the report, or with `--bg` the handle."""
+    """Run a load test and show its progress. Returns the report, or with `--bg` the job."""
     options = options_of(command, evaluated)
     if command.rest:
         options["inputs"] = evaluated(command.rest)
@@ -41,7 +41,7 @@ def bench(workbench: Workbench, command: Command, evaluated: Callable[[str], obj
 
 
 def listed(workbench: Workbench, command: Command) -> object:
-    """The kept runs as a DataFrame; in words where there are none."""
+    """The kept runs as a DataFrame, or a sentence where there are none."""
     found = workbench.history(command.name or None)
     if len(found):
         return found
@@ -50,7 +50,7 @@ def listed(workbench: Workbench, command: Command) -> object:
 
 
 def compare(workbench: Workbench, command: Command) -> object:
-    """Two runs beside each other."""
+    """Compare two runs."""
     names = [token.text for token in tokens(command.rest)]
     if len(names) != 2:
         raise Misuse("compare takes two runs, as %infer compare digits-1 digits-2; %infer history lists them")
@@ -58,21 +58,20 @@ def compare(workbench: Workbench, command: Command) -> object:
 
 
 def options_of(command: Command, evaluated: Callable[[str], object]) -> dict[str, Any]:
-    """The flags as `Workbench.bench` has them."""
+    """The command's flags as options of `Workbench.bench`."""
     options: dict[str, Any] = {}
     for option in BENCH_OPTIONS:
         text = command.flags.get(option.flag)
         if text is not None and option is not COMPARE:
-            flag = option.type is OptionType.FLAG
+            flag = option.type is FLAG
             options[option.name] = flag or (evaluated(text) if option.is_data else text.strip("'\""))
     return options
 
 
 def watched(handle: LoadTestJob[Report]) -> Report:
-    """The report, with progress below the cell meanwhile: one display, drawn anew at most four times a second.
+    """Wait for the report, with a progress display below the cell that is updated four times a second.
 
-    An interrupt stops the test, shows what was measured until then, and raises
-    KeyboardInterrupt with one line to say.
+    An interrupt stops the test, shows what was measured until then, and raises KeyboardInterrupt with one line.
     """
     shown: Any = None
     try:

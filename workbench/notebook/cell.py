@@ -1,4 +1,4 @@
-"""The body of a `%%infer` cell: run in the notebook's namespace, as the cell would be without its first line."""
+"""Runs the body of a `%%infer` cell in the notebook's namespace, as if it had no first line."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from workbench.notebook.commands import Misuse
 
 
 def last_value(shell: Any, body: str) -> object:
-    """Run `body` and give the value of its last expression. Misuse where it ends with none.
+    """Run `body` and return the value of its last expression. Raises Misuse if it does not end with one.
 
-    What the user's own code raises is raised, and shown from the first of their lines on.
+    Exceptions of the user's code pass through, with a traceback that starts at the user's first line.
     """
     source = "\n" + shell.transform_cell(body)  # so that a line has the number that it has in the cell
     name = shell.compile.cache(source, shell.execution_count, body)
     tree = shell.transform_ast(shell.compile.ast_parse(source, filename=name))
     if not tree.body or not isinstance(tree.body[-1], ast.Expr):
-        raise Misuse("a %%infer cell ends with an expression, whose value is taken: as X[:5], on a line of its own")
+        raise Misuse("a %%infer cell must end with an expression on a line of its own, such as X[:5]")
     last = ast.Expression(tree.body.pop().value)
     try:
         exec(shell.compile(tree, name, "exec"), shell.user_global_ns, shell.user_ns)  # noqa: S102
@@ -29,7 +29,7 @@ def last_value(shell: Any, body: str) -> object:
 
 
 def _show_from(shell: Any, error: BaseException, name: str) -> None:
-    """Have `error` shown without the frames of IPython and ours that called the user's code."""
+    """Make `error` render without the frames of IPython and of this module."""
     trace: TracebackType | None = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename != name:
         trace = trace.tb_next

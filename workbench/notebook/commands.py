@@ -1,7 +1,7 @@
-"""`%infer` lines: the verbs, their flags, and how a line is read. Pure.
+"""Parses `%infer` lines; the table of verbs and their flags. Pure.
 
-A SOURCE or EXPR is the rest of the line as it was typed, spaces and brackets included, with the verb's flags taken
-out wherever they stand outside brackets and quotes.
+A SOURCE or EXPR is the rest of the line as typed, spaces and brackets included, without the verb's flags, which may
+stand anywhere outside brackets and quotes.
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from workbench.loadtest.option_schema import Option, OptionType
+from workbench.loadtest.option_schema import FLAG, Option
 from workbench.loadtest.options import COMPARE, ENDPOINT, OPTIONS, SWEEP, VERSION
 
 
 class Misuse(Exception):
-    """A line that cannot be read; the message is one line."""
+    """Raised for a line that cannot be parsed; the message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One verb; its positions as the usage shows them. A last SOURCE, EXPR or KEY=VALUE takes the rest of the line."""
+    """A verb. Positions are as the usage shows them; a last SOURCE, EXPR or KEY=VALUE takes the rest of the line."""
 
     name: str
     summary: str
     positions: tuple[str, ...] = ()
     flags: Mapping[str, str] = field(default_factory=dict)
-    """Flag -> its value as the usage shows it; empty: it takes none."""
+    """Flag -> its value as the usage shows it; empty for a flag without a value."""
 
     @property
     def usage(self) -> str:
@@ -40,7 +40,7 @@ BENCH_OPTIONS = (*OPTIONS.values(), SWEEP, VERSION, ENDPOINT, COMPARE)
 
 def _value(option: Option) -> str:
     """The value in a usage line; empty: it takes none."""
-    return "" if option.type is OptionType.FLAG else "EXPR" if option.is_data else option.example
+    return "" if option.type is FLAG else "EXPR" if option.is_data else option.placeholder
 
 
 _VERSION = {"--version": "V"}
@@ -73,11 +73,11 @@ VERBS: Mapping[str, Verb] = {
         Verb("models", "a table of the models; also %infer alone", (), {"--window": "60s"}),
         Verb("watch", "live figures of a model, or of the busiest, below this cell", ("[NAME]",), {"--window": "60s"}),
         Verb("panel", "a panel to load, watch, set and try models, below this cell"),
-        Verb("show", "all that is known of one model", ("NAME",), _VERSION),
-        Verb("unload", "finish what is under way, then give back the model's memory", ("NAME",)),
+        Verb("show", "everything about one model", ("NAME",), _VERSION),
+        Verb("unload", "finish the requests in flight, then free the model's memory", ("NAME",)),
         Verb("set", "change settings, live where possible", ("NAME", "KEY=VALUE")),
         Verb("status", "the service: its state and why, where it is, what it uses"),
-        Verb("restart", "start the service anew, in your version; what is under way ends first"),
+        Verb("restart", "restart the service in your version, after the requests in flight"),
         Verb("stop", "end the service; the next call starts it again, with the same models"),
         Verb("logs", "the service's last log lines", (), {"--lines": "N"}),
         Verb(
@@ -110,10 +110,10 @@ FLAGS: Mapping[str, str] = {
     **{option.flag: option.help_with_default for option in BENCH_OPTIONS},
     "--window": "the figures of the last so many seconds or minutes: 60s, 5m",
 }
-"""What each flag means; a flag means the same with every verb that has it."""
+"""Help text of each flag, which means the same with every verb that has it."""
 
 CELL_VERBS = tuple(verb.name for verb in VERBS.values() if verb.positions[-1:] in (("SOURCE",), ("EXPR",)))
-"""What `%%infer` knows: verbs that take a value of the notebook."""
+"""The verbs of `%%infer`: those that take a value of the notebook."""
 
 _HELP = ("--help", "-h")
 
@@ -123,18 +123,18 @@ _MAY_TAKE_THE_REST = ("[EXPR]",)
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A line that was understood."""
+    """A parsed line."""
 
     verb: str
     name: str = ""
     rest: str = ""
-    """SOURCE or EXPR as typed, KEY=VALUE pairs, or the verb that help is asked of."""
+    """SOURCE or EXPR as typed, KEY=VALUE pairs, or the verb to explain."""
     flags: Mapping[str, str] = field(default_factory=dict)
-    """Flag, with its dashes -> value; empty for one that takes none."""
+    """Flag, with its dashes -> value; empty for a flag without a value."""
 
 
 def parse(line: str, cell: bool = False) -> Command:
-    """What `line`, without its `%infer`, asks for. Raises Misuse.
+    """Parse a line without its `%infer`. Raises Misuse.
 
     `cell`: the line begins a `%%infer` cell, whose last expression takes the place of a SOURCE or EXPR.
     """
@@ -177,34 +177,34 @@ def parse(line: str, cell: bool = False) -> Command:
 
 
 def pairs(text: str) -> dict[str, str]:
-    """`max_batch=8 delay=5ms` as a dict. Raises Misuse."""
+    """Parse `max_batch=8 delay=5ms` into a dict. Raises Misuse."""
     found = {}
     for token in tokens(text):
         key, equals, value = token.text.partition("=")
         if not (key and equals and value):
-            raise Misuse(f"set takes KEY=VALUE, as max_batch=32; {token.text!r} is none")
+            raise Misuse(f"set takes KEY=VALUE as max_batch=32, got {token.text!r}")
         found[key] = value.strip("'\"")
     return found
 
 
 def whole(flag: str, text: str) -> int:
-    """The value of a flag. Raises Misuse."""
+    """Parse the value of a flag. Raises Misuse."""
     try:
         return int(text)
     except ValueError:
-        raise Misuse(f"{flag} takes a whole number; {text[:40]!r} is none") from None
+        raise Misuse(f"{flag} must be a whole number, got {text[:40]!r}") from None
 
 
 def number(flag: str, text: str) -> float:
-    """The value of a flag. Raises Misuse."""
+    """Parse the value of a flag. Raises Misuse."""
     try:
         return float(text)
     except ValueError:
-        raise Misuse(f"{flag} takes a number; {text[:40]!r} is none") from None
+        raise Misuse(f"{flag} must be a number, got {text[:40]!r}") from None
 
 
 def help_text(verb: str = "") -> tuple[str, ...]:
-    """All verbs, or one of them with its flags."""
+    """Help lines: all verbs, or one of them with its flags."""
     if verb:
         known = VERBS[verb].flags
         wide = max((len(f"{flag} {value}") for flag, value in known.items()), default=0)
@@ -221,7 +221,7 @@ def help_text(verb: str = "") -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A piece of a line, and where it stands there."""
+    """A piece of a line, with its position."""
 
     text: str
     start: int
@@ -229,7 +229,7 @@ class Token:
 
 
 def tokens(line: str) -> Iterator[Token]:
-    """Pieces between spaces outside brackets and quotes, up to a comment."""
+    """Split a line at spaces outside brackets and quotes, up to a comment."""
     start, depth, quote = -1, 0, ""
     for i, char in enumerate(line):
         if quote:
@@ -241,7 +241,7 @@ def tokens(line: str) -> Iterator[Token]:
             continue
         elif char == "#" and start < 0:
             return
-        elif char in "'\"" and char in line[i + 1 :]:  # one that is never closed is an apostrophe
+        elif char in "'\"" and char in line[i + 1 :]:  # an unclosed one is an apostrophe
             quote = char
         elif char in "([{":
             depth += 1
@@ -253,7 +253,7 @@ def tokens(line: str) -> Iterator[Token]:
 
 
 def without_flags(verb: Verb, words: list[Token]) -> tuple[dict[str, str], list[Token]]:
-    """The flags and their values, and the words that are neither. Raises Misuse."""
+    """Separate the flags and their values from the other words. Raises Misuse."""
     flags: dict[str, str] = {}
     kept: list[Token] = []
     waiting = iter(words)
@@ -277,7 +277,7 @@ def without_flags(verb: Verb, words: list[Token]) -> tuple[dict[str, str], list[
 
 
 def as_typed(line: str, kept: list[Token]) -> str:
-    """The kept pieces, with the spaces between neighbours as they were."""
+    """Join the kept pieces with the spaces that were between neighbours."""
     text = ""
     for before, token in zip([None, *kept], kept, strict=False):
         if before is not None:

@@ -1,7 +1,7 @@
-"""What Tab offers on an `%infer` line: only what fits there.
+"""Tab completion for `%infer` lines.
 
-Verbs, models, flags and settings with their choices, the notebook's names and files. Inside an expression it is what
-IPython itself would offer for that expression on a line of its own.
+It offers verbs, models, flags, settings with their choices, the notebook's names, and files, each only where it fits.
+Inside an expression it offers what IPython would for that expression alone.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _LINE = re.compile(r"\s*(?:[A-Za-z_][^=%]*=\s*)?%(?P<cell>%)?infer\s(?P<rest>.*)
 """`%infer ...`, alone or assigned from, or `%%infer ...`."""
 
 MATCHER = "workbench.infer"
-"""The name of our matcher among IPython's."""
+"""Identifies our matcher among IPython's."""
 
 FIRST = 1000
-"""Its priority: before all others, so that none of them runs."""
+"""Priority of our matcher, above all others so that none of them runs."""
 
 _CHOICES = {"device": ("auto", "cpu", "cuda"), "batching": ("auto", "always", "never")}
-"""Setting -> all that it takes, for those that take a word."""
+"""Setting -> its values, for settings that take a word."""
 
 _PATHLIKE = re.compile(r"[\w.~/\\ \-]*")
 _NAME_OR_NOTHING = re.compile(r"\w*")
@@ -49,14 +49,14 @@ _NAME_OR_NOTHING = re.compile(r"\w*")
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What may replace `fragment`, the end of the line up to the cursor."""
+    """Replacements for `fragment`, the end of the line up to the cursor."""
 
     fragment: str
     options: tuple[str, ...] = ()
     kind: str = ""
-    """As JupyterLab names it beside each option."""
+    """The type that JupyterLab shows with each option."""
     expression: bool = False
-    """True: `fragment` is an expression under way, whose completion is Python's."""
+    """Whether `fragment` is part of an expression, which IPython completes."""
 
 
 def offer(
@@ -65,9 +65,9 @@ def offer(
     variables: Iterable[str],
     versions: Callable[[str], Iterable[str]] = lambda name: (),
 ) -> Offer | None:
-    """What fits at the end of `line`, a line up to the cursor; None where the line is not one of `%infer`.
+    """Completions at the end of `line`, which ends at the cursor; None unless it is an `%infer` line.
 
-    `models` is called only where the name of a model stands, `versions` only where one of that model's does.
+    `models` is called only where a model's name fits, `versions` only where a version fits.
     """
     match = _LINE.fullmatch(line)
     if match is None:
@@ -105,7 +105,7 @@ def offer(
         return Offer(word) if kept else _fitting(word, VERBS, "magic")
     if position == "KEY=VALUE":
         return _setting(word)
-    if match["cell"]:  # the value comes from the cell below, so only flags are left
+    if match["cell"]:  # the value comes from the cell, so only flags are left
         return _fitting(word, [flag for flag in verb.flags if flag not in typed], "param")
     so_far = (as_typed(rest, kept[1:]) + rest[kept[-1].end :]).lstrip() if kept else word
     if position == "SOURCE":
@@ -140,7 +140,7 @@ def _expression(text: str, variables: Iterable[str]) -> Offer:
 
 
 def _source(text: str, word: str, variables: list[str], verb: Verb, typed: list[str]) -> Offer:
-    """A variable, a path, or an expression; after one that is whole, a flag."""
+    """Offer variables, paths or an expression; after a complete one, flags."""
     bare = text.lstrip("'\"")
     attribute = "." in text and text.partition(".")[0] in variables
     if not attribute and _PATHLIKE.fullmatch(bare) and (paths := _paths(bare)):
@@ -152,7 +152,7 @@ def _source(text: str, word: str, variables: list[str], verb: Verb, typed: list[
 
 
 def _paths(typed: str) -> list[str]:
-    """The folders and model files whose path begins as `typed`, spelled as it is."""
+    """Folders and model files whose path begins with `typed`."""
     folder, start = os.path.split(typed)
     try:
         entries = sorted(Path(folder or ".").expanduser().iterdir())
@@ -168,7 +168,7 @@ def _paths(typed: str) -> list[str]:
 
 
 class _Nothing(tuple[SimpleCompletion, ...]):
-    """No completions, and none of anyone else's: IPython lets a matcher silence the others only if it has a length."""
+    """No completions, nor any of other matchers: to suppress them, IPython wants a result with a length."""
 
     __slots__ = ()
 
@@ -177,7 +177,7 @@ class _Nothing(tuple[SimpleCompletion, ...]):
 
 
 def matcher(shell: Any, connected: Callable[[], Workbench | None]) -> Callable[[CompletionContext], Any]:
-    """A matcher for `shell.Completer.custom_matchers`. Asks the service only where one is connected already."""
+    """A matcher for `shell.Completer.custom_matchers`. It queries the service only if one is connected already."""
 
     def models() -> list[str]:
         try:
@@ -210,7 +210,7 @@ def matcher(shell: Any, connected: Callable[[], Workbench | None]) -> Callable[[
 
 
 def _pythons_own(shell: Any, expression: str) -> Offer:
-    """What IPython offers at the end of `expression` on a line of its own."""
+    """IPython's completions at the end of `expression` on a line of its own."""
     with provisionalcompleter():
         found = list(shell.Completer.completions(expression, len(expression)))
     start = min((each.start for each in found), default=len(expression))

@@ -1,8 +1,8 @@
-"""The figures of one service inside a kernel, for widgets of pages that no server extension of ours tells.
+"""Feeds live figures to widgets from inside a kernel, for pages without our server extension.
 
-It is what the server extension has, without a server: `Watch` follows the service, `Ring` keeps its last minutes, and
-each widget is a `Page` that is owed messages, which travel over its comm. Everything runs on the client's own loop, on
-its one background thread, so that a busy kernel delays nothing; any thread may call.
+The parts are those of the server extension: `Watch` follows the service, `Ring` keeps its last minutes, and each widget
+is a `Subscriber` whose messages travel over its comm. Everything runs on the client's background thread, so a busy
+kernel delays nothing. Any thread may call.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from workbench.client import sync
 from workbench.client.client import AsyncClient
 from workbench.client.shared_service import SharedService
-from workbench.live.relay import BEAT_S, MAX_WINDOW_S, Relay
+from workbench.live.relay import HEARTBEAT_S, MAX_WINDOW_S, Relay
 from workbench.live.remote_watch import RemoteWatch
 from workbench.live.ring import Ring
 from workbench.live.tick import Tick
@@ -29,20 +29,20 @@ from workbench.rendezvous.leases import holders
 from workbench.rendezvous.service_record import ServiceState
 
 INTERVAL_S = 0.25
-"""Between two ticks."""
+"""Seconds between two ticks."""
 
 FIRST_LOOK_S = 2.0
-"""The longest that who opens a feed waits to see how things stand."""
+"""Longest wait for the first state of the service when a feed is opened."""
 
 _LOG = logging.getLogger(__name__)
-_LOG.addHandler(logging.NullHandler())  # what happens to the service is told to the page, not printed into a cell
+_LOG.addHandler(logging.NullHandler())  # failures of the service are shown on the page, not printed into a cell
 
 Send = Callable[[str], None]
-"""Gives a page a message of docs/jupyter.md, The stream. Called on the background thread."""
+"""Sends a page a message of docs/jupyter.md, "The stream". Called on the background thread."""
 
 
 class FigureSource(Protocol):
-    """Tells a Relay of one service, from `open` to `close`, both awaited on the background loop."""
+    """Feeds a Relay with the figures of one service, from `open` to `close`, awaited on the background loop."""
 
     async def open(self) -> None: ...
 
@@ -50,11 +50,11 @@ class FigureSource(Protocol):
 
 
 class Feed:
-    """One service, followed while at least one holder has it open."""
+    """Follows one service while at least one holder has the feed open."""
 
     def __init__(self, source: Callable[[Relay], FigureSource], told: Callable[[], bool] = lambda: False) -> None:
         self.told_by_server = told
-        """Whether the Jupyter server of this kernel tells its pages of the same service."""
+        """Returns whether this kernel's Jupyter server sends its pages the figures of the same service."""
         self._source = source
         self._holders: set[object] = set()
         self._following: FigureSource | None = None
@@ -64,36 +64,38 @@ class Feed:
 
     @property
     def service(self) -> ServiceView:
-        """How the service stood when it was last looked at."""
+        """The last known state of the service."""
         return self._relay.view
 
     def hold(self, holder: object) -> None:
-        """Follow the service at least until `holder` lets go. Comes back once the first look was taken."""
+        """Follow the service at least until `holder` lets go. Returns when its state is known."""
         sync.run(self._hold(holder))
 
     def let_go(self, holder: object) -> None:
-        """From any thread, the background one included; it waits for nothing."""
+        """Release the hold. For any thread, the background one included; does not wait."""
         sync.start(self._let_go(holder))
 
     def history(self, models: list[str] | None, window_s: float, points: int) -> dict[str, Any]:
-        """As the message `history` of the stream, without its type. From any thread, the background one included."""
+        """Return the stream's message `history` without its type. For any thread, the background one included."""
         if sync.is_here():
             return self._ring.history(models, window_s, points)
         return sync.run(self._history(models, window_s, points))
 
     @property
     def models(self) -> list[Mapping[str, Any]]:
-        """The statuses of all versions, as they last were (docs/http.md, STATUS)."""
+        """The last known statuses of all versions (docs/http.md, STATUS)."""
         return list(self._relay.models)
 
     def listen(self, changed: Callable[[], None]) -> Callable[[], None]:
-        """Have `changed` called, on the background thread, when the service or a model changes. What is given back
-        ends that."""
+        """Call `changed` on the background thread when the service or a model changes.
+
+        Returns a function that ends it.
+        """
         self._relay.listeners.append(changed)
         return lambda: self._relay.listeners.remove(changed) if changed in self._relay.listeners else None
 
     def join(self, send: Send) -> Channel:
-        """Tell one more page, until its channel is closed."""
+        """Serve one more page until its channel is closed."""
         return Channel(self._relay, send)
 
     async def _hold(self, holder: object) -> None:
@@ -122,7 +124,7 @@ class Feed:
 
 
 class Channel:
-    """A page at the other end of a comm, from here to `close`."""
+    """A page at the other end of a comm, until `close`."""
 
     def __init__(self, relay: Relay, send: Send) -> None:
         self._relay = relay
@@ -130,20 +132,20 @@ class Channel:
         self._said: asyncio.Queue[str] = asyncio.Queue()
         self._telling: Future[None] = sync.start(self._tell())
 
-    def hear(self, text: str) -> None:
-        """What the page says: an order of the stream."""
+    def handle_message(self, text: str) -> None:
+        """Take a message of the page."""
         sync.start(self._said.put(text))
 
     def close(self) -> None:
-        """A second call does nothing."""
+        """Stop serving the page. A second call does nothing."""
         self._telling.cancel()
 
     async def _tell(self) -> None:
         page = self._relay.join()
-        listening = asyncio.create_task(self._listen(page.hear))
+        listening = asyncio.create_task(self._listen(page.handle_message))
         try:
             while True:
-                self._send(await page.next(BEAT_S))
+                self._send(await page.next(HEARTBEAT_S))
         finally:
             listening.cancel()
             self._relay.leave(page)
@@ -154,8 +156,8 @@ class Channel:
 
 
 def of_shared(shared: SharedService) -> Feed:
-    """A feed of the user's shared service, through its stops and starts. It starts none, and holds no lease."""
-    # One of its own: the lease of this process, which the caller's has, is not ours to give back.
+    """Return a feed of the user's shared service across its restarts. It starts no service and holds no lease."""
+    # A SharedService of its own, so that closing the feed does not release the lease of this process.
     own = SharedService(shared.rendezvous, shared.data_dir)
 
     def watch(relay: Relay) -> FigureSource:
@@ -169,21 +171,21 @@ def of_shared(shared: SharedService) -> Feed:
 
 
 def of_client(client: AsyncClient) -> Feed:
-    """A feed of one service that was attached to by its address."""
-    return Feed(lambda relay: RemoteWatch(client.twin(), relay, _LOG, interval_s=INTERVAL_S))
+    """Return a feed of the service at the client's address."""
+    return Feed(lambda relay: RemoteWatch(client.clone(), relay, _LOG, interval_s=INTERVAL_S))
 
 
 class _Relay(Relay):
-    """Remembers what a kernel asks for."""
+    """A Relay that also keeps the state for callers in the kernel."""
 
     view = ServiceView()
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
         self.told = asyncio.Event()
-        """That there is, or is no, service."""
+        """Set when the state of the service is known."""
         self.shown = asyncio.Event()
-        """The first figures."""
+        """Set when the first figures came."""
         self.models: list[Any] = []
         self.listeners: list[Callable[[], None]] = []
 

@@ -1,9 +1,9 @@
-"""`wb.watch()`: the live figures of one model in the output of a cell.
+"""`wb.watch()`: the live figures of one model in a cell's output.
 
-The page draws them from what its own Jupyter server tells it, past the kernel; where none of our server extension is
-there (VS Code, Colab, plain Jupyter), from what this process reads of the service, over the widget's comm. Either way a
-busy kernel stops nothing. Beside the widget lies a picture, which is what a notebook shows that was saved and is read
-where nothing can be live; it is drawn anew after cells in which something was served, and when the plot is closed.
+With our server extension, the page gets its figures from the Jupyter server, past the kernel. Without it (VS Code,
+Colab, plain Jupyter), this process reads them from the service and sends them over the widget's comm. In both cases a
+busy kernel stops nothing. The output also holds a picture, which a saved notebook shows where nothing can be live. It
+is redrawn after cells in which something was served, and when the plot is closed.
 """
 
 from __future__ import annotations
@@ -34,33 +34,33 @@ from workbench.rendezvous.folder import host_name
 from workbench.rendezvous.service_record import ServiceState
 
 MIME = "application/vnd.infer-workbench.live+json"
-"""What the front-end extension draws by itself, also in a notebook whose kernel is gone."""
+"""MIME type that the front-end extension draws by itself, even in a notebook without a kernel."""
 
 WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 
 API = 1
-"""Of what lies under MIME, and of what travels over the comm."""
+"""Version of the data under MIME and of the comm's messages."""
 
 POINTS = 180
-"""Of the history that a page is sent ..."""
+"""Points of the history that a page is sent."""
 
 PICTURE_POINTS = 90
-"""... and of that in a picture, which is kept with the notebook."""
+"""Points of the history in a picture, which is saved with the notebook."""
 
 UNHEARD_S = 2.0
-"""A page that has not said by then where it takes its figures from is sent them: its word may wait in a busy kernel."""
+"""Seconds after which a silent page is sent figures: its message may wait in a busy kernel."""
 
 REFRESH_S = 2.0
-"""The pictures are not drawn anew more often."""
+"""Shortest time between two redraws of the pictures."""
 
 _FOLDER = Path(__file__).parent
 _BUNDLE = _FOLDER / "static" / "live.js"
 
 
 class LivePlot(anywidget.AnyWidget):
-    """The live figures of one model, or of the busiest where none is named; moves until it is closed.
+    """The live figures of one model, or of the busiest if none is named, until it is closed.
 
-    `model` and `window_s` may be set; every place that shows the plot follows.
+    `model` and `window_s` may be set; every cell that shows the plot follows.
     """
 
     _esm = re.sub(r"(?m)^ *(//|/\*\*).*\n", "", (_FOLDER / "loader.js").read_text(encoding="utf-8"))
@@ -85,7 +85,7 @@ class LivePlot(anywidget.AnyWidget):
         return self.comm is None
 
     def close(self) -> None:
-        """Stop moving; what shows it keeps the last picture. A second call does nothing."""
+        """Stop updating; cells keep the last picture. A second call does nothing."""
         if self.closed:
             return
         final = {name: value for name, value in self._bundle().items() if name not in (MIME, WIDGET_MIME)}
@@ -98,7 +98,7 @@ class LivePlot(anywidget.AnyWidget):
 
     @property
     def behind(self) -> bool:
-        """Whether anything was served that the picture does not show yet."""
+        """Whether something was served that the picture does not show yet."""
         _, history, _ = self._look()
         times, rates = history.get("time", ()), history.get("requests_per_s", ())
         return any(rate for moment, rate in zip(times, rates, strict=True) if (moment or 0.0) > self._drawn_until)
@@ -110,14 +110,14 @@ class LivePlot(anywidget.AnyWidget):
         self.close()
 
     def redraw(self) -> None:
-        """Draw the picture anew in every cell that shows this plot."""
+        """Redraw the picture in every cell that shows this plot."""
         if not self.closed and self._shown:
             bundle = self._bundle()
             for place in self._shown:
                 place.put(bundle)
 
     def svg(self) -> str:
-        """The picture: an SVG of the window up to now."""
+        """Return the picture: an SVG of the window up to now."""
         name, history, words = self._look()
         return picture(name, history, self.window_s, words)
 
@@ -131,7 +131,7 @@ class LivePlot(anywidget.AnyWidget):
         return self._bundle(), {}
 
     def _ipython_display_(self) -> None:
-        """Shown under a display id, so that the picture can be replaced."""
+        """Display it with a display id, so that the picture can be replaced."""
         bundle = self._bundle()
         handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         if handle is None:
@@ -143,21 +143,21 @@ class LivePlot(anywidget.AnyWidget):
             _pictures.add(self, cell)
 
     def _bundle(self) -> dict[str, Any]:
-        """What a cell is given: the widget, what our front end draws instead, and what anything else can show."""
+        """Return a cell's output: the widget, the data for our front end, and a picture for all others."""
         name, history, words = self._look()
         self._drawn_until = next(reversed(history.get("time", ())), None) or 0.0
         bundle: dict[str, Any] = {
             "text/plain": described(name, history, self.window_s, words),
             "image/svg+xml": picture(name, history, self.window_s, words),
         }
-        if not self.closed and somebody_looks():
+        if not self.closed and is_interactive():
             bundle[WIDGET_MIME] = {"version_major": 2, "version_minor": 1, "model_id": self.model_id}
             if self._shared:
                 bundle[MIME] = {"api": API, "model": self.model, "window_s": self.window_s, "host": self._host}
         return bundle
 
     def _look(self) -> tuple[str | None, History, str]:
-        """The model that is drawn, its figures, and what must be said beside them."""
+        """Return the drawn model, its figures, and a note to show with them."""
         found = self._feed.history(None if self.model is None else [self.model], self.window_s, PICTURE_POINTS)
         models: dict[str, History] = found["models"]
         name = self.model if self.model is not None else _busiest(models)
@@ -173,7 +173,7 @@ class LivePlot(anywidget.AnyWidget):
         return name, history, ""
 
     def _first_order(self) -> str:
-        """What a page is taken to want until it says so."""
+        """Return the subscription that is assumed for a silent page."""
         name, _, _ = self._look()
         detail = [] if name is None else [name]
         return json.dumps(
@@ -189,7 +189,7 @@ class LivePlot(anywidget.AnyWidget):
             case {"type": "join"}:
                 self._wire.join()
             case {"type": "order", "text": str(text)}:
-                self._wire.hear(text)
+                self._wire.handle_message(text)
             case {"type": "leave"}:
                 self._wire.leave()
 
@@ -199,7 +199,7 @@ class LivePlot(anywidget.AnyWidget):
 
 
 class _Wire:
-    """From the feed to the pages of one widget, while one of them wants it. Any thread may call."""
+    """Connects the feed with the pages of one widget while one of them wants figures. Any thread may call."""
 
     def __init__(self, feed: Feed, say: Callable[[str], None], first_order: Callable[[], str]) -> None:
         self._feed = feed
@@ -212,24 +212,24 @@ class _Wire:
         self._waiting: Future[None] | None = None
 
     def expect(self) -> None:
-        """A page is about to open the plot: unless it says something soon, it is told all the same."""
+        """Expect a page to open the plot; if it stays silent, send it figures anyway."""
         with self._lock:
             if not self._heard and self._waiting is None:
                 self._waiting = sync.start(self._wait(self._first_order()))
 
     def join(self) -> None:
-        """A page wants to be told, from the beginning."""
+        """Start sending to a page, from the beginning."""
         with self._lock:
             self._heard = True
             self._open()
 
-    def hear(self, order: str) -> None:
+    def handle_message(self, order: str) -> None:
         with self._lock:
             if self._channel is not None:
-                self._channel.hear(order)
+                self._channel.handle_message(order)
 
     def leave(self) -> None:
-        """No page wants to be told."""
+        """Stop sending: no page wants figures."""
         with self._lock:
             self._heard = True
             self._end()
@@ -248,7 +248,7 @@ class _Wire:
             if not (self._heard or told):
                 self._open()
                 if self._channel is not None:
-                    self._channel.hear(order)
+                    self._channel.handle_message(order)
 
     def _open(self) -> None:
         self._end()
@@ -263,18 +263,18 @@ class _Wire:
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """One place that shows a plot."""
+    """One cell output that shows a plot."""
 
     handle: DisplayHandle
     cell: str
-    """Of the notebook; empty where nobody tells."""
+    """The id of the notebook's cell; empty if unknown."""
 
     def put(self, bundle: Mapping[str, Any]) -> None:
         self.handle.update(bundle, raw=True)  # type: ignore[no-untyped-call]
 
 
 class _Pictures:
-    """Keeps the pictures of the plots that this process shows up to date."""
+    """Updates the pictures of all plots of this process."""
 
     def __init__(self) -> None:
         self._plots: weakref.WeakSet[LivePlot] = weakref.WeakSet()
@@ -282,7 +282,7 @@ class _Pictures:
         self._shell: object = None
 
     def add(self, plot: LivePlot, cell: str) -> None:
-        """A plot that only showed in `cell`, which has been run again, is closed: nobody sees it any more."""
+        """Add a plot, and close plots that only `cell` showed: it was run again, so they are gone."""
         for other in list(self._plots):
             if cell and other is not plot and {place.cell for place in other._shown} == {cell}:
                 other.close()
@@ -293,7 +293,7 @@ class _Pictures:
             shell.events.register("post_run_cell", self.refresh)
 
     def refresh(self, *_: object) -> None:
-        """After a cell: draw again what has changed."""
+        """Redraw the plots with new figures, after a cell has run."""
         now = time.monotonic()
         if now - self._drawn_at >= REFRESH_S:
             self._drawn_at = now
@@ -306,7 +306,7 @@ _pictures = _Pictures()
 
 
 def _busiest(models: Mapping[str, History]) -> str | None:
-    """The model with the most requests in its history; of equals the first."""
+    """Return the model with the most requests in its history; of equals the first."""
 
     def served(name: str) -> float:
         return sum(value for value in models[name]["requests_per_s"] if value is not None)
@@ -314,9 +314,9 @@ def _busiest(models: Mapping[str, History]) -> str | None:
     return max(models, key=served, default=None)
 
 
-def somebody_looks() -> bool:
-    """Whether widgets can come to life where this is shown. A notebook that a program runs from top to bottom takes no
-    input either; what it keeps is the picture."""
+def is_interactive() -> bool:
+    """Return whether widgets can be live here. They cannot in a notebook that a program executes, which takes no input
+    either; it keeps the picture."""
     kernel = getattr(get_ipython(), "kernel", None)
     if kernel is None:
         return False
@@ -325,7 +325,7 @@ def somebody_looks() -> bool:
 
 
 def cell_id() -> str:
-    """The id of the cell that is run; empty where the front end does not tell."""
+    """Return the id of the running cell; empty if the front end does not send it."""
     kernel = getattr(get_ipython(), "kernel", None)
     return "" if kernel is None else str(kernel.get_parent().get("metadata", {}).get("cellId", ""))
 

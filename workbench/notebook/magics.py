@@ -1,6 +1,6 @@
-"""`%infer`: each verb a thin shell over the Python call of the same name.
+"""`%infer`: each verb is a thin shell over the Python call of the same name.
 
-Misuse and the service's errors are one line each, never our traceback. What a verb gives back is an object that shows
+Misuse and the service's errors are shown in one line, without a traceback. A verb returns an object that displays
 itself and can be kept: `p = %infer predict digits X`.
 """
 
@@ -39,21 +39,21 @@ def register(
 ) -> None:
     """Add `%infer` and its completion to `shell`.
 
-    `connect` gives the workbench to speak to and may start a service; `connected` gives it only if it is there;
-    `attach` gives one that starts nothing, to ask about a service that may not be running.
+    `connect` returns the workbench and may start a service; `connected` returns it only if it exists; `attach` returns
+    one that starts nothing, to ask about a service that may not be running.
     """
     shell.register_magics(InferMagics(shell, connect, attach or connect))
     completer: Any = shell.Completer
     others = [each for each in completer.custom_matchers if getattr(each, "matcher_identifier", "") != MATCHER]
-    completer.custom_matchers = [*others, matcher(shell, connected)]  # registered twice, it is still one
+    completer.custom_matchers = [*others, matcher(shell, connected)]  # so that registering twice adds one
 
 
 NOTHING = object()
-"""No value came from a cell."""
+"""Stands for the missing value of a line magic."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, or the notebook's stop button, shown as one line; further cells do not run, as after any interrupt."""
+    """Ctrl-C or the notebook's stop button, shown as one line. As after any interrupt, further cells do not run."""
 
     def _render_traceback_(self) -> list[str]:
         return [f"KeyboardInterrupt: {self}"]
@@ -96,7 +96,7 @@ class InferMagics(Magics):
             command = parse(line, cell is not None)
             kept = command.flags.get("-o")
             if kept is not None and not kept.isidentifier():
-                raise Misuse(f"-o takes the name of a variable; {kept[:40]!r} is none")
+                raise Misuse(f"-o must be the name of a variable, got {kept[:40]!r}")
             value = NOTHING if cell is None or command.verb == "help" else last_value(self.shell, cell)
             answer = self._answer(command, value)
         except Misuse as misuse:
@@ -108,7 +108,7 @@ class InferMagics(Magics):
     infer.__doc__ = "\n".join(help_text())
 
     def _answer(self, command: Command, value: object) -> object:
-        """`value` takes the place of what the line would have named."""
+        """Run the verb. `value` of a cell replaces what the line would have named."""
         try:
             if command.verb == "load":
                 return self._load(command, self._source(command.rest) if value is NOTHING else value)
@@ -148,7 +148,7 @@ class InferMagics(Magics):
         return Card(f"{command.name} is unloaded", {})
 
     def _source(self, text: str) -> object:
-        """A name of the notebook, a path, or an expression, in this order: a file `clf` must not hide `clf`."""
+        """Resolve a notebook variable, a path or an expression, in this order: a file `clf` must not hide `clf`."""
         if text not in self.shell.user_ns and _is_path(text):
             return text.strip("'\"")
         if text.isidentifier() and text not in self.shell.user_ns:
@@ -160,7 +160,7 @@ class InferMagics(Magics):
         try:
             return self.shell.ev(text)
         except SyntaxError as error:
-            raise Misuse(f"{text[:80]!r} is no expression: {error.msg}") from None
+            raise Misuse(f"{text[:80]!r} is not an expression: {error.msg}") from None
         except Exception as error:  # the user's own expression, which may raise anything
             raise Misuse(
                 f"{text[:80]!r} failed, {type(error).__name__}: {' '.join(str(error).split())[:200]}"
@@ -169,7 +169,7 @@ class InferMagics(Magics):
 
 _INTERRUPTED = {
     "predict": "interrupted; the request was cancelled",
-    "load": "interrupted; %infer models tells what is served",
+    "load": "interrupted; %infer models shows what is served",
 }
 
 
@@ -179,7 +179,7 @@ def _stopped(workbench: Workbench) -> Card:
 
 
 def _is_path(text: str) -> bool:
-    """Whether `text` names a file or folder that is there, or could name nothing else."""
+    """Return whether `text` names an existing file or folder, or could only be a path."""
     bare = text.strip("'\"")
     try:
         there = Path(bare).expanduser().exists()

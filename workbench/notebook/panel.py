@@ -1,7 +1,7 @@
-"""`wb.panel()`: the side panel's verbs as widgets below a cell, wherever a notebook is shown.
+"""`wb.panel()`: the side panel's actions as ipywidgets below a cell, in any notebook front end.
 
-Each button's work is done on a thread of its own, since it may take seconds and the kernel must stay free; what came of
-it, or went wrong, stands beside the button. What is shown of the service is told by the feed, on the background thread.
+A button's work runs on a thread of its own, since it may take seconds and the kernel must stay free; its result or
+error is shown next to the button. The state of the service comes from the feed, on the background thread.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from IPython.display import display
 
 from workbench.client import sync
 from workbench.client.formatting import counted, escape, megabytes
+from workbench.client.summary import state_dot
 from workbench.core.model import Signature
 from workbench.core.runtime import runtimes
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.live.tryout import TryRequest, try_out
-from workbench.notebook.live import LivePlot, cell_id, somebody_looks
+from workbench.notebook.live import LivePlot, cell_id, is_interactive
 from workbench.notebook.svg_snapshot import shown_s
 from workbench.rendezvous.service_record import ServiceState
 
@@ -35,11 +36,11 @@ _AS_WIDE_AS_ITS_WORD = {"width": "auto", "align_self": "flex-start"}
 _LABELS = {"description_width": "9em"}
 
 _SHOWN_NUMBERS = 200
-"""Characters of an output's numbers."""
+"""Most characters of an output's numbers."""
 
 
 class ControlPanel(ipywidgets.VBox):  # type: ignore[misc]
-    """Load, watch, set, try and unload models of one service. Moves until it is closed."""
+    """Loads, watches, sets, tries and unloads models of one service. Updates until it is closed."""
 
     def __init__(self, workbench: Workbench) -> None:
         self._workbench = workbench
@@ -51,11 +52,11 @@ class ControlPanel(ipywidgets.VBox):  # type: ignore[misc]
         self._load = _Load(workbench)
         self._chosen = ipywidgets.Dropdown(description="Model", layout=_NARROW, style={"description_width": "4em"})
         self._standing = ipywidgets.HTML()
-        self._unload = _Act("Unload", "Finish what is under way, then give back its memory", self._unloaded)
+        self._unload = _ActionButton("Unload", "Finish the requests in progress, then free its memory", self._unloaded)
         self._settings = _Settings(workbench)
         self._try = _Try(workbench)
         self.plot: LivePlot = workbench.watch()
-        """The live figures of the chosen model."""
+        """The live plot of the chosen model."""
         row = ipywidgets.HBox([self._chosen, self._unload.button, self._standing])
         parts = ipywidgets.Accordion(
             [self._load.box, self._settings.box, self._try.box], titles=("Load a model", "Settings", "Try it")
@@ -68,7 +69,7 @@ class ControlPanel(ipywidgets.VBox):  # type: ignore[misc]
         parts.selected_index = None if self._names() else 0
 
     def close(self) -> None:
-        """End it, and what it shows. A second call does nothing."""
+        """Close the panel and its plot. A second call does nothing."""
         if self._closed:
             return
         self._closed = True
@@ -85,7 +86,7 @@ class ControlPanel(ipywidgets.VBox):  # type: ignore[misc]
 
     def _ipython_display_(self) -> None:
         bundle: dict[str, Any] = {"text/plain": repr(self)}
-        if not self._closed and somebody_looks():
+        if not self._closed and is_interactive():
             bundle["application/vnd.jupyter.widget-view+json"] = {
                 "version_major": 2,
                 "version_minor": 0,
@@ -101,7 +102,7 @@ class ControlPanel(ipywidgets.VBox):  # type: ignore[misc]
         display(bundle, raw=True)  # type: ignore[no-untyped-call]
 
     def _refresh(self) -> None:
-        """The service, or a model, has changed. On any thread."""
+        """Show a change of the service or a model. Called on any thread."""
         with self._lock:
             if self._closed:
                 return
@@ -119,8 +120,8 @@ class ControlPanel(ipywidgets.VBox):  # type: ignore[misc]
     def _choose(self, name: str | None) -> None:
         if self._closed:
             return
-        # Not under the lock: a plot that is shown elsewhere too waits for the background thread to draw its picture,
-        # and that may be waiting for the lock.
+        # Not under the lock: a plot that another cell shows waits for the background thread to draw its picture, and
+        # that thread may wait for the lock.
         self.plot.model = name
         with self._lock:
             self._show_chosen()
@@ -141,11 +142,11 @@ class ControlPanel(ipywidgets.VBox):  # type: ignore[misc]
 
 
 _shown: weakref.WeakValueDictionary[str, ControlPanel] = weakref.WeakValueDictionary()
-"""The panel that a cell shows: run again, it shows another, and nobody sees that one any more."""
+"""Cell id -> its panel. When the cell runs again, the earlier panel is closed."""
 
 
-class _Act:
-    """A button, what it does, and what came of it."""
+class _ActionButton:
+    """A button that runs work on a thread, and shows the result next to it."""
 
     def __init__(self, label: str, tip: str, work: Callable[[], str], style: str = "") -> None:
         self.button = ipywidgets.Button(description=label, tooltip=tip, button_style=style, layout=_AS_WIDE_AS_ITS_WORD)
@@ -165,7 +166,7 @@ class _Act:
         self.button.disabled = self._busy or not enabled
 
     def begin(self) -> threading.Thread | None:
-        """Do it, on a thread that is given back; None while it is being done."""
+        """Start the work and return its thread; None if it is already running."""
         if self._busy:
             return None
         self._busy = self.button.disabled = True
@@ -179,7 +180,7 @@ class _Act:
             said = self._work()
         except WorkbenchError as error:
             said = _bad(error.message)
-        except Exception as error:  # shown where it was asked for, or nobody would see it
+        except Exception as error:  # on a thread it would not be seen
             said = _bad(f"{type(error).__name__}: {error}")
         self.said.value = said
         self._busy = False
@@ -187,21 +188,21 @@ class _Act:
 
 
 class _Service:
-    """Its state in words; start, restart and stop of the shared one."""
+    """The state of the service; buttons that start, restart and stop a shared one."""
 
     def __init__(self, workbench: Workbench) -> None:
         self._workbench = workbench
         self._state = ipywidgets.HTML()
-        self._start = _Act("Start", "Start the service", self._started)
-        self._restart = _Act("Restart", "Start it anew, with the same models", self._restarted)
-        self._stop = _Act("Stop", "End it, after what is under way", self._stopped)
+        self._start = _ActionButton("Start", "Start the service", self._started)
+        self._restart = _ActionButton("Restart", "Restart it with the same models", self._restarted)
+        self._stop = _ActionButton("Stop", "Stop it after the requests in progress", self._stopped)
         acts = [self._start, self._restart, self._stop] if workbench.shared else []
         row = ipywidgets.HBox([self._state, *(act.button for act in acts)])
         self.box = ipywidgets.VBox([row, *(act.said for act in acts)])
 
     def show(self, state: ServiceState, reason: str, devices: str) -> None:
         why = f": {escape(reason)}" if reason else f" · {escape(devices)}" if state is ServiceState.READY else ""
-        self._state.value = f"<b>Service</b> {_dot(state is ServiceState.READY)} {escape(state.value)}{why}"
+        self._state.value = f"<b>Service</b> {state_dot(state)} {escape(state.value)}{why}"
         runs = state not in (ServiceState.STOPPED, ServiceState.FAILED)
         self._start.enabled = not runs
         self._restart.enabled = self._stop.enabled = state is not ServiceState.STOPPED
@@ -220,7 +221,7 @@ class _Service:
 
 
 class _Load:
-    """A file or folder of the service's machine, and options."""
+    """Form to load a file or folder of the service's machine, with options."""
 
     def __init__(self, workbench: Workbench) -> None:
         self._workbench = workbench
@@ -230,9 +231,9 @@ class _Load:
         self.name = ipywidgets.Text(description="Name", placeholder="as the file", layout=_NARROW, style=_LABELS)
         self.options = _Knobs()
         self.force = ipywidgets.Checkbox(
-            description="even where inputs or outputs change, on which callers may rely", layout=_WIDE, indent=False
+            description="even if inputs or outputs change that callers may rely on", layout=_WIDE, indent=False
         )
-        self.act = _Act("Load", "Serve it", self._loaded, "primary")
+        self.act = _ActionButton("Load", "Serve it", self._loaded, "primary")
         options = ipywidgets.Accordion([ipywidgets.VBox([self.options.box, self.force])], titles=("Options",))
         options.selected_index = None
         self.box = ipywidgets.VBox([self.path, self.name, options, self.act.button, self.act.said])
@@ -240,7 +241,7 @@ class _Load:
     def _loaded(self) -> str:
         path = self.path.value.strip().strip("'\"")
         if not path:
-            raise InvalidInput("say which file: the path of an .onnx file, or of a folder that holds model.onnx")
+            raise InvalidInput("enter the path of an .onnx file, or of a folder that holds model.onnx")
         name = self.name.value.strip() or _name_of(path)
         found = Path(path).expanduser()
         report = self._workbench.load(name, found, force=self.force.value, **self.options.changed({}))
@@ -248,7 +249,7 @@ class _Load:
 
 
 class _Knobs:
-    """The settings that are turned most, empty where they stay as they are."""
+    """Fields of the most used settings; an empty one stays unchanged."""
 
     def __init__(self) -> None:
         def text(label: str, example: str) -> Any:
@@ -269,7 +270,7 @@ class _Knobs:
             field.value = f"{value * 1e3:g}ms" if name.endswith("_s") and value != "" else str(value)
 
     def changed(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """What was typed and differs, by the settings' names; checked where it is sent."""
+        """Return the typed settings that differ. The service checks them."""
         found: dict[str, object] = {}
         for name, field in self.fields.items():
             typed = field.value.strip()
@@ -278,10 +279,10 @@ class _Knobs:
             value: object = typed
             if name not in ("device", "max_queue_delay_s"):
                 if not typed.isascii() or not typed.isdigit():
-                    raise InvalidInput(f"{field.description} takes a whole number; {typed[:40]!r} is none")
+                    raise InvalidInput(f"{field.description} must be a whole number, got {typed[:40]!r}")
                 value = int(typed)
             elif name == "max_queue_delay_s":
-                # "5" would be seconds here, and was meant to be milliseconds by whoever reads "0ms" before it.
+                # A plain "5" would be seconds; a user who reads "0ms" in the field means milliseconds.
                 value = typed if typed[-1:].isalpha() else f"{typed}ms"
                 if f"{config.get(name, -1) * 1e3:g}ms" == value:
                     continue
@@ -291,18 +292,20 @@ class _Knobs:
 
 
 class _Settings:
-    """The chosen model's, as they are; applied together."""
+    """The chosen model's settings; applied together."""
 
     def __init__(self, workbench: Workbench) -> None:
         self._workbench = workbench
         self._name = ""
         self._config: Mapping[str, Any] = {}
         self.knobs = _Knobs()
-        self.act = _Act("Apply", "Live where possible, else by a reload that fails no request", self._applied)
+        self.act = _ActionButton(
+            "Apply", "Live where possible, else by a reload without failed requests", self._applied
+        )
         self.box = ipywidgets.VBox([self.knobs.box, self.act.button, self.act.said])
 
     def show(self, status: Mapping[str, Any] | None) -> None:
-        """What is typed stays until the model, or its settings, are others."""
+        """Show a model's settings. Typed text stays until the model or its settings change."""
         name, config = ("", {}) if status is None else (status["name"], status["config"])
         self.act.enabled = status is not None
         if (name, config) != (self._name, self._config):
@@ -312,13 +315,13 @@ class _Settings:
     def _applied(self) -> str:
         changed = self.knobs.changed(self._config)
         if not changed:
-            return "Nothing differs from what is set."
+            return "No setting differs."
         self._workbench.set(self._name, **changed)
         return f"Applied to {escape(self._name)}: {escape(', '.join(changed))}."
 
 
 class _Try:
-    """One request with random or typed inputs, and what came of it."""
+    """Sends one request with random or typed inputs, and shows the answer."""
 
     def __init__(self, workbench: Workbench) -> None:
         self._workbench = workbench
@@ -330,7 +333,7 @@ class _Try:
         self.inputs = ipywidgets.Textarea(
             placeholder='{"x": [[1, 2, 3, 4]]}', description="Inputs, as JSON", layout=_WIDE, style=_LABELS
         )
-        self.act = _Act("Send", "One request", self._tried, "primary")
+        self.act = _ActionButton("Send", "One request", self._tried, "primary")
         self.box = ipywidgets.VBox([self.kind, self.rows, self.inputs, self.act.button, self.act.said])
         self.kind.observe(lambda change: self._switch(), "value")
         self._switch()
@@ -351,7 +354,7 @@ class _Try:
                 inputs = json.loads(self.inputs.value)
             except json.JSONDecodeError as error:
                 raise InvalidInput(
-                    f"the inputs are no JSON, line {error.lineno} column {error.colno}: {error.msg}"
+                    f"the inputs are not JSON, line {error.lineno} column {error.colno}: {error.msg}"
                 ) from None
             if not isinstance(inputs, dict):
                 inputs = {self._only_input(): inputs}
@@ -359,7 +362,7 @@ class _Try:
         return _answer(sync.run(try_out(self._workbench.client, self._name, asked)))
 
     def _only_input(self) -> str:
-        """For rows without a name."""
+        """Return the name of the model's only input, for rows that were typed without a name."""
         signature: Signature | None = self._workbench[self._name].signature
         names = [] if signature is None else [spec.name for spec in signature.inputs]
         if len(names) != 1:
@@ -376,11 +379,11 @@ def _standing(status: Mapping[str, Any]) -> str:
     ]
     said = " · ".join(escape(fact) for fact in facts if fact)
     reason = status["reason"]
-    return f"{_dot(status['state'] == 'Ready')} {said}" + (_bad(reason) if reason else "")
+    return f"{state_dot(status['state'])} {said}" + (_bad(reason) if reason else "")
 
 
 def _answer(tried: Mapping[str, Any]) -> str:
-    """Outputs and timings of a trial (docs/jupyter.md)."""
+    """Return the outputs and timings of a trial (docs/jupyter.md) as HTML."""
     timings = tried["timings"]
     spent = ", ".join(
         f"{shown_s(timings[f'{stage}_us'] / 1e6)} {stage}" for stage in ("queue", "batch", "compute", "split")
@@ -402,15 +405,10 @@ def _cut(tensor: Mapping[str, Any]) -> str:
 
 
 def _name_of(path: str) -> str:
-    """A model's name for a file: what the file is called, or the folder where that says nothing."""
+    """Return a model name for a path: the file's name, or the folder's for a runtime's usual model file."""
     parts = [part for part in Path(path).parts if part not in ("/", *(each.model_file for each in runtimes()))]
     stem = Path(parts[-1] if parts else path).stem
     return "".join(char if char.isalnum() or char in "_-." else "-" for char in stem).strip("-.") or "model"
-
-
-def _dot(good: bool) -> str:
-    colour = "#2a9166" if good else "#a0a0a0"
-    return f"<span aria-hidden='true' style='color:{colour}'>●</span>"
 
 
 def _bad(message: str) -> str:

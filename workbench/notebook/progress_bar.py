@@ -1,4 +1,4 @@
-"""How far a call has come, below the cell that waits for it: one display, drawn anew at most four times a second."""
+"""Shows the progress of a call below its cell: one display, updated at most four times a second."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _display: Any = display
 _new_display: Any = DisplayHandle
 
 SHOWN_AFTER_S = 0.5
-"""What is done sooner needs no bar."""
+"""Seconds before a bar is shown."""
 
 _WIDTH = 24
 
 
 class Bar:
-    """A progress bar for `progress=`, shown where a call takes long, and left as one line that says how it ended."""
+    """A progress bar for `progress=`. It appears if the call takes long, and ends as one line with the outcome."""
 
     def __init__(self, title: str) -> None:
         self._title = title
@@ -39,7 +39,7 @@ class Bar:
         return self
 
     def __call__(self, step: Step) -> None:
-        """Show it, if it is time."""
+        """Show the step if the call has taken long enough."""
         self._step = step
         if time.monotonic() - self._began >= SHOWN_AFTER_S:
             self._draw(f"{self._title}: {step}", f"{escape(self._title)}: {bar(step)} {escape(step)}", _text_bar(step))
@@ -68,7 +68,7 @@ class Bar:
 
 
 class _Line:
-    """One line of a terminal, written over; nothing where stderr is a file."""
+    """One line of a terminal that is overwritten; writes nothing if stderr is a file."""
 
     def __init__(self) -> None:
         self._width = 0
@@ -86,12 +86,12 @@ class _Line:
 
 
 def show_job(job: Job[Any]) -> None:
-    """Show a job, and in a notebook go on showing it until it has ended, whatever other cells do."""
+    """Show a job. In a notebook, keep the display up to date until the job has ended, while other cells run."""
     if job.done() or not in_notebook():
         _display(job._repr_mimebundle_(), raw=True)
         return
     handle: Any = _display(job._repr_mimebundle_(), raw=True, display_id=True)
-    # In a context of its own it speaks for the cell that runs then, as what runs notebooks without a page wants it.
+    # In a context of its own, updates belong to the cell that runs then, as nbclient expects it.
     contextvars.Context().run(sync.start, _followed(job, handle))
 
 
@@ -103,7 +103,7 @@ async def _followed(job: Job[Any], handle: Any) -> None:
 
 
 def in_notebook() -> bool:
-    """Whether outputs can be drawn anew: in a kernel, but not in a terminal."""
+    """Return whether displays can be updated: in a kernel, but not in a terminal."""
     return getattr(get_ipython(), "kernel", None) is not None
 
 

@@ -1,7 +1,7 @@
-"""The last minutes of one model as an SVG: what a saved notebook shows where nothing can be live. Pure.
+"""Draws the last minutes of one model as an SVG, which a saved notebook shows where nothing can be live.
 
-It is read on white and on black, by GitHub, by nbconvert, and without scripts, fonts or style sheets; so its colours
-are middling, its background is whatever lies behind it, and each line is named in words beside its colour.
+It must be readable on white and on black, on GitHub and in nbconvert, without scripts, fonts or style sheets. So its
+colours are of medium brightness, its background is transparent, and each line has a label.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from workbench.client.formatting import counted, escape
 from workbench.core.round_numbers import next_round
 
 Column = Sequence[float | None]
-"""One value a point, None where there is no figure."""
+"""One value per point, None where there is none."""
 
 History = Mapping[str, Column]
 """`time` (Unix s, ascending) and the columns of docs/jupyter.md, all of one length; a column may be missing."""
@@ -23,14 +23,14 @@ History = Mapping[str, Column]
 WIDTH = 640
 HEIGHT = 190
 HEIGHT_OF_WORDS = 44
-"""Where there is nothing to draw."""
+"""Height of a picture with nothing but a note."""
 
 _GREY = "#767676"
 _FONT = "font-family='system-ui, sans-serif'"
 _TOP, _BOTTOM = 64.0, 168.0
 _GUTTER = 20.0
 _GAP = 2.5
-"""Points further apart than so many times the usual distance are not joined."""
+"""Points further apart than this many times the usual distance are not joined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class _Line:
 class _Plot:
     title: str
     seconds: bool
-    """Whether its values are durations; otherwise they are plain numbers."""
+    """Whether its values are durations; plain numbers otherwise."""
     lines: tuple[_Line, ...]
 
 
@@ -65,7 +65,7 @@ _PLOTS = (
 
 
 def picture(model: str | None, history: History, window_s: float, words: str = "") -> str:
-    """The SVG. `words` say why there is nothing to draw, or what must be known beside it."""
+    """Return the SVG. `words` is a note: why there is nothing to draw, or what must be known."""
     times = [moment for moment in history.get("time", ()) if moment is not None]
     until = times[-1] if times else 0.0
     title = "Live figures" if model is None else model
@@ -86,12 +86,12 @@ def picture(model: str | None, history: History, window_s: float, words: str = "
         for number, plot in enumerate(_PLOTS):
             parts += _drawn(plot, number * (width + _GUTTER), width, times, history, window_s)
     elif not words:
-        parts.append(_text(0, 34, "Nothing has been asked of it yet."))
+        parts.append(_text(0, 34, "No requests yet."))
     return "".join([*parts, "</svg>"])
 
 
 def described(model: str | None, history: History, window_s: float, words: str = "") -> str:
-    """The same in one line of text."""
+    """Return the latest values in one line of text."""
     found = [f"{line.label} {_said(plot, value)}{line.unit}" for plot, line, value in _latest(history)]
     name = "live figures" if model is None else model
     said = "; ".join(each for each in (words, ", ".join(found)) if each)
@@ -99,21 +99,21 @@ def described(model: str | None, history: History, window_s: float, words: str =
 
 
 def span(seconds: float) -> str:
-    """A window in words."""
+    """Return a window in words."""
     if seconds >= 120 and seconds % 60 == 0:
         return f"the last {seconds / 60:g} minutes"
     return f"the last {counted(round(seconds), 'second')}"
 
 
 def shown_s(seconds: float) -> str:
-    """A duration with three digits and its unit."""
+    """Format a duration with three digits and its unit."""
     if seconds >= 1:
         return f"{seconds:.3g} s"
     return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f} µs"
 
 
 def shown(value: float) -> str:
-    """A number with three digits; thousands as k."""
+    """Format a number with three digits; thousands as k."""
     return f"{value / 1e3:.3g} k" if value >= 9999.5 else f"{value:,.0f}" if value >= 99.5 else f"{value:.3g}"
 
 
@@ -162,7 +162,7 @@ def _drawn(
 
 
 def _path(points: Sequence[tuple[float, float]], usual: float, colour: str) -> str:
-    """A line through the points, broken where some are missing."""
+    """Draw a line through the points, broken where some are missing."""
     steps: list[str] = []
     before = -math.inf
     for x, y in points:

@@ -1,4 +1,4 @@
-"""Raw tensors, as Triton's binary tensor data extension lays them out <-> numpy arrays.
+"""Converts between numpy arrays and raw tensors of Triton's binary tensor data extension.
 
 Row-major and little-endian, as is every machine that ONNX Runtime has a wheel for. A BYTES element is its length as
 uint32, then its bytes. BOOL is one byte, 0 or 1.
@@ -17,7 +17,7 @@ from workbench.errors import InvalidInput, TooLarge
 _LENGTH: Final = struct.Struct("<I")
 
 _COPIED_BELOW = 64 * 1024
-"""Bytes up to which a copy costs less than what keeping a view does."""
+"""Size in bytes up to which a copy is cheaper than keeping a view."""
 
 
 def array_from_bytes(
@@ -30,9 +30,9 @@ def array_from_bytes(
     count: int,
     max_string_bytes: int,
 ) -> Array:
-    """The array in `body[offset : offset + size]`, which lies within `body`; a read-only view where it can be one.
+    """Return the array in `body[offset : offset + size]`, as a read-only view where possible.
 
-    Raises InvalidInput when `size` is not what `shape` takes.
+    Raises InvalidInput if `size` does not fit `shape`.
     """
     if datatype == BYTES:
         return _strings(body, offset, size, tensor, count, max_string_bytes).reshape(shape)
@@ -53,12 +53,12 @@ def array_from_bytes(
 
 
 def bytes_from_array(array: Array, tensor: str, datatype: str) -> bytes | memoryview:
-    """The elements of `array` as they travel; a view of it where it is large and in order."""
+    """Encode the elements of `array`; a large contiguous array gives a view."""
     if datatype == BYTES:
         return b"".join([part for element in array.flat for part in _element(element, tensor)])
     if array.nbytes <= _COPIED_BELOW:
         return array.tobytes()
-    # By way of uint8, since BF16 is unknown to memoryview.
+    # As uint8, because memoryview does not know BF16.
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 

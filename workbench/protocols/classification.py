@@ -1,4 +1,4 @@
-"""Triton's classification extension: an output as its largest elements, each "value:index" or "value:index:label"."""
+"""Triton's classification extension: sends an output as its largest elements, "value:index" or "value:index:label"."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NO_LABELS: Final[Mapping[str, Sequence[str]]] = {}
 
 
 def read_classes(value: Parameter, what: str) -> int:
-    """How many classes the parameter `classification` of one output asks for; 0: the output as it is."""
+    """Return how many classes the parameter `classification` asks for; 0 means the output itself."""
     if type(value) is not int or not 0 <= value < 1 << 31:
         raise InvalidInput(f"{what}: classification is {str(value)[:40]!r}; it takes how many classes, from 1")
     return value
@@ -45,7 +45,7 @@ def _largest(array: Array, what: str, most: int, batched: bool, labels: Sequence
         raise InvalidInput(f"{what} is {datatype_of(array)}, which has no classes; ask for it without classification")
     rows = array.reshape(array.shape[0] if batched and array.ndim else 1, -1) if array.size else array.reshape(0, 0)
     most = min(most, rows.shape[1])
-    # Of equal ones the first comes first; NaN last.
+    # Of equal elements the first comes first; NaN comes last.
     order = np.argsort(_descending(rows), axis=1, kind="stable")[:, :most]
     found = np.empty((len(rows), most), np.object_)
     for row, indices in enumerate(order):
@@ -63,5 +63,5 @@ def _descending(rows: Array) -> Array:
 
 
 def _value(value: np.generic) -> str:
-    """As C++'s std::to_string: six decimals."""
+    """Format a number as C++'s std::to_string does, with six decimals."""
     return f"{value:f}" if value.dtype.kind == "f" else str(value)

@@ -1,4 +1,4 @@
-"""The control plane's bodies: statuses and what a change came to, both ways; requests, as the service reads them."""
+"""Codecs of the control plane: statuses and results of changes, both ways, and the requests that the service reads."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from workbench.config import ModelConfig
 from workbench.core.description import Description, Graph, RunTimes
-from workbench.core.model import ModelState, ModelStatus, Signature, TensorSpec
+from workbench.core.model import ModelState, ModelStatus
 from workbench.errors import InvalidInput, WorkbenchError
 
 Settings = dict[str, bool | int | float | str]
@@ -30,42 +29,18 @@ class CommitRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class LoadAnswer:
-    """What a load, stage, commit or set came to, as a client reads it."""
+    """The result of a load, stage, commit or set, as a client reads it."""
 
     status: ModelStatus
     unchanged: bool
     previous: str | None
     seconds: float
     live: bool = False
-    """True: settings changed, and nothing was loaded for it."""
-
-
-class _Status(msgspec.Struct):
-    """docs/http.md, STATUS. Unknown fields are passed over: a newer service may tell more."""
-
-    name: str
-    version: str
-    state: str
-    reason: str = ""
-    platform: str = ""
-    device: str = ""
-    inputs: list[TensorSpec] | None = None
-    outputs: list[TensorSpec] | None = None
-    config: dict[str, Any] = {}
-    routed: bool = False
-    max_batch_size: int = 0
-    batching: str = ""
-    execution: str = ""
-    digest: str = ""
-    size_bytes: int = 0
-    loaded_at: float = 0.0
-    load_s: float = 0.0
-    queued: int = 0
-    notes: tuple[str, ...] = ()
+    """True if settings changed without a reload."""
 
 
 class _Loaded(msgspec.Struct):
-    model: _Status
+    model: dict[str, Any]
     unchanged: bool = False
     previous: str | None = None
     seconds: float = 0.0
@@ -73,7 +48,7 @@ class _Loaded(msgspec.Struct):
 
 
 class _Described(msgspec.Struct):
-    model: _Status
+    model: dict[str, Any]
     graph: Graph | None = None
     placement: dict[str, dict[str, int]] = {}
     run_times: tuple[RunTimes, ...] = ()
@@ -92,12 +67,12 @@ def decode_commit_request(body: bytes) -> CommitRequest:
 
 
 def decode_settings(body: bytes) -> Settings:
-    """Setting -> value, not yet checked against what settings there are."""
+    """Decode setting -> value; the names are not checked yet."""
     return decode_body(body or b"{}", Settings)
 
 
 def encode_status(status: ModelStatus) -> dict[str, Any]:
-    """What `json.dumps` and msgspec alike can write."""
+    """Return a status as values that both `json.dumps` and msgspec can write."""
     signature = status.signature
     fields: dict[str, Any] = {field.name: getattr(status, field.name) for field in dataclasses.fields(status)}
     del fields["signature"]
@@ -133,45 +108,35 @@ def encode_description(description: Description) -> dict[str, Any]:
 
 
 def decode_description(found: object) -> Description:
-    """The answer of describe in parsed JSON. WorkbenchError when it is none."""
+    """Decode the parsed JSON of describe. Raises WorkbenchError if it does not fit."""
     told = _convert(found, _Described)
     return Description(_status(told.model), told.graph, told.placement, told.run_times, told.memory_bytes)
 
 
 def decode_status(found: object) -> ModelStatus:
-    """The status in parsed JSON. WorkbenchError when it is none."""
-    return _status(_convert(found, _Status))
+    """Decode the parsed JSON of a status. Raises WorkbenchError if it does not fit."""
+    return _status(_convert(found, dict[str, Any]))
 
 
 def decode_load(found: object) -> LoadAnswer:
-    """The answer of load, stage, commit or set in parsed JSON. WorkbenchError when it is none."""
+    """Decode the parsed JSON of load, stage, commit or set. Raises WorkbenchError if it does not fit."""
     loaded = _convert(found, _Loaded)
     return LoadAnswer(_status(loaded.model), loaded.unchanged, loaded.previous, loaded.seconds, loaded.live)
 
 
-def _status(found: _Status) -> ModelStatus:
-    fields = {name: getattr(found, name) for name in found.__struct_fields__}
-    inputs, outputs = fields.pop("inputs"), fields.pop("outputs")
-    fields["state"] = _state(found.state)
-    fields["config"] = _config(found.config)
-    fields["signature"] = Signature(tuple(inputs), tuple(outputs or ())) if inputs is not None else None
-    return ModelStatus(**fields)
-
-
-def _state(text: str) -> ModelState:
-    try:
-        return ModelState(text)
-    except ValueError:
-        raise WorkbenchError(f"the service says a state that this client does not know: {text[:40]!r}") from None
-
-
-def _config(found: Mapping[str, Any]) -> ModelConfig:
-    known = {field.name for field in dataclasses.fields(ModelConfig)}
-    return ModelConfig(**{name: value for name, value in found.items() if name in known})
+def _status(found: Mapping[str, Any]) -> ModelStatus:
+    """Decode docs/http.md, STATUS. Unknown fields are ignored, since a newer service may send more."""
+    fields = dict(found)
+    inputs, outputs = fields.pop("inputs", None), fields.pop("outputs", None)
+    fields["signature"] = None if inputs is None else {"inputs": inputs, "outputs": outputs or ()}
+    state = fields.get("state")
+    if isinstance(state, str) and state not in set(ModelState):
+        raise WorkbenchError(f"the service sent a state that this client does not know: {state[:40]!r}")
+    return _convert(fields, ModelStatus)
 
 
 def decode_body(body: bytes, kind: type[Body]) -> Body:
-    """JSON as `kind`; InvalidInput, in words, where it is something else."""
+    """Decode JSON as `kind`. Raises InvalidInput with a readable message."""
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
@@ -190,7 +155,7 @@ def _convert(found: object, kind: type[Body]) -> Body:
 
 
 def number_in(name: str, text: str, low: float, high: float) -> float:
-    """What a query says of `name`. InvalidInput for what is no number from `low` to `high`."""
+    """Read a number of a query. Raises InvalidInput unless it is from `low` to `high`."""
     try:
         value = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Tensors whose elements lie typed in the message (`InferTensorContents`) -> numpy arrays.
+"""Converts tensors with typed elements in the message (`InferTensorContents`) to numpy arrays.
 
 FP16 and BF16 have no field there and travel raw only. The small integers share a wider field, and are checked to fit.
 """
@@ -26,15 +26,15 @@ FIELDS: Final = {
     "FP64": "fp64_contents",
     BYTES: "bytes_contents",
 }
-"""Datatype -> the one field that its elements belong in."""
+"""Datatype -> the field that holds its elements."""
 
 
 def array_from_contents(
     contents: Any, tensor: str, datatype: str, shape: tuple[int, ...], count: int, max_string_bytes: int
 ) -> Array:
-    """The array of `shape`, which holds `count` elements. `contents` is an InferTensorContents.
+    """Convert `contents`, an InferTensorContents, to an array of `shape` with `count` elements.
 
-    Raises InvalidInput for another number of elements, another field, or an element out of range; TooLarge.
+    Raises InvalidInput for a wrong number of elements, a wrong field or an element out of range, and TooLarge.
     """
     field = FIELDS.get(datatype)
     if field is None:

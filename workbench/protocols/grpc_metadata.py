@@ -1,4 +1,4 @@
-"""The rest of the gRPC interface: health, metadata, configuration, statistics and the repository; messages <-> core."""
+"""Codecs of all gRPC methods but inference: health, metadata, configuration, statistics and the repository."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LoadRequest: Final = pb.message("RepositoryModelLoadRequest")
 
 
 def named(method: str, message: bytes) -> tuple[str, str | None]:
-    """(name, version) that a request of `method` asks for."""
+    """Decode the (name, version) that a request of `method` asks for."""
     found = parse(pb.message(f"{method}Request"), message)
     return found.name, getattr(found, "version", "") or None
 
@@ -33,7 +33,7 @@ def live(is_live: bool) -> bytes:
 
 
 def ready(method: str, is_ready: bool) -> bytes:
-    """The answer of ServerReady or ModelReady."""
+    """Decode the answer of ServerReady or ModelReady."""
     return _bytes(f"{method}Response", ready=is_ready)
 
 
@@ -42,12 +42,12 @@ def decode_ready(method: str, message: bytes) -> bool:
 
 
 def decode_signature(message: bytes) -> Signature:
-    """Of a ModelMetadataResponse."""
+    """Decode the signature in a ModelMetadataResponse."""
     return _signature(parse(pb.message("ModelMetadataResponse"), message))
 
 
 def decode_status(metadata: bytes, config: bytes, version: str | None = None) -> ModelStatus:
-    """As far as a ModelMetadataResponse and a ModelConfigResponse tell of a model that serves."""
+    """Decode a serving model's status, as far as a ModelMetadataResponse and a ModelConfigResponse have it."""
     found = parse(pb.message("ModelMetadataResponse"), metadata)
     said = parse(pb.message("ModelConfigResponse"), config).config
     return ModelStatus(
@@ -74,13 +74,13 @@ def _signature(found: Any) -> Signature:
 
 
 def server_metadata(version: str, *more: str) -> bytes:
-    """`more` are extensions that not every service has."""
+    """Encode a ServerMetadataResponse; `more` are extensions that not every service has."""
     extensions = sorted((*EXTENSIONS, *more))
     return _bytes("ServerMetadataResponse", name="infer-workbench", version=version, extensions=extensions)
 
 
 def model_metadata(status: ModelStatus, versions: Sequence[str]) -> bytes:
-    """One version's signature; `versions` are all that serve."""
+    """Encode a version's signature; `versions` are all that serve."""
     signature = status.signature or Signature((), ())
     return _bytes(
         "ModelMetadataResponse",
@@ -93,7 +93,7 @@ def model_metadata(status: ModelStatus, versions: Sequence[str]) -> bytes:
 
 
 def model_config(status: ModelStatus) -> bytes:
-    """One version's settings, in Triton's form."""
+    """Encode a version's settings in Triton's form."""
     response = pb.message("ModelConfigResponse")()
     ParseDict(triton_config(status), response.config)
     return bytes(response.SerializeToString())
@@ -104,18 +104,18 @@ def model_statistics(statistics: Iterable[ModelStatistics]) -> bytes:
 
 
 def decode_index_request(message: bytes) -> bool:
-    """Whether the ready ones alone are asked for."""
+    """Return whether only ready models are asked for."""
     return bool(parse(pb.message("RepositoryIndexRequest"), message).ready)
 
 
 def repository_index(entries: Iterable[tuple[str, str, str, str]]) -> bytes:
-    """The index of (name, version, state, reason)."""
+    """Encode the index of (name, version, state, reason)."""
     models = [dict(zip(("name", "version", "state", "reason"), entry, strict=True)) for entry in entries]
     return _bytes("RepositoryIndexResponse", models=models)
 
 
 def decode_repository_load(message: bytes) -> tuple[str, RepositoryLoad]:
-    """The model's name, and what is asked for beside it."""
+    """Decode the model's name and the load's parameters."""
     found = parse(_LoadRequest, message)
     parameters: dict[str, object] = {}
     for name, value in found.parameters.items():
@@ -129,13 +129,13 @@ def decode_repository_unload(message: bytes) -> str:
 
 
 def decode_region_registration(message: bytes) -> tuple[str, str, int, int]:
-    """(name, key, offset, byte_size) of a region to register."""
+    """Decode (name, key, offset, byte_size) of a region to register."""
     found = parse(pb.message("SystemSharedMemoryRegisterRequest"), message)
     return found.name, found.key, found.offset, found.byte_size
 
 
 def region_statuses(regions: Iterable[tuple[str, str, int, int]]) -> bytes:
-    """Of each (name, key, offset, byte_size)."""
+    """Encode the status of each (name, key, offset, byte_size)."""
     fields = ("name", "key", "offset", "byte_size")
     told = {region[0]: dict(zip(fields, region, strict=True)) for region in regions}
     response = pb.message("SystemSharedMemoryStatusResponse")()
@@ -144,7 +144,7 @@ def region_statuses(regions: Iterable[tuple[str, str, int, int]]) -> bytes:
 
 
 def nothing(method: str) -> bytes:
-    """The answer of a method that has nothing to tell."""
+    """Encode the empty answer of `method`."""
     return _bytes(f"{method}Response")
 
 

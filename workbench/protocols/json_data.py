@@ -1,4 +1,4 @@
-"""The `data` of a JSON tensor <-> a numpy array: every value checked against the datatype, none silently changed."""
+"""Converts between the `data` of a JSON tensor and a numpy array. Each value is checked; none is silently changed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from workbench.errors import InvalidInput, TooLarge
 from workbench.protocols.json_streaming import LONG, check_strings, numbers_from_json
 
 BINARY_ONLY: Final = frozenset({"FP16", "BF16"})
-"""Datatypes that JSON does not carry."""
+"""Datatypes without a JSON form."""
 
-# Subtleness ahead: a double below this rounds to the largest FP32, as the shortest text of that number, 3.4028235e38,
-# does; from here on it rounds to infinity.
+# NOTE: a double below this rounds to the largest FP32, as does its shortest text, 3.4028235e38; from here on it rounds
+# to infinity.
 _FP32_END = 3.4028235677973366e38
 
 # The decoder checks type and range while it reads, so an array is made of values that are known to fit.
@@ -29,7 +29,7 @@ _ITEMS: Final[dict[str, Any]] = {
     "UINT8": Annotated[int, Meta(ge=0, le=(1 << 8) - 1)],
     "UINT16": Annotated[int, Meta(ge=0, le=(1 << 16) - 1)],
     "UINT32": Annotated[int, Meta(ge=0, le=(1 << 32) - 1)],
-    "UINT64": Annotated[int, Meta(ge=0)],  # a bound over INT64 is more than msgspec takes: numpy sees to it
+    "UINT64": Annotated[int, Meta(ge=0)],  # msgspec takes no bound over INT64, so numpy checks it
     "INT8": Annotated[int, Meta(ge=-(1 << 7), le=(1 << 7) - 1)],
     "INT16": Annotated[int, Meta(ge=-(1 << 15), le=(1 << 15) - 1)],
     "INT32": Annotated[int, Meta(ge=-(1 << 31), le=(1 << 31) - 1)],
@@ -50,9 +50,9 @@ _INDEX = re.compile(r"\[(\d+)\]")
 def array_from_json(
     raw: msgspec.Raw, tensor: str, datatype: str, shape: tuple[int, ...], count: int, max_string_bytes: int
 ) -> Array:
-    """The array that `raw`, a JSON list, spells: flat or nested, row-major.
+    """Convert `raw`, a flat or nested JSON list in row-major order, to an array.
 
-    `tensor` says in messages which one it is ("input 'x'"); `count` is the number of elements of `shape`.
+    `tensor` names it in messages ("input 'x'"); `count` is the number of elements of `shape`.
     Raises InvalidInput, and TooLarge for a string over its cap.
     """
     decoder = _FLAT.get(datatype)
@@ -83,7 +83,7 @@ def array_from_json(
 
 
 def json_values(array: Array, tensor: str, datatype: str) -> list[Any]:
-    """The flat list that JSON carries for an array. NaN and infinities are not looked for: see `check_finite`."""
+    """Return an array as a flat list for JSON. NaN and infinities are not checked here: see `check_finite`."""
     if datatype in BINARY_ONLY:
         raise InvalidInput(f"{tensor} is {datatype}, which has no JSON form; {_ASK_BINARY}")
     if datatype == BYTES:
@@ -96,7 +96,7 @@ def json_values(array: Array, tensor: str, datatype: str) -> list[Any]:
 
 
 def check_finite(array: Array, tensor: str) -> None:
-    """InvalidInput when a floating-point array holds what JSON has no number for."""
+    """Raise InvalidInput if a floating-point array holds NaN or an infinity, which JSON cannot carry."""
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise InvalidInput(f"{tensor} holds NaN or an infinity, which JSON has no number for; {_ASK_BINARY}")
 
@@ -120,7 +120,7 @@ def _strings(values: list[str], tensor: str, max_bytes: int) -> Array:
 
 
 def _nested(data: bytes, tensor: str, datatype: str, flat: msgspec.ValidationError) -> list[Any]:
-    """The elements of nested lists in row-major order; what was wrong with the flat reading otherwise."""
+    """Return the elements of nested lists in row-major order. `flat` is the error of the flat reading."""
     opening = _LEADING.match(data)
     depth = opening.group().count(b"[") if opening else 0
     if depth == 0:
@@ -152,7 +152,7 @@ def _nested_decoder(datatype: str, depth: int) -> msgspec.json.Decoder[list[Any]
 
 
 def _wrong(data: bytes, tensor: str, datatype: str, error: msgspec.ValidationError) -> InvalidInput:
-    """What the decoder refused, with the value; it gives the place only."""
+    """Make an error that names the refused value; the decoder's own gives only its place."""
     place = str(error).rpartition(" - at ")[2].strip("`$")
     try:
         value: Any = _anything.decode(data)

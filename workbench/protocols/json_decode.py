@@ -1,4 +1,4 @@
-"""JSON text into typed structs, with errors that say what is wrong with it."""
+"""Decodes JSON into typed structs, with readable errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from workbench.errors import InvalidInput
 
 
 def decode_json(decoder: msgspec.json.Decoder[Any], head: bytes, max_depth: int, what: str) -> Any:
-    """What `decoder` makes of `head`, called `what` in errors. InvalidInput where it does not fit or is too deep."""
+    """Decode `head` with `decoder`; `what` names it in errors.
+
+    Raises InvalidInput if it does not fit or is too deep.
+    """
     try:
         found = decoder.decode(head)
     except msgspec.ValidationError as error:
@@ -24,7 +27,7 @@ def decode_json(decoder: msgspec.json.Decoder[Any], head: bytes, max_depth: int,
         raise InvalidInput(f"{what} is not valid JSON: it is not UTF-8") from None
     except RecursionError:
         raise _too_deep(what, max_depth) from None
-    # What has few brackets is not deep, and most bodies have few.
+    # JSON with few brackets is not deep, and most bodies have few.
     if head.count(b"[") + head.count(b"{") > max_depth and _depth(head) > max_depth:
         raise _too_deep(what, max_depth)
     return found
@@ -37,7 +40,7 @@ _BLOCK = 1 << 20
 
 
 def _depth(head: bytes) -> int:
-    """How deep valid JSON is nested, without a Python step per bracket."""
+    """Return how deep valid JSON is nested, without a Python step per bracket."""
     brackets = np.frombuffer(_STRING.sub(b"", head).translate(None, _ALL_BUT_BRACKETS), np.uint8)
     deepest = level = 0
     for begin in range(0, len(brackets), _BLOCK):

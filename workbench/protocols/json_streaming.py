@@ -1,4 +1,4 @@
-"""Long `data` of a JSON tensor, read with little beside the array itself, and never held for long at one place.
+"""Reads long `data` of a JSON tensor in blocks, with little memory apart from the array itself.
 
 A list of Python numbers takes up to twelve times the text that spells it, a list of lists forty times; and a decoder
 does not let other threads run. So what is too much is refused by counting commas, before anything is made of it, and
@@ -17,13 +17,13 @@ from workbench.core.tensor import DTYPES, Array
 from workbench.errors import InvalidInput
 
 LONG = 64 * 1024
-"""Bytes from which `data` is read in this way; what is shorter costs little whatever it holds."""
+"""Size in bytes from which `data` is read in blocks; shorter data costs little anyway."""
 
 _BLOCK = 128 * 1024
 """Bytes of text decoded at once: about a millisecond."""
 
 _FEW_LISTS, _LISTS_PER_STRING = 1024, 4
-"""Lists of strings have a list object for each list, which takes 88 bytes."""
+"""Each list of strings becomes a list object, which takes 88 bytes."""
 
 _STRUCTURE: Final = b"[],"
 _ALL_BUT_STRUCTURE: Final = bytes(octet for octet in range(256) if octet not in _STRUCTURE)
@@ -39,8 +39,8 @@ def numbers_from_json(
     decoder: msgspec.json.Decoder[list[Any]],
     takes: str,
 ) -> Array:
-    """The array of numbers that `data`, a valid JSON list, spells. `decoder` reads a flat list of them and checks each;
-    `takes` says in words what it takes. Raises InvalidInput."""
+    """Convert `data`, a valid JSON list of numbers, to an array. `decoder` decodes and checks a flat list; `takes`
+    describes the valid values in errors. Raises InvalidInput."""
     _check_count(tensor, shape, count, data.count(b",") + 1)
     if data.count(b"[") > 1 and not _even(data.translate(None, _ALL_BUT_STRUCTURE)):
         raise InvalidInput(f"{tensor}: data is ragged: lists of one level hold different numbers of elements")
@@ -63,7 +63,7 @@ def numbers_from_json(
 
 
 def check_strings(data: bytes, tensor: str, shape: tuple[int, ...], count: int) -> None:
-    """InvalidInput where `data`, a valid JSON list of strings, has not `count` of them, or many more lists."""
+    """Raise InvalidInput if `data`, a valid JSON list of strings, does not hold `count` of them, or has many lists."""
     escaped = data.replace(b"\\\\", b"").count(b'\\"') if b"\\" in data else 0
     _check_count(tensor, shape, count, (data.count(b'"') - escaped) // 2)
     most = _FEW_LISTS + _LISTS_PER_STRING * count
@@ -81,11 +81,11 @@ def _check_count(tensor: str, shape: tuple[int, ...], count: int, found: int) ->
 
 
 def _even(skeleton: bytes) -> bool:
-    """Whether all lists of one level are alike. `skeleton` is the brackets and commas of a list of numbers."""
+    """Return whether all lists of one level have equal shape. `skeleton` is the brackets and commas of a list."""
     depth = len(skeleton) - len(skeleton.lstrip(b"["))
     alike, leaves = b"", 1
     for level in range(1, depth + 1):
-        # The first list of this level ends where as many brackets close at once.
+        # The first list of this level ends where that many brackets close in a row.
         end = skeleton.find(b"]" * level)
         size, left_over = divmod(skeleton.count(b",", 0, max(end, 0)) + 1, leaves)
         if end < 0 or left_over or size * (len(alike) + 1) > len(skeleton):

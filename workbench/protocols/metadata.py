@@ -1,4 +1,4 @@
-"""The Open Inference Protocol's metadata and Triton's repository extension: what is served, and loading by name."""
+"""Codecs of the Open Inference Protocol's metadata and of Triton's repository extension."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ _SETTINGS = frozenset(each.name for each in fields(ModelConfig))
 
 @dataclass(frozen=True, slots=True)
 class RepositoryLoad:
-    """What a repository load asks for beside the model's name."""
+    """The parameters of a repository load."""
 
     settings: Mapping[str, object] = field(default_factory=dict)
     version: str | None = None
-    """The version that `model` is said to be; None: the service's own repositories have the model."""
+    """The version of `model`; None if the model is in the service's own repositories."""
     model: bytes | None = None
-    """A file sent along; None: the service's own repositories have it."""
+    """A model file in the request; None if the model is in the service's own repositories."""
     model_file: str = ONNX.model_file
-    """Its name, which says which runtime it is for."""
+    """Name of that file, which says which runtime it is for."""
     beside: Mapping[str, bytes] = field(default_factory=dict)
-    """Name -> content of the files that `model` keeps its data in."""
+    """Name -> content of the model's external data files."""
     notes: tuple[str, ...] = ()
-    """What of a configuration in Triton's form is not honoured, each one sentence."""
+    """Parts of a Triton configuration that are not supported, one sentence each."""
 
 
 def server_metadata(version: str, *more: str) -> bytes:
-    """`more` are extensions that not every service has."""
+    """Return the server's metadata; `more` are extensions that not every service has."""
     extensions = sorted((*EXTENSIONS, *more))
     return msgspec.json.encode({"name": "infer-workbench", "version": version, "extensions": extensions})
 
 
 def model_metadata(status: ModelStatus, versions: Sequence[str]) -> bytes:
-    """One version's signature; `versions` are all that serve."""
+    """Return a version's metadata; `versions` are all that serve."""
     signature = status.signature or Signature((), ())
     return msgspec.json.encode(
         {
@@ -71,23 +71,23 @@ def model_metadata(status: ModelStatus, versions: Sequence[str]) -> bytes:
 
 
 def repository_index(entries: Iterable[tuple[str, str, str, str]]) -> bytes:
-    """The index of (name, version, state, reason)."""
+    """Return the index of (name, version, state, reason)."""
     return msgspec.json.encode([dict(zip(_INDEX, entry, strict=True)) for entry in entries])
 
 
 def decode_index_request(body: bytes) -> bool:
-    """Whether the ready ones alone are asked for; an empty body asks for all."""
+    """Return whether only ready models are asked for; an empty body asks for all."""
     return _decoded(body, _IndexRequest).ready if body.strip() else False
 
 
 def decode_repository_load(body: bytes) -> RepositoryLoad:
-    """What the `parameters` in a JSON body ask for; an empty body asks for nothing."""
+    """Decode the `parameters` of a load in a JSON body, which may be empty."""
     return repository_load(_decoded(body, _LoadRequest).parameters if body.strip() else {})
 
 
 def repository_load(parameters: Mapping[str, object]) -> RepositoryLoad:
-    """The settings (`config`: JSON in a string, ours or Triton's) and the model (`file:VERSION/model.onnx`, and the
-    files that its data lie in: bytes, or base64 in a string) in `parameters`. InvalidInput, ModelError, Unsupported."""
+    """Decode the settings (`config`: JSON in a string, ours or Triton's) and the model (`file:VERSION/model.onnx` and
+    its data files: bytes, or base64 in a string). Raises InvalidInput, ModelError, Unsupported."""
     settings: Mapping[str, object] = {}
     notes: tuple[str, ...] = ()
     versions: set[str] = set()
@@ -114,7 +114,7 @@ def repository_load(parameters: Mapping[str, object]) -> RepositoryLoad:
 
 
 def decode_repository_unload(body: bytes) -> None:
-    """Nothing is asked for that would change what an unload does: no model here depends on another. InvalidInput."""
+    """Check an unload's parameters, none of which changes it: no model depends on another. Raises InvalidInput."""
     if body.strip():
         found = _decoded(body, _LoadRequest).parameters
         take_flag(found, "unload_dependents")
@@ -147,7 +147,7 @@ def _decoded(body: bytes | str, kind: Any) -> Any:
 
 
 def _settings(value: object) -> tuple[Mapping[str, object], tuple[str, ...]]:
-    """Settings, and what of a configuration in Triton's form is not honoured. One may hold fields of both."""
+    """Return the settings, and notes on unsupported parts. `config` may mix our own and Triton's fields."""
     if not isinstance(value, str):
         raise InvalidInput("the load parameter config takes JSON in a string")
     config: dict[str, object] = _decoded(value, dict[str, Any])

@@ -1,4 +1,4 @@
-"""A model's configuration as Triton's `ModelConfig` spells it: plain values, for JSON and for the message alike."""
+"""A model's configuration in the form of Triton's `ModelConfig`, as plain values for JSON and for the message."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _EXPRESSED = frozenset(
         "instances",
     }
 )
-"""Settings that have a field of Triton's."""
+"""Settings that have a field in Triton's form."""
 
 
 def triton_config(status: ModelStatus, versions: Sequence[str] = ()) -> dict[str, Any]:
-    """The configuration that one version is served with, by the field names of model_config.proto.
+    """Return the configuration of one version, by the field names of model_config.proto.
 
     Enums are their names. Shapes are without the batch axis where the model is batched. `versions` are all that serve;
     empty: this one.
@@ -60,7 +60,7 @@ def _tensor(spec: TensorSpec, batched: bool) -> dict[str, Any]:
     dims = list(spec.shape[1:] if batched else spec.shape)
     datatype = "STRING" if spec.datatype == "BYTES" else spec.datatype
     tensor: dict[str, Any] = {"name": spec.name, "data_type": f"TYPE_{datatype}", "dims": dims or [1]}
-    if not dims:  # Triton's dims are never empty: what remains is said by a reshape
+    if not dims:  # Triton's dims are never empty: a reshape gives the rest
         tensor["reshape"] = {"shape": []}
     return tensor
 

@@ -1,4 +1,4 @@
-"""Inference over the Open Inference Protocol's gRPC messages: bytes <-> core types.
+"""Codecs of inference over the Open Inference Protocol's gRPC messages.
 
 Tensors come raw (`raw_input_contents`, one element for each input) or typed, never both in one message; ours always
 travel raw, as Triton's do. What is wrong with a message is an InvalidInput, TooLarge or Unsupported that says which
@@ -32,7 +32,7 @@ from workbench.protocols.region_params import RegionSlice, Shared, place_of, rea
 from workbench.protocols.status_codes import GRPC_CODE_KEY, error_of_code
 
 MAX_MESSAGE_BYTES: Final = (1 << 31) - 1
-"""No protobuf message is larger."""
+"""Largest protobuf message."""
 
 _Request: Final = pb.message("ModelInferRequest")
 _Response: Final = pb.message("ModelInferResponse")
@@ -47,15 +47,15 @@ _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class GrpcAnswer:
-    """How a request wants its answer."""
+    """How a request wants its response."""
 
     timings: bool = False
     final: bool = False
-    """The last answer to a request of a stream says that it is the last."""
+    """Whether the last response to a request of a stream is marked as the last."""
     classes: Mapping[str, int] = field(default_factory=lambda: _NONE)
-    """Output -> how many of its largest elements are wanted in its place."""
+    """Output -> how many of its largest elements are wanted instead."""
     places: Mapping[str, RegionSlice] = field(default_factory=lambda: _NONE)
-    """Output -> where in shared memory it is wanted instead of in the message."""
+    """Output -> its place in shared memory, instead of the message."""
 
 
 _PLAIN: Final = GrpcAnswer()
@@ -68,14 +68,14 @@ _INFER_RESPONSE: Final = b"\x12"
 
 
 class Decoder:
-    """Reads requests, and remembers how those before lay in their messages. For the event loop and threads alike."""
+    """Decodes requests, with a cache of message layouts. For the event loop and threads."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._layouts = Layouts()
 
     def decode(self, message: bytes, now: float, shared: Shared | None = None) -> tuple[InferRequest, GrpcAnswer]:
-        """The request in a ModelInferRequest, and how it wants its answer.
+        """Decode a ModelInferRequest, and how it wants its response.
 
         `now`, on the engine's clock, begins its timeout; `shared` is the shared memory that tensors may lie in.
         Tensors may be read-only views of `message`.
@@ -108,23 +108,23 @@ class Decoder:
 
 
 def decode_request(message: bytes, limits: Limits, now: float) -> tuple[InferRequest, GrpcAnswer]:
-    """As `Decoder.decode`, without remembering anything."""
+    """As `Decoder.decode`, without a cache."""
     return _decoded(parse(_Request, message), limits, now)
 
 
 def encode_response(response: InferResponse, answer: GrpcAnswer, limits: Limits) -> bytes:
-    """A ModelInferResponse. TooLarge for one over max_response_bytes."""
+    """Encode a ModelInferResponse. Raises TooLarge over max_response_bytes."""
     return b"".join(_response_parts(response, answer, limits))
 
 
 def encode_stream_response(response: InferResponse, answer: GrpcAnswer, limits: Limits) -> bytes:
-    """A ModelStreamInferResponse with outputs. TooLarge for one over max_response_bytes."""
+    """Encode a ModelStreamInferResponse with outputs. Raises TooLarge over max_response_bytes."""
     parts = _response_parts(response, answer, limits)
     return b"".join((_INFER_RESPONSE, varint(sum(map(len, parts))), *parts))
 
 
 def encode_stream_error(error: WorkbenchError, request_id: str) -> bytes:
-    """A ModelStreamInferResponse that says why one request of the stream failed; the stream goes on."""
+    """Encode a ModelStreamInferResponse with the error of one request; the stream goes on."""
     message = error.message.encode("utf-8", "replace").decode()
     answer = _StreamResponse(error_message=message, infer_response=_Response(id=request_id))
     answer.infer_response.parameters[GRPC_CODE_KEY].string_param = error.code
@@ -132,7 +132,7 @@ def encode_stream_error(error: WorkbenchError, request_id: str) -> bytes:
 
 
 def named_in(message: bytes) -> tuple[str, str, str]:
-    """What a ModelInferRequest that was refused is for: model, version and id, each empty where it cannot be read."""
+    """Return model, version and id of a refused ModelInferRequest, each empty if it cannot be read."""
     try:
         found = _Request.FromString(message)
     except DecodeError:
@@ -146,7 +146,7 @@ def named_in(message: bytes) -> tuple[str, str, str]:
 def encode_request(
     request: InferRequest, *, now: float | None = None, of_inputs: Sequence[Mapping[str, Parameter]] = ()
 ) -> bytes:
-    """A ModelInferRequest. The deadline travels as what is left of it at `now`; None: time.monotonic().
+    """Encode a ModelInferRequest. The deadline is sent as the time left at `now`; None means time.monotonic().
 
     `of_inputs` are parameters of the inputs themselves, in their order, for servers that read some.
     """
@@ -170,12 +170,12 @@ def encode_request(
 
 
 def decode_response(message: bytes) -> InferResponse:
-    """The answer in a ModelInferResponse. WorkbenchError when it cannot be read: the service is at fault then."""
+    """Decode a ModelInferResponse. Raises WorkbenchError if it cannot be read: then the service is at fault."""
     return _answer(_parsed_answer(_Response, message))
 
 
 def decode_stream_response(message: bytes) -> InferResponse | WorkbenchError:
-    """The answer in a ModelStreamInferResponse, or the error that it tells of. Raises as `decode_response` does."""
+    """Decode the response or the error in a ModelStreamInferResponse. Raises as `decode_response` does."""
     found = _parsed_answer(_StreamResponse, message)
     if not found.error_message:
         return _answer(found.infer_response)
@@ -206,15 +206,15 @@ def _unreadable(error: WorkbenchError) -> WorkbenchError:
 
 
 def parse(kind: Any, message: bytes) -> Any:
-    """`message` as a message of `kind`. InvalidInput."""
+    """Parse a message of `kind`. Raises InvalidInput."""
     try:
         return kind.FromString(message)
     except DecodeError:
-        raise InvalidInput(f"what was sent is no {kind.DESCRIPTOR.name}") from None
+        raise InvalidInput(f"the message is not a {kind.DESCRIPTOR.name}") from None
 
 
 def read_parameters(parameters: Any, what: str, limits: Limits) -> dict[str, Parameter]:
-    """A map of InferParameter as plain values. InvalidInput for one without a value."""
+    """Return a map of InferParameter as plain values. Raises InvalidInput for one without a value."""
     if len(parameters) > limits.max_tensors:
         raise TooLarge(f"{what} has {len(parameters)} parameters; max_tensors is {limits.max_tensors}")
     found: dict[str, Parameter] = {}
@@ -227,7 +227,7 @@ def read_parameters(parameters: Any, what: str, limits: Limits) -> dict[str, Par
 
 
 def write_parameters(into: Any, parameters: Mapping[str, Parameter]) -> None:
-    """Put `parameters` into a map of InferParameter. InvalidInput for a number that fits none of its types."""
+    """Put `parameters` into a map of InferParameter. Raises InvalidInput for a number that fits none of its types."""
     for name, value in parameters.items():
         parameter = into[name]
         try:
@@ -265,15 +265,17 @@ def _decoded(found: Any, limits: Limits, now: float, shared: Shared | None = Non
 
 
 def _response_parts(response: InferResponse, answer: GrpcAnswer, limits: Limits) -> list[bytes | memoryview]:
-    """A ModelInferResponse in pieces: everything else first, then the tensors, which so are copied once, at the end.
-    `raw_output_contents` has the highest number, so this is also how protobuf would write it."""
+    """Return a ModelInferResponse in pieces, the tensors last, so that they are copied only once.
+
+    `raw_output_contents` has the highest field number, so protobuf would write them last too.
+    """
     parts: list[bytes | memoryview] = [b""]
     specs = []
     size = 0
     for name, array in response.outputs.items():
         datatype = datatype_of(array)
         specs.append((name, datatype, array.shape))
-        if name in answer.places:  # it was written there; clients find the others by their index
+        if name in answer.places:  # written to shared memory; clients find the others by their index
             parts.append(_raw_output(0))
             continue
         raw = bytes_from_array(array, f"output {name!r}", datatype)
@@ -294,7 +296,7 @@ def _response_parts(response: InferResponse, answer: GrpcAnswer, limits: Limits)
 
 @lru_cache(maxsize=1024)
 def _plain_head(model: str, version: str, outputs: tuple[tuple[str, str, tuple[int, ...]], ...]) -> bytes:
-    """All of a ModelInferResponse but its id, its parameters and its tensors' bytes."""
+    """Encode a ModelInferResponse without its id, its parameters and its tensors' bytes."""
     message = _Response(model_name=model, model_version=version)
     for name, datatype, shape in outputs:
         message.outputs.add(name=name, datatype=datatype, shape=shape)
@@ -316,7 +318,7 @@ def _with_particulars(head: bytes, response: InferResponse, answer: GrpcAnswer) 
 
 @lru_cache(maxsize=1024)
 def _raw_output(length: int) -> bytes:
-    """What comes before so many bytes of raw_output_contents, field 6."""
+    """Return the tag and length before `size` bytes of raw_output_contents, field 6."""
     return b"\x32" + varint(length)
 
 
@@ -361,7 +363,7 @@ def _read_outputs(
 def _read_tensors(
     kind: str, tensors: Any, raw: Sequence[bytes], limits: Limits, shared: Shared | None = None
 ) -> dict[str, Array]:
-    """Name -> array. `kind` is "input" or "output". A tensor in shared memory has no element of `raw`."""
+    """Decode name -> array. `kind` is "input" or "output". A tensor in shared memory has no element of `raw`."""
     if len(tensors) > limits.max_tensors:
         raise TooLarge(f"there are {len(tensors)} {kind}s; max_tensors is {limits.max_tensors}")
     arrays: dict[str, Array] = {}

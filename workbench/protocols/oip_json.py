@@ -1,4 +1,4 @@
-"""Inference over the Open Inference Protocol's JSON, with Triton's binary tensor data behind it.
+"""Codecs of inference over the Open Inference Protocol's JSON, with Triton's binary tensor data after it.
 
 This is the hot path: a body is decoded in two steps of typed msgspec decoders, first everything but the numbers, then
 each tensor's numbers by a decoder for its datatype. What is wrong with a body is an InvalidInput, TooLarge
@@ -33,16 +33,16 @@ _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 @dataclass(slots=True)
 class AnswerFormat:
-    """How a request wants its answer."""
+    """How a request wants its response."""
 
     binary: bool = False
-    """For the outputs that say nothing themselves."""
+    """Whether outputs without a setting of their own are sent as binary."""
     binary_of: Mapping[str, bool] = field(default_factory=lambda: _NONE)
-    """Output -> binary, for those that do."""
+    """Output -> whether it is sent as binary, for those with a setting."""
     classes: Mapping[str, int] = field(default_factory=lambda: _NONE)
-    """Output -> how many of its largest elements are wanted in its place."""
+    """Output -> how many of its largest elements are wanted instead."""
     places: Mapping[str, RegionSlice] = field(default_factory=lambda: _NONE)
-    """Output -> where in shared memory it is wanted instead of in the body."""
+    """Output -> its place in shared memory, instead of the body."""
     timings: bool = False
 
 
@@ -98,7 +98,7 @@ def decode_request(
     now: float,
     shared: Shared | None = None,
 ) -> tuple[InferRequest, AnswerFormat]:
-    """The request that `body` holds, and how it wants its answer.
+    """Decode the request in `body`, and how it wants its response.
 
     `header_length` is Inference-Header-Content-Length, None without that header; `now` is on the engine's clock and
     begins the request's timeout; `shared` is the shared memory that tensors may lie in. Binary inputs are read-only
@@ -123,7 +123,7 @@ def decode_request(
 def encode_response(
     response: InferResponse, answer: AnswerFormat, limits: Limits
 ) -> tuple[list[bytes | memoryview] | bytes, int | None]:
-    """The body, and how much of it is JSON; None: all. Where binary data follows, the body comes in parts.
+    """Return the body, and the length of its JSON, None if it is all JSON. With binary data, the body is in parts.
 
     Raises InvalidInput for an output that JSON cannot carry, TooLarge for one over max_response_bytes.
     """
@@ -137,7 +137,7 @@ def encode_response(
         size += array.nbytes
         if size > limits.max_response_bytes:
             raise _over(size, limits)
-        if places and name in places:  # it was written there
+        if places and name in places:  # written to shared memory
             outputs.append(BinaryTensor(name, array.shape, datatype, places[name].parameters))
         elif answer.binary_of.get(name, answer.binary):
             part = bytes_from_array(array, f"output {name!r}", datatype)
@@ -167,9 +167,9 @@ def encode_response(
 def encode_request(
     request: InferRequest, *, binary: bool = True, now: float | None = None
 ) -> tuple[list[bytes | memoryview], int | None]:
-    """The parts of a body, and how much of it is JSON; None: all, with no binary data anywhere.
+    """Return the parts of a body, and the length of its JSON, None if there is no binary data.
 
-    The deadline travels as what is left of it at `now`; None: time.monotonic().
+    The deadline is sent as the time left at `now`; None means time.monotonic().
     """
     inputs: list[JsonTensor | BinaryTensor] = []
     parts: list[bytes | memoryview] = []
@@ -197,9 +197,9 @@ def encode_request(
 
 
 def decode_response(body: bytes, header_length: int | None) -> InferResponse:
-    """The answer to an inference. Arrays that came as binary are read-only views of `body`.
+    """Decode a response. Arrays that came as binary are read-only views of `body`.
 
-    Raises WorkbenchError when it cannot be read: the service is at fault then, not the caller.
+    Raises WorkbenchError if it cannot be read: then the service is at fault, not the caller.
     """
     try:
         head, start = _split(body, header_length)
@@ -215,7 +215,7 @@ def decode_response(body: bytes, header_length: int | None) -> InferResponse:
 
 
 def _split(body: bytes, header_length: int | None) -> tuple[bytes, int]:
-    """The JSON, and where the binary data begins."""
+    """Return the JSON, and where the binary data begins."""
     if header_length is None:
         return body, len(body)
     if not 0 < header_length <= len(body):
@@ -226,7 +226,7 @@ def _split(body: bytes, header_length: int | None) -> tuple[bytes, int]:
 
 
 def _read_parameters(parameters: dict[str, Parameter], request: InferRequest, now: float) -> AnswerFormat:
-    """Take what the service reads out of `parameters`; the rest goes along with the request."""
+    """Take the parameters that the service reads out of `parameters`; the others stay with the request."""
     binary = take_flag(parameters, "binary_data_output")
     timings = take_flag(parameters, "timings")
     take_schedule(parameters, request, now)

@@ -1,4 +1,4 @@
-"""The tensors of an inference as its JSON describes them, their data in it or behind it."""
+"""Decodes the tensors of an inference in JSON, with their data in the JSON or after it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from workbench.protocols.json_data import array_from_json
 from workbench.protocols.region_params import REGION, Shared, read_shared
 
 MAX_RANK = 32
-"""Dimensions of one tensor; as many as every numpy can hold."""
+"""Most dimensions of a tensor; every version of numpy can hold as many."""
 
 
 class Tensor(Struct, gc=False):
-    """An input of a request, an output of a response."""
+    """An input of a request or an output of a response."""
 
     name: str
     shape: list[int]
@@ -46,9 +46,10 @@ class BinaryTensor(Struct, gc=False):
 def read_tensors(
     kind: str, tensors: list[Tensor], body: bytes, start: int, limits: Limits, shared: Shared | None = None
 ) -> dict[str, Array]:
-    """Name -> array; binary data begins at `start` of `body` and must end with it. `kind` is "input" or "output".
+    """Decode name -> array. Binary data begins at `start` of `body` and must end with it. `kind` is "input" or
+    "output".
 
-    `shared`: the shared memory that tensors may lie in; None: they may not.
+    `shared` is the shared memory that tensors may be in; None if they may not.
     """
     arrays: dict[str, Array] = {}
     for tensor in tensors:
@@ -89,7 +90,7 @@ def read_tensors(
 
 
 def count_elements(shape: tuple[int, ...], what: str, max_elements: int) -> int:
-    """How many elements `shape` holds, before anything is made that large. InvalidInput, TooLarge."""
+    """Return the number of elements of `shape`, before memory is allocated. Raises InvalidInput and TooLarge."""
     if len(shape) > MAX_RANK:
         raise InvalidInput(f"{what}: shape has {len(shape)} dimensions; {MAX_RANK} at most")
     count = 1

@@ -1,4 +1,4 @@
-"""The parameters of a request that the service itself reads, and the timings among those of an answer."""
+"""The parameters of a request that the service reads, and the timings in a response's parameters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from workbench.errors import InvalidInput, Unsupported
 
 
 def take_flag(parameters: dict[str, Parameter], name: str) -> bool:
-    """Take `name` out of `parameters`; False where it is not there. InvalidInput."""
+    """Take a flag out of `parameters`; False if it is missing. Raises InvalidInput."""
     value = parameters.pop(name, False)
     if not isinstance(value, bool):
         raise InvalidInput(f"the parameter {name} is {str(value)[:40]!r}; it takes true or false")
@@ -18,7 +18,7 @@ def take_flag(parameters: dict[str, Parameter], name: str) -> bool:
 
 
 def take_whole(parameters: dict[str, Parameter], name: str) -> int:
-    """Take `name` out of `parameters`; 0 where it is not there. InvalidInput."""
+    """Take a whole number out of `parameters`; 0 if it is missing. Raises InvalidInput."""
     value = parameters.pop(name, 0)
     if type(value) is not int or not 0 <= value < 1 << 63:
         raise InvalidInput(f"the parameter {name} is {str(value)[:40]!r}; it takes a whole number from 0")
@@ -26,9 +26,9 @@ def take_whole(parameters: dict[str, Parameter], name: str) -> int:
 
 
 def take_schedule(parameters: dict[str, Parameter], request: InferRequest, now: float) -> None:
-    """Take `priority` and `timeout` out of `parameters` and into `request`; the timeout begins at `now`.
+    """Move `priority` and `timeout` from `parameters` to `request`; the timeout begins at `now`.
 
-    What is left then must not be reserved by the protocol. InvalidInput; Unsupported for a sequence.
+    The others must not be reserved by the protocol. Raises InvalidInput, and Unsupported for a sequence.
     """
     request.priority = take_whole(parameters, "priority")
     if timeout_us := take_whole(parameters, "timeout"):
@@ -47,11 +47,11 @@ def _take_reserved(parameters: dict[str, Parameter]) -> None:
     for name in [name for name in parameters if name.startswith("triton_")]:
         if name != "triton_enable_empty_final_response":
             raise InvalidInput(f"the parameter {name[:40]!r}: names that begin with triton_ are reserved")
-        take_flag(parameters, name)  # each answer here is the last one
+        take_flag(parameters, name)  # ignored: every response here is the last one
 
 
 def schedule_parameters(request: InferRequest, now: float) -> dict[str, Parameter]:
-    """The request's parameters as they travel: with its priority, and with what is left of its deadline at `now`."""
+    """Return the parameters to send: with the priority, and with the time left at `now` until the deadline."""
     parameters = dict(request.parameters)
     if request.priority:
         parameters["priority"] = request.priority
@@ -73,7 +73,7 @@ def timings_out(timings: Timings) -> dict[str, Parameter]:
 
 
 def timings_in(parameters: Mapping[str, Any]) -> Timings:
-    """The timings among a response's parameters; what is missing or unknown stays at its default."""
+    """Decode the timings in a response's parameters; missing or unknown ones keep their defaults."""
     try:
         queued, batched, ran, split = (float(parameters.get(name, 0.0)) / 1e6 for name, _ in _TIMES)
         reason = ReleaseReason(parameters.get("release_reason", ReleaseReason.IDLE))

@@ -1,4 +1,4 @@
-"""Triton's raw binary request: the body is the only input of a model, without any JSON."""
+"""Triton's raw binary request: the body is the model's only input, without JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workbench.protocols.oip_tensors import count_elements
 
 
 def decode_raw_request(status: ModelStatus, version: str | None, body: bytes, limits: Limits) -> InferRequest:
-    """A request of the model that `status` is of, whose one input `body` holds.
+    """Make a request of a model whose only input is `body`; `status` is the model's.
 
     The model's shape must leave one size open at most, which the body's length decides; of two the first, the batch,
     is 1. A BYTES input is one element: the body itself. InvalidInput, TooLarge; Unavailable while its shape is unknown.

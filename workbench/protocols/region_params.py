@@ -1,4 +1,4 @@
-"""Triton's system shared memory extension: where a tensor lies instead of in the body."""
+"""Triton's system shared memory extension: the place of a tensor that is not in the body."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIZE = "shared_memory_byte_size"
 
 @dataclass(frozen=True, slots=True)
 class RegionSlice:
-    """Part of a region."""
+    """A part of a shared memory region."""
 
     region: str
     offset: int
@@ -36,26 +36,29 @@ class RegionSlice:
 
 
 class Shared(Protocol):
-    """The regions as one request sees them: what it named stays until the request ends."""
+    """The regions of one request: those that it named stay until the request ends."""
 
     def read(self, place: RegionSlice, what: str) -> bytes:
-        """A copy, so that nobody changes it while the model runs. InvalidInput where it is not there."""
+        """Return a copy, so that the caller cannot change it while the model runs.
+
+        Raises InvalidInput if it is missing.
+        """
         ...
 
     def claim(self, place: RegionSlice, what: str) -> None:
-        """See that `write` can be. InvalidInput."""
+        """Check that `write` will succeed. Raises InvalidInput."""
         ...
 
     def write(self, place: RegionSlice, data: bytes | memoryview, what: str) -> None:
-        """InvalidInput where `data` is longer than the place, or cannot be written."""
+        """Write `data`. Raises InvalidInput if it is longer than the place or cannot be written."""
         ...
 
 
 def place_of(parameters: Mapping[str, Parameter], what: str) -> RegionSlice:
-    """InvalidInput."""
+    """Decode the place of a tensor. Raises InvalidInput."""
     region = parameters.get(REGION)
     if not isinstance(region, str):
-        raise InvalidInput(f"{what}: {REGION} is missing, or no text")
+        raise InvalidInput(f"{what}: {REGION} is missing or not a string")
     return RegionSlice(
         region, _whole(parameters.get(_OFFSET, 0), _OFFSET, what), _whole(parameters.get(_SIZE), _SIZE, what)
     )
@@ -70,7 +73,7 @@ def read_shared(
     count: int,
     limits: Limits,
 ) -> Array:
-    """An input that lies in a region. InvalidInput, TooLarge."""
+    """Read an input from its region. Raises InvalidInput and TooLarge."""
     place = place_of(parameters, what)
     if place.size > limits.max_body_bytes:
         raise TooLarge(f"{what}: {_SIZE} is {place.size}; max_body_bytes is {limits.max_body_bytes}")
@@ -79,7 +82,7 @@ def read_shared(
 
 
 def write_shared(shared: Shared, places: Mapping[str, RegionSlice], outputs: Mapping[str, Array]) -> None:
-    """Each output that has a place, into its region. InvalidInput."""
+    """Write each output that has a place into its region. Raises InvalidInput."""
     for name, place in places.items():
         what = f"output {name!r}"
         shared.write(place, bytes_from_array(outputs[name], what, datatype_of(outputs[name])), what)

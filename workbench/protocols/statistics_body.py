@@ -1,4 +1,4 @@
-"""Statistics of models as Triton's statistics extension spells them: plain values, for JSON and for the message."""
+"""Statistics of models in the form of Triton's statistics extension, as plain values for JSON and for the message."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def statistics_body(statistics: Iterable[ModelStatistics]) -> bytes:
 
 
 def model_statistics(of: ModelStatistics) -> dict[str, Any]:
-    """By the field names of `inference.ModelStatistics`; times in nanoseconds, `last_inference` in milliseconds."""
+    """Return statistics by the field names of `inference.ModelStatistics`, in nanoseconds; `last_inference` in ms."""
     return {
         "name": of.name,
         "version": of.version,
@@ -34,7 +34,7 @@ def model_statistics(of: ModelStatistics) -> dict[str, Any]:
             "cache_hit": _spent(_NOTHING),
             "cache_miss": _spent(_NOTHING),
         },
-        # Joining and splitting are not counted by the size of a batch; tools that read batches want the fields there.
+        # Joining and splitting are not counted by batch size, but tools that read batches expect the fields.
         "batch_stats": [
             {
                 "batch_size": each.rows,

@@ -1,4 +1,4 @@
-"""The one table from error codes to what goes on a wire, and the way back for clients."""
+"""The only table from error codes to HTTP and gRPC errors, and back for clients."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from workbench import errors
 from workbench.errors import WorkbenchError
 
 UNFORESEEN = "internal error; see the service's log"
-"""All that a caller is told of an error that nobody foresaw."""
+"""The message that a caller gets for an unexpected error."""
 
 HTTP_STATUS: dict[str, int] = {
     "invalid_argument": 400,
@@ -35,7 +35,7 @@ HTTP_STATUS: dict[str, int] = {
     "execution": 500,
     "internal": 500,
 }
-"""Error code -> HTTP status. 499 is what proxies log for a client that left; nobody is there to read it."""
+"""Error code -> HTTP status. 499 is what proxies log for a client that left, which does not read it."""
 
 GRPC_STATUS: dict[str, int] = {
     "invalid_argument": 3,
@@ -65,7 +65,7 @@ GRPC_STATUS: dict[str, int] = {
 16 UNAUTHENTICATED."""
 
 GRPC_CODE_KEY = "workbench-code"
-"""Trailing metadata of a call that failed: the error's code, which tells more than the status."""
+"""Name of the trailing metadata with the error's code, which is more precise than the status."""
 
 
 class _Body(msgspec.Struct):
@@ -91,13 +91,13 @@ def http_status(error: WorkbenchError) -> int:
 
 
 def error_body(error: WorkbenchError) -> bytes:
-    """`{"error": message, "code": code}`; characters that UTF-8 does not have are replaced."""
+    """Return `{"error": message, "code": code}`; characters that UTF-8 does not have are replaced."""
     message = error.message.encode("utf-8", "replace").decode()
     return msgspec.json.encode(_Body(message, error.code))
 
 
 def error_from_http(status: int, body: bytes) -> WorkbenchError:
-    """The error that a service meant: of its class when the body tells the code, else of one that fits the status."""
+    """Decode a service's error: of the class of the code in the body, else of one that fits the status."""
     try:
         found = _decode.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -110,7 +110,7 @@ def error_from_http(status: int, body: bytes) -> WorkbenchError:
 
 
 def _detail(body: bytes) -> str:
-    """What FastAPI says of a request that does not fit, as MLServer does; empty where it is not that."""
+    """Return FastAPI's message about an invalid request, which MLServer sends; empty for other bodies."""
     try:
         found = _decode_detail.decode(body).detail
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -125,7 +125,7 @@ def grpc_status(error: WorkbenchError) -> int:
 
 
 def error_from_grpc(status: int, message: str, code: str = "") -> WorkbenchError:
-    """The error that a service meant: of its class when the metadata tell its code, else of one that fits `status`."""
+    """Decode a service's error: of the class of the code in the metadata, else of one that fits `status`."""
     kind = _BY_CODE.get(code)
     if kind is None or GRPC_STATUS[kind.code] != status:
         kind = _BY_GRPC_STATUS.get(status, WorkbenchError)
@@ -133,7 +133,7 @@ def error_from_grpc(status: int, message: str, code: str = "") -> WorkbenchError
 
 
 def error_of_code(code: str, message: str) -> WorkbenchError:
-    """The error with this code; of the tree's root where the code is unknown."""
+    """Make the error with this code; an unknown code gives the root class."""
     return _BY_CODE.get(code, WorkbenchError)(message)
 
 
@@ -143,7 +143,7 @@ def _classes(root: type[WorkbenchError]) -> Iterator[type[WorkbenchError]]:
         yield from _classes(below)
 
 
-# Of the tree itself: a class that a room keeps for itself may need more than a message to be made.
+# Only classes of workbench.errors: a package's own class may need more than a message to be made.
 _BY_CODE = {kind.code: kind for kind in _classes(WorkbenchError) if kind.__module__ == errors.__name__}
 _BY_STATUS: dict[int, type[WorkbenchError]] = {
     400: errors.InvalidInput,

@@ -1,4 +1,4 @@
-"""The headers that name a request: x-request-id, and traceparent of W3C Trace Context."""
+"""Reads the headers that identify a request: x-request-id, and traceparent of W3C Trace Context."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _TRACEPARENT_LENGTH = 55
 
 
 def request_id(value: bytes) -> bytes | None:
-    """What a caller calls its request; None where that cannot go into a header or a line of a log as it is."""
+    """Return the caller's id of its request; None if it is not safe in a header or a log line."""
     return value if _REQUEST_ID.fullmatch(value) else None
 
 
 def traceparent(value: bytes) -> str:
-    """The caller's place in its trace, as `version-trace-parent-flags`; empty where the header is not valid.
+    """Return the caller's traceparent, `version-trace-parent-flags`; empty if the header is not valid.
 
-    As the standard has it: what is not valid is passed over, and of a version to come the known part is taken.
+    As the standard requires, invalid headers are ignored, and of a future version the known part is used.
     """
     if _TRACEPARENT.match(value) and (len(value) == _TRACEPARENT_LENGTH or value[:2] != b"00"):
         return value[:_TRACEPARENT_LENGTH].decode("ascii")

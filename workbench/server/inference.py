@@ -1,41 +1,334 @@
-"""What an inference over HTTP and one over gRPC have in common around the engine."""
+"""One inference, whichever way it comes: draining, caps, use, decode, engine, encode, and its record.
+
+A transport gives an `InferenceCall` the body, and gets one `send_result` or `send_error` back, unless it says first
+that its client has disconnected. What differs between transports is a `Codec` and a `Responder`. The engine calls the
+InferenceCall when it has the answer, so that a small inference needs no task; a large body, compression and outputs in
+shared memory are steps of it that run in one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import time
+from collections.abc import Coroutine, Mapping
+from typing import Any, Final, Protocol
 
-from workbench.core.messages import InferResponse
+from workbench.config import Limits
+from workbench.core.messages import InferRequest, InferResponse
 from workbench.engine import Engine
 from workbench.engine.deployment import outcome_of
-from workbench.errors import WorkbenchError
+from workbench.errors import Cancelled, Draining, TooLarge, WorkbenchError
 from workbench.protocols.classification import classified
+from workbench.protocols.region_params import RegionSlice, Shared, write_shared
 from workbench.protocols.status_codes import UNFORESEEN
+from workbench.server.compression import Inflater
+from workbench.server.gate.auth import Caller
+from workbench.server.gate.request_ids import RequestIds
 from workbench.server.service import Service
+from workbench.server.shared_memory import RegionLease
 from workbench.telemetry.request_record import LONGEST_MESSAGE, RequestRecord
 
-LARGE_BODY = 1024 * 1024
+LARGE_BODY: Final = 1024 * 1024
 """Bytes from which a body is decoded on a thread, so that the event loop has its turns meanwhile."""
 
-SHUTTING_DOWN = "the service is shutting down; call again once another runs"
+SHUTTING_DOWN: Final = "the service is shutting down; call again once another runs"
 
 
-def in_classes(engine: Engine, response: InferResponse, classes: Mapping[str, int]) -> InferResponse:
-    """`response` with its outputs as the largest elements where that was asked for; see `classified`."""
+class AnswerFormat(Protocol):
+    """How a request wants its answer, as far as it is not the codec's own business."""
+
+    @property
+    def classes(self) -> Mapping[str, int]: ...
+
+    @property
+    def places(self) -> Mapping[str, RegionSlice]: ...
+
+
+class Codec(Protocol):
+    """Turns bodies into requests and responses into what a Responder sends. Shared by calls; keeps nothing of them."""
+
+    @property
+    def content_encoding(self) -> bytes:
+        """How the body is compressed; empty: it is not."""
+        ...
+
+    @property
+    def accept_encoding(self) -> bytes:
+        """How the answer is to be compressed; empty: it is not."""
+        ...
+
+    @property
+    def may_decode_on_thread(self) -> bool:
+        """Large bodies are decoded on a thread."""
+        ...
+
+    def decode(self, body: bytes, now: float, shared: Shared | None) -> tuple[InferRequest, Any]:
+        """The request, and its AnswerFormat. Raises errors of the tree."""
+        ...
+
+    def named_in(self, body: bytes) -> tuple[str, str, str]:
+        """(model, version, request id) that a body which cannot be decoded, or was not read, is about."""
+        ...
+
+    def encode(self, call: InferenceCall, response: InferResponse) -> Any:
+        """What the Responder sends. Raises errors of the tree."""
+        ...
+
+    async def compressed(self, encoded: Any) -> Any:
+        """The result of `encode` compressed as `accept_encoding` says. Called where that is not empty only."""
+        ...
+
+
+class Responder(Protocol):
+    """Waits for the one answer of a call. Its methods raise nothing."""
+
+    def send_result(self, call: InferenceCall, encoded: Any, /) -> int:
+        """Send what the codec encoded; returns the bytes of the answer's body."""
+        ...
+
+    def send_error(self, call: InferenceCall, error: Exception, /) -> None: ...
+
+
+class Inference:
+    """What all inferences of a service have in common. Belongs to the event loop."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.engine = service.engine
+        self.clock = service.engine.clock
+        self.limits: Limits = service.config.limits
+        self.bodies = service.bodies
+        self.metrics = service.metrics
+        self.shared = service.shared
+        self.draining = service.draining
+        self.ids = RequestIds()
+        self.tasks: set[asyncio.Task[None]] = set()
+        """Those of calls that decode, compress or write on a thread."""
+
+
+class InferenceCall(RequestRecord, kw_only=True, gc=False):
+    """One inference from its head to its answer: its record, and the completion that the engine calls.
+
+    `run` for a body that is whole; else `enter`, `take` for each part, and `begin`. It ends once: by a result, an
+    error, or `disconnected`. From then on it keeps nothing alive, since telemetry keeps it for a while.
+    """
+
+    inference: Inference | None
+    """None: it has ended."""
+    codec: Codec | None
+    responder: Responder | None
+    timeout_s: float | None = None
+    """Seconds from `begin` to the transport's own deadline; None: it has none."""
+    caller: Caller | None = None
+    """None: it does not count as one of its caller's."""
+    lease: RegionLease | None = None
+    answer: Any = None
+    task: asyncio.Task[None] | None = None
+
+    # What the transport calls
+
+    def run(self, caller: Caller, body: bytes) -> None:
+        """All of the call, for a transport that has all of the body. Raises nothing."""
+        try:
+            self.enter(caller)
+            self.take(len(body))
+        except Exception as error:
+            self.fail(error, body)
+            return
+        self.begin(body)
+
+    def enter(self, caller: Caller) -> None:
+        """Count the call as use, and as one of its caller's. Raises Draining, QueueFull."""
+        inference = self.inference
+        assert inference is not None
+        inference.service.used_at = time.monotonic()
+        if inference.draining.is_set():
+            raise Draining(SHUTTING_DOWN)
+        caller.enter()
+        self.caller = caller
+
+    def take(self, size: int) -> None:
+        """Count more of the body. Raises QueueFull."""
+        assert self.inference is not None
+        self.inference.bodies.take(size)
+        self.request_bytes += size
+
+    def begin(self, body: bytes) -> None:
+        """Decode the body and submit the request. Raises nothing."""
+        inference, codec = self.inference, self.codec
+        assert inference is not None and codec is not None
+        try:
+            if inference.shared is not None:
+                self.lease = RegionLease(inference.shared)
+            if codec.content_encoding or (len(body) > LARGE_BODY and codec.may_decode_on_thread):
+                self._start(inference, self._begin_in_task(inference, codec, body))
+                return
+            request, self.answer = codec.decode(body, self.received_at, self.lease)
+            self._submit(inference, request)
+        except Exception as error:
+            self.fail(error, body)
+
+    def disconnected(self) -> None:
+        """The caller left, or its deadline passed. Nothing is sent; the engine drops the request."""
+        inference = self.inference
+        if inference is None:
+            return
+        if self.task is not None:
+            self.task.cancel()
+        if not self.decoded_at:
+            self._attribute(b"")
+        self._leave(inference)
+        self.sent_at = inference.clock()
+        note_failed(inference.service, self, Cancelled("the caller left before it was answered"))
+
+    def fail(self, error: Exception, body: bytes = b"") -> None:
+        """End it with an error. `body`: as far as it has been read, where it was not decoded."""
+        inference, responder = self.inference, self.responder
+        assert inference is not None and responder is not None
+        if not self.decoded_at:
+            self._attribute(body)
+        self._leave(inference)
+        self.sent_at = inference.clock()
+        note_failed(inference.service, self, error)
+        responder.send_error(self, error)
+
+    # What the engine calls
+
+    def done(self) -> bool:
+        return self.inference is None
+
+    def set_result(self, response: InferResponse) -> None:
+        inference, codec, answer = self.inference, self.codec, self.answer
+        assert inference is not None and codec is not None
+        try:
+            self.answered_at = inference.clock()
+            self.version, self.timings = response.version, response.timings
+            if answer.places or codec.accept_encoding:
+                self._start(inference, self._answer_in_task(inference, codec, response))
+                return
+            if answer.classes:
+                response = _in_classes(inference.engine, response, answer.classes)
+            encoded = codec.encode(self, response)
+        except Exception as error:
+            self.fail(error)
+            return
+        self._send(inference, encoded)
+
+    def set_exception(self, exception: WorkbenchError) -> None:
+        self.fail(exception)
+
+    # Steps
+
+    def _submit(self, inference: Inference, request: InferRequest) -> None:
+        self.decoded_at = inference.clock()
+        self.model, self.version, self.id = request.model, request.version or "", request.id
+        if self.timeout_s is not None:
+            deadline = self.received_at + self.timeout_s
+            if request.deadline is None or deadline < request.deadline:
+                request.deadline = deadline
+        request.trace = self.trace
+        inference.engine.submit(request, self)
+
+    async def _begin_in_task(self, inference: Inference, codec: Codec, body: bytes) -> None:
+        try:
+            if codec.content_encoding:
+                body = await self._inflated(inference, codec.content_encoding, body)
+            if len(body) > LARGE_BODY and codec.may_decode_on_thread:
+                decoded = await asyncio.to_thread(codec.decode, body, self.received_at, self.lease)
+            else:
+                decoded = codec.decode(body, self.received_at, self.lease)
+            self.task = None  # from here on the call ends without it
+            request, self.answer = decoded
+            self._submit(inference, request)
+        except Exception as error:
+            self.fail(error, body)
+
+    async def _inflated(self, inference: Inference, coding: bytes, body: bytes) -> bytes:
+        """The decompressed body. The larger of the two forms is counted."""
+        limit = inference.limits.max_body_bytes
+        inflater = Inflater(coding)
+        parts: list[bytes] = []
+        size = 0
+        for piece in inflater.pieces(body):
+            size += len(piece)
+            if size > limit:
+                raise TooLarge(f"the body has more than {limit} bytes, decompressed; {body_cap(limit)}")
+            if size > self.request_bytes:
+                self.take(size - self.request_bytes)
+            parts.append(piece)
+            await asyncio.sleep(0)  # a few bytes may hold many pieces, and others have their turn between them
+        inflater.finish()
+        if size < self.request_bytes:
+            inference.bodies.give_back(self.request_bytes - size)
+            self.request_bytes = size
+        return b"".join(parts)
+
+    async def _answer_in_task(self, inference: Inference, codec: Codec, response: InferResponse) -> None:
+        answer = self.answer
+        try:
+            if answer.places and self.lease is not None:
+                await asyncio.to_thread(write_shared, self.lease, answer.places, response.outputs)
+            if answer.classes:
+                response = _in_classes(inference.engine, response, answer.classes)
+            encoded = codec.encode(self, response)
+            if codec.accept_encoding:
+                encoded = await codec.compressed(encoded)
+        except Exception as error:
+            self.fail(error)
+            return
+        self._send(inference, encoded)
+
+    def _send(self, inference: Inference, encoded: Any) -> None:
+        responder = self.responder
+        assert responder is not None
+        self.encoded_at = inference.clock()
+        self._leave(inference)
+        self.response_bytes = responder.send_result(self, encoded)
+        self.sent_at = inference.clock()
+        inference.metrics.exchange_done(self)
+
+    def _start(self, inference: Inference, work: Coroutine[Any, Any, None]) -> None:
+        task = self.task = asyncio.get_running_loop().create_task(work)
+        inference.tasks.add(task)
+        task.add_done_callback(inference.tasks.discard)
+
+    def _attribute(self, body: bytes) -> None:
+        """A body that was refused counts for the model that it, or its path, names."""
+        assert self.codec is not None and self.inference is not None
+        self.model, self.version, name = self.codec.named_in(body)
+        self.id = name[: self.inference.limits.max_name_length]
+
+    def _leave(self, inference: Inference) -> None:
+        if self.caller is not None:
+            self.caller.leave()
+        inference.bodies.give_back(self.request_bytes)
+        if self.lease is not None:
+            self.lease.give_back()
+        self.inference = self.codec = self.responder = self.caller = self.lease = self.answer = self.task = None
+
+
+def note_failed(service: Service, record: RequestRecord, error: Exception) -> None:
+    """Count and record a failed inference.
+
+    The engine counts what it was given; what never got there is counted here. Only models that exist become labels.
+    """
+    known = error if isinstance(error, WorkbenchError) else WorkbenchError(UNFORESEEN)
+    record.error, record.message = known.code, known.message[:LONGEST_MESSAGE]
+    try:
+        record.version = service.engine.status(record.model, record.version or None).version
+    except WorkbenchError:
+        record.version = ""
+    if record.version and not record.decoded_at:
+        service.metrics.request_done(record.model, record.version, outcome_of(known), None)
+    service.metrics.exchange_done(record)
+
+
+def body_cap(max_bytes: int) -> str:
+    return f"this service takes {max_bytes}: send less at once, or raise max_body_bytes"
+
+
+def _in_classes(engine: Engine, response: InferResponse, classes: Mapping[str, int]) -> InferResponse:
+    """`response` with its outputs as their largest elements where that was asked for; see `classified`."""
     status = engine.status(response.model, response.version)
     labels = engine.labels(status.name, status.version)
     return classified(response, classes, batched=status.max_batch_size > 0, labels=labels)
-
-
-def note_failed(service: Service, exchange: RequestRecord, error: Exception) -> None:
-    """The engine counts what it was given; what never got there is counted here. Only models that exist become
-    labels."""
-    known = error if isinstance(error, WorkbenchError) else WorkbenchError(UNFORESEEN)
-    exchange.error, exchange.message = known.code, known.message[:LONGEST_MESSAGE]
-    try:
-        exchange.version = service.engine.status(exchange.model, exchange.version or None).version
-    except WorkbenchError:
-        exchange.version = ""
-    if exchange.version and not exchange.decoded_at:
-        outcome = outcome_of(known)
-        service.metrics.request_done(exchange.model, exchange.version, outcome, None)
-    service.metrics.exchange_done(exchange)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from workbench.config import ServerConfig
 from workbench.engine import Engine
 from workbench.repository.store import ModelStore
-from workbench.server.http.asgi import InFlightBytes
+from workbench.server.gate.in_flight import InFlightBytes
 from workbench.server.persistence import ModelPersistence
 from workbench.server.shared_memory import SharedMemory
 from workbench.telemetry.logs import Logs

@@ -17,8 +17,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import uvicorn
-
 from workbench.config import ServerConfig
 from workbench.engine import Engine
 from workbench.errors import StorageError, WorkbenchError
@@ -28,7 +26,7 @@ from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore
 from workbench.server.grpc.port import GrpcPort
 from workbench.server.http.app import create_app
-from workbench.server.http.h1_protocol import HttpConnection
+from workbench.server.http.h1_protocol import ConnectionLimits, H1Server
 from workbench.server.persistence import ModelPersistence
 from workbench.server.process.bind_address import is_loopback
 from workbench.server.process.startup import FAILED, MISUSE, OK, RECYCLE, bind, forget_ready_file, prepare, url_of
@@ -38,9 +36,6 @@ from workbench.server.service import VERSION, Service
 from workbench.telemetry.logs import Logs
 from workbench.telemetry.metrics import Metrics
 from workbench.telemetry.request_log import RequestLog
-
-KEEP_ALIVE_S = 75
-"""Longer than clients keep an idle connection, so that it is they who close it and no request meets a closed one."""
 
 EARLIER_LINES = 200
 """Of the log, what a worker tells of those before it."""
@@ -108,20 +103,10 @@ async def _serve(
     if link is not None:
         service.pid = link.place.keeper_pid
     app = create_app(service, token)
-    server = _Server(
-        uvicorn.Config(
-            app,
-            interface="asgi3",
-            http=HttpConnection,
-            proxy_headers=False,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=LINGER_S,
-        )
+    limits = config.limits
+    server = H1Server(
+        app,
+        ConnectionLimits(limits.max_connections, limits.head_timeout_s, limits.body_timeout_s, limits.idle_timeout_s),
     )
     asked = _StopRequest()
     with _signals(asked.stop.set):
@@ -131,7 +116,7 @@ async def _serve(
         loaded = asyncio.Event()
         hold_s = link.place.hold_s if link is not None else 0.0
         http = asyncio.create_task(_listen(server, listener, loaded, hold_s))
-        port = GrpcPort(service, app.gate, loaded, hold_s, link)
+        port = GrpcPort(app.inference, app.gate, loaded, hold_s, link)
         log.info("listening", extra={"fields": {"url": url, "pid": service.pid, "version": VERSION}})
         if token is not None and not is_loopback(config.host):
             log.warning("the token travels unencrypted: put a proxy with TLS in front of a service that others reach")
@@ -149,7 +134,7 @@ async def _serve(
         log.info("draining")
         persistence.stop()
         await engine.close(config.drain_timeout_s)
-        server.should_exit = True
+        server.stop()
         await asyncio.gather(http, port.close(LINGER_S))
         pulse.cancel()
         metrics.stop()
@@ -220,16 +205,16 @@ async def _until_stopped(
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _listen(server: _Server, listener: socket.socket, loaded: asyncio.Event, hold_s: float) -> None:
+async def _listen(server: H1Server, listener: socket.socket, loaded: asyncio.Event, hold_s: float) -> None:
     """Serve; but leave connections waiting for `hold_s` at most while models load."""
     if hold_s:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(hold_s):
                 await loaded.wait()
-    await server.serve(sockets=[listener])
+    await server.serve(listener, LINGER_S)
 
 
-async def _pulse(service: Service, server: _Server, asked: _StopRequest, link: SupervisorChannel | None) -> None:
+async def _pulse(service: Service, server: H1Server, asked: _StopRequest, link: SupervisorChannel | None) -> None:
     """Show the keeper that the loop turns, and see to runs that never end."""
     loop = asyncio.get_running_loop()
     engine, limit_s = service.engine, service.config.run_limit_s
@@ -328,33 +313,6 @@ def _say_ready(service: Service, token_file: Path | None) -> None:
                 raise
     fields = {"url": service.url, "grpc": service.grpc} | ({"token_file": str(token_file)} if token_file else {})
     log.info("ready", extra={"fields": fields})
-
-
-class _Server(uvicorn.Server):
-    """Without uvicorn's own signal handlers: they would close the door before the engine has drained, and end the
-    process by the signal instead of with status 0."""
-
-    left = False
-    """It takes no connections any more."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    def leave(self) -> None:
-        """Take no new connection: whoever shares the socket will. Connections end with the answers under way."""
-        if self.started and not self.left:
-            self.left = True
-            for server in self.servers:
-                server.close()
-            for connection in list(self.server_state.connections):
-                connection.shutdown()
-
-    async def linger(self, timeout_s: float) -> None:
-        """Give the answers under way the time to leave."""
-        until = time.monotonic() + timeout_s
-        while self.server_state.connections and time.monotonic() < until:  # noqa: ASYNC110 - nothing tells its end
-            await asyncio.sleep(0.02)
 
 
 @contextlib.contextmanager

@@ -29,8 +29,8 @@ def test_python_values_do_as_well() -> None:
     ("asked", "said"),
     [
         ("", "needs a setting to change"),
-        ("batch=", "'batch=' is no setting to sweep"),
-        ("batch=1:", "'batch=1:' is no setting to sweep"),
+        ("batch=", "a setting to sweep looks like batch or batch=1:8:32, got 'batch='"),
+        ("batch=1:", "or batch=1:8:32, got 'batch=1:'"),
         ("batch=1,batch=2", "batch is given twice"),
         ("batch=1,max_batch=2", "max_batch_size is given twice"),
         ("bacth=1", "there is no setting 'bacth'; did you mean"),

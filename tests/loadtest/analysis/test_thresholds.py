@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from workbench.errors import InvalidInput
-from workbench.loadtest.analysis.thresholds import ERRORS_UNLESS_SAID, Threshold, judge, parse_thresholds
+from workbench.loadtest.analysis.thresholds import DEFAULT_ERRORS, Threshold, judge, parse_thresholds
 
 
 @dataclass
@@ -29,7 +29,7 @@ def test_the_words_of_a_threshold_become_seconds_shares_and_rates() -> None:
 
 
 def test_errors_are_bounded_even_where_nothing_is_said_of_them() -> None:
-    assert parse_thresholds("p99<20ms") == (Threshold("p99", "<", 0.02), ERRORS_UNLESS_SAID)
+    assert parse_thresholds("p99<20ms") == (Threshold("p99", "<", 0.02), DEFAULT_ERRORS)
     assert parse_thresholds("errors<=0") == (Threshold("errors", "<=", 0.0),)
 
 

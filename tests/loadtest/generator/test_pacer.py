@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from workbench.loadtest.generator.load_runner import AFTER_BREAK_S, arrivals_of
 from workbench.loadtest.generator.pacer import Pacer, pacer_of, phase_of
 from workbench.loadtest.patterns import Constant, Pattern, Ramp, Replay, Sine, Stairs, Users
 from workbench.loadtest.plan import Plan, Target
@@ -115,14 +116,31 @@ def test_a_replay_comes_when_it_was_recorded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("elapsed_s", "sent", "wait_s"),
-    [(0.0, 0, 0.0), (1.0, 1, 0.5), (9.4, 5, 0.5), (9.6, 5, None), (11.0, 5, None)],
+    ("answered_s", "broken", "due_s"),
+    [
+        (1.0, False, 1.5),
+        (9.4, False, 9.9),
+        (9.6, False, None),
+        (11.0, False, None),
+        (1.0, True, 1.5),
+    ],
 )
 def test_a_user_thinks_after_each_answer_and_stops_at_the_end(
-    elapsed_s: float, sent: int, wait_s: float | None
+    answered_s: float, broken: bool, due_s: float | None
 ) -> None:
-    assert pacer_of(plan(Users(1, think_s=0.5))).pace(elapsed_s, sent) == wait_s
+    arrivals = arrivals_of(plan(Users(1, think_s=0.5)))
+    assert arrivals.take(0.0) == 0.0
+    arrivals.answered(answered_s, broken)
+    assert arrivals.take(math.nextafter(due_s or 99.0, 0)) is None
+    assert arrivals.take(99.0) == due_s
+    assert arrivals.finished and arrivals.count == 1 + (due_s is not None)
 
 
-def test_a_user_who_does_not_think_is_due_at_once() -> None:
-    assert pacer_of(plan(Users(1))).pace(3.0, 7) == 0.0
+def test_a_user_who_does_not_think_is_due_at_once_but_not_where_the_connection_broke() -> None:
+    arrivals = arrivals_of(plan(Users(1)))
+    assert arrivals.take(0.0) == 0.0
+    arrivals.answered(3.0, False)
+    assert arrivals.take(3.0) == 3.0
+    arrivals.answered(4.0, True)
+    assert arrivals.take(4.0) is None
+    assert arrivals.next_s == 4.0 + AFTER_BREAK_S

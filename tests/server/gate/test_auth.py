@@ -1,19 +1,14 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from workbench.errors import Forbidden, QueueFull, Unauthenticated
 from workbench.server.gate.auth import Caller, Gate
+from workbench.server.gate.scopes import Scope
 from workbench.server.process.bind_address import host_bytes, is_loopback
 
 TOKEN = "a-token-of-the-tests-0123456789"
 RIGHT = {b"authorization": f"Bearer {TOKEN}".encode(), b"host": b"127.0.0.1:8080"}
-
-
-def call(method: str = "POST", path: str = "/v2/models/m/infer") -> dict[str, Any]:
-    return {"type": "http", "method": method, "path": path}
 
 
 def gate(token: str | None = TOKEN, host: str = "127.0.0.1") -> Gate:
@@ -22,7 +17,7 @@ def gate(token: str | None = TOKEN, host: str = "127.0.0.1") -> Gate:
 
 @pytest.mark.parametrize("header", [f"Bearer {TOKEN}", f"bearer {TOKEN}", f"BEARER  {TOKEN} "])
 def test_the_right_token_is_let_in(header: str) -> None:
-    assert gate().admit(call(), {**RIGHT, b"authorization": header.encode()}).name == "owner"
+    assert gate().admit(Scope.INFER, "POST", {**RIGHT, b"authorization": header.encode()}).name == "owner"
 
 
 @pytest.mark.parametrize(
@@ -30,34 +25,47 @@ def test_the_right_token_is_let_in(header: str) -> None:
 )
 def test_any_other_is_not(header: str) -> None:
     with pytest.raises(Unauthenticated, match="Authorization: Bearer TOKEN"):
-        gate().admit(call(), {**RIGHT, b"authorization": header.encode()})
+        gate().admit(Scope.INFER, "POST", {**RIGHT, b"authorization": header.encode()})
 
 
 def test_no_token_is_not_an_empty_token() -> None:
     with pytest.raises(Unauthenticated):
-        gate().admit(call(), {b"host": b"localhost"})
-    assert gate(None).admit(call(), {b"host": b"localhost"}).name == "owner"
+        gate().admit(Scope.INFER, "POST", {b"host": b"localhost"})
+    assert gate(None).admit(Scope.INFER, "POST", {b"host": b"localhost"}).name == "owner"
 
 
-@pytest.mark.parametrize("path", ["/v2/health/live", "/v2/health/ready"])
-def test_health_is_public_for_reading_only(path: str) -> None:
-    for method in ("GET", "HEAD"):
-        assert gate().admit(call(method, path), {}).name == "anyone"
-    for method in ("POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"):
-        with pytest.raises(Unauthenticated):
-            gate().admit(call(method, path), {})
+def test_what_is_public_needs_no_token() -> None:
+    for token in (TOKEN, None):
+        assert gate(token).admit(Scope.PUBLIC, "GET", {}).name == "anyone"
+        assert gate(token).admit_token(Scope.PUBLIC, None).name == ("anyone" if token else "owner")
 
 
-@pytest.mark.parametrize("path", ["/v2/health/live/", "/v2/health/live2", "//v2/health/live", "/V2/HEALTH/LIVE"])
-def test_what_only_looks_like_health_is_not_public(path: str) -> None:
+def test_a_path_that_nobody_knows_needs_a_token() -> None:
     with pytest.raises(Unauthenticated):
-        gate().admit(call("GET", path), {})
+        gate().admit(None, "GET", {b"host": b"localhost"})
+    with pytest.raises(Unauthenticated):
+        gate().admit_token(None, None)
+    assert gate().admit(None, "GET", RIGHT).name == "owner"
+
+
+@pytest.mark.parametrize("scope", [scope for scope in Scope if scope is not Scope.PUBLIC])
+def test_a_token_without_the_scope_is_forbidden(scope: Scope) -> None:
+    one = gate()
+    one._owner.scopes = frozenset({scope})
+    for asked in Scope:
+        if asked in (scope, Scope.PUBLIC):
+            one.admit(asked, "GET", RIGHT)
+            continue
+        with pytest.raises(Forbidden, match=f"scope '{asked}'"):
+            one.admit(asked, "GET", RIGHT)
+        with pytest.raises(Forbidden, match=f"scope '{asked}'"):
+            one.admit_token(asked, RIGHT[b"authorization"])
 
 
 @pytest.mark.parametrize("host", [b"127.0.0.1", b"localhost:9000", b"LOCALHOST", b"[::1]:8080"])
 @pytest.mark.parametrize("token", [TOKEN, None])
 def test_on_loopback_the_host_may_be_any_loopback_name(token: str | None, host: bytes) -> None:
-    assert gate(token).admit(call(), {**RIGHT, b"host": host})
+    assert gate(token).admit(Scope.INFER, "POST", {**RIGHT, b"host": host})
 
 
 @pytest.mark.parametrize(
@@ -67,11 +75,11 @@ def test_on_loopback_the_host_may_be_any_loopback_name(token: str | None, host: 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_on_loopback_another_host_is_refused(method: str, token: str | None, host: bytes) -> None:
     with pytest.raises(Forbidden, match="Host"):
-        gate(token).admit(call(method), {**RIGHT, b"host": host})
+        gate(token).admit(Scope.INFER, method, {**RIGHT, b"host": host})
 
 
 def test_off_loopback_any_host_goes_because_the_token_is_needed() -> None:
-    assert gate(host="0.0.0.0").admit(call(), {**RIGHT, b"host": b"models.example"})
+    assert gate(host="0.0.0.0").admit(Scope.INFER, "POST", {**RIGHT, b"host": b"models.example"})
 
 
 @pytest.mark.parametrize(
@@ -80,13 +88,11 @@ def test_off_loopback_any_host_goes_because_the_token_is_needed() -> None:
 def test_a_foreign_origin_may_change_nothing(origin: bytes) -> None:
     for method in ("POST", "PUT", "PATCH", "DELETE"):
         with pytest.raises(Forbidden, match="Origin"):
-            gate().admit(call(method), {**RIGHT, b"origin": origin})
-    with pytest.raises(Forbidden, match="Origin"):  # a websocket's handshake has no method
-        gate().admit({"type": "websocket", "path": "/"}, {**RIGHT, b"origin": origin})
+            gate().admit(Scope.INFER, method, {**RIGHT, b"origin": origin})
 
 
 def test_the_services_own_origin_may() -> None:
-    assert gate().admit(call(), {**RIGHT, b"origin": b"http://127.0.0.1:8080"})
+    assert gate().admit(Scope.INFER, "POST", {**RIGHT, b"origin": b"http://127.0.0.1:8080"})
 
 
 def test_a_caller_has_a_cap_on_what_is_under_way() -> None:

@@ -16,10 +16,11 @@ from workbench.http2.connection import Connection
 from workbench.http2.headers import block_of
 from workbench.http2.stream import STREAM_WINDOW
 from workbench.server.gate.auth import Gate
+from workbench.server.gate.in_flight import InFlightBytes
+from workbench.server.gate.scopes import Scope
 from workbench.server.grpc.call import GrpcCalls
 from workbench.server.grpc.framing import framed
 from workbench.server.grpc.methods import MAX_UNAUTHENTICATED_MESSAGE_BYTES, CallHead, Context, Method, Methods
-from workbench.server.http.asgi import InFlightBytes
 
 TOKEN = "secret"
 MOST = 50_000
@@ -113,7 +114,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 async def test_a_stranger_s_message_is_small() -> None:
-    port = port_of(public=Method(echo, public=True), own=Method(echo))
+    port = port_of(public=Method(echo, scope=Scope.PUBLIC), own=Method(echo))
     port.begin(1, "/public", token=False)
     port.data(1, struct.pack(">BL", 0, MAX_UNAUTHENTICATED_MESSAGE_BYTES + 1))
     assert port.status(1) == "exhausted"
@@ -128,7 +129,7 @@ async def test_a_stranger_s_message_is_small() -> None:
 
 
 async def test_a_stranger_s_message_unpacks_to_little() -> None:
-    port = port_of(public=Method(echo, public=True))
+    port = port_of(public=Method(echo, scope=Scope.PUBLIC))
     packed = gzip.compress(bytes(MAX_UNAUTHENTICATED_MESSAGE_BYTES + 1))
     port.begin(1, "/public", (b"grpc-encoding", b"gzip"), token=False)
     port.data(1, b"\1" + framed(packed)[1:], ended=True)

@@ -22,7 +22,7 @@ INFER = f"/{pb.SERVICE}/ModelInfer"
 
 
 def port_of(house: House) -> Port:
-    return Port(GrpcCalls(GrpcServer(house.service, house.app.gate).methods, house.service.bodies), token=TOKEN)
+    return Port(GrpcCalls(GrpcServer(house.app.inference, house.app.gate).methods, house.service.bodies), token=TOKEN)
 
 
 def request(rows: int = 1, name: str = "x", model: str = "digits") -> bytes:
@@ -31,7 +31,7 @@ def request(rows: int = 1, name: str = "x", model: str = "digits") -> bytes:
 
 async def test_every_call_is_counted_once_however_it_ends(house: House) -> None:
     port = port_of(house)
-    caller = house.app.gate.admit_token(f"Bearer {TOKEN}", public=False)
+    caller = house.app.gate.admit_token(None, f"Bearer {TOKEN}".encode())
     rng = random.Random(7)
     expected: Counter[Outcome] = Counter()
     statuses: Counter[str] = Counter()

@@ -21,6 +21,7 @@ from workbench.errors import Unavailable
 from workbench.protocols import pb
 from workbench.protocols.status_codes import GRPC_CODE_KEY
 from workbench.server.gate.auth import Caller
+from workbench.server.gate.scopes import Scope
 from workbench.server.grpc.health import HEALTH, REFLECTION
 from workbench.server.grpc.infer import in_order
 from workbench.server.grpc.listener import GrpcServer
@@ -41,7 +42,7 @@ class Port:
     @property
     def caller(self) -> Caller:
         """The owner of the token."""
-        return self.house.app.gate.admit_token(f"Bearer {TOKEN}", public=False)
+        return self.house.app.gate.admit_token(None, f"Bearer {TOKEN}".encode())
 
     def call(
         self,
@@ -63,7 +64,7 @@ class Port:
 
 @asynccontextmanager
 async def open_port(house: House) -> AsyncIterator[Port]:
-    server = GrpcServer(house.service, house.app.gate)
+    server = GrpcServer(house.app.inference, house.app.gate)
     address = server.bind("127.0.0.1", [0])
     await server.start()
     try:
@@ -91,7 +92,7 @@ def request(rows: int = 1, model: str = "digits", **changes: Any) -> bytes:
 
 
 async def test_no_method_answers_without_the_token_but_health(port: Port) -> None:
-    assert {name for name, method in port.server.methods.table.items() if method.public} == PUBLIC
+    assert {name for name, method in port.server.methods.table.items() if method.scope is Scope.PUBLIC} == PUBLIC
     for method in [*port.server.methods.table, "/inference.GRPCInferenceService/Nothing", "/a.b/C"]:
         for metadata in ((), (("authorization", "Bearer wrong"),), (("authorization", f"Basic {TOKEN}"),)):
             if method in PUBLIC:
@@ -406,7 +407,7 @@ async def reflected(port: Port, asked: Any) -> Any:
 
 async def test_a_port_that_is_taken_is_passed_over_or_said_to_be(port: Port, house: House) -> None:
     address = port.address.rpartition(":")[2]
-    second = GrpcServer(house.service, house.app.gate)
+    second = GrpcServer(house.app.inference, house.app.gate)
     with pytest.raises(Unavailable, match=rf"port {address}.*--grpc-port"):
         second.bind("127.0.0.1", [int(address)])
     assert not second.bind("127.0.0.1", [int(address), 0]).endswith(f":{address}")
@@ -419,7 +420,7 @@ async def test_what_goes_wrong_here_is_logged_and_says_no_more_than_that(
     def broken(*_: object) -> None:
         raise RuntimeError("a secret of ours")
 
-    monkeypatch.setattr("workbench.server.grpc.infer.encode_response", broken)
+    monkeypatch.setattr("workbench.server.grpc.infer.GrpcCodec.encode", broken)
     monkeypatch.setattr("workbench.server.grpc.oip_service.grpc_metadata.server_metadata", broken)
     for method in (INFER, f"/{pb.SERVICE}/ServerMetadata"):
         status, code, said = await port.fails(method, request())

@@ -13,11 +13,14 @@ import pytest
 
 from tests import models
 from tests.server.conftest import House
-from tests.server.driver import HOST, exchange
+from tests.server.driver import HOST, Wire, connect
+from tests.server.listening import until
 from workbench.core.ports import Outcome
 from workbench.protocols.oip_json import decode_request
-from workbench.server.gate.auth import PUBLIC
-from workbench.server.http import routes_infer, routes_not_implemented
+from workbench.server import inference
+from workbench.server.gate.scopes import ALL_SCOPES, Scope
+from workbench.server.http import infer_codec, routes_not_implemented
+from workbench.server.http.h1_protocol import Connection
 from workbench.server.http.routing import Route
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND")
@@ -36,18 +39,43 @@ def filled(path: str) -> str:
 # The gate
 
 
-async def test_every_route_and_method_needs_the_token_but_health(house: House) -> None:
+async def test_every_route_and_method_needs_the_token_but_what_is_public(house: House) -> None:
+    public = {route.path for route in house.app.routes if route.scope is Scope.PUBLIC}
+    assert public == {"/v2/health/live", "/v2/health/ready"}
     paths = {filled(route.path) for route in house.app.routes} | {"/", "/nowhere", "/v2/", "/v2/models/digits/infer/"}
     assert len(paths) > 20
     for path in paths:
         for method in METHODS:
             reply = await house.stranger(method, path)
-            if path in PUBLIC and method in ("GET", "HEAD"):
+            if path in public and method in ("GET", "HEAD"):
                 assert reply.status == 200
             else:
                 assert reply.status == 401, f"{method} {path}"
                 assert reply.headers["www-authenticate"] == "Bearer"
-                assert "Bearer TOKEN" in reply.error
+                assert method == "HEAD" or "Bearer TOKEN" in reply.error
+
+
+SCOPES = {
+    Scope.PUBLIC: r"GET /v2/health/.*",
+    Scope.METRICS: r"GET /metrics",
+    Scope.INFER: r"POST /v2/models/.*/infer",
+    Scope.READ: r"GET /v2|GET /v2/models/\{name\}(/versions/\{version\})?(/ready|/config|/stats)?|GET /v2/models/stats"
+    r"|POST /v2/repository/index|GET /control/(status|models.*|figures|stream)",
+}
+"""Every other route needs ADMIN."""
+
+
+async def test_every_route_states_its_scope_and_a_token_without_it_is_refused(house: House) -> None:
+    owner = house.app.gate._owner
+    for route in house.app.routes:
+        name = f"{route.method} {route.path}"
+        (scope,) = [scope for scope, names in SCOPES.items() if re.fullmatch(names, name)] or [Scope.ADMIN]
+        assert route.scope is scope, name
+        if scope is not Scope.PUBLIC:
+            owner.scopes = ALL_SCOPES - {scope}
+            reply = await house.call(route.method, filled(route.path))
+            assert (reply.status, reply.json["code"]) == (403, "forbidden"), name
+            assert f"the scope '{scope}'" in reply.error
 
 
 async def test_a_token_in_the_url_is_no_token(house: House) -> None:
@@ -65,23 +93,10 @@ async def test_every_route_is_documented_and_every_documented_route_exists(house
     assert {(route.method, route.path) for route in house.app.routes} == documented
 
 
-async def test_a_websocket_is_refused_with_and_without_a_token(house: House) -> None:
-    for headers, status in (([], 401), ([(b"authorization", f"Bearer {house.call.token}".encode())], 404)):
-        sent: list[Any] = []
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "websocket.connect"}
-
-        async def send(message: Any, sent: list[Any] = sent) -> None:
-            sent.append(message)
-
-        scope: dict[str, Any] = {"type": "websocket", "path": "/control/stream", "query_string": b""}
-        scope["headers"] = [(b"host", HOST.encode()), *headers]
-        await house.app(scope, receive, send)
-        assert sent == [{"type": "websocket.close", "code": 1008}]
-        sent.clear()
-        await house.app({**scope, "extensions": {"websocket.http.response": {}}}, receive, send)
-        assert sent[0]["status"] == status
+async def test_a_websocket_is_answered_as_plain_http(house: House) -> None:
+    upgrade = {"connection": "Upgrade", "upgrade": "websocket", "sec_websocket_version": "13"}
+    assert (await house.stranger("GET", "/control/models", **upgrade)).status == 401
+    assert (await house.call("GET", "/control/models", **upgrade)).status == 200
 
 
 async def test_a_foreign_origin_or_host_is_forbidden(house: House) -> None:
@@ -119,12 +134,12 @@ async def test_head_answers_as_get_does(house: House) -> None:
 async def test_an_inference_is_one_response_in_one_part(house: House) -> None:
     reply = await house.call("POST", "/v2/models/digits/infer", body(1, 2, id="seven"))
     assert reply.status == 200
-    assert set(reply.headers) == {"content-type", "content-length", "x-request-id"}
+    assert set(reply.headers) == {"date", "content-type", "content-length", "x-request-id"}
     assert (reply.headers["content-type"], reply.headers["content-length"]) == (
         "application/json",
         str(len(reply.body)),
     )
-    assert reply.parts == 1
+    assert reply.writes == 1
     assert (reply.json["model_name"], reply.json["model_version"], reply.json["id"]) == ("digits", "1", "seven")
     assert reply.json["outputs"][0]["data"] == [2, 2, 3, 3]
 
@@ -198,9 +213,9 @@ async def test_a_large_body_is_decoded_on_a_thread(house: House, monkeypatch: py
         threads.append(threading.get_ident())
         return decode_request(*sent)
 
-    monkeypatch.setattr(routes_infer, "decode_request", decode)
-    for size, elsewhere in ((routes_infer.LARGE_BODY, False), (100, True)):
-        monkeypatch.setattr(routes_infer, "LARGE_BODY", size)
+    monkeypatch.setattr(infer_codec, "decode_request", decode)
+    for size, elsewhere in ((inference.LARGE_BODY, False), (100, True)):
+        monkeypatch.setattr(inference, "LARGE_BODY", size)
         reply = await house.call("POST", "/v2/models/digits/infer", body(*range(20)))
         assert reply.json["outputs"][0]["shape"] == [20, 2]
         assert (threads.pop() != threading.get_ident()) is elsewhere
@@ -225,10 +240,10 @@ async def test_readiness_waits_for_what_is_loaded_at_the_start(house: House) -> 
 async def test_an_error_that_nobody_foresaw_tells_the_caller_nothing(
     house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def broken(*_: object) -> None:
+    def broken(*_: object) -> None:
         raise RuntimeError("a secret of /the/house")
 
-    monkeypatch.setattr(house.service.engine, "infer", broken)
+    monkeypatch.setattr(house.service.engine, "submit", broken)
     reply = await house.call("POST", "/v2/models/digits/infer", body(1))
     assert (reply.status, reply.error) == (500, "internal error; see the service's log")
     assert "a secret of /the/house" in caplog.text
@@ -423,47 +438,40 @@ async def test_logs_are_the_last_lines(house: House) -> None:
         assert (await house.call("GET", f"/control/logs?lines={wrong}")).status == 400
 
 
-async def test_the_stream_sends_a_snapshot_a_line_until_the_service_drains(house: House) -> None:
+async def streamed(house: House, path: str) -> tuple[Connection, Wire, asyncio.Queue[Any]]:
+    """A stream, and its lines as they come."""
+    connection, wire = connect(house.app)
+    connection.data_received(house.call.head("GET", path))
     lines: asyncio.Queue[Any] = asyncio.Queue()
+    await until(lambda: b"\n{" in wire.written)
+    assert b"content-type: application/x-ndjson" in wire.written
+    write = connection._write
 
-    async def receive() -> dict[str, Any]:
-        await asyncio.Event().wait()
-        return {}
+    def keep(chunk: Any) -> None:
+        write(chunk)
+        for line in bytes(chunk).split(b"\r\n"):
+            if line.startswith(b"{"):
+                lines.put_nowait(json.loads(line))
 
-    async def send(message: Any) -> None:
-        lines.put_nowait(message)
+    connection._write = keep
+    lines.put_nowait(json.loads(bytes(wire.written).split(b"\r\n")[-2]))
+    return connection, wire, lines
 
-    scope = {"type": "http", "method": "GET", "path": "/control/stream", "query_string": b"interval=0.1"}
-    headers = [(b"host", HOST.encode()), (b"authorization", f"Bearer {house.call.token}".encode())]
-    streaming = asyncio.ensure_future(house.app({**scope, "headers": headers}, receive, send))
-    assert (b"content-type", b"application/x-ndjson") in (await lines.get())["headers"]
-    first = json.loads((await lines.get())["body"])
+
+async def test_the_stream_sends_a_snapshot_a_line_until_the_service_drains(house: House) -> None:
+    connection, wire, lines = await streamed(house, "/control/stream?interval=0.1")
+    first = await lines.get()
     await house.call("POST", "/v2/models/digits/infer", body(1))
-    second = json.loads((await lines.get())["body"])
+    second = await lines.get()
     assert (first["sequence"], second["sequence"]) == (0, 1)
     assert second["models"][0]["requests"] == {"ok": 1}
     house.service.draining.set()
-    await streaming
-    while not lines.empty():
-        last = lines.get_nowait()
-    assert last == {"type": "http.response.body", "body": b""}
+    await until(lambda: wire.written.endswith(b"\r\n0\r\n\r\n"))
+    connection.connection_lost(None)
 
 
 async def test_the_stream_tells_of_a_change_at_once_where_it_is_asked_to(house: House) -> None:
-    lines: asyncio.Queue[Any] = asyncio.Queue()
-
-    async def receive() -> dict[str, Any]:
-        await asyncio.Event().wait()
-        return {}
-
-    async def send(message: Any) -> None:
-        if message.get("body"):
-            lines.put_nowait(json.loads(message["body"]))
-
-    query = b"interval=10&changes=true"
-    scope = {"type": "http", "method": "GET", "path": "/control/stream", "query_string": query}
-    headers = [(b"host", HOST.encode()), (b"authorization", f"Bearer {house.call.token}".encode())]
-    streaming = asyncio.ensure_future(house.app({**scope, "headers": headers}, receive, send))
+    connection, wire, lines = await streamed(house, "/control/stream?interval=10&changes=true")
     first = await lines.get()
     await house.call("POST", "/control/models/digits/set", {"max_queue_size": 7})
     changed = await asyncio.wait_for(lines.get(), 5)
@@ -472,7 +480,8 @@ async def test_the_stream_tells_of_a_change_at_once_where_it_is_asked_to(house: 
     while changed["changed"] < house.service.metrics.changes.count:
         changed = await asyncio.wait_for(lines.get(), 5)
     house.service.draining.set()
-    await streaming
+    await until(lambda: wire.written.endswith(b"\r\n0\r\n\r\n"))
+    connection.connection_lost(None)
 
 
 async def test_head_of_the_stream_is_answered_at_once(house: House) -> None:
@@ -482,10 +491,10 @@ async def test_head_of_the_stream_is_answered_at_once(house: House) -> None:
 
 
 async def test_the_stream_ends_when_the_client_leaves(house: House) -> None:
-    scope = {"type": "http", "method": "GET", "path": "/control/stream", "query_string": b"interval=10"}
-    headers = [(b"host", HOST.encode()), (b"authorization", f"Bearer {house.call.token}".encode())]
-    reply = await exchange(house.app, {**scope, "headers": headers}, [b"", b""], leave=True)
-    assert reply.parts == 2
+    connection, _, _ = await streamed(house, "/control/stream?interval=10")
+    assert len(house.app._tasks) == 1
+    connection.connection_lost(None)
+    await until(lambda: not house.app._tasks)
 
 
 async def test_a_streams_interval_is_bounded(house: House) -> None:

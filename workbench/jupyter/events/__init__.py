@@ -1,6 +1,6 @@
-"""What happens to the service and its models, as events of the Jupyter server: for hubs, logs and other extensions.
+"""Emits what happens to the service and its models as events of the Jupyter server, for hubs, logs and extensions.
 
-The schemas lie beside this file. An event is emitted once for each thing that happened, however often it was told.
+The schemas are in this folder. Each thing that happens is emitted once, even if listeners are called repeatedly.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ Version = tuple[str, str]
 
 
 class Emitter(Protocol):
-    """`jupyter_events.EventLogger`, as far as it is needed here."""
+    """The part of `jupyter_events.EventLogger` that is used here."""
 
     def emit(self, *, schema_id: str, data: dict[str, Any]) -> object: ...
 
 
 class Events:
-    """A Listener of Watch. What had happened before it was made is no event."""
+    """A Listener of Watch that emits events. What happened before it was made is not emitted."""
 
     def __init__(self, emitter: Emitter, log: Logger, clock: Callable[[], float] = time.time) -> None:
         self._emitter = emitter
@@ -38,7 +38,7 @@ class Events:
         self._began = clock()
         self._service = ServiceView()
         self._pid: int | None = None
-        """Of the process that served last, in this run of the service."""
+        """The process that served last in this run of the service."""
         self._loaded: dict[Version, float] = {}
         """Version of a model -> when it became Ready."""
         self._failed: dict[Version, str] = {}
@@ -60,7 +60,7 @@ class Events:
 
     def models_changed(self, models: list[dict[str, Any]]) -> None:
         if self._service.state in (ServiceState.STOPPING, ServiceState.STOPPED, ServiceState.FAILED):
-            return  # they end with it
+            return  # the models end with the service
         loaded = {_version(status): status for status in models if status["state"] == "Ready"}
         failed = {_version(status): status for status in models if status["state"] == "Failed"}
         for version, status in loaded.items():
@@ -89,7 +89,7 @@ class Events:
     def _emit(self, schema: str, data: dict[str, Any]) -> None:
         try:
             self._emitter.emit(schema_id=schema, data=data)
-        except Exception:  # whoever listens, the panel goes on
+        except Exception:  # an event listener must not stop the panel
             self._log.exception("an event could not be emitted")
 
 

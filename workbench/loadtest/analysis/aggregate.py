@@ -1,12 +1,12 @@
-"""Folds: rows in, in chunks and in any order, figures out. What is shown while a test runs is the same fold, half-way.
+"""`Aggregate`: turns rows, added in chunks and in any order, into figures, also while a test still runs.
 
-    Fold ── add(rows) ... ──► whole      Stretch   the measured part
+    Aggregate ── add(rows) ... ──► whole      Stretch   the measured part
                          ├──► steps      Stretch   of each phase of the plan
                          └──► seconds    Second    the timeline, warm-up included and marked as such
 
-Latency counts from when a request was due. That from when it was sent, the service time, is kept beside it only so that
-a report can show what leaving the wait out would have hidden. A second's latencies are those of the requests due in it;
-its throughput is what was answered in it. Percentiles are read from merged histograms, never averaged.
+Latency counts from when a request was due. The service time, from when it was sent, is kept as well, so that a report
+can show what leaving the wait out would hide. A second's latencies are those of the requests due in it; its throughput
+counts the answers that came in it. Percentiles are read from merged histograms, never averaged.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from workbench.loadtest.analysis.histogram import EMPTY, LAYOUT, counted
 from workbench.loadtest.store.records import OUTCOMES, WARM_UP, Column, Records
 
 KEPT_UP = 0.95
-"""The share of what is due that a server must answer meanwhile to be said to keep up."""
+"""A server keeps up if it answers this share of the due requests in the same time."""
 
 Window = tuple[float, float]
-"""From, and to but without, on the clock of the rows."""
+"""Begin and end, the end excluded, on the clock of the rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """The figures of any stretch of a run."""
+    """Figures over an interval of a run."""
 
     duration_s: float = 0.0
     outcomes: Mapping[str, int] = field(default_factory=dict)
-    """How the requests that were due in it ended; ways that did not occur are left out."""
+    """Outcome -> how many of the requests due in it ended so."""
     answered: int = 0
-    """Answers that came in it, whenever they were asked for: what the server managed."""
+    """Answers that came in it, whenever their requests were due."""
     rows_answered: int = 0
-    """Rows of the model's input that they brought."""
+    """Rows of the model's input in those requests."""
     latency: Histogram = EMPTY
-    """Of the requests due in it that were answered, from when they were due."""
+    """Of the answered requests that were due in it, from when they were due."""
     service: Histogram = EMPTY
-    """... from when they were sent."""
+    """The same from when they were sent."""
     wait: Histogram = EMPTY
-    """Of all that were sent: from when they were due until then."""
+    """Of all that were sent, from when they were due until then."""
 
     @property
     def due(self) -> int:
@@ -58,7 +58,7 @@ class Stretch:
 
     @property
     def errors(self) -> int:
-        """Requests that ended badly. What was cancelled is none: how it would have ended is not known."""
+        """Requests that failed; cancelled ones do not count, since their end is not known."""
         return errors_in(self.outcomes)
 
     @property
@@ -68,7 +68,7 @@ class Stretch:
 
     @property
     def offered_per_s(self) -> float:
-        """Requests that were due, a second."""
+        """Due requests a second."""
         return self.due / self.duration_s if self.duration_s > 0 else 0.0
 
     @property
@@ -78,11 +78,11 @@ class Stretch:
 
     @property
     def kept_up(self) -> bool:
-        """Whether nearly all that was due in it was answered in it, so that no queue grew."""
+        """Whether nearly all due requests were answered in the same time, so that no queue grew."""
         return self.answered >= KEPT_UP * self.due
 
     def quantile(self, q: float) -> float | None:
-        """Of the latency, in seconds."""
+        """A quantile of the latency, in seconds."""
         return self.latency.quantile(q)
 
 
@@ -91,14 +91,14 @@ class Second:
     """One second of the timeline; the last one of the measured part may be shorter."""
 
     at_s: float
-    """Its beginning, counted from that of the measured part: the warm-up lies below 0, stragglers after the end."""
+    """Its beginning, from that of the measured part: the warm-up is below 0, late answers are after the end."""
     phase: int
     """WARM_UP, or 0."""
     due: int = 0
     ended: Mapping[str, int] = field(default_factory=dict)
     """Requests that ended in it, by outcome."""
     latency: Histogram = EMPTY
-    """Of those due in it that were answered."""
+    """Of the answered requests that were due in it."""
 
     @property
     def answered(self) -> int:
@@ -110,7 +110,7 @@ class Second:
 
 
 def together(seconds: Sequence[Second]) -> Second:
-    """Several in a row as one, which begins with the first."""
+    """Merge consecutive seconds into one that begins with the first."""
     ended: Counter[str] = Counter()
     for each in seconds:
         ended.update(each.ended)
@@ -119,7 +119,7 @@ def together(seconds: Sequence[Second]) -> Second:
 
 
 class _Due:
-    """What became of the requests that were due in a stretch."""
+    """Aggregates the requests that were due in an interval."""
 
     __slots__ = ("latency", "outcomes", "service", "wait")
 
@@ -136,8 +136,8 @@ class _Due:
 
 
 class Aggregate:
-    """Rows folded as they come. `begin_s`: where the measured part begins on their clock; `windows`: when the phases of
-    the plan are, on the same."""
+    """Aggregates rows as they come. On their clock `begin_s` is where the measured part begins, and `windows` are the
+    plan's phases."""
 
     def __init__(self, begin_s: float, windows: Mapping[int, Window] | None = None) -> None:
         self._begin_s = begin_s
@@ -151,7 +151,7 @@ class Aggregate:
         self._rows_at: list[Column] = []
 
     def add(self, rows: Records) -> None:
-        """Rows that ended, at any time and of any phase."""
+        """Add finished rows of any time and phase."""
         if not len(rows):
             return
         measured = rows.measured
@@ -169,11 +169,11 @@ class Aggregate:
         self._rows_at.append(ok.rows)
 
     def whole(self, measured_s: float) -> Stretch:
-        """The measured part, which is so long."""
+        """The figures of the measured part, which is `measured_s` long."""
         return self._stretch(self._whole, (0.0, measured_s))
 
     def steps(self, windows: Mapping[int, Window] | None = None) -> dict[int, Stretch]:
-        """Each phase of the plan that any request was due in; `windows`: as it was, where it did not go as planned."""
+        """The figures of each phase in which any request was due; `windows` replaces the planned ones."""
         return {
             number: self._stretch(self._steps[number], (begin_s - self._begin_s, end_s - self._begin_s))
             for number, (begin_s, end_s) in (windows or self._windows).items()
@@ -181,16 +181,14 @@ class Aggregate:
         }
 
     def seconds(self) -> tuple[Second, ...]:
-        """From the first second in which anything was due to the last in which anything ended, without a gap."""
+        """All seconds from the first with a due request to the last with an end."""
         touched = self._due.keys() | self._ended.keys()
         if not touched:
             return ()
         return tuple(self._second_at(at) for at in range(min(touched), max(touched) + 1))
 
-    # Below: how
-
     def _second(self, times_s: Column) -> NDArray[np.int64]:
-        # Ends of seconds are sums of floats: 4.999999999 s, due at 5, is of the fifth second.
+        # Due times are sums of floats: 4.999999999 s, meant as 5, belongs to the fifth second.
         return np.floor(times_s - self._begin_s + 1e-9).astype(np.int64)
 
     def _second_at(self, at: int) -> Second:
@@ -215,7 +213,7 @@ class Aggregate:
 
 
 def _split(rows: Records, keys: Column) -> Iterator[tuple[int, Records]]:
-    """The rows by key, each once."""
+    """Group the rows by key."""
     order = np.argsort(keys, kind="stable")
     found, starts = np.unique(keys[order], return_index=True)
     for key, start, end in zip(found.tolist(), starts, [*starts[1:], len(order)], strict=False):

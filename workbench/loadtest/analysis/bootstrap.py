@@ -1,4 +1,4 @@
-"""How far a ratio of two runs could be chance: intervals by moving blocks of seconds.
+"""Confidence intervals for the ratio of two runs, by a moving-block bootstrap over seconds.
 
 Requests of one second share a queue, a batch and a busy neighbour, and so do seconds that follow each other. To
 resample requests as if they were independent would give intervals that are far too narrow. So a run is a series of
@@ -12,7 +12,7 @@ ask for with so many blocks (the expanded percentile interval: Hesterberg, "What
 bootstrap", The American Statistician 69, 2015, section 5.3). Of a hundred pairs of equal runs, 10 s or 40 s long, whose
 level drifted from second to second, five to ten were told apart, where 95 % would be five.
 
-What this cannot see: how a whole run differs from the next, through memory layout, caches or what else the machine did.
+It does not cover how one whole run differs from the next, through memory layout, caches or other work of the machine.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from workbench.loadtest.analysis.histogram import LAYOUT
 LEVEL = 0.95
 RESAMPLES = 4000
 LEAST_SECONDS = 8
-"""Shorter runs have too few blocks to say anything."""
+"""Shorter runs have too few blocks for an interval."""
 
 Floats = NDArray[np.float64]
 
@@ -41,7 +41,7 @@ def block_length(seconds: int) -> int:
 
 
 def resampled(seconds: Sequence[Second], qs: Sequence[float], random: np.random.Generator) -> tuple[Floats, Floats]:
-    """Of each of RESAMPLES resamples: the quantiles, a column each, in seconds, and the answers a second."""
+    """The quantiles in seconds, a column each, and the answers a second, with a row for each resample."""
     weights = _weights(len(seconds), random)
     buckets = np.unique(np.concatenate([second.latency.buckets for second in seconds]))
     counts = np.zeros((len(seconds), len(buckets)))
@@ -56,14 +56,14 @@ def resampled(seconds: Sequence[Second], qs: Sequence[float], random: np.random.
 
 
 def interval(ratios: Floats, blocks: float) -> tuple[float, float]:
-    """Between what values the true ratio lies, at LEVEL; `blocks`: how many the shorter run has."""
+    """The confidence interval of a ratio at LEVEL; `blocks` is their number in the shorter run."""
     tail = expanded_tail((1 - LEVEL) / 2, blocks)
     low, high = np.quantile(ratios, [tail, 1 - tail])
     return float(low), float(high)
 
 
 def expanded_tail(tail: float, blocks: float) -> float:
-    """The share to cut off at each end, so that `tail` is left out with so few blocks."""
+    """The share to cut off at each end so that `tail` is left out in spite of few blocks."""
     normal = NormalDist()
     return normal.cdf(-math.sqrt(blocks / (blocks - 1)) * _student(1 - tail, blocks - 1))
 

@@ -1,5 +1,5 @@
-"""Two runs beside each other: by how much the second differs from the first, whether that can be told from chance, and
-what was different when they were made. How chance is judged is in `bootstrap`."""
+"""Compares two runs: the ratio of their figures, whether it could be chance (see `bootstrap`), and what differed in
+their set-up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from workbench.client.formatting import escape, html_table, milliseconds, text_table
 from workbench.loadtest.analysis.aggregate import Second
 from workbench.loadtest.analysis.bootstrap import LEAST_SECONDS, block_length, interval, resampled
-from workbench.loadtest.option_schema import OptionType
+from workbench.loadtest.option_schema import DURATION
 from workbench.loadtest.options import OPTIONS
 from workbench.loadtest.store.run import Run, RunState
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 
 BEYOND = 10
-"""Requests that must lie beyond a percentile in both runs; one that hangs on fewer is left out."""
+"""A percentile is left out unless this many requests lie beyond it in both runs."""
 
 NOT_SHOWN = "no difference shown"
 
@@ -47,12 +47,12 @@ class Ratio:
 
     @property
     def shown(self) -> bool:
-        """Whether the interval leaves 1 out."""
+        """Whether the interval excludes 1."""
         return self.low is not None and self.high is not None and not self.low <= 1 <= self.high
 
     @property
     def better(self) -> bool:
-        """Where it is shown: whether the second run is the better one."""
+        """Whether the second run is the better one, if a difference is shown."""
         return self.ratio > 1 if self.name == "requests/s" else self.ratio < 1
 
     def said(self) -> str:
@@ -201,7 +201,7 @@ def compare(a: Run, b: Run, *, seed: int = 0) -> Comparison:
 
 
 def differences(a: Run, b: Run) -> tuple[Difference, ...]:
-    """What was not the same in plan, model, server, machine and versions."""
+    """Differences in plan, model, server, machine and versions."""
     first, second = dict(_set_up(a)), dict(_set_up(b))
     return tuple(
         Difference(what, first.get(what, "-"), second.get(what, "-"))
@@ -211,7 +211,7 @@ def differences(a: Run, b: Run) -> tuple[Difference, ...]:
 
 
 def _measured(run: Run) -> list[Second]:
-    """The whole seconds of the measured part; of a search or sweep, none, since they are of many rates."""
+    """The whole seconds of the measured part; none of a search or sweep, which has many rates."""
     if run.points:
         return []
     return [second for second in run.seconds if second.at_s >= 0 and second.at_s + 1 <= run.whole.duration_s + 1e-6]
@@ -243,7 +243,7 @@ def _flat(prefix: str, found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _titles() -> Iterator[tuple[str, str]]:
     for option in OPTIONS.values():
         for name, label in zip(option.targets, option.labels, strict=True):
-            title = label[:1].lower() + label[1:] + (", s" if option.type is OptionType.DURATION else "")
+            title = label[:1].lower() + label[1:] + (", s" if option.type is DURATION else "")
             yield name, title
             yield f"pattern {name}", title
 
@@ -255,7 +255,7 @@ _WORDS = {
     "inputs rows": "rows per request",
     "inputs free_size": "size of free axes",
 }
-"""A plan's field -> what a reader is told."""
+"""A field of the plan -> its name in the comparison."""
 
 
 def _cut(text: str, most: int = 60) -> str:

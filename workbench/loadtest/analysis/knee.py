@@ -1,4 +1,4 @@
-"""Where a curve of load and latency turns: from here on more load buys mostly waiting."""
+"""Finds the knee of a curve of load and latency, beyond which more load adds mostly waiting."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Where the time went: the client's figures and the service's own, joined.
+"""Splits the mean latency into stages, joining the client's figures and the service's own.
 
-Means only, which add up as percentiles do not: the mean latency is the sum of the mean times in the stages.
+Only means add up: the mean latency is the sum of the mean times in the stages, which holds for no percentile.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ STAGES = {
     "answering": "#3182bd",
     "server": "#31a354",
 }
-"""Stage -> colour, in the order of a request's way. "server" stands for all beyond the client where the service tells
-no more."""
+"""Stage -> colour, in the order in which a request passes them. "server" stands for everything beyond the client where
+the service gives no figures."""
 
 _OF_THE_SERVICE = {
     "receive": "reading",
@@ -33,7 +33,7 @@ _OF_THE_SERVICE = {
 
 
 def stages_of(run: Run) -> dict[str, float]:
-    """Mean seconds of an answered request by stage, in the order of its way; empty where nothing was answered."""
+    """Mean seconds of an answered request by stage, in order; empty where nothing was answered."""
     whole = run.whole
     latency_s, service_s = whole.latency.mean_s, whole.service.mean_s
     if latency_s is None or service_s is None:
@@ -46,13 +46,13 @@ def stages_of(run: Run) -> dict[str, float]:
     for stage, mean_s in said.items():
         word = _OF_THE_SERVICE.get(stage, "answering")
         own[word] = own.get(word, 0.0) + mean_s
-    # What the client waited for beyond what the service knows of: the way there and back, and both kernels.
+    # The rest of the client's wait: the network both ways, and both kernels.
     own["network"] = max(service_s - sum(own.values()), 0.0)
     return {**found, **{stage: own[stage] for stage in STAGES if stage in own}}
 
 
 def longest_stage(run: Run) -> tuple[str, float] | None:
-    """The stage that took the largest share, and that share; None where nothing is known of the service."""
+    """The stage with the largest share, and that share; None without figures of the service."""
     found = stages_of(run)
     total_s = sum(found.values())
     if len(found) < 3 or total_s <= 0:

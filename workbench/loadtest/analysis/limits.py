@@ -1,6 +1,6 @@
-"""Was the generator the limit? Decided from what it says of itself; pure.
+"""Decides from the generator's own figures whether it was the limit. Pure.
 
-A figure of a load test is of the server only as long as whoever asks is not the slower of the two.
+A load test measures the server only as long as the generator is the faster of the two.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from workbench.loadtest.plan import Plan
 from workbench.loadtest.store.recording import Generator, ServerSecond
 
 LAG_S = 0.001
-"""How late 1 % of the requests may leave whatever the latencies are."""
+"""1 % of the requests may leave this late whatever the latencies are."""
 
 LAG_SHARE = 0.1
-"""... or else this part of the 99th percentile: then the lateness does not change what it says."""
+"""1 % of the requests may leave late by this share of p99, which then hardly changes."""
 
 CPU_SHARE = 0.9
-"""Of the one core that a generator can use."""
+"""The share of its one core that a generator may use."""
 
 MACHINE_SHARE = 0.95
-"""Of all cores, from where on two programs on one machine take them from each other."""
+"""Above this share of all cores, two programs on one machine slow each other down."""
 
 
 def limit_of(plan: Plan, generator: Generator, p99_s: float | None) -> str:
@@ -40,7 +40,7 @@ def limit_of(plan: Plan, generator: Generator, p99_s: float | None) -> str:
 
 
 def notes_on(plan: Plan, generator: Generator, server: Sequence[ServerSecond], same_machine: bool) -> tuple[str, ...]:
-    """What a reader should know beside the limit, each one sentence."""
+    """Other things that a reader should know, each one sentence."""
     found: list[str] = []
     if generator.held_back and plan.open_loop:
         found.append(

@@ -1,10 +1,9 @@
-"""The highest rate that holds: a search by confirmed bisection. Pure: it says which rate to try next, and is told what
-came of it.
+"""`RateSearch`: finds the highest rate that holds by bisection with confirmation. Pure: it proposes a rate to try, and
+is given the result.
 
 First the rate grows until it does not hold, then the gap between what held and what did not is halved. One run of a
-few seconds on a machine that others use proves little, so nothing rests on one alone: what barely failed is tried
-again, and the answer has to hold again, for longer. Where it does not, it counts as failed, and the search goes on
-below it.
+few seconds on a shared machine proves little, so none decides alone: a rate that barely failed is tried again, and the
+answer has to hold again in longer runs. If it does not, it counts as failed and the search goes on below it.
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ import math
 from dataclasses import dataclass
 
 GROWTH = 1.6
-"""From one rate to the next while all hold."""
+"""The factor from one rate to the next while all hold."""
 
 PRECISION = 0.04
-"""The gap at which the search ends, as a part of the rate."""
+"""The search ends at this gap, as a share of the rate."""
 
 MARGIN = 1.5
 """A figure over its bound by less than this factor is tried again."""
@@ -31,11 +30,11 @@ LEAST_PER_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What to run next."""
+    """The run to do next."""
 
     rate_per_s: float
     confirming: bool = False
-    """A run of the whole length: that of a possible answer."""
+    """Whether this run may confirm an answer, and so takes the whole duration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +42,13 @@ class ProbeResult:
     rate_per_s: float
     held: bool
     excess: float = 0.0
-    """Of one that did not hold: how far the worst figure is over its bound, as a factor; infinite: by far."""
+    """Where it did not hold: the factor by which the worst figure is over its bound; infinite: by far."""
     reached: bool = True
-    """False where the generator was the limit, so that nothing is known of the server at this rate."""
+    """False where the generator was the limit, so the server was not tested at this rate."""
 
 
 class RateSearch:
-    """`next()` and `record()` in turn, until `next()` is None; then `answer` is there, or None with `why`."""
+    """Call `next()` and `record()` in turn until `next()` is None; then `answer` is the rate, or None with `why`."""
 
     def __init__(self, first_per_s: float, most_per_s: float = 1e6) -> None:
         self._rate = first_per_s
@@ -85,7 +84,7 @@ class RateSearch:
 
     @property
     def candidate(self) -> float:
-        """The highest rate that held so far; 0: none did."""
+        """The highest rate that held so far; 0 if none did."""
         return self._held[-1] if self._held else 0.0
 
     @property

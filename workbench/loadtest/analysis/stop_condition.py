@@ -1,5 +1,4 @@
-"""Stairs until something breaks: each stair is judged a moment after its end, and the first that does not hold ends
-the run."""
+"""`StopCondition`: judges each stair a moment after its end; the first one that does not hold ends the run."""
 
 from __future__ import annotations
 
@@ -10,11 +9,11 @@ from workbench.loadtest.plan import Plan
 from workbench.loadtest.store.records import Records
 
 GRACE_S = 1.0
-"""What the last requests of a stair may take before it is judged; less where stairs are short."""
+"""How long to wait for a stair's last requests before judging it; less where stairs are short."""
 
 
 class StopCondition:
-    """Told of rows as they come, and asked whether something broke."""
+    """Takes rows as they come, and says whether a stair broke."""
 
     def __init__(self, plan: Plan) -> None:
         assert isinstance(plan.pattern, Stairs)
@@ -33,7 +32,7 @@ class StopCondition:
         self._fold.add(rows)
 
     def broke(self, elapsed_s: float) -> str:
-        """What broke first, in one sentence, or nothing so far."""
+        """The first stair that broke, in one sentence; empty so far."""
         grace_s = min(GRACE_S, self._stairs.every_s / 2)
         while self._judged in self._windows and elapsed_s >= self._windows[self._judged][1] + grace_s:
             number, self._judged = self._judged, self._judged + 1

@@ -1,6 +1,6 @@
-"""A user's words for a sweep -> the settings to try, all combinations of them. Pure.
+"""Reads a sweep as a user writes it into all combinations of settings. Pure.
 
-"batch,delay" tries some values of each around those in force; "batch=1:8:32,delay=0:2ms" says which.
+"batch,delay" tries values around those in force; "batch=1:8:32,delay=0:2ms" names them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from workbench.errors import InvalidInput
 MOST_POINTS = 48
 
 SHORT: Mapping[str, str] = {"batch": "max_batch_size"}
-"""Beside those of client.settings."""
+"""Short names in addition to those of client.model_settings."""
 
 _TYPED: Mapping[str, str] = {
     "max_batch_size": "batch",
@@ -29,7 +29,7 @@ Settings = dict[str, object]
 
 
 def grid_of(asked: str | Mapping[str, Sequence[object]], config: ModelConfig, cores: int) -> list[Settings]:
-    """The combinations, the first name changing slowest. InvalidInput for what cannot change without a reload."""
+    """The combinations, the first name changing slowest. Raises InvalidInput for settings that need a reload."""
     named = _read(asked) if isinstance(asked, str) else {name: list(values) for name, values in asked.items()}
     if not named:
         raise InvalidInput(f"a sweep needs a setting to change, as {EXAMPLE}")
@@ -55,12 +55,12 @@ def grid_of(asked: str | Mapping[str, Sequence[object]], config: ModelConfig, co
 
 
 def label_of(settings: Mapping[str, object]) -> str:
-    """ "batch=8, delay=2ms": as one would ask for it."""
+    """ "batch=8, delay=2ms", as a user would write it."""
     return ", ".join(f"{short_name(name)}={_value(name, value)}" for name, value in settings.items())
 
 
 def short_name(setting: str) -> str:
-    """As a sweep names a setting: "batch" for max_batch_size."""
+    """The name of a setting in a sweep: "batch" for max_batch_size."""
     return _TYPED.get(setting, setting)
 
 
@@ -75,7 +75,7 @@ def _read(text: str) -> dict[str, list[object]]:
     for part in text.replace(",", " ").split():
         name, said, values = part.partition("=")
         if not name or (said and not all(values.split(":"))):
-            raise InvalidInput(f"{part[:80]!r} is no setting to sweep; one looks like batch or batch=1:8:32")
+            raise InvalidInput(f"a setting to sweep looks like batch or batch=1:8:32, got {part[:80]!r}")
         if name in found:
             raise InvalidInput(f"{name} is given twice in a sweep")
         found[name] = list(values.split(":")) if said else []
@@ -83,7 +83,7 @@ def _read(text: str) -> dict[str, list[object]]:
 
 
 def _usual(setting: str, typed: str, config: ModelConfig, cores: int) -> list[object]:
-    """Values worth a try where none were named."""
+    """Values to try where none were named."""
     setting = {"delay": "max_queue_delay_s", "queue": "max_queue_size", "max_batch": "max_batch_size"}.get(
         setting, setting
     )

@@ -1,8 +1,8 @@
-"""What a load test must hold, as text: "p99<20ms,errors<0.1%,rate>500".
+"""Reads and judges the bounds of a load test: "p99<20ms,errors<0.1%,rate>500".
 
-The same words are the goal of a search (`--slo`), the pass mark of a run in CI, and what a report judges by. Latencies
-are those of the requests that were answered, counted from when they were due. So that a model which answers quickly,
-but seldom, holds nothing, `errors<1%` is meant wherever nothing is said of errors.
+They are the goal of a search (`--slo`), the pass mark in CI, and the verdicts of a report. Latencies are those of the
+answered requests, counted from when they were due. `errors<1%` is added where no bound is about errors, so that a
+model which answers quickly but seldom does not pass.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _SECONDS = {"us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0}
 
 
 class Measured(Protocol):
-    """What a threshold is held against: any stretch of a run."""
+    """Figures that a threshold can judge: those of any interval of a run."""
 
     @property
     def answered_per_s(self) -> float: ...
 
     @property
     def error_share(self) -> float | None:
-        """Of the requests that ended; None where none did."""
+        """Share of the ended requests; None where none ended."""
 
     def quantile(self, q: float) -> float | None:
         """Seconds; q = 1 is the slowest; None where nothing was answered."""
@@ -50,20 +50,20 @@ class Threshold:
 
     @property
     def quantile(self) -> float | None:
-        """0.99 for p99, 1 for max; None for what is no latency."""
+        """0.99 for p99, 1 for max; None where it is not a latency."""
         if self.metric == "max":
             return 1.0
         found = _QUANTILE.fullmatch(self.metric)
         return float(found["percent"]) / 100 if found else None
 
     def value(self, measured: Measured) -> float | None:
-        """What was measured of it, in the unit of `limit`; None where there is nothing to measure."""
+        """The measured value in the unit of `limit`; None where there is none."""
         if (q := self.quantile) is not None:
             return measured.quantile(q)
         return measured.error_share if self.metric == "errors" else measured.answered_per_s
 
     def holds(self, value: float | None) -> bool:
-        """Whether `value` is within the bound. What could not be measured is not."""
+        """Whether `value` is within the bound; a missing value is not."""
         if value is None or math.isnan(value):
             return False
         return {
@@ -74,7 +74,7 @@ class Threshold:
         }[self.relation]
 
     def shown(self, value: float | None) -> str:
-        """A measured value in the words of this bound: `12.4ms`, `0.3%`, `480/s`."""
+        """A value in the unit of this bound: `12.4ms`, `0.3%`, `480/s`."""
         if value is None:
             return "nothing was answered"
         if self.quantile is not None:
@@ -85,12 +85,12 @@ class Threshold:
         return f"{self.metric}{self.relation}{self.shown(self.limit)}"
 
 
-ERRORS_UNLESS_SAID = Threshold("errors", "<", 0.01)
+DEFAULT_ERRORS = Threshold("errors", "<", 0.01)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One bound, and what was measured of it."""
+    """One bound and its measured value."""
 
     threshold: Threshold
     value: float | None
@@ -102,7 +102,7 @@ class Verdict:
 
 
 def parse_thresholds(text: str) -> tuple[Threshold, ...]:
-    """The bounds in `text`, in their order, and `ERRORS_UNLESS_SAID` after them where none is about errors.
+    """The bounds in `text` in order, followed by `DEFAULT_ERRORS` where none is about errors.
 
     Raises InvalidInput, naming the part that cannot be read.
     """
@@ -115,11 +115,11 @@ def parse_thresholds(text: str) -> tuple[Threshold, ...]:
         if (each.metric, each.relation[0]) in seen:
             raise InvalidInput(f"{each.metric} is bounded twice in {text[:80]!r}; once is enough")
         seen.add((each.metric, each.relation[0]))
-    return found if any(each.metric == "errors" for each in found) else (*found, ERRORS_UNLESS_SAID)
+    return found if any(each.metric == "errors" for each in found) else (*found, DEFAULT_ERRORS)
 
 
 def judge(thresholds: Sequence[Threshold], measured: Measured) -> tuple[Verdict, ...]:
-    """Each bound against what was measured."""
+    """Judge each bound."""
     values = [(each, each.value(measured)) for each in thresholds]
     return tuple(Verdict(each, value, each.holds(value)) for each, value in values)
 

@@ -112,11 +112,14 @@ class OpenArrivals:
 
 
 class UserArrivals:
+    """The requests of users: each is due `think_s` after the answer to the one before, until `end_s`."""
+
     closed = True
 
-    def __init__(self, users: int, pacer: Pacer) -> None:
-        self._pacer = pacer
-        self._due = [0.0] * users
+    def __init__(self, users: Users, end_s: float) -> None:
+        self._think_s = users.think_s
+        self._end_s = end_s
+        self._due = [0.0] * users.count
         self.count = 0
         self.next_s: float | None = 0.0
 
@@ -133,14 +136,15 @@ class UserArrivals:
         return heapq.heappop(due)
 
     def answered(self, now_s: float, broken: bool) -> None:
-        wait_s = self._pacer.pace(now_s, 1)
-        if wait_s is not None:
-            heapq.heappush(self._due, now_s + (max(wait_s, AFTER_BREAK_S) if broken else wait_s))
+        due_s = now_s + self._think_s
+        if due_s < self._end_s:
+            heapq.heappush(self._due, max(due_s, now_s + AFTER_BREAK_S) if broken else due_s)
 
 
 def arrivals_of(plan: Plan) -> Arrivals:
-    pacer = pacer_of(plan)
-    return UserArrivals(plan.pattern.count, pacer) if isinstance(plan.pattern, Users) else OpenArrivals(pacer)
+    if isinstance(plan.pattern, Users):
+        return UserArrivals(plan.pattern, plan.warm_up_s + plan.duration_s)
+    return OpenArrivals(pacer_of(plan))
 
 
 class LoadRunner:

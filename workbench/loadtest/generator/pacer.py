@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.loadtest.patterns import RateCurve, Replay, Stairs, Users
+from workbench.loadtest.patterns import RateCurve, Replay, Stairs
 from workbench.loadtest.plan import Plan
 from workbench.loadtest.store.records import WARM_UP
 
@@ -22,15 +21,6 @@ BLOCK = 1024
 """Due times are computed in blocks of this many."""
 
 Times = NDArray[np.float64]
-
-
-class Pacer(Protocol):
-    def pace(self, elapsed_s: float, sent: int) -> float | None:
-        """Seconds until request number `sent`, counted from 0, is due: negative if overdue; None: no more requests.
-
-        `sent` never decreases.
-        """
-        ...
 
 
 class Curve:
@@ -62,8 +52,8 @@ class Curve:
         return found
 
 
-class OpenLoop:
-    """Paces by a schedule of due times, in ascending blocks; an infinite one, or none left, is the end."""
+class Pacer:
+    """Paces an open loop by ascending blocks of due times; an infinite time, or no more blocks, is the end."""
 
     def __init__(self, blocks: Iterator[Times]) -> None:
         self._blocks = blocks
@@ -71,6 +61,10 @@ class OpenLoop:
         self._due: list[float] = []
 
     def pace(self, elapsed_s: float, sent: int) -> float | None:
+        """Seconds until request number `sent`, counted from 0, is due: negative if overdue; None: no more requests.
+
+        `sent` never decreases.
+        """
         while sent >= self._end:
             if (block := next(self._blocks, None)) is None:
                 return None
@@ -80,30 +74,14 @@ class OpenLoop:
         return None if wait_s == math.inf else wait_s
 
 
-class ThinkTime:
-    """Paces one user of a closed loop: due again `think_s` after each answer, until `end_s`."""
-
-    def __init__(self, think_s: float, end_s: float) -> None:
-        self._think_s = think_s
-        self._end_s = end_s
-
-    def pace(self, elapsed_s: float, sent: int) -> float | None:
-        """`elapsed_s` is when the last answer came."""
-        wait_s = self._think_s if sent else 0.0
-        return wait_s if elapsed_s + wait_s < self._end_s else None
-
-
 def pacer_of(plan: Plan) -> Pacer:
-    """The pacer of a plan, its warm-up included; of Users, that of one user."""
-    pattern, end_s = plan.pattern, plan.warm_up_s + plan.duration_s
-    match pattern:
-        case Users():
-            return ThinkTime(pattern.think_s, end_s)
-        case Replay():
-            return OpenLoop(_replayed(pattern, end_s))
-        case RateCurve():
-            return OpenLoop(_arrivals(Curve(corners_of(pattern, plan)), plan.seed if pattern.poisson else None))
-    raise TypeError(f"nothing paces {type(pattern).__name__}: it is neither a RateCurve nor a Replay nor Users")
+    """The pacer of an open loop, its warm-up included."""
+    pattern = plan.pattern
+    if isinstance(pattern, Replay):
+        return Pacer(_replayed(pattern, plan.warm_up_s + plan.duration_s))
+    if isinstance(pattern, RateCurve):
+        return Pacer(_arrivals(Curve(corners_of(pattern, plan)), plan.seed if pattern.poisson else None))
+    raise TypeError(f"nothing paces {pattern.kind}: it is neither a RateCurve nor a Replay")
 
 
 def corners_of(pattern: RateCurve, plan: Plan) -> list[tuple[float, float]]:

@@ -1,7 +1,7 @@
-"""From a plan to what is sent: the target is asked what it takes, requests are prepared, and some are tried.
+"""`prepare`: asks the target for its signature, prepares the requests of a plan, and tries some of them.
 
-What cannot be right is found here, before the run and in words: a model that is not there, inputs that do not fit, a
-token that is not known, nobody who listens.
+Mistakes are found here, before the run: an unknown model, inputs that do not fit, a wrong token, an address where
+nothing listens.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from workbench.loadtest.plan import Plan, Target
 from workbench.protocols import oip_grpc
 
 TRIES = 8
-"""Requests of different shapes that are tried before the run."""
+"""The most requests of different shapes that are tried before the run."""
 
 OURS = "infer-workbench"
 BINARY = "binary_tensor_data"
@@ -48,13 +48,13 @@ class PreparedTarget:
     requests: tuple[Request, ...] = field(repr=False)
     signature: Signature
     facts: Mapping[str, Any]
-    """What was found: "server", "platform", "version", and of a service of ours "digest", "device", "config"."""
+    """The target as found: "server", "platform", "version"; of a service of ours also "digest", "device", "config"."""
     controlled: bool
-    """Its own figures can be asked for."""
+    """Whether the service's own figures can be read."""
 
 
 async def prepare(plan: Plan) -> PreparedTarget:
-    """Raises ModelNotFound, InvalidInput, Unavailable, Unauthenticated: whatever the first request would have met."""
+    """Prepare a plan. Raises what its first request would: ModelNotFound, InvalidInput, Unavailable and so on."""
     target = plan.target
     parts = urlsplit(target.url)
     if target.grpc:
@@ -71,7 +71,7 @@ async def prepare(plan: Plan) -> PreparedTarget:
 
 
 def control_client(target: Target) -> AsyncClient | None:
-    """A client of the target's control plane, where it is known where that is."""
+    """A client of the target's control plane; None where its address is not known."""
     url = target.control_url or ("" if target.grpc else target.url)
     return AsyncClient(url, target.token, connections=2) if url else None
 
@@ -79,7 +79,7 @@ def control_client(target: Target) -> AsyncClient | None:
 @dataclass(frozen=True, slots=True)
 class _TargetInfo:
     signature: Signature
-    """Without inputs where the server does not say what the model takes."""
+    """Without inputs where the server does not describe the model."""
     facts: Mapping[str, Any]
     binary: bool = True
     controlled: bool = False
@@ -95,7 +95,7 @@ async def _describe_http(target: Target) -> _TargetInfo:
             signature = Signature(_specs(found.get("inputs")), _specs(found.get("outputs")))
         except NotFound as error:
             if server.get("name") == OURS:
-                await client.status(target.model, target.version)  # says what there is instead
+                await client.status(target.model, target.version)  # its error names the versions that there are
             raise error
         except (KeyError, TypeError, ValueError):
             raise Unavailable(
@@ -119,14 +119,14 @@ async def _describe_grpc(target: Target) -> _TargetInfo:
 
 
 async def _server(client: AsyncClient | GrpcClient) -> Mapping[str, Any]:
-    """Name, version and extensions; what has no such route may serve the protocol's models all the same."""
+    """Name, version and extensions; empty where the server has no such route."""
     with suppress(NotFound, InvalidInput, Unsupported):
         return await client.server_metadata()
     return {}
 
 
 async def _add_status(client: AsyncClient, target: Target, facts: dict[str, Any]) -> bool:
-    """What the control plane says of the model, into `facts`; False where the token does not open it."""
+    """Add the model's status to `facts`; False where the token gives no access to the control plane."""
     with suppress(WorkbenchError):
         status = await client.status(target.model, target.version)
         from workbench.protocols.control import encode_status
@@ -143,11 +143,11 @@ def _specs(found: Any) -> tuple[TensorSpec, ...]:
     return tuple(TensorSpec(each["name"], each["datatype"], tuple(map(int, each["shape"]))) for each in found or ())
 
 
-# Trying, and making ready
+# Requests
 
 
 async def _check_requests(plan: Plan, variants: Sequence[PreparedInputs], found: _TargetInfo) -> None:
-    """One request of each shape, as a check: what the server refuses now it would refuse a thousand times."""
+    """Send one request of each shape, since what the server refuses now it would refuse a thousand times."""
     target = plan.target
     tried: set[tuple[tuple[int, ...], ...]] = set()
     client = GrpcClient(target.url, target.token) if target.grpc else AsyncClient(target.url, target.token)
@@ -215,5 +215,5 @@ def _message(target: Target, prepared: PreparedInputs) -> bytes:
 
 
 def expected(signature: Signature) -> str:
-    """What a model takes, for a message."""
+    """The model's inputs, for a message."""
     return ", ".join(map(describe, signature.inputs)) or "nothing"

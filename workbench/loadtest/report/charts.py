@@ -1,6 +1,6 @@
-"""What a report draws, as plain values; `figures` draws them with Plotly, `svg` without it. Pure.
+"""The charts of a report as plain values; `plotly_charts` and `svg` draw them. Pure.
 
-No chart averages percentiles: where seconds are gathered, their histograms are merged and read again.
+No chart averages percentiles: where seconds are merged, percentiles are read from the merged histograms.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from workbench.loadtest.analysis.latency_breakdown import STAGES, stages_of
 from workbench.loadtest.store.run import Run
 
 BLUE, ORANGE, GREEN, RED, GREY = "#2f7ed8", "#e6842a", "#2e9e6b", "#d64550", "#8a8f98"
-"""Told apart on white and on black, and by most who see colours otherwise."""
+"""Distinct on white and on black, and for most colour-blind readers."""
 
 MOST_POINTS = 300
-"""Of a timeline; longer runs are drawn in stretches of several seconds."""
+"""The most points of a timeline; those of longer runs cover several seconds each."""
 
 _PERCENTILES = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999)
 
@@ -32,7 +32,7 @@ class Axis:
     title: str
     log: bool = False
     ticks: tuple[tuple[float, str], ...] = ()
-    """(where, what it says); empty: the drawing's own."""
+    """(value, text); empty: the renderer chooses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Series:
     kind: str = "line"
     """"line", "bars", "points" (a line with marks) or "marks" (without a line)."""
     labels: tuple[str, ...] = ()
-    """What each point says, beside its values; of the first series of marks it is written there."""
+    """A label for each point; those of the first series of marks are always visible."""
     thin: bool = False
 
 
@@ -67,7 +67,7 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Breakdown:
-    """Parts of a whole, in the order of a request's way."""
+    """Parts of a whole, in the order in which a request passes them."""
 
     name: str
     title: str
@@ -77,13 +77,13 @@ class Breakdown:
 
 
 def charts(run: Run) -> tuple[Chart | Breakdown, ...]:
-    """Those for which the run has figures, in the order of a report."""
+    """The charts for which the run has figures, in the order of a report."""
     found = (curve(run), percentiles(run), rate(run), latency(run), breakdown(run), batch_sizes(run))
     return tuple(each for each in found if each is not None)
 
 
 def percentiles(run: Run) -> Chart | None:
-    """Latency by percentile, the axis stretched as 1 / (1 - p): as HdrHistogram draws it, the tail is not hidden."""
+    """Latency by percentile, with an axis in 1 / (1 - p) as HdrHistogram has it, which shows the tail."""
     whole = run.whole
     if whole.latency.count < 2:
         return None
@@ -104,7 +104,7 @@ def percentiles(run: Run) -> Chart | None:
 
 
 def rate(run: Run) -> Chart | None:
-    """What was due and what was answered in each second."""
+    """Due and answered requests in each second."""
     seconds, every = gathered(_drawn(run))
     if not seconds:
         return None
@@ -143,7 +143,7 @@ def latency(run: Run) -> Chart | None:
 
 
 def breakdown(run: Run) -> Breakdown | None:
-    """Where the time of an average request went, on the client's side and on the service's."""
+    """Time of an average request by stage, on the client's side and on the service's."""
     found = stages_of(run)
     if not found:
         return None
@@ -152,7 +152,7 @@ def breakdown(run: Run) -> Breakdown | None:
 
 
 def batch_sizes(run: Run) -> Chart | None:
-    """Batches by how many rows they had."""
+    """Batches by their number of rows."""
     sizes = run.server_figures().batch_sizes
     if not sizes:
         return None
@@ -170,7 +170,7 @@ def batch_sizes(run: Run) -> Chart | None:
 
 
 def curve(run: Run) -> Chart | None:
-    """The points of stairs, a search or a sweep: throughput and p99. A knee is marked where rates are what differed."""
+    """Throughput and p99 of the points of stairs, a search or a sweep; a knee is marked where only rates differ."""
     points = [point for point in run.points if point.figures.quantile(0.99) is not None]
     if len(points) < 2:
         return None
@@ -205,7 +205,7 @@ def curve(run: Run) -> Chart | None:
 
 
 def knee_of(run: Run) -> int | None:
-    """The index of the point at which more load buys mostly waiting; None where there is none, or no order of load."""
+    """The index of the point beyond which more load adds mostly waiting; None if there is none."""
     if any(point.settings or point.offered_per_s <= 0 for point in run.points):
         return None
     numbered = [
@@ -220,7 +220,7 @@ def knee_of(run: Run) -> int | None:
 
 
 def gathered(seconds: Sequence[Second], most: int = MOST_POINTS) -> tuple[list[Second], int]:
-    """The timeline in at most so many stretches, and how many seconds each has: counts added, histograms merged."""
+    """The timeline merged into at most `most` points, and the seconds in each."""
     every = max(math.ceil(len(seconds) / most), 1)
     if every == 1:
         return list(seconds), 1
@@ -228,7 +228,7 @@ def gathered(seconds: Sequence[Second], most: int = MOST_POINTS) -> tuple[list[S
 
 
 def _drawn(run: Run) -> Sequence[Second]:
-    """Without the last split second, in which only what was under way ended; of several tests, of each."""
+    """The seconds to draw: without a last fraction in which nothing was due."""
     if _is_series(run):
         return [each for each in run.seconds if each.due]
     last = run.seconds[-1:]
@@ -245,7 +245,7 @@ def _percentile_series(name: str, histogram: Histogram, colour: str, thin: bool 
 
 
 def _times(run: Run, seconds: Sequence[Second], every: int) -> tuple[tuple[float, ...], tuple[Second | None, ...]]:
-    """When, and what is drawn there; of several tests, with a gap (None) between one and the next."""
+    """Times and seconds to draw, with a gap (None) between one test and the next."""
     x: list[float] = []
     drawn: list[Second | None] = []
     for each in seconds:

@@ -1,7 +1,7 @@
-"""Several runs under one question: the highest rate that holds, and what a model's settings do to its figures.
+"""Load tests of several runs: the search for the highest rate that holds, and the sweep over settings.
 
-Each run is a generator of its own. Settings are lent by the service for as long as a connection lasts, so that it
-gives them back itself, however the one who borrowed them ends.
+Each run has its own generator. The service lends settings for as long as a connection lasts, so it restores them itself
+however this process ends.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from workbench.loadtest.store.recording import Recording
 from workbench.loadtest.store.run import Point, Run, run_of, run_of_series
 
 SCOUTS = 8
-"""Users whose rate tells where a search begins."""
+"""A first run with this many users gives the rate at which a search begins."""
 
 SCOUT_S = 1.0
 PROBE_PART = 4
-"""A run that only looks for the rate takes this part of the plan's duration; the last ones take the whole."""
+"""A run that only looks for the rate takes the plan's duration divided by this; confirming runs take all of it."""
 
 PROBE_S = (1.0, 10.0)
 PROBE_WARM_UP_S = 0.5
 
 LEND_WAIT_S = 5.0
-"""How long the service may take to notice that the borrower before has gone."""
+"""How long the service may take to notice that the previous borrower has gone."""
 
 Kept = Callable[[Run], None]
-"""Told of the series so far, after each run."""
+"""Called with the series so far after each run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,10 @@ class _ProbeRun:
     recording: Recording
 
 
-def search(handle: LoadTestJob[Any], prepared: PreparedTarget, kept: Kept = lambda run: None) -> tuple[Run, Recording]:
-    """The highest rate that holds the plan's `slo`; the figures are those of its last, longest run.
+def search(job: LoadTestJob[Any], prepared: PreparedTarget, kept: Kept = lambda run: None) -> tuple[Run, Recording]:
+    """Find the highest rate that holds the plan's `slo`; the figures are those of its last, longest run.
 
-    Runs on the handle's thread. Cancelling ends it with what there is.
+    Runs on the job's thread. Cancelling it ends the search with what was found.
     """
     plan = prepared.spec.plan
     if not plan.slo:
@@ -61,14 +61,14 @@ def search(handle: LoadTestJob[Any], prepared: PreparedTarget, kept: Kept = lamb
     poisson = plan.pattern.poisson if isinstance(plan.pattern, Constant) else False
     probe_s = min(max(plan.duration_s / PROBE_PART, PROBE_S[0]), PROBE_S[1], plan.duration_s)
     quick = replace(plan, duration_s=probe_s, warm_up_s=min(plan.warm_up_s, PROBE_WARM_UP_S))
-    scout = handle.record(_with(prepared, replace(quick, pattern=Users(SCOUTS), duration_s=SCOUT_S)), "a first look")
+    scout = job.record(_with(prepared, replace(quick, pattern=Users(SCOUTS), duration_s=SCOUT_S)), "a first look")
     seen_per_s = len(scout.measured_rows.ok) / SCOUT_S
     rate_search = RateSearch(max(seen_per_s / 2, 1.0))
     probes: list[_ProbeRun] = []
-    while not handle.cancelled and (probe := rate_search.next()) is not None:
+    while not job.cancelled and (probe := rate_search.next()) is not None:
         rate = probe.rate_per_s
         used = replace(plan if probe.confirming else quick, pattern=Constant(rate, poisson=poisson))
-        probes.append(_probe(handle, prepared, used, f"{rate:.4g}/s", searching=True))
+        probes.append(_probe(job, prepared, used, f"{rate:.4g}/s", searching=True))
         point = probes[-1].point
         rate_search.record(ProbeResult(rate, point.held, _excess(point), not point.limit))
         kept(_searched(plan, probes, rate_search))
@@ -80,27 +80,27 @@ def search(handle: LoadTestJob[Any], prepared: PreparedTarget, kept: Kept = lamb
 
 
 def sweep(
-    handle: LoadTestJob[Any], prepared: PreparedTarget, grid: Sequence[Settings], kept: Kept = lambda run: None
+    job: LoadTestJob[Any], prepared: PreparedTarget, grid: Sequence[Settings], kept: Kept = lambda run: None
 ) -> tuple[Run, Recording]:
-    """The plan once with each of the settings; the figures are those of the best run.
+    """Run the plan once with each combination of settings; the figures are those of the best run.
 
-    Best is, of those that held: for users the most answers, for an open loop the least p99.
+    The best of those that held has the most answers for users, and the least p99 for an open loop.
     """
     plan = prepared.spec.plan
     probes: list[_ProbeRun] = []
     for number, settings in enumerate(grid, 1):
-        if handle.cancelled and probes:
+        if job.cancelled and probes:
             break
         with lent(prepared, settings):
             place = number, len(grid)
-            probes.append(_probe(handle, prepared, plan, label_of(settings), settings, place=place))
+            probes.append(_probe(job, prepared, plan, label_of(settings), settings, place=place))
         kept(_swept(plan, probes))
     best = _best_settings(plan, probes)
     return _swept(plan, probes), probes[best].recording
 
 
 def grid_for(prepared: PreparedTarget, asked: str | Mapping[str, Sequence[object]]) -> list[Settings]:
-    """What to try, around the settings in force. InvalidInput where the target is no service of ours."""
+    """The settings to try, around those in force. Raises InvalidInput where the target is not a service of ours."""
     from workbench.config import model_config
 
     if not prepared.controlled:
@@ -112,7 +112,7 @@ def grid_for(prepared: PreparedTarget, asked: str | Mapping[str, Sequence[object
 
 @contextmanager
 def lent(prepared: PreparedTarget, settings: Mapping[str, object]) -> Iterator[None]:
-    """`settings` in force meanwhile; the service itself gives back those before, also if this process dies."""
+    """Apply `settings` for the duration; the service restores the earlier ones, also if this process dies."""
     target = prepared.spec.plan.target
     client = control_client(target)
     assert client is not None
@@ -130,7 +130,7 @@ def lent(prepared: PreparedTarget, settings: Mapping[str, object]) -> Iterator[N
     try:
         yield
     finally:
-        with suppress(Exception):  # a service that has died gave them back by that
+        with suppress(Exception):  # a service that died has lost them anyway
             sync.run(lending.__aexit__(None, None, None))
         sync.run(client.close())
 
@@ -140,7 +140,7 @@ def _with(prepared: PreparedTarget, plan: Plan) -> PreparedTarget:
 
 
 def _probe(
-    handle: LoadTestJob[Any],
+    job: LoadTestJob[Any],
     prepared: PreparedTarget,
     plan: Plan,
     label: str,
@@ -149,7 +149,7 @@ def _probe(
     place: tuple[int, int] = (0, 0),
     searching: bool = False,
 ) -> _ProbeRun:
-    recording = handle.record(_with(prepared, plan), label, place)
+    recording = job.record(_with(prepared, plan), label, place)
     run = run_of(recording)
     asked = plan.pattern.rate_per_s if isinstance(plan.pattern, Constant) else 0.0
     verdicts = run.verdicts
@@ -161,7 +161,7 @@ def _probe(
 
 
 def _excess(point: Point) -> float:
-    """How far the worst figure is over its bound."""
+    """The factor by which the worst figure is over its bound."""
     if not point.figures.kept_up or not point.figures.ok:
         return float("inf")
     return max((_over(verdict) for verdict in point.verdicts if not verdict.held), default=0.0)
@@ -175,7 +175,7 @@ def _over(verdict: Verdict) -> float:
 
 
 def _best_of(probes: Sequence[_ProbeRun], rate_search: RateSearch) -> int | None:
-    """The last run of the answer; where it is not found yet, of the highest rate that held."""
+    """The last run of the answer; until it is found, of the highest rate that held."""
     rate = rate_search.answer or rate_search.candidate
     found = [at for at, probe in enumerate(probes) if probe.point.held and probe.point.offered_per_s == rate]
     return found[-1] if found else None

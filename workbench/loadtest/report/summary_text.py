@@ -12,23 +12,23 @@ from workbench.loadtest.store.records import WARM_UP
 from workbench.loadtest.store.run import Point, Run, RunState
 
 OMISSION = 1.5
-"""How much higher the 99th percentile must be, counted from when requests were due, for a report to speak of it."""
+"""A report mentions the wait if p99 from when requests were due is this many times p99 from when they were sent."""
 
 MANY_ERRORS = 0.01
-"""From this share on the first line speaks of them."""
+"""The first line mentions errors from this share on."""
 
 _GREW = "the queue grew without bound"
 
 
 def headline(run: Run) -> str:
-    """The first line. Where the generator was the limit, that is what it says."""
+    """The first line; it says so where the generator was the limit."""
     if run.limit:
         return _sentence(run.limit)
     return answer(run)
 
 
 def answer(run: Run) -> str:
-    """What the run found out, in one or two sentences."""
+    """The result of the run in one or two sentences."""
     if run.kind == "search":
         return _found(run)
     if run.kind == "sweep":
@@ -39,7 +39,7 @@ def answer(run: Run) -> str:
 
 
 def details(run: Run) -> Iterator[str]:
-    """What comes below the first line, a sentence each."""
+    """The sentences below the first line."""
     if run.limit:
         yield answer(run)
     if run.state is RunState.RUNNING:
@@ -66,7 +66,7 @@ def details(run: Run) -> Iterator[str]:
 
 
 def health(run: Run) -> str:
-    """What the generator says of itself, in one line."""
+    """The generator's figures of itself in one line."""
     own = run.generator
     parts = [f"{own.cpu_share:.0%} of its core"]
     if run.open_loop:
@@ -163,7 +163,7 @@ def _failed(run: Run) -> str:
 
 
 def _silence(run: Run) -> str:
-    """When all that ended was an error: the longest such stretch of whole seconds."""
+    """The longest interval of whole seconds in which every request failed."""
     longest: tuple[float, float] | None = None
     begun: float | None = None
     for second in run.seconds:
@@ -195,7 +195,7 @@ def _omission(run: Run) -> str | None:
 
 
 def knee_words(run: Run) -> str | None:
-    """Where the curve turns, for a run that has one."""
+    """Names the knee of the curve, if it has one."""
     at = knee_of(run)
     return None if at is None else f"The curve turns at {run.points[at].label}: more load buys mostly waiting."
 

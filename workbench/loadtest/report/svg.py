@@ -1,6 +1,6 @@
-"""Charts as SVG: a few kilobytes each, without a script, drawn the same in a notebook, a file and a mail.
+"""Draws charts as SVG: a few kilobytes each, without a script, the same in a notebook, a file and a mail.
 
-Words and axes take the colour of the page's text, so that one drawing serves light and dark themes.
+Texts and axes have the colour of the page's text, so that one drawing fits light and dark themes.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from workbench.loadtest.report.charts import Axis, Breakdown, Chart, Series
 WIDTH, HEIGHT = 560, 240
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 46, 40
 _LETTER = 6.0
-"""Of the font below, about, on average."""
+"""The average width of a letter in the font below."""
 _FONT = "font-family:system-ui,sans-serif;font-size:11px"
 
 
 def svg(chart: Chart | Breakdown) -> str:
-    """One chart as an `<svg>` element that shrinks with its page."""
+    """A chart as an `<svg>` element that shrinks with its page."""
     return _stack(chart) if isinstance(chart, Breakdown) else _axes(chart)
 
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """From values to places along one side."""
+    """Maps values to positions along one side."""
 
     low: float
     high: float
@@ -81,7 +81,7 @@ def _frame(chart: Chart, x: _Scale, y: _Scale) -> Iterator[str]:
     free = 0.0
     for at, text in _shown_ticks(chart.x, x):
         half = 3.2 * len(text)
-        if x(at) - half >= free:  # else it would lie over the one before
+        if x(at) - half >= free:  # else it would overlap the one before
             yield _text(x(at), floor + 15, text, "middle")
             free = x(at) + half + 4
     yield f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{floor}" y2="{floor}" stroke="currentColor" opacity="0.5"/>'
@@ -154,7 +154,7 @@ def _title(chart: Chart | Breakdown) -> str:
 
 
 def _labels(series: Series, x: _Scale, y: _Scale) -> Iterator[str]:
-    """What each mark stands for, above it or else below, where there is room for that."""
+    """The label of each mark, above it or else below, where there is room."""
     placed: list[tuple[float, float, float]] = []
     for at, value, label in zip(series.x, series.y, series.labels, strict=True):
         if value is None:
@@ -169,7 +169,7 @@ def _labels(series: Series, x: _Scale, y: _Scale) -> Iterator[str]:
 
 
 def _marks(marks: Sequence[tuple[float, str]]) -> Iterator[str]:
-    """Moments as dashed lines; their words in three rows, left out where they would lie over others."""
+    """Moments as dashed lines, with texts in three rows; texts that would overlap are left out."""
     ends = [0.0] * 3
     for at, text in marks:
         line = (
@@ -200,7 +200,7 @@ def _element(height: int, parts: Sequence[str], title: str) -> str:
 
 
 def _unbroken(series: Series) -> Iterator[list[tuple[float, float]]]:
-    """Stretches without a gap."""
+    """Runs of points without a gap."""
     run: list[tuple[float, float]] = []
     for at, value in zip(series.x, series.y, strict=True):
         if value is not None:

@@ -1,13 +1,12 @@
-"""The runs that are kept: one SQLite file in the user's data folder, for every kernel and command line at once.
+"""`History`: the kept runs, in one SQLite file in the user's data folder that all processes share.
 
-    runs        one row a run: what a list shows as columns, the whole run as compressed JSON
+    runs        one row a run: its summary as columns, the whole run as compressed JSON
     numbers     how many runs a model has had, so that "digits-4" is never used twice
 
-A connection lasts for one transaction, so that threads, forks and other processes need not know of each other; who
-comes while another writes waits. No WAL: its shared memory would not do on a network file system, where home folders
-may lie.
-A run is written when it begins, now and then while it is under way, and when it ends, each time in place of what was
-there. One whose process has died is found by whoever looks next, and marked as cut short.
+A connection lasts for one transaction, so threads, forks and other processes need not coordinate; a writer waits for
+another. No WAL: its shared memory does not work on network file systems, where home folders may lie.
+A run is written when it begins, now and then while it runs, and when it ends, each time replacing the row. The next
+access marks a run whose process has died as cut short.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import time
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -35,16 +34,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KEPT_RUNS = 2000
-"""The latest; older ones go when another is kept. A minute's run takes some 20 kB."""
+"""Older runs are deleted when another is kept. A run of a minute takes some 20 kB."""
 
 BUSY_TIMEOUT_S = 20.0
-"""How long one waits for others that write."""
+"""How long to wait for another writer."""
 
 SAVE_EVERY_S = 5.0
-"""How often a run that is under way should be saved."""
+"""How often a running test should be saved."""
 
 SILENT_S = 12 * SAVE_EVERY_S
-"""After which a run of another machine, whose processes cannot be seen, is taken to be over."""
+"""A run of another machine, whose processes cannot be seen, counts as dead after this silence."""
 
 DIED = "the process that ran it ended before it was done; the figures are those until shortly before"
 
@@ -61,16 +60,13 @@ MIGRATIONS: Migrations = (
     ),
 )
 _TABLES = {"runs", "numbers"}
-_LISTED = (
-    "id, model, kind, started_at, state, summary, answered_per_s, p50_s, p99_s, error_share, held, limited, version"
-)
 
 Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What a list of runs shows of one."""
+    """A kept run as lists show it; the first columns of its row."""
 
     id: str
     model: str
@@ -88,17 +84,39 @@ class RunSummary:
     version: str
 
 
+_COLUMNS = ", ".join(field.name for field in fields(RunSummary))
+
+
+def summary_of(run: Run) -> RunSummary:
+    whole = run.whole
+    return RunSummary(
+        id=run.id,
+        model=run.model,
+        kind=run.kind,
+        started_at=run.started_at,
+        state=run.state,
+        summary=run.summary,
+        answered_per_s=whole.answered_per_s,
+        p50_s=whole.quantile(0.5),
+        p99_s=whole.quantile(0.99),
+        error_share=whole.error_share,
+        held=run.held,
+        limited=bool(run.limit),
+        version=str(run.target.get("version") or ""),
+    )
+
+
 class History:
-    """The runs in one file. Any thread or process may use it at any time."""
+    """The kept runs in one file. Any thread or process may use it at any time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.notes: list[str] = []
-        """What was found that the user should know, each one sentence."""
+        """Problems that the user should know of, each one sentence."""
         self._checked = False
 
     def begin(self, run: Run) -> Run:
-        """Keep a run that starts now; the answer has its id. Raises StorageError, as `save` does."""
+        """Keep a run that starts now, and return it with its id. Raises StorageError, as `save` does."""
 
         def insert(connection: sqlite3.Connection) -> Run:
             connection.execute(
@@ -116,15 +134,14 @@ class History:
         return self._done(insert)
 
     def save(self, run: Run) -> None:
-        """The run as it is now, in place of what is kept of it.
+        """Replace the kept run.
 
-        Raises StorageError where it cannot be written: what was kept before is still there, and the run at hand is
-        as good as it was.
+        Raises StorageError where it cannot be written; the file then still has the earlier one.
         """
         self._done(lambda connection: _put(connection, run))
 
     def run(self, name: str) -> Run:
-        """By its id; "last", or a model's name, for the latest, of all or of that model. Raises NotFound."""
+        """The run with this id; "last" or a model's name for the latest one. Raises NotFound."""
 
         def look(connection: sqlite3.Connection) -> Run:
             which = {"last": ("true", ())}.get(name, ("id = ?1 OR model = ?1", (name,)))
@@ -142,12 +159,12 @@ class History:
         return self._done(look, "BEGIN")
 
     def list(self, model: str | None = None, limit: int | None = None) -> list[RunSummary]:
-        """The latest first."""
+        """Summaries, the latest first."""
 
         def look(connection: sqlite3.Connection) -> list[RunSummary]:
             where = "WHERE model = ?" if model is not None else ""
             rows = connection.execute(
-                f"SELECT {_LISTED} FROM runs {where} ORDER BY started_at DESC, rowid DESC LIMIT ?",
+                f"SELECT {_COLUMNS} FROM runs {where} ORDER BY started_at DESC, rowid DESC LIMIT ?",
                 (*([] if model is None else [model]), -1 if limit is None else limit),
             )
             return [_run_summary(row) for row in rows]
@@ -155,7 +172,7 @@ class History:
         return self._done(look, "BEGIN")
 
     def remove(self, name: str) -> None:
-        """Forget one run, by its id. Raises NotFound."""
+        """Delete a run by its id. Raises NotFound."""
 
         def delete(connection: sqlite3.Connection) -> None:
             if not connection.execute("DELETE FROM runs WHERE id = ?", (name,)).rowcount:
@@ -164,7 +181,7 @@ class History:
         self._done(delete)
 
     def to_pandas(self, model: str | None = None, limit: int | None = None) -> pd.DataFrame:
-        """A row a run, the latest first, by id."""
+        """One row a run, the latest first, indexed by id."""
         import pandas as pd
 
         columns = [
@@ -198,10 +215,8 @@ class History:
         index = pd.Index([each.id for each in listed], name="run", dtype="str")
         return pd.DataFrame(rows, index=index, columns=columns)
 
-    # Below: how
-
     def _done(self, work: Callable[[sqlite3.Connection], Answer], begin: str = "BEGIN IMMEDIATE") -> Answer:
-        """One transaction. A file that proves to be damaged is set aside, and the work done on a new one."""
+        """Do `work` in one transaction. A damaged file is set aside, and the work done on a new one."""
         try:
             try:
                 return self._transaction(work, begin)
@@ -220,7 +235,7 @@ class History:
     def _transaction(self, work: Callable[[sqlite3.Connection], Answer], begin: str) -> Answer:
         with closing(_connected(self.path, checked=self._checked)) as connection:
             self._checked = True
-            with suppress(sqlite3.OperationalError):  # on a full disk one can still read
+            with suppress(sqlite3.OperationalError):  # reading works on a full disk, too
                 _mark_the_dead(connection)
             connection.execute(begin)
             try:
@@ -233,7 +248,7 @@ class History:
         return answer
 
     def _set_aside(self) -> None:
-        """The damaged file under another name, which `notes` says; nothing is ever written over it."""
+        """Rename the damaged file, add that to `notes`, and begin a new one."""
         with FileLock(f"{self.path}.lock", timeout=BUSY_TIMEOUT_S):
             try:
                 _connected(self.path, checked=False).close()
@@ -249,13 +264,13 @@ class History:
 
 
 def history() -> History:
-    """The user's own."""
+    """The history of this user."""
     return History(data_folder() / "history.sqlite")
 
 
 def _connected(path: Path, *, checked: bool) -> sqlite3.Connection:
-    """A connection to the file in the present schema; made or migrated where needed. sqlite3.DatabaseError, with a
-    code that says so, where it is damaged."""
+    """A connection to the file, which is made or migrated where needed. Raises sqlite3.DatabaseError with a matching
+    code where it is damaged."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     connection = connect(path, BUSY_TIMEOUT_S)
     try:
@@ -288,25 +303,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
 
 
 def _put(connection: sqlite3.Connection, run: Run) -> None:
-    whole = run.whole
-    columns = (
-        run.id,
-        run.model,
-        run.kind,
-        run.started_at,
-        run.state.value,
-        run.summary,
-        whole.answered_per_s,
-        whole.quantile(0.5),
-        whole.quantile(0.99),
-        whole.error_share,
-        run.held,
-        bool(run.limit),
-        str(run.target.get("version") or ""),
-        _owner(),
-        time.time(),
-        zlib.compress(encode(run)),
-    )
+    columns = (*astuple(summary_of(run)), _owner(), time.time(), zlib.compress(encode(run)))
     connection.execute(f"INSERT OR REPLACE INTO runs VALUES ({', '.join('?' * len(columns))})", columns)
 
 
@@ -332,9 +329,8 @@ def _alive(owner: dict[str, int | str], saved_at: float) -> bool:
 
 
 def _run_summary(row: Sequence[object]) -> RunSummary:
-    named = dict(zip(_LISTED.split(", "), row, strict=True))
-    named |= {"state": RunState(str(named["state"])), "held": bool(named["held"]), "limited": bool(named["limited"])}
-    return RunSummary(**named)  # type: ignore[arg-type]
+    found = RunSummary(*row)  # type: ignore[arg-type]
+    return replace(found, state=RunState(found.state), held=bool(found.held), limited=bool(found.limited))
 
 
 def _not_found(name: str, connection: sqlite3.Connection) -> str:

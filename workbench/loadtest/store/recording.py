@@ -1,4 +1,4 @@
-"""Recording: all that came of one run of the generator. Reports, comparisons and what is kept are folds over it."""
+"""`Recording`: everything measured in one run of the generator; reports and kept runs are made of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workbench.loadtest.store.records import Records
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Something that happened at a moment of the run, for the timeline."""
+    """An event of the run, shown on the timeline."""
 
     at_s: float
     """On the clock of the rows: since the run began."""
@@ -25,10 +25,10 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class ServerSecond:
-    """What the service itself says of the model, of one stretch of about a second. Means are over requests."""
+    """The service's own figures of the model over about one second. Means are per request."""
 
     at_s: float
-    """The end of the stretch, on the clock of the rows."""
+    """The end of the interval, on the clock of the rows."""
     interval_s: float
     requests: Mapping[str, int]
     """Requests that ended, by outcome."""
@@ -47,10 +47,10 @@ class ServerSecond:
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """What the generator says of itself: whether its figures can be trusted."""
+    """The generator's figures of itself, which show whether its measurements can be trusted."""
 
     lag_p50_s: float = 0.0
-    """How late requests were sent, after they were due, for which a connection was free."""
+    """How late requests were sent although a connection was free."""
     lag_p99_s: float = 0.0
     lag_max_s: float = 0.0
     cpu_share: float = 0.0
@@ -59,14 +59,14 @@ class Generator:
     """The most that were open at once."""
     connect_errors: int = 0
     reconnects: int = 0
-    """Connections that the server closed, or that broke."""
+    """Connections that broke or were closed by the server."""
     held_back: int = 0
     """Requests that waited because every connection was busy."""
     held_back_max_s: float = 0.0
     longest_turn_s: float = 0.0
-    """The longest turn of its event loop: nothing was sent or read meanwhile."""
+    """The longest turn of its event loop, in which nothing was sent or read."""
     due: int = 0
-    """Requests that were due until the end; fewer than that were sent where it was stopped, or fell behind."""
+    """Requests that were due until the end; fewer were sent if it was stopped or fell behind."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +75,7 @@ class Recording:
     rows: Records
     """Warm-up included: `rows.measured` is without."""
     started_at: float
-    """Unix time of the rows' 0."""
+    """Unix time of time 0 of the rows."""
     elapsed_s: float
     """How long it ran, warm-up included, until the last request ended."""
     measured_s: float
@@ -89,22 +89,22 @@ class Recording:
     """One sentence where the generator was the limit, so that figures say more of it than of the server; else empty.
     A report says it in its first line."""
     notes: tuple[str, ...] = ()
-    """What a reader should know beside that, each one sentence."""
+    """Other things that a reader should know, each one sentence."""
     marks: tuple[Mark, ...] = ()
     server: tuple[ServerSecond, ...] = ()
     examples: Mapping[str, str] = field(default_factory=dict)
-    """Outcome -> what the server, or the connection, said the first time."""
+    """Outcome -> the message of its first request."""
     target: Mapping[str, Any] = field(default_factory=dict)
-    """What was hit: "platform", "version", "digest", "device", "config", "server" (its name and version), as found."""
+    """The target as found: "platform", "version", "digest", "device", "config", "server" (name and version)."""
     signature: Signature | None = None
 
     @property
     def measured_rows(self) -> Records:
-        """Of the requests that were due in the measured part."""
+        """The rows of requests that were due in the measured part."""
         return self.rows.measured
 
     @property
     def window_s(self) -> tuple[float, float]:
-        """Where the measured part begins and ends, on the clock of the rows."""
+        """The beginning and end of the measured part, on the clock of the rows."""
         begin = self.plan.warm_up_s
         return begin, begin + self.measured_s

@@ -1,8 +1,8 @@
-"""Rows: one finished request each, as columns. The generator streams them in chunks; all reports are folds over them.
+"""`Records`: finished requests as columns. The generator streams them in chunks, and every report aggregates them.
 
 Times are seconds since the run began, on the generator's monotonic clock; NaN where a request did not get that far.
-Latency counts from when a request was due, not from when it could be sent: a stall of the server, or of the generator,
-costs those who would have come meanwhile, and leaving that out is known as coordinated omission.
+Latency counts from when a request was due, not from when it could be sent: during a stall of the server or the
+generator requests go on being due. Leaving their wait out is known as coordinated omission.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ OUTCOMES: Final = (
     "timeout",  # no answer within the plan's timeout; the connection was given up
     "cancelled",  # under way when the run was stopped: how it would have ended is not known
 )
-"""How a request ended, as the load tester sees it; a row holds the index. New words are added at the end."""
+"""How a request ended, as the client sees it; a row holds the index. Append new ones at the end."""
 
 OK: Final = OUTCOMES.index("ok")
 CANCELLED: Final = OUTCOMES.index("cancelled")
 
 WARM_UP: Final = -1
-"""The phase of what is kept out of all figures; others count the steps of the plan from 0."""
+"""The phase that is kept out of all figures; the plan's steps count from 0."""
 
 ROW: Final = np.dtype(
     [
@@ -49,7 +49,7 @@ ROW: Final = np.dtype(
         ("rows", "<i4"),  # rows of the model's input that it brought
     ]
 )
-"""The columns. A change of them is another version of the bytes."""
+"""The columns. Changing them takes another _MAGIC."""
 
 _HEAD: Final = struct.Struct("<4sI")
 _MAGIC: Final = b"IWR1"
@@ -59,7 +59,7 @@ Column: TypeAlias = NDArray[Any]
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Records:
-    """Any number of rows, in the order in which they ended. Indexing with a slice or a mask gives Rows again."""
+    """Any number of rows, in the order in which they ended. Indexing with a slice or a mask gives Records."""
 
     data: NDArray[np.void]
     """Of dtype ROW; treat it as read-only."""
@@ -71,7 +71,7 @@ class Records:
 
     @classmethod
     def packed(cls, data: bytes | bytearray) -> Records:
-        """From rows that were packed as ROW lays them out, one after another; a view of `data`."""
+        """A view of `data`, rows packed one after another as ROW lays them out."""
         return cls(np.frombuffer(data, ROW))
 
     @classmethod
@@ -81,7 +81,7 @@ class Records:
 
     @classmethod
     def from_bytes(cls, data: bytes | memoryview) -> Records:
-        """What `to_bytes` gave; InvalidInput where that was of another version, or is cut short."""
+        """Decode `to_bytes`. Raises InvalidInput for another version, or data that is cut short."""
         if len(data) < _HEAD.size:
             raise InvalidInput("these are no rows of a load test: too few bytes")
         magic, count = _HEAD.unpack_from(data)
@@ -105,7 +105,7 @@ class Records:
 
     @property
     def measured(self) -> Records:
-        """Without the warm-up."""
+        """The rows without the warm-up."""
         return self[self.phase != WARM_UP]
 
     @property
@@ -157,17 +157,17 @@ class Records:
 
     @property
     def latency_s(self) -> Column:
-        """From when each was due until it ended: of a failed one, until it failed."""
+        """Seconds from when each was due until it ended, or failed."""
         latency: Column = self.done_s - self.scheduled_s
         return latency
 
     @property
     def late_s(self) -> Column:
-        """How long each waited in the generator: for its turn, or for a connection to be free."""
+        """Seconds that each waited in the generator for its turn or a free connection."""
         late: Column = self.sent_s - self.scheduled_s
         return late
 
     def counts(self) -> dict[str, int]:
-        """How many ended in which way; ways that did not occur are left out."""
+        """Counts by outcome; those that did not occur are left out."""
         found = np.bincount(self.outcome, minlength=len(OUTCOMES))
         return {word: int(count) for word, count in zip(OUTCOMES, found, strict=True) if count}

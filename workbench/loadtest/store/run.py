@@ -1,9 +1,8 @@
-"""`Run`: all that is kept of one load test, and its JSON.
+"""`Run`: everything that is kept of one load test, and its JSON.
 
     Recording ── run_of ──► Run ── encode ──► history.sqlite ── decode ──► Run ──► Report, Comparison
 
-A run holds figures, not requests: histograms of each second and of the whole, from which every percentile of every
-report is read again, next month as well.
+A run holds figures, not requests: histograms of each second and of the whole, from which reports read every percentile.
 """
 
 from __future__ import annotations
@@ -27,40 +26,40 @@ from workbench.loadtest.plan import Plan
 from workbench.loadtest.store.recording import Generator, Mark, Recording, ServerSecond
 
 SCHEMA = 1
-"""Of the JSON. What is added with a default keeps it; what changes its meaning does not."""
+"""Version of the JSON. A new field with a default keeps it; a change of meaning raises it."""
 
 
 class RunState(StrEnum):
     RUNNING = "running"
     DONE = "done"
     CUT_SHORT = "cut short"
-    """Stopped, or its process died: what was measured until then is there."""
+    """Stopped, or its process died; it has what was measured until then."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One stair, one probe of a search, or one place of a sweep's grid."""
+    """One test of several: a stair, a probe of a search, or a combination of a sweep."""
 
     label: str
     """ "200/s", or "batch=8". """
     offered_per_s: float
-    """What was asked for; 0 for users."""
+    """The planned rate; 0 for users."""
     figures: Stretch
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Of the model, where a sweep set them."""
+    """The model's settings, where a sweep set them."""
     verdicts: tuple[Verdict, ...] = ()
     held: bool = True
-    """Whether all that was asked for held, and the requests kept up with the plan."""
+    """Whether every bound held and the server kept up with the rate."""
     limit: str = ""
-    """Where the generator was the limit here, in words."""
+    """One sentence where the generator was the limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerFigures:
-    """What the service said of the model over a stretch."""
+    """The service's own figures of the model over an interval."""
 
     requests: int = 0
-    """Answered."""
+    """Answered requests."""
     stages_s: Mapping[str, float] = field(default_factory=dict)
     """Mean seconds a request, by stage."""
     batch_sizes: Mapping[int, int] = field(default_factory=dict)
@@ -95,7 +94,7 @@ class Run:
     summary: str
     """The plan in words."""
     whole: Stretch
-    """The measured part; of a search, the highest rate that held."""
+    """Figures of the measured part; of a search, those of the highest rate that held."""
     seconds: tuple[Second, ...] = ()
     points: tuple[Point, ...] = ()
     server: tuple[ServerSecond, ...] = ()
@@ -109,12 +108,12 @@ class Run:
     """One sentence where the run did not finish."""
     notes: tuple[str, ...] = ()
     examples: Mapping[str, str] = field(default_factory=dict)
-    """Outcome -> what was said the first time."""
+    """Outcome -> the message of its first request."""
     verdicts: tuple[Verdict, ...] = ()
     target: Mapping[str, Any] = field(default_factory=dict)
     """As found: version, digest, device, settings of the model; name and version of the server."""
     machine: Mapping[str, Any] = field(default_factory=dict)
-    """That of the generator."""
+    """The generator's machine."""
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -131,24 +130,24 @@ class Run:
 
     @property
     def held(self) -> bool:
-        """Whether it finished and everything that was asked for holds: what CI asks."""
+        """Whether it finished and every bound holds; decides the exit status."""
         return self.state is RunState.DONE and all(verdict.held for verdict in self.verdicts)
 
     def server_figures(self, window: Window | None = None) -> ServerFigures:
-        """The service's figures over a stretch of the timeline; without one, over the measured part."""
+        """The service's figures over a window of the timeline; by default over the measured part."""
         begin_s, end_s = window or (0.0, self.whole.duration_s if self.kind == "bench" else float("inf"))
         return summed([each for each in self.server if begin_s < each.at_s and each.at_s - each.interval_s < end_s])
 
 
 def run_of(recording: Recording, *, state: RunState | None = None) -> Run:
-    """The run that a recording tells of; not kept yet, so without an id."""
+    """The run of a recording; without an id, since it is not kept yet."""
     fold = Aggregate(recording.window_s[0])
     fold.add(recording.rows)
     return run_from(recording, fold, state=state)
 
 
 def run_from(recording: Recording, fold: Aggregate, *, state: RunState | None = None) -> Run:
-    """The same from a fold that has seen the recording's rows already, as of a run that is under way."""
+    """The same from an aggregate that has the recording's rows already, as during a run."""
     plan, begin_s = recording.plan, recording.window_s[0]
     whole = fold.whole(recording.measured_s)
     stopped = recording.ended in ("cancelled", "cut short")
@@ -182,9 +181,9 @@ def run_from(recording: Recording, fold: Aggregate, *, state: RunState | None = 
 def run_of_series(
     kind: str, plan: Plan, points: Sequence[tuple[Point, Run]], best: int | None, reason: str = ""
 ) -> Run:
-    """A search or a sweep: its tests behind each other, and the figures of the `best` of them."""
+    """A search or a sweep: its tests one after another, with the figures of the `best` one."""
     if not points:
-        raise InvalidInput(f"a {kind} of nothing; it needs one test at least")
+        raise InvalidInput(f"a {kind} needs at least one test, got none")
     runs = [run for _, run in points]
     first, chosen = runs[0], runs[best if best is not None else -1]
     seconds: list[Second] = []
@@ -212,7 +211,7 @@ def run_of_series(
 
 
 def step_windows(recording: Recording) -> dict[int, Window]:
-    """When each phase of the plan was measured, on the clock of the rows."""
+    """The window of each phase of the plan, on the clock of the rows."""
     begin_s, end_s = recording.window_s
     pattern = recording.plan.pattern
     if not isinstance(pattern, Stairs):
@@ -225,7 +224,7 @@ def step_windows(recording: Recording) -> dict[int, Window]:
 
 
 def summed(server: Sequence[ServerSecond]) -> ServerFigures:
-    """Stretches of about a second together: means weighted by how many requests they are of."""
+    """Figures of several intervals together; means are weighted by their requests."""
     answered = sum(each.requests.get("ok", 0) for each in server)
     stages_s: dict[str, float] = {}
     sizes: Counter[int] = Counter()
@@ -272,7 +271,7 @@ def encode(run: Run) -> bytes:
 
 
 def decode(text: bytes) -> Run:
-    """What `encode` gave. Raises Unsupported for that of a newer version, InvalidInput for what is no run."""
+    """Decode `encode`. Raises Unsupported for a run of a newer version, InvalidInput for anything else."""
     try:
         kept = msgspec.json.decode(text, type=_Kept)
         if kept.schema > SCHEMA:

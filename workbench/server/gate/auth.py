@@ -1,34 +1,41 @@
-"""The one gate in front of every route, alias, method and scope type: token, Host and Origin.
+"""The one gate in front of every route and every method: token, scope, Host and Origin.
 
-Nothing is routed, read or looked up before `Gate.admit` has let a call in, so a route cannot be forgotten.
+The table of routes is asked for the scope first, and then the gate whether the caller has it. A path that is not in the
+table needs a token too, so that nobody without one learns what there is.
 """
 
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final, TypeAlias
 
 from workbench.errors import Forbidden, QueueFull, Unauthenticated
-from workbench.server.http.asgi import SAFE_METHODS, Headers, Scope
+from workbench.server.gate.scopes import ALL_SCOPES, Scope
 from workbench.server.process.bind_address import host_bytes, is_loopback
 
-PUBLIC = frozenset({"/v2/health/live", "/v2/health/ready"})
-"""What may be read without a token, by GET or HEAD; nothing else is public."""
+Headers: TypeAlias = Mapping[bytes, bytes]
+"""Names in lower case; of a repeated one the last."""
 
-_LOOPBACK_NAMES = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""HTTP methods that change nothing."""
+
+_LOOPBACK_NAMES: Final = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
 
 
 @dataclass(slots=True, eq=False)
 class Caller:
-    """Who a token belongs to, and how many of its inferences are under way."""
+    """The owner of a token, what it may do, and how many of its inferences are under way."""
 
     name: str
     max_in_flight: int
+    scopes: frozenset[Scope] = ALL_SCOPES
     in_flight: int = 0
 
     def enter(self) -> None:
-        """Count one more; QueueFull over the cap. `leave` for each `enter` that returned."""
+        """Count one more; QueueFull over the cap. Call `leave` for each `enter` that returned."""
         if self.in_flight >= self.max_in_flight:
             raise QueueFull(
                 f"{self.in_flight} requests with this token are under way, as many as max_in_flight allows; "
@@ -41,22 +48,26 @@ class Caller:
 
 
 class Gate:
-    """`token` None: whoever reaches the service may use it, which `serve` allows on loopback only."""
+    """Decides who calls, and whether the caller may. `token` None: no token is asked for, on loopback only."""
 
     def __init__(self, token: str | None, host: str, max_in_flight: int) -> None:
         self._header = None if token is None else f"Bearer {token}".encode()
         self._owner = Caller("owner", max_in_flight)
-        self._anyone = Caller("anyone", max_in_flight)
+        self._anyone = Caller("anyone", max_in_flight, frozenset({Scope.PUBLIC}))
         # Bound to loopback, the service is reached under these names only; a page that had its own name resolved to
         # 127.0.0.1 (DNS rebinding) still sends that name as the Host.
         self._hosts = _LOOPBACK_NAMES | {host_bytes(host)} if is_loopback(host) else None
 
-    def admit(self, scope: Scope, headers: Headers) -> Caller:
-        """Who calls. Raises Unauthenticated, or Forbidden for a foreign Host or Origin."""
-        method = scope.get("method", "")  # a websocket's handshake has none, and counts as changing something
-        if scope["path"] in PUBLIC and method in ("GET", "HEAD"):
+    def admit(self, scope: Scope | None, method: str, headers: Headers) -> Caller:
+        """The caller of an HTTP request to a route with `scope`; None: the path is unknown, and any token will do.
+
+        Raises Unauthenticated, or Forbidden for a foreign Host or Origin or a missing scope. The answer depends on
+        the arguments alone, so it holds for each request with the same head.
+        """
+        if scope is Scope.PUBLIC:
             return self._anyone
-        if self._header is not None and not self._is_owner(headers):
+        caller = self._owner if self._header is None else self._caller_of(headers.get(b"authorization", b""))
+        if caller is None:
             raise Unauthenticated("this needs the service's token: send the header Authorization: Bearer TOKEN")
         host = headers.get(b"host", b"")
         if self._hosts is not None and _hostname(host) not in self._hosts:
@@ -67,37 +78,33 @@ class Gate:
             and origin not in (b"http://" + host, b"https://" + host)
         ):
             raise Forbidden("the Origin header names another site; only pages of the service itself may call it")
-        return self._owner
+        return _with_scope(caller, scope)
 
-    def admit_token(self, authorization: str | bytes | None, *, public: bool) -> Caller:
-        """Who calls over gRPC, by the metadata `authorization`; None: there are none. Raises Unauthenticated.
+    def admit_token(self, scope: Scope | None, authorization: bytes | None) -> Caller:
+        """The caller of a gRPC method with `scope`, by the metadata `authorization`; None: it was not sent.
 
         No Host or Origin is looked at there: a page in a browser cannot speak gRPC, which is HTTP/2 without TLS's
-        negotiation or with a certificate that the page's name does not have.
+        negotiation or with a certificate that the page's name does not have. Raises Unauthenticated, Forbidden.
         """
-        if self._header is None:
-            return self._owner
-        if authorization is not None:
-            sent = authorization.encode() if isinstance(authorization, str) else authorization
-            if self._is_token(sent):
-                return self._owner
-        if public:
+        caller = self._owner if self._header is None else self._caller_of(authorization or b"")
+        if caller is not None:
+            return _with_scope(caller, scope)
+        if scope is Scope.PUBLIC:
             return self._anyone
         raise Unauthenticated("this needs the service's token: send the metadata authorization: Bearer TOKEN")
 
-    def knows(self, caller: Caller) -> bool:
-        """False for whoever came without a token where one is needed."""
-        return caller is self._owner
-
-    def _is_owner(self, headers: Headers) -> bool:
-        return self._is_token(headers.get(b"authorization", b""))
-
-    def _is_token(self, sent: bytes) -> bool:
+    def _caller_of(self, sent: bytes) -> Caller | None:
         assert self._header is not None
         if sent[:7] != b"Bearer ":  # the scheme's case is free
             scheme, _, credentials = sent.partition(b" ")
             sent = scheme.capitalize() + b" " + credentials.strip()
-        return hmac.compare_digest(sent, self._header)
+        return self._owner if hmac.compare_digest(sent, self._header) else None
+
+
+def _with_scope(caller: Caller, scope: Scope | None) -> Caller:
+    if scope is not None and scope not in caller.scopes:
+        raise Forbidden(f"this needs the scope {scope.value!r}, which this token does not have")
+    return caller
 
 
 @lru_cache(maxsize=256)

@@ -6,7 +6,7 @@ import itertools
 import secrets
 
 from workbench.protocols.trace_headers import REQUEST_ID, request_id
-from workbench.server.http.asgi import Headers
+from workbench.server.gate.auth import Headers
 
 
 class RequestIds:

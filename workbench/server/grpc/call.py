@@ -13,10 +13,11 @@ from workbench.http2.connection import Connection
 from workbench.http2.frames import ErrorCode
 from workbench.http2.headers import RequestHead as HttpHead
 from workbench.http2.stream import Stream
+from workbench.protocols.trace_headers import REQUEST_ID
+from workbench.server.gate.in_flight import InFlightBytes
 from workbench.server.grpc import framing
 from workbench.server.grpc.framing import PREFIX_BYTES
-from workbench.server.grpc.methods import CallSpec, Method, Methods, one_message, unforeseen
-from workbench.server.http.asgi import InFlightBytes
+from workbench.server.grpc.methods import CallSpec, Method, Methods, Named, one_message, unforeseen
 
 log = logging.getLogger("workbench.server")
 
@@ -162,7 +163,9 @@ class GrpcCall(Stream):
         asked = self._asked
         assert asked.head is not None
         begin = asked.method.begin
-        if begin is None or compressed or not begin(asked.head, message, self):
+        if begin is not None and not compressed:
+            begin(asked.head, message, self)
+        else:
             self._start(self._answer(asked.method, message, compressed))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -178,6 +181,10 @@ class GrpcCall(Stream):
                 most = self._asked.most
                 message = await asyncio.to_thread(framing.inflated, message, self._asked.coding, most)
                 self._drop()
+            if method.begin is not None:
+                self._task = None  # from here on it ends without it
+                method.begin(head, message, self)
+                return
             if method.watch is not None:
                 await self._converse(method.watch(head, message, self))
                 return
@@ -265,6 +272,18 @@ class GrpcCall(Stream):
 
     def tell(self, name: bytes, value: bytes) -> None:
         self._told = (*self._told, (name, value))
+
+    def send_result(self, call: Named, message: bytes) -> int:
+        """As the Responder of an inference."""
+        asked = self._asked.head
+        if asked is not None and asked.request_id:
+            self.tell(REQUEST_ID, asked.request_id)
+        self.reply(message)
+        return len(message)
+
+    def send_error(self, call: Named, error: Exception) -> None:
+        self.tell(REQUEST_ID, call.request_id)
+        self.fail(error)
 
     def reply(self, message: bytes) -> None:
         self._forget_deadline()

@@ -11,7 +11,7 @@ from typing import Final
 from workbench.errors import InvalidInput, TooLarge, Unsupported, WorkbenchError
 from workbench.http2.headers import block_of
 from workbench.protocols.status_codes import GRPC_CODE_KEY, grpc_status
-from workbench.server.http.compression import CODINGS, Inflater
+from workbench.server.compression import CODINGS, Inflater
 
 PREFIX_BYTES: Final = 5
 """Before each message: whether it is compressed, and its length."""

@@ -15,7 +15,7 @@ from workbench.core.model import ModelState
 from workbench.errors import Draining, ModelNotFound, NotFound, QueueFull, Unauthenticated
 from workbench.protocols import pb
 from workbench.protocols.oip_grpc import parse
-from workbench.server.gate.auth import Gate
+from workbench.server.gate.scopes import Scope
 from workbench.server.grpc.methods import CallHead, Context, Method
 from workbench.server.inference import SHUTTING_DOWN
 from workbench.server.service import Service
@@ -30,21 +30,20 @@ LOOK_EVERY_S = 0.5
 """How often a watcher looks, beside at every change of a model: nothing tells that the service is ready."""
 
 
-def methods(service: Service, gate: Gate) -> dict[str, Method]:
-    health = Health(service, gate)
+def methods(service: Service) -> dict[str, Method]:
+    health = Health(service)
     return {
-        f"/{HEALTH}/Check": Method(health.check, public=True),
-        f"/{HEALTH}/Watch": Method(watch=health.watch, public=True),
-        f"/{REFLECTION}/ServerReflectionInfo": Method(stream=Reflection().info),
+        f"/{HEALTH}/Check": Method(health.check, scope=Scope.PUBLIC),
+        f"/{HEALTH}/Watch": Method(watch=health.watch, scope=Scope.PUBLIC),
+        f"/{REFLECTION}/ServerReflectionInfo": Method(stream=Reflection().info, scope=Scope.READ),
     }
 
 
 class Health:
     """The service as a whole under "" and its name; with the token also each model under its own name."""
 
-    def __init__(self, service: Service, gate: Gate) -> None:
+    def __init__(self, service: Service) -> None:
         self._service = service
-        self._gate = gate
         self._watchers = 0
 
     async def check(self, head: CallHead, message: bytes, context: Context) -> bytes:
@@ -80,7 +79,7 @@ class Health:
 
     def _name(self, head: CallHead, message: bytes) -> str:
         name = str(parse(health_pb2.HealthCheckRequest, message).service)
-        if name not in ("", pb.SERVICE, HEALTH) and not self._gate.knows(head.caller):
+        if name not in ("", pb.SERVICE, HEALTH) and Scope.READ not in head.caller.scopes:
             raise Unauthenticated("a model's health needs the service's token: send authorization: Bearer TOKEN")
         return name
 

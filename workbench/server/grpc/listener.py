@@ -15,18 +15,19 @@ from workbench.server.gate.auth import Gate
 from workbench.server.grpc import health, oip_service
 from workbench.server.grpc.call import GrpcCalls
 from workbench.server.grpc.methods import Methods
+from workbench.server.inference import Inference
 from workbench.server.process.bind_address import host_bytes, local_host
 from workbench.server.process.startup import bind
-from workbench.server.service import Service
 
 
 class GrpcServer:
     """Not listening until `bind`. Belongs to the event loop."""
 
-    def __init__(self, service: Service, gate: Gate) -> None:
+    def __init__(self, inference: Inference, gate: Gate) -> None:
         """Raises InvalidInput for TLS files that cannot be used."""
+        service = inference.service
         config = service.config
-        table = {**oip_service.methods(service), **health.methods(service, gate)}
+        table = {**oip_service.methods(service, inference), **health.methods(service)}
         self.methods = Methods(gate, table, min(config.limits.max_body_bytes, MAX_MESSAGE_BYTES))
         self._service = service
         self._tls = _tls(config) if config.grpc_tls_cert is not None else None

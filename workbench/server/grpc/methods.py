@@ -14,6 +14,7 @@ from workbench.http2.headers import RequestHead as HttpHead
 from workbench.protocols.status_codes import UNFORESEEN
 from workbench.protocols.trace_headers import REQUEST_ID, TRACEPARENT, request_id, traceparent
 from workbench.server.gate.auth import Caller, Gate
+from workbench.server.gate.scopes import Scope
 from workbench.server.grpc import framing
 
 
@@ -28,6 +29,13 @@ class CallHead:
     """The caller's traceparent, checked; empty: none came."""
     timeout_s: float | None = None
     """From its head on; None: it has no deadline."""
+
+
+class Named(Protocol):
+    """Whatever has a request id."""
+
+    @property
+    def request_id(self) -> bytes: ...
 
 
 class Context(Protocol):
@@ -49,17 +57,17 @@ class UnaryResponder(Context, Protocol):
         """Call `tell` when nobody is there any more to read the answer."""
         ...
 
-    def reply(self, message: bytes) -> None: ...
-
-    def fail(self, error: Exception) -> None:
-        """End it with what its caller is told. Of an error that nobody foresaw nothing but that."""
+    def send_result(self, call: Named, message: bytes, /) -> int:
+        """Answer an inference; returns the message's size."""
         ...
+
+    def send_error(self, call: Named, error: Exception, /) -> None: ...
 
 
 Unary: TypeAlias = Callable[[CallHead, bytes, Context], Awaitable[bytes]]
 Watch: TypeAlias = Callable[[CallHead, bytes, Context], AsyncGenerator[bytes, None]]
 Stream: TypeAlias = Callable[[CallHead, AsyncIterator[bytes], Context], AsyncGenerator[bytes, None]]
-Begin: TypeAlias = Callable[[CallHead, bytes, UnaryResponder], bool]
+Begin: TypeAlias = Callable[[CallHead, bytes, UnaryResponder], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +79,10 @@ class Method:
     """One message in, a stream out."""
     stream: Stream | None = None
     """Streams both ways."""
-    public: bool = False
-    """Needs no token."""
     begin: Begin | None = None
-    """A shorter way than `unary`, without a task; False: it does not serve this call. Raises nothing."""
+    """In place of `unary`, without a task: answers now or later. Raises nothing."""
+    scope: Scope = Scope.ADMIN
+    """What its caller must be allowed to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +124,7 @@ class Methods:
         path = request[b":path"]
         method = self._by_path.get(path)
         try:
-            caller = self._gate.admit_token(request.get(b"authorization"), public=method is not None and method.public)
+            caller = self._gate.admit_token(None if method is None else method.scope, request.get(b"authorization"))
             if method is None:
                 name = path[:120].decode("utf-8", "replace")
                 raise Unsupported(f"there is no method {name!r}; reflection lists those that there are")
@@ -127,7 +135,7 @@ class Methods:
                 traceparent(request.get(TRACEPARENT, b"")),
                 None if timeout is None else framing.timeout_s(timeout),
             )
-            most = min(self._most, MAX_UNAUTHENTICATED_MESSAGE_BYTES) if method.public else self._most
+            most = min(self._most, MAX_UNAUTHENTICATED_MESSAGE_BYTES) if method.scope is Scope.PUBLIC else self._most
             return CallSpec(head, method, most, framing.coding(request.get(b"grpc-encoding", b"")))
         except WorkbenchError as error:
             return CallSpec(None, _NONE, refusal=framing.failure(error, (), head=True))

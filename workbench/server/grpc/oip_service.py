@@ -8,9 +8,11 @@ import time
 from workbench.core.model import ModelState, ModelStatus
 from workbench.errors import ModelNotFound, Unavailable, Unsupported
 from workbench.protocols import grpc_metadata, pb
-from workbench.server.grpc.infer import Infer
+from workbench.server.gate.scopes import Scope
+from workbench.server.grpc.infer import GrpcInference
 from workbench.server.grpc.methods import CallHead, Context, Method
 from workbench.server.http.routes_v2 import index_entries, load_sent
+from workbench.server.inference import Inference
 from workbench.server.service import VERSION, Service
 from workbench.server.shared_memory import DISABLED, SharedMemory
 from workbench.telemetry.statistics import statistics
@@ -23,20 +25,20 @@ _NOT_SERVED = {
 """Prefix of a method's name -> why it is not served."""
 
 
-def methods(service: Service) -> dict[str, Method]:
+def methods(service: Service, inference: Inference) -> dict[str, Method]:
     served = OipServicer(service)
-    infer = Infer(service)
+    infer = GrpcInference(inference)
     table = {
-        "ServerLive": Method(served.live, public=True),
-        "ServerReady": Method(served.ready, public=True),
-        "ModelReady": Method(served.model_ready),
-        "ServerMetadata": Method(served.server_metadata),
-        "ModelMetadata": Method(served.model_metadata),
-        "ModelInfer": Method(infer.infer, begin=infer.begin),
-        "ModelStreamInfer": Method(stream=infer.stream),
-        "ModelConfig": Method(served.model_config),
-        "ModelStatistics": Method(served.model_statistics),
-        "RepositoryIndex": Method(served.index),
+        "ServerLive": Method(served.live, scope=Scope.PUBLIC),
+        "ServerReady": Method(served.ready, scope=Scope.PUBLIC),
+        "ModelReady": Method(served.model_ready, scope=Scope.READ),
+        "ServerMetadata": Method(served.server_metadata, scope=Scope.READ),
+        "ModelMetadata": Method(served.model_metadata, scope=Scope.READ),
+        "ModelInfer": Method(begin=infer.begin, scope=Scope.INFER),
+        "ModelStreamInfer": Method(stream=infer.stream, scope=Scope.INFER),
+        "ModelConfig": Method(served.model_config, scope=Scope.READ),
+        "ModelStatistics": Method(served.model_statistics, scope=Scope.READ),
+        "RepositoryIndex": Method(served.index, scope=Scope.READ),
         "RepositoryModelLoad": Method(served.load),
         "RepositoryModelUnload": Method(served.unload),
         "SystemSharedMemoryStatus": Method(served.regions),

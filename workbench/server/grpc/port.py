@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from workbench.config import ServerConfig
 from workbench.server.gate.auth import Gate
+from workbench.server.inference import Inference
 from workbench.server.process.worker_channel import SupervisorChannel
-from workbench.server.service import Service
 
 if TYPE_CHECKING:
     from workbench.server.grpc.listener import GrpcServer
@@ -23,9 +23,11 @@ class GrpcPort:
     """Begins to open when it is made. Belongs to the event loop."""
 
     def __init__(
-        self, service: Service, gate: Gate, loaded: asyncio.Event, hold_s: float, link: SupervisorChannel | None
+        self, inference: Inference, gate: Gate, loaded: asyncio.Event, hold_s: float, link: SupervisorChannel | None
     ) -> None:
         """Calls wait for `loaded`, but `hold_s` at most."""
+        service = inference.service
+        self._inference = inference
         self._service = service
         self._gate = gate
         self._loaded = loaded
@@ -51,7 +53,7 @@ class GrpcPort:
         service = self._service
         # A twentieth of a second of imports, while others wait for models.
         kind = await asyncio.to_thread(_server_class)
-        server = kind(service, self._gate)
+        server = kind(self._inference, self._gate)
         service.grpc = server.bind(service.config.host, self._ports)
         if service.config.grpc_port is None and not service.grpc.endswith(f":{DEFAULT_PORT}"):
             log.warning("port %d is in use, so gRPC is served on another", DEFAULT_PORT)

@@ -1,4 +1,4 @@
-"""Every error as an answer, whichever way its request came."""
+"""Errors as HTTP answers."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import logging
 
 from workbench.errors import QueueFull, Unauthenticated, WorkbenchError
 from workbench.protocols.status_codes import UNFORESEEN, error_body, http_status
-from workbench.server.http.asgi import Response
+from workbench.server.http.message import Response
 from workbench.server.http.routing import WrongMethod
 
 log = logging.getLogger("workbench.server")
 
 
 def error_response(error: Exception, request_id: bytes) -> Response:
-    """What the caller is told. Of an error that nobody foresaw nothing but that; the log has the rest."""
+    """Build the answer to an error. Unforeseen exceptions become a generic 500; details go to the log only."""
     if isinstance(error, WrongMethod):
         return Response(http_status(error), error_body(error), headers=((b"allow", error.allowed.encode()),))
     if isinstance(error, QueueFull):

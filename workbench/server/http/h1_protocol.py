@@ -1,340 +1,625 @@
-"""uvicorn's HTTP/1.1 connection with five things mended: an answer is one write, and a small one takes a short way;
-what is held of a request before its caller is known has a cap; a request to speak another protocol is answered in this;
-and a request whose head came before goes past the parser and ASGI (`fast_path`).
+"""HTTP/1.1 from a server's side, on asyncio: one request of a connection at a time, one write an answer.
 
-uvicorn writes head and body apart, and uvloop makes a system call and, without Nagle's algorithm, a packet of each.
+A connection knows no routes. For each request it asks its `Application` for an `Exchange`, which takes the body in
+pieces and answers through `reply`, or `start_stream` and `send_chunk`. A request whose head the application remembers
+byte for byte is not parsed again.
+
+What a client may hold has limits: a head's size, fields and time, a body's time without progress, requests sent ahead
+of their answers (MAX_AHEAD_BYTES, then reading stops), requests taken in one turn of the loop, and connections in all.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+import logging
+import re
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Final, Protocol
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+import msgspec
 
-MAX_HEAD_BYTES = 64 * 1024
-"""Request line and headers, and again the trailers after a chunked body; nobody was asked for a token yet."""
+from workbench.server.http.chunked_body import ChunkedBody
+from workbench.server.http.request_head import MalformedRequest, RequestHead, parse_head
+from workbench.telemetry.rate_limiter import RateLimiter
 
-HELD_BYTES = 64 * 1024
+MAX_HEAD_BYTES: Final = 64 * 1024
+"""Request line and headers."""
+
+MAX_AHEAD_BYTES: Final = 64 * 1024
 """Of requests that come before the one before them is answered; then reading stops."""
 
-_JOINED_BELOW = 64 * 1024
+STEPS_A_TURN: Final = 16
+"""Requests, and parts of a chunked body, of one connection in one turn of the event loop."""
+
+CHUNKS_A_STEP: Final = 256
+
+BACKLOG: Final = 2048
+"""Connections that wait to be accepted."""
+
+LEFT: Final = 499
+"""The status that a request counts under whose client left before it was answered."""
+
+_JOINED_BELOW: Final = 64 * 1024
+"""Bytes up to which the parts of an answer are joined for one write."""
+
+_STATUS_LINE: Final[dict[int, bytes]] = {
+    int(status): b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus
+} | {LEFT: b"HTTP/1.1 499 Client Closed Request\r\n"}
+
+_EMPTY_LINES: Final = re.compile(rb"(?:\r?\n)*")
+_BARE_LINE_FEED: Final = re.compile(rb"(?<!\r)\n")
+
+log = logging.getLogger("workbench.server")
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """Limits of what clients may hold; times in seconds."""
+
+    max_connections: int = 4096
+    head_timeout_s: float = 30.0
+    body_timeout_s: float = 30.0
+    idle_timeout_s: float = 75.0
+
+
+class Exchange(Protocol):
+    """One request on its way. Once it is answered, nothing of it is called any more. Its methods raise nothing."""
+
+    def body_piece(self, data: bytes, /) -> None: ...
+
+    def body_end(self) -> None: ...
+
+    def disconnected(self) -> None:
+        """The client left before it was answered."""
+        ...
+
+
+class Disconnectable(Protocol):
+    def disconnected(self) -> None: ...
 
 
 class KnownHead(Protocol):
-    """What a request line and its headers say."""
+    """A head that came before, and whose requests are answered without parsing it again."""
 
     @property
     def body_bytes(self) -> int: ...
 
-
-class Responder(Protocol):
-    """A connection that waits for one answer."""
-
-    def has_left(self) -> bool:
-        """True once nobody is there to read it. From any thread."""
+    def begin(self, connection: Connection, body: bytes, /) -> Disconnectable:
+        """Answer a request whose body is whole: now or later."""
         ...
 
-    def reply(self, status: int, headers: bytes, body: Sequence[bytes | memoryview]) -> int:
-        """Write the answer, if anybody is there, exactly once; how many bytes its body has. Raises nothing.
-
-        `headers` are whole lines, without Content-Length.
-        """
-        ...
+    def open(self, connection: Connection, /) -> Exchange: ...
 
 
-class FastPath(Protocol):
-    """Answers requests by their heads, past the parser and ASGI; see the module of that name."""
+class Application(Protocol):
+    """Answers requests. Its methods raise nothing."""
 
-    def known(self, head: bytes, /) -> Any | None:
+    @property
+    def known(self) -> Callable[[bytes], KnownHead | None]:
         """The KnownHead of these bytes, the empty line at their end included."""
         ...
 
-    def learn(self, head: bytes, scope: Mapping[str, Any]) -> None:
-        """The parser found `scope` in `head`."""
+    @property
+    def answers(self) -> Counter[int]:
+        """Counts answers by status."""
         ...
 
-    def begin(self, head: Any, body: bytes, replier: Responder) -> None:
-        """Answer the request: now, or later."""
+    def open(self, head: RequestHead, connection: Connection, /) -> Exchange:
+        """Begin a request. It may be answered when this returns."""
+        ...
+
+    def error_answer(self, error: Exception, request_id: bytes, /) -> tuple[int, bytes, bytes]:
+        """(status, header lines, body) that tell a client of an error."""
         ...
 
 
-class HttpConnection(HttpToolsProtocol):
-    """For `uvicorn.Config(http=HttpConnection)`. The application may have a `fast_path`."""
+class Named(Protocol):
+    """Whatever has a request id."""
 
-    _head_bytes = 0
-    """Received since a message began, its head ended, or a piece of its body came: a head, trailers, or what a chunk's
-    line may hold beside its size. The parser keeps such a line until it ends, and it need not."""
+    @property
+    def request_id(self) -> bytes: ...
 
-    _fast: FastPath | None = None
-    """None: nothing is to go past the parser here."""
-    _parsing = False
-    """The parser is inside a message."""
-    _new_head = b""
-    """What the parser is given began a message and has its whole head, which is this."""
-    _known: KnownHead | None = None
-    """Of a request that goes past the parser, from its head until it is answered."""
-    _body_so_far = b""
-    """Of `_known`, which has not come whole yet."""
-    _answering = False
-    """The body of `_known` is whole, and the answer due."""
-    _later = b""
-    """What came meanwhile."""
-    _lost = False
-    _last_one = False
-    """To be closed once `_known` is answered."""
-    _default_headers: Sequence[tuple[bytes, bytes]] | None = None
-    _default_lines = b""
-    """The same as they are written."""
-    _used_at = 0.0
-    """When the last answer past the parser left, on the loop's clock."""
+
+class Discard:
+    """Takes a body that nobody reads."""
+
+    def body_piece(self, data: bytes) -> None: ...
+
+    def body_end(self) -> None: ...
+
+    def disconnected(self) -> None: ...
+
+
+DISCARD: Final[Exchange] = Discard()
+
+
+class Connection(asyncio.Protocol):
+    """One connection. Belongs to the event loop."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, server: H1Server) -> None:
+        self._server = server
+        self._app = server.app
+        self._known = server.app.known
+        self._limits = server.limits
+        self._loop = asyncio.get_running_loop()
+        # What has come
+        self._input = b""
+        self._at = 0
+        """Up to where the input has been taken."""
+        self._advancing = False
+        """`_advance` is running, or will on the loop's next turn."""
+        # The current request
+        self._busy = False
+        """It has been begun; its body or its answer is not complete."""
+        self._exchange: Disconnectable | None = None
+        self._body: Exchange | None = None
+        """The same while its body is not complete."""
+        self._body_left = 0
+        self._chunks: ChunkedBody | None = None
+        self._answered = False
+        self._keep_alive = True
+        self._awaits_continue = False
+        self._is_head = False
+        self._takes_chunks = True
+        self._streaming = False
+        # The connection
+        self._lost = False
+        self._body_paused = False
+        self._reading = True
+        self._room: asyncio.Future[None] | None = None
+        """Until the client has read enough of what was written; None: nothing stands against writing."""
+        self._write_paused = False
+        self._since = 0.0
+        """When the last answer left, or the last piece of a head or a body that is not complete came."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+
+    # The transport's calls
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(OneWrite(transport))
-        self._fast = getattr(self.app, "fast_path", None)
-        self._write, self._writelines = transport.write, transport.writelines
+        self.transport = transport
+        self._write = transport.write
+        self._since = self._loop.time()
+        if self._server.take_in(self):
+            self._look_in(self._limits.idle_timeout_s)
+        else:
+            self.refuse(503, "Too many connections are open; try again later.", "unavailable")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
-        self._later = self._body_so_far = b""
-        if not self._answering:
-            self._known = None
-        super().connection_lost(exc)
+        self._input, self._at = b"", 0
+        self._server.connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._room is not None:
+            self.resume_writing()
+        if self._busy and not self._answered:
+            self._app.answers[LEFT] += 1
+        self._abandon()
 
     def data_received(self, data: bytes) -> None:
-        if self._answering:
-            self._later += data
-            if len(self._later) > HELD_BYTES:
-                self.flow.pause_reading()
-            return
-        rest: bytes | None = data
-        while rest:
-            data = rest
-            rest = self._past_the_parser(data)
-            if rest is None:
-                self._to_the_parser(data)
-
-    def _to_the_parser(self, data: bytes) -> None:
-        self._head_bytes += len(data)
-        super().data_received(data)
-        self._new_head = b""
-        if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self._refuse(f"The request's head or trailers have more than {MAX_HEAD_BYTES} bytes.")
-
-    # Past the parser
-
-    def _past_the_parser(self, data: bytes) -> bytes | None:
-        """Take a request with a known head from the front of `data`; what is to be looked at after it. None: this is
-        for the parser."""
-        known = self._known
-        if known is None:
-            fast = self._fast
-            if fast is None or self._parsing or self.pipeline or self.flow.write_paused:
-                return None
-            cycle = self.cycle
-            if cycle is not None and not cycle.response_complete:
-                return None
+        if not self._busy and self._at == len(self._input) and not self._write_paused:
             end = data.find(b"\r\n\r\n") + 4
-            if end < 4:
-                return None
-            head = data[:end]
-            if (known := fast.known(head)) is None:
-                self._new_head = head
-                return None
-            self._known = known
-            body = data[end:]
+            known = self._known(data[:end])
+            if known is not None and known.body_bytes == len(data) - end:  # mostly
+                self._start_request(True, False, True)
+                exchange = known.begin(self, data[end:])
+                if not self._answered:
+                    self._exchange = exchange
+                return
+        begins = self._at == len(self._input)
+        if not self._answered if self._busy else begins:  # a head has a time, a body has one without progress
+            self._since = self._loop.time()
+        self._input = data if begins else self._input[self._at :] + data
+        self._at = 0
+        if not self._advancing:
+            self._advance()
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        if self._room is not None:
+            self._room.set_result(None)
+            self._room = None
+        self._go_on()
+
+    # Requests
+
+    def _advance(self) -> None:
+        """Take apart what has come, a bounded part of it in one turn of the loop."""
+        self._advancing = True
+        try:
+            for _ in range(STEPS_A_TURN):
+                if self.transport.is_closing() or not self._step():
+                    self._advancing = False
+                    break
+            else:
+                self._loop.call_soon(self._advance)
+        except MalformedRequest as error:
+            self._advancing = False
+            self._refuse_request(error.status, str(error))
+        self._update_reading()
+
+    def _go_on(self) -> None:
+        """See on the loop's next turn to what has come in the meantime."""
+        if self._at < len(self._input) and not self._advancing and not self._lost:
+            self._advancing = True
+            self._loop.call_soon(self._advance)
+
+    def _step(self) -> bool:
+        """False: more has to come, or to be answered or read by the client, before anything else is done."""
+        if self._at == len(self._input):
+            return False
+        if not self._busy:
+            return not self._write_paused and self._take_head()
+        if self._body is None:
+            return False
+        return self._take_body()
+
+    def _take_head(self) -> bool:
+        data = self._input
+        empty = _EMPTY_LINES.match(data, self._at)
+        if empty is not None:
+            self._at = empty.end()
+        end = data.find(b"\r\n\r\n", self._at) + 4
+        if (end if end > 3 else len(data)) - self._at > MAX_HEAD_BYTES:
+            raise MalformedRequest(f"The request's head has more than {MAX_HEAD_BYTES} bytes.", 431)
+        if end < 4:
+            if _BARE_LINE_FEED.search(data, self._at):
+                raise MalformedRequest("Lines end with CR LF.")
+            self._look_in(self._limits.head_timeout_s)
+            return False
+        raw = data[self._at : end]
+        self._at = end
+        known = self._known(raw)
+        if known is not None:
+            self._start_request(True, False, True)
+            self._body = DISCARD
+            self._body_left = known.body_bytes
+            self._begin(known.open(self))
+            return True
+        head = parse_head(raw)
+        self._start_request(head.keep_alive, head.method == "HEAD", head.chunks)
+        self._body = DISCARD
+        self._awaits_continue = head.expects_continue
+        if head.body_bytes is None:
+            self._chunks = ChunkedBody()
         else:
-            body = self._body_so_far + data
-        size = known.body_bytes
-        if len(body) < size:
-            self._body_so_far = body
-            return b""
-        self._body_so_far, self._answering = b"", True
-        rest = body[size:]
-        assert self._fast is not None
-        self._fast.begin(known, body if not rest else body[:size], self)
-        if self._known is None and not self.transport.is_closing():  # it is answered already
-            return rest
-        self._later = rest
-        return b""
+            self._body_left = head.body_bytes
+        self._begin(self._app.open(head, self))
+        return True
+
+    def _start_request(self, keep_alive: bool, is_head: bool, takes_chunks: bool) -> None:
+        self._busy = True
+        self._answered = False
+        self._keep_alive = keep_alive
+        self._is_head = is_head
+        self._takes_chunks = takes_chunks
+
+    def _begin(self, exchange: Exchange) -> None:
+        self._body = exchange
+        if not self._answered:
+            self._exchange = exchange
+        if not self._body_left and self._chunks is None:
+            self._end_body()
+
+    def _take_body(self) -> bool:
+        data, at = self._input, self._at
+        began_at = at
+        if self._chunks is None:
+            if at or len(data) > self._body_left:
+                data = data[at : at + self._body_left]
+            self._at += len(data)
+            self._body_left -= len(data)
+            complete = not self._body_left
+        else:
+            pieces: list[bytes] = []
+            for _ in range(CHUNKS_A_STEP):
+                piece, self._at = self._chunks.take(self._input, at)
+                if self._at == at or self._chunks.complete:
+                    break
+                at = self._at
+                pieces.append(piece)
+            data, complete = b"".join(pieces), self._chunks.complete
+        progress = self._at != began_at
+        if self._at == len(self._input):
+            self._input, self._at = b"", 0
+        if data and self._body is not None and not self._answered:
+            self._body.body_piece(data)
+        if complete:
+            self._chunks = None
+            self._end_body()
+        else:
+            self._look_in(self._limits.body_timeout_s)
+        return progress
+
+    def _end_body(self) -> None:
+        body, self._body = self._body, None
+        self._awaits_continue = False
+        if not self._answered:
+            assert body is not None
+            body.body_end()
+        elif not self._streaming:
+            self._busy = False
+
+    def want_body(self) -> None:
+        """Tell a client that waits for it to send the body. An exchange says so when it is going to read it."""
+        if self._awaits_continue and not self._lost:
+            self._awaits_continue = False
+            if self._at < len(self._input):  # it has not waited
+                return
+            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def pause_body(self, paused: bool) -> None:
+        """The exchange has enough of the body for now, or takes more again."""
+        self._body_paused = paused
+        self._since = self._loop.time()
+        self._update_reading()
+
+    def _update_reading(self) -> None:
+        ahead = len(self._input) - self._at
+        wanted = not (self._body_paused or self._advancing or ahead > MAX_AHEAD_BYTES)
+        if wanted is not self._reading and not self._lost:
+            self._reading = wanted
+            if wanted:
+                self.transport.resume_reading()
+            else:
+                self.transport.pause_reading()
+
+    def _abandon(self) -> None:
+        """The client of the current request gets no answer of its exchange."""
+        exchange, self._exchange = self._exchange, None
+        self._body = None
+        self._answered = True
+        if exchange is not None:
+            exchange.disconnected()
+
+    # Answers
 
     def has_left(self) -> bool:
+        """True once nobody is there to read an answer."""
         return self._lost
 
     def reply(self, status: int, headers: bytes, body: Sequence[bytes | memoryview]) -> int:
-        """The answer to what went past the parser; see `Responder`."""
+        """Answer the current request, and return the size of the body. Raises nothing.
+
+        `headers` are whole lines in lower case, without Content-Length. Without effect where it is answered already,
+        or the client has left.
+        """
         size = len(body[0]) if len(body) == 1 else sum(memoryview(part).nbytes for part in body)
-        self._known, self._answering = None, False
-        if self._lost:
+        if self._answered:
             return size
-        state = self.server_state
-        state.total_requests += 1
-        if self._default_headers is not state.default_headers:  # uvicorn replaces them every second
-            self._default_headers = state.default_headers
-            self._default_lines = b"".join(b"%b: %b\r\n" % header for header in state.default_headers)
-        close = b"connection: close\r\n" if self._last_one else b""
-        head = b"%b%b%bcontent-length: %d\r\n%b\r\n" % (STATUS_LINE[status], self._default_lines, headers, size, close)
+        self._answered = True
+        self._exchange = None
+        self._app.answers[status] += 1
+        keep = self._keep_alive and not self._awaits_continue
+        head = b"%b%b%bcontent-length: %d\r\n%b\r\n" % (
+            _STATUS_LINE[status],
+            self._server.date_line(),
+            headers,
+            size,
+            b"" if keep else b"connection: close\r\n",
+        )
         try:
-            if size <= _JOINED_BELOW:
+            if self._is_head:
+                self._write(head)
+            elif size <= _JOINED_BELOW:
                 self._write(b"".join((head, *body)))
             else:
-                self._writelines((head, *body))
+                self.transport.writelines((head, *body))
         except Exception:  # whatever it is: those who share its batch wait for their answers behind this one
-            self.logger.exception("an answer could not be written")
+            log.exception("an answer could not be written")
             self.transport.abort()
             return size
-        if self._last_one:
-            self.transport.close()
-            return size
-        self._used_at = self.loop.time()
-        if self.timeout_keep_alive_task is None:
-            self._look_again_in(self.timeout_keep_alive)
-        if later := self._later:
-            self._later = b""
-            self.flow.resume_reading()
-            self.loop.call_soon(self._go_on, later)
-            self._answering = True
+        self._answer_ends(keep)
         return size
 
-    def _go_on(self, later: bytes) -> None:
-        self._answering = False
-        later, self._later = later + self._later, b""
-        if not self._lost and not self.transport.is_closing():
-            self.data_received(later)
+    def reply_error(self, error: Exception, request_id: bytes) -> None:
+        status, headers, body = self._app.error_answer(error, request_id)
+        self.reply(status, headers, (body,))
 
-    def shutdown(self) -> None:
-        if self._known is not None and not self._lost:
-            self._last_one = True
-        else:
-            super().shutdown()
+    def send_result(self, call: Named, encoded: tuple[bytes, Sequence[bytes | memoryview]]) -> int:
+        """As the Responder of an inference."""
+        return self.reply(200, *encoded)
 
-    def timeout_keep_alive_handler(self) -> None:
-        """A timer for each request would cost more than looking, when one is over, whether there were any."""
-        left_s = self._used_at + self.timeout_keep_alive - self.loop.time()
+    def send_error(self, call: Named, error: Exception) -> None:
+        self.reply_error(error, call.request_id)
+
+    def start_stream(self, status: int, headers: bytes) -> None:
+        """Begin an answer whose length is not known: `send_chunk` follows, and `end_stream`."""
+        if self._answered:
+            return
+        self._answered = self._streaming = True
+        self._app.answers[status] += 1
+        if not self._takes_chunks:
+            self._keep_alive = False
+        framing = b"transfer-encoding: chunked\r\n" if self._takes_chunks else b""
+        close = b"" if self._keep_alive else b"connection: close\r\n"
+        self._write(b"".join((_STATUS_LINE[status], self._server.date_line(), headers, framing, close, b"\r\n")))
+
+    async def send_chunk(self, data: bytes) -> None:
+        """Send a part of the answer, and wait where the client reads slower than is written."""
+        if self._streaming and data and not self._lost and not self._is_head:
+            self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._takes_chunks else data)
+        await self.drain()
+
+    async def drain(self) -> None:
+        if self._write_paused and not self._lost:
+            if self._room is None:
+                self._room = self._loop.create_future()
+            await asyncio.shield(self._room)
+
+    def end_stream(self) -> None:
+        if not self._streaming:
+            return
+        self._streaming = False
+        self._exchange = None
         if self._lost:
             return
-        if self._known is not None:
-            self._look_again_in(self.timeout_keep_alive)
-        elif left_s > 0:
-            self._look_again_in(left_s)
+        if self._takes_chunks and not self._is_head:
+            self._write(b"0\r\n\r\n")
+        self._answer_ends(self._keep_alive)
+
+    def break_stream(self) -> None:
+        """End a stream in the middle, if there is one, so that the client sees that it is not whole."""
+        if not self._streaming:
+            return
+        self._streaming = False
+        self._exchange = None
+        self.transport.abort()
+
+    def _refuse_request(self, status: int, message: str) -> None:
+        """Answer a request that is malformed or late, where it is not answered yet, and close the connection."""
+        answered = self._busy and self._answered
+        self._abandon()
+        if answered:
+            self._end_connection()
         else:
-            super().timeout_keep_alive_handler()
+            self.refuse(status, message, "too_large" if status == 431 else "invalid_argument")
 
-    def _look_again_in(self, seconds: float) -> None:
-        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+    def refuse(self, status: int, message: str, code: str) -> None:
+        """Answer without an exchange, and close the connection."""
+        self._busy = True
+        self._answered = self._keep_alive = self._is_head = False
+        body = msgspec.json.encode({"error": message, "code": code})
+        self.reply(status, b"content-type: application/json\r\n", (body,))
 
-    # The parser's callbacks
+    def _answer_ends(self, keep_alive: bool) -> None:
+        if not keep_alive:
+            self.transport.close()
+            return
+        self._since = self._loop.time()
+        if self._body is None:  # else the rest of it is read, and thrown away
+            self._busy = False
+            if self._at < len(self._input):
+                self._go_on()
+        if self._body_paused:
+            self.pause_body(False)
 
-    def on_message_begin(self) -> None:
-        self._head_bytes = 0
-        self._parsing = True
-        super().on_message_begin()
+    # Ends
 
-    def on_headers_complete(self) -> None:
-        self._head_bytes = 0
-        super().on_headers_complete()
-        if self._fast is not None:
-            if self.parser.should_upgrade():
-                self._fast = None  # the parser believes that what follows is of another protocol
-            elif self._new_head:
-                self._fast.learn(self._new_head, self.scope)
-                self._new_head = b""
-        # Trailers come as headers do, and whoever reads those must not meet them there.
-        self.headers = []
-
-    def on_body(self, body: bytes) -> None:
-        self._head_bytes = 0
-        super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        self._head_bytes = 0
-        self._parsing = False
-        super().on_message_complete()
-
-    def on_response_complete(self) -> None:
-        self.transport.flush()  # type: ignore[attr-defined]
-        super().on_response_complete()
-
-    def _refuse(self, message: str) -> None:
-        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
-            self.transport.close()  # in the middle of an answer there is no place for another
+    def _end_connection(self) -> None:
+        if self._streaming:
+            self.transport.abort()
         else:
-            self.send_400_response(message)
+            self.transport.close()
 
-    def _unsupported_upgrade_warning(self) -> None:
-        """Nothing: HTTP lets a server pass over an Upgrade, and the request was answered as any other."""
+    def shutdown(self) -> None:
+        """Close the connection once the current request is answered."""
+        if self._busy and not (self._answered and not self._streaming):
+            self._keep_alive = False
+        else:
+            self.transport.close()
 
+    def _look_in(self, seconds: float) -> None:
+        """Check the time in `seconds` at the latest.
 
-def send_whole(send: Callable[..., Any], status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
-    """Send a whole answer past the two messages of ASGI, where `send` is that of a plain uvicorn cycle and nothing
-    stands against it; else False, and nothing was sent.
+        A timer for each request would cost more than looking, when one is over, whether there were any.
+        """
+        due = self._loop.time() + seconds
+        if self._timer is None or self._timer_at > due + 0.001:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = due
+            self._timer = self._loop.call_at(due, self._check_time)
 
-    `headers` are trusted: in lower case, without a line's end, and Content-Length among them.
-
-    Subtleness ahead: this leaves the cycle as its own `send` would. That checks each header by two regular expressions
-    and takes its messages apart again, which is a tenth of what a small inference costs.
-    """
-    cycle = getattr(send, "__self__", None)
-    if (
-        type(cycle) is not RequestResponseCycle
-        or cycle.response_started
-        or cycle.disconnected
-        or not cycle.keep_alive
-        or cycle.flow.write_paused
-        or cycle.scope["method"] == "HEAD"
-    ):
-        return False
-    lines = [b"%b: %b\r\n" % header for header in (*cycle.default_headers, *headers)]
-    cycle.response_started = cycle.response_complete = True
-    cycle.waiting_for_100_continue = False
-    cycle.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", body)))
-    cycle.message_event.set()
-    cycle.on_response()  # flushes
-    return True
-
-
-class OneWrite(asyncio.Transport):
-    """A transport that keeps the head of an answer until its body comes, and then writes both at once.
-
-    Nothing waits for longer: an answer without a body is flushed when it is complete, and closing flushes too.
-    """
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        super().__init__()
-        self._transport = transport
-        self._head = b""
-        # What is called often goes past this class.
-        self.is_closing = transport.is_closing  # type: ignore[method-assign]
-        self.get_extra_info = transport.get_extra_info  # type: ignore[method-assign]
-        self.pause_reading = transport.pause_reading  # type: ignore[method-assign]
-        self.resume_reading = transport.resume_reading  # type: ignore[method-assign]
-
-    def write(self, data: Any) -> None:
-        head = self._head
-        if head:
-            self._head = b""
-            if len(data) <= _JOINED_BELOW:
-                self._transport.write(head + data)
+    def _check_time(self) -> None:
+        self._timer = None
+        if self._lost:
+            return
+        if self.transport.is_closing():
+            self.transport.abort()  # its last answer was not read
+            return
+        limits = self._limits
+        waits_for_head = not self._busy and self._at < len(self._input)
+        if self._busy and (self._body is None or not self._reading):
+            self._look_in(limits.idle_timeout_s)  # it is our turn, not the client's
+            return
+        limit_s = limits.body_timeout_s if self._busy else limits.idle_timeout_s
+        if waits_for_head:
+            limit_s = limits.head_timeout_s
+        left_s = self._since + limit_s - self._loop.time()
+        if left_s > 0:
+            self._look_in(left_s)
+        else:
+            if waits_for_head or self._busy:
+                self._refuse_request(408, f"The request did not come whole within {limit_s:g} s.")
             else:
-                self._transport.writelines((head, data))
-        elif data[:9] == b"HTTP/1.1 " and data[9:10] != b"1":  # a head, and not "100 Continue", which is all there is
-            self._head = data
-        else:
-            self._transport.write(data)
+                self.transport.close()
+            self._look_in(limits.idle_timeout_s)
 
-    def flush(self) -> None:
-        """Write a head that no body followed."""
-        if self._head:
-            head, self._head = self._head, b""
-            self._transport.write(head)
 
-    def close(self) -> None:
-        self.flush()
-        self._transport.close()
+class H1Server:
+    """Accepts connections of one listening socket, and ends them."""
 
-    def abort(self) -> None:
-        self._transport.abort()
+    def __init__(self, app: Application, limits: ConnectionLimits | None = None) -> None:
+        self.app = app
+        self.limits = limits or ConnectionLimits()
+        self.connections: set[Connection] = set()
+        self.started = False
+        self.left = False
+        """It takes no connections any more."""
+        self._server: asyncio.Server | None = None
+        self._stop = asyncio.Event()
+        self._refusals = RateLimiter(0.1, 1)
+        self._date = b""
+        self._date_until = 0.0
 
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        self._transport.set_protocol(protocol)
+    async def serve(self, listener: socket.socket, linger_s: float) -> None:
+        """Serve until `stop`, and then leave the answers under way `linger_s` to be read."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
+        self.started = True
+        await self._stop.wait()
+        self.leave()
+        await self.linger(linger_s)
+        for connection in list(self.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def leave(self) -> None:
+        """Take no new connection: another process that shares the socket will. Connections end with the answers under
+        way."""
+        if self._server is not None and not self.left:
+            self.left = True
+            self._server.close()
+            for connection in list(self.connections):
+                connection.shutdown()
+
+    async def linger(self, timeout_s: float) -> None:
+        """Give the answers under way the time to leave."""
+        until = time.monotonic() + timeout_s
+        while self.connections and time.monotonic() < until:  # noqa: ASYNC110 - nothing tells its end
+            await asyncio.sleep(0.02)
+
+    def take_in(self, connection: Connection) -> bool:
+        """False where there are too many connections already."""
+        if len(self.connections) < self.limits.max_connections:
+            self.connections.add(connection)
+            return True
+        if self._refusals.take(time.monotonic()):
+            log.warning(
+                "%d connections are open, as many as max_connections allows; more are refused with 503",
+                len(self.connections),
+            )
+        return False
+
+    def date_line(self) -> bytes:
+        now = time.monotonic()
+        if now >= self._date_until:
+            self._date = b"date: %b\r\n" % formatdate(usegmt=True).encode()
+            self._date_until = now + 1.0
+        return self._date

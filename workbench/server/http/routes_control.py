@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from workbench.config import model_config
 from workbench.core.model import check_model_name
 from workbench.engine import LoadResult
-from workbench.errors import Cancelled, Draining, InvalidInput, ModelNotFound, TooLarge
+from workbench.errors import Draining, InvalidInput, ModelNotFound, TooLarge
 from workbench.protocols import control
 from workbench.repository.store import StoredModel, Upload
-from workbench.server.http.asgi import BodyType, Receive, Response
-from workbench.server.http.routing import Call, Route
+from workbench.server.gate.scopes import Scope
+from workbench.server.http.message import BodyType, Response
+from workbench.server.http.routing import Call, Route, while_there
 from workbench.server.inference import SHUTTING_DOWN
 from workbench.server.process.environment_info import runs_under
 from workbench.server.service import VERSION, Service
@@ -26,7 +27,7 @@ from workbench.telemetry import rolling_windows
 from workbench.telemetry.slow_request_log import KEPT
 from workbench.telemetry.snapshots import Snapshots
 
-T = TypeVar("T")
+NDJSON = b"application/x-ndjson"
 
 BODY_BYTES = 1024 * 1024
 """The most that a control call's own JSON may have."""
@@ -46,21 +47,21 @@ _WRITE_BYTES = 1024 * 1024
 def routes(service: Service) -> list[Route]:
     plane = ControlRoutes(service)
     return [
-        Route("GET", "/control/status", plane.status),
-        Route("GET", "/control/models", plane.models),
-        Route("GET", "/control/models/{name}", plane.model),
-        Route("GET", "/control/models/{name}/describe", plane.describe),
-        Route("GET", "/control/models/{name}/slowest", plane.slowest),
+        Route("GET", "/control/status", plane.status, Scope.READ),
+        Route("GET", "/control/models", plane.models, Scope.READ),
+        Route("GET", "/control/models/{name}", plane.model, Scope.READ),
+        Route("GET", "/control/models/{name}/describe", plane.describe, Scope.READ),
+        Route("GET", "/control/models/{name}/slowest", plane.slowest, Scope.READ),
         Route("POST", "/control/models/{name}/load", plane.load),
-        Route("POST", "/control/models/{name}/stage", plane.stage, BodyType.MODEL),
+        Route("POST", "/control/models/{name}/stage", plane.stage, takes=BodyType.MODEL),
         Route("POST", "/control/models/{name}/versions/{version}/commit", plane.commit),
         Route("POST", "/control/models/{name}/versions/{version}/discard", plane.discard),
         Route("POST", "/control/models/{name}/unload", plane.unload),
         Route("POST", "/control/models/{name}/set", plane.set),
         Route("POST", "/control/models/{name}/lend", plane.lend),
-        Route("GET", "/control/figures", plane.figures),
+        Route("GET", "/control/figures", plane.figures, Scope.READ),
         Route("GET", "/control/logs", plane.logs),
-        Route("GET", "/control/stream", plane.stream),
+        Route("GET", "/control/stream", plane.stream, Scope.READ),
     ]
 
 
@@ -137,7 +138,7 @@ class ControlRoutes:
             raise InvalidInput("path must be absolute: the service's own folder is not the caller's")
         name = call.params["name"]
         try:
-            return _loaded(await _while_there(call, self._engine.load(name, path, asked.config, force=asked.force)))
+            return _loaded(await while_there(call, self._engine.load(name, path, asked.config, force=asked.force)))
         finally:
             await self._service.persistence.tidy(self._engine)
 
@@ -156,10 +157,10 @@ class ControlRoutes:
             with persistence.receiving():
                 upload = await asyncio.to_thread(self._service.store.begin, limit)
                 try:
-                    stored = await receive_upload(call.receive, upload)
+                    stored = await receive_upload(call.pieces(), upload)
                 finally:
                     await asyncio.to_thread(upload.abort)
-                return _loaded(await _while_there(call, self._engine.stage(name, stored, config)))
+                return _loaded(await while_there(call, self._engine.stage(name, stored, config)))
         finally:
             if stored is not None:
                 await persistence.tidy(self._engine, [stored.digest])
@@ -196,20 +197,17 @@ class ControlRoutes:
         if self._service.draining.is_set():
             raise Draining(SHUTTING_DOWN)
         async with self._engine.lend(call.params["name"], settings) as status:
-            headers = [(b"content-type", b"application/x-ndjson"), (b"cache-control", b"no-store")]
-            await call.send({"type": "http.response.start", "status": 200, "headers": headers})
+            await call.start_stream(NDJSON)
             line = msgspec.json.encode({"model": control.encode_status(status)}) + b"\n"
-            left = asyncio.ensure_future(_disconnected(call.receive))
             drained = asyncio.ensure_future(self._service.draining.wait())
+            ends: set[asyncio.Future[Any]] = {call.left, drained}
             try:
-                while not (left.done() or drained.done()):
-                    await call.send({"type": "http.response.body", "body": line, "more_body": True})
+                while not (call.left.done() or drained.done()):
+                    await call.send(line)
                     line = b"\n"  # from now on only a sign of life, upon which a dead connection shows
-                    await asyncio.wait({left, drained}, timeout=LIFE_S, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait(ends, timeout=LIFE_S, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                left.cancel()
                 drained.cancel()
-        await call.send({"type": "http.response.body", "body": b""})
 
     def _body(self, call: Call) -> AbstractAsyncContextManager[bytes]:
         return call.body(BODY_BYTES, self._service.bodies)
@@ -225,18 +223,15 @@ class ControlRoutes:
         service = self._service
         changes = service.metrics.changes
         series = Snapshots(service.metrics.state, service.epoch)
-        headers = [(b"content-type", b"application/x-ndjson"), (b"cache-control", b"no-store")]
-        await call.send({"type": "http.response.start", "status": 200, "headers": headers})
-        if call.scope["method"] == "HEAD":
-            await call.send({"type": "http.response.body", "body": b""})
+        await call.start_stream(NDJSON)
+        if call.head.method == "HEAD":
             return
-        left = asyncio.ensure_future(_disconnected(call.receive))
         drained = asyncio.ensure_future(service.draining.wait())
         changed: asyncio.Future[int] = asyncio.Future()
         clock = asyncio.get_running_loop().time
         due = clock()
         try:
-            while not (left.done() or drained.done()):
+            while not (call.left.done() or drained.done()):
                 told = changes.count
                 if clock() < due and changed.done():
                     line = {"epoch": service.epoch, "changed": told}
@@ -244,60 +239,30 @@ class ControlRoutes:
                     line = series.take()
                     due = clock() + interval_s
                 body = msgspec.json.encode(line) + b"\n"
-                await call.send({"type": "http.response.body", "body": body, "more_body": True})
+                await call.send(body)
                 if tells_changes:
                     changed.cancel()
                     changed = asyncio.ensure_future(changes.beyond(told))
-                awaited: set[asyncio.Future[Any]] = {left, drained, changed}
+                awaited: set[asyncio.Future[Any]] = {call.left, drained, changed}
                 await asyncio.wait(awaited, timeout=max(due - clock(), 0), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for waiting in (left, drained, changed):
+            for waiting in (drained, changed):
                 waiting.cancel()
-        await call.send({"type": "http.response.body", "body": b""})
 
 
-async def receive_upload(receive: Receive, upload: Upload) -> StoredModel:
+async def receive_upload(pieces: AsyncIterator[bytes], upload: Upload) -> StoredModel:
     """A body into the store, written in threads; `upload` is not aborted here. Cancelled when the client left."""
     gathered: list[bytes] = []
     size = 0
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise Cancelled("the caller left before the model had arrived")
-        more = message.get("more_body", False)
-        if part := message.get("body", b""):
-            gathered.append(part)
-            size += len(part)
-        if size >= _WRITE_BYTES or (gathered and not more):
+    async for piece in pieces:
+        gathered.append(piece)
+        size += len(piece)
+        if size >= _WRITE_BYTES:
             await asyncio.to_thread(upload.write, b"".join(gathered))
             gathered, size = [], 0
+    if gathered:
+        await asyncio.to_thread(upload.write, b"".join(gathered))
     return await asyncio.to_thread(upload.finish)
-
-
-async def _while_there(call: Call, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled where the caller leaves: a notebook's stop button ends a load so, and of
-    a staged version nobody else would ever know. The body has been read."""
-    working = asyncio.ensure_future(work)
-    left = asyncio.ensure_future(_disconnected(call.receive))
-    try:
-        await asyncio.wait([working, left], return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            working.cancel()
-            await asyncio.wait([working])
-        return working.result()
-    except asyncio.CancelledError:
-        if working.cancelled():
-            raise Cancelled("the caller left before the model was loaded") from None
-        raise
-    finally:
-        left.cancel()
-        working.cancel()
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _loaded(result: LoadResult) -> Response:

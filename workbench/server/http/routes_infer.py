@@ -1,36 +1,41 @@
-"""The way of an inference: read, decode, await the engine, encode, answer. Raw ASGI, without a task of its own."""
+"""An inference over HTTP: from its head to an `InferenceCall`, which needs no task of its own.
+
+A client that stays on its connection sends the same request line and headers again and again; only the body differs,
+and with it mostly not even Content-Length. So what such a head says, its caller included, is remembered by its bytes,
+and requests with it go past the parser, the table and the gate: most of what HTTP costs a small inference.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, replace
+from typing import Final
 
-from workbench.errors import Draining, NotFound
-from workbench.protocols.oip_json import BINARY_ANSWER, decode_request, encode_response
-from workbench.protocols.raw_request import decode_raw_request
-from workbench.protocols.region_params import write_shared
+from workbench.errors import NotFound, TooLarge
 from workbench.protocols.trace_headers import REQUEST_ID, TRACEPARENT, traceparent
+from workbench.server.compression import CODINGS
 from workbench.server.gate.auth import Caller
-from workbench.server.http.asgi import (
-    JSON,
-    OCTET_STREAM,
-    BodyType,
-    Headers,
-    Receive,
-    Send,
-    check_body_type,
-    json_length,
-    read_body,
-    respond,
-    watch_for_leaving,
-)
-from workbench.server.http.compression import CODINGS, compressed
-from workbench.server.http.routing import Call, Route
-from workbench.server.inference import LARGE_BODY, SHUTTING_DOWN, in_classes, note_failed
-from workbench.server.service import Service
-from workbench.server.shared_memory import RegionLease
-from workbench.telemetry.request_record import RequestRecord
+from workbench.server.gate.scopes import Scope
+from workbench.server.http.h1_protocol import Connection
+from workbench.server.http.infer_codec import HttpCodec
+from workbench.server.http.message import BodyType, check_body_type, check_length, json_length
+from workbench.server.http.request_head import RequestHead
+from workbench.server.http.routing import Route
+from workbench.server.inference import Inference, InferenceCall, body_cap
 
 PREFIX, SUFFIX = "/v2/models/", "/infer"
+
+MAX_HEAD_BYTES: Final = 4096
+"""Of a head that is remembered."""
+
+MAX_BODY_BYTES: Final = 64 * 1024
+"""A body that is larger costs so much itself that this saves nothing."""
+
+MAX_HEADS: Final = 1024
+"""Remembered at once: a few for each client, since a head also says how long its body is."""
+
+_OF_ONE_REQUEST: Final = frozenset({b"expect", b"upgrade", TRACEPARENT, REQUEST_ID})
+"""Headers that differ from one request to the next, or need more than an answer."""
 
 
 def split_path(path: str) -> tuple[str, str | None] | None:
@@ -42,96 +47,144 @@ def split_path(path: str) -> tuple[str, str | None] | None:
     return model, version if versioned else None
 
 
+def routes() -> list[Route]:
+    return [INFER, INFER_VERSION]
+
+
+INFER: Final = Route("POST", "/v2/models/{name}/infer", None, Scope.INFER, BodyType.INFERENCE)
+INFER_VERSION: Final = Route(
+    "POST", "/v2/models/{name}/versions/{version}/infer", None, Scope.INFER, BodyType.INFERENCE
+)
+
+
 class InferRoute:
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self._engine = service.engine
-        self._limits = service.config.limits
-        self._bodies = service.bodies
-        self._metrics = service.metrics
-        self._shared = service.shared
+    """Begins inferences. Belongs to the event loop."""
 
-    def routes(self) -> list[Route]:
-        """For the table, which sees to other methods; POST never gets that far."""
-        return [
-            Route("POST", "/v2/models/{name}/infer", self._call, BodyType.INFERENCE),
-            Route("POST", "/v2/models/{name}/versions/{version}/infer", self._call, BodyType.INFERENCE),
-        ]
+    def __init__(self, inference: Inference) -> None:
+        self._inference = inference
+        self.heads: dict[bytes, InferHead] = {}
+        """What is remembered, by the bytes of a head with the empty line at its end."""
+        self.known = self.heads.get
+        """What a head, with the empty line at its end, says; None: it is not known."""
 
-    async def __call__(
-        self,
-        model: str,
-        version: str | None,
-        headers: Headers,
-        receive: Receive,
-        send: Send,
-        caller: Caller,
-        request_id: bytes,
-    ) -> None:
-        """Answer one inference, or raise an error of the tree before anything was sent."""
-        clock = self._engine.clock
-        exchange = RequestRecord(model, version or "", request_id, clock())
+    def open(self, head: RequestHead, connection: Connection, caller: Caller, request_id: bytes) -> GatheredInference:
+        """Begin the inference that `head` asks for. Raises nothing: it may have failed when this returns."""
+        inference, headers = self._inference, head.headers
+        model, version = split_path(head.path) or ("", None)
+        accepts = headers.get(b"accept-encoding", b"")
+        codec = HttpCodec(
+            inference.engine,
+            inference.limits,
+            model,
+            version,
+            accept_encoding=accepts if accepts in CODINGS else b"",
+        )
+        call = _call(inference, codec, connection, request_id)
+        if TRACEPARENT in headers:
+            call.trace = traceparent(headers[TRACEPARENT])
         try:
-            if TRACEPARENT in headers:
-                exchange.trace = traceparent(headers[TRACEPARENT])
-            if self._service.draining.is_set():
-                raise Draining(SHUTTING_DOWN)
+            call.enter(caller)
             if not model:
                 raise NotFound("the path names no model; it is /v2/models/NAME/infer")
             check_body_type(headers, BodyType.INFERENCE)
-            caller.enter()
-            held = 0
-            shared = RegionLease(self._shared) if self._shared is not None else None
-            try:
-                limits = self._limits
-                body = await read_body(receive, headers, limits.max_body_bytes, self._bodies)
-                exchange.request_bytes = held = len(body)
-                exchange.received_at = now = clock()
-                head = json_length(headers)
-                asked = model, version, body, head, limits, now, shared
-                if head == 0:
-                    status = self._engine.status(model, version)
-                    request, answer = decode_raw_request(status, version, body, limits), BINARY_ANSWER
-                elif held <= LARGE_BODY:
-                    request, answer = decode_request(*asked)
-                else:
-                    request, answer = await asyncio.to_thread(decode_request, *asked)
-                exchange.decoded_at = clock()
-                if request.id:
-                    exchange.id = request.id
-                if exchange.trace:
-                    request.trace = exchange.trace
-                request.abandoned = watch_for_leaving(receive)
-                response = await self._engine.infer(request)
-                exchange.answered_at = clock()
-                exchange.version, exchange.timings = response.version, response.timings
-                if answer.places and shared is not None:
-                    await asyncio.to_thread(write_shared, shared, answer.places, response.outputs)
-                if answer.classes:
-                    response = in_classes(self._engine, response, answer.classes)
-                parts, header_length = encode_response(response, answer, limits)
-                exchange.encoded_at = clock()
-            finally:
-                caller.leave()
-                self._bodies.give_back(held)
-                if shared is not None:
-                    shared.give_back()
-            more = [(REQUEST_ID, request_id)]
-            if header_length is not None:
-                more.append((b"inference-header-content-length", b"%d" % header_length))
-            coding = headers.get(b"accept-encoding")
-            if coding is not None and coding in CODINGS:
-                parts = await compressed(parts, coding)
-                more.append((b"content-encoding", coding))
-            content_type = JSON if header_length is None else OCTET_STREAM
-            exchange.response_bytes = await respond(send, 200, parts, content_type, more)
-            exchange.sent_at = clock()
+            check_length(headers, inference.limits.max_body_bytes)
+            coding = headers.get(b"content-encoding", b"")
+            codec = replace(
+                codec, json_bytes=json_length(headers), content_encoding=coding if coding in CODINGS else b""
+            )
+            call.codec = codec
+            if self._worth_remembering(head, codec):
+                if len(self.heads) >= MAX_HEADS:
+                    self.heads.clear()
+                self.heads[head.raw] = InferHead(inference, codec, caller, head.body_bytes or 0)
+            connection.want_body()
         except Exception as error:
-            exchange.sent_at = clock()
-            note_failed(self._service, exchange, error)
-            raise
-        self._metrics.exchange_done(exchange)
+            call.fail(error)
+        return GatheredInference(call, inference.limits.max_body_bytes)
 
-    async def _call(self, call: Call) -> None:
-        name, version = call.params["name"], call.params.get("version")
-        await self(name, version, call.headers, call.receive, call.send, call.caller, call.request_id)
+    def _worth_remembering(self, head: RequestHead, codec: HttpCodec) -> bool:
+        return (
+            len(head.raw) <= MAX_HEAD_BYTES
+            and head.keep_alive
+            and head.headers.get(b"connection", b"keep-alive").lower() == b"keep-alive"
+            and head.body_bytes is not None
+            and head.body_bytes <= MAX_BODY_BYTES
+            and not head.query
+            and _OF_ONE_REQUEST.isdisjoint(head.headers)
+            and head.fields == len(head.headers)
+            and not codec.content_encoding
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class InferHead:
+    """What an inference's request line and headers say; a KnownHead of the connection's."""
+
+    inference: Inference
+    codec: HttpCodec
+    caller: Caller
+    body_bytes: int
+
+    def begin(self, connection: Connection, body: bytes) -> InferenceCall:
+        inference = self.inference
+        now = inference.clock()
+        call = InferenceCall(
+            "", "", inference.ids.new(), now, now, inference=inference, codec=self.codec, responder=connection
+        )
+        call.run(self.caller, body)
+        return call
+
+    def open(self, connection: Connection) -> GatheredInference:
+        call = _call(self.inference, self.codec, connection, self.inference.ids.new())
+        try:
+            call.enter(self.caller)
+        except Exception as error:
+            call.fail(error)
+        return GatheredInference(call, self.inference.limits.max_body_bytes)
+
+
+class GatheredInference:
+    """An inference whose body comes in pieces, which count as held as they come."""
+
+    def __init__(self, call: InferenceCall, max_bytes: int) -> None:
+        self._call = call
+        self._max_bytes = max_bytes
+        self._pieces: list[bytes] = []
+
+    def body_piece(self, data: bytes) -> None:
+        call = self._call
+        try:
+            if call.request_bytes + len(data) > self._max_bytes:
+                raise TooLarge(f"the body has more than {self._max_bytes} bytes; {body_cap(self._max_bytes)}")
+            call.take(len(data))
+        except Exception as error:
+            self._pieces.clear()
+            call.fail(error)
+            return
+        self._pieces.append(data)
+
+    def body_end(self) -> None:
+        if self._call.request_bytes > MAX_BODY_BYTES:
+            # On the loop's next turn, when nobody holds the piece that came last any more.
+            asyncio.get_running_loop().call_soon(self._begin)
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        if self._call.done():  # its client has left
+            return
+        pieces, self._pieces = self._pieces, []
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        del pieces
+        call = self._call
+        assert call.inference is not None
+        call.received_at = call.inference.clock()
+        call.begin(body)
+
+    def disconnected(self) -> None:
+        self._pieces.clear()
+        self._call.disconnected()
+
+
+def _call(inference: Inference, codec: HttpCodec, connection: Connection, request_id: bytes) -> InferenceCall:
+    return InferenceCall("", "", request_id, inference.clock(), inference=inference, codec=codec, responder=connection)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from workbench.errors import Unsupported
-from workbench.server.http.asgi import Response
+from workbench.server.http.message import Response
 from workbench.server.http.routing import Call, Route
 
 LOGGING: Final = "log settings are not served: the log's settings are those of the service's start, docs/settings.md"

@@ -8,7 +8,7 @@ import msgspec
 
 from workbench.errors import Unsupported
 from workbench.protocols.region_params import decode_registration
-from workbench.server.http.asgi import Response
+from workbench.server.http.message import Response
 from workbench.server.http.routing import Call, Route
 from workbench.server.service import Service
 from workbench.server.shared_memory import DISABLED, SharedMemory

@@ -17,8 +17,9 @@ from workbench.protocols import metadata
 from workbench.protocols.metadata import RepositoryLoad
 from workbench.protocols.model_config_body import triton_config
 from workbench.protocols.statistics_body import statistics_body
-from workbench.server.http.asgi import Response
-from workbench.server.http.routing import Call, Route
+from workbench.server.gate.scopes import Scope
+from workbench.server.http.message import Response
+from workbench.server.http.routing import Call, Route, while_there
 from workbench.server.service import VERSION, Service
 from workbench.telemetry import exposition
 from workbench.telemetry.statistics import statistics
@@ -29,20 +30,20 @@ log = logging.getLogger("workbench.server")
 def routes(service: Service) -> list[Route]:
     protocol = ProtocolRoutes(service)
     found = [
-        Route("GET", "/v2/health/live", protocol.live),
-        Route("GET", "/v2/health/ready", protocol.ready),
-        Route("GET", "/v2", protocol.server_metadata),
-        Route("GET", "/v2/models/stats", protocol.statistics),  # before the model that may have this name
-        Route("POST", "/v2/repository/index", protocol.index),
+        Route("GET", "/v2/health/live", protocol.live, Scope.PUBLIC),
+        Route("GET", "/v2/health/ready", protocol.ready, Scope.PUBLIC),
+        Route("GET", "/v2", protocol.server_metadata, Scope.READ),
+        Route("GET", "/v2/models/stats", protocol.statistics, Scope.READ),  # before the model that may have this name
+        Route("POST", "/v2/repository/index", protocol.index, Scope.READ),
         Route("POST", "/v2/repository/models/{name}/load", protocol.load),
         Route("POST", "/v2/repository/models/{name}/unload", protocol.unload),
-        Route("GET", "/metrics", protocol.metrics),
+        Route("GET", "/metrics", protocol.metrics, Scope.METRICS),
     ]
     for model in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
-        found.append(Route("GET", model, protocol.model_metadata))
-        found.append(Route("GET", f"{model}/ready", protocol.model_ready))
-        found.append(Route("GET", f"{model}/config", protocol.model_config))
-        found.append(Route("GET", f"{model}/stats", protocol.statistics))
+        found.append(Route("GET", model, protocol.model_metadata, Scope.READ))
+        found.append(Route("GET", f"{model}/ready", protocol.model_ready, Scope.READ))
+        found.append(Route("GET", f"{model}/config", protocol.model_config, Scope.READ))
+        found.append(Route("GET", f"{model}/stats", protocol.statistics, Scope.READ))
     return found
 
 
@@ -100,7 +101,7 @@ class ProtocolRoutes:
         try:
             async with self._body(call) as body:
                 asked = await asyncio.to_thread(metadata.decode_repository_load, body)
-                await load_sent(self._service, call.params["name"], asked)
+                await while_there(call, load_sent(self._service, call.params["name"], asked))
         finally:
             await self._service.persistence.tidy(self._engine)
         return Response(200, b"{}")

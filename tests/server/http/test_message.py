@@ -1,20 +1,12 @@
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
 
 from workbench.errors import Cancelled, InvalidInput, QueueFull, TooLarge, UnsupportedMediaType
-from workbench.server.http.asgi import (
-    _JOINED_BELOW,
-    BodyType,
-    InFlightBytes,
-    check_body_type,
-    json_length,
-    read_body,
-    respond,
-    watch_for_leaving,
-)
+from workbench.server.gate.in_flight import InFlightBytes
+from workbench.server.http.message import BodyType, check_body_type, json_length, read_body
 
 LENGTH = {b"inference-header-content-length": b"10"}
 
@@ -27,12 +19,12 @@ class Sender:
         self.asked = 0
         self.leaves = leaves
 
-    async def __call__(self) -> dict[str, Any]:
-        self.asked += 1
-        if not self.parts:
-            assert self.leaves
-            return {"type": "http.disconnect"}
-        return {"type": "http.request", "body": self.parts.pop(0), "more_body": bool(self.parts) or self.leaves}
+    async def pieces(self) -> AsyncIterator[bytes]:
+        for part in self.parts:
+            self.asked += 1
+            yield part
+        if self.leaves:
+            raise Cancelled("the caller left before the body had arrived")
 
 
 @pytest.fixture
@@ -42,41 +34,41 @@ def held() -> InFlightBytes:
 
 async def test_a_body_is_read_whole_and_counted_until_it_is_given_back(held: InFlightBytes) -> None:
     for sender in (Sender(b"abc"), Sender(b"a", b"", b"bc")):
-        assert await read_body(sender, {}, 3, held) == b"abc"
+        assert await read_body(sender.pieces(), {}, 3, held) == b"abc"
         assert held.held == 3
         held.give_back(3)
-    assert await read_body(Sender(b""), {b"content-length": b"0"}, 3, held) == b""
+    assert await read_body(Sender(b"").pieces(), {b"content-length": b"0"}, 3, held) == b""
     assert held.held == 0
 
 
 async def test_a_body_announced_too_large_is_refused_before_it_is_read(held: InFlightBytes) -> None:
     sender = Sender(b"abcd")
     with pytest.raises(TooLarge, match="the body has 4 bytes; this service takes 3"):
-        await read_body(sender, {b"content-length": b"4"}, 3, held)
+        await read_body(sender.pieces(), {b"content-length": b"4"}, 3, held)
     assert sender.asked == 0
 
 
 async def test_a_chunked_body_is_refused_where_it_goes_over_the_cap(held: InFlightBytes) -> None:
     sender = Sender(b"ab", b"cd", b"ef", b"gh")
     with pytest.raises(TooLarge, match="more than 3 bytes"):
-        await read_body(sender, {}, 3, held)
+        await read_body(sender.pieces(), {}, 3, held)
     assert (sender.asked, held.held) == (2, 0)
 
 
 async def test_a_body_is_refused_where_those_under_way_are_too_large_together(held: InFlightBytes) -> None:
-    assert await read_body(Sender(b"abc"), {}, 10, held) == b"abc"
+    assert await read_body(Sender(b"abc").pieces(), {}, 10, held) == b"abc"
     sender = Sender(b"ab", b"c", b"d")
     with pytest.raises(QueueFull, match="under way have 5 bytes, and max_body_bytes_in_flight allows 5"):
-        await read_body(sender, {}, 10, held)
+        await read_body(sender.pieces(), {}, 10, held)
     assert (sender.asked, held.held) == (2, 3)
     held.give_back(3)
-    assert await read_body(Sender(b"ab", b"c", b"d"), {}, 10, held) == b"abcd"
+    assert await read_body(Sender(b"ab", b"c", b"d").pieces(), {}, 10, held) == b"abcd"
 
 
 async def test_a_client_that_leaves_while_sending_is_a_cancelled_request(held: InFlightBytes) -> None:
     for sender in (Sender(b"ab", leaves=True), Sender(leaves=True)):
         with pytest.raises(Cancelled):
-            await read_body(sender, {}, 10, held)
+            await read_body(sender.pieces(), {}, 10, held)
         assert held.held == 0
 
 
@@ -128,37 +120,3 @@ def test_the_json_length_is_digits_and_nothing_else() -> None:
     for value in (b"", b"-1", b"+1", b"1_0", b" 1", b"1.0", b"0x1", b"9" * 30, "٣".encode()):
         with pytest.raises(InvalidInput, match="Inference-Header-Content-Length"):
             json_length({b"inference-header-content-length": value})
-
-
-async def test_small_parts_are_joined_and_large_ones_are_handed_on_uncopied() -> None:
-    sent: list[Any] = []
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    await respond(send, 200, [b"ab", memoryview(b"cd")], b"x/y", [(b"a", b"b")])
-    assert sent[0]["headers"] == [(b"content-type", b"x/y"), (b"content-length", b"4"), (b"a", b"b")]
-    assert [message["body"] for message in sent[1:]] == [b"abcd"]
-
-    sent.clear()
-    large = memoryview(bytearray(_JOINED_BELOW))
-    await respond(send, 200, [b"ab", large], b"x/y")
-    assert sent[0]["headers"][1] == (b"content-length", str(_JOINED_BELOW + 2).encode())
-    assert [message["more_body"] for message in sent[1:]] == [True, False]
-    assert sent[2]["body"] is large
-
-
-def test_leaving_is_watched_only_where_the_server_lets_it_be() -> None:
-    class Cycle:
-        disconnected = False
-
-        async def receive(self) -> dict[str, Any]:
-            return {}
-
-    cycle = Cycle()
-    left = watch_for_leaving(cycle.receive)
-    assert left is not None
-    assert not left()
-    cycle.disconnected = True
-    assert left()
-    assert watch_for_leaving(Sender()) is None

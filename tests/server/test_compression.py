@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.server.conftest import House
-from tests.server.http.test_asgi import Sender
+from tests.server.http.test_message import Sender
 from workbench.errors import InvalidInput, QueueFull, TooLarge
-from workbench.server.http.asgi import InFlightBytes, read_body
-from workbench.server.http.compression import PIECE, Inflater, compressed, deflated
+from workbench.server.compression import PIECE, Inflater, compressed, deflated
+from workbench.server.gate.in_flight import InFlightBytes
+from workbench.server.http.message import read_body
 
 COMPRESS: dict[bytes, Callable[[bytes], bytes]] = {b"gzip": gzip.compress, b"deflate": zlib.compress}
 MIB = 1024 * 1024
@@ -69,7 +70,7 @@ async def test_a_bomb_is_stopped_at_the_cap() -> None:
     tracemalloc.start()
     try:
         with pytest.raises(TooLarge, match="decompressed"):
-            await read_body(Sender(bomb), {b"content-encoding": b"deflate"}, MIB, held)
+            await read_body(Sender(bomb).pieces(), {b"content-encoding": b"deflate"}, MIB, held)
         assert tracemalloc.get_traced_memory()[1] < 4 * MIB
     finally:
         tracemalloc.stop()
@@ -79,10 +80,12 @@ async def test_a_bomb_is_stopped_at_the_cap() -> None:
 async def test_what_is_held_is_what_was_decompressed() -> None:
     body = zlib.compress(bytes(1000))
     held = InFlightBytes(1000)
-    assert await read_body(Sender(body[:5], body[5:]), {b"content-encoding": b"deflate"}, 1000, held) == bytes(1000)
+    assert await read_body(Sender(body[:5], body[5:]).pieces(), {b"content-encoding": b"deflate"}, 1000, held) == bytes(
+        1000
+    )
     assert held.held == 1000
     with pytest.raises(QueueFull):
-        await read_body(Sender(body), {b"content-encoding": b"deflate"}, 1000, held)
+        await read_body(Sender(body).pieces(), {b"content-encoding": b"deflate"}, 1000, held)
     assert held.held == 1000
 
 

@@ -1,4 +1,4 @@
-"""A request whose head came before is answered as any other, past the parser and ASGI."""
+"""A request whose head came before is answered as any other, past the parser, the table and the gate."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import itertools
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
-from uvicorn.server import ServerState
 
 from tests.server.conftest import LIMITS, TOKEN, House, open_house
+from tests.server.driver import Wire, connect
 from tests.server.listening import BODY, REQUEST, listening, until
 from workbench.config import Limits
 from workbench.core.ports import Outcome
-from workbench.server.http.fast_path import MAX_BODY_BYTES, MAX_HEADS, FastPath
-from workbench.server.http.h1_protocol import HELD_BYTES, HttpConnection
+from workbench.server.http import h1_protocol, routes_infer
+from workbench.server.http.h1_protocol import MAX_AHEAD_BYTES, Connection, ConnectionLimits
+from workbench.server.http.request_head import RequestHead, parse_head
+from workbench.server.http.routes_infer import MAX_BODY_BYTES, InferRoute
 
 INFER = b"POST /v2/models/digits/infer HTTP/1.1\r\n"
 AUTHORIZED = b"Host: localhost\r\nAuthorization: Bearer %s\r\n" % TOKEN.encode()
@@ -45,6 +45,8 @@ def binary() -> bytes:
 
 
 ASKED = {
+    "compressed": request(BODY, b"Accept-Encoding: gzip"),
+    "raw": request(b"\0\0\x80?\0\0\0@", b"Inference-Header-Content-Length: 0"),
     "good": request(BODY),
     "binary": binary(),
     "with an id": request(body_of([3, 4], id="mine", parameters={"timings": False})),
@@ -57,49 +59,6 @@ ASKED = {
     "of a version": request(BODY, line=b"POST /v2/models/digits/versions/1/infer HTTP/1.1\r\n"),
     "unknown version": request(BODY, line=b"POST /v2/models/digits/versions/7/infer HTTP/1.1\r\n"),
 }
-
-
-class Wire(asyncio.Transport):
-    """Keeps what is written."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = bytearray()
-        self.closed = False
-        self.reading = True
-
-    def write(self, data: Any) -> None:
-        self.written += data
-
-    def writelines(self, list_of_data: Any) -> None:
-        self.written += b"".join(list_of_data)
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def pause_reading(self) -> None:
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        self.reading = True
-
-    def close(self) -> None:
-        self.closed = True
-
-    def abort(self) -> None:
-        self.closed = True
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return default
-
-
-def connect(house: House) -> tuple[HttpConnection, Wire]:
-    config = uvicorn.Config(
-        house.app, interface="asgi3", http=HttpConnection, proxy_headers=False, lifespan="off", log_config=None
-    )
-    connection, wire = HttpConnection(config, ServerState(), {}), Wire()
-    connection.connection_made(wire)
-    return connection, wire
 
 
 def answers(written: bytes) -> list[bytes]:
@@ -118,22 +77,7 @@ def answers(written: bytes) -> list[bytes]:
     return found
 
 
-@contextmanager
-def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """How many requests go past the parser."""
-    counts = [0]
-    begin = FastPath.begin
-
-    def counting(self: FastPath, *given: Any) -> None:
-        counts[0] += 1
-        begin(self, *given)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(FastPath, "begin", counting)
-        yield counts
-
-
-async def ask(connection: HttpConnection, wire: Wire, pieces: list[bytes], expected: int) -> list[bytes]:
+async def ask(connection: Connection, wire: Wire, pieces: list[bytes], expected: int) -> list[bytes]:
     for piece in pieces:
         connection.data_received(piece)
         await asyncio.sleep(0)
@@ -141,14 +85,21 @@ async def ask(connection: HttpConnection, wire: Wire, pieces: list[bytes], expec
     return answers(bytes(wire.written))
 
 
-def test_it_answers_as_the_parser_and_asgi_do(
+def test_it_answers_as_the_parsed_way_does(
     runner: asyncio.Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with counted(monkeypatch) as counts:
-        short = runner.run(_each_twice(tmp_path / "short"))
-    assert counts == [len(ASKED)]
-    monkeypatch.setattr(FastPath, "learn", lambda *_: None)
+    parsed = [0]
+
+    def counting(raw: bytes) -> RequestHead:
+        parsed[0] += 1
+        return parse_head(raw)
+
+    monkeypatch.setattr(h1_protocol, "parse_head", counting)
+    short = runner.run(_each_twice(tmp_path / "short"))
+    assert parsed == [len(ASKED)]
+    monkeypatch.setattr(InferRoute, "_worth_remembering", lambda *_: False)
     long = runner.run(_each_twice(tmp_path / "long"))
+    assert parsed == [3 * len(ASKED)]
     assert short == long
     assert len(long) == 2 * len(ASKED)
 
@@ -156,7 +107,7 @@ def test_it_answers_as_the_parser_and_asgi_do(
 async def _each_twice(folder: Path) -> list[bytes]:
     folder.mkdir()
     async with open_house(folder) as house:
-        connection, wire = connect(house)
+        connection, wire = connect(house.app)
         found: list[bytes] = []
         for asked in ASKED.values():
             for _ in range(2):
@@ -189,11 +140,11 @@ def _sums(numbers: list[int]) -> Iterator[int]:
 
 async def _cut(folder: Path, asked: list[str], pieces: list[bytes]) -> None:
     async with open_house(folder) as house:
-        connection, wire = connect(house)
+        connection, wire = connect(house.app)
         expected: list[bytes] = []
         for name in asked:  # one by one, and all heads are known from now on
             expected = await ask(connection, wire, [ASKED[name]], len(expected) + 1)
-        again, heard = connect(house)
+        again, heard = connect(house.app)
         assert await ask(again, heard, pieces, len(asked)) == expected
         connection.connection_lost(None)
         again.connection_lost(None)
@@ -207,13 +158,11 @@ async def _cut(folder: Path, asked: list[str], pieces: list[bytes]) -> None:
         request(BODY, b"Connection: keep-alive, upgrade"),
         request(BODY, b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
         request(BODY, b"x-request-id: mine"),
-        request(BODY, b"Accept-Encoding: gzip"),
         request(BODY, b"Content-Encoding: gzip"),
         request(BODY, b"Content-Type: text/plain"),
         request(BODY, b"Host: localhost"),
         request(BODY, b"Origin: http://elsewhere"),
         request(BODY, b"x-filler: " + b"x" * 5000),
-        request(b"", b"Inference-Header-Content-Length: 0"),
         request(b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY), b"Transfer-Encoding: chunked", length=False),
         request(BODY, line=INFER.replace(b"infer", b"infer?a=b")),
         request(BODY, line=INFER.replace(b"1.1", b"1.0")),
@@ -224,38 +173,38 @@ async def _cut(folder: Path, asked: list[str], pieces: list[bytes]) -> None:
     ids=lambda asked: asked[-400:][:60].decode("latin-1"),
 )
 async def test_what_needs_the_long_way_is_never_known(house: House, asked: bytes) -> None:
-    house.app.fast_path._limits = Limits()
-    connection, wire = connect(house)
+    house.app.inference.limits = Limits()
+    connection, wire = connect(house.app)
     connection.data_received(asked)
     await until(lambda: len(wire.written) > 0)
-    assert not house.app.fast_path._heads
+    assert not house.app.infer.heads
     connection.connection_lost(None)
 
 
 @pytest.mark.parametrize("before", [b"\r\n", b"\r\n\r\n", b"\n\r\n\r\n"])
 async def test_empty_lines_before_a_request_are_not_taken_for_its_head(house: House, before: bytes) -> None:
-    connection, wire = connect(house)
+    connection, wire = connect(house.app)
     found = await ask(connection, wire, [before + REQUEST], 1)
     assert found[0].startswith(b"HTTP/1.1 200")
-    assert not house.app.fast_path._heads
+    assert all(head.startswith(b"POST ") for head in house.app.infer.heads)
     connection.connection_lost(None)
-    stranger, heard = connect(house)
+    stranger, heard = connect(house.app)
     stranger.data_received(before + BODY)
     assert b"200 OK" not in heard.written
     stranger.connection_lost(None)
 
 
-async def test_no_more_heads_are_known_than_fit(house: House) -> None:
-    scope = {"method": "POST", "http_version": "1.1", "query_string": b"", "path": "/v2/models/digits/infer"}
-    headers = [(b"host", b"localhost"), (b"authorization", f"Bearer {TOKEN}".encode()), (b"content-length", b"2")]
-    for index in range(MAX_HEADS + 1):
-        head = b"POST /%d HTTP/1.1\r\n" % index + b"a: b\r\n" * len(headers) + b"\r\n"
-        house.app.fast_path.learn(head, {**scope, "headers": headers})
-    assert len(house.app.fast_path._heads) == 1
+async def test_no_more_heads_are_known_than_fit(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes_infer, "MAX_HEADS", 3)
+    connection, wire = connect(house.app)
+    for index in range(4):
+        await ask(connection, wire, [request(BODY, b"x-number: %d" % index)], index + 1)
+    assert len(house.app.infer.heads) == 1
+    connection.connection_lost(None)
 
 
 async def test_a_service_that_drains_says_so(house: House) -> None:
-    connection, wire = connect(house)
+    connection, wire = connect(house.app)
     await ask(connection, wire, [REQUEST], 1)
     house.service.draining.set()
     found = await ask(connection, wire, [REQUEST], 2)
@@ -265,10 +214,10 @@ async def test_a_service_that_drains_says_so(house: House) -> None:
 
 async def test_caps_hold_and_nothing_is_held_after_the_answers(house: House) -> None:
     house.session.hold()
-    connections = [connect(house) for _ in range(LIMITS.max_in_flight + 1)]
-    warm, wire = connect(house)
+    connections = [connect(house.app) for _ in range(LIMITS.max_in_flight + 1)]
+    warm, wire = connect(house.app)
     warm.data_received(REQUEST)  # by the parser, and it is held in the engine
-    await until(lambda: bool(house.app.fast_path._heads))
+    await until(lambda: bool(house.app.infer.heads))
     await asyncio.to_thread(house.session.entered.acquire)
     for connection, _ in connections:
         connection.data_received(REQUEST)
@@ -288,12 +237,12 @@ async def test_caps_hold_and_nothing_is_held_after_the_answers(house: House) -> 
 
 
 async def test_a_client_that_leaves_is_dropped_from_its_batch(house: House) -> None:
-    connection, wire = connect(house)
+    connection, wire = connect(house.app)
     await ask(connection, wire, [REQUEST], 1)
     house.session.hold()
     connection.data_received(REQUEST)
     await asyncio.to_thread(house.session.entered.acquire)  # the only runner is busy now
-    leaving, unheard = connect(house)
+    leaving, unheard = connect(house.app)
     leaving.data_received(REQUEST)
     assert house.service.engine.status("digits").queued == 1
     leaving.connection_lost(ConnectionResetError())
@@ -307,8 +256,8 @@ async def test_a_client_that_leaves_is_dropped_from_its_batch(house: House) -> N
 
 
 async def test_an_answer_that_cannot_be_written_harms_nobody_in_its_batch(house: House) -> None:
-    broken, wire = connect(house)
-    other, heard = connect(house)
+    broken, wire = connect(house.app)
+    other, heard = connect(house.app)
     await ask(broken, wire, [REQUEST], 1)
     await ask(other, heard, [REQUEST], 1)
 
@@ -326,12 +275,13 @@ async def test_an_answer_that_cannot_be_written_harms_nobody_in_its_batch(house:
 
 
 async def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_nothing(house: House) -> None:
-    connection, wire = connect(house)
+    connection, wire = connect(house.app)
     await ask(connection, wire, [REQUEST], 1)
     connection.data_received(REQUEST[:-3])
     connection.connection_lost(None)
-    connection.timeout_keep_alive_handler()
-    assert connection.timeout_keep_alive_task is None
+    connection._check_time()
+    assert connection._timer is None
+    assert house.service.bodies.held == 0
     assert len(answers(bytes(wire.written))) == 1
 
 
@@ -347,7 +297,7 @@ async def _closing(tmp_path: Path) -> None:
         at.house.session.hold()
         writer.write(REQUEST)
         await asyncio.to_thread(at.house.session.entered.acquire)
-        for connection in list(at.server.server_state.connections):
+        for connection in list(at.server.connections):
             connection.shutdown()
         at.house.session.gate.set()
         head = await _answer(reader)
@@ -364,7 +314,7 @@ async def _answer(reader: asyncio.StreamReader) -> bytes:
 
 
 async def test_reading_stops_where_too_much_comes_ahead_of_an_answer(house: House) -> None:
-    connection, wire = connect(house)
+    connection, wire = connect(house.app)
     await ask(connection, wire, [REQUEST], 1)
     house.session.hold()
     connection.data_received(REQUEST)
@@ -372,7 +322,7 @@ async def test_reading_stops_where_too_much_comes_ahead_of_an_answer(house: Hous
     while wire.reading:
         connection.data_received(REQUEST)
         sent += 1
-        assert sent * len(REQUEST) < 2 * HELD_BYTES
+        assert sent * len(REQUEST) < 2 * MAX_AHEAD_BYTES
     house.session.gate.set()
     # Counted rather than taken apart at each turn of the loop, which would take longer than the answers.
     await until(lambda: wire.written.count(b"HTTP/1.1 200 OK") == 2 + sent)
@@ -381,26 +331,26 @@ async def test_reading_stops_where_too_much_comes_ahead_of_an_answer(house: Hous
 
 
 async def test_a_large_answer_goes_out_whole(house: House) -> None:
-    connection, wire = connect(house)
+    connection, wire = connect(house.app)
     assert connection.reply(200, b"content-type: text/plain\r\n", (b"a" * 50_000, b"b" * 50_000)) == 100_000
     assert wire.written.endswith(b"a" * 50_000 + b"b" * 50_000)
     connection.connection_lost(None)
 
 
 async def test_a_quiet_connection_is_closed_and_one_in_use_is_not(house: House) -> None:
-    connection, wire = connect(house)
+    connection, wire = connect(house.app)
     await ask(connection, wire, [REQUEST], 1)
     await ask(connection, wire, [REQUEST], 2)
-    connection.timeout_keep_alive_handler()
+    connection._check_time()
     assert not wire.closed
     house.session.hold()
     connection.data_received(REQUEST)
-    connection._used_at -= 2 * connection.timeout_keep_alive
-    connection.timeout_keep_alive_handler()
+    connection._since -= 2 * ConnectionLimits().idle_timeout_s
+    connection._check_time()
     assert not wire.closed
     house.session.gate.set()
     await until(lambda: len(answers(bytes(wire.written))) == 3)
-    connection._used_at -= 2 * connection.timeout_keep_alive
-    connection.timeout_keep_alive_handler()
+    connection._since -= 2 * ConnectionLimits().idle_timeout_s
+    connection._check_time()
     assert wire.closed
     connection.connection_lost(None)

@@ -1,0 +1,180 @@
+"""RFC 9112 by a table of requests, and the limits of what a client may hold or ask for."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.server.conftest import House
+from tests.server.driver import connect
+from tests.server.http.h1_cases import ACCEPTED, BROKEN_CHUNKS, CHUNKED, LIVE, NEXT, POST, REFUSED, Case
+from tests.server.listening import REQUEST, listening, until
+from workbench.server.http.h1_protocol import MAX_AHEAD_BYTES, STEPS_A_TURN, ConnectionLimits, H1Server
+from workbench.server.http.request_head import MAX_FIELDS
+
+
+def statuses(written: bytes) -> list[int]:
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", written)]
+
+
+@pytest.mark.parametrize("case", [*ACCEPTED, *REFUSED], ids=lambda case: case[0])
+@pytest.mark.parametrize("cut", [0, 1, 7], ids=["whole", "by bytes", "by sevens"])
+async def test_a_request_is_answered_as_the_table_says(house: House, case: Case, cut: int) -> None:
+    _, sent, expected, stays_open = case
+    connection, wire = connect(house.app)
+    for at in range(0, len(sent), cut or len(sent)):
+        if wire.closed:
+            break
+        connection.data_received(sent[at : at + (cut or len(sent))])
+    await until(lambda: wire.closed or len(statuses(wire.written)) == len(expected))
+    await asyncio.sleep(0)
+    assert statuses(wire.written) == expected
+    assert wire.closed is not stays_open
+    connection.connection_lost(None)
+
+
+@pytest.mark.parametrize("chunks", BROKEN_CHUNKS, ids=lambda chunks: repr(chunks[:12]))
+@pytest.mark.parametrize("cut", [0, 1], ids=["whole", "by bytes"])
+async def test_broken_chunks_end_the_connection(house: House, chunks: bytes, cut: int) -> None:
+    authorized = house.call.head("POST", "/v2/models/digits/infer", transfer_encoding="chunked")
+    for head, expected in ((CHUNKED, [401]), (authorized, [400])):
+        connection, wire = connect(house.app)
+        connection.data_received(head)
+        for at in range(0, len(chunks), cut or len(chunks)):
+            if not wire.closed:
+                connection.data_received(chunks[at : at + (cut or len(chunks))])
+        if not wire.closed:
+            connection.data_received(NEXT)
+        assert statuses(wire.written) == expected
+        assert wire.closed
+        connection.connection_lost(None)
+    assert house.service.bodies.held == 0
+    assert house.app.gate._owner.in_flight == 0
+
+
+async def test_a_head_has_a_cap_on_its_fields(house: House) -> None:
+    for count, status in ((MAX_FIELDS - 1, 200), (MAX_FIELDS, 431)):
+        connection, wire = connect(house.app)
+        connection.data_received(LIVE + b"x: y\r\n" * count + b"\r\n")
+        await until(lambda wire=wire: bool(wire.written))  # type: ignore[misc]
+        assert statuses(wire.written) == [status]
+        connection.connection_lost(None)
+
+
+async def test_tiny_requests_ahead_are_taken_in_turns(house: House) -> None:
+    """6 MB of requests without a token, as fast as they are taken."""
+    connection, wire = connect(house.app)
+    request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    sent = answered = 0
+    piece = request * (MAX_AHEAD_BYTES * 2 // len(request))
+    while sent < 6_000_000:
+        while wire.reading and sent < 6_000_000:
+            connection.data_received(piece)
+            sent += len(piece)
+        assert len(connection._input) - connection._at <= MAX_AHEAD_BYTES + len(piece)
+        before = answered
+        await asyncio.sleep(0)
+        answered += wire.written.count(b"HTTP/1.1 401")
+        wire.written.clear()
+        assert answered - before <= 2 * STEPS_A_TURN
+    connection.connection_lost(None)
+
+
+async def test_a_client_that_does_not_read_is_not_answered_further(house: House) -> None:
+    connection, wire = connect(house.app)
+    connection.pause_writing()
+    for _ in range(100):
+        if wire.reading:
+            connection.data_received(NEXT * 100)
+    await asyncio.sleep(0)
+    assert not wire.written
+    assert not wire.reading
+    connection.resume_writing()
+    await until(lambda: wire.reading)
+    connection.connection_lost(None)
+
+
+LIMITS = ConnectionLimits(max_connections=3, head_timeout_s=0.2, body_timeout_s=0.2, idle_timeout_s=0.4)
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (b"", []),
+        (NEXT, [200]),
+        (b"GET /v2", [408]),
+        (NEXT + b"GET /v2", [200, 408]),
+        (POST + b"Content-Length: 9\r\n\r\nabc", [401]),
+        (REQUEST[:-3], [408]),
+        (REQUEST + REQUEST[:-3], [200, 408]),
+        (CHUNKED + b"5\r\nabc", [401]),
+    ],
+    ids=["nothing", "idle", "a head", "a second head", "a refused body", "a body", "a known head's body", "chunks"],
+)
+def test_what_does_not_come_in_time_is_ended(
+    runner: asyncio.Runner, tmp_path: Path, sent: bytes, expected: list[int]
+) -> None:
+    async def wait() -> None:
+        async with listening(tmp_path, connection_limits=LIMITS) as at:
+            reader, writer = await asyncio.open_connection(*at.address)
+            writer.write(sent)
+            async with asyncio.timeout(20):
+                answer = await reader.read()
+            assert statuses(answer) == expected
+            assert at.house.service.bodies.held == 0
+            assert at.house.app.gate._owner.in_flight == 0
+            writer.close()
+
+    runner.run(wait())
+
+
+async def test_a_head_that_comes_drop_by_drop_has_no_more_time(house: House) -> None:
+    connection, wire = connect(house.app, H1Server(house.app, LIMITS))
+    for _ in range(100):
+        if wire.closed:
+            break
+        connection.data_received(b"x")
+        await asyncio.sleep(0.02)
+    assert statuses(wire.written) == [408]
+    connection.connection_lost(None)
+
+
+async def test_a_run_that_takes_long_is_no_idle_connection(house: House) -> None:
+    connection, wire = connect(house.app, H1Server(house.app, LIMITS))
+    house.session.hold()
+    connection.data_received(REQUEST)
+    await asyncio.sleep(1)
+    assert not wire.closed
+    house.session.gate.set()
+    await until(lambda: statuses(wire.written) == [200])
+    connection.connection_lost(None)
+
+
+async def test_connections_have_a_cap_and_one_that_ends_makes_room(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = H1Server(house.app, LIMITS)
+    first, *others = [connect(house.app, server) for _ in range(3)]
+    for _ in range(5):
+        connection, wire = connect(house.app, server)
+        assert statuses(wire.written) == [503]
+        assert wire.closed
+        connection.connection_lost(None)
+    assert len([record for record in caplog.records if "max_connections" in record.getMessage()]) == 1
+    first[0].connection_lost(None)
+    connection, wire = connect(house.app, server)
+    connection.data_received(NEXT)
+    await until(lambda: statuses(wire.written) == [200])
+    for each, _ in [*others, (connection, wire)]:
+        each.connection_lost(None)
+
+
+async def test_an_answer_before_the_body_that_was_waited_for_ends_the_connection(house: House) -> None:
+    connection, wire = connect(house.app)
+    connection.data_received(POST + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+    assert statuses(wire.written) == [401]  # nothing of the body may come, or all of it
+    assert wire.closed
+    connection.connection_lost(None)
