@@ -37,7 +37,7 @@ from workbench.rendezvous.process_identity import ProcessKey
 from workbench.rendezvous.service_record import ServiceRecord, ServiceState
 
 START_TIMEOUT_S = 90.0
-"""How long a service that starts, restarts or ends is waited for."""
+"""The longest wait for a service to start, restart or end."""
 
 STOP_TIMEOUT_S = 60.0
 """Longer than a drain; then the keeper is killed, and its worker ends with it."""
@@ -45,23 +45,23 @@ STOP_TIMEOUT_S = 60.0
 POLL_S = 0.02
 
 NOTICE_S = 0.25
-"""How long after a broken connection its cause may take to show, and then to be published."""
+"""The time that the cause of a broken connection may take to show, and then to be published."""
 
 STATE_KEY_VARIABLE = f"{ENVIRONMENT_PREFIX}STATE_KEY"
 """Machines that share a home each keep a list of their own of what to serve. It outlasts a boot."""
 
 _OF_CLIENTS = tuple(f"{ENVIRONMENT_PREFIX}{name}" for name in ("URL", "READY_FILE", "TOKEN_FILE"))
-"""Which service a command line speaks to; nothing that a service should be told."""
+"""Variables that tell a command line which service to call; a service is not given them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a service is, and what opens it."""
+    """The address of a service, and the token for it."""
 
     url: str
     token: str | None
     token_file: str = ""
-    """Where other programs of this user read the token."""
+    """The file from which other programs of this user read the token."""
     keeper: ProcessKey | None = None
     """While it lives the service is there, or will be again; None where it is not known."""
 
@@ -77,7 +77,7 @@ def ensure_service() -> Address:
 
 
 def shared_service() -> SharedService:
-    """What this process knows of the shared service; starts nothing."""
+    """This process's view of the shared service; starts nothing."""
     global _shared
     with _lock:
         room = rendezvous()
@@ -96,14 +96,14 @@ class SharedService:
         self._say = say or _say
         self._lease = Lease(rendezvous.leases)
         self._said: set[str] = set()
-        """What need not be said again."""
+        """Messages that were shown already."""
         self._stops = 0
-        """How often this process told it to stop."""
+        """Number of times that this process told it to stop."""
         self._found = False
         """Whether this process has been given its address, and has not stopped it since."""
 
     def record(self) -> ServiceRecord | None:
-        """What runs now; None where nothing does."""
+        """The record of the running service; None where none runs."""
         return self.rendezvous.read()
 
     def ended(self) -> tuple[str, float]:
@@ -116,7 +116,7 @@ class SharedService:
         return f"its keeper, process {last.keeper.pid}, was killed or lost with its machine", 0.0
 
     def holders(self) -> int:
-        """How many processes hold a lease."""
+        """The number of processes that hold a lease."""
         return len(holders(self.rendezvous.leases))
 
     def ensure(self, timeout_s: float = START_TIMEOUT_S) -> Address:
@@ -207,7 +207,7 @@ class SharedService:
             time.sleep(POLL_S)
 
     def _take_lease(self) -> None:
-        """Where it cannot be written, what runs serves all the same; starting a service would need room itself."""
+        """Take the lease. Where it cannot be written, a running service is used without one."""
         try:
             self._lease.take()
         except StorageError as error:

@@ -19,7 +19,7 @@ off by much more than this.
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """What was found."""
+    """The result of a comparison."""
 
     agrees: bool
     largest: float
@@ -102,7 +102,7 @@ def _scale(array: Array) -> float:
 
 
 def _margins(scores: list[Array]) -> Array | None:
-    """How far each row's two best scores are apart, as a share of the largest; None where there are no such scores."""
+    """The gap between each row's two best scores, as a share of the largest; None where there are no such scores."""
     for array in scores:
         if array.ndim == 2 and array.shape[1] > 1:
             best = np.sort(array, axis=1)

@@ -1,4 +1,4 @@
-"""Which libraries' objects can be loaded live, and by what. A converter is imported when it is first needed."""
+"""Lists the libraries whose objects can be loaded live. A converter is imported at its first use."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Converted:
     exported: str
     """One sentence: what became what."""
     rows: object
-    """What was given to the object, and is to be given to the model; see `client.adapt`."""
+    """The input of the object, to be given to the model too; see `client.adapt`."""
     row_count: int
     made_up: bool
     """True: the rows are synthetic, because none were given."""
     expected: Mapping[str, Array]
     """Output name -> the object's own answer for `rows`; only the outputs that have one."""
     labels: frozenset[str]
-    """Those outputs of `expected` that must be equal, not only close."""
+    """The outputs of `expected` that must be equal, not only close."""
     source: str
     """The object's type, as a user calls it."""
 
@@ -53,7 +53,7 @@ _ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "transformers": "export it with optimum and load the file",
     }
 )
-"""What to do with objects that have no converter here yet."""
+"""Advice for objects that have no converter here yet."""
 
 
 def converter_for(source: object) -> Converter:

@@ -112,7 +112,7 @@ async def _upload(
 
 
 async def _compared(client: AsyncClient, name: str, version: str, converted: Converted, tolerance: float) -> str:
-    """How the two agree, in one sentence; ModelError where they do not."""
+    """One sentence on how the two agree; ModelError where they do not."""
     answer = await Predictor(client).predict(name, converted.rows, version=version)
     comparison = compare(converted.expected, answer, converted.labels, tolerance)
     rows = f"{converted.row_count} made-up rows" if converted.made_up else f"{converted.row_count} rows of yours"

@@ -41,7 +41,7 @@ def texts_like_the_training_data(vectorizer: Any) -> Array:
 
 
 def _first_steps(estimator: Any) -> Iterator[Any]:
-    """What sees the raw rows: the first step of a pipeline, what a search or a wrapper holds, the estimator."""
+    """The estimator that sees the raw rows: a pipeline's first step, or the one inside a search or a wrapper."""
     steps = getattr(estimator, "steps", None)
     if steps:
         yield from _first_steps(steps[0][1])

@@ -27,10 +27,10 @@ MOST_ROWS = 1000
 """More rows than these are thinned out evenly before they are compared."""
 
 _SECOND = ("predict_proba", "decision_function", "score_samples", "transform")
-"""What the second output of an export may be, in this order."""
+"""The methods that the second output of an export may stand for, in this order."""
 
 _UNKNOWN = re.compile(r"Unable to find a(?: shape calculator|n? ?converter)[^<]*<class '(?:[^']*\.)?(\w+)'>")
-"""How skl2onnx begins when a class is none of those that it converts."""
+"""The beginning of skl2onnx's error for a class that it cannot convert."""
 
 
 def convert(source: object, sample: object | None) -> Converted:

@@ -1,1 +1,1 @@
-"""What every room speaks: tensors, messages, models and the seams between rooms. numpy and stdlib only."""
+"""Defines the types that all rooms share: tensors, messages, models, Protocols. Needs numpy and stdlib only."""

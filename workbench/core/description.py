@@ -1,4 +1,4 @@
-"""What is known of a model beyond its status: its file, where its nodes run, how long its runs take, its memory."""
+"""Describes a model beyond its status: its file, where its nodes run, how long its runs take, its memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from workbench.core.model import ModelStatus
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """What a model's file says."""
+    """The contents of a model's file."""
 
     operators: Mapping[str, int] = field(default_factory=dict)
     """Nodes by operator, those of subgraphs and functions included: "Gemm", or "domain:Operator" for those that are
@@ -22,15 +22,15 @@ class Graph:
     """Version by domain; ONNX's own is "ai.onnx"."""
     ir_version: int = 0
     producer: str = ""
-    """Who wrote the file, in its own words, with the version."""
+    """The program that wrote the file, with its version, as the file says."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunTimes:
-    """What runs of one shape take on this machine: t(b)."""
+    """Run times of one shape on this machine: t(b)."""
 
     shape: tuple[tuple[int, ...], ...]
-    """Of each input, without its batch axis."""
+    """The shape of each input, without its batch axis."""
     run_s: Mapping[int, float]
     """Seconds of one run by its rows, measured at warm-up and kept up to date."""
 

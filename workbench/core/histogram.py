@@ -130,7 +130,7 @@ class Histogram:
         return Histogram.merged(self.layout, (self, other))
 
     def __sub__(self, earlier: Histogram) -> Histogram:
-        """What was added after `earlier`."""
+        """The values that were added after `earlier`."""
         counts = np.zeros(self.layout.buckets, np.int64)
         counts[self.buckets] = self.counts
         counts[earlier.buckets] -= earlier.counts

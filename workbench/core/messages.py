@@ -33,7 +33,7 @@ class ReleaseReason(StrEnum):
 
 @dataclass(slots=True)
 class Timings:
-    """Where a request's time went inside the engine, in seconds, and what batch it travelled in."""
+    """The parts of a request's time inside the engine, in seconds, and the batch that it ran in."""
 
     queued_s: float = 0.0
     """From acceptance until its batch was formed."""

@@ -63,7 +63,7 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Signature:
-    """What a model takes and gives, in the model's own order."""
+    """A model's inputs and outputs, in the model's own order."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -95,13 +95,13 @@ class DesiredModel:
     name: str
     version: str
     digest: str
-    """Of the stored file."""
+    """Digest of the stored file."""
     config: ModelConfig = field(default_factory=ModelConfig)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ModelStatus:
-    """What is known of one version of one model at one moment."""
+    """The state of one version of one model at one moment."""
 
     name: str
     version: str
@@ -110,7 +110,7 @@ class ModelStatus:
     """Why it Failed; empty otherwise."""
     platform: str = ""
     device: str = ""
-    """Where its nodes really run: "cpu" or "cuda:0"."""
+    """The device that its nodes really run on: "cpu" or "cuda:0"."""
     signature: Signature | None = None
     config: ModelConfig = field(default_factory=ModelConfig)
     routed: bool = False
@@ -130,7 +130,7 @@ class ModelStatus:
     queued: int = 0
     """Requests that wait for a runner."""
     notes: tuple[str, ...] = ()
-    """What a user should know, each one sentence."""
+    """Remarks for the user, each one sentence."""
 
     def __repr__(self) -> str:
         where = f" on {self.device}" if self.device else ""

@@ -1,4 +1,4 @@
-"""What one version of one model has done since it was loaded, as clients ask for it."""
+"""Counts the work of one version of one model since it was loaded, as clients ask for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """How often, and how long in all."""
+    """A count, and the seconds of all together."""
 
     count: int = 0
     total_s: float = 0.0
@@ -43,7 +43,7 @@ class ModelStatistics:
     failed: Spent = Spent()
     """Requests that ended otherwise, from their arrival until the error had left."""
     queue: Spent = Spent()
-    """Of each request that was run: until its batch was formed."""
+    """The time of each request that was run, until its batch was formed."""
     join: Spent = Spent()
     """... joining the inputs of its batch."""
     compute: Spent = Spent()

@@ -1,4 +1,4 @@
-"""The seams between rooms, as Protocols: who implements them is nobody's business here."""
+"""Defines the seams between rooms as Protocols."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Session(Protocol):
     platform: str
     signature: Signature
     device: str
-    """Where it really runs, proved at creation: "cpu" or "cuda:0"."""
+    """The device that it really runs on, checked at creation: "cpu" or "cuda:0"."""
     runner_threads: int
-    """How many threads may call `run` on this session at the same time; 0: any number."""
+    """The number of threads that may call `run` on this session at the same time; 0: any number."""
     notes: tuple[str, ...]
-    """What a user should know of how this model came to run here."""
+    """Remarks for the user on how this model came to run here."""
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
         """The named outputs, in the order asked for.
@@ -45,7 +45,7 @@ class Placed(Protocol):
 
 
 class Outcome(StrEnum):
-    """How a request ended; each accepted one ends exactly once."""
+    """The outcome of a request; each accepted one ends exactly once."""
 
     OK = "ok"
     INVALID = "invalid"
@@ -60,7 +60,7 @@ NO_ERRORS = (Outcome.OK, Outcome.CANCELLED)
 
 
 def errors_in(outcomes: Mapping[str, int]) -> int:
-    """Of requests counted by outcome, those that ended badly."""
+    """The number of requests that failed, of those counted by outcome."""
     return sum(count for outcome, count in outcomes.items() if outcome not in NO_ERRORS)
 
 
@@ -117,7 +117,7 @@ class Journal(Protocol):
 
 
 class Inference(Protocol):
-    """What can be asked for an inference: the Engine, a client, a handle on another machine."""
+    """Anything that answers inference requests: the Engine, a client, a handle on another machine."""
 
     async def infer(self, request: InferRequest) -> InferResponse:
         """One answer for one request, or one error of the tree in `workbench.errors`."""

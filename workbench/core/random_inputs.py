@@ -21,7 +21,7 @@ WHOLE_NUMBERS = 10
 """Whole numbers are 0 to 9: small enough for most tables that they are looked up in."""
 
 MAX_ELEMENTS = 1 << 26
-"""Of one input; a request as large as that was hardly meant."""
+"""The most elements of one input; a larger request is hardly intended."""
 
 _LETTERS = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz", np.uint8)
 _LONGEST_WORD = 12

@@ -22,7 +22,7 @@ class Runtime:
     title: str
     """As people write it: "ONNX Runtime"."""
     format: str
-    """What its models are called: "ONNX"."""
+    """The name of its models' format: "ONNX"."""
     platform: str
     """As the protocol's metadata and Triton's `platform` name it."""
     model_file: str
@@ -105,6 +105,6 @@ def model_files(folder: str = "") -> str:
 
 
 def imported(reference: str) -> Any:
-    """What "module:name" refers to."""
+    """The object that "module:name" refers to."""
     module, _, name = reference.partition(":")
     return getattr(import_module(module), name)

@@ -63,7 +63,7 @@ def datatype_of(array: Array) -> str:
 
 
 def element_count(shape: tuple[int, ...]) -> int:
-    """How many elements a shape holds, exactly: Python integers do not overflow as int64 would."""
+    """The exact number of elements of a shape: Python integers do not overflow as int64 would."""
     count = 1
     for size in shape:
         count *= size

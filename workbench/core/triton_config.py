@@ -122,18 +122,18 @@ class WarmupRequest:
 
 @dataclass(frozen=True, slots=True)
 class TritonConfig:
-    """What a configuration means here."""
+    """The meaning of a configuration here."""
 
     settings: Mapping[str, object] = field(default_factory=dict)
     """For `config.model_config`."""
     notes: tuple[str, ...] = ()
-    """What of it is not honoured, each one sentence."""
+    """The parts that are not honoured, each as one sentence."""
     unknown: tuple[str, ...] = ()
     """Fields that Triton's configuration does not have."""
     model_file: str = ""
     """In a version's folder; empty: by the name that a runtime gives it."""
     versions: frozenset[int] | None = None
-    """Those that may be served; None: any."""
+    """The versions that may be served; None: any."""
     label_files: Mapping[str, str] = field(default_factory=dict)
     """Output -> file with its labels, in the model's folder."""
     declared: tuple[Declared, ...] = ()
@@ -163,7 +163,7 @@ def from_json(config: Mapping[str, Any]) -> Message:
 
 
 def differences(config: TritonConfig, signature: Signature) -> Iterator[str]:
-    """Where the configuration says otherwise than the model, each as a sentence."""
+    """The differences between the configuration and the model, each as a sentence."""
     specs = {"input": signature.inputs, "output": signature.outputs}
     for each in config.declared:
         spec = next((spec for spec in specs[each.kind] if spec.name == each.name), None)
@@ -245,7 +245,7 @@ class _Reading:
                 self._unknown.append(f"{where}{name}"[:80])
 
     def _usual_file(self) -> str:
-        """What the named runtime calls its files; empty where none is named. Refuses a model that is none of ours."""
+        """The file name of the named runtime; empty where none is named. ModelError for an unknown runtime."""
         name, backend = _text(self._message, "name"), _text(self._message, "backend")
         platform = _text(self._message, "platform")
         if self._name and name not in ("", self._name):

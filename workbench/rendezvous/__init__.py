@@ -1,1 +1,1 @@
-"""Where one user's processes on one machine find their one service. Pure of HTTP; keeper and clients share it."""
+"""Lets one user's processes on one machine find their one service. No HTTP; supervisor and clients share it."""

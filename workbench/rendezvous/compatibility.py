@@ -19,7 +19,7 @@ def check_platform() -> None:
 
 
 def check_versions(mine: str, theirs: str, their_api: int) -> str:
-    """What the user should be told in one line where the two differ, else nothing. Unsupported for another API."""
+    """One line for the user where the two differ, else nothing. Raises Unsupported for another API."""
     if not theirs or (mine, API) == (theirs, their_api):
         return ""
     if their_api != API:

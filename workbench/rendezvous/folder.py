@@ -41,7 +41,7 @@ class Rendezvous:
         self.keeper_lock = path / "keeper.lock"
         """Held by the keeper for as long as it lives."""
         self.start_log = path / "start.log"
-        """What a keeper says before it has a log."""
+        """Output of a supervisor before it has a log."""
 
     def open(self) -> Rendezvous:
         """Make it, or check that it is this user's and closed to others. StorageError."""
@@ -50,12 +50,12 @@ class Rendezvous:
         return self
 
     def read(self) -> ServiceRecord | None:
-        """What was published by a keeper that still lives; None where there is none, or it died."""
+        """The record of a supervisor that still lives; None where there is none."""
         record = self.last()
         return record if record is not None and record.keeper.alive else None
 
     def last(self) -> ServiceRecord | None:
-        """What was published last, by whomever. Raises Unsupported for a file of a newer schema."""
+        """The last record, also of a supervisor that has ended. Raises Unsupported for a file of a newer schema."""
         try:
             return decode_record(self.service_file.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError):
@@ -86,7 +86,7 @@ def rendezvous(environment: Mapping[str, str] = os.environ) -> Rendezvous:
 
 
 def data_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where the shared service keeps what lasts."""
+    """The data folder of the shared service."""
     if (given := environment.get(DATA_VARIABLE)) is not None:
         return Path(given).absolute()
     from jupyter_core.paths import jupyter_data_dir

@@ -1,4 +1,4 @@
-"""Which process is meant: its pid and when it began, since pids are used again."""
+"""Identifies a process by its pid and the time it began, since pids are reused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the keeper publishes of its service, and what a client reads: `service.json`."""
+"""Defines `service.json`, which the supervisor publishes and clients read."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from workbench.errors import Unsupported
 from workbench.rendezvous.process_identity import ProcessKey
 
 SCHEMA = 1
-"""Of the file. A newer one is refused, never guessed at."""
+"""Version of the file's schema. A newer one is refused."""
 
 
 class ServiceState(StrEnum):
-    """How the service stands, as its keeper sees it."""
+    """The state of the service, as its supervisor sees it."""
 
     STOPPED = "Stopped"
     """Nothing runs, or only the last moments of a keeper that is about to end."""
@@ -44,16 +44,16 @@ class ServiceRecord:
     since: float = 0.0
     """Unix time of the change to this state, to be shown; nothing is decided by it."""
     version: str = ""
-    """Of the worker; empty until the first one has said it."""
+    """Version of the worker; empty until the first worker has reported."""
     api: int = 0
-    """Of the worker's API; 0 until the first one has said it."""
+    """API version of the worker; 0 until the first worker has reported."""
     data_dir: str = ""
     log_file: str = ""
     grpc: str | None = None
     lost_at: int = 0
     """When a worker last ended without having finished what was under way, in the ticks of a ProcessKey; 0: never."""
     progress: str = ""
-    """How far it has come with loading what was served before, in words; empty where it does not."""
+    """Progress of loading the models of the last run, in words; empty where none are being loaded."""
 
     def encode(self) -> str:
         return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1) + "\n"

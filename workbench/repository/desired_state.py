@@ -33,7 +33,7 @@ KEPT_VERSIONS = 5
 KEPT_PROOFS = 10_000
 
 BUSY_TIMEOUT_S = 5.0
-"""How long a service that is just ending may still hold the file."""
+"""The longest time that a service which is just ending may still hold the file."""
 
 DIED_LOADING = (
     "the service ended while it was loading this model, of it or of something else; load it again to try once more"
@@ -91,7 +91,7 @@ class DesiredState:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.notes: list[str] = []
-        """What `open` found that the user should know, each one sentence."""
+        """Remarks of `open` for the user, each one sentence."""
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
 
@@ -199,7 +199,7 @@ class DesiredState:
         return found
 
     def versions(self, name: str) -> list[DesiredModel]:
-        """What the name has served, the latest first, what serves now included."""
+        """All models that the name has served, the latest first, the current one included."""
         query = "SELECT name, version, digest, config FROM versions WHERE name = ? ORDER BY since DESC, rowid DESC"
         return [model for row in self._read(query, (name,)) if (model := _model(*row)) is not None]
 
@@ -355,7 +355,7 @@ def _named(connection: sqlite3.Connection) -> set[str]:
 
 
 def _named_in(path: Path, asked: set[str]) -> set[str]:
-    """Those of `asked` that another machine's state names; all of them where it cannot be read just now."""
+    """The digests of `asked` that another machine's state names; all of them where it cannot be read now."""
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0.1)) as connection:
             return _named(connection) & asked

@@ -1,4 +1,4 @@
-"""What lies beside a model's versions and says how to serve it: model.toml, config.pbtxt, files with labels."""
+"""Reads the files beside a model's versions that say how to serve it: model.toml, config.pbtxt, labels."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from workbench.repository.layout import SETTINGS_FILE, TRITON_FILE, WARMUP_FOLDE
 from workbench.repository.pbtxt import parse
 
 MAX_BYTES = 1024 * 1024
-"""Of a config.pbtxt, and of a file with labels."""
+"""The largest config.pbtxt, and the largest file with labels."""
 
 MAX_DATA_BYTES = 64 * 1024 * 1024
-"""Of a file to warm up with."""
+"""The largest file to warm up with."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelMetadata:
-    """What is said of a model."""
+    """The settings and files beside a model."""
 
     config: ModelConfig = field(default_factory=ModelConfig)
     triton: TritonConfig = field(default_factory=TritonConfig)
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Output -> what its elements are called."""
     warmup_data: Mapping[str, bytes] = field(default_factory=dict)
-    """What the files hold that its warm-up requests name."""
+    """Contents of the files that its warm-up requests name."""
 
     def notes(self, signature: Signature) -> tuple[str, ...]:
-        """What of a config.pbtxt is not honoured, or is not so with a model of this signature."""
+        """Remarks on what a config.pbtxt asks in vain, or gets wrong about a model of this signature."""
         said = self.triton
         unknown = (f"the field {name!r} is not known" for name in said.unknown)
         return tuple(

@@ -121,7 +121,7 @@ class ModelStore:
         return self._folder(digest) / _BESIDE / check_model_name(name)
 
     def digests(self) -> list[str]:
-        """What lies in the store, sorted."""
+        """The digests of all stored models, sorted."""
         with suppress(FileNotFoundError, NotADirectoryError):
             return sorted(entry.name for entry in self.root.iterdir() if _DIGEST.fullmatch(entry.name))
         return []

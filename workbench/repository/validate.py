@@ -23,7 +23,7 @@ class ModelFile:
     external_files: tuple[Path, ...] = ()
     """Relative to the model's folder, sorted."""
     opset: int = 0
-    """Of ONNX's own operators; 0 when it uses none."""
+    """Opset of ONNX's own operators; 0 when it uses none."""
     graph: Graph = field(default_factory=Graph)
 
     @property

@@ -25,7 +25,7 @@ PROBE_TIMEOUT_S = 120.0
 """The first CUDA context on a machine can take tens of seconds."""
 
 _MISSING_LIBRARY = re.compile(r"with error: ([\w.\-]+): cannot open")
-"""What ONNX Runtime prints, and only prints, where NVIDIA's libraries are not installed."""
+"""ONNX Runtime's message where NVIDIA's libraries are not installed, which it prints but does not raise."""
 
 _DRIVER = "libcuda.so.1"
 
@@ -63,7 +63,7 @@ def cuda_problem(index: int = 0) -> str | None:
 
 
 def wheel_conflict() -> str | None:
-    """How to mend it when both ONNX Runtime wheels are installed; None when only one is."""
+    """Advice where both ONNX Runtime wheels are installed; None when only one is."""
     installed = [name for name in ("onnxruntime", "onnxruntime-gpu") if _is_installed(name)]
     if len(installed) < 2:
         return None

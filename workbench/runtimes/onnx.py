@@ -209,7 +209,7 @@ def placement_of(session: ort.InferenceSession) -> dict[str, Counter[str]]:
 
 
 def _placed(session: ort.InferenceSession, index: int) -> tuple[str, ...]:
-    """What to say of nodes that stayed on the CPU; ModelError when nothing at all is on the GPU."""
+    """A remark on nodes that stayed on the CPU; ModelError when nothing at all is on the GPU."""
     nodes = placement_of(session)
     on_gpu = nodes.pop(_CUDA, Counter()).total()
     elsewhere: Counter[str] = sum(nodes.values(), Counter())

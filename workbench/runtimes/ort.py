@@ -15,7 +15,7 @@ os.environ.pop("ORT_LOAD_CONFIG_FROM_MODEL", None)
 import onnxruntime as ort
 
 VERSION = ".".join(ort.__version__.split(".")[:2])
-"""As messages name it: "1.31"."""
+"""The version as messages show it: "1.31"."""
 
 QUIET = 4
 """Log severity "fatal". Every failure is raised as well; below this, ONNX Runtime also prints it to stderr, with

@@ -1,4 +1,4 @@
-"""Where the engine's arrays and ONNX Runtime's differ: strings, and bfloat16, which numpy itself does not know."""
+"""Converts arrays where the engine's and ONNX Runtime's differ: strings, and bfloat16, which numpy lacks."""
 
 from __future__ import annotations
 

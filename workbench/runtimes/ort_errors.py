@@ -41,7 +41,7 @@ def load_error(error: Exception) -> ModelError:
 
 
 def run_error(error: Exception) -> WorkbenchError:
-    """Whose fault a failed run is, and what it says: InvalidInput for what was sent, ExecutionError otherwise."""
+    """The error for a failed run: InvalidInput where the request caused it, ExecutionError otherwise."""
     if isinstance(error, WorkbenchError):
         return error
     text = str(error)

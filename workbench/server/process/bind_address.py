@@ -1,4 +1,4 @@
-"""The host that a service is bound to: who reaches it there, and how it is written. Light, for the keeper."""
+"""Answers questions about the address that a service is bound to. Light, for the supervisor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a service runs under, for whoever wonders why it sees less of the machine than a notebook does."""
+"""Describes the environment of the service, which may see less of the machine than a notebook does."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ def runs_under(environment: Mapping[str, str] = os.environ) -> dict[str, object]
 
 
 def _cores() -> int:
-    """Those that this process may use, without the libraries that `runtimes` would bring."""
+    """The cores that this process may use, without the libraries that `runtimes` would bring."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

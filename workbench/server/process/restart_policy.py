@@ -1,4 +1,4 @@
-"""When a worker that ended is started again, and when no more."""
+"""Decides when a worker that ended is started again, and when to give up."""
 
 from __future__ import annotations
 

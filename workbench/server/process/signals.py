@@ -1,4 +1,4 @@
-"""Signals as events of a selector, and a process that is nobody's child."""
+"""Turns signals into events of a selector, and detaches a process from its parent."""
 
 from __future__ import annotations
 

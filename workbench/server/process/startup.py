@@ -1,4 +1,4 @@
-"""What comes before a service runs: its settings checked, its token found, its socket bound. Light, for the keeper."""
+"""Prepares a service to run: checks settings, finds the token, binds the socket. Light, for the supervisor."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ STACKS_S = 1.5
 is so busy that this is why."""
 
 HOLD_S = 10.0
-"""How long a connection waits for the next worker; then the keeper answers in its place."""
+"""The time that a connection waits for the next worker; then the supervisor answers 503 in its place."""
 
 FIRST_WORD_S = 60.0
 """From a worker's start to its first report; its imports lie in between."""
@@ -144,13 +144,13 @@ class Supervisor:
         self._restarts = RestartPolicy()
         self._worker: Worker | None = None
         self._start_at: float | None = 0.0
-        """When the next worker is due; None: none is."""
+        """The time at which to start the next worker; None: none is due."""
         self._accepting_at = time.monotonic()
-        """When a worker took connections last."""
+        """The last time that a worker took connections."""
         self._unpublished = False
         self._swept_at = self._ticked_at = time.monotonic()
         self._needed_at = self._swept_at
-        """When somebody held a lease last, or asked for something without one."""
+        """The last time that a lease was held, or a request came without one."""
         self._exit: int | None = None
         """The exit status, once the worker is gone; set when the end was asked for."""
 
@@ -385,7 +385,7 @@ class Supervisor:
         return self._record.state is ServiceState.FAILED
 
     def _why(self) -> str:
-        """What those are told who are answered in a worker's place."""
+        """The reason that callers get with a 503."""
         if self._failed:
             return f"the service has failed: {self._record.reason}. `jupyter-infer restart` tries again"
         return f"the service is {self._record.state.value.lower()}: {self._record.reason}; try again soon"

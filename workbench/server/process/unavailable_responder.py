@@ -1,4 +1,4 @@
-"""The keeper in a worker's place: takes connections and answers 503 with the reason, so that nobody hangs."""
+"""Answers 503 with the reason while there is no worker, so that no caller hangs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 HEAD_BYTES = 64 * 1024
 CONNECTION_S = 5.0
-"""How long one connection may take to send its request's head and to read the answer."""
+"""The time that one connection has to send its request's head and to read the answer."""
 
 MAX_CONNECTIONS = 256
 

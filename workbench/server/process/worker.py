@@ -1,4 +1,4 @@
-"""A worker as its keeper sees it: started, listened to, told to end, killed, and what it said."""
+"""Runs one worker process for the supervisor: starts it, reads its reports and output, ends it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LONGEST_LINE = 64 * 1024
 
 
 def worker_command(arguments: Sequence[str]) -> list[str]:
-    """What starts a worker with the flags that `serve` was given, but for the value of its last flag."""
+    """The command line of a worker with the flags of `serve`, without the value of its last flag."""
     safe = ["-P"] if sys.flags.safe_path else []
     return [sys.executable, *safe, "-m", "workbench", "serve", *arguments, "--worker"]
 

@@ -1,4 +1,4 @@
-"""Between keeper and worker: a socket pair on which the worker reports, and whose end ends the worker."""
+"""Connects supervisor and worker by a socket pair: the worker reports on it, and ends when the other side closes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TypeVar
 REPORT_EVERY_S = 0.25
 
 ORPHAN_S = 2.0
-"""How long a worker whose keeper is gone goes on, so that what is under way can end."""
+"""The time that a worker has to finish its requests once its supervisor is gone."""
 
 RESTART, STOP = b"r", b"s"
 """What the keeper asks for: end after what is under way, leaving new connections to the next worker, or for good."""
@@ -23,23 +23,23 @@ RESTART, STOP = b"r", b"s"
 
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
-    """How a worker stands."""
+    """A worker's report to its supervisor."""
 
     ready: bool = False
     accepting: bool = False
-    """It takes connections from the socket that it shares with its keeper."""
+    """True where it takes connections from the socket that it shares with its supervisor."""
     progress: str = ""
-    """How far it has come with loading what was served before, in words; empty before and after."""
+    """Progress of loading the models of the last run, in words; empty before and after."""
     loop_s: float = 0.0
-    """Since the event loop turned last."""
+    """Seconds since the event loop last ran."""
     run_s: float = 0.0
     """The longest that a runner has been inside one run."""
     unused_s: float = 0.0
-    """Since it was last asked for more than to be looked at."""
+    """Seconds since the last request that counts as use."""
     version: str = ""
     api: int = 0
     grpc: str = ""
-    """Where gRPC is served, HOST:PORT; empty until it is."""
+    """Address of gRPC, HOST:PORT; empty until it is served."""
 
     def encode(self) -> bytes:
         return json.dumps(asdict(self)).encode() + b"\n"
@@ -55,7 +55,7 @@ def decode_report(line: bytes) -> WorkerReport:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSetup:
-    """What a worker is given by its keeper, as the value of a hidden flag."""
+    """A worker's start parameters, passed as the value of a hidden flag."""
 
     keeper_pid: int
     link: int
@@ -63,11 +63,11 @@ class WorkerSetup:
     listener: int
     """File descriptor of the listening socket, which the keeper owns."""
     log_file: str
-    """Where the keeper keeps what the worker says."""
+    """The file to which the supervisor writes the worker's output."""
     hold_s: float
     """For how long connections are left waiting while models load; 0: answer at once that the service is starting."""
     grpc_port: int = 0
-    """Where the worker before this one served gRPC, which clients may still call; 0: nowhere."""
+    """The gRPC port of the worker before this one, which clients may still call; 0: none."""
 
     def encode(self) -> str:
         return json.dumps(asdict(self))
@@ -78,7 +78,7 @@ def decode_setup(text: str) -> WorkerSetup:
 
 
 def _made(kind: type[Told], text: str | bytes) -> Told:
-    """What another release says beside is passed over: an installation may be replaced while its keeper runs."""
+    """Unknown fields are ignored: an installation may be replaced while its supervisor runs."""
     found = json.loads(text)
     if not isinstance(found, dict):
         raise ValueError(f"this is no {kind.__name__}")
