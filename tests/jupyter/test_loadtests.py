@@ -19,7 +19,7 @@ from tests.models import add_constant
 from workbench.jupyter.extension import ACTIVITY, InferWorkbench
 from workbench.jupyter.loadtests import POINTS, timeline
 from workbench.loadtest.analysis.aggregate import Second
-from workbench.loadtest.analysis.histogram import counted
+from workbench.loadtest.analysis.latency_histogram import counted
 from workbench.loadtest.store.history import history
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import pytest
 
 from tests.loadtest.servers import Process, Script
-from workbench.loadtest.analysis.histogram import counted
+from workbench.loadtest.analysis.latency_histogram import counted
 from workbench.loadtest.job import start
 from workbench.loadtest.plan import Attack, Constant, Plan, Target, Users
 from workbench.loadtest.store.recording import Recording
