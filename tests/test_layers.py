@@ -111,9 +111,7 @@ FOREIGN: dict[str, set[str]] = {
 }
 """A library -> the only rooms that may import it."""
 
-SAME_NAME: dict[str, str] = {
-    "histogram": "the class is in core; loadtest.analysis counts what load tests measure with it",
-}
+SAME_NAME: dict[str, str] = {}
 """A module name that occurs more than once -> why."""
 
 
