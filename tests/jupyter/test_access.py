@@ -100,6 +100,7 @@ def test_the_walk_finds_every_route(extension: InferWorkbench) -> None:
         (f"{api}/bench/name/stop", "post"),
         (f"{api}/bench/name/report", "get"),
         (f"{api}/bench/name/compare/name", "get"),
+        (f"{api}/load-patterns", "get"),
         (f"{api}/repository", "get"),
         (f"{api}/repository/name/load", "post"),
         (f"{api}/start", "post"),

@@ -34,7 +34,7 @@ def test_python_values_do_as_well() -> None:
         ("batch=1,batch=2", "batch is given twice"),
         ("batch=1,max_batch=2", "max_batch_size is given twice"),
         ("bacth=1", "there is no setting 'bacth'; did you mean"),
-        ("batch=0", "max_batch_size is 0; it takes 1 to 65536"),
+        ("batch=0", "max_batch_size must be 1 to 65536, got 0"),
         ("delay=5", "delay needs a unit: 5us or 5ms or 5s"),
         ("device=cpu", "device cannot change without a reload"),
         ("device_share", "say which values of device_share to try"),
