@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,8 +11,9 @@ from hypothesis.extra import numpy as npst
 from tests.protocols.bad_bodies import BAD_BODIES, NEEDS_MODEL, Bad, body, good_binary, good_json, tensor
 from workbench.config import Limits
 from workbench.core.messages import InferRequest, InferResponse, ReleaseReason, Timings
-from workbench.core.tensor import BYTES, DTYPES, Array
+from workbench.core.tensor import BYTES, DTYPES, EXTENSION_DTYPES, Array
 from workbench.errors import InvalidInput, TooLarge, Unsupported, WorkbenchError
+from workbench.protocols.json_data import BINARY_ONLY
 from workbench.protocols.oip_json import (
     AnswerFormat,
     decode_request,
@@ -32,8 +32,9 @@ def elements(datatype: str, finite: bool) -> st.SearchStrategy[Any]:
     dtype = DTYPES[datatype]
     if datatype == BYTES:
         return st.text(max_size=8).map(str.encode) if finite else st.binary(max_size=8)
-    if datatype == "BF16":
-        return st.integers(0, 0xFFFF).map(lambda bits: np.array(bits, np.uint16).view(ml_dtypes.bfloat16)[()])
+    if dtype in EXTENSION_DTYPES:
+        bits = st.integers(0, (1 << 8 * dtype.itemsize) - 1)
+        return bits.map(lambda value: np.array(value, f"u{dtype.itemsize}").view(dtype)[()])
     return npst.from_dtype(dtype, **({"allow_nan": False, "allow_infinity": False} if finite else {}))
 
 
@@ -67,7 +68,7 @@ def joined(encoded: Any) -> tuple[bytes, int | None]:
 @settings(deadline=None, max_examples=25)
 @given(data=st.data())
 def test_every_datatype_and_shape_comes_through_unchanged(data: st.DataObject, datatype: str, binary: bool) -> None:
-    if not binary and datatype in ("FP16", "BF16"):
+    if not binary and datatype in BINARY_ONLY:
         with pytest.raises(InvalidInput, match="no JSON form"):
             encode_request(InferRequest("mlp", {"x": np.zeros(1, DTYPES[datatype])}), binary=False)
         return

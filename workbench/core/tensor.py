@@ -40,6 +40,9 @@ DTYPES: dict[str, np.dtype[Any]] = {
 DATATYPES: dict[np.dtype[Any], str] = {dtype: name for name, dtype in DTYPES.items()}
 """numpy dtype -> datatype name."""
 
+EXTENSION_DTYPES = frozenset(dtype for dtype in DATATYPES if dtype.isbuiltin == 2)
+"""The dtypes that numpy lacks and ml_dtypes adds. All of them are floats."""
+
 
 def dtype_of(datatype: str) -> np.dtype[Any]:
     """The numpy dtype of a datatype name; InvalidInput when the name is not one of the protocol's."""

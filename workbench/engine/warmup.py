@@ -15,7 +15,7 @@ import numpy as np
 from workbench.core.model import FREE, Signature
 from workbench.core.ports import Session
 from workbench.core.random_inputs import MAX_ELEMENTS, largest_input
-from workbench.core.tensor import DTYPES, Array
+from workbench.core.tensor import EXTENSION_DTYPES, Array
 from workbench.engine.admission import ALONE, ShapeKey
 from workbench.errors import WorkbenchError
 from workbench.runtimes.first_run import first_size_that_runs, warmup_inputs
@@ -116,7 +116,7 @@ def _different(names: list[str], these: list[Array], those: list[Array]) -> str:
     for name, this, that in zip(names, these, those, strict=True):
         if this.shape != that.shape:
             return f"output {name!r} has shape {list(this.shape)} or {list(that.shape)}"
-        if this.dtype.kind == "f" or this.dtype == DTYPES["BF16"]:
+        if this.dtype.kind == "f" or this.dtype in EXTENSION_DTYPES:
             gap = _relative_gap(this, that)
             if gap > (2e-2 if this.dtype.itemsize == 2 else 1e-3):
                 return f"output {name!r} by {gap:.2g} of its range"

@@ -1,6 +1,7 @@
 """Converts tensors with typed elements in the message (`InferTensorContents`) to numpy arrays.
 
-FP16 and BF16 have no field there and are sent raw only. Small integers share a wider field, and are checked to fit.
+A datatype that is not in FIELDS has no field there and is sent raw only. Small integers share a wider field,
+and are checked to fit.
 """
 
 from __future__ import annotations

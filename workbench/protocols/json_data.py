@@ -16,9 +16,6 @@ from workbench.core.tensor import BYTES, DTYPES, Array
 from workbench.errors import InvalidInput, TooLarge
 from workbench.protocols.json_streaming import LONG, check_strings, numbers_from_json
 
-BINARY_ONLY: Final = frozenset({"FP16", "BF16"})
-"""Datatypes without a JSON form."""
-
 # NOTE: a double below this rounds to the largest FP32, as does its shortest text, 3.4028235e38; from here on it rounds
 # to infinity.
 _FP32_END = 3.4028235677973366e38
@@ -38,6 +35,9 @@ _ITEMS: Final[dict[str, Any]] = {
     "FP64": float,
     BYTES: str,
 }
+BINARY_ONLY: Final = frozenset(DTYPES) - frozenset(_ITEMS)
+"""Datatypes without a JSON form."""
+
 _FLAT: Final[dict[str, msgspec.json.Decoder[list[Any]]]] = {
     datatype: msgspec.json.Decoder(types.GenericAlias(list, (item,))) for datatype, item in _ITEMS.items()
 }

@@ -10,13 +10,11 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from workbench.core.model import Signature, TensorSpec
 from workbench.core.tensor import Array, dtype_of
 from workbench.errors import InvalidInput
 from workbench.runtimes.ort import ort
-from workbench.runtimes.ort_arrays import BFLOAT16, array_of
+from workbench.runtimes.ort_arrays import ELEMENT_NUMBERS, array_of, bits_of
 
 KEPT_SHAPES = 16
 """Combinations of input shapes whose buffers are kept; the one unused for longest goes first."""
@@ -46,7 +44,7 @@ class DeviceBinding:
         arrays = self._in_order(inputs)
         buffers = self._buffers_for(tuple(array.shape for array in arrays))
         for value, array in zip(buffers.values, arrays, strict=True):
-            value.update_inplace(array.view(np.uint16) if value.element_type() == BFLOAT16 else array)
+            value.update_inplace(bits_of(array) if array.dtype in ELEMENT_NUMBERS else array)
         binding = buffers.binding
         # Subtleness ahead: a run leaves the values it made bound, and the next would write into them, which by then
         # belong to a caller. So outputs are bound anew each time.
@@ -92,7 +90,7 @@ class DeviceBinding:
         binding = self._session.io_binding()
         values = []
         for spec, dtype, shape in zip(self._inputs, self._dtypes, shapes, strict=True):
-            element = BFLOAT16 if spec.datatype == "BF16" else dtype.type
+            element = ELEMENT_NUMBERS.get(dtype, dtype.type)
             # From the session's own arena: under its memory limit, and given back with it.
             value = self._session.create_ortvalue_from_shape_and_type(shape, element, device_type, index)
             binding.bind_ortvalue_input(spec.name, value)

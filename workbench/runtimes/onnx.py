@@ -11,7 +11,7 @@ from typing import Any
 from workbench.config import MIB, ModelConfig
 from workbench.core.model import FREE, Signature, TensorSpec
 from workbench.core.runtime import ONNX
-from workbench.core.tensor import BYTES, DTYPES, Array
+from workbench.core.tensor import BYTES, EXTENSION_DTYPES, Array, dtype_of
 from workbench.errors import ExecutionError, ModelError
 from workbench.runtimes.binding import DeviceBinding
 from workbench.runtimes.cpu import usable_cores
@@ -24,29 +24,11 @@ from workbench.runtimes.devices import (
     wheel_conflict,
 )
 from workbench.runtimes.ort import QUIET, ort
-from workbench.runtimes.ort_arrays import array_of, bytes_of, text_of, value_of
+from workbench.runtimes.ort_arrays import DATATYPE_OF_ELEMENT, array_of, bytes_of, text_of, value_of
 from workbench.runtimes.ort_errors import load_error, run_error
 
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
-
-_ELEMENTS = {
-    "bool": "BOOL",
-    "uint8": "UINT8",
-    "uint16": "UINT16",
-    "uint32": "UINT32",
-    "uint64": "UINT64",
-    "int8": "INT8",
-    "int16": "INT16",
-    "int32": "INT32",
-    "int64": "INT64",
-    "float16": "FP16",
-    "bfloat16": "BF16",
-    "float": "FP32",
-    "double": "FP64",
-    "string": BYTES,
-}
-"""ONNX Runtime's name of an element type -> the protocol's datatype."""
 
 SPIN_US = "50"
 """Microseconds for which an intra-op thread waits for its next part of a run before it sleeps."""
@@ -69,12 +51,17 @@ class OnnxSession:
         datatypes_in = {spec.datatype for spec in self.signature.inputs}
         datatypes_out = {spec.datatype for spec in self.signature.outputs}
         self._text_in = frozenset(spec.name for spec in self.signature.inputs if spec.datatype == BYTES)
-        self._narrow_out = frozenset(spec.name for spec in self.signature.outputs if spec.datatype == "BF16")
-        if self._text_in and self._narrow_out:
+        extended_in, extended_out = (
+            {spec.name: spec.datatype for spec in specs if dtype_of(spec.datatype) in EXTENSION_DTYPES}
+            for specs in (self.signature.inputs, self.signature.outputs)
+        )
+        self._extended_out = frozenset(extended_out)
+        if self._text_in and extended_out:
             raise ModelError(
-                f"{BYTES} inputs beside BF16 outputs cannot be run; cast the outputs {sorted(self._narrow_out)} to FP32"
+                f"{BYTES} inputs beside {' and '.join(sorted(set(extended_out.values())))} outputs cannot be run; "
+                f"cast the outputs {sorted(extended_out)} to FP32"
             )
-        self._plain = not {BYTES, "BF16"} & (datatypes_in | datatypes_out)
+        self._plain = not (extended_in or extended_out or BYTES in datatypes_in | datatypes_out)
         self._session: ort.InferenceSession | None = session
         self._run = session.run
         self._binding: DeviceBinding | None = None
@@ -107,8 +94,8 @@ class OnnxSession:
 
     def _run_converting(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
         session = self._session
-        if session is not None and self._narrow_out.intersection(outputs):
-            # Only OrtValues can hold bfloat16, and this call neither takes nor gives anything else.
+        if session is not None and self._extended_out.intersection(outputs):
+            # Only OrtValues can hold a dtype that numpy lacks, and this call neither takes nor gives anything else.
             values = {name: value_of(array) for name, array in inputs.items()}
             given = [array_of(value) for value in session.run_with_ort_values(outputs, values, ort.RunOptions())]
         else:
@@ -119,7 +106,7 @@ class OnnxSession:
     def _fed(self, name: str, array: Array) -> Any:
         if name in self._text_in:
             return text_of(name, array)
-        return value_of(array) if array.dtype == DTYPES["BF16"] else array
+        return value_of(array) if array.dtype in EXTENSION_DTYPES else array
 
 
 def open_onnx(path: Path, config: ModelConfig, *, instances: int = 1) -> OnnxSession:
@@ -156,7 +143,7 @@ def signature_of(session: ort.InferenceSession) -> Signature:
 
 def _spec(role: str, argument: Any) -> TensorSpec:
     kind: str = argument.type
-    datatype = _ELEMENTS.get(kind.removeprefix("tensor(").removesuffix(")"))
+    datatype = DATATYPE_OF_ELEMENT.get(kind.removeprefix("tensor(").removesuffix(")"))
     if datatype is None:
         raise ModelError(f"{role} {argument.name!r} is {_described(kind)}")
     shape = tuple(size if isinstance(size, int) and size >= 0 else FREE for size in argument.shape)

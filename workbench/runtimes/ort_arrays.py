@@ -1,19 +1,39 @@
-"""Converts arrays where the engine's and ONNX Runtime's differ: strings, and bfloat16, which numpy lacks."""
+"""Converts arrays where the engine's and ONNX Runtime's differ: strings, and floats that numpy lacks."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import ml_dtypes
 import numpy as np
 
-from workbench.core.tensor import Array
+from workbench.core.tensor import BYTES, DTYPES, Array
 from workbench.errors import InvalidInput
 from workbench.runtimes.ort import ort
 
-BFLOAT16 = 16
-"""ONNX's number for the element type."""
+DATATYPE_OF_ELEMENT: Mapping[str, str] = {
+    "bool": "BOOL",
+    "uint8": "UINT8",
+    "uint16": "UINT16",
+    "uint32": "UINT32",
+    "uint64": "UINT64",
+    "int8": "INT8",
+    "int16": "INT16",
+    "int32": "INT32",
+    "int64": "INT64",
+    "float16": "FP16",
+    "bfloat16": "BF16",
+    "float": "FP32",
+    "double": "FP64",
+    "string": BYTES,
+}
+"""ONNX Runtime's name of an element type -> the protocol's datatype."""
+
+ELEMENT_NUMBERS: Mapping[np.dtype[Any], int] = {DTYPES["BF16"]: 16}
+"""dtype that numpy lacks -> ONNX's number of the element type. ONNX Runtime takes such an array as an OrtValue only."""
+
+_EXTENSION_OF_NUMBER = {number: dtype for dtype, number in ELEMENT_NUMBERS.items()}
 
 
 def text_of(name: str, array: Array) -> Array:
@@ -34,23 +54,30 @@ def bytes_of(array: Array) -> Array:
 
 
 def value_of(array: Array) -> ort.OrtValue:
-    """An OrtValue over the array's own memory (copied first where it is not contiguous); bfloat16 included."""
+    """An OrtValue over the array's own memory (copied first where it is not contiguous)."""
     if not array.flags.c_contiguous:
         array = array.copy()
-    if array.dtype == ml_dtypes.bfloat16:
-        return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array.view(np.uint16), BFLOAT16)
+    number = ELEMENT_NUMBERS.get(array.dtype)
+    if number is not None:
+        return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(bits_of(array), number)
     return ort.OrtValue.ortvalue_from_numpy(array)
 
 
 def array_of(value: ort.OrtValue) -> Array:
     """An array that owns what a CPU OrtValue holds, or keeps it alive."""
-    if value.element_type() != BFLOAT16:
+    dtype = _EXTENSION_OF_NUMBER.get(value.element_type())
+    if dtype is None:
         array: Array = value.numpy()
         return array
-    # numpy() and DLPack both refuse bfloat16, so its bytes are copied out.
-    copy = np.empty(tuple(value.shape()), ml_dtypes.bfloat16)
+    # numpy() and DLPack both refuse a dtype that numpy lacks, so its bytes are copied out.
+    copy = np.empty(tuple(value.shape()), dtype)
     ctypes.memmove(copy.ctypes.data, value.data_ptr(), copy.nbytes)
     return copy
+
+
+def bits_of(array: Array) -> Array:
+    """The array's elements as unsigned integers of the same size, without a copy."""
+    return array.view(f"u{array.dtype.itemsize}")
 
 
 def _objects(elements: Sequence[object], shape: tuple[int, ...]) -> Array:
