@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from google.protobuf.json_format import ParseDict
 
 from workbench.config import ModelConfig
 from workbench.core.model import ModelState, ModelStatus, Signature, TensorSpec
-from workbench.protocols import pb
+from workbench.protocols import grpc_metadata, pb
 from workbench.protocols.model_config_body import triton_config
 
 SIGNATURE = Signature(
@@ -71,3 +72,10 @@ def test_it_fits_tritons_published_message() -> None:
     for each in (status(), status(0, "cuda:0")):
         message = ParseDict(triton_config(each, ["2"]), pb.message("ModelConfig")())
         assert message.input[0].name == "x"
+
+
+def test_a_datatype_that_tritons_message_lacks_is_left_out_of_it() -> None:
+    signature = Signature((TensorSpec("x", "FP8E4M3", (-1, 16)),), ())
+    sent = grpc_metadata.model_config(dataclasses.replace(status(), signature=signature))
+    (tensor,) = pb.message("ModelConfigResponse").FromString(sent).config.input
+    assert (tensor.name, list(tensor.dims), tensor.data_type) == ("x", [16], 0)

@@ -63,7 +63,8 @@ def test_every_datatype_of_the_protocol_goes_through_unchanged(open_model: Open,
     (y,) = session.run({"x": x}, ["y"])
     assert y.dtype == DTYPES[datatype]
     assert y.shape == x.shape
-    assert y.tolist() == x.tolist()
+    # By their bytes, because a float type without infinity has NaN there.
+    assert y.tolist() == x.tolist() if datatype == "BYTES" else y.tobytes() == x.tobytes()
     assert not np.shares_memory(x, y)
 
 
@@ -210,7 +211,7 @@ def changed(**changes: object) -> onnx.ModelProto:
 @pytest.mark.parametrize(
     ("proto", "reason"),
     [
-        (changed(operator="Nope"), "no operator Nope in ONNX opset 18"),
+        (changed(operator="Nope"), f"no operator Nope in ONNX opset {models.OPSET}"),
         (changed(opset=99), "exported for opset 99.*older opset"),
         (changed(ir=99), "IR version 99; ONNX Runtime .* reads"),
         (changed(input="nowhere"), "'nowhere' is not a graph input"),

@@ -95,7 +95,8 @@ def model_metadata(status: ModelStatus, versions: Sequence[str]) -> bytes:
 def model_config(status: ModelStatus) -> bytes:
     """Encode a version's settings in Triton's form."""
     response = pb.message("ModelConfigResponse")()
-    ParseDict(triton_config(status), response.config)
+    # Unknown values are left out, because a datatype may have no TYPE_ in Triton's proto.
+    ParseDict(triton_config(status), response.config, ignore_unknown_fields=True)
     return bytes(response.SerializeToString())
 
 
