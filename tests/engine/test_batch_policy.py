@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from workbench.config import ModelConfig
 from workbench.core.messages import ReleaseReason
 from workbench.engine.admission import ShapeKey
-from workbench.engine.batch_policy import AlonePolicy, BatchPlan, WindowPolicy
+from workbench.engine.batch_policy import AlonePolicy, BatchPlan, WindowPolicy, policy_for
 from workbench.engine.costs import CostTable
 
 KEY = ((2,),)
@@ -118,3 +119,23 @@ def test_where_only_some_sizes_may_run_padding_counts_as_lost(pending_rows: int,
     policy = WindowPolicy(16, costs=costs, sizes=(4, 1, 99))
     assert policy.plan(Waiting(KEY, pending_rows, 0.0), 0.0, 1).rows == rows
     assert policy.padded(rows) == padded
+
+
+@pytest.mark.parametrize(
+    ("config", "independent", "plan"),
+    [
+        (ModelConfig(), False, BatchPlan(1, 0.0, ReleaseReason.ALONE)),
+        (ModelConfig(), True, BatchPlan(5, 0.0, ReleaseReason.IDLE)),
+        (ModelConfig(max_batch_size=4), True, BatchPlan(4, 0.0, ReleaseReason.FULL)),
+        (ModelConfig(max_queue_delay_s=0.5), True, BatchPlan(0, 0.5, ReleaseReason.DELAY)),
+        (ModelConfig(preferred_batch_sizes=(2, 3)), True, BatchPlan(3, 0.0, ReleaseReason.FULL)),
+    ],
+)
+def test_the_policy_is_the_one_that_the_settings_ask_for(
+    config: ModelConfig, independent: bool, plan: BatchPlan
+) -> None:
+    assert policy_for(config, independent, CostTable()).plan(Waiting(KEY, 5, 100.0), 100.0, 1) == plan
+
+
+def test_the_policy_pads_to_the_sizes_of_the_settings() -> None:
+    assert policy_for(ModelConfig(batch_sizes=(1, 8)), True, CostTable()).padded(5) == 8

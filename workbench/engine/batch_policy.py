@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from workbench.config import ModelConfig
 from workbench.core.messages import ReleaseReason
 from workbench.engine.admission import ShapeKey
 from workbench.engine.costs import DISPATCH_OVERHEAD_S, NEARLY_BEST, CostTable, Curve, fastest_padded, fastest_size
@@ -49,6 +50,10 @@ class BatchPolicy(Protocol):
         leave it may be less than 1.)"""
         ...
 
+    def best_size(self, key: ShapeKey) -> int:
+        """The rows to take where many of this shape wait."""
+        ...
+
     def padded(self, rows: int) -> int:
         """The rows to run for a batch of so many; the others are padding."""
         ...
@@ -67,6 +72,9 @@ class AlonePolicy:
 
     def plan(self, waiting: Waiting, now: float, free: int) -> BatchPlan:
         return BatchPlan(1, 0.0, ReleaseReason.ALONE)
+
+    def best_size(self, key: ShapeKey) -> int:
+        return 1
 
     def padded(self, rows: int) -> int:
         return rows
@@ -95,7 +103,6 @@ class WindowPolicy:
         self._best: dict[ShapeKey, int] = {}
 
     def best_size(self, key: ShapeKey) -> int:
-        """The rows to take where many of this shape wait."""
         if self._preferred:
             return self._preferred[0]
         best = self._best.get(key)
@@ -156,6 +163,15 @@ class WindowPolicy:
         if self.sizes:
             return fastest_size({size: curve.seconds(size) for size in self.sizes}, self._most)
         return fastest_size(curve.run_s, self._most)
+
+
+def policy_for(config: ModelConfig, independent: bool, costs: CostTable) -> BatchPolicy:
+    """The policy that a model's settings ask for. `independent`: its rows may share a run."""
+    if not independent:
+        return AlonePolicy(costs)
+    return WindowPolicy(
+        config.max_batch_size, config.max_queue_delay_s, costs, config.batch_sizes, config.preferred_batch_sizes
+    )
 
 
 def allowed_sizes(sizes: Sequence[int], max_batch_size: int) -> tuple[int, ...]:

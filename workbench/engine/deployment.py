@@ -16,7 +16,7 @@ from workbench.core.ports import Observer, Outcome, Placed, Session
 from workbench.core.threads import in_thread
 from workbench.engine.admission import Admission
 from workbench.engine.arbiter import Arbiters, SchedulerHandle
-from workbench.engine.batch_policy import AlonePolicy, BatchPolicy, WindowPolicy
+from workbench.engine.batch_policy import AlonePolicy, BatchPolicy, policy_for
 from workbench.engine.batcher import Batcher, QueuePolicy
 from workbench.engine.costs import CostTable
 from workbench.engine.executor import Done, Executor
@@ -407,15 +407,7 @@ class Deployment:
         assert self.signature is not None and self._place is not None
         config = self.config
         batched = self._found.independent
-        self._policy = AlonePolicy(self._costs)
-        if batched:
-            self._policy = WindowPolicy(
-                config.max_batch_size,
-                config.max_queue_delay_s,
-                self._costs,
-                config.batch_sizes,
-                config.preferred_batch_sizes,
-            )
+        self._policy = policy_for(config, batched, self._costs)
         self._place.set(self._layout.cores, config.device_share)
         self._batcher.configure(self._policy, _queue_policy(config), self._place, self._layout.runners)
         self._admission = Admission(self.signature, config.max_batch_size if batched else 0)
@@ -448,7 +440,7 @@ class Deployment:
         most = self.config.max_batch_size
         if most == 1:
             return "unbatched: max_batch_size is 1"
-        best = self._policy.best_size(self._found.key) if isinstance(self._policy, WindowPolicy) else most
+        best = most if isinstance(self._policy, AlonePolicy) else self._policy.best_size(self._found.key)
         return f"{reason}; up to {most} rows a run" + (
             "" if best == most else f", {best} when many wait, which {self._why_best}"
         )
