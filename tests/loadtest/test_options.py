@@ -65,6 +65,10 @@ def test_inputs_are_made_up_sampled_or_sent_as_they_are() -> None:
     assert plan(rate=1, requests=[[1], [2]]).inputs.kind == "requests"
 
 
+RANDOM = [each.options[0].name for each in PATTERNS if POISSON in each.options]
+"""The options of the patterns whose requests may come at random."""
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -78,7 +82,7 @@ def test_inputs_are_made_up_sampled_or_sent_as_they_are() -> None:
         ({"rate": 1, "duration": "long"}, "duration must be a time with its unit"),
         ({"rate": 1, "duration": "xm"}, "duration must be a time"),
         ({"users": 1.5}, "users must be a whole number, got '1.5'"),
-        ({"users": 2, "poisson": True}, "poisson goes with rate or ramp or step or sine, not with users"),
+        ({"users": 2, "poisson": True}, f"poisson goes with {' or '.join(RANDOM)}, not with users"),
         ({"rate": 2, "think": 1}, "think goes with users, not with rate"),
         ({"rate": 2, "every": "4s"}, "every goes with step, not with rate"),
         ({"slo": "p99<1s", "speed": 2}, "speed goes with replay, not with rate"),
