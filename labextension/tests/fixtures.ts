@@ -1,5 +1,6 @@
 /** What a server says, for tests: each takes what differs. */
 
+import { FIGURES } from '../src/service/figures';
 import type {
   ILoadForm,
   IModelFigures,
@@ -56,8 +57,11 @@ export function model(differs: Partial<IModelStatus> = {}): IModelStatus {
   };
 }
 
+const IDLE = Object.fromEntries(FIGURES.map(({ key }) => [key, 0])) as unknown as IModelFigures;
+
 export function figures(differs: Partial<IModelFigures> = {}): IModelFigures {
   return {
+    ...IDLE,
     requests_per_s: 10,
     rows_per_s: 10,
     errors_per_s: 0,

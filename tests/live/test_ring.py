@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,7 +14,7 @@ from workbench.live.batches import FIRST_RECORDS
 from workbench.live.ring import COLUMNS, DETAIL, MAX_MODELS, MEANS, Ring
 from workbench.live.tick import ModelFigures, Tick, TickReader
 
-IDLE = ModelFigures(0, 0, 0, None, None, None, 0, 0)
+NUMBERS = [each.name for each in fields(ModelFigures) if each.name != "last_error"]
 
 
 def tick(number: int, epoch: str = EPOCH, **models: ModelFigures) -> Tick:
@@ -22,7 +23,11 @@ def tick(number: int, epoch: str = EPOCH, **models: ModelFigures) -> Tick:
 
 
 def figures(value: float) -> ModelFigures:
-    return ModelFigures(value, value, value, value, value, value, int(value), value)
+    values: dict[str, Any] = dict.fromkeys(NUMBERS, value)
+    return replace(ModelFigures(**values), queued=int(value))
+
+
+IDLE = replace(figures(0), p50_s=None, p95_s=None, p99_s=None)
 
 
 def test_history_is_what_was_told_oldest_first() -> None:
