@@ -1,4 +1,4 @@
-"""What the documentation shows runs as it is written."""
+"""What the documentation shows runs as it is written, and the files that it names exist."""
 
 from __future__ import annotations
 
@@ -46,3 +46,23 @@ def test_the_python_on_a_page_runs_from_top_to_bottom(page: str, shell: Interact
         with capture_output() as said:
             shell.run_cell(block).raise_error()
         assert "Error" not in said.stdout + said.stderr
+
+
+CHANGES = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8").split("\n## Where would I change")[1]
+
+
+def test_the_files_to_change_exist() -> None:
+    paths = set(re.findall(r"`((?:workbench|labextension|tests|docs)/[\w./-]+\.\w+)`", CHANGES))
+    examples = {path for path in paths if re.search(r"LIBRARY|NAME", path)}
+    assert len(paths) > 30
+    assert not [path for path in paths - examples if not (ROOT / path).is_file()]
+    assert not [path for path in examples if not (ROOT / path).parent.is_dir()]
+
+
+def test_each_of_ten_changes_names_five_files_at_most() -> None:
+    answers = CHANGES.split("\n## ")[0].split("\n### ")[1:]
+    assert len(answers) == 10
+    for answer in answers:
+        tables = re.findall(r"\| file \|.*?\n\|---.*?\n((?:\|.*\n)+)", answer)
+        assert tables
+        assert all(len(rows.splitlines()) <= 5 for rows in tables)
