@@ -23,7 +23,7 @@ from benchmarks.serving import service
 from tests.loadtest.precise import Precise, Timing
 from tests.loadtest.servers import Process, Script
 from workbench.api import connect
-from workbench.loadtest.analysis.histogram import counted
+from workbench.loadtest.analysis.latency_histogram import counted
 from workbench.loadtest.job import start
 from workbench.loadtest.patterns import Constant, Pattern, Users
 from workbench.loadtest.plan import Plan, Target

@@ -44,16 +44,18 @@ COMPOSE = {"__init__", "__main__", "api", "cli"}
 
 INNER_ROOMS: dict[str, dict[str, set[str]]] = {
     "server": {
-        "gate": set(),
         "process": set(),
+        "gate": {"process"},
+        "compression": set(),
         "shared_memory": set(),
         "persistence": set(),
         "settings": set(),
-        "service": {"persistence", "shared_memory"},
-        "inference": {"service", "gate"},
-        "http": {"gate", "process", "shared_memory", "service", "inference"},
-        "grpc": {"gate", "process", "shared_memory", "service", "inference"},
-        "worker_main": {"gate", "process", "persistence", "service", "http", "grpc", "settings"},
+        "service": {"gate", "persistence", "shared_memory"},
+        "inference": {"service", "gate", "compression", "shared_memory"},
+        "repository_api": {"service", "shared_memory"},
+        "http": {"gate", "process", "compression", "shared_memory", "service", "inference", "repository_api"},
+        "grpc": {"gate", "process", "compression", "shared_memory", "service", "inference", "repository_api"},
+        "worker_main": {"gate", "process", "persistence", "service", "inference", "http", "grpc", "settings"},
     },
     "loadtest": {
         "machine_info": set(),
@@ -82,13 +84,6 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("notebook.panel", "api"): "types only",
     ("notebook.bench_magic", "api"): "types only",
     ("notebook.completion", "api"): "types only",
-    ("server.service", "server.http.asgi"): "to be moved below both transports",
-    ("server.gate.auth", "server.http.asgi"): "to be moved below both transports",
-    ("server.gate.request_ids", "server.http.asgi"): "to be moved below both transports",
-    ("server.gate.auth", "server.process.bind_address"): "a pure function on addresses",
-    ("server.grpc.framing", "server.http.compression"): "to be moved below both transports",
-    ("server.grpc.call", "server.http.asgi"): "to be moved below both transports",
-    ("server.grpc.oip_service", "server.http.routes_v2"): "to be moved below both transports",
 }
 """(importer, imported) that the tables above forbid -> why it is there all the same."""
 
@@ -116,9 +111,7 @@ FOREIGN: dict[str, set[str]] = {
 }
 """A library -> the only rooms that may import it."""
 
-SAME_NAME: dict[str, str] = {
-    "histogram": "the class is in core; loadtest.analysis counts what load tests measure with it",
-}
+SAME_NAME: dict[str, str] = {}
 """A module name that occurs more than once -> why."""
 
 

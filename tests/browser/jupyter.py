@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from workbench.api import Workbench, connect
+from workbench.client.shared_service import SharedService
 from workbench.rendezvous.folder import rendezvous
 from workbench.rendezvous.service_record import ServiceRecord
 
@@ -41,6 +42,7 @@ class Jupyter:
         self.settings = {name: dict(values) for name, values in _QUIET.items()}
         self.url = ""
         self.process: subprocess.Popen[bytes] | None = None
+        self._told_to_end = False
 
     @property
     def environment(self) -> dict[str, str]:
@@ -83,21 +85,26 @@ class Jupyter:
         self.url = url
         return self
 
-    def stop(self) -> None:
+    def stop(self, limit_s: float = 30.0) -> None:
         """Jupyter ends, its kernels with it; the service stays."""
         if self.process is not None:
-            self.process.send_signal(signal.SIGTERM)
+            if not self._told_to_end:
+                self.process.send_signal(signal.SIGTERM)
+            self._told_to_end = False
             try:
-                self.process.wait(20)
+                self.process.wait(limit_s)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait(20)
             self.process = None
 
     def end(self) -> None:
-        """Jupyter and its service end."""
-        self.stop()
-        self.infer("stop")
+        """Jupyter and its service end, both at once. One that waits for a kernel which just starts is killed."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+            self._told_to_end = True
+        SharedService(rendezvous(self.environment), self.home).stop()
+        self.stop(5.0)
 
     def infer(self, *words: str) -> str:
         """`jupyter-infer WORDS` on the service of this Jupyter."""

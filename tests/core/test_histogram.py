@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.core.histogram import SERVICE, Histogram, LogLinear, rank_of
-from workbench.loadtest.analysis.histogram import LAYOUT
+from workbench.loadtest.analysis.latency_histogram import LAYOUT
 
 LAYOUTS = pytest.mark.parametrize("layout", [SERVICE, LAYOUT], ids=["service", "load test"])
 DURATIONS = st.lists(st.floats(1e-6, 1000.0), min_size=1, max_size=200)

@@ -20,7 +20,7 @@ from workbench.client.shared_service import SharedService
 from workbench.jupyter.extension import ACTIVITY, InferWorkbench
 from workbench.jupyter.loadtests import POINTS, timeline
 from workbench.loadtest.analysis.aggregate import Second
-from workbench.loadtest.analysis.histogram import counted
+from workbench.loadtest.analysis.latency_histogram import counted
 from workbench.loadtest.options import plan_of
 from workbench.loadtest.patterns import KINDS
 from workbench.loadtest.plan import Target

@@ -109,8 +109,8 @@ async def test_log_lines_are_counted_in_words(ask: Ask, lines: str) -> None:
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"since": "yesterday"}, "since is 'yesterday'"),
-        ({"until": "-1"}, "until is '-1'"),
+        ({"since": "yesterday"}, "since must be a number from 0"),
+        ({"until": "-1"}, "got '-1'"),
         ({"limit": "101"}, "1 to 100"),
     ],
 )

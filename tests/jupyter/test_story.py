@@ -15,6 +15,7 @@ import psutil
 import pytest
 from tornado.httpclient import HTTPClientError
 
+from tests.helpers.waiting import until_async
 from tests.jupyter.conftest import Ask, Fetch, Socket
 from tests.models import add_constant, mlp
 from workbench.client.client import AsyncClient
@@ -132,9 +133,7 @@ async def test_a_keeper_that_is_killed_during_a_restart_is_told_with_the_reason(
     keeper = running(workplace).keeper.pid
     os.kill(keeper, signal.SIGSTOP)  # or it might be done before it is killed
     restarting = asyncio.ensure_future(ask("restart", body={}))
-    async with asyncio.timeout(30):
-        while not extension.watch._starts:
-            await asyncio.sleep(0.01)
+    await until_async(lambda: extension.watch._starts)
     os.kill(keeper, signal.SIGKILL)
     starting = await in_state(page, "Starting")
     assert starting["reason"].startswith(f"its keeper, process {keeper}, was killed")
@@ -248,9 +247,7 @@ async def test_a_record_that_is_deleted_changes_nothing(
     for _ in range(3):
         await extension.watch._look()
         assert (await ask("status"))["service"]["state"] == "Ready"
-    async with asyncio.timeout(30):
-        while workplace.record() is None:  # until its keeper has written it again
-            await asyncio.sleep(0.02)
+    await until_async(workplace.record)  # its keeper has written it again
 
 
 async def test_a_restart_serves_the_same_from_another_process(
@@ -286,14 +283,10 @@ async def test_the_next_jupyter_server_finds_the_models(
     await extension.stop_extension()
     assert holders(workplace.rendezvous.leases) == []
     await extension.watch.open()
-    models = []
-    async with asyncio.timeout(30):
-        while not models:
-            await asyncio.sleep(0.02)
-            models = extension.watch.models
+    await until_async(lambda: holders(workplace.rendezvous.leases) == [this_process()])
+    models = await until_async(lambda: extension.watch.models)
     assert [model["name"] for model in models] == ["plus"]
     assert running(workplace).keeper == keeper
-    assert holders(workplace.rendezvous.leases) == [this_process()]
 
 
 async def test_forty_models_are_one_page(

@@ -13,7 +13,7 @@ import pytest
 
 from tests.loadtest.known_runs import END_S, plan, recorded
 from tests.loadtest.servers import Process, Script
-from workbench.loadtest.analysis.histogram import counted
+from workbench.loadtest.analysis.latency_histogram import counted
 from workbench.loadtest.job import start
 from workbench.loadtest.patterns import Constant, Pattern, Users
 from workbench.loadtest.store.recording import Recording

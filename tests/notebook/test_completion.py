@@ -64,6 +64,8 @@ def test_flags_are_those_of_the_verb_once_each() -> None:
     assert offered("%infer load digits clf --max-batch 8 --max") == []
     assert offered("%infer load digits clf --max-batch 8 --fo") == ["--force"]
     assert offered("%infer load digits clf ") == list(VERBS["load"].flags)
+    assert offered("%infer bench digits --s") == ["--step", "--sine", "--speed", "--slo", "--seed", "--sweep"]
+    assert offered("%infer bench digits --replay X_") == ["X_test"]
 
 
 def test_on_top_of_a_cell_only_what_takes_a_value_is_offered() -> None:

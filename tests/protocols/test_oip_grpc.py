@@ -195,7 +195,7 @@ WRONG: dict[str, tuple[Callable[[], Any], type[InvalidInput] | type[Unsupported]
     "classification": (
         lambda: changed(lambda m: setattr(m.outputs.add(name="y").parameters["classification"], "int64_param", -3)),
         InvalidInput,
-        "takes how many classes",
+        "must be a number of classes from 1",
     ),
 }
 

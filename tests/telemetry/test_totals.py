@@ -11,7 +11,7 @@ from workbench.core.histogram import SERVICE, Histogram
 from workbench.core.messages import ReleaseReason
 from workbench.core.ports import Outcome
 from workbench.telemetry.counters import Counters, Durations, Failure
-from workbench.telemetry.histogram import DenseHistogram
+from workbench.telemetry.dense_histogram import DenseHistogram
 from workbench.telemetry.rolling_windows import WindowTotals
 from workbench.telemetry.totals import Totals
 

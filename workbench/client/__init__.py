@@ -1,1 +1,1 @@
-"""Talking to a service: the asyncio client, its blocking face, values in and results out. Never loads onnxruntime."""
+"""Clients of a service: the asyncio client, blocking calls, input values and results. Never loads onnxruntime."""

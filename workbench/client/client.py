@@ -63,9 +63,9 @@ DEADLINE_GRACE_S = 1.0
 class AsyncClient:
     """A client of the service at `url`. Holds connections from the first call until `close()`.
 
-    At a grpc:// or grpcs:// address it speaks gRPC, with any server of the protocol, for inferences alone.
+    For a grpc:// or grpcs:// address it uses gRPC, for inferences only, with any server of the protocol.
 
-    It belongs to the event loop that calls it first; in a forked child it starts afresh.
+    It belongs to the event loop that calls it first; in a forked child it opens new connections.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class AsyncClient:
     ) -> tuple[bytes, int | None]:
         """Send an inference with an encoded body, and return the body of the answer, undecoded.
 
-        Both come with how much of it is JSON; None: all. Of `request` only the model and its version count.
+        Each body has the length of its JSON, None if all of it is. Of `request`, only the model and version are used.
         """
         headers = {"Content-Type": "application/json" if header_length is None else "application/octet-stream"}
         if header_length is not None:
@@ -208,9 +208,9 @@ class AsyncClient:
         *,
         sent: Callable[[int], object] | None = None,
     ) -> control.LoadAnswer:
-        """Upload an ONNX file; it is loaded and warmed, and only a request that names its version reaches it.
+        """Upload an ONNX file. It is loaded and warmed up; only requests that name its version reach it.
 
-        `sent` is called with the bytes of each piece once it is on its way.
+        `sent` is called with the size of each piece once it is sent.
         """
         if isinstance(model, Path) and not _can_be_read(model):
             raise InvalidInput(f"{str(model)!r} is not a readable file, so it cannot be uploaded")
@@ -239,9 +239,9 @@ class AsyncClient:
 
     @asynccontextmanager
     async def lend(self, name: str, settings: Mapping[str, object]) -> AsyncIterator[ModelStatus]:
-        """Live `settings`, in force for as long as the context lasts; other changes of the model are a Conflict then.
+        """Apply live `settings` while the context lasts; other changes of the model raise Conflict meanwhile.
 
-        The service gives back those from before by itself, also where this process dies.
+        The service restores the earlier settings by itself, even if this process dies.
         """
         body, headers = json.dumps(dict(settings)).encode(), {"Content-Type": "application/json"}
         async with await self._open("POST", f"/control/models/{_model(name)}/lend", body, headers, None) as response:
@@ -257,7 +257,7 @@ class AsyncClient:
         """Return the status of one version, or of the one that serves. If none serves, raise Unavailable, or with
         `serving` False return the newest one.
 
-        Raises ModelNotFound, with the nearest name there is. Over gRPC it has the signature and the batch size only.
+        Raises ModelNotFound, which suggests the nearest name. Over gRPC it has only the signature and the batch size.
         """
         if self._grpc is not None:
             return await self._grpc.status(name, version)
@@ -286,7 +286,7 @@ class AsyncClient:
     ) -> list[dict[str, Any]]:
         """Return the slowest requests of the last 15 minutes, the slowest first; docs/metrics.md lists their fields.
 
-        `since` and `until`, Unix times, leave those that ended in between.
+        `since` and `until`, Unix times, select those that ended in between.
         """
         asked = {"since": since, "until": until, "limit": limit}
         query = "&".join(f"{name}={value}" for name, value in asked.items() if value is not None)
@@ -351,8 +351,10 @@ class AsyncClient:
         timeout_s: float | None = None,
         repeat: bool = False,
     ) -> tuple[bytes, Mapping[str, str]]:
-        """The answer's body and headers. `repeat`: sent again, once, when a kept connection proves to be closed; but
-        nothing that may have been running when the service died, since it may have been the cause, as a GET never is.
+        """Send a request and return the answer's body and headers.
+
+        With `repeat` it is sent again, once, if a kept connection was closed. A request that may have been running when
+        the service died is never repeated, since it may have been the cause, unless it is a GET.
         """
         import aiohttp
 
@@ -387,8 +389,8 @@ class AsyncClient:
     ) -> aiohttp.ClientResponse:
         """Return a response with a good status, its body unread; raise the service's error otherwise.
 
-        Where nothing listens any more, and so nothing was sent, or what listens is about to end and refused it, the
-        shared service is found again, or started.
+        If nothing listens any more, so nothing was sent, or if the service refused the request because it is ending,
+        the shared service is found again or started.
         """
         import aiohttp
 

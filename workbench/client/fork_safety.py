@@ -1,9 +1,9 @@
-"""What a forked child inherits of its parent's connections and must leave alone.
+"""Keeps a forked child from touching its parent's connections.
 
-Subtleness ahead: parent and child share epoll objects and sockets. Finalising an asyncio transport in the child would
-take the parent's socket out of the parent's epoll, and the parent would wait for ever; an aiohttp session would also
-complain that it was never closed. So what is registered here becomes immortal in a child: it is never used there and
-never finalised, which is a small leak in a process that is usually short-lived.
+NOTE: parent and child share epoll objects and sockets. Finalising an asyncio transport in the child would remove the
+parent's socket from the parent's epoll, and the parent would wait for ever; an aiohttp session would also complain that
+it was never closed. So registered objects become immortal in a child: they are never used there and never finalised,
+which is a small leak in a process that is usually short-lived.
 """
 
 from __future__ import annotations

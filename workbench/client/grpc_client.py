@@ -1,7 +1,7 @@
 """`GrpcClient`: an asyncio client of one service over gRPC.
 
-It satisfies `core.ports.Inference` as `AsyncClient` does, and speaks to any server of the Open Inference Protocol. The
-control plane is HTTP's alone. What the service refuses comes back as the class of `workbench.errors` that it raised.
+It implements `core.ports.Inference` as `AsyncClient` does, for any server of the Open Inference Protocol. The control
+plane exists over HTTP only. An error of the service is raised as the class of `workbench.errors` that it raised.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _SERVICE = "inference.GRPCInferenceService"
 class GrpcClient:
     """A client of the service at `url`: grpc://HOST:PORT, or grpcs://HOST:PORT with TLS.
 
-    `credentials` are grpc.ssl_channel_credentials(...), where an authority of one's own signed the certificate or a
-    certificate of the client's is asked for. It holds one connection from the first call until `close()`, and belongs
-    to the event loop that calls it first; on another loop, or in a forked child, it starts afresh.
+    `credentials` are grpc.ssl_channel_credentials(...), for a private certificate authority or a client certificate. It
+    holds one connection from the first call until `close()`, and belongs to the event loop that calls it first; on
+    another loop, or in a forked child, it opens a new one.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """Turns a user's value into the arrays of a request, by the model's signature.
 
-What is done for the user: a wider number becomes the model's own type after a range check, one row gains the batch
-axis, a DataFrame's columns are taken in order (or by name, for a model with one input a column), text becomes BYTES.
-What is not: nothing is rounded, cut, filled in or guessed; each refusal says what the model takes and what it got.
+A wider number becomes the model's own type after a range check, one row gains the batch axis, a DataFrame's columns are
+taken in order (or by name, for a model with one input per column), and text becomes BYTES. Nothing is rounded, cut,
+filled in or guessed. Each error says what the model takes and what it got.
 """
 
 from __future__ import annotations

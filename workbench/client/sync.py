@@ -92,7 +92,7 @@ class LoopThread:
         if self.loop.is_closed():
             return
         for finalizer in self._finalizers:
-            if (found := finalizer.detach()) is not None:  # to call it does nothing any more: weakref is shut down
+            if (found := finalizer.detach()) is not None:  # calling it does nothing, because weakref is shut down
                 _, schedule, arguments, _ = found
                 schedule(*arguments)
         self.loop.call_soon_threadsafe(self.loop.stop)

@@ -63,7 +63,7 @@ class RecentFigures(Rows[VersionFigures]):
         super().__init__(versions)
 
     def to_pandas(self) -> pd.DataFrame:
-        """A row a version; durations in seconds, NaN where nothing was run."""
+        """Return one row per version; durations in seconds, NaN where nothing was run."""
         import pandas as pd
 
         rows = [

@@ -1,4 +1,4 @@
-"""What a Jupyter server runs: it starts and watches the user's service, and tells every open page about it."""
+"""The Jupyter server extension: starts and watches the user's service, and feeds every open page."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def _expanded(asked: str) -> Path:
 
 
 def _check_there(path: Path, asked: str) -> None:
-    """Blocks."""
+    """Check that the path exists. Blocks."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):

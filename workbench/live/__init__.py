@@ -1,1 +1,1 @@
-"""What a page or a notebook shows of a running service: followed, its figures kept for some minutes, and told."""
+"""Follows a running service, keeps its figures of some minutes, and sends them to pages and notebooks."""

@@ -83,7 +83,7 @@ class Ring:
         if len(self._models) > MAX_MODELS:
             for name in list(self._models)[:-MAX_MODELS]:
                 del self._models[name]
-        if at == 0:  # once a round is often enough
+        if at == 0:  # once per turn of the ring is enough
             self._forget()
 
     def history(

@@ -85,21 +85,21 @@ class Work:
 
     @classmethod
     def of(cls, entries: Sequence[Entry]) -> Work:
-        run = answered = batches = rows = 0
-        queue_s = batch_s = compute_s = split_s = respond_s = 0.0
-        for entry in entries:
-            run += entry["latency"]["request"]["count"]
-            answered += entry["answered"]
-            stages = entry["stages_s"]
-            queue_s += stages["queue"]
-            batch_s += stages["batch"]
-            compute_s += stages["compute"]
-            split_s += stages["split"]
-            respond_s += stages["encode"] + stages["send"]
-            for size, count in entry["batch_sizes"].items():
-                batches += count
-                rows += int(size) * count
-        return cls(run, answered, batches, rows, queue_s, batch_s, compute_s, split_s, respond_s)
+        def seconds(stage: str) -> float:
+            return float(sum(entry["stages_s"][stage] for entry in entries))
+
+        sizes = _added(entry["batch_sizes"] for entry in entries)
+        return cls(
+            run=sum(entry["latency"]["request"]["count"] for entry in entries),
+            answered=sum(entry["answered"] for entry in entries),
+            batches=sum(sizes.values()),
+            rows=sum(int(size) * count for size, count in sizes.items()),
+            queue_s=seconds("queue"),
+            batch_s=seconds("batch"),
+            compute_s=seconds("compute"),
+            split_s=seconds("split"),
+            respond_s=seconds("encode") + seconds("send"),
+        )
 
     @property
     def batch_rows(self) -> float | None:
@@ -154,15 +154,16 @@ class TickReader:
             entries.setdefault(entry["name"], []).append(entry)
         interval_s = snapshot["interval_s"]
         self._recent = {name: self._recent.get(name) or RecentLatency(WINDOW_S) for name in entries}
+        now = snapshot["time"]
         tick = Tick(
-            self._epoch,
-            self._sequence,
-            snapshot["time"],
-            interval_s,
-            {name: snapshot["process"][name] for name in ("cpu", "resident_bytes")},
-            snapshot.get("machine", {}),
-            {name: self._figures(name, found, interval_s, snapshot["time"]) for name, found in entries.items()},
-            entries,
+            epoch=self._epoch,
+            sequence=self._sequence,
+            time=now,
+            interval_s=interval_s,
+            process={name: snapshot["process"][name] for name in ("cpu", "resident_bytes")},
+            machine=snapshot.get("machine", {}),
+            models={name: self._figures(name, found, interval_s, now) for name, found in entries.items()},
+            entries=entries,
         )
         self._sequence += 1
         return tick

@@ -21,7 +21,7 @@ from typing import IO, Any, Generic, TypeVar
 import msgspec
 
 from workbench.client import sync
-from workbench.loadtest.analysis.histogram import EMPTY, counted
+from workbench.loadtest.analysis.latency_histogram import EMPTY, counted
 from workbench.loadtest.analysis.limits import limit_of, notes_on
 from workbench.loadtest.analysis.stop_condition import StopCondition
 from workbench.loadtest.generator import ipc

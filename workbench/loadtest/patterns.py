@@ -106,13 +106,7 @@ class Constant(RateCurve):
     title = "Rate"
     question = "what latency does this load get?"
     options = (
-        _rate(
-            "rate",
-            "requests a second, sent when they are due, whatever the answers do",
-            "Requests per second",
-            "rate_per_s",
-            "200",
-        ),
+        _rate("rate", "requests a second, whatever the answers do", "Requests per second", "rate_per_s", "200"),
         POISSON,
     )
 

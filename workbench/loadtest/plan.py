@@ -42,12 +42,17 @@ WARM_UP = Option(
 ROWS = Option("rows", WHOLE, "rows of the input in one request", "Rows per request", default="1", minimum=1)
 REQUESTS = Option("requests", VALUES, "a list of inputs, sent in turn as they are", "Requests")
 CONNECTIONS = Option(
-    "connections", WHOLE, "the most that are opened", "Connections", default="256", minimum=1, maximum=MAX_USERS
+    "connections", WHOLE, "the most connections to open", "Connections", default="256", minimum=1, maximum=MAX_USERS
 )
 TIMEOUT = Option(
-    "timeout", schema.DURATION, "after which a request is given up", "Timeout", default="10s", maximum=DAY_S
+    "timeout",
+    schema.DURATION,
+    "how long a request may take from when it was due",
+    "Timeout",
+    default="10s",
+    maximum=DAY_S,
 )
-SEED = Option("seed", WHOLE, "of what is random", "Seed", default="0")
+SEED = Option("seed", WHOLE, "seeds random arrivals and inputs", "Seed", default="0")
 
 PLAN_OPTIONS = (SLO, DURATION, WARM_UP, ROWS, REQUESTS, CONNECTIONS, TIMEOUT, SEED)
 """The options that every pattern has."""

@@ -1,1 +1,1 @@
-"""What a notebook user touches: the `%infer` magic and its completion."""
+"""The notebook's user interface: the `%infer` magic, its completion, and widgets."""

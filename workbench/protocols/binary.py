@@ -1,7 +1,7 @@
 """Converts between numpy arrays and raw tensors of Triton's binary tensor data extension.
 
-Row-major and little-endian, as is every machine that ONNX Runtime has a wheel for. A BYTES element is its length as
-uint32, then its bytes. BOOL is one byte, 0 or 1.
+They are row-major and little-endian, as is every machine that ONNX Runtime has a wheel for. A BYTES element is its
+length as uint32, then its bytes. BOOL is one byte, 0 or 1.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ _NO_LABELS: Final[Mapping[str, Sequence[str]]] = {}
 def read_classes(value: Parameter, what: str) -> int:
     """Return how many classes the parameter `classification` asks for; 0 means the output itself."""
     if type(value) is not int or not 0 <= value < 1 << 31:
-        raise InvalidInput(f"{what}: classification is {str(value)[:40]!r}; it takes how many classes, from 1")
+        raise InvalidInput(f"{what}: classification must be a number of classes from 1, got {str(value)[:40]!r}")
     return value
 
 
@@ -28,10 +28,10 @@ def classified(
     batched: bool,
     labels: Mapping[str, Sequence[str]] = _NO_LABELS,
 ) -> InferResponse:
-    """`response` with the outputs that `classes` names (output -> how many classes) as BYTES.
+    """Return `response` with the outputs of `classes` (output -> how many classes) as BYTES.
 
-    Where the model is batched the first axis stays, and each row has its own classes. `labels` are by output, then
-    index. InvalidInput for an output without an order.
+    For a batched model the first axis stays, and each row has its own classes. `labels` are by output, then index.
+    Raises InvalidInput for an output without an order.
     """
     outputs = dict(response.outputs)
     for name, most in classes.items():
@@ -41,7 +41,7 @@ def classified(
 
 
 def _largest(array: Array, what: str, most: int, batched: bool, labels: Sequence[str]) -> Array:
-    if array.dtype.kind not in "fiu":  # BF16 too is of none of these
+    if array.dtype.kind not in "fiu":  # BF16 has none of these kinds either
         raise InvalidInput(f"{what} is {datatype_of(array)}, which has no classes; ask for it without classification")
     rows = array.reshape(array.shape[0] if batched and array.ndim else 1, -1) if array.size else array.reshape(0, 0)
     most = min(most, rows.shape[1])

@@ -161,5 +161,5 @@ def number_in(name: str, text: str, low: float, high: float) -> float:
     except ValueError:
         value = math.nan
     if not low <= value <= high:
-        raise InvalidInput(f"{name} is {text[:40]!r}; it takes a number from {low:g} to {high:g}")
+        raise InvalidInput(f"{name} must be a number from {low:g} to {high:g}, got {text[:40]!r}")
     return value

@@ -1,6 +1,6 @@
 """Converts tensors with typed elements in the message (`InferTensorContents`) to numpy arrays.
 
-FP16 and BF16 have no field there and travel raw only. The small integers share a wider field, and are checked to fit.
+FP16 and BF16 have no field there and are sent raw only. Small integers share a wider field, and are checked to fit.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Reads long `data` of a JSON tensor in blocks, with little memory apart from the array itself.
 
-A list of Python numbers takes up to twelve times the text that spells it, a list of lists forty times; and a decoder
-does not let other threads run. So what is too much is refused by counting commas, before anything is made of it, and
-the rest is decoded block by block, straight into its array.
+A list of Python numbers takes up to twelve times the memory of its text, a list of lists forty times; and a decoder
+does not let other threads run. So data with too many elements is refused by counting commas before it is decoded, and
+other data is decoded block by block into its array.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def repository_load(parameters: Mapping[str, object]) -> RepositoryLoad:
             versions.add(check_model_version(found[1]))
             files[found[2]] = value if isinstance(value, bytes) else _base64(name, value)
         elif name.startswith("file:"):
-            raise InvalidInput(f"{name[:80]!r} cannot be loaded; it takes file:VERSION/model.onnx, and files beside it")
+            raise InvalidInput(f"{name[:80]!r} cannot be loaded; send file:VERSION/model.onnx and its data files")
         else:
             raise Unsupported(
                 f"the load parameter {name[:80]!r} is not supported; use config and file:VERSION/model.onnx"

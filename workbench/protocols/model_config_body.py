@@ -29,8 +29,8 @@ _EXPRESSED = frozenset(
 def triton_config(status: ModelStatus, versions: Sequence[str] = ()) -> dict[str, Any]:
     """Return the configuration of one version, by the field names of model_config.proto.
 
-    Enums are their names. Shapes are without the batch axis where the model is batched. `versions` are all that serve;
-    empty: this one.
+    Enums are their names. Shapes of a batched model have no batch axis. `versions` are all that serve; if empty, only
+    this one does.
     """
     signature = status.signature or Signature((), ())
     batched = status.max_batch_size > 0

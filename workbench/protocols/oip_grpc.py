@@ -1,8 +1,8 @@
 """Codecs of inference over the Open Inference Protocol's gRPC messages.
 
-Tensors come raw (`raw_input_contents`, one element for each input) or typed, never both in one message; ours always
-travel raw, as Triton's do. What is wrong with a message is an InvalidInput, TooLarge or Unsupported that says which
-tensor, what was found and what was expected.
+Tensors come raw (`raw_input_contents`, one element per input) or typed, never both in one message; ours are always sent
+raw, as Triton's are. An invalid message raises InvalidInput, TooLarge or Unsupported, which names the tensor, what was
+found and what was expected.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Decoder:
     def decode(self, message: bytes, now: float, shared: Shared | None = None) -> tuple[InferRequest, GrpcAnswer]:
         """Decode a ModelInferRequest, and how it wants its response.
 
-        `now`, on the engine's clock, begins its timeout; `shared` is the shared memory that tensors may lie in.
+        `now`, on the engine's clock, begins its timeout; `shared` is the shared memory that tensors may be in.
         Tensors may be read-only views of `message`.
         """
         layout = self._layouts.of(message)

@@ -1,8 +1,8 @@
 """Codecs of inference over the Open Inference Protocol's JSON, with Triton's binary tensor data after it.
 
-This is the hot path: a body is decoded in two steps of typed msgspec decoders, first everything but the numbers, then
-each tensor's numbers by a decoder for its datatype. What is wrong with a body is an InvalidInput, TooLarge
-or Unsupported that says which tensor, what was found and what was expected.
+This is the hot path. A body is decoded by typed msgspec decoders in two steps: first all but the numbers, then each
+tensor's numbers by a decoder for its datatype. An invalid body raises InvalidInput, TooLarge or Unsupported, which
+names the tensor, what was found and what was expected.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def decode_request(
     """Decode the request in `body`, and how it wants its response.
 
     `header_length` is Inference-Header-Content-Length, None without that header; `now` is on the engine's clock and
-    begins the request's timeout; `shared` is the shared memory that tensors may lie in. Binary inputs are read-only
+    begins the request's timeout; `shared` is the shared memory that tensors may be in. Binary inputs are read-only
     views of `body`.
     """
     head, start = _split(body, header_length)
@@ -267,7 +267,7 @@ def _read_outputs(
                 classes[name] = most
             if parameter == "binary_data":
                 if not isinstance(value, bool):
-                    raise InvalidInput(f"output {name!r}: binary_data is {str(value)[:40]!r}; it takes true or false")
+                    raise InvalidInput(f"output {name!r}: binary_data must be true or false, got {str(value)[:40]!r}")
                 binary_of[name] = value
     request.outputs = tuple(names)
     if classes and places:

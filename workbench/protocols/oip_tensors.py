@@ -121,7 +121,7 @@ def _binary_size(parameters: Mapping[str, Parameter], what: str) -> int | None:
     if size is None:
         return None
     if type(size) is not int or size < 0:
-        raise InvalidInput(f"{what}: binary_data_size is {str(size)[:40]!r}; it takes a whole number of bytes from 0")
+        raise InvalidInput(f"{what}: binary_data_size must be a whole number of bytes from 0, got {str(size)[:40]!r}")
     return size
 
 

@@ -13,7 +13,7 @@ def take_flag(parameters: dict[str, Parameter], name: str) -> bool:
     """Take a flag out of `parameters`; False if it is missing. Raises InvalidInput."""
     value = parameters.pop(name, False)
     if not isinstance(value, bool):
-        raise InvalidInput(f"the parameter {name} is {str(value)[:40]!r}; it takes true or false")
+        raise InvalidInput(f"the parameter {name} must be true or false, got {str(value)[:40]!r}")
     return value
 
 
@@ -21,7 +21,7 @@ def take_whole(parameters: dict[str, Parameter], name: str) -> int:
     """Take a whole number out of `parameters`; 0 if it is missing. Raises InvalidInput."""
     value = parameters.pop(name, 0)
     if type(value) is not int or not 0 <= value < 1 << 63:
-        raise InvalidInput(f"the parameter {name} is {str(value)[:40]!r}; it takes a whole number from 0")
+        raise InvalidInput(f"the parameter {name} must be a whole number from 0, got {str(value)[:40]!r}")
     return value
 
 

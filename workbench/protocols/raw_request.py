@@ -16,8 +16,9 @@ from workbench.protocols.oip_tensors import count_elements
 def decode_raw_request(status: ModelStatus, version: str | None, body: bytes, limits: Limits) -> InferRequest:
     """Make a request of a model whose only input is `body`; `status` is the model's.
 
-    The model's shape must leave one size open at most, which the body's length decides; of two the first, the batch,
-    is 1. A BYTES input is one element: the body itself. InvalidInput, TooLarge; Unavailable while its shape is unknown.
+    The model's shape may have one free size, which follows from the body's length; of two, the first one, the batch, is
+    1. A BYTES input is one element: the body itself. Raises InvalidInput, TooLarge, and Unavailable while the shape is
+    not known.
     """
     signature = status.signature
     if signature is None:

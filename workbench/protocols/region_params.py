@@ -103,5 +103,5 @@ def decode_registration(body: bytes) -> Registration:
 
 def _whole(value: object, name: str, what: str) -> int:
     if type(value) is not int or not 0 <= value < 1 << 63:
-        raise InvalidInput(f"{what}: {name} is {str(value)[:40]!r}; it takes a whole number of bytes from 0")
+        raise InvalidInput(f"{what}: {name} must be a whole number of bytes from 0, got {str(value)[:40]!r}")
     return value

@@ -1,1 +1,1 @@
-"""What happened, as figures and lines: metrics, snapshots of them, logs. The only home of metric names."""
+"""Metrics, snapshots and logs. All metric names are here."""

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.core.histogram import SERVICE, Histogram
 from workbench.core.messages import ReleaseReason
 from workbench.core.ports import Outcome
-from workbench.telemetry.histogram import DenseHistogram
+from workbench.telemetry.dense_histogram import DenseHistogram
 from workbench.telemetry.native_histogram import DURATIONS, SIZES, NativeHistogram
 from workbench.telemetry.request_record import Stage
 from workbench.telemetry.totals import LATEST, Totals

@@ -137,7 +137,7 @@ class Metrics:
         """Answers of the HTTP port, by status; the server counts them here."""
         self.machine = machine or Machine()
         self.changes = ChangeCounter()
-        """Of the models' states, routing and settings."""
+        """Changes of the models' states, routing and settings."""
         self._clock = clock
         self._ticks = ticks
         self._log = requests or RequestLog()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.telemetry.histogram import DenseHistogram
+from workbench.telemetry.dense_histogram import DenseHistogram
 
 SCHEMA = 3
 PER_OCTAVE = 2**SCHEMA

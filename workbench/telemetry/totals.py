@@ -34,7 +34,7 @@ class Totals:
 
 
 def _fields(totals: Any) -> list[tuple[str, bool]]:
-    """(name, whether it holds the newest value) of each field."""
+    """Return (name, whether it holds the newest value) of each field."""
     return _declared(totals.__class__)
 
 

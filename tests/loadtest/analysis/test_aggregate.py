@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from workbench.loadtest.analysis.aggregate import Aggregate
-from workbench.loadtest.analysis.histogram import LAYOUT
+from workbench.loadtest.analysis.latency_histogram import LAYOUT
 from workbench.loadtest.store.records import OUTCOMES, ROW, WARM_UP, Records
 
 

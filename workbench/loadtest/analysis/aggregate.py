@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from workbench.core.histogram import Histogram
 from workbench.core.ports import errors_in
-from workbench.loadtest.analysis.histogram import EMPTY, LAYOUT, counted
+from workbench.loadtest.analysis.latency_histogram import EMPTY, LAYOUT, counted
 from workbench.loadtest.store.records import OUTCOMES, WARM_UP, Column, Records
 
 KEPT_UP = 0.95

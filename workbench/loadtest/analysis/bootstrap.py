@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.loadtest.analysis.aggregate import Second
-from workbench.loadtest.analysis.histogram import LAYOUT
+from workbench.loadtest.analysis.latency_histogram import LAYOUT
 
 LEVEL = 0.95
 RESAMPLES = 4000

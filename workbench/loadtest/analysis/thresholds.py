@@ -11,9 +11,12 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from workbench.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from workbench.loadtest.analysis.aggregate import Stretch
 
 EXAMPLE = "p99<20ms,errors<0.1%"
 
@@ -22,20 +25,6 @@ _TERM = re.compile(
 )
 _QUANTILE = re.compile(r"p(?P<percent>[0-9]{1,2}(\.[0-9]+)?)")
 _SECONDS = {"us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0}
-
-
-class Measured(Protocol):
-    """Figures that a threshold can judge: those of any interval of a run."""
-
-    @property
-    def answered_per_s(self) -> float: ...
-
-    @property
-    def error_share(self) -> float | None:
-        """Share of the ended requests; None where none ended."""
-
-    def quantile(self, q: float) -> float | None:
-        """Seconds; q = 1 is the slowest; None where nothing was answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +45,7 @@ class Threshold:
         found = _QUANTILE.fullmatch(self.metric)
         return float(found["percent"]) / 100 if found else None
 
-    def value(self, measured: Measured) -> float | None:
+    def value(self, measured: Stretch) -> float | None:
         """The measured value in the unit of `limit`; None where there is none."""
         if (q := self.quantile) is not None:
             return measured.quantile(q)
@@ -118,7 +107,7 @@ def parse_thresholds(text: str) -> tuple[Threshold, ...]:
     return found if any(each.metric == "errors" for each in found) else (*found, DEFAULT_ERRORS)
 
 
-def judge(thresholds: Sequence[Threshold], measured: Measured) -> tuple[Verdict, ...]:
+def judge(thresholds: Sequence[Threshold], measured: Stretch) -> tuple[Verdict, ...]:
     """Judge each bound."""
     values = [(each, each.value(measured)) for each in thresholds]
     return tuple(Verdict(each, value, each.holds(value)) for each, value in values)

@@ -16,7 +16,7 @@ import sys
 import time
 from typing import BinaryIO
 
-from workbench.loadtest.analysis.histogram import EMPTY, counted
+from workbench.loadtest.analysis.latency_histogram import EMPTY, counted
 from workbench.loadtest.generator.ipc import Frames, MessageKind, Spec, decode_request, decode_spec, frame, message
 from workbench.loadtest.generator.load_runner import LoadRunner, Request
 from workbench.loadtest.generator.transports import opener_of

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from workbench.loadtest.generator.http_connection import Connection
 from workbench.loadtest.generator.pacer import Pacer, pacer_of, phase_of
@@ -56,46 +56,23 @@ class ConnectionOpener(Protocol):
     async def close(self) -> None: ...
 
 
-class Arrivals(Protocol):
-    """Decides which requests are due: an open loop's schedule, or users who wait for answers."""
-
-    @property
-    def closed(self) -> bool:
-        """True where an answer triggers the next request."""
-        ...
-
-    @property
-    def finished(self) -> bool:
-        """True once no request will come any more, except through answers that are still awaited."""
-        ...
-
-    @property
-    def next_s(self) -> float | None:
-        """When to call `take` again after it returned None; None: not before `answered`."""
-        ...
-
-    @property
-    def count(self) -> int:
-        """Requests that were due so far."""
-        ...
-
-    def take(self, now_s: float) -> float | None:
-        """The due time of the next request, if it is due by `now_s`; else None."""
-        ...
-
-    def answered(self, now_s: float, broken: bool) -> None: ...
-
-
 class OpenArrivals:
+    """The requests of an open loop, due by a pacer's schedule."""
+
     closed = False
+    """Whether an answer triggers the next request."""
 
     def __init__(self, pacer: Pacer) -> None:
         self._pacer = pacer
         self.count = 0
+        """Requests that were due so far."""
         self.finished = False
+        """Whether no request will come any more, except through answers that are still awaited."""
         self.next_s: float | None = 0.0
+        """When to call `take` again after it returned None; None: not before `answered`."""
 
     def take(self, now_s: float) -> float | None:
+        """The due time of the next request, if it is due by `now_s`; else None."""
         wait_s = self._pacer.pace(now_s, self.count)
         if wait_s is None:
             self.finished, self.next_s = True, None
@@ -112,7 +89,7 @@ class OpenArrivals:
 
 
 class UserArrivals:
-    """The requests of users: each is due `think_s` after the answer to the one before, until `end_s`."""
+    """The requests of users, each due `think_s` after the answer to the one before, until `end_s`."""
 
     closed = True
 
@@ -139,6 +116,9 @@ class UserArrivals:
         due_s = now_s + self._think_s
         if due_s < self._end_s:
             heapq.heappush(self._due, max(due_s, now_s + AFTER_BREAK_S) if broken else due_s)
+
+
+Arrivals: TypeAlias = OpenArrivals | UserArrivals
 
 
 def arrivals_of(plan: Plan) -> Arrivals:

@@ -14,7 +14,6 @@ from urllib.parse import SplitResult, urlsplit
 
 from workbench.client.client import AsyncClient
 from workbench.client.grpc_client import GrpcClient
-from workbench.client.input_adapter import describe
 from workbench.core.messages import InferRequest
 from workbench.core.model import Signature, TensorSpec
 from workbench.errors import (
@@ -212,8 +211,3 @@ def _message(target: Target, prepared: PreparedInputs) -> bytes:
     request.outputs = tuple(each["name"] for each in asked)
     of_inputs = [each.get("parameters") or {} for each in given.get("inputs", ())]
     return oip_grpc.encode_request(request, of_inputs=of_inputs)
-
-
-def expected(signature: Signature) -> str:
-    """The model's inputs, for a message."""
-    return ", ".join(map(describe, signature.inputs)) or "nothing"

@@ -171,15 +171,6 @@ class History:
 
         return self._done(look, "BEGIN")
 
-    def remove(self, name: str) -> None:
-        """Delete a run by its id. Raises NotFound."""
-
-        def delete(connection: sqlite3.Connection) -> None:
-            if not connection.execute("DELETE FROM runs WHERE id = ?", (name,)).rowcount:
-                raise NotFound(_not_found(name, connection))
-
-        self._done(delete)
-
     def to_pandas(self, model: str | None = None, limit: int | None = None) -> pd.DataFrame:
         """One row a run, the latest first, indexed by id."""
         import pandas as pd

@@ -17,7 +17,7 @@ import msgspec
 
 from workbench.core.histogram import Histogram
 from workbench.errors import InvalidInput, Unsupported
-from workbench.loadtest.analysis import histogram
+from workbench.loadtest.analysis import latency_histogram
 from workbench.loadtest.analysis.aggregate import Aggregate, Second, Stretch, Window
 from workbench.loadtest.analysis.thresholds import Threshold, Verdict, judge, parse_thresholds
 from workbench.loadtest.machine_info import this_machine, versions
@@ -289,7 +289,7 @@ def decode(text: bytes) -> Run:
 
 def _plain(value: object) -> object:
     if isinstance(value, Histogram):
-        return histogram.encode(value)
+        return latency_histogram.encode(value)
     if hasattr(value, "item"):  # a number of numpy's
         return value.item()
     raise NotImplementedError(f"a run cannot keep a {type(value).__name__}")
@@ -297,5 +297,5 @@ def _plain(value: object) -> object:
 
 def _from_plain(kind: type, value: Any) -> object:
     if kind is Histogram:
-        return histogram.decode(value)
+        return latency_histogram.decode(value)
     raise NotImplementedError(kind.__name__)

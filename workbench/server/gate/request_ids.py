@@ -1,16 +1,22 @@
-"""What each call is called in answers, log lines and the list of the slowest."""
+"""Request ids: what a call is named in answers, log lines and the list of the slowest requests."""
 
 from __future__ import annotations
 
 import itertools
 import secrets
+from typing import Protocol
 
 from workbench.protocols.trace_headers import REQUEST_ID, request_id
 from workbench.server.gate.auth import Headers
 
 
+class HasRequestId(Protocol):
+    @property
+    def request_id(self) -> bytes: ...
+
+
 class RequestIds:
-    """The caller's own name for it, or one that no other call has: where the service began, and a count."""
+    """Gives each call the caller's own name for it, or a new one: a prefix of this process, and a count."""
 
     def __init__(self) -> None:
         self._prefix = f"{secrets.token_hex(4)}-".encode()

@@ -15,9 +15,10 @@ from workbench.http2.headers import RequestHead as HttpHead
 from workbench.http2.stream import Stream
 from workbench.protocols.trace_headers import REQUEST_ID
 from workbench.server.gate.in_flight import InFlightBytes
+from workbench.server.gate.request_ids import HasRequestId
 from workbench.server.grpc import framing
 from workbench.server.grpc.framing import PREFIX_BYTES
-from workbench.server.grpc.methods import CallSpec, Method, Methods, Named, one_message, unforeseen
+from workbench.server.grpc.methods import CallSpec, Method, Methods, one_message, unforeseen
 
 log = logging.getLogger("workbench.server")
 
@@ -273,7 +274,7 @@ class GrpcCall(Stream):
     def tell(self, name: bytes, value: bytes) -> None:
         self._told = (*self._told, (name, value))
 
-    def send_result(self, call: Named, message: bytes) -> int:
+    def send_result(self, call: HasRequestId, message: bytes) -> int:
         """As the Responder of an inference."""
         asked = self._asked.head
         if asked is not None and asked.request_id:
@@ -281,7 +282,7 @@ class GrpcCall(Stream):
         self.reply(message)
         return len(message)
 
-    def send_error(self, call: Named, error: Exception) -> None:
+    def send_error(self, call: HasRequestId, error: Exception) -> None:
         self.tell(REQUEST_ID, call.request_id)
         self.fail(error)
 

@@ -14,6 +14,7 @@ from workbench.http2.headers import RequestHead as HttpHead
 from workbench.protocols.status_codes import UNFORESEEN
 from workbench.protocols.trace_headers import REQUEST_ID, TRACEPARENT, request_id, traceparent
 from workbench.server.gate.auth import Caller, Gate
+from workbench.server.gate.request_ids import HasRequestId
 from workbench.server.gate.scopes import Scope
 from workbench.server.grpc import framing
 
@@ -29,13 +30,6 @@ class CallHead:
     """The caller's traceparent, checked; empty: none came."""
     timeout_s: float | None = None
     """From its head on; None: it has no deadline."""
-
-
-class Named(Protocol):
-    """Whatever has a request id."""
-
-    @property
-    def request_id(self) -> bytes: ...
 
 
 class Context(Protocol):
@@ -57,11 +51,11 @@ class UnaryResponder(Context, Protocol):
         """Call `tell` when nobody is there any more to read the answer."""
         ...
 
-    def send_result(self, call: Named, message: bytes, /) -> int:
+    def send_result(self, call: HasRequestId, message: bytes, /) -> int:
         """Answer an inference; returns the message's size."""
         ...
 
-    def send_error(self, call: Named, error: Exception, /) -> None: ...
+    def send_error(self, call: HasRequestId, error: Exception, /) -> None: ...
 
 
 Unary: TypeAlias = Callable[[CallHead, bytes, Context], Awaitable[bytes]]

@@ -6,16 +6,14 @@ import asyncio
 import time
 
 from workbench.core.model import ModelState, ModelStatus
-from workbench.errors import ModelNotFound, Unavailable, Unsupported
+from workbench.errors import ModelNotFound, Unsupported
 from workbench.protocols import grpc_metadata, pb
+from workbench.server import repository_api
 from workbench.server.gate.scopes import Scope
 from workbench.server.grpc.infer import GrpcInference
 from workbench.server.grpc.methods import CallHead, Context, Method
-from workbench.server.http.routes_v2 import index_entries, load_sent
 from workbench.server.inference import Inference
 from workbench.server.service import VERSION, Service
-from workbench.server.shared_memory import DISABLED, SharedMemory
-from workbench.telemetry.statistics import statistics
 
 _NOT_SERVED = {
     "CudaSharedMemory": "CUDA shared memory is not served; send the tensors in the message",
@@ -73,13 +71,11 @@ class OipServicer:
         return grpc_metadata.ready("ModelReady", ready)
 
     async def server_metadata(self, head: CallHead, message: bytes, context: Context) -> bytes:
-        more = ["system_shared_memory"] if self._service.shared is not None else []
-        return grpc_metadata.server_metadata(VERSION, *more)
+        return grpc_metadata.server_metadata(VERSION, *repository_api.extensions(self._service))
 
     async def model_metadata(self, head: CallHead, message: bytes, context: Context) -> bytes:
         status = self._with_signature("ModelMetadata", message)
-        versions = [each.version for each in self._engine.statuses(status.name) if each.state is ModelState.READY]
-        return grpc_metadata.model_metadata(status, versions)
+        return grpc_metadata.model_metadata(status, repository_api.ready_versions(self._service, status.name))
 
     async def model_config(self, head: CallHead, message: bytes, context: Context) -> bytes:
         return grpc_metadata.model_config(self._with_signature("ModelConfig", message))
@@ -87,60 +83,42 @@ class OipServicer:
     async def model_statistics(self, head: CallHead, message: bytes, context: Context) -> bytes:
         """Of one version, of one model's, or of all."""
         name, version = grpc_metadata.named("ModelStatistics", message)
-        if name:
-            self._engine.status(name, version)  # ModelNotFound
-        state = self._service.metrics.state()
-        return grpc_metadata.model_statistics(statistics(state, name or None, version))
+        return grpc_metadata.model_statistics(repository_api.model_statistics(self._service, name or None, version))
 
     async def index(self, head: CallHead, message: bytes, context: Context) -> bytes:
         self._service.used_at = time.monotonic()
         ready_only = grpc_metadata.decode_index_request(message)
-        statuses = self._engine.statuses()
-        available = [] if ready_only else await asyncio.to_thread(self._engine.available)
-        return grpc_metadata.repository_index(index_entries(statuses, available, ready_only))
+        return grpc_metadata.repository_index(await repository_api.index(self._service, ready_only))
 
     async def load(self, head: CallHead, message: bytes, context: Context) -> bytes:
         """From the service's repositories, or the files in the message; answered once it serves."""
         self._service.used_at = time.monotonic()
         name, asked = await asyncio.to_thread(grpc_metadata.decode_repository_load, message)
-        try:
-            await load_sent(self._service, name, asked)
-        finally:
-            await self._service.persistence.tidy(self._engine)
+        await repository_api.load(self._service, name, asked)
         return grpc_metadata.nothing("RepositoryModelLoad")
 
     async def unload(self, head: CallHead, message: bytes, context: Context) -> bytes:
         self._service.used_at = time.monotonic()
-        await self._engine.unload(grpc_metadata.decode_repository_unload(message))
-        await self._service.persistence.tidy(self._engine)
+        await repository_api.unload(self._service, grpc_metadata.decode_repository_unload(message))
         return grpc_metadata.nothing("RepositoryModelUnload")
 
     async def regions(self, head: CallHead, message: bytes, context: Context) -> bytes:
         name, _ = grpc_metadata.named("SystemSharedMemoryStatus", message)
-        regions = self._memory().regions(name or None)
+        regions = repository_api.shared_memory(self._service).regions(name or None)
         return grpc_metadata.region_statuses((each.name, each.key, each.offset, each.byte_size) for each in regions)
 
     async def register(self, head: CallHead, message: bytes, context: Context) -> bytes:
         asked = grpc_metadata.decode_region_registration(message)
-        await asyncio.to_thread(self._memory().register, *asked)
+        await asyncio.to_thread(repository_api.shared_memory(self._service).register, *asked)
         return grpc_metadata.nothing("SystemSharedMemoryRegister")
 
     async def unregister(self, head: CallHead, message: bytes, context: Context) -> bytes:
         name, _ = grpc_metadata.named("SystemSharedMemoryUnregister", message)
-        self._memory().unregister(name or None)
+        repository_api.shared_memory(self._service).unregister(name or None)
         return grpc_metadata.nothing("SystemSharedMemoryUnregister")
 
-    def _memory(self) -> SharedMemory:
-        if self._service.shared is None:
-            raise Unsupported(DISABLED)
-        return self._service.shared
-
     def _with_signature(self, method: str, message: bytes) -> ModelStatus:
-        status = self._status(method, message)
-        if status.signature is None:
-            reason = f": {status.reason}" if status.reason else ""
-            raise Unavailable(f"model {status.name!r} version {status.version} is {status.state.value}{reason}")
-        return status
+        return repository_api.status_with_signature(self._service, *grpc_metadata.named(method, message))
 
     def _status(self, method: str, message: bytes) -> ModelStatus:
         return self._engine.status(*grpc_metadata.named(method, message))

@@ -24,6 +24,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from workbench.server.gate.request_ids import HasRequestId
 from workbench.server.http.chunked_body import ChunkedBody
 from workbench.server.http.request_head import MalformedRequest, RequestHead, parse_head
 from workbench.telemetry.rate_limiter import RateLimiter
@@ -117,13 +118,6 @@ class Application(Protocol):
     def error_answer(self, error: Exception, request_id: bytes, /) -> tuple[int, bytes, bytes]:
         """(status, header lines, body) that tell a client of an error."""
         ...
-
-
-class Named(Protocol):
-    """Whatever has a request id."""
-
-    @property
-    def request_id(self) -> bytes: ...
 
 
 class Discard:
@@ -386,10 +380,6 @@ class Connection(asyncio.Protocol):
 
     # Answers
 
-    def has_left(self) -> bool:
-        """True once nobody is there to read an answer."""
-        return self._lost
-
     def reply(self, status: int, headers: bytes, body: Sequence[bytes | memoryview]) -> int:
         """Answer the current request, and return the size of the body. Raises nothing.
 
@@ -428,11 +418,11 @@ class Connection(asyncio.Protocol):
         status, headers, body = self._app.error_answer(error, request_id)
         self.reply(status, headers, (body,))
 
-    def send_result(self, call: Named, encoded: tuple[bytes, Sequence[bytes | memoryview]]) -> int:
+    def send_result(self, call: HasRequestId, encoded: tuple[bytes, Sequence[bytes | memoryview]]) -> int:
         """As the Responder of an inference."""
         return self.reply(200, *encoded)
 
-    def send_error(self, call: Named, error: Exception) -> None:
+    def send_error(self, call: HasRequestId, error: Exception) -> None:
         self.reply_error(error, call.request_id)
 
     def start_stream(self, status: int, headers: bytes) -> None:

@@ -6,12 +6,11 @@ import asyncio
 
 import msgspec
 
-from workbench.errors import Unsupported
 from workbench.protocols.region_params import decode_registration
 from workbench.server.http.message import Response
 from workbench.server.http.routing import Call, Route
+from workbench.server.repository_api import shared_memory
 from workbench.server.service import Service
-from workbench.server.shared_memory import DISABLED, SharedMemory
 
 BODY_BYTES = 64 * 1024
 """The most that a registration may have."""
@@ -35,24 +34,19 @@ class SharedRoutes:
         self._service = service
 
     async def status(self, call: Call) -> Response:
-        regions = self._memory().regions(call.params.get("region"))
+        regions = shared_memory(self._service).regions(call.params.get("region"))
         told = [
             {"name": each.name, "key": each.key, "offset": each.offset, "byte_size": each.byte_size} for each in regions
         ]
         return Response(200, msgspec.json.encode(told))
 
     async def register(self, call: Call) -> Response:
-        memory = self._memory()
+        memory = shared_memory(self._service)
         async with call.body(BODY_BYTES, self._service.bodies) as body:
             asked = decode_registration(body)
         await asyncio.to_thread(memory.register, call.params["region"], asked.key, asked.offset, asked.byte_size)
         return Response(200, b"{}")
 
     async def unregister(self, call: Call) -> Response:
-        self._memory().unregister(call.params.get("region"))
+        shared_memory(self._service).unregister(call.params.get("region"))
         return Response(200, b"{}")
-
-    def _memory(self) -> SharedMemory:
-        if self._service.shared is None:
-            raise Unsupported(DISABLED)
-        return self._service.shared

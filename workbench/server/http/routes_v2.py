@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import msgspec
 
 from workbench.core.model import ModelState, ModelStatus
-from workbench.errors import StorageError, Unavailable
 from workbench.protocols import metadata
-from workbench.protocols.metadata import RepositoryLoad
 from workbench.protocols.model_config_body import triton_config
 from workbench.protocols.statistics_body import statistics_body
+from workbench.server import repository_api
 from workbench.server.gate.scopes import Scope
 from workbench.server.http.message import Response
 from workbench.server.http.routing import Call, Route, while_there
 from workbench.server.service import VERSION, Service
 from workbench.telemetry import exposition
-from workbench.telemetry.statistics import statistics
 
 log = logging.getLogger("workbench.server")
 
@@ -69,48 +64,39 @@ class ProtocolRoutes:
     # Metadata
 
     async def server_metadata(self, call: Call) -> Response:
-        more = ["system_shared_memory"] if self._service.shared is not None else []
-        return Response(200, metadata.server_metadata(VERSION, *more))
+        return Response(200, metadata.server_metadata(VERSION, *repository_api.extensions(self._service)))
 
     async def model_metadata(self, call: Call) -> Response:
-        status = self._with_signature(call)
-        return Response(200, metadata.model_metadata(status, self._ready_versions(status)))
+        status, versions = self._described(call)
+        return Response(200, metadata.model_metadata(status, versions))
 
     async def model_config(self, call: Call) -> Response:
-        status = self._with_signature(call)
-        return Response(200, msgspec.json.encode(triton_config(status, self._ready_versions(status))))
+        status, versions = self._described(call)
+        return Response(200, msgspec.json.encode(triton_config(status, versions)))
 
     async def statistics(self, call: Call) -> Response:
         """Of one version, of all of one model's, or of all models."""
         name, version = call.params.get("name"), call.params.get("version")
-        if name is not None:
-            self._engine.status(name, version)  # ModelNotFound
-        return Response(200, statistics_body(statistics(self._service.metrics.state(), name, version)))
+        return Response(200, statistics_body(repository_api.model_statistics(self._service, name, version)))
 
     # The model repository
 
     async def index(self, call: Call) -> Response:
         async with self._body(call) as body:
             ready_only = metadata.decode_index_request(body)
-        statuses = self._engine.statuses()
-        available = [] if ready_only else await asyncio.to_thread(self._engine.available)
-        return Response(200, metadata.repository_index(index_entries(statuses, available, ready_only)))
+        return Response(200, metadata.repository_index(await repository_api.index(self._service, ready_only)))
 
     async def load(self, call: Call) -> Response:
         """From the service's repositories, or the file that the body holds; answered once it serves."""
-        try:
-            async with self._body(call) as body:
-                asked = await asyncio.to_thread(metadata.decode_repository_load, body)
-                await while_there(call, load_sent(self._service, call.params["name"], asked))
-        finally:
-            await self._service.persistence.tidy(self._engine)
+        async with self._body(call) as body:
+            asked = await asyncio.to_thread(metadata.decode_repository_load, body)
+            await while_there(call, repository_api.load(self._service, call.params["name"], asked))
         return Response(200, b"{}")
 
     async def unload(self, call: Call) -> Response:
         async with self._body(call) as body:
             metadata.decode_repository_unload(body)
-        await self._engine.unload(call.params["name"])
-        await self._service.persistence.tidy(self._engine)
+        await repository_api.unload(self._service, call.params["name"])
         return Response(200, b"{}")
 
     # Metrics
@@ -129,63 +115,7 @@ class ProtocolRoutes:
     def _status(self, call: Call) -> ModelStatus:
         return self._engine.status(call.params["name"], call.params.get("version"))
 
-    def _with_signature(self, call: Call) -> ModelStatus:
-        status = self._status(call)
-        if status.signature is None:
-            reason = f": {status.reason}" if status.reason else ""
-            raise Unavailable(f"model {status.name!r} version {status.version} is {status.state.value}{reason}")
-        return status
-
-    def _ready_versions(self, status: ModelStatus) -> list[str]:
-        return [each.version for each in self._engine.statuses(status.name) if each.state is ModelState.READY]
-
-
-async def load_sent(service: Service, name: str, asked: RepositoryLoad) -> None:
-    """Load what a repository load asks for; a model with files beside it by way of a folder that is gone again then."""
-    for note in asked.notes:
-        log.warning("the configuration sent for model %s: %s", name, note)
-    if asked.model is None or not asked.beside:
-        await service.engine.load(name, asked.model, asked.settings)
-    else:
-        folder = await asyncio.to_thread(
-            _written, service.config.data_dir, {asked.model_file: asked.model, **asked.beside}
-        )
-        try:
-            await service.engine.load(name, Path(folder.name) / asked.model_file, asked.settings)
-        finally:
-            await asyncio.to_thread(folder.cleanup)
-    service.engine.note(name, [f"the config sent with its load: {note}" for note in asked.notes])
-
-
-def _written(data_dir: Path, files: Mapping[str, bytes]) -> TemporaryDirectory[str]:
-    try:
-        folder = TemporaryDirectory(dir=data_dir, prefix="sent-", ignore_cleanup_errors=True)
-        for name, content in files.items():
-            (Path(folder.name) / name).write_bytes(content)
-    except OSError as error:
-        raise StorageError(f"the files that were sent cannot be written ({error.strerror})") from None
-    return folder
-
-
-def index_entries(
-    statuses: Sequence[ModelStatus], available: Sequence[tuple[str, str]], ready_only: bool
-) -> list[tuple[str, str, str, str]]:
-    """(name, version, state, reason) of what is known and of what lies in the repositories, in Triton's words."""
-    entries = {
-        (status.name, status.version): (_STATES[status.state], status.reason)
-        for status in statuses
-        if status.state is ModelState.READY or not ready_only
-    }
-    for key in available:
-        entries.setdefault(key, ("UNAVAILABLE", "not loaded"))
-    return [(*key, *entries[key]) for key in sorted(entries, key=lambda key: (key[0], int(key[1])))]
-
-
-_STATES = {
-    ModelState.LOADING: "LOADING",
-    ModelState.WARMING: "LOADING",
-    ModelState.READY: "READY",
-    ModelState.DRAINING: "UNLOADING",
-    ModelState.GONE: "UNAVAILABLE",
-    ModelState.FAILED: "UNAVAILABLE",
-}
+    def _described(self, call: Call) -> tuple[ModelStatus, list[str]]:
+        """The model, and its versions that are ready."""
+        status = repository_api.status_with_signature(self._service, call.params["name"], call.params.get("version"))
+        return status, repository_api.ready_versions(self._service, status.name)

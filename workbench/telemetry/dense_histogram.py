@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
-class Layout(Protocol):
+class BucketEdges(Protocol):
     """The buckets: bucket i holds values in (edges[i - 1], edges[i]], the first and the last one all beyond."""
 
     edges: NDArray[np.float64]
@@ -19,7 +19,7 @@ class DenseHistogram:
 
     __slots__ = ("counts", "layout", "total")
 
-    def __init__(self, layout: Layout, counts: NDArray[np.int64] | None = None, total: float = 0.0) -> None:
+    def __init__(self, layout: BucketEdges, counts: NDArray[np.int64] | None = None, total: float = 0.0) -> None:
         self.layout = layout
         self.counts = np.zeros(len(layout.edges) + 1, np.int64) if counts is None else counts
         self.total = total

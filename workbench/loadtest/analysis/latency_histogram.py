@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from workbench.core.histogram import Histogram, LogLinear
 
 LAYOUT: Final = LogLinear(2, -20, 12, 128, includes="lower", outside=False)
-"""From 1 us to 4096 s."""
+"""The buckets of load tests, from 1 us to 4096 s."""
 
 EMPTY: Final = Histogram.empty(LAYOUT)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.loadtest.analysis.histogram import EMPTY, LAYOUT, counted, decode, encode
+from workbench.loadtest.analysis.latency_histogram import EMPTY, LAYOUT, counted, decode, encode
 
 DURATIONS = st.lists(st.floats(1e-6, 4000.0), min_size=1, max_size=200)
 

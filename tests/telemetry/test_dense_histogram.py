@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from workbench.core.histogram import SERVICE, Histogram
 from workbench.telemetry.counters import Durations
-from workbench.telemetry.histogram import DenseHistogram
+from workbench.telemetry.dense_histogram import DenseHistogram
 
 durations = st.lists(st.floats(1e-6, 1000.0), max_size=60)
 

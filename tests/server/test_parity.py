@@ -1,0 +1,318 @@
+"""One inference is the same whichever way it comes: answer, record, counters, use and errors."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from tests.server.conftest import LIMITS, House, open_house
+from tests.server.driver import Wire, answered, connect, parsed
+from tests.server.grpc.test_service import AUTHORIZED, INFER, STREAM, Port, open_port
+from workbench.config import Limits
+from workbench.core.messages import InferRequest
+from workbench.core.ports import Outcome
+from workbench.protocols import pb
+from workbench.protocols.oip_grpc import decode_response as decode_grpc
+from workbench.protocols.oip_grpc import encode_request
+from workbench.protocols.oip_json import decode_response
+from workbench.protocols.status_codes import GRPC_CODE_KEY
+from workbench.server import inference
+from workbench.telemetry.request_record import RequestRecord
+
+LARGE = Limits(**{**{name: getattr(LIMITS, name) for name in LIMITS.__slots__}, "max_body_bytes": 1 << 20})
+
+
+@dataclass
+class Answered:
+    values: list[float] | None = None
+    code: str = ""
+    """Of the error, where it is none."""
+    message: str = ""
+
+
+@dataclass
+class Ask:
+    """A request, told in a way that each transport can carry."""
+
+    rows: int = 1
+    model: str = "digits"
+    input: str = "x"
+    id: str = "seven"
+    timeout_us: int | None = None
+    leave: bool = False
+    """The client goes once the request is under way."""
+
+    @property
+    def array(self) -> np.ndarray[Any, np.dtype[np.float32]]:
+        return np.arange(self.rows * 2, dtype=np.float32).reshape(self.rows, 2)
+
+    def json(self) -> bytes:
+        tensor = {"name": self.input, "datatype": "FP32", "shape": [self.rows, 2], "data": self.array.ravel().tolist()}
+        sent: dict[str, Any] = {"inputs": [tensor], "id": self.id}
+        if self.timeout_us is not None:
+            sent["parameters"] = {"timeout": self.timeout_us}
+        return json.dumps(sent).encode()
+
+    def binary(self) -> tuple[bytes, int]:
+        raw = self.array.tobytes()
+        tensor = {"name": self.input, "datatype": "FP32", "shape": [self.rows, 2]}
+        sent: dict[str, Any] = {"inputs": [{**tensor, "parameters": {"binary_data_size": len(raw)}}], "id": self.id}
+        if self.timeout_us is not None:
+            sent["parameters"] = {"timeout": self.timeout_us}
+        head = json.dumps(sent).encode()
+        return head + raw, len(head)
+
+    def message(self) -> bytes:
+        request = InferRequest(self.model, {self.input: self.array}, id=self.id)
+        found = pb.message("ModelInferRequest").FromString(encode_request(request))
+        if self.timeout_us is not None:
+            found.parameters["timeout"].int64_param = self.timeout_us
+        return bytes(found.SerializeToString())
+
+
+@dataclass
+class Ways:
+    house: House
+    port: Port
+    records: list[RequestRecord]
+
+    async def http(self, ask: Ask, body: bytes, warm: bool = False, **headers: str) -> Answered:
+        head = self.house.call.head("POST", f"/v2/models/{ask.model}/infer", content_length=str(len(body)), **headers)
+        connection, wire = connect(self.house.app)
+        if warm:  # the head becomes known
+            await self._warm(head, len(body))
+        connection.data_received(head + body)
+        if ask.leave:
+            await self._under_way()
+            connection.connection_lost(None)
+            return Answered(code="cancelled")
+        found = await _read(wire)
+        connection.connection_lost(None)
+        return found
+
+    async def _warm(self, head: bytes, size: int) -> None:
+        """By a request that fails, and whose trace in telemetry is taken away again."""
+        connection, wire = connect(self.house.app)
+        draining = self.house.service.draining.is_set()
+        self.house.service.draining.clear()
+        most, self.house.app.gate._owner.max_in_flight = self.house.app.gate._owner.max_in_flight, 100
+        if self.house.app.known(head) is None:
+            connection.data_received(head + b" " * size)
+            await answered(wire)
+        connection.connection_lost(None)
+        self.house.app.gate._owner.max_in_flight = most
+        if draining:
+            self.house.service.draining.set()
+        self.records.clear()
+
+    async def unary(self, ask: Ask, message: bytes, compression: Any = None) -> Answered:
+        call = self.port.channel.unary_unary(INFER)(message, metadata=AUTHORIZED, timeout=20, compression=compression)
+        if ask.leave:
+            await self._under_way()
+            call.cancel()
+            with suppress(asyncio.CancelledError):
+                await call
+            return Answered(code="cancelled")
+        try:
+            return Answered(decode_grpc(await call).outputs["y"].ravel().tolist())
+        except grpc.aio.AioRpcError as error:
+            code = dict(error.trailing_metadata() or ())[GRPC_CODE_KEY]
+            return Answered(code=str(code), message=str(error.details()))
+
+    async def stream(self, ask: Ask, message: bytes) -> Answered:
+        call = self.port.channel.stream_stream(STREAM)(metadata=AUTHORIZED, timeout=20)
+        try:
+            await call.write(message)
+            if ask.leave:
+                await self._under_way()
+                call.cancel()
+                return Answered(code="cancelled")
+            found = pb.message("ModelStreamInferResponse").FromString(await call.read())
+            await call.done_writing()
+        except grpc.aio.AioRpcError as error:
+            code = dict(error.trailing_metadata() or ())[GRPC_CODE_KEY]
+            return Answered(code=str(code), message=str(error.details()))
+        if found.error_message:
+            code = found.infer_response.parameters[GRPC_CODE_KEY].string_param
+            return Answered(code=code, message=found.error_message)
+        return Answered(decode_grpc(found.infer_response.SerializeToString()).outputs["y"].ravel().tolist())
+
+    async def _under_way(self) -> None:
+        while self.house.service.engine.status("digits").queued == 0:
+            await asyncio.sleep(0.001)
+
+
+async def _read(wire: Wire) -> Answered:
+    await answered(wire)
+    reply = parsed(bytes(wire.written))
+    if reply.status != 200:
+        return Answered(code=reply.json["code"], message=reply.json["error"])
+    length = reply.headers.get("inference-header-content-length")
+    outputs = decode_response(reply.body, None if length is None else int(length)).outputs
+    return Answered(outputs["y"].ravel().tolist())
+
+
+async def _parsed(ways: Ways, ask: Ask) -> Answered:
+    return await ways.http(ask, ask.json(), x_request_id="mine")
+
+
+async def _known(ways: Ways, ask: Ask) -> Answered:
+    return await ways.http(ask, ask.json(), warm=True)
+
+
+async def _binary(ways: Ways, ask: Ask) -> Answered:
+    body, length = ask.binary()
+    return await ways.http(ask, body, inference_header_content_length=str(length))
+
+
+async def _gzip(ways: Ways, ask: Ask) -> Answered:
+    return await ways.http(ask, gzip.compress(ask.json()), content_encoding="gzip")
+
+
+async def _unary(ways: Ways, ask: Ask) -> Answered:
+    return await ways.unary(ask, ask.message())
+
+
+async def _compressed(ways: Ways, ask: Ask) -> Answered:
+    return await ways.unary(ask, ask.message(), grpc.Compression.Gzip)
+
+
+async def _stream(ways: Ways, ask: Ask) -> Answered:
+    return await ways.stream(ask, ask.message())
+
+
+Way = Callable[[Ways, Ask], Awaitable[Answered]]
+
+WAYS: dict[str, tuple[Way, bool]] = {
+    "HTTP, known head": (_known, False),
+    "HTTP, parsed head": (_parsed, False),
+    "HTTP, on a thread": (_parsed, True),
+    "HTTP, binary": (_binary, False),
+    "HTTP, compressed": (_gzip, False),
+    "gRPC unary": (_unary, False),
+    "gRPC unary, on a thread": (_unary, True),
+    "gRPC unary, compressed": (_compressed, False),
+    "gRPC stream": (_stream, False),
+    "gRPC stream, on a thread": (_stream, True),
+}
+"""Name -> how it is asked, and whether its body counts as large."""
+
+
+@pytest.fixture(params=list(WAYS))
+async def way(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Ways, Way]]:
+    ask, large = WAYS[request.param]
+    if large:
+        monkeypatch.setattr(inference, "LARGE_BODY", 10)
+    async with open_house(tmp_path, limits=LARGE) as house, open_port(house) as port:
+        records: list[RequestRecord] = []
+        monkeypatch.setattr(house.service.metrics, "exchange_done", records.append)
+        yield Ways(house, port, records), ask
+
+
+async def ended(ways: Ways) -> RequestRecord:
+    """The record of the one request, after which nothing is held."""
+    async with asyncio.timeout(20):
+        while not ways.records or ways.house.app.gate._owner.in_flight:
+            await asyncio.sleep(0.001)
+    assert ways.house.service.bodies.held == 0
+    (record,) = ways.records
+    return record
+
+
+async def test_an_answer_its_record_and_use(way: tuple[Ways, Way]) -> None:
+    ways, ask = way
+    ways.house.service.used_at = 0.0
+    found = await ask(ways, Ask(rows=2))
+    assert found == Answered([1.0, 2.0, 3.0, 4.0])  # the fake adds one
+    record = await ended(ways)
+    assert (record.model, record.version, record.id, record.error) == ("digits", "1", "seven", "")
+    moments = [record.arrived_at, record.received_at, record.decoded_at, record.answered_at, record.encoded_at]
+    assert moments == sorted(moments) and moments[0] and record.sent_at >= moments[-1]
+    assert record.request_bytes and record.response_bytes
+    assert record.timings is not None and record.timings.rows == 2
+    assert ways.house.service.used_at
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "model", "outcome"),
+    [
+        (Ask(input="wrong"), "invalid_argument", "digits", Outcome.INVALID),
+        (Ask(id="x" * 5000), "too_large", "digits", Outcome.INVALID),
+        (Ask(timeout_us=1), "deadline_exceeded", "digits", Outcome.EXPIRED),
+        (Ask(model="nobody"), "model_not_found", "nobody", None),
+    ],
+    ids=["a wrong input", "a long id", "too late", "an unknown model"],
+)
+async def test_a_request_that_cannot_be_answered(
+    way: tuple[Ways, Way], asked: Ask, code: str, model: str, outcome: Outcome | None
+) -> None:
+    ways, ask = way
+    before = sum(each.requests for each in ways.house.service.metrics.state().figures.values())
+    found = await ask(ways, asked)
+    assert found.code == code
+    record = await ended(ways)
+    assert (record.error, record.model, record.version) == (code, model, "1" if outcome else "")
+    assert record.message == found.message[:300]
+    assert len(record.id) <= LARGE.max_name_length
+    figures = ways.house.service.metrics.state().figures
+    if outcome is None:
+        assert sum(each.requests for each in figures.values()) == before
+    else:
+        assert figures["digits", "1"].outcomes[outcome] >= 1
+
+
+async def test_a_service_that_drains_takes_no_more(way: tuple[Ways, Way]) -> None:
+    ways, ask = way
+    ways.house.service.draining.set()
+    assert (await ask(ways, Ask())).code == "draining"
+    if ask is not _stream:  # which is refused as a whole
+        record = await ended(ways)
+        assert (record.error, record.model) == ("draining", "digits")
+
+
+@pytest.mark.parametrize("cap", ["max_in_flight", "max_body_bytes_in_flight"])
+async def test_one_over_a_cap_is_refused(way: tuple[Ways, Way], cap: str) -> None:
+    ways, ask = way
+    owner, bodies = ways.house.app.gate._owner, ways.house.service.bodies
+    if cap == "max_in_flight":
+        owner.max_in_flight = 0
+    else:
+        bodies.most = 20
+    found = await ask(ways, Ask())
+    assert found.code == "queue_full"
+    assert cap in found.message
+    if ways.records:  # a message that comes in pieces may be refused before it is whole
+        record = await ended(ways)
+        assert (record.error, record.request_bytes) == ("queue_full", 0)
+    assert (owner.in_flight, bodies.held) == (0, 0)
+
+
+async def test_a_caller_that_leaves_is_dropped_and_gives_back_its_place(way: tuple[Ways, Way]) -> None:
+    ways, ask = way
+    ways.house.session.hold()
+    first = asyncio.ensure_future(_parsed(ways, Ask()))
+    await asyncio.to_thread(ways.house.session.entered.acquire)  # the only runner is busy now
+    await ask(ways, Ask(leave=True))
+    async with asyncio.timeout(20):
+        while not ways.records:
+            await asyncio.sleep(0.001)
+    (record,) = ways.records
+    assert (record.error, record.model, record.version) == ("cancelled", "digits", "1")
+    assert ways.house.app.gate._owner.in_flight == 1
+    ways.house.session.gate.set()
+    assert (await first).values is not None
+    assert ways.house.session.batches == [1]
+    await asyncio.sleep(0.01)
+    assert ways.house.service.metrics.state().figures["digits", "1"].outcomes[Outcome.CANCELLED] == 1

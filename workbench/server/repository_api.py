@@ -1,0 +1,117 @@
+"""The control plane of the Open Inference Protocol: what HTTP routes and gRPC methods do, without their bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from workbench.core.model import ModelState, ModelStatus
+from workbench.core.model_statistics import ModelStatistics
+from workbench.errors import StorageError, Unavailable, Unsupported
+from workbench.protocols.metadata import RepositoryLoad
+from workbench.server.service import Service
+from workbench.server.shared_memory import DISABLED, SharedMemory
+from workbench.telemetry.statistics import statistics
+
+log = logging.getLogger("workbench.server")
+
+
+def extensions(service: Service) -> list[str]:
+    """The names of Triton's extensions that are served because of the service's settings."""
+    return ["system_shared_memory"] if service.shared is not None else []
+
+
+def status_with_signature(service: Service, name: str, version: str | None) -> ModelStatus:
+    """Raises ModelNotFound, or Unavailable while the inputs and outputs are not known."""
+    status = service.engine.status(name, version)
+    if status.signature is None:
+        reason = f": {status.reason}" if status.reason else ""
+        raise Unavailable(f"model {status.name!r} version {status.version} is {status.state.value}{reason}")
+    return status
+
+
+def ready_versions(service: Service, name: str) -> list[str]:
+    return [each.version for each in service.engine.statuses(name) if each.state is ModelState.READY]
+
+
+def model_statistics(service: Service, name: str | None, version: str | None) -> list[ModelStatistics]:
+    """Of one version, of all of one model's, or of all models. Raises ModelNotFound."""
+    if name is not None:
+        service.engine.status(name, version)
+    return statistics(service.metrics.state(), name, version)
+
+
+async def index(service: Service, ready_only: bool) -> list[tuple[str, str, str, str]]:
+    """(name, version, state, reason) of what is known and of what lies in the repositories, in Triton's words."""
+    statuses = service.engine.statuses()
+    available = [] if ready_only else await asyncio.to_thread(service.engine.available)
+    return _entries(statuses, available, ready_only)
+
+
+async def load(service: Service, name: str, asked: RepositoryLoad) -> None:
+    """Load from the service's repositories, or what was sent; a model with files beside it by way of a folder that is
+    gone again then. Returns once it serves. Cancelling it cancels the load."""
+    for note in asked.notes:
+        log.warning("the configuration sent for model %s: %s", name, note)
+    try:
+        if asked.model is None or not asked.beside:
+            await service.engine.load(name, asked.model, asked.settings)
+        else:
+            files = {asked.model_file: asked.model, **asked.beside}
+            folder = await asyncio.to_thread(_written, service.config.data_dir, files)
+            try:
+                await service.engine.load(name, Path(folder.name) / asked.model_file, asked.settings)
+            finally:
+                await asyncio.to_thread(folder.cleanup)
+        service.engine.note(name, [f"the config sent with its load: {note}" for note in asked.notes])
+    finally:
+        await service.persistence.tidy(service.engine)
+
+
+async def unload(service: Service, name: str) -> None:
+    """Drain and unload every version of a model."""
+    await service.engine.unload(name)
+    await service.persistence.tidy(service.engine)
+
+
+def shared_memory(service: Service) -> SharedMemory:
+    """The registered regions. Raises Unsupported where the service does not allow them."""
+    if service.shared is None:
+        raise Unsupported(DISABLED)
+    return service.shared
+
+
+def _written(data_dir: Path, files: Mapping[str, bytes]) -> TemporaryDirectory[str]:
+    try:
+        folder = TemporaryDirectory(dir=data_dir, prefix="sent-", ignore_cleanup_errors=True)
+        for name, content in files.items():
+            (Path(folder.name) / name).write_bytes(content)
+    except OSError as error:
+        raise StorageError(f"the files that were sent cannot be written ({error.strerror})") from None
+    return folder
+
+
+def _entries(
+    statuses: Sequence[ModelStatus], available: Sequence[tuple[str, str]], ready_only: bool
+) -> list[tuple[str, str, str, str]]:
+    entries = {
+        (status.name, status.version): (_STATES[status.state], status.reason)
+        for status in statuses
+        if status.state is ModelState.READY or not ready_only
+    }
+    for key in available:
+        entries.setdefault(key, ("UNAVAILABLE", "not loaded"))
+    return [(*key, *entries[key]) for key in sorted(entries, key=lambda key: (key[0], int(key[1])))]
+
+
+_STATES = {
+    ModelState.LOADING: "LOADING",
+    ModelState.WARMING: "LOADING",
+    ModelState.READY: "READY",
+    ModelState.DRAINING: "UNLOADING",
+    ModelState.GONE: "UNAVAILABLE",
+    ModelState.FAILED: "UNAVAILABLE",
+}
