@@ -1,4 +1,4 @@
-"""One inference, whichever way it comes: draining, caps, use, decode, engine, encode, and its record.
+"""The one path of an inference, over HTTP and gRPC: checks, limits, decode, engine, encode, and the request record.
 
 A transport gives an `InferenceCall` the body, and gets one `send_result` or `send_error` back, unless it says first
 that its client has disconnected. What differs between transports is a `Codec` and a `Responder`. The engine calls the
