@@ -1,4 +1,4 @@
-"""The Protocols by which packages use each other without importing each other: Session, Observer, Journal, Inference."""
+"""Protocols by which packages use each other without importing each other: Session, Observer, Journal, Inference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Renders the metrics for Prometheus under our own names; `triton_metrics` adds Triton's. docs/metrics.md lists both."""
+"""Renders the metrics for Prometheus under our names; `triton_metrics` adds Triton's. docs/metrics.md lists both."""
 
 from __future__ import annotations
 
