@@ -53,7 +53,7 @@ format: panel ## format and mend what can be mended
 	$(BIN)/ruff check --fix .
 	cd labextension && $(WITH_NODE) jlpm lint:fix
 
-PYTEST := $(BIN)/python -m pytest
+PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 test: panel browser nghttp2 ## the tests that every change needs; GPU tests and long ones are left out by name
 	cd labextension && $(WITH_NODE) jlpm test

@@ -1,4 +1,4 @@
-"""What these tests ask the service for: calls as header fields, messages as bytes."""
+"""Calls of the real service: their heads as fields, their messages as bytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SERVING = b"\x08\x01"
 
 
 def head(path: bytes, *more: tuple[bytes, bytes], token: str | None = None) -> list[tuple[bytes, bytes]]:
-    """The fields of a call."""
+    """The fields of a call's head."""
     fields = [
         (b":method", b"POST"),
         (b":scheme", b"http"),
@@ -44,7 +44,7 @@ def inference(x: Any, model: str = "echo", request_id: str = "", **inputs: Any) 
 
 
 def answered(stream: Stream) -> InferResponse:
-    """The one answer of a ModelInfer that went well."""
+    """The answer of a ModelInfer, which must have succeeded."""
     assert stream.reset is None, str(stream)
     assert stream.headers[b":status"] == b"200", str(stream)
     assert stream.grpc_status == 0, str(stream)
@@ -53,6 +53,6 @@ def answered(stream: Stream) -> InferResponse:
 
 
 def is_live(peer: Peer) -> None:
-    """An ordinary call on it is answered."""
+    """Checks that an ordinary call is answered."""
     stream = peer.call(head(LIVE))
     assert (stream.reset, stream.grpc_status, stream.messages) == (None, 0, [IS_LIVE]), str(stream)

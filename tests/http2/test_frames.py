@@ -1,4 +1,4 @@
-"""Frames as they are written, read by `hyperframe`."""
+"""Frames that this server writes, parsed by `hyperframe`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_settings_are_read_as_they_were_written() -> None:
     assert parsed(frames.settings(values)).settings == values
 
 
-def test_window_updates_resets_and_goodbyes_are_read_as_they_were_written() -> None:
+def test_window_updates_resets_and_goaways_are_read_as_they_were_written() -> None:
     assert parsed(frames.window_update(3, frames.LARGEST_WINDOW)).window_increment == frames.LARGEST_WINDOW
     assert parsed(frames.rst_stream(3, ErrorCode.ENHANCE_YOUR_CALM)).error_code == 0xB
     found = parsed(frames.goaway((1 << 31) - 1, ErrorCode.NO_ERROR, "why, ä"))
@@ -38,7 +38,7 @@ def test_window_updates_resets_and_goodbyes_are_read_as_they_were_written() -> N
 
 
 @given(st.binary(max_size=300), st.integers(0, 255))
-def test_padding_is_taken_away(payload: bytes, padding: int) -> None:
+def test_padding_is_removed(payload: bytes, padding: int) -> None:
     flags = frames.PADDED | frames.END_STREAM
     assert frames.unpadded(bytes((padding,)) + payload + bytes(padding), flags) == payload
     assert frames.unpadded(payload, frames.END_STREAM) == payload

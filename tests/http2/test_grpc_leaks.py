@@ -122,6 +122,7 @@ GZIP = ((b"grpc-encoding", b"gzip"),)
 SOON = ((b"grpc-timeout", b"1m"),)
 
 WAYS: dict[str, Way] = {
+    "half a prefix, cancelled": cancelled(WHOLE[:3]),
     "half a message, cancelled": cancelled(HALF),
     "half a message, left": left(HALF),
     "half a message, ended": ended(HALF),

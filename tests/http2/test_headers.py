@@ -84,7 +84,7 @@ def test_a_block_is_cached_from_when_the_table_stays(heads: list[Fields], size: 
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_read_or_refused(block: bytes) -> None:
+def test_any_bytes_are_decoded_or_rejected_with_an_error_of_the_connection(block: bytes) -> None:
     reader = HeaderReader()
     try:
         head, _ = read(block, reader)
@@ -98,7 +98,7 @@ def test_any_bytes_are_read_or_refused(block: bytes) -> None:
             assert check is check_trailers or not head.request
 
 
-def test_an_entry_that_is_added_again_makes_all_be_forgotten() -> None:
+def test_an_entry_that_is_added_again_clears_the_cache() -> None:
     reader = HeaderReader()
     add, first = b"\x40\x01a\x01b", b"\xbe"  # a literal that is added, and the newest entry
     reader.read(add)

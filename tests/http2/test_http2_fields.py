@@ -36,7 +36,7 @@ FIVE = plain([*head(LIVE), (b"content-length", b"5")])
 
 
 def changed(*changes: tuple[bytes, bytes], drop: Sequence[bytes] = (), put_first: Fields = ()) -> list[Frame]:
-    """A whole call with further fields."""
+    """A whole call with fields added to its head, or dropped from it."""
     fields = [*put_first, *(field for field in head(LIVE) if field[0] not in drop), *changes]
     return calls(block=plain(fields))
 

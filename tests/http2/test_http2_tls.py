@@ -1,4 +1,4 @@
-"""The same port with TLS: what is negotiated, large messages both ways, and connections that end anyhow."""
+"""The gRPC port with TLS: negotiation, large messages both ways, and connections that end anywhere."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def connected(serve: Serve, context: ssl.SSLContext) -> ssl.SSLSocket:
 
 
 def heard(tls: ssl.SSLSocket) -> bytes:
-    """All that comes until the server hangs up."""
+    """Reads until the server hangs up."""
     found = b""
     try:
         while more := tls.recv(65_536):
@@ -80,7 +80,7 @@ def test_http_2_is_negotiated(secure: Serve, authority: trustme.CA) -> None:
         assert tls.recv(9)[3] == 4  # SETTINGS
 
 
-def test_what_is_no_http_2_is_hung_up_on(secure: Serve, authority: trustme.CA) -> None:
+def test_what_is_not_http_2_is_disconnected(secure: Serve, authority: trustme.CA) -> None:
     context = ssl.create_default_context()
     authority.configure_trust(context)
     for said in (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", bytes(100)):
@@ -100,7 +100,7 @@ def test_what_is_no_http_2_is_hung_up_on(secure: Serve, authority: trustme.CA) -
     assert np.array_equal(call(secure, authority, x), x)
 
 
-def test_connections_that_end_amid_a_handshake(secure: Serve, authority: trustme.CA) -> None:
+def test_the_service_survives_connections_that_end_within_a_handshake(secure: Serve, authority: trustme.CA) -> None:
     host, _, port = secure.grpc.rpartition(":")
     hello = bytes.fromhex("16030100c8010000c40303") + bytes(100)
     for cut in (0, 1, 5, 6, 50, len(hello)):

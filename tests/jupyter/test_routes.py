@@ -71,12 +71,7 @@ async def test_what_needs_a_service_says_that_none_runs(ask: Ask, workplace: Sha
         ("digits", {"path": ""}, 400, "must name the model file"),
         ("digits", {"path": "/etc/hostname"}, 403, "allow_absolute_paths"),
         ("digits", {}, 400, "path"),
-        (
-            "digits",
-            {"path": "here.onnx", "config": {"max_batch_size": 0}},
-            400,
-            "max_batch_size must be 1 to 65536, got 0",
-        ),
+        ("digits", {"path": "here.onnx", "config": {"max_batch_size": 0}}, 400, "max_batch_size must be 1 to 65536"),
         ("digits", {"path": "here.onnx", "config": {"no_such": 1}}, 400, "no setting 'no_such'"),
         ("digits", {"path": "here.onnx", "unknown": 1}, 400, "unknown"),
         ("digits", ["here.onnx"], 400, "does not fit"),

@@ -66,8 +66,11 @@ def test_any_text_is_read_or_refused() -> None:
     outcomes = {"read": 0, "refused": 0}
     fields = st.lists(st.sampled_from(["a: 1", "b {", "}", 'a: "x"', "b: [1,", "]", "#", "-9", ";"]), min_size=1)
 
+    whole = st.lists(st.sampled_from(["a: 1", "b { }", 'a: "x"', "b: [1, 2]", "b { a: -9; }"]), min_size=1)
+    broken = st.text(max_size=60) | st.text("ab:{}[]<>\"'\\ \n#,;-.019xe", max_size=60) | fields.map(" ".join)
+
     @settings(max_examples=300)
-    @given(st.text(max_size=60) | st.text("ab:{}[]<>\"'\\ \n#,;-.019xe", max_size=60) | fields.map(" ".join))
+    @given(broken | whole.map(" ".join))
     def check(text: str) -> None:
         try:
             outcomes["read"] += bool(parse(text))

@@ -1,4 +1,4 @@
-"""Lists the ONNX operators whose time was measured once and for all: the one fact about ONNX that the engine needs."""
+"""Names the ONNX operators whose run time depends on input shapes only, so that one measurement of a shape holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Defines the seams between rooms as Protocols."""
+"""Protocols by which packages use each other without importing each other: Session, Observer, Journal, Inference."""
 
 from __future__ import annotations
 

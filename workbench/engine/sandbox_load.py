@@ -1,4 +1,4 @@
-"""A model's first load, in a process of its own: what crashes there harms nothing here.
+"""Loads a model that was never seen before in a process of its own first, so that a crash there harms nothing here.
 
 The process (`runtimes/sandbox_process.py`) opens a session on the CPU and runs one made-up row, under a limit of
 memory that it sets itself and a limit of time that is kept here. Only harm counts: a model that merely raises is left

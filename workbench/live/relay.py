@@ -1,4 +1,4 @@
-"""Sends live figures to open pages.
+"""Pushes the live metrics of a service to the browser pages that subscribed to them.
 
 A subscriber keeps flags instead of a queue: a message is made when it can be sent. So a slow page costs no memory, and
 always gets the newest state.

@@ -1,4 +1,4 @@
-"""`Plan`: one load test as frozen values, checked when they are made, with a JSON form that runs are kept with.
+"""`Plan` describes one load test: a frozen dataclass, validated when it is made, and stored as JSON with its run.
 
 Plan
     target      which model, where

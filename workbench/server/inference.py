@@ -1,4 +1,4 @@
-"""One inference, whichever way it comes: draining, caps, use, decode, engine, encode, and its record.
+"""The one path of an inference, over HTTP and gRPC: checks, limits, decode, engine, encode, and the request record.
 
 A transport gives an `InferenceCall` the body, and gets one `send_result` or `send_error` back, unless it says first
 that its client has disconnected. What differs between transports is a `Codec` and a `Responder`. The engine calls the
@@ -109,8 +109,8 @@ class Inference:
 class InferenceCall(RequestRecord, kw_only=True, gc=False):
     """One inference from its head to its answer: its record, and the completion that the engine calls.
 
-    `run` for a body that is whole; else `enter`, `take` for each part, and `begin`. It ends once: by a result, an
-    error, or `disconnected`. From then on it keeps nothing alive, since telemetry keeps it for a while.
+    `begin` with the caller for a body that is whole; else `enter`, `take` for each part, and `begin`. It ends once: by
+    a result, an error, or `disconnected`. From then on it keeps nothing alive, since telemetry keeps it for a while.
     """
 
     inference: Inference | None
@@ -127,18 +127,8 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
 
     # What the transport calls
 
-    def run(self, caller: Caller, body: bytes) -> None:
-        """All of the call, for a transport that has all of the body. Raises nothing."""
-        try:
-            self.enter(caller)
-            self.take(len(body))
-        except Exception as error:
-            self.fail(error, body)
-            return
-        self.begin(body)
-
-    def enter(self, caller: Caller) -> None:
-        """Count the call as use, and as one of its caller's. Raises Draining, QueueFull."""
+    def enter(self, caller: Caller, size: int = 0) -> None:
+        """Count the call as use, as one of its caller's, and `size` bytes of its body. Raises Draining, QueueFull."""
         inference = self.inference
         assert inference is not None
         inference.service.used_at = time.monotonic()
@@ -146,6 +136,9 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
             raise Draining(SHUTTING_DOWN)
         caller.enter()
         self.caller = caller
+        if size:
+            inference.bodies.take(size)
+            self.request_bytes = size
 
     def take(self, size: int) -> None:
         """Count more of the body. Raises QueueFull."""
@@ -153,11 +146,13 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
         self.inference.bodies.take(size)
         self.request_bytes += size
 
-    def begin(self, body: bytes) -> None:
-        """Decode the body and submit the request. Raises nothing."""
+    def begin(self, body: bytes, caller: Caller | None = None) -> None:
+        """Decode the body and submit the request. Raises nothing. With `caller` it also enters and takes the body."""
         inference, codec = self.inference, self.codec
         assert inference is not None and codec is not None
         try:
+            if caller is not None:
+                self.enter(caller, len(body))
             if inference.shared is not None:
                 self.lease = RegionLease(inference.shared)
             if codec.content_encoding or (len(body) > LARGE_BODY and codec.may_decode_on_thread):
@@ -304,7 +299,10 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
         inference.bodies.give_back(self.request_bytes)
         if self.lease is not None:
             self.lease.give_back()
-        self.inference = self.codec = self.responder = self.caller = self.lease = self.answer = self.task = None
+            self.lease = None
+        if self.task is not None:
+            self.task = None
+        self.inference = self.codec = self.responder = self.caller = self.answer = None
 
 
 def note_failed(service: Service, record: RequestRecord, error: Exception) -> None:

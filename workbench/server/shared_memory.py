@@ -1,4 +1,4 @@
-"""System shared memory that clients registered: POSIX objects of this machine, read and written at their places.
+"""Registry of POSIX shared memory that local clients registered: tensors are read and written there at given offsets.
 
 They are read with pread and never mapped: a client that cuts its object short would end a process that has it mapped.
 No name of a region or an object is ever in an error: whoever learns one could register it as their own.

@@ -1,6 +1,4 @@
-"""Metrics for Prometheus. This module holds all of our own metric names, `triton_metrics` holds Triton's;
-docs/metrics.md lists both.
-"""
+"""Renders the metrics for Prometheus under our names; `triton_metrics` adds Triton's. docs/metrics.md lists both."""
 
 from __future__ import annotations
 

@@ -276,9 +276,9 @@ class GrpcCall(Stream):
 
     def send_result(self, call: HasRequestId, message: bytes) -> int:
         """As the Responder of an inference."""
-        asked = self._asked.head
-        if asked is not None and asked.request_id:
-            self.tell(REQUEST_ID, asked.request_id)
+        head = self._asked.head
+        if head is not None and head.request_id:
+            self.tell(REQUEST_ID, head.request_id)
         self.reply(message)
         return len(message)
 

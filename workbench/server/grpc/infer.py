@@ -26,6 +26,7 @@ STREAM_DEPTH = 128
 """Requests of one stream that are under way at once; the next is read when the first of them is answered."""
 
 Encode = Callable[[InferResponse, GrpcAnswer, Limits], bytes]
+Decode = Callable[[bytes, float, Shared | None], tuple[InferRequest, GrpcAnswer]]
 Item = TypeVar("Item")
 
 
@@ -38,13 +39,9 @@ class GrpcCodec:
     def __init__(self, limits: Limits, encode: Encode) -> None:
         self._limits = limits
         self._encode = encode
-        self._decode = Decoder(limits).decode
-
-    def decode(self, body: bytes, now: float, shared: Shared | None) -> tuple[InferRequest, GrpcAnswer]:
-        return self._decode(body, now, shared)
-
-    def named_in(self, body: bytes) -> tuple[str, str, str]:
-        return named_in(body)
+        # As they are: each call saved counts.
+        self.decode: Decode = Decoder(limits).decode
+        self.named_in: Callable[[bytes], tuple[str, str, str]] = named_in
 
     def encode(self, call: InferenceCall, response: InferResponse) -> bytes:
         return self._encode(response, call.answer, self._limits)
@@ -78,7 +75,7 @@ class GrpcInference:
             responder=call,
         )
         call.on_lost(infer.disconnected)
-        infer.run(head.caller, message)
+        infer.begin(message, head.caller)
 
     async def stream(
         self, head: CallHead, messages: AsyncIterator[bytes], context: Context
@@ -102,7 +99,7 @@ class GrpcInference:
                 responder=pending,
             )
             pending.future.add_done_callback(lambda future: infer.disconnected() if future.cancelled() else None)
-            infer.run(head.caller, message)
+            infer.begin(message, head.caller)
             return pending.future
 
         draining = inference.draining

@@ -131,7 +131,7 @@ class InferHead:
         call = InferenceCall(
             "", "", inference.ids.new(), now, now, inference=inference, codec=self.codec, responder=connection
         )
-        call.run(self.caller, body)
+        call.begin(body, self.caller)
         return call
 
     def open(self, connection: Connection) -> GatheredInference:
