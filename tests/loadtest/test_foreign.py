@@ -67,7 +67,7 @@ def test_a_version_may_be_a_word(foreign: Foreign) -> None:
     assert recorded(foreign.http, "declared", None, VERSION).rows.counts() == {"ok": 10}
     with pytest.raises(NotFound, match="declared not found"):
         recorded(foreign.http, "declared", None, "v9")
-    with pytest.raises(InvalidInput, match="not a model version"):
+    with pytest.raises(InvalidInput, match="version must consist of"):
         recorded(foreign.http, "declared", None, "../../v1")
 
 

@@ -306,13 +306,14 @@ def test_a_snapshot_holds_what_came_since_the_one_before() -> None:
     assert model["queued"] == 3
     latency = Histogram.from_json(SERVICE, model["latency"]["request"])
     assert latency.count == 10
-    assert latency.quantile(0.99) == pytest.approx(0.010, rel=0.03)
+    assert model["p99_s"] == latency.quantile(0.99) == pytest.approx(0.010, rel=0.03)
 
     clock.now += 0.5
     second = series.take()
     assert second["sequence"] == 1
     assert second["models"][0]["requests_per_s"] == 0
     assert second["models"][0]["latency"]["request"]["buckets"] == {}
+    assert second["models"][0]["p99_s"] is None
 
 
 def test_a_snapshot_is_a_function_of_two_states() -> None:

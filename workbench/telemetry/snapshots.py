@@ -73,6 +73,7 @@ class Snapshots:
 
 
 def _model(name: str, version: str, figures: Counters, status: ModelStatus | None, interval_s: float) -> dict[str, Any]:
+    latency = figures.request.histogram()
     return {
         "name": name,
         "version": version,
@@ -87,8 +88,12 @@ def _model(name: str, version: str, figures: Counters, status: ModelStatus | Non
         "rows_per_s": _rate(figures.rows, interval_s),
         "batches_per_s": _rate(figures.batches, interval_s),
         "busy": _rate(figures.busy_s, interval_s),
+        # For scripts that read single lines. Plots take percentiles of a window from the merged histograms.
+        "p50_s": latency.quantile(0.50),
+        "p95_s": latency.quantile(0.95),
+        "p99_s": latency.quantile(0.99),
         "latency": {
-            "request": figures.request.histogram().encode(),
+            "request": latency.encode(),
             "queue": figures.queue.histogram().encode(),
             "compute": figures.compute.histogram().encode(),
         },

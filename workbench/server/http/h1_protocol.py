@@ -43,6 +43,9 @@ CHUNKS_A_STEP: Final = 256
 BACKLOG: Final = 2048
 """Connections that wait to be accepted."""
 
+BROKEN: Final = 500
+"""The status that a streamed answer counts under that its handler could not bring to its end."""
+
 LEFT: Final = 499
 """The status that a request counts under whose client left before it was answered."""
 
@@ -164,6 +167,7 @@ class Connection(asyncio.Protocol):
         self._is_head = False
         self._takes_chunks = True
         self._streaming = False
+        self._stream_status = 0
         # The connection
         self._lost = False
         self._body_paused = False
@@ -430,7 +434,7 @@ class Connection(asyncio.Protocol):
         if self._answered:
             return
         self._answered = self._streaming = True
-        self._app.answers[status] += 1
+        self._stream_status = status  # counted when the stream ends
         if not self._takes_chunks:
             self._keep_alive = False
         framing = b"transfer-encoding: chunked\r\n" if self._takes_chunks else b""
@@ -454,6 +458,7 @@ class Connection(asyncio.Protocol):
             return
         self._streaming = False
         self._exchange = None
+        self._app.answers[self._stream_status] += 1
         if self._lost:
             return
         if self._takes_chunks and not self._is_head:
@@ -466,6 +471,7 @@ class Connection(asyncio.Protocol):
             return
         self._streaming = False
         self._exchange = None
+        self._app.answers[BROKEN] += 1
         self.transport.abort()
 
     def _refuse_request(self, status: int, message: str) -> None:
