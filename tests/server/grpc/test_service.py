@@ -187,19 +187,6 @@ async def test_an_answer_over_the_cap_says_so(tmp_path: Path) -> None:
     assert "max_response_bytes" in said
 
 
-async def test_requests_of_one_token_have_a_cap_and_leave_room_when_they_end(port: Port) -> None:
-    port.house.session.hold()
-    calls = [asyncio.ensure_future(awaited(port.call(INFER, request()))) for _ in range(4)]
-    await until(lambda: port.caller.in_flight == 4)
-    status, code, _ = await port.fails(INFER, request())
-    assert (status, code) == ("RESOURCE_EXHAUSTED", "queue_full")
-    port.house.session.gate.set()
-    await asyncio.gather(*calls)
-    await port.call(INFER, request())
-    assert port.house.service.bodies.held == 0
-    assert port.caller.in_flight == 0
-
-
 async def test_a_request_whose_deadline_passes_is_not_run(port: Port) -> None:
     session = port.house.session
     session.hold()
@@ -211,38 +198,6 @@ async def test_a_request_whose_deadline_passes_is_not_run(port: Port) -> None:
     await running
     await port.call(INFER, request(2))
     assert session.batches == [1, 2]
-
-
-async def test_a_call_that_is_cancelled_is_not_run_and_leaves_nothing_behind(port: Port) -> None:
-    session = port.house.session
-    session.hold()
-    running = asyncio.ensure_future(awaited(port.call(INFER, request())))
-    assert await asyncio.to_thread(session.entered.acquire, timeout=10)
-    waiting = port.call(INFER, request(7))
-    await until(lambda: port.caller.in_flight == 2)
-    waiting.cancel()
-    await until(lambda: port.caller.in_flight == 1)
-    session.gate.set()
-    await running
-    await port.call(INFER, request(2))
-    assert session.batches == [1, 2]
-    assert port.house.service.bodies.held == 0
-
-
-async def test_a_deadline_that_cannot_be_met_is_the_request_s_own_error(port: Port) -> None:
-    session = port.house.session
-    session.hold()
-    running = asyncio.ensure_future(awaited(port.call(INFER, request())))
-    assert await asyncio.to_thread(session.entered.acquire, timeout=10)
-    late = service_pb2.ModelInferRequest.FromString(request(7))
-    late.parameters["timeout"].int64_param = 50_000
-    asked = port.fails(INFER, late.SerializeToString())
-    expired = asyncio.ensure_future(asked)
-    await until(lambda: port.caller.in_flight == 2 or expired.done())
-    await asyncio.wait([expired], timeout=0.2)
-    session.gate.set()
-    assert (await expired)[:2] == ("DEADLINE_EXCEEDED", "deadline_exceeded")
-    await running
 
 
 # Streams
@@ -377,11 +332,6 @@ async def test_readiness_is_that_of_the_service(port: Port) -> None:
     assert not service_pb2.ServerReadyResponse.FromString(await port.call(ready)).ready
     assert response.FromString(await port.call(check)).status == response.NOT_SERVING
     assert service_pb2.ServerLiveResponse.FromString(await port.call(f"/{pb.SERVICE}/ServerLive")).live
-
-
-async def test_while_the_service_drains_nothing_new_is_taken(port: Port) -> None:
-    port.house.service.draining.set()
-    assert (await port.fails(INFER, request()))[:2] == ("UNAVAILABLE", "draining")
 
 
 async def test_reflection_lists_the_services_and_their_protos(port: Port) -> None:
