@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from tritonclient.grpc import service_pb2
 
+from tests.helpers.waiting import until_async
 from tests.server.conftest import LIMITS, TOKEN, House, open_house
 from workbench.errors import Unavailable
 from workbench.protocols import pb
@@ -209,9 +210,9 @@ async def test_a_stream_that_is_cancelled_ends_all_that_it_began(port: Port) -> 
     stream = port.channel.stream_stream(STREAM)(metadata=AUTHORIZED)
     for _ in range(3):
         await stream.write(request())
-    await until(lambda: port.caller.in_flight == 3)
+    await until_async(lambda: port.caller.in_flight == 3)
     stream.cancel()
-    await until(lambda: port.caller.in_flight == 0)
+    await until_async(lambda: port.caller.in_flight == 0)
     session.gate.set()
     await port.call(INFER, request())
 
@@ -264,7 +265,7 @@ async def test_a_stream_reads_no_further_than_it_may(port: Port, monkeypatch: py
 
     results = in_order(items(), do, 8, asyncio.Event())
     first = asyncio.ensure_future(anext(results))
-    await until(lambda: len(read) >= 9)
+    await until_async(lambda: len(read) >= 9)
     await asyncio.wait([first], timeout=0.05)
     assert len(read) <= 10
     gate.set()
@@ -380,9 +381,3 @@ async def test_what_goes_wrong_here_is_logged_and_says_no_more_than_that(
 
 async def awaited(call: Any) -> bytes:
     return bytes(await call)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.002)

@@ -28,6 +28,10 @@ def client(serve: Serve) -> Iterator[Client]:
     client.plain.close()
 
 
+def test_it_listens_where_http_does(serve: Serve) -> None:
+    assert serve.grpc.split(":")[0] == serve.address.split(":")[0] == "127.0.0.1"
+
+
 @pytest.mark.parametrize("compression", ["gzip", "deflate"])
 def test_compressed_messages(client: Client, compression: str) -> None:
     assert client.output("mlp", X, compression_algorithm=compression).shape == (3, 16)

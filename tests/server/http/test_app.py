@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from tests import models
+from tests.helpers.waiting import until_async
 from tests.server.conftest import House
 from tests.server.driver import HOST, Wire, connect
-from tests.server.listening import until
 from workbench.core.ports import Outcome
 from workbench.protocols.oip_json import decode_request
 from workbench.server import inference
@@ -405,7 +405,7 @@ async def streamed(house: House, path: str) -> tuple[Connection, Wire, asyncio.Q
     connection, wire = connect(house.app)
     connection.data_received(house.call.head("GET", path))
     lines: asyncio.Queue[Any] = asyncio.Queue()
-    await until(lambda: b"\n{" in wire.written)
+    await until_async(lambda: b"\n{" in wire.written)
     assert b"content-type: application/x-ndjson" in wire.written
     write = connection._write
 
@@ -428,7 +428,7 @@ async def test_the_stream_sends_a_snapshot_a_line_until_the_service_drains(house
     assert (first["sequence"], second["sequence"]) == (0, 1)
     assert second["models"][0]["requests"] == {"ok": 1}
     house.service.draining.set()
-    await until(lambda: wire.written.endswith(b"\r\n0\r\n\r\n"))
+    await until_async(lambda: wire.written.endswith(b"\r\n0\r\n\r\n"))
     connection.connection_lost(None)
 
 
@@ -442,7 +442,7 @@ async def test_the_stream_tells_of_a_change_at_once_where_it_is_asked_to(house: 
     while changed["changed"] < house.service.metrics.changes.count:
         changed = await asyncio.wait_for(lines.get(), 5)
     house.service.draining.set()
-    await until(lambda: wire.written.endswith(b"\r\n0\r\n\r\n"))
+    await until_async(lambda: wire.written.endswith(b"\r\n0\r\n\r\n"))
     connection.connection_lost(None)
 
 
@@ -456,7 +456,7 @@ async def test_the_stream_ends_when_the_client_leaves(house: House) -> None:
     connection, _, _ = await streamed(house, "/control/stream?interval=10")
     assert len(house.app._tasks) == 1
     connection.connection_lost(None)
-    await until(lambda: not house.app._tasks)
+    await until_async(lambda: not house.app._tasks)
 
 
 async def test_a_streams_interval_is_bounded(house: House) -> None:

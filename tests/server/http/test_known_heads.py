@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.helpers.waiting import until_async
 from tests.server.conftest import TOKEN, House, open_house
 from tests.server.driver import Wire, connect
-from tests.server.listening import BODY, REQUEST, listening, until
+from tests.server.listening import BODY, REQUEST, listening
 from workbench.config import Limits
 from workbench.server.http import h1_protocol, routes_infer
 from workbench.server.http.h1_protocol import MAX_AHEAD_BYTES, Connection, ConnectionLimits
@@ -80,7 +81,7 @@ async def ask(connection: Connection, wire: Wire, pieces: list[bytes], expected:
     for piece in pieces:
         connection.data_received(piece)
         await asyncio.sleep(0)
-    await until(lambda: wire.closed or len(answers(bytes(wire.written))) >= expected)
+    await until_async(lambda: wire.closed or len(answers(bytes(wire.written))) >= expected)
     return answers(bytes(wire.written))
 
 
@@ -175,7 +176,7 @@ async def test_what_needs_the_long_way_is_never_known(house: House, asked: bytes
     house.app.inference.limits = Limits()
     connection, wire = connect(house.app)
     connection.data_received(asked)
-    await until(lambda: len(wire.written) > 0)
+    await until_async(lambda: len(wire.written) > 0)
     assert not house.app.infer.heads
     connection.connection_lost(None)
 
@@ -214,7 +215,7 @@ async def test_an_answer_that_cannot_be_written_harms_nobody_in_its_batch(house:
     broken._write = fail
     broken.data_received(REQUEST)
     other.data_received(REQUEST)
-    await until(lambda: len(answers(bytes(heard.written))) == 2)
+    await until_async(lambda: len(answers(bytes(heard.written))) == 2)
     assert wire.closed
     assert house.app.gate._owner.in_flight == 0
     for connection in (broken, other):
@@ -272,7 +273,7 @@ async def test_reading_stops_where_too_much_comes_ahead_of_an_answer(house: Hous
         assert sent * len(REQUEST) < 2 * MAX_AHEAD_BYTES
     house.session.gate.set()
     # Counted rather than taken apart at each turn of the loop, which would take longer than the answers.
-    await until(lambda: wire.written.count(b"HTTP/1.1 200 OK") == 2 + sent)
+    await until_async(lambda: wire.written.count(b"HTTP/1.1 200 OK") == 2 + sent)
     assert wire.reading
     connection.connection_lost(None)
 
@@ -296,7 +297,7 @@ async def test_a_quiet_connection_is_closed_and_one_in_use_is_not(house: House) 
     connection._check_time()
     assert not wire.closed
     house.session.gate.set()
-    await until(lambda: len(answers(bytes(wire.written))) == 3)
+    await until_async(lambda: len(answers(bytes(wire.written))) == 3)
     connection._since -= 2 * ConnectionLimits().idle_timeout_s
     connection._check_time()
     assert wire.closed
