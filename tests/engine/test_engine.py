@@ -72,6 +72,27 @@ async def entered(session: FakeSession) -> None:
     await asyncio.to_thread(session.entered.acquire)
 
 
+async def loaded(
+    start: Start, *sessions: FakeSession, settings: dict[str, object] | None = None, **more: object
+) -> Engine:
+    """An engine that serves "m" by the first of `sessions`."""
+    engine = await start(Opener(*(sessions or [FakeSession()])), **more)
+    await engine.load("m", onnx_bytes(1), settings)
+    return engine
+
+
+async def busy(
+    start: Start, settings: dict[str, object] | None = None, *later: FakeSession
+) -> tuple[Engine, FakeSession, Recorder, asyncio.Task[InferResponse]]:
+    """An engine whose only runner is inside the session with a first request; the sessions `later` are opened next."""
+    session, seen = FakeSession(), Recorder()
+    engine = await loaded(start, session, *later, settings=settings, observer=seen)
+    session.hold()
+    running = ask(engine, 1)
+    await entered(session)
+    return engine, session, seen, running
+
+
 async def turn() -> None:
     """Let everything that is ready on the loop run."""
     for _ in range(3):
@@ -170,23 +191,11 @@ async def test_a_corrupt_model_fails_with_its_reason_and_others_go_on(start: Sta
     assert [status.state for status in engine.statuses("bad")] == [ModelState.READY]
 
 
-async def test_an_operator_that_nobody_has_fails_the_load(start: Start) -> None:
-    engine = await start()
-    with pytest.raises(ModelError):
-        await engine.load("m", models.unsupported_operator().SerializeToString())
-    assert engine.status("m").state is ModelState.FAILED
-
-
 # With a session to see through
 
 
 async def test_nothing_waits_while_a_runner_is_free_and_all_gather_while_it_is_busy(start: Start) -> None:
-    session, seen = FakeSession(), Recorder()
-    engine = await start(Opener(session), observer=seen)
-    await engine.load("m", onnx_bytes(), {"max_batch_size": 4})
-    session.hold()
-    first = ask(engine, 1)
-    await entered(session)
+    engine, session, seen, first = await busy(start, {"max_batch_size": 4})
     others = [ask(engine, value) for value in (2, 3, 4)]
     await turn()
     session.gate.set()
@@ -200,8 +209,7 @@ async def test_nothing_waits_while_a_runner_is_free_and_all_gather_while_it_is_b
 
 async def test_requests_of_one_turn_of_the_loop_share_a_batch(start: Start) -> None:
     session = FakeSession()
-    engine = await start(Opener(session))
-    await engine.load("m", onnx_bytes())
+    engine = await loaded(start, session)
     session.batches.clear()
     await asyncio.gather(*(ask(engine, value) for value in range(5)))
     assert session.batches == [5]
@@ -226,8 +234,7 @@ async def test_short_runs_go_on_the_event_loop_and_batch_there(start: Start) -> 
 
 async def test_one_bad_member_harms_none_of_its_batch(start: Start) -> None:
     session, seen = FakeSession(), Recorder()
-    engine = await start(Opener(session), observer=seen)
-    await engine.load("m", onnx_bytes())
+    engine = await loaded(start, session, observer=seen)
     answers = await asyncio.gather(*(ask(engine, value) for value in (1, 666, 3)), return_exceptions=True)
     assert isinstance(answers[1], InvalidInput)
     good = [answer for answer in answers if isinstance(answer, InferResponse)]
@@ -237,12 +244,7 @@ async def test_one_bad_member_harms_none_of_its_batch(start: Start) -> None:
 
 
 async def test_a_cancelled_caller_is_dropped_and_its_mates_are_served(start: Start) -> None:
-    session, seen = FakeSession(), Recorder()
-    engine = await start(Opener(session), observer=seen)
-    await engine.load("m", onnx_bytes())
-    session.hold()
-    first = ask(engine, 1)
-    await entered(session)
+    engine, session, seen, first = await busy(start)
     leaves, stays = ask(engine, 2), ask(engine, 3)
     await turn()
     leaves.cancel()
@@ -255,12 +257,7 @@ async def test_a_cancelled_caller_is_dropped_and_its_mates_are_served(start: Sta
 
 
 async def test_a_caller_cancelled_while_it_runs_is_counted_once(start: Start) -> None:
-    session, seen = FakeSession(), Recorder()
-    engine = await start(Opener(session), observer=seen)
-    await engine.load("m", onnx_bytes())
-    session.hold()
-    first = ask(engine, 1)
-    await entered(session)
+    engine, session, seen, first = await busy(start)
     first.cancel()
     await turn()
     session.gate.set()
@@ -269,12 +266,7 @@ async def test_a_caller_cancelled_while_it_runs_is_counted_once(start: Start) ->
 
 
 async def test_a_caller_that_left_and_one_that_is_late_are_not_run(start: Start) -> None:
-    session = FakeSession()
-    engine = await start(Opener(session))
-    await engine.load("m", onnx_bytes())
-    session.hold()
-    first = ask(engine, 1)
-    await entered(session)
+    engine, session, _, first = await busy(start)
     gone = ask(engine, 2, abandoned=lambda: True)
     late = ask(engine, 3, deadline=engine.clock() + 1e-6)
     await turn()
@@ -288,12 +280,7 @@ async def test_a_caller_that_left_and_one_that_is_late_are_not_run(start: Start)
 
 
 async def test_a_full_queue_refuses_at_once(start: Start) -> None:
-    session, seen = FakeSession(), Recorder()
-    engine = await start(Opener(session), observer=seen)
-    await engine.load("m", onnx_bytes(), {"max_queue_size": 2})
-    session.hold()
-    running = ask(engine, 1)
-    await entered(session)
+    engine, session, seen, running = await busy(start, {"max_queue_size": 2})
     waiting = [ask(engine, 2), ask(engine, 3)]
     await turn()
     with pytest.raises(QueueFull):
@@ -306,8 +293,7 @@ async def test_a_full_queue_refuses_at_once(start: Start) -> None:
 
 async def test_instances_run_side_by_side_on_one_session(start: Start) -> None:
     session = FakeSession()
-    engine = await start(Opener(session))
-    await engine.load("m", onnx_bytes(), {"instances": 2})
+    engine = await loaded(start, session, settings={"instances": 2})
     session.hold()
     first = ask(engine, 1)
     await entered(session)
@@ -329,13 +315,7 @@ async def test_a_session_for_one_thread_is_opened_once_for_each_instance(start: 
 
 
 async def test_a_swap_fails_no_request_and_the_old_version_finishes_what_it_took(start: Start) -> None:
-    old, new = FakeSession(lambda x: x + 1), FakeSession(lambda x: x + 100)
-    seen = Recorder()
-    engine = await start(Opener(old, new), observer=seen)
-    await engine.load("m", onnx_bytes(1))
-    old.hold()
-    taken = ask(engine, 1)
-    await entered(old)
+    engine, old, seen, taken = await busy(start, None, FakeSession(lambda x: x + 100))
     waiting = ask(engine, 2)
     await turn()
     result = await engine.load("m", onnx_bytes(2))
@@ -350,23 +330,14 @@ async def test_a_swap_fails_no_request_and_the_old_version_finishes_what_it_took
     assert ("1", ModelState.GONE) in seen.states
 
 
-async def test_the_same_model_again_is_unchanged(start: Start) -> None:
+async def test_the_same_model_again_is_unchanged_but_for_its_settings(start: Start) -> None:
     opener = Opener(FakeSession())
     engine = await start(opener)
     await engine.load("m", onnx_bytes())
     again = await engine.load("m", onnx_bytes())
-    assert again.unchanged
-    assert again.status.version == "1"
-    assert len(opener.opened) == 1
-
-
-async def test_the_same_model_with_other_settings_takes_them(start: Start) -> None:
-    opener = Opener(FakeSession())
-    engine = await start(opener)
-    await engine.load("m", onnx_bytes())
+    assert (again.unchanged, again.status.version) == (True, "1")
     again = await engine.load("m", onnx_bytes(), {"max_batch_size": 3})
-    assert not again.unchanged
-    assert again.status.max_batch_size == 3
+    assert (again.unchanged, again.status.max_batch_size) == (False, 3)
     assert len(opener.opened) == 1
 
 
@@ -419,12 +390,7 @@ async def test_a_discarded_version_is_gone_and_the_serving_one_cannot_be_discard
 
 
 async def test_unloading_finishes_what_was_accepted_then_forgets_the_model(start: Start) -> None:
-    session = FakeSession()
-    engine = await start(Opener(session))
-    await engine.load("m", onnx_bytes())
-    session.hold()
-    running = ask(engine, 1)
-    await entered(session)
+    engine, session, _, running = await busy(start)
     waiting = ask(engine, 2)
     await turn()
     unloading = asyncio.ensure_future(engine.unload("m"))
@@ -440,22 +406,6 @@ async def test_unloading_finishes_what_was_accepted_then_forgets_the_model(start
     assert engine.statuses() == []
     with pytest.raises(ModelNotFound, match="cannot be unloaded"):
         await engine.unload("m")
-
-
-async def test_a_drain_that_takes_too_long_answers_those_who_wait(start: Start) -> None:
-    session = FakeSession()
-    engine = await start(Opener(session))
-    await engine.load("m", onnx_bytes())
-    session.hold()
-    running = ask(engine, 1)
-    await entered(session)
-    waiting = ask(engine, 2)
-    await turn()
-    await engine.close(0.01)
-    with pytest.raises(Unavailable, match="unloaded before"):
-        await waiting
-    session.gate.set()
-    assert float((await running).outputs["y"][0, 0]) == 2
 
 
 async def test_live_settings_need_no_reload_and_others_are_swapped_in_place(start: Start) -> None:
@@ -492,8 +442,7 @@ async def test_live_settings_need_no_reload_and_others_are_swapped_in_place(star
 )
 async def test_each_setting_that_is_called_live_needs_no_reload(start: Start, name: str, value: object) -> None:
     assert name in LIVE_SETTINGS
-    engine = await start(Opener(FakeSession()))  # a second session would not be found
-    await engine.load("m", onnx_bytes())
+    engine = await loaded(start)  # a second session would not be found
     changed = await engine.configure("m", {name: value})
     assert changed.live
     assert getattr(changed.status.config, name) == value
@@ -514,8 +463,7 @@ async def test_more_instances_of_a_session_that_takes_one_thread_are_a_reload(st
 
 @pytest.mark.parametrize("settings", [{"max_batch_size": 0}, {"nonsense": 1}, {"instances": "many"}])
 async def test_a_bad_setting_changes_nothing(start: Start, settings: dict[str, object]) -> None:
-    engine = await start(Opener(FakeSession()))
-    await engine.load("m", onnx_bytes())
+    engine = await loaded(start)
     with pytest.raises(InvalidInput):
         await engine.configure("m", settings)
     assert engine.status("m").config == ModelConfig()
@@ -542,8 +490,7 @@ async def test_loads_of_one_model_at_once_come_one_after_another(start: Start) -
 async def test_a_load_that_is_cancelled_leaves_the_old_version_serving(start: Start) -> None:
     slow = FakeSession()
     slow.hold()
-    engine = await start(Opener(FakeSession(), slow))
-    await engine.load("m", onnx_bytes(1))
+    engine = await loaded(start, FakeSession(), slow)
     loading = asyncio.ensure_future(engine.load("m", onnx_bytes(2)))
     await entered(slow)
     assert [status.state for status in engine.statuses("m")] == [ModelState.READY, ModelState.WARMING]
@@ -580,8 +527,7 @@ async def test_a_model_that_failed_gives_its_number_to_the_next(start: Start, tm
 
 
 async def test_settings_outlive_a_retrained_model(start: Start) -> None:
-    engine = await start(Opener(FakeSession(), FakeSession()))
-    await engine.load("m", onnx_bytes(1), {"max_batch_size": 7})
+    engine = await loaded(start, FakeSession(), FakeSession(), settings={"max_batch_size": 7})
     await engine.configure("m", {"instances": 2})
     kept = (await engine.load("m", onnx_bytes(2), {"max_queue_size": 9})).status.config
     assert (kept.max_batch_size, kept.instances, kept.max_queue_size) == (7, 2, 9)
@@ -615,12 +561,7 @@ async def test_a_staged_version_that_is_overtaken_is_given_back(start: Start, tm
 
 
 async def test_closing_waits_for_a_model_that_is_being_unloaded(start: Start) -> None:
-    session = FakeSession()
-    engine = await start(Opener(session))
-    await engine.load("m", onnx_bytes())
-    session.hold()
-    running = ask(engine, 1)
-    await entered(session)
+    engine, session, _, running = await busy(start)
     unloading = asyncio.ensure_future(engine.unload("m"))
     while engine.status("m").state is not ModelState.DRAINING:
         await asyncio.sleep(0)
@@ -633,21 +574,18 @@ async def test_closing_waits_for_a_model_that_is_being_unloaded(start: Start) ->
     assert session.closed == 1
 
 
-async def test_closing_does_not_wait_longer_than_it_is_told(start: Start) -> None:
-    session = FakeSession()
-    engine = await start(Opener(session, FakeSession()))
-    await engine.load("m", onnx_bytes(1))
-    session.hold()
-    running = ask(engine, 1)
-    await entered(session)
+@pytest.mark.parametrize("swapped_out", [False, True], ids=["that serves", "that was swapped out"])
+async def test_closing_does_not_wait_longer_than_it_is_told_for_a_version(start: Start, swapped_out: bool) -> None:
+    engine, session, _, running = await busy(start, None, FakeSession())
     waiting = ask(engine, 2)
     await turn()
-    await engine.load("m", onnx_bytes(2))  # the old version drains, for as long as its runner is stuck
+    if swapped_out:
+        await engine.load("m", onnx_bytes(2))  # the old version drains, for as long as its runner is stuck
     await engine.close(0.01)
     with pytest.raises(Unavailable, match="unloaded before"):
         await waiting
     session.gate.set()
-    await running
+    assert float((await running).outputs["y"][0, 0]) == 2
 
 
 async def test_closing_while_a_model_warms_up_ends_the_load_and_then_frees_its_session(start: Start) -> None:
@@ -666,12 +604,7 @@ async def test_closing_while_a_model_warms_up_ends_the_load_and_then_frees_its_s
 
 
 async def test_a_run_that_is_stuck_in_a_version_swapped_out_is_found_and_counted_once(start: Start) -> None:
-    session, seen = FakeSession(), Recorder()
-    engine = await start(Opener(session, FakeSession()), observer=seen)
-    await engine.load("m", onnx_bytes(1))
-    session.hold()
-    stuck = ask(engine, 1)
-    await entered(session)
+    engine, session, seen, stuck = await busy(start, None, FakeSession())
     await engine.load("m", onnx_bytes(2))
     assert engine.longest_run_s() > 0
     assert engine.give_up_stuck(0.0) == ["m"]
@@ -715,13 +648,9 @@ async def test_a_busy_model_and_a_quiet_one_share_the_device(start: Start) -> No
 async def test_a_request_with_priority_overtakes_those_that_wait(
     start: Start, levels: dict[str, object], order: list[str]
 ) -> None:
-    session = FakeSession()
-    engine = await start(Opener(session))
-    await engine.load("m", onnx_bytes(), {"max_batch_size": 1, "priority_step_s": 30, **levels})
-    session.hold()
+    engine, session, _, first = await busy(start, {"max_batch_size": 1, "priority_step_s": 30, **levels})
     ends: list[str] = []
-    tasks = {"first": ask(engine, 1)}
-    await entered(session)
+    tasks = {"first": first}
     for name, priority in (("none", 0), ("low", 3), ("high", 1)):
         tasks[name] = ask(engine, 2, priority=priority)
         await turn()
@@ -734,8 +663,7 @@ async def test_a_request_with_priority_overtakes_those_that_wait(
 
 async def test_padding_never_reaches_a_caller(start: Start) -> None:
     session = FakeSession(lambda x: x * 2)
-    engine = await start(Opener(session))
-    await engine.load("m", onnx_bytes(), {"max_batch_size": 8, "batch_sizes": "4"})
+    engine = await loaded(start, session, settings={"max_batch_size": 8, "batch_sizes": "4"})
     session.batches.clear()
     answers = await asyncio.gather(*(ask(engine, *range(count)) for count in (1, 2)))
     assert session.batches == [4]
@@ -759,8 +687,7 @@ async def test_outputs_keep_the_callers_order_in_a_shared_batch(start: Start) ->
 
 async def test_a_request_that_always_comes_alone_does_not_wait_for_the_end_of_its_turn(start: Start) -> None:
     session = FakeSession(signature=STEADY)
-    engine = await start(Opener(session), clock=Clock())
-    await engine.load("m", onnx_bytes())
+    engine = await loaded(start, session, clock=Clock())
     session.batches.clear()
 
     def submit() -> asyncio.Future[InferResponse]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.engine.fakes import FakeSession
+from tests.helpers.waiting import until_async
 from tests.server.conftest import LIMITS, TOKEN, House, open_house
 from workbench.config import Limits
 from workbench.server.http.h1_protocol import ConnectionLimits, H1Server
@@ -41,17 +42,10 @@ async def listening(
         address = listener.getsockname()
         server = H1Server(house.app, connection_limits)
         serving = asyncio.ensure_future(server.serve(listener, 5))
-        await until(lambda: server.started)
+        await until_async(lambda: server.started)
         try:
             yield Listening(address, server, house)
         finally:
             house.session.gate.set()
             server.stop()
             await serving
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop turn until it holds."""
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0)

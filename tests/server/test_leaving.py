@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests import models
+from tests.helpers.waiting import until_async
 from tests.server.conftest import TOKEN
-from tests.server.listening import REQUEST, listening, until
+from tests.server.listening import REQUEST, listening
 from workbench.core.model import ModelState
 from workbench.core.ports import Outcome
 
@@ -31,12 +32,12 @@ async def _leave(tmp_path: Path) -> None:
         await asyncio.to_thread(session.entered.acquire)  # the only runner is busy now
         for _, writer in waiting:
             writer.write(REQUEST)
-        await until(lambda: house.service.engine.status("digits").queued == 3)
+        await until_async(lambda: house.service.engine.status("digits").queued == 3)
 
         leaving = waiting[1][1]
         leaving.close()
         await leaving.wait_closed()
-        await until(lambda: len(at.server.connections) == 3)
+        await until_async(lambda: len(at.server.connections) == 3)
         session.gate.set()
 
         for reader, writer in (first, waiting[0], waiting[2]):
@@ -75,7 +76,7 @@ async def _leave_a_load(tmp_path: Path, route: str) -> None:
         assert [status.state for status in engine.statuses("other")] == [ModelState.WARMING]
         writer.close()
         await writer.wait_closed()
-        await until(lambda: not engine.statuses("other"))
+        await until_async(lambda: not engine.statuses("other"))
         session.gate.set()
         assert await asyncio.to_thread(session.gone.wait, 30)
         assert engine.status("digits").state is ModelState.READY

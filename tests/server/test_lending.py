@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from tests.helpers.waiting import until_async
 from tests.server.conftest import House
 from tests.server.driver import connect
-from tests.server.listening import until
 from workbench.api import Workbench
 from workbench.client.client import AsyncClient
 from workbench.client.shared_service import Address
@@ -30,13 +30,13 @@ async def test_they_hold_until_the_caller_leaves(house: House) -> None:
         "POST", "/control/models/digits/lend", content_type="application/json", content_length=str(len(sent))
     )
     connection.data_received(head + sent)
-    await until(lambda: b"\n{" in wire.written)
+    await until_async(lambda: b"\n{" in wire.written)
     first = json.loads(bytes(wire.written).split(b"\r\n")[-2])
     assert first["model"]["config"]["max_queue_size"] == 7
     assert house.service.engine.status("digits").config.max_queue_size == 7
     assert (await house.call("POST", "/control/models/digits/set", {"max_queue_size": 9})).status == 409
     connection.connection_lost(None)
-    await until(lambda: not house.app._tasks)
+    await until_async(lambda: not house.app._tasks)
     assert house.service.engine.status("digits").config == before
 
 

@@ -7,7 +7,7 @@ import gzip
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import grpc
 import numpy as np
 import pytest
 
+from tests.helpers.waiting import until_async
 from tests.server.conftest import LIMITS, House, open_house
 from tests.server.driver import Wire, answered, connect, parsed
 from tests.server.grpc.test_service import AUTHORIZED, INFER, STREAM, Port, open_port
@@ -25,7 +26,7 @@ from workbench.protocols import pb
 from workbench.protocols.oip_grpc import decode_response as decode_grpc
 from workbench.protocols.oip_grpc import encode_request
 from workbench.protocols.oip_json import decode_response
-from workbench.protocols.status_codes import GRPC_CODE_KEY
+from workbench.protocols.status_codes import GRPC_CODE_KEY, GRPC_STATUS, HTTP_STATUS
 from workbench.server import inference
 from workbench.telemetry.request_record import RequestRecord
 
@@ -85,15 +86,20 @@ class Ways:
     house: House
     port: Port
     records: list[RequestRecord]
+    left: Wire = field(default_factory=Wire)
+    """What an HTTP client that left was sent."""
 
     async def http(self, ask: Ask, body: bytes, warm: bool = False, **headers: str) -> Answered:
         head = self.house.call.head("POST", f"/v2/models/{ask.model}/infer", content_length=str(len(body)), **headers)
         connection, wire = connect(self.house.app)
         if warm:  # the head becomes known
             await self._warm(head, len(body))
+        before = self.house.service.bodies.held
         connection.data_received(head + body)
         if ask.leave:
             await self._under_way()
+            assert self.house.service.bodies.held > before > 0
+            self.left = wire
             connection.connection_lost(None)
             return Answered(code="cancelled")
         found = await _read(wire)
@@ -126,8 +132,7 @@ class Ways:
         try:
             return Answered(decode_grpc(await call).outputs["y"].ravel().tolist())
         except grpc.aio.AioRpcError as error:
-            code = dict(error.trailing_metadata() or ())[GRPC_CODE_KEY]
-            return Answered(code=str(code), message=str(error.details()))
+            return _failed(error)
 
     async def stream(self, ask: Ask, message: bytes) -> Answered:
         call = self.port.channel.stream_stream(STREAM)(metadata=AUTHORIZED, timeout=20)
@@ -140,22 +145,30 @@ class Ways:
             found = pb.message("ModelStreamInferResponse").FromString(await call.read())
             await call.done_writing()
         except grpc.aio.AioRpcError as error:
-            code = dict(error.trailing_metadata() or ())[GRPC_CODE_KEY]
-            return Answered(code=str(code), message=str(error.details()))
+            return _failed(error)
         if found.error_message:
             code = found.infer_response.parameters[GRPC_CODE_KEY].string_param
             return Answered(code=code, message=found.error_message)
         return Answered(decode_grpc(found.infer_response.SerializeToString()).outputs["y"].ravel().tolist())
 
     async def _under_way(self) -> None:
-        while self.house.service.engine.status("digits").queued == 0:
-            await asyncio.sleep(0.001)
+        """Both requests hold a place."""
+        await until_async(lambda: self.house.service.engine.status("digits").queued)
+        assert self.house.app.gate._owner.in_flight == 2
+
+
+def _failed(error: grpc.aio.AioRpcError) -> Answered:
+    code = str(dict(error.trailing_metadata() or ())[GRPC_CODE_KEY])
+    assert error.code().value[0] == GRPC_STATUS[code]
+    return Answered(code=code, message=str(error.details()))
 
 
 async def _read(wire: Wire) -> Answered:
     await answered(wire)
     reply = parsed(bytes(wire.written))
+    assert reply.headers.get("retry-after") == ("1" if reply.status == 429 else None)
     if reply.status != 200:
+        assert reply.status == HTTP_STATUS[reply.json["code"]]
         return Answered(code=reply.json["code"], message=reply.json["error"])
     length = reply.headers.get("inference-header-content-length")
     outputs = decode_response(reply.body, None if length is None else int(length)).outputs
@@ -223,9 +236,7 @@ async def way(
 
 async def ended(ways: Ways) -> RequestRecord:
     """The record of the one request, after which nothing is held."""
-    async with asyncio.timeout(20):
-        while not ways.records or ways.house.app.gate._owner.in_flight:
-            await asyncio.sleep(0.001)
+    await until_async(lambda: ways.records and not ways.house.app.gate._owner.in_flight)
     assert ways.house.service.bodies.held == 0
     (record,) = ways.records
     return record
@@ -296,6 +307,7 @@ async def test_one_over_a_cap_is_refused(way: tuple[Ways, Way], cap: str) -> Non
     if ways.records:  # a message that comes in pieces may be refused before it is whole
         record = await ended(ways)
         assert (record.error, record.request_bytes) == ("queue_full", 0)
+        assert ways.house.service.metrics.state().figures["digits", "1"].outcomes[Outcome.REJECTED] >= 1
     assert (owner.in_flight, bodies.held) == (0, 0)
 
 
@@ -305,14 +317,13 @@ async def test_a_caller_that_leaves_is_dropped_and_gives_back_its_place(way: tup
     first = asyncio.ensure_future(_parsed(ways, Ask()))
     await asyncio.to_thread(ways.house.session.entered.acquire)  # the only runner is busy now
     await ask(ways, Ask(leave=True))
-    async with asyncio.timeout(20):
-        while not ways.records:
-            await asyncio.sleep(0.001)
+    await until_async(lambda: ways.records)
     (record,) = ways.records
     assert (record.error, record.model, record.version) == ("cancelled", "digits", "1")
     assert ways.house.app.gate._owner.in_flight == 1
     ways.house.session.gate.set()
     assert (await first).values is not None
     assert ways.house.session.batches == [1]
+    assert (ways.house.service.bodies.held, bytes(ways.left.written)) == (0, b"")
     await asyncio.sleep(0.01)
     assert ways.house.service.metrics.state().figures["digits", "1"].outcomes[Outcome.CANCELLED] == 1

@@ -11,6 +11,7 @@ import pytest
 from tritonclient.grpc import service_pb2
 
 from tests.engine.fakes import FakeSession
+from tests.helpers.waiting import until_async
 from tests.server.conftest import SIGNATURE, open_house
 from tests.server.grpc.test_service import INFER, Port, open_port
 from workbench.config import Limits
@@ -33,12 +34,6 @@ async def over_grpc(port: Port, value: float, priority: int) -> None:
     await port.call(INFER, message.SerializeToString())
 
 
-async def until_waiting(port: Port, count: int) -> None:
-    async with asyncio.timeout(30):
-        while port.house.service.engine.status("digits").queued != count:
-            await asyncio.sleep(0.001)
-
-
 @pytest.mark.parametrize("ways", [[over_http], [over_grpc], [over_http, over_grpc]], ids=["HTTP", "gRPC", "both"])
 async def test_requests_are_run_by_their_priority_and_then_in_turn(tmp_path: Path, ways: list[Any]) -> None:
     ran: list[float] = []
@@ -58,7 +53,7 @@ async def test_requests_are_run_by_their_priority_and_then_in_turn(tmp_path: Pat
         asked = [(4.1, 4), (3.1, 0), (2.1, 2), (3.2, 99), (1.1, 1), (4.2, 4), (1.2, 1), (3.3, 3)]
         for index, (value, priority) in enumerate(asked):
             calls.append(asyncio.ensure_future(ways[index % len(ways)](port, value, priority)))
-            await until_waiting(port, index + 1)
+            await until_async(lambda count=index + 1: house.service.engine.status("digits").queued == count)
         session.gate.set()
         await asyncio.gather(*calls)
     np.testing.assert_allclose(ran, [0, 1.1, 1.2, 2.1, 3.1, 3.2, 3.3, 4.1, 4.2], rtol=1e-6)

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import cast
 
+from tests.helpers.waiting import until_async
 from workbench.config import ModelConfig, ServerConfig
 from workbench.core.model import DesiredModel
 from workbench.engine import Engine
@@ -35,9 +36,8 @@ async def test_each_model_that_is_done_with_counts_also_one_that_fails(tmp_path:
         engine = Slow()
         restoring = asyncio.create_task(persistence.restore(cast(Engine, engine)))
         for done in range(3):
-            async with asyncio.timeout(10):
-                while persistence.progress != f"restoring models, {done} of 3 done":
-                    await asyncio.sleep(0.005)
+            told = f"restoring models, {done} of 3 done"
+            await until_async(lambda told=told: persistence.progress == told)
             engine.let.release()
         await restoring
         assert persistence.progress == ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,13 @@ import numpy as np
 import pytest
 from hypothesis import given as cases
 from hypothesis import strategies as st
-from tritonclient.http import InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 from tritonclient.utils import shared_memory as shm
 
 from tests import models
 from tests.helpers.service_process import Serve
 from tests.server.conftest import House
-from tests.server.test_tritonclient import Client
+from tests.server.triton_clients import Client, X, serving
 from workbench.config import ServerConfig
 from workbench.errors import Cancelled, Conflict, InvalidInput, NotFound, QueueFull, TooLarge, WorkbenchError
 from workbench.protocols.region_params import RegionSlice
@@ -201,14 +201,13 @@ def test_off_loopback_it_is_refused(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     folder = tmp_path_factory.mktemp("service")
-    models.save(models.mlp(), folder / "repository" / "mlp" / "1" / "model.onnx")
-    with Serve(folder, "--model-repository", str(folder / "repository"), "--allow-shared-memory") as serve:
-        yield serve.ready()
+    with serving(folder, {"mlp": models.mlp()}, "--allow-shared-memory") as serve:
+        yield serve
 
 
-@pytest.fixture
-def client(serve: Serve) -> Iterator[Client]:
-    client = Client(serve)
+@pytest.fixture(params=["HTTP", "gRPC"])
+def client(request: pytest.FixtureRequest, serve: Serve) -> Iterator[Client]:
+    client = Client(serve, request.param)
     yield client
     client.unregister_system_shared_memory()
     client.plain.close()
@@ -216,33 +215,48 @@ def client(serve: Serve) -> Iterator[Client]:
 
 @pytest.fixture
 def region() -> Iterator[tuple[Any, str]]:
+    """A region of 1024 bytes, and its key."""
     key = f"test-{uuid.uuid4().hex}"
     handle = shm.create_shared_memory_region("data", key, 1024)
     yield handle, key
     shm.destroy_shared_memory_region(handle)
+    resource_tracker._resource_tracker._stop()  # a process that Python starts for the region, and ends at its own end
+
+
+def given(client: Client, name: str, rows: int, size: int, offset: int = 0) -> Any:
+    """The input, where `rows` rows of it lie in the region `name`."""
+    x = client.module.InferInput("x", [rows, 16], "FP32")
+    x.set_shared_memory(name, size, offset)
+    return x
+
+
+def asked(client: Client, size: int, offset: int = 0) -> Any:
+    y = client.module.InferRequestedOutput("y")
+    y.set_shared_memory("data", size, offset)
+    return y
 
 
 def test_tensors_travel_in_shared_memory(client: Client, region: tuple[Any, str]) -> None:
     handle, key = region
-    x = np.linspace(-1, 1, 32, dtype=np.float32).reshape(2, 16)
-    plain = InferInput("x", [2, 16], "FP32")
-    plain.set_data_from_numpy(x)
-    expected = client.infer("mlp", [plain]).as_numpy("y")
-    shm.set_shared_memory_region(handle, [x])
+    expected = client.output("mlp", X)
+    shm.set_shared_memory_region(handle, [X])
     client.register_system_shared_memory("data", key, 1024)
-    assert "system_shared_memory" in client.get_server_metadata()["extensions"]
-    assert client.get_system_shared_memory_status() == [{"name": "data", "key": key, "offset": 0, "byte_size": 1024}]
-    sent = InferInput("x", [2, 16], "FP32")
-    sent.set_shared_memory("data", x.nbytes)
-    asked = InferRequestedOutput("y")
-    asked.set_shared_memory("data", expected.nbytes, offset=256)
-    result = client.infer("mlp", [sent], outputs=[asked])
-    output = result.get_output("y")
-    assert output["shape"] == [2, 16] and output["parameters"]["shared_memory_region"] == "data"
-    found = shm.get_contents_as_numpy(handle, np.float32, [2, 16], offset=256)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-    mixed = client.infer("mlp", [sent])
-    np.testing.assert_allclose(mixed.as_numpy("y"), expected, rtol=1e-5)
+    assert "system_shared_memory" in client.read("server_metadata")["extensions"]
+    (told,) = client.read("system_shared_memory_status")
+    assert {"offset": 0, **told} == {"name": "data", "key": key, "offset": 0, "byte_size": 1024}
+    x = given(client, "data", 3, X.nbytes)
+    for _ in range(2):
+        result = client.infer("mlp", [x], outputs=[asked(client, X.nbytes, 512)])
+        (output,) = client.response(result)["outputs"]
+        assert output["shape"] == [3, 16]
+        parameters = output["parameters"]
+        assert (parameters["shared_memory_region"], parameters["shared_memory_offset"]) == ("data", 512)
+        if client.grpc:
+            assert [len(raw) for raw in result.get_response().raw_output_contents] == [0]
+        found = shm.get_contents_as_numpy(handle, np.float32, [3, 16], offset=512)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        found[:] = 0
+    np.testing.assert_allclose(client.infer("mlp", [x]).as_numpy("y"), expected, rtol=1e-5)
 
 
 def test_what_is_wrong_names_no_region(client: Client, region: tuple[Any, str]) -> None:
@@ -254,19 +268,19 @@ def test_what_is_wrong_names_no_region(client: Client, region: tuple[Any, str]) 
         ("data", 60, 0, "takes 64 bytes"),
         ("unregistered", 64, 0, "Unable to find shared memory region"),
     ):
-        sent = InferInput("x", [1, 16], "FP32")
-        sent.set_shared_memory(name, size, offset)
         with pytest.raises(InferenceServerException, match=said) as caught:
-            client.infer("mlp", [sent])
+            client.infer("mlp", [given(client, name, 1, size, offset)])
         assert key not in str(caught.value) and f"{name!r}" not in str(caught.value)
-    sent = InferInput("x", [1, 16], "FP32")
-    sent.set_shared_memory("data", 64)
-    asked = InferRequestedOutput("y")
-    asked.set_shared_memory("data", 63)
     with pytest.raises(InferenceServerException, match="has 64 bytes, and its place in shared memory 63"):
-        client.infer("mlp", [sent], outputs=[asked])
-    with pytest.raises(InferenceServerException, match="registered already"):
-        client.register_system_shared_memory("data", key, 64)
+        client.infer("mlp", [given(client, "data", 1, 64)], outputs=[asked(client, 63)])
+    for name, size, status, said in (
+        ("data", 64, "FAILED_PRECONDITION", "registered already"),
+        ("other", 4096, "INVALID_ARGUMENT", "Invalid offset"),
+    ):
+        with pytest.raises(InferenceServerException, match=said) as caught:
+            client.register_system_shared_memory(name, key, size)
+        assert not client.grpc or caught.value.status() == f"StatusCode.{status}"
     client.unregister_system_shared_memory("data")
-    with pytest.raises(InferenceServerException, match="Unable to find"):
+    with pytest.raises(InferenceServerException, match="Unable to find") as caught:
         client.get_system_shared_memory_status("data")
+    assert not client.grpc or caught.value.status() == "StatusCode.NOT_FOUND"

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.server.conftest import House
 from tests.server.driver import Reply
 from workbench.core.ports import Outcome
+from workbench.protocols.status_codes import UNFORESEEN
 from workbench.telemetry.snapshots import Snapshots
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -113,15 +114,17 @@ async def test_the_traceparent_goes_with_the_request(house: House, monkeypatch: 
     assert seen == [TRACE, ""]
 
 
-async def test_a_failure_is_logged_under_the_name_that_the_caller_knows(
+async def test_a_failure_is_logged_under_the_name_that_the_caller_knows_and_tells_it_nothing(
     house: House, monkeypatch: Any, caplog: Any
 ) -> None:
     def broken(*_: object) -> None:
-        raise RuntimeError("broken")
+        raise RuntimeError("a secret of /the/house")
 
     monkeypatch.setattr(house.service.engine, "submit", broken)
     with caplog.at_level(logging.INFO):
         reply = await house.call("POST", INFER, body(1), traceparent=TRACE)
+    assert (reply.status, reply.error) == (500, UNFORESEEN)
+    assert "a secret of /the/house" in caplog.text
     named = [record.fields for record in caplog.records if hasattr(record, "fields")]
     assert [fields["request_id"] for fields in named] == [reply.headers["x-request-id"]] * 2
     assert named[0]["trace_id"] == TRACE[3:35]

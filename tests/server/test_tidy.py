@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tests import models
+from tests.helpers.waiting import until_async
 from tests.server.conftest import House
 from tests.server.driver import Reply
 from workbench.core.model import ModelState
@@ -68,8 +69,7 @@ async def test_nothing_goes_while_another_model_changes(house: House) -> None:
     digest = await serve(house, "a", 1)
     house.session.hold()
     staging = asyncio.ensure_future(house.call("POST", "/control/models/b/stage", onnx(2), content_type=OCTETS))
-    while [each.state for each in house.service.engine.statuses("b")] != [ModelState.WARMING]:
-        await asyncio.sleep(0)
+    await until_async(lambda: [each.state for each in house.service.engine.statuses("b")] == [ModelState.WARMING])
     await unload(house, "a")
     assert digest in house.service.store.digests()
     house.session.gate.set()

@@ -1,4 +1,4 @@
-"""The unmodified tritonclient[http] against the real service."""
+"""The unmodified tritonclient[http] and tritonclient[grpc] against the real service."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
+from tritonclient.http import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from tests import models
 from tests.helpers.service_process import Serve
+from tests.server.triton_clients import CLIENTS, Client, X, serving
 
 CONFIG = """
 name: "triton"
@@ -39,21 +40,21 @@ optimization { graph { level: 1 } }
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     folder = tmp_path_factory.mktemp("service")
     repository = folder / "repository"
-    for name, model in {
+    models.save(models.mlp(), repository / "triton" / "2" / "net.onnx")
+    (repository / "triton" / "config.pbtxt").write_text(CONFIG)
+    (repository / "triton" / "labels.txt").write_text("cat\ndog\n")
+    (repository / "broken").mkdir()
+    (repository / "broken" / "config.pbtxt").write_text("name: 'broken'\nmax_batch_size 8\n")
+    served = {
         "mlp": models.mlp(),
         "two": models.two_in_two_out(),
         "text": models.identity("BYTES"),
         "half": models.identity("FP16"),
         "spare": models.identity(),
-    }.items():
-        models.save(model, repository / name / "1" / "model.onnx")
-    models.save(models.mlp(), repository / "triton" / "2" / "net.onnx")
-    (repository / "triton" / "config.pbtxt").write_text(CONFIG)
-    (repository / "triton" / "labels.txt").write_text("cat\ndog\n")
-    models.save(models.mlp(), repository / "broken" / "1" / "model.onnx")
-    (repository / "broken" / "config.pbtxt").write_text("name: 'broken'\nmax_batch_size 8\n")
-    with Serve(folder, "--model-repository", str(repository)) as serve:
-        yield serve.ready()
+        "broken": models.mlp(),
+    }
+    with serving(folder, served) as serve:
+        yield serve
 
 
 def notes_of(serve: Serve, model: str) -> list[str]:
@@ -62,32 +63,31 @@ def notes_of(serve: Serve, model: str) -> list[str]:
     return notes
 
 
-class Client:
-    """tritonclient with the token in each call's headers, which is the only way it takes one."""
-
-    def __init__(self, serve: Serve) -> None:
-        self.plain = InferenceServerClient(serve.address)
-        self.headers = {"Authorization": f"Bearer {serve.token}"}
-
-    def __getattr__(self, name: str) -> Any:
-        call = getattr(self.plain, name)
-        # A copy for each: tritonclient writes the length of a binary body's JSON into the dict that it is given.
-        return lambda *args, **kwargs: call(*args, headers=dict(self.headers), **kwargs)
-
-
-@pytest.fixture
-def client(serve: Serve) -> Iterator[Client]:
-    client = Client(serve)
+@pytest.fixture(params=CLIENTS)
+def client(request: pytest.FixtureRequest, serve: Serve) -> Iterator[Client]:
+    client = Client(serve, request.param)
     yield client
     client.plain.close()
 
 
-def given(name: str, array: Any, datatype: str, binary: bool = True) -> InferInput:
-    tensor = InferInput(name, list(array.shape), datatype)
-    tensor.set_data_from_numpy(array, binary_data=binary)
-    return tensor
+over_both = pytest.mark.parametrize("client", ["HTTP", "gRPC"], indirect=True)
+over_http = pytest.mark.parametrize("client", ["HTTP"], indirect=True)
 
 
+def ones(client: Client, model: str, rows: int) -> list[Any]:
+    """An input for each that the model has."""
+    return [
+        client.given(np.ones([rows if size == -1 else size for size in each["shape"]], np.float32), each["name"])
+        for each in client.read("model_metadata", model)["inputs"]
+    ]
+
+
+def texts(array: Any) -> list[str]:
+    """Of one row: JSON has them as text, and binary data as bytes."""
+    return [text if isinstance(text, str) else text.decode() for text in array.tolist()]
+
+
+@over_both
 def test_health_needs_no_token(client: Client) -> None:
     assert client.plain.is_server_live()
     assert client.plain.is_server_ready()
@@ -95,118 +95,110 @@ def test_health_needs_no_token(client: Client) -> None:
         client.plain.get_server_metadata()
 
 
+@over_both
 def test_metadata(client: Client) -> None:
-    assert client.get_server_metadata()["extensions"]
-    metadata = client.get_model_metadata("mlp")
+    server = client.read("server_metadata")
+    assert server["name"] == "infer-workbench" and server["version"] and server["extensions"]
+    metadata = client.read("model_metadata", "mlp")
     assert metadata["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 16]}]
-    assert metadata["versions"] == ["1"]
+    assert metadata["versions"] == [1]
     assert client.is_model_ready("mlp")
     assert client.is_model_ready("mlp", "1")
     assert not client.is_model_ready("nothing")
+    assert not client.is_model_ready("mlp", "2")
 
 
-@pytest.mark.parametrize("binary_input", [True, False])
-@pytest.mark.parametrize("binary_output", [True, False])
-def test_inference_in_json_and_binary(client: Client, binary_input: bool, binary_output: bool) -> None:
-    x = np.linspace(-1, 1, 48, dtype=np.float32).reshape(3, 16)
-    expected = client.infer("mlp", [given("x", x, "FP32")]).as_numpy("y")
+def test_inference(client: Client) -> None:
+    expected = client.output("mlp", X)
     assert expected.shape == (3, 16)
-    result = client.infer(
-        "mlp",
-        [given("x", x, "FP32", binary_input)],
-        outputs=[InferRequestedOutput("y", binary_data=binary_output)],
-        request_id="seven",
-        model_version="1",
-    )
+    asked = [client.asked()]
+    result = client.infer("mlp", [client.given(X)], outputs=asked, request_id="seven", model_version="1")
     np.testing.assert_allclose(result.as_numpy("y"), expected, rtol=1e-6)
-    assert result.get_response()["id"] == "seven"
+    response = client.response(result)
+    assert (response["id"], response["model_name"], response["model_version"]) == ("seven", "mlp", 1)
 
 
+@over_both
 def test_named_outputs_only(client: Client) -> None:
-    metadata = client.get_model_metadata("two")
-    inputs = [
-        given(
-            each["name"], np.ones([2 if size == -1 else size for size in each["shape"]], np.float32), each["datatype"]
-        )
-        for each in metadata["inputs"]
-    ]
-    last = metadata["outputs"][-1]["name"]
+    inputs = ones(client, "two", 2)
+    last = client.read("model_metadata", "two")["outputs"][-1]["name"]
     everything = client.infer("two", inputs)
-    result = client.infer("two", inputs, outputs=[InferRequestedOutput(last)])
-    assert [output["name"] for output in result.get_response()["outputs"]] == [last]
+    result = client.infer("two", inputs, outputs=[client.asked(last)])
+    assert [output["name"] for output in client.response(result)["outputs"]] == [last]
     np.testing.assert_array_equal(result.as_numpy(last), everything.as_numpy(last))
 
 
-@pytest.mark.parametrize("binary", [True, False])
-def test_strings(client: Client, binary: bool) -> None:
+def test_strings(client: Client) -> None:
     x = np.array([["a", "", "ß", "日本"]], dtype=object)
-    result = client.infer("text", [given("x", x, "BYTES", binary)])
-    assert [text.decode() for text in result.as_numpy("y")[0]] == ["a", "", "ß", "日本"]
+    assert texts(client.output("text", x)[0]) == ["a", "", "ß", "日本"]
 
 
+@over_both
 def test_half_precision_travels_as_binary(client: Client) -> None:
     x = np.array([[0.5, -2, 65504, 0]], dtype=np.float16)
-    np.testing.assert_array_equal(client.infer("half", [given("x", x, "FP16")]).as_numpy("y"), x)
+    np.testing.assert_array_equal(client.output("half", x), x)
 
 
+@over_http
 def test_concurrent_inferences(client: Client, serve: Serve) -> None:
     many = InferenceServerClient(serve.address, concurrency=8)
-    x = np.arange(16, dtype=np.float32).reshape(1, 16)
-    pending = [many.async_infer("mlp", [given("x", x, "FP32")], headers=client.headers) for _ in range(32)]
+    pending = [many.async_infer("mlp", [client.given(X[:1])], headers=client.headers) for _ in range(32)]
     answers = [each.get_result().as_numpy("y") for each in pending]
     many.close()
     for answer in answers:
         np.testing.assert_allclose(answer, answers[0], rtol=1e-5)
 
 
+@over_both
 def test_the_repository_is_listed_loaded_and_unloaded(client: Client) -> None:
-    def state(name: str) -> list[str]:
-        return [each["state"] for each in client.get_model_repository_index() if each["name"] == name]
+    def states() -> dict[str, str]:
+        return {each["name"]: each["state"] for each in client.read("model_repository_index")}
 
-    assert state("spare") == ["READY"]
+    assert states()["spare"] == "READY"
     client.unload_model("spare")
-    assert state("spare") == ["UNAVAILABLE"]
+    assert (states()["spare"], states()["mlp"]) == ("UNAVAILABLE", "READY")
     assert not client.is_model_ready("spare")
-    client.load_model("spare")
-    assert state("spare") == ["READY"]
-    with pytest.raises(InferenceServerException, match="unknown model"):
-        client.load_model("nothing")
+    client.load_model("spare", config='{"max_batch_size": 2}')
+    assert states()["spare"] == "READY"
+    for name, config, said in (
+        ("nothing", None, "unknown model"),
+        ("spare", '{"unheard_of": 2}', "there is no setting"),
+    ):
+        with pytest.raises(InferenceServerException, match=said):
+            client.load_model(name, config=config)
 
 
+@over_both
 def test_a_model_is_sent_along_with_its_settings(client: Client) -> None:
     onnx = models.add_constant(2.0).SerializeToString()
     client.load_model("sent", config=json.dumps({"max_batch_size": 8}), files={"file:1/model.onnx": onnx})
     x = np.zeros((1, 4), np.float32)
-    np.testing.assert_array_equal(client.infer("sent", [given("x", x, "FP32")]).as_numpy("y"), x + 2)
+    np.testing.assert_array_equal(client.output("sent", x), x + 2)
     client.unload_model("sent")
     with pytest.raises(InferenceServerException, match="unknown model"):
-        client.infer("sent", [given("x", x, "FP32")])
+        client.output("sent", x)
 
 
+@over_both
 def test_statistics_agree_with_metrics_and_with_the_callers_own_count(client: Client, serve: Serve) -> None:
-    def stats() -> dict[str, Any]:
-        (found,) = client.get_inference_statistics("two", "1")["model_stats"]
-        return dict(found)
+    def stats() -> tuple[int, int, int, dict[str, Any]]:
+        (found,) = client.read("inference_statistics", "two", "1")["model_stats"]
+        times = found.get("inference_stats", {})
+        counts = [times.get(name, {}).get("count", 0) for name in ("success", "fail")]
+        return found.get("inference_count", 0), counts[0], counts[1], found
 
-    before = stats()
-    inputs = [
-        given(each["name"], np.ones([3 if size == -1 else size for size in each["shape"]], np.float32), "FP32")
-        for each in client.get_model_metadata("two")["inputs"]
-    ]
+    *before, _ = stats()
+    inputs = ones(client, "two", 3)
     for _ in range(20):
         client.infer("two", inputs)
     with pytest.raises(InferenceServerException):
         client.infer("two", inputs[:1])
-    after = stats()
-    assert after["inference_count"] - before["inference_count"] == 60
-    times = after["inference_stats"]
-    assert times["success"]["count"] - before["inference_stats"]["success"]["count"] == 20
-    assert times["fail"]["count"] - before["inference_stats"]["fail"]["count"] == 1
-    assert sum(each["compute_infer"]["count"] for each in after["batch_stats"]) == after["execution_count"]
-    assert (
-        sum(each["batch_size"] * each["compute_infer"]["count"] for each in after["batch_stats"])
-        == (after["inference_count"])
-    )
+    *now, after = stats()
+    assert [then - first for then, first in zip(now, before, strict=True)] == [60, 20, 1]
+    times, sizes = after["inference_stats"], after["batch_stats"]
+    assert sum(each["compute_infer"]["count"] for each in sizes) == after["execution_count"]
+    assert sum(each["batch_size"] * each["compute_infer"]["count"] for each in sizes) == after["inference_count"]
+    assert all(each["compute_infer"]["ns"] > 0 for each in sizes)
     parts = ("queue", "compute_input", "compute_infer", "compute_output")
     assert sum(times[part]["ns"] for part in parts) == pytest.approx(times["success"]["ns"], abs=1e4)
     assert abs(after["last_inference"] / 1e3 - time.time()) < 60
@@ -218,107 +210,103 @@ def test_statistics_agree_with_metrics_and_with_the_callers_own_count(client: Cl
         ("nv_inference_exec_count", after["execution_count"]),
     ):
         assert f'{name}{{model="two",version="1"}} {value}' in metrics
-    everything = client.get_inference_statistics()["model_stats"]
+    everything = client.read("inference_statistics")["model_stats"]
     assert {each["name"] for each in everything} >= {"mlp", "two", "text"}
-    assert client.get_inference_statistics("two")["model_stats"][0]["name"] == "two"
+    assert client.read("inference_statistics", "two")["model_stats"][0]["name"] == "two"
     with pytest.raises(InferenceServerException, match="unknown model"):
         client.get_inference_statistics("nothing")
 
 
+@over_both
 def test_a_models_configuration_is_in_tritons_form(client: Client) -> None:
-    config = client.get_model_config("mlp", "1")
-    assert config["name"] == "mlp" and config["backend"] == "onnxruntime"
-    assert config["max_batch_size"] == 64
-    assert config["input"][0] == {"name": "x", "data_type": "TYPE_FP32", "dims": [16], "optional": False}
-    assert config["dynamic_batching"]["max_queue_delay_microseconds"] == 0
+    config = client.read("model_config", "mlp", "1")
+    assert (config["name"], config["backend"], config["max_batch_size"]) == ("mlp", "onnxruntime", 64)
+    x = {"name": "x", "data_type": "TYPE_FP32", "dims": [16]}
+    assert config["input"] == [x if client.grpc else {**x, "optional": False}]
+    assert config["dynamic_batching"].get("max_queue_delay_microseconds", None if not client.grpc else 0) == 0
     assert config["instance_group"][0]["kind"] == "KIND_CPU"
+    assert client.read("model_config", "text")["input"][0]["data_type"] == "TYPE_STRING"
     with pytest.raises(InferenceServerException, match="unknown model"):
         client.get_model_config("nothing")
 
 
-@pytest.mark.parametrize("binary", [True, False])
-def test_classes_in_place_of_scores(client: Client, binary: bool) -> None:
-    x = np.linspace(-1, 1, 32, dtype=np.float32).reshape(2, 16)
-    scores = client.infer("mlp", [given("x", x, "FP32")]).as_numpy("y")
-    asked = [InferRequestedOutput("y", binary_data=binary, class_count=3)]
-    found = client.infer("mlp", [given("x", x, "FP32")], outputs=asked).as_numpy("y")
-    assert found.shape == (2, 3)
-    for row, texts in zip(scores, found, strict=True):
-        indices = (
-            [int(text.decode().split(":")[1]) for text in texts.astype(object)]
-            if binary
-            else [int(str(text).split(":")[1]) for text in texts]
-        )
-        assert indices == np.argsort(-row, kind="stable")[:3].tolist()
+def test_classes_in_place_of_scores(client: Client) -> None:
+    found = client.output("mlp", X, outputs=[client.asked(class_count=3)])
+    indices = [[int(text.split(":")[1]) for text in texts(row)] for row in found]
+    assert indices == np.argsort(-client.output("mlp", X), axis=1, kind="stable")[:, :3].tolist()
 
 
+@over_both
 def test_schedule_parameters_and_those_that_are_reserved(client: Client) -> None:
-    x = [given("x", np.zeros((1, 16), np.float32), "FP32")]
-    client.infer("mlp", x, priority=1, timeout=5_000_000)
-    client.infer("mlp", x, parameters={"anything": "of the caller's own"})
-    with pytest.raises(InferenceServerException, match="timeout"):
-        client.infer("mlp", x, timeout=1)
-    with pytest.raises(InferenceServerException, match="sequences are not served"):
-        client.infer("mlp", x, sequence_id=7, sequence_start=True)
-    with pytest.raises(InferenceServerException, match="reserved"):
-        client.infer("mlp", x, parameters={"triton_anything": 1})
+    x = [client.given(X)]
+    parameters = {"timings": True, "anything": "of the caller's own", "count": 3}
+    result = client.infer("mlp", x, priority=1, timeout=10_000_000, parameters=parameters)
+    assert client.response(result)["parameters"]["batch_size"] == 3
+    refused: list[tuple[str, dict[str, Any]]] = [
+        ("timeout", {"timeout": 1}),
+        ("timings", {"parameters": {"timings": "yes"}}),
+        ("sequences are not served", {"sequence_id": 7, "sequence_start": True}),
+        ("reserved", {"parameters": {"triton_anything": 1}}),
+    ]
+    for said, more in refused:
+        with pytest.raises(InferenceServerException, match=said):
+            client.infer("mlp", x, **more)
 
 
+@over_http
 def test_a_raw_request_is_the_input_alone(client: Client, serve: Serve) -> None:
-    x = np.linspace(-1, 1, 32, dtype=np.float32).reshape(2, 16)
-    expected = client.infer("mlp", [given("x", x, "FP32")]).as_numpy("y")
+    expected = client.output("mlp", X)
     status, body = serve.call(
         "POST",
         "/v2/models/mlp/infer",
-        x.tobytes(),
+        X.tobytes(),
         **{"Inference-Header-Content-Length": "0", "Content-Type": "application/octet-stream"},
     )
     assert status == 200
-    np.testing.assert_allclose(np.frombuffer(body[-expected.nbytes :], np.float32).reshape(2, 16), expected, rtol=1e-5)
+    np.testing.assert_allclose(np.frombuffer(body[-expected.nbytes :], np.float32).reshape(3, 16), expected, rtol=1e-5)
     status, body = serve.call("POST", "/v2/models/two/infer", b"", **{"Inference-Header-Content-Length": "0"})
     assert status == 400 and b"takes 2" in body
 
 
 @pytest.mark.parametrize("request_coding", [None, "gzip", "deflate"])
 @pytest.mark.parametrize("response_coding", [None, "gzip", "deflate"])
-@pytest.mark.parametrize("binary", [True, False])
-def test_bodies_travel_compressed(
-    client: Client, request_coding: str | None, response_coding: str | None, binary: bool
-) -> None:
-    x = np.linspace(-1, 1, 64 * 16, dtype=np.float32).reshape(64, 16)
-    result = client.infer(
+@pytest.mark.parametrize("client", ["HTTP", "HTTP, JSON"], indirect=True)
+def test_bodies_travel_compressed(client: Client, request_coding: str | None, response_coding: str | None) -> None:
+    found = client.output(
         "mlp",
-        [given("x", x, "FP32", binary)],
-        outputs=[InferRequestedOutput("y", binary_data=binary)],
+        np.linspace(-1, 1, 64 * 16, dtype=np.float32).reshape(64, 16),
+        outputs=[client.asked()],
         request_compression_algorithm=request_coding,
         response_compression_algorithm=response_coding,
     )
-    assert result.as_numpy("y").shape == (64, 16)
+    assert found.shape == (64, 16)
 
 
+@over_both
 def test_a_repository_as_tritons_users_have_it_is_served_as_it_is(client: Client, serve: Serve) -> None:
-    config = client.get_model_config("triton")
+    config = client.read("model_config", "triton")
     assert config["max_batch_size"] == 8
     assert config["dynamic_batching"]["max_queue_delay_microseconds"] == 100
     assert config["dynamic_batching"]["preferred_batch_size"] == [4, 8]
     assert config["input"][0]["dims"] == [4, 4]
     x = np.linspace(-1, 1, 16, dtype=np.float32).reshape(1, 4, 4)
-    asked = [InferRequestedOutput("y", class_count=16)]
-    found = [text.decode() for text in client.infer("triton", [given("x", x, "FP32")], outputs=asked).as_numpy("y")[0]]
+    found = texts(client.output("triton", x, outputs=[client.asked(class_count=16)])[0])
     assert sum(text.endswith((":0:cat", ":1:dog")) for text in found) == 2
     optimization, warm_up = notes_of(serve, "triton")[:2]
     assert "optimization is not honoured" in optimization
     assert "model_warmup 'none' did not run" in warm_up
     with pytest.raises(InferenceServerException, match="9 rows"):
-        client.infer("triton", [given("x", np.zeros((9, 4, 4), np.float32), "FP32")])
+        client.output("triton", np.zeros((9, 4, 4), np.float32))
 
 
+@over_both
 def test_a_mistake_in_a_config_is_told_with_its_place(client: Client) -> None:
-    (found,) = [each for each in client.get_model_repository_index() if each["name"] == "broken"]
+    (found,) = [each for each in client.read("model_repository_index") if each["name"] == "broken"]
     assert found["state"] == "UNAVAILABLE"
     assert "config.pbtxt: line 2, column 16" in found["reason"]
 
 
+@over_http
 def test_a_model_is_loaded_with_a_configuration_in_tritons_form(client: Client, serve: Serve) -> None:
     config = client.get_model_config("spare") | {"max_batch_size": 3, "model_warmup": [{"name": "w"}]}
     client.load_model("spare", config=json.dumps(config))
@@ -332,6 +320,7 @@ def test_a_model_is_loaded_with_a_configuration_in_tritons_form(client: Client, 
     client.load_model("spare")
 
 
+@over_both
 def test_a_model_with_its_data_in_a_file_beside_it_is_sent(client: Client, serve: Serve, tmp_path: Path) -> None:
     path = models.save_external(tmp_path / "model.onnx")
     files = {f"file:1/{name}": (tmp_path / name).read_bytes() for name in ("model.onnx", "weights.bin")}
@@ -343,28 +332,31 @@ def test_a_model_with_its_data_in_a_file_beside_it_is_sent(client: Client, serve
         client.load_model("external", config="{}", files={"file:1/model.onnx": files["file:1/model.onnx"]})
 
 
+@over_both
 def test_errors_reach_the_client_as_they_were_meant(client: Client) -> None:
-    x = np.zeros((1, 16), np.float32)
-    for model, name, array, said in (
-        ("nothing", "x", x, "unknown model"),
-        ("mlp", "z", x, "'z' unknown"),
-        ("mlp", "x", x[:, :3], "shape"),
-        ("mlp", "x", np.zeros((65, 16), np.float32), "65 rows"),
+    for model, name, array, status, said in (
+        ("nothing", "x", X, "NOT_FOUND", "unknown model"),
+        ("mlp", "z", X, "INVALID_ARGUMENT", "'z' unknown"),
+        ("mlp", "x", X[:, :3], "INVALID_ARGUMENT", "shape"),
+        ("mlp", "x", np.zeros((65, 16), np.float32), "INVALID_ARGUMENT", "65 rows"),
     ):
-        with pytest.raises(InferenceServerException, match=said):
-            client.infer(model, [given(name, array, "FP32")])
+        with pytest.raises(InferenceServerException, match=said) as failed:
+            client.infer(model, [client.given(array, name)])
+        assert not client.grpc or failed.value.status() == f"StatusCode.{status}"
     with pytest.raises(InferenceServerException, match="no output 'z'"):
-        client.infer("mlp", [given("x", x, "FP32")], outputs=[InferRequestedOutput("z")])
+        client.output("mlp", X, outputs=[client.asked("z")])
 
 
+@over_both
 def test_the_path_of_the_data_folder_stays_the_services_own(client: Client, serve: Serve) -> None:
     with pytest.raises(InferenceServerException) as caught:
         client.load_model("bad", files={"file:1/model.onnx": b"no model"})
     assert str(Path(serve.data_dir)) not in str(caught.value)
 
 
+@over_http
 def test_tritonclient_writes_into_the_headers_that_it_is_given(client: Client) -> None:
     """As docs/http.md warns; where this fails, the warning may go."""
     headers = dict(client.headers)
-    client.plain.infer("mlp", [given("x", np.zeros((1, 16), np.float32), "FP32")], headers=headers)
+    client.plain.infer("mlp", [client.given(X)], headers=headers)
     assert headers.keys() - client.headers.keys() == {"Inference-Header-Content-Length"}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import gzip
 import struct
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 
 import hpack
 
+from tests.helpers.waiting import until_async
 from workbench.errors import InvalidInput
 from workbench.http2 import frames
 from workbench.http2.connection import Connection
@@ -103,11 +104,6 @@ def port_of(settings: dict[int, int] | None = None, most: int = MOST, **table: M
     """`table`: each method under its name and a slash before it; `most`: bytes of a message."""
     methods = Methods(Gate(TOKEN, "127.0.0.1", 4), {f"/{name}": each for name, each in table.items()}, most)
     return Port(GrpcCalls(methods, InFlightBytes(10 * most)), settings or {})
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0)
 
 
 # What a stranger may have kept
@@ -207,7 +203,7 @@ async def test_messages_of_a_stream_may_be_longer_than_its_window() -> None:
             port.data(1, rest[:size])
             rest = rest[size:]
             await asyncio.sleep(0)
-        await until(lambda: port.calls.held.held == 0)
+        await until_async(lambda: port.calls.held.held == 0)
         assert call.window_in + call._taken == STREAM_WINDOW
     port.data(1, b"", ended=True)
     await port.settled()
@@ -237,7 +233,7 @@ async def test_a_stream_that_would_hold_too_much_is_ended() -> None:
 
     port = port_of(stream=Method(stream=reads_nothing))
     port.begin(1, "/stream")
-    await until(lambda: watched.begun)
+    await until_async(lambda: watched.begun)
     for _ in range(10):
         port.data(1, bytes(MOST))
     assert port.calls.held.held == 10 * MOST
@@ -272,7 +268,7 @@ async def test_answers_that_wait_for_a_window_are_left_with_their_call() -> None
     port = port_of({frames.INITIAL_WINDOW_SIZE: 0}, watch=Method(watch=watched.watch))
     port.begin(1, "/watch")
     port.data(1, framed(b""), ended=True)
-    await until(lambda: watched.begun)
+    await until_async(lambda: watched.begun)
     (task,) = port.calls.under_way
     port.cancel(1)
     await asyncio.wait([task])

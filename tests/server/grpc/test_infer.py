@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections import Counter
 
 import numpy as np
 
+from tests.helpers.waiting import until_async
 from tests.server.conftest import LIMITS, TOKEN, House
 from tests.server.grpc.test_call import Port
 from workbench.core.messages import InferRequest
@@ -57,14 +57,12 @@ async def test_every_call_is_counted_once_however_it_ends(house: House) -> None:
                 else:
                     expected[Outcome(kind)] += 1
         house.session.gate.set()
-        while caller.in_flight:
-            await asyncio.sleep(0)
+        await until_async(lambda: not caller.in_flight)
         for told in port.told().values():
             for event, head in told:
                 if event == "head" and isinstance(head, dict) and "grpc-status" in head:
                     statuses[head["grpc-status"]] += 1
-    while house.service.metrics.state().figures["digits", "1"].requests < expected.total():
-        await asyncio.sleep(0)
+    await until_async(lambda: house.service.metrics.state().figures["digits", "1"].requests >= expected.total())
     figures = house.service.metrics.state().figures["digits", "1"]
     assert set(expected) == {Outcome.OK, Outcome.CANCELLED, Outcome.INVALID, Outcome.REJECTED}
     assert +figures.outcomes == expected

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from tritonclient.grpc import service_pb2
 
+from tests.helpers.waiting import until_async
 from tests.server.conftest import LIMITS, TOKEN, House, open_house
 from workbench.errors import Unavailable
 from workbench.protocols import pb
@@ -187,19 +188,6 @@ async def test_an_answer_over_the_cap_says_so(tmp_path: Path) -> None:
     assert "max_response_bytes" in said
 
 
-async def test_requests_of_one_token_have_a_cap_and_leave_room_when_they_end(port: Port) -> None:
-    port.house.session.hold()
-    calls = [asyncio.ensure_future(awaited(port.call(INFER, request()))) for _ in range(4)]
-    await until(lambda: port.caller.in_flight == 4)
-    status, code, _ = await port.fails(INFER, request())
-    assert (status, code) == ("RESOURCE_EXHAUSTED", "queue_full")
-    port.house.session.gate.set()
-    await asyncio.gather(*calls)
-    await port.call(INFER, request())
-    assert port.house.service.bodies.held == 0
-    assert port.caller.in_flight == 0
-
-
 async def test_a_request_whose_deadline_passes_is_not_run(port: Port) -> None:
     session = port.house.session
     session.hold()
@@ -213,38 +201,6 @@ async def test_a_request_whose_deadline_passes_is_not_run(port: Port) -> None:
     assert session.batches == [1, 2]
 
 
-async def test_a_call_that_is_cancelled_is_not_run_and_leaves_nothing_behind(port: Port) -> None:
-    session = port.house.session
-    session.hold()
-    running = asyncio.ensure_future(awaited(port.call(INFER, request())))
-    assert await asyncio.to_thread(session.entered.acquire, timeout=10)
-    waiting = port.call(INFER, request(7))
-    await until(lambda: port.caller.in_flight == 2)
-    waiting.cancel()
-    await until(lambda: port.caller.in_flight == 1)
-    session.gate.set()
-    await running
-    await port.call(INFER, request(2))
-    assert session.batches == [1, 2]
-    assert port.house.service.bodies.held == 0
-
-
-async def test_a_deadline_that_cannot_be_met_is_the_request_s_own_error(port: Port) -> None:
-    session = port.house.session
-    session.hold()
-    running = asyncio.ensure_future(awaited(port.call(INFER, request())))
-    assert await asyncio.to_thread(session.entered.acquire, timeout=10)
-    late = service_pb2.ModelInferRequest.FromString(request(7))
-    late.parameters["timeout"].int64_param = 50_000
-    asked = port.fails(INFER, late.SerializeToString())
-    expired = asyncio.ensure_future(asked)
-    await until(lambda: port.caller.in_flight == 2 or expired.done())
-    await asyncio.wait([expired], timeout=0.2)
-    session.gate.set()
-    assert (await expired)[:2] == ("DEADLINE_EXCEEDED", "deadline_exceeded")
-    await running
-
-
 # Streams
 
 
@@ -254,9 +210,9 @@ async def test_a_stream_that_is_cancelled_ends_all_that_it_began(port: Port) -> 
     stream = port.channel.stream_stream(STREAM)(metadata=AUTHORIZED)
     for _ in range(3):
         await stream.write(request())
-    await until(lambda: port.caller.in_flight == 3)
+    await until_async(lambda: port.caller.in_flight == 3)
     stream.cancel()
-    await until(lambda: port.caller.in_flight == 0)
+    await until_async(lambda: port.caller.in_flight == 0)
     session.gate.set()
     await port.call(INFER, request())
 
@@ -309,7 +265,7 @@ async def test_a_stream_reads_no_further_than_it_may(port: Port, monkeypatch: py
 
     results = in_order(items(), do, 8, asyncio.Event())
     first = asyncio.ensure_future(anext(results))
-    await until(lambda: len(read) >= 9)
+    await until_async(lambda: len(read) >= 9)
     await asyncio.wait([first], timeout=0.05)
     assert len(read) <= 10
     gate.set()
@@ -379,11 +335,6 @@ async def test_readiness_is_that_of_the_service(port: Port) -> None:
     assert service_pb2.ServerLiveResponse.FromString(await port.call(f"/{pb.SERVICE}/ServerLive")).live
 
 
-async def test_while_the_service_drains_nothing_new_is_taken(port: Port) -> None:
-    port.house.service.draining.set()
-    assert (await port.fails(INFER, request()))[:2] == ("UNAVAILABLE", "draining")
-
-
 async def test_reflection_lists_the_services_and_their_protos(port: Port) -> None:
     asked = reflection_pb2.ServerReflectionRequest(list_services="")
     answer = await reflected(port, asked)
@@ -430,9 +381,3 @@ async def test_what_goes_wrong_here_is_logged_and_says_no_more_than_that(
 
 async def awaited(call: Any) -> bytes:
     return bytes(await call)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.002)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.waiting import until_async
 from tests.server.conftest import House
 from tests.server.driver import connect
 from tests.server.http.h1_cases import ACCEPTED, BROKEN_CHUNKS, CHUNKED, LIVE, NEXT, POST, REFUSED, Case
-from tests.server.listening import REQUEST, listening, until
+from tests.server.listening import REQUEST, listening
 from workbench.server.http.h1_protocol import MAX_AHEAD_BYTES, STEPS_A_TURN, ConnectionLimits, H1Server
 from workbench.server.http.request_head import MAX_FIELDS
 
@@ -29,7 +30,7 @@ async def test_a_request_is_answered_as_the_table_says(house: House, case: Case,
         if wire.closed:
             break
         connection.data_received(sent[at : at + (cut or len(sent))])
-    await until(lambda: wire.closed or len(statuses(wire.written)) == len(expected))
+    await until_async(lambda: wire.closed or len(statuses(wire.written)) == len(expected))
     await asyncio.sleep(0)
     assert statuses(wire.written) == expected
     assert wire.closed is not stays_open
@@ -59,7 +60,7 @@ async def test_a_head_has_a_cap_on_its_fields(house: House) -> None:
     for count, status in ((MAX_FIELDS - 1, 200), (MAX_FIELDS, 431)):
         connection, wire = connect(house.app)
         connection.data_received(LIVE + b"x: y\r\n" * count + b"\r\n")
-        await until(lambda wire=wire: bool(wire.written))  # type: ignore[misc]
+        await until_async(lambda wire=wire: bool(wire.written))  # type: ignore[misc]
         assert statuses(wire.written) == [status]
         connection.connection_lost(None)
 
@@ -93,7 +94,7 @@ async def test_a_client_that_does_not_read_is_not_answered_further(house: House)
     assert not wire.written
     assert not wire.reading
     connection.resume_writing()
-    await until(lambda: wire.reading)
+    await until_async(lambda: wire.reading)
     connection.connection_lost(None)
 
 
@@ -149,7 +150,7 @@ async def test_a_run_that_takes_long_is_no_idle_connection(house: House) -> None
     await asyncio.sleep(1)
     assert not wire.closed
     house.session.gate.set()
-    await until(lambda: statuses(wire.written) == [200])
+    await until_async(lambda: statuses(wire.written) == [200])
     connection.connection_lost(None)
 
 
@@ -167,7 +168,7 @@ async def test_connections_have_a_cap_and_one_that_ends_makes_room(
     first[0].connection_lost(None)
     connection, wire = connect(house.app, server)
     connection.data_received(NEXT)
-    await until(lambda: statuses(wire.written) == [200])
+    await until_async(lambda: statuses(wire.written) == [200])
     for each, _ in [*others, (connection, wire)]:
         each.connection_lost(None)
 

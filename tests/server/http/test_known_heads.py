@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.server.conftest import LIMITS, TOKEN, House, open_house
+from tests.helpers.waiting import until_async
+from tests.server.conftest import TOKEN, House, open_house
 from tests.server.driver import Wire, connect
-from tests.server.listening import BODY, REQUEST, listening, until
+from tests.server.listening import BODY, REQUEST, listening
 from workbench.config import Limits
-from workbench.core.ports import Outcome
 from workbench.server.http import h1_protocol, routes_infer
 from workbench.server.http.h1_protocol import MAX_AHEAD_BYTES, Connection, ConnectionLimits
 from workbench.server.http.request_head import RequestHead, parse_head
@@ -81,7 +81,7 @@ async def ask(connection: Connection, wire: Wire, pieces: list[bytes], expected:
     for piece in pieces:
         connection.data_received(piece)
         await asyncio.sleep(0)
-    await until(lambda: wire.closed or len(answers(bytes(wire.written))) >= expected)
+    await until_async(lambda: wire.closed or len(answers(bytes(wire.written))) >= expected)
     return answers(bytes(wire.written))
 
 
@@ -176,7 +176,7 @@ async def test_what_needs_the_long_way_is_never_known(house: House, asked: bytes
     house.app.inference.limits = Limits()
     connection, wire = connect(house.app)
     connection.data_received(asked)
-    await until(lambda: len(wire.written) > 0)
+    await until_async(lambda: len(wire.written) > 0)
     assert not house.app.infer.heads
     connection.connection_lost(None)
 
@@ -203,58 +203,6 @@ async def test_no_more_heads_are_known_than_fit(house: House, monkeypatch: pytes
     connection.connection_lost(None)
 
 
-async def test_a_service_that_drains_says_so(house: House) -> None:
-    connection, wire = connect(house.app)
-    await ask(connection, wire, [REQUEST], 1)
-    house.service.draining.set()
-    found = await ask(connection, wire, [REQUEST], 2)
-    assert found[1].startswith(b"HTTP/1.1 503")
-    connection.connection_lost(None)
-
-
-async def test_caps_hold_and_nothing_is_held_after_the_answers(house: House) -> None:
-    house.session.hold()
-    connections = [connect(house.app) for _ in range(LIMITS.max_in_flight + 1)]
-    warm, wire = connect(house.app)
-    warm.data_received(REQUEST)  # by the parser, and it is held in the engine
-    await until(lambda: bool(house.app.infer.heads))
-    await asyncio.to_thread(house.session.entered.acquire)
-    for connection, _ in connections:
-        connection.data_received(REQUEST)
-    refused = [answers(bytes(each.written)) for _, each in connections]
-    assert [each[0][:12] for each in refused if each] == [b"HTTP/1.1 429"] * 2
-    house.service.bodies.most = house.service.bodies.held
-    house.app.gate._owner.in_flight -= 1
-    found = await ask(*connections[-1], [REQUEST], 2)
-    assert b"max_body_bytes_in_flight" in found[1]
-    house.app.gate._owner.in_flight += 1
-    house.session.gate.set()
-    await until(lambda: all(each.written for _, each in [*connections, (warm, wire)]))
-    assert house.service.bodies.held == 0
-    assert house.app.gate._owner.in_flight == 0
-    for connection, _ in [*connections, (warm, wire)]:
-        connection.connection_lost(None)
-
-
-async def test_a_client_that_leaves_is_dropped_from_its_batch(house: House) -> None:
-    connection, wire = connect(house.app)
-    await ask(connection, wire, [REQUEST], 1)
-    house.session.hold()
-    connection.data_received(REQUEST)
-    await asyncio.to_thread(house.session.entered.acquire)  # the only runner is busy now
-    leaving, unheard = connect(house.app)
-    leaving.data_received(REQUEST)
-    assert house.service.engine.status("digits").queued == 1
-    leaving.connection_lost(ConnectionResetError())
-    house.session.gate.set()
-    await until(lambda: len(answers(bytes(wire.written))) == 2)
-    await until(lambda: house.service.bodies.held == 0)
-    outcomes = house.service.metrics.state().figures["digits", "1"].outcomes
-    assert (outcomes[Outcome.OK], outcomes[Outcome.CANCELLED]) == (2, 1)
-    assert not unheard.written
-    connection.connection_lost(None)
-
-
 async def test_an_answer_that_cannot_be_written_harms_nobody_in_its_batch(house: House) -> None:
     broken, wire = connect(house.app)
     other, heard = connect(house.app)
@@ -267,7 +215,7 @@ async def test_an_answer_that_cannot_be_written_harms_nobody_in_its_batch(house:
     broken._write = fail
     broken.data_received(REQUEST)
     other.data_received(REQUEST)
-    await until(lambda: len(answers(bytes(heard.written))) == 2)
+    await until_async(lambda: len(answers(bytes(heard.written))) == 2)
     assert wire.closed
     assert house.app.gate._owner.in_flight == 0
     for connection in (broken, other):
@@ -325,7 +273,7 @@ async def test_reading_stops_where_too_much_comes_ahead_of_an_answer(house: Hous
         assert sent * len(REQUEST) < 2 * MAX_AHEAD_BYTES
     house.session.gate.set()
     # Counted rather than taken apart at each turn of the loop, which would take longer than the answers.
-    await until(lambda: wire.written.count(b"HTTP/1.1 200 OK") == 2 + sent)
+    await until_async(lambda: wire.written.count(b"HTTP/1.1 200 OK") == 2 + sent)
     assert wire.reading
     connection.connection_lost(None)
 
@@ -349,7 +297,7 @@ async def test_a_quiet_connection_is_closed_and_one_in_use_is_not(house: House) 
     connection._check_time()
     assert not wire.closed
     house.session.gate.set()
-    await until(lambda: len(answers(bytes(wire.written))) == 3)
+    await until_async(lambda: len(answers(bytes(wire.written))) == 3)
     connection._since -= 2 * ConnectionLimits().idle_timeout_s
     connection._check_time()
     assert wire.closed
