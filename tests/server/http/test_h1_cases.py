@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -178,3 +179,33 @@ async def test_an_answer_before_the_body_that_was_waited_for_ends_the_connection
     assert statuses(wire.written) == [401]  # nothing of the body may come, or all of it
     assert wire.closed
     connection.connection_lost(None)
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["slowly", "not at all"])
+def test_an_answer_has_the_time_that_its_reader_takes_as_long_as_it_reads(
+    runner: asyncio.Runner, tmp_path: Path, reads: bool
+) -> None:
+    size = 30_000_000
+
+    async def wait() -> None:
+        async with listening(tmp_path, connection_limits=LIMITS) as at:
+            plug = socket.socket()
+            plug.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            plug.connect(at.address)
+            plug.setblocking(False)
+            reader, writer = await asyncio.open_connection(sock=plug, limit=65536)
+            await until(lambda: bool(at.server.connections))
+            (connection,) = at.server.connections
+            connection.reply(200, b"", (bytes(size),))
+            came = 0
+            if reads:
+                head = await reader.readuntil(b"\r\n\r\n")
+                assert b" 200 " in head
+                while came < size and (part := await reader.read(200_000)):
+                    came += len(part)
+                    await asyncio.sleep(0.01)
+                assert came == size
+            await until(lambda: not at.server.connections)
+            writer.close()
+
+    runner.run(wait())

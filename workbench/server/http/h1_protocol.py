@@ -175,6 +175,8 @@ class Connection(asyncio.Protocol):
         """When the last answer left, or the last piece of a head or a body that is not complete came."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._unread = 0
+        """What the client had not read of its answers when it was last looked at."""
 
     # The transport's calls
 
@@ -527,10 +529,19 @@ class Connection(asyncio.Protocol):
         self._timer = None
         if self._lost:
             return
-        if self.transport.is_closing():
-            self.transport.abort()  # its last answer was not read
-            return
         limits = self._limits
+        if (not self._busy or self.transport.is_closing()) and (unread := self.transport.get_write_buffer_size()):
+            if unread == self._unread:
+                self.transport.abort()
+                return
+            self._unread = unread  # it reads, however slowly
+            self._since = self._loop.time()
+            self._look_in(limits.idle_timeout_s)
+            return
+        self._unread = 0
+        if self.transport.is_closing():
+            self.transport.abort()
+            return
         waits_for_head = not self._busy and self._at < len(self._input)
         if self._busy and (self._body is None or not self._reading):
             self._look_in(limits.idle_timeout_s)  # it is our turn, not the client's
