@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.conftest import House
+from tests.server.conftest import TOKEN, House
 from tests.server.driver import connect
 from tests.server.http.h1_cases import ACCEPTED, BROKEN_CHUNKS, CHUNKED, LIVE, NEXT, POST, REFUSED, Case
 from tests.server.listening import REQUEST, listening, until
@@ -209,3 +209,27 @@ def test_an_answer_has_the_time_that_its_reader_takes_as_long_as_it_reads(
             writer.close()
 
     runner.run(wait())
+
+
+async def test_a_client_that_closes_gets_its_answer_while_it_still_sends(house: House) -> None:
+    connection, wire = connect(house.app)
+    connection.data_received(POST + b"Connection: close\r\nContent-Length: 5\r\n\r\nab")
+    assert statuses(wire.written) == [401]
+    assert b"connection: close" in wire.written
+    assert not wire.closed  # with bytes on their way this would be a reset, and the answer lost
+    connection.data_received(b"cde" + NEXT)
+    assert wire.closed
+    assert statuses(wire.written) == [401]
+    connection.connection_lost(None)
+
+
+async def test_a_stream_before_the_body_that_was_waited_for_ends_the_connection(house: House) -> None:
+    connection, wire = connect(house.app)
+    authorized = b"Authorization: Bearer %s\r\n" % TOKEN.encode()
+    stream = LIVE.replace(b"/v2/health/live", b"/control/stream") + authorized
+    connection.data_received(stream + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+    await until(lambda: b"epoch" in wire.written)
+    assert b"connection: close" in wire.written
+    house.service.draining.set()
+    await until(lambda: wire.closed)
+    connection.connection_lost(None)

@@ -346,7 +346,7 @@ class Connection(asyncio.Protocol):
             assert body is not None
             body.body_end()
         elif not self._streaming:
-            self._busy = False
+            self._end_request()
 
     def want_body(self) -> None:
         """Tell a client that waits for it to send the body. An exchange says so when it is going to read it."""
@@ -394,13 +394,14 @@ class Connection(asyncio.Protocol):
         self._answered = True
         self._exchange = None
         self._app.answers[status] += 1
-        keep = self._keep_alive and not self._awaits_continue
+        if self._awaits_continue:
+            self._keep_alive = False
         head = b"%b%b%bcontent-length: %d\r\n%b\r\n" % (
             _STATUS_LINE[status],
             self._server.date_line(),
             headers,
             size,
-            b"" if keep else b"connection: close\r\n",
+            b"" if self._keep_alive else b"connection: close\r\n",
         )
         try:
             if self._is_head:
@@ -413,7 +414,7 @@ class Connection(asyncio.Protocol):
             log.exception("an answer could not be written")
             self.transport.abort()
             return size
-        self._answer_ends(keep)
+        self._answer_ends()
         return size
 
     def reply_error(self, error: Exception, request_id: bytes) -> None:
@@ -433,7 +434,7 @@ class Connection(asyncio.Protocol):
             return
         self._answered = self._streaming = True
         self._app.answers[status] += 1
-        if not self._takes_chunks:
+        if not self._takes_chunks or self._awaits_continue:
             self._keep_alive = False
         framing = b"transfer-encoding: chunked\r\n" if self._takes_chunks else b""
         close = b"" if self._keep_alive else b"connection: close\r\n"
@@ -460,7 +461,7 @@ class Connection(asyncio.Protocol):
             return
         if self._takes_chunks and not self._is_head:
             self._write(b"0\r\n\r\n")
-        self._answer_ends(self._keep_alive)
+        self._answer_ends()
 
     def break_stream(self) -> None:
         """End a stream in the middle, if there is one, so that the client sees that it is not whole."""
@@ -486,17 +487,22 @@ class Connection(asyncio.Protocol):
         body = msgspec.json.encode({"error": message, "code": code})
         self.reply(status, b"content-type: application/json\r\n", (body,))
 
-    def _answer_ends(self, keep_alive: bool) -> None:
-        if not keep_alive:
-            self.transport.close()
-            return
+    def _answer_ends(self) -> None:
         self._since = self._loop.time()
-        if self._body is None:  # else the rest of it is read, and thrown away
-            self._busy = False
-            if self._at < len(self._input):
-                self._go_on()
         if self._body_paused:
             self.pause_body(False)
+        if self._body is None or self._awaits_continue:
+            self._end_request()
+        # Else the rest of the body is read, and thrown away: closed before that, the connection would be reset, and a
+        # client that still sends would lose the answer.
+
+    def _end_request(self) -> None:
+        if not self._keep_alive:
+            self.transport.close()
+            return
+        self._busy = False
+        if self._at < len(self._input):
+            self._go_on()
 
     # Ends
 
