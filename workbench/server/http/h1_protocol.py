@@ -184,7 +184,9 @@ class Connection(asyncio.Protocol):
         self.transport = transport
         self._write = transport.write
         self._since = self._loop.time()
-        if self._server.take_in(self):
+        if self._server.left:  # it was accepted just before
+            transport.close()
+        elif self._server.take_in(self):
             self._look_in(self._limits.idle_timeout_s)
         else:
             self.refuse(503, "Too many connections are open; try again later.", "unavailable")
