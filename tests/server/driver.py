@@ -49,6 +49,9 @@ class Wire(asyncio.Transport):
     def abort(self) -> None:
         self.close()
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return default
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
 
 import numpy as np
@@ -19,6 +20,7 @@ from workbench.server.grpc.framing import framed
 from workbench.server.grpc.listener import GrpcServer
 
 INFER = f"/{pb.SERVICE}/ModelInfer"
+STREAM = f"/{pb.SERVICE}/ModelStreamInfer"
 
 
 def port_of(house: House) -> Port:
@@ -69,3 +71,27 @@ async def test_every_call_is_counted_once_however_it_ends(house: House) -> None:
     assert figures.answered == statuses["0"] == expected[Outcome.OK]
     port.nothing_is_left()
     assert (house.service.bodies.held, caller.in_flight) == (0, 0)
+
+
+async def test_a_stream_that_ends_on_the_turn_of_its_answers_harms_nobody_in_its_batch(house: House) -> None:
+    port = port_of(house)
+    caller = house.app.gate.admit_token(None, f"Bearer {TOKEN}".encode())
+    house.session.hold()
+    port.begin(1, STREAM)
+    port.data(1, request() + request())
+    while caller.in_flight < 2:
+        await asyncio.sleep(0)
+    port.begin(3, INFER)
+    port.data(3, request(), ended=True)
+    assert caller.in_flight == 3
+    for _ in range(5):
+        await asyncio.sleep(0)
+    house.session.gate.set()
+    time.sleep(0.2)  # the loop does not turn, so all answers wait for its next turn
+    port.cancel(1)
+    async with asyncio.timeout(5):
+        while caller.in_flight:
+            await asyncio.sleep(0)
+    (trailers,) = [head for _, head in port.told()[3] if isinstance(head, dict) and "grpc-status" in head]
+    assert trailers["grpc-status"] == "0"
+    port.nothing_is_left()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.waiting import until_async
-from tests.server.conftest import House
+from tests.server.conftest import TOKEN, House
 from tests.server.driver import connect
 from tests.server.http.h1_cases import ACCEPTED, BROKEN_CHUNKS, CHUNKED, LIVE, NEXT, POST, REFUSED, Case
 from tests.server.listening import REQUEST, listening
@@ -178,4 +179,58 @@ async def test_an_answer_before_the_body_that_was_waited_for_ends_the_connection
     connection.data_received(POST + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n")
     assert statuses(wire.written) == [401]  # nothing of the body may come, or all of it
     assert wire.closed
+    connection.connection_lost(None)
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["slowly", "not at all"])
+def test_an_answer_has_the_time_that_its_reader_takes_as_long_as_it_reads(
+    runner: asyncio.Runner, tmp_path: Path, reads: bool
+) -> None:
+    size = 30_000_000
+
+    async def wait() -> None:
+        async with listening(tmp_path, connection_limits=LIMITS) as at:
+            plug = socket.socket()
+            plug.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            plug.connect(at.address)
+            plug.setblocking(False)
+            reader, writer = await asyncio.open_connection(sock=plug, limit=65536)
+            await until_async(lambda: bool(at.server.connections))
+            (connection,) = at.server.connections
+            connection.reply(200, b"", (bytes(size),))
+            came = 0
+            if reads:
+                head = await reader.readuntil(b"\r\n\r\n")
+                assert b" 200 " in head
+                while came < size and (part := await reader.read(200_000)):
+                    came += len(part)
+                    await asyncio.sleep(0.01)
+                assert came == size
+            await until_async(lambda: not at.server.connections)
+            writer.close()
+
+    runner.run(wait())
+
+
+async def test_a_client_that_closes_gets_its_answer_while_it_still_sends(house: House) -> None:
+    connection, wire = connect(house.app)
+    connection.data_received(POST + b"Connection: close\r\nContent-Length: 5\r\n\r\nab")
+    assert statuses(wire.written) == [401]
+    assert b"connection: close" in wire.written
+    assert not wire.closed  # with bytes on their way this would be a reset, and the answer lost
+    connection.data_received(b"cde" + NEXT)
+    assert wire.closed
+    assert statuses(wire.written) == [401]
+    connection.connection_lost(None)
+
+
+async def test_a_stream_before_the_body_that_was_waited_for_ends_the_connection(house: House) -> None:
+    connection, wire = connect(house.app)
+    authorized = b"Authorization: Bearer %s\r\n" % TOKEN.encode()
+    stream = LIVE.replace(b"/v2/health/live", b"/control/stream") + authorized
+    connection.data_received(stream + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+    await until_async(lambda: b"epoch" in wire.written)
+    assert b"connection: close" in wire.written
+    house.service.draining.set()
+    await until_async(lambda: wire.closed)
     connection.connection_lost(None)

@@ -170,3 +170,22 @@ async def _large(tmp_path: Path) -> None:
         assert head.startswith(b"HTTP/1.1 413")  # by its Content-Length; the body is read and thrown away
         writer.close()
         await writer.wait_closed()
+
+
+def test_a_connection_that_comes_as_the_server_leaves_is_closed(runner: asyncio.Runner, tmp_path: Path) -> None:
+    runner.run(_latecomers(tmp_path))
+
+
+async def _latecomers(tmp_path: Path) -> None:
+    async with listening(tmp_path) as at:
+        plugs = [socket.create_connection(at.address) for _ in range(20)]
+        await asyncio.sleep(0)  # some are accepted, and their connections made on a later turn
+        at.server.leave()
+        for _ in range(10):
+            await asyncio.sleep(0.01)
+        assert not at.server.connections
+        connection, wire = connect(at.house.app, at.server)
+        assert wire.closed
+        connection.connection_lost(None)
+        for plug in plugs:
+            plug.close()

@@ -117,12 +117,17 @@ class StreamedAnswer:
         self.future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     def send_result(self, call: InferenceCall, encoded: bytes) -> int:
-        self.future.set_result(encoded)
+        self._settle(encoded)
         return len(encoded)
 
     def send_error(self, call: InferenceCall, error: Exception) -> None:
         known = error if isinstance(error, WorkbenchError) else unforeseen()
-        self.future.set_result(encode_stream_error(known, call.id))
+        self._settle(encode_stream_error(known, call.id))
+
+    def _settle(self, message: bytes) -> None:
+        # The stream may have ended on this turn of the loop, and the call be told of it on the next.
+        if not self.future.done():
+            self.future.set_result(message)
 
 
 async def in_order(

@@ -179,6 +179,8 @@ class Connection(asyncio.Protocol):
         """When the last answer left, or the last piece of a head or a body that is not complete came."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._unread = 0
+        """What the client had not read of its answers when it was last looked at."""
 
     # The transport's calls
 
@@ -186,7 +188,9 @@ class Connection(asyncio.Protocol):
         self.transport = transport
         self._write = transport.write
         self._since = self._loop.time()
-        if self._server.take_in(self):
+        if self._server.left:  # it was accepted just before
+            transport.close()
+        elif self._server.take_in(self):
             self._look_in(self._limits.idle_timeout_s)
         else:
             self.refuse(503, "Too many connections are open; try again later.", "unavailable")
@@ -348,7 +352,7 @@ class Connection(asyncio.Protocol):
             assert body is not None
             body.body_end()
         elif not self._streaming:
-            self._busy = False
+            self._end_request()
 
     def want_body(self) -> None:
         """Tell a client that waits for it to send the body. An exchange says so when it is going to read it."""
@@ -396,13 +400,14 @@ class Connection(asyncio.Protocol):
         self._answered = True
         self._exchange = None
         self._app.answers[status] += 1
-        keep = self._keep_alive and not self._awaits_continue
+        if self._awaits_continue:
+            self._keep_alive = False
         head = b"%b%b%bcontent-length: %d\r\n%b\r\n" % (
             _STATUS_LINE[status],
             self._server.date_line(),
             headers,
             size,
-            b"" if keep else b"connection: close\r\n",
+            b"" if self._keep_alive else b"connection: close\r\n",
         )
         try:
             if self._is_head:
@@ -415,7 +420,7 @@ class Connection(asyncio.Protocol):
             log.exception("an answer could not be written")
             self.transport.abort()
             return size
-        self._answer_ends(keep)
+        self._answer_ends()
         return size
 
     def reply_error(self, error: Exception, request_id: bytes) -> None:
@@ -435,7 +440,7 @@ class Connection(asyncio.Protocol):
             return
         self._answered = self._streaming = True
         self._stream_status = status  # counted when the stream ends
-        if not self._takes_chunks:
+        if not self._takes_chunks or self._awaits_continue:
             self._keep_alive = False
         framing = b"transfer-encoding: chunked\r\n" if self._takes_chunks else b""
         close = b"" if self._keep_alive else b"connection: close\r\n"
@@ -463,7 +468,7 @@ class Connection(asyncio.Protocol):
             return
         if self._takes_chunks and not self._is_head:
             self._write(b"0\r\n\r\n")
-        self._answer_ends(self._keep_alive)
+        self._answer_ends()
 
     def break_stream(self) -> None:
         """End a stream in the middle, if there is one, so that the client sees that it is not whole."""
@@ -490,17 +495,22 @@ class Connection(asyncio.Protocol):
         body = msgspec.json.encode({"error": message, "code": code})
         self.reply(status, b"content-type: application/json\r\n", (body,))
 
-    def _answer_ends(self, keep_alive: bool) -> None:
-        if not keep_alive:
-            self.transport.close()
-            return
+    def _answer_ends(self) -> None:
         self._since = self._loop.time()
-        if self._body is None:  # else the rest of it is read, and thrown away
-            self._busy = False
-            if self._at < len(self._input):
-                self._go_on()
         if self._body_paused:
             self.pause_body(False)
+        if self._body is None or self._awaits_continue:
+            self._end_request()
+        # Else the rest of the body is read, and thrown away: closed before that, the connection would be reset, and a
+        # client that still sends would lose the answer.
+
+    def _end_request(self) -> None:
+        if not self._keep_alive:
+            self.transport.close()
+            return
+        self._busy = False
+        if self._at < len(self._input):
+            self._go_on()
 
     # Ends
 
@@ -533,10 +543,19 @@ class Connection(asyncio.Protocol):
         self._timer = None
         if self._lost:
             return
-        if self.transport.is_closing():
-            self.transport.abort()  # its last answer was not read
-            return
         limits = self._limits
+        if (not self._busy or self.transport.is_closing()) and (unread := self.transport.get_write_buffer_size()):
+            if unread == self._unread:
+                self.transport.abort()
+                return
+            self._unread = unread  # it reads, however slowly
+            self._since = self._loop.time()
+            self._look_in(limits.idle_timeout_s)
+            return
+        self._unread = 0
+        if self.transport.is_closing():
+            self.transport.abort()
+            return
         waits_for_head = not self._busy and self._at < len(self._input)
         if self._busy and (self._body is None or not self._reading):
             self._look_in(limits.idle_timeout_s)  # it is our turn, not the client's
