@@ -6,6 +6,8 @@ import http.client
 import json
 import sqlite3
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,12 @@ from tests.helpers.waiting import until
 from tests.hostile import hostile_model, hostile_runtime
 
 DIED = "the service ended while it was loading this model, of it or of something else; load it again to try once more"
+
+
+@contextmanager
+def started(folder: Path, *flags: str) -> Iterator[Serve]:
+    with Serve(folder, *flags) as serve:
+        yield serve.ready()
 
 
 def load(serve: Serve, name: str, path: Path, **more: Any) -> dict[str, Any]:
@@ -77,8 +85,7 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_after_a_kill_everything_is_served_as_before(tmp_path: Path) -> None:
-    with Serve(tmp_path) as serve:
-        serve.ready()
+    with started(tmp_path) as serve:
         load(serve, "a", save(tmp_path, "one", 1))
         load(serve, "a", save(tmp_path, "two", 2), config={"max_batch_size": 9})
         assert serve.call("POST", "/control/models/a/set", {"batching": "never"})[0] == 200
@@ -92,8 +99,7 @@ def test_after_a_kill_everything_is_served_as_before(tmp_path: Path) -> None:
         kill(serve)
     for path in tmp_path.glob("*.onnx"):
         path.unlink()
-    with Serve(tmp_path) as serve:
-        serve.ready()
+    with started(tmp_path) as serve:
         after = statuses(serve)
         assert list(after) == list(before) == [("a", "2"), ("b", "1")]
         for key, status in after.items():
@@ -102,24 +108,20 @@ def test_after_a_kill_everything_is_served_as_before(tmp_path: Path) -> None:
         assert (answer(serve, "a"), answer(serve, "a", "2"), answer(serve, "b")) == (2, 2, 3)
         assert load(serve, "a", save(tmp_path, "three", 5))["model"]["version"] == "3"
         assert serve.stop() == 0
-    with Serve(tmp_path) as serve:
-        serve.ready()
+    with started(tmp_path) as serve:
         assert list(statuses(serve)) == [("a", "3"), ("b", "1")]
 
 
 def test_what_the_flags_name_is_theirs_until_the_control_plane_changes_it(tmp_path: Path) -> None:
     models.save(models.add_constant(7), tmp_path / "repository" / "r" / "4" / "model.onnx")
     flags = ["--load", f"f={save(tmp_path, 'flag', 6)}", "--model-repository", str(tmp_path / "repository")]
-    with Serve(tmp_path, *flags) as serve:
-        serve.ready()
+    with started(tmp_path, *flags) as serve:
         assert (answer(serve, "f"), answer(serve, "r")) == (6, 7)
         kill(serve)
-    with Serve(tmp_path) as serve:
-        serve.ready()
+    with started(tmp_path) as serve:
         assert statuses(serve) == {}
         serve.stop()
-    with Serve(tmp_path, *flags) as serve:
-        serve.ready()
+    with started(tmp_path, *flags) as serve:
         load(serve, "f", save(tmp_path, "other", 8))
         load(serve, "r", save(tmp_path, "other", 9))
         kill(serve)
@@ -135,8 +137,7 @@ def test_a_model_that_kills_its_trial_is_refused_and_nobody_else_notices(
     tmp_path: Path, told: Path, where: str
 ) -> None:
     bad = models.save(hostile_model(f"abort in {where}"), tmp_path / "bad.onnx")
-    with Serve(tmp_path) as serve:
-        serve.ready()
+    with started(tmp_path) as serve:
         load(serve, "good", save(tmp_path, "good"))
         before = [process.pid for process in processes(serve)]
         status, said = serve.call("POST", "/control/models/bad/load", {"path": str(bad)})
@@ -154,8 +155,7 @@ def test_a_model_that_kills_the_service_is_quarantined_and_the_others_served(
     tmp_path: Path, told: Path, where: str
 ) -> None:
     bad = models.save(hostile_model(f"abort in {where}, not in a trial"), tmp_path / "bad.onnx")
-    with Serve(tmp_path) as serve:
-        serve.ready()
+    with started(tmp_path) as serve:
         load(serve, "good", save(tmp_path, "good"))
         load(serve, "bad", save(tmp_path, "before", 2))
         load_dying(serve, "lone", bad)
@@ -170,14 +170,12 @@ def test_a_model_that_kills_the_service_is_quarantined_and_the_others_served(
         assert (answer(serve, "good"), answer(serve, "bad")) == (1, 2)
         load_dying(serve, "lone", bad)  # asked for again, tried again
         kill(serve)
-    with Serve(tmp_path) as serve:
-        serve.ready()  # and not in a loop
+    with started(tmp_path) as serve:  # and not in a loop
         assert states(serve) == expected
         load(serve, "lone", save(tmp_path, "mended", 3))
         assert serve.call("POST", "/control/models/bad/unload", {})[0] == 200
         kill(serve)
-    with Serve(tmp_path) as serve:
-        serve.ready()
+    with started(tmp_path) as serve:
         assert states(serve) == {("good", "1"): ("Ready", ""), ("lone", "1"): ("Ready", "")}
         assert answer(serve, "lone") == 3
 
@@ -185,8 +183,7 @@ def test_a_model_that_kills_the_service_is_quarantined_and_the_others_served(
 def test_a_model_whose_load_somebody_else_killed_is_tried_out_again_and_served(tmp_path: Path, told: Path) -> None:
     innocent = models.save(hostile_model("hang in load, not in a trial, once told", 2), tmp_path / "m.onnx")
     told.touch()
-    with Serve(tmp_path) as serve:
-        serve.ready()
+    with started(tmp_path) as serve:
         load(serve, "good", save(tmp_path, "good"))
         loading = threading.Thread(target=load_dying, args=(serve, "m", innocent))
         loading.start()
@@ -202,8 +199,7 @@ def test_a_model_whose_load_somebody_else_killed_is_tried_out_again_and_served(t
 
 
 def test_a_model_that_kills_the_service_in_its_tenth_run_is_restored(tmp_path: Path, told: Path) -> None:
-    with Serve(tmp_path) as serve:
-        serve.ready()
+    with started(tmp_path) as serve:
         load(serve, "good", save(tmp_path, "good"))
         load(serve, "bad", models.save(hostile_model("abort in run 10", 2), tmp_path / "bad.onnx"))
         with pytest.raises((http.client.HTTPException, OSError)):
@@ -225,15 +221,13 @@ def test_a_model_that_kills_the_service_while_restored_is_found_out(
     tmp_path: Path, told: Path, when: str, reason: str
 ) -> None:
     bad = models.save(hostile_model(f"abort in load, {when}", 2), tmp_path / "bad.onnx")
-    with Serve(tmp_path) as serve:
-        serve.ready()
+    with started(tmp_path) as serve:
         for number in range(4):
             load(serve, f"good{number}", save(tmp_path, "good", number))
         load(serve, "bad", bad)
         kill(serve)
     told.touch()
-    with Serve(tmp_path) as serve:
-        serve.ready()
+    with started(tmp_path) as serve:
         found = statuses(serve)
         assert found["bad", "1"]["state"] == "Failed"
         assert reason in found["bad", "1"]["reason"]
@@ -244,14 +238,12 @@ def test_a_model_that_kills_the_service_while_restored_is_found_out(
 
 
 def test_a_damaged_state_is_set_aside_and_said(tmp_path: Path) -> None:
-    with Serve(tmp_path) as serve:
-        serve.ready()
+    with started(tmp_path) as serve:
         load(serve, "a", save(tmp_path, "one"))
         serve.stop()
     state = serve.data_dir / "state.sqlite"
     state.write_bytes(b"no database " * 1000)
-    with Serve(tmp_path) as serve:
-        serve.ready()
+    with started(tmp_path) as serve:
         _, said = serve.call("GET", "/control/status")
         damaged, found = json.loads(said)["notes"]
         (aside,) = serve.data_dir.glob("state.sqlite.damaged-*")
@@ -260,14 +252,12 @@ def test_a_damaged_state_is_set_aside_and_said(tmp_path: Path) -> None:
         assert statuses(serve) == {}
         load(serve, "a", tmp_path / "one.onnx")
         kill(serve)
-    with Serve(tmp_path) as serve:
-        serve.ready()
+    with started(tmp_path) as serve:
         assert answer(serve, "a") == 1
 
 
 def test_a_state_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
-    with Serve(tmp_path) as serve:
-        serve.ready()
+    with started(tmp_path) as serve:
         serve.stop()
     state = serve.data_dir / "state.sqlite"
     with sqlite3.connect(state) as connection:
@@ -283,8 +273,7 @@ def test_a_state_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) ->
 @pytest.mark.long
 def test_two_hundred_loads_and_unloads_leave_nothing(tmp_path: Path) -> None:
     paths = [models.save(models.mlp(seed=number), tmp_path / f"{number}.onnx") for number in range(2)]
-    with Serve(tmp_path) as serve:
-        serve.ready()
+    with started(tmp_path) as serve:
         worker = processes(serve)[-1]
         used: list[tuple[int, int, int]] = []
         for number in range(200):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -233,4 +234,18 @@ async def test_a_stream_before_the_body_that_was_waited_for_ends_the_connection(
     assert b"connection: close" in wire.written
     house.service.draining.set()
     await until_async(lambda: wire.closed)
+    connection.connection_lost(None)
+
+
+async def test_a_head_that_comes_by_bytes_is_searched_once(house: House) -> None:
+    """And not from its beginning for each of them, which took 24 s for one head."""
+    connection, wire = connect(house.app)
+    began_at = time.process_time()
+    connection.data_received(LIVE + b"x: ")
+    for _ in range(60_000):
+        connection.data_received(b"x")
+    for byte in b"\r\n\r\n":
+        connection.data_received(bytes([byte]))
+    assert time.process_time() - began_at < 5
+    await until(lambda: statuses(wire.written) == [200])
     connection.connection_lost(None)

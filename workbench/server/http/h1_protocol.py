@@ -151,6 +151,8 @@ class Connection(asyncio.Protocol):
         self._input = b""
         self._at = 0
         """Up to where the input has been taken."""
+        self._searched = 0
+        """Bytes of a head, from there on, that do not hold its end."""
         self._advancing = False
         """`_advance` is running, or will on the loop's next turn."""
         # The current request
@@ -271,18 +273,22 @@ class Connection(asyncio.Protocol):
     def _take_head(self) -> bool:
         data = self._input
         empty = _EMPTY_LINES.match(data, self._at)
-        if empty is not None:
+        if empty is not None and empty.end() > self._at:
             self._at = empty.end()
-        end = data.find(b"\r\n\r\n", self._at) + 4
+            self._searched = 0
+        searched = self._at + self._searched
+        end = data.find(b"\r\n\r\n", max(searched - 3, self._at)) + 4
         if (end if end > 3 else len(data)) - self._at > MAX_HEAD_BYTES:
             raise MalformedRequest(f"The request's head has more than {MAX_HEAD_BYTES} bytes.", 431)
         if end < 4:
-            if _BARE_LINE_FEED.search(data, self._at):
+            if _BARE_LINE_FEED.search(data, searched):
                 raise MalformedRequest("Lines end with CR LF.")
+            self._searched = len(data) - self._at
             self._look_in(self._limits.head_timeout_s)
             return False
         raw = data[self._at : end]
         self._at = end
+        self._searched = 0
         known = self._known(raw)
         if known is not None:
             self._start_request(True, False, True)
