@@ -232,6 +232,24 @@ async def test_short_runs_go_on_the_event_loop_and_batch_there(start: Start) -> 
     assert seen.batches[-1] == (1, 1, ReleaseReason.DELAY)
 
 
+async def test_a_caller_that_cannot_take_its_answer_harms_none_of_its_batch(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(asyncio.Future[InferResponse]):
+        def set_result(self, result: InferResponse, /) -> None:
+            raise asyncio.InvalidStateError
+
+    session = FakeSession()
+    engine = await loaded(start, session)
+    session.batches.clear()
+    engine.submit(InferRequest("m", {"x": rows(1)}), Broken())
+    answer = await ask(engine, 2)
+    assert session.batches == [2]
+    assert float(answer.outputs["y"][0, 0]) == 3
+    await engine.close(5)
+    assert "could not be handed over" in caplog.text
+
+
 async def test_one_bad_member_harms_none_of_its_batch(start: Start) -> None:
     session, seen = FakeSession(), Recorder()
     engine = await loaded(start, session, observer=seen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -38,6 +39,8 @@ from workbench.errors import (
 )
 from workbench.repository.model_metadata import ModelMetadata
 from workbench.runtimes.registry import Opener
+
+log = logging.getLogger("workbench.engine")
 
 LEARN_EVERY_S = 5e-3
 """The costs are brought up to date by one run in so many seconds: to learn from each would cost small models more than
@@ -188,14 +191,18 @@ class Deployment:
             promise = ticket.promise
             if promise.done():
                 observer.request_done(self.name, self.version, Outcome.CANCELLED, timings)
-            elif isinstance(answer, WorkbenchError):
-                promise.set_exception(answer)
-                observer.request_done(self.name, self.version, outcome_of(answer), timings)
-            else:
-                if tuple(answer) != ticket.outputs:
-                    answer = {name: answer[name] for name in ticket.outputs}
-                waits.append(queued_s)
-                promise.set_result(InferResponse(self.name, self.version, answer, ticket.request.id, timings))
+                continue
+            try:
+                if isinstance(answer, WorkbenchError):
+                    observer.request_done(self.name, self.version, outcome_of(answer), timings)
+                    promise.set_exception(answer)
+                else:
+                    if tuple(answer) != ticket.outputs:
+                        answer = {name: answer[name] for name in ticket.outputs}
+                    waits.append(queued_s)
+                    promise.set_result(InferResponse(self.name, self.version, answer, ticket.request.id, timings))
+            except Exception:  # a transport's fault; the others of the batch get their answers all the same
+                log.exception("a request's answer could not be handed over")
         if waits:
             observer.answered(self.name, self.version, waits, batched_s, ran_s, split_s)
         for ticket, error in done.dropped:
