@@ -247,5 +247,5 @@ async def test_a_head_that_comes_by_bytes_is_searched_once(house: House) -> None
     for byte in b"\r\n\r\n":
         connection.data_received(bytes([byte]))
     assert time.process_time() - began_at < 5
-    await until(lambda: statuses(wire.written) == [200])
+    await until_async(lambda: statuses(wire.written) == [200])
     connection.connection_lost(None)
