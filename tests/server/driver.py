@@ -12,6 +12,7 @@ from workbench.errors import Cancelled
 from workbench.server.http.h1_protocol import LEFT, Application, Connection, H1Server
 
 HOST = "127.0.0.1:8080"
+OCTETS = "application/octet-stream"
 
 
 class Wire(asyncio.Transport):
@@ -175,6 +176,12 @@ def parsed(written: bytes, method: str = "GET") -> Reply:
             body = rest[int(size, 16) + 2 :]
         body = chunks
     return Reply(int(line.split()[1]), headers, body)
+
+
+def body(*rows: float, **more: Any) -> dict[str, Any]:
+    """An inference of "digits": a row of two equal numbers for each of `rows`."""
+    data = [[row, row] for row in rows]
+    return {"inputs": [{"name": "x", "datatype": "FP32", "shape": [len(rows), 2], "data": data}], **more}
 
 
 class Sender:
