@@ -288,7 +288,7 @@ def test_the_client_notebook_and_jupyter_side_never_load_onnxruntime() -> None:
 
 
 TESTS = Path(__file__).parent
-BEING_REWRITTEN = ("server", "http2")
+BEING_REWRITTEN = ("http2",)
 """Folders of tests that still import each other's modules; to be emptied."""
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests import models
 from tests.helpers.service_process import Serve
+from tests.server.real_service import serving
 from workbench.api import connect
 from workbench.client.grpc_client import GrpcClient
 from workbench.core.messages import InferRequest, InferResponse, ReleaseReason
@@ -32,13 +33,9 @@ X = np.linspace(-1, 1, 48, dtype=np.float32).reshape(3, 16)
 
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    folder = tmp_path_factory.mktemp("service")
-    repository = folder / "repository"
-    models.save(models.mlp(), repository / "mlp" / "1" / "model.onnx")
-    models.save(models.identity("BYTES"), repository / "text" / "1" / "model.onnx")
-    models.save(models.identity("BF16"), repository / "brain" / "1" / "model.onnx")
-    with Serve(folder, "--model-repository", str(repository), "--grpc-port", "0") as serve:
-        yield serve.ready()
+    served = {"mlp": models.mlp(), "text": models.identity("BYTES"), "brain": models.identity("BF16")}
+    with serving(tmp_path_factory.mktemp("service"), served) as serve:
+        yield serve
 
 
 @pytest.fixture

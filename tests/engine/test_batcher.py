@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from asyncio import Future
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Iterator
+from typing import ClassVar, cast
 
 import pytest
 
@@ -35,6 +35,8 @@ class Runner:
 
 
 class Story:
+    loops: ClassVar[list[asyncio.AbstractEventLoop]] = []
+
     def __init__(
         self,
         policy: BatchPolicy,
@@ -46,6 +48,7 @@ class Story:
         self.clock = clock or self.hand
         self.batcher = Batcher(policy, QueuePolicy(max_queue_size, **queue), self.clock)  # type: ignore[arg-type]
         self.loop = asyncio.new_event_loop()
+        self.loops.append(self.loop)
 
     def submit(self, count: int = 1, key: ShapeKey = ((2,),), **request: object) -> PendingRequest:
         future: Future[InferResponse] = self.loop.create_future()
@@ -63,11 +66,16 @@ class Story:
         return batch
 
 
+@pytest.fixture(autouse=True)
+def _loops_are_closed() -> Iterator[None]:
+    yield
+    while Story.loops:
+        Story.loops.pop().close()
+
+
 @pytest.fixture
-def story(request: pytest.FixtureRequest) -> Story:
-    made = Story(WindowPolicy(4))
-    request.addfinalizer(made.loop.close)
-    return made
+def story() -> Story:
+    return Story(WindowPolicy(4))
 
 
 def test_what_gathered_while_runners_were_busy_goes_together(story: Story) -> None:
@@ -112,7 +120,6 @@ def test_one_more_than_the_queue_holds_is_refused_and_leaves_no_trace() -> None:
     assert story.batcher.depth == 2
     story.take()
     story.submit()
-    story.loop.close()
 
 
 def test_the_cancelled_the_abandoned_and_the_expired_are_dropped_when_the_batch_is_formed(story: Story) -> None:
@@ -142,7 +149,6 @@ def test_an_unbatched_model_takes_one_by_one() -> None:
     story = Story(AlonePolicy())
     tickets = [story.submit() for _ in range(2)]
     assert [story.take().tickets for _ in range(2)] == [[tickets[0]], [tickets[1]]]
-    story.loop.close()
 
 
 def test_closing_refuses_what_comes_and_gives_out_what_waits_without_delay() -> None:
@@ -155,7 +161,6 @@ def test_closing_refuses_what_comes_and_gives_out_what_waits_without_delay() -> 
     assert batch.tickets == [ticket]
     assert batch.reason is ReleaseReason.DRAIN
     assert story.batcher.next(Runner()) is None
-    story.loop.close()
 
 
 def test_abandoning_hands_back_what_waits(story: Story) -> None:
@@ -207,7 +212,6 @@ def test_a_delay_says_for_how_long_nothing_is_due() -> None:
     batch = story.take()
     assert batch.tickets == [ticket]
     assert batch.reason is ReleaseReason.DELAY
-    story.loop.close()
 
 
 def test_a_shape_that_waits_out_a_delay_does_not_hold_up_a_full_batch_of_another() -> None:
@@ -219,7 +223,6 @@ def test_a_shape_that_waits_out_a_delay_does_not_hold_up_a_full_batch_of_another
     assert story.batcher.next(Runner()) == WaitFor(0.5)
     story.hand.now += 0.5
     assert story.take().tickets == [lone]
-    story.loop.close()
 
 
 def test_a_runner_told_to_leave_takes_nothing_more_and_passes_its_ring_on(story: Story) -> None:
@@ -246,7 +249,6 @@ def test_a_higher_priority_goes_first_and_within_one_the_order_is_kept() -> None
     low, high, default, middle, beyond, high2 = (story.submit(priority=priority) for priority in asked)
     taken = [story.take().tickets for _ in range(3)]
     assert taken == [[high, high2], [default, middle], [beyond, low]]
-    story.loop.close()
 
 
 def test_a_lower_priority_waits_behind_what_comes_within_its_step_and_no_longer() -> None:
@@ -257,14 +259,12 @@ def test_a_lower_priority_waits_behind_what_comes_within_its_step_and_no_longer(
     story.hand.now += 0.2
     after = story.submit(priority=1)
     assert [story.take().tickets for _ in range(3)] == [[before], [low], [after]]
-    story.loop.close()
 
 
 def test_nobody_overtakes_one_that_does_not_fit_any_more() -> None:
     story = Story(WindowPolicy(4), **PRIORITIES)
     first, large, low = story.submit(2), story.submit(3), story.submit(1, priority=3)
     assert [story.take().tickets for _ in range(2)] == [[first], [large, low]]
-    story.loop.close()
 
 
 def test_a_shape_goes_by_its_most_urgent_request() -> None:
@@ -274,7 +274,6 @@ def test_a_shape_goes_by_its_most_urgent_request() -> None:
     urgent = story.submit(key=((3,),), priority=1)
     assert story.take().tickets == [urgent]
     assert story.take().tickets == [common]
-    story.loop.close()
 
 
 # Deadlines
@@ -295,7 +294,6 @@ def test_what_cannot_meet_its_deadline_is_refused_at_once_with_the_numbers() -> 
         story.submit(deadline=story.clock() + 0.109)
     story.submit(deadline=story.clock() + 0.111)
     assert story.batcher.depth == 41
-    story.loop.close()
 
 
 def test_only_those_that_go_before_it_count_against_a_deadline() -> None:
@@ -303,7 +301,6 @@ def test_only_those_that_go_before_it_count_against_a_deadline() -> None:
     for _ in range(40):
         story.submit()
     assert story.submit(priority=1, deadline=story.clock() + 0.011).priority_delay_s == -1.0
-    story.loop.close()
 
 
 def test_several_runners_work_off_a_queue_together() -> None:
@@ -313,14 +310,12 @@ def test_several_runners_work_off_a_queue_together() -> None:
     for _ in range(40):
         story.submit()
     story.submit(deadline=story.clock() + 0.061)
-    story.loop.close()
 
 
 def test_nothing_is_refused_for_what_was_never_measured() -> None:
     story = Story(WindowPolicy(8))
     for _ in range(50):
         story.submit(deadline=story.clock() + 1e-6)
-    story.loop.close()
 
 
 def test_settings_limit_the_wait_and_a_request_may_ask_for_less_but_not_for_more() -> None:
@@ -330,7 +325,6 @@ def test_settings_limit_the_wait_and_a_request_may_ask_for_less_but_not_for_more
     dropped = story.take().dropped
     assert [ticket for ticket, _ in dropped] == [long, short]
     assert "past its timeout of 0.005 s" in str(dropped[0][1])
-    story.loop.close()
 
 
 # Sizes
@@ -346,7 +340,6 @@ def test_a_batch_is_padded_to_the_next_size_that_may_run() -> None:
     lone = story.take()
     assert (lone.rows, lone.run_rows) == (1, 1)
     assert [(each.rows, each.run_rows) for each in story.batcher.singly(batch)] == [(1, 1), (2, 4), (3, 4)]
-    story.loop.close()
 
 
 # A device that is shared
@@ -379,7 +372,6 @@ def test_a_batch_grows_while_its_runner_waits_for_the_device() -> None:
     assert (runner.wakes, second.wakes) == (1, 0)
     batch = story.batcher.next(runner)
     assert isinstance(batch, Batch) and batch.tickets == tickets
-    story.loop.close()
 
 
 def test_a_runner_that_comes_back_may_take_the_place_of_one_that_waits() -> None:
@@ -392,7 +384,6 @@ def test_a_runner_that_comes_back_may_take_the_place_of_one_that_waits() -> None
     story.submit()
     story.batcher.wake()
     assert waits.wakes == 2  # the gate's, and this one
-    story.loop.close()
 
 
 @pytest.mark.parametrize("how", ["abandoned", "polled", "leaving"])
@@ -407,7 +398,6 @@ def test_a_runner_with_nothing_left_to_run_gives_up_its_place(how: str) -> None:
     story.batcher.next(runner, leaving=how == "leaving")
     story.other_ends(again=third)
     assert story.other.ask(third, story.hand.now) == GRANTED
-    story.loop.close()
 
 
 def test_the_device_is_given_back_even_where_the_model_has_more_to_run() -> None:
@@ -422,4 +412,3 @@ def test_the_device_is_given_back_even_where_the_model_has_more_to_run() -> None
     assert third.wakes == 1
     assert isinstance(story.batcher.next(runner), WaitFor)
     assert story.other.ask(third, story.hand.now) == GRANTED
-    story.loop.close()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from workbench.errors import Cancelled
 from workbench.server.http.h1_protocol import LEFT, Application, Connection, H1Server
 
 HOST = "127.0.0.1:8080"
+OCTETS = "application/octet-stream"
 
 
 class Wire(asyncio.Transport):
@@ -177,3 +179,25 @@ def parsed(written: bytes, method: str = "GET") -> Reply:
             body = rest[int(size, 16) + 2 :]
         body = chunks
     return Reply(int(line.split()[1]), headers, body)
+
+
+def body(*rows: float, **more: Any) -> dict[str, Any]:
+    """An inference of "digits": a row of two equal numbers for each of `rows`."""
+    data = [[row, row] for row in rows]
+    return {"inputs": [{"name": "x", "datatype": "FP32", "shape": [len(rows), 2], "data": data}], **more}
+
+
+class Sender:
+    """Gives `parts` one by one, and counts how many were asked for."""
+
+    def __init__(self, *parts: bytes, leaves: bool = False) -> None:
+        self.parts = list(parts)
+        self.asked = 0
+        self.leaves = leaves
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        for part in self.parts:
+            self.asked += 1
+            yield part
+        if self.leaves:
+            raise Cancelled("the caller left before the body had arrived")

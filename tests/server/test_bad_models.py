@@ -13,6 +13,7 @@ import pytest
 
 from tests import models
 from tests.helpers.service_process import Serve
+from tests.server.real_service import started
 
 ROW = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}
 
@@ -21,8 +22,8 @@ ROW = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1,
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     folder = tmp_path_factory.mktemp("service")
     good = models.save(models.add_constant(1.0), folder / "good.onnx")
-    with Serve(folder, "--load", f"good={good}") as running:
-        yield running.ready()
+    with started(folder, "--load", f"good={good}") as running:
+        yield running
 
 
 def asked(service: Serve, path: str, body: dict[str, Any] | bytes | None = None) -> tuple[int, Any]:
@@ -104,8 +105,7 @@ def test_a_model_that_is_mended_serves_under_the_same_name(service: Serve, tmp_p
 def test_a_full_disk_is_said_so_and_the_service_goes_on(tmp_path: Path) -> None:
     good = models.save(models.add_constant(1.0), tmp_path / "good.onnx")
     large = models.save(models.mlp((16, 2000, 16)), tmp_path / "large.onnx")
-    with Serve(tmp_path, "--load", f"good={good}") as service:
-        service.ready()
+    with started(tmp_path, "--load", f"good={good}") as service:
         for pid in (service.process.pid, *_children(service.process.pid)):
             # No file of the service may grow over 100 kB: each write past it fails, as on a disk that is full.
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (100_000, 100_000))
@@ -124,8 +124,7 @@ def test_a_store_that_cannot_be_written_is_said_so_and_the_service_goes_on(tmp_p
     good = models.save(models.add_constant(1.0), folder / "model.onnx")
     (tmp_path / "data").mkdir(mode=0o700)
     (tmp_path / "data" / "models").write_text("a file where the store's folder should be")
-    with Serve(tmp_path, "--model-repository", str(tmp_path / "repository")) as service:
-        service.ready()
+    with started(tmp_path, "--model-repository", str(tmp_path / "repository")) as service:
         status, answer = asked(service, "/control/models/more/load", {"path": str(good)})
         assert status == 507
         assert "cannot be written" in answer["error"]

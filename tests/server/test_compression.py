@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.server.conftest import House
-from tests.server.http.test_message import Sender
+from tests.server.driver import Sender
 from workbench.errors import InvalidInput, QueueFull, TooLarge
 from workbench.server.compression import PIECE, Inflater, compressed, deflated
 from workbench.server.gate.in_flight import InFlightBytes

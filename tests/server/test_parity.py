@@ -18,7 +18,7 @@ import pytest
 from tests.helpers.waiting import until_async
 from tests.server.conftest import LIMITS, House, open_house
 from tests.server.driver import Wire, answered, connect, parsed
-from tests.server.grpc.test_service import AUTHORIZED, INFER, STREAM, Port, open_port
+from tests.server.grpc.open_port import AUTHORIZED, INFER, STREAM, Port, open_port
 from workbench.config import Limits
 from workbench.core.messages import InferRequest
 from workbench.core.ports import Outcome

@@ -6,8 +6,6 @@ import http.client
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +16,9 @@ from tests import models
 from tests.helpers.service_process import Serve
 from tests.helpers.waiting import until
 from tests.hostile import hostile_model, hostile_runtime
+from tests.server.real_service import started
 
 DIED = "the service ended while it was loading this model, of it or of something else; load it again to try once more"
-
-
-@contextmanager
-def started(folder: Path, *flags: str) -> Iterator[Serve]:
-    with Serve(folder, *flags) as serve:
-        yield serve.ready()
 
 
 def load(serve: Serve, name: str, path: Path, **more: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from tritonclient.grpc import service_pb2
 from tests.engine.fakes import FakeSession
 from tests.helpers.waiting import until_async
 from tests.server.conftest import SIGNATURE, open_house
-from tests.server.grpc.test_service import INFER, Port, open_port
+from tests.server.grpc.open_port import INFER, Port, open_port
 from workbench.config import Limits
 from workbench.core.tensor import Array
 

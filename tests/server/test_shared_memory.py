@@ -19,7 +19,8 @@ from tritonclient.utils import shared_memory as shm
 from tests import models
 from tests.helpers.service_process import Serve
 from tests.server.conftest import House
-from tests.server.triton_clients import Client, X, serving
+from tests.server.real_service import serving
+from tests.server.triton_clients import Client, X
 from workbench.config import ServerConfig
 from workbench.errors import Cancelled, Conflict, InvalidInput, NotFound, QueueFull, TooLarge, WorkbenchError
 from workbench.protocols.region_params import RegionSlice

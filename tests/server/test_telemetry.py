@@ -13,18 +13,13 @@ import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.server.conftest import House
-from tests.server.driver import Reply
+from tests.server.driver import Reply, body
 from workbench.core.ports import Outcome
 from workbench.protocols.status_codes import UNFORESEEN
 from workbench.telemetry.snapshots import Snapshots
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 INFER = "/v2/models/digits/infer"
-
-
-def body(*rows: float, **more: Any) -> dict[str, Any]:
-    data = [[row, row] for row in rows]
-    return {"inputs": [{"name": "x", "datatype": "FP32", "shape": [len(rows), 2], "data": data}], **more}
 
 
 async def slowest(house: House, asked: str = "") -> list[dict[str, Any]]:

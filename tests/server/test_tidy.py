@@ -7,11 +7,9 @@ import asyncio
 from tests import models
 from tests.helpers.waiting import until_async
 from tests.server.conftest import House
-from tests.server.driver import Reply
+from tests.server.driver import OCTETS, Reply
 from workbench.core.model import ModelState
 from workbench.repository.desired_state import KEPT_VERSIONS
-
-OCTETS = "application/octet-stream"
 
 
 def onnx(amount: float) -> bytes:

@@ -15,7 +15,8 @@ from tritonclient.utils import InferenceServerException
 
 from tests import models
 from tests.helpers.service_process import Serve
-from tests.server.triton_clients import CLIENTS, Client, X, serving
+from tests.server.real_service import serving
+from tests.server.triton_clients import CLIENTS, Client, X
 
 CONFIG = """
 name: "triton"

@@ -16,6 +16,7 @@ import pytest
 
 from tests import models
 from tests.helpers.service_process import Serve
+from tests.server.real_service import started
 
 BODY = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}]}
 
@@ -38,8 +39,7 @@ def mode(path: Path) -> int:
 def test_a_service_says_where_it_is_serves_and_goes(tmp_path: Path, repository: Path) -> None:
     path = models.save(models.identity(), tmp_path / "mine.onnx")
     arguments = ["--model-repository", str(repository), "--load", f"mine={path}", "--grpc-port", "0"]
-    with Serve(tmp_path, *arguments) as serve:
-        serve.ready()
+    with started(tmp_path, *arguments) as serve:
         published = serve.published
         assert set(published) == {"url", "grpc", "pid", "version", "token_file"}
         assert str(published["grpc"]).startswith("127.0.0.1:")
@@ -106,8 +106,7 @@ def test_a_load_of_a_file_that_is_not_there_ends_it_too(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_stops_it_as_sigterm_does_and_a_stream_ends_with_it(tmp_path: Path) -> None:
-    with Serve(tmp_path) as serve:
-        serve.ready()
+    with started(tmp_path) as serve:
         connection = http.client.HTTPConnection(serve.address, timeout=30)
         connection.request("GET", "/control/stream?interval=10", headers={"Authorization": f"Bearer {serve.token}"})
         response = connection.getresponse()
@@ -128,8 +127,7 @@ def test_the_token_of_a_data_folder_is_kept_over_a_restart(tmp_path: Path) -> No
 
 def test_the_callers_own_token_is_taken_from_its_file(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("my-own-token-0123456789\n")
-    with Serve(tmp_path, "--token-file", str(tmp_path / "mine")) as serve:
-        serve.ready()
+    with started(tmp_path, "--token-file", str(tmp_path / "mine")) as serve:
         assert serve.published["token_file"] == str(tmp_path / "mine")
         assert serve.call("GET", "/v2")[0] == 200
         assert serve.call("GET", "/v2", Authorization="Bearer another-token-0123456789")[0] == 401
@@ -137,8 +135,7 @@ def test_the_callers_own_token_is_taken_from_its_file(tmp_path: Path) -> None:
 
 
 def test_without_auth_nobody_needs_a_token_but_a_foreign_host_is_refused(tmp_path: Path) -> None:
-    with Serve(tmp_path, "--no-auth") as serve:
-        serve.ready()
+    with started(tmp_path, "--no-auth") as serve:
         assert serve.published["token_file"] is None
         connection = http.client.HTTPConnection(serve.address, timeout=30)
         for host, expected in ((serve.address, 200), ("evil.example", 403)):
@@ -163,8 +160,7 @@ def test_a_port_that_is_taken_is_one_line_and_status_2(tmp_path: Path) -> None:
 
 
 def test_a_service_that_cannot_listen_leaves_the_ready_file_of_the_one_that_does(tmp_path: Path) -> None:
-    with Serve(tmp_path) as first:
-        first.ready()
+    with started(tmp_path) as first:
         port = first.address.rpartition(":")[2]
         second = [sys.executable, "-m", "workbench", "serve", "--http-port", port]
         second += ["--data-dir", str(tmp_path / "other"), "--ready-file", str(first.ready_file)]

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import tritonclient.grpc
 import tritonclient.http
 
-from tests import models
 from tests.helpers.service_process import Serve
 from workbench.core.tensor import datatype_of
 
@@ -26,15 +21,6 @@ CLIENTS = {
     "HTTP, JSON answered": (tritonclient.http, True, False),
 }
 """Name -> module, and whether the tensors sent and answered are binary."""
-
-
-@contextmanager
-def serving(folder: Path, served: dict[str, onnx.ModelProto], *flags: str) -> Iterator[Serve]:
-    """A ready service of both protocols, and of the repository in `folder`."""
-    for name, model in served.items():
-        models.save(model, folder / "repository" / name / "1" / "model.onnx")
-    with Serve(folder, "--model-repository", str(folder / "repository"), "--grpc-port", "0", *flags) as serve:
-        yield serve.ready()
 
 
 class Client:

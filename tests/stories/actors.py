@@ -7,6 +7,10 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
 
 from tests.helpers.waiting import until
 from workbench.client.shared_service import SharedService
@@ -42,3 +46,18 @@ def said(process: subprocess.Popen[str]) -> list[str]:
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
     return out.split()
+
+
+@contextmanager
+def full_disk(*pids: int) -> Iterator[None]:
+    """For these processes, and those that they start: not a byte can be added to a file."""
+    processes = [psutil.Process(pid) for pid in pids]
+    _, most = processes[0].rlimit(psutil.RLIMIT_FSIZE)
+    for process in processes:
+        process.rlimit(psutil.RLIMIT_FSIZE, (0, most))
+    try:
+        yield
+    finally:
+        for process in processes:
+            for each in (process, *process.children(recursive=True)) if process.is_running() else ():
+                each.rlimit(psutil.RLIMIT_FSIZE, (most, most))

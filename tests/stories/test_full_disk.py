@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from tests.helpers.service_process import Serve, worker_of
 from tests.helpers.waiting import until
 from tests.models import add_constant, save
-from tests.stories.actors import kill, running
+from tests.stories.actors import full_disk, kill, running
 from workbench.api import Workbench
 from workbench.client.shared_service import SharedService
 from workbench.errors import StorageError
 
 ROW = np.zeros((1, 4), np.float32)
-
-
-@contextmanager
-def full_disk(*pids: int) -> Iterator[None]:
-    """For these processes, and those that they start: not a byte can be added to a file."""
-    processes = [psutil.Process(pid) for pid in pids]
-    _, most = processes[0].rlimit(psutil.RLIMIT_FSIZE)
-    for process in processes:
-        process.rlimit(psutil.RLIMIT_FSIZE, (0, most))
-    try:
-        yield
-    finally:
-        for process in processes:
-            for each in (process, *process.children(recursive=True)) if process.is_running() else ():
-                each.rlimit(psutil.RLIMIT_FSIZE, (most, most))
 
 
 def test_on_a_full_disk_changes_are_refused_and_what_serves_goes_on_even_after_a_death(

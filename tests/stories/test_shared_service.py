@@ -15,13 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 import workbench
 from tests.helpers.waiting import until
 from tests.models import add_constant
-from tests.stories.actors import kill, python, running, said
+from tests.stories.actors import full_disk, kill, python, running, said
 from workbench.api import Workbench, current
 from workbench.client import shared_service as shared_service_module
 from workbench.client.shared_service import SharedService, ensure_service, shared_service
@@ -102,16 +101,13 @@ def test_a_full_disk_harms_only_what_is_published_and_only_until_there_is_room(
     wb: Workbench, workplace: SharedService
 ) -> None:
     record = running(workplace)
-    keeper = psutil.Process(record.keeper.pid)
-    _, most = keeper.rlimit(psutil.RLIMIT_FSIZE)
-    keeper.rlimit(psutil.RLIMIT_FSIZE, (0, most))
-    workplace.rendezvous.service_file.unlink()
-    swept = workplace.rendezvous.leases / "1-1"
-    swept.touch()
-    until(lambda: not swept.exists())  # in the same round in which it tries to publish
-    assert wb["plus"](ROW).array.tolist() == [[1, 1, 1, 1]]
-    assert workplace.record() is None
-    keeper.rlimit(psutil.RLIMIT_FSIZE, (most, most))
+    with full_disk(record.keeper.pid):
+        workplace.rendezvous.service_file.unlink()
+        swept = workplace.rendezvous.leases / "1-1"
+        swept.touch()
+        until(lambda: not swept.exists())  # in the same round in which it tries to publish
+        assert wb["plus"](ROW).array.tolist() == [[1, 1, 1, 1]]
+        assert workplace.record() is None
     assert running(workplace) == record
 
 

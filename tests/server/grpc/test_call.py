@@ -6,15 +6,11 @@ import asyncio
 import gzip
 import struct
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass, field
-
-import hpack
 
 from tests.helpers.waiting import until_async
+from tests.server.grpc.frame_client import TOKEN, FrameClient
 from workbench.errors import InvalidInput
 from workbench.http2 import frames
-from workbench.http2.connection import Connection
-from workbench.http2.headers import block_of
 from workbench.http2.stream import STREAM_WINDOW
 from workbench.server.gate.auth import Gate
 from workbench.server.gate.in_flight import InFlightBytes
@@ -23,87 +19,17 @@ from workbench.server.grpc.call import GrpcCalls
 from workbench.server.grpc.framing import framed
 from workbench.server.grpc.methods import MAX_UNAUTHENTICATED_MESSAGE_BYTES, CallHead, Context, Method, Methods
 
-TOKEN = "secret"
 MOST = 50_000
-STATUS = {"ok": "0", "invalid": "3", "deadline": "4", "exhausted": "8"}
 
 
 async def echo(head: CallHead, message: bytes, context: Context) -> bytes:
     return message
 
 
-@dataclass
-class Port:
-    """A client that has said hello to the calls of a port."""
-
-    calls: GrpcCalls
-    settings: dict[int, int] = field(default_factory=dict)
-    token: str = TOKEN
-
-    def __post_init__(self) -> None:
-        self.written: list[bytes] = []
-        self.connection = Connection(self.written.append, lambda: None, self.calls.call, self.calls.loop.time)
-        self.send(frames.PREFACE, frames.settings(self.settings))
-        self.written.clear()
-        self._decoder = hpack.Decoder()
-
-    def send(self, *parts: bytes) -> None:
-        data = b"".join(parts)
-        while self.connection.receive(data):
-            data = b""
-
-    def begin(self, number: int, path: str, *more: tuple[bytes, bytes], token: bool = True) -> None:
-        fields = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path.encode())]
-        fields.append((b"content-type", b"application/grpc"))
-        if token:
-            fields.append((b"authorization", f"Bearer {self.token}".encode()))
-        self.send(frames.frame(frames.HEADERS, frames.END_HEADERS, number, block_of(*fields, *more)))
-
-    def data(self, number: int, payload: bytes, *, ended: bool = False) -> None:
-        self.send(frames.frame(frames.DATA, frames.END_STREAM if ended else 0, number, payload))
-
-    def cancel(self, number: int) -> None:
-        self.send(frames.rst_stream(number, frames.ErrorCode.CANCEL))
-
-    def told(self) -> dict[int, list[tuple[str, object]]]:
-        """What came on each stream since this was last asked for: "head", "data", "reset"."""
-        found: dict[int, list[tuple[str, object]]] = {}
-        data, at = b"".join(self.written), 0
-        self.written.clear()
-        while at < len(data):
-            high, low, kind, _, number = frames.HEAD.unpack_from(data, at)
-            stop = at + frames.HEAD_BYTES + (high << 8 | low)
-            payload, at = data[at + frames.HEAD_BYTES : stop], stop
-            events = found.setdefault(number, [])
-            if kind == frames.HEADERS:
-                events.append(("head", dict(self._decoder.decode(payload))))
-            elif kind == frames.DATA:
-                events.append(("data", payload))
-            elif kind == frames.RST_STREAM:
-                events.append(("reset", struct.unpack(">L", payload)[0]))
-        return found
-
-    def status(self, number: int) -> str:
-        """That the stream ended with, and nothing of it is left."""
-        (head,) = [value for kind, value in self.told()[number] if kind == "head" and "grpc-status" in value]  # type: ignore[operator]
-        self.nothing_is_left()
-        assert isinstance(head, dict)
-        return next(name for name, code in STATUS.items() if code == head["grpc-status"])
-
-    def nothing_is_left(self) -> None:
-        assert not self.connection._streams
-        assert self.calls.held.held == 0
-
-    async def settled(self) -> None:
-        """Until no call is under way."""
-        while self.calls.under_way:
-            await asyncio.wait(list(self.calls.under_way))
-
-
-def port_of(settings: dict[int, int] | None = None, most: int = MOST, **table: Method) -> Port:
+def port_of(settings: dict[int, int] | None = None, most: int = MOST, **table: Method) -> FrameClient:
     """`table`: each method under its name and a slash before it; `most`: bytes of a message."""
     methods = Methods(Gate(TOKEN, "127.0.0.1", 4), {f"/{name}": each for name, each in table.items()}, most)
-    return Port(GrpcCalls(methods, InFlightBytes(10 * most)), settings or {})
+    return FrameClient(GrpcCalls(methods, InFlightBytes(10 * most)), settings or {})
 
 
 # What a stranger may have kept

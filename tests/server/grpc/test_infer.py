@@ -11,7 +11,7 @@ import numpy as np
 
 from tests.helpers.waiting import until_async
 from tests.server.conftest import LIMITS, TOKEN, House
-from tests.server.grpc.test_call import Port
+from tests.server.grpc.frame_client import FrameClient
 from workbench.core.messages import InferRequest
 from workbench.core.ports import Outcome
 from workbench.protocols import pb
@@ -24,8 +24,10 @@ INFER = f"/{pb.SERVICE}/ModelInfer"
 STREAM = f"/{pb.SERVICE}/ModelStreamInfer"
 
 
-def port_of(house: House) -> Port:
-    return Port(GrpcCalls(GrpcServer(house.app.inference, house.app.gate).methods, house.service.bodies), token=TOKEN)
+def port_of(house: House) -> FrameClient:
+    return FrameClient(
+        GrpcCalls(GrpcServer(house.app.inference, house.app.gate).methods, house.service.bodies), token=TOKEN
+    )
 
 
 def request(rows: int = 1, name: str = "x", model: str = "digits") -> bytes:

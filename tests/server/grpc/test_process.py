@@ -20,6 +20,7 @@ from benchmarks.mutations import http2_call
 from tests import models
 from tests.helpers.service_process import Serve, worker_of
 from tests.helpers.waiting import until
+from tests.server.real_service import started
 from workbench.client.shared_service import SharedService
 from workbench.rendezvous.service_record import ServiceRecord
 
@@ -64,16 +65,14 @@ def live(serve: Serve, credentials: grpc.ChannelCredentials | None) -> bool:
 def test_tls_with_and_without_a_certificate_of_the_client(tmp_path: Path, files: Files) -> None:
     arguments = ["--grpc-port", "0", "--grpc-tls-cert", str(files.cert), "--grpc-tls-key", str(files.key)]
     (tmp_path / "one").mkdir()
-    with Serve(tmp_path / "one", *arguments) as serve:
-        serve.ready()
+    with started(tmp_path / "one", *arguments) as serve:
         assert live(serve, grpc.ssl_channel_credentials(files.ours))
         with pytest.raises(grpc.RpcError) as failed:
             live(serve, None)
         assert failed.value.code() is grpc.StatusCode.UNAVAILABLE  # type: ignore[attr-defined]
         assert serve.stop() == 0
     (tmp_path / "both").mkdir()
-    with Serve(tmp_path / "both", *arguments, "--grpc-tls-client-ca", str(files.client_ca)) as serve:
-        serve.ready()
+    with started(tmp_path / "both", *arguments, "--grpc-tls-client-ca", str(files.client_ca)) as serve:
         key, chain = files.client.private_key_pem.bytes(), b"".join(x.bytes() for x in files.client.cert_chain_pems)
         assert live(serve, grpc.ssl_channel_credentials(files.ours, key, chain))
         with pytest.raises(grpc.RpcError):
@@ -124,8 +123,7 @@ def test_a_port_that_is_taken_is_said_before_the_models_are_loaded(tmp_path: Pat
 
 
 def test_the_next_worker_serves_at_the_same_address(tmp_path: Path) -> None:
-    with Serve(tmp_path, "--grpc-port", "0") as serve:
-        serve.ready()
+    with started(tmp_path, "--grpc-port", "0") as serve:
         before = serve.grpc
         with InferenceServerClient(before) as client:
             assert client.is_server_ready()
@@ -138,8 +136,7 @@ def test_the_next_worker_serves_at_the_same_address(tmp_path: Path) -> None:
 
 
 def test_a_method_whose_name_is_no_text_harms_nobody_and_no_header_gets_into_the_log(tmp_path: Path) -> None:
-    with Serve(tmp_path, "--grpc-port", "0") as serve:
-        serve.ready()
+    with started(tmp_path, "--grpc-port", "0") as serve:
         address, token = serve.grpc, serve.token
         garbled = token[:-1].encode() + b"\xff"
         with InferenceServerClient(address) as client:

@@ -14,7 +14,7 @@ import pytest
 from tests import models
 from tests.helpers.waiting import until_async
 from tests.server.conftest import House
-from tests.server.driver import HOST, Wire, connect
+from tests.server.driver import HOST, OCTETS, Wire, body, connect
 from workbench.core.ports import Outcome
 from workbench.protocols.oip_json import decode_request
 from workbench.server import inference
@@ -25,11 +25,6 @@ from workbench.server.http.routing import Route
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND")
 DOCS = Path(__file__).parents[3] / "docs" / "http.md"
-
-
-def body(*rows: float, **more: Any) -> dict[str, Any]:
-    data = [[row, row] for row in rows]
-    return {"inputs": [{"name": "x", "datatype": "FP32", "shape": [len(rows), 2], "data": data}], **more}
 
 
 def filled(path: str) -> str:
@@ -230,7 +225,7 @@ async def test_a_models_readiness_is_a_status_and_a_body(house: House) -> None:
     assert (reply.status, reply.json) == (200, {"ready": True, "name": "digits"})
     assert (await house.call("GET", "/v2/models/digits/versions/1/ready")).status == 200
     assert (await house.call("GET", "/v2/models/spare/ready")).status == 404
-    await house.call("POST", "/control/models/bad/stage", b"no model", content_type="application/octet-stream")
+    await house.call("POST", "/control/models/bad/stage", b"no model", content_type=OCTETS)
     assert (await house.call("GET", "/v2/models/bad/ready")).status in (404, 503)
 
 
@@ -289,7 +284,7 @@ async def test_a_staged_version_is_tried_then_committed(house: House) -> None:
         "POST",
         '/control/models/digits/stage?config={"max_batch_size":8}',
         [other[:10], other[10:]],
-        content_type="application/octet-stream",
+        content_type=OCTETS,
     )
     assert staged.status == 200
     assert (staged.json["unchanged"], staged.json["previous"]) == (False, "1")
@@ -305,7 +300,7 @@ async def test_a_staged_version_is_tried_then_committed(house: House) -> None:
 
 async def test_a_staged_version_is_discarded_with_its_file(house: House) -> None:
     other = models.add_constant(shape=("batch", 2)).SerializeToString()
-    await house.call("POST", "/control/models/digits/stage", other, content_type="application/octet-stream")
+    await house.call("POST", "/control/models/digits/stage", other, content_type=OCTETS)
     assert len(house.service.store.digests()) == 1
     assert (await house.call("POST", "/control/models/digits/versions/2/discard")).status == 200
     assert house.service.store.digests() == []
@@ -313,9 +308,7 @@ async def test_a_staged_version_is_discarded_with_its_file(house: House) -> None
 
 
 async def test_the_same_model_again_is_unchanged(house: House) -> None:
-    staged = await house.call(
-        "POST", "/control/models/digits/stage", house.onnx, content_type="application/octet-stream"
-    )
+    staged = await house.call("POST", "/control/models/digits/stage", house.onnx, content_type=OCTETS)
     assert (staged.status, staged.json["unchanged"]) == (200, True)
     assert house.service.store.digests() == [staged.json["model"]["digest"]]
 
@@ -336,9 +329,7 @@ async def test_an_upload_that_is_refused_leaves_nothing(
     other = models.add_constant(shape=("batch", 2)).SerializeToString()
     upload = other if sent is None else sent
     for parts in ([upload], [upload[:5], upload[5:]]):
-        reply = await house.call(
-            "POST", f"/control/models/new/stage?config={config}", parts, content_type="application/octet-stream"
-        )
+        reply = await house.call("POST", f"/control/models/new/stage?config={config}", parts, content_type=OCTETS)
         assert reply.status == status
         assert reply.error
     root = house.service.store.root
@@ -351,16 +342,12 @@ async def test_an_upload_that_is_refused_leaves_nothing(
 )
 async def test_a_bad_name_or_setting_is_refused_before_the_model_is_received(house: House, target: str) -> None:
     parts = [b"x" * 100] * 3
-    reply = await house.call(
-        "POST", f"/control/models/{target}", parts, leave=True, content_type="application/octet-stream"
-    )
+    reply = await house.call("POST", f"/control/models/{target}", parts, leave=True, content_type=OCTETS)
     assert reply.status == 400  # and not 499, which a client gets that leaves while it is waited for
 
 
 async def test_a_client_that_leaves_while_uploading_leaves_nothing(house: House) -> None:
-    reply = await house.call(
-        "POST", "/control/models/new/stage", [b"x" * 100] * 3, leave=True, content_type="application/octet-stream"
-    )
+    reply = await house.call("POST", "/control/models/new/stage", [b"x" * 100] * 3, leave=True, content_type=OCTETS)
     assert reply.status == 499
     assert list(house.service.store.root.iterdir()) == []
 

@@ -1,30 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
+from tests.server.driver import Sender
 from workbench.errors import Cancelled, InvalidInput, QueueFull, TooLarge, UnsupportedMediaType
 from workbench.server.gate.in_flight import InFlightBytes
 from workbench.server.http.message import BodyType, check_body_type, json_length, read_body
 
 LENGTH = {b"inference-header-content-length": b"10"}
-
-
-class Sender:
-    """Gives `parts` one by one, and counts how many were asked for."""
-
-    def __init__(self, *parts: bytes, leaves: bool = False) -> None:
-        self.parts = list(parts)
-        self.asked = 0
-        self.leaves = leaves
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        for part in self.parts:
-            self.asked += 1
-            yield part
-        if self.leaves:
-            raise Cancelled("the caller left before the body had arrived")
 
 
 @pytest.fixture
