@@ -9,9 +9,6 @@ from pathlib import Path
 
 import psutil
 
-RESOURCE_TRACKER = "from multiprocessing.resource_tracker import main"
-"""Python starts this helper with the first shared memory, and ends it with the process that used it."""
-
 ENDING_S = 10.0
 """How long a process that is about to end may take."""
 
@@ -43,8 +40,6 @@ def _of_ours(folder: Path) -> dict[psutil.Process, str]:
                 continue
             command, environment = process.cmdline(), _environment(process)
         except psutil.Error:
-            continue
-        if any(RESOURCE_TRACKER in part for part in command):
             continue
         text = " ".join([*command, *environment.values()])
         if process in children or f"{folder}{os.sep}" in text:
