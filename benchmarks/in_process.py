@@ -29,7 +29,7 @@ from workbench.errors import WorkbenchError
 from workbench.protocols.oip_json import AnswerFormat, encode_response
 from workbench.repository.store import ModelStore
 from workbench.server.http.app import create_app
-from workbench.server.http.h1_protocol import Connection, Exchange, H1Server
+from workbench.server.http.h1_protocol import Exchange, H1Connection, H1Server
 from workbench.server.http.routes_infer import InferHead
 from workbench.server.persistence import ModelPersistence
 from workbench.server.service import Service
@@ -49,7 +49,7 @@ class Plain:
             head.body_bytes,
         )
 
-    def begin(self, connection: Connection, body: bytes) -> Quiet:
+    def begin(self, connection: H1Connection, body: bytes) -> Quiet:
         inference = self.inference
         inference.service.used_at = time.monotonic()
         assert not inference.draining.is_set()
@@ -60,7 +60,7 @@ class Plain:
         inference.engine.submit(request, quiet)
         return quiet
 
-    def open(self, connection: Connection) -> Exchange:
+    def open(self, connection: H1Connection) -> Exchange:
         raise AssertionError("each request comes whole")
 
     def answer(self, quiet: Quiet, response: InferResponse) -> None:
@@ -77,7 +77,7 @@ class Quiet(msgspec.Struct, gc=False):
     head: Plain
     answer: AnswerFormat
     held: int
-    connection: Connection
+    connection: H1Connection
 
     def done(self) -> bool:
         return False
@@ -98,7 +98,7 @@ class Client(asyncio.Transport):
         super().__init__()
         self._request = request
         self._turn = turn
-        self._protocol = Connection(server)
+        self._protocol = H1Connection(server)
         self._protocol.connection_made(self)
 
     def send(self) -> None:

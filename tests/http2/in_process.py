@@ -1,4 +1,4 @@
-"""A `Connection` without a socket: the server in tests that need no service, and streams that answer on their own."""
+"""A `H2Connection` without a socket: the server in tests that need no service, and streams that answer on their own."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from tests.http2.raw import Peer
 from workbench.http2 import frames
-from workbench.http2.connection import Connection
+from workbench.http2.connection import H2Connection
 from workbench.http2.frames import ErrorCode, settings
-from workbench.http2.headers import RequestHead, block_of
+from workbench.http2.headers import H2RequestHead, block_of
 from workbench.http2.stream import Stream
 
 REQUEST = block_of((b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/x"))
@@ -22,14 +22,14 @@ Frame = tuple[int, int, int, bytes]
 class Noted(Stream):
     """Records what it is told, and frees received data at once."""
 
-    def __init__(self, connection: Connection, number: int) -> None:
+    def __init__(self, connection: H2Connection, number: int) -> None:
         super().__init__(connection, number)
-        self.heads: list[tuple[RequestHead, bool]] = []
+        self.heads: list[tuple[H2RequestHead, bool]] = []
         self.body = bytearray()
         self.whole = False
         self.losses = 0
 
-    def on_headers(self, head: RequestHead, ended: bool) -> None:
+    def on_headers(self, head: H2RequestHead, ended: bool) -> None:
         self.heads.append((head, ended))
         self.whole = ended
 
@@ -49,7 +49,7 @@ class Echo(Noted):
     A Watch with a message is answered once and stays open; what is not gRPC is refused.
     """
 
-    def on_headers(self, head: RequestHead, ended: bool) -> None:
+    def on_headers(self, head: H2RequestHead, ended: bool) -> None:
         super().on_headers(head, ended)
         self.request = head.request
         if not self.request.get(b"content-type", b"").startswith(b"application/grpc"):
@@ -76,7 +76,7 @@ class Server:
 
     def __init__(
         self,
-        make: Callable[[Connection, int], Noted] = Noted,
+        make: Callable[[H2Connection, int], Noted] = Noted,
         ours: dict[int, int] | None = None,
         *,
         greeted: bool = True,
@@ -88,7 +88,7 @@ class Server:
         self._make = make
         self.wrote: Callable[[], None] | None = None
         """Called after each write, where transports call their protocol."""
-        self.connection = Connection(self._write, self._close, self._stream, lambda: self.now_s)
+        self.connection = H2Connection(self._write, self._close, self._stream, lambda: self.now_s)
         self.connection.send_settings()
         if greeted:
             self.send(frames.PREFACE + settings(ours or {}))
@@ -102,7 +102,7 @@ class Server:
     def _close(self) -> None:
         self.closed += 1
 
-    def _stream(self, connection: Connection, number: int) -> Noted:
+    def _stream(self, connection: H2Connection, number: int) -> Noted:
         stream = self.streams[number] = self._make(connection, number)
         return stream
 

@@ -21,7 +21,7 @@ from workbench.http2.abuse_guard import CAPACITY
 from workbench.http2.connection import CONNECTION_WINDOW, MAX_STREAMS
 from workbench.http2.frame_reader import FRAMES_A_TURN
 from workbench.http2.frames import ErrorCode, frame, settings, window_update
-from workbench.http2.headers import RequestHead, block_of
+from workbench.http2.headers import H2RequestHead, block_of
 from workbench.http2.stream import STREAM_WINDOW
 
 
@@ -32,7 +32,7 @@ def long(test: Callable[..., None]) -> Callable[..., None]:
 class Early(Noted):
     """Answers at once."""
 
-    def on_headers(self, head: RequestHead, ended: bool) -> None:
+    def on_headers(self, head: H2RequestHead, ended: bool) -> None:
         super().on_headers(head, ended)
         self.answer(HEAD, b"early", END)
 
@@ -40,7 +40,7 @@ class Early(Noted):
 class Refuses(Noted):
     """Answers before it has read anything."""
 
-    def on_headers(self, head: RequestHead, ended: bool) -> None:
+    def on_headers(self, head: H2RequestHead, ended: bool) -> None:
         super().on_headers(head, ended)
         self.end(block_of((b":status", b"415")))
 
@@ -70,7 +70,7 @@ def test_many_frames_at_once_are_handled_in_turns_and_in_order() -> None:
 
 def test_a_peer_that_is_refused_again_and_again_is_disconnected() -> None:
     class Refusing(Noted):
-        def on_headers(self, head: RequestHead, ended: bool) -> None:
+        def on_headers(self, head: H2RequestHead, ended: bool) -> None:
             self.refuse(block_of((b":status", b"415")))
 
     server = Server(Refusing)
@@ -491,7 +491,7 @@ test_such_a_client_for_longer = long(hypothesis.settings(max_examples=1_000)(RAN
 class Mixed(Noted):
     """By its number, answers a whole request, at once, or never."""
 
-    def on_headers(self, head: RequestHead, ended: bool) -> None:
+    def on_headers(self, head: H2RequestHead, ended: bool) -> None:
         super().on_headers(head, ended)
         if self.number % 8 == 5 or (ended and self.number % 8 != 7):
             self.answer(HEAD, bytes(100), END)

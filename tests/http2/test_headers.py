@@ -15,9 +15,9 @@ from workbench.http2.headers import (
     MAX_CACHED,
     MAX_CACHED_BYTES,
     MAX_CACHED_FIELDS,
+    H2RequestHead,
     H2StreamError,
     HeaderReader,
-    RequestHead,
     block_of,
     check_request,
     check_trailers,
@@ -32,14 +32,14 @@ values = st.sampled_from([b"", b"1", b"POST", b"application/grpc", b"v" * 126, b
 field_lists = st.lists(st.tuples(names, values), max_size=6)
 
 
-def read(block: bytes, reader: HeaderReader) -> tuple[RequestHead, bool]:
+def read(block: bytes, reader: HeaderReader) -> tuple[H2RequestHead, bool]:
     """As a connection does; and whether it was remembered."""
     known = reader.cached(block)
     return (reader.read(block), False) if known is None else (known, True)
 
 
-def of(*more: tuple[bytes, bytes]) -> RequestHead:
-    return RequestHead((*REQUEST, *more))  # type: ignore[arg-type]
+def of(*more: tuple[bytes, bytes]) -> H2RequestHead:
+    return H2RequestHead((*REQUEST, *more))  # type: ignore[arg-type]
 
 
 # What is read

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workbench.errors import Cancelled
-from workbench.server.http.h1_protocol import LEFT, Application, Connection, H1Server
+from workbench.server.http.h1_protocol import LEFT, Application, H1Connection, H1Server
 
 HOST = "127.0.0.1:8080"
 OCTETS = "application/octet-stream"
@@ -58,8 +58,8 @@ class Wire(asyncio.Transport):
         return default
 
 
-def connect(app: Application, server: H1Server | None = None) -> tuple[Connection, Wire]:
-    connection, wire = Connection(server or H1Server(app)), Wire()
+def connect(app: Application, server: H1Server | None = None) -> tuple[H1Connection, Wire]:
+    connection, wire = H1Connection(server or H1Server(app)), Wire()
     connection.connection_made(wire)
     return connection, wire
 

@@ -11,7 +11,7 @@ import pytest
 
 from workbench.cli import _parser
 from workbench.config import LIVE_SETTINGS, Limits, ModelConfig, ServerConfig, settings_of
-from workbench.config.settings_schema import Choices, Pattern, Range, Setting
+from workbench.config.settings_schema import Choices, Range, Setting, TextPattern
 from workbench.errors import InvalidInput, StorageError
 from workbench.server.settings import named_path, server_config
 
@@ -195,7 +195,7 @@ def outside(setting: Setting) -> list[object]:
             return [(each,) for each in wrong] if isinstance(setting.default, tuple) else wrong
         case Choices():
             return ["another", ""]
-        case Pattern():
+        case TextPattern():
             return ["../a"]
     return []
 

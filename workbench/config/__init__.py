@@ -19,8 +19,8 @@ from workbench.config.settings_schema import (
     Choices,
     Flag,
     Live,
-    Pattern,
     Range,
+    TextPattern,
     as_kind,
     check,
     settings_of,
@@ -56,7 +56,7 @@ _CAP = Range(1, 1 << 62)
 class ModelConfig:
     """How one model is served. Defaults suit most models; `live` ones change without a reload."""
 
-    device: Annotated[str, Pattern(r"auto|cpu|cuda(:[0-9]{1,2})?", '"auto", "cpu", "cuda" or "cuda:N"')] = "auto"
+    device: Annotated[str, TextPattern(r"auto|cpu|cuda(:[0-9]{1,2})?", '"auto", "cpu", "cuda" or "cuda:N"')] = "auto"
     """"auto" (CUDA where it really runs, else the CPU), "cpu", "cuda" or "cuda:1". An explicit CUDA that does not
     run is an error, never a silent CPU."""
     max_batch_size: Annotated[int, Range(1, 65_536), Live] = 64
@@ -204,7 +204,7 @@ class ServerConfig:
     """Seconds without a sign of life from the process that serves, before it is killed and started anew."""
     idle_end_s: Annotated[float, _SECONDS] = 300.0
     """Seconds that the shared service stays after the last process that used it has gone."""
-    state_key: Annotated[str, Pattern(r"[A-Za-z0-9_\-]{0,64}", "up to 64 letters, digits, '_' and '-'")] = ""
+    state_key: Annotated[str, TextPattern(r"[A-Za-z0-9_\-]{0,64}", "up to 64 letters, digits, '_' and '-'")] = ""
     """Names this machine's own list of what to serve, where several share `data_dir`."""
     trial: bool = True
     """A model never seen before is loaded in a process of its own first, so that one which crashes harms nothing."""

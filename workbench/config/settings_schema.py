@@ -47,7 +47,7 @@ class Choices:
 
 
 @dataclass(frozen=True, slots=True)
-class Pattern:
+class TextPattern:
     """A text that `regex` matches whole; `allowed` says it in words."""
 
     regex: str
@@ -81,7 +81,7 @@ class Setting:
     """Its type, None left out: int, float, bool, str, Path or a tuple type."""
     default: Any
     """dataclasses.MISSING where it has none."""
-    allowed: Range | Choices | Pattern | None = None
+    allowed: Range | Choices | TextPattern | None = None
     flag: Flag | None = None
     live: bool = False
 
@@ -110,7 +110,7 @@ class Setting:
                 return value is None or bool(low <= value <= high)
             case Choices(words):
                 return value in words
-            case Pattern(regex, _):
+            case TextPattern(regex, _):
                 return bool(re.fullmatch(regex, value))
         return True
 
@@ -132,7 +132,7 @@ def _settings_of(config: Any) -> Mapping[str, Setting]:
         kind = kinds[0] if type(None) in get_args(hint) else hint
         if dataclasses.is_dataclass(kind):
             continue
-        allowed = next((each for each in marks if isinstance(each, Range | Choices | Pattern)), None)
+        allowed = next((each for each in marks if isinstance(each, Range | Choices | TextPattern)), None)
         flag = next((each for each in marks if isinstance(each, Flag)), None)
         found[field.name] = Setting(field.name, kind, field.default, allowed, flag, Live in marks)
     return found

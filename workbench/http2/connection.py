@@ -17,9 +17,9 @@ from workbench.http2.frames import ErrorCode, H2ConnectionError
 from workbench.http2.headers import (
     MAX_LIST_BYTES,
     SHRINK_TABLE,
+    H2RequestHead,
     H2StreamError,
     HeaderReader,
-    RequestHead,
     check_request,
     check_trailers,
 )
@@ -52,7 +52,7 @@ _HTTP_1_ANSWER: Final = (
 _SETTINGS_ACK: Final = frames.frame(frames.SETTINGS, frames.ACK, 0)
 
 
-class Connection:
+class H2Connection:
     """Handles a peer's frames (as a `FrameHandler`) and owns its streams (as a `StreamOwner`).
 
     `write` takes outgoing bytes, in order, and returns at once. `close` is called when nothing more will be read or
@@ -64,7 +64,7 @@ class Connection:
         self,
         write: Callable[[bytes], None],
         close: Callable[[], None],
-        make_stream: Callable[[Connection, int], Stream],
+        make_stream: Callable[[H2Connection, int], Stream],
         clock: Callable[[], float],
     ) -> None:
         """`clock`: seconds, monotonic."""
@@ -201,7 +201,7 @@ class Connection:
             stream.remote_ended = True
             stream.on_data(b"", True)
 
-    def _begin(self, number: int, ended: bool, head: RequestHead) -> None:
+    def _begin(self, number: int, ended: bool, head: H2RequestHead) -> None:
         if self._goaway_last is not None or len(self._streams) >= MAX_STREAMS:
             self._refuse(number, ErrorCode.REFUSED_STREAM)
             return
@@ -373,11 +373,11 @@ class Connection:
         self._write(frames.window_update(0, more))
 
 
-_HANDLERS: Final[dict[int, Callable[[Connection, int, int, bytes], None]]] = {
-    frames.PRIORITY: Connection._on_priority,
-    frames.RST_STREAM: Connection._on_rst_stream,
-    frames.SETTINGS: Connection._on_settings,
-    frames.PUSH_PROMISE: Connection._on_push_promise,
-    frames.PING: Connection._on_ping,
-    frames.WINDOW_UPDATE: Connection._on_window_update,
+_HANDLERS: Final[dict[int, Callable[[H2Connection, int, int, bytes], None]]] = {
+    frames.PRIORITY: H2Connection._on_priority,
+    frames.RST_STREAM: H2Connection._on_rst_stream,
+    frames.SETTINGS: H2Connection._on_settings,
+    frames.PUSH_PROMISE: H2Connection._on_push_promise,
+    frames.PING: H2Connection._on_ping,
+    frames.WINDOW_UPDATE: H2Connection._on_window_update,
 }

@@ -55,7 +55,7 @@ class HeaderListTooLarge(H2StreamError):
     code = ErrorCode.ENHANCE_YOUR_CALM
 
 
-class RequestHead:
+class H2RequestHead:
     """The decoded fields of one block."""
 
     __slots__ = ("fields", "known", "length", "request")
@@ -76,11 +76,11 @@ class HeaderReader:
 
     def __init__(self) -> None:
         self._decoder = Decoder(max_header_list_size=MAX_BLOCK_BYTES)
-        self._cached: dict[bytes, RequestHead] = {}
+        self._cached: dict[bytes, H2RequestHead] = {}
         self.cached = self._cached.get
         """Returns the head of a block that was read before, or None where the block must be passed to `read`."""
 
-    def read(self, block: bytes) -> RequestHead:
+    def read(self, block: bytes) -> H2RequestHead:
         """Decodes a block of a request or of trailers. Raises H2ConnectionError: no later block can be decoded then."""
         if _has_excess_size_updates(block):
             raise H2ConnectionError(
@@ -97,7 +97,7 @@ class HeaderReader:
             ) from None
         except (HPACKError, IndexError, ValueError):
             raise H2ConnectionError(ErrorCode.COMPRESSION_ERROR, "the header block cannot be decoded") from None
-        head = RequestHead(tuple((bytes(name), bytes(value)) for name, value in fields))
+        head = H2RequestHead(tuple((bytes(name), bytes(value)) for name, value in fields))
         newest, length, most = before
         if _newest(table) is not newest or len(table.dynamic_entries) != length or table.maxsize != most:
             self._cached.clear()
@@ -127,7 +127,7 @@ def _newest(table: HeaderTable) -> tuple[bytes, bytes] | None:
     return table.dynamic_entries[0] if table.dynamic_entries else None
 
 
-def check_request(head: RequestHead) -> None:
+def check_request(head: H2RequestHead) -> None:
     """Validates a request (RFC 9113, sections 8.1.1, 8.2, 8.3) and fills in `request` and `length`. H2StreamError."""
     found: dict[bytes, bytes] = {}
     size = 0
@@ -158,7 +158,7 @@ def check_request(head: RequestHead) -> None:
     head.request = found
 
 
-def check_trailers(head: RequestHead) -> None:
+def check_trailers(head: H2RequestHead) -> None:
     """Validates a request's trailers. Raises H2StreamError."""
     for name, value in head.fields:
         if name[:1] == b":":

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, cast
 
-from workbench.http2.connection import Connection
+from workbench.http2.connection import H2Connection
 from workbench.http2.stream import Stream
 
 SETTINGS_TIMEOUT_S: Final = 10.0
@@ -51,11 +51,11 @@ class Connections:
 
 
 class Http2Protocol(asyncio.Protocol):
-    """One connection: feeds received bytes to `Connection` and writes what it sends."""
+    """One connection: feeds received bytes to `H2Connection` and writes what it sends."""
 
     def __init__(
         self,
-        make_stream: Callable[[Connection, int], Stream],
+        make_stream: Callable[[H2Connection, int], Stream],
         connections: Connections,
         settings_timeout_s: float = SETTINGS_TIMEOUT_S,
         keepalive_s: float = KEEPALIVE_S,
@@ -76,7 +76,7 @@ class Http2Protocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport = cast(asyncio.Transport, transport)
-        self.connection = Connection(self._transport.write, self._transport.close, self._make_stream, self._loop.time)
+        self.connection = H2Connection(self._transport.write, self._transport.close, self._make_stream, self._loop.time)
         self._last_data_s = self._loop.time()
         self._timer = self._loop.call_later(self._settings_timeout_s, self._check_keepalive)
         self.connection.send_settings()

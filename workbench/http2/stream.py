@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from workbench.http2 import frames
 from workbench.http2.frames import ErrorCode
-from workbench.http2.headers import RequestHead
+from workbench.http2.headers import H2RequestHead
 from workbench.http2.send_queue import Part, SendQueue
 
 STREAM_WINDOW: Final = 1 << 20
@@ -68,7 +68,7 @@ class Stream:
 
     # Receiving
 
-    def on_headers(self, head: RequestHead, ended: bool) -> None:
+    def on_headers(self, head: H2RequestHead, ended: bool) -> None:
         """The request's head has been received and is well-formed; `ended`: there is no body."""
 
     def on_data(self, data: bytes, ended: bool) -> None:

@@ -34,7 +34,7 @@ LARGE_BODY: Final = 1024 * 1024
 SHUTTING_DOWN: Final = "the service is shutting down; call again once another runs"
 
 
-class AnswerFormat(Protocol):
+class AnswerOptions(Protocol):
     """How a request wants its answer, as far as it is not the codec's own business."""
 
     @property
@@ -89,7 +89,7 @@ class Responder(Protocol):
     def send_error(self, call: InferenceCall, error: Exception, /) -> None: ...
 
 
-class Inference:
+class InferencePath:
     """What all inferences of a service have in common. Belongs to the event loop."""
 
     def __init__(self, service: Service) -> None:
@@ -113,7 +113,7 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
     a result, an error, or `disconnected`. From then on it keeps nothing alive, since telemetry keeps it for a while.
     """
 
-    inference: Inference | None
+    inference: InferencePath | None
     """None: it has ended."""
     codec: Codec | None
     responder: Responder | None
@@ -214,7 +214,7 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
 
     # Steps
 
-    def _submit(self, inference: Inference, request: InferRequest) -> None:
+    def _submit(self, inference: InferencePath, request: InferRequest) -> None:
         self.decoded_at = inference.clock()
         self.model, self.version, self.id = request.model, request.version or "", request.id
         if self.timeout_s is not None:
@@ -224,7 +224,7 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
         request.trace = self.trace
         inference.engine.submit(request, self)
 
-    async def _begin_in_task(self, inference: Inference, codec: Codec, body: bytes) -> None:
+    async def _begin_in_task(self, inference: InferencePath, codec: Codec, body: bytes) -> None:
         try:
             if codec.content_encoding:
                 body = await self._inflated(inference, codec.content_encoding, body)
@@ -238,7 +238,7 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
         except Exception as error:
             self.fail(error, body)
 
-    async def _inflated(self, inference: Inference, coding: bytes, body: bytes) -> bytes:
+    async def _inflated(self, inference: InferencePath, coding: bytes, body: bytes) -> bytes:
         """The decompressed body. The larger of the two forms is counted."""
         limit = inference.limits.max_body_bytes
         inflater = Inflater(coding)
@@ -258,7 +258,7 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
             self.request_bytes = size
         return b"".join(parts)
 
-    async def _answer_in_task(self, inference: Inference, codec: Codec, response: InferResponse) -> None:
+    async def _answer_in_task(self, inference: InferencePath, codec: Codec, response: InferResponse) -> None:
         answer = self.answer
         try:
             if answer.places and self.lease is not None:
@@ -273,7 +273,7 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
             return
         self._send(inference, encoded)
 
-    def _send(self, inference: Inference, encoded: Any) -> None:
+    def _send(self, inference: InferencePath, encoded: Any) -> None:
         responder = self.responder
         assert responder is not None
         self.encoded_at = inference.clock()
@@ -282,7 +282,7 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
         self.sent_at = inference.clock()
         inference.metrics.exchange_done(self)
 
-    def _start(self, inference: Inference, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, inference: InferencePath, work: Coroutine[Any, Any, None]) -> None:
         task = self.task = asyncio.get_running_loop().create_task(work)
         inference.tasks.add(task)
         task.add_done_callback(inference.tasks.discard)
@@ -293,7 +293,7 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
         self.model, self.version, name = self.codec.named_in(body)
         self.id = name[: self.inference.limits.max_name_length]
 
-    def _leave(self, inference: Inference) -> None:
+    def _leave(self, inference: InferencePath) -> None:
         if self.caller is not None:
             self.caller.leave()
         inference.bodies.give_back(self.request_bytes)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import hpack
 
 from workbench.http2 import frames
-from workbench.http2.connection import Connection
+from workbench.http2.connection import H2Connection
 from workbench.http2.headers import block_of
 from workbench.server.grpc.call import GrpcCalls
 
@@ -27,7 +27,7 @@ class FrameClient:
 
     def __post_init__(self) -> None:
         self.written: list[bytes] = []
-        self.connection = Connection(self.written.append, lambda: None, self.calls.call, self.calls.loop.time)
+        self.connection = H2Connection(self.written.append, lambda: None, self.calls.call, self.calls.loop.time)
         self.send(frames.PREFACE, frames.settings(self.settings))
         self.written.clear()
         self._decoder = hpack.Decoder()

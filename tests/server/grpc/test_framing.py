@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.errors import InvalidInput, ModelNotFound, QueueFull, TooLarge, Unsupported, WorkbenchError
-from workbench.http2.headers import RequestHead, check_trailers
+from workbench.http2.headers import H2RequestHead, check_trailers
 from workbench.protocols.status_codes import GRPC_CODE_KEY, grpc_status
 from workbench.server.grpc import framing
 from workbench.server.grpc.framing import MessageTooLarge
@@ -133,7 +133,7 @@ def test_failures_say_their_status_their_code_and_why(kind: type[WorkbenchError]
 def test_any_text_can_be_a_message(text: str) -> None:
     encoded = framing.percent_encoded(text)
     assert len(encoded) < 4096 + 3
-    check_trailers(RequestHead(((b"grpc-message", encoded),)))
+    check_trailers(H2RequestHead(((b"grpc-message", encoded),)))
     whole = text.encode("utf-8", "replace").strip(b" ")
     assert whole.startswith(unquote_to_bytes(encoded))
     assert len(encoded) >= 4096 or unquote_to_bytes(encoded) == whole

@@ -20,7 +20,7 @@ from workbench.protocols.oip_json import decode_request
 from workbench.server import inference
 from workbench.server.gate.scopes import ALL_SCOPES, Scope
 from workbench.server.http import infer_codec, routes_not_implemented
-from workbench.server.http.h1_protocol import Connection
+from workbench.server.http.h1_protocol import H1Connection
 from workbench.server.http.routing import Route
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND")
@@ -387,7 +387,7 @@ async def test_logs_are_the_last_lines(house: House) -> None:
         assert (await house.call("GET", f"/control/logs?lines={wrong}")).status == 400
 
 
-async def streamed(house: House, path: str) -> tuple[Connection, Wire, asyncio.Queue[Any]]:
+async def streamed(house: House, path: str) -> tuple[H1Connection, Wire, asyncio.Queue[Any]]:
     """A stream, and its lines as they come."""
     connection, wire = connect(house.app)
     connection.data_received(house.call.head("GET", path))

@@ -20,7 +20,7 @@ from tests.server.driver import Wire, connect
 from tests.server.listening import BODY, REQUEST, listening
 from workbench.config import Limits
 from workbench.server.http import h1_protocol, routes_infer
-from workbench.server.http.h1_protocol import MAX_AHEAD_BYTES, Connection, ConnectionLimits
+from workbench.server.http.h1_protocol import MAX_AHEAD_BYTES, ConnectionLimits, H1Connection
 from workbench.server.http.request_head import RequestHead, parse_head
 from workbench.server.http.routes_infer import MAX_BODY_BYTES, InferRoute
 
@@ -77,7 +77,7 @@ def answers(written: bytes) -> list[bytes]:
     return found
 
 
-async def ask(connection: Connection, wire: Wire, pieces: list[bytes], expected: int) -> list[bytes]:
+async def ask(connection: H1Connection, wire: Wire, pieces: list[bytes], expected: int) -> list[bytes]:
     for piece in pieces:
         connection.data_received(piece)
         await asyncio.sleep(0)

@@ -23,7 +23,7 @@ BLOCK = 1024
 Times = NDArray[np.float64]
 
 
-class Curve:
+class ArrivalCurve:
     """A rate over time, given by the corners between which it is straight, and when requests are due under it."""
 
     def __init__(self, corners: Sequence[tuple[float, float]]) -> None:
@@ -80,7 +80,7 @@ def pacer_of(plan: Plan) -> Pacer:
     if isinstance(pattern, Replay):
         return Pacer(_replayed(pattern, plan.warm_up_s + plan.duration_s))
     if isinstance(pattern, RateCurve):
-        return Pacer(_arrivals(Curve(corners_of(pattern, plan)), plan.seed if pattern.poisson else None))
+        return Pacer(_arrivals(ArrivalCurve(corners_of(pattern, plan)), plan.seed if pattern.poisson else None))
     raise TypeError(f"nothing paces {pattern.kind}: it is neither a RateCurve nor a Replay")
 
 
@@ -104,7 +104,7 @@ def phase_of(plan: Plan) -> Callable[[float], int]:
     return lambda due_s: WARM_UP if due_s < warm_up_s else 0
 
 
-def _arrivals(curve: Curve, poisson_seed: int | None) -> Iterator[Times]:
+def _arrivals(curve: ArrivalCurve, poisson_seed: int | None) -> Iterator[Times]:
     rng = None if poisson_seed is None else np.random.default_rng(poisson_seed)
     reached = 0.0
     number = 0

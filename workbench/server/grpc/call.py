@@ -9,9 +9,9 @@ from contextlib import aclosing
 from typing import Any
 
 from workbench.errors import DeadlineExceeded, InvalidInput, WorkbenchError
-from workbench.http2.connection import Connection
+from workbench.http2.connection import H2Connection
 from workbench.http2.frames import ErrorCode
-from workbench.http2.headers import RequestHead as HttpHead
+from workbench.http2.headers import H2RequestHead as HttpHead
 from workbench.http2.stream import Stream
 from workbench.protocols.trace_headers import REQUEST_ID
 from workbench.server.gate.in_flight import InFlightBytes
@@ -33,7 +33,7 @@ class GrpcCalls:
         self.loop = asyncio.get_running_loop()
         self.under_way: set[asyncio.Task[None]] = set()
 
-    def call(self, connection: Connection, number: int) -> GrpcCall:
+    def call(self, connection: H2Connection, number: int) -> GrpcCall:
         return GrpcCall(self, connection, number)
 
 
@@ -56,7 +56,7 @@ class GrpcCall(Stream):
 
     _asked: CallSpec
 
-    def __init__(self, calls: GrpcCalls, connection: Connection, number: int) -> None:
+    def __init__(self, calls: GrpcCalls, connection: H2Connection, number: int) -> None:
         Stream.__init__(self, connection, number)
         self._calls = calls
         self._buffer: bytearray | None = None

@@ -20,7 +20,7 @@ from workbench.protocols.oip_grpc import (
 )
 from workbench.protocols.region_params import Shared
 from workbench.server.grpc.methods import CallHead, Context, UnaryResponder, unforeseen
-from workbench.server.inference import SHUTTING_DOWN, Inference, InferenceCall
+from workbench.server.inference import SHUTTING_DOWN, InferenceCall, InferencePath
 
 STREAM_DEPTH = 128
 """Requests of one stream that are under way at once; the next is read when the first of them is answered."""
@@ -53,7 +53,7 @@ class GrpcCodec:
 class GrpcInference:
     """ModelInfer and ModelStreamInfer."""
 
-    def __init__(self, inference: Inference) -> None:
+    def __init__(self, inference: InferencePath) -> None:
         self._inference = inference
         self._unary = GrpcCodec(inference.limits, encode_response)
         self._stream = GrpcCodec(inference.limits, encode_stream_response)

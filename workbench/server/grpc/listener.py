@@ -15,7 +15,7 @@ from workbench.server.gate.auth import Gate
 from workbench.server.grpc import health, oip_service
 from workbench.server.grpc.call import GrpcCalls
 from workbench.server.grpc.methods import Methods
-from workbench.server.inference import Inference
+from workbench.server.inference import InferencePath
 from workbench.server.process.bind_address import host_bytes, local_host
 from workbench.server.process.startup import bind
 
@@ -23,7 +23,7 @@ from workbench.server.process.startup import bind
 class GrpcServer:
     """Not listening until `bind`. Belongs to the event loop."""
 
-    def __init__(self, inference: Inference, gate: Gate) -> None:
+    def __init__(self, inference: InferencePath, gate: Gate) -> None:
         """Raises InvalidInput for TLS files that cannot be used."""
         service = inference.service
         config = service.config

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
 from workbench.errors import InvalidInput, Unsupported, WorkbenchError
-from workbench.http2.headers import RequestHead as HttpHead
+from workbench.http2.headers import H2RequestHead as HttpHead
 from workbench.protocols.status_codes import UNFORESEEN
 from workbench.protocols.trace_headers import REQUEST_ID, TRACEPARENT, request_id, traceparent
 from workbench.server.gate.auth import Caller, Gate

@@ -12,7 +12,7 @@ from workbench.server import repository_api
 from workbench.server.gate.scopes import Scope
 from workbench.server.grpc.infer import GrpcInference
 from workbench.server.grpc.methods import CallHead, Context, Method
-from workbench.server.inference import Inference
+from workbench.server.inference import InferencePath
 from workbench.server.service import VERSION, Service
 
 _NOT_SERVED = {
@@ -23,7 +23,7 @@ _NOT_SERVED = {
 """Prefix of a method's name -> why it is not served."""
 
 
-def methods(service: Service, inference: Inference) -> dict[str, Method]:
+def methods(service: Service, inference: InferencePath) -> dict[str, Method]:
     served = OipServicer(service)
     infer = GrpcInference(inference)
     table = {

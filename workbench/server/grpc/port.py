@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from workbench.config import ServerConfig
 from workbench.server.gate.auth import Gate
-from workbench.server.inference import Inference
+from workbench.server.inference import InferencePath
 from workbench.server.process.worker_channel import SupervisorChannel
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class GrpcPort:
     """Begins to open when it is made. Belongs to the event loop."""
 
     def __init__(
-        self, inference: Inference, gate: Gate, loaded: asyncio.Event, hold_s: float, link: SupervisorChannel | None
+        self, inference: InferencePath, gate: Gate, loaded: asyncio.Event, hold_s: float, link: SupervisorChannel | None
     ) -> None:
         """Calls wait for `loaded`, but `hold_s` at most."""
         service = inference.service

@@ -11,12 +11,12 @@ from workbench.errors import WorkbenchError
 from workbench.server.gate.auth import SAFE_METHODS, Caller, Gate
 from workbench.server.http import routes_control, routes_infer, routes_not_implemented, routes_shared, routes_v2
 from workbench.server.http.error_response import error_response
-from workbench.server.http.h1_protocol import DISCARD, Connection, Exchange
+from workbench.server.http.h1_protocol import DISCARD, Exchange, H1Connection
 from workbench.server.http.message import check_body_type, lines_of
 from workbench.server.http.request_head import RequestHead
 from workbench.server.http.routes_infer import INFER, InferRoute, split_path
 from workbench.server.http.routing import Call, Route, Routes
-from workbench.server.inference import Inference
+from workbench.server.inference import InferencePath
 from workbench.server.service import Service
 
 _NO_PARAMS: Final[Mapping[str, str]] = {}
@@ -37,7 +37,7 @@ class App:
     def __init__(self, gate: Gate, routes: Routes, service: Service) -> None:
         self.gate = gate
         """The one gate, which gRPC has too."""
-        self.inference = Inference(service)
+        self.inference = InferencePath(service)
         """The one way of an inference, which gRPC has too."""
         self.answers = service.metrics.answers
         self.routes = routes.routes
@@ -48,7 +48,7 @@ class App:
         self.known = self.infer.known
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def open(self, head: RequestHead, connection: Connection) -> Exchange:
+    def open(self, head: RequestHead, connection: H1Connection) -> Exchange:
         request_id = self.inference.ids.of(head.headers)
         try:
             route, params, caller = self._admitted(head)

@@ -94,11 +94,11 @@ class KnownHead(Protocol):
     @property
     def body_bytes(self) -> int: ...
 
-    def begin(self, connection: Connection, body: bytes, /) -> Disconnectable:
+    def begin(self, connection: H1Connection, body: bytes, /) -> Disconnectable:
         """Answer a request whose body is whole: now or later."""
         ...
 
-    def open(self, connection: Connection, /) -> Exchange: ...
+    def open(self, connection: H1Connection, /) -> Exchange: ...
 
 
 class Application(Protocol):
@@ -114,7 +114,7 @@ class Application(Protocol):
         """Counts answers by status."""
         ...
 
-    def open(self, head: RequestHead, connection: Connection, /) -> Exchange:
+    def open(self, head: RequestHead, connection: H1Connection, /) -> Exchange:
         """Begin a request. It may be answered when this returns."""
         ...
 
@@ -136,7 +136,7 @@ class Discard:
 DISCARD: Final[Exchange] = Discard()
 
 
-class Connection(asyncio.Protocol):
+class H1Connection(asyncio.Protocol):
     """One connection. Belongs to the event loop."""
 
     transport: asyncio.Transport
@@ -586,7 +586,7 @@ class H1Server:
     def __init__(self, app: Application, limits: ConnectionLimits | None = None) -> None:
         self.app = app
         self.limits = limits or ConnectionLimits()
-        self.connections: set[Connection] = set()
+        self.connections: set[H1Connection] = set()
         self.started = False
         self.left = False
         """It takes no connections any more."""
@@ -599,7 +599,7 @@ class H1Server:
     async def serve(self, listener: socket.socket, linger_s: float) -> None:
         """Serve until `stop`, and then leave the answers under way `linger_s` to be read."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Connection(self), sock=listener, backlog=BACKLOG)
+        self._server = await loop.create_server(lambda: H1Connection(self), sock=listener, backlog=BACKLOG)
         self.started = True
         await self._stop.wait()
         self.leave()
@@ -626,7 +626,7 @@ class H1Server:
         while self.connections and time.monotonic() < until:  # noqa: ASYNC110 - nothing tells its end
             await asyncio.sleep(0.02)
 
-    def take_in(self, connection: Connection) -> bool:
+    def take_in(self, connection: H1Connection) -> bool:
         """False where there are too many connections already."""
         if len(self.connections) < self.limits.max_connections:
             self.connections.add(connection)

@@ -16,12 +16,12 @@ from workbench.protocols.trace_headers import REQUEST_ID, TRACEPARENT, tracepare
 from workbench.server.compression import CODINGS
 from workbench.server.gate.auth import Caller
 from workbench.server.gate.scopes import Scope
-from workbench.server.http.h1_protocol import Connection
+from workbench.server.http.h1_protocol import H1Connection
 from workbench.server.http.infer_codec import HttpCodec
 from workbench.server.http.message import BodyType, check_body_type, check_length, json_length
 from workbench.server.http.request_head import RequestHead
 from workbench.server.http.routing import Route
-from workbench.server.inference import Inference, InferenceCall, body_cap
+from workbench.server.inference import InferenceCall, InferencePath, body_cap
 
 PREFIX, SUFFIX = "/v2/models/", "/infer"
 
@@ -60,14 +60,14 @@ INFER_VERSION: Final = Route(
 class InferRoute:
     """Begins inferences. Belongs to the event loop."""
 
-    def __init__(self, inference: Inference) -> None:
+    def __init__(self, inference: InferencePath) -> None:
         self._inference = inference
         self.heads: dict[bytes, InferHead] = {}
         """What is remembered, by the bytes of a head with the empty line at its end."""
         self.known = self.heads.get
         """What a head, with the empty line at its end, says; None: it is not known."""
 
-    def open(self, head: RequestHead, connection: Connection, caller: Caller, request_id: bytes) -> GatheredInference:
+    def open(self, head: RequestHead, connection: H1Connection, caller: Caller, request_id: bytes) -> GatheredInference:
         """Begin the inference that `head` asks for. Raises nothing: it may have failed when this returns."""
         inference, headers = self._inference, head.headers
         model, version = split_path(head.path) or ("", None)
@@ -120,12 +120,12 @@ class InferRoute:
 class InferHead:
     """What an inference's request line and headers say; a KnownHead of the connection's."""
 
-    inference: Inference
+    inference: InferencePath
     codec: HttpCodec
     caller: Caller
     body_bytes: int
 
-    def begin(self, connection: Connection, body: bytes) -> InferenceCall:
+    def begin(self, connection: H1Connection, body: bytes) -> InferenceCall:
         inference = self.inference
         now = inference.clock()
         call = InferenceCall(
@@ -134,7 +134,7 @@ class InferHead:
         call.begin(body, self.caller)
         return call
 
-    def open(self, connection: Connection) -> GatheredInference:
+    def open(self, connection: H1Connection) -> GatheredInference:
         call = _call(self.inference, self.codec, connection, self.inference.ids.new())
         try:
             call.enter(self.caller)
@@ -186,5 +186,5 @@ class GatheredInference:
         self._call.disconnected()
 
 
-def _call(inference: Inference, codec: HttpCodec, connection: Connection, request_id: bytes) -> InferenceCall:
+def _call(inference: InferencePath, codec: HttpCodec, connection: H1Connection, request_id: bytes) -> InferenceCall:
     return InferenceCall("", "", request_id, inference.clock(), inference=inference, codec=codec, responder=connection)
