@@ -19,7 +19,7 @@ from workbench.engine import Engine
 from workbench.engine.deployment import outcome_of
 from workbench.errors import Cancelled, Draining, TooLarge, WorkbenchError
 from workbench.protocols.classification import classified
-from workbench.protocols.region_params import RegionSlice, Shared, write_shared
+from workbench.protocols.region_params import Shared, write_shared
 from workbench.protocols.status_codes import UNFORESEEN
 from workbench.server.compression import Inflater
 from workbench.server.gate.auth import Caller
@@ -32,16 +32,6 @@ LARGE_BODY: Final = 1024 * 1024
 """Bytes from which a body is decoded on a thread, so that the event loop has its turns meanwhile."""
 
 SHUTTING_DOWN: Final = "the service is shutting down; call again once another runs"
-
-
-class AnswerOptions(Protocol):
-    """How a request wants its answer, as far as it is not the codec's own business."""
-
-    @property
-    def classes(self) -> Mapping[str, int]: ...
-
-    @property
-    def places(self) -> Mapping[str, RegionSlice]: ...
 
 
 class Codec(Protocol):
@@ -63,7 +53,7 @@ class Codec(Protocol):
         ...
 
     def decode(self, body: bytes, now: float, shared: Shared | None) -> tuple[InferRequest, Any]:
-        """The request, and its AnswerFormat. Raises errors of the tree."""
+        """The request, and how it wants its answer: a value with `classes` and `places`. Raises errors of the tree."""
         ...
 
     def named_in(self, body: bytes) -> tuple[str, str, str]:
