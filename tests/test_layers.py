@@ -23,9 +23,10 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "config": {"errors"},
     "core": {"errors", "config"},
-    "repository": _BASE,
-    "runtimes": _BASE,
-    "engine": _BASE | {"repository", "runtimes"},
+    "graph": {"errors", "core"},
+    "repository": _BASE | {"graph"},
+    "runtimes": _BASE | {"graph"},
+    "engine": _BASE | {"graph", "repository", "runtimes"},
     "protocols": _BASE,
     "telemetry": _BASE,
     "rendezvous": _BASE,
@@ -107,7 +108,7 @@ FOREIGN: dict[str, set[str]] = {
     "ipywidgets": {"notebook"},
     "skl2onnx": {"convert"},
     "plotly": {"client", "loadtest"},
-    "onnx": {"repository", "runtimes", "convert"},
+    "onnx": {"graph", "repository", "runtimes", "convert"},
 }
 """A library -> the only rooms that may import it."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from workbench.core.batch_proof import BatchProof
 from workbench.core.model import ModelStatus
 
 
@@ -23,6 +24,7 @@ class Graph:
     ir_version: int = 0
     producer: str = ""
     """The program that wrote the file, with its version, as the file says."""
+    batch: BatchProof = field(default_factory=BatchProof)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Reads ONNX graphs and rewrites copies of them, without a runtime and without running anything."""
