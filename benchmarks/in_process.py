@@ -29,7 +29,8 @@ from workbench.errors import WorkbenchError
 from workbench.protocols.oip_json import AnswerFormat, encode_response
 from workbench.repository.store import ModelStore
 from workbench.server.http.app import create_app
-from workbench.server.http.h1_protocol import Exchange, H1Connection, H1Server
+from workbench.server.http.h1_connection import Exchange, H1Connection
+from workbench.server.http.h1_server import H1Server
 from workbench.server.http.routes_infer import InferHead
 from workbench.server.persistence import ModelPersistence
 from workbench.server.service import Service

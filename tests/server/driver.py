@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workbench.errors import Cancelled
-from workbench.server.http.h1_protocol import LEFT, Application, H1Connection, H1Server
+from workbench.server.http.h1_connection import LEFT, Application, H1Connection
+from workbench.server.http.h1_server import H1Server
 
 HOST = "127.0.0.1:8080"
 OCTETS = "application/octet-stream"

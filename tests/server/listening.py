@@ -13,7 +13,8 @@ from tests.engine.fakes import FakeSession
 from tests.helpers.waiting import until_async
 from tests.server.conftest import LIMITS, TOKEN, House, open_house
 from workbench.config import Limits
-from workbench.server.http.h1_protocol import ConnectionLimits, H1Server
+from workbench.server.http.h1_connection import ConnectionLimits
+from workbench.server.http.h1_server import H1Server
 from workbench.server.process.startup import bind
 
 BODY = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}]}).encode()

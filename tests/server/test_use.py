@@ -11,7 +11,7 @@ import pytest
 from tests.helpers.waiting import until_async
 from tests.server.conftest import House
 from tests.server.grpc.open_port import AUTHORIZED, STREAM, open_port, request
-from workbench.server.http.h1_protocol import H1Server
+from workbench.server.http.h1_server import H1Server
 from workbench.server.worker_main import _pulse, _StopRequest
 
 

@@ -26,7 +26,8 @@ from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore
 from workbench.server.grpc.port import GrpcPort
 from workbench.server.http.app import create_app
-from workbench.server.http.h1_protocol import ConnectionLimits, H1Server
+from workbench.server.http.h1_connection import ConnectionLimits
+from workbench.server.http.h1_server import H1Server
 from workbench.server.persistence import ModelPersistence
 from workbench.server.process.bind_address import is_loopback
 from workbench.server.process.startup import FAILED, MISUSE, OK, RECYCLE, bind, forget_ready_file, prepare, url_of

@@ -20,7 +20,7 @@ from workbench.protocols.oip_json import decode_request
 from workbench.server import inference
 from workbench.server.gate.scopes import ALL_SCOPES, Scope
 from workbench.server.http import infer_codec, routes_not_implemented
-from workbench.server.http.h1_protocol import H1Connection
+from workbench.server.http.h1_connection import H1Connection
 from workbench.server.http.routing import Route
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND")

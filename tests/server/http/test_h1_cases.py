@@ -15,7 +15,8 @@ from tests.server.conftest import TOKEN, House
 from tests.server.driver import connect
 from tests.server.http.h1_cases import ACCEPTED, BROKEN_CHUNKS, CHUNKED, LIVE, NEXT, POST, REFUSED, Case
 from tests.server.listening import REQUEST, listening
-from workbench.server.http.h1_protocol import MAX_AHEAD_BYTES, STEPS_A_TURN, ConnectionLimits, H1Server
+from workbench.server.http.h1_connection import MAX_AHEAD_BYTES, STEPS_A_TURN, ConnectionLimits
+from workbench.server.http.h1_server import H1Server
 from workbench.server.http.request_head import MAX_FIELDS
 
 

@@ -19,8 +19,8 @@ from tests.server.conftest import TOKEN, House, open_house
 from tests.server.driver import Wire, connect
 from tests.server.listening import BODY, REQUEST, listening
 from workbench.config import Limits
-from workbench.server.http import h1_protocol, routes_infer
-from workbench.server.http.h1_protocol import MAX_AHEAD_BYTES, ConnectionLimits, H1Connection
+from workbench.server.http import h1_connection, routes_infer
+from workbench.server.http.h1_connection import MAX_AHEAD_BYTES, ConnectionLimits, H1Connection
 from workbench.server.http.request_head import RequestHead, parse_head
 from workbench.server.http.routes_infer import MAX_BODY_BYTES, InferRoute
 
@@ -94,7 +94,7 @@ def test_it_answers_as_the_parsed_way_does(
         parsed[0] += 1
         return parse_head(raw)
 
-    monkeypatch.setattr(h1_protocol, "parse_head", counting)
+    monkeypatch.setattr(h1_connection, "parse_head", counting)
     short = runner.run(_each_twice(tmp_path / "short"))
     assert parsed == [len(ASKED)]
     monkeypatch.setattr(InferRoute, "_worth_remembering", lambda *_: False)

@@ -11,7 +11,7 @@ from workbench.errors import WorkbenchError
 from workbench.server.gate.auth import SAFE_METHODS, Caller, Gate
 from workbench.server.http import routes_control, routes_infer, routes_not_implemented, routes_shared, routes_v2
 from workbench.server.http.error_response import error_response
-from workbench.server.http.h1_protocol import DISCARD, Exchange, H1Connection
+from workbench.server.http.h1_connection import DISCARD, Exchange, H1Connection
 from workbench.server.http.message import check_body_type, lines_of
 from workbench.server.http.request_head import RequestHead
 from workbench.server.http.routes_infer import INFER, InferRoute, split_path
@@ -32,7 +32,7 @@ def create_app(service: Service, token: str | None) -> App:
 
 
 class App:
-    """An Application of `h1_protocol`. Belongs to the event loop."""
+    """An Application of `h1_connection`. Belongs to the event loop."""
 
     def __init__(self, gate: Gate, routes: Routes, service: Service) -> None:
         self.gate = gate

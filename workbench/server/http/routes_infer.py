@@ -16,7 +16,7 @@ from workbench.protocols.trace_headers import REQUEST_ID, TRACEPARENT, tracepare
 from workbench.server.compression import CODINGS
 from workbench.server.gate.auth import Caller
 from workbench.server.gate.scopes import Scope
-from workbench.server.http.h1_protocol import H1Connection
+from workbench.server.http.h1_connection import H1Connection
 from workbench.server.http.infer_codec import HttpCodec
 from workbench.server.http.message import BodyType, check_body_type, check_length, json_length
 from workbench.server.http.request_head import RequestHead

@@ -15,7 +15,7 @@ from workbench.errors import Cancelled, InvalidInput, MethodNotAllowed, NotFound
 from workbench.server.gate.auth import Caller, Headers
 from workbench.server.gate.in_flight import InFlightBytes
 from workbench.server.gate.scopes import Scope
-from workbench.server.http.h1_protocol import H1Connection
+from workbench.server.http.h1_connection import H1Connection
 from workbench.server.http.message import BodyType, Response, header_lines, lines_of, read_body
 from workbench.server.http.request_head import RequestHead
 

@@ -11,7 +11,7 @@ import pytest
 from tests.server.conftest import TOKEN, House
 from tests.server.driver import connect
 from tests.server.listening import BODY, REQUEST, listening
-from workbench.server.http.h1_protocol import _JOINED_BELOW, MAX_HEAD_BYTES
+from workbench.server.http.h1_connection import _JOINED_BELOW, MAX_HEAD_BYTES
 
 AUTHORIZED = b"Host: localhost\r\nAuthorization: Bearer %s\r\n" % TOKEN.encode()
 

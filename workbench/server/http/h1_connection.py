@@ -5,7 +5,7 @@ pieces and answers through `reply`, or `start_stream` and `send_chunk`. A reques
 byte for byte is not parsed again.
 
 What a client may hold has limits: a head's size, fields and time, a body's time without progress, requests sent ahead
-of their answers (MAX_AHEAD_BYTES, then reading stops), requests taken in one turn of the loop, and connections in all.
+of their answers (MAX_AHEAD_BYTES, then reading stops), and requests taken in one turn of the loop.
 """
 
 from __future__ import annotations
@@ -13,12 +13,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import socket
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final, Protocol
 
@@ -27,7 +24,6 @@ import msgspec
 from workbench.server.gate.request_ids import HasRequestId
 from workbench.server.http.chunked_body import ChunkedBody
 from workbench.server.http.request_head import MalformedRequest, RequestHead, parse_head
-from workbench.telemetry.rate_limiter import RateLimiter
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Request line and headers."""
@@ -39,9 +35,6 @@ STEPS_A_TURN: Final = 16
 """Requests, and parts of a chunked body, of one connection in one turn of the event loop."""
 
 CHUNKS_A_STEP: Final = 256
-
-BACKLOG: Final = 2048
-"""Connections that wait to be accepted."""
 
 BROKEN: Final = 500
 """The status that a streamed answer counts under that its handler could not bring to its end."""
@@ -136,12 +129,35 @@ class Discard:
 DISCARD: Final[Exchange] = Discard()
 
 
+class ConnectionOwner(Protocol):
+    """What a connection needs of the server that accepted it."""
+
+    @property
+    def app(self) -> Application: ...
+
+    @property
+    def limits(self) -> ConnectionLimits: ...
+
+    @property
+    def left(self) -> bool:
+        """No connection is taken any more."""
+        ...
+
+    def take_in(self, connection: H1Connection, /) -> bool:
+        """Count it among the open ones. False where there are too many already."""
+        ...
+
+    def discard(self, connection: H1Connection, /) -> None: ...
+
+    def date_line(self) -> bytes: ...
+
+
 class H1Connection(asyncio.Protocol):
     """One connection. Belongs to the event loop."""
 
     transport: asyncio.Transport
 
-    def __init__(self, server: H1Server) -> None:
+    def __init__(self, server: ConnectionOwner) -> None:
         self._server = server
         self._app = server.app
         self._known = server.app.known
@@ -200,7 +216,7 @@ class H1Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
         self._input, self._at = b"", 0
-        self._server.connections.discard(self)
+        self._server.discard(self)
         if self._timer is not None:
             self._timer.cancel()
         if self._room is not None:
@@ -578,69 +594,3 @@ class H1Connection(asyncio.Protocol):
             else:
                 self.transport.close()
             self._look_in(limits.idle_timeout_s)
-
-
-class H1Server:
-    """Accepts connections of one listening socket, and ends them."""
-
-    def __init__(self, app: Application, limits: ConnectionLimits | None = None) -> None:
-        self.app = app
-        self.limits = limits or ConnectionLimits()
-        self.connections: set[H1Connection] = set()
-        self.started = False
-        self.left = False
-        """It takes no connections any more."""
-        self._server: asyncio.Server | None = None
-        self._stop = asyncio.Event()
-        self._refusals = RateLimiter(0.1, 1)
-        self._date = b""
-        self._date_until = 0.0
-
-    async def serve(self, listener: socket.socket, linger_s: float) -> None:
-        """Serve until `stop`, and then leave the answers under way `linger_s` to be read."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: H1Connection(self), sock=listener, backlog=BACKLOG)
-        self.started = True
-        await self._stop.wait()
-        self.leave()
-        await self.linger(linger_s)
-        for connection in list(self.connections):
-            connection.transport.abort()
-        await asyncio.sleep(0)
-
-    def stop(self) -> None:
-        self._stop.set()
-
-    def leave(self) -> None:
-        """Take no new connection: another process that shares the socket will. Connections end with the answers under
-        way."""
-        if self._server is not None and not self.left:
-            self.left = True
-            self._server.close()
-            for connection in list(self.connections):
-                connection.shutdown()
-
-    async def linger(self, timeout_s: float) -> None:
-        """Give the answers under way the time to leave."""
-        until = time.monotonic() + timeout_s
-        while self.connections and time.monotonic() < until:  # noqa: ASYNC110 - nothing tells its end
-            await asyncio.sleep(0.02)
-
-    def take_in(self, connection: H1Connection) -> bool:
-        """False where there are too many connections already."""
-        if len(self.connections) < self.limits.max_connections:
-            self.connections.add(connection)
-            return True
-        if self._refusals.take(time.monotonic()):
-            log.warning(
-                "%d connections are open, as many as max_connections allows; more are refused with 503",
-                len(self.connections),
-            )
-        return False
-
-    def date_line(self) -> bytes:
-        now = time.monotonic()
-        if now >= self._date_until:
-            self._date = b"date: %b\r\n" % formatdate(usegmt=True).encode()
-            self._date_until = now + 1.0
-        return self._date
