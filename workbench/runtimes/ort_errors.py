@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 
-from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+from onnxruntime.capi.onnxruntime_pybind11_state import DeviceReset, EngineError, EPFail, InvalidArgument
+from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as KernelMissing
 
 from workbench.errors import ExecutionError, InvalidInput, ModelError, WorkbenchError
 from workbench.runtimes.ort import VERSION
@@ -22,8 +23,33 @@ _IR_TOO_NEW = re.compile(r"Unsupported model IR version: (\d+), max supported IR
 _NO_TYPE = re.compile(r"MLDataType for: (\S+) is not currently registered")
 _OUT_OF_MEMORY = re.compile(r"[Ff]ailed to allocate|out of memory|bad_alloc|BFCArena")
 
+_COMPLAINT = re.compile(
+    r"Non-zero status code returned while running (?P<operator>\w+) node\. Name:'(?P<node>[^']*)'\s*"
+    r"Status Message:(?P<words>.*)",
+    re.DOTALL,
+)
+"""An operator that did not like its inputs. ONNX Runtime's status code does not tell that from a fault: of one kind of
+complaint (a shape, an index, an unknown category) some operators say INVALID_ARGUMENT, others FAIL, and those that
+throw RUNTIME_EXCEPTION."""
+
+_DEVICE_FAULT = re.compile(
+    r"\b(?:CUDA|CUDNN|CUBLAS|CUFFT|CURAND|NCCL|TENSORRT)\w*[ _](?:failure|error)|\bcuda[A-Z]", re.I
+)
+"""A device that failed, which the operator on it passes on."""
+
+_TERMINATED = "terminate flag"
+
+_THROWN = {
+    "stod": "a text is no number, or a number out of range",
+    "stof": "a text is no number, or a number out of range",
+    "stoll": "a text is no whole number, or one out of range",
+    "stoull": "a text is no whole number, or one out of range",
+    "": "it does not say why; 0 rows, or 0 of something else, may be too few for it",
+}
+"""What some operators say when a function of C++'s library threw, in words."""
+
 _NOISE = (
-    re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : "),
+    re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : "),
     re.compile(r"Load model from .*? failed:\s*", re.DOTALL),
     # A C++ source position, and the signature of the function there up to its closing bracket.
     re.compile(r"/onnxruntime_src/\S+:\d+ (?:[^()]*\((?:[^()]|\([^()]*\))*\)(?: const)?)?"),
@@ -41,15 +67,22 @@ def load_error(error: Exception) -> ModelError:
 
 
 def run_error(error: Exception) -> WorkbenchError:
-    """The error for a failed run: InvalidInput where the request caused it, ExecutionError otherwise."""
+    """The error for a failed run: InvalidInput where the request's data caused it, with the words of the operator that
+    refused them; ExecutionError for a fault of the runtime, the device or this service."""
     if isinstance(error, WorkbenchError):
         return error
     text = str(error)
-    # ValueError is what its Python layer raises for a missing input.
-    if isinstance(error, InvalidArgument | ValueError):
-        return InvalidInput(f"the model refused this input: {plain(text)}")
     if _OUT_OF_MEMORY.search(text) or isinstance(error, MemoryError):
         return ExecutionError("there was not enough memory for this run; send fewer rows, or lower max_batch_size")
+    fault = isinstance(error, KernelMissing | EPFail | EngineError | DeviceReset)
+    if not fault and not _DEVICE_FAULT.search(text) and _TERMINATED not in text:
+        if found := _COMPLAINT.search(text):
+            node = f" {found['node'][:80]!r}" if found["node"] else ""
+            words = plain(found["words"])
+            return InvalidInput(f"the model refused this input: {found['operator']}{node}: {_THROWN.get(words, words)}")
+        # ValueError is what its Python layer raises for a missing input.
+        if isinstance(error, InvalidArgument | ValueError):
+            return InvalidInput(f"the model refused this input: {plain(text)}")
     return ExecutionError(f"the model failed while running: {plain(text)}")
 
 
