@@ -143,6 +143,14 @@ def two_in_two_out() -> ModelProto:
     return model(nodes, inputs, outputs, [axis])
 
 
+def columns(count: int) -> ModelProto:
+    """y (batch, count) FP32: the inputs column_0 to column_`count - 1`, (batch, 1) each, side by side."""
+    names = [f"column_{n}" for n in range(count)]
+    node = helper.make_node("Concat", names, ["y"], axis=1)
+    inputs = [value(name, "FP32", ["batch", 1]) for name in names]
+    return model([node], inputs, [value("y", "FP32", ["batch", count])])
+
+
 def scalar() -> ModelProto:
     """y = 2 x, both of shape ()."""
     two = numpy_helper.from_array(np.float32(2).reshape(()), "two")

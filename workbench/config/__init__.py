@@ -31,6 +31,7 @@ __all__ = [
     "DEFAULT_HTTP_PORT",
     "ENVIRONMENT_PREFIX",
     "LIVE_SETTINGS",
+    "MAX_MODEL_TENSORS",
     "MIB",
     "Limits",
     "ModelConfig",
@@ -45,6 +46,10 @@ __all__ = [
 DEFAULT_HTTP_PORT = 8080
 
 MIB = 1024 * 1024
+
+MAX_MODEL_TENSORS = 1 << 12
+"""The most inputs, and outputs asked for, of one request to a model that has so many: the most that max_tensors follows
+a model to by itself. A request of so many small tensors was measured to take 20 to 45 ms to read."""
 
 _TOML_CHARACTERS = MIB
 _PORT = Range(0, 65_535)
@@ -116,7 +121,7 @@ class Limits:
     max_json_depth: Annotated[int, _CAP] = 64
     """Nesting of arrays and objects in a JSON body."""
     max_tensors: Annotated[int, _CAP] = 256
-    """Inputs, and outputs asked for, of one request."""
+    """Inputs, and outputs asked for, of one request; of a model that has more, as many as it has."""
     max_elements: Annotated[int, _CAP] = 1 << 28
     """Elements of one tensor."""
     max_string_bytes: Annotated[int, _CAP] = 16 * MIB

@@ -19,6 +19,9 @@ Array: TypeAlias = NDArray[Any]
 
 BYTES = "BYTES"
 
+MAX_RANK = 32
+"""Most dimensions of a tensor; every version of numpy can hold as many."""
+
 DTYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype(np.bool_),
     "UINT8": np.dtype(np.uint8),

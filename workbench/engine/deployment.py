@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from workbench.config import ModelConfig
+from workbench.config import Limits, ModelConfig
 from workbench.core.description import Description, RunTimes
 from workbench.core.messages import InferRequest, InferResponse, Timings
 from workbench.core.model import ModelState, ModelStatus, Signature
@@ -19,6 +19,7 @@ from workbench.engine.admission import Admission
 from workbench.engine.arbiter import Arbiters, SchedulerHandle
 from workbench.engine.batch_policy import AlonePolicy, BatchPolicy, policy_for
 from workbench.engine.batcher import Batcher, QueuePolicy
+from workbench.engine.callability import uncallable
 from workbench.engine.costs import CostTable
 from workbench.engine.executor import Done, Executor
 from workbench.engine.inline_execution import Inline, LoopShare, may_run_inline
@@ -76,6 +77,7 @@ class Deployment:
         arbiters: Arbiters,
         loop_time: LoopShare,
         footprints: Footprints,
+        limits: Limits,
     ) -> None:
         self.name = name
         self.version = version
@@ -113,6 +115,7 @@ class Deployment:
         self._warming_since: float | None = None
         self._loaded_at = self._load_s = 0.0
         self._footprints = footprints
+        self._limits = limits
         self._memory_bytes: int | None = None
 
     # Requests
@@ -265,12 +268,12 @@ class Deployment:
             footprint = self._footprints.begin()  # after the trial, which is a process of its own
             first = await in_thread(opening.open, give_back)
             self.signature, self._platform, self._device = first.signature, first.platform, first.device
-            self._notes = first.notes
+            self._notes = opened = (*first.notes, *uncallable(first.signature, self._limits))
             self._said = self.source.described.notes(first.signature)
             self._warming_since = self._clock()
             self._change(ModelState.WARMING)
             self._warm = await in_thread(opening.warm, give_back)
-            self._notes = (*first.notes, *self._warm.notes)
+            self._notes = (*opened, *self._warm.notes)
             self._sessions = opening.sessions
         except WorkbenchError as error:
             self._sessions = opening.sessions

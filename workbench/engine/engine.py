@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from workbench.config import LIVE_SETTINGS, ModelConfig, model_config
+from workbench.config import LIVE_SETTINGS, MAX_MODEL_TENSORS, Limits, ModelConfig, model_config
 from workbench.core.description import Description
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import DesiredModel, ModelState, ModelStatus, check_model_name, check_model_version
@@ -84,8 +84,11 @@ class Engine:
         trial: Trial | None = None,
         open_session: Opener = open_registered,
         clock: Callable[[], float] = time.monotonic,
+        limits: Limits | None = None,
     ) -> None:
+        """`limits` are those of requests that come from outside; a model that no request can call is told by them."""
         self.clock = clock
+        self._limits = limits or Limits()
         self._sources = Sources(store, repositories)
         self._observer = observer or NoopObserver()
         self._journal = journal or NoopJournal()
@@ -363,6 +366,16 @@ class Engine:
         deployment = self._deployments.get(name, version)
         return deployment.source.described.labels if deployment is not None else {}
 
+    def tensors_of(self, name: str, version: str | None) -> int:
+        """The inputs of a serving model, or its outputs where those are more; 0 where it is not known. Any thread may
+        ask."""
+        try:
+            signature = self._deployments.table.choose(name, version).signature
+        except WorkbenchError:
+            return 0
+        found = max(len(signature.inputs), len(signature.outputs)) if signature is not None else 0
+        return min(found, MAX_MODEL_TENSORS)
+
     def note(self, name: str, notes: Sequence[str]) -> None:
         """Have the status of the routed version say these of the settings that came with its load."""
         deployment = self._deployments.routed(name)
@@ -462,6 +475,7 @@ class Engine:
             arbiters=self._arbiters,
             loop_time=self.loop_time,
             footprints=self._footprints,
+            limits=self._limits,
         )
         # Shows as Loading; where it is to replace one of the same version, that one goes on showing itself.
         added = self._deployments.add(deployment)

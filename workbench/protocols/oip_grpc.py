@@ -26,7 +26,7 @@ from workbench.protocols.binary import array_from_bytes, bytes_from_array
 from workbench.protocols.classification import read_classes
 from workbench.protocols.grpc_contents import array_from_contents
 from workbench.protocols.grpc_parse_cache import Layouts, MessageLayout, RawTensor
-from workbench.protocols.oip_tensors import count_elements, shared_memory_error
+from workbench.protocols.oip_tensors import TensorsOf, count_elements, no_tensors, shared_memory_error, widened
 from workbench.protocols.parameters import schedule_parameters, take_flag, take_schedule, timings_in, timings_out
 from workbench.protocols.region_params import RegionSlice, Shared, place_of, read_shared
 from workbench.protocols.status_codes import GRPC_CODE_KEY, error_of_code
@@ -70,8 +70,10 @@ _INFER_RESPONSE: Final = b"\x12"
 class Decoder:
     """Decodes requests, with a cache of message layouts. For the event loop and threads."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, tensors_of: TensorsOf = no_tensors) -> None:
+        """`tensors_of` is asked where max_tensors is exceeded, since a model may have more."""
         self._limits = limits
+        self._tensors_of = tensors_of
         self._layouts = Layouts()
 
     def decode(self, message: bytes, now: float, shared: Shared | None = None) -> tuple[InferRequest, GrpcAnswer]:
@@ -83,7 +85,7 @@ class Decoder:
         layout = self._layouts.of(message)
         if layout is None:
             found = parse(_Request, message)
-            request, answer = _decoded(found, self._limits, now, shared)
+            request, answer = _decoded(found, self._limits, now, shared, self._tensors_of)
             if answer is _PLAIN and not found.id and not found.parameters:
                 sizes = list(map(len, found.raw_input_contents))
                 if len(sizes) == len(request.inputs):
@@ -243,7 +245,11 @@ def write_parameters(into: Any, parameters: Mapping[str, Parameter]) -> None:
             raise InvalidInput(f"the parameter {name!r} is {str(value)[:40]!r}, which gRPC cannot carry") from None
 
 
-def _decoded(found: Any, limits: Limits, now: float, shared: Shared | None = None) -> tuple[InferRequest, GrpcAnswer]:
+def _decoded(
+    found: Any, limits: Limits, now: float, shared: Shared | None = None, tensors_of: TensorsOf = no_tensors
+) -> tuple[InferRequest, GrpcAnswer]:
+    if max(len(found.inputs), len(found.outputs)) > limits.max_tensors:
+        limits = widened(limits, tensors_of(found.model_name, found.model_version or None))
     if len(found.id) > limits.max_name_length:
         raise TooLarge(f"the id has {len(found.id)} characters; max_name_length is {limits.max_name_length}")
     inputs = _read_tensors("input", found.inputs, found.raw_input_contents, limits, shared)

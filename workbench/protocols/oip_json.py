@@ -24,7 +24,16 @@ from workbench.protocols.binary import bytes_from_array
 from workbench.protocols.classification import read_classes
 from workbench.protocols.json_data import check_finite, json_values
 from workbench.protocols.json_decode import decode_json
-from workbench.protocols.oip_tensors import BinaryTensor, JsonTensor, Tensor, read_tensors, shared_memory_error
+from workbench.protocols.oip_tensors import (
+    BinaryTensor,
+    JsonTensor,
+    Tensor,
+    TensorsOf,
+    no_tensors,
+    read_tensors,
+    shared_memory_error,
+    widened,
+)
 from workbench.protocols.parameters import schedule_parameters, take_flag, take_schedule, timings_in, timings_out
 from workbench.protocols.region_params import RegionSlice, Shared, place_of
 
@@ -97,15 +106,18 @@ def decode_request(
     limits: Limits,
     now: float,
     shared: Shared | None = None,
+    tensors_of: TensorsOf = no_tensors,
 ) -> tuple[InferRequest, AnswerFormat]:
     """Decode the request in `body`, and how it wants its response.
 
     `header_length` is Inference-Header-Content-Length, None without that header; `now` is on the engine's clock and
-    begins the request's timeout; `shared` is the shared memory that tensors may be in. Binary inputs are read-only
-    views of `body`.
+    begins the request's timeout; `shared` is the shared memory that tensors may be in. `tensors_of` is asked where
+    max_tensors is exceeded, since a model may have more. Binary inputs are read-only views of `body`.
     """
     head, start = _split(body, header_length)
     found: _Request = decode_json(_request, head, limits.max_json_depth, "the request")
+    if len(found.inputs) > limits.max_tensors or (found.outputs and len(found.outputs) > limits.max_tensors):
+        limits = widened(limits, tensors_of(model, version))
     if len(found.inputs) > limits.max_tensors:
         raise TooLarge(f"the request has {len(found.inputs)} inputs; max_tensors is {limits.max_tensors}")
     if len(found.id) > limits.max_name_length:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 from msgspec import Raw, Struct
 
 from workbench.config import Limits
 from workbench.core.messages import Parameter
-from workbench.core.tensor import Array, dtype_of
+from workbench.core.tensor import MAX_RANK, Array, dtype_of
 from workbench.errors import InvalidInput, TooLarge, Unsupported
 from workbench.protocols.binary import array_from_bytes
 from workbench.protocols.json_data import array_from_json
 from workbench.protocols.region_params import REGION, Shared, read_shared
 
-MAX_RANK = 32
-"""Most dimensions of a tensor; every version of numpy can hold as many."""
+TensorsOf: TypeAlias = Callable[[str, str | None], int]
+"""(model, version) -> inputs or outputs that the model has, whichever are more; 0 if it is not known."""
+
+
+def no_tensors(model: str, version: str | None) -> int:
+    """The TensorsOf where no model is known."""
+    return 0
 
 
 class Tensor(Struct, gc=False):
@@ -87,6 +93,11 @@ def read_tensors(
     if start != len(body):
         raise InvalidInput(f"{len(body) - start} bytes are left over in the body after the last {kind}")
     return arrays
+
+
+def widened(limits: Limits, tensors: int) -> Limits:
+    """Return `limits` with room for a model that has so many inputs or outputs."""
+    return replace(limits, max_tensors=max(limits.max_tensors, tensors))
 
 
 def count_elements(shape: tuple[int, ...], what: str, max_elements: int) -> int:

@@ -96,7 +96,12 @@ async def _serve(
     metrics = Metrics(requests=RequestLog(config.log_requests, config.slow_request_s))
     repositories = [LocalRepository(folder) for folder in config.model_repositories]
     engine = Engine(
-        store, repositories=repositories, observer=metrics, journal=persistence.state, trial=persistence.trial
+        store,
+        repositories=repositories,
+        observer=metrics,
+        journal=persistence.state,
+        trial=persistence.trial,
+        limits=config.limits,
     )
     metrics.watch(engine.statuses, engine.loop_time)
     url = url_of(config.host, listener.getsockname()[1])

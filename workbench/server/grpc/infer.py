@@ -18,6 +18,7 @@ from workbench.protocols.oip_grpc import (
     encode_stream_response,
     named_in,
 )
+from workbench.protocols.oip_tensors import TensorsOf
 from workbench.protocols.region_params import Shared
 from workbench.server.grpc.methods import CallHead, Context, UnaryResponder, unforeseen
 from workbench.server.inference import SHUTTING_DOWN, InferenceCall, InferencePath
@@ -36,11 +37,11 @@ class GrpcCodec:
     content_encoding = accept_encoding = b""
     may_decode_on_thread = True
 
-    def __init__(self, limits: Limits, encode: Encode) -> None:
+    def __init__(self, limits: Limits, encode: Encode, tensors_of: TensorsOf) -> None:
         self._limits = limits
         self._encode = encode
         # As they are: each call saved counts.
-        self.decode: Decode = Decoder(limits).decode
+        self.decode: Decode = Decoder(limits, tensors_of).decode
         self.named_in: Callable[[bytes], tuple[str, str, str]] = named_in
 
     def encode(self, call: InferenceCall, response: InferResponse) -> bytes:
@@ -55,8 +56,8 @@ class GrpcInference:
 
     def __init__(self, inference: InferencePath) -> None:
         self._inference = inference
-        self._unary = GrpcCodec(inference.limits, encode_response)
-        self._stream = GrpcCodec(inference.limits, encode_stream_response)
+        self._unary = GrpcCodec(inference.limits, encode_response, inference.engine.tensors_of)
+        self._stream = GrpcCodec(inference.limits, encode_stream_response, inference.engine.tensors_of)
 
     def begin(self, head: CallHead, message: bytes, call: UnaryResponder) -> None:
         """One inference, without a task."""

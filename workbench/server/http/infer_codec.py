@@ -43,7 +43,9 @@ class HttpCodec:
         if self.json_bytes == 0:
             status = self.engine.status(self.model, self.version)
             return decode_raw_request(status, self.version, body, self.limits), BINARY_ANSWER
-        return decode_request(self.model, self.version, body, self.json_bytes, self.limits, now, shared)
+        return decode_request(
+            self.model, self.version, body, self.json_bytes, self.limits, now, shared, self.engine.tensors_of
+        )
 
     def named_in(self, body: bytes) -> tuple[str, str, str]:
         return self.model, self.version or "", ""
