@@ -48,10 +48,10 @@ class GrpcCall(Stream):
         "_deadline",
         "_granted",
         "_has_head",
-        "_on_lost",
         "_task",
         "_told",
         "_waiting",
+        "on_lost",
     )
 
     _asked: CallSpec
@@ -68,7 +68,7 @@ class GrpcCall(Stream):
         self._arrived = 0.0
         self._has_head = False
         """Of its answer, the head has been sent."""
-        self._on_lost: Callable[[], None] | None = None
+        self.on_lost: Callable[[], None] | None = None
         self._told: tuple[tuple[bytes, bytes], ...] = ()
         self._waiting: asyncio.Future[None] | None = None
         """Of a stream: until more has come, or there is room to send."""
@@ -112,8 +112,8 @@ class GrpcCall(Stream):
         if self._task is not None:
             self._task.cancel()
         self._forget_deadline()
-        if self._on_lost is not None:
-            self._on_lost()
+        if self.on_lost is not None:
+            self.on_lost()
 
     def on_writable(self) -> None:
         self._wake()
@@ -262,9 +262,6 @@ class GrpcCall(Stream):
 
     # How it ends
 
-    def on_lost(self, tell: Callable[[], None]) -> None:
-        self._on_lost = tell
-
     def time_remaining(self) -> float | None:
         asked = self._asked.head
         if asked is None or asked.timeout_s is None:
@@ -287,7 +284,8 @@ class GrpcCall(Stream):
         self.fail(error)
 
     def reply(self, message: bytes) -> None:
-        self._forget_deadline()
+        if self._deadline is not None:
+            self._forget_deadline()
         trailers = framing.success(*self._told) if self._told else framing.SUCCESS
         self.answer(framing.ANSWER_HEAD, framing.framed(message), trailers)
 
@@ -309,8 +307,8 @@ class GrpcCall(Stream):
             return
         if self._task is not None:
             self._task.cancel()
-        if self._on_lost is not None:
-            self._on_lost()
+        if self.on_lost is not None:
+            self.on_lost()
         if self.blocked:  # by answers that nobody reads, so that nothing behind them would be read either
             self._drop()
             self.reset(ErrorCode.CANCEL)

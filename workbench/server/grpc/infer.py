@@ -75,7 +75,7 @@ class GrpcInference:
             codec=self._unary,
             responder=call,
         )
-        call.on_lost(infer.disconnected)
+        call.on_lost = infer.disconnected
         infer.begin(message, head.caller)
 
     async def stream(

@@ -47,9 +47,8 @@ class Context(Protocol):
 class UnaryResponder(Context, Protocol):
     """A call that waits for its one answer."""
 
-    def on_lost(self, tell: Callable[[], None]) -> None:
-        """Call `tell` when nobody is there any more to read the answer."""
-        ...
+    on_lost: Callable[[], None] | None
+    """Called when nobody is there any more to read the answer."""
 
     def send_result(self, call: HasRequestId, message: bytes, /) -> int:
         """Answer an inference; returns the message's size."""
