@@ -23,6 +23,7 @@ from google.protobuf.message import DecodeError
 
 from workbench.core.description import Graph
 from workbench.errors import ModelError, UntrustedModel
+from workbench.graph.batch_axis import analyse
 from workbench.repository.layout import check_own_file, contained
 from workbench.repository.validate import ModelFile
 
@@ -75,6 +76,7 @@ def inspect_onnx(path: Path) -> ModelFile:
             opsets={_shown(entry.domain) or "ai.onnx": entry.version for entry in model.opset_import},
             ir_version=model.ir_version,
             producer=f"{_shown(model.producer_name)} {_shown(model.producer_version)}".strip(),
+            batch=analyse(model),
         ),
     )
 

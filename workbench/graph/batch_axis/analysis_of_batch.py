@@ -1,0 +1,102 @@
+"""Draws the proof from what a walk of a model's graph finds about its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx
+
+from workbench.core.batch_proof import BatchProof, Verdict
+from workbench.graph.batch_axis import (  # noqa: F401
+    rules_cutting,
+    rules_elementwise,
+    rules_gather,
+    rules_layout,
+    rules_matmul,
+    rules_reduce,
+    rules_shapes,
+)
+from workbench.graph.batch_axis.batch_values import Mixed, Result, Rows, Unknown, Value
+from workbench.graph.batch_axis.graph_walker import GraphWalker, TooLarge
+from workbench.graph.batch_axis.symbolic_sizes import BATCH, Number, named
+
+
+def analyse(model: onnx.ModelProto, *, strict: bool = False) -> BatchProof:
+    """What the model's graph proves about the rows of a batch that joins the first axis of each of its inputs.
+
+    `strict` lets the exceptions of faulty rules through; without it, the node that met one is not understood.
+    """
+    walker = GraphWalker(model, strict=strict)
+    try:
+        results = walker.graph(model.graph, _inputs(model.graph))
+    except TooLarge as error:
+        return BatchProof(reason=str(error))
+    except Exception as error:  # a malformed graph, which the runtime refuses in better words
+        if strict:
+            raise
+        return BatchProof(reason=f"its graph cannot be followed ({type(error).__name__})")
+    outputs = [(str(output.name), result) for output, result in zip(model.graph.output, results, strict=True)]
+    rows = tuple(name for name, result in outputs if _is_row_output(result))
+    for _, result in outputs:
+        if isinstance(result, Mixed):
+            return BatchProof(Verdict.DEPENDENT, result.reason, row_outputs=rows)
+    for name, result in outputs:
+        if isinstance(result, Value) and (reason := _misses_rows(result)):
+            return BatchProof(Verdict.DEPENDENT, f"output {name!r} {reason}", row_outputs=rows)
+    unknown = next((result for _, result in outputs if isinstance(result, Unknown)), None)
+    quantized = next((result.quantized for _, result in outputs if isinstance(result, Value) and result.quantized), "")
+    if quantized:
+        return BatchProof(Verdict.DEPENDENT, quantized, only_quantization=unknown is None, row_outputs=rows)
+    if unknown is not None:
+        return BatchProof(Verdict.UNKNOWN, unknown.reason, row_outputs=rows, operators=tuple(walker.without_rule))
+    if len(rows) < len(outputs):
+        left = next(name for name, _ in outputs if name not in rows)
+        return BatchProof(Verdict.UNKNOWN, f"output {left!r} may have several slices for a row", row_outputs=rows)
+    if not outputs:
+        return BatchProof(reason="it has no outputs")
+    return BatchProof(Verdict.INDEPENDENT, "each row is computed by itself", row_outputs=rows)
+
+
+def _inputs(graph: onnx.GraphProto) -> dict[str, Result]:
+    constants = {tensor.name for tensor in graph.initializer} | {one.values.name for one in graph.sparse_initializer}
+    return {given.name: _input(given) for given in graph.input if given.name not in constants}
+
+
+def _input(given: onnx.ValueInfoProto) -> Result:
+    if not given.type.HasField("tensor_type"):
+        return Unknown(f"input {given.name!r} is no tensor")
+    tensor = given.type.tensor_type
+    if not tensor.HasField("shape"):
+        return Unknown(f"input {given.name!r} is of unknown rank")
+    sizes = _sizes(given.name, tensor.shape.dim)
+    if not sizes or isinstance(sizes[0], int):
+        return Value(sizes)  # such a model is not batched
+    return Value((BATCH, *sizes[1:]), Rows(0))
+
+
+def _sizes(name: str, dims: Sequence[onnx.TensorShapeProto.Dimension]) -> tuple[Number, ...]:
+    return tuple(
+        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else named(dim.dim_param or f"{name}[{axis}]")
+        for axis, dim in enumerate(dims)
+    )
+
+
+def _is_row_output(result: Result) -> bool:
+    return isinstance(result, Value) and result.rows is not None and result.rows.axis == 0 and result.rows.plain
+
+
+def _misses_rows(value: Value) -> str:
+    """Why an output cannot be split into its rows; empty: it can, or nobody knows."""
+    if value.sized:
+        return "tells how many rows are in the batch"
+    if value.place is not None:
+        return "tells each row its place in the batch"
+    if value.rows is None:
+        return "has no row for each row of the inputs"
+    if value.rows.axis != 0:
+        return f"has its rows along axis {value.rows.axis}, not along its first"
+    if isinstance(value.rows.outer, int) and value.rows.outer > 1:
+        return f"repeats the rows {value.rows.outer} times"
+    if isinstance(value.rows.inner, int) and value.rows.inner > 1:
+        return f"has {value.rows.inner} slices for each row"
+    return ""

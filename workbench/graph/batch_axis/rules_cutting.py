@@ -1,0 +1,200 @@
+"""Rules of operators that join, split, cut and pad tensors along axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from workbench.graph.batch_axis import symbolic_sizes as sizes
+from workbench.graph.batch_axis.batch_values import (
+    EVERY_ELEMENT,
+    MOST_NUMBERS,
+    NotUnderstood,
+    Rows,
+    RowsMix,
+    Shape,
+    Value,
+    axis_of,
+    rank_of,
+    same_rows,
+    shape_of,
+)
+from workbench.graph.batch_axis.operator_rules import (
+    Inputs,
+    Node,
+    axes_of,
+    given,
+    known_numbers,
+    needed,
+    numbers_of,
+    present,
+    rows_axis,
+    rule,
+)
+from workbench.graph.batch_axis.symbolic_sizes import BATCH, Number
+
+_BY_PLACE = "takes rows of the batch by their place"
+
+
+@rule("Concat", places=True)
+def concat(node: Node, inputs: Inputs) -> Value:
+    values = present(inputs)
+    rank = rank_of(needed(inputs, 0))
+    axis = axis_of(node.whole("axis", 1), rank)
+    if any(rank_of(value) != rank for value in values):
+        raise NotUnderstood("joins tensors of different ranks")
+    shape = list(shape_of(values[0]))
+    for other in values[1:]:
+        for at, size in enumerate(shape_of(other)):
+            shape[at] = sizes.add(shape[at], size) if at == axis else size if isinstance(size, int) else shape[at]
+    rows = _stacked(values, axis) if any(rows_axis(value) == axis for value in values) else same_rows(values)
+    if rows is not None:
+        shape[rows.axis] = rows.size
+    return Value(tuple(shape), rows, _joined_numbers(values), place=_joined_place(values, axis, rank))
+
+
+def _stacked(values: Sequence[Value], axis: int) -> Rows | None:
+    """The rows of tensors that are joined along their rows: all rows, and then all rows again."""
+    outer: Number = 0
+    inner: Number | None = None
+    for value in values:
+        if value.rows is None or value.rows.axis != axis or inner not in (None, value.rows.inner):
+            raise NotUnderstood("joins the rows of the batch with something else along their axis")
+        outer, inner = sizes.add(outer, value.rows.outer), value.rows.inner
+    return None if inner is None else Rows(axis, outer, inner)
+
+
+def _joined_numbers(values: Sequence[Value]) -> tuple[Number, ...] | None:
+    numbers: list[Number] = []
+    for value in values:
+        if value.numbers is None or rank_of(value) != 1 or len(numbers) + len(value.numbers) > MOST_NUMBERS:
+            return None
+        numbers.extend(value.numbers)
+    return tuple(numbers)
+
+
+def _joined_place(values: Sequence[Value], axis: int, rank: int) -> int | None:
+    """Where a row's place is in parts joined along the last axis: such are the indices of GatherND."""
+    found = [index for index, value in enumerate(values) if value.place is not None]
+    if not found:
+        return None
+    ahead = [shape_of(value)[axis] for value in values[: found[0] + 1]]
+    if len(found) > 1 or axis != rank - 1 or any(size != 1 for size in ahead) or rows_axis(values[0]) == axis:
+        raise NotUnderstood("joins each row's place with something else")
+    return found[0]
+
+
+@rule("Split", shapes=(1,))
+def split(node: Node, inputs: Inputs) -> list[Value]:
+    x = needed(inputs, 0)
+    shape = shape_of(x)
+    axis = axis_of(node.whole("axis"), len(shape))
+    count = node.outputs
+    parts: Sequence[Number] = node.list("split") or numbers_of(inputs, 1) or _even_parts(shape[axis], count)
+    if len(parts) != count:
+        raise NotUnderstood("splits into another number of parts than it has outputs")
+    if x.rows is not None and axis == x.rows.axis:
+        rows = _rows_of_parts(x.rows, parts)
+        return [Value((*shape[:axis], one.size, *shape[axis + 1 :]), one) for one in rows]
+    return [Value((*shape[:axis], part, *shape[axis + 1 :]), x.rows) for part in parts]
+
+
+def _even_parts(size: Number, count: int) -> Sequence[Number]:
+    if isinstance(size, int):
+        chunk = -(-size // count)  # the last one is smaller where they cannot be equal
+        return [*[chunk] * (count - 1), size - chunk * (count - 1)]
+    each = sizes.exactly(size, count)
+    return [sizes.divide(size, count) if each is None else each] * count
+
+
+def _rows_of_parts(rows: Rows, parts: Sequence[Number]) -> list[Rows]:
+    """[all rows; all rows] is taken apart again."""
+    found = []
+    for part in parts:
+        outer = sizes.exactly(part, sizes.multiply(BATCH, rows.inner))
+        if not isinstance(outer, int) or outer < 1:
+            raise RowsMix("splits the batch by its rows' places")
+        found.append(Rows(rows.axis, outer, rows.inner))
+    return found
+
+
+_BEYOND = 2**31 - 1
+"""From here on, the end of a slice means the end of the axis."""
+
+
+@rule("Slice", shapes=(1, 2, 3, 4), places=True)
+def slices(node: Node, inputs: Inputs) -> Value:
+    x = needed(inputs, 0)
+    rank = rank_of(x)
+    starts: Shape = node.list("starts") or known_numbers(inputs, 1)
+    ends: Shape = node.list("ends") or known_numbers(inputs, 2)
+    axes: Shape = node.list("axes") or numbers_of(inputs, 3) or tuple(range(len(starts)))
+    steps: Shape = numbers_of(inputs, 4) or (1,) * len(starts)
+    shape, rows, numbers = list(shape_of(x)), x.rows, x.numbers
+    for start, end, one, step in zip(starts, ends, axes, steps, strict=True):
+        axis = axis_of(one, rank)
+        if rows is not None and axis == rows.axis:
+            rows = _sliced_rows(rows, start, end, step)
+            shape[axis] = rows.size
+            continue
+        if start == 0 and step == 1 and (_beyond(end) or sizes.equal(end, shape[axis])):
+            continue
+        if any(map(sizes.of_batch, (start, end, step))):
+            raise RowsMix("cuts by the number of rows in the batch")
+        if x.place not in (None, EVERY_ELEMENT) and axis == rank - 1:
+            raise NotUnderstood("cuts off each row's place")
+        shape[axis], numbers = _sliced(shape[axis], numbers if rank == 1 else None, start, end, step)
+    return Value(tuple(shape), rows, numbers, place=x.place)
+
+
+def _beyond(end: Number) -> bool:
+    return isinstance(end, int) and end >= _BEYOND
+
+
+def _sliced_rows(rows: Rows, start: Number, end: Number, step: Number) -> Rows:
+    """The whole, or some of the repetitions of [all rows; all rows]."""
+    if start == 0 and step == 1 and (_beyond(end) or sizes.equal(end, rows.size)):
+        return rows
+    each = sizes.multiply(BATCH, rows.inner)
+    first = sizes.exactly(start, each)
+    last = rows.outer if _beyond(end) else sizes.exactly(end, each)
+    if step == 1 and isinstance(first, int) and isinstance(last, int) and isinstance(rows.outer, int):
+        last = min(last, rows.outer)
+        if 0 <= first < last:
+            return Rows(rows.axis, last - first, rows.inner)
+    if all(isinstance(one, int) or sizes.of_batch(one) for one in (start, end, step)):
+        raise RowsMix(_BY_PLACE)
+    raise NotUnderstood("may take rows of the batch by their place")
+
+
+def _sliced(
+    size: Number, numbers: Shape | None, start: Number, end: Number, step: Number
+) -> tuple[Number, Shape | None]:
+    if not isinstance(start, int) or not isinstance(end, int) or not isinstance(step, int) or step == 0:
+        return sizes.fresh(), None
+    cut = slice(start, end, step)
+    if numbers is not None:
+        return len(numbers[cut]), numbers[cut]
+    return (len(range(*cut.indices(size))) if isinstance(size, int) else sizes.fresh()), None
+
+
+@rule("Pad", shapes=(1, 3))
+def pad(node: Node, inputs: Inputs) -> Value:
+    x = needed(inputs, 0)
+    rank = rank_of(x)
+    pads: Shape = node.list("pads") or known_numbers(inputs, 1)
+    axes = axes_of(node, inputs, 3, rank) or tuple(range(rank))
+    if len(pads) != 2 * len(axes):
+        raise NotUnderstood(f"pads {len(axes)} axes by {len(pads)} numbers")
+    fill = given(inputs, 2)
+    if fill is not None and fill.rows is not None:
+        raise RowsMix("pads all rows with what rows say")
+    shape = list(shape_of(x))
+    for axis, before, after in zip(axes, pads[: len(axes)], pads[len(axes) :], strict=True):
+        if axis == rows_axis(x):
+            if before != 0 or after != 0:
+                raise NotUnderstood("pads the batch with more rows")
+        elif sizes.of_batch(before) or sizes.of_batch(after):
+            raise RowsMix("pads by the number of rows in the batch")
+        else:
+            shape[axis] = sizes.add(sizes.add(shape[axis], before), after)
+    return Value(tuple(shape), x.rows)

@@ -1,0 +1,208 @@
+"""Rules of operators that compute each element from the elements at the same place, with broadcasting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import onnx
+
+from workbench.graph.batch_axis import symbolic_sizes as sizes
+from workbench.graph.batch_axis.batch_values import MOST_NUMBERS, Result, RowsMix, Unknown, Value, broadcast
+from workbench.graph.batch_axis.operator_rules import MICROSOFT, Inputs, Node, needed, present, rule
+from workbench.graph.batch_axis.symbolic_sizes import Number
+
+_ONE = """
+    Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Celu Cos Cosh Elu Erf Exp Gelu HardSigmoid HardSwish
+    IsInf IsNaN LeakyRelu Log Mish Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus
+    Softsign Swish Tan Tanh ThresholdedRelu RegexFullMatch
+"""
+_MANY = "BitShift BitwiseAnd BitwiseOr BitwiseXor Mean PRelu Pow StringConcat Sum Xor"
+
+
+@rule(_ONE)
+@rule(_MANY)
+def element_wise(node: Node, inputs: Inputs) -> Value:
+    return broadcast(present(inputs))
+
+
+@rule("BiasGelu FastGelu Gelu QuickGelu BiasAdd", domain=MICROSOFT)
+def element_wise_microsoft(node: Node, inputs: Inputs) -> Value:
+    return broadcast(present(inputs))
+
+
+@rule("Clip")
+def clip(node: Node, inputs: Inputs) -> Value:
+    x = needed(inputs, 0)
+    if any(value.rows is not None or value.sized for value in present(inputs[1:])):
+        raise RowsMix("clips all rows by a bound that rows set")
+    return Value(x.shape, x.rows)
+
+
+@rule("Identity", places=True)
+def identity(node: Node, inputs: Inputs) -> Value:
+    return needed(inputs, 0)
+
+
+@rule("Cast", places=True)
+@rule("CastLike")
+def cast(node: Node, inputs: Inputs) -> Value:
+    x = needed(inputs, 0)
+    numbers = x.numbers
+    if numbers is not None:
+        to = node.whole("to", onnx.TensorProto.UNDEFINED)
+        numbers = tuple(_as_type(number, to) for number in numbers)
+    return Value(x.shape, x.rows, numbers, place=x.place)
+
+
+_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16)
+_INTEGERS = (onnx.TensorProto.INT64, onnx.TensorProto.INT32)
+
+
+def _as_type(number: Number, to: int) -> Number:
+    if isinstance(number, sizes.Polynomial):
+        if to in _INTEGERS and not number.is_size:
+            return sizes.opaque("whole", number)
+        return number if to in _FLOATS or to in _INTEGERS else sizes.opaque(f"cast{to}", number)
+    if to in _FLOATS:
+        return float(number)
+    if to in _INTEGERS and math.isfinite(number):
+        return int(number)
+    if to == onnx.TensorProto.BOOL:
+        return int(number != 0)
+    return sizes.fresh(is_size=False)
+
+
+def _floor(number: Number) -> Number:
+    if isinstance(number, sizes.Polynomial):
+        return number if number.is_size else sizes.opaque("floor", number)
+    return float(math.floor(number)) if math.isfinite(number) else number
+
+
+def _ceil(number: Number) -> Number:
+    if isinstance(number, sizes.Polynomial):
+        return number if number.is_size else sizes.opaque("ceil", number)
+    return float(math.ceil(number)) if math.isfinite(number) else number
+
+
+def _minimum(left: Number, right: Number) -> Number:
+    if isinstance(left, sizes.Polynomial) or isinstance(right, sizes.Polynomial):
+        return (
+            left if sizes.greater(right, left) else right if sizes.greater(left, right) else _opaque("min", left, right)
+        )
+    return min(left, right)
+
+
+def _maximum(left: Number, right: Number) -> Number:
+    if isinstance(left, sizes.Polynomial) or isinstance(right, sizes.Polynomial):
+        return (
+            left if sizes.greater(left, right) else right if sizes.greater(right, left) else _opaque("max", left, right)
+        )
+    return max(left, right)
+
+
+def _opaque(name: str, left: Number, right: Number) -> Number:
+    return left if left == right else sizes.opaque(name, left, right)
+
+
+def _modulo(left: Number, right: Number) -> Number:
+    if isinstance(right, int) and right > 0 and sizes.exactly(left, right) is not None:
+        return 0
+    if isinstance(left, int) and isinstance(right, int) and right:
+        return left % right
+    return sizes.opaque("mod", left, right)
+
+
+def _truth(found: bool | None, name: str, left: Number, right: Number) -> Number:
+    return sizes.opaque(name, left, right) if found is None else int(found)
+
+
+def _equal(left: Number, right: Number) -> Number:
+    return _truth(sizes.equal(left, right), "equal", left, right)
+
+
+def _greater(left: Number, right: Number) -> Number:
+    return _truth(sizes.greater(left, right), "greater", left, right)
+
+
+def _negated(number: Number) -> Number:
+    return sizes.opaque("not", number) if isinstance(number, sizes.Polynomial) else int(not number)
+
+
+def _and(left: Number, right: Number) -> Number:
+    if left == 0 or right == 0:
+        return 0
+    return sizes.apply(lambda one, other: int(bool(one) and bool(other)), "and", left, right)
+
+
+def _or(left: Number, right: Number) -> Number:
+    if 1 in (left, right):
+        return 1
+    return sizes.apply(lambda one, other: int(bool(one) or bool(other)), "or", left, right)
+
+
+def _where(condition: Number, left: Number, right: Number) -> Number:
+    if isinstance(condition, sizes.Polynomial):
+        return left if left == right else sizes.opaque("where", condition, left, right)
+    return left if condition else right
+
+
+_COMPUTED: dict[str, Callable[..., Number]] = {
+    "Add": sizes.add,
+    "Sub": sizes.subtract,
+    "Mul": sizes.multiply,
+    "Div": sizes.divide,
+    "Mod": _modulo,
+    "Neg": lambda number: sizes.multiply(number, -1),
+    "Min": _minimum,
+    "Max": _maximum,
+    "Floor": _floor,
+    "Ceil": _ceil,
+    "Sqrt": lambda number: sizes.apply(lambda x: math.sqrt(x) if x >= 0 else math.nan, "sqrt", number),
+    "Equal": _equal,
+    "Greater": _greater,
+    "Less": lambda left, right: _greater(right, left),
+    "GreaterOrEqual": lambda left, right: _negated(_greater(right, left)),
+    "LessOrEqual": lambda left, right: _negated(_greater(left, right)),
+    "Not": _negated,
+    "And": _and,
+    "Or": _or,
+    "Where": _where,
+}
+
+
+@rule(" ".join(_COMPUTED))
+def computed(node: Node, inputs: Inputs) -> Value:
+    values = present(inputs)
+    result = broadcast(values)
+    if result.rows is not None or any(value.numbers is None for value in values):
+        return result
+    count = 1
+    for value in values:
+        if value.numbers is None or (len(value.numbers) not in (1, count) and count != 1):
+            return result  # a broadcast of more than a number
+        count = max(count, len(value.numbers))
+    function = _COMPUTED[node.operator]
+    columns = [value.numbers * count if len(value.numbers) == 1 else value.numbers for value in values if value.numbers]
+    if len(columns) < len(values) or count > MOST_NUMBERS:
+        return result
+    if node.operator in ("Min", "Max"):
+        numbers = columns[0]
+        for column in columns[1:]:
+            numbers = tuple(map(function, numbers, column))
+    else:
+        numbers = tuple(map(function, *columns))
+    return Value(result.shape, numbers=numbers)
+
+
+@rule("Dropout")
+def dropout(node: Node, inputs: Inputs) -> list[Result]:
+    x = needed(inputs, 0)
+    if len(inputs) > 2 and inputs[2] is not None:
+        training = inputs[2].numbers
+        if training is None:
+            return [Unknown(f"{node.label} may be in training, at random")] * 2
+        if training[0]:
+            raise RowsMix("is random, so rows alone and together cannot be compared")
+    kept = Value(x.shape, x.rows)
+    return [kept, kept]
