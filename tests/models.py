@@ -110,6 +110,15 @@ def batch_mixing(features: int = 4) -> ModelProto:
     return model(nodes, [value("x", "FP32", ["batch", features])], [value("y", "FP32", ["batch", features])])
 
 
+def refusing_no_rows() -> ModelProto:
+    """A `batch_mixing` whose last node, a Reshape to (0, -1), does not take 0 rows."""
+    proto = batch_mixing()
+    proto.graph.node[-1].output[0] = "difference"
+    proto.graph.node.append(helper.make_node("Reshape", ["difference", "shape"], ["y"]))
+    proto.graph.initializer.append(numpy_helper.from_array(np.array([0, -1]), "shape"))
+    return proto
+
+
 def strings() -> ModelProto:
     """text (batch, n) BYTES -> joined (batch, n) BYTES, each element with "!" put after it."""
     mark = helper.make_tensor("mark", TensorProto.STRING, [], [b"!"])
@@ -149,6 +158,23 @@ def columns(count: int) -> ModelProto:
     node = helper.make_node("Concat", names, ["y"], axis=1)
     inputs = [value(name, "FP32", ["batch", 1]) for name in names]
     return model([node], inputs, [value("y", "FP32", ["batch", count])])
+
+
+def lstm(width: int = 3, hidden: int = 2, steps: Dim = 4) -> ModelProto:
+    """y (batch, hidden) FP32: the last state of an LSTM over x (batch, steps, width)."""
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["in_time"], perm=[1, 0, 2]),
+        helper.make_node("LSTM", ["in_time", "w", "r"], ["", "last"], hidden_size=hidden),
+        helper.make_node("Squeeze", ["last", "first"], ["y"]),
+    ]
+    weights = {
+        "w": np.full((1, 4 * hidden, width), 0.5, np.float32),
+        "r": np.full((1, 4 * hidden, hidden), 0.25, np.float32),
+        "first": np.array([0]),
+    }
+    constants = [numpy_helper.from_array(array, name) for name, array in weights.items()]
+    outputs = [value("y", "FP32", ["batch", hidden])]
+    return model(nodes, [value("x", "FP32", ["batch", steps, width])], outputs, constants)
 
 
 def scalar() -> ModelProto:

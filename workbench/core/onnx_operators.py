@@ -1,4 +1,5 @@
-"""Names the ONNX operators whose run time depends on input shapes only, so that one measurement of a shape holds."""
+"""Names ONNX operators by what they do: those whose run time depends on input shapes only, so that one measurement of
+a shape holds, and those that end the process on an empty input."""
 
 from __future__ import annotations
 
@@ -24,3 +25,7 @@ _NAMES = """
 STEADY_OPERATORS: Final = frozenset(_NAMES.split())
 """Operators whose time depends on shapes, and so was measured. Not on what a number says, as with Range, Expand, Tile,
 ConstantOfShape, NonZero, Resize, Pad, OneHot, Loop, If or Scan; nor on the length of strings."""
+
+ABORTING_OPERATORS: Final = frozenset({"LSTM", "GRU", "com.microsoft:DynamicQuantizeLSTM"})
+"""Operators that end the whole process where an input of theirs has no elements, as ONNX Runtime 1.31 does ("terminate
+called without an active exception"). 80 others were tried: they run, or refuse."""

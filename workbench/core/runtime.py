@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
-from workbench.core.onnx_operators import STEADY_OPERATORS
+from workbench.core.onnx_operators import ABORTING_OPERATORS, STEADY_OPERATORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,8 @@ class Runtime:
     """A `platform` in a config.pbtxt that begins so means this runtime too; empty: only `platform` does."""
     steady_operators: frozenset[str] = frozenset()
     """Operators whose time depends on shapes alone. A model of only these may run on the event loop's thread."""
+    aborting_operators: frozenset[str] = frozenset()
+    """Operators that end the process on an input without elements. A model with one of these never gets such."""
     sandboxed: bool = True
     """True where a model may crash its process, so that its first load is tried in one of its own."""
 
@@ -57,6 +59,7 @@ ONNX: Final = Runtime(
     opener="workbench.runtimes.onnx:open_onnx",
     inspector="workbench.repository.onnx_file:inspect_onnx",
     steady_operators=STEADY_OPERATORS,
+    aborting_operators=ABORTING_OPERATORS,
 )
 """Also what a file with an unknown ending is taken for."""
 

@@ -12,6 +12,7 @@ from typing import TypeAlias
 from workbench.core.messages import InferRequest
 from workbench.core.model import FREE, Signature, TensorSpec
 from workbench.core.tensor import DATATYPES, DTYPES, Array
+from workbench.engine.empty_requests import NO_ROWS, NO_RUN, empty_answer, have_no_rows
 from workbench.errors import InvalidInput, TooLarge
 
 ShapeKey: TypeAlias = tuple[tuple[int, ...], ...]
@@ -33,9 +34,12 @@ class Admitted:
 
 
 class Admission:
-    """Checks requests for one model. `max_batch_size` 0: the model is not batched."""
+    """Checks requests for one model. `max_batch_size` 0: the model is not batched. `aborts_on_empty`: it must never be
+    run on an input without elements."""
 
-    def __init__(self, signature: Signature, max_batch_size: int) -> None:
+    def __init__(self, signature: Signature, max_batch_size: int, *, aborts_on_empty: bool = False) -> None:
+        self._signature = signature
+        self._aborts_on_empty = aborts_on_empty
         self._specs = {spec.name: (spec, DTYPES[spec.datatype], _fixed(spec)) for spec in signature.inputs}
         self._outputs = tuple(spec.name for spec in signature.outputs)
         self._max_batch_size = max_batch_size
@@ -57,7 +61,7 @@ class Admission:
         inputs = request.inputs
         if inputs.keys() != self._specs.keys():
             raise InvalidInput(self._wrong_names(request))
-        rows = 0
+        rows: int | None = None
         key = []
         for name, (spec, dtype, fixed) in self._specs.items():
             array = inputs[name]
@@ -70,12 +74,14 @@ class Admission:
                 if shape[axis] != size:
                     raise InvalidInput(_wrong_shape(spec, array))
             if self._max_batch_size:
-                if rows and shape[0] != rows:
+                if rows is not None and shape[0] != rows:
                     raise InvalidInput(f"input {name!r} has {shape[0]} rows where another input has {rows}")
                 rows = shape[0]
                 key.append(shape[1:])
         outputs = self._wanted(request.outputs)
-        if not self._max_batch_size:
+        if any(array.size == 0 for array in inputs.values()) and not self._runs_on(request, outputs, rows == 0):
+            return Admitted(1, NO_RUN, outputs)
+        if rows is None:
             return Admitted(1, ALONE, outputs)
         if rows > self._max_batch_size:
             raise TooLarge(
@@ -83,8 +89,23 @@ class Admission:
                 "send them in several requests, or raise max_batch_size"
             )
         if rows == 0:
-            raise InvalidInput("the inputs have 0 rows; send at least one")
+            return Admitted(1, (*key, NO_ROWS), outputs)
         return Admitted(rows, tuple(key), outputs)
+
+    def _runs_on(self, request: InferRequest, outputs: tuple[str, ...], batched: bool) -> bool:
+        """True where a request with an empty input must be run; False: it is answered without. `batched`: it has 0 rows
+        of a batched model, whose answer has 0 rows too. Of another model only a run knows."""
+        inputs = request.inputs
+        known = have_no_rows(self._signature, inputs) and empty_answer(self._signature.outputs, outputs) is not None
+        if known and (batched or self._aborts_on_empty):
+            return False
+        if self._aborts_on_empty:
+            name = next(name for name, array in inputs.items() if array.size == 0)
+            raise InvalidInput(
+                f"input {name!r} of shape {list(inputs[name].shape)} has no elements, and an operator of model "
+                f"{request.model!r} would end the whole service on it; send at least one"
+            )
+        return True
 
     def _wanted(self, asked: tuple[str, ...]) -> tuple[str, ...]:
         if not asked:

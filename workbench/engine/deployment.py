@@ -21,6 +21,7 @@ from workbench.engine.batch_policy import AlonePolicy, BatchPolicy, policy_for
 from workbench.engine.batcher import Batcher, QueuePolicy
 from workbench.engine.callability import uncallable
 from workbench.engine.costs import CostTable
+from workbench.engine.empty_requests import NO_RUN
 from workbench.engine.executor import Done, Executor
 from workbench.engine.inline_execution import Inline, LoopShare, may_run_inline
 from workbench.engine.memory_footprint import Footprint, Footprints
@@ -218,7 +219,7 @@ class Deployment:
 
     def _learn(self, done: Done, ran_s: float) -> None:
         """Bring the costs up to date, and what is decided by them."""
-        if done.failed:  # maybe before it had done anything
+        if done.failed or done.tickets[0].key[-1:] == NO_RUN:  # maybe before it had done anything; or nothing to do
             return
         self._learn_at = done.ran_at + LEARN_EVERY_S
         key = done.tickets[0].key
@@ -420,7 +421,8 @@ class Deployment:
         self._policy = policy_for(config, batched, self._costs)
         self._place.set(self._layout.cores, config.device_share)
         self._batcher.configure(self._policy, _queue_policy(config), self._place, self._layout.runners)
-        self._admission = Admission(self.signature, config.max_batch_size if batched else 0)
+        rows = config.max_batch_size if batched else 0
+        self._admission = Admission(self.signature, rows, aborts_on_empty=self._aborts_on_empty)
         self._may_inline = (
             batched
             and self.takes_more_runners
@@ -432,6 +434,12 @@ class Deployment:
     @property
     def _found(self) -> WarmUp:
         return self._warm.found
+
+    @property
+    def _aborts_on_empty(self) -> bool:
+        """An operator of it may end the process on an empty input; so may those of a file that was not looked into."""
+        aborting, operators = self.source.runtime.aborting_operators, self.source.operators
+        return bool(aborting) and not (operators and operators.isdisjoint(aborting))
 
     @property
     def _layout(self) -> RunnerLayout:

@@ -13,8 +13,9 @@ from workbench.core.ports import Session
 from workbench.core.tensor import Array
 from workbench.engine.batch_arrays import join, split
 from workbench.engine.batcher import Batch, Batcher, WaitFor
+from workbench.engine.empty_requests import NO_RUN, empty_answer, have_no_rows
 from workbench.engine.request_queue import PendingRequest
-from workbench.errors import ExecutionError, WorkbenchError
+from workbench.errors import ExecutionError, InvalidInput, WorkbenchError
 
 
 @dataclass(slots=True)
@@ -84,6 +85,9 @@ class Executor:
             at = batch.formed_at
             yield Done([], [], batch.reason, 0, 0, at, at, at, batch.dropped)
         if batch.tickets:
+            if batch.tickets[0].key is NO_RUN:
+                yield self._without_run(session, batch)
+                return
             done = self._run(session, batch)
             if len(batch.tickets) > 1 and done.failed:
                 for each in self._batcher.singly(batch):
@@ -91,9 +95,19 @@ class Executor:
             else:
                 yield done
 
+    def _without_run(self, session: Session, batch: Batch) -> Done:
+        outputs = session.signature.outputs
+        answers = [
+            dict(zip(ticket.outputs, empty_answer(outputs, ticket.outputs) or (), strict=True))
+            for ticket in batch.tickets
+        ]
+        at = self._clock()
+        return Done(batch.tickets, answers, batch.reason, batch.rows, batch.rows, batch.formed_at, at, at)
+
     def _run(self, session: Session, batch: Batch) -> Done:
         tickets = batch.tickets
-        lone = len(tickets) == 1 and batch.rows == batch.run_rows
+        # Requests with 0 rows are never padded: there is no row to repeat.
+        lone = len(tickets) == 1 and (batch.rows == batch.run_rows or tickets[0].key[-1:] == NO_RUN)
         names = tickets[0].outputs
         if not lone and any(ticket.outputs != names for ticket in tickets):
             names = tuple(dict.fromkeys(name for ticket in tickets for name in ticket.outputs))
@@ -121,6 +135,9 @@ class Executor:
             # Any other error is a runtime that breaks its promise; the service goes on.
             failed = f"running model {tickets[0].request.model!r} failed: {type(error).__name__}"
             answers = (error if isinstance(error, WorkbenchError) else ExecutionError(failed),)
+            if isinstance(error, InvalidInput) and lone and have_no_rows(session.signature, tickets[0].request.inputs):
+                made = empty_answer(session.signature.outputs, names)
+                answers = answers if made is None else (dict(zip(names, made, strict=True)),)
         return Done(tickets, answers, batch.reason, batch.rows, batch.run_rows, batch.formed_at, joined_at, ran_at)
 
     def serve(self, runner: _Runner) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from workbench.core.messages import InferResponse, Parameter
-from workbench.core.tensor import Array, datatype_of
+from workbench.core.tensor import Array, datatype_of, element_count
 from workbench.errors import InvalidInput
 
 _NO_LABELS: Final[Mapping[str, Sequence[str]]] = {}
@@ -43,7 +43,8 @@ def classified(
 def _largest(array: Array, what: str, most: int, batched: bool, labels: Sequence[str]) -> Array:
     if array.dtype.kind not in "fiu":  # BF16 has none of these kinds either
         raise InvalidInput(f"{what} is {datatype_of(array)}, which has no classes; ask for it without classification")
-    rows = array.reshape(array.shape[0] if batched and array.ndim else 1, -1) if array.size else array.reshape(0, 0)
+    count = array.shape[0] if batched and array.ndim else 1
+    rows = array.reshape(count, element_count(array.shape[1:] if batched else array.shape))
     most = min(most, rows.shape[1])
     # Of equal elements the first comes first; NaN comes last.
     order = np.argsort(_descending(rows), axis=1, kind="stable")[:, :most]
