@@ -9,7 +9,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from workbench.live.tryout import SHOWN_CHARACTERS, SHOWN_ELEMENTS, shown
+from workbench.core.model import Signature, TensorSpec
+from workbench.live import tryout
+from workbench.live.tryout import SHOWN_CHARACTERS, SHOWN_ELEMENTS, TryRequest, shown
 
 
 @pytest.mark.parametrize(
@@ -54,3 +56,11 @@ def test_a_long_text_is_cut() -> None:
     tensor = shown("x", np.array([b"a" * 5000], object))
     assert tensor["data"] == ["a" * SHOWN_CHARACTERS]
     assert tensor["cut"]
+
+
+def test_what_is_shown_for_nan_may_be_typed_again() -> None:
+    signature = Signature((TensorSpec("x", "FP32", (-1, 4)), TensorSpec("name", "BYTES", (-1,))), ())
+    asked = TryRequest({"x": [[None, "NaN", "Infinity", "-Infinity"]], "name": ["NaN"]})
+    inputs = tryout._inputs(asked, signature, "m")
+    np.testing.assert_array_equal(inputs["x"], np.array([[np.nan, np.nan, np.inf, -np.inf]], np.float32))
+    assert inputs["name"].tolist() == [b"NaN"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from workbench.config import Limits
 from workbench.core.messages import InferRequest, InferResponse, ReleaseReason, Timings
 from workbench.core.tensor import BYTES, DTYPES, EXTENSION_DTYPES, Array
 from workbench.errors import InvalidInput, TooLarge, Unsupported, WorkbenchError
-from workbench.protocols.json_data import BINARY_ONLY
 from workbench.protocols.oip_json import (
     AnswerFormat,
     decode_request,
@@ -28,29 +28,33 @@ SHAPES = npst.array_shapes(min_dims=0, max_dims=6, min_side=0, max_side=3)
 BIG_RANK = st.integers(7, 32).map(lambda rank: (1,) * rank)
 
 
-def elements(datatype: str, finite: bool) -> st.SearchStrategy[Any]:
+def elements(datatype: str, text: bool) -> st.SearchStrategy[Any]:
     dtype = DTYPES[datatype]
     if datatype == BYTES:
-        return st.text(max_size=8).map(str.encode) if finite else st.binary(max_size=8)
+        return st.text(max_size=8).map(str.encode) if text else st.binary(max_size=8)
     if dtype in EXTENSION_DTYPES:
         bits = st.integers(0, (1 << 8 * dtype.itemsize) - 1)
         return bits.map(lambda value: np.array(value, f"u{dtype.itemsize}").view(dtype)[()])
-    return npst.from_dtype(dtype, **({"allow_nan": False, "allow_infinity": False} if finite else {}))
+    return npst.from_dtype(dtype)
 
 
 @st.composite
-def arrays(draw: st.DrawFn, datatype: str, finite: bool) -> Array:
+def arrays(draw: st.DrawFn, datatype: str, text: bool) -> Array:
     shape = draw(SHAPES | BIG_RANK)
     array = np.empty(shape, DTYPES[datatype])
     flat = array.reshape(-1)
     for index in range(flat.size):
-        flat[index] = draw(elements(datatype, finite))
+        flat[index] = draw(elements(datatype, text))
     return array
 
 
-def same(one: Array, other: Array) -> bool:
+def same(one: Array, other: Array, text: bool = False) -> bool:
+    """Whether they are equal in each bit; with `text` one NaN is as good as another."""
     if one.dtype != other.dtype or one.shape != other.shape:
         return False
+    if text and one.dtype != object:
+        one, other = (np.where(array != array, np.ones((), array.dtype), array) for array in (one, other))
+        return one.tobytes() == other.tobytes()
     return one.tolist() == other.tolist() if one.dtype == object else one.tobytes() == other.tobytes()
 
 
@@ -68,15 +72,11 @@ def joined(encoded: Any) -> tuple[bytes, int | None]:
 @settings(deadline=None, max_examples=25)
 @given(data=st.data())
 def test_every_datatype_and_shape_comes_through_unchanged(data: st.DataObject, datatype: str, binary: bool) -> None:
-    if not binary and datatype in BINARY_ONLY:
-        with pytest.raises(InvalidInput, match="no JSON form"):
-            encode_request(InferRequest("mlp", {"x": np.zeros(1, DTYPES[datatype])}), binary=False)
-        return
-    array = data.draw(arrays(datatype, finite=not binary))
+    array = data.draw(arrays(datatype, text=not binary))
     request, answer = decode(*joined(encode_request(InferRequest("mlp", {"x": array}, id="7"), binary=binary)))
-    assert same(request.inputs["x"], array) and request.id == "7" and answer.binary is binary
+    assert same(request.inputs["x"], array, not binary) and request.id == "7" and answer.binary is binary
     found = decode_response(*joined(encode_response(InferResponse("mlp", "1", {"y": array}, "7"), answer, LIMITS)))
-    assert same(found.outputs["y"], array) and (found.model, found.version, found.id) == ("mlp", "1", "7")
+    assert same(found.outputs["y"], array, not binary) and (found.model, found.version, found.id) == ("mlp", "1", "7")
 
 
 @pytest.mark.parametrize("bad", BAD_BODIES, ids=lambda bad: bad.name)
@@ -162,11 +162,47 @@ def test_timings_come_back_to_the_client() -> None:
     assert (found.batch_size, found.batch_requests, found.release_reason) == (8, 2, ReleaseReason.FULL)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_what_json_has_no_number_for_is_refused_with_a_way_out(value: float) -> None:
-    for array in (np.array([value], np.float32), np.array([value])):
-        with pytest.raises(InvalidInput, match="binary_data"):
-            encode_response(InferResponse("mlp", "1", {"null": array}), AnswerFormat(), LIMITS)
+WORDS = np.array([[np.nan, np.inf, -np.inf, 0.5]], np.float32)
+
+
+@pytest.mark.parametrize("datatype", ["FP16", "BF16", "FP32", "FP64"])
+def test_nan_and_infinities_are_bare_words_as_triton_has_them(datatype: str) -> None:
+    response = InferResponse("mlp", "1", {"null": WORDS.astype(DTYPES[datatype])})
+    found, _ = joined(encode_response(response, AnswerFormat(), LIMITS))
+    assert b'"data":[NaN,Infinity,-Infinity,0.5]' in found
+    np.testing.assert_array_equal(json.loads(found)["outputs"][0]["data"], WORDS[0])
+
+
+def test_strict_json_has_them_as_strings() -> None:
+    strict, _ = joined(encode_response(InferResponse("m", "1", {"y": WORDS}), AnswerFormat(), LIMITS, strict=True))
+    assert b'"data":["NaN","Infinity","-Infinity",0.5]' in strict
+    assert same(decode_response(strict, None).outputs["y"], WORDS)
+    sent = body(tensor(shape=[1, 4], data=["NaN", "Infinity", "-Infinity", 0.5]))
+    assert same(decode_request("m", None, sent, None, LIMITS, 0.0, strict=True)[0].inputs["x"], WORDS)
+    bare = sent.replace(b'"NaN"', b"NaN")
+    with pytest.raises(InvalidInput, match="strict_json"):
+        decode_request("m", None, bare, None, LIMITS, 0.0, strict=True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["NaN,Infinity,-Infinity", "NaN, Inf,-Inf", '"NaN","Infinity","-Infinity"', "null,Infinity,-Infinity"],
+)
+@pytest.mark.parametrize("form", ["[%s,0.5]", "[ [ %s, 0.5 ] ]"])
+def test_nan_and_infinities_are_read_in_each_form(words: str, form: str) -> None:
+    sent = body(tensor(name="NaN, Inf", shape=[1, 4], data="@")).replace(b'"@"', (form % words).encode())
+    assert same(decode(sent)[0].inputs["NaN, Inf"], WORDS)
+
+
+def test_a_request_may_ask_which_inputs_were_rounded() -> None:
+    exact, rounded = tensor(name="a", datatype="FP16", shape=[1, 2], data=[[0.5, float("nan")]]), tensor(name="b")
+    rounded |= {"datatype": "BF16", "data": [0.1] * 16}
+    for inputs, expected in (((exact,), ""), ((exact, rounded), "b")):
+        request, answer = decode(body(*inputs, parameters={"report_narrowed": True, "mine": 1}))
+        assert answer.narrowed == expected and dict(request.parameters) == {"mine": 1}
+        told, _ = joined(encode_response(InferResponse("m", "1", {}), answer, LIMITS))
+        assert json.loads(told)["parameters"] == {"narrowed": expected}
+    assert decode(body(rounded))[1].narrowed is None
 
 
 def test_an_output_named_null_is_no_nan() -> None:

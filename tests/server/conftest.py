@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
@@ -54,12 +55,13 @@ LIMITS = Limits(max_body_bytes=10_000, max_upload_bytes=20_000, max_in_flight=4)
 
 @asynccontextmanager
 async def open_house(
-    tmp_path: Path, session: FakeSession | None = None, limits: Limits = LIMITS
+    tmp_path: Path, session: FakeSession | None = None, limits: Limits = LIMITS, **settings: Any
 ) -> AsyncIterator[House]:
+    """`settings` are of the ServerConfig."""
     repository = tmp_path / "repository"
     for name in ("digits", "spare"):
         models.save(models.identity(shape=("batch", 2)), repository / name / "1" / "model.onnx")
-    config = ServerConfig(data_dir=tmp_path / "data", limits=limits, trial=False)
+    config = ServerConfig(data_dir=tmp_path / "data", limits=limits, trial=False, **settings)
     config.data_dir.mkdir()
     store = ModelStore(tmp_path / "data" / "models")
     # On a thread, so that a test may hold it.

@@ -135,9 +135,14 @@ def test_strings(client: Client) -> None:
 
 
 @over_both
-def test_half_precision_travels_as_binary(client: Client) -> None:
-    x = np.array([[0.5, -2, 65504, 0]], dtype=np.float16)
+def test_half_precision_with_nan_and_infinities(client: Client) -> None:
+    x = np.array([[0.5, -65504, np.nan, np.inf]], dtype=np.float16)
     np.testing.assert_array_equal(client.output("half", x), x)
+
+
+def test_nan_and_infinities_come_through(client: Client) -> None:
+    x = np.array([[np.nan, -np.inf, np.inf, 1]], np.float32)
+    np.testing.assert_array_equal(client.output("spare", x, outputs=[client.asked()]), x)
 
 
 @over_http

@@ -221,6 +221,8 @@ class ServerConfig:
         bool, Flag("--allow-shared-memory", "", "for clients' tensors; on loopback only")
     ] = False
     """Clients of this machine may have tensors in system shared memory; on loopback only."""
+    strict_json: bool = False
+    """NaN and infinities in JSON are strings in answers, and refused as bare words in requests."""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ from workbench.core.random_inputs import random_inputs
 from workbench.core.tensor import BYTES, Array, datatype_of
 from workbench.core.threads import in_thread
 from workbench.errors import InvalidInput, Unavailable
+from workbench.protocols.json_data import FLOATS
 from workbench.protocols.parameters import timings_out
 
 BODY_BYTES = 1024 * 1024
@@ -82,10 +83,19 @@ def shown(name: str, array: Array) -> dict[str, Any]:
 
 def _inputs(asked: TryRequest, signature: Signature, name: str) -> Mapping[str, Array]:
     if asked.inputs is not None:
-        return adapt(asked.inputs, signature, name).inputs
+        floats = {spec.name for spec in signature.inputs if spec.datatype in FLOATS}
+        given = {each: _with_nan(value) if each in floats else value for each, value in asked.inputs.items()}
+        return adapt(given, signature, name).inputs
     if asked.seed is not None and asked.seed < 0:
         raise InvalidInput(f"seed must be 0 or more, got {asked.seed}")
     return random_inputs(signature.inputs, asked.rows, np.random.default_rng(asked.seed))
+
+
+def _with_nan(value: Any) -> Any:
+    """Return typed numbers with null and the words for NaN and infinities as numbers, which JSON has none for."""
+    if isinstance(value, list):
+        return [_with_nan(each) for each in value]
+    return float(value or "NaN") if value in (None, "NaN", "Infinity", "-Infinity") else value
 
 
 def _cut(shape: tuple[int, ...]) -> list[int]:

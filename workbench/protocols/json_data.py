@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 import types
 from itertools import chain
 from typing import Annotated, Any, Final
 
+import ml_dtypes
 import msgspec
 import numpy as np
 from msgspec import Meta
 
 from workbench.core.tensor import BYTES, DTYPES, Array
 from workbench.errors import InvalidInput, TooLarge
-from workbench.protocols.json_streaming import LONG, check_strings, numbers_from_json
+from workbench.protocols.json_non_finite import Infinite, shown_word, without_words
+from workbench.protocols.json_streaming import LONG, array_of_numbers, check_strings, numbers_from_json
 
-# NOTE: a double below this rounds to the largest FP32, as does its shortest text, 3.4028235e38; from here on it rounds
-# to infinity.
-_FP32_END = 3.4028235677973366e38
+# NOTE: a double below these rounds to the largest number of the datatype, as does its shortest text (3.4028235e38 for
+# FP32); from here on it rounds to infinity. BF16 is rounded by way of FP32, which takes half a step more away.
+_ENDS: Final = {"FP16": 65520.0, "BF16": math.ldexp(2 - 2**-8, 127) - 2.0**103, "FP32": 3.4028235677973366e38}
+
+
+def _float(datatype: str) -> Any:
+    end = _ENDS.get(datatype)
+    # None is NaN; numpy makes it so. This union is decoded as fast as a float alone.
+    return (float if end is None else Annotated[float, Meta(gt=-end, lt=end)]) | None | Infinite
+
 
 # The decoder checks type and range while it reads, so an array is made of values that are known to fit.
 _ITEMS: Final[dict[str, Any]] = {
@@ -31,10 +41,13 @@ _ITEMS: Final[dict[str, Any]] = {
     "INT16": Annotated[int, Meta(ge=-(1 << 15), le=(1 << 15) - 1)],
     "INT32": Annotated[int, Meta(ge=-(1 << 31), le=(1 << 31) - 1)],
     "INT64": int,
-    "FP32": Annotated[float, Meta(gt=-_FP32_END, lt=_FP32_END)],
-    "FP64": float,
+    "FP16": _float("FP16"),
+    "BF16": _float("BF16"),
+    "FP32": _float("FP32"),
+    "FP64": _float("FP64"),
     BYTES: str,
 }
+FLOATS: Final = frozenset({"FP16", "BF16", "FP32", "FP64"})
 BINARY_ONLY: Final = frozenset(DTYPES) - frozenset(_ITEMS)
 """Datatypes without a JSON form."""
 
@@ -61,6 +74,8 @@ def array_from_json(
     if len(raw) > LONG:
         data = bytes(raw)
         if datatype != BYTES:
+            if datatype in FLOATS and b'"' in data:
+                data = without_words(data)
             return numbers_from_json(data, tensor, datatype, shape, count, decoder, _TAKES[datatype])
         check_strings(data, tensor, shape, count)
     try:
@@ -75,7 +90,7 @@ def array_from_json(
     if datatype == BYTES:
         return _strings(values, tensor, max_string_bytes).reshape(shape)
     try:
-        return np.array(values, DTYPES[datatype]).reshape(shape)
+        return array_of_numbers(values, DTYPES[datatype]).reshape(shape)
     except OverflowError:
         info = np.iinfo(DTYPES[datatype])
         at = next(i for i, value in enumerate(values) if not info.min <= value <= info.max)
@@ -83,7 +98,7 @@ def array_from_json(
 
 
 def json_values(array: Array, tensor: str, datatype: str) -> list[Any]:
-    """Return an array as a flat list for JSON. NaN and infinities are not checked here: see `check_finite`."""
+    """Return an array as a flat list for JSON. NaN and infinities stay in it: see `json_non_finite`."""
     if datatype in BINARY_ONLY:
         raise InvalidInput(f"{tensor} is {datatype}, which has no JSON form; {_ASK_BINARY}")
     if datatype == BYTES:
@@ -93,12 +108,6 @@ def json_values(array: Array, tensor: str, datatype: str) -> list[Any]:
             raise InvalidInput(f"{tensor} holds bytes that are not UTF-8; {_ASK_BINARY}") from None
     values: list[Any] = array.reshape(-1).tolist()
     return values
-
-
-def check_finite(array: Array, tensor: str) -> None:
-    """Raise InvalidInput if a floating-point array holds NaN or an infinity, which JSON cannot carry."""
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise InvalidInput(f"{tensor} holds NaN or an infinity, which JSON has no number for; {_ASK_BINARY}")
 
 
 _ASK_BINARY = "use binary data (parameters binary_data of an output, binary_data_output of the request)"
@@ -125,7 +134,9 @@ def _nested(data: bytes, tensor: str, datatype: str, flat: msgspec.ValidationErr
     depth = opening.group().count(b"[") if opening else 0
     if depth == 0:
         raise InvalidInput(f"{tensor}: data must be a list, flat or nested as shape says")
-    if depth == 1:
+    if datatype in FLOATS and b'"' in data:
+        data = without_words(data)
+    elif depth == 1:
         raise _wrong(data, tensor, datatype, flat)
     if depth > np.iinfo(np.int8).max:
         raise InvalidInput(f"{tensor}: data is nested {depth} deep")
@@ -153,7 +164,7 @@ def _nested_decoder(datatype: str, depth: int) -> msgspec.json.Decoder[list[Any]
 
 def _wrong(data: bytes, tensor: str, datatype: str, error: msgspec.ValidationError) -> InvalidInput:
     """Make an error that names the refused value; the decoder's own gives only its place."""
-    place = str(error).rpartition(" - at ")[2].strip("`$")
+    place = str(error).rpartition(" - at ")[2].strip("`$").partition(".")[0]  # of the object, not of what is in it
     try:
         value: Any = _anything.decode(data)
         for index in _INDEX.findall(place):
@@ -167,7 +178,9 @@ def _wrong(data: bytes, tensor: str, datatype: str, error: msgspec.ValidationErr
 
 
 def _unfit(tensor: str, datatype: str, value: object, place: str) -> InvalidInput:
-    shown = str(msgspec.json.encode(value), "utf-8", "replace") if not isinstance(value, int) else str(value).lower()
+    shown = shown_word(value)
+    if shown is None:
+        shown = str(value).lower() if isinstance(value, int) else str(msgspec.json.encode(value), "utf-8", "replace")
     return InvalidInput(f"{tensor}: {shown[:40]} at {place} does not fit {datatype}, which takes {_TAKES[datatype]}")
 
 
@@ -177,8 +190,8 @@ def _takes(datatype: str) -> str:
     if datatype == BYTES:
         return "strings"
     dtype = DTYPES[datatype]
-    if dtype.kind == "f":
-        return f"numbers up to {np.finfo(dtype).max:g}"
+    if datatype in FLOATS:
+        return f"numbers up to {float(ml_dtypes.finfo(dtype).max):g}"
     return f"whole numbers {np.iinfo(dtype).min} to {np.iinfo(dtype).max}"
 
 

@@ -9,10 +9,11 @@ import msgspec
 import numpy as np
 
 from workbench.errors import InvalidInput
+from workbench.protocols.json_non_finite import without_bare_words
 
 
-def decode_json(decoder: msgspec.json.Decoder[Any], head: bytes, max_depth: int, what: str) -> Any:
-    """Decode `head` with `decoder`; `what` names it in errors.
+def decode_json(decoder: msgspec.json.Decoder[Any], head: bytes, max_depth: int, what: str, strict: bool) -> Any:
+    """Decode `head` with `decoder`; `what` names it in errors. If not `strict`, the words NaN and Infinity are read.
 
     Raises InvalidInput if it does not fit or is too deep.
     """
@@ -21,8 +22,15 @@ def decode_json(decoder: msgspec.json.Decoder[Any], head: bytes, max_depth: int,
     except msgspec.ValidationError as error:
         raise InvalidInput(f"{what} does not follow the protocol: {error}") from None
     except msgspec.DecodeError as error:
-        hint = "; JSON has no NaN or Infinity: send binary data" if _NON_FINITE.search(head) else ""
-        raise InvalidInput(f"{what} is not valid JSON: {error}{hint}") from None
+        rewritten = without_bare_words(head)
+        if rewritten == head:
+            raise InvalidInput(f"{what} is not valid JSON: {error}") from None
+        if strict:
+            raise InvalidInput(
+                f"{what} is not valid JSON: {error}; the setting strict_json is on, so send NaN and infinities as the "
+                'strings "NaN", "Infinity" and "-Infinity", or as binary data'
+            ) from None
+        return decode_json(decoder, rewritten, max_depth, what, strict=True)
     except UnicodeDecodeError:
         raise InvalidInput(f"{what} is not valid JSON: it is not UTF-8") from None
     except RecursionError:
@@ -33,7 +41,6 @@ def decode_json(decoder: msgspec.json.Decoder[Any], head: bytes, max_depth: int,
     return found
 
 
-_NON_FINITE = re.compile(rb"[\[,:\s-](NaN|Infinity)\b")
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _ALL_BUT_BRACKETS = bytes(octet for octet in range(256) if octet not in b"[]{}")
 _BLOCK = 1 << 20

@@ -53,13 +53,20 @@ def numbers_from_json(
         block = flat[begin:end]
         try:
             values = decoder.decode(b"[%b]" % block)
-            array[done : done + len(values)] = np.array(values, array.dtype)
+            array[done : done + len(values)] = array_of_numbers(values, array.dtype)
         except (msgspec.DecodeError, OverflowError, UnicodeDecodeError, RecursionError) as error:
             raise _unfit(tensor, datatype, takes, block, done, error) from None
         done += len(values)
         begin = end + 1
     _check_count(tensor, shape, count, done)
     return array.reshape(shape)
+
+
+def array_of_numbers(values: list[Any], dtype: np.dtype[Any]) -> Array:
+    """Convert decoded numbers. None becomes NaN and an `Infinite` an infinity. Raises OverflowError for integers."""
+    if dtype.isbuiltin != 1:  # a dtype that numpy lacks knows neither
+        return np.array(values, np.float64).astype(dtype)
+    return np.array(values, dtype)
 
 
 def check_strings(data: bytes, tensor: str, shape: tuple[int, ...], count: int) -> None:

@@ -8,22 +8,24 @@ names the tensor, what was found and what was expected.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 from msgspec import Struct
 
 from workbench.config import Limits
 from workbench.core.messages import InferRequest, InferResponse, Parameter
-from workbench.core.tensor import datatype_of
+from workbench.core.tensor import Array, datatype_of
 from workbench.errors import InvalidInput, TooLarge, Unsupported, WorkbenchError
 from workbench.protocols.binary import bytes_from_array
 from workbench.protocols.classification import read_classes
-from workbench.protocols.json_data import check_finite, json_values
+from workbench.protocols.json_data import FLOATS, array_from_json, json_values
 from workbench.protocols.json_decode import decode_json
+from workbench.protocols.json_non_finite import words_in_place
 from workbench.protocols.oip_tensors import (
     BinaryTensor,
     JsonTensor,
@@ -53,6 +55,8 @@ class AnswerFormat:
     places: Mapping[str, RegionSlice] = field(default_factory=lambda: _NONE)
     """Output -> its place in shared memory, instead of the body."""
     timings: bool = False
+    narrowed: str | None = None
+    """Names of the inputs whose numbers were rounded, where the request asked for that."""
 
 
 class _OutputAsked(Struct, gc=False):
@@ -107,15 +111,16 @@ def decode_request(
     now: float,
     shared: Shared | None = None,
     tensors_of: TensorsOf = no_tensors,
+    strict: bool = False,
 ) -> tuple[InferRequest, AnswerFormat]:
-    """Decode the request in `body`, and how it wants its response.
+    """Decode the request in `body`, and how it wants its response. `strict`: NaN and infinities are no bare words.
 
     `header_length` is Inference-Header-Content-Length, None without that header; `now` is on the engine's clock and
     begins the request's timeout; `shared` is the shared memory that tensors may be in. `tensors_of` is asked where
     max_tensors is exceeded, since a model may have more. Binary inputs are read-only views of `body`.
     """
     head, start = _split(body, header_length)
-    found: _Request = decode_json(_request, head, limits.max_json_depth, "the request")
+    found: _Request = decode_json(_request, head, limits.max_json_depth, "the request", strict)
     if len(found.inputs) > limits.max_tensors or (found.outputs and len(found.outputs) > limits.max_tensors):
         limits = widened(limits, tensors_of(model, version))
     if len(found.inputs) > limits.max_tensors:
@@ -127,15 +132,18 @@ def decode_request(
     answer = _JSON_ANSWER
     if found.parameters:
         answer = _read_parameters(found.parameters, request, now)
+        if take_flag(found.parameters, "report_narrowed"):
+            answer = replace(answer, narrowed=",".join(_narrowed(found.inputs, inputs, limits)))
     if found.outputs:
         answer = _read_outputs(found.outputs, request, answer, limits, shared)
     return request, answer
 
 
 def encode_response(
-    response: InferResponse, answer: AnswerFormat, limits: Limits
+    response: InferResponse, answer: AnswerFormat, limits: Limits, strict: bool = False
 ) -> tuple[list[bytes | memoryview] | bytes, int | None]:
     """Return the body, and the length of its JSON, None if it is all JSON. With binary data, the body is in parts.
+    NaN and infinities are bare words in JSON; strings if `strict`.
 
     Raises InvalidInput for an output that JSON cannot carry, TooLarge for one over max_response_bytes.
     """
@@ -157,15 +165,16 @@ def encode_response(
             outputs.append(BinaryTensor(name, array.shape, datatype, {"binary_data_size": len(part)}))
         else:
             values = json_values(array, f"output {name!r}", datatype)
-            floats = floats or array.dtype.kind == "f"
+            floats = floats or datatype in FLOATS
             outputs.append(JsonTensor(name, array.shape, datatype, values))
-    timings = timings_out(response.timings) if answer.timings else None
-    head = _encode(_Answer(response.model, response.version, outputs, response.id, timings))
+    told = _told(response, answer) if answer.timings or answer.narrowed is not None else None
+    head = _encode(_Answer(response.model, response.version, outputs, response.id, told))
     if floats and b"null" in head:
         # msgspec writes NaN and infinities as null; a name may hold that word too.
         for output in outputs:
-            if isinstance(output, JsonTensor):
-                check_finite(response.outputs[output.name], f"output {output.name!r}")
+            if isinstance(output, JsonTensor) and output.datatype in FLOATS:
+                words_in_place(response.outputs[output.name], output.data, strict)
+        head = _encode(_Answer(response.model, response.version, outputs, response.id, told))
     if not parts:
         _check_size(len(head), limits)
         return head, None
@@ -192,8 +201,10 @@ def encode_request(
             parts.append(part)
             inputs.append(BinaryTensor(name, array.shape, datatype, {"binary_data_size": len(part)}))
         else:
-            check_finite(array, f"input {name!r}")
-            inputs.append(JsonTensor(name, array.shape, datatype, json_values(array, f"input {name!r}", datatype)))
+            values = json_values(array, f"input {name!r}", datatype)
+            if datatype in FLOATS:
+                words_in_place(array, values, strict=False)
+            inputs.append(JsonTensor(name, array.shape, datatype, values))
     parameters = schedule_parameters(request, time.monotonic() if now is None else now)
     if binary:
         parameters["binary_data_output"] = True
@@ -215,7 +226,7 @@ def decode_response(body: bytes, header_length: int | None) -> InferResponse:
     """
     try:
         head, start = _split(body, header_length)
-        found: _Response = decode_json(_response, head, _CLIENT_LIMITS.max_json_depth, "the answer")
+        found: _Response = decode_json(_response, head, _CLIENT_LIMITS.max_json_depth, "the answer", strict=False)
         outputs = read_tensors("output", found.outputs, body, start, _CLIENT_LIMITS)
     except (InvalidInput, Unsupported) as error:
         raise WorkbenchError(f"the service's answer cannot be read: {error.message}") from None
@@ -285,11 +296,30 @@ def _read_outputs(
     if classes and places:
         raise InvalidInput("classes are not written into shared memory; ask for them in the body")
     if binary_of or classes or places:
-        return AnswerFormat(answer.binary, binary_of, classes, places, answer.timings)
+        return AnswerFormat(answer.binary, binary_of, classes, places, answer.timings, answer.narrowed)
     return answer
 
 
+def _narrowed(tensors: list[Tensor], arrays: Mapping[str, Array], limits: Limits) -> Iterator[str]:
+    """Yield the names of FP16 and BF16 inputs in JSON of which a number is not quite what was sent."""
+    for tensor in tensors:
+        array = arrays[tensor.name]
+        if tensor.datatype in ("FP16", "BF16") and tensor.data:
+            sent = array_from_json(
+                tensor.data, f"input {tensor.name!r}", "FP64", array.shape, array.size, limits.max_string_bytes
+            )
+            if not np.array_equal(sent, array.astype(np.float64), equal_nan=True):
+                yield tensor.name
+
+
 # Writing
+
+
+def _told(response: InferResponse, answer: AnswerFormat) -> dict[str, Parameter]:
+    told = timings_out(response.timings) if answer.timings else {}
+    if answer.narrowed is not None:
+        told["narrowed"] = answer.narrowed
+    return told
 
 
 def _check_size(size: int, limits: Limits) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests import models
 from tests.helpers.waiting import until_async
-from tests.server.conftest import House
+from tests.server.conftest import House, open_house
 from tests.server.driver import HOST, OCTETS, Wire, body, connect
 from workbench.core.ports import Outcome
 from workbench.protocols.oip_json import decode_request
@@ -143,6 +143,18 @@ async def test_a_version_is_named_in_the_path(house: House) -> None:
     assert (await house.call("POST", "/v2/models/digits/versions/1/infer", body(1))).status == 200
     for path in ("digits/versions/2", "digits/versions/", "digits/versions/1/x", "", "a/b", "no"):
         assert (await house.call("POST", f"/v2/models/{path}/infer", body(1))).status == 404
+
+
+async def test_nan_is_a_bare_word_or_in_strict_json_a_string(house: House, tmp_path: Path) -> None:
+    target, sent = "/v2/models/digits/infer", json.dumps(body(float("nan"))).encode()
+    headers = {"content_type": "application/json"}
+    assert b'"data":[NaN,NaN]' in (await house.call("POST", target, sent, **headers)).body
+    (tmp_path / "strict").mkdir()
+    async with open_house(tmp_path / "strict", strict_json=True) as strict:
+        refused = await strict.call("POST", target, sent, **headers)
+        assert refused.status == 400 and "strict_json" in refused.error
+        reply = await strict.call("POST", target, sent.replace(b"NaN", b"null"), **headers)
+        assert b'"data":["NaN","NaN"]' in reply.body
 
 
 async def test_an_inference_of_no_model_says_so(house: House) -> None:

@@ -34,6 +34,8 @@ class HttpCodec:
     """Inference-Header-Content-Length. None: all of the body is JSON; 0: none of it, it is the model's only input."""
     content_encoding: bytes = b""
     accept_encoding: bytes = b""
+    strict_json: bool = False
+    """The setting: NaN and infinities are no bare words in JSON."""
 
     @property
     def may_decode_on_thread(self) -> bool:
@@ -44,14 +46,22 @@ class HttpCodec:
             status = self.engine.status(self.model, self.version)
             return decode_raw_request(status, self.version, body, self.limits), BINARY_ANSWER
         return decode_request(
-            self.model, self.version, body, self.json_bytes, self.limits, now, shared, self.engine.tensors_of
+            self.model,
+            self.version,
+            body,
+            self.json_bytes,
+            self.limits,
+            now,
+            shared,
+            self.engine.tensors_of,
+            self.strict_json,
         )
 
     def named_in(self, body: bytes) -> tuple[str, str, str]:
         return self.model, self.version or "", ""
 
     def encode(self, call: InferenceCall, response: InferResponse) -> Encoded:
-        body, json_bytes = encode_response(response, call.answer, self.limits)
+        body, json_bytes = encode_response(response, call.answer, self.limits, self.strict_json)
         if isinstance(body, bytes):
             return _JSON_HEAD % call.request_id, (body,)
         return _BINARY_HEAD % (json_bytes, call.request_id), body

@@ -78,6 +78,7 @@ class InferRoute:
             model,
             version,
             accept_encoding=accepts if accepts in CODINGS else b"",
+            strict_json=inference.service.config.strict_json,
         )
         call = _call(inference, codec, connection, request_id)
         if TRACEPARENT in headers:
