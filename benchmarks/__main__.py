@@ -18,6 +18,7 @@ MEASUREMENTS = {
     "benchmarks.telemetry": "",
     "benchmarks.engine": "",
     "benchmarks.codecs": "",
+    "benchmarks.batch_axis": "",
 }
 """Module -> how else it is started."""
 

@@ -1,0 +1,93 @@
+"""Random small graphs against runs of ONNX Runtime: rows that change each other are never called independent."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from onnx import ModelProto
+
+from tests.helpers.graph_makers import MAKERS
+from tests.helpers.random_graphs import random_model
+from tests.helpers.row_truth import BareModel, difference, trial_feeds
+from workbench.core.batch_proof import BatchProof, Verdict
+from workbench.graph.batch_axis import analyse
+
+
+def checked(model: ModelProto, seed: int = 0) -> tuple[BatchProof, bool] | None:
+    """The proof, and whether runs showed rows that change each other; None for a model that ONNX Runtime refuses."""
+    try:
+        ways = [BareModel(model), BareModel(model, optimised=False)]
+        trials = list(trial_feeds(model.graph.input, 3, seed))
+        differences = [difference(run, feeds, run.outputs, judged) for run in ways for feeds, judged in trials]
+        shapes = [
+            {
+                name: array.shape
+                for name, array in ways[0]({name: array[:rows] for name, array in trials[0][0].items()}).items()
+            }
+            for rows in (1, 2, 3)
+        ]
+    except Exception:  # whatever ONNX Runtime raises, it is no model that a service serves
+        return None
+    proof = analyse(model, strict=True)
+    differs = next(filter(None, differences), "")
+    if proof.verdict is Verdict.INDEPENDENT:
+        assert not differs, f"{differs}\n{model.graph}"
+        assert set(proof.row_outputs) == {output.name for output in model.graph.output}
+    for rows, found in zip((1, 2, 3), shapes, strict=True):
+        for name in proof.row_outputs:
+            assert found[name][:1] == (rows,), f"{name} has {found[name]} for {rows} rows\n{model.graph}"
+    return proof, bool(differs)
+
+
+def test_the_graphs_are_made_of_many_operators() -> None:
+    met = Counter(node.op_type for seed in range(400) for node in random_model(Random(seed)).graph.node)
+    assert len(MAKERS) >= 40 and len(met) >= 70
+
+
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+def test_rows_that_change_each_other_are_never_called_independent(random: Random) -> None:
+    checked(random_model(random))
+
+
+@pytest.mark.long
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=5000, suppress_health_check=list(HealthCheck))
+def test_so_they_are_in_thousands_of_graphs(random: Random) -> None:
+    checked(random_model(random))
+
+
+def count(seeds: range) -> Counter[str]:
+    """By verdict, and by "verdict, differs" where runs showed it."""
+    found: Counter[str] = Counter()
+    for seed in seeds:
+        result = checked(random_model(Random(seed)), seed)
+        if result is not None:
+            proof, differs = result
+            found[proof.verdict] += 1
+            found[f"{proof.verdict}, differs"] += differs
+    return found
+
+
+def decided_enough(found: Counter[str], tried: int) -> None:
+    graphs = sum(found[verdict] for verdict in Verdict)
+    assert graphs >= 0.95 * tried, found
+    assert found[Verdict.UNKNOWN] <= graphs / 3, found
+    # A graph may be called dependent though no row tried shows it; mostly one does.
+    assert found["dependent, differs"] >= 0.8 * found[Verdict.DEPENDENT], found
+    assert found[Verdict.INDEPENDENT] >= graphs / 4, found
+
+
+def test_most_graphs_are_decided() -> None:
+    decided_enough(count(range(300)), 300)
+
+
+@pytest.mark.long
+def test_most_graphs_are_decided_of_thousands() -> None:
+    found = count(range(1000, 4000))
+    print(dict(found))
+    decided_enough(found, 3000)
