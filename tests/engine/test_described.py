@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,16 @@ import pytest
 from tests import models
 from tests.engine.fakes import FakeSession
 from workbench.config import ModelConfig
+from workbench.core.batch_proof import BatchProof, Verdict
+from workbench.core.description import Graph
 from workbench.core.messages import InferRequest
 from workbench.core.model import FREE, Signature, TensorSpec
 from workbench.core.ports import Session
 from workbench.core.tensor import Array
 from workbench.engine import Engine
+from workbench.engine.model_loader import ModelLoader
 from workbench.engine.reshape_adapter import reshaped
+from workbench.engine.sources import ModelSource
 from workbench.errors import InvalidInput
 from workbench.repository.local import LocalRepository
 from workbench.repository.model_metadata import describe
@@ -112,3 +117,40 @@ async def test_a_reshape_fills_in_the_sizes_that_the_model_leaves_free(tmp_path:
     x = np.arange(12, dtype=np.float32).reshape(2, 6)
     (y,) = session.run({"x": x}, ["y"])
     np.testing.assert_array_equal(y, x.reshape(2, 2, 3) + 1)
+
+
+MIXED = BatchProof(Verdict.DEPENDENT, "ReduceMean 'mean' takes the mean of the whole batch")
+ONE_BY_ONE = "max_batch_size 8 is not honoured, requests run one by one: ReduceMean 'mean'"
+
+
+@pytest.mark.parametrize(
+    ("proof", "said", "size", "notes"),
+    [
+        (BatchProof(Verdict.INDEPENDENT, "", row_outputs=("y",)), "max_batch_size: 8", 8, []),
+        (BatchProof(), "max_batch_size: 8", 0, ["made-up rows told nothing (no such word)"]),
+        (
+            MIXED,
+            "max_batch_size: 8",
+            0,
+            [ONE_BY_ONE],
+        ),
+        (MIXED, "max_batch_size: 0", 0, []),
+        (replace(MIXED, only_quantization=True), "max_batch_size: 2", 0, ["max_batch_size 2", "quantize the model"]),
+    ],
+)
+def test_the_batch_size_of_a_configuration_is_honoured_or_the_notes_say_why_not(
+    proof: BatchProof, said: str, size: int, notes: list[str], tmp_path: Path
+) -> None:
+    class Encoder(FakeSession):
+        def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+            raise InvalidInput("no such word")
+
+    (tmp_path / "config.pbtxt").write_text(said)
+    described = describe(tmp_path, tmp_path)
+    source = ModelSource(Path("m.onnx"), "d", 1, Graph(batch=proof), described)
+    loader = ModelLoader(source, described.config, lambda path, config, *, instances: Encoder())
+    loader.open()
+    warm = loader.warm()
+    assert (described.config.max_batch_size if warm.found.batched else 0) == size
+    for found, expected in zip(warm.notes, notes, strict=True):
+        assert expected in found

@@ -1,22 +1,104 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tests.engine.fakes import SIGNATURE, FakeSession
+from workbench.core.batch_proof import BatchProof, InputHint, Verdict
 from workbench.core.model import FREE, Signature, TensorSpec
 from workbench.core.tensor import DTYPES, Array
 from workbench.engine.warmup import measure, warm_up
 from workbench.errors import ExecutionError, InvalidInput
 from workbench.runtimes.first_run import warmup_inputs
 
+PROOF = BatchProof(Verdict.INDEPENDENT, "", row_outputs=("y",))
+DEPENDS = BatchProof(Verdict.DEPENDENT, "ReduceMean 'mean' takes the mean of the whole batch")
+QUANTIZED = BatchProof(Verdict.DEPENDENT, "DynamicQuantizeLinear 'quant_3' takes one scale for the whole batch", True)
+UNKNOWN = BatchProof(operators=("Foo", "my:Bar", "A", "B", "C", "D"))
 
-def test_independent_rows_are_proved_and_runs_are_measured() -> None:
+
+class Uncallable(FakeSession):
+    """Takes nothing that is made up, as an encoder of known words may."""
+
+    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+        raise InvalidInput("no such word")
+
+
+@pytest.mark.parametrize(
+    ("batching", "proof", "evidence", "words"),
+    [
+        ("auto", PROOF, "proved", "batched: rows do not influence each other, proved by its graph"),
+        ("proved", PROOF, "proved", "batched: rows do not influence each other, proved by its graph"),
+        ("always", PROOF, "proved", "batched: rows do not influence each other, proved by its graph"),
+        ("never", PROOF, "", "unbatched: its settings say batching = never"),
+        ("auto", DEPENDS, "", "unbatched: ReduceMean 'mean' takes the mean of the whole batch"),
+        ("proved", DEPENDS, "", "unbatched: ReduceMean 'mean' takes the mean of the whole batch"),
+        (
+            "always",
+            DEPENDS,
+            "declared",
+            "say batching = always, though ReduceMean 'mean' takes the mean",
+        ),
+        ("auto", UNKNOWN, "sampled", "(sampled, not proved: no rule for Foo, my:Bar, A, B and 2 more)"),
+        ("auto", BatchProof(), "sampled", "(sampled, not proved: its graph was not analysed)"),
+        ("proved", UNKNOWN, "", "batching = proved, and its graph does not prove it: no rule for Foo"),
+        ("always", UNKNOWN, "declared", "batched: its settings say batching = always"),
+        ("never", UNKNOWN, "", "unbatched: its settings say batching = never"),
+    ],
+)
+def test_the_setting_and_the_graph_decide_and_it_says_by_what(
+    batching: str, proof: BatchProof, evidence: str, words: str
+) -> None:
+    found = warm_up(FakeSession(), batching, 8, proof)
+    assert (found.batched, found.evidence) == (evidence != "", evidence)
+    assert words in found.reason
+    assert bool(found.run_s) == found.batched
+
+
+def test_what_is_proved_is_not_tried() -> None:
+    for proof in (PROOF, DEPENDS):
+        session = FakeSession(lambda x: x - x.mean(axis=0))
+        warm_up(session, "auto", 8, proof)
+        assert set(session.batches) <= {1, 2, 4, 8}  # whether it runs, and for how long
+
+
+def test_a_proof_that_leaves_an_output_open_is_none() -> None:
+    found = warm_up(FakeSession(lambda x: x[:1]), "auto", 8, replace(PROOF, row_outputs=()))
+    assert not found.batched
+    assert "has shape" in found.reason
+
+
+def test_dynamic_quantization_alone_comes_with_advice() -> None:
+    found = warm_up(FakeSession(), "auto", 8, QUANTIZED)
+    assert found.reason == f"unbatched: {QUANTIZED.reason}"
+    assert "statically" in found.advice and "batching = always" in found.advice
+    assert warm_up(FakeSession(), "auto", 8, DEPENDS).advice == ""
+
+
+def test_a_model_that_takes_no_made_up_input_is_batched_by_its_graph_and_not_measured() -> None:
+    found = warm_up(Uncallable(), "auto", 8, PROOF)
+    assert (found.ran, found.batched, found.evidence, found.run_s) == (False, True, "proved", {})
+    assert "not measured, as made-up inputs failed (no such word)" in found.reason
+
+
+def test_hints_make_inputs_that_a_model_takes() -> None:
+    class Indexed(FakeSession):
+        def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+            if not np.array_equal(inputs["x"], inputs["x"].astype(int)) or (inputs["x"] < 0).any():
+                raise InvalidInput("no such id")
+            return [inputs["x"] + 1]
+
+    hinted = replace(UNKNOWN, hints={"x": InputHint(below=30)})
+    assert warm_up(Indexed(), "auto", 8, hinted).evidence == "sampled"
+
+
+def test_independent_rows_are_batched_and_runs_are_measured() -> None:
     session = FakeSession(lambda x: x * 2)
     found = warm_up(session, "auto", 8)
-    assert found.independent
+    assert found.batched
     assert set(found.run_s) == {1, 2, 4, 8}
     assert all(seconds > 0 for seconds in found.run_s.values())
 
@@ -33,7 +115,7 @@ def test_independent_rows_are_proved_and_runs_are_measured() -> None:
 def test_rows_that_depend_on_each_other_are_found_out(function: object, reason: str) -> None:
     found = warm_up(FakeSession(function), "auto", 8)  # type: ignore[arg-type]
     assert found.ran
-    assert not found.independent
+    assert not found.batched
     assert reason in found.reason
     assert not found.run_s
 
@@ -42,26 +124,26 @@ def test_a_row_whose_place_matters_is_found_out() -> None:
     session = FakeSession(
         lambda x: x + np.arange(len(x))[:, None] * (len(x) > 1) * 0 + (np.arange(len(x))[:, None] % 5)
     )
-    assert not warm_up(session, "auto", 8).independent
+    assert not warm_up(session, "auto", 8).batched
 
 
 def test_rounding_is_no_dependence() -> None:
     noise = iter(np.random.default_rng(0).uniform(-1e-6, 1e-6, 1000))
-    assert warm_up(FakeSession(lambda x: x + np.float32(next(noise))), "auto", 4).independent
+    assert warm_up(FakeSession(lambda x: x + np.float32(next(noise))), "auto", 4).batched
 
 
 def test_always_and_never_are_taken_at_their_word() -> None:
     mixing = FakeSession(lambda x: x - x.mean(axis=0))
-    assert warm_up(mixing, "always", 4).independent
+    assert warm_up(mixing, "always", 4).batched
     never = warm_up(FakeSession(), "never", 4)
-    assert not never.independent
+    assert not never.batched
     assert "batching = never" in never.reason
 
 
 def test_a_fixed_first_axis_is_not_batched_and_it_says_which() -> None:
     signature = Signature((TensorSpec("x", "FP32", (1, 2)),), SIGNATURE.outputs)
     found = warm_up(FakeSession(signature=signature), "auto", 4)
-    assert not found.independent
+    assert not found.batched
     assert "first axis of input 'x' is fixed at 1" in found.reason
 
 
@@ -82,7 +164,7 @@ def test_what_has_no_rows_is_never_batched_whatever_its_settings_say(
 
     inputs = tuple(TensorSpec("x", "FP32", shape) for shape in shapes)
     found = warm_up(Session(signature=Signature(inputs, SIGNATURE.outputs)), batching, 4)
-    assert (found.ran, found.independent) == (runs, False)
+    assert (found.ran, found.batched) == (runs, False)
     assert found.reason.startswith("unbatched: ") and reason in found.reason
 
 
@@ -102,20 +184,20 @@ class Picky(FakeSession):
 
 
 def test_sizes_of_free_axes_are_tried_until_one_runs() -> None:
-    assert warm_up(Picky(32), "auto", 4).independent
+    assert warm_up(Picky(32), "auto", 4).batched
 
 
 def test_a_model_that_takes_no_made_up_input_is_served_unbatched_and_says_why() -> None:
     found = warm_up(Picky(None), "auto", 4)
     assert not found.ran
-    assert not found.independent
-    assert "not this size" in found.reason
+    assert not found.batched
+    assert "made-up rows told nothing (not this size)" in found.reason
     assert "batching = always" in found.reason
 
 
 def test_a_model_that_fails_for_several_rows_is_served_unbatched() -> None:
     found = warm_up(Picky(8, most_rows=1), "auto", 4)
-    assert not found.independent
+    assert not found.batched
     assert "too many rows" in found.reason
 
 

@@ -81,7 +81,7 @@ def test_a_flag_and_a_setting_offer_what_they_take() -> None:
     assert found("%infer load digits clf --device=cu") == Offer("cu", ("cuda",), "param")
     assert offered("%infer load digits clf --sample X_") == ["X_test"]
     assert offered("%infer set digits max_b") == ["max_batch=", "max_batch_size="]
-    assert offered("%infer set digits max_batch=8 batching=") == ["auto", "always", "never"]
+    assert offered("%infer set digits max_batch=8 batching=") == ["auto", "proved", "always", "never"]
     assert found("%infer set digits batching=ne") == Offer("ne", ("never",), "param")
 
 

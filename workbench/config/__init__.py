@@ -92,8 +92,9 @@ class ModelConfig:
     priority_step_s: Annotated[float, Range(0.0, 60.0), Live] = 0.1
     """A level is worth so many seconds of waiting: one of level 2 goes before any of level 1 that came this much
     later, so that nobody starves."""
-    batching: Annotated[str, Choices(("auto", "always", "never"))] = "auto"
-    """"auto" (where a check at warm-up proves the rows independent), "always" (you vouch for it) or "never"."""
+    batching: Annotated[str, Choices(("auto", "proved", "always", "never"))] = "auto"
+    """"auto" (where its graph proves that rows do not influence each other, or a trial at warm-up did not see it
+    where the graph does not tell), "proved" (by its graph only), "always" (you vouch for it) or "never"."""
     intra_op_threads: Annotated[int, Range(0, 1024)] = 0
     """Threads inside one run; 0: the cores this process may use, shared out over the instances."""
     gpu_memory_limit_mib: Annotated[int, Range(0, 1_000_000)] = 0

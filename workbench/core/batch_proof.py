@@ -18,6 +18,19 @@ class Verdict(StrEnum):
     """The graph holds something that is not understood, so only a trial can tell."""
 
 
+class BatchEvidence(StrEnum):
+    """What shows that the rows of a batched model may share a run."""
+
+    PROVED = "proved"
+    """Its graph."""
+    SAMPLED = "sampled"
+    """A trial on made-up rows, which can miss what other rows would show."""
+    DECLARED = "declared"
+    """Its settings, which say `batching = always`."""
+    NONE = ""
+    """It is not batched."""
+
+
 @dataclass(frozen=True, slots=True)
 class InputHint:
     """What a trial of the model should put into one input, as found in the graph."""

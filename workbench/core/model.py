@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from workbench.config import ModelConfig
+from workbench.core.batch_proof import BatchEvidence
 from workbench.errors import InvalidInput
 
 FREE = -1
@@ -119,6 +120,8 @@ class ModelStatus:
     """The most rows of one batch, and of one request; 0: served unbatched, any shape that the signature takes."""
     batching: str = ""
     """One sentence: batched or not, and why."""
+    batch_evidence: BatchEvidence = BatchEvidence.NONE
+    """What that rests on; empty where it is unbatched."""
     execution: str = ""
     """One phrase: on which threads its runs are."""
     digest: str = ""

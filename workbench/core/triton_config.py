@@ -27,12 +27,13 @@ HONOURED: Final = {
     "name": "must be the folder's",
     "platform": f"`{ONNX.platform}`, or the model is refused",
     "backend": f"`{ONNX.name}`, or the model is refused",
-    "max_batch_size": "`max_batch_size`; 0 means `batching = never`",
+    "max_batch_size": "`max_batch_size`, unless rows influence each other: then requests run one by one, and the "
+    "notes name the operator; 0 means `batching = never`",
     "version_policy": "the highest version is served, of `specific` the highest that is named",
     "input": "compared with the model's, which holds; `reshape` is done",
     "output": "compared with the model's, which holds; `reshape` is done; `label_filename` names its classes' labels",
     "instance_group": "`instances` is the sum of `count`; `kind` and the first of `gpus` are `device`",
-    "dynamic_batching": "a model whose rows are proved independent is batched with and without it",
+    "dynamic_batching": "a model whose rows do not influence each other is batched with and without it",
     "model_transaction_policy": "not decoupled, or the model is refused",
     "default_model_filename": "the file in the version's folder",
     "model_warmup": "its requests are run before the model is Ready, files of `warmup` beside its versions among them; "

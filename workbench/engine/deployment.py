@@ -392,8 +392,9 @@ class Deployment:
             signature=self.signature,
             config=self.config,
             routed=self.routed,
-            max_batch_size=self.config.max_batch_size if self._found.independent else 0,
+            max_batch_size=self.config.max_batch_size if self._found.batched else 0,
             batching=self._batching(),
+            batch_evidence=self._found.evidence,
             execution=self._execution(),
             digest=self.source.digest,
             size_bytes=self.source.size_bytes,
@@ -417,7 +418,7 @@ class Deployment:
     def _apply(self) -> None:
         assert self.signature is not None and self._place is not None
         config = self.config
-        batched = self._found.independent
+        batched = self._found.batched
         self._policy = policy_for(config, batched, self._costs)
         self._place.set(self._layout.cores, config.device_share)
         self._batcher.configure(self._policy, _queue_policy(config), self._place, self._layout.runners)
@@ -453,7 +454,7 @@ class Deployment:
 
     def _batching(self) -> str:
         reason = self._found.reason
-        if not self._found.independent or self.state is ModelState.FAILED:
+        if not self._found.batched or self.state is ModelState.FAILED:
             return reason
         most = self.config.max_batch_size
         if most == 1:

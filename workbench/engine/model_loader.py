@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from workbench.config import ModelConfig
+from workbench.core.batch_proof import BatchProof
 from workbench.core.ports import Session
 from workbench.engine.batch_policy import allowed_sizes
 from workbench.engine.costs import fastest_size
-from workbench.engine.reshape_adapter import reshaped
+from workbench.engine.reshape_adapter import ReshapeAdapter, reshaped
 from workbench.engine.runners import RunnerLayout, chosen_by_hand, compare, set_layout, why_not_compare
 from workbench.engine.sources import ModelSource
 from workbench.engine.warmup import WarmUp, doubling, measure, warm_up
 from workbench.engine.warmup_requests import run_warmup_requests
 from workbench.errors import WorkbenchError
+from workbench.repository.layout import TRITON_FILE
 from workbench.runtimes.cpu import usable_cores
 from workbench.runtimes.first_run import warmup_inputs
 from workbench.runtimes.registry import Opener
@@ -30,7 +33,8 @@ class Warm:
     why: str
     """Why it has so many runners, in words."""
     notes: tuple[str, ...] = ()
-    """What of the warm-up requests that its configuration has did not run."""
+    """What of its configuration is not honoured, what of the warm-up requests there did not run, and what would have
+    the model batched."""
 
 
 class ModelLoader:
@@ -59,12 +63,25 @@ class ModelLoader:
 
     def warm(self) -> Warm:
         warm = self._warm()
-        return dataclasses.replace(warm, notes=run_warmup_requests(self.sessions, self._source.described))
+        notes = (*self._batching_notes(warm.found), *run_warmup_requests(self.sessions, self._source.described))
+        return dataclasses.replace(warm, notes=notes)
+
+    def _batching_notes(self, found: WarmUp) -> Iterator[str]:
+        """What its configuration asks in vain, and what would help."""
+        said = self._source.described.triton
+        if said.batched and not found.batched and self._config.batching != "never":
+            size, why = said.settings.get("max_batch_size"), found.reason.removeprefix("unbatched: ")
+            yield f"{TRITON_FILE}: max_batch_size {size} is not honoured, requests run one by one: {why}"
+        if found.advice:
+            yield found.advice
 
     def _warm(self) -> Warm:
         config, first = self._config, self.sessions[0]
         sizes = allowed_sizes(config.batch_sizes, config.max_batch_size)
-        found = warm_up(first, config.batching, config.max_batch_size, sizes=sizes)
+        proof = self._source.graph.batch
+        if isinstance(first, ReshapeAdapter) and not self._source.described.triton.batched:
+            proof = BatchProof(reason="its config.pbtxt reshapes the first axis too")
+        found = warm_up(first, config.batching, config.max_batch_size, proof, sizes=sizes)
         layout = set_layout(config, self._cores)
         if first.device != "cpu":
             layout = RunnerLayout(len(self.sessions) * max(1, first.runner_threads), 1)

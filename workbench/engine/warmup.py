@@ -1,24 +1,23 @@
-"""Warms a model up: finds out whether it runs, whether its rows are independent, and how long runs take.
+"""Warms a model up: finds out whether it runs, whether its rows may share a batch, and how long runs take.
 
-A free first axis does not prove a batch: `x - mean(x, axis=0)` gives each caller the others' data. So the same rows
-are run alone, together and in another order, and a model whose answers differ is served unbatched.
+A free first axis does not prove a batch: `x - mean(x, axis=0)` gives each caller the others' data. The model's graph
+mostly tells; where it does not, rows are tried out.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-import numpy as np
-
+from workbench.core.batch_proof import BatchEvidence, BatchProof, Verdict
 from workbench.core.model import FREE, Signature
 from workbench.core.ports import Session
 from workbench.core.random_inputs import MAX_ELEMENTS, largest_input
-from workbench.core.tensor import EXTENSION_DTYPES, Array
 from workbench.engine.admission import ALONE, ShapeKey
+from workbench.engine.row_trial import try_rows
 from workbench.errors import WorkbenchError
-from workbench.runtimes.first_run import first_size_that_runs, warmup_inputs
+from workbench.runtimes.first_run import FREE_SIZES, first_size_that_runs, warmup_inputs
 
 ATTEMPTS = 5
 """Runs of each size at the most."""
@@ -26,10 +25,18 @@ ATTEMPTS = 5
 SEED_BUDGET_S = 0.5
 """Seconds that measuring run times may take, for one model on one session."""
 
-CHECK_BUDGET_S = 5.0
-"""Seconds after which no further trial of the row check begins; the first trial is always made."""
+QUANTIZATION = (
+    "Rows of a batch would change each other by the rounding of dynamic quantization, and by nothing else: quantize "
+    "the model statically to have it batched, or accept that with batching = always"
+)
 
-_ROWS = 4
+MOST_NAMED = 4
+"""Operators that a status names."""
+
+UNANALYSED = BatchProof()
+
+_ROWS = 5
+"""The most that a trial of its rows has at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +44,16 @@ class WarmUp:
     """The findings of a warm-up."""
 
     ran: bool
-    """False: no made-up input was accepted, so nothing is known."""
-    independent: bool
+    """False: no made-up input was accepted, so no run was measured."""
+    batched: bool
     reason: str
     """One sentence saying why it is, or is not, served batched."""
+    evidence: BatchEvidence = BatchEvidence.NONE
+    """Of a batched model, what shows that its rows may share a run."""
+    advice: str = ""
+    """One sentence saying what would have it batched, where that is known."""
     run_s: Mapping[int, float] = field(default_factory=dict)
-    """Batch size -> seconds of one run; empty for an unbatched model."""
+    """Batch size -> seconds of one run; empty where none was measured."""
     key: ShapeKey = ALONE
     """The shape of the rows that were measured."""
     free_size: int | None = None
@@ -53,88 +64,79 @@ def warm_up(
     session: Session,
     batching: str,
     max_batch_size: int,
+    proof: BatchProof = UNANALYSED,
     clock: Callable[[], float] = time.perf_counter,
     sizes: Sequence[int] = (),
 ) -> WarmUp:
-    """Run `session` on made-up rows. `batching` is ModelConfig's: "auto", "always" or "never". Blocks.
+    """Run `session` on made-up rows. `batching` is ModelConfig's, `proof` what the model's graph says. Blocks.
 
     `sizes` are those to measure; empty: doubling ones up to `max_batch_size`.
     """
     signature = session.signature
     free_size, trouble = first_size_that_runs(session, _ROWS)
-    ran = free_size is not None
-    if fixed := _fixed_axis(signature):  # whatever the settings say: there are no rows to join
-        return WarmUp(ran, False, f"unbatched: {fixed}", free_size=free_size)
+    found = _decided(session, batching, proof, free_size, clock)
+    if not found.batched:
+        return found
     if free_size is None:
-        return WarmUp(ran, batching == "always", _unproved(batching, trouble))
-    if batching == "never":
-        return WarmUp(ran, False, "unbatched: its settings say batching = never", free_size=free_size)
-    if batching == "auto":
-        try:
-            found = _dependence(session, free_size, clock)
-        except WorkbenchError as error:
-            found = f"several rows at once failed ({error.message})"
-        if found:
-            return WarmUp(True, False, f"unbatched: {found}", free_size=free_size)
-        reason = "batched: rows do not influence each other (checked at warm-up)"
-    else:
-        reason = "batched: its settings say batching = always"
+        return replace(
+            found, reason=f"{found.reason}; its runs were not measured, as made-up inputs failed ({trouble})"
+        )
     row = warmup_inputs(signature, 1, free_size)
     key = tuple(row[spec.name].shape[1:] for spec in signature.inputs)
     run_s = measure(session, free_size, sizes or doubling(max_batch_size), clock)
-    return WarmUp(True, True, reason, run_s, key, free_size)
+    return replace(found, run_s=run_s, key=key)
 
 
-def _dependence(session: Session, free_size: int, clock: Callable[[], float]) -> str:
-    """Describes how rows depend on their batch; empty when they were the same alone, together and permuted."""
-    names = [spec.name for spec in session.signature.outputs]
-    began = clock()
-    for scale in (1.0, 10.0):
-        rows = warmup_inputs(session.signature, _ROWS, free_size, scale=scale, seed=1)
-        together = session.run(rows, names)
-        again = session.run(rows, names)
-        if difference := _different(names, together, again):
-            return f"two runs of the same rows differ ({difference}), so rows cannot be compared"
-        order = np.array([2, 0, 3, 1])
-        permuted = session.run({name: array[order] for name, array in rows.items()}, names)
-        for name, output in zip(names, together, strict=True):
-            if output.shape[:1] != (_ROWS,):
-                return f"output {name!r} has shape {list(output.shape)} for {_ROWS} rows"
-        alone = [session.run({name: array[i : i + 1] for name, array in rows.items()}, names) for i in range(_ROWS)]
-        joined = [np.concatenate(parts) for parts in zip(*alone, strict=True)]
-        if difference := _different(names, together, joined):
-            return f"a row's answer changes with the rows beside it ({difference})"
-        if difference := _different(names, [output[order] for output in together], permuted):
-            return f"a row's answer changes with its place in the batch ({difference})"
-        if clock() - began > CHECK_BUDGET_S:
-            break
-    return ""
+def _decided(
+    session: Session, batching: str, proof: BatchProof, free_size: int | None, clock: Callable[[], float]
+) -> WarmUp:
+    """Whether the rows of requests may share a run, and why."""
+
+    def unbatched(why: str, advice: str = "") -> WarmUp:
+        return WarmUp(free_size is not None, False, f"unbatched: {why}", advice=advice, free_size=free_size)
+
+    def batched(why: str, evidence: BatchEvidence) -> WarmUp:
+        return WarmUp(free_size is not None, True, f"batched: {why}", evidence, free_size=free_size)
+
+    if fixed := _fixed_axis(session.signature):  # whatever the settings say: there are no rows to join
+        return unbatched(fixed)
+    if batching == "never":
+        return unbatched("its settings say batching = never")
+    if _independent(proof, session.signature):
+        return batched("rows do not influence each other, proved by its graph", BatchEvidence.PROVED)
+    if batching == "always":
+        known = f", though {proof.reason}" if proof.verdict is Verdict.DEPENDENT else ""
+        return batched(f"its settings say batching = always{known}", BatchEvidence.DECLARED)
+    if proof.verdict is Verdict.DEPENDENT:
+        return unbatched(proof.reason, QUANTIZATION if proof.only_quantization else "")
+    unclear = _unclear(proof)
+    if batching == "proved":
+        return unbatched(f"its settings say batching = proved, and its graph does not prove it: {unclear}")
+    trial = try_rows(session, proof.hints, FREE_SIZES if free_size is None else (free_size,), clock)
+    if trial.finding:
+        return unbatched(f"{trial.finding}, in a trial of made-up rows")
+    if not trial.kinds:
+        return unbatched(
+            f"its graph does not prove it ({unclear}), and made-up rows told nothing ({trial.trouble}); "
+            "set batching = always if you know"
+        )
+    return batched(
+        f"rows did not influence each other in a trial (sampled, not proved: {unclear})", BatchEvidence.SAMPLED
+    )
 
 
-def _different(names: list[str], these: list[Array], those: list[Array]) -> str:
-    """The first output that differs by more than rounding may, as "output 'y' by 0.5"; empty when none does."""
-    for name, this, that in zip(names, these, those, strict=True):
-        if this.shape != that.shape:
-            return f"output {name!r} has shape {list(this.shape)} or {list(that.shape)}"
-        if this.dtype.kind == "f" or this.dtype in EXTENSION_DTYPES:
-            gap = _relative_gap(this, that)
-            if gap > (2e-2 if this.dtype.itemsize == 2 else 1e-3):
-                return f"output {name!r} by {gap:.2g} of its range"
-        elif not np.array_equal(this, that):
-            return f"output {name!r}"
-    return ""
+def _independent(proof: BatchProof, signature: Signature) -> bool:
+    """Proved, and so that each output can be split among the callers."""
+    outputs = {spec.name for spec in signature.outputs}
+    return proof.verdict is Verdict.INDEPENDENT and outputs <= set(proof.row_outputs)
 
 
-def _relative_gap(this: Array, that: Array) -> float:
-    """The largest difference over the largest finite magnitude; infinite where only one of them is finite."""
-    a, b = this.astype(np.float64), that.astype(np.float64)
-    if not a.size:
-        return 0.0
-    if not np.array_equal(np.isfinite(a), np.isfinite(b)):
-        return float("inf")
-    finite = np.isfinite(a)
-    scale = float(np.abs(a[finite]).max(initial=0.0)) or 1.0
-    return float(np.abs(a[finite] - b[finite]).max(initial=0.0)) / scale
+def _unclear(proof: BatchProof) -> str:
+    """What of its graph was not understood, as a clause."""
+    if not proof.operators:
+        return proof.reason
+    others = len(proof.operators) - MOST_NAMED
+    return f"no rule for {', '.join(proof.operators[:MOST_NAMED])}" + (f" and {others} more" if others > 0 else "")
 
 
 def measure(
@@ -186,13 +188,3 @@ def _fixed_axis(signature: Signature) -> str:
     if not spec.shape:
         return f"{kind} {spec.name!r} is a scalar"
     return f"the first axis of {kind} {spec.name!r} is fixed at {spec.shape[0]}"
-
-
-def _unproved(batching: str, trouble: str) -> str:
-    if batching == "always":
-        return "batched: its settings say batching = always; it was not warmed up"
-    if batching == "never":
-        return "unbatched: its settings say batching = never; it was not warmed up"
-    return (
-        f"unbatched: made-up inputs did not run ({trouble}), so nothing was proved; set batching = always if you know"
-    )

@@ -40,7 +40,7 @@ MATCHER = "workbench.infer"
 FIRST = 1000
 """Priority of our matcher, above all others so that none of them runs."""
 
-_CHOICES = {"device": ("auto", "cpu", "cuda"), "batching": ("auto", "always", "never")}
+_CHOICES = {"device": ("auto", "cpu", "cuda"), "batching": ("auto", "proved", "always", "never")}
 """Setting -> its values, for settings that take a word."""
 
 _PATHLIKE = re.compile(r"[\w.~/\\ \-]*")

@@ -10,7 +10,7 @@ from workbench.core.random_inputs import MAX_ELEMENTS, largest_input, random_inp
 from workbench.core.tensor import Array
 from workbench.errors import WorkbenchError
 
-_FREE_SIZES = (8, 1, 32, 224)
+FREE_SIZES = (8, 1, 32, 224)
 """Sizes tried, in turn, for free axes other than the first; one size for all of them, as tied axes need."""
 
 
@@ -30,7 +30,7 @@ def first_size_that_runs(session: Session, rows: int = 1) -> tuple[int | None, s
     signature = session.signature
     inner_free = any(FREE in spec.shape[1:] for spec in signature.inputs)
     trouble = ""
-    for free_size in _FREE_SIZES if inner_free else _FREE_SIZES[:1]:
+    for free_size in FREE_SIZES if inner_free else FREE_SIZES[:1]:
         if largest_input(signature.inputs, rows, free_size) > MAX_ELEMENTS:
             trouble = "its inputs are too large to make up"
             continue

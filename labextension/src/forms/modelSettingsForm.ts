@@ -31,7 +31,7 @@ export const MODEL_SETTINGS: readonly IModelSetting[] = [
   { name: 'queue_timeout_s', kind: 'number', default: 0, live: true, range: [0, 86400], unit: 's' },
   { name: 'device', kind: 'device', default: 'auto', live: false },
   { name: 'runners', kind: 'choice', default: 'auto', live: false, choices: ['auto', 'latency', 'throughput'] },
-  { name: 'batching', kind: 'choice', default: 'auto', live: false, choices: ['auto', 'always', 'never'] },
+  { name: 'batching', kind: 'choice', default: 'auto', live: false, choices: ['auto', 'proved', 'always', 'never'] },
   { name: 'batch_sizes', kind: 'sizes', default: [], live: true, seldom: true },
   { name: 'preferred_batch_sizes', kind: 'sizes', default: [], live: true, seldom: true },
   { name: 'intra_op_threads', kind: 'count', default: 0, live: false, range: [0, 1024], seldom: true },
@@ -203,7 +203,7 @@ export function settingLabel(trans: TranslationBundle, name: string): ISettingLa
       return {
         label: trans.__('Batching'),
         help: trans.__(
-          'auto: where a check proves the rows independent; always: you vouch for it; never'
+          'auto: where the graph proves the rows independent, or a trial does not find otherwise; proved: by the graph only; always: you vouch for it; never'
         )
       };
     case 'batch_sizes':

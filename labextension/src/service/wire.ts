@@ -60,7 +60,10 @@ export interface IModelStatus {
   /** True when requests that name no version come here. */
   readonly routed: boolean;
   readonly max_batch_size: number;
+  /** A sentence: batched or not, and why. */
   readonly batching: string;
+  /** What that rests on; empty where it is unbatched. Absent from an older server. */
+  readonly batch_evidence?: 'proved' | 'sampled' | 'declared' | '';
   readonly execution: string;
   readonly digest: string;
   readonly size_bytes: number;

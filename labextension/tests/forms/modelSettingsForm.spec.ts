@@ -61,7 +61,7 @@ test.each([
   ['max_queue_delay_s', 'NaN', 'A number from 0 to 10000'],
   ['batch_sizes', '1; 8', 'Whole numbers, as 1, 8, 32'],
   ['device', 'gpu', 'auto, cpu, cuda or cuda:1'],
-  ['batching', 'maybe', 'One of auto, always, never']
+  ['batching', 'maybe', 'One of auto, proved, always, never']
 ])('%s cannot be %s', (name, text, words) => {
   const { settings, wrong } = typed({ [name]: text });
   expect(settings).toEqual({});
