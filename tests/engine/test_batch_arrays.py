@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.engine.batch_arrays import join, split
-from workbench.errors import ExecutionError
+from workbench.engine.batch_arrays import NotRows, join, split
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=8))
@@ -35,5 +34,5 @@ def test_parts_are_views_of_the_batch() -> None:
 
 @pytest.mark.parametrize("shape", [(2, 2), (4, 2), ()])
 def test_an_output_with_other_rows_than_the_batch_is_an_error(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ExecutionError, match="batch of 3 rows"):
+    with pytest.raises(NotRows, match="batch of 3 rows"):
         split([np.zeros(shape)], [1, 2], ["y"])

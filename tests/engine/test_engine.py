@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests import models
-from tests.engine.fakes import STEADY, FakeSession, Opener, Recorder, rows
+from tests.engine.fakes import SIGNATURE, STEADY, FakeSession, Opener, Recorder, rows
 from tests.helpers.clock import Clock
 from workbench.config import LIVE_SETTINGS, ModelConfig
 from workbench.core.messages import InferRequest, InferResponse, ReleaseReason
@@ -689,6 +689,44 @@ async def test_padding_never_reaches_a_caller(start: Start) -> None:
     assert [answer.timings.batch_size for answer in answers] == [3, 3]
     with pytest.raises(InvalidInput, match="666"):
         await ask(engine, 666)
+
+
+def detected(x: Array) -> Array:
+    """A row for each detection, as many as a row's first number says: on warm-up's numbers mostly one."""
+    return np.repeat(x, np.clip(x[:, 0], 0, 9).astype(int), axis=0)
+
+
+@pytest.mark.parametrize("signature", [STEADY, SIGNATURE])
+async def test_outputs_that_cannot_be_split_are_run_again_alone_and_the_model_stops_batching(
+    start: Start, signature: Signature, caplog: pytest.LogCaptureFixture
+) -> None:
+    session, seen = FakeSession(detected, signature), Recorder()
+    engine = await loaded(start, session, settings={"batching": "always", "max_batch_size": 4}, observer=seen)
+    assert engine.status("m").batch_evidence == "declared"
+    session.batches.clear()
+    answers = await asyncio.gather(*(ask(engine, count) for count in (2, 0, 3)))
+    assert [len(answer.outputs["y"]) for answer in answers] == [2, 0, 3]
+    assert session.batches == [3, 1, 1, 1]
+    status = engine.status("m")
+    assert (status.max_batch_size, status.batch_evidence) == (0, "")
+    assert "output 'y' came back with shape [5, 2] for a batch of 3 rows" in status.batching
+    assert status.batching in caplog.text
+    answers = await asyncio.gather(*(ask(engine, count, 1) for count in (1, 0)))
+    assert [len(answer.outputs["y"]) for answer in answers] == [2, 1]
+    assert session.batches[4:] == [2, 2]
+    assert seen.outcomes == [Outcome.OK] * 5
+    await engine.configure("m", {"max_batch_size": 8})
+    assert engine.status("m").max_batch_size == 0
+
+
+async def test_a_lone_request_whose_padding_cannot_be_told_from_it_is_run_again_without(start: Start) -> None:
+    session = FakeSession(detected)
+    settings = {"batching": "always", "max_batch_size": 4, "batch_sizes": "4"}
+    engine = await loaded(start, session, settings=settings)
+    session.batches.clear()
+    assert len((await ask(engine, 2)).outputs["y"]) == 2
+    assert session.batches == [4, 1]
+    assert engine.status("m").max_batch_size == 0
 
 
 async def test_outputs_keep_the_callers_order_in_a_shared_batch(start: Start) -> None:

@@ -7,7 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from workbench.core.tensor import Array
-from workbench.errors import ExecutionError
+
+
+class NotRows(Exception):
+    """An output has not one row for each of the batch's, so nobody can tell whose its rows are."""
 
 
 def join(members: Sequence[Mapping[str, Array]], names: Iterable[str], padding: int = 0) -> Mapping[str, Array]:
@@ -26,14 +29,11 @@ def join(members: Sequence[Mapping[str, Array]], names: Iterable[str], padding: 
 def split(
     outputs: Sequence[Array], rows: Sequence[int], names: Sequence[str], padding: int = 0
 ) -> list[dict[str, Array]]:
-    """Each member's part of the batch's outputs, as views; the padding is left over. ExecutionError when an output
-    lost or gained rows."""
+    """Each member's part of the batch's outputs, as views; the padding is left over. Raises NotRows."""
     total = sum(rows) + padding
     for name, output in zip(names, outputs, strict=True):
         if output.shape[:1] != (total,):
-            raise ExecutionError(
-                f"output {name!r} came back with shape {list(output.shape)} for a batch of {total} rows"
-            )
+            raise NotRows(f"output {name!r} came back with shape {list(output.shape)} for a batch of {total} rows")
     parts = []
     start = 0
     for count in rows:

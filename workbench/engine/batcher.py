@@ -182,10 +182,11 @@ class Batcher:
             self._asking = self._asking or again
             self._gate.leave(batch.formed_at, spent_s, self._clock(), again)
 
-    def singly(self, batch: Batch) -> Iterator[Batch]:
-        """Its members, each in a batch of its own."""
+    def singly(self, batch: Batch, padded: bool = True) -> Iterator[Batch]:
+        """Its members, each in a batch of its own; with padding where the settings ask for it, unless `padded` is
+        False."""
         for ticket in batch.tickets:
-            run_rows = self._policy.padded(ticket.rows)
+            run_rows = self._policy.padded(ticket.rows) if padded else ticket.rows
             yield Batch([ticket], ReleaseReason.ALONE, batch.formed_at, [], ticket.rows, run_rows)
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from workbench.config import Limits, ModelConfig
+from workbench.core.batch_proof import BatchEvidence
 from workbench.core.description import Description, RunTimes
 from workbench.core.messages import InferRequest, InferResponse, Timings
 from workbench.core.model import ModelState, ModelStatus, Signature
@@ -215,7 +216,20 @@ class Deployment:
             observer.batch_done(self.name, self.version, done.rows, requests, reason, ran_s)
             if done.ran_at >= self._learn_at:
                 self._learn(done, ran_s)
+        elif done.not_rows:
+            self._stop_batching(done.not_rows)
         self._settled(requests + len(done.dropped))
+
+    def _stop_batching(self, why: str) -> None:
+        """Run every request alone from now on: what a run gave back cannot be split among its callers."""
+        if not self._found.batched:  # another runner's batch said so before
+            return
+        reason = f"unbatched since a run of several requests: {why}; each was run again alone"
+        log.warning("model %r version %s is served %s", self.name, self.version, reason)
+        found = dataclasses.replace(self._found, batched=False, reason=reason, evidence=BatchEvidence.NONE)
+        self._warm = dataclasses.replace(self._warm, found=found)
+        self._apply()
+        self._observer.model_changed(self.status())
 
     def _learn(self, done: Done, ran_s: float) -> None:
         """Bring the costs up to date, and what is decided by them."""

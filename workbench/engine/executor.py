@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 from workbench.core.messages import ReleaseReason
 from workbench.core.ports import Session
 from workbench.core.tensor import Array
-from workbench.engine.batch_arrays import join, split
+from workbench.engine.batch_arrays import NotRows, join, split
 from workbench.engine.batcher import Batch, Batcher, WaitFor
 from workbench.engine.empty_requests import NO_RUN, empty_answer, have_no_rows
 from workbench.engine.request_queue import PendingRequest
@@ -32,6 +32,8 @@ class Done:
     joined_at: float
     ran_at: float
     dropped: Sequence[tuple[PendingRequest, WorkbenchError]] = ()
+    not_rows: str = ""
+    """Why its outputs could not be split, where they could not."""
 
     @property
     def failed(self) -> bool:
@@ -80,17 +82,19 @@ class Executor:
 
     def run(self, session: Session, batch: Batch) -> Iterator[Done]:
         """What was dropped, at once; the batch; and where it failed its members again one by one, so that one bad
-        input harms nobody."""
+        input harms nobody. Where outputs could not be split, a Done without tickets says so first."""
+        at = batch.formed_at
         if batch.dropped:
-            at = batch.formed_at
             yield Done([], [], batch.reason, 0, 0, at, at, at, batch.dropped)
         if batch.tickets:
             if batch.tickets[0].key is NO_RUN:
                 yield self._without_run(session, batch)
                 return
             done = self._run(session, batch)
-            if len(batch.tickets) > 1 and done.failed:
-                for each in self._batcher.singly(batch):
+            if (len(batch.tickets) > 1 and done.failed) or done.not_rows:
+                if done.not_rows:
+                    yield Done([], [], batch.reason, 0, 0, at, at, at, not_rows=done.not_rows)
+                for each in self._batcher.singly(batch, padded=not done.not_rows):
                     yield self._run(session, each)
             else:
                 yield done
@@ -114,6 +118,7 @@ class Executor:
         padding = batch.run_rows - batch.rows
         joined_at = self._clock()
         answers: Sequence[dict[str, Array] | WorkbenchError]
+        not_rows = ""
         try:
             inputs = tickets[0].request.inputs
             if not lone:
@@ -138,7 +143,12 @@ class Executor:
             if isinstance(error, InvalidInput) and lone and have_no_rows(session.signature, tickets[0].request.inputs):
                 made = empty_answer(session.signature.outputs, names)
                 answers = answers if made is None else (dict(zip(names, made, strict=True)),)
-        return Done(tickets, answers, batch.reason, batch.rows, batch.run_rows, batch.formed_at, joined_at, ran_at)
+            elif isinstance(error, NotRows):
+                not_rows = str(error)
+        formed_at = batch.formed_at
+        return Done(
+            tickets, answers, batch.reason, batch.rows, batch.run_rows, formed_at, joined_at, ran_at, (), not_rows
+        )
 
     def serve(self, runner: _Runner) -> None:
         """The life of a runner's thread: a batch at a time, until it is to leave or nothing comes any more."""
