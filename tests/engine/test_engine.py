@@ -109,7 +109,7 @@ async def test_a_model_from_bytes_answers(start: Start) -> None:
     assert result.status.version == "1"
     assert result.status.device == "cpu"
     assert result.status.routed
-    assert "influence each other" in result.status.batching
+    assert "do not influence each other" in result.status.batching
     response = await engine.infer(InferRequest("m", {"x": np.zeros((2, 4), np.float32)}, id="7"))
     (output,) = response.outputs.values()
     np.testing.assert_array_equal(output, np.full((2, 4), 1.5, np.float32))
@@ -146,7 +146,7 @@ async def test_rows_of_a_mixing_model_never_share_a_run(start: Start) -> None:
     engine = await start()
     status = (await engine.load("m", models.batch_mixing().SerializeToString())).status
     assert status.max_batch_size == 0
-    assert "changes with the rows beside it" in status.batching
+    assert "over the rows of the batch" in status.batching
     name = status.signature.inputs[0].name if status.signature else ""
     one = np.ones((1, 4), np.float32)
     answers = await asyncio.gather(*(engine.infer(InferRequest("m", {name: one * i})) for i in range(20)))
@@ -702,7 +702,7 @@ async def test_outputs_that_cannot_be_split_are_run_again_alone_and_the_model_st
 ) -> None:
     session, seen = FakeSession(detected, signature), Recorder()
     engine = await loaded(start, session, settings={"batching": "always", "max_batch_size": 4}, observer=seen)
-    assert engine.status("m").batch_evidence == "declared"
+    assert engine.status("m").max_batch_size == 4
     session.batches.clear()
     answers = await asyncio.gather(*(ask(engine, count) for count in (2, 0, 3)))
     assert [len(answer.outputs["y"]) for answer in answers] == [2, 0, 3]
