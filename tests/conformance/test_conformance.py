@@ -14,6 +14,7 @@ from tests import models
 from tests.conformance.cases import NOT_SERVED, TRANSPORTS, Case, cases
 from tests.conformance.table import PAGE, written
 from tests.conformance.transports import Grpc, Http, Process, array_of
+from tests.helpers import sequence_models
 from tests.helpers.service_process import Serve
 from workbench.core.messages import InferResponse
 from workbench.core.tensor import DTYPES, datatype_of
@@ -49,11 +50,13 @@ def ways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ways]:
         models.save(model, repository / name / "1" / "model.onnx")
         if name != "fp32":  # nothing of them is measured, so that they load at once
             (repository / name / "model.toml").write_text("batching = 'never'\nrunners = 'latency'\n")
+    sequences = sequence_models.config(sequence_models.control("START") + sequence_models.state())
+    sequence_models.save(repository, "sums", sequence_models.accumulator(), sequences)
     environment = {"INFER_WORKBENCH_TRIAL": "false"}
     with Serve(folder, "--model-repository", str(repository), environment=environment) as serve:
         serve.ready()
         ways = Ways(Http(serve), Grpc(serve), Process(folder, repository))
-        ways.process.start(list(MODELS))
+        ways.process.start([*MODELS, "sums"])
         yield ways
         ways.process.close()
         ways.grpc.close()

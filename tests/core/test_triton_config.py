@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from workbench.config import ModelConfig, model_config
 from workbench.core import triton_config as reader
 from workbench.core.model import ModelState, ModelStatus, Signature, TensorSpec
+from workbench.core.sequence_config import HONOURED_SEQUENCES
 from workbench.core.triton_config import TritonConfig, WarmupInput, WarmupRequest, differences, from_json, read
 from workbench.errors import InvalidInput, ModelError, WorkbenchError
 from workbench.protocols import pb
@@ -117,7 +118,7 @@ def test_what_says_nothing_is_not_spoken_of() -> None:
     [
         ('backend: "tensorrt"', ModelError, "tensorrt"),
         ('platform: "pytorch_libtorch"', ModelError, "pytorch"),
-        ("sequence_batching { direct { } }", ModelError, "keeps state"),
+        ("sequence_batching { } dynamic_batching { }", InvalidInput, "exclude each other"),
         ("ensemble_scheduling { step { } }", ModelError, "ensemble"),
         ("model_transaction_policy { decoupled: true }", ModelError, "decoupled"),
         ('name: "other"', InvalidInput, "name is 'other'"),
@@ -186,6 +187,8 @@ def test_every_field_of_tritons_is_known() -> None:
     assert {field.name for field in pb.message("ModelConfig").DESCRIPTOR.fields} <= known
     batching = reader.HONOURED_BATCHING.keys() | reader.PASSED_OVER.keys()
     assert {field.name for field in pb.message("ModelDynamicBatching").DESCRIPTOR.fields} <= batching
+    sequences = HONOURED_SEQUENCES.keys() | {"iterative_sequence"}
+    assert {field.name for field in pb.message("ModelSequenceBatching").DESCRIPTOR.fields} == sequences
 
 
 def test_every_field_is_documented() -> None:
@@ -194,12 +197,15 @@ def test_every_field_is_documented() -> None:
     assert documented == {
         **reader.HONOURED,
         **{f"dynamic_batching.{name}": text for name, text in reader.HONOURED_BATCHING.items()},
+        **{f"sequence_batching.{name}": text for name, text in HONOURED_SEQUENCES.items()},
         **{name: f"refused: {text}" for name, text in reader.REFUSED.items()},
         **{name: f"not honoured: {text}" for name, text in reader.PASSED_OVER.items()},
     }
 
 
-FIELDS = st.sampled_from([*reader.HONOURED, *reader.HONOURED_BATCHING, "kind", "count", "name", "dims", "key", "value"])
+FIELDS = st.sampled_from(
+    [*reader.HONOURED, *reader.HONOURED_BATCHING, *HONOURED_SEQUENCES, "kind", "count", "name", "dims", "key", "value"]
+)
 VALUES = st.recursive(
     st.integers(-5, 5) | st.text(max_size=3) | st.booleans() | st.none() | st.floats(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=3),

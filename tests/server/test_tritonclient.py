@@ -251,7 +251,7 @@ def test_schedule_parameters_and_those_that_are_reserved(client: Client) -> None
     refused: list[tuple[str, dict[str, Any]]] = [
         ("timeout", {"timeout": 1}),
         ("timings", {"parameters": {"timings": "yes"}}),
-        ("sequences are not served", {"sequence_id": 7, "sequence_start": True}),
+        ("keeps no state", {"sequence_id": 7, "sequence_start": True}),
         ("reserved", {"parameters": {"triton_anything": 1}}),
     ]
     for said, more in refused:

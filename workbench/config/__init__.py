@@ -97,6 +97,9 @@ class ModelConfig:
     where the graph does not tell), "proved" (by its graph only), "always" (you vouch for it) or "never"."""
     intra_op_threads: Annotated[int, Range(0, 1024)] = 0
     """Threads inside one run; 0: the cores this process may use, shared out over the instances."""
+    max_state_mib: Annotated[int, Range(1, 1_000_000), Live] = 1024
+    """Memory for the states of all sequences, of a model that keeps state between requests; a step that would need more
+    is refused."""
     gpu_memory_limit_mib: Annotated[int, Range(0, 1_000_000)] = 0
     """The most GPU memory for this model's arena; 0: half of what is free when it loads."""
 

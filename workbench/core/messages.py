@@ -58,6 +58,18 @@ class Timings:
         return self.queued_s + self.batched_s + self.ran_s + self.split_s
 
 
+@dataclass(frozen=True, slots=True)
+class SequenceStep:
+    """The place of a request in a sequence of requests, for a model that keeps state between them."""
+
+    id: int | str
+    """What its caller calls the sequence. 0 or an empty text is none."""
+    start: bool = False
+    """It is the first of its sequence."""
+    end: bool = False
+    """It is the last."""
+
+
 @dataclass(slots=True)
 class InferRequest:
     """One inference: arrays in, arrays out."""
@@ -75,6 +87,8 @@ class InferRequest:
     parameters: Mapping[str, Parameter] = field(default_factory=lambda: _NO_PARAMETERS)
     trace: str = ""
     """The caller's place in a distributed trace, as a W3C traceparent; empty: none."""
+    sequence: SequenceStep | None = None
+    """None: the request stands alone."""
     abandoned: Callable[[], bool] | None = None
     """Asked from a runner's thread when the batch is formed; True: the caller left, so the request is dropped."""
 

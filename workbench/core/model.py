@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from workbench.config import ModelConfig
 from workbench.core.batch_proof import BatchEvidence
+from workbench.core.sequence_config import SequenceConfig, SequenceFigures
 from workbench.errors import InvalidInput
 
 FREE = -1
@@ -132,6 +133,9 @@ class ModelStatus:
     """Seconds from the start of Loading to Ready."""
     queued: int = 0
     """Requests that wait for a runner."""
+    sequences: SequenceFigures | None = None
+    """None: it keeps no state between requests."""
+    sequence_config: SequenceConfig | None = None
     notes: tuple[str, ...] = ()
     """Remarks for the user, each one sentence."""
 

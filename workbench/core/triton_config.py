@@ -15,7 +15,9 @@ from typing import Any, Final
 from workbench.config import ModelConfig
 from workbench.core.model import FREE, Signature, TensorSpec
 from workbench.core.runtime import ONNX, runtime_meant_by, runtimes
+from workbench.core.sequence_config import HONOURED_SEQUENCES, SequenceConfig, read_sequence_batching
 from workbench.core.tensor import DTYPES
+from workbench.core.triton_message import Message, element_type, file_name, flag, messages, number, says, text, whole
 from workbench.errors import InvalidInput, ModelError
 
 PREFIX: Final = "infer_workbench."
@@ -33,6 +35,7 @@ HONOURED: Final = {
     "input": "compared with the model's, which holds; `reshape` is done",
     "output": "compared with the model's, which holds; `reshape` is done; `label_filename` names its classes' labels",
     "instance_group": "`instances` is the sum of `count`; `kind` and the first of `gpus` are `device`",
+    "sequence_batching": "a model that keeps state between requests: see sequences.md",
     "dynamic_batching": "a model whose rows do not influence each other is batched with and without it",
     "model_transaction_policy": "not decoupled, or the model is refused",
     "default_model_filename": "the file in the version's folder",
@@ -52,6 +55,8 @@ HONOURED_BATCHING: Final = {
 """The same of dynamic_batching."""
 
 PASSED_OVER: Final = {
+    "use_same_buffer_for_input_output": "a step's state is kept until the next one has succeeded",
+    "use_growable_memory": "each state has the memory that it needs",
     "preserve_ordering": "answers are sent as they come",
     "priority_queue_policy": "all levels have the one queue policy",
     "optimization": "the runtime's own optimisation is used",
@@ -68,7 +73,6 @@ PASSED_OVER: Final = {
 """Field -> why it is not honoured; the model is served all the same."""
 
 REFUSED: Final = {
-    "sequence_batching": "a model that keeps state between requests",
     "ensemble_scheduling": "an ensemble of models",
 }
 """Field -> what it makes of a model, which then cannot be served."""
@@ -77,12 +81,12 @@ _TENSOR = ("name", "data_type", "dims", "reshape", "label_filename", "optional",
 _GROUP = ("name", "kind", "count", "gpus")
 _WARMUP = ("name", "batch_size", "inputs", "count")
 _WARMUP_INPUT = ("data_type", "dims", "zero_data", "random_data", "input_data_file")
+_DIRECT = ("max_queue_delay_microseconds", "minimum_slot_utilization")
+_OLDEST = ("max_candidate_sequences", "preferred_batch_size", "max_queue_delay_microseconds")
+_STATE = ("input_name", "output_name", "data_type", "dims", "initial_state")
 _SPECIFIC = "specific"
-_FILE = re.compile(r"(?!\.)[A-Za-z0-9_.\-]{1,128}")
 _CAMEL = re.compile(r"(?<=[a-z0-9])([A-Z])")
 _DEVICES = {"KIND_AUTO": "auto", "KIND_MODEL": "auto", "KIND_CPU": "cpu", "KIND_GPU": "cuda"}
-
-Message = Mapping[str, Sequence[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,8 @@ class TritonConfig:
     batched: bool = False
     """The dims of `declared` are without the batch axis."""
     warmup: tuple[WarmupRequest, ...] = ()
+    sequences: SequenceConfig | None = None
+    """None: each request stands alone."""
 
 
 def read(message: Message, name: str = "") -> TritonConfig:
@@ -204,41 +210,43 @@ class _Reading:
                 raise ModelError(f"{refused} makes it {what}, which is not served here")
         self._sort(message, HONOURED, "")
         usual_file = self._usual_file()
-        size = _whole(message, "max_batch_size")
+        size = whole(message, "max_batch_size")
         if size:
             self._settings["max_batch_size"] = size
-        elif size == 0:
+        elif size == 0 or message.get("sequence_batching"):  # as Triton has it where none is said
             self._settings["batching"] = "never"
-        for batching in _messages(message, "dynamic_batching"):
+        for batching in messages(message, "dynamic_batching"):
             self._batching(batching)
-        if groups := _messages(message, "instance_group"):
+        sequences = self._sequences(size or 0)
+        if groups := messages(message, "instance_group"):
             self._instances(groups)
         self._parameters()
         versions = self._versions()
         label_files: dict[str, str] = {}
         declared: list[Declared] = []
         for kind in ("input", "output"):
-            for tensor in _messages(message, kind):
+            for tensor in messages(message, kind):
                 self._sort(tensor, _TENSOR, f"{kind}.")
                 declared.append(self._declared(kind, tensor, bool(size)))
-                if file := _text(tensor, "label_filename"):
-                    label_files[declared[-1].name] = _file_name("label_filename", file)
+                if file := text(tensor, "label_filename"):
+                    label_files[declared[-1].name] = file_name("label_filename", file)
         return TritonConfig(
             self._settings,
             tuple(self._notes),
             tuple(self._unknown),
-            _file_name("default_model_filename", _text(message, "default_model_filename") or usual_file),
+            file_name("default_model_filename", text(message, "default_model_filename") or usual_file),
             versions,
             label_files,
             tuple(each for each in declared if each.name),
             bool(size),
-            tuple(self._warmup(request) for request in _messages(message, "model_warmup")),
+            tuple(self._warmup(request) for request in messages(message, "model_warmup")),
+            sequences,
         )
 
     def _sort(self, message: Message, honoured: Mapping[str, str] | Sequence[str], where: str) -> None:
         """Note the fields that are passed over, and those that nobody knows."""
         for name, values in message.items():
-            if name in honoured or name in REFUSED or not any(_says(value) for value in values):
+            if name in honoured or name in REFUSED or not any(says(value) for value in values):
                 continue
             if name in PASSED_OVER:
                 self._notes.append(f"{where}{name} is not honoured: {PASSED_OVER[name]}")
@@ -247,8 +255,8 @@ class _Reading:
 
     def _usual_file(self) -> str:
         """The file name of the named runtime; empty where none is named. ModelError for an unknown runtime."""
-        name, backend = _text(self._message, "name"), _text(self._message, "backend")
-        platform = _text(self._message, "platform")
+        name, backend = text(self._message, "name"), text(self._message, "backend")
+        platform = text(self._message, "platform")
         if self._name and name not in ("", self._name):
             raise InvalidInput(f"name is {name[:80]!r}, and the model's is {self._name!r}")
         runtime = runtime_meant_by(platform, backend)
@@ -257,53 +265,67 @@ class _Reading:
             raise ModelError(
                 f"it is for the backend {(backend or platform)[:80]!r}, and {formats} models are served here"
             )
-        for transaction in _messages(self._message, "model_transaction_policy"):
-            if _text(transaction, "decoupled") == "true" or transaction.get("decoupled") == [True]:
+        for transaction in messages(self._message, "model_transaction_policy"):
+            if text(transaction, "decoupled") == "true" or transaction.get("decoupled") == [True]:
                 raise ModelError("its model_transaction_policy is decoupled, which is not served here")
         return runtime.model_file if platform or backend else ""
 
     def _batching(self, batching: Message) -> None:
         self._sort(batching, HONOURED_BATCHING, "dynamic_batching.")
         if sizes := batching.get("preferred_batch_size"):
-            self._settings["preferred_batch_sizes"] = [_number(each, "preferred_batch_size", low=1) for each in sizes]
-        if (delay_us := _whole(batching, "max_queue_delay_microseconds")) is not None:
+            self._settings["preferred_batch_sizes"] = [number(each, "preferred_batch_size", low=1) for each in sizes]
+        if (delay_us := whole(batching, "max_queue_delay_microseconds")) is not None:
             self._settings["max_queue_delay_s"] = delay_us / 1e6
-        if levels := _whole(batching, "priority_levels"):
+        if levels := whole(batching, "priority_levels"):
             if levels > MAX_LEVELS:
                 self._notes.append(f"of {levels} priority_levels there are {MAX_LEVELS}: a lower one means the default")
-            default = _whole(batching, "default_priority_level") or (levels + 1) // 2
+            default = whole(batching, "default_priority_level") or (levels + 1) // 2
             self._settings["priority_levels"] = min(levels, MAX_LEVELS)
             self._settings["default_priority"] = min(default, MAX_LEVELS)
-        for policy in _messages(batching, "default_queue_policy"):
-            if timeout_us := _whole(policy, "default_timeout_microseconds"):
+        for policy in messages(batching, "default_queue_policy"):
+            if timeout_us := whole(policy, "default_timeout_microseconds"):
                 self._settings["queue_timeout_s"] = timeout_us / 1e6
-            if size := _whole(policy, "max_queue_size"):
+            if size := whole(policy, "max_queue_size"):
                 self._settings["max_queue_size"] = size
-            if _text(policy, "timeout_action") == "DELAY":
+            if text(policy, "timeout_action") == "DELAY":
                 self._notes.append("timeout_action DELAY is not honoured: what waits too long is refused")
+
+    def _sequences(self, max_batch_size: int) -> SequenceConfig | None:
+        if not (found := messages(self._message, "sequence_batching")):
+            return None
+        if self._message.get("dynamic_batching"):
+            raise InvalidInput("dynamic_batching and sequence_batching exclude each other")
+        for batching in found:
+            self._sort(batching, [*HONOURED_SEQUENCES, "iterative_sequence"], "sequence_batching.")
+            for name, known in (("direct", _DIRECT), ("oldest", _OLDEST), ("state", _STATE)):
+                for each in messages(batching, name):
+                    self._sort(each, known, f"sequence_batching.{name}.")
+        sequences, settings = read_sequence_batching(found[-1], max_batch_size)
+        self._settings.update(settings)
+        return sequences
 
     def _instances(self, groups: Sequence[Message]) -> None:
         for group in groups:
             self._sort(group, _GROUP, "instance_group.")
-        self._settings["instances"] = sum(_whole(group, "count") or 1 for group in groups)
-        kinds = {_text(group, "kind") or "KIND_AUTO" for group in groups}
+        self._settings["instances"] = sum(whole(group, "count") or 1 for group in groups)
+        kinds = {text(group, "kind") or "KIND_AUTO" for group in groups}
         gpus = [gpu for group in groups for gpu in group.get("gpus", ())]
-        kind = _text(groups[0], "kind") or ("KIND_GPU" if gpus else "KIND_AUTO")
+        kind = text(groups[0], "kind") or ("KIND_GPU" if gpus else "KIND_AUTO")
         if kind not in _DEVICES:
             raise InvalidInput(f"instance_group.kind must be one of {', '.join(_DEVICES)}, got {kind[:40]!r}")
         device = _DEVICES[kind]
         if device == "cuda" and gpus:
-            device = f"cuda:{_number(gpus[0], 'instance_group.gpus')}"
+            device = f"cuda:{number(gpus[0], 'instance_group.gpus')}"
         self._settings["device"] = device
         if len(kinds) > 1 or len(set(gpus)) > 1:
             self._notes.append(f"all instances are on one device ({device}), the first that is named")
 
     def _parameters(self) -> None:
         ours = {field.name for field in dataclasses.fields(ModelConfig)}
-        for entry in _messages(self._message, "parameters"):
-            key = _text(entry, "key")
-            values = _messages(entry, "value")
-            value = _text(values[0], "string_value") if values else ""
+        for entry in messages(self._message, "parameters"):
+            key = text(entry, "key")
+            values = messages(entry, "value")
+            value = text(values[0], "string_value") if values else ""
             setting = "intra_op_threads" if key == "intra_op_thread_count" else key.removeprefix(PREFIX)
             if setting in ours and (setting != key or key == "intra_op_thread_count"):
                 self._settings[setting] = value
@@ -311,95 +333,48 @@ class _Reading:
                 self._notes.append(f"the parameter {key[:80]!r} is not honoured: nobody here reads it")
 
     def _declared(self, kind: str, tensor: Message, batched: bool) -> Declared:
-        name = _text(tensor, "name")
-        datatype = _text(tensor, "data_type").removeprefix("TYPE_")
-        dims = tuple(_number(each, f"{kind}.dims", low=-1) for each in tensor.get("dims", ()))
+        name = text(tensor, "name")
+        dims = tuple(number(each, f"{kind}.dims", low=-1) for each in tensor.get("dims", ()))
         reshape = None
-        for message in _messages(tensor, "reshape"):
-            shape = tuple(_number(each, f"{kind}.reshape", low=-1) for each in message.get("shape", ()))
+        for message in messages(tensor, "reshape"):
+            shape = tuple(number(each, f"{kind}.reshape", low=-1) for each in message.get("shape", ()))
             reshape = shape if shape != dims else None
-        return Declared(kind, name, {"STRING": "BYTES"}.get(datatype, datatype), dims, reshape)
+        return Declared(kind, name, element_type(tensor, "data_type"), dims, reshape)
 
     def _warmup(self, request: Message) -> WarmupRequest:
         self._sort(request, _WARMUP, "model_warmup.")
-        name = _text(request, "name")
+        name = text(request, "name")
         inputs = []
-        for entry in _messages(request, "inputs"):
-            key = _text(entry, "key")
-            for value in _messages(entry, "value"):
+        for entry in messages(request, "inputs"):
+            key = text(entry, "key")
+            for value in messages(entry, "value"):
                 self._sort(value, _WARMUP_INPUT, "model_warmup.inputs.")
-                datatype = _text(value, "data_type").removeprefix("TYPE_")
-                datatype = {"STRING": "BYTES"}.get(datatype, datatype)
+                datatype = element_type(value, "data_type")
                 if datatype not in DTYPES:
                     raise InvalidInput(f"model_warmup {name[:80]!r}: input {key[:80]!r} has no data_type of Triton's")
-                dims = tuple(_number(each, "model_warmup.inputs.dims") for each in value.get("dims", ()))
-                file = _text(value, "input_data_file")
+                dims = tuple(number(each, "model_warmup.inputs.dims") for each in value.get("dims", ()))
+                file = text(value, "input_data_file")
                 inputs.append(
                     WarmupInput(
                         key,
                         datatype,
                         dims,
-                        random=_flag(value, "random_data"),
-                        file=_file_name("input_data_file", file) if file else "",
+                        random=flag(value, "random_data"),
+                        file=file_name("input_data_file", file) if file else "",
                     )
                 )
-        size, count = _whole(request, "batch_size") or 0, _whole(request, "count") or 1
+        size, count = whole(request, "batch_size") or 0, whole(request, "count") or 1
         return WarmupRequest(name[:80], tuple(inputs), size, count)
 
     def _versions(self) -> frozenset[int] | None:
         allowed: frozenset[int] | None = None
-        for policy in _messages(self._message, "version_policy"):
+        for policy in messages(self._message, "version_policy"):
             several = "all" in policy
-            for latest in _messages(policy, "latest"):
-                several = several or (_whole(latest, "num_versions") or 1) > 1
-            for specific in _messages(policy, _SPECIFIC):
-                allowed = frozenset(_number(each, "versions", low=1) for each in specific.get("versions", ()))
+            for latest in messages(policy, "latest"):
+                several = several or (whole(latest, "num_versions") or 1) > 1
+            for specific in messages(policy, _SPECIFIC):
+                allowed = frozenset(number(each, "versions", low=1) for each in specific.get("versions", ()))
                 several = several or len(allowed) > 1
             if several:
                 self._notes.append("version_policy asks for several versions; the highest of them is loaded")
         return allowed
-
-
-def _says(value: Any) -> bool:
-    """False for a value that is the same as none."""
-    return value not in (0, "", "false", False, None) and not (isinstance(value, dict) and not value)
-
-
-def _messages(message: Message, name: str) -> list[Message]:
-    found = message.get(name, ())
-    for each in found:
-        if not isinstance(each, dict):
-            raise InvalidInput(f"{name} must be a message, got {str(each)[:40]!r}")
-    return list(found)
-
-
-def _text(message: Message, name: str) -> str:
-    found = message.get(name, ())
-    if not found:
-        return ""
-    if not isinstance(found[-1], str):
-        raise InvalidInput(f"{name} must be text, got {str(found[-1])[:40]!r}")
-    return str(found[-1])
-
-
-def _flag(message: Message, name: str) -> bool:
-    return any(value is True or value == "true" for value in message.get(name, ()))
-
-
-def _whole(message: Message, name: str) -> int | None:
-    found = message.get(name, ())
-    return _number(found[-1], name) if found else None
-
-
-def _number(value: Any, name: str, low: int = 0) -> int:
-    if isinstance(value, str) and value.lstrip("-").isdecimal() and len(value) < 20:  # JSON's form of an int64
-        value = int(value)
-    if type(value) is not int or not low <= value < 1 << 63:
-        raise InvalidInput(f"{name} must be a whole number from {low}, got {str(value)[:40]!r}")
-    return value
-
-
-def _file_name(what: str, text: str) -> str:
-    if text and not _FILE.fullmatch(text):
-        raise InvalidInput(f"{what} must be the name of a file without a folder, got {text[:80]!r}")
-    return text

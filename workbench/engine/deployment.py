@@ -29,15 +29,18 @@ from workbench.engine.memory_footprint import Footprint, Footprints
 from workbench.engine.model_loader import ModelLoader, Warm
 from workbench.engine.request_queue import Completion, PendingRequest
 from workbench.engine.runners import RunnerLayout
+from workbench.engine.sequence_scheduler import SequenceScheduler
 from workbench.engine.sources import ModelSource
 from workbench.engine.warmup import WarmUp
 from workbench.errors import (
     Cancelled,
+    Conflict,
     DeadlineExceeded,
     ExecutionError,
     InvalidInput,
     ModelError,
     Unavailable,
+    Unsupported,
     WorkbenchError,
 )
 from workbench.repository.model_metadata import ModelMetadata
@@ -105,6 +108,7 @@ class Deployment:
         self._batcher = Batcher(self._policy, _queue_policy(config), clock)
         self._executor: Executor | None = None
         self._admission: Admission | None = None
+        self._sequences: SequenceScheduler | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waking = False
         self._lone_turns = 0
@@ -138,7 +142,15 @@ class Deployment:
                 raise DeadlineExceeded("the request's timeout was over when it arrived; it was not run")
             admitted = admission.admit(request)
             ticket = PendingRequest(request, promise, admitted.rows, admitted.key, admitted.outputs, now)
-            self._batcher.submit(ticket)
+            if self._sequences is not None:
+                self._sequences.accept(ticket)
+            elif request.sequence is None:
+                self._batcher.submit(ticket)
+            else:
+                raise Unsupported(
+                    f"model {self.name!r} keeps no state between requests, as a sequence_id supposes: leave it out, or "
+                    "load the model with a config.pbtxt that has sequence_batching"
+                )
         except WorkbenchError as error:
             self._observer.request_done(self.name, self.version, outcome_of(error), None)
             raise
@@ -162,7 +174,11 @@ class Deployment:
             self._batcher.wake()
             return
         self._run_inline()
-        if self._batcher.depth and self._loop is not None:  # others on the loop have their turn between batches
+        if self._batcher.depth:  # others on the loop have their turn between batches
+            self._wake_soon()
+
+    def _wake_soon(self) -> None:
+        if not self._waking and self._loop is not None:
             self._waking = True
             self._loop.call_soon(self._wake)
 
@@ -187,6 +203,7 @@ class Deployment:
         ran_s, split_s = done.ran_at - done.joined_at, now - done.ran_at
         requests, reason, batch_rows = len(done.tickets), done.reason, [ticket.rows for ticket in done.tickets]
         waits: list[float] = []
+        steps = self._sequences.take(done) if self._sequences is not None else []
         for ticket, answer in zip(done.tickets, done.answers, strict=True):
             if ticket.ended:  # it was given up on, and its run has come back after all
                 continue
@@ -218,6 +235,8 @@ class Deployment:
                 self._learn(done, ran_s)
         elif done.not_rows:
             self._stop_batching(done.not_rows)
+        if self._sequences is not None:
+            self._sequences.go_on(steps)
         self._settled(requests + len(done.dropped))
 
     def _stop_batching(self, why: str) -> None:
@@ -255,6 +274,15 @@ class Deployment:
             ticket.promise.set_exception(error)
         self._observer.request_done(self.name, self.version, outcome, None)
 
+    def _refused(self, ticket: PendingRequest, error: WorkbenchError) -> None:
+        """End a step of a sequence that was accepted."""
+        self._end(ticket, error)
+        self._settled(1)
+
+    def _held(self) -> list[PendingRequest]:
+        """Forget the sequences; the steps that waited for their turn."""
+        return self._sequences.abandon() if self._sequences is not None else []
+
     def _settled(self, count: int) -> None:
         self._outstanding -= count
         if self._outstanding == 0 and self._idle is not None:
@@ -283,7 +311,9 @@ class Deployment:
             footprint = self._footprints.begin()  # after the trial, which is a process of its own
             first = await in_thread(opening.open, give_back)
             self.signature, self._platform, self._device = first.signature, first.platform, first.device
-            self._notes = opened = (*first.notes, *uncallable(first.signature, self._limits))
+            if opening.states is not None:
+                self.signature = opening.states.seen
+            self._notes = opened = (*first.notes, *uncallable(self.signature, self._limits))
             self._said = self.source.described.notes(first.signature)
             self._warming_since = self._clock()
             self._change(ModelState.WARMING)
@@ -306,6 +336,16 @@ class Deployment:
             raise ModelError(self._reason)
         self._costs = CostTable(self._found.run_s, self._found.key)
         self._place = self._arbiters.of(self._device).place(self._layout.cores, self.config.device_share)
+        if opening.states is not None:
+            self._sequences = SequenceScheduler(
+                self.name,
+                self.source.described.triton,
+                opening.states,
+                self._batcher,
+                self._clock,
+                self._refused,
+                self._wake_soon,
+            )
         self._apply()
         self._executor = Executor(self.name, self._sessions, self._batcher, self._deliver_from_runner, self._clock)
         self._executor.resize(self._layout.runners)
@@ -340,7 +380,8 @@ class Deployment:
         """Draining: refuse what comes."""
         if self.state is ModelState.READY:
             self._idle = asyncio.Event()
-            self._batcher.close()
+            if self._sequences is None:  # else steps that were accepted still have to get there
+                self._batcher.close()
             self._change(ModelState.DRAINING)
 
     async def drain(self, timeout_s: float) -> None:
@@ -353,7 +394,7 @@ class Deployment:
 
     def abandon(self) -> None:
         """Let a drain end now: those who wait get Unavailable, and whoever is inside the runtime is not waited for."""
-        for ticket in self._batcher.abandon():
+        for ticket in (*self._batcher.abandon(), *self._held()):
             self._end(ticket, Unavailable(f"model {self.name!r} was unloaded before the request was run"))
             self._settled(1)
         if self._idle is not None:
@@ -370,7 +411,7 @@ class Deployment:
     def give_up(self, reason: str) -> None:
         """Failed, for a runner that does not come back: all who wait for it or inside it get DeadlineExceeded."""
         runs = self._executor.inside() if self._executor is not None else []
-        waiting = self._batcher.abandon()
+        waiting = [*self._batcher.abandon(), *self._held()]
         self._fail(reason)
         for ticket in (*(ticket for _, tickets in runs for ticket in tickets), *waiting):
             self._end(ticket, DeadlineExceeded(reason))
@@ -380,6 +421,7 @@ class Deployment:
     async def close(self) -> None:
         """Give everything back and be Gone, or stay Failed. What is still inside the runtime is left to end there."""
         self._batcher.close()
+        self._held()
         if self._executor is not None:
             self._executor.resize(0)
         sessions, self._sessions = self._sessions, []
@@ -396,6 +438,7 @@ class Deployment:
         self._observer.model_changed(self.status())
 
     def status(self) -> ModelStatus:
+        sequences = self._sequences.figures() if self._sequences is not None else None
         return ModelStatus(
             name=self.name,
             version=self.version,
@@ -414,7 +457,9 @@ class Deployment:
             size_bytes=self.source.size_bytes,
             loaded_at=self._loaded_at,
             load_s=self._load_s,
-            queued=self._batcher.depth,
+            queued=self._batcher.depth + (sequences.held if sequences is not None else 0),
+            sequences=sequences,
+            sequence_config=self.source.described.triton.sequences,
             notes=(*self._sent, *self._said, *self._notes),
         )
 
@@ -438,13 +483,16 @@ class Deployment:
         self._batcher.configure(self._policy, _queue_policy(config), self._place, self._layout.runners)
         rows = config.max_batch_size if batched else 0
         self._admission = Admission(self.signature, rows, aborts_on_empty=self._aborts_on_empty)
+        whole = self._sessions[0].signature  # a state is none of the callers' inputs
         self._may_inline = (
             batched
             and self.takes_more_runners
-            and may_run_inline(self.signature, self.source.operators, self.source.runtime.steady_operators, config)
+            and may_run_inline(whole, self.source.operators, self.source.runtime.steady_operators, config)
         )
         curve = self._costs.curve(self._found.key)
         self._inline.decide(self._may_inline, curve, config.max_batch_size, self._clock())
+        if self._sequences is not None:
+            self._sequences.configure(config, _queue_policy(config), batched=batched)
 
     @property
     def _found(self) -> WarmUp:
@@ -522,5 +570,6 @@ _OUTCOMES: tuple[tuple[type[WorkbenchError], Outcome], ...] = (
     (DeadlineExceeded, Outcome.EXPIRED),
     (Cancelled, Outcome.CANCELLED),
     (Unavailable, Outcome.REJECTED),
+    (Conflict, Outcome.REJECTED),
     (ExecutionError, Outcome.FAILED),
 )

@@ -12,6 +12,7 @@ from workbench.core.batch_proof import BatchProof
 from workbench.core.ports import Session
 from workbench.engine.batch_policy import allowed_sizes
 from workbench.engine.costs import fastest_size
+from workbench.engine.implicit_state import ImplicitState, SequenceSession
 from workbench.engine.reshape_adapter import ReshapeAdapter, reshaped
 from workbench.engine.runners import RunnerLayout, chosen_by_hand, compare, set_layout, why_not_compare
 from workbench.engine.sources import ModelSource
@@ -43,11 +44,14 @@ class ModelLoader:
     def __init__(self, source: ModelSource, config: ModelConfig, open_session: Opener, cores: int = 0) -> None:
         """`cores` of the CPU that runs may use; 0: all that this process may."""
         self.sessions: list[Session] = []
+        self.states: ImplicitState | None = None
+        """Of a model that keeps state between requests, once it is open."""
         self._source = source
         self._config = config
         self._open_session = open_session
         self._cores = cores or usable_cores()
         self._load_s = 0.0
+        self._reshaped = False
 
     def open(self) -> Session:
         """The first of the sessions. Raises ModelError."""
@@ -79,7 +83,7 @@ class ModelLoader:
         config, first = self._config, self.sessions[0]
         sizes = allowed_sizes(config.batch_sizes, config.max_batch_size)
         proof = self._source.graph.batch
-        if isinstance(first, ReshapeAdapter) and not self._source.described.triton.batched:
+        if self._reshaped and not self._source.described.triton.batched:
             proof = BatchProof(reason="its config.pbtxt reshapes the first axis too")
         found = warm_up(first, config.batching, config.max_batch_size, proof, sizes=sizes)
         layout = set_layout(config, self._cores)
@@ -116,8 +120,14 @@ class ModelLoader:
 
     def _opened(self, instances: int) -> Session:
         session = self._open_session(self._source.path, self._config, instances=instances)
-        session = reshaped(session, self._source.described.triton)
         self.sessions.append(session)
+        described = self._source.described
+        session = reshaped(session, described.triton)
+        self._reshaped = isinstance(session, ReshapeAdapter)
+        if described.triton.sequences is not None:
+            self.states = self.states or ImplicitState(described, session.signature)
+            session = SequenceSession(session, self.states)
+        self.sessions[-1] = session
         return session
 
     def _close(self, session: Session) -> None:

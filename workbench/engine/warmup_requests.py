@@ -42,7 +42,7 @@ def _array(of: WarmupInput, request: WarmupRequest, described: ModelMetadata) ->
     if element_count(shape) > MAX_ELEMENTS:
         raise InvalidInput(f"input {of.name[:80]!r} has more than {MAX_ELEMENTS} elements")
     if of.file:
-        return _read(described.warmup_data[of.file], of, shape)
+        return raw_elements(described.warmup_data[of.file], of.datatype, shape, of.file)
     if of.random:
         return random_values(of.datatype, shape, np.random.default_rng(0), whole_numbers=2)
     if of.datatype == BYTES:
@@ -50,12 +50,13 @@ def _array(of: WarmupInput, request: WarmupRequest, described: ModelMetadata) ->
     return np.zeros(shape, DTYPES[of.datatype])
 
 
-def _read(data: bytes, of: WarmupInput, shape: tuple[int, ...]) -> Array:
-    """The elements as they lie in a file: little-endian, and of BYTES each after its length in 4 bytes."""
-    if of.datatype != BYTES:
-        dtype = DTYPES[of.datatype]
+def raw_elements(data: bytes, datatype: str, shape: tuple[int, ...], what: str) -> Array:
+    """The elements in the file `what`: little-endian, and of BYTES each after its length in 4 bytes. InvalidInput where
+    there are more or fewer than `shape` has."""
+    if datatype != BYTES:
+        dtype = DTYPES[datatype]
         if len(data) != element_count(shape) * dtype.itemsize:
-            raise InvalidInput(f"{of.file!r} has {len(data)} bytes, and {of.datatype} {list(shape)} has another number")
+            raise InvalidInput(f"{what!r} has {len(data)} bytes, and {datatype} {list(shape)} has another number")
         return np.frombuffer(data, dtype).reshape(shape)
     elements = []
     at = 0
@@ -64,7 +65,7 @@ def _read(data: bytes, of: WarmupInput, shape: tuple[int, ...]) -> Array:
         elements.append(data[at + 4 : at + 4 + size])
         at += 4 + size
     if at != len(data) or len(elements) != element_count(shape):
-        raise InvalidInput(f"{of.file!r} does not hold {element_count(shape)} elements, each after its length")
+        raise InvalidInput(f"{what!r} does not hold {element_count(shape)} elements, each after its length")
     array = np.empty(len(elements), np.object_)
     array[:] = elements
     return array.reshape(shape)

@@ -82,6 +82,8 @@ def encode_status(status: ModelStatus) -> dict[str, Any]:
         "inputs": [dataclasses.asdict(spec) for spec in signature.inputs] if signature else None,
         "outputs": [dataclasses.asdict(spec) for spec in signature.outputs] if signature else None,
         "config": dataclasses.asdict(status.config),
+        "sequences": dataclasses.asdict(status.sequences) if status.sequences else None,
+        "sequence_config": dataclasses.asdict(status.sequence_config) if status.sequence_config else None,
         "notes": list(status.notes),
     }
 

@@ -26,6 +26,8 @@ EXTENSIONS = (
     "model_repository(unload_dependents)",
     "parameters",
     "schedule_policy",
+    "sequence",
+    "sequence(string_id)",
     "statistics",
 )
 

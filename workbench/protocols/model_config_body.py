@@ -9,6 +9,8 @@ from typing import Any
 from workbench.config import ModelConfig
 from workbench.core.model import ModelStatus, Signature, TensorSpec
 from workbench.core.runtime import runtime_of_platform
+from workbench.core.sequence_config import CORRID, Control, ImplicitStateConfig, SequenceConfig
+from workbench.core.tensor import BYTES
 from workbench.core.triton_config import PREFIX
 
 _EXPRESSED = frozenset(
@@ -51,15 +53,16 @@ def triton_config(status: ModelStatus, versions: Sequence[str] = ()) -> dict[str
             if field.name not in _EXPRESSED
         },
     }
-    if batched:
+    if status.sequence_config is not None:
+        config["sequence_batching"] = _sequence_batching(status.sequence_config, status.config)
+    elif batched:
         config["dynamic_batching"] = _batching(status.config)
     return config
 
 
 def _tensor(spec: TensorSpec, batched: bool) -> dict[str, Any]:
     dims = list(spec.shape[1:] if batched else spec.shape)
-    datatype = "STRING" if spec.datatype == "BYTES" else spec.datatype
-    tensor: dict[str, Any] = {"name": spec.name, "data_type": f"TYPE_{datatype}", "dims": dims or [1]}
+    tensor: dict[str, Any] = {"name": spec.name, "data_type": _datatype(spec.datatype), "dims": dims or [1]}
     if not dims:  # Triton's dims are never empty: a reshape gives the rest
         tensor["reshape"] = {"shape": []}
     return tensor
@@ -89,6 +92,47 @@ def _batching(config: ModelConfig) -> dict[str, Any]:
             "max_queue_size": config.max_queue_size,
         },
     }
+
+
+def _sequence_batching(sequences: SequenceConfig, config: ModelConfig) -> dict[str, Any]:
+    delay_us = round(config.max_queue_delay_s * 1e6)
+    strategy: dict[str, Any] = {"max_queue_delay_microseconds": delay_us}
+    if sequences.strategy == "oldest":
+        strategy["max_candidate_sequences"] = sequences.candidates
+        strategy["preferred_batch_size"] = list(config.preferred_batch_sizes)
+    elif config.preferred_batch_sizes:
+        strategy["minimum_slot_utilization"] = min(config.preferred_batch_sizes) / config.max_batch_size
+    return {
+        "max_sequence_idle_microseconds": round(sequences.max_idle_s * 1e6),
+        sequences.strategy: strategy,
+        "control_input": [{"name": each.name, "control": [_control(each)]} for each in sequences.controls],
+        "state": [_state(each) for each in sequences.states],
+    }
+
+
+def _control(control: Control) -> dict[str, Any]:
+    told: dict[str, Any] = {"kind": f"CONTROL_SEQUENCE_{control.kind}"}
+    if control.kind == CORRID:
+        return {**told, "data_type": _datatype(control.datatype)}
+    kind = {"INT32": int, "FP32": float, "BOOL": bool}[control.datatype]
+    return {**told, f"{control.datatype.lower()}_false_true": [kind(value) for value in control.values]}
+
+
+def _state(state: ImplicitStateConfig) -> dict[str, Any]:
+    datatype = _datatype(state.datatype)
+    initial: dict[str, Any] = {"name": state.input_name, "data_type": datatype, "dims": list(state.initial_dims)}
+    initial |= {"data_file": state.initial_file} if state.initial_file else {"zero_data": True}
+    return {
+        "input_name": state.input_name,
+        "output_name": state.output_name,
+        "data_type": datatype,
+        "dims": list(state.dims),
+        "initial_state": [initial],
+    }
+
+
+def _datatype(datatype: str) -> str:
+    return f"TYPE_{'STRING' if datatype == BYTES else datatype}"
 
 
 def _text(value: object) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from workbench.core.messages import InferRequest, Parameter, ReleaseReason, Timings
-from workbench.errors import InvalidInput, Unsupported
+from workbench.core.messages import InferRequest, Parameter, ReleaseReason, SequenceStep, Timings
+from workbench.errors import InvalidInput
+
+MAX_SEQUENCE_ID: Final = 128
+"""Characters of a sequence_id, as in Triton."""
 
 
 def take_flag(parameters: dict[str, Parameter], name: str) -> bool:
@@ -26,24 +29,35 @@ def take_whole(parameters: dict[str, Parameter], name: str) -> int:
 
 
 def take_schedule(parameters: dict[str, Parameter], request: InferRequest, now: float) -> None:
-    """Move `priority` and `timeout` from `parameters` to `request`; the timeout begins at `now`.
+    """Move `priority`, `timeout` and the place in a sequence from `parameters` to `request`; the timeout begins at
+    `now`.
 
-    The others must not be reserved by the protocol. Raises InvalidInput, and Unsupported for a sequence.
+    The others must not be reserved by the protocol. Raises InvalidInput.
     """
     request.priority = take_whole(parameters, "priority")
     if timeout_us := take_whole(parameters, "timeout"):
         request.deadline = now + timeout_us / 1e6
     if parameters:
+        request.sequence = _take_sequence(parameters)
         _take_reserved(parameters)
 
 
-_SEQUENCE = ("sequence_id", "sequence_start", "sequence_end")
+def _take_sequence(parameters: dict[str, Parameter]) -> SequenceStep | None:
+    id = parameters.pop("sequence_id", 0)
+    if isinstance(id, bool) or not isinstance(id, int | str):
+        raise InvalidInput(f"the parameter sequence_id must be a whole number or text, got {str(id)[:40]!r}")
+    if isinstance(id, int):
+        # gRPC has it as an int64, and clients send the upper half of a uint64 as negative numbers.
+        if not -1 << 63 <= id < 1 << 64:
+            raise InvalidInput(f"the parameter sequence_id must be a number of 64 bits, got {str(id)[:40]}")
+        id %= 1 << 64
+    elif len(id) > MAX_SEQUENCE_ID:
+        raise InvalidInput(f"the parameter sequence_id has {len(id)} characters; {MAX_SEQUENCE_ID} are the most")
+    start, end = take_flag(parameters, "sequence_start"), take_flag(parameters, "sequence_end")
+    return SequenceStep(id, start, end) if id or start or end else None
 
 
 def _take_reserved(parameters: dict[str, Parameter]) -> None:
-    for name in _SEQUENCE:
-        if parameters.pop(name, 0):
-            raise Unsupported(f"the parameter {name}: sequences are not served; no request here knows of another")
     for name in [name for name in parameters if name.startswith("triton_")]:
         if name != "triton_enable_empty_final_response":
             raise InvalidInput(f"the parameter {name[:40]!r}: names that begin with triton_ are reserved")
@@ -55,6 +69,8 @@ def schedule_parameters(request: InferRequest, now: float) -> dict[str, Paramete
     parameters = dict(request.parameters)
     if request.priority:
         parameters["priority"] = request.priority
+    if (step := request.sequence) is not None:
+        parameters |= {"sequence_id": step.id, "sequence_start": step.start, "sequence_end": step.end}
     if request.deadline is not None:
         # 0 would mean no deadline at all.
         parameters["timeout"] = max(1, round((request.deadline - now) * 1e6))

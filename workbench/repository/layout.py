@@ -21,6 +21,9 @@ TRITON_FILE = "config.pbtxt"
 WARMUP_FOLDER = "warmup"
 """Beside a model's versions: inputs that its config.pbtxt has it warmed up with."""
 
+INITIAL_STATE_FOLDER = "initial_state"
+"""Beside a model's versions: the states with which its sequences begin."""
+
 
 def model_file_in(folder: Path) -> Path | None:
     """The model's file in a folder that holds one model, by the name that a runtime gives it; None: there is none."""

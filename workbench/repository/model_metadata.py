@@ -12,14 +12,21 @@ from workbench.core import triton_config
 from workbench.core.model import Signature
 from workbench.core.triton_config import TritonConfig
 from workbench.errors import InvalidInput, ModelError
-from workbench.repository.layout import SETTINGS_FILE, TRITON_FILE, WARMUP_FOLDER, check_own_file, contained
+from workbench.repository.layout import (
+    INITIAL_STATE_FOLDER,
+    SETTINGS_FILE,
+    TRITON_FILE,
+    WARMUP_FOLDER,
+    check_own_file,
+    contained,
+)
 from workbench.repository.pbtxt import parse
 
 MAX_BYTES = 1024 * 1024
 """The largest config.pbtxt, and the largest file with labels."""
 
 MAX_DATA_BYTES = 64 * 1024 * 1024
-"""The largest file to warm up with."""
+"""The largest file to warm up with, or to begin sequences with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,8 @@ class ModelMetadata:
     """Output -> what its elements are called."""
     warmup_data: Mapping[str, bytes] = field(default_factory=dict)
     """Contents of the files that its warm-up requests name."""
+    initial_states: Mapping[str, bytes] = field(default_factory=dict)
+    """The same of those that the states of its sequences name."""
 
     def notes(self, signature: Signature) -> tuple[str, ...]:
         """Remarks on what a config.pbtxt asks in vain, or gets wrong about a model of this signature."""
@@ -65,7 +74,10 @@ def describe(folder: Path, root: Path, name: str = "") -> ModelMetadata:
     labels = {output: _labels(folder / file, root) for output, file in said.label_files.items()}
     files = {each.file for request in said.warmup for each in request.inputs if each.file}
     data = {file: _data(folder / WARMUP_FOLDER / file, root) for file in sorted(files)}
-    return ModelMetadata(read_model_toml(settings, base), said, labels, data)
+    states = said.sequences.states if said.sequences is not None else ()
+    files = {each.initial_file for each in states if each.initial_file}
+    initial = {file: _data(folder / INITIAL_STATE_FOLDER / file, root) for file in sorted(files)}
+    return ModelMetadata(read_model_toml(settings, base), said, labels, data, initial)
 
 
 def files_of(described: ModelMetadata, folder: Path, root: Path) -> dict[str, bytes]:
@@ -74,7 +86,8 @@ def files_of(described: ModelMetadata, folder: Path, root: Path) -> dict[str, by
     texts = [TRITON_FILE, *said.label_files.values()] if said != TritonConfig() else []
     files = {name: _bytes(folder / name, root, name, MAX_BYTES) for name in texts}
     data = {f"{WARMUP_FOLDER}/{name}": content for name, content in described.warmup_data.items()}
-    return {name: content for name, content in {**files, **data}.items() if content is not None}
+    initial = {f"{INITIAL_STATE_FOLDER}/{name}": content for name, content in described.initial_states.items()}
+    return {name: content for name, content in {**files, **data, **initial}.items() if content is not None}
 
 
 def _labels(path: Path, root: Path) -> tuple[str, ...]:
@@ -85,9 +98,9 @@ def _labels(path: Path, root: Path) -> tuple[str, ...]:
 
 
 def _data(path: Path, root: Path) -> bytes:
-    data = _bytes(path, root, "the input_data_file", MAX_DATA_BYTES)
+    data = _bytes(path, root, f"the file of {path.parent.name}", MAX_DATA_BYTES)
     if data is None:
-        raise InvalidInput(f"{TRITON_FILE}: there is no file {path.name!r} in {WARMUP_FOLDER}/, to warm up with")
+        raise InvalidInput(f"{TRITON_FILE}: there is no file {path.name!r} in {path.parent.name}/")
     return data
 
 

@@ -53,6 +53,7 @@ def families(state: State) -> Iterator[Family]:
     yield from _payloads(state.figures)
     yield from _batches(state.figures)
     yield from _models(state)
+    yield from _sequences(state)
     yield from _process(state)
     yield from _machine(state)
     yield from triton_metrics.families(state.figures, state.statuses, state.machine)
@@ -146,6 +147,26 @@ def _models(state: State) -> Iterator[Family]:
         size.add(key, status.size_bytes)
         info.add((*key, status.platform, status.device), 1)
     yield from (depth, states, routed, load, size, info)
+
+
+def _sequences(state: State) -> Iterator[Family]:
+    active = gauge("infer_sequences_active", "Sequences that have begun and are not over", *_VERSION)
+    backlog = gauge("infer_sequences_backlog", "Sequences that wait until another one is over", *_VERSION)
+    size = gauge("infer_sequence_state_bytes", "Memory of the states that are kept between requests", *_VERSION)
+    started = counter("infer_sequences_started_total", "Requests that started a sequence", *_VERSION)
+    over = counter("infer_sequences_over_total", "Sequences that are over, by why", *_VERSION, "reason")
+    failed = counter("infer_sequence_failures_total", "Requests of sequences that changed nothing", *_VERSION)
+    for status in state.statuses:
+        if (figures := status.sequences) is not None:
+            key = (status.name, status.version)
+            active.add(key, figures.active)
+            backlog.add(key, figures.backlog)
+            size.add(key, figures.state_bytes)
+            started.add(key, figures.started)
+            for reason, count in (("end", figures.ended), ("idle", figures.dropped), ("restart", figures.restarted)):
+                over.add((*key, reason), count)
+            failed.add(key, figures.failed)
+    yield from (active, backlog, size, started, over, failed)
 
 
 def _process(state: State) -> Iterator[Family]:

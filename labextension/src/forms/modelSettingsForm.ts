@@ -36,6 +36,7 @@ export const MODEL_SETTINGS: readonly IModelSetting[] = [
   { name: 'preferred_batch_sizes', kind: 'sizes', default: [], live: true, seldom: true },
   { name: 'intra_op_threads', kind: 'count', default: 0, live: false, range: [0, 1024], seldom: true },
   { name: 'device_share', kind: 'number', default: 1, live: true, range: [0.01, 100], seldom: true },
+  { name: 'max_state_mib', kind: 'count', default: 1024, live: true, range: [1, 1000000], unit: 'MiB', seldom: true },
   { name: 'gpu_memory_limit_mib', kind: 'count', default: 0, live: false, range: [0, 1000000], unit: 'MiB', seldom: true },
   { name: 'priority_levels', kind: 'count', default: 3, live: true, range: [1, 16], seldom: true },
   { name: 'default_priority', kind: 'count', default: 2, live: true, range: [1, 16], seldom: true },
@@ -227,6 +228,13 @@ export function settingLabel(trans: TranslationBundle, name: string): ISettingLa
       return {
         label: trans.__('Device share'),
         help: trans.__('How much compute time it gets against other models that want the device')
+      };
+    case 'max_state_mib':
+      return {
+        label: trans.__('State memory'),
+        help: trans.__(
+          'For the states of all sequences, of a model that keeps state between requests'
+        )
       };
     case 'gpu_memory_limit_mib':
       return {

@@ -1,0 +1,130 @@
+"""Models that keep state between requests, as Triton's example clients expect them, with their config.pbtxt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from onnx import ModelProto, NodeProto, TensorProto, helper
+
+from tests import models
+
+INTS = "int32_false_true: [ 0, 1 ]"
+
+DYNA = "oldest { max_candidate_sequences: 1024 max_queue_delay_microseconds: 2000 }"
+"""The strategy of Triton's simple_dyna_sequence."""
+
+
+def control(name: str, kind: str = "", values: str = INTS) -> str:
+    """A control_input of the configuration."""
+    return f'control_input {{ name: "{name}" control {{ kind: CONTROL_SEQUENCE_{kind or name} {values} }} }}\n'
+
+
+def state(initial: str = "", dims: str = "[ 1 ]") -> str:
+    """The state of the models here that have one."""
+    return f'state {{ input_name: "STATE" output_name: "NEW" data_type: TYPE_INT32 dims: {dims} {initial} }}\n'
+
+
+def config(sequences: str, *, max_batch_size: int = 8, more: str = "") -> str:
+    """The config.pbtxt of any model here, with this sequence_batching."""
+    return f"""
+        platform: "onnxruntime_onnx"
+        max_batch_size: {max_batch_size}
+        sequence_batching {{ {sequences} }}
+        input {{ name: "INPUT" data_type: TYPE_INT32 dims: [ 1 ] }}
+        output {{ name: "OUTPUT" data_type: TYPE_INT32 dims: [ 1 ] }}
+        {more}
+    """
+
+
+def save(repository: Path, name: str, model: ModelProto, text: str) -> Path:
+    """The model's folder in a repository."""
+    models.save(model, repository / name / "1" / "model.onnx")
+    (repository / name / "config.pbtxt").write_text(text)
+    return repository / name
+
+
+def _model(
+    nodes: Sequence[NodeProto], controls: Sequence[str], rows: models.Dim, corrid: str = "", *, state: bool = False
+) -> ModelProto:
+    shape = [rows, 1]
+    inputs = [models.value(name, "INT32", shape) for name in ("INPUT", *controls, *(["STATE"] if state else []))]
+    if corrid:
+        inputs.append(models.value("CORRID", corrid, shape))
+    outputs = [models.value(name, "INT32", shape) for name in ("OUTPUT", *(["NEW"] if state else []))]
+    return models.model(list(nodes), inputs, outputs)
+
+
+def _sum() -> list[NodeProto]:
+    """sum = INPUT where START, else STATE + INPUT."""
+    return [
+        helper.make_node("Cast", ["START"], ["starts"], to=TensorProto.BOOL),
+        helper.make_node("Add", ["STATE", "INPUT"], ["next"]),
+        helper.make_node("Where", ["starts", "INPUT", "next"], ["sum"]),
+    ]
+
+
+def accumulator(rows: models.Dim = "rows") -> ModelProto:
+    """OUTPUT is the sum of the inputs since START, and so is the state."""
+    return _model(
+        [*_sum(), helper.make_node("Identity", ["sum"], ["OUTPUT"]), helper.make_node("Identity", ["sum"], ["NEW"])],
+        ["START"],
+        rows,
+        state=True,
+    )
+
+
+def adder(rows: models.Dim = "rows") -> ModelProto:
+    """As `accumulator`, but without START: it begins with the state that it is given."""
+    nodes = [helper.make_node("Add", ["STATE", "INPUT"], ["OUTPUT"]), helper.make_node("Identity", ["OUTPUT"], ["NEW"])]
+    return _model(nodes, [], rows, state=True)
+
+
+def simple_sequence() -> ModelProto:
+    """READY * (INPUT + START): as Triton's example, it keeps no state."""
+    nodes = [
+        helper.make_node("Add", ["INPUT", "START"], ["sum"]),
+        helper.make_node("Mul", ["READY", "sum"], ["OUTPUT"]),
+    ]
+    return _model(nodes, ["START", "READY"], "rows")
+
+
+def simple_dyna_sequence() -> ModelProto:
+    """READY * (INPUT + START + END * CORRID), as Triton's example."""
+    nodes = [
+        helper.make_node("Cast", ["CORRID"], ["id"], to=TensorProto.INT32),
+        helper.make_node("Add", ["INPUT", "START"], ["begun"]),
+        helper.make_node("Mul", ["END", "id"], ["last"]),
+        helper.make_node("Add", ["begun", "last"], ["sum"]),
+        helper.make_node("Mul", ["READY", "sum"], ["OUTPUT"]),
+    ]
+    return _model(nodes, ["START", "END", "READY"], "rows", "UINT64")
+
+
+def simple_string_dyna_sequence() -> ModelProto:
+    """The sum of the inputs since START; with END also the id, a text of digits."""
+    nodes = [
+        *_sum(),
+        helper.make_node("Cast", ["CORRID"], ["id"], to=TensorProto.INT32),
+        helper.make_node("Mul", ["END", "id"], ["last"]),
+        helper.make_node("Add", ["sum", "last"], ["OUTPUT"]),
+        helper.make_node("Identity", ["sum"], ["NEW"]),
+    ]
+    return _model(nodes, ["START", "END"], "rows", "BYTES", state=True)
+
+
+def save_examples(repository: Path) -> None:
+    """The models of Triton's sequence clients, under their names."""
+    start, end, ready = control("START"), control("END"), control("READY")
+    save(repository, "simple_sequence", simple_sequence(), config(start + ready))
+    corrid = control("CORRID", values="data_type: TYPE_UINT64")
+    idle = "max_sequence_idle_microseconds: 10000000"
+    save(
+        repository,
+        "simple_dyna_sequence",
+        simple_dyna_sequence(),
+        config(f"{idle} {DYNA}" + start + end + ready + corrid),
+    )
+    text = control("CORRID", values="data_type: TYPE_STRING")
+    named = config(f"{idle} {DYNA}" + start + end + text + state())
+    save(repository, "simple_string_dyna_sequence", simple_string_dyna_sequence(), named)
