@@ -160,6 +160,44 @@ def columns(count: int) -> ModelProto:
     return model([node], inputs, [value("y", "FP32", ["batch", count])])
 
 
+def zipmap(labels: Sequence[str] | Sequence[int] = ("cat", "dog")) -> ModelProto:
+    """x (batch, classes) FP32 -> best (batch) INT64 and chances: x as a sequence of dicts, one a row, which is what
+    skl2onnx makes of a classifier by default."""
+    texts = isinstance(labels[0], str)
+    names = {"classlabels_strings" if texts else "classlabels_int64s": list(labels)}
+    nodes = [
+        helper.make_node("ArgMax", ["x"], ["best"], axis=1, keepdims=0),
+        helper.make_node("ZipMap", ["x"], ["chances"], domain="ai.onnx.ml", **names),
+    ]
+    probability = helper.make_tensor_type_proto(TensorProto.FLOAT, [])
+    key = TensorProto.STRING if texts else TensorProto.INT64
+    kind = helper.make_sequence_type_proto(helper.make_map_type_proto(key, probability))
+    outputs = [value("best", "INT64", ["batch"]), helper.make_value_info("chances", kind)]
+    return model(nodes, [value("x", "FP32", ["batch", len(labels)])], outputs, domains=["ai.onnx.ml"])
+
+
+def stamped(proto: ModelProto, opset: int = 28, ir_version: int = 14) -> ModelProto:
+    """`proto`, saying these versions: by default those that onnx.helper of onnx 1.23 writes."""
+    proto.ir_version = ir_version
+    for scope in (proto, *proto.functions):
+        for entry in scope.opset_import:
+            if not entry.domain:
+                entry.version = opset
+    return proto
+
+
+def ort_format(proto: ModelProto, path: Path) -> Path:
+    """`path`, with the model in it in ONNX Runtime's own format."""
+    from workbench.runtimes.ort import QUIET, ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = QUIET
+    options.optimized_model_filepath = str(path)
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return path
+
+
 def lstm(width: int = 3, hidden: int = 2, steps: Dim = 4) -> ModelProto:
     """y (batch, hidden) FP32: the last state of an LSTM over x (batch, steps, width)."""
     nodes = [
@@ -286,16 +324,6 @@ def sequence_output() -> ModelProto:
     node = helper.make_node("SequenceConstruct", ["x"], ["y"])
     out = helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, ["batch", 4])
     return model([node], [value("x", "FP32", ["batch", 4])], [out])
-
-
-def zipmap_output() -> ModelProto:
-    """What skl2onnx makes of a classifier by default: probabilities as a sequence of maps."""
-    node = helper.make_node("ZipMap", ["x"], ["y"], domain="ai.onnx.ml", classlabels_int64s=[0, 1])
-    kind = helper.make_sequence_type_proto(
-        helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
-    )
-    out = helper.make_value_info("y", kind)
-    return model([node], [value("x", "FP32", ["batch", 2])], [out], domains=["ai.onnx.ml"])
 
 
 def complex_output() -> ModelProto:

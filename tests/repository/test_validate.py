@@ -320,3 +320,14 @@ def test_who_wrote_a_model_is_told_in_its_own_words(tmp_path: Path) -> None:
     proto = models.identity()
     proto.producer_name, proto.producer_version = "a  tool\n", "1.2"
     assert inspect_model(model_at(tmp_path, proto)).graph.producer == "a tool 1.2"
+
+
+def test_a_zipmap_is_told_as_it_is_run_with_its_keys_as_labels(tmp_path: Path) -> None:
+    path = model_at(tmp_path, models.zipmap(("cat", "dog")))
+    before = path.read_bytes()
+    found = inspect_model(path)
+    assert found.graph.labels == {"chances": ("cat", "dog")}
+    assert found.graph.operators == {"ArgMax": 1, "Identity": 1}
+    assert found.digest != inspect_model(model_at(tmp_path, models.zipmap(("cat", "cow")))).digest
+    assert inspect_model(model_at(tmp_path / "again", models.zipmap(("cat", "dog")))).digest == found.digest
+    assert before == (tmp_path / "again" / "model.onnx").read_bytes()

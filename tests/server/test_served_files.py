@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 
@@ -25,8 +29,19 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
         "lstm": models.lstm(steps="steps"),
         "mixing": models.batch_mixing(),
         "refusing": models.refusing_no_rows(),
+        "zipped": models.zipmap(),
+        "labelled": models.zipmap(),
+        "newer": models.stamped(models.external()),
     }
-    with serving(tmp_path_factory.mktemp("service"), served) as serve:
+    folder = tmp_path_factory.mktemp("service")
+    repository = folder / "repository"
+    models.save_external(repository / "newer" / "1" / "model.onnx")
+    (repository / "saved" / "1").mkdir(parents=True)
+    models.ort_format(models.identity(), repository / "saved" / "1" / "model.ort")
+    (repository / "labelled").mkdir()
+    (repository / "labelled" / "config.pbtxt").write_text('output [ { name: "chances" label_filename: "labels.txt" } ]')
+    (repository / "labelled" / "labels.txt").write_text("Katze\nHund\n")
+    with serving(folder, served) as serve:
         yield serve
 
 
@@ -92,3 +107,48 @@ def test_no_rows_are_no_rows_in_python(serve: Serve) -> None:
         found = wb.predict("mlp", np.zeros((0, 16), np.float32))
         assert found["y"].shape == (0, 16)
         assert wb.predict("mlp", pd.DataFrame(np.zeros((0, 16)))).to_pandas().shape == (0, 16)
+
+
+def test_a_zipmaps_classes_are_the_labels_of_its_columns(client: Client) -> None:
+    x = np.array([[0.25, 0.75], [0.5, 0.125]], np.float32)
+    answer = client.infer("zipped", [client.given(x)], outputs=[client.asked("chances"), client.asked("best")])
+    assert answer.as_numpy("chances").tolist() == x.tolist()
+    asked = client.asked("chances", class_count=1)
+    found = client.infer("zipped", [client.given(x)], outputs=[asked]).as_numpy("chances")
+    assert found.astype(bytes).tolist() == [[b"0.750000:1:dog"], [b"0.500000:0:cat"]]
+    labelled = client.infer("labelled", [client.given(x)], outputs=[asked]).as_numpy("chances")
+    assert labelled.astype(bytes).tolist() == [[b"0.750000:1:Hund"], [b"0.500000:0:Katze"]]
+
+
+def test_newer_files_are_answered_and_say_what_was_done(client: Client, serve: Serve) -> None:
+    assert client.output("newer", np.zeros((1, 4), np.float32)).tolist() == [models.EXTERNAL_WEIGHTS.tolist()]
+    status = one_status(serve, "newer")
+    assert status["notes"][0].startswith("Its file says IR version 14 and opset 28")
+    assert status["batching"].startswith("batched")
+    folder = serve.data_dir.parent / "repository" / "newer" / "1"
+    assert sorted(path.name for path in folder.iterdir()) == ["model.onnx", "weights.bin"]
+    assert onnx.load(folder / "model.onnx", load_external_data=False).opset_import[0].version == 28
+
+
+def test_a_model_in_onnx_runtimes_own_format_is_served_from_a_repository(client: Client) -> None:
+    assert client.output("saved", np.ones((2, 4), np.float32)).tolist() == [[1.0] * 4] * 2
+
+
+def test_a_model_in_that_format_is_served_from_a_path_and_from_bytes(serve: Serve, tmp_path: Path) -> None:
+    path = models.ort_format(models.add_constant(3.0), tmp_path / "three.ort")
+    x = np.zeros((1, 4), np.float32)
+    with connect(f"http://{serve.address}", serve.token) as wb:
+        for name, source in (("by-path", path), ("by-bytes", path.read_bytes())):
+            wb.load(name, source)
+            assert wb.predict(name, x)["y"].tolist() == [[3.0] * 4]
+            assert wb[name].status.platform == "onnxruntime_onnx"
+            wb.unload(name)
+    serve.call("POST", "/control/models/by-server/load", {"path": str(path)})
+    assert one_status(serve, "by-server")["state"] == "Ready"
+
+
+def one_status(serve: Serve, model: str) -> dict[str, Any]:
+    _, body = serve.call("GET", f"/control/models/{model}")
+    (status,) = json.loads(body)
+    found: dict[str, Any] = status
+    return found

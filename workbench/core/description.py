@@ -25,6 +25,8 @@ class Graph:
     producer: str = ""
     """The program that wrote the file, with its version, as the file says."""
     batch: BatchProof = field(default_factory=BatchProof)
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Output -> what its columns are called, where the file says so."""
 
 
 @dataclass(frozen=True, slots=True)

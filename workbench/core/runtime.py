@@ -5,7 +5,7 @@ A new runtime is one module with an opener and an inspector, and one `register`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +29,9 @@ class Runtime:
     """The name of the model's file in a version's folder and in the store."""
     suffixes: tuple[str, ...]
     """Endings of its files, in small letters, that of `model_file` among them."""
+    mark: bytes = field(default=b"", kw_only=True)
+    """What its files have at `mark_at`, by which one is known whatever it is called; empty: nothing of the kind."""
+    mark_at: int = field(default=0, kw_only=True)
     opener: str
     """Makes a session: runtimes.registry.Opener."""
     inspector: str
@@ -63,7 +66,21 @@ ONNX: Final = Runtime(
 )
 """Also what a file with an unknown ending is taken for."""
 
-_registered: dict[str, Runtime] = {ONNX.name: ONNX}
+ORT_FORMAT: Final = replace(
+    ONNX,
+    name="onnxruntime_ort",
+    format="ORT",
+    platform="onnxruntime_ort",
+    platform_prefix="",
+    model_file="model.ort",
+    suffixes=(".ort",),
+    mark=b"ORTM",
+    mark_at=4,
+    inspector="workbench.repository.ort_file:inspect_ort",
+)
+"""Models that ONNX Runtime has saved in its own format. Nothing is known of their operators."""
+
+_registered: dict[str, Runtime] = {each.name: each for each in (ONNX, ORT_FORMAT)}
 
 
 def register(runtime: Runtime) -> None:
@@ -85,6 +102,11 @@ def runtime_of_file(path: Path) -> Runtime | None:
     """The runtime for a file of this name; None where no runtime has its ending."""
     suffix = path.suffix.lower()
     return next((each for each in runtimes() if suffix in each.suffixes), None)
+
+
+def runtime_of_content(head: bytes) -> Runtime | None:
+    """The runtime whose mark the beginning of a file bears; None where it bears none."""
+    return next((each for each in runtimes() if each.mark and head.startswith(each.mark, each.mark_at)), None)
 
 
 def runtime_of_platform(platform: str) -> Runtime:

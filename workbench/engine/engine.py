@@ -364,7 +364,7 @@ class Engine:
     def labels(self, name: str, version: str) -> Mapping[str, Sequence[str]]:
         """Output -> what its elements are called, of those that have such names."""
         deployment = self._deployments.get(name, version)
-        return deployment.source.described.labels if deployment is not None else {}
+        return deployment.source.labels if deployment is not None else {}
 
     def tensors_of(self, name: str, version: str | None) -> int:
         """The inputs of a serving model, or its outputs where those are more; 0 where it is not known. Any thread may

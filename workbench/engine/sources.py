@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +33,11 @@ class ModelSource:
     @property
     def operators(self) -> frozenset[str]:
         return frozenset(self.graph.operators)
+
+    @property
+    def labels(self) -> Mapping[str, tuple[str, ...]]:
+        """Output -> what its elements are called: as its config.pbtxt says, or else the file itself."""
+        return {**self.graph.labels, **self.described.labels}
 
     @property
     def runtime(self) -> Runtime:
@@ -119,7 +124,7 @@ class Sources:
     def _copied(self, name: str, repository: LocalRepository, folder: str) -> Found:
         if not repository.versions(folder):
             raise InvalidInput(
-                f"the folder {folder[:80]!r} holds neither {model_files()} nor {model_files('VERSION/')}"
+                f"the folder {folder[:80]!r} holds no {model_files()}, and no folder VERSION/ with one"
             )
         version, path, said = repository.latest(folder)
         root = repository.root

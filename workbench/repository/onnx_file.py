@@ -24,6 +24,7 @@ from google.protobuf.message import DecodeError
 from workbench.core.description import Graph
 from workbench.errors import ModelError, UntrustedModel
 from workbench.graph.batch_axis import analyse
+from workbench.graph.zipmap import drop_zipmaps
 from workbench.repository.layout import check_own_file, contained
 from workbench.repository.validate import ModelFile
 
@@ -35,6 +36,7 @@ _CHUNK = 1 << 20
 _OWN_DOMAIN = ("", "ai.onnx")
 _MOST_AXES = 64
 _ML_DOMAIN = "ai.onnx.ml"
+_ZIPMAP = f"{_ML_DOMAIN}:ZipMap"
 _METADATA = "metadata_props"
 _EXTERNAL_KEYS = ("location", "offset", "length")
 _RUNTIME_MEMORY = "_ORT_MEM_ADDR_"
@@ -64,19 +66,23 @@ def inspect_onnx(path: Path) -> ModelFile:
             # Left out of the digest: exporters write times and paths there.
             message.ClearField(_METADATA)
     external_files = tuple(sorted(data))
+    digest = _digest(model, path.parent, external_files)
+    labels = drop_zipmaps(model)  # as the runtime does: from here on it is looked at as it runs
+    operators.update({_ZIPMAP: -len(labels), "Identity": len(labels)})
     return ModelFile(
         path=path,
-        digest=_digest(model, path.parent, external_files),
+        digest=digest,
         size_bytes=path.stat().st_size + sum(data.values()),
         external_files=external_files,
         opset=max((entry.version for entry in model.opset_import if entry.domain in _OWN_DOMAIN), default=0),
         graph=Graph(
-            operators=dict(operators.most_common()),
+            operators=dict((+operators).most_common()),
             parameters=min(max(parameters, 0), 2**63 - 1),
             opsets={_shown(entry.domain) or "ai.onnx": entry.version for entry in model.opset_import},
             ir_version=model.ir_version,
             producer=f"{_shown(model.producer_name)} {_shown(model.producer_version)}".strip(),
             batch=analyse(model),
+            labels=labels,
         ),
     )
 

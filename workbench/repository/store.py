@@ -22,7 +22,7 @@ from typing import BinaryIO, Self
 
 from workbench.core.description import Graph
 from workbench.core.model import check_model_name
-from workbench.core.runtime import ONNX, Runtime, runtime_of_file
+from workbench.core.runtime import ONNX, Runtime, runtime_of_content, runtime_of_file
 from workbench.errors import InvalidInput, ModelError, StorageError, TooLarge
 from workbench.repository.layout import model_file_in
 from workbench.repository.validate import ModelFile, inspect_model, validate_model
@@ -31,6 +31,7 @@ _INCOMING = ".incoming-"
 _BESIDE = ".beside"
 """In a model's folder: what lay beside it where it was loaded from, by the name that it was loaded under."""
 _CHUNK = 1 << 20
+_MARK_BYTES = 64
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _STALE_S = 24 * 3600.0
 
@@ -216,6 +217,7 @@ class Upload:
         try:
             with _storing():
                 self._file.close()
+                self._path = _named_by_content(self._path)
             return self._store._admit(self._path)
         finally:
             self.abort()
@@ -233,6 +235,13 @@ class Upload:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.abort()
+
+
+def _named_by_content(path: Path) -> Path:
+    """The uploaded file, by the name that the runtime whose mark it bears gives it: bytes come without a name."""
+    with path.open("rb") as file:
+        runtime = runtime_of_content(file.read(_MARK_BYTES))
+    return path if runtime is None else path.rename(path.with_name(runtime.model_file))
 
 
 def write_all(file: BinaryIO, data: bytes) -> None:

@@ -25,7 +25,8 @@ from workbench.runtimes.devices import (
 )
 from workbench.runtimes.ort import QUIET, ort
 from workbench.runtimes.ort_arrays import DATATYPE_OF_ELEMENT, array_of, bytes_of, text_of, value_of
-from workbench.runtimes.ort_errors import load_error, run_error
+from workbench.runtimes.ort_errors import run_error
+from workbench.runtimes.session_opening import open_session_of
 
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
@@ -43,9 +44,9 @@ class OnnxSession:
     platform = ONNX.platform
 
     def __init__(self, session: ort.InferenceSession, *, device: str = "cpu", notes: tuple[str, ...] = ()) -> None:
-        self.signature = signature_of(session)
+        self.signature, unserved = signature_of(session)
         self.device = device
-        self.notes = notes
+        self.notes = (*notes, *unserved)
         self.placement: Mapping[str, Mapping[str, int]] = placement_of(session)
         self.runner_threads = 0 if device == "cpu" else 1
         datatypes_in = {spec.datatype for spec in self.signature.inputs}
@@ -133,37 +134,49 @@ def open_onnx(path: Path, config: ModelConfig, *, instances: int = 1) -> OnnxSes
     return _on_cpu(path, config, instances, (f"It runs on the CPU: {problem}.",) if remarkable else ())
 
 
-def signature_of(session: ort.InferenceSession) -> Signature:
-    """Inputs and outputs in the protocol's terms; ModelError for what the protocol cannot carry."""
-    return Signature(
-        tuple(_spec("input", argument) for argument in session.get_inputs()),
-        tuple(_spec("output", argument) for argument in session.get_outputs()),
+def signature_of(session: ort.InferenceSession) -> tuple[Signature, tuple[str, ...]]:
+    """Inputs and outputs in the protocol's terms, and remarks on outputs that it cannot carry and so are not served.
+
+    Raises ModelError where it cannot carry an input, or no output at all.
+    """
+    inputs = []
+    for argument in session.get_inputs():
+        if (spec := _spec(argument)) is None:
+            raise ModelError(f"input {argument.name!r} is {_described(argument.type)}")
+        inputs.append(spec)
+    outputs = [(argument, _spec(argument)) for argument in session.get_outputs()]
+    served = tuple(spec for _, spec in outputs if spec is not None)
+    notes = tuple(
+        f"Output {argument.name!r} is not served: it is {_described(argument.type)}."
+        for argument, spec in outputs
+        if spec is None
     )
+    if notes and not served:
+        argument, _ = outputs[0]
+        raise ModelError(f"output {argument.name!r} is {_described(argument.type)}; no output is a tensor to serve")
+    return Signature(tuple(inputs), served), notes
 
 
-def _spec(role: str, argument: Any) -> TensorSpec:
+def _spec(argument: Any) -> TensorSpec | None:
+    """None where the protocol has no such type."""
     kind: str = argument.type
     datatype = DATATYPE_OF_ELEMENT.get(kind.removeprefix("tensor(").removesuffix(")"))
     if datatype is None:
-        raise ModelError(f"{role} {argument.name!r} is {_described(kind)}")
+        return None
     shape = tuple(size if isinstance(size, int) and size >= 0 else FREE for size in argument.shape)
     return TensorSpec(argument.name, datatype, shape)
 
 
 def _described(kind: str) -> str:
-    if "map(" in kind:
-        return (
-            f"a {kind}, not a tensor; for a scikit-learn classifier convert with options={{'zipmap': False}}, so that "
-            "its probabilities come as a plain array"
-        )
-    if kind.startswith(("seq(", "optional(", "sparse_tensor(")):
-        return f"a {kind}, which is no plain tensor; let the model give its parts as tensors instead"
+    if kind.startswith(("seq(", "map(", "optional(", "sparse_tensor(")):
+        return f"a {kind}, which is no plain tensor; let the model take or give its parts as tensors instead"
     return f"a {kind}, whose element type the protocol does not have; cast it inside the model"
 
 
 def _on_cpu(path: Path, config: ModelConfig, instances: int, notes: tuple[str, ...]) -> OnnxSession:
     threads = config.intra_op_threads or max(1, usable_cores() // max(1, instances))
-    return OnnxSession(_create(path, _options(threads), [_CPU]), notes=notes)
+    session, rewritten = _create(path, _options(threads), [_CPU])
+    return OnnxSession(session, notes=(*notes, *rewritten))
 
 
 def _on_cuda(path: Path, config: ModelConfig, index: int) -> OnnxSession:
@@ -180,8 +193,8 @@ def _on_cuda(path: Path, config: ModelConfig, index: int) -> OnnxSession:
     options = _options(config.intra_op_threads or usable_cores())
     with _gpu_loading:
         preload()
-        session = _create(path, options, [(_CUDA, provider), _CPU])
-    return OnnxSession(session, device=f"cuda:{index}", notes=_placed(session, index))
+        session, rewritten = _create(path, options, [(_CUDA, provider), _CPU])
+    return OnnxSession(session, device=f"cuda:{index}", notes=(*_placed(session, index), *rewritten))
 
 
 def placement_of(session: ort.InferenceSession) -> dict[str, Counter[str]]:
@@ -225,13 +238,12 @@ def _options(intra_op_threads: int) -> ort.SessionOptions:
     return options
 
 
-def _create(path: Path, options: ort.SessionOptions, providers: list[Any]) -> ort.InferenceSession:
-    try:
-        session = ort.InferenceSession(path, options, providers=providers, enable_fallback=0, read_config_from_model=0)
-    except Exception as error:
-        raise load_error(error) from None
+def _create(
+    path: Path, options: ort.SessionOptions, providers: list[Any]
+) -> tuple[ort.InferenceSession, tuple[str, ...]]:
+    session, notes = open_session_of(path, options, providers)
     session.disable_fallback()
-    return session
+    return session, notes
 
 
 def _closed(*_: object) -> list[Array]:

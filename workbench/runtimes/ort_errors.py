@@ -6,6 +6,7 @@ Its messages carry numeric codes, C++ signatures and absolute paths; none of tha
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from onnxruntime.capi.onnxruntime_pybind11_state import DeviceReset, EngineError, EPFail, InvalidArgument
 from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as KernelMissing
@@ -66,6 +67,47 @@ def load_error(error: Exception) -> ModelError:
     return ModelError(f"the model failed to load: {_load_reason(str(error))}")
 
 
+class TooNew(NamedTuple):
+    """A version that a file says and this ONNX Runtime does not read."""
+
+    domain: str
+    """Of the opset; empty: it is the IR version."""
+    found: int
+    newest: int
+    """The newest that it reads."""
+
+    @property
+    def versions(self) -> tuple[str, str]:
+        """What it says, and the newest that is read, in words."""
+        if not self.domain:
+            return f"IR version {self.found}", f"IR version {self.newest}"
+        of = "" if self.domain == "ai.onnx" else f" of {self.domain}"
+        return f"opset {self.found}{of}", f"opset {self.newest}{of}"
+
+    def __str__(self) -> str:
+        found, newest = self.versions
+        return f"its file says {found}, and ONNX Runtime {VERSION} reads up to {newest}"
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it, as an order."""
+        if not self.domain:
+            return f"save it with IR version {self.newest} (onnx.helper.make_model(..., ir_version={self.newest}))"
+        if self.domain == "ai.onnx":
+            return f"export it with opset_version={self.newest}"
+        return f"export it with opset {self.newest} of {self.domain}"
+
+
+def too_new(error: Exception) -> TooNew | None:
+    """The version that made a model fail to load; None where it failed for another reason."""
+    text = str(error)
+    if found := _OPSET_TOO_NEW.search(text):
+        return TooNew(found[2], int(found[1]), int(found[3]))
+    if found := _IR_TOO_NEW.search(text):
+        return TooNew("", int(found[1]), int(found[2]))
+    return None
+
+
 def run_error(error: Exception) -> WorkbenchError:
     """The error for a failed run: InvalidInput where the request's data caused it, with the words of the operator that
     refused them; ExecutionError for a fault of the runtime, the device or this service."""
@@ -105,13 +147,6 @@ def _load_reason(text: str) -> str:
             f"ONNX Runtime {VERSION} does not implement operator {found[1]} (opset {found[2]}) for the datatypes "
             "that the model uses it with; cast them inside the model, FP32 is the safest"
         )
-    if found := _OPSET_TOO_NEW.search(text):
-        return (
-            f"it was exported for opset {found[1]} of {found[2]}; ONNX Runtime {VERSION} knows {found[3]} and older, "
-            "so export it with an older opset"
-        )
-    if found := _IR_TOO_NEW.search(text):
-        return f"it has IR version {found[1]}; ONNX Runtime {VERSION} reads {found[2]} and older"
     if found := _NO_TYPE.search(text):
         return f"ONNX Runtime {VERSION} has no {found[1]}; cast it inside the model"
     if "Protobuf parsing failed" in text:

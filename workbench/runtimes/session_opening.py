@@ -1,0 +1,107 @@
+"""Opens a file with ONNX Runtime: as it is, or else a rewritten copy in memory, where only its form is in the way.
+
+The file itself, its digest and what is stored stay the user's. It is read a second time only where ONNX Runtime did not
+take it, or gives an output as a list of dicts; data beside it are found where it lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.core.runtime import ORT_FORMAT
+from workbench.errors import ModelError
+from workbench.runtimes.ort import VERSION, ort
+from workbench.runtimes.ort_errors import TooNew, load_error, too_new
+
+if TYPE_CHECKING:
+    import onnx
+
+_FOLDER = "session.model_external_initializers_file_folder_path"
+"""Where data beside a model in memory lie."""
+
+_MOST_LABELS = 12
+
+
+def open_session_of(
+    path: Path, options: ort.SessionOptions, providers: Sequence[Any]
+) -> tuple[ort.InferenceSession, tuple[str, ...]]:
+    """A session for the file at `path`, and what was rewritten for it, as sentences. Raises ModelError."""
+    options.add_session_config_entry(_FOLDER, str(path.parent))  # read for a model in memory only
+    try:
+        session = _session(path, options, providers)
+        lowered: list[TooNew] = []
+        model = None
+    except Exception as error:
+        if too_new(error) is None:
+            raise load_error(error) from None
+        session, model, lowered = _lowered(path, options, providers)
+    notes = _lowering_notes(lowered)
+    if path.suffix not in ORT_FORMAT.suffixes and any("map(" in output.type for output in session.get_outputs()):
+        from workbench.graph.zipmap import drop_zipmaps
+
+        model = model or _parsed(path)
+        if labels := drop_zipmaps(model):
+            del session  # before the other is made: a large model is not to be held twice
+            notes += [_zipmap_note(output, names) for output, names in labels.items()]
+            try:
+                session = _session(model, options, providers)
+            except Exception as error:
+                raise load_error(error) from None
+    return session, tuple(notes)
+
+
+def _lowered(
+    path: Path, options: ort.SessionOptions, providers: Sequence[Any]
+) -> tuple[ort.InferenceSession, onnx.ModelProto, list[TooNew]]:
+    """The file, read as of older versions one after the other, until it loads."""
+    from workbench.graph.opset_lowering import lower_ir, lower_opset
+
+    model = _parsed(path)
+    lowered: list[TooNew] = []
+    while True:
+        try:
+            return _session(model, options, providers), model, lowered
+        except Exception as error:
+            newer = too_new(error)
+            if newer is None or newer in lowered:
+                raise load_error(error) from None
+        domain, _, version = newer
+        if problem := lower_opset(model, domain, version) if domain else lower_ir(model, version):
+            raise ModelError(f"the model failed to load: {newer}; {problem}, so {newer.remedy}")
+        lowered.append(newer)
+
+
+def _session(
+    source: Path | onnx.ModelProto, options: ort.SessionOptions, providers: Sequence[Any]
+) -> ort.InferenceSession:
+    given: Path | bytes = source if isinstance(source, Path) else source.SerializeToString()
+    return ort.InferenceSession(given, options, providers=providers, enable_fallback=0, read_config_from_model=0)
+
+
+def _parsed(path: Path) -> onnx.ModelProto:
+    import onnx
+
+    model = onnx.ModelProto()
+    model.ParseFromString(path.read_bytes())
+    return model
+
+
+def _lowering_notes(lowered: Sequence[TooNew]) -> list[str]:
+    if not lowered:
+        return []
+    found, newest = (" and ".join(each) for each in zip(*(each.versions for each in lowered), strict=True))
+    return [
+        f"Its file says {found}, and ONNX Runtime {VERSION} reads up to {newest}: it is read as of that, since nothing "
+        "in it needs the newer."
+    ]
+
+
+def _zipmap_note(output: str, labels: Sequence[str]) -> str:
+    shown = ", ".join(label[:40] for label in labels[:_MOST_LABELS])
+    more = f" and {len(labels) - _MOST_LABELS} more" if len(labels) > _MOST_LABELS else ""
+    return (
+        f"Output {output!r} is a tensor: the ZipMap that would make dicts of it is left out here. Its columns are the "
+        f"classes {shown}{more}."
+    )
