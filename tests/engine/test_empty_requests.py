@@ -79,8 +79,10 @@ def answers(tmp_path: Path, session: FakeSession, requests: list[InferRequest], 
         await engine.start()
         await engine.load("m", models.identity().SerializeToString(), settings)
         session.batches.clear()
+        batching = engine.status("m").batching
         try:
             found = await asyncio.gather(*[engine.infer(request) for request in requests])
+            assert engine.status("m").batching == batching
             return [each.outputs["y"] for each in found]
         finally:
             await engine.close()
@@ -99,9 +101,10 @@ def test_no_rows_are_answered_without_a_run_beside_others(tmp_path: Path) -> Non
 @pytest.mark.parametrize("settings", [{}, {"batch_sizes": [4, 8], "max_batch_size": 8}], ids=["plain", "padded"])
 def test_no_rows_of_open_width_are_run_as_they_are(tmp_path: Path, settings: dict[str, object]) -> None:
     session = FakeSession(signature=OPEN)
-    found = answers(tmp_path, session, [of(0, 5), of(0, 5), of(0, 7), of(1, 5)], **settings)
-    assert [each.shape for each in found] == [(0, 5), (0, 5), (0, 7), (1, 5)]
-    assert 0 in session.batches
+    found = answers(tmp_path, session, [of(0, 5), of(0, 5), of(0, 7), of(1, 5), of(1, 5)], **settings)
+    assert [each.shape for each in found] == [(0, 5), (0, 5), (0, 7), (1, 5), (1, 5)]
+    # One run for those that are alike, and the model is batched as before.
+    assert sorted(session.batches) == [0, 0, max(session.batches)]
 
 
 def test_where_an_unbatched_model_refuses_no_rows_the_signature_answers(tmp_path: Path) -> None:

@@ -110,10 +110,11 @@ class Executor:
 
     def _run(self, session: Session, batch: Batch) -> Done:
         tickets = batch.tickets
-        # Requests with 0 rows are never padded: there is no row to repeat.
-        lone = len(tickets) == 1 and (batch.rows == batch.run_rows or tickets[0].key[-1:] == NO_RUN)
+        # Requests without rows are alike, so one run, without padding, answers all of them.
+        empty = batch.run_rows > 1 and tickets[0].key[-1:] == NO_RUN
+        lone = empty or (len(tickets) == 1 and batch.rows == batch.run_rows)
         names = tickets[0].outputs
-        if not lone and any(ticket.outputs != names for ticket in tickets):
+        if len(tickets) > 1 and any(ticket.outputs != names for ticket in tickets):
             names = tuple(dict.fromkeys(name for ticket in tickets for name in ticket.outputs))
         padding = batch.run_rows - batch.rows
         joined_at = self._clock()
@@ -132,7 +133,7 @@ class Executor:
                 del self._inside[thread]
             ran_at = self._clock()
             if lone:
-                answers = (dict(zip(names, outputs, strict=True)),)
+                answers = (dict(zip(names, outputs, strict=True)),) * len(tickets)
             else:
                 answers = split(outputs, [ticket.rows for ticket in tickets], names, padding)
         except Exception as error:
@@ -142,7 +143,7 @@ class Executor:
             answers = (error if isinstance(error, WorkbenchError) else ExecutionError(failed),)
             if isinstance(error, InvalidInput) and lone and have_no_rows(session.signature, tickets[0].request.inputs):
                 made = empty_answer(session.signature.outputs, names)
-                answers = answers if made is None else (dict(zip(names, made, strict=True)),)
+                answers = answers if made is None else (dict(zip(names, made, strict=True)),) * len(tickets)
             elif isinstance(error, NotRows):
                 not_rows = str(error)
         formed_at = batch.formed_at
