@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ from workbench.graph.batch_axis import analyse
 
 FREE_SIZES = (8, 32, 1, 64, 48, 224, 512, 4000)
 """Tried for free axes but the first."""
+INTEGERS_BELOW = (256, 2)
+"""Tried for integers that may be indices."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +86,13 @@ def first_axis_fixed(run: BareModel) -> str:
 def try_rows(run: BareModel, model: onnx.ModelProto, proof: BatchProof, rows: int = 3) -> str:
     """What rows alone, together and permuted gave."""
     inputs = inputs_of(model)
-    below = {name: hint.below for name, hint in proof.hints.items() if hint.below} | {
-        info.name: 2 for info in inputs if info.name not in proof.hints
-    }
+    hints = {name: hint.below for name, hint in proof.hints.items() if hint.below}
     said = ""
-    for free in FREE_SIZES:
+    for free, most, whole in itertools.product(FREE_SIZES, INTEGERS_BELOW, (False, True)):
+        below = {info.name: most for info in inputs} | hints
         try:
             tried = 0
-            for feeds, judged in trial_feeds(inputs, rows, 1, free, below):
+            for feeds, judged in trial_feeds(inputs, rows, 1, free, below, whole):
                 run(rows_of(feeds, slice(0, 1)))
                 if found := difference(run, feeds, run.outputs, judged):
                     return found

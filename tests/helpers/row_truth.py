@@ -97,7 +97,8 @@ def _gap(this: NDArray, that: NDArray) -> float:
 
 def _rounding(run: BareModel, row: Feeds, name: str, answer: NDArray) -> float:
     """How much the answer for a row changes with the last digits of its numbers, and with kernels for more rows."""
-    beside_itself = _gap(answer, run(rows_of(row, [0, 0, 0]))[name][:1])
+    copies = [run(rows_of(row, [0] * count))[name] for count in (2, 3, 4)]
+    beside_itself = max(_gap(answer, each[place : place + 1]) for each in copies for place in range(len(each)))
     worst = beside_itself if beside_itself < ROUNDING else 0.0
     for factor in (1 + 1e-6, 1 - 1e-6):
         near = {each: (array * factor).astype(array.dtype) if array.dtype.kind == "f" else array
@@ -111,11 +112,17 @@ def _short(array: NDArray) -> str:
 
 
 def trial_feeds(
-    inputs: Sequence[ValueInfoProto], rows: int, seed: int, free: int = 4, below: Mapping[str, int] | None = None
+    inputs: Sequence[ValueInfoProto],
+    rows: int,
+    seed: int,
+    free: int = 4,
+    below: Mapping[str, int] | None = None,
+    whole: bool = False,
 ) -> Iterator[tuple[dict[str, NDArray], list[int]]]:
     """Rows to try with the ones to judge: of one magnitude, of unequal ones, equal ones, and with a row of NaN.
 
-    Free axes but the first have size `free`. `below` bounds the integers of an input that is an index.
+    Free axes but the first have size `free`. `below` bounds the integers of an input that is an index. With `whole`,
+    floats are 0 or 1, as ids that come as floats must be.
     """
     rng = np.random.default_rng(seed)
     everything = list(range(rows))
@@ -138,11 +145,11 @@ def trial_feeds(
                     array = rng.integers(low, high, shape)
                 array = array.astype(dtype)
             else:
-                floats = True
-                array = rng.integers(-40, 41, shape) / 16
-                if kind == "unequal":
+                floats = not whole
+                array = rng.integers(0, 2, shape) * 1.0 if whole else rng.integers(-40, 41, shape) / 16
+                if kind == "unequal" and not whole:
                     array *= np.resize(MAGNITUDES, rows).reshape(-1, *(1 for _ in shape[1:]))
-                elif kind == "nan":
+                elif kind == "nan" and not whole:
                     array[rows // 2] = np.nan
                 array = array.astype(dtype)
             feeds[info.name] = array[:1].repeat(rows, 0) if kind == "equal" else array
