@@ -56,4 +56,4 @@ class BatchProof:
     operators: tuple[str, ...] = ()
     """Of an unknown graph, the operators that no rule covers, as "Gemm" or "domain:Operator", each once."""
     hints: Mapping[str, InputHint] = field(default_factory=dict)
-    """By input, for the trial of an unknown graph."""
+    """By input, for what is made up to try the model with."""

@@ -7,17 +7,25 @@ from collections.abc import Sequence
 import onnx
 
 from workbench.core.batch_proof import BatchProof, Verdict
-from workbench.graph.batch_axis import (  # noqa: F401
+from workbench.graph.batch_axis import (  # noqa: F401 - each puts its rules into the table
+    rules_control,
     rules_cutting,
     rules_elementwise,
     rules_gather,
+    rules_image,
     rules_layout,
     rules_matmul,
+    rules_ml,
+    rules_quantized,
+    rules_random,
+    rules_recurrent,
     rules_reduce,
     rules_shapes,
+    rules_transformer,
 )
 from workbench.graph.batch_axis.batch_values import Mixed, Result, Rows, Unknown, Value
 from workbench.graph.batch_axis.graph_walker import GraphWalker, TooLarge
+from workbench.graph.batch_axis.input_hints import input_hints
 from workbench.graph.batch_axis.symbolic_sizes import BATCH, Number, named
 
 
@@ -26,35 +34,37 @@ def analyse(model: onnx.ModelProto, *, strict: bool = False) -> BatchProof:
 
     `strict` lets the exceptions of faulty rules through; without it, the node that met one is not understood.
     """
-    walker = GraphWalker(model, strict=strict)
     try:
-        results = walker.graph(model.graph, _inputs(model.graph))
+        return _proof(model.graph, GraphWalker(model, strict=strict))
     except TooLarge as error:
         return BatchProof(reason=str(error))
     except Exception as error:  # a malformed graph, which the runtime refuses in better words
         if strict:
             raise
         return BatchProof(reason=f"its graph cannot be followed ({type(error).__name__})")
-    outputs = [(str(output.name), result) for output, result in zip(model.graph.output, results, strict=True)]
+
+
+def _proof(graph: onnx.GraphProto, walker: GraphWalker) -> BatchProof:
+    inputs = _inputs(graph)
+    results = walker.graph(graph, inputs)
+    outputs = [(str(output.name), result) for output, result in zip(graph.output, results, strict=True)]
     rows = tuple(name for name, result in outputs if _is_row_output(result))
+    hints = input_hints(graph, inputs, walker.found())
     for _, result in outputs:
         if isinstance(result, Mixed):
-            return BatchProof(Verdict.DEPENDENT, result.reason, row_outputs=rows)
+            return BatchProof(Verdict.DEPENDENT, result.reason, row_outputs=rows, hints=hints)
     for name, result in outputs:
         if isinstance(result, Value) and (reason := _misses_rows(result)):
-            return BatchProof(Verdict.DEPENDENT, f"output {name!r} {reason}", row_outputs=rows)
-    unknown = next((result for _, result in outputs if isinstance(result, Unknown)), None)
+            return BatchProof(Verdict.DEPENDENT, f"output {name!r} {reason}", row_outputs=rows, hints=hints)
+    unknown = next((result.reason for _, result in outputs if isinstance(result, Unknown)), "")
     quantized = next((result.quantized for _, result in outputs if isinstance(result, Value) and result.quantized), "")
     if quantized:
-        return BatchProof(Verdict.DEPENDENT, quantized, only_quantization=unknown is None, row_outputs=rows)
-    if unknown is not None:
-        return BatchProof(Verdict.UNKNOWN, unknown.reason, row_outputs=rows, operators=tuple(walker.without_rule))
-    if len(rows) < len(outputs):
-        left = next(name for name, _ in outputs if name not in rows)
-        return BatchProof(Verdict.UNKNOWN, f"output {left!r} may have several slices for a row", row_outputs=rows)
-    if not outputs:
-        return BatchProof(reason="it has no outputs")
-    return BatchProof(Verdict.INDEPENDENT, "each row is computed by itself", row_outputs=rows)
+        return BatchProof(Verdict.DEPENDENT, quantized, not unknown, rows, hints=hints)
+    if outputs and len(rows) == len(outputs):
+        return BatchProof(Verdict.INDEPENDENT, "each row is computed by itself", row_outputs=rows, hints=hints)
+    left = next((name for name, _ in outputs if name not in rows), "")
+    reason = unknown or f"output {left!r} may have several slices for a row"
+    return BatchProof(Verdict.UNKNOWN, reason, False, rows, tuple(walker.without_rule), hints)
 
 
 def _inputs(graph: onnx.GraphProto) -> dict[str, Result]:
@@ -76,7 +86,8 @@ def _input(given: onnx.ValueInfoProto) -> Result:
 
 def _sizes(name: str, dims: Sequence[onnx.TensorShapeProto.Dimension]) -> tuple[Number, ...]:
     return tuple(
-        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else named(dim.dim_param or f"{name}[{axis}]")
+        # Of each input its own: nothing holds two axes to one size because they have one name.
+        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else named(f"{name}[{axis}]")
         for axis, dim in enumerate(dims)
     )
 

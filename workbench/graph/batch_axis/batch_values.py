@@ -177,8 +177,8 @@ def same_rows(values: Sequence[Value]) -> Rows | None:
     return rows
 
 
-def union(left: Result, right: Result, what: str) -> Result:
-    """What is known of a tensor that is the one or the other."""
+def union(left: Result, right: Result, label: str) -> Result:
+    """What is known of a tensor that is the one or the other; the label of a node says where."""
     if isinstance(left, Mixed):
         return left
     if isinstance(right, Mixed):
@@ -190,11 +190,11 @@ def union(left: Result, right: Result, what: str) -> Result:
     if left == right:
         return left
     if left.rows != right.rows or left.place != right.place:
-        return Unknown(f"{what} has rows in one case and not in the other")
+        return Unknown(f"{label} has rows in one case and not in the other")
     shape: Shape | None = None
     if left.shape is not None and right.shape is not None and len(left.shape) == len(right.shape):
         shape = tuple(one if equal(one, other) else fresh() for one, other in zip(left.shape, right.shape, strict=True))
     if left.rows is not None and shape is None:
-        return Unknown(f"{what} has another rank in one case than in the other")
+        return Unknown(f"{label} has another rank in one case than in the other")
     sized = left.sized or right.sized
     return Value(shape, left.rows, None, sized, left.place, left.quantized or right.quantized)

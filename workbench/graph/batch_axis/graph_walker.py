@@ -42,7 +42,7 @@ class GraphWalker:
         """The operators met that no rule covers, in order."""
         self._strict = strict
         self._opsets = {entry.domain: entry.version for entry in model.opset_import}
-        self._functions = {(function.domain, function.name): function for function in model.functions}
+        self._functions = {(one.domain, one.name, one.overload): one for one in model.functions}
         self._scopes: list[dict[str, Result]] = []
         self._given: Mapping[str, onnx.AttributeProto] = {}
         self._depth = 0
@@ -54,6 +54,10 @@ class GraphWalker:
         self._bind_constants(graph)
         self._walk(graph.node, [output.name for output in graph.output])
         return [self._lookup(output.name) for output in graph.output]
+
+    def found(self) -> Mapping[str, Result]:
+        """What was found of each tensor of the model's own graph that its outputs need."""
+        return self._scopes[0]
 
     def subgraph(self, graph: onnx.GraphProto, inputs: Sequence[Result]) -> list[Result]:
         """See operator_rules.Walk."""
@@ -119,10 +123,12 @@ class GraphWalker:
         opset = self._opsets.get(domain) or self._opsets.get("ai.onnx") or 1
         node = Node(proto, proto.op_type, domain, opset, self, self._given)
         inputs = [self._lookup(name) if name else None for name in proto.input]
-        function = self._functions.get((proto.domain, proto.op_type))
-        if function is not None:
-            return self._function(node, function, inputs)
+        function = self._functions.get((proto.domain, proto.op_type, proto.overload))
         try:
+            if function is not None:
+                if domain in _DETERMINISTIC:
+                    raise NotUnderstood("is a function of the model in a domain with operators of its own")
+                return self._function(node, function, inputs)
             control = control_rule_for(domain, proto.op_type)
             return control(node, inputs) if control else self._apply(node, inputs)
         except RowsMix as mixes:

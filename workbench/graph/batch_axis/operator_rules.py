@@ -9,7 +9,14 @@ from typing import Any, Protocol
 
 import onnx
 
-from workbench.graph.batch_axis.batch_values import NotUnderstood, Result, Value
+from workbench.graph.batch_axis.batch_values import (
+    NotUnderstood,
+    Result,
+    Rows,
+    Value,
+    check_no_other_rows,
+    shape_of,
+)
 from workbench.graph.batch_axis.symbolic_sizes import Number
 
 MICROSOFT = "com.microsoft"
@@ -190,6 +197,28 @@ def axes_of(node: Node, inputs: Inputs, index: int, rank: int) -> tuple[int, ...
 
 def rows_axis(value: Value) -> int | None:
     return None if value.rows is None else value.rows.axis
+
+
+def free_of_rows(values: Inputs) -> None:
+    """Weights and such are the same for all rows."""
+    if any(value is not None and value.rows is not None for value in values):
+        raise NotUnderstood("takes from rows what is the same for all rows in most models")
+
+
+def rows_first(values: Sequence[Value]) -> Rows | None:
+    """The rows of values that all have the batch as their first axis, some perhaps one for all rows."""
+    found: Rows | None = None
+    for value in values:
+        if value.rows is None:
+            continue
+        if value.rows.axis != 0:
+            raise NotUnderstood("has the rows of the batch along another axis than most models")
+        if found not in (None, value.rows):
+            raise NotUnderstood("pairs rows that are laid out in different ways")
+        found = value.rows
+    if found is not None:
+        check_no_other_rows([shape_of(value)[0] for value in values if value.rows is None and shape_of(value)])
+    return found
 
 
 def present(inputs: Inputs) -> list[Value]:

@@ -57,8 +57,12 @@ def _stacked(values: Sequence[Value], axis: int) -> Rows | None:
     outer: Number = 0
     inner: Number | None = None
     for value in values:
-        if value.rows is None or value.rows.axis != axis or inner not in (None, value.rows.inner):
-            raise NotUnderstood("joins the rows of the batch with something else along their axis")
+        if value.rows is None:
+            if shape_of(value)[axis] == 0:
+                continue
+            raise RowsMix("joins more rows to those of the batch")
+        if value.rows.axis != axis or inner not in (None, value.rows.inner):
+            raise NotUnderstood("joins the rows of the batch with others")
         outer, inner = sizes.add(outer, value.rows.outer), value.rows.inner
     return None if inner is None else Rows(axis, outer, inner)
 
@@ -103,7 +107,7 @@ def _even_parts(size: Number, count: int) -> Sequence[Number]:
         chunk = -(-size // count)  # the last one is smaller where they cannot be equal
         return [*[chunk] * (count - 1), size - chunk * (count - 1)]
     each = sizes.exactly(size, count)
-    return [sizes.divide(size, count) if each is None else each] * count
+    return [sizes.fresh() if each is None else each for _ in range(count)]
 
 
 def _rows_of_parts(rows: Rows, parts: Sequence[Number]) -> list[Rows]:
@@ -119,6 +123,9 @@ def _rows_of_parts(rows: Rows, parts: Sequence[Number]) -> list[Rows]:
 
 _BEYOND = 2**31 - 1
 """From here on, the end of a slice means the end of the axis."""
+
+_MOST_ROWS = 65_536
+"""No batch has more rows: the highest `max_batch_size`."""
 
 
 @rule("Slice", shapes=(1, 2, 3, 4), places=True)
@@ -153,6 +160,8 @@ def _beyond(end: Number) -> bool:
 def _sliced_rows(rows: Rows, start: Number, end: Number, step: Number) -> Rows:
     """The whole, or some of the repetitions of [all rows; all rows]."""
     if start == 0 and step == 1 and (_beyond(end) or sizes.equal(end, rows.size)):
+        return rows
+    if start == 0 and step == 1 and rows.plain and isinstance(end, int) and end >= _MOST_ROWS:
         return rows
     each = sizes.multiply(BATCH, rows.inner)
     first = sizes.exactly(start, each)
@@ -192,9 +201,21 @@ def pad(node: Node, inputs: Inputs) -> Value:
     for axis, before, after in zip(axes, pads[: len(axes)], pads[len(axes) :], strict=True):
         if axis == rows_axis(x):
             if before != 0 or after != 0:
-                raise NotUnderstood("pads the batch with more rows")
+                raise RowsMix("pads the batch with more rows")
         elif sizes.of_batch(before) or sizes.of_batch(after):
             raise RowsMix("pads by the number of rows in the batch")
         else:
             shape[axis] = sizes.add(sizes.add(shape[axis], before), after)
+    return Value(tuple(shape), x.rows)
+
+
+@rule("CenterCropPad", shapes=(1,))
+def center_crop_pad(node: Node, inputs: Inputs) -> Value:
+    x, target = needed(inputs, 0), known_numbers(inputs, 1)
+    shape = list(shape_of(x))
+    axes = axes_of(node, (), 0, rank_of(x)) or tuple(range(rank_of(x)))
+    for axis, size in zip(axes, target, strict=True):
+        if axis == rows_axis(x) and sizes.equal(size, shape[axis]) is not True:
+            raise RowsMix("cuts the batch to another number of rows")
+        shape[axis] = size
     return Value(tuple(shape), x.rows)

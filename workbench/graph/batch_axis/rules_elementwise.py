@@ -8,16 +8,16 @@ from collections.abc import Callable
 import onnx
 
 from workbench.graph.batch_axis import symbolic_sizes as sizes
-from workbench.graph.batch_axis.batch_values import MOST_NUMBERS, Result, RowsMix, Unknown, Value, broadcast
+from workbench.graph.batch_axis.batch_values import Result, RowsMix, Unknown, Value, broadcast
 from workbench.graph.batch_axis.operator_rules import MICROSOFT, Inputs, Node, needed, present, rule
 from workbench.graph.batch_axis.symbolic_sizes import Number
 
 _ONE = """
     Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Celu Cos Cosh Elu Erf Exp Gelu HardSigmoid HardSwish
     IsInf IsNaN LeakyRelu Log Mish Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus
-    Softsign Swish Tan Tanh ThresholdedRelu RegexFullMatch
+    Softsign Swish Tan Tanh ThresholdedRelu RegexFullMatch BitCast
 """
-_MANY = "BitShift BitwiseAnd BitwiseOr BitwiseXor Mean PRelu Pow StringConcat Sum Xor"
+_MANY = "BitShift BitwiseAnd BitwiseOr BitwiseXor Mean PRelu Pow StringConcat Sum SwiGLU Xor"
 
 
 @rule(_ONE)
@@ -45,7 +45,7 @@ def identity(node: Node, inputs: Inputs) -> Value:
 
 
 @rule("Cast", places=True)
-@rule("CastLike")
+@rule("CastLike", ignores=(1,))
 def cast(node: Node, inputs: Inputs) -> Value:
     x = needed(inputs, 0)
     numbers = x.numbers
@@ -175,17 +175,17 @@ _COMPUTED: dict[str, Callable[..., Number]] = {
 def computed(node: Node, inputs: Inputs) -> Value:
     values = present(inputs)
     result = broadcast(values)
-    if result.rows is not None or any(value.numbers is None for value in values):
+    columns = [value.numbers for value in values if value.numbers is not None]
+    if result.rows is not None or result.shape is None or len(columns) < len(values):
         return result
-    count = 1
-    for value in values:
-        if value.numbers is None or (len(value.numbers) not in (1, count) and count != 1):
-            return result  # a broadcast of more than a number
-        count = max(count, len(value.numbers))
+    count = sizes.product(result.shape)
+    # Of one shape, or one number for all: what is broadcast in another way is a table, and no shape.
+    if not isinstance(count, int) or any(
+        value.shape != result.shape and len(column) != 1 for value, column in zip(values, columns, strict=True)
+    ):
+        return result
+    columns = [column * count if len(column) == 1 else column for column in columns]
     function = _COMPUTED[node.operator]
-    columns = [value.numbers * count if len(value.numbers) == 1 else value.numbers for value in values if value.numbers]
-    if len(columns) < len(values) or count > MOST_NUMBERS:
-        return result
     if node.operator in ("Min", "Max"):
         numbers = columns[0]
         for column in columns[1:]:

@@ -16,7 +16,7 @@ from workbench.graph.batch_axis.batch_values import (
     shape_of,
 )
 from workbench.graph.batch_axis.operator_rules import Inputs, Node, axes_of, known_numbers, needed, rows_axis, rule
-from workbench.graph.batch_axis.symbolic_sizes import Number
+from workbench.graph.batch_axis.symbolic_sizes import BATCH, Number
 
 
 @rule("Transpose", places=True)
@@ -32,6 +32,8 @@ def transpose(node: Node, inputs: Inputs) -> Value:
 def reshape(node: Node, inputs: Inputs) -> Value:
     x = needed(inputs, 0)
     target: Shape = node.list("shape") or known_numbers(inputs, 1)
+    if not all(map(sizes.of_sizes, target)):
+        raise NotUnderstood("takes a shape that may leave axes open")
     if not node.whole("allowzero"):
         if any(one == 0 for one in target[rank_of(x) :]):
             raise NotUnderstood("keeps an axis that is not there")
@@ -42,9 +44,9 @@ def reshape(node: Node, inputs: Inputs) -> Value:
         whole, others = sizes.product(shape_of(x)), sizes.product(one for one in target if one != -1)
         rest = sizes.exactly(whole, others)
         if rest is None:
-            if x.rows is not None:
+            if x.rows is not None and not sizes.of_batch(others):
                 raise NotUnderstood("leaves an axis open whose size does not follow from the others")
-            rest = sizes.divide(whole, others)
+            rest = sizes.fresh()
         target = tuple(rest if one == -1 else one for one in target)
     return reshaped(x, target)
 
@@ -61,6 +63,11 @@ def reshaped(x: Value, target: Shape) -> Value:
     axis = axes[0]
     outer = sizes.exactly(before, sizes.product(target[:axis]))
     inner = sizes.exactly(after, sizes.product(target[axis + 1 :]))
+    # The runtime refuses a shape of another number of elements, so one of them follows from the other.
+    if outer is not None and inner is None:
+        inner = sizes.exactly(target[axis], sizes.multiply(outer, BATCH))
+    elif inner is not None and outer is None:
+        outer = sizes.exactly(target[axis], sizes.multiply(inner, BATCH))
     if outer is None or inner is None:
         raise NotUnderstood("cuts or joins the rows in a way that is not followed")
     rows = Rows(axis, outer, inner)

@@ -16,7 +16,7 @@ from workbench.graph.batch_axis.batch_values import (
     wider,
 )
 from workbench.graph.batch_axis.constant_tensors import constant_value
-from workbench.graph.batch_axis.operator_rules import Inputs, Node, known_numbers, needed, rule
+from workbench.graph.batch_axis.operator_rules import MICROSOFT, Inputs, Node, known_numbers, needed, rule
 from workbench.graph.batch_axis.symbolic_sizes import BATCH, Number
 
 
@@ -83,13 +83,15 @@ def expand(node: Node, inputs: Inputs) -> Value:
 
 
 @rule("Range", shapes=(0, 1, 2))
+@rule("Range", domain=MICROSOFT, shapes=(0, 1, 2))
 def ranges(node: Node, inputs: Inputs) -> Value:
     start, limit, step = (known_numbers(inputs, index)[0] for index in range(3))
+    if isinstance(start, int) and isinstance(limit, int) and isinstance(step, int) and step:
+        counted = range(start, limit, step)
+        return Value((len(counted),), numbers=tuple(counted) if len(counted) <= MOST_NUMBERS else None)
     if (start, step) == (0, 1):
         if limit == BATCH:
             return Value((BATCH,), Rows(0), place=EVERY_ELEMENT)
-        if isinstance(limit, int) and 0 <= limit <= MOST_NUMBERS:
-            return Value((limit,), numbers=tuple(range(limit)))
         if sizes.is_count(limit) and not sizes.of_batch(limit):
             return Value((limit,))
     if any(map(sizes.of_batch, (start, limit, step))):

@@ -68,6 +68,11 @@ def of_batch(number: Number) -> bool:
     return isinstance(number, Polynomial) and number.of_batch
 
 
+def of_sizes(number: Number) -> bool:
+    """True of what is computed from sizes only, and so is not negative for want of a size."""
+    return not isinstance(number, Polynomial) or all(s.is_size for symbols, _ in number.terms for s in symbols)
+
+
 def is_count(number: Number) -> bool:
     """True of what is surely a whole number and not negative."""
     return number.is_size if isinstance(number, Polynomial) else isinstance(number, int) and number >= 0
@@ -150,6 +155,14 @@ def divide(left: Number, right: Number) -> Number:
         whole = isinstance(right, int) and right > 0 and is_count(left)
         return _opaque("//" if whole else "/", left, right, is_size=whole)
     return math.trunc(left / right) if isinstance(left, int) and isinstance(right, int) else left / right
+
+
+def floor_divide(left: Number, right: int) -> Number:
+    """Of sizes: not negative in any run that the runtime does not refuse."""
+    if isinstance(left, Polynomial):
+        found = exactly(left, right)
+        return _opaque("//", left, right, is_size=True) if found is None else found
+    return int(left // right)
 
 
 def opaque(operation: str, *numbers: Number) -> Number:
