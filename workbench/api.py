@@ -153,6 +153,7 @@ class Workbench:
         from workbench.client.model_settings import settings_from
         from workbench.convert.load import load
 
+        self._predictor.forget(name)
         given = {"device": device, "max_batch": max_batch, "delay": delay, "instances": instances, **settings}
         config = settings_from(given)
 
@@ -167,6 +168,7 @@ class Workbench:
         """Unloads every version of model `name` and frees its memory, after its current requests have ended."""
         from workbench.client import sync
 
+        self._predictor.forget(name)
         sync.run(self._client.unload(name))
 
     def predict(

@@ -35,7 +35,8 @@ async def test_a_config_that_was_changed_is_taken_by_the_next_load(tmp_path: Pat
     engine = Engine(ModelStore(tmp_path / "store"), repositories=[LocalRepository(tmp_path / "repository")])
     await engine.start()
     await engine.load("m")
-    assert engine.status("m").notes == () and not engine.labels("m", "1")
+    epoch = engine.status("m").epoch
+    assert engine.status("m").notes == () and not engine.classes_of(epoch)[1]
     (folder / "labels.txt").write_text("cat\ndog\n")
     (folder / "config.pbtxt").write_text(
         'max_batch_size: 8 optimization { graph { level: 1 } } output { name: "y" label_filename: "labels.txt" }'
@@ -44,9 +45,10 @@ async def test_a_config_that_was_changed_is_taken_by_the_next_load(tmp_path: Pat
     status = engine.status("m")
     assert status.config.max_batch_size == 8
     assert "optimization" in status.notes[0]
-    assert engine.labels("m", "1") == {"y": ("cat", "dog")}
+    assert status.epoch == epoch  # nothing was loaded for it
+    assert engine.classes_of(epoch) == (True, {"y": ("cat", "dog")})
     await engine.close()
-    assert not engine.labels("m", "1")
+    assert engine.classes_of(epoch) == (False, {})
 
 
 PBTXT = """

@@ -132,11 +132,11 @@ async def test_what_lay_beside_a_model_comes_back_with_it(tmp_path: Path, start:
     after = again.status("called")
     assert (after.signature, after.notes, after.config) == (before.signature, (), before.config)
     assert after.size_bytes == before.size_bytes
-    assert again.labels("called", "1") == {"y": ("cat", "dog")}
+    assert again.classes_of(after.epoch)[1] == {"y": ("cat", "dog")}
     await again.unload("called")
     await again.load("called", onnx_bytes())
     last = await restored(start, state)
-    assert not last.labels("called", last.status("called").version)
+    assert not last.classes_of(last.status("called").epoch)[1]
 
 
 async def test_what_the_repositories_hold_and_what_shall_not_last_is_not_noted(

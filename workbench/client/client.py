@@ -139,22 +139,25 @@ class AsyncClient:
         timeout_s = None
         if request.deadline is not None:
             timeout_s = max(request.deadline - time.monotonic(), 0.0) + DEADLINE_GRACE_S
-        return oip_json.decode_response(*await self.exchange(request, parts, header_length, timeout_s))
+        body, headers = await self.exchange(request, parts, header_length, timeout_s)
+        length = headers.get("Inference-Header-Content-Length")
+        response = oip_json.decode_response(body, int(length) if length is not None else None)
+        response.epoch = headers.get("x-model-epoch", "")
+        return response
 
     async def exchange(
         self, request: InferRequest, body: Body, header_length: int | None, timeout_s: float | None = None
-    ) -> tuple[bytes, int | None]:
-        """Send an inference with an encoded body, and return the body of the answer, undecoded.
+    ) -> tuple[bytes, Mapping[str, str]]:
+        """Send an inference with an encoded body; return the answer's body, undecoded, and its headers.
 
-        Each body has the length of its JSON, None if all of it is. Of `request`, only the model and version are used.
+        `header_length` is the length of the body's JSON, None if all of it is. Of `request`, only the model and version
+        are used.
         """
         headers = {"Content-Type": "application/json" if header_length is None else "application/octet-stream"}
         if header_length is not None:
             headers["Inference-Header-Content-Length"] = str(header_length)
         path = f"/v2/models/{_any_model(request.model, request.version)}/infer"
-        found, answer = await self._call("POST", path, body, headers=headers, timeout_s=timeout_s, repeat=True)
-        length = answer.get("Inference-Header-Content-Length")
-        return found, int(length) if length is not None else None
+        return await self._call("POST", path, body, headers=headers, timeout_s=timeout_s, repeat=True)
 
     async def ready(self) -> bool:
         """Return whether the service takes requests: False while it starts or drains.

@@ -117,16 +117,18 @@ class GrpcClient:
         return grpc_metadata.decode_signature(await self._call("ModelMetadata", asked))
 
     async def status(self, model: str, version: str | None = None) -> ModelStatus:
-        """Return what an inference needs: the model's signature, newest version and largest batch. Raises
+        """Return what an inference needs: the model's signature, newest version, largest batch and epoch. Raises
         ModelNotFound."""
         from workbench.protocols import grpc_metadata
 
-        asked = grpc_metadata.encode_named("ModelMetadata", model, version)
-        metadata = await self._call("ModelMetadata", asked)
         try:
+            # Before the metadata: of a model that is replaced in between, the epoch is then the old one, which the
+            # answers contradict.
             config = await self._call("ModelConfig", grpc_metadata.encode_named("ModelConfig", model, version))
         except Unsupported:  # a server without Triton's extensions
             config = b""
+        asked = grpc_metadata.encode_named("ModelMetadata", model, version)
+        metadata = await self._call("ModelMetadata", asked)
         return grpc_metadata.decode_status(metadata, config, version)
 
     async def server_metadata(self) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 
 import numpy as np
 
@@ -14,23 +13,36 @@ from workbench.client.input_adapter import adapt, split
 from workbench.client.load_progress import LoadProgress
 from workbench.client.results import CallTimings, Prediction
 from workbench.core.messages import InferRequest, InferResponse
-from workbench.core.model import ModelStatus, check_model_name
+from workbench.core.model import ModelStatus, Signature, check_model_name
 from workbench.core.tensor import Array
-from workbench.errors import InvalidInput, Unavailable
+from workbench.errors import ExecutionError, InvalidInput, Unavailable
 
 AT_ONCE = 8
 """Requests of one call that are sent at the same time."""
 
-_SWAPS = 3
-"""How often a call is repeated because the version changed during it."""
+_ATTEMPTS = 4
+"""How often a call is sent whole, because the model was replaced before all of it was answered."""
+
+_FORM_ERRORS = (InvalidInput, ExecutionError)
+"""What a model may answer to rows that were cast and split for another one."""
 
 
 class Predictor:
-    """Predicts with one service's models. Caches their signatures, and fetches them again when they changed."""
+    """Predicts with one service's models, whose statuses it keeps between calls.
+
+    Each answer names the load that it came from (`ModelStatus.epoch`). If that is not the one whose status was used,
+    the rows were cast and split for another model: the status is fetched again, and the call is sent again, whole. A
+    server that tells no epochs is asked for the status with each call.
+    """
 
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
         self._known: dict[tuple[str, str | None], ModelStatus] = {}
+
+    def forget(self, name: str) -> None:
+        """Forget the model's status, because this process changes the model: the next call is then not sent twice."""
+        for key in [key for key in self._known if key[0] == name]:
+            del self._known[key]
 
     async def predict(
         self,
@@ -41,47 +53,69 @@ class Predictor:
         outputs: Sequence[str] = (),
         progress: LoadProgress | None = None,
     ) -> Prediction:
-        """Predict `value`: rows in order, all from one version.
+        """Predict `value`: rows in order, all from one load of one version.
 
         `value` is an array, a list, a DataFrame, or a dict of them by input name; see `client.adapt`.
         """
         progress = progress or LoadProgress()
         check_model_name(name)
-        status = self._known.get((name, version))
-        if status is not None:
-            with suppress(InvalidInput):
-                return await self._predict(status, value, version, outputs, progress)
-            # The cached signature or batch size may be outdated: fetch it again before refusing.
-        status = self._known[name, version] = await self._client.status(name, version)
-        return await self._predict(status, value, version, outputs, progress)
+        key = name, version
+        for _ in range(_ATTEMPTS):
+            status = self._known.get(key)
+            kept = status is not None
+            status = status or await self._fetched(key)
+            try:
+                adapted = adapt(value, _signature(status), name)
+            except InvalidInput:
+                if not kept or not await self._changed(key, status):
+                    raise
+                continue
+            requests = [
+                InferRequest(name, part, version=version, outputs=tuple(outputs), parameters={"timings": True})
+                for part in split(adapted.inputs, adapted.rows, status.max_batch_size)
+            ]
+            began = time.perf_counter()
+            try:
+                answers = await _all(self._client, requests, progress)
+            except _FORM_ERRORS:
+                if not await self._changed(key, status):
+                    raise
+                continue
+            if await self._all_from(key, status, answers):
+                timings = CallTimings(time.perf_counter() - began, tuple(answer.timings for answer in answers))
+                return Prediction(name, answers[0].version, _joined(answers), timings, adapted.index)
+            if self._known.get(key) is status:
+                del self._known[key]
+        raise Unavailable(f"model {name!r} was replaced {_ATTEMPTS} times during one call; try again")
 
-    async def _predict(
-        self, status: ModelStatus, value: object, version: str | None, outputs: Sequence[str], progress: LoadProgress
-    ) -> Prediction:
-        if status.signature is None:
-            raise Unavailable(
-                f"{status.name!r} version {status.version} is {status.state}: {status.reason or 'not Ready'}"
-            )
-        adapted = adapt(value, status.signature, status.name)
-        requests = [
-            InferRequest(status.name, part, version=version, outputs=tuple(outputs), parameters={"timings": True})
-            for part in split(adapted.inputs, adapted.rows, status.max_batch_size)
-        ]
-        began = time.perf_counter()
-        answers = await _all_from_one_version(self._client, requests, progress)
-        timings = CallTimings(time.perf_counter() - began, tuple(answer.timings for answer in answers))
-        return Prediction(status.name, answers[0].version, _joined(answers), timings, adapted.index)
+    async def _fetched(self, key: tuple[str, str | None]) -> ModelStatus:
+        status = await self._client.status(*key)
+        if status.epoch:
+            self._known[key] = status
+        return status
+
+    async def _changed(self, key: tuple[str, str | None], used: ModelStatus) -> bool:
+        """Fetch the status again, and return whether a call needs another form than with the one that was used."""
+        return _form(await self._fetched(key)) != _form(used)
+
+    async def _all_from(self, key: tuple[str, str | None], used: ModelStatus, answers: Sequence[InferResponse]) -> bool:
+        """Return whether all answers came from the load whose status was used, as far as the server tells."""
+        if used.epoch:
+            return all(answer.epoch == used.epoch for answer in answers)
+        if len(answers) == 1:  # nothing was split
+            return True
+        return len({answer.version for answer in answers}) == 1 and not await self._changed(key, used)
 
 
-async def _all_from_one_version(
-    client: AsyncClient, requests: Sequence[InferRequest], progress: LoadProgress
-) -> list[InferResponse]:
-    """Return all answers in order. If a swap came in between, repeat the call, so that versions are not mixed."""
-    for _ in range(_SWAPS):
-        answers = await _all(client, requests, progress)
-        if len({answer.version for answer in answers}) == 1:
-            return answers
-    raise Unavailable(f"the version of {requests[0].model!r} changed {_SWAPS} times during one call; try again")
+def _signature(status: ModelStatus) -> Signature:
+    if status.signature is None:
+        raise Unavailable(f"{status.name!r} version {status.version} is {status.state}: {status.reason or 'not Ready'}")
+    return status.signature
+
+
+def _form(status: ModelStatus) -> tuple[object, ...]:
+    """What decides how a call is cast and split."""
+    return status.version, status.epoch, status.signature, status.max_batch_size
 
 
 async def _all(client: AsyncClient, requests: Sequence[InferRequest], progress: LoadProgress) -> list[InferResponse]:

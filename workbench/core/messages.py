@@ -102,3 +102,5 @@ class InferResponse:
     outputs: Mapping[str, Array]
     id: str = ""
     timings: Timings = field(default_factory=Timings)
+    epoch: str = ""
+    """The `ModelStatus.epoch` of what answered; empty: a server that tells none."""

@@ -138,6 +138,9 @@ class ModelStatus:
     sequence_config: SequenceConfig | None = None
     notes: tuple[str, ...] = ()
     """Remarks for the user, each one sentence."""
+    epoch: str = ""
+    """Names this load of the version, among those of all services: what a client knows of a model holds for answers
+    with the same epoch only. Empty: a server that tells none."""
 
     def __repr__(self) -> str:
         where = f" on {self.device}" if self.device else ""

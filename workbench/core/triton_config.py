@@ -23,6 +23,9 @@ from workbench.errors import InvalidInput, ModelError
 PREFIX: Final = "infer_workbench."
 """Before the names of our settings among Triton's `parameters`."""
 
+EPOCH: Final = "model_epoch"
+"""The parameter of a configuration that we write, and of a gRPC answer, that holds `ModelStatus.epoch`."""
+
 MAX_LEVELS: Final = 16
 
 HONOURED: Final = {
@@ -329,7 +332,7 @@ class _Reading:
             setting = "intra_op_threads" if key == "intra_op_thread_count" else key.removeprefix(PREFIX)
             if setting in ours and (setting != key or key == "intra_op_thread_count"):
                 self._settings[setting] = value
-            else:
+            elif key != EPOCH:  # a configuration of ours that comes back
                 self._notes.append(f"the parameter {key[:80]!r} is not honoured: nobody here reads it")
 
     def _declared(self, kind: str, tensor: Message, batched: bool) -> Declared:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -89,6 +90,8 @@ class Deployment:
         self.source = source
         self.config = config
         self.state = ModelState.LOADING
+        self.epoch = secrets.token_hex(6)
+        """Sent with each answer, so that a client notices that what it knows of the model is out of date."""
         self.routed = False
         self.signature: Signature | None = None
         self._observer = observer
@@ -222,7 +225,8 @@ class Deployment:
                     if tuple(answer) != ticket.outputs:
                         answer = {name: answer[name] for name in ticket.outputs}
                     waits.append(queued_s)
-                    promise.set_result(InferResponse(self.name, self.version, answer, ticket.request.id, timings))
+                    response = InferResponse(self.name, self.version, answer, ticket.request.id, timings, self.epoch)
+                    promise.set_result(response)
             except Exception:  # a transport's fault; the others of the batch get their answers all the same
                 log.exception("a request's answer could not be handed over")
         if waits:
@@ -461,6 +465,7 @@ class Deployment:
             sequences=sequences,
             sequence_config=self.source.described.triton.sequences,
             notes=(*self._sent, *self._said, *self._notes),
+            epoch=self.epoch,
         )
 
     def description(self) -> Description:

@@ -361,10 +361,13 @@ class Engine:
             return Description(status)
         return dataclasses.replace(deployment.description(), status=status)
 
-    def labels(self, name: str, version: str) -> Mapping[str, Sequence[str]]:
-        """Output -> what its elements are called, of those that have such names."""
-        deployment = self._deployments.get(name, version)
-        return deployment.source.labels if deployment is not None else {}
+    def classes_of(self, epoch: str) -> tuple[bool, Mapping[str, Sequence[str]]]:
+        """Whether the load named by `epoch`, which may be draining, is batched; and output -> what its elements are
+        called, of those that have such names."""
+        for deployment in self._deployments.living:
+            if deployment.epoch == epoch:
+                return deployment.status().max_batch_size > 0, deployment.source.labels
+        return False, {}
 
     def tensors_of(self, name: str, version: str | None) -> int:
         """The inputs of a serving model, or its outputs where those are more; 0 where it is not known. Any thread may

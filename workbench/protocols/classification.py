@@ -37,7 +37,7 @@ def classified(
     for name, most in classes.items():
         if name in outputs:
             outputs[name] = _largest(outputs[name], f"output {name!r}", most, batched, labels.get(name, ()))
-    return InferResponse(response.model, response.version, outputs, response.id, response.timings)
+    return InferResponse(response.model, response.version, outputs, response.id, response.timings, response.epoch)
 
 
 def _largest(array: Array, what: str, most: int, batched: bool, labels: Sequence[str]) -> Array:

@@ -9,6 +9,7 @@ from google.protobuf.json_format import ParseDict
 
 from workbench.core.model import ModelState, ModelStatus, Signature, TensorSpec
 from workbench.core.model_statistics import ModelStatistics
+from workbench.core.triton_config import EPOCH
 from workbench.protocols import pb
 from workbench.protocols.metadata import EXTENSIONS, RepositoryLoad, repository_load
 from workbench.protocols.model_config_body import triton_config
@@ -57,6 +58,7 @@ def decode_status(metadata: bytes, config: bytes, version: str | None = None) ->
         platform=found.platform,
         signature=_signature(found),
         max_batch_size=said.max_batch_size,
+        epoch=said.parameters[EPOCH].string_value if EPOCH in said.parameters else "",
     )
 
 

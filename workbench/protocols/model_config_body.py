@@ -11,7 +11,7 @@ from workbench.core.model import ModelStatus, Signature, TensorSpec
 from workbench.core.runtime import runtime_of_platform
 from workbench.core.sequence_config import CORRID, Control, ImplicitStateConfig, SequenceConfig
 from workbench.core.tensor import BYTES
-from workbench.core.triton_config import PREFIX
+from workbench.core.triton_config import EPOCH, PREFIX
 
 _EXPRESSED = frozenset(
     {
@@ -51,7 +51,8 @@ def triton_config(status: ModelStatus, versions: Sequence[str] = ()) -> dict[str
             PREFIX + field.name: {"string_value": _text(getattr(status.config, field.name))}
             for field in dataclasses.fields(ModelConfig)
             if field.name not in _EXPRESSED
-        },
+        }
+        | {EPOCH: {"string_value": status.epoch}},
     }
     if status.sequence_config is not None:
         config["sequence_batching"] = _sequence_batching(status.sequence_config, status.config)

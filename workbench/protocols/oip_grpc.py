@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError, EncodeError
 from workbench.config import Limits
 from workbench.core.messages import InferRequest, InferResponse, Parameter
 from workbench.core.tensor import Array, datatype_of, dtype_of
+from workbench.core.triton_config import EPOCH
 from workbench.core.varint import varint
 from workbench.errors import InvalidInput, TooLarge, Unsupported, WorkbenchError
 from workbench.protocols import pb
@@ -197,7 +198,15 @@ def _answer(found: Any) -> InferResponse:
         parameters = read_parameters(found.parameters, "the answer", _CLIENT_LIMITS)
     except (InvalidInput, Unsupported) as error:
         raise _unreadable(error) from None
-    return InferResponse(found.model_name, found.model_version, outputs, found.id, timings_in(parameters))
+    epoch = parameters.get(EPOCH)
+    return InferResponse(
+        found.model_name,
+        found.model_version,
+        outputs,
+        found.id,
+        timings_in(parameters),
+        epoch if isinstance(epoch, str) else "",
+    )
 
 
 def _unreadable(error: WorkbenchError) -> WorkbenchError:
@@ -291,7 +300,7 @@ def _response_parts(response: InferResponse, answer: GrpcAnswer, limits: Limits)
             raise _over(size, limits.max_response_bytes)
         parts.append(_raw_output(length))
         parts.append(raw)
-    head = _plain_head(response.model, response.version, tuple(specs))
+    head = _plain_head(response.model, response.version, response.epoch, tuple(specs))
     if response.id or answer is not _PLAIN:
         head = _with_particulars(head, response, answer)
     parts[0] = head
@@ -301,9 +310,11 @@ def _response_parts(response: InferResponse, answer: GrpcAnswer, limits: Limits)
 
 
 @lru_cache(maxsize=1024)
-def _plain_head(model: str, version: str, outputs: tuple[tuple[str, str, tuple[int, ...]], ...]) -> bytes:
-    """Encode a ModelInferResponse without its id, its parameters and its tensors' bytes."""
+def _plain_head(model: str, version: str, epoch: str, outputs: tuple[tuple[str, str, tuple[int, ...]], ...]) -> bytes:
+    """Encode a ModelInferResponse without its id, its tensors' bytes and all parameters but the epoch."""
     message = _Response(model_name=model, model_version=version)
+    if epoch:
+        message.parameters[EPOCH].string_param = epoch
     for name, datatype, shape in outputs:
         message.outputs.add(name=name, datatype=datatype, shape=shape)
     return bytes(message.SerializeToString())

@@ -317,6 +317,5 @@ def body_cap(max_bytes: int) -> str:
 
 def _in_classes(engine: Engine, response: InferResponse, classes: Mapping[str, int]) -> InferResponse:
     """`response` with its outputs as their largest elements where that was asked for; see `classified`."""
-    status = engine.status(response.model, response.version)
-    labels = engine.labels(status.name, status.version)
-    return classified(response, classes, batched=status.max_batch_size > 0, labels=labels)
+    batched, labels = engine.classes_of(response.epoch)
+    return classified(response, classes, batched=batched, labels=labels)

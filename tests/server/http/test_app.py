@@ -129,7 +129,7 @@ async def test_head_answers_as_get_does(house: House) -> None:
 async def test_an_inference_is_one_response_in_one_part(house: House) -> None:
     reply = await house.call("POST", "/v2/models/digits/infer", body(1, 2, id="seven"))
     assert reply.status == 200
-    assert set(reply.headers) == {"date", "content-type", "content-length", "x-request-id"}
+    assert set(reply.headers) == {"date", "content-type", "content-length", "x-model-epoch", "x-request-id"}
     assert (reply.headers["content-type"], reply.headers["content-length"]) == (
         "application/json",
         str(len(reply.body)),

@@ -69,7 +69,8 @@ def answers(written: bytes) -> list[bytes]:
         size = end + int(head.split(b"\r\ncontent-length: ")[1].split(b"\r\n")[0])
         if len(written) < size:
             break
-        lines = sorted(line for line in head.split(b"\r\n")[1:] if not line.startswith((b"x-request-id: ", b"date: ")))
+        own = (b"x-request-id: ", b"x-model-epoch: ", b"date: ")
+        lines = sorted(line for line in head.split(b"\r\n")[1:] if not line.startswith(own))
         assert b"x-request-id: " in head
         body = re.sub(rb"run itself takes [^ ]* ms", b"run itself takes SOME ms", written[end:size])
         found.append(b"\n".join((head.split(b"\r\n")[0], *lines, body)))

@@ -18,8 +18,11 @@ from workbench.server.inference import InferenceCall
 Encoded: TypeAlias = tuple[bytes, Sequence[bytes | memoryview]]
 """Lines of headers, and the parts of a body."""
 
-_JSON_HEAD = b"content-type: application/json\r\nx-request-id: %b\r\n"
-_BINARY_HEAD = b"content-type: application/octet-stream\r\ninference-header-content-length: %d\r\nx-request-id: %b\r\n"
+_JSON_HEAD = b"content-type: application/json\r\nx-model-epoch: %b\r\nx-request-id: %b\r\n"
+_BINARY_HEAD = (
+    b"content-type: application/octet-stream\r\ninference-header-content-length: %d\r\n"
+    b"x-model-epoch: %b\r\nx-request-id: %b\r\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +65,10 @@ class HttpCodec:
 
     def encode(self, call: InferenceCall, response: InferResponse) -> Encoded:
         body, json_bytes = encode_response(response, call.answer, self.limits, self.strict_json)
+        epoch = response.epoch.encode()
         if isinstance(body, bytes):
-            return _JSON_HEAD % call.request_id, (body,)
-        return _BINARY_HEAD % (json_bytes, call.request_id), body
+            return _JSON_HEAD % (epoch, call.request_id), (body,)
+        return _BINARY_HEAD % (json_bytes, epoch, call.request_id), body
 
     async def compressed(self, encoded: Any) -> Encoded:
         lines, parts = encoded
