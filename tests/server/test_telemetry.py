@@ -217,3 +217,26 @@ async def _figures_agree(house: House) -> None:
     assert samples["nv_inference_request_success_total", None] == each.outcomes[Outcome.OK]
     assert samples["infer_rows_total", None] == samples["nv_inference_count_total", None] == each.rows
     assert samples["infer_request_duration_seconds_count", None] == each.outcomes[Outcome.OK]
+
+
+async def test_statistics_are_of_this_load_and_prometheus_counters_go_on(house: House) -> None:
+    async def counts() -> tuple[list[int], float]:
+        stats = (await house.call("GET", "/v2/models/digits/stats")).json["model_stats"]
+        text = (await house.call("GET", "/metrics")).body.decode()
+        samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
+        name, labels = "infer_requests_total", {"model": "digits", "version": "1", "outcome": "ok"}
+        total = sum(each.value for each in samples if each.name == name and labels.items() <= each.labels.items())
+        return [each["inference_count"] for each in stats], total
+
+    for _ in range(3):
+        await house.call("POST", INFER, body(1, 2))
+    assert await counts() == ([6], 3)
+    await house.service.engine.unload("digits")
+    await house.service.engine.load("digits")
+    assert await counts() == ([0], 3)
+    await house.call("POST", INFER, body(1, 2))
+    assert await counts() == ([2], 4)
+    await house.service.engine.configure("digits", {"max_batch_size": 4})  # live: the same load
+    assert await counts() == ([2], 4)
+    await house.service.engine.configure("digits", {"runners": "latency"})  # another load of the same version
+    assert await counts() == ([0], 4)

@@ -5,5 +5,14 @@ from __future__ import annotations
 from workbench.core.model import ModelState, ModelStatus
 
 
-def ready(name: str = "digits", version: str = "1", queued: int = 0) -> ModelStatus:
-    return ModelStatus(name, version, ModelState.READY, device="cpu", platform="onnxruntime_onnx", queued=queued)
+def ready(name: str = "digits", version: str = "1", queued: int = 0, epoch: str = "") -> ModelStatus:
+    return ModelStatus(
+        name,
+        version,
+        ModelState.READY,
+        device="cpu",
+        platform="onnxruntime_onnx",
+        routed=True,
+        queued=queued,
+        epoch=epoch,
+    )

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import pytest
 
 from tests.helpers.clock import Clock
 from tests.telemetry.statuses import ready
 from workbench.core.messages import ReleaseReason, Timings
+from workbench.core.model import ModelState
 from workbench.core.ports import Outcome
 from workbench.telemetry.metrics import Metrics
 from workbench.telemetry.request_record import RequestRecord
@@ -51,3 +55,45 @@ def test_figures_of_an_interval_have_its_times_by_size() -> None:
     before = metrics.state().figures["a", "1"]
     metrics.batch_done("a", "1", 4, 1, ReleaseReason.IDLE, 0.25)
     assert metrics.state().figures["a", "1"].since(before).batches_s == {4: 0.25}
+
+
+def test_statistics_begin_anew_with_each_load_and_the_counters_go_on() -> None:
+    metrics = Metrics(Clock())
+    serving = [ready("a", "1", epoch="first")]
+    metrics.watch(lambda: serving)
+
+    def changed(state: ModelState, **more: Any) -> None:
+        metrics.model_changed(dataclasses.replace(serving[0], state=state, **more))
+
+    def infer() -> None:
+        metrics.request_done("a", "1", Outcome.OK, Timings(0.4, 0.1, 0.3, 0.2, 8, 1))
+        metrics.batch_done("a", "1", 8, 1, ReleaseReason.IDLE, 0.3)
+
+    def counted() -> tuple[int, int, float, int]:
+        (found,) = statistics(metrics.state())
+        return found.rows, found.success.count, found.last_inference_at, len(found.by_size)
+
+    changed(ModelState.READY)
+    infer()
+    assert counted() == (8, 1, 1000.0, 1)
+    # Loaded anew in place: the load before serves until the new one is routed, and drains then.
+    changed(ModelState.READY, epoch="second", routed=False)
+    infer()
+    assert counted() == (16, 2, 1000.0, 1)
+    changed(ModelState.READY, epoch="second")
+    changed(ModelState.DRAINING)
+    changed(ModelState.GONE)
+    assert counted() == (0, 0, 0.0, 0)
+    serving[0] = ready("a", "1", epoch="second")
+    infer()
+    changed(ModelState.READY)  # settings that are live
+    assert counted() == (8, 1, 1000.0, 1)
+    # Unloaded, and another model loaded under its name.
+    changed(ModelState.GONE)
+    serving[0] = ready("a", "1", epoch="third")
+    changed(ModelState.READY, routed=False)
+    assert counted() == (0, 0, 0.0, 0)
+    infer()
+    changed(ModelState.READY)
+    assert counted() == (8, 1, 1000.0, 1)
+    assert metrics.state().figures["a", "1"].rows == 4 * 8

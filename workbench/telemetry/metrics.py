@@ -83,6 +83,7 @@ class State:
     taken_at: float
     """Unix time."""
     figures: Mapping[ModelVersion, Counters]
+    """Since the version was first seen: they only grow, also where it is loaded again."""
     statuses: Sequence[ModelStatus]
     process: ProcessUse
     changes: int = 0
@@ -93,6 +94,8 @@ class State:
     inline: InlineUse = field(default_factory=InlineUse)
     answers: Mapping[int, int] = field(default_factory=dict)
     """Answers of the HTTP port, by status."""
+    before_load: Mapping[ModelVersion, Counters] = field(default_factory=dict)
+    """The part of `figures` that is of earlier loads of the same version, where there is one."""
 
 
 class _Notes:
@@ -153,6 +156,9 @@ class Metrics:
         self._touched: set[ModelVersion] = set()
         """Versions that were not."""
         self._states: dict[ModelVersion, ModelState] = {}
+        self._loads: dict[ModelVersion, str] = {}
+        """The epoch of the load that each version's statistics are of."""
+        self._before_load: dict[ModelVersion, Counters] = {}
         self._loop_time: LoopTimes | None = None
         self._statuses: Callable[[], Sequence[ModelStatus]] = list
         self._process = psutil.Process()
@@ -202,6 +208,7 @@ class Metrics:
     def model_changed(self, status: ModelStatus) -> None:
         self.changes.note()
         key = (status.name, status.version)
+        self._note_load(key, status)
         if self._states.get(key) is status.state:
             return
         self._states[key] = status.state
@@ -218,6 +225,18 @@ class Metrics:
             self.fold()
             self._figures.setdefault(key, Counters())
             self._prune()
+
+    def _note_load(self, key: ModelVersion, status: ModelStatus) -> None:
+        """Begin the statistics of a load: once it is Ready, but where it takes the place of another load of the same
+        version, which goes on serving meanwhile, once it is routed."""
+        if status.state is ModelState.READY and status.epoch != self._loads.get(key):
+            if status.routed or key not in self._loads:
+                self._loads[key] = status.epoch
+                self.fold()
+                if (figures := self._figures.get(key)) is not None and figures.requests:
+                    self._before_load[key] = figures.copy()
+        elif status.state is ModelState.GONE and status.epoch == self._loads.get(key):
+            del self._loads[key]
 
     # Called by the server
 
@@ -336,6 +355,7 @@ class Metrics:
             loop_delay=self._loop_delay.copy(),
             inline=InlineUse(inline.total_s, inline.longest_s) if inline else InlineUse(),
             answers=self.answers.copy(),
+            before_load=dict(self._before_load),
         )
 
     def _copied(self) -> dict[ModelVersion, Counters]:
@@ -361,5 +381,6 @@ class Metrics:
         for key in forgotten:
             del self._figures[key]
             self._notes.pop(key, None)
+            self._before_load.pop(key, None)
         self._recent.forget(forgotten)
         self._slowest.forget_all_but(model for model, _ in self._figures)

@@ -5,18 +5,28 @@ from __future__ import annotations
 from workbench.core.model_statistics import BatchStatistics, ModelStatistics, Spent
 from workbench.core.ports import Outcome
 from workbench.telemetry.counters import Counters
-from workbench.telemetry.metrics import State
+from workbench.telemetry.metrics import ModelVersion, State
 from workbench.telemetry.request_record import Stage
 
 
 def statistics(state: State, name: str | None = None, version: str | None = None) -> list[ModelStatistics]:
-    """Return the statistics of all present versions, or of one model, or of one version."""
+    """Return the statistics of all present versions, or of one model, or of one version, since each was loaded."""
     known = sorted({(status.name, status.version) for status in state.statuses})
     return [
-        of_version(key[0], key[1], state.figures.get(key, Counters()))
+        of_version(key[0], key[1], _since_load(state, key))
         for key in known
         if name in (None, key[0]) and version in (None, key[1])
     ]
+
+
+def _since_load(state: State, key: ModelVersion) -> Counters:
+    figures, before = state.figures.get(key, Counters()), state.before_load.get(key)
+    if before is None:
+        return figures
+    figures = figures.since(before)
+    if not figures.request.linear.count:
+        figures.last_at = 0.0
+    return figures
 
 
 def of_version(name: str, version: str, figures: Counters) -> ModelStatistics:
