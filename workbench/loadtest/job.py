@@ -26,7 +26,7 @@ from workbench.loadtest.analysis.limits import limit_of, notes_on
 from workbench.loadtest.analysis.stop_condition import StopCondition
 from workbench.loadtest.generator import ipc
 from workbench.loadtest.generator.ipc import MessageKind
-from workbench.loadtest.generator.target import PreparedTarget, control_client, prepare
+from workbench.loadtest.generator.target import PreparedTarget, control_client, prepare, replaced_since
 from workbench.loadtest.patterns import Stairs
 from workbench.loadtest.plan import Plan
 from workbench.loadtest.server_side import ServerSide
@@ -186,7 +186,7 @@ class _Run:
         self._examples: dict[str, str] = {}
         self._stopping = self._gone_off = False
         self._breaking = StopCondition(plan) if isinstance(plan.pattern, Stairs) else None
-        self._broke = ""
+        self._broke = self._replaced = ""
         self._killer: threading.Timer | None = None
         self._lock = threading.Lock()
         client = control_client(plan.target) if prepared.controlled else None
@@ -235,6 +235,8 @@ class _Run:
                     stream.close()
             if following is not None:
                 following.cancel()
+        if self._side is None or all(mark.kind != "model" for mark in self._side.marks):
+            self._replaced = sync.run(replaced_since(self._prepared))
         found = self.recording(*self._ending(finished))
         self._errors.close()
         self._handle.progress = self._progress("ended")
@@ -260,7 +262,7 @@ class _Run:
             reason=reason,
             generator=own,
             limit=limit_of(plan, own, self._latency.quantile(0.99)) if figures else "",
-            notes=notes_on(plan, own, server, same_machine),
+            notes=(*notes_on(plan, own, server, same_machine), *filter(None, [self._replaced])),
             marks=() if side is None else tuple(side.marks),
             server=server,
             examples=dict(self._examples),

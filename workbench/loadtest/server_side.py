@@ -1,4 +1,4 @@
-"""Follows the service's own figures during a test, second by second, and marks its restarts."""
+"""Follows the service's own figures during a test, second by second; marks its restarts, and another model's coming."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def second_of(snapshot: Mapping[str, Any], model: str, version: str | None, bega
 
 
 class ServerSide:
-    """Follows the service's stream during a run, across restarts, which are marked."""
+    """Follows the service's stream during a run, across restarts, which are marked as is a model that is replaced."""
 
     def __init__(self, client: AsyncClient, model: str, version: str | None) -> None:
         self._client = client
@@ -69,6 +69,8 @@ class ServerSide:
         """Unix time; earlier snapshots are left out."""
         self.seconds: list[ServerSecond] = []
         self.marks: list[Mark] = []
+        self._serving: tuple[str, str] | None = None
+        """Version and epoch of what serves; None: not known."""
 
     async def follow(self) -> None:
         """Follow the stream until cancelled."""
@@ -81,6 +83,7 @@ class ServerSide:
                         async for snapshot in snapshots:
                             if epoch and snapshot["epoch"] != epoch:
                                 self._mark(snapshot["time"], "restart", "the service began anew")
+                                self._serving = None
                             epoch, lost = snapshot["epoch"], False
                             self._take(snapshot)
                 except WorkbenchError:
@@ -97,6 +100,17 @@ class ServerSide:
             return
         if (second := second_of(snapshot, self._model, self._version, self.began_at)) is not None:
             self.seconds.append(second)
+        for each in snapshot["models"]:
+            if each["name"] == self._model and (each["version"] == self._version if self._version else each["routed"]):
+                self._note_serving(snapshot["time"], each["version"], each.get("epoch", ""))
+
+    def _note_serving(self, at: float, version: str, epoch: str) -> None:
+        before, self._serving = self._serving, (version, epoch)
+        if before is not None and epoch and epoch != before[1]:
+            what = f"version {version} took the place of version {before[0]}"
+            if version == before[0]:
+                what = f"version {version} was loaded anew"
+            self._mark(at, "model", f"{what}; the figures are of both, and the requests stayed as they were")
 
     def _mark(self, at: float | None, kind: str, text: str) -> None:
         if self.began_at is not None:

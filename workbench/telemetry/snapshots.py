@@ -80,6 +80,7 @@ def _model(name: str, version: str, figures: Counters, status: ModelStatus | Non
         "state": status.state.value if status else "Gone",
         "device": status.device if status else "",
         "routed": status.routed if status else False,
+        "epoch": status.epoch if status else "",
         "queued": status.queued if status else 0,
         "requests": {outcome.value: count for outcome, count in figures.outcomes.items()},
         "answered": figures.answered,

@@ -6,6 +6,7 @@ nothing listens.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -34,6 +35,9 @@ from workbench.protocols import oip_grpc
 
 TRIES = 8
 """The most requests of different shapes that are tried before the run."""
+
+LOOK_S = 2.0
+"""Seconds for another look at the target after a run."""
 
 OURS = "infer-workbench"
 BINARY = "binary_tensor_data"
@@ -67,6 +71,28 @@ async def prepare(plan: Plan) -> PreparedTarget:
     metadata = () if target.token is None else (("authorization", f"Bearer {target.token}"),)
     spec = Spec(plan, parts.hostname or "", port, metadata if target.grpc else ())
     return PreparedTarget(spec, requests, found.signature, found.facts, found.controlled)
+
+
+async def replaced_since(prepared: PreparedTarget) -> str:
+    """Return what has taken the model's place since it was prepared, in one sentence; empty if nothing has, or if the
+    target cannot tell."""
+    target = prepared.spec.plan.target
+    try:
+        async with asyncio.timeout(LOOK_S):
+            now = await (_describe_grpc if target.grpc else _describe_http)(target)
+    except (WorkbenchError, TimeoutError):  # how the run ended says more
+        return ""
+    was, found = prepared.facts, now.facts
+    what = ""
+    if difference := prepared.signature.difference(now.signature):
+        what = f"{difference.replace('would be', 'is')}"
+    elif was.get("version") != found.get("version"):
+        what = f"it was version {was.get('version')} and is version {found.get('version')}"
+    elif was.get("digest") != found.get("digest"):
+        what = "its file is another"
+    elif not prepared.controlled and was.get("versions") != found.get("versions"):
+        what = f"its versions were {was.get('versions')} and are {found.get('versions')}"
+    return f"the model was replaced during the test: {what}; the figures are of both" if what else ""
 
 
 def control_client(target: Target) -> AsyncClient | None:
