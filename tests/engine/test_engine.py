@@ -702,10 +702,13 @@ async def test_outputs_that_cannot_be_split_are_run_again_alone_and_the_model_st
 ) -> None:
     session, seen = FakeSession(detected, signature), Recorder()
     engine = await loaded(start, session, settings={"batching": "always", "max_batch_size": 4}, observer=seen)
-    assert engine.status("m").max_batch_size == 4
+    before = engine.status("m")
+    assert before.max_batch_size == 4
     session.batches.clear()
     answers = await asyncio.gather(*(ask(engine, count) for count in (2, 0, 3)))
     assert [len(answer.outputs["y"]) for answer in answers] == [2, 0, 3]
+    # A client that had split its rows is told to send them again, whole.
+    assert {answer.epoch for answer in answers} == {engine.status("m").epoch} != {before.epoch}
     assert session.batches == [3, 1, 1, 1]
     status = engine.status("m")
     assert (status.max_batch_size, status.batch_evidence) == (0, "")

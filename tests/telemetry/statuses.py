@@ -5,7 +5,7 @@ from __future__ import annotations
 from workbench.core.model import ModelState, ModelStatus
 
 
-def ready(name: str = "digits", version: str = "1", queued: int = 0, epoch: str = "") -> ModelStatus:
+def ready(name: str = "digits", version: str = "1", queued: int = 0, loaded_at: float = 0.0) -> ModelStatus:
     return ModelStatus(
         name,
         version,
@@ -14,5 +14,5 @@ def ready(name: str = "digits", version: str = "1", queued: int = 0, epoch: str 
         platform="onnxruntime_onnx",
         routed=True,
         queued=queued,
-        epoch=epoch,
+        loaded_at=loaded_at,
     )

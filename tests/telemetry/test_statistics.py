@@ -59,7 +59,7 @@ def test_figures_of_an_interval_have_its_times_by_size() -> None:
 
 def test_statistics_begin_anew_with_each_load_and_the_counters_go_on() -> None:
     metrics = Metrics(Clock())
-    serving = [ready("a", "1", epoch="first")]
+    serving = [ready("a", "1", loaded_at=1.0)]
     metrics.watch(lambda: serving)
 
     def changed(state: ModelState, **more: Any) -> None:
@@ -77,20 +77,20 @@ def test_statistics_begin_anew_with_each_load_and_the_counters_go_on() -> None:
     infer()
     assert counted() == (8, 1, 1000.0, 1)
     # Loaded anew in place: the load before serves until the new one is routed, and drains then.
-    changed(ModelState.READY, epoch="second", routed=False)
+    changed(ModelState.READY, loaded_at=2.0, routed=False)
     infer()
     assert counted() == (16, 2, 1000.0, 1)
-    changed(ModelState.READY, epoch="second")
+    changed(ModelState.READY, loaded_at=2.0)
     changed(ModelState.DRAINING)
     changed(ModelState.GONE)
     assert counted() == (0, 0, 0.0, 0)
-    serving[0] = ready("a", "1", epoch="second")
+    serving[0] = ready("a", "1", loaded_at=2.0)
     infer()
     changed(ModelState.READY)  # settings that are live
     assert counted() == (8, 1, 1000.0, 1)
     # Unloaded, and another model loaded under its name.
     changed(ModelState.GONE)
-    serving[0] = ready("a", "1", epoch="third")
+    serving[0] = ready("a", "1", loaded_at=3.0)
     changed(ModelState.READY, routed=False)
     assert counted() == (0, 0, 0.0, 0)
     infer()

@@ -140,7 +140,7 @@ class ModelStatus:
     """Remarks for the user, each one sentence."""
     epoch: str = ""
     """Names this load of the version, among those of all services: what a client knows of a model holds for answers
-    with the same epoch only. Empty: a server that tells none."""
+    with the same epoch only. A load that stops batching gets another one. Empty: a server that tells none."""
 
     def __repr__(self) -> str:
         where = f" on {self.device}" if self.device else ""

@@ -91,7 +91,8 @@ class Deployment:
         self.config = config
         self.state = ModelState.LOADING
         self.epoch = secrets.token_hex(6)
-        """Sent with each answer, so that a client notices that what it knows of the model is out of date."""
+        """Sent with each answer, so that a client notices that what it knows of the model is out of date. Another one
+        as soon as rows must not be split any more."""
         self.routed = False
         self.signature: Signature | None = None
         self._observer = observer
@@ -251,6 +252,7 @@ class Deployment:
         log.warning("model %r version %s is served %s", self.name, self.version, reason)
         found = dataclasses.replace(self._found, batched=False, reason=reason, evidence=BatchEvidence.NONE)
         self._warm = dataclasses.replace(self._warm, found=found)
+        self.epoch = secrets.token_hex(6)  # clients that split their rows must not go on with it
         self._apply()
         self._observer.model_changed(self.status())
 

@@ -109,7 +109,7 @@ class ServerSide:
         if before is not None and epoch and epoch != before[1]:
             what = f"version {version} took the place of version {before[0]}"
             if version == before[0]:
-                what = f"version {version} was loaded anew"
+                what = f"version {version} was loaded anew, or stopped batching"
             self._mark(at, "model", f"{what}; the figures are of both, and the requests stayed as they were")
 
     def _mark(self, at: float | None, kind: str, text: str) -> None:

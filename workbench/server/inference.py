@@ -188,11 +188,11 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
         try:
             self.answered_at = inference.clock()
             self.version, self.timings = response.version, response.timings
+            if answer.classes:
+                response = _in_classes(inference.engine, response, answer.classes)
             if answer.places or codec.accept_encoding:
                 self._start(inference, self._answer_in_task(inference, codec, response))
                 return
-            if answer.classes:
-                response = _in_classes(inference.engine, response, answer.classes)
             encoded = codec.encode(self, response)
         except Exception as error:
             self.fail(error)
@@ -253,8 +253,6 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
         try:
             if answer.places and self.lease is not None:
                 await asyncio.to_thread(write_shared, self.lease, answer.places, response.outputs)
-            if answer.classes:
-                response = _in_classes(inference.engine, response, answer.classes)
             encoded = codec.encode(self, response)
             if codec.accept_encoding:
                 encoded = await codec.compressed(encoded)

@@ -156,8 +156,8 @@ class Metrics:
         self._touched: set[ModelVersion] = set()
         """Versions that were not."""
         self._states: dict[ModelVersion, ModelState] = {}
-        self._loads: dict[ModelVersion, str] = {}
-        """The epoch of the load that each version's statistics are of."""
+        self._loads: dict[ModelVersion, float] = {}
+        """When the load was that each version's statistics are of."""
         self._before_load: dict[ModelVersion, Counters] = {}
         self._loop_time: LoopTimes | None = None
         self._statuses: Callable[[], Sequence[ModelStatus]] = list
@@ -229,13 +229,13 @@ class Metrics:
     def _note_load(self, key: ModelVersion, status: ModelStatus) -> None:
         """Begin the statistics of a load: once it is Ready, but where it takes the place of another load of the same
         version, which goes on serving meanwhile, once it is routed."""
-        if status.state is ModelState.READY and status.epoch != self._loads.get(key):
+        if status.state is ModelState.READY and status.loaded_at != self._loads.get(key):
             if status.routed or key not in self._loads:
-                self._loads[key] = status.epoch
+                self._loads[key] = status.loaded_at
                 self.fold()
                 if (figures := self._figures.get(key)) is not None and figures.requests:
                     self._before_load[key] = figures.copy()
-        elif status.state is ModelState.GONE and status.epoch == self._loads.get(key):
+        elif status.state is ModelState.GONE and status.loaded_at == self._loads.get(key):
             del self._loads[key]
 
     # Called by the server
