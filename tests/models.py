@@ -215,6 +215,13 @@ def lstm(width: int = 3, hidden: int = 2, steps: Dim = 4) -> ModelProto:
     return model(nodes, [value("x", "FP32", ["batch", steps, width])], outputs, constants)
 
 
+def unranked(datatype: str = "FP32") -> ModelProto:
+    """y = x of any shape: the file does not say how many axes they have."""
+    node = helper.make_node("Identity", ["x"], ["y"])
+    inputs, outputs = ([helper.make_tensor_value_info(name, ONNX_TYPES[datatype], None)] for name in "xy")
+    return model([node], inputs, outputs)
+
+
 def scalar() -> ModelProto:
     """y = 2 x, both of shape ()."""
     two = numpy_helper.from_array(np.float32(2).reshape(()), "two")

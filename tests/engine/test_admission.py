@@ -78,3 +78,12 @@ def test_a_bad_request_is_told_what_was_wanted(bad: InferRequest, message: str) 
 def test_more_rows_than_a_batch_takes_are_too_many() -> None:
     with pytest.raises(TooLarge, match="9 rows in one request; model 'm' takes 8"):
         Admission(SIGNATURE, 8).admit(good(9))
+
+
+def test_an_input_of_unknown_rank_takes_any_shape_of_its_datatype() -> None:
+    spec = TensorSpec("x", "FP32", (), ranked=False)
+    admission = Admission(Signature((spec,), (TensorSpec("y", "FP32", (), ranked=False),)), 0)
+    for shape in ((), (3,), (0, 2), (1, 2, 3)):
+        admission.admit(InferRequest("m", {"x": np.zeros(shape, np.float32)}))
+    with pytest.raises(InvalidInput, match="input 'x' is INT64; the model takes FP32 of any shape"):
+        admission.admit(InferRequest("m", {"x": np.zeros(2, np.int64)}))

@@ -150,3 +150,17 @@ def test_a_truncated_file_of_that_format_is_refused(
     with pytest.raises(ModelError, match="verification failed"):
         opened(path)
     assert capfd.readouterr() == ("", "")
+
+
+def test_an_unknown_rank_is_told_from_a_scalar(tmp_path: Path) -> None:
+    """ONNX Runtime gives both the same shape."""
+    unknown = opened(saved(models.unranked(), tmp_path)).signature
+    assert [spec.ranked for spec in (*unknown.inputs, *unknown.outputs)] == [False, False]
+    scalar = opened(saved(models.scalar(), tmp_path)).signature
+    assert [spec.ranked for spec in (*scalar.inputs, *scalar.outputs)] == [True, True]
+
+
+def test_an_output_whose_shape_follows_from_the_graph_is_ranked(tmp_path: Path) -> None:
+    proto = models.mlp()
+    proto.graph.output[0].type.tensor_type.ClearField("shape")
+    assert opened(saved(proto, tmp_path)).signature.outputs == (TensorSpec("y", "FP32", (FREE, 16)),)

@@ -18,6 +18,7 @@ from tests.server.real_service import serving
 from tests.server.triton_clients import Client
 from workbench.api import connect
 from workbench.core.tensor import Array
+from workbench.errors import InvalidInput
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
         "zipped": models.zipmap(),
         "labelled": models.zipmap(),
         "newer": models.stamped(models.external()),
+        "unranked": models.unranked(),
     }
     folder = tmp_path_factory.mktemp("service")
     repository = folder / "repository"
@@ -152,3 +154,30 @@ def one_status(serve: Serve, model: str) -> dict[str, Any]:
     (status,) = json.loads(body)
     found: dict[str, Any] = status
     return found
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3), (1, 2, 3, 1), (0, 3)], ids=str)
+def test_an_input_of_unknown_rank_takes_any_shape(client: Client, shape: tuple[int, ...]) -> None:
+    x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    found = client.output("unranked", x)
+    assert (found.shape, found.tolist()) == (shape, x.tolist())
+
+
+def test_an_unknown_rank_is_told_as_one_free_axis(client: Client) -> None:
+    assert client.read("model_metadata", "unranked")["inputs"][0]["shape"] == [-1]
+    (tensor,) = client.read("model_config", "unranked")["input"]
+    assert tensor["dims"] == [-1] and "reshape" not in tensor
+
+
+def test_an_unknown_rank_is_known_in_python_and_asks_for_real_inputs(serve: Serve) -> None:
+    with connect(f"http://{serve.address}", serve.token) as wb:
+        assert wb.predict("unranked", np.ones((2, 3), np.float32))["y"].tolist() == [[1.0] * 3] * 2
+        assert wb.predict("unranked", 5.0)["y"].tolist() == 5.0
+        status = wb["unranked"].status
+        assert status.batching.startswith("unbatched: the file does not say how many axes input 'x' has")
+        assert "x FP32[...]" in str(wb.show("unranked"))
+        with pytest.raises(InvalidInput, match=r"how many axes input 'x' has.*give real inputs"):
+            wb.bench("unranked", rate=10, duration=1)
+    headers = {"Inference_Header_Content_Length": "0", "Content_Type": "application/octet-stream"}
+    status_code, body = serve.call("POST", "/v2/models/unranked/infer", b"\0" * 8, **headers)
+    assert status_code == 400 and b"takes any shape" in body

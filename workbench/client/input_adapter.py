@@ -56,7 +56,9 @@ def split(inputs: Mapping[str, Array], rows: int | None, largest: int) -> Iterat
 
 
 def describe(spec: TensorSpec) -> str:
-    """Describe an input or output to a user: `X FP32[rows, 64]`."""
+    """Describe an input or output to a user: `X FP32[rows, 64]`, `X FP32[...]` if any shape fits."""
+    if not spec.ranked:
+        return str(spec)
     sizes = ["any" if size == FREE else str(size) for size in spec.shape]
     if spec.shape[:1] == (FREE,):
         sizes[0] = "rows"
@@ -117,6 +119,8 @@ def _listed(names: list[str], most: int = 12) -> str:
 
 def _fit(value: object, spec: TensorSpec) -> Array:
     array = _cast(_as_array(value, spec), spec)
+    if not spec.ranked:
+        return np.asarray(array, order="C")
     array = np.asarray(_with_batch_axis(array, spec.shape), order="C")
     if array.ndim != len(spec.shape):
         raise InvalidInput(

@@ -55,9 +55,21 @@ class TensorSpec:
     name: str
     datatype: str
     shape: tuple[int, ...]
+    ranked: bool = True
+    """False: the number of axes is not known either, any shape fits, and `shape` is ()."""
 
     def __str__(self) -> str:
-        return f"{self.name} {self.datatype}{list(self.shape)}"
+        return f"{self.name} {self.datatype}{self.axes}"
+
+    @property
+    def axes(self) -> str:
+        """The shape as messages show it."""
+        return str(list(self.shape)) if self.ranked else "[...]"
+
+    @property
+    def wire_shape(self) -> tuple[int, ...]:
+        """The shape as the protocol's metadata has it, which can say of an unknown rank only that sizes are free."""
+        return self.shape if self.ranked else (FREE,)
 
     def __repr__(self) -> str:
         return f"<TensorSpec {self}>"
@@ -76,14 +88,18 @@ class Signature:
 
     @property
     def free_first_axis(self) -> bool:
-        """True when every input and output begins with a free axis: needed for batching, but no proof of it."""
-        return all(spec.shape[:1] == (FREE,) for spec in (*self.inputs, *self.outputs))
+        """True when every input and output begins with a free axis, as outputs of unknown rank may: needed for
+        batching, but no proof of it."""
+        rows = (FREE,)
+        return all(spec.shape[:1] == rows for spec in self.inputs) and all(
+            spec.shape[:1] == rows or not spec.ranked for spec in self.outputs
+        )
 
     def difference(self, new: Signature) -> str:
         """The first input or output that callers of this signature would find changed in `new`; empty: none."""
         for kind, these, those in (("input", self.inputs, new.inputs), ("output", self.outputs, new.outputs)):
-            was = {spec.name: f"{spec.datatype} {list(spec.shape)}" for spec in these}
-            now = {spec.name: f"{spec.datatype} {list(spec.shape)}" for spec in those}
+            was = {spec.name: f"{spec.datatype} {spec.axes}" for spec in these}
+            now = {spec.name: f"{spec.datatype} {spec.axes}" for spec in those}
             for name in (*was, *now):
                 if was.get(name) != now.get(name):
                     return f"{kind} {name!r} was {was.get(name, 'absent')} and would be {now.get(name, 'absent')}"

@@ -39,8 +39,8 @@ def random_inputs(
     """`rows` rows for each of a model's inputs, in its order: floats from the normal distribution of deviation `scale`,
     whole numbers from 0 to `whole_numbers` - 1, True and False, words of small letters.
 
-    An input whose first axis is fixed has that size whatever `rows` says. Raises InvalidInput where `rows` is under 1
-    or a datatype is unknown, TooLarge where one input would have more than 2**26 elements.
+    An input whose first axis is fixed has that size whatever `rows` says. Raises InvalidInput where `rows` is under 1,
+    a datatype or an input's rank is unknown, TooLarge where one input would have more than 2**26 elements.
     """
     if rows < 1:
         raise InvalidInput(f"rows is {rows}; made-up inputs have 1 at least")
@@ -84,6 +84,10 @@ def _shape(spec: TensorSpec, rows: int, free_size: int) -> tuple[int, ...]:
 
 
 def _checked_shape(spec: TensorSpec, rows: int, free_size: int) -> tuple[int, ...]:
+    if not spec.ranked:
+        raise InvalidInput(
+            f"nobody knows how many axes input {spec.name!r} has, so nothing can be made up for it: give real inputs"
+        )
     shape = _shape(spec, rows, free_size)
     if (count := element_count(shape)) > MAX_ELEMENTS:
         raise TooLarge(

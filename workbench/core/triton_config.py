@@ -186,6 +186,8 @@ def differences(config: TritonConfig, signature: Signature) -> Iterator[str]:
 
 def fits(dims: tuple[int, ...], spec: TensorSpec, batched: bool) -> bool:
     """Whether `dims` are those of a tensor, without its batch axis where there is one."""
+    if not spec.ranked:
+        return True
     shape = spec.shape[1:] if batched else spec.shape
     if len(dims) != len(shape):
         return not shape and dims == (1,)

@@ -68,7 +68,7 @@ class Admission:
             shape = array.shape
             if array.dtype != dtype:
                 raise InvalidInput(f"input {name!r} is {DATATYPES.get(array.dtype, array.dtype)}; {_wants(spec)}")
-            if len(shape) != len(spec.shape):
+            if len(shape) != len(spec.shape) and spec.ranked:
                 raise InvalidInput(_wrong_shape(spec, array))
             for axis, size in fixed:
                 if shape[axis] != size:
@@ -130,7 +130,7 @@ def _fixed(spec: TensorSpec) -> tuple[tuple[int, int], ...]:
 
 
 def _wants(spec: TensorSpec) -> str:
-    return f"the model takes {spec.datatype} of shape {list(spec.shape)}"
+    return f"the model takes {spec.datatype} of {f'shape {spec.axes}' if spec.ranked else 'any shape'}"
 
 
 def _wrong_shape(spec: TensorSpec, array: Array) -> str:

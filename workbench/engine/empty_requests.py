@@ -30,6 +30,6 @@ def empty_answer(outputs: Sequence[TensorSpec], names: Iterable[str]) -> list[Ar
     """0 rows of each of the named outputs; None where the signature leaves another of their sizes open."""
     specs = {spec.name: spec for spec in outputs}
     asked = [specs[name] for name in names]
-    if any(FREE in spec.shape[1:] for spec in asked):
+    if any(FREE in spec.shape[1:] or not spec.ranked for spec in asked):
         return None
     return [np.empty((0, *spec.shape[1:]), DTYPES[spec.datatype]) for spec in asked]

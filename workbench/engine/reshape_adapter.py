@@ -43,7 +43,7 @@ def _possible(declared: Declared, spec: TensorSpec, batched: bool) -> bool:
     """Whether the model has what is to be reshaped, and sizes can be told from each other."""
     assert declared.reshape is not None
     one_free = declared.reshape.count(FREE) <= 1 and declared.dims.count(FREE) <= 1
-    return one_free and (not batched or bool(spec.shape)) and fits(declared.reshape, spec, batched)
+    return one_free and spec.ranked and (not batched or bool(spec.shape)) and fits(declared.reshape, spec, batched)
 
 
 def _filled(shape: tuple[int, ...], declared: Declared, batched: bool) -> tuple[int, ...]:

@@ -123,9 +123,7 @@ class Sources:
 
     def _copied(self, name: str, repository: LocalRepository, folder: str) -> Found:
         if not repository.versions(folder):
-            raise InvalidInput(
-                f"the folder {folder[:80]!r} holds no {model_files()}, and no folder VERSION/ with one"
-            )
+            raise InvalidInput(f"the folder {folder[:80]!r} holds no {model_files()}, and no folder VERSION/ with one")
         version, path, said = repository.latest(folder)
         root = repository.root
         return Found(self._kept(name, path, said, root / folder, root), version, said.config)

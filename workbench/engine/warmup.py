@@ -183,8 +183,11 @@ def _fixed_axis(signature: Signature) -> str:
         return "it takes no inputs"
     if signature.free_first_axis:
         return ""
-    spec = next(spec for spec in (*signature.inputs, *signature.outputs) if spec.shape[:1] != (FREE,))
+    ranked_outputs = [spec for spec in signature.outputs if spec.ranked]
+    spec = next(spec for spec in (*signature.inputs, *ranked_outputs) if spec.shape[:1] != (FREE,))
     kind = "input" if spec in signature.inputs else "output"
+    if not spec.ranked:
+        return f"the file does not say how many axes {kind} {spec.name!r} has, so any shape is taken"
     if not spec.shape:
         return f"{kind} {spec.name!r} is a scalar"
     return f"the first axis of {kind} {spec.name!r} is fixed at {spec.shape[0]}"

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from workbench.core.description import Description, Graph, RunTimes
-from workbench.core.model import ModelState, ModelStatus
+from workbench.core.model import ModelState, ModelStatus, TensorSpec
 from workbench.errors import InvalidInput, WorkbenchError
 
 Settings = dict[str, bool | int | float | str]
@@ -79,13 +79,18 @@ def encode_status(status: ModelStatus) -> dict[str, Any]:
     return {
         **fields,
         "state": status.state.value,
-        "inputs": [dataclasses.asdict(spec) for spec in signature.inputs] if signature else None,
-        "outputs": [dataclasses.asdict(spec) for spec in signature.outputs] if signature else None,
+        "inputs": [_spec(spec) for spec in signature.inputs] if signature else None,
+        "outputs": [_spec(spec) for spec in signature.outputs] if signature else None,
         "config": dataclasses.asdict(status.config),
         "sequences": dataclasses.asdict(status.sequences) if status.sequences else None,
         "sequence_config": dataclasses.asdict(status.sequence_config) if status.sequence_config else None,
         "notes": list(status.notes),
     }
+
+
+def _spec(spec: TensorSpec) -> dict[str, Any]:
+    told: dict[str, Any] = {"name": spec.name, "datatype": spec.datatype, "shape": spec.shape}
+    return told if spec.ranked else {**told, "ranked": False}
 
 
 def encode_load(

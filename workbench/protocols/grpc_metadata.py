@@ -152,7 +152,7 @@ def nothing(method: str) -> bytes:
 
 
 def _spec(spec: TensorSpec) -> dict[str, object]:
-    return {"name": spec.name, "datatype": spec.datatype, "shape": spec.shape}
+    return {"name": spec.name, "datatype": spec.datatype, "shape": spec.wire_shape}
 
 
 def _bytes(kind: str, **fields: Any) -> bytes:

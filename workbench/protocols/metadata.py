@@ -136,7 +136,8 @@ class _LoadRequest(msgspec.Struct):
 
 
 def _spec(spec: TensorSpec) -> dict[str, object]:
-    return {"name": spec.name, "datatype": spec.datatype, "shape": spec.shape}
+    told: dict[str, object] = {"name": spec.name, "datatype": spec.datatype, "shape": spec.wire_shape}
+    return told if spec.ranked else {**told, "ranked": False}
 
 
 def _decoded(body: bytes | str, kind: Any) -> Any:

@@ -62,7 +62,7 @@ def triton_config(status: ModelStatus, versions: Sequence[str] = ()) -> dict[str
 
 
 def _tensor(spec: TensorSpec, batched: bool) -> dict[str, Any]:
-    dims = list(spec.shape[1:] if batched else spec.shape)
+    dims = list(spec.shape[1:] if batched and spec.ranked else spec.wire_shape)
     tensor: dict[str, Any] = {"name": spec.name, "data_type": _datatype(spec.datatype), "dims": dims or [1]}
     if not dims:  # Triton's dims are never empty: a reshape gives the rest
         tensor["reshape"] = {"shape": []}

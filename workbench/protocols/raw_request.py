@@ -30,6 +30,10 @@ def decode_raw_request(status: ModelStatus, version: str | None, body: bytes, li
         )
     spec = signature.inputs[0]
     what = f"input {spec.name!r}"
+    if not spec.ranked:
+        raise InvalidInput(
+            f"{what} takes any shape, which a raw request cannot say: send JSON, or JSON with binary data"
+        )
     if spec.datatype == BYTES:
         array = _one_string(body, spec, what, limits)
     else:

@@ -104,5 +104,5 @@ def _check_shape(spec: TensorSpec, array: Array) -> None:
     fits = len(spec.shape) == array.ndim and all(
         want in (-1, got) for want, got in zip(spec.shape, array.shape, strict=True)
     )
-    if not fits:
+    if spec.ranked and not fits:
         raise InvalidInput(f"input {spec.name!r} has shape {list(array.shape)}; the model takes {list(spec.shape)}")

@@ -26,7 +26,7 @@ from workbench.runtimes.devices import (
 from workbench.runtimes.ort import QUIET, ort
 from workbench.runtimes.ort_arrays import DATATYPE_OF_ELEMENT, array_of, bytes_of, text_of, value_of
 from workbench.runtimes.ort_errors import run_error
-from workbench.runtimes.session_opening import open_session_of
+from workbench.runtimes.session_opening import OpenedSession, open_session_of
 
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
@@ -43,10 +43,11 @@ class OnnxSession:
 
     platform = ONNX.platform
 
-    def __init__(self, session: ort.InferenceSession, *, device: str = "cpu", notes: tuple[str, ...] = ()) -> None:
-        self.signature, unserved = signature_of(session)
+    def __init__(self, opened: OpenedSession, *, device: str = "cpu", notes: tuple[str, ...] = ()) -> None:
+        session = opened.session
+        self.signature, unserved = signature_of(session, opened.unranked)
         self.device = device
-        self.notes = (*notes, *unserved)
+        self.notes = (*notes, *opened.notes, *unserved)
         self.placement: Mapping[str, Mapping[str, int]] = placement_of(session)
         self.runner_threads = 0 if device == "cpu" else 1
         datatypes_in = {spec.datatype for spec in self.signature.inputs}
@@ -134,17 +135,20 @@ def open_onnx(path: Path, config: ModelConfig, *, instances: int = 1) -> OnnxSes
     return _on_cpu(path, config, instances, (f"It runs on the CPU: {problem}.",) if remarkable else ())
 
 
-def signature_of(session: ort.InferenceSession) -> tuple[Signature, tuple[str, ...]]:
+def signature_of(
+    session: ort.InferenceSession, unranked: frozenset[str] = frozenset()
+) -> tuple[Signature, tuple[str, ...]]:
     """Inputs and outputs in the protocol's terms, and remarks on outputs that it cannot carry and so are not served.
+    `unranked` are those whose number of axes is not known.
 
     Raises ModelError where it cannot carry an input, or no output at all.
     """
     inputs = []
     for argument in session.get_inputs():
-        if (spec := _spec(argument)) is None:
+        if (spec := _spec(argument, unranked)) is None:
             raise ModelError(f"input {argument.name!r} is {_described(argument.type)}")
         inputs.append(spec)
-    outputs = [(argument, _spec(argument)) for argument in session.get_outputs()]
+    outputs = [(argument, _spec(argument, unranked)) for argument in session.get_outputs()]
     served = tuple(spec for _, spec in outputs if spec is not None)
     notes = tuple(
         f"Output {argument.name!r} is not served: it is {_described(argument.type)}."
@@ -157,14 +161,14 @@ def signature_of(session: ort.InferenceSession) -> tuple[Signature, tuple[str, .
     return Signature(tuple(inputs), served), notes
 
 
-def _spec(argument: Any) -> TensorSpec | None:
+def _spec(argument: Any, unranked: frozenset[str]) -> TensorSpec | None:
     """None where the protocol has no such type."""
     kind: str = argument.type
     datatype = DATATYPE_OF_ELEMENT.get(kind.removeprefix("tensor(").removesuffix(")"))
     if datatype is None:
         return None
     shape = tuple(size if isinstance(size, int) and size >= 0 else FREE for size in argument.shape)
-    return TensorSpec(argument.name, datatype, shape)
+    return TensorSpec(argument.name, datatype, shape, argument.name not in unranked)
 
 
 def _described(kind: str) -> str:
@@ -175,8 +179,7 @@ def _described(kind: str) -> str:
 
 def _on_cpu(path: Path, config: ModelConfig, instances: int, notes: tuple[str, ...]) -> OnnxSession:
     threads = config.intra_op_threads or max(1, usable_cores() // max(1, instances))
-    session, rewritten = _create(path, _options(threads), [_CPU])
-    return OnnxSession(session, notes=(*notes, *rewritten))
+    return OnnxSession(_create(path, _options(threads), [_CPU]), notes=notes)
 
 
 def _on_cuda(path: Path, config: ModelConfig, index: int) -> OnnxSession:
@@ -193,8 +196,8 @@ def _on_cuda(path: Path, config: ModelConfig, index: int) -> OnnxSession:
     options = _options(config.intra_op_threads or usable_cores())
     with _gpu_loading:
         preload()
-        session, rewritten = _create(path, options, [(_CUDA, provider), _CPU])
-    return OnnxSession(session, device=f"cuda:{index}", notes=(*_placed(session, index), *rewritten))
+        opened = _create(path, options, [(_CUDA, provider), _CPU])
+    return OnnxSession(opened, device=f"cuda:{index}", notes=_placed(opened.session, index))
 
 
 def placement_of(session: ort.InferenceSession) -> dict[str, Counter[str]]:
@@ -238,12 +241,10 @@ def _options(intra_op_threads: int) -> ort.SessionOptions:
     return options
 
 
-def _create(
-    path: Path, options: ort.SessionOptions, providers: list[Any]
-) -> tuple[ort.InferenceSession, tuple[str, ...]]:
-    session, notes = open_session_of(path, options, providers)
-    session.disable_fallback()
-    return session, notes
+def _create(path: Path, options: ort.SessionOptions, providers: list[Any]) -> OpenedSession:
+    opened = open_session_of(path, options, providers)
+    opened.session.disable_fallback()
+    return opened
 
 
 def _closed(*_: object) -> list[Array]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench.core.runtime import ORT_FORMAT
 from workbench.errors import ModelError
@@ -24,10 +24,16 @@ _FOLDER = "session.model_external_initializers_file_folder_path"
 _MOST_LABELS = 12
 
 
-def open_session_of(
-    path: Path, options: ort.SessionOptions, providers: Sequence[Any]
-) -> tuple[ort.InferenceSession, tuple[str, ...]]:
-    """A session for the file at `path`, and what was rewritten for it, as sentences. Raises ModelError."""
+class OpenedSession(NamedTuple):
+    session: ort.InferenceSession
+    notes: tuple[str, ...]
+    """What was rewritten for it, as sentences."""
+    unranked: frozenset[str]
+    """Its inputs and outputs whose number of axes nobody knows; ONNX Runtime gives them the shape of a scalar."""
+
+
+def open_session_of(path: Path, options: ort.SessionOptions, providers: Sequence[Any]) -> OpenedSession:
+    """A session for the file at `path`. Raises ModelError."""
     options.add_session_config_entry(_FOLDER, str(path.parent))  # read for a model in memory only
     try:
         session = _session(path, options, providers)
@@ -38,7 +44,10 @@ def open_session_of(
             raise load_error(error) from None
         session, model, lowered = _lowered(path, options, providers)
     notes = _lowering_notes(lowered)
-    if path.suffix not in ORT_FORMAT.suffixes and any("map(" in output.type for output in session.get_outputs()):
+    without_axes = frozenset(each.name for each in (*session.get_inputs(), *session.get_outputs()) if not each.shape)
+    if path.suffix in ORT_FORMAT.suffixes:
+        return OpenedSession(session, (), without_axes)
+    if any("map(" in output.type for output in session.get_outputs()):
         from workbench.graph.zipmap import drop_zipmaps
 
         model = model or _parsed(path)
@@ -49,7 +58,9 @@ def open_session_of(
                 session = _session(model, options, providers)
             except Exception as error:
                 raise load_error(error) from None
-    return session, tuple(notes)
+    if without_axes:
+        without_axes &= _without_shape(model or _parsed(path))
+    return OpenedSession(session, tuple(notes), without_axes)
 
 
 def _lowered(
@@ -86,6 +97,12 @@ def _parsed(path: Path) -> onnx.ModelProto:
     model = onnx.ModelProto()
     model.ParseFromString(path.read_bytes())
     return model
+
+
+def _without_shape(model: onnx.ModelProto) -> frozenset[str]:
+    """The inputs and outputs of which the file says no shape, not even that of a scalar."""
+    values = (*model.graph.input, *model.graph.output)
+    return frozenset(value.name for value in values if not value.type.tensor_type.HasField("shape"))
 
 
 def _lowering_notes(lowered: Sequence[TooNew]) -> list[str]:

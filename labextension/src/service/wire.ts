@@ -38,11 +38,12 @@ export interface IStatus {
 
 export type ModelState = 'Loading' | 'Warming' | 'Ready' | 'Draining' | 'Gone' | 'Failed';
 
-/** An input or output; -1 in `shape` is a dimension of any size. */
+/** An input or output; -1 in `shape` is a dimension of any size. With `ranked` false any shape fits. */
 export interface ITensorSpec {
   readonly name: string;
   readonly datatype: string;
   readonly shape: readonly number[];
+  readonly ranked?: false;
 }
 
 /** One version of one model. */

@@ -165,7 +165,12 @@ async def _add_status(client: AsyncClient, target: Target, facts: dict[str, Any]
 
 
 def _specs(found: Any) -> tuple[TensorSpec, ...]:
-    return tuple(TensorSpec(each["name"], each["datatype"], tuple(map(int, each["shape"]))) for each in found or ())
+    return tuple(map(_spec, found or ()))
+
+
+def _spec(found: Mapping[str, Any]) -> TensorSpec:
+    ranked = found.get("ranked") is not False  # ours alone says so
+    return TensorSpec(found["name"], found["datatype"], tuple(map(int, found["shape"])) if ranked else (), ranked)
 
 
 # Requests
