@@ -1,37 +1,129 @@
-"""Sequences through the whole engine, with ONNX Runtime."""
+"""Sequences through the whole engine, with ONNX Runtime; a session that can be held where moments matter."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import ModelProto, TensorProto, helper
 
+from tests import models
+from tests.engine.fakes import Recorder
 from tests.helpers import sequence_models as made
+from tests.helpers.clock import Clock
+from workbench.config import ModelConfig
 from workbench.core.messages import InferRequest, InferResponse, SequenceStep
+from workbench.core.model import ModelState
+from workbench.core.ports import Outcome, Session
+from workbench.core.sequence_config import SequenceFigures
+from workbench.core.tensor import Array
 from workbench.engine import Engine
-from workbench.errors import InvalidInput
+from workbench.errors import (
+    Cancelled,
+    Conflict,
+    DeadlineExceeded,
+    InvalidInput,
+    ModelError,
+    QueueFull,
+    Unavailable,
+    Unsupported,
+    WorkbenchError,
+)
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore
+from workbench.runtimes.registry import open_session
 
 pytestmark = pytest.mark.timeout(60)
 
+Serve = Callable[..., Awaitable[Engine]]
 
-def step(value: int, id: int | str = 5, *, start: bool = False, end: bool = False, model: str = "m") -> InferRequest:
-    return InferRequest(model, {"INPUT": np.array([[value]], np.int32)}, sequence=SequenceStep(id, start, end))
+ACCUMULATE = made.config(made.control("START") + made.state())
+ONE_BY_ONE = made.config(
+    "oldest { max_candidate_sequences: 8 }" + made.control("START") + made.state(), max_batch_size=0
+)
+
+
+class Held:
+    """A Session over another one, whose runs wait inside while `gate` is cleared. An input of 666 fails."""
+
+    def __init__(self, session: Session) -> None:
+        self.platform = session.platform
+        self.signature = session.signature
+        self.device = session.device
+        self.notes = session.notes
+        self.runner_threads = 1  # on a thread of its own, never on the event loop
+        self.session = session
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Semaphore(0)
+        self.batches: list[int] = []
+
+    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+        self.batches.append(len(inputs["INPUT"]))
+        self.entered.release()
+        assert self.gate.wait(30)
+        if (inputs["INPUT"] == 666).any():
+            raise InvalidInput("the model does not take 666")
+        return self.session.run(inputs, outputs)
+
+    def close(self) -> None:
+        self.session.close()
+
+    def hold(self) -> None:
+        """From now on runs wait inside until `gate` is set; forgets the runs before."""
+        self.gate.clear()
+        self.batches.clear()
+        while self.entered.acquire(blocking=False):
+            pass
+
+    async def inside(self) -> None:
+        """A run has begun."""
+        assert await asyncio.to_thread(self.entered.acquire, timeout=30)
+
+
+class Holder:
+    """Opens sessions that can be held."""
+
+    def __init__(self) -> None:
+        self.opened: list[Held] = []
+
+    def __call__(self, path: Path, config: ModelConfig, *, instances: int) -> Held:
+        self.opened.append(Held(open_session(path, config, instances=instances)))
+        return self.opened[-1]
+
+    @property
+    def last(self) -> Held:
+        return self.opened[-1]
+
+
+def step(value: int, id: int | str = 5, *, start: bool = False, end: bool = False) -> InferRequest:
+    return InferRequest("m", {"INPUT": np.array([[value]], np.int32)}, sequence=SequenceStep(id, start, end))
 
 
 def said(response: InferResponse) -> int:
     return int(response.outputs["OUTPUT"].item())
 
 
+def figures(engine: Engine) -> SequenceFigures:
+    found = engine.status("m").sequences
+    assert found is not None
+    return found
+
+
 @pytest.fixture
-async def serve(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Engine]]]:
+async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
+    """Serves one model as "m"."""
     engines = []
 
-    async def serve(model: object, text: str, **more: object) -> Engine:
-        made.save(tmp_path / "repository", "m", model, text)  # type: ignore[arg-type]
+    async def serve(model: ModelProto, text: str, **more: object) -> Engine:
+        made.save(tmp_path / "repository", "m", model, text)
         repositories = [LocalRepository(tmp_path / "repository")]
         engine = Engine(ModelStore(tmp_path / "store"), repositories=repositories, **more)  # type: ignore[arg-type]
         await engine.start()
@@ -44,14 +136,475 @@ async def serve(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Engine]
         await engine.close(5)
 
 
-ACCUMULATE = made.config(made.control("START") + made.state())
-
-
-async def test_a_sequence_is_added_up(serve: Callable[..., Awaitable[Engine]]) -> None:
+async def test_a_sequence_is_added_up_beside_another_one(serve: Serve) -> None:
     engine = await serve(made.accumulator(), ACCUMULATE)
     assert said(await engine.infer(step(3, start=True))) == 3
     assert said(await engine.infer(step(4))) == 7
-    assert said(await engine.infer(step(10, 6, start=True))) == 10
+    assert said(await engine.infer(step(10, "five", start=True))) == 10
     assert said(await engine.infer(step(5, end=True))) == 12
+    assert said(await engine.infer(step(1, "five"))) == 11
     with pytest.raises(InvalidInput, match="sequence 5 to model 'm' must specify the START flag"):
         await engine.infer(step(5))
+    assert figures(engine) == SequenceFigures(active=1, state_bytes=4, started=2, ended=1)
+
+
+async def test_callers_see_neither_controls_nor_states(serve: Serve) -> None:
+    engine = await serve(made.accumulator(), ACCUMULATE)
+    signature = engine.status("m").signature
+    assert signature is not None
+    assert [spec.name for spec in (*signature.inputs, *signature.outputs)] == ["INPUT", "OUTPUT"]
+    response = await engine.infer(step(3, start=True))
+    assert list(response.outputs) == ["OUTPUT"]
+    request = step(3)
+    request.inputs = {**request.inputs, "STATE": np.zeros((1, 1), np.int32)}
+    with pytest.raises(InvalidInput, match="'STATE' unknown"):
+        await engine.infer(request)
+    request = step(3)
+    request.outputs = ("NEW",)
+    with pytest.raises(InvalidInput, match="no output 'NEW'"):
+        await engine.infer(request)
+
+
+async def test_a_state_output_that_is_listed_can_be_asked_for(serve: Serve) -> None:
+    listed = 'output { name: "NEW" data_type: TYPE_INT32 dims: [ 1 ] }'
+    engine = await serve(made.accumulator(), made.config(made.control("START") + made.state(), more=listed))
+    assert list((await engine.infer(step(3, start=True))).outputs) == ["OUTPUT", "NEW"]
+    request = step(4)
+    request.outputs = ("NEW",)
+    response = await engine.infer(request)
+    assert {name: array.item() for name, array in response.outputs.items()} == {"NEW": 7}
+
+
+async def test_a_request_stays_as_its_caller_made_it(serve: Serve) -> None:
+    engine = await serve(made.accumulator(), ACCUMULATE)
+    request = step(3, start=True)
+    await engine.infer(request)
+    assert list(request.inputs) == ["INPUT"]
+    assert said(await engine.infer(request)) == 3
+
+
+async def test_steps_of_different_sequences_share_a_run_and_those_of_one_do_not(serve: Serve) -> None:
+    holder = Holder()
+    engine = await serve(made.accumulator(), ACCUMULATE, open_session=holder)
+    assert engine.status("m").batching.startswith("batched")
+    session = holder.last
+    session.hold()
+    first = asyncio.ensure_future(engine.infer(step(1, 9, start=True)))
+    await session.inside()
+    sent = [
+        asyncio.ensure_future(engine.infer(step(10 * id + place, id, start=place == 0)))
+        for place in range(3)
+        for id in range(1, 5)
+    ]
+    await asyncio.sleep(0)
+    session.gate.set()
+    answers = [said(answer) for answer in await asyncio.gather(first, *sent)]
+    assert answers == [
+        1,
+        *(10 * id for id in range(1, 5)),
+        *(20 * id + 1 for id in range(1, 5)),
+        *(30 * id + 3 for id in range(1, 5)),
+    ]
+    assert session.batches == [1, 4, 4, 4]
+
+
+async def test_no_more_sequences_run_at_once_than_the_strategy_says(serve: Serve) -> None:
+    text = made.config("oldest { max_candidate_sequences: 2 }" + made.control("START") + made.state())
+    engine = await serve(made.accumulator(), text)
+    await asyncio.gather(*(engine.infer(step(1, id, start=True)) for id in (1, 2)))
+    third = [asyncio.ensure_future(engine.infer(step(7, 3, start=place == 0))) for place in range(2)]
+    assert said(await engine.infer(step(1, 1))) == 2
+    assert not third[0].done() and figures(engine).backlog == 1 and engine.status("m").queued == 2
+    assert said(await engine.infer(step(1, 2, end=True))) == 2
+    assert [said(answer) for answer in await asyncio.gather(*third)] == [7, 14]
+    assert figures(engine).backlog == 0 and figures(engine).active == 2
+
+
+async def test_an_idle_sequence_is_dropped_and_the_next_has_its_place(serve: Serve) -> None:
+    idle = "max_sequence_idle_microseconds: 20000 oldest { max_candidate_sequences: 1 }"
+    engine = await serve(made.accumulator(), made.config(idle + made.control("START") + made.state()))
+    assert said(await engine.infer(step(3, 1, start=True))) == 3
+    assert said(await engine.infer(step(4, 2, start=True))) == 4  # without the timer it would wait for ever
+    with pytest.raises(InvalidInput, match=r"START flag .* dropped after 0\.02 s"):
+        await engine.infer(step(3, 1))
+    assert (figures(engine).dropped, figures(engine).started) == (1, 2)
+
+
+async def test_a_sequence_is_dropped_by_the_engines_clock(serve: Serve) -> None:
+    clock = Clock()
+    engine = await serve(made.accumulator(), ACCUMULATE, clock=clock)
+    await engine.infer(step(3, start=True))
+    clock.now += 0.9
+    assert said(await engine.infer(step(4))) == 7
+    clock.now += 1.0
+    with pytest.raises(InvalidInput, match="START flag"):
+        await engine.infer(step(5))
+    assert figures(engine) == SequenceFigures(started=1, dropped=1)
+
+
+async def test_a_step_that_failed_changes_nothing(serve: Serve) -> None:
+    holder = Holder()
+    engine = await serve(made.accumulator(), ACCUMULATE, open_session=holder)
+    assert said(await engine.infer(step(3, start=True))) == 3
+    session = holder.last
+    session.hold()
+    sent = [asyncio.ensure_future(engine.infer(step(value))) for value in (666, 1, 2)]
+    await session.inside()
+    session.gate.set()
+    answers = await asyncio.gather(*sent, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [InvalidInput, Conflict, Conflict]
+    assert "before this one in sequence 5" in str(answers[1])
+    assert said(await engine.infer(step(4))) == 7
+    assert figures(engine).failed == 1
+
+
+async def test_one_that_fails_in_a_batch_harms_no_other_sequence(serve: Serve) -> None:
+    holder = Holder()
+    engine = await serve(made.accumulator(), ACCUMULATE, open_session=holder)
+    await asyncio.gather(*(engine.infer(step(id, id, start=True)) for id in (1, 2, 3)))
+    session = holder.last
+    session.hold()
+    first = asyncio.ensure_future(engine.infer(step(1, 9, start=True)))
+    await session.inside()
+    sent = [asyncio.ensure_future(engine.infer(step(value, id))) for id, value in ((1, 10), (2, 666), (3, 30))]
+    await asyncio.sleep(0)
+    session.gate.set()
+    await first
+    answers = await asyncio.gather(*sent, return_exceptions=True)
+    assert [answer if isinstance(answer, BaseException) else said(answer) for answer in answers][::2] == [11, 33]
+    assert isinstance(answers[1], InvalidInput)
+    assert [said(await engine.infer(step(100, id))) for id in (1, 2, 3)] == [111, 102, 133]
+
+
+async def test_a_caller_that_leaves_has_changed_nothing(serve: Serve) -> None:
+    holder, recorder = Holder(), Recorder()
+    engine = await serve(made.accumulator(), ACCUMULATE, open_session=holder, observer=recorder)
+    await engine.infer(step(3, start=True))
+    session = holder.last
+    session.hold()
+    inside, behind = (asyncio.ensure_future(engine.infer(step(value))) for value in (10, 20))
+    await session.inside()
+    inside.cancel()
+    session.gate.set()
+    with pytest.raises(Conflict):
+        await behind
+    assert said(await engine.infer(step(10))) == 13
+    assert recorder.outcomes == [Outcome.OK, Outcome.CANCELLED, Outcome.REJECTED, Outcome.OK]
+
+
+async def test_a_caller_that_left_before_the_run_is_not_run(serve: Serve) -> None:
+    holder = Holder()
+    engine = await serve(made.accumulator(), ACCUMULATE, open_session=holder)
+    await asyncio.gather(*(engine.infer(step(3, id, start=True)) for id in (1, 2)))
+    session = holder.last
+    session.hold()
+    other = asyncio.ensure_future(engine.infer(step(10, 1)))
+    await session.inside()
+    left, behind = (asyncio.ensure_future(engine.infer(step(10, 2))) for _ in range(2))
+    await asyncio.sleep(0)
+    left.cancel()
+    session.gate.set()
+    assert said(await other) == 13
+    with pytest.raises(Conflict):
+        await behind
+    assert said(await engine.infer(step(10, 2))) == 13 and session.batches == [1, 1]
+
+
+async def test_a_step_that_waits_too_long_for_its_turn_is_told_at_once(serve: Serve) -> None:
+    text = made.config(
+        "oldest { max_candidate_sequences: 1 } max_sequence_idle_microseconds: 60000000 "
+        + made.control("START")
+        + made.state()
+    )
+    engine = await serve(made.accumulator(), text)
+    await engine.infer(step(1, 1, start=True))
+    late = step(1, 2, start=True)
+    late.deadline = engine.clock() + 0.02
+    with pytest.raises(DeadlineExceeded, match="timeout of the corresponding sequence has been expired"):
+        await engine.infer(late)
+    assert said(await engine.infer(step(1, 1))) == 2
+    assert figures(engine).backlog == 0
+
+
+async def test_what_waits_for_its_turn_counts_as_waiting(serve: Serve) -> None:
+    holder = Holder()
+    engine = await serve(made.accumulator(), ACCUMULATE, open_session=holder)
+    await engine.configure("m", {"max_queue_size": 2})
+    session = holder.last
+    session.hold()
+    sent = [asyncio.ensure_future(engine.infer(step(1, start=True)))]
+    await session.inside()
+    sent += [asyncio.ensure_future(engine.infer(step(1))) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(QueueFull, match="max_queue_size"):
+        await engine.infer(step(1))
+    session.gate.set()
+    assert [said(answer) for answer in await asyncio.gather(*sent)] == [1, 2, 3]
+
+
+async def test_states_over_the_limit_are_refused(serve: Serve) -> None:
+    engine = await serve(made.grower(), made.growing())
+    await engine.configure("m", {"max_state_mib": 1})
+    row = 64 * 1024  # elements: 256 KiB
+    for count in range(1, 5):
+        request = step(row, start=count == 1)
+        assert said(await engine.infer(request)) == count * row
+    assert figures(engine).state_bytes == 4 * 4 * row
+    with pytest.raises(Unavailable, match="max_state_mib allows 1048576"):
+        await engine.infer(step(row))
+    with pytest.raises(Unavailable, match="max_state_mib"):
+        await engine.infer(step(1, 6, start=True))
+    assert said(await engine.infer(step(row, end=True))) == 5 * row  # needs no room
+    assert figures(engine).state_bytes == 0
+    assert said(await engine.infer(step(1, 6, start=True))) == 1
+
+
+async def test_states_of_different_sizes_do_not_share_a_run(serve: Serve) -> None:
+    engine = await serve(made.grower(), made.growing())
+    sent = [engine.infer(step(place + id, id, start=place == 0)) for place in range(4) for id in range(1, 4)]
+    answers = [said(answer) for answer in await asyncio.gather(*sent)]
+    assert answers == [id * (place + 1) + sum(range(place + 1)) for place in range(4) for id in range(1, 4)]
+
+
+async def test_what_was_accepted_is_finished_before_an_unload(serve: Serve) -> None:
+    holder = Holder()
+    engine = await serve(made.accumulator(), ACCUMULATE, open_session=holder)
+    session = holder.last
+    session.hold()
+    sent = [asyncio.ensure_future(engine.infer(step(1, start=place == 0))) for place in range(4)]
+    await session.inside()
+    unloading = asyncio.ensure_future(engine.unload("m"))
+    while engine.status("m").state is not ModelState.DRAINING:
+        await asyncio.sleep(0)
+    session.gate.set()
+    assert [said(answer) for answer in await asyncio.gather(*sent)] == [1, 2, 3, 4]
+    await unloading
+
+
+async def test_a_drain_that_takes_too_long_ends_what_waits(serve: Serve) -> None:
+    holder = Holder()
+    engine = await serve(made.accumulator(), ACCUMULATE, open_session=holder)
+    session = holder.last
+    session.hold()
+    sent = [asyncio.ensure_future(engine.infer(step(1, start=place == 0))) for place in range(3)]
+    await session.inside()
+    closing = asyncio.ensure_future(engine.close(0.01))
+    answers = await asyncio.gather(*sent[1:], return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Unavailable, Unavailable]
+    session.gate.set()
+    await closing
+    assert said(await sent[0]) == 1
+
+
+async def test_a_run_that_does_not_come_back_ends_all_that_wait_behind_it(serve: Serve) -> None:
+    holder = Holder()
+    engine = await serve(made.accumulator(), ACCUMULATE, open_session=holder)
+    session = holder.last
+    session.hold()
+    sent = [asyncio.ensure_future(engine.infer(step(1, start=place == 0))) for place in range(3)]
+    await session.inside()
+    assert engine.give_up_stuck(0.0) == ["m"]
+    answers = await asyncio.gather(*sent, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [DeadlineExceeded] * 3
+    session.gate.set()
+
+
+async def test_a_model_that_is_loaded_anew_has_no_sequences(serve: Serve) -> None:
+    engine = await serve(made.accumulator(), ACCUMULATE)
+    await engine.infer(step(3, start=True))
+    await engine.load("m", config={"intra_op_threads": 1})
+    with pytest.raises(InvalidInput, match=r"START flag .* loaded anew"):
+        await engine.infer(step(3))
+
+
+async def test_live_settings_keep_the_sequences(serve: Serve) -> None:
+    engine = await serve(made.accumulator(), ACCUMULATE)
+    await engine.infer(step(3, start=True))
+    await engine.configure("m", {"max_batch_size": 4, "max_queue_size": 7})
+    assert said(await engine.infer(step(4))) == 7
+
+
+async def test_a_request_is_one_step(serve: Serve) -> None:
+    engine = await serve(made.accumulator(), ACCUMULATE)
+    request = step(3, start=True)
+    request.inputs = {"INPUT": np.ones((2, 1), np.int32)}
+    with pytest.raises(InvalidInput, match="must specify batch-size 1 due to requirements of sequence batcher"):
+        await engine.infer(request)
+
+
+async def test_an_ordinary_model_takes_no_sequences(serve: Serve) -> None:
+    engine = await serve(made.accumulator(), "max_batch_size: 8")
+    inputs = {name: np.ones((1, 1), np.int32) for name in ("INPUT", "START", "STATE")}
+    with pytest.raises(Unsupported, match="keeps no state"):
+        await engine.infer(InferRequest("m", inputs, sequence=SequenceStep(1, True)))
+    assert engine.status("m").sequences is None
+
+
+async def test_a_model_that_is_not_batched_runs_its_sequences_one_by_one(serve: Serve) -> None:
+    text = ONE_BY_ONE.replace("dims: [ 1 ]", "dims: [ 1, 1 ]")
+    engine = await serve(made.accumulator(1), text)
+    sent = [engine.infer(step(id, id, start=place == 0)) for place in range(3) for id in range(1, 4)]
+    assert [said(answer) for answer in await asyncio.gather(*sent)] == [1, 2, 3, 2, 4, 6, 3, 6, 9]
+    assert engine.status("m").batching.startswith("unbatched")
+
+
+async def test_a_model_that_mixes_the_states_of_a_batch_is_not_batched(serve: Serve) -> None:
+    """The state that it keeps is the largest of its batch's."""
+    nodes = [
+        helper.make_node("Add", ["STATE", "INPUT"], ["OUTPUT"]),
+        helper.make_node("ReduceMax", ["OUTPUT"], ["most"], keepdims=1),
+        helper.make_node("Shape", ["OUTPUT"], ["shape"]),
+        helper.make_node("Expand", ["most", "shape"], ["NEW"]),
+    ]
+    shape = ["rows", 1]
+    mixing = models.model(
+        nodes,
+        [models.value("INPUT", "INT32", shape), models.value("STATE", "INT32", shape)],
+        [models.value("OUTPUT", "INT32", shape), models.value("NEW", "INT32", shape)],
+    )
+    engine = await serve(mixing, made.config(made.state()))
+    assert engine.status("m").batching.startswith("unbatched"), engine.status("m").batching
+    sent = [engine.infer(step(id, id, start=place == 0)) for place in range(3) for id in (1, 50)]
+    assert [said(answer) for answer in await asyncio.gather(*sent)] == [1, 50, 2, 100, 3, 150]
+
+
+ZERO = 'initial_state { name: "zero" data_type: TYPE_INT32 dims: [ 1 ] zero_data: true }'
+FROM_FILE = 'initial_state { name: "file" data_type: TYPE_INT32 dims: [ 1 ] data_file: "begin" }'
+
+
+@pytest.mark.parametrize(("initial", "first"), [("", 3), (ZERO, 3), (FROM_FILE, 103)])
+async def test_a_sequence_begins_with_its_initial_state(serve: Serve, tmp_path: Path, initial: str, first: int) -> None:
+    folder = tmp_path / "repository" / "m" / "initial_state"
+    folder.mkdir(parents=True)
+    (folder / "begin").write_bytes(np.array([100, 7], "<i4").tobytes())  # more than is needed, as in Triton
+    engine = await serve(made.adder(), made.config(made.state(initial)))
+    for id in (1, 2):
+        assert said(await engine.infer(step(3, id, start=True))) == first
+        assert said(await engine.infer(step(4, id))) == first + 4
+    assert said(await engine.infer(step(3, 1, start=True))) == first
+
+
+async def test_controls_are_told_in_any_type(serve: Serve) -> None:
+    """The answer is START as it came, END, READY and CORRID, of three types."""
+    nodes = [
+        helper.make_node("Cast", [name], [f"as {name}"], to=TensorProto.INT64) for name in ("INPUT", "S", "E", "R")
+    ]
+    nodes.append(
+        helper.make_node("Concat", [f"as {name}" for name in ("INPUT", "S", "E", "R")] + ["C"], ["OUTPUT"], axis=1)
+    )
+    shape = ["rows", 1]
+    kinds = {"INPUT": "INT32", "S": "FP32", "E": "BOOL", "R": "INT32", "C": "INT64"}
+    told = models.model(
+        nodes,
+        [models.value(name, kind, shape) for name, kind in kinds.items()],
+        [models.value("OUTPUT", "INT64", ["rows", 5])],
+    )
+    text = made.config(
+        made.control("S", "START", "fp32_false_true: [ -1, 2.0 ]")
+        + made.control("E", "END", "bool_false_true: [ false, true ]")
+        + made.control("R", "READY", "int32_false_true: [ 0, 9 ]")
+        + made.control("C", "CORRID", "data_type: TYPE_INT64")
+    ).replace("TYPE_INT32 dims: [ 1 ] }\n        \n", "TYPE_INT64 dims: [ 5 ] }\n")
+    engine = await serve(told, text)
+    big = (1 << 64) - 2
+    rows = [
+        await engine.infer(each) for each in (step(7, 3, start=True), step(8, 3, end=True), step(9, big, start=True))
+    ]
+    assert [row.outputs["OUTPUT"].tolist()[0] for row in rows] == [[7, 2, 0, 9, 3], [8, -1, 1, 9, 3], [9, 2, 0, 9, -2]]
+    with pytest.raises(InvalidInput, match="'five' is text, and the model takes it as INT64"):
+        await engine.infer(step(1, "five", start=True))
+    assert figures(engine).active == 1  # 3 has ended, and "five" has not begun
+
+
+@pytest.mark.parametrize(
+    ("sequences", "reason"),
+    [
+        (made.control("BEGIN", "START"), "'BEGIN' is no input"),
+        (made.control("START", values="fp32_false_true: [ 0, 1 ]"), "'START' is FP32, and the model has"),
+        (made.state(dims="[ 2 ]"), r"'STATE' is said to be INT32 \[-1, 2\]"),
+        (made.state().replace("TYPE_INT32", "TYPE_INT64"), "'STATE' is said to be INT64"),
+        (made.state().replace("STATE", "STAY"), "'STAY' is no input"),
+        (made.state().replace("NEW", "OLD"), "'OLD' is no output"),
+        (made.control("STATE", "START") + made.state(), "more than one control or state"),
+    ],
+)
+async def test_what_does_not_fit_the_model_is_told_at_load(serve: Serve, sequences: str, reason: str) -> None:
+    with pytest.raises(ModelError, match=reason):
+        await serve(made.accumulator(), made.config(sequences))
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.integers(1, 3),
+        st.integers(-9, 9),
+        st.booleans(),
+        st.sampled_from([False, False, False, True]),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=25,
+)
+
+
+def test_any_interleaving_adds_up_as_plain_sums_do(tmp_path: Path) -> None:
+    """Each example is a list of (id, value, START, END, whether to wait for all answers so far)."""
+    idle = "oldest { max_candidate_sequences: 2 } max_sequence_idle_microseconds: 60000000 "
+    made.save(
+        tmp_path / "repository", "m", made.accumulator(), made.config(idle + made.control("START") + made.state())
+    )
+    engine = Engine(ModelStore(tmp_path / "store"), repositories=[LocalRepository(tmp_path / "repository")])
+    seen: Counter[str] = Counter()
+
+    async def play(example: list[tuple[int, int, bool, bool, bool]]) -> None:
+        await engine.load("m")
+        sums: dict[int, int] = {}
+        waiting: list[tuple[asyncio.Future[InferResponse], int]] = []
+        for id, value, start, end, wait in example:
+            request = step(value, id, start=start, end=end)
+            if not start and id not in sums:
+                with pytest.raises(InvalidInput, match="START flag"):
+                    await engine.infer(request)
+                seen["refused"] += 1
+                continue
+            sums[id] = value if start else sums[id] + value
+            waiting.append((asyncio.ensure_future(engine.infer(request)), sums[id]))
+            await asyncio.sleep(0)  # it is submitted
+            if end:
+                del sums[id]
+            if wait and len(sums) < 2:  # else what is in the backlog may wait for one to end
+                assert [said(await answer) for answer, _ in waiting] == [expected for _, expected in waiting]
+                waiting.clear()
+        for id in sums:
+            waiting.append((asyncio.ensure_future(engine.infer(step(1, id, end=True))), sums[id] + 1))
+        assert [said(await answer) for answer, _ in waiting] == [expected for _, expected in waiting]
+        seen["answered"] += len(example)
+        assert (figures(engine).active, figures(engine).backlog, figures(engine).state_bytes) == (0, 0, 0)
+
+    with asyncio.Runner() as runner:
+
+        @settings(max_examples=60, deadline=None)
+        @given(STEPS)
+        def check(example: list[tuple[int, int, bool, bool, bool]]) -> None:
+            try:
+                runner.run(play(example))
+            except BaseException:
+                runner.run(engine.unload("m"))  # what it left would be in the way of the next one
+                raise
+
+        runner.run(engine.start())
+        check()
+        runner.run(engine.close(5))
+    assert seen["answered"] > 100 and seen["refused"] > 10, seen
+
+
+async def test_errors_are_of_the_tree(serve: Serve) -> None:
+    engine = await serve(made.accumulator(), ACCUMULATE)
+    for request in (step(1, 0, start=True), step(1, ""), step(1, 8)):
+        with pytest.raises(WorkbenchError):
+            await engine.infer(request)
+    with pytest.raises((Cancelled, DeadlineExceeded)):
+        request = step(1, start=True)
+        request.deadline = engine.clock() - 1
+        await engine.infer(request)
+    with pytest.raises(InvalidInput, match="START flag"):
+        await engine.infer(step(1))

@@ -80,6 +80,33 @@ def adder(rows: models.Dim = "rows") -> ModelProto:
     return _model(nodes, [], rows, state=True)
 
 
+def grower() -> ModelProto:
+    """A state that grows by INPUT elements with each step; OUTPUT says how many it has by now."""
+    nodes = [
+        helper.make_node("Constant", [], ["zero"], value_ints=[0]),
+        helper.make_node("Constant", [], ["one"], value_ints=[1]),
+        helper.make_node("Cast", ["INPUT"], ["wide"], to=TensorProto.INT64),
+        helper.make_node("Reshape", ["wide", "one"], ["size"]),
+        helper.make_node("Concat", ["one", "size"], ["shape"], axis=0),
+        helper.make_node(
+            "ConstantOfShape", ["shape"], ["more"], value=helper.make_tensor("v", TensorProto.INT32, [1], [1])
+        ),
+        helper.make_node("Concat", ["STATE", "more"], ["NEW"], axis=1),
+        helper.make_node("ReduceSum", ["NEW", "one"], ["OUTPUT"], keepdims=1),
+    ]
+    inputs = [models.value("INPUT", "INT32", ["rows", 1]), models.value("STATE", "INT32", ["rows", "elements"])]
+    outputs = [models.value("OUTPUT", "INT32", ["rows", 1]), models.value("NEW", "INT32", ["rows", "more"])]
+    return models.model(nodes, inputs, outputs)
+
+
+def growing() -> str:
+    """Its configuration."""
+    initial = 'initial_state { name: "none" data_type: TYPE_INT32 dims: [ 0 ] zero_data: true }'
+    return config(
+        "oldest { max_candidate_sequences: 8 } max_sequence_idle_microseconds: 60000000 " + state(initial, "[ -1 ]")
+    )
+
+
 def simple_sequence() -> ModelProto:
     """READY * (INPUT + START): as Triton's example, it keeps no state."""
     nodes = [

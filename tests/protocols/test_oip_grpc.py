@@ -15,7 +15,7 @@ from tritonclient.grpc import service_pb2
 
 from tests.protocols.grpc_messages import asking, equal, mutated, parametrised, request, seeds
 from workbench.config import Limits
-from workbench.core.messages import InferRequest, InferResponse, ReleaseReason, Timings
+from workbench.core.messages import InferRequest, InferResponse, ReleaseReason, SequenceStep, Timings
 from workbench.core.tensor import BYTES, DTYPES, Array, datatype_of
 from workbench.errors import DeadlineExceeded, InvalidInput, TooLarge, Unsupported, WorkbenchError
 from workbench.protocols import pb
@@ -55,7 +55,7 @@ def arrays(draw: st.DrawFn) -> Array:
 
 parameters = st.dictionaries(
     st.text(min_size=1, max_size=8).filter(
-        lambda name: name not in ("timings", "timeout", "priority", "binary_data_output")
+        lambda name: name not in ("timings", "timeout", "priority", "binary_data_output") and "sequence_" not in name
     ),
     st.booleans()
     | st.integers(-(1 << 63), (1 << 64) - 1)
@@ -85,6 +85,24 @@ def test_a_request_arrives_as_it_was_sent(
     assert list(got.inputs) == list(inputs)
     assert all(equal(got.inputs[key], array) for key, array in inputs.items())
     assert answer == PLAIN
+
+
+@pytest.mark.parametrize("id", [1, (1 << 63) - 1, 1 << 63, (1 << 64) - 1, "1", "é"])
+@pytest.mark.parametrize(("start", "end"), [(False, False), (True, False), (False, True)])
+def test_the_place_in_a_sequence_survives(id: int | str, start: bool, end: bool) -> None:
+    step = SequenceStep(id, start, end)
+    found, _ = decode_request(encode_request(InferRequest("m", {}, sequence=step), now=0.0), LIMITS, 0.0)
+    assert found.sequence == step and not found.parameters
+
+
+def test_the_upper_half_of_the_ids_is_sent_as_negative_numbers() -> None:
+    message = parametrised(sequence_id=-1)
+    assert decode_request(message.SerializeToString(), LIMITS, 0.0)[0].sequence == SequenceStep((1 << 64) - 1)
+
+
+@pytest.mark.parametrize("id", [0, ""])
+def test_an_id_that_is_none_means_no_sequence(id: int | str) -> None:
+    assert decode_request(parametrised(sequence_id=id).SerializeToString(), LIMITS, 0.0)[0].sequence is None
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=100)
