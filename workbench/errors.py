@@ -12,7 +12,8 @@
         Conflict                    another load of the model is under way, a version exists already
             SignatureChanged        ... or callers would break, which `force` allows
         Unavailable                 not now: not ready, draining, restarting
-            QueueFull               refused at arrival, nothing was run
+            QueueFull               refused at arrival, nothing was run: the model's queue is full
+                TooManyRequests     ... or too much of one caller, or of all together, is under way
         DeadlineExceeded            the request's own deadline passed
         Cancelled                   the caller went away or cancelled
         Unsupported                 asked for something that this version does not do
@@ -99,6 +100,10 @@ class Draining(Unavailable):
 
 class QueueFull(Unavailable):
     code = "queue_full"
+
+
+class TooManyRequests(QueueFull):
+    code = "too_many_requests"
 
 
 class DeadlineExceeded(WorkbenchError):

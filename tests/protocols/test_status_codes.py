@@ -43,7 +43,7 @@ def test_an_error_comes_back_as_it_was_sent(kind: type[WorkbenchError]) -> None:
     ("status", "body", "kind", "message"),
     [
         (404, b'{"error": "no model"}', errors.NotFound, "no model"),
-        (503, b'{"error": "later", "code": "queue_full"}', errors.Unavailable, "later"),
+        (503, b'{"error": "later", "code": "too_many_requests"}', errors.Unavailable, "later"),
         (418, b'{"error": "teapot", "code": "who knows"}', errors.InvalidInput, "teapot"),
         (502, b"<html>Bad gateway</html>", WorkbenchError, "HTTP status 502: <html>Bad gateway</html>"),
         (400, b"", errors.InvalidInput, "HTTP status 400: no further word"),
@@ -75,8 +75,8 @@ def test_a_name_that_is_no_text_can_be_told() -> None:
     ("status", "message", "code", "kind"),
     [
         (5, "no model", "", errors.NotFound),
-        (8, "Received message larger than max", "", errors.QueueFull),
-        (14, "later", "queue_full", errors.Unavailable),
+        (8, "Received message larger than max", "", errors.TooManyRequests),
+        (14, "later", "too_many_requests", errors.Unavailable),
         (14, "", "", errors.Unavailable),
         (15, "lost", "who knows", WorkbenchError),
     ],

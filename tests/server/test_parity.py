@@ -166,7 +166,8 @@ def _failed(error: grpc.aio.AioRpcError) -> Answered:
 async def _read(wire: Wire) -> Answered:
     await answered(wire)
     reply = parsed(bytes(wire.written))
-    assert reply.headers.get("retry-after") == ("1" if reply.status == 429 else None)
+    full = reply.status == 429 or (reply.status == 503 and reply.json["code"] == "queue_full")
+    assert reply.headers.get("retry-after") == ("1" if full else None)
     if reply.status != 200:
         assert reply.status == HTTP_STATUS[reply.json["code"]]
         return Answered(code=reply.json["code"], message=reply.json["error"])
@@ -293,6 +294,22 @@ async def test_a_service_that_drains_takes_no_more(way: tuple[Ways, Way]) -> Non
         assert (record.error, record.model) == ("draining", "digits")
 
 
+async def test_a_full_queue_is_unavailable(way: tuple[Ways, Way]) -> None:
+    ways, ask = way
+    house = ways.house
+    await house.call("POST", "/control/models/digits/set", {"max_queue_size": 1})
+    house.session.hold()
+    held = [asyncio.create_task(ask(ways, Ask()))]
+    await until_async(lambda: house.session.entered.acquire(blocking=False))
+    held.append(asyncio.create_task(ask(ways, Ask())))
+    await until_async(lambda: house.service.engine.status("digits").queued)
+    found = await ask(ways, Ask())
+    assert (found.code, HTTP_STATUS[found.code], GRPC_STATUS[found.code]) == ("queue_full", 503, 14)
+    assert "Exceeds maximum queue size" in found.message
+    house.session.gate.set()
+    assert await asyncio.gather(*held) == [Answered([1.0, 2.0])] * 2
+
+
 @pytest.mark.parametrize("cap", ["max_in_flight", "max_body_bytes_in_flight"])
 async def test_one_over_a_cap_is_refused(way: tuple[Ways, Way], cap: str) -> None:
     ways, ask = way
@@ -302,11 +319,11 @@ async def test_one_over_a_cap_is_refused(way: tuple[Ways, Way], cap: str) -> Non
     else:
         bodies.most = 20
     found = await ask(ways, Ask())
-    assert found.code == "queue_full"
+    assert found.code == "too_many_requests"
     assert cap in found.message
     if ways.records:  # a message that comes in pieces may be refused before it is whole
         record = await ended(ways)
-        assert (record.error, record.request_bytes) == ("queue_full", 0)
+        assert (record.error, record.request_bytes) == ("too_many_requests", 0)
         assert ways.house.service.metrics.state().figures["digits", "1"].outcomes[Outcome.REJECTED] >= 1
     assert (owner.in_flight, bodies.held) == (0, 0)
 

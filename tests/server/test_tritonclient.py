@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tritonclient.http
+import tritonclient.http.aio
 from tritonclient.http import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
@@ -366,3 +368,32 @@ def test_tritonclient_writes_into_the_headers_that_it_is_given(client: Client) -
     headers = dict(client.headers)
     client.plain.infer("mlp", [client.given(X)], headers=headers)
     assert headers.keys() - client.headers.keys() == {"Inference-Header-Content-Length"}
+
+
+@over_both
+def test_of_cuda_shared_memory_there_is_none(client: Client) -> None:
+    assert not client.read("cuda_shared_memory_status")
+    client.unregister_cuda_shared_memory()
+    client.unregister_cuda_shared_memory("r")
+    with pytest.raises(InferenceServerException, match="Unable to find cuda shared memory region"):
+        client.read("cuda_shared_memory_status", "r")
+    with pytest.raises(InferenceServerException, match="failed to register CUDA shared memory region"):
+        client.register_cuda_shared_memory("r", b"aGFuZGxl", 0, 64)
+
+
+async def test_the_asyncio_client_manages_models_and_infers(serve: Serve) -> None:
+    token = {"Authorization": f"Bearer {serve.token}"}
+    async with tritonclient.http.aio.InferenceServerClient(serve.address) as client:
+        await client.unload_model("spare", headers=dict(token))
+        assert not await client.is_model_ready("spare", headers=dict(token))
+        await client.load_model("spare", headers=dict(token))
+        index = await client.get_model_repository_index(headers=dict(token))
+        assert {"name": "spare", "version": "1", "state": "READY", "reason": ""} in index
+        await client.unregister_cuda_shared_memory(headers=dict(token))
+        x = np.array([[1, 2, np.nan, 4]], np.float32)
+        for binary in (True, False):
+            given = tritonclient.http.InferInput("x", [1, 4], "FP32")
+            given.set_data_from_numpy(x, binary_data=binary)
+            asked = [tritonclient.http.InferRequestedOutput("y", binary_data=binary)]
+            result = await client.infer("spare", [given], outputs=asked, headers=dict(token))
+            np.testing.assert_array_equal(result.as_numpy("y"), x)

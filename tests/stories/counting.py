@@ -30,6 +30,7 @@ OUTCOMES = {
     "invalid_argument": "invalid",
     "too_large": "invalid",
     "queue_full": "rejected",
+    "too_many_requests": "rejected",
     "deadline_exceeded": "expired",
     "cancelled": "cancelled",
     "execution": "failed",
@@ -42,7 +43,7 @@ class Count:
 
     outcomes: Counter[str] = field(default_factory=Counter)
     encode_failures: int = 0
-    """Among the ok: run, and then JSON could not say what came out."""
+    """Among the ok: run, and then the answer was too long."""
     rows: int = 0
     """That were run."""
     shared: Counter[tuple[int, int]] = field(default_factory=Counter)
@@ -172,7 +173,7 @@ class Client:
         if answer.status == 200:
             self.told(ask, "", found["parameters"])
         else:
-            self.told(ask, found["code"], encoded=not (binary and ask.runs and "NaN" in found["error"]))
+            self.told(ask, found["code"], encoded=not (binary and ask.runs and "max_response_bytes" in found["error"]))
 
     def _told_message(self, ask: Ask, answer: Any) -> None:
         found = answer.parameters
@@ -352,9 +353,9 @@ def mixed(client: Client, count: int, seed: int) -> list[Ask]:
     return [dice.choice(bad if dice.random() < 0.2 else good) for _ in range(count)]
 
 
-def not_a_number(client: Client) -> Ask:
-    """To be sent as binary: what comes out of it has no form in JSON, which it asks for."""
-    return client.ask("single", {"x": np.full((1, 4), np.nan, np.float32)}, json_answer=True, batched=False)
+def too_long(client: Client) -> Ask:
+    """To be sent as binary: what comes out of it is too long as JSON, which it asks for."""
+    return client.ask("wide", {"x": np.full((1, 1000), 1 / 3, np.float32)}, json_answer=True, batched=False)
 
 
 def slow(client: Client, steps: int) -> Ask:

@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests import models
 from tests.helpers.service_process import Serve
-from tests.stories.counting import Client, Count, mixed, not_a_number, slow
+from tests.stories.counting import Client, Count, mixed, slow, too_long
 from workbench.core.ports import Outcome
 from workbench.telemetry.exposition import BATCH_SIZE_BOUNDS
 
@@ -31,7 +31,7 @@ UNARY, STREAMED = 0.1, 0.3
 """The shares of requests that go over gRPC; the others go over HTTP."""
 ROUNDS, ROOM, REFUSED = 2, 8, 4
 """Of clients that leave while a slow request runs, how many wait and leave, and how many are refused meanwhile."""
-NANS = 200
+TOO_LONG = 200
 INF = float("inf")
 
 ALONE = 'batching = "never"\nrunners = "latency"\n'
@@ -39,6 +39,7 @@ MODELS = {
     "mlp": (models.mlp(), ""),
     "pair": (models.two_in_two_out(), "max_queue_delay_s = 0.001\n"),
     "single": (models.identity(shape=(1, 4)), ""),
+    "wide": (models.identity(shape=(1, 1000)), ""),
     "picky": (models.gather(), ALONE),
     "slow": (models.loop(), f"{ALONE}max_queue_size = {ROOM}\n"),
 }
@@ -53,7 +54,8 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     for name, (model, settings) in MODELS.items():
         models.save(model, repository / name / "1" / "model.onnx")
         (repository / name / "model.toml").write_text(settings)
-    with Serve(tmp_path, "--model-repository", str(repository), "--grpc-port", "0") as serve:
+    cap = {"INFER_WORKBENCH_MAX_RESPONSE_BYTES": "8000"}
+    with Serve(tmp_path, "--model-repository", str(repository), "--grpc-port", "0", environment=cap) as serve:
         yield serve.ready()
         assert serve.stop() == 0
 
@@ -101,9 +103,9 @@ async def send_all(client: Client, total: int, slow_s: float) -> None:
     await client.over_http([(slow(client, 20_000), False)])
     steps_per_s = 20_000 / (time.monotonic() - began)
     leaving = 1 + ROUNDS * (1 + ROOM + REFUSED)
-    over_http = total - unary - streamed - leaving - NANS
+    over_http = total - unary - streamed - leaving - TOO_LONG
     dice = random.Random(1)
-    asks = [(ask, dice.random() < 0.5) for ask in mixed(client, over_http, 2)] + [(not_a_number(client), True)] * NANS
+    asks = [(ask, dice.random() < 0.5) for ask in mixed(client, over_http, 2)] + [(too_long(client), True)] * TOO_LONG
     dice.shuffle(asks)
 
     async def leavers() -> None:

@@ -113,8 +113,8 @@ class Batcher:
                 raise Unavailable(f"model {request.model!r} is being unloaded; try again")
             if self._depth >= queue.max_queue_size:
                 raise QueueFull(
-                    f"{self._depth} requests wait for model {request.model!r}, as many as max_queue_size "
-                    "allows; try again later, or send fewer at once"
+                    f"Exceeds maximum queue size: {self._depth} requests wait for model {request.model!r}, as many as "
+                    "max_queue_size allows; try again later, or send fewer at once"
                 )
             if limited:
                 self._refuse_late(ticket)

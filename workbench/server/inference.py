@@ -118,7 +118,10 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
     # What the transport calls
 
     def enter(self, caller: Caller, size: int = 0) -> None:
-        """Count the call as use, as one of its caller's, and `size` bytes of its body. Raises Draining, QueueFull."""
+        """Count the call as use, as one of its caller's, and `size` bytes of its body.
+
+        Raises Draining, TooManyRequests.
+        """
         inference = self.inference
         assert inference is not None
         inference.service.used_at = time.monotonic()
@@ -131,7 +134,7 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
             self.request_bytes = size
 
     def take(self, size: int) -> None:
-        """Count more of the body. Raises QueueFull."""
+        """Count more of the body. Raises TooManyRequests."""
         assert self.inference is not None
         self.inference.bodies.take(size)
         self.request_bytes += size

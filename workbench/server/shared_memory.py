@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from workbench.errors import Cancelled, Conflict, InvalidInput, NotFound, QueueFull, TooLarge, Unsupported
+from workbench.errors import Cancelled, Conflict, InvalidInput, NotFound, TooLarge, TooManyRequests, Unsupported
 from workbench.protocols.region_params import RegionSlice
 
 FOLDER: Final = Path("/dev/shm")
@@ -27,6 +27,8 @@ MAX_REGIONS: Final = 1024
 DISABLED: Final = (
     "client shared memory is disabled; start the service with --allow-shared-memory, or send tensors in the body"
 )
+
+NO_CUDA_REGION: Final = "Unable to find cuda shared memory region: none can be registered"
 
 _KEY: Final = re.compile(r"/?([A-Za-z0-9_][A-Za-z0-9_.\-]{0,199})")
 _MAX_NAME: Final = 256
@@ -123,10 +125,12 @@ class SharedMemory:
         return region
 
     def take(self, size: int) -> None:
-        """QueueFull over the cap. `give` for each `take` that returned."""
+        """TooManyRequests over the cap. `give` for each `take` that returned."""
         with self._lock:
             if self._copied + size > self._most:
-                raise QueueFull("inputs in shared memory under way are over max_body_bytes_in_flight; try again later")
+                raise TooManyRequests(
+                    "inputs in shared memory under way are over max_body_bytes_in_flight; try again later"
+                )
             self._copied += size
 
     def give(self, size: int) -> None:

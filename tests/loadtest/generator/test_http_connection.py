@@ -79,6 +79,14 @@ def test_a_status_says_how_it_ended_and_the_body_why(status: int, outcome: str) 
     assert owner.seen == [(outcome, f"HTTP {status}: why!")]
 
 
+def test_a_full_queue_is_no_server_that_is_not_ready() -> None:
+    connection, owner, _ = open_lane()
+    connection.send(b"request")
+    said = b'{"error":"Exceeds maximum queue size"}'
+    connection.data_received(b"HTTP/1.1 503 X\r\nContent-Length: %d\r\n\r\n%b" % (len(said), said))
+    assert [outcome for outcome, _ in owner.seen] == ["rejected"]
+
+
 @pytest.mark.parametrize(
     ("answer", "outcome"),
     [

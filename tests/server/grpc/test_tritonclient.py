@@ -40,7 +40,6 @@ def test_compressed_messages(client: Client, compression: str) -> None:
         "get_trace_settings",
         "get_log_settings",
         "get_system_shared_memory_status",
-        "get_cuda_shared_memory_status",
         "unregister_system_shared_memory",
     ],
 )

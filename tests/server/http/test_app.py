@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import platform
@@ -100,11 +101,29 @@ async def test_a_foreign_origin_or_host_is_forbidden(house: House) -> None:
     assert (await house.call("POST", "/v2/repository/index", {}, origin=f"http://{HOST}")).status == 200
 
 
-async def test_a_form_that_a_browser_sends_is_no_body(house: House) -> None:
-    for path in ("/v2/models/digits/infer", "/control/models/digits/unload", "/v2/repository/index"):
-        reply = await house.call("POST", path, b"{}", content_type="text/plain")
+FORMS = ("text/plain", "text/plain; charset=utf-8", "application/x-www-form-urlencoded", OCTETS)
+
+
+async def test_a_form_that_a_browser_sends_is_no_body(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = ("/v2/models/digits/infer", "/control/models/spare/unload", "/v2/repository/index")
+    for path, form in itertools.product(paths, (*FORMS, "multipart/form-data; boundary=b", "text/html")):
+        reply = await house.call("POST", path, b"{}", content_type=form, origin=f"http://{HOST}")
         assert reply.status == 415
         assert "application/json" in reply.error
+    monkeypatch.setattr(house.app.gate, "_header", None)  # serve --no-auth, which asks for no token
+    for path, form in itertools.product(paths, FORMS):
+        assert (await house.stranger("POST", path, b"{}", content_type=form)).status == 415
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_public_clients_with_a_token_may_call_json_what_they_like(house: House, form: str) -> None:
+    sent = json.dumps(body(1.0)).encode()
+    assert (await house.call("POST", "/v2/models/digits/infer", sent, content_type=form)).status == 200
+    assert (await house.call("POST", "/v2/repository/models/spare/load", b"", content_type=form)).status == 200
+    assert (await house.call("POST", "/control/models/spare/unload", b"{}", content_type=form)).status == 200
+    assert (await house.stranger("POST", "/v2/repository/index", b"{}", content_type=form)).status == 401
+    if form != OCTETS:  # which a model's file has
+        assert (await house.call("POST", "/control/models/m/stage", house.onnx, content_type=form)).status == 415
 
 
 # Routing

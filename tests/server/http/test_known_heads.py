@@ -160,7 +160,7 @@ async def _cut(folder: Path, asked: list[str], pieces: list[bytes]) -> None:
         request(BODY, b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
         request(BODY, b"x-request-id: mine"),
         request(BODY, b"Content-Encoding: gzip"),
-        request(BODY, b"Content-Type: text/plain"),
+        request(BODY, b"Content-Type: text/html"),
         request(BODY, b"Host: localhost"),
         request(BODY, b"Origin: http://elsewhere"),
         request(BODY, b"x-filler: " + b"x" * 5000),

@@ -28,13 +28,17 @@ _CLOSES = re.compile(rb"\r\nconnection:[ \t]*close", re.IGNORECASE)
 _OK: Final = OUTCOMES.index("ok")
 _INVALID: Final = OUTCOMES.index("invalid")
 _FAILED: Final = OUTCOMES.index("failed")
+_REJECTED: Final = OUTCOMES.index("rejected")
 _CONNECTION: Final = OUTCOMES.index("connection")
 _OF_STATUS: Final = {
     200: _OK,
-    429: OUTCOMES.index("rejected"),
+    429: _REJECTED,
     503: OUTCOMES.index("unavailable"),
     504: OUTCOMES.index("expired"),
 }
+
+FULL_QUEUE: Final = "maximum queue size"
+"""In the words of a server whose queue is full. Triton's answer has the status of one that is not ready."""
 
 _monotonic = time.monotonic
 
@@ -237,8 +241,11 @@ class HttpConnection(asyncio.Protocol):
         if status == 200:
             self._end(_OK, "", self._keeps)
             return
+        said = self._body.decode("utf-8", "replace")
         outcome = _OF_STATUS.get(status, _INVALID if 400 <= status < 500 else _FAILED)
-        self._end(outcome, f"HTTP {status}: {self._body.decode('utf-8', 'replace')}", self._keeps)
+        if status == 503 and FULL_QUEUE in said:
+            outcome = _REJECTED
+        self._end(outcome, f"HTTP {status}: {said}", self._keeps)
 
     def _end(self, outcome: int, said: str, keeps: bool) -> None:
         owner = self._owner

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from workbench.loadtest.generator.http_connection import Connection, ConnectionOwner, HttpConnection
+from workbench.loadtest.generator.http_connection import FULL_QUEUE, Connection, ConnectionOwner, HttpConnection
 from workbench.loadtest.generator.ipc import Spec
 from workbench.loadtest.generator.load_runner import ConnectionOpener
 from workbench.loadtest.store.records import OUTCOMES
@@ -25,12 +25,13 @@ _METHOD = "/inference.GRPCInferenceService/ModelInfer"
 _OK: Final = OUTCOMES.index("ok")
 _FAILED: Final = OUTCOMES.index("failed")
 _CONNECTION: Final = OUTCOMES.index("connection")
+_REJECTED: Final = OUTCOMES.index("rejected")
 _OF_CODE: Final = {
     3: OUTCOMES.index("invalid"),
     4: OUTCOMES.index("expired"),
     5: OUTCOMES.index("invalid"),
     7: OUTCOMES.index("invalid"),
-    8: OUTCOMES.index("rejected"),
+    8: _REJECTED,
     9: OUTCOMES.index("invalid"),
     14: OUTCOMES.index("unavailable"),
     16: OUTCOMES.index("invalid"),
@@ -134,7 +135,9 @@ class GrpcConnection:
             code = int(error.code().value[0])
             outcome = _OF_CODE.get(code, _FAILED)
             said = f"gRPC {error.code().name}: {(error.details() or '')[:2000]}"
-            if code == 14 and not error.trailing_metadata() and not error.initial_metadata():
+            if code == 14 and FULL_QUEUE in said:
+                outcome = _REJECTED
+            elif code == 14 and not error.trailing_metadata() and not error.initial_metadata():
                 outcome = _CONNECTION  # no server answered: the library made this status
         self.busy = False
         self._owner.ended(self, time.monotonic() - self._owner.began, outcome, said)

@@ -20,7 +20,7 @@ from workbench.errors import InvalidInput
 OUTCOMES: Final = (
     "ok",
     "invalid",  # what was sent cannot be used, or may not be: 4xx
-    "rejected",  # a full queue: 429
+    "rejected",  # a full queue, or 429
     "expired",  # the server says that the deadline passed: 504
     "failed",  # 500, 501, or no answer of the protocol
     "unavailable",  # not now: 503

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, TypeAlias
 
-from workbench.errors import Forbidden, QueueFull, Unauthenticated
+from workbench.errors import Forbidden, TooManyRequests, Unauthenticated
 from workbench.server.gate.scopes import ALL_SCOPES, Scope
 from workbench.server.process.bind_address import host_bytes, is_loopback
 
@@ -35,9 +35,9 @@ class Caller:
     in_flight: int = 0
 
     def enter(self) -> None:
-        """Count one more; QueueFull over the cap. Call `leave` for each `enter` that returned."""
+        """Count one more; TooManyRequests over the cap. Call `leave` for each `enter` that returned."""
         if self.in_flight >= self.max_in_flight:
-            raise QueueFull(
+            raise TooManyRequests(
                 f"{self.in_flight} requests with this token are under way, as many as max_in_flight allows; "
                 "try again later, or send fewer at once"
             )

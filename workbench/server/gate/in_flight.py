@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workbench.errors import QueueFull
+from workbench.errors import TooManyRequests
 
 
 class InFlightBytes:
@@ -13,9 +13,9 @@ class InFlightBytes:
         self.held = 0
 
     def take(self, size: int) -> None:
-        """Count `size` more bytes. QueueFull over the cap. Call `give_back` for each `take` that returned."""
+        """Count `size` more bytes. TooManyRequests over the cap. Call `give_back` for each `take` that returned."""
         if self.held + size > self.most:
-            raise QueueFull(
+            raise TooManyRequests(
                 f"the bodies under way have {self.held} bytes, and max_body_bytes_in_flight allows {self.most}; "
                 "try again later"
             )

@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from workbench.core.model import ModelState
-from workbench.errors import Draining, ModelNotFound, NotFound, QueueFull, Unauthenticated
+from workbench.errors import Draining, ModelNotFound, NotFound, TooManyRequests, Unauthenticated
 from workbench.protocols import pb
 from workbench.protocols.oip_grpc import parse
 from workbench.server.gate.scopes import Scope
@@ -57,7 +57,7 @@ class Health:
         """The status now, and each time that it has changed, until the caller leaves or the service ends."""
         name = self._name(head, message)
         if self._watchers >= MAX_WATCHERS:
-            raise QueueFull(f"{MAX_WATCHERS} callers watch already; use Check")
+            raise TooManyRequests(f"{MAX_WATCHERS} callers watch already; use Check")
         changes = self._service.metrics.changes
         self._watchers += 1
         try:

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from workbench.core.model import ModelState, ModelStatus
-from workbench.errors import ModelNotFound, Unsupported
+from workbench.errors import ModelNotFound, NotFound, Unsupported
 from workbench.protocols import grpc_metadata, pb
 from workbench.server import repository_api
 from workbench.server.gate.scopes import Scope
@@ -14,9 +14,11 @@ from workbench.server.grpc.infer import GrpcInference
 from workbench.server.grpc.methods import CallHead, Context, Method
 from workbench.server.inference import InferencePath
 from workbench.server.service import VERSION, Service
+from workbench.server.shared_memory import NO_CUDA_REGION
 
 _NOT_SERVED = {
-    "CudaSharedMemory": "CUDA shared memory is not served; send the tensors in the message",
+    "CudaSharedMemoryRegister": "failed to register CUDA shared memory region, GPUs not supported: it is not served; "
+    "send the tensors in the message, or use system shared memory",
     "TraceSetting": "trace settings are not served; send traceparent with a request, and its trace id is in the log",
     "LogSettings": "log settings are not served; they are set when the service starts",
 }
@@ -42,6 +44,8 @@ def methods(service: Service, inference: InferencePath) -> dict[str, Method]:
         "SystemSharedMemoryStatus": Method(served.regions),
         "SystemSharedMemoryRegister": Method(served.register),
         "SystemSharedMemoryUnregister": Method(served.unregister),
+        "CudaSharedMemoryStatus": Method(served.cuda_regions),
+        "CudaSharedMemoryUnregister": Method(served.cuda_unregister),
     }
     for descriptor in pb.methods():
         if descriptor.name not in table:
@@ -116,6 +120,15 @@ class OipServicer:
         name, _ = grpc_metadata.named("SystemSharedMemoryUnregister", message)
         repository_api.shared_memory(self._service).unregister(name or None)
         return grpc_metadata.nothing("SystemSharedMemoryUnregister")
+
+    async def cuda_regions(self, head: CallHead, message: bytes, context: Context) -> bytes:
+        name, _ = grpc_metadata.named("CudaSharedMemoryStatus", message)
+        if name:
+            raise NotFound(NO_CUDA_REGION)
+        return grpc_metadata.nothing("CudaSharedMemoryStatus")
+
+    async def cuda_unregister(self, head: CallHead, message: bytes, context: Context) -> bytes:
+        return grpc_metadata.nothing("CudaSharedMemoryUnregister")
 
     def _with_signature(self, method: str, message: bytes) -> ModelStatus:
         return repository_api.status_with_signature(self._service, *grpc_metadata.named(method, message))

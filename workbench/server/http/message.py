@@ -19,6 +19,10 @@ JSON: Final = b"application/json"
 OCTET_STREAM: Final = b"application/octet-stream"
 
 
+_CLIENT_TYPES: Final = frozenset({OCTET_STREAM, b"application/x-www-form-urlencoded", b"text/plain"})
+"""What public clients call a JSON body: the C++ client by curl's default, tritonclient.http.aio by aiohttp's."""
+
+
 class BodyType(enum.Enum):
     """What a route takes as a body. JSON stands for a body that may also be empty."""
 
@@ -50,7 +54,7 @@ def lines_of(response: Response, request_id: bytes) -> bytes:
 async def read_body(pieces: AsyncIterator[bytes], headers: Headers, max_bytes: int, held: InFlightBytes) -> bytes:
     """The whole body, decompressed, which `held` has counted when this returns.
 
-    TooLarge, by its Content-Length before a byte is read; QueueFull; and what `pieces` raises.
+    TooLarge, by its Content-Length before a byte is read; TooManyRequests; and what `pieces` raises.
     """
     check_length(headers, max_bytes)
     coding = headers.get(b"content-encoding", b"")
@@ -87,6 +91,7 @@ def check_body_type(headers: Headers, takes: BodyType) -> None:
     """UnsupportedMediaType for a body of another type, or one that a browser's form could have sent.
 
     No type at all is taken where there is no Origin: tritonclient sends none, and browsers always send an Origin.
+    Other public clients send one of _CLIENT_TYPES, which is taken where a token came too: a form cannot send that.
     """
     coding = headers.get(b"content-encoding", b"identity")
     if coding != b"identity" and (coding not in CODINGS or takes is BodyType.MODEL):
@@ -103,6 +108,13 @@ def check_body_type(headers: Headers, takes: BodyType) -> None:
         return
     if content_type == OCTET_STREAM and (
         takes is BodyType.MODEL or (takes is BodyType.INFERENCE and b"inference-header-content-length" in headers)
+    ):
+        return
+    if (
+        content_type in _CLIENT_TYPES
+        and takes is not BodyType.MODEL
+        and b"authorization" in headers
+        and b"origin" not in headers
     ):
         return
     raise UnsupportedMediaType(f"Content-Type {_shown(content_type)} is not taken here; send {takes.value}")

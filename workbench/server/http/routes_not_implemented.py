@@ -10,17 +10,16 @@ from workbench.server.http.routing import Call, Route
 
 LOGGING: Final = "log settings are not served: the log's settings are those of the service's start, docs/settings.md"
 TRACE: Final = "trace settings are not served: send traceparent with a request, and its trace id is in the log"
-CUDA: Final = "CUDA shared memory is not served: send the tensors in the body, or use system shared memory"
+CUDA: Final = (
+    "failed to register CUDA shared memory region, GPUs not supported: it is not served; send the tensors in the "
+    "body, or use system shared memory"
+)
 
 _PATHS: Final = {
     "/v2/logging": (("GET", "POST"), LOGGING),
     "/v2/trace/setting": (("GET", "POST"), TRACE),
     "/v2/models/{name}/trace/setting": (("GET", "POST"), TRACE),
-    "/v2/cudasharedmemory/status": (("GET",), CUDA),
-    "/v2/cudasharedmemory/unregister": (("POST",), CUDA),
-    "/v2/cudasharedmemory/region/{region}/status": (("GET",), CUDA),
     "/v2/cudasharedmemory/region/{region}/register": (("POST",), CUDA),
-    "/v2/cudasharedmemory/region/{region}/unregister": (("POST",), CUDA),
 }
 
 

@@ -1,4 +1,8 @@
-"""Triton's system shared memory extension: regions are registered, told and unregistered; where it is allowed."""
+"""Triton's shared memory extensions: regions are registered, told and unregistered, where that is allowed.
+
+Of CUDA shared memory no region can be registered, so none is there. Clients ask for it and unregister all of it before
+they begin, and are answered as by a Triton without GPUs.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,18 @@ import asyncio
 
 import msgspec
 
+from workbench.errors import NotFound
 from workbench.protocols.region_params import decode_registration
 from workbench.server.http.message import Response
 from workbench.server.http.routing import Call, Route
 from workbench.server.repository_api import shared_memory
 from workbench.server.service import Service
+from workbench.server.shared_memory import NO_CUDA_REGION
 
 BODY_BYTES = 64 * 1024
 """The most that a registration may have."""
 
-_PREFIX = "/v2/systemsharedmemory"
+_PREFIX, _CUDA = "/v2/systemsharedmemory", "/v2/cudasharedmemory"
 
 
 def routes(service: Service) -> list[Route]:
@@ -26,6 +32,10 @@ def routes(service: Service) -> list[Route]:
         Route("POST", f"{_PREFIX}/region/{{region}}/register", shared.register),
         Route("POST", f"{_PREFIX}/region/{{region}}/unregister", shared.unregister),
         Route("POST", f"{_PREFIX}/unregister", shared.unregister),
+        Route("GET", f"{_CUDA}/status", shared.cuda_status),
+        Route("GET", f"{_CUDA}/region/{{region}}/status", shared.cuda_status),
+        Route("POST", f"{_CUDA}/region/{{region}}/unregister", shared.cuda_unregister),
+        Route("POST", f"{_CUDA}/unregister", shared.cuda_unregister),
     ]
 
 
@@ -49,4 +59,12 @@ class SharedRoutes:
 
     async def unregister(self, call: Call) -> Response:
         shared_memory(self._service).unregister(call.params.get("region"))
+        return Response(200, b"{}")
+
+    async def cuda_status(self, call: Call) -> Response:
+        if "region" in call.params:
+            raise NotFound(NO_CUDA_REGION)
+        return Response(200, b"[]")
+
+    async def cuda_unregister(self, call: Call) -> Response:
         return Response(200, b"{}")
