@@ -84,6 +84,17 @@ def test_a_model_that_takes_no_made_up_input_is_batched_by_its_graph_and_not_mea
     assert "not measured, as made-up inputs failed (no such word)" in found.reason
 
 
+def test_the_owners_promise_counts_where_nothing_is_known() -> None:
+    found = warm_up(Uncallable(), "auto", 8, UNKNOWN, promised=True)
+    assert (found.batched, found.evidence) == (True, "declared")
+    assert (
+        "its config.pbtxt gives a max_batch_size, though its graph does not prove it (no rule for Foo" in found.reason
+    )
+    assert not warm_up(Uncallable(), "proved", 8, UNKNOWN, promised=True).batched
+    assert not warm_up(Uncallable(), "auto", 8, DEPENDS, promised=True).batched
+    assert not warm_up(FakeSession(lambda x: x - x.mean(axis=0)), "auto", 8, UNKNOWN, promised=True).batched
+
+
 def test_hints_make_inputs_that_a_model_takes() -> None:
     class Indexed(FakeSession):
         def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:

@@ -83,8 +83,8 @@ class Executor:
     def run(self, session: Session, batch: Batch) -> Iterator[Done]:
         """What was dropped, at once; the batch; and where it failed its members again one by one, so that one bad
         input harms nobody. Where outputs could not be split, a Done without tickets says so first."""
-        at = batch.formed_at
         if batch.dropped:
+            at = batch.formed_at
             yield Done([], [], batch.reason, 0, 0, at, at, at, batch.dropped)
         if batch.tickets:
             if batch.tickets[0].key is NO_RUN:
@@ -93,6 +93,7 @@ class Executor:
             done = self._run(session, batch)
             if (len(batch.tickets) > 1 and done.failed) or done.not_rows:
                 if done.not_rows:
+                    at = batch.formed_at
                     yield Done([], [], batch.reason, 0, 0, at, at, at, not_rows=done.not_rows)
                 for each in self._batcher.singly(batch, padded=not done.not_rows):
                     yield self._run(session, each)
@@ -119,7 +120,6 @@ class Executor:
         padding = batch.run_rows - batch.rows
         joined_at = self._clock()
         answers: Sequence[dict[str, Array] | WorkbenchError]
-        not_rows = ""
         try:
             inputs = tickets[0].request.inputs
             if not lone:
@@ -136,6 +136,11 @@ class Executor:
                 answers = (dict(zip(names, outputs, strict=True)),) * len(tickets)
             else:
                 answers = split(outputs, [ticket.rows for ticket in tickets], names, padding)
+        except NotRows as error:
+            answers, at = (ExecutionError(str(error)),), batch.formed_at
+            return Done(
+                tickets, answers, batch.reason, batch.rows, batch.run_rows, at, joined_at, ran_at, (), str(error)
+            )
         except Exception as error:
             ran_at = self._clock()
             # Any other error is a runtime that breaks its promise; the service goes on.
@@ -144,12 +149,7 @@ class Executor:
             if isinstance(error, InvalidInput) and lone and have_no_rows(session.signature, tickets[0].request.inputs):
                 made = empty_answer(session.signature.outputs, names)
                 answers = answers if made is None else (dict(zip(names, made, strict=True)),) * len(tickets)
-            elif isinstance(error, NotRows):
-                not_rows = str(error)
-        formed_at = batch.formed_at
-        return Done(
-            tickets, answers, batch.reason, batch.rows, batch.run_rows, formed_at, joined_at, ran_at, (), not_rows
-        )
+        return Done(tickets, answers, batch.reason, batch.rows, batch.run_rows, batch.formed_at, joined_at, ran_at)
 
     def serve(self, runner: _Runner) -> None:
         """The life of a runner's thread: a batch at a time, until it is to leave or nothing comes any more."""

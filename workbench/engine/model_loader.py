@@ -82,10 +82,10 @@ class ModelLoader:
     def _warm(self) -> Warm:
         config, first = self._config, self.sessions[0]
         sizes = allowed_sizes(config.batch_sizes, config.max_batch_size)
-        proof = self._source.graph.batch
-        if self._reshaped and not self._source.described.triton.batched:
+        proof, promised = self._source.graph.batch, self._source.described.triton.batched
+        if self._reshaped and not promised:
             proof = BatchProof(reason="its config.pbtxt reshapes the first axis too")
-        found = warm_up(first, config.batching, config.max_batch_size, proof, sizes=sizes)
+        found = warm_up(first, config.batching, config.max_batch_size, proof, sizes=sizes, promised=promised)
         layout = set_layout(config, self._cores)
         if first.device != "cpu":
             layout = RunnerLayout(len(self.sessions) * max(1, first.runner_threads), 1)

@@ -67,14 +67,16 @@ def warm_up(
     proof: BatchProof = UNANALYSED,
     clock: Callable[[], float] = time.perf_counter,
     sizes: Sequence[int] = (),
+    promised: bool = False,
 ) -> WarmUp:
     """Run `session` on made-up rows. `batching` is ModelConfig's, `proof` what the model's graph says. Blocks.
 
-    `sizes` are those to measure; empty: doubling ones up to `max_batch_size`.
+    `sizes` are those to measure; empty: doubling ones up to `max_batch_size`. `promised`: its owner says that its rows
+    may share a run, which counts where nothing speaks against it.
     """
     signature = session.signature
     free_size, trouble = first_size_that_runs(session, _ROWS)
-    found = _decided(session, batching, proof, free_size, clock)
+    found = _decided(session, batching, proof, promised, free_size, clock)
     if not found.batched:
         return found
     if free_size is None:
@@ -88,7 +90,12 @@ def warm_up(
 
 
 def _decided(
-    session: Session, batching: str, proof: BatchProof, free_size: int | None, clock: Callable[[], float]
+    session: Session,
+    batching: str,
+    proof: BatchProof,
+    promised: bool,
+    free_size: int | None,
+    clock: Callable[[], float],
 ) -> WarmUp:
     """Whether the rows of requests may share a run, and why."""
 
@@ -116,10 +123,10 @@ def _decided(
     if trial.finding:
         return unbatched(f"{trial.finding}, in a trial of made-up rows")
     if not trial.kinds:
-        return unbatched(
-            f"its graph does not prove it ({unclear}), and made-up rows told nothing ({trial.trouble}); "
-            "set batching = always if you know"
-        )
+        nothing = f"its graph does not prove it ({unclear}), and made-up rows told nothing ({trial.trouble})"
+        if promised:
+            return batched(f"its config.pbtxt gives a max_batch_size, though {nothing}", BatchEvidence.DECLARED)
+        return unbatched(f"{nothing}; set batching = always if you know")
     return batched(
         f"rows did not influence each other in a trial (sampled, not proved: {unclear})", BatchEvidence.SAMPLED
     )
