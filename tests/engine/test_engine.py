@@ -13,12 +13,13 @@ from tests import models
 from tests.engine.fakes import SIGNATURE, STEADY, FakeSession, Opener, Recorder, rows
 from tests.helpers.clock import Clock
 from workbench.config import LIVE_SETTINGS, ModelConfig
+from workbench.core.batch_proof import BatchProof
 from workbench.core.messages import InferRequest, InferResponse, ReleaseReason
 from workbench.core.model import FREE, ModelState, Signature, TensorSpec
 from workbench.core.ports import Outcome
 from workbench.core.tensor import Array
 from workbench.engine import Engine
-from workbench.engine.deployment import LONE_TURNS
+from workbench.engine.deployment import CHECKED_BATCHES, LONE_TURNS
 from workbench.errors import (
     Cancelled,
     Conflict,
@@ -720,6 +721,40 @@ async def test_outputs_that_cannot_be_split_are_run_again_alone_and_the_model_st
     assert seen.outcomes == [Outcome.OK] * 5
     await engine.configure("m", {"max_batch_size": 8})
     assert engine.status("m").max_batch_size == 0
+
+
+@pytest.fixture
+def unproved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No graph tells anything, so what is batched rests on a trial."""
+    monkeypatch.setattr("workbench.repository.onnx_file.analyse", lambda model: BatchProof())
+
+
+@pytest.mark.usefixtures("unproved")
+async def test_real_rows_that_influence_each_other_are_found_though_made_up_ones_did_not(start: Start) -> None:
+    session, seen = FakeSession(lambda x: x.mean(axis=0) + 0 * x if (x > 1e6).any() else x + 1, STEADY), Recorder()
+    engine = await loaded(start, session, observer=seen)
+    assert engine.status("m").batch_evidence == "sampled"
+    session.batches.clear()
+    answers = await asyncio.gather(ask(engine, 1), ask(engine, 2e6), ask(engine, 4e6))
+    assert [float(answer.outputs["y"][0, 0]) for answer in answers] == [2, 2e6, 4e6]
+    assert session.batches == [3, 1, 1, 1]
+    assert seen.outcomes == [Outcome.OK] * 3
+    status = engine.status("m")
+    assert (status.max_batch_size, status.batch_evidence) == (0, "")
+    assert "an answer was another than for the same request alone (output 'y' by 0.5 of its range)" in status.batching
+
+
+@pytest.mark.usefixtures("unproved")
+async def test_only_the_first_batches_of_an_unproved_model_are_checked(start: Start) -> None:
+    session, seen = FakeSession(signature=STEADY), Recorder()
+    engine = await loaded(start, session, observer=seen)
+    session.batches.clear()
+    for _ in range(CHECKED_BATCHES + 1):
+        answers = await asyncio.gather(ask(engine, 1), ask(engine, 2, 3, outputs=("y",)))
+        assert [answer.timings.batch_size for answer in answers] == [3, 3]
+    assert session.batches == [3, 1, 2] * CHECKED_BATCHES + [3]
+    assert len(seen.batches) == CHECKED_BATCHES + 1
+    assert engine.status("m").batch_evidence == "sampled"
 
 
 async def test_a_lone_request_whose_padding_cannot_be_told_from_it_is_run_again_without(start: Start) -> None:

@@ -53,6 +53,10 @@ LEARN_EVERY_S = 5e-3
 """The costs are brought up to date by one run in so many seconds: to learn from each would cost small models more than
 it gains."""
 
+CHECKED_BATCHES = 8
+"""The first batches of a model that is batched without a proof: members are run alone too, since real rows show what
+made-up ones may not."""
+
 LONE_TURNS = 16
 """After so many turns of the event loop with one request each, the next one does not wait for the end of its turn."""
 
@@ -245,7 +249,7 @@ class Deployment:
         self._settled(requests + len(done.dropped))
 
     def _stop_batching(self, why: str) -> None:
-        """Run every request alone from now on: what a run gave back cannot be split among its callers."""
+        """Run every request alone from now on: its rows are not what they were taken for."""
         if not self._found.batched:  # another runner's batch said so before
             return
         reason = f"unbatched since a run of several requests: {why}; each was run again alone"
@@ -354,6 +358,8 @@ class Deployment:
             )
         self._apply()
         self._executor = Executor(self.name, self._sessions, self._batcher, self._deliver_from_runner, self._clock)
+        if self._found.evidence in (BatchEvidence.SAMPLED, BatchEvidence.DECLARED) and self.config.batching != "always":
+            self._executor.to_check = CHECKED_BATCHES
         self._executor.resize(self._layout.runners)
         self._loaded_at, self._load_s = time.time(), self._clock() - began
         self._change(ModelState.READY)

@@ -15,6 +15,7 @@ from workbench.engine.batch_arrays import NotRows, join, split
 from workbench.engine.batcher import Batch, Batcher, WaitFor
 from workbench.engine.empty_requests import NO_RUN, empty_answer, have_no_rows
 from workbench.engine.request_queue import PendingRequest
+from workbench.engine.row_trial import differences
 from workbench.errors import ExecutionError, InvalidInput, WorkbenchError
 
 
@@ -63,6 +64,8 @@ class Executor:
         self._runners: list[_Runner] = []
         self._inside: dict[int, tuple[float, list[PendingRequest]]] = {}
         """By thread, what is inside the runtime and since when."""
+        self.to_check = 0
+        """So many of the next batches of several requests have their members run alone too, and compared."""
 
     def resize(self, count: int) -> None:
         """Have `count` runners; those too many leave when their present batch is done."""
@@ -97,8 +100,22 @@ class Executor:
                     yield Done([], [], batch.reason, 0, 0, at, at, at, not_rows=done.not_rows)
                 for each in self._batcher.singly(batch, padded=not done.not_rows):
                     yield self._run(session, each)
+            elif self.to_check and len(batch.tickets) > 1:
+                yield from self._checked(session, batch, done)
             else:
                 yield done
+
+    def _checked(self, session: Session, batch: Batch, done: Done) -> Iterator[Done]:
+        """A batch whose members are run alone too. Where their answers differ, these are given, and why comes first."""
+        self.to_check -= 1
+        alone = [self._run(session, each) for each in self._batcher.singly(batch, padded=False)]
+        pairs = [(shared, each.answers[0]) for shared, each in zip(done.answers, alone, strict=True)]
+        if found := differences([(a, b) for a, b in pairs if isinstance(a, dict) and isinstance(b, dict)]):
+            at = batch.formed_at
+            yield Done([], [], batch.reason, 0, 0, at, at, at, not_rows=found)
+            yield from alone
+        else:
+            yield done
 
     def _without_run(self, session: Session, batch: Batch) -> Done:
         outputs = session.signature.outputs

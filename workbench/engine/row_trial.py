@@ -82,6 +82,18 @@ def try_rows(
     return RowTrial("", kinds, trouble)
 
 
+def differences(pairs: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]]]) -> str:
+    """How the answers that requests got of a batch differ from those that each gets alone, beyond any rounding; empty
+    where they do not. `pairs` has both of each request, the second with the outputs that it asked for."""
+    for name in dict.fromkeys(name for _, alone in pairs for name in alone):
+        found = [(shared[name], alone[name]) for shared, alone in pairs if name in alone]
+        scale = max(_largest(alone) for _, alone in found)
+        gap = max(_gap(shared, alone) for shared, alone in found)
+        if gap > ROUNDING_16 * scale:
+            return f"an answer was another than for the same request alone ({_said(name, gap, scale)})"
+    return ""
+
+
 def _influence(session: Session, rows: Mapping[str, Array]) -> str:
     """Describes how these rows influence each other; empty when they do not. Raises _NoEvidence."""
     names = [spec.name for spec in session.signature.outputs]
