@@ -208,6 +208,12 @@ def test_the_models_own_rounding_is_no_influence(tmp_path: Path) -> None:
     assert tried(steep(), tmp_path).finding == ""
 
 
+def test_rows_may_be_one_text_each(tmp_path: Path) -> None:
+    nodes = [node("Identity", ["x"], ["y"])]
+    found = tried(model(nodes, [value("x", "BYTES", ["N"])], [value("y", "BYTES", ["N"])]), tmp_path)
+    assert not found.finding and found.kinds
+
+
 def test_rows_that_are_refused_are_no_evidence_but_rows_refused_together_are() -> None:
     class Small(FakeSession):
         most_rows = 100

@@ -125,10 +125,11 @@ def _influence(session: Session, rows: Mapping[str, Array]) -> str:
             return f"two runs of the same rows differ ({_said(name, noise, scale)}), so rows cannot be compared"
         for order, outputs in zip((even, odd), beside, strict=True):
             for row in (row for row in range(count) if order[row] == row):
-                gap = _gap(this[row], outputs[i][row])
-                if gap > (max(rounding, 8 * noise) if noise else _last_bits(this[row], scale)):
+                mine = this[row : row + 1]  # as an array even where it is one text
+                gap = _gap(mine, outputs[i][row : row + 1])
+                if gap > (max(rounding, 8 * noise) if noise else _last_bits(mine, scale)):
                     _check_rounding(session, rows, i, gap, 0.0)
-                    return f"a row's answer changes with the rows beside it ({_said(name, gap, _largest(this[row]))})"
+                    return f"a row's answer changes with the rows beside it ({_said(name, gap, _largest(mine))})"
         gap = _gap(this, joined)
         if gap > rounding:
             _check_rounding(session, rows, i, gap, UNMEASURED_ROUNDING * scale)
