@@ -76,18 +76,18 @@ def count(seeds: range) -> Counter[str]:
 def decided_enough(found: Counter[str], tried: int) -> None:
     graphs = sum(found[verdict] for verdict in Verdict)
     assert graphs >= 0.95 * tried, found
-    assert found[Verdict.UNKNOWN] <= graphs / 3, found
+    assert found[Verdict.UNKNOWN] <= graphs / 10, found
     # A graph may be called dependent though no row tried shows it; mostly one does.
     assert found["dependent, differs"] >= 0.8 * found[Verdict.DEPENDENT], found
     assert found[Verdict.INDEPENDENT] >= graphs / 4, found
 
 
-def test_most_graphs_are_decided() -> None:
+def test_nine_graphs_of_ten_are_decided() -> None:
     decided_enough(count(range(300)), 300)
 
 
 @pytest.mark.long
-def test_most_graphs_are_decided_of_thousands() -> None:
+def test_nine_graphs_of_ten_are_decided_of_thousands() -> None:
     found = count(range(1000, 4000))
     print(dict(found))
     decided_enough(found, 3000)
