@@ -86,10 +86,19 @@ def _input(given: onnx.ValueInfoProto) -> Result:
 
 def _sizes(name: str, dims: Sequence[onnx.TensorShapeProto.Dimension]) -> tuple[Number, ...]:
     return tuple(
-        # Of each input its own: nothing holds two axes to one size because they have one name.
-        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else named(f"{name}[{axis}]")
+        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else named(_axis_name(name, axis, dims))
         for axis, dim in enumerate(dims)
     )
+
+
+def _axis_name(name: str, axis: int, dims: Sequence[onnx.TensorShapeProto.Dimension]) -> str:
+    """One name is one size, as ONNX has it, but not where it says no more than that the axis is free."""
+    given = dims[axis].dim_param
+    alone = sum(dim.dim_param == given for dim in dims) == 1
+    return f"axis {given}" if alone and given.isidentifier() and given.lower() not in _NO_NAMES else f"{name}[{axis}]"
+
+
+_NO_NAMES = ("dim", "dynamic", "none", "unk", "unknown")
 
 
 def _is_row_output(result: Result) -> bool:

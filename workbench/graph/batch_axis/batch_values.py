@@ -13,7 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from workbench.graph.batch_axis.symbolic_sizes import BATCH, Number, equal, fresh, multiply
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.graph.batch_axis.symbolic_sizes import BATCH, Number, equal, fresh, is_capped, multiply
 
 Shape = tuple[Number, ...]
 
@@ -42,8 +45,14 @@ class Rows:
         return Rows(axis, self.outer, self.inner)
 
 
-EVERY_ELEMENT = -1
-"""As a `place`: each element is its row's place."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Elements that find a row in the batch: its place * stride + something of its own in [0, below)."""
+
+    stride: Number = 1
+    below: Number = 1
+    column: int | None = None
+    """Those with this index in the last axis; the others are no places. None: all elements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +64,10 @@ class Value:
     """Its elements in order, if they are few and known."""
     sized: bool = False
     """Its elements depend on how many rows are in the batch."""
-    place: int | None = None
-    """It tells each row its place in the batch: all elements do (EVERY_ELEMENT), or those with this index in the last
-    axis. Good for finding that very row in another tensor, and for nothing else."""
+    place: Place | None = None
+    """It tells each row its place in the batch: good for finding that very row in a tensor, and for nothing else."""
+    below: Number | None = None
+    """Its elements are whole numbers from 0 and below this one, if that is known."""
     quantized: str = ""
     """Where it was rounded by a scale that the whole batch shares, a clause that says so."""
 
@@ -67,6 +77,8 @@ class Mixed:
     """Rows change each other here."""
 
     reason: str
+    value: Value | None = None
+    """What holds of its shape, if that is known: asking for no more than a shape mixes no rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +97,28 @@ class NotUnderstood(Exception):
 
 class RowsMix(Exception):
     """A node mixes rows. The message is a clause that says how."""
+
+
+def rearranged(x: Value, shape: Shape, rows: Rows | None, numbers: Shape | None = None) -> Value:
+    """Elements of x, and none but those, in another shape."""
+    return Value(shape, rows, numbers, place=x.place, below=x.below)
+
+
+def elements_of(value: Value) -> NDArray[np.object_] | None:
+    """Its numbers in its shape, where both are known."""
+    if value.numbers is None or value.shape is None or not all(isinstance(size, int) for size in value.shape):
+        return None
+    found = np.empty(len(value.numbers), np.object_)
+    found[:] = value.numbers
+    return found.reshape(value.shape)  # type: ignore[arg-type]
+
+
+def bound_of(value: Value) -> Number | None:
+    """What all of its elements are below, if they are whole numbers and not negative."""
+    if value.below is not None or not value.numbers or value.sized:
+        return value.below
+    whole = [number for number in value.numbers if isinstance(number, int) and number >= 0]
+    return max(whole) + 1 if len(whole) == len(value.numbers) else None
 
 
 def rank_of(value: Value) -> int:
@@ -154,13 +188,13 @@ def wider(sizes: Sequence[Number]) -> Number:
     """The size of an axis of tensors that are broadcast against each other."""
     found: Number = 1
     for size in sizes:
-        if size == 1 or size == found:
-            continue
+        if size == 1 or size == found or is_capped(size, found):
+            continue  # the runtime refuses a capped one that is not the whole, unless it is 1
         if found == 1:
             found = size
         elif isinstance(found, int):
             continue  # which the other must be, or 1
-        elif isinstance(size, int):
+        elif isinstance(size, int) or is_capped(found, size):
             found = size
         else:
             return fresh()
@@ -197,4 +231,4 @@ def union(left: Result, right: Result, label: str) -> Result:
     if left.rows is not None and shape is None:
         return Unknown(f"{label} has another rank in one case than in the other")
     sized = left.sized or right.sized
-    return Value(shape, left.rows, None, sized, left.place, left.quantized or right.quantized)
+    return Value(shape, left.rows, None, sized, left.place, quantized=left.quantized or right.quantized)

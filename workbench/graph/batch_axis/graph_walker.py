@@ -147,8 +147,10 @@ class GraphWalker:
         found = rule_for(node.domain, node.operator)
         values: list[Value | None] = []
         trouble: Mixed | Unknown | None = None
-        for result in results:
-            if isinstance(result, Mixed | Unknown):
+        for index, result in enumerate(results):
+            if isinstance(result, Mixed) and result.value is not None and found and index in found.ignores:
+                values.append(result.value)
+            elif isinstance(result, Mixed | Unknown):
                 trouble = result if trouble is None or isinstance(result, Mixed) else trouble
             else:
                 values.append(result)
@@ -160,24 +162,30 @@ class GraphWalker:
             trouble = trouble or Unknown(f"no rule covers {node.label}")
         if trouble is not None or found is None:
             return [trouble or FREE] * len(node.proto.output)
-        sized = _check(found, values)
+        sized, misuse = _check(found, values)
         try:
             given = found.rule(node, values)
         except NotUnderstood:
             if free:  # so that the outputs are the same whatever the batch, if not of a shape that is known
                 return [FREE] * len(node.proto.output)
+            if misuse:
+                raise RowsMix(misuse) from None
             raise
         outputs = [given] if isinstance(given, Value) else given
         quantized = next((value.quantized for value in values if value and value.quantized), "")
-        return [_finished(node, output, sized, quantized) for output in outputs]
+        finished = [_finished(node, output, sized and not misuse, quantized) for output in outputs]
+        if misuse:
+            reason = f"{node.label} {misuse}"
+            return [Mixed(reason, one) if isinstance(one, Value) else one for one in finished]
+        return finished
 
 
 def _is_free(value: Value) -> bool:
     return value.rows is None and not value.sized
 
 
-def _check(found: Registered, values: Inputs) -> bool:
-    """Whether the elements that it reads depend on the batch size. Raises what its rule does not allow."""
+def _check(found: Registered, values: Inputs) -> tuple[bool, str]:
+    """(whether the elements that it reads depend on the batch size, what mixes rows whatever its rule says)."""
     sized = False
     for index, value in enumerate(values):
         if value is None or not value.sized or index in found.ignores:
@@ -187,10 +195,10 @@ def _check(found: Registered, values: Inputs) -> bool:
         elif value.numbers is None:
             raise NotUnderstood(UNKNOWN_NUMBERS)
     if sized and any(value.rows is not None for value in present(values)):
-        raise RowsMix("computes with the number of rows in the batch")
+        return True, "computes with the number of rows in the batch"
     if not found.places and any(value.place is not None for value in present(values)):
-        raise RowsMix("computes with each row's place in the batch")
-    return bool(sized)
+        return sized, "computes with each row's place in the batch"
+    return sized, ""
 
 
 def _finished(node: Node, result: Result, sized: bool, quantized: str) -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import onnx
@@ -108,7 +109,7 @@ def _widened(node: Node, was: Result, now: Result, open_sizes: set[Number]) -> R
     if isinstance(was, Value) and isinstance(now, Value) and was.shape and now.shape:
         kept = [one if one in open_sizes else other for one, other in zip(was.shape, now.shape, strict=False)]
         if len(now.shape) == len(was.shape):
-            now = Value(tuple(kept), now.rows, now.numbers, now.sized, now.place, now.quantized)
+            now = dataclasses.replace(now, shape=tuple(kept))
     found = union(was, now, node.label)
     if isinstance(found, Value) and isinstance(was, Value) and found.shape is not None:
         open_sizes.update(one for one in found.shape if one not in (was.shape or ()))

@@ -6,19 +6,22 @@ from collections.abc import Sequence
 
 from workbench.graph.batch_axis import symbolic_sizes as sizes
 from workbench.graph.batch_axis.batch_values import (
-    EVERY_ELEMENT,
     MOST_NUMBERS,
     NotUnderstood,
+    Place,
     Rows,
     RowsMix,
     Shape,
     Value,
     axis_of,
+    elements_of,
     rank_of,
+    rearranged,
     same_rows,
     shape_of,
 )
 from workbench.graph.batch_axis.operator_rules import (
+    MICROSOFT,
     Inputs,
     Node,
     axes_of,
@@ -37,9 +40,14 @@ _BY_PLACE = "takes rows of the batch by their place"
 
 @rule("Concat", places=True)
 def concat(node: Node, inputs: Inputs) -> Value:
-    values = present(inputs)
-    rank = rank_of(needed(inputs, 0))
-    axis = axis_of(node.whole("axis", 1), rank)
+    return concatenated(present(inputs), node.whole("axis", 1))
+
+
+def concatenated(values: Sequence[Value], along: int) -> Value:
+    if not values:
+        raise NotUnderstood("joins nothing")
+    rank = rank_of(values[0])
+    axis = axis_of(along, rank)
     if any(rank_of(value) != rank for value in values):
         raise NotUnderstood("joins tensors of different ranks")
     shape = list(shape_of(values[0]))
@@ -76,15 +84,20 @@ def _joined_numbers(values: Sequence[Value]) -> tuple[Number, ...] | None:
     return tuple(numbers)
 
 
-def _joined_place(values: Sequence[Value], axis: int, rank: int) -> int | None:
+def _joined_place(values: Sequence[Value], axis: int, rank: int) -> Place | None:
     """Where a row's place is in parts joined along the last axis: such are the indices of GatherND."""
     found = [index for index, value in enumerate(values) if value.place is not None]
     if not found:
         return None
+    place = values[found[0]].place
     ahead = [shape_of(value)[axis] for value in values[: found[0] + 1]]
+    if len(values) == 1:
+        return place
     if len(found) > 1 or axis != rank - 1 or any(size != 1 for size in ahead) or rows_axis(values[0]) == axis:
         raise NotUnderstood("joins each row's place with something else")
-    return found[0]
+    if place != Place():
+        raise NotUnderstood("joins each row's place with something else")
+    return Place(column=found[0])
 
 
 @rule("Split", shapes=(1,))
@@ -136,7 +149,7 @@ def slices(node: Node, inputs: Inputs) -> Value:
     ends: Shape = node.list("ends") or known_numbers(inputs, 2)
     axes: Shape = node.list("axes") or numbers_of(inputs, 3) or tuple(range(len(starts)))
     steps: Shape = numbers_of(inputs, 4) or (1,) * len(starts)
-    shape, rows, numbers = list(shape_of(x)), x.rows, x.numbers
+    shape, rows, elements = list(shape_of(x)), x.rows, elements_of(x)
     for start, end, one, step in zip(starts, ends, axes, steps, strict=True):
         axis = axis_of(one, rank)
         if rows is not None and axis == rows.axis:
@@ -147,10 +160,18 @@ def slices(node: Node, inputs: Inputs) -> Value:
             continue
         if any(map(sizes.of_batch, (start, end, step))):
             raise RowsMix("cuts by the number of rows in the batch")
-        if x.place not in (None, EVERY_ELEMENT) and axis == rank - 1:
+        if x.place is not None and x.place.column is not None and axis == rank - 1:
             raise NotUnderstood("cuts off each row's place")
-        shape[axis], numbers = _sliced(shape[axis], numbers if rank == 1 else None, start, end, step)
-    return Value(tuple(shape), rows, numbers, place=x.place)
+        if start == 0 and step == 1 and isinstance(end, sizes.Polynomial) and end.is_size:
+            size = shape[axis]
+            shape[axis], elements = sizes.at_most(end, size) if isinstance(size, int) else sizes.fresh(), None
+        elif isinstance(start, int) and isinstance(end, int) and isinstance(step, int) and step != 0:
+            size, cut = shape[axis], slice(start, end, step)
+            shape[axis] = len(range(*cut.indices(size))) if isinstance(size, int) else sizes.fresh()
+            elements = None if elements is None else elements[(slice(None),) * axis + (cut,)]
+        else:
+            shape[axis], elements = sizes.fresh(), None
+    return rearranged(x, tuple(shape), rows, None if elements is None else tuple(elements.ravel().tolist()))
 
 
 def _beyond(end: Number) -> bool:
@@ -175,18 +196,8 @@ def _sliced_rows(rows: Rows, start: Number, end: Number, step: Number) -> Rows:
     raise NotUnderstood("may take rows of the batch by their place")
 
 
-def _sliced(
-    size: Number, numbers: Shape | None, start: Number, end: Number, step: Number
-) -> tuple[Number, Shape | None]:
-    if not isinstance(start, int) or not isinstance(end, int) or not isinstance(step, int) or step == 0:
-        return sizes.fresh(), None
-    cut = slice(start, end, step)
-    if numbers is not None:
-        return len(numbers[cut]), numbers[cut]
-    return (len(range(*cut.indices(size))) if isinstance(size, int) else sizes.fresh()), None
-
-
 @rule("Pad", shapes=(1, 3))
+@rule("Pad", domain=MICROSOFT, shapes=(1, 3))
 def pad(node: Node, inputs: Inputs) -> Value:
     x = needed(inputs, 0)
     rank = rank_of(x)

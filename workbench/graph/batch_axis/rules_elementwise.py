@@ -8,7 +8,17 @@ from collections.abc import Callable
 import onnx
 
 from workbench.graph.batch_axis import symbolic_sizes as sizes
-from workbench.graph.batch_axis.batch_values import Result, RowsMix, Unknown, Value, broadcast
+from workbench.graph.batch_axis.batch_values import (
+    NotUnderstood,
+    Place,
+    Result,
+    RowsMix,
+    Unknown,
+    Value,
+    bound_of,
+    broadcast,
+    rearranged,
+)
 from workbench.graph.batch_axis.operator_rules import MICROSOFT, Inputs, Node, needed, present, rule
 from workbench.graph.batch_axis.symbolic_sizes import Number
 
@@ -26,7 +36,7 @@ def element_wise(node: Node, inputs: Inputs) -> Value:
     return broadcast(present(inputs))
 
 
-@rule("BiasGelu FastGelu Gelu QuickGelu BiasAdd", domain=MICROSOFT)
+@rule("BiasGelu FastGelu Gelu QuickGelu BiasAdd MurmurHash3", domain=MICROSOFT)
 def element_wise_microsoft(node: Node, inputs: Inputs) -> Value:
     return broadcast(present(inputs))
 
@@ -48,11 +58,13 @@ def identity(node: Node, inputs: Inputs) -> Value:
 @rule("CastLike", ignores=(1,))
 def cast(node: Node, inputs: Inputs) -> Value:
     x = needed(inputs, 0)
-    numbers = x.numbers
-    if numbers is not None:
-        to = node.whole("to", onnx.TensorProto.UNDEFINED)
-        numbers = tuple(_as_type(number, to) for number in numbers)
-    return Value(x.shape, x.rows, numbers, place=x.place)
+    to = node.whole("to", onnx.TensorProto.UNDEFINED)
+    numbers = None if x.numbers is None else tuple(_as_type(number, to) for number in x.numbers)
+    if to in _INTEGERS and x.shape is not None:
+        return rearranged(x, x.shape, x.rows, numbers)
+    if x.place is not None:
+        raise RowsMix("computes with each row's place in the batch")
+    return Value(x.shape, x.rows, numbers)
 
 
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16)
@@ -171,7 +183,38 @@ _COMPUTED: dict[str, Callable[..., Number]] = {
 }
 
 
-@rule(" ".join(_COMPUTED))
+@rule(" ".join(_COMPUTED.keys() - {"Add", "Mul"}))
+def numbers_or_rows(node: Node, inputs: Inputs) -> Value:
+    return computed(node, inputs)
+
+
+@rule("Add Mul", places=True)
+def sum_or_product(node: Node, inputs: Inputs) -> Value:
+    found = [value for value in present(inputs) if value.place is not None]
+    if not found:
+        return computed(node, inputs)
+    other = [value for value in present(inputs) if value.place is None]
+    if len(found) > 1 or len(other) != 1 or found[0].place is None or found[0].place.column is not None:
+        raise RowsMix("computes with each row's place in the batch")
+    result = broadcast([found[0], other[0]])
+    return Value(result.shape, result.rows, place=_moved_place(node, found[0].place, other[0]))
+
+
+def _moved_place(node: Node, place: Place, other: Value) -> Place:
+    """The element of a row's own in a tensor of all rows' elements one after the other: place * length + index."""
+    if node.operator == "Add":
+        more = bound_of(other)
+        if more is None:
+            raise NotUnderstood("adds to each row's place what may reach another row")
+        return Place(place.stride, sizes.subtract(sizes.add(place.below, more), 1))
+    by = set(other.numbers or ())
+    factor = by.pop() if len(by) == 1 else None
+    if factor is None or not sizes.is_count(factor) or sizes.of_batch(factor):
+        raise NotUnderstood("multiplies each row's place in a way that is not followed")
+    below = sizes.add(sizes.multiply(sizes.subtract(place.below, 1), factor), 1)
+    return Place(sizes.multiply(place.stride, factor), below)
+
+
 def computed(node: Node, inputs: Inputs) -> Value:
     values = present(inputs)
     result = broadcast(values)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from workbench.graph.batch_axis.batch_values import (
-    EVERY_ELEMENT,
     NotUnderstood,
+    Place,
     Result,
     Rows,
     RowsMix,
@@ -28,7 +28,7 @@ from workbench.graph.batch_axis.operator_rules import (
     rows_axis,
     rule,
 )
-from workbench.graph.batch_axis.symbolic_sizes import Number, fresh, of_batch
+from workbench.graph.batch_axis.symbolic_sizes import Number, equal, fresh, greater, of_batch
 
 _COMPUTES_PLACE = "computes with each row's place in the batch"
 _BY_PLACE = "takes rows of the batch by their place"
@@ -42,9 +42,10 @@ def gather(node: Node, inputs: Inputs) -> Value:
     if data.place is not None:
         raise RowsMix(_COMPUTES_PLACE)
     rows = None
-    if data.rows is not None:
-        if data.rows.axis == axis:
-            raise RowsMix(_BY_PLACE)
+    if data.rows is not None and data.rows.axis == axis:
+        own = _own_slices(data.rows, indices)
+        rows = own.at(own.axis + axis)
+    elif data.rows is not None:
         if indices.rows is not None:
             raise RowsMix(_EVERY_PAIR)
         rows = data.rows.at(data.rows.axis + (rank_of(indices) - 1 if data.rows.axis > axis else 0))
@@ -54,6 +55,17 @@ def gather(node: Node, inputs: Inputs) -> Value:
         rows = indices.rows.at(indices.rows.axis + axis)
     shape = (*shape_of(data)[:axis], *shape_of(indices), *shape_of(data)[axis + 1 :])
     return Value(shape, rows, _picked(data.numbers, indices.numbers) if rank_of(data) == 1 else None)
+
+
+def _own_slices(rows: Rows, indices: Value) -> Rows:
+    """The rows of indices, each of which finds slices of its own row only."""
+    place = indices.place
+    if indices.rows is None or place is None or place.column is not None or rows.outer != 1:
+        raise RowsMix(_BY_PLACE)
+    inside = place.below == 1 or equal(place.below, rows.inner) or greater(rows.inner, place.below)
+    if equal(place.stride, rows.inner) is not True or not inside:
+        raise NotUnderstood("may take slices of another row")
+    return indices.rows
 
 
 def _picked(numbers: Shape | None, indices: Shape | None) -> Shape | None:
@@ -141,8 +153,8 @@ def _length(indices: Value) -> int:
 
 def _own_rows(data: Value, indices: Value, column: int) -> Rows:
     """The rows of indices, each of which names its own row of the data in this column."""
-    place = 0 if indices.place == EVERY_ELEMENT and _length(indices) == 1 else indices.place
-    if indices.rows is None or place != column:
+    place = Place(column=0) if indices.place == Place() and _length(indices) == 1 else indices.place
+    if indices.rows is None or place != Place(column=column):
         raise RowsMix(_BY_PLACE)
     if data.rows is None or not data.rows.plain or not indices.rows.plain:
         raise NotUnderstood("picks rows that are laid out in a way that is not followed")

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from workbench.graph.batch_axis import symbolic_sizes as sizes
 from workbench.graph.batch_axis.batch_values import (
-    EVERY_ELEMENT,
     NotUnderstood,
     Rows,
     RowsMix,
     Shape,
     Value,
+    elements_of,
     rank_of,
+    rearranged,
     shape_of,
 )
 from workbench.graph.batch_axis.operator_rules import Inputs, Node, axes_of, known_numbers, needed, rows_axis, rule
@@ -25,7 +26,12 @@ def transpose(node: Node, inputs: Inputs) -> Value:
     order = node.list("perm") or tuple(reversed(range(rank_of(x))))
     if sorted(order) != list(range(rank_of(x))):
         raise NotUnderstood(f"orders {len(order)} axes of {rank_of(x)}")
-    return _with_axes(x, order)
+    return _with_axes(x, order, _transposed_numbers(x, order))
+
+
+def _transposed_numbers(x: Value, order: Sequence[int]) -> Shape | None:
+    found = elements_of(x)
+    return None if found is None else tuple(found.transpose(order).ravel().tolist())
 
 
 @rule("Reshape", shapes=(1,), places=True)
@@ -54,7 +60,7 @@ def reshape(node: Node, inputs: Inputs) -> Value:
 def reshaped(x: Value, target: Shape) -> Value:
     """x with the same elements in the same order, and with other axes."""
     if x.rows is None:
-        return Value(target, numbers=x.numbers)
+        return rearranged(x, target, None, x.numbers)
     before = sizes.multiply(sizes.product(shape_of(x)[: x.rows.axis]), x.rows.outer)
     after = sizes.multiply(x.rows.inner, sizes.product(shape_of(x)[x.rows.axis + 1 :]))
     axes = [axis for axis, one in enumerate(target) if sizes.of_batch(one)]
@@ -73,12 +79,16 @@ def reshaped(x: Value, target: Shape) -> Value:
     rows = Rows(axis, outer, inner)
     if sizes.equal(rows.size, target[axis]) is not True:
         raise NotUnderstood("gives the rows an axis of another size")
-    if x.place not in (None, EVERY_ELEMENT) and (axis == len(target) - 1 or target[-1] != shape_of(x)[-1]):
+    if _has_column(x) and (axis == len(target) - 1 or target[-1] != shape_of(x)[-1]):
         raise NotUnderstood("moves each row's place")
-    return Value(target, rows, place=x.place)
+    return rearranged(x, target, rows)
 
 
-@rule("Flatten")
+def _has_column(x: Value) -> bool:
+    return x.place is not None and x.place.column is not None
+
+
+@rule("Flatten", places=True)
 def flatten(node: Node, inputs: Inputs) -> Value:
     x = needed(inputs, 0)
     axis = node.whole("axis", 1)
@@ -115,7 +125,7 @@ def unsqueeze(node: Node, inputs: Inputs) -> Value:
 def _with_axes(x: Value, axes: Sequence[int | None], numbers: tuple[Number, ...] | None = None) -> Value:
     """x with its axes in this order; None: a new one of size 1."""
     old = shape_of(x)
-    if x.place not in (None, EVERY_ELEMENT) and (not axes or axes[-1] != len(old) - 1):
+    if _has_column(x) and (not axes or axes[-1] != len(old) - 1):
         raise NotUnderstood("moves each row's place")
     rows = x.rows and x.rows.at(list(axes).index(x.rows.axis))
-    return Value(tuple(1 if axis is None else old[axis] for axis in axes), rows, numbers, place=x.place)
+    return rearranged(x, tuple(1 if axis is None else old[axis] for axis in axes), rows, numbers)

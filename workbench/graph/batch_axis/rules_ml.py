@@ -13,7 +13,17 @@ from workbench.graph.batch_axis.batch_values import (
     same_rows,
     shape_of,
 )
-from workbench.graph.batch_axis.operator_rules import ML, Inputs, Node, free_of_rows, needed, present, rows_first, rule
+from workbench.graph.batch_axis.operator_rules import (
+    MICROSOFT,
+    ML,
+    Inputs,
+    Node,
+    free_of_rows,
+    needed,
+    present,
+    rows_first,
+    rule,
+)
 from workbench.graph.batch_axis.symbolic_sizes import Number, add, fresh, product
 
 
@@ -113,6 +123,13 @@ def string_normalizer(node: Node, inputs: Inputs) -> Value:
     if needed(inputs, 0).rows is not None:
         raise RowsMix("drops words from the whole batch")
     raise NotUnderstood("drops words")
+
+
+@rule("Tokenizer", domain=MICROSOFT)
+def tokenizer(node: Node, inputs: Inputs) -> Value:
+    if needed(inputs, 0).rows is not None:
+        raise RowsMix("is as wide as the text with the most parts in the batch")
+    raise NotUnderstood("splits texts")
 
 
 @rule("StringSplit")

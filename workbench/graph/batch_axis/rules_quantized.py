@@ -22,6 +22,7 @@ from workbench.graph.batch_axis.operator_rules import (
     present,
     rule,
 )
+from workbench.graph.batch_axis.rules_cutting import concatenated
 from workbench.graph.batch_axis.rules_matmul import matrix_product, quantized_weights_product
 from workbench.graph.batch_axis.symbolic_sizes import fresh
 
@@ -124,6 +125,13 @@ def quantized_pair(node: Node, inputs: Inputs) -> Value:
 def quantized_one(node: Node, inputs: Inputs) -> Value:
     free_of_rows(inputs[1:])
     return Value(shape_of(needed(inputs, 0)), needed(inputs, 0).rows)
+
+
+@rule("QLinearConcat", domain=MICROSOFT)
+def quantized_concat(node: Node, inputs: Inputs) -> Value:
+    """A scale and a zero point of the result, and then a tensor, a scale and a zero point of each part."""
+    free_of_rows([value for index, value in enumerate(inputs) if index % 3 != 2])
+    return concatenated(present(inputs[2::3]), node.whole("axis", 1))
 
 
 @rule("QLinearWhere", domain=MICROSOFT)

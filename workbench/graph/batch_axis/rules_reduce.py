@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection
 
 from workbench.graph.batch_axis import symbolic_sizes as sizes
@@ -62,7 +63,7 @@ def arg(node: Node, inputs: Inputs) -> Value:
     axis = axis_of(node.whole("axis"), rank_of(x))
     if rows_axis(x) == axis:
         raise RowsMix("looks for the largest or smallest of the rows of the batch")
-    return _reduced(x, (axis,), node.whole("keepdims", 1))
+    return dataclasses.replace(_reduced(x, (axis,), node.whole("keepdims", 1)), below=shape_of(x)[axis])
 
 
 @rule("Softmax LogSoftmax Hardmax")
@@ -98,7 +99,7 @@ def lp_normalization(node: Node, inputs: Inputs) -> Value:
     return Value(x.shape, x.rows)
 
 
-@rule("LayerNormalization RMSNormalization")
+@rule("LayerNormalization RMSNormalization SimplifiedLayerNormalization")
 def layer_normalization(node: Node, inputs: Inputs) -> list[Result]:
     x = needed(inputs, 0)
     axis = axis_of(node.whole("axis", -1), rank_of(x))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from workbench.graph.batch_axis import symbolic_sizes as sizes
 from workbench.graph.batch_axis.batch_values import (
-    EVERY_ELEMENT,
     MOST_NUMBERS,
     NotUnderstood,
+    Place,
     Rows,
     RowsMix,
     Shape,
     Value,
     rank_of,
+    rearranged,
     shape_of,
     wider,
 )
@@ -77,9 +78,9 @@ def expand(node: Node, inputs: Inputs) -> Value:
         if sizes.equal(shape[rows.axis], rows.size) is not True:
             raise NotUnderstood("expands the rows to another number")
         shape[rows.axis] = rows.size
-    if x.place not in (None, EVERY_ELEMENT):
+    if x.place is not None and x.place.column is not None and shape[-1] != old[-1]:
         raise NotUnderstood("repeats each row's place")
-    return Value(tuple(shape), rows, place=x.place)
+    return rearranged(x, tuple(shape), rows)
 
 
 @rule("Range", shapes=(0, 1, 2))
@@ -91,11 +92,11 @@ def ranges(node: Node, inputs: Inputs) -> Value:
         return Value((len(counted),), numbers=tuple(counted) if len(counted) <= MOST_NUMBERS else None)
     if (start, step) == (0, 1):
         if limit == BATCH:
-            return Value((BATCH,), Rows(0), place=EVERY_ELEMENT)
+            return Value((BATCH,), Rows(0), place=Place())
         if sizes.is_count(limit) and not sizes.of_batch(limit):
-            return Value((limit,))
+            return Value((limit,), below=limit)
     if any(map(sizes.of_batch, (start, limit, step))):
-        raise RowsMix("counts up to the number of rows in the batch")
+        raise NotUnderstood("counts up to the number of rows in the batch")
     return Value((sizes.fresh(),))
 
 

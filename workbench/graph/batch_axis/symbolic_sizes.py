@@ -21,6 +21,8 @@ class Symbol(NamedTuple):
     """It depends on the batch size."""
     is_size: bool = True
     """It is a whole number, and not negative."""
+    at_most: str = ""
+    """It is this size (as text) or a smaller constant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,21 @@ _counter = itertools.count()
 
 def named(name: str, *, of_batch: bool = False, is_size: bool = True) -> Polynomial:
     return Polynomial((((Symbol(name, of_batch, is_size),), 1),))
+
+
+def at_most(size: Polynomial, most: int) -> Polynomial:
+    """The smaller of the two, such as a table's length after it was cut to `size`."""
+    return Polynomial((((Symbol(f"min({size},{most})", size.of_batch, True, str(size)),), 1),))
+
+
+def is_capped(number: Number, by: Number) -> bool:
+    """True of at_most(by, a constant)."""
+    return (
+        isinstance(number, Polynomial)
+        and len(number.terms) == 1
+        and number.terms[0][1] == 1
+        and [symbol.at_most for symbol in number.terms[0][0]] == [str(by)]
+    )
 
 
 def fresh(*, of_batch: bool = False, is_size: bool = True) -> Polynomial:
@@ -179,14 +196,9 @@ def apply(function: Callable[..., Number], name: str, *numbers: Number) -> Numbe
 
 def equal(left: Number, right: Number) -> bool | None:
     """Whether they are equal at all sizes; None where it depends."""
-    difference = subtract(left, right)
-    if not isinstance(difference, Polynomial):
-        return difference == 0
-    # A sum of sizes and of a positive number is no zero, and neither is its negative.
-    for one in (difference, multiply(difference, -1)):
-        if isinstance(one, Polynomial) and one.is_size and any(not symbols for symbols, _ in one.terms):
-            return False
-    return None
+    if left == right:
+        return True
+    return False if greater(left, right) or greater(right, left) else None
 
 
 def greater(left: Number, right: Number) -> bool | None:
@@ -194,7 +206,7 @@ def greater(left: Number, right: Number) -> bool | None:
     difference = subtract(left, right)
     if not isinstance(difference, Polynomial):
         return difference > 0
-    if isinstance(difference, Polynomial) and difference.is_size:
+    if difference.is_size:
         sure = any(all(symbol == BATCH.terms[0][0][0] for symbol in symbols) for symbols, _ in difference.terms)
         return True if sure else None
     negative = multiply(difference, -1)
