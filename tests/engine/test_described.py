@@ -61,7 +61,8 @@ model_warmup [
   { name: "file" count: 2 inputs {
       key: "x" value { data_type: TYPE_FP32 dims: [ 2, 2 ] input_data_file: "ones" } } batch_size: 1 },
   { name: "wide" inputs { key: "x" value { data_type: TYPE_FP32 dims: [ 3 ] zero_data: true } } batch_size: 1 },
-  { name: "short" inputs { key: "x" value { data_type: TYPE_FP32 dims: 3 input_data_file: "ones" } } }
+  { name: "short" inputs { key: "x" value { data_type: TYPE_FP32 dims: 3 input_data_file: "ones" } } },
+  { name: "empty" inputs { key: "x" value { data_type: TYPE_FP32 dims: 0 zero_data: true } } }
 ]
 """
 
@@ -95,6 +96,7 @@ async def test_shapes_and_warm_up_are_as_the_configuration_has_them(tmp_path: Pa
     assert [note.split(": ")[1] for note in status.notes] == [
         "the model_warmup 'wide' did not run",
         "the model_warmup 'short' did not run",
+        "the model_warmup 'empty' did not run",
     ]
     zero, random, *ones = [run for run in runs if run.shape in ((3, 4), (5, 4)) or (run.all() and np.ptp(run) == 0)][
         -4:

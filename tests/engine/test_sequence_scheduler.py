@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from tests import models
 from tests.engine.fakes import Recorder
@@ -430,6 +430,21 @@ async def test_a_request_is_one_step(serve: Serve) -> None:
     request.inputs = {"INPUT": np.ones((2, 1), np.int32)}
     with pytest.raises(InvalidInput, match="must specify batch-size 1 due to requirements of sequence batcher"):
         await engine.infer(request)
+
+
+async def test_a_step_without_rows_never_reaches_an_operator_that_ends_the_process(serve: Serve) -> None:
+    model = made.accumulator()
+    tensors = {"steps": (1, 1, 1), "w": (1, 8, 1), "r": (1, 8, 2)}
+    model.graph.initializer.extend(numpy_helper.from_array(np.ones(dims, np.float32), n) for n, dims in tensors.items())
+    model.graph.node.append(helper.make_node("LSTM", [*tensors], ["z"], hidden_size=2))
+    initial = 'initial_state { name: "none" data_type: TYPE_INT32 dims: [ 1, 1 ] zero_data: true }'
+    strategy = "oldest { max_candidate_sequences: 8 }" + made.control("START") + made.state(initial, "[ -1, 1 ]")
+    engine = await serve(model, made.config(strategy, max_batch_size=0).replace("dims: [ 1 ]", "dims: [ -1, 1 ]"))
+    request = step(3, start=True)
+    request.inputs = {"INPUT": np.ones((0, 1), np.int32)}
+    with pytest.raises(InvalidInput, match="without rows is no step of a sequence"):
+        await engine.infer(request)
+    assert said(await engine.infer(step(3, start=True))) == 3
 
 
 async def test_an_ordinary_model_takes_no_sequences(serve: Serve) -> None:

@@ -14,11 +14,12 @@ from workbench.core.tensor import Array
 from workbench.core.triton_config import TritonConfig
 from workbench.engine.admission import ALONE
 from workbench.engine.batcher import Batcher, QueuePolicy
+from workbench.engine.empty_requests import NO_RUN
 from workbench.engine.executor import Done
 from workbench.engine.implicit_state import ImplicitState, state_bytes
 from workbench.engine.request_queue import NEVER, PendingRequest
 from workbench.engine.sequences import Change, SequenceTable, Turn
-from workbench.errors import Conflict, DeadlineExceeded, QueueFull, Unavailable, WorkbenchError
+from workbench.errors import Conflict, DeadlineExceeded, InvalidInput, QueueFull, Unavailable, WorkbenchError
 
 SWEEP_EVERY_S = 1e-3
 """Sequences are looked after no more often than this."""
@@ -72,6 +73,10 @@ class SequenceScheduler:
         request, queue = ticket.request, self._queue
         self._look()
         step = self._table.check(request.sequence, self._model)
+        if ticket.key is NO_RUN:
+            raise InvalidInput(
+                f"a request without rows is no step of a sequence of model {self._model!r}; send one row"
+            )
         self._states.check_rows(request.inputs, self._model)
         waiting = self._batcher.depth + self._table.held
         if waiting >= queue.max_queue_size:

@@ -39,6 +39,8 @@ def run_warmup_requests(sessions: Sequence[Session], described: ModelMetadata) -
 
 def _array(of: WarmupInput, request: WarmupRequest, described: ModelMetadata) -> Array:
     shape = (request.batch_size, *of.dims) if request.batch_size else of.dims
+    if not element_count(shape):  # on which some operators would end the process
+        raise InvalidInput(f"input {of.name[:80]!r} of shape {list(shape)} has no elements")
     if element_count(shape) > MAX_ELEMENTS:
         raise InvalidInput(f"input {of.name[:80]!r} has more than {MAX_ELEMENTS} elements")
     if of.file:
