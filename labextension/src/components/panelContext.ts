@@ -22,7 +22,7 @@ export interface IPanelContext {
   readonly trans: TranslationBundle;
   /** The figure that sparklines show. */
   readonly sparkline: 'requests_per_s' | 'p50_s';
-  /** Lets the user choose an .onnx file; resolves to null if they cancel. Absent without a file browser. */
+  /** Lets the user choose a model's file; resolves to null if they cancel. Absent without a file browser. */
   readonly browse?: (() => Promise<string | null>) | undefined;
   /** Opens the menu of a model below an element. */
   openMenu(name: string, anchor: HTMLElement): void;

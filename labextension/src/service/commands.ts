@@ -6,7 +6,7 @@ import type { CommandRegistry } from '@lumino/commands';
 import { showInDownArea } from '../ui/downArea';
 import { inferenceIcon } from '../ui/icons';
 import { LogsWidget } from '../ui/logs';
-import { isModelName, isOnnxPath, nameFromPath, groupByModel } from './groupByModel';
+import { isModelName, isModelPath, nameFromPath, groupByModel } from './groupByModel';
 import * as snippets from './snippets';
 import type { Settings } from '../forms/modelSettingsForm';
 import { CommandIDs, type IInferencePanel, type IServiceModel, WidgetIDs } from '../tokens';
@@ -251,10 +251,10 @@ export function addCommands(commands: CommandRegistry, options: ICommandOptions)
     label: trans.__('Serve This Model'),
     caption: trans.__('Load the selected .onnx file into the inference service'),
     icon: inferenceIcon,
-    isVisible: () => selected().length === 1 && selected().every(isOnnxPath),
+    isVisible: () => selected().length === 1 && selected().every(isModelPath),
     describedBy: { args: schema({ path: PATH }) },
     execute: async args => {
-      const path = text(args['path']) || selected().find(isOnnxPath);
+      const path = text(args['path']) || selected().find(isModelPath);
       if (!path) {
         return undefined;
       }

@@ -27,6 +27,8 @@ export function groupByModel(statuses: readonly IModelStatus[]): readonly IModel
     });
 }
 
+const MODEL_FILE = /\.(onnx|ort)$/i;
+
 /** Whether the state is a transitional one. */
 export function isUnderWay(state: ModelState): boolean {
   return state === 'Loading' || state === 'Warming' || state === 'Draining';
@@ -35,7 +37,7 @@ export function isUnderWay(state: ModelState): boolean {
 /** The default name of a file: its stem without accents, other characters replaced by `_`. */
 export function nameFromPath(path: string): string {
   const file = path.split(/[\\/]/).pop() ?? '';
-  const stem = file.replace(/\.onnx$/i, '');
+  const stem = file.replace(MODEL_FILE, '');
   return stem
     .normalize('NFKD')
     .replace(/\p{M}/gu, '')
@@ -50,6 +52,7 @@ export function isModelName(name: string): boolean {
   return /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/.test(name) && !name.includes('..');
 }
 
-export function isOnnxPath(path: string): boolean {
-  return /\.onnx$/i.test(path);
+/** Whether the path is that of an ONNX model, or of one in ONNX Runtime's own format. */
+export function isModelPath(path: string): boolean {
+  return MODEL_FILE.test(path);
 }

@@ -2,10 +2,10 @@ import type { IDocumentManager } from '@jupyterlab/docmanager';
 import { FileDialog } from '@jupyterlab/filebrowser';
 import type { Contents } from '@jupyterlab/services';
 import type { ITranslator } from '@jupyterlab/translation';
-import { isOnnxPath } from '../service/groupByModel';
+import { isModelPath } from '../service/groupByModel';
 import { DOMAIN } from '../tokens';
 
-/** Lets the user choose an .onnx file; resolves to null if they cancel. */
+/** Lets the user choose a model's file; resolves to null if they cancel. */
 export async function browse(
   manager: IDocumentManager,
   translator: ITranslator
@@ -14,7 +14,7 @@ export async function browse(
     manager,
     translator,
     title: translator.load(DOMAIN).__('Choose an ONNX model'),
-    filter: item => (item.type === 'directory' || isOnnxPath(item.path) ? {} : null)
+    filter: item => (item.type === 'directory' || isModelPath(item.path) ? {} : null)
   });
   const chosen = button.accept ? value?.find(isFile) : undefined;
   return chosen ? chosen.path : null;

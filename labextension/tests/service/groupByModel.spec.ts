@@ -37,6 +37,7 @@ test.each([
   ['models/digits.onnx', 'digits'],
   ['my model (2).ONNX', 'my_model__2_'],
   ['a..b.onnx', 'a.b'],
+  ['models/digits.ORT', 'digits'],
   ['.hidden.onnx', 'hidden'],
   ['-x.onnx', 'x'],
   ['résumé.onnx', 'resume'],
