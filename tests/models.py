@@ -246,6 +246,13 @@ def gather(features: int = 4) -> ModelProto:
     return model([node], inputs, [value("y", "FP32", ["batch", "n"])])
 
 
+def lookup(entries: int = 4) -> ModelProto:
+    """y = float(x), looked up in a table of 0 to `entries` - 1: any other number is refused by its Gather, "table"."""
+    table = numpy_helper.from_array(np.arange(entries, dtype=np.float32), "values")
+    node = helper.make_node("Gather", ["values", "x"], ["y"], name="table")
+    return model([node], [value("x", "INT64", ["batch", 1])], [value("y", "FP32", ["batch", 1])], [table])
+
+
 def branch() -> ModelProto:
     """y = x + 1 where sum(x) > 0, else x - 1: an If with a constant inside each subgraph."""
     then = _shifted("then", 1.0)

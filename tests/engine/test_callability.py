@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import asyncio
 import re
+from pathlib import Path
 
 import pytest
 
+from tests import models
 from workbench.config import MAX_MODEL_TENSORS, Limits
 from workbench.core.model import FREE, Signature, TensorSpec
+from workbench.engine import Engine
 from workbench.engine.callability import uncallable
+from workbench.repository.store import ModelStore
 
 ROW = TensorSpec("x", "FP32", (FREE, 4))
 
@@ -55,3 +60,17 @@ def test_a_model_that_no_request_can_call_says_which_limit_it_is(
     assert notes
     assert all(note.startswith("It cannot be called: ") and note.endswith(".") for note in notes)
     assert re.search(said, " ".join(notes))
+
+
+def test_a_load_says_that_no_request_can_call_the_model(tmp_path: Path) -> None:
+    async def notes() -> tuple[str, ...]:
+        engine = Engine(ModelStore(tmp_path), limits=Limits(max_elements=3))
+        await engine.start()
+        try:
+            return (await engine.load("m", models.add_constant().SerializeToString())).status.notes
+        finally:
+            await engine.close()
+
+    assert asyncio.run(notes()) == (
+        "It cannot be called: input 'x' has 4 elements at the least, and max_elements is 3.",
+    )

@@ -34,6 +34,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
         "labelled": models.zipmap(),
         "newer": models.stamped(models.external()),
         "unranked": models.unranked(),
+        "lookup": models.lookup(),
     }
     folder = tmp_path_factory.mktemp("service")
     repository = folder / "repository"
@@ -181,3 +182,21 @@ def test_an_unknown_rank_is_known_in_python_and_asks_for_real_inputs(serve: Serv
     headers = {"Inference_Header_Content_Length": "0", "Content_Type": "application/octet-stream"}
     status_code, body = serve.call("POST", "/v2/models/unranked/infer", b"\0" * 8, **headers)
     assert status_code == 400 and b"takes any shape" in body
+
+
+def test_of_many_at_once_only_the_one_at_fault_gets_the_operators_words(serve: Serve) -> None:
+    with connect(f"http://{serve.address}", serve.token) as wb:
+        assert wb["lookup"].status.batching.startswith("batched")
+        jobs = [wb.submit("lookup", np.array([[n % 4 if n != 13 else 9]])) for n in range(32)]
+        for n, job in enumerate(jobs):
+            if n == 13:
+                with pytest.raises(InvalidInput, match=r"refused this input: Gather 'table': .*idx=9 must be within"):
+                    job.result(timeout=30)
+            else:
+                assert job.result(timeout=30)["y"].tolist() == [[float(n % 4)]]
+
+
+def test_a_complaint_about_data_has_the_status_of_a_bad_request(client: Client, serve: Serve) -> None:
+    with pytest.raises(Exception, match=r"Gather 'table': indices element out of data bounds, idx=9") as caught:
+        client.infer("lookup", [client.given(np.array([[9]]))])
+    assert str(getattr(caught.value, "status", lambda: "")()) in ("400", "StatusCode.INVALID_ARGUMENT")
