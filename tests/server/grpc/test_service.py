@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,11 @@ from tritonclient.grpc import service_pb2
 from tests.helpers.waiting import until_async
 from tests.server.conftest import LIMITS, TOKEN, House, open_house
 from tests.server.grpc.open_port import AUTHORIZED, INFER, STREAM, Port, open_port, request
+from workbench.core.messages import InferRequest
+from workbench.engine.request_queue import Completion
 from workbench.errors import Unavailable
 from workbench.protocols import pb
+from workbench.server import inference
 from workbench.server.gate.scopes import Scope
 from workbench.server.grpc.health import HEALTH, REFLECTION
 from workbench.server.grpc.infer import in_order
@@ -193,6 +196,36 @@ async def test_answers_of_a_stream_come_in_order_whichever_is_done_first(port: P
         ("fails at once", True),
         ("", True),
     ]
+
+
+async def test_a_message_does_not_overtake_a_large_one_that_is_decoded_on_a_thread(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = asyncio.Event()
+    submitted: list[str] = []
+    engine = port.house.service.engine
+    submit = engine.submit
+
+    async def on_a_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+        await gate.wait()
+        return function(*arguments)
+
+    def noted(asked: InferRequest, promise: Completion) -> None:
+        submitted.append(asked.id)
+        submit(asked, promise)
+
+    monkeypatch.setattr(asyncio, "to_thread", on_a_thread)
+    monkeypatch.setattr(engine, "submit", noted)
+    monkeypatch.setattr(inference, "LARGE_BODY", 200)
+    stream = port.channel.stream_stream(STREAM)(metadata=AUTHORIZED)
+    for id in ("large" * 40, "small"):
+        await stream.write(request(id=id))
+    await port.call(INFER, request(id="after them"))
+    assert submitted == ["after them"]
+    gate.set()
+    await stream.done_writing()
+    assert len([each async for each in stream]) == 2
+    assert submitted == ["after them", "large" * 40, "small"]
 
 
 async def test_a_stream_reads_no_further_than_it_may(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:

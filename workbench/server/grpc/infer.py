@@ -83,11 +83,20 @@ class GrpcInference:
     ) -> AsyncGenerator[bytes, None]:
         """An answer for each message, in the order of the messages; one that fails harms no other."""
         inference = self._inference
+        begun: InferenceCall | None = None
+
+        async def in_turn() -> AsyncIterator[bytes]:
+            async for message in messages:
+                yield message
+                # The next one must not overtake a large one, decoded on a thread: both may be steps of a sequence.
+                if begun is not None and begun.task is not None and not begun.decoded_at:
+                    await asyncio.wait([begun.task])
 
         def answer(message: bytes) -> asyncio.Future[bytes]:
+            nonlocal begun
             now = inference.clock()
             pending = StreamedAnswer()
-            infer = InferenceCall(
+            begun = infer = InferenceCall(
                 "",
                 "",
                 head.request_id or inference.ids.new(),
@@ -104,7 +113,7 @@ class GrpcInference:
             return pending.future
 
         draining = inference.draining
-        async with aclosing(in_order(messages, answer, STREAM_DEPTH, draining)) as answers:
+        async with aclosing(in_order(in_turn(), answer, STREAM_DEPTH, draining)) as answers:
             async for each in answers:
                 yield each
         if draining.is_set():
