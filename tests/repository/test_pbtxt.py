@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from workbench.errors import InvalidInput
 from workbench.protocols import pb
-from workbench.repository.pbtxt import Word, parse
+from workbench.repository.pbtxt import Word, parse, text_of
 
 CONFIG = """
 # A comment.
@@ -123,3 +123,4 @@ def test_it_reads_what_protobuf_writes(fields: dict[str, Any]) -> None:
         if "optional" in each:
             each["optional"] = ["true"]
     assert read == expected
+    assert parse(text_of(read)) == read

@@ -121,6 +121,46 @@ def test_its_configuration_says_what_a_client_needs_to_know(client: Client) -> N
     assert {"sequence", "sequence(string_id)"} <= set(client.read("server_metadata")["extensions"])
 
 
+SENT = {
+    "max_batch_size": 4,
+    "sequence_batching": {
+        "max_sequence_idle_microseconds": "60000000",
+        "oldest": {"max_candidate_sequences": 3},
+        "control_input": [
+            {"name": "START", "control": [{"kind": "CONTROL_SEQUENCE_START", "int32_false_true": [0, 1]}]}
+        ],
+        "state": [{"input_name": "STATE", "output_name": "NEW", "data_type": "TYPE_INT32", "dims": ["1"]}],
+    },
+    "parameters": {"infer_workbench.runners": {"string_value": "latency"}},
+}
+"""A configuration that is sent with a model, as JSON."""
+
+
+@over_both
+def test_a_configuration_can_be_sent_with_its_model(client: Client) -> None:
+    files = {"file:1/model.onnx": made.accumulator().SerializeToString()}
+    client.load_model("sent", config=json.dumps(SENT), files=files)
+    assert sequence(client, "sent", 5, [3, 4]) == [3, 7]
+    assert client.read("model_config", "sent")["sequence_batching"]["oldest"]["max_candidate_sequences"] == 3
+    client.unload_model("sent")
+
+
+@over_both
+def test_a_configuration_can_be_sent_back_as_it_was_told(client: Client, serve: Serve) -> None:
+    config = client.read("model_config", "sums")
+    client.load_model("sums", config=json.dumps({"sequence_batching": config["sequence_batching"]}))
+    assert not said_of_config(serve)
+    client.load_model("sums", config=json.dumps({"sequence_batching": {"oldest": {}}}))
+    assert "sequence_batching is honoured in a config.pbtxt" in said_of_config(serve)
+    assert sequence(client, "sums", 5, [3, 4]) == [3, 7]
+    client.load_model("sums")
+
+
+def said_of_config(serve: Serve) -> str:
+    _, body = serve.call("GET", "/control/models/sums")
+    return " ".join(note for note in json.loads(body)[0]["notes"] if "sent with its load" in note)
+
+
 def test_metrics_and_status_count_sequences(serve: Serve) -> None:
     client = Client(serve, "HTTP")
     sequence(client, "sums", 21, [1, 2])
@@ -157,6 +197,8 @@ def test_sequences_end_with_the_process_that_kept_them(tmp_path: Path) -> None:
         client = Client(serve, "HTTP")
         assert send(client, "sums", 5, 3, sequence_start=True) == 3
         assert send(client, "sums", 5, 4) == 7
+        files = {"file:1/model.onnx": made.accumulator().SerializeToString()}
+        client.load_model("sent", config=json.dumps(SENT), files=files)
         worker_of(serve).send_signal(signal.SIGKILL)
         serve.until("the worker was killed by signal 9")
         serve.ready()
@@ -164,3 +206,4 @@ def test_sequences_end_with_the_process_that_kept_them(tmp_path: Path) -> None:
         with pytest.raises(InferenceServerException, match="sequence 5 to model 'sums' must specify the START flag"):
             send(client, "sums", 5, 5)
         assert send(client, "sums", 5, 5, sequence_start=True) == 5
+        assert sequence(client, "sent", 5, [3, 4]) == [3, 7]  # it was restored with its configuration

@@ -472,7 +472,7 @@ class Deployment:
             queued=self._batcher.depth + (sequences.held if sequences is not None else 0),
             sequences=sequences,
             sequence_config=self.source.described.triton.sequences,
-            notes=(*self._sent, *self._said, *self._notes),
+            notes=(*self._sent, *self._said, *self._notes, *([str(self._sequences)] if self._sequences else [])),
             epoch=self.epoch,
         )
 

@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import msgspec
@@ -15,6 +15,8 @@ from workbench.config import ModelConfig
 from workbench.core import triton_config
 from workbench.core.model import ModelStatus, Signature, TensorSpec, check_model_version
 from workbench.core.runtime import ONNX, model_files, runtimes
+from workbench.core.sequence_config import SequenceConfig
+from workbench.core.triton_message import Message
 from workbench.errors import InvalidInput, Unsupported
 from workbench.protocols.parameters import take_flag
 
@@ -50,6 +52,10 @@ class RepositoryLoad:
     """Name -> content of the model's external data files."""
     notes: tuple[str, ...] = ()
     """Parts of a Triton configuration that are not supported, one sentence each."""
+    sequences: SequenceConfig | None = None
+    """What the configuration says of sequences."""
+    message: Message = field(default_factory=dict)
+    """That configuration itself, where it does."""
 
 
 def server_metadata(version: str, *more: str) -> bytes:
@@ -90,13 +96,12 @@ def decode_repository_load(body: bytes) -> RepositoryLoad:
 def repository_load(parameters: Mapping[str, object]) -> RepositoryLoad:
     """Decode the settings (`config`: JSON in a string, ours or Triton's) and the model (`file:VERSION/model.onnx` and
     its data files: bytes, or base64 in a string). Raises InvalidInput, ModelError, Unsupported."""
-    settings: Mapping[str, object] = {}
-    notes: tuple[str, ...] = ()
+    asked = RepositoryLoad()
     versions: set[str] = set()
     files: dict[str, bytes] = {}
     for name, value in parameters.items():
         if name == "config":
-            settings, notes = _settings(value)
+            asked = _configured(value)
         elif found := _FILE.fullmatch(name):
             versions.add(check_model_version(found[1]))
             files[found[2]] = value if isinstance(value, bytes) else _base64(name, value)
@@ -112,7 +117,7 @@ def repository_load(parameters: Mapping[str, object]) -> RepositoryLoad:
     model = files.pop(file, None)
     if versions and model is None:
         raise InvalidInput(f"there is no file:{versions.pop()}/{model_files()} among the files that were sent")
-    return RepositoryLoad(settings, versions.pop() if versions else None, model, file, files, notes)
+    return replace(asked, version=versions.pop() if versions else None, model=model, model_file=file, beside=files)
 
 
 def decode_repository_unload(body: bytes) -> None:
@@ -149,21 +154,27 @@ def _decoded(body: bytes | str, kind: Any) -> Any:
         raise InvalidInput("the body is nested too deep") from None
 
 
-def _settings(value: object) -> tuple[Mapping[str, object], tuple[str, ...]]:
-    """Return the settings, and notes on unsupported parts. `config` may mix our own and Triton's fields."""
+def _configured(value: object) -> RepositoryLoad:
+    """Return what `config` says, which may mix our own and Triton's fields."""
     if not isinstance(value, str):
         raise InvalidInput("the load parameter config takes JSON in a string")
     config: dict[str, object] = _decoded(value, dict[str, Any])
     if config.keys() <= _SETTINGS:
-        return config, ()
+        return RepositoryLoad(config)
     ours = {name: config.pop(name) for name in _SETTINGS & config.keys() if name != "max_batch_size"}
     try:
-        said = triton_config.read(triton_config.from_json(config))
+        message = triton_config.from_json(config)
+        said = triton_config.read(message)
     except RecursionError:
         raise InvalidInput("the load parameter config is nested too deep") from None
     if said.unknown:
         raise InvalidInput(f"the load parameter config: there is no setting {said.unknown[0]!r}")
-    return {**said.settings, **ours}, (*said.notes, *_only_in_a_file(said))
+    return RepositoryLoad(
+        {**said.settings, **ours},
+        notes=(*said.notes, *_only_in_a_file(said)),
+        sequences=said.sequences,
+        message=message if said.sequences is not None else {},
+    )
 
 
 def _only_in_a_file(said: triton_config.TritonConfig) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Protobuf's text format, as people write it in a config.pbtxt -> plain values, without knowing the messages.
+"""Protobuf's text format, as people write it in a config.pbtxt, to plain values and back, without knowing the messages.
 
 A message is a dict of lists: every field may be there more than once. A number is an int or a float, a string a str, an
 enum's name (and true, false, inf) a Word. Comments are passed over.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from workbench.errors import InvalidInput
 
@@ -44,6 +45,26 @@ class _Token:
 def parse(text: str) -> Message:
     """The message in `text`. InvalidInput, with the line and column, where it is not in the text format."""
     return _Reader(text).whole()
+
+
+def text_of(message: Mapping[str, Sequence[Any]]) -> str:
+    """The text of a message, a dict of lists, on one line. Enums may be strings in it; None is left out."""
+    return " ".join(
+        f"{name} {_text(value)}" for name, values in message.items() for value in values if value is not None
+    )
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{{ {text_of(value)} }}"
+    if isinstance(value, bool):
+        return f": {str(value).lower()}"
+    if isinstance(value, str):
+        octets = "".join(
+            f"\\x{each:02x}" if each < 32 or each > 126 or each in b'"\\' else chr(each) for each in value.encode()
+        )
+        return f': "{octets}"'
+    return f": {value}"
 
 
 class _Reader:

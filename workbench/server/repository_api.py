@@ -12,6 +12,8 @@ from workbench.core.model import ModelState, ModelStatus
 from workbench.core.model_statistics import ModelStatistics
 from workbench.errors import StorageError, Unavailable, Unsupported
 from workbench.protocols.metadata import RepositoryLoad
+from workbench.repository import pbtxt
+from workbench.repository.layout import TRITON_FILE
 from workbench.server.service import Service
 from workbench.server.shared_memory import DISABLED, SharedMemory
 from workbench.telemetry.statistics import statistics
@@ -54,19 +56,25 @@ async def index(service: Service, ready_only: bool) -> list[tuple[str, str, str,
 async def load(service: Service, name: str, asked: RepositoryLoad) -> None:
     """Load from the service's repositories, or what was sent; a model with files beside it by way of a folder that is
     gone again then. Returns once it serves. Cancelling it cancels the load."""
-    for note in asked.notes:
-        log.warning("the configuration sent for model %s: %s", name, note)
+    notes = list(asked.notes)
     try:
-        if asked.model is None or not asked.beside:
-            await service.engine.load(name, asked.model, asked.settings)
+        if asked.model is None or not (asked.beside or asked.sequences):
+            result = await service.engine.load(name, asked.model, asked.settings)
+            if asked.sequences not in (None, result.status.sequence_config):
+                notes.append("sequence_batching is honoured in a config.pbtxt, or with a model that is sent with it")
         else:
             files = {asked.model_file: asked.model, **asked.beside}
+            if asked.sequences is not None:
+                files[TRITON_FILE] = pbtxt.text_of(asked.message).encode()
             folder = await asyncio.to_thread(_written, service.config.data_dir, files)
+            path = Path(folder.name)
             try:
-                await service.engine.load(name, Path(folder.name) / asked.model_file, asked.settings)
+                await service.engine.load(name, path if asked.sequences else path / asked.model_file, asked.settings)
             finally:
                 await asyncio.to_thread(folder.cleanup)
-        service.engine.note(name, [f"the config sent with its load: {note}" for note in asked.notes])
+        for note in notes:
+            log.warning("the configuration sent for model %s: %s", name, note)
+        service.engine.note(name, [f"the config sent with its load: {note}" for note in notes])
     finally:
         await service.persistence.tidy(service.engine)
 
