@@ -277,6 +277,24 @@ def test_after_goaway_and_the_last_answer_nothing_is_read() -> None:
     assert server.told() == []
 
 
+def test_after_an_announced_goaway_calls_are_served_until_the_peer_has_seen_it() -> None:
+    server = Server()
+    server.send(opening(1))
+    server.connection.announce_goaway()
+    (goaway, ping) = server.told()
+    assert goaway[0] == frames.GOAWAY
+    assert goaway[3] == struct.pack(">LL", frames.STREAM_BITS, ErrorCode.NO_ERROR)
+    assert ping[:3] == (frames.PING, 0, 0)
+    server.send(opening(3))
+    assert list(server.streams) == [1, 3]
+    assert not server.connection.leaving
+    server.send(frame(frames.PING, frames.ACK, 0, ping[3]))
+    assert server.left() == (3, ErrorCode.NO_ERROR)
+    assert server.connection.leaving
+    server.send(opening(5))
+    assert server.told() == [(frames.RST_STREAM, 0, 5, struct.pack(">L", ErrorCode.REFUSED_STREAM))]
+
+
 def test_a_second_goaway_names_no_later_stream() -> None:
     server = Server()
     server.send(opening(1))

@@ -434,7 +434,8 @@ def test_a_service_that_ends_answers_what_is_under_way_and_takes_no_more(tmp_pat
             serve.process.send_signal(signal.SIGTERM)
             for each in (peer, idle, watcher):
                 each.until(lambda each=each: each.gone is not None)  # type: ignore[misc]
-                assert each.gone == 0  # NO_ERROR
+                assert (each.gone, each.last_stream) == (0, 2**31 - 1)  # NO_ERROR; calls on their way are served
+            peer.until(lambda: peer.last_stream == slow)  # it has seen the first
             idle.until(lambda: idle.closed)
             late = peer.open(head(INFER, token=token))
             assert peer.answer(late).reset == 7  # REFUSED_STREAM

@@ -73,6 +73,7 @@ class Client:
                 pass
         except ConnectionResetError:
             pass
+        self.writer.close()
 
 
 @asynccontextmanager
@@ -223,6 +224,34 @@ def test_idle_connections_close_at_once_and_busy_ones_once_answered(run: Run) ->
     run(story())
 
 
+def test_calls_on_their_way_are_served_as_the_server_leaves_and_its_last_words_are_read(run: Run) -> None:
+    async def story() -> None:
+        async with open_port() as port, port.client() as polite, port.client() as deaf:
+            deaf.ask(1)
+            await until(lambda: port.streams)
+            leaving = asyncio.ensure_future(port.connections.leave())
+            assert (await polite.frame(frames.GOAWAY))[3][:4] == struct.pack(">L", frames.STREAM_BITS)
+            polite.ask(1)  # it was on its way
+            await until(lambda: len(port.streams) == 2)
+            _, _, _, seen = await polite.frame(frames.PING)
+            polite.writer.write(frame(frames.PING, frames.ACK, 0, seen))
+            assert (await polite.frame(frames.GOAWAY))[3][:4] == struct.pack(">L", 1)
+            await leaving  # also for those who do not acknowledge it
+            for client, stream in ((polite, port.streams[1]), (deaf, port.streams[0])):
+                for _ in range(100):  # it still sends while the server closes
+                    client.writer.write(frame(frames.DATA, 0, 1, bytes(10_000)))
+                stream.answer(HEAD, b"last words", END)
+                for _ in range(100):
+                    client.writer.write(frame(frames.PING, 0, 0, bytes(8)))
+                assert (await client.frame(frames.DATA))[3] == b"last words"
+                while await client.reader.read(1 << 16):
+                    pass
+                client.writer.close()
+            await port.connections.close(NEVER_S)
+
+    run(story())
+
+
 def test_calls_that_outlast_the_linger_time_are_reset(run: Run) -> None:
     async def story() -> None:
         async with open_port() as port, port.client() as client:
@@ -246,6 +275,7 @@ def test_a_connection_accepted_during_shutdown_closes_too(run: Run) -> None:
                 await late.frame(frames.GOAWAY)
                 await late.over()
             port.streams[0].answer(HEAD, b"", END)
+            await busy.over()
             await closing
 
     run(story())

@@ -52,6 +52,17 @@ class Wire(asyncio.Transport):
     def abort(self) -> None:
         self.close()
 
+    def write_eof(self) -> None:
+        self.close()
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None: ...
+
+    def is_reading(self) -> bool:
+        return self.reading
+
     def get_write_buffer_size(self) -> int:
         return 0
 

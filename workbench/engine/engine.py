@@ -128,6 +128,10 @@ class Engine:
             known = self.status(request.model, request.version)
             self._observer.request_done(known.name, known.version, Outcome.REJECTED, None)
             raise
+        except ModelNotFound:
+            if self._closing:  # and so no model is routed to any more
+                raise Draining("the service is shutting down") from None
+            raise
         deployment.submit(request, promise)
 
     # Life

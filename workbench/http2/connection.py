@@ -49,6 +49,9 @@ _HTTP_1_ANSWER: Final = (
     b"This port serves gRPC, which needs HTTP/2 from the first byte on.\n"
 )
 
+_SEEN: Final = b"goaway.."
+"""The PING after an announced GOAWAY: its acknowledgement says that the peer has read both."""
+
 _SETTINGS_ACK: Final = frames.frame(frames.SETTINGS, frames.ACK, 0)
 
 
@@ -114,6 +117,18 @@ class H2Connection:
 
     def ping(self) -> None:
         self._write(frames.frame(frames.PING, 0, 0, b"workingg"))
+
+    def announce_goaway(self) -> None:
+        """Tells the peer to open no more streams, and serves those on their way. Once the peer has seen that, or has
+        been sent `send_goaway`, the end begins."""
+        if self._goaway_last is None and not self.closed:
+            self._write(frames.goaway(frames.STREAM_BITS, ErrorCode.NO_ERROR))
+            self._write(frames.frame(frames.PING, 0, 0, _SEEN))
+
+    @property
+    def leaving(self) -> bool:
+        """No new stream is served."""
+        return self.closed or self._goaway_last is not None
 
     def send_goaway(self) -> None:
         """Refuses new streams, and closes once those that have begun are answered."""
@@ -312,6 +327,8 @@ class H2Connection:
     def _on_ping(self, number: int, flags: int, payload: bytes) -> None:
         if not flags & frames.ACK:
             self._write(frames.frame(frames.PING, frames.ACK, 0, payload))
+        elif payload == _SEEN:
+            self.send_goaway()
 
     def _on_window_update(self, number: int, flags: int, payload: bytes) -> None:
         more = frames.UINT32.unpack(payload)[0] & frames.STREAM_BITS

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Final, cast
 
 from workbench.http2.connection import H2Connection
+from workbench.http2.lingering_close import LingeringClose
 from workbench.http2.stream import Stream
 
 SETTINGS_TIMEOUT_S: Final = 10.0
@@ -14,6 +16,13 @@ SETTINGS_TIMEOUT_S: Final = 10.0
 
 KEEPALIVE_S, KEEPALIVE_TIMEOUT_S = 60.0, 20.0
 """A client that has been silent for so long is pinged, and disconnected where it stays silent for the timeout."""
+
+
+ANNOUNCE_S: Final = 0.25
+"""What clients may take to see that no more calls are wanted; calls on their way until then are served."""
+
+STALL_S: Final = 60.0
+"""What a client may leave unread, without progress, of its last answers."""
 
 
 class Connections:
@@ -35,6 +44,18 @@ class Connections:
         self._open.discard(connection)
         if not self._open:
             self._all_closed.set()
+
+    async def leave(self) -> None:
+        """Has clients make no more calls. Returns when each has seen that, after ANNOUNCE_S at the latest; those under
+        way go on."""
+        self._closing = True
+        for connection in list(self._open):
+            connection.announce_goaway()
+        until = time.monotonic() + ANNOUNCE_S
+        while time.monotonic() < until and not all(each.leaving for each in self._open):  # noqa: ASYNC110 - no event
+            await asyncio.sleep(0.005)
+        for connection in list(self._open):
+            connection.send_goaway()
 
     async def close(self, linger_s: float) -> None:
         """Refuses new calls and waits up to `linger_s` for those under way. Returns once all connections are closed."""
@@ -76,7 +97,7 @@ class Http2Protocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport = cast(asyncio.Transport, transport)
-        self.connection = H2Connection(self._transport.write, self._transport.close, self._make_stream, self._loop.time)
+        self.connection = H2Connection(self._transport.write, self._end, self._make_stream, self._loop.time)
         self._last_data_s = self._loop.time()
         self._timer = self._loop.call_later(self._settings_timeout_s, self._check_keepalive)
         self.connection.send_settings()
@@ -102,12 +123,24 @@ class Http2Protocol(asyncio.Protocol):
         self._connections.discard(self)
         self.connection.connection_lost()
 
+    @property
+    def leaving(self) -> bool:
+        return self.connection.leaving
+
+    def announce_goaway(self) -> None:
+        self.connection.announce_goaway()
+
     def send_goaway(self) -> None:
         """Refuses new calls, and closes once those under way are answered."""
         self.connection.send_goaway()
 
     def abort(self) -> None:
         self._transport.abort()
+
+    def _end(self) -> None:
+        self._timer.cancel()
+        if not self._transport.is_closing():
+            LingeringClose(self._transport, self, STALL_S)
 
     def _receive(self, data: bytes) -> None:
         behind = self.connection.receive(data)

@@ -32,7 +32,7 @@ from workbench.server.persistence import ModelPersistence
 from workbench.server.process.bind_address import is_loopback
 from workbench.server.process.startup import FAILED, MISUSE, OK, RECYCLE, bind, forget_ready_file, prepare, url_of
 from workbench.server.process.token_files import has_content, write_ready_file
-from workbench.server.process.worker_channel import RESTART, SupervisorChannel, WorkerReport
+from workbench.server.process.worker_channel import RESTART, STOP, SupervisorChannel, WorkerReport
 from workbench.server.service import VERSION, Service
 from workbench.telemetry.logs import Logs
 from workbench.telemetry.metrics import Metrics
@@ -129,10 +129,12 @@ async def _serve(
         status = await _until_stopped(service, token_file, asked, http, port, loaded, link)
         if asked.next_worker:
             server.leave()
+        server.begin_drain()
+        await port.leave()
         service.draining.set()
         loaded.set()
         if status == RECYCLE:
-            await asyncio.gather(server.linger(RECYCLE_S), port.close(RECYCLE_S))
+            await asyncio.gather(server.finish(RECYCLE_S), port.close(RECYCLE_S))
             log.info("stopped, to be started anew")
             persistence.close()
             logs.close()
@@ -140,7 +142,7 @@ async def _serve(
         log.info("draining")
         persistence.stop()
         await engine.close(config.drain_timeout_s)
-        server.stop()
+        server.stop(last=link is None or asked.end)
         await asyncio.gather(http, port.close(LINGER_S))
         pulse.cancel()
         metrics.stop()
@@ -162,6 +164,8 @@ class _StopRequest:
         """A run takes longer than it may, and its callers have been told."""
         self.next_worker = False
         """Another worker follows, and takes the connections that come from now on."""
+        self.end = False
+        """The keeper said that it ends too. Where this process alone was sent a signal, another worker follows."""
 
 
 async def _until_stopped(
@@ -240,7 +244,7 @@ async def _pulse(service: Service, server: H1Server, asked: _StopRequest, link: 
         )
 
     def told(word: bytes) -> None:
-        asked.next_worker = word == RESTART
+        asked.next_worker, asked.end = word == RESTART, word == STOP
         asked.stop.set()
 
     def told_from_thread(word: bytes) -> None:

@@ -11,6 +11,7 @@ from workbench.config import ServerConfig
 from workbench.errors import InvalidInput, Unavailable
 from workbench.http2.protocol import Connections, Http2Protocol
 from workbench.protocols.oip_grpc import MAX_MESSAGE_BYTES
+from workbench.server.accept_last import accept_last
 from workbench.server.gate.auth import Gate
 from workbench.server.grpc import health, oip_service
 from workbench.server.grpc.call import GrpcCalls
@@ -59,13 +60,20 @@ class GrpcServer:
             lambda: Http2Protocol(make, connections), sock=self._listener, ssl=self._tls
         )
 
+    async def leave(self) -> None:
+        """Have clients make no further call here. Those that are on their way are still served."""
+        if self._server is not None and self._listener is not None:
+            await accept_last(self._listener)
+            self._server.close()
+            self._listener = None
+            await self._connections.leave()
+
     async def stop(self, linger_s: float) -> None:
         """Take no further call, and leave `linger_s` to those under way."""
-        if self._server is None:
-            if self._listener is not None:
-                self._listener.close()
+        await self.leave()
+        if self._listener is not None:  # it has never been served
+            self._listener.close()
             return
-        self._server.close()
         await self._connections.close(linger_s)
         assert self._calls is not None
         left = list(self._calls.under_way)

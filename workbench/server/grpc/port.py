@@ -42,6 +42,11 @@ class GrpcPort:
         """Until the address is known. Raises Unavailable, InvalidInput."""
         await asyncio.shield(self._binding)
 
+    async def leave(self) -> None:
+        """Have clients make no further call here, if it is open. Those that are on their way are still served."""
+        if self._serving.done() and not self._binding.exception():
+            await self._binding.result().leave()
+
     async def close(self, linger_s: float) -> None:
         """Take no further call, and leave `linger_s` to those under way."""
         self._loaded.set()

@@ -21,6 +21,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from workbench.http2.lingering_close import LingeringClose
 from workbench.server.gate.request_ids import HasRequestId
 from workbench.server.http.chunked_body import ChunkedBody
 from workbench.server.http.request_head import MalformedRequest, RequestHead, parse_head
@@ -139,8 +140,8 @@ class ConnectionOwner(Protocol):
     def limits(self) -> ConnectionLimits: ...
 
     @property
-    def left(self) -> bool:
-        """No connection is taken any more."""
+    def draining(self) -> bool:
+        """Each answer is the last one of its connection."""
         ...
 
     def take_in(self, connection: H1Connection, /) -> bool:
@@ -152,6 +153,11 @@ class ConnectionOwner(Protocol):
     def date_line(self) -> bytes: ...
 
 
+def _none_known(raw: bytes) -> KnownHead | None:
+    """What every request of a connection that drains meets: the way on which that is looked at."""
+    return None
+
+
 class H1Connection(asyncio.Protocol):
     """One connection. Belongs to the event loop."""
 
@@ -160,7 +166,7 @@ class H1Connection(asyncio.Protocol):
     def __init__(self, server: ConnectionOwner) -> None:
         self._server = server
         self._app = server.app
-        self._known = server.app.known
+        self._known = server.app.known if not server.draining else _none_known
         self._limits = server.limits
         self._loop = asyncio.get_running_loop()
         # What has come
@@ -188,6 +194,10 @@ class H1Connection(asyncio.Protocol):
         self._stream_status = 0
         # The connection
         self._lost = False
+        self._counted = False
+        """It is one of the server's connections, and none too many."""
+        self._ended = False
+        """Nothing more is taken or sent."""
         self._body_paused = False
         self._reading = True
         self._room: asyncio.Future[None] | None = None
@@ -206,9 +216,8 @@ class H1Connection(asyncio.Protocol):
         self.transport = transport
         self._write = transport.write
         self._since = self._loop.time()
-        if self._server.left:  # it was accepted just before
-            transport.close()
-        elif self._server.take_in(self):
+        self._counted = self._server.take_in(self)
+        if self._counted:
             self._look_in(self._limits.idle_timeout_s)
         else:
             self.refuse(503, "Too many connections are open; try again later.", "unavailable")
@@ -313,7 +322,8 @@ class H1Connection(asyncio.Protocol):
             self._begin(known.open(self))
             return True
         head = parse_head(raw)
-        self._start_request(head.keep_alive, head.method == "HEAD", head.chunks)
+        keep_alive = head.keep_alive and not self._server.draining
+        self._start_request(keep_alive, head.method == "HEAD", head.chunks)
         self._body = DISCARD
         self._awaits_continue = head.expects_continue
         if head.body_bytes is None:
@@ -528,7 +538,7 @@ class H1Connection(asyncio.Protocol):
 
     def _end_request(self) -> None:
         if not self._keep_alive:
-            self.transport.close()
+            self._end_connection()
             return
         self._busy = False
         if self._at < len(self._input):
@@ -537,15 +547,35 @@ class H1Connection(asyncio.Protocol):
     # Ends
 
     def _end_connection(self) -> None:
+        """Close it so that the client can read its answer, whatever it still sends."""
         if self._streaming:
             self.transport.abort()
-        else:
+            return
+        if self._ended or self.transport.is_closing():
+            return
+        self._ended = self._busy = True
+        self._body = None
+        self._input, self._at = b"", 0
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._counted:
             self.transport.close()
+            return
+        LingeringClose(self.transport, self, self._limits.idle_timeout_s)
+
+    def begin_drain(self) -> None:
+        """Make the answer to the current request, or to the next one, the last."""
+        self._known = _none_known
+        self._keep_alive = False
 
     def shutdown(self) -> None:
-        """Close the connection once the current request is answered."""
-        if self._busy and not (self._answered and not self._streaming):
-            self._keep_alive = False
+        """Close the connection once the current request is answered; at once where there is none."""
+        self.begin_drain()
+        if self._busy:
+            if self._answered and not self._streaming:
+                self._end_connection()
+        elif self._at < len(self._input):
+            self.refuse(503, "The service is shutting down; call again once another runs.", "draining")
         else:
             self.transport.close()
 
@@ -563,10 +593,10 @@ class H1Connection(asyncio.Protocol):
 
     def _check_time(self) -> None:
         self._timer = None
-        if self._lost:
+        if self._lost or self._ended:
             return
         limits = self._limits
-        if (not self._busy or self.transport.is_closing()) and (unread := self.transport.get_write_buffer_size()):
+        if not self._busy and (unread := self.transport.get_write_buffer_size()):
             if unread == self._unread:
                 self.transport.abort()
                 return
@@ -575,9 +605,6 @@ class H1Connection(asyncio.Protocol):
             self._look_in(limits.idle_timeout_s)
             return
         self._unread = 0
-        if self.transport.is_closing():
-            self.transport.abort()
-            return
         waits_for_head = not self._busy and self._at < len(self._input)
         if self._busy and (self._body is None or not self._reading):
             self._look_in(limits.idle_timeout_s)  # it is our turn, not the client's
@@ -593,4 +620,3 @@ class H1Connection(asyncio.Protocol):
                 self._refuse_request(408, f"The request did not come whole within {limit_s:g} s.")
             else:
                 self.transport.close()
-            self._look_in(limits.idle_timeout_s)

@@ -351,6 +351,7 @@ class Supervisor:
         self._start_at = None
         self._unavailable.close()
         self._publish(ServiceState.STOPPING, reason)
+        self._listener.close()  # the worker has it, and closes it once it has taken all connections
         if self._worker is not None:
             self._worker.ask(STOP, time.monotonic() + self._config.drain_timeout_s + GRACE_S)
 
