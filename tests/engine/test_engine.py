@@ -14,6 +14,7 @@ from tests.engine.fakes import SIGNATURE, STEADY, FakeSession, Opener, Recorder,
 from tests.helpers.clock import Clock
 from workbench.config import LIVE_SETTINGS, ModelConfig
 from workbench.core.batch_proof import BatchProof
+from workbench.core.cores import usable_cores
 from workbench.core.messages import InferRequest, InferResponse, ReleaseReason
 from workbench.core.model import FREE, ModelState, Signature, TensorSpec
 from workbench.core.ports import Outcome
@@ -24,6 +25,7 @@ from workbench.errors import (
     Cancelled,
     Conflict,
     DeadlineExceeded,
+    Draining,
     InvalidInput,
     ModelError,
     ModelNotFound,
@@ -33,7 +35,6 @@ from workbench.errors import (
 )
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore
-from workbench.runtimes.cpu import usable_cores
 from workbench.runtimes.first_run import warmup_inputs
 
 pytestmark = pytest.mark.timeout(60)
@@ -577,6 +578,14 @@ async def test_a_staged_version_that_is_overtaken_is_given_back(start: Start, tm
     assert (await engine.load("m")).status.version == "2"
     await engine.close(5)
     assert [session.closed for session in sessions] == [1, 1, 1]
+
+
+async def test_an_engine_that_closes_knows_no_model_but_says_why(start: Start) -> None:
+    engine = await start(Opener(FakeSession()))
+    await engine.load("m", onnx_bytes())
+    await engine.close(5)
+    with pytest.raises(Draining):
+        await engine.infer(InferRequest("m", {"x": rows(1)}))
 
 
 async def test_closing_waits_for_a_model_that_is_being_unloaded(start: Start) -> None:

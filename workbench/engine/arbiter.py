@@ -15,7 +15,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from workbench.runtimes.cpu import usable_cores
+from workbench.core.cores import usable_cores
 
 HOLD_S = 0.1
 """Seconds for which a run keeps others out. A longer one, or one that never ends, runs beside them, and the operating

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from workbench.config import ModelConfig
 from workbench.core.batch_proof import BatchProof
+from workbench.core.cores import usable_cores
 from workbench.core.ports import Session
 from workbench.engine.batch_policy import allowed_sizes
 from workbench.engine.costs import fastest_size
@@ -20,7 +21,6 @@ from workbench.engine.warmup import WarmUp, doubling, measure, warm_up
 from workbench.engine.warmup_requests import run_warmup_requests
 from workbench.errors import WorkbenchError
 from workbench.repository.layout import TRITON_FILE
-from workbench.runtimes.cpu import usable_cores
 from workbench.runtimes.first_run import warmup_inputs
 from workbench.runtimes.registry import Opener
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
+from workbench.core.cores import usable_cores
 from workbench.errors import Unsupported
 from workbench.rendezvous.compatibility import check_versions
 from workbench.rendezvous.folder import host_name
@@ -133,7 +133,7 @@ def _instead_of(lost: str) -> str:
 
 def device_words(said: ServiceReport) -> str:
     """Describe the devices that models run on, and the usable cores: "NVIDIA L4 · CPU, 8 cores"."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     used = [device for device in said.devices if device.startswith("cuda")]
     # With several different GPUs, only the service's own process knows which one "cuda:0" is.
     names = set(said.gpus)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from functools import cache
 from importlib.metadata import version
 from typing import Any
 
+from workbench.core.cores import usable_cores
 from workbench.rendezvous.folder import host_name
 
 
@@ -20,7 +20,7 @@ def this_machine() -> dict[str, Any]:
         "host": host_name(),
         "system": f"{platform.system()} {platform.release()}",
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": usable_cores(),
         "memory_bytes": psutil.virtual_memory().total,
     }
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from workbench.runtimes.cpu import usable_cores
+from workbench.core.cores import usable_cores
 from workbench.runtimes.ort import ort
 
 PROBE_TIMEOUT_S = 120.0

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from workbench.config import MIB, ModelConfig
+from workbench.core.cores import usable_cores
 from workbench.core.model import FREE, Signature, TensorSpec
 from workbench.core.runtime import ONNX
 from workbench.core.tensor import BYTES, EXTENSION_DTYPES, Array, dtype_of
 from workbench.errors import ExecutionError, ModelError
 from workbench.runtimes.binding import DeviceBinding
-from workbench.runtimes.cpu import usable_cores
 from workbench.runtimes.cuda_probe import preload
 from workbench.runtimes.devices import (
     cuda_index,

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from workbench.config import ServerConfig
+from workbench.core.cores import usable_cores
 from workbench.core.model import ModelState
 from workbench.engine import Engine
 from workbench.engine.sandbox_load import ProcessTrial
@@ -74,9 +75,6 @@ class ModelPersistence:
         remembered = await asyncio.to_thread(self.state.models)
         serving = [each for each in remembered if each.kind is DesiredKind.SERVING]
         if serving:
-            # Imported with the first model only, since it takes onnxruntime along.
-            from workbench.runtimes.cpu import usable_cores
-
             at_once = asyncio.Semaphore(min(RESTORED_AT_ONCE, usable_cores()))
 
         done = 0

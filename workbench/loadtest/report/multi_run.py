@@ -6,7 +6,6 @@ however this process ends.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +14,7 @@ from typing import Any
 
 from workbench.client import sync
 from workbench.client.formatting import counted
+from workbench.core.cores import usable_cores
 from workbench.errors import Conflict, InvalidInput
 from workbench.loadtest.analysis.slo import ProbeResult, RateSearch
 from workbench.loadtest.analysis.sweep_grid import Settings, grid_of, label_of, short_name
@@ -107,7 +107,7 @@ def grid_for(prepared: PreparedTarget, asked: str | Mapping[str, Sequence[object
         raise InvalidInput(
             "a sweep changes the model's settings, which takes a service of the workbench and its owner's token"
         )
-    return grid_of(asked, model_config(prepared.facts.get("config", {})), os.cpu_count() or 1)
+    return grid_of(asked, model_config(prepared.facts.get("config", {})), usable_cores())
 
 
 @contextmanager

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from collections.abc import Mapping
 
+from workbench.core.cores import usable_cores
 from workbench.rendezvous.folder import STARTED_AS_VARIABLE
 
 
 def runs_under(environment: Mapping[str, str] = os.environ) -> dict[str, object]:
     """As /control/status has it; nothing of the environment but what is named here is shown."""
-    found: dict[str, object] = {"python": platform.python_version(), "cores": _cores()}
+    found: dict[str, object] = {"python": platform.python_version(), "cores": usable_cores()}
     if started_as := environment.get(STARTED_AS_VARIABLE):
         found["environment"] = started_as
     if (devices := environment.get("CUDA_VISIBLE_DEVICES")) is not None:
         found["cuda_visible_devices"] = devices
     return found
-
-
-def _cores() -> int:
-    """The cores that this process may use, without the libraries that `runtimes` would bring."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
