@@ -25,8 +25,9 @@ def test_branches_on_what_is_the_same_for_all_batches_are_both_followed() -> Non
 
 
 def test_only_the_branch_that_is_taken_is_followed() -> None:
-    text = ("float[N,1,4] x -> y <int64 i = {1}, int64 o = {1}, int64[1] a = {1}> { s = Shape(x) d = Gather(s, i) c = Equal(d, o) "
-            "y = If<then_branch = t () => (p) { p = Squeeze(x, a) }, else_branch = e () => (q) { q = Identity(x) }>(c) }")  # fmt: skip
+    text = ("float[N,1,4] x -> y <int64 i = {1}, int64 o = {1}, int64[1] a = {1}> "
+            "{ s = Shape(x) d = Gather(s, i) c = Equal(d, o) y = If<then_branch = t () => (p) { p = Squeeze(x, a) }, "
+            "else_branch = e () => (q) { q = Identity(x) }>(c) }")  # fmt: skip
     model = graph(text)
     assert analyse(model, strict=True).verdict == Verdict.INDEPENDENT
     assert rows_agree(model, made_up(model, 3))
@@ -38,8 +39,8 @@ def test_only_the_branch_that_is_taken_is_followed() -> None:
         ("m = ReduceMax<keepdims=0>(x) c = Greater(m, z)",
          "ReduceMax 'm' reduces over the rows of the batch, and If 'y' decides by it for all rows"),
         ("s = Size(x) c = Greater(s, k)", "If 'y' decides by the number of rows in the batch"),
-        ("r = RandomNormal<shape=[1]>() c = Greater(r, z)",
-         "RandomNormal 'r' is random, so rows alone and together cannot be compared, and If 'y' decides by it for all rows"),
+        ("r = RandomNormal<shape=[1]>() c = Greater(r, z)", "RandomNormal 'r' is random, so rows alone and together "
+         "cannot be compared, and If 'y' decides by it for all rows"),
     ],
 )  # fmt: skip
 def test_a_branch_for_the_whole_batch_mixes_rows(condition: str, reason: str) -> None:
@@ -48,8 +49,9 @@ def test_a_branch_for_the_whole_batch_mixes_rows(condition: str, reason: str) ->
     assert (proof.verdict, proof.reason) == (Verdict.DEPENDENT, reason)
 
 
-LOOP = ("float[N,4] x -> y <int64 n = {{3}}, bool c = {{1}}> {{ y{more} = Loop<body = b (int64 i, bool k, float[N,4] h) "
-        "=> (k2, h2{scanned}) {{ k2 = Identity(k) h2 = {step} }}>(n, c, x) }}")  # fmt: skip
+LOOP = ("float[N,4] x -> y <int64 n = {{3}}, bool c = {{1}}> {{ y{more} = Loop<body = b "
+        "(int64 i, bool k, float[N,4] h) => (k2, h2{scanned}) "
+        "{{ k2 = Identity(k) h2 = {step} }}>(n, c, x) }}")  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -78,8 +80,9 @@ def test_a_loop_that_grows_what_it_carries_comes_to_rest() -> None:
 
 
 def test_a_loop_that_rows_stop_mixes_them() -> None:
-    text = ("float[N,2] x -> y <int64 n = {3}, bool c = {1}, float z = {9}> { y = Loop<body = b (int64 i, bool k, float[N,2] h) "
-            "=> (k2, h2) { h2 = Add(h, x) m = ReduceMax<keepdims=0>(h2) k2 = Less(m, z) }>(n, c, x) }")  # fmt: skip
+    text = ("float[N,2] x -> y <int64 n = {3}, bool c = {1}, float z = {9}> { y = Loop<body = b "
+            "(int64 i, bool k, float[N,2] h) => (k2, h2) "
+            "{ h2 = Add(h, x) m = ReduceMax<keepdims=0>(h2) k2 = Less(m, z) }>(n, c, x) }")  # fmt: skip
     proof = analyse(graph(text), strict=True)
     assert proof.verdict == Verdict.DEPENDENT
     assert "Loop 'y' decides by it for all rows" in proof.reason
@@ -87,7 +90,8 @@ def test_a_loop_that_rows_stop_mixes_them() -> None:
 
 def test_a_scan_over_the_steps_of_each_row_keeps_them() -> None:
     text = ("float[N,3,4] x, float[N,4] z -> o {{ l, o = Scan<num_scan_inputs=1, scan_input_axes=[{axis}], "
-            "scan_output_axes=[{axis}], body = b (float[N,4] h, float[N,4] s) => (h2, t) {{ h2 = Add(h, s) t = Tanh(h2) }}>(z, x) }}")  # fmt: skip
+            "scan_output_axes=[{axis}], body = b (float[N,4] h, float[N,4] s) => (h2, t) "
+            "{{ h2 = Add(h, s) t = Tanh(h2) }}>(z, x) }}")  # fmt: skip
     model = graph(text.format(axis=1))
     assert analyse(model, strict=True).verdict == Verdict.INDEPENDENT
     assert rows_agree(model, made_up(model, 3))

@@ -18,8 +18,8 @@ TABLE = "float[5,2] w = {1,2,3,4,5,6,7,8,9,10}"
         ("float[N] x -> y <float c = {2.5}> { y = Greater(x, c) }", InputHint(constants=(2.5,))),
         ("float[N] x -> y <float a = {-1}, float b = {6}> { y = Clip(x, a, b) }", InputHint(constants=(-1.0, 6.0))),
         # Where 2 x - 4 = 10.
-        ("float[N] x -> y <float t = {2}, float f = {4}, float c = {10}> { d = Mul(t, x) s = Sub(d, f) y = Less(s, c) }",
-         InputHint(constants=(7.0,))),
+        ("float[N] x -> y <float t = {2}, float f = {4}, float c = {10}> "
+         "{ d = Mul(t, x) s = Sub(d, f) y = Less(s, c) }", InputHint(constants=(7.0,))),
     ],
 )  # fmt: skip
 def test_a_trial_is_told_what_an_input_is_compared_with_and_what_it_indexes(text: str, hint: InputHint) -> None:

@@ -172,7 +172,8 @@ class GraphWalker:
                 raise RowsMix(misuse) from None
             raise
         outputs = [given] if isinstance(given, Value) else given
-        quantized = next((value.quantized for value in values if value and value.quantized), "")
+        read = [value for index, value in enumerate(values) if value and index not in found.ignores]
+        quantized = next((value.quantized for value in read if value.quantized), "")
         finished = [_finished(node, output, sized and not misuse, quantized) for output in outputs]
         if misuse:
             reason = f"{node.label} {misuse}"

@@ -121,7 +121,8 @@ def deformable_convolution(node: Node, inputs: Inputs) -> Value:
     x, weights, offset, mask = needed(inputs, 0), needed(inputs, 1), needed(inputs, 2), given(inputs, 4)
     free_of_rows([weights, given(inputs, 3)])
     rows = rows_first(present([x, offset, mask]))
-    return Value((shape_of(x)[0], shape_of(weights)[0], *shape_of(offset)[2:]), rows)
+    first = rows.size if rows else shape_of(x)[0]
+    return Value((first, shape_of(weights)[0], *shape_of(offset)[2:]), rows)
 
 
 @rule("AveragePool LpPool MaxPool")

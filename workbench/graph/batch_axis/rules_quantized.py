@@ -59,7 +59,8 @@ def quantize_linear(node: Node, inputs: Inputs) -> Value:
 @rule("MatMulInteger16", domain=MICROSOFT)
 def matmul_integer(node: Node, inputs: Inputs) -> Value:
     left = needed(inputs, 0)
-    _check_scales(left, inputs[2:])
+    _check_scales(left, inputs[2:3])
+    free_of_rows(inputs[3:])
     return matrix_product(left, needed(inputs, 1))
 
 

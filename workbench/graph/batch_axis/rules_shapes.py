@@ -18,7 +18,7 @@ from workbench.graph.batch_axis.batch_values import (
 )
 from workbench.graph.batch_axis.constant_tensors import constant_value
 from workbench.graph.batch_axis.operator_rules import MICROSOFT, Inputs, Node, known_numbers, needed, rule
-from workbench.graph.batch_axis.symbolic_sizes import BATCH, Number
+from workbench.graph.batch_axis.symbolic_sizes import BATCH, Number, of_batch
 
 
 @rule("Constant")
@@ -90,12 +90,14 @@ def ranges(node: Node, inputs: Inputs) -> Value:
     if isinstance(start, int) and isinstance(limit, int) and isinstance(step, int) and step:
         counted = range(start, limit, step)
         return Value((len(counted),), numbers=tuple(counted) if len(counted) <= MOST_NUMBERS else None)
+    if isinstance(start, float) and of_batch(limit):
+        raise RowsMix("computes with each row's place in the batch")
     if (start, step) == (0, 1):
         if limit == BATCH:
             return Value((BATCH,), Rows(0), place=Place())
         if sizes.is_count(limit) and not sizes.of_batch(limit):
             return Value((limit,), below=limit)
-    if any(map(sizes.of_batch, (start, limit, step))):
+    if any(map(of_batch, (start, limit, step))):
         raise NotUnderstood("counts up to the number of rows in the batch")
     return Value((sizes.fresh(),))
 
