@@ -50,7 +50,7 @@ def bare_answers(test: NodeTest) -> Answers | None:
 
 
 def one_row_calls(test: FreedTest) -> list[tuple[Answers, Answers]]:
-    """Rows to send with the answers of ONNX Runtime alone; those that it refuses are left out. None of a random model."""
+    """Rows to send with the answers of ONNX Runtime alone, without those that it refuses; none of a random model."""
     run = BareModel(test.model)
     calls = []
     for feeds, _ in variations(test.rows, seed=3, count=CALLERS // 4):

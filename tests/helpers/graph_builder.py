@@ -8,7 +8,7 @@ from random import Random
 from typing import Any, TypeAlias
 
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 ROWS = (1, 2, 3)
 """The numbers of rows for which shapes are known."""
@@ -57,6 +57,7 @@ class GraphBuilder:
     constants: list[TensorProto] = field(default_factory=list)
     inputs: list[Value] = field(default_factory=list)
     values: list[Value] = field(default_factory=list)
+    functions: list[FunctionProto] = field(default_factory=list)
     _names: int = 0
 
     def name(self) -> str:
@@ -110,8 +111,8 @@ class GraphBuilder:
             [_info(value) for value in outputs],
             self.constants,
         )
-        opsets = [helper.make_opsetid("", 18)]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=9)
+        opsets = [helper.make_opsetid("", 18), helper.make_opsetid("local", 1)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=9, functions=self.functions)
 
     def branch(self, name: str, operator: str, value: Value) -> tuple[GraphProto, str]:
         """A subgraph without inputs that applies a unary operator to an outer value."""

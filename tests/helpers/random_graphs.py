@@ -6,7 +6,7 @@ from random import Random
 
 from onnx import ModelProto
 
-from tests.helpers import random_computations, random_decisions, random_layouts  # noqa: F401
+from tests.helpers import random_computations, random_decisions, random_idioms, random_layouts  # noqa: F401
 from tests.helpers.graph_builder import FLOAT, INT, GraphBuilder, N, Value, fixed
 from tests.helpers.graph_makers import MAKERS
 

@@ -197,7 +197,9 @@ def resize(node: Node, inputs: Inputs) -> Value:
     shape = list(old)
     for index, axis in enumerate(axes):
         ours = x.rows is not None and axis == x.rows.axis
-        if ours and (keeps_aspect or (axis > 1 and node.text("mode", "nearest") != "nearest")):
+        # Of two or three axes all are interpolated: a neighbour counts 0 times, and 0 times NaN is NaN.
+        inner = axis > 1 or len(old) < 4
+        if ours and (keeps_aspect or (inner and node.text("mode", "nearest") != "nearest")):
             raise NotUnderstood("may interpolate along the rows of the batch")
         if target:
             shape[axis] = fresh() if keeps_aspect else target[index]
