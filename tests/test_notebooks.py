@@ -40,7 +40,7 @@ def test_the_model_that_is_loaded_says_what_was_done() -> None:
     assert "KNeighborsClassifier exported to ONNX" in report
     assert "compared with the original on 360 rows of yours: label equal, probabilities within" in report
     assert "X FP32[rows, 64] → label INT64[rows], probabilities FP32[rows, 10]" in report
-    assert "influence each other" in report
+    assert "batched: rows do not influence each other" in report
 
 
 def test_every_prediction_is_the_estimators_alone_and_in_company() -> None:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from tests.engine.fakes import SIGNATURE, FakeSession
+from tests.helpers.random_graphs import random_model
+from tests.helpers.row_truth import BareModel, found_difference, trial_feeds
 from tests.models import model, save, value
 from workbench.config import ModelConfig
-from workbench.core.batch_proof import InputHint
+from workbench.core.batch_proof import InputHint, Verdict
 from workbench.core.model import FREE, Signature, TensorSpec
 from workbench.core.tensor import DTYPES, Array
 from workbench.engine.row_trial import BUDGET_S, RowTrial, try_rows
 from workbench.engine.trial_rows import ROWS, RowKind, made_rows
 from workbench.errors import InvalidInput
+from workbench.graph.batch_axis import analyse
 from workbench.runtimes.registry import open_session
 
 node = helper.make_node
@@ -212,6 +217,23 @@ def test_rows_may_be_one_text_each(tmp_path: Path) -> None:
     nodes = [node("Identity", ["x"], ["y"])]
     found = tried(model(nodes, [value("x", "BYTES", ["N"])], [value("y", "BYTES", ["N"])]), tmp_path)
     assert not found.finding and found.kinds
+
+
+def test_the_trial_finds_what_runs_show_and_nothing_in_models_that_are_proved(tmp_path: Path) -> None:
+    found = Counter[str]()
+    for seed in range(150):
+        proto = random_model(Random(seed))
+        proof = analyse(proto)
+        session = open_session(save(proto, tmp_path / "model.onnx"), ModelConfig(), instances=1)
+        if not session.signature.free_first_axis:
+            continue
+        trial = try_rows(session, proof.hints, (4,))
+        run = BareModel(proto)
+        shown = found_difference(run, trial_feeds(proto.graph.input, 4, seed), run.outputs)
+        assert not (trial.finding and proof.verdict is Verdict.INDEPENDENT), (seed, trial.finding)
+        found["missed" if shown and not trial.finding else "found" if shown else "nothing to find"] += 1
+    assert found["found"] > 20 and found["nothing to find"] > 50
+    assert found["missed"] <= 1  # a branch for all rows on a number that few rows reach
 
 
 def test_rows_that_are_refused_are_no_evidence_but_rows_refused_together_are() -> None:

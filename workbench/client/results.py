@@ -221,6 +221,7 @@ class ModelTable(Rows[ModelStatus]):
                     "device": status.device,
                     "max_batch_size": status.max_batch_size,
                     "batching": status.batching,
+                    "batch_evidence": str(status.batch_evidence),
                     "queued": status.queued,
                     "size_bytes": status.size_bytes,
                     "load_s": status.load_s,
