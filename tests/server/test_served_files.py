@@ -145,6 +145,7 @@ def test_a_model_in_that_format_is_served_from_a_path_and_from_bytes(serve: Serv
             wb.load(name, source)
             assert wb.predict(name, x)["y"].tolist() == [[3.0] * 4]
             assert wb[name].status.platform == "onnxruntime_onnx"
+            assert not {"operators", "parameters", "opset"} & wb.show(name).facts.keys()  # nobody knows them
             wb.unload(name)
     serve.call("POST", "/control/models/by-server/load", {"path": str(path)})
     assert one_status(serve, "by-server")["state"] == "Ready"

@@ -481,7 +481,7 @@ class Deployment:
         first = self._sessions[0] if self._sessions else None
         return Description(
             self.status(),
-            self.source.graph,
+            self.source.graph if self.source.operators else None,
             first.placement if isinstance(first, Placed) else {},
             tuple(RunTimes(key, curve.run_s) for key, curve in self._costs),
             self._memory_bytes,
