@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _FOLDER = "session.model_external_initializers_file_folder_path"
 """Where data beside a model in memory lie."""
 
+_CPU = "CPUExecutionProvider"
 _MOST_LABELS = 12
 
 
@@ -71,17 +72,33 @@ def _lowered(
 
     model = _parsed(path)
     lowered: list[TooNew] = []
+    # ONNX Runtime names one version at a time, so they are asked for with an empty model: a large one takes seconds.
+    empty: onnx.ModelProto | None = _emptied(model)
     while True:
         try:
-            return _session(model, options, providers), model, lowered
+            session = _session(empty or model, options, [_CPU] if empty else providers)
         except Exception as error:
             newer = too_new(error)
             if newer is None or newer in lowered:
                 raise load_error(error) from None
-        domain, _, version = newer
-        if problem := lower_opset(model, domain, version) if domain else lower_ir(model, version):
-            raise ModelError(f"the model failed to load: {newer}; {problem}, so {newer.remedy}")
-        lowered.append(newer)
+            domain, _, version = newer
+            if problem := lower_opset(model, domain, version) if domain else lower_ir(model, version):
+                raise ModelError(f"the model failed to load: {newer}; {problem}, so {newer.remedy}") from None
+            lowered.append(newer)
+            empty = empty and _emptied(model)
+            continue
+        if not empty:
+            return session, model, lowered
+        empty = None
+
+
+def _emptied(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A model of one node that says the same versions."""
+    from onnx import TensorProto, helper
+
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, []), helper.make_tensor_value_info("y", 1, [])
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "empty", value[:1], value[1:])
+    return helper.make_model(graph, ir_version=model.ir_version, opset_imports=model.opset_import)
 
 
 def _session(
