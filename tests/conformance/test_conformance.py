@@ -28,6 +28,7 @@ MODELS = {
     "two": models.two_in_two_out(),
     "scalar": models.scalar(),
     "fixed": models.fixed_batch(),
+    "lookup": models.lookup(),
 }
 
 
