@@ -148,7 +148,7 @@ def test_the_last_error_of_a_model_is_told_on_its_card(plus: Panel, lab: Jupyter
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request, timeout=30)
     caught.value.close()
-    expect(plus.figure("plus", "last_error")).to_contain_text("has shape [1, 2]")
+    expect(plus.figure("plus", "last_error")).to_contain_text("got [1,2]")
 
 
 def test_options_go_with_a_load(panel: Panel, wb: Workbench) -> None:

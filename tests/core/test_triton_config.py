@@ -226,3 +226,9 @@ def test_any_json_is_read_or_refused() -> None:
 
     check()
     assert min(outcomes.values()) >= 10, outcomes
+
+
+def test_the_layout_of_images_is_kept_for_clients() -> None:
+    images = 'input { name: "x" data_type: TYPE_FP32 format: FORMAT_NHWC dims: [ 8, 8, 3 ] }'
+    others = 'input { name: "n" data_type: TYPE_FP32 format: FORMAT_NONE dims: [ 8 ] } input { name: "m" dims: [ 8 ] }'
+    assert read(parse(f"{images} {others}")).formats == {"x": "FORMAT_NHWC"}

@@ -33,7 +33,7 @@ def test_a_models_metadata_is_its_signature() -> None:
         "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 16]}],
         "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 16]}],
     }
-    assert json.loads(server_metadata("1.2"))["version"] == "1.2"
+    assert json.loads(server_metadata("triton", "1.2"))["version"] == "1.2"
 
 
 def test_the_index_names_each_version() -> None:
@@ -43,9 +43,9 @@ def test_the_index_names_each_version() -> None:
 
 
 def test_a_load_may_bring_settings_and_a_model() -> None:
-    assert decode_repository_load(b"") == decode_repository_load(b"{}") == RepositoryLoad()
+    assert decode_repository_load(b"", "m") == decode_repository_load(b"{}", "m") == RepositoryLoad()
     sent = load(**{"config": '{"instances": 2}', "file:3/model.onnx": base64.b64encode(b"onnx").decode()})
-    assert decode_repository_load(sent) == RepositoryLoad({"instances": 2}, "3", b"onnx")
+    assert decode_repository_load(sent, "m") == RepositoryLoad({"instances": 2}, "3", b"onnx")
 
 
 def test_a_configuration_may_be_in_tritons_form_and_in_both() -> None:
@@ -57,7 +57,7 @@ def test_a_configuration_may_be_in_tritons_form_and_in_both() -> None:
         "input": [{"name": "x", "dims": [2, 2], "reshape": {"shape": [4]}}],
         "runners": "latency",
     }
-    found = decode_repository_load(load(config=json.dumps(config)))
+    found = decode_repository_load(load(config=json.dumps(config)), "m")
     assert found.settings == {
         "max_batch_size": 8,
         "max_queue_delay_s": 0.0001,
@@ -73,7 +73,7 @@ def test_a_configuration_may_be_in_tritons_form_and_in_both() -> None:
 def test_files_that_hold_a_models_data_may_come_with_it() -> None:
     files = {"file:1/model.onnx": b"onnx", "file:1/weights.bin": b"data"}
     sent = load(**{name: base64.b64encode(content).decode() for name, content in files.items()})
-    found = decode_repository_load(sent)
+    found = decode_repository_load(sent, "m")
     assert (found.model, found.beside) == (b"onnx", {"weights.bin": b"data"})
 
 
@@ -111,4 +111,4 @@ def test_an_unload_may_say_what_is_to_become_of_dependents() -> None:
 )
 def test_a_bad_load_is_refused(sent: bytes, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
-        decode_repository_load(sent)
+        decode_repository_load(sent, "m")

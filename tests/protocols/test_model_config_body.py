@@ -24,6 +24,7 @@ def status(max_batch_size: int = 8, device: str = "cpu", **settings: Any) -> Mod
         device=device,
         signature=SIGNATURE,
         max_batch_size=max_batch_size,
+        formats={"x": "FORMAT_NCHW"},
         config=ModelConfig(max_batch_size=8, **settings),
     )
 
@@ -31,8 +32,15 @@ def status(max_batch_size: int = 8, device: str = "cpu", **settings: Any) -> Mod
 def test_a_batched_models_shapes_are_without_the_batch_axis() -> None:
     config = triton_config(status(), ["1", "2"])
     assert config["input"] == [
-        {"name": "x", "data_type": "TYPE_FP32", "dims": [16], "optional": False},
-        {"name": "words", "data_type": "TYPE_STRING", "dims": [1], "reshape": {"shape": []}, "optional": False},
+        {"name": "x", "data_type": "TYPE_FP32", "dims": [16], "optional": False, "format": "FORMAT_NCHW"},
+        {
+            "name": "words",
+            "data_type": "TYPE_STRING",
+            "dims": [1],
+            "reshape": {"shape": []},
+            "optional": False,
+            "format": "FORMAT_NONE",
+        },
     ]
     assert config["output"] == [{"name": "y", "data_type": "TYPE_INT64", "dims": [-1, 4]}]
     assert config["max_batch_size"] == 8

@@ -264,8 +264,9 @@ def test_what_is_wrong_names_no_region(client: Client, region: tuple[Any, str]) 
     _, key = region
     client.register_system_shared_memory("data", key, 64)
     for name, size, offset, said in (
-        ("data", 65, 0, "Invalid offset for shared memory region"),
-        ("data", 64, 1, "Invalid offset for shared memory region"),
+        ("data", 65, 0, "Invalid offset . byte size for shared memory region"),
+        ("data", 64, 1, "Invalid offset . byte size for shared memory region"),
+        ("data", 64, 64, "Invalid offset for shared memory region"),
         ("data", 60, 0, "takes 64 bytes"),
         ("unregistered", 64, 0, "Unable to find shared memory region"),
     ):

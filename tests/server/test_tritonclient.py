@@ -169,8 +169,9 @@ def test_the_repository_is_listed_loaded_and_unloaded(client: Client) -> None:
     client.load_model("spare", config='{"max_batch_size": 2}')
     assert states()["spare"] == "READY"
     for name, config, said in (
-        ("nothing", None, "unknown model"),
-        ("spare", '{"unheard_of": 2}', "there is no setting"),
+        ("nothing", None, "failed to load 'nothing'"),
+        ("spare", '{"unheard_of": 2}', "failed to load 'spare': .*there is no setting"),
+        ("spare", '"parameters": {', "failed to load 'spare'"),
     ):
         with pytest.raises(InferenceServerException, match=said):
             client.load_model(name, config=config)
@@ -230,7 +231,7 @@ def test_a_models_configuration_is_in_tritons_form(client: Client) -> None:
     config = client.read("model_config", "mlp", "1")
     assert (config["name"], config["backend"], config["max_batch_size"]) == ("mlp", "onnxruntime", 64)
     x = {"name": "x", "data_type": "TYPE_FP32", "dims": [16]}
-    assert config["input"] == [x if client.grpc else {**x, "optional": False}]
+    assert config["input"] == [x if client.grpc else {**x, "optional": False, "format": "FORMAT_NONE"}]
     assert config["dynamic_batching"].get("max_queue_delay_microseconds", None if not client.grpc else 0) == 0
     assert config["instance_group"][0]["kind"] == "KIND_CPU"
     assert client.read("model_config", "text")["input"][0]["data_type"] == "TYPE_STRING"
@@ -344,14 +345,14 @@ def test_a_model_with_its_data_in_a_file_beside_it_is_sent(client: Client, serve
 def test_errors_reach_the_client_as_they_were_meant(client: Client) -> None:
     for model, name, array, status, said in (
         ("nothing", "x", X, "NOT_FOUND", "unknown model"),
-        ("mlp", "z", X, "INVALID_ARGUMENT", "'z' unknown"),
+        ("mlp", "z", X, "INVALID_ARGUMENT", "unexpected inference input 'z' for model 'mlp'"),
         ("mlp", "x", X[:, :3], "INVALID_ARGUMENT", "shape"),
         ("mlp", "x", np.zeros((65, 16), np.float32), "INVALID_ARGUMENT", "65 rows"),
     ):
         with pytest.raises(InferenceServerException, match=said) as failed:
             client.infer(model, [client.given(array, name)])
         assert not client.grpc or failed.value.status() == f"StatusCode.{status}"
-    with pytest.raises(InferenceServerException, match="no output 'z'"):
+    with pytest.raises(InferenceServerException, match="unexpected inference output 'z' for model 'mlp'"):
         client.output("mlp", X, outputs=[client.asked("z")])
 
 

@@ -225,6 +225,12 @@ class ServerConfig:
         bool, Flag("--allow-shared-memory", "", "for clients' tensors; on loopback only")
     ] = False
     """Clients of this machine may have tensors in system shared memory; on loopback only."""
+    server_id: Annotated[
+        str,
+        TextPattern(r"[ -~]{1,128}", "1 to 128 visible ASCII characters"),
+        Flag("--id", "NAME", "what it calls itself to clients (infer-workbench)"),
+    ] = "infer-workbench"
+    """The name in the server's metadata, by which some of Triton's clients expect "triton"."""
     strict_json: bool = False
     """NaN and infinities in JSON are strings in answers, and refused as bare words in requests."""
     limits: Limits = field(default_factory=Limits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -152,6 +153,8 @@ class ModelStatus:
     sequences: SequenceFigures | None = None
     """None: it keeps no state between requests."""
     sequence_config: SequenceConfig | None = None
+    formats: Mapping[str, str] = field(default_factory=dict)
+    """Input -> "FORMAT_NCHW" or "FORMAT_NHWC", where its config.pbtxt says so."""
     notes: tuple[str, ...] = ()
     """Remarks for the user, each one sentence."""
     epoch: str = ""

@@ -35,7 +35,7 @@ HONOURED: Final = {
     "max_batch_size": "`max_batch_size`, unless rows influence each other: then requests run one by one, and the "
     "notes name the operator; 0 means `batching = never`",
     "version_policy": "the highest version is served, of `specific` the highest that is named",
-    "input": "compared with the model's, which holds; `reshape` is done",
+    "input": "compared with the model's, which holds; `reshape` is done; `format` is told to clients",
     "output": "compared with the model's, which holds; `reshape` is done; `label_filename` names its classes' labels",
     "instance_group": "`instances` is the sum of `count`; `kind` and the first of `gpus` are `device`",
     "sequence_batching": "a model that keeps state between requests: see sequences.md",
@@ -142,6 +142,8 @@ class TritonConfig:
     """In a version's folder; empty: by the name that a runtime gives it."""
     versions: frozenset[int] | None = None
     """The versions that may be served; None: any."""
+    formats: Mapping[str, str] = field(default_factory=dict)
+    """Input -> Triton's name of the layout of its images, told to clients that prepare them."""
     label_files: Mapping[str, str] = field(default_factory=dict)
     """Output -> file with its labels, in the model's folder."""
     declared: tuple[Declared, ...] = ()
@@ -228,11 +230,14 @@ class _Reading:
         self._parameters()
         versions = self._versions()
         label_files: dict[str, str] = {}
+        formats: dict[str, str] = {}
         declared: list[Declared] = []
         for kind in ("input", "output"):
             for tensor in messages(message, kind):
                 self._sort(tensor, _TENSOR, f"{kind}.")
                 declared.append(self._declared(kind, tensor, bool(size)))
+                if kind == "input" and (layout := text(tensor, "format")) in ("FORMAT_NCHW", "FORMAT_NHWC"):
+                    formats[declared[-1].name] = layout
                 if file := text(tensor, "label_filename"):
                     label_files[declared[-1].name] = file_name("label_filename", file)
         return TritonConfig(
@@ -241,6 +246,7 @@ class _Reading:
             tuple(self._unknown),
             file_name("default_model_filename", text(message, "default_model_filename") or usual_file),
             versions,
+            formats,
             label_files,
             tuple(each for each in declared if each.name),
             bool(size),

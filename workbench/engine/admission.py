@@ -1,6 +1,7 @@
 """A request against a model's signature, before it may join others in a batch: pure, and exact in its errors.
 
-ONNX Runtime would refuse most of this too, but for the whole batch and in its own words.
+ONNX Runtime would refuse most of this too, but for the whole batch and in its own words. The messages begin with the
+words that Triton has for the same, since public clients and tests look for them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TypeAlias
 
 from workbench.core.messages import InferRequest
 from workbench.core.model import FREE, Signature, TensorSpec
-from workbench.core.tensor import DATATYPES, DTYPES, Array
+from workbench.core.tensor import DATATYPES, DTYPES
 from workbench.engine.empty_requests import NO_ROWS, NO_RUN, empty_answer, have_no_rows
 from workbench.errors import InvalidInput, TooLarge
 
@@ -67,26 +68,30 @@ class Admission:
             array = inputs[name]
             shape = array.shape
             if array.dtype != dtype:
-                raise InvalidInput(f"input {name!r} is {DATATYPES.get(array.dtype, array.dtype)}; {_wants(spec)}")
+                found = DATATYPES.get(array.dtype, array.dtype)
+                raise InvalidInput(
+                    f"inference input {name!r} data-type is '{found}', but model {request.model!r} expects "
+                    f"'{spec.datatype}' of {f'shape {_dims(spec.shape)}' if spec.ranked else 'any shape'}"
+                )
             if len(shape) != len(spec.shape) and spec.ranked:
-                raise InvalidInput(_wrong_shape(spec, array))
+                raise InvalidInput(_wrong_shape(spec, shape, request.model))
             for axis, size in fixed:
                 if shape[axis] != size:
-                    raise InvalidInput(_wrong_shape(spec, array))
+                    raise InvalidInput(_wrong_shape(spec, shape, request.model))
             if self._max_batch_size:
                 if rows is not None and shape[0] != rows:
                     raise InvalidInput(f"input {name!r} has {shape[0]} rows where another input has {rows}")
                 rows = shape[0]
                 key.append(shape[1:])
-        outputs = self._wanted(request.outputs)
+        outputs = self._wanted(request)
         if any(array.size == 0 for array in inputs.values()) and not self._runs_on(request, outputs, rows == 0):
             return Admitted(1, NO_RUN, outputs)
         if rows is None:
             return Admitted(1, ALONE, outputs)
         if rows > self._max_batch_size:
             raise TooLarge(
-                f"{rows} rows in one request; model {request.model!r} takes {self._max_batch_size} at most: "
-                "send them in several requests, or raise max_batch_size"
+                f"inference request batch-size must be <= {self._max_batch_size} for {request.model!r}; this request "
+                f"has {rows} rows: send them in several, or raise max_batch_size"
             )
         if rows == 0:
             return Admitted(1, (*key, NO_ROWS), outputs)
@@ -107,21 +112,31 @@ class Admission:
             )
         return True
 
-    def _wanted(self, asked: tuple[str, ...]) -> tuple[str, ...]:
-        if not asked:
+    def _wanted(self, request: InferRequest) -> tuple[str, ...]:
+        if not request.outputs:
             return self._outputs
-        for name in asked:
+        for name in request.outputs:
             if name not in self._outputs:
-                raise InvalidInput(f"there is no output {name[:80]!r}; the outputs are {_listed(self._outputs)}")
-        return asked
+                raise InvalidInput(
+                    f"unexpected inference output {name[:80]!r} for model {request.model!r}; the outputs are "
+                    f"{_listed(self._outputs)}"
+                )
+        return request.outputs
 
     def _wrong_names(self, request: InferRequest) -> str:
         wanted, sent = self._specs.keys(), request.inputs.keys()
-        found = [f"{_listed(sorted(sent - wanted))} unknown"] if sent - wanted else []
-        found += [f"{_listed(sorted(wanted - sent))} missing"] if wanted - sent else []
-        counts = f"expected {len(wanted)} inputs but got {len(sent)} inputs"  # Triton's words, where they say something
-        misfit = counts if len(wanted) != len(sent) else "wrong inputs"
-        return f"{misfit} for model {request.model!r}: {', '.join(found)}; the inputs are {_listed(wanted)}"
+        unknown, missing = sorted(sent - wanted), sorted(wanted - sent)
+        model = f"for model {request.model!r}"
+        found = []
+        if missing and len(wanted) != len(sent):
+            found.append(
+                f"expected {len(wanted)} inputs but got {len(sent)} inputs {model}. Got input(s) "
+                f"[{_listed(sent, ',')}], but missing required input(s) [{_listed(missing, ',')}]. Please provide all "
+                "required input(s)."
+            )
+        if unknown:
+            found.append(f"unexpected inference input {_listed(unknown)} {model}; the inputs are {_listed(wanted)}")
+        return " ".join(found)
 
 
 def _fixed(spec: TensorSpec) -> tuple[tuple[int, int], ...]:
@@ -129,14 +144,17 @@ def _fixed(spec: TensorSpec) -> tuple[tuple[int, int], ...]:
     return tuple((axis, size) for axis, size in enumerate(spec.shape) if size != FREE)
 
 
-def _wants(spec: TensorSpec) -> str:
-    return f"the model takes {spec.datatype} of {f'shape {spec.axes}' if spec.ranked else 'any shape'}"
+def _wrong_shape(spec: TensorSpec, shape: tuple[int, ...], model: str) -> str:
+    return (
+        f"unexpected shape for input {spec.name!r} for model {model!r}. Expected {_dims(spec.shape)}, got "
+        f"{_dims(shape)}; -1 is any size"
+    )
 
 
-def _wrong_shape(spec: TensorSpec, array: Array) -> str:
-    return f"input {spec.name!r} has shape {list(array.shape)}; {_wants(spec)}, where -1 is any size"
+def _dims(shape: Iterable[int]) -> str:
+    return f"[{','.join(map(str, shape))}]"
 
 
-def _listed(names: Iterable[str]) -> str:
+def _listed(names: Iterable[str], comma: str = ", ") -> str:
     some = [repr(name[:80]) for name in names]
-    return ", ".join(some[:8]) + (f" and {len(some) - 8} more" if len(some) > 8 else "")
+    return comma.join(some[:8]) + (f" and {len(some) - 8} more" if len(some) > 8 else "")

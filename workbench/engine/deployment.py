@@ -147,7 +147,7 @@ class Deployment:
         now = self._clock()
         try:
             if request.deadline is not None and now >= request.deadline:
-                raise DeadlineExceeded("the request's timeout was over when it arrived; it was not run")
+                raise DeadlineExceeded("Request timeout expired before it arrived; it was not run")
             admitted = admission.admit(request)
             ticket = PendingRequest(request, promise, admitted.rows, admitted.key, admitted.outputs, now)
             if self._sequences is not None:
@@ -472,6 +472,7 @@ class Deployment:
             queued=self._batcher.depth + (sequences.held if sequences is not None else 0),
             sequences=sequences,
             sequence_config=self.source.described.triton.sequences,
+            formats=self.source.described.triton.formats,
             notes=(*self._sent, *self._said, *self._notes, *([str(self._sequences)] if self._sequences else [])),
             epoch=self.epoch,
         )

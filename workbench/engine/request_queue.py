@@ -62,7 +62,7 @@ class PendingRequest:
             return Cancelled("the caller left before the request was run")
         if now >= self.expires_at:
             return DeadlineExceeded(
-                f"the request waited {now - self.accepted_at:.3f} s for a runner, past its timeout of "
+                f"Request timeout expired: it waited {now - self.accepted_at:.3f} s for a runner, past its timeout of "
                 f"{self.expires_at - self.accepted_at:.3g} s; it was not run"
             )
         return None

@@ -84,7 +84,7 @@ class Sources:
                 if repository.versions(name):
                     return _latest(repository, name)
             raise ModelNotFound(
-                f"Request for unknown model: {name!r} is in none of the service's model repositories; "
+                f"failed to load {name!r}, it is in none of the service's model repositories; "
                 "name a path, or upload the model"
             )
         if isinstance(source, bytes):

@@ -11,7 +11,7 @@ from workbench.core.model import ModelState, ModelStatus, Signature, TensorSpec
 from workbench.core.model_statistics import ModelStatistics
 from workbench.core.triton_config import EPOCH
 from workbench.protocols import pb
-from workbench.protocols.metadata import EXTENSIONS, RepositoryLoad, repository_load
+from workbench.protocols.metadata import EXTENSIONS, RepositoryLoad, failing_to_load, repository_load
 from workbench.protocols.model_config_body import triton_config
 from workbench.protocols.oip_grpc import parse
 from workbench.protocols.statistics_body import model_statistics as in_triton_form
@@ -75,10 +75,10 @@ def _signature(found: Any) -> Signature:
     return Signature(inputs, outputs)
 
 
-def server_metadata(version: str, *more: str) -> bytes:
+def server_metadata(name: str, version: str, *more: str) -> bytes:
     """Encode a ServerMetadataResponse; `more` are extensions that not every service has."""
     extensions = sorted((*EXTENSIONS, *more))
-    return _bytes("ServerMetadataResponse", name="infer-workbench", version=version, extensions=extensions)
+    return _bytes("ServerMetadataResponse", name=name, version=version, extensions=extensions)
 
 
 def model_metadata(status: ModelStatus, versions: Sequence[str]) -> bytes:
@@ -124,7 +124,8 @@ def decode_repository_load(message: bytes) -> tuple[str, RepositoryLoad]:
     for name, value in found.parameters.items():
         choice = value.WhichOneof("parameter_choice")
         parameters[name] = None if choice is None else getattr(value, choice)
-    return found.model_name, repository_load(parameters)
+    with failing_to_load(found.model_name):
+        return found.model_name, repository_load(parameters)
 
 
 def decode_repository_unload(message: bytes) -> str:

@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -17,12 +18,16 @@ from workbench.core.model import ModelStatus, Signature, TensorSpec, check_model
 from workbench.core.runtime import ONNX, model_files, runtimes
 from workbench.core.sequence_config import SequenceConfig
 from workbench.core.triton_message import Message
-from workbench.errors import InvalidInput, Unsupported
+from workbench.errors import InvalidInput, Unsupported, WorkbenchError
 from workbench.protocols.parameters import take_flag
+
+OURS = "infer_workbench"
+"""Among a server's extensions: it is this one, whatever it calls itself."""
 
 EXTENSIONS = (
     "binary_tensor_data",
     "classification",
+    OURS,
     "model_configuration",
     "model_repository",
     "model_repository(unload_dependents)",
@@ -58,10 +63,9 @@ class RepositoryLoad:
     """That configuration itself, where it does."""
 
 
-def server_metadata(version: str, *more: str) -> bytes:
+def server_metadata(name: str, version: str, *more: str) -> bytes:
     """Return the server's metadata; `more` are extensions that not every service has."""
-    extensions = sorted((*EXTENSIONS, *more))
-    return msgspec.json.encode({"name": "infer-workbench", "version": version, "extensions": extensions})
+    return msgspec.json.encode({"name": name, "version": version, "extensions": sorted((*EXTENSIONS, *more))})
 
 
 def model_metadata(status: ModelStatus, versions: Sequence[str]) -> bytes:
@@ -83,14 +87,28 @@ def repository_index(entries: Iterable[tuple[str, str, str, str]]) -> bytes:
     return msgspec.json.encode([dict(zip(_INDEX, entry, strict=True)) for entry in entries])
 
 
+@contextmanager
+def failing_to_load(name: str) -> Iterator[None]:
+    """Have the errors within say which model failed to load, in Triton's words, which public clients look for."""
+    try:
+        yield
+    except WorkbenchError as error:
+        said = f"failed to load {name[:128]!r}"
+        if not error.message.startswith(said):
+            error.message = f"{said}: {error.message}"
+            error.args = (error.message,)
+        raise
+
+
 def decode_index_request(body: bytes) -> bool:
     """Return whether only ready models are asked for; an empty body asks for all."""
     return _decoded(body, _IndexRequest).ready if body.strip() else False
 
 
-def decode_repository_load(body: bytes) -> RepositoryLoad:
-    """Decode the `parameters` of a load in a JSON body, which may be empty."""
-    return repository_load(_decoded(body, _LoadRequest).parameters if body.strip() else {})
+def decode_repository_load(body: bytes, name: str) -> RepositoryLoad:
+    """Decode the `parameters` of a load of the model `name` in a JSON body, which may be empty."""
+    with failing_to_load(name):
+        return repository_load(_decoded(body, _LoadRequest).parameters if body.strip() else {})
 
 
 def repository_load(parameters: Mapping[str, object]) -> RepositoryLoad:

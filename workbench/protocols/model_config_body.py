@@ -43,7 +43,10 @@ def triton_config(status: ModelStatus, versions: Sequence[str] = ()) -> dict[str
         "backend": runtime.name,
         "version_policy": {"specific": {"versions": [int(version) for version in versions or [status.version]]}},
         "max_batch_size": status.max_batch_size,
-        "input": [_tensor(spec, batched) | {"optional": False} for spec in signature.inputs],
+        "input": [
+            _tensor(spec, batched) | {"optional": False, "format": status.formats.get(spec.name, "FORMAT_NONE")}
+            for spec in signature.inputs
+        ],
         "output": [_tensor(spec, batched) for spec in signature.outputs],
         "instance_group": [_instances(status)],
         "default_model_filename": runtime.model_file,

@@ -11,19 +11,19 @@ from tempfile import TemporaryDirectory
 from workbench.core.model import ModelState, ModelStatus
 from workbench.core.model_statistics import ModelStatistics
 from workbench.errors import StorageError, Unavailable, Unsupported
-from workbench.protocols.metadata import RepositoryLoad
+from workbench.protocols.metadata import RepositoryLoad, failing_to_load
 from workbench.repository import pbtxt
 from workbench.repository.layout import TRITON_FILE
-from workbench.server.service import Service
+from workbench.server.service import VERSION, Service
 from workbench.server.shared_memory import DISABLED, SharedMemory
 from workbench.telemetry.statistics import statistics
 
 log = logging.getLogger("workbench.server")
 
 
-def extensions(service: Service) -> list[str]:
-    """The names of Triton's extensions that are served because of the service's settings."""
-    return ["system_shared_memory"] if service.shared is not None else []
+def identity(service: Service) -> list[str]:
+    """The service's name and version, and Triton's extensions that are served because of its settings."""
+    return [service.config.server_id, VERSION, *(["system_shared_memory"] if service.shared is not None else [])]
 
 
 def status_with_signature(service: Service, name: str, version: str | None) -> ModelStatus:
@@ -58,20 +58,8 @@ async def load(service: Service, name: str, asked: RepositoryLoad) -> None:
     gone again then. Returns once it serves. Cancelling it cancels the load."""
     notes = list(asked.notes)
     try:
-        if asked.model is None or not (asked.beside or asked.sequences):
-            result = await service.engine.load(name, asked.model, asked.settings)
-            if asked.sequences not in (None, result.status.sequence_config):
-                notes.append("sequence_batching is honoured in a config.pbtxt, or with a model that is sent with it")
-        else:
-            files = {asked.model_file: asked.model, **asked.beside}
-            if asked.sequences is not None:
-                files[TRITON_FILE] = pbtxt.text_of(asked.message).encode()
-            folder = await asyncio.to_thread(_written, service.config.data_dir, files)
-            path = Path(folder.name)
-            try:
-                await service.engine.load(name, path if asked.sequences else path / asked.model_file, asked.settings)
-            finally:
-                await asyncio.to_thread(folder.cleanup)
+        with failing_to_load(name):
+            await _load(service, name, asked, notes)
         for note in notes:
             log.warning("the configuration sent for model %s: %s", name, note)
         service.engine.note(name, [f"the config sent with its load: {note}" for note in notes])
@@ -90,6 +78,23 @@ def shared_memory(service: Service) -> SharedMemory:
     if service.shared is None:
         raise Unsupported(DISABLED)
     return service.shared
+
+
+async def _load(service: Service, name: str, asked: RepositoryLoad, notes: list[str]) -> None:
+    if asked.model is None or not (asked.beside or asked.sequences):
+        result = await service.engine.load(name, asked.model, asked.settings)
+        if asked.sequences not in (None, result.status.sequence_config):
+            notes.append("sequence_batching is honoured in a config.pbtxt, or with a model that is sent with it")
+        return
+    files = {asked.model_file: asked.model, **asked.beside}
+    if asked.sequences is not None:
+        files[TRITON_FILE] = pbtxt.text_of(asked.message).encode()
+    folder = await asyncio.to_thread(_written, service.config.data_dir, files)
+    path = Path(folder.name)
+    try:
+        await service.engine.load(name, path if asked.sequences else path / asked.model_file, asked.settings)
+    finally:
+        await asyncio.to_thread(folder.cleanup)
 
 
 def _written(data_dir: Path, files: Mapping[str, bytes]) -> TemporaryDirectory[str]:

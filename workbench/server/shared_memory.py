@@ -49,8 +49,9 @@ class Region:
     def place(self, place: RegionSlice, what: str) -> int:
         """Where in the object `place` begins. InvalidInput where it leaves the region, or the object has shrunk."""
         if place.offset > self.byte_size or place.size > self.byte_size - place.offset:
+            invalid = "offset + byte size" if place.offset < self.byte_size else "offset"
             raise InvalidInput(
-                f"{what}: Invalid offset for shared memory region: {place.size} bytes from {place.offset} on do not "
+                f"{what}: Invalid {invalid} for shared memory region: {place.size} bytes from {place.offset} on do not "
                 f"lie in its {self.byte_size}"
             )
         begin = self.offset + place.offset

@@ -251,6 +251,14 @@ async def test_metadata_says_what_there_is(house: House) -> None:
     assert (await house.call("GET", "/v2/models/other")).status == 404
 
 
+async def test_the_service_calls_itself_as_it_is_told(house: House, tmp_path: Path) -> None:
+    assert (await house.call("GET", "/v2")).json["name"] == "infer-workbench"
+    (tmp_path / "other").mkdir()
+    async with open_house(tmp_path / "other", server_id="triton") as other:
+        found = (await other.call("GET", "/v2")).json
+    assert found["name"] == "triton" and "infer_workbench" in found["extensions"]
+
+
 async def test_a_models_readiness_is_a_status_and_a_body(house: House) -> None:
     reply = await house.call("GET", "/v2/models/digits/ready")
     assert (reply.status, reply.json) == (200, {"ready": True, "name": "digits"})

@@ -32,6 +32,7 @@ from workbench.loadtest.generator.ipc import Spec
 from workbench.loadtest.generator.load_runner import Request
 from workbench.loadtest.plan import Plan, Target
 from workbench.protocols import oip_grpc
+from workbench.protocols.metadata import OURS
 
 TRIES = 8
 """The most requests of different shapes that are tried before the run."""
@@ -39,7 +40,6 @@ TRIES = 8
 LOOK_S = 2.0
 """Seconds for another look at the target after a run."""
 
-OURS = "infer-workbench"
 BINARY = "binary_tensor_data"
 
 
@@ -119,7 +119,7 @@ async def _describe_http(target: Target) -> _TargetInfo:
                 raise ValueError
             signature = Signature(_specs(found.get("inputs")), _specs(found.get("outputs")))
         except NotFound as error:
-            if server.get("name") == OURS:
+            if OURS in server.get("extensions", ()):
                 await client.status(target.model, target.version)  # its error names the versions that there are
             raise error
         except (KeyError, TypeError, ValueError):
@@ -127,7 +127,7 @@ async def _describe_http(target: Target) -> _TargetInfo:
                 f"what answers at {target.url} does not describe its models as the protocol does"
             ) from None
         facts = {"server": server, "platform": found.get("platform", ""), "versions": found.get("versions", [])}
-        controlled = server.get("name") == OURS and await _add_status(client, target, facts)
+        controlled = OURS in server.get("extensions", ()) and await _add_status(client, target, facts)
         return _TargetInfo(signature, facts, BINARY in server.get("extensions", ()), controlled)
 
 

@@ -13,7 +13,7 @@ from workbench.server.gate.scopes import Scope
 from workbench.server.grpc.infer import GrpcInference
 from workbench.server.grpc.methods import CallHead, Context, Method
 from workbench.server.inference import InferencePath
-from workbench.server.service import VERSION, Service
+from workbench.server.service import Service
 from workbench.server.shared_memory import NO_CUDA_REGION
 
 _NOT_SERVED = {
@@ -75,7 +75,7 @@ class OipServicer:
         return grpc_metadata.ready("ModelReady", ready)
 
     async def server_metadata(self, head: CallHead, message: bytes, context: Context) -> bytes:
-        return grpc_metadata.server_metadata(VERSION, *repository_api.extensions(self._service))
+        return grpc_metadata.server_metadata(*repository_api.identity(self._service))
 
     async def model_metadata(self, head: CallHead, message: bytes, context: Context) -> bytes:
         status = self._with_signature("ModelMetadata", message)

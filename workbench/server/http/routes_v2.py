@@ -16,7 +16,7 @@ from workbench.server import repository_api
 from workbench.server.gate.scopes import Scope
 from workbench.server.http.message import Response
 from workbench.server.http.routing import Call, Route, while_there
-from workbench.server.service import VERSION, Service
+from workbench.server.service import Service
 from workbench.telemetry import exposition
 
 log = logging.getLogger("workbench.server")
@@ -64,7 +64,7 @@ class ProtocolRoutes:
     # Metadata
 
     async def server_metadata(self, call: Call) -> Response:
-        return Response(200, metadata.server_metadata(VERSION, *repository_api.extensions(self._service)))
+        return Response(200, metadata.server_metadata(*repository_api.identity(self._service)))
 
     async def model_metadata(self, call: Call) -> Response:
         status, versions = self._described(call)
@@ -89,7 +89,7 @@ class ProtocolRoutes:
     async def load(self, call: Call) -> Response:
         """From the service's repositories, or the file that the body holds; answered once it serves."""
         async with self._body(call) as body:
-            asked = await asyncio.to_thread(metadata.decode_repository_load, body)
+            asked = await asyncio.to_thread(metadata.decode_repository_load, body, call.params["name"])
             await while_there(call, repository_api.load(self._service, call.params["name"], asked))
         return Response(200, b"{}")
 
