@@ -142,7 +142,7 @@ class Workbench:
         `source` is a path to an .onnx file or its folder, the file's bytes, an onnx.ModelProto, or a fitted
         scikit-learn estimator. An estimator is exported here. Before it serves, the export is compared with the
         original on `sample` (rows as its `predict` takes them), or else on rows made up from what the estimator
-        knows of its training data.
+        knows of its training data; where that is not enough, the error asks for `sample`.
 
         Loading the same model again changes nothing. Another model becomes the next version and takes over without a
         failed request. If its inputs or outputs differ, that needs `force`.

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from workbench.convert.agreement import compare
+from workbench.core.tensor import Array
 
 LABELS = frozenset({"label"})
 PROBABILITIES = np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]])
@@ -52,10 +53,43 @@ def test_a_vector_is_compared_with_a_column_and_one_score_with_the_nearer_of_two
     assert not compare({"probabilities": vector}, {"probabilities": np.ones((3, 2))}, frozenset()).agrees
 
 
-def test_scores_of_another_shape_are_said_not_to_be_compared() -> None:
-    found = compare({"scores": np.zeros((3, 4))}, {"scores": np.zeros((3, 7))}, frozenset())
-    assert found.agrees
-    assert found.summary == "scores not compared ([3, 7] beside [3, 4])"
+def test_an_answer_of_another_shape_or_none_at_all_is_no_agreement() -> None:
+    expected, got = ({"label": np.zeros(3), "scores": np.zeros((3, width))} for width in (4, 7))
+    found = compare(expected, got, LABELS)
+    assert (found.agrees, found.needed) == (False, np.inf)
+    assert found.summary == "scores cannot be compared: [3, 7] beside [3, 4]"
+    assert not compare({}, {"y": np.zeros(3)}, frozenset()).agrees
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        np.array([[0.9, 0.2], [0.1, 0.50001], [0.8, 0.7]]),  # a probability of each label
+        np.array([[0.9, -0.2], [-0.1, 0.00001], [0.8, 0.7]]),  # a decision on each
+        np.array(
+            [[[0.1, 0.9], [0.9, 0.1], [0.2, 0.8]], [[0.8, 0.2], [0.5, 0.5], [0.3, 0.7]]]
+        ),  # [labels, rows, classes]
+    ],
+    ids=["probabilities", "decisions", "classes of each"],
+)
+def test_several_labels_of_a_row_are_compared_each_by_its_own_scores(scores: Array) -> None:
+    labels = np.array([[1, 0], [0, 1], [1, 1]])
+    expected = {"label": labels, "probabilities": scores}
+    undecided = labels.copy()
+    undecided[1, 1] = 0
+    assert compare(expected, {"label": undecided, "probabilities": scores}, LABELS).agrees
+    wrong = labels.copy()
+    wrong[0, 0] = 0
+    found = compare(expected, {"label": wrong, "probabilities": scores}, LABELS)
+    assert not found.agrees
+    assert found.summary.startswith("label: 1 of 6 labels differ, first label 0: 1 became 0")
+
+
+def test_text_that_is_no_label_is_compared_too() -> None:
+    names = {"variable": np.array([["a"], ["b"]], object)}
+    assert compare(names, {"variable": np.array([["a"], ["b"]])}, frozenset()).agrees
+    found = compare(names, {"variable": np.array([["a"], ["c"]])}, frozenset())
+    assert (found.agrees, found.summary) == (False, "variable: 1 of 2 rows differ, first row 1: b became c")
 
 
 def test_nan_equals_nan_and_nothing_else() -> None:

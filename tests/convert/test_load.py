@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.neighbors import RadiusNeighborsRegressor
 
 from tests.models import add_constant, save
 from workbench.client.client import AsyncClient
@@ -85,7 +87,22 @@ async def test_a_wrong_name_is_refused_before_anything_is_converted(client: Asyn
         await load(client, X, "line", {})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("tolerance", [-1.0, float("nan")])
+@pytest.mark.parametrize("path", ["m" * 5000, "~nobody-of-this-name/m.onnx"], ids=["long", "user"])
+async def test_what_can_be_no_path_is_refused(client: AsyncClient, path: str) -> None:
+    with pytest.raises(InvalidInput, match="cannot be used as a path"):
+        await load(client, "m", path, {})
+
+
+async def test_a_proto_that_cannot_be_written_is_refused(client: AsyncClient) -> None:
+    class Huge:
+        def SerializeToString(self, deterministic: bool = False) -> bytes:
+            raise ValueError("Message exceeds maximum protobuf size of 2GB")
+
+    with pytest.raises(ModelError, match=r"the Huge cannot be written .*2GB\); save it to a file"):
+        await load(client, "m", Huge(), {})
+
+
+@pytest.mark.parametrize("tolerance", [-1.0, float("nan"), "0.1"])
 async def test_a_tolerance_that_nothing_could_pass_is_refused(client: AsyncClient, tolerance: float) -> None:
     with pytest.raises(InvalidInput, match="it takes 0 or more"):
         await load(client, "line", object(), {}, tolerance=tolerance)
@@ -173,3 +190,50 @@ async def test_a_conversion_does_not_hold_up_the_loop(client: AsyncClient, monke
     assert threads[0] is not threading.current_thread()
     answer = await loading.Predictor(client).predict("iris", X)
     assert np.array_equal(answer.array, iris().predict(X))
+
+
+async def test_a_forest_that_was_trained_with_missing_values_answers_them_as_it_did(client: AsyncClient) -> None:
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(600, 6)).astype(np.float32)
+    labels = (rows[:, 0] + 0.5 * rows[:, 1] > 0).astype(int)
+    rows[random.random(rows.shape) < 0.15] = np.nan
+    forest = RandomForestClassifier(20, max_depth=5, random_state=0).fit(rows, labels)
+    assert any(np.isinf(tree.tree_.threshold).any() for tree in forest.estimators_)
+    await load(client, "forest", forest, {})
+    answer = await loading.Predictor(client).predict("forest", rows)
+    assert np.array_equal(answer["label"], forest.predict(rows))
+    np.testing.assert_allclose(answer["probabilities"], forest.predict_proba(rows), atol=1e-6)
+
+
+@pytest.mark.parametrize("error", [OverflowError("Range exceeds valid bounds"), MemoryError(), KeyError("n_inputs")])
+async def test_no_exception_of_a_library_leaves_a_load(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(source: object, sample: object | None) -> Converted:
+        raise error
+
+    monkeypatch.setattr(loading, "converter_for", lambda source: fails)
+    with pytest.raises(
+        ModelError, match=f"the export of LogisticRegression failed in a library, with {type(error).__name__}"
+    ):
+        await load(client, "iris", iris(), {})
+    assert await client.statuses() == []
+
+
+async def test_answers_that_cannot_be_compared_are_refused(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: object) -> None:
+        raise IndexError("boolean index did not match")
+
+    monkeypatch.setattr(loading, "compare", fails)
+    with pytest.raises(ModelError, match=r"could not be compared on .* made-up rows .*IndexError: boolean index"):
+        await load(client, "iris", iris(), {})
+    assert await client.statuses() == []
+
+
+async def test_an_export_that_does_not_run_is_the_models_fault_and_not_the_callers(client: AsyncClient) -> None:
+    neighbours = RadiusNeighborsRegressor(radius=0.5).fit(X, Y)
+    with pytest.raises(ModelError, match="the export of RadiusNeighborsRegressor does not take the rows that the orig"):
+        await load(client, "near", neighbours, {})
+    assert await client.statuses() == []

@@ -164,9 +164,15 @@ def test_a_pipeline_over_text_exports_and_needs_no_locale_of_its_own() -> None:
         assert found.agrees, found.summary
 
 
-def test_a_pipeline_over_columns_asks_for_rows() -> None:
-    with pytest.raises(InvalidInput, match="sample=X"):
-        convert(mixed()[1], None)
+def test_a_pipeline_over_columns_makes_up_a_frame_of_its_columns() -> None:
+    frame, pipeline = mixed()
+    converted = convert(pipeline, None)
+    made_up: Any = converted.rows
+    assert list(made_up.columns) == list(frame.columns)
+    assert set(made_up["city"]) == set(frame["city"])
+    assert made_up["age"].min() > 0 and made_up["age"].max() < 120
+    found = compared(converted)
+    assert found.agrees, found.summary
 
 
 def test_a_dataframe_of_numbers_is_one_input() -> None:
@@ -183,7 +189,9 @@ def test_a_large_sample_is_thinned_out() -> None:
 
 
 def test_a_sample_that_the_estimator_refuses_is_the_users_to_mend() -> None:
-    with pytest.raises(InvalidInput, match="itself refuses the rows") as caught:
+    with pytest.raises(
+        InvalidInput, match="itself refuses the rows of the sample: ValueError: X has 3 features"
+    ) as caught:
         convert(fitted(LogisticRegression(max_iter=50)), digits()[0][:, :3])
     assert "\n" not in caught.value.message
 

@@ -41,13 +41,14 @@ def compare(
     largest, needed = 0.0, 0.0
     said: list[str] = []
     wrong: list[str] = []
-    margins = _margins([expected[name] for name in expected if name not in labels])
     for name, original in expected.items():
         exported = _alike(got[name], original)
         if exported is None:
-            said.append(f"{name} not compared ({list(got[name].shape)} beside {list(original.shape)})")
-        elif name in labels:
-            differs = original.reshape(-1) != exported.reshape(-1)
+            needed = np.inf
+            wrong.append(f"{name} cannot be compared: {list(got[name].shape)} beside {list(original.shape)}")
+        elif name in labels or not _numeric(original, exported):
+            differs = _unequal(original.reshape(-1), exported.reshape(-1))
+            margins = _margins([expected[other] for other in expected if other not in labels], original)
             if margins is not None:
                 needed = max(needed, float(margins[differs].max(initial=0.0)))
                 differs &= margins > tolerance
@@ -56,7 +57,10 @@ def compare(
             if differs.any():
                 row = int(np.argmax(differs))
                 pair = f"{original.reshape(-1)[row]} became {exported.reshape(-1)[row]}"
-                wrong.append(f"{name}: {int(differs.sum())} of {len(differs)} rows differ, first row {row}: {pair}")
+                rows = "rows" if len(differs) == len(original) else "labels"
+                wrong.append(
+                    f"{name}: {int(differs.sum())} of {len(differs)} {rows} differ, first {rows[:-1]} {row}: {pair}"
+                )
             else:
                 said.append(f"{name} equal")
         else:
@@ -70,7 +74,20 @@ def compare(
                 wrong.append(f"{name}: off by {share:.2g} of its largest value, in row {int(where[0])}: {pair}")
             else:
                 said.append(f"{name} within {share:.1e} of its largest value" if gap else f"{name} equal")
+    if not expected:
+        return Agreement(False, 0.0, "it has no answer to compare", np.inf)
     return Agreement(not wrong, largest, "; ".join(wrong) if wrong else ", ".join(said), needed)
+
+
+def _numeric(*arrays: Array) -> bool:
+    return all(array.dtype.kind in "biuf" for array in arrays)
+
+
+def _unequal(original: Array, exported: Array) -> Array:
+    """Where two vectors differ; text is compared with numbers by what it says."""
+    if _numeric(original, exported):
+        return np.asarray(original != exported)
+    return np.array([str(a) != str(b) for a, b in zip(original, exported, strict=True)], dtype=bool)
 
 
 def _alike(exported: Array, original: Array) -> Array | None:
@@ -101,12 +118,27 @@ def _scale(array: Array) -> float:
     return float(finite.max(initial=0.0)) or 1.0
 
 
-def _margins(scores: list[Array]) -> Array | None:
-    """The gap between each row's two best scores, as a share of the largest; None where there are no such scores."""
+def _margins(scores: list[Array], labels: Array) -> Array | None:
+    """How decided each of `labels`, flattened, is: the gap between its two best scores, or of its score to where it
+    changes, as a share of the largest. None where no scores fit the labels."""
+    count = len(labels)
     for array in scores:
+        if not _numeric(array):
+            continue
+        if labels.ndim == 2 and array.ndim == 3 and array.shape[:2] == labels.shape[::-1]:  # [outputs, rows, classes]
+            return np.asarray(_best_gap(array).T.reshape(-1))
+        if labels.ndim == 2 and labels.shape[1] > 1 and array.shape == labels.shape:  # of yes and no
+            middle = 0.5 if array.min(initial=0.0) >= 0 and array.max(initial=1.0) <= 1 else 0.0
+            return np.asarray(np.abs(array - middle).reshape(-1) / _scale(array))
+        if labels.size != count or len(array) != count:
+            continue
         if array.ndim == 2 and array.shape[1] > 1:
-            best = np.sort(array, axis=1)
-            return np.asarray((best[:, -1] - best[:, -2]) / _scale(array))
-        if array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1):
+            return np.asarray(_best_gap(array))
+        if array.size == count:
             return np.asarray(np.abs(array.reshape(-1)) / _scale(array))
     return None
+
+
+def _best_gap(scores: Array) -> Array:
+    best = np.sort(scores, axis=-1)
+    return np.asarray((best[..., -1] - best[..., -2]) / _scale(scores))

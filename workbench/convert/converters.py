@@ -30,6 +30,8 @@ class Converted:
     """The outputs of `expected` that must be equal, not only close."""
     source: str
     """The object's type, as a user calls it."""
+    like: str = ""
+    """What is to be said of made-up rows that are not like the training data; empty: they are."""
 
 
 class Converter(Protocol):

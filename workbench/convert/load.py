@@ -11,6 +11,7 @@ import asyncio
 import difflib
 import math
 import os
+import textwrap
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -24,9 +25,13 @@ from workbench.client.results import LoadReport
 from workbench.convert.agreement import TOLERANCE, compare
 from workbench.convert.converters import Converted, converter_for
 from workbench.core.model import check_model_name
-from workbench.errors import InvalidInput, ModelError, NotFound, WorkbenchError
+from workbench.errors import ExecutionError, InvalidInput, ModelError, NotFound, WorkbenchError
 
 _LOADING = "the service loads it and warms it up"
+
+_SAMPLE = "give rows like its training data, as sample=X[:100] (--sample X[:100])"
+_BY_HAND = "export it yourself and load the file"
+"""What may help where an export is refused."""
 
 
 async def load(
@@ -48,8 +53,8 @@ async def load(
     began = time.perf_counter()
     progress = progress or LoadProgress()
     check_model_name(name)  # before a conversion that may take seconds
-    if tolerance is not None and not tolerance >= 0:  # NaN is refused too
-        raise InvalidInput(f"tolerance is {tolerance:g}; it takes 0 or more, a share of the output's largest value")
+    if tolerance is not None and not (isinstance(tolerance, int | float) and tolerance >= 0):  # NaN is refused too
+        raise InvalidInput(f"tolerance is {tolerance!r}; it takes 0 or more, a share of the output's largest value")
     if isinstance(source, str | os.PathLike):
         path = _existing(os.fspath(source))
         if not _is_loopback(client.url):
@@ -60,10 +65,10 @@ async def load(
     if isinstance(source, bytes | bytearray | memoryview):
         return await _upload(client, name, bytes(source), settings, began, progress, force=force)
     if callable(serialize := getattr(source, "SerializeToString", None)):  # an onnx.ModelProto
-        return await _upload(client, name, serialize(deterministic=True), settings, began, progress, force=force)
+        return await _upload(client, name, _serialized(source, serialize), settings, began, progress, force=force)
 
     progress.begin(f"exporting the {type(source).__name__} to ONNX")
-    converted = await asyncio.to_thread(converter_for(source), source, sample)
+    converted = await asyncio.to_thread(_converted, source, sample)
     allowed = TOLERANCE if tolerance is None else tolerance
 
     async def check(version: str) -> str:
@@ -111,20 +116,61 @@ async def _upload(
     return LoadReport(done.status, False, done.previous, time.perf_counter() - began, exported, compared)
 
 
+def _serialized(source: object, serialize: Callable[..., bytes]) -> bytes:
+    try:
+        return serialize(deterministic=True)
+    except Exception as error:  # of protobuf, for a message over 2 GB
+        raise ModelError(
+            f"the {type(source).__name__} cannot be written as one message ({_words(error)}); save it to a file, with "
+            "save_as_external_data=True where it is over 2 GB, and load that by its path"
+        ) from error
+
+
+def _converted(source: object, sample: object | None) -> Converted:
+    """What the converter gives. Its libraries raise exceptions of any class; none of them is of use to the caller."""
+    try:
+        return converter_for(source)(source, sample)
+    except WorkbenchError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"the export of {type(source).__name__} failed in a library, with {_words(error)}; nothing was loaded. Try "
+            "it with rows of your own, as sample=X[:100] (--sample X[:100]), or export it yourself and load the file"
+        ) from error
+
+
+def _words(error: Exception) -> str:
+    return textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" …")
+
+
 async def _compared(client: AsyncClient, name: str, version: str, converted: Converted, tolerance: float) -> str:
     """One sentence on how the two agree; ModelError where they do not."""
-    answer = await Predictor(client).predict(name, converted.rows, version=version)
-    comparison = compare(converted.expected, answer, converted.labels, tolerance)
     rows = f"{converted.row_count} made-up rows" if converted.made_up else f"{converted.row_count} rows of yours"
+    rows += f" {converted.like}" if converted.like else ""
+    discarded = f"so version {version} was discarded"
+    try:
+        answer = await Predictor(client).predict(name, converted.rows, version=version)
+    except (InvalidInput, ExecutionError) as error:
+        raise ModelError(
+            f"the export of {converted.source} does not take the rows that the original does ({error.message}), on "
+            f"{rows}, {discarded}; {_SAMPLE if converted.made_up else _BY_HAND}"
+        ) from error
+    try:
+        comparison = compare(converted.expected, answer, converted.labels, tolerance)
+    except Exception as error:  # numpy's, for answers of a form that nobody has seen yet
+        raise ModelError(
+            f"the answers of {converted.source} and of its export could not be compared on {rows} ({_words(error)}), "
+            f"{discarded}; {_BY_HAND}"
+        ) from error
     if not comparison.agrees:
-        hint = "give rows like its training data, as sample=X[:100]"
+        hint = _SAMPLE
         if not math.isfinite(comparison.needed):
-            hint = "export it yourself and load the file"
+            hint = _BY_HAND
         elif not converted.made_up:
             hint = f"where that is near enough, load it with tolerance={math.ceil(comparison.needed * 1000) / 1000:g}"
         raise ModelError(
             f"the export of {converted.source} does not answer as the original on {rows} ({comparison.summary}; "
-            f"the tolerance is {tolerance:g}), so version {version} was discarded; {hint}"
+            f"the tolerance is {tolerance:g}), {discarded}; {hint}"
         )
     return f"compared with the original on {rows}: {comparison.summary}"
 
@@ -142,10 +188,13 @@ def _size(model: bytes | Path) -> int:
 
 def _existing(path: str) -> Path:
     """`path`, absolute; NotFound with the nearest name beside it where there is none."""
-    found = Path(path).expanduser().absolute()
-    if found.exists():
-        return found
-    beside = [entry.name for entry in found.parent.iterdir()] if found.parent.is_dir() else []
+    try:
+        found = Path(path).expanduser().absolute()
+        if found.exists():
+            return found
+        beside = [entry.name for entry in found.parent.iterdir()] if found.parent.is_dir() else []
+    except (OSError, ValueError, RuntimeError) as error:  # too long, not readable, no such user
+        raise InvalidInput(f"{path[:200]!r} cannot be used as a path: {error}") from None
     near = difflib.get_close_matches(found.name, beside, n=1)
     hint = f"; did you mean {str(Path(path).parent / near[0])!r}?" if near else ""
     raise NotFound(f"there is no file or folder {path!r}{hint}")

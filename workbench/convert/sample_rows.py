@@ -1,50 +1,255 @@
 """Rows on which an estimator and its export are compared when the user gave none.
 
-Best are rows like those it was trained on, so its own memory is asked first: stored rows, centres, means and scales,
-split points. Where it remembers nothing of the kind, rows of several magnitudes are made up.
+Best are rows like those it was trained on, so its own memory is asked first: stored rows, centres, and what it knows
+of each column (`trained_columns`). Rows on both sides of its decisions are added, and rows with missing values where
+it was trained with some. Where it remembers nothing, rows of several magnitudes are made up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from workbench.convert.trained_columns import Column, trained_columns
 from workbench.core.tensor import Array
+from workbench.errors import ModelError
 
 ROWS = 256
+PAIRS = 48
+"""Pairs of rows with different answers between which a decision is looked for."""
+HALVINGS = 3
+"""How often the way between the two is halved: nearer to a decision, rounding to float32 may take either side."""
+WITH_HOLES = 64
+HOLES = 0.2
+"""The share of values that are missing in these rows."""
+
+_STORED = ("_fit_X", "support_vectors_", "X_train_", "X_fit_")
+"""Attributes that hold rows of the training data."""
 
 
-def rows_like_the_training_data(estimator: Any, features: int) -> Array:
-    """ROWS rows of `features` float64 values that float32 holds exactly; the same ones each time.
+@dataclass(frozen=True, slots=True)
+class MadeUp:
+    rows: Any
+    """As `predict` or `transform` takes them: an array, or a DataFrame of the columns' names."""
+    like: str
+    """How near they come to the training data, as words after "made-up rows"; empty: as near as can be."""
 
-    Exactly, so that the comparison is of the export and not of rounding the rows.
+
+def made_up_rows(estimator: Any, kind: str) -> MadeUp:
+    """The same rows each time, of numbers that float32 holds exactly, so that the comparison is not of rounding them.
+
+    `kind` is what errors call the estimator. Raises ModelError where nothing like its training data can be made up.
     """
     rng = np.random.default_rng(0)
-    for step in _first_steps(estimator):
-        rows = _remembered(step, rng)
-        if rows is not None and rows.shape[1:] == (features,) and np.isfinite(rows).all():
-            return np.asarray(rows.astype(np.float32).astype(np.float64))
+    columns = trained_columns(estimator, texts_like_the_training_data)
+    if not columns:
+        return MadeUp(_single_column(estimator, kind, rng), "")
+    first = _first_step(estimator)
+    if hasattr(first, "build_analyzer"):
+        return MadeUp(np.array(columns[0].choices, dtype=object), "")
+    names = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
+    if any(column.text for column in columns) or (names and hasattr(first, "transformers_")):
+        return MadeUp(_mixed(columns, names, kind, rng), "")
+    stored = next((rows for step in _first_steps(estimator) if (rows := _remembered(step, rng)) is not None), None)
+    like = ""
+    if stored is not None and stored.shape[1:] == (len(columns),):
+        rows = stored
+    elif any(column.known for column in columns):
+        rows = np.column_stack([_numbers(column, ROWS, rng) for column in columns])
+    else:
+        rows = _several_magnitudes(len(columns), rng)
+        like = "of several magnitudes, since it remembers none of its training data"
+    if _counts(estimator):
+        rows = np.floor(np.abs(rows))
+    rows = _exact(rows)
+    rows = np.concatenate([rows, _exact(_near_decisions(estimator, rows, rng))])
+    return MadeUp(_with_holes(estimator, columns, rows, rng), like)
+
+
+def texts_like_the_training_data(vectoriser: Any) -> list[str]:
+    """ROWS texts of words that the vectoriser knows, and of some that it does not."""
+    rng = np.random.default_rng(0)
+    words = sorted(getattr(vectoriser, "vocabulary_", {})) or ["one", "two", "three", "four"]
+    words = [*words, *("Zwölf", "naïve", "unheard-of", "2nd")[: max(len(words) // 4, 1)]]
+    return [" ".join(rng.choice(words, rng.integers(1, 12))) for _ in range(ROWS)]
+
+
+# Whole tables
+
+
+def _single_column(estimator: Any, kind: str, rng: np.random.Generator) -> Array:
+    """Of text, or of labels: what takes no table."""
+    first = _first_step(estimator)
+    if hasattr(first, "build_analyzer"):
+        return np.array(texts_like_the_training_data(first), dtype=object)
+    classes = getattr(first, "classes_", None)
+    if isinstance(classes, np.ndarray) and classes.ndim == 1 and len(classes) and not hasattr(first, "predict"):
+        return np.asarray(classes[rng.integers(0, len(classes), ROWS)])
+    raise nothing_like_it(kind, "it does not say how many columns it takes")
+
+
+def nothing_like_it(kind: str, why: str) -> ModelError:
+    return ModelError(
+        f"no rows like the training data of {kind} could be made up to compare its export on: {why}; give some, as "
+        "sample=X[:100] (--sample X[:100])"
+    )
+
+
+def _mixed(columns: Sequence[Column], names: list[str], kind: str, rng: np.random.Generator) -> Any:
+    """A DataFrame of columns of their own kinds; without names, an array of objects."""
+    values: list[Array] = []
+    for column in columns:
+        if column.text:
+            chosen = rng.integers(0, len(column.choices), ROWS)
+            values.append(np.array([column.choices[each] for each in chosen], dtype=object))
+        else:
+            numbers = _exact(_numbers(column, ROWS, rng))
+            if column.hole is not None:
+                numbers[rng.random(ROWS) < HOLES / 2] = column.hole
+            values.append(numbers)
+    if not names:
+        if not all(column.text for column in columns):
+            raise nothing_like_it(kind, "it takes text and numbers side by side, and knows no names for its columns")
+        return np.column_stack(values)
+    import pandas as pd
+
+    return pd.DataFrame(dict(zip(names, values, strict=True)))
+
+
+# Columns of numbers
+
+
+def _numbers(column: Column, count: int, rng: np.random.Generator) -> Array:
+    if len(column.choices):
+        return np.asarray(column.choices, dtype=float)[rng.integers(0, len(column.choices), count)]
+    if not len(points := np.sort(column.points)):
+        return np.resize(_several_magnitudes(1, rng)[:, 0], count)
+    low, high = points[0], points[-1]
+    width = float(high - low) or abs(float(low)) or 1.0
+    values = rng.uniform(low - 0.1 * width, high + 0.1 * width, count)
+    near = rng.random(count) < 0.5
+    values[near] = rng.choice(points, near.sum()) + 0.01 * width * rng.standard_normal(near.sum())
+    whole = points[points == np.round(points)]
+    if len(whole):  # what lies on a quantile, or on a bin's edge, is a case of its own
+        on = rng.random(count) < 0.25
+        values[on] = rng.choice(whole, on.sum())
+    if np.array_equal(2 * points, np.round(2 * points)):  # whole numbers, or halfway between two
+        rounded = rng.random(count) < 0.5
+        values[rounded] = np.round(values[rounded])
+    return np.asarray(values)
+
+
+def _several_magnitudes(features: int, rng: np.random.Generator) -> Array:
     quarter = (ROWS // 4, features)
     made_up = [rng.standard_normal(quarter), rng.uniform(0, 1, quarter), rng.uniform(0, 20, quarter)]
-    made_up.append(10 * rng.standard_normal(quarter))
-    rows = np.abs(np.concatenate(made_up)) if _counts(estimator) else np.concatenate(made_up)
+    return np.concatenate([*made_up, 10 * rng.standard_normal(quarter)])
+
+
+def _exact(rows: Array) -> Array:
     return np.asarray(rows.astype(np.float32).astype(np.float64))
 
 
-def texts_like_the_training_data(vectorizer: Any) -> Array:
-    """ROWS texts of its vocabulary's words."""
-    rng = np.random.default_rng(0)
-    words = sorted(getattr(vectorizer, "vocabulary_", None) or ["one", "two", "three", "four"])
-    return np.array([" ".join(rng.choice(words, rng.integers(1, 12))) for _ in range(ROWS)], dtype=object)
+# Rows as they were
+
+
+def _remembered(step: Any, rng: np.random.Generator) -> Array | None:
+    for name in _STORED:
+        rows = getattr(step, name, None)
+        if isinstance(rows, np.ndarray) and rows.ndim == 2 and len(rows) and rows.dtype.kind in "iuf":
+            return _like_stored(rows.astype(float), rng)
+    if getattr(step, "covariance_type", None) is not None and hasattr(step, "sample"):  # a mixture
+        rows, _ = step.sample(ROWS)
+        return np.asarray(rows)
+    centres = getattr(step, "cluster_centers_", None)
+    if isinstance(centres, np.ndarray) and centres.ndim == 2 and len(centres):
+        chosen = centres[rng.integers(0, len(centres), ROWS)]
+        return np.asarray(chosen + 0.2 * rng.standard_normal(chosen.shape) * (centres.std(axis=0) + 1e-6))
+    if getattr(step, "theta_", None) is not None and getattr(step, "var_", None) is not None:
+        means, deviations = step.theta_, np.sqrt(step.var_)
+        which = rng.integers(0, len(means), ROWS)
+        return np.asarray(rng.normal(means[which], deviations[which]))
+    mean, parts = getattr(step, "mean_", None), getattr(step, "components_", None)
+    if mean is not None and parts is not None and (variance := getattr(step, "explained_variance_", None)) is not None:
+        return np.asarray(mean + rng.standard_normal((ROWS, len(parts))) * np.sqrt(variance) @ parts)
+    return None
+
+
+def _like_stored(rows: Array, rng: np.random.Generator) -> Array:
+    """Stored rows moved a little, and new ones that take each value from another row; whole numbers stay whole."""
+    width = rows.shape[1]
+    moved = rows[rng.integers(0, len(rows), ROWS // 2)]
+    mixed = rows[rng.integers(0, len(rows), (ROWS - ROWS // 2, width)), np.arange(width)]
+    present = rows[~np.isnan(rows)]
+    if not np.array_equal(present, np.round(present)):
+        with np.errstate(invalid="ignore"):
+            moved = moved + 0.01 * rng.standard_normal(moved.shape) * (np.nanstd(rows, axis=0) + 1e-6)
+    return np.concatenate([moved, mixed])
+
+
+# Rows that decide
+
+
+def _near_decisions(estimator: Any, rows: Array, rng: np.random.Generator) -> Array:
+    """Rows between two with different answers, nearer and nearer to where a classifier's answer changes."""
+    if not hasattr(estimator, "classes_") or not hasattr(estimator, "predict"):
+        return rows[:0]
+    answers = _labels(estimator, rows)
+    if answers is None:
+        return rows[:0]
+    one, other = rng.integers(0, len(rows), (2, 8 * PAIRS))
+    differ = np.flatnonzero((answers[one] != answers[other]).any(axis=1))[:PAIRS]
+    a, b = rows[one[differ]], rows[other[differ]]
+    side = answers[one[differ]]
+    found = []
+    for _ in range(HALVINGS if len(differ) else 0):
+        middle = _exact((a + b) / 2)
+        found.append(middle)
+        if (labels := _labels(estimator, middle)) is None:
+            return rows[:0]
+        same = (labels == side).all(axis=1)[:, np.newaxis]
+        a, b = np.where(same, middle, a), np.where(same, b, middle)
+    return np.concatenate(found) if found else rows[:0]
+
+
+def _labels(estimator: Any, rows: Array) -> Array | None:
+    try:
+        return np.asarray(estimator.predict(rows)).reshape(len(rows), -1)
+    except Exception:  # what it refuses is found out, and said, where its own answers are asked for
+        return None
+
+
+def _with_holes(estimator: Any, columns: Sequence[Column], rows: Array, rng: np.random.Generator) -> Array:
+    """`rows`, and some of them again with missing values in the columns that had some."""
+    if all(column.hole is None for column in columns):
+        return rows
+    holed = rows[rng.integers(0, len(rows), WITH_HOLES)]
+    for place, column in enumerate(columns):
+        if column.hole is not None:
+            holed[rng.random(WITH_HOLES) < HOLES, place] = column.hole
+    method = estimator.predict if hasattr(estimator, "predict") else estimator.transform
+    try:
+        method(holed)
+    except Exception:  # a later step takes none, so it was not trained with any either
+        return rows
+    return np.concatenate([rows, holed])
+
+
+# Which estimator
+
+
+def _first_step(estimator: Any) -> Any:
+    while getattr(estimator, "steps", None):
+        estimator = estimator.steps[0][1]
+    return estimator
 
 
 def _first_steps(estimator: Any) -> Iterator[Any]:
     """The estimator that sees the raw rows: a pipeline's first step, or the one inside a search or a wrapper."""
-    steps = getattr(estimator, "steps", None)
-    if steps:
-        yield from _first_steps(steps[0][1])
+    if getattr(estimator, "steps", None):
+        yield from _first_steps(estimator.steps[0][1])
         return
     for inner in ("best_estimator_", "estimator_"):
         if hasattr(estimator, inner):
@@ -52,44 +257,7 @@ def _first_steps(estimator: Any) -> Iterator[Any]:
     yield estimator
 
 
-def _remembered(step: Any, rng: np.random.Generator) -> Array | None:
-    for stored in ("_fit_X", "support_vectors_", "X_train_", "cluster_centers_"):
-        rows = getattr(step, stored, None)
-        if isinstance(rows, np.ndarray) and rows.ndim == 2 and len(rows):
-            chosen = rows[rng.integers(0, len(rows), ROWS)]
-            return np.asarray(chosen + 0.01 * rng.standard_normal(chosen.shape) * (rows.std(axis=0) + 1e-6))
-    if getattr(step, "data_min_", None) is not None:
-        return np.asarray(rng.uniform(step.data_min_, step.data_max_, (ROWS, len(step.data_min_))))
-    if getattr(step, "mean_", None) is not None and getattr(step, "scale_", None) is not None:
-        return np.asarray(rng.normal(step.mean_, step.scale_, (ROWS, len(step.mean_))))
-    if getattr(step, "theta_", None) is not None and getattr(step, "var_", None) is not None:
-        means, deviations = step.theta_, np.sqrt(step.var_)
-        chosen = rng.integers(0, len(means), ROWS)
-        return np.asarray(rng.normal(means[chosen], deviations[chosen]))
-    return _around_the_splits(step, rng)
-
-
-def _around_the_splits(step: Any, rng: np.random.Generator) -> Array | None:
-    """For trees: values between the split points of each feature."""
-    trees = list(np.ravel(np.asarray(getattr(step, "estimators_", [step]), dtype=object)))
-    trees = [tree.tree_ for tree in trees if hasattr(tree, "tree_")]
-    if not trees:
-        return None
-    features = step.n_features_in_
-    feature = np.concatenate([tree.feature for tree in trees])
-    threshold = np.concatenate([tree.threshold for tree in trees])
-    low, high = np.zeros(features), np.ones(features)
-    for index in range(features):
-        if (points := threshold[feature == index]).size:
-            margin = 0.1 * (np.ptp(points) or abs(points[0]) or 1.0)
-            low[index], high[index] = points.min() - margin, points.max() + margin
-    return np.asarray(rng.uniform(low, high, (ROWS, features)))
-
-
 def _counts(estimator: Any) -> bool:
     """True for models of counts, which refuse negative values."""
-    return any("NB" in type(step).__name__ or "Chi2" in type(step).__name__ for step in _all_steps(estimator))
-
-
-def _all_steps(estimator: Any) -> list[Any]:
-    return [step for _, step in getattr(estimator, "steps", [("", estimator)])]
+    steps = [step for _, step in getattr(estimator, "steps", [("", estimator)])]
+    return any(type(step).__name__ in ("MultinomialNB", "ComplementNB") for step in steps)

@@ -1,0 +1,240 @@
+"""A fitted scikit-learn estimator as an ONNX model, by skl2onnx, whose faults that matter are mended on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import re
+import sys
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from workbench.core.tensor import Array
+from workbench.errors import Unsupported
+
+INPUT = "X"
+
+_WORDS = r"[\p{L}\p{N}_]{2,}"
+"""What a vectoriser's default pattern means in ONNX Runtime, whose \\w has ASCII only."""
+
+_FORMS: tuple[tuple[str, str, object, object], ...] = (
+    ("VotingClassifier", "flatten_transform", True, False),
+    ("KBinsDiscretizer", "encode", "onehot", "onehot-dense"),
+)
+"""(class, setting, what skl2onnx refuses, what gives the same values to it)"""
+
+_UNKNOWN = re.compile(r"Unable to find a(?: shape calculator|n? ?converter)[^<]*<class '(?:[^']*\.)?(\w+)'>")
+"""The beginning of skl2onnx's error for a class that it cannot convert."""
+
+
+def export(estimator: Any, kind: str, rows: Any) -> Any:
+    """The ModelProto. Raises Unsupported with skl2onnx's own reason."""
+    types = _initial_types(rows, by_column=hasattr(next(_parts(estimator)), "transformers_"))
+    estimator = _convertible(estimator)
+    failure: Exception | None = None
+    for target in (None, {"": 21, "ai.onnx.ml": 3}):  # some converters know the older operators only
+        try:
+            with _truth_values_as_integers(), _missing_values_in_trees():
+                proto = _convert(estimator, types, target)
+                return _with_plain_names(proto, hasattr(estimator, "predict_proba"))
+        except Exception as error:  # skl2onnx raises whatever its converters do
+            failure = failure or error
+    reason = textwrap.shorten(str(failure), 300, placeholder=" …")
+    if unknown := _UNKNOWN.match(reason):
+        raise Unsupported(f"{kind} has no ONNX form: skl2onnx knows no conversion of {unknown[1]}") from failure
+    raise Unsupported(f"{kind} has no ONNX form that skl2onnx can make: {reason}") from failure
+
+
+def _convert(estimator: Any, types: list[tuple[str, Any]], target: dict[str, int] | None) -> Any:
+    from skl2onnx import convert_sklearn
+
+    name = type(estimator).__name__
+    scalers = _scalers_before_trees(estimator)
+    exact: dict[Any, Any] = {id(scaler): {"div": "div_cast"} for scaler in scalers}
+    exact |= {id(part): {"tokenexp": _WORDS} for part in _parts(estimator) if _splits_by_words(part)}
+    try:
+        options = {**exact, id(estimator): {"zipmap": False} | exact.get(id(estimator), {})}
+        proto = convert_sklearn(estimator, name=name, initial_types=types, options=options, target_opset=target)
+    except NameError:  # it has no option zipmap, and so no dictionaries to give
+        proto = convert_sklearn(estimator, name=name, initial_types=types, options=exact, target_opset=target)
+    for scaler in scalers:
+        _restore_mean(proto.graph, scaler.mean_)
+    if sys.platform == "linux":
+        _name_a_locale(proto.graph)
+    return proto
+
+
+def _parts(estimator: Any) -> Iterator[Any]:
+    """The fitted steps inside an estimator, in order, those of column transformers and unions included."""
+    if steps := getattr(estimator, "steps", None):
+        for _, step in steps:
+            yield from _parts(step)
+        return
+    yield estimator
+    inner = [each for _, each, _ in getattr(estimator, "transformers_", ())]
+    inner += [each for _, each in getattr(estimator, "transformer_list", ())]
+    for each in inner:
+        if not isinstance(each, str):
+            yield from _parts(each)
+
+
+def _convertible(estimator: Any) -> Any:
+    """`estimator`, or what gives the same values in a form that skl2onnx takes."""
+    if steps := getattr(estimator, "steps", None):
+        found = [*((name, _plain(step)) for name, step in steps[:-1]), (steps[-1][0], _convertible(steps[-1][1]))]
+        if all(new is step for (_, new), (_, step) in zip(found, steps, strict=True)):
+            return estimator
+        estimator = copy.copy(estimator)
+        estimator.steps = found
+        return estimator
+    if hasattr(estimator, "get_support") and hasattr(estimator, "predict"):  # skl2onnx would export the selection alone
+        from sklearn.pipeline import Pipeline
+
+        return Pipeline([("select", estimator), ("estimator", estimator.estimator_)])
+    return _plain(estimator)
+
+
+def _plain(estimator: Any) -> Any:
+    """`estimator`, or a copy without settings that change only the form of what it gives and that skl2onnx refuses."""
+    name = type(estimator).__name__
+    for of, setting, refused, taken in _FORMS:
+        if name == of and getattr(estimator, setting, None) == refused:
+            estimator = copy.copy(estimator)
+            setattr(estimator, setting, taken)
+    return estimator
+
+
+def _splits_by_words(part: Any) -> bool:
+    """Whether a vectoriser splits text as it does by default, into words of any language."""
+    if not hasattr(part, "build_analyzer") or getattr(part, "tokenizer", None) is not None:
+        return False
+    return (part.analyzer, part.token_pattern) == ("word", r"(?u)\b\w\w+\b")
+
+
+def _scalers_before_trees(estimator: Any) -> list[Any]:
+    """What must scale in float64, as scikit-learn does, because trees compare afterwards.
+
+    A split point halfway between two training values may be a third value exactly, and then the last bit decides.
+    """
+    steps = [step for _, step in getattr(estimator, "steps", ())]
+    trees = any(type(step).__module__.startswith(("sklearn.tree", "sklearn.ensemble")) for step in steps)
+    scalers = [step for step in steps if type(step).__name__ == "StandardScaler" and step.mean_ is not None]
+    return scalers if trees else []
+
+
+def _restore_mean(graph: Any, mean: Array) -> None:
+    """skl2onnx 1.20 keeps in float64 what it has rounded to float32 before."""
+    from onnx import numpy_helper
+
+    rounded = mean.astype(np.float32)
+    for initializer in graph.initializer:
+        values = numpy_helper.to_array(initializer)
+        if values.dtype == np.float64 and np.array_equal(values.reshape(-1), rounded):
+            initializer.CopyFrom(numpy_helper.from_array(mean.reshape(values.shape), initializer.name))
+
+
+def _name_a_locale(graph: Any) -> None:
+    """ONNX Runtime's own choice for lower-casing text is en_US.UTF-8, which slim containers do not have."""
+    from onnx import helper
+
+    for node in graph.node:
+        if node.op_type == "StringNormalizer" and not any(each.name == "locale" for each in node.attribute):
+            node.attribute.append(helper.make_attribute("locale", "C.UTF-8"))
+
+
+def _initial_types(rows: Any, *, by_column: bool) -> list[tuple[str, Any]]:
+    from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType
+
+    of_kind = {"f": FloatTensorType, "i": Int64TensorType, "s": StringTensorType}
+    if hasattr(rows, "columns"):
+        kinds = ["f" if dtype.kind == "f" else "i" if dtype.kind in "iub" else "s" for dtype in rows.dtypes]
+        if by_column or "s" in kinds:
+            return [(str(name), of_kind[kind]([None, 1])) for name, kind in zip(rows.columns, kinds, strict=True)]
+        return [(INPUT, FloatTensorType([None, len(kinds)]))]
+    array = np.asarray(rows)
+    if array.dtype.kind in "OUST":
+        return [(INPUT, StringTensorType([None, *array.shape[1:]]))]
+    return [(INPUT, FloatTensorType([None, *array.shape[1:]]))]
+
+
+@contextlib.contextmanager
+def _truth_values_as_integers() -> Iterator[None]:
+    """skl2onnx 1.20 mixes truth values into lists of integers, which onnx with a newer protobuf refuses."""
+    from onnx import helper
+
+    original = helper.make_attribute
+
+    def make_attribute(key: str, value: Any, *rest: Any, **named: Any) -> Any:
+        if isinstance(value, list | tuple | np.ndarray):
+            value = [int(item) if isinstance(item, bool | np.bool_) else item for item in value]
+        return original(key, value, *rest, **named)
+
+    helper.make_attribute = make_attribute
+    try:
+        yield
+    finally:
+        helper.make_attribute = original
+
+
+@contextlib.contextmanager
+def _missing_values_in_trees() -> Iterator[None]:
+    """skl2onnx 1.20 sends a missing value to the right of each split, also where the tree has learnt to go left."""
+    from skl2onnx.common import tree_ensemble
+
+    original = tree_ensemble.add_tree_to_attribute_pairs
+
+    def add_tree(attributes: Any, is_classifier: bool, tree: Any, *rest: Any, **named: Any) -> None:
+        original(attributes, is_classifier, tree, *rest, **named)
+        attributes["nodes_missing_value_tracks_true"][-tree.node_count :] = [
+            int(left) for left in tree.missing_go_to_left
+        ]
+
+    users = [each for each in list(sys.modules.values()) if vars(each).get(original.__name__) is original]
+    for module in users:
+        setattr(module, original.__name__, add_tree)
+    try:
+        yield
+    finally:
+        for module in users:
+            setattr(module, original.__name__, original)
+
+
+def _with_plain_names(proto: Any, probabilities: bool) -> Any:
+    """`proto` with inner names that tell the operator and its place, in place of skl2onnx's.
+
+    Those hold counters that run on from one conversion to the next, so the same estimator would get another digest.
+    Where the classifier has no probabilities, the output that skl2onnx calls so anyway is named for what it is.
+    """
+    names = {value.name: value.name for value in (*proto.graph.input, *proto.graph.output)}
+    if not probabilities and "probabilities" in names:
+        names["probabilities"] = "scores"
+    for value in proto.graph.output:
+        value.name = names[value.name]
+    _rename(proto.graph, names, "")
+    return proto
+
+
+def _rename(graph: Any, names: dict[str, str], prefix: str) -> None:
+    """Subtleness ahead: an inner graph sees the outer names, so it goes on with a copy of what they became."""
+    for index, initializer in enumerate(graph.initializer):
+        initializer.name = names.setdefault(initializer.name, f"{prefix}constant_{index}")
+    if prefix:
+        for kind, values in (("in", graph.input), ("out", graph.output)):
+            for index, value in enumerate(values):
+                names[value.name] = f"{prefix}{kind}_{index}"
+                value.name = names[value.name]
+        graph.name = prefix.rstrip("/")
+    for index, node in enumerate(graph.node):
+        node.name = f"{prefix}{node.op_type}_{index}"
+        node.input[:] = [names[name] if name else "" for name in node.input]
+        for place, name in enumerate(node.output):
+            if name:
+                names.setdefault(name, f"{node.name}:{place}")
+        node.output[:] = [names[name] if name else "" for name in node.output]
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs) if attribute.HasField("g") else attribute.graphs:
+                _rename(inner, dict(names), f"{node.name}/")
+    del graph.value_info[:]
