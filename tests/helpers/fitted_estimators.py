@@ -181,10 +181,10 @@ def fitted_estimators(wanted: Callable[[str, str], bool] = lambda name, data: Tr
 
 
 def _fitted(estimator: Any, data: Data, target: Any) -> tuple[Any, Any] | None:
-    one = clone(estimator)
     rows, unseen = data.rows[:TRAINED], data.rows[TRAINED:]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        one = clone(estimator)
         try:
             one.fit(rows) if target is None else one.fit(rows, target[:TRAINED])
             method = next(each for each in ("predict", "transform", "score_samples") if hasattr(one, each))
