@@ -193,13 +193,17 @@ def test_dynamic_quantization_is_told_from_other_ways_to_mix_rows(text: str) -> 
     assert "takes one scale for the whole batch" in proof.reason
 
 
-def test_rows_that_are_mixed_by_more_than_quantization_are_not_excused() -> None:
-    text = (
-        "float[N,4] x -> y { q, s, z = DynamicQuantizeLinear(x) d = DequantizeLinear(q, s, z) y = Softmax<axis=0>(d) }"
-    )
-    proof = analyse(graph(text), strict=True)
-    assert (proof.verdict, proof.only_quantization) == (Verdict.DEPENDENT, False)
-    assert proof.reason == "Softmax 'y' normalises over the rows of the batch"
+@pytest.mark.parametrize(
+    ("nodes", "reason"),
+    [
+        ("d = DequantizeLinear(q, s, z) y = Softmax<axis=0>(d)", "Softmax 'y' normalises over the rows of the batch"),
+        ("y = Div(x, s)", "Div 'y' computes with a scale that the whole batch shares"),
+        ("y = Mul(x, s)", "Mul 'y' computes with a scale that the whole batch shares"),
+    ],
+)
+def test_rows_that_are_mixed_by_more_than_quantization_are_not_excused(nodes: str, reason: str) -> None:
+    proof = analyse(graph(f"float[N,4] x -> y {{ q, s, z = DynamicQuantizeLinear(x) {nodes} }}"), strict=True)
+    assert (proof.verdict, proof.only_quantization, proof.reason) == (Verdict.DEPENDENT, False, reason)
 
 
 @pytest.mark.parametrize(("text", "operators"), UNKNOWN)

@@ -28,6 +28,10 @@ def test_what_was_multiplied_is_divided_again() -> None:
     assert divide(rows, 4) == product([STEPS, 3, BATCH])
     assert subtract(add(PAST, STEPS), PAST) == STEPS
     assert subtract(rows, rows) == 0
+    window = subtract(divide(STEPS, 2), 1)
+    assert exactly(product([BATCH, window, 8]), multiply(window, 8)) == BATCH
+    assert exactly(multiply(add(STEPS, PAST), add(STEPS, 1)), add(STEPS, PAST)) == add(STEPS, 1)
+    assert exactly(add(multiply(STEPS, STEPS), 1), add(STEPS, 1)) is None
 
 
 def test_what_does_not_divide_is_a_size_of_its_own() -> None:

@@ -162,7 +162,7 @@ class GraphWalker:
             trouble = trouble or Unknown(f"no rule covers {node.label}")
         if trouble is not None or found is None:
             return [trouble or FREE] * len(node.proto.output)
-        sized, misuse = _check(found, values)
+        sized, misuse = _check(node.operator, found, values)
         try:
             given = found.rule(node, values)
         except NotUnderstood:
@@ -185,7 +185,7 @@ def _is_free(value: Value) -> bool:
     return value.rows is None and not value.sized
 
 
-def _check(found: Registered, values: Inputs) -> tuple[bool, str]:
+def _check(operator: str, found: Registered, values: Inputs) -> tuple[bool, str]:
     """(whether the elements that it reads depend on the batch size, what mixes rows whatever its rule says)."""
     sized = False
     for index, value in enumerate(values):
@@ -199,7 +199,20 @@ def _check(found: Registered, values: Inputs) -> tuple[bool, str]:
         return True, "computes with the number of rows in the batch"
     if not found.places and any(value.place is not None for value in present(values)):
         return sized, "computes with each row's place in the batch"
+    if any(value.quantized and value.rows is None for value in present(values)):
+        plain = any(value.rows is not None and not value.quantized for value in present(values))
+        if operator not in _TAKES_SCALES or (operator == "Mul" and plain):
+            return sized, "computes with a scale that the whole batch shares"
     return sized, ""
+
+
+_TAKES_SCALES = frozenset(
+    """
+    Cast ConvInteger DequantizeLinear Identity MatMulInteger MatMulIntegerToFloat Mul QAttention QLinearConv
+    QLinearMatMul Reshape Shape Squeeze Unsqueeze
+    """.split()  # noqa: SIM905
+)
+"""What is done with the scale of a tensor that was quantized, and makes up for it."""
 
 
 def _finished(node: Node, result: Result, sized: bool, quantized: str) -> Result:

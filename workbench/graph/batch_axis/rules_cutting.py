@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from workbench.graph.batch_axis import symbolic_sizes as sizes
 from workbench.graph.batch_axis.batch_values import (
@@ -112,7 +113,12 @@ def split(node: Node, inputs: Inputs) -> list[Value]:
     if x.rows is not None and axis == x.rows.axis:
         rows = _rows_of_parts(x.rows, parts)
         return [Value((*shape[:axis], one.size, *shape[axis + 1 :]), one) for one in rows]
-    return [Value((*shape[:axis], part, *shape[axis + 1 :]), x.rows) for part in parts]
+    numbers = iter(x.numbers) if x.numbers and len(shape) == 1 else None
+    found = []
+    for part in parts:
+        own = tuple(islice(numbers, part)) if numbers and isinstance(part, int) else None
+        found.append(Value((*shape[:axis], part, *shape[axis + 1 :]), x.rows, own))
+    return found
 
 
 def _even_parts(size: Number, count: int) -> Sequence[Number]:

@@ -67,18 +67,16 @@ def reshaped(x: Value, target: Shape) -> Value:
     if len(axes) != 1:
         raise NotUnderstood("gives the rows no axis, or two")
     axis = axes[0]
+    # One follows from the other: the runtime refuses a shape of another number of elements.
     outer = sizes.exactly(before, sizes.product(target[:axis]))
-    inner = sizes.exactly(after, sizes.product(target[axis + 1 :]))
-    # The runtime refuses a shape of another number of elements, so one of them follows from the other.
-    if outer is not None and inner is None:
+    if outer is not None:
         inner = sizes.exactly(target[axis], sizes.multiply(outer, BATCH))
-    elif inner is not None and outer is None:
-        outer = sizes.exactly(target[axis], sizes.multiply(inner, BATCH))
-    if outer is None or inner is None:
+    else:
+        inner = sizes.exactly(after, sizes.product(target[axis + 1 :]))
+        outer = None if inner is None else sizes.exactly(target[axis], sizes.multiply(inner, BATCH))
+    if outer is None or inner is None or sizes.of_batch(outer) or sizes.of_batch(inner):
         raise NotUnderstood("cuts or joins the rows in a way that is not followed")
     rows = Rows(axis, outer, inner)
-    if sizes.equal(rows.size, target[axis]) is not True:
-        raise NotUnderstood("gives the rows an axis of another size")
     if _has_column(x) and (axis == len(target) - 1 or target[-1] != shape_of(x)[-1]):
         raise NotUnderstood("moves each row's place")
     return rearranged(x, target, rows)

@@ -70,13 +70,20 @@ def quantized_weights_product(left: Value, columns: Number) -> Value:
 
 @rule("FusedMatMul TransposeMatMul FusedMatMulActivation", domain=MICROSOFT)
 def fused_matmul(node: Node, inputs: Inputs) -> Value:
-    if node.whole("transBatchA") or node.whole("transBatchB"):
-        raise NotUnderstood("moves the batch axis")
     left, right = needed(inputs, 0), needed(inputs, 1)
+    left = _with_first_axis_inside(left) if node.whole("transBatchA") and rank_of(left) > 2 else left
+    right = _with_first_axis_inside(right) if node.whole("transBatchB") and rank_of(right) > 2 else right
     return matrix_product(
         _transposed(left) if node.whole("transA") and rank_of(left) > 1 else left,
         _transposed(right) if node.whole("transB") and rank_of(right) > 1 else right,
     )
+
+
+def _with_first_axis_inside(value: Value) -> Value:
+    """[rows, batch..., columns] as [batch..., rows, columns]."""
+    order = (*range(1, rank_of(value) - 1), 0, rank_of(value) - 1)
+    rows = value.rows and value.rows.at(order.index(value.rows.axis))
+    return Value(tuple(shape_of(value)[axis] for axis in order), rows)
 
 
 @rule("GemmFastGelu", domain=MICROSOFT)

@@ -145,22 +145,38 @@ def exactly(left: Number, right: Number) -> Number | None:
     if left == right and left != 0:
         return 1
     above, below = _terms(left), _terms(right)
-    if above is None or below is None or len(below) != 1:
-        return None
-    (symbols, by) = below[0]
-    if by == 0:
-        return None
-    quotient = {}
-    for others, factor in above:
-        rest = list(others)
-        for symbol in symbols:
-            if symbol not in rest:
-                return None
-            rest.remove(symbol)
-        if factor % by:
+    if not above or not below:
+        return 0 if below and above is not None else None
+    # Long division, from the longest products down.
+    rest, quotient = dict(above), dict[tuple[Symbol, ...], int]()
+    lead, by = max(below, key=_length)
+    for _ in range(_MOST_TERMS):
+        symbols, factor = max(rest.items(), key=_length)
+        part = _without(symbols, lead)
+        if part is None or factor % by:
             return None
-        quotient[tuple(rest)] = factor // by
-    return _polynomial(quotient)
+        quotient[part] = quotient.get(part, 0) + factor // by
+        for others, times in below:
+            both = tuple(sorted(part + others))
+            rest[both] = rest.get(both, 0) - factor // by * times
+            if not rest[both]:
+                del rest[both]
+        if not rest:
+            return _polynomial(quotient)
+    return None
+
+
+def _length(term: tuple[tuple[Symbol, ...], int]) -> tuple[int, tuple[Symbol, ...]]:
+    return len(term[0]), term[0]
+
+
+def _without(symbols: tuple[Symbol, ...], others: tuple[Symbol, ...]) -> tuple[Symbol, ...] | None:
+    left = list(symbols)
+    for symbol in others:
+        if symbol not in left:
+            return None
+        left.remove(symbol)
+    return tuple(left)
 
 
 def divide(left: Number, right: Number) -> Number:
