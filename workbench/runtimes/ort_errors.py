@@ -33,6 +33,9 @@ _COMPLAINT = re.compile(
 complaint (a shape, an index, an unknown category) some operators say INVALID_ARGUMENT, others FAIL, and those that
 throw RUNTIME_EXCEPTION."""
 
+_CONDITION = re.compile(r"^.*? was false\. (?=\S)", re.DOTALL)
+"""The C++ that an operator checks, with what is left of its function's name, before the operator's own words."""
+
 _DEVICE_FAULT = re.compile(
     r"\b(?:CUDA|CUDNN|CUBLAS|CUFFT|CURAND|NCCL|TENSORRT)\w*[ _](?:failure|error)|\bcuda[A-Z]", re.I
 )
@@ -120,7 +123,7 @@ def run_error(error: Exception) -> WorkbenchError:
     if not fault and not _DEVICE_FAULT.search(text) and _TERMINATED not in text:
         if found := _COMPLAINT.search(text):
             node = f" {found['node'][:80]!r}" if found["node"] else ""
-            words = plain(found["words"])
+            words = _CONDITION.sub("", plain(found["words"]))
             return InvalidInput(f"the model refused this input: {found['operator']}{node}: {_THROWN.get(words, words)}")
         # ValueError is what its Python layer raises for a missing input.
         if isinstance(error, InvalidArgument | ValueError):
