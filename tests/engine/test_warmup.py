@@ -207,9 +207,10 @@ def test_a_model_that_takes_no_made_up_input_is_served_unbatched_and_says_why() 
 
 
 def test_a_model_that_fails_for_several_rows_is_served_unbatched() -> None:
-    found = warm_up(Picky(8, most_rows=1), "auto", 4)
-    assert not found.batched
-    assert "too many rows" in found.reason
+    for proof in (UNKNOWN, PROOF):
+        found = warm_up(Picky(8, most_rows=1), "auto", 4, proof)
+        assert not found.batched
+        assert "several rows at once failed (too many rows)" in found.reason
 
 
 @pytest.mark.parametrize("datatype", DTYPES)

@@ -82,6 +82,17 @@ def try_rows(
     return RowTrial("", kinds, trouble)
 
 
+def trouble_with_two(session: Session, row: Mapping[str, Array]) -> str:
+    """How a run of the same `row` twice goes wrong, where the row alone was taken; empty where it does not. Blocks."""
+    names = [spec.name for spec in session.signature.outputs]
+    try:
+        return _misfit(
+            names, [session.run({name: np.repeat(array, 2, axis=0) for name, array in row.items()}, names)], 2
+        )
+    except WorkbenchError as error:
+        return f"several rows at once failed ({error.message})"
+
+
 def differences(pairs: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]]]) -> str:
     """How the answers that requests got of a batch differ from those that each gets alone, beyond any rounding; empty
     where they do not. `pairs` has both of each request, the second with the outputs that it asked for."""

@@ -15,7 +15,7 @@ from workbench.core.model import FREE, Signature
 from workbench.core.ports import Session
 from workbench.core.random_inputs import MAX_ELEMENTS, largest_input
 from workbench.engine.admission import ALONE, ShapeKey
-from workbench.engine.row_trial import try_rows
+from workbench.engine.row_trial import trouble_with_two, try_rows
 from workbench.errors import WorkbenchError
 from workbench.runtimes.first_run import FREE_SIZES, first_size_that_runs, warmup_inputs
 
@@ -110,6 +110,9 @@ def _decided(
     if batching == "never":
         return unbatched("its settings say batching = never")
     if _independent(proof, session.signature):
+        row = None if free_size is None else warmup_inputs(session.signature, 1, free_size)
+        if row and (trouble := trouble_with_two(session, row)):  # an export that holds the batch it was made with
+            return unbatched(f"its graph keeps rows apart, but {trouble}")
         return batched("rows do not influence each other, proved by its graph", BatchEvidence.PROVED)
     if batching == "always":
         known = f", though {proof.reason}" if proof.verdict is Verdict.DEPENDENT else ""
