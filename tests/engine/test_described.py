@@ -106,7 +106,7 @@ async def test_shapes_and_warm_up_are_as_the_configuration_has_them(tmp_path: Pa
     x = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
     response = await engine.infer(InferRequest("m", {"x": x}))
     np.testing.assert_array_equal(response.outputs["y"], x.reshape(2, 1, 4) + 1)
-    with pytest.raises(InvalidInput, match=r"\[2, 4\]"):
+    with pytest.raises(InvalidInput, match=r"got \[2,4\]"):
         await engine.infer(InferRequest("m", {"x": x.reshape(2, 4)}))
     assert engine.describe("m").placement
     await engine.close()
