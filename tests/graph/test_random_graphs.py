@@ -105,3 +105,13 @@ def test_a_neighbour_that_counts_nothing_still_spoils_a_row_if_it_is_not_a_numbe
     run, rows = BareModel(model), np.array([[1, 2, 3, 4], [np.nan] * 4], np.float32)
     assert "nan" in difference(run, {"x": rows}, run.outputs, judged=[0])
     assert analyse(model).verdict is not Verdict.INDEPENDENT
+
+
+def test_the_shape_of_a_tensor_that_mixes_rows_is_not_that_of_what_comes_of_it() -> None:
+    g = GraphBuilder(Random(0))
+    x = Value("x", FLOAT, (N, fixed(4)))
+    g.inputs.append(x)
+    share = g.one("Div", [x, g.one("Cast", [g.one("Shape", [x], end=1)], to=FLOAT)])  # mixed, and [rows, 4]
+    square = g.one("MatMul", [g.one("Transpose", [share], perm=[1, 0]), share])  # [4, 4]
+    zeros = g.one("ConstantOfShape", [g.one("Shape", [square])])
+    assert not analyse(g.model([Value(zeros, FLOAT, (fixed(4), fixed(4)))])).row_outputs

@@ -214,9 +214,9 @@ def same_rows(values: Sequence[Value]) -> Rows | None:
 def union(left: Result, right: Result, label: str) -> Result:
     """What is known of a tensor that is the one or the other; the label of a node says where."""
     if isinstance(left, Mixed):
-        return left
+        return left if left == right else Mixed(left.reason)
     if isinstance(right, Mixed):
-        return right
+        return Mixed(right.reason)
     if isinstance(left, Unknown):
         return left
     if isinstance(right, Unknown):

@@ -151,7 +151,9 @@ class GraphWalker:
             if isinstance(result, Mixed) and result.value is not None and found and index in found.ignores:
                 values.append(result.value)
             elif isinstance(result, Mixed | Unknown):
-                trouble = result if trouble is None or isinstance(result, Mixed) else trouble
+                # The shape is this input's, and none of what comes of it.
+                came = Mixed(result.reason) if isinstance(result, Mixed) else result
+                trouble = came if trouble is None or isinstance(came, Mixed) else trouble
             else:
                 values.append(result)
         free = not trouble and all(value is None or _is_free(value) for value in values)

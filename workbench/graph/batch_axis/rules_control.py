@@ -119,7 +119,7 @@ def _widened(node: Node, was: Result, now: Result, open_sizes: set[Number]) -> R
 def _stacked(result: Result, axis: int, count: Number) -> Result:
     """The outputs of all rounds along a new axis."""
     if not isinstance(result, Value):
-        return result
+        return Mixed(result.reason) if isinstance(result, Mixed) else result
     if result.shape is None or result.place is not None:
         return Unknown("a loop stacks what is not known") if result.rows else Value(sized=result.sized)
     axis = axis_of(axis, rank_of(result) + 1)
@@ -139,7 +139,7 @@ def scan(node: Node, inputs: Sequence[Result | None]) -> Sequence[Result]:
     count: Number = fresh()
     for result, given in zip(inputs[len(first) :], axes, strict=True):
         if not isinstance(result, Value):
-            slices.append(result or FREE)
+            slices.append(Mixed(result.reason) if isinstance(result, Mixed) else result or FREE)
             continue
         axis = axis_of(given, rank_of(result))
         rows = result.rows
