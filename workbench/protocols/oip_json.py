@@ -157,8 +157,8 @@ def encode_response(
         size += array.nbytes
         if size > limits.max_response_bytes:
             raise _over(size, limits)
-        if places and name in places:  # written to shared memory
-            outputs.append(BinaryTensor(name, array.shape, datatype, places[name].parameters))
+        if places and name in places:  # written to shared memory; the C++ client takes any parameter for a binary size
+            outputs.append(BinaryTensor(name, array.shape, datatype))
         elif answer.binary_of.get(name, answer.binary):
             part = bytes_from_array(array, f"output {name!r}", datatype)
             parts.append(part)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from workbench.config import Limits
 from workbench.core.messages import Parameter
@@ -46,7 +46,7 @@ class BinaryTensor(Struct, gc=False):
     name: str
     shape: tuple[int, ...]
     datatype: str
-    parameters: dict[str, Parameter]
+    parameters: dict[str, Parameter] | UnsetType = UNSET
 
 
 def read_tensors(

@@ -110,14 +110,12 @@ def check_body_type(headers: Headers, takes: BodyType) -> None:
         takes is BodyType.MODEL or (takes is BodyType.INFERENCE and b"inference-header-content-length" in headers)
     ):
         return
-    if (
-        content_type in _CLIENT_TYPES
-        and takes is not BodyType.MODEL
-        and b"authorization" in headers
-        and b"origin" not in headers
-    ):
-        return
-    raise UnsupportedMediaType(f"Content-Type {_shown(content_type)} is not taken here; send {takes.value}")
+    instead = f"send {takes.value}"
+    if content_type in _CLIENT_TYPES and takes is not BodyType.MODEL and b"origin" not in headers:
+        if b"authorization" in headers:
+            return
+        instead += ", or the header Authorization too"
+    raise UnsupportedMediaType(f"Content-Type {_shown(content_type)} is not taken here; {instead}")
 
 
 def json_length(headers: Headers) -> int | None:
