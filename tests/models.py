@@ -128,6 +128,14 @@ def strings() -> ModelProto:
     return proto
 
 
+def one_letter() -> ModelProto:
+    """x (n) BYTES -> y (n) BOOL, whether it is one letter: the model reads its strings."""
+    node = helper.make_node("RegexFullMatch", ["x"], ["y"], pattern=".")
+    proto = model([node], [value("x", "BYTES", ["n"])], [value("y", "BOOL", ["n"])])
+    proto.opset_import[0].version = 20
+    return proto
+
+
 def bfloat16_cast() -> ModelProto:
     """wide (batch, n) FP32 -> narrow BF16; and short (batch, n) BF16 -> long FP32. Two casts in one model."""
     nodes = [

@@ -11,6 +11,8 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests import models
 from workbench.config import ModelConfig
@@ -94,11 +96,33 @@ def test_strings_are_worked_on(open_model: Open) -> None:
     assert joined.tolist() == [[b"a!", "ü!".encode()], [b"!", b"d!"]]
 
 
-@pytest.mark.parametrize(("element", "reason"), [(b"\xff\xfe", "not UTF-8"), (3, "must be bytes"), (None, "bytes")])
-def test_a_string_that_is_none_is_refused_by_the_inputs_name(open_model: Open, element: object, reason: str) -> None:
+@pytest.mark.parametrize("other", [b"fine", b"\xff"])
+@pytest.mark.parametrize("element", [3, None, "text"])
+def test_a_string_that_is_none_is_refused_by_the_inputs_name(open_model: Open, other: bytes, element: object) -> None:
     session = open_model(models.strings())
-    with pytest.raises(InvalidInput, match=f"'text'.*{reason}"):
-        session.run({"text": np.array([[b"fine", element]], np.object_)}, ["joined"])
+    with pytest.raises(InvalidInput, match=r"'text'.*must be bytes"):
+        session.run({"text": np.array([[other, element]], np.object_)}, ["joined"])
+
+
+def test_bytes_that_are_not_utf8_are_moved_as_they_are(open_model: Open) -> None:
+    session = open_model(models.strings())
+    private = [chr(point).encode() for point in (0x10FE80, 0x10FEFF, 0x10FE7F, 0x10FF00)]  # stand-ins, and beside them
+
+    @settings(deadline=None, max_examples=200)
+    @given(elements=st.lists(st.binary(max_size=6) | st.sampled_from(private), min_size=1, max_size=4))
+    def moved(elements: list[bytes]) -> None:
+        (joined,) = session.run({"text": np.array([elements], np.object_)}, ["joined"])
+        assert joined.tolist() == [[element + b"!" for element in elements]]
+
+    moved()
+
+
+def test_a_model_that_reads_text_needs_utf8(open_model: Open) -> None:
+    session = open_model(models.one_letter())
+    (y,) = session.run({"x": np.array(["ü".encode()], np.object_)}, ["y"])
+    assert y.tolist() == [True]
+    with pytest.raises(InvalidInput, match="not UTF-8, as strings of RegexFullMatch must be"):
+        session.run({"x": np.array([b"\xff"], np.object_)}, ["y"])
 
 
 def test_free_axes_are_minus_one_and_scalars_have_no_axis(open_model: Open) -> None:

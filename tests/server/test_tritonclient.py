@@ -136,6 +136,16 @@ def test_strings(client: Client) -> None:
     assert texts(client.output("text", x)[0]) == ["a", "", "ß", "日本"]
 
 
+@pytest.mark.parametrize("client", ["HTTP", "gRPC", "HTTP, JSON answered"], indirect=True)
+def test_bytes_that_are_not_utf8_have_no_form_in_json_only(client: Client) -> None:
+    x = np.array([["ü".encode(), b"\xff\xfe\0", b"\x89PNG\r\n", b""]], dtype=object)
+    if client.gets_binary:
+        assert client.output("text", x).tolist() == x.tolist()
+    else:
+        with pytest.raises(InferenceServerException, match="bytes that are not UTF-8; use binary data"):
+            client.output("text", x, outputs=[client.asked()])
+
+
 @over_both
 def test_half_precision_with_nan_and_infinities(client: Client) -> None:
     x = np.array([[0.5, -65504, np.nan, np.inf]], dtype=np.float16)

@@ -13,7 +13,7 @@ from workbench.core.cores import usable_cores
 from workbench.core.model import FREE, Signature, TensorSpec
 from workbench.core.runtime import ONNX
 from workbench.core.tensor import BYTES, EXTENSION_DTYPES, Array, dtype_of
-from workbench.errors import ExecutionError, ModelError
+from workbench.errors import ExecutionError, InvalidInput, ModelError
 from workbench.runtimes.binding import DeviceBinding
 from workbench.runtimes.cuda_probe import preload
 from workbench.runtimes.devices import (
@@ -24,7 +24,16 @@ from workbench.runtimes.devices import (
     wheel_conflict,
 )
 from workbench.runtimes.ort import QUIET, ort
-from workbench.runtimes.ort_arrays import DATATYPE_OF_ELEMENT, array_of, bytes_of, text_of, value_of
+from workbench.runtimes.ort_arrays import (
+    DATATYPE_OF_ELEMENT,
+    READS_TEXT,
+    array_of,
+    bytes_behind_stand_ins,
+    bytes_of,
+    text_of,
+    text_with_stand_ins,
+    value_of,
+)
 from workbench.runtimes.ort_errors import run_error
 from workbench.runtimes.session_opening import OpenedSession, open_session_of
 
@@ -101,9 +110,24 @@ class OnnxSession:
             values = {name: value_of(array) for name, array in inputs.items()}
             given = [array_of(value) for value in session.run_with_ort_values(outputs, values, ort.RunOptions())]
         else:
-            feeds = {name: self._fed(name, array) for name, array in inputs.items()}
+            try:
+                feeds = {name: self._fed(name, array) for name, array in inputs.items()}
+            except UnicodeDecodeError:
+                return self._run_bytes(inputs, outputs)
             given = self._run(outputs, feeds, ort.RunOptions())
         return [bytes_of(array) if array.dtype.kind == "O" else array for array in given]
+
+    def _run_bytes(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+        """Run on strings some of which are not UTF-8. Raises InvalidInput for a model that reads what they say."""
+        operators = {name.rpartition(":")[2] for nodes in self.placement.values() for name in nodes}
+        if reading := sorted(READS_TEXT & operators):
+            raise InvalidInput(f"an input has an element that is not UTF-8, as strings of {reading[0]} must be")
+        feeds = {
+            name: text_with_stand_ins(name, array) if name in self._text_in else self._fed(name, array)
+            for name, array in inputs.items()
+        }
+        given = self._run(outputs, feeds, ort.RunOptions())
+        return [bytes_behind_stand_ins(array) if array.dtype.kind == "O" else array for array in given]
 
     def _fed(self, name: str, array: Array) -> Any:
         if name in self._text_in:

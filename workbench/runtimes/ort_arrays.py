@@ -37,20 +37,54 @@ _EXTENSION_OF_NUMBER = {number: dtype for dtype, number in ELEMENT_NUMBERS.items
 
 
 def text_of(name: str, array: Array) -> Array:
-    """A BYTES array (elements `bytes`, which must be UTF-8) as the array of `str` that ONNX Runtime takes."""
-    flat: Sequence[bytes] = array.ravel().tolist()
+    """A BYTES array (elements `bytes`) as the array of `str` that ONNX Runtime takes.
+
+    Raises UnicodeDecodeError for an element that is not UTF-8, InvalidInput for one that is not `bytes`.
+    """
     try:
-        decoded = [str(element, "utf-8") for element in flat]
-    except UnicodeDecodeError:
-        raise InvalidInput(f"input {name!r} has an element that is not UTF-8, as the model's strings must be") from None
+        return _objects([str(element, "utf-8") for element in array.ravel().tolist()], array.shape)
     except TypeError:
-        raise InvalidInput(f"input {name!r} is BYTES: each of its elements must be bytes") from None
-    return _objects(decoded, array.shape)
+        raise _no_bytes(name) from None
 
 
 def bytes_of(array: Array) -> Array:
     """An array of `str` from ONNX Runtime as a BYTES array."""
     return _objects([element.encode() for element in array.ravel().tolist()], array.shape)
+
+
+# ONNX Runtime's Python API has strings as `str` only. So a byte that is no UTF-8 goes through a run as a private
+# character, and so does each byte of a text that holds such a character already: what comes out is unmistakable.
+_BYTES = range(0x80, 0x100)
+_STAND_IN, _SURROGATE = 0x10FE00, 0xDC00
+_TO_STAND_IN: Mapping[int, str] = {_SURROGATE + byte: chr(_STAND_IN + byte) for byte in _BYTES} | {
+    _STAND_IN + byte: "".join(chr(_STAND_IN + each) for each in chr(_STAND_IN + byte).encode()) for byte in _BYTES
+}
+_FROM_STAND_IN: Mapping[int, int] = {_STAND_IN + byte: _SURROGATE + byte for byte in _BYTES}
+
+READS_TEXT = frozenset(
+    {"MurmurHash3", "Tokenizer", "RegexFullMatch", "StringNormalizer", "Unique", "If", "Loop", "Scan", "SequenceMap"}
+)
+"""Operators to which stand-ins are other text than the bytes, or that hold graphs which may have such. The others move
+strings, compare them or look them up."""
+
+
+def text_with_stand_ins(name: str, array: Array) -> Array:
+    """As `text_of`, with stand-ins for bytes that are not UTF-8."""
+    try:
+        texts = [str(element, "utf-8", "surrogateescape") for element in array.ravel().tolist()]
+    except TypeError:
+        raise _no_bytes(name) from None
+    return _objects([text.translate(_TO_STAND_IN) for text in texts], array.shape)
+
+
+def bytes_behind_stand_ins(array: Array) -> Array:
+    """As `bytes_of`, with the bytes that the stand-ins stand for."""
+    flat: Sequence[str] = array.ravel().tolist()
+    return _objects([each.translate(_FROM_STAND_IN).encode("utf-8", "surrogateescape") for each in flat], array.shape)
+
+
+def _no_bytes(name: str) -> InvalidInput:
+    return InvalidInput(f"input {name!r} is BYTES: each of its elements must be bytes")
 
 
 def value_of(array: Array) -> ort.OrtValue:
