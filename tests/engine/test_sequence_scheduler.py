@@ -157,11 +157,11 @@ async def test_callers_see_neither_controls_nor_states(serve: Serve) -> None:
     assert list(response.outputs) == ["OUTPUT"]
     request = step(3)
     request.inputs = {**request.inputs, "STATE": np.zeros((1, 1), np.int32)}
-    with pytest.raises(InvalidInput, match="'STATE' unknown"):
+    with pytest.raises(InvalidInput, match="unexpected inference input 'STATE'"):
         await engine.infer(request)
     request = step(3)
     request.outputs = ("NEW",)
-    with pytest.raises(InvalidInput, match="no output 'NEW'"):
+    with pytest.raises(InvalidInput, match="unexpected inference output 'NEW'"):
         await engine.infer(request)
 
 
