@@ -701,6 +701,15 @@ async def test_padding_never_reaches_a_caller(start: Start) -> None:
         await ask(engine, 666)
 
 
+async def test_the_status_says_what_batching_rests_on_while_there_is_any(start: Start) -> None:
+    engine = await loaded(start)
+    assert engine.status("m").batch_evidence == "proved"
+    status = (await engine.configure("m", {"max_batch_size": 1})).status
+    assert (status.batching, status.batch_evidence) == ("unbatched: max_batch_size is 1", "")
+    status = (await engine.configure("m", {"max_batch_size": 2})).status
+    assert (status.batching.split(";")[1], status.batch_evidence) == (" up to 2 rows a run", "proved")
+
+
 def detected(x: Array) -> Array:
     """A row for each detection, as many as a row's first number says: on warm-up's numbers mostly one."""
     return np.repeat(x, np.clip(x[:, 0], 0, 9).astype(int), axis=0)

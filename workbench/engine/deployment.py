@@ -463,7 +463,7 @@ class Deployment:
             routed=self.routed,
             max_batch_size=self.config.max_batch_size if self._found.batched else 0,
             batching=self._batching(),
-            batch_evidence=self._found.evidence,
+            batch_evidence=self._found.evidence if self.config.max_batch_size > 1 else BatchEvidence.NONE,
             execution=self._execution(),
             digest=self.source.digest,
             size_bytes=self.source.size_bytes,
