@@ -19,7 +19,7 @@ from workbench.config import ModelConfig
 from workbench.core.batch_proof import InputHint, Verdict
 from workbench.core.model import FREE, Signature, TensorSpec
 from workbench.core.tensor import DTYPES, Array
-from workbench.engine.row_trial import BUDGET_S, RowTrial, try_rows
+from workbench.engine.row_trial import BUDGET_S, REFUSED_BUDGET_S, RowTrial, try_rows
 from workbench.engine.trial_rows import ROWS, RowKind, made_rows
 from workbench.errors import InvalidInput
 from workbench.graph.batch_axis import analyse
@@ -253,9 +253,23 @@ def test_rows_that_are_refused_are_no_evidence_but_rows_refused_together_are() -
     assert try_rows(session, NO_HINTS, (8, 1)) == RowTrial("", 0, "not these")
 
 
-def test_a_slow_model_is_tried_with_one_kind_of_rows() -> None:
-    times = iter((0.0, *(2 * BUDGET_S for _ in RowKind)))
-    assert try_rows(FakeSession(), NO_HINTS, (8,), lambda: next(times)).kinds == 1
+def test_a_slow_model_is_tried_with_one_kind_of_rows_and_one_that_refuses_them_for_some_seconds() -> None:
+    class Slow(FakeSession):
+        now = 0.0
+        refuses = False
+
+        def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+            self.now += 1.0
+            if self.refuses and self.now % 3 == 0:
+                raise InvalidInput("not this row")
+            return super().run(inputs, outputs)
+
+    session = Slow()
+    assert try_rows(session, NO_HINTS, (8,), lambda: session.now).kinds == 1
+    assert session.now == 8
+    session.now, session.refuses = 0.0, True
+    assert try_rows(session, NO_HINTS, (8, 1), lambda: session.now) == RowTrial("", 0, "not this row")
+    assert session.now == 12 > REFUSED_BUDGET_S > BUDGET_S
 
 
 # The rows

@@ -21,7 +21,10 @@ from workbench.engine.trial_rows import ROWS, RowKind, made_rows
 from workbench.errors import WorkbenchError
 
 BUDGET_S = 3.0
-"""Seconds after which no further kind of rows is begun; the first that the model takes is always tried to the end."""
+"""Seconds after which no further kind of rows is begun, once one told something."""
+
+REFUSED_BUDGET_S = 10.0
+"""The same while none did."""
 
 LAST_BITS = 64 * float(np.finfo(np.float32).eps)
 """Relative to a row's largest number: what alignment and reordered sums do to the same row in a batch of one size."""
@@ -68,9 +71,9 @@ def try_rows(
     sizes = [size for size in free_sizes if largest_input(inputs, max(ROWS.values()), size) <= MAX_ELEMENTS]
     kinds, trouble = 0, "" if sizes else "its inputs are too large to make up"
     for kind in RowKind:
-        if kinds and clock() - began > BUDGET_S:
-            break
         for free_size in sizes:
+            if clock() - began > (BUDGET_S if kinds else REFUSED_BUDGET_S):
+                return RowTrial("", kinds, trouble)
             try:
                 if finding := _influence(session, made_rows(session.signature, kind, hints, free_size)):
                     return RowTrial(finding, kinds)
