@@ -340,6 +340,17 @@ def test_a_model_is_loaded_with_a_configuration_in_tritons_form(client: Client, 
 
 
 @over_both
+def test_a_batch_size_that_cannot_be_honoured_names_the_operator(client: Client, serve: Serve) -> None:
+    mixing = models.batch_mixing().SerializeToString()
+    client.load_model("mixing", config='{"max_batch_size": 8}', files={"file:1/model.onnx": mixing})
+    config = client.read("model_config", "mixing")
+    assert (int(config.get("max_batch_size", 0)), config["input"][0]["dims"]) == (0, [-1, 4])
+    said = "the config sent with its load: max_batch_size 8 is not honoured, requests run one by one: ReduceMean 'mean'"
+    assert [note[: len(said)] for note in notes_of(serve, "mixing")] == [said]
+    client.unload_model("mixing")
+
+
+@over_both
 def test_a_model_with_its_data_in_a_file_beside_it_is_sent(client: Client, serve: Serve, tmp_path: Path) -> None:
     path = models.save_external(tmp_path / "model.onnx")
     files = {f"file:1/{name}": (tmp_path / name).read_bytes() for name in ("model.onnx", "weights.bin")}

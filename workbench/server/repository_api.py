@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -82,9 +82,10 @@ def shared_memory(service: Service) -> SharedMemory:
 
 async def _load(service: Service, name: str, asked: RepositoryLoad, notes: list[str]) -> None:
     if asked.model is None or not (asked.beside or asked.sequences):
-        result = await service.engine.load(name, asked.model, asked.settings)
-        if asked.sequences not in (None, result.status.sequence_config):
+        status = (await service.engine.load(name, asked.model, asked.settings)).status
+        if asked.sequences not in (None, status.sequence_config):
             notes.append("sequence_batching is honoured in a config.pbtxt, or with a model that is sent with it")
+        notes.extend(_unbatched(status, asked))
         return
     files = {asked.model_file: asked.model, **asked.beside}
     if asked.sequences is not None:
@@ -92,9 +93,18 @@ async def _load(service: Service, name: str, asked: RepositoryLoad, notes: list[
     folder = await asyncio.to_thread(_written, service.config.data_dir, files)
     path = Path(folder.name)
     try:
-        await service.engine.load(name, path if asked.sequences else path / asked.model_file, asked.settings)
+        where = path if asked.sequences else path / asked.model_file
+        notes.extend(_unbatched((await service.engine.load(name, where, asked.settings)).status, asked))
     finally:
         await asyncio.to_thread(folder.cleanup)
+
+
+def _unbatched(status: ModelStatus, asked: RepositoryLoad) -> Iterator[str]:
+    """What is said where the max_batch_size that was sent cannot be honoured."""
+    size = asked.settings.get("max_batch_size")
+    if size and not status.max_batch_size and status.config.batching != "never":
+        why = status.batching.removeprefix("unbatched: ")
+        yield f"max_batch_size {size} is not honoured, requests run one by one: {why}"
 
 
 def _written(data_dir: Path, files: Mapping[str, bytes]) -> TemporaryDirectory[str]:
