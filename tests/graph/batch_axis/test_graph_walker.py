@@ -79,6 +79,16 @@ def test_a_loop_that_grows_what_it_carries_comes_to_rest() -> None:
     assert rows_agree(model, made_up(model, 3))
 
 
+def test_a_loop_may_gather_its_rounds_in_a_sequence() -> None:
+    text = ("float[N,2] x -> y <int64 n = {3}, bool c = {1}> { e = SequenceEmpty() r, s = Loop<body = b "
+            "(int64 i, bool k, float[N,2] h, seq(float[N,2]) q) => (k2, h2, q2) "
+            "{ k2 = Identity(k) h2 = Add(h, x) q2 = SequenceInsert(q, h2) }>(n, c, x, e) "
+            "y = ConcatFromSequence<axis=1>(s) }")  # fmt: skip
+    model = graph(text)
+    assert analyse(model, strict=True).verdict == Verdict.INDEPENDENT
+    assert rows_agree(model, made_up(model, 3))
+
+
 def test_a_loop_that_rows_stop_mixes_them() -> None:
     text = ("float[N,2] x -> y <int64 n = {3}, bool c = {1}, float z = {9}> { y = Loop<body = b "
             "(int64 i, bool k, float[N,2] h) => (k2, h2) "
@@ -145,6 +155,21 @@ def test_functions_that_double_and_double_are_given_up_soon(monkeypatch: pytest.
         calls = [helper.make_node(f"F{level + 1}", [source], [target], domain="local")
                  for source, target in (("a", "m"), ("m", "b"))]  # fmt: skip
         model.functions.append(helper.make_function("local", f"F{level}", ["a"], ["b"], calls, model.opset_import))
+    assert "1000 steps" in analyse(model, strict=True).reason
+
+
+def test_sizes_that_grow_without_end_are_given_up() -> None:
+    nodes = "".join(f"t{index + 1} = Tile(t{index}, r) " for index in range(3000))
+    model = graph(
+        f"float[N,4] x -> y <int64[2] r = {{1, 4611686018427387904}}> {{ t0 = Relu(x) {nodes} y = Relu(t3000) }}"
+    )
+    assert analyse(model, strict=True).verdict == Verdict.INDEPENDENT
+
+
+def test_dead_nodes_of_a_graph_that_is_walked_again_and_again_cost_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_walker, "MOST_STEPS", 1000)
+    dead = "".join(f"d{index} = Relu(x) " for index in range(4000))
+    model = graph(LOOP.format(step=f"Add(h, x) {dead}", more="", scanned=""))
     assert "1000 steps" in analyse(model, strict=True).reason
 
 

@@ -72,6 +72,10 @@ INDEPENDENT = [
     "float[N,3,4] x -> y { y = Trilu(x) }",
     "float[N,3,4] x, int64[N] n -> y <int64 o = {1}> { m = Add(n, o) "
     "y = ReverseSequence<batch_axis=0,time_axis=1>(x, m) }",
+    # Sequences.
+    "float[N,4] x -> y <int64 i = {2}> { s = SplitToSequence<axis=1>(x) a = SequenceAt(s, i) y = Relu(a) }",
+    "float[N,4] x -> y { e = Exp(x) s = SequenceConstruct(x, e) y = ConcatFromSequence<axis=1>(s) }",
+    "float[N,4] x -> y { s = SequenceEmpty() t = SequenceInsert(s, x) y = ConcatFromSequence<axis=1,new_axis=1>(t) }",
     # Images.
     f"float[N,3,5,5] x -> y <{KERNEL}> {{ y = Conv(x, k) }}",
     "float[N,3,6,6] x -> y { p = MaxPool<kernel_shape=[2,2],strides=[2,2]>(x) f = Flatten(p) y = Relu(f) }",
@@ -130,6 +134,7 @@ DEPENDENT = [
     ("float[N,4] x -> y { s = Shape<end=1>(x) f = Cast<to=1>(s) y = Div(x, f) }", "with the number of rows"),
     ("float[N] x -> y <int64 z = {0}, int64 o = {1}> { s = Shape(x) n = Squeeze(s) r = Range(z, n, o) "
      "f = Cast<to=1>(r) y = Add(x, f) }", "each row's place in the batch"),
+    ("float[N,4] x -> y <int64 i = {0}> { s = SplitToSequence<axis=0>(x) y = SequenceAt(s, i) }", "splits the batch"),
     ("float[N,4] x -> y { y = EyeLike(x) }", "each row's place in the batch"),
     ("float[N,4] x -> y, h { y = Relu(x) h = Transpose(x) }", "output 'h' has its rows along axis 1"),
     ("float[N,4] x -> y, c { y = Relu(x) c = Constant<value_floats=[1.0]>() }", "output 'c' has no row for each row"),

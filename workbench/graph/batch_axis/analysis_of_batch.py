@@ -20,6 +20,7 @@ from workbench.graph.batch_axis import (  # noqa: F401 - each puts its rules int
     rules_random,
     rules_recurrent,
     rules_reduce,
+    rules_sequence,
     rules_shapes,
     rules_transformer,
 )
@@ -47,7 +48,12 @@ def analyse(model: onnx.ModelProto, *, strict: bool = False) -> BatchProof:
 def _proof(graph: onnx.GraphProto, walker: GraphWalker) -> BatchProof:
     inputs = _inputs(graph)
     results = walker.graph(graph, inputs)
-    outputs = [(str(output.name), result) for output, result in zip(graph.output, results, strict=True)]
+    # Others than tensors are not served.
+    outputs = [
+        (str(output.name), result)
+        for output, result in zip(graph.output, results, strict=True)
+        if output.type.WhichOneof("value") in (None, "tensor_type")
+    ]
     rows = tuple(name for name, result in outputs if _is_row_output(result))
     hints = input_hints(graph, inputs, walker.found())
     for _, result in outputs:
@@ -102,7 +108,9 @@ _NO_NAMES = ("dim", "dynamic", "none", "unk", "unknown")
 
 
 def _is_row_output(result: Result) -> bool:
-    return isinstance(result, Value) and result.rows is not None and result.rows.axis == 0 and result.rows.plain
+    if not isinstance(result, Value) or result.sequence:
+        return False
+    return result.rows is not None and result.rows.axis == 0 and result.rows.plain
 
 
 def _misses_rows(value: Value) -> str:

@@ -68,6 +68,8 @@ class Value:
     """It tells each row its place in the batch: good for finding that very row in a tensor, and for nothing else."""
     below: Number | None = None
     """Its elements are whole numbers from 0 and below this one, if that is known."""
+    sequence: bool = False
+    """It is a sequence, and the rest holds of each tensor in it."""
     quantized: str = ""
     """Where it was rounded by a scale that the whole batch shares, a clause that says so."""
 
@@ -223,7 +225,9 @@ def union(left: Result, right: Result, label: str) -> Result:
         return right
     if left == right:
         return left
-    if left.rows != right.rows or left.place != right.place:
+    if left.sequence and right.sequence and () in (left.numbers, right.numbers):
+        return right if left.numbers == () else left  # where one has no tensor at all
+    if left.rows != right.rows or left.place != right.place or left.sequence != right.sequence:
         return Unknown(f"{label} has rows in one case and not in the other")
     shape: Shape | None = None
     if left.shape is not None and right.shape is not None and len(left.shape) == len(right.shape):
@@ -231,4 +235,4 @@ def union(left: Result, right: Result, label: str) -> Result:
     if left.rows is not None and shape is None:
         return Unknown(f"{label} has another rank in one case than in the other")
     sized = left.sized or right.sized
-    return Value(shape, left.rows, None, sized, left.place, quantized=left.quantized or right.quantized)
+    return Value(shape, left.rows, None, sized, left.place, None, left.sequence, left.quantized or right.quantized)

@@ -10,6 +10,7 @@ from onnx import numpy_helper
 from workbench.graph.batch_axis.batch_values import FREE, MOST_NUMBERS, Value
 from workbench.graph.batch_axis.symbolic_sizes import Number
 
+_FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 _TYPES = "FLOAT FLOAT16 DOUBLE BOOL INT8 INT16 INT32 INT64 UINT8 UINT16 UINT32 UINT64"
 _NUMBERS = frozenset(onnx.TensorProto.DataType.Value(name) for name in _TYPES.split(" "))
 
@@ -26,6 +27,7 @@ def tensor_value(tensor: onnx.TensorProto) -> Value:
         and tensor.data_type in _NUMBERS
         and tensor.data_location != onnx.TensorProto.EXTERNAL
         and len(tensor.raw_data) <= 8 * MOST_NUMBERS
+        and all(len(getattr(tensor, name)) <= MOST_NUMBERS for name in _FIELDS)
     ):
         try:
             numbers = tuple(numpy_helper.to_array(tensor).ravel().tolist())

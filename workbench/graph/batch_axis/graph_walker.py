@@ -24,6 +24,8 @@ from workbench.graph.batch_axis.symbolic_sizes import equal, of_batch
 MOST_STEPS = 100_000
 """Nodes visited, those of a subgraph or function as often as they are: a hostile file is given up in a few seconds."""
 MOST_NESTED = 12
+_LOOKS_A_STEP = 8
+"""As many nodes can be looked at in the time that following one takes."""
 
 _OWN_DOMAINS = ("", "ai.onnx")
 _DETERMINISTIC = ("", ML, "com.microsoft")
@@ -95,7 +97,13 @@ class GraphWalker:
         if self._depth > MOST_NESTED:
             raise TooLarge(f"its graphs are nested more than {MOST_NESTED} deep")
 
+    def _spend(self, steps: int) -> None:
+        self._steps += steps
+        if self._steps > MOST_STEPS:
+            raise TooLarge(f"it takes more than {MOST_STEPS} steps to follow")
+
     def _bind_constants(self, graph: onnx.GraphProto) -> None:
+        self._spend(len(graph.initializer) // _LOOKS_A_STEP)
         for tensor in graph.initializer:
             self._scopes[-1][tensor.name] = tensor_value(tensor)
         for sparse in graph.sparse_initializer:
@@ -108,15 +116,42 @@ class GraphWalker:
         return Unknown(f"nothing computes {name[:80]!r}")
 
     def _walk(self, nodes: Sequence[onnx.NodeProto], outputs: Sequence[str]) -> None:
-        for proto in _needed(nodes, outputs):
-            self._steps += 1
-            if self._steps > MOST_STEPS:
-                raise TooLarge(f"it takes more than {MOST_STEPS} steps to follow")
+        for proto in self._needed(nodes, outputs):
+            self._spend(1)
             results = self._visit(proto)
             for name, result in zip(proto.output, results, strict=False):
                 self._scopes[-1][name] = result
             for name in proto.output[len(results) :]:
                 self._scopes[-1][name] = Unknown(f"{proto.op_type} has an output {name[:80]!r} that it should not have")
+
+    def _needed(self, nodes: Sequence[onnx.NodeProto], outputs: Sequence[str]) -> list[onnx.NodeProto]:
+        """The nodes that the outputs need, in order."""
+        self._spend(len(nodes) // _LOOKS_A_STEP)
+        wanted = set(outputs)
+        kept = []
+        for node in reversed(nodes):
+            if not wanted.isdisjoint(node.output):
+                kept.append(node)
+                wanted.update(node.input)
+                for attribute in node.attribute:
+                    for graph in (attribute.g, *attribute.graphs) if attribute.type in _GRAPHS else ():
+                        wanted.update(self._names_used(graph))
+        return kept[::-1]
+
+    def _names_used(self, graph: onnx.GraphProto) -> set[str]:
+        """All names that a graph and those in it read, whether of their own or from around them."""
+        names: set[str] = set()
+        waiting = [graph]
+        while waiting:
+            one = waiting.pop()
+            self._spend(len(one.node) // _LOOKS_A_STEP)
+            names.update(output.name for output in one.output)
+            for node in one.node:
+                names.update(node.input)
+                for attribute in node.attribute:
+                    if attribute.type in _GRAPHS:
+                        waiting.extend((attribute.g, *attribute.graphs))
+        return names
 
     def _visit(self, proto: onnx.NodeProto) -> Sequence[Result]:
         domain = "" if proto.domain in _OWN_DOMAINS else proto.domain
@@ -239,33 +274,4 @@ def _finished(node: Node, result: Result, sized: bool, quantized: str) -> Result
     return dataclasses.replace(result, sized=sized, quantized=result.quantized or quantized)
 
 
-def _needed(nodes: Sequence[onnx.NodeProto], outputs: Sequence[str]) -> list[onnx.NodeProto]:
-    """The nodes that the outputs need, in order."""
-    wanted = set(outputs)
-    kept = []
-    for node in reversed(nodes):
-        if not wanted.isdisjoint(node.output):
-            kept.append(node)
-            wanted.update(node.input)
-            for attribute in node.attribute:
-                for graph in (attribute.g, *attribute.graphs) if attribute.type in _GRAPHS else ():
-                    wanted.update(_names_used(graph))
-    return kept[::-1]
-
-
 _GRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
-
-
-def _names_used(graph: onnx.GraphProto) -> set[str]:
-    """All names that a graph and those in it read, whether of their own or from around them."""
-    names: set[str] = set()
-    waiting = [graph]
-    while waiting:
-        one = waiting.pop()
-        names.update(output.name for output in one.output)
-        for node in one.node:
-            names.update(node.input)
-            for attribute in node.attribute:
-                if attribute.type in _GRAPHS:
-                    waiting.extend((attribute.g, *attribute.graphs))
-    return names

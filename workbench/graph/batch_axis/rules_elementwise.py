@@ -211,6 +211,8 @@ def _moved_place(node: Node, place: Place, other: Value) -> Place:
     factor = by.pop() if len(by) == 1 else None
     if factor is None or not sizes.is_count(factor) or sizes.of_batch(factor):
         raise NotUnderstood("multiplies each row's place in a way that is not followed")
+    if factor == 0:
+        raise NotUnderstood("multiplies each row's place by 0")
     below = sizes.add(sizes.multiply(sizes.subtract(place.below, 1), factor), 1)
     return Place(sizes.multiply(place.stride, factor), below)
 

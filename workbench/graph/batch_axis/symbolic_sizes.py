@@ -48,6 +48,7 @@ class Polynomial:
 Number = int | float | Polynomial
 """A size, or an element of a small tensor."""
 
+_LARGEST = 2**64
 _MOST_TERMS = 8
 _MOST_FACTORS = 12
 _LONGEST_NAME = 80
@@ -105,7 +106,7 @@ def add(left: Number, right: Number) -> Number:
             total[symbols] = total.get(symbols, 0) + factor
         found = _polynomial(total)
         return _opaque("+", left, right) if found is None else found
-    return left + right
+    return _bounded(left + right)
 
 
 def subtract(left: Number, right: Number) -> Number:
@@ -128,7 +129,12 @@ def multiply(left: Number, right: Number) -> Number:
                 total[both] = total.get(both, 0) + factor * by
         found = _polynomial(total)
         return _opaque("*", left, right) if found is None else found
-    return left * right
+    return _bounded(left * right)
+
+
+def _bounded(number: int | float) -> Number:
+    """What is larger than any size is not computed with: numbers of a hostile file could grow without end."""
+    return number if abs(number) < _LARGEST or isinstance(number, float) else fresh(is_size=False)
 
 
 def product(numbers: Iterable[Number]) -> Number:
@@ -244,7 +250,7 @@ def _polynomial(terms: dict[tuple[Symbol, ...], int]) -> Number | None:
     kept = {symbols: factor for symbols, factor in terms.items() if factor}
     if not kept.keys() - {()}:
         return kept.get((), 0)
-    if len(kept) > _MOST_TERMS or any(len(symbols) > _MOST_FACTORS for symbols in kept):
+    if len(kept) > _MOST_TERMS or any(len(one) > _MOST_FACTORS or abs(by) >= _LARGEST for one, by in kept.items()):
         return None
     return Polynomial(tuple(sorted(kept.items())))
 
