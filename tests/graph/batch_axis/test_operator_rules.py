@@ -171,6 +171,7 @@ UNKNOWN = [
     ("float[N,4] x -> y <int64[2] s = {2,-1}> { y = Reshape(x, s) }", ()),
     ("float[N,4] x -> y <float[1,2] w = {1,2}> { q, s, z = DynamicQuantizeLinear(x) r = Strange(w, q) y = Relu(r) }",
      ("Strange",)),
+    ("float[N,4] x -> y { q, s, z = DynamicQuantizeLinear(x) r = Strange(s) y = Mul(x, r) }", ("Strange",)),
 ]  # fmt: skip
 
 

@@ -219,7 +219,7 @@ class GraphWalker:
 
 
 def _is_free(value: Value) -> bool:
-    return value.rows is None and not value.sized
+    return value.rows is None and not value.sized and not value.quantized
 
 
 def _check(operator: str, found: Registered, values: Inputs) -> tuple[bool, str]:
