@@ -19,7 +19,7 @@ from tests.engine.fakes import Recorder
 from tests.helpers import sequence_models as made
 from tests.helpers.clock import Clock
 from workbench.config import ModelConfig
-from workbench.core.messages import InferRequest, InferResponse, SequenceStep
+from workbench.core.messages import InferRequest, InferResponse, ReleaseReason, SequenceStep
 from workbench.core.model import ModelState
 from workbench.core.ports import Outcome, Session
 from workbench.core.sequence_config import SequenceFigures
@@ -342,28 +342,38 @@ async def test_what_waits_for_its_turn_counts_as_waiting(serve: Serve) -> None:
     assert [said(answer) for answer in await asyncio.gather(*sent)] == [1, 2, 3]
 
 
+def wide(id: int, *, start: bool = False, end: bool = False) -> InferRequest:
+    """A step of 256 KiB."""
+    return InferRequest("m", {"INPUT": np.ones((1, 1 << 16), np.int32)}, sequence=SequenceStep(id, start, end))
+
+
 async def test_states_over_the_limit_are_refused(serve: Serve) -> None:
     engine = await serve(made.grower(), made.growing())
     await engine.configure("m", {"max_state_mib": 1})
-    row = 64 * 1024  # elements: 256 KiB
     for count in range(1, 5):
-        request = step(row, start=count == 1)
-        assert said(await engine.infer(request)) == count * row
-    assert figures(engine).state_bytes == 4 * 4 * row
+        assert said(await engine.infer(wide(5, start=count == 1))) == count << 16
+    assert figures(engine).state_bytes == 1 << 20
     with pytest.raises(Unavailable, match="max_state_mib allows 1048576"):
-        await engine.infer(step(row))
+        await engine.infer(wide(5))
     with pytest.raises(Unavailable, match="max_state_mib"):
         await engine.infer(step(1, 6, start=True))
-    assert said(await engine.infer(step(row, end=True))) == 5 * row  # needs no room
+    assert said(await engine.infer(wide(5, end=True))) == 5 << 16  # needs no room
     assert figures(engine).state_bytes == 0
     assert said(await engine.infer(step(1, 6, start=True))) == 1
 
 
 async def test_states_of_different_sizes_do_not_share_a_run(serve: Serve) -> None:
-    engine = await serve(made.grower(), made.growing())
-    sent = [engine.infer(step(place + id, id, start=place == 0)) for place in range(4) for id in range(1, 4)]
+    recorder = Recorder()
+    engine = await serve(made.grower(), made.growing(), observer=recorder)
+    assert "event loop" not in engine.status("m").execution  # where a large state would hold others up
+    await asyncio.gather(
+        engine.infer(step(1, 1, start=True)), *(engine.infer(step(2, 2, start=True)) for _ in range(2))
+    )
+    await asyncio.gather(*(engine.infer(step(3, 1)) for _ in range(1)))
+    sent = [engine.infer(step(place + id, id)) for place in range(4) for id in range(1, 3)]
     answers = [said(answer) for answer in await asyncio.gather(*sent)]
-    assert answers == [id * (place + 1) + sum(range(place + 1)) for place in range(4) for id in range(1, 4)]
+    assert answers == [5, 4, 7, 7, 10, 11, 14, 16]
+    assert ReleaseReason.ALONE not in [reason for _, _, reason in recorder.batches]
 
 
 async def test_what_was_accepted_is_finished_before_an_unload(serve: Serve) -> None:
@@ -393,7 +403,7 @@ async def test_a_drain_that_takes_too_long_ends_what_waits(serve: Serve) -> None
     assert [type(answer) for answer in answers] == [Unavailable, Unavailable]
     session.gate.set()
     await closing
-    assert said(await sent[0]) == 1
+    assert list((await sent[0]).outputs) == ["OUTPUT"] and said(await sent[0]) == 1
 
 
 async def test_a_run_that_does_not_come_back_ends_all_that_wait_behind_it(serve: Serve) -> None:
@@ -481,6 +491,16 @@ async def test_a_model_that_mixes_the_states_of_a_batch_is_not_batched(serve: Se
     assert engine.status("m").batching.startswith("unbatched"), engine.status("m").batching
     sent = [engine.infer(step(id, id, start=place == 0)) for place in range(3) for id in (1, 50)]
     assert [said(answer) for answer in await asyncio.gather(*sent)] == [1, 50, 2, 100, 3, 150]
+
+
+async def test_it_is_warmed_up_by_requests_that_name_neither_controls_nor_states(serve: Serve) -> None:
+    given = 'inputs { key: "INPUT" value { data_type: TYPE_INT32 dims: [ 1 ] random_data: true } }'
+    warm_up = f'model_warmup [ {{ name: "one" batch_size: 1 {given} }}, {{ name: "many" batch_size: 3 {given} }} ]'
+    holder = Holder()
+    await serve(
+        made.accumulator(), made.config(made.control("START") + made.state(), more=warm_up), open_session=holder
+    )
+    assert holder.last.batches[-2:] == [1, 3]
 
 
 ZERO = 'initial_state { name: "zero" data_type: TYPE_INT32 dims: [ 1 ] zero_data: true }'

@@ -81,21 +81,14 @@ def adder(rows: models.Dim = "rows") -> ModelProto:
 
 
 def grower() -> ModelProto:
-    """A state that grows by INPUT elements with each step; OUTPUT says how many it has by now."""
+    """A state that grows by the elements of INPUT with each step; OUTPUT is their sum."""
     nodes = [
-        helper.make_node("Constant", [], ["zero"], value_ints=[0]),
-        helper.make_node("Constant", [], ["one"], value_ints=[1]),
-        helper.make_node("Cast", ["INPUT"], ["wide"], to=TensorProto.INT64),
-        helper.make_node("Reshape", ["wide", "one"], ["size"]),
-        helper.make_node("Concat", ["one", "size"], ["shape"], axis=0),
-        helper.make_node(
-            "ConstantOfShape", ["shape"], ["more"], value=helper.make_tensor("v", TensorProto.INT32, [1], [1])
-        ),
-        helper.make_node("Concat", ["STATE", "more"], ["NEW"], axis=1),
-        helper.make_node("ReduceSum", ["NEW", "one"], ["OUTPUT"], keepdims=1),
+        helper.make_node("Constant", [], ["axes"], value_ints=[1]),
+        helper.make_node("Concat", ["STATE", "INPUT"], ["NEW"], axis=1),
+        helper.make_node("ReduceSum", ["NEW", "axes"], ["OUTPUT"], keepdims=1),
     ]
-    inputs = [models.value("INPUT", "INT32", ["rows", 1]), models.value("STATE", "INT32", ["rows", "elements"])]
-    outputs = [models.value("OUTPUT", "INT32", ["rows", 1]), models.value("NEW", "INT32", ["rows", "more"])]
+    inputs = [models.value("INPUT", "INT32", ["rows", "more"]), models.value("STATE", "INT32", ["rows", "before"])]
+    outputs = [models.value("OUTPUT", "INT32", ["rows", 1]), models.value("NEW", "INT32", ["rows", "after"])]
     return models.model(nodes, inputs, outputs)
 
 

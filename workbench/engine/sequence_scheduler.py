@@ -87,7 +87,6 @@ class SequenceScheduler:
         ticket.expires_at = queue.expires_at(now, request.deadline)
         change = self._table.arrive(step, ticket, now, ticket.expires_at)
         if (error := self._apply(change, arriving=ticket)) is not None:
-            self._wake()  # others may have got its slot
             raise error
 
     def take(self, done: Done) -> list[tuple[SequenceStep, bool]]:
@@ -95,13 +94,14 @@ class SequenceScheduler:
         steps = []
         answers = list(done.answers)
         for index, (ticket, answer) in enumerate(zip(done.tickets, done.answers, strict=True)):
+            hidden = self._hidden(ticket)
+            ticket.outputs = tuple(name for name in ticket.outputs if name not in hidden)
             if ticket.ended or self._closed:
                 continue
             step = _step_of(ticket)
             # A caller that left may send the step again: it cannot know whether it was run.
             succeeded = not isinstance(answer, WorkbenchError) and not ticket.promise.done()
             if succeeded and not isinstance(answer, WorkbenchError):
-                ticket.outputs = tuple(name for name in ticket.outputs if name not in self._hidden(ticket))
                 try:
                     self._keep(step, answer)
                 except WorkbenchError as error:
