@@ -365,7 +365,6 @@ async def test_states_over_the_limit_are_refused(serve: Serve) -> None:
 async def test_states_of_different_sizes_do_not_share_a_run(serve: Serve) -> None:
     recorder = Recorder()
     engine = await serve(made.grower(), made.growing(), observer=recorder)
-    assert "event loop" not in engine.status("m").execution  # where a large state would hold others up
     await asyncio.gather(
         engine.infer(step(1, 1, start=True)), *(engine.infer(step(2, 2, start=True)) for _ in range(2))
     )
@@ -374,6 +373,12 @@ async def test_states_of_different_sizes_do_not_share_a_run(serve: Serve) -> Non
     answers = [said(answer) for answer in await asyncio.gather(*sent)]
     assert answers == [5, 4, 7, 7, 10, 11, 14, 16]
     assert ReleaseReason.ALONE not in [reason for _, _, reason in recorder.batches]
+
+
+async def test_a_model_whose_states_have_any_size_never_runs_on_the_event_loop(serve: Serve) -> None:
+    engine = await serve(made.grower(1), made.growing())
+    assert engine.status("m").batching.startswith("batched")
+    assert "event loop" not in engine.status("m").execution
 
 
 async def test_what_was_accepted_is_finished_before_an_unload(serve: Serve) -> None:

@@ -80,16 +80,37 @@ def adder(rows: models.Dim = "rows") -> ModelProto:
     return _model(nodes, [], rows, state=True)
 
 
-def grower() -> ModelProto:
+def grower(more: models.Dim = "more") -> ModelProto:
     """A state that grows by the elements of INPUT with each step; OUTPUT is their sum."""
     nodes = [
         helper.make_node("Constant", [], ["axes"], value_ints=[1]),
         helper.make_node("Concat", ["STATE", "INPUT"], ["NEW"], axis=1),
         helper.make_node("ReduceSum", ["NEW", "axes"], ["OUTPUT"], keepdims=1),
     ]
-    inputs = [models.value("INPUT", "INT32", ["rows", "more"]), models.value("STATE", "INT32", ["rows", "before"])]
+    inputs = [models.value("INPUT", "INT32", ["rows", more]), models.value("STATE", "INT32", ["rows", "before"])]
     outputs = [models.value("OUTPUT", "INT32", ["rows", 1]), models.value("NEW", "INT32", ["rows", "after"])]
     return models.model(nodes, inputs, outputs)
+
+
+def tracker() -> ModelProto:
+    """The model of docs/sequences.md: OUTPUT is INPUT plus the first of STATE, NEW_STATE is 1 more; 1 where START."""
+    nodes = [
+        helper.make_node("Cast", ["START"], ["starts"], to=TensorProto.BOOL),
+        helper.make_node("Constant", [], ["one"], value_float=1.0),
+        helper.make_node("Constant", [], ["begin"], value_ints=[0]),
+        helper.make_node("Constant", [], ["end"], value_ints=[1]),
+        helper.make_node("Constant", [], ["axis"], value_ints=[1]),
+        helper.make_node("Add", ["STATE", "one"], ["next"]),
+        helper.make_node("Where", ["starts", "one", "next"], ["NEW_STATE"]),
+        helper.make_node("Slice", ["NEW_STATE", "begin", "end", "axis"], ["first"]),
+        helper.make_node("Add", ["INPUT", "first"], ["OUTPUT"]),
+    ]
+    inputs = [("INPUT", "FP32", 4), ("START", "INT32", 1), ("STATE", "FP32", 16)]
+    outputs = [("OUTPUT", "FP32", 4), ("NEW_STATE", "FP32", 16)]
+    given, made = (
+        [models.value(name, kind, ["rows", size]) for name, kind, size in each] for each in (inputs, outputs)
+    )
+    return models.model(nodes, given, made)
 
 
 def growing() -> str:

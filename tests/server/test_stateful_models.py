@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from tritonclient.utils import InferenceServerException
 from tests.helpers import sequence_models as made
 from tests.helpers.service_process import Serve, worker_of
 from tests.server.triton_clients import CLIENTS, Client
+
+PAGE = Path(__file__).parents[2] / "docs" / "sequences.md"
 
 VALUES = [11, 7, 5, 3, 2, 0, 1]
 """As Triton's example clients send them, after a first one."""
@@ -159,6 +162,16 @@ def test_a_configuration_can_be_sent_back_as_it_was_told(client: Client, serve: 
 def said_of_config(serve: Serve) -> str:
     _, body = serve.call("GET", "/control/models/sums")
     return " ".join(note for note in json.loads(body)[0]["notes"] if "sent with its load" in note)
+
+
+def test_the_example_of_the_docs_runs(serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config, example = re.findall(r"```(?:python)?\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    folder = made.save(tmp_path, "tracker", made.tracker(), config)
+    status, body = serve.call("POST", "/control/models/tracker/load", {"path": str(folder)})
+    assert status == 200, body
+    exec(example.replace("127.0.0.1:8080", serve.address), {"token": serve.token})  # noqa: S102
+    rows = np.array([line.strip("[] ").split() for line in capsys.readouterr().out.splitlines()], float)
+    assert rows.shape == (3, 4) and (np.floor(rows) == [[1], [2], [3]]).all(), rows
 
 
 def test_metrics_and_status_count_sequences(serve: Serve) -> None:
