@@ -186,7 +186,8 @@ async def test_a_request_stays_as_its_caller_made_it(serve: Serve) -> None:
 async def test_steps_of_different_sequences_share_a_run_and_those_of_one_do_not(serve: Serve) -> None:
     holder = Holder()
     engine = await serve(made.accumulator(), ACCUMULATE, open_session=holder)
-    assert engine.status("m").batching.startswith("batched")
+    assert engine.status("m").batching.startswith("batched") and not engine.status("m").notes
+    assert engine.status("m").batching.endswith("; sequences: direct, 8 at once")
     session = holder.last
     session.hold()
     first = asyncio.ensure_future(engine.infer(step(1, 9, start=True)))
@@ -232,7 +233,8 @@ async def test_an_idle_sequence_is_dropped_and_the_next_has_its_place(serve: Ser
 
 async def test_a_sequence_is_dropped_by_the_engines_clock(serve: Serve) -> None:
     clock = Clock()
-    engine = await serve(made.accumulator(), ACCUMULATE, clock=clock)
+    text = ACCUMULATE.replace("max_sequence_idle_microseconds: 60000000", "")
+    engine = await serve(made.accumulator(), text, clock=clock)
     await engine.infer(step(3, start=True))
     clock.now += 0.9
     assert said(await engine.infer(step(4))) == 7
@@ -311,11 +313,7 @@ async def test_a_caller_that_left_before_the_run_is_not_run(serve: Serve) -> Non
 
 
 async def test_a_step_that_waits_too_long_for_its_turn_is_told_at_once(serve: Serve) -> None:
-    text = made.config(
-        "oldest { max_candidate_sequences: 1 } max_sequence_idle_microseconds: 60000000 "
-        + made.control("START")
-        + made.state()
-    )
+    text = made.config("oldest { max_candidate_sequences: 1 }" + made.control("START") + made.state())
     engine = await serve(made.accumulator(), text)
     await engine.infer(step(1, 1, start=True))
     late = step(1, 2, start=True)
@@ -588,10 +586,8 @@ STEPS = st.lists(
 
 def test_any_interleaving_adds_up_as_plain_sums_do(tmp_path: Path) -> None:
     """Each example is a list of (id, value, START, END, whether to wait for all answers so far)."""
-    idle = "oldest { max_candidate_sequences: 2 } max_sequence_idle_microseconds: 60000000 "
-    made.save(
-        tmp_path / "repository", "m", made.accumulator(), made.config(idle + made.control("START") + made.state())
-    )
+    two = "oldest { max_candidate_sequences: 2 }"
+    made.save(tmp_path / "repository", "m", made.accumulator(), made.config(two + made.control("START") + made.state()))
     engine = Engine(ModelStore(tmp_path / "store"), repositories=[LocalRepository(tmp_path / "repository")])
     seen: Counter[str] = Counter()
 

@@ -39,8 +39,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     folder = tmp_path_factory.mktemp("service")
     repository = folder / "repository"
     made.save_examples(repository)
-    idle = "max_sequence_idle_microseconds: 60000000 "
-    made.save(repository, "sums", made.accumulator(), made.config(idle + made.control("START") + made.state()))
+    made.save(repository, "sums", made.accumulator(), made.config(made.control("START") + made.state()))
     with serving(folder) as serve:
         yield serve
 
@@ -203,8 +202,7 @@ def test_metrics_and_status_count_sequences(serve: Serve) -> None:
 
 
 def test_sequences_end_with_the_process_that_kept_them(tmp_path: Path) -> None:
-    idle = "max_sequence_idle_microseconds: 60000000 "
-    text = made.config(idle + made.control("START") + made.state())
+    text = made.config(made.control("START") + made.state())
     made.save(tmp_path / "repository", "sums", made.accumulator(), text)
     with serving(tmp_path) as serve:
         client = Client(serve, "HTTP")

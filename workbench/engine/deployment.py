@@ -462,7 +462,7 @@ class Deployment:
             config=self.config,
             routed=self.routed,
             max_batch_size=self.config.max_batch_size if self._found.batched else 0,
-            batching=self._batching(),
+            batching=self._batching() + (f"; {self._sequences}" if self._sequences is not None else ""),
             batch_evidence=self._found.evidence if self.config.max_batch_size > 1 else BatchEvidence.NONE,
             execution=self._execution(),
             digest=self.source.digest,
@@ -473,7 +473,7 @@ class Deployment:
             sequences=sequences,
             sequence_config=self.source.described.triton.sequences,
             formats=self.source.described.triton.formats,
-            notes=(*self._sent, *self._said, *self._notes, *([str(self._sequences)] if self._sequences else [])),
+            notes=(*self._sent, *self._said, *self._notes),
             epoch=self.epoch,
         )
 

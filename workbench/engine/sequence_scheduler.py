@@ -134,8 +134,7 @@ class SequenceScheduler:
         return self._table.figures(self._bytes)
 
     def __str__(self) -> str:
-        what = f"{self._table.slots} sequences at once" if self._table.slots > 1 else "one sequence at a time"
-        return f"keeps state between the requests of a sequence: {self._config.strategy}, {what}"
+        return f"sequences: {self._config.strategy}, {self._table.slots} at once"
 
     def _apply(self, change: Change[PendingRequest], arriving: PendingRequest | None = None) -> WorkbenchError | None:
         """Do what follows from a change. The error of `arriving`, where it could not be given to the batcher."""
