@@ -549,9 +549,18 @@ async def test_controls_are_told_in_any_type(serve: Serve) -> None:
         await engine.infer(each) for each in (step(7, 3, start=True), step(8, 3, end=True), step(9, big, start=True))
     ]
     assert [row.outputs["OUTPUT"].tolist()[0] for row in rows] == [[7, 2, 0, 9, 3], [8, -1, 1, 9, 3], [9, 2, 0, 9, -2]]
-    with pytest.raises(InvalidInput, match="'five' is text, and the model takes it as INT64"):
+    with pytest.raises(InvalidInput, match="control 'C' data-type is 'BYTES', but model 'm' expects 'INT64'"):
         await engine.infer(step(1, "five", start=True))
-    assert figures(engine).active == 1  # 3 has ended, and "five" has not begun
+    assert figures(engine) == SequenceFigures(active=1, started=2, ended=1)  # "five" has not begun
+
+
+async def test_a_model_that_takes_ids_as_text_takes_no_numbers(serve: Serve) -> None:
+    text = made.control("CORRID", values="data_type: TYPE_STRING")
+    sequences = made.control("START") + made.control("END") + text + made.state()
+    engine = await serve(made.simple_string_dyna_sequence(), made.config(sequences))
+    with pytest.raises(InvalidInput, match="control 'CORRID' data-type is 'UINT64', but model 'm' expects 'BYTES'"):
+        await engine.infer(step(1, 5, start=True))
+    assert said(await engine.infer(step(1, "5", start=True, end=True))) == 6
 
 
 @pytest.mark.parametrize(

@@ -58,17 +58,23 @@ class ImplicitState:
         self.outputs = tuple(state.output_name for state in self._states)
         """To be run for each step."""
 
-    def check_rows(self, inputs: Mapping[str, Array], model: str) -> None:
-        """InvalidInput, in Triton's words, for a step of several rows."""
+    def check(self, step: SequenceStep, inputs: Mapping[str, Array], model: str) -> None:
+        """InvalidInput, in Triton's words, for a step of several rows, or of an id that the model cannot be told."""
         if self._batched and any(array.shape[:1] != (1,) for array in inputs.values()):
             raise InvalidInput(
                 f"inference request to model '{model}' must specify batch-size 1 due to requirements of sequence "
                 "batcher: a request is one step of one sequence"
             )
+        for control, _ in self._controls:
+            if control.kind == CORRID and isinstance(step.id, str) != (control.datatype == BYTES):
+                raise InvalidInput(
+                    f"sequence batching control '{control.name}' data-type is "
+                    f"'{'BYTES' if isinstance(step.id, str) else 'UINT64'}', but model '{model}' expects "
+                    f"'{control.datatype}': that is the type of its sequence_id"
+                )
 
     def inputs(self, given: Mapping[str, Array], step: SequenceStep, state: State | None) -> dict[str, Array]:
-        """All inputs of a step. `state` is None for the first one. InvalidInput for an id that the model cannot be
-        told."""
+        """All inputs of a step that passed `check`. `state` is None for the first one."""
         inputs = dict(given)
         flags: dict[ControlKind, bool] = {"START": step.start, "END": step.end, "READY": True}
         for control, shape in self._controls:
@@ -138,8 +144,6 @@ def _told(control: Control, shape: tuple[int, ...], id: int | str, flags: Mappin
         return np.full(shape, control.values[flags[control.kind]], dtype)
     if control.datatype == BYTES:
         return np.full(shape, str(id).encode(), np.object_)
-    if isinstance(id, str):
-        raise InvalidInput(f"sequence_id {id!r} is text, and the model takes it as {control.datatype}; use a number")
     return np.full(shape, id, np.uint64).astype(dtype)  # the low-order bits, as in Triton
 
 

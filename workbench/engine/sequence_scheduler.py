@@ -77,7 +77,7 @@ class SequenceScheduler:
             raise InvalidInput(
                 f"a request without rows is no step of a sequence of model {self._model!r}; send one row"
             )
-        self._states.check_rows(request.inputs, self._model)
+        self._states.check(step, request.inputs, self._model)
         waiting = self._batcher.depth + self._table.held
         if waiting >= queue.max_queue_size:
             raise QueueFull(
