@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.neighbors import RadiusNeighborsRegressor
 
 from tests.models import add_constant, save
@@ -237,3 +237,12 @@ async def test_an_export_that_does_not_run_is_the_models_fault_and_not_the_calle
     with pytest.raises(ModelError, match="the export of RadiusNeighborsRegressor does not take the rows that the orig"):
         await load(client, "near", neighbours, {})
     assert await client.statuses() == []
+
+
+async def test_an_export_that_the_service_refuses_is_said_to_be_one(client: AsyncClient) -> None:
+    labels = np.stack([Y == 1, X[:, 0] > 6], axis=1).astype(int)
+    with pytest.raises(
+        ModelError, match=r"RidgeClassifier exported to ONNX \(.*\), which the service refuses: "
+    ) as caught:
+        await load(client, "ridge", RidgeClassifier().fit(X, labels), {})
+    assert "\n" not in caught.value.message

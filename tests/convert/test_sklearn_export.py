@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import ExtraTreesRegressor, IsolationForest, RandomForestClassifier, VotingClassifier
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.feature_selection import RFE
@@ -69,3 +70,12 @@ def test_a_selector_that_predicts_is_exported_as_what_it_predicts() -> None:
     for estimator in (RFE(LogisticRegression()), make_pipeline(StandardScaler(), RFE(LogisticRegression()))):
         estimator.fit(X, Y)
         np.testing.assert_array_equal(answered(estimator, X)[0], estimator.predict(X))
+
+
+def test_a_scaler_before_trees_scales_as_exactly_among_columns_as_in_a_pipeline() -> None:
+    """A split point halfway between two values may be a third one: then the last bit decides."""
+    rows = np.repeat(np.arange(100, dtype=np.float32)[:, np.newaxis], 2, axis=1) * np.float32(22026.47)
+    columns = ColumnTransformer([("scaled", StandardScaler(), [0, 1])])
+    for first in (StandardScaler(), columns):
+        pipeline = make_pipeline(first, DecisionTreeClassifier()).fit(rows[::2].astype(float), np.arange(50) % 2)
+        np.testing.assert_array_equal(answered(pipeline, rows)[0], pipeline.predict(rows.astype(float)))

@@ -47,7 +47,7 @@ class OnnxClient(AsyncClient):
             session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
             signature = Signature(_specs(session.get_inputs()), _specs(session.get_outputs()))
         except Exception as error:
-            raise ModelError(f"ONNX Runtime refuses it: {error}") from error
+            raise ModelError(f"ONNX Runtime refuses it: {' '.join(str(error).split())}") from error
         status = ModelStatus(name, "1", ModelState.READY, signature=signature, epoch=name)
         self.served[name] = status, session
         return LoadAnswer(status, False, None, 0.0)

@@ -102,7 +102,12 @@ async def _upload(
 
     progress.begin("uploading", size, "byte")
     sent(0 if size >= CHUNK else size)  # a small one goes out in one piece
-    staged = await client.stage(name, model, settings, sent=sent)
+    try:
+        staged = await client.stage(name, model, settings, sent=sent)
+    except ModelError as error:
+        raise type(error)(
+            f"{exported}, which the service refuses: {error.message}" if exported else error.message
+        ) from None
     if staged.unchanged:
         return LoadReport(staged.status, True, None, time.perf_counter() - began, exported)
     version = staged.status.version

@@ -119,9 +119,9 @@ def _scalers_before_trees(estimator: Any) -> list[Any]:
 
     A split point halfway between two training values may be a third value exactly, and then the last bit decides.
     """
-    steps = [step for _, step in getattr(estimator, "steps", ())]
-    trees = any(type(step).__module__.startswith(("sklearn.tree", "sklearn.ensemble")) for step in steps)
-    scalers = [step for step in steps if type(step).__name__ == "StandardScaler" and step.mean_ is not None]
+    parts = list(_parts(estimator))
+    trees = any(type(part).__module__.startswith(("sklearn.tree", "sklearn.ensemble")) for part in parts)
+    scalers = [part for part in parts if type(part).__name__ == "StandardScaler" and part.mean_ is not None]
     return scalers if trees else []
 
 
