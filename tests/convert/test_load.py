@@ -246,3 +246,9 @@ async def test_an_export_that_the_service_refuses_is_said_to_be_one(client: Asyn
     ) as caught:
         await load(client, "ridge", RidgeClassifier().fit(X, labels), {})
     assert "\n" not in caught.value.message
+
+
+async def test_numbers_far_from_zero_that_float32_cannot_tell_apart_are_found_out(client: AsyncClient) -> None:
+    far = 1e6 + X
+    with pytest.raises(ModelError, match=r"does not answer as the original on .* made-up rows"):
+        await load(client, "far", LinearRegression().fit(far, Y), {})

@@ -177,3 +177,26 @@ def test_where_nothing_like_its_rows_can_be_made_up_some_are_asked_for() -> None
 
     with pytest.raises(ModelError, match=r"no rows like .* Odd could be made up .* sample=X\[:100\] \(--sample X"):
         made_up_rows(Odd(), "Odd")
+
+
+def test_a_column_that_no_step_reads_may_be_anything_so_rows_are_asked_for() -> None:
+    frame = pd.DataFrame({"age": np.linspace(18, 80, 30), "city": ["Bern", "Genf", "Chur"] * 10})
+    columns = ColumnTransformer([("numbers", StandardScaler(), ["age"])])
+    for estimator in (columns, make_pipeline(columns, LogisticRegression())):
+        with pytest.raises(
+            ModelError, match="no step reads the column 'city', so it may hold text or numbers; give some"
+        ):
+            rows_of(estimator.fit(frame, frame.age > 50))
+
+
+def test_a_linear_model_gets_rows_where_its_sum_is_small_however_far_away() -> None:
+    estimator = LinearRegression().fit(X + 1e6, Y)
+    rows = rows_of(estimator)
+    assert (np.abs(estimator.predict(rows)) < 100).sum() >= 16
+    assert np.abs(rows).max() > 1e5
+
+
+def test_attributes_that_only_look_like_scikit_learns_are_passed_over() -> None:
+    estimator = LinearRegression().fit(X, Y)
+    estimator.categories_ = 3
+    assert len(rows_of(estimator)) >= ROWS

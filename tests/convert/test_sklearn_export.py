@@ -60,6 +60,8 @@ def test_forms_that_it_refuses_give_the_same_values_in_another() -> None:
     assert bins.encode == "onehot"  # the user's own stays as it was
     pipeline = make_pipeline(bins, LogisticRegression()).fit(X, Y)
     np.testing.assert_array_equal(answered(pipeline, X)[0], pipeline.predict(X))
+    columns = make_pipeline(ColumnTransformer([("bins", bins, [0, 1, 2, 3])]), LogisticRegression()).fit(X, Y)
+    np.testing.assert_array_equal(answered(columns, X)[0], columns.predict(X))
     voting = VotingClassifier([("a", LogisticRegression()), ("b", DecisionTreeClassifier(max_depth=2))], voting="soft")
     voting.fit(X, Y)
     np.testing.assert_array_equal(answered(voting, X)[0], voting.predict(X))

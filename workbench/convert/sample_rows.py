@@ -20,6 +20,10 @@ from workbench.errors import ModelError
 ROWS = 256
 PAIRS = 48
 """Pairs of rows with different answers between which a decision is looked for."""
+NEAR_ZERO = 16
+"""Rows near the place where a linear model's sum is 0, for each of as many sums."""
+FAR = 1000.0
+"""How far from 0 that place is where its training data cannot have been around 0."""
 HALVINGS = 3
 """How often the way between the two is halved: nearer to a decision, rounding to float32 may take either side."""
 WITH_HOLES = 64
@@ -44,7 +48,7 @@ def made_up_rows(estimator: Any, kind: str) -> MadeUp:
     `kind` is what errors call the estimator. Raises ModelError where nothing like its training data can be made up.
     """
     rng = np.random.default_rng(0)
-    columns = trained_columns(estimator, texts_like_the_training_data)
+    columns = _columns(estimator)
     if not columns:
         return MadeUp(_single_column(estimator, kind, rng), "")
     first = _first_step(estimator)
@@ -60,13 +64,22 @@ def made_up_rows(estimator: Any, kind: str) -> MadeUp:
     elif any(column.known for column in columns):
         rows = np.column_stack([_numbers(column, ROWS, rng) for column in columns])
     else:
-        rows = _several_magnitudes(len(columns), rng)
+        rows = np.concatenate([*_near_zero(estimator, len(columns), rng), _several_magnitudes(len(columns), rng)])
+        if np.abs(rows).max() > FAR:  # then those around 0 are not like its training data
+            rows = rows[:-ROWS]
         like = "of several magnitudes, since it remembers none of its training data"
     if _counts(estimator):
         rows = np.floor(np.abs(rows))
     rows = _exact(rows)
     rows = np.concatenate([rows, _exact(_near_decisions(estimator, rows, rng))])
     return MadeUp(_with_holes(estimator, columns, rows, rng), like)
+
+
+def _columns(estimator: Any) -> list[Column]:
+    try:
+        return trained_columns(estimator, texts_like_the_training_data)
+    except Exception:  # attributes of somebody else's class, which only are called as scikit-learn's are
+        return [Column()] * int(getattr(estimator, "n_features_in_", 0))
 
 
 def texts_like_the_training_data(vectoriser: Any) -> list[str]:
@@ -101,7 +114,10 @@ def nothing_like_it(kind: str, why: str) -> ModelError:
 def _mixed(columns: Sequence[Column], names: list[str], kind: str, rng: np.random.Generator) -> Any:
     """A DataFrame of columns of their own kinds; without names, an array of objects."""
     values: list[Array] = []
-    for column in columns:
+    for place, column in enumerate(columns):
+        if column.unread:
+            which = repr(names[place]) if names else place
+            raise nothing_like_it(kind, f"no step reads the column {which}, so it may hold text or numbers")
         if column.text:
             chosen = rng.integers(0, len(column.choices), ROWS)
             values.append(np.array([column.choices[each] for each in chosen], dtype=object))
@@ -146,6 +162,17 @@ def _several_magnitudes(features: int, rng: np.random.Generator) -> Array:
     quarter = (ROWS // 4, features)
     made_up = [rng.standard_normal(quarter), rng.uniform(0, 1, quarter), rng.uniform(0, 20, quarter)]
     return np.concatenate([*made_up, 10 * rng.standard_normal(quarter)])
+
+
+def _near_zero(estimator: Any, features: int, rng: np.random.Generator) -> Iterator[Array]:
+    """Of a linear model: rows where its sum changes its sign. Far from 0, float32 has no digits left for such a sum."""
+    weights, bias = getattr(estimator, "coef_", None), getattr(estimator, "intercept_", None)
+    if not isinstance(weights, np.ndarray) or bias is None or weights.shape[-1] != features:
+        return
+    for weight, offset in list(zip(np.atleast_2d(weights), np.ravel(bias), strict=False))[:NEAR_ZERO]:
+        if (length := float(np.linalg.norm(weight))) > 0:
+            foot = -offset * weight / length**2
+            yield foot + 3 / length * rng.standard_normal((NEAR_ZERO, features))
 
 
 def _exact(rows: Array) -> Array:

@@ -99,6 +99,12 @@ def _convertible(estimator: Any) -> Any:
 
 def _plain(estimator: Any) -> Any:
     """`estimator`, or a copy without settings that change only the form of what it gives and that skl2onnx refuses."""
+    if inner := getattr(estimator, "transformers_", None):
+        found = [(name, each if isinstance(each, str) else _convertible(each), chosen) for name, each, chosen in inner]
+        if any(new is not old for (_, new, _), (_, old, _) in zip(found, inner, strict=True)):
+            estimator = copy.copy(estimator)
+            estimator.transformers_ = found
+        return estimator
     name = type(estimator).__name__
     for of, setting, refused, taken in _FORMS:
         if name == of and getattr(estimator, setting, None) == refused:

@@ -35,6 +35,8 @@ class Column:
     """Its categories, or texts like its own."""
     hole: float | None = None
     """What stands for a missing value, where it had some."""
+    unread: bool = False
+    """Whether no step reads it, so that it may hold anything."""
 
     @property
     def known(self) -> bool:
@@ -50,6 +52,7 @@ class Column:
             np.concatenate([self.points, other.points]),
             self.choices if len(self.choices) else other.choices,
             self.hole if self.hole is not None else other.hole,
+            self.unread and other.unread,
         )
 
 
@@ -110,12 +113,12 @@ class _Reader:
         return self.columns(steps[0], width, after) if steps else [Column()] * width
 
     def _by_column(self, step: Any, width: int, after: Columns | None) -> Columns:
-        found = [Column()] * width
+        found = [Column(unread=True)] * width
         names = list(getattr(step, "feature_names_in_", ()))
         slices = getattr(step, "output_indices_", {})
         for name, transformer, chosen in step.transformers_:
-            if isinstance(transformer, str) and transformer == "drop":
-                continue
+            if isinstance(transformer, str) and (transformer == "drop" or after is None):
+                continue  # and what is passed on to nobody may be text, too
             places = _places(chosen, names, width)
             given = after[slices[name]] if after is not None and name in slices else None
             for place, column in zip(places, self.columns(transformer, len(places), given), strict=False):
