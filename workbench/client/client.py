@@ -139,20 +139,25 @@ class AsyncClient:
         timeout_s = None
         if request.deadline is not None:
             timeout_s = max(request.deadline - time.monotonic(), 0.0) + DEADLINE_GRACE_S
-        body, headers = await self.exchange(request, parts, header_length, timeout_s)
-        length = headers.get("Inference-Header-Content-Length")
-        response = oip_json.decode_response(body, int(length) if length is not None else None)
+        body, headers = await self._exchange(request, parts, header_length, timeout_s)
+        response = oip_json.decode_response(body, _json_length(headers))
         response.epoch = headers.get("x-model-epoch", "")
         return response
 
     async def exchange(
         self, request: InferRequest, body: Body, header_length: int | None, timeout_s: float | None = None
-    ) -> tuple[bytes, Mapping[str, str]]:
-        """Send an inference with an encoded body; return the answer's body, undecoded, and its headers.
+    ) -> tuple[bytes, int | None]:
+        """Send an inference with an encoded body, and return the body of the answer, undecoded.
 
-        `header_length` is the length of the body's JSON, None if all of it is. Of `request`, only the model and version
-        are used.
+        Each body has the length of its JSON, None if all of it is. Of `request`, only the model and version are used.
         """
+        found, headers = await self._exchange(request, body, header_length, timeout_s)
+        return found, _json_length(headers)
+
+    async def _exchange(
+        self, request: InferRequest, body: Body, header_length: int | None, timeout_s: float | None
+    ) -> tuple[bytes, Mapping[str, str]]:
+        """Return the body of the answer and its headers."""
         headers = {"Content-Type": "application/json" if header_length is None else "application/octet-stream"}
         if header_length is not None:
             headers["Inference-Header-Content-Length"] = str(header_length)
@@ -459,6 +464,11 @@ class AsyncClient:
         if isinstance(error, aiohttp.ClientResponseError):  # the answer could not be parsed
             why = "what listens there does not speak HTTP/1.1; a gRPC port is called as grpc://HOST:PORT"
         return Unavailable(f"the service at {self.url} does not answer: {why}")
+
+
+def _json_length(headers: Mapping[str, str]) -> int | None:
+    length = headers.get("Inference-Header-Content-Length")
+    return int(length) if length is not None else None
 
 
 def _model(name: str, version: str | None = None) -> str:
