@@ -99,11 +99,14 @@ def test_settings_are_applied_while_it_serves_and_set_back(plus: Panel, wb: Work
 
 def test_a_setting_that_needs_a_reload_says_so_before_and_after(plus: Panel, wb: Workbench) -> None:
     form = plus.part("plus", "Settings")
+    expect(form).to_contain_text("Batched: rows do not influence each other, proved by its graph; up to 64 rows a run")
+    expect(knob(form, "batching").locator("option")).to_have_text(["auto", "proved", "always", "never"])
     knob(form, "batching").select_option("never")
     expect(form).to_contain_text("For this the model is loaded anew")
     form.get_by_role("button", name="Apply").click()
     expect(form.get_by_role("status")).to_contain_text("plus was loaded anew in")
     assert setting(wb, "batching") == "never"
+    expect(form).to_contain_text("Unbatched: its settings say batching = never")
 
 
 def test_a_setting_that_cannot_be_is_said_at_its_field(plus: Panel, wb: Workbench) -> None:
