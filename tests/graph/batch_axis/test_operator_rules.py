@@ -99,6 +99,7 @@ INDEPENDENT = [
     "float[N,2] x -> y <int64[3] n = {7,8,9}, int64[1] s = {-1}> { a = ArgMax<axis=1>(x) "
     "e = ai.onnx.ml.ArrayFeatureExtractor(n, a) y = Reshape(e, s) }",
     'float[N,2] x -> y { y = ai.onnx.ml.Normalizer<norm="L2">(x) }',
+    "int64[N,1] x, float[2,3] w -> y { p = ai.onnx.ml.ArrayFeatureExtractor(w, x) y = Transpose(p) }",
     # Quantized with scales of the model.
     "float[N,4] x -> y <float s = {0.5}, uint8 z = {3}> { q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, s, z) }",
     # Rows that are quantized each by itself.

@@ -271,7 +271,7 @@ def _finished(node: Node, result: Result, sized: bool, quantized: str) -> Result
         raise AssertionError(f"{node.label}: rows {result.rows} in {result.shape}")
     if sized == result.sized and quantized in ("", result.quantized):
         return result
-    return dataclasses.replace(result, sized=sized, quantized=result.quantized or quantized)
+    return dataclasses.replace(result, sized=sized, quantized=quantized or result.quantized)
 
 
 _GRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)

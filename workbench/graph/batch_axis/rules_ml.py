@@ -6,6 +6,7 @@ from workbench.graph.batch_axis.batch_values import (
     Mixed,
     NotUnderstood,
     Result,
+    Rows,
     RowsMix,
     Value,
     check_no_other_rows,
@@ -95,14 +96,14 @@ def array_feature_extractor(node: Node, inputs: Inputs) -> Value:
         if indices.rows is not None:
             raise RowsMix("pairs every row with every other row")
         return Value((*shape_of(x)[:-1], count), x.rows)
+    shape = (*(shape_of(x)[:-1] or (1,)), count)
     if indices.rows is None:
-        return Value((*(shape_of(x)[:-1] or (1,)), count))
+        return Value(shape)
     # Indices of all rows one after the other, such as the classes that were found.
-    if rank_of(x) != 1 or indices.rows.axis != 0:
-        raise NotUnderstood("picks from several features for each row")
-    rows = indices.rows
-    inner = product([rows.inner, *shape_of(indices)[1:]])
-    return Value((1, count), type(rows)(1, rows.outer, inner))
+    if indices.rows.axis != 0:
+        raise NotUnderstood("takes indices whose rows do not come one after the other")
+    inner = product([indices.rows.inner, *shape_of(indices)[1:]])
+    return Value(shape, Rows(len(shape) - 1, indices.rows.outer, inner))
 
 
 @rule("ZipMap", domain=ML)
