@@ -1,6 +1,8 @@
-"""What a service loads at its start."""
+"""What a service loads at its start, and whether it is ready then."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import pytest
 
@@ -18,7 +20,35 @@ async def test_a_model_that_fails_as_nobody_foresaw_keeps_no_other_from_serving(
     house: House, caplog: pytest.LogCaptureFixture
 ) -> None:
     house.session.function = broken
-    await load_all(house.service)
+    assert await load_all(house.service) == ["spare"]
     states = {status.name: status.state for status in house.service.engine.statuses()}
     assert states == {"digits": ModelState.READY, "spare": ModelState.FAILED}
     assert "model spare of the repository was not loaded" in caplog.text
+
+
+async def test_a_service_is_ready_once_what_failed_at_its_start_is_unloaded(house: House) -> None:
+    service, working = house.service, house.session.function
+    assert service.ready
+    house.session.function = broken
+    await load_all(service)
+    assert service.serving
+    assert not service.ready
+    assert service.missing == ["spare"]
+    assert service.notes == ["failed at the start, so the service is not ready; load again, or unload: spare"]
+    assert (await house.call("GET", "/v2/health/ready")).status == 503
+    service.config = dataclasses.replace(service.config, strict_readiness=False)
+    assert service.ready
+    service.config = dataclasses.replace(service.config, strict_readiness=True)
+    house.session.function = working
+    await service.engine.unload("spare")
+    assert service.ready
+    assert service.notes == []
+
+
+async def test_a_model_that_fails_later_leaves_the_service_ready(house: House) -> None:
+    await load_all(house.service)
+    house.session.function = broken
+    with pytest.raises(ZeroDivisionError):
+        await house.service.engine.load("later", house.onnx)
+    assert house.service.engine.status("later").state is ModelState.FAILED
+    assert house.service.ready

@@ -220,7 +220,7 @@ def test_a_model_that_kills_the_service_while_restored_is_found_out(
         load(serve, "bad", bad)
         kill(serve)
     told.touch()
-    with started(tmp_path) as serve:
+    with started(tmp_path, "--strict-readiness=false") as serve:
         found = statuses(serve)
         assert found["bad", "1"]["state"] == "Failed"
         assert reason in found["bad", "1"]["reason"]

@@ -197,6 +197,15 @@ class ServerConfig:
         Path | None, Flag("--ready-file", "FILE", "JSON with url, grpc and token_file, written once all is ready")
     ] = None
     """Written once everything asked for is Ready: JSON with url, grpc, pid, version, token_file."""
+    exit_on_error: Annotated[
+        bool,
+        Flag("--exit-on-error", "BOOL", "end with status 2 if a model of the flags fails at the start (true)"),
+    ] = True
+    """A `serve` ends with status 2 where a model of `model_repositories` or `load` fails at the start."""
+    strict_readiness: Annotated[
+        bool, Flag("--strict-readiness", "BOOL", "not ready while a model failed that was to be served (true)")
+    ] = True
+    """The service is not ready while a model that it was to serve at its start is Failed."""
     log_format: Annotated[
         str, Choices(("text", "json")), Flag("--log-format", "", "of the lines on stderr and in the log file (text)")
     ] = "text"

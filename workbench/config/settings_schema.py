@@ -59,7 +59,8 @@ class TextPattern:
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """How `serve` takes the setting. A bool's flag turns its default round; a tuple's may be repeated."""
+    """How `serve` takes the setting. A bool's flag turns its default round, or is given its value where it has a
+    `metavar`; a tuple's may be repeated."""
 
     name: str
     metavar: str

@@ -184,7 +184,8 @@ class Engine:
             try:
                 found = await in_thread(lambda: self._sources.find(name, source))
             except (ModelError, InvalidInput) as error:
-                if isinstance(error, ModelError) or source is None:  # a path that is wrong is no model that failed
+                # A path that is wrong is no model that failed, unless it is to be served at each start.
+                if isinstance(error, ModelError) or source is None or not persist:
                     self._note_failure(name, error, source)
                 raise
             current = self._deployments.routed(name)

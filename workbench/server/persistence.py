@@ -14,7 +14,7 @@ from workbench.core.model import ModelState
 from workbench.engine import Engine
 from workbench.engine.sandbox_load import ProcessTrial
 from workbench.errors import StorageError, WorkbenchError
-from workbench.repository.desired_state import DesiredKind, DesiredState, Remembered, state_file
+from workbench.repository.desired_state import DIED_RESTORING, DesiredKind, DesiredState, Remembered, state_file
 from workbench.repository.store import ModelStore
 
 RESTORED_AT_ONCE = 4
@@ -37,6 +37,8 @@ class ModelPersistence:
         )
         self.progress = ""
         """How far `restore` has come, in words; empty before and after."""
+        self.wanted: set[str] = set()
+        """The models that `restore` was to bring back. Not one whose load the last process did not live to answer."""
         self._store = store
         self._receiving = 0
         self._left: set[str] = set()
@@ -74,6 +76,7 @@ class ModelPersistence:
         """Load and route what is desired; the names that are. What fails is listed as Failed, and the others serve."""
         remembered = await asyncio.to_thread(self.state.models)
         serving = [each for each in remembered if each.kind is DesiredKind.SERVING]
+        self.wanted = {each.model.name for each in (*serving, *filter(_died_being_restored, remembered))}
         if serving:
             at_once = asyncio.Semaphore(min(RESTORED_AT_ONCE, usable_cores()))
 
@@ -146,6 +149,10 @@ class ModelPersistence:
             return None
         used = {each.digest for each in engine.statuses() if each.state is not ModelState.FAILED}
         return next((digest for digest in going if digest not in used), None)
+
+
+def _died_being_restored(each: Remembered) -> bool:
+    return each.kind is DesiredKind.QUARANTINED and each.reason == DIED_RESTORING
 
 
 def _log_trial(digest: str, seconds: float) -> None:

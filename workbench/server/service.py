@@ -7,9 +7,11 @@ import importlib.metadata
 import os
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from workbench.config import ServerConfig
+from workbench.core.model import ModelState, ModelStatus
 from workbench.engine import Engine
 from workbench.repository.store import ModelStore
 from workbench.server.gate.in_flight import InFlightBytes
@@ -43,6 +45,8 @@ class Service:
     """When it was last asked for more than to be looked at (time.monotonic)."""
     starting: bool = True
     """Models that were asked for at the start are still being loaded."""
+    failed_at_start: set[str] = field(default_factory=set)
+    """Models that were to be served at the start, and of which no version was then."""
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     bodies: InFlightBytes = field(init=False)
     shared: SharedMemory | None = None
@@ -60,5 +64,30 @@ class Service:
         return "starting" if self.starting or not self.engine.ready else "ready"
 
     @property
-    def ready(self) -> bool:
+    def serving(self) -> bool:
+        """What was to be done at the start is done, with or without success, and requests are taken."""
         return self.state == "ready"
+
+    @property
+    def ready(self) -> bool:
+        """As clients and probes are told: with `strict_readiness` only where nothing is `missing`."""
+        return self.serving and not (self.config.strict_readiness and self.missing)
+
+    @property
+    def missing(self) -> list[str]:
+        """Models that failed at the start, and have been neither loaded nor unloaded since."""
+        return sorted(name for name in self.failed_at_start if not_served(self.engine.statuses(name)))
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of the start."""
+        if not (missing := self.missing):
+            return self.persistence.notes
+        so = ", so the service is not ready" if self.config.strict_readiness else ""
+        return [*self.persistence.notes, f"failed at the start{so}; load again, or unload: {', '.join(missing)}"]
+
+
+def not_served(statuses: Sequence[ModelStatus]) -> bool:
+    """Whether a model failed, and no version of it serves."""
+    states = {each.state for each in statuses}
+    return ModelState.FAILED in states and ModelState.READY not in states

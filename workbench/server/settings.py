@@ -40,7 +40,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
             groups[flag.excludes] = parser.add_mutually_exclusive_group()
         where = groups.get(flag.excludes, parser)
         options: dict[str, Any] = {"dest": name, "help": flag.help, "default": None}
-        if setting.kind is bool:
+        if setting.kind is bool and not flag.metavar:
             options |= {"action": "store_const", "const": not setting.default}
         elif isinstance(setting.allowed, Choices):
             options["choices"] = setting.allowed.words
@@ -48,6 +48,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
             options |= {"metavar": flag.metavar, "action": "append"}
         else:
             options |= {"metavar": flag.metavar, "type": _argument(setting.kind)}
+            if setting.kind is bool:  # without a value it says yes
+                options |= {"nargs": "?", "const": True}
         where.add_argument(flag.name, **options)
 
 

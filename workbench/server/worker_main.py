@@ -33,7 +33,7 @@ from workbench.server.process.bind_address import is_loopback
 from workbench.server.process.startup import FAILED, MISUSE, OK, RECYCLE, bind, forget_ready_file, prepare, url_of
 from workbench.server.process.token_files import has_content, write_ready_file
 from workbench.server.process.worker_channel import RESTART, STOP, SupervisorChannel, WorkerReport
-from workbench.server.service import VERSION, Service
+from workbench.server.service import VERSION, Service, not_served
 from workbench.telemetry.logs import Logs
 from workbench.telemetry.metrics import Metrics
 from workbench.telemetry.request_log import RequestLog
@@ -57,7 +57,8 @@ log = logging.getLogger("workbench.serve")
 def serve(config: ServerConfig, link: SupervisorChannel | None = None) -> int:
     """Run the service in this process until it is told to stop; the exit status.
 
-    0 after a drain, 2 when a `load` failed, with the reason in the log and so on stderr, 3 when a run never ended.
+    0 after a drain, 2 when a model failed and `exit_on_error` says so, with the reason in the log and so on stderr, 3
+    when a run never ended.
     Raises WorkbenchError for what stands against starting at all.
     """
     prepared = prepare(config)
@@ -188,7 +189,13 @@ async def _until_stopped(
             opening.result()  # what stands against gRPC is said at once, not when all models have been loaded
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if loading.done():
-            loading.result()
+            failed = loading.result()
+            if failed and service.config.exit_on_error and (link is None or link.place.may_give_up):
+                log.error(
+                    "the service ends, since %s failed; with --exit-on-error=false it serves the others",
+                    ", ".join(failed),
+                )
+                return MISUSE
             if not port.optional:
                 await opening
             loaded.set()
@@ -232,7 +239,7 @@ async def _pulse(service: Service, server: H1Server, asked: _StopRequest, link: 
 
     def report() -> WorkerReport:
         return WorkerReport(
-            ready=service.ready and server.started,
+            ready=service.serving and server.started,
             accepting=server.started and not server.left,
             progress=service.persistence.progress,
             loop_s=time.monotonic() - turned_at,
@@ -279,35 +286,45 @@ def _dump_stacks() -> None:
         pass
 
 
-async def load_all(service: Service) -> None:
+async def load_all(service: Service) -> list[str]:
     """What was served before, then what the configuration asks for, one after another, so that no model is measured
     while another loads. What the control plane did to a model wins over where the configuration has it from.
 
-    Raises WorkbenchError for a `load` that fails. A model of a repository that fails is logged and stays Failed, and
-    the others serve.
+    A model that fails is logged and stays Failed, and the others serve. Returns those of the configuration that did.
     """
     engine = service.engine
+    failed: list[str] = []
+
+    async def load(name: str, path: Path | None, otherwise: str) -> None:
+        try:
+            await engine.load(name, path, persist=False)
+        except WorkbenchError as error:
+            log.error("%s: %s", otherwise, error.message)
+            failed.append(name)
+        except Exception:  # ours; the other models are to serve all the same
+            log.exception(otherwise)
+            failed.append(name)
+
     held = await service.persistence.restore(engine)
     for name, path in service.config.load:
         if name in held:
             log.warning("--load %s is passed over: the model was loaded anew since; unload it to have the flag's", name)
             continue
-        try:
-            await engine.load(name, path, persist=False)
-        except WorkbenchError as error:
-            raise type(error)(f"--load {name} failed: {error.message}") from error
+        await load(name, path, f"--load {name} failed")
     asked_for = held | {name for name, _ in service.config.load}
     available = await asyncio.to_thread(engine.available)
     for name in dict.fromkeys(name for name, _ in available if name not in asked_for):
-        try:
-            await engine.load(name)
-        except WorkbenchError as error:
-            log.error("model %s of the repository was not loaded: %s", name, error.message)
-        except Exception:  # ours; the other models are to serve all the same
-            log.exception("model %s of the repository was not loaded", name)
+        await load(name, None, f"model {name} of the repository was not loaded")
+    wanted = {*failed, *service.persistence.wanted}
+    service.failed_at_start.update(name for name in wanted if not_served(engine.statuses(name)))
+    return failed
 
 
 def _say_ready(service: Service, token_file: Path | None) -> None:
+    if not service.ready:
+        log.error("not ready: %s failed at the start; the others are served", ", ".join(service.missing))
+        forget_ready_file(service.config)  # of the worker before this one
+        return
     if (path := service.config.ready_file) is not None:
         content = {
             "url": service.url,

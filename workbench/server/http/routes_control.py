@@ -89,7 +89,7 @@ class ControlRoutes:
                 "devices": sorted({status.device for status in state.statuses if status.device}),
                 "cpu_s": state.process.cpu_s,
                 "resident_bytes": state.process.resident_bytes,
-                "notes": service.persistence.notes,
+                "notes": service.notes,
                 "models": models,
             }
         )

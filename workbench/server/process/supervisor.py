@@ -234,7 +234,7 @@ class Supervisor:
             return
         ready_s = None if worker.ready_at is None else now - worker.ready_at
         if status == MISUSE and ready_s is None and self._rendezvous is None and self._record.version == "":
-            self._exit = MISUSE  # it has said why; what a --load names will not come right by trying again
+            self._exit = MISUSE  # it has said why; what its flags name will not come right by trying again
             return
         if worker.asked:
             self._start_at = now
@@ -289,10 +289,12 @@ class Supervisor:
             except StorageError as error:
                 log.error("%s", error.message)
         state = ServiceState.STARTING if self._record.version == "" else ServiceState.RESTARTING
-        hold_s = 0.0 if self._rendezvous is None and self._record.version == "" else HOLD_S
+        first_by_hand = self._rendezvous is None and self._record.version == ""
+        hold_s = 0.0 if first_by_hand else HOLD_S
         try:
             worker = Worker(
                 *(self._command, self._listener, self._logs, self._record.log_file, hold_s, now),
+                may_give_up=first_by_hand,
                 grpc_port=_port(self._record.grpc),
             )
         except OSError as error:

@@ -38,13 +38,17 @@ class Worker:
         log_file: str,
         hold_s: float,
         now: float,
+        *,
+        may_give_up: bool = False,
         grpc_port: int = 0,
     ) -> None:
         self._logs = logs
         self._link, theirs = socket.socketpair()
         with theirs, ExitStack() as unless_started:
             unless_started.callback(self._link.close)
-            place = WorkerSetup(os.getpid(), theirs.fileno(), listener.fileno(), log_file, hold_s, grpc_port)
+            place = WorkerSetup(
+                os.getpid(), theirs.fileno(), listener.fileno(), log_file, hold_s, may_give_up, grpc_port
+            )
             self.process = subprocess.Popen(
                 [*command, place.encode()],
                 stdin=subprocess.DEVNULL,

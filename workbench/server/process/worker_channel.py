@@ -66,6 +66,8 @@ class WorkerSetup:
     """The file to which the supervisor writes the worker's output."""
     hold_s: float
     """For how long connections are left waiting while models load; 0: answer at once that the service is starting."""
+    may_give_up: bool = False
+    """Whether a model that fails at the start may end the service: the first start of one that a user began by hand."""
     grpc_port: int = 0
     """The gRPC port of the worker before this one, which clients may still call; 0: none."""
 
