@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from onnx import TensorProto, helper
 
 from tests import models
+from tests.helpers.waiting import until
 from tests.hostile import hostile_model, hostile_runtime
 from workbench.config import ModelConfig
-from workbench.engine.sandbox_load import ProcessTrial
+from workbench.engine import sandbox_load
+from workbench.engine.sandbox_load import ProcessTrial, _TrialProcess
 from workbench.engine.sources import ModelSource
 from workbench.errors import ModelError, StorageError, Unavailable
+from workbench.runtimes.sandbox_process import MAX_MODELS
 
 
 class Proved:
@@ -38,6 +43,22 @@ class Proved:
 @pytest.fixture
 def proved() -> Proved:
     return Proved()
+
+
+@pytest.fixture
+def processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[_TrialProcess]]:
+    """Those that were started."""
+    found: list[_TrialProcess] = []
+
+    class Noted(_TrialProcess):
+        def __init__(self) -> None:
+            super().__init__()
+            found.append(self)
+
+    monkeypatch.setattr(sandbox_load, "_TrialProcess", Noted)
+    yield found
+    for each in found:
+        each.end()
 
 
 def source(path: Path, digest: str = "d") -> ModelSource:
@@ -124,3 +145,63 @@ def test_a_trial_under_way_ends_with_its_owner(proved: Proved, tmp_path: Path, m
     with pytest.raises(Unavailable, match="shutting down"):
         tried(bad, ModelConfig())
     assert tried._running == set()
+
+
+def test_models_that_do_no_harm_are_tried_in_one_process(
+    proved: Proved, tmp_path: Path, processes: list[_TrialProcess]
+) -> None:
+    tried = trial(proved)
+    for number in range(5):
+        tried(
+            source(models.save(models.add_constant(number), tmp_path / f"{number}.onnx"), f"d{number}"), ModelConfig()
+        )
+    (tmp_path / "bad.onnx").write_bytes(b"this is no model")
+    tried(source(tmp_path / "bad.onnx", "bad"), ModelConfig())
+    assert len(processes) == 1
+    assert proved.digests == {"bad", *(f"d{number}" for number in range(5))}
+    tried.close()
+    assert processes[0].status < 0  # it was ended
+
+
+def test_a_model_answers_only_for_what_it_did_in_a_process_of_its_own(
+    proved: Proved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: list[_TrialProcess]
+) -> None:
+    hostile_runtime(tmp_path, monkeypatch.setenv)
+    tried = trial(proved, timeout_s=20.0)
+    good = source(models.save(models.add_constant(1.0), tmp_path / "good.onnx"), "good")
+    bad = source(models.save(hostile_model("abort in run 1"), tmp_path / "bad.onnx"), "bad")
+    tried(good, ModelConfig())
+    processes[0].kill()  # as a model may that leaves a thread behind
+    tried(good, ModelConfig(), again=True)
+    assert len(processes) == 2
+    with pytest.raises(ModelError, match=r"crashed it \(SIGABRT\)"):
+        tried(bad, ModelConfig())
+    assert len(processes) == 3  # tried again before it was found guilty
+    tried(good, ModelConfig(), again=True)
+    assert len(processes) == 4
+    assert proved.digests == {"good"}
+
+
+def test_a_process_that_nobody_needs_any_more_ends(
+    proved: Proved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: list[_TrialProcess]
+) -> None:
+    monkeypatch.setattr(sandbox_load, "IDLE_S", 0.05)
+    tried = trial(proved)
+    good = source(models.save(models.add_constant(1.0), tmp_path / "good.onnx"))
+    tried(good, ModelConfig())
+    assert until(lambda: processes[0].status) < 0
+    tried(good, ModelConfig(), again=True)
+    assert len(processes) == 2
+
+
+def test_a_process_takes_a_number_of_models_and_says_which_is_the_last(
+    tmp_path: Path, processes: list[_TrialProcess]
+) -> None:
+    path = models.save(models.add_constant(1.0), tmp_path / "m.onnx")
+    told = {"path": str(path), "config": dataclasses.asdict(ModelConfig()), "memory_mib": 100_000}
+    process = sandbox_load._TrialProcess()
+    for number in range(1, MAX_MODELS + 1):
+        process.ask(told)
+        assert process.answer(60) == {"outcome": "tried", "last": number == MAX_MODELS}
+    assert process.answer(60) is None
+    assert process.status == 0
