@@ -236,10 +236,10 @@ class ServerConfig:
     """Clients of this machine may have tensors in system shared memory; on loopback only."""
     server_id: Annotated[
         str,
-        TextPattern(r"[ -~]{1,128}", "1 to 128 visible ASCII characters"),
+        TextPattern(r"[A-Za-z0-9_. \-]{1,128}", "1 to 128 letters, digits, spaces, '_', '.' and '-'"),
         Flag("--id", "NAME", "what it calls itself to clients (infer-workbench)"),
     ] = "infer-workbench"
-    """The name in the server's metadata, by which some of Triton's clients expect "triton"."""
+    """The name in the server's metadata; some of Triton's clients look for "triton"."""
     strict_json: bool = False
     """NaN and infinities in JSON are strings in answers, and refused as bare words in requests."""
     limits: Limits = field(default_factory=Limits)
