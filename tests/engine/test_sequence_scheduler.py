@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -310,6 +311,63 @@ async def test_a_caller_that_left_before_the_run_is_not_run(serve: Serve) -> Non
     with pytest.raises(Conflict):
         await behind
     assert said(await engine.infer(step(10, 2))) == 13 and session.batches == [1, 1]
+
+
+async def test_a_caller_that_left_can_send_the_step_again_at_once(serve: Serve) -> None:
+    holder = Holder()
+    engine = await serve(made.accumulator(), ACCUMULATE, open_session=holder)
+    await engine.infer(step(3, start=True))
+    session = holder.last
+    session.hold()
+    inside, waiting = (asyncio.ensure_future(engine.infer(step(10, end=end))) for end in (False, True))
+    await session.inside()
+    waiting.cancel()
+    inside.cancel()
+    await asyncio.sleep(0)
+    again = [asyncio.ensure_future(engine.infer(step(10, end=end))) for end in (False, True)]
+    await asyncio.sleep(0)
+    session.gate.set()
+    assert [said(answer) for answer in await asyncio.gather(*again)] == [13, 23]
+    assert figures(engine).ended == 1
+
+
+async def test_many_callers_that_fail_leave_and_come_again_get_their_own_sums(serve: Serve) -> None:
+    random = Random(7)
+    text = made.config("oldest { max_candidate_sequences: 6 }" + made.control("START") + made.state())
+    engine = await serve(made.accumulator(), text, open_session=Holder())
+    await engine.configure("m", {"max_queue_size": 100})
+    seen: Counter[str] = Counter()
+
+    async def call(id: int) -> None:
+        total: int | None = None
+        for count in range(80):
+            start = total is None or random.random() < 0.05
+            end = random.random() < 0.15 or (count == 79 and not start)
+            value = 666 if random.random() < 0.05 else random.randint(-9, 9)
+            answer = asyncio.get_running_loop().create_future()
+            try:
+                engine.submit(step(value, id, start=start, end=end), answer)
+                for _ in range(random.randint(0, 20)):
+                    await asyncio.sleep(0)
+                if random.random() < 0.1 and answer.cancel():
+                    seen["left"] += 1
+                    total = None if start else total
+                    continue
+                expected = value if start or total is None else total + value
+                assert said(await answer) == expected, (id, count)
+                total = None if end else expected
+                seen["right"] += 1
+            except InvalidInput as error:
+                assert "666" in error.message
+                seen["failed"] += 1
+                total = None if start else total
+        if total is not None:
+            await engine.infer(step(0, id, end=True))
+
+    await asyncio.gather(*(call(id) for id in range(1, 13)))
+    assert seen["right"] > 500 and seen["left"] > 20 and seen["failed"] > 20, seen
+    found = figures(engine)
+    assert (found.backlog, found.held) == (0, 0)
 
 
 async def test_a_step_that_waits_too_long_for_its_turn_is_told_at_once(serve: Serve) -> None:

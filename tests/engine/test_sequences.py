@@ -39,6 +39,10 @@ class Table:
     def done(self, id: int, succeeded: bool = True) -> None:
         self._note(self.table.finish(id, succeeded, self.now))
 
+    def leave(self, id: int, *left: str) -> None:
+        """The callers of these steps are found to have left."""
+        self._note(self.table.leave(id, lambda item: item in left, self.now))
+
     def pass_s(self, seconds: float) -> None:
         self.now += seconds
         self._note(self.table.sweep(self.now))
@@ -221,6 +225,45 @@ def test_a_step_that_waits_too_long_has_failed() -> None:
     table.pass_s(1)
     assert table.expired == [">2.1", "1.2"] and table.refused == ["2.2", "1.3"]
     assert table.table.due_at == NEVER and table.counts == (1, 0, 0)
+
+
+def test_what_comes_once_a_caller_has_left_is_not_refused() -> None:
+    table = Table()
+    for name in (">1.1", "1.2", "1.3"):
+        table.come(name)
+    table.done(1)
+    table.leave(1, "1.2")  # which runs
+    assert table.refused == ["1.3"]
+    table.come("1.4")
+    table.leave(1, "1.2")
+    table.done(1, succeeded=False)
+    assert table.refused == ["1.3"] and table.ran == [">1.1", "1.2", "1.4"]
+    assert table.table.figures(0).failed == 1
+
+
+def test_an_end_whose_caller_has_left_can_come_again() -> None:
+    table = Table()
+    for name in (">1.1", "1.2", "1.3!"):
+        table.come(name)
+    table.leave(1, "1.3!")  # which waits
+    table.come("1.3!")
+    for _ in range(3):
+        table.done(1)
+    assert table.ran == [">1.1", "1.2", "1.3!"] and table.over == [1]
+
+
+def test_a_start_whose_caller_has_left_has_begun_nothing() -> None:
+    table = Table(slots=1)
+    for name in (">1.1", ">2.1", "2.2"):
+        table.come(name)
+    table.leave(2, ">2.1", "2.2")  # in the backlog
+    assert table.over == [2] and table.counts == (1, 0, 0)
+    table.leave(1, ">1.1")
+    with pytest.raises(InvalidInput, match="START flag"):
+        table.come("1.2")
+    table.come(">1.1")
+    table.done(1, succeeded=False)
+    assert table.ran == [">1.1", ">1.1"]
 
 
 def test_all_that_waits_is_handed_back_at_the_end() -> None:

@@ -19,7 +19,7 @@ from workbench.engine.executor import Done
 from workbench.engine.implicit_state import ImplicitState, state_bytes
 from workbench.engine.request_queue import NEVER, PendingRequest
 from workbench.engine.sequences import Change, SequenceTable, Turn
-from workbench.errors import Conflict, DeadlineExceeded, InvalidInput, QueueFull, Unavailable, WorkbenchError
+from workbench.errors import Cancelled, Conflict, DeadlineExceeded, InvalidInput, QueueFull, Unavailable, WorkbenchError
 
 SWEEP_EVERY_S = 1e-3
 """Sequences are looked after no more often than this."""
@@ -72,6 +72,8 @@ class SequenceScheduler:
         now = ticket.accepted_at
         request, queue = ticket.request, self._queue
         self._look()
+        if request.sequence is not None:
+            self._apply(self._table.leave(request.sequence.id, _left, now))
         step = self._table.check(request.sequence, self._model)
         if ticket.key is NO_RUN:
             raise InvalidInput(
@@ -144,6 +146,8 @@ class SequenceScheduler:
             change = changes.popleft()
             for sequence in change.over:
                 self._bytes -= state_bytes(sequence.state)
+            for ticket in change.left:
+                self._end(ticket, Cancelled("the caller left before the request was run"))
             for ticket in change.expired:
                 waited_s = self._clock() - ticket.accepted_at
                 self._end(
@@ -228,6 +232,10 @@ class SequenceScheduler:
         self._apply(change)
         if change.turns:
             self._wake()
+
+
+def _left(ticket: PendingRequest) -> bool:
+    return ticket.promise.done()
 
 
 def _step_of(ticket: PendingRequest) -> SequenceStep:

@@ -5,13 +5,14 @@ before has ended. `slots` sequences run at once; further ones wait in a backlog 
 idle sequence, of which no step waits or runs, is dropped after `max_idle_s`.
 
 A step that did not succeed changes nothing: its sequence goes on from before it, and what waited behind it is refused,
-since it was meant for what comes after. Where it was the first of its sequence there is no such sequence.
+since it was meant for what comes after. Where it was the first of its sequence there is no such sequence. What arrives
+once the caller of such a step has left is not refused: it may be the same step again.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -34,6 +35,8 @@ class Turn(Generic[Item]):
     item: Item
     expires_at: float = NEVER
     """When it is too late to run it."""
+    failed: bool = False
+    """It runs, and is known not to succeed: what waited behind it was refused."""
 
 
 @dataclass(slots=True, eq=False)
@@ -53,10 +56,11 @@ class Sequence(Generic[Item]):
 
 @dataclass(slots=True)
 class Change(Generic[Item]):
-    """What follows from an event: the steps whose turn it is now, those that waited too long, those that were refused
-    because a step before them did not succeed, and the sequences that are over."""
+    """What follows from an event: the steps whose turn it is now, those whose callers left, those that waited too long,
+    those that were refused because a step before them did not succeed, and the sequences that are over."""
 
     turns: list[Turn[Item]] = field(default_factory=list)
+    left: list[Item] = field(default_factory=list)
     expired: list[Item] = field(default_factory=list)
     refused: list[Item] = field(default_factory=list)
     over: list[Sequence[Item]] = field(default_factory=list)
@@ -95,6 +99,27 @@ class SequenceTable(Generic[Item]):
             )
         return step
 
+    def leave(self, id: SequenceId, left: Callable[[Item], bool], now: float) -> Change[Item]:
+        """Before a step arrives: those ahead of it whose callers have `left` have failed, and refuse what came since
+        but not what comes now. Looks at the step that runs and at the last that wait."""
+        change: Change[Item] = Change()
+        sequence = self._sequences.get(id)
+        if sequence is None:
+            return change
+        while sequence.waiting and left(sequence.waiting[-1].item):
+            turn = sequence.waiting.pop()
+            self.held -= 1
+            self._failed += 1
+            sequence.open = not turn.step.start
+            change.left.append(turn.item)
+        running = sequence.running
+        if running is not None and not running.failed and left(running.item):
+            running.failed = True
+            self._fail(sequence, running.step, change)
+        if change.left:
+            self._settle(sequence, now, change)
+        return change
+
     def arrive(self, step: SequenceStep, item: Item, now: float, expires_at: float = NEVER) -> Change[Item]:
         """Take a step that passed `check` at this time."""
         change: Change[Item] = Change()
@@ -126,7 +151,8 @@ class SequenceTable(Generic[Item]):
         assert turn is not None
         sequence.running = None
         if not succeeded:
-            self._fail(sequence, turn.step, change)
+            if not turn.failed:
+                self._fail(sequence, turn.step, change)
         elif turn.step.end:
             self._ended += 1
         self._settle(sequence, now, change, freed=turn.step.end and succeeded)
