@@ -41,7 +41,7 @@ SOME = {
     "columns, boosting": {"a mixed frame"},
     "columns, logistic": {"a mixed frame"},
     "filled and marked, tree": {"missing values"},
-    "one-hot, logistic": {"words"},
+    "one-hot, logistic": {"words", "whole numbers"},
     "tf-idf, logistic": {"texts"},
 }
 """What is tried in each run of the tests: each of them was loaded wrongly, or ended in a bare exception, before."""

@@ -10,7 +10,7 @@ import numpy as np
 from workbench.core.tensor import Array
 
 _SECOND = ("predict_proba", "decision_function", "score_samples", "transform")
-"""The methods that the second output of an export may stand for, in this order."""
+"""The methods that the second output of an export may stand for, in this order; of a classifier, the last does not."""
 
 
 def own_answers(estimator: Any, outputs: Sequence[str], rows: Any) -> tuple[dict[str, Array], frozenset[str]]:
@@ -26,7 +26,7 @@ def own_answers(estimator: Any, outputs: Sequence[str], rows: Any) -> tuple[dict
         method = "transform" if hasattr(estimator, "transform") else "score_samples"
         expected[outputs[0]] = _dense(getattr(estimator, method)(rows))
     for name in outputs[1:2]:
-        for method in _SECOND:
+        for method in _SECOND[: 3 if hasattr(estimator, "classes_") else None]:
             if hasattr(estimator, method):
                 if (scores := _dense(getattr(estimator, method)(rows))) is not None:
                     expected[name] = scores

@@ -71,7 +71,7 @@ def made_up_rows(estimator: Any, kind: str) -> MadeUp:
     if _counts(estimator):
         rows = np.floor(np.abs(rows))
     rows = _exact(rows)
-    rows = np.concatenate([rows, _exact(_near_decisions(estimator, rows, rng))])
+    rows = np.concatenate([rows, _near_decisions(estimator, columns, rows, rng)])
     return MadeUp(_with_holes(estimator, columns, rows, rng), like)
 
 
@@ -219,8 +219,11 @@ def _like_stored(rows: Array, rng: np.random.Generator) -> Array:
 # Rows that decide
 
 
-def _near_decisions(estimator: Any, rows: Array, rng: np.random.Generator) -> Array:
-    """Rows between two with different answers, nearer and nearer to where a classifier's answer changes."""
+def _near_decisions(estimator: Any, columns: Sequence[Column], rows: Array, rng: np.random.Generator) -> Array:
+    """Rows between two with different answers, nearer and nearer to where a classifier's answer changes.
+
+    Nothing lies between two categories, so a column of them keeps those of the one row.
+    """
     if not hasattr(estimator, "classes_") or not hasattr(estimator, "predict"):
         return rows[:0]
     answers = _labels(estimator, rows)
@@ -229,10 +232,10 @@ def _near_decisions(estimator: Any, rows: Array, rng: np.random.Generator) -> Ar
     one, other = rng.integers(0, len(rows), (2, 8 * PAIRS))
     differ = np.flatnonzero((answers[one] != answers[other]).any(axis=1))[:PAIRS]
     a, b = rows[one[differ]], rows[other[differ]]
-    side = answers[one[differ]]
+    side, categories = answers[one[differ]], [len(column.choices) > 0 for column in columns]
     found = []
     for _ in range(HALVINGS if len(differ) else 0):
-        middle = _exact((a + b) / 2)
+        middle = np.where(categories, a, _exact((a + b) / 2))
         found.append(middle)
         if (labels := _labels(estimator, middle)) is None:
             return rows[:0]
