@@ -42,6 +42,11 @@ def test_what_does_not_divide_is_a_size_of_its_own() -> None:
     assert fresh() != fresh()
 
 
+@pytest.mark.parametrize(("left", "right", "quotient"), [(7, 2, 3), (-7, 2, -3), (7, -2, -3), (-7, -2, 3), (-6, 2, -3)])
+def test_whole_numbers_divide_towards_zero(left: int, right: int, quotient: int) -> None:
+    assert divide(left, right) == quotient
+
+
 def test_what_depends_on_the_batch_size_is_known_to() -> None:
     assert of_batch(divide(add(BATCH, 1), 2))
     assert of_batch(product([STEPS, BATCH]))

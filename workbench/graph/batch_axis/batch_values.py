@@ -142,6 +142,8 @@ def axis_of(axis: Number, rank: int) -> int:
 
 def broadcast(values: Sequence[Value]) -> Value:
     """The shape and the rows of an element-wise operation on them."""
+    if not values:
+        raise NotUnderstood("has no inputs")
     if len(values) == 1:
         return Value(values[0].shape, values[0].rows)
     with_rows = [value for value in values if value.rows is not None]

@@ -64,7 +64,7 @@ def input_hints(graph: onnx.GraphProto, inputs: Iterable[str], values: Mapping[s
                     known[(number - line.offset) / line.factor] = None
         if first and operator in _KEEPS:
             lines.update((name, first) for name in node.output)
-        elif operator in ("Add", "Sub", "Mul", "Div") and len(ours) == 1 and node.output:
+        elif operator in ("Add", "Sub", "Mul", "Div") and len(ours) == 1 and len(node.input) == 2 and node.output:
             numbers = _numbers(values, node.input[1 - ours[0]])
             moved = [
                 _moved(operator, line, number, ours[0]) for line in lines[node.input[ours[0]]] for number in numbers

@@ -120,8 +120,8 @@ def _opaque(name: str, left: Number, right: Number) -> Number:
 def _modulo(left: Number, right: Number) -> Number:
     if isinstance(right, int) and right > 0 and sizes.exactly(left, right) is not None:
         return 0
-    if isinstance(left, int) and isinstance(right, int) and right:
-        return left % right
+    if isinstance(left, int) and isinstance(right, int) and left >= 0 and right > 0:
+        return left % right  # of negative ones, an attribute says the sign
     return sizes.opaque("mod", left, right)
 
 

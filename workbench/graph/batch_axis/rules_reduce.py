@@ -16,7 +16,7 @@ from workbench.graph.batch_axis.batch_values import (
     rank_of,
     shape_of,
 )
-from workbench.graph.batch_axis.operator_rules import Inputs, Node, axes_of, given, needed, rows_axis, rule
+from workbench.graph.batch_axis.operator_rules import Inputs, Node, axes_of, given, needed, present, rows_axis, rule
 from workbench.graph.batch_axis.symbolic_sizes import Number
 
 _REDUCTIONS = """
@@ -105,9 +105,10 @@ def layer_normalization(node: Node, inputs: Inputs) -> list[Result]:
     axis = axis_of(node.whole("axis", -1), rank_of(x))
     if x.rows is not None and x.rows.axis >= axis:
         raise RowsMix("normalises over the rows of the batch")
-    scaled = broadcast([value for value in inputs if value is not None])
+    if broadcast(present(inputs)).rows != x.rows:
+        raise NotUnderstood("scales a constant by what rows say")
     statistics = Value((*shape_of(x)[:axis], *[1] * (rank_of(x) - axis)), x.rows)
-    return [Value(x.shape, scaled.rows), statistics, statistics]
+    return [Value(shape_of(x), x.rows), statistics, statistics]
 
 
 @rule("MeanVarianceNormalization")

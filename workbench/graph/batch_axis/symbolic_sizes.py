@@ -7,7 +7,6 @@ Exported graphs compute shapes (Shape, Gather, Mul, Concat, Reshape). Following 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -193,7 +192,9 @@ def divide(left: Number, right: Number) -> Number:
     if isinstance(left, Polynomial) or isinstance(right, Polynomial) or right == 0:
         whole = isinstance(right, int) and right > 0 and is_count(left)
         return _opaque("//" if whole else "/", left, right, is_size=whole)
-    return math.trunc(left / right) if isinstance(left, int) and isinstance(right, int) else left / right
+    if isinstance(left, int) and isinstance(right, int):
+        return left // right if (left < 0) == (right < 0) else -(-left // right)
+    return left / right
 
 
 def floor_divide(left: Number, right: int) -> Number:
