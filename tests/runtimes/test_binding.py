@@ -103,3 +103,10 @@ def test_a_failed_run_leaves_the_buffers_usable(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="idx=9"):
         binding.run({"x": x, "i": np.array([9])}, ["y"])
     assert binding.run({"x": x, "i": np.array([2])}, ["y"])[0].tolist() == [[2]]
+
+
+def test_an_input_of_unknown_rank_has_buffers_of_each_shape(tmp_path: Path) -> None:
+    binding = bound(models.unranked(), tmp_path)
+    for shape in ((), (3,), (2, 3), (0, 3)):
+        x = np.ones(shape, np.float32)
+        assert binding.run({"x": x}, ["y"])[0].tolist() == x.tolist()
