@@ -41,7 +41,7 @@ class Table:
 
     def leave(self, id: int, *left: str) -> None:
         """The callers of these steps are found to have left."""
-        self._note(self.table.leave(id, lambda item: item in left, self.now))
+        self._note(self.table.leave(id, lambda item: item in left, self.now) or Change())
 
     def pass_s(self, seconds: float) -> None:
         self.now += seconds

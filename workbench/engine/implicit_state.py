@@ -37,6 +37,16 @@ class ImplicitState:
         inputs = {spec.name: spec for spec in signature.inputs}
         outputs = {spec.name: spec for spec in signature.outputs}
         self._controls = [(each, _shape_of(each, inputs.get(each.name))) for each in said.sequences.controls]
+        self._flags = {
+            (start, end): {
+                control.name: _told(control, shape, {"START": start, "END": end, "READY": True})
+                for control, shape in self._controls
+                if control.kind != CORRID
+            }
+            for start in (False, True)
+            for end in (False, True)
+        }
+        """By START and END, the controls of all steps that have them."""
         self._states = said.sequences.states
         for state in self._states:
             _check_state(state, "input", inputs.get(state.input_name), said.batched)
@@ -75,10 +85,10 @@ class ImplicitState:
 
     def inputs(self, given: Mapping[str, Array], step: SequenceStep, state: State | None) -> dict[str, Array]:
         """All inputs of a step that passed `check`. `state` is None for the first one."""
-        inputs = dict(given)
-        flags: dict[ControlKind, bool] = {"START": step.start, "END": step.end, "READY": True}
+        inputs = {**given, **self._flags[step.start, step.end]}
         for control, shape in self._controls:
-            inputs[control.name] = _told(control, shape, step.id, flags)
+            if control.kind == CORRID:
+                inputs[control.name] = _told_id(control, shape, step.id)
         inputs.update(self._initial if state is None else state)
         return inputs
 
@@ -102,7 +112,8 @@ class ImplicitState:
         rows = max((len(array) for array in inputs.values() if array.ndim), default=1) if self._batched else 1
         filled = dict(inputs)
         for control, shape in lacking:
-            filled[control.name] = _rows_of(_told(control, shape, 1, _TRIAL_VALUES), rows)
+            told = _told_id(control, shape, 1) if control.kind == CORRID else _told(control, shape, _TRIAL_VALUES)
+            filled[control.name] = _rows_of(told, rows)
         for name in states:
             filled[name] = _rows_of(self._initial[name], rows)
         return filled
@@ -138,13 +149,14 @@ class SequenceSession:
         self._session.close()
 
 
-def _told(control: Control, shape: tuple[int, ...], id: int | str, flags: Mapping[ControlKind, bool]) -> Array:
-    dtype = DTYPES[control.datatype]
-    if control.kind != CORRID:
-        return np.full(shape, control.values[flags[control.kind]], dtype)
+def _told(control: Control, shape: tuple[int, ...], flags: Mapping[ControlKind, bool]) -> Array:
+    return np.full(shape, control.values[flags[control.kind]], DTYPES[control.datatype])
+
+
+def _told_id(control: Control, shape: tuple[int, ...], id: int | str) -> Array:
     if control.datatype == BYTES:
         return np.full(shape, str(id).encode(), np.object_)
-    return np.full(shape, id, np.uint64).astype(dtype)  # the low-order bits, as in Triton
+    return np.full(shape, id, np.uint64).astype(DTYPES[control.datatype])  # the low-order bits, as in Triton
 
 
 def _rows_of(array: Array, rows: int) -> Array:

@@ -45,6 +45,7 @@ class SequenceScheduler:
         self._config = said.sequences
         self._rows = said.batched
         self._states = states
+        self._seen = tuple(spec.name for spec in states.seen.outputs)
         self._batcher = batcher
         self._clock = clock
         self._end = end
@@ -71,9 +72,10 @@ class SequenceScheduler:
         InvalidInput, and then it was not accepted."""
         now = ticket.accepted_at
         request, queue = ticket.request, self._queue
-        self._look()
-        if request.sequence is not None:
-            self._apply(self._table.leave(request.sequence.id, _left, now))
+        if now >= self._table.due_at:
+            self._look()
+        if request.sequence is not None and (change := self._table.leave(request.sequence.id, _left, now)) is not None:
+            self._follow(change)
         step = self._table.check(request.sequence, self._model)
         if ticket.key is NO_RUN:
             raise InvalidInput(
@@ -87,8 +89,9 @@ class SequenceScheduler:
                 "later, or send fewer at once"
             )
         ticket.expires_at = queue.expires_at(now, request.deadline)
-        change = self._table.arrive(step, ticket, now, ticket.expires_at)
-        if (error := self._apply(change, arriving=ticket)) is not None:
+        error = self._apply(self._table.arrive(step, ticket, now, ticket.expires_at), arriving=ticket)
+        self._arm()
+        if error is not None:
             raise error
 
     def take(self, done: Done) -> list[tuple[SequenceStep, bool]]:
@@ -96,8 +99,7 @@ class SequenceScheduler:
         steps = []
         answers = list(done.answers)
         for index, (ticket, answer) in enumerate(zip(done.tickets, done.answers, strict=True)):
-            hidden = self._hidden(ticket)
-            ticket.outputs = tuple(name for name in ticket.outputs if name not in hidden)
+            ticket.outputs = ticket.request.outputs or self._seen
             if ticket.ended or self._closed:
                 continue
             step = _step_of(ticket)
@@ -120,6 +122,7 @@ class SequenceScheduler:
         now = self._clock()
         for step, succeeded in steps:
             self._apply(self._table.finish(step.id, succeeded, now))
+        self._arm()
         if self._batcher.depth:
             self._wake()
 
@@ -168,7 +171,6 @@ class SequenceScheduler:
                 else:
                     self._end(turn.item, error)
                 changes.append(self._table.finish(turn.step.id, False, self._clock()))
-        self._arm()
         return failure
 
     def _start(self, turn: Turn[PendingRequest]) -> WorkbenchError | None:
@@ -201,11 +203,6 @@ class SequenceScheduler:
         sequence.state = state
         self._bytes = total
 
-    def _hidden(self, ticket: PendingRequest) -> tuple[str, ...]:
-        """The outputs that were run for the service alone."""
-        asked = ticket.request.outputs or [spec.name for spec in self._states.seen.outputs]
-        return tuple(name for name in self._states.outputs if name not in asked)
-
     def _behind(self, ticket: PendingRequest) -> str:
         return (
             f"a request before this one in sequence {_step_of(ticket).id} to model '{self._model}' did not succeed, so "
@@ -228,8 +225,12 @@ class SequenceScheduler:
 
     def _look(self) -> None:
         """Drop what has been idle or waited too long, and have those run that gain by it."""
-        change = self._table.sweep(self._clock())
+        self._follow(self._table.sweep(self._clock()))
+
+    def _follow(self, change: Change[PendingRequest]) -> None:
+        """Do what follows from a change that no run and no arrival has brought."""
         self._apply(change)
+        self._arm()
         if change.turns:
             self._wake()
 

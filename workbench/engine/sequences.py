@@ -99,25 +99,27 @@ class SequenceTable(Generic[Item]):
             )
         return step
 
-    def leave(self, id: SequenceId, left: Callable[[Item], bool], now: float) -> Change[Item]:
+    def leave(self, id: SequenceId, left: Callable[[Item], bool], now: float) -> Change[Item] | None:
         """Before a step arrives: those ahead of it whose callers have `left` have failed, and refuse what came since
-        but not what comes now. Looks at the step that runs and at the last that wait."""
-        change: Change[Item] = Change()
+        but not what comes now. Looks at the step that runs and at the last that wait; None: nobody has."""
         sequence = self._sequences.get(id)
         if sequence is None:
-            return change
-        while sequence.waiting and left(sequence.waiting[-1].item):
-            turn = sequence.waiting.pop()
+            return None
+        running, waiting = sequence.running, sequence.waiting
+        given_up = running is not None and not running.failed and left(running.item)
+        if not given_up and not (waiting and left(waiting[-1].item)):
+            return None
+        change: Change[Item] = Change()
+        while waiting and left(waiting[-1].item):
+            turn = waiting.pop()
             self.held -= 1
             self._failed += 1
             sequence.open = not turn.step.start
             change.left.append(turn.item)
-        running = sequence.running
-        if running is not None and not running.failed and left(running.item):
+        if running is not None and given_up:
             running.failed = True
             self._fail(sequence, running.step, change)
-        if change.left:
-            self._settle(sequence, now, change)
+        self._settle(sequence, now, change)
         return change
 
     def arrive(self, step: SequenceStep, item: Item, now: float, expires_at: float = NEVER) -> Change[Item]:
