@@ -107,7 +107,21 @@ def new_operator() -> onnx.ModelProto:
     return models.stamped(proto)
 
 
+def new_datatype() -> onnx.ModelProto:
+    """BitShift of INT64, which opset 28 brought."""
+    node = helper.make_node("BitShift", ["x", "x"], ["y"], direction="LEFT")
+    shape = ["batch", 4]
+    return models.stamped(
+        models.model([node], [models.value("x", "INT64", shape)], [models.value("y", "INT64", shape)])
+    )
+
+
 REFUSED = {
+    "a new datatype of an operator": (
+        new_datatype(),
+        r"Type 'tensor\(int64\)' of input parameter \(x\) of operator \(BitShift\).*; its file says IR version 14, and "
+        "ONNX Runtime 1.* reads up to IR version 13; its file says opset 28, and ONNX Runtime .* reads up to opset 26",
+    ),
     "a new operator": (
         new_operator(),
         "its file says opset 28, .* reads up to opset 26; its operator SwiGLU is new in opset 28, so export it with "

@@ -80,7 +80,9 @@ def _lowered(
         except Exception as error:
             newer = too_new(error)
             if newer is None or newer in lowered:
-                raise load_error(error) from None
+                # Mostly a datatype that an operator takes in the newer opset only.
+                said = "".join(f"; {each}" for each in lowered)
+                raise ModelError(f"{load_error(error).message}{said}") from None
             domain, _, version = newer
             if problem := lower_opset(model, domain, version) if domain else lower_ir(model, version):
                 raise ModelError(f"the model failed to load: {newer}; {problem}, so {newer.remedy}") from None
