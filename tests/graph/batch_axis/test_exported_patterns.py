@@ -82,3 +82,11 @@ def test_what_exporters_write_is_followed(name: str) -> None:
     proof = analyse(model, strict=True)
     assert proof.verdict == Verdict.INDEPENDENT, proof.reason
     assert rows_agree(model, made_up(model, rows=4))
+
+
+def test_axes_with_one_name_have_one_size_where_nothing_else_tells() -> None:
+    """torch's dynamo exporter takes the length of the ids from the mask."""
+    text = "int64[N,S] ids, float[N,{width}] mask -> y <int64[1] open = {{-1}}> {{ t = Shape<start=1>(mask) " \
+           "to = Concat<axis=0>(open, t) r = Reshape(ids, to) f = Cast<to=1>(r) y = Mul(f, mask) }}"  # fmt: skip
+    assert analyse(graph(text.format(width="S")), strict=True).verdict == Verdict.INDEPENDENT
+    assert analyse(graph(text.format(width="T")), strict=True).verdict == Verdict.UNKNOWN

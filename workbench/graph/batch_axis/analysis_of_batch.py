@@ -36,7 +36,11 @@ def analyse(model: onnx.ModelProto, *, strict: bool = False) -> BatchProof:
     `strict` lets the exceptions of faulty rules through; without it, the node that met one is not understood.
     """
     try:
-        return _proof(model.graph, GraphWalker(model, strict=strict))
+        found = _proof(model.graph, GraphWalker(model, strict=strict), by_name=False)
+        if found.verdict == Verdict.UNKNOWN and not found.operators:
+            # What holds only if axes with one name have one size, as ONNX has it and no runtime ensures.
+            found = _proof(model.graph, GraphWalker(model, strict=strict), by_name=True)
+        return found
     except TooLarge as error:
         return BatchProof(reason=str(error))
     except Exception as error:  # a malformed graph, which the runtime refuses in better words
@@ -45,8 +49,8 @@ def analyse(model: onnx.ModelProto, *, strict: bool = False) -> BatchProof:
         return BatchProof(reason=f"its graph cannot be followed ({type(error).__name__})")
 
 
-def _proof(graph: onnx.GraphProto, walker: GraphWalker) -> BatchProof:
-    inputs = _inputs(graph)
+def _proof(graph: onnx.GraphProto, walker: GraphWalker, *, by_name: bool) -> BatchProof:
+    inputs = _inputs(graph, by_name)
     results = walker.graph(graph, inputs)
     # Others than tensors are not served.
     outputs = [
@@ -73,38 +77,38 @@ def _proof(graph: onnx.GraphProto, walker: GraphWalker) -> BatchProof:
     return BatchProof(Verdict.UNKNOWN, reason, False, rows, tuple(walker.without_rule), hints)
 
 
-def _inputs(graph: onnx.GraphProto) -> dict[str, Result]:
+def _inputs(graph: onnx.GraphProto, by_name: bool) -> dict[str, Result]:
     constants = {tensor.name for tensor in graph.initializer} | {one.values.name for one in graph.sparse_initializer}
-    return {given.name: _input(given) for given in graph.input if given.name not in constants}
+    return {given.name: _input(given, by_name) for given in graph.input if given.name not in constants}
 
 
-def _input(given: onnx.ValueInfoProto) -> Result:
+def _input(given: onnx.ValueInfoProto, by_name: bool) -> Result:
     if not given.type.HasField("tensor_type"):
         return Unknown(f"input {given.name!r} is no tensor")
     tensor = given.type.tensor_type
     if not tensor.HasField("shape"):
         return Unknown(f"input {given.name!r} is of unknown rank")
-    sizes = _sizes(given.name, tensor.shape.dim)
+    dims = tensor.shape.dim
+    sizes: tuple[Number, ...] = tuple(
+        # A negative one is taken for a free one by the runtime.
+        dim.dim_value
+        if dim.HasField("dim_value") and dim.dim_value >= 0
+        else _free_size(given.name, axis, dims, by_name)
+        for axis, dim in enumerate(dims)
+    )
     if not sizes or isinstance(sizes[0], int):
         return Value(sizes)  # such a model is not batched
     return Value((BATCH, *sizes[1:]), Rows(0))
 
 
-def _sizes(name: str, dims: Sequence[onnx.TensorShapeProto.Dimension]) -> tuple[Number, ...]:
-    return tuple(
-        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else named(_axis_name(name, axis, dims))
-        for axis, dim in enumerate(dims)
-    )
-
-
-def _axis_name(name: str, axis: int, dims: Sequence[onnx.TensorShapeProto.Dimension]) -> str:
-    """One name is one size, as ONNX has it, but not where it says no more than that the axis is free."""
+def _free_size(name: str, axis: int, dims: Sequence[onnx.TensorShapeProto.Dimension], by_name: bool) -> Number:
     given = dims[axis].dim_param
-    alone = sum(dim.dim_param == given for dim in dims) == 1
-    return f"axis {given}" if alone and given.isidentifier() and given.lower() not in _NO_NAMES else f"{name}[{axis}]"
+    tells = given.isidentifier() and given.lower() not in _NO_NAMES and sum(dim.dim_param == given for dim in dims) == 1
+    return named(f"axis {given}" if by_name and tells else f"{name}[{axis}]")
 
 
 _NO_NAMES = ("dim", "dynamic", "none", "unk", "unknown")
+"""Names that say no more than that an axis is free."""
 
 
 def _is_row_output(result: Result) -> bool:
