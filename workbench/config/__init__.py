@@ -240,7 +240,7 @@ class ServerConfig:
         Flag("--id", "NAME", "what it calls itself to clients (infer-workbench)"),
     ] = "infer-workbench"
     """The name in the server's metadata; some of Triton's clients look for "triton"."""
-    strict_json: bool = False
+    strict_json: Annotated[bool, Flag("--strict-json", "", "NaN and infinities as strings in JSON")] = False
     """NaN and infinities in JSON are strings in answers, and refused as bare words in requests."""
     limits: Limits = field(default_factory=Limits)
 
