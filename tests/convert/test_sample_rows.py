@@ -147,7 +147,11 @@ def test_categories_are_the_encoders_own() -> None:
     assert list(rows_of(OneHotEncoder().fit(frame)).columns) == ["colour", "kind"]
 
 
-@pytest.mark.parametrize("chosen", [["city"], slice("city", None), [False, True], lambda frame: ["city"]], ids=str)
+@pytest.mark.parametrize(
+    "chosen",
+    [["city"], slice("city", None), [False, True], lambda frame: ["city"]],
+    ids=["names", "slice", "mask", "function"],
+)
 def test_a_column_transformer_gets_each_column_as_its_own_step_knows_it(chosen: Any) -> None:
     frame = pd.DataFrame({"age": np.linspace(18, 80, 30), "city": ["Bern", "Genf", "Chur"] * 10})
     columns = ColumnTransformer([("words", OneHotEncoder(), chosen)], remainder="passthrough")
