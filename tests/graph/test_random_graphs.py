@@ -14,35 +14,32 @@ from onnx import ModelProto
 from tests.helpers.graph_builder import FLOAT, GraphBuilder, N, Value, fixed
 from tests.helpers.graph_makers import MAKERS
 from tests.helpers.random_graphs import random_model
-from tests.helpers.row_truth import BareModel, difference, trial_feeds
+from tests.helpers.row_truth import BareModel, difference, influence, rows_of, trial_feeds
 from workbench.core.batch_proof import BatchProof, Verdict
 from workbench.graph.batch_axis import analyse
 
 
 def checked(model: ModelProto, seed: int = 0) -> tuple[BatchProof, bool] | None:
     """The proof, and whether runs showed rows that change each other; None for a model that ONNX Runtime refuses."""
+    outputs = [output.name for output in model.graph.output]
     try:
         ways = [BareModel(model), BareModel(model, optimised=False)]
         trials = list(trial_feeds(model.graph.input, 3, seed))
-        differences = [difference(run, feeds, run.outputs, judged) for run in ways for feeds, judged in trials]
-        shapes = [
-            {
-                name: array.shape
-                for name, array in ways[0]({name: array[:rows] for name, array in trials[0][0].items()}).items()
-            }
-            for rows in (1, 2, 3)
-        ]
+        differences = [difference(run, feeds, outputs, judged) for run in ways for feeds, judged in trials]
+        influences = [influence(run, feeds, outputs, judged) for run in ways for feeds, judged in trials]
+        answers = [ways[0](rows_of(trials[0][0], slice(rows))) for rows in (1, 2, 3)]
     except Exception:  # whatever ONNX Runtime raises, it is no model that a service serves
         return None
     proof = analyse(model, strict=True)
-    differs = next(filter(None, differences), "")
     if proof.verdict is Verdict.INDEPENDENT:
-        assert not differs, f"{differs}\n{model.graph}"
-        assert set(proof.row_outputs) == {output.name for output in model.graph.output}
-    for rows, found in zip((1, 2, 3), shapes, strict=True):
+        assert not any(influences), f"{influences}\n{model.graph}"
+        # What depends on the number of rows or on a row's place does so mostly; what rounds at an edge does seldom.
+        assert sum(map(bool, differences)) <= len(differences) / 2, f"{differences}\n{model.graph}"
+        assert list(proof.row_outputs) == outputs
+    for rows, found in zip((1, 2, 3), answers, strict=True):
         for name in proof.row_outputs:
-            assert found[name][:1] == (rows,), f"{name} has {found[name]} for {rows} rows\n{model.graph}"
-    return proof, bool(differs)
+            assert found[name].shape[:1] == (rows,), f"{name}: {found[name].shape} of {rows} rows\n{model.graph}"
+    return proof, any(differences)
 
 
 def test_the_graphs_are_made_of_many_operators() -> None:
@@ -51,7 +48,7 @@ def test_the_graphs_are_made_of_many_operators() -> None:
 
 
 @given(st.randoms(use_true_random=False))
-@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_rows_that_change_each_other_are_never_called_independent(random: Random) -> None:
     checked(random_model(random))
 
@@ -85,7 +82,7 @@ def decided_enough(found: Counter[str], tried: int) -> None:
 
 
 def test_nine_graphs_of_ten_are_decided() -> None:
-    decided_enough(count(range(300)), 300)
+    decided_enough(count(range(600)), 600)
 
 
 @pytest.mark.long

@@ -65,8 +65,13 @@ def where(g: GraphBuilder, random: Random) -> Made:
 @maker
 def cast(g: GraphBuilder, random: Random) -> Made:
     x = g.pick(lambda value: True)
+    if x is None:
+        return None
     kind = random.choice((FLOAT, INT, BOOL))
-    return x and Value(g.one("Cast", [x], to=kind), kind, x.dims)
+    source = x.name
+    if (x.kind, kind) == (FLOAT, INT):  # no sum of shares of 1 is to lie on the edge of a whole number
+        source = g.one("Add", [x, g.constant(0.37, np.float32)])
+    return Value(g.one("Cast", [source], to=kind), kind, x.dims)
 
 
 @maker

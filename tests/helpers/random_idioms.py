@@ -198,7 +198,7 @@ def lengths_of_sequences(g: GraphBuilder, random: Random) -> Made:
     if x is None or x.dims is None or not is_fixed(x.dims[1]) or x.dims[0] != N:
         return None
     summed = g.one("ReduceSum", [x, g.constant([1, 2])], keepdims=0)
-    whole = g.one("Cast", [summed], to=TensorProto.INT32)
+    whole = g.one("Cast", [g.one("Add", [summed, g.constant(0.37, np.float32)])], to=TensorProto.INT32)
     most = g.constant(x.dims[1][0], np.int32)
     lengths = g.one("Clip", [whole, g.constant(1, np.int32), most])
     steps = g.one("Transpose", [x], perm=[1, 0, 2])
@@ -218,3 +218,22 @@ def branches_of_other_shapes(g: GraphBuilder, random: Random) -> Made:
     other, _ = g.branch("other", "Relu", x)
     dims = (x.dims[1], x.dims[0]) if x.dims[1][0] > 3 else x.dims
     return Value(g.one("If", [wide], then_branch=then, else_branch=other), FLOAT, dims)
+
+
+@maker
+def picked_in_a_line(g: GraphBuilder, random: Random) -> Made:
+    """All rows one after the other, of which each picks an element: its own, or one that may be another's."""
+    x = g.pick(lambda value: floats(value) and value.rank == 2 and is_fixed(value.dims[1]))  # type: ignore[index]
+    if x is None or x.dims is None or x.dims[0] != N:
+        return None
+    width = x.dims[1][0]
+    size = g.one("Squeeze", [g.size_of(x, 0), g.constant([0])])
+    starts = g.one("Mul", [g.one("Range", [g.constant(0), size, g.constant(1)]), g.constant(width)])
+    inside = random.choice((g.one("ArgMax", [x], axis=1, keepdims=0), g.constant(0), g.constant(width - 1)))
+    if random.random() < 0.3:
+        inside = g.one("Add", [inside, g.constant(random.choice((0, 1)))])
+    places = g.one("Add", [starts, inside])
+    if random.random() < 0.3:  # past the last row there is nothing
+        last = g.one("Sub", [g.one("Mul", [size, g.constant(width)]), g.constant(1)])
+        places = g.one("Min", [places, last])
+    return Value(g.one("Gather", [g.one("Reshape", [x, g.constant([-1])]), places], axis=0), FLOAT, x.dims[:1])

@@ -71,6 +71,22 @@ def difference(run: BareModel, feeds: Feeds, outputs: Sequence[str], judged: Seq
     return ""
 
 
+def influence(run: BareModel, feeds: Feeds, outputs: Sequence[str], judged: Sequence[int]) -> str:
+    """How a row's answer changes with the rows beside it, at the same place among as many rows; empty: it does not.
+
+    There the same kernels compute it in the same order, so that nothing is rounded otherwise.
+    """
+    rows = len(next(iter(feeds.values())))
+    together = run(feeds)
+    for row in judged:
+        beside_itself = run(rows_of(feeds, [row] * rows))
+        for name in outputs:
+            this, that = beside_itself[name][row : row + 1], together[name][row : row + 1]
+            if _gap(this, that) > TOLERANCE:
+                return f"{name} of row {row}: {_short(this)} beside itself, {_short(that)} beside others"
+    return ""
+
+
 def _orders(rows: int) -> Iterator[list[int]]:
     yield list(range(rows))
     yield list(range(rows))[::-1]
@@ -92,7 +108,7 @@ def _gap(this: NDArray, that: NDArray) -> float:
     if this.dtype.kind != "f" or not np.array_equal(np.isfinite(a), np.isfinite(b)):
         return np.inf
     finite = np.isfinite(a)
-    return float(np.abs(a - b)[finite & ~same].max() / max(np.abs(a[finite]).max(), 1e-6))
+    return float(np.abs(a[finite] - b[finite]).max() / max(np.abs(a[finite]).max(), 1e-6))
 
 
 def _rounding(run: BareModel, row: Feeds, name: str, answer: NDArray) -> float:
@@ -100,9 +116,14 @@ def _rounding(run: BareModel, row: Feeds, name: str, answer: NDArray) -> float:
     copies = [run(rows_of(row, [0] * count))[name] for count in (2, 3, 4)]
     beside_itself = max(_gap(answer, each[place : place + 1]) for each in copies for place in range(len(each)))
     worst = beside_itself if beside_itself < ROUNDING else 0.0
-    for factor in (1 + 1e-6, 1 - 1e-6):
-        near = {each: (array * factor).astype(array.dtype) if array.dtype.kind == "f" else array
-                for each, array in row.items()}  # fmt: skip
+    rng = np.random.default_rng(0)
+    for _ in range(12):  # each number by itself, so that sums round otherwise
+        near = {
+            each: (array * rng.uniform(1 - 1e-6, 1 + 1e-6, array.shape)).astype(array.dtype)
+            if array.dtype.kind == "f"
+            else array
+            for each, array in row.items()
+        }
         worst = max(worst, _gap(answer, run(near)[name]))
     return worst
 
