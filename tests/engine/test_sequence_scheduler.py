@@ -488,6 +488,19 @@ async def test_a_model_that_is_loaded_anew_has_no_sequences(serve: Serve) -> Non
         await engine.infer(step(3))
 
 
+async def test_another_configuration_of_the_same_file_is_loaded(serve: Serve, tmp_path: Path) -> None:
+    folder = tmp_path / "repository" / "m"
+    (folder / "initial_state").mkdir(parents=True)
+    (folder / "initial_state" / "begin").write_bytes(np.array([100], "<i4").tobytes())
+    engine = await serve(made.adder(), made.config(made.state()))
+    for initial, first in ((FROM_FILE, 103), (ZERO, 3)):
+        (folder / "config.pbtxt").write_text(made.config(made.state(initial)))
+        assert not (await engine.load("m")).unchanged
+        assert said(await engine.infer(step(3, start=True))) == first
+        assert (await engine.load("m")).unchanged
+        assert said(await engine.infer(step(4))) == first + 4
+
+
 async def test_live_settings_keep_the_sequences(serve: Serve) -> None:
     engine = await serve(made.accumulator(), ACCUMULATE)
     await engine.infer(step(3, start=True))

@@ -194,6 +194,7 @@ class Engine:
             if (
                 current is not None
                 and current.source.digest == found.source.digest
+                and current.source.described.same_sequences(found.source.described)
                 and found.version in (None, current.version)
             ):
                 if found.config is not None:  # from a folder, which may say otherwise than it did

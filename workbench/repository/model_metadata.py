@@ -42,6 +42,10 @@ class ModelMetadata:
     initial_states: Mapping[str, bytes] = field(default_factory=dict)
     """The same of those that the states of its sequences name."""
 
+    def same_sequences(self, other: ModelMetadata) -> bool:
+        """Whether `other` says the same of sequences, which takes effect with a load only."""
+        return self.triton.sequences == other.triton.sequences and self.initial_states == other.initial_states
+
     def notes(self, signature: Signature) -> tuple[str, ...]:
         """Remarks on what a config.pbtxt asks in vain, or gets wrong about a model of this signature."""
         said = self.triton
