@@ -56,7 +56,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
         "spare": models.identity(),
         "broken": models.mlp(),
     }
-    with serving(folder, served) as serve:
+    with serving(folder, served, "--exit-on-error=false", "--strict-readiness=false") as serve:
         yield serve
 
 
