@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from workbench.errors import (
     Conflict,
     DeadlineExceeded,
     Draining,
+    ExecutionError,
     InvalidInput,
     ModelError,
     ModelNotFound,
@@ -844,6 +845,51 @@ async def test_a_bad_name_is_refused(start: Start) -> None:
 
 
 # A runner that does not come back
+
+
+class EndedSession(FakeSession):
+    """One whose runs can be ended from outside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[int] = []
+
+    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+        result = super().run(inputs, outputs)
+        if self.told:
+            self.told.clear()
+            self.gate.clear()
+            raise ExecutionError("terminate flag")
+        return result
+
+    def interrupt(self, thread: int) -> None:
+        self.told.append(thread)
+        self.gate.set()
+
+
+async def test_a_run_that_is_ended_harms_its_batch_alone(start: Start) -> None:
+    clock, session = Clock(), EndedSession()
+    engine = await start(Opener(session), clock=clock)
+    await engine.load("m", onnx_bytes(), ModelConfig(batching="always"))
+    session.hold()
+    callers = [ask(engine, 1)]
+    await entered(session)
+    callers += [ask(engine, 2), ask(engine, 3)]
+    await turn()
+    assert engine.interrupt_stuck(10) == []
+    for ended in (callers[:1], callers[1:]):
+        clock.now += 11
+        assert engine.interrupt_stuck(10) == ["m"]
+        for caller in ended:
+            with pytest.raises(DeadlineExceeded, match="did not end within 10 s"):
+                await caller
+        if ended == callers[:1]:
+            await entered(session)
+    assert session.batches == [1, 2]  # and not their members again one by one
+    session.gate.set()
+    assert (await ask(engine, 4)).outputs["y"].tolist() == rows(5).tolist()
+    assert engine.interrupt_stuck(10) == []
+    assert engine.status("m").state is ModelState.READY
 
 
 async def test_callers_of_a_stuck_run_and_those_behind_it_are_answered(start: Start) -> None:

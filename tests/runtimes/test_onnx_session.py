@@ -155,6 +155,28 @@ def test_models_with_subgraphs_and_functions_run(open_model: Open, proto: onnx.M
     assert y.tolist() == [2, 3]
 
 
+def test_a_run_is_ended_by_another_thread_and_the_next_is_not(open_model: Open) -> None:
+    session = open_model(models.loop())
+    ended: list[str] = []
+
+    def run_for_ever() -> None:
+        with pytest.raises(ExecutionError, match="terminate"):
+            session.run({"x": np.zeros(1, np.float32), "n": np.array(10**15, np.int64)}, ["y"])
+        ended.append("by the other")
+        assert session.run({"x": np.zeros(1, np.float32), "n": np.array(3, np.int64)}, ["y"])[0].tolist() == [3]
+
+    thread = threading.Thread(target=run_for_ever)
+    thread.start()
+    while thread.is_alive():  # it may not be inside yet
+        assert thread.ident is not None
+        session.interrupt(thread.ident)
+        thread.join(0.05)
+        if ended:
+            break
+    thread.join()
+    assert ended == ["by the other"]
+
+
 def test_a_model_with_external_data_runs(tmp_path: Path) -> None:
     session = open_onnx(models.save_external(tmp_path / "model.onnx"), CPU)
     (y,) = session.run({"x": np.zeros((1, 4), np.float32)}, ["y"])

@@ -217,7 +217,8 @@ class ServerConfig:
     drain_timeout_s: Annotated[float, Range(0.0, 3600.0)] = 30.0
     """Seconds that SIGTERM leaves to requests under way."""
     run_limit_s: Annotated[float, _SECONDS] = 60.0
-    """Seconds that one run of a model may take; then its callers are told and the service starts anew."""
+    """Seconds that one run of a model may take; then its callers are told, and it is ended. Where it cannot be ended,
+    the service starts anew."""
     deaf_limit_s: Annotated[float, _SECONDS] = 60.0
     """Seconds without a sign of life from the process that serves, before it is killed and started anew."""
     idle_end_s: Annotated[float, _SECONDS] = 300.0

@@ -44,6 +44,16 @@ class Placed(Protocol):
     """Execution provider -> operator -> nodes."""
 
 
+@runtime_checkable
+class Interruptible(Protocol):
+    """A Session whose runs can be ended from outside."""
+
+    def interrupt(self, thread: int) -> None:
+        """Have the run end that this thread (threading.get_ident) is inside, with any error, as soon as the runtime
+        looks. From any thread; returns at once."""
+        ...
+
+
 class Outcome(StrEnum):
     """The outcome of a request; each accepted one ends exactly once."""
 

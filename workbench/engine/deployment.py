@@ -420,6 +420,12 @@ class Deployment:
             began.append(self._warming_since)
         return self._clock() - min(began) if began else 0.0
 
+    def interrupt(self, limit_s: float) -> bool:
+        """Have the runtime end runs that take longer, whose callers get DeadlineExceeded. True where it was told of
+        one for the first time; whether it ends is seen by `longest_run_s`."""
+        reason = f"a run of model {self.name!r} did not end within {limit_s:g} s (run_limit_s), and was ended"
+        return self._executor is not None and self._executor.interrupt(limit_s, reason)
+
     def give_up(self, reason: str) -> None:
         """Failed, for a runner that does not come back: all who wait for it or inside it get DeadlineExceeded."""
         runs = self._executor.inside() if self._executor is not None else []

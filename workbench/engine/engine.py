@@ -332,6 +332,11 @@ class Engine:
             if current.state is ModelState.READY:
                 current.configure(before)
 
+    def interrupt_stuck(self, limit_s: float) -> list[str]:
+        """Have runs end that have taken longer than `limit_s`, where the runtime can end them; their models, each named
+        once a run. Their callers get DeadlineExceeded, and the models go on."""
+        return [deployment.name for deployment in self._deployments.living if deployment.interrupt(limit_s)]
+
     def give_up_stuck(self, limit_s: float) -> list[str]:
         """The models with a run that has taken longer than `limit_s`; their callers are answered, and only the end of
         the process gives back what the run holds."""

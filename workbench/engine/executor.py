@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from workbench.core.messages import ReleaseReason
-from workbench.core.ports import Session
+from workbench.core.ports import Interruptible, Session
 from workbench.core.tensor import Array
 from workbench.engine.batch_arrays import NotRows, join, split
 from workbench.engine.batcher import Batch, Batcher, WaitFor
 from workbench.engine.empty_requests import NO_RUN, empty_answer, have_no_rows
 from workbench.engine.request_queue import PendingRequest
 from workbench.engine.row_trial import differences
-from workbench.errors import ExecutionError, InvalidInput, WorkbenchError
+from workbench.errors import DeadlineExceeded, ExecutionError, InvalidInput, WorkbenchError
 
 
 @dataclass(slots=True)
@@ -35,6 +35,11 @@ class Done:
     dropped: Sequence[tuple[PendingRequest, WorkbenchError]] = ()
     not_rows: str = ""
     """Why its outputs could not be split, where they could not."""
+
+    @property
+    def interrupted(self) -> bool:
+        """It took so long that it was told to end."""
+        return isinstance(self.answers[0], DeadlineExceeded)
 
     @property
     def failed(self) -> bool:
@@ -64,6 +69,8 @@ class Executor:
         self._runners: list[_Runner] = []
         self._inside: dict[int, tuple[float, list[PendingRequest]]] = {}
         """By thread, what is inside the runtime and since when."""
+        self._interrupted: dict[tuple[int, float], str] = {}
+        """(thread, since when) -> why, of runs that were told to end."""
         self.to_check = 0
         """So many of the next batches of several requests have their members run alone too, and compared."""
 
@@ -83,6 +90,20 @@ class Executor:
         """The runs under way: when each began, and whose they are."""
         return list(self._inside.values())
 
+    def interrupt(self, limit_s: float, reason: str) -> bool:
+        """Tell the runtime to end each run that has been inside it for longer. Its callers get DeadlineExceeded with
+        the reason, all of a batch, since whose fault it is would take as long again to find. True where there is a run
+        that was not told before."""
+        now = self._clock()
+        overdue = [(thread, began) for thread, (began, _) in list(self._inside.items()) if now - began > limit_s]
+        new = [each for each in overdue if each not in self._interrupted]
+        self._interrupted = dict.fromkeys(overdue, reason)
+        for thread, _ in new:
+            for session in self._sessions:
+                if isinstance(session, Interruptible):
+                    session.interrupt(thread)
+        return bool(new)
+
     def run(self, session: Session, batch: Batch) -> Iterator[Done]:
         """What was dropped, at once; the batch; and where it failed its members again one by one, so that one bad
         input harms nobody. Where outputs could not be split, a Done without tickets says so first."""
@@ -94,7 +115,7 @@ class Executor:
                 yield self._without_run(session, batch)
                 return
             done = self._run(session, batch)
-            if (len(batch.tickets) > 1 and done.failed) or done.not_rows:
+            if (len(batch.tickets) > 1 and done.failed and not done.interrupted) or done.not_rows:
                 if done.not_rows:
                     at = batch.formed_at
                     yield Done([], [], batch.reason, 0, 0, at, at, at, not_rows=done.not_rows)
@@ -158,12 +179,20 @@ class Executor:
             return Done(
                 tickets, answers, batch.reason, batch.rows, batch.run_rows, at, joined_at, ran_at, (), str(error)
             )
-        except Exception as error:
+        except Exception as raised:
             ran_at = self._clock()
+            told_to_end = self._interrupted.get((threading.get_ident(), joined_at))
+            trouble = raised if told_to_end is None else DeadlineExceeded(told_to_end)
             # Any other error is a runtime that breaks its promise; the service goes on.
-            failed = f"running model {tickets[0].request.model!r} failed: {type(error).__name__}"
-            answers = (error if isinstance(error, WorkbenchError) else ExecutionError(failed),)
-            if isinstance(error, InvalidInput) and lone and have_no_rows(session.signature, tickets[0].request.inputs):
+            failed = f"running model {tickets[0].request.model!r} failed: {type(trouble).__name__}"
+            answers = (trouble if isinstance(trouble, WorkbenchError) else ExecutionError(failed),)
+            if told_to_end is not None:  # or its members are run again one by one
+                answers *= len(tickets)
+            if (
+                isinstance(trouble, InvalidInput)
+                and lone
+                and have_no_rows(session.signature, tickets[0].request.inputs)
+            ):
                 made = empty_answer(session.signature.outputs, names)
                 answers = answers if made is None else (dict(zip(names, made, strict=True)),) * len(tickets)
         return Done(tickets, answers, batch.reason, batch.rows, batch.run_rows, batch.formed_at, joined_at, ran_at)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from workbench.core.model import FREE, Signature, TensorSpec
-from workbench.core.ports import Placed, Session
+from workbench.core.ports import Interruptible, Placed, Session
 from workbench.core.tensor import Array
 from workbench.core.triton_config import Declared, TritonConfig, fits
 from workbench.errors import InvalidInput
@@ -74,6 +74,10 @@ class ReshapeAdapter:
         changed = {name: self._shaped(name, array, self._inputs) for name, array in inputs.items()}
         results = self._session.run(changed, outputs)
         return [self._shaped(name, array, self._outputs) for name, array in zip(outputs, results, strict=True)]
+
+    def interrupt(self, thread: int) -> None:
+        if isinstance(self._session, Interruptible):
+            self._session.interrupt(thread)
 
     def close(self) -> None:
         self._session.close()

@@ -39,7 +39,7 @@ class DeviceBinding:
         self._device = (device_type, index)
         self._kept: OrderedDict[Shapes, _Buffers] = OrderedDict()
 
-    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str], options: ort.RunOptions) -> list[Array]:
         """The named outputs, each in memory of its own."""
         arrays = self._in_order(inputs)
         buffers = self._buffers_for(tuple(array.shape for array in arrays))
@@ -52,7 +52,7 @@ class DeviceBinding:
             binding.bind_output(name)
         try:
             binding.synchronize_inputs()
-            self._session.run_with_iobinding(binding, ort.RunOptions())
+            self._session.run_with_iobinding(binding, options)
             binding.synchronize_outputs()
             return [array_of(value) for value in binding.get_outputs()]
         finally:

@@ -75,6 +75,8 @@ class OnnxSession:
         self._plain = not (extended_in or extended_out or BYTES in datatypes_in | datatypes_out)
         self._session: ort.InferenceSession | None = session
         self._run = session.run
+        self._under_way: dict[int, ort.RunOptions] = {}
+        """By thread, the options of its last run. Options that were terminated stay so, hence new ones for each run."""
         self._binding: DeviceBinding | None = None
         if device != "cpu" and BYTES not in datatypes_in | datatypes_out:
             self._binding = DeviceBinding(session, self.signature, "cuda", cuda_index(device))
@@ -82,17 +84,20 @@ class OnnxSession:
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
         """The named outputs, in order; see core.ports.Session."""
         try:
+            options = self._under_way[threading.get_ident()] = ort.RunOptions()
             if self._binding is not None:
-                return self._binding.run(inputs, outputs)
+                return self._binding.run(inputs, outputs, options)
             if self._plain:
-                # A RunOptions that was terminated stays so, hence a new one each time.
-                results: list[Array] = self._run(
-                    outputs, inputs if type(inputs) is dict else dict(inputs), ort.RunOptions()
-                )
+                results: list[Array] = self._run(outputs, inputs if type(inputs) is dict else dict(inputs), options)
                 return results
-            return self._run_converting(inputs, outputs)
+            return self._run_converting(inputs, outputs, options)
         except Exception as error:
             raise run_error(error) from None
+
+    def interrupt(self, thread: int) -> None:
+        """See core.ports.Interruptible. ONNX Runtime looks between two nodes and two turns of a loop."""
+        if (options := self._under_way.get(thread)) is not None:
+            options.terminate = True
 
     def close(self) -> None:
         """Give back the memory, on the GPU too; a run after this raises ExecutionError."""
@@ -103,21 +108,23 @@ class OnnxSession:
         self._plain = True
         self._run = _closed
 
-    def _run_converting(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+    def _run_converting(
+        self, inputs: Mapping[str, Array], outputs: Sequence[str], options: ort.RunOptions
+    ) -> list[Array]:
         session = self._session
         if session is not None and self._extended_out.intersection(outputs):
             # Only OrtValues can hold a dtype that numpy lacks, and this call neither takes nor gives anything else.
             values = {name: value_of(array) for name, array in inputs.items()}
-            given = [array_of(value) for value in session.run_with_ort_values(outputs, values, ort.RunOptions())]
+            given = [array_of(value) for value in session.run_with_ort_values(outputs, values, options)]
         else:
             try:
                 feeds = {name: self._fed(name, array) for name, array in inputs.items()}
             except UnicodeDecodeError:
-                return self._run_bytes(inputs, outputs)
-            given = self._run(outputs, feeds, ort.RunOptions())
+                return self._run_bytes(inputs, outputs, options)
+            given = self._run(outputs, feeds, options)
         return [bytes_of(array) if array.dtype.kind == "O" else array for array in given]
 
-    def _run_bytes(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+    def _run_bytes(self, inputs: Mapping[str, Array], outputs: Sequence[str], options: ort.RunOptions) -> list[Array]:
         """Run on strings some of which are not UTF-8. Raises InvalidInput for a model that reads what they say."""
         operators = {name.rpartition(":")[2] for nodes in self.placement.values() for name in nodes}
         if reading := sorted(READS_TEXT & operators):
@@ -126,7 +133,7 @@ class OnnxSession:
             name: text_with_stand_ins(name, array) if name in self._text_in else self._fed(name, array)
             for name, array in inputs.items()
         }
-        given = self._run(outputs, feeds, ort.RunOptions())
+        given = self._run(outputs, feeds, options)
         return [bytes_behind_stand_ins(array) if array.dtype.kind == "O" else array for array in given]
 
     def _fed(self, name: str, array: Array) -> Any:

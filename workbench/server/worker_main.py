@@ -48,6 +48,9 @@ RECYCLE_S = 5.0
 """What requests to other models may take to end before a process with a stuck run goes; it goes as soon as they have.
 Well within what new connections wait in the keeper's socket (keeper.HOLD_S)."""
 
+INTERRUPT_S = 2.0
+"""What a run that was told to end may take to do so, before the process is started anew for it."""
+
 PULSE_S = 0.25
 """How often the event loop shows that it turns."""
 
@@ -266,9 +269,11 @@ async def _pulse(service: Service, server: H1Server, asked: _StopRequest, link: 
         turned_at, run_s = time.monotonic(), engine.longest_run_s()
         if engine.changing or service.persistence.is_receiving:
             service.used_at = turned_at  # whoever waits for a load that takes its time may hold no lease
-        if link is not None and run_s > limit_s and (names := engine.give_up_stuck(limit_s)):
+        if run_s > limit_s and (names := engine.interrupt_stuck(limit_s)):
+            log.error("%s: a run did not end within run_limit_s (%g s), and is ended", ", ".join(names), limit_s)
+        if link is not None and run_s > limit_s + INTERRUPT_S and (names := engine.give_up_stuck(limit_s)):
             log.error(
-                "%s: a run did not end within run_limit_s (%g s); its callers were told, and the service starts anew",
+                "%s: a run cannot be ended after run_limit_s (%g s); its callers are told, and the service starts anew",
                 ", ".join(names),
                 limit_s,
             )

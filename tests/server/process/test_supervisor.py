@@ -284,7 +284,7 @@ def test_callers_of_a_run_that_never_ends_get_504_and_the_service_starts_anew(
         asking.start()
         waiting = threading.Thread(target=lambda: late.append(serve.call("POST", "/v2/models/late/infer", BODY)[0]))
         waiting.start()
-        serve.until("a run did not end within run_limit_s")
+        serve.until("a run cannot be ended after run_limit_s")
         waiting.join()
         assert late == [200]
         serve.until("the worker ended itself, because a run did not end")
@@ -293,6 +293,30 @@ def test_callers_of_a_run_that_never_ends_get_504_and_the_service_starts_anew(
         assert answers == [504]
         assert serve.call("POST", "/v2/models/plus/infer", BODY)[0] == 200
         assert serve.call("POST", "/v2/models/stuck/infer", BODY)[0] == 200
+
+
+def test_a_run_that_takes_too_long_is_ended_and_nobody_else_notices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INFER_WORKBENCH_RUN_LIMIT_S", "1")
+    path = models.save(models.loop(), tmp_path / "loop.onnx")
+    with Serve(tmp_path, "--load", f"loop={path}") as serve:
+        serve.ready()
+        worker = worker_of(serve).pid
+        endless, short = (
+            {
+                "inputs": [
+                    {"name": "x", "datatype": "FP32", "shape": [1], "data": [0]},
+                    {"name": "n", "datatype": "INT64", "shape": [], "data": [turns]},
+                ]
+            }
+            for turns in (10**15, 3)
+        )
+        status, said = serve.call("POST", "/v2/models/loop/infer", endless)
+        assert status == 504
+        assert "a run of model 'loop' did not end within 1 s (run_limit_s), and was ended" in json.loads(said)["error"]
+        assert serve.call("POST", "/v2/models/loop/infer", short)[0] == 200
+        assert worker_of(serve).pid == worker
 
 
 def test_a_service_leaves_nothing_in_the_folder_it_is_started_in_and_says_where_its_files_are(tmp_path: Path) -> None:
