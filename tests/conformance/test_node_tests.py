@@ -191,9 +191,9 @@ def serve_as_they_are(binary: Binary, names: Sequence[str]) -> Tally:
 
 
 def test_some_node_tests_over_binary(binary: Binary) -> None:
-    tally = serve_as_they_are(binary, SAMPLE[:4])
+    tally = serve_as_they_are(binary, ("cumsum", "gemm"))
     assert not tally.wrong
-    assert tally.served["served"] >= 20, tally.served
+    assert tally.served["served"] >= 15, tally.served
 
 
 @pytest.mark.long
