@@ -86,6 +86,8 @@ class H2Connection:
         """The last stream that is still served, once GOAWAY has been sent."""
         self.closed = False
         """Nothing more is read or written."""
+        self.abused = False
+        """It was ended for what its peer did too often or too large."""
 
     @property
     def settings_received(self) -> bool:
@@ -365,6 +367,7 @@ class H2Connection:
     def _fail_connection(self, error: H2ConnectionError) -> None:
         # A second GOAWAY must not name a later stream than the first.
         last = self._last_stream if self._goaway_last is None else self._goaway_last
+        self.abused = error.code == ErrorCode.ENHANCE_YOUR_CALM
         http_2 = self._frames.preface_received
         self._write(frames.goaway(last, error.code, error.why) if http_2 else _HTTP_1_ANSWER)
         self.connection_lost()

@@ -139,7 +139,9 @@ class Http2Protocol(asyncio.Protocol):
 
     def _end(self) -> None:
         self._timer.cancel()
-        if not self._transport.is_closing():
+        if self.connection.abused:  # what else it sends is not worth reading, even if that costs it our last words
+            self._transport.close()
+        elif not self._transport.is_closing():
             LingeringClose(self._transport, self, STALL_S)
 
     def _receive(self, data: bytes) -> None:
