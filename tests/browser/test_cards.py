@@ -15,6 +15,7 @@ from playwright.sync_api import Locator, Request, WebSocketRoute, expect
 from tests.browser.conftest import OpenPage
 from tests.browser.jupyter import Jupyter
 from tests.browser.panel import PANEL, Panel, calling, open_panel
+from tests.helpers.waiting import until
 from workbench.api import Workbench
 
 
@@ -31,6 +32,8 @@ def knob(form: Locator, name: str) -> Locator:
 
 
 def setting(wb: Workbench, name: str) -> object:
+    # It is Ready a moment before requests are routed to it.
+    until(lambda: any(each.routed for each in wb.models()))
     return getattr(wb["plus"].status.config, name)
 
 

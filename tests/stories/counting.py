@@ -278,6 +278,8 @@ class Client:
             assert not held.done(), "the slow request was too quick to leave anybody the time"
             self._told_http(slow, await held, False)
             holding.close()
+            # Those who left have their places until the next batch is formed, which a busy machine may put off.
+            await self._until(lambda: self._is_empty(slow.model))
         for _ in gone:
             self.told(_refused(slow), "cancelled")
         return True
@@ -290,6 +292,9 @@ class Client:
 
     async def _is_full(self, model: str, room: int, held: Future[Answer]) -> bool:
         return held.done() or await self._queued(model) == room
+
+    async def _is_empty(self, model: str) -> bool:
+        return await self._queued(model) == 0
 
     async def _until(self, seen: Callable[[], Awaitable[bool]]) -> None:
         async with asyncio.timeout(120):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, TypeVar
 
 from workbench.config import Limits
@@ -25,6 +25,9 @@ from workbench.server.inference import SHUTTING_DOWN, InferenceCall, InferencePa
 
 STREAM_DEPTH = 128
 """Requests of one stream that are under way at once; the next is read when the first of them is answered."""
+
+FIRST_MESSAGE_S = 0.5
+"""Seconds that a stream which begins while the service drains has for its first message, before it is refused."""
 
 Encode = Callable[[InferResponse, GrpcAnswer, Limits], bytes]
 Decode = Callable[[bytes, float, Shared | None], tuple[InferRequest, GrpcAnswer]]
@@ -113,6 +116,12 @@ class GrpcInference:
             return pending.future
 
         draining = inference.draining
+        if draining.is_set():
+            # A client of grpc.aio whose first message finds the stream ended reports INTERNAL in place of the status.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FIRST_MESSAGE_S):
+                    await anext(messages, None)
+            raise Draining(SHUTTING_DOWN)
         async with aclosing(in_order(in_turn(), answer, STREAM_DEPTH, draining)) as answers:
             async for each in answers:
                 yield each
