@@ -39,7 +39,9 @@ class DeviceBinding:
         self._device = (device_type, index)
         self._kept: OrderedDict[Shapes, _Buffers] = OrderedDict()
 
-    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str], options: ort.RunOptions) -> list[Array]:
+    def run(
+        self, inputs: Mapping[str, Array], outputs: Sequence[str], options: ort.RunOptions | None = None
+    ) -> list[Array]:
         """The named outputs, each in memory of its own."""
         arrays = self._in_order(inputs)
         buffers = self._buffers_for(tuple(array.shape for array in arrays))
