@@ -29,7 +29,7 @@ from sklearn.preprocessing import (
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from workbench.convert.sample_rows import ROWS, made_up_rows, texts_like_the_training_data
+from workbench.convert.sample_rows import ROWS, WITHOUT_MISSING_TEXTS, made_up_rows, texts_like_the_training_data
 from workbench.core.tensor import Array
 from workbench.errors import ModelError
 
@@ -145,6 +145,14 @@ def test_categories_are_the_encoders_own() -> None:
     assert [set(column) for column in rows.T] == [{"red", "green", "blue"}, {"x", "y"}]
     frame = pd.DataFrame(words, columns=["colour", "kind"])
     assert list(rows_of(OneHotEncoder().fit(frame)).columns) == ["colour", "kind"]
+
+
+def test_texts_that_were_missing_are_told_of_since_no_text_input_holds_them() -> None:
+    frame = pd.DataFrame({"port": ["C", "Q", None, "S"]})
+    made = made_up_rows(OneHotEncoder().fit(frame), "OneHotEncoder")
+    assert set(made.rows["port"]) == {"C", "Q", "S"}
+    assert made.like == WITHOUT_MISSING_TEXTS
+    assert made_up_rows(OneHotEncoder().fit(frame.fillna("")), "OneHotEncoder").like == ""
 
 
 @pytest.mark.parametrize(

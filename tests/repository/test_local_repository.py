@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests import models
-from workbench.errors import InvalidInput, ModelNotFound, UntrustedModel
+from workbench.errors import InvalidInput, ModelError, ModelNotFound, UntrustedModel
 from workbench.repository.local import LocalRepository
 
 
@@ -89,7 +89,7 @@ def test_an_unknown_model_or_version_is_not_found_and_the_known_are_named(root: 
     with pytest.raises(ModelNotFound, match="1, 2, 10"):
         repository.model_path("digits", "3")
     (root / "digits/4").mkdir()
-    with pytest.raises(ModelNotFound, match=r"no file model\.onnx"):
+    with pytest.raises(ModelError, match=r"no file model\.onnx"):
         repository.model_path("digits", "4")
 
 

@@ -43,6 +43,21 @@ async def test_a_service_is_ready_once_what_failed_at_its_start_is_unloaded(hous
     await service.engine.unload("spare")
     assert service.ready
     assert service.notes == []
+    house.session.function = broken
+    with pytest.raises(ZeroDivisionError):
+        await service.engine.load("spare", house.onnx)
+    assert service.ready, "it failed at the start once, but not this time"
+
+
+async def test_a_folder_without_the_file_that_its_configuration_names_counts_as_failed(house: House) -> None:
+    folder = house.service.config.data_dir.parent / "repository" / "spare"
+    (folder / "1" / "model.onnx").rename(folder / "1" / "model.ort")
+    (folder / "config.pbtxt").write_text('platform: "onnxruntime_onnx"')
+    await load_all(house.service)
+    assert house.service.missing == ["spare"]
+    (failed,) = house.service.engine.statuses("spare")
+    assert "no file model.onnx" in failed.reason
+    assert "there is model.ort: set default_model_filename" in failed.reason
 
 
 async def test_a_model_that_fails_later_leaves_the_service_ready(house: House) -> None:

@@ -30,6 +30,11 @@ WITH_HOLES = 64
 HOLES = 0.2
 """The share of values that are missing in these rows."""
 
+WITHOUT_MISSING_TEXTS = (
+    "without missing texts, which it was trained with and a text input of ONNX cannot hold (to be able to send them, "
+    "fill them with a text before you train)"
+)
+
 _STORED = ("_fit_X", "support_vectors_", "X_train_", "X_fit_")
 """Attributes that hold rows of the training data."""
 
@@ -56,7 +61,8 @@ def made_up_rows(estimator: Any, kind: str) -> MadeUp:
         return MadeUp(np.array(columns[0].choices, dtype=object), "")
     names = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
     if any(column.text for column in columns) or (names and hasattr(first, "transformers_")):
-        return MadeUp(_mixed(columns, names, kind, rng), "")
+        lacking = any(column.text and column.hole is not None for column in columns)
+        return MadeUp(_mixed(columns, names, kind, rng), WITHOUT_MISSING_TEXTS if lacking else "")
     stored = next((rows for step in _first_steps(estimator) if (rows := _remembered(step, rng)) is not None), None)
     like = ""
     if stored is not None and stored.shape[1:] == (len(columns),):

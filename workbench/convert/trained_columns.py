@@ -34,7 +34,7 @@ class Column:
     choices: Sequence[Any] = ()
     """Its categories, or texts like its own."""
     hole: float | None = None
-    """What stands for a missing value, where it had some."""
+    """What stands for a missing value, where it had some; NaN among texts."""
     unread: bool = False
     """Whether no step reads it, so that it may hold anything."""
 
@@ -204,8 +204,7 @@ def _categories(step: Any) -> Columns:
 def _category(values: Any) -> Column:
     missing = [value is None or value != value for value in values]
     present = [value for value, hole in zip(values, missing, strict=True) if not hole]
-    text = any(isinstance(value, str) for value in present)
-    return Column(choices=present, hole=np.nan if any(missing) and not text else None)
+    return Column(choices=present, hole=np.nan if any(missing) else None)
 
 
 def _fills(step: Any) -> Columns:

@@ -8,6 +8,9 @@ from types import MappingProxyType
 from workbench.engine.deployment import Deployment
 from workbench.errors import ModelNotFound, Unavailable, WorkbenchError
 
+MOST_NAMED = 10
+"""Models that an error names."""
+
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
@@ -46,5 +49,6 @@ class RoutingTable:
             found = f"version {str(version)[:20]} is not found; loaded: {', '.join(versions)}"
             return ModelNotFound(f"Request for unknown model: {name!r} {found}")
         names = sorted({n for n, _ in self._table})
-        loaded = f"loaded are {', '.join(names[:10])}" if names else "no model is loaded"
+        others = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        loaded = f"loaded are {', '.join(names[:MOST_NAMED])}{others}" if names else "no model is loaded"
         return ModelNotFound(f"Request for unknown model: {name!r} is not found; {loaded}")

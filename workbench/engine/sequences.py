@@ -94,8 +94,8 @@ class SequenceTable(Generic[Item]):
         if not step.start and (known is None or not known.open):
             raise InvalidInput(
                 f"inference request for sequence {step.id} to model '{model}' must specify the START flag on the "
-                "first request of the sequence: it was not started, or has ended, or was dropped after "
-                f"{self.max_idle_s:g} s without a request, or the model was loaded anew"
+                "first request of the sequence (sequence_start): it was not started, or has ended, or was dropped "
+                f"after {self.max_idle_s:g} s without a request, or the model was loaded anew"
             )
         return step
 

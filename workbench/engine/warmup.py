@@ -26,8 +26,9 @@ SEED_BUDGET_S = 0.5
 """Seconds that measuring run times may take, for one model on one session."""
 
 QUANTIZATION = (
-    "Rows of a batch would change each other by the rounding of dynamic quantization, and by nothing else: quantize "
-    "the model statically to have it batched, or accept that with batching = always"
+    "Dynamic quantization takes one scale for all rows of a batch, so a large number or a NaN in one caller's row "
+    "would spoil the others' answers. Quantize the model statically to have it batched; if all rows are of one "
+    "magnitude, you may set batching = always (%infer set NAME batching=always)"
 )
 
 MOST_NAMED = 4

@@ -52,8 +52,8 @@ class LocalRepository:
         """The model file, with links inside the root followed; by the name that a runtime gives it where `file` is
         empty.
 
-        Raises ModelNotFound, UntrustedModel where the file really lies outside the root, ModelError where it cannot be
-        read.
+        Raises ModelNotFound, UntrustedModel where the file really lies outside the root, ModelError where there is no
+        such file or it cannot be read.
         """
         folder = self.root / check_model_name(name)
         inside = folder / check_model_version(version)
@@ -64,8 +64,8 @@ class LocalRepository:
         except (FileNotFoundError, NotADirectoryError):
             known = self.versions(name)
             if version in known:
-                raise ModelNotFound(
-                    f"version {version} of model {name!r} has no file {path.name} in the repository"
+                raise ModelError(
+                    f"version {version} of model {name!r} has no file {path.name} in the repository{_other(inside)}"
                 ) from None
             have = f"its versions there are {', '.join(known)}" if known else "the repository does not hold it"
             raise ModelNotFound(f"there is no version {version} of model {name!r}: {have}") from None
@@ -105,6 +105,12 @@ class LocalRepository:
         if path not in self._unreadable:
             self._unreadable.add(path)
             log.warning("%s in a model repository cannot be read (%s) and is passed over", path, error.strerror)
+
+
+def _other(folder: Path) -> str:
+    """Where a model's file has another name than its configuration gives it, what to do, as the end of a sentence."""
+    found = model_file_in(folder)
+    return f"; there is {found.name}: set default_model_filename in its config.pbtxt" if found else ""
 
 
 def _is_name(text: str) -> bool:

@@ -76,7 +76,12 @@ class Service:
     @property
     def missing(self) -> list[str]:
         """Models that failed at the start, and have been neither loaded nor unloaded since."""
-        return sorted(name for name in self.failed_at_start if not_served(self.engine.statuses(name)))
+        for name in list(self.failed_at_start):
+            statuses = self.engine.statuses(name)
+            # Once is enough: a load of it that fails later is no failure of the start.
+            if not statuses or any(each.state is ModelState.READY for each in statuses):
+                self.failed_at_start.discard(name)
+        return sorted(self.failed_at_start)
 
     @property
     def notes(self) -> list[str]:
