@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 import numpy as np
@@ -32,6 +32,8 @@ class Scripted:
         self.asked = 0
         """How often the status was asked for."""
         self.fails: WorkbenchError | None = None
+        self.stripped: set[int] = set()
+        """The requests, by number, whose answers lose their epoch on the way."""
 
     async def status(self, name: str, version: str | None = None) -> ModelStatus:
         self.asked += 1
@@ -45,7 +47,8 @@ class Scripted:
             raise self.fails
         # What has no batch is the mean of what came, so that a wrong split shows.
         answer = rows if self.serving.max_batch_size else rows - rows.mean(axis=0)
-        return InferResponse("m", self.serving.version, {"y": answer}, epoch=self.serving.epoch)
+        epoch = "" if len(self.sent) - 1 in self.stripped else self.serving.epoch
+        return InferResponse("m", self.serving.version, {"y": answer}, epoch=epoch)
 
 
 def predictor(client: Scripted) -> Predictor:
@@ -154,3 +157,26 @@ async def test_a_server_that_tells_no_epochs_is_believed_when_its_status_changes
     client = Scripted(dataclasses.replace(SPLIT, epoch=""), replace)
     np.testing.assert_allclose((await predictor(client).predict("m", ROWS))["y"], ROWS - ROWS.mean(axis=0))
     assert client.sent == [4, 4, 2, 10]
+
+
+@pytest.mark.parametrize("stripped", [range(100), [1]])
+async def test_answers_that_lost_their_epoch_on_the_way_are_taken(stripped: Iterable[int]) -> None:
+    client = Scripted(SPLIT)
+    client.stripped = set(stripped)
+    predicts = predictor(client)
+    for _ in range(2):
+        np.testing.assert_array_equal((await predicts.predict("m", ROWS))["y"], ROWS)
+    np.testing.assert_array_equal((await predicts.predict("m", ROWS[:1]))["y"], ROWS[:1])
+    assert client.sent == [4, 4, 2, 4, 4, 2, 1]
+
+
+@pytest.mark.parametrize("rows", [10, 4])
+async def test_without_the_epochs_of_answers_the_status_tells_of_another_model(rows: int) -> None:
+    client = Scripted(SPLIT)
+    client.stripped = set(range(100))
+    predicts = predictor(client)
+    await predicts.predict("m", ROWS[:rows])
+    client.serving, client.sent = WHOLE, []
+    sent = ROWS[:rows]
+    np.testing.assert_allclose((await predicts.predict("m", sent))["y"], sent - sent.mean(axis=0))
+    assert client.sent[-1] == rows

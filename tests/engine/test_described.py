@@ -140,7 +140,7 @@ ONE_BY_ONE = "max_batch_size 8 is not honoured, requests run one by one: ReduceM
             [ONE_BY_ONE],
         ),
         (MIXED, "max_batch_size: 0", 0, []),
-        (replace(MIXED, only_quantization=True), "max_batch_size: 2", 0, ["max_batch_size 2", "quantize the model"]),
+        (replace(MIXED, only_quantization=True), "max_batch_size: 2", 0, ["max_batch_size 2", "Quantize the model"]),
     ],
 )
 def test_the_batch_size_of_a_configuration_is_honoured_or_the_notes_say_why_not(

@@ -50,6 +50,8 @@ ONE_BY_ONE = made.config(
     "oldest { max_candidate_sequences: 8 }" + made.control("START") + made.state(), max_batch_size=0
 )
 
+ONE_AT_ONCE = made.config("oldest { max_candidate_sequences: 1 }" + made.control("START") + made.state())
+
 
 class Held:
     """A Session over another one, whose runs wait inside while `gate` is cleared. An input of 666 fails."""
@@ -450,6 +452,16 @@ async def test_what_was_accepted_is_finished_before_an_unload(serve: Serve) -> N
     session.gate.set()
     assert [said(answer) for answer in await asyncio.gather(*sent)] == [1, 2, 3, 4]
     await unloading
+
+
+async def test_a_drain_waits_for_no_idle_sequence(serve: Serve) -> None:
+    engine = await serve(made.accumulator(), ONE_AT_ONCE, clock=Clock())  # so nothing is idle for too long
+    await engine.infer(step(1, 1, start=True))
+    waiting = [asyncio.ensure_future(engine.infer(step(7, id, start=place == 0))) for id in (2, 3) for place in (0, 1)]
+    await asyncio.sleep(0)
+    assert figures(engine).backlog == 2
+    await asyncio.wait_for(engine.close(300), 30)
+    assert [said(answer) for answer in await asyncio.gather(*waiting)] == [7, 14, 7, 14]
 
 
 async def test_a_drain_that_takes_too_long_ends_what_waits(serve: Serve) -> None:

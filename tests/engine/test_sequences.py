@@ -39,6 +39,9 @@ class Table:
     def done(self, id: int, succeeded: bool = True) -> None:
         self._note(self.table.finish(id, succeeded, self.now))
 
+    def drain(self) -> None:
+        self._note(self.table.drain())
+
     def leave(self, id: int, *left: str) -> None:
         """The callers of these steps are found to have left."""
         self._note(self.table.leave(id, lambda item: item in left, self.now) or Change())
@@ -264,6 +267,21 @@ def test_a_start_whose_caller_has_left_has_begun_nothing() -> None:
     table.come(">1.1")
     table.done(1, succeeded=False)
     assert table.ran == [">1.1", ">1.1"]
+
+
+def test_what_is_idle_in_a_drain_leaves_its_slot_at_once() -> None:
+    table = Table(slots=2)
+    for name in (">1.1", ">2.1", "2.2", ">3.1", ">4.1", "4.2"):
+        table.come(name)
+    table.done(1)
+    table.drain()
+    assert table.over == [1] and table.ran == [">1.1", ">2.1", ">3.1"]
+    for id in (2, 3, 2):  # 2.2 was accepted, so 2 is not over before it
+        table.done(id)
+    assert table.over == [1, 3, 2] and table.ran[3:] == ["2.2", ">4.1"]
+    for _ in range(2):
+        table.done(4)
+    assert table.over[-1] == 4 and table.counts == (0, 0, 0) and table.table.due_at == NEVER
 
 
 def test_all_that_waits_is_handed_back_at_the_end() -> None:

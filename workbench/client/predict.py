@@ -32,7 +32,7 @@ class Predictor:
 
     Each answer names the load that it came from (`ModelStatus.epoch`). If that is not the one whose status was used,
     the rows were cast and split for another model: the status is fetched again, and the call is sent again, whole. A
-    server that tells no epochs is asked for the status with each call.
+    server that tells no epochs is asked for the status with each call, and so is one whose answers lack them.
     """
 
     def __init__(self, client: AsyncClient) -> None:
@@ -100,9 +100,10 @@ class Predictor:
 
     async def _all_from(self, key: tuple[str, str | None], used: ModelStatus, answers: Sequence[InferResponse]) -> bool:
         """Return whether all answers came from the load whose status was used, as far as the server tells."""
-        if used.epoch:
-            return all(answer.epoch == used.epoch for answer in answers)
-        if len(answers) == 1:  # nothing was split
+        epochs = {answer.epoch for answer in answers}
+        if used.epoch and "" not in epochs:  # a proxy may have taken the header from an answer
+            return epochs == {used.epoch}
+        if not used.epoch and len(answers) == 1:  # nothing was split
             return True
         return len({answer.version for answer in answers}) == 1 and not await self._changed(key, used)
 

@@ -395,6 +395,8 @@ class Deployment:
             if self._sequences is None:  # else steps that were accepted still have to get there
                 self._batcher.close()
             self._change(ModelState.DRAINING)
+            if self._sequences is not None:
+                self._sequences.drain()
 
     async def drain(self, timeout_s: float) -> None:
         """After `refuse`: finish what was accepted; after `timeout_s` the rest gets Unavailable."""

@@ -22,8 +22,9 @@ NO_RUN: Final = (NO_ROWS,)
 
 
 def have_no_rows(signature: Signature, inputs: Mapping[str, Array]) -> bool:
-    """True where `inputs` are 0 rows of a model whose inputs and outputs all begin with rows."""
-    return bool(inputs) and signature.free_first_axis and all(array.shape[0] == 0 for array in inputs.values())
+    """True where `inputs` are 0 rows of a model whose inputs and outputs all begin with rows. A scalar, as
+    the scheduler of sequences may add one, is no rows."""
+    return bool(inputs) and signature.free_first_axis and all(array.shape[:1] == (0,) for array in inputs.values())
 
 
 def empty_answer(outputs: Sequence[TensorSpec], names: Iterable[str]) -> list[Array] | None:

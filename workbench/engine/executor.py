@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -17,6 +18,8 @@ from workbench.engine.empty_requests import NO_RUN, empty_answer, have_no_rows
 from workbench.engine.request_queue import PendingRequest
 from workbench.engine.row_trial import differences
 from workbench.errors import DeadlineExceeded, ExecutionError, InvalidInput, WorkbenchError
+
+log = logging.getLogger("workbench.engine")
 
 
 @dataclass(slots=True)
@@ -68,7 +71,9 @@ class Executor:
         self._clock = clock
         self._runners: list[_Runner] = []
         self._inside: dict[int, tuple[float, list[PendingRequest]]] = {}
-        """By thread, what is inside the runtime and since when."""
+        """By thread, since when it is inside the runtime, and who waits for it there."""
+        self._lock = threading.Lock()
+        """Held to leave `_inside`, to tell runs to end, and to count `to_check` down."""
         self._interrupted: dict[tuple[int, float], str] = {}
         """(thread, since when) -> why, of runs that were told to end."""
         self.to_check = 0
@@ -87,7 +92,7 @@ class Executor:
         self._batcher.wake_all()
 
     def inside(self) -> list[tuple[float, list[PendingRequest]]]:
-        """The runs under way: when each began, and whose they are."""
+        """The runs under way: when each began, and who waits for it, with those whose own run comes after it."""
         return list(self._inside.values())
 
     def interrupt(self, limit_s: float, reason: str) -> bool:
@@ -95,13 +100,14 @@ class Executor:
         the reason, all of a batch, since whose fault it is would take as long again to find. True where there is a run
         that was not told before."""
         now = self._clock()
-        overdue = [(thread, began) for thread, (began, _) in list(self._inside.items()) if now - began > limit_s]
-        new = [each for each in overdue if each not in self._interrupted]
-        self._interrupted = dict.fromkeys(overdue, reason)
-        for thread, _ in new:
-            for session in self._sessions:
-                if isinstance(session, Interruptible):
-                    session.interrupt(thread)
+        with self._lock:  # no run ends meanwhile, or the one that its thread begins next would be told instead
+            overdue = [(thread, began) for thread, (began, _) in list(self._inside.items()) if now - began > limit_s]
+            new = [each for each in overdue if each not in self._interrupted]
+            self._interrupted = dict.fromkeys(overdue, reason)
+            for thread, _ in new:
+                for session in self._sessions:
+                    if isinstance(session, Interruptible):
+                        session.interrupt(thread)
         return bool(new)
 
     def run(self, session: Session, batch: Batch) -> Iterator[Done]:
@@ -110,26 +116,46 @@ class Executor:
         if batch.dropped:
             at = batch.formed_at
             yield Done([], [], batch.reason, 0, 0, at, at, at, batch.dropped)
-        if batch.tickets:
-            if batch.tickets[0].key is NO_RUN:
+        if not (left := batch.tickets):
+            return
+        try:
+            if left[0].key is NO_RUN:
                 yield self._without_run(session, batch)
                 return
-            done = self._run(session, batch)
-            if (len(batch.tickets) > 1 and done.failed and not done.interrupted) or done.not_rows:
+            done = self._run(session, batch, left)
+            if (len(left) > 1 and done.failed and not done.interrupted) or done.not_rows:
                 if done.not_rows:
                     at = batch.formed_at
                     yield Done([], [], batch.reason, 0, 0, at, at, at, not_rows=done.not_rows)
                 for each in self._batcher.singly(batch, padded=not done.not_rows):
-                    yield self._run(session, each)
-            elif self.to_check and len(batch.tickets) > 1:
+                    yield self._run(session, each, left)
+                    left = left[1:]
+            elif self.to_check > 0 and len(left) > 1 and not done.interrupted and self._takes_check():
                 yield from self._checked(session, batch, done)
             else:
                 yield done
+        except Exception as error:  # ours, or no memory; each request has to end all the same
+            model, at = left[0].request.model, self._clock()
+            log.exception("a batch of model %r failed outside its run", model)
+            answers = [ExecutionError(f"answering for model {model!r} failed: {type(error).__name__}")] * len(left)
+            rows = sum(ticket.rows for ticket in left)
+            yield Done(left, answers, batch.reason, rows, rows, batch.formed_at, at, at)
+
+    def _takes_check(self) -> bool:
+        with self._lock:  # another runner may have taken the last one
+            taken = self.to_check > 0
+            self.to_check -= taken
+        return taken
 
     def _checked(self, session: Session, batch: Batch, done: Done) -> Iterator[Done]:
-        """A batch whose members are run alone too. Where their answers differ, these are given, and why comes first."""
-        self.to_check -= 1
-        alone = [self._run(session, each) for each in self._batcher.singly(batch, padded=False)]
+        """A batch whose members are run alone too. Where their answers differ, these are given, and why comes first.
+        Where one takes so long that it is told to end, nothing is compared."""
+        alone = []
+        for each in self._batcher.singly(batch, padded=False):
+            alone.append(self._run(session, each, batch.tickets))
+            if alone[-1].interrupted:
+                yield done
+                return
         pairs = [(shared, each.answers[0]) for shared, each in zip(done.answers, alone, strict=True)]
         if found := differences([(a, b) for a, b in pairs if isinstance(a, dict) and isinstance(b, dict)]):
             at = batch.formed_at
@@ -147,7 +173,8 @@ class Executor:
         at = self._clock()
         return Done(batch.tickets, answers, batch.reason, batch.rows, batch.rows, batch.formed_at, at, at)
 
-    def _run(self, session: Session, batch: Batch) -> Done:
+    def _run(self, session: Session, batch: Batch, waiting: list[PendingRequest]) -> Done:
+        """`waiting`: those who wait for this run, its own or those whose turn comes after."""
         tickets = batch.tickets
         # Requests without rows are alike, so one run, without padding, answers all of them.
         empty = batch.run_rows > 1 and tickets[0].key[-1:] == NO_RUN
@@ -164,11 +191,12 @@ class Executor:
                 inputs = join([ticket.request.inputs for ticket in tickets], inputs, padding)
                 joined_at = self._clock()
             thread = threading.get_ident()
-            self._inside[thread] = (joined_at, tickets)
+            self._inside[thread] = (joined_at, waiting)
             try:
                 outputs = session.run(inputs, names)
             finally:
-                del self._inside[thread]
+                with self._lock:
+                    del self._inside[thread]
             ran_at = self._clock()
             if lone:
                 answers = (dict(zip(names, outputs, strict=True)),) * len(tickets)
@@ -182,19 +210,11 @@ class Executor:
         except Exception as raised:
             ran_at = self._clock()
             told_to_end = self._interrupted.get((threading.get_ident(), joined_at))
-            trouble = raised if told_to_end is None else DeadlineExceeded(told_to_end)
-            # Any other error is a runtime that breaks its promise; the service goes on.
-            failed = f"running model {tickets[0].request.model!r} failed: {type(trouble).__name__}"
-            answers = (trouble if isinstance(trouble, WorkbenchError) else ExecutionError(failed),)
-            if told_to_end is not None:  # or its members are run again one by one
-                answers *= len(tickets)
-            if (
-                isinstance(trouble, InvalidInput)
-                and lone
-                and have_no_rows(session.signature, tickets[0].request.inputs)
-            ):
-                made = empty_answer(session.signature.outputs, names)
-                answers = answers if made is None else (dict(zip(names, made, strict=True)),) * len(tickets)
+            if told_to_end is not None:  # all of them, or the members would be run again one by one
+                answers = (DeadlineExceeded(told_to_end),) * len(tickets)
+            else:
+                made = _empty_instead(raised, session, tickets[0], names) if lone else None
+                answers = (_error_of(raised, tickets[0]),) if made is None else (made,) * len(tickets)
         return Done(tickets, answers, batch.reason, batch.rows, batch.run_rows, batch.formed_at, joined_at, ran_at)
 
     def serve(self, runner: _Runner) -> None:
@@ -208,8 +228,28 @@ class Executor:
                 for done in self.run(runner.session, found):
                     spent_s += done.ran_at - done.joined_at
                     self._deliver(done)
+            except Exception:  # the answer could not be handed over; the runner goes on
+                log.exception("a batch of model %r could not be delivered", self._name)
             finally:
                 self._batcher.ran(runner, found, spent_s)
+
+
+def _error_of(raised: Exception, ticket: PendingRequest) -> WorkbenchError:
+    """The error that the caller gets. Any but ours is a runtime that breaks its promise; the service goes on."""
+    if isinstance(raised, WorkbenchError):
+        return raised
+    return ExecutionError(f"running model {ticket.request.model!r} failed: {type(raised).__name__}")
+
+
+def _empty_instead(
+    raised: Exception, session: Session, ticket: PendingRequest, names: Sequence[str]
+) -> dict[str, Array] | None:
+    """The answer of 0 rows to a request of 0 rows that the model refused; None where the error is the answer."""
+    signature = session.signature
+    if not isinstance(raised, InvalidInput) or not have_no_rows(signature, ticket.request.inputs):
+        return None
+    made = empty_answer(signature.outputs, names)
+    return None if made is None else dict(zip(names, made, strict=True))
 
 
 class _Runner:

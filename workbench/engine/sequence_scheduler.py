@@ -68,8 +68,8 @@ class SequenceScheduler:
             self._look()
 
     def accept(self, ticket: PendingRequest) -> None:
-        """Take a step, and give the batcher those whose turn it is. Wakes nobody. Raises as Batcher.submit does, and
-        InvalidInput, and then it was not accepted."""
+        """Take a step, and give the batcher those whose turn it is; the caller is to wake it. Raises as Batcher.submit
+        does, and InvalidInput, and then it was not accepted, and others that have their turn by it are looked after."""
         now = ticket.accepted_at
         request, queue = ticket.request, self._queue
         if now >= self._table.due_at:
@@ -92,6 +92,8 @@ class SequenceScheduler:
         error = self._apply(self._table.arrive(step, ticket, now, ticket.expires_at), arriving=ticket)
         self._arm()
         if error is not None:
+            if self._batcher.depth:  # its sequence is over with it, and another has its slot
+                self._wake()
             raise error
 
     def take(self, done: Done) -> list[tuple[SequenceStep, bool]]:
@@ -125,6 +127,10 @@ class SequenceScheduler:
         self._arm()
         if self._batcher.depth:
             self._wake()
+
+    def drain(self) -> None:
+        """No step comes any more: sequences that are idle, or become it, leave their slots to those that wait."""
+        self._follow(self._table.drain())
 
     def abandon(self) -> list[PendingRequest]:
         """Forget all sequences; the requests that waited for their turn, to be ended by the caller."""

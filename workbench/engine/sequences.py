@@ -2,7 +2,7 @@
 
 The steps of a sequence run in the order in which they arrived, one at a time; the next one has its turn when the one
 before has ended. `slots` sequences run at once; further ones wait in a backlog for one that ends or is dropped. An
-idle sequence, of which no step waits or runs, is dropped after `max_idle_s`.
+idle sequence, of which no step waits or runs, is dropped after `max_idle_s`; at once where no step comes any more.
 
 A step that did not succeed changes nothing: its sequence goes on from before it, and what waited behind it is refused,
 since it was meant for what comes after. Where it was the first of its sequence there is no such sequence. What arrives
@@ -81,6 +81,8 @@ class SequenceTable(Generic[Item]):
         """Longest idle first."""
         self._expires_at = NEVER
         """No step that waits expires earlier."""
+        self._draining = False
+        """No step comes any more."""
         self._started = self._ended = self._dropped = self._restarted = self._failed = 0
 
     def check(self, step: SequenceStep | None, model: str) -> SequenceStep:
@@ -175,6 +177,15 @@ class SequenceTable(Generic[Item]):
         self._fill(change)
         return change
 
+    def drain(self) -> Change[Item]:
+        """No step comes any more, so what is idle now or later is over: those that wait have its slot."""
+        self._draining = True
+        change: Change[Item] = Change()
+        for sequence in self._idle_until(NEVER):
+            self._remove(sequence, change)
+        self._fill(change)
+        return change
+
     @property
     def due_at(self) -> float:
         """When to `sweep` next."""
@@ -215,7 +226,7 @@ class SequenceTable(Generic[Item]):
         """After a step of it is gone: its next turn, or its end, or it is idle."""
         if sequence.running is not None:
             return
-        if not sequence.waiting and not sequence.open:
+        if not sequence.waiting and (self._draining or not sequence.open):
             self._remove(sequence, change)
         elif not sequence.waiting:
             sequence.idle_since = now

@@ -34,26 +34,46 @@ _REWRITTEN: Final = (
     (b"-Inf", _MINUS_INFINITY),
     (b"Inf", _INFINITY),
 )
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
-_WORD = re.compile(rb'"(NaN|-?Infinity)"')
+_WORDS_AS_STRINGS: Final = tuple(
+    # Not after an escaped quote, which is within a string, and not as the name of an object's member.
+    (re.compile(rb'"(?<!\\")%b"(?!\s*+:)' % word), instead)
+    for word, instead in ((b"NaN", _NAN), (b"Infinity", _INFINITY), (b"-Infinity", _MINUS_INFINITY))
+)
+
+_BLOCK = 64 * 1024
+"""Bytes of data rewritten at once: each word found in it takes some memory meanwhile."""
+
+# These octets are in no UTF-8.
+_BACKSLASH, _ESCAPED_QUOTE, _IN_STRINGS = b"\xfc", b"\xfd", b"\xfe\xff"
+_STAND_INS: Final = _BACKSLASH + _ESCAPED_QUOTE + _IN_STRINGS
+_HIDDEN: Final = bytes.maketrans(b"NI", _IN_STRINGS)
+_SHOWN: Final = bytes.maketrans(_STAND_INS, b'\\"NI')
 
 
 def without_bare_words(text: bytes) -> bytes:
-    """Rewrite the bare words in `text` outside its strings. What was wrong JSON otherwise stays so."""
+    """Rewrite the bare words in `text` outside its strings. What was wrong JSON otherwise stays so.
+
+    No step of it is taken per string or word in Python: `text` may be hostile, and the event loop waits.
+    """
     if b"NaN" not in text and b"Inf" not in text:
         return text
-    parts: list[bytes] = []
-    end = 0
-    for string in _STRING.finditer(text):
-        parts += _rewritten(text[end : string.start()]), string.group()
-        end = string.end()
-    parts.append(_rewritten(text[end:]))
-    return b"".join(parts)
+    if not text.isascii() and len(text.translate(None, _STAND_INS)) < len(text):
+        return text  # it is not UTF-8
+    return _rewritten(_with_hidden_words(text)).translate(_SHOWN)
 
 
 def without_words(data: bytes) -> bytes:
-    """Rewrite the words that are strings in `data`, a list of numbers."""
-    return _WORD.sub(lambda found: _rewritten(found[1]), data)
+    """Rewrite the words that are strings in `data`, a valid JSON list of numbers."""
+    rewritten = bytearray()
+    begin = 0
+    while begin < len(data):
+        end = data.find(b",", begin + _BLOCK) + 1 or len(data)  # no word holds a comma
+        block = data[begin:end]
+        for word, instead in _WORDS_AS_STRINGS:
+            block = word.sub(instead, block)
+        rewritten += block
+        begin = end
+    return bytes(rewritten)
 
 
 def words_in_place(array: Array, values: list[Any], strict: bool) -> None:
@@ -76,3 +96,13 @@ def _rewritten(text: bytes) -> bytes:
     for word, instead in _REWRITTEN:
         text = text.replace(word, instead)
     return text
+
+
+def _with_hidden_words(text: bytes) -> bytes:
+    """Return `text` with no "N" and "I" in its strings, and no escaped quotes; `_SHOWN` brings them back."""
+    text = text.replace(b"\\\\", _BACKSLASH * 2).replace(b'\\"', _BACKSLASH + _ESCAPED_QUOTE)
+    octets = np.frombuffer(bytearray(text), np.uint8)
+    # Each quote that is left begins or ends a string.
+    in_strings = np.logical_xor.accumulate(octets == ord('"'))
+    np.copyto(octets, np.frombuffer(text.translate(_HIDDEN), np.uint8), where=in_strings)
+    return octets.tobytes()
