@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -260,6 +261,21 @@ def test_calls_that_outlast_the_linger_time_are_reset(run: Run) -> None:
             await port.connections.close(0.05)
             assert port.streams[0].losses == 1
             await client.over()
+
+    run(story())
+
+
+def test_a_client_that_has_closed_is_not_waited_for(run: Run) -> None:
+    """Its close is not seen yet when the last words are sent, and these are answered with a reset."""
+
+    async def story() -> None:
+        async with open_port() as port:
+            client = socket.create_connection(port.address)
+            client.setblocking(False)
+            await until(lambda: port.protocols)
+            await asyncio.get_running_loop().sock_recv(client, 65_536)  # what is left unread would reset it sooner
+            client.close()
+            await port.connections.close(0)
 
     run(story())
 

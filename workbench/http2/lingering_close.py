@@ -31,14 +31,17 @@ class LingeringClose(asyncio.Protocol):
         self._look_every_s = min(LINGER_S if transport.can_write_eof() else UNTOLD_LINGER_S, stall_s)
         self._stalled_s = 0.0
         self._bytes = 0
-        transport.set_protocol(self)
-        if transport.can_write_eof():
-            transport.write_eof()
-        if not transport.is_reading():
-            transport.resume_reading()
         self._loop = asyncio.get_running_loop()
         self._unread = transport.get_write_buffer_size()
         self._timer = self._loop.call_later(self._look_every_s, self._look)
+        transport.set_protocol(self)
+        try:
+            if transport.can_write_eof():
+                transport.write_eof()
+            if not transport.is_reading():
+                transport.resume_reading()
+        except OSError:  # the peer has closed, and answered what was just sent with a reset
+            transport.abort()
 
     def data_received(self, data: bytes) -> None:
         self._bytes += len(data)
