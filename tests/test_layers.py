@@ -18,11 +18,12 @@ import workbench
 
 ROOT = Path(workbench.__file__).parent
 
-_BASE = {"errors", "config", "core"}
+_BASE = {"visible_text", "errors", "config", "core"}
 ROOMS: dict[str, set[str]] = {
-    "errors": set(),
+    "visible_text": set(),
+    "errors": {"visible_text"},
     "config": {"errors"},
-    "core": {"errors", "config"},
+    "core": {"visible_text", "errors", "config"},
     "graph": {"errors", "core"},
     "repository": _BASE | {"graph"},
     "runtimes": _BASE | {"graph"},
@@ -35,7 +36,7 @@ ROOMS: dict[str, set[str]] = {
     "client": _BASE | {"protocols", "rendezvous"},
     "convert": _BASE | {"protocols", "client"},
     "loadtest": _BASE | {"protocols", "rendezvous", "client"},
-    "live": {"errors", "core", "protocols", "rendezvous", "client"},
+    "live": {"visible_text", "errors", "core", "protocols", "rendezvous", "client"},
     "notebook": _BASE | {"protocols", "rendezvous", "client", "convert", "loadtest", "live"},
     "jupyter": _BASE | {"protocols", "rendezvous", "client", "loadtest", "live"},
 }

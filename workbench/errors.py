@@ -23,13 +23,16 @@
         ExecutionError              the runtime failed while running a request
 
 Each class carries a `code`, never an HTTP status: `protocols/status_codes.py` alone maps codes to what goes on a wire.
-A message says what was asked, what was found and what to try, and never holds a token, an internal name or a
+A message is one line, and what it quotes is made visible. It says what was asked, what was found and what to try, and
+never holds a token, an internal name or a
 path that the caller did not send.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
+
+from workbench.visible_text import visible
 
 
 class WorkbenchError(Exception):
@@ -38,8 +41,8 @@ class WorkbenchError(Exception):
     code: ClassVar[str] = "internal"
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = visible(message)
+        super().__init__(self.message)
 
     def _render_traceback_(self) -> list[str]:
         """What IPython prints for this error: one line, not our frames."""

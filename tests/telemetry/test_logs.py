@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.hostile_text import FORGED, HOSTILE, harmful_in
 from workbench.telemetry.logs import FILE_NAME, Logs, ThirdPartyRateFilter
 from workbench.telemetry.rate_limiter import BURST, LINES_PER_S
 
@@ -52,10 +53,54 @@ def test_a_token_is_never_written(logs: tuple[Logs, io.StringIO, Path, str]) -> 
 
 
 def test_a_message_cannot_forge_a_line(logs: tuple[Logs, io.StringIO, Path, str]) -> None:
-    _, stream, _, _ = logs
-    log.info("one\ntwo \x1b[31m", extra={"fields": {"name": "a\nb"}})
-    assert len(stream.getvalue().splitlines()) == 1
-    assert "\x1b" not in stream.getvalue()
+    ring, stream, path, form = logs
+    log.info("of %s", HOSTILE, extra={"fields": {"name": HOSTILE, "many": [HOSTILE]}})
+    (line,) = stream.getvalue().splitlines()
+    assert not harmful_in(line, keep="")
+    assert path.read_text(encoding="utf-8").splitlines() == ring.lines(10) == [line]
+    if form == "json":  # nor can it once a reader has decoded it
+        assert not [value for value in json.loads(line).values() if harmful_in(value, keep="")]
+
+
+def test_an_exceptions_words_cannot_forge_a_line(logs: tuple[Logs, io.StringIO, Path, str]) -> None:
+    _, stream, _, form = logs
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError:
+        log.exception("broken")
+    first, *further = stream.getvalue().splitlines()
+    assert not harmful_in(stream.getvalue())
+    assert "broken" in first
+    assert bool(further) == (form == "text")
+    assert all(line.startswith("    ") for line in further)
+
+
+def test_output_of_native_code_does_not_look_like_a_line_of_ours(logs: tuple[Logs, io.StringIO, Path, str]) -> None:
+    ring, _, path, form = logs
+    forged = json.dumps({"message": FORGED}) if form == "json" else FORGED
+    ring.relay(forged, formatted=False)
+    ring.relay(forged + "\x1b[1m\x85", formatted=True)
+    native, ours = path.read_text(encoding="utf-8").split("\n")[:2]
+    assert ours == forged + "\\x1b[1m\\x85"
+    if form == "json":
+        assert json.loads(native)["message"] == forged
+        assert json.loads(native)["logger"] == "workbench.worker"
+    else:
+        assert native == f"| {forged}"
+
+
+def test_a_marked_stream_marks_each_line(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    logs = Logs(None, "text", [], stream, mark="mark ")
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        log.exception("failed")
+    finally:
+        logs.close()
+    assert len(stream.getvalue().splitlines()) > 1
+    assert all(line.startswith("mark ") for line in stream.getvalue().splitlines())
+    assert not [line for line in logs.lines(10) if line.startswith("mark ")]
 
 
 def test_json_lines_hold_fields_and_tracebacks(tmp_path: Path) -> None:

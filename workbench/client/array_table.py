@@ -5,7 +5,6 @@ Outputs with the same rows are shown side by side, so a line shows all outputs o
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from workbench.client.formatting import escape
 from workbench.core.tensor import Array
+from workbench.visible_text import visible
 
 MOST_ROWS = 6
 MOST_COLUMNS = 10
@@ -58,7 +59,7 @@ class Group:
         if first:
             style += ";padding-left:1.5em"
         wide = f' colspan="{span}"' if span > 1 else ""
-        return f'<{tag}{wide} style="{style}">{html.escape(text)}</{tag}>'
+        return f'<{tag}{wide} style="{style}">{escape(text)}</{tag}>'
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,5 +142,5 @@ def _formatter(values: Array) -> Callable[[Any], str]:
 
 
 def _clipped(text: str) -> str:
-    line = " ".join(text.split())
+    line = visible(" ".join(text.split()))
     return line if len(line) <= MOST_CHARACTERS else line[: MOST_CHARACTERS - 1] + "…"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from workbench.visible_text import visible
 
 
 def milliseconds(seconds: float) -> str:
@@ -25,13 +27,20 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
 
 
+def text_lines(parts: Iterable[object]) -> str:
+    """Join texts, each on a line of its own, whatever is in them."""
+    return "\n".join(visible(str(part)) for part in parts)
+
+
 def text_table(rows: Sequence[Sequence[str]]) -> str:
+    rows = [[visible(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
 def escape(value: object) -> str:
-    return html.escape(str(value))
+    """Return text as HTML that shows it, each harmful character visibly."""
+    return html.escape(visible(str(value)))
 
 
 def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -14,6 +14,7 @@ from workbench.client import sync
 from workbench.client.formatting import escape, milliseconds
 from workbench.client.load_progress import LoadProgress, Step
 from workbench.errors import Cancelled
+from workbench.visible_text import visible
 
 T = TypeVar("T")
 
@@ -117,7 +118,7 @@ class Job(Generic[T]):
             return f"{self.what}: running for {took}" + (f"; {step}" if step else "")
         if state is JobState.FAILED:
             error = self._future.exception()
-            return f"{self.what}: failed after {took}; {type(error).__name__}: {error}"
+            return visible(f"{self.what}: failed after {took}; {type(error).__name__}: {error}")
         return f"{self.what}: {state} after {took}"
 
     def __repr__(self) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 import numpy as np
 
 from workbench.client.array_table import grids
-from workbench.client.formatting import counted, escape, html_table, milliseconds, text_table
+from workbench.client.formatting import counted, escape, html_table, milliseconds, text_lines, text_table
 from workbench.client.input_adapter import describe
 from workbench.client.summary import state_dot
 from workbench.core.messages import Timings
@@ -184,7 +184,7 @@ class Prediction(Tabular, Mapping[str, Array]):
 
     def __repr__(self) -> str:
         lines = [line for grid in grids(self, self._index) for line in grid.text()]
-        return "\n".join(
+        return text_lines(
             [
                 f"{self.model}, version {self.version}: {_shapes(self)}",
                 *(f"  {line}" for line in lines),
@@ -291,7 +291,7 @@ class LoadReport:
         return [line for line in lines if line]
 
     def __repr__(self) -> str:
-        return "\n  ".join([self._headline(), *self._lines()])
+        return text_lines([self._headline(), *(f"  {line}" for line in self._lines())])
 
     def _repr_html_(self) -> str:
         lines = "".join(f"<br><small>{escape(line)}</small>" for line in self._lines())
@@ -299,12 +299,12 @@ class LoadReport:
 
 
 class Lines(tuple[str, ...]):
-    """Lines of text, displayed unchanged."""
+    """Lines of text, displayed one below the other."""
 
     __slots__ = ()
 
     def __repr__(self) -> str:
-        return "\n".join(self)
+        return text_lines(self)
 
 
 def _readable(array: Array) -> Array:

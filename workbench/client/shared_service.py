@@ -35,6 +35,7 @@ from workbench.rendezvous.leases import Lease, holders
 from workbench.rendezvous.locks import try_lock
 from workbench.rendezvous.process_identity import ProcessKey
 from workbench.rendezvous.service_record import ServiceRecord, ServiceState
+from workbench.visible_text import visible
 
 START_TIMEOUT_S = 90.0
 """The longest wait for a service to start, restart or end."""
@@ -313,7 +314,7 @@ def _why(record: ServiceRecord) -> str:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{visible(line)}\n")
 
 
 def _version() -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.client.formatting import counted, escape, html_table, megabytes, milliseconds, text_table
 from workbench.client.results import Rows
+from workbench.visible_text import visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +75,7 @@ class SlowRequests(Rows[Mapping[str, Any]]):
         return f'<div>{title}<br><small>{legend}</small><div style="max-height:28em;overflow:auto">{table}</div></div>'
 
     def _none(self) -> str:
-        return f"{self.model} had no requests in the last 15 minutes"
+        return visible(f"{self.model} had no requests in the last 15 minutes")
 
     @staticmethod
     def _row(request: Mapping[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.client.formatting import counted, escape, html_table, megabytes, milliseconds
+from workbench.client.formatting import counted, escape, html_table, megabytes, milliseconds, text_lines
 from workbench.client.input_adapter import describe
 from workbench.core.model import ModelState, ModelStatus
 
@@ -31,7 +31,7 @@ class Card:
 
     def __repr__(self) -> str:
         width = max((len(name) for name, _ in self._shown()), default=0)
-        return "\n".join([self.title, *(f"  {name:<{width}}  {value}" for name, value in self._shown())])
+        return text_lines([self.title, *(f"  {name:<{width}}  {value}" for name, value in self._shown())])
 
     def _repr_html_(self) -> str:
         rows = [[f"<b>{escape(name)}</b>", escape(value)] for name, value in self._shown()]

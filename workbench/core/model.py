@@ -11,6 +11,7 @@ from workbench.config import ModelConfig
 from workbench.core.batch_proof import BatchEvidence
 from workbench.core.sequence_config import SequenceConfig, SequenceFigures
 from workbench.errors import InvalidInput
+from workbench.visible_text import visible
 
 FREE = -1
 """A dimension that any size fits, as the protocol writes it."""
@@ -60,7 +61,7 @@ class TensorSpec:
     """False: the number of axes is not known either, any shape fits, and `shape` is ()."""
 
     def __str__(self) -> str:
-        return f"{self.name} {self.datatype}{self.axes}"
+        return visible(f"{self.name} {self.datatype}{self.axes}")
 
     @property
     def axes(self) -> str:
@@ -164,4 +165,4 @@ class ModelStatus:
     def __repr__(self) -> str:
         where = f" on {self.device}" if self.device else ""
         why = f", {self.reason}" if self.reason else ""
-        return f"<ModelStatus {self.name}, version {self.version}: {self.state}{where}{why}>"
+        return visible(f"<ModelStatus {self.name}, version {self.version}: {self.state}{where}{why}>")

@@ -25,6 +25,7 @@ from workbench.loadtest.options import OPTIONS
 from workbench.loadtest.plan import Target
 from workbench.loadtest.report.report import Report
 from workbench.loadtest.store.history import history
+from workbench.visible_text import visible
 
 MISSED = 1
 STOPPED = 130
@@ -78,7 +79,7 @@ def bench(
 def listed(model: str | None, limit: int) -> str:
     """The kept runs as a table."""
     found = history().to_pandas(model, limit)
-    return found.to_string() if len(found) else "no load test is kept yet"
+    return visible(found.to_string(), keep="\n") if len(found) else "no load test is kept yet"
 
 
 def compared(before: str, after: str) -> object:
@@ -102,7 +103,7 @@ def _followed(handle: LoadTestJob[Report], show: Callable[[str], object] | None)
             handle.result(SHOWN_EVERY_S)
         except TimeoutError:
             if show is not None:
-                show(str(handle.progress))
+                show(visible(str(handle.progress)))
         except KeyboardInterrupt:
             if stopped:
                 raise

@@ -33,6 +33,7 @@ from workbench.loadtest.server_side import ServerSide
 from workbench.loadtest.store import recording
 from workbench.loadtest.store.recording import Recording
 from workbench.loadtest.store.records import Records
+from workbench.visible_text import visible
 
 STOP_WAIT_S = 5.0
 """A generator that was asked to stop is killed after this long; what it had sent until then is kept."""
@@ -149,7 +150,7 @@ class LoadTestJob(Generic[T]):
         return found
 
     def __repr__(self) -> str:
-        return f"<load test of {self.plan}: {self.progress}>"
+        return visible(f"<load test of {self.plan}: {self.progress}>")
 
     def _main(self) -> None:
         try:

@@ -15,6 +15,7 @@ from workbench.loadtest.options import COMPARE
 from workbench.loadtest.report.report import Report
 from workbench.notebook.commands import BENCH_OPTIONS, Command, Misuse, tokens
 from workbench.notebook.progress_bar import in_notebook
+from workbench.visible_text import visible
 
 if TYPE_CHECKING:
     from workbench.api import Workbench
@@ -103,7 +104,7 @@ def _clear(shown: Any) -> None:
 
 def _bundle(handle: LoadTestJob[Report]) -> dict[str, str]:
     progress = handle.progress
-    text = f"{handle.plan.target.model}: {progress}"
+    text = visible(f"{handle.plan.target.model}: {progress}")
     share = f' value="{progress.share:.3f}"' if progress.total_s else ""
     html = f'<div><progress max="1"{share} style="width:16em"></progress> {escape(text)}</div>'
     return {"text/plain": text, "text/html": html}

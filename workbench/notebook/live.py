@@ -32,6 +32,7 @@ from workbench.notebook.kernel_feed import Channel, Feed
 from workbench.notebook.svg_snapshot import History, described, picture
 from workbench.rendezvous.folder import host_name
 from workbench.rendezvous.service_record import ServiceState
+from workbench.visible_text import visible
 
 MIME = "application/vnd.infer-workbench.live+json"
 """MIME type that the front-end extension draws by itself, even in a notebook without a kernel."""
@@ -125,7 +126,7 @@ class LivePlot(anywidget.AnyWidget):
         if self.closed:
             return "<LivePlot, closed>"
         name, history, words = self._look()
-        return f"<LivePlot of {described(name, history, self.window_s, words)}>"
+        return visible(f"<LivePlot of {described(name, history, self.window_s, words)}>")
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         return self._bundle(), {}

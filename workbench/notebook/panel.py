@@ -26,6 +26,7 @@ from workbench.live.tryout import TryRequest, try_out
 from workbench.notebook.live import LivePlot, cell_id, is_interactive
 from workbench.notebook.svg_snapshot import shown_s
 from workbench.rendezvous.service_record import ServiceState
+from workbench.visible_text import visible
 
 if TYPE_CHECKING:
     from workbench.api import Workbench
@@ -82,7 +83,9 @@ class ControlPanel(ipywidgets.VBox):  # type: ignore[misc]
         if self._closed:
             return "<ControlPanel, closed>"
         names = ", ".join(self._names()) or "no models"
-        return f"<ControlPanel of the service at {self._workbench.url}: {self._feed.service.state.value}, {names}>"
+        return visible(
+            f"<ControlPanel of the service at {self._workbench.url}: {self._feed.service.state.value}, {names}>"
+        )
 
     def _ipython_display_(self) -> None:
         bundle: dict[str, Any] = {"text/plain": repr(self)}

@@ -16,6 +16,7 @@ from workbench.client import sync
 from workbench.client.formatting import escape, milliseconds
 from workbench.client.futures import Job, bar
 from workbench.client.load_progress import TOLD_EVERY_S, Step
+from workbench.visible_text import visible
 
 _display: Any = display
 _new_display: Any = DisplayHandle
@@ -54,7 +55,7 @@ class Bar:
                 self._shown.end()
 
     def _draw(self, text: str, html: str, before: str = "") -> None:
-        bundle = {"text/plain": before + text, "text/html": f"<div>{html}</div>"}
+        bundle = {"text/plain": before + visible(text), "text/html": f"<div>{html}</div>"}
         if self._shown is not None:
             self._shown.update(bundle, raw=True)
         elif in_notebook():

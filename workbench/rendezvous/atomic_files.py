@@ -29,7 +29,7 @@ def last_lines(path: Path, count: int) -> list[str]:
     try:
         with path.open("rb") as file:
             file.seek(max(path.stat().st_size - count * 300, 0))
-            lines = file.read().decode("utf-8", "replace").splitlines()
+            lines = file.read().decode("utf-8", "replace").rstrip("\n").split("\n")
     except OSError:
         return []
-    return lines[-count:]
+    return lines[-count:] if lines != [""] else []

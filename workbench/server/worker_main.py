@@ -73,7 +73,8 @@ def serve(config: ServerConfig, link: SupervisorChannel | None = None) -> int:
     if link is None:
         logs = Logs(config.data_dir, config.log_format, secrets)
     else:
-        logs = Logs(None, config.log_format, secrets, earlier=last_lines(Path(link.place.log_file), EARLIER_LINES))
+        earlier = last_lines(Path(link.place.log_file), EARLIER_LINES)
+        logs = Logs(None, config.log_format, secrets, earlier=earlier, mark=link.place.log_mark)
         _dump_stacks()
     store = ModelStore(config.data_dir / "models")
     persistence = ModelPersistence(config, store)

@@ -1,7 +1,8 @@
 """Structured logs: to stderr, to a bounded file in the data folder, and to a ring that `/control/logs` reads.
 
 A line is a message with fields: `log.info("listening", extra={"fields": {"url": url}})`. Secrets are replaced
-everywhere, in arguments and tracebacks too.
+everywhere, in arguments and tracebacks too. What a record quotes cannot pass for another: harmful characters are made
+visible, and each further line of a traceback is indented.
 """
 
 from __future__ import annotations
@@ -20,17 +21,20 @@ from typing import TextIO
 
 from workbench.errors import StorageError
 from workbench.telemetry.rate_limiter import BURST, LINES_PER_S, RateLimiter
+from workbench.visible_text import visible
 
 RING_LINES = 2000
 FILE_BYTES = 5 * 1024 * 1024
 OLDER_FILES = 2
 FILE_NAME = "service.log"
 
+FOREIGN = "| "
+"""Before a line in the text log that native code of the worker wrote."""
+
 RELAYED = 60
 """Log level of lines that another process has already formatted."""
 
 _BEARER = re.compile(r"(?i)(bearer\s+)[^\s\"',;]+")
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127) if code not in (9, 10)}
 
 
 class Logs:
@@ -50,13 +54,15 @@ class Logs:
         *,
         to_stream: bool = True,
         earlier: Sequence[str] = (),
+        mark: str = "",
     ) -> None:
+        """`mark` is written before each line of the stream, so that its reader tells it from what else is there."""
         formatter = _Formatter(log_format == "json", secrets)
         self._as_json = log_format == "json"
         self._ring: deque[str] = deque(earlier, maxlen=RING_LINES)
         self._handlers: list[logging.Handler] = [_RingHandler(self._ring)]
         if to_stream:
-            self._handlers.append(logging.StreamHandler(stream or sys.stderr))
+            self._handlers.append(_MarkingHandler(stream or sys.stderr, mark))
         if data_dir is not None:
             path = data_dir / FILE_NAME
             try:
@@ -79,10 +85,12 @@ class Logs:
         """Return the last `count` lines, oldest first."""
         return list(self._ring)[-count:] if count > 0 else []
 
-    def relay(self, line: str) -> None:
-        """Log a line of another process unchanged. If this log is JSON and the line is not, wrap it as a message."""
-        level = logging.WARNING if self._as_json and not line.startswith("{") else RELAYED
-        record = logging.LogRecord("workbench.worker", level, "", 0, line, None, None)
+    def relay(self, line: str, *, formatted: bool) -> None:
+        """Log a line of another process: unchanged where it was `formatted` by a log of ours, else as output of native
+        code, which must not look like one of ours."""
+        level = RELAYED if formatted or not self._as_json else logging.WARNING
+        text = line if formatted or self._as_json else FOREIGN + line
+        record = logging.LogRecord("workbench.worker", level, "", 0, text, None, None)
         for handler in self._handlers:
             handler.handle(record)
 
@@ -126,6 +134,16 @@ class _FileHandler(RotatingFileHandler):
         """Ignore the error: on a full disk the file lacks lines, but the ring has them."""
 
 
+class _MarkingHandler(logging.StreamHandler[TextIO]):
+    def __init__(self, stream: TextIO, mark: str) -> None:
+        super().__init__(stream)
+        self._mark = mark
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        return self._mark + line.replace("\n", f"\n{self._mark}") if self._mark else line
+
+
 class _RingHandler(logging.Handler):
     def __init__(self, ring: deque[str]) -> None:
         super().__init__()
@@ -136,7 +154,7 @@ class _RingHandler(logging.Handler):
 
 
 class _Formatter(logging.Formatter):
-    """Formats a record as one line without secrets and control characters; in text, its traceback follows."""
+    """Formats a record as one line without secrets and harmful characters; in text, its traceback follows, indented."""
 
     def __init__(self, as_json: bool, secrets: Sequence[str]) -> None:
         super().__init__()
@@ -145,29 +163,33 @@ class _Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         if record.levelno == RELAYED:
-            return self._clean(record.getMessage())
+            return self._without_secrets(visible(record.getMessage(), keep="\t"))
         moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         fields: dict[str, object] = getattr(record, "fields", {})
-        message = record.getMessage()
-        traceback = self.formatException(record.exc_info) if record.exc_info else ""
+        message = visible(record.getMessage())
+        traceback = visible(self.formatException(record.exc_info), keep="\n") if record.exc_info else ""
         if self._as_json:
             entry = {"time": moment, "level": record.levelname.lower(), "logger": record.name, "message": message}
-            entry |= {name: value for name, value in fields.items() if name not in entry}  # type: ignore[misc]
+            entry |= {name: _readable(value) for name, value in fields.items() if name not in entry}  # type: ignore[misc]
             if traceback:
                 entry["exception"] = traceback
             line = json.dumps(entry, default=str, ensure_ascii=False)
         else:
             pairs = "".join(f" {name}={_shown(value)}" for name, value in fields.items())
-            line = f"{moment} {record.levelname:<7} {record.name}: {message}".replace("\n", "\\n") + pairs
-            line += f"\n{traceback}" if traceback else ""
-        return self._clean(line)
+            line = f"{moment} {record.levelname:<7} {record.name}: {message}{pairs}"
+            line += f"\n{traceback}".replace("\n", "\n    ") if traceback else ""
+        return self._without_secrets(line)
 
-    def _clean(self, line: str) -> str:
+    def _without_secrets(self, line: str) -> str:
         for secret in self._secrets:
             line = line.replace(secret, "[token]")
-        return _BEARER.sub(r"\1[token]", line).translate(_CONTROL)
+        return _BEARER.sub(r"\1[token]", line)
+
+
+def _readable(value: object) -> object:
+    return value if value is None or isinstance(value, int | float) else visible(str(value))
 
 
 def _shown(value: object) -> str:
-    text = str(value)
+    text = visible(str(value))
     return json.dumps(text, ensure_ascii=False) if not text or re.search(r"[\s\"=]", text) else text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import selectors
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ import psutil
 import pytest
 
 from tests import models
+from tests.helpers.hostile_text import FORGED
 from tests.helpers.service_process import Serve, worker_of
 from tests.helpers.waiting import until
 from tests.hostile import hostile_model, hostile_runtime
@@ -134,6 +136,23 @@ def test_a_worker_that_could_not_be_started_leaves_nothing_open(tmp_path: Path) 
     assert caught.traceback  # holds all that was made
     assert os.listdir("/proc/self/fd") == before
     logs.close()
+
+
+def test_what_native_code_of_a_worker_writes_cannot_pass_for_its_log(tmp_path: Path) -> None:
+    script = f"""
+import json, os, sys
+mark = json.loads(sys.argv[-1])["log_mark"]
+sys.stderr.write(mark + "said by its log\\n" + {FORGED!r} + "\\n")
+"""
+    logs = Logs(tmp_path, "text", [], to_stream=False)
+    with socket.create_server(("127.0.0.1", 0)) as listener, selectors.DefaultSelector() as selector:
+        worker = Worker([sys.executable, "-c", script], listener, logs, "", 0.0, 0.0)
+        worker.process.wait(60)
+        worker.read_words()
+        assert worker.how_it_ended().endswith(FORGED)
+        worker.close(selector)
+    logs.close()
+    assert logs.lines(9) == ["said by its log", f"| {FORGED}"]
 
 
 @contextmanager

@@ -10,12 +10,13 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from workbench.client.formatting import escape, html_table, milliseconds, text_table
+from workbench.client.formatting import escape, html_table, milliseconds, text_lines, text_table
 from workbench.loadtest.analysis.aggregate import Second
 from workbench.loadtest.analysis.bootstrap import LEAST_SECONDS, block_length, interval, resampled
 from workbench.loadtest.option_schema import DURATION
 from workbench.loadtest.options import OPTIONS
 from workbench.loadtest.store.run import Run, RunState
+from workbench.visible_text import visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,7 +131,7 @@ class Comparison:
         return self.df
 
     def __repr__(self) -> str:
-        parts = [self.headline]
+        parts = [visible(self.headline)]
         if self.ratios:
             parts.append(text_table([self._head(), *self._rows()]))
         if self.differences:
@@ -138,7 +139,7 @@ class Comparison:
             parts.append(text_table([head, *([each.what, each.a, each.b] for each in self.differences)]))
         else:
             parts.append("Nothing differed in the set-up.")
-        return "\n\n".join([*parts, *(["\n".join(self.cautions)] if self.cautions else [])])
+        return "\n\n".join([*parts, *([text_lines(self.cautions)] if self.cautions else [])])
 
     def _repr_html_(self) -> str:
         parts = [f"<b>{escape(self.headline)}</b>"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.client.formatting import escape, html_table, milliseconds, text_table
+from workbench.client.formatting import escape, html_table, milliseconds, text_lines, text_table
 from workbench.errors import InvalidInput, StorageError
 from workbench.loadtest.analysis.compare import Comparison, compare
 from workbench.loadtest.report import plotly_charts, summary_text
@@ -187,10 +187,10 @@ class Report:
 
     def __repr__(self) -> str:
         head, rows = self._table()
-        lines = [self.sentence, "", text_table([head, *rows]), "", *summary_text.details(self.run)]
         knee = summary_text.knee_words(self.run)
-        tail = [*([knee] if knee else []), summary_text.health(self.run), self._title()]
-        return "\n".join([*lines, *tail, *([self.not_kept] if self.not_kept else [])])
+        below = ["", *summary_text.details(self.run), *([knee] if knee else []), summary_text.health(self.run)]
+        below += [self._title(), *([self.not_kept] if self.not_kept else [])]
+        return "\n".join([text_lines([self.sentence, ""]), text_table([head, *rows]), text_lines(below)])
 
     def _repr_html_(self) -> str:
         head, rows = self._table()

@@ -17,6 +17,7 @@ from workbench.rendezvous.process_identity import process_key
 from workbench.server.process.startup import RECYCLE
 from workbench.server.process.worker_channel import WorkerReport, WorkerSetup, decode_report
 from workbench.telemetry.logs import Logs
+from workbench.visible_text import visible
 
 LONGEST_LINE = 64 * 1024
 
@@ -43,11 +44,19 @@ class Worker:
         grpc_port: int = 0,
     ) -> None:
         self._logs = logs
+        self._mark = f"{os.urandom(8).hex()} "
         self._link, theirs = socket.socketpair()
         with theirs, ExitStack() as unless_started:
             unless_started.callback(self._link.close)
             place = WorkerSetup(
-                os.getpid(), theirs.fileno(), listener.fileno(), log_file, hold_s, may_give_up, grpc_port
+                os.getpid(),
+                theirs.fileno(),
+                listener.fileno(),
+                log_file,
+                hold_s,
+                may_give_up,
+                grpc_port,
+                self._mark,
             )
             self.process = subprocess.Popen(
                 [*command, place.encode()],
@@ -165,8 +174,10 @@ class Worker:
                 lines, self._spoken = [*lines, self._spoken], b""
             for line in lines:
                 text = line.decode("utf-8", "replace")
-                self._logs.relay(text)
+                formatted = text.startswith(self._mark)
+                text = text.removeprefix(self._mark)
+                self._logs.relay(text, formatted=formatted)
                 if text.strip():
-                    self.last_words.append(text.strip()[:300])
+                    self.last_words.append(visible(text.strip()[:300]))
             if selector is not None:
                 return

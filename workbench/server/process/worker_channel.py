@@ -70,6 +70,8 @@ class WorkerSetup:
     """Whether a model that fails at the start may end the service: the first start of one that a user began by hand."""
     grpc_port: int = 0
     """The gRPC port of the worker before this one, which clients may still call; 0: none."""
+    log_mark: str = ""
+    """What its log writes before each line on stderr, and native code, which writes there too, cannot know."""
 
     def encode(self) -> str:
         return json.dumps(asdict(self))
