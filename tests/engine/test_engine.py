@@ -554,20 +554,6 @@ async def test_settings_outlive_a_retrained_model(start: Start) -> None:
     assert (kept.max_batch_size, kept.instances, kept.max_queue_size) == (7, 2, 9)
 
 
-async def test_a_file_replaced_in_a_repository_is_not_served_under_the_old_name(start: Start, tmp_path: Path) -> None:
-    folder = tmp_path / "repo" / "m" / "1"
-    folder.mkdir(parents=True)
-    models.save(models.add_constant(1), folder / "model.onnx")
-    engine = await start(repositories=[LocalRepository(tmp_path / "repo")])
-    await engine.load("m")
-    models.save(models.add_constant(2), folder / "model.onnx")
-    with pytest.raises(Conflict, match="was replaced"):
-        await engine.configure("m", {"batching": "never"})
-    response = await engine.infer(InferRequest("m", {"x": np.zeros((1, 4), np.float32)}))
-    assert [float(array[0, 0]) for array in response.outputs.values()] == [1.0]
-    assert not (await engine.load("m")).unchanged
-
-
 async def test_a_staged_version_that_is_overtaken_is_given_back(start: Start, tmp_path: Path) -> None:
     sessions = [FakeSession() for _ in range(3)]
     folder = tmp_path / "repo" / "m" / "2"

@@ -186,7 +186,7 @@ def test_a_model_that_changes_while_it_is_copied_is_refused(
         really_write(file, data)
 
     monkeypatch.setattr(store_module, "write_all", swap_then_write)
-    with pytest.raises(ModelError, match="changed while"):
+    with pytest.raises(UntrustedModel, match="leads out"):
         store.add_file(path)
     assert left_in(store) == []
 
@@ -228,3 +228,38 @@ def test_what_a_killed_process_left_behind_is_swept_when_it_is_old(store: ModelS
     assert len(left_in(store)) == 2
     store.sweep(older_than_s=-1.0)
     assert left_in(store) == [stored.digest]
+
+
+def test_a_file_that_grows_while_it_is_copied_is_refused_and_not_read_for_ever(
+    store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = models.save(models.mlp(), tmp_path / "model.onnx")
+    size = path.stat().st_size
+    written: list[int] = []
+    really_write = store_module.write_all
+
+    def append_then_write(file: BinaryIO, data: bytes) -> None:
+        with path.open("ab") as source:
+            source.write(bytes(1000))
+        written.append(len(data))
+        really_write(file, data)
+
+    monkeypatch.setattr(store_module, "write_all", append_then_write)
+    with pytest.raises(ModelError, match="changed while it was read"):
+        store.add_file(path)
+    assert sum(written) == size
+    assert left_in(store) == []
+
+
+def test_the_folder_is_closed_to_others_and_must_be_ones_own(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.protect()
+    store.add_bytes(MLP)
+    assert store.root.stat().st_mode & 0o777 == 0o700
+    store.root.chmod(0o755)
+    store.protect()
+    assert store.root.stat().st_mode & 0o777 == 0o700
+    monkeypatch.setattr(os, "geteuid", lambda: store.root.stat().st_uid + 1)
+    with pytest.raises(StorageError, match="belongs to another user"):
+        store.protect()

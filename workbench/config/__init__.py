@@ -180,6 +180,10 @@ class ServerConfig:
         ),
     ] = ()
     """Folders laid out NAME/VERSION/model.onnx; all their models load at the start."""
+    repository_in_place: Annotated[
+        bool, Flag("--repository-in-place", "", "open the files of model repositories where they lie, without a copy")
+    ] = False
+    """Models of `model_repositories` are opened where they lie. For folders that nobody writes to while they serve."""
     load: Annotated[
         tuple[tuple[str, Path], ...], Flag("--load", "NAME=PATH", "load a model file at the start; may be repeated")
     ] = ()

@@ -172,7 +172,8 @@ class Engine:
         """Load, warm and route to a model; the version before it drains, and no request fails because of it.
 
         `source` is an ONNX file, a model's folder (NAME itself: VERSION/model.onnx, the highest version is taken, or
-        model.onnx), the file's bytes, all copied into the store, or None: from the repositories, served in place.
+        model.onnx), the file's bytes, or None: from the repositories. All are copied into the store, but for a
+        repository that is served in place.
         `config` is laid over the folder's model.toml. Where the same digest serves already nothing is loaded again.
         The journal is told before this returns, but for what the repositories hold, and unless `persist` is False.
         Raises Conflict where inputs or outputs would change, unless `force`; StorageError where the disk is full, and
@@ -440,8 +441,7 @@ class Engine:
                 lambda: self._journal.serving(desired) if persist else None, lambda: current.configure(config)
             )
             return LoadResult(current.status(), False, current.version, self.clock() - began, live=True)
-        # A repository's file may have been replaced since it was looked at.
-        await in_thread(lambda: self._sources.check_unchanged(current.source))
+        await in_thread(current.source.check_unchanged)
         deployment = await self._opened(name, current.version, current.source, config, persist=persist)
         try:
             return await self._take_in(deployment, began, persist=persist)

@@ -121,6 +121,7 @@ class ModelLoader:
     def _opened(self, instances: int) -> Session:
         session = self._open_session(self._source.path, self._config, instances=instances)
         self.sessions.append(session)
+        self._source.check_unchanged()
         described = self._source.described
         session = reshaped(session, described.triton)
         self._reshaped = isinstance(session, ReshapeAdapter)

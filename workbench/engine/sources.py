@@ -15,8 +15,9 @@ from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound
 from workbench.repository.layout import model_file_in
 from workbench.repository.local import LocalRepository
 from workbench.repository.model_metadata import ModelMetadata, describe, files_of
+from workbench.repository.opened_file import FileIdentity, identities_in, identity_of
 from workbench.repository.store import ModelStore, StoredModel
-from workbench.repository.validate import inspect_model, validate_model
+from workbench.repository.validate import validate_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class ModelSource:
     graph: Graph = field(default_factory=Graph)
     described: ModelMetadata = field(default_factory=ModelMetadata)
     """What lay beside it."""
+    in_place: Mapping[Path, FileIdentity] = field(default_factory=dict)
+    """Its files as they were before the look at them, where they are no copies of ours."""
 
     @property
     def operators(self) -> frozenset[str]:
@@ -43,6 +46,16 @@ class ModelSource:
     def runtime(self) -> Runtime:
         """What serves it."""
         return runtime_of_file(self.path) or ONNX
+
+    def check_unchanged(self) -> None:
+        """Conflict where a file that is served in place is another one than when it was looked at. Blocks."""
+        for path, before in self.in_place.items():
+            try:
+                same = identity_of(path.stat(follow_symlinks=False)) == before
+            except OSError:
+                same = False
+            if not same:
+                raise Conflict("the model's file was replaced since it was loaded: load it again to serve the new one")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +89,13 @@ class Sources:
         """The model to load, untrusted no more: its graphs were walked, and what must not go away was copied.
 
         Files, folders and bytes are copied into the store; of a folder laid out VERSION/model.onnx the highest version
-        is taken. What lies in the repositories is served in place. Blocks.
+        is taken. So is what lies in the repositories, but for those that are served in place. Blocks.
         Raises InvalidInput, ModelNotFound, ModelError, StorageError.
         """
         if source is None:
             for repository in self._repositories:
                 if repository.versions(name):
-                    return _latest(repository, name)
+                    return self._latest(repository, name)
             raise ModelNotFound(
                 f"failed to load {name!r}, it is in none of the service's model repositories; "
                 "name a path, or upload the model"
@@ -116,17 +129,27 @@ class Sources:
             raise ModelError(f"what lay beside it cannot be read any more ({error.message}); load it again") from None
         return ModelSource(file.path, file.digest, file.size_bytes, file.graph, said)
 
-    def check_unchanged(self, source: ModelSource) -> None:
-        """Conflict where the file is another one than when it was looked at, as may be in a repository. Blocks."""
-        if inspect_model(source.path).digest != source.digest:
-            raise Conflict("the model's file was replaced since it was loaded: load it again to serve the new one")
-
     def _copied(self, name: str, repository: LocalRepository, folder: str) -> Found:
         if not repository.versions(folder):
             raise InvalidInput(f"the folder {folder[:80]!r} holds no {model_files()}, and no folder VERSION/ with one")
         version, path, said = repository.latest(folder)
         root = repository.root
         return Found(self._kept(name, path, said, root / folder, root), version, said.config)
+
+    def _latest(self, repository: LocalRepository, name: str) -> Found:
+        version, path, said = repository.latest(name)
+        if not repository.in_place:
+            return Found(source_of(self._store.add_file(path, repository.root), said), version, said.config)
+        before = identities_in(path.parent)
+        file = validate_model(path, repository.root)
+        own = [file.path, *(file.path.parent / location for location in file.external_files)]
+        if not before.keys() >= set(own):
+            raise ModelError("the model's files changed while they were looked at; load it again")
+        source = ModelSource(
+            file.path, file.digest, file.size_bytes, file.graph, said, {each: before[each] for each in own}
+        )
+        source.check_unchanged()
+        return Found(source, version, said.config)
 
     def _alone(self, name: str, model: StoredModel) -> Found:
         self._store.keep_beside(model.digest, name, {})
@@ -141,12 +164,6 @@ class Sources:
 
 def source_of(model: StoredModel, said: ModelMetadata | None = None) -> ModelSource:
     return ModelSource(model.path, model.digest, model.size_bytes, model.graph, said or ModelMetadata())
-
-
-def _latest(repository: LocalRepository, name: str) -> Found:
-    version, path, said = repository.latest(name)
-    file = validate_model(path, repository.root)
-    return Found(ModelSource(file.path, file.digest, file.size_bytes, file.graph, said), version, said.config)
 
 
 def _mode(path: Path) -> int | None:

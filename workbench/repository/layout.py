@@ -36,27 +36,36 @@ def contained(path: Path, root: Path, what: str) -> Path:
         resolved = path.resolve(strict=True)
         inside = resolved.is_relative_to(root.resolve(strict=True))
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
-        raise UntrustedModel(f"{what} cannot be followed to a file: {_words(error)}") from None
+        raise UntrustedModel(f"{what} cannot be followed to a file: {words(error)}") from None
     if not inside:
         raise UntrustedModel(f"{what} leads out of its folder, by a symbolic link or '..'; put a copy there instead")
     return resolved
 
 
 def check_own_file(path: Path, what: str) -> int:
-    """The size of a regular file that has one name only; UntrustedModel for anything else.
-
-    A second name (a hard link) may lie anywhere, and so show a file from outside the folder.
-    """
+    """The size of a regular file that has one name only; UntrustedModel for anything else."""
     try:
         status = path.stat(follow_symlinks=False)
     except OSError as error:
-        raise UntrustedModel(f"{what} cannot be read: {_words(error)}") from None
-    if not stat.S_ISREG(status.st_mode):
-        raise UntrustedModel(f"{what} is no regular file; put a copy there instead")
-    if status.st_nlink > 1:
-        raise UntrustedModel(f"{what} is a hard link; put a copy there instead")
+        raise UntrustedModel(f"{what} cannot be read: {words(error)}") from None
+    check_own_status(status, what)
     return status.st_size
 
 
-def _words(error: Exception) -> str:
+def check_own_status(status: os.stat_result, what: str) -> None:
+    """UntrustedModel for anything but a regular file with one name.
+
+    A second name (a hard link) may lie anywhere, and so show a file from outside the folder.
+    """
+    if not stat.S_ISREG(status.st_mode):
+        raise UntrustedModel(f"{what} is no regular file; put a copy there instead")
+    if status.st_nlink > 1:
+        raise UntrustedModel(
+            f"{what} is a hard link: {status.st_nlink} names lead to it, and the others may lie anywhere; put a copy "
+            "there instead (cp FILE FILE.copy && mv FILE.copy FILE)"
+        )
+
+
+def words(error: Exception) -> str:
+    """What went wrong with a file, without its path."""
     return getattr(error, "strerror", None) or type(error).__name__

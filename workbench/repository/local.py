@@ -1,4 +1,8 @@
-"""A folder of models laid out NAME/VERSION/model.onnx, which belongs to its user and is only read."""
+"""A folder of models laid out NAME/VERSION/model.onnx, which belongs to its user and is only read.
+
+Its models are copied into the store, and the copies are served. With `in_place` they are opened where they lie, which
+is for a folder of more than the disk has room for, and that nobody writes to while its models serve.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +26,9 @@ class LocalRepository:
     What the system does not let us read is passed over, with one word in the log: it may be none of our business.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, in_place: bool = False) -> None:
         self.root = root
+        self.in_place = in_place
         self._unreadable: set[Path] = set()
 
     def names(self) -> list[str]:

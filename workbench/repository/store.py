@@ -1,8 +1,11 @@
 """The service's own copies of models, each in a folder named by the digest of its content.
 
 What is loaded is copied here first and the copy is what gets validated, so that nothing can change between the look
-and the load, and a restart needs no file that may be gone. A folder appears under its final name complete or not at
-all: it is written under another name, flushed to disk, and renamed.
+and the load, nor while it serves: ONNX Runtime maps the data beside a model, and a mapped file that somebody else
+writes to changes answers, one that is cut off ends the process. And a restart needs no file that may be gone.
+
+A folder appears under its final name complete or not at all: it is written under another name, flushed to disk, and
+renamed.
 """
 
 from __future__ import annotations
@@ -25,12 +28,15 @@ from workbench.core.model import check_model_name
 from workbench.core.runtime import ONNX, Runtime, runtime_of_content, runtime_of_file
 from workbench.errors import InvalidInput, ModelError, StorageError, TooLarge
 from workbench.repository.layout import model_file_in
+from workbench.repository.opened_file import opened_anywhere, opened_inside
 from workbench.repository.validate import ModelFile, inspect_model, validate_model
 
 _INCOMING = ".incoming-"
 _BESIDE = ".beside"
 """In a model's folder: what lay beside it where it was loaded from, by the name that it was loaded under."""
 _CHUNK = 1 << 20
+_CLONE = 0x40049409
+"""Linux's FICLONE."""
 _MARK_BYTES = 64
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _STALE_S = 24 * 3600.0
@@ -56,6 +62,18 @@ class ModelStore:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    def protect(self) -> None:
+        """Close the folder to others, where there is one already. StorageError where it is another user's."""
+        with _storing(), suppress(FileNotFoundError, NotADirectoryError):
+            status = self.root.stat()
+            if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
+                raise StorageError(
+                    "the model store's folder belongs to another user, who could change its models: give another data "
+                    "folder with --data-dir"
+                )
+            if status.st_mode & 0o077:
+                self.root.chmod(0o700)
+
     def begin(self, max_bytes: int | None = None, runtime: Runtime = ONNX) -> Upload:
         """An upload of one model file of `runtime`, of at most `max_bytes`; end it with `finish` or `abort`, or leave
         its `with`."""
@@ -68,10 +86,11 @@ class ModelStore:
             upload.write(data)
             return upload.finish()
 
-    def add_file(self, path: Path) -> StoredModel:
-        """A copy of the model at `path` and of its external data. The file itself is the caller's word and may be
-        linked; data that it names may not."""
-        found = inspect_model(path)
+    def add_file(self, path: Path, root: Path | None = None) -> StoredModel:
+        """A copy of the model at `path` and of its external data. In a repository with this `root` none of the files
+        may be linked from elsewhere. Without one the file itself is the caller's word and may be; data may not."""
+        inside = path.parent.resolve() if root is None else root
+        found = inspect_model(path) if root is None else validate_model(path, root)
         stored = self.get(found.digest)
         if stored is not None:
             return replace(stored, graph=found.graph)
@@ -80,10 +99,12 @@ class ModelStore:
         try:
             with _storing():
                 copy = folder / (runtime_of_file(path) or ONNX).model_file
-                _copy(path, copy)
+                with opened_anywhere(path) if root is None else opened_inside(path, root, "the model file") as file:
+                    _copy(file, copy)
                 for location in found.external_files:
                     (folder / location).parent.mkdir(parents=True, exist_ok=True)
-                    _copy(path.parent / location, folder / location)
+                    with opened_inside(found.path.parent / location, inside, "the model's external data") as file:
+                        _copy(file, folder / location)
             return self._admit(copy, found.digest)
         finally:
             _remove(folder)
@@ -266,14 +287,33 @@ def _storing() -> Iterator[None]:
         ) from None
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: BinaryIO, target: Path) -> None:
+    """Of the size that the file has now, however it grows; without using up disk where the file system shares blocks
+    between files that are alike (btrfs, XFS)."""
+    left = os.fstat(source.fileno()).st_size
+    with target.open("wb", buffering=0) as writer:
+        if _cloned(source, writer):
+            return
+        while left and (chunk := _read(source, min(left, _CHUNK))):
+            write_all(writer, chunk)
+            left -= len(chunk)
+
+
+def _cloned(source: BinaryIO, target: BinaryIO) -> bool:
     try:
-        opened = source.open("rb")
+        import fcntl
+
+        fcntl.ioctl(target.fileno(), _CLONE, source.fileno())
+    except (ImportError, OSError):  # another file system, or one that cannot
+        return False
+    return True
+
+
+def _read(source: BinaryIO, size: int) -> bytes:
+    try:
+        return source.read(size)
     except OSError as error:
         raise ModelError(f"the model cannot be read: {error.strerror}") from None
-    with opened as reader, target.open("wb", buffering=0) as writer:
-        while chunk := reader.read(_CHUNK):
-            write_all(writer, chunk)
 
 
 def _external(folder: Path, model: ModelFile) -> list[Path]:

@@ -43,6 +43,8 @@ class ModelPersistence:
         self._receiving = 0
         self._left: set[str] = set()
         """Digests that may have to go, when nothing is under way that could be about to use them."""
+        self._used: set[str] = set()
+        """Digests that were loaded when this was tidied up last. Of those from a repository the state knows nothing."""
 
     @property
     def notes(self) -> list[str]:
@@ -52,6 +54,7 @@ class ModelPersistence:
     def open(self) -> None:
         """Blocks. Raises WorkbenchError where there is a state that cannot be used."""
         self.state.open()
+        self._store.protect()
         stored = len(self._store.digests())
         if self.state.notes and stored and not self.state.models():
             self.state.notes.append(
@@ -131,8 +134,10 @@ class ModelPersistence:
 
     async def tidy(self, engine: Engine, digests: Iterable[str] = ()) -> None:
         """Delete the stored files that are not desired, nor among the last versions, nor loaded: of what was forgotten
-        since the last time, of Failed loads, and of `digests`."""
-        self._left.update(digests)
+        since the last time, of what was loaded then, of Failed loads, and of `digests`."""
+        used = _used(engine)
+        self._left.update(digests, self._used - used)
+        self._used = used
         self._left.update(each.digest for each in engine.statuses() if each.state is ModelState.FAILED and each.digest)
         with suppress(StorageError):
             while (digest := await self._next_to_go(engine)) is not None:
@@ -141,14 +146,24 @@ class ModelPersistence:
                 await asyncio.to_thread(shutil.rmtree, gone, ignore_errors=True)
                 await asyncio.to_thread(self.state.dropped, digest)
 
+    async def tidy_start(self, engine: Engine) -> None:
+        """The same, of all that is stored: models that a repository or a flag no longer gives left their copies. Where
+        the state could not be read the files stay, since it knew the names."""
+        if not self.state.notes:
+            await self.tidy(engine, await asyncio.to_thread(self._store.digests))
+
     async def _next_to_go(self, engine: Engine) -> str | None:
         going = await asyncio.to_thread(self.state.forgotten, self._left)
         self._left.intersection_update(going)  # the state knows of the others
         # From here to the renaming nothing else runs on the loop, so nothing can begin to use the file.
         if self._receiving or engine.changing:
             return None
-        used = {each.digest for each in engine.statuses() if each.state is not ModelState.FAILED}
+        used = _used(engine)
         return next((digest for digest in going if digest not in used), None)
+
+
+def _used(engine: Engine) -> set[str]:
+    return {each.digest for each in engine.statuses() if each.state is not ModelState.FAILED}
 
 
 def _died_being_restored(each: Remembered) -> bool:

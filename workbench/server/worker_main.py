@@ -99,7 +99,9 @@ async def _serve(
     link: SupervisorChannel | None,
 ) -> int:
     metrics = Metrics(requests=RequestLog(config.log_requests, config.slow_request_s))
-    repositories = [LocalRepository(folder) for folder in config.model_repositories]
+    repositories = [
+        LocalRepository(folder, in_place=config.repository_in_place) for folder in config.model_repositories
+    ]
     engine = Engine(
         store,
         repositories=repositories,
@@ -321,6 +323,7 @@ async def load_all(service: Service) -> list[str]:
     available = await asyncio.to_thread(engine.available)
     for name in dict.fromkeys(name for name, _ in available if name not in asked_for):
         await load(name, None, f"model {name} of the repository was not loaded")
+    await service.persistence.tidy_start(engine)
     wanted = {*failed, *service.persistence.wanted}
     service.failed_at_start.update(name for name in wanted if not_served(engine.statuses(name)))
     return failed
