@@ -1,6 +1,6 @@
 """The service as a process: load, say that it is ready, serve until it is told to stop, drain, go.
 
-It runs as the worker of a supervisor (`process/supervisor.py`), which owns the listening socket, or alone.
+It runs as the worker of a supervisor (`process/supervisor.py`), which owns the listening sockets, or alone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,17 @@ from workbench.server.http.h1_connection import ConnectionLimits
 from workbench.server.http.h1_server import H1Server
 from workbench.server.persistence import ModelPersistence
 from workbench.server.process.bind_address import is_loopback
-from workbench.server.process.startup import FAILED, MISUSE, OK, RECYCLE, bind, forget_ready_file, prepare, url_of
+from workbench.server.process.startup import (
+    FAILED,
+    MISUSE,
+    OK,
+    RECYCLE,
+    bind,
+    bind_grpc,
+    forget_ready_file,
+    prepare,
+    url_of,
+)
 from workbench.server.process.token_files import has_content, write_ready_file
 from workbench.server.process.worker_channel import RESTART, STOP, SupervisorChannel, WorkerReport
 from workbench.server.service import VERSION, Service, not_served
@@ -67,6 +77,7 @@ def serve(config: ServerConfig, link: SupervisorChannel | None = None) -> int:
     prepared = prepare(config)
     config, token = prepared.config, prepared.token
     listener = bind(config.host, config.http_port) if link is None else link.listener
+    grpc_listener = bind_grpc(config) if link is None or link.grpc_listener is None else link.grpc_listener
     if link is None:
         forget_ready_file(config)
     secrets = [token] if token else []
@@ -81,10 +92,12 @@ def serve(config: ServerConfig, link: SupervisorChannel | None = None) -> int:
     try:
         persistence.open()
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_serve(config, token, prepared.token_file, listener, logs, persistence, store, link))
+            listeners = listener, grpc_listener
+            return runner.run(_serve(config, token, prepared.token_file, listeners, logs, persistence, store, link))
     finally:
         persistence.close()
         listener.close()
+        grpc_listener.close()
         logs.close()
 
 
@@ -92,12 +105,13 @@ async def _serve(
     config: ServerConfig,
     token: str | None,
     token_file: Path | None,
-    listener: socket.socket,
+    listeners: tuple[socket.socket, socket.socket],
     logs: Logs,
     persistence: ModelPersistence,
     store: ModelStore,
     link: SupervisorChannel | None,
 ) -> int:
+    listener, grpc_listener = listeners
     metrics = Metrics(requests=RequestLog(config.log_requests, config.slow_request_s))
     repositories = [
         LocalRepository(folder, in_place=config.repository_in_place) for folder in config.model_repositories
@@ -129,7 +143,7 @@ async def _serve(
         loaded = asyncio.Event()
         hold_s = link.place.hold_s if link is not None else 0.0
         http = asyncio.create_task(_listen(server, listener, loaded, hold_s))
-        port = GrpcPort(app.inference, app.gate, loaded, hold_s, link)
+        port = GrpcPort(app.inference, app.gate, loaded, hold_s, grpc_listener)
         log.info("listening", extra={"fields": {"url": url, "pid": service.pid, "version": VERSION}})
         if token is not None and not is_loopback(config.host):
             log.warning("the token travels unencrypted: put a proxy with TLS in front of a service that others reach")
@@ -137,7 +151,7 @@ async def _serve(
         if asked.next_worker:
             server.leave()
         server.begin_drain()
-        await port.leave()
+        await port.leave(last=link is None or link.grpc_listener is None)
         service.draining.set()
         loaded.set()
         if status == RECYCLE:
@@ -253,7 +267,6 @@ async def _pulse(service: Service, server: H1Server, asked: _StopRequest, link: 
             unused_s=time.monotonic() - service.used_at,
             version=VERSION,
             api=API,
-            grpc=service.grpc,
         )
 
     def told(word: bytes) -> None:

@@ -17,6 +17,7 @@ from workbench.protocols import pb
 from workbench.protocols.status_codes import GRPC_CODE_KEY
 from workbench.server.gate.auth import Caller
 from workbench.server.grpc.listener import GrpcServer
+from workbench.server.process.startup import bind, grpc_address
 
 STREAM = f"/{pb.SERVICE}/ModelStreamInfer"
 INFER = f"/{pb.SERVICE}/ModelInfer"
@@ -56,13 +57,15 @@ class Port:
 @asynccontextmanager
 async def open_port(house: House) -> AsyncIterator[Port]:
     server = GrpcServer(house.app.inference, house.app.gate)
-    address = server.bind("127.0.0.1", [0])
-    await server.start()
+    listener = bind("127.0.0.1", 0)
+    await server.start(listener)
     try:
+        address = grpc_address("127.0.0.1", listener)
         async with grpc.aio.insecure_channel(address) as channel:
             yield Port(house, server, channel, address)
     finally:
         house.session.gate.set()
+        await server.leave(last=True)
         await server.stop(0)
 
 

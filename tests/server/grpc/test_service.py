@@ -20,13 +20,11 @@ from tests.server.conftest import LIMITS, TOKEN, House, open_house
 from tests.server.grpc.open_port import AUTHORIZED, INFER, STREAM, Port, open_port, request
 from workbench.core.messages import InferRequest
 from workbench.engine.request_queue import Completion
-from workbench.errors import Unavailable
 from workbench.protocols import pb
 from workbench.server import inference
 from workbench.server.gate.scopes import Scope
 from workbench.server.grpc.health import HEALTH, REFLECTION
 from workbench.server.grpc.infer import in_order
-from workbench.server.grpc.listener import GrpcServer
 
 PUBLIC = {f"/{pb.SERVICE}/ServerLive", f"/{pb.SERVICE}/ServerReady", f"/{HEALTH}/Check", f"/{HEALTH}/Watch"}
 
@@ -329,18 +327,6 @@ async def reflected(port: Port, asked: Any) -> Any:
     await stream.write(asked.SerializeToString())
     await stream.done_writing()
     return reflection_pb2.ServerReflectionResponse.FromString(await stream.read())
-
-
-# The port
-
-
-async def test_a_port_that_is_taken_is_passed_over_or_said_to_be(port: Port, house: House) -> None:
-    address = port.address.rpartition(":")[2]
-    second = GrpcServer(house.app.inference, house.app.gate)
-    with pytest.raises(Unavailable, match=rf"port {address}.*--grpc-port"):
-        second.bind("127.0.0.1", [int(address)])
-    assert not second.bind("127.0.0.1", [int(address), 0]).endswith(f":{address}")
-    await second.stop(0)
 
 
 async def test_what_goes_wrong_here_is_logged_and_says_no_more_than_that(

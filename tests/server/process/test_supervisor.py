@@ -78,7 +78,7 @@ def test_what_is_wrong_with_a_worker(report: WorkerReport | None, silent_s: floa
 def test_what_keeper_and_worker_tell_each_other_arrives() -> None:
     report = WorkerReport(True, True, "as far as that", 0.1, 0.2, 0.3, "1.2.3", 1)
     assert decode_report(report.encode()) == report
-    place = WorkerSetup(1, 2, 3, "a log", 4.0)
+    place = WorkerSetup(1, 2, 3, "a log", 4.0, grpc_listener=5)
     assert decode_setup(place.encode()) == place
 
 
@@ -132,7 +132,7 @@ def test_a_worker_that_could_not_be_started_leaves_nothing_open(tmp_path: Path) 
     logs = Logs(tmp_path, "text", [])
     before = os.listdir("/proc/self/fd")
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(FileNotFoundError) as caught:
-        Worker(["/absent"], listener, logs, "", 0.0, 0.0)
+        Worker(["/absent"], (listener, listener), logs, "", 0.0, 0.0)
     assert caught.traceback  # holds all that was made
     assert os.listdir("/proc/self/fd") == before
     logs.close()
@@ -146,7 +146,7 @@ sys.stderr.write(mark + "said by its log\\n" + {FORGED!r} + "\\n")
 """
     logs = Logs(tmp_path, "text", [], to_stream=False)
     with socket.create_server(("127.0.0.1", 0)) as listener, selectors.DefaultSelector() as selector:
-        worker = Worker([sys.executable, "-c", script], listener, logs, "", 0.0, 0.0)
+        worker = Worker([sys.executable, "-c", script], (listener, listener), logs, "", 0.0, 0.0)
         worker.process.wait(60)
         worker.read_words()
         assert worker.how_it_ended().endswith(FORGED)

@@ -1,14 +1,13 @@
-"""The gRPC port: bound, served on the worker's own event loop, and drained."""
+"""The gRPC port: served on the worker's own event loop, and drained."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import ssl
-from collections.abc import Sequence
 
 from workbench.config import ServerConfig
-from workbench.errors import InvalidInput, Unavailable
+from workbench.errors import InvalidInput
 from workbench.http2.protocol import Connections, Http2Protocol
 from workbench.protocols.oip_grpc import MAX_MESSAGE_BYTES
 from workbench.server.accept_last import accept_last
@@ -17,12 +16,10 @@ from workbench.server.grpc import health, oip_service
 from workbench.server.grpc.call import GrpcCalls
 from workbench.server.grpc.methods import Methods
 from workbench.server.inference import InferencePath
-from workbench.server.process.bind_address import host_bytes, local_host
-from workbench.server.process.startup import bind
 
 
 class GrpcServer:
-    """Not listening until `bind`. Belongs to the event loop."""
+    """One listening socket and its connections, from `start` on. Belongs to the event loop."""
 
     def __init__(self, inference: InferencePath, gate: Gate) -> None:
         """Raises InvalidInput for TLS files that cannot be used."""
@@ -37,45 +34,29 @@ class GrpcServer:
         self._calls: GrpcCalls | None = None
         self._connections = Connections()
 
-    def bind(self, host: str, ports: Sequence[int]) -> str:
-        """Take the first of `ports` that can be had, 0 a free one, and say where: HOST:PORT, as gRPC clients take it.
-
-        Connections wait until `start`. Unavailable.
-        """
-        for at, port in enumerate(ports):
-            try:
-                self._listener = bind(host or "127.0.0.1", port, "--grpc-port")
-                break
-            except Unavailable:
-                if at + 1 == len(ports):
-                    raise
-        assert self._listener is not None
-        return f"{host_bytes(local_host(host)).decode()}:{self._listener.getsockname()[1]}"
-
-    async def start(self) -> None:
-        assert self._listener is not None
+    async def start(self, listener: socket.socket) -> None:
+        self._listener = listener
         self._calls = GrpcCalls(self.methods, self._service.bodies)
         loop, make, connections = asyncio.get_running_loop(), self._calls.call, self._connections
-        self._server = await loop.create_server(
-            lambda: Http2Protocol(make, connections), sock=self._listener, ssl=self._tls
-        )
+        self._server = await loop.create_server(lambda: Http2Protocol(make, connections), sock=listener, ssl=self._tls)
 
-    async def leave(self) -> None:
-        """Have clients make no further call here. Those that are on their way are still served."""
+    async def leave(self, *, last: bool) -> None:
+        """Have clients make no further call here. Those that are on their way are still served.
+
+        `last`: no other process accepts connections on the socket after this.
+        """
         if self._server is not None and self._listener is not None:
-            await accept_last(self._listener)
+            if last:
+                await accept_last(self._listener)
             self._server.close()
             self._listener = None
             await self._connections.leave()
 
     async def stop(self, linger_s: float) -> None:
-        """Take no further call, and leave `linger_s` to those under way."""
-        await self.leave()
-        if self._listener is not None:  # it has never been served
-            self._listener.close()
-            return
+        """After `leave`, leave `linger_s` to the calls under way."""
         await self._connections.close(linger_s)
-        assert self._calls is not None
+        if self._calls is None:
+            return  # it has never been started
         left = list(self._calls.under_way)
         for task in left:
             task.cancel()

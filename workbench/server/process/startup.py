@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,9 @@ OK, FAILED, MISUSE, RECYCLE = 0, 1, 2, 3
 """Exit statuses of keeper and worker. RECYCLE: the worker's, when it must be started anew."""
 
 BACKLOG = 2048
+
+GRPC_PORT = 8081
+"""Where gRPC is served if no port is given and this one is free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,25 @@ def bind(host: str, port: int, option: str = "--http-port") -> socket.socket:
         raise Unavailable(
             f"cannot listen on {host}, port {port}: {reason}; give another {option} (0 picks a free one) or --host"
         ) from None
+
+
+def bind_grpc(config: ServerConfig, before: str | None = None) -> socket.socket:
+    """The listening socket of gRPC: where `grpc_port` says, or else where the service before was (`before`, HOST:PORT),
+    or else on its usual port or a free one. Unavailable."""
+    wished = config.grpc_port
+    if wished is None:
+        wished = GRPC_PORT
+    elif wished == 0 and (port := (before or "").rpartition(":")[2]).isdigit():
+        wished = int(port)
+    if not config.grpc_port:
+        with suppress(Unavailable):
+            return bind(config.host, wished, "--grpc-port")
+    return bind(config.host, config.grpc_port or 0, "--grpc-port")
+
+
+def grpc_address(host: str, listener: socket.socket) -> str:
+    """HOST:PORT, as gRPC clients of this machine take it."""
+    return f"{host_bytes(local_host(host)).decode()}:{listener.getsockname()[1]}"
 
 
 def forget_ready_file(config: ServerConfig) -> None:

@@ -1,4 +1,4 @@
-"""The supervisor: a small process that owns the listening socket and keeps a worker serving on it.
+"""The supervisor: a small process that owns the listening sockets and keeps a worker serving on them.
 
 Users know it as the keeper. It imports neither numpy nor a web server, so that nothing a model does can harm it. It
 writes the worker's stderr to the log, and publishes the worker's reports where the service is a user's shared one.
@@ -31,9 +31,20 @@ from workbench.rendezvous.service_record import ServiceRecord, ServiceState
 from workbench.rendezvous.stale_cleanup import forget_earlier_boots
 from workbench.server.process.restart_policy import GIVE_UP_AFTER, RestartPolicy
 from workbench.server.process.signals import RESTART_SIGNAL, Signals
-from workbench.server.process.startup import MISUSE, OK, RECYCLE, bind, forget_ready_file, prepare, url_of
+from workbench.server.process.startup import (
+    MISUSE,
+    OK,
+    RECYCLE,
+    bind,
+    bind_grpc,
+    forget_ready_file,
+    grpc_address,
+    prepare,
+    url_of,
+)
 from workbench.server.process.token_files import save_token
-from workbench.server.process.unavailable_responder import UnavailableResponder
+from workbench.server.process.unavailable_grpc import GrpcConversation
+from workbench.server.process.unavailable_responder import HttpConversation, UnavailableResponder
 from workbench.server.process.worker import Worker
 from workbench.server.process.worker_channel import RESTART, STOP, WorkerReport
 from workbench.telemetry.logs import FILE_NAME, Logs
@@ -81,6 +92,7 @@ def supervise(
     lock = _lock(rendezvous) if rendezvous is not None else None
     before = rendezvous.last() if rendezvous is not None else None
     listener = _bind(config, before)
+    grpc_listener = bind_grpc(config, before.grpc if before is not None else None)
     forget_ready_file(config)
     log_dir = rendezvous.path if rendezvous is not None else config.data_dir
     secrets = [prepared.token] if prepared.token else []
@@ -95,9 +107,9 @@ def supervise(
         since=time.time(),
         data_dir=str(config.data_dir),
         log_file=str(log_dir / FILE_NAME),
-        grpc=before.grpc if before is not None and config.grpc_port == 0 else None,
+        grpc=grpc_address(config.host, grpc_listener),
     )
-    supervisor = Supervisor(config, prepared.token, listener, logs, record, command, rendezvous)
+    supervisor = Supervisor(config, prepared.token, (listener, grpc_listener), logs, record, command, rendezvous)
     try:
         if rendezvous is not None:
             rendezvous.publish(record)
@@ -110,6 +122,7 @@ def supervise(
     finally:
         supervisor.close()
         listener.close()
+        grpc_listener.close()
         if rendezvous is not None:
             with suppress(WorkbenchError, OSError):
                 rendezvous.withdraw(record.keeper, supervisor.reason, time.time())
@@ -127,20 +140,24 @@ class Supervisor:
         self,
         config: ServerConfig,
         token: str | None,
-        listener: socket.socket,
+        listeners: tuple[socket.socket, socket.socket],
         logs: Logs,
         record: ServiceRecord,
         command: Sequence[str],
         rendezvous: Rendezvous | None,
     ) -> None:
         self._config = config
-        self._listener = listener
+        self._listeners = listeners
         self._logs = logs
         self._record = record
         self._command = list(command)
         self._rendezvous = rendezvous
         self._selector = selectors.DefaultSelector()
-        self._unavailable = UnavailableResponder(listener, self._selector, token, lambda: self._why())
+        http, grpc = listeners
+        self._unavailable = UnavailableResponder(http, self._selector, lambda: HttpConversation(token, self._why))
+        # With TLS, which the keeper does not load, connections are refused.
+        converse = GrpcConversation if config.grpc_tls_cert is None else None
+        self._grpc_unavailable = UnavailableResponder(grpc, self._selector, converse)
         self._restarts = RestartPolicy()
         self._worker: Worker | None = None
         self._start_at: float | None = 0.0
@@ -183,6 +200,7 @@ class Supervisor:
     def _tick(self, now: float) -> bool:
         """See to everything that is due; True when no worker is left and none will follow."""
         self._unavailable.tick(now)
+        self._grpc_unavailable.tick(now)
         worker = self._worker
         if worker is not None and worker.process.poll() is not None:
             self._ended(worker, now)
@@ -191,10 +209,9 @@ class Supervisor:
         if self._worker is None and self._start_at is not None and now >= self._start_at:
             self._start(now)
         if self._worker is not None and self._worker.report.accepting:
-            self._accepting_at = now
-            self._unavailable.close()
+            self._is_accepting(now)
         elif self._exit is None and (self._failed or now - self._accepting_at > HOLD_S):
-            self._unavailable.open()
+            self._answer_instead()
         if self._rendezvous is not None and now - self._swept_at >= min(SWEEP_S, self._config.idle_end_s / 4):
             self._swept_at = now
             self._sweep(self._rendezvous, now)
@@ -247,7 +264,7 @@ class Supervisor:
             wait_s = self._restarts.after(ready_s)
         if wait_s is None:
             self._publish(ServiceState.FAILED, f"{GIVE_UP_AFTER} starts in a row failed, the last one so: {why}")
-            self._unavailable.open()
+            self._answer_instead()
             return
         self._start_at = now + wait_s
         self._publish(ServiceState.RESTARTING, why)
@@ -293,9 +310,8 @@ class Supervisor:
         hold_s = 0.0 if first_by_hand else HOLD_S
         try:
             worker = Worker(
-                *(self._command, self._listener, self._logs, self._record.log_file, hold_s, now),
+                *(self._command, self._listeners, self._logs, self._record.log_file, hold_s, now),
                 may_give_up=first_by_hand,
-                grpc_port=_port(self._record.grpc),
             )
         except OSError as error:
             why = f"a worker could not be started: {error.strerror}"
@@ -313,13 +329,9 @@ class Supervisor:
 
     def _heard(self, worker: Worker) -> None:
         report = worker.report
-        if report.grpc and report.grpc != self._record.grpc:
-            self._record = dataclasses.replace(self._record, grpc=report.grpc)
-            self._publish(self._record.state, self._record.reason)
         self._needed_at = max(self._needed_at, worker.heard_at - report.unused_s)
         if report.accepting:
-            self._accepting_at = time.monotonic()
-            self._unavailable.close()
+            self._is_accepting(time.monotonic())
         if worker.asked:
             return  # however it stands, it is about to end
         if report.ready and worker.ready_at is None:
@@ -331,14 +343,24 @@ class Supervisor:
         elif report.progress != self._record.progress:
             self._publish(self._record.state, self._record.reason, progress=report.progress)
 
+    def _is_accepting(self, now: float) -> None:
+        """A worker takes connections, or has `HOLD_S` to come to that; nobody answers in its place."""
+        self._accepting_at = now
+        if self._exit is None:
+            self._unavailable.close()
+            self._grpc_unavailable.close()
+
+    def _answer_instead(self) -> None:
+        self._unavailable.open()
+        self._grpc_unavailable.open()
+
     def _restart(self) -> None:
         """By the next worker, after this one has finished what is under way."""
         if self._exit is not None:
             return
         log.info("a restart was asked for")
         self._restarts.forget()
-        self._accepting_at = time.monotonic()
-        self._unavailable.close()
+        self._is_accepting(time.monotonic())
         self._publish(ServiceState.RESTARTING, "a restart was asked for")
         if self._worker is not None:
             self._worker.ask(RESTART, time.monotonic() + self._config.drain_timeout_s + GRACE_S)
@@ -353,7 +375,8 @@ class Supervisor:
         self._start_at = None
         self._unavailable.close()
         self._publish(ServiceState.STOPPING, reason)
-        self._listener.close()  # the worker has it, and closes it once it has taken all connections
+        self._listeners[0].close()  # the worker has it, and closes it once it has taken all connections
+        self._grpc_unavailable.refuse()  # the worker lets go of it at once, and nobody else may have it meanwhile
         if self._worker is not None:
             self._worker.ask(STOP, time.monotonic() + self._config.drain_timeout_s + GRACE_S)
 
@@ -413,12 +436,6 @@ def _bind(config: ServerConfig, before: ServiceRecord | None) -> socket.socket:
         with suppress(Unavailable, ValueError):
             return bind(config.host, int(before.url.rpartition(":")[2]))
     return bind(config.host, config.http_port)
-
-
-def _port(address: str | None) -> int:
-    """The port in HOST:PORT; 0 where there is none."""
-    port = (address or "").rpartition(":")[2]
-    return int(port) if port.isdigit() else 0
 
 
 def _lock(rendezvous: Rendezvous) -> int:

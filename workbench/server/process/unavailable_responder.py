@@ -1,4 +1,4 @@
-"""Answers 503 with the reason while there is no worker, so that no caller hangs."""
+"""Answers in the worker's place while there is none, so that no caller hangs: 503 over HTTP, UNAVAILABLE over gRPC."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import selectors
 import socket
 from collections.abc import Callable
+from typing import Protocol
 
 HEAD_BYTES = 64 * 1024
 CONNECTION_S = 5.0
@@ -16,19 +17,34 @@ MAX_CONNECTIONS = 256
 WITHOUT_REASON = "the service is not running; its owner sees why with `jupyter-infer status`"
 
 
-class UnavailableResponder:
-    """Answers on `listener` between `open` and `close`, driven by the keeper's selector and clock.
+class Conversation(Protocol):
+    """Speaks one protocol on one connection, without a socket."""
 
-    `reason` is asked for each answer. Only callers with the token are told it, since it may quote the log.
-    """
+    greeting: bytes
+    """Sent once the connection is open."""
+    answered: bool
+    """True once no more will be sent."""
+
+    def received(self, data: bytes) -> bytes:
+        """What to send for these bytes."""
+        ...
+
+    def farewell(self) -> bytes:
+        """What tells the client to leave a connection on which it may make further calls; empty if there is no such
+        thing."""
+        ...
+
+
+class UnavailableResponder:
+    """Answers on `listener` between `open` and `close`, driven by the keeper's selector and clock."""
 
     def __init__(
-        self, listener: socket.socket, selector: selectors.BaseSelector, token: str | None, reason: Callable[[], str]
+        self, listener: socket.socket, selector: selectors.BaseSelector, converse: Callable[[], Conversation] | None
     ) -> None:
+        """`converse` begins the conversation of a connection; None: each is closed at once."""
         self._listener = listener
         self._selector = selector
-        self._token = token
-        self._reason = reason
+        self._converse = converse
         self._connections: dict[socket.socket, _Connection] = {}
         self._open = False
 
@@ -39,16 +55,27 @@ class UnavailableResponder:
             self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
     def close(self) -> None:
-        """Leave the listener to a worker; connections that were taken are still answered."""
+        """Leave the listener to a worker. Requests that came are still answered."""
         if self._open:
             self._open = False
             self._selector.unregister(self._listener)
+            for each in list(self._connections.values()):
+                self._say(each, each.talk.farewell())
+
+    def refuse(self) -> None:
+        """Close each connection from now on at once: nothing will answer here again."""
+        self._converse = None
+        self.open()
 
     def tick(self, now: float) -> None:
         """Drop connections that take too long."""
         self._now = now
         for connection in [each for each in self._connections.values() if now > each.until]:
-            self._drop(connection)
+            if farewell := connection.talk.farewell():
+                connection.until = now + CONNECTION_S
+                self._say(connection, farewell)
+            else:
+                self._drop(connection)
 
     _now = 0.0
 
@@ -57,13 +84,14 @@ class UnavailableResponder:
             accepted, _ = self._listener.accept()
         except OSError:
             return  # a worker was faster, or the caller left
-        if len(self._connections) >= MAX_CONNECTIONS:
+        if self._converse is None or len(self._connections) >= MAX_CONNECTIONS:
             accepted.close()
             return
         accepted.setblocking(False)
-        connection = _Connection(accepted, self._now + CONNECTION_S)
+        connection = _Connection(accepted, self._now + CONNECTION_S, self._converse())
         self._connections[accepted] = connection
         self._selector.register(accepted, selectors.EVENT_READ, lambda: self._read(connection))
+        self._say(connection, connection.talk.greeting)
 
     def _read(self, connection: _Connection) -> None:
         try:
@@ -74,23 +102,46 @@ class UnavailableResponder:
             received = b""
         if not received:
             self._drop(connection)
-        elif not connection.answered:
-            connection.head += received
-            head, complete, _ = connection.head.partition(b"\r\n\r\n")
-            if complete or len(connection.head) > HEAD_BYTES:
-                connection.answered = True
-                # What more it sends is read and thrown away until it closes: to close first would reset the
-                # connection, and the answer might be lost with it.
-                try:
-                    connection.socket.send(self._answer(head))
-                    connection.socket.shutdown(socket.SHUT_WR)
-                except OSError:
-                    self._drop(connection)
+        elif not connection.talk.answered:
+            self._say(connection, connection.talk.received(received))
+
+    def _say(self, connection: _Connection, data: bytes) -> None:
+        """Send. After the last answer, what more the caller sends is read and thrown away until it closes: to close
+        first would reset the connection, and the answer might be lost with it."""
+        try:
+            if data:
+                connection.socket.send(data)
+            if connection.talk.answered:
+                connection.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._drop(connection)
 
     def _drop(self, connection: _Connection) -> None:
         if self._connections.pop(connection.socket, None) is not None:
             self._selector.unregister(connection.socket)
             connection.socket.close()
+
+
+class HttpConversation:
+    """503, with the reason for callers with the token only, since it may quote the log."""
+
+    greeting = b""
+
+    def __init__(self, token: str | None, reason: Callable[[], str]) -> None:
+        """`reason` is asked for each answer."""
+        self._token = token
+        self._reason = reason
+        self._head = b""
+        self.answered = False
+
+    def received(self, data: bytes) -> bytes:
+        self._head += data
+        head, complete, _ = self._head.partition(b"\r\n\r\n")
+        self.answered = bool(complete) or len(self._head) > HEAD_BYTES
+        return self._answer(head) if self.answered else b""
+
+    def farewell(self) -> bytes:
+        return b""
 
     def _answer(self, head: bytes) -> bytes:
         request, *lines = head.split(b"\r\n")
@@ -119,8 +170,7 @@ class UnavailableResponder:
 
 
 class _Connection:
-    def __init__(self, socket: socket.socket, until: float) -> None:
+    def __init__(self, socket: socket.socket, until: float, talk: Conversation) -> None:
         self.socket = socket
         self.until = until
-        self.head = b""
-        self.answered = False
+        self.talk = talk

@@ -34,35 +34,28 @@ class Worker:
     def __init__(
         self,
         command: Sequence[str],
-        listener: socket.socket,
+        listeners: tuple[socket.socket, socket.socket],
         logs: Logs,
         log_file: str,
         hold_s: float,
         now: float,
         *,
         may_give_up: bool = False,
-        grpc_port: int = 0,
     ) -> None:
+        """`listeners`: of HTTP and of gRPC."""
         self._logs = logs
         self._mark = f"{os.urandom(8).hex()} "
         self._link, theirs = socket.socketpair()
         with theirs, ExitStack() as unless_started:
             unless_started.callback(self._link.close)
-            place = WorkerSetup(
-                os.getpid(),
-                theirs.fileno(),
-                listener.fileno(),
-                log_file,
-                hold_s,
-                may_give_up,
-                grpc_port,
-                self._mark,
-            )
+            http, grpc = (each.fileno() for each in listeners)
+            link = theirs.fileno()
+            place = WorkerSetup(os.getpid(), link, http, log_file, hold_s, may_give_up, grpc, self._mark)
             self.process = subprocess.Popen(
                 [*command, place.encode()],
                 stdin=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                pass_fds=(theirs.fileno(), listener.fileno()),
+                pass_fds=(link, http, grpc),
                 start_new_session=True,  # Ctrl-C in a terminal is for the keeper, which tells the worker
             )
             unless_started.pop_all()

@@ -38,8 +38,6 @@ class WorkerReport:
     """Seconds since the last request that counts as use."""
     version: str = ""
     api: int = 0
-    grpc: str = ""
-    """Address of gRPC, HOST:PORT; empty until it is served."""
 
     def encode(self) -> bytes:
         return json.dumps(asdict(self)).encode() + b"\n"
@@ -61,15 +59,15 @@ class WorkerSetup:
     link: int
     """File descriptor of the worker's end of the socket pair."""
     listener: int
-    """File descriptor of the listening socket, which the keeper owns."""
+    """File descriptor of the listening socket of HTTP, which the keeper owns."""
     log_file: str
     """The file to which the supervisor writes the worker's output."""
     hold_s: float
     """For how long connections are left waiting while models load; 0: answer at once that the service is starting."""
     may_give_up: bool = False
     """Whether a model that fails at the start may end the service: the first start of one that a user began by hand."""
-    grpc_port: int = 0
-    """The gRPC port of the worker before this one, which clients may still call; 0: none."""
+    grpc_listener: int | None = None
+    """The same of gRPC; None from the keeper of an earlier version, which owns none."""
     log_mark: str = ""
     """What its log writes before each line on stderr, and native code, which writes there too, cannot know."""
 
@@ -98,6 +96,7 @@ class SupervisorChannel:
     def __init__(self, place: WorkerSetup) -> None:
         self.place = place
         self.listener = socket.socket(fileno=place.listener)
+        self.grpc_listener = None if place.grpc_listener is None else socket.socket(fileno=place.grpc_listener)
         self._socket = socket.socket(fileno=place.link)
         self._socket.setblocking(False)
         self._writing = threading.Lock()
