@@ -19,8 +19,7 @@ from workbench.core.model import ModelState
 from workbench.core.ports import Session
 from workbench.engine import Engine
 from workbench.errors import Conflict, WorkbenchError
-from workbench.repository import opened_file
-from workbench.repository import store as store_module
+from workbench.repository import incoming, opened_file
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore
 from workbench.runtimes.registry import open_session
@@ -164,7 +163,7 @@ async def test_a_link_that_takes_a_names_place_after_the_look_leads_nowhere(
         return found
 
     monkeypatch.setattr(opened_file, "contained", then_linked)
-    monkeypatch.setattr(store_module, "_copy", lambda file, target: copies.append(target.name))
+    monkeypatch.setattr(incoming.IncomingFolder, "copy", lambda self, file, target: copies.append(target.name))
     async with serving(root) as engine:
         with pytest.raises(WorkbenchError, match="was replaced while it was opened"):
             await engine.load("m")

@@ -10,7 +10,7 @@ import pytest
 
 from tests import models
 from workbench.errors import InvalidInput, ModelError, StorageError, TooLarge, UntrustedModel
-from workbench.repository import store as store_module
+from workbench.repository import incoming
 from workbench.repository.store import ModelStore
 from workbench.repository.validate import validate_model
 
@@ -125,7 +125,7 @@ def disk_with_room_for(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
         if room < 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(store_module, "write_all", write_all)
+    monkeypatch.setattr(incoming, "write_all", write_all)
 
 
 def test_a_full_disk_says_so_and_leaves_nothing_behind(
@@ -176,16 +176,16 @@ def test_a_model_that_changes_while_it_is_copied_is_refused(
     path = models.save_external(tmp_path / "given" / "model.onnx")
     secret = tmp_path / "secret.bin"
     secret.write_bytes(b"\7" * 16)
-    really_write = store_module.write_all
+    really_write = incoming.write_all
 
     def swap_then_write(file: BinaryIO, data: bytes) -> None:
         weights = path.parent / "weights.bin"
         weights.unlink()
         weights.symlink_to(secret)
-        monkeypatch.setattr(store_module, "write_all", really_write)
+        monkeypatch.setattr(incoming, "write_all", really_write)
         really_write(file, data)
 
-    monkeypatch.setattr(store_module, "write_all", swap_then_write)
+    monkeypatch.setattr(incoming, "write_all", swap_then_write)
     with pytest.raises(UntrustedModel, match="leads out"):
         store.add_file(path)
     assert left_in(store) == []
@@ -236,7 +236,7 @@ def test_a_file_that_grows_while_it_is_copied_is_refused_and_not_read_for_ever(
     path = models.save(models.mlp(), tmp_path / "model.onnx")
     size = path.stat().st_size
     written: list[int] = []
-    really_write = store_module.write_all
+    really_write = incoming.write_all
 
     def append_then_write(file: BinaryIO, data: bytes) -> None:
         with path.open("ab") as source:
@@ -244,7 +244,7 @@ def test_a_file_that_grows_while_it_is_copied_is_refused_and_not_read_for_ever(
         written.append(len(data))
         really_write(file, data)
 
-    monkeypatch.setattr(store_module, "write_all", append_then_write)
+    monkeypatch.setattr(incoming, "write_all", append_then_write)
     with pytest.raises(ModelError, match="changed while it was read"):
         store.add_file(path)
     assert sum(written) == size

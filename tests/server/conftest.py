@@ -42,6 +42,13 @@ class House:
     onnx: bytes
     """A model whose signature is the fake's."""
 
+    @property
+    def stored(self) -> list[str]:
+        """What lies in the store, but for the copy of the repository's model that every house serves."""
+        root = self.service.store.root
+        served = {each.digest for each in self.service.engine.statuses("digits")}
+        return sorted(path.name for path in root.iterdir() if path.name not in served) if root.exists() else []
+
 
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
@@ -73,7 +80,7 @@ async def open_house(
     engine = Engine(
         store, repositories=repositories, observer=metrics, journal=persistence.state, open_session=Opener(session)
     )
-    metrics.watch(engine.statuses)
+    metrics.watch(engine.statuses, store=lambda: store.space.use)
     service = Service(engine, store, metrics, config, persistence, url=f"http://{HOST}", starting=False)
     app = create_app(service, TOKEN)
     await engine.start()

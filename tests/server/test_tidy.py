@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+
+from tritonclient.grpc import service_pb2
 
 from tests import models
 from tests.helpers.waiting import until_async
-from tests.server.conftest import House
+from tests.server.conftest import House, open_house
 from tests.server.driver import OCTETS, Reply
+from tests.server.grpc.open_port import open_port
 from workbench.core.model import ModelState
+from workbench.protocols import pb
 from workbench.repository.desired_state import KEPT_VERSIONS
 
 
@@ -25,21 +30,15 @@ async def serve(house: House, name: str, amount: float) -> str:
     return digest
 
 
-def stored(house: House) -> list[str]:
-    """The digests in the store, but for the copy of the repository's model that every house serves."""
-    served = {each.digest for each in house.service.engine.statuses("digits")}
-    return [digest for digest in house.service.store.digests() if digest not in served]
-
-
 async def unload(house: House, name: str) -> Reply:
     return await house.call("POST", f"/control/models/{name}/unload", {})
 
 
 async def test_the_last_five_versions_keep_their_files(house: House) -> None:
     digests = [await serve(house, "m", amount) for amount in range(KEPT_VERSIONS + 2)]
-    assert stored(house) == sorted(digests[2:])
+    assert house.stored == sorted(digests[2:])
     assert (await unload(house, "m")).status == 200
-    assert stored(house) == []
+    assert house.stored == []
     assert house.service.persistence.state.forgotten() == []
 
 
@@ -47,9 +46,9 @@ async def test_a_file_that_another_model_is_made_of_stays(house: House) -> None:
     digest = await serve(house, "a", 1)
     await serve(house, "b", 1)
     await unload(house, "a")
-    assert stored(house) == [digest]
+    assert house.stored == [digest]
     await unload(house, "b")
-    assert stored(house) == []
+    assert house.stored == []
 
 
 async def test_a_file_that_something_else_serves_stays_until_that_goes(house: House) -> None:
@@ -64,9 +63,9 @@ async def test_nothing_goes_while_an_upload_may_be_about_to_use_it(house: House)
     digest = await serve(house, "a", 1)
     with house.service.persistence.receiving():
         await unload(house, "a")
-        assert stored(house) == [digest]
+        assert house.stored == [digest]
     other = await serve(house, "b", 2)
-    assert stored(house) == [other]
+    assert house.stored == [other]
 
 
 async def test_nothing_goes_while_another_model_changes(house: House) -> None:
@@ -75,10 +74,10 @@ async def test_nothing_goes_while_another_model_changes(house: House) -> None:
     staging = asyncio.ensure_future(house.call("POST", "/control/models/b/stage", onnx(2), content_type=OCTETS))
     await until_async(lambda: [each.state for each in house.service.engine.statuses("b")] == [ModelState.WARMING])
     await unload(house, "a")
-    assert digest in stored(house)
+    assert digest in house.stored
     house.session.gate.set()
     await staging
-    assert digest not in stored(house)
+    assert digest not in house.stored
 
 
 async def test_the_file_of_an_upload_that_failed_goes(house: House) -> None:
@@ -86,7 +85,7 @@ async def test_the_file_of_an_upload_that_failed_goes(house: House) -> None:
         "POST", '/control/models/m/stage?config={"device":"cuda:88"}', b"this is no model", content_type=OCTETS
     )
     assert failed.status == 400
-    assert len(list(house.service.store.root.iterdir())) == 1  # that of the repository's model
+    assert house.stored == []
 
 
 async def test_the_copy_of_a_repositorys_model_goes_with_it_and_is_made_again(house: House) -> None:
@@ -95,9 +94,9 @@ async def test_the_copy_of_a_repositorys_model_goes_with_it_and_is_made_again(ho
     (folder / "model.onnx").write_bytes(onnx(7))
     for _ in range(2):
         assert (await house.call("POST", "/v2/repository/models/other/load", {})).status == 200
-        assert len(stored(house)) == 1
+        assert len(house.stored) == 1
         await unload(house, "other")
-        assert stored(house) == []
+        assert house.stored == []
 
 
 async def test_a_start_deletes_copies_of_what_is_no_longer_served(house: House) -> None:
@@ -111,3 +110,38 @@ async def test_a_start_deletes_copies_of_what_is_no_longer_served(house: House) 
     persistence.state.notes.clear()
     await persistence.tidy_start(house.service.engine)
     assert house.service.store.digests() == sorted([kept, named])
+
+
+async def test_an_upload_without_room_is_refused_before_it_is_received_and_told_what_uses_the_store(
+    tmp_path: Path,
+) -> None:
+    async with open_house(tmp_path) as house:
+        for amount in (1, 2):  # the old version counts too
+            await serve(house, "m", amount)
+        space = house.service.store.space
+        space.max_bytes = space.measure().used + 10_000
+        parts = [b"x" * 100] * 3
+        refused = await house.call(
+            "POST", "/control/models/n/stage", parts[:1], content_length="10001", content_type=OCTETS
+        )
+        assert (refused.status, refused.json["code"]) == (507, "storage")
+        assert "10000 bytes" not in refused.error
+        assert "are used (m 0.0 MB, models of repositories and flags 0.0 MB)" in refused.error
+        assert "Unload a model" in refused.error
+        status = (await house.call("GET", "/control/status")).json
+        assert status["store"] == {"used_bytes": space.max_bytes - 10_000, "left_bytes": 10_000}
+        metrics = (await house.call("GET", "/metrics")).body.decode()
+        assert "infer_store_left_bytes 10000\n" in metrics
+        await unload(house, "m")
+        assert space.measure().left > 10_000
+
+
+async def test_a_model_sent_over_grpc_without_room_exhausts_a_resource(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house, open_port(house) as port:
+        house.service.store.space.max_bytes = 1
+        asked = service_pb2.RepositoryModelLoadRequest(model_name="n")
+        asked.parameters["file:1/model.onnx"].bytes_param = onnx(3)
+        method = f"/{pb.SERVICE}/RepositoryModelLoad"
+        status, code, said = await port.fails(method, asked.SerializeToString())
+        assert (status, code) == ("RESOURCE_EXHAUSTED", "storage")
+        assert "max_store_bytes" in said

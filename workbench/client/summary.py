@@ -79,9 +79,19 @@ def service_card(service: Mapping[str, object], token_file: str | None) -> Card:
         "devices": ", ".join(map(str, devices)) if isinstance(devices, list) else "",
         "memory": megabytes(resident) if isinstance(resident, int) else "",
         "models": ", ".join(sorted({str(model["name"]) for model in models})) if isinstance(models, list) else "",
+        "stored": _stored(service.get("store")),
         "notes": "; ".join(map(str, notes)) if isinstance(notes, list) else "",
     }
     return Card("the service", facts)
+
+
+def _stored(found: object) -> str:
+    if not isinstance(found, Mapping):
+        return ""
+    used, left = found.get("used_bytes"), found.get("left_bytes")
+    if not (isinstance(used, int) and isinstance(left, int)):
+        return ""
+    return f"{megabytes(used) or 'no models'}, room for {megabytes(left) or 'no'} more"
 
 
 def _surroundings(found: object) -> str:
@@ -120,7 +130,8 @@ def shared_card(
     }
     if said is not None:
         card = service_card(said, None)
-        facts |= {name: card[name] for name in ("up for", "runs under", "devices", "memory", "models", "notes")}
+        shown = ("up for", "runs under", "devices", "memory", "models", "stored", "notes")
+        facts |= {name: card[name] for name in shown}
     return Card("the service", facts)
 
 

@@ -235,6 +235,9 @@ class ServerConfig:
     """Seconds that such a trial may take."""
     trial_memory_mib: Annotated[int, Range(0, 1 << 30)] = 0
     """The most memory of such a trial; 0: as much as the machine has."""
+    max_store_bytes: Annotated[int, Range(0, 1 << 60)] = 0
+    """Bytes of all models in `data_dir`, old versions included; 0: as many as the disk has room for, of which some is
+    kept free in any case."""
     allow_shared_memory: Annotated[
         bool, Flag("--allow-shared-memory", "", "for clients' tensors; on loopback only")
     ] = False

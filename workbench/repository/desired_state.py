@@ -203,6 +203,13 @@ class DesiredState:
         query = "SELECT name, version, digest, config FROM versions WHERE name = ? ORDER BY since DESC, rowid DESC"
         return [model for row in self._read(query, (name,)) if (model := _model(*row)) is not None]
 
+    def owners(self) -> dict[str, str]:
+        """Digest -> the models that it is kept for, in words."""
+        found: dict[str, set[str]] = {}
+        for digest, name in self._read("SELECT digest, name FROM models UNION SELECT digest, name FROM versions"):
+            found.setdefault(digest, set()).add(name)
+        return {digest: " and ".join(sorted(names)) for digest, names in found.items()}
+
     # Proofs
 
     def is_proved(self, digest: str) -> bool:

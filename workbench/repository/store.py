@@ -14,8 +14,6 @@ import errno
 import os
 import re
 import secrets
-import shutil
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -27,19 +25,16 @@ from workbench.core.description import Graph
 from workbench.core.model import check_model_name
 from workbench.core.runtime import ONNX, Runtime, runtime_of_content, runtime_of_file
 from workbench.errors import InvalidInput, ModelError, StorageError, TooLarge
+from workbench.repository.incoming import FRESH_S, IncomingFolder, incoming_folder, is_left, remove, storing
 from workbench.repository.layout import model_file_in
 from workbench.repository.opened_file import opened_anywhere, opened_inside
+from workbench.repository.store_space import INCOMING, StoreSpace
 from workbench.repository.validate import ModelFile, inspect_model, validate_model
 
-_INCOMING = ".incoming-"
 _BESIDE = ".beside"
 """In a model's folder: what lay beside it where it was loaded from, by the name that it was loaded under."""
-_CHUNK = 1 << 20
-_CLONE = 0x40049409
-"""Linux's FICLONE."""
 _MARK_BYTES = 64
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_STALE_S = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +54,14 @@ class ModelStore:
     Every method raises StorageError, with nothing half-written left, when the disk is full or the folder unwritable.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, max_bytes: int = 0) -> None:
+        """`max_bytes` of all models together; 0: as many as the disk has room for."""
         self.root = root
+        self.space = StoreSpace(root, max_bytes)
 
     def protect(self) -> None:
         """Close the folder to others, where there is one already. StorageError where it is another user's."""
-        with _storing(), suppress(FileNotFoundError, NotADirectoryError):
+        with storing(), suppress(FileNotFoundError, NotADirectoryError):
             status = self.root.stat()
             if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
                 raise StorageError(
@@ -74,15 +71,15 @@ class ModelStore:
             if status.st_mode & 0o077:
                 self.root.chmod(0o700)
 
-    def begin(self, max_bytes: int | None = None, runtime: Runtime = ONNX) -> Upload:
+    def begin(self, max_bytes: int | None = None, runtime: Runtime = ONNX, size: int = 0) -> Upload:
         """An upload of one model file of `runtime`, of at most `max_bytes`; end it with `finish` or `abort`, or leave
-        its `with`."""
-        with _storing():
-            return Upload(self, self._incoming(), max_bytes, runtime.model_file)
+        its `with`. `size` is what it is known to have: StorageError where there is no room for it, before it comes."""
+        with storing():
+            return Upload(self, IncomingFolder(self.space, size), max_bytes, runtime.model_file)
 
     def add_bytes(self, data: bytes) -> StoredModel:
         """A model from memory."""
-        with self.begin() as upload:
+        with self.begin(size=len(data)) as upload:
             upload.write(data)
             return upload.finish()
 
@@ -94,20 +91,26 @@ class ModelStore:
         stored = self.get(found.digest)
         if stored is not None:
             return replace(stored, graph=found.graph)
-        with _storing():
-            folder = self._incoming()
-        try:
-            with _storing():
-                copy = folder / (runtime_of_file(path) or ONNX).model_file
+        with incoming_folder(self.space, found.size_bytes) as incoming:
+            with storing():
+                copy = incoming.folder / (runtime_of_file(path) or ONNX).model_file
                 with opened_anywhere(path) if root is None else opened_inside(path, root, "the model file") as file:
-                    _copy(file, copy)
+                    incoming.copy(file, copy)
                 for location in found.external_files:
-                    (folder / location).parent.mkdir(parents=True, exist_ok=True)
+                    target = incoming.folder / location
+                    target.parent.mkdir(parents=True, exist_ok=True)
                     with opened_inside(found.path.parent / location, inside, "the model's external data") as file:
-                        _copy(file, folder / location)
+                        incoming.copy(file, target)
             return self._admit(copy, found.digest)
-        finally:
-            _remove(folder)
+
+    @contextmanager
+    def sent(self, files: Mapping[str, bytes]) -> Iterator[Path]:
+        """A folder with these files, by their names, for as long as the context lasts."""
+        with incoming_folder(self.space, sum(map(len, files.values()))) as incoming:
+            with storing():
+                for name, data in files.items():
+                    incoming.write(incoming.folder / name, data)
+            yield incoming.folder
 
     def get(self, digest: str) -> StoredModel | None:
         """The stored model of that digest, if there is one."""
@@ -121,22 +124,18 @@ class ModelStore:
     def keep_beside(self, digest: str, name: str, files: Mapping[str, bytes]) -> None:
         """Have `files`, by their paths, in `beside` of this model, instead of what was there."""
         target = self.beside(digest, name)
-        with _storing():
+        with storing():
             if not files and not target.exists():
                 return
-            folder = self._incoming()
-            try:
+            with incoming_folder(self.space, sum(map(len, files.values()))) as incoming:
                 for path, data in files.items():
-                    (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                    with (folder / path).open("wb", buffering=0) as file:
-                        write_all(file, data)
-                    _flush(folder / path)
+                    (incoming.folder / path).parent.mkdir(parents=True, exist_ok=True)
+                    incoming.write(incoming.folder / path, data)
+                    _flush(incoming.folder / path)
                 target.parent.mkdir(exist_ok=True)
-                _remove(target)
+                remove(target)
                 if files:
-                    folder.rename(target)
-            finally:
-                _remove(folder)
+                    incoming.folder.rename(target)
 
     def beside(self, digest: str, name: str) -> Path:
         """The folder for what is said of this model under this name; there may be none."""
@@ -150,34 +149,27 @@ class ModelStore:
 
     def discard(self, digest: str) -> None:
         """Delete a stored model; one that is not there is no error."""
-        _remove(self.withdraw(digest))
+        remove(self.withdraw(digest))
 
     def withdraw(self, digest: str) -> Path:
         """Take a stored model out of the store at once, however long deleting it takes: the folder, left to delete."""
         folder = self._folder(digest)
-        doomed = self.root / f"{_INCOMING}{secrets.token_hex(8)}"
-        with _storing(), suppress(FileNotFoundError, NotADirectoryError):
+        doomed = self.root / f"{INCOMING}{secrets.token_hex(8)}"
+        with storing(), suppress(FileNotFoundError, NotADirectoryError):
             folder.rename(doomed)
         return doomed
 
-    def sweep(self, older_than_s: float = _STALE_S) -> None:
+    def sweep(self, older_than_s: float = FRESH_S) -> None:
         """Delete what uploads left behind that never ended, because their process was killed."""
         with suppress(FileNotFoundError, NotADirectoryError):
             for entry in self.root.iterdir():
-                with suppress(FileNotFoundError):
-                    if entry.name.startswith(_INCOMING) and time.time() - entry.stat().st_mtime > older_than_s:
-                        _remove(entry)
+                if entry.name.startswith(INCOMING) and is_left(entry, older_than_s):
+                    remove(entry)
 
     def _folder(self, digest: str) -> Path:
         if not _DIGEST.fullmatch(digest):
             raise InvalidInput(f"{digest[:80]!r} is no digest: 64 hexadecimal digits")
         return self.root / digest
-
-    def _incoming(self) -> Path:
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder = self.root / f"{_INCOMING}{secrets.token_hex(8)}"
-        folder.mkdir(mode=0o700)
-        return folder
 
     def _admit(self, path: Path, expected: str | None = None) -> StoredModel:
         """The folder of `path`, whose files are closed, under its final name; ModelError when it is not a model, or not
@@ -187,7 +179,7 @@ class ModelStore:
         if expected not in (None, model.digest):
             raise ModelError("the model changed while it was being copied; load it again")
         final = self._folder(model.digest)
-        with _storing():
+        with storing():
             for each in (path, *_external(folder, model), *_folders(folder, model)):
                 _flush(each)
             try:
@@ -196,7 +188,7 @@ class ModelStore:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.EACCES) or not final.is_dir():
                     raise
                 # The same content is there already, or another thread was faster: that one serves.
-                _remove(folder)
+                remove(folder)
             _flush(self.root)
         return StoredModel(final / path.name, model.digest, model.size_bytes, model.graph)
 
@@ -204,16 +196,16 @@ class ModelStore:
 class Upload:
     """One model on its way in, written chunk by chunk. Leaving its `with` block unfinished aborts it."""
 
-    def __init__(self, store: ModelStore, folder: Path, max_bytes: int | None, file: str) -> None:
+    def __init__(self, store: ModelStore, incoming: IncomingFolder, max_bytes: int | None, file: str) -> None:
         self.size_bytes = 0
         self._store = store
-        self._folder = folder
+        self._incoming = incoming
         self._max_bytes = max_bytes
-        self._path = folder / file
+        self._path = incoming.folder / file
         try:
             self._file: BinaryIO = self._path.open("wb", buffering=0)
         except OSError:
-            _remove(folder)
+            incoming.close()
             raise
 
     def write(self, chunk: bytes) -> None:
@@ -225,8 +217,8 @@ class Upload:
                 f"the model has more than {self._max_bytes} bytes, which is the most that one upload may have"
             )
         try:
-            with _storing():
-                write_all(self._file, chunk)
+            with storing():
+                self._incoming.append(self._file, chunk)
         except StorageError:
             self.abort()
             raise
@@ -236,7 +228,7 @@ class Upload:
         if self._file.closed:
             raise ModelError("the upload was aborted or has ended already")
         try:
-            with _storing():
+            with storing():
                 self._file.close()
                 self._path = _named_by_content(self._path)
             return self._store._admit(self._path)
@@ -247,7 +239,7 @@ class Upload:
         """Delete what was written; after `finish`, nothing."""
         with suppress(OSError):
             self._file.close()
-        _remove(self._folder)
+        self._incoming.close()
 
     def __enter__(self) -> Self:
         return self
@@ -263,57 +255,6 @@ def _named_by_content(path: Path) -> Path:
     with path.open("rb") as file:
         runtime = runtime_of_content(file.read(_MARK_BYTES))
     return path if runtime is None else path.rename(path.with_name(runtime.model_file))
-
-
-def write_all(file: BinaryIO, data: bytes) -> None:
-    """All of `data` into an unbuffered file, whose single writes may take less; OSError when the disk is full."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[file.write(rest) :]
-
-
-@contextmanager
-def _storing() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise StorageError(
-                f"the model store's disk is full ({os.strerror(error.errno)}): free some space and load again"
-            ) from None
-        raise StorageError(
-            f"the model store's folder cannot be written ({error.strerror}): check what it is and who owns it, or give "
-            "another with --data-dir"
-        ) from None
-
-
-def _copy(source: BinaryIO, target: Path) -> None:
-    """Of the size that the file has now, however it grows; without using up disk where the file system shares blocks
-    between files that are alike (btrfs, XFS)."""
-    left = os.fstat(source.fileno()).st_size
-    with target.open("wb", buffering=0) as writer:
-        if _cloned(source, writer):
-            return
-        while left and (chunk := _read(source, min(left, _CHUNK))):
-            write_all(writer, chunk)
-            left -= len(chunk)
-
-
-def _cloned(source: BinaryIO, target: BinaryIO) -> bool:
-    try:
-        import fcntl
-
-        fcntl.ioctl(target.fileno(), _CLONE, source.fileno())
-    except (ImportError, OSError):  # another file system, or one that cannot
-        return False
-    return True
-
-
-def _read(source: BinaryIO, size: int) -> bytes:
-    try:
-        return source.read(size)
-    except OSError as error:
-        raise ModelError(f"the model cannot be read: {error.strerror}") from None
 
 
 def _external(folder: Path, model: ModelFile) -> list[Path]:
@@ -332,7 +273,3 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)

@@ -40,6 +40,7 @@ class ModelPersistence:
         self.wanted: set[str] = set()
         """The models that `restore` was to bring back. Not one whose load the last process did not live to answer."""
         self._store = store
+        store.space.owners = self.state.owners
         self._receiving = 0
         self._left: set[str] = set()
         """Digests that may have to go, when nothing is under way that could be about to use them."""
@@ -55,6 +56,7 @@ class ModelPersistence:
         """Blocks. Raises WorkbenchError where there is a state that cannot be used."""
         self.state.open()
         self._store.protect()
+        self._store.space.measure()
         stored = len(self._store.digests())
         if self.state.notes and stored and not self.state.models():
             self.state.notes.append(
@@ -113,7 +115,6 @@ class ModelPersistence:
         for each in remembered:
             if each.kind is DesiredKind.QUARANTINED:
                 engine.quarantine(each.model, each.reason)
-        await asyncio.to_thread(self._store.sweep)
         return {each.model.name for each in serving}
 
     # Files
@@ -139,11 +140,13 @@ class ModelPersistence:
         self._left.update(digests, self._used - used)
         self._used = used
         self._left.update(each.digest for each in engine.statuses() if each.state is ModelState.FAILED and each.digest)
+        await asyncio.to_thread(self._store.sweep)
         with suppress(StorageError):
             while (digest := await self._next_to_go(engine)) is not None:
                 gone = self._store.withdraw(digest)
                 self._left.discard(digest)
                 await asyncio.to_thread(shutil.rmtree, gone, ignore_errors=True)
+                await asyncio.to_thread(self._store.space.measure)
                 await asyncio.to_thread(self.state.dropped, digest)
 
     async def tidy_start(self, engine: Engine) -> None:

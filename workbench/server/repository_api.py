@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from workbench.core.model import ModelState, ModelStatus
 from workbench.core.model_statistics import ModelStatistics
-from workbench.errors import StorageError, Unavailable, Unsupported
+from workbench.errors import Unavailable, Unsupported
 from workbench.protocols.metadata import RepositoryLoad, failing_to_load
 from workbench.repository import pbtxt
 from workbench.repository.layout import TRITON_FILE
+from workbench.repository.store import ModelStore
 from workbench.server.service import VERSION, Service
 from workbench.server.shared_memory import DISABLED, SharedMemory
 from workbench.telemetry.statistics import statistics
@@ -90,13 +91,9 @@ async def _load(service: Service, name: str, asked: RepositoryLoad, notes: list[
     files = {asked.model_file: asked.model, **asked.beside}
     if asked.sequences is not None:
         files[TRITON_FILE] = pbtxt.text_of(asked.message).encode()
-    folder = await asyncio.to_thread(_written, service.config.data_dir, files)
-    path = Path(folder.name)
-    try:
+    async with _sent(service.store, files) as path:
         where = path if asked.sequences else path / asked.model_file
         notes.extend(_unbatched((await service.engine.load(name, where, asked.settings)).status, asked))
-    finally:
-        await asyncio.to_thread(folder.cleanup)
 
 
 def _unbatched(status: ModelStatus, asked: RepositoryLoad) -> Iterator[str]:
@@ -107,14 +104,14 @@ def _unbatched(status: ModelStatus, asked: RepositoryLoad) -> Iterator[str]:
         yield f"max_batch_size {size} is not honoured, requests run one by one: {why}"
 
 
-def _written(data_dir: Path, files: Mapping[str, bytes]) -> TemporaryDirectory[str]:
+@asynccontextmanager
+async def _sent(store: ModelStore, files: Mapping[str, bytes]) -> AsyncIterator[Path]:
+    folder = store.sent(files)
+    path = await asyncio.to_thread(folder.__enter__)
     try:
-        folder = TemporaryDirectory(dir=data_dir, prefix="sent-", ignore_cleanup_errors=True)
-        for name, content in files.items():
-            (Path(folder.name) / name).write_bytes(content)
-    except OSError as error:
-        raise StorageError(f"the files that were sent cannot be written ({error.strerror})") from None
-    return folder
+        yield path
+    finally:
+        await asyncio.to_thread(folder.__exit__, None, None, None)
 
 
 def _entries(

@@ -87,7 +87,7 @@ def serve(config: ServerConfig, link: SupervisorChannel | None = None) -> int:
         earlier = last_lines(Path(link.place.log_file), EARLIER_LINES)
         logs = Logs(None, config.log_format, secrets, earlier=earlier, mark=link.place.log_mark)
         _dump_stacks()
-    store = ModelStore(config.data_dir / "models")
+    store = ModelStore(config.data_dir / "models", config.max_store_bytes)
     persistence = ModelPersistence(config, store)
     try:
         persistence.open()
@@ -124,7 +124,7 @@ async def _serve(
         trial=persistence.trial,
         limits=config.limits,
     )
-    metrics.watch(engine.statuses, engine.loop_time)
+    metrics.watch(engine.statuses, engine.loop_time, lambda: store.space.use)
     url = url_of(config.host, listener.getsockname()[1])
     service = Service(engine, store, metrics, config, persistence, logs, url)
     if link is not None:

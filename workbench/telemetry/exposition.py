@@ -183,6 +183,8 @@ def _process(state: State) -> Iterator[Family]:
         (gauge("infer_loop_run_longest_seconds", "The longest of those"), state.inline.longest_s),
         (counter("infer_process_cpu_seconds_total", "User and system time of the service"), process.cpu_s),
         (gauge("infer_process_resident_memory_bytes", "Memory of the service"), process.resident_bytes),
+        (gauge("infer_store_used_bytes", "Models that are stored or on their way in"), state.store.used),
+        (gauge("infer_store_left_bytes", "What may still be stored, of the quota and of the disk"), state.store.left),
         (gauge("infer_process_start_time_seconds", "Unix time at which the service began"), process.started_at),
     ):
         family.add((), value)

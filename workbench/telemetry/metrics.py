@@ -22,6 +22,7 @@ import psutil
 from workbench.core.messages import ReleaseReason, Timings
 from workbench.core.model import ModelState, ModelStatus
 from workbench.core.ports import Outcome
+from workbench.core.store_use import StoreUse
 from workbench.errors import Cancelled
 from workbench.telemetry.change_counter import ChangeCounter
 from workbench.telemetry.counters import Counters, Durations, Failure
@@ -94,6 +95,7 @@ class State:
     inline: InlineUse = field(default_factory=InlineUse)
     answers: Mapping[int, int] = field(default_factory=dict)
     """Answers of the HTTP port, by status."""
+    store: StoreUse = field(default_factory=StoreUse)
     before_load: Mapping[ModelVersion, Counters] = field(default_factory=dict)
     """The part of `figures` that is of earlier loads of the same version, where there is one."""
 
@@ -161,16 +163,23 @@ class Metrics:
         self._before_load: dict[ModelVersion, Counters] = {}
         self._loop_time: LoopTimes | None = None
         self._statuses: Callable[[], Sequence[ModelStatus]] = list
+        self._store: Callable[[], StoreUse] = StoreUse
         self._process = psutil.Process()
 
-    def watch(self, statuses: Callable[[], Sequence[ModelStatus]], loop_time: LoopTimes | None = None) -> None:
-        """Set where `state` reads the models' states and queues (Engine.statuses), and the inline runs.
+    def watch(
+        self,
+        statuses: Callable[[], Sequence[ModelStatus]],
+        loop_time: LoopTimes | None = None,
+        store: Callable[[], StoreUse] = StoreUse,
+    ) -> None:
+        """Set where `state` reads the models' states and queues (Engine.statuses), the inline runs, and the store.
 
         Statuses are not taken from `model_changed`: while a version is reloaded in place, two deployments of the same
         name and version report, and the one that goes reports last.
         """
         self._statuses = statuses
         self._loop_time = loop_time
+        self._store = store
 
     def start(self) -> None:
         self._loop.start()
@@ -355,6 +364,7 @@ class Metrics:
             loop_delay=self._loop_delay.copy(),
             inline=InlineUse(inline.total_s, inline.longest_s) if inline else InlineUse(),
             answers=self.answers.copy(),
+            store=self._store(),
             before_load=dict(self._before_load),
         )
 

@@ -74,6 +74,7 @@ class ControlRoutes:
 
     async def status(self, call: Call) -> Response:
         service = self._service
+        store = await asyncio.to_thread(service.store.space.measure)
         state = service.metrics.state()
         models = [control.encode_status(status) for status in state.statuses]
         return _json(
@@ -89,6 +90,7 @@ class ControlRoutes:
                 "devices": sorted({status.device for status in state.statuses if status.device}),
                 "cpu_s": state.process.cpu_s,
                 "resident_bytes": state.process.resident_bytes,
+                "store": {"used_bytes": store.used, "left_bytes": store.left},
                 "notes": service.notes,
                 "models": models,
             }
@@ -155,7 +157,8 @@ class ControlRoutes:
         stored = None
         try:
             with persistence.receiving():
-                upload = await asyncio.to_thread(self._service.store.begin, limit)
+                size = int(announced or 0)
+                upload = await asyncio.to_thread(self._service.store.begin, limit, size=size)
                 try:
                     stored = await receive_upload(call.pieces(), upload)
                 finally:

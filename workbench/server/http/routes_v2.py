@@ -104,6 +104,7 @@ class ProtocolRoutes:
     async def metrics(self, call: Call) -> Response:
         metrics = self._service.metrics
         await asyncio.to_thread(metrics.machine.read)
+        await asyncio.to_thread(self._service.store.space.measure)
         accept = call.headers.get(b"accept", b"").decode("latin-1")
         # What is rendered is a copy, and of many models it takes long enough for others to notice.
         body, content_type = await asyncio.to_thread(exposition.render, metrics.state(), accept)
