@@ -201,6 +201,22 @@ def test_a_client_that_does_not_read_is_not_read_either_until_it_does(run: Run) 
     run(story())
 
 
+def test_an_abuser_that_does_not_read_is_left_in_the_end(run: Run) -> None:
+    async def story() -> None:
+        async with open_port(stall_s=0.1) as port, port.client() as client:
+            client.ask(1)
+            await until(lambda: port.streams)
+            transport = port.protocols[0]._transport
+            transport.set_write_buffer_limits(1 << 26)  # else it is not read any more, and no abuse is seen
+            transport.write(bytes(1 << 25))  # more than sockets keep: the last words wait behind it
+            client.writer.write(frame(frames.PING, 0, 0, bytes(8)) * 5000)
+            await until(lambda: port.streams[0].losses)
+            assert transport.get_write_buffer_size()
+            await until(lambda: not port.connections._open)
+
+    run(story())
+
+
 # Shutdown
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from workbench.http2.connection import H2Connection
-from workbench.http2.lingering_close import LingeringClose
+from workbench.http2.lingering_close import LingeringClose, close_within
 from workbench.http2.stream import Stream
 
 SETTINGS_TIMEOUT_S: Final = 10.0
@@ -81,12 +81,14 @@ class Http2Protocol(asyncio.Protocol):
         settings_timeout_s: float = SETTINGS_TIMEOUT_S,
         keepalive_s: float = KEEPALIVE_S,
         keepalive_timeout_s: float = KEEPALIVE_TIMEOUT_S,
+        stall_s: float = STALL_S,
     ) -> None:
         self._make_stream = make_stream
         self._connections = connections
         self._settings_timeout_s = settings_timeout_s
         self._keepalive_s = keepalive_s
         self._keepalive_timeout_s = keepalive_timeout_s
+        self._stall_s = stall_s
         self._pinged = False
         """A keepalive ping is unanswered."""
         self._behind = False
@@ -140,9 +142,9 @@ class Http2Protocol(asyncio.Protocol):
     def _end(self) -> None:
         self._timer.cancel()
         if self.connection.abused:  # what else it sends is not worth reading, even if that costs it our last words
-            self._transport.close()
+            self._timer = close_within(self._transport, self._stall_s)
         elif not self._transport.is_closing():
-            LingeringClose(self._transport, self, STALL_S)
+            LingeringClose(self._transport, self, self._stall_s)
 
     def _receive(self, data: bytes) -> None:
         behind = self.connection.receive(data)
