@@ -23,13 +23,24 @@ START_S = 120.0
 
 
 class Serve:
-    """`python -m workbench serve` with a free port, a data folder and a ready file in `folder`. End it with `with`."""
+    """`python -m workbench serve` with a free port, a data folder and a ready file in `folder`. End it with `with`.
 
-    def __init__(self, folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
+    `nofile`: how many files it may open, as `ulimit -n` says it; None: as many as this process.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        nofile: int | None = None,
+    ) -> None:
         self.data_dir = folder / "data"
         self.ready_file = folder / "ready.json"
         command = [sys.executable, "-m", "workbench", "serve", "--http-port", "0"]
         command += ["--data-dir", str(self.data_dir), "--ready-file", str(self.ready_file), *arguments]
+        if nofile is not None:
+            command = ["sh", "-c", f'ulimit -n {nofile} && exec "$@"', "sh", *command]
         self.process = subprocess.Popen(
             command,
             stdout=subprocess.DEVNULL,
@@ -63,6 +74,17 @@ class Serve:
             if text in line:
                 return line
         raise AssertionError(f"the service ended without saying {text!r}:\n" + "\n".join(self.seen))
+
+    def said(self) -> list[str]:
+        """Further lines on stderr, as far as they have come."""
+        lines: list[str] = []
+        while not self._lines.empty():
+            if (line := self._lines.get()) is None:
+                self._lines.put(None)  # for whoever waits for the end
+                break
+            lines.append(line)
+        self.seen += lines
+        return lines
 
     def ready(self) -> Self:
         self.until("workbench.serve: ready")

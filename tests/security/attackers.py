@@ -1,0 +1,34 @@
+"""Sockets of an attacker, who comes from an address of its own where the system has more than one on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import sys
+import time
+
+ELSEWHERE = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
+
+
+def connect(address: str, timeout_s: float = 10.0) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    return socket.create_connection((host, int(port)), timeout=timeout_s, source_address=(ELSEWHERE, 0))
+
+
+def push(connection: socket.socket, content: bytes, limit_s: float, *, read: bool = True) -> int:
+    """Send as much of `content` as the service takes within `limit_s`; returns how many bytes that was.
+
+    `read`: take what it answers meanwhile, and throw it away.
+    """
+    connection.setblocking(False)
+    view = memoryview(content)
+    end = time.monotonic() + limit_s
+    with contextlib.suppress(ConnectionError):
+        while view and (left := end - time.monotonic()) > 0:
+            readable, writable, _ = select.select([connection] if read else [], [connection], [], left)
+            if readable and not connection.recv(1 << 20):
+                break
+            if writable:
+                view = view[connection.send(view[: 1 << 20]) :]
+    return len(content) - len(view)
