@@ -39,6 +39,7 @@ from tests.http2.service import (
 )
 from workbench.errors import WorkbenchError
 from workbench.protocols.oip_grpc import decode_stream_response
+from workbench.server.gate.auth import MAX_ANONYMOUS_WATCHES
 
 OK, INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND, RESOURCE_EXHAUSTED = 0, 3, 4, 5, 8
 UNIMPLEMENTED, INTERNAL, UNAVAILABLE, UNAUTHENTICATED = 12, 13, 14, 16
@@ -360,8 +361,8 @@ def test_a_stream_that_is_cut_off_amid_a_message(address: str, token: str) -> No
 
 def test_a_watcher_that_leaves_makes_room(address: str) -> None:
     with Peer(address) as peer:
-        for _ in range(3):
-            streams = [peer.open(head(WATCH), end=False) for _ in range(100)]
+        for _ in range(5):
+            streams = [peer.open(head(WATCH), end=False) for _ in range(MAX_ANONYMOUS_WATCHES // 2)]
             for stream in streams:
                 peer.say(stream, message())
             for stream in streams:

@@ -8,12 +8,26 @@ import socket
 import sys
 import time
 
+from tests.http2.raw import PREFACE, ping, settings
+
 ELSEWHERE = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
 
 
 def connect(address: str, timeout_s: float = 10.0) -> socket.socket:
     host, _, port = address.rpartition(":")
     return socket.create_connection((host, int(port)), timeout=timeout_s, source_address=(ELSEWHERE, 0))
+
+
+def connect_http2(address: str) -> socket.socket:
+    """A connection to the gRPC port on which the service has been heard, so that its windows are open."""
+    connection = connect(address)
+    connection.sendall(PREFACE + settings().encoded() + ping(b"heard me").encoded())
+    heard = b""
+    while b"heard me" not in heard:
+        more = connection.recv(1 << 16)
+        assert more, "the service closed the connection"
+        heard += more
+    return connection
 
 
 def push(connection: socket.socket, content: bytes, limit_s: float, *, read: bool = True) -> int:

@@ -77,7 +77,7 @@ class FrameClient:
 
     def nothing_is_left(self) -> None:
         assert not self.connection._streams
-        assert self.calls.held.held == 0
+        assert self.calls.held.held == self.calls.held_anonymous.held == 0
 
     async def settled(self) -> None:
         """Until no call is under way."""

@@ -7,6 +7,8 @@ import gzip
 import struct
 from collections.abc import AsyncGenerator, AsyncIterator
 
+import pytest
+
 from tests.helpers.waiting import until_async
 from tests.server.grpc.frame_client import TOKEN, FrameClient
 from workbench.errors import InvalidInput
@@ -57,6 +59,49 @@ async def test_a_stranger_s_message_unpacks_to_little() -> None:
     port.data(1, b"\1" + framed(packed)[1:], ended=True)
     await port.settled()
     assert port.status(1) == "exhausted"
+
+
+async def test_strangers_share_a_pot_of_their_own() -> None:
+    port = port_of(public=Method(echo, scope=Scope.PUBLIC))
+    half = struct.pack(">BL", 0, MAX_UNAUTHENTICATED_MESSAGE_BYTES) + bytes(MAX_UNAUTHENTICATED_MESSAGE_BYTES - 1)
+    port.calls.held_anonymous.most = 2 * len(half)
+    for number in (1, 3, 5):
+        port.begin(number, "/public", token=False)
+        port.data(number, half)
+    port.begin(7, "/public")
+    port.data(7, half)
+    assert (port.calls.held_anonymous.held, port.calls.held.held) == (2 * len(half), len(half))
+    (head,) = [value for kind, value in port.told().pop(5) if kind == "head"]
+    assert head["grpc-status"] == "8"  # type: ignore[index]
+    assert set(port.connection._streams) == {1, 3, 7}
+    for number in (1, 3, 7):
+        port.cancel(number)
+    port.nothing_is_left()
+
+
+async def test_a_stranger_s_call_must_soon_be_whole_but_may_then_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def watch(head: CallHead, message: bytes, context: Context) -> AsyncGenerator[bytes, None]:
+        yield message
+        await go_on.wait()
+        yield message
+
+    monkeypatch.setattr("workbench.server.grpc.methods.ANONYMOUS_WHOLE_S", 0.05)
+    go_on = asyncio.Event()
+    port = port_of(public=Method(echo, scope=Scope.PUBLIC), watch=Method(watch=watch, scope=Scope.PUBLIC))
+    port.begin(1, "/watch", token=False)
+    port.data(1, framed(b"whole"), ended=True)
+    port.begin(3, "/public", (b"grpc-timeout", b"1H"), token=False)
+    port.begin(5, "/watch", token=False)
+    port.data(5, framed(b"half")[:-1])
+    port.begin(7, "/public")
+    await until_async(lambda: set(port.connection._streams) == {1, 7})
+    told = port.told()
+    for number in (3, 5):
+        assert told[number][0][1]["grpc-status"] == "4"  # type: ignore[index]
+    port.cancel(7)
+    go_on.set()
+    await port.settled()
+    assert port.status(1) == "ok"
 
 
 # What is held

@@ -289,15 +289,21 @@ async def test_a_watcher_is_told_of_each_change_until_the_service_ends(port: Por
     assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_watchers_have_a_cap(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench.server.grpc.health.MAX_WATCHERS", 1)
-    first = port.channel.unary_stream(f"/{HEALTH}/Watch")(b"")
-    await first.read()
-    second = port.channel.unary_stream(f"/{HEALTH}/Watch")(b"")
-    with pytest.raises(grpc.aio.AioRpcError) as failed:
-        await second.read()
-    assert failed.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    first.cancel()
+async def test_who_watches_without_a_token_leaves_room_to_those_with_one(port: Port) -> None:
+    gate = port.house.app.gate
+    gate._anyone.max_watches = gate._owner.max_watches = 1
+    watching = []
+    for metadata in ((), AUTHORIZED):
+        watching.append(port.channel.unary_stream(f"/{HEALTH}/Watch")(b"", metadata=metadata))
+        await watching[-1].read()
+        one_more = port.channel.unary_stream(f"/{HEALTH}/Watch")(b"", metadata=metadata)
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await one_more.read()
+        assert failed.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert (await port.house.call("GET", "/control/stream")).status == 429
+    for each in watching:
+        each.cancel()
+    await until_async(lambda: gate._anyone.watches == gate._owner.watches == 0)
 
 
 async def test_readiness_is_that_of_the_service(port: Port) -> None:

@@ -12,7 +12,7 @@ from tests.helpers.waiting import until_async
 from tests.server.conftest import TOKEN, House
 from tests.server.driver import connect
 from tests.server.listening import BODY, REQUEST, listening
-from workbench.server.http.h1_connection import _JOINED_BELOW, MAX_HEAD_BYTES
+from workbench.server.http.h1_connection import _JOINED_BELOW, DISCARD, MAX_HEAD_BYTES
 
 AUTHORIZED = b"Host: localhost\r\nAuthorization: Bearer %s\r\n" % TOKEN.encode()
 
@@ -24,6 +24,18 @@ async def test_head_and_body_are_one_write(house: House) -> None:
         assert wire.writes == 1
         assert wire.written.endswith(b"\r\n\r\n" + b"x" * size)
         connection.connection_lost(None)
+
+
+async def test_what_came_of_a_body_is_let_go_with_the_answer_that_did_not_need_it(house: House) -> None:
+    connection, wire = connect(house.app)
+    connection.data_received(
+        b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\n" + bytes(5000)
+    )
+    await until_async(lambda: wire.written)
+    assert connection._body is DISCARD
+    connection.data_received(bytes(4999) + REQUEST)
+    await until_async(lambda: wire.written.count(b"HTTP/1.1 200") == 2)
+    connection.connection_lost(None)
 
 
 def test_an_answer_leaves_at_once_on_a_socket_without_nagle(runner: asyncio.Runner, tmp_path: Path) -> None:

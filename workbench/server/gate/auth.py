@@ -7,7 +7,8 @@ table needs a token too, so that nobody without one learns what there is.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, TypeAlias
@@ -18,6 +19,12 @@ from workbench.server.process.bind_address import host_bytes, is_loopback
 
 Headers: TypeAlias = Mapping[bytes, bytes]
 """Names in lower case; of a repeated one the last."""
+
+MAX_WATCHES: Final = 256
+"""Streams of one token that tell what changes (health, snapshots, lent settings) at once."""
+
+MAX_ANONYMOUS_WATCHES: Final = 64
+"""The same of all callers without a token together."""
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """HTTP methods that change nothing."""
@@ -32,7 +39,11 @@ class Caller:
     name: str
     max_in_flight: int
     scopes: frozenset[Scope] = ALL_SCOPES
+    anonymous: bool = False
+    """No token came: nothing is held for it that could be wanted by those with one."""
+    max_watches: int = MAX_WATCHES
     in_flight: int = 0
+    watches: int = 0
 
     def enter(self) -> None:
         """Count one more; TooManyRequests over the cap. Call `leave` for each `enter` that returned."""
@@ -46,6 +57,18 @@ class Caller:
     def leave(self) -> None:
         self.in_flight -= 1
 
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Count a stream that stays open. TooManyRequests where there are max_watches already."""
+        if self.watches >= self.max_watches:
+            whose = "without a token" if self.anonymous else "of this token"
+            raise TooManyRequests(f"{self.watches} streams {whose} are open, as many as there may be; end some first")
+        self.watches += 1
+        try:
+            yield
+        finally:
+            self.watches -= 1
+
 
 class Gate:
     """Decides who calls, and whether the caller may. `token` None: no token is asked for, on loopback only."""
@@ -53,7 +76,9 @@ class Gate:
     def __init__(self, token: str | None, host: str, max_in_flight: int) -> None:
         self._header = None if token is None else f"Bearer {token}".encode()
         self._owner = Caller("owner", max_in_flight)
-        self._anyone = Caller("anyone", max_in_flight, frozenset({Scope.PUBLIC}))
+        self._anyone = Caller(
+            "anyone", max_in_flight, frozenset({Scope.PUBLIC}), anonymous=True, max_watches=MAX_ANONYMOUS_WATCHES
+        )
         # Bound to loopback, the service is reached under these names only; a page that had its own name resolved to
         # 127.0.0.1 (DNS rebinding) still sends that name as the Host.
         self._hosts = _LOOPBACK_NAMES | {host_bytes(host)} if is_loopback(host) else None

@@ -1,25 +1,38 @@
-"""The cap on the bytes of request bodies that are in memory at once, over HTTP and gRPC together."""
+"""Caps on the bytes of request bodies that are in memory at once, over HTTP and gRPC together."""
 
 from __future__ import annotations
 
+from typing import Final
+
 from workbench.errors import TooManyRequests
+
+ANONYMOUS_BYTES: Final = 1024 * 1024
+"""Of all messages of callers without a token: a pot of their own, so that they fill up nobody else's."""
+
+ANONYMOUS_WHOLE_S: Final = 5.0
+"""Seconds in which such a call must be whole and answered."""
 
 
 class InFlightBytes:
     """Counts the bytes of bodies that are in memory at once, and holds them to a cap."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, cap: str = "max_body_bytes_in_flight allows") -> None:
         self.most = most
         self.held = 0
+        self._cap = cap
 
     def take(self, size: int) -> None:
         """Count `size` more bytes. TooManyRequests over the cap. Call `give_back` for each `take` that returned."""
         if self.held + size > self.most:
             raise TooManyRequests(
-                f"the bodies under way have {self.held} bytes, and max_body_bytes_in_flight allows {self.most}; "
-                "try again later"
+                f"the bodies under way have {self.held} bytes, and {self._cap} {self.most}; try again later"
             )
         self.held += size
 
     def give_back(self, size: int) -> None:
         self.held -= size
+
+
+def anonymous_bytes() -> InFlightBytes:
+    """The pot of callers without a token."""
+    return InFlightBytes(ANONYMOUS_BYTES, "callers without a token may have")

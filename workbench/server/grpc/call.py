@@ -14,11 +14,11 @@ from workbench.http2.frames import ErrorCode
 from workbench.http2.headers import H2RequestHead as HttpHead
 from workbench.http2.stream import Stream
 from workbench.protocols.trace_headers import REQUEST_ID
-from workbench.server.gate.in_flight import InFlightBytes
+from workbench.server.gate.in_flight import ANONYMOUS_WHOLE_S, InFlightBytes, anonymous_bytes
 from workbench.server.gate.request_ids import HasRequestId
 from workbench.server.grpc import framing
 from workbench.server.grpc.framing import PREFIX_BYTES
-from workbench.server.grpc.methods import CallSpec, Method, Methods, one_message, unforeseen
+from workbench.server.grpc.methods import CallHead, CallSpec, Method, Methods, one_message, unforeseen
 
 log = logging.getLogger("workbench.server")
 
@@ -30,6 +30,8 @@ class GrpcCalls:
         self.methods = methods
         self.held = held
         """Counts what has come of messages that are not whole yet, or wait to be read."""
+        self.held_anonymous = anonymous_bytes()
+        """The same for callers without a token."""
         self.loop = asyncio.get_running_loop()
         self.under_way: set[asyncio.Task[None]] = set()
 
@@ -83,9 +85,9 @@ class GrpcCall(Stream):
         if asked.head is None:
             self.refuse(asked.refusal)
             return
-        if asked.head.timeout_s is not None:
+        if asked.limit_s is not None:
             self._arrived = self._calls.loop.time()
-            self._deadline = self._calls.loop.call_at(self._arrived + asked.head.timeout_s, self._expire)
+            self._deadline = self._calls.loop.call_at(self._arrived + asked.limit_s, self._expire)
         stream = asked.method.stream
         if stream is not None:
             self._start(self._converse(stream(asked.head, self._messages(), self)))
@@ -141,9 +143,14 @@ class GrpcCall(Stream):
         except WorkbenchError as error:
             self.fail(error)
 
+    @property
+    def _pot(self) -> InFlightBytes:
+        head = self._asked.head
+        return self._calls.held_anonymous if head is not None and head.caller.anonymous else self._calls.held
+
     def _hold(self, data: bytes) -> None:
         try:
-            self._calls.held.take(len(data))
+            self._pot.take(len(data))
         except WorkbenchError as error:
             if self._task is not None:
                 self._task.cancel()
@@ -155,7 +162,7 @@ class GrpcCall(Stream):
 
     def _drop(self) -> None:
         if self._buffer is not None:
-            self._calls.held.give_back(len(self._buffer))
+            self._pot.give_back(len(self._buffer))
             self._buffer = None
 
     # How it is served
@@ -187,6 +194,7 @@ class GrpcCall(Stream):
                 method.begin(head, message, self)
                 return
             if method.watch is not None:
+                self._watches(head)
                 await self._converse(method.watch(head, message, self))
                 return
             assert method.unary is not None
@@ -195,6 +203,13 @@ class GrpcCall(Stream):
             self.fail(error)
         else:
             self.reply(answer)
+
+    def _watches(self, head: CallHead) -> None:
+        """It is whole, and may go on: from here on it has only the deadline that it asked for."""
+        if head.caller.anonymous:
+            self._forget_deadline()
+            if (left_s := self.time_remaining()) is not None:
+                self._deadline = self._calls.loop.call_later(left_s, self._expire)
 
     async def _converse(self, answers: AsyncGenerator[bytes, None]) -> None:
         """Send them one by one, each when the peer has room for it."""
@@ -240,7 +255,7 @@ class GrpcCall(Stream):
     def _take(self, size: int) -> None:
         assert isinstance(self._buffer, bytearray)
         del self._buffer[:size]
-        self._calls.held.give_back(size)
+        self._pot.give_back(size)
         self._grant(size)
         self._granted -= size
 
@@ -313,7 +328,10 @@ class GrpcCall(Stream):
             self._drop()
             self.reset(ErrorCode.CANCEL)
         else:
-            self.fail(DeadlineExceeded("the call's deadline passed before it was answered"))
+            why = "the call's deadline passed before it was answered"
+            if self._asked.head is not None and self._asked.head.caller.anonymous:
+                why += f"; a call without a token has to be whole within {ANONYMOUS_WHOLE_S:g} s"
+            self.fail(DeadlineExceeded(why))
 
     def _forget_deadline(self) -> None:
         if self._deadline is not None:

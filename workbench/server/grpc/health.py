@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from workbench.core.model import ModelState
-from workbench.errors import Draining, ModelNotFound, NotFound, TooManyRequests, Unauthenticated
+from workbench.errors import Draining, ModelNotFound, NotFound, Unauthenticated
 from workbench.protocols import pb
 from workbench.protocols.oip_grpc import parse
 from workbench.server.gate.scopes import Scope
@@ -22,9 +22,6 @@ from workbench.server.service import Service
 
 HEALTH = "grpc.health.v1.Health"
 REFLECTION = "grpc.reflection.v1alpha.ServerReflection"
-
-MAX_WATCHERS = 256
-"""Calls of Watch at once, which need no token."""
 
 LOOK_EVERY_S = 0.5
 """How often a watcher looks, beside at every change of a model: nothing tells that the service is ready."""
@@ -44,7 +41,6 @@ class Health:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._watchers = 0
 
     async def check(self, head: CallHead, message: bytes, context: Context) -> bytes:
         name = self._name(head, message)
@@ -56,11 +52,8 @@ class Health:
     async def watch(self, head: CallHead, message: bytes, context: Context) -> AsyncGenerator[bytes, None]:
         """The status now, and each time that it has changed, until the caller leaves or the service ends."""
         name = self._name(head, message)
-        if self._watchers >= MAX_WATCHERS:
-            raise TooManyRequests(f"{MAX_WATCHERS} callers watch already; use Check")
         changes = self._service.metrics.changes
-        self._watchers += 1
-        try:
+        with head.caller.watching():
             told = None
             while not self._service.draining.is_set():
                 seen = changes.count
@@ -74,8 +67,6 @@ class Health:
             if told != health_pb2.HealthCheckResponse.NOT_SERVING:
                 yield _answer(health_pb2.HealthCheckResponse.NOT_SERVING)
             raise Draining(SHUTTING_DOWN)
-        finally:
-            self._watchers -= 1
 
     def _name(self, head: CallHead, message: bytes) -> str:
         name = str(parse(health_pb2.HealthCheckRequest, message).service)

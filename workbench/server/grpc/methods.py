@@ -14,6 +14,7 @@ from workbench.http2.headers import H2RequestHead as HttpHead
 from workbench.protocols.status_codes import UNFORESEEN
 from workbench.protocols.trace_headers import REQUEST_ID, TRACEPARENT, request_id, traceparent
 from workbench.server.gate.auth import Caller, Gate
+from workbench.server.gate.in_flight import ANONYMOUS_WHOLE_S
 from workbench.server.gate.request_ids import HasRequestId
 from workbench.server.gate.scopes import Scope
 from workbench.server.grpc import framing
@@ -88,6 +89,8 @@ class CallSpec:
     """Bytes that a message of it may have."""
     coding: bytes = b""
     """Of its compressed messages."""
+    limit_s: float | None = None
+    """How long it may take, its deadline included; None: as long as it likes."""
     refusal: bytes = b""
     """Where `head` is None: the block that is all of its answer. Made once, since who is refused costs as little to ask
     again as it can cost to answer."""
@@ -129,7 +132,10 @@ class Methods:
                 None if timeout is None else framing.timeout_s(timeout),
             )
             most = min(self._most, MAX_UNAUTHENTICATED_MESSAGE_BYTES) if method.scope is Scope.PUBLIC else self._most
-            return CallSpec(head, method, most, framing.coding(request.get(b"grpc-encoding", b"")))
+            limit_s = head.timeout_s
+            if caller.anonymous and (limit_s is None or limit_s > ANONYMOUS_WHOLE_S):
+                limit_s = ANONYMOUS_WHOLE_S
+            return CallSpec(head, method, most, framing.coding(request.get(b"grpc-encoding", b"")), limit_s)
         except WorkbenchError as error:
             return CallSpec(None, _NONE, refusal=framing.failure(error, (), head=True))
 

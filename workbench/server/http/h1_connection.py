@@ -533,8 +533,10 @@ class H1Connection(asyncio.Protocol):
             self.pause_body(False)
         if self._body is None or self._awaits_continue:
             self._end_request()
-        # Else the rest of the body is read, and thrown away: closed before that, the connection would be reset, and a
-        # client that still sends would lose the answer.
+        else:
+            # The rest of the body is read, and thrown away: closed before that, the connection would be reset, and a
+            # client that still sends would lose the answer. What has come of it is let go with the exchange.
+            self._body = DISCARD
 
     def _end_request(self) -> None:
         if not self._keep_alive:

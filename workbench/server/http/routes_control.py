@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -199,6 +199,10 @@ class ControlRoutes:
             settings = control.decode_settings(body)
         if self._service.draining.is_set():
             raise Draining(SHUTTING_DOWN)
+        with call.caller.watching():
+            await self._lend(call, settings)
+
+    async def _lend(self, call: Call, settings: Mapping[str, Any]) -> None:
         async with self._engine.lend(call.params["name"], settings) as status:
             await call.start_stream(NDJSON)
             line = msgspec.json.encode({"model": control.encode_status(status)}) + b"\n"
@@ -223,6 +227,10 @@ class ControlRoutes:
         low, high = STREAM_INTERVAL_S
         interval_s = _number(call, "interval", 0.5, low, high)
         tells_changes = call.query("changes", "false") == "true"
+        with call.caller.watching():
+            await self._stream(call, interval_s, tells_changes)
+
+    async def _stream(self, call: Call, interval_s: float, tells_changes: bool) -> None:
         service = self._service
         changes = service.metrics.changes
         series = Snapshots(service.metrics.state, service.epoch)
