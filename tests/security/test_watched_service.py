@@ -18,5 +18,5 @@ def test_a_service_that_stands_still_is_seen(attacked: Watched) -> None:
         time.sleep(0.5)
         attacked.worker.send_signal(signal.SIGCONT)
     assert seen.longest_stall_s > 0.2
-    with pytest.raises(AssertionError, match="came late"):
+    with pytest.raises(AssertionError, match="answered late"):
         seen.others_were_served()
