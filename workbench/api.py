@@ -461,7 +461,7 @@ def _with_shared_service(start: bool) -> Workbench:
     else:
         record = shared.record()
         address = Address(_NOWHERE, None) if record is None else address_of(record)
-    client = AsyncClient(address.url, address.token, shared=shared, keeper=address.keeper)
+    client = AsyncClient(address.url, address.token, own=True, shared=shared, keeper=address.keeper)
     return Workbench(client, shared, address.token_file)
 
 

@@ -15,7 +15,7 @@ from tests.helpers.waiting import until
 NOBODY = 65534
 
 AS_ANOTHER_USER = hasattr(os, "geteuid") and os.geteuid() == 0
-"""Only root can become another user; elsewhere the thief is the same user, whom nothing keeps from the token file."""
+"""Only root can, as in CI. Elsewhere the thief is this user, whom nothing keeps from the token file."""
 
 _SCRIPT = """
 import json, os, selectors, socket, sys, threading
@@ -40,8 +40,12 @@ def take(port):
             taken, _ = with_port.accept()
             taken.sendall(bytes.fromhex("000000040000000000"))  # HTTP/2: its settings, so that calls are sent
             def read():
-                while data := taken.recv(65536):
-                    say(port=port, got=data.hex())
+                try:
+                    while data := taken.recv(65536):
+                        say(got=data.hex())
+                except ConnectionError:
+                    pass
+                say(ended=port)
             threading.Thread(target=read, daemon=True).start()
     threading.Thread(target=serve, daemon=True).start()
 while len(listening) < len(ports):
@@ -82,6 +86,16 @@ class Thief:
     def got(self) -> bytes:
         """All that clients have sent."""
         return b"".join(bytes.fromhex(str(data)) for data in self._all("got"))
+
+    def wait_until_it_listens(self) -> None:
+        until(lambda: self.took)
+
+    def wait_until_clients_left(self, count: int = 1) -> None:
+        """So that nothing more can come of them."""
+        until(lambda: len(self._all("ended")) >= count)
+
+    def wait_until_it_got(self, data: bytes) -> None:
+        until(lambda: data in self.got)
 
     def _all(self, what: str) -> list[object]:
         assert self._process.stdout is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.helpers.thief import AS_ANOTHER_USER, Thief
 from tests.helpers.waiting import until_async
 from tests.live.listening import Heard
 from tests.live.ticks import FakeService
+from workbench.client import own_connector
 from workbench.client.shared_service import SharedService
 from workbench.errors import StorageError, Unavailable
 from workbench.live.view import SILENT
@@ -200,6 +203,23 @@ async def test_a_service_that_had_nothing_to_say_while_it_started_is_not_called_
     now += 60
     await watch._look()
     assert watch.view.reason == SILENT
+
+
+async def test_a_page_sends_nothing_to_who_took_the_port_of_a_service(
+    watch: Watch, shared: SharedService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not AS_ANOTHER_USER:
+        monkeypatch.setattr(own_connector, "owner_of_peer", lambda *_: 65534)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with Thief([port]) as thief:
+        await asyncio.to_thread(thief.wait_until_it_listens)
+        shared.rendezvous.publish(replace(RECORD, url=f"http://127.0.0.1:{port}", state=ServiceState.READY))
+        await watch._look()
+        with pytest.raises(Unavailable):
+            await (await watch.client()).service()
+        await asyncio.to_thread(thief.wait_until_clients_left)
+        assert not thief.got
 
 
 async def test_it_can_be_closed_at_any_moment(shared: SharedService, heard: Heard) -> None:

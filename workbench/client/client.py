@@ -74,9 +74,11 @@ class AsyncClient:
         token: str | None = None,
         *,
         connections: int = 256,
+        own: bool = False,
         shared: SharedService | None = None,
         keeper: ProcessKey | None = None,
     ) -> None:
+        """`own`: it is a service of this user on this machine, and nothing is sent to a process of another user."""
         parts = urlsplit(url)
         self._grpc = GrpcClient(url, token) if parts.scheme in ("grpc", "grpcs") else None
         """Set for a gRPC address: it carries inferences and what they need, nothing else."""
@@ -87,6 +89,7 @@ class AsyncClient:
         self.url = url.rstrip("/")
         self._token = token
         self._connections = connections
+        self._own = own
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._shared = shared
@@ -112,7 +115,7 @@ class AsyncClient:
 
     def clone(self) -> AsyncClient:
         """Return another client of this address, which neither finds nor starts another service."""
-        return AsyncClient(self.url, self._token)
+        return AsyncClient(self.url, self._token, own=self._own)
 
     @property
     def token(self) -> str | None:
@@ -407,7 +410,7 @@ class AsyncClient:
                 f"{self.url} is a gRPC address, which answers inferences; to load, set or watch models, connect to the "
                 "service's http:// URL"
             )
-        if self._keeper is None or self._keeper.alive:
+        if self._shared is None or self._keeper is None or self._keeper.alive:
             try:
                 return await self._sent(method, path, body, headers, timeout_s)
             except (aiohttp.ClientConnectorError, Draining):
@@ -448,7 +451,13 @@ class AsyncClient:
         loop = asyncio.get_running_loop()
         if self._session is None or self._loop is not loop:
             headers = {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
-            connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=KEEP_ALIVE_S)
+            options: dict[str, Any] = {"limit": self._connections, "keepalive_timeout": KEEP_ALIVE_S}
+            if self._own:
+                from workbench.client.own_connector import OwnConnector
+
+                connector: aiohttp.TCPConnector = OwnConnector(self._keeper, **options)
+            else:
+                connector = aiohttp.TCPConnector(**options)
             self._session = aiohttp.ClientSession(connector=connector, headers=headers, auto_decompress=False)
             self._loop = loop
             keep_from_children(self._session)
@@ -460,7 +469,11 @@ class AsyncClient:
     def _unreachable(self, error: BaseException) -> Unavailable:
         import aiohttp
 
+        from workbench.client.own_connector import ForeignListenerError
+
         why = self.gone() or "nothing listens there, or it ended while answering"
+        if isinstance(error, ForeignListenerError):
+            why = "it has ended, and a process of another user listens there now; nothing was sent to it"
         if isinstance(error, aiohttp.ClientResponseError):  # the answer could not be parsed
             why = "what listens there does not speak HTTP/1.1; a gRPC port is called as grpc://HOST:PORT"
         return Unavailable(f"the service at {self.url} does not answer: {why}")

@@ -361,7 +361,7 @@ class Watch:
         """Return the client of this service's address; replace the one for an earlier address."""
         client, at = self._client, (record.url, record.token)
         if client is None or self._at != at:
-            fresh = AsyncClient(record.url, record.token or None)
+            fresh = AsyncClient(record.url, record.token or None, own=True, keeper=record.keeper)
             fresh.gone = lambda: self.view.reason
             self._client, self._at = fresh, at
             if client is not None:
