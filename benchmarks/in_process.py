@@ -99,7 +99,9 @@ class Client(asyncio.Transport):
         super().__init__()
         self._request = request
         self._turn = turn
-        self._protocol = H1Connection(server)
+        place = server.caps.take("127.0.0.1")
+        assert place is not None
+        self._protocol = H1Connection(server, place)
         self._protocol.connection_made(self)
 
     def send(self) -> None:
@@ -165,7 +167,7 @@ async def side(folder: Path, telemetry: bool) -> tuple[Turn, list[Client], Servi
         metrics.start()
     app = create_app(service, "t" * 32)
     turn = Turn()
-    server = H1Server(app)
+    server = H1Server(app, service.connections)
     clients = [Client(server, request(), turn) for _ in range(CONNECTIONS)]
     await turn.take(clients)
     if not telemetry:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workbench.errors import Cancelled
+from workbench.server.gate.connection_caps import ConnectionCaps
 from workbench.server.http.h1_connection import LEFT, Application, H1Connection
 from workbench.server.http.h1_server import H1Server
 
@@ -71,7 +72,10 @@ class Wire(asyncio.Transport):
 
 
 def connect(app: Application, server: H1Server | None = None) -> tuple[H1Connection, Wire]:
-    connection, wire = H1Connection(server or H1Server(app)), Wire()
+    server = server or H1Server(app, ConnectionCaps(10, 10))
+    place = server.caps.take("127.0.0.1")
+    assert place is not None
+    connection, wire = H1Connection(server, place), Wire()
     connection.connection_made(wire)
     return connection, wire
 

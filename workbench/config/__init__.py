@@ -139,7 +139,10 @@ class Limits:
     max_body_bytes_in_flight: Annotated[int, _CAP] = 1024 * MIB
     """Bytes of all bodies that are held at once, from their arrival to their answer."""
     max_connections: Annotated[int, _CAP] = 4096
-    """HTTP connections that may be open at once."""
+    """HTTP and gRPC connections that may be open at once. For one more, one is closed whose caller has shown no token;
+    fewer where the process may not open so many files."""
+    max_connections_per_address: Annotated[int, _CAP] = 2048
+    """Of these, the connections of one address whose callers have shown no token; of IPv6, of 64 bits of it."""
     head_timeout_s: Annotated[float, _SECONDS] = 30.0
     """Seconds that the request line and headers of an HTTP request may take to arrive."""
     body_timeout_s: Annotated[float, _SECONDS] = 30.0

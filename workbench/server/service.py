@@ -14,6 +14,7 @@ from workbench.config import ServerConfig
 from workbench.core.model import ModelState, ModelStatus
 from workbench.engine import Engine
 from workbench.repository.store import ModelStore
+from workbench.server.gate.connection_caps import ConnectionCaps
 from workbench.server.gate.in_flight import InFlightBytes
 from workbench.server.persistence import ModelPersistence
 from workbench.server.shared_memory import SharedMemory
@@ -49,13 +50,17 @@ class Service:
     """Models that were to be served at the start, and of which no version was then."""
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     bodies: InFlightBytes = field(init=False)
+    connections: ConnectionCaps = field(init=False)
+    """Of HTTP and gRPC together."""
     shared: SharedMemory | None = None
     """What clients registered; None: that is not allowed."""
 
     def __post_init__(self) -> None:
-        self.bodies = InFlightBytes(self.config.limits.max_body_bytes_in_flight)
+        limits = self.config.limits
+        self.bodies = InFlightBytes(limits.max_body_bytes_in_flight)
+        self.connections = ConnectionCaps(limits.max_connections, limits.max_connections_per_address)
         if self.config.allow_shared_memory:
-            self.shared = SharedMemory(self.config.limits.max_body_bytes_in_flight)
+            self.shared = SharedMemory(limits.max_body_bytes_in_flight)
 
     @property
     def state(self) -> str:

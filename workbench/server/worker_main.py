@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import faulthandler
 import logging
 import os
@@ -30,6 +31,7 @@ from workbench.server.http.h1_connection import ConnectionLimits
 from workbench.server.http.h1_server import H1Server
 from workbench.server.persistence import ModelPersistence
 from workbench.server.process.bind_address import is_loopback
+from workbench.server.process.descriptors import most_connections, raise_descriptor_limit
 from workbench.server.process.startup import (
     FAILED,
     MISUSE,
@@ -87,6 +89,7 @@ def serve(config: ServerConfig, link: SupervisorChannel | None = None) -> int:
         earlier = last_lines(Path(link.place.log_file), EARLIER_LINES)
         logs = Logs(None, config.log_format, secrets, earlier=earlier, mark=link.place.log_mark)
         _dump_stacks()
+    config = _fitting(config)
     store = ModelStore(config.data_dir / "models", config.max_store_bytes)
     persistence = ModelPersistence(config, store)
     try:
@@ -99,6 +102,23 @@ def serve(config: ServerConfig, link: SupervisorChannel | None = None) -> int:
         listener.close()
         grpc_listener.close()
         logs.close()
+
+
+def _fitting(config: ServerConfig) -> ServerConfig:
+    """Raise the limit of open files, and have no more connections than leave some of them to all else."""
+    limits = config.limits
+    descriptors = raise_descriptor_limit(limits.max_connections)
+    most = most_connections(limits.max_connections, descriptors)
+    if most < limits.max_connections:
+        log.warning(
+            "%d connections at most, and not max_connections (%d): the process may open %d files (ulimit -n)",
+            most,
+            limits.max_connections,
+            descriptors,
+        )
+    of_address = min(limits.max_connections_per_address, max(most // 2, 1))
+    limits = dataclasses.replace(limits, max_connections=most, max_connections_per_address=of_address)
+    return dataclasses.replace(config, limits=limits)
 
 
 async def _serve(
@@ -133,7 +153,8 @@ async def _serve(
     limits = config.limits
     server = H1Server(
         app,
-        ConnectionLimits(limits.max_connections, limits.head_timeout_s, limits.body_timeout_s, limits.idle_timeout_s),
+        service.connections,
+        ConnectionLimits(limits.head_timeout_s, limits.body_timeout_s, limits.idle_timeout_s),
     )
     asked = _StopRequest()
     with _signals(asked.stop.set):

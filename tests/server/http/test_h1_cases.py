@@ -15,6 +15,7 @@ from tests.server.conftest import TOKEN, House
 from tests.server.driver import connect
 from tests.server.http.h1_cases import ACCEPTED, BROKEN_CHUNKS, CHUNKED, LIVE, NEXT, POST, REFUSED, Case
 from tests.server.listening import REQUEST, listening
+from workbench.server.gate.connection_caps import ConnectionCaps
 from workbench.server.http.h1_connection import MAX_AHEAD_BYTES, STEPS_A_TURN, ConnectionLimits
 from workbench.server.http.h1_server import H1Server
 from workbench.server.http.request_head import MAX_FIELDS
@@ -101,7 +102,7 @@ async def test_a_client_that_does_not_read_is_not_answered_further(house: House)
     connection.connection_lost(None)
 
 
-LIMITS = ConnectionLimits(max_connections=3, head_timeout_s=0.2, body_timeout_s=0.2, idle_timeout_s=0.4)
+LIMITS = ConnectionLimits(head_timeout_s=0.2, body_timeout_s=0.2, idle_timeout_s=0.4)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ def test_what_does_not_come_in_time_is_ended(
 
 
 async def test_a_head_that_comes_drop_by_drop_has_no_more_time(house: House) -> None:
-    connection, wire = connect(house.app, H1Server(house.app, LIMITS))
+    connection, wire = connect(house.app, H1Server(house.app, house.service.connections, LIMITS))
     for _ in range(100):
         if wire.closed:
             break
@@ -147,7 +148,7 @@ async def test_a_head_that_comes_drop_by_drop_has_no_more_time(house: House) -> 
 
 
 async def test_a_run_that_takes_long_is_no_idle_connection(house: House) -> None:
-    connection, wire = connect(house.app, H1Server(house.app, LIMITS))
+    connection, wire = connect(house.app, H1Server(house.app, house.service.connections, LIMITS))
     house.session.hold()
     connection.data_received(REQUEST)
     await asyncio.sleep(1)
@@ -157,23 +158,36 @@ async def test_a_run_that_takes_long_is_no_idle_connection(house: House) -> None
     connection.connection_lost(None)
 
 
-async def test_connections_have_a_cap_and_one_that_ends_makes_room(
-    house: House, caplog: pytest.LogCaptureFixture
-) -> None:
-    server = H1Server(house.app, LIMITS)
-    first, *others = [connect(house.app, server) for _ in range(3)]
-    for _ in range(5):
-        connection, wire = connect(house.app, server)
-        assert statuses(wire.written) == [503]
-        assert wire.closed
-        connection.connection_lost(None)
-    assert len([record for record in caplog.records if "max_connections" in record.getMessage()]) == 1
-    first[0].connection_lost(None)
-    connection, wire = connect(house.app, server)
-    connection.data_received(NEXT)
-    await until_async(lambda: statuses(wire.written) == [200])
-    for each, _ in [*others, (connection, wire)]:
+async def test_a_connection_without_a_token_makes_room_for_another_one(house: House) -> None:
+    server = H1Server(house.app, ConnectionCaps(3, 3))
+    owner, owners = connect(house.app, server)
+    owner.data_received(REQUEST)
+    await until_async(lambda: statuses(owners.written) == [200])
+    strangers = [connect(house.app, server) for _ in range(4)]
+    assert [statuses(wire.written) for _, wire in strangers] == [[503], [503], [], []]
+    assert [wire.closed for _, wire in strangers] == [True, True, False, False]
+    assert not owners.closed
+    strangers[2][0].data_received(b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await until_async(lambda: statuses(strangers[2][1].written) == [200])
+    connect(house.app, server)
+    assert strangers[2][1].closed  # what needs no token makes nobody known
+    for each, _ in strangers:
         each.connection_lost(None)
+    owner.connection_lost(None)
+    assert server.caps.open == 1
+
+
+async def test_a_head_that_was_seen_before_makes_its_connection_known(house: House) -> None:
+    server = H1Server(house.app, ConnectionCaps(10, 10))
+    for _ in range(2):
+        connection, wire = connect(house.app, server)
+        assert connection.is_stranger
+        connection.data_received(REQUEST)
+        await until_async(lambda wire=wire: statuses(wire.written) == [200])
+        assert not connection.is_stranger
+        assert not server.caps.close_a_stranger("of a test")
+        connection.connection_lost(None)
+    assert server.caps.open == 0
 
 
 async def test_an_answer_before_the_body_that_was_waited_for_ends_the_connection(house: House) -> None:

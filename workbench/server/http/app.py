@@ -9,6 +9,7 @@ from typing import Final
 
 from workbench.errors import WorkbenchError
 from workbench.server.gate.auth import SAFE_METHODS, Caller, Gate
+from workbench.server.gate.scopes import Scope
 from workbench.server.http import routes_control, routes_infer, routes_not_implemented, routes_shared, routes_v2
 from workbench.server.http.error_response import error_response
 from workbench.server.http.h1_connection import DISCARD, Exchange, H1Connection
@@ -52,6 +53,8 @@ class App:
         request_id = self.inference.ids.of(head.headers)
         try:
             route, params, caller = self._admitted(head)
+            if connection.is_stranger and route.scope is not Scope.PUBLIC:
+                connection.trust()
             if route.handler is None:
                 return self.infer.open(head, connection, caller, request_id)
             if head.method not in SAFE_METHODS:

@@ -22,6 +22,7 @@ from typing import Final, Protocol
 import msgspec
 
 from workbench.http2.lingering_close import LingeringClose
+from workbench.server.gate.connection_caps import Place
 from workbench.server.gate.request_ids import HasRequestId
 from workbench.server.http.chunked_body import ChunkedBody
 from workbench.server.http.request_head import MalformedRequest, RequestHead, parse_head
@@ -50,6 +51,14 @@ _STATUS_LINE: Final[dict[int, bytes]] = {
     int(status): b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus
 } | {LEFT: b"HTTP/1.1 499 Client Closed Request\r\n"}
 
+_TOO_MANY: Final = b'{"error":"Too many connections are open; try again later.","code":"unavailable"}'
+
+TOO_MANY: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
+    b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(_TOO_MANY), _TOO_MANY)
+)
+"""The answer to a connection that cannot be kept."""
+
 _EMPTY_LINES: Final = re.compile(rb"(?:\r?\n)*")
 _BARE_LINE_FEED: Final = re.compile(rb"(?<!\r)\n")
 
@@ -58,9 +67,8 @@ log = logging.getLogger("workbench.server")
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """Limits of what clients may hold; times in seconds."""
+    """How long clients may take; in seconds."""
 
-    max_connections: int = 4096
     head_timeout_s: float = 30.0
     body_timeout_s: float = 30.0
     idle_timeout_s: float = 75.0
@@ -144,9 +152,7 @@ class ConnectionOwner(Protocol):
         """Each answer is the last one of its connection."""
         ...
 
-    def take_in(self, connection: H1Connection, /) -> bool:
-        """Count it among the open ones. False where there are too many already."""
-        ...
+    def add(self, connection: H1Connection, /) -> None: ...
 
     def discard(self, connection: H1Connection, /) -> None: ...
 
@@ -163,10 +169,13 @@ class H1Connection(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, server: ConnectionOwner) -> None:
+    def __init__(self, server: ConnectionOwner, place: Place) -> None:
         self._server = server
+        self._place = place
         self._app = server.app
-        self._known = server.app.known if not server.draining else _none_known
+        self._known: Callable[[bytes], KnownHead | None] = (
+            self._known_of_stranger if not server.draining else _none_known
+        )
         self._limits = server.limits
         self._loop = asyncio.get_running_loop()
         # What has come
@@ -194,8 +203,8 @@ class H1Connection(asyncio.Protocol):
         self._stream_status = 0
         # The connection
         self._lost = False
-        self._counted = False
-        """It is one of the server's connections, and none too many."""
+        self.is_stranger = True
+        """No request came yet that needs a token; see `trust`."""
         self._ended = False
         """Nothing more is taken or sent."""
         self._body_paused = False
@@ -216,14 +225,14 @@ class H1Connection(asyncio.Protocol):
         self.transport = transport
         self._write = transport.write
         self._since = self._loop.time()
-        self._counted = self._server.take_in(self)
-        if self._counted:
-            self._look_in(self._limits.idle_timeout_s)
-        else:
-            self.refuse(503, "Too many connections are open; try again later.", "unavailable")
+        self._place.evict = self._make_room
+        self._server.add(self)
+        self._look_in(self._limits.idle_timeout_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
+        self._known = _none_known  # it was a circle, perhaps
+        self._place.release()
         self._input, self._at = b"", 0
         self._server.discard(self)
         if self._timer is not None:
@@ -548,6 +557,28 @@ class H1Connection(asyncio.Protocol):
 
     # Ends
 
+    def trust(self) -> None:
+        """A request's head came that needed a token and had it: the connection is not closed for another one."""
+        self.is_stranger = False
+        if self._known is not _none_known:
+            self._known = self._app.known
+        self._place.trust()
+
+    def _known_of_stranger(self, raw: bytes) -> KnownHead | None:
+        """Until the first head that is known, which had the token when it came before."""
+        known = self._app.known(raw)
+        if known is not None:
+            self.trust()
+        return known
+
+    def _make_room(self) -> None:
+        """Another connection needs this one's place."""
+        if self._busy or self.transport.get_write_buffer_size():
+            self.transport.abort()
+        elif not self.transport.is_closing():
+            self._write(TOO_MANY)
+            self.transport.close()
+
     def _end_connection(self) -> None:
         """Close it so that the client can read its answer, whatever it still sends."""
         if self._streaming:
@@ -560,9 +591,6 @@ class H1Connection(asyncio.Protocol):
         self._input, self._at = b"", 0
         if self._timer is not None:
             self._timer.cancel()
-        if not self._counted:
-            self.transport.close()
-            return
         LingeringClose(self.transport, self, self._limits.idle_timeout_s)
 
     def begin_drain(self) -> None:

@@ -29,6 +29,7 @@ from workbench.rendezvous.locks import try_lock
 from workbench.rendezvous.process_identity import ProcessKey, boot_ticks, this_process
 from workbench.rendezvous.service_record import ServiceRecord, ServiceState
 from workbench.rendezvous.stale_cleanup import forget_earlier_boots
+from workbench.server.process.descriptors import raise_descriptor_limit
 from workbench.server.process.restart_policy import GIVE_UP_AFTER, RestartPolicy
 from workbench.server.process.signals import RESTART_SIGNAL, Signals
 from workbench.server.process.startup import (
@@ -89,6 +90,7 @@ def supervise(
     """
     prepared = prepare(config)
     config = prepared.config
+    raise_descriptor_limit(config.limits.max_connections)
     lock = _lock(rendezvous) if rendezvous is not None else None
     before = rendezvous.last() if rendezvous is not None else None
     listener = _bind(config, before)
