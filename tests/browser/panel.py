@@ -161,6 +161,8 @@ def open_lab(page: Page, jupyter: Jupyter, path: str = "lab") -> None:
 def open_panel(page: Page, jupyter: Jupyter, path: str = "lab") -> Panel:
     """JupyterLab with the panel open."""
     open_lab(page, jupyter, path)
+    # JupyterLab gives the main area the focus some time after it is drawn, and would take it from the panel.
+    page.wait_for_function("() => document.activeElement?.closest('#jp-main-dock-panel')")
     page.locator(f'li[data-id="{PANEL}"]').click()
     panel = Panel(page)
     expect(panel.service).to_be_visible()

@@ -250,7 +250,10 @@ export class Chart {
     );
     const { over } = u;
     over.addEventListener('mousemove', event => {
-      this._pointer.hover(event.offsetX / Math.max(over.clientWidth, 1));
+      // A browser also sends this where the pointer stands still and the page below it changed.
+      if (event.movementX !== 0 || event.movementY !== 0) {
+        this._pointer.hover(event.offsetX / Math.max(over.clientWidth, 1));
+      }
     });
     over.addEventListener('mouseleave', () => this._pointer.hover(null));
     over.addEventListener('mousedown', () => {

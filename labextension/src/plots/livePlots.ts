@@ -83,7 +83,7 @@ class LivePlots implements ILivePlots, IPointer {
       )
     );
     this._grid.addEventListener('keydown', event => this._key(event));
-    this._grid.addEventListener('blur', () => this.hover(null));
+    this._grid.addEventListener('blur', () => this._leave());
     this._unlook = _options.look?.connect(({ by, time }) => {
       if (by !== this) {
         this._hoverAt(time === null ? null : { kind: 'time', time });
@@ -159,9 +159,16 @@ class LivePlots implements ILivePlots, IPointer {
   }
 
   hover(fraction: number | null): void {
+    if (fraction === null) {
+      // A browser also says that the pointer left when it stood still and the page moved: a time chosen by keys stays.
+      if (this._hover?.kind === 'pointer') {
+        this._leave();
+      }
+      return;
+    }
     const { since, until } = this._scene.series;
-    this._hoverAt(fraction === null ? null : { kind: 'pointer', fraction });
-    this._tell(fraction === null ? null : since + fraction * (until - since));
+    this._hoverAt({ kind: 'pointer', fraction });
+    this._tell(since + fraction * (until - since));
   }
 
   select(span: ISpan): void {
@@ -272,6 +279,11 @@ class LivePlots implements ILivePlots, IPointer {
     this._schedule();
   }
 
+  private _leave(): void {
+    this._hoverAt(null);
+    this._tell(null);
+  }
+
   /** Tells the hovered time to the plots of other models. */
   private _tell(time: number | null): void {
     this._options.look?.emit({ by: this, time });
@@ -315,8 +327,7 @@ class LivePlots implements ILivePlots, IPointer {
     } else if (event.key === 'Enter' && here >= 0) {
       this.pick(series.time[here] as number);
     } else if (event.key === 'Escape' && this._hover !== null) {
-      this._hoverAt(null);
-      this._tell(null);
+      this._leave();
     } else {
       return;
     }
