@@ -117,7 +117,20 @@ def test_a_service_that_is_not_there_is_one_line_and_status_2(
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "{}", "[]", '"url"', '{"url": 8080}', '{"url": "x", "token_file": 1}', "[" * 100_000]
+    "content",
+    [
+        *(
+            "",
+            "{",
+            "{}",
+            "[]",
+            '"url"',
+            '{"url": 8080}',
+            '{"url": "http://127.0.0.1:1", "token_file": 1}',
+            "[" * 100_000,
+        ),
+        '{"url": "grpc://127.0.0.1:1"}',
+    ],
 )
 def test_a_ready_file_that_names_no_service_is_one_line_and_status_2(
     content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -39,8 +39,11 @@ T = TypeVar("T")
 _latest: tuple[int, Workbench] | None = None
 
 
-def connect(url: str | None = None, token: str | None = None) -> Workbench:
+def connect(url: str | None = None, token: str | None = None, *, own: bool = False) -> Workbench:
     """Connects to the service at `url`, or else to your shared service, which is started if none runs.
+
+    `own`: the service at `url` is yours and runs on this machine, so nothing is sent to a process of another user that
+    has taken its port. Your shared service is always called so.
 
     Raises Unavailable if no service answers, and Unauthenticated if the token is wrong or missing.
     """
@@ -49,7 +52,7 @@ def connect(url: str | None = None, token: str | None = None) -> Workbench:
     from workbench.client.client import AsyncClient
 
     if url is not None:
-        workbench = Workbench(AsyncClient(url, token))
+        workbench = Workbench(AsyncClient(url, token, own=own))
     elif token is not None:
         raise InvalidInput("a token needs the url of the service that it opens: connect(url, token)")
     else:

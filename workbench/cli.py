@@ -154,23 +154,15 @@ def _service(arguments: argparse.Namespace, start: bool = True) -> Workbench:
         raise InvalidInput("say which service: --ready-file FILE, or --url URL with --token-file FILE")
     if ready_file is None and url is None:
         return current(start)
+    own = ready_file is not None
     if ready_file is not None:
-        url, token_file = _published(_read(Path(ready_file), "the ready file"))
+        from workbench.client.ready_file import read_ready_file
+
+        ready = read_ready_file(Path(ready_file), Path(token_file) if token_file else None)
+        url, token_file = ready.url, str(ready.token_file) if ready.token_file else None
     assert url is not None
     token = _read(Path(token_file), "the token file").strip() if token_file else None
-    return connect(url, token)
-
-
-def _published(text: str) -> tuple[str, str | None]:
-    """Returns the URL and the token file that the text of a ready file names."""
-    try:
-        published = json.loads(text)
-        url, token_file = published["url"], published.get("token_file")
-    except (ValueError, RecursionError, TypeError, LookupError, AttributeError):
-        url = token_file = None
-    if not isinstance(url, str) or not isinstance(token_file, str | None):
-        raise InvalidInput("the ready file names no service; give the file that `serve --ready-file` wrote")
-    return url, token_file
+    return connect(url, token, own=own)
 
 
 def _read(path: Path, what: str) -> str:

@@ -86,6 +86,8 @@ class AsyncClient:
             parts.scheme not in ("http", "https") or not parts.netloc or parts.username is not None
         ):
             raise InvalidInput("the URL must look like http://127.0.0.1:8080, without a user name or token in it")
+        if own and self._grpc is not None:
+            raise InvalidInput("gRPC connects by itself, so who listens there cannot be looked at: use the http:// URL")
         self.url = url.rstrip("/")
         self._token = token
         self._connections = connections
