@@ -2,19 +2,67 @@
 
 from __future__ import annotations
 
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+
 import pytest
 
+from tests.http2.raw import PREFACE, headers, plain, settings
+from tests.http2.service import LIVE, head
 from tests.security.attackers import connect, push
-from tests.security.watched_service import MB, Watched
+from tests.security.watched_service import AT_LEAST_S, MB, Watched
 
 pytestmark = pytest.mark.serial
 
 TINY = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+MANY = 1_500
+"""Connections, to a service that may open 1024 files."""
+
+HALF_OPEN = {
+    "silent": b"",
+    "half a head": b"POST /v2/models/plus/infer HTTP/1.1\r\nHost: loc",
+    "half a body": b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx",
+}
+HALF_OPEN_HTTP2 = {
+    "silent": b"",
+    "half a preface": PREFACE[:9],
+    "half a call": PREFACE + settings().encoded() + headers(1, plain(head(LIVE))).encoded(),
+}
 
 
-@pytest.mark.parametrize("read", [True, False], ids=["read", "unread"])
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """This process may open as many as it needs for the attack."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("read", [True, pytest.param(False, marks=pytest.mark.long)], ids=["read", "unread"])
 def test_ten_megabytes_of_tiny_requests_on_one_connection(attacked: Watched, read: bool) -> None:
     with attacked.attack() as seen, connect(attacked.serve.address) as stranger:
         push(stranger, TINY * (10 * MB // len(TINY)), 2.0, read=read)
     seen.others_were_served()
     assert seen.grown_bytes < 50 * MB, seen
+
+
+@pytest.mark.parametrize("port", ["HTTP"])
+def test_connections_that_say_nothing_or_half_of_it_shut_nobody_out(
+    attacked: Watched, port: str, many_files: None
+) -> None:
+    address, half_open = {
+        "HTTP": (attacked.serve.address, HALF_OPEN),
+        "gRPC": (attacked.serve.grpc, HALF_OPEN_HTTP2),
+    }[port]
+    with attacked.attack() as seen, ExitStack() as stack:
+        for _ in range(MANY // len(half_open)):
+            for content in half_open.values():
+                with suppress(OSError):  # more than it takes, which is told to them and not to others
+                    stack.enter_context(connect(address)).sendall(content)
+        time.sleep(AT_LEAST_S)
+    seen.others_were_served()
+    assert any("connections" in line for line in seen.log), seen
+    assert len(seen.log) < 20, seen

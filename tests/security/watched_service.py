@@ -8,8 +8,8 @@
             assert seen.grown_bytes < 100 * MB
 
 `seen` is filled when the `with` block ends: once all calls that were due meanwhile are answered. The other callers are
-`bystander_process`. `str(seen)` has the numbers for a commit body. Attack code runs in the test's own process; what the
-attacked service must still do for the attacker is for the test to assert.
+`bystander_process`. `print(seen)` has the numbers for a commit body. Attack code runs in the test's own process; what
+the attacked service must still do for the attacker is for the test to assert.
 
 Tests that use this are `serial`. A quiet service is measured for QUIET_S first, so share one (`conftest.attacked`)
 where the attack needs no settings of its own.
@@ -48,7 +48,7 @@ FLOOR_S = 0.25
 """A p99 below this is no harm: two busy cores, on which the attacker runs too, make as much of nothing."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Seen:
     """What happened during an attack."""
 
@@ -77,7 +77,7 @@ class Seen:
             allowed_s = max(TIMES * p99(self.quiet_again()), allowed_s)
         assert p99(self.span) <= allowed_s, f"others were answered late, in more than {allowed_s:.3f} s: {self}"
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         lines = [
             f"memory +{self.grown_bytes / MB:.0f} MB, kept +{self.kept_bytes / MB:.0f} MB; "
             f"longest stall under {self.longest_stall_s:.3f} s; {self.span.wrongs} wrong",
