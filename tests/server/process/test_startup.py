@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,3 +41,66 @@ def test_nobody_can_listen_beside_us_on_a_port_of_ours() -> None:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         with pytest.raises(OSError, match="in use"):
             other.bind(listener.getsockname())
+
+
+@pytest.fixture
+def two_addresses(monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """What "localhost" means: two addresses of loopback, in the place of its IPv6 one, which not every machine has."""
+    resolve = socket.getaddrinfo
+    addresses = ("127.0.0.1", "127.0.0.2")
+
+    def both(host: str, *rest: Any, **named: Any) -> list[Any]:
+        hosts = (*addresses, addresses[0], "192.0.2.1") if host == "localhost" else (host,)
+        return [found for each in hosts for found in resolve(each, *rest, **named)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", both)
+    return addresses
+
+
+@pytest.mark.parametrize("port", [0, None])
+def test_nobody_else_can_listen_at_another_address_of_the_hosts_name(
+    two_addresses: tuple[str, str], port: int | None
+) -> None:
+    if port is None:
+        with bind("localhost", 0) as free:
+            port = free.getsockname()[1]
+    with bind("localhost", port) as listener:
+        at = listener.getsockname()[1]
+        for address in two_addresses:
+            with socket.socket() as thief:
+                thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                with pytest.raises(OSError, match="in use"):
+                    thief.bind((address, at))
+        # A client that knows the name alone is refused at one address, and served at the other.
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((two_addresses[1], at))
+        with socket.create_connection(("localhost", at)):
+            pass
+        listener.stop_listening()
+        with socket.socket() as thief, pytest.raises(OSError, match="in use"):
+            thief.bind((two_addresses[1], at))
+    with bind("localhost", at):
+        pass
+
+
+def test_where_another_process_has_the_port_at_one_of_them_the_service_does_not_start(
+    two_addresses: tuple[str, str],
+) -> None:
+    with socket.create_server((two_addresses[1], 0)) as thief:
+        port = thief.getsockname()[1]
+        with pytest.raises(Unavailable, match=f"cannot listen on localhost, port {port}"):
+            bind("localhost", port)
+        with socket.create_server((two_addresses[0], port)):  # nothing is left of the attempt
+            pass
+
+
+def test_both_families_of_localhost_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = [(socket.AF_INET6, ("::1", 0, 0, 0)), (socket.AF_INET, ("127.0.0.1", 0))]
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda *_, **__: [(family, socket.SOCK_STREAM, 6, "", end) for family, end in ends]
+    )
+    with bind("localhost", 0) as listener:
+        assert listener.family == socket.AF_INET
+        (other,) = listener.reserved
+        assert other.family == socket.AF_INET6
+        assert other.getsockname()[:2] in (("::1", listener.getsockname()[1]), ("::", 0))  # a machine without IPv6

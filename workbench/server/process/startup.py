@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from workbench.config import ServerConfig
 from workbench.errors import InvalidInput, StorageError, Unavailable
@@ -17,6 +19,8 @@ OK, FAILED, MISUSE, RECYCLE = 0, 1, 2, 3
 """Exit statuses of keeper and worker. RECYCLE: the worker's, when it must be started anew."""
 
 BACKLOG = 2048
+
+FREE_PORT_TRIES = 20
 
 GRPC_PORT = 8081
 """Where gRPC is served if no port is given and this one is free."""
@@ -52,29 +56,72 @@ def prepare(config: ServerConfig) -> Startup:
     return Startup(config, *load_or_create_token(config.data_dir))
 
 
-def bind(host: str, port: int, option: str = "--http-port") -> socket.socket:
+class Listener(socket.socket):
+    """A listening socket, and its port at the other addresses that its host's name means. Those refuse connections, so
+    that clients of the name go on to the next address, and nobody else can listen where they call."""
+
+    reserved: tuple[socket.socket, ...] = ()
+
+    def close(self) -> None:
+        super().close()
+        for each in self.reserved:
+            each.close()
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()  # after `stop_listening`, too
+
+    def stop_listening(self) -> None:
+        """Leave the socket to the process that shares it. The other addresses stay reserved until `close`."""
+        super().close()
+
+
+def bind(host: str, port: int, option: str = "--http-port") -> Listener:
     """A listening socket. Unavailable, saying so, where the port is taken or the host is not this machine's."""
-    try:
-        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, address = sorted(found, key=lambda each: each[0] != socket.AF_INET)[0]
-        # Said to be TCP, because asyncio sets TCP_NODELAY only on what says so, and accepted sockets say the same.
-        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    tries = 1 if port else FREE_PORT_TRIES
+    while True:
+        tries -= 1
         try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(BACKLOG)
-        except BaseException:
-            listener.close()
-            raise
-        return listener
+            found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            first, *others = sorted(dict.fromkeys(found), key=lambda each: each[0] != socket.AF_INET)
+            # Said to be TCP, because asyncio sets TCP_NODELAY only on what says so, and accepted sockets say the same.
+            listener = Listener(first[0], socket.SOCK_STREAM, socket.IPPROTO_TCP)
+            try:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind(first[4])
+                listener.listen(BACKLOG)
+                free = listener.getsockname()[1]
+                for family, _, _, _, address in others:
+                    _reserve(listener, family, (address[0], free, *address[2:]))
+            except BaseException:
+                listener.close()
+                raise
+            return listener
+        except OSError as error:
+            if tries and error.errno == errno.EADDRINUSE:
+                continue  # the port that was free at one address is taken at another
+            reason = error.strerror or type(error).__name__
+            raise Unavailable(
+                f"cannot listen on {host}, port {port}: {reason}; give another {option} (0 picks a free one) or --host"
+            ) from None
+
+
+def _reserve(listener: Listener, family: int, address: tuple[Any, ...]) -> None:
+    """Take the address, without SO_REUSEADDR, so that nobody can share it. OSError where another process has it."""
+    try:
+        other = socket.socket(family, socket.SOCK_STREAM)
+    except OSError:
+        return  # a system without this family, where nobody else can listen either
+    listener.reserved += (other,)
+    try:
+        if family == socket.AF_INET6:
+            other.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        other.bind(address)
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise Unavailable(
-            f"cannot listen on {host}, port {port}: {reason}; give another {option} (0 picks a free one) or --host"
-        ) from None
+        if error.errno != errno.EADDRNOTAVAIL:  # it is not this machine's
+            raise
 
 
-def bind_grpc(config: ServerConfig, before: str | None = None) -> socket.socket:
+def bind_grpc(config: ServerConfig, before: str | None = None) -> Listener:
     """The listening socket of gRPC: where `grpc_port` says, or else where the service before was (`before`, HOST:PORT),
     or else on its usual port or a free one. Unavailable."""
     wished = config.grpc_port

@@ -15,7 +15,6 @@ import logging
 import os
 import selectors
 import signal
-import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -36,6 +35,7 @@ from workbench.server.process.startup import (
     MISUSE,
     OK,
     RECYCLE,
+    Listener,
     bind,
     bind_grpc,
     forget_ready_file,
@@ -142,7 +142,7 @@ class Supervisor:
         self,
         config: ServerConfig,
         token: str | None,
-        listeners: tuple[socket.socket, socket.socket],
+        listeners: tuple[Listener, Listener],
         logs: Logs,
         record: ServiceRecord,
         command: Sequence[str],
@@ -377,7 +377,7 @@ class Supervisor:
         self._start_at = None
         self._unavailable.close()
         self._publish(ServiceState.STOPPING, reason)
-        self._listeners[0].close()  # the worker has it, and closes it once it has taken all connections
+        self._listeners[0].stop_listening()  # the worker has it, and closes it once it has taken all connections
         self._grpc_unavailable.refuse()  # the worker lets go of it at once, and nobody else may have it meanwhile
         if self._worker is not None:
             self._worker.ask(STOP, time.monotonic() + self._config.drain_timeout_s + GRACE_S)
@@ -432,7 +432,7 @@ def health_problem(report: WorkerReport | None, silent_s: float, config: ServerC
     return ""
 
 
-def _bind(config: ServerConfig, before: ServiceRecord | None) -> socket.socket:
+def _bind(config: ServerConfig, before: ServiceRecord | None) -> Listener:
     """A listening socket: with a free port, on the one that clients of the service before may still call."""
     if config.http_port == 0 and before is not None:
         with suppress(Unavailable, ValueError):
