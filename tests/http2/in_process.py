@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tests.http2.raw import Peer
 from workbench.http2 import frames
-from workbench.http2.connection import H2Connection
+from workbench.http2.connection import MAX_STREAMS, H2Connection
 from workbench.http2.frames import ErrorCode, settings
 from workbench.http2.headers import H2RequestHead, block_of
 from workbench.http2.stream import Stream
@@ -80,6 +80,7 @@ class Server:
         ours: dict[int, int] | None = None,
         *,
         greeted: bool = True,
+        stranger_streams: int = MAX_STREAMS,
     ) -> None:
         self.written: list[bytes] = []
         self.closed = 0
@@ -88,7 +89,7 @@ class Server:
         self._make = make
         self.wrote: Callable[[], None] | None = None
         """Called after each write, where transports call their protocol."""
-        self.connection = H2Connection(self._write, self._close, self._stream, lambda: self.now_s)
+        self.connection = H2Connection(self._write, self._close, self._stream, lambda: self.now_s, stranger_streams)
         self.connection.send_settings()
         if greeted:
             self.send(frames.PREFACE + settings(ours or {}))

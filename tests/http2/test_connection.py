@@ -277,6 +277,16 @@ def test_after_goaway_and_the_last_answer_nothing_is_read() -> None:
     assert server.told() == []
 
 
+def test_a_stranger_has_few_streams_until_a_token_comes() -> None:
+    server = Server(stranger_streams=2)
+    server.send(*map(opening, (1, 3, 5)))
+    assert list(server.streams) == [1, 3]
+    assert server.told() == [(frames.RST_STREAM, 0, 5, struct.pack(">L", ErrorCode.REFUSED_STREAM))]
+    server.connection.trust()
+    server.send(*map(opening, range(7, 7 + 2 * MAX_STREAMS, 2)))
+    assert len(server.connection.open_streams) == MAX_STREAMS
+
+
 def test_after_an_announced_goaway_calls_are_served_until_the_peer_has_seen_it() -> None:
     server = Server()
     server.send(opening(1))

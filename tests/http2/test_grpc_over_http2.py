@@ -40,6 +40,7 @@ from tests.http2.service import (
 from workbench.errors import WorkbenchError
 from workbench.protocols.oip_grpc import decode_stream_response
 from workbench.server.gate.auth import MAX_ANONYMOUS_WATCHES
+from workbench.server.grpc.listener import STRANGER_STREAMS
 
 OK, INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND, RESOURCE_EXHAUSTED = 0, 3, 4, 5, 8
 UNIMPLEMENTED, INTERNAL, UNAVAILABLE, UNAUTHENTICATED = 12, 13, 14, 16
@@ -361,8 +362,8 @@ def test_a_stream_that_is_cut_off_amid_a_message(address: str, token: str) -> No
 
 def test_a_watcher_that_leaves_makes_room(address: str) -> None:
     with Peer(address) as peer:
-        for _ in range(5):
-            streams = [peer.open(head(WATCH), end=False) for _ in range(MAX_ANONYMOUS_WATCHES // 2)]
+        for _ in range(MAX_ANONYMOUS_WATCHES // STRANGER_STREAMS + 1):
+            streams = [peer.open(head(WATCH), end=False) for _ in range(STRANGER_STREAMS)]
             for stream in streams:
                 peer.say(stream, message())
             for stream in streams:

@@ -16,6 +16,7 @@ from tests.http2.in_process import END, HEAD, REQUEST, Noted
 from workbench.http2 import frames
 from workbench.http2.frames import END_HEADERS, END_STREAM, ErrorCode, frame
 from workbench.http2.protocol import Connections, Http2Protocol
+from workbench.http2.time_limits import TimeLimits
 
 Run = Callable[[Awaitable[Any]], Any]
 
@@ -28,6 +29,20 @@ def run(request: pytest.FixtureRequest) -> Iterator[Run]:
         yield lambda work: runner.run(asyncio.wait_for(work, 20))  # type: ignore[arg-type]
 
 
+class Seat:
+    """Notes what becomes of a connection."""
+
+    def __init__(self) -> None:
+        self.trusted = self.released = False
+        self.evict: Callable[[], object] = lambda: None
+
+    def trust(self) -> None:
+        self.trusted = True
+
+    def release(self) -> None:
+        self.released = True
+
+
 class Port:
     """A server whose streams wait to be answered by the test."""
 
@@ -35,6 +50,7 @@ class Port:
         self.connections = Connections()
         self.streams: list[Noted] = []
         self.protocols: list[Http2Protocol] = []
+        self.seats: list[Seat] = []
         self.address = ("", 0)
 
     def stream(self, *args: Any) -> Noted:
@@ -82,7 +98,8 @@ async def open_port(**times_s: float) -> AsyncIterator[Port]:
     port = Port()
 
     def protocol() -> Http2Protocol:
-        port.protocols.append(Http2Protocol(port.stream, port.connections, **times_s))
+        port.seats.append(Seat())
+        port.protocols.append(Http2Protocol(port.stream, port.connections, TimeLimits(**times_s), port.seats[-1]))
         return port.protocols[-1]
 
     server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
@@ -123,7 +140,7 @@ def test_a_flood_of_one_client_is_handled_in_turns_with_others(run: Run) -> None
 def test_a_client_that_sends_no_settings_is_disconnected(run: Run) -> None:
     async def story() -> None:
         async with (
-            open_port(settings_timeout_s=0.05) as port,
+            open_port(settings_s=0.05) as port,
             port.client(frames.PREFACE) as silent,
             port.client() as polite,
         ):
@@ -134,10 +151,30 @@ def test_a_client_that_sends_no_settings_is_disconnected(run: Run) -> None:
     run(story())
 
 
+def test_a_client_that_is_late_is_disconnected_and_its_seat_is_free(run: Run) -> None:
+    async def story() -> None:
+        notes: list[str] = []
+        async with open_port(settings_s=5, frame_s=0.1) as port, port.client() as late, port.client() as evicted:
+            port.connections.note = notes.append
+            late.ask(1)
+            evicted.ask(1)
+            await until(lambda: len(port.streams) == 2)
+            port.protocols[0].connection.trust()
+            late.writer.write(frame(frames.HEADERS, END_HEADERS, 3, REQUEST)[:-1])
+            await late.over()
+            port.seats[1].evict()
+            await evicted.over()
+            await until(lambda: [(seat.trusted, seat.released) for seat in port.seats] == [(True, True), (False, True)])
+            assert notes == ["a frame or a header block did not come whole within 0.1 s"]
+            assert [stream.losses for stream in port.streams] == [1, 1]
+
+    run(story())
+
+
 def test_a_silent_client_is_pinged_and_then_disconnected(run: Run) -> None:
     async def story() -> None:
         async with (
-            open_port(settings_timeout_s=0.1, keepalive_s=0.05, keepalive_timeout_s=0.3) as port,
+            open_port(settings_s=0.1, keepalive_s=0.05, keepalive_timeout_s=0.3) as port,
             port.client() as client,
         ):
             client.ask(1)

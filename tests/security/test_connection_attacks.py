@@ -49,7 +49,7 @@ def test_ten_megabytes_of_tiny_requests_on_one_connection(attacked: Watched, rea
     assert seen.grown_bytes < 50 * MB, seen
 
 
-@pytest.mark.parametrize("port", ["HTTP"])
+@pytest.mark.parametrize("port", ["HTTP", "gRPC"])
 def test_connections_that_say_nothing_or_half_of_it_shut_nobody_out(
     attacked: Watched, port: str, many_files: None
 ) -> None:
@@ -64,5 +64,6 @@ def test_connections_that_say_nothing_or_half_of_it_shut_nobody_out(
                     stack.enter_context(connect(address)).sendall(content)
         time.sleep(AT_LEAST_S)
     seen.others_were_served()
-    assert any("connections" in line for line in seen.log), seen
+    if port == "HTTP":  # one line in ten seconds, of both ports together
+        assert any("connections" in line for line in seen.log), seen
     assert len(seen.log) < 20, seen

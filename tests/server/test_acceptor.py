@@ -183,6 +183,21 @@ def test_a_tls_handshake_that_never_ends_counts_and_makes_room(runner: asyncio.R
     runner.run(story())
 
 
+def test_a_tls_handshake_has_a_time(runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acceptor, "TLS_HANDSHAKE_S", 0.1)
+
+    async def story() -> None:
+        caps = ConnectionCaps(3, 3)
+        async with accepting(caps, tls=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)) as address:
+            reader, writer = await asyncio.open_connection(*address)
+            async with asyncio.timeout(30):
+                assert await reader.read() == b""
+            await until_async(lambda: caps.open == 0)
+            writer.close()
+
+    runner.run(story())
+
+
 def test_what_is_no_tls_gives_its_place_back(runner: asyncio.Runner) -> None:
     async def story() -> None:
         caps = ConnectionCaps(3, 3)

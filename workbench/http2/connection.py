@@ -7,7 +7,7 @@ peer that sends too many useless frames is disconnected (`abuse_guard`).
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, ValuesView
 from typing import Final
 
 from workbench.http2 import frames
@@ -69,14 +69,15 @@ class H2Connection:
         close: Callable[[], None],
         make_stream: Callable[[H2Connection, int], Stream],
         clock: Callable[[], float],
+        stranger_streams: int = MAX_STREAMS,
     ) -> None:
-        """`clock`: seconds, monotonic."""
+        """`clock`: seconds, monotonic. `stranger_streams`: that may be open at once until `trust`."""
         self._budget = AbuseBudget(clock)
         self.out: SendQueue[Stream] = SendQueue(write, self._budget)
         self._write = write
         self._close = close
         self._make_stream = make_stream
-        self._frames = FrameReader(self._budget)
+        self._frames = FrameReader(self._budget, clock)
         self._headers = HeaderReader()
         self._streams: dict[int, Stream] = {}
         self._reset: OrderedDict[int, None] = OrderedDict()
@@ -87,7 +88,12 @@ class H2Connection:
         self.closed = False
         """Nothing more is read or written."""
         self.abused = False
-        """It was ended for what its peer did too often or too large."""
+        """It was ended for what its peer did too often, too large or too slowly."""
+        self.trusted = False
+        """A call came on it with a token."""
+        self.on_trust: Callable[[], None] = _nothing
+        """Told that, each time anew."""
+        self._max_streams = stranger_streams
 
     @property
     def settings_received(self) -> bool:
@@ -114,8 +120,26 @@ class H2Connection:
         try:
             return self._frames.read(data, self)
         except H2ConnectionError as error:
-            self._fail_connection(error)
+            self.fail(error)
             return False
+
+    @property
+    def open_streams(self) -> ValuesView[Stream]:
+        return self._streams.values()
+
+    @property
+    def last_stream(self) -> int:
+        """The highest number of a stream that the peer has opened; 0: none."""
+        return self._last_stream
+
+    @property
+    def unfinished_since_s(self) -> float | None:
+        """When the frame or header block began of which a part is still to come; None: there is none."""
+        return self._frames.unfinished_since_s
+
+    def restart_time(self) -> None:
+        """Begins the time of what is unfinished again: this side did not read for a while."""
+        self._frames.restart_time()
 
     def ping(self) -> None:
         self._write(frames.frame(frames.PING, 0, 0, b"workingg"))
@@ -152,12 +176,18 @@ class H2Connection:
         streams = list(self._streams.values())
         self._streams.clear()
         for stream in streams:
-            self.out.remove(stream.number)
+            self.out.remove(stream)
             stream.ended = True
             stream.due = None
             stream.on_reset()
 
     # For streams
+
+    def trust(self) -> None:
+        """A call came with a token. To say so again does nothing."""
+        self.trusted = True
+        self._max_streams = MAX_STREAMS
+        self.on_trust()
 
     def charge_refusal(self) -> None:
         """Charges the peer for a refused request, and ends the connection where there were too many."""
@@ -169,7 +199,6 @@ class H2Connection:
         self._budget.earn()
         number = stream.number
         del self._streams[number]
-        self.out.remove(number)
         if not stream.remote_ended:  # section 8.1: the rest of the request is not needed
             self._remember_reset(number)
             self._write(frames.rst_stream(number, ErrorCode.NO_ERROR))
@@ -180,7 +209,7 @@ class H2Connection:
         stream.due = stream.last_block = None
         number = stream.number
         self._streams.pop(number, None)
-        self.out.remove(number)
+        self.out.remove(stream)
         self._remember_reset(number)
         self._write(frames.rst_stream(number, code))
         self._close_if_done()
@@ -219,7 +248,7 @@ class H2Connection:
             stream.on_data(b"", True)
 
     def _begin(self, number: int, ended: bool, head: H2RequestHead) -> None:
-        if self._goaway_last is not None or len(self._streams) >= MAX_STREAMS:
+        if self._goaway_last is not None or len(self._streams) >= self._max_streams:
             self._refuse(number, ErrorCode.REFUSED_STREAM)
             return
         try:
@@ -294,7 +323,7 @@ class H2Connection:
         self._check_opened(number, "RST_STREAM")
         stream = self._streams.pop(number, None)
         if stream is not None:
-            self.out.remove(number)
+            self.out.remove(stream)
             stream.ended = True
             stream.due = stream.last_block = None
             stream.on_reset()
@@ -364,7 +393,15 @@ class H2Connection:
         self.reset_stream(stream, code)
         stream.on_reset()
 
-    def _fail_connection(self, error: H2ConnectionError) -> None:
+    def stall(self, stream: Stream) -> None:
+        """Resets a stream whose answer the peer does not read."""
+        self.reset_stream(stream, ErrorCode.CANCEL)
+        stream.on_reset()
+
+    def fail(self, error: H2ConnectionError) -> None:
+        """Ends the connection, and says why."""
+        if self.closed:
+            return
         # A second GOAWAY must not name a later stream than the first.
         last = self._last_stream if self._goaway_last is None else self._goaway_last
         self.abused = error.code == ErrorCode.ENHANCE_YOUR_CALM
@@ -391,6 +428,9 @@ class H2Connection:
         more = CONNECTION_WINDOW - self._window_in
         self._window_in += more
         self._write(frames.window_update(0, more))
+
+
+def _nothing() -> None: ...
 
 
 _HANDLERS: Final[dict[int, Callable[[H2Connection, int, int, bytes], None]]] = {

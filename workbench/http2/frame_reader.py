@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from struct import unpack_from
 from typing import Final, Protocol
 
@@ -35,9 +36,12 @@ class FrameHandler(Protocol):
 class FrameReader:
     """The receiving end of one connection, from the client's preface on."""
 
-    def __init__(self, budget: AbuseBudget) -> None:
+    def __init__(self, budget: AbuseBudget, clock: Callable[[], float]) -> None:
+        """`clock`: seconds, monotonic."""
         self._budget = budget
+        self._clock = clock
         self._rest = b""
+        self._rest_since_s = self._block_since_s = 0.0
         self._stopped = False
         self._block: list[bytes] | None = None
         """The parts of an unfinished header block."""
@@ -50,12 +54,24 @@ class FrameReader:
         self._stopped = True
         self._rest = b""
 
+    @property
+    def unfinished_since_s(self) -> float | None:
+        """When the header block began of which a part is still to come, or else the frame; None: there is none."""
+        if self._block is not None:
+            return self._block_since_s
+        return self._rest_since_s if self._rest else None
+
+    def restart_time(self) -> None:
+        """Begins the time of what is unfinished again: this side did not read for a while."""
+        self._rest_since_s = self._block_since_s = self._clock()
+
     def read(self, data: bytes, handler: FrameHandler) -> bool:
         """Handles received bytes, in pieces of any size. Raises H2ConnectionError.
 
         Returns True where more has come than is handled in one turn. Call it again then, with b"" or with new bytes.
         """
-        if self._rest:
+        goes_on = bool(self._rest)
+        if goes_on:
             data = self._rest + data
         at, end = 0, len(data)
         if not self.preface_received:
@@ -103,7 +119,12 @@ class FrameReader:
                 self.settings_received = True
         if self._stopped:
             return False
-        self._rest = data[at:] if at < end else b""
+        if at >= end:
+            self._rest = b""
+            return False
+        if at or not goes_on:
+            self._rest_since_s = self._clock()
+        self._rest = data[at:]
         return more
 
     def _read_headers(self, number: int, flags: int, payload: bytes, handler: FrameHandler) -> None:
@@ -120,6 +141,7 @@ class FrameReader:
             handler.on_headers(number, bool(flags & frames.END_STREAM), payload)
         else:
             self._block = [payload]
+            self._block_since_s = self._clock()
             self._block_number, self._block_flags, self._block_bytes = number, flags, len(payload)
 
     def _read_continuation(self, number: int, flags: int, payload: bytes, handler: FrameHandler) -> None:

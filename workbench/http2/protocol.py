@@ -5,30 +5,36 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
-from workbench.http2.connection import H2Connection
+from workbench.http2.connection import MAX_STREAMS, H2Connection
 from workbench.http2.lingering_close import LingeringClose, close_within
 from workbench.http2.stream import Stream
-
-SETTINGS_TIMEOUT_S: Final = 10.0
-"""A client whose first SETTINGS have not come by then is disconnected."""
-
-KEEPALIVE_S, KEEPALIVE_TIMEOUT_S = 60.0, 20.0
-"""A client that has been silent for so long is pinged, and disconnected where it stays silent for the timeout."""
-
+from workbench.http2.time_limits import Overdue, TimeLimits
 
 ANNOUNCE_S: Final = 0.25
 """What clients may take to see that no more calls are wanted; calls on their way until then are served."""
 
-STALL_S: Final = 60.0
-"""What a client may leave unread, without progress, of its last answers."""
+
+class Seat(Protocol):
+    """What counts a connection from its acceptance to its end."""
+
+    evict: Callable[[], object]
+    """Set by the connection: closes it at once, because another needs its place."""
+
+    def trust(self) -> None:
+        """A call came on it with a token."""
+        ...
+
+    def release(self) -> None: ...
 
 
 class Connections:
     """The open connections of one server. Only for use on the event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, note: Callable[[str], None] = lambda why: None) -> None:
+        """`note` is told why something of a client was ended."""
+        self.note = note
         self._open: set[Http2Protocol] = set()
         self._all_closed = asyncio.Event()
         self._all_closed.set()
@@ -78,19 +84,18 @@ class Http2Protocol(asyncio.Protocol):
         self,
         make_stream: Callable[[H2Connection, int], Stream],
         connections: Connections,
-        settings_timeout_s: float = SETTINGS_TIMEOUT_S,
-        keepalive_s: float = KEEPALIVE_S,
-        keepalive_timeout_s: float = KEEPALIVE_TIMEOUT_S,
-        stall_s: float = STALL_S,
+        limits: TimeLimits | None = None,
+        seat: Seat | None = None,
+        stranger_streams: int = MAX_STREAMS,
     ) -> None:
+        """`stranger_streams`: calls at once until `H2Connection.trust`."""
         self._make_stream = make_stream
         self._connections = connections
-        self._settings_timeout_s = settings_timeout_s
-        self._keepalive_s = keepalive_s
-        self._keepalive_timeout_s = keepalive_timeout_s
-        self._stall_s = stall_s
-        self._pinged = False
-        """A keepalive ping is unanswered."""
+        self._limits = limits or TimeLimits()
+        self._seat = seat
+        self._stranger_streams = stranger_streams
+        self._pinged_s: float | None = None
+        """When a keepalive ping was sent that is unanswered."""
         self._behind = False
         """Received frames wait for their turn, so the transport is not read."""
         self._scheduled = False
@@ -99,15 +104,20 @@ class Http2Protocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport = cast(asyncio.Transport, transport)
-        self.connection = H2Connection(self._transport.write, self._end, self._make_stream, self._loop.time)
-        self._last_data_s = self._loop.time()
-        self._timer = self._loop.call_later(self._settings_timeout_s, self._check_keepalive)
+        self.connection = connection = H2Connection(
+            self._transport.write, self._end, self._make_stream, self._loop.time, self._stranger_streams
+        )
+        if self._seat is not None:
+            connection.on_trust, self._seat.evict = self._seat.trust, self._transport.abort
+        self._made_s = self._last_data_s = self._loop.time()
+        self._overdue = Overdue(self._limits, self._made_s)
+        self._timer = self._loop.call_later(self._limits.look_every_s, self._look)
         self.connection.send_settings()
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
         self._last_data_s = self._loop.time()
-        self._pinged = False
+        self._pinged_s = None
         self._receive(data)
 
     def pause_writing(self) -> None:
@@ -123,6 +133,8 @@ class Http2Protocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
         self._connections.discard(self)
+        if self._seat is not None:
+            self._seat.release()
         self.connection.connection_lost()
 
     @property
@@ -142,9 +154,9 @@ class Http2Protocol(asyncio.Protocol):
     def _end(self) -> None:
         self._timer.cancel()
         if self.connection.abused:  # what else it sends is not worth reading, even if that costs it our last words
-            self._timer = close_within(self._transport, self._stall_s)
+            self._timer = close_within(self._transport, self._limits.stall_s)
         elif not self._transport.is_closing():
-            LingeringClose(self._transport, self, self._stall_s)
+            LingeringClose(self._transport, self, self._limits.stall_s)
 
     def _receive(self, data: bytes) -> None:
         behind = self.connection.receive(data)
@@ -164,17 +176,27 @@ class Http2Protocol(asyncio.Protocol):
 
     def _resume_reading(self) -> None:
         if not (self._behind or self.connection.out.paused or self._transport.is_closing()):
+            self.connection.restart_time()
             self._transport.resume_reading()
 
-    def _check_keepalive(self) -> None:
-        """Pings or disconnects a silent client. Runs now and then: resetting a timer for each frame would cost more."""
-        silent_s = self._loop.time() - self._last_data_s
-        if not self.connection.settings_received or (self._pinged and silent_s >= self._keepalive_timeout_s):
+    def _look(self) -> None:
+        """Ends what is late, and pings or disconnects a silent client. Runs now and then: resetting a timer for each
+        frame would cost more."""
+        limits, now_s = self._limits, self._loop.time()
+        pinged_s = self._pinged_s
+        if (not self.connection.settings_received and now_s - self._made_s >= limits.settings_s) or (
+            pinged_s is not None and now_s - pinged_s >= limits.keepalive_timeout_s
+        ):
+            self._connections.note("no sign of life came")
             self._transport.abort()
             return
-        if silent_s >= self._keepalive_s:
-            self._pinged = True
-            self.connection.ping()
-            self._timer = self._loop.call_later(self._keepalive_timeout_s, self._check_keepalive)
-        else:
-            self._timer = self._loop.call_later(self._keepalive_s - silent_s, self._check_keepalive)
+        if self.connection.settings_received:
+            if pinged_s is None and now_s - self._last_data_s >= limits.keepalive_s:
+                self._pinged_s = now_s
+                self.connection.ping()
+            reads = not (self._behind or self.connection.out.paused)
+            why = self._overdue.look(self.connection, now_s, reads=reads)
+            if why:
+                self._connections.note(why)
+        if not self.connection.closed:
+            self._timer = self._loop.call_later(limits.look_every_s, self._look)

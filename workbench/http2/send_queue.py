@@ -24,6 +24,8 @@ class Sender(Protocol):
     window_out: int
     due: list[Part] | None
     last_block: bytes | None
+    kept: int
+    sent: int
 
     def on_writable(self) -> None: ...
 
@@ -49,6 +51,10 @@ class SendQueue(Generic[S]):
         """Bytes that must begin the next header block."""
         self.paused = False
         """The transport's buffer is full, so DATA is held back."""
+        self.kept = 0
+        """Bytes of all answers that wait for the peer."""
+        self.sent = 0
+        """Bytes of DATA that were sent after they had to wait."""
         self._blocked: OrderedDict[int, S] = OrderedDict()
         """Streams that wait for `window`, in turn."""
 
@@ -85,7 +91,9 @@ class SendQueue(Generic[S]):
                 if not size:
                     continue
                 stream.window_out -= size
+                stream.sent += size
                 self.window -= size
+                self.sent += size
                 self._budget.earn()
                 self.write(frames.frame_head(size, frames.DATA, 0, number) + part)
             del due[:at]
@@ -94,6 +102,8 @@ class SendQueue(Generic[S]):
                     self._blocked[number] = stream
                 return
             stream.due = None
+            if stream.kept:
+                self._let_go(stream)
         if stream.last_block is not None:
             self.send_headers(stream.number, stream.last_block, frames.END_STREAM)
             stream.on_sent()
@@ -115,9 +125,19 @@ class SendQueue(Generic[S]):
         self.paused = False
         self._pump_blocked()
 
-    def remove(self, number: int) -> None:
-        """Removes a stream that has ended."""
-        self._blocked.pop(number, None)
+    def keep(self, stream: S, size: int) -> None:
+        """Counts parts that the stream could not send yet, until all that is due is sent."""
+        stream.kept += size
+        self.kept += size
+
+    def remove(self, stream: S) -> None:
+        """Forgets a stream that has ended with something `kept`. There is nothing of others."""
+        self._blocked.pop(stream.number, None)
+        self._let_go(stream)
+
+    def _let_go(self, stream: S) -> None:
+        self.kept -= stream.kept
+        stream.kept = 0
 
     def _pump_blocked(self) -> None:
         while self._blocked and self.window > 0 and not self.paused:

@@ -22,6 +22,8 @@ class StreamOwner(Protocol):
     @property
     def out(self) -> SendQueue[Stream]: ...
 
+    def trust(self) -> None: ...
+
     def stream_sent(self, stream: Stream) -> None: ...
 
     def charge_refusal(self) -> None: ...
@@ -42,9 +44,11 @@ class Stream:
         "due",
         "ended",
         "expected",
+        "kept",
         "last_block",
         "number",
         "remote_ended",
+        "sent",
         "window_in",
         "window_out",
     )
@@ -65,6 +69,10 @@ class Stream:
         """Parts of the answer that wait for the peer's windows; None where none do."""
         self.last_block: bytes | None = None
         """The trailers, to be sent after what is due."""
+        self.kept = 0
+        """Bytes of the parts that are due, also of what was sent of one that is not sent whole."""
+        self.sent = 0
+        """Bytes of DATA that were sent after they had to wait."""
 
     # Receiving
 
@@ -79,6 +87,13 @@ class Stream:
 
     def on_writable(self) -> None:
         """All that waited for the peer's windows has been sent."""
+
+    def owed(self) -> int | None:
+        """How many bytes have come of a message that the peer is to go on with; None: it is not the peer's turn."""
+        return None
+
+    def on_stalled(self, limit_s: float) -> None:
+        """Too little came within `limit_s` of what is `owed`."""
 
     # Sending
 
@@ -132,8 +147,11 @@ class Stream:
         if self.due is None:
             self.due = list(parts)
             self.connection.out.pump(self)
+            parts = self.due or ()
         else:
             self.due.extend(parts)
+        if parts:
+            self.connection.out.keep(self, sum(map(len, parts)))
 
     def end(self, block: bytes) -> None:
         """Ends the answer with trailers, or with a head that has no body, after all else is sent."""

@@ -10,10 +10,11 @@ from collections.abc import AsyncGenerator, AsyncIterator
 import pytest
 
 from tests.helpers.waiting import until_async
-from tests.server.grpc.frame_client import TOKEN, FrameClient
+from tests.server.grpc.frame_client import STATUS, TOKEN, FrameClient
 from workbench.errors import InvalidInput
 from workbench.http2 import frames
 from workbench.http2.stream import STREAM_WINDOW
+from workbench.http2.time_limits import Overdue, TimeLimits
 from workbench.server.gate.auth import Gate
 from workbench.server.gate.in_flight import InFlightBytes
 from workbench.server.gate.scopes import Scope
@@ -102,6 +103,53 @@ async def test_a_stranger_s_call_must_soon_be_whole_but_may_then_watch(monkeypat
     go_on.set()
     await port.settled()
     assert port.status(1) == "ok"
+
+
+# What may not stop in the middle
+
+
+async def test_a_message_that_stays_half_sent_ends_its_call_but_a_stream_may_pause() -> None:
+    async def talk(head: CallHead, messages: AsyncIterator[bytes], context: Context) -> AsyncGenerator[bytes, None]:
+        async for message in messages:
+            yield message
+
+    async def later(head: CallHead, message: bytes, context: Context) -> bytes:
+        await go_on.wait()
+        return message
+
+    go_on = asyncio.Event()
+    port = port_of(own=Method(echo), talk=Method(stream=talk), later=Method(later))
+    now_s = port.calls.loop.time()
+    overdue = Overdue(TimeLimits(message_s=30), now_s)
+    for number, path, sent in [
+        (1, "/own", b""),
+        (3, "/own", framed(bytes(1000))[:500]),
+        (5, "/talk", framed(b"whole") + framed(b"half")[:7]),
+        (7, "/talk", framed(b"whole")),
+        (9, "/talk", b""),
+    ]:
+        port.begin(number, path)
+        port.data(number, sent)
+    port.begin(11, "/later")
+    port.data(11, framed(b"whole"), ended=True)
+    answers: list[int] = []
+    while len(answers) < 2:
+        answers += [number for number, events in port.told().items() if ("data", framed(b"whole")) in events]
+        await asyncio.sleep(0)
+    assert sorted(answers) == [5, 7]
+    for second in range(31):
+        overdue.look(port.connection, now_s + second)
+    told = port.told()
+    assert list(told) == [1, 3, 5]
+    for (_, head), (kind, code) in told.values():
+        assert (head["grpc-status"], kind, code) == (STATUS["deadline"], "reset", 0)  # type: ignore[index]
+        assert "did not come whole" in head["grpc-message"]  # type: ignore[index]
+    assert set(port.connection._streams) == {7, 9, 11}
+    go_on.set()
+    port.data(7, b"", ended=True)
+    port.data(9, b"", ended=True)
+    await port.settled()
+    port.nothing_is_left()
 
 
 # What is held

@@ -47,6 +47,7 @@ class GrpcCall(Stream):
         "_asked",
         "_buffer",
         "_calls",
+        "_came",
         "_deadline",
         "_granted",
         "_has_head",
@@ -63,6 +64,8 @@ class GrpcCall(Stream):
         self._calls = calls
         self._buffer: bytearray | None = None
         """Of what came, what nobody has taken yet; the service's `held` counts it."""
+        self._came = 0
+        """Bytes of messages that came in parts, or on a stream."""
         self._granted = 0
         """Bytes at the buffer's front for which as many others may come already."""
         self._task: asyncio.Task[None] | None = None
@@ -81,6 +84,8 @@ class GrpcCall(Stream):
         asked = head.known
         if asked is None:
             asked = head.known = self._calls.methods.asked(head)
+            if asked.head is not None and not asked.head.caller.anonymous:
+                self.connection.trust()
         self._asked = asked
         if asked.head is None:
             self.refuse(asked.refusal)
@@ -159,6 +164,20 @@ class GrpcCall(Stream):
         if self._buffer is None:
             self._buffer = bytearray()
         self._buffer += data
+        self._came += len(data)
+
+    def owed(self) -> int | None:
+        if self.remote_ended or self.last_block is not None or self._asked.head is None:
+            return None
+        if self._asked.method.stream is not None:  # it may pause, but not within a message
+            waits = self._waiting is not None and not self.blocked
+            return self._came if waits and self._buffer else None
+        return self._came
+
+    def on_stalled(self, limit_s: float) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        self.fail(DeadlineExceeded(f"the message did not come whole: hardly any of it came for {limit_s:g} s"))
 
     def _drop(self) -> None:
         if self._buffer is not None:

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
+import time
 
-from workbench.config import ServerConfig
+from workbench.config import Limits, ServerConfig
 from workbench.errors import InvalidInput
 from workbench.http2.protocol import Connections, Http2Protocol
+from workbench.http2.time_limits import TimeLimits
 from workbench.protocols.oip_grpc import MAX_MESSAGE_BYTES
 from workbench.server.accept_last import accept_last
+from workbench.server.acceptor import Acceptor
 from workbench.server.gate.auth import Gate
+from workbench.server.gate.connection_caps import Place
 from workbench.server.grpc import health, oip_service
 from workbench.server.grpc.call import GrpcCalls
 from workbench.server.grpc.methods import Methods
 from workbench.server.inference import InferencePath
+from workbench.telemetry.rate_limiter import RateLimiter
+
+STRANGER_STREAMS = 16
+"""Calls at once on a connection on which no token was seen."""
+
+log = logging.getLogger("workbench.server")
 
 
 class GrpcServer:
@@ -30,25 +41,29 @@ class GrpcServer:
         self._service = service
         self._tls = _tls(config) if config.grpc_tls_cert is not None else None
         self._listener: socket.socket | None = None
-        self._server: asyncio.Server | None = None
+        self._acceptor: Acceptor | None = None
         self._calls: GrpcCalls | None = None
-        self._connections = Connections()
+        self._connections = Connections(_Notes().note)
+        self._limits = _time_limits(config.limits)
 
     async def start(self, listener: socket.socket) -> None:
         self._listener = listener
         self._calls = GrpcCalls(self.methods, self._service.bodies)
-        loop, make, connections = asyncio.get_running_loop(), self._calls.call, self._connections
-        self._server = await loop.create_server(lambda: Http2Protocol(make, connections), sock=listener, ssl=self._tls)
+        self._acceptor = Acceptor(listener, self._protocol, self._service.connections, tls=self._tls)
+
+    def _protocol(self, place: Place) -> Http2Protocol:
+        assert self._calls is not None
+        return Http2Protocol(self._calls.call, self._connections, self._limits, place, STRANGER_STREAMS)
 
     async def leave(self, *, last: bool) -> None:
         """Have clients make no further call here. Those that are on their way are still served.
 
         `last`: no other process accepts connections on the socket after this.
         """
-        if self._server is not None and self._listener is not None:
+        if self._acceptor is not None and self._listener is not None:
             if last:
                 await accept_last(self._listener)
-            self._server.close()
+            self._acceptor.close()
             self._listener = None
             await self._connections.leave()
 
@@ -61,6 +76,36 @@ class GrpcServer:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+
+
+class _Notes:
+    """The log of what was ended because a client was late with it."""
+
+    def __init__(self) -> None:
+        self._lines = RateLimiter(0.1, 1)
+        self._count = 0
+        """Since the last line."""
+
+    def note(self, why: str) -> None:
+        self._count += 1
+        if self._lines.take(time.monotonic()):
+            log.warning(
+                "gRPC: calls or connections of late clients were ended: %d since the last such line, the last one "
+                "because %s",
+                self._count,
+                why,
+            )
+            self._count = 0
+
+
+def _time_limits(limits: Limits) -> TimeLimits:
+    return TimeLimits(
+        frame_s=limits.head_timeout_s,
+        message_s=limits.body_timeout_s,
+        unread_s=limits.idle_timeout_s,
+        idle_s=limits.idle_timeout_s,
+        stall_s=limits.idle_timeout_s,
+    )
 
 
 def _tls(config: ServerConfig) -> ssl.SSLContext:
