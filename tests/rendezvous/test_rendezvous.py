@@ -162,6 +162,23 @@ def test_a_file_that_is_damaged_counts_as_none(room: Rendezvous, text: str) -> N
     assert room.read() is None
 
 
+def test_a_record_of_another_user_is_not_believed(room: Rendezvous, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever only asks what runs does not make the folder, and so has not looked whose it is."""
+    room.publish(RECORD)
+    uid = os.geteuid()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: uid + 1)
+        with pytest.raises(StorageError, match=rf"service.json .* it belongs to another user \(uid {uid}\)"):
+            room.read()
+    room.service_file.chmod(0o602)
+    with pytest.raises(StorageError, match="others may change"):
+        room.read()
+    room.service_file.rename(room.path / "elsewhere")
+    room.service_file.symlink_to(room.path / "elsewhere")
+    with pytest.raises(StorageError, match="symbolic link"):
+        room.read()
+
+
 def test_what_a_later_release_says_beyond_this_one_is_passed_over(room: Rendezvous) -> None:
     room.service_file.write_text(json.dumps({**json.loads(RECORD.encode()), "more": True}))
     assert room.read() == RECORD

@@ -7,14 +7,12 @@ download, could name any file of the user, and an address where its maker listen
 from __future__ import annotations
 
 import json
-import os
 import stat
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from workbench.errors import InvalidInput
+from workbench.rendezvous.own_file import NotOwnError, read_own, why_not_own
 
 MAX_BYTES = 64 * 1024
 
@@ -51,21 +49,13 @@ def read_ready_file(path: Path, token_file: Path | None = None) -> ReadyService:
 
 
 def _own_text(path: Path) -> str:
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        descriptor = os.open(path, flags)  # neither follows a link nor waits at a pipe
-        try:
-            if why := _not_own(os.fstat(descriptor), stat.S_ISREG, others_may=0o044):
-                raise InvalidInput(f"the ready file is not believed: {why}; {_INSTEAD}")
-            return os.read(descriptor, MAX_BYTES).decode()
-        finally:
-            os.close(descriptor)
-    except UnicodeDecodeError:
-        raise InvalidInput("the ready file cannot be read: it is not text; is the service running?") from None
-    except OSError as error:
-        if path.is_symlink():
-            raise InvalidInput(f"the ready file is not believed: it is a symbolic link; {_INSTEAD}") from None
-        raise InvalidInput(f"the ready file cannot be read: {error.strerror}; is the service running?") from None
+        return read_own(path, MAX_BYTES)
+    except NotOwnError as error:
+        raise InvalidInput(f"the ready file is not believed: {error.strerror}; {_INSTEAD}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise InvalidInput(f"the ready file cannot be read: {reason}; is the service running?") from None
 
 
 def _not_a_token_file(path: Path) -> str:
@@ -76,19 +66,6 @@ def _not_a_token_file(path: Path) -> str:
         folder, file = path.parent.lstat(), path.lstat()
     except OSError as error:
         return f"it cannot be found ({error.strerror})"
-    if why := _not_own(folder, stat.S_ISDIR, others_may=0):
+    if why := why_not_own(folder, stat.S_ISDIR, others_may=0):
         return f"of its folder, {why}"
-    return _not_own(file, stat.S_ISREG, others_may=0)
-
-
-def _not_own(found: os.stat_result, is_kind: Any, others_may: int) -> str:
-    """Why it is not this user's own, and closed to others but for the bits in `others_may`; empty if it is."""
-    if not is_kind(found.st_mode):
-        return "it is not a regular file" if is_kind is stat.S_ISREG else "it is not a folder"
-    if sys.platform == "win32":
-        return ""
-    if found.st_uid != os.geteuid():
-        return f"it belongs to another user (uid {found.st_uid})"
-    if (mode := stat.S_IMODE(found.st_mode)) & 0o077 & ~others_may:
-        return f"others may change or read it (mode {mode:04o})"
-    return ""
+    return why_not_own(file, stat.S_ISREG, others_may=0)

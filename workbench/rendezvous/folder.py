@@ -19,6 +19,7 @@ from pathlib import Path
 from workbench.config import ENVIRONMENT_PREFIX
 from workbench.errors import StorageError
 from workbench.rendezvous.atomic_files import write_private
+from workbench.rendezvous.own_file import read_own
 from workbench.rendezvous.process_identity import ProcessKey
 from workbench.rendezvous.service_record import ServiceRecord, ServiceState, decode_record
 
@@ -27,6 +28,9 @@ DATA_VARIABLE = f"{ENVIRONMENT_PREFIX}DATA_DIR"
 
 STARTED_AS_VARIABLE = f"{ENVIRONMENT_PREFIX}STARTED_AS"
 """Tells the shared service whose environment it has, in words; whoever starts it sets it, and nobody else."""
+
+
+MAX_RECORD_BYTES = 256 * 1024
 
 
 class Rendezvous:
@@ -55,9 +59,10 @@ class Rendezvous:
         return record if record is not None and record.keeper.alive else None
 
     def last(self) -> ServiceRecord | None:
-        """The last record, also of a supervisor that has ended. Raises Unsupported for a file of a newer schema."""
+        """The last record, also of a supervisor that has ended. Raises Unsupported for a file of a newer schema, and
+        StorageError for one that is not this user's: it could name a process to signal, and where to call."""
         try:
-            return decode_record(self.service_file.read_text(encoding="utf-8"))
+            return decode_record(read_own(self.service_file, MAX_RECORD_BYTES))
         except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError):
             return None
         except OSError as error:
