@@ -67,7 +67,7 @@ BAD_BODIES: list[Bad] = [
     _json("a list", b"[]", "does not follow the protocol"),
     _json("no inputs", b"{}", "inputs"),
     _json("trailing bytes", body() + b"x", "not valid JSON"),
-    _json("nested 100,000 deep", b"[" * 100_000, "not"),
+    _json("nested 100,000 deep", b"[" * 100_000, "too deep"),
     _json("an unknown field nested 100,000 deep", b'{"z":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "too deep"),
     _json("an unknown field over the depth", b'{"inputs":[],"z":' + b"[" * 70 + b"]" * 70 + b"}", "max_json_depth"),
     _json("data over the depth", body().replace(b"[0.5", b"[" * 70 + b"0.5", 1), "not"),

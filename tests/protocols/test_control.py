@@ -6,7 +6,7 @@ import pytest
 
 from workbench.config import ModelConfig
 from workbench.core.model import ModelState, ModelStatus, Signature, TensorSpec
-from workbench.errors import InvalidInput, WorkbenchError
+from workbench.errors import InvalidInput, TooLarge, WorkbenchError
 from workbench.protocols import control
 
 STATUS = ModelStatus(
@@ -74,10 +74,16 @@ def test_request_bodies_are_read_with_their_defaults() -> None:
         (b"{}", "path"),
         (b'{"path": 3}', "Expected str, got int"),
         (b'{"path": "x", "conifg": {}}', "conifg"),
-        (b'{"path": "x", "config": ' + b"[" * 100_000, "does not fit"),
+        (b'{"path": "x", "config": ' + b"[" * 60_000, "does not fit"),
         (b'{"path": "x", "config": {"a": {"b": 1}}}', "does not fit"),
     ],
 )
 def test_a_bad_body_is_told_what_does_not_fit(body: bytes, message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         control.decode_load_request(body)
+
+
+def test_json_of_the_control_plane_has_a_cap() -> None:
+    assert control.decode_settings(b"{}" + b" " * 60_000) == {}
+    with pytest.raises(TooLarge, match="at most 65536 bytes, got 70002"):
+        control.decode_settings(b"{}" + b" " * 70_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import tracemalloc
 from typing import Any
 
@@ -16,8 +17,8 @@ from tests.protocols.bad_bodies import body, tensor
 from workbench.config import Limits
 from workbench.core.tensor import DTYPES, Array
 from workbench.errors import InvalidInput
-from workbench.protocols import json_data, json_streaming
-from workbench.protocols.json_streaming import LONG
+from workbench.protocols import json_blocks, json_cutting, oip_json
+from workbench.protocols.json_cutting import LARGE
 from workbench.protocols.oip_json import decode_request
 
 NUMBERS = sorted(name for name in DTYPES if name not in ("BF16", "BYTES"))
@@ -36,8 +37,9 @@ def test_blocks_come_to_the_same_as_the_whole(data: st.DataObject, datatype: str
     values = array.tolist() if data.draw(st.booleans()) else array.reshape(-1).tolist()
     sent = body(tensor(datatype=datatype, shape=list(array.shape), data=values))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_data, "LONG", 0)
-        patch.setattr(json_streaming, "_BLOCK", data.draw(st.integers(1, 40)))
+        patch.setattr(oip_json, "LARGE", 0)
+        patch.setattr(json_cutting, "_CUT_FROM", 0)
+        patch.setattr(json_blocks, "BLOCK", data.draw(st.integers(1, 40)))
         found = read(sent)
     assert found.dtype == array.dtype and found.shape == array.shape
     np.testing.assert_array_equal(found, array)
@@ -73,14 +75,15 @@ def test_long_data_of_each_kind_is_taken() -> None:
         ([COUNT], "FP32", [[1]] * (COUNT - 1) + [1], "data is ragged"),
         ([COUNT], "FP32", [[]] * COUNT, "an element is missing"),
         ([1], "BYTES", WORDS, "shape [1] holds 1 elements, and data has 40000"),
-        ([COUNT], "BYTES", [[]] * COUNT, "holds 40000 elements, and data has 0"),
-        ([COUNT], "BYTES", [[[[[["a"]]]]]] * COUNT, "many more lists than strings"),
-        ([COUNT], "BYTES", ONES, "holds 40000 elements, and data has 0"),
+        ([COUNT], "BYTES", [[]] * COUNT, "an element is missing"),
+        ([COUNT], "BYTES", [["a"]] * (COUNT - 1) + ["a"], "data is ragged"),
+        ([COUNT], "BYTES", ONES, "1 at [0] does not fit BYTES, which takes strings"),
+        ([COUNT], "BYTES", [*WORDS[1:], 1], "1 at [39999] does not fit BYTES, which takes strings"),
     ],
 )
 def test_long_data_is_refused_with_what_was_wrong(shape: list[int], datatype: str, data: Any, message: str) -> None:
     sent = body(tensor(shape=shape, datatype=datatype, data=data))
-    assert len(sent) > LONG
+    assert len(sent) > LARGE
     with pytest.raises(InvalidInput) as caught:
         read(sent)
     assert message in caught.value.message
@@ -114,3 +117,48 @@ def test_a_long_list_takes_little_beside_its_text_and_its_array() -> None:
         tracemalloc.stop()
     assert peak < 4 * len(sent) + found.nbytes + 8 * (1 << 20)
     assert json.loads(sent)["inputs"][0]["shape"] == list(found.shape)
+
+
+WORDS_AND_SIGNS = '[ ] , { } " \\ 0 1 NaN null "NaN" [] : e - Infinity "data":[ \\" \\\\ true'
+PIECES = [*WORDS_AND_SIGNS.encode().split(b" "), b" ", b"\n", b"\xff"]
+SEEDS = [
+    body(tensor(shape=[2, 2], data=[[1, 2], [3, 4]])),
+    body(tensor(shape=[3], data=[1.5, -2e3, 3])),
+    body(tensor(shape=[2, 1], datatype="BYTES", data=[['a,"]['], ["é\\"]])),
+    body(tensor(shape=[2], datatype="BOOL", data=[True, False])),
+    body(tensor(shape=[3], data=["NaN", 1, "-Infinity"])),
+    body(tensor(shape=[3], data=[float("nan"), float("inf"), 1])),
+    body(tensor(name="a", shape=[2], data=[1, 2]), tensor(name="b", datatype="INT8", shape=[0], data=[])),
+]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_the_decoder_refuses_is_refused_in_blocks_too(seed: int) -> None:
+    """The blocks are read without having been decoded as a whole, so nothing may slip through between them."""
+    dice = random.Random(seed)
+    taken = 0
+    for _ in range(700):
+        sent = bytearray(dice.choice(SEEDS))
+        for _ in range(dice.randrange(1, 4)):
+            at = min(len(sent), sent.find(b"data") + dice.randrange(40))
+            if dice.random() < 0.6:
+                sent[at:at] = dice.choice(PIECES)
+            else:
+                del sent[at : at + dice.randrange(1, 3)]
+        whole = outcome(bytes(sent))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(oip_json, "LARGE", 0)
+            patch.setattr(json_cutting, "_CUT_FROM", 0)
+            patch.setattr(json_blocks, "BLOCK", dice.randrange(1, 60))
+            assert outcome(bytes(sent)) == whole, bytes(sent)
+        taken += whole is not None
+    assert taken > 5
+
+
+def outcome(sent: bytes) -> str | None:
+    """The tensors, None where they were refused."""
+    try:
+        inputs = decode_request("mlp", None, sent, None, Limits(), 0.0)[0].inputs
+    except InvalidInput:
+        return None
+    return repr({name: (array.dtype, array.shape, array.tolist()) for name, array in inputs.items()})

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from workbench.core.model import ModelState, ModelStatus, Signature, TensorSpec
-from workbench.errors import InvalidInput, ModelError, Unsupported
+from workbench.errors import InvalidInput, ModelError, TooLarge, Unsupported
+from workbench.protocols import metadata
 from workbench.protocols.metadata import (
     RepositoryLoad,
     decode_index_request,
@@ -89,8 +90,8 @@ def test_an_unload_may_say_what_is_to_become_of_dependents() -> None:
     ("sent", "kind", "message"),
     [
         (b"[]", InvalidInput, "not what this route takes"),
-        (b"[" * 100_000, InvalidInput, "not what"),
-        (b'{"z":' + b"[" * 100_000, InvalidInput, "too deep"),
+        (b"[" * 4000, InvalidInput, "not what"),
+        (b'{"z":' + b"[" * 4000, InvalidInput, "too deep"),
         (b'{"parameters":{"\xff":1}}', InvalidInput, "not what"),
         (load(config=1), InvalidInput, "JSON in a string"),
         (load(config="{"), InvalidInput, "not what"),
@@ -112,3 +113,29 @@ def test_an_unload_may_say_what_is_to_become_of_dependents() -> None:
 def test_a_bad_load_is_refused(sent: bytes, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         decode_repository_load(sent, "m")
+
+
+@pytest.mark.parametrize("size", range(14))
+def test_a_file_is_decoded_in_steps(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "_BASE64_STEP", 8)
+    content = bytes(range(size))
+    text = base64.b64encode(content).decode()
+    asked = decode_repository_load(json.dumps({"parameters": {"file:1/model.onnx": text}}).encode(), "m")
+    assert asked.model == content
+    # Neither a step nor a file may end within.
+    for wrong in (f"YQ=={text}YQ==", f"YWE={text}YWE=", text + "a", f"{text} "):
+        with pytest.raises(InvalidInput, match="is not base64"):
+            decode_repository_load(json.dumps({"parameters": {"file:1/model.onnx": wrong}}).encode(), "m")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"parameters":{"config":"{' + b" " * (1 << 20) + b'}"}}', "262144 are the most"),
+        (b'{"parameters":{' + b",".join(b'"%x":1' % at for at in range(5000)) + b"}}", "more than 4096 values"),
+        (b'{"z":[' + b"[]," * 10_000 + b"1]}", "more than 4096 values"),
+    ],
+)
+def test_a_load_that_is_too_wide_is_refused_before_it_is_decoded(body: bytes, said: str) -> None:
+    with pytest.raises(TooLarge, match=said):
+        decode_repository_load(body, "m")

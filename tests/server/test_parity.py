@@ -15,6 +15,7 @@ import grpc
 import numpy as np
 import pytest
 
+from tests.helpers.large_bodies import large_from
 from tests.helpers.waiting import until_async
 from tests.server.conftest import LIMITS, House, open_house
 from tests.server.driver import Wire, answered, connect, parsed
@@ -27,7 +28,6 @@ from workbench.protocols.oip_grpc import decode_response as decode_grpc
 from workbench.protocols.oip_grpc import encode_request
 from workbench.protocols.oip_json import decode_response
 from workbench.protocols.status_codes import GRPC_CODE_KEY, GRPC_STATUS, HTTP_STATUS
-from workbench.server import inference
 from workbench.telemetry.request_record import RequestRecord
 
 LARGE = Limits(**{**{name: getattr(LIMITS, name) for name in LIMITS.__slots__}, "max_body_bytes": 1 << 20})
@@ -228,7 +228,7 @@ async def way(
 ) -> AsyncIterator[tuple[Ways, Way]]:
     ask, large = WAYS[request.param]
     if large:
-        monkeypatch.setattr(inference, "LARGE_BODY", 10)
+        large_from(10, monkeypatch)
     async with open_house(tmp_path, limits=LARGE) as house, open_port(house) as port:
         records: list[RequestRecord] = []
         monkeypatch.setattr(house.service.metrics, "exchange_done", records.append)

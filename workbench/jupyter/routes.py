@@ -17,7 +17,7 @@ from tornado import web
 from workbench.config import model_config
 from workbench.core.model import check_model_name
 from workbench.core.threads import in_thread
-from workbench.errors import Forbidden, InvalidInput, TooLarge, Unauthenticated, Unavailable, WorkbenchError
+from workbench.errors import Forbidden, InvalidInput, Unauthenticated, Unavailable, WorkbenchError
 from workbench.jupyter.loadtests import LoadTests, compared, decode_request, load_form
 from workbench.jupyter.model_source import find
 from workbench.live.relay import API
@@ -230,9 +230,7 @@ class SlowestHandler(ReadOnlyHandler):
 class TryHandler(Handler):
     @route
     async def post(self, name: str) -> object:
-        if len(self.request.body) > BODY_BYTES:
-            raise TooLarge(f"the inputs must have at most {BODY_BYTES} bytes, got {len(self.request.body)}")
-        asked = control.decode_body(self.request.body or b"{}", TryRequest)
+        asked = control.decode_body(self.request.body or b"{}", TryRequest, BODY_BYTES)
         client = await self.watch.client()
         self.parts.worked()
         return await try_out(client, name, asked)

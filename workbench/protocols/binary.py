@@ -16,6 +16,9 @@ from workbench.errors import InvalidInput, TooLarge
 
 _LENGTH: Final = struct.Struct("<I")
 
+_STRING_BYTES: Final = 64
+"""Memory of an element of BYTES beside its text: a bytes object and its place in the array."""
+
 _COPIED_BELOW = 64 * 1024
 """Size in bytes up to which a copy is cheaper than keeping a view."""
 
@@ -50,6 +53,11 @@ def array_from_bytes(
             raise InvalidInput(f"{tensor}: a BOOL is a byte 0 or 1; found {octets.max()} at [{octets.argmax()}]")
     array = np.frombuffer(body, dtype, count, offset).reshape(shape)
     return array if array.flags.aligned else array.copy()
+
+
+def string_bytes(count: int, size: int) -> int:
+    """Return the memory that a BYTES tensor of `count` elements takes, which have `size` bytes together."""
+    return _STRING_BYTES * count + size
 
 
 def bytes_from_array(array: Array, tensor: str, datatype: str) -> bytes | memoryview:

@@ -6,13 +6,16 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from workbench.core.description import Description, Graph, RunTimes
 from workbench.core.model import ModelState, ModelStatus, TensorSpec
-from workbench.errors import InvalidInput, WorkbenchError
+from workbench.errors import InvalidInput, TooLarge, WorkbenchError
+
+BODY_BYTES: Final = 64 * 1024
+"""The most bytes of JSON that a call of the control plane takes: its values cost up to forty times as much."""
 
 Settings = dict[str, bool | int | float | str]
 
@@ -142,8 +145,10 @@ def _status(found: Mapping[str, Any]) -> ModelStatus:
     return _convert(fields, ModelStatus)
 
 
-def decode_body(body: bytes, kind: type[Body]) -> Body:
-    """Decode JSON as `kind`. Raises InvalidInput with a readable message."""
+def decode_body(body: bytes, kind: type[Body], max_bytes: int = BODY_BYTES) -> Body:
+    """Decode JSON as `kind`. Raises InvalidInput with a readable message, and TooLarge."""
+    if len(body) > max_bytes:
+        raise TooLarge(f"the JSON must have at most {max_bytes} bytes, got {len(body)}")
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:

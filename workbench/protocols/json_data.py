@@ -16,8 +16,9 @@ from msgspec import Meta
 
 from workbench.core.tensor import BYTES, DTYPES, Array
 from workbench.errors import InvalidInput, TooLarge
+from workbench.protocols.json_blocks import ElementList
 from workbench.protocols.json_non_finite import Infinite, shown_word, without_words
-from workbench.protocols.json_streaming import LONG, array_of_numbers, check_strings, numbers_from_json
+from workbench.protocols.json_streaming import array_from_list, array_of_numbers
 
 # NOTE: a double below these rounds to the largest number of the datatype, as does its shortest text (3.4028235e38 for
 # FP32); from here on it rounds to infinity. BF16 is rounded by way of FP32, which takes half a step more away.
@@ -68,16 +69,7 @@ def array_from_json(
     `tensor` names it in messages ("input 'x'"); `count` is the number of elements of `shape`.
     Raises InvalidInput, and TooLarge for a string over its cap.
     """
-    decoder = _FLAT.get(datatype)
-    if decoder is None:
-        raise InvalidInput(f"{tensor}: {datatype} has no JSON form; send it as binary data, with binary_data_size")
-    if len(raw) > LONG:
-        data = bytes(raw)
-        if datatype != BYTES:
-            if datatype in FLOATS and b'"' in data:
-                data = without_words(data)
-            return numbers_from_json(data, tensor, datatype, shape, count, decoder, _TAKES[datatype])
-        check_strings(data, tensor, shape, count)
+    decoder = _decoder(tensor, datatype)
     try:
         try:
             values: list[Any] = decoder.decode(raw)
@@ -97,6 +89,35 @@ def array_from_json(
         raise _unfit(tensor, datatype, values[at], f"[{at}]") from None
 
 
+def array_from_elements(
+    found: ElementList,
+    tensor: str,
+    datatype: str,
+    shape: tuple[int, ...],
+    count: int,
+    max_string_bytes: int,
+    strict: bool,
+) -> Array:
+    """As `array_from_json` for a list that was cut out. `strict`: NaN and infinities are no bare words."""
+    decoder = _decoder(tensor, datatype)
+
+    def encoded(values: list[str], first: int) -> Array:
+        return _strings(values, tensor, max_string_bytes, first)
+
+    longest = 6 * max_string_bytes if datatype == BYTES else 0
+    floats = datatype in FLOATS
+    return array_from_list(
+        found, tensor, datatype, shape, count, decoder, _TAKES[datatype], floats, strict, longest, encoded
+    )
+
+
+def _decoder(tensor: str, datatype: str) -> msgspec.json.Decoder[list[Any]]:
+    decoder = _FLAT.get(datatype)
+    if decoder is None:
+        raise InvalidInput(f"{tensor}: {datatype} has no JSON form; send it as binary data, with binary_data_size")
+    return decoder
+
+
 def json_values(array: Array, tensor: str, datatype: str) -> list[Any]:
     """Return an array as a flat list for JSON. NaN and infinities stay in it: see `json_non_finite`."""
     if datatype in BINARY_ONLY:
@@ -113,16 +134,16 @@ def json_values(array: Array, tensor: str, datatype: str) -> list[Any]:
 _ASK_BINARY = "use binary data (parameters binary_data of an output, binary_data_output of the request)"
 
 
-def _strings(values: list[str], tensor: str, max_bytes: int) -> Array:
+def _strings(values: list[str], tensor: str, max_bytes: int, first: int = 0) -> Array:
     array = np.empty(len(values), np.object_)
     for index, value in enumerate(values):
         try:
             element = value.encode()
         except UnicodeEncodeError:
-            raise InvalidInput(f"{tensor}: the string at [{index}] is not valid Unicode") from None
+            raise InvalidInput(f"{tensor}: the string at [{first + index}] is not valid Unicode") from None
         if len(element) > max_bytes:
             raise TooLarge(
-                f"{tensor}: the string at [{index}] has {len(element)} bytes; max_string_bytes is {max_bytes}"
+                f"{tensor}: the string at [{first + index}] has {len(element)} bytes; max_string_bytes is {max_bytes}"
             )
         array[index] = element
     return array

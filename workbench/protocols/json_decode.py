@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from workbench.errors import InvalidInput
+from workbench.protocols.json_blocks import steps, without_strings
 from workbench.protocols.json_non_finite import without_bare_words
 
 
@@ -34,30 +34,32 @@ def decode_json(decoder: msgspec.json.Decoder[Any], head: bytes, max_depth: int,
     except UnicodeDecodeError:
         raise InvalidInput(f"{what} is not valid JSON: it is not UTF-8") from None
     except RecursionError:
-        raise _too_deep(what, max_depth) from None
-    # JSON with few brackets is not deep, and most bodies have few.
-    if head.count(b"[") + head.count(b"{") > max_depth and _depth(head) > max_depth:
-        raise _too_deep(what, max_depth)
+        raise too_deep(what, max_depth) from None
+    check_depth(head, max_depth, what)
     return found
 
 
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+def check_depth(text: bytes, max_depth: int, what: str) -> None:
+    """Raise InvalidInput if `text` is nested deeper than `max_depth`. Of JSON that is not valid it tells little."""
+    # JSON with few brackets is not deep, and most bodies have few.
+    if text.count(b"[") + text.count(b"{") > max_depth and _depth(text) > max_depth:
+        raise too_deep(what, max_depth)
+
+
 _ALL_BUT_BRACKETS = bytes(octet for octet in range(256) if octet not in b"[]{}")
 _BLOCK = 1 << 20
 
 
 def _depth(head: bytes) -> int:
-    """Return how deep valid JSON is nested, without a Python step per bracket."""
-    brackets = np.frombuffer(_STRING.sub(b"", head).translate(None, _ALL_BUT_BRACKETS), np.uint8)
+    """Return how deep `head` is nested, without a Python step per bracket."""
+    brackets = np.frombuffer(without_strings(head).translate(None, _ALL_BUT_BRACKETS), np.uint8)
     deepest = level = 0
     for begin in range(0, len(brackets), _BLOCK):
-        # Closing brackets, "]" 0x5d and "}" 0x7d, have the bit 0x04; opening ones, 0x5b and 0x7b, do not.
-        steps = 1 - ((brackets[begin : begin + _BLOCK] & 4) >> 1).astype(np.int8)
-        levels = np.cumsum(steps, dtype=np.int32)
+        levels = np.cumsum(steps(brackets[begin : begin + _BLOCK]), dtype=np.int32)
         deepest = max(deepest, level + int(levels.max()))
         level += int(levels[-1])
     return deepest
 
 
-def _too_deep(what: str, max_depth: int) -> InvalidInput:
+def too_deep(what: str, max_depth: int) -> InvalidInput:
     return InvalidInput(f"{what} is nested too deep; max_json_depth is {max_depth}")

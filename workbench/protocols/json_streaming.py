@@ -1,63 +1,84 @@
-"""Reads long `data` of a JSON tensor in blocks, with little memory apart from the array itself.
+"""Reads a long list of elements in JSON block by block, with little memory apart from the array itself.
 
 A list of Python numbers takes up to twelve times the memory of its text, a list of lists forty times; and a decoder
-does not let other threads run. So data with too many elements is refused by counting commas before it is decoded, and
-other data is decoded block by block into its array.
+does not let other threads run. So lists with too many elements are refused by counting commas before anything is
+decoded, and others are decoded block by block into their array. The text need not be valid JSON: its brackets are
+checked here, and its elements by the decoder.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 
-from workbench.core.tensor import DTYPES, Array
+from workbench.core.tensor import BYTES, DTYPES, Array
 from workbench.errors import InvalidInput
+from workbench.protocols.json_blocks import ElementList, blocks, give_way
+from workbench.protocols.json_non_finite import without_bare_words, without_words
 
-LONG = 64 * 1024
-"""Size in bytes from which `data` is read in blocks; shorter data costs little anyway."""
+STRING_BYTES: Final = 120
+"""The most memory that an element of BYTES takes beside its text: a str, a bytes object and their places."""
 
-_BLOCK = 128 * 1024
-"""Bytes of text decoded at once: about a millisecond."""
-
-_FEW_LISTS, _LISTS_PER_STRING = 1024, 4
-"""Each list of strings becomes a list object, which takes 88 bytes."""
+_GAP: Final = 128 * 1024
+"""Bytes between two commas, an element's own not counted, that no client sends."""
 
 _STRUCTURE: Final = b"[],"
-_ALL_BUT_STRUCTURE: Final = bytes(octet for octet in range(256) if octet not in _STRUCTURE)
+_SPACE: Final = b" \t\r\n"
+_AS_ZEROS: Final = bytes(octet if octet in _STRUCTURE else ord("0") for octet in range(256))
 _INDEX = re.compile(r"\[(\d+)\]")
+_anything: Final = msgspec.json.Decoder(list[Any])
 
 
-def numbers_from_json(
-    data: bytes,
+def memory_bytes(found: ElementList, tensor: str, datatype: str, shape: tuple[int, ...], count: int) -> int:
+    """Return what `array_from_list` will take, with its array. Raises InvalidInput for a wrong number of elements."""
+    # An empty list has no comma, as one with one element.
+    if found.commas + 1 != count and (count or found.commas):
+        _check_count(tensor, shape, count, found.commas + 1)
+    each = STRING_BYTES if datatype == BYTES else DTYPES[datatype].itemsize
+    texts = len(found.text) if datatype == BYTES else 0
+    brackets = 4 * found.lists + 2 * found.commas if found.lists > 1 else 0
+    return count * each + texts + 2 * brackets
+
+
+def array_from_list(
+    found: ElementList,
     tensor: str,
     datatype: str,
     shape: tuple[int, ...],
     count: int,
     decoder: msgspec.json.Decoder[list[Any]],
     takes: str,
+    floats: bool,
+    strict: bool,
+    longest: int,
+    encoded: Callable[[list[Any], int], Array],
 ) -> Array:
-    """Convert `data`, a valid JSON list of numbers, to an array. `decoder` decodes and checks a flat list; `takes`
-    describes the valid values in errors. Raises InvalidInput."""
-    _check_count(tensor, shape, count, data.count(b",") + 1)
-    if data.count(b"[") > 1 and not _even(data.translate(None, _ALL_BUT_STRUCTURE)):
-        raise InvalidInput(f"{tensor}: data is ragged: lists of one level hold different numbers of elements")
-    flat = data.translate(None, b"[]")
+    """Convert `found` to an array of `shape`, which holds `count` elements.
+
+    `decoder` decodes and checks a flat list; `takes` describes the valid values in errors; `floats`: NaN and infinities
+    are valid, as bare words too if not `strict`. No element may have many more than `longest` bytes of text. `encoded`
+    makes bytes of strings, given the index of the first.
+    Raises InvalidInput, and what `encoded` raises.
+    """
+    memory_bytes(found, tensor, datatype, shape, count)
     array = np.empty(count, DTYPES[datatype])
-    done = begin = 0
-    while begin < len(flat):
-        end = flat.find(b",", begin + _BLOCK)
-        end = len(flat) if end < 0 else end
-        block = flat[begin:end]
+    done = 0
+    for block in _flat(found, tensor, longest):
         try:
-            values = decoder.decode(b"[%b]" % block)
-            array[done : done + len(values)] = array_of_numbers(values, array.dtype)
+            values = _decoded(block, decoder, floats, strict)
+            _check_count(tensor, shape, count, max(count, done + len(values)))
+            if datatype == BYTES:
+                array[done : done + len(values)] = encoded(values, done)
+            else:
+                array[done : done + len(values)] = array_of_numbers(values, array.dtype)
         except (msgspec.DecodeError, OverflowError, UnicodeDecodeError, RecursionError) as error:
             raise _unfit(tensor, datatype, takes, block, done, error) from None
         done += len(values)
-        begin = end + 1
+        give_way()
     _check_count(tensor, shape, count, done)
     return array.reshape(shape)
 
@@ -69,17 +90,71 @@ def array_of_numbers(values: list[Any], dtype: np.dtype[Any]) -> Array:
     return np.array(values, dtype)
 
 
-def check_strings(data: bytes, tensor: str, shape: tuple[int, ...], count: int) -> None:
-    """Raise InvalidInput if `data`, a valid JSON list of strings, does not hold `count` of them, or has many lists."""
-    escaped = data.replace(b"\\\\", b"").count(b'\\"') if b"\\" in data else 0
-    _check_count(tensor, shape, count, (data.count(b'"') - escaped) // 2)
-    most = _FEW_LISTS + _LISTS_PER_STRING * count
-    if data.count(b"[") > most and len(_STRING.sub(b"", data).translate(None, _ALL_BUT_OPENING)) > most:
-        raise InvalidInput(f"{tensor}: data has many more lists than strings; send it flat, or as binary data")
+def _decoded(block: bytes, decoder: msgspec.json.Decoder[list[Any]], floats: bool, strict: bool) -> list[Any]:
+    text = b"[%b]" % block
+    if floats and b'"' in text:
+        text = without_words(text)
+    try:
+        return decoder.decode(text)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        rewritten = without_bare_words(text) if floats else text
+        if rewritten == text:
+            raise
+        if strict:
+            raise InvalidInput(STRICT) from None
+        return decoder.decode(rewritten)
 
 
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
-_ALL_BUT_OPENING: Final = bytes(octet for octet in range(256) if octet not in b"[")
+STRICT: Final = (
+    "the setting strict_json is on, so send NaN and infinities as the strings "
+    '"NaN", "Infinity" and "-Infinity", or as binary data'
+)
+
+
+def _flat(found: ElementList, tensor: str, longest: int) -> Iterator[bytes]:
+    """Yield the elements in blocks, with commas between them and without brackets. Raises InvalidInput if the brackets
+    are not those of a list whose lists of one level are all alike."""
+    skeleton = bytearray() if found.lists > 1 else None
+    # Of the element that is not whole yet: its text, and the same without strings.
+    texts: list[bytes] = []
+    plains: list[bytes] = []
+    size = 0
+    for text, plain in blocks(found.text[1:-1]):
+        if (comma := plain.rfind(b",")) < 0:
+            texts.append(text)
+            plains.append(plain)
+            size += len(text)
+            if size > longest + _GAP or (len(text) >= _GAP and not text.translate(None, _SPACE)):
+                raise InvalidInput(f"{tensor}: data has {size} bytes without a comma")
+            continue
+        yield _without_brackets(b"".join((*texts, text[:comma])), b"".join((*plains, plain[:comma])), tensor, skeleton)
+        if skeleton is not None:
+            skeleton += b","
+        texts, plains, size = [text[comma + 1 :]], [plain[comma + 1 :]], len(text) - comma
+    yield _without_brackets(b"".join(texts), b"".join(plains), tensor, skeleton)
+    if skeleton is not None and not _even(b"[%b]" % bytes(skeleton)):
+        raise _ragged(tensor)
+
+
+def _without_brackets(text: bytes, plain: bytes, tensor: str, skeleton: bytearray | None) -> bytes:
+    if skeleton is None:
+        return text
+    structure = plain.translate(_AS_ZEROS, _SPACE)
+    # An element stands alone between its commas and brackets. (Two-octet searches take ten times as long.)
+    octets = np.frombuffer(structure, np.uint8)
+    before, after = octets[:-1], octets[1:]
+    begins = (after == ord("[")) & (before != ord("[")) & (before != ord(","))
+    ends = (before == ord("]")) & (after != ord("]")) & (after != ord(","))
+    if begins.any() or ends.any():
+        raise _ragged(tensor)
+    skeleton += structure.translate(None, b"0")
+    if b'"' not in text:
+        return text.translate(None, b"[]")
+    octets = np.frombuffer(plain, np.uint8)
+    kept: bytes = np.frombuffer(text, np.uint8)[(octets != ord("[")) & (octets != ord("]"))].tobytes()
+    return kept
 
 
 def _check_count(tensor: str, shape: tuple[int, ...], count: int, found: int) -> None:
@@ -87,14 +162,21 @@ def _check_count(tensor: str, shape: tuple[int, ...], count: int, found: int) ->
         raise InvalidInput(f"{tensor}: shape {list(shape)} holds {count} elements, and data has {found}")
 
 
+def _ragged(tensor: str) -> InvalidInput:
+    return InvalidInput(f"{tensor}: data is ragged: lists of one level hold different numbers of elements")
+
+
 def _even(skeleton: bytes) -> bool:
     """Return whether all lists of one level have equal shape. `skeleton` is the brackets and commas of a list."""
     depth = len(skeleton) - len(skeleton.lstrip(b"["))
     alike, leaves = b"", 1
+    end = commas = 0
     for level in range(1, depth + 1):
         # The first list of this level ends where that many brackets close in a row.
-        end = skeleton.find(b"]" * level)
-        size, left_over = divmod(skeleton.count(b",", 0, max(end, 0)) + 1, leaves)
+        begin = end
+        end = skeleton.find(b"]" * level, begin)
+        commas += skeleton.count(b",", begin, max(end, 0))
+        size, left_over = divmod(commas + 1, leaves)
         if end < 0 or left_over or size * (len(alike) + 1) > len(skeleton):
             return False
         alike, leaves = b"[" + (alike + b",") * (size - 1) + alike + b"]", size * leaves
@@ -102,6 +184,8 @@ def _even(skeleton: bytes) -> bool:
 
 
 def _unfit(tensor: str, datatype: str, takes: str, block: bytes, before: int, error: Exception) -> InvalidInput:
+    if isinstance(error, UnicodeDecodeError):
+        return InvalidInput(f"{tensor}: data holds bytes that are not UTF-8")
     found = _INDEX.search(str(error)) if isinstance(error, msgspec.ValidationError) else None
     if found is None:
         return InvalidInput(
@@ -109,5 +193,14 @@ def _unfit(tensor: str, datatype: str, takes: str, block: bytes, before: int, er
             "there an element is missing"
         )
     at = int(found.group(1))
-    shown = block.split(b",", at + 1)[at].strip()[:40].decode("utf-8", "replace")
-    return InvalidInput(f"{tensor}: {shown} at [{before + at}] does not fit {datatype}, which takes {takes}")
+    if datatype == BYTES:  # a string may hold commas
+        try:
+            shown = msgspec.json.encode(_anything.decode(b"[%b]" % block)[at])
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            shown = b"what is"
+    else:
+        shown = block.split(b",", at + 1)[at].strip()
+    return InvalidInput(
+        f"{tensor}: {shown[:40].decode('utf-8', 'replace')} at [{before + at}] does not fit "
+        f"{datatype}, which takes {takes}"
+    )

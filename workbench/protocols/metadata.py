@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -18,7 +19,9 @@ from workbench.core.model import ModelStatus, Signature, TensorSpec, check_model
 from workbench.core.runtime import ONNX, model_files, runtimes
 from workbench.core.sequence_config import SequenceConfig
 from workbench.core.triton_message import Message
-from workbench.errors import InvalidInput, Unsupported, WorkbenchError
+from workbench.errors import InvalidInput, TooLarge, Unsupported, WorkbenchError
+from workbench.protocols.json_blocks import give_way
+from workbench.protocols.json_cutting import check_values
 from workbench.protocols.parameters import take_flag
 
 OURS = "infer_workbench"
@@ -37,6 +40,12 @@ EXTENSIONS = (
     "sequence(string_id)",
     "statistics",
 )
+
+MAX_CONFIG_LENGTH: Final = 256 * 1024
+"""Characters of a configuration in a load."""
+
+_BASE64_STEP: Final = 1024 * 1024
+"""Characters decoded at once: four are three bytes."""
 
 _FILE = re.compile(r"file:([^/]{1,40})/((?!\.)[A-Za-z0-9_.\-]{1,128})")
 _SETTINGS = frozenset(each.name for each in fields(ModelConfig))
@@ -108,6 +117,7 @@ def decode_index_request(body: bytes) -> bool:
 def decode_repository_load(body: bytes, name: str) -> RepositoryLoad:
     """Decode the `parameters` of a load of the model `name` in a JSON body, which may be empty."""
     with failing_to_load(name):
+        check_values(body, 0)
         return repository_load(_decoded(body, _LoadRequest).parameters if body.strip() else {})
 
 
@@ -176,6 +186,8 @@ def _configured(value: object) -> RepositoryLoad:
     """Return what `config` says, which may mix our own and Triton's fields."""
     if not isinstance(value, str):
         raise InvalidInput("the load parameter config takes JSON in a string")
+    if len(value) > MAX_CONFIG_LENGTH:
+        raise TooLarge(f"the load parameter config has {len(value)} characters; {MAX_CONFIG_LENGTH} are the most")
     config: dict[str, object] = _decoded(value, dict[str, Any])
     if config.keys() <= _SETTINGS:
         return RepositoryLoad(config)
@@ -205,7 +217,14 @@ def _only_in_a_file(said: triton_config.TritonConfig) -> Iterator[str]:
 def _base64(name: str, value: object) -> bytes:
     if not isinstance(value, str):
         raise InvalidInput(f"{name} takes a base64 string")
+    whole = io.BytesIO()  # gives its content without a copy
     try:
-        return base64.b64decode(value, validate=True)
+        for at in range(0, len(value), _BASE64_STEP):
+            part = value[at : at + _BASE64_STEP]
+            whole.write(base64.b64decode(part, validate=True))
+            if part.endswith("=") and at + len(part) < len(value):
+                raise ValueError("it goes on after its end")
+            give_way()
     except (binascii.Error, ValueError):
         raise InvalidInput(f"{name} is not base64") from None
+    return whole.getvalue()

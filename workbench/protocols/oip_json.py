@@ -7,9 +7,11 @@ names the tensor, what was found and what was expected.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -23,10 +25,14 @@ from workbench.core.tensor import Array, datatype_of
 from workbench.errors import InvalidInput, TooLarge, Unsupported, WorkbenchError
 from workbench.protocols.binary import bytes_from_array
 from workbench.protocols.classification import read_classes
-from workbench.protocols.json_data import FLOATS, array_from_json, json_values
-from workbench.protocols.json_decode import decode_json
+from workbench.protocols.counted_request import CountedRequest
+from workbench.protocols.json_blocks import ElementList
+from workbench.protocols.json_cutting import LARGE, MAX_HEAD_BYTES, check_values, cut_elements
+from workbench.protocols.json_data import FLOATS, json_values
+from workbench.protocols.json_decode import check_depth, decode_json, too_deep
 from workbench.protocols.json_non_finite import words_in_place
 from workbench.protocols.oip_tensors import (
+    NO_LISTS,
     BinaryTensor,
     JsonTensor,
     Tensor,
@@ -34,6 +40,7 @@ from workbench.protocols.oip_tensors import (
     no_tensors,
     read_tensors,
     shared_memory_error,
+    tensor_bytes,
     widened,
 )
 from workbench.protocols.parameters import schedule_parameters, take_flag, take_schedule, timings_in, timings_out
@@ -112,31 +119,69 @@ def decode_request(
     shared: Shared | None = None,
     tensors_of: TensorsOf = no_tensors,
     strict: bool = False,
+    cut: tuple[_Request, Mapping[bytes, ElementList]] | None = None,
 ) -> tuple[InferRequest, AnswerFormat]:
     """Decode the request in `body`, and how it wants its response. `strict`: NaN and infinities are no bare words.
+    `cut`: what `count_request` has decoded of it.
 
     `header_length` is Inference-Header-Content-Length, None without that header; `now` is on the engine's clock and
     begins the request's timeout; `shared` is the shared memory that tensors may be in. `tensors_of` is asked where
     max_tensors is exceeded, since a model may have more. Binary inputs are read-only views of `body`.
     """
     head, start = _split(body, header_length)
-    found: _Request = decode_json(_request, head, limits.max_json_depth, "the request", strict)
+    lists = NO_LISTS
+    if cut is not None:
+        found, lists = cut
+    elif len(head) > LARGE:
+        return count_request(model, version, body, header_length, limits, now, shared, tensors_of, strict).decode()
+    else:
+        found = decode_json(_request, head, limits.max_json_depth, "the request", strict)
     if len(found.inputs) > limits.max_tensors or (found.outputs and len(found.outputs) > limits.max_tensors):
         limits = widened(limits, tensors_of(model, version))
     if len(found.inputs) > limits.max_tensors:
         raise TooLarge(f"the request has {len(found.inputs)} inputs; max_tensors is {limits.max_tensors}")
     if len(found.id) > limits.max_name_length:
         raise TooLarge(f"the id has {len(found.id)} characters; max_name_length is {limits.max_name_length}")
-    inputs = read_tensors("input", found.inputs, body, start, limits, shared)
+    inputs = read_tensors("input", found.inputs, body, start, limits, shared, lists, strict)
     request = InferRequest(model, inputs, version, id=found.id)
     answer = _JSON_ANSWER
     if found.parameters:
         answer = _read_parameters(found.parameters, request, now)
         if take_flag(found.parameters, "report_narrowed"):
-            answer = replace(answer, narrowed=",".join(_narrowed(found.inputs, inputs, limits)))
+            answer = replace(answer, narrowed=",".join(_narrowed(found.inputs, inputs, limits, lists, strict)))
     if found.outputs:
         answer = _read_outputs(found.outputs, request, answer, limits, shared)
     return request, answer
+
+
+def count_request(
+    model: str,
+    version: str | None,
+    body: bytes,
+    header_length: int | None,
+    limits: Limits,
+    now: float,
+    shared: Shared | None = None,
+    tensors_of: TensorsOf = no_tensors,
+    strict: bool = False,
+) -> CountedRequest[AnswerFormat]:
+    """Count the request in `body`, so that one over the caps is refused before it is decoded; see `decode_request`."""
+    if header_length is not None and MAX_HEAD_BYTES < header_length < len(body):
+        raise TooLarge(
+            f"Inference-Header-Content-Length is {header_length}; JSON before binary data has {MAX_HEAD_BYTES} bytes "
+            "at most: send these tensors as binary data too"
+        )
+    head, _ = _split(body, header_length)
+    most = max(limits.max_tensors, tensors_of(model, version))
+    found, lists = _decode_cut(_request, head, limits.max_json_depth, "the request", strict, most)
+    if len(found.inputs) > most:
+        raise TooLarge(f"the request has {len(found.inputs)} inputs; max_tensors is {limits.max_tensors}")
+    size = tensor_bytes("input", found.inputs, len(body), lists, limits)
+    if found.parameters and found.parameters.get("report_narrowed"):
+        size += 32 * sum(each.commas + 1 for each in lists.values())
+    cut = found, lists
+    decode = partial(decode_request, model, version, body, header_length, limits, now, shared, tensors_of, strict, cut)
+    return CountedRequest(size, decode)
 
 
 def encode_response(
@@ -226,9 +271,13 @@ def decode_response(body: bytes, header_length: int | None) -> InferResponse:
     """
     try:
         head, start = _split(body, header_length)
-        found: _Response = decode_json(_response, head, _CLIENT_LIMITS.max_json_depth, "the answer", strict=False)
-        outputs = read_tensors("output", found.outputs, body, start, _CLIENT_LIMITS)
-    except (InvalidInput, Unsupported) as error:
+        limits, lists = _CLIENT_LIMITS, NO_LISTS
+        if len(head) > LARGE:
+            found, lists = _decode_cut(_response, head, limits.max_json_depth, "the answer", False, limits.max_tensors)
+        else:
+            found = decode_json(_response, head, limits.max_json_depth, "the answer", strict=False)
+        outputs = read_tensors("output", found.outputs, body, start, limits, lists=lists)
+    except (InvalidInput, TooLarge, Unsupported) as error:
         raise WorkbenchError(f"the service's answer cannot be read: {error.message}") from None
     timings = timings_in(found.parameters or _NONE)
     return InferResponse(found.model_name, found.model_version, outputs, found.id, timings)
@@ -246,6 +295,28 @@ def _split(body: bytes, header_length: int | None) -> tuple[bytes, int]:
             f"Inference-Header-Content-Length is {str(header_length)[:40]}, and the body has {len(body)} bytes"
         )
     return body[:header_length], header_length
+
+
+def _decode_cut(
+    decoder: msgspec.json.Decoder[Any], text: bytes, max_depth: int, what: str, strict: bool, max_tensors: int
+) -> tuple[Any, Mapping[bytes, ElementList]]:
+    """Decode large JSON, whose long lists of elements stay what they are. Raises InvalidInput and TooLarge."""
+    cut = cut_elements(text, max_tensors)
+    if any(each.depth + _LIST_DEPTH > max_depth for each in cut.lists.values()):
+        raise too_deep(what, max_depth)
+    check_depth(cut.head, max_depth, what)
+    check_values(cut.head, max_tensors)
+    try:
+        return decode_json(decoder, cut.head, max_depth, what, strict), cut.lists
+    except InvalidInput as error:
+        raise InvalidInput(_PLACE.sub("", error.message)) from None
+
+
+_LIST_DEPTH: Final = 3
+"""Of objects and lists around the data of a tensor."""
+
+_PLACE: Final = re.compile(r" \(byte \d+\)")
+"""In errors of the decoder: of what it was given, not of what was sent."""
 
 
 def _read_parameters(parameters: dict[str, Parameter], request: InferRequest, now: float) -> AnswerFormat:
@@ -300,14 +371,19 @@ def _read_outputs(
     return answer
 
 
-def _narrowed(tensors: list[Tensor], arrays: Mapping[str, Array], limits: Limits) -> Iterator[str]:
+def _narrowed(
+    tensors: list[Tensor],
+    arrays: Mapping[str, Array],
+    limits: Limits,
+    lists: Mapping[bytes, ElementList],
+    strict: bool,
+) -> Iterator[str]:
     """Yield the names of FP16 and BF16 inputs in JSON of which a number is not quite what was sent."""
     for tensor in tensors:
         array = arrays[tensor.name]
         if tensor.datatype in ("FP16", "BF16") and tensor.data:
-            sent = array_from_json(
-                tensor.data, f"input {tensor.name!r}", "FP64", array.shape, array.size, limits.max_string_bytes
-            )
+            wide = Tensor(tensor.name, tensor.shape, "FP64", data=tensor.data)
+            (sent,) = read_tensors("input", [wide], b"", 0, limits, None, lists, strict).values()
             if not np.array_equal(sent, array.astype(np.float64), equal_nan=True):
                 yield tensor.name
 

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from workbench.config import Limits
 from workbench.core.messages import Parameter
-from workbench.core.tensor import MAX_RANK, Array, dtype_of
+from workbench.core.tensor import BYTES, MAX_RANK, Array, dtype_of
 from workbench.errors import InvalidInput, TooLarge, Unsupported
-from workbench.protocols.binary import array_from_bytes
-from workbench.protocols.json_data import array_from_json
+from workbench.protocols.binary import array_from_bytes, string_bytes
+from workbench.protocols.json_blocks import ElementList
+from workbench.protocols.json_data import array_from_elements, array_from_json
+from workbench.protocols.json_streaming import memory_bytes
 from workbench.protocols.region_params import REGION, Shared, read_shared
 
 TensorsOf: TypeAlias = Callable[[str, str | None], int]
 """(model, version) -> inputs or outputs that the model has, whichever are more; 0 if it is not known."""
+
+
+NO_LISTS: Final[Mapping[bytes, ElementList]] = {}
 
 
 def no_tensors(model: str, version: str | None) -> int:
@@ -50,12 +55,20 @@ class BinaryTensor(Struct, gc=False):
 
 
 def read_tensors(
-    kind: str, tensors: list[Tensor], body: bytes, start: int, limits: Limits, shared: Shared | None = None
+    kind: str,
+    tensors: list[Tensor],
+    body: bytes,
+    start: int,
+    limits: Limits,
+    shared: Shared | None = None,
+    lists: Mapping[bytes, ElementList] = NO_LISTS,
+    strict: bool = False,
 ) -> dict[str, Array]:
     """Decode name -> array. Binary data begins at `start` of `body` and must end with it. `kind` is "input" or
     "output".
 
-    `shared` is the shared memory that tensors may be in; None if they may not.
+    `shared` is the shared memory that tensors may be in; None if they may not. `lists` are the data that was cut out
+    of the JSON, by what stands there instead; in it NaN and infinities are no bare words if `strict`.
     """
     arrays: dict[str, Array] = {}
     for tensor in tensors:
@@ -79,6 +92,10 @@ def read_tensors(
         if size is None:
             if not tensor.data:
                 raise InvalidInput(f"{what} has neither data nor the parameter binary_data_size")
+            if lists and (found := lists.get(bytes(tensor.data))):
+                most = limits.max_string_bytes
+                arrays[name] = array_from_elements(found, what, tensor.datatype, shape, count, most, strict)
+                continue
             arrays[name] = array_from_json(tensor.data, what, tensor.datatype, shape, count, limits.max_string_bytes)
             continue
         if tensor.data:
@@ -93,6 +110,27 @@ def read_tensors(
     if start != len(body):
         raise InvalidInput(f"{len(body) - start} bytes are left over in the body after the last {kind}")
     return arrays
+
+
+def tensor_bytes(
+    kind: str, tensors: list[Tensor], body_bytes: int, lists: Mapping[bytes, ElementList], limits: Limits
+) -> int:
+    """Return the bytes that `read_tensors` will take beside a body of `body_bytes`, about. Raises InvalidInput and
+    TooLarge."""
+    size = used = 0
+    for tensor in tensors:
+        what = f"{kind} {tensor.name[: limits.max_name_length]!r}"
+        shape = tuple(tensor.shape)
+        count = count_elements(shape, what, limits.max_elements)
+        dtype_of(tensor.datatype)
+        if found := lists.get(bytes(tensor.data)):
+            used += 1
+            size += memory_bytes(found, what, tensor.datatype, shape, count)
+        elif tensor.datatype == BYTES:
+            size += string_bytes(min(count, body_bytes // 2), body_bytes)
+    if used != len(lists):  # nobody has looked at what is in them
+        raise InvalidInput(f"the JSON has long lists called data that are not the data of any {kind}, or two of one")
+    return size
 
 
 def widened(limits: Limits, tensors: int) -> Limits:

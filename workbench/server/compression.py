@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from workbench.errors import InvalidInput
+from workbench.errors import InvalidInput, TooLarge
 
 # What zlib calls the container: 31 is gzip, 15 its own.
 _CONTAINER: Final = {b"gzip": 31, b"deflate": 15}
@@ -17,6 +18,17 @@ CODINGS: Final = frozenset(_CONTAINER)
 
 PIECE: Final = 256 * 1024
 """The most bytes that one step gives: some 0.5 ms."""
+
+_READ: Final = 64 * 1024
+"""The most bytes that are unpacked at once: zlib copies what it has not come to for each piece that it gives."""
+
+_STEP: Final = 1024 * 1024
+"""Bytes unpacked on a thread before the event loop counts them."""
+
+FREE_BYTES: Final = 32 * 1024 * 1024
+MAX_RATIO: Final = 100
+"""What unpacks to more than FREE_BYTES has at most MAX_RATIO times its packed size: a tensor of zeros reaches 1000, and
+a small one may."""
 
 _LEVEL: Final = 1
 """The fastest: who asks for less to send does not ask to wait for it."""
@@ -33,6 +45,11 @@ class Inflater:
 
     def pieces(self, part: bytes) -> Iterator[bytes]:
         """What `part` adds, at most PIECE bytes at a time, made when it is asked for: so a bomb is stopped in time."""
+        view = memoryview(part)
+        for at in range(0, len(part), _READ):
+            yield from self._pieces(view[at : at + _READ])
+
+    def _pieces(self, part: bytes | memoryview) -> Iterator[bytes]:
         more = bool(part)
         while more:
             if part and self._stream.eof:
@@ -51,6 +68,41 @@ class Inflater:
         """InvalidInput where the end is missing."""
         if not self._stream.eof:
             raise InvalidInput(f"the {self._coding} body is cut off")
+
+
+async def decompressed(body: bytes, coding: bytes, grown: Callable[[int], None]) -> bytes:
+    """The whole of a compressed body, unpacked on threads where it is long.
+
+    `grown` is called on the event loop with the size so far, at most _STEP later than it was reached; what it raises
+    ends this. Raises InvalidInput, and TooLarge over MAX_RATIO.
+    """
+    inflater = Inflater(coding)
+    pieces = inflater.pieces(body)
+    whole = io.BytesIO()  # gives its content without a copy
+
+    def step(most: int) -> bool:
+        """Unpack `most` bytes or a few more; False at the end."""
+        end = whole.tell() + most
+        for piece in pieces:
+            whole.write(piece)
+            if whole.tell() >= end:
+                return True
+        return False
+
+    more = step(PIECE)
+    while True:
+        size = whole.tell()
+        grown(size)
+        if size > FREE_BYTES and size > MAX_RATIO * len(body):
+            raise TooLarge(
+                f"the body unpacks to more than {MAX_RATIO} times its {len(body)} bytes, which is taken up to "
+                f"{FREE_BYTES} bytes only; send it uncompressed"
+            )
+        if not more:
+            break
+        more = await asyncio.to_thread(step, _STEP)
+    inflater.finish()
+    return whole.getvalue()
 
 
 async def compressed(parts: bytes | Sequence[bytes | memoryview], coding: bytes) -> bytes:

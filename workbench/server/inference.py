@@ -10,26 +10,34 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
 
 from workbench.config import Limits
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.engine import Engine
 from workbench.engine.deployment import outcome_of
 from workbench.errors import Cancelled, Draining, TooLarge, WorkbenchError
+from workbench.protocols.binary import string_bytes
 from workbench.protocols.classification import classified
+from workbench.protocols.counted_request import CountedRequest
 from workbench.protocols.region_params import Shared, write_shared
 from workbench.protocols.status_codes import UNFORESEEN
-from workbench.server.compression import Inflater
+from workbench.server.compression import decompressed
 from workbench.server.gate.auth import Caller
 from workbench.server.gate.request_ids import RequestIds
 from workbench.server.service import Service
 from workbench.server.shared_memory import RegionLease
 from workbench.telemetry.request_record import LONGEST_MESSAGE, RequestRecord
 
-LARGE_BODY: Final = 1024 * 1024
-"""Bytes from which a body is decoded on a thread, so that the event loop has its turns meanwhile."""
+SMALL_BODY: Final = 4096
+"""Bytes up to which it does not matter what decoding a body takes beside it."""
+
+DECODERS: Final = 4
+"""Requests decoded on threads at once."""
+
+Result = TypeVar("Result")
 
 SHUTTING_DOWN: Final = "the service is shutting down; call again once another runs"
 
@@ -47,13 +55,16 @@ class Codec(Protocol):
         """How the answer is to be compressed; empty: it is not."""
         ...
 
-    @property
-    def may_decode_on_thread(self) -> bool:
-        """Large bodies are decoded on a thread."""
-        ...
-
     def decode(self, body: bytes, now: float, shared: Shared | None) -> tuple[InferRequest, Any]:
         """The request, and how it wants its answer: a value with `classes` and `places`. Raises errors of the tree."""
+        ...
+
+    def takes_long(self, body: bytes) -> bool:
+        """Whether decoding would keep the event loop from its turns: then it is counted and decoded on a thread."""
+        ...
+
+    def count(self, body: bytes, now: float, shared: Shared | None) -> CountedRequest[Any]:
+        """The request, of which nothing is decoded yet that its caps do not bound. Raises errors of the tree."""
         ...
 
     def named_in(self, body: bytes) -> tuple[str, str, str]:
@@ -94,6 +105,19 @@ class InferencePath:
         self.ids = RequestIds()
         self.tasks: set[asyncio.Task[None]] = set()
         """Those of calls that decode, compress or write on a thread."""
+        self._decoders = asyncio.Semaphore(DECODERS)
+
+    async def on_thread(self, work: Callable[[], Result]) -> Result:
+        """What `work` returns, of at most DECODERS at once; a caller that leaves does not make room for another."""
+        await self._decoders.acquire()
+        working = asyncio.get_running_loop().run_in_executor(None, work)
+        working.add_done_callback(self._worked)
+        return await asyncio.shield(working)
+
+    def _worked(self, working: asyncio.Future[Any]) -> None:
+        self._decoders.release()
+        if not working.cancelled():
+            working.exception()  # whoever waited for it may have left
 
 
 class InferenceCall(RequestRecord, kw_only=True, gc=False):
@@ -109,6 +133,8 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
     responder: Responder | None
     timeout_s: float | None = None
     """Seconds from `begin` to the transport's own deadline; None: it has none."""
+    charged: int = 0
+    """Bytes counted beside the body, for what was decoded from it."""
     caller: Caller | None = None
     """None: it does not count as one of its caller's."""
     lease: RegionLease | None = None
@@ -148,10 +174,14 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
                 self.enter(caller, len(body))
             if inference.shared is not None:
                 self.lease = RegionLease(inference.shared)
-            if codec.content_encoding or (len(body) > LARGE_BODY and codec.may_decode_on_thread):
-                self._start(inference, self._begin_in_task(inference, codec, body))
-                return
-            request, self.answer = codec.decode(body, self.received_at, self.lease)
+            if len(body) > SMALL_BODY or codec.content_encoding:
+                if codec.content_encoding or codec.takes_long(body):
+                    self._start(inference, self._begin_in_task(inference, codec, body))
+                    return
+                request, self.answer = codec.decode(body, self.received_at, self.lease)
+                self._charge(inference, _own_bytes(request))
+            else:
+                request, self.answer = codec.decode(body, self.received_at, self.lease)
             self._submit(inference, request)
         except Exception as error:
             self.fail(error, body)
@@ -221,10 +251,13 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
         try:
             if codec.content_encoding:
                 body = await self._inflated(inference, codec.content_encoding, body)
-            if len(body) > LARGE_BODY and codec.may_decode_on_thread:
-                decoded = await asyncio.to_thread(codec.decode, body, self.received_at, self.lease)
+            if codec.takes_long(body):
+                counted = await inference.on_thread(partial(codec.count, body, self.received_at, self.lease))
+                self._charge(inference, counted.memory_bytes)
+                decoded = await inference.on_thread(counted.decode)
             else:
                 decoded = codec.decode(body, self.received_at, self.lease)
+                self._charge(inference, _own_bytes(decoded[0]))
             self.task = None  # from here on the call ends without it
             request, self.answer = decoded
             self._submit(inference, request)
@@ -234,22 +267,28 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
     async def _inflated(self, inference: InferencePath, coding: bytes, body: bytes) -> bytes:
         """The decompressed body. The larger of the two forms is counted."""
         limit = inference.limits.max_body_bytes
-        inflater = Inflater(coding)
-        parts: list[bytes] = []
-        size = 0
-        for piece in inflater.pieces(body):
-            size += len(piece)
+
+        def grown(size: int) -> None:
             if size > limit:
                 raise TooLarge(f"the body has more than {limit} bytes, decompressed; {body_cap(limit)}")
-            if size > self.request_bytes:
+            if self.inference is not None and size > self.request_bytes:
                 self.take(size - self.request_bytes)
-            parts.append(piece)
-            await asyncio.sleep(0)  # a few bytes may hold many pieces, and others have their turn between them
-        inflater.finish()
-        if size < self.request_bytes:
-            inference.bodies.give_back(self.request_bytes - size)
-            self.request_bytes = size
-        return b"".join(parts)
+
+        body = await decompressed(body, coding, grown)
+        if len(body) < self.request_bytes:
+            inference.bodies.give_back(self.request_bytes - len(body))
+            self.request_bytes = len(body)
+        return body
+
+    def _charge(self, inference: InferencePath, size: int) -> None:
+        """Count what decoding takes beside the body. Raises TooManyRequests, and TooLarge where it can never be had."""
+        if size + self.request_bytes > inference.bodies.most:
+            raise TooLarge(
+                f"a body of {self.request_bytes} bytes takes {size} more when it is decoded, and "
+                f"max_body_bytes_in_flight is {inference.bodies.most}: send less at once, or binary data"
+            )
+        inference.bodies.take(size)
+        self.charged += size
 
     async def _answer_in_task(self, inference: InferencePath, codec: Codec, response: InferResponse) -> None:
         answer = self.answer
@@ -287,13 +326,22 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
     def _leave(self, inference: InferencePath) -> None:
         if self.caller is not None:
             self.caller.leave()
-        inference.bodies.give_back(self.request_bytes)
+        inference.bodies.give_back(self.request_bytes + self.charged)
         if self.lease is not None:
             self.lease.give_back()
             self.lease = None
         if self.task is not None:
             self.task = None
         self.inference = self.codec = self.responder = self.caller = self.answer = None
+
+
+def _own_bytes(request: InferRequest) -> int:
+    """Memory of the inputs that are not part of the body. Those that are cannot be written to."""
+    return sum(
+        string_bytes(array.size, 0) if array.dtype.hasobject else array.nbytes
+        for array in request.inputs.values()
+        if array.flags.writeable
+    )
 
 
 def note_failed(service: Service, record: RequestRecord, error: Exception) -> None:

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.errors import InvalidInput, ModelNotFound, QueueFull, TooLarge, Unsupported, WorkbenchError
+from workbench.errors import InvalidInput, ModelNotFound, QueueFull, TooManyRequests, Unsupported, WorkbenchError
 from workbench.http2.headers import H2RequestHead, check_trailers
 from workbench.protocols.status_codes import GRPC_CODE_KEY, grpc_status
+from workbench.server.gate.in_flight import InFlightBytes
 from workbench.server.grpc import framing
 from workbench.server.grpc.framing import MessageTooLarge
 
@@ -93,18 +94,24 @@ def test_a_message_over_the_cap_has_a_status_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(("coding", "pack"), [(b"gzip", gzip.compress), (b"deflate", zlib.compress)])
-def test_compressed_messages_are_unpacked_up_to_the_cap(coding: bytes, pack: object) -> None:
+async def test_compressed_messages_are_unpacked_up_to_the_cap(coding: bytes, pack: object) -> None:
     assert callable(pack)
     message = bytes(range(256)) * 4000
     packed = pack(message)
-    assert framing.inflated(packed, coding, len(message)) == message
-    with pytest.raises(TooLarge):
-        framing.inflated(packed, coding, len(message) - 1)
+    held = InFlightBytes(len(message))
+    assert await framing.inflated(packed, coding, len(message), held) == message
+    assert held.held == len(message)
+    with pytest.raises(TooManyRequests):  # of both together
+        await framing.inflated(packed, coding, len(message), held)
+    held.give_back(len(message))
+    with pytest.raises(MessageTooLarge):
+        await framing.inflated(packed, coding, len(message) - 1, held)
     for damaged in (packed[:-1], packed + b"a", b"no " + packed):
         with pytest.raises(InvalidInput):
-            framing.inflated(damaged, coding, len(message))
+            await framing.inflated(damaged, coding, len(message), held)
     with pytest.raises(InvalidInput, match="no grpc-encoding"):
-        framing.inflated(packed, b"", len(message))
+        await framing.inflated(packed, b"", len(message), held)
+    assert held.held == 0
 
 
 # Ends

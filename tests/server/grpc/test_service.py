@@ -15,16 +15,17 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from tritonclient.grpc import service_pb2
 
+from tests.helpers.large_bodies import large_from
 from tests.helpers.waiting import until_async
 from tests.server.conftest import LIMITS, TOKEN, House, open_house
 from tests.server.grpc.open_port import AUTHORIZED, INFER, STREAM, Port, open_port, request
 from workbench.core.messages import InferRequest
 from workbench.engine.request_queue import Completion
 from workbench.protocols import pb
-from workbench.server import inference
 from workbench.server.gate.scopes import Scope
 from workbench.server.grpc.health import HEALTH, REFLECTION
 from workbench.server.grpc.infer import in_order
+from workbench.server.inference import InferencePath
 
 PUBLIC = {f"/{pb.SERVICE}/ServerLive", f"/{pb.SERVICE}/ServerReady", f"/{HEALTH}/Check", f"/{HEALTH}/Watch"}
 
@@ -204,17 +205,17 @@ async def test_a_message_does_not_overtake_a_large_one_that_is_decoded_on_a_thre
     engine = port.house.service.engine
     submit = engine.submit
 
-    async def on_a_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+    async def on_thread(path: InferencePath, work: Callable[[], Any]) -> Any:
         await gate.wait()
-        return function(*arguments)
+        return work()
 
     def noted(asked: InferRequest, promise: Completion) -> None:
         submitted.append(asked.id)
         submit(asked, promise)
 
-    monkeypatch.setattr(asyncio, "to_thread", on_a_thread)
+    monkeypatch.setattr(InferencePath, "on_thread", on_thread)
     monkeypatch.setattr(engine, "submit", noted)
-    monkeypatch.setattr(inference, "LARGE_BODY", 200)
+    large_from(200, monkeypatch)
     stream = port.channel.stream_stream(STREAM)(metadata=AUTHORIZED)
     for id in ("large" * 40, "small"):
         await stream.write(request(id=id))

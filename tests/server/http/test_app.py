@@ -13,14 +13,15 @@ from typing import Any
 import pytest
 
 from tests import models
+from tests.helpers.large_bodies import large_from
 from tests.helpers.waiting import until_async
 from tests.server.conftest import House, open_house
 from tests.server.driver import HOST, OCTETS, Wire, body, connect
 from workbench.core.ports import Outcome
-from workbench.protocols.oip_json import decode_request
-from workbench.server import inference
+from workbench.protocols import oip_json
+from workbench.protocols.oip_tensors import read_tensors
 from workbench.server.gate.scopes import ALL_SCOPES, Scope
-from workbench.server.http import infer_codec, routes_not_implemented
+from workbench.server.http import routes_not_implemented
 from workbench.server.http.h1_connection import H1Connection
 from workbench.server.http.routing import Route
 
@@ -211,13 +212,13 @@ async def test_each_route_gives_back_the_bytes_of_a_body(house: House) -> None:
 async def test_a_large_body_is_decoded_on_a_thread(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[int] = []
 
-    def decode(*sent: Any) -> Any:
+    def read(*sent: Any) -> Any:
         threads.append(threading.get_ident())
-        return decode_request(*sent)
+        return read_tensors(*sent)
 
-    monkeypatch.setattr(infer_codec, "decode_request", decode)
-    for size, elsewhere in ((inference.LARGE_BODY, False), (100, True)):
-        monkeypatch.setattr(inference, "LARGE_BODY", size)
+    monkeypatch.setattr(oip_json, "read_tensors", read)
+    for size, elsewhere in ((1 << 20, False), (100, True)):
+        large_from(size, monkeypatch)
         reply = await house.call("POST", "/v2/models/digits/infer", body(*range(20)))
         assert reply.json["outputs"][0]["shape"] == [20, 2]
         assert (threads.pop() != threading.get_ident()) is elsewhere
@@ -408,7 +409,7 @@ async def test_settings_are_changed_live(house: House) -> None:
         assert (await house.call("POST", "/control/models/digits/set", wrong)).status == 400
 
 
-@pytest.mark.parametrize("sent", [b"", b"[]", b"{", b'"x"', b"\xff", b"[" * 100_000, b'{"path": 3}'])
+@pytest.mark.parametrize("sent", [b"", b"[]", b"{", b'"x"', b"\xff", b"[" * 60_000, b'{"path": 3}'])
 async def test_a_control_body_that_is_none_is_400(house: House, sent: bytes) -> None:
     reply = await house.call("POST", "/control/models/digits/load", sent, content_type="application/json")
     assert reply.status == 400

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from workbench.errors import TooManyRequests
@@ -31,6 +33,15 @@ class InFlightBytes:
 
     def give_back(self, size: int) -> None:
         self.held -= size
+
+    @contextmanager
+    def also(self, size: int) -> Iterator[None]:
+        """Count `size` more bytes while the block runs. Raises TooManyRequests."""
+        self.take(size)
+        try:
+            yield
+        finally:
+            self.give_back(size)
 
 
 def anonymous_bytes() -> InFlightBytes:

@@ -205,9 +205,10 @@ class GrpcCall(Stream):
         assert head is not None
         try:
             if compressed:
-                most = self._asked.most
-                message = await asyncio.to_thread(framing.inflated, message, self._asked.coding, most)
+                asked, held = self._asked, self._pot
+                message = await framing.inflated(message, asked.coding, asked.most, held)
                 self._drop()
+                held.give_back(len(message))
             if method.begin is not None:
                 self._task = None  # from here on it ends without it
                 method.begin(head, message, self)
@@ -259,8 +260,9 @@ class GrpcCall(Stream):
                     compressed, message = bool(buffer[0]), bytes(memoryview(buffer)[PREFIX_BYTES:whole])
                     self._take(whole)
                     if compressed:
-                        coding = self._asked.coding
-                        message = await asyncio.to_thread(framing.inflated, message, coding, most)
+                        held = self._pot
+                        message = await framing.inflated(message, self._asked.coding, most, held)
+                        held.give_back(len(message))
                     yield message
                     continue
                 if whole > len(buffer) + self.window_in:  # else the rest of a long message could never come

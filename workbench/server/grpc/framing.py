@@ -11,7 +11,8 @@ from typing import Final
 from workbench.errors import InvalidInput, TooLarge, Unsupported, WorkbenchError
 from workbench.http2.headers import block_of
 from workbench.protocols.status_codes import GRPC_CODE_KEY, grpc_status
-from workbench.server.compression import CODINGS, Inflater
+from workbench.server.compression import CODINGS, decompressed
+from workbench.server.gate.in_flight import InFlightBytes
 
 PREFIX_BYTES: Final = 5
 """Before each message: whether it is compressed, and its length."""
@@ -78,20 +79,27 @@ def message_length(prefix: bytes, most: int) -> int:
     return length
 
 
-def inflated(message: bytes, with_coding: bytes, most: int) -> bytes:
-    """A compressed message as it was. InvalidInput, MessageTooLarge. May take long: not for the event loop."""
+async def inflated(message: bytes, with_coding: bytes, most: int, held: InFlightBytes) -> bytes:
+    """A compressed message as it was, which `held` has counted when this returns.
+
+    InvalidInput, MessageTooLarge, TooLarge, TooManyRequests.
+    """
     if not with_coding:
         raise UnsupportedEncoding("a message says that it is compressed, and no grpc-encoding says how")
-    inflater = Inflater(with_coding)
-    parts: list[bytes] = []
-    size = 0
-    for piece in inflater.pieces(message):
-        size += len(piece)
+    counted = 0
+
+    def grown(size: int) -> None:
+        nonlocal counted
         if size > most:
             raise MessageTooLarge(f"the message has more than {most} bytes when decompressed, the most {_CAP}")
-        parts.append(piece)
-    inflater.finish()
-    return b"".join(parts)
+        held.take(size - counted)
+        counted = size
+
+    try:
+        return await decompressed(message, with_coding, grown)
+    except BaseException:
+        held.give_back(counted)
+        raise
 
 
 def framed(message: bytes) -> bytes:

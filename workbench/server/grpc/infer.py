@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from workbench.config import Limits
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.errors import Draining, WorkbenchError
+from workbench.protocols.counted_request import CountedRequest
 from workbench.protocols.oip_grpc import (
     Decoder,
     GrpcAnswer,
@@ -38,7 +40,6 @@ class GrpcCodec:
     """ModelInferRequest, and the answer that `encode` makes of a response. Compression is the framing's business."""
 
     content_encoding = accept_encoding = b""
-    may_decode_on_thread = True
 
     def __init__(self, limits: Limits, encode: Encode, tensors_of: TensorsOf) -> None:
         self._limits = limits
@@ -49,6 +50,12 @@ class GrpcCodec:
 
     def encode(self, call: InferenceCall, response: InferResponse) -> bytes:
         return self._encode(response, call.answer, self._limits)
+
+    def takes_long(self, body: bytes) -> bool:
+        return len(body) > 1 << 20
+
+    def count(self, body: bytes, now: float, shared: Shared | None) -> CountedRequest[GrpcAnswer]:
+        return CountedRequest(0, partial(self.decode, body, now, shared))
 
     async def compressed(self, encoded: Any) -> Any:
         return encoded

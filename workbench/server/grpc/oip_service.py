@@ -97,8 +97,10 @@ class OipServicer:
     async def load(self, head: CallHead, message: bytes, context: Context) -> bytes:
         """From the service's repositories, or the files in the message; answered once it serves."""
         self._service.used_at = time.monotonic()
-        name, asked = await asyncio.to_thread(grpc_metadata.decode_repository_load, message)
-        await repository_api.load(self._service, name, asked)
+        # The message is there, then its fields, and then the files.
+        with self._service.bodies.also(3 * len(message)):
+            name, asked = await asyncio.to_thread(grpc_metadata.decode_repository_load, message)
+            await repository_api.load(self._service, name, asked)
         return grpc_metadata.nothing("RepositoryModelLoad")
 
     async def unload(self, head: CallHead, message: bytes, context: Context) -> bytes:

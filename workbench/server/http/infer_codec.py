@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from workbench.config import Limits
 from workbench.core.messages import InferRequest, InferResponse
+from workbench.core.tensor import BYTES
 from workbench.engine import Engine
-from workbench.protocols.oip_json import BINARY_ANSWER, AnswerFormat, decode_request, encode_response
+from workbench.protocols.counted_request import CountedRequest
+from workbench.protocols.json_cutting import LARGE
+from workbench.protocols.oip_json import BINARY_ANSWER, AnswerFormat, count_request, decode_request, encode_response
 from workbench.protocols.raw_request import decode_raw_request
 from workbench.protocols.region_params import Shared
 from workbench.server.compression import compressed
@@ -17,6 +20,12 @@ from workbench.server.inference import InferenceCall
 
 Encoded: TypeAlias = tuple[bytes, Sequence[bytes | memoryview]]
 """Lines of headers, and the parts of a body."""
+
+_JSON_ON_LOOP: Final = 256 * 1024
+"""Bytes of JSON up to which it is decoded on the event loop: about two milliseconds."""
+
+_BINARY_ON_LOOP: Final = 1024 * 1024
+"""The same for a body with binary data, most of which is not touched."""
 
 _JSON_HEAD = b"content-type: application/json\r\nx-model-epoch: %b\r\nx-request-id: %b\r\n"
 _BINARY_HEAD = (
@@ -40,9 +49,28 @@ class HttpCodec:
     strict_json: bool = False
     """The setting: NaN and infinities are no bare words in JSON."""
 
-    @property
-    def may_decode_on_thread(self) -> bool:
-        return self.json_bytes != 0  # a raw body needs the engine, and is quickly read
+    def takes_long(self, body: bytes) -> bool:
+        size, json_bytes = len(body), self.json_bytes
+        if size <= LARGE or json_bytes == 0:
+            return False  # a raw body needs the engine, and is quickly read
+        if json_bytes is None:
+            return size > _JSON_ON_LOOP
+        # Of binary data only strings are read one by one; a name may be escaped in JSON.
+        head = body[:json_bytes]
+        return json_bytes > LARGE or size > _BINARY_ON_LOOP or BYTES.encode() in head or b"\\" in head
+
+    def count(self, body: bytes, now: float, shared: Shared | None) -> CountedRequest[AnswerFormat]:
+        return count_request(
+            self.model,
+            self.version,
+            body,
+            self.json_bytes,
+            self.limits,
+            now,
+            shared,
+            self.engine.tensors_of,
+            self.strict_json,
+        )
 
     def decode(self, body: bytes, now: float, shared: Shared | None) -> tuple[InferRequest, AnswerFormat]:
         if self.json_bytes == 0:

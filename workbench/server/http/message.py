@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import enum
+import io
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from workbench.errors import InvalidInput, TooLarge, UnsupportedMediaType
 from workbench.protocols.trace_headers import REQUEST_ID
-from workbench.server.compression import CODINGS, Inflater
+from workbench.server.compression import CODINGS, decompressed
 from workbench.server.gate.auth import Headers
 from workbench.server.gate.in_flight import InFlightBytes
 from workbench.server.inference import body_cap
@@ -58,25 +58,28 @@ async def read_body(pieces: AsyncIterator[bytes], headers: Headers, max_bytes: i
     """
     check_length(headers, max_bytes)
     coding = headers.get(b"content-encoding", b"")
-    inflater = Inflater(coding) if coding in CODINGS else None
-    parts: list[bytes] = []
-    size = 0
+    whole = io.BytesIO()  # gives its content without a copy
+    counted = 0
+
+    def grown(size: int, what: str = "") -> None:
+        nonlocal counted
+        if size > max_bytes:
+            raise TooLarge(f"the body has more than {max_bytes} bytes{what}; {body_cap(max_bytes)}")
+        if size > counted:
+            held.take(size - counted)
+            counted = size
+
     try:
         async for piece in pieces:
-            for part in (piece,) if inflater is None else inflater.pieces(piece):
-                if size + len(part) > max_bytes:
-                    what = "" if inflater is None else ", decompressed"
-                    raise TooLarge(f"the body has more than {max_bytes} bytes{what}; {body_cap(max_bytes)}")
-                held.take(len(part))
-                size += len(part)
-                parts.append(part)
-                if inflater is not None:  # a few bytes may hold many parts, and others have their turn between them
-                    await asyncio.sleep(0)
-        if inflater is not None:
-            inflater.finish()
-        return b"".join(parts)
+            grown(whole.tell() + len(piece))
+            whole.write(piece)
+        body = whole.getvalue()
+        if coding in CODINGS:
+            body = await decompressed(body, coding, lambda size: grown(size, ", decompressed"))
+            held.give_back(counted - len(body))
+        return body
     except BaseException:
-        held.give_back(size)
+        held.give_back(counted)
         raise
 
 

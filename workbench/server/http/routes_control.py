@@ -29,9 +29,6 @@ from workbench.telemetry.snapshots import Snapshots
 
 NDJSON = b"application/x-ndjson"
 
-BODY_BYTES = 1024 * 1024
-"""The most that a control call's own JSON may have."""
-
 STREAM_INTERVAL_S = (0.1, 10.0)
 LOG_LINES = 1000
 
@@ -217,7 +214,7 @@ class ControlRoutes:
                 drained.cancel()
 
     def _body(self, call: Call) -> AbstractAsyncContextManager[bytes]:
-        return call.body(BODY_BYTES, self._service.bodies)
+        return call.body(control.BODY_BYTES, self._service.bodies)
 
     # The stream
 

@@ -11,15 +11,13 @@ import asyncio
 import msgspec
 
 from workbench.errors import NotFound
+from workbench.protocols.control import BODY_BYTES
 from workbench.protocols.region_params import decode_registration
 from workbench.server.http.message import Response
 from workbench.server.http.routing import Call, Route
 from workbench.server.repository_api import shared_memory
 from workbench.server.service import Service
 from workbench.server.shared_memory import NO_CUDA_REGION
-
-BODY_BYTES = 64 * 1024
-"""The most that a registration may have."""
 
 _PREFIX, _CUDA = "/v2/systemsharedmemory", "/v2/cudasharedmemory"
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
 from workbench.core.model import ModelState, ModelStatus
 from workbench.protocols import metadata
+from workbench.protocols.control import BODY_BYTES
 from workbench.protocols.model_config_body import triton_config
 from workbench.protocols.statistics_body import statistics_body
 from workbench.server import repository_api
@@ -82,19 +82,22 @@ class ProtocolRoutes:
     # The model repository
 
     async def index(self, call: Call) -> Response:
-        async with self._body(call) as body:
+        async with call.body(BODY_BYTES, self._service.bodies) as body:
             ready_only = metadata.decode_index_request(body)
         return Response(200, metadata.repository_index(await repository_api.index(self._service, ready_only)))
 
     async def load(self, call: Call) -> Response:
         """From the service's repositories, or the file that the body holds; answered once it serves."""
-        async with self._body(call) as body:
-            asked = await asyncio.to_thread(metadata.decode_repository_load, body, call.params["name"])
-            await while_there(call, repository_api.load(self._service, call.params["name"], asked))
+        limit, bodies = self._service.config.limits.max_body_bytes, self._service.bodies
+        # Beside a body there are the texts of its files, and then the files.
+        async with call.body(limit, bodies) as body:
+            with bodies.also(2 * len(body)):
+                asked = await asyncio.to_thread(metadata.decode_repository_load, body, call.params["name"])
+                await while_there(call, repository_api.load(self._service, call.params["name"], asked))
         return Response(200, b"{}")
 
     async def unload(self, call: Call) -> Response:
-        async with self._body(call) as body:
+        async with call.body(BODY_BYTES, self._service.bodies) as body:
             metadata.decode_repository_unload(body)
         await repository_api.unload(self._service, call.params["name"])
         return Response(200, b"{}")
@@ -109,9 +112,6 @@ class ProtocolRoutes:
         # What is rendered is a copy, and of many models it takes long enough for others to notice.
         body, content_type = await asyncio.to_thread(exposition.render, metrics.state(), accept)
         return Response(200, body, content_type.encode())
-
-    def _body(self, call: Call) -> AbstractAsyncContextManager[bytes]:
-        return call.body(self._service.config.limits.max_body_bytes, self._service.bodies)
 
     def _status(self, call: Call) -> ModelStatus:
         return self._engine.status(call.params["name"], call.params.get("version"))
