@@ -304,7 +304,7 @@ def test_answers_in_a_stream_and_errors_in_it() -> None:
     assert answer.infer_response.id == "7"
     assert answer.infer_response.parameters["triton_final_response"].bool_param
     error = kind.FromString(encode_stream_error(DeadlineExceeded("too late \ud800"), "7"))
-    assert (error.infer_response.id, error.error_message) == ("7", "too late ?")
+    assert (error.infer_response.id, error.error_message) == ("7", "too late \\ud800")
 
 
 def test_an_answer_that_cannot_be_read_is_the_service_s_fault() -> None:
