@@ -68,7 +68,7 @@ def test_what_other_servers_and_proxies_answer_becomes_the_nearest_error(
 
 
 def test_a_name_that_is_no_text_can_be_told() -> None:
-    assert json.loads(error_body(errors.NotFound("no model '\udcff'")))["error"] == "no model '?'"
+    assert json.loads(error_body(errors.NotFound("no model '\udcff'")))["error"] == r"no model '\udcff'"
 
 
 @pytest.mark.parametrize(
