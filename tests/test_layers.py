@@ -54,7 +54,8 @@ INNER_ROOMS: dict[str, dict[str, set[str]]] = {
         "shared_memory": set(),
         "persistence": set(),
         "settings": set(),
-        "service": {"gate", "persistence", "shared_memory"},
+        "token_rotation": {"gate"},
+        "service": {"gate", "persistence", "shared_memory", "token_rotation"},
         "inference": {"service", "gate", "compression", "shared_memory"},
         "repository_api": {"service", "shared_memory"},
         "http": {
@@ -79,7 +80,17 @@ INNER_ROOMS: dict[str, dict[str, set[str]]] = {
             "inference",
             "repository_api",
         },
-        "worker_main": {"gate", "process", "persistence", "service", "inference", "http", "grpc", "settings"},
+        "worker_main": {
+            "token_rotation",
+            "gate",
+            "process",
+            "persistence",
+            "service",
+            "inference",
+            "http",
+            "grpc",
+            "settings",
+        },
     },
     "loadtest": {
         "machine_info": set(),

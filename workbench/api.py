@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from workbench.core.model import ModelStatus, Signature
@@ -39,8 +40,16 @@ T = TypeVar("T")
 _latest: tuple[int, Workbench] | None = None
 
 
-def connect(url: str | None = None, token: str | None = None, *, own: bool = False) -> Workbench:
+def connect(
+    url: str | None = None,
+    token: str | None = None,
+    *,
+    token_file: str | os.PathLike[str] | None = None,
+    own: bool = False,
+) -> Workbench:
     """Connects to the service at `url`, or else to your shared service, which is started if none runs.
+
+    `token_file`, in place of `token`, is a file with the token; it is read again when the token was replaced.
 
     `own`: the service at `url` is yours and runs on this machine, so nothing is sent to a process of another user that
     has taken its port. Your shared service is always called so.
@@ -52,8 +61,13 @@ def connect(url: str | None = None, token: str | None = None, *, own: bool = Fal
     from workbench.client.client import AsyncClient
 
     if url is not None:
-        workbench = Workbench(AsyncClient(url, token, own=own))
-    elif token is not None:
+        if token_file is not None:
+            from workbench.rendezvous.token_file import read_token
+
+            token = read_token(Path(token_file))
+        file = None if token_file is None else Path(token_file)
+        workbench = Workbench(AsyncClient(url, token, token_file=file, own=own))
+    elif token is not None or token_file is not None:
         raise InvalidInput("a token needs the url of the service that it opens: connect(url, token)")
     else:
         workbench = _with_shared_service(start=True)
@@ -285,7 +299,8 @@ class Workbench:
             target = Target(name, endpoint, wanted, token)
         else:
             sync.run(self._client.status(name, wanted))  # which finds the service, where it has moved
-            target = Target(name, self._client.url, wanted, self._client.token, controlled=True)
+            client = self._client
+            target = Target(name, client.url, wanted, client.token, controlled=True, token_file=client.token_file)
         return bench_target(target, inputs, sweep=sweep, **options)
 
     def history(self, model: str | None = None, limit: int | None = None) -> pd.DataFrame:
@@ -354,6 +369,35 @@ class Workbench:
         if self._shared is not None:
             return Lines(self._shared.logs(lines))
         return Lines(sync.run(self._client.logs(lines)))
+
+    def token(self, *, show: bool = False) -> Card:
+        """Says in which file the service's token is; with `show` also the token. Starts no service."""
+        from workbench.client.summary import token_card
+        from workbench.rendezvous.token_file import read_token
+
+        file = self._client.token_file
+        if self._shared is not None and (record := self._shared.record()) is not None:
+            file = record.token_file
+        token = self._client.token if not show or not file else read_token(Path(file))
+        return token_card(file, token if show else None)
+
+    def rotate_token(self) -> Card:
+        """Replaces the service's token while it runs, and says in which file the new one is.
+
+        No other token is valid from then on: calls with the old one are refused, and streams that it opened end. Your
+        other programs that know the file read it again and go on.
+
+        Raises Unavailable if no service runs, and StorageError if the file is not the service's to write.
+        """
+        from workbench.client import sync
+        from workbench.client.summary import token_card
+
+        if self._shared is not None and self._shared.record() is None:
+            raise Unavailable(
+                "no service runs, so there is no token to replace; to have the next start make another one, delete the "
+                "file 'token' in the data folder"
+            )
+        return token_card(sync.run(self._client.rotate_token()), None, replaced=True)
 
     def snapshots(self, interval: float = 0.5) -> Iterator[dict[str, Any]]:
         """Yields the service's live figures, one snapshot every `interval` seconds."""
@@ -464,7 +508,9 @@ def _with_shared_service(start: bool) -> Workbench:
     else:
         record = shared.record()
         address = Address(_NOWHERE, None) if record is None else address_of(record)
-    client = AsyncClient(address.url, address.token, own=True, shared=shared, keeper=address.keeper)
+    client = AsyncClient(
+        address.url, address.token, token_file=address.token_file, own=True, shared=shared, keeper=address.keeper
+    )
     return Workbench(client, shared, address.token_file)
 
 

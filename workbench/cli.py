@@ -161,8 +161,7 @@ def _service(arguments: argparse.Namespace, start: bool = True) -> Workbench:
         ready = read_ready_file(Path(ready_file), Path(token_file) if token_file else None)
         url, token_file = ready.url, str(ready.token_file) if ready.token_file else None
     assert url is not None
-    token = _read(Path(token_file), "the token file").strip() if token_file else None
-    return connect(url, token, own=own)
+    return connect(url, token_file=token_file, own=own)
 
 
 def _read(path: Path, what: str) -> str:
@@ -260,6 +259,19 @@ def _stop(arguments: argparse.Namespace) -> int:
     return _say("the service is stopped; the next call starts it again, with the same models")
 
 
+def _add_token(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rotate", action="store_true", help="replace it; no other token is valid from then on")
+    parser.add_argument("--show", action="store_true", help="print the token, too")
+
+
+def _token(arguments: argparse.Namespace) -> int:
+    workbench = _service(arguments, start=False)
+    if arguments.rotate:
+        replaced = workbench.rotate_token()
+        return _say(workbench.token(show=True) if arguments.show else replaced)
+    return _say(workbench.token(show=arguments.show))
+
+
 def _add_logs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lines", type=int, default=20, metavar="N", help="number of lines (20)")
 
@@ -342,6 +354,7 @@ _CLIENT_VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], C
     "status": ("describe the service: state and reason, address, resources", _add_nothing, _status),
     "restart": ("restart your shared service, in this version", _add_nothing, _restart),
     "stop": ("stop your shared service; the next call starts it again", _add_nothing, _stop),
+    "token": ("say where the service's token is, or replace it", _add_token, _token),
     "logs": ("print the service's last log lines", _add_logs, _logs),
     "bench": ("load-test a model; the status is 1 if --slo is not met", _add_bench, _bench),
     "history": ("list the stored load tests", _add_history, _history),

@@ -128,6 +128,7 @@ def test_the_token_of_a_data_folder_is_kept_over_a_restart(tmp_path: Path) -> No
 
 def test_the_callers_own_token_is_taken_from_its_file(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("my-own-token-0123456789\n")
+    (tmp_path / "mine").chmod(0o600)
     with started(tmp_path, "--token-file", str(tmp_path / "mine")) as serve:
         assert serve.published["token_file"] == str(tmp_path / "mine")
         assert serve.call("GET", "/v2")[0] == 200

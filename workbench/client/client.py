@@ -24,6 +24,7 @@ from workbench.client.fork_safety import keep_from_children
 from workbench.client.grpc_client import GrpcClient
 from workbench.client.input_adapter import did_you_mean
 from workbench.client.request_body import Body, CountedBody, payload
+from workbench.client.token_source import TokenSource
 from workbench.core.description import Description
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import ModelStatus, check_model_name, check_model_version
@@ -63,6 +64,8 @@ DEADLINE_GRACE_S = 1.0
 class AsyncClient:
     """A client of the service at `url`. Holds connections from the first call until `close()`.
 
+    With `token_file` a token that was replaced is read from there again when the service refuses the one before.
+
     For a grpc:// or grpcs:// address it uses gRPC, for inferences only, with any server of the protocol.
 
     It belongs to the event loop that calls it first; in a forked child it opens new connections.
@@ -73,6 +76,7 @@ class AsyncClient:
         url: str,
         token: str | None = None,
         *,
+        token_file: str | Path | None = None,
         connections: int = 256,
         own: bool = False,
         shared: SharedService | None = None,
@@ -80,7 +84,8 @@ class AsyncClient:
     ) -> None:
         """`own`: it is a service of this user on this machine, and nothing is sent to a process of another user."""
         parts = urlsplit(url)
-        self._grpc = GrpcClient(url, token) if parts.scheme in ("grpc", "grpcs") else None
+        self._source = TokenSource(token, token_file)
+        self._grpc = GrpcClient(url, token, token_file=token_file) if parts.scheme in ("grpc", "grpcs") else None
         """Set for a gRPC address: it carries inferences and what they need, nothing else."""
         if self._grpc is None and (
             parts.scheme not in ("http", "https") or not parts.netloc or parts.username is not None
@@ -89,7 +94,6 @@ class AsyncClient:
         if own and self._grpc is not None:
             raise InvalidInput("gRPC connects by itself, so who listens there cannot be looked at: use the http:// URL")
         self.url = url.rstrip("/")
-        self._token = token
         self._connections = connections
         self._own = own
         self._session: aiohttp.ClientSession | None = None
@@ -117,21 +121,45 @@ class AsyncClient:
 
     def clone(self) -> AsyncClient:
         """Return another client of this address, which neither finds nor starts another service."""
-        return AsyncClient(self.url, self._token, own=self._own)
+        return AsyncClient(self.url, self.token, token_file=self.token_file, own=self._own)
 
     @property
     def token(self) -> str | None:
         """The token, for other clients of the same service."""
-        return self._token
+        return self._source.token
+
+    @property
+    def token_file(self) -> str:
+        """The file with the token, from which it is read again; empty where none is known."""
+        return str(self._source.path or "")
+
+    def use_token(self, token: str | None) -> None:
+        """Send this token from now on; calls under way go on."""
+        self._source.token = token
+
+    async def rotate_token(self) -> str:
+        """Replace the service's token, so that no other one is valid any more; the file that holds the new one.
+
+        This client reads it from its own `token_file`; without one it has no token any more. Raises StorageError where
+        the service cannot replace it.
+        """
+        before = self.token
+        path = str((await self._json("POST", "/control/token/rotate", {}))["token_file"])
+        if self._shared is not None:  # the path is another service's word, and may name any file of this machine
+            self._source.path = Path(path)
+        if not await self._source.renewed(before):
+            self.use_token(None)
+        return path
 
     async def rebind(self, address: Address) -> None:
         """Use the service at `address` from now on."""
-        moved = (address.url, address.token) != (self.url, self._token)
+        moved = address.url != self.url
+        self._source.token, self._source.path = address.token, Path(address.token_file) if address.token_file else None
         if address.keeper != (self._keeper and self._keeper.process):
             self._keeper = None if address.keeper is None else ProcessHandle(address.keeper)
             moved = True  # open connections lead to a worker that is about to end
         if moved:
-            self.url, self._token = address.url, address.token
+            self.url = address.url
             await self.close()
 
     # Inference
@@ -256,10 +284,36 @@ class AsyncClient:
 
         The service restores the earlier settings by itself, even if this process dies.
         """
-        body, headers = json.dumps(dict(settings)).encode(), {"Content-Type": "application/json"}
-        async with await self._open("POST", f"/control/models/{_model(name)}/lend", body, headers, None) as response:
+        token = self.token
+        response = await self._lend(name, settings)
+        keeping: asyncio.Task[None] | None = None
+        try:
             line = await response.content.readline()
+            keeping = asyncio.create_task(self._keep_lent(response, token, name, settings))
             yield control.decode_status(self._decoded(line)["model"])
+        finally:
+            if keeping is None:
+                response.close()
+            else:
+                keeping.cancel()
+                await asyncio.gather(keeping, return_exceptions=True)
+
+    async def _lend(self, name: str, settings: Mapping[str, object]) -> aiohttp.ClientResponse:
+        body, headers = json.dumps(dict(settings)).encode(), {"Content-Type": "application/json"}
+        return await self._open("POST", f"/control/models/{_model(name)}/lend", body, headers, None)
+
+    async def _keep_lent(
+        self, response: aiohttp.ClientResponse, token: str | None, name: str, settings: Mapping[str, object]
+    ) -> None:
+        """Until cancelled; the service ends what was lent with a token that was replaced, so it is lent again then."""
+        while True:
+            async with response:
+                async for _ in response.content.iter_any():
+                    pass
+            if not await self._source.renewed(token):
+                return
+            token = self.token
+            response = await self._lend(name, settings)
 
     async def statuses(self, name: str | None = None) -> list[ModelStatus]:
         """Return the status of every version, Failed ones included, of one model or of all."""
@@ -414,12 +468,24 @@ class AsyncClient:
             )
         if self._shared is None or self._keeper is None or self._keeper.alive:
             try:
-                return await self._sent(method, path, body, headers, timeout_s)
+                return await self._admitted(method, path, body, headers, timeout_s)
             except (aiohttp.ClientConnectorError, Draining):
                 if self._shared is None:
                     raise
         assert self._shared is not None
         await self.rebind(await asyncio.to_thread(self._shared.ensure))
+        return await self._admitted(method, path, body, headers, timeout_s)
+
+    async def _admitted(
+        self, method: str, path: str, body: Body, headers: Mapping[str, str], timeout_s: float | None
+    ) -> aiohttp.ClientResponse:
+        """Send, and once more where the token was refused and its file holds another one by now."""
+        token = self.token
+        try:
+            return await self._sent(method, path, body, headers, timeout_s)
+        except Unauthenticated:
+            if not await self._source.renewed(token):
+                raise
         return await self._sent(method, path, body, headers, timeout_s)
 
     async def _sent(
@@ -429,6 +495,8 @@ class AsyncClient:
         from yarl import URL
 
         sized = dict(headers)
+        if (token := self.token) is not None:
+            sized["Authorization"] = f"Bearer {token}"
         data = payload(body, sized)
         response = await self._connected().request(
             method,
@@ -443,7 +511,7 @@ class AsyncClient:
         async with response:
             error = status_codes.error_from_http(response.status, await response.read())
         if isinstance(error, Unauthenticated):
-            wrong = "does not know this token" if self._token else "needs its token"
+            wrong = "does not know this token" if token else "needs its token"
             raise Unauthenticated(f"the service at {self.url} {wrong}: {_HOW_TO_GIVE_IT}")
         raise error
 
@@ -452,7 +520,6 @@ class AsyncClient:
 
         loop = asyncio.get_running_loop()
         if self._session is None or self._loop is not loop:
-            headers = {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
             options: dict[str, Any] = {"limit": self._connections, "keepalive_timeout": KEEP_ALIVE_S}
             if self._own:
                 from workbench.client.own_connector import OwnConnector
@@ -460,7 +527,7 @@ class AsyncClient:
                 connector: aiohttp.TCPConnector = OwnConnector(self._keeper, **options)
             else:
                 connector = aiohttp.TCPConnector(**options)
-            self._session = aiohttp.ClientSession(connector=connector, headers=headers, auto_decompress=False)
+            self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
             self._loop = loop
             keep_from_children(self._session)
         return self._session

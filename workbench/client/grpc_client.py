@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from workbench.client.fork_safety import keep_from_children
+from workbench.client.token_source import TokenSource
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import ModelStatus, Signature
-from workbench.errors import InvalidInput, Unavailable, Unsupported, WorkbenchError
+from workbench.errors import InvalidInput, Unauthenticated, Unavailable, Unsupported, WorkbenchError
 from workbench.protocols.status_codes import GRPC_CODE_KEY, error_from_grpc
 
 if TYPE_CHECKING:
@@ -38,7 +41,12 @@ class GrpcClient:
     """
 
     def __init__(
-        self, url: str, token: str | None = None, *, credentials: grpc.ChannelCredentials | None = None
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        token_file: str | Path | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
     ) -> None:
         parts = urlsplit(url)
         if (
@@ -54,7 +62,7 @@ class GrpcClient:
         self._target = parts.netloc
         self._secure = parts.scheme == "grpcs"
         self._credentials = credentials
-        self._metadata = () if token is None else (("authorization", f"Bearer {token}"),)
+        self._source = TokenSource(token, token_file)
         self._channel: grpc.aio.Channel | None = None
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._methods: dict[str, Any] = {}
@@ -90,15 +98,23 @@ class GrpcClient:
 
         from workbench.protocols import oip_grpc
 
-        async def messages() -> AsyncIterator[bytes]:
-            async for request in requests:
-                yield oip_grpc.encode_request(request)
-
+        messages = _Messages(requests)
         try:
-            async for message in self._connected("ModelStreamInfer")(messages(), metadata=self._metadata):
-                yield oip_grpc.decode_stream_response(message)
-        except grpc.aio.AioRpcError as error:
-            raise self._meant(error) from None
+            while True:
+                token = self._source.token
+                try:
+                    call = self._connected("ModelStreamInfer")(messages.unanswered(), metadata=_metadata(token))
+                    async for message in call:
+                        messages.sent.popleft()
+                        yield oip_grpc.decode_stream_response(message)
+                    return
+                except grpc.aio.AioRpcError as error:
+                    meant = self._meant(error)
+                    # Before a service ends a stream it answers each message that it has read, and it runs no other.
+                    if not isinstance(meant, Unauthenticated) or not await self._source.renewed(token):
+                        raise meant from None
+        finally:
+            messages.close()
 
     async def ready(self) -> bool:
         """Return whether the service takes requests: False while it starts or drains.
@@ -138,10 +154,20 @@ class GrpcClient:
         return grpc_metadata.decode_server_metadata(await self._call("ServerMetadata", b""))
 
     async def _call(self, method: str, message: bytes, timeout_s: float | None = None) -> bytes:
+        token = self._source.token
+        try:
+            return await self._sent(method, message, timeout_s)
+        except Unauthenticated:
+            if not await self._source.renewed(token):
+                raise
+        return await self._sent(method, message, timeout_s)
+
+    async def _sent(self, method: str, message: bytes, timeout_s: float | None) -> bytes:
         import grpc
 
+        metadata = _metadata(self._source.token)
         try:
-            answer: bytes = await self._connected(method)(message, metadata=self._metadata, timeout=timeout_s)
+            answer: bytes = await self._connected(method)(message, metadata=metadata, timeout=timeout_s)
             return answer
         except grpc.aio.AioRpcError as error:
             raise self._meant(error) from None
@@ -180,3 +206,43 @@ class GrpcClient:
         if isinstance(meant, Unavailable) and not code:
             return Unavailable(f"the service at {self.url} does not answer: {meant.message[:300]}")
         return meant
+
+
+def _metadata(token: str | None) -> tuple[tuple[str, str], ...]:
+    return () if token is None else (("authorization", f"Bearer {token}"),)
+
+
+class _Messages:
+    """The messages of a stream that may have to be opened a second time."""
+
+    def __init__(self, requests: AsyncIterable[InferRequest]) -> None:
+        self.sent: deque[bytes] = deque()
+        """Those that are not answered yet, in order."""
+        self._requests = aiter(requests)
+        self._next: asyncio.Future[InferRequest | None] | None = None
+        self._opened = 0
+
+    async def unanswered(self) -> AsyncIterator[bytes]:
+        """What was sent before and is unanswered, and then the rest."""
+        from workbench.protocols import oip_grpc
+
+        self._opened = this = self._opened + 1
+        for message in list(self.sent):
+            yield message
+        while True:
+            # A call that ends cancels who waits here, and must not cancel whoever makes the requests.
+            if self._next is None:
+                self._next = asyncio.ensure_future(self._following())
+            request = await asyncio.shield(self._next)
+            if request is None or this != self._opened:  # gRPC's library may still read for the call that has ended
+                return
+            self._next = None
+            self.sent.append(oip_grpc.encode_request(request))
+            yield self.sent[-1]
+
+    async def _following(self) -> InferRequest | None:
+        return await anext(self._requests, None)
+
+    def close(self) -> None:
+        if self._next is not None:
+            self._next.cancel()

@@ -135,6 +135,16 @@ def shared_card(
     return Card("the service", facts)
 
 
+def token_card(file: str, token: str | None, *, replaced: bool = False) -> Card:
+    """Say where the token is; `token` None: it is not to be shown."""
+    title = "the token was replaced; no other one is valid any more" if replaced else "the service's token"
+    return Card(
+        title,
+        {"token file": file or "not known here: %infer status, where it was started, names it"}
+        | ({} if token is None else {"token": token}),
+    )
+
+
 def _clock_time(unix_s: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(unix_s)) if unix_s else ""
 

@@ -214,6 +214,12 @@ class H2Connection:
         self._write(frames.rst_stream(number, code))
         self._close_if_done()
 
+    def reconsider(self) -> None:
+        """Derives anew what heads mean, those under way included."""
+        self._headers.forget()
+        for stream in list(self._streams.values()):
+            stream.on_reconsider()
+
     # Frames received
 
     def on_headers(self, number: int, ended: bool, block: bytes) -> None:

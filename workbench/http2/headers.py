@@ -80,6 +80,10 @@ class HeaderReader:
         self.cached = self._cached.get
         """Returns the head of a block that was read before, or None where the block must be passed to `read`."""
 
+    def forget(self) -> None:
+        """Forgets what heads meant. The table stays, on which later blocks depend."""
+        self._cached.clear()
+
     def read(self, block: bytes) -> H2RequestHead:
         """Decodes a block of a request or of trailers. Raises H2ConnectionError: no later block can be decoded then."""
         if _has_excess_size_updates(block):

@@ -51,6 +51,11 @@ class Connections:
         if not self._open:
             self._all_closed.set()
 
+    def reconsider(self) -> None:
+        """What heads mean has changed: forgets what was derived from them, and asks each stream whether it goes on."""
+        for each in list(self._open):
+            each.connection.reconsider()
+
     async def leave(self) -> None:
         """Has clients make no more calls. Returns when each has seen that, after ANNOUNCE_S at the latest; those under
         way go on."""

@@ -95,6 +95,9 @@ class Stream:
     def on_stalled(self, limit_s: float) -> None:
         """Too little came within `limit_s` of what is `owed`."""
 
+    def on_reconsider(self) -> None:
+        """What heads mean has changed, and with it perhaps whether this one may go on."""
+
     # Sending
 
     @property

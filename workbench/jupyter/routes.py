@@ -244,7 +244,9 @@ class BenchHandler(Handler):
         self.parts.worked()
         with self.watch.job():
             await answered(client.status(name, asked.version))
-            target = Target(name, client.url, asked.version, client.token, controlled=True)
+            target = Target(
+                name, client.url, asked.version, client.token, controlled=True, token_file=client.token_file
+            )
             return {"run": await self.load_tests.start(target, asked)}
 
 

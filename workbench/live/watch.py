@@ -22,6 +22,7 @@ from workbench.core.threads import in_thread
 from workbench.errors import DeadlineExceeded, Unavailable, WorkbenchError
 from workbench.live.tick import Tick, TickReader
 from workbench.live.view import LocalIntents, Observation, ServiceReport, ServiceView, view
+from workbench.rendezvous.process_identity import ProcessKey
 from workbench.rendezvous.service_record import ServiceRecord, ServiceState
 
 LOOK_S = 0.25
@@ -118,8 +119,8 @@ class Watch:
         self._heard_at: float | None = None
         """When the last line of the stream came; None while there is no stream."""
         self._client: AsyncClient | None = None
-        self._at = ("", "")
-        """The client's URL and token."""
+        self._at: tuple[str, ProcessKey | None, str] = "", None, ""
+        """The client's URL, keeper and token."""
         self._ticks = TickReader()
         self._hurry = 0
         self._poke = asyncio.Event()
@@ -358,10 +359,16 @@ class Watch:
             self._update_models(list(said["models"]))
 
     async def _connected(self, record: ServiceRecord) -> AsyncClient:
-        """Return the client of this service's address; replace the one for an earlier address."""
-        client, at = self._client, (record.url, record.token)
-        if client is None or self._at != at:
-            fresh = AsyncClient(record.url, record.token or None, own=True, keeper=record.keeper)
+        """Return the client of this service's address, with its token; replace the one for an earlier address."""
+        client, before, at = self._client, self._at, (record.url, record.keeper, record.token)
+        if client is not None and before[:2] == at[:2]:
+            if before != at:
+                client.use_token(record.token or None)  # calls under way go on
+                self._at = at
+        else:
+            fresh = AsyncClient(
+                record.url, record.token or None, token_file=record.token_file, own=True, keeper=record.keeper
+            )
             fresh.gone = lambda: self.view.reason
             self._client, self._at = fresh, at
             if client is not None:

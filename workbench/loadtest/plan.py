@@ -71,6 +71,8 @@ class Target:
     """Whether it is a service of ours whose control plane the token opens; its own figures are then read, too."""
     control_url: str = ""
     """Address of the control plane where `url` is gRPC; empty: `url`."""
+    token_file: str = ""
+    """The file from which the token is read again when it was replaced; empty: none is known."""
 
     def __post_init__(self) -> None:
         check_model_name(self.model)
@@ -159,7 +161,7 @@ class Plan:
         """The plan as JSON, for a run to be kept and compared with; without the token and the inputs' values."""
         found = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         target = dataclasses.asdict(self.target)
-        del target["token"]
+        del target["token"], target["token_file"]
         inputs = {"kind": self.inputs.kind, "rows": self.inputs.rows, "free_size": self.inputs.free_size}
         return {**found, "target": target, "pattern": self.pattern.described(), "inputs": inputs}
 

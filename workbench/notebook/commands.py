@@ -79,6 +79,7 @@ VERBS: Mapping[str, Verb] = {
         Verb("status", "the service: its state and why, where it is, what it uses"),
         Verb("restart", "restart the service in your version, after the requests in flight"),
         Verb("stop", "end the service; the next call starts it again, with the same models"),
+        Verb("token", "the file with the service's token, or another token", (), {"--rotate": "", "--show": ""}),
         Verb("logs", "the service's last log lines", (), {"--lines": "N"}),
         Verb(
             "bench",
@@ -106,6 +107,8 @@ FLAGS: Mapping[str, str] = {
     "--force": "even where inputs or outputs change, on which callers may rely",
     "--bg": "in the background: a job at once, to be awaited, cancelled, or asked for its .result()",
     "-o": "keep what it gives back in this variable of the notebook",
+    "--rotate": "replace the token while the service runs; no other one is valid from then on",
+    "--show": "the token too, which is then in the notebook's output",
     "--lines": "how many (20)",
     **{option.flag: option.help_with_default for option in BENCH_OPTIONS},
     "--window": "the figures of the last so many seconds or minutes: 60s, 5m",

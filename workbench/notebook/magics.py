@@ -80,6 +80,7 @@ class InferMagics(Magics):
             "status": lambda command: attach().status(),
             "restart": lambda command: attach().restart(),
             "stop": lambda command: _stopped(attach()),
+            "token": lambda command: _token(attach(), command),
             "logs": lambda command: attach().logs(whole("--lines", command.flags.get("--lines", "20"))),
             "bench": lambda command: benches.bench(self._connect(), command, self._evaluated),
             "history": lambda command: benches.listed(attach(), command),
@@ -176,6 +177,14 @@ _INTERRUPTED = {
 def _stopped(workbench: Workbench) -> Card:
     workbench.stop()
     return Card("the service is stopped; the next call starts it again, with the same models", {})
+
+
+def _token(workbench: Workbench, command: Command) -> Card:
+    show = "--show" in command.flags
+    if "--rotate" in command.flags:
+        replaced = workbench.rotate_token()
+        return workbench.token(show=True) if show else replaced
+    return workbench.token(show=show)
 
 
 def _is_path(text: str) -> bool:

@@ -8,14 +8,17 @@ from pathlib import Path
 from workbench.errors import StorageError
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a file of mode 0600 in one step. StorageError."""
+def write_private(path: Path, text: str, *, durable: bool = False) -> None:
+    """Write a file of mode 0600 in one step; `durable`: it outlasts the machine's sudden end, too. StorageError."""
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)

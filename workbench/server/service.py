@@ -18,6 +18,7 @@ from workbench.server.gate.connection_caps import ConnectionCaps
 from workbench.server.gate.in_flight import InFlightBytes
 from workbench.server.persistence import ModelPersistence
 from workbench.server.shared_memory import SharedMemory
+from workbench.server.token_rotation import TokenRotation
 from workbench.telemetry.logs import Logs
 from workbench.telemetry.metrics import Metrics
 
@@ -52,6 +53,8 @@ class Service:
     bodies: InFlightBytes = field(init=False)
     connections: ConnectionCaps = field(init=False)
     """Of HTTP and gRPC together."""
+    rotation: TokenRotation | None = None
+    """None: its token is in no file."""
     shared: SharedMemory | None = None
     """What clients registered; None: that is not allowed."""
 

@@ -46,6 +46,7 @@ from workbench.server.process.startup import (
 from workbench.server.process.token_files import has_content, write_ready_file
 from workbench.server.process.worker_channel import RESTART, STOP, SupervisorChannel, WorkerReport
 from workbench.server.service import VERSION, Service, not_served
+from workbench.server.token_rotation import TokenRotation
 from workbench.telemetry.logs import Logs
 from workbench.telemetry.metrics import Metrics
 from workbench.telemetry.request_log import RequestLog
@@ -150,12 +151,16 @@ async def _serve(
     if link is not None:
         service.pid = link.place.keeper_pid
     app = create_app(service, token)
+    service.rotation = rotation = TokenRotation(app.gate, token_file, logs.add_secret)
+    if link is not None:
+        rotation.on_rotated = link.report
     limits = config.limits
     server = H1Server(
         app,
         service.connections,
         ConnectionLimits(limits.head_timeout_s, limits.body_timeout_s, limits.idle_timeout_s),
     )
+    app.gate.on_replaced.append(server.token_replaced)
     asked = _StopRequest()
     with _signals(asked.stop.set):
         await engine.start()
@@ -288,6 +293,7 @@ async def _pulse(service: Service, server: H1Server, asked: _StopRequest, link: 
             unused_s=time.monotonic() - service.used_at,
             version=VERSION,
             api=API,
+            rotations=service.rotation.count if service.rotation is not None else 0,
         )
 
     def told(word: bytes) -> None:

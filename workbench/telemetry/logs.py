@@ -57,7 +57,7 @@ class Logs:
         mark: str = "",
     ) -> None:
         """`mark` is written before each line of the stream, so that its reader tells it from what else is there."""
-        formatter = _Formatter(log_format == "json", secrets)
+        self._formatter = formatter = _Formatter(log_format == "json", secrets)
         self._as_json = log_format == "json"
         self._ring: deque[str] = deque(earlier, maxlen=RING_LINES)
         self._handlers: list[logging.Handler] = [_RingHandler(self._ring)]
@@ -80,6 +80,10 @@ class Logs:
             root.addHandler(handler)
         # Third-party libraries log warnings and errors only, our own modules also what happens.
         logging.getLogger("workbench").setLevel(logging.INFO)
+
+    def add_secret(self, secret: str) -> None:
+        """Replace this one too from now on."""
+        self._formatter.add_secret(secret)
 
     def lines(self, count: int) -> list[str]:
         """Return the last `count` lines, oldest first."""
@@ -160,6 +164,10 @@ class _Formatter(logging.Formatter):
         super().__init__()
         self._as_json = as_json
         self._secrets = [secret for secret in secrets if secret]
+
+    def add_secret(self, secret: str) -> None:
+        if secret and secret not in self._secrets:
+            self._secrets.append(secret)
 
     def format(self, record: logging.LogRecord) -> str:
         if record.levelno == RELAYED:

@@ -28,6 +28,14 @@ class Owner:
     def __init__(self) -> None:
         self.began = time.monotonic()
         self.seen: list[tuple[str, str]] = []
+        self.tokens: list[str | None] = []
+        """Those to send with again, once each is refused."""
+
+    def refused(self, connection: Connection, token: str | None) -> bool:
+        if not self.tokens:
+            return False
+        connection.send(b"request again", self.tokens.pop())
+        return True
 
     def ended(self, connection: Connection, now_s: float, outcome: int, said: str) -> None:
         assert 0 <= now_s < 60
@@ -159,3 +167,17 @@ def test_a_lane_that_was_given_up_tells_nothing_more() -> None:
     connection.data_received(OK)
     connection.connection_lost(None)
     assert owner.seen == [] and wire.aborted
+
+
+def test_a_request_whose_token_was_replaced_is_sent_again_and_ends_once() -> None:
+    connection, owner, wire = open_lane()
+    refusal = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 4\r\n\r\nwhat"
+    owner.tokens = ["new"]
+    connection.send(b"request", "old")
+    connection.data_received(refusal)
+    assert (bytes(wire.sent), owner.seen, connection.busy) == (b"requestrequest again", [], True)
+    connection.data_received(OK)
+    connection.send(b"request", "new")
+    connection.data_received(refusal)  # no other token is known
+    assert owner.seen == [("ok", ""), ("invalid", "HTTP 401: what")]
+    assert connection.usable

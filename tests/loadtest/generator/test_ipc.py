@@ -24,13 +24,13 @@ from workbench.loadtest.plan import Plan, Target
 )
 def test_a_spec_arrives_as_it_was_sent_but_for_the_token(pattern: Pattern) -> None:
     plan = Plan(Target("m", "grpc://127.0.0.1:1", token="secret"), pattern, slo="p99<1s", connections=7, seed=3)
-    spec = Spec(plan, "127.0.0.1", 1, (("authorization", "Bearer secret"),))
+    spec = Spec(plan, "127.0.0.1", 1, "secret", "/its/file")
     ((kind, body),) = Frames().feed(ipc.encode_spec(spec))
     found = ipc.decode_spec(body)
     assert kind == MessageKind.SPEC
     assert found.plan.pattern == pattern
     assert found.plan.described() == plan.described()
-    assert (found.host, found.port, found.metadata) == ("127.0.0.1", 1, spec.metadata)
+    assert (found.host, found.port, found.token, found.token_file) == ("127.0.0.1", 1, "secret", "/its/file")
     assert found.plan.target.token is None
 
 

@@ -122,3 +122,30 @@ def test_a_caller_has_a_cap_on_what_is_under_way() -> None:
 def test_loopback_is_told_from_what_others_reach(host: str, loopback: bool, written: bytes) -> None:
     assert is_loopback(host) is loopback
     assert host_bytes(host) == written
+
+
+def test_a_prepared_token_is_valid_beside_the_old_one_until_it_replaces_it() -> None:
+    told: list[str] = []
+    gate = Gate("the-old-token", "127.0.0.1", 3)
+    gate.on_replaced.append(lambda: told.append("again"))
+    before = gate.admit_token(Scope.READ, b"Bearer the-old-token")
+    gate.prepare_token("the-new-token")
+    after = gate.admit_token(Scope.READ, b"Bearer the-new-token")
+    assert gate.admit_token(Scope.READ, b"Bearer the-old-token") is before
+    assert (before.revoked, after.revoked, told) == (False, False, [])
+    gate.replace_token()
+    assert (before.revoked, after.revoked, told) == (True, False, ["again"])
+    assert gate.admit_token(Scope.READ, b"Bearer the-new-token") is after
+    with pytest.raises(Unauthenticated):
+        gate.admit_token(Scope.READ, b"Bearer the-old-token")
+
+
+def test_a_prepared_token_that_is_not_taken_is_valid_no_more() -> None:
+    gate = Gate("the-old-token", "127.0.0.1", 3)
+    gate.prepare_token("the-new-token")
+    after = gate.admit_token(Scope.READ, b"Bearer the-new-token")
+    gate.keep_token()
+    assert after.revoked
+    assert not gate.admit_token(Scope.READ, b"Bearer the-old-token").revoked
+    with pytest.raises(Unauthenticated):
+        gate.admit_token(Scope.READ, b"Bearer the-new-token")

@@ -8,13 +8,9 @@ from pathlib import Path
 import pytest
 
 from workbench.errors import InvalidInput, StorageError
-from workbench.server.process.token_files import (
-    load_or_create_token,
-    private_folder,
-    read_token,
-    write_private,
-    write_ready_file,
-)
+from workbench.rendezvous.atomic_files import write_private
+from workbench.rendezvous.token_file import read_token
+from workbench.server.process.token_files import load_or_create_token, private_folder, write_ready_file
 
 
 def mode(path: Path) -> int:
@@ -63,6 +59,7 @@ def test_a_link_in_the_tokens_place_is_replaced_not_followed(tmp_path: Path) -> 
 @pytest.mark.parametrize("text", ["", "short", "two words that are long enough", "x" * 600, "naïve-token-naïve-token"])
 def test_a_token_file_that_holds_no_token_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "token").write_text(text, encoding="utf-8")
+    (tmp_path / "token").chmod(0o600)
     with pytest.raises(InvalidInput, match="token file must hold one token"):
         read_token(tmp_path / "token")
 

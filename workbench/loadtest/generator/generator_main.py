@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from workbench.loadtest.analysis.latency_histogram import EMPTY, counted
 from workbench.loadtest.generator.ipc import Frames, MessageKind, Spec, decode_request, decode_spec, frame, message
-from workbench.loadtest.generator.load_runner import LoadRunner, Request
+from workbench.loadtest.generator.load_runner import LoadRunner, RenewableToken, Request
 from workbench.loadtest.generator.transports import opener_of
 from workbench.loadtest.store.records import ROW, Records
 
@@ -70,7 +70,8 @@ def _read_spec(stream: BinaryIO, frames: Frames, parent: int) -> tuple[Spec, lis
 
 class _Generator:
     def __init__(self, spec: Spec, requests: list[Request], parent: int) -> None:
-        self._runner = LoadRunner(spec.plan, requests, opener_of(spec), self._say)
+        token = RenewableToken(spec.token, spec.token_file)
+        self._runner = LoadRunner(spec.plan, requests, opener_of(spec), self._say, token)
         self._parent = parent
         self._out: asyncio.WriteTransport | None = None
         self._lags = EMPTY

@@ -57,8 +57,11 @@ class Connection(Protocol):
     received: int
     """Bytes of the answer so far."""
 
-    def send(self, request: bytes) -> None:
-        """Send; `ConnectionOwner.ended` is called once, when the answer is whole or has failed."""
+    def send(self, request: bytes, token: str | None = None) -> None:
+        """Send; `ConnectionOwner.ended` is called once, when the answer is whole or has failed.
+
+        An HTTP request holds its `token` already.
+        """
         ...
 
     def abort(self) -> None:
@@ -74,6 +77,10 @@ class ConnectionOwner(Protocol):
 
     def ended(self, connection: Connection, now_s: float, outcome: int, said: str) -> None:
         """The request on `connection` has ended; the connection is free if still usable. `said`: why it was not ok."""
+        ...
+
+    def refused(self, connection: Connection, token: str | None) -> bool:
+        """The request was refused for the token that it was sent with. True: it was sent again, with another one."""
         ...
 
     def lost(self, connection: Connection) -> None:
@@ -92,6 +99,7 @@ class HttpConnection(asyncio.Protocol):
         "_owner",
         "_parser",
         "_status",
+        "_token",
         "_transport",
         "_until_end",
         "busy",
@@ -112,6 +120,7 @@ class HttpConnection(asyncio.Protocol):
         self._left = -1
         """Bytes of the body still to come; -1: the head is not whole."""
         self._status = 0
+        self._token: str | None = None
         self._keeps = True
         self._until_end = False
         self.usable = True
@@ -119,8 +128,9 @@ class HttpConnection(asyncio.Protocol):
         self.due_s = self.sent_s = self.first_byte_s = math.nan
         self.variant = self.received = 0
 
-    def send(self, request: bytes) -> None:
+    def send(self, request: bytes, token: str | None = None) -> None:
         assert self._transport is not None
+        self._token = token
         self.busy = True
         self.first_byte_s = math.nan
         self.received = 0
@@ -242,6 +252,10 @@ class HttpConnection(asyncio.Protocol):
             self._end(_OK, "", self._keeps)
             return
         said = self._body.decode("utf-8", "replace")
+        if status == 401 and self._keeps and self._owner is not None:
+            self._reset()
+            if self._owner.refused(self, self._token):
+                return
         outcome = _OF_STATUS.get(status, _INVALID if 400 <= status < 500 else _FAILED)
         if status == 503 and FULL_QUEUE in said:
             outcome = _REJECTED
@@ -250,15 +264,18 @@ class HttpConnection(asyncio.Protocol):
     def _end(self, outcome: int, said: str, keeps: bool) -> None:
         owner = self._owner
         assert owner is not None
+        self._reset()
+        now_s = _monotonic() - owner.began
+        if not keeps:
+            self._lose()
+        owner.ended(self, now_s, outcome, said)
+
+    def _reset(self) -> None:
         self.busy = False
         self._left = -1
         self._head = self._body = b""
         self._parser = None
         self._until_end = False
-        now_s = _monotonic() - owner.began
-        if not keeps:
-            self._lose()
-        owner.ended(self, now_s, outcome, said)
 
     def _lose(self) -> None:
         owner = self._owner

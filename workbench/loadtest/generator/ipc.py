@@ -44,8 +44,10 @@ class Spec:
     plan: Plan
     host: str
     port: int
-    metadata: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    """Metadata of gRPC calls; an HTTP request has its headers in its bytes."""
+    token: str | None = field(default=None, repr=False)
+    """For gRPC calls; an HTTP request has it in its bytes."""
+    token_file: str = ""
+    """The file from which it is read again when it was replaced; empty: none is known."""
 
 
 class Frames:
@@ -80,7 +82,8 @@ def message(kind: MessageKind, value: Mapping[str, Any]) -> bytes:
 def encode_spec(spec: Spec) -> bytes:
     plan = spec.plan
     described = {**plan.described(), "pattern": plan.pattern.to_json()}
-    value = {"plan": described, "host": spec.host, "port": spec.port, "metadata": spec.metadata}
+    value = {"plan": described, "host": spec.host, "port": spec.port, "token": spec.token}
+    value["token_file"] = spec.token_file
     return frame(MessageKind.SPEC, msgspec.json.encode(value))
 
 
@@ -89,8 +92,7 @@ def decode_spec(body: bytes) -> Spec:
     plan = found["plan"]
     pattern = pattern_from_json(plan["pattern"])
     fields = {**plan, "target": Target(**plan["target"]), "pattern": pattern, "inputs": Inputs()}
-    metadata = tuple((name, value) for name, value in found["metadata"])
-    return Spec(Plan(**fields), found["host"], found["port"], metadata)
+    return Spec(Plan(**fields), found["host"], found["port"], found["token"], found["token_file"])
 
 
 def encode_request(request: Request) -> bytes:

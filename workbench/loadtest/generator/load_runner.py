@@ -13,15 +13,19 @@ import struct
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol, TypeAlias
 
+from workbench.errors import WorkbenchError
 from workbench.loadtest.generator.http_connection import Connection
 from workbench.loadtest.generator.pacer import Pacer, pacer_of, phase_of
 from workbench.loadtest.generator.precise_timer import PreciseTimer, precise_timer
 from workbench.loadtest.patterns import Users
 from workbench.loadtest.plan import Plan
 from workbench.loadtest.store.records import CANCELLED, OK, OUTCOMES, ROW
+from workbench.rendezvous.token_file import read_token
 
 BURST = 32
 """A late generator sends this many requests in a row before it reads answers."""
@@ -54,6 +58,26 @@ class ConnectionOpener(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class RenewableToken:
+    """The token that requests carry. Once it is refused, the one in its file is taken."""
+
+    token: str | None = None
+    file: str = ""
+    """Empty: none is known."""
+
+    def renewed(self, refused: str | None) -> bool:
+        """Whether there is another token than `refused` now."""
+        if self.token == refused and self.file:
+            with suppress(WorkbenchError):
+                self.token = read_token(Path(self.file))
+        return self.token != refused
+
+
+def authorization(token: str) -> str:
+    return f"Bearer {token}"
 
 
 class OpenArrivals:
@@ -131,9 +155,15 @@ class LoadRunner:
     """Runs a plan once. `rows` collects finished requests as packed ROWs, for the caller to take."""
 
     def __init__(
-        self, plan: Plan, requests: Sequence[Request], opener: ConnectionOpener, said: Callable[[str, str], None]
+        self,
+        plan: Plan,
+        requests: Sequence[Request],
+        opener: ConnectionOpener,
+        said: Callable[[str, str], None],
+        token: RenewableToken | None = None,
     ) -> None:
         """`said` is called with the outcome and message of the first request of each outcome other than ok."""
+        self._token = token or RenewableToken()
         self._plan = plan
         self._data = [request.data for request in requests]
         self._sizes = [(len(request.data), request.rows) for request in requests]
@@ -246,7 +276,7 @@ class LoadRunner:
         connection.due_s = due_s
         connection.variant = variant
         self._in_flight += 1
-        connection.send(self._data[variant])
+        connection.send(self._data[variant], self._token.token)
         connection.sent_s = sent_s = _monotonic() - self.began
         self.lags_s.append(sent_s - due_s)
 
@@ -258,6 +288,15 @@ class LoadRunner:
             self.held_back_max_s = wait_s
 
     # Results
+
+    def refused(self, connection: Connection, token: str | None) -> bool:
+        if not self._token.renewed(token) or not connection.usable or self._stopping:
+            return False
+        if token is not None and self._token.token is not None:
+            before, now = (authorization(each).encode() for each in (token, self._token.token))
+            self._data = [data.replace(before, now, 1) for data in self._data]
+        connection.send(self._data[connection.variant], self._token.token)
+        return True
 
     def ended(self, connection: Connection, now_s: float, outcome: int, said: str) -> None:
         self._in_flight -= 1

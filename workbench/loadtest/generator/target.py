@@ -29,7 +29,7 @@ from workbench.errors import (
 )
 from workbench.loadtest.generator.inputs import PreparedInputs, body_of, prepared_inputs
 from workbench.loadtest.generator.ipc import Spec
-from workbench.loadtest.generator.load_runner import Request
+from workbench.loadtest.generator.load_runner import Request, authorization
 from workbench.loadtest.plan import Plan, Target
 from workbench.protocols import oip_grpc
 from workbench.protocols.metadata import OURS
@@ -68,8 +68,7 @@ async def prepare(plan: Plan) -> PreparedTarget:
     await _check_requests(plan, variants, found)
     requests = tuple(_request(plan, each, found, parts) for each in variants)
     port = parts.port or 80
-    metadata = () if target.token is None else (("authorization", f"Bearer {target.token}"),)
-    spec = Spec(plan, parts.hostname or "", port, metadata if target.grpc else ())
+    spec = Spec(plan, parts.hostname or "", port, target.token, target.token_file)
     return PreparedTarget(spec, requests, found.signature, found.facts, found.controlled)
 
 
@@ -98,7 +97,7 @@ async def replaced_since(prepared: PreparedTarget) -> str:
 def control_client(target: Target) -> AsyncClient | None:
     """A client of the target's control plane; None where its address is not known."""
     url = target.control_url or ("" if target.grpc else target.url)
-    return AsyncClient(url, target.token, connections=2) if url else None
+    return AsyncClient(url, target.token, token_file=target.token_file, connections=2) if url else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +110,7 @@ class _TargetInfo:
 
 
 async def _describe_http(target: Target) -> _TargetInfo:
-    async with AsyncClient(target.url, target.token, connections=2) as client:
+    async with AsyncClient(target.url, target.token, token_file=target.token_file, connections=2) as client:
         server = await _server(client)
         try:
             found = await client.metadata(target.model, target.version)
@@ -132,7 +131,7 @@ async def _describe_http(target: Target) -> _TargetInfo:
 
 
 async def _describe_grpc(target: Target) -> _TargetInfo:
-    async with GrpcClient(target.url, target.token) as client:
+    async with GrpcClient(target.url, target.token, token_file=target.token_file) as client:
         signature = await client.signature(target.model, target.version)
         facts: dict[str, Any] = {"server": await _server(client) or {"name": "gRPC"}}
     controlled = False
@@ -180,8 +179,8 @@ async def _check_requests(plan: Plan, variants: Sequence[PreparedInputs], found:
     """Send one request of each shape, since what the server refuses now it would refuse a thousand times."""
     target = plan.target
     tried: set[tuple[tuple[int, ...], ...]] = set()
-    client = GrpcClient(target.url, target.token) if target.grpc else AsyncClient(target.url, target.token)
-    async with client:
+    kind = GrpcClient if target.grpc else AsyncClient
+    async with kind(target.url, target.token, token_file=target.token_file) as client:
         for prepared in variants:
             shapes = tuple(array.shape for array in prepared.inputs.values())
             if shapes in tried or len(tried) == TRIES:
@@ -227,7 +226,7 @@ def _request(plan: Plan, prepared: PreparedInputs, found: _TargetInfo, parts: Sp
     if header_length is not None:
         headers["Inference-Header-Content-Length"] = str(header_length)
     if target.token is not None:
-        headers["Authorization"] = f"Bearer {target.token}"
+        headers["Authorization"] = authorization(target.token)
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     path = f"{parts.path.rstrip('/')}/v2/models/{target.model}{version}/infer"
     return Request(f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + body, prepared.rows)

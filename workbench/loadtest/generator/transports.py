@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from workbench.loadtest.generator.http_connection import FULL_QUEUE, Connection, ConnectionOwner, HttpConnection
@@ -41,7 +40,7 @@ _OF_CODE: Final = {
 
 def opener_of(spec: Spec) -> ConnectionOpener:
     if spec.plan.target.grpc:
-        return GrpcTransport(f"{spec.host}:{spec.port}", spec.metadata)
+        return GrpcTransport(f"{spec.host}:{spec.port}")
     return HttpTransport(spec.host, spec.port)
 
 
@@ -61,9 +60,8 @@ class HttpTransport:
 
 
 class GrpcTransport:
-    def __init__(self, target: str, metadata: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, target: str) -> None:
         self._target = target
-        self._metadata = tuple(metadata)
         self._channels: list[grpc.aio.Channel] = []
         self._opened = 0
 
@@ -80,7 +78,7 @@ class GrpcTransport:
                 ("grpc.max_reconnect_backoff_ms", 1000),
             ]
             self._channels.append(grpc.aio.insecure_channel(self._target, options))
-        return GrpcConnection(owner, self._channels[at].unary_unary(_METHOD), self._metadata)
+        return GrpcConnection(owner, self._channels[at].unary_unary(_METHOD))
 
     async def close(self) -> None:
         for channel in self._channels:
@@ -92,7 +90,6 @@ class GrpcConnection:
 
     __slots__ = (
         "_call",
-        "_metadata",
         "_owner",
         "_task",
         "busy",
@@ -104,35 +101,37 @@ class GrpcConnection:
         "variant",
     )
 
-    def __init__(self, owner: ConnectionOwner, call: Any, metadata: tuple[tuple[str, str], ...]) -> None:
+    def __init__(self, owner: ConnectionOwner, call: Any) -> None:
         self._owner = owner
         self._call = call
-        self._metadata = metadata
         self._task: asyncio.Task[None] | None = None
         self.usable = True
         self.busy = False
         self.due_s = self.sent_s = self.first_byte_s = math.nan
         self.variant = self.received = 0
 
-    def send(self, request: bytes) -> None:
+    def send(self, request: bytes, token: str | None = None) -> None:
         self.busy = True
         self.received = 0
-        self._task = asyncio.get_running_loop().create_task(self._ask(request))
+        self._task = asyncio.get_running_loop().create_task(self._ask(request, token))
 
     def abort(self) -> None:
         self.usable = False
         if self._task is not None:
             self._task.cancel()
 
-    async def _ask(self, request: bytes) -> None:
+    async def _ask(self, request: bytes, token: str | None) -> None:
         import grpc
 
+        metadata = () if token is None else (("authorization", f"Bearer {token}"),)
         outcome, said = _OK, ""
         try:
-            answer: bytes = await self._call(request, metadata=self._metadata)
+            answer: bytes = await self._call(request, metadata=metadata)
             self.received = len(answer)
         except grpc.aio.AioRpcError as error:
             code = int(error.code().value[0])
+            if code == 16 and self._owner.refused(self, token):
+                return
             outcome = _OF_CODE.get(code, _FAILED)
             said = f"gRPC {error.code().name}: {(error.details() or '')[:2000]}"
             if code == 14 and FULL_QUEUE in said:

@@ -7,7 +7,7 @@ table needs a token too, so that nobody without one learns what there is.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -44,6 +44,8 @@ class Caller:
     max_watches: int = MAX_WATCHES
     in_flight: int = 0
     watches: int = 0
+    revoked: bool = False
+    """Its token is valid no longer. What it asked for in whole before that is still answered, and nothing else."""
 
     def enter(self) -> None:
         """Count one more; TooManyRequests over the cap. Call `leave` for each `enter` that returned."""
@@ -74,14 +76,45 @@ class Gate:
     """Decides who calls, and whether the caller may. `token` None: no token is asked for, on loopback only."""
 
     def __init__(self, token: str | None, host: str, max_in_flight: int) -> None:
-        self._header = None if token is None else f"Bearer {token}".encode()
+        self._header = None if token is None else _header_of(token)
+        self._max_in_flight = max_in_flight
         self._owner = Caller("owner", max_in_flight)
         self._anyone = Caller(
             "anyone", max_in_flight, frozenset({Scope.PUBLIC}), anonymous=True, max_watches=MAX_ANONYMOUS_WATCHES
         )
+        self._next: tuple[bytes, Caller] | None = None
+        """The token that is about to replace the owner's, and is valid beside it until it does."""
+        self.on_replaced: list[Callable[[], None]] = []
+        """Called when the token was replaced: whatever was derived from heads before is to be forgotten, and what
+        callers began whose token was revoked is to be ended."""
         # Bound to loopback, the service is reached under these names only; a page that had its own name resolved to
         # 127.0.0.1 (DNS rebinding) still sends that name as the Host.
         self._hosts = _LOOPBACK_NAMES | {host_bytes(host)} if is_loopback(host) else None
+
+    @property
+    def asks_for_token(self) -> bool:
+        return self._header is not None
+
+    def prepare_token(self, token: str) -> None:
+        """Take this token too from now on, until `replace_token` or `keep_token`."""
+        self._next = _header_of(token), Caller("owner", self._max_in_flight)
+
+    def replace_token(self) -> None:
+        """Take the prepared token alone."""
+        assert self._next is not None
+        self._owner.revoked = True
+        self._header, self._owner = self._next
+        self._next = None
+        for told in self.on_replaced:
+            told()
+
+    def keep_token(self) -> None:
+        """Take the token of before alone."""
+        if self._next is not None:
+            self._next[1].revoked = True
+            self._next = None
+            for told in self.on_replaced:
+                told()
 
     def admit(self, scope: Scope | None, method: str, headers: Headers) -> Caller:
         """The caller of an HTTP request to a route with `scope`; None: the path is unknown, and any token will do.
@@ -123,7 +156,20 @@ class Gate:
         if sent[:7] != b"Bearer ":  # the scheme's case is free
             scheme, _, credentials = sent.partition(b" ")
             sent = scheme.capitalize() + b" " + credentials.strip()
-        return self._owner if hmac.compare_digest(sent, self._header) else None
+        if hmac.compare_digest(sent, self._header):
+            return self._owner
+        if self._next is not None and hmac.compare_digest(sent, self._next[0]):
+            return self._next[1]
+        return None
+
+
+def token_replaced() -> Unauthenticated:
+    """The error of a request that was not whole when its token was replaced, and of a stream that it opened."""
+    return Unauthenticated("the token of this call was replaced meanwhile: send it again with the new one")
+
+
+def _header_of(token: str) -> bytes:
+    return f"Bearer {token}".encode()
 
 
 def _with_scope(caller: Caller, scope: Scope | None) -> Caller:

@@ -38,6 +38,11 @@ class Place:
         nothing."""
         self._caps.trust(self, self._peer)
 
+    def distrust(self) -> None:
+        """The token that came on it was replaced: it is a stranger's again, until another one comes."""
+        if self._taken:
+            self._caps.distrust(self, self._peer)
+
     def release(self) -> None:
         """The connection has ended. To say so again does nothing."""
         if self._taken:
@@ -88,6 +93,9 @@ class ConnectionCaps:
         mine = self._strangers.get(peer)
         if mine is not None and mine.pop(place, self) is None and not mine:
             del self._strangers[peer]
+
+    def distrust(self, place: Place, peer: str) -> None:
+        self._strangers.setdefault(peer, {})[place] = None
 
     def release(self, place: Place, peer: str) -> None:
         self.open -= 1

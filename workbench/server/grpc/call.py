@@ -14,6 +14,7 @@ from workbench.http2.frames import ErrorCode
 from workbench.http2.headers import H2RequestHead as HttpHead
 from workbench.http2.stream import Stream
 from workbench.protocols.trace_headers import REQUEST_ID
+from workbench.server.gate.auth import token_replaced
 from workbench.server.gate.in_flight import ANONYMOUS_WHOLE_S, InFlightBytes, anonymous_bytes
 from workbench.server.gate.request_ids import HasRequestId
 from workbench.server.grpc import framing
@@ -124,6 +125,19 @@ class GrpcCall(Stream):
 
     def on_writable(self) -> None:
         self._wake()
+
+    def on_reconsider(self) -> None:
+        """Its token was replaced: a stream ends after the messages that it has read, and a request that is not whole
+        fails."""
+        head, method = self._asked.head, self._asked.method
+        if head is None or not head.caller.revoked or self.ended:
+            return
+        if method.stream is not None:
+            self._wake()
+        elif method.watch is not None or not self.remote_ended:
+            if self._task is not None:
+                self._task.cancel()
+            self.fail(token_replaced())
 
     def _gather(self, data: bytes, ended: bool) -> None:
         """Of a call that takes one message: what has come of it."""
@@ -252,7 +266,11 @@ class GrpcCall(Stream):
     async def _messages(self) -> AsyncIterator[bytes]:
         """The messages of a stream as they come."""
         most = self._asked.most
+        assert self._asked.head is not None
+        caller = self._asked.head.caller
         while True:
+            if caller.revoked:
+                raise token_replaced()
             buffer = self._buffer if self._buffer is not None else b""
             if len(buffer) >= PREFIX_BYTES:
                 whole = PREFIX_BYTES + framing.message_length(bytes(buffer[:PREFIX_BYTES]), most)

@@ -45,6 +45,7 @@ class GrpcServer:
         self._calls: GrpcCalls | None = None
         self._connections = Connections(_Notes().note)
         self._limits = _time_limits(config.limits)
+        gate.on_replaced.append(self._connections.reconsider)
 
     async def start(self, listener: socket.socket) -> None:
         self._listener = listener

@@ -47,6 +47,7 @@ class App:
         self._service = service
         self.infer = InferRoute(self.inference)
         self.known = self.infer.known
+        gate.on_replaced.append(self.infer.heads.clear)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def open(self, head: RequestHead, connection: H1Connection) -> Exchange:

@@ -81,6 +81,10 @@ class Exchange(Protocol):
 
     def body_end(self) -> None: ...
 
+    def token_replaced(self) -> None:
+        """A token was replaced while the body is not whole: fail where it was this request's."""
+        ...
+
     def disconnected(self) -> None:
         """The client left before it was answered."""
         ...
@@ -131,6 +135,8 @@ class Discard:
     def body_piece(self, data: bytes) -> None: ...
 
     def body_end(self) -> None: ...
+
+    def token_replaced(self) -> None: ...
 
     def disconnected(self) -> None: ...
 
@@ -578,6 +584,18 @@ class H1Connection(asyncio.Protocol):
         elif not self.transport.is_closing():
             self._write(TOO_MANY)
             self.transport.close()
+
+    def token_replaced(self) -> None:
+        """End what needs a token that is valid: a request that is not whole, and a streamed answer."""
+        if not self.is_stranger:
+            self.is_stranger = True
+            self._place.distrust()
+            if self._known is not _none_known:
+                self._known = self._known_of_stranger
+        if self._body is not None and not self._answered:
+            self._body.token_replaced()
+        elif self._streaming and self._exchange is not None:
+            self._exchange.disconnected()  # so that it ends the stream as it does when nobody reads
 
     def _end_connection(self) -> None:
         """Close it so that the client can read its answer, whatever it still sends."""

@@ -57,6 +57,11 @@ class H1Server:
         self._is_last = last
         self._stop.set()
 
+    def token_replaced(self) -> None:
+        """End what is under way and needs a token that is valid."""
+        for connection in list(self.connections):
+            connection.token_replaced()
+
     def begin_drain(self) -> None:
         """Make each answer from here on the last of its connection, and say so in it. New connections are taken."""
         self.draining = True

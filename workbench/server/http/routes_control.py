@@ -14,7 +14,7 @@ import msgspec
 from workbench.config import model_config
 from workbench.core.model import check_model_name
 from workbench.engine import LoadResult
-from workbench.errors import Draining, InvalidInput, ModelNotFound, TooLarge
+from workbench.errors import Draining, InvalidInput, ModelNotFound, TooLarge, Unsupported
 from workbench.protocols import control
 from workbench.repository.store import StoredModel, Upload
 from workbench.server.gate.scopes import Scope
@@ -59,6 +59,7 @@ def routes(service: Service) -> list[Route]:
         Route("GET", "/control/figures", plane.figures, Scope.READ),
         Route("GET", "/control/logs", plane.logs),
         Route("GET", "/control/stream", plane.stream, Scope.READ),
+        Route("POST", "/control/token/rotate", plane.rotate_token),
     ]
 
 
@@ -212,6 +213,12 @@ class ControlRoutes:
                     await asyncio.wait(ends, timeout=LIFE_S, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 drained.cancel()
+
+    async def rotate_token(self, call: Call) -> Response:
+        """The new token is in the file alone: who stole the old one does not get it by this."""
+        if self._service.rotation is None:
+            raise Unsupported("the token of this service is in no file, so it is replaced by a restart only")
+        return _json({"token_file": str(await self._service.rotation.rotate(call.caller))})
 
     def _body(self, call: Call) -> AbstractAsyncContextManager[bytes]:
         return call.body(control.BODY_BYTES, self._service.bodies)

@@ -14,7 +14,7 @@ from typing import Final
 from workbench.errors import NotFound, TooLarge
 from workbench.protocols.trace_headers import REQUEST_ID, TRACEPARENT, traceparent
 from workbench.server.compression import CODINGS
-from workbench.server.gate.auth import Caller
+from workbench.server.gate.auth import Caller, token_replaced
 from workbench.server.gate.scopes import Scope
 from workbench.server.http.h1_connection import H1Connection
 from workbench.server.http.infer_codec import HttpCodec
@@ -181,6 +181,11 @@ class GatheredInference:
         assert call.inference is not None
         call.received_at = call.inference.clock()
         call.begin(body)
+
+    def token_replaced(self) -> None:
+        if self._call.caller is not None and self._call.caller.revoked:
+            self._pieces.clear()
+            self._call.fail(token_replaced())
 
     def disconnected(self) -> None:
         self._pieces.clear()

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
 from workbench.errors import Cancelled, InvalidInput, MethodNotAllowed, NotFound
-from workbench.server.gate.auth import Caller, Headers
+from workbench.server.gate.auth import Caller, Headers, token_replaced
 from workbench.server.gate.in_flight import InFlightBytes
 from workbench.server.gate.scopes import Scope
 from workbench.server.http.h1_connection import H1Connection
@@ -48,6 +48,7 @@ class Call:
         self._pieces: deque[bytes] = deque()
         self._ahead = 0
         self._complete = False
+        self._revoked = False
         self._waiting: asyncio.Future[None] | None = None
 
     def query(self, name: str, default: str = "") -> str:
@@ -83,6 +84,8 @@ class Call:
                 yield piece
             if self._complete:
                 return
+            if self._revoked:
+                raise token_replaced()
             if self.left.done():
                 raise Cancelled("the caller left before the body had arrived")
             self._waiting = asyncio.get_running_loop().create_future()
@@ -123,6 +126,10 @@ class Call:
 
     def body_end(self) -> None:
         self._complete = True
+        self._wake()
+
+    def token_replaced(self) -> None:
+        self._revoked = self.caller.revoked
         self._wake()
 
     def disconnected(self) -> None:

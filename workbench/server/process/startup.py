@@ -12,8 +12,9 @@ from typing import Any
 
 from workbench.config import ServerConfig
 from workbench.errors import InvalidInput, StorageError, Unavailable
+from workbench.rendezvous.token_file import read_token
 from workbench.server.process.bind_address import host_bytes, is_loopback, local_host
-from workbench.server.process.token_files import load_or_create_token, private_folder, read_token
+from workbench.server.process.token_files import load_or_create_token, private_folder
 
 OK, FAILED, MISUSE, RECYCLE = 0, 1, 2, 3
 """Exit statuses of keeper and worker. RECYCLE: the worker's, when it must be started anew."""

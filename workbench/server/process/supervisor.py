@@ -18,7 +18,6 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from workbench.config import ServerConfig
 from workbench.errors import Conflict, StorageError, Unavailable, WorkbenchError
@@ -28,6 +27,7 @@ from workbench.rendezvous.locks import try_lock
 from workbench.rendezvous.process_identity import ProcessKey, boot_ticks, this_process
 from workbench.rendezvous.service_record import ServiceRecord, ServiceState
 from workbench.rendezvous.stale_cleanup import forget_earlier_boots
+from workbench.rendezvous.token_file import read_token
 from workbench.server.process.descriptors import raise_descriptor_limit
 from workbench.server.process.restart_policy import GIVE_UP_AFTER, RestartPolicy
 from workbench.server.process.signals import RESTART_SIGNAL, Signals
@@ -43,7 +43,7 @@ from workbench.server.process.startup import (
     prepare,
     url_of,
 )
-from workbench.server.process.token_files import save_token
+from workbench.server.process.token_files import load_or_create_token
 from workbench.server.process.unavailable_grpc import GrpcConversation
 from workbench.server.process.unavailable_responder import HttpConversation, UnavailableResponder
 from workbench.server.process.worker import Worker
@@ -111,7 +111,7 @@ def supervise(
         log_file=str(log_dir / FILE_NAME),
         grpc=grpc_address(config.host, grpc_listener),
     )
-    supervisor = Supervisor(config, prepared.token, (listener, grpc_listener), logs, record, command, rendezvous)
+    supervisor = Supervisor(config, (listener, grpc_listener), logs, record, command, rendezvous)
     try:
         if rendezvous is not None:
             rendezvous.publish(record)
@@ -141,7 +141,6 @@ class Supervisor:
     def __init__(
         self,
         config: ServerConfig,
-        token: str | None,
         listeners: tuple[Listener, Listener],
         logs: Logs,
         record: ServiceRecord,
@@ -156,7 +155,9 @@ class Supervisor:
         self._rendezvous = rendezvous
         self._selector = selectors.DefaultSelector()
         http, grpc = listeners
-        self._unavailable = UnavailableResponder(http, self._selector, lambda: HttpConversation(token, self._why))
+        self._unavailable = UnavailableResponder(
+            http, self._selector, lambda: HttpConversation(self._record.token or None, self._why)
+        )
         # With TLS, which the keeper does not load, connections are refused.
         converse = GrpcConversation if config.grpc_tls_cert is None else None
         self._grpc_unavailable = UnavailableResponder(grpc, self._selector, converse)
@@ -301,12 +302,7 @@ class Supervisor:
 
     def _start(self, now: float) -> None:
         self._start_at = None
-        if self._config.auth and self._config.token_file is None:
-            # The worker reads it, and clients go on with the one that was published.
-            try:
-                save_token(Path(self._record.token_file), self._record.token)
-            except StorageError as error:
-                log.error("%s", error.message)
+        self._follow_token()  # the worker reads the file, too
         state = ServiceState.STARTING if self._record.version == "" else ServiceState.RESTARTING
         first_by_hand = self._rendezvous is None and self._record.version == ""
         hold_s = 0.0 if first_by_hand else HOLD_S
@@ -334,6 +330,9 @@ class Supervisor:
         self._needed_at = max(self._needed_at, worker.heard_at - report.unused_s)
         if report.accepting:
             self._is_accepting(time.monotonic())
+        if report.rotations != worker.rotations:
+            worker.rotations = report.rotations
+            self._follow_token()
         if worker.asked:
             return  # however it stands, it is about to end
         if report.ready and worker.ready_at is None:
@@ -355,6 +354,25 @@ class Supervisor:
     def _answer_instead(self) -> None:
         self._unavailable.open()
         self._grpc_unavailable.open()
+
+    def _follow_token(self) -> None:
+        """Go on with the token in the file, which a worker or the user may have replaced; put it back where it is gone.
+        So a token that was replaced is never valid again."""
+        config = self._config
+        if not config.auth:
+            return
+        try:
+            if config.token_file is not None:
+                token = read_token(config.token_file)
+            else:
+                token, _ = load_or_create_token(config.data_dir, self._record.token)
+        except WorkbenchError as error:
+            log.error("%s", error.message)
+            return
+        if token != self._record.token:
+            self._logs.add_secret(token)
+            self._record = dataclasses.replace(self._record, token=token)
+            self._publish(self._record.state, self._record.reason, progress=self._record.progress)
 
     def _restart(self) -> None:
         """By the next worker, after this one has finished what is under way."""

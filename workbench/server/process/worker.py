@@ -72,6 +72,8 @@ class Worker:
         self.suspected_at: float | None = None
         self.asked = False
         """It was told to end."""
+        self.rotations = 0
+        """How many replacements of the token its keeper has followed."""
         self.kill_reason = ""
         """Why it is about to be killed; empty where it is not."""
         self.last_words: deque[str] = deque(maxlen=5)

@@ -38,6 +38,8 @@ class WorkerReport:
     """Seconds since the last request that counts as use."""
     version: str = ""
     api: int = 0
+    rotations: int = 0
+    """How often it has replaced the token in its file."""
 
     def encode(self) -> bytes:
         return json.dumps(asdict(self)).encode() + b"\n"
