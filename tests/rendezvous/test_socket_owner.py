@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from workbench.rendezvous import socket_owner
 from workbench.rendezvous.socket_owner import NO_SUCH_SOCKET, SocketEntry, decide_owner, is_own, owner_of_peer
 
 LINUX = sys.platform == "linux"
@@ -70,5 +71,14 @@ def test_the_system_tells_whose_the_other_end_is_before_and_after_it_was_accepte
             assert owner_of_peer(*ends) == mine
 
 
-def test_a_connection_that_leaves_the_machine_has_no_owner_here() -> None:
-    assert owner_of_peer(("192.0.2.1", 80), ("127.0.0.1", 1)) == (NO_SUCH_SOCKET if LINUX else None)
+@pytest.mark.parametrize(("known", "owner"), [(True, NO_SUCH_SOCKET), (False, None)])
+def test_a_peer_elsewhere_is_nobody_here_unless_the_kernel_knows_no_socket_at_all(
+    monkeypatch: pytest.MonkeyPatch, known: bool, owner: int | None
+) -> None:
+    peer, own = ("192.0.2.1", 80), ("192.0.2.2", 40000)
+
+    def entry(_kernel: object, _family: object, at: object, _to: object) -> SocketEntry | None:
+        return SocketEntry(os.geteuid(), 1) if known and at == own else None
+
+    monkeypatch.setattr(socket_owner, "_entry", entry)
+    assert owner_of_peer(peer, own) == (owner if LINUX else None)

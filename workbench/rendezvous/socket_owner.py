@@ -47,7 +47,10 @@ def owner_of_peer(peer: tuple[str, int], own: tuple[str, int]) -> int | None:
             accepted = _entry(kernel, family, peer, own)
             if accepted is not None and accepted.inode:
                 return decide_owner(accepted, None)
-            return decide_owner(accepted, _entry(kernel, family, peer, (nowhere, 0)))
+            owner = decide_owner(accepted, _entry(kernel, family, peer, (nowhere, 0)))
+            if owner == NO_SUCH_SOCKET and _entry(kernel, family, own, peer) is None:
+                return None  # not even this end is known: a kernel without tcp_diag says so of every socket
+            return owner
     except OSError:
         return None
 
