@@ -167,7 +167,7 @@ async def side(folder: Path, telemetry: bool) -> tuple[Turn, list[Client], Servi
         metrics.start()
     app = create_app(service, "t" * 32)
     turn = Turn()
-    server = H1Server(app, service.connections)
+    server = H1Server(app, service.connections, service.unread)
     clients = [Client(server, request(), turn) for _ in range(CONNECTIONS)]
     await turn.take(clients)
     if not telemetry:

@@ -10,6 +10,8 @@ from typing import Any
 
 from workbench.errors import Cancelled
 from workbench.server.gate.connection_caps import ConnectionCaps
+from workbench.server.gate.in_flight import InFlightBytes
+from workbench.server.gate.unread_answers import UnreadAnswers
 from workbench.server.http.h1_connection import LEFT, Application, H1Connection
 from workbench.server.http.h1_server import H1Server
 
@@ -72,7 +74,7 @@ class Wire(asyncio.Transport):
 
 
 def connect(app: Application, server: H1Server | None = None) -> tuple[H1Connection, Wire]:
-    server = server or H1Server(app, ConnectionCaps(10, 10))
+    server = server or H1Server(app, ConnectionCaps(10, 10), UnreadAnswers(InFlightBytes(1 << 30)))
     place = server.caps.take("127.0.0.1")
     assert place is not None
     connection, wire = H1Connection(server, place), Wire()

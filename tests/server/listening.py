@@ -41,7 +41,7 @@ async def listening(
     async with open_house(tmp_path, session, limits) as house:
         listener = bind("127.0.0.1", 0)
         address = listener.getsockname()
-        server = H1Server(house.app, house.service.connections, connection_limits)
+        server = H1Server(house.app, house.service.connections, house.service.unread, connection_limits)
         serving = asyncio.ensure_future(server.serve(listener, 5))
         await until_async(lambda: server.started)
         try:

@@ -137,7 +137,7 @@ class Limits:
     max_in_flight: Annotated[int, _CAP] = 4096
     """Requests of one token that may be under way at once."""
     max_body_bytes_in_flight: Annotated[int, _CAP] = 1024 * MIB
-    """Bytes of all bodies that are held at once, from their arrival to their answer."""
+    """Bytes of all bodies that are held at once, from their arrival to their answer, and of answers not read yet."""
     max_connections: Annotated[int, _CAP] = 4096
     """HTTP and gRPC connections that may be open at once. For one more, one is closed whose caller has shown no token;
     fewer where the process may not open so many files."""

@@ -16,6 +16,7 @@ from workbench.engine import Engine
 from workbench.repository.store import ModelStore
 from workbench.server.gate.connection_caps import ConnectionCaps
 from workbench.server.gate.in_flight import InFlightBytes
+from workbench.server.gate.unread_answers import UnreadAnswers
 from workbench.server.persistence import ModelPersistence
 from workbench.server.shared_memory import SharedMemory
 from workbench.server.token_rotation import TokenRotation
@@ -53,6 +54,7 @@ class Service:
     bodies: InFlightBytes = field(init=False)
     connections: ConnectionCaps = field(init=False)
     """Of HTTP and gRPC together."""
+    unread: UnreadAnswers = field(init=False)
     rotation: TokenRotation | None = None
     """None: its token is in no file."""
     shared: SharedMemory | None = None
@@ -61,6 +63,7 @@ class Service:
     def __post_init__(self) -> None:
         limits = self.config.limits
         self.bodies = InFlightBytes(limits.max_body_bytes_in_flight)
+        self.unread = UnreadAnswers(self.bodies)
         self.connections = ConnectionCaps(limits.max_connections, limits.max_connections_per_address)
         if self.config.allow_shared_memory:
             self.shared = SharedMemory(limits.max_body_bytes_in_flight)

@@ -158,6 +158,7 @@ async def _serve(
     server = H1Server(
         app,
         service.connections,
+        service.unread,
         ConnectionLimits(limits.head_timeout_s, limits.body_timeout_s, limits.idle_timeout_s),
     )
     app.gate.on_replaced.append(server.token_replaced)

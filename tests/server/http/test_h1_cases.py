@@ -137,7 +137,7 @@ def test_what_does_not_come_in_time_is_ended(
 
 
 async def test_a_head_that_comes_drop_by_drop_has_no_more_time(house: House) -> None:
-    connection, wire = connect(house.app, H1Server(house.app, house.service.connections, LIMITS))
+    connection, wire = connect(house.app, H1Server(house.app, house.service.connections, house.service.unread, LIMITS))
     for _ in range(100):
         if wire.closed:
             break
@@ -148,7 +148,7 @@ async def test_a_head_that_comes_drop_by_drop_has_no_more_time(house: House) -> 
 
 
 async def test_a_run_that_takes_long_is_no_idle_connection(house: House) -> None:
-    connection, wire = connect(house.app, H1Server(house.app, house.service.connections, LIMITS))
+    connection, wire = connect(house.app, H1Server(house.app, house.service.connections, house.service.unread, LIMITS))
     house.session.hold()
     connection.data_received(REQUEST)
     await asyncio.sleep(1)
@@ -159,7 +159,7 @@ async def test_a_run_that_takes_long_is_no_idle_connection(house: House) -> None
 
 
 async def test_a_connection_without_a_token_makes_room_for_another_one(house: House) -> None:
-    server = H1Server(house.app, ConnectionCaps(3, 3))
+    server = H1Server(house.app, ConnectionCaps(3, 3), house.service.unread)
     owner, owners = connect(house.app, server)
     owner.data_received(REQUEST)
     await until_async(lambda: statuses(owners.written) == [200])
@@ -178,7 +178,7 @@ async def test_a_connection_without_a_token_makes_room_for_another_one(house: Ho
 
 
 async def test_a_head_that_was_seen_before_makes_its_connection_known(house: House) -> None:
-    server = H1Server(house.app, ConnectionCaps(10, 10))
+    server = H1Server(house.app, ConnectionCaps(10, 10), house.service.unread)
     for _ in range(2):
         connection, wire = connect(house.app, server)
         assert connection.is_stranger

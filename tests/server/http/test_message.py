@@ -41,7 +41,9 @@ async def test_a_chunked_body_is_refused_where_it_goes_over_the_cap(held: InFlig
 async def test_a_body_is_refused_where_those_under_way_are_too_large_together(held: InFlightBytes) -> None:
     assert await read_body(Sender(b"abc").pieces(), {}, 10, held) == b"abc"
     sender = Sender(b"ab", b"c", b"d")
-    with pytest.raises(QueueFull, match="under way have 5 bytes, and max_body_bytes_in_flight allows 5"):
+    with pytest.raises(
+        QueueFull, match="bodies and unread answers under way have 5 bytes, and max_body_bytes_in_flight allows 5"
+    ):
         await read_body(sender.pieces(), {}, 10, held)
     assert (sender.asked, held.held) == (2, 3)
     held.give_back(3)

@@ -1,8 +1,8 @@
-"""Caps on the bytes of request bodies that are in memory at once, over HTTP and gRPC together."""
+"""Caps on the bytes of bodies, and of answers not read yet, that are in memory at once, over HTTP and gRPC together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -22,12 +22,17 @@ class InFlightBytes:
         self.most = most
         self.held = 0
         self._cap = cap
+        self.make_room: Callable[[int], None] = _no_room
+        """Called where so many bytes more do not fit, before they are refused."""
 
     def take(self, size: int) -> None:
         """Count `size` more bytes. TooManyRequests over the cap. Call `give_back` for each `take` that returned."""
         if self.held + size > self.most:
+            self.make_room(size)
+        if self.held + size > self.most:
             raise TooManyRequests(
-                f"the bodies under way have {self.held} bytes, and {self._cap} {self.most}; try again later"
+                f"the bodies and unread answers under way have {self.held} bytes, and {self._cap} {self.most}; "
+                "try again later"
             )
         self.held += size
 
@@ -42,6 +47,10 @@ class InFlightBytes:
             yield
         finally:
             self.give_back(size)
+
+
+def _no_room(size: int) -> None:
+    pass
 
 
 def anonymous_bytes() -> InFlightBytes:

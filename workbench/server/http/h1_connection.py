@@ -24,6 +24,7 @@ import msgspec
 from workbench.http2.lingering_close import LingeringClose
 from workbench.server.gate.connection_caps import Place
 from workbench.server.gate.request_ids import HasRequestId
+from workbench.server.gate.unread_answers import STALLED_S, UnreadAnswers
 from workbench.server.http.chunked_body import ChunkedBody
 from workbench.server.http.request_head import MalformedRequest, RequestHead, parse_head
 
@@ -154,6 +155,9 @@ class ConnectionOwner(Protocol):
     def limits(self) -> ConnectionLimits: ...
 
     @property
+    def unread(self) -> UnreadAnswers: ...
+
+    @property
     def draining(self) -> bool:
         """Each answer is the last one of its connection."""
         ...
@@ -224,6 +228,8 @@ class H1Connection(asyncio.Protocol):
         self._timer_at = 0.0
         self._unread = 0
         """What the client had not read of its answers when it was last looked at."""
+        self._read_at = 0.0
+        """When it was last seen to have read of them."""
 
     # The transport's calls
 
@@ -239,6 +245,7 @@ class H1Connection(asyncio.Protocol):
         self._lost = True
         self._known = _none_known  # it was a circle, perhaps
         self._place.release()
+        self._server.unread.count(self, 0)
         self._input, self._at = b"", 0
         self._server.discard(self)
         if self._timer is not None:
@@ -269,9 +276,14 @@ class H1Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._write_paused = True
+        self._unread = self.transport.get_write_buffer_size()
+        self._read_at = self._loop.time()
+        self._server.unread.count(self, self._unread)
+        self._look_in(min(STALLED_S / 4, self._limits.idle_timeout_s))
 
     def resume_writing(self) -> None:
         self._write_paused = False
+        self._server.unread.count(self, 0)
         if self._room is not None:
             self._room.set_result(None)
             self._room = None
@@ -607,7 +619,7 @@ class H1Connection(asyncio.Protocol):
         self._ended = self._busy = True
         self._body = None
         self._input, self._at = b"", 0
-        if self._timer is not None:
+        if self._timer is not None and not self._write_paused:
             self._timer.cancel()
         LingeringClose(self.transport, self, self._limits.idle_timeout_s)
 
@@ -627,6 +639,24 @@ class H1Connection(asyncio.Protocol):
         else:
             self.transport.close()
 
+    def _check_reader(self, unread: int) -> None:
+        """A client that reads has all the time it takes, however slowly it does, unless others need the room."""
+        now = self._loop.time()
+        if unread < self._unread or not self._unread:
+            self._since = self._read_at = now
+        self._unread = unread
+        if self._write_paused:
+            self._server.unread.count(self, unread)
+        left_s = self._read_at + self._limits.idle_timeout_s - now
+        if left_s <= 0 and not self._ended:
+            self.transport.abort()
+        else:
+            self._look_in(STALLED_S / 4 if self._ended else min(left_s, STALLED_S / 4))
+
+    def reset(self) -> None:
+        """As a Reader: others need the room that its unread answers take."""
+        self.transport.abort()
+
     def _look_in(self, seconds: float) -> None:
         """Check the time in `seconds` at the latest.
 
@@ -641,18 +671,17 @@ class H1Connection(asyncio.Protocol):
 
     def _check_time(self) -> None:
         self._timer = None
-        if self._lost or self._ended:
+        if self._lost:
             return
         limits = self._limits
-        if not self._busy and (unread := self.transport.get_write_buffer_size()):
-            if unread == self._unread:
-                self.transport.abort()
-                return
-            self._unread = unread  # it reads, however slowly
-            self._since = self._loop.time()
-            self._look_in(limits.idle_timeout_s)
+        unread = self.transport.get_write_buffer_size()
+        if unread and (self._write_paused or not self._busy):
+            self._check_reader(unread)
             return
         self._unread = 0
+        if self._ended:
+            self._server.unread.count(self, 0)
+            return
         waits_for_head = not self._busy and self._at < len(self._input)
         if self._busy and (self._body is None or not self._reading):
             self._look_in(limits.idle_timeout_s)  # it is our turn, not the client's

@@ -12,6 +12,7 @@ from typing import Final
 from workbench.server.accept_last import accept_last
 from workbench.server.acceptor import Acceptor
 from workbench.server.gate.connection_caps import ConnectionCaps
+from workbench.server.gate.unread_answers import UnreadAnswers
 from workbench.server.http.h1_connection import TOO_MANY, Application, ConnectionLimits, H1Connection
 
 NEXT_REQUEST_S: Final = 0.5
@@ -22,9 +23,16 @@ NEXT_REQUEST_S: Final = 0.5
 class H1Server:
     """One listening socket and its connections (as their `ConnectionOwner`). Belongs to the event loop."""
 
-    def __init__(self, app: Application, caps: ConnectionCaps, limits: ConnectionLimits | None = None) -> None:
+    def __init__(
+        self,
+        app: Application,
+        caps: ConnectionCaps,
+        unread: UnreadAnswers,
+        limits: ConnectionLimits | None = None,
+    ) -> None:
         self.app = app
         self.caps = caps
+        self.unread = unread
         self.limits = limits or ConnectionLimits()
         self.connections: set[H1Connection] = set()
         self.started = False
