@@ -149,7 +149,8 @@ async def test_head_answers_as_get_does(house: House) -> None:
 async def test_an_inference_is_one_response_in_one_part(house: House) -> None:
     reply = await house.call("POST", "/v2/models/digits/infer", body(1, 2, id="seven"))
     assert reply.status == 200
-    assert set(reply.headers) == {"date", "content-type", "content-length", "x-model-epoch", "x-request-id"}
+    always = {"date", "content-type", "content-length", "x-request-id", "cache-control", "x-content-type-options"}
+    assert set(reply.headers) == always | {"x-model-epoch"}
     assert (reply.headers["content-type"], reply.headers["content-length"]) == (
         "application/json",
         str(len(reply.body)),
@@ -488,6 +489,17 @@ async def test_the_stream_ends_when_the_client_leaves(house: House) -> None:
 async def test_a_streams_interval_is_bounded(house: House) -> None:
     for wrong in ("0", "0.01", "11", "x", "nan"):
         assert (await house.call("GET", f"/control/stream?interval={wrong}")).status == 400
+
+
+@pytest.mark.parametrize(
+    "path", ["/v2", "/control/models", "/metrics", "/nothing", "/control/stream", "/v2/health/live"]
+)
+async def test_no_answer_is_kept_or_guessed_to_be_a_page(house: House, path: str) -> None:
+    for caller in (house.call, house.stranger):
+        for method in ("HEAD", "POST"):
+            reply = await caller(method, path, b"")
+            assert reply.headers["cache-control"] == "no-store"
+            assert reply.headers["x-content-type-options"] == "nosniff"
 
 
 async def test_no_answer_holds_the_token(house: House, caplog: pytest.LogCaptureFixture) -> None:

@@ -52,11 +52,14 @@ _STATUS_LINE: Final[dict[int, bytes]] = {
     int(status): b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus
 } | {LEFT: b"HTTP/1.1 499 Client Closed Request\r\n"}
 
+NOT_KEPT: Final = b"x-content-type-options: nosniff\r\ncache-control: no-store\r\n"
+"""In every answer: no browser guesses that it is a page or a script, and no cache keeps what needed a token."""
+
 _TOO_MANY: Final = b'{"error":"Too many connections are open; try again later.","code":"unavailable"}'
 
 TOO_MANY: Final = (
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
-    b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(_TOO_MANY), _TOO_MANY)
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n%b"
+    b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (NOT_KEPT, len(_TOO_MANY), _TOO_MANY)
 )
 """The answer to a connection that cannot be kept."""
 
@@ -166,7 +169,9 @@ class ConnectionOwner(Protocol):
 
     def discard(self, connection: H1Connection, /) -> None: ...
 
-    def date_line(self) -> bytes: ...
+    def common_lines(self) -> bytes:
+        """The header lines that every answer has."""
+        ...
 
 
 def _none_known(raw: bytes) -> KnownHead | None:
@@ -463,7 +468,7 @@ class H1Connection(asyncio.Protocol):
             self._keep_alive = False
         head = b"%b%b%bcontent-length: %d\r\n%b\r\n" % (
             _STATUS_LINE[status],
-            self._server.date_line(),
+            self._server.common_lines(),
             headers,
             size,
             b"" if self._keep_alive else b"connection: close\r\n",
@@ -503,7 +508,7 @@ class H1Connection(asyncio.Protocol):
             self._keep_alive = False
         framing = b"transfer-encoding: chunked\r\n" if self._takes_chunks else b""
         close = b"" if self._keep_alive else b"connection: close\r\n"
-        self._write(b"".join((_STATUS_LINE[status], self._server.date_line(), headers, framing, close, b"\r\n")))
+        self._write(b"".join((_STATUS_LINE[status], self._server.common_lines(), headers, framing, close, b"\r\n")))
 
     async def send_chunk(self, data: bytes) -> None:
         """Send a part of the answer, and wait where the client reads slower than is written."""

@@ -13,7 +13,7 @@ from workbench.server.accept_last import accept_last
 from workbench.server.acceptor import Acceptor
 from workbench.server.gate.connection_caps import ConnectionCaps
 from workbench.server.gate.unread_answers import UnreadAnswers
-from workbench.server.http.h1_connection import TOO_MANY, Application, ConnectionLimits, H1Connection
+from workbench.server.http.h1_connection import NOT_KEPT, TOO_MANY, Application, ConnectionLimits, H1Connection
 
 NEXT_REQUEST_S: Final = 0.5
 """At the end, what a connection that is kept open may take to send its next request, which is answered with
@@ -43,8 +43,8 @@ class H1Server:
         self._stop = asyncio.Event()
         self._is_last = True
         self._gone = asyncio.Event()
-        self._date = b""
-        self._date_until = 0.0
+        self._lines = b""
+        self._lines_until = 0.0
 
     async def serve(self, listener: socket.socket, linger_s: float) -> None:
         """Serve until `stop`; then finish what has come, and leave the answers `linger_s` to be read."""
@@ -104,9 +104,9 @@ class H1Server:
         if not self.connections:
             self._gone.set()
 
-    def date_line(self) -> bytes:
+    def common_lines(self) -> bytes:
         now = time.monotonic()
-        if now >= self._date_until:
-            self._date = b"date: %b\r\n" % formatdate(usegmt=True).encode()
-            self._date_until = now + 1.0
-        return self._date
+        if now >= self._lines_until:
+            self._lines = b"date: %b\r\n%b" % (formatdate(usegmt=True).encode(), NOT_KEPT)
+            self._lines_until = now + 1.0
+        return self._lines

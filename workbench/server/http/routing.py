@@ -95,8 +95,7 @@ class Call:
 
     async def start_stream(self, content_type: bytes) -> None:
         """Begin an answer of unknown length; `send` its parts. It ends when the handler returns."""
-        lines = header_lines((b"content-type", content_type), (b"cache-control", b"no-store"))
-        self._connection.start_stream(200, lines)
+        self._connection.start_stream(200, header_lines((b"content-type", content_type)))
         await self._connection.drain()
 
     async def send(self, part: bytes) -> None:

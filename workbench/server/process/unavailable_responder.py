@@ -153,6 +153,7 @@ class HttpConversation:
         body = b"" if request.startswith(b"HEAD ") else json.dumps(content).encode()
         return (
             b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
+            b"x-content-type-options: nosniff\r\ncache-control: no-store\r\n"
             b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
         )
 
