@@ -178,3 +178,12 @@ async def test_a_cookie_alone_changes_nothing(jp_fetch: Fetch, browser: dict[str
     xsrf = "0123456789abcdef0123456789abcdef"
     ours = {**browser, "Cookie": f"{browser['Cookie']}; _xsrf={xsrf}", "X-XSRFToken": xsrf}
     assert (await jp_fetch(RESOURCE, "api", "stop", method="POST", body="{}", headers=ours)).code == 200
+
+
+async def test_a_page_of_another_origin_reads_and_changes_nothing_on_any_route(
+    extension: InferWorkbench, jp_fetch: Fetch, jp_ws_fetch: Fetch, browser: dict[str, str]
+) -> None:
+    """With the user's cookie, as a browser adds it, and without the XSRF token, which such a page cannot read."""
+    statuses = await refusals(extension, jp_fetch, jp_ws_fetch, **browser, Origin="http://evil.example")
+    assert set(statuses) == {403, 404}
+    assert Porter.asked == [(action, resource) for action, resource in Porter.asked if action == "read"]

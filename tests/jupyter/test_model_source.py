@@ -8,7 +8,7 @@ import pytest
 from jupyter_server.services.contents.filemanager import AsyncFileContentsManager, FileContentsManager
 from tornado.web import HTTPError
 
-from workbench.errors import Forbidden, InvalidInput, NotFound
+from workbench.errors import Forbidden, InvalidInput, NotFound, TooLarge
 from workbench.jupyter.model_source import find
 
 
@@ -88,3 +88,26 @@ async def test_what_lies_elsewhere_than_on_the_disk_is_fetched() -> None:
         await find(Elsewhere(), "absent.onnx", absolute=False)
     with pytest.raises(InvalidInput, match="one ONNX file"):
         await find(Elsewhere(), "folder", absolute=False)
+
+
+class Sized(Elsewhere):
+    """One that says how large its files are, or None, and counts how often one was fetched."""
+
+    def __init__(self, size: int | None) -> None:
+        self.size = size
+        self.fetched = 0
+
+    async def get(self, path: str, content: bool = True, type: str | None = None, format: str | None = None) -> Any:
+        self.fetched += content
+        return {**await super().get(path, content), "size": self.size}
+
+
+@pytest.mark.parametrize(("size", "fetched"), [(4, 0), (None, 1)])
+async def test_of_what_lies_elsewhere_not_too_much_is_fetched(
+    monkeypatch: pytest.MonkeyPatch, size: int | None, fetched: int
+) -> None:
+    monkeypatch.setattr("workbench.jupyter.model_source.MAX_FETCHED_BYTES", 3)
+    elsewhere = Sized(size)
+    with pytest.raises(TooLarge, match="copy it to a disk"):
+        await find(elsewhere, "model.onnx", absolute=False)
+    assert elsewhere.fetched == fetched

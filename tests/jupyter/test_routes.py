@@ -14,8 +14,8 @@ from tests.jupyter.conftest import Ask, Fetch
 from workbench.client.shared_service import SharedService
 from workbench.errors import Unauthenticated
 from workbench.jupyter.extension import InferWorkbench
+from workbench.jupyter.routes import BODY_BYTES
 from workbench.live.relay import PageMessage
-from workbench.live.tryout import BODY_BYTES
 from workbench.rendezvous.leases import holders
 
 

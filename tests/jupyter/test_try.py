@@ -12,6 +12,10 @@ from tests.jupyter.conftest import Ask
 from tests.models import add_constant
 from workbench.jupyter.extension import ACTIVITY, InferWorkbench
 
+NESTED: list[object] = []
+for _ in range(600):
+    NESTED = [NESTED]
+
 
 async def test_a_model_is_tried_with_given_and_with_random_inputs_and_its_slowest_requests_are_told(
     ask: Ask, extension: InferWorkbench, jp_root_dir: Path
@@ -48,6 +52,7 @@ async def test_a_model_is_tried_with_given_and_with_random_inputs_and_its_slowes
         ({"rows": 65}, "rows must be at most 64"),
         ({"rows": 0}, "rows is 0"),
         ({"seed": -1}, "0 or more"),
+        ({"inputs": {"x": NESTED}}, "nested"),
     ):
         with pytest.raises(HTTPClientError) as caught:
             await ask("models", "plus", "try", body=body)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from workbench.core.model import Signature, TensorSpec
+from workbench.errors import InvalidInput
 from workbench.live import tryout
 from workbench.live.tryout import SHOWN_CHARACTERS, SHOWN_ELEMENTS, TryRequest, shown
 
@@ -64,3 +65,10 @@ def test_what_is_shown_for_nan_may_be_typed_again() -> None:
     inputs = tryout._inputs(asked, signature, "m")
     np.testing.assert_array_equal(inputs["x"], np.array([[np.nan, np.nan, np.inf, -np.inf]], np.float32))
     assert inputs["name"].tolist() == [b"NaN"]
+
+
+def test_random_inputs_are_not_larger_than_this_process_can_hold() -> None:
+    signature = Signature((TensorSpec("x", "FP32", (-1, 4)),), ())
+    assert tryout._inputs(TryRequest(rows=1 << 20), signature, "m")["x"].shape == (1 << 20, 4)
+    with pytest.raises(InvalidInput, match="try fewer"):
+        tryout._inputs(TryRequest(rows=(1 << 20) + 1), signature, "m")

@@ -17,7 +17,10 @@ from jupyter_server.services.contents.fileio import FileManagerMixin
 from tornado.web import HTTPError
 
 from workbench.core.threads import in_thread
-from workbench.errors import Forbidden, InvalidInput, NotFound
+from workbench.errors import Forbidden, InvalidInput, NotFound, TooLarge
+
+MAX_FETCHED_BYTES = 512 * 1024 * 1024
+"""Of a model that the contents manager does not keep on a disk: it is held in this process until it is uploaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +61,22 @@ async def _of_contents(contents: Any, asked: str) -> BrowsedModel:
             return BrowsedModel(path=Path(contents._get_os_path(asked.strip("/"))))  # type: ignore[no-untyped-call]
         if found["type"] == "directory":
             raise InvalidInput(f"{asked!r} is a folder that is not on this server's disk: load one ONNX file of it")
+        _check_size(found.get("size") or 0, asked)
         found = await ensure_async(contents.get(asked, content=True, type="file", format="base64"))
     except HTTPError as error:
         if error.status_code == 404:
             raise NotFound(f"there is no file or folder {asked!r} in the file browser") from None
         raise InvalidInput(f"{asked!r} cannot be read: {error.log_message or error.reason}") from None
+    _check_size(len(found["content"]) // 4 * 3, asked)
     return BrowsedModel(content=base64.b64decode(found["content"]))
+
+
+def _check_size(size: int, asked: str) -> None:
+    if size > MAX_FETCHED_BYTES:
+        raise TooLarge(
+            f"{asked[:200]!r} has {size} bytes, and of a file that is not on this server's disk at most "
+            f"{MAX_FETCHED_BYTES} are fetched: copy it to a disk of the service's machine"
+        )
 
 
 def _expanded(asked: str) -> Path:

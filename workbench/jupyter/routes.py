@@ -17,11 +17,11 @@ from tornado import web
 from workbench.config import model_config
 from workbench.core.model import check_model_name
 from workbench.core.threads import in_thread
-from workbench.errors import Forbidden, InvalidInput, Unauthenticated, Unavailable, WorkbenchError
+from workbench.errors import Forbidden, InvalidInput, TooLarge, Unauthenticated, Unavailable, WorkbenchError
 from workbench.jupyter.loadtests import LoadTests, compared, decode_request, load_form
 from workbench.jupyter.model_source import find
 from workbench.live.relay import API
-from workbench.live.tryout import BODY_BYTES, TryRequest, try_out
+from workbench.live.tryout import TryRequest, try_out
 from workbench.live.watch import Watch, answered
 from workbench.loadtest.analysis.compare import compare
 from workbench.loadtest.plan import Target
@@ -31,6 +31,9 @@ from workbench.protocols.status_codes import http_status
 
 RESOURCE = "infer-workbench"
 """The resource that an authorizer is asked about: `read` for GET routes, `write` for those that change something."""
+
+BODY_BYTES = 1024 * 1024
+"""Largest body that a page may send."""
 
 LOG_LINES = 1000
 
@@ -86,15 +89,45 @@ class Parts:
     """Called when a user has something done."""
 
 
+@web.stream_request_body
 class Handler(APIHandler):
-    """Base of all routes."""
+    """Base of all routes.
+
+    Tornado would hold a whole body, of up to `ServerApp.max_body_size` (512 MB), before it asks who sent it. Here who
+    may not send one, or announces too much, is answered at the head, and what comes is counted.
+    """
 
     auth_resource = RESOURCE
 
     def initialize(self, parts: Parts) -> None:
+        self._pieces: list[bytes] = []
+        self._size = 0
         self.parts = parts
         self.watch = parts.watch
         self.load_tests = parts.load_tests
+
+    async def prepare(self) -> None:  # type: ignore[override]
+        await super().prepare()
+        if self.current_user is None and self.request.method != "OPTIONS":  # which a browser asks before it logs in
+            raise web.HTTPError(403)
+        announced = self.request.headers.get("Content-Length", "")
+        if announced.isdecimal() and len(announced) < 20:  # tornado refuses any other
+            self._count(int(announced))
+
+    def data_received(self, chunk: bytes) -> None:
+        self._size += len(chunk)
+        self._pieces.append(chunk)
+        self._count(self._size)
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self._pieces)
+
+    def _count(self, size: int) -> None:
+        """Answer a request whose body is too large. Tornado then reads no more of it, and closes the connection."""
+        if size > BODY_BYTES:
+            self._pieces.clear()
+            self.fail(TooLarge(f"the body must have at most {BODY_BYTES} bytes, got {size}"))
 
     def answer(self, value: Any) -> None:
         """Send the result of a route's method as JSON."""
@@ -173,7 +206,7 @@ class ModelHandler(ReadOnlyHandler):
 class LoadHandler(Handler):
     @route
     async def post(self, name: str) -> object:
-        asked = control.decode_load_request(self.request.body)
+        asked = control.decode_load_request(self.body)
         # Check everything that can be refused before a service is started.
         check_model_name(name)
         model_config(asked.config)
@@ -212,7 +245,7 @@ class UnloadHandler(Handler):
 class SetHandler(Handler):
     @route
     async def post(self, name: str) -> object:
-        settings = control.decode_settings(self.request.body)
+        settings = control.decode_settings(self.body)
         client = await self.watch.client()
         loaded = await client.configure(name, settings)
         return control.encode_load(loaded.status, loaded.unchanged, loaded.previous, loaded.seconds, loaded.live)
@@ -230,7 +263,7 @@ class SlowestHandler(ReadOnlyHandler):
 class TryHandler(Handler):
     @route
     async def post(self, name: str) -> object:
-        asked = control.decode_body(self.request.body or b"{}", TryRequest, BODY_BYTES)
+        asked = control.decode_body(self.body or b"{}", TryRequest, BODY_BYTES)
         client = await self.watch.client()
         self.parts.worked()
         return await try_out(client, name, asked)
@@ -239,7 +272,7 @@ class TryHandler(Handler):
 class BenchHandler(Handler):
     @route
     async def post(self, name: str) -> object:
-        asked = decode_request(self.request.body or b"{}")
+        asked = decode_request(self.body or b"{}")
         client = await self.watch.client()
         self.parts.worked()
         with self.watch.job():
@@ -310,7 +343,7 @@ class RepositoryHandler(ReadOnlyHandler):
 class StoredLoadHandler(Handler):
     @route
     async def post(self, name: str) -> object:
-        settings = control.decode_settings(self.request.body)
+        settings = control.decode_settings(self.body)
         model_config(settings)
         client = await self.watch.client()
         began = time.monotonic()

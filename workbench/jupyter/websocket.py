@@ -8,6 +8,7 @@ from collections.abc import Callable
 from jupyter_server.auth.decorator import authorized, ws_authenticated
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.base.websocket import WebSocketMixin
+from tornado.web import HTTPError, stream_request_body
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from workbench.jupyter.routes import RESOURCE
@@ -21,6 +22,7 @@ FAILED = 1011
 TRY_LATER = 1013
 
 
+@stream_request_body
 class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
     """Sends a Subscriber's due messages, each when the one before has left this process."""
 
@@ -33,6 +35,14 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         self._relay = relay
         self._sockets = sockets
         self._changed = changed
+
+    async def prepare(self) -> None:  # type: ignore[override]
+        await super().prepare()
+        if self.current_user is None:
+            raise HTTPError(403)
+
+    def data_received(self, chunk: bytes) -> None:
+        """A body, which a socket has not: it is not held."""
 
     @property
     def max_message_size(self) -> int:

@@ -13,21 +13,21 @@ from workbench.client.client import AsyncClient
 from workbench.client.input_adapter import adapt
 from workbench.core.messages import InferRequest
 from workbench.core.model import Signature
-from workbench.core.random_inputs import random_inputs
+from workbench.core.random_inputs import FREE_SIZE, largest_input, random_inputs
 from workbench.core.tensor import BYTES, Array, datatype_of
 from workbench.core.threads import in_thread
 from workbench.errors import InvalidInput, Unavailable
 from workbench.protocols.json_data import FLOATS
 from workbench.protocols.parameters import timings_out
 
-BODY_BYTES = 1024 * 1024
-"""Largest body that a page may send."""
-
 SHOWN_ELEMENTS = 1000
 """Elements of a tensor that are shown; the rest is left out."""
 
 SHOWN_CHARACTERS = 1000
 """Characters of a text that are shown."""
+
+MADE_UP_ELEMENTS = 1 << 22
+"""Elements of the largest random input, unless one row alone has more: they are made in this process."""
 
 TIMEOUT_S = 60.0
 """Time limit of the inference, queueing included."""
@@ -50,7 +50,10 @@ async def try_out(client: AsyncClient, name: str, asked: TryRequest) -> dict[str
     signature, most = status.signature, status.max_batch_size
     if asked.inputs is None and most and asked.rows > most:
         raise InvalidInput(f"rows must be at most {most}, the max_batch_size of {name!r}, got {asked.rows}")
-    inputs = await in_thread(lambda: _inputs(asked, signature, name))
+    try:
+        inputs = await in_thread(lambda: _inputs(asked, signature, name))
+    except RecursionError:
+        raise InvalidInput("the inputs are nested too deep") from None
     began = time.monotonic()
     response = await client.infer(
         InferRequest(name, inputs, status.version, deadline=began + TIMEOUT_S, parameters={"timings": True})
@@ -88,6 +91,8 @@ def _inputs(asked: TryRequest, signature: Signature, name: str) -> Mapping[str, 
         return adapt(given, signature, name).inputs
     if asked.seed is not None and asked.seed < 0:
         raise InvalidInput(f"seed must be 0 or more, got {asked.seed}")
+    if asked.rows > 1 and largest_input(signature.inputs, asked.rows, FREE_SIZE) > MADE_UP_ELEMENTS:
+        raise InvalidInput(f"{asked.rows} rows are more than {MADE_UP_ELEMENTS} elements of one input; try fewer")
     return random_inputs(signature.inputs, asked.rows, np.random.default_rng(asked.seed))
 
 
