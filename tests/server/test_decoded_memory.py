@@ -12,9 +12,11 @@ import pytest
 from tests.engine.fakes import FakeSession
 from tests.helpers.waiting import until_async
 from tests.server.conftest import open_house
+from tests.server.grpc.open_port import AUTHORIZED, STREAM, open_port
+from tests.server.grpc.open_port import INFER as INFER_GRPC
 from workbench.config import Limits
 from workbench.core.model import FREE, Signature, TensorSpec
-from workbench.protocols import json_streaming
+from workbench.protocols import json_streaming, pb
 
 INFER = "/v2/models/digits/infer"
 MIB = 1024 * 1024
@@ -85,4 +87,25 @@ async def test_a_load_counts_its_files_too(tmp_path: Path) -> None:
     async with open_house(tmp_path, limits=Limits(max_body_bytes_in_flight=2 * MIB)) as house:
         reply = await house.call("POST", "/v2/repository/models/m/load", body)
         assert reply.status == 429, reply.body
+        assert house.service.bodies.held == 0
+
+
+async def test_strings_over_grpc_count_before_they_are_made(tmp_path: Path) -> None:
+    message = pb.message("ModelInferRequest")(model_name="digits")
+    texts = message.inputs.add(name="x", datatype="BYTES", shape=[1, 100_000])
+    texts.contents.bytes_contents.extend([b"ab"] * 100_000)
+    sent = message.SerializeToString()  # 0.4 MB, of which 7 MB are made
+    async with open_house(tmp_path, limits=Limits(max_body_bytes_in_flight=5 * MIB)) as house, open_port(house) as port:
+        assert (await port.fails(INFER_GRPC, sent))[1] == "too_large"
+        stream = port.channel.stream_stream(STREAM)(iter([sent]), metadata=AUTHORIZED)
+        assert [b"takes" in answer and b"more when it is decoded" in answer async for answer in stream] == [True]
+        assert house.service.bodies.held == 0
+
+
+async def test_methods_without_tensors_and_files_take_small_messages(tmp_path: Path) -> None:
+    async with open_house(tmp_path, limits=Limits()) as house, open_port(house) as port:
+        for method in ("ModelMetadata", "ModelConfig", "RepositoryIndex", "RepositoryModelUnload", "TraceSetting"):
+            status, _, said = await port.fails(f"/{pb.SERVICE}/{method}", bytes(70_000))
+            assert status == "RESOURCE_EXHAUSTED" and "65536 is the most" in said, method
+        assert (await port.fails(f"/{pb.SERVICE}/RepositoryModelLoad", bytes(70_000)))[0] == "INVALID_ARGUMENT"
         assert house.service.bodies.held == 0

@@ -60,6 +60,13 @@ def string_bytes(count: int, size: int) -> int:
     return _STRING_BYTES * count + size
 
 
+def raw_bytes(start: int, size: int, datatype: str, count: int) -> int:
+    """Return the memory that `array_from_bytes` takes, of `size` bytes at `start` of a body."""
+    if datatype == BYTES:
+        return string_bytes(min(count, size // 4), size)
+    return size if start % DTYPES[datatype].itemsize else 0  # a copy, which is aligned
+
+
 def bytes_from_array(array: Array, tensor: str, datatype: str) -> bytes | memoryview:
     """Encode the elements of `array`; a large contiguous array gives a view."""
     if datatype == BYTES:

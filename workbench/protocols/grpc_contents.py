@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workbench.core.tensor import BYTES, DTYPES, Array
 from workbench.errors import InvalidInput, TooLarge
@@ -42,23 +43,39 @@ def array_from_contents(
         raise InvalidInput(f"{tensor}: {datatype} has no typed contents; send it in raw_input_contents")
     for descriptor, _ in contents.ListFields():
         if descriptor.name != field:
-            raise InvalidInput(f"{tensor}: the elements of {datatype} belong in {field}; found {descriptor.name}")
+            raise wrong_field(tensor, datatype, descriptor.name)
     values = getattr(contents, field)
     if len(values) != count:
-        raise InvalidInput(
-            f"{tensor}: {datatype} of shape {list(shape)} takes {count} elements; {field} has {len(values)}"
-        )
+        raise miscounted(tensor, datatype, shape, count, len(values))
     if datatype == BYTES:
         return _strings(values, tensor, max_string_bytes).reshape(shape)
     dtype = DTYPES[datatype]
     if dtype.itemsize >= 4 or dtype.kind == "b":
         return np.array(values, dtype).reshape(shape)
     wide = np.array(values, np.int64)
-    within = np.iinfo(dtype)
-    if count and (wide.min() < within.min or wide.max() > within.max):
-        at = int(np.flatnonzero((wide < within.min) | (wide > within.max))[0])
-        raise InvalidInput(f"{tensor}: element {at} is {wide[at]}, which {datatype} cannot hold")
+    check_fits(wide, 0, tensor, datatype)
     return wide.astype(dtype).reshape(shape)
+
+
+def check_fits(values: NDArray[Any], first: int, tensor: str, datatype: str) -> None:
+    """Raise InvalidInput if one of `values`, the elements from `first` on, is out of the range of a small integer."""
+    dtype = DTYPES[datatype]
+    if dtype.kind not in "iu" or dtype.itemsize >= values.itemsize or not len(values):
+        return
+    within = np.iinfo(dtype)
+    if values.min() < within.min or values.max() > within.max:
+        at = int(np.flatnonzero((values < within.min) | (values > within.max))[0])
+        raise InvalidInput(f"{tensor}: element {first + at} is {values[at]}, which {datatype} cannot hold")
+
+
+def wrong_field(tensor: str, datatype: str, found: str) -> InvalidInput:
+    return InvalidInput(f"{tensor}: the elements of {datatype} belong in {FIELDS[datatype]}; found {found}")
+
+
+def miscounted(tensor: str, datatype: str, shape: tuple[int, ...], count: int, found: int) -> InvalidInput:
+    return InvalidInput(
+        f"{tensor}: {datatype} of shape {list(shape)} takes {count} elements; {FIELDS[datatype]} has {found}"
+    )
 
 
 def _strings(values: Any, tensor: str, max_bytes: int) -> Array:

@@ -11,10 +11,14 @@ from workbench.core.model import ModelState, ModelStatus, Signature, TensorSpec
 from workbench.core.model_statistics import ModelStatistics
 from workbench.core.triton_config import EPOCH
 from workbench.protocols import pb
+from workbench.protocols.grpc_wire import check_fields
 from workbench.protocols.metadata import EXTENSIONS, RepositoryLoad, failing_to_load, repository_load
 from workbench.protocols.model_config_body import triton_config
 from workbench.protocols.oip_grpc import parse
 from workbench.protocols.statistics_body import model_statistics as in_triton_form
+
+_MOST_FIELDS: Final = 4096
+"""Of a load, one for each file."""
 
 _LoadRequest: Final = pb.message("RepositoryModelLoadRequest")
 
@@ -119,6 +123,7 @@ def repository_index(entries: Iterable[tuple[str, str, str, str]]) -> bytes:
 
 def decode_repository_load(message: bytes) -> tuple[str, RepositoryLoad]:
     """Decode the model's name and the load's parameters."""
+    check_fields(message, _MOST_FIELDS)
     found = parse(_LoadRequest, message)
     parameters: dict[str, object] = {}
     for name, value in found.parameters.items():

@@ -35,14 +35,14 @@ def decode_json(decoder: msgspec.json.Decoder[Any], head: bytes, max_depth: int,
         raise InvalidInput(f"{what} is not valid JSON: it is not UTF-8") from None
     except RecursionError:
         raise too_deep(what, max_depth) from None
-    check_depth(head, max_depth, what)
+    if head.count(b"[") + head.count(b"{") > max_depth:  # JSON with few brackets is not deep, and most bodies have few
+        check_depth(head, max_depth, what)
     return found
 
 
 def check_depth(text: bytes, max_depth: int, what: str) -> None:
     """Raise InvalidInput if `text` is nested deeper than `max_depth`. Of JSON that is not valid it tells little."""
-    # JSON with few brackets is not deep, and most bodies have few.
-    if text.count(b"[") + text.count(b"{") > max_depth and _depth(text) > max_depth:
+    if _depth(text) > max_depth:
         raise too_deep(what, max_depth)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -18,15 +18,18 @@ from google.protobuf.message import DecodeError, EncodeError
 
 from workbench.config import Limits
 from workbench.core.messages import InferRequest, InferResponse, Parameter
-from workbench.core.tensor import Array, datatype_of, dtype_of
+from workbench.core.tensor import BYTES, Array, datatype_of, dtype_of
 from workbench.core.triton_config import EPOCH
 from workbench.core.varint import varint
 from workbench.errors import InvalidInput, TooLarge, Unsupported, WorkbenchError
 from workbench.protocols import pb
-from workbench.protocols.binary import array_from_bytes, bytes_from_array
+from workbench.protocols.binary import array_from_bytes, bytes_from_array, raw_bytes
 from workbench.protocols.classification import read_classes
+from workbench.protocols.counted_request import CountedRequest
 from workbench.protocols.grpc_contents import array_from_contents
 from workbench.protocols.grpc_parse_cache import Layouts, MessageLayout, RawTensor
+from workbench.protocols.grpc_wire import LARGE, Span, WalkedRequest, is_quick, names_in, walk_request
+from workbench.protocols.grpc_wire_contents import WireContents, count_contents
 from workbench.protocols.oip_tensors import TensorsOf, count_elements, no_tensors, shared_memory_error, widened
 from workbench.protocols.parameters import schedule_parameters, take_flag, take_schedule, timings_in, timings_out
 from workbench.protocols.region_params import RegionSlice, Shared, place_of, read_shared
@@ -84,14 +87,50 @@ class Decoder:
         Tensors may be read-only views of `message`.
         """
         layout = self._layouts.of(message)
-        if layout is None:
-            found = parse(_Request, message)
-            request, answer = _decoded(found, self._limits, now, shared, self._tensors_of)
-            if answer is _PLAIN and not found.id and not found.parameters:
-                sizes = list(map(len, found.raw_input_contents))
-                if len(sizes) == len(request.inputs):
-                    self._learn(message, found, request, sizes)
-            return request, answer
+        if layout is not None:
+            return self._known(message, layout)
+        if len(message) > LARGE:
+            return self.count(message, now, shared).decode()
+        found = parse(_Request, message)
+        request, answer = _decoded(found, self._limits, now, shared, self._tensors_of)
+        if answer is _PLAIN and not found.id and not found.parameters:
+            self._learn(message, found, request, list(map(len, found.raw_input_contents)))
+        return request, answer
+
+    def takes_long(self, message: bytes) -> bool:
+        """Return whether decoding is more than a few steps, as that of large tensors of numbers is not."""
+        layout = self._layouts.of(message)
+        return any(each.datatype == BYTES for each in layout.tensors) if layout is not None else not is_quick(message)
+
+    def count(self, message: bytes, now: float, shared: Shared | None = None) -> CountedRequest[GrpcAnswer]:
+        """Count a request, so that one over the caps is refused before it is decoded; see `decode`."""
+        layout = self._layouts.of(message)
+        if layout is not None:
+            size = sum(raw_bytes(each.start, each.size, each.datatype, each.count) for each in layout.tensors)
+            return CountedRequest(size, partial(self._known, message, layout))
+        model, version, _ = names_in(message)
+        most = max(self._limits.max_tensors, self._tensors_of(model, version or None))
+        walked = walk_request(message, most)
+        found = parse(_Request, walked.head)
+        size, contents = _counted(found, walked, message, self._limits)
+        return CountedRequest(size, partial(self._walked, message, found, walked, contents, now, shared))
+
+    def _walked(
+        self,
+        message: bytes,
+        found: Any,
+        walked: WalkedRequest,
+        contents: Mapping[int, WireContents],
+        now: float,
+        shared: Shared | None,
+    ) -> tuple[InferRequest, GrpcAnswer]:
+        elements = _Elements(message, walked.raw, contents)
+        request, answer = _decoded(found, self._limits, now, shared, self._tensors_of, elements)
+        if answer is _PLAIN and not found.id and not found.parameters:
+            self._learn(message, found, request, [stop - start for start, stop in walked.raw])
+        return request, answer
+
+    def _known(self, message: bytes, layout: MessageLayout) -> tuple[InferRequest, GrpcAnswer]:
         most = self._limits.max_string_bytes
         inputs = {
             each.name: array_from_bytes(
@@ -102,6 +141,8 @@ class Decoder:
         return InferRequest(layout.model, inputs, layout.version, layout.outputs), _PLAIN
 
     def _learn(self, message: bytes, found: Any, request: InferRequest, sizes: list[int]) -> None:
+        if len(sizes) != len(request.inputs):
+            return
         tensors = [
             RawTensor(tensor.name, f"input {tensor.name!r}", tensor.datatype, array.shape, array.size, 0, size)
             for tensor, array, size in zip(found.inputs, request.inputs.values(), sizes, strict=True)
@@ -136,6 +177,8 @@ def encode_stream_error(error: WorkbenchError, request_id: str) -> bytes:
 
 def named_in(message: bytes) -> tuple[str, str, str]:
     """Return model, version and id of a refused ModelInferRequest, each empty if it cannot be read."""
+    if len(message) > LARGE:
+        return names_in(message)
     try:
         found = _Request.FromString(message)
     except DecodeError:
@@ -254,14 +297,50 @@ def write_parameters(into: Any, parameters: Mapping[str, Parameter]) -> None:
             raise InvalidInput(f"the parameter {name!r} is {str(value)[:40]!r}, which gRPC cannot carry") from None
 
 
+@dataclass(frozen=True, slots=True)
+class _Elements:
+    """The elements of a request's inputs where they were not parsed."""
+
+    message: bytes
+    raw: Sequence[Span]
+    contents: Mapping[int, WireContents]
+    """Of the inputs that have typed contents, by their index."""
+
+
+def _counted(found: Any, walked: WalkedRequest, message: bytes, limits: Limits) -> tuple[int, dict[int, WireContents]]:
+    """Return the memory that the elements take beside the message, and those that are typed."""
+    size = used = 0
+    contents: dict[int, WireContents] = {}
+    for index, tensor in enumerate(found.inputs):
+        what = f"input {tensor.name[: limits.max_name_length]!r}"
+        shape = tuple(tensor.shape)
+        dtype_of(tensor.datatype)
+        count = count_elements(shape, what, limits.max_elements)
+        spans = walked.contents[index]
+        shared = any(parameter.startswith("shared_memory_") for parameter in tensor.parameters)
+        if any(stop > start for start, stop in spans) or not (walked.raw or shared):
+            contents[index] = count_contents(message, spans, what, tensor.datatype, shape, count)
+            size += contents[index].memory_bytes
+        elif used < len(walked.raw):
+            start, stop = walked.raw[used]
+            used += 1
+            size += raw_bytes(start, stop - start, tensor.datatype, count)
+    return size, contents
+
+
 def _decoded(
-    found: Any, limits: Limits, now: float, shared: Shared | None = None, tensors_of: TensorsOf = no_tensors
+    found: Any,
+    limits: Limits,
+    now: float,
+    shared: Shared | None = None,
+    tensors_of: TensorsOf = no_tensors,
+    elements: _Elements | None = None,
 ) -> tuple[InferRequest, GrpcAnswer]:
     if max(len(found.inputs), len(found.outputs)) > limits.max_tensors:
         limits = widened(limits, tensors_of(found.model_name, found.model_version or None))
     if len(found.id) > limits.max_name_length:
         raise TooLarge(f"the id has {len(found.id)} characters; max_name_length is {limits.max_name_length}")
-    inputs = _read_tensors("input", found.inputs, found.raw_input_contents, limits, shared)
+    inputs = _read_tensors("input", found.inputs, found.raw_input_contents, limits, shared, elements)
     request = InferRequest(found.model_name, inputs, found.model_version or None, id=found.id)
     answer = _PLAIN
     if found.parameters:
@@ -378,15 +457,24 @@ def _read_outputs(
 
 
 def _read_tensors(
-    kind: str, tensors: Any, raw: Sequence[bytes], limits: Limits, shared: Shared | None = None
+    kind: str,
+    tensors: Any,
+    raw: Sequence[bytes],
+    limits: Limits,
+    shared: Shared | None = None,
+    elements: _Elements | None = None,
 ) -> dict[str, Array]:
-    """Decode name -> array. `kind` is "input" or "output". A tensor in shared memory has no element of `raw`."""
+    """Decode name -> array. `kind` is "input" or "output". A tensor in shared memory has no element of `raw`.
+
+    With `elements` it is they that are read, and `raw` is empty.
+    """
     if len(tensors) > limits.max_tensors:
         raise TooLarge(f"there are {len(tensors)} {kind}s; max_tensors is {limits.max_tensors}")
     arrays: dict[str, Array] = {}
     used = 0
+    raws = len(raw) if elements is None else len(elements.raw)
     most = limits.max_string_bytes
-    for tensor in tensors:
+    for index, tensor in enumerate(tensors):
         name, datatype, shape = tensor.name, tensor.datatype, tuple(tensor.shape)
         _check_name(kind, name, limits)
         what = f"{kind} {name!r}"
@@ -399,18 +487,25 @@ def _read_tensors(
                 raise shared_memory_error(what)
             parameters = read_parameters(tensor.parameters, what, limits)
             arrays[name] = read_shared(shared, parameters, what, datatype, shape, count, limits)
-        elif not raw:
-            arrays[name] = array_from_contents(tensor.contents, what, datatype, shape, count, most)
-        elif tensor.HasField("contents") and tensor.contents.ByteSize():
+        elif not raws:
+            if elements is None:
+                arrays[name] = array_from_contents(tensor.contents, what, datatype, shape, count, most)
+            else:
+                arrays[name] = elements.contents[index].array(most)
+        elif (tensor.HasField("contents") and tensor.contents.ByteSize()) or (elements and index in elements.contents):
             raise InvalidInput(f"{what} has typed contents, and there are raw_{kind}_contents; send one of them")
-        elif used == len(raw):
-            raise _miscounted(kind, len(raw), len(tensors))
+        elif used == raws:
+            raise _miscounted(kind, raws, len(tensors))
+        elif elements is not None:
+            start, stop = elements.raw[used]
+            used += 1
+            arrays[name] = array_from_bytes(elements.message, start, stop - start, what, datatype, shape, count, most)
         else:
             octets = raw[used]
             used += 1
             arrays[name] = array_from_bytes(octets, 0, len(octets), what, datatype, shape, count, most)
-    if used != len(raw):
-        raise _miscounted(kind, len(raw), len(tensors))
+    if used != raws:
+        raise _miscounted(kind, raws, len(tensors))
     return arrays
 
 

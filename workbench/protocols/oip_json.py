@@ -129,13 +129,12 @@ def decode_request(
     max_tensors is exceeded, since a model may have more. Binary inputs are read-only views of `body`.
     """
     head, start = _split(body, header_length)
-    lists = NO_LISTS
     if cut is not None:
         found, lists = cut
     elif len(head) > LARGE:
         return count_request(model, version, body, header_length, limits, now, shared, tensors_of, strict).decode()
     else:
-        found = decode_json(_request, head, limits.max_json_depth, "the request", strict)
+        found, lists = decode_json(_request, head, limits.max_json_depth, "the request", strict), NO_LISTS
     if len(found.inputs) > limits.max_tensors or (found.outputs and len(found.outputs) > limits.max_tensors):
         limits = widened(limits, tensors_of(model, version))
     if len(found.inputs) > limits.max_tensors:

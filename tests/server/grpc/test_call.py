@@ -187,7 +187,7 @@ async def test_what_comes_after_the_answer_s_end_is_not_held() -> None:
 
 
 async def test_one_message_may_be_longer_than_the_window() -> None:
-    port = port_of({frames.INITIAL_WINDOW_SIZE: 1 << 30}, most=1 << 23, own=Method(echo))
+    port = port_of({frames.INITIAL_WINDOW_SIZE: 1 << 30}, most=1 << 23, own=Method(echo, large=True))
     port.send(frames.window_update(0, 1 << 30))
     message = bytes(range(256)) * (3 << 12)
     port.begin(1, "/own")
@@ -210,7 +210,7 @@ async def test_messages_of_a_stream_may_be_longer_than_its_window() -> None:
             lengths.append(len(message))
             yield b""
 
-    port = port_of(most=1 << 23, stream=Method(stream=measure))
+    port = port_of(most=1 << 23, stream=Method(stream=measure, large=True))
     port.begin(1, "/stream")
     call = port.connection._streams[1]
     sent = [3 << 20, 10, 0, 1 << 20, (1 << 20) - 5, (1 << 20) - 4, 700_000, 700_000, 1]

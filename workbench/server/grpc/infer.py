@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from workbench.config import Limits
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.errors import Draining, WorkbenchError
 from workbench.protocols.counted_request import CountedRequest
+from workbench.protocols.grpc_wire import LARGE
 from workbench.protocols.oip_grpc import (
     Decoder,
     GrpcAnswer,
@@ -31,6 +31,9 @@ STREAM_DEPTH = 128
 FIRST_MESSAGE_S = 0.5
 """Seconds that a stream which begins while the service drains has for its first message, before it is refused."""
 
+_ON_LOOP: Final = 1024 * 1024
+"""Bytes of a message of raw numbers up to which it is decoded on the event loop."""
+
 Encode = Callable[[InferResponse, GrpcAnswer, Limits], bytes]
 Decode = Callable[[bytes, float, Shared | None], tuple[InferRequest, GrpcAnswer]]
 Item = TypeVar("Item")
@@ -45,17 +48,19 @@ class GrpcCodec:
         self._limits = limits
         self._encode = encode
         # As they are: each call saved counts.
-        self.decode: Decode = Decoder(limits, tensors_of).decode
+        self._decoder = Decoder(limits, tensors_of)
+        self.decode: Decode = self._decoder.decode
         self.named_in: Callable[[bytes], tuple[str, str, str]] = named_in
 
     def encode(self, call: InferenceCall, response: InferResponse) -> bytes:
         return self._encode(response, call.answer, self._limits)
 
     def takes_long(self, body: bytes) -> bool:
-        return len(body) > 1 << 20
+        size = len(body)
+        return size > LARGE and (size > _ON_LOOP or self._decoder.takes_long(body))
 
     def count(self, body: bytes, now: float, shared: Shared | None) -> CountedRequest[GrpcAnswer]:
-        return CountedRequest(0, partial(self.decode, body, now, shared))
+        return self._decoder.count(body, now, shared)
 
     async def compressed(self, encoded: Any) -> Any:
         return encoded

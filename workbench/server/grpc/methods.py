@@ -77,6 +77,9 @@ class Method:
     """In place of `unary`, without a task: answers now or later. Raises nothing."""
     scope: Scope = Scope.ADMIN
     """What its caller must be allowed to do."""
+    large: bool = False
+    """Its messages hold tensors or files. Those of others are small, so that it does not matter what parsing them
+    costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +103,13 @@ MAX_UNAUTHENTICATED_MESSAGE_BYTES: Final = 4096
 """Bytes of a message to a method that needs no token: so that nobody fills up what those with one have in common."""
 
 
+SMALL_BYTES: Final = 64 * 1024
+"""Bytes of a message that holds neither tensors nor files."""
+
+
 class Methods:
-    """`table`: full name ("/package.Service/Method") -> Method. `max_message_bytes`: of those that need a token."""
+    """`table`: full name ("/package.Service/Method") -> Method. `max_message_bytes`: of those that hold
+    tensors or files."""
 
     def __init__(self, gate: Gate, table: Mapping[str, Method], max_message_bytes: int) -> None:
         self.table = table
@@ -131,7 +139,9 @@ class Methods:
                 traceparent(request.get(TRACEPARENT, b"")),
                 None if timeout is None else framing.timeout_s(timeout),
             )
-            most = min(self._most, MAX_UNAUTHENTICATED_MESSAGE_BYTES) if method.scope is Scope.PUBLIC else self._most
+            most = self._most
+            if not method.large:
+                most = min(most, MAX_UNAUTHENTICATED_MESSAGE_BYTES if method.scope is Scope.PUBLIC else SMALL_BYTES)
             limit_s = head.timeout_s
             if caller.anonymous and (limit_s is None or limit_s > ANONYMOUS_WHOLE_S):
                 limit_s = ANONYMOUS_WHOLE_S

@@ -1,0 +1,73 @@
+"""What a caller with a token can send to have it decoded, beside others who are served."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import json
+from collections.abc import Iterator
+
+import grpc
+import pytest
+
+from tests.security.watched_service import MB, Watched
+
+pytestmark = pytest.mark.serial
+
+EMPTY = b'{"name":"","shape":[],"datatype":""}'
+BEGIN = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[%d,4],"data":['
+NUMBERS = 12 * MB
+
+JSON = {
+    "spaces": b" " * (60 * MB),
+    "a bare word and spaces": BEGIN % 1 + b"NaN" + b" " * (60 * MB),
+    "empty tensors": b'{"inputs":[%b]}' % b",".join([EMPTY] * (32 * MB // 37)),
+    "parameters": b'{"inputs":[],"parameters":{%b}}' % b",".join(b'"%x":0' % at for at in range(2 * MB)),
+    "a shape": b'{"inputs":[{"name":"x","datatype":"FP32","shape":[%b]}]}' % b",".join([b"300"] * 8 * MB),
+    "numbers": BEGIN % (NUMBERS // 4) + b"0.5," * (NUMBERS - 1) + b"0.5]}]}",
+}
+MESSAGES = {
+    "empty tensors": b"\x2a\x00" * (8 * MB),
+    "empty parameters": b"\x22\x00" * (8 * MB),
+    "empty raw contents": b"\x3a\x00" * (8 * MB),
+}
+
+
+def post(attacked: Watched, body: bytes, **headers: str) -> tuple[int, str]:
+    connection = http.client.HTTPConnection(attacked.serve.address, timeout=60)
+    head = {"Authorization": f"Bearer {attacked.serve.token}", "Content-Type": "application/json", **headers}
+    connection.request("POST", "/v2/models/plus/infer", body, head)
+    answer = connection.getresponse()
+    said = json.loads(answer.read()).get("error", "")
+    connection.close()
+    return answer.status, said
+
+
+def test_json_that_is_huge_when_it_is_decoded(attacked: Watched) -> None:
+    packed = {kind: gzip.compress(body, 1) for kind, body in JSON.items()}
+    with attacked.attack() as seen:
+        for kind, body in JSON.items():
+            status, said = post(attacked, body)
+            # Of the numbers only the model says that they are too many.
+            assert status in (400, 413) and ("rows" in said) == (kind == "numbers"), (kind, status, said)
+            status, said = post(attacked, packed[kind], **{"Content-Encoding": "gzip"})
+            assert status in (400, 413), (kind, said)
+    seen.others_were_served()
+    assert seen.grown_bytes < 300 * MB, seen
+
+
+def test_messages_that_are_huge_when_they_are_parsed(attacked: Watched) -> None:
+    metadata = (("authorization", f"Bearer {attacked.serve.token}"),)
+
+    def each() -> Iterator[bytes]:
+        yield from MESSAGES.values()
+
+    with attacked.attack() as seen, grpc.insecure_channel(attacked.serve.grpc) as channel:
+        infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        for message in MESSAGES.values():
+            with pytest.raises(grpc.RpcError, match="fields beside its tensors' elements"):
+                infer(message, metadata=metadata, timeout=60)
+        stream = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
+        assert sum(b"fields beside" in answer for answer in stream(each(), metadata=metadata, timeout=60)) == 3
+    seen.others_were_served()
+    assert seen.grown_bytes < 150 * MB, seen
