@@ -300,7 +300,8 @@ class Workbench:
         else:
             sync.run(self._client.status(name, wanted))  # which finds the service, where it has moved
             client = self._client
-            target = Target(name, client.url, wanted, client.token, controlled=True, token_file=client.token_file)
+            token, file = client.token, client.token_file
+            target = Target(name, client.url, wanted, token, controlled=True, token_file=file, own=client.own)
         return bench_target(target, inputs, sweep=sweep, **options)
 
     def history(self, model: str | None = None, limit: int | None = None) -> pd.DataFrame:

@@ -164,14 +164,6 @@ def _service(arguments: argparse.Namespace, start: bool = True) -> Workbench:
     return connect(url, token_file=token_file, own=own)
 
 
-def _read(path: Path, what: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise InvalidInput(f"{what} cannot be read: {reason}; is the service running?") from None
-
-
 def _add_name(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME")
 

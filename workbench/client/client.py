@@ -95,7 +95,8 @@ class AsyncClient:
             raise InvalidInput("gRPC connects by itself, so who listens there cannot be looked at: use the http:// URL")
         self.url = url.rstrip("/")
         self._connections = connections
-        self._own = own
+        self.own = own
+        """Whether it is a service of this user on this machine."""
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._shared = shared
@@ -121,7 +122,7 @@ class AsyncClient:
 
     def clone(self) -> AsyncClient:
         """Return another client of this address, which neither finds nor starts another service."""
-        return AsyncClient(self.url, self.token, token_file=self.token_file, own=self._own)
+        return AsyncClient(self.url, self.token, token_file=self.token_file, own=self.own)
 
     @property
     def token(self) -> str | None:
@@ -521,7 +522,7 @@ class AsyncClient:
         loop = asyncio.get_running_loop()
         if self._session is None or self._loop is not loop:
             options: dict[str, Any] = {"limit": self._connections, "keepalive_timeout": KEEP_ALIVE_S}
-            if self._own:
+            if self.own:
                 from workbench.client.own_connector import OwnConnector
 
                 connector: aiohttp.TCPConnector = OwnConnector(self._keeper, **options)

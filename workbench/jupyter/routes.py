@@ -277,9 +277,8 @@ class BenchHandler(Handler):
         self.parts.worked()
         with self.watch.job():
             await answered(client.status(name, asked.version))
-            target = Target(
-                name, client.url, asked.version, client.token, controlled=True, token_file=client.token_file
-            )
+            token, file = client.token, client.token_file
+            target = Target(name, client.url, asked.version, token, controlled=True, token_file=file, own=client.own)
             return {"run": await self.load_tests.start(target, asked)}
 
 

@@ -73,6 +73,8 @@ class Target:
     """Address of the control plane where `url` is gRPC; empty: `url`."""
     token_file: str = ""
     """The file from which the token is read again when it was replaced; empty: none is known."""
+    own: bool = False
+    """Whether it is a service of this user on this machine; nothing is sent to a process of another user then."""
 
     def __post_init__(self) -> None:
         check_model_name(self.model)
@@ -161,7 +163,7 @@ class Plan:
         """The plan as JSON, for a run to be kept and compared with; without the token and the inputs' values."""
         found = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         target = dataclasses.asdict(self.target)
-        del target["token"], target["token_file"]
+        del target["token"], target["token_file"], target["own"]
         inputs = {"kind": self.inputs.kind, "rows": self.inputs.rows, "free_size": self.inputs.free_size}
         return {**found, "target": target, "pattern": self.pattern.described(), "inputs": inputs}
 

@@ -48,6 +48,8 @@ class Spec:
     """For gRPC calls; an HTTP request has it in its bytes."""
     token_file: str = ""
     """The file from which it is read again when it was replaced; empty: none is known."""
+    own: bool = False
+    """As of the target."""
 
 
 class Frames:
@@ -83,7 +85,7 @@ def encode_spec(spec: Spec) -> bytes:
     plan = spec.plan
     described = {**plan.described(), "pattern": plan.pattern.to_json()}
     value = {"plan": described, "host": spec.host, "port": spec.port, "token": spec.token}
-    value["token_file"] = spec.token_file
+    value |= {"token_file": spec.token_file, "own": spec.own}
     return frame(MessageKind.SPEC, msgspec.json.encode(value))
 
 
@@ -92,7 +94,7 @@ def decode_spec(body: bytes) -> Spec:
     plan = found["plan"]
     pattern = pattern_from_json(plan["pattern"])
     fields = {**plan, "target": Target(**plan["target"]), "pattern": pattern, "inputs": Inputs()}
-    return Spec(Plan(**fields), found["host"], found["port"], found["token"], found["token_file"])
+    return Spec(Plan(**fields), found["host"], found["port"], found["token"], found["token_file"], found["own"])
 
 
 def encode_request(request: Request) -> bytes:

@@ -68,7 +68,7 @@ async def prepare(plan: Plan) -> PreparedTarget:
     await _check_requests(plan, variants, found)
     requests = tuple(_request(plan, each, found, parts) for each in variants)
     port = parts.port or 80
-    spec = Spec(plan, parts.hostname or "", port, target.token, target.token_file)
+    spec = Spec(plan, parts.hostname or "", port, target.token, target.token_file, target.own)
     return PreparedTarget(spec, requests, found.signature, found.facts, found.controlled)
 
 
@@ -97,7 +97,11 @@ async def replaced_since(prepared: PreparedTarget) -> str:
 def control_client(target: Target) -> AsyncClient | None:
     """A client of the target's control plane; None where its address is not known."""
     url = target.control_url or ("" if target.grpc else target.url)
-    return AsyncClient(url, target.token, token_file=target.token_file, connections=2) if url else None
+    return _http_client(target, url) if url else None
+
+
+def _http_client(target: Target, url: str) -> AsyncClient:
+    return AsyncClient(url, target.token, token_file=target.token_file, own=target.own, connections=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,7 @@ class _TargetInfo:
 
 
 async def _describe_http(target: Target) -> _TargetInfo:
-    async with AsyncClient(target.url, target.token, token_file=target.token_file, connections=2) as client:
+    async with _http_client(target, target.url) as client:
         server = await _server(client)
         try:
             found = await client.metadata(target.model, target.version)
@@ -179,8 +183,12 @@ async def _check_requests(plan: Plan, variants: Sequence[PreparedInputs], found:
     """Send one request of each shape, since what the server refuses now it would refuse a thousand times."""
     target = plan.target
     tried: set[tuple[tuple[int, ...], ...]] = set()
-    kind = GrpcClient if target.grpc else AsyncClient
-    async with kind(target.url, target.token, token_file=target.token_file) as client:
+    client: GrpcClient | AsyncClient
+    if target.grpc:
+        client = GrpcClient(target.url, target.token, token_file=target.token_file)
+    else:
+        client = _http_client(target, target.url)
+    async with client:
         for prepared in variants:
             shapes = tuple(array.shape for array in prepared.inputs.values())
             if shapes in tried or len(tried) == TRIES:

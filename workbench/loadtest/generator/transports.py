@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import math
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +12,7 @@ from workbench.loadtest.generator.http_connection import FULL_QUEUE, Connection,
 from workbench.loadtest.generator.ipc import Spec
 from workbench.loadtest.generator.load_runner import ConnectionOpener
 from workbench.loadtest.store.records import OUTCOMES
+from workbench.rendezvous.socket_owner import is_own, owner_of_peer
 
 if TYPE_CHECKING:
     import grpc
@@ -41,18 +43,25 @@ _OF_CODE: Final = {
 def opener_of(spec: Spec) -> ConnectionOpener:
     if spec.plan.target.grpc:
         return GrpcTransport(f"{spec.host}:{spec.port}")
-    return HttpTransport(spec.host, spec.port)
+    return HttpTransport(spec.host, spec.port, own=spec.own)
 
 
 class HttpTransport:
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, *, own: bool = False) -> None:
+        """`own`: connections to a process of another user are left before anything is sent."""
         self._host = host
         self._port = port
+        self._own = own
 
     async def open(self, owner: ConnectionOwner) -> Connection:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            _, connection = await loop.create_connection(lambda: HttpConnection(owner), self._host, self._port)
+            to, connection = await loop.create_connection(lambda: HttpConnection(owner), self._host, self._port)
+        if self._own:
+            peer, own = to.get_extra_info("peername"), to.get_extra_info("sockname")
+            if not (peer and own and is_own(owner_of_peer(peer[:2], own[:2]), None)):
+                connection.abort()
+                raise PermissionError(errno.EPERM, "the service has ended, and another user listens there")
         return connection
 
     async def close(self) -> None:
