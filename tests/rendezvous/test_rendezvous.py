@@ -118,6 +118,16 @@ def test_a_folder_of_another_user_is_refused(room: Rendezvous, monkeypatch: pyte
         room.open()
 
 
+def test_a_folder_that_strangers_could_put_another_in_place_of_is_refused(room: Rendezvous) -> None:
+    above = room.path.parent
+    before = above.stat().st_mode
+    above.chmod(0o777)
+    with pytest.raises(StorageError, match=f"others can write {above} .*chmod o-w {above}"):
+        room.open()
+    above.chmod(before)
+    room.open()
+
+
 def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "room").symlink_to(tmp_path)
     with pytest.raises(StorageError, match="is not a directory"):

@@ -25,6 +25,7 @@ from workbench.loadtest.options import OPTIONS
 from workbench.loadtest.plan import Target
 from workbench.loadtest.report.report import Report
 from workbench.loadtest.store.history import history
+from workbench.rendezvous.token_file import private_line
 from workbench.visible_text import visible
 
 MISSED = 1
@@ -90,7 +91,7 @@ def compared(before: str, after: str) -> object:
 def _token(arguments: argparse.Namespace) -> str | None:
     """The token of an endpoint that need not be a service of ours."""
     token_file = arguments.token_file or os.environ.get(f"{ENVIRONMENT_PREFIX}TOKEN_FILE") or None
-    return None if token_file is None else _text(str(token_file)).strip()
+    return None if token_file is None else private_line(Path(token_file))
 
 
 def _followed(handle: LoadTestJob[Report], show: Callable[[str], object] | None) -> tuple[Report, bool]:

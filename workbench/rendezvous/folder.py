@@ -20,6 +20,7 @@ from workbench.config import ENVIRONMENT_PREFIX
 from workbench.errors import StorageError
 from workbench.rendezvous.atomic_files import write_private
 from workbench.rendezvous.own_file import read_own
+from workbench.rendezvous.parent_folders import replaceable_by_others
 from workbench.rendezvous.process_identity import ProcessKey
 from workbench.rendezvous.service_record import ServiceRecord, ServiceState, decode_record
 
@@ -157,6 +158,8 @@ def _own_folder(path: Path) -> None:
             f"the folder {path} belongs to another user, who could hand out a service that is not yours: remove it, "
             f"or name another with {RUNTIME_VARIABLE}"
         )
+    if why := replaceable_by_others(path):
+        raise StorageError(f"the folder {path} is not used: {why}, or name another folder with {RUNTIME_VARIABLE}")
     if open_to := stat.S_IMODE(found.st_mode) & 0o077:
         raise StorageError(
             f"the folder {path} is open to others (mode {stat.S_IMODE(found.st_mode):04o}, of which {open_to:03o} is "

@@ -15,26 +15,34 @@ from shlex import quote
 from workbench.errors import InvalidInput, StorageError
 from workbench.rendezvous.atomic_files import write_private
 
+_MOST = 64 * 1024
+"""Characters that are read of a file."""
+
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=\-]{16,512}")
 
 
 def read_token(path: Path) -> str:
     """The token in a file: its only line, 16 characters at least. InvalidInput, also where others could read it."""
-    try:
-        if not path.is_file() and path.exists():  # opening a pipe could wait for ever
-            raise InvalidInput("the token file is no regular file")
-        with path.open(encoding="utf-8") as file:
-            _check_private(os.fstat(file.fileno()), path)
-            token = file.read(4096).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise InvalidInput(f"the token file cannot be read: {reason}") from None
+    token = private_line(path)
     if not _TOKEN.fullmatch(token):
         raise InvalidInput(
             "the token file must hold one token of 16 to 512 letters, digits or any of ._~+/=-; "
             "`python -c 'import secrets; print(secrets.token_urlsafe())'` makes one"
         )
     return token
+
+
+def private_line(path: Path) -> str:
+    """What is in a token file, whatever it looks like: another server's token may. InvalidInput as for `read_token`."""
+    try:
+        if not path.is_file() and path.exists():  # opening a pipe could wait for ever
+            raise InvalidInput("the token file is no regular file")
+        with path.open(encoding="utf-8") as file:
+            _check_private(os.fstat(file.fileno()), path)
+            return file.read(_MOST).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise InvalidInput(f"the token file cannot be read: {reason}") from None
 
 
 def new_token() -> str:
