@@ -29,6 +29,10 @@ DEADLINE_GRACE_S = 1.0
 """Seconds after a request's deadline in which the service's own answer is still awaited."""
 
 KEEPALIVE_S = 30
+_REFUSED_AT_ONCE = "Internal error from Core"
+"""What grpc.aio says, in place of the status, of a stream that was refused while its head was being sent. No message of
+it was sent then."""
+
 _SERVICE = "inference.GRPCInferenceService"
 
 
@@ -111,7 +115,8 @@ class GrpcClient:
                 except grpc.aio.AioRpcError as error:
                     meant = self._meant(error)
                     # Before a service ends a stream it answers each message that it has read, and it runs no other.
-                    if not isinstance(meant, Unauthenticated) or not await self._source.renewed(token):
+                    refused = isinstance(meant, Unauthenticated) or error.details() == _REFUSED_AT_ONCE
+                    if not refused or not await self._source.renewed(token):
                         raise meant from None
         finally:
             messages.close()
