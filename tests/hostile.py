@@ -15,7 +15,7 @@ _SITE = '''
 import dataclasses, os, pathlib, sys, time
 from workbench.core.runtime import ONNX, imported, register
 
-in_trial = "workbench.runtimes.sandbox_process" in " ".join(sys.orig_argv)
+in_trial = "workbench.sandbox.trial_main" in " ".join(sys.orig_argv)
 told = pathlib.Path(__file__).with_name("told")
 
 class Session:
@@ -34,7 +34,8 @@ class Session:
         return self.inner.run(inputs, outputs)
 
 def hang():
-    told.with_name("hanging").touch()
+    if not in_trial:  # where nothing can be written
+        told.with_name("hanging").touch()
     while True:
         time.sleep(1)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from onnx import TensorProto, helper
 
@@ -17,8 +18,10 @@ from workbench.config import ModelConfig
 from workbench.engine import sandbox_load
 from workbench.engine.sandbox_load import ProcessTrial, _TrialProcess
 from workbench.engine.sources import ModelSource
-from workbench.errors import ModelError, StorageError, Unavailable
-from workbench.runtimes.sandbox_process import MAX_MODELS
+from workbench.errors import ModelError, StorageError, Unavailable, UntrustedModel
+from workbench.repository.validate import ModelFile, inspect_model
+from workbench.sandbox.confinement import LANDLOCK, LIMITS, PARTS, SECCOMP, supported
+from workbench.sandbox.trial_main import Answer, Asked
 
 
 class Proved:
@@ -26,18 +29,29 @@ class Proved:
 
     def __init__(self) -> None:
         self.digests: set[str] = set()
+        self.found: dict[str, bytes] = {}
+        self.under_way: list[str] = []
         self.full = False
 
     def is_proved(self, digest: str) -> bool:
         return digest in self.digests
 
-    def prove(self, digest: str) -> None:
+    def inspected(self, key: str) -> bytes | None:
+        return self.found.get(key)
+
+    def trying(self, digest: str) -> None:
+        self.under_way.append(digest)
+
+    def tried(self, digest: str, *, well: bool | None = None, key: str = "", found: bytes = b"") -> None:
+        self.under_way.remove(digest)
         if self.full:
             raise StorageError("the disk is full")
-        self.digests.add(digest)
-
-    def disprove(self, digest: str) -> None:
-        self.digests.discard(digest)
+        if well:
+            self.digests.add(digest)
+        elif well is not None:
+            self.digests.discard(digest)
+        if key:
+            self.found[key] = found
 
 
 @pytest.fixture
@@ -91,7 +105,7 @@ def test_a_model_that_aborts_the_process_is_refused_in_words(
 ) -> None:
     hostile_runtime(tmp_path, monkeypatch.setenv)
     bad = source(models.save(hostile_model(f"abort in {where}"), tmp_path / "m.onnx"))
-    proved.prove("d")
+    proved.digests.add("d")
     with pytest.raises(ModelError, match=r"crashed it \(SIGABRT\); nothing else was harmed"):
         trial(proved)(bad, ModelConfig(), again=True)
     assert proved.digests == set()
@@ -163,22 +177,20 @@ def test_models_that_do_no_harm_are_tried_in_one_process(
     assert processes[0].status < 0  # it was ended
 
 
-def test_a_model_answers_only_for_what_it_did_in_a_process_of_its_own(
+def test_a_model_answers_only_for_itself_and_leaves_the_process_to_the_next(
     proved: Proved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: list[_TrialProcess]
 ) -> None:
     hostile_runtime(tmp_path, monkeypatch.setenv)
     tried = trial(proved, timeout_s=20.0)
     good = source(models.save(models.add_constant(1.0), tmp_path / "good.onnx"), "good")
     bad = source(models.save(hostile_model("abort in run 1"), tmp_path / "bad.onnx"), "bad")
-    tried(good, ModelConfig())
-    processes[0].kill()  # as a model may that leaves a thread behind
-    tried(good, ModelConfig(), again=True)
-    assert len(processes) == 2
     with pytest.raises(ModelError, match=r"crashed it \(SIGABRT\)"):
         tried(bad, ModelConfig())
-    assert len(processes) == 3  # tried again before it was found guilty
+    tried(good, ModelConfig())
+    assert len(processes) == 1
+    processes[0].kill()  # as an administrator may
     tried(good, ModelConfig(), again=True)
-    assert len(processes) == 4
+    assert len(processes) == 2
     assert proved.digests == {"good"}
 
 
@@ -194,14 +206,170 @@ def test_a_process_that_nobody_needs_any_more_ends(
     assert len(processes) == 2
 
 
-def test_a_process_takes_a_number_of_models_and_says_which_is_the_last(
-    tmp_path: Path, processes: list[_TrialProcess]
+# Reading files
+
+
+def look(trial: ProcessTrial, path: Path) -> ModelFile:
+    return inspect_model(path, trial.look)
+
+
+def test_a_file_is_read_in_the_process_once_and_its_content_is_remembered(
+    proved: Proved, tmp_path: Path, processes: list[_TrialProcess]
 ) -> None:
-    path = models.save(models.add_constant(1.0), tmp_path / "m.onnx")
-    told = {"path": str(path), "config": dataclasses.asdict(ModelConfig()), "memory_mib": 100_000}
-    process = sandbox_load._TrialProcess()
-    for number in range(1, MAX_MODELS + 1):
-        process.ask(told)
-        assert process.answer(60) == {"outcome": "tried", "last": number == MAX_MODELS}
-    assert process.answer(60) is None
-    assert process.status == 0
+    path = models.save(models.mlp(), tmp_path / "m.onnx")
+    found = look(trial(proved), path)
+    assert found == inspect_model(path)
+    assert found.operators == {"Gemm", "Relu"}
+    copy = models.save(models.mlp(), tmp_path / "copy" / "model.onnx")
+    assert look(trial(proved), copy).graph == found.graph
+    assert len(processes) == 1
+    assert proved.under_way == []
+    assert proved.digests == set()  # whoever owns the folder could have replaced it between reading and trying
+    models.save(models.branch(), path)
+    assert "If" in look(trial(proved), path).operators
+    assert len(processes) == 2
+
+
+def test_a_file_of_our_own_is_read_and_tried_in_one_go(
+    proved: Proved, tmp_path: Path, processes: list[_TrialProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    tried = trial(proved, private=tmp_path, tried=lambda digest, seconds: told.append(digest))
+    file = look(tried, models.save(models.mlp(), tmp_path / "m.onnx"))
+    assert (proved.digests, told) == ({file.digest}, [file.digest])
+    monkeypatch.setattr(_TrialProcess, "ask", None)
+    tried(ModelSource(file.path, file.digest, 1), ModelConfig())
+
+
+def test_harm_of_a_file_of_our_own_is_told_when_it_is_to_be_tried(
+    proved: Proved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile_runtime(tmp_path, monkeypatch.setenv)
+    tried = trial(proved, private=tmp_path)
+    for number, (act, says) in enumerate({"abort in load": "SIGABRT", "abort in run 1": "SIGABRT"}.items()):
+        file = look(tried, models.save(hostile_model(act), tmp_path / f"{number}.onnx"))
+        assert file.operators == {"Add"}
+        for _ in range(2):  # from what is kept, and from another trial
+            with pytest.raises(ModelError, match=says):
+                tried(ModelSource(file.path, file.digest, 1), ModelConfig())
+    assert (proved.digests, proved.under_way) == (set(), [])
+
+
+def test_a_file_of_our_own_that_never_ends_is_read_all_the_same(
+    proved: Proved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile_runtime(tmp_path, monkeypatch.setenv)
+    tried = trial(proved, private=tmp_path)
+    look(tried, models.save(models.mlp(), tmp_path / "first.onnx"))  # the start of the process would count too
+    tried._timeout_s = 1.0
+    file = look(tried, models.save(hostile_model("hang in load"), tmp_path / "m.onnx"))
+    assert file.operators == {"Add"}
+    with pytest.raises(ModelError, match=r"tried out .* did not come to an end within 1 s"):
+        tried(ModelSource(file.path, file.digest, 1), ModelConfig())
+
+
+@pytest.mark.parametrize("place", ["initializer", "subgraph"])
+def test_what_is_wrong_with_a_file_is_told_as_if_it_were_read_here(proved: Proved, tmp_path: Path, place: str) -> None:
+    tried = trial(proved, private=tmp_path)
+    path = models.save(models.external_everywhere("../secret.bin")[place], tmp_path / "m.onnx")
+    with pytest.raises(UntrustedModel, match="lies outside the model's folder"):
+        look(tried, path)
+    path.write_bytes(b"this is no model")
+    with pytest.raises(ModelError, match="the file is no ONNX model"):
+        look(tried, path)
+    assert (proved.found, proved.under_way) == ({}, [])
+
+
+def test_a_file_that_changes_meanwhile_is_refused_and_nothing_remembered(
+    proved: Proved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = models.save(models.mlp(), tmp_path / "m.onnx")
+    ask = _TrialProcess.ask
+
+    def replaced(self: _TrialProcess, asked: Asked) -> None:
+        models.save(models.branch(), path)
+        ask(self, asked)
+
+    monkeypatch.setattr(_TrialProcess, "ask", replaced)
+    with pytest.raises(ModelError, match="changed while it was read"):
+        look(trial(proved), path)
+    assert proved.found == {}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"\n",
+        b"null\n",
+        b'{"outcome": "inspected", "in_force": []}\n',
+        b'{"outcome": "tried", "in_force": []}\n',
+        b'{"outcome": "inspected", "in_force": [], "inspection": {"content": "a"}}\n',
+        b"[" * 100_000,
+        b"\xff\xfe",
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_harm(
+    proved: Proved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    monkeypatch.setattr(_TrialProcess, "answer", lambda self, timeout_s: (0, answer))
+    with pytest.raises(ModelError, match="makes no sense; the file is taken for hostile"):
+        look(trial(proved, private=tmp_path), models.save(models.mlp(), tmp_path / "m.onnx"))
+    assert (proved.found, proved.digests) == ({}, set())
+
+
+def test_a_message_of_a_process_that_was_taken_over_is_one_short_line(
+    proved: Proved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = msgspec.json.encode(Answer("refused", (), "a\nb\u202e\x1b[31m" + "c" * 100_000))
+    monkeypatch.setattr(_TrialProcess, "answer", lambda self, timeout_s: (0, said))
+    with pytest.raises(ModelError) as caught:
+        look(trial(proved), models.save(models.mlp(), tmp_path / "m.onnx"))
+    assert caught.value.message.startswith("a b  [31mccc")
+    assert len(caught.value.message) <= 1000
+
+
+def test_a_real_trial_reaches_nothing(proved: Proved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An opener that tries, from inside, and aborts its process for each thing that it can do."""
+    site = tmp_path / "site"
+    site.mkdir()
+    token = tmp_path / "token"
+    token.write_text("secret")
+    monkeypatch.setenv("INFER_WORKBENCH_TOKEN", "secret")
+    monkeypatch.setenv("PYTHONPATH", f"{site}:{os.environ.get('PYTHONPATH', '')}")
+    attempts = {
+        LANDLOCK: f"open({str(token)!r})",
+        SECCOMP: "__import__('socket').socket()",
+        LIMITS: "bytearray(6 << 30)",
+        "environment": "os.environ['INFER_WORKBENCH_TOKEN']",
+        "descriptors": "os.fstat(4)",
+        "input": "os.read(0, 1)[0]",
+    }
+    kept = {name: attempt for name, attempt in attempts.items() if name in supported() or name not in PARTS}
+    (site / "sitecustomize.py").write_text(
+        "import dataclasses, os\n"
+        "from workbench.core.runtime import ONNX, imported, register\n"
+        f"ATTEMPTS = {list(kept.values())!r}\n"
+        "def open_trying(path, config, *, instances):\n"
+        "    for attempt in ATTEMPTS if config.max_batch_size == 7 else ():\n"
+        "        try: eval(attempt)\n"
+        "        except (OSError, MemoryError, LookupError): continue\n"
+        "        os._exit(10 + ATTEMPTS.index(attempt))\n"
+        "    return imported(ONNX.opener)(path, config, instances=instances)\n"
+        "register(dataclasses.replace(ONNX, opener='sitecustomize:open_trying'))\n"
+    )
+    good = source(models.save(models.add_constant(1.0), tmp_path / "model" / "m.onnx"))
+    trial(proved, memory_mib=1024)(good, ModelConfig(max_batch_size=7))
+    assert proved.digests == {"d"}
+
+
+def test_what_confines_the_process_is_logged_once(
+    proved: Proved, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "workbench.engine")
+    tried = trial(proved)
+    for number in range(2):
+        look(tried, models.save(models.add_constant(number), tmp_path / f"{number}.onnx"))
+    (line,) = [record.getMessage() for record in caplog.records if "tried out with" in record.getMessage()]
+    missing = set(PARTS) - set(supported())
+    assert all((part in line) for part in (missing or PARTS))

@@ -12,7 +12,7 @@ import pytest
 
 from workbench.config import ModelConfig
 from workbench.core.model import DesiredModel
-from workbench.errors import Conflict, StorageError, Unsupported
+from workbench.errors import Conflict, ModelError, StorageError, Unsupported
 from workbench.repository import desired_state
 from workbench.repository.desired_state import DIED_LOADING, KEPT_VERSIONS, DesiredKind, DesiredState, state_file
 
@@ -204,19 +204,48 @@ def test_a_file_that_another_machine_names_is_not_forgotten_here(tmp_path: Path)
 def test_a_digest_is_proved_until_it_is_disproved(path: Path) -> None:
     state = opened(path)
     assert not state.is_proved("a")
-    state.prove("a")
+    state.tried("a", well=True)
     kill(state)
     state = opened(path)
     assert state.is_proved("a")
-    state.disprove("a")
+    state.tried("a", well=False)
     assert not state.is_proved("a")
+    state.close()
+
+
+def test_what_was_found_in_a_file_is_remembered(path: Path) -> None:
+    state = opened(path)
+    assert state.inspected("a onnx 1") is None
+    state.tried("a", key="a onnx 1", found=b'{"content": "a"}')
+    kill(state)
+    state = opened(path)
+    assert state.inspected("a onnx 1") == b'{"content": "a"}'
+    assert state.inspected("a onnx 2") is None
+    assert not state.is_proved("a")
+    state.close()
+
+
+def test_a_file_that_was_being_tried_at_a_death_is_refused_once(path: Path) -> None:
+    state = opened(path)
+    state.trying("done")
+    state.tried("done", well=True)
+    state.trying("a")
+    kill(state)
+    state = opened(path)
+    state.trying("done")
+    with pytest.raises(ModelError, match="ended while this model was being tried out, of it or of something else"):
+        state.trying("a")
+    state.trying("a")  # somebody asks again
+    state.close()  # in good order: nothing is to blame
+    state = opened(path)
+    state.trying("a")
     state.close()
 
 
 def test_what_was_being_loaded_at_a_death_is_to_be_proved_again(path: Path) -> None:
     state = opened(path)
     for each in (model("m", 1), model("n", 2)):
-        state.prove(each.digest)
+        state.tried(each.digest, well=True)
     state.attempting(model("m", 1))
     kill(state)
     state = opened(path)
@@ -292,7 +321,7 @@ def test_an_older_file_is_migrated_with_what_it_holds(path: Path, monkeypatch: p
     state = opened(path)
     assert rows(state) == [("m", "1", DesiredKind.SERVING)]
     assert state._read("SELECT colour FROM models") == [("red",)]
-    assert state._read("PRAGMA user_version") == [(2,)]
+    assert state._read("PRAGMA user_version") == [(3,)]
     state.close()
 
 
@@ -314,8 +343,9 @@ CHANGES: dict[str, Change] = {
     "serving": lambda state: state.serving(model("m", 2)),
     "settled": lambda state: state.settled("tried"),
     "unloaded": lambda state: state.unloaded("m"),
-    "prove": lambda state: state.prove("b"),
-    "disprove": lambda state: state.disprove("a"),
+    "trying": lambda state: state.trying("b"),
+    "tried well": lambda state: state.tried("b", well=True, key="k", found=b"{}"),
+    "tried with harm": lambda state: state.tried("a", well=False),
     "dropped": lambda state: state.dropped(model("gone").digest),
 }
 
@@ -330,7 +360,7 @@ def test_a_full_disk_at_any_write_changes_nothing(
         state.serving(model("many", version))
     state.serving(model("m", 1))
     state.attempting(model("tried", 1))
-    state.prove("a")
+    state.tried("a", well=True)
     before = everything(state)
     writes = 0
     while True:
@@ -365,7 +395,7 @@ def disk_with_room_for(writes: int) -> Callable[[sqlite3.Connection, str, Sequen
 
 
 def everything(state: DesiredState) -> list[object]:
-    tables = ("models", "versions", "proved", "forgotten")
+    tables = ("models", "versions", "proved", "inspected", "trying", "forgotten")
     return [sorted(state._read(f"SELECT * FROM {table}")) for table in tables]
 
 

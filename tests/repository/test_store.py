@@ -38,11 +38,18 @@ def test_bytes_are_stored_under_their_digest(store: ModelStore) -> None:
 
 def test_the_same_content_is_stored_once(store: ModelStore, tmp_path: Path) -> None:
     stored = store.add_bytes(MLP)
-    with_metadata = models.mlp()
-    with_metadata.metadata_props.add(key="exported", value="now")
-    assert store.add_bytes(with_metadata.SerializeToString()).digest == stored.digest
+    assert store.add_bytes(MLP).digest == stored.digest
     assert store.add_file(models.save(models.mlp(), tmp_path / "m.onnx")).digest == stored.digest
     assert left_in(store) == [stored.digest]
+
+
+def test_a_file_with_other_metadata_is_the_same_model_in_another_place(store: ModelStore) -> None:
+    stored = store.add_bytes(MLP)
+    with_metadata = models.mlp()
+    with_metadata.metadata_props.add(key="exported", value="now")
+    other = store.add_bytes(with_metadata.SerializeToString())
+    assert (other.identity, stored.identity) == (stored.identity, other.identity)
+    assert left_in(store) == sorted([stored.digest, other.digest])
 
 
 def test_an_upload_in_chunks_is_one_model(store: ModelStore) -> None:

@@ -14,7 +14,7 @@ from workbench.core.model import FREE, Signature, TensorSpec
 from workbench.core.runtime import Runtime
 from workbench.core.tensor import Array
 from workbench.errors import ModelError
-from workbench.repository.validate import ModelFile
+from workbench.repository.inspection import Inspection
 
 LINEAR = Runtime(
     name="linear",
@@ -53,10 +53,9 @@ class LinearSession:
         pass
 
 
-def inspect_linear(path: Path) -> ModelFile:
+def inspect_linear(path: Path) -> Inspection:
     _weights(path)
-    content = path.read_bytes()
-    return ModelFile(path, hashlib.sha256(content).hexdigest(), len(content))
+    return Inspection(hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def open_linear(path: Path, config: ModelConfig, *, instances: int) -> LinearSession:

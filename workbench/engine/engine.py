@@ -105,6 +105,7 @@ class Engine:
         self._lent: set[str] = set()
         """The models whose settings are a borrower's."""
         self._leaving: dict[Deployment, asyncio.Task[None]] = {}
+        self._left_over: set[str] = set()
         self._started = self._closing = False
 
     # Requests
@@ -192,12 +193,15 @@ class Engine:
             current = self._deployments.routed(name)
             base = found.config or (current.config if current is not None else ModelConfig())
             settings = _overlaid(base, config)
+            same_file = current is not None and current.source.digest == found.source.digest
             if (
                 current is not None
-                and current.source.digest == found.source.digest
+                and (same_file or (found.config is None and current.source.is_same_model(found.source)))
                 and current.source.described.same_sequences(found.source.described)
                 and found.version in (None, current.version)
             ):
+                if not same_file:  # but for metadata, as a file that is exported anew
+                    self._left_over.add(found.source.digest)
                 if found.config is not None:  # from a folder, which may say otherwise than it did
                     current.describe(found.source.described)
                 return await self._reconfigured(current, settings, began)
@@ -222,7 +226,7 @@ class Engine:
         async with self._changing(name):
             current = self._deployments.routed(name)
             settings = _overlaid(current.config if current is not None else ModelConfig(), config)
-            if current is not None and current.source.digest == stored.digest:
+            if current is not None and current.source.is_same_model(source_of(stored)):
                 return await self._reconfigured(current, settings, began)
             version = self._next_version(name)
             deployment = await self._opened(name, version, source_of(stored), settings, persist=True)
@@ -404,6 +408,11 @@ class Engine:
     def available(self) -> list[tuple[str, str]]:
         """(name, version) of what lies in the repositories, loaded or not. Reads folders."""
         return self._sources.available()
+
+    def take_left_over(self) -> set[str]:
+        """Digests of files that were loaded since the last call and found to be what serves already."""
+        found, self._left_over = self._left_over, set()
+        return found
 
     @property
     def changing(self) -> bool:

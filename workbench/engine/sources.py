@@ -32,6 +32,12 @@ class ModelSource:
     """What lay beside it."""
     in_place: Mapping[Path, FileIdentity] = field(default_factory=dict)
     """Its files as they were before the look at them, where they are no copies of ours."""
+    identity: str = ""
+    """As repository.validate.ModelFile has it; empty: it is not known."""
+
+    def is_same_model(self, other: ModelSource) -> bool:
+        """Whether they differ in nothing but metadata."""
+        return self.digest == other.digest or (bool(self.identity) and self.identity == other.identity)
 
     @property
     def operators(self) -> frozenset[str]:
@@ -119,7 +125,7 @@ class Sources:
         path = model_file_in(self._store.root / model.digest)
         if path is None:
             raise ModelError("its file is no longer in the service's store; load it again")
-        file = validate_model(path, path.parent)
+        file = validate_model(path, path.parent, self._store.look)
         if file.digest != model.digest:
             raise ModelError("its file in the service's store is not the one that was stored; load it again")
         beside = self._store.beside(model.digest, model.name)
@@ -127,7 +133,7 @@ class Sources:
             said = describe(beside, beside)
         except InvalidInput as error:
             raise ModelError(f"what lay beside it cannot be read any more ({error.message}); load it again") from None
-        return ModelSource(file.path, file.digest, file.size_bytes, file.graph, said)
+        return ModelSource(file.path, file.digest, file.size_bytes, file.graph, said, identity=file.identity)
 
     def _copied(self, name: str, repository: LocalRepository, folder: str) -> Found:
         if not repository.versions(folder):
@@ -141,12 +147,18 @@ class Sources:
         if not repository.in_place:
             return Found(source_of(self._store.add_file(path, repository.root), said), version, said.config)
         before = identities_in(path.parent)
-        file = validate_model(path, repository.root)
+        file = validate_model(path, repository.root, self._store.look)
         own = [file.path, *(file.path.parent / location for location in file.external_files)]
         if not before.keys() >= set(own):
             raise ModelError("the model's files changed while they were looked at; load it again")
         source = ModelSource(
-            file.path, file.digest, file.size_bytes, file.graph, said, {each: before[each] for each in own}
+            file.path,
+            file.digest,
+            file.size_bytes,
+            file.graph,
+            said,
+            {each: before[each] for each in own},
+            file.identity,
         )
         source.check_unchanged()
         return Found(source, version, said.config)
@@ -163,7 +175,8 @@ class Sources:
 
 
 def source_of(model: StoredModel, said: ModelMetadata | None = None) -> ModelSource:
-    return ModelSource(model.path, model.digest, model.size_bytes, model.graph, said or ModelMetadata())
+    said = said or ModelMetadata()
+    return ModelSource(model.path, model.digest, model.size_bytes, model.graph, said, identity=model.identity)
 
 
 def _mode(path: Path) -> int | None:

@@ -3,6 +3,8 @@
     models      one row that serves and one that is being tried (or died of it) a name
     versions    what a name has served, the last five: their files stay in the store
     proved      digests that were loaded and run once in a process of their own
+    inspected   what was found in files that were read in a process of their own
+    trying      digests that are being read or tried there at the moment
     forgotten   digests that no row names any more, whose files may go
 
 Every change is one transaction, on the disk before it returns. An attempt is noted before it is made, so that what
@@ -27,10 +29,11 @@ from typing import Any
 from workbench.config import ModelConfig, model_config
 from workbench.core.model import DesiredModel, check_model_name, check_model_version
 from workbench.core.sqlite import Migrations, check, connect, is_damage, migrate, schema, set_aside
-from workbench.errors import Conflict, InvalidInput, StorageError, Unsupported
+from workbench.errors import Conflict, InvalidInput, ModelError, StorageError, Unsupported
 
 KEPT_VERSIONS = 5
 KEPT_PROOFS = 10_000
+KEPT_INSPECTIONS = 2_000
 
 BUSY_TIMEOUT_S = 5.0
 """The longest time that a service which is just ending may still hold the file."""
@@ -39,6 +42,10 @@ DIED_LOADING = (
     "the service ended while it was loading this model, of it or of something else; load it again to try once more"
 )
 DIED_RESTORING = "the service died twice while restoring this model; load it again to try once more"
+DIED_TRYING = (
+    "the service or its machine ended while this model was being tried out, of it or of something else; load it again "
+    "to try once more"
+)
 
 MIGRATIONS: Migrations = (
     (
@@ -54,8 +61,12 @@ MIGRATIONS: Migrations = (
         "CREATE TABLE proved (digest TEXT PRIMARY KEY, since REAL NOT NULL)",
         "CREATE TABLE forgotten (digest TEXT PRIMARY KEY)",
     ),
+    (
+        "CREATE TABLE inspected (digest TEXT PRIMARY KEY, since REAL NOT NULL, found BLOB NOT NULL)",
+        "CREATE TABLE trying (digest TEXT PRIMARY KEY, died INTEGER NOT NULL DEFAULT 0)",
+    ),
 )
-_TABLES = {"models", "versions", "proved", "forgotten"}
+_TABLES = {"models", "versions", "proved", "inspected", "trying", "forgotten"}
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAMED = "SELECT digest FROM models UNION SELECT digest FROM versions"
 
@@ -133,6 +144,7 @@ class DesiredState:
             return
         with suppress(StorageError), self._changing() as connection:
             execute(connection, "DELETE FROM models WHERE state = 'attempting'")
+            execute(connection, "DELETE FROM trying WHERE NOT died")
             execute(connection, "UPDATE models SET deaths = 0 WHERE deaths > 0 AND state = 'serving'")
         with self._lock:
             self._connection.close()
@@ -216,18 +228,34 @@ class DesiredState:
         """Whether this model was once loaded and run in a process of its own, and came out of it well."""
         return bool(self._read("SELECT 1 FROM proved WHERE digest = ?", (digest,)))
 
-    def prove(self, digest: str) -> None:
-        with self._changing() as connection:
-            execute(connection, "INSERT OR REPLACE INTO proved VALUES (?, ?)", (digest, time.time()))
-            execute(
-                connection,
-                "DELETE FROM proved WHERE digest NOT IN (SELECT digest FROM proved ORDER BY since DESC LIMIT ?)",
-                (KEPT_PROOFS,),
-            )
+    def inspected(self, key: str) -> bytes | None:
+        """What was found in a file; its key says its content, and who read it."""
+        found = self._read("SELECT found FROM inspected WHERE digest = ?", (key,))
+        return bytes(found[0][0]) if found else None
 
-    def disprove(self, digest: str) -> None:
+    def trying(self, digest: str) -> None:
+        """This is about to be read or tried in a process of its own. Raises ModelError, once, where the last process
+        or its machine ended over it."""
         with self._changing() as connection:
-            execute(connection, "DELETE FROM proved WHERE digest = ?", (digest,))
+            if connection.execute("DELETE FROM trying WHERE digest = ? AND died RETURNING 1", (digest,)).fetchall():
+                died = True
+            else:
+                died = False
+                execute(connection, "INSERT OR IGNORE INTO trying (digest) VALUES (?)", (digest,))
+        if died:
+            raise ModelError(DIED_TRYING)
+
+    def tried(self, digest: str, *, well: bool | None = None, key: str = "", found: bytes = b"") -> None:
+        """That is over. `well`: it came out of a trial well, or not; None: nothing is said of that. With a `key`, this
+        was found in the file."""
+        with self._changing() as connection:
+            execute(connection, "DELETE FROM trying WHERE digest = ? AND NOT died", (digest,))
+            if well:
+                _keep(connection, "proved", KEPT_PROOFS, digest, time.time())
+            elif well is not None:
+                execute(connection, "DELETE FROM proved WHERE digest = ?", (digest,))
+            if key:
+                _keep(connection, "inspected", KEPT_INSPECTIONS, key, time.time(), found)
 
     # Files that may go
 
@@ -250,6 +278,7 @@ class DesiredState:
 
     def _after_a_death(self) -> None:
         with self._changing() as connection:
+            execute(connection, "UPDATE trying SET died = 1")
             # Other settings for what serves, a reload of it: what serves comes back with those that it had.
             undone = [
                 name
@@ -368,6 +397,13 @@ def _named_in(path: Path, asked: set[str]) -> set[str]:
             return _named(connection) & asked
     except sqlite3.Error:
         return set(asked)
+
+
+def _keep(connection: sqlite3.Connection, table: str, most: int, *row: object) -> None:
+    """`row` begins with a digest and the time; of the others the latest stay."""
+    execute(connection, f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+    latest = f"SELECT digest FROM {table} ORDER BY since DESC LIMIT ?"
+    execute(connection, f"DELETE FROM {table} WHERE digest NOT IN ({latest})", (most,))
 
 
 def _columns(model: DesiredModel) -> tuple[str, str, str, str]:

@@ -1,20 +1,19 @@
-"""Looking at an ONNX file before a runtime does: is it one, what is its content, does it reach out of its folder?
+"""Looking at an ONNX file before a runtime does: is it one, what is in it, which files does it name?
 
-A tensor may say that its data lie in another file, and a runtime reads whatever file that is. Such tensors hide
-anywhere: initialisers, sparse ones, constants, subgraphs, functions, training graphs. So every message of the file is
-walked, by what its type can hold instead of by a list of known places.
+The file is read under caps first (graph.wire_check), and only then parsed. A tensor may say that its data lie in
+another file, and a runtime reads whatever file that is. Such tensors hide anywhere: initialisers, sparse ones,
+constants, subgraphs, functions, training graphs. So every message of the file is walked, by what its type can hold
+instead of by a list of known places.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-import os
-import stat
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import onnx
@@ -24,31 +23,33 @@ from google.protobuf.message import DecodeError
 from workbench.core.description import Graph
 from workbench.errors import ModelError, UntrustedModel
 from workbench.graph.batch_axis import analyse
+from workbench.graph.function_calls import check_functions
+from workbench.graph.wire_check import check_wire
 from workbench.graph.zipmap import drop_zipmaps
-from workbench.repository.layout import check_own_file, contained
-from workbench.repository.validate import ModelFile
+from workbench.repository.inspection import ExternalData, Inspection, described, location_of
 
 PROTOBUF_MAX_BYTES = 2**31 - 1
 """The most that one protobuf message can hold; larger models keep their weights in files beside it."""
 
-_CHUNK = 1 << 20
-
 _OWN_DOMAIN = ("", "ai.onnx")
 _MOST_AXES = 64
+_MOST_ELEMENTS = 2**48
+_MOST_LOCATION = 4096
 _ML_DOMAIN = "ai.onnx.ml"
 _ZIPMAP = f"{_ML_DOMAIN}:ZipMap"
 _METADATA = "metadata_props"
 _EXTERNAL_KEYS = ("location", "offset", "length")
-_RUNTIME_MEMORY = "_ORT_MEM_ADDR_"
-"""ONNX Runtime's own mark, in place of a location, for an address in its memory: a file must never hold it."""
 
 
-def inspect_onnx(path: Path) -> ModelFile:
+def inspect_onnx(path: Path) -> Inspection:
     """The ONNX model at `path`; see repository.validate.Inspector."""
-    model = _parse(path)
+    content = _content(path)
+    digest = hashlib.sha256(content).hexdigest()
+    model = _parsed(content)
+    del content
     operators: Counter[str] = Counter()
     parameters = 0
-    data: dict[Path, int] = {}
+    data: dict[Path, ExternalData] = {}
     for message in _walk(model):
         if isinstance(message, onnx.NodeProto):
             domain, operator = _text(message.domain), _text(message.op_type)
@@ -58,23 +59,24 @@ def inspect_onnx(path: Path) -> ModelFile:
         elif isinstance(message, onnx.TensorProto):
             parameters += _elements(message)
             if message.data_location == onnx.TensorProto.EXTERNAL:
-                location, size = _external_file(message, path.parent)
-                data[location] = size
+                found = _external(message)
+                location = location_of(found)
+                if location not in data or data[location].end < found.end:
+                    data[location] = found
         elif isinstance(message, onnx.SparseTensorProto):
             parameters -= _elements(message.indices)
         if _METADATA in message.DESCRIPTOR.fields_by_name:
-            # Left out of the digest: exporters write times and paths there.
+            # Left out of the identity: exporters write times and paths there.
             message.ClearField(_METADATA)
-    external_files = tuple(sorted(data))
-    digest = _digest(model, path.parent, external_files)
+    check_functions(model)
+    identity = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
     labels = drop_zipmaps(model)  # as the runtime does: from here on it is looked at as it runs
     operators.update({_ZIPMAP: -len(labels), "Identity": len(labels)})
-    return ModelFile(
-        path=path,
-        digest=digest,
-        size_bytes=path.stat().st_size + sum(data.values()),
-        external_files=external_files,
+    return Inspection(
+        content=digest,
+        identity=identity,
         opset=max((entry.version for entry in model.opset_import if entry.domain in _OWN_DOMAIN), default=0),
+        external=tuple(data[location] for location in sorted(data)),
         graph=Graph(
             operators=dict((+operators).most_common()),
             parameters=min(max(parameters, 0), 2**63 - 1),
@@ -87,33 +89,27 @@ def inspect_onnx(path: Path) -> ModelFile:
     )
 
 
-def _parse(path: Path) -> onnx.ModelProto:
+def _content(path: Path) -> bytes:
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise ModelError("the model file is no regular file")  # a pipe or a device may have no end
-        size = status.st_size
+        size = path.stat().st_size
         if size > PROTOBUF_MAX_BYTES:
             raise ModelError(
                 f"the model file has {size / 2**30:.1f} GiB, and an ONNX file can hold 2; save it with external data "
                 "(onnx.save(model, path, save_as_external_data=True))"
             )
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise ModelError("there is no such model file") from None
+        return path.read_bytes()
     except OSError as error:
         raise ModelError(f"the model file cannot be read: {error.strerror}") from None
-    if not content:
-        raise ModelError("the model file is empty")
+
+
+def _parsed(content: bytes) -> onnx.ModelProto:
+    check_wire(content)
     model = onnx.ModelProto()
     try:
         model.ParseFromString(content)
     except (DecodeError, RecursionError, ValueError):
         # protobuf below 7 does not tell which it is.
-        raise ModelError(
-            "the file is no ONNX model, or a corrupt or truncated one, or its graphs are nested too deep "
-            "(protobuf reads 100 levels)"
-        ) from None
+        raise ModelError("the file is no ONNX model, or a corrupt or truncated one") from None
     # Almost any bytes are some protobuf message, of fields that ONNX does not have.
     if not model.HasField("graph") or not model.ir_version:
         raise ModelError("the file is no ONNX model: there is no graph in it")
@@ -166,41 +162,17 @@ def _is_repeated(field: FieldDescriptor) -> bool:
     return bool(field.label == FieldDescriptor.LABEL_REPEATED if found is None else found)
 
 
-def _external_file(tensor: onnx.TensorProto, folder: Path) -> tuple[Path, int]:
-    """(location relative to the folder, size in bytes) of the file that holds a tensor's data."""
-    what = f"the external data of tensor {_text(tensor.name)[:80]!r}"
+def _external(tensor: onnx.TensorProto) -> ExternalData:
+    """What a tensor says of the file that holds its data."""
+    found = ExternalData("", _shown(tensor.name))
     entries: dict[str, str] = {}
     for entry in tensor.external_data:
         key = _text(entry.key)
         if key in entries:
-            raise UntrustedModel(f"{what} gives its {key[:20]!r} twice")
+            raise UntrustedModel(f"{described(found)} gives its {key[:20]!r} twice")
         entries[key] = _text(entry.value)
-    location = _location(entries.get("location", ""), what)
-    path = folder / location
-    if not os.path.lexists(path):  # False too for what no system could name
-        raise ModelError(
-            f"{what} lies in a file {str(location)[:200]!r} that is not beside the model; give both, or save the model "
-            "with its weights inside (onnx.save(model, path, save_as_external_data=False))"
-        )
-    if contained(path, folder, what) != folder.resolve() / location:
-        raise UntrustedModel(f"{what} is reached by a symbolic link; put a copy there instead")
-    size = check_own_file(path, what)
-    offset, length = (_whole_number(entries.get(key, "0"), key, what) for key in _EXTERNAL_KEYS[1:])
-    if offset + length > size:
-        raise ModelError(f"{what} ends at byte {offset + length}, and its file has {size}: it is truncated")
-    return location, size
-
-
-def _location(text: str, what: str) -> Path:
-    posix, windows = PurePosixPath(text), PureWindowsPath(text)
-    if not text or "\0" in text or not posix.parts:
-        raise UntrustedModel(f"{what} names no file")
-    if _RUNTIME_MEMORY in text:
-        raise UntrustedModel(f"{what} names an address in memory instead of a file")
-    # Read as either system reads it: a model moves between them.
-    if posix.is_absolute() or windows.anchor or ".." in posix.parts or ".." in windows.parts:
-        raise UntrustedModel(f"{what} lies outside the model's folder; save it beside the model")
-    return Path(posix)
+    offset, length = (_whole_number(entries.get(key, "0"), key, described(found)) for key in _EXTERNAL_KEYS[1:])
+    return ExternalData(entries.get("location", "")[:_MOST_LOCATION], found.tensor, offset + length)
 
 
 def _text(field: str | bytes) -> str:
@@ -211,8 +183,15 @@ def _text(field: str | bytes) -> str:
 
 
 def _elements(tensor: onnx.TensorProto) -> int:
-    """As its shape has it, which nobody has checked yet: one of no sense counts for nothing."""
-    return max(math.prod(tensor.dims), 0) if len(tensor.dims) <= _MOST_AXES else 0
+    """As its shape has it. ModelError for a shape that no tensor has."""
+    dims = tensor.dims
+    elements = math.prod(dims) if len(dims) <= _MOST_AXES else _MOST_ELEMENTS + 1
+    if elements > _MOST_ELEMENTS or any(size < 0 for size in dims):
+        raise ModelError(
+            f"tensor {_shown(tensor.name)!r} has a shape that no tensor has "
+            f"({len(dims)} axes: {', '.join(map(str, dims[:8]))})"
+        )
+    return elements
 
 
 def _shown(field: str | bytes) -> str:
@@ -225,21 +204,3 @@ def _whole_number(text: str, key: str, what: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 20):
         raise ModelError(f"{what} has {key} {text[:40]!r}, which is no whole number of bytes")
     return int(text)
-
-
-def _digest(model: onnx.ModelProto, folder: Path, external_files: tuple[Path, ...]) -> str:
-    # Each part is preceded by its length, so that no two contents run together to the same bytes.
-    content = model.SerializeToString(deterministic=True)
-    digest = hashlib.sha256(len(content).to_bytes(8, "big"))
-    digest.update(content)
-    for location in external_files:
-        name = location.as_posix().encode()
-        path = folder / location
-        try:
-            digest.update(len(name).to_bytes(8, "big") + name + path.stat().st_size.to_bytes(8, "big"))
-            with path.open("rb") as file:
-                while chunk := file.read(_CHUNK):
-                    digest.update(chunk)
-        except OSError as error:
-            raise ModelError(f"the model's external data cannot be read: {error.strerror}") from None
-    return digest.hexdigest()

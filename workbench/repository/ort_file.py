@@ -8,32 +8,20 @@ the trial in a process of its own finds out.
 from __future__ import annotations
 
 import hashlib
-import stat
 from pathlib import Path
 
 from workbench.core.runtime import ORT_FORMAT
 from workbench.errors import ModelError
-from workbench.repository.validate import ModelFile
-
-_CHUNK = 1 << 20
+from workbench.repository.inspection import Inspection
 
 
-def inspect_ort(path: Path) -> ModelFile:
+def inspect_ort(path: Path) -> Inspection:
     """The model at `path`; see repository.validate.Inspector."""
-    digest = hashlib.sha256()
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise ModelError("the model file is no regular file")
         with path.open("rb") as file:
-            chunk = file.read(_CHUNK)
-            if not chunk.startswith(ORT_FORMAT.mark, ORT_FORMAT.mark_at):
+            if not file.read(64).startswith(ORT_FORMAT.mark, ORT_FORMAT.mark_at):
                 raise ModelError("the file is no model in ONNX Runtime's own format, as one named *.ort should be")
-            while chunk:
-                digest.update(chunk)
-                chunk = file.read(_CHUNK)
-    except FileNotFoundError:
-        raise ModelError("there is no such model file") from None
+            file.seek(0)
+            return Inspection(hashlib.file_digest(file, "sha256").hexdigest())
     except OSError as error:
         raise ModelError(f"the model file cannot be read: {error.strerror}") from None
-    return ModelFile(path=path, digest=digest.hexdigest(), size_bytes=status.st_size)

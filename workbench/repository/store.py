@@ -29,7 +29,7 @@ from workbench.repository.incoming import FRESH_S, IncomingFolder, incoming_fold
 from workbench.repository.layout import model_file_in
 from workbench.repository.opened_file import opened_anywhere, opened_inside
 from workbench.repository.store_space import INCOMING, StoreSpace
-from workbench.repository.validate import ModelFile, inspect_model, validate_model
+from workbench.repository.validate import Look, ModelFile, inspect_model, look_here, validate_model
 
 _BESIDE = ".beside"
 """In a model's folder: what lay beside it where it was loaded from, by the name that it was loaded under."""
@@ -44,6 +44,8 @@ class StoredModel:
     path: Path
     digest: str
     size_bytes: int
+    identity: str = field(default="", compare=False)
+    """As ModelFile has it; empty where the model was not looked at again."""
     graph: Graph = field(default_factory=Graph, compare=False)
     """As ModelFile has it; empty where the model was not looked at again."""
 
@@ -54,10 +56,12 @@ class ModelStore:
     Every method raises StorageError, with nothing half-written left, when the disk is full or the folder unwritable.
     """
 
-    def __init__(self, root: Path, max_bytes: int = 0) -> None:
+    def __init__(self, root: Path, max_bytes: int = 0, look: Look = look_here) -> None:
         """`max_bytes` of all models together; 0: as many as the disk has room for."""
         self.root = root
         self.space = StoreSpace(root, max_bytes)
+        self.look = look
+        """Who reads what is in a file."""
 
     def protect(self) -> None:
         """Close the folder to others, where there is one already. StorageError where it is another user's."""
@@ -87,10 +91,10 @@ class ModelStore:
         """A copy of the model at `path` and of its external data. In a repository with this `root` none of the files
         may be linked from elsewhere. Without one the file itself is the caller's word and may be; data may not."""
         inside = path.parent.resolve() if root is None else root
-        found = inspect_model(path) if root is None else validate_model(path, root)
+        found = inspect_model(path, self.look) if root is None else validate_model(path, root, self.look)
         stored = self.get(found.digest)
         if stored is not None:
-            return replace(stored, graph=found.graph)
+            return replace(stored, identity=found.identity, graph=found.graph)
         with incoming_folder(self.space, found.size_bytes) as incoming:
             with storing():
                 copy = incoming.folder / (runtime_of_file(path) or ONNX).model_file
@@ -175,7 +179,7 @@ class ModelStore:
         """The folder of `path`, whose files are closed, under its final name; ModelError when it is not a model, or not
         the one whose digest is expected."""
         folder = path.parent
-        model = validate_model(path, folder)
+        model = validate_model(path, folder, self.look)
         if expected not in (None, model.digest):
             raise ModelError("the model changed while it was being copied; load it again")
         final = self._folder(model.digest)
@@ -190,7 +194,7 @@ class ModelStore:
                 # The same content is there already, or another thread was faster: that one serves.
                 remove(folder)
             _flush(self.root)
-        return StoredModel(final / path.name, model.digest, model.size_bytes, model.graph)
+        return StoredModel(final / path.name, model.digest, model.size_bytes, model.identity, model.graph)
 
 
 class Upload:

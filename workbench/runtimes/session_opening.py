@@ -113,8 +113,12 @@ def _session(
 def _parsed(path: Path) -> onnx.ModelProto:
     import onnx
 
+    from workbench.graph.wire_check import check_wire
+
+    content = path.read_bytes()
+    check_wire(content)  # whatever a trial was made to say of it
     model = onnx.ModelProto()
-    model.ParseFromString(path.read_bytes())
+    model.ParseFromString(content)
     return model
 
 

@@ -30,11 +30,17 @@ class ModelPersistence:
         self.state = DesiredState(state_file(config.data_dir, config.state_key))
         self.trial = (
             ProcessTrial(
-                self.state, timeout_s=config.trial_timeout_s, memory_mib=config.trial_memory_mib, tried=_log_trial
+                self.state,
+                timeout_s=config.trial_timeout_s,
+                memory_mib=config.trial_memory_mib,
+                private=store.root.resolve(),
+                tried=_log_trial,
             )
             if config.trial
             else None
         )
+        if self.trial is not None:
+            store.look = self.trial.look
         self.progress = ""
         """How far `restore` has come, in words; empty before and after."""
         self.wanted: set[str] = set()
@@ -137,7 +143,7 @@ class ModelPersistence:
         """Delete the stored files that are not desired, nor among the last versions, nor loaded: of what was forgotten
         since the last time, of what was loaded then, of Failed loads, and of `digests`."""
         used = _used(engine)
-        self._left.update(digests, self._used - used)
+        self._left.update(digests, self._used - used, engine.take_left_over())
         self._used = used
         self._left.update(each.digest for each in engine.statuses() if each.state is ModelState.FAILED and each.digest)
         await asyncio.to_thread(self._store.sweep)

@@ -25,6 +25,7 @@ from workbench.rendezvous.atomic_files import last_lines
 from workbench.rendezvous.compatibility import API
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore
+from workbench.sandbox.confinement import lessen_worker
 from workbench.server.grpc.port import GrpcPort
 from workbench.server.http.app import create_app
 from workbench.server.http.h1_connection import ConnectionLimits
@@ -91,6 +92,7 @@ def serve(config: ServerConfig, link: SupervisorChannel | None = None) -> int:
         logs = Logs(None, config.log_format, secrets, earlier=earlier, mark=link.place.log_mark)
         _dump_stacks()
     config = _fitting(config)
+    lessen_worker()
     store = ModelStore(config.data_dir / "models", config.max_store_bytes)
     persistence = ModelPersistence(config, store)
     try:
