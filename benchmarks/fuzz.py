@@ -17,6 +17,7 @@ import random
 import sys
 import tempfile
 import time
+import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import asdict, dataclass, field
@@ -128,6 +129,9 @@ class Fuzz:
             if "Inference-Header-Content-Length" in seed.headers and dice.random() < 0.3:
                 length = str(dice.choice((0, 1, len(body) - 1, len(body), dice.randrange(300), -1, 1 << 63)))
                 seed = HttpSeed(seed.method, seed.path, seed.body, {**seed.headers, HEADER_LENGTH: length})
+            elif dice.random() < 0.1 and "Content-Encoding" not in seed.headers:
+                body = zlib.compress(body, 1)
+                seed = HttpSeed(seed.method, seed.path, seed.body, {**seed.headers, "Content-Encoding": "deflate"})
             if connection is None or connection.closed:
                 connection = await connect(self._found.port)
             sent = seed.head(self._host, self._found.token, len(body)) + body

@@ -25,10 +25,35 @@ TOKENS = (
     *(b"Expect: 100-continue\r\n", b"Upgrade: h2c\r\nConnection: Upgrade\r\n", b"Content-Encoding: gzip\r\n"),
 )
 
+REPEATED = (
+    *(
+        b"[",
+        b"]",
+        b"[],",
+        b"{}",
+        b"1,",
+        b"300,",
+        b'"",',
+        b'"a":0,',
+        b'{"name":"","shape":[],"datatype":""},',
+        b'"data":[',
+    ),
+    *(b" ", b"\\", b'\\"', b'"', b"NaN,", b'"NaN",', b"0", b"\xff"),
+    # Of gRPC: inputs, outputs, raw contents, parameters, elements that are texts or packed or not, all of them empty.
+    *(b"\x2a\x00", b"\x32\x00", b"\x3a\x00", b"\x22\x00", b"\x42\x00", b"\x12\x00", b"\x10\x01", b"\x78\x01", b"\x80"),
+)
+"""What makes a request deep, wide, or full of nothing where there are many of it."""
+
 
 def mutated(sent: bytes, dice: random.Random) -> bytes:
-    """`sent` with one to four changes, of single bits up to whole pieces."""
+    """`sent` with one to four changes, of single bits up to whole pieces; now and then it is swollen."""
     octets = bytearray(sent)
+    if dice.random() < 0.02:
+        piece = dice.choice((*REPEATED, bytes(octets[: dice.randint(1, 60)])))
+        at = dice.randrange(len(octets) + 1)
+        octets[at:at] = piece * (dice.randint(1_000, 600_000) // max(len(piece), 1))
+        if dice.random() < 0.5:
+            return bytes(octets)
     for _ in range(dice.choice((1, 1, 1, 2, 4))):
         at = dice.randrange(len(octets) + 1)
         match dice.randrange(9):
