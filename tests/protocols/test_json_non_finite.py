@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import time
 import tracemalloc
 
 import pytest
 
+from tests.helpers.growth import growth
+from workbench.protocols import json_non_finite
 from workbench.protocols.json_non_finite import without_bare_words, without_words
 
 MIB = 1 << 20
@@ -21,17 +24,29 @@ def test_words_in_strings_stay_and_bare_ones_are_rewritten() -> None:
     assert without_bare_words(b'["NaN", "Inf"]') == b'["NaN", "Inf"]'
 
 
-def test_a_string_without_an_end_takes_no_longer_than_its_bytes() -> None:
+@pytest.mark.parametrize(
+    "repeated", [b'\\"', b'"', b"NaN", b'"NaN"', b'"NaN",', b"NaN,", b"\\", b'"NaN" ', b"I", b"-Infinity,"]
+)
+def test_its_time_follows_its_size(repeated: bytes) -> None:
     def seconds(size: int) -> float:
-        body = b'{"inputs":[NaN,"' + b'\\"' * (size // 2)
+        text = b'{"inputs":[NaN,"' + repeated * (size // len(repeated))
         began = time.process_time()
-        without_bare_words(body)
+        without_bare_words(text)
+        without_words(text)
         return time.process_time() - began
 
-    seconds(MIB)
-    assert (
-        seconds(4 * MIB) < 5
-    )  # where each quote was looked for again it took 2.8 s for 32 KB, four times as long doubled
+    assert growth(seconds, MIB // 4, 4, tries=2) < 9  # 4 where it is linear, 16 where it is quadratic
+
+
+def test_few_strings_are_read_as_many_are() -> None:
+    dice = random.Random(0)
+    pieces = [b'"', b"NaN", b"Inf", b"-Infinity", b",", b"N", b"\xc3\xa4", b" ", b"[1]"]
+    for _ in range(2000):
+        text = b"".join(dice.choices(pieces, k=dice.randint(1, 20)))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(json_non_finite, "_FEW_QUOTES", -1)
+            many = without_bare_words(text)
+        assert without_bare_words(text) == many, text
 
 
 @pytest.mark.parametrize("text", [b"[NaN," + b'"",' * (MIB // 3) + b"1]", b"[" + b'"NaN",' * (MIB // 6) + b"1]"])

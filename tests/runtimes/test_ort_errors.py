@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper
 from onnxruntime.capi import onnxruntime_pybind11_state as raised
 
 from tests import models
+from tests.helpers.growth import growth
 from workbench.config import ModelConfig
 from workbench.core.tensor import DATATYPES, Array
 from workbench.errors import ExecutionError, InvalidInput
@@ -142,3 +143,13 @@ def test_constants_of_a_model_are_no_matter(tmp_path: Path) -> None:
     session = open_onnx(models.save(proto, tmp_path / "model.onnx"), ModelConfig(device="cpu"))
     with pytest.raises(InvalidInput, match=r"Gemm: GEMM: Dimension mismatch, W: \{3,2\} K: 4 N:2"):
         session.run({"x": ONES}, ["y"])
+
+
+@pytest.mark.parametrize(
+    "repeated", ["/onnxruntime_src/", "Load model from ", "/onnxruntime_src/a:1 f(", "(", "a.cc:1 "]
+)
+def test_words_of_a_model_are_read_in_time_that_follows_their_length(repeated: str) -> None:
+    def read(size: int) -> None:
+        run_error(RuntimeError(repeated * (size // len(repeated))))
+
+    assert growth(read, 40_000, 4) < 9  # 4 where it is linear, 16 where it is quadratic

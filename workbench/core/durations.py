@@ -11,7 +11,7 @@ from workbench.errors import InvalidInput
 SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0}
 """Seconds in each unit."""
 
-_DURATION = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([a-z]*)\s*")
+_DURATION = re.compile(r"\s*([+-]?(?:\d++\.?\d*+|\.\d++)(?:[eE][+-]?\d+)?)\s*([a-z]*)\s*")
 
 
 def parse_seconds(name: str, value: object, units: Sequence[str], *, bare: bool = False) -> float:

@@ -43,6 +43,8 @@ _WORDS_AS_STRINGS: Final = tuple(
 _BLOCK = 64 * 1024
 """Bytes of data rewritten at once: each word found in it takes some memory meanwhile."""
 
+_FEW_QUOTES = 256
+
 # These octets are in no UTF-8.
 _BACKSLASH, _ESCAPED_QUOTE, _IN_STRINGS = b"\xfc", b"\xfd", b"\xfe\xff"
 _STAND_INS: Final = _BACKSLASH + _ESCAPED_QUOTE + _IN_STRINGS
@@ -53,12 +55,18 @@ _SHOWN: Final = bytes.maketrans(_STAND_INS, b'\\"NI')
 def without_bare_words(text: bytes) -> bytes:
     """Rewrite the bare words in `text` outside its strings. What was wrong JSON otherwise stays so.
 
-    No step of it is taken per string or word in Python: `text` may be hostile, and the event loop waits.
+    No step of it is taken per string or word in Python, unless they are few: `text` may be hostile, and the event loop
+    waits.
     """
     if b"NaN" not in text and b"Inf" not in text:
         return text
     if not text.isascii() and len(text.translate(None, _STAND_INS)) < len(text):
         return text  # it is not UTF-8
+    if text.count(b'"') <= _FEW_QUOTES and b"\\" not in text:
+        # Each quote begins or ends a string, so every other part is outside of strings.
+        parts = text.split(b'"')
+        parts[::2] = map(_rewritten, parts[::2])
+        return b'"'.join(parts)
     return _rewritten(_with_hidden_words(text)).translate(_SHOWN)
 
 

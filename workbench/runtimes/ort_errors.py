@@ -16,6 +16,11 @@ from workbench.runtimes.ort import VERSION
 
 _LONGEST = 400
 
+_LOOKED_AT = 8192
+"""Characters of an error that are looked at: a model's names and texts are in it, and some of the patterns take time by
+the square of their text."""
+
+
 _NOT_REGISTERED = re.compile(r"([\w.]*):(\w+)\(-?\d+\) is not a registered function/op")
 _NOT_IN_OPSET = re.compile(r"No Op registered for (\w+) with domain_version of (\d+)")
 _NO_KERNEL = re.compile(r"Could not find an implementation for (\w+)\((\d+)\)")
@@ -67,7 +72,7 @@ _NOISE = (
 
 def load_error(error: Exception) -> ModelError:
     """Why the model did not load."""
-    return ModelError(f"the model failed to load: {_load_reason(str(error))}")
+    return ModelError(f"the model failed to load: {_load_reason(str(error)[:_LOOKED_AT])}")
 
 
 class TooNew(NamedTuple):
@@ -103,7 +108,7 @@ class TooNew(NamedTuple):
 
 def too_new(error: Exception) -> TooNew | None:
     """The version that made a model fail to load; None where it failed for another reason."""
-    text = str(error)
+    text = str(error)[:_LOOKED_AT]
     if found := _OPSET_TOO_NEW.search(text):
         return TooNew(found[2], int(found[1]), int(found[3]))
     if found := _IR_TOO_NEW.search(text):
@@ -116,7 +121,7 @@ def run_error(error: Exception) -> WorkbenchError:
     refused them; ExecutionError for a fault of the runtime, the device or this service."""
     if isinstance(error, WorkbenchError):
         return error
-    text = str(error)
+    text = str(error)[:_LOOKED_AT]
     if _OUT_OF_MEMORY.search(text) or isinstance(error, MemoryError):
         return ExecutionError("there was not enough memory for this run; send fewer rows, or lower max_batch_size")
     fault = isinstance(error, KernelMissing | EPFail | EngineError | DeviceReset)
@@ -133,6 +138,7 @@ def run_error(error: Exception) -> WorkbenchError:
 
 def plain(text: str) -> str:
     """`text` on one line, without codes, source positions and paths."""
+    text = text[:_LOOKED_AT]
     for noise in _NOISE:
         text = noise.sub("", text)
     text = " ".join(text.split()).strip(" .")
