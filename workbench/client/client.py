@@ -12,10 +12,10 @@ import json
 import os
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -24,6 +24,7 @@ from workbench.client.fork_safety import keep_from_children
 from workbench.client.grpc_client import GrpcClient
 from workbench.client.input_adapter import did_you_mean
 from workbench.client.request_body import Body, CountedBody, payload
+from workbench.client.signs_of_life import SILENT_S, while_alive
 from workbench.client.token_source import TokenSource
 from workbench.core.description import Description
 from workbench.core.messages import InferRequest, InferResponse
@@ -36,6 +37,7 @@ from workbench.errors import (
     Unauthenticated,
     Unavailable,
     Unsupported,
+    WorkbenchError,
 )
 from workbench.protocols import control, oip_json, status_codes
 from workbench.rendezvous.process_identity import ProcessHandle, ProcessKey, boot_ticks
@@ -46,7 +48,14 @@ if TYPE_CHECKING:
     from workbench.client.shared_service import Address, SharedService
 
 
+T = TypeVar("T")
+
 CONNECT_TIMEOUT_S = 5.0
+
+CONTROL_S = 30.0
+"""What a control call may take that the service answers from memory; more than connections wait for the next worker.
+Calls that load or drain a model last as long as the service lives (signs_of_life)."""
+
 KEEP_ALIVE_S = 60.0
 """Less than the service's 75 s, so that no request is sent on a connection that is being closed."""
 
@@ -206,7 +215,7 @@ class AsyncClient:
         if self._grpc is not None:
             return await self._grpc.ready()
         try:
-            await self._call("GET", "/v2/health/ready", repeat=True)
+            await self._call("GET", "/v2/health/ready", control_s=CONTROL_S, repeat=True)
         except Unavailable as error:
             if isinstance(error.__cause__, OSError | asyncio.TimeoutError):
                 raise
@@ -230,7 +239,8 @@ class AsyncClient:
     async def load_stored(self, name: str, config: Mapping[str, object] | None = None) -> ModelStatus:
         """Load a model of the service's own repositories, and route to it."""
         parameters = {"config": json.dumps(dict(config))} if config else {}
-        await self._json("POST", f"/v2/repository/models/{_model(name)}/load", {"parameters": parameters})
+        path = f"/v2/repository/models/{_model(name)}/load"
+        await self._json("POST", path, {"parameters": parameters}, lasting=f"loading {name!r}")
         return await self.status(name)
 
     # The control plane
@@ -240,7 +250,8 @@ class AsyncClient:
     ) -> control.LoadAnswer:
         """Load a file or folder of the service's machine, and route to it."""
         body = {"path": str(path), "config": dict(config or {}), "force": force}
-        return control.decode_load(await self._json("POST", f"/control/models/{_model(name)}/load", body))
+        path = f"/control/models/{_model(name)}/load"
+        return control.decode_load(await self._json("POST", path, body, lasting=f"loading {name!r}"))
 
     async def stage(
         self,
@@ -259,25 +270,32 @@ class AsyncClient:
         path = f"/control/models/{_model(name)}/stage?config={quote(json.dumps(dict(config or {})))}"
         headers = {"Content-Type": "application/octet-stream"}
         upload = model if sent is None else CountedBody(model, sent)
-        body, _ = await self._call("POST", path, upload, headers=headers)
+        body, _ = await self._lasting(f"loading {name!r}", self._call("POST", path, upload, headers=headers))
         return control.decode_load(self._decoded(body))
 
     async def commit(self, name: str, version: str, *, force: bool = False) -> control.LoadAnswer:
         """Route to a staged version and drain the one before."""
         path = f"/control/models/{_model(name, version)}/commit"
-        return control.decode_load(await self._json("POST", path, {"force": force}))
+        return control.decode_load(
+            await self._json("POST", path, {"force": force}, lasting=f"routing to {name!r}, version {version}")
+        )
 
     async def discard(self, name: str, version: str) -> None:
         """Drop a staged version."""
-        await self._json("POST", f"/control/models/{_model(name, version)}/discard", {})
+        path = f"/control/models/{_model(name, version)}/discard"
+        await self._json("POST", path, {}, lasting=f"dropping {name!r}, version {version}")
 
     async def unload(self, name: str) -> None:
         """Drain and unload every version."""
-        await self._json("POST", f"/control/models/{_model(name)}/unload", {})
+        path = f"/control/models/{_model(name)}/unload"
+        await self._json("POST", path, {}, lasting=f"unloading {name!r}, after its requests")
 
     async def configure(self, name: str, settings: Mapping[str, object]) -> control.LoadAnswer:
         """Change settings: live where possible, else by a reload in the background."""
-        return control.decode_load(await self._json("POST", f"/control/models/{_model(name)}/set", dict(settings)))
+        path = f"/control/models/{_model(name)}/set"
+        return control.decode_load(
+            await self._json("POST", path, dict(settings), lasting=f"changing settings of {name!r}")
+        )
 
     @asynccontextmanager
     async def lend(self, name: str, settings: Mapping[str, object]) -> AsyncIterator[ModelStatus]:
@@ -285,11 +303,16 @@ class AsyncClient:
 
         The service restores the earlier settings by itself, even if this process dies.
         """
+        import aiohttp
+
         token = self.token
         response = await self._lend(name, settings)
         keeping: asyncio.Task[None] | None = None
         try:
-            line = await response.content.readline()
+            try:
+                line = await response.content.readline()
+            except (aiohttp.ClientError, OSError) as error:
+                raise self._unreachable(error) from error
             keeping = asyncio.create_task(self._keep_lent(response, token, name, settings))
             yield control.decode_status(self._decoded(line)["model"])
         finally:
@@ -300,8 +323,14 @@ class AsyncClient:
                 await asyncio.gather(keeping, return_exceptions=True)
 
     async def _lend(self, name: str, settings: Mapping[str, object]) -> aiohttp.ClientResponse:
+        import aiohttp
+
         body, headers = json.dumps(dict(settings)).encode(), {"Content-Type": "application/json"}
-        return await self._open("POST", f"/control/models/{_model(name)}/lend", body, headers, None)
+        path = f"/control/models/{_model(name)}/lend"
+        try:
+            return await self._open("POST", path, body, headers, None, CONTROL_S)
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._unreachable(error) from error
 
     async def _keep_lent(
         self, response: aiohttp.ClientResponse, token: str | None, name: str, settings: Mapping[str, object]
@@ -384,24 +413,52 @@ class AsyncClient:
         import aiohttp
 
         path = f"/control/stream?interval={interval_s:g}" + ("&changes=true" if changes else "")
+        silent_s = max(CONTROL_S, 3 * interval_s)
         try:
-            response = await self._open("GET", path, None, {}, None)
+            response = await self._open("GET", path, None, {}, None, silent_s)
             async with response:
                 rest = b""
                 async for part in response.content.iter_any():  # reading by line, it would refuse one of 128 kB
                     *lines, rest = (rest + part).split(b"\n")
                     for line in lines:
                         yield self._decoded(line)
+        except aiohttp.SocketTimeoutError as error:
+            raise Unavailable(f"the service at {self.url} sent no figures for {silent_s:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
             raise self._unreachable(error) from error
 
     # Transport
 
-    async def _json(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
+    async def _json(
+        self, method: str, path: str, body: Mapping[str, object] | None = None, *, lasting: str = ""
+    ) -> Any:
+        """The decoded answer of a control call. `lasting` says what takes as long as it must; other calls are answered
+        from memory."""
         parts = None if body is None else json.dumps(body).encode()
         headers = {} if body is None else {"Content-Type": "application/json"}
-        answer, _ = await self._call(method, path, parts, headers=headers, repeat=method == "GET")
+        limit_s = None if lasting else CONTROL_S
+        call = self._call(method, path, parts, headers=headers, control_s=limit_s, repeat=method == "GET")
+        answer, _ = await (self._lasting(lasting, call) if lasting else call)
         return self._decoded(answer or b"null")
+
+    async def _lasting(self, what: str, call: Coroutine[Any, Any, T]) -> T:
+        """Await a call for as long as the service answers others. Raises Unavailable, saying what was waited for."""
+        try:
+            return await while_alive(call, self._alive)
+        except TimeoutError as error:
+            raise Unavailable(
+                f"the service at {self.url} gave no sign of life for {SILENT_S:g} s while it was {what}; it may still "
+                "do so: look at its models once it answers"
+            ) from error
+
+    async def _alive(self) -> bool:
+        import aiohttp
+
+        try:
+            async with await self._sent("GET", "/v2/health/live", None, {}, CONTROL_S):
+                return True
+        except (WorkbenchError, aiohttp.ClientError, OSError):
+            return False
 
     def _decoded(self, text: bytes) -> Any:
         try:
@@ -417,9 +474,12 @@ class AsyncClient:
         *,
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
+        control_s: float | None = None,
         repeat: bool = False,
     ) -> tuple[bytes, Mapping[str, str]]:
         """Send a request and return the answer's body and headers.
+
+        `timeout_s` is the caller's own deadline, `control_s` what a control call may take.
 
         With `repeat` it is sent again, once, if a kept connection was closed. A request that may have been running when
         the service died is never repeated, since it may have been the cause, unless it is a GET.
@@ -427,6 +487,7 @@ class AsyncClient:
         import aiohttp
 
         began = boot_ticks()
+        timeout_s, own_deadline = control_s if timeout_s is None else timeout_s, timeout_s is not None
         try:
             try:
                 response = await self._open(method, path, body, headers or {}, timeout_s)
@@ -446,14 +507,23 @@ class AsyncClient:
                         raise Unavailable(happened) from error
                     raise
         except TimeoutError as error:
-            if timeout_s is None:
+            if timeout_s is None or isinstance(error, aiohttp.ConnectionTimeoutError):
                 raise self._unreachable(error) from error
+            if not own_deadline:
+                asked = f"{method} {path.partition('?')[0]}"
+                raise Unavailable(f"the service at {self.url} did not answer {asked} within {timeout_s:g} s") from error
             raise DeadlineExceeded("the request's deadline passed before the service answered") from None
         except (aiohttp.ClientError, OSError) as error:
             raise self._unreachable(error) from error
 
     async def _open(
-        self, method: str, path: str, body: Body, headers: Mapping[str, str], timeout_s: float | None
+        self,
+        method: str,
+        path: str,
+        body: Body,
+        headers: Mapping[str, str],
+        timeout_s: float | None,
+        silent_s: float | None = None,
     ) -> aiohttp.ClientResponse:
         """Return a response with a good status, its body unread; raise the service's error otherwise.
 
@@ -469,28 +539,40 @@ class AsyncClient:
             )
         if self._shared is None or self._keeper is None or self._keeper.alive:
             try:
-                return await self._admitted(method, path, body, headers, timeout_s)
+                return await self._admitted(method, path, body, headers, timeout_s, silent_s)
             except (aiohttp.ClientConnectorError, Draining):
                 if self._shared is None:
                     raise
         assert self._shared is not None
         await self.rebind(await asyncio.to_thread(self._shared.ensure))
-        return await self._admitted(method, path, body, headers, timeout_s)
+        return await self._admitted(method, path, body, headers, timeout_s, silent_s)
 
     async def _admitted(
-        self, method: str, path: str, body: Body, headers: Mapping[str, str], timeout_s: float | None
+        self,
+        method: str,
+        path: str,
+        body: Body,
+        headers: Mapping[str, str],
+        timeout_s: float | None,
+        silent_s: float | None = None,
     ) -> aiohttp.ClientResponse:
         """Send, and once more where the token was refused and its file holds another one by now."""
         token = self.token
         try:
-            return await self._sent(method, path, body, headers, timeout_s)
+            return await self._sent(method, path, body, headers, timeout_s, silent_s)
         except Unauthenticated:
             if not await self._source.renewed(token):
                 raise
-        return await self._sent(method, path, body, headers, timeout_s)
+        return await self._sent(method, path, body, headers, timeout_s, silent_s)
 
     async def _sent(
-        self, method: str, path: str, body: Body, headers: Mapping[str, str], timeout_s: float | None
+        self,
+        method: str,
+        path: str,
+        body: Body,
+        headers: Mapping[str, str],
+        timeout_s: float | None,
+        silent_s: float | None = None,
     ) -> aiohttp.ClientResponse:
         import aiohttp
         from yarl import URL
@@ -505,7 +587,7 @@ class AsyncClient:
             data=data,
             headers=sized,
             allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S),
+            timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S, sock_read=silent_s),
         )
         if response.status == 200:
             return response

@@ -19,7 +19,7 @@ from workbench.client.fork_safety import keep_from_children
 from workbench.client.token_source import TokenSource
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import ModelStatus, Signature
-from workbench.errors import InvalidInput, Unauthenticated, Unavailable, Unsupported, WorkbenchError
+from workbench.errors import DeadlineExceeded, InvalidInput, Unauthenticated, Unavailable, Unsupported, WorkbenchError
 from workbench.protocols.status_codes import GRPC_CODE_KEY, error_from_grpc
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 DEADLINE_GRACE_S = 1.0
 """Seconds after a request's deadline in which the service's own answer is still awaited."""
+
+CONTROL_S = 30.0
+"""What a call for metadata may take."""
 
 KEEPALIVE_S = 30
 _REFUSED_AT_ONCE = "Internal error from Core"
@@ -128,14 +131,14 @@ class GrpcClient:
         """
         from workbench.protocols import grpc_metadata
 
-        return grpc_metadata.decode_ready("ServerReady", await self._call("ServerReady", b""))
+        return grpc_metadata.decode_ready("ServerReady", await self._control("ServerReady", b""))
 
     async def signature(self, model: str, version: str | None = None) -> Signature:
         """Return the model's signature. Raises ModelNotFound."""
         from workbench.protocols import grpc_metadata
 
         asked = grpc_metadata.encode_named("ModelMetadata", model, version)
-        return grpc_metadata.decode_signature(await self._call("ModelMetadata", asked))
+        return grpc_metadata.decode_signature(await self._control("ModelMetadata", asked))
 
     async def status(self, model: str, version: str | None = None) -> ModelStatus:
         """Return what an inference needs: the model's signature, newest version, largest batch and epoch. Raises
@@ -145,18 +148,25 @@ class GrpcClient:
         try:
             # Before the metadata: of a model that is replaced in between, the epoch is then the old one, which the
             # answers contradict.
-            config = await self._call("ModelConfig", grpc_metadata.encode_named("ModelConfig", model, version))
+            config = await self._control("ModelConfig", grpc_metadata.encode_named("ModelConfig", model, version))
         except Unsupported:  # a server without Triton's extensions
             config = b""
         asked = grpc_metadata.encode_named("ModelMetadata", model, version)
-        metadata = await self._call("ModelMetadata", asked)
+        metadata = await self._control("ModelMetadata", asked)
         return grpc_metadata.decode_status(metadata, config, version)
 
     async def server_metadata(self) -> dict[str, Any]:
         """Return the server's metadata: name, version, extensions. Raises Unauthenticated."""
         from workbench.protocols import grpc_metadata
 
-        return grpc_metadata.decode_server_metadata(await self._call("ServerMetadata", b""))
+        return grpc_metadata.decode_server_metadata(await self._control("ServerMetadata", b""))
+
+    async def _control(self, method: str, message: bytes) -> bytes:
+        """A call that the server answers from memory."""
+        try:
+            return await self._call(method, message, CONTROL_S)
+        except DeadlineExceeded as error:
+            raise Unavailable(f"the service at {self.url} did not answer {method} within {CONTROL_S:g} s") from error
 
     async def _call(self, method: str, message: bytes, timeout_s: float | None = None) -> bytes:
         token = self._source.token

@@ -43,6 +43,9 @@ START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 60.0
 """Longer than a drain; then the keeper is killed, and its worker ends with it."""
 
+KILL_S = 10.0
+"""What a process may take to end that was killed."""
+
 POLL_S = 0.02
 
 NOTICE_S = 0.25
@@ -172,8 +175,13 @@ class SharedService:
         _signal(record, "SIGTERM")
         until = time.monotonic() + STOP_TIMEOUT_S
         while record.keeper.alive:
-            if time.monotonic() > until:
+            if (late_s := time.monotonic() - until) > 0:
                 _signal(record, "SIGKILL")
+            if late_s > KILL_S:  # it waits in the system itself, for a disk that does not answer
+                raise Unavailable(
+                    f"the service's keeper, process {record.keeper.pid}, did not end within "
+                    f"{STOP_TIMEOUT_S + KILL_S:.0f} s, though it was killed; it ends once the system lets it"
+                )
             time.sleep(POLL_S)
         return True
 
