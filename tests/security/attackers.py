@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import select
+import selectors
 import socket
 import sys
 import time
+from collections.abc import Sequence
+from typing import cast
 
 from tests.http2.raw import PREFACE, ping, settings
 
@@ -46,3 +49,32 @@ def push(connection: socket.socket, content: bytes, limit_s: float, *, read: boo
             if writable:
                 view = view[connection.send(view[: 1 << 20]) :]
     return len(content) - len(view)
+
+
+def push_all(connections: Sequence[socket.socket], content: bytes, limit_s: float) -> int:
+    """Send `content` on each again and again, and throw away what is answered; returns how many bytes were sent.
+
+    One that the service closes is left out.
+    """
+    sent = 0
+    with selectors.DefaultSelector() as selector:
+        for connection in connections:
+            connection.setblocking(False)
+            selector.register(connection, selectors.EVENT_READ | selectors.EVENT_WRITE, memoryview(content))
+        end = time.monotonic() + limit_s
+        while selector.get_map() and time.monotonic() < end:
+            for key, event in selector.select(0.1):
+                connection = cast(socket.socket, key.fileobj)
+                try:
+                    ended = event & selectors.EVENT_READ and not connection.recv(1 << 20)
+                    if event & selectors.EVENT_WRITE and not ended:
+                        taken = connection.send(key.data)
+                        sent += taken
+                        selector.modify(connection, key.events, key.data[taken:] or memoryview(content))
+                except BlockingIOError:
+                    continue
+                except ConnectionError:
+                    ended = True
+                if ended:
+                    selector.unregister(connection)
+    return sent

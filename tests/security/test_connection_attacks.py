@@ -11,7 +11,7 @@ import pytest
 
 from tests.http2.raw import PREFACE, headers, plain, settings
 from tests.http2.service import LIVE, head
-from tests.security.attackers import connect, push
+from tests.security.attackers import connect, push, push_all
 from tests.security.watched_service import AT_LEAST_S, MB, Watched
 
 pytestmark = pytest.mark.serial
@@ -67,3 +67,17 @@ def test_connections_that_say_nothing_or_half_of_it_shut_nobody_out(
     if port == "HTTP":  # one line in ten seconds, of both ports together
         assert any("connections" in line for line in seen.log), seen
     assert len(seen.log) < 20, seen
+
+
+@pytest.mark.parametrize("kind", ["requests", "chunks"])
+def test_what_many_connections_send_ahead_keeps_nobody_waiting(attacked: Watched, kind: str, many_files: None) -> None:
+    chunked = b"POST /v2/models/plus/infer HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    start, content = {"requests": (b"", TINY * 2000), "chunks": (chunked, b"1\r\nx\r\n" * 10_000)}[kind]
+    with attacked.attack() as seen, ExitStack() as stack:
+        strangers = [stack.enter_context(connect(attacked.serve.address)) for _ in range(300)]
+        for stranger in strangers:
+            stranger.sendall(start)
+        sent = push_all(strangers, content, 2 * AT_LEAST_S)
+    seen.others_were_served()
+    assert sent > MB
+    assert seen.grown_bytes < 100 * MB, seen

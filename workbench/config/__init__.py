@@ -146,7 +146,8 @@ class Limits:
     head_timeout_s: Annotated[float, _SECONDS] = 30.0
     """Seconds that the request line and headers of an HTTP request may take to arrive."""
     body_timeout_s: Annotated[float, _SECONDS] = 30.0
-    """Seconds without a byte of an HTTP request's body before the request is ended."""
+    """Seconds without a byte of an HTTP request's body before the request is ended; also what it may take in all, and
+    a second more for each 256 bytes."""
     idle_timeout_s: Annotated[float, _SECONDS] = 75.0
     """Seconds without a request before an HTTP connection is closed; longer than clients keep one, so that it is they
     who close it and no request meets a closed connection."""

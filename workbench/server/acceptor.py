@@ -21,8 +21,8 @@ from typing import Final
 from workbench.server.gate.connection_caps import ConnectionCaps, Place, address_of
 from workbench.telemetry.rate_limiter import RateLimiter
 
-AT_ONCE: Final = 64
-"""Connections accepted in one turn of the loop."""
+AT_ONCE: Final = 32
+"""Connections accepted in one turn of the loop: some milliseconds with what they cost at once."""
 
 REST_S: Final = 0.1
 """After the process or the machine had no descriptor, or no memory for a socket; callers wait in the backlog."""

@@ -14,8 +14,11 @@ from tests.helpers.waiting import until_async
 from tests.server.conftest import TOKEN, House
 from tests.server.driver import connect
 from tests.server.http.h1_cases import ACCEPTED, BROKEN_CHUNKS, CHUNKED, LIVE, NEXT, POST, REFUSED, Case
-from tests.server.listening import REQUEST, listening
+from tests.server.listening import BODY, REQUEST, listening
+from workbench.http2.lingering_close import LINGER_BYTES
+from workbench.http2.time_limits import LEAST_BYTES_PER_S
 from workbench.server.gate.connection_caps import ConnectionCaps
+from workbench.server.http import shared_turns
 from workbench.server.http.h1_connection import MAX_AHEAD_BYTES, STEPS_A_TURN, ConnectionLimits
 from workbench.server.http.h1_server import H1Server
 from workbench.server.http.request_head import MAX_FIELDS
@@ -69,8 +72,9 @@ async def test_a_head_has_a_cap_on_its_fields(house: House) -> None:
         connection.connection_lost(None)
 
 
-async def test_tiny_requests_ahead_are_taken_in_turns(house: House) -> None:
+async def test_tiny_requests_ahead_are_taken_in_turns(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """6 MB of requests without a token, as fast as they are taken."""
+    monkeypatch.setattr(shared_turns, "TURN_S", 0.0)
     connection, wire = connect(house.app)
     request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
     sent = answered = 0
@@ -144,6 +148,49 @@ async def test_a_head_that_comes_drop_by_drop_has_no_more_time(house: House) -> 
         connection.data_received(b"x")
         await asyncio.sleep(0.02)
     assert statuses(wire.written) == [408]
+    connection.connection_lost(None)
+
+
+async def test_a_body_that_comes_drop_by_drop_has_no_more_time(house: House) -> None:
+    server = H1Server(house.app, house.service.connections, house.service.unread, LIMITS)
+    head = REQUEST[: -len(BODY)].replace(b"Content-Length: %d" % len(BODY), b"Content-Length: 5000")
+    for start, answers in ((head, [408]), (POST + b"Content-Length: 5000\r\n\r\n", [401])):
+        connection, wire = connect(house.app, server)
+        connection.data_received(start)
+        for _ in range(200):
+            if wire.closed:
+                break
+            connection.data_received(b"[")  # 50 bytes in a second
+            await asyncio.sleep(0.02)
+        assert wire.closed
+        assert statuses(wire.written) == answers
+        connection.connection_lost(None)
+
+
+async def test_a_body_has_more_time_the_more_of_it_comes_and_while_its_reader_pauses(house: House) -> None:
+    connection, wire = connect(house.app)
+    connection.data_received(REQUEST[: -len(BODY)].replace(b"Content-Length: %d" % len(BODY), b"Content-Length: 5000"))
+    connection.data_received(b" " * 10 * LEAST_BYTES_PER_S)
+    for passed_s, paused_s, closed in ((35, 0, False), (60, 60, False), (10, 0, True)):  # 30 s and 10 s for the bytes
+        connection.pause_body(True)
+        connection._body_began -= passed_s
+        connection._paused_at -= paused_s
+        connection.pause_body(False)
+        connection._check_time()
+        assert wire.closed == closed
+    assert statuses(wire.written) == [408]
+    connection.connection_lost(None)
+
+
+async def test_a_stranger_sends_no_body_without_end_after_its_answer(house: House) -> None:
+    connection, wire = connect(house.app)
+    connection.data_received(POST + b"Content-Length: 99999999999\r\n\r\n")
+    sent = 0
+    while not wire.closed:
+        connection.data_received(bytes(1_000_000))
+        sent += 1_000_000
+        assert sent <= 2 * LINGER_BYTES
+    assert statuses(wire.written) == [401]
     connection.connection_lost(None)
 
 

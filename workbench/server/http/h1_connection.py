@@ -4,8 +4,8 @@ A connection knows no routes. For each request it asks its `Application` for an 
 pieces and answers through `reply`, or `start_stream` and `send_chunk`. A request whose head the application remembers
 byte for byte is not parsed again.
 
-What a client may hold has limits: a head's size, fields and time, a body's time without progress, requests sent ahead
-of their answers (MAX_AHEAD_BYTES, then reading stops), and requests taken in one turn of the loop.
+What a client may hold has limits: a head's size, fields and time, a body's time without progress and in all, requests
+sent ahead of their answers (MAX_AHEAD_BYTES, then reading stops), and what is taken of them in one turn of the loop.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from typing import Final, Protocol
 import msgspec
 
 from workbench.http2.lingering_close import LingeringClose
+from workbench.http2.time_limits import LEAST_BYTES_PER_S
 from workbench.server.gate.connection_caps import Place
 from workbench.server.gate.request_ids import HasRequestId
 from workbench.server.gate.unread_answers import STALLED_S, UnreadAnswers
 from workbench.server.http.chunked_body import ChunkedBody
 from workbench.server.http.request_head import MalformedRequest, RequestHead, parse_head
+from workbench.server.http.shared_turns import SharedTurns
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Request line and headers."""
@@ -34,10 +36,14 @@ MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_AHEAD_BYTES: Final = 64 * 1024
 """Of requests that come before the one before them is answered; then reading stops."""
 
-STEPS_A_TURN: Final = 16
-"""Requests, and parts of a chunked body, of one connection in one turn of the event loop."""
+STEPS_A_TURN: Final = 2
+"""Of what has come, as it comes and in each turn after that: a head, or a part of a body."""
 
-CHUNKS_A_STEP: Final = 256
+CHUNKS_A_STEP: Final = 32
+
+STRANGER_BODY_BYTES: Final = 64 * 1024
+"""Of a body that are taken apart although its request is answered, where no token came on the connection. Then the
+connection ends with a lingering close, which does not read what it throws away."""
 
 BROKEN: Final = 500
 """The status that a streamed answer counts under that its handler could not bring to its end."""
@@ -161,6 +167,9 @@ class ConnectionOwner(Protocol):
     def unread(self) -> UnreadAnswers: ...
 
     @property
+    def turns(self) -> SharedTurns: ...
+
+    @property
     def draining(self) -> bool:
         """Each answer is the last one of its connection."""
         ...
@@ -200,7 +209,7 @@ class H1Connection(asyncio.Protocol):
         self._searched = 0
         """Bytes of a head, from there on, that do not hold its end."""
         self._advancing = False
-        """`_advance` is running, or will on the loop's next turn."""
+        """Something is being taken apart, or waits for a turn to be."""
         # The current request
         self._busy = False
         """It has been begun; its body or its answer is not complete."""
@@ -208,6 +217,9 @@ class H1Connection(asyncio.Protocol):
         self._body: Exchange | None = None
         """The same while its body is not complete."""
         self._body_left = 0
+        self._body_came = 0
+        self._body_began = 0.0
+        """When its first part came, where it did not come whole, and later where its exchange has had it wait; or 0."""
         self._chunks: ChunkedBody | None = None
         self._answered = False
         self._keep_alive = True
@@ -223,6 +235,7 @@ class H1Connection(asyncio.Protocol):
         self._ended = False
         """Nothing more is taken or sent."""
         self._body_paused = False
+        self._paused_at = 0.0
         self._reading = True
         self._room: asyncio.Future[None] | None = None
         """Until the client has read enough of what was written; None: nothing stands against writing."""
@@ -276,8 +289,8 @@ class H1Connection(asyncio.Protocol):
             self._since = self._loop.time()
         self._input = data if begins else self._input[self._at :] + data
         self._at = 0
-        if not self._advancing:
-            self._advance()
+        if not self._advancing and self.take_turn():
+            self._server.turns.add(self)
 
     def pause_writing(self) -> None:
         self._write_paused = True
@@ -296,26 +309,28 @@ class H1Connection(asyncio.Protocol):
 
     # Requests
 
-    def _advance(self) -> None:
-        """Take apart what has come, a bounded part of it in one turn of the loop."""
+    def take_turn(self) -> bool:
+        """Take apart a bounded part of what has come. True: there is more, which can be."""
         self._advancing = True
+        more = False
         try:
             for _ in range(STEPS_A_TURN):
-                if self.transport.is_closing() or not self._step():
-                    self._advancing = False
+                more = not self.transport.is_closing() and self._step()
+                if not more:
                     break
-            else:
-                self._loop.call_soon(self._advance)
+            more = more and self._at < len(self._input)
         except MalformedRequest as error:
-            self._advancing = False
+            more = False
             self._refuse_request(error.status, str(error))
+        self._advancing = more
         self._update_reading()
+        return more
 
     def _go_on(self) -> None:
         """See on the loop's next turn to what has come in the meantime."""
         if self._at < len(self._input) and not self._advancing and not self._lost:
             self._advancing = True
-            self._loop.call_soon(self._advance)
+            self._server.turns.add(self)
 
     def _step(self) -> bool:
         """False: more has to come, or to be answered or read by the client, before anything else is done."""
@@ -349,10 +364,12 @@ class H1Connection(asyncio.Protocol):
         known = self._known(raw)
         if known is not None:
             self._start_request(True, False, True)
+            self._body_began, self._body_came = 0.0, 0
             self._body = DISCARD
             self._body_left = known.body_bytes
             self._begin(known.open(self))
             return True
+        self._body_began, self._body_came = 0.0, 0
         head = parse_head(raw)
         keep_alive = head.keep_alive and not self._server.draining
         self._start_request(keep_alive, head.method == "HEAD", head.chunks)
@@ -398,6 +415,7 @@ class H1Connection(asyncio.Protocol):
                 pieces.append(piece)
             data, complete = b"".join(pieces), self._chunks.complete
         progress = self._at != began_at
+        self._body_came += self._at - began_at
         if self._at == len(self._input):
             self._input, self._at = b"", 0
         if data and self._body is not None and not self._answered:
@@ -405,7 +423,12 @@ class H1Connection(asyncio.Protocol):
         if complete:
             self._chunks = None
             self._end_body()
+        elif self._answered and self.is_stranger and self._body_came > STRANGER_BODY_BYTES:
+            self._end_connection()
+            return False
         else:
+            if not self._body_began:
+                self._body_began = self._loop.time()
             self._look_in(self._limits.body_timeout_s)
         return progress
 
@@ -428,8 +451,11 @@ class H1Connection(asyncio.Protocol):
 
     def pause_body(self, paused: bool) -> None:
         """The exchange has enough of the body for now, or takes more again."""
+        now = self._loop.time()
+        if self._body_paused and self._body_began:
+            self._body_began += now - self._paused_at
         self._body_paused = paused
-        self._since = self._loop.time()
+        self._since = self._paused_at = now
         self._update_reading()
 
     def _update_reading(self) -> None:
@@ -645,11 +671,11 @@ class H1Connection(asyncio.Protocol):
             self.transport.close()
 
     def _check_reader(self, unread: int) -> None:
-        """A client that reads has all the time it takes, however slowly it does, unless others need the room."""
+        """A client that reads has all the time it takes, unless it is far too slow or others need the room."""
         now = self._loop.time()
-        if unread < self._unread or not self._unread:
+        if unread > self._unread or self._unread - unread > LEAST_BYTES_PER_S * (now - self._read_at):
+            self._unread = unread
             self._since = self._read_at = now
-        self._unread = unread
         if self._write_paused:
             self._server.unread.count(self, unread)
         left_s = self._read_at + self._limits.idle_timeout_s - now
@@ -694,7 +720,10 @@ class H1Connection(asyncio.Protocol):
         limit_s = limits.body_timeout_s if self._busy else limits.idle_timeout_s
         if waits_for_head:
             limit_s = limits.head_timeout_s
-        left_s = self._since + limit_s - self._loop.time()
+        ends_at = self._since + limit_s
+        if self._busy and self._body_began:
+            ends_at = min(ends_at, self._body_began + limit_s + self._body_came / LEAST_BYTES_PER_S)
+        left_s = ends_at - self._loop.time()
         if left_s > 0:
             self._look_in(left_s)
         else:

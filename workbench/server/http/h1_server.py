@@ -14,6 +14,7 @@ from workbench.server.acceptor import Acceptor
 from workbench.server.gate.connection_caps import ConnectionCaps
 from workbench.server.gate.unread_answers import UnreadAnswers
 from workbench.server.http.h1_connection import NOT_KEPT, TOO_MANY, Application, ConnectionLimits, H1Connection
+from workbench.server.http.shared_turns import SharedTurns
 
 NEXT_REQUEST_S: Final = 0.5
 """At the end, what a connection that is kept open may take to send its next request, which is answered with
@@ -33,6 +34,7 @@ class H1Server:
         self.app = app
         self.caps = caps
         self.unread = unread
+        self.turns = SharedTurns()
         self.limits = limits or ConnectionLimits()
         self.connections: set[H1Connection] = set()
         self.started = False

@@ -57,6 +57,8 @@ def parse_head(raw: bytes) -> RequestHead:
     feeds, Content-Length repeated or beside Transfer-Encoding) are other transfer codings than chunked, repeated or
     missing Host, other versions, and request lines that are not three parts with one space between them.
     """
+    if raw.count(b"\n") > MAX_FIELDS + 2:  # before the parser calls for each of thousands
+        raise MalformedRequest(f"The request has more than {MAX_FIELDS} header fields.", 431)
     line = _REQUEST_LINE.match(raw)
     if line is None:
         raise MalformedRequest("The request line is not METHOD PATH HTTP/1.1.")
@@ -71,8 +73,6 @@ def parse_head(raw: bytes) -> RequestHead:
     found = fields.found
     if not fields.complete:
         raise MalformedRequest("The request cannot be read.")
-    if len(found) > MAX_FIELDS:
-        raise MalformedRequest(f"The request has more than {MAX_FIELDS} header fields.", 431)
     headers = dict(found)
     latest = line[3] == b"1"
     names = [name for name, _ in found]
