@@ -48,3 +48,22 @@ def test_other_sizes_are_refused(given: object) -> None:
 def test_what_is_out_of_range_is_refused(settings: dict[str, object]) -> None:
     with pytest.raises(InvalidInput, match=next(iter(settings))):
         model_config(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a." * 20_000 + "b = 1", "a line with more than 100 dots"),
+        ("[" + '"a".' * 10_000 + "b]", "a line with more than 100 dots"),
+        ("a = " + "[" * 20_000, "nested too deep"),
+        ("a = " + "{b = " * 10_000, "nested too deep"),
+        ("# " + "x" * 65_536, "more than 65536 characters"),
+    ],
+    ids=["dotted key", "dotted table", "arrays", "tables", "long"],
+)
+def test_a_settings_file_that_takes_all_memory_is_refused_before_it_is_read(
+    text: str, says: str, tmp_path: Path
+) -> None:
+    (tmp_path / "model.toml").write_text(text)
+    with pytest.raises(InvalidInput, match=says):
+        read_model_toml(tmp_path / "model.toml")

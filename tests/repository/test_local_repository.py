@@ -68,7 +68,7 @@ def test_a_pipe_is_neither_a_model_nor_its_settings(root: Path) -> None:
 
 def test_settings_have_an_end(root: Path) -> None:
     (root / "digits" / "model.toml").write_text("#" * (1 << 20) + "#")
-    with pytest.raises(InvalidInput, match="more than 1048576 characters"):
+    with pytest.raises(InvalidInput, match="more than 65536 characters"):
         LocalRepository(root).config("digits")
 
 

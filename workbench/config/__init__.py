@@ -51,7 +51,9 @@ MAX_MODEL_TENSORS = 1 << 12
 """The most inputs, and outputs asked for, of one request to a model that has so many: the most that max_tensors follows
 a model to by itself. A request of so many small tensors was measured to take 20 to 45 ms to read."""
 
-_TOML_CHARACTERS = MIB
+_TOML_CHARACTERS = 64 * 1024
+_TOML_DOTS = 100
+"""In one line: Python's reader takes memory by the square of a dotted key's parts."""
 _PORT = Range(0, 65_535)
 _SECONDS = Range(0.1, 1e9)
 _CAP = Range(1, 1 << 62)
@@ -294,8 +296,12 @@ def read_model_toml(path: Path, base: ModelConfig | None = None) -> ModelConfig:
         return base or ModelConfig()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"model.toml cannot be read: {type(error).__name__}") from error
+    if any(line.count(".") > _TOML_DOTS for line in text.splitlines()):
+        raise InvalidInput(f"model.toml has a line with more than {_TOML_DOTS} dots")
     try:
         return model_config(tomllib.loads(text), base)
+    except RecursionError:
+        raise InvalidInput("model.toml has values that are nested too deep") from None
     except tomllib.TOMLDecodeError as error:
         raise InvalidInput(f"model.toml is not TOML: {error}") from None
 

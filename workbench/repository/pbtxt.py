@@ -15,7 +15,9 @@ from typing import Any, Final, TypeAlias
 from workbench.errors import InvalidInput
 
 MAX_DEPTH: Final = 32
-MAX_FIELDS: Final = 100_000
+MAX_FIELDS: Final = 50_000
+MAX_TOKENS: Final = 300_000
+"""Of all kinds: each takes 150 bytes, and there may be a thousand thousand in a file."""
 
 
 class Word(str):
@@ -85,6 +87,8 @@ class _Reader:
             if found is None:
                 raise self._wrong(at, f"{self._text[at : at + 20].splitlines()[0]!r} is not expected")
             if found.lastgroup is not None:
+                if len(tokens) >= MAX_TOKENS:
+                    raise self._wrong(at, f"there are more than {MAX_TOKENS} words, numbers and marks")
                 tokens.append(_Token(found.lastgroup, found.group(), at))
             at = found.end()
         tokens.append(_Token("end", "", len(self._text)))
