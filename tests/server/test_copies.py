@@ -46,6 +46,7 @@ def request() -> bytes:
         "parameters": {"binary_data_size": IMAGE.nbytes},
     }
     head = json.dumps({"inputs": [tensor]}).encode()
+    head += b" " * (-len(head) % 64)  # numbers that lie unaligned are copied once more
     return (
         (
             b"POST /v2/models/digits/infer HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n"
@@ -64,9 +65,7 @@ def exchange(address: tuple[str, int], sent: bytes, answer: bytearray) -> None:
         connection.recv_into(answer)
 
 
-def test_an_image_is_copied_at_most_twice_between_the_socket_and_the_runtime(
-    tmp_path: Path, runner: asyncio.Runner
-) -> None:
+def test_an_image_is_copied_once_between_the_socket_and_the_runtime(tmp_path: Path, runner: asyncio.Runner) -> None:
     signature = Signature((TensorSpec("x", "FP32", (FREE, 3, 224, 224)),), (TensorSpec("y", "FP32", (FREE, 1)),))
     session = Weighing(signature=signature, runner_threads=1)
     sent, answer = request(), bytearray(4096)
@@ -88,4 +87,5 @@ def test_an_image_is_copied_at_most_twice_between_the_socket_and_the_runtime(
     assert answer.startswith(b"HTTP/1.1 200")
     assert session.last is not None
     assert np.array_equal(session.last, IMAGE)
-    assert IMAGE.nbytes <= taken <= 2 * IMAGE.nbytes + SMALL
+    # Room for a body grows by an eighth at a time.
+    assert IMAGE.nbytes <= taken <= 1.25 * IMAGE.nbytes + SMALL

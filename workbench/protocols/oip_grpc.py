@@ -321,7 +321,7 @@ def _counted(found: Any, walked: WalkedRequest, message: bytes, limits: Limits) 
         if any(stop > start for start, stop in spans) or not (walked.raw or shared):
             contents[index] = count_contents(message, spans, what, tensor.datatype, shape, count)
             size += contents[index].memory_bytes
-        elif used < len(walked.raw):
+        elif not shared and used < len(walked.raw):
             start, stop = walked.raw[used]
             used += 1
             size += raw_bytes(start, stop - start, tensor.datatype, count)

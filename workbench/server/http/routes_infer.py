@@ -8,6 +8,7 @@ and requests with it go past the parser, the table and the gate: most of what HT
 from __future__ import annotations
 
 import asyncio
+import io
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -150,7 +151,9 @@ class GatheredInference:
     def __init__(self, call: InferenceCall, max_bytes: int) -> None:
         self._call = call
         self._max_bytes = max_bytes
-        self._pieces: list[bytes] = []
+        self._first = b""
+        self._whole: io.BytesIO | None = None
+        """Of what came in pieces, all of them; it gives its content without a copy."""
 
     def body_piece(self, data: bytes) -> None:
         call = self._call
@@ -159,10 +162,18 @@ class GatheredInference:
                 raise TooLarge(f"the body has more than {self._max_bytes} bytes; {body_cap(self._max_bytes)}")
             call.take(len(data))
         except Exception as error:
-            self._pieces.clear()
+            self._drop()
             call.fail(error)
             return
-        self._pieces.append(data)
+        if self._whole is not None:
+            self._whole.write(data)
+        elif not self._first:
+            self._first = data
+        else:
+            self._whole = io.BytesIO()
+            self._whole.write(self._first)
+            self._whole.write(data)
+            self._first = b""
 
     def body_end(self) -> None:
         if self._call.request_bytes > MAX_BODY_BYTES:
@@ -174,9 +185,8 @@ class GatheredInference:
     def _begin(self) -> None:
         if self._call.done():  # its client has left
             return
-        pieces, self._pieces = self._pieces, []
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        del pieces
+        body = self._first if self._whole is None else self._whole.getvalue()
+        self._drop()
         call = self._call
         assert call.inference is not None
         call.received_at = call.inference.clock()
@@ -184,12 +194,15 @@ class GatheredInference:
 
     def token_replaced(self) -> None:
         if self._call.caller is not None and self._call.caller.revoked:
-            self._pieces.clear()
+            self._drop()
             self._call.fail(token_replaced())
 
     def disconnected(self) -> None:
-        self._pieces.clear()
+        self._drop()
         self._call.disconnected()
+
+    def _drop(self) -> None:
+        self._first, self._whole = b"", None
 
 
 def _call(inference: InferencePath, codec: HttpCodec, connection: H1Connection, request_id: bytes) -> InferenceCall:
