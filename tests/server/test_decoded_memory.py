@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from tests.server.grpc.open_port import INFER as INFER_GRPC
 from workbench.config import Limits
 from workbench.core.model import FREE, Signature, TensorSpec
 from workbench.protocols import json_streaming, pb
+from workbench.server.inference import DECODERS
 
 INFER = "/v2/models/digits/infer"
 MIB = 1024 * 1024
@@ -109,3 +112,29 @@ async def test_methods_without_tensors_and_files_take_small_messages(tmp_path: P
             assert status == "RESOURCE_EXHAUSTED" and "65536 is the most" in said, method
         assert (await port.fails(f"/{pb.SERVICE}/RepositoryModelLoad", bytes(70_000)))[0] == "INVALID_ARGUMENT"
         assert house.service.bodies.held == 0
+
+
+async def test_callers_that_leave_do_not_have_more_decoded_at_once(tmp_path: Path) -> None:
+    """A thread cannot be stopped, so what it decodes for nobody still has its place."""
+    begun: list[int] = []
+    gate = threading.Event()
+
+    def work(number: int) -> int:
+        begun.append(number)
+        assert gate.wait(30)
+        return number
+
+    async with open_house(tmp_path) as house:
+        inference = house.app.inference
+        tasks = [asyncio.ensure_future(inference.on_thread(partial(work, at))) for at in range(DECODERS + 2)]
+        try:
+            await until_async(lambda: len(begun) == DECODERS)
+            for task in tasks[:DECODERS]:
+                task.cancel()
+            await asyncio.wait(tasks[:DECODERS])
+            for _ in range(100):  # turns in which the next two could begin
+                await asyncio.sleep(0)
+            assert len(begun) == DECODERS
+        finally:
+            gate.set()
+        assert await asyncio.gather(*tasks[DECODERS:]) == [DECODERS, DECODERS + 1]
