@@ -1,6 +1,7 @@
 /** The inputs and results of "Try it" as text and tables. Pure. */
 
 import type { TranslationBundle } from '@jupyterlab/translation';
+import { visible } from '../service/visibleText';
 import type { ITensor, ITensorSpec, ITimings } from '../service/wire';
 
 /** The most numbers that are offered for editing. */
@@ -59,7 +60,7 @@ export function json(value: unknown, indent = ''): string {
   if (Array.isArray(value)) {
     return value.some(Array.isArray)
       ? `[\n${value.map(each => deeper + json(each, deeper)).join(',\n')}\n${indent}]`
-      : `[${value.map(each => JSON.stringify(each)).join(', ')}]`;
+      : `[${value.map(each => visible(JSON.stringify(each))).join(', ')}]`;
   }
   if (typeof value === 'object' && value !== null) {
     const members = Object.entries(value).map(
@@ -67,7 +68,7 @@ export function json(value: unknown, indent = ''): string {
     );
     return members.length > 0 ? `{\n${members.join(',\n')}\n${indent}}` : '{}';
   }
-  return JSON.stringify(value) ?? 'null';
+  return visible(JSON.stringify(value) ?? 'null');
 }
 
 export interface ITable {
@@ -108,7 +109,7 @@ export function cell(value: unknown): string {
   if (typeof value === 'number') {
     return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(6)));
   }
-  return typeof value === 'string' ? value : (JSON.stringify(value) ?? '');
+  return typeof value === 'string' ? visible(value) : (JSON.stringify(value) ?? '');
 }
 
 export interface ISegment {

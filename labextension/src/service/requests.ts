@@ -1,6 +1,7 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 import { NAMESPACE } from '../tokens';
+import { parseVisible } from './visibleText';
 
 /** A request that failed; `message` is written for the user. */
 export class RequestError extends Error {
@@ -71,7 +72,7 @@ async function fetched(
 /** Undefined if the text is not JSON. */
 function parsed(text: string): unknown {
   try {
-    return text ? JSON.parse(text) : {};
+    return text ? parseVisible(text) : {};
   } catch {
     return undefined;
   }

@@ -4,6 +4,7 @@ import { Emitter } from '../plots/emitter';
 import { backoff } from './backoff';
 import type { RequestError } from './requests';
 import { incompatibility, type Link, type Missing } from './state';
+import { parseVisible } from './visibleText';
 import type { Frame, IStatus, ISubscription, Order } from './wire';
 
 /** The server sends a beat every 5 s. After this time without any frame the connection counts as dead. */
@@ -178,7 +179,7 @@ export class Stream implements IDisposable {
     this._heardAt = Date.now();
     let frame: Frame;
     try {
-      frame = JSON.parse(text) as Frame;
+      frame = parseVisible(text) as Frame;
     } catch {
       return;
     }
