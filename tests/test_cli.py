@@ -171,6 +171,13 @@ def test_the_verbs_of_a_client_speak_to_a_running_service(
         assert "16" in said("show", "plus")
         assert serve.published["url"] in said("status")
         assert "ready" in said("logs", "--lines", "50")
+        before = serve.token
+        assert serve.published["token_file"] in said("token")
+        assert before in said("token", "--show")
+        assert "no other one is valid any more" in said("token", "--rotate")
+        assert before not in said("token", "--show")
+        shown = said("token", "--rotate", "--show")
+        assert serve.token in shown
         said("unload", "plus")
         assert "plus" in said("show", "plus", status=2)
         url, token_file = serve.published["url"], serve.published["token_file"]

@@ -39,6 +39,9 @@ class Seat:
     def trust(self) -> None:
         self.trusted = True
 
+    def distrust(self) -> None:
+        self.trusted = False
+
     def release(self) -> None:
         self.released = True
 
@@ -346,5 +349,21 @@ def test_a_connection_accepted_during_shutdown_closes_too(run: Run) -> None:
             port.streams[0].answer(HEAD, b"", END)
             await busy.over()
             await closing
+
+    run(story())
+
+
+def test_a_connection_whose_heads_are_reconsidered_is_a_strangers_until_a_token_comes_again(run: Run) -> None:
+    async def story() -> None:
+        async with open_port() as port, port.client() as client:
+            client.ask(1)
+            await until(lambda: port.protocols)
+            port.protocols[0].connection.trust()
+            assert port.seats[0].trusted
+            port.connections.reconsider()
+            assert not port.seats[0].trusted
+            assert not port.protocols[0].connection.trusted
+            port.protocols[0].connection.trust()
+            assert port.seats[0].trusted
 
     run(story())

@@ -39,6 +39,8 @@ def test_the_whole_way_from_load_to_unload(cells: Cells, wb: Workbench) -> None:
     assert isinstance(cells.run("%infer show iris"), Card)
     assert "up to 8 rows" in cells.run("%infer set iris max-batch=8")["batching"]
     assert cells.run("%infer status")["url"] == wb.url
+    assert list(cells.run("%infer token").facts) == ["token file"]
+    assert cells.run("%infer token --show")["token"] == wb.client.token
     assert any("iris" in line for line in cells.run("%infer logs --lines 50"))
     assert repr(cells.run("%infer unload iris")) == "iris is unloaded"
     assert len(cells.run("%infer")) == 0
@@ -182,6 +184,19 @@ def test_tab_between_brackets_names_the_models(cells: Cells, wb: Workbench) -> N
     cells.shell.user_ns["wb"] = wb
     assert "iris" in cells.complete("wb['")
     assert "iris" in cells.complete("%infer predict iris wb['i")
+
+
+def test_a_token_is_replaced_and_shown_only_where_that_is_asked_for(cells: Cells) -> None:
+    done: list[object] = []
+    other: object = SimpleNamespace(  # the shared service of the tests keeps its token
+        token=lambda show: done.append(show) or Card("where", {}),
+        rotate_token=lambda: done.append("rotated") or Card("replaced", {}),
+    )
+    register(cells.shell, lambda: other, lambda: other)  # type: ignore[arg-type, return-value]
+    assert cells.run("%infer token --rotate").title == "replaced"
+    assert cells.run("%infer token --rotate --show").title == "where"
+    assert cells.run("%infer token").title == "where"
+    assert done == ["rotated", "rotated", True, False]
 
 
 def test_loaded_twice_the_extension_completes_once(cells: Cells, wb: Workbench) -> None:

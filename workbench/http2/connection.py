@@ -93,6 +93,8 @@ class H2Connection:
         """A call came on it with a token."""
         self.on_trust: Callable[[], None] = _nothing
         """Told that, each time anew."""
+        self.on_distrust: Callable[[], None] = _nothing
+        """Told that the token may be valid no longer."""
         self._max_streams = stranger_streams
 
     @property
@@ -215,7 +217,10 @@ class H2Connection:
         self._close_if_done()
 
     def reconsider(self) -> None:
-        """Derives anew what heads mean, those under way included."""
+        """Derives anew what heads mean, those under way included, and whether a call comes with a token."""
+        if self.trusted:
+            self.trusted = False
+            self.on_distrust()
         self._headers.forget()
         for stream in list(self._streams.values()):
             stream.on_reconsider()

@@ -26,6 +26,10 @@ class Seat(Protocol):
         """A call came on it with a token."""
         ...
 
+    def distrust(self) -> None:
+        """The token is valid no longer."""
+        ...
+
     def release(self) -> None: ...
 
 
@@ -113,7 +117,8 @@ class Http2Protocol(asyncio.Protocol):
             self._transport.write, self._end, self._make_stream, self._loop.time, self._stranger_streams
         )
         if self._seat is not None:
-            connection.on_trust, self._seat.evict = self._seat.trust, self._transport.abort
+            connection.on_trust, connection.on_distrust = self._seat.trust, self._seat.distrust
+            self._seat.evict = self._transport.abort
         self._made_s = self._last_data_s = self._loop.time()
         self._overdue = Overdue(self._limits, self._made_s)
         self._timer = self._loop.call_later(self._limits.look_every_s, self._look)

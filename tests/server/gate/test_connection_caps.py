@@ -55,6 +55,23 @@ def test_who_has_shown_a_token_counts_under_no_address_and_never_goes() -> None:
     assert connections.caps.take("10.0.0.2") is not None
 
 
+def test_who_has_shown_a_token_that_was_replaced_is_a_stranger_again() -> None:
+    connections = Connections(ConnectionCaps(3, 3))
+    first, second = (connections.take(f"10.0.0.{number}") for number in (1, 2))
+    for place in (first, second):
+        place.trust()
+    connections.take("10.0.0.3").trust()
+    assert connections.caps.take("10.0.0.4") is None
+    first.distrust()
+    second.distrust()
+    second.trust()
+    connections.take("10.0.0.4")
+    assert connections.evicted == [0]
+    first.release()
+    first.distrust()  # it has ended
+    assert connections.caps.open == 3
+
+
 def test_one_that_was_closed_is_counted_no_more_whatever_it_does() -> None:
     caps = ConnectionCaps(1, 1)
     first = caps.take("10.0.0.1")
