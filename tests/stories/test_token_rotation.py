@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ import pytest
 from tests import models
 from tests.helpers.service_process import Serve, worker_of
 from tests.helpers.waiting import until
+from tests.live.listening import Heard
 from tests.server.real_service import serving, started
 from workbench import connect
 from workbench.api import Workbench
@@ -27,7 +29,9 @@ from workbench.client.grpc_client import GrpcClient
 from workbench.client.shared_service import SharedService
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.errors import StorageError, Unauthenticated, WorkbenchError
+from workbench.live.watch import Watch
 from workbench.protocols import oip_grpc
+from workbench.rendezvous.service_record import ServiceState
 
 ROW = np.zeros((1, 4), np.float32)
 BODY = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0, 0, 0, 0]}]}).encode()
@@ -334,3 +338,29 @@ def test_the_shared_service_tells_everyone_its_new_token(workplace: SharedServic
         wb.stop()
         with pytest.raises(WorkbenchError, match="no service runs"):
             wb.rotate_token()
+
+
+async def test_pages_that_follow_the_service_go_on(workplace: SharedService) -> None:
+    with await asyncio.to_thread(connect) as wb:
+        heard = Heard()
+        watch = Watch(workplace, heard, logging.getLogger("watch"), version="1.0", hold=False, interval_s=0.1)
+        watch.attentive = True
+        await watch.open()
+        try:
+
+            async def until_more_ticks() -> None:
+                before = len(heard.ticks)
+                async with asyncio.timeout(60):
+                    while len(heard.ticks) < before + 3:
+                        await asyncio.sleep(0.01)
+
+            await until_more_ticks()
+            client = await watch.client()
+            for _ in range(3):
+                await asyncio.to_thread(wb.rotate_token)
+                assert await client.statuses() == []  # which a page has just asked for
+                assert await (await watch.client()).statuses() == []
+                await until_more_ticks()
+            assert {service.state for service in heard.services} == {ServiceState.READY}
+        finally:
+            await watch.close()
