@@ -37,8 +37,15 @@ ROW = np.zeros((1, 4), np.float32)
 BODY = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0, 0, 0, 0]}]}).encode()
 
 
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    with serving(tmp_path_factory.mktemp("rotated"), {"m": models.add_constant(1.0)}) as serve:
+        yield serve
+
+
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
+def own_serve(tmp_path: Path) -> Iterator[Serve]:
+    """For what ends it."""
     with serving(tmp_path, {"m": models.add_constant(1.0)}) as serve:
         yield serve
 
@@ -209,7 +216,9 @@ def test_under_load_no_old_token_stays_valid_and_clients_of_the_owner_go_on(serv
     thief.close()
 
 
-def test_the_token_in_the_file_counts_after_every_kind_of_restart(serve: Serve, tmp_path: Path) -> None:
+def test_the_token_in_the_file_counts_after_every_kind_of_restart(own_serve: Serve, tmp_path: Path) -> None:
+    serve = own_serve
+
     def statuses(*tokens: str) -> list[int]:
         return [
             serve.call_at(serve.address, "GET", "/control/status", Authorization=f"Bearer {each}")[0] for each in tokens
