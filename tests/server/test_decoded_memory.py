@@ -19,6 +19,7 @@ from tests.server.grpc.open_port import INFER as INFER_GRPC
 from workbench.config import Limits
 from workbench.core.model import FREE, Signature, TensorSpec
 from workbench.protocols import json_streaming, pb
+from workbench.server import inference
 from workbench.server.inference import DECODERS
 
 INFER = "/v2/models/digits/infer"
@@ -114,8 +115,11 @@ async def test_methods_without_tensors_and_files_take_small_messages(tmp_path: P
         assert house.service.bodies.held == 0
 
 
-async def test_callers_that_leave_do_not_have_more_decoded_at_once(tmp_path: Path) -> None:
+async def test_callers_that_leave_do_not_have_more_decoded_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A thread cannot be stopped, so what it decodes for nobody still has its place."""
+    monkeypatch.setattr(inference, "in_turns", lambda work: work())  # each blocks, and gives no way
     begun: list[int] = []
     gate = threading.Event()
 
@@ -125,8 +129,8 @@ async def test_callers_that_leave_do_not_have_more_decoded_at_once(tmp_path: Pat
         return number
 
     async with open_house(tmp_path) as house:
-        inference = house.app.inference
-        tasks = [asyncio.ensure_future(inference.on_thread(partial(work, at))) for at in range(DECODERS + 2)]
+        path = house.app.inference
+        tasks = [asyncio.ensure_future(path.on_thread(partial(work, at))) for at in range(DECODERS + 2)]
         try:
             await until_async(lambda: len(begun) == DECODERS)
             for task in tasks[:DECODERS]:

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from workbench.core.tensor import BYTES, DTYPES, Array
+from workbench.core.turns import give_way
 from workbench.errors import InvalidInput, TooLarge
 
 _LENGTH: Final = struct.Struct("<I")
@@ -93,6 +94,8 @@ def _strings(body: bytes, offset: int, size: int, tensor: str, count: int, max_b
     array = np.empty(count, np.object_)
     at, end = offset, offset + size
     for index in range(count):
+        if not index & 4095:
+            give_way()
         start = at + 4
         if start > end:
             raise InvalidInput(f"{tensor}: its binary data ends before element {index} of {count}")

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from workbench.core.tensor import MAX_RANK
+from workbench.core.turns import give_way
 from workbench.core.varint import varint
 from workbench.errors import InvalidInput, TooLarge
-from workbench.protocols.json_blocks import give_way
 
 LARGE: Final = 64 * 1024
 """Bytes of a message above which it is walked; what a smaller one can cost is bounded by its size."""

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.core.tensor import BYTES, DTYPES, Array
+from workbench.core.turns import give_way
 from workbench.errors import InvalidInput, TooLarge
 from workbench.protocols.binary import string_bytes
 from workbench.protocols.grpc_contents import FIELDS, check_fits, miscounted, wrong_field
 from workbench.protocols.grpc_wire import FIXED32, FIXED64, LENGTH, VARINT, Span, broken, fields, strings
-from workbench.protocols.json_blocks import give_way
 
 _NUMBERS: Final = {
     "bool_contents": 1,

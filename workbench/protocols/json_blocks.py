@@ -6,15 +6,13 @@ long text is counted and cut here, block by block, and others have their turn be
 
 from __future__ import annotations
 
-import asyncio
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from workbench.core.turns import give_way
 from workbench.errors import InvalidInput
 
 BLOCK: Final = 128 * 1024
@@ -24,27 +22,6 @@ _FIRST: Final = 1024
 """Bytes in which most lists of a request with many tensors end."""
 
 _STEP: Final = 1024 * 1024
-_TURN_S: Final = 2e-3
-_PAUSE_S: Final = 5e-5
-
-
-class _Turn(threading.local):
-    began = 0.0
-
-
-_turn: Final = _Turn()
-
-
-def give_way() -> None:
-    """Let the threads run that wait for the interpreter's lock, if this one had it for a while. On an event loop's own
-    thread it does nothing."""
-    if time.monotonic() - _turn.began < _TURN_S:
-        return
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        time.sleep(_PAUSE_S)
-        _turn.began = time.monotonic()
 
 
 def find(text: bytes, what: bytes, begin: int) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 from msgspec import Meta
 
 from workbench.core.tensor import BYTES, DTYPES, Array
+from workbench.core.turns import give_way
 from workbench.errors import InvalidInput, TooLarge
 from workbench.protocols.json_blocks import ElementList
 from workbench.protocols.json_non_finite import Infinite, shown_word, without_words
@@ -137,6 +138,8 @@ _ASK_BINARY = "use binary data (parameters binary_data of an output, binary_data
 def _strings(values: list[str], tensor: str, max_bytes: int, first: int = 0) -> Array:
     array = np.empty(len(values), np.object_)
     for index, value in enumerate(values):
+        if not index & 4095:
+            give_way()
         try:
             element = value.encode()
         except UnicodeEncodeError:

@@ -16,8 +16,9 @@ import msgspec
 import numpy as np
 
 from workbench.core.tensor import BYTES, DTYPES, Array
+from workbench.core.turns import give_way
 from workbench.errors import InvalidInput
-from workbench.protocols.json_blocks import ElementList, blocks, give_way
+from workbench.protocols.json_blocks import ElementList, blocks
 from workbench.protocols.json_non_finite import without_bare_words, without_words
 
 STRING_BYTES: Final = 120

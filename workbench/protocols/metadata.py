@@ -19,8 +19,8 @@ from workbench.core.model import ModelStatus, Signature, TensorSpec, check_model
 from workbench.core.runtime import ONNX, model_files, runtimes
 from workbench.core.sequence_config import SequenceConfig
 from workbench.core.triton_message import Message
+from workbench.core.turns import give_way
 from workbench.errors import InvalidInput, TooLarge, Unsupported, WorkbenchError
-from workbench.protocols.json_blocks import give_way
 from workbench.protocols.json_cutting import check_values
 from workbench.protocols.parameters import take_flag
 

@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from workbench.config import Limits
 from workbench.core.messages import InferRequest, InferResponse
+from workbench.core.turns import in_turns
 from workbench.engine import Engine
 from workbench.engine.deployment import outcome_of
 from workbench.errors import Cancelled, Draining, TooLarge, WorkbenchError
@@ -35,7 +36,7 @@ SMALL_BODY: Final = 4096
 """Bytes up to which it does not matter what decoding a body takes beside it."""
 
 DECODERS: Final = 4
-"""Requests decoded on threads at once."""
+"""Requests decoded on threads at once, in turns."""
 
 Result = TypeVar("Result")
 
@@ -108,9 +109,9 @@ class InferencePath:
         self._decoders = asyncio.Semaphore(DECODERS)
 
     async def on_thread(self, work: Callable[[], Result]) -> Result:
-        """What `work` returns, of at most DECODERS at once; a caller that leaves does not make room for another."""
+        """What `work` returns, of at most DECODERS in turns; a caller that leaves does not make room for another."""
         await self._decoders.acquire()
-        working = asyncio.get_running_loop().run_in_executor(None, work)
+        working = asyncio.get_running_loop().run_in_executor(None, in_turns, work)
         working.add_done_callback(self._worked)
         return await asyncio.shield(working)
 
