@@ -93,19 +93,19 @@ def _strings(body: bytes, offset: int, size: int, tensor: str, count: int, max_b
         )
     array = np.empty(count, np.object_)
     at, end = offset, offset + size
-    for index in range(count):
-        if not index & 4095:
-            give_way()
-        start = at + 4
-        if start > end:
-            raise InvalidInput(f"{tensor}: its binary data ends before element {index} of {count}")
-        length = _LENGTH.unpack_from(body, at)[0]
-        at = start + length
-        if at > end:
-            raise InvalidInput(f"{tensor}: element {index} says {length} bytes, and {end - start} are left")
-        if length > max_bytes:
-            raise TooLarge(f"{tensor}: element {index} has {length} bytes; max_string_bytes is {max_bytes}")
-        array[index] = body[start:at]
+    for begin in range(0, count, 4096):
+        give_way()
+        for index in range(begin, min(begin + 4096, count)):
+            start = at + 4
+            if start > end:
+                raise InvalidInput(f"{tensor}: its binary data ends before element {index} of {count}")
+            length = _LENGTH.unpack_from(body, at)[0]
+            at = start + length
+            if at > end:
+                raise InvalidInput(f"{tensor}: element {index} says {length} bytes, and {end - start} are left")
+            if length > max_bytes:
+                raise TooLarge(f"{tensor}: element {index} has {length} bytes; max_string_bytes is {max_bytes}")
+            array[index] = body[start:at]
     if at != end:
         raise InvalidInput(f"{tensor}: {end - at} bytes are left over after its {count} elements")
     return array

@@ -103,7 +103,12 @@ def array_from_elements(
     decoder = _decoder(tensor, datatype)
 
     def encoded(values: list[str], first: int) -> Array:
-        return _strings(values, tensor, max_string_bytes, first)
+        array = np.empty(len(values), np.object_)
+        for begin in range(0, len(values), 4096):
+            some = values[begin : begin + 4096]
+            array[begin : begin + len(some)] = _strings(some, tensor, max_string_bytes, first + begin)
+            give_way()
+        return array
 
     longest = 6 * max_string_bytes if datatype == BYTES else 0
     floats = datatype in FLOATS
@@ -138,8 +143,6 @@ _ASK_BINARY = "use binary data (parameters binary_data of an output, binary_data
 def _strings(values: list[str], tensor: str, max_bytes: int, first: int = 0) -> Array:
     array = np.empty(len(values), np.object_)
     for index, value in enumerate(values):
-        if not index & 4095:
-            give_way()
         try:
             element = value.encode()
         except UnicodeEncodeError:
