@@ -81,6 +81,7 @@ class Server:
         *,
         greeted: bool = True,
         stranger_streams: int = MAX_STREAMS,
+        charge_address: Callable[[float], bool] | None = None,
     ) -> None:
         self.written: list[bytes] = []
         self.closed = 0
@@ -89,7 +90,9 @@ class Server:
         self._make = make
         self.wrote: Callable[[], None] | None = None
         """Called after each write, where transports call their protocol."""
-        self.connection = H2Connection(self._write, self._close, self._stream, lambda: self.now_s, stranger_streams)
+        self.connection = H2Connection(
+            self._write, self._close, self._stream, lambda: self.now_s, stranger_streams, charge_address
+        )
         self.connection.send_settings()
         if greeted:
             self.send(frames.PREFACE + settings(ours or {}))

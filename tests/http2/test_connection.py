@@ -129,19 +129,21 @@ def test_a_header_block_has_a_limit_also_in_one_frame() -> None:
     assert server.left()[1] == ErrorCode.ENHANCE_YOUR_CALM
 
 
-def test_header_blocks_that_take_long_to_decode_cost_their_peer_more() -> None:
-    def cost(block: bytes) -> float:
-        """What 20 such requests, each with a new field and an early answer, take of the peer's budget."""
-        server = Server(Refuses)
-        before = server.connection._budget._left
-        for turn in range(20):
-            server.send(opening(2 * turn + 1, block=REQUEST + block + b"\0\1x\4%04x" % turn))
-        assert not server.closed
-        return before - server.connection._budget._left
-
-    assert cost(b"") <= 0
-    assert cost(b"\x90" * 1000) == 20 * 16  # 1 for each 64 fields, and 1 since they are too many
-    assert cost(block_of((b"x", b"y" * 12_000))) <= 0  # the answer makes up for it
+def test_decoding_is_paid_for_by_the_time_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    spent_s = iter(x * 0.01 for x in range(100_000))  # a hundredth of a second of computing for each block
+    monkeypatch.setattr("workbench.http2.connection.thread_time", lambda: next(spent_s))
+    charged: list[float] = []
+    server = Server(charge_address=lambda cost: charged.append(cost) is None)
+    blocks = 0
+    while not server.closed:
+        # Blocks that differ, of a stream that is not served any more.
+        server.send(
+            frame(frames.HEADERS, frames.END_HEADERS, 2 * blocks + 1, REQUEST + block_of((b"x", b"%d" % blocks)))
+        )
+        blocks += 1
+    assert CAPACITY / 101 - 1 <= blocks <= CAPACITY / 100 + 1
+    assert server.left()[1] == ErrorCode.ENHANCE_YOUR_CALM
+    assert sum(charged) >= CAPACITY - 200
 
 
 def test_data_in_flight_to_refused_streams_is_tolerated() -> None:

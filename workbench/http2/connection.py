@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, ValuesView
+from time import thread_time
 from typing import Final
 
 from workbench.http2 import frames
-from workbench.http2.abuse_guard import REFUSAL_COST, AbuseBudget
+from workbench.http2.abuse_guard import COST_PER_CPU_S, REFUSAL_COST, AbuseBudget
 from workbench.http2.frame_reader import MAX_FRAME, FrameReader, check_block_size, check_priority
 from workbench.http2.frames import ErrorCode, H2ConnectionError
 from workbench.http2.headers import (
@@ -37,9 +38,6 @@ _MAX_RESET_REMEMBERED: Final = 1024
 
 _STREAMS_PER_COST: Final = 64
 """Streams whose windows a peer may move with one frame at the cost of one."""
-
-_BLOCK_BYTES_PER_COST, _FIELDS_PER_COST = 4096, 64
-"""Decoding a header block takes up to 0.4 us for each byte and 6 us for each field, so large ones cost more."""
 
 _WELL_FILLED: Final = 1024
 """Bytes from which on an unwanted DATA frame costs its sender no less than it costs this side."""
@@ -70,9 +68,11 @@ class H2Connection:
         make_stream: Callable[[H2Connection, int], Stream],
         clock: Callable[[], float],
         stranger_streams: int = MAX_STREAMS,
+        charge_address: Callable[[float], bool] | None = None,
     ) -> None:
-        """`clock`: seconds, monotonic. `stranger_streams`: that may be open at once until `trust`."""
-        self._budget = AbuseBudget(clock)
+        """`clock`: seconds, monotonic. `stranger_streams`: that may be open at once until `trust`. `charge_address`: as
+        of `AbuseBudget`."""
+        self._budget = AbuseBudget(clock, charge_address)
         self.out: SendQueue[Stream] = SendQueue(write, self._budget)
         self._write = write
         self._close = close
@@ -89,6 +89,8 @@ class H2Connection:
         """Nothing more is read or written."""
         self.abused = False
         """It was ended for what its peer did too often, too large or too slowly."""
+        self.why = ""
+        """It failed for this."""
         self.trusted = False
         """A call came on it with a token."""
         self.on_trust: Callable[[], None] = _nothing
@@ -189,6 +191,7 @@ class H2Connection:
         """A call came with a token. To say so again does nothing."""
         self.trusted = True
         self._max_streams = MAX_STREAMS
+        self._budget.trust()
         self.on_trust()
 
     def charge_refusal(self) -> None:
@@ -231,11 +234,12 @@ class H2Connection:
         # Every block is decoded, even for a stream that is not served: later blocks depend on the table it builds.
         head = self._headers.cached(block)
         if head is None:
-            size = len(block)
-            check_block_size(size)
-            head = self._headers.read(block)
-            if size > _BLOCK_BYTES_PER_COST or len(head.fields) > _FIELDS_PER_COST:
-                self._budget.spend(size // _BLOCK_BYTES_PER_COST + len(head.fields) // _FIELDS_PER_COST)
+            check_block_size(len(block))
+            began_s = thread_time()
+            try:
+                head = self._headers.read(block)
+            finally:
+                self._budget.spend((thread_time() - began_s) * COST_PER_CPU_S)
         if number > self._last_stream:
             self._last_stream = number
             self._begin(number, ended, head)
@@ -416,6 +420,7 @@ class H2Connection:
         # A second GOAWAY must not name a later stream than the first.
         last = self._last_stream if self._goaway_last is None else self._goaway_last
         self.abused = error.code == ErrorCode.ENHANCE_YOUR_CALM
+        self.why = error.why
         http_2 = self._frames.preface_received
         self._write(frames.goaway(last, error.code, error.why) if http_2 else _HTTP_1_ANSWER)
         self.connection_lost()

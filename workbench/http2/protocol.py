@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol, cast
 
+from workbench.http2.abuse_guard import AddressBudgets
 from workbench.http2.connection import MAX_STREAMS, H2Connection
 from workbench.http2.lingering_close import LingeringClose, close_within
 from workbench.http2.stream import Stream
@@ -36,9 +38,14 @@ class Seat(Protocol):
 class Connections:
     """The open connections of one server. Only for use on the event loop."""
 
-    def __init__(self, note: Callable[[str], None] = lambda why: None) -> None:
-        """`note` is told why something of a client was ended."""
+    def __init__(
+        self, note: Callable[[str], None] = lambda why: None, address_of: Callable[[object], str] = str
+    ) -> None:
+        """`note` is told why something of a client was ended. `address_of`: what peers count under, of the socket's
+        address."""
         self.note = note
+        self._address_of = address_of
+        self._budgets = AddressBudgets(time.monotonic)
         self._open: set[Http2Protocol] = set()
         self._all_closed = asyncio.Event()
         self._all_closed.set()
@@ -59,6 +66,10 @@ class Connections:
         """What heads mean has changed: forgets what was derived from them, and asks each stream whether it goes on."""
         for each in list(self._open):
             each.connection.reconsider()
+
+    def charge(self, peer: object, cost: float) -> bool:
+        """Charges a peer's address. False where it has used up too much."""
+        return self._budgets.take(self._address_of(peer), cost)
 
     async def leave(self) -> None:
         """Has clients make no more calls. Returns when each has seen that, after ANNOUNCE_S at the latest; those under
@@ -114,7 +125,12 @@ class Http2Protocol(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport = cast(asyncio.Transport, transport)
         self.connection = connection = H2Connection(
-            self._transport.write, self._end, self._make_stream, self._loop.time, self._stranger_streams
+            self._transport.write,
+            self._end,
+            self._make_stream,
+            self._loop.time,
+            self._stranger_streams,
+            partial(self._connections.charge, self._transport.get_extra_info("peername")),
         )
         if self._seat is not None:
             connection.on_trust, connection.on_distrust = self._seat.trust, self._seat.distrust
@@ -163,7 +179,9 @@ class Http2Protocol(asyncio.Protocol):
 
     def _end(self) -> None:
         self._timer.cancel()
-        if self.connection.abused:  # what else it sends is not worth reading, even if that costs it our last words
+        if self.connection.abused:
+            self._connections.note(self.connection.why)
+            # What else it sends is not worth reading, even if that costs it our last words
             self._timer = close_within(self._transport, self._limits.stall_s)
         elif not self._transport.is_closing():
             LingeringClose(self._transport, self, self._limits.stall_s)
@@ -206,7 +224,7 @@ class Http2Protocol(asyncio.Protocol):
                 self.connection.ping()
             reads = not (self._behind or self.connection.out.paused)
             why = self._overdue.look(self.connection, now_s, reads=reads)
-            if why:
+            if why and not self.connection.abused:
                 self._connections.note(why)
         if not self.connection.closed:
             self._timer = self._loop.call_later(limits.look_every_s, self._look)

@@ -16,7 +16,7 @@ from workbench.protocols.oip_grpc import MAX_MESSAGE_BYTES
 from workbench.server.accept_last import accept_last
 from workbench.server.acceptor import Acceptor
 from workbench.server.gate.auth import Gate
-from workbench.server.gate.connection_caps import Place
+from workbench.server.gate.connection_caps import Place, address_of
 from workbench.server.grpc import health, oip_service
 from workbench.server.grpc.call import GrpcCalls
 from workbench.server.grpc.methods import Methods
@@ -43,7 +43,7 @@ class GrpcServer:
         self._listener: socket.socket | None = None
         self._acceptor: Acceptor | None = None
         self._calls: GrpcCalls | None = None
-        self._connections = Connections(_Notes().note)
+        self._connections = Connections(_Notes().note, address_of)
         self._limits = _time_limits(config.limits)
         gate.on_replaced.append(self._connections.reconsider)
 
@@ -80,7 +80,7 @@ class GrpcServer:
 
 
 class _Notes:
-    """The log of what was ended because a client was late with it."""
+    """The log of what was ended because of its client."""
 
     def __init__(self) -> None:
         self._lines = RateLimiter(0.1, 1)
@@ -91,8 +91,8 @@ class _Notes:
         self._count += 1
         if self._lines.take(time.monotonic()):
             log.warning(
-                "gRPC: calls or connections of late clients were ended: %d since the last such line, the last one "
-                "because %s",
+                "gRPC: %d calls or connections were ended because of their clients since the last such line; the last "
+                "one: %s",
                 self._count,
                 why,
             )
