@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from tests import models
 from tests.engine.fakes import SIGNATURE, STEADY, FakeSession, Opener, Recorder, rows
 from tests.helpers.clock import Clock
+from tests.helpers.waiting import until_async
 from workbench.config import LIVE_SETTINGS, ModelConfig
 from workbench.core.batch_proof import BatchProof
 from workbench.core.cores import usable_cores
@@ -552,6 +554,20 @@ async def test_settings_outlive_a_retrained_model(start: Start) -> None:
     await engine.configure("m", {"instances": 2})
     kept = (await engine.load("m", onnx_bytes(2), {"max_queue_size": 9})).status.config
     assert (kept.max_batch_size, kept.instances, kept.max_queue_size) == (7, 2, 9)
+
+
+async def test_a_runner_that_waits_holds_nothing_of_its_last_batch(start: Start) -> None:
+    given: list[weakref.ref[np.ndarray]] = []
+
+    def doubled(x: np.ndarray) -> np.ndarray:
+        answer = x * 2
+        given.extend((weakref.ref(x), weakref.ref(answer)))
+        return answer
+
+    engine = await loaded(start, FakeSession(doubled))
+    given.clear()  # those of the warm-up
+    await engine.infer(InferRequest("m", {"x": rows(3)}))
+    await until_async(lambda: len(given) == 2 and all(ref() is None for ref in given))
 
 
 async def test_a_staged_version_that_is_overtaken_is_given_back(start: Start, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import onnx
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -348,3 +349,37 @@ def test_telemetry_is_off_before_the_library_is_loaded(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert ended.stdout.split() == ["1", "False"]
     assert not [path for path in tmp_path.rglob("*") if "onnxruntime" in path.name]
+
+
+@pytest.mark.parametrize("datatype", DTYPES)
+def test_memory_is_given_back_by_a_run_that_ends_before_its_first_node(open_model: Open, datatype: str) -> None:
+    session = open_model(models.identity(datatype, ("batch", "n")))
+    said: list[str] = []
+    real = session._session
+
+    class Seen:
+        def run(self, outputs: object, feeds: object, options: object) -> object:
+            try:
+                return real.run(outputs, feeds, options)  # type: ignore[union-attr]
+            except Exception as error:
+                said.append(str(error))
+                raise
+
+    session._session = Seen()  # type: ignore[assignment]
+    session.trim()
+    session._session = real
+    assert [text.partition(": ")[2] for text in said] == ["1 : FAIL : Exiting due to terminate flag being set to true."]
+    x = sample(datatype)
+    assert session.run({"x": x}, ["y"])[0].shape == x.shape
+    session.close()
+    session.trim()
+
+
+@pytest.mark.serial
+def test_a_run_s_memory_is_given_back(open_model: Open) -> None:
+    session = open_model(models.identity("FP32", ("batch", "n")))
+    session.run({"x": np.zeros((1, 4), np.float32)}, ["y"])
+    session.run({"x": np.ones((1, 25_000_000), np.float32)}, ["y"])
+    held = psutil.Process().memory_info().rss
+    session.trim()
+    assert psutil.Process().memory_info().rss < held - 80_000_000

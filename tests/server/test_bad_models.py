@@ -124,7 +124,7 @@ def test_a_store_that_cannot_be_written_is_said_so_and_the_service_goes_on(tmp_p
     good = models.save(models.add_constant(1.0), folder / "model.onnx")
     (tmp_path / "data").mkdir(mode=0o700)
     (tmp_path / "data" / "models").write_text("a file where the store's folder should be")
-    with started(tmp_path, "--model-repository", str(tmp_path / "repository")) as service:
+    with started(tmp_path, "--model-repository", str(tmp_path / "repository"), "--repository-in-place") as service:
         status, answer = asked(service, "/control/models/more/load", {"path": str(good)})
         assert status == 507
         assert "cannot be written" in answer["error"]

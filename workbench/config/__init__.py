@@ -244,6 +244,8 @@ class ServerConfig:
     max_store_bytes: Annotated[int, Range(0, 1 << 60)] = 0
     """Bytes of all models in `data_dir`, old versions included; 0: as many as the disk has room for, of which some is
     kept free in any case."""
+    memory_release_s: Annotated[float, Range(0.0, 1e9)] = 10.0
+    """Seconds of calm after which memory that was used by requests is given back to the system; 0: never."""
     allow_shared_memory: Annotated[
         bool, Flag("--allow-shared-memory", "", "for clients' tensors; on loopback only")
     ] = False

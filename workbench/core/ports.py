@@ -54,6 +54,15 @@ class Interruptible(Protocol):
         ...
 
 
+@runtime_checkable
+class Trimmable(Protocol):
+    """A Session that keeps memory of earlier runs for later ones."""
+
+    def trim(self) -> None:
+        """Give back what no run uses at the moment. Blocks; from any thread, also while others run."""
+        ...
+
+
 class Outcome(StrEnum):
     """The outcome of a request; each accepted one ends exactly once."""
 

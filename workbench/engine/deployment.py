@@ -15,7 +15,7 @@ from workbench.core.batch_proof import BatchEvidence
 from workbench.core.description import Description, RunTimes
 from workbench.core.messages import InferRequest, InferResponse, Timings
 from workbench.core.model import ModelState, ModelStatus, Signature
-from workbench.core.ports import Observer, Outcome, Placed, Session
+from workbench.core.ports import Observer, Outcome, Placed, Session, Trimmable
 from workbench.core.threads import in_thread
 from workbench.engine.admission import Admission
 from workbench.engine.arbiter import Arbiters, SchedulerHandle
@@ -451,6 +451,12 @@ class Deployment:
         self._leave_device()
         if self.state is not ModelState.FAILED:
             self._change(ModelState.GONE)
+
+    def trim(self) -> None:
+        """Have the runtime give back memory that it keeps for later runs. Blocks; from any thread."""
+        for session in self._sessions:
+            if isinstance(session, Trimmable):
+                session.trim()
 
     def route(self, routed: bool) -> None:
         """Note whether requests without a version come here; the router does the routing."""

@@ -355,6 +355,11 @@ class Engine:
                 stuck.append(deployment.name)
         return stuck
 
+    def trim(self) -> None:
+        """Have the runtimes give back memory that they keep for later runs. Blocks; from any thread."""
+        for deployment in self._deployments.living:
+            deployment.trim()
+
     # What there is
 
     def longest_run_s(self) -> float:

@@ -219,19 +219,28 @@ class Executor:
 
     def serve(self, runner: _Runner) -> None:
         """The life of a runner's thread: a batch at a time, until it is to leave or nothing comes any more."""
-        while (found := self._batcher.next(runner, runner.leaving)) is not None:
-            if isinstance(found, WaitFor):
-                runner.sleep(found.wait_s)
-                continue
-            spent_s = 0.0
-            try:
-                for done in self.run(runner.session, found):
-                    spent_s += done.ran_at - done.joined_at
-                    self._deliver(done)
-            except Exception:  # the answer could not be handed over; the runner goes on
-                log.exception("a batch of model %r could not be delivered", self._name)
-            finally:
-                self._batcher.ran(runner, found, spent_s)
+        while self._serve_next(runner):
+            pass
+
+    def _serve_next(self, runner: _Runner) -> bool:
+        """False: there is nothing more. A call for each batch, so that the tensors of one are not held until the next
+        one comes, which may be hours."""
+        found = self._batcher.next(runner, runner.leaving)
+        if found is None:
+            return False
+        if isinstance(found, WaitFor):
+            runner.sleep(found.wait_s)
+            return True
+        spent_s = 0.0
+        try:
+            for done in self.run(runner.session, found):
+                spent_s += done.ran_at - done.joined_at
+                self._deliver(done)
+        except Exception:  # the answer could not be handed over; the runner goes on
+            log.exception("a batch of model %r could not be delivered", self._name)
+        finally:
+            self._batcher.ran(runner, found, spent_s)
+        return True
 
 
 def _error_of(raised: Exception, ticket: PendingRequest) -> WorkbenchError:

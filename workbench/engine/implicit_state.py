@@ -11,7 +11,7 @@ import numpy as np
 
 from workbench.core.messages import SequenceStep
 from workbench.core.model import FREE, Signature, TensorSpec
-from workbench.core.ports import Interruptible, Placed, Session
+from workbench.core.ports import Interruptible, Placed, Session, Trimmable
 from workbench.core.sequence_config import CORRID, Control, ControlKind, ImplicitStateConfig
 from workbench.core.tensor import BYTES, DTYPES, Array, element_count
 from workbench.engine.warmup_requests import raw_elements
@@ -148,6 +148,10 @@ class SequenceSession:
     def interrupt(self, thread: int) -> None:
         if isinstance(self._session, Interruptible):
             self._session.interrupt(thread)
+
+    def trim(self) -> None:
+        if isinstance(self._session, Trimmable):
+            self._session.trim()
 
     def close(self) -> None:
         self._session.close()

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from workbench.core.model import FREE, Signature, TensorSpec
-from workbench.core.ports import Interruptible, Placed, Session
+from workbench.core.ports import Interruptible, Placed, Session, Trimmable
 from workbench.core.tensor import Array
 from workbench.core.triton_config import Declared, TritonConfig, fits
 from workbench.errors import InvalidInput
@@ -78,6 +78,10 @@ class ReshapeAdapter:
     def interrupt(self, thread: int) -> None:
         if isinstance(self._session, Interruptible):
             self._session.interrupt(thread)
+
+    def trim(self) -> None:
+        if isinstance(self._session, Trimmable):
+            self._session.trim()
 
     def close(self) -> None:
         self._session.close()

@@ -14,6 +14,7 @@ import errno
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -72,7 +73,7 @@ class ModelStore:
                     "the model store's folder belongs to another user, who could change its models: give another data "
                     "folder with --data-dir"
                 )
-            if status.st_mode & 0o077:
+            if stat.S_ISDIR(status.st_mode) and status.st_mode & 0o077:
                 self.root.chmod(0o700)
 
     def begin(self, max_bytes: int | None = None, runtime: Runtime = ONNX, size: int = 0) -> Upload:

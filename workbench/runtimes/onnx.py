@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from workbench.runtimes.devices import (
     has_nvidia_driver,
     wheel_conflict,
 )
+from workbench.runtimes.first_run import warmup_inputs
 from workbench.runtimes.ort import QUIET, ort
 from workbench.runtimes.ort_arrays import (
     DATATYPE_OF_ELEMENT,
@@ -98,6 +100,19 @@ class OnnxSession:
         """See core.ports.Interruptible. ONNX Runtime looks between two nodes and two turns of a loop."""
         if (options := self._under_way.get(thread)) is not None:
             options.terminate = True
+
+    def trim(self) -> None:
+        """See core.ports.Trimmable. ONNX Runtime does it at the end of a run, also of one that is ended before its
+        first node; so nothing is computed. Of a GPU's memory nothing is given back."""
+        session = self._session
+        if session is None or self.device != "cpu":
+            return
+        options = ort.RunOptions()
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        options.terminate = True
+        with suppress(Exception):  # that it was ended
+            feeds = {name: self._fed(name, array) for name, array in warmup_inputs(self.signature, 1, 1).items()}
+            session.run([self.signature.outputs[0].name], feeds, options)
 
     def close(self) -> None:
         """Give back the memory, on the GPU too; a run after this raises ExecutionError."""

@@ -30,6 +30,7 @@ from workbench.server.grpc.port import GrpcPort
 from workbench.server.http.app import create_app
 from workbench.server.http.h1_connection import ConnectionLimits
 from workbench.server.http.h1_server import H1Server
+from workbench.server.memory_release import MemoryRelease, tune_heap
 from workbench.server.persistence import ModelPersistence
 from workbench.server.process.bind_address import is_loopback
 from workbench.server.process.descriptors import most_connections, raise_descriptor_limit
@@ -78,6 +79,7 @@ def serve(config: ServerConfig, link: SupervisorChannel | None = None) -> int:
     when a run never ended.
     Raises WorkbenchError for what stands against starting at all.
     """
+    tune_heap()
     prepared = prepare(config)
     config, token = prepared.config, prepared.token
     listener = bind(config.host, config.http_port) if link is None else link.listener
@@ -169,6 +171,7 @@ async def _serve(
         await engine.start()
         metrics.start()
         pulse = asyncio.create_task(_pulse(service, server, asked, link))
+        release = asyncio.create_task(_memory_release(service).run())
         loaded = asyncio.Event()
         hold_s = link.place.hold_s if link is not None else 0.0
         http = asyncio.create_task(_listen(server, listener, loaded, hold_s))
@@ -195,6 +198,7 @@ async def _serve(
         server.stop(last=link is None or asked.end)
         await asyncio.gather(http, port.close(LINGER_S))
         pulse.cancel()
+        release.cancel()
         metrics.stop()
         if not asked.next_worker:
             try:
@@ -325,6 +329,13 @@ async def _pulse(service: Service, server: H1Server, asked: _StopRequest, link: 
             )
             asked.stuck.set()
         await asyncio.sleep(PULSE_S)
+
+
+def _memory_release(service: Service) -> MemoryRelease:
+    def work() -> tuple[int, bool]:
+        return service.bodies.held, service.engine.changing or service.persistence.is_receiving
+
+    return MemoryRelease(service.config.memory_release_s, work, service.engine.trim)
 
 
 def _dump_stacks() -> None:
