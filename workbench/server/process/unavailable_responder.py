@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import selectors
 import socket
@@ -13,6 +14,9 @@ CONNECTION_S = 5.0
 """The time that one connection has to send its request's head and to read the answer."""
 
 MAX_CONNECTIONS = 256
+"""For one more, the oldest makes room."""
+
+_SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 WITHOUT_REASON = "the service is not running; its owner sees why with `jupyter-infer status`"
 
@@ -47,18 +51,19 @@ class UnavailableResponder:
         self._converse = converse
         self._connections: dict[socket.socket, _Connection] = {}
         self._open = False
+        self._listening = False
 
     def open(self) -> None:
         if not self._open:
             self._open = True
             self._listener.setblocking(False)
-            self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+            self._listen()
 
     def close(self) -> None:
         """Leave the listener to a worker. Requests that came are still answered."""
         if self._open:
             self._open = False
-            self._selector.unregister(self._listener)
+            self._stop_listening()
             for each in list(self._connections.values()):
                 self._say(each, each.talk.farewell())
 
@@ -68,8 +73,10 @@ class UnavailableResponder:
         self.open()
 
     def tick(self, now: float) -> None:
-        """Drop connections that take too long."""
+        """Drop connections that take too long, and accept again where descriptors were short."""
         self._now = now
+        if self._open:
+            self._listen()
         for connection in [each for each in self._connections.values() if now > each.until]:
             if farewell := connection.talk.farewell():
                 connection.until = now + CONNECTION_S
@@ -79,14 +86,29 @@ class UnavailableResponder:
 
     _now = 0.0
 
+    def _listen(self) -> None:
+        if not self._listening:
+            self._listening = True
+            self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+
+    def _stop_listening(self) -> None:
+        if self._listening:
+            self._listening = False
+            self._selector.unregister(self._listener)
+
     def _accept(self) -> None:
         try:
             accepted, _ = self._listener.accept()
-        except OSError:
-            return  # a worker was faster, or the caller left
-        if self._converse is None or len(self._connections) >= MAX_CONNECTIONS:
+        except OSError as error:  # a worker was faster, or the caller left
+            if error.errno in _SHORT:
+                self._stop_listening()  # until the next tick: the selector would report it without end
+                self._drop_oldest()
+            return
+        if self._converse is None:
             accepted.close()
             return
+        if len(self._connections) >= MAX_CONNECTIONS:
+            self._drop_oldest()
         accepted.setblocking(False)
         connection = _Connection(accepted, self._now + CONNECTION_S, self._converse())
         self._connections[accepted] = connection
@@ -115,6 +137,11 @@ class UnavailableResponder:
                 connection.socket.shutdown(socket.SHUT_WR)
         except OSError:
             self._drop(connection)
+
+    def _drop_oldest(self) -> None:
+        for connection in self._connections.values():
+            self._drop(connection)
+            return
 
     def _drop(self, connection: _Connection) -> None:
         if self._connections.pop(connection.socket, None) is not None:
