@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -95,6 +96,22 @@ def test_python_m_workbench_is_the_same_command() -> None:
     ran = subprocess.run([sys.executable, "-m", "workbench", "--help"], capture_output=True, text=True, check=True)
     assert "jupyter-infer" in ran.stdout
     assert "serve" in ran.stdout
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    try:
+        ran = subprocess.run(
+            [sys.executable, "-m", "workbench", "history"],
+            stdout=writes,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(writes)
+    assert (ran.returncode, ran.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(

@@ -305,7 +305,10 @@ def _bench(arguments: argparse.Namespace) -> int:
 
     live = sys.stderr.isatty() and not arguments.quiet
     return bench(
-        arguments, lambda *given, **options: _service(arguments).bench(*given, **options), print, show if live else None
+        arguments,
+        lambda *given, **options: _service(arguments).bench(*given, **options),
+        _print,
+        show if live else None,
     )
 
 
@@ -332,8 +335,16 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _say(answer: object) -> int:
-    print(answer)
+    _print(answer)
     return 0
+
+
+def _print(answer: object) -> None:
+    """Prints `answer`. If whoever reads has left, as `| head` does, this and what follows is thrown away."""
+    try:
+        print(answer, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 _CLIENT_VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]] = {

@@ -68,8 +68,10 @@ async def test_rows_that_were_split_for_another_model_are_sent_again_whole() -> 
     predicts = predictor(client)
     await predicts.predict("m", ROWS)
     client.serving, client.sent = WHOLE, []
-    np.testing.assert_allclose((await predicts.predict("m", ROWS))["y"], ROWS - ROWS.mean(axis=0))
+    whole = await predicts.predict("m", ROWS)
+    np.testing.assert_allclose(whole["y"], ROWS - ROWS.mean(axis=0))
     assert (client.asked, client.sent) == (2, [4, 4, 2, 10])
+    assert not whole.timings.batched
 
 
 @pytest.mark.parametrize("at", range(3))

@@ -109,6 +109,12 @@ def test_many_requests_are_summed_up_in_one_line() -> None:
     assert timings.batch_size == 64
 
 
+def test_of_an_unbatched_model_no_batch_is_told() -> None:
+    timings = CallTimings(0.01, (Timings(batch_size=1, batch_requests=1),), batched=False)
+    assert timings.batch_size == 0
+    assert "batch" not in str(timings)
+
+
 def test_an_empty_table_says_how_to_load() -> None:
     assert "%infer load NAME SOURCE" in repr(ModelTable([]))
     assert "%infer load NAME SOURCE" in ModelTable([])._repr_html_()

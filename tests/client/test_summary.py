@@ -25,3 +25,12 @@ def test_where_grpc_is_served_is_shown_with_the_url() -> None:
     assert shared_card(record, ("", 0.0), 1, None)["grpc"] == "127.0.0.1:2"
     assert service_card({"url": "http://127.0.0.1:1", "grpc": "127.0.0.1:2"}, None)["grpc"] == "127.0.0.1:2"
     assert "grpc" not in repr(service_card({"url": "http://127.0.0.1:1", "grpc": ""}, None))
+
+
+def test_a_service_that_takes_calls_and_is_not_ready_says_both() -> None:
+    said = {"state": "ready", "ready": False, "notes": ["failed at the start: a"]}
+    record = ServiceRecord("http://127.0.0.1:1", "t", "", this_process())
+    for card in (service_card(said, None), shared_card(record, ("", 0.0), 1, said)):
+        assert "health checks answer not ready" in str(card["state"])
+    for other in ({"state": "ready", "ready": True}, {"state": "ready"}, {"state": "starting", "ready": False}):
+        assert service_card(other, None)["state"] == other["state"]

@@ -24,6 +24,8 @@ def counted(count: int, what: str, plural: str = "s") -> str:
 def megabytes(size: int) -> str:
     if size <= 0:
         return ""
+    if size >= 10_000_000_000:
+        return f"{size / 1e9:.1f} GB"
     return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
 
 

@@ -82,7 +82,8 @@ class Predictor:
                     raise
                 continue
             if await self._all_from(key, status, answers):
-                timings = CallTimings(time.perf_counter() - began, tuple(answer.timings for answer in answers))
+                spent = time.perf_counter() - began
+                timings = CallTimings(spent, tuple(answer.timings for answer in answers), status.max_batch_size > 0)
                 return Prediction(name, answers[0].version, _joined(answers), timings, adapted.index)
             if self._known.get(key) is status:
                 del self._known[key]

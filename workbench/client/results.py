@@ -80,6 +80,8 @@ class CallTimings:
     """Seconds from the call to the answer, as the caller saw it."""
     requests: tuple[Timings, ...] = ()
     """The service's timings of each request, in the order of the rows."""
+    batched: bool = True
+    """Whether the model is batched. A request of an unbatched one counts as one row, whatever it holds."""
 
     @property
     def queued_s(self) -> float:
@@ -93,8 +95,8 @@ class CallTimings:
 
     @property
     def batch_size(self) -> int:
-        """Rows of the largest batch that ran one of the requests, other callers' rows included."""
-        return max((timings.batch_size for timings in self.requests), default=0)
+        """Rows of the largest batch that ran one of the requests, other callers' rows included; 0 if unbatched."""
+        return max((timings.batch_size for timings in self.requests), default=0) if self.batched else 0
 
     def _mean(self, name: str) -> float:
         return float(np.mean([getattr(timings, name) for timings in self.requests])) if self.requests else 0.0

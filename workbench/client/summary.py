@@ -68,7 +68,7 @@ def service_card(service: Mapping[str, object], token_file: str | None) -> Card:
     devices = service.get("devices")
     notes = service.get("notes")
     facts: dict[str, object] = {
-        "state": service.get("state", ""),
+        "state": f"{service.get('state', '')}{_not_ready(service)}",
         "url": service.get("url", ""),
         "grpc": service.get("grpc", ""),
         "token file": token_file or "",
@@ -83,6 +83,13 @@ def service_card(service: Mapping[str, object], token_file: str | None) -> Card:
         "notes": "; ".join(map(str, notes)) if isinstance(notes, list) else "",
     }
     return Card("the service", facts)
+
+
+def _not_ready(service: Mapping[str, object]) -> str:
+    """Tell where a service takes calls and answers health checks with "not ready" all the same."""
+    if service.get("state") != "ready" or service.get("ready", True):
+        return ""
+    return "; takes calls, but health checks answer not ready, see notes"
 
 
 def _stored(found: object) -> str:
@@ -132,6 +139,7 @@ def shared_card(
         card = service_card(said, None)
         shown = ("up for", "runs under", "devices", "memory", "models", "stored", "notes")
         facts |= {name: card[name] for name in shown}
+        facts["state"] = f"{facts['state']}{_not_ready(said)}"
     return Card("the service", facts)
 
 

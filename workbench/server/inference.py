@@ -22,6 +22,7 @@ from workbench.engine.deployment import outcome_of
 from workbench.errors import Cancelled, Draining, TooLarge, WorkbenchError
 from workbench.protocols.binary import string_bytes
 from workbench.protocols.classification import classified
+from workbench.protocols.control import BODY_BYTES
 from workbench.protocols.counted_request import CountedRequest
 from workbench.protocols.region_params import Shared, write_shared
 from workbench.protocols.status_codes import UNFORESEEN
@@ -362,6 +363,8 @@ def note_failed(service: Service, record: RequestRecord, error: Exception) -> No
 
 
 def body_cap(max_bytes: int) -> str:
+    if max_bytes == BODY_BYTES:
+        return f"requests of this kind, which hold no tensors, take {max_bytes}"
     return f"this service takes {max_bytes}: send less at once, or raise max_body_bytes"
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from tests.server.driver import Sender
 from workbench.errors import Cancelled, InvalidInput, QueueFull, TooLarge, UnsupportedMediaType
+from workbench.protocols.control import BODY_BYTES
 from workbench.server.gate.in_flight import InFlightBytes
 from workbench.server.http.message import BodyType, check_body_type, json_length, read_body
 
@@ -29,6 +30,16 @@ async def test_a_body_announced_too_large_is_refused_before_it_is_read(held: InF
     with pytest.raises(TooLarge, match="the body has 4 bytes; this service takes 3"):
         await read_body(sender.pieces(), {b"content-length": b"4"}, 3, held)
     assert sender.asked == 0
+
+
+async def test_a_cap_that_no_setting_raises_names_none(held: InFlightBytes) -> None:
+    headers = {b"content-length": b"70000"}
+    with pytest.raises(TooLarge, match="raise max_body_bytes"):
+        await read_body(Sender().pieces(), headers, 69_999, held)
+    with pytest.raises(TooLarge) as refused:
+        await read_body(Sender().pieces(), headers, BODY_BYTES, held)
+    assert "65536" in refused.value.message
+    assert "max_body_bytes" not in refused.value.message
 
 
 async def test_a_chunked_body_is_refused_where_it_goes_over_the_cap(held: InFlightBytes) -> None:

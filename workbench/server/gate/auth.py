@@ -124,9 +124,10 @@ class Gate:
         """
         if scope is Scope.PUBLIC:
             return self._anyone
-        caller = self._owner if self._header is None else self._caller_of(headers.get(b"authorization", b""))
+        sent = headers.get(b"authorization", b"")
+        caller = self._owner if self._header is None else self._caller_of(sent)
         if caller is None:
-            raise Unauthenticated("this needs the service's token: send the header Authorization: Bearer TOKEN")
+            raise _refused(sent, "header Authorization")
         host = headers.get(b"host", b"")
         if self._hosts is not None and _hostname(host) not in self._hosts:
             raise Forbidden("the Host header names another machine; call the service as 127.0.0.1 or localhost")
@@ -149,7 +150,7 @@ class Gate:
             return _with_scope(caller, scope)
         if scope is Scope.PUBLIC:
             return self._anyone
-        raise Unauthenticated("this needs the service's token: send the metadata authorization: Bearer TOKEN")
+        raise _refused(authorization, "metadata authorization")
 
     def _caller_of(self, sent: bytes) -> Caller | None:
         assert self._header is not None
@@ -166,6 +167,15 @@ class Gate:
 def token_replaced() -> Unauthenticated:
     """The error of a request that was not whole when its token was replaced, and of a stream that it opened."""
     return Unauthenticated("the token of this call was replaced meanwhile: send it again with the new one")
+
+
+def _refused(sent: bytes | None, where: str) -> Unauthenticated:
+    """The error of a call without the token, or with another one."""
+    if sent:
+        found = "the token that was sent is not this service's, or no longer: read the token file again, and send"
+    else:
+        found = "this needs the service's token: send"
+    return Unauthenticated(f"{found} the {where}: Bearer TOKEN")
 
 
 def _header_of(token: str) -> bytes:

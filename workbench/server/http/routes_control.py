@@ -78,6 +78,7 @@ class ControlRoutes:
         return _json(
             {
                 "state": service.state,
+                "ready": service.ready,
                 "version": VERSION,
                 "url": service.url,
                 "grpc": service.grpc,
