@@ -367,3 +367,61 @@ def test_a_connection_whose_heads_are_reconsidered_is_a_strangers_until_a_token_
             assert port.seats[0].trusted
 
     run(story())
+
+
+# Unread answers
+
+
+class Unread:
+    """Notes what is counted."""
+
+    def __init__(self) -> None:
+        self.sizes: list[tuple[int, bool]] = []
+        self.reader: Http2Protocol | None = None
+
+    def count(self, reader: Http2Protocol, size: int, *, reads: bool = False) -> None:
+        self.sizes.append((size, reads))
+        self.reader = reader
+
+
+def test_answers_that_wait_for_their_peer_are_counted_until_they_are_sent_or_lost(run: Run) -> None:
+    async def story() -> None:
+        counts = Unread()
+        async with open_port() as port:
+            port.connections.unread = counts
+            async with port.client(frames.PREFACE + frames.settings({frames.INITIAL_WINDOW_SIZE: 0})) as client:
+                for number in (1, 3, 5):
+                    client.ask(number)
+                await until(lambda: len(port.streams) == 3)
+                for stream in port.streams:
+                    stream.answer(HEAD, bytes(100), END)
+                assert counts.sizes == [(100, False), (200, False), (300, False)]
+                client.writer.write(frame(frames.WINDOW_UPDATE, 0, 1, struct.pack(">L", 60)))
+                await until(lambda: counts.sizes[-1] == (300, True))  # all of it is still held
+                client.writer.write(frame(frames.WINDOW_UPDATE, 0, 1, struct.pack(">L", 40)))
+                await until(lambda: counts.sizes[-1][0] == 200)
+                client.writer.write(frames.rst_stream(3, ErrorCode.CANCEL))
+                await until(lambda: counts.sizes[-1][0] == 100)
+            await until(lambda: counts.sizes[-1][0] == 0)
+
+    run(story())
+
+
+def test_who_is_reset_for_its_unread_answers_counts_no_more(run: Run) -> None:
+    async def story() -> None:
+        counts = Unread()
+        async with open_port() as port:
+            port.connections.unread = counts
+            async with port.client(frames.PREFACE + frames.settings({frames.INITIAL_WINDOW_SIZE: 0})) as client:
+                for number in (1, 3):
+                    client.ask(number)
+                await until(lambda: len(port.streams) == 2)
+                for stream in port.streams:
+                    stream.answer(HEAD, bytes(100), END)
+                assert counts.reader is not None
+                counts.reader.reset()
+                await client.over()
+                await until(lambda: port.seats[0].released)
+                assert counts.sizes == [(100, False), (200, False)]
+
+    run(story())

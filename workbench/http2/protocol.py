@@ -35,14 +35,26 @@ class Seat(Protocol):
     def release(self) -> None: ...
 
 
+class UnreadCount(Protocol):
+    """Counts what the peers of all connections have not read of their answers."""
+
+    def count(self, reader: Http2Protocol, size: int, *, reads: bool = False) -> None:
+        """`reader` has `size` bytes to read. `reads`: it has just read of them. May call its `reset`."""
+        ...
+
+
 class Connections:
     """The open connections of one server. Only for use on the event loop."""
 
     def __init__(
-        self, note: Callable[[str], None] = lambda why: None, address_of: Callable[[object], str] = str
+        self,
+        note: Callable[[str], None] = lambda why: None,
+        address_of: Callable[[object], str] = str,
+        unread: UnreadCount | None = None,
     ) -> None:
         """`note` is told why something of a client was ended. `address_of`: what peers count under, of the socket's
-        address."""
+        address. `unread`: where answers count that wait for their peers."""
+        self.unread = unread
         self.note = note
         self._address_of = address_of
         self._budgets = AddressBudgets(time.monotonic)
@@ -120,6 +132,11 @@ class Http2Protocol(asyncio.Protocol):
         """Received frames wait for their turn, so the transport is not read."""
         self._scheduled = False
         """The loop will call `_continue`."""
+        self._counted = False
+        """Some of its answers count as unread."""
+        self._sent = 0
+        """What had been sent of such answers when they were counted last."""
+        self._is_reset = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._loop = asyncio.get_running_loop()
@@ -135,6 +152,7 @@ class Http2Protocol(asyncio.Protocol):
         if self._seat is not None:
             connection.on_trust, connection.on_distrust = self._seat.trust, self._seat.distrust
             self._seat.evict = self._transport.abort
+        connection.out.on_kept = self._count_unread
         self._made_s = self._last_data_s = self._loop.time()
         self._overdue = Overdue(self._limits, self._made_s)
         self._timer = self._loop.call_later(self._limits.look_every_s, self._look)
@@ -155,6 +173,8 @@ class Http2Protocol(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.connection.resume()
         self._resume_reading()
+        if self._counted:
+            self._count_unread()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
@@ -177,6 +197,18 @@ class Http2Protocol(asyncio.Protocol):
     def abort(self) -> None:
         self._transport.abort()
 
+    def reset(self) -> None:
+        """Others need the room that its unread answers take, which count no more."""
+        self._is_reset = True
+        self._transport.abort()
+
+    def _count_unread(self) -> None:
+        unread, out = self._connections.unread, self.connection.out
+        if unread is not None and not self._is_reset:
+            reads, self._sent = out.sent != self._sent, out.sent
+            self._counted = bool(out.kept)
+            unread.count(self, out.kept, reads=reads)
+
     def _end(self) -> None:
         self._timer.cancel()
         if self.connection.abused:
@@ -188,6 +220,8 @@ class Http2Protocol(asyncio.Protocol):
 
     def _receive(self, data: bytes) -> None:
         behind = self.connection.receive(data)
+        if self._counted:  # it may have opened its windows
+            self._count_unread()
         if behind and not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._continue)

@@ -55,6 +55,8 @@ class SendQueue(Generic[S]):
         """Bytes of all answers that wait for the peer."""
         self.sent = 0
         """Bytes of DATA that were sent after they had to wait."""
+        self.on_kept: Callable[[], None] = _nothing
+        """Told that `kept` has changed."""
         self._blocked: OrderedDict[int, S] = OrderedDict()
         """Streams that wait for `window`, in turn."""
 
@@ -102,8 +104,7 @@ class SendQueue(Generic[S]):
                     self._blocked[number] = stream
                 return
             stream.due = None
-            if stream.kept:
-                self._let_go(stream)
+            self._let_go(stream)
         if stream.last_block is not None:
             self.send_headers(stream.number, stream.last_block, frames.END_STREAM)
             stream.on_sent()
@@ -129,6 +130,7 @@ class SendQueue(Generic[S]):
         """Counts parts that the stream could not send yet, until all that is due is sent."""
         stream.kept += size
         self.kept += size
+        self.on_kept()
 
     def remove(self, stream: S) -> None:
         """Forgets a stream that has ended with something `kept`. There is nothing of others."""
@@ -136,10 +138,15 @@ class SendQueue(Generic[S]):
         self._let_go(stream)
 
     def _let_go(self, stream: S) -> None:
-        self.kept -= stream.kept
-        stream.kept = 0
+        if stream.kept:
+            self.kept -= stream.kept
+            stream.kept = 0
+            self.on_kept()
 
     def _pump_blocked(self) -> None:
         while self._blocked and self.window > 0 and not self.paused:
             _, stream = self._blocked.popitem(last=False)
             self.pump(stream, FRAMES_AT_ONCE)
+
+
+def _nothing() -> None: ...

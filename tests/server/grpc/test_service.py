@@ -21,8 +21,11 @@ from tests.server.conftest import LIMITS, TOKEN, House, open_house
 from tests.server.grpc.open_port import AUTHORIZED, INFER, STREAM, Port, open_port, request
 from workbench.core.messages import InferRequest
 from workbench.engine.request_queue import Completion
+from workbench.http2 import frames
+from workbench.http2.headers import block_of
 from workbench.protocols import pb
 from workbench.server.gate.scopes import Scope
+from workbench.server.grpc import framing
 from workbench.server.grpc.health import HEALTH, REFLECTION
 from workbench.server.grpc.infer import in_order
 from workbench.server.inference import InferencePath
@@ -133,6 +136,29 @@ async def test_an_answer_over_the_cap_says_so(tmp_path: Path) -> None:
         status, code, said = await port.fails(INFER, request(40))
     assert (status, code) == ("INVALID_ARGUMENT", "too_large")
     assert "max_response_bytes" in said
+
+
+async def test_an_answer_that_nobody_reads_counts_with_the_bodies(port: Port) -> None:
+    bodies = port.house.service.bodies
+    host, _, number = port.address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(number))
+    message = framing.framed(request())
+    head = block_of(
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":path", INFER.encode()),
+        (b"content-type", b"application/grpc"),
+        (b"authorization", b"Bearer " + TOKEN.encode()),
+    )
+    writer.write(frames.PREFACE + frames.settings({frames.INITIAL_WINDOW_SIZE: 0}))
+    writer.write(frames.frame(frames.HEADERS, frames.END_HEADERS, 1, head))
+    writer.write(frames.frame(frames.DATA, frames.END_STREAM, 1, message))
+    await reader.readuntil(b"application/grpc")  # the answer's head; its message waits
+    assert port.caller.in_flight == 0
+    assert bodies.held > 0
+    writer.write(frames.window_update(1, 1 << 20))
+    await until_async(lambda: bodies.held == 0)
+    writer.close()
 
 
 async def test_a_request_whose_deadline_passes_is_not_run(port: Port) -> None:

@@ -43,11 +43,11 @@ class UnreadAnswers:
         """Since the last line in the log."""
         bodies.make_room = self._make_room
 
-    def count(self, reader: Reader, size: int) -> None:
+    def count(self, reader: Reader, size: int, *, reads: bool = False) -> None:
         """`reader` has `size` bytes to read: said when it falls behind, every few seconds until it has read them, and
-        with 0 then, or when its connection is lost."""
+        with 0 then, or when its connection is lost. `reads`: it has read of them, though all are still held."""
         before, read_at = self._readers.get(reader, (0, 0.0))
-        if size < before or not before:
+        if reads or size < before or not before:
             self._readers.pop(reader, None)
             read_at = self._now()
         if size:

@@ -43,7 +43,7 @@ class GrpcServer:
         self._listener: socket.socket | None = None
         self._acceptor: Acceptor | None = None
         self._calls: GrpcCalls | None = None
-        self._connections = Connections(_Notes().note, address_of)
+        self._connections = Connections(_Notes().note, address_of, service.unread)
         self._limits = _time_limits(config.limits)
         gate.on_replaced.append(self._connections.reconsider)
 
