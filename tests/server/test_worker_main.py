@@ -172,9 +172,12 @@ def test_a_service_that_cannot_listen_leaves_the_ready_file_of_the_one_that_does
         assert first.published["url"] == f"http://127.0.0.1:{port}"
 
 
-def test_a_ready_file_that_is_a_folder_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", [".", "nowhere/ready.json"])
+def test_a_ready_file_that_cannot_be_written_is_one_line(place: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "workbench", "serve", "--http-port", "0", "--data-dir", str(tmp_path / "data")]
-    ended = subprocess.run([*command, "--ready-file", str(tmp_path)], capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(
+        [*command, "--ready-file", str(tmp_path / place)], capture_output=True, text=True, timeout=60
+    )
     assert ended.returncode == 2
     assert len(ended.stderr.splitlines()) == 1
     assert "--ready-file" in ended.stderr

@@ -143,12 +143,16 @@ def grpc_address(host: str, listener: socket.socket) -> str:
 
 def forget_ready_file(config: ServerConfig) -> None:
     """Delete it. Once the socket is bound, so that it is nobody else's; before anything answers there, so that who
-    waits for the file does not meet the one of the run before. StorageError where it is no file that may go."""
-    if config.ready_file is not None:
+    waits for the file does not meet the one of the run before. StorageError where it is no file that may go, or its
+    folder is not there: that is said here, before models are loaded, and not when the file is to be written."""
+    if (path := config.ready_file) is not None:
+        why = "" if path.parent.is_dir() else f"there is no folder {str(path.parent)!r}"
         try:
-            config.ready_file.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
         except OSError as error:
-            raise StorageError(f"--ready-file {str(config.ready_file)!r} cannot be written: {error.strerror}") from None
+            why = why or str(error.strerror)
+        if why:
+            raise StorageError(f"--ready-file {str(path)!r} cannot be written: {why}")
 
 
 def url_of(host: str, port: int) -> str:
