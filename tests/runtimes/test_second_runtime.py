@@ -60,7 +60,8 @@ def test_a_second_runtime_is_loaded_described_called_restored_and_unloaded(
         assert json.loads(serve.call("GET", "/v2/models/mine")[1])["platform"] == "numpy_linear"
         config = json.loads(serve.call("GET", "/v2/models/mine/config")[1])
         assert (config["backend"], config["default_model_filename"]) == ("linear", "model.npz")
-        assert len(list((serve.data_dir / "models").glob("*/model.npz"))) == 3
+        # "mine" twice, and copies of what --load and the repository named; nothing of "bad".
+        assert len(list((serve.data_dir / "models").glob("*/model.npz"))) == 4
         assert serve.stop() == 0
     with Serve(tmp_path) as serve:
         serve.ready()
