@@ -33,6 +33,18 @@ def test_what_cannot_be_a_model_is_passed_over(root: Path) -> None:
     assert LocalRepository(root).versions("digits") == ["1", "2", "10"]
 
 
+def test_a_model_that_lies_in_the_wrong_place_is_told_of_once(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for place in ("flat", "mlflow/v1", "bad name/1", ".git/1"):
+        models.save(models.identity(), root / place / "model.onnx")
+    repository = LocalRepository(root)
+    assert repository.names() == repository.names() == ["digits", "resnet"]
+    told = [record.getMessage() for record in caplog.records]
+    assert [each.partition(" in a ")[0] for each in told] == [
+        str(root / each) for each in ("bad name", "flat", "mlflow")
+    ]
+    assert all("NAME/VERSION/model.onnx" in each for each in told)
+
+
 def test_what_cannot_be_read_is_passed_over_with_one_word_in_the_log(
     root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -33,9 +33,9 @@ def test_a_model_that_is_more_than_what_is_left_is_refused_before_it_comes(tmp_p
     kept = full.add_bytes(MLP)
     full.space.owners = lambda: {kept.digest: "digits"}
     with pytest.raises(StorageError) as caught:
-        full.begin(size=1001)
-    shown = f"{len(MLP) / 1e6:.1f} MB"
-    assert "the model store has no room for the model (0.0 MB): 0.0 MB are left" in caught.value.message
+        full.begin(size=1004)
+    shown = f"{len(MLP) / 1e3:.2f} kB"
+    assert "the model store has no room for the model (1.00 kB): 1.00 kB are left" in caught.value.message
     assert f"(max_store_bytes) are used (digits {shown}). Unload a model" in caught.value.message
     assert full.space.measure().used == len(MLP)
     with full.begin(size=1000) as upload:
@@ -63,7 +63,7 @@ def test_the_sum_of_several_at_once_counts(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert (len(granted), len(refused)) == (3, 5)
-    assert "uploads under way 0.0 MB" in refused[0]
+    assert "uploads under way 9.00 kB" in refused[0]
     for each in granted:
         each.abort()
     shared.begin(size=10_000).abort()
@@ -105,7 +105,7 @@ def test_some_of_the_disk_stays_free(
         any_size.begin(size=1_000_001)
     assert "--data-dir" in caught.value.message
     first = any_size.begin(size=600_000)
-    with pytest.raises(StorageError, match=r"0\.4 MB are left"):
+    with pytest.raises(StorageError, match=r"0\.40 MB are left"):
         any_size.begin(size=600_000)  # the disk is as free as before, but it is promised
     first.abort()
     any_size.begin(size=600_000).abort()

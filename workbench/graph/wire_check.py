@@ -210,7 +210,9 @@ def _run(tag: int, wire: int) -> re.Pattern[bytes]:
 
 
 def _corrupt() -> ModelError:
-    return ModelError("the file is no ONNX model, or a corrupt or truncated one")
+    return ModelError(
+        "the file is no ONNX model, or a corrupt or truncated one: copy the whole file again, or export it again"
+    )
 
 
 def _too_much(what: str) -> ModelError:

@@ -38,7 +38,9 @@ def contained(path: Path, root: Path, what: str) -> Path:
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
         raise UntrustedModel(f"{what} cannot be followed to a file: {words(error)}") from None
     if not inside:
-        raise UntrustedModel(f"{what} leads out of its folder, by a symbolic link or '..'; put a copy there instead")
+        raise UntrustedModel(
+            f"{what} leads out of the folder {root.name!r}, by a symbolic link or '..'; put a copy there instead"
+        )
     return resolved
 
 

@@ -29,11 +29,17 @@ class LocalRepository:
     def __init__(self, root: Path, *, in_place: bool = False) -> None:
         self.root = root
         self.in_place = in_place
-        self._unreadable: set[Path] = set()
+        self._told: set[Path] = set()
 
     def names(self) -> list[str]:
         """The models that have at least one version, sorted; folders that cannot name a model are passed over."""
-        return [name for name in self._folders(self.root) if _is_name(name) and self.versions(name)]
+        found = []
+        for name in self._folders(self.root):
+            if _is_name(name) and self.versions(name):
+                found.append(name)
+            else:
+                self._tell_if_model(self.root / name)
+        return found
 
     def versions(self, name: str) -> list[str]:
         """The versions of a model, the oldest first; empty when there is no such model."""
@@ -106,9 +112,22 @@ class LocalRepository:
             self._pass_over(Path(entry.path), error)
             return False
 
+    def _tell_if_model(self, folder: Path) -> None:
+        """Say once of a folder that is passed over that a model lies there, if not as NAME/VERSION/model.onnx."""
+        if folder in self._told or folder.name.startswith(".") or folder.is_symlink():
+            return
+        if any(model_file_in(each) for each in (folder, *(folder / inner for inner in self._folders(folder)))):
+            self._told.add(folder)
+            log.warning(
+                "%s in a model repository holds a model and is passed over: it must lie at NAME/VERSION/%s, with a "
+                "whole number as VERSION and letters, digits, '_', '-' and '.' in NAME",
+                folder,
+                ONNX.model_file,
+            )
+
     def _pass_over(self, path: Path, error: OSError) -> None:
-        if path not in self._unreadable:
-            self._unreadable.add(path)
+        if path not in self._told:
+            self._told.add(path)
             log.warning("%s in a model repository cannot be read (%s) and is passed over", path, error.strerror)
 
 

@@ -109,7 +109,9 @@ def _parsed(content: bytes) -> onnx.ModelProto:
         model.ParseFromString(content)
     except (DecodeError, RecursionError, ValueError):
         # protobuf below 7 does not tell which it is.
-        raise ModelError("the file is no ONNX model, or a corrupt or truncated one") from None
+        raise ModelError(
+            "the file is no ONNX model, or a corrupt or truncated one: copy the whole file again, or export it again"
+        ) from None
     # Almost any bytes are some protobuf message, of fields that ONNX does not have.
     if not model.HasField("graph") or not model.ir_version:
         raise ModelError("the file is no ONNX model: there is no graph in it")

@@ -148,4 +148,4 @@ def _size_of(folder: str) -> int:
 
 
 def _shown(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"
+    return f"{size / 1e6:.2f} MB" if size >= 100_000 else f"{size / 1e3:.2f} kB"
