@@ -51,10 +51,13 @@ class Connections:
         note: Callable[[str], None] = lambda why: None,
         address_of: Callable[[object], str] = str,
         unread: UnreadCount | None = None,
+        most_unread: int | None = None,
     ) -> None:
         """`note` is told why something of a client was ended. `address_of`: what peers count under, of the socket's
-        address. `unread`: where answers count that wait for their peers."""
+        address. `unread`: where answers count that wait for their peers. `most_unread`: bytes that several such answers
+        may have on one connection."""
         self.unread = unread
+        self.most_unread = most_unread
         self.note = note
         self._address_of = address_of
         self._budgets = AddressBudgets(time.monotonic)
@@ -153,6 +156,8 @@ class Http2Protocol(asyncio.Protocol):
             connection.on_trust, connection.on_distrust = self._seat.trust, self._seat.distrust
             self._seat.evict = self._transport.abort
         connection.out.on_kept = self._count_unread
+        if self._connections.most_unread is not None:
+            connection.out.most_kept = self._connections.most_unread
         self._made_s = self._last_data_s = self._loop.time()
         self._overdue = Overdue(self._limits, self._made_s)
         self._timer = self._loop.call_later(self._limits.look_every_s, self._look)

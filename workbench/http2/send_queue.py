@@ -13,6 +13,7 @@ FRAMES_AT_ONCE: Final = 16
 """DATA frames that one stream sends before the next waiting stream gets its turn."""
 
 _NO_LIMIT: Final = 1 << 30
+_NO_BOUND: Final = 1 << 62
 
 Part: TypeAlias = bytes | memoryview
 
@@ -55,6 +56,8 @@ class SendQueue(Generic[S]):
         """Bytes of all answers that wait for the peer."""
         self.sent = 0
         """Bytes of DATA that were sent after they had to wait."""
+        self.most_kept = _NO_BOUND
+        """Bytes that several answers may have together that wait for the peer."""
         self.on_kept: Callable[[], None] = _nothing
         """Told that `kept` has changed."""
         self._blocked: OrderedDict[int, S] = OrderedDict()
@@ -125,6 +128,12 @@ class SendQueue(Generic[S]):
     def resume(self) -> None:
         self.paused = False
         self._pump_blocked()
+
+    def is_full(self, stream: S, size: int) -> bool:
+        """Whether so much of the stream would have to wait, and too much of others waits already."""
+        if not self.kept or self.kept + size <= self.most_kept:
+            return False
+        return self.paused or size > stream.window_out or size > self.window
 
     def keep(self, stream: S, size: int) -> None:
         """Counts parts that the stream could not send yet, until all that is due is sent."""

@@ -88,6 +88,10 @@ class Stream:
     def on_writable(self) -> None:
         """All that waited for the peer's windows has been sent."""
 
+    def on_full(self) -> None:
+        """Its answer is not sent, since the peer has too much to read already. To end the stream is left to this."""
+        self.reset(ErrorCode.ENHANCE_YOUR_CALM)
+
     def owed(self) -> int | None:
         """How many bytes have come of a message that the peer is to go on with; None: it is not the peer's turn."""
         return None
@@ -119,6 +123,9 @@ class Stream:
             return
         out, size, number = self.connection.out, len(body), self.number
         if size > self.window_out or size > out.window or size > out.max_frame or out.prefix or out.paused:
+            if out.is_full(self, size):
+                self.on_full()
+                return
             self.send_head(head)
             self.send((body,))
             self.end(end)

@@ -161,6 +161,28 @@ async def test_an_answer_that_nobody_reads_counts_with_the_bodies(port: Port) ->
     writer.close()
 
 
+@pytest.mark.parametrize("method", [INFER, STREAM])
+async def test_answers_of_one_connection_that_nobody_reads_have_a_cap(port: Port, method: str) -> None:
+    port.server._connections.most_unread = 1
+    host, _, number = port.address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(number))
+    head = block_of(
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":path", method.encode()),
+        (b"content-type", b"application/grpc"),
+        (b"authorization", b"Bearer " + TOKEN.encode()),
+    )
+    writer.write(frames.PREFACE + frames.settings({frames.INITIAL_WINDOW_SIZE: 0}))
+    for stream in (1, 3):
+        writer.write(frames.frame(frames.HEADERS, frames.END_HEADERS, stream, head))
+        writer.write(frames.frame(frames.DATA, frames.END_STREAM, stream, framing.framed(request())))
+        await reader.readuntil(b"application/grpc")
+    assert b"have half of max_body_bytes_in_flight" in await reader.readuntil(b"half of max_body_bytes_in_flight")
+    assert port.house.service.bodies.held > 0  # the first one still waits
+    writer.close()
+
+
 async def test_a_request_whose_deadline_passes_is_not_run(port: Port) -> None:
     session = port.house.session
     session.hold()

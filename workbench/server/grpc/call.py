@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
 from typing import Any
 
-from workbench.errors import DeadlineExceeded, InvalidInput, WorkbenchError
+from workbench.errors import DeadlineExceeded, InvalidInput, TooManyRequests, WorkbenchError
 from workbench.http2.connection import H2Connection
 from workbench.http2.frames import ErrorCode
 from workbench.http2.headers import H2RequestHead as HttpHead
@@ -125,6 +125,9 @@ class GrpcCall(Stream):
 
     def on_writable(self) -> None:
         self._wake()
+
+    def on_full(self) -> None:
+        self.fail(_too_much_unread())
 
     def on_reconsider(self) -> None:
         """Its token was replaced: a stream ends after the messages that it has read, and a request that is not whole
@@ -252,10 +255,13 @@ class GrpcCall(Stream):
                 async for answer in answers:
                     while self.blocked and not self.ended:
                         await self._wait()
+                    framed = framing.framed(answer)
+                    if self.connection.out.is_full(self, len(framed)):
+                        raise _too_much_unread()
                     if not self._has_head:
                         self._has_head = True
                         self.send_head(framing.ANSWER_HEAD)
-                    self.send((framing.framed(answer),))
+                    self.send((framed,))
         except Exception as error:
             self.fail(error)
         else:
@@ -376,6 +382,13 @@ class GrpcCall(Stream):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+def _too_much_unread() -> TooManyRequests:
+    return TooManyRequests(
+        "the client has not read the answers before this one on its connection, and they may have half of "
+        "max_body_bytes_in_flight; read them, or ask for less at once"
+    )
 
 
 def _cut_off() -> InvalidInput:

@@ -26,6 +26,9 @@ from workbench.telemetry.rate_limiter import RateLimiter
 STRANGER_STREAMS = 16
 """Calls at once on a connection on which no token was seen."""
 
+UNREAD_SHARE = 2
+"""What several answers on one connection may take that wait to be read: this part of `max_body_bytes_in_flight`."""
+
 log = logging.getLogger("workbench.server")
 
 
@@ -43,7 +46,7 @@ class GrpcServer:
         self._listener: socket.socket | None = None
         self._acceptor: Acceptor | None = None
         self._calls: GrpcCalls | None = None
-        self._connections = Connections(_Notes().note, address_of, service.unread)
+        self._connections = Connections(_Notes().note, address_of, service.unread, service.bodies.most // UNREAD_SHARE)
         self._limits = _time_limits(config.limits)
         gate.on_replaced.append(self._connections.reconsider)
 
