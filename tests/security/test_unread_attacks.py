@@ -19,6 +19,7 @@ from workbench.http2.frames import END_STREAM, HEAD, HEADERS, INITIAL_WINDOW_SIZ
 pytestmark = pytest.mark.serial
 
 CALLS = 1_000
+AT_ONCE = 100
 BUDGET = 100 * MB
 LIMITS = {
     "INFER_WORKBENCH_MAX_BODY_BYTES": str(BUDGET // 10),
@@ -38,27 +39,38 @@ def test_a_thousand_answers_behind_a_shut_window(tmp_path: Path) -> None:
     with watched_service(tmp_path, environment=LIMITS) as watched:
         fields = plain(head(INFER, token=watched.serve.token))
         body = message(inference([[1.0]], "wide"))
-        calls = b"".join(
+        calls = [
             headers(number, fields).encoded() + data(number, body, end=True).encoded()
             for number in range(1, 2 * CALLS, 2)
-        )
+        ]
         with watched.attack() as seen, connect(watched.serve.grpc) as attacker:
-            attacker.sendall(PREFACE + settings({INITIAL_WINDOW_SIZE: 0}).encoded() + calls)
-            answered = heads(attacker, CALLS)
+            attacker.sendall(PREFACE + settings({INITIAL_WINDOW_SIZE: 0}).encoded())
+            answered: dict[int, bool] = {}
+            for at in range(0, CALLS, AT_ONCE):  # what runs under way hold is in no budget
+                attacker.sendall(b"".join(calls[at : at + AT_ONCE]))
+                answered |= heads(attacker, AT_ONCE)
         # They may be late: a thousand runs of a megabyte take the cores for a while
         assert not seen.replaced
         assert not seen.span.wrongs, seen
-        assert seen.grown_bytes < CALLS * MB * 0.7, seen
+        assert seen.grown_bytes < CALLS * MB * 0.6, seen
         assert 0 < len(answered) - sum(answered.values()) <= BUDGET / MB / 2, "answers that wait"
 
 
 def heads(connection: socket.socket, count: int) -> dict[int, bool]:
     """Of so many streams that were answered, whether their first header block ended them."""
     found: dict[int, bool] = {}
-    with connection.makefile("rb") as source:
-        while len(found) < count:
-            high, low, kind, flags, number = HEAD.unpack(source.read(HEAD.size))
-            source.read(high << 8 | low)
-            if kind == HEADERS:
-                found[number] = bool(flags & END_STREAM)
+    while len(found) < count:
+        high, low, kind, flags, number = HEAD.unpack(exactly(connection, HEAD.size))
+        exactly(connection, high << 8 | low)
+        if kind == HEADERS:
+            found[number] = bool(flags & END_STREAM)
     return found
+
+
+def exactly(connection: socket.socket, size: int) -> bytes:
+    content = b""
+    while len(content) < size:
+        more = connection.recv(size - len(content))
+        assert more, "the service closed the connection"
+        content += more
+    return content
