@@ -120,6 +120,7 @@ def test_braces_and_dollars_are_the_expressions_own(cells: Cells) -> None:
         ("load iris nothing", "UsageError: there is neither a variable nor a file 'nothing'"),
         ("load iris clff", "UsageError: there is neither a variable nor a file 'clff'; did you mean 'clf'?"),
         ("load iris nothing.onnx", "NotFound: there is no file or folder 'nothing.onnx'"),
+        ("load iris 'https://a/b.onnx'", "NotFound: there is no file or folder 'https://a/b.onnx'; nothing is fetched"),
         ("load iris (1", "UsageError: '(1' is not an expression: '(' was never closed"),
         ("load iris 1/0", "UsageError: '1/0' failed, ZeroDivisionError: division by zero"),
         ("load iris X", "Unsupported: an ndarray cannot be loaded"),

@@ -62,7 +62,7 @@ def good_binary() -> tuple[bytes, int]:
 
 
 BAD_BODIES: list[Bad] = [
-    _json("empty", b"", "not valid JSON"),
+    _json("empty", b"", "not valid JSON: it is empty"),
     _json("not JSON", b"hello", "not valid JSON"),
     _json("a list", b"[]", "does not follow the protocol"),
     _json("no inputs", b"{}", "inputs"),

@@ -327,6 +327,9 @@ def test_a_token_file_of_the_users_own_is_replaced_where_it_is_theirs(tmp_path: 
         own.symlink_to(link)
         with pytest.raises(StorageError, match=r"it is a link .* restart the service"):
             wb.rotate_token()
+        own.unlink()
+        with pytest.raises(StorageError, match=r"cannot be found .* put it back"):
+            wb.rotate_token()
         assert wb.status()["state"] == "ready"
 
 

@@ -202,6 +202,8 @@ def _existing(path: str) -> Path:
         raise InvalidInput(f"{path[:200]!r} cannot be used as a path: {error}") from None
     near = difflib.get_close_matches(found.name, beside, n=1)
     hint = f"; did you mean {str(Path(path).parent / near[0])!r}?" if near else ""
+    if "://" in path:
+        hint = "; nothing is fetched from a URL, so download the file first"
     raise NotFound(f"there is no file or folder {path!r}{hint}")
 
 

@@ -24,7 +24,7 @@ def decode_json(decoder: msgspec.json.Decoder[Any], head: bytes, max_depth: int,
     except msgspec.DecodeError as error:
         rewritten = without_bare_words(head)
         if rewritten == head:
-            raise InvalidInput(f"{what} is not valid JSON: {error}") from None
+            raise InvalidInput(f"{what} is not valid JSON: {error if head else 'it is empty'}") from None
         if strict:
             raise InvalidInput(
                 f"{what} is not valid JSON: {error}; the setting strict_json is on, so send NaN and infinities as the "

@@ -61,7 +61,10 @@ def check_replaceable(path: Path) -> None:
     try:
         found = path.lstat()
     except OSError as error:
-        raise StorageError(f"the token file cannot be found: {error.strerror}") from None
+        raise StorageError(
+            f"the token file cannot be found ({error.strerror}): put it back; if it was in the data folder, a "
+            "restart of the service writes it again"
+        ) from None
     if stat.S_ISLNK(found.st_mode):
         why = "it is a link to a file that something else keeps, as a mounted secret is"
     elif not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
