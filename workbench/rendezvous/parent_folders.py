@@ -24,7 +24,10 @@ def replaceable_by_others(path: Path) -> str:
     """
     if sys.platform == "win32":
         return ""
-    home = Path.home()
+    try:
+        home = Path.home()
+    except RuntimeError:  # the user of a container that has neither HOME nor an entry in /etc/passwd
+        home = None
     for folder in path.parents:
         if folder == home:
             break

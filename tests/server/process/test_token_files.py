@@ -83,6 +83,14 @@ def test_folders_above_the_users_home_are_taken_as_they_are(tmp_path: Path, monk
     private_folder(tmp_path / "home" / "data")
 
 
+def test_a_user_without_a_home_can_have_a_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as for a uid that has no entry in /etc/passwd
+    with pytest.raises(RuntimeError):
+        Path.home()
+    assert private_folder(tmp_path / "data") == tmp_path / "data"
+
+
 def test_a_token_file_that_others_can_read_is_refused_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "my token"
     path.write_text("my-own-token-0123456789\n")

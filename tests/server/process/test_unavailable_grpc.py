@@ -19,7 +19,7 @@ from tests.server.grpc.open_port import AUTHORIZED
 from workbench.protocols import pb
 from workbench.server.grpc.listener import GrpcServer
 from workbench.server.process.startup import bind, grpc_address
-from workbench.server.process.unavailable_grpc import GrpcConversation
+from workbench.server.process.unavailable_grpc import MAX_FRAMES, PREFACE, GrpcConversation
 from workbench.server.process.unavailable_responder import WITHOUT_REASON, UnavailableResponder
 
 LIVE = f"/{pb.SERVICE}/ServerLive"
@@ -131,3 +131,16 @@ def test_pieces_of_any_size_mean_the_same() -> None:
     assert not whole.answered
     assert whole.farewell() == bytes.fromhex("000008 07 00 00000000 00000001 00000000")
     assert whole.answered
+
+
+@pytest.mark.parametrize("kind", [1, 4, 6], ids=["HEADERS", "SETTINGS", "PING"])
+def test_a_flood_of_frames_is_told_to_go_and_not_read_to_its_end(kind: int) -> None:
+    conversation = GrpcConversation()
+    conversation.received(PREFACE)
+    frame = b"\0\0\x08" + bytes((kind, 4 if kind == 1 else 0)) + b"\0\0\0\x01" + bytes(8)
+    said = b"".join(conversation.received(frame * 100) for _ in range(MAX_FRAMES // 100))
+    assert not conversation.answered
+    of_each = len(said) // MAX_FRAMES
+    assert of_each >= 9
+    assert len(conversation.received(frame * 100_000)) == 9 + 8  # GOAWAY
+    assert conversation.answered

@@ -9,6 +9,9 @@ from workbench.server.process.unavailable_responder import WITHOUT_REASON
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 MAX_FRAME_BYTES = 16_384
 
+MAX_FRAMES = 1000
+"""Of one conversation, some milliseconds of the keeper; then the client is told to go, as by `farewell`."""
+
 _HEADERS, _SETTINGS, _PING, _GOAWAY, _CONTINUATION = 0x1, 0x4, 0x6, 0x7, 0x9
 _ACK, _END_STREAM, _END_HEADERS = 0x1, 0x1, 0x4
 
@@ -27,6 +30,7 @@ class GrpcConversation:
         self.answered = False
         self._received = b""
         self._expected = PREFACE
+        self._frames = 0
         self._last = 0
 
     def received(self, data: bytes) -> bytes:
@@ -39,16 +43,22 @@ class GrpcConversation:
             if len(begun) < len(PREFACE):
                 return b""
             self._received, self._expected = self._received[len(PREFACE) :], b""
-        said = b""
-        while len(self._received) >= 9:
-            high, low, kind, flags, stream = struct.unpack_from("!BHBBI", self._received)
+        said = bytearray()
+        content, at = self._received, 0
+        while len(content) - at >= 9:
+            high, low, kind, flags, stream = struct.unpack_from("!BHBBI", content, at)
             length = high << 16 | low
             if length > MAX_FRAME_BYTES:
                 self.answered = True
-                return said
-            if len(self._received) < 9 + length:
                 break
-            payload, self._received = self._received[9 : 9 + length], self._received[9 + length :]
+            if len(content) - at < 9 + length:
+                break
+            if self._frames == MAX_FRAMES:
+                said += self.farewell()
+                break
+            self._frames += 1
+            payload = content[at + 9 : at + 9 + length]
+            at += 9 + length
             if kind == _SETTINGS and not flags & _ACK:
                 said += _frame(_SETTINGS, _ACK, 0, b"")
             elif kind == _PING and not flags & _ACK and length == 8:
@@ -56,7 +66,8 @@ class GrpcConversation:
             elif kind in (_HEADERS, _CONTINUATION) and flags & _END_HEADERS:
                 self._last = stream & 0x7FFFFFFF
                 said += _frame(_HEADERS, _END_STREAM | _END_HEADERS, self._last, _UNAVAILABLE)
-        return said
+        self._received = content[at:] if not self.answered else b""
+        return bytes(said)
 
     def farewell(self) -> bytes:
         """Calls after the last that was answered may be made again elsewhere."""
