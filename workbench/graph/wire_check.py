@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import onnx
 
-from workbench.core.varint import varint
+from workbench.core.varint import read_varint, varint
 from workbench.errors import ModelError
 
 MAX_DEPTH: Final = 100
@@ -154,19 +154,14 @@ def check_wire(content: bytes) -> None:
 
 
 def _varint(content: bytes, at: int) -> tuple[int, int]:
-    """(value, where it ends). Raises IndexError at the end of the file, ModelError for one of more than 64 bits."""
-    value = shift = 0
-    while True:
-        octet = content[at]
-        at += 1
-        value |= (octet & 0x7F) << shift
-        if octet < 0x80:
-            if value >> 64:
-                raise _corrupt()
-            return value, at
-        shift += 7
-        if shift > 63:
-            raise _corrupt()
+    """As read_varint. Raises IndexError at the end of the file, ModelError for a number of more than 64 bits."""
+    try:
+        value, at = read_varint(content, at)
+    except ValueError:
+        raise _corrupt() from None
+    if value >> 64:
+        raise _corrupt()
+    return value, at
 
 
 _known: dict[str, _Message] = {}

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 from workbench.core.tensor import MAX_RANK
 from workbench.core.turns import give_way
-from workbench.core.varint import varint
+from workbench.core.varint import read_varint, varint
 from workbench.errors import InvalidInput, TooLarge
 
 LARGE: Final = 64 * 1024
@@ -57,7 +57,7 @@ def fields(message: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, i
             tag = message[at]
             at += 1
             if tag >= 0x80:
-                tag, at = _varint(message, begin)
+                tag, at = read_varint(message, begin)
             kind = tag & 7
             if tag < 8:
                 raise broken()
@@ -67,10 +67,10 @@ def fields(message: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, i
                 if size < 0x80:
                     start += 1
                 else:
-                    size, start = _varint(message, at)
+                    size, start = read_varint(message, at)
                 at = start + size
             elif kind == VARINT:
-                _, at = _varint(message, at)
+                _, at = read_varint(message, at)
             elif kind in _FIXED:
                 at += _FIXED[kind]
             else:
@@ -78,7 +78,7 @@ def fields(message: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, i
             if at > end:
                 raise broken()
             yield tag >> 3, kind, begin, start, at
-    except IndexError:
+    except (IndexError, ValueError):
         raise broken() from None
 
 
@@ -180,19 +180,6 @@ def check_fields(message: bytes, most: int) -> None:
 
 def broken() -> InvalidInput:
     return InvalidInput("the message is not a ModelInferRequest")
-
-
-def _varint(message: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        octet = message[at]
-        at += 1
-        value |= (octet & 0x7F) << shift
-        if octet < 0x80:
-            return value, at
-        shift += 7
-        if shift > 63:
-            raise broken()
 
 
 def _kept(message: bytes, begin: int, stop: int) -> bytes:

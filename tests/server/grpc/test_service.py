@@ -138,20 +138,24 @@ async def test_an_answer_over_the_cap_says_so(tmp_path: Path) -> None:
     assert "max_response_bytes" in said
 
 
+def head_of(method: str) -> bytes:
+    """The header block of a call with the token."""
+    return block_of(
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":path", method.encode()),
+        (b"content-type", b"application/grpc"),
+        (b"authorization", b"Bearer " + TOKEN.encode()),
+    )
+
+
 async def test_an_answer_that_nobody_reads_counts_with_the_bodies(port: Port) -> None:
     bodies = port.house.service.bodies
     host, _, number = port.address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(number))
     message = framing.framed(request())
-    head = block_of(
-        (b":method", b"POST"),
-        (b":scheme", b"http"),
-        (b":path", INFER.encode()),
-        (b"content-type", b"application/grpc"),
-        (b"authorization", b"Bearer " + TOKEN.encode()),
-    )
     writer.write(frames.PREFACE + frames.settings({frames.INITIAL_WINDOW_SIZE: 0}))
-    writer.write(frames.frame(frames.HEADERS, frames.END_HEADERS, 1, head))
+    writer.write(frames.frame(frames.HEADERS, frames.END_HEADERS, 1, head_of(INFER)))
     writer.write(frames.frame(frames.DATA, frames.END_STREAM, 1, message))
     await reader.readuntil(b"application/grpc")  # the answer's head; its message waits
     assert port.caller.in_flight == 0
@@ -166,16 +170,9 @@ async def test_answers_of_one_connection_that_nobody_reads_have_a_cap(port: Port
     port.server._connections.most_unread = 1
     host, _, number = port.address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(number))
-    head = block_of(
-        (b":method", b"POST"),
-        (b":scheme", b"http"),
-        (b":path", method.encode()),
-        (b"content-type", b"application/grpc"),
-        (b"authorization", b"Bearer " + TOKEN.encode()),
-    )
     writer.write(frames.PREFACE + frames.settings({frames.INITIAL_WINDOW_SIZE: 0}))
     for stream in (1, 3):
-        writer.write(frames.frame(frames.HEADERS, frames.END_HEADERS, stream, head))
+        writer.write(frames.frame(frames.HEADERS, frames.END_HEADERS, stream, head_of(method)))
         writer.write(frames.frame(frames.DATA, frames.END_STREAM, stream, framing.framed(request())))
         await reader.readuntil(b"application/grpc")
     assert b"have half of max_body_bytes_in_flight" in await reader.readuntil(b"half of max_body_bytes_in_flight")
