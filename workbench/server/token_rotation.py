@@ -40,27 +40,27 @@ class TokenRotation:
         """
         if self._path is None:
             raise Unsupported("the service asks for no token, so there is none to replace")
-        async with self._one_at_a_time:
-            if caller.revoked:  # another call has replaced it meanwhile
-                raise token_replaced()
-            token = await asyncio.to_thread(self._checked_new_token, self._path)
-            self._secret(token)
-            self._gate.prepare_token(token)
-            # Not to be cancelled in the middle: the file and the gate must agree.
-            await asyncio.shield(asyncio.ensure_future(self._replace(self._path, token)))
+        # Not to be cancelled in the middle, nor may the next one begin before its end: file and gate must agree.
+        await asyncio.shield(asyncio.ensure_future(self._replace(caller, self._path)))
         return self._path
 
     def _checked_new_token(self, path: Path) -> str:
         check_replaceable(path)
         return new_token()
 
-    async def _replace(self, path: Path, token: str) -> None:
-        try:
-            await asyncio.to_thread(write_token, path, token)
-        except BaseException:
-            self._gate.keep_token()
-            raise
-        self._gate.replace_token()
-        self.count += 1
-        log.info("the token was replaced; no other one is valid any more")
-        self.on_rotated()
+    async def _replace(self, caller: Caller, path: Path) -> None:
+        async with self._one_at_a_time:
+            if caller.revoked:  # another call has replaced it meanwhile
+                raise token_replaced()
+            token = await asyncio.to_thread(self._checked_new_token, path)
+            self._secret(token)
+            self._gate.prepare_token(token)
+            try:
+                await asyncio.to_thread(write_token, path, token)
+            except BaseException:
+                self._gate.keep_token()
+                raise
+            self._gate.replace_token()
+            self.count += 1
+            log.info("the token was replaced; no other one is valid any more")
+            self.on_rotated()
