@@ -84,7 +84,7 @@ def answers(converted: Converted) -> dict[str, Array]:
         TensorSpec(each.name, kinds[each.type], tuple(-1 if size is None else size for size in each.shape))
         for each in session.get_inputs()
     )
-    inputs = adapt(converted.rows, Signature(specs, ()), "m").inputs
+    inputs = adapt(converted.checks[0].rows, Signature(specs, ()), "m").inputs
     texts = {spec.name for spec in specs if spec.datatype == "BYTES"}
     decode = np.vectorize(bytes.decode, otypes=[object])
     feeds = {name: decode(array) if name in texts else array for name, array in inputs.items()}
@@ -93,7 +93,7 @@ def answers(converted: Converted) -> dict[str, Array]:
 
 
 def compared(converted: Converted) -> Agreement:
-    return compare(converted.expected, answers(converted), converted.labels)
+    return compare(converted.checks[0].expected, answers(converted), converted.labels)
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda each: type(each).__name__)
@@ -167,7 +167,7 @@ def test_a_pipeline_over_text_exports_and_needs_no_locale_of_its_own() -> None:
 def test_a_pipeline_over_columns_makes_up_a_frame_of_its_columns() -> None:
     frame, pipeline = mixed()
     converted = convert(pipeline, None)
-    made_up: Any = converted.rows
+    made_up: Any = converted.checks[0].rows
     assert list(made_up.columns) == list(frame.columns)
     assert set(made_up["city"]) == set(frame["city"])
     assert made_up["age"].min() > 0 and made_up["age"].max() < 120
@@ -185,7 +185,7 @@ def test_a_dataframe_of_numbers_is_one_input() -> None:
 def test_a_large_sample_is_thinned_out() -> None:
     X, _ = digits()
     converted = convert(fitted(LinearRegression()), np.tile(X, (5, 1)))
-    assert converted.row_count == 834
+    assert converted.checks[0].row_count == 834
 
 
 def test_a_sample_that_the_estimator_refuses_is_the_users_to_mend() -> None:
@@ -198,7 +198,7 @@ def test_a_sample_that_the_estimator_refuses_is_the_users_to_mend() -> None:
 
 def test_scores_that_are_no_probabilities_are_not_called_so() -> None:
     converted = convert(fitted(SVC()), digits()[0])
-    assert list(converted.expected) == ["label", "scores"]
+    assert list(converted.checks[0].expected) == ["label", "scores"]
     assert "scores within" in compared(converted).summary
 
 

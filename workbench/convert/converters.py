@@ -3,35 +3,55 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol, cast
 
+from workbench.convert.agreement import TOLERANCE
 from workbench.core.tensor import Array
 from workbench.errors import InvalidInput, Unsupported
 
 
 @dataclass(frozen=True, slots=True)
-class Converted:
-    """A live object as an ONNX model, and what the object itself answers for some rows."""
+class Check:
+    """One call on which the object and its export are compared."""
 
-    model: bytes
+    rows: object
+    """The input of the object, to be given to the model too; see `client.input_adapter`."""
+    row_count: int
+    expected: Mapping[str, Array]
+    """Output -> the object's own answer for `rows`; only the outputs that have one."""
+    what: str = ""
+    """What is special about these rows, as "in batches of 1" or "of 33 tokens"; empty: nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A live object as a model that the service can run, and what the object itself answers for some rows."""
+
+    model: bytes | Path
+    """The model's file; a path lies in a temporary folder of its own, which the caller deletes after the upload."""
     exported: str
     """One sentence: what became what."""
-    rows: object
-    """The input of the object, to be given to the model too; see `client.adapt`."""
-    row_count: int
+    checks: tuple[Check, ...]
     made_up: bool
     """True: the rows are synthetic, because none were given."""
-    expected: Mapping[str, Array]
-    """Output name -> the object's own answer for `rows`; only the outputs that have one."""
     labels: frozenset[str]
-    """The outputs of `expected` that must be equal, not only close."""
+    """The outputs that must be equal, not only close."""
     source: str
     """The object's type, as a user calls it."""
     like: str = ""
     """What is to be said of made-up rows that are not like the training data; empty: they are."""
+    notes: tuple[str, ...] = ()
+    """Remarks for the user, each one clause, as "batch axis free"."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Library -> the version that made the object or its export."""
+    tolerance: float = TOLERANCE
+    """The largest difference that passes where the caller gives none; see `agreement.TOLERANCE`."""
+    retry: Callable[[], Converted] | None = None
+    """Exports it once more in another way, as in double precision, where this export does not agree; None: no way."""
 
 
 class Converter(Protocol):

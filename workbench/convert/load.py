@@ -11,6 +11,7 @@ import asyncio
 import difflib
 import math
 import os
+import shutil
 import textwrap
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,10 +23,15 @@ from workbench.client.load_progress import LoadProgress
 from workbench.client.predict import Predictor
 from workbench.client.request_body import CHUNK
 from workbench.client.results import LoadReport
-from workbench.convert.agreement import TOLERANCE, compare
-from workbench.convert.converters import Converted, converter_for
+from workbench.convert.agreement import compare
+from workbench.convert.converters import Check, Converted, converter_for
 from workbench.core.model import check_model_name
 from workbench.errors import ExecutionError, InvalidInput, ModelError, NotFound, WorkbenchError
+
+
+class DoesNotAgree(ModelError):
+    """An export does not answer as its original does."""
+
 
 _LOADING = "the service loads it and warms it up"
 
@@ -69,15 +75,41 @@ async def load(
 
     progress.begin(f"exporting the {type(source).__name__} to ONNX")
     converted = await asyncio.to_thread(_converted, source, sample)
-    allowed = TOLERANCE if tolerance is None else tolerance
+    while True:
+        try:
+            return await _checked(client, name, converted, settings, began, progress, tolerance, force=force)
+        except DoesNotAgree:
+            if converted.retry is None:
+                raise
+            progress.begin(f"exporting the {type(source).__name__} in another way, since that did not agree")
+            converted = await asyncio.to_thread(_again, converted)
+
+
+async def _checked(
+    client: AsyncClient,
+    name: str,
+    converted: Converted,
+    settings: Mapping[str, object],
+    began: float,
+    progress: LoadProgress,
+    tolerance: float | None,
+    *,
+    force: bool,
+) -> LoadReport:
+    """Serve an export that answers as the original does; DoesNotAgree otherwise."""
 
     async def check(version: str) -> str:
         progress.begin("comparing its answers with the original's")
-        return await _compared(client, name, version, converted, allowed)
+        return await _compared(
+            client, name, version, converted, converted.tolerance if tolerance is None else tolerance
+        )
 
-    return await _upload(
-        client, name, converted.model, settings, began, progress, converted.exported, check, force=force
-    )
+    exported = " · ".join([converted.exported, *converted.notes])
+    try:
+        return await _upload(client, name, converted.model, settings, began, progress, exported, check, force=force)
+    finally:
+        if isinstance(converted.model, Path):
+            shutil.rmtree(converted.model.parent, ignore_errors=True)
 
 
 async def _upload(
@@ -144,26 +176,39 @@ def _converted(source: object, sample: object | None) -> Converted:
         ) from error
 
 
+def _again(converted: Converted) -> Converted:
+    assert converted.retry is not None
+    return converted.retry()
+
+
 def _words(error: Exception) -> str:
     return textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" …")
 
 
 async def _compared(client: AsyncClient, name: str, version: str, converted: Converted, tolerance: float) -> str:
-    """One sentence on how the two agree; ModelError where they do not."""
-    rows = f"{converted.row_count} made-up rows" if converted.made_up else f"{converted.row_count} rows of yours"
+    """One sentence on how the two agree; DoesNotAgree where they do not."""
+    said = [await _compared_on(client, name, version, converted, check, tolerance) for check in converted.checks]
+    return "; ".join(said)
+
+
+async def _compared_on(
+    client: AsyncClient, name: str, version: str, converted: Converted, check: Check, tolerance: float
+) -> str:
+    rows = f"{check.row_count} made-up rows" if converted.made_up else f"{check.row_count} rows of yours"
     rows += f" {converted.like}" if converted.like else ""
+    rows += f" {check.what}" if check.what else ""
     discarded = f"so version {version} was discarded"
     try:
-        answer = await Predictor(client).predict(name, converted.rows, version=version)
+        answer = await Predictor(client).predict(name, check.rows, version=version)
     except (InvalidInput, ExecutionError) as error:
-        raise ModelError(
+        raise DoesNotAgree(
             f"the export of {converted.source} does not take the rows that the original does ({error.message}), on "
             f"{rows}, {discarded}; {_SAMPLE if converted.made_up else _BY_HAND}"
         ) from error
     try:
-        comparison = compare(converted.expected, answer, converted.labels, tolerance)
+        comparison = compare(check.expected, answer, converted.labels, tolerance)
     except Exception as error:  # numpy's, for answers of a form that nobody has seen yet
-        raise ModelError(
+        raise DoesNotAgree(
             f"the answers of {converted.source} and of its export could not be compared on {rows} ({_words(error)}), "
             f"{discarded}; {_BY_HAND}"
         ) from error
@@ -173,7 +218,7 @@ async def _compared(client: AsyncClient, name: str, version: str, converted: Con
             hint = _BY_HAND
         elif not converted.made_up:
             hint = f"where that is near enough, load it with tolerance={math.ceil(comparison.needed * 1000) / 1000:g}"
-        raise ModelError(
+        raise DoesNotAgree(
             f"the export of {converted.source} does not answer as the original on {rows} ({comparison.summary}; "
             f"the tolerance is {tolerance:g}), {discarded}; {hint}"
         )

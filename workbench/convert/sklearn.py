@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import textwrap
 import warnings
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
 from workbench.client.formatting import megabytes
-from workbench.convert.converters import Converted
+from workbench.convert.converters import Check, Converted
 from workbench.convert.own_answers import own_answers
 from workbench.convert.sample_rows import MadeUp, made_up_rows, nothing_like_it
 from workbench.convert.sklearn_export import export
@@ -51,7 +52,9 @@ def convert(source: object, sample: object | None) -> Converted:
     model = proto.SerializeToString(deterministic=True)
     opset = max(item.version for item in proto.opset_import if item.domain == "")
     exported = f"{kind} exported to ONNX (opset {opset}, {megabytes(len(model))})"
-    return Converted(model, exported, rows, len(rows), sample is None, expected, labels, kind, made_up.like)
+    check = Check(rows, len(rows), expected)
+    versions = {"scikit-learn": version("scikit-learn"), "skl2onnx": version("skl2onnx")}
+    return Converted(model, exported, (check,), sample is None, labels, kind, made_up.like, versions=versions)
 
 
 def _thinned(sample: Any) -> Any:
