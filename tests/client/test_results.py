@@ -132,9 +132,14 @@ def test_a_table_lines_up_and_says_why_a_model_failed() -> None:
 
 
 def test_a_report_says_what_was_done() -> None:
-    new = repr(LoadReport(status(version="2", device="cpu"), False, "1", 0.5, "exported so", "compared so"))
-    assert "m version 2 serves on cpu instead of version 1; it took 500 ms" in new
-    assert "exported so\n  compared so\n  X FP32[rows, 4] → y FP32[rows, 1]" in new
+    new = repr(LoadReport(status(version="2", device="cpu"), False, "1", 0.5, "exported m", "equal", ("compared so",)))
+    assert new.startswith(
+        "exported m · equal · serving in 500 ms\n  m version 2 serves on cpu instead of version 1\n  compared so\n"
+        "  X FP32[rows, 4] → y FP32[rows, 1]"
+    )
+    assert "m version 2 serves on cpu; it took 500 ms" in repr(
+        LoadReport(status(version="2", device="cpu"), False, None, 0.5)
+    )
     assert "m version 1 serves with the new settings;" in repr(LoadReport(status(), False, "1", 0.5))
     assert repr(LoadReport(status(), True, None, 0.1)) == "m is unchanged, version 1 serving"
 

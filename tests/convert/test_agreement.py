@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from workbench.convert.agreement import compare
+from workbench.convert.agreement import TOLERANCE, Agreement, compare, flaws, merged
 from workbench.core.tensor import Array
 
 LABELS = frozenset({"label"})
@@ -103,3 +103,41 @@ def test_the_tolerance_is_a_share_of_the_largest_value() -> None:
     large = np.array([[1e6], [0.0]])
     assert compare({"y": large}, {"y": large + 500}, frozenset()).agrees
     assert not compare({"y": large}, {"y": large + 500}, frozenset(), tolerance=1e-4).agrees
+
+
+def test_each_output_tells_its_differences_flips_and_missing_values() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5], [0.6, 0.4]])
+    expected = {"label": np.array([0, 1, 0, 0]), "probabilities": probabilities}
+    wrong = probabilities.copy()
+    wrong[1] = [0.8, 0.2]
+    wrong[3, 0] = np.nan
+    found = compare(expected, {"label": np.array([0, 0, 1, 0]), "probabilities": wrong}, LABELS)
+    label, scores = found.outputs
+    assert (label.rows, label.flips, label.over, label.largest) == (4, 2, 1, None)
+    assert (scores.rows, scores.over, scores.nan, scores.largest) == (4, 2, 1, None)
+    assert "1 of 8 values are NaN or infinite in one of the two only, in row 3: 0.6 became nan" in found.summary
+    assert found.wrong_rows == (
+        (1, "label 1 became 0, probabilities 0.2 became 0.8"),
+        (3, "probabilities 0.6 became nan"),
+    )
+
+
+def test_all_comparisons_become_one_clause() -> None:
+    def scores(*gaps: float) -> list[Agreement]:
+        return [compare({"y": np.ones((2, 1))}, {"y": np.ones((2, 1)) + gap}, LABELS) for gap in gaps]
+
+    def clause(agreements: list[Agreement], rows: int = 4, made_up: bool = False) -> str:
+        return merged(agreements, rows, made_up, TOLERANCE).summary
+
+    assert clause(scores(1.4e-7, 0.0), 32) == "max |diff| 1.4e-7 on 32 rows"
+    assert clause(scores(0.0), 1, made_up=True) == "max |diff| 0 on 1 made-up row"
+    assert clause(scores(0.0, 0.5)) == "max |diff| 0.5, 2 over the tolerance on 4 rows"
+    assert clause(scores(np.nan)) == "2 values NaN on one side only on 4 rows"
+    labels = compare(EXPECTED, {"label": np.array([0, 1, 1]), "probabilities": PROBABILITIES}, LABELS)
+    assert clause([labels], 3) == "labels equal but for 1 undecided, max |diff| 0 on 3 rows"
+    wrong = compare(EXPECTED, {"label": np.array([1, 0, 0]), "probabilities": PROBABILITIES}, LABELS)
+    assert clause([wrong, labels]) == "3 labels differ, max |diff| 0 on 4 rows"
+    assert flaws(merged([wrong, labels], 6, False, TOLERANCE)) == "flipped 3 labels"
+    other = compare({"y": np.ones((2, 3))}, {"y": np.ones((2, 5))}, LABELS)
+    assert clause([other]) == "answers of another shape on 4 rows"
+    assert flaws(merged(scores(0.5), 2, False, TOLERANCE)) == "was off in 2 rows"

@@ -61,7 +61,7 @@ async def outcome(fitted: Fitted) -> tuple[str, str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         difference = difference_from(fitted, list(answer.values()))
-    return ("wrong" if difference else "right"), difference or report.compared
+    return ("wrong" if difference else "right"), difference or report.details[0]
 
 
 def difference_from(fitted: Fitted, outputs: list[Array]) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import re
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -16,10 +17,13 @@ from sklearn.neighbors import RadiusNeighborsRegressor
 
 from tests.models import add_constant, save
 from workbench.client.client import AsyncClient
+from workbench.client.predict import Predictor
 from workbench.client.shared_service import Address
+from workbench.convert import export_check
 from workbench.convert import load as loading
 from workbench.convert.converters import Converted
 from workbench.convert.load import load
+from workbench.convert.sklearn import convert
 from workbench.errors import Conflict, InvalidInput, ModelError, NotFound
 
 X, Y = load_iris(return_X_y=True)
@@ -40,8 +44,13 @@ def iris(C: float = 1.0) -> LogisticRegression:
 async def test_an_estimator_is_exported_compared_and_served(client: AsyncClient) -> None:
     report = await load(client, "iris", iris(), {"max_batch_size": 16}, sample=X)
     assert (report.version, report.unchanged, report.previous) == ("1", False, None)
-    assert "LogisticRegression exported to ONNX" in report.exported
-    assert "compared with the original on 150 rows of yours: label equal, probabilities within" in report.compared
+    assert re.fullmatch(
+        r"exported LogisticRegression \(scikit-learn \d+\.\d+, opset \d+\) · labels equal, max \|diff\| \d\.\de-\d "
+        r"on 150 rows · serving in [\d.]+ m?s",
+        repr(report).splitlines()[0],
+    )
+    (detail,) = report.details
+    assert detail.startswith("compared with the original on 150 rows of yours: label equal, probabilities within")
     assert report.status.max_batch_size == 16
     assert report.status.routed
     assert 0 < report.seconds < 60
@@ -115,14 +124,11 @@ async def test_a_class_in_place_of_an_instance_is_told_what_was_meant(client: As
         await load(client, "line", dict, {})
 
 
-def broken(estimator: Any) -> Callable[[object], Callable[..., Converted]]:
+def broken(estimator: Any, **changes: Any) -> Callable[[object], Callable[..., Converted]]:
     """A converter whose export is of another estimator than the original."""
-    from workbench.convert.sklearn import convert
 
     def converter(source: object, sample: object | None) -> Converted:
-        import dataclasses
-
-        return dataclasses.replace(convert(source, sample), model=convert(estimator, sample).model)
+        return dataclasses.replace(convert(source, sample), model=convert(estimator, sample).model, **changes)
 
     return lambda source: converter
 
@@ -141,7 +147,7 @@ async def test_an_export_that_differs_is_discarded_and_the_one_before_serves_on(
     assert "\n" not in caught.value.message
     assert [(status.version, status.routed) for status in await client.statuses("line")] == [("1", True)]
     report = await load(client, "line", line, {}, sample=X, tolerance=0.3)
-    assert re.search(r"variable within \d\.\de-01 of its largest value", report.compared)
+    assert re.search(r"variable within \d\.\de-01 of its largest value", report.details[0])
 
 
 async def test_a_load_that_is_cancelled_leaves_no_staged_version(
@@ -150,12 +156,11 @@ async def test_a_load_that_is_cancelled_leaves_no_staged_version(
     await load(client, "iris", iris(), {})
     reached = asyncio.Event()
 
-    async def wait_for_ever(*_: object) -> str:
+    async def wait_for_ever(*_: object) -> None:
         reached.set()
         await asyncio.Event().wait()
-        return ""
 
-    monkeypatch.setattr(loading, "_compared", wait_for_ever)
+    monkeypatch.setattr(loading, "compare_with_original", wait_for_ever)
     task = asyncio.create_task(load(client, "iris", iris(C=0.1), {}))
     await reached.wait()
     assert len(await client.statuses("iris")) == 2
@@ -188,7 +193,7 @@ async def test_a_conversion_does_not_hold_up_the_loop(client: AsyncClient, monke
     monkeypatch.setattr(loading, "converter_for", converter_for)
     await load(client, "iris", iris(), {})
     assert threads[0] is not threading.current_thread()
-    answer = await loading.Predictor(client).predict("iris", X)
+    answer = await Predictor(client).predict("iris", X)
     assert np.array_equal(answer.array, iris().predict(X))
 
 
@@ -200,7 +205,7 @@ async def test_a_forest_that_was_trained_with_missing_values_answers_them_as_it_
     forest = RandomForestClassifier(20, max_depth=5, random_state=0).fit(rows, labels)
     assert any(np.isinf(tree.tree_.threshold).any() for tree in forest.estimators_)
     await load(client, "forest", forest, {})
-    answer = await loading.Predictor(client).predict("forest", rows)
+    answer = await Predictor(client).predict("forest", rows)
     assert np.array_equal(answer["label"], forest.predict(rows))
     np.testing.assert_allclose(answer["probabilities"], forest.predict_proba(rows), atol=1e-6)
 
@@ -226,8 +231,10 @@ async def test_answers_that_cannot_be_compared_are_refused(
     def fails(*arguments: object) -> None:
         raise IndexError("boolean index did not match")
 
-    monkeypatch.setattr(loading, "compare", fails)
-    with pytest.raises(ModelError, match=r"could not be compared on .* made-up rows .*IndexError: boolean index"):
+    monkeypatch.setattr(export_check, "compare", fails)
+    with pytest.raises(
+        ModelError, match=r"could not be compared with the original's on .* made-up rows .*IndexError: boolean index"
+    ):
         await load(client, "iris", iris(), {})
     assert await client.statuses() == []
 
@@ -241,9 +248,7 @@ async def test_an_export_that_does_not_run_is_the_models_fault_and_not_the_calle
 
 async def test_an_export_that_the_service_refuses_is_said_to_be_one(client: AsyncClient) -> None:
     labels = np.stack([Y == 1, X[:, 0] > 6], axis=1).astype(int)
-    with pytest.raises(
-        ModelError, match=r"RidgeClassifier exported to ONNX \(.*\), which the service refuses: "
-    ) as caught:
+    with pytest.raises(ModelError, match=r"exported RidgeClassifier \(.*\), which the service refuses: ") as caught:
         await load(client, "ridge", RidgeClassifier().fit(X, labels), {})
     assert "\n" not in caught.value.message
 
@@ -252,3 +257,42 @@ async def test_numbers_far_from_zero_that_float32_cannot_tell_apart_are_found_ou
     far = 1e6 + X
     with pytest.raises(ModelError, match=r"does not answer as the original on .* made-up rows"):
         await load(client, "far", LinearRegression().fit(far, Y), {})
+
+
+@pytest.fixture
+def off(monkeypatch: pytest.MonkeyPatch) -> LinearRegression:
+    """A model whose export answers 0.5 too much."""
+    monkeypatch.setattr(loading, "converter_for", broken(LinearRegression().fit(X, Y + 0.5)))
+    return LinearRegression().fit(X, Y)
+
+
+async def test_a_refusal_tells_rows_with_their_values_and_what_became_of_them(
+    client: AsyncClient, off: LinearRegression
+) -> None:
+    with pytest.raises(ModelError) as caught:
+        await load(client, "line", off, {}, sample=X)
+    first = off.predict(X[:1])[0]
+    assert f"; row 0 (5.1, 3.5, 1.4, 0.2): variable {first:.6g} became" in caught.value.message
+    assert re.search(rf" became {first + 0.5:.5f}\d*; row 1 \(4\.9, .*; row 2 ", caught.value.message)
+    assert caught.value.message.endswith("; force=True (--force) serves it all the same")
+
+
+async def test_force_serves_an_export_that_differs_and_says_so(client: AsyncClient, off: LinearRegression) -> None:
+    report = await load(client, "line", off, {}, sample=X, force=True)
+    assert report.status.routed
+    assert "· forced, though it differs: max |diff| 0.5, 150 over the tolerance on 150 rows ·" in repr(report)
+    assert "off by 0." in report.details[0]
+
+
+async def test_another_way_to_export_is_tried_and_the_line_says_why(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flipped = LogisticRegression(max_iter=1000).fit(X, (Y + 1) % 3)
+
+    def again() -> Converted:
+        return dataclasses.replace(convert(iris(), X), way="in double precision")
+
+    monkeypatch.setattr(loading, "converter_for", broken(flipped, retry=again))
+    report = await load(client, "iris", iris(), {}, sample=X, force=True)
+    assert "· in double precision, since float32 flipped 150 labels · labels equal," in repr(report)
+    assert [status.version for status in await client.statuses("iris")] == [report.version]

@@ -29,7 +29,7 @@ def test_the_whole_way_from_load_to_unload(cells: Cells, wb: Workbench) -> None:
     assert isinstance(report, LoadReport)
     assert report.status.config.max_batch_size == 32
     assert report.status.config.max_queue_delay_s == 0.001
-    assert "on 150 rows of yours" in report.compared
+    assert "on 150 rows of yours" in report.details[0]
     prediction = cells.run("%infer predict iris X[:10, :]")
     assert isinstance(prediction, Prediction)
     assert np.array_equal(prediction.array, cells.run("clf.predict(X[:10])"))
@@ -104,7 +104,7 @@ def test_a_source_is_a_variable_a_file_or_an_expression(
     assert cells.run("from pathlib import Path") is None
     assert cells.run("%infer load add Path('my models') / 'add one.onnx'").unchanged
     (tmp_path / "clf").write_bytes(b"a file beside the variable")
-    assert cells.run("%infer load iris clf").exported.startswith("LogisticRegression")
+    assert cells.run("%infer load iris clf").exported.startswith("exported LogisticRegression")
 
 
 def test_braces_and_dollars_are_the_expressions_own(cells: Cells) -> None:

@@ -264,26 +264,35 @@ class LoadReport:
     seconds: float
     """Seconds from the call to the routed version, conversion, upload and comparison included."""
     exported: str = ""
-    """What a live object was converted to; empty for a file."""
+    """What a live object was converted to, and remarks on it, as clauses; empty for a file."""
     compared: str = ""
-    """How it was compared with the original, with the largest difference."""
+    """How it was compared with the original, with the largest difference: one clause."""
+    details: tuple[str, ...] = ()
+    """What there is to say of the comparison beyond that, each one sentence."""
 
     @property
     def version(self) -> str:
         return self.status.version
 
     def _headline(self) -> str:
+        """One line of clauses for a live object; for a file, which version serves."""
+        if self.exported and not self.unchanged:
+            return " · ".join(filter(None, [self.exported, self.compared, f"serving in {milliseconds(self.seconds)}"]))
+        return self._serving()
+
+    def _serving(self) -> str:
         if self.unchanged:
             return f"{self.status.name} is unchanged, version {self.version} serving"
         instead = f" instead of version {self.previous}" if self.previous else ""
         if self.previous == self.version:
             instead = " with the new settings"
         where = f" on {self.status.device}" if self.status.device else ""
-        return f"{self.status.name} version {self.version} serves{where}{instead}; it took {milliseconds(self.seconds)}"
+        took = "" if self.exported else f"; it took {milliseconds(self.seconds)}"
+        return f"{self.status.name} version {self.version} serves{where}{instead}{took}"
 
     def _lines(self) -> list[str]:
         signature = self.status.signature
-        lines = [self.exported, self.compared]
+        lines = [self._serving() if self.exported and not self.unchanged else "", *self.details]
         if signature is not None and not self.unchanged:
             takes = ", ".join(map(describe, signature.inputs))
             gives = ", ".join(map(describe, signature.outputs))

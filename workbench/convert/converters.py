@@ -34,7 +34,7 @@ class Converted:
     model: bytes | Path
     """The model's file; a path lies in a temporary folder of its own, which the caller deletes after the upload."""
     exported: str
-    """One sentence: what became what."""
+    """The first clause of the one line that a load says; see `exported_as`."""
     checks: tuple[Check, ...]
     made_up: bool
     """True: the rows are synthetic, because none were given."""
@@ -52,6 +52,13 @@ class Converted:
     """The largest difference that passes where the caller gives none; see `agreement.TOLERANCE`."""
     retry: Callable[[], Converted] | None = None
     """Exports it once more in another way, as in double precision, where this export does not agree; None: no way."""
+    way: str = ""
+    """What is different about this export where an earlier one did not agree, as "in double precision"."""
+
+
+def exported_as(source: str, made_by: str, version: str, opset: int) -> str:
+    """The first clause of the one line: "exported net (torch 2.13, opset 23)"."""
+    return f"exported {source} ({made_by} {'.'.join(version.split('.')[:2])}, opset {opset})"
 
 
 class Converter(Protocol):

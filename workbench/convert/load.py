@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-import math
 import os
 import shutil
-import textwrap
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -20,24 +18,14 @@ from urllib.parse import urlsplit
 
 from workbench.client.client import AsyncClient
 from workbench.client.load_progress import LoadProgress
-from workbench.client.predict import Predictor
 from workbench.client.request_body import CHUNK
 from workbench.client.results import LoadReport
-from workbench.convert.agreement import compare
-from workbench.convert.converters import Check, Converted, converter_for
+from workbench.convert.converters import Converted, converter_for
+from workbench.convert.export_check import Comparison, DoesNotAgree, compare_with_original, words
 from workbench.core.model import check_model_name
-from workbench.errors import ExecutionError, InvalidInput, ModelError, NotFound, WorkbenchError
-
-
-class DoesNotAgree(ModelError):
-    """An export does not answer as its original does."""
-
+from workbench.errors import InvalidInput, ModelError, NotFound, WorkbenchError
 
 _LOADING = "the service loads it and warms it up"
-
-_SAMPLE = "give rows like its training data, as sample=X[:100] (--sample X[:100])"
-_BY_HAND = "export it yourself and load the file"
-"""What may help where an export is refused."""
 
 
 async def load(
@@ -75,14 +63,19 @@ async def load(
 
     progress.begin(f"exporting the {type(source).__name__} to ONNX")
     converted = await asyncio.to_thread(_converted, source, sample)
+    tried = ""
     while True:
         try:
-            return await _checked(client, name, converted, settings, began, progress, tolerance, force=force)
-        except DoesNotAgree:
+            return await _checked(client, name, converted, settings, began, progress, tolerance, tried, force=force)
+        except DoesNotAgree as error:
             if converted.retry is None:
                 raise
             progress.begin(f"exporting the {type(source).__name__} in another way, since that did not agree")
+            first = converted.way or "the first export"
             converted = await asyncio.to_thread(_again, converted)
+            if "double" in converted.way:
+                first = "float32"
+            tried = f"{converted.way or 'exported in another way'}, since {first} {error.flaw}"
 
 
 async def _checked(
@@ -93,18 +86,22 @@ async def _checked(
     began: float,
     progress: LoadProgress,
     tolerance: float | None,
+    tried: str,
     *,
     force: bool,
 ) -> LoadReport:
-    """Serve an export that answers as the original does; DoesNotAgree otherwise."""
+    """Serve an export that answers as the original does; DoesNotAgree otherwise. With `force`, serve the last way to
+    export it whatever it answers. `tried`: what came of an earlier way."""
 
-    async def check(version: str) -> str:
+    async def check(version: str) -> Comparison:
         progress.begin("comparing its answers with the original's")
-        return await _compared(
-            client, name, version, converted, converted.tolerance if tolerance is None else tolerance
-        )
+        limit = converted.tolerance if tolerance is None else tolerance
+        found = await compare_with_original(client, name, version, converted, limit)
+        if found.refusal and not (force and converted.retry is None):
+            raise DoesNotAgree(found.refusal, found.flaw)
+        return found
 
-    exported = " · ".join([converted.exported, *converted.notes])
+    exported = " · ".join(filter(None, [converted.exported, tried, *converted.notes]))
     try:
         return await _upload(client, name, converted.model, settings, began, progress, exported, check, force=force)
     finally:
@@ -120,7 +117,7 @@ async def _upload(
     began: float,
     progress: LoadProgress,
     exported: str = "",
-    check: Callable[[str], Awaitable[str]] | None = None,
+    check: Callable[[str], Awaitable[Comparison]] | None = None,
     *,
     force: bool,
 ) -> LoadReport:
@@ -144,13 +141,14 @@ async def _upload(
         return LoadReport(staged.status, True, None, time.perf_counter() - began, exported)
     version = staged.status.version
     try:
-        compared = "" if check is None else await check(version)
+        compared = Comparison() if check is None else await check(version)
         progress.begin("swapping it in")
         done = await client.commit(name, version, force=force)
     except BaseException:
         await asyncio.shield(_discard(client, name, version))
         raise
-    return LoadReport(done.status, False, done.previous, time.perf_counter() - began, exported, compared)
+    seconds = time.perf_counter() - began
+    return LoadReport(done.status, False, done.previous, seconds, exported, compared.clause, compared.details)
 
 
 def _serialized(source: object, serialize: Callable[..., bytes]) -> bytes:
@@ -158,7 +156,7 @@ def _serialized(source: object, serialize: Callable[..., bytes]) -> bytes:
         return serialize(deterministic=True)
     except Exception as error:  # of protobuf, for a message over 2 GB
         raise ModelError(
-            f"the {type(source).__name__} cannot be written as one message ({_words(error)}); save it to a file, with "
+            f"the {type(source).__name__} cannot be written as one message ({words(error)}); save it to a file, with "
             "save_as_external_data=True where it is over 2 GB, and load that by its path"
         ) from error
 
@@ -171,7 +169,7 @@ def _converted(source: object, sample: object | None) -> Converted:
         raise
     except Exception as error:
         raise ModelError(
-            f"the export of {type(source).__name__} failed in a library, with {_words(error)}; nothing was loaded. Try "
+            f"the export of {type(source).__name__} failed in a library, with {words(error)}; nothing was loaded. Try "
             "it with rows of your own, as sample=X[:100] (--sample X[:100]), or export it yourself and load the file"
         ) from error
 
@@ -179,50 +177,6 @@ def _converted(source: object, sample: object | None) -> Converted:
 def _again(converted: Converted) -> Converted:
     assert converted.retry is not None
     return converted.retry()
-
-
-def _words(error: Exception) -> str:
-    return textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" …")
-
-
-async def _compared(client: AsyncClient, name: str, version: str, converted: Converted, tolerance: float) -> str:
-    """One sentence on how the two agree; DoesNotAgree where they do not."""
-    said = [await _compared_on(client, name, version, converted, check, tolerance) for check in converted.checks]
-    return "; ".join(said)
-
-
-async def _compared_on(
-    client: AsyncClient, name: str, version: str, converted: Converted, check: Check, tolerance: float
-) -> str:
-    rows = f"{check.row_count} made-up rows" if converted.made_up else f"{check.row_count} rows of yours"
-    rows += f" {converted.like}" if converted.like else ""
-    rows += f" {check.what}" if check.what else ""
-    discarded = f"so version {version} was discarded"
-    try:
-        answer = await Predictor(client).predict(name, check.rows, version=version)
-    except (InvalidInput, ExecutionError) as error:
-        raise DoesNotAgree(
-            f"the export of {converted.source} does not take the rows that the original does ({error.message}), on "
-            f"{rows}, {discarded}; {_SAMPLE if converted.made_up else _BY_HAND}"
-        ) from error
-    try:
-        comparison = compare(check.expected, answer, converted.labels, tolerance)
-    except Exception as error:  # numpy's, for answers of a form that nobody has seen yet
-        raise DoesNotAgree(
-            f"the answers of {converted.source} and of its export could not be compared on {rows} ({_words(error)}), "
-            f"{discarded}; {_BY_HAND}"
-        ) from error
-    if not comparison.agrees:
-        hint = _SAMPLE
-        if not math.isfinite(comparison.needed):
-            hint = _BY_HAND
-        elif not converted.made_up:
-            hint = f"where that is near enough, load it with tolerance={math.ceil(comparison.needed * 1000) / 1000:g}"
-        raise DoesNotAgree(
-            f"the export of {converted.source} does not answer as the original on {rows} ({comparison.summary}; "
-            f"the tolerance is {tolerance:g}), {discarded}; {hint}"
-        )
-    return f"compared with the original on {rows}: {comparison.summary}"
 
 
 async def _discard(client: AsyncClient, name: str, version: str) -> None:

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench.client.formatting import megabytes
-from workbench.convert.converters import Check, Converted
+from workbench.convert.converters import Check, Converted, exported_as
 from workbench.convert.own_answers import own_answers
 from workbench.convert.sample_rows import MadeUp, made_up_rows, nothing_like_it
 from workbench.convert.sklearn_export import export
@@ -51,9 +50,9 @@ def convert(source: object, sample: object | None) -> Converted:
             raise InvalidInput(f"{kind} itself refuses the rows of the sample: {reason}") from error
     model = proto.SerializeToString(deterministic=True)
     opset = max(item.version for item in proto.opset_import if item.domain == "")
-    exported = f"{kind} exported to ONNX (opset {opset}, {megabytes(len(model))})"
     check = Check(rows, len(rows), expected)
     versions = {"scikit-learn": version("scikit-learn"), "skl2onnx": version("skl2onnx")}
+    exported = exported_as(kind, "scikit-learn", versions["scikit-learn"], opset)
     return Converted(model, exported, (check,), sample is None, labels, kind, made_up.like, versions=versions)
 
 
