@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from workbench.client.futures import Job
     from workbench.client.load_progress import LoadProgress, Told
     from workbench.client.model_card import ModelCard
+    from workbench.client.pipeline_wiring import Stages
     from workbench.client.predict import Predictor
     from workbench.client.results import Lines, LoadReport, ModelTable, Prediction
     from workbench.client.shared_service import SharedService
@@ -180,6 +181,35 @@ class Workbench:
             )
 
         return _run(f"load {name}", call, progress)
+
+    def pipeline(
+        self,
+        name: str,
+        stages: object,
+        mapping: Mapping[str, str] | None = None,
+        *,
+        force: bool = False,
+        **settings: object,
+    ) -> LoadReport:
+        """Serves models that are served already, one after another, as one model `name`, and reports what was done.
+
+        `stages` is `wb["det"] >> wb["rec"]`, "det >> rec", or a list of names. Outputs become inputs by name, or where
+        one output meets one input. `mapping` says so otherwise: {"rec.x": "det.y"} has output y of det become input x
+        of rec, {"rec.lang": "lang"} gives the pipeline an input of its own, {"boxes": "det.y"} a further output.
+
+        Raises InvalidInput where the stages do not fit each other, ModelNotFound for a stage that is not loaded.
+        """
+        from workbench.client.model_settings import settings_from
+        from workbench.client.pipeline_load import load_pipeline
+        from workbench.client.pipeline_wiring import stages_of
+
+        self._predictor.forget(name)
+        models, config = stages_of(stages).models, settings_from(settings)
+
+        def call(told: LoadProgress) -> Coroutine[Any, Any, LoadReport]:
+            return load_pipeline(self._client, name, models, mapping or {}, config, force=force)
+
+        return _run(f"pipeline {name}", call, False)
 
     def unload(self, name: str) -> None:
         """Unloads every version of model `name` and frees its memory, after its current requests have ended."""
@@ -537,6 +567,12 @@ class Model:
         return self._workbench.predict(self.name, value, version=version, outputs=outputs, progress=progress)
 
     predict = __call__
+
+    def __rshift__(self, other: object) -> Stages:
+        """Puts another model behind this one, as stages of a pipeline for `Workbench.pipeline`."""
+        from workbench.client.pipeline_wiring import stages_of
+
+        return stages_of(self) >> other
 
     def submit(
         self, value: object, *, version: str | int | None = None, outputs: Sequence[str] = ()

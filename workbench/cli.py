@@ -187,6 +187,21 @@ def _load(arguments: argparse.Namespace) -> int:
     return _say(_service(arguments).load(arguments.name, arguments.source, force=arguments.force, **options))
 
 
+def _add_pipeline(parser: argparse.ArgumentParser) -> None:
+    _add_name(parser)
+    parser.add_argument("stages", metavar="STAGE", nargs="+", help="models, one after another")
+    parser.add_argument("--map", default="", metavar="b.x=a.y", help="inputs that names do not tell, with commas")
+    parser.add_argument("--force", action="store_true", help="load even if inputs or outputs change")
+
+
+def _pipeline(arguments: argparse.Namespace) -> int:
+    from workbench.client.pipeline_wiring import pairs_of
+
+    mapping = dict(pairs_of(arguments.map))
+    stages = " ".join(arguments.stages)
+    return _say(_service(arguments).pipeline(arguments.name, stages, mapping, force=arguments.force))
+
+
 def _unload(arguments: argparse.Namespace) -> int:
     _service(arguments).unload(arguments.name)
     return _say(f"{arguments.name} is unloaded")
@@ -349,6 +364,7 @@ def _print(answer: object) -> None:
 
 _CLIENT_VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]] = {
     "load": ("serve a model, or the next version of one", _add_load, _load),
+    "pipeline": ("serve models one after another as one", _add_pipeline, _pipeline),
     "unload": ("unload every version of a model, after its current requests", _add_name, _unload),
     "predict": ("send rows to a model and print its answer", _add_predict, _predict),
     "models": ("list every version of every model", _add_nothing, _models),

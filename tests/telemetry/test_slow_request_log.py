@@ -128,6 +128,7 @@ def test_one_is_told_with_everything_that_is_known() -> None:
         "request_id": "r-9",
         "trace_id": "a" * 32,
         "id": "seven",
+        "pipeline": [],
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from workbench.client.formatting import milliseconds
@@ -52,13 +52,23 @@ def latencies(buckets: Mapping[str, Mapping[str, int]], window_s: float) -> go.F
     return figure
 
 
-def waterfall(model: str, requests: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -> go.Figure:
-    """Plot the stages of the slowest requests: one bar each, the slowest on top. `colours` maps stages to colours."""
+def waterfall(
+    model: str,
+    requests: Sequence[Mapping[str, Any]],
+    colours: Mapping[str, str],
+    shares: Callable[[Mapping[str, Any]], str],
+) -> go.Figure:
+    """Plot the stages of the slowest requests: one bar each, the slowest on top. `colours` maps stages to colours,
+    `shares` tells what the stages of a pipeline of models took."""
     import plotly.graph_objects as go
 
     shown = requests[:MOST_REQUESTS]
     labels = [f"{i}: {milliseconds(request['duration_s'])}" for i, request in enumerate(shown, 1)]
-    mates = [f"{request['rows'] or '?'} rows among {request['batch_size'] or '?'} of its batch" for request in shown]
+    mates = [
+        f"{request['rows'] or '?'} rows among {request['batch_size'] or '?'} of its batch"
+        + (f"<br>{told}" if (told := shares(request)) else "")
+        for request in shown
+    ]
     figure = go.Figure()
     for stage, colour in colours.items():
         if stage == "receive":  # not part of the request's duration

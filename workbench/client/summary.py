@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from workbench.client.formatting import counted, escape, html_table, megabytes, milliseconds, text_lines
 from workbench.client.input_adapter import describe
 from workbench.core.model import ModelState, ModelStatus
+from workbench.core.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from workbench.rendezvous.service_record import ServiceRecord
@@ -46,6 +47,8 @@ def model_card(status: ModelStatus) -> Card:
         "device": status.device,
         "inputs": ", ".join(map(describe, signature.inputs)) if signature else "",
         "outputs": ", ".join(map(describe, signature.outputs)) if signature else "",
+        "stages": " > ".join(status.pipeline.labels) if status.pipeline else "",
+        "joints": _joints(status.pipeline) if status.pipeline else "",
         "batching": status.batching,
         "largest batch": counted(status.max_batch_size, "row") if status.max_batch_size else "",
         "queue delay": milliseconds(status.config.max_queue_delay_s) if status.config.max_queue_delay_s else "",
@@ -58,6 +61,17 @@ def model_card(status: ModelStatus) -> Card:
         "notes": " ".join(status.notes),
     }
     return Card(f"{status.name}, version {status.version}{' (serving)' if status.routed else ''}", facts)
+
+
+def _joints(pipeline: Pipeline) -> str:
+    """Which output becomes which input, as "b.x = a.y"."""
+    sources = {tensor: name for name, tensor in pipeline.inputs.items()}
+    told = []
+    for label, step in zip(pipeline.labels, pipeline.steps, strict=True):
+        told += [f"{label}.{name} = {sources[tensor]}" for name, tensor in step.inputs.items()]
+        sources |= {tensor: f"{label}.{name}" for name, tensor in step.outputs.items()}
+    told += [f"{name} = {sources[tensor]}" for name, tensor in pipeline.outputs.items()]
+    return ", ".join(told)
 
 
 def service_card(service: Mapping[str, object], token_file: str | None) -> Card:

@@ -52,10 +52,25 @@ class Timings:
     """Rows of the request itself."""
     batch_rows: Sequence[int] = ()
     """Rows of each request in its batch, itself included; one list for all of them."""
+    stages: Sequence[StageTimings] = ()
+    """Of a pipeline of models, its stages in the order in which they ended. Its own parts are then those of the stages
+    that others waited for, and its batch is that of the stage that took longest."""
 
     @property
     def total_s(self) -> float:
         return self.queued_s + self.batched_s + self.ran_s + self.split_s
+
+
+@dataclass(slots=True)
+class StageTimings:
+    """One stage of a request to a pipeline of models."""
+
+    stage: str
+    version: str
+    """Of the model that answered."""
+    began_s: float
+    """Seconds from the request's acceptance until the stage was asked."""
+    timings: Timings
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from workbench.config import ModelConfig
 from workbench.core.batch_proof import BatchEvidence
+from workbench.core.pipeline import Pipeline
 from workbench.core.sequence_config import SequenceConfig, SequenceFigures
 from workbench.errors import InvalidInput
 from workbench.visible_text import visible
@@ -72,6 +73,16 @@ class TensorSpec:
     def wire_shape(self) -> tuple[int, ...]:
         """The shape as the protocol's metadata has it, which can say of an unknown rank only that sizes are free."""
         return self.shape if self.ranked else (FREE,)
+
+    def may_be(self, other: TensorSpec) -> bool:
+        """Whether one tensor may be of this form and of the other."""
+        if self.datatype != other.datatype:
+            return False
+        if not (self.ranked and other.ranked):
+            return True
+        return len(self.shape) == len(other.shape) and all(
+            FREE in (one, another) or one == another for one, another in zip(self.shape, other.shape, strict=True)
+        )
 
     def __repr__(self) -> str:
         return f"<TensorSpec {self}>"
@@ -161,6 +172,8 @@ class ModelStatus:
     epoch: str = ""
     """Names this load of the version, among those of all services: what a client knows of a model holds for answers
     with the same epoch only. A load that stops batching gets another one. Empty: a server that tells none."""
+    pipeline: Pipeline | None = None
+    """None: it is one model, not a pipeline of several."""
 
     def __repr__(self) -> str:
         where = f" on {self.device}" if self.device else ""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from workbench.core.onnx_operators import ABORTING_OPERATORS, STEADY_OPERATORS
+from workbench.core.pipeline_document import MARK
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Runtime:
     """What its files have at `mark_at`, by which one is known whatever it is called; empty: nothing of the kind."""
     mark_at: int = field(default=0, kw_only=True)
     opener: str
-    """Makes a session: runtimes.registry.Opener."""
+    """Makes a session: runtimes.registry.Opener. Empty: the engine runs it itself, by the models that it names."""
     inspector: str
     """Validates a file before `opener` sees it: repository.validate.Inspector."""
     platform_prefix: str = ""
@@ -80,7 +81,21 @@ ORT_FORMAT: Final = replace(
 )
 """Models that ONNX Runtime has saved in its own format. Nothing is known of their operators."""
 
-_registered: dict[str, Runtime] = {each.name: each for each in (ONNX, ORT_FORMAT)}
+PIPELINE: Final = Runtime(
+    name="ensemble",
+    title="pipelines",
+    format="pipeline",
+    platform="ensemble",
+    model_file="model.pipeline",
+    suffixes=(".pipeline",),
+    mark=MARK,
+    opener="",
+    inspector="workbench.repository.pipeline_file:inspect_pipeline",
+    sandboxed=False,
+)
+"""Pipelines of models (core.pipeline). Their files hold nothing that could harm."""
+
+_registered: dict[str, Runtime] = {each.name: each for each in (ONNX, ORT_FORMAT, PIPELINE)}
 
 
 def register(runtime: Runtime) -> None:
@@ -126,7 +141,7 @@ def suffixes() -> tuple[str, ...]:
 
 def model_files(folder: str = "") -> str:
     """The names of all model files, as messages list them, each in `folder`."""
-    return " or ".join(f"{folder}{each.model_file}" for each in runtimes())
+    return " or ".join(f"{folder}{each.model_file}" for each in runtimes() if each.opener)
 
 
 def imported(reference: str) -> Any:

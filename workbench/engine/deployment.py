@@ -7,10 +7,10 @@ import dataclasses
 import logging
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from workbench.config import Limits, ModelConfig
+from workbench.config import LIVE_SETTINGS, Limits, ModelConfig
 from workbench.core.batch_proof import BatchEvidence
 from workbench.core.description import Description, RunTimes
 from workbench.core.messages import InferRequest, InferResponse, Timings
@@ -383,6 +383,20 @@ class Deployment:
             self._sent = tuple(notes)
             self._observer.model_changed(self.status())
 
+    def takes_live(self, setting: str) -> bool:
+        """Whether `setting` can change without a reload."""
+        return setting in LIVE_SETTINGS and (setting != "instances" or self.takes_more_runners)
+
+    @property
+    def labels(self) -> Mapping[str, Sequence[str]]:
+        """Output -> what its elements are called, of those that have such names."""
+        return self.source.labels
+
+    @property
+    def max_batch_size(self) -> int:
+        """The most rows of one batch, and of one request; 0: served unbatched."""
+        return self.config.max_batch_size if self._found.batched else 0
+
     @property
     def takes_more_runners(self) -> bool:
         """True where the number of runners can change without a reload."""
@@ -475,7 +489,7 @@ class Deployment:
             signature=self.signature,
             config=self.config,
             routed=self.routed,
-            max_batch_size=self.config.max_batch_size if self._found.batched else 0,
+            max_batch_size=self.max_batch_size,
             batching=self._batching() + (f"; {self._sequences}" if self._sequences is not None else ""),
             batch_evidence=self._found.evidence if self.config.max_batch_size > 1 else BatchEvidence.NONE,
             execution=self._execution(),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 from workbench.core.model import ModelState, ModelStatus
-from workbench.engine.deployment import Deployment
+from workbench.engine.pipeline_deployment import PipelineDeployment
 from workbench.engine.router import RoutingTable
+from workbench.engine.served import Served
 
 Key = tuple[str, str]
 
@@ -16,27 +17,34 @@ class Deployments:
 
     def __init__(self) -> None:
         self.table = RoutingTable()
-        self._living: list[Deployment] = []
+        self._inner = self.table
+        """As pipelines see it: until the end, when nothing else answers any more."""
+        self._cleared = False
+        self._living: list[Served] = []
         """From `add` until `buried`: also those that drain, which answer to nothing any more."""
-        self._serving: dict[Key, Deployment] = {}
+        self._serving: dict[Key, Served] = {}
         """Those that answer to their version; they may still be loading."""
-        self._routed: dict[str, Deployment] = {}
+        self._routed: dict[str, Served] = {}
         self._failed: dict[Key, ModelStatus] = {}
 
     # Asked
 
     @property
-    def living(self) -> list[Deployment]:
+    def living(self) -> list[Served]:
         return list(self._living)
 
-    def routed(self, name: str) -> Deployment | None:
+    def routed(self, name: str) -> Served | None:
         return self._routed.get(name)
 
-    def get(self, name: str, version: str) -> Deployment | None:
+    def get(self, name: str, version: str) -> Served | None:
         return self._serving.get((name, version))
 
-    def of(self, name: str) -> list[Deployment]:
+    def of(self, name: str) -> list[Served]:
         return [deployment for key, deployment in self._serving.items() if key[0] == name]
+
+    def member(self, name: str, version: str | None) -> Served:
+        """Implements pipeline_deployment.Members."""
+        return self._inner.choose(name, version)
 
     def failed(self, name: str) -> bool:
         return any(key[0] == name for key in self._failed)
@@ -56,7 +64,7 @@ class Deployments:
 
     # Changed
 
-    def add(self, deployment: Deployment) -> bool:
+    def add(self, deployment: Served) -> bool:
         """It lives, and answers to its version unless another one does: then False."""
         self._living.append(deployment)
         key = (deployment.name, deployment.version)
@@ -67,7 +75,7 @@ class Deployments:
         self._publish()
         return True
 
-    def route(self, deployment: Deployment) -> tuple[Deployment | None, list[Deployment]]:
+    def route(self, deployment: Served) -> tuple[Served | None, list[Served]]:
         """Requests without a version go to it now. The one they went to before, and all that it took the place of."""
         name = deployment.name
         before = self._routed.get(name)
@@ -82,7 +90,7 @@ class Deployments:
         self._publish()
         return before, [each for each in displaced.values() if each is not None]
 
-    def remove(self, deployment: Deployment) -> None:
+    def remove(self, deployment: Served) -> None:
         """It answers to nothing any more; it lives until it is buried."""
         key = (deployment.name, deployment.version)
         if self._serving.get(key) is deployment:
@@ -91,7 +99,7 @@ class Deployments:
             del self._routed[deployment.name]
         self._publish()
 
-    def buried(self, deployment: Deployment) -> None:
+    def buried(self, deployment: Served) -> None:
         self._living = [each for each in self._living if each is not deployment]
 
     def fail(self, status: ModelStatus) -> None:
@@ -110,7 +118,8 @@ class Deployments:
         ]
 
     def clear(self) -> None:
-        """Nothing answers any more."""
+        """Nothing answers any more, but to the stages of pipelines."""
+        self._cleared = True
         self._serving.clear()
         self._routed.clear()
         self._publish()
@@ -118,3 +127,8 @@ class Deployments:
     def _publish(self) -> None:
         failed = {name: status.reason for (name, _), status in self._failed.items()}
         self.table = RoutingTable(self._serving.values(), self._routed, failed)
+        if not self._cleared:
+            self._inner = self.table
+            for each in self._living:
+                if isinstance(each, PipelineDeployment):
+                    each.members_changed()

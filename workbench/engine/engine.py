@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from workbench.config import LIVE_SETTINGS, MAX_MODEL_TENSORS, Limits, ModelConfig, model_config
+from workbench.config import MAX_MODEL_TENSORS, Limits, ModelConfig, model_config
 from workbench.core.description import Description
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import DesiredModel, ModelState, ModelStatus, check_model_name, check_model_version
@@ -25,7 +25,9 @@ from workbench.engine.deployments import Deployments
 from workbench.engine.inline_execution import LoopShare
 from workbench.engine.memory_footprint import Footprints
 from workbench.engine.noop import NoopJournal, NoopObserver
+from workbench.engine.pipeline_deployment import PipelineDeployment
 from workbench.engine.request_queue import Completion
+from workbench.engine.served import Served
 from workbench.engine.sources import ModelSource, Sources, source_of
 from workbench.errors import (
     Conflict,
@@ -104,7 +106,7 @@ class Engine:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._lent: set[str] = set()
         """The models whose settings are a borrower's."""
-        self._leaving: dict[Deployment, asyncio.Task[None]] = {}
+        self._leaving: dict[Served, asyncio.Task[None]] = {}
         self._left_over: set[str] = set()
         self._started = self._closing = False
 
@@ -149,9 +151,15 @@ class Engine:
         """Refuse what comes, finish what was accepted, give everything back."""
         self._closing = True
         self._deployments.clear()
-        for deployment in self._deployments.living:  # what loads sees that all is closing, and ends itself
-            if deployment.state is ModelState.READY:
-                self._retire(deployment, drain_timeout_s)
+        until = self.clock() + drain_timeout_s
+        # Pipelines first: the stages of what they accepted still need the others.
+        if pipelines := [
+            self._retire(each, drain_timeout_s) for each in self._ready() if isinstance(each, PipelineDeployment)
+        ]:
+            await asyncio.wait(pipelines, timeout=drain_timeout_s)
+        drain_timeout_s = max(0.0, until - self.clock())
+        for deployment in self._ready():  # what loads sees that all is closing, and ends itself
+            self._retire(deployment, drain_timeout_s)
         if self._leaving:
             await asyncio.wait(self._leaving.values(), timeout=drain_timeout_s)
         for deployment in self._deployments.living:
@@ -325,7 +333,7 @@ class Engine:
             before = current.config
             lent = model_config(settings, before)
             changed = [f.name for f in dataclasses.fields(lent) if getattr(lent, f.name) != getattr(before, f.name)]
-            if fixed := [each for each in changed if not _is_live(current, each)]:
+            if fixed := [each for each in changed if not current.takes_live(each)]:
                 raise InvalidInput(f"{', '.join(fixed)} cannot change without a reload, so it cannot be lent")
             self._lent.add(name)
             current.configure(lent)
@@ -387,7 +395,7 @@ class Engine:
         called, of those that have such names."""
         for deployment in self._deployments.living:
             if deployment.epoch == epoch:
-                return deployment.status().max_batch_size > 0, deployment.source.labels
+                return deployment.max_batch_size > 0, deployment.labels
         return False, {}
 
     def tensors_of(self, name: str, version: str | None) -> int:
@@ -440,13 +448,13 @@ class Engine:
                 )
             yield
 
-    async def _reconfigured(self, current: Deployment, config: ModelConfig, began: float) -> LoadResult:
+    async def _reconfigured(self, current: Served, config: ModelConfig, began: float) -> LoadResult:
         changed = [
             f.name for f in dataclasses.fields(config) if getattr(config, f.name) != getattr(current.config, f.name)
         ]
         if not changed:
             return LoadResult(current.status(), True, None, self.clock() - began)
-        live = all(_is_live(current, each) for each in changed)
+        live = all(current.takes_live(each) for each in changed)
         name = current.name
         persist = name in self._persisted
         if live:
@@ -474,7 +482,7 @@ class Engine:
         persist: bool,
         again: bool = False,
         restored: DesiredModel | None = None,
-    ) -> Deployment:
+    ) -> Served:
         """A deployment that is Ready and not routed; `persist`: the journal holds an attempt, which is to be settled.
         With `restored` the attempt is one to restore."""
 
@@ -492,19 +500,33 @@ class Engine:
                 with suppress(StorageError):
                     self._journal.restoring(restored)
 
-        deployment = Deployment(
-            name,
-            version,
-            source,
-            config,
-            observer=self._observer,
-            open_session=self._open_session,
-            clock=self.clock,
-            arbiters=self._arbiters,
-            loop_time=self.loop_time,
-            footprints=self._footprints,
-            limits=self._limits,
-        )
+        deployment: Served
+        if source.runtime.opener:
+            deployment = Deployment(
+                name,
+                version,
+                source,
+                config,
+                observer=self._observer,
+                open_session=self._open_session,
+                clock=self.clock,
+                arbiters=self._arbiters,
+                loop_time=self.loop_time,
+                footprints=self._footprints,
+                limits=self._limits,
+            )
+        else:
+            deployment = PipelineDeployment(
+                name,
+                version,
+                source,
+                config,
+                observer=self._observer,
+                clock=self.clock,
+                members=self._deployments,
+                limits=self._limits,
+                restored=restored is not None,
+            )
         # Shows as Loading; where it is to replace one of the same version, that one goes on showing itself.
         added = self._deployments.add(deployment)
         try:
@@ -523,7 +545,7 @@ class Engine:
             raise
         return deployment
 
-    async def _take_in(self, deployment: Deployment, began: float, *, persist: bool) -> LoadResult:
+    async def _take_in(self, deployment: Served, began: float, *, persist: bool) -> LoadResult:
         """Note it, then route to it. StorageError, and then nothing has changed."""
         name = deployment.name
         desired = DesiredModel(name, deployment.version, deployment.source.digest, deployment.config)
@@ -559,7 +581,7 @@ class Engine:
             with suppress(StorageError):
                 await in_thread(lambda: self._journal.settled(name))
 
-    def _swap_in(self, deployment: Deployment, began: float) -> LoadResult:
+    def _swap_in(self, deployment: Served, began: float) -> LoadResult:
         before, displaced = self._deployments.route(deployment)
         self._drop_failed(deployment.name)
         deployment.route(True)
@@ -569,7 +591,7 @@ class Engine:
             self._retire(each)
         return LoadResult(deployment.status(), False, before.version if before else None, self.clock() - began)
 
-    def _retire(self, deployment: Deployment, timeout_s: float = DRAIN_TIMEOUT_S) -> asyncio.Task[None]:
+    def _retire(self, deployment: Served, timeout_s: float = DRAIN_TIMEOUT_S) -> asyncio.Task[None]:
         """It answers nothing new from now on; the task, which `close` waits for too, ends when it is Gone."""
         self._deployments.remove(deployment)
 
@@ -584,7 +606,10 @@ class Engine:
             self._leaving[deployment] = asyncio.ensure_future(leave())
         return self._leaving[deployment]
 
-    def _version(self, name: str, version: str) -> Deployment:
+    def _ready(self) -> list[Served]:
+        return [each for each in self._deployments.living if each.state is ModelState.READY]
+
+    def _version(self, name: str, version: str) -> Served:
         check_model_name(name)
         check_model_version(version)
         deployment = self._deployments.get(name, version)
@@ -613,12 +638,7 @@ async def _ended(*tasks: asyncio.Task[None]) -> None:
         await asyncio.wait(tasks)
 
 
-def _is_live(deployment: Deployment, setting: str) -> bool:
-    """Whether a setting of `deployment` can change without a reload."""
-    return setting in LIVE_SETTINGS and (setting != "instances" or deployment.takes_more_runners)
-
-
-def _check_same_signature(current: Deployment | None, new: Deployment, force: bool) -> None:
+def _check_same_signature(current: Served | None, new: Served, force: bool) -> None:
     if current is None or force or current.signature is None or new.signature is None:
         return
     if difference := current.signature.difference(new.signature):

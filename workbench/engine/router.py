@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from workbench.engine.deployment import Deployment
+from workbench.engine.served import Served
 from workbench.errors import ModelNotFound, Unavailable, WorkbenchError
 
 MOST_NAMED = 10
@@ -19,18 +19,18 @@ class RoutingTable:
 
     def __init__(
         self,
-        deployments: Iterable[Deployment] = (),
-        routed: Mapping[str, Deployment] | None = None,
+        deployments: Iterable[Served] = (),
+        routed: Mapping[str, Served] | None = None,
         failed: Mapping[str, str] = _NONE,
     ) -> None:
         """`deployments` answer to their own version; `routed` says which one answers where none is named; `failed`
         holds, by model, why a load failed."""
-        table: dict[tuple[str, str | None], Deployment] = {(each.name, each.version): each for each in deployments}
+        table: dict[tuple[str, str | None], Served] = {(each.name, each.version): each for each in deployments}
         table.update({(name, None): deployment for name, deployment in (routed or {}).items()})
         self._table = table
         self._failed = failed
 
-    def choose(self, name: str, version: str | None) -> Deployment:
+    def choose(self, name: str, version: str | None) -> Served:
         """Raises ModelNotFound, or Unavailable for a model that is known but does not serve yet, or failed."""
         try:
             return self._table[name, version]

@@ -20,7 +20,7 @@ class Misuse(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """A verb. Positions are as the usage shows them; a last SOURCE, EXPR or KEY=VALUE takes the rest of the line."""
+    """A verb. Positions are as usage shows them; a last SOURCE, EXPR, STAGES or KEY=VALUE is the rest of the line."""
 
     name: str
     summary: str
@@ -70,6 +70,12 @@ VERBS: Mapping[str, Verb] = {
             ("NAME", "EXPR"),
             {**_VERSION, "--bg": "", **_KEEP},
         ),
+        Verb(
+            "pipeline",
+            "serve models one after another as one: outputs become inputs by name",
+            ("NAME", "STAGES"),
+            {"--map": "b.x=a.y", "--max-batch": "ROWS", "--force": "", **_KEEP},
+        ),
         Verb("models", "a table of the models; also %infer alone", (), {"--window": "60s"}),
         Verb("watch", "live figures of a model, or of the busiest, below this cell", ("[NAME]",), {"--window": "60s"}),
         Verb("panel", "a panel to load, watch, set and try models, below this cell"),
@@ -104,6 +110,7 @@ FLAGS: Mapping[str, str] = {
     "--instances": "how many runs of the model may be under way at once; 1, the default: as was measured to be best",
     "--sample": "rows on which an estimator and its export are compared; without it they are made up",
     "--tolerance": "the largest difference that passes, as a share of an output's largest value (0.001)",
+    "--map": "what an input takes where names do not tell: STAGE.INPUT=STAGE.OUTPUT, or =NAME for an own input",
     "--force": "even where inputs or outputs change, on which callers may rely",
     "--bg": "in the background: a job at once, to be awaited, cancelled, or asked for its .result()",
     "-o": "keep what it gives back in this variable of the notebook",
@@ -120,7 +127,7 @@ CELL_VERBS = tuple(verb.name for verb in VERBS.values() if verb.positions[-1:] i
 
 _HELP = ("--help", "-h")
 
-_TAKES_THE_REST = ("SOURCE", "EXPR", "KEY=VALUE", "RUN RUN")
+_TAKES_THE_REST = ("SOURCE", "EXPR", "STAGES", "KEY=VALUE", "RUN RUN")
 _MAY_TAKE_THE_REST = ("[EXPR]",)
 
 

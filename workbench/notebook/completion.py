@@ -103,6 +103,8 @@ def offer(
         return Offer(word) if kept else _fitting(word, models(), "instance")
     if position == "[VERB]":
         return Offer(word) if kept else _fitting(word, VERBS, "magic")
+    if position == "STAGES":
+        return _fitting(word, models(), "instance")
     if position == "KEY=VALUE":
         return _setting(word)
     if match["cell"]:  # the value comes from the cell, so only flags are left

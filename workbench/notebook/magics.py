@@ -16,6 +16,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 
 from workbench.client.futures import Job
 from workbench.client.input_adapter import did_you_mean
+from workbench.client.pipeline_wiring import pairs_of
 from workbench.client.results import Lines
 from workbench.client.summary import Card
 from workbench.core.runtime import suffixes
@@ -75,6 +76,7 @@ class InferMagics(Magics):
             "panel": lambda command: attach().panel(),
             "watch": lambda command: attach().watch(command.name or None, command.flags.get("--window", 60.0)),
             "show": lambda command: self._connect().show(command.name, command.flags.get("--version")),
+            "pipeline": self._pipeline,
             "unload": self._unload,
             "set": lambda command: self._connect().set(command.name, **pairs(command.rest)),
             "status": lambda command: attach().status(),
@@ -143,6 +145,12 @@ class InferMagics(Magics):
         if "--bg" in command.flags:
             return self._connect().submit(command.name, value, version=version)
         return self._connect().predict(command.name, value, version=version, progress=True)
+
+    def _pipeline(self, command: Command) -> object:
+        flags = command.flags
+        options: dict[str, Any] = {"max_batch": flags.get("--max-batch"), "force": "--force" in flags}
+        mapping = dict(pairs_of(flags.get("--map", "")))
+        return self._connect().pipeline(command.name, command.rest, mapping, **options)
 
     def _unload(self, command: Command) -> object:
         self._connect().unload(command.name)

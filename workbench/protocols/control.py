@@ -87,6 +87,7 @@ def encode_status(status: ModelStatus) -> dict[str, Any]:
         "config": dataclasses.asdict(status.config),
         "sequences": dataclasses.asdict(status.sequences) if status.sequences else None,
         "sequence_config": dataclasses.asdict(status.sequence_config) if status.sequence_config else None,
+        "pipeline": dataclasses.asdict(status.pipeline) if status.pipeline else None,
         "notes": list(status.notes),
     }
 

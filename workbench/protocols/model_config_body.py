@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from workbench.config import ModelConfig
 from workbench.core.model import ModelStatus, Signature, TensorSpec
+from workbench.core.pipeline import Pipeline, PipelineStep
 from workbench.core.runtime import runtime_of_platform
 from workbench.core.sequence_config import CORRID, Control, ImplicitStateConfig, SequenceConfig
 from workbench.core.tensor import BYTES
@@ -57,11 +59,31 @@ def triton_config(status: ModelStatus, versions: Sequence[str] = ()) -> dict[str
         }
         | {EPOCH: {"string_value": status.epoch}},
     }
-    if status.sequence_config is not None:
+    if status.pipeline is not None:
+        del config["backend"], config["instance_group"], config["default_model_filename"]
+        config["ensemble_scheduling"] = {"step": [_step(step) for step in _by_tensor_names(status.pipeline).steps]}
+    elif status.sequence_config is not None:
         config["sequence_batching"] = _sequence_batching(status.sequence_config, status.config)
     elif batched:
         config["dynamic_batching"] = _batching(status.config)
     return config
+
+
+def _step(step: PipelineStep) -> dict[str, Any]:
+    version = int(step.version) if step.version else -1
+    maps = {"input_map": dict(step.inputs), "output_map": dict(step.outputs)}
+    return {"model_name": step.model, "model_version": version, **maps}
+
+
+def _by_tensor_names(pipeline: Pipeline) -> Pipeline:
+    """The same pipeline, whose own inputs and outputs are called as their tensors, as Triton's form needs it."""
+    names = {tensor: name for name, tensor in (*pipeline.inputs.items(), *pipeline.outputs.items())}
+
+    def named(tensors: Mapping[str, str]) -> dict[str, str]:
+        return {name: names.get(tensor, tensor) for name, tensor in tensors.items()}
+
+    steps = (replace(step, inputs=named(step.inputs), outputs=named(step.outputs)) for step in pipeline.steps)
+    return Pipeline(tuple(steps), named(pipeline.inputs), named(pipeline.outputs))
 
 
 def _tensor(spec: TensorSpec, batched: bool) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def _preload() -> None:
     import workbench.runtimes.registry  # noqa: F401
 
     for runtime in runtimes():
-        for reference in (runtime.inspector, runtime.opener):
+        for reference in filter(None, (runtime.inspector, runtime.opener)):
             with contextlib.suppress(Exception):  # then a fork says so
                 imported(reference)
     libraries()

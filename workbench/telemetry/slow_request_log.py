@@ -14,11 +14,12 @@ import itertools
 import math
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
+from workbench.core.messages import StageTimings
 from workbench.telemetry.request_record import RequestRecord, stages_of
 
 KEPT = 100
@@ -168,4 +169,24 @@ def encode(exchange: RequestRecord, wall_offset_s: float) -> dict[str, Any]:
         "request_id": exchange.request_id.decode("ascii"),
         "trace_id": exchange.trace_id,
         "id": exchange.id,
+        "pipeline": _stages(timings.stages) if timings else [],
     }
+
+
+def _stages(stages: Sequence[StageTimings]) -> list[dict[str, Any]]:
+    """Of a pipeline's stages, and of the pipelines among them, the latter's own after each."""
+    told: list[dict[str, Any]] = []
+    for each in stages:
+        timings = each.timings
+        parts = {"queue": timings.queued_s, "batch": timings.batched_s, "compute": timings.ran_s}
+        told.append(
+            {
+                "stage": each.stage,
+                "version": each.version,
+                "began_s": each.began_s,
+                "stages_s": {**parts, "split": timings.split_s},
+                "batch_size": timings.batch_size,
+                "pipeline": _stages(timings.stages),
+            }
+        )
+    return told

@@ -1,0 +1,54 @@
+"""Pipelines of models, from the Python API to the running service."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+
+import numpy as np
+
+from tests.models import add_constant
+from workbench.api import Workbench
+
+ROWS = np.arange(12, dtype=np.float32).reshape(3, 4)
+
+
+def posted(wb: Workbench, path: str, body: dict[str, object]) -> dict[str, object]:
+    request = urllib.request.Request(
+        f"{wb.url}{path}",
+        json.dumps(body).encode(),
+        {"Authorization": f"Bearer {wb.client.token}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        found: dict[str, object] = json.load(answer)
+    return found
+
+
+def test_two_models_answer_as_one(wb: Workbench) -> None:
+    wb.load("one", add_constant(1.0))
+    wb.load("ten", add_constant(10.0))
+    report = wb.pipeline("both", wb["one"] >> wb["ten"])
+    assert "joined one >> ten" in repr(report)
+    np.testing.assert_array_equal(wb["both"](ROWS).array, ROWS + 11)
+    body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [[1, 2, 3, 4]]}]}
+    answer = posted(wb, "/v2/models/both/infer", body)
+    assert answer["outputs"][0]["data"] == [12.0, 13.0, 14.0, 15.0]  # type: ignore[index]
+    assert wb["both"].status.platform == "ensemble"
+
+
+def test_one_requests_stages_are_one_line_of_the_slowest(wb: Workbench) -> None:
+    wb.load("one", add_constant(1.0))
+    wb.load("ten", add_constant(10.0))
+    wb.pipeline("lined", "one >> ten")
+    wb["lined"](ROWS)
+    slowest = wb["lined"].slowest()
+    (request,) = slowest
+    assert [each["stage"] for each in request["pipeline"]] == ["one", "ten"]
+    told = [each["stages_s"] for each in request["pipeline"]]
+    assert 0 < sum(each["compute"] for each in told) <= request["stages_s"]["compute"] + 1e-9
+    assert "stages" in repr(slowest)
+    assert "one, compute: " in slowest._repr_html_()
+    assert "ten took_s" in slowest.to_pandas()
+    card = wb.show("lined")
+    assert card["stages"] == "one > ten"
+    assert card["joints"] == "one.x = x, ten.x = one.y, y = ten.y"
