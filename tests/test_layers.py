@@ -131,7 +131,7 @@ CIRCLES: dict[frozenset[str], str] = {
 """Modules that import each other in a circle -> why."""
 
 FOREIGN: dict[str, set[str]] = {
-    "onnxruntime": {"runtimes"},
+    "onnxruntime": {"runtimes", "convert"},
     "httptools": {"server", "loadtest"},
     "uvicorn": set(),
     "hpack": {"http2"},

@@ -18,6 +18,7 @@ from workbench.protocols.control import LoadAnswer
 
 DATATYPES = {
     "tensor(float)": "FP32",
+    "tensor(float16)": "FP16",
     "tensor(double)": "FP64",
     "tensor(int64)": "INT64",
     "tensor(string)": BYTES,

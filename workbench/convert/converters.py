@@ -67,12 +67,16 @@ class Converter(Protocol):
         ...
 
 
-CONVERTERS: Mapping[str, str] = MappingProxyType({"sklearn": "workbench.convert.sklearn:convert"})
+CONVERTERS: Mapping[str, str] = MappingProxyType(
+    {
+        "sklearn": "workbench.convert.sklearn:convert",
+        "torch": "workbench.convert.torch_module:convert",
+    }
+)
 """Top package of a class in the object's ancestry -> the converter."""
 
 _ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
-        "torch": "export it with torch.onnx.export(..., dynamo=True) and load the file",
         "keras": "export it with model.export(..., format='onnx') and load the file",
         "tensorflow": "export it with tf2onnx and load the file",
         "jax": "export it with jax2onnx and load the file",

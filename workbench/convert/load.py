@@ -20,6 +20,7 @@ from workbench.client.client import AsyncClient
 from workbench.client.load_progress import LoadProgress
 from workbench.client.request_body import CHUNK
 from workbench.client.results import LoadReport
+from workbench.convert.conversion import conversion
 from workbench.convert.converters import Converted, converter_for
 from workbench.convert.export_check import Comparison, DoesNotAgree, compare_with_original, words
 from workbench.core.model import check_model_name
@@ -62,7 +63,8 @@ async def load(
         return await _upload(client, name, _serialized(source, serialize), settings, began, progress, force=force)
 
     progress.begin(f"exporting the {type(source).__name__} to ONNX")
-    converted = await asyncio.to_thread(_converted, source, sample)
+    with conversion(progress):
+        converted = await _in_a_thread(_converted, source, sample)
     tried = ""
     while True:
         try:
@@ -72,7 +74,8 @@ async def load(
                 raise
             progress.begin(f"exporting the {type(source).__name__} in another way, since that did not agree")
             first = converted.way or "the first export"
-            converted = await asyncio.to_thread(_again, converted)
+            with conversion(progress):
+                converted = await _in_a_thread(_again, converted)
             if "double" in converted.way:
                 first = "float32"
             tried = f"{converted.way or 'exported in another way'}, since {first} {error.flaw}"
@@ -105,8 +108,27 @@ async def _checked(
     try:
         return await _upload(client, name, converted.model, settings, began, progress, exported, check, force=force)
     finally:
-        if isinstance(converted.model, Path):
-            shutil.rmtree(converted.model.parent, ignore_errors=True)
+        _delete_files(converted)
+
+
+async def _in_a_thread(convert: Callable[..., Converted], *args: object) -> Converted:
+    """Convert beside the loop. A thread cannot be cancelled: what it still gives, when nobody waits, is deleted."""
+    task = asyncio.ensure_future(asyncio.to_thread(convert, *args))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(_drop)
+        raise
+
+
+def _drop(task: asyncio.Task[Converted]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        _delete_files(task.result())
+
+
+def _delete_files(converted: Converted) -> None:
+    if isinstance(converted.model, Path):
+        shutil.rmtree(converted.model.parent, ignore_errors=True)
 
 
 async def _upload(

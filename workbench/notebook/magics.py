@@ -134,8 +134,8 @@ class InferMagics(Magics):
             "instances": flags.get("--instances"),
             "force": "--force" in flags,
         }
-        if "--sample" in flags:
-            options["sample"] = self._evaluated(flags["--sample"])
+        if (sample := flags.get("--example", flags.get("--sample"))) is not None:
+            options["sample"] = self._evaluated(sample)
         if "--tolerance" in flags:
             options["tolerance"] = number("--tolerance", flags["--tolerance"])
         return self._connect().load(command.name, source, progress=True, **options)
