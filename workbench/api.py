@@ -211,6 +211,28 @@ class Workbench:
 
         return _run(f"pipeline {name}", call, False)
 
+    def export(
+        self,
+        name: str,
+        path: str | os.PathLike[str],
+        *,
+        version: str | int | None = None,
+        force: bool = False,
+        progress: Told | bool = False,
+    ) -> Card:
+        """Writes the served file of a model to `path`, a file or a folder, with the data beside it where it has such.
+
+        Raises Conflict where a file of its data would replace another one, unless `force`.
+        """
+        from workbench.client.export import export
+
+        wanted = None if version is None else str(version)
+
+        def call(told: LoadProgress) -> Coroutine[Any, Any, Card]:
+            return export(self._client, name, Path(path), version=wanted, force=force, progress=told)
+
+        return _run(f"export {name}", call, progress)
+
     def unload(self, name: str) -> None:
         """Unloads every version of model `name` and frees its memory, after its current requests have ended."""
         from workbench.client import sync

@@ -202,6 +202,18 @@ def _pipeline(arguments: argparse.Namespace) -> int:
     return _say(_service(arguments).pipeline(arguments.name, stages, mapping, force=arguments.force))
 
 
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    _add_name(parser)
+    parser.add_argument("file", metavar="FILE", type=Path, help="file to write, or a folder for NAME.onnx")
+    parser.add_argument("--model-version", metavar="V", help="version; the one that serves by default")
+    parser.add_argument("--force", action="store_true", help="replace data beside it")
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    version, force = arguments.model_version, arguments.force
+    return _say(_service(arguments).export(arguments.name, arguments.file, version=version, force=force))
+
+
 def _unload(arguments: argparse.Namespace) -> int:
     _service(arguments).unload(arguments.name)
     return _say(f"{arguments.name} is unloaded")
@@ -365,6 +377,7 @@ def _print(answer: object) -> None:
 _CLIENT_VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]] = {
     "load": ("serve a model, or the next version of one", _add_load, _load),
     "pipeline": ("serve models one after another as one", _add_pipeline, _pipeline),
+    "export": ("write a model's file, with the data beside it", _add_export, _export),
     "unload": ("unload every version of a model, after its current requests", _add_name, _unload),
     "predict": ("send rows to a model and print its answer", _add_predict, _predict),
     "models": ("list every version of every model", _add_nothing, _models),

@@ -378,6 +378,32 @@ class AsyncClient:
         found = await self._json("GET", f"/control/models/{_model(name)}/describe?version={version}")
         return control.decode_description(found)
 
+    async def files(self, name: str, version: str) -> dict[str, int]:
+        """Return the files of one version: path -> bytes, the model's own first. Needs the scope `admin`."""
+        found = await self._json("GET", f"/control/models/{_model(name)}/files?version={check_model_version(version)}")
+        return {str(each["path"]): int(each["size_bytes"]) for each in found["files"]}
+
+    async def fetch(
+        self, name: str, version: str, path: str, target: Path, got: Callable[[int], object] = lambda size: None
+    ) -> int:
+        """Write one of the files of a version to `target`, and return its size; `got` is called with the size of each
+        piece. Raises OSError where it cannot be written."""
+        import aiohttp
+
+        query = f"version={check_model_version(version)}&path={quote(path, safe='')}"
+        size = 0
+        try:
+            response = await self._open("GET", f"/control/models/{_model(name)}/file?{query}", None, {}, None, SILENT_S)
+            async with response:
+                with target.open("wb") as file:
+                    async for part in response.content.iter_chunked(1 << 20):
+                        await asyncio.to_thread(file.write, part)
+                        size += len(part)
+                        got(len(part))
+        except aiohttp.ClientError as error:
+            raise self._unreachable(error) from error
+        return size
+
     async def slowest(
         self, name: str, since: float | None = None, until: float | None = None, limit: int | None = None
     ) -> list[dict[str, Any]]:

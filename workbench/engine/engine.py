@@ -408,6 +408,10 @@ class Engine:
         found = max(len(signature.inputs), len(signature.outputs)) if signature is not None else 0
         return min(found, MAX_MODEL_TENSORS)
 
+    def source(self, name: str, version: str | None = None) -> ModelSource:
+        """The files of the routed version, or of the one named. ModelNotFound, Unavailable."""
+        return self._deployments.table.choose(name, version).source
+
     def note(self, name: str, notes: Sequence[str]) -> None:
         """Have the status of the routed version say these of the settings that came with its load."""
         deployment = self._deployments.routed(name)

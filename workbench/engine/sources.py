@@ -16,7 +16,7 @@ from workbench.repository.layout import model_file_in
 from workbench.repository.local import LocalRepository
 from workbench.repository.model_metadata import ModelMetadata, describe, files_of
 from workbench.repository.opened_file import FileIdentity, identities_in, identity_of
-from workbench.repository.store import ModelStore, StoredModel
+from workbench.repository.store import BESIDE, ModelStore, StoredModel
 from workbench.repository.validate import validate_model
 
 
@@ -52,6 +52,15 @@ class ModelSource:
     def runtime(self) -> Runtime:
         """What serves it."""
         return runtime_of_file(self.path) or ONNX
+
+    def files(self) -> dict[str, Path]:
+        """Its own file first, then the data beside it, by their paths in its folder. Blocks."""
+        folder = self.path.parent
+        own = list(self.in_place) or [
+            path for path in folder.rglob("*") if path.is_file() and BESIDE not in path.relative_to(folder).parts
+        ]
+        others = sorted(path for path in own if path != self.path)
+        return {path.relative_to(folder).as_posix(): path for path in (self.path, *others)}
 
     def check_unchanged(self) -> None:
         """Conflict where a file that is served in place is another one than when it was looked at. Blocks."""

@@ -20,7 +20,7 @@ class Misuse(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """A verb. Positions are as usage shows them; a last SOURCE, EXPR, STAGES or KEY=VALUE is the rest of the line."""
+    """A verb. Positions are as usage shows them; a last SOURCE, EXPR, FILE, ... is the rest of the line."""
 
     name: str
     summary: str
@@ -77,6 +77,12 @@ VERBS: Mapping[str, Verb] = {
             ("NAME", "STAGES"),
             {"--map": "b.x=a.y", "--max-batch": "ROWS", "--force": "", **_KEEP},
         ),
+        Verb(
+            "export",
+            "write the model's file, with the data beside it, to a file of yours",
+            ("NAME", "FILE"),
+            {**_VERSION, "--force": "", **_KEEP},
+        ),
         Verb("models", "a table of the models; also %infer alone", (), {"--window": "60s"}),
         Verb("watch", "live figures of a model, or of the busiest, below this cell", ("[NAME]",), {"--window": "60s"}),
         Verb("panel", "a panel to load, watch, set and try models, below this cell"),
@@ -113,7 +119,7 @@ FLAGS: Mapping[str, str] = {
     "--example": "what to call a torch module with, once: x, (x, y), or dict(ids=x); the same as --sample",
     "--tolerance": "the largest difference that passes, as a share of an output's largest value (0.001)",
     "--map": "what an input takes where names do not tell: STAGE.INPUT=STAGE.OUTPUT, or =NAME for an own input",
-    "--force": "even where inputs or outputs change, on which callers may rely",
+    "--force": "even where inputs or outputs change, on which callers may rely; of export: replace data beside it",
     "--bg": "in the background: a job at once, to be awaited, cancelled, or asked for its .result()",
     "-o": "keep what it gives back in this variable of the notebook",
     "--rotate": "replace the token while the service runs; no other one is valid from then on",
@@ -129,7 +135,7 @@ CELL_VERBS = tuple(verb.name for verb in VERBS.values() if verb.positions[-1:] i
 
 _HELP = ("--help", "-h")
 
-_TAKES_THE_REST = ("SOURCE", "EXPR", "STAGES", "KEY=VALUE", "RUN RUN")
+_TAKES_THE_REST = ("SOURCE", "EXPR", "STAGES", "FILE", "KEY=VALUE", "RUN RUN")
 _MAY_TAKE_THE_REST = ("[EXPR]",)
 
 

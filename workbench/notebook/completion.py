@@ -109,6 +109,8 @@ def offer(
         return _setting(word)
     if match["cell"]:  # the value comes from the cell, so only flags are left
         return _fitting(word, [flag for flag in verb.flags if flag not in typed], "param")
+    if position == "FILE":
+        return _fitting(word, _paths(word), "path")
     so_far = (as_typed(rest, kept[1:]) + rest[kept[-1].end :]).lstrip() if kept else word
     if position == "SOURCE":
         return _source(so_far, word, list(variables), verb, typed)

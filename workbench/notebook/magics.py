@@ -77,6 +77,7 @@ class InferMagics(Magics):
             "watch": lambda command: attach().watch(command.name or None, command.flags.get("--window", 60.0)),
             "show": lambda command: self._connect().show(command.name, command.flags.get("--version")),
             "pipeline": self._pipeline,
+            "export": self._export,
             "unload": self._unload,
             "set": lambda command: self._connect().set(command.name, **pairs(command.rest)),
             "status": lambda command: attach().status(),
@@ -151,6 +152,12 @@ class InferMagics(Magics):
         options: dict[str, Any] = {"max_batch": flags.get("--max-batch"), "force": "--force" in flags}
         mapping = dict(pairs_of(flags.get("--map", "")))
         return self._connect().pipeline(command.name, command.rest, mapping, **options)
+
+    def _export(self, command: Command) -> object:
+        flags = command.flags
+        path = command.rest.strip("'\"")
+        options: dict[str, Any] = {"version": flags.get("--version"), "force": "--force" in flags}
+        return self._connect().export(command.name, path, progress=True, **options)
 
     def _unload(self, command: Command) -> object:
         self._connect().unload(command.name)

@@ -32,7 +32,7 @@ from workbench.repository.opened_file import opened_anywhere, opened_inside
 from workbench.repository.store_space import INCOMING, StoreSpace
 from workbench.repository.validate import Look, ModelFile, inspect_model, look_here, validate_model
 
-_BESIDE = ".beside"
+BESIDE = ".beside"
 """In a model's folder: what lay beside it where it was loaded from, by the name that it was loaded under."""
 _MARK_BYTES = 64
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -122,7 +122,7 @@ class ModelStore:
         path = model_file_in(self._folder(digest))
         if path is None:
             return None
-        files = (file for file in path.parent.rglob("*") if file.is_file() and _BESIDE not in file.parts)
+        files = (file for file in path.parent.rglob("*") if file.is_file() and BESIDE not in file.parts)
         size = sum(file.stat().st_size for file in files)
         return StoredModel(path, digest, size)
 
@@ -144,7 +144,7 @@ class ModelStore:
 
     def beside(self, digest: str, name: str) -> Path:
         """The folder for what is said of this model under this name; there may be none."""
-        return self._folder(digest) / _BESIDE / check_model_name(name)
+        return self._folder(digest) / BESIDE / check_model_name(name)
 
     def digests(self) -> list[str]:
         """The digests of all stored models, sorted."""

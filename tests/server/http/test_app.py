@@ -57,7 +57,7 @@ SCOPES = {
     Scope.METRICS: r"GET /metrics",
     Scope.INFER: r"POST /v2/models/.*/infer",
     Scope.READ: r"GET /v2|GET /v2/models/\{name\}(/versions/\{version\})?(/ready|/config|/stats)?|GET /v2/models/stats"
-    r"|POST /v2/repository/index|GET /control/(status|models.*|figures|stream)",
+    r"|POST /v2/repository/index|GET /control/(status|models(?!.*/files?$).*|figures|stream)",
 }
 """Every other route needs ADMIN."""
 

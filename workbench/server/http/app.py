@@ -10,7 +10,14 @@ from typing import Final
 from workbench.errors import WorkbenchError
 from workbench.server.gate.auth import SAFE_METHODS, Caller, Gate
 from workbench.server.gate.scopes import Scope
-from workbench.server.http import routes_control, routes_infer, routes_not_implemented, routes_shared, routes_v2
+from workbench.server.http import (
+    routes_control,
+    routes_files,
+    routes_infer,
+    routes_not_implemented,
+    routes_shared,
+    routes_v2,
+)
 from workbench.server.http.error_response import error_response
 from workbench.server.http.h1_connection import DISCARD, Exchange, H1Connection
 from workbench.server.http.message import check_body_type, lines_of
@@ -25,7 +32,7 @@ _NO_PARAMS: Final[Mapping[str, str]] = {}
 
 def create_app(service: Service, token: str | None) -> App:
     """The application that serves `service`. `token` None: no token is asked for."""
-    rooms = (routes_v2, routes_shared, routes_control)
+    rooms = (routes_v2, routes_shared, routes_control, routes_files)
     table = [route for room in rooms for route in room.routes(service)]
     routes = Routes([*routes_infer.routes(), *routes_not_implemented.routes(), *table])
     gate = Gate(token, service.config.host, service.config.limits.max_in_flight)
