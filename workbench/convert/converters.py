@@ -69,8 +69,10 @@ class Converter(Protocol):
 
 CONVERTERS: Mapping[str, str] = MappingProxyType(
     {
+        "lightgbm": "workbench.convert.boosting:convert",
         "sklearn": "workbench.convert.sklearn:convert",
         "torch": "workbench.convert.torch_module:convert",
+        "xgboost": "workbench.convert.boosting:convert",
     }
 )
 """Top package of a class in the object's ancestry -> the converter."""
@@ -80,8 +82,6 @@ _ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "keras": "export it with model.export(..., format='onnx') and load the file",
         "tensorflow": "export it with tf2onnx and load the file",
         "jax": "export it with jax2onnx and load the file",
-        "xgboost": "export it with onnxmltools.convert_xgboost and load what that gives",
-        "lightgbm": "export it with onnxmltools.convert_lightgbm and load what that gives",
         "catboost": "export it with model.save_model(path, format='onnx') and load the file",
         "transformers": "export it with optimum and load the file",
     }

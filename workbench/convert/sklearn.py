@@ -38,7 +38,7 @@ def convert(source: object, sample: object | None) -> Converted:
         raise InvalidInput(f"{kind} is no estimator: it has no fit()") from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of skl2onnx's own use of scikit-learn, nothing a user could mend
-        made_up = made_up_rows(estimator, kind) if sample is None else MadeUp(_thinned(sample), "")
+        made_up = made_up_rows(estimator, kind) if sample is None else MadeUp(thinned(sample), "")
         rows = made_up.rows
         proto = export(estimator, kind, rows)
         try:
@@ -56,7 +56,7 @@ def convert(source: object, sample: object | None) -> Converted:
     return Converted(model, exported, (check,), sample is None, labels, kind, made_up.like, versions=versions)
 
 
-def _thinned(sample: Any) -> Any:
+def thinned(sample: Any) -> Any:
     """`sample` itself when it is a DataFrame or Series, else an array; MOST_ROWS of it at most."""
     try:
         rows = sample if hasattr(sample, "iloc") else np.asarray(sample)
