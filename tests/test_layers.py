@@ -145,6 +145,7 @@ FOREIGN: dict[str, set[str]] = {
     "ipywidgets": {"notebook"},
     "skl2onnx": {"convert"},
     "plotly": {"client", "loadtest"},
+    "tokenizers": {"runtimes"},
     "onnx": {"graph", "repository", "runtimes", "convert"},
 }
 """A library -> the only rooms that may import it."""

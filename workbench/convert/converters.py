@@ -25,6 +25,8 @@ class Check:
     """Output -> the object's own answer for `rows`; only the outputs that have one."""
     what: str = ""
     """What is special about these rows, as "in batches of 1" or "of 33 tokens"; empty: nothing."""
+    read: Callable[[Mapping[str, Array]], Mapping[str, Array]] | None = None
+    """Makes of a served answer what `expected` holds, where that has another form than the outputs, as of JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ CONVERTERS: Mapping[str, str] = MappingProxyType(
         "lightgbm": "workbench.convert.boosting:convert",
         "sklearn": "workbench.convert.sklearn:convert",
         "torch": "workbench.convert.torch_module:convert",
+        "transformers": "workbench.convert.transformers:convert",
         "xgboost": "workbench.convert.boosting:convert",
     }
 )
@@ -83,7 +86,6 @@ _ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "tensorflow": "export it with tf2onnx and load the file",
         "jax": "export it with jax2onnx and load the file",
         "catboost": "export it with model.save_model(path, format='onnx') and load the file",
-        "transformers": "export it with optimum and load the file",
     }
 )
 """Advice for objects that have no converter here yet."""
@@ -100,7 +102,8 @@ def converter_for(source: object) -> Converter:
             if hasattr(source, "fit")
             else f"{source.__name__} is a class, not a model"
         )
-    packages = [cls.__module__.split(".")[0] for cls in type(source).__mro__]
+    parts = source if isinstance(source, tuple) else (source,)  # a pair (model, tokenizer)
+    packages = [cls.__module__.split(".")[0] for each in parts for cls in type(each).__mro__]
     for package in packages:
         if package in _ELSEWHERE:
             raise Unsupported(f"{_article(source)} has no converter here yet: {_ELSEWHERE[package]}")

@@ -62,7 +62,8 @@ async def compare_with_original(
         rows = _rows(converted, check)
         try:
             answer = await Predictor(client).predict(name, check.rows, version=version)
-            found = compare(check.expected, answer, converted.labels, tolerance)
+            answers = answer if check.read is None else check.read(answer)
+            found = compare(check.expected, answers, converted.labels, tolerance)
         except (InvalidInput, ExecutionError) as error:
             flaw = flaw or "did not take the same rows"
             why = f"does not take the rows that the original does ({error.message}), on {rows}"

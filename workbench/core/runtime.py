@@ -95,7 +95,22 @@ PIPELINE: Final = Runtime(
 )
 """Pipelines of models (core.pipeline). Their files hold nothing that could harm."""
 
-_registered: dict[str, Runtime] = {each.name: each for each in (ONNX, ORT_FORMAT, PIPELINE)}
+BUNDLE: Final = Runtime(
+    name="bundle",
+    title="ONNX Runtime behind its tokenizer or image processor",
+    format="bundle",
+    platform="workbench_bundle",
+    model_file="model.bundle",
+    suffixes=(".bundle",),
+    mark=b"workbench-bundle",
+    mark_at=30,
+    opener="workbench.runtimes.bundle_session:open_bundle",
+    inspector="workbench.repository.bundle_file:inspect_bundle",
+    aborting_operators=ABORTING_OPERATORS,
+)
+"""Models that take text or images; see core.bundle. The mark is the name of a zip's first member."""
+
+_registered: dict[str, Runtime] = {each.name: each for each in (ONNX, ORT_FORMAT, PIPELINE, BUNDLE)}
 
 
 def register(runtime: Runtime) -> None:

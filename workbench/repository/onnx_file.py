@@ -43,7 +43,11 @@ _EXTERNAL_KEYS = ("location", "offset", "length")
 
 def inspect_onnx(path: Path) -> Inspection:
     """The ONNX model at `path`; see repository.validate.Inspector."""
-    content = _content(path)
+    return inspect_onnx_content(_content(path))
+
+
+def inspect_onnx_content(content: bytes) -> Inspection:
+    """The same for the content of a file."""
     digest = hashlib.sha256(content).hexdigest()
     model = _parsed(content)
     del content

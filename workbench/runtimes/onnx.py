@@ -157,19 +157,20 @@ class OnnxSession:
         return value_of(array) if array.dtype in EXTENSION_DTYPES else array
 
 
-def open_onnx(path: Path, config: ModelConfig, *, instances: int = 1) -> OnnxSession:
-    """The model at `path`, already validated, on the device that `config` asks for.
+def open_onnx(path: Path, config: ModelConfig, *, instances: int = 1, content: bytes | None = None) -> OnnxSession:
+    """The model at `path`, already validated, on the device that `config` asks for; with `content`, the ONNX file of
+    these bytes, which lies in the file at `path`.
 
     `instances` is how many threads will run it, which share the cores. Raises ModelError with the reason, also where
     an explicit "cuda" does not run.
     """
     if config.device == "cpu":
-        return _on_cpu(path, config, instances, ())
+        return _on_cpu(path, config, instances, (), content)
     index = cuda_index(config.device)
     problem = cuda_problem(index)
     if problem is None:
         try:
-            return _on_cuda(path, config, index)
+            return _on_cuda(path, config, index, content)
         except ModelError as error:
             if config.device != "auto":
                 raise
@@ -178,7 +179,8 @@ def open_onnx(path: Path, config: ModelConfig, *, instances: int = 1) -> OnnxSes
         raise ModelError(f"device {config.device!r} was asked for, but {problem}; device 'cpu' or 'auto' serves it now")
     # A machine without a GPU is nothing to remark on.
     remarkable = has_nvidia_driver() or wheel_conflict()
-    return _on_cpu(path, config, instances, (f"It runs on the CPU: {problem}.",) if remarkable else ())
+    notes = (f"It runs on the CPU: {problem}.",) if remarkable else ()
+    return _on_cpu(path, config, instances, notes, content)
 
 
 def signature_of(
@@ -223,12 +225,14 @@ def _described(kind: str) -> str:
     return f"a {kind}, whose element type the protocol does not have; cast it inside the model"
 
 
-def _on_cpu(path: Path, config: ModelConfig, instances: int, notes: tuple[str, ...]) -> OnnxSession:
+def _on_cpu(
+    path: Path, config: ModelConfig, instances: int, notes: tuple[str, ...], content: bytes | None
+) -> OnnxSession:
     threads = config.intra_op_threads or max(1, usable_cores() // max(1, instances))
-    return OnnxSession(_create(path, _options(threads), [_CPU]), notes=notes)
+    return OnnxSession(_create(path, _options(threads), [_CPU], content), notes=notes)
 
 
-def _on_cuda(path: Path, config: ModelConfig, index: int) -> OnnxSession:
+def _on_cuda(path: Path, config: ModelConfig, index: int, content: bytes | None) -> OnnxSession:
     limit = config.gpu_memory_limit_mib * MIB or free_gpu_memory(index) // 2
     provider: dict[str, int | str] = {
         "device_id": index,
@@ -242,7 +246,7 @@ def _on_cuda(path: Path, config: ModelConfig, index: int) -> OnnxSession:
     options = _options(config.intra_op_threads or usable_cores())
     with _gpu_loading:
         preload()
-        opened = _create(path, options, [(_CUDA, provider), _CPU])
+        opened = _create(path, options, [(_CUDA, provider), _CPU], content)
     return OnnxSession(opened, device=f"cuda:{index}", notes=_placed(opened.session, index))
 
 
@@ -287,8 +291,10 @@ def _options(intra_op_threads: int) -> ort.SessionOptions:
     return options
 
 
-def _create(path: Path, options: ort.SessionOptions, providers: list[Any]) -> OpenedSession:
-    opened = open_session_of(path, options, providers)
+def _create(
+    path: Path, options: ort.SessionOptions, providers: list[Any], content: bytes | None = None
+) -> OpenedSession:
+    opened = open_session_of(path, options, providers, content)
     opened.session.disable_fallback()
     return opened
 

@@ -33,17 +33,20 @@ class OpenedSession(NamedTuple):
     """Its inputs and outputs whose number of axes nobody knows; ONNX Runtime gives them the shape of a scalar."""
 
 
-def open_session_of(path: Path, options: ort.SessionOptions, providers: Sequence[Any]) -> OpenedSession:
-    """A session for the file at `path`. Raises ModelError."""
+def open_session_of(
+    path: Path, options: ort.SessionOptions, providers: Sequence[Any], content: bytes | None = None
+) -> OpenedSession:
+    """A session for the file at `path`, or for the ONNX file `content` that lies in it. Raises ModelError."""
     options.add_session_config_entry(_FOLDER, str(path.parent))  # read for a model in memory only
+    source = path if content is None else content
     try:
-        session = _session(path, options, providers)
+        session = _session(source, options, providers)
         lowered: list[TooNew] = []
         model = None
     except Exception as error:
         if too_new(error) is None:
             raise load_error(error) from None
-        session, model, lowered = _lowered(path, options, providers)
+        session, model, lowered = _lowered(source, options, providers)
     notes = _lowering_notes(lowered)
     without_axes = frozenset(each.name for each in (*session.get_inputs(), *session.get_outputs()) if not each.shape)
     if path.suffix in ORT_FORMAT.suffixes:
@@ -51,7 +54,7 @@ def open_session_of(path: Path, options: ort.SessionOptions, providers: Sequence
     if any("map(" in output.type for output in session.get_outputs()):
         from workbench.graph.zipmap import drop_zipmaps
 
-        model = model or _parsed(path)
+        model = model or _parsed(source)
         if labels := drop_zipmaps(model):
             del session  # before the other is made: a large model is not to be held twice
             notes += [_zipmap_note(output, names) for output, names in labels.items()]
@@ -60,17 +63,17 @@ def open_session_of(path: Path, options: ort.SessionOptions, providers: Sequence
             except Exception as error:
                 raise load_error(error) from None
     if without_axes:
-        without_axes &= _without_shape(model or _parsed(path))
+        without_axes &= _without_shape(model or _parsed(source))
     return OpenedSession(session, tuple(notes), without_axes)
 
 
 def _lowered(
-    path: Path, options: ort.SessionOptions, providers: Sequence[Any]
+    source: Path | bytes, options: ort.SessionOptions, providers: Sequence[Any]
 ) -> tuple[ort.InferenceSession, onnx.ModelProto, list[TooNew]]:
     """The file, read as of older versions one after the other, until it loads."""
     from workbench.graph.opset_lowering import lower_ir, lower_opset
 
-    model = _parsed(path)
+    model = _parsed(source)
     lowered: list[TooNew] = []
     # ONNX Runtime names one version at a time, so they are asked for with an empty model: a large one takes seconds.
     empty: onnx.ModelProto | None = _emptied(model)
@@ -104,18 +107,18 @@ def _emptied(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _session(
-    source: Path | onnx.ModelProto, options: ort.SessionOptions, providers: Sequence[Any]
+    source: Path | bytes | onnx.ModelProto, options: ort.SessionOptions, providers: Sequence[Any]
 ) -> ort.InferenceSession:
-    given: Path | bytes = source if isinstance(source, Path) else source.SerializeToString()
+    given: Path | bytes = source if isinstance(source, Path | bytes) else source.SerializeToString()
     return ort.InferenceSession(given, options, providers=providers, enable_fallback=0, read_config_from_model=0)
 
 
-def _parsed(path: Path) -> onnx.ModelProto:
+def _parsed(source: Path | bytes) -> onnx.ModelProto:
     import onnx
 
     from workbench.graph.wire_check import check_wire
 
-    content = path.read_bytes()
+    content = source if isinstance(source, bytes) else source.read_bytes()
     check_wire(content)  # whatever a trial was made to say of it
     model = onnx.ModelProto()
     model.ParseFromString(content)

@@ -1,0 +1,105 @@
+"""Converts models and pipelines of transformers: the model by torch.onnx.export, with its tokenizer beside it.
+
+The service runs the tokenizer with the tokenizers library and the image processor with Pillow, so it needs neither
+torch nor transformers. A model alone is served as the tensors that it takes and gives.
+"""
+
+from __future__ import annotations
+
+import shutil
+from importlib.metadata import version
+from typing import Any
+
+from workbench.convert.converters import Converted, exported_as
+from workbench.convert.text_checks import checks_of, given_texts, made_up_texts, quietly
+from workbench.convert.torch_errors import own_error
+from workbench.convert.torch_example import given_example
+from workbench.convert.torch_export import in_eval_mode
+from workbench.convert.transformers_export import exported_model, made_up_example, write_bundle_of
+from workbench.convert.transformers_parts import Parts, longest, own_tokenizer, parts_of
+from workbench.convert.transformers_text import asked_of, labels_of, text_inputs, text_spec
+from workbench.core.bundle import BundleSpec
+
+
+def convert(source: object, sample: object | None) -> Converted:
+    """The export of a pipeline, of a pair (model, tokenizer) or of a model. `sample`: texts, or what a model is called
+    with."""
+    parts = parts_of(source)
+    if parts.task is None:
+        return _tensors(parts, sample)
+    return _texts(parts, sample)
+
+
+def _tensors(parts: Parts, sample: object | None) -> Converted:
+    model = parts.model
+    example = made_up_example(model) if sample is None else _called_with(model, sample)
+    export = exported_model(model, example)
+    kind = type(model).__name__
+    return Converted(
+        export.model,
+        exported_as(kind, "transformers", version("transformers"), export.opset),
+        export.checks,
+        sample is None,
+        export.labels,
+        kind,
+        notes=(*export.notes, "takes and gives tensors: load (model, tokenizer) to serve texts"),
+        versions=_versions(),
+        tolerance=export.tolerance,
+    )
+
+
+def _called_with(model: Any, sample: object) -> dict[str, Any]:
+    example = given_example(model, sample, type(model).__name__)
+    if example.args:
+        return {model.main_input_name: example.args[0], **example.kwargs}
+    return example.kwargs
+
+
+def _texts(parts: Parts, sample: object | None) -> Converted:
+    """A text or token classification, or question answering."""
+    assert parts.task is not None
+    model, kind = parts.model, type(parts.model).__name__
+    tokenizer = own_tokenizer(parts)
+    max_length = longest(model.config, tokenizer)
+    inputs = text_inputs(model, tokenizer)
+    outputs = ("start_logits", "end_logits") if parts.task == "question-answering" else ("logits",)
+    texts = made_up_texts(tokenizer, max_length) if sample is None else given_texts(sample)
+    with in_eval_mode(model):
+        asked = asked_of(parts, tokenizer, max_length)
+        rows = asked.rows(texts)
+        try:
+            own = quietly(asked.own, rows)
+        except Exception as error:  # the original's
+            raise own_error(error, kind, "texts") from error
+    export = exported_model(model, made_up_example(model, inputs), outputs)
+    spec = BundleSpec(
+        task=parts.task,
+        inputs=export.inputs,
+        outputs=export.outputs,
+        labels=labels_of(model.config) if parts.task.endswith("classification") else (),
+        text=text_spec(tokenizer, inputs, max_length),
+        **asked.options,
+    )
+    try:
+        bundle = write_bundle_of(export, spec, tokenizer.backend_tokenizer.to_str())
+    except BaseException:
+        shutil.rmtree(export.model.parent, ignore_errors=True)
+        raise
+    what = "short, empty, non-ASCII" + (f" and over {max_length} tokens" if max_length else " and long")
+    cut = f"texts over {max_length} tokens are cut" if max_length else "texts of any length"
+    return Converted(
+        bundle,
+        exported_as(f"{kind} with its tokenizer", "transformers", version("transformers"), export.opset),
+        checks_of(rows, own, what if sample is None else "", read=asked.read, named=asked.named),
+        sample is None,
+        frozenset(own) & {"label", "answer", "start", "end", "entities"},
+        kind,
+        notes=(*export.notes, cut),
+        versions=_versions(),
+        tolerance=export.tolerance,
+    )
+
+
+def _versions() -> dict[str, str]:
+    names = ("transformers", "tokenizers", "torch", "onnxscript")
+    return {name: version(name).partition("+")[0] for name in names}
