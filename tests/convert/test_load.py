@@ -6,14 +6,14 @@ import re
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import onnx
 import pytest
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
-from sklearn.neighbors import RadiusNeighborsRegressor
 
 from tests.models import add_constant, save
 from workbench.client.client import AsyncClient
@@ -128,7 +128,7 @@ def broken(estimator: Any, **changes: Any) -> Callable[[object], Callable[..., C
     """A converter whose export is of another estimator than the original."""
 
     def converter(source: object, sample: object | None) -> Converted:
-        return dataclasses.replace(convert(source, sample), model=convert(estimator, sample).model, **changes)
+        return dataclasses.replace(convert(source, sample), model=convert(estimator, None).model, **changes)
 
     return lambda source: converter
 
@@ -239,18 +239,36 @@ async def test_answers_that_cannot_be_compared_are_refused(
     assert await client.statuses() == []
 
 
-async def test_an_export_that_does_not_run_is_the_models_fault_and_not_the_callers(client: AsyncClient) -> None:
-    neighbours = RadiusNeighborsRegressor(radius=0.5).fit(X, Y)
-    with pytest.raises(ModelError, match="the export of RadiusNeighborsRegressor does not take the rows that the orig"):
-        await load(client, "near", neighbours, {})
+async def test_an_export_that_does_not_run_is_the_models_fault_and_not_the_callers(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "converter_for", broken(LinearRegression().fit(X[:, :2], Y)))
+    with pytest.raises(ModelError, match="the export of LinearRegression does not take the rows that the or"):
+        await load(client, "line", LinearRegression().fit(X, Y), {})
     assert await client.statuses() == []
 
 
-async def test_an_export_that_the_service_refuses_is_said_to_be_one(client: AsyncClient) -> None:
-    labels = np.stack([Y == 1, X[:, 0] > 6], axis=1).astype(int)
-    with pytest.raises(ModelError, match=r"exported RidgeClassifier \(.*\), which the service refuses: ") as caught:
-        await load(client, "ridge", RidgeClassifier().fit(X, labels), {})
+async def test_an_export_that_the_service_refuses_is_said_to_be_one(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_fault(source: object, sample: object | None) -> Converted:
+        converted = convert(source, sample)
+        proto = onnx.load_from_string(cast(bytes, converted.model))
+        proto.graph.node[0].op_type = "NoSuchOperator"
+        return dataclasses.replace(converted, model=proto.SerializeToString())
+
+    monkeypatch.setattr(loading, "converter_for", lambda source: with_fault)
+    with pytest.raises(ModelError, match=r"exported LinearRegression \(.*\), which the service refuses: ") as caught:
+        await load(client, "line", LinearRegression().fit(X, Y), {})
     assert "\n" not in caught.value.message
+
+
+async def test_several_labels_are_answered_as_several(client: AsyncClient) -> None:
+    labels = np.stack([Y == 1, X[:, 0] > 6], axis=1).astype(int)
+    ridge = RidgeClassifier().fit(X, labels)
+    await load(client, "ridge", ridge, {})
+    answer = await Predictor(client).predict("ridge", X)
+    assert np.array_equal(answer["label"], ridge.predict(X))
 
 
 async def test_numbers_far_from_zero_that_float32_cannot_tell_apart_are_found_out(client: AsyncClient) -> None:

@@ -11,13 +11,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, OrthogonalMatchingPursuitCV
+from sklearn.model_selection import HalvingGridSearchCV
+from sklearn.neighbors import LocalOutlierFactor, RadiusNeighborsClassifier, RadiusNeighborsRegressor
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils import all_estimators
 
@@ -73,6 +79,7 @@ def data_kinds() -> list[Data]:
     both = (three, real, two)
     return [
         Data("numbers", numbers, both),
+        Data("one column", numbers[:, :1], (real,)),
         Data("two classes", numbers, (two,)),
         Data("named classes", numbers, (named,)),
         Data("a frame of numbers", pd.DataFrame(numbers, columns=list("abcde")), both),
@@ -137,6 +144,19 @@ def wrapped() -> Iterator[tuple[str, Any]]:
     yield "boosting on categories", HistGradientBoostingClassifier(categorical_features=[0], max_iter=5)
 
 
+def with_settings() -> Iterator[tuple[str, Any]]:
+    """Estimators whose defaults answer for no new rows, or for few."""
+    linear = LogisticRegression(max_iter=50)
+    yield "RadiusNeighborsClassifier", RadiusNeighborsClassifier(5.0, outlier_label="most_frequent")
+    yield "RadiusNeighborsRegressor", RadiusNeighborsRegressor(5.0, weights="distance")
+    yield "LocalOutlierFactor", LocalOutlierFactor(novelty=True)
+    yield "IsotonicRegression", IsotonicRegression(out_of_bounds="clip")
+    yield "SelfTrainingClassifier", SelfTrainingClassifier(linear)
+    yield "OrthogonalMatchingPursuitCV", OrthogonalMatchingPursuitCV(cv=2, max_iter=3)
+    yield "CalibratedClassifierCV", CalibratedClassifierCV(linear, method="isotonic", cv=2)
+    yield "HalvingGridSearchCV", HalvingGridSearchCV(linear, {"C": [0.1, 1.0]}, cv=2, random_state=0)
+
+
 QUICK: dict[str, Any] = {
     "max_iter": 30,
     "n_estimators": 5,
@@ -162,6 +182,7 @@ def estimators() -> Iterator[tuple[str, Any]]:
             quick.pop("max_iter", None)
         yield name, kind(**quick)
     yield from wrapped()
+    yield from with_settings()
 
 
 def fitted_estimators(wanted: Callable[[str, str], bool] = lambda name, data: True) -> Iterator[Fitted]:

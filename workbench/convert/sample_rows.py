@@ -104,6 +104,8 @@ def _single_column(estimator: Any, kind: str, rng: np.random.Generator) -> Array
     first = _first_step(estimator)
     if hasattr(first, "build_analyzer"):
         return np.array(texts_like_the_training_data(first), dtype=object)
+    if (points := getattr(first, "X_thresholds_", None)) is not None:  # of IsotonicRegression
+        return _exact(_numbers(Column(np.asarray(points, float)), ROWS, rng))[:, np.newaxis]
     classes = getattr(first, "classes_", None)
     if isinstance(classes, np.ndarray) and classes.ndim == 1 and len(classes) and not hasattr(first, "predict"):
         return np.asarray(classes[rng.integers(0, len(classes), ROWS)])

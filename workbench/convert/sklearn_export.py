@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from workbench.convert.sklearn_own.registration import own_converters
 from workbench.core.tensor import Array
 from workbench.errors import Unsupported
 
@@ -37,9 +38,11 @@ def export(estimator: Any, kind: str, rows: Any) -> Any:
     failure: Exception | None = None
     for target in (None, {"": 21, "ai.onnx.ml": 3}):  # some converters know the older operators only
         try:
-            with _truth_values_as_integers(), _missing_values_in_trees():
+            with _truth_values_as_integers(), _missing_values_in_trees(), own_converters():
                 proto = _convert(estimator, types, target)
                 return _with_plain_names(proto, hasattr(estimator, "predict_proba"))
+        except Unsupported as error:  # of our own converters
+            raise Unsupported(f"{kind} has no ONNX form: {error.message}") from error
         except Exception as error:  # skl2onnx raises whatever its converters do
             failure = failure or error
     reason = textwrap.shorten(str(failure), 300, placeholder=" …")
