@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -172,3 +173,65 @@ def test_cells_run_while_a_load_test_does_and_it_ends_with_the_kernel(kernel: Ke
     psutil.Process(pid).kill()
     until(lambda: has_ended(generator))
     assert wb["slow"](np.ones((1, 4), np.float32)).array.shape == (1, 4)
+
+
+TRANSFORMER = """
+import time, psutil, torch
+from torch import nn
+class Encoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(30522, 384)
+        layer = nn.TransformerEncoderLayer(384, 12, 1536, batch_first=True)
+        self.layers = nn.TransformerEncoder(layer, 6, enable_nested_tensor=False)
+        self.head = nn.Linear(384, 2)
+    def forward(self, ids):
+        return self.head(self.layers(self.embedding(ids)).mean(1))
+net = Encoder()
+ids = torch.randint(0, 30522, (1, 9))
+with torch.no_grad():
+    net(ids)
+before = psutil.Process().memory_info().rss
+began = time.perf_counter()
+"""
+"""22 million weights in float32, 90 MB."""
+
+
+@pytest.mark.long
+@pytest.mark.serial
+def test_a_transformer_of_90_mb_is_soon_served_and_the_kernel_is_as_small_as_before(kernel: Kernel) -> None:
+    assert not errors(kernel.run(TRANSFORMER))
+    messages = kernel.run(
+        "report = %infer load encoder net --example ids\nanswer = %infer predict encoder ids\n"
+        "took = time.perf_counter() - began\ngrown = (psutil.Process().memory_info().rss - before) / 1e6"
+    )
+    assert not errors(messages)
+    said = kernel.run("report.exported, net.training, took, grown")
+    exported, training, took, grown = ast.literal_eval(shown(said[-1]))
+    assert "batch and sequence axes free" in exported
+    assert training
+    print(f"{took:.1f} s from the cell to the first answer; the kernel grew by {grown:.1f} MB")
+    assert took < 15
+    assert grown < 50
+
+
+@pytest.mark.long
+def test_the_stop_button_ends_an_export_and_the_next_one_needs_no_example(kernel: Kernel) -> None:
+    kernel.run(TRANSFORMER)
+    kernel.run("import os, tempfile; os.mkdir('temp'); tempfile.tempdir = os.path.abspath('temp')")
+    kernel.run("net(ids); children = lambda: [each.pid for each in psutil.Process().children() if each.is_running()]")
+    before = ast.literal_eval(shown(kernel.run("children()")[-1]))
+    stopped: list[bool] = []
+
+    def stop(message: dict[str, Any]) -> None:
+        if "exporting the Encoder" in shown(message) and not stopped:
+            stopped.append(True)
+            kernel.manager.interrupt_kernel()
+
+    (error,) = errors(kernel.run("%infer load stopped net", stop))
+    assert error["ename"] == "Interrupted"
+    left = "os.listdir('temp'), children()"
+    until(lambda: ast.literal_eval(shown(kernel.run(left)[-1])) == ([], before), SOON_S)
+    messages = kernel.run("%infer load stopped net")
+    assert not errors(messages)
+    assert "as last called here" in shown(messages[-1])

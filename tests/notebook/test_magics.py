@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from IPython.core.events import EventManager, available_events
 from IPython.utils.capture import capture_output
 
 import workbench
@@ -17,6 +18,7 @@ from workbench.api import Workbench
 from workbench.client.futures import Job
 from workbench.client.results import Lines, LoadReport, ModelTable, Prediction
 from workbench.client.summary import Card
+from workbench.convert.last_calls import watch_cell
 from workbench.notebook.commands import BENCH_OPTIONS, VERBS
 from workbench.notebook.magics import register
 
@@ -204,6 +206,7 @@ def test_loaded_twice_the_extension_completes_once(cells: Cells, wb: Workbench) 
     register(cells.shell, lambda: wb, lambda: wb)
     assert cells.complete("%infer unl") == ["unload"]
     assert len(cells.shell.Completer.custom_matchers) == 1
+    assert cells.shell.events.callbacks["pre_run_cell"].count(watch_cell) == 1
 
 
 @pytest.mark.parametrize(
@@ -232,6 +235,7 @@ def test_the_extension_starts_nothing_until_it_is_used(monkeypatch: pytest.Monke
     shell = SimpleNamespace(
         register_magics=lambda magics: registered.append("magics"),
         Completer=SimpleNamespace(custom_matchers=[]),
+        events=EventManager(None, available_events),
         configurables=[],
     )
     monkeypatch.setattr("workbench.api.connect", lambda *_: pytest.fail("connected"))

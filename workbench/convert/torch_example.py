@@ -36,6 +36,19 @@ def given_example(module: torch.nn.Module, sample: Any, kind: str) -> Example:
     return Example((_tensor(module, sample, kind, whole=True),), {})
 
 
+def as_called(module: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Example:
+    """A call that was remembered, on the module's device."""
+
+    def there(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return _on_device(module, value)
+        if isinstance(value, Mapping):
+            return {key: there(each) for key, each in value.items()}
+        return type(value)(map(there, value)) if isinstance(value, tuple | list) else value
+
+    return Example(tuple(map(there, args)), {name: there(value) for name, value in kwargs.items()})
+
+
 def first_layer_example(module: torch.nn.Module) -> Example | None:
     """Two rows as the first layer takes them, where that says enough and the module has one argument."""
     if not _takes(module, (None,), {}) or _takes(module, (), {}):

@@ -26,6 +26,7 @@ from workbench.convert import torch_errors
 from workbench.convert.conversion import current_conversion
 from workbench.convert.converters import Check
 from workbench.convert.forked import CAN_FORK, Say, run_forked
+from workbench.convert.last_calls import stop_watching
 from workbench.convert.torch_axes import BATCH, SEQUENCE, Axis, Run, free_axes, fresh, resized
 from workbench.convert.torch_graph import save
 from workbench.convert.torch_values import Call, Flat, call_of, outputs_of
@@ -152,6 +153,7 @@ def _quiet() -> Iterator[None]:
 def _export_into(
     folder: Path, module: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], kind: str, say: Say
 ) -> None:
+    stop_watching()  # a hook would be exported too
     was_training = any(part.training for part in module.modules())
     with in_eval_mode(module), torch.no_grad(), _without_fast_path():
         module = _with_parts_unwrapped(module)

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from workbench.convert.converters import Converted, exported_as
-from workbench.convert.torch_example import first_layer_example, given_example, needs_example
+from workbench.convert.last_calls import last_call
+from workbench.convert.torch_example import as_called, first_layer_example, given_example, needs_example
 from workbench.convert.torch_export import export_module, unwrapped
 from workbench.errors import InvalidInput
 
@@ -19,8 +20,14 @@ def convert(source: object, sample: object | None) -> Converted:
         raise InvalidInput(f"a {type(source).__name__} of torch is no model; load the module (nn.Module) itself")
     module: Any = unwrapped(source)
     kind = type(module).__name__
-    example = first_layer_example(module) if sample is None else given_example(module, sample, kind)
-    if example is None:
+    said = ""
+    if sample is not None:
+        example = given_example(module, sample, kind)
+    elif (called := last_call(source) or last_call(module)) is not None:
+        example, said = as_called(module, *called), "as last called here"
+    elif (made_up := first_layer_example(module)) is not None:
+        example = made_up
+    else:
         raise needs_example(module, kind)
     export = export_module(module, example.args, example.kwargs, kind=kind)
     torch_version = version("torch").partition("+")[0]
@@ -31,7 +38,7 @@ def convert(source: object, sample: object | None) -> Converted:
         example.made_up,
         export.labels,
         kind,
-        notes=export.notes,
+        notes=(*export.notes, said) if said else export.notes,
         versions={"torch": torch_version, "onnxscript": version("onnxscript")},
         tolerance=export.tolerance,
     )

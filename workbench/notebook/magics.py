@@ -19,6 +19,7 @@ from workbench.client.input_adapter import did_you_mean
 from workbench.client.pipeline_wiring import pairs_of
 from workbench.client.results import Lines
 from workbench.client.summary import Card
+from workbench.convert.last_calls import watch_cell
 from workbench.core.runtime import suffixes
 from workbench.notebook import bench_magic as benches
 from workbench.notebook.cell import last_value
@@ -47,6 +48,8 @@ def register(
     completer: Any = shell.Completer
     others = [each for each in completer.custom_matchers if getattr(each, "matcher_identifier", "") != MATCHER]
     completer.custom_matchers = [*others, matcher(shell, connected)]  # so that registering twice adds one
+    if watch_cell not in shell.events.callbacks["pre_run_cell"]:
+        shell.events.register("pre_run_cell", watch_cell)
 
 
 NOTHING = object()
