@@ -17,6 +17,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClas
 
 from tests.models import add_constant, save
 from workbench.client.client import AsyncClient
+from workbench.client.model_card import described, markdown_card
 from workbench.client.predict import Predictor
 from workbench.client.shared_service import Address
 from workbench.convert import export_check
@@ -50,6 +51,21 @@ async def test_an_estimator_is_exported_compared_and_served(client: AsyncClient)
         repr(report).splitlines()[0],
     )
     (detail,) = report.details
+    found = report.status.provenance
+    assert found is not None
+    assert (found.source, list(found.versions)) == ("LogisticRegression", ["scikit-learn", "skl2onnx"])
+    assert found.check is not None
+    assert (found.check.agrees, found.check.rows, found.check.summary) == (True, 150, report.compared)
+    label, probabilities = found.check.outputs
+    assert (label.name, label.flips, probabilities.over) == ("label", 0, 0)
+    assert 0 < (probabilities.largest or 0) < 1e-5
+    card = described(await client.describe("iris"))
+    assert str(card["exported from"]).startswith("LogisticRegression (scikit-learn ")
+    assert card["answers"] == report.compared
+    assert "answers beside the original&#x27;s" in card._repr_html_()
+    written = markdown_card(card.description)
+    assert written.startswith("# iris\n\n- **exported from**: LogisticRegression (scikit-learn ")
+    assert "| probabilities | 150 |" in written
     assert detail.startswith("compared with the original on 150 rows of yours: label equal, probabilities within")
     assert report.status.max_batch_size == 16
     assert report.status.routed
@@ -300,6 +316,11 @@ async def test_force_serves_an_export_that_differs_and_says_so(client: AsyncClie
     assert report.status.routed
     assert "· forced, though it differs: max |diff| 0.5, 150 over the tolerance on 150 rows ·" in repr(report)
     assert "off by 0." in report.details[0]
+    (told,) = [note for note in (await client.status("line")).notes if "original" in note]
+    assert told == (
+        "loaded with force, though it does not answer as the original: max |diff| 0.5, "
+        "150 over the tolerance on 150 rows"
+    )
 
 
 async def test_another_way_to_export_is_tried_and_the_line_says_why(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import shutil
 import sqlite3
 import threading
@@ -17,6 +18,8 @@ from tests.engine.fakes import FakeSession, Opener
 from workbench.config import ModelConfig
 from workbench.core.messages import InferRequest
 from workbench.core.model import DesiredModel, ModelState, ModelStatus
+from workbench.core.onnx_metadata import with_metadata
+from workbench.core.provenance import METADATA_KEY, AnswerCheck, Provenance, encode
 from workbench.engine import Engine
 from workbench.engine.sources import ModelSource
 from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound, StorageError, Unavailable
@@ -374,3 +377,44 @@ async def test_settings_out_of_range_are_never_noted(start: Start, state: Desire
     with pytest.raises(InvalidInput):
         await engine.configure("m", {"max_batch_size": 0})
     assert state.models()[0].model.config == ModelConfig()
+
+
+async def test_where_a_model_came_from_is_told_after_a_restart_too(start: Start, state: DesiredState) -> None:
+    check = AnswerCheck(False, 3, True, 0.001, "1 label differs on 3 rows")
+    record = Provenance("net", {"torch": "2.13.0"}, 1.7e9, ("batch axis free",), check)
+    engine = await start()
+    store = ModelStore(state.path.parent / "store")
+    staged = await engine.stage("m", store.add_bytes(onnx_bytes()))
+    assert staged.status.provenance is None
+    result = await engine.commit("m", staged.status.version, provenance=record)
+    assert result.status.provenance == record
+    assert "loaded with force, though it does not answer as the original: 1 label differs" in result.status.notes[0]
+    await engine.configure("m", {"instances": 1, "device": "cpu"})
+    assert engine.status("m").provenance == record
+    await engine.close()
+    again = (await restored(start, state)).status("m")
+    assert again.provenance == record
+    assert again.notes[0] == result.status.notes[0]
+
+
+async def test_a_record_that_was_spoilt_on_the_disk_is_left_out(start: Start, state: DesiredState) -> None:
+    engine = await start()
+    store = ModelStore(state.path.parent / "store")
+    staged = await engine.stage("m", store.add_bytes(onnx_bytes()))
+    await engine.commit("m", staged.status.version, provenance=Provenance("net"))
+    (kept,) = state.path.parent.rglob("provenance.json")
+    kept.write_bytes(b'{"source": ')
+    await engine.close()
+    again = (await restored(start, state)).status("m")
+    assert (again.state, again.provenance) == (ModelState.READY, None)
+
+
+async def test_what_an_exported_file_says_of_itself_is_told(start: Start) -> None:
+    engine = await start()
+    record = Provenance("net", {"torch": "2.13.0"}, 1.7e9)
+    content = io.BytesIO()
+    with_metadata(io.BytesIO(onnx_bytes()), content, {METADATA_KEY: encode(record).decode()})
+    assert (await engine.load("m", content.getvalue())).status.provenance == record
+    other = io.BytesIO()
+    with_metadata(io.BytesIO(onnx_bytes(2.0)), other, {METADATA_KEY: '{"source": "' + "x" * 500 + '"}'})
+    assert (await engine.load("m", other.getvalue())).status.provenance is None

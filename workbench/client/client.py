@@ -29,6 +29,7 @@ from workbench.client.token_source import TokenSource
 from workbench.core.description import Description
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import ModelStatus, check_model_name, check_model_version
+from workbench.core.provenance import Provenance, encode
 from workbench.errors import (
     DeadlineExceeded,
     Draining,
@@ -273,11 +274,16 @@ class AsyncClient:
         body, _ = await self._lasting(f"loading {name!r}", self._call("POST", path, upload, headers=headers))
         return control.decode_load(self._decoded(body))
 
-    async def commit(self, name: str, version: str, *, force: bool = False) -> control.LoadAnswer:
-        """Route to a staged version and drain the one before."""
+    async def commit(
+        self, name: str, version: str, *, force: bool = False, provenance: Provenance | None = None
+    ) -> control.LoadAnswer:
+        """Route to a staged version and drain the one before; `provenance` is kept with it."""
         path = f"/control/models/{_model(name, version)}/commit"
+        body: dict[str, object] = {"force": force}
+        if provenance is not None:
+            body["provenance"] = json.loads(encode(provenance))
         return control.decode_load(
-            await self._json("POST", path, {"force": force}, lasting=f"routing to {name!r}, version {version}")
+            await self._json("POST", path, body, lasting=f"routing to {name!r}, version {version}")
         )
 
     async def discard(self, name: str, version: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,10 +11,14 @@ from workbench.client.formatting import counted, escape, html_table, megabytes, 
 from workbench.client.results import Tabular
 from workbench.client.summary import Card, model_card
 from workbench.core.description import Description, Graph, RunTimes
+from workbench.core.provenance import AnswerCheck
 from workbench.core.runtime import runtime_of_platform
+from workbench.visible_text import visible
 
 if TYPE_CHECKING:
     import pandas as pd
+
+OUTPUT_CHECK = ("output", "rows", "max |diff|", "of its largest value", "rows over the tolerance", "flips", "NaN")
 
 MOST_OPERATORS = 6
 """Most operators in the text; the table has them all."""
@@ -54,6 +59,9 @@ class ModelCard(Tabular, Card):
         return f"<div>{card}{folded}</div>"
 
     def _tables(self) -> Iterator[tuple[str, str]]:
+        found = self.description.status.provenance
+        if found is not None and found.check is not None and found.check.outputs:
+            yield "answers beside the original's", html_table(list(OUTPUT_CHECK), _output_checks(found.check))
         columns = _operators(self.description)
         names = dict.fromkeys(name for nodes in columns.values() for name in nodes)
         rows = [[escape(name), *(str(nodes.get(name, 0)) for nodes in columns.values())] for name in names]
@@ -64,6 +72,40 @@ class ModelCard(Tabular, Card):
             shape = _shape(each)
             table = html_table(["rows of a batch", "one run", "rows/s"], rows)
             yield "run times" + (f" of rows of shape {shape}" if shape else ""), table
+
+
+def _output_checks(check: AnswerCheck) -> list[list[str]]:
+    return [
+        [
+            escape(each.name),
+            f"{each.rows:,}",
+            "" if each.largest is None else f"{each.largest:.2g}",
+            "" if each.relative is None else f"{each.relative:.2g}",
+            f"{each.over:,}",
+            f"{each.flips:,}",
+            f"{each.nan:,}",
+        ]
+        for each in check.outputs
+    ]
+
+
+def markdown_card(description: Description) -> str:
+    """The card of an exported file, as Markdown: what it is, where it came from, how its answers were checked."""
+    status = description.status
+    found = status.provenance
+    card = described(description)
+    lines = [f"# {visible(status.name)}", ""]
+    shown = ("exported from", "export", "answers", "inputs", "outputs", "written by", "opset", "parameters", "digest")
+    lines += [f"- **{name}**: {_plain(card.facts[name])}" for name in shown if card.facts.get(name)]
+    if found is not None and found.check is not None and found.check.outputs:
+        rows = [list(OUTPUT_CHECK), ["---"] * len(OUTPUT_CHECK), *_output_checks(found.check)]
+        lines += ["", *("| " + " | ".join(map(_plain, row)) + " |" for row in rows)]
+    return "\n".join([*lines, ""])
+
+
+def _plain(value: object) -> str:
+    """As text of one line in Markdown, where nothing of it is markup."""
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", visible(str(value)))
 
 
 def described(description: Description) -> ModelCard:

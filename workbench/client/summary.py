@@ -11,6 +11,7 @@ from workbench.client.formatting import counted, escape, html_table, megabytes, 
 from workbench.client.input_adapter import describe
 from workbench.core.model import ModelState, ModelStatus
 from workbench.core.pipeline import Pipeline
+from workbench.core.provenance import Provenance, told
 
 if TYPE_CHECKING:
     from workbench.rendezvous.service_record import ServiceRecord
@@ -58,6 +59,7 @@ def model_card(status: ModelStatus) -> Card:
         "loaded in": milliseconds(status.load_s) if status.load_s else "",
         "digest": status.digest.removeprefix("sha256:")[:12],
         "execution": status.execution,
+        **_provenance(status.provenance),
         "notes": " ".join(status.notes),
     }
     return Card(f"{status.name}, version {status.version}{' (serving)' if status.routed else ''}", facts)
@@ -72,6 +74,13 @@ def _joints(pipeline: Pipeline) -> str:
         sources |= {tensor: f"{label}.{name}" for name, tensor in step.outputs.items()}
     told += [f"{name} = {sources[tensor]}" for name, tensor in pipeline.outputs.items()]
     return ", ".join(told)
+
+
+def _provenance(found: Provenance | None) -> dict[str, object]:
+    if found is None:
+        return {}
+    check = found.check.summary if found.check is not None else ""
+    return {"exported from": told(found), "export": " · ".join(found.notes), "answers": check}
 
 
 def service_card(service: Mapping[str, object], token_file: str | None) -> Card:

@@ -88,9 +88,11 @@ async def compare_with_original(
     result = merged(agreements, total, converted.made_up, tolerance)
     if not refusal:
         return Comparison(result.summary, tuple(details), result)
-    clause = f"forced, though it {flaw}" if flaw else f"forced, though it differs: {result.summary}"
-    result = AnswerCheck(False, total, converted.made_up, tolerance, clause, result.outputs)
-    return Comparison(clause, tuple(details), result, refusal, flaw or flaws(result))
+    summary = f"{flaw} on {total} rows" if flaw else result.summary
+    result = AnswerCheck(False, total, converted.made_up, tolerance, summary, result.outputs)
+    return Comparison(
+        f"forced, though it {flaw or f'differs: {summary}'}", tuple(details), result, refusal, flaw or flaws(result)
+    )
 
 
 def words(error: Exception) -> str:

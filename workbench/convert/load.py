@@ -13,6 +13,7 @@ import os
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ from workbench.convert.conversion import conversion
 from workbench.convert.converters import Converted, converter_for
 from workbench.convert.export_check import Comparison, DoesNotAgree, compare_with_original, words
 from workbench.core.model import check_model_name
+from workbench.core.provenance import Provenance
 from workbench.errors import InvalidInput, ModelError, NotFound, WorkbenchError
 
 _LOADING = "the service loads it and warms it up"
@@ -104,9 +106,21 @@ async def _checked(
             raise DoesNotAgree(found.refusal, found.flaw)
         return found
 
-    exported = " · ".join(filter(None, [converted.exported, tried, *converted.notes]))
+    notes = tuple(filter(None, [tried, *converted.notes]))
+    exported = " · ".join([converted.exported, *notes])
     try:
-        return await _upload(client, name, converted.model, settings, began, progress, exported, check, force=force)
+        return await _upload(
+            client,
+            name,
+            converted.model,
+            settings,
+            began,
+            progress,
+            exported,
+            check,
+            Provenance(converted.source, converted.versions, time.time(), notes),
+            force=force,
+        )
     finally:
         _delete_files(converted)
 
@@ -140,6 +154,7 @@ async def _upload(
     progress: LoadProgress,
     exported: str = "",
     check: Callable[[str], Awaitable[Comparison]] | None = None,
+    provenance: Provenance | None = None,
     *,
     force: bool,
 ) -> LoadReport:
@@ -165,7 +180,9 @@ async def _upload(
     try:
         compared = Comparison() if check is None else await check(version)
         progress.begin("swapping it in")
-        done = await client.commit(name, version, force=force)
+        if provenance is not None:
+            provenance = replace(provenance, check=compared.check)
+        done = await client.commit(name, version, force=force, provenance=provenance)
     except BaseException:
         await asyncio.shield(_discard(client, name, version))
         raise

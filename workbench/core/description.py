@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from workbench.core.batch_proof import BatchProof
 from workbench.core.model import ModelStatus
+from workbench.core.provenance import Provenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class Graph:
     batch: BatchProof = field(default_factory=BatchProof)
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Output -> what its columns are called, where the file says so."""
+    provenance: Provenance | None = None
+    """Where the file says that it came from."""
 
 
 @dataclass(frozen=True, slots=True)

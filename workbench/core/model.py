@@ -10,6 +10,7 @@ from enum import StrEnum
 from workbench.config import ModelConfig
 from workbench.core.batch_proof import BatchEvidence
 from workbench.core.pipeline import Pipeline
+from workbench.core.provenance import Provenance
 from workbench.core.sequence_config import SequenceConfig, SequenceFigures
 from workbench.errors import InvalidInput
 from workbench.visible_text import visible
@@ -169,6 +170,8 @@ class ModelStatus:
     """Input -> "FORMAT_NCHW" or "FORMAT_NHWC", where its config.pbtxt says so."""
     notes: tuple[str, ...] = ()
     """Remarks for the user, each one sentence."""
+    provenance: Provenance | None = None
+    """What it was exported from and how its answers were checked; None: it is not known."""
     epoch: str = ""
     """Names this load of the version, among those of all services: what a client knows of a model holds for answers
     with the same epoch only. A load that stops batching gets another one. Empty: a server that tells none."""

@@ -501,6 +501,7 @@ class Deployment:
             sequences=sequences,
             sequence_config=self.source.described.triton.sequences,
             formats=self.source.described.triton.formats,
+            provenance=self.source.provenance,
             notes=(*self._sent, *self._said, *self._notes),
             epoch=self.epoch,
         )

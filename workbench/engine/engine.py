@@ -18,6 +18,7 @@ from workbench.core.description import Description
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import DesiredModel, ModelState, ModelStatus, check_model_name, check_model_version
 from workbench.core.ports import Journal, Observer, Outcome
+from workbench.core.provenance import Provenance
 from workbench.core.threads import in_thread
 from workbench.engine.arbiter import Arbiters
 from workbench.engine.deployment import Deployment, Trial
@@ -242,8 +243,12 @@ class Engine:
             previous = current.version if current else None
             return LoadResult(deployment.status(), False, previous, self.clock() - began)
 
-    async def commit(self, name: str, version: str, *, force: bool = False) -> LoadResult:
-        """Route to a staged version; the one before drains. Conflict where the signature changed, unless `force`."""
+    async def commit(
+        self, name: str, version: str, *, force: bool = False, provenance: Provenance | None = None
+    ) -> LoadResult:
+        """Route to a staged version; the one before drains. Conflict where the signature changed, unless `force`.
+
+        `provenance` is kept with the version and told in its status, also after a restart."""
         began = self.clock()
         async with self._changing(name):
             deployment = self._version(name, version)
@@ -251,6 +256,9 @@ class Engine:
             if deployment is current:
                 return LoadResult(deployment.status(), True, None, self.clock() - began)
             _check_same_signature(current, deployment, force)
+            if provenance is not None:
+                source = deployment.source
+                deployment.describe(await in_thread(lambda: self._sources.keep_provenance(name, source, provenance)))
             return await self._take_in(deployment, began, persist=True)
 
     async def restore(self, model: DesiredModel, *, suspect: bool = False) -> LoadResult:

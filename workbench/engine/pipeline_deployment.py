@@ -372,6 +372,7 @@ class PipelineDeployment:
             load_s=self._load_s,
             queued=len(self._calls),
             formats=self.source.described.triton.formats,
+            provenance=self.source.provenance,
             notes=(*self._sent, *self._said(), *others, *self._notes),
             epoch=self.epoch,
             pipeline=self._pipeline,

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from workbench.config import ModelConfig
 from workbench.core.description import Graph
 from workbench.core.model import DesiredModel
+from workbench.core.provenance import Provenance, encode
 from workbench.core.runtime import ONNX, Runtime, model_files, runtime_of_file, runtimes
 from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound
 from workbench.repository.layout import model_file_in
 from workbench.repository.local import LocalRepository
-from workbench.repository.model_metadata import ModelMetadata, describe, files_of
+from workbench.repository.model_metadata import PROVENANCE_FILE, ModelMetadata, describe, files_of, kept_provenance
 from workbench.repository.opened_file import FileIdentity, identities_in, identity_of
 from workbench.repository.store import BESIDE, ModelStore, StoredModel
 from workbench.repository.validate import validate_model
@@ -47,6 +48,11 @@ class ModelSource:
     def labels(self) -> Mapping[str, tuple[str, ...]]:
         """Output -> what its elements are called: as its config.pbtxt says, or else the file itself."""
         return {**self.graph.labels, **self.described.labels}
+
+    @property
+    def provenance(self) -> Provenance | None:
+        """Where it came from: as whoever loaded it said, or else the file itself."""
+        return self.described.provenance or self.graph.provenance
 
     @property
     def runtime(self) -> Runtime:
@@ -142,7 +148,14 @@ class Sources:
             said = describe(beside, beside)
         except InvalidInput as error:
             raise ModelError(f"what lay beside it cannot be read any more ({error.message}); load it again") from None
+        said = replace(said, provenance=kept_provenance(beside))
         return ModelSource(file.path, file.digest, file.size_bytes, file.graph, said, identity=file.identity)
+
+    def keep_provenance(self, name: str, source: ModelSource, provenance: Provenance) -> ModelMetadata:
+        """Have this record beside an uploaded model, for a restart; what is said of the model from now on. Blocks.
+        StorageError where the disk is full."""
+        self._store.keep_beside(source.digest, name, {PROVENANCE_FILE: encode(provenance)})
+        return replace(source.described, provenance=provenance)
 
     def _copied(self, name: str, repository: LocalRepository, folder: str) -> Found:
         if not repository.versions(folder):

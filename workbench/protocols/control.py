@@ -12,6 +12,7 @@ import msgspec
 
 from workbench.core.description import Description, Graph, RunTimes
 from workbench.core.model import ModelState, ModelStatus, TensorSpec
+from workbench.core.provenance import Provenance, checked
 from workbench.errors import InvalidInput, TooLarge, WorkbenchError
 
 BODY_BYTES: Final = 64 * 1024
@@ -28,6 +29,7 @@ class LoadRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 class CommitRequest(msgspec.Struct, forbid_unknown_fields=True):
     force: bool = False
+    provenance: Provenance | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,10 @@ def decode_load_request(body: bytes) -> LoadRequest:
 
 
 def decode_commit_request(body: bytes) -> CommitRequest:
-    return decode_body(body or b"{}", CommitRequest)
+    asked = decode_body(body or b"{}", CommitRequest)
+    if asked.provenance is not None:
+        checked(asked.provenance)
+    return asked
 
 
 def decode_settings(body: bytes) -> Settings:
@@ -89,6 +94,7 @@ def encode_status(status: ModelStatus) -> dict[str, Any]:
         "sequence_config": dataclasses.asdict(status.sequence_config) if status.sequence_config else None,
         "pipeline": dataclasses.asdict(status.pipeline) if status.pipeline else None,
         "notes": list(status.notes),
+        "provenance": dataclasses.asdict(status.provenance) if status.provenance else None,
     }
 
 

@@ -10,9 +10,10 @@ from typing import Final
 import msgspec
 
 from workbench.core.description import Graph
-from workbench.errors import ModelError, UntrustedModel
+from workbench.core.provenance import checked
+from workbench.errors import InvalidInput, ModelError, UntrustedModel
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """To be raised where another version finds something else in the same file, or says it otherwise."""
 
 MAX_BYTES: Final = 8 << 20
@@ -97,6 +98,11 @@ def _check(found: Inspection) -> None:
         number < 0 for number in graph.operators.values()
     ):
         raise ValueError
+    if graph.provenance is not None:
+        try:
+            checked(graph.provenance)
+        except InvalidInput:
+            raise ValueError from None
 
 
 def _texts(found: Inspection) -> Iterator[str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from workbench.config import ModelConfig, model_config, read_model_toml
-from workbench.core import triton_config
+from workbench.core import provenance, triton_config
 from workbench.core.model import Signature
+from workbench.core.provenance import Provenance
 from workbench.core.triton_config import TritonConfig
 from workbench.errors import InvalidInput, ModelError
 from workbench.repository.layout import (
@@ -24,6 +26,8 @@ from workbench.repository.pbtxt import parse
 
 MAX_BYTES = 1024 * 1024
 """The largest config.pbtxt, and the largest file with labels."""
+
+PROVENANCE_FILE = "provenance.json"
 
 MAX_DATA_BYTES = 64 * 1024 * 1024
 """The largest file to warm up with, or to begin sequences with."""
@@ -41,6 +45,8 @@ class ModelMetadata:
     """Contents of the files that its warm-up requests name."""
     initial_states: Mapping[str, bytes] = field(default_factory=dict)
     """The same of those that the states of its sequences name."""
+    provenance: Provenance | None = None
+    """What whoever exported it said of it, which nothing beside a user's own model says."""
 
     def same_sequences(self, other: ModelMetadata) -> bool:
         """Whether `other` says the same of sequences, which takes effect with a load only."""
@@ -50,9 +56,13 @@ class ModelMetadata:
         """Remarks on what a config.pbtxt asks in vain, or gets wrong about a model of this signature."""
         said = self.triton
         unknown = (f"the field {name!r} is not known" for name in said.unknown)
-        return tuple(
+        notes = tuple(
             f"{TRITON_FILE}: {note}" for note in (*said.notes, *unknown, *triton_config.differences(said, signature))
         )
+        check = self.provenance.check if self.provenance is not None else None
+        if check is None or check.agrees:
+            return notes
+        return (f"loaded with force, though it does not answer as the original: {check.summary}", *notes)
 
 
 def describe(folder: Path, root: Path, name: str = "") -> ModelMetadata:
@@ -82,6 +92,13 @@ def describe(folder: Path, root: Path, name: str = "") -> ModelMetadata:
     files = {each.initial_file for each in states if each.initial_file}
     initial = {file: _data(folder / INITIAL_STATE_FOLDER / file, root) for file in sorted(files)}
     return ModelMetadata(read_model_toml(settings, base), said, labels, data, initial)
+
+
+def kept_provenance(folder: Path) -> Provenance | None:
+    """The record in `folder`, which is the service's own; None where there is none that can be read."""
+    with suppress(InvalidInput, OSError):
+        return provenance.decode((folder / PROVENANCE_FILE).read_bytes())
+    return None
 
 
 def files_of(described: ModelMetadata, folder: Path, root: Path) -> dict[str, bytes]:

@@ -12,6 +12,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError
 
 from workbench.core.description import Graph
-from workbench.errors import ModelError, UntrustedModel
+from workbench.core.provenance import METADATA_KEY, Provenance, decode
+from workbench.errors import InvalidInput, ModelError, UntrustedModel
 from workbench.graph.batch_axis import analyse
 from workbench.graph.function_calls import check_functions
 from workbench.graph.wire_check import check_wire
@@ -54,6 +56,7 @@ def inspect_onnx_content(content: bytes) -> Inspection:
     operators: Counter[str] = Counter()
     parameters = 0
     data: dict[Path, ExternalData] = {}
+    provenance = _provenance(model)
     for message in _walk(model):
         if isinstance(message, onnx.NodeProto):
             domain, operator = _text(message.domain), _text(message.op_type)
@@ -89,8 +92,18 @@ def inspect_onnx_content(content: bytes) -> Inspection:
             producer=f"{_shown(model.producer_name)} {_shown(model.producer_version)}".strip(),
             batch=analyse(model),
             labels=labels,
+            provenance=provenance,
         ),
     )
+
+
+def _provenance(model: onnx.ModelProto) -> Provenance | None:
+    """The record that this project writes into exported files; what is no such record says nothing."""
+    for entry in model.metadata_props:
+        if entry.key == METADATA_KEY:
+            with suppress(InvalidInput):
+                return decode(entry.value.encode() if isinstance(entry.value, str) else entry.value)
+    return None
 
 
 def _content(path: Path) -> bytes:

@@ -46,6 +46,18 @@ export interface ITensorSpec {
   readonly ranked?: false;
 }
 
+/** What a model was exported from, and how its answers were checked. */
+export interface IProvenance {
+  /** The object, as its user calls it. */
+  readonly source: string;
+  /** The version of each library. */
+  readonly versions: Readonly<Record<string, string>>;
+  /** Unix time; 0 if not known. */
+  readonly exported_at: number;
+  readonly notes: readonly string[];
+  readonly check: { readonly agrees: boolean; readonly summary: string } | null;
+}
+
 /** One version of one model. */
 export interface IModelStatus {
   readonly name: string;
@@ -72,6 +84,8 @@ export interface IModelStatus {
   readonly load_s: number;
   readonly queued: number;
   readonly notes: readonly string[];
+  /** Null if not known; absent from an older server. */
+  readonly provenance?: IProvenance | null;
 }
 
 /** The result of a load or of a change of settings. */

@@ -2,7 +2,7 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { IAttempt, Link } from '../service/state';
-import type { ModelState, ServiceState } from '../service/wire';
+import type { IProvenance, ModelState, ServiceState } from '../service/wire';
 
 /** The colour class of a state. */
 export type Tone = 'good' | 'busy' | 'bad' | 'off';
@@ -137,4 +137,17 @@ export function missingNotice(
         detail: ''
       };
   }
+}
+
+/** One line on where a model came from: source, versions, day, remarks, and how its answers agree. */
+export function provenanceText(trans: TranslationBundle, found: IProvenance): string {
+  const versions = Object.entries(found.versions).map(([name, version]) => `${name} ${version}`);
+  const source = versions.length > 0 ? `${found.source} (${versions.join(', ')})` : found.source;
+  const when = found.exported_at > 0 ? new Date(found.exported_at * 1000).toLocaleDateString() : '';
+  const parts = [
+    when ? trans.__('Exported from %1 on %2', source, when) : trans.__('Exported from %1', source),
+    ...found.notes,
+    found.check?.summary ?? ''
+  ];
+  return parts.filter(Boolean).join(' · ');
 }

@@ -1,7 +1,7 @@
 import { nullTranslator } from '@jupyterlab/translation';
 import { expect, test } from 'vitest';
 import type { Missing } from '../../src/service/state';
-import { missingNotice, refusal, capitalized } from '../../src/ui/labels';
+import { missingNotice, refusal, capitalized, provenanceText } from '../../src/ui/labels';
 
 const trans = nullTranslator.load('infer_workbench');
 
@@ -40,4 +40,20 @@ test('a refusal that the panel can force does not say how others force it', () =
   );
   const other = 'it is empty';
   expect(refusal({ request, trouble: other, forceable: false })).toBe('It is empty');
+});
+
+test('a model says in one line where it came from and how its answers agree', () => {
+  const found = {
+    source: 'net',
+    versions: { torch: '2.13.0', onnxscript: '0.7.2' },
+    exported_at: 0,
+    notes: ['batch axis free'],
+    check: { agrees: true, summary: 'max |diff| 1.4e-7 on 32 rows' }
+  };
+  expect(provenanceText(trans, found)).toBe(
+    'Exported from net (torch 2.13.0, onnxscript 0.7.2) · batch axis free · max |diff| 1.4e-7 on 32 rows'
+  );
+  const day = new Date(1.7e12).toLocaleDateString();
+  const bare = { ...found, versions: {}, notes: [], check: null, exported_at: 1.7e9 };
+  expect(provenanceText(trans, bare)).toBe(`Exported from net on ${day}`);
 });

@@ -171,7 +171,7 @@ class ControlRoutes:
         async with self._body(call) as body:
             asked = control.decode_commit_request(body)
         name, version = call.params["name"], call.params["version"]
-        result = await self._engine.commit(name, version, force=asked.force)
+        result = await self._engine.commit(name, version, force=asked.force, provenance=asked.provenance)
         await self._service.persistence.tidy(self._engine)
         return _loaded(result)
 
