@@ -25,6 +25,7 @@ CLIENT_S = 60.0
 async def silent(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
     """HOST:PORT."""
     monkeypatch.setattr(client_module, "CONTROL_S", 0.1)
+    monkeypatch.setattr(client_module, "SILENT_S", 0.1)
     monkeypatch.setattr(grpc_module, "CONTROL_S", 0.1)
     monkeypatch.setattr(client_module, "while_alive", functools.partial(while_alive, silent_s=0.1, look_s=0.05))
     ends: list[asyncio.StreamWriter] = []
@@ -61,6 +62,8 @@ CALLS: dict[str, tuple[Callable[[AsyncClient], Awaitable[object]], str]] = {
     "describe": (lambda client: client.describe("m"), "did not answer GET"),
     "slowest": (lambda client: client.slowest("m"), "did not answer GET /control/models/m/slowest within"),
     "figures": (AsyncClient.figures, "did not answer GET /control/figures within"),
+    "files": (lambda client: client.files("m", "1"), "did not answer GET /control/models/m/files within"),
+    "fetch": (lambda client: client.fetch("m", "1", "model.onnx", Path("/dev/null")), "does not answer"),
     "logs": (AsyncClient.logs, "did not answer GET /control/logs within"),
     "ready": (AsyncClient.ready, "did not answer GET /v2/health/ready within"),
     "server_metadata": (AsyncClient.server_metadata, "did not answer GET /v2 within"),
