@@ -153,14 +153,20 @@ class Workbench:
         tolerance: float | None = None,
         force: bool = False,
         progress: Told | bool = False,
+        as_python: bool = False,
+        batch: bool = False,
         **settings: object,
     ) -> LoadReport:
         """Serves `source` as model `name`, and reports what was done.
 
-        `source` is a path to an .onnx file or its folder, the file's bytes, an onnx.ModelProto, or a fitted
-        scikit-learn estimator. An estimator is exported here. Before it serves, the export is compared with the
-        original on `sample` (rows as its `predict` takes them), or else on rows made up from what the estimator
-        knows of its training data; where that is not enough, the error asks for `sample`.
+        `source` is a path to an .onnx file or its folder, the file's bytes, an onnx.ModelProto, a fitted
+        scikit-learn estimator, or a Python function, which runs in processes of its own from its source. With
+        `as_python` any object with `predict` does so. `sample` is then a call of it: an array, or a dict with an array
+        for each parameter. `batch`: the function takes rows, and those of several requests may come in one call.
+
+        An estimator is exported here. Before it serves, the export is compared with the original on `sample` (rows as
+        its `predict` takes them), or else on rows made up from what the estimator knows of its training data; where
+        that is not enough, the error asks for `sample`.
 
         Loading the same model again changes nothing. Another model becomes the next version and takes over without a
         failed request. If its inputs or outputs differ, that needs `force`.
@@ -177,7 +183,16 @@ class Workbench:
 
         def call(told: LoadProgress) -> Coroutine[Any, Any, LoadReport]:
             return load(
-                self._client, name, source, config, sample=sample, tolerance=tolerance, force=force, progress=told
+                self._client,
+                name,
+                source,
+                config,
+                sample=sample,
+                tolerance=tolerance,
+                force=force,
+                progress=told,
+                as_python=as_python,
+                batch=batch,
             )
 
         return _run(f"load {name}", call, progress)

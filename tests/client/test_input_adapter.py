@@ -193,3 +193,11 @@ def test_a_signature_shows_itself_in_one_line() -> None:
     spec = TensorSpec("x", "FP32", (-1, 4))
     assert repr(spec) == "<TensorSpec x FP32[-1, 4]>"
     assert repr(Signature((spec,), (spec, spec))) == "<Signature x FP32[-1, 4] -> x FP32[-1, 4], x FP32[-1, 4]>"
+
+
+def test_the_first_axes_of_an_unbatched_model_need_not_agree() -> None:
+    of = signature(("a", "FP32", (-1,)), ("b", "FP32", (-1,)))
+    value = {"a": [1, 2], "b": [1, 2, 3]}
+    assert adapt(value, of, "m", batched=False).rows is None
+    with pytest.raises(InvalidInput, match="need the same number of rows; 'a' has 2, 'b' has 3"):
+        adapt(value, of, "m")

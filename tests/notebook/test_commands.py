@@ -63,8 +63,8 @@ def test_the_first_line_of_a_cell_is_read(line: str, command: Command) -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("", "%%infer takes load or predict, and a name"),
-        ("models", "%%infer takes load or predict, and a name; models goes with %infer"),
+        ("", "%%infer takes load, predict or function, and a name"),
+        ("models", "%%infer takes load, predict or function, and a name; models goes with %infer"),
         ("predict", "predict needs a model's name: %infer predict NAME"),
         ("predict m X", "in a %%infer cell the last expression is the EXPR; take 'X' off the line"),
         ("load m clf", "in a %%infer cell the last expression is the SOURCE; take 'clf' off the line"),

@@ -69,7 +69,7 @@ def test_flags_are_those_of_the_verb_once_each() -> None:
 
 
 def test_on_top_of_a_cell_only_what_takes_a_value_is_offered() -> None:
-    assert offered("%%infer ") == ["load", "predict"]
+    assert offered("%%infer ") == ["load", "predict", "function"]
     assert offered("%%infer predict d") == ["digits"]
     assert offered("%%infer predict digits ") == list(VERBS["predict"].flags)
     assert offered("%%infer predict digits -o X") == ["X", "X_test"]

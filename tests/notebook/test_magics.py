@@ -74,7 +74,7 @@ def test_a_job_is_given_at_once_and_kept(cells: Cells) -> None:
         ("%%infer predict iris\nfew = X[:5]", "UsageError: a %%infer cell must end with an expression"),
         ("%%infer predict iris\n", "UsageError: %%infer is a cell magic, but the cell body is empty"),
         ("%%infer predict iris X\nX", "UsageError: in a %%infer cell the last expression is the EXPR"),
-        ("%%infer models\nX", "UsageError: %%infer takes load or predict"),
+        ("%%infer models\nX", "UsageError: %%infer takes load, predict or function"),
         ("%infer predict iris X -o 3p", "UsageError: -o must be the name of a variable, got '3p'"),
         ("%%infer predict nothing\nX", "ModelNotFound: "),
     ],
@@ -248,7 +248,8 @@ def test_the_extension_starts_nothing_until_it_is_used(monkeypatch: pytest.Monke
 def test_every_verb_and_flag_is_in_the_documentation() -> None:
     text = (DOCS / "magics.md").read_text(encoding="utf-8")
     for verb in VERBS.values():
-        assert f"`{' '.join(('%infer', verb.name, *verb.positions))}`" in text
+        magic = "%%infer" if verb.defines else "%infer"
+        assert f"`{' '.join((magic, verb.name, *verb.positions))}`" in text
         for flag in verb.flags:
             assert f"`{flag}" in text
 
@@ -259,3 +260,25 @@ def test_every_option_of_bench_is_documented_with_its_default() -> None:
     for option in BENCH_OPTIONS:
         (row,) = [line for line in rows if re.search(rf"`{option.flag}[ `]", line.split(" | ")[0])]
         assert f"({option.default})" in row or not option.default
+
+
+def test_a_cell_s_function_is_served_from_its_source(cells: Cells) -> None:
+    cells.run("import numpy as np\nclass Scaler:\n    by = 2\n    def __call__(self, x):\n        return x * self.by")
+    cells.run("weights = np.arange(4.0)\nscaler = Scaler()\nscaler.by = 3")
+    report = cells.run(
+        "%%infer function scaled --sample few --batch -o report\n"
+        "few = X[:5]\n"
+        "def predict(x):\n"
+        "    if (x < 0).any():\n"
+        "        raise KeyError('negative')\n"
+        "    return scaler(x) @ weights\n"
+    )
+    assert report is cells.shell.user_ns["report"]
+    assert "predict served from its source" in report.exported
+    assert np.array_equal(cells.run("%infer predict scaled X").array, cells.run("predict(X)"))
+    refused = cells.refused("%infer predict scaled -X")
+    assert "KeyError: 'negative' (line 5 of the cell, in predict: raise KeyError('negative'))" in refused
+    assert "defines `def predict(x)" in cells.refused("%%infer function nothing --sample X\nx = 1")
+    assert "goes on top of a cell" in cells.refused("%infer function nothing")
+    cells.run("%%infer load squared --sample X[:3]\nlambda x: x ** 2")
+    assert np.array_equal(cells.run("%infer predict squared X").array, X**2)

@@ -32,12 +32,17 @@ class Adapted:
     """The pandas index of the rows, if the value had one."""
 
 
-def adapt(value: object, signature: Signature, model: str) -> Adapted:
-    """Convert `value` to a model's inputs; `model` is the name for errors. Raises InvalidInput."""
+def adapt(value: object, signature: Signature, model: str, *, batched: bool = True) -> Adapted:
+    """Convert `value` to a model's inputs; `model` is the name for errors. Raises InvalidInput.
+
+    With `batched` False the first axes need not be rows, and so not agree.
+    """
     parts = _by_name(value, signature, model)
     inputs = {spec.name: _fit(parts[spec.name], spec) for spec in signature.inputs}
     free = all(spec.shape[:1] == (FREE,) for spec in signature.inputs)
     rows = {name: array.shape[0] for name, array in inputs.items()} if free else {}
+    if len(set(rows.values())) > 1 and not batched:
+        rows = {}
     if len(set(rows.values())) > 1:
         counts = ", ".join(f"{name!r} has {count}" for name, count in rows.items())
         raise InvalidInput(f"the inputs of {model!r} need the same number of rows; {counts}")

@@ -65,7 +65,7 @@ class Predictor:
             kept = status is not None
             status = status or await self._fetched(key)
             try:
-                adapted = adapt(value, _signature(status), name)
+                adapted = adapt(value, _signature(status), name, batched=status.max_batch_size > 0)
             except InvalidInput:
                 if not kept or not await self._changed(key, status):
                     raise

@@ -102,6 +102,12 @@ class ModelConfig:
     max_state_mib: Annotated[int, Range(1, 1_000_000), Live] = 1024
     """Memory for the states of all sequences, of a model that keeps state between requests; a step that would need more
     is refused."""
+    call_timeout_s: Annotated[float, Range(0.01, 86_400.0)] = 30.0
+    """Seconds that one call of a Python function may take; then its process is ended and another one started."""
+    worker_memory_mib: Annotated[int, Range(0, 1_048_576)] = 0
+    """The most memory of each process of a Python function; 0: half of the machine's."""
+    worker_output_mib: Annotated[int, Range(1, 1_048_576)] = 256
+    """The most that one answer of a Python function may have."""
     gpu_memory_limit_mib: Annotated[int, Range(0, 1_000_000)] = 0
     """The most GPU memory for this model's arena; 0: half of what is free when it loads."""
 
@@ -241,6 +247,13 @@ class ServerConfig:
     """Seconds that such a trial may take."""
     trial_memory_mib: Annotated[int, Range(0, 1 << 30)] = 0
     """The most memory of such a trial; 0: as much as the machine has."""
+    python_functions: Annotated[
+        str,
+        Choices(("auto", "on", "off")),
+        Flag("--python-functions", "", "run Python functions that are loaded; auto: on loopback only (auto)"),
+    ] = "auto"
+    """Whether Python functions are run, which who loads them writes: "auto" (where only this machine reaches the
+    service), "on" or "off". Never without a token."""
     max_store_bytes: Annotated[int, Range(0, 1 << 60)] = 0
     """Bytes of all models in `data_dir`, old versions included; 0: as many as the disk has room for, of which some is
     kept free in any case."""

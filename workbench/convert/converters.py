@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
+from types import FunctionType, MappingProxyType
 from typing import Protocol, cast
 
 from workbench.convert.agreement import TOLERANCE
@@ -75,6 +75,7 @@ CONVERTERS: Mapping[str, str] = MappingProxyType(
         "sklearn": "workbench.convert.sklearn:convert",
         "torch": "workbench.convert.torch_module:convert",
         "transformers": "workbench.convert.transformers:convert",
+        "workbench": "workbench.convert.python_function:convert",  # PythonFunction
         "xgboost": "workbench.convert.boosting:convert",
     }
 )
@@ -102,18 +103,33 @@ def converter_for(source: object) -> Converter:
             if hasattr(source, "fit")
             else f"{source.__name__} is a class, not a model"
         )
+    if isinstance(source, FunctionType):
+        return _imported("workbench.convert.python_function:convert")
     parts = source if isinstance(source, tuple) else (source,)  # a pair (model, tokenizer)
     packages = [cls.__module__.split(".")[0] for each in parts for cls in type(each).__mro__]
     for package in packages:
         if package in _ELSEWHERE:
             raise Unsupported(f"{_article(source)} has no converter here yet: {_ELSEWHERE[package]}")
         if package in CONVERTERS:
-            module, _, function = CONVERTERS[package].partition(":")
-            return cast(Converter, getattr(importlib.import_module(module), function))
+            return _imported(CONVERTERS[package])
     raise Unsupported(
         f"{_article(source)} cannot be loaded; a model is a path to an .onnx file, its bytes, an onnx.ModelProto, "
-        "or a fitted scikit-learn estimator"
+        f"a fitted scikit-learn estimator or a function. Or {python_way(source)}"
     )
+
+
+def python_way(source: object) -> str:
+    """How to serve an object that nothing converts, to be pasted."""
+    return (
+        "serve it as Python: wb.load(NAME, obj, as_python=True, sample=X[:5]) where it has predict, or else a cell "
+        "that begins with %%infer function NAME --sample X[:5] and defines `def predict(x): return ...` with your "
+        f"{type(source).__name__}"
+    )
+
+
+def _imported(reference: str) -> Converter:
+    module, _, function = reference.partition(":")
+    return cast(Converter, getattr(importlib.import_module(module), function))
 
 
 def _article(source: object) -> str:

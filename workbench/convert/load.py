@@ -24,11 +24,14 @@ from workbench.client.results import LoadReport
 from workbench.convert.conversion import conversion
 from workbench.convert.converters import Converted, converter_for
 from workbench.convert.export_check import Comparison, DoesNotAgree, compare_with_original, words
+from workbench.convert.python_function import PythonFunction, is_function
 from workbench.core.model import check_model_name
 from workbench.core.provenance import Provenance
 from workbench.errors import InvalidInput, ModelError, NotFound, WorkbenchError
 
 _LOADING = "the service loads it and warms it up"
+
+_BUNDLING = "finding the function's source and values"
 
 
 async def load(
@@ -41,11 +44,16 @@ async def load(
     tolerance: float | None = None,
     force: bool = False,
     progress: LoadProgress | None = None,
+    as_python: bool = False,
+    batch: bool = False,
 ) -> LoadReport:
-    """Serve `source` (a path, bytes, an onnx.ModelProto or a live object) as `name`.
+    """Serve `source` (a path, bytes, an onnx.ModelProto, a live object or a function) as `name`.
 
-    `sample` and `tolerance` concern live objects only. Raises ModelError for an export that does not answer as the
-    original does, Unsupported for an object that has no converter.
+    `as_python`: an object by its source and its values, without an export; `batch`: the function takes rows, and those
+    of several requests at once. `sample` and `tolerance` concern live objects only.
+
+    Raises ModelError for an export that does not answer as the original does, Unsupported for an object that has no
+    converter.
     """
     began = time.perf_counter()
     progress = progress or LoadProgress()
@@ -64,7 +72,9 @@ async def load(
     if callable(serialize := getattr(source, "SerializeToString", None)):  # an onnx.ModelProto
         return await _upload(client, name, _serialized(source, serialize), settings, began, progress, force=force)
 
-    progress.begin(f"exporting the {type(source).__name__} to ONNX")
+    if as_python or batch:
+        source = PythonFunction(source, batch)
+    progress.begin(f"exporting the {type(source).__name__} to ONNX" if not is_function(source) else _BUNDLING)
     with conversion(progress):
         converted = await _in_a_thread(_converted, source, sample)
     tried = ""

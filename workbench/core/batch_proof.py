@@ -57,3 +57,5 @@ class BatchProof:
     """Of an unknown graph, the operators that no rule covers, as "Gemm" or "domain:Operator", each once."""
     hints: Mapping[str, InputHint] = field(default_factory=dict)
     """By input, for what is made up to try the model with."""
+    declared: bool = False
+    """Its author says that rows may share a run, which counts where nothing speaks against it."""

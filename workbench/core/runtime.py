@@ -43,6 +43,8 @@ class Runtime:
     """Operators whose time depends on shapes alone. A model of only these may run on the event loop's thread."""
     aborting_operators: frozenset[str] = frozenset()
     """Operators that end the process on an input without elements. A model with one of these never gets such."""
+    more_runners: bool = True
+    """False where one runner more costs a process, so that only the settings give it several."""
     sandboxed: bool = True
     """True where a model may crash its process, so that its first load is tried in one of its own."""
 
@@ -110,7 +112,23 @@ BUNDLE: Final = Runtime(
 )
 """Models that take text or images; see core.bundle. The mark is the name of a zip's first member."""
 
-_registered: dict[str, Runtime] = {each.name: each for each in (ONNX, ORT_FORMAT, PIPELINE, BUNDLE)}
+PYTHON: Final = Runtime(
+    name="python",
+    title="Python",
+    format="Python function",
+    platform="python",
+    model_file="model.function",
+    suffixes=(".function",),
+    mark=b"workbench-function",
+    mark_at=30,
+    opener="workbench.functions.function_session:open_function",
+    inspector="workbench.repository.function_file:inspect_function",
+    more_runners=False,
+    sandboxed=False,
+)
+"""A function from its source, which runs in processes of its own."""
+
+_registered: dict[str, Runtime] = {each.name: each for each in (ONNX, ORT_FORMAT, PIPELINE, BUNDLE, PYTHON)}
 
 
 def register(runtime: Runtime) -> None:

@@ -83,6 +83,7 @@ class ModelLoader:
         config, first = self._config, self.sessions[0]
         sizes = allowed_sizes(config.batch_sizes, config.max_batch_size)
         proof, promised = self._source.graph.batch, self._source.described.triton.batched
+        promised = promised or proof.declared
         if self._reshaped and not promised:
             proof = BatchProof(reason="its config.pbtxt reshapes the first axis too")
         found = warm_up(first, config.batching, config.max_batch_size, proof, sizes=sizes, promised=promised)
@@ -93,6 +94,8 @@ class ModelLoader:
             return Warm(found, layout, "")
         rows = fastest_size(found.run_s, config.max_batch_size) if found.run_s else 1
         run_s = found.run_s.get(rows) or measure(first, found.free_size, (1,)).get(1, 0.0)
+        if not self._source.runtime.more_runners:
+            return Warm(found, layout, "as its settings say")
         why = why_not_compare(config, first.device, self._cores, self._source.size_bytes, self._load_s, run_s)
         return Warm(found, layout, why) if why else self._compared(found, layout, rows)
 

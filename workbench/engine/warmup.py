@@ -129,7 +129,8 @@ def _decided(
     if not trial.kinds:
         nothing = f"its graph does not prove it ({unclear}), and made-up rows told nothing ({trial.trouble})"
         if promised:
-            return batched(f"its config.pbtxt gives a max_batch_size, though {nothing}", BatchEvidence.DECLARED)
+            who = "its author says so" if proof.declared else "its config.pbtxt gives a max_batch_size"
+            return batched(f"{who}, though {nothing}", BatchEvidence.DECLARED)
         return unbatched(f"{nothing}; set batching = always if you know")
     return batched(
         f"rows did not influence each other in a trial (sampled, not proved: {unclear})", BatchEvidence.SAMPLED

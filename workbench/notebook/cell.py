@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -14,15 +15,37 @@ def last_value(shell: Any, body: str) -> object:
 
     Exceptions of the user's code pass through, with a traceback that starts at the user's first line.
     """
-    source = "\n" + shell.transform_cell(body)  # so that a line has the number that it has in the cell
-    name = shell.compile.cache(source, shell.execution_count, body)
-    tree = shell.transform_ast(shell.compile.ast_parse(source, filename=name))
+    tree, name = _parsed(shell, body)
     if not tree.body or not isinstance(tree.body[-1], ast.Expr):
         raise Misuse("a %%infer cell must end with an expression on a line of its own, such as X[:5]")
-    last = ast.Expression(tree.body.pop().value)
+    last = ast.Expression(tree.body[-1].value)
+    tree.body.pop()
+    _run(shell, tree, name)
+    try:
+        return eval(shell.compile(last, name, "eval"), shell.user_global_ns, shell.user_ns)  # noqa: S307
+    except BaseException as error:
+        _show_from(shell, error, name)
+        raise
+
+
+def defined(shell: Any, body: str, names: Sequence[str]) -> dict[str, Any]:
+    """Run `body` and return those of the functions `names` that it defines."""
+    tree, name = _parsed(shell, body)
+    found = [each.name for each in tree.body if isinstance(each, ast.FunctionDef) and each.name in names]
+    _run(shell, tree, name)
+    return {each: shell.user_ns[each] for each in found}
+
+
+def _parsed(shell: Any, body: str) -> tuple[ast.Module, str]:
+    source = "\n" + shell.transform_cell(body)  # so that a line has the number that it has in the cell
+    name: str = shell.compile.cache(source, shell.execution_count, body)
+    tree: ast.Module = shell.transform_ast(shell.compile.ast_parse(source, filename=name))
+    return tree, name
+
+
+def _run(shell: Any, tree: ast.Module, name: str) -> None:
     try:
         exec(shell.compile(tree, name, "exec"), shell.user_global_ns, shell.user_ns)  # noqa: S102
-        return eval(shell.compile(last, name, "eval"), shell.user_global_ns, shell.user_ns)  # noqa: S307
     except BaseException as error:
         _show_from(shell, error, name)
         raise

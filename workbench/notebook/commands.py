@@ -27,11 +27,13 @@ class Verb:
     positions: tuple[str, ...] = ()
     flags: Mapping[str, str] = field(default_factory=dict)
     """Flag -> its value as the usage shows it; empty for a flag without a value."""
+    defines: bool = False
+    """True: only on top of a cell, which defines functions."""
 
     @property
     def usage(self) -> str:
         flags = [f"[{flag} {value}]" if value else f"[{flag}]" for flag, value in self.flags.items()]
-        return " ".join(["%infer", self.name, *self.positions, *flags])
+        return " ".join(["%%infer" if self.defines else "%infer", self.name, *self.positions, *flags])
 
 
 BENCH_OPTIONS = (*OPTIONS.values(), SWEEP, VERSION, ENDPOINT, COMPARE)
@@ -61,6 +63,8 @@ VERBS: Mapping[str, Verb] = {
                 "--sample": "EXPR",
                 "--example": "EXPR",
                 "--tolerance": "SHARE",
+                "--as-python": "",
+                "--batch": "",
                 "--force": "",
                 **_KEEP,
             },
@@ -82,6 +86,13 @@ VERBS: Mapping[str, Verb] = {
             "write the model's file, with the data beside it, to a file of yours",
             ("NAME", "FILE"),
             {**_VERSION, "--force": "", **_KEEP},
+        ),
+        Verb(
+            "function",
+            "serve the `predict` that the cell below defines, from its source, in processes of its own",
+            ("NAME",),
+            {"--sample": "EXPR", "--batch": "", "--tolerance": "SHARE", "--instances": "N", "--force": "", **_KEEP},
+            defines=True,
         ),
         Verb("models", "a table of the models; also %infer alone", (), {"--window": "60s"}),
         Verb("watch", "live figures of a model, or of the busiest, below this cell", ("[NAME]",), {"--window": "60s"}),
@@ -119,6 +130,8 @@ FLAGS: Mapping[str, str] = {
     "--example": "what to call a torch module with, once: x, (x, y), or dict(ids=x); the same as --sample",
     "--tolerance": "the largest difference that passes, as a share of an output's largest value (0.001)",
     "--map": "what an input takes where names do not tell: STAGE.INPUT=STAGE.OUTPUT, or =NAME for an own input",
+    "--as-python": "without an export: by its source and its values, in a Python process of its own",
+    "--batch": "the function takes rows, and those of several requests may come in one call",
     "--force": "even where inputs or outputs change, on which callers may rely; of export: replace data beside it",
     "--bg": "in the background: a job at once, to be awaited, cancelled, or asked for its .result()",
     "-o": "keep what it gives back in this variable of the notebook",
@@ -130,8 +143,10 @@ FLAGS: Mapping[str, str] = {
 }
 """Help text of each flag, which means the same with every verb that has it."""
 
-CELL_VERBS = tuple(verb.name for verb in VERBS.values() if verb.positions[-1:] in (("SOURCE",), ("EXPR",)))
-"""The verbs of `%%infer`: those that take a value of the notebook."""
+_VALUE_VERBS = tuple(verb.name for verb in VERBS.values() if verb.positions[-1:] in (("SOURCE",), ("EXPR",)))
+
+CELL_VERBS = (*_VALUE_VERBS, *(verb.name for verb in VERBS.values() if verb.defines))
+"""The verbs of `%%infer`: those that take a value of the notebook, and those of a cell that defines functions."""
 
 _HELP = ("--help", "-h")
 
@@ -161,13 +176,15 @@ def parse(line: str, cell: bool = False) -> Command:
         return Command("models")
     if cell and (not words or words[0].text not in CELL_VERBS):
         hint = f"; {words[0].text} goes with %infer" if words and words[0].text in VERBS else ""
-        raise Misuse(f"%%infer takes {' or '.join(CELL_VERBS)}, and a name{hint}")
+        raise Misuse(f"%%infer takes {', '.join(CELL_VERBS[:-1])} or {CELL_VERBS[-1]}, and a name{hint}")
     first, *others = (word.text for word in words)
     if first in _HELP:
         return Command("help")
     verb = _verb(first)
     if others == ["-h"] or others[-1:] == ["--help"]:
         return Command("help", rest=first)
+    if verb.defines and not cell:
+        raise Misuse(f"{verb.name} goes on top of a cell that defines functions: {verb.usage}")
     flags, kept = without_flags(verb, words[1:])
     positions = list(verb.positions)
     if verb.name == "help":
@@ -181,7 +198,7 @@ def parse(line: str, cell: bool = False) -> Command:
             raise Misuse(f"{verb.name} needs a model's name: {verb.usage}")
         name = kept.pop(0).text
         positions.pop(0)
-    if cell and kept:
+    if cell and kept and not verb.defines:
         raise Misuse(f"in a %%infer cell the last expression is the {positions[0]}; take {kept[0].text!r} off the line")
     if not cell and positions and positions[0] in _TAKES_THE_REST:
         rest = as_typed(line, kept)
@@ -227,12 +244,13 @@ def help_text(verb: str = "") -> tuple[str, ...]:
         known = VERBS[verb].flags
         wide = max((len(f"{flag} {value}") for flag, value in known.items()), default=0)
         flags = [f"  {f'{flag} {value}':<{wide}}  {FLAGS[flag]}" for flag, value in known.items()]
-        return (" ".join(["%infer", verb, *VERBS[verb].positions]), f"    {VERBS[verb].summary}", *flags)
+        magic = "%%infer" if VERBS[verb].defines else "%infer"
+        return (" ".join([magic, verb, *VERBS[verb].positions]), f"    {VERBS[verb].summary}", *flags)
     width = max(len(" ".join((each.name, *each.positions))) for each in VERBS.values())
     lines = [f"  {' '.join((each.name, *each.positions)):<{width}}  {each.summary}" for each in VERBS.values()]
     notes = (
         "%infer help VERB tells its flags, as %infer VERB --help does.",
-        f"%%infer {'|'.join(CELL_VERBS)} NAME, on top of a cell, takes the value of the cell's last expression.",
+        f"%%infer {'|'.join(_VALUE_VERBS)} NAME, on top of a cell, takes the value of the cell's last expression.",
     )
     return ("%infer VERB ...", *lines, *notes)
 

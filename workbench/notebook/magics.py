@@ -22,7 +22,7 @@ from workbench.client.summary import Card
 from workbench.convert.last_calls import watch_cell
 from workbench.core.runtime import suffixes
 from workbench.notebook import bench_magic as benches
-from workbench.notebook.cell import last_value
+from workbench.notebook.cell import defined, last_value
 from workbench.notebook.commands import CELL_VERBS, VERBS, Command, Misuse, help_text, number, pairs, parse, whole
 from workbench.notebook.completion import MATCHER, matcher
 from workbench.notebook.progress_bar import show_job
@@ -104,7 +104,11 @@ class InferMagics(Magics):
             kept = command.flags.get("-o")
             if kept is not None and not kept.isidentifier():
                 raise Misuse(f"-o must be the name of a variable, got {kept[:40]!r}")
-            value = NOTHING if cell is None or command.verb == "help" else last_value(self.shell, cell)
+            value = NOTHING
+            if cell is not None and command.verb == "function":
+                value = _function(defined(self.shell, cell, ("predict",)))
+            elif cell is not None and command.verb != "help":
+                value = last_value(self.shell, cell)
             answer = self._answer(command, value)
         except Misuse as misuse:
             raise UsageError(str(misuse)) from None
@@ -119,6 +123,8 @@ class InferMagics(Magics):
         try:
             if command.verb == "load":
                 return self._load(command, self._source(command.rest) if value is NOTHING else value)
+            if command.verb == "function":
+                return self._load(command, value)
             if command.verb == "predict":
                 return self._predict(command, self._evaluated(command.rest) if value is NOTHING else value)
             return self._verbs[command.verb](command)
@@ -136,6 +142,8 @@ class InferMagics(Magics):
             "max_batch": flags.get("--max-batch"),
             "delay": flags.get("--delay"),
             "instances": flags.get("--instances"),
+            "as_python": "--as-python" in flags,
+            "batch": "--batch" in flags,
             "force": "--force" in flags,
         }
         if (sample := flags.get("--example", flags.get("--sample"))) is not None:
@@ -203,6 +211,13 @@ def _token(workbench: Workbench, command: Command) -> Card:
         replaced = workbench.rotate_token()
         return workbench.token(show=True) if show else replaced
     return workbench.token(show=show)
+
+
+def _function(functions: dict[str, Any]) -> object:
+    """The function that a cell is to serve."""
+    if "predict" not in functions:
+        raise Misuse("a %%infer function cell defines `def predict(x): ...`, with a parameter for each input")
+    return functions["predict"]
 
 
 def _is_path(text: str) -> bool:

@@ -47,6 +47,7 @@ from workbench.server.process.startup import (
 )
 from workbench.server.process.token_files import has_content, write_ready_file
 from workbench.server.process.worker_channel import RESTART, STOP, SupervisorChannel, WorkerReport
+from workbench.server.python_functions import opener_for
 from workbench.server.service import VERSION, Service, not_served
 from workbench.server.token_rotation import TokenRotation
 from workbench.telemetry.logs import Logs
@@ -147,6 +148,7 @@ async def _serve(
         observer=metrics,
         journal=persistence.state,
         trial=persistence.trial,
+        open_session=opener_for(config),
         limits=config.limits,
     )
     metrics.watch(engine.statuses, engine.loop_time, lambda: store.space.use)

@@ -38,6 +38,9 @@ export const MODEL_SETTINGS: readonly IModelSetting[] = [
   { name: 'device_share', kind: 'number', default: 1, live: true, range: [0.01, 100], seldom: true },
   { name: 'max_state_mib', kind: 'count', default: 1024, live: true, range: [1, 1000000], unit: 'MiB', seldom: true },
   { name: 'gpu_memory_limit_mib', kind: 'count', default: 0, live: false, range: [0, 1000000], unit: 'MiB', seldom: true },
+  { name: 'call_timeout_s', kind: 'number', default: 30, live: false, range: [0.01, 86400], unit: 's', seldom: true },
+  { name: 'worker_memory_mib', kind: 'count', default: 0, live: false, range: [0, 1048576], unit: 'MiB', seldom: true },
+  { name: 'worker_output_mib', kind: 'count', default: 256, live: false, range: [1, 1048576], unit: 'MiB', seldom: true },
   { name: 'priority_levels', kind: 'count', default: 3, live: true, range: [1, 16], seldom: true },
   { name: 'default_priority', kind: 'count', default: 2, live: true, range: [1, 16], seldom: true },
   { name: 'priority_step_s', kind: 'number', default: 0.1, live: true, range: [0, 60], unit: 's', seldom: true }
@@ -240,6 +243,21 @@ export function settingLabel(trans: TranslationBundle, name: string): ISettingLa
       return {
         label: trans.__('GPU memory limit'),
         help: trans.__('0: half of what is free when it loads')
+      };
+    case 'call_timeout_s':
+      return {
+        label: trans.__('Call timeout'),
+        help: trans.__('What one call of a Python function may take')
+      };
+    case 'worker_memory_mib':
+      return {
+        label: trans.__('Worker memory'),
+        help: trans.__('Of each process of a Python function; 0: half of the machine’s')
+      };
+    case 'worker_output_mib':
+      return {
+        label: trans.__('Worker output'),
+        help: trans.__('The most that one answer of a Python function may have')
       };
     case 'priority_levels':
       return {

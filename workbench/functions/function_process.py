@@ -1,0 +1,316 @@
+"""One process that runs a function, and the calls to it: arrays by a shared file, all else by a tiny message.
+
+Nothing of it has a name on the machine: the shared files are anonymous, so nothing is left behind however either side
+ends. The process ends, with all that it started, when the pipe to its standard input does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from workbench.config import MIB
+from workbench.core.tensor import BYTES, Array, dtype_of, element_count
+from workbench.errors import DeadlineExceeded, ExecutionError, InvalidInput, ModelError, WorkbenchError
+from workbench.functions import worker_program
+from workbench.functions.function_bundle import FunctionSpec, ValueSpec
+from workbench.functions.worker_program import ALIGNED, INLINE_BYTES, SIZES, padded
+
+START_S: Final = 120.0
+"""Seconds that a process may take to import what the function needs."""
+
+MAX_HEAD_BYTES: Final = 1 << 20
+_TROUBLE_BYTES = 2_000
+
+_KEPT: Final = frozenset("HOME LANG LANGUAGE LD_LIBRARY_PATH LOGNAME PATH TMPDIR TZ USER VIRTUAL_ENV".split())  # noqa: SIM905
+_KEPT_PREFIXES: Final = ("LC_", "CUDA_", "CONDA_")
+"""Of the service's environment. Its tokens and settings are nothing for the user's function."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallLimits:
+    """What one process may take."""
+
+    time_s: float = 30.0
+    memory_bytes: int = 0
+    """0: half of the machine's."""
+    output_bytes: int = 256 * MIB
+    threads: int = 1
+    """Of numerical libraries, inside one call."""
+
+
+class WorkerEnded(ExecutionError):
+    """The process ended by itself, while it was running a request or before."""
+
+
+class WorkerSpoilt(ExecutionError):
+    """The function failed, and so that its process had better not go on."""
+
+
+class FunctionProcess:
+    """Starts the process; `ready` waits for it. One thread at a time calls it; `kill` may come from any."""
+
+    def __init__(self, bundle: Path, spec: FunctionSpec, limits: CallLimits) -> None:
+        """Raises ModelError where no process can be started."""
+        self._spec, self._limits = spec, limits
+        self._inputs = {each.name: each for each in spec.inputs}
+        self._outputs = {each.name: each for each in spec.outputs}
+        self._trouble = _anonymous_file()
+        self._given, self._taken = _anonymous_file(), _anonymous_file()
+        self._files = [self._trouble, self._given, self._taken]
+        ours, theirs = socket.socketpair()
+        self._control = ours
+        self._lock = threading.Lock()
+        self.printed: str = ""
+        """What it printed since this was last read."""
+        python = spec.interpreter.executable
+        self.substitute = "" if os.access(python, os.X_OK) else sys.executable
+        """The interpreter that runs it where its own is not there."""
+        command = [self.substitute or python, "-I", "-u", worker_program.__file__]
+        shared = [theirs.fileno(), self._given, self._taken]
+        try:
+            self._process = subprocess.Popen(
+                [*command, *map(str, shared)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=self._trouble,
+                env=_environment(limits.threads),
+                cwd="/",
+                pass_fds=shared,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._close_files()
+            raise ModelError(f"no process could be started for the function: {error.strerror}") from None
+        finally:
+            theirs.close()
+        self._send(
+            {
+                "bundle": str(bundle.absolute()),
+                "memory_bytes": limits.memory_bytes or _half_of_memory(),
+                "output_bytes": limits.output_bytes,
+            },
+            [],
+        )
+
+    def ready(self) -> None:
+        """Wait until it can be called. ModelError where the function cannot be made from its bundle."""
+        try:
+            answer, _ = self._received(time.monotonic() + START_S)
+        except TimeoutError:
+            self.kill()
+            raise ModelError(f"the function's process was not ready within {START_S:g} s") from None
+        except WorkerEnded as error:
+            said = os.pread(self._trouble, _TROUBLE_BYTES, 0).decode(errors="replace").strip().splitlines()
+            raise ModelError(f"{error.message}{f' ({said[-1]})' if said else ''}, before it was ready") from None
+        if "error" in answer:
+            self.kill()
+            raise ModelError(f"the function cannot be made in a process of its own: {_words(answer)}")
+
+    def call(self, inputs: Mapping[str, Array], outputs: Sequence[str] | None) -> dict[str, Array]:
+        """The outputs by name; with `outputs` None, all that the function gives, whose `specs` then tell of them.
+
+        Blocks without the GIL. Raises InvalidInput for a ValueError of the function's, WorkerSpoilt and WorkerEnded
+        where the process must not or cannot be called again, DeadlineExceeded where it was ended for taking too long.
+        """
+        try:
+            self._send(
+                {
+                    "shapes": [list(inputs[name].shape) for name in self._inputs],
+                    "outputs": None if outputs is None else list(outputs),
+                },
+                [_packed(inputs[name]) for name in self._inputs],
+            )
+            answer, parts = self._received(time.monotonic() + self._limits.time_s)
+        except TimeoutError:
+            self.kill()
+            raise DeadlineExceeded(
+                f"the function did not answer within {self._limits.time_s:g} s, and its process was ended; "
+                "call_timeout_s sets how long it may take"
+            ) from None
+        if "error" in answer:
+            raised = InvalidInput if answer.get("invalid") and answer["error"] else ExecutionError
+            if answer.get("spoilt"):
+                raised = WorkerSpoilt
+            raise raised(f"the function raised {_words(answer)}" if answer["error"] else _words(answer))
+        try:
+            found: dict[str, Array] = {}
+            self.specs = tuple(_spec_of(*each) for each in answer["outputs"])
+            for (name, datatype, _, shape), part in zip(answer["outputs"], parts, strict=True):
+                found[name] = _unpacked(datatype, shape, part)
+        except (KeyError, ValueError, TypeError, WorkbenchError):
+            self.kill()
+            raise WorkerEnded("the function's process gave an answer that makes no sense, and was ended") from None
+        return found
+
+    @property
+    def idle_and_well(self) -> bool:
+        """Between calls: it has not ended, and says nothing."""
+        try:
+            self._control.settimeout(0)
+            self._control.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def kill(self) -> None:
+        """End it, and all that it started. Its call, if one is under way, ends with WorkerEnded."""
+        with self._lock, contextlib.suppress(ProcessLookupError, PermissionError):
+            if self._process.returncode is None:  # not waited for, so the number is still its own
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """End it and give everything back, once or more often. Not while a call is under way."""
+        self.kill()
+        with self._lock:
+            self._process.wait()
+        self._close_files()
+
+    def _close_files(self) -> None:
+        self._control.close()
+        if (process := getattr(self, "_process", None)) is not None:
+            process.stdin.close()
+        while self._files:
+            os.close(self._files.pop())
+
+    def _send(self, asked: dict[str, Any], parts: Sequence[memoryview | bytes]) -> None:
+        sizes = [len(part) for part in parts]
+        asked["sizes"] = sizes
+        inline = sum(map(padded, sizes))
+        if inline > INLINE_BYTES:
+            inline = offset = 0
+            for part in parts:
+                worker_program.write_at(self._given, part, offset)
+                offset += padded(len(part))
+        head = json.dumps(asked).encode()
+        pieces: list[memoryview | bytes] = [SIZES.pack(len(head), inline), head]
+        for part in parts if inline else ():
+            pieces.append(part)
+            if len(part) % ALIGNED:
+                pieces.append(bytes(padded(len(part)) - len(part)))
+        self._control.settimeout(self._limits.time_s)
+        with contextlib.suppress(ConnectionError, BrokenPipeError):  # it has ended, and there will be no answer
+            self._control.sendall(b"".join(pieces))
+
+    def _received(self, until: float) -> tuple[dict[str, Any], list[Any]]:
+        """An answer, and the bytes of its arrays. Raises TimeoutError, WorkerEnded."""
+        data = self._exactly(SIZES.size, until)
+        head, inline = SIZES.unpack(data)
+        if head > MAX_HEAD_BYTES or inline > 2 * INLINE_BYTES:
+            self.kill()
+            raise WorkerEnded("the function's process wrote what it should not to its own channel, and was ended")
+        try:
+            answer = json.loads(bytes(self._exactly(head, until)))
+            sizes = [int(size) for size in answer["sizes"]]
+        except (ValueError, KeyError, TypeError):
+            sizes = [-1]
+        body = self._exactly(inline, until)
+        self.printed += answer.get("log", "") if sizes != [-1] else ""
+        if min(sizes, default=0) < 0 or sum(sizes) > self._limits.output_bytes:
+            self.kill()
+            raise WorkerEnded("the function's process gave an answer that makes no sense, and was ended")
+        parts, offset = [], 0
+        for size in sizes:
+            if inline:
+                parts.append(body[offset : offset + size])
+            else:
+                part = memoryview(bytearray(size))
+                worker_program.read_at(self._taken, part, offset)
+                parts.append(part)
+            offset += padded(size)
+        return answer, parts
+
+    def _exactly(self, size: int, until: float) -> memoryview:
+        buffer = memoryview(bytearray(size))
+        filled = 0
+        while filled < size:
+            self._control.settimeout(max(0.001, until - time.monotonic()))
+            try:
+                count = self._control.recv_into(buffer[filled:])
+            except ConnectionError:
+                count = 0
+            if not count:
+                raise WorkerEnded(self._ending())
+            filled += count
+        return buffer
+
+    def _ending(self) -> str:
+        """How it ended, for its caller."""
+        with self._lock:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # what it left running
+            status = self._process.wait()
+        how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended itself with status {status}"
+        return f"the function's process {how}"
+
+
+def _packed(array: Array) -> memoryview | bytes:
+    if array.dtype != object:
+        return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data if array.size else b""
+    parts: list[bytes] = []
+    for each in array.reshape(-1).tolist():
+        parts += (len(each).to_bytes(4, "little"), each)
+    return b"".join(parts)
+
+
+def _unpacked(datatype: str, shape: Sequence[int], part: Any) -> Array:
+    """Raises ValueError where the bytes are no array of that shape."""
+    shape = tuple(int(size) for size in shape)
+    if datatype != BYTES:
+        return np.frombuffer(part, dtype_of(datatype)).reshape(shape)
+    data, elements, offset = bytes(part), [], 0
+    while offset < len(data):
+        size = int.from_bytes(data[offset : offset + 4], "little")
+        elements.append(data[offset + 4 : offset + 4 + size])
+        offset += 4 + size
+    if len(elements) != element_count(shape):
+        raise ValueError
+    array = np.empty(len(elements), object)
+    array[:] = elements
+    return array.reshape(shape)
+
+
+def _spec_of(name: object, datatype: object, text: object, shape: Sequence[int]) -> ValueSpec:
+    dtype_of(str(datatype))
+    return ValueSpec(str(name), str(datatype), tuple(int(size) for size in shape), text=bool(text))
+
+
+def _words(answer: Mapping[str, Any]) -> str:
+    """An exception of the function's, in one line."""
+    said = " ".join(str(answer.get("message", "")).split())
+    what = ": ".join(filter(None, [str(answer["error"]), said]))
+    return f"{what} ({answer['line']})" if answer.get("line") else what
+
+
+def _environment(threads: int) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
+    counts = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    return {**kept, **counts, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _anonymous_file() -> int:
+    """A file in memory without a name."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("infer-function", os.MFD_CLOEXEC)
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def _half_of_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
