@@ -49,6 +49,9 @@ from workbench.repository.pipeline_file import read_pipeline
 MAX_NESTED = 8
 """Pipelines inside each other."""
 
+MAX_STAGES = 256
+"""Stages of one request, those of the pipelines inside counted one by one."""
+
 MAX_COURSES = 64
 """Sets of outputs whose course is remembered."""
 
@@ -243,7 +246,7 @@ class PipelineDeployment:
             self._pipeline, signature = await in_thread(lambda: read_pipeline(self.source.path))
             self.signature = signature
             self._amiss = self._look()
-            if (problem := self._circle() or self._amiss) and not self._restored:
+            if (problem := self._circle() or self._amiss or self._too_many()) and not self._restored:
                 raise ModelError(f"the pipeline cannot be served: {problem}")
         except WorkbenchError as error:
             self._reason = error.message
@@ -429,6 +432,14 @@ class PipelineDeployment:
                 continue
             left += [(step.model, f"{way} > {step.model}") for step in (inner.steps if inner is not None else ())]
         return ""
+
+    @property
+    def stages(self) -> int:
+        """Of one request, those of the pipelines inside counted one by one."""
+        return sum(member.stages if isinstance(member, PipelineDeployment) else 1 for member in self._served())
+
+    def _too_many(self) -> str:
+        return f"it has {count} stages, of {MAX_STAGES} at most" if (count := self.stages) > MAX_STAGES else ""
 
     def _epochs(self, call: PipelineCall) -> list[str]:
         """Those of the models that answered it; of steps that it did not need, as they are now."""
