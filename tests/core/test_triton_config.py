@@ -119,7 +119,9 @@ def test_what_says_nothing_is_not_spoken_of() -> None:
         ('backend: "tensorrt"', ModelError, "tensorrt"),
         ('platform: "pytorch_libtorch"', ModelError, "pytorch"),
         ("sequence_batching { } dynamic_batching { }", InvalidInput, "exclude each other"),
-        ("ensemble_scheduling { step { } }", ModelError, "ensemble"),
+        ("ensemble_scheduling { step { } }", InvalidInput, "'' cannot name a model"),
+        ('platform: "ensemble"', InvalidInput, 'platform: "ensemble" and ensemble_scheduling'),
+        ('backend: "onnxruntime" ensemble_scheduling { }', InvalidInput, "a pipeline has 1 to 64 stages, got 0"),
         ("model_transaction_policy { decoupled: true }", ModelError, "decoupled"),
         ('name: "other"', InvalidInput, "name is 'other'"),
         ("max_batch_size: -1", InvalidInput, "max_batch_size"),
@@ -183,7 +185,7 @@ def test_protobufs_own_json_is_read() -> None:
 
 
 def test_every_field_of_tritons_is_known() -> None:
-    known = reader.HONOURED.keys() | reader.PASSED_OVER.keys() | reader.REFUSED.keys()
+    known = reader.HONOURED.keys() | reader.PASSED_OVER.keys()
     assert {field.name for field in pb.message("ModelConfig").DESCRIPTOR.fields} <= known
     batching = reader.HONOURED_BATCHING.keys() | reader.PASSED_OVER.keys()
     assert {field.name for field in pb.message("ModelDynamicBatching").DESCRIPTOR.fields} <= batching
@@ -198,7 +200,6 @@ def test_every_field_is_documented() -> None:
         **reader.HONOURED,
         **{f"dynamic_batching.{name}": text for name, text in reader.HONOURED_BATCHING.items()},
         **{f"sequence_batching.{name}": text for name, text in HONOURED_SEQUENCES.items()},
-        **{name: f"refused: {text}" for name, text in reader.REFUSED.items()},
         **{name: f"not honoured: {text}" for name, text in reader.PASSED_OVER.items()},
     }
 

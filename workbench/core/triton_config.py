@@ -14,9 +14,11 @@ from typing import Any, Final
 
 from workbench.config import ModelConfig
 from workbench.core.model import FREE, Signature, TensorSpec
-from workbench.core.runtime import ONNX, runtime_meant_by, runtimes
+from workbench.core.pipeline import Pipeline
+from workbench.core.runtime import ONNX, PIPELINE, runtime_meant_by, runtimes
 from workbench.core.sequence_config import HONOURED_SEQUENCES, SequenceConfig, read_sequence_batching
 from workbench.core.tensor import DTYPES
+from workbench.core.triton_ensemble import FIELD, STEP_FIELDS, read_ensemble
 from workbench.core.triton_message import Message, element_type, file_name, flag, messages, number, says, text, whole
 from workbench.errors import InvalidInput, ModelError
 
@@ -30,7 +32,7 @@ MAX_LEVELS: Final = 16
 
 HONOURED: Final = {
     "name": "must be the folder's",
-    "platform": f"`{ONNX.platform}`, or the model is refused",
+    "platform": f"`{ONNX.platform}`, or `{PIPELINE.platform}` with `ensemble_scheduling`, or the model is refused",
     "backend": f"`{ONNX.name}`, or the model is refused",
     "max_batch_size": "`max_batch_size`, unless rows influence each other: then requests run one by one, and the "
     "notes name the operator; 0 means `batching = never`",
@@ -40,6 +42,7 @@ HONOURED: Final = {
     "instance_group": "`instances` is the sum of `count`; `kind` and the first of `gpus` are `device`",
     "sequence_batching": "a model that keeps state between requests: see sequences.md",
     "dynamic_batching": "a model whose rows do not influence each other is batched with and without it",
+    "ensemble_scheduling": "a pipeline of models, with `platform` `ensemble`: see models.md",
     "model_transaction_policy": "not decoupled, or the model is refused",
     "default_model_filename": "the file in the version's folder",
     "model_warmup": "its requests are run before the model is Ready, files of `warmup` beside its versions among them; "
@@ -75,11 +78,6 @@ PASSED_OVER: Final = {
 }
 """Field -> why it is not honoured; the model is served all the same."""
 
-REFUSED: Final = {
-    "ensemble_scheduling": "an ensemble of models",
-}
-"""Field -> what it makes of a model, which then cannot be served."""
-
 _TENSOR = ("name", "data_type", "dims", "reshape", "label_filename", "optional", "format")
 _GROUP = ("name", "kind", "count", "gpus")
 _WARMUP = ("name", "batch_size", "inputs", "count")
@@ -88,6 +86,7 @@ _DIRECT = ("max_queue_delay_microseconds", "minimum_slot_utilization")
 _OLDEST = ("max_candidate_sequences", "preferred_batch_size", "max_queue_delay_microseconds")
 _STATE = ("input_name", "output_name", "data_type", "dims", "initial_state")
 _SPECIFIC = "specific"
+_MAPS = ("parameters", "metric_tags", "cc_model_filenames", "inputs", "input_map", "output_map")
 _CAMEL = re.compile(r"(?<=[a-z0-9])([A-Z])")
 _DEVICES = {"KIND_AUTO": "auto", "KIND_MODEL": "auto", "KIND_CPU": "cpu", "KIND_GPU": "cuda"}
 
@@ -152,6 +151,8 @@ class TritonConfig:
     warmup: tuple[WarmupRequest, ...] = ()
     sequences: SequenceConfig | None = None
     """None: each request stands alone."""
+    pipeline: tuple[Pipeline, Signature] | None = None
+    """Of an ensemble, with its own inputs and outputs; None: it is one model."""
 
 
 def read(message: Message, name: str = "") -> TritonConfig:
@@ -167,7 +168,7 @@ def from_json(config: Mapping[str, Any]) -> Message:
     message: dict[str, list[Any]] = {}
     for key, value in config.items():
         name = _CAMEL.sub(r"_\1", key).lower()
-        if name in ("parameters", "metric_tags", "cc_model_filenames", "inputs") and isinstance(value, dict):
+        if name in _MAPS and isinstance(value, dict):
             message[name] = [{"key": [each], "value": [_from_json(of)]} for each, of in value.items()]
         else:
             message[name] = [_from_json(each) for each in (value if isinstance(value, list) else [value])]
@@ -212,15 +213,12 @@ class _Reading:
 
     def done(self) -> TritonConfig:
         message = self._message
-        for refused, what in REFUSED.items():
-            if message.get(refused):
-                raise ModelError(f"{refused} makes it {what}, which is not served here")
         self._sort(message, HONOURED, "")
         usual_file = self._usual_file()
         size = whole(message, "max_batch_size")
         if size:
             self._settings["max_batch_size"] = size
-        elif size == 0 or message.get("sequence_batching"):  # as Triton has it where none is said
+        elif size == 0 or message.get("sequence_batching") or message.get(FIELD):  # as Triton has it where none is said
             self._settings["batching"] = "never"
         for batching in messages(message, "dynamic_batching"):
             self._batching(batching)
@@ -252,12 +250,26 @@ class _Reading:
             bool(size),
             tuple(self._warmup(request) for request in messages(message, "model_warmup")),
             sequences,
+            self._pipeline(declared, bool(size)),
         )
+
+    def _pipeline(self, declared: Sequence[Declared], batched: bool) -> tuple[Pipeline, Signature] | None:
+        message = self._message
+        scheduled, platform = messages(message, FIELD), text(message, "platform")
+        if not scheduled and platform != PIPELINE.platform:
+            return None
+        if not scheduled or platform not in ("", PIPELINE.platform):
+            raise InvalidInput(f'an ensemble has platform: "{PIPELINE.platform}" and {FIELD}')
+        for scheduling in scheduled:
+            self._sort(scheduling, ("step",), f"{FIELD}.")
+            for step in messages(scheduling, "step"):
+                self._sort(step, STEP_FIELDS, f"{FIELD}.step.")
+        return read_ensemble(message, declared, batched)
 
     def _sort(self, message: Message, honoured: Mapping[str, str] | Sequence[str], where: str) -> None:
         """Note the fields that are passed over, and those that nobody knows."""
         for name, values in message.items():
-            if name in honoured or name in REFUSED or not any(says(value) for value in values):
+            if name in honoured or not any(says(value) for value in values):
                 continue
             if name in PASSED_OVER:
                 self._notes.append(f"{where}{name} is not honoured: {PASSED_OVER[name]}")

@@ -190,6 +190,13 @@ class Engine:
         what served goes on.
         """
         check_model_name(name)
+        if source is None:
+            await self._load_stages(name, ())
+        return await self._load(name, source, config, force=force, persist=persist)
+
+    async def _load(
+        self, name: str, source: Path | bytes | None, config: Settings, *, force: bool, persist: bool
+    ) -> LoadResult:
         began = self.clock()
         async with self._changing(name):
             try:
@@ -459,6 +466,18 @@ class Engine:
                     "wait for it, or stop it"
                 )
             yield
+
+    async def _load_stages(self, name: str, above: tuple[str, ...]) -> None:
+        """Load the models of an ensemble in the repositories, as far as these have them and nothing serves them yet.
+
+        Before the ensemble's own lock is taken: one that leads back to itself is refused when it is opened."""
+        above = (name, *above)
+        for stage in await in_thread(lambda: self._sources.stages(name)):
+            if stage in above or self._deployments.routed(stage) is not None or not self._sources.versions(stage):
+                continue
+            await self._load_stages(stage, above)
+            with suppress(ModelError, InvalidInput):  # the ensemble says which stage is missing
+                await self._load(stage, None, None, force=False, persist=False)
 
     async def _reconfigured(self, current: Served, config: ModelConfig, began: float) -> LoadResult:
         changed = [

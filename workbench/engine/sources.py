@@ -10,9 +10,10 @@ from pathlib import Path
 from workbench.config import ModelConfig
 from workbench.core.description import Graph
 from workbench.core.model import DesiredModel
+from workbench.core.pipeline_document import encode as encode_pipeline
 from workbench.core.provenance import Provenance, encode
 from workbench.core.runtime import ONNX, Runtime, model_files, runtime_of_file, runtimes
-from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound
+from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound, WorkbenchError
 from workbench.repository.layout import model_file_in
 from workbench.repository.local import LocalRepository
 from workbench.repository.model_metadata import PROVENANCE_FILE, ModelMetadata, describe, files_of, kept_provenance
@@ -157,6 +158,17 @@ class Sources:
         self._store.keep_beside(source.digest, name, {PROVENANCE_FILE: encode(provenance)})
         return replace(source.described, provenance=provenance)
 
+    def stages(self, name: str) -> list[str]:
+        """The models of an ensemble that lies in the repositories; empty for anything else. Blocks."""
+        for repository in self._repositories:
+            if repository.versions(name):
+                try:
+                    pipeline = repository.described(name).triton.pipeline
+                except WorkbenchError:
+                    return []
+                return [step.model for step in pipeline[0].steps] if pipeline is not None else []
+        return []
+
     def _copied(self, name: str, repository: LocalRepository, folder: str) -> Found:
         if not repository.versions(folder):
             raise InvalidInput(f"the folder {folder[:80]!r} holds no {model_files()}, and no folder VERSION/ with one")
@@ -166,6 +178,9 @@ class Sources:
 
     def _latest(self, repository: LocalRepository, name: str) -> Found:
         version, path, said = repository.latest(name)
+        if said.triton.pipeline is not None:
+            stored = self._store.add_bytes(encode_pipeline(*said.triton.pipeline))
+            return Found(source_of(stored, said), version, said.config)
         if not repository.in_place:
             return Found(source_of(self._store.add_file(path, repository.root), said), version, said.config)
         before = identities_in(path.parent)
@@ -191,7 +206,8 @@ class Sources:
 
     def _kept(self, name: str, path: Path, said: ModelMetadata, folder: Path, root: Path) -> ModelSource:
         """A copy of the model, and of what lies beside it in `folder`, for a restart."""
-        model = self._store.add_file(path)
+        pipeline = said.triton.pipeline
+        model = self._store.add_file(path) if pipeline is None else self._store.add_bytes(encode_pipeline(*pipeline))
         self._store.keep_beside(model.digest, name, files_of(said, folder, root))
         return source_of(model, said)
 

@@ -47,8 +47,8 @@ class LocalRepository:
         return sorted(found, key=int)
 
     def latest(self, name: str) -> tuple[str, Path, ModelMetadata]:
-        """The highest version that may be served, its file, and what is said of the model. ModelNotFound, ModelError,
-        InvalidInput."""
+        """The highest version that may be served, its file, and what is said of the model; of an ensemble, which needs
+        no file, the version's folder. ModelNotFound, ModelError, InvalidInput."""
         said = self.described(name)
         allowed = said.triton.versions
         versions = [version for version in self.versions(name) if allowed is None or int(version) in allowed]
@@ -57,6 +57,8 @@ class LocalRepository:
                 model_files("VERSION/") if allowed is None else f"version of those in config.pbtxt, {sorted(allowed)}"
             )
             raise ModelError(f"the folder of model {name!r} holds no {what}")
+        if said.triton.pipeline is not None:
+            return versions[-1], self.root / name / versions[-1], said
         return versions[-1], self.model_path(name, versions[-1], said.triton.model_file), said
 
     def model_path(self, name: str, version: str, file: str = "") -> Path:
