@@ -242,7 +242,7 @@ async def test_a_model_that_is_swapped_is_used_at_once_and_no_request_fails(star
     swap = asyncio.ensure_future(engine.load("b", content(7), {"batching": "always"}))
     while not swap.done():
         asked.append(ask(engine, 1.0))
-        await asyncio.sleep(0)
+        await asked[max(0, len(asked) - 8)]
     answers = await asyncio.gather(*asked, ask(engine, 1.0))
     assert {float(answer.outputs["y"][0, 0]) for answer in answers} <= {20.0, 200.0}
     assert answers[-1].outputs["y"][0, 0] == 200.0
