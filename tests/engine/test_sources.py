@@ -38,7 +38,7 @@ def test_files_and_folders_of_either_layout_are_found(sources: Sources, tmp_path
         ("pipe", "is no regular file"),
         ("zeros", "is no regular file"),
         ("holds-a-pipe", "is no regular file"),
-        ("empty", "'empty' holds no model.onnx or model.ort, and no folder VERSION/ with one"),
+        ("empty", "'empty' holds no model.onnx or model.ort"),
     ],
 )
 def test_a_path_that_leads_to_no_model_is_refused_at_once(
