@@ -149,6 +149,7 @@ FOREIGN: dict[str, set[str]] = {
     "skl2onnx": {"convert"},
     "plotly": {"client", "loadtest"},
     "tokenizers": {"runtimes"},
+    "PIL": {"runtimes", "convert"},
     "onnx": {"graph", "repository", "runtimes", "convert"},
 }
 """A library -> the only rooms that may import it."""

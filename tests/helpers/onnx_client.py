@@ -12,6 +12,7 @@ import onnxruntime
 from workbench.client.client import AsyncClient
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import FREE, ModelState, ModelStatus, Signature, TensorSpec
+from workbench.core.provenance import Provenance
 from workbench.core.tensor import BYTES, Array
 from workbench.errors import ExecutionError, ModelError, ModelNotFound
 from workbench.protocols.control import LoadAnswer
@@ -53,7 +54,9 @@ class OnnxClient(AsyncClient):
         self.served[name] = status, session
         return LoadAnswer(status, False, None, 0.0)
 
-    async def commit(self, name: str, version: str, *, force: bool = False) -> LoadAnswer:
+    async def commit(
+        self, name: str, version: str, *, force: bool = False, provenance: Provenance | None = None
+    ) -> LoadAnswer:
         status, session = self.served[name]
         self.served[name] = dataclasses.replace(status, routed=True), session
         return LoadAnswer(self.served[name][0], False, None, 0.0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 SENTENCES = (
@@ -64,3 +66,51 @@ def bert(head: str, **more: Any) -> Any:
     torch.manual_seed(0)
     config = transformers.BertConfig(vocab_size=word_pieces().vocab_size, **{**SIZES, **more})
     return getattr(transformers, f"BertFor{head}")(config).eval()
+
+
+def distilbert(**more: Any) -> Any:
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    sizes = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64, "max_position_embeddings": 64}
+    config = transformers.DistilBertConfig(vocab_size=word_pieces().vocab_size, **{**sizes, **more})
+    return transformers.DistilBertForSequenceClassification(config).eval()
+
+
+def gpt2() -> Any:
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(vocab_size=120, n_positions=64, n_embd=32, n_layer=2, n_head=4)
+    return transformers.GPT2LMHeadModel(config).eval()
+
+
+def vit_pipeline(pixels: int = 32, **more: Any) -> Any:
+    """A pipeline for images of three classes; `more` is the processor's."""
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    sizes = {name: SIZES[name] for name in SIZES if name != "max_position_embeddings"}
+    config = transformers.ViTConfig(image_size=pixels, patch_size=8, num_labels=3, **sizes)
+    model = transformers.ViTForImageClassification(config).eval()
+    processor = transformers.ViTImageProcessor(**{"size": {"height": pixels, "width": pixels}, **more})
+    return transformers.pipeline("image-classification", model=model, image_processor=processor)
+
+
+def sentence_transformer(folder: Path | None = None, *, prompt: str = "", **more: Any) -> Any:
+    """Mean pooling and normalised vectors; made from a folder, as all are."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+
+    if folder is None:
+        with tempfile.TemporaryDirectory() as name:
+            return sentence_transformer(Path(name), prompt=prompt, **more)
+    model = bert("MaskedLM").bert
+    model.save_pretrained(folder)
+    word_pieces().save_pretrained(folder)
+    first = Transformer(str(folder), **more)
+    prompts = {"prompts": {"p": prompt}, "default_prompt_name": "p"} if prompt else {}
+    return SentenceTransformer(modules=[first, Pooling(SIZES["hidden_size"]), Normalize()], device="cpu", **prompts)

@@ -72,6 +72,7 @@ class Converter(Protocol):
 CONVERTERS: Mapping[str, str] = MappingProxyType(
     {
         "lightgbm": "workbench.convert.boosting:convert",
+        "sentence_transformers": "workbench.convert.sentence_transformers:convert",
         "sklearn": "workbench.convert.sklearn:convert",
         "torch": "workbench.convert.torch_module:convert",
         "transformers": "workbench.convert.transformers:convert",

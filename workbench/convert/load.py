@@ -61,6 +61,8 @@ async def load(
     if tolerance is not None and not (isinstance(tolerance, int | float) and tolerance >= 0):  # NaN is refused too
         raise InvalidInput(f"tolerance is {tolerance!r}; it takes 0 or more, a share of the output's largest value")
     if isinstance(source, str | os.PathLike):
+        source = await asyncio.to_thread(_of_the_hub, os.fspath(source), progress)
+    if isinstance(source, str):
         path = _existing(os.fspath(source))
         if not _is_loopback(client.url):
             return await _upload(client, name, path, settings, began, progress, force=force)
@@ -91,6 +93,18 @@ async def load(
             if "double" in converted.way:
                 first = "float32"
             tried = f"{converted.way or 'exported in another way'}, since {first} {error.flaw}"
+
+
+def _of_the_hub(source: str, progress: LoadProgress) -> object:
+    """What a folder in the Hugging Face hub's layout holds, or `hf:NAME`; any other path as it is."""
+    from workbench.convert.hub_folder import HUB, hub_folder, opened_folder
+
+    if source.startswith(HUB):
+        progress.begin(f"fetching {source}")
+    if (folder := hub_folder(source)) is None:
+        return source
+    progress.begin("reading the model's folder")
+    return opened_folder(folder)
 
 
 async def _checked(

@@ -100,16 +100,22 @@ def by_class(answers: Sequence[Sequence[Mapping[str, Any]]], labels: Sequence[st
     return found
 
 
+MOST_ENTITIES = 4096
+"""Of one text whose scores are compared; what they are is compared of all."""
+
+
 def read_entities(answer: Mapping[str, Array]) -> dict[str, Array]:
-    """The JSON of entities as two vectors: what was found in each row, and all scores."""
+    """The JSON of entities as arrays: what was found in each row, and the scores."""
     return entities_as_arrays([json.loads(text) for text in answer["entities"].tolist()])
 
 
 def entities_as_arrays(rows: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Array]:
     found = np.empty(len(rows), dtype=object)
-    found[:] = [
-        json.dumps([{key: value for key, value in each.items() if key != "score"} for each in row], default=int)
-        for row in rows
-    ]
-    scores = np.array([float(each["score"]) for row in rows for each in row], np.float32)
+    scores = np.zeros((len(rows), MOST_ENTITIES), np.float32)
+    for place, row in enumerate(rows):
+        # Of numpy where the pipeline itself answers; JSON has Python's.
+        said = [{key: value if key != "score" else None for key, value in each.items()} for each in row]
+        found[place] = json.dumps(said, default=int)
+        few = [float(each["score"]) for each in row[:MOST_ENTITIES]]
+        scores[place, : len(few)] = few
     return {"entities": found, "their scores": scores}

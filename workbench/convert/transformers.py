@@ -6,18 +6,18 @@ torch nor transformers. A model alone is served as the tensors that it takes and
 
 from __future__ import annotations
 
-import shutil
 from importlib.metadata import version
 from typing import Any
 
 from workbench.convert.converters import Converted, exported_as
-from workbench.convert.text_checks import checks_of, given_texts, made_up_texts, quietly
+from workbench.convert.image_checks import given_images, image_spec, made_up_images, opened
+from workbench.convert.text_checks import by_class, checks_of, given_texts, made_up_texts, quietly
 from workbench.convert.torch_errors import own_error
 from workbench.convert.torch_example import given_example
 from workbench.convert.torch_export import in_eval_mode
 from workbench.convert.transformers_export import exported_model, made_up_example, write_bundle_of
 from workbench.convert.transformers_parts import Parts, longest, own_tokenizer, parts_of
-from workbench.convert.transformers_text import asked_of, labels_of, text_inputs, text_spec
+from workbench.convert.transformers_text import activation_of, asked_of, labels_of, text_inputs, text_spec
 from workbench.core.bundle import BundleSpec
 
 
@@ -27,6 +27,8 @@ def convert(source: object, sample: object | None) -> Converted:
     parts = parts_of(source)
     if parts.task is None:
         return _tensors(parts, sample)
+    if parts.task == "image-classification":
+        return _images(parts, sample)
     return _texts(parts, sample)
 
 
@@ -80,11 +82,7 @@ def _texts(parts: Parts, sample: object | None) -> Converted:
         text=text_spec(tokenizer, inputs, max_length),
         **asked.options,
     )
-    try:
-        bundle = write_bundle_of(export, spec, tokenizer.backend_tokenizer.to_str())
-    except BaseException:
-        shutil.rmtree(export.model.parent, ignore_errors=True)
-        raise
+    bundle = write_bundle_of(export, spec, tokenizer.backend_tokenizer.to_str())
     what = "short, empty, non-ASCII" + (f" and over {max_length} tokens" if max_length else " and long")
     cut = f"texts over {max_length} tokens are cut" if max_length else "texts of any length"
     return Converted(
@@ -95,6 +93,44 @@ def _texts(parts: Parts, sample: object | None) -> Converted:
         frozenset(own) & {"label", "answer", "start", "end", "entities"},
         kind,
         notes=(*export.notes, cut),
+        versions=_versions(),
+        tolerance=export.tolerance,
+    )
+
+
+def _images(parts: Parts, sample: object | None) -> Converted:
+    import transformers
+
+    model, kind = parts.model, type(parts.model).__name__
+    image = image_spec(parts.processor)
+    labels = labels_of(model.config)
+    files = made_up_images() if sample is None else given_images(sample)
+    with in_eval_mode(model):
+        pipe = transformers.pipeline(
+            "image-classification", model=model, image_processor=parts.processor, device=model.device
+        )
+        pipe._postprocess_params = {key: value for key, value in parts.options.items() if key == "function_to_apply"}
+        try:
+            own = quietly(lambda: by_class([pipe(opened(file), top_k=len(labels)) for file in files], labels))
+        except Exception as error:  # the original's
+            raise own_error(error, kind, "images") from error
+    export = exported_model(model, made_up_example(model), ("logits",))
+    spec = BundleSpec(
+        task="image-classification",
+        inputs=export.inputs,
+        outputs=export.outputs,
+        labels=labels,
+        activation=activation_of(parts),
+        image=image,
+    )
+    return Converted(
+        write_bundle_of(export, spec),
+        exported_as(f"{kind} with its image processor", "transformers", version("transformers"), export.opset),
+        checks_of(files, own, "of many sizes, in colour and grey" if sample is None else ""),
+        sample is None,
+        frozenset(own) & {"label"},
+        kind,
+        notes=(*export.notes, "images as the bytes of a JPEG, PNG, WEBP or BMP file"),
         versions=_versions(),
         tolerance=export.tolerance,
     )

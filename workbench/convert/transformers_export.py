@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,14 @@ def made_up_example(model: Any, names: Sequence[str] = ()) -> dict[str, torch.Te
 
 def write_bundle_of(export: ModuleExport, spec: BundleSpec, tokenizer: str = "") -> Path:
     """The bundle, in the place of the exported file. Raises Unsupported where the weights are not in one file."""
+    try:
+        return _written(export, spec, tokenizer)
+    except BaseException:
+        shutil.rmtree(export.model.parent, ignore_errors=True)
+        raise
+
+
+def _written(export: ModuleExport, spec: BundleSpec, tokenizer: str) -> Path:
     folder = export.model.parent
     if [each for each in folder.iterdir() if each != export.model]:
         raise Unsupported(

@@ -37,7 +37,7 @@ def asked_of(parts: Parts, tokenizer: Any, max_length: int) -> Asked:
     if parts.task == "question-answering":
         return Asked(
             lambda rows: _answers(parts.model, tokenizer, max_length, rows),
-            rows=lambda texts: list(zip(texts, [*texts[1:], texts[0]], strict=True)),
+            rows=_pairs,
             named=lambda rows: {"question": [row[0] for row in rows], "context": [row[1] for row in rows]},
         )
     from transformers import pipeline
@@ -63,7 +63,13 @@ def asked_of(parts: Parts, tokenizer: Any, max_length: int) -> Asked:
     )
 
 
-def activation_of(parts: Parts) -> str:
+def _pairs(texts: list[str]) -> list[tuple[str, str]]:
+    """Each text as the context of a question, which is a short one of them."""
+    questions = sorted(filter(None, texts), key=len)[:4] or ["?"]
+    return [(questions[place % len(questions)], text) for place, text in enumerate(texts)]
+
+
+def activation_of(parts: Parts) -> Any:
     """As transformers chooses it, by the pipeline's options and the model's problem_type."""
     if (chosen := parts.options.get("function_to_apply")) is not None:
         return str(getattr(chosen, "value", chosen))

@@ -63,6 +63,15 @@ class Trimmable(Protocol):
         ...
 
 
+@runtime_checkable
+class Exampled(Protocol):
+    """A Session whose inputs cannot be made up from their datatypes alone, as pictures cannot."""
+
+    def examples(self, rows: int, seed: int) -> dict[str, Array]:
+        """`rows` rows of all inputs, others for another seed."""
+        ...
+
+
 class Outcome(StrEnum):
     """The outcome of a request; each accepted one ends exactly once."""
 

@@ -21,7 +21,7 @@ from workbench.engine.warmup import WarmUp, doubling, measure, warm_up
 from workbench.engine.warmup_requests import run_warmup_requests
 from workbench.errors import WorkbenchError
 from workbench.repository.layout import TRITON_FILE
-from workbench.runtimes.first_run import warmup_inputs
+from workbench.runtimes.first_run import made_up_rows
 from workbench.runtimes.registry import Opener
 
 
@@ -105,7 +105,7 @@ class ModelLoader:
         one, other = self.sessions[0], RunnerLayout(self._cores, 1)
         try:
             several = self._opened(other.runners)
-            inputs = warmup_inputs(one.signature, rows, found.free_size)
+            inputs = made_up_rows(one, rows, found.free_size)
             rates = compare(one, several, inputs, rows, other.runners)
         except WorkbenchError:
             for session in self.sessions[1:]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from workbench.core.batch_proof import InputHint
-from workbench.core.ports import Session
+from workbench.core.ports import Exampled, Session
 from workbench.core.random_inputs import MAX_ELEMENTS, largest_input
 from workbench.core.tensor import EXTENSION_DTYPES, Array
 from workbench.engine.trial_rows import ROWS, RowKind, made_rows
@@ -75,7 +75,7 @@ def try_rows(
             if clock() - began > (BUDGET_S if kinds else REFUSED_BUDGET_S):
                 return RowTrial("", kinds, trouble)
             try:
-                if finding := _influence(session, made_rows(session.signature, kind, hints, free_size)):
+                if finding := _influence(session, _rows(session, kind, hints, free_size)):
                     return RowTrial(finding, kinds)
             except _NoEvidence as error:
                 trouble = str(error)
@@ -83,6 +83,12 @@ def try_rows(
                 kinds += 1
                 break
     return RowTrial("", kinds, trouble)
+
+
+def _rows(session: Session, kind: RowKind, hints: Mapping[str, InputHint], free_size: int) -> dict[str, Array]:
+    if isinstance(session, Exampled):
+        return session.examples(ROWS[kind], seed=1 + list(RowKind).index(kind))
+    return made_rows(session.signature, kind, hints, free_size)
 
 
 def trouble_with_two(session: Session, row: Mapping[str, Array]) -> str:

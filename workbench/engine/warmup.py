@@ -17,7 +17,7 @@ from workbench.core.random_inputs import MAX_ELEMENTS, largest_input
 from workbench.engine.admission import ALONE, ShapeKey
 from workbench.engine.row_trial import trouble_with_two, try_rows
 from workbench.errors import WorkbenchError
-from workbench.runtimes.first_run import FREE_SIZES, first_size_that_runs, warmup_inputs
+from workbench.runtimes.first_run import FREE_SIZES, first_size_that_runs, made_up_rows
 
 ATTEMPTS = 5
 """Runs of each size at the most."""
@@ -84,7 +84,7 @@ def warm_up(
         return replace(
             found, reason=f"{found.reason}; its runs were not measured, as made-up inputs failed ({trouble})"
         )
-    row = warmup_inputs(signature, 1, free_size)
+    row = made_up_rows(session, 1, free_size)
     key = tuple(row[spec.name].shape[1:] for spec in signature.inputs)
     run_s = measure(session, free_size, sizes or doubling(max_batch_size), clock)
     return replace(found, run_s=run_s, key=key)
@@ -111,7 +111,7 @@ def _decided(
     if batching == "never":
         return unbatched("its settings say batching = never")
     if _independent(proof, session.signature):
-        row = None if free_size is None else warmup_inputs(session.signature, 1, free_size)
+        row = None if free_size is None else made_up_rows(session, 1, free_size)
         if row and (trouble := trouble_with_two(session, row)):  # an export that holds the batch it was made with
             return unbatched(f"its graph keeps rows apart, but {trouble}")
         return batched("rows do not influence each other, proved by its graph", BatchEvidence.PROVED)
@@ -160,7 +160,7 @@ def measure(
     signature = session.signature
     sizes = [size for size in sizes if largest_input(signature.inputs, size, free_size) <= MAX_ELEMENTS]
     names = [spec.name for spec in signature.outputs]
-    rows = warmup_inputs(signature, max(sizes, default=1), free_size)
+    rows = made_up_rows(session, max(sizes, default=1), free_size)
     free = {spec.name for spec in signature.inputs if spec.shape[:1] == (FREE,)}
     run_s: dict[int, float] = {}
     end = clock() + SEED_BUDGET_S

@@ -230,5 +230,5 @@ def _is_path(text: str) -> bool:
     return (
         there
         or (bare.endswith(suffixes()) and not any(char in bare for char in "()[]"))
-        or bare.startswith(("~" + os.sep, "." + os.sep, "/"))
+        or bare.startswith(("hf:", "~" + os.sep, "." + os.sep, "/"))
     )

@@ -26,12 +26,12 @@ def inspect_bundle(path: Path) -> Inspection:
     kept = (msgspec.json.encode(bundle.spec), bundle.tokenizer, found.identity.encode())
     identity = hashlib.sha256(b"".join(hashlib.sha256(each).digest() for each in kept)).hexdigest()
     inner = found.graph.batch
-    proof = (
-        BatchProof(Verdict.DEPENDENT, inner.reason, inner.only_quantization)
-        if inner.verdict is Verdict.DEPENDENT
-        # Rows of one length run together, others one after another; what that does, a trial shows.
-        else BatchProof(Verdict.UNKNOWN, "what comes before and after the graph is not in it")
-    )
+    if inner.verdict is Verdict.DEPENDENT:
+        proof = BatchProof(Verdict.DEPENDENT, inner.reason, inner.only_quantization)
+    elif inner.verdict is Verdict.INDEPENDENT and bundle.spec.image is not None:
+        proof = BatchProof(Verdict.INDEPENDENT, "", row_outputs=("label", "score", "scores"))
+    else:  # texts of one length run together, others one after another; what that does, a trial shows
+        proof = BatchProof(Verdict.UNKNOWN, "what comes before and after the graph is not in it")
     labels = (
         {"scores": bundle.spec.labels} if bundle.spec.task in ("text-classification", "image-classification") else {}
     )

@@ -12,6 +12,7 @@ from workbench.core.model import FREE, Signature, TensorSpec
 from workbench.core.runtime import BUNDLE
 from workbench.core.tensor import BYTES, Array
 from workbench.errors import ModelError
+from workbench.runtimes.bundle_images import ImagesClassified
 from workbench.runtimes.bundle_tasks import (
     Classified,
     Embedded,
@@ -62,6 +63,14 @@ class BundleSession:
         self._inner.close()
 
 
+class ImageSession(BundleSession):
+    """One of images. Implements core.ports.Exampled too."""
+
+    def __init__(self, inner: OnnxSession, task: ImagesClassified, signature: Signature) -> None:
+        super().__init__(inner, task, signature)
+        self.examples = task.examples
+
+
 def open_bundle(path: Path, config: ModelConfig, *, instances: int = 1) -> BundleSession:
     """The bundle at `path`, already validated, on the device that `config` asks for. Raises ModelError."""
     bundle = read_bundle(path)
@@ -74,7 +83,8 @@ def open_bundle(path: Path, config: ModelConfig, *, instances: int = 1) -> Bundl
     by_class = (TensorSpec("label", BYTES, (FREE,)), scores, TensorSpec("scores", "FP32", (FREE, len(spec.labels))))
     text = (TensorSpec("text", BYTES, (FREE,)),)
     if texts is None:
-        raise ModelError("this version serves bundles of texts only")
+        images = ImagesClassified(spec, inner)
+        return ImageSession(inner, images, Signature((TensorSpec("image", BYTES, (FREE,)),), by_class))
     match spec.task:
         case "text-classification":
             return BundleSession(inner, Classified(spec, inner, texts), Signature(text, by_class))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from workbench.core.model import FREE, Signature
-from workbench.core.ports import Session
+from workbench.core.ports import Exampled, Session
 from workbench.core.random_inputs import MAX_ELEMENTS, largest_input, random_inputs
 from workbench.core.tensor import Array
 from workbench.errors import WorkbenchError
@@ -22,6 +22,13 @@ def warmup_inputs(
     return random_inputs(signature.inputs, rows, rng, free_size=free_size, scale=scale, whole_numbers=2)
 
 
+def made_up_rows(session: Session, rows: int, free_size: int, seed: int = 0) -> dict[str, Array]:
+    """`rows` rows that `session` takes, as far as its signature or itself tells."""
+    if isinstance(session, Exampled):
+        return session.examples(rows, seed)
+    return warmup_inputs(session.signature, rows, free_size, seed=seed)
+
+
 def first_size_that_runs(session: Session, rows: int = 1) -> tuple[int | None, str]:
     """The first size for free axes with which one row runs, or None and what the last try said.
 
@@ -35,7 +42,7 @@ def first_size_that_runs(session: Session, rows: int = 1) -> tuple[int | None, s
             trouble = "its inputs are too large to make up"
             continue
         try:
-            session.run(warmup_inputs(signature, 1, free_size), [spec.name for spec in signature.outputs])
+            session.run(made_up_rows(session, 1, free_size), [spec.name for spec in signature.outputs])
         except WorkbenchError as error:
             trouble = error.message
         else:
