@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import catboost
 import lightgbm
 import numpy as np
 import pytest
 import xgboost
 
-from tests.helpers.boosted_models import BOOSTED, FRAME, NUMBERS, REAL, TWO, lightgbm_with_linear_leaves
+from tests.helpers.boosted_models import (
+    BOOSTED,
+    FRAME,
+    NUMBERS,
+    REAL,
+    TWO,
+    catboost_with_categories,
+    lightgbm_with_linear_leaves,
+)
 from tests.helpers.onnx_client import OnnxClient
 from workbench.client.client import AsyncClient
 from workbench.client.predict import Predictor
@@ -87,10 +96,13 @@ async def test_what_has_no_onnx_form_is_refused_in_words() -> None:
     model, _ = lightgbm_with_linear_leaves()
     with pytest.raises(Unsupported, match=r"linear_tree=True has a linear model in each leaf.*train it without"):
         await load(OnnxClient(), "m", model, {})
+    model, _ = catboost_with_categories()
+    with pytest.raises(Unsupported, match=r"categorical features \('colour', 'size'\).*OrdinalEncoder"):
+        await load(OnnxClient(), "m", model, {})
     model = lightgbm.LGBMClassifier(objective=lambda t, p: (p - t, np.ones_like(p)), n_estimators=3, verbose=-1)
     with pytest.raises(Unsupported, match="an objective of its own, so it has no classes"):
         await load(OnnxClient(), "m", model.fit(NUMBERS, TWO), {})
-    for unfitted in (lightgbm.LGBMRegressor(), xgboost.XGBClassifier()):
+    for unfitted in (catboost.CatBoostRegressor(), lightgbm.LGBMRegressor(), xgboost.XGBClassifier()):
         with pytest.raises(InvalidInput, match="is not fitted yet; call fit"):
             await load(OnnxClient(), "m", unfitted, {})
 

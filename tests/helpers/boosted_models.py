@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import catboost
 import lightgbm
 import numpy as np
 import pandas as pd
@@ -66,6 +67,14 @@ def _xgb_native(target: Array, rows: Any = NUMBERS, **settings: Any) -> Made:
     return xgboost.train({"nthread": 1, **settings}, data, TREES), rows[TRAINED:]
 
 
+def _catboost(
+    kind: str, rows: Any = NUMBERS, target: Array = REAL, fit: dict[str, Any] | None = None, **settings: Any
+) -> Made:
+    quiet = {"iterations": TREES, "verbose": 0, "allow_writing_files": False, "thread_count": 1}
+    model = catboost.CatBoost(quiet | settings) if kind == "CatBoost" else getattr(catboost, kind)(**quiet | settings)
+    return model.fit(rows[:TRAINED], target[:TRAINED], **fit or {}), rows[TRAINED:]
+
+
 def _stops_early(kind: str) -> Made:
     noisy = REAL[:TRAINED] + np.random.default_rng(1).normal(size=TRAINED) * 3
     if kind == "LGBMRegressor":
@@ -77,6 +86,23 @@ def _stops_early(kind: str) -> Made:
 
 
 BOOSTED: dict[str, Callable[[], Made]] = {
+    "CatBoostRegressor, missing values": lambda: _catboost("CatBoostRegressor", HOLED),
+    "CatBoostRegressor, nan_mode=Max": lambda: _catboost("CatBoostRegressor", HOLED, nan_mode="Max"),
+    "CatBoostRegressor, Poisson": lambda: _catboost("CatBoostRegressor", target=np.abs(REAL), loss_function="Poisson"),
+    "CatBoostRegressor, Lossguide": lambda: _catboost("CatBoostRegressor", grow_policy="Lossguide"),
+    "CatBoostRegressor of two targets": lambda: _catboost("CatBoostRegressor", target=MANY, loss_function="MultiRMSE"),
+    "CatBoostRegressor on a DataFrame": lambda: _catboost("CatBoostRegressor", FRAME.iloc[:, :3]),
+    "CatBoostClassifier, missing values": lambda: _catboost("CatBoostClassifier", HOLED, TWO),
+    "CatBoostClassifier of True and False": lambda: _catboost("CatBoostClassifier", target=TWO > 0),
+    "CatBoostClassifier, text labels": lambda: _catboost("CatBoostClassifier", HOLED, NAMED),
+    "CatBoostClassifier, one against all": lambda: _catboost(
+        "CatBoostClassifier", target=NAMED, loss_function="MultiClassOneVsAll"
+    ),
+    "CatBoostClassifier of two labels": lambda: _catboost(
+        "CatBoostClassifier", target=np.column_stack([TWO, THREE > 1]).astype(int), loss_function="MultiLogloss"
+    ),
+    "CatBoostRanker": lambda: _catboost("CatBoostRanker", target=THREE, fit={"group_id": np.repeat(range(6), 50)}),
+    "catboost.CatBoost, Logloss": lambda: _catboost("CatBoost", target=TWO, loss_function="Logloss"),
     "LGBMRegressor": lambda: _lgbm("LGBMRegressor"),
     "LGBMRegressor on numbers around 1.7e9": lambda: _lgbm("LGBMRegressor", LARGE),
     "LGBMRegressor, categorical_feature": lambda: _lgbm(
@@ -138,3 +164,7 @@ BOOSTED: dict[str, Callable[[], Made]] = {
 
 def lightgbm_with_linear_leaves() -> Made:
     return _lgbm("LGBMRegressor", linear_tree=True)
+
+
+def catboost_with_categories() -> Made:
+    return _catboost("CatBoostRegressor", FRAME.astype({"colour": str, "size": str}), cat_features=["colour", "size"])

@@ -71,6 +71,7 @@ class Converter(Protocol):
 
 CONVERTERS: Mapping[str, str] = MappingProxyType(
     {
+        "catboost": "workbench.convert.boosting:convert",
         "lightgbm": "workbench.convert.boosting:convert",
         "sentence_transformers": "workbench.convert.sentence_transformers:convert",
         "sklearn": "workbench.convert.sklearn:convert",
@@ -87,7 +88,6 @@ _ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "keras": "export it with model.export(..., format='onnx') and load the file",
         "tensorflow": "export it with tf2onnx and load the file",
         "jax": "export it with jax2onnx and load the file",
-        "catboost": "export it with model.save_model(path, format='onnx') and load the file",
     }
 )
 """Advice for objects that have no converter here yet."""

@@ -212,4 +212,5 @@ def _at_most_in_float32(thresholds: Array) -> Array:
     """The largest float32 that is no larger: a float32 is at most the one just if it is at most the other."""
     with np.errstate(over="ignore"):
         near = thresholds.astype(np.float32)
-    return np.where(near.astype(np.float64) > thresholds, np.nextafter(near, np.float32(-np.inf)), near)
+        below = np.nextafter(near, np.float32(-np.inf))
+    return np.where(near.astype(np.float64) > thresholds, below, near)
