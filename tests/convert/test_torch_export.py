@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,23 +10,19 @@ import pytest
 import torch
 from torch import nn
 
+from tests.helpers.exporter_imports import import_exporter
 from tests.helpers.onnx_client import OnnxClient
 from workbench.client.predict import Predictor
 from workbench.client.results import LoadReport
+from workbench.convert import torch_export
 from workbench.convert.load import load
 from workbench.core.tensor import Array
 from workbench.errors import InvalidInput, ModelError, Unsupported
 
 
-@pytest.fixture(autouse=True, scope="module")
-def exporter_is_imported() -> None:
-    """Each export's process begins as a copy of this one, and so with what this one has imported."""
-    for name in ("torch._dynamo", "torch.onnx._internal.exporter._core", "torch.onnx._internal.exporter._torchlib.ops"):
-        importlib.import_module(name)
-
-
 @pytest.fixture(autouse=True)
 def seeded() -> None:
+    import_exporter()
     torch.manual_seed(0)
 
 
@@ -165,3 +161,82 @@ def test_a_compiled_module_and_one_of_torchscript_are_served() -> None:
         report, client = loaded(other, torch.randn(1, 8))
         assert "batch axis free" in report.exported
         np.testing.assert_allclose(answers(client, x)["output"], net(x).detach(), atol=1e-5)
+
+
+def test_an_exported_program_is_served_with_the_axes_that_it_was_exported_with() -> None:
+    net, x = nn.Linear(8, 4), torch.randn(2, 8)
+    free, _ = loaded(torch.export.export(net, (x,), dynamic_shapes=({0: torch.export.Dim("rows")},)))
+    assert "exported ExportedProgram" in free.exported
+    assert "batch axis free" in free.exported
+    fixed, client = loaded(torch.export.export(net, (x,)))
+    assert "takes [2, 8] only" in fixed.exported
+    np.testing.assert_allclose(answers(client, x)["output"], net(x).detach(), atol=1e-5)
+
+
+def test_what_is_no_module_is_told_apart() -> None:
+    net = nn.Linear(8, 4)
+    with pytest.raises(InvalidInput, match=r"this is a state_dict, the weights without the model"):
+        loaded(net.state_dict())
+    with pytest.raises(InvalidInput, match=r"Linear is a class; load an instance of it, as net = Linear\(\)"):
+        loaded(nn.Linear)
+    with pytest.raises(InvalidInput, match=r"SGD is no model of torch: load the nn.Module itself"):
+        loaded(torch.optim.SGD(net.parameters()))
+
+
+def test_without_onnxscript_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(Unsupported, match="the export of Linear needs onnxscript, a small package: %pip install"):
+        loaded(nn.Linear(8, 4))
+
+
+def test_a_module_of_lightning_brings_its_own_example() -> None:
+    class Lit(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv1d(2, 3, 3)
+            self.example_input_array = torch.randn(2, 2, 9)
+
+        def forward(self, signal: torch.Tensor) -> torch.Tensor:
+            return self.layer(signal)
+
+    report, client = loaded(Lit())
+    assert "batch and sequence axes free" in report.exported
+    assert answers(client, torch.randn(4, 2, 30))["output"].shape == (4, 3, 28)
+
+
+def test_where_no_process_can_be_forked_the_module_is_as_before_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.drop = nn.Dropout()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.linalg.eigvals(self.drop(x)).real
+
+    monkeypatch.setattr(torch_export, "CAN_FORK", False)
+    net = Net().train()
+    net.norm.eval()
+    report, _ = loaded(net, {"x": torch.randn(2, 8), "weight": torch.rand(2, 1)})
+    assert "batch axis free" in report.exported
+    assert [part.training for part in (net, net.layer, net.norm, net.dropout)] == [True, True, False, True]
+    failing = Failing().train()
+    with pytest.raises(Unsupported, match="linalg_eig"):
+        loaded(failing, torch.randn(2, 4, 4))
+    assert failing.drop.training
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_a_sequence_that_comes_first_and_one_with_a_mask_of_its_own_length_are_free() -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(8, 2)
+
+        def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            return self.attention(x, x, x, attn_mask=mask, need_weights=False)[0]
+
+    net = Masked()
+    report, client = loaded(net, (torch.randn(5, 1, 8), torch.zeros(5, 5)))
+    assert "batch and sequence axes free" in report.exported
+    x, mask = torch.randn(9, 3, 8), torch.triu(torch.full((9, 9), -10.0), 1)
+    np.testing.assert_allclose(answers(client, {"x": x, "mask": mask})["output"], net(x, mask).detach(), atol=1e-5)

@@ -234,4 +234,4 @@ def test_the_stop_button_ends_an_export_and_the_next_one_needs_no_example(kernel
     until(lambda: ast.literal_eval(shown(kernel.run(left)[-1])) == ([], before), SOON_S)
     messages = kernel.run("%infer load stopped net")
     assert not errors(messages)
-    assert "as last called here" in shown(messages[-1])
+    assert "as it was last called" in shown(messages[-1])

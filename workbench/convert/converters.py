@@ -74,6 +74,7 @@ CONVERTERS: Mapping[str, str] = MappingProxyType(
         "catboost": "workbench.convert.boosting:convert",
         "lightgbm": "workbench.convert.boosting:convert",
         "sentence_transformers": "workbench.convert.sentence_transformers:convert",
+        "skorch": "workbench.convert.skorch_net:convert",
         "sklearn": "workbench.convert.sklearn:convert",
         "torch": "workbench.convert.torch_module:convert",
         "transformers": "workbench.convert.transformers:convert",
@@ -99,10 +100,17 @@ def converter_for(source: object) -> Converter:
     A class, where a fitted instance of it was meant, is InvalidInput.
     """
     if isinstance(source, type):
+        if hasattr(source, "fit"):
+            raise InvalidInput(
+                f"{source.__name__} is a class; load a fitted instance of it, as {source.__name__}().fit(X, y)"
+            )
+        if hasattr(source, "load_state_dict"):
+            raise InvalidInput(f"{source.__name__} is a class; load an instance of it, as net = {source.__name__}()")
+        raise InvalidInput(f"{source.__name__} is a class, not a model")
+    if isinstance(source, Mapping) and any(type(each).__module__.startswith("torch") for each in source.values()):
         raise InvalidInput(
-            f"{source.__name__} is a class; load a fitted instance of it, as {source.__name__}().fit(X, y)"
-            if hasattr(source, "fit")
-            else f"{source.__name__} is a class, not a model"
+            "this is a state_dict, the weights without the model: make the module, call net.load_state_dict(...) with "
+            "it, and load net"
         )
     if isinstance(source, FunctionType):
         return _imported("workbench.convert.python_function:convert")

@@ -18,6 +18,8 @@ class Example:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     made_up: bool = False
+    said: str = ""
+    """Where it is from, for the one line; empty where the user gave it."""
 
 
 def given_example(module: torch.nn.Module, sample: Any, kind: str) -> Example:
@@ -36,7 +38,7 @@ def given_example(module: torch.nn.Module, sample: Any, kind: str) -> Example:
     return Example((_tensor(module, sample, kind, whole=True),), {})
 
 
-def as_called(module: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Example:
+def as_called(module: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], said: str = "") -> Example:
     """A call that was remembered, on the module's device."""
 
     def there(value: Any) -> Any:
@@ -46,7 +48,8 @@ def as_called(module: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[st
             return {key: there(each) for key, each in value.items()}
         return type(value)(map(there, value)) if isinstance(value, tuple | list) else value
 
-    return Example(tuple(map(there, args)), {name: there(value) for name, value in kwargs.items()})
+    found = {name: there(value) for name, value in kwargs.items()}
+    return Example(tuple(map(there, args)), found, said=said)
 
 
 def first_layer_example(module: torch.nn.Module) -> Example | None:
@@ -56,7 +59,9 @@ def first_layer_example(module: torch.nn.Module) -> Example | None:
     layer = next((part for part in module.modules() if not list(part.children())), None)
     values = torch.Generator().manual_seed(0)
     tensor: torch.Tensor | None = None
-    if isinstance(layer, torch.nn.Linear | torch.nn.LazyLinear) and layer.in_features:
+    if isinstance(known := getattr(module, "default_cfg", None), Mapping) and "input_size" in known:  # timm's
+        tensor = torch.randn(2, *known["input_size"], generator=values)
+    elif isinstance(layer, torch.nn.Linear | torch.nn.LazyLinear) and layer.in_features:
         tensor = torch.randn(2, layer.in_features, generator=values)
     elif isinstance(layer, torch.nn.BatchNorm1d):
         tensor = torch.randn(2, layer.num_features, generator=values)

@@ -115,7 +115,11 @@ def in_eval_mode(module: torch.nn.Module) -> Iterator[None]:
     """Each submodule's own flag is put back at the end."""
     flags = [(part, part.training) for part in module.modules()]
     try:
-        module.eval()
+        for part, _ in flags:
+            try:
+                part.eval()
+            except NotImplementedError:  # an exported program's, whose graph has one mode only
+                part.training = False
         yield
     finally:
         for part, training in flags:
