@@ -31,6 +31,26 @@ def refused(value: object, of: Signature = ROWS) -> str:
     return caught.value.message
 
 
+TABLE = Signature(
+    (
+        TensorSpec("age", "FP32", (-1, 1), missing="NaN"),
+        TensorSpec("city", "BYTES", (-1, 1), missing="<NA>"),
+        TensorSpec("plan", "BYTES", (-1, 1), missing="refused"),
+        TensorSpec("fare", "FP32", (-1, 1), missing="refused"),
+    ),
+    (),
+    ignored=("id",),
+)
+
+
+def rows(**columns: Any) -> dict[str, Any]:
+    return {"age": [40, 50], "city": ["Rom", "Bern"], "plan": ["a", "b"], "fare": [1.5, 2], **columns}
+
+
+def inputs(value: object) -> dict[str, list[Any]]:
+    return {name: array.reshape(-1).tolist() for name, array in adapt(value, TABLE, "m").inputs.items()}
+
+
 # What is done for the user
 
 
@@ -76,6 +96,55 @@ def test_a_dataframe_goes_by_name_into_a_model_with_an_input_a_column() -> None:
     assert list(inputs) == ["age", "city"]
     assert inputs["age"].tolist() == [[30.0], [40.0]]
     assert inputs["city"].tolist() == [[b"Bern"], ["Zürich".encode()]]
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA], ids=str)
+def test_a_missing_value_is_sent_as_the_model_takes_it(missing: Any) -> None:
+    given = rows(age=[missing, 50], city=["Rom", missing])
+    for value in (given, pd.DataFrame(given), [{name: given[name][row] for name in given} for row in (0, 1)]):
+        found = inputs(value)
+        assert np.isnan(found["age"][0]) and found["age"][1] == 50
+        assert found["city"] == [b"Rom", b"<NA>"]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Series(["Rom", None]),
+        pd.Series(["Rom", None], dtype=object),
+        pd.Series(["Rom", None], dtype="category"),
+        pd.Series(["Rom", pd.NA], dtype="string"),
+    ],
+    ids=["str", "object", "category", "string"],
+)
+def test_a_text_column_of_every_dtype_may_have_missing_values(column: Any) -> None:
+    assert inputs(pd.DataFrame(rows(city=column)))["city"] == [b"Rom", b"<NA>"]
+    assert inputs(pd.DataFrame(rows(city=column.mask(column == "Rom"))))["city"] == [b"<NA>", b"<NA>"]
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "Float64", "boolean"])
+def test_a_nullable_column_of_numbers_goes_by_name_too(dtype: str) -> None:
+    found = inputs(pd.DataFrame(rows(age=pd.array([1, None], dtype=dtype))))["age"]
+    assert found[0] == 1 and np.isnan(found[1])
+
+
+def test_one_row_of_a_dataframe_and_columns_that_are_not_read_just_work() -> None:
+    frame = pd.DataFrame(rows(id=[7, 8]))
+    first = {"age": [40], "city": [b"Rom"], "plan": [b"a"], "fare": [1.5]}
+    assert inputs(frame.iloc[0]) == inputs(frame[:1]) == inputs(dict(frame.iloc[0])) == first
+    assert list(adapt(frame, TABLE, "m").index) == [0, 1]
+
+
+def test_a_missing_value_where_the_model_knows_none_is_refused_with_row_and_column() -> None:
+    for column, value in (("plan", ["a", None]), ("fare", [1.0, np.nan]), ("fare", [1.0, None])):
+        says = f"row 1 of '{column}' is missing, and the model was trained without missing values there"
+        assert says in refused(rows(**{column: value}), TABLE)
+        assert says in refused(pd.DataFrame(rows(**{column: value})), TABLE)
+
+
+def test_rows_with_other_columns_than_the_rest_are_refused() -> None:
+    records = [{"age": 1, "city": "Rom", "plan": "a", "fare": 1}, {"age": 1, "plan": "a", "fare": 1}]
+    assert refused(records, TABLE) == "row 1 has no 'city', which other rows have"
 
 
 def test_a_dict_of_single_values_is_one_row() -> None:

@@ -13,6 +13,7 @@ from workbench.client.client import AsyncClient
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import FREE, ModelState, ModelStatus, Signature, TensorSpec
 from workbench.core.provenance import Provenance
+from workbench.core.table_columns import METADATA_KEY, with_columns
 from workbench.core.tensor import BYTES, Array
 from workbench.errors import ExecutionError, ModelError, ModelNotFound
 from workbench.protocols.control import LoadAnswer
@@ -48,6 +49,8 @@ class OnnxClient(AsyncClient):
         try:
             session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
             signature = Signature(_specs(session.get_inputs()), _specs(session.get_outputs()))
+            said = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY, "")
+            signature = with_columns(signature, said)
         except Exception as error:
             raise ModelError(f"ONNX Runtime refuses it: {' '.join(str(error).split())}") from error
         status = ModelStatus(name, "1", ModelState.READY, signature=signature, epoch=name)

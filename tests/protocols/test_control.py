@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -31,7 +32,17 @@ STATUS = ModelStatus(
 FAILED = ModelStatus("bad", "1", ModelState.FAILED, reason="corrupt")
 
 
-@pytest.mark.parametrize("status", [STATUS, FAILED])
+COLUMNS = replace(
+    STATUS,
+    signature=Signature(
+        (TensorSpec("age", "FP32", (-1, 1), missing="NaN"), TensorSpec("city", "BYTES", (-1, 1), missing="<NA>")),
+        (),
+        ignored=("id",),
+    ),
+)
+
+
+@pytest.mark.parametrize("status", [STATUS, FAILED, COLUMNS])
 def test_a_status_survives_the_wire(status: ModelStatus) -> None:
     assert control.decode_status(json.loads(json.dumps(control.encode_status(status)))) == status
 

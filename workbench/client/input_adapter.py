@@ -1,8 +1,9 @@
 """Turns a user's value into the arrays of a request, by the model's signature.
 
 A wider number becomes the model's own type after a range check, one row gains the batch axis, a DataFrame's columns are
-taken in order (or by name, for a model with one input per column), and text becomes BYTES. Nothing is rounded, cut,
-filled in or guessed. Each error says what the model takes and what it got.
+taken in order (or by name, for a model with one input per column), and text becomes BYTES. A missing value (None, NaN,
+pandas.NA) is sent as the model says that it takes one. Nothing is rounded, cut, filled in or guessed. Each error says
+what the model takes and what it got.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from workbench.core.model import FREE, Signature, TensorSpec
+from workbench.core.table_columns import REFUSED
 from workbench.core.tensor import BYTES, Array, dtype_of
 from workbench.errors import InvalidInput
 
@@ -38,6 +40,8 @@ def adapt(value: object, signature: Signature, model: str, *, batched: bool = Tr
 
     With `batched` False the first axes need not be rows, and so not agree.
     """
+    if isinstance(value, list) and value and all(isinstance(row, Mapping) for row in value):
+        value = _from_records(value)
     parts = _by_name(value, signature, model)
     inputs = {spec.name: _fit(parts[spec.name], spec) for spec in signature.inputs}
     free = all(spec.shape[:1] == (FREE,) for spec in signature.inputs)
@@ -83,17 +87,35 @@ def did_you_mean(wanted: str, known: Iterable[str]) -> str:
 def _by_name(value: object, signature: Signature, model: str) -> Mapping[str, object]:
     names = [spec.name for spec in signature.inputs]
     if isinstance(value, Mapping):
-        return _checked_names(value, names, f"the inputs of {model!r}", "inputs")
-    if len(names) == 1:
+        given = {name: part for name, part in value.items() if name not in signature.ignored}
+        return _checked_names(given, names, f"the inputs of {model!r}", "inputs")
+    held: Any = value
+    columns: list[Any] = list(held.columns) if _is_frame(value) else list(held.index) if _is_series(value) else []
+    if len(names) == 1 and not (names[0] in columns and len(columns) > 1 and signature.inputs[0].shape[1:] == (1,)):
         return {names[0]: value}
-    if _is_frame(value):
-        frame: Any = value
-        columns = {str(column): frame[column] for column in frame.columns}
-        return _checked_names(columns, names, f"the columns of {model!r}", "columns")
+    if _is_frame(value) or (columns and not set(map(str, columns)).isdisjoint(names)):
+        by_name = {str(column): held[column] for column in columns if str(column) not in signature.ignored}
+        return _checked_names(by_name, names, f"the columns of {model!r}", "columns")
     raise InvalidInput(
         f"{model!r} has {len(names)} inputs ({', '.join(map(describe, signature.inputs))}); "
         f"pass a dict with an array for each, not one {type(value).__name__}"
     )
+
+
+def _from_records(rows: list[Mapping[Any, object]]) -> dict[Any, object]:
+    """The columns of a list of rows, each of which is a dict of them."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    for place, row in enumerate(rows):
+        if lacking := [str(name) for name in names if name not in row]:
+            raise InvalidInput(f"row {place} has no {_listed(lacking)}, which other rows have")
+    return {name: _column([row[name] for row in rows]) for name in names}
+
+
+def _column(values: list[Any]) -> object:
+    """An array, of objects where numpy would make text of all of them."""
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array if any(item is None or isinstance(item, str | bytes) for item in values) else values
 
 
 def _checked_names(given: Mapping[Any, object], names: list[str], what: str, kind: str) -> Mapping[str, object]:
@@ -125,6 +147,8 @@ def _listed(names: list[str], most: int = 12) -> str:
 
 def _fit(value: object, spec: TensorSpec) -> Array:
     array = _cast(_as_array(value, spec), spec)
+    if spec.missing == REFUSED and array.dtype.kind == "f" and (missing := np.isnan(array)).any():
+        raise InvalidInput(_no_missing(spec, tuple(int(i) for i in np.argwhere(missing)[0])))
     if not spec.ranked:
         return np.asarray(array, order="C")
     array = np.asarray(_with_batch_axis(array, spec.shape), order="C")
@@ -180,7 +204,12 @@ def _as_array(value: object, spec: TensorSpec) -> Array:
             return np.asarray(frame.to_numpy(dtype=np.float64, na_value=np.nan))
         return np.asarray(frame.to_numpy())
     if _is_series(value):
-        return np.asarray(value.to_numpy())  # type: ignore[attr-defined]
+        series: Any = value
+        if not isinstance(series.dtype, np.dtype) and series.dtype.kind in "iufb" and series.hasnans:
+            return np.asarray(series.to_numpy(dtype=np.float64, na_value=np.nan))
+        return np.asarray(series.to_numpy())
+    if spec.missing and isinstance(value, list):
+        value = _column(value)
     for step in ("detach", "cpu", "toarray"):  # a torch tensor, on a GPU perhaps; a scipy sparse matrix
         if callable(convert := getattr(value, step, None)):
             value = convert()
@@ -266,7 +295,16 @@ def _out_of_range(array: Array, lost: Array, spec: TensorSpec) -> str:
 
 
 def _numbers(array: Array, spec: TensorSpec) -> Array:
-    """Convert an object array to the narrowest of bool, int64 and float64 that holds it. None is never NaN."""
+    """Convert an object array to the narrowest of bool, int64 and float64 that holds it.
+
+    None is NaN only where the model says that it takes missing values.
+    """
+    if spec.missing:
+        missing = np.array([_is_missing(item) for item in array.flat], dtype=bool).reshape(array.shape)
+        if missing.any():
+            if spec.missing == REFUSED:
+                raise InvalidInput(_no_missing(spec, tuple(int(i) for i in np.argwhere(missing)[0])))
+            array = np.where(missing, np.nan, array)
     if array.size and all(isinstance(item, bool | np.bool_) for item in array.flat):
         return array.astype(np.bool_)
     for where, item in np.ndenumerate(array):
@@ -295,15 +333,45 @@ def _place(where: tuple[int, ...]) -> str:
     return f" at index {', '.join(map(str, where))}" if where else ""
 
 
+def _no_missing(spec: TensorSpec, where: tuple[int, ...]) -> str:
+    row = f"row {where[0]} of " if where else ""
+    column = f" (its column {where[1]})" if len(where) > 1 and spec.shape[1:] != (1,) else ""
+    return (
+        f"{row}{spec.name!r}{column} is missing, and the model was trained without missing values there; "
+        "fill it, or leave the row out"
+    )
+
+
+def _is_missing(item: object) -> bool:
+    if isinstance(item, str | bytes):
+        return False
+    return item is None or item is getattr(sys.modules.get("pandas"), "NA", None) or bool(item != item)
+
+
 def _text(array: Array, spec: TensorSpec) -> Array:
+    if spec.missing and array.dtype.kind == "f" and np.isnan(array).all():
+        array = array.astype(object)  # a column of text, all of it missing
     if array.dtype.kind not in "USO" and array.dtype.kind != "T":
         raise InvalidInput(f"input {describe(spec)} takes text; an array of {array.dtype} was given")
-    encoded = np.empty(array.shape, dtype=object)
-    for where, item in np.ndenumerate(array):
-        if isinstance(item, str):
-            encoded[where] = item.encode()
-        elif isinstance(item, bytes):
-            encoded[where] = bytes(item)
-        else:
-            raise InvalidInput(f"input {describe(spec)} takes text; {_said(item)} was given{_place(where)}")
-    return encoded
+    items = array.reshape(-1).tolist()
+    kinds = set(map(type, items))
+    encoded = np.empty(len(items), dtype=object)
+    if kinds <= {str}:
+        encoded[:] = list(map(str.encode, items))
+    elif kinds <= {bytes}:
+        encoded[:] = items
+    else:
+        stand_in = spec.missing.encode() if spec.missing and spec.missing != REFUSED else None
+        for place, item in enumerate(items):
+            if isinstance(item, str):
+                encoded[place] = item.encode()
+            elif isinstance(item, bytes):
+                encoded[place] = bytes(item)
+            elif stand_in is not None and _is_missing(item):
+                encoded[place] = stand_in
+            else:
+                where = tuple(int(i) for i in np.unravel_index(place, array.shape))
+                if spec.missing == REFUSED and _is_missing(item):
+                    raise InvalidInput(_no_missing(spec, where))
+                raise InvalidInput(f"input {describe(spec)} takes text; {_said(item)} was given{_place(where)}")
+    return encoded.reshape(array.shape)

@@ -80,19 +80,30 @@ async def load(
     with conversion(progress):
         converted = await _in_a_thread(_converted, source, sample)
     tried = ""
+    refused: DoesNotAgree | None = None
     while True:
         try:
             return await _checked(client, name, converted, settings, began, progress, tolerance, tried, force=force)
         except DoesNotAgree as error:
+            refused = refused or error
             if converted.retry is None:
-                raise
+                raise refused from None
             progress.begin(f"exporting the {type(source).__name__} in another way, since that did not agree")
-            first = converted.way or "the first export"
-            with conversion(progress):
-                converted = await _in_a_thread(_again, converted)
-            if "double" in converted.way:
-                first = "float32"
+            before = converted
+            try:
+                with conversion(progress):
+                    converted = await _in_a_thread(_again, before)
+            except WorkbenchError:  # there is no other way after all
+                if not force or isinstance(before.model, Path):
+                    raise refused from None
+                converted = replace(before, retry=None)
+                continue
+            first = "float32" if "double" in converted.way else before.way or "the first export"
             tried = f"{converted.way or 'exported in another way'}, since {first} {error.flaw}"
+        except ModelError:  # of the service, about the other way; what was wrong with the first is the news
+            if refused is None:
+                raise
+            raise refused from None
 
 
 def _of_the_hub(source: str, progress: LoadProgress) -> object:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from workbench.convert.frame_columns import unread_columns
 from workbench.convert.trained_columns import Column, trained_columns
 from workbench.core.tensor import Array
 from workbench.errors import ModelError
@@ -29,11 +30,6 @@ HALVINGS = 3
 WITH_HOLES = 64
 HOLES = 0.2
 """The share of values that are missing in these rows."""
-
-WITHOUT_MISSING_TEXTS = (
-    "without missing texts, which it was trained with and a text input of ONNX cannot hold (to be able to send them, "
-    "fill them with a text before you train)"
-)
 
 _STORED = ("_fit_X", "support_vectors_", "X_train_", "X_fit_")
 """Attributes that hold rows of the training data."""
@@ -61,8 +57,7 @@ def made_up_rows(estimator: Any, kind: str) -> MadeUp:
         return MadeUp(np.array(columns[0].choices, dtype=object), "")
     names = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
     if any(column.text for column in columns) or (names and hasattr(first, "transformers_")):
-        lacking = any(column.text and column.hole is not None for column in columns)
-        return MadeUp(_mixed(columns, names, kind, rng), WITHOUT_MISSING_TEXTS if lacking else "")
+        return MadeUp(_mixed(columns, names, unread_columns(estimator, names), kind, rng), "")
     stored = next((rows for step in _first_steps(estimator) if (rows := _remembered(step, rng)) is not None), None)
     like = ""
     if stored is not None and stored.shape[1:] == (len(columns),):
@@ -119,16 +114,24 @@ def nothing_like_it(kind: str, why: str) -> ModelError:
     )
 
 
-def _mixed(columns: Sequence[Column], names: list[str], kind: str, rng: np.random.Generator) -> Any:
-    """A DataFrame of columns of their own kinds; without names, an array of objects."""
+def _mixed(
+    columns: Sequence[Column], names: list[str], unread: frozenset[str], kind: str, rng: np.random.Generator
+) -> Any:
+    """A DataFrame of columns of their own kinds, without those in `unread`; without names, an array of objects."""
     values: list[Array] = []
+    read = [name for name in names if name not in unread]
     for place, column in enumerate(columns):
+        if names and names[place] in unread:
+            continue
         if column.unread:
             which = repr(names[place]) if names else place
             raise nothing_like_it(kind, f"no step reads the column {which}, so it may hold text or numbers")
         if column.text:
             chosen = rng.integers(0, len(column.choices), ROWS)
-            values.append(np.array([column.choices[each] for each in chosen], dtype=object))
+            texts = np.array([column.choices[each] for each in chosen], dtype=object)
+            if column.hole is not None:
+                texts[rng.random(ROWS) < HOLES / 2] = column.hole
+            values.append(texts)
         else:
             numbers = _exact(_numbers(column, ROWS, rng))
             if column.hole is not None:
@@ -140,7 +143,7 @@ def _mixed(columns: Sequence[Column], names: list[str], kind: str, rng: np.rando
         return np.column_stack(values)
     import pandas as pd
 
-    return pd.DataFrame(dict(zip(names, values, strict=True)))
+    return pd.DataFrame(dict(zip(read, values, strict=True)))
 
 
 # Columns of numbers

@@ -6,18 +6,27 @@ input `X` of float32 rows; a DataFrame of several kinds of column becomes one in
 
 from __future__ import annotations
 
+import contextlib
 import textwrap
 import warnings
+from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+from onnx import ModelProto, TensorProto
 
 from workbench.convert.converters import Check, Converted, exported_as
+from workbench.convert.frame_columns import input_columns, unread_columns
 from workbench.convert.own_answers import own_answers
+from workbench.convert.row_variants import RowVariants
 from workbench.convert.sample_rows import MadeUp, made_up_rows, nothing_like_it
 from workbench.convert.sklearn_export import export
+from workbench.core.table_columns import METADATA_KEY, encode_columns
 from workbench.errors import InvalidInput
+
+_BATCHES = (1, 2, 7)
+"""Sizes of batches on which the two are compared beside the largest."""
 
 MOST_ROWS = 1000
 """More rows than these are thinned out evenly before they are compared."""
@@ -39,21 +48,67 @@ def convert(source: object, sample: object | None) -> Converted:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of skl2onnx's own use of scikit-learn, nothing a user could mend
         made_up = made_up_rows(estimator, kind) if sample is None else MadeUp(thinned(sample), "")
-        rows = made_up.rows
-        proto = export(estimator, kind, rows)
+        return _converted(estimator, kind, made_up, sample is None, double=False)
+
+
+def _converted(estimator: Any, kind: str, made_up: MadeUp, unasked: bool, *, double: bool) -> Converted:
+    rows = made_up.rows
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        proto = export(estimator, kind, rows, double=double)
+        outputs = [output.name for output in proto.graph.output]
         try:
-            expected, labels = own_answers(estimator, [output.name for output in proto.graph.output], rows)
+            expected, labels = own_answers(estimator, outputs, rows)
         except Exception as error:  # the estimator's own, of any class
             reason = textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" …")
-            if sample is None:
+            if unasked:
                 raise nothing_like_it(kind, f"the estimator itself refuses what was ({reason})") from error
             raise InvalidInput(f"{kind} itself refuses the rows of the sample: {reason}") from error
+        checks = [Check(rows, len(rows), expected)]
+        for some, what in _variants(estimator, proto, rows):
+            with contextlib.suppress(Exception):  # rows that the estimator itself refuses are no check
+                checks.append(Check(some, len(some), own_answers(estimator, outputs, some)[0], what))
     model = proto.SerializeToString(deterministic=True)
     opset = max(item.version for item in proto.opset_import if item.domain == "")
-    check = Check(rows, len(rows), expected)
     versions = {"scikit-learn": version("scikit-learn"), "skl2onnx": version("skl2onnx")}
     exported = exported_as(kind, "scikit-learn", versions["scikit-learn"], opset)
-    return Converted(model, exported, (check,), sample is None, labels, kind, made_up.like, versions=versions)
+    wide = any(value.type.tensor_type.elem_type == TensorProto.DOUBLE for value in proto.graph.input)
+    numbers = any(value.type.tensor_type.elem_type == TensorProto.FLOAT for value in proto.graph.input)
+    return Converted(
+        model,
+        exported,
+        tuple(checks),
+        unasked,
+        labels,
+        kind,
+        made_up.like,
+        versions=versions,
+        way="in double precision" if wide else "",
+        retry=(lambda: _converted(estimator, kind, made_up, unasked, double=True)) if numbers else None,
+    )
+
+
+def _variants(estimator: Any, proto: ModelProto, rows: Any) -> Iterator[tuple[Any, str]]:
+    """Rows to compare the two on beside `rows`, and what is special about them.
+
+    What is found out of missing values on the way goes into the model's metadata.
+    """
+    for count in _BATCHES:
+        if count < len(rows):
+            yield rows[-count:], f"in a batch of {count}"
+    if np.ndim(rows) != 2:
+        return
+    table = rows if hasattr(rows, "columns") else np.asarray(rows)
+    read = {value.name for value in proto.graph.input}
+    inputs = [each for each in input_columns(estimator, table) if each[0] in read]
+    names = [output.name for output in proto.graph.output]
+    variants = RowVariants(table, inputs, lambda some: own_answers(estimator, names, some))
+    missing = variants.missing()
+    ignored = unread_columns(estimator, [str(name) for name in getattr(estimator, "feature_names_in_", ())])
+    if missing or ignored:
+        entry = proto.metadata_props.add()
+        entry.key, entry.value = METADATA_KEY, encode_columns(missing, tuple(sorted(ignored)))
+    yield from variants.variants()
 
 
 def thinned(sample: Any) -> Any:

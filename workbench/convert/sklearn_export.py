@@ -12,11 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from workbench.convert.column_steps import ENCODERS, FILLERS, NeedsDouble
+from workbench.convert.frame_columns import INPUT, input_columns, is_text
 from workbench.convert.sklearn_own.registration import own_converters
+from workbench.convert.step_graph import StepGraph, inside
 from workbench.core.tensor import Array
 from workbench.errors import Unsupported
 
-INPUT = "X"
+OWN = (*ENCODERS, *FILLERS)
+"""Steps that are not left to skl2onnx."""
 
 _WORDS = r"[\p{L}\p{N}_]{2,}"
 """What a vectoriser's default pattern means in ONNX Runtime, whose \\w has ASCII only."""
@@ -31,9 +35,27 @@ _UNKNOWN = re.compile(r"Unable to find a(?: shape calculator|n? ?converter)[^<]*
 """The beginning of skl2onnx's error for a class that it cannot convert."""
 
 
-def export(estimator: Any, kind: str, rows: Any) -> Any:
-    """The ModelProto. Raises Unsupported with skl2onnx's own reason."""
-    types = _initial_types(rows, by_column=hasattr(next(_parts(estimator)), "transformers_"))
+def export(estimator: Any, kind: str, rows: Any, *, double: bool = False) -> Any:
+    """The ModelProto. Raises Unsupported with the reason.
+
+    `rows` are as the estimator takes them, and say which columns are text. `double`: numbers are FP64, also inside.
+    """
+
+    def step(each: Any, rows: Any, double: bool) -> Any:
+        return _by_skl2onnx(each, type(each).__name__, rows, double)
+
+    parts = list(_parts(inside(estimator)))
+    if not double and not any(hasattr(part, "transformers_") or type(part).__name__ in OWN for part in parts):
+        return _by_skl2onnx(estimator, kind, rows, double)
+    columns = input_columns(estimator, rows)
+    try:
+        return StepGraph(step, double=double).made(estimator, columns, type(estimator).__name__)
+    except NeedsDouble:
+        return StepGraph(step, double=True).made(estimator, columns, type(estimator).__name__)
+
+
+def _by_skl2onnx(estimator: Any, kind: str, rows: Any, double: bool) -> Any:
+    types = _initial_types(rows, double)
     estimator = _convertible(estimator)
     failure: Exception | None = None
     for target in (None, {"": 21, "ai.onnx.ml": 3}):  # some converters know the older operators only
@@ -154,19 +176,17 @@ def _name_a_locale(graph: Any) -> None:
             node.attribute.append(helper.make_attribute("locale", "C.UTF-8"))
 
 
-def _initial_types(rows: Any, *, by_column: bool) -> list[tuple[str, Any]]:
-    from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType
+def _initial_types(rows: Any, double: bool) -> list[tuple[str, Any]]:
+    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
 
-    of_kind = {"f": FloatTensorType, "i": Int64TensorType, "s": StringTensorType}
+    number = DoubleTensorType if double else FloatTensorType
+    if hasattr(rows, "columns") and any(is_text(rows[name]) for name in rows.columns):
+        of = {True: StringTensorType, False: number}
+        return [(str(name), of[is_text(rows[name])]([None, 1])) for name in rows.columns]
     if hasattr(rows, "columns"):
-        kinds = ["f" if dtype.kind == "f" else "i" if dtype.kind in "iub" else "s" for dtype in rows.dtypes]
-        if by_column or "s" in kinds:
-            return [(str(name), of_kind[kind]([None, 1])) for name, kind in zip(rows.columns, kinds, strict=True)]
-        return [(INPUT, FloatTensorType([None, len(kinds)]))]
+        return [(INPUT, number([None, len(rows.columns)]))]
     array = np.asarray(rows)
-    if array.dtype.kind in "OUST":
-        return [(INPUT, StringTensorType([None, *array.shape[1:]]))]
-    return [(INPUT, FloatTensorType([None, *array.shape[1:]]))]
+    return [(INPUT, (StringTensorType if is_text(array) else number)([None, *array.shape[1:]]))]
 
 
 @contextlib.contextmanager

@@ -119,7 +119,7 @@ class _Reader:
         for name, transformer, chosen in step.transformers_:
             if isinstance(transformer, str) and (transformer == "drop" or after is None):
                 continue  # and what is passed on to nobody may be text, too
-            places = _places(chosen, names, width)
+            places = places_of(chosen, names, width)
             given = after[slices[name]] if after is not None and name in slices else None
             for place, column in zip(places, self.columns(transformer, len(places), given), strict=False):
                 found[place] = found[place] | column
@@ -142,7 +142,7 @@ def _members(step: Any) -> list[Any]:
     return members or [each.estimator for each in getattr(step, "calibrated_classifiers_", ())]
 
 
-def _places(chosen: Any, names: list[str], width: int) -> list[int]:
+def places_of(chosen: Any, names: list[str], width: int) -> list[int]:
     """The indices of a ColumnTransformer's columns: names, numbers, a mask or a slice."""
     if isinstance(chosen, slice):
         if isinstance(chosen.start, str) or isinstance(chosen.stop, str):

@@ -61,6 +61,8 @@ class TensorSpec:
     shape: tuple[int, ...]
     ranked: bool = True
     """False: the number of axes is not known either, any shape fits, and `shape` is ()."""
+    missing: str = ""
+    """What a missing value is sent as: a text, or "NaN"; "refused": none may be missing; empty: not known."""
 
     def __str__(self) -> str:
         return visible(f"{self.name} {self.datatype}{self.axes}")
@@ -95,6 +97,8 @@ class Signature:
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    ignored: tuple[str, ...] = ()
+    """Columns of the table that the model was trained on and does not read."""
 
     def __repr__(self) -> str:
         inputs, outputs = (", ".join(map(str, specs)) for specs in (self.inputs, self.outputs))

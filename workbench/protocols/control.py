@@ -89,6 +89,7 @@ def encode_status(status: ModelStatus) -> dict[str, Any]:
         "state": status.state.value,
         "inputs": [_spec(spec) for spec in signature.inputs] if signature else None,
         "outputs": [_spec(spec) for spec in signature.outputs] if signature else None,
+        **({"ignored_columns": list(signature.ignored)} if signature and signature.ignored else {}),
         "config": dataclasses.asdict(status.config),
         "sequences": dataclasses.asdict(status.sequences) if status.sequences else None,
         "sequence_config": dataclasses.asdict(status.sequence_config) if status.sequence_config else None,
@@ -100,6 +101,8 @@ def encode_status(status: ModelStatus) -> dict[str, Any]:
 
 def _spec(spec: TensorSpec) -> dict[str, Any]:
     told: dict[str, Any] = {"name": spec.name, "datatype": spec.datatype, "shape": spec.shape}
+    if spec.missing:
+        told["missing"] = spec.missing
     return told if spec.ranked else {**told, "ranked": False}
 
 
@@ -145,7 +148,9 @@ def _status(found: Mapping[str, Any]) -> ModelStatus:
     """Decode docs/http.md, STATUS. Unknown fields are ignored, since a newer service may send more."""
     fields = dict(found)
     inputs, outputs = fields.pop("inputs", None), fields.pop("outputs", None)
-    fields["signature"] = None if inputs is None else {"inputs": inputs, "outputs": outputs or ()}
+    ignored = fields.pop("ignored_columns", ())
+    told = {"inputs": inputs, "outputs": outputs or (), "ignored": ignored}
+    fields["signature"] = None if inputs is None else told
     state = fields.get("state")
     if isinstance(state, str) and state not in set(ModelState):
         raise WorkbenchError(f"the service sent a state that this client does not know: {state[:40]!r}")

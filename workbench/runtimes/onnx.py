@@ -13,6 +13,7 @@ from workbench.config import MIB, ModelConfig
 from workbench.core.cores import usable_cores
 from workbench.core.model import FREE, Signature, TensorSpec
 from workbench.core.runtime import ONNX
+from workbench.core.table_columns import METADATA_KEY, with_columns
 from workbench.core.tensor import BYTES, EXTENSION_DTYPES, Array, dtype_of
 from workbench.errors import ExecutionError, InvalidInput, ModelError
 from workbench.runtimes.binding import DeviceBinding
@@ -206,7 +207,9 @@ def signature_of(
     if notes and not served:
         argument, _ = outputs[0]
         raise ModelError(f"output {argument.name!r} is {_described(argument.type)}; no output is a tensor to serve")
-    return Signature(tuple(inputs), served), notes
+    signature = Signature(tuple(inputs), served)
+    said = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    return with_columns(signature, said) if said else signature, notes
 
 
 def _spec(argument: Any, unranked: frozenset[str]) -> TensorSpec | None:
