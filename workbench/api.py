@@ -197,6 +197,62 @@ class Workbench:
 
         return _run(f"load {name}", call, progress)
 
+    def function(
+        self,
+        name: str,
+        predict: object = None,
+        *,
+        preprocess: object = None,
+        postprocess: object = None,
+        model: str | None = None,
+        sample: object | None = None,
+        batch: bool = False,
+        tolerance: float | None = None,
+        force: bool = False,
+        progress: Told | bool = False,
+        **settings: object,
+    ) -> LoadReport:
+        """Serves Python functions from their source, in processes of their own, and reports what was done.
+
+        `predict` alone is a model; `load` does the same. `preprocess`, `postprocess` or both are served around `model`,
+        which is served already, as one model `name`: they become the models `name`.preprocess and `name`.postprocess,
+        each with `settings`. Outputs become inputs by name, or where one output meets one input. `sample` is a call of
+        the first of them: an array, or a dict with an array for each parameter.
+
+        Raises InvalidInput where they do not fit each other or fail on the sample, ModelNotFound for the model.
+        """
+        around = {"preprocess": preprocess, "postprocess": postprocess}
+        functions: dict[str, Any] = {kind: each for kind, each in around.items() if each is not None}
+        if model is None or not functions or predict is not None:
+            if functions or model is not None or predict is None:
+                raise InvalidInput(
+                    "function takes predict alone, or preprocess, postprocess or both with the model that they are "
+                    "for, as model='m' (--model m)"
+                )
+            given = {"sample": sample, "batch": batch, "tolerance": tolerance, "force": force}
+            return self.load(name, predict, progress=progress, as_python=True, **given, **settings)  # type: ignore[arg-type]
+        from workbench.client.model_settings import settings_from
+        from workbench.convert.function_around import load_around
+
+        self._predictor.forget(name)
+        model_name, config = model, settings_from(settings)
+
+        def call(told: LoadProgress) -> Coroutine[Any, Any, LoadReport]:
+            return load_around(
+                self._client,
+                name,
+                functions,
+                model_name,
+                config,
+                sample=sample,
+                batch=batch,
+                tolerance=tolerance,
+                force=force,
+                progress=told,
+            )
+
+        return _run(f"function {name}", call, progress)
+
     def pipeline(
         self,
         name: str,

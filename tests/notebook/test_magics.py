@@ -282,3 +282,12 @@ def test_a_cell_s_function_is_served_from_its_source(cells: Cells) -> None:
     assert "goes on top of a cell" in cells.refused("%infer function nothing")
     cells.run("%%infer load squared --sample X[:3]\nlambda x: x ** 2")
     assert np.array_equal(cells.run("%infer predict squared X").array, X**2)
+
+
+def test_a_cell_s_functions_are_put_around_a_model(cells: Cells) -> None:
+    cells.run("%infer load iris clf")
+    cells.run(
+        "%%infer function tenfold --model iris --sample X[:5]/10 --batch\ndef preprocess(rows):\n    return rows * 10"
+    )
+    assert np.array_equal(cells.run("%infer predict tenfold X / 10")["label"], CLF.predict(X))
+    assert "defines `def preprocess or postprocess`" in cells.refused("%%infer function m --model iris\nx = 1")

@@ -23,8 +23,8 @@ from workbench.client.formatting import megabytes
 from workbench.convert.converters import Check, Converted
 from workbench.convert.python_annotations import annotated_inputs, annotated_outputs
 from workbench.convert.python_values import Frozen
-from workbench.core.model import FREE
-from workbench.core.tensor import DATATYPES, Array
+from workbench.core.model import FREE, TensorSpec
+from workbench.core.tensor import BYTES, DATATYPES, Array, dtype_of
 from workbench.errors import InvalidInput, ModelError, Unsupported, WorkbenchError
 from workbench.functions.function_bundle import Block, FunctionSpec, Interpreter, ValueSpec, bundle
 from workbench.functions.function_process import CallLimits, FunctionProcess
@@ -44,6 +44,8 @@ class PythonFunction:
     source: object
     rows: bool = False
     """The first axis of everything is rows, and rows of several requests may come in one call."""
+    takers: tuple[TensorSpec, ...] = ()
+    """What its outputs are for, by name, or the one output for the one: they get these datatypes where numbers do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def convert(source: object, sample: object | None) -> Converted:
     if made.sample is not None:
         expected, own_s = _own_answer(made)
         outputs, worker_s = _tried(spec, frozen, made.sample, made.rows)
-        spec = replace(spec, outputs=made.outputs or outputs)
+        spec = replace(spec, outputs=made.outputs or _for_takers(outputs, asked.takers))
         checks = tuple(_checks(made, spec, expected))
         cost = f"a call takes {_time(worker_s)} in its process, {_time(own_s)} in this one"
     model = bundle(spec, frozen.texts, frozen.arrays)
@@ -280,6 +282,19 @@ def _output(spec: ValueSpec, rows: bool) -> ValueSpec:
     if rows and not spec.shape:
         raise InvalidInput(f"with --batch each output has a row for each row of the inputs; {spec.name!r} is one value")
     return replace(spec, shape=(FREE, *spec.shape[1:]) if rows else (FREE,) * len(spec.shape))
+
+
+def _for_takers(outputs: tuple[ValueSpec, ...], takers: tuple[TensorSpec, ...]) -> tuple[ValueSpec, ...]:
+    wanted = {each.name: each.datatype for each in takers}
+    if len(outputs) == len(takers) == 1:
+        wanted = {outputs[0].name: takers[0].datatype}
+    return tuple(
+        replace(each, datatype=wanted[each.name])
+        if BYTES not in (each.datatype, wanted.get(each.name, BYTES))
+        and np.can_cast(dtype_of(each.datatype), dtype_of(wanted[each.name]), "same_kind")
+        else each
+        for each in outputs
+    )
 
 
 def _wire(array: Array) -> Array:

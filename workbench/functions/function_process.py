@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,12 +29,19 @@ from workbench.core.tensor import BYTES, Array, dtype_of, element_count
 from workbench.errors import DeadlineExceeded, ExecutionError, InvalidInput, ModelError, WorkbenchError
 from workbench.functions import worker_program
 from workbench.functions.function_bundle import FunctionSpec, ValueSpec
-from workbench.functions.worker_program import ALIGNED, INLINE_BYTES, SIZES, padded
+from workbench.functions.worker_program import (
+    ALIGNED,
+    BUFFER_BYTES,
+    INLINE_BYTES,
+    SIZES,
+    arrays_of,
+    message,
+    padded,
+)
 
 START_S: Final = 120.0
 """Seconds that a process may take to import what the function needs."""
 
-MAX_HEAD_BYTES: Final = 1 << 20
 _TROUBLE_BYTES = 2_000
 
 _KEPT: Final = frozenset("HOME LANG LANGUAGE LD_LIBRARY_PATH LOGNAME PATH TMPDIR TZ USER VIRTUAL_ENV".split())  # noqa: SIM905
@@ -74,6 +82,10 @@ class FunctionProcess:
         self._files = [self._trouble, self._given, self._taken]
         ours, theirs = socket.socketpair()
         self._control = ours
+        self._quiet = select.poll()
+        self._quiet.register(ours, select.POLLIN)
+        self._buffer = memoryview(bytearray(BUFFER_BYTES))
+        self._timeout_s = 0.0
         self._lock = threading.Lock()
         self.printed: str = ""
         """What it printed since this was last read."""
@@ -110,7 +122,7 @@ class FunctionProcess:
     def ready(self) -> None:
         """Wait until it can be called. ModelError where the function cannot be made from its bundle."""
         try:
-            answer, _ = self._received(time.monotonic() + START_S)
+            answer, _ = self._received(START_S)
         except TimeoutError:
             self.kill()
             raise ModelError(f"the function's process was not ready within {START_S:g} s") from None
@@ -135,7 +147,7 @@ class FunctionProcess:
                 },
                 [_packed(inputs[name]) for name in self._inputs],
             )
-            answer, parts = self._received(time.monotonic() + self._limits.time_s)
+            answer, parts = self._received(self._limits.time_s)
         except TimeoutError:
             self.kill()
             raise DeadlineExceeded(
@@ -160,14 +172,7 @@ class FunctionProcess:
     @property
     def idle_and_well(self) -> bool:
         """Between calls: it has not ended, and says nothing."""
-        try:
-            self._control.settimeout(0)
-            self._control.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return not self._quiet.poll(0)
 
     def kill(self) -> None:
         """End it, and all that it started. Its call, if one is under way, ends with WorkerEnded."""
@@ -204,51 +209,34 @@ class FunctionProcess:
             pieces.append(part)
             if len(part) % ALIGNED:
                 pieces.append(bytes(padded(len(part)) - len(part)))
-        self._control.settimeout(self._limits.time_s)
         with contextlib.suppress(ConnectionError, BrokenPipeError):  # it has ended, and there will be no answer
             self._control.sendall(b"".join(pieces))
 
-    def _received(self, until: float) -> tuple[dict[str, Any], list[Any]]:
+    def _received(self, timeout_s: float) -> tuple[dict[str, Any], list[Any]]:
         """An answer, and the bytes of its arrays. Raises TimeoutError, WorkerEnded."""
-        data = self._exactly(SIZES.size, until)
-        head, inline = SIZES.unpack(data)
-        if head > MAX_HEAD_BYTES or inline > 2 * INLINE_BYTES:
-            self.kill()
-            raise WorkerEnded("the function's process wrote what it should not to its own channel, and was ended")
+        if self._timeout_s != timeout_s:
+            self._timeout_s = timeout_s
+            # By the system itself: with a time-out of Python's, each read would be two calls.
+            self._control.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(timeout_s))
         try:
-            answer = json.loads(bytes(self._exactly(head, until)))
+            body, head = message(self._control, self._buffer)
+        except BlockingIOError:
+            raise TimeoutError from None
+        except ConnectionError:
+            body = None
+        if body is None:
+            raise WorkerEnded(self._ending())
+        try:
+            answer = json.loads(bytes(body[:head]))
             sizes = [int(size) for size in answer["sizes"]]
+            if min(sizes, default=0) < 0 or sum(sizes) > self._limits.output_bytes:
+                raise ValueError
+            parts = arrays_of(bytearray(body[head:]), self._taken, sizes)
+            self.printed += answer.get("log", "")
         except (ValueError, KeyError, TypeError):
-            sizes = [-1]
-        body = self._exactly(inline, until)
-        self.printed += answer.get("log", "") if sizes != [-1] else ""
-        if min(sizes, default=0) < 0 or sum(sizes) > self._limits.output_bytes:
             self.kill()
-            raise WorkerEnded("the function's process gave an answer that makes no sense, and was ended")
-        parts, offset = [], 0
-        for size in sizes:
-            if inline:
-                parts.append(body[offset : offset + size])
-            else:
-                part = memoryview(bytearray(size))
-                worker_program.read_at(self._taken, part, offset)
-                parts.append(part)
-            offset += padded(size)
+            raise WorkerEnded("the function's process gave an answer that makes no sense, and was ended") from None
         return answer, parts
-
-    def _exactly(self, size: int, until: float) -> memoryview:
-        buffer = memoryview(bytearray(size))
-        filled = 0
-        while filled < size:
-            self._control.settimeout(max(0.001, until - time.monotonic()))
-            try:
-                count = self._control.recv_into(buffer[filled:])
-            except ConnectionError:
-                count = 0
-            if not count:
-                raise WorkerEnded(self._ending())
-            filled += count
-        return buffer
 
     def _ending(self) -> str:
         """How it ended, for its caller."""
@@ -310,6 +298,11 @@ def _anonymous_file() -> int:
         return os.memfd_create("infer-function", os.MFD_CLOEXEC)
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
+
+
+def _timeval(seconds: float) -> bytes:
+    whole = int(seconds)
+    return struct.pack("@ll", whole, max(1, int((seconds - whole) * 1e6)))
 
 
 def _half_of_memory() -> int:

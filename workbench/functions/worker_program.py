@@ -32,6 +32,8 @@ import numpy as np
 
 SIZES = struct.Struct("<II")
 INLINE_BYTES = 65_536
+BUFFER_BYTES = 2 * INLINE_BYTES
+MAX_MESSAGE_BYTES = 1 << 20
 ALIGNED = 16
 LOG_CHARACTERS = 2_000
 
@@ -137,22 +139,17 @@ class Channel:
 
     def __init__(self, control: socket.socket, taken: int, given: int) -> None:
         self._control, self._taken, self._given = control, taken, given
+        self._buffer = memoryview(bytearray(BUFFER_BYTES))
         os.register_at_fork(after_in_child=control.close)
 
     def received(self) -> tuple[dict[str, Any], list[Any]]:
         """What is asked, and the bytes of its arrays."""
-        head, inline = SIZES.unpack(self._exactly(SIZES.size))
-        asked = json.loads(bytes(self._exactly(head)))
-        sizes = asked.get("sizes", [])
-        data, offset, parts = self._exactly(inline), 0, []
-        for size in sizes:
-            if inline:
-                parts.append(data[offset : offset + size])
-            else:
-                parts.append(memoryview(bytearray(size)))
-                read_at(self._taken, parts[-1], offset)
-            offset += padded(size)
-        return asked, parts
+        body, head = message(self._control, self._buffer)
+        if body is None:
+            os.killpg(0, signal.SIGKILL)
+        assert body is not None
+        asked = json.loads(bytes(body[:head]))
+        return asked, arrays_of(bytearray(body[head:]), self._taken, asked.get("sizes", []))
 
     def send(self, answer: dict[str, Any], parts: list[Any]) -> None:
         answer["sizes"] = [len(part) for part in parts]
@@ -168,15 +165,41 @@ class Channel:
             pieces += [part, bytes(padded(len(part)) - len(part))]
         self._control.sendall(b"".join(pieces))
 
-    def _exactly(self, size: int) -> memoryview:
-        buffer = memoryview(bytearray(size))
-        filled = 0
-        while filled < size:
-            count = self._control.recv_into(buffer[filled:])
-            if not count:
-                os.killpg(0, signal.SIGKILL)
-            filled += count
-        return buffer
+
+def message(control: socket.socket, buffer: memoryview) -> tuple[memoryview | None, int]:
+    """The next message without its sizes, and the size of its head; None where the other side has ended.
+
+    It mostly comes whole with one call to the system, into `buffer`, and is to be used before the next one.
+    """
+    filled, whole = 0, SIZES.size
+    while filled < whole:
+        count = control.recv_into(buffer[filled:])
+        if not count:
+            return None, 0
+        filled += count
+        if whole == SIZES.size <= filled:
+            head, inline = SIZES.unpack_from(buffer)
+            whole += head + inline
+            if whole > len(buffer):
+                if whole > MAX_MESSAGE_BYTES:
+                    return None, 0
+                larger = memoryview(bytearray(whole))
+                larger[:filled] = buffer[:filled]
+                buffer = larger
+    return buffer[SIZES.size : whole], head
+
+
+def arrays_of(inline: bytearray, shared: int, sizes: list[int]) -> list[Any]:
+    """The bytes of each array: in the message, or in the shared file where there is nothing in it."""
+    data, offset, parts = memoryview(inline), 0, []
+    for size in sizes:
+        if inline:
+            parts.append(data[offset : offset + size])
+        else:
+            parts.append(memoryview(bytearray(size)))
+            read_at(shared, parts[-1], offset)
+        offset += padded(size)
+    return parts
 
 
 def padded(size: int) -> int:

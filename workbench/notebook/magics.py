@@ -106,7 +106,7 @@ class InferMagics(Magics):
                 raise Misuse(f"-o must be the name of a variable, got {kept[:40]!r}")
             value = NOTHING
             if cell is not None and command.verb == "function":
-                value = _function(defined(self.shell, cell, ("predict",)))
+                value = defined(self.shell, cell, _FUNCTIONS)
             elif cell is not None and command.verb != "help":
                 value = last_value(self.shell, cell)
             answer = self._answer(command, value)
@@ -124,7 +124,7 @@ class InferMagics(Magics):
             if command.verb == "load":
                 return self._load(command, self._source(command.rest) if value is NOTHING else value)
             if command.verb == "function":
-                return self._load(command, value)
+                return self._function(command, value)
             if command.verb == "predict":
                 return self._predict(command, self._evaluated(command.rest) if value is NOTHING else value)
             return self._verbs[command.verb](command)
@@ -151,6 +151,22 @@ class InferMagics(Magics):
         if "--tolerance" in flags:
             options["tolerance"] = number("--tolerance", flags["--tolerance"])
         return self._connect().load(command.name, source, progress=True, **options)
+
+    def _function(self, command: Command, functions: Any) -> object:
+        flags = command.flags
+        model = flags.get("--model")
+        wanted = _FUNCTIONS[1:] if model else _FUNCTIONS[:1]
+        functions = {name: function for name, function in functions.items() if name in wanted}
+        if not functions:
+            needed = "preprocess or postprocess" if model else "predict(x): ..., with a parameter for each input"
+            raise Misuse(f"a cell of {command.verb} {command.name} defines `def {needed}`")
+        options: dict[str, Any] = {"instances": flags.get("--instances"), "model": model}
+        if "--sample" in flags:
+            options["sample"] = self._evaluated(flags["--sample"])
+        if "--tolerance" in flags:
+            options["tolerance"] = number("--tolerance", flags["--tolerance"])
+        options |= {"batch": "--batch" in flags, "force": "--force" in flags}
+        return self._connect().function(command.name, progress=True, **functions, **options)
 
     def _predict(self, command: Command, value: object) -> object:
         version = command.flags.get("--version")
@@ -194,6 +210,8 @@ class InferMagics(Magics):
             ) from None
 
 
+_FUNCTIONS = ("predict", "preprocess", "postprocess")
+
 _INTERRUPTED = {
     "predict": "interrupted; the request was cancelled",
     "load": "interrupted; %infer models shows what is served",
@@ -211,13 +229,6 @@ def _token(workbench: Workbench, command: Command) -> Card:
         replaced = workbench.rotate_token()
         return workbench.token(show=True) if show else replaced
     return workbench.token(show=show)
-
-
-def _function(functions: dict[str, Any]) -> object:
-    """The function that a cell is to serve."""
-    if "predict" not in functions:
-        raise Misuse("a %%infer function cell defines `def predict(x): ...`, with a parameter for each input")
-    return functions["predict"]
 
 
 def _is_path(text: str) -> bool:
