@@ -97,7 +97,7 @@ def test_images_go_in_as_files_or_pictures(wb: Workbench) -> None:
 
 def test_entities_are_joined_as_the_pipeline_joins_them(loaded: Loaded) -> None:
     labels = {0: "O", 1: "B-PER", 2: "I-PER", 3: "B-LOC", 4: "I-LOC"}
-    model = bert("TokenClassification", num_labels=5, id2label=labels, initializer_range=1.0)
+    model = bert("TokenClassification", num_labels=5, id2label=labels)
     pipe = pipeline("token-classification", model=model, tokenizer=word_pieces(), aggregation_strategy="average")
     report, client = loaded(pipe)
     assert "labels equal" in report.compared
@@ -118,7 +118,7 @@ def test_entities_are_joined_as_the_pipeline_joins_them(loaded: Loaded) -> None:
 
 @pytest.mark.long
 def test_a_pair_answers_questions_from_its_context(loaded: Loaded) -> None:
-    report, client = loaded((bert("QuestionAnswering", initializer_range=1.0), word_pieces()))
+    report, client = loaded((bert("QuestionAnswering"), word_pieces()))
     assert "labels equal" in report.compared
     context = "Grüße aus Köln: the service answers in batches"
     got = asked(client, {"question": ["who answers?", "what"], "context": [context, "x " * 200]})

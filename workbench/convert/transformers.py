@@ -11,14 +11,14 @@ from typing import Any
 
 from workbench.convert.converters import Converted, exported_as
 from workbench.convert.image_checks import given_images, image_spec, made_up_images, opened
-from workbench.convert.text_checks import by_class, checks_of, given_texts, made_up_texts, quietly
+from workbench.convert.text_checks import by_class, checks_of, made_up_texts, quietly
 from workbench.convert.torch_errors import own_error
 from workbench.convert.torch_example import given_example
 from workbench.convert.torch_export import in_eval_mode
 from workbench.convert.transformers_export import exported_model, made_up_example, write_bundle_of
 from workbench.convert.transformers_parts import Parts, longest, own_tokenizer, parts_of
 from workbench.convert.transformers_text import activation_of, asked_of, labels_of, text_inputs, text_spec
-from workbench.core.bundle import BundleSpec
+from workbench.core.bundle import BundleSpec, ImageSpec
 
 
 def convert(source: object, sample: object | None) -> Converted:
@@ -65,10 +65,9 @@ def _texts(parts: Parts, sample: object | None) -> Converted:
     max_length = longest(model.config, tokenizer)
     inputs = text_inputs(model, tokenizer)
     outputs = ("start_logits", "end_logits") if parts.task == "question-answering" else ("logits",)
-    texts = made_up_texts(tokenizer, max_length) if sample is None else given_texts(sample)
     with in_eval_mode(model):
         asked = asked_of(parts, tokenizer, max_length)
-        rows = asked.rows(texts)
+        rows = asked.made_up(made_up_texts(tokenizer, max_length)) if sample is None else asked.given(sample)
         try:
             own = quietly(asked.own, rows)
         except Exception as error:  # the original's
@@ -114,7 +113,7 @@ def _images(parts: Parts, sample: object | None) -> Converted:
             own = quietly(lambda: by_class([pipe(opened(file), top_k=len(labels)) for file in files], labels))
         except Exception as error:  # the original's
             raise own_error(error, kind, "images") from error
-    export = exported_model(model, made_up_example(model), ("logits",))
+    export = exported_model(model, made_up_example(model, size=_pixels(image)), ("logits",))
     spec = BundleSpec(
         task="image-classification",
         inputs=export.inputs,
@@ -134,6 +133,11 @@ def _images(parts: Parts, sample: object | None) -> Converted:
         versions=_versions(),
         tolerance=export.tolerance,
     )
+
+
+def _pixels(image: ImageSpec) -> tuple[int, int] | None:
+    """(height, width) of what the model gets, where that is the same for all pictures."""
+    return image.crop or (image.size if isinstance(image.size, tuple) else None)
 
 
 def _versions() -> dict[str, str]:

@@ -40,14 +40,17 @@ def exported_model(model: Any, example: Mapping[str, torch.Tensor], outputs: Seq
     return export_module(Answers(model, outputs), (), dict(example), kind=type(model).__name__)
 
 
-def made_up_example(model: Any, names: Sequence[str] = ()) -> dict[str, torch.Tensor]:
-    """ROWS rows as the model takes them, with the inputs called `names` or else with those that every call has.
+def made_up_example(
+    model: Any, names: Sequence[str] = (), size: tuple[int, int] | None = None
+) -> dict[str, torch.Tensor]:
+    """ROWS rows as the model takes them, with the inputs called `names` or else with those that every call has;
+    pictures are of `size`, or of that which the model's configuration says.
 
     Raises InvalidInput where nothing can be made up.
     """
     config, random = model.config, torch.Generator().manual_seed(0)
     device = model.device
-    if model.main_input_name == "pixel_values" and (size := _image_size(config)):
+    if model.main_input_name == "pixel_values" and (size := size or _image_size(config)):
         channels = getattr(config, "num_channels", 3)
         pixels = torch.randn(ROWS, channels, *size, generator=random)
         return {"pixel_values": pixels.to(device, model.dtype)}

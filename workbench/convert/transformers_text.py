@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from workbench.convert.text_checks import Own, by_class, entities_as_arrays, read_entities
+from workbench.convert.text_checks import Own, by_class, entities_as_arrays, given_texts, read_entities
 from workbench.convert.transformers_parts import Parts
 from workbench.core.bundle import TextSpec
 from workbench.core.tensor import Array
+from workbench.errors import InvalidInput
 
 LONGEST_ANSWER = 15
 """Tokens of an answer, as runtimes.bundle_tasks has it."""
@@ -23,8 +24,10 @@ class Asked:
     """How the original is asked."""
 
     own: Own
-    rows: Callable[[list[str]], list[Any]] = list
-    """Made of texts."""
+    made_up: Callable[[list[str]], list[Any]] = list
+    """Rows made of texts."""
+    given: Callable[[Any], list[Any]] = given_texts
+    """Rows of a sample."""
     named: Callable[[Sequence[Any]], Any] = list
     """Rows as predict takes them."""
     read: Callable[[Mapping[str, Array]], Mapping[str, Array]] | None = None
@@ -37,7 +40,8 @@ def asked_of(parts: Parts, tokenizer: Any, max_length: int) -> Asked:
     if parts.task == "question-answering":
         return Asked(
             lambda rows: _answers(parts.model, tokenizer, max_length, rows),
-            rows=_pairs,
+            made_up=_pairs,
+            given=_given_pairs,
             named=lambda rows: {"question": [row[0] for row in rows], "context": [row[1] for row in rows]},
         )
     from transformers import pipeline
@@ -67,6 +71,20 @@ def _pairs(texts: list[str]) -> list[tuple[str, str]]:
     """Each text as the context of a question, which is a short one of them."""
     questions = sorted(filter(None, texts), key=len)[:4] or ["?"]
     return [(questions[place % len(questions)], text) for place, text in enumerate(texts)]
+
+
+def _given_pairs(sample: Any) -> list[tuple[str, str]]:
+    """The rows of a sample: a dict or a DataFrame with questions and contexts."""
+    try:
+        questions, contexts = given_texts(sample["question"]), given_texts(sample["context"])
+    except (TypeError, KeyError, IndexError):
+        raise InvalidInput(
+            "sample takes rows as predict takes them: {'question': [...], 'context': [...]}, or a DataFrame with these "
+            "columns"
+        ) from None
+    if len(questions) != len(contexts):
+        raise InvalidInput(f"sample holds {len(questions)} questions and {len(contexts)} contexts; give one to each")
+    return list(zip(questions, contexts, strict=True))
 
 
 def activation_of(parts: Parts) -> Any:

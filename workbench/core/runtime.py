@@ -99,7 +99,7 @@ PIPELINE: Final = Runtime(
 
 BUNDLE: Final = Runtime(
     name="bundle",
-    title="ONNX Runtime behind its tokenizer or image processor",
+    title="ONNX Runtime",
     format="bundle",
     platform="workbench_bundle",
     model_file="model.bundle",

@@ -78,7 +78,7 @@ class TokensClassified:
 
     def answer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         texts = self._texts.read("text", inputs["text"])
-        encodings = self._texts.encode(texts, offsets=True)
+        encodings = self._texts.encode(texts, places=True)
         answers = [""] * len(texts)
         for rows, (logits,) in self._texts.run(self._session, encodings, self._spec.outputs):
             if logits.ndim != 3 or logits.shape[2] != len(self._spec.labels):
@@ -89,7 +89,7 @@ class TokensClassified:
                 of_tokens = scores[place, self._texts.place(encoding, logits.shape[1])]
                 tokens = [
                     self._token(texts[row], which, of_tokens[which], encoding.ids[which], *encoding.offsets[which])
-                    for which, special in enumerate(encoding.special_tokens_mask)
+                    for which, special in enumerate(encoding.special)
                     if not special
                 ]
                 found = entities_of(tokens, self._spec, self._words)
@@ -118,14 +118,14 @@ class QuestionsAnswered:
     def answer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         questions = self._texts.read("question", inputs["question"])
         contexts = self._texts.read("context", inputs["context"])
-        encodings = self._texts.encode(list(zip(questions, contexts, strict=True)), offsets=True)
+        encodings = self._texts.encode(list(zip(questions, contexts, strict=True)), places=True)
         count = len(questions)
         score = np.zeros(count, np.float32)
         start, end = np.zeros(count, np.int64), np.zeros(count, np.int64)
         for rows, (starts, ends) in self._texts.run(self._session, encodings, self._spec.outputs):
             for place, row in enumerate(rows):
                 encoding = encodings[row]
-                inside = np.array([each == 1 for each in encoding.sequence_ids])
+                inside = np.array([each == 1 for each in encoding.parts])
                 if not inside.any():
                     continue
                 tokens = self._texts.place(encoding, starts.shape[1])

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,8 +22,24 @@ if TYPE_CHECKING:
     from tokenizers import Encoding
 
 TOKENIZERS = "its texts are read with tokenizers, which the service's environment lacks: pip install tokenizers"
+MOST_CHARACTERS = 1_000_000
+"""Of one text, and of texts that are split at a time: what comes of a character takes up to 120 bytes for a while."""
+
 FINEST = 4
 """Padded lengths are multiples of this at the least, and of an eighth of the length at the most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """The tokens of one text, or of a pair."""
+
+    ids: list[int]
+    type_ids: list[int]
+    offsets: Sequence[tuple[int, int]] = ()
+    """First and last character of each, in its text; these three only where they are asked for."""
+    special: Sequence[bool] = ()
+    parts: Sequence[int | None] = ()
+    """0 for the tokens of a pair's first text, 1 for those of its second, None for special ones."""
 
 
 class Texts:
@@ -60,35 +77,41 @@ class Texts:
                 raise InvalidInput(f"row {row} of input {name!r} is not UTF-8; give text") from None
             if spec.strip:
                 text = text.strip()
+            if len(text) > MOST_CHARACTERS:
+                raise InvalidInput(
+                    f"row {row} of input {name!r} has {len(text)} characters; {MOST_CHARACTERS} are read at most"
+                )
             text = spec.prompt + text
             texts.append(text.lower() if spec.lower else text)
         return texts
 
-    def encode(self, texts: Sequence[str] | Sequence[tuple[str, str]], *, offsets: bool = False) -> list[Encoding]:
-        """With `offsets` where in its text each token lies. Raises InvalidInput for a text without tokens."""
-        tokenizer = self.tokenizer
+    def encode(self, texts: Sequence[str] | Sequence[tuple[str, str]], *, places: bool = False) -> list[Encoded]:
+        """With `places` where in its text each token lies. Raises InvalidInput for a text without tokens."""
+        encode = self.tokenizer.encode_batch if places else self.tokenizer.encode_batch_fast
+        found: list[Encoded] = []
         try:
-            found = (tokenizer.encode_batch if offsets else tokenizer.encode_batch_fast)(list(texts))
+            for some in _portions(texts):
+                found += [_encoded(encoding, places) for encoding in encode(some)]
         except BaseException as error:
             raise _wrapped(error, "the tokenizer failed", InvalidInput) from None
-        for row, encoding in enumerate(found):
-            if not len(encoding):
+        for row, encoded in enumerate(found):
+            if not encoded.ids:
                 raise InvalidInput(f"row {row} has no token in it; give a text that is not empty")
-        return list(found)
+        return found
 
     def run(
-        self, session: OnnxSession, encodings: Sequence[Encoding], outputs: Sequence[str]
+        self, session: OnnxSession, encodings: Sequence[Encoded], outputs: Sequence[str]
     ) -> Iterator[tuple[list[int], list[Array]]]:
         """(which of `encodings`, the outputs for these), until all had their turn."""
         groups: dict[int, list[int]] = defaultdict(list)
         for row, encoding in enumerate(encodings):
-            groups[self._padded_length(len(encoding))].append(row)
+            groups[self._padded_length(len(encoding.ids))].append(row)
         for length, rows in sorted(groups.items()):
             yield rows, session.run(self._arrays([encodings[row] for row in rows], length), outputs)
 
-    def place(self, encoding: Encoding, length: int) -> slice:
+    def place(self, encoding: Encoded, length: int) -> slice:
         """Where the tokens lie among `length` padded ones."""
-        count = len(encoding)
+        count = len(encoding.ids)
         return slice(length - count, length) if self.spec.pad_side == "left" else slice(count)
 
     def _padded_length(self, count: int) -> int:
@@ -98,7 +121,7 @@ class Texts:
         length = -(-count // step) * step
         return min(length, self.spec.max_length) if count <= self.spec.max_length else length
 
-    def _arrays(self, encodings: Sequence[Encoding], length: int) -> dict[str, Array]:
+    def _arrays(self, encodings: Sequence[Encoded], length: int) -> dict[str, Array]:
         shape = len(encodings), length
         ids = np.full(shape, self.spec.pad_id or 0, np.int64)
         mask = np.zeros(shape, np.int64)
@@ -111,6 +134,29 @@ class Texts:
                 types[row, place] = encoding.type_ids
         arrays = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
         return {name: arrays[name] for name in self._inputs}
+
+
+def _portions(texts: Sequence[Any]) -> Iterator[list[Any]]:
+    """`texts` in order, of no more than MOST_CHARACTERS at a time, where one text is not longer."""
+    some: list[Any] = []
+    characters = 0
+    for text in texts:
+        size = len(text) if isinstance(text, str) else sum(map(len, text))
+        if some and characters + size > MOST_CHARACTERS:
+            yield some
+            some, characters = [], 0
+        some.append(text)
+        characters += size
+    if some:
+        yield some
+
+
+def _encoded(encoding: Encoding, places: bool) -> Encoded:
+    """What is kept of `encoding`, which holds what was cut off too."""
+    if not places:
+        return Encoded(encoding.ids, encoding.type_ids)
+    special = [bool(each) for each in encoding.special_tokens_mask]
+    return Encoded(encoding.ids, encoding.type_ids, encoding.offsets, special, encoding.sequence_ids)
 
 
 def _wrapped(error: BaseException, what: str, kind: type[ModelError] | type[InvalidInput]) -> Exception:

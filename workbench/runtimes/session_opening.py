@@ -110,7 +110,9 @@ def _session(
     source: Path | bytes | onnx.ModelProto, options: ort.SessionOptions, providers: Sequence[Any]
 ) -> ort.InferenceSession:
     given: Path | bytes = source if isinstance(source, Path | bytes) else source.SerializeToString()
-    return ort.InferenceSession(given, options, providers=providers, enable_fallback=0, read_config_from_model=0)
+    session = ort.InferenceSession(given, options, providers=providers, enable_fallback=0, read_config_from_model=0)
+    session._model_bytes = None  # a second copy of all weights, for a fallback that is switched off
+    return session
 
 
 def _parsed(source: Path | bytes) -> onnx.ModelProto:
