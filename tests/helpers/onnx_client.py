@@ -22,6 +22,7 @@ DATATYPES = {
     "tensor(float)": "FP32",
     "tensor(float16)": "FP16",
     "tensor(double)": "FP64",
+    "tensor(int32)": "INT32",
     "tensor(int64)": "INT64",
     "tensor(string)": BYTES,
     "tensor(bool)": "BOOL",

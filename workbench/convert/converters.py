@@ -72,6 +72,7 @@ class Converter(Protocol):
 CONVERTERS: Mapping[str, str] = MappingProxyType(
     {
         "catboost": "workbench.convert.boosting:convert",
+        "keras": "workbench.convert.keras_model:convert",
         "lightgbm": "workbench.convert.boosting:convert",
         "sentence_transformers": "workbench.convert.sentence_transformers:convert",
         "skorch": "workbench.convert.skorch_net:convert",
@@ -86,7 +87,6 @@ CONVERTERS: Mapping[str, str] = MappingProxyType(
 
 _ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
-        "keras": "export it with model.export(..., format='onnx') and load the file",
         "tensorflow": "export it with tf2onnx and load the file",
         "jax": "export it with jax2onnx and load the file",
     }

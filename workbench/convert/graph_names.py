@@ -1,0 +1,35 @@
+"""Gives the inputs and outputs of an exported file names that a caller can rely on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def with_names(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> int:
+    """Rename them in the file, in order, where their number is that; returns the opset."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    graph = model.graph
+    names: dict[str, str] = {}
+    for values, wanted in ((graph.input, inputs), (graph.output, outputs)):
+        if len(values) == len(wanted):
+            names |= {value.name: name for value, name in zip(values, wanted, strict=True)}
+    taken = {name for node in graph.node for name in node.output} | {each.name for each in graph.initializer}
+    names |= {name: f"{name}_inner" for name in taken & set(names.values()) if name not in names}
+    _rename(graph, names)
+    onnx.save(model, path)
+    return max((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), default=1)
+
+
+def _rename(graph: Any, names: Mapping[str, str]) -> None:
+    for each in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
+        each.name = names.get(each.name, each.name)
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs) if attribute.HasField("g") else attribute.graphs:
+                _rename(inner, names)
