@@ -16,15 +16,21 @@ X, Y = load_iris(return_X_y=True)
 NAMES = np.array(["setosa", "versicolor", "virginica"])
 
 
-def scaled(rows: Any) -> Any:
-    return rows / 10
+def own_functions() -> tuple[Any, Any]:
+    """Functions that their processes do not import with this module."""
+    names = NAMES
 
+    def scaled(rows: Any) -> Any:
+        return rows / 10
 
-def named(label: Any, probabilities: Any) -> Any:
-    return {"species": NAMES[label], "sure": probabilities.max(axis=1)}
+    def named(label: Any, probabilities: Any) -> Any:
+        return {"species": names[label], "sure": probabilities.max(axis=1)}
+
+    return scaled, named
 
 
 def test_functions_before_and_after_a_model_serve_as_one(wb: Workbench) -> None:
+    scaled, named = own_functions()
     model = LogisticRegression(max_iter=1000).fit(X / 10, Y)
     wb.load("iris", model)
     report = wb.function("named", preprocess=scaled, postprocess=named, model="iris", sample=X[:20], batch=True)
@@ -42,6 +48,8 @@ def test_functions_before_and_after_a_model_serve_as_one(wb: Workbench) -> None:
 
 
 def test_what_does_not_fit_is_told_before_anything_is_routed(wb: Workbench) -> None:
+    scaled, _ = own_functions()
+
     def other(species: Any, label: Any) -> Any:
         return label
 

@@ -118,8 +118,8 @@ def test_one_that_hangs_is_ended_with_all_that_it_started(start: Start, tmp_path
         "    while True:\n"
         "        pass\n"
     )
-    process = start(text, CallLimits(time_s=2.0))
-    with pytest.raises(DeadlineExceeded, match=r"did not answer within 2 s, and its process was ended; call_timeout_s"):
+    process = start(text, CallLimits(time_s=1.0))
+    with pytest.raises(DeadlineExceeded, match=r"did not answer within 1 s, and its process was ended; call_timeout_s"):
         process.call({"x": X}, ["y"])
     process.close()
     until(lambda: not psutil.pid_exists(int(child.read_text())))

@@ -5,6 +5,7 @@ Inputs and outputs are declared by a sample, on which the function is run once i
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import platform
@@ -23,6 +24,7 @@ from workbench.client.formatting import megabytes
 from workbench.convert.converters import Check, Converted
 from workbench.convert.python_annotations import annotated_inputs, annotated_outputs
 from workbench.convert.python_values import Frozen
+from workbench.convert.sample_rows import made_up_rows
 from workbench.core.model import FREE, TensorSpec
 from workbench.core.tensor import BYTES, DATATYPES, Array, dtype_of
 from workbench.errors import InvalidInput, ModelError, Unsupported, WorkbenchError
@@ -46,6 +48,11 @@ class PythonFunction:
     """The first axis of everything is rows, and rows of several requests may come in one call."""
     takers: tuple[TensorSpec, ...] = ()
     """What its outputs are for, by name, or the one output for the one: they get these datatypes where numbers do."""
+
+    def __call__(self, rows: object) -> object:
+        """The answer of the object itself, here."""
+        made: Any = self.source
+        return made(rows) if isinstance(made, FunctionType) else made.predict(rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +108,16 @@ def convert(source: object, sample: object | None) -> Converted:
     local = [f"{module} is imported, not frozen" for module in frozen.local_modules]
     labels = frozenset(each.name for each in spec.outputs if each.datatype == "BYTES" or each.name == "label")
     notes = tuple(filter(None, (*local, cost)))
-    return Converted(model, exported, checks, False, labels, made.title, notes=notes, versions=spec.packages)
+    return Converted(
+        model,
+        exported,
+        checks,
+        sample is None and bool(checks),
+        labels,
+        made.title,
+        notes=notes,
+        versions=spec.packages,
+    )
 
 
 def interpreter() -> Interpreter:
@@ -159,6 +175,9 @@ def _of_object(model: Any, sample: object | None) -> _Callable:
     method = next((each for each in ("predict", "transform") if callable(getattr(model, each, None))), None)
     if method is None:
         raise Unsupported(f"{title} has neither predict nor transform; write a function around it, and load that")
+    if sample is None and any(each.__module__ == "sklearn.base" for each in type(model).__mro__):
+        with contextlib.suppress(WorkbenchError):
+            sample = made_up_rows(model, title).rows
     if sample is None:
         raise InvalidInput(
             f"{title} is served as Python by what it answers for rows: give some, as sample=X[:100] (--sample X[:100])"

@@ -31,7 +31,8 @@ MOST_ELEMENTS = 1_000_000
 """Of one list or dict that is written element by element."""
 
 _HEAP_TYPE = 1 << 9
-_OURS = ("__main__", "__mp_main__", "builtins")
+_OF_NOTEBOOKS = ("display", "get_ipython")
+_OURS = ("__main__", "__mp_main__")
 
 
 class Frozen:
@@ -78,8 +79,9 @@ class Frozen:
             if each in space:
                 if space[each] is not thing:
                     self.name(each, space[each], f"{each}, which {name} uses,")
-            elif not hasattr(builtins, each):
-                raise Unsupported(f"{name} uses {each!r}, which is not defined")
+            elif each in _OF_NOTEBOOKS or not hasattr(builtins, each):
+                why = "which only a notebook has" if each in _OF_NOTEBOOKS else "which is not defined"
+                raise Unsupported(f"{name} uses {each!r}, {why}")
         assigned = name if found.is_lambda else ""
         self.steps.append({"block": len(self.blocks)})
         self.blocks.append(Block(found.file, found.line, assigned))
@@ -204,7 +206,7 @@ def importable(value: Any) -> tuple[str, str] | None:
     if not callable(value):
         return None
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
-    if not isinstance(module, str) or not isinstance(name, str) or module in _OURS[:2] or "<" in name:
+    if not isinstance(module, str) or not isinstance(name, str) or module in _OURS or "<" in name:
         return None
     found: Any = sys.modules.get(module)
     for part in name.split("."):

@@ -161,7 +161,8 @@ class FunctionProcess:
             raise raised(f"the function raised {_words(answer)}" if answer["error"] else _words(answer))
         try:
             found: dict[str, Array] = {}
-            self.specs = tuple(_spec_of(*each) for each in answer["outputs"])
+            if outputs is None:
+                self.specs = tuple(_spec_of(*each) for each in answer["outputs"])
             for (name, datatype, _, shape), part in zip(answer["outputs"], parts, strict=True):
                 found[name] = _unpacked(datatype, shape, part)
         except (KeyError, ValueError, TypeError, WorkbenchError):
