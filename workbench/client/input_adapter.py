@@ -342,10 +342,15 @@ def _no_missing(spec: TensorSpec, where: tuple[int, ...]) -> str:
     )
 
 
-def _is_missing(item: object) -> bool:
+def _is_missing(item: Any) -> bool:
     if isinstance(item, str | bytes):
         return False
-    return item is None or item is getattr(sys.modules.get("pandas"), "NA", None) or bool(item != item)
+    return item is None or item is getattr(sys.modules.get("pandas"), "NA", None) or _is_nan(item)
+
+
+def _is_nan(item: Any) -> bool:
+    differs = item != item
+    return isinstance(differs, bool | np.bool_) and bool(differs)
 
 
 def _text(array: Array, spec: TensorSpec) -> Array:
@@ -354,24 +359,32 @@ def _text(array: Array, spec: TensorSpec) -> Array:
     if array.dtype.kind not in "USO" and array.dtype.kind != "T":
         raise InvalidInput(f"input {describe(spec)} takes text; an array of {array.dtype} was given")
     items = array.reshape(-1).tolist()
-    kinds = set(map(type, items))
-    encoded = np.empty(len(items), dtype=object)
-    if kinds <= {str}:
-        encoded[:] = list(map(str.encode, items))
-    elif kinds <= {bytes}:
-        encoded[:] = items
-    else:
-        stand_in = spec.missing.encode() if spec.missing and spec.missing != REFUSED else None
-        for place, item in enumerate(items):
-            if isinstance(item, str):
-                encoded[place] = item.encode()
-            elif isinstance(item, bytes):
-                encoded[place] = bytes(item)
-            elif stand_in is not None and _is_missing(item):
-                encoded[place] = stand_in
-            else:
-                where = tuple(int(i) for i in np.unravel_index(place, array.shape))
-                if spec.missing == REFUSED and _is_missing(item):
-                    raise InvalidInput(_no_missing(spec, where))
-                raise InvalidInput(f"input {describe(spec)} takes text; {_said(item)} was given{_place(where)}")
+    stand_in = spec.missing.encode() if spec.missing and spec.missing != REFUSED else None
+    try:  # each different one once: columns repeat a few texts
+        texts = {item: _encoded(item, stand_in) for item in dict.fromkeys(items)}
+        encoded = np.empty(len(items), dtype=object)
+        encoded[:] = list(map(texts.__getitem__, items))
+    except TypeError:
+        place = next(place for place, item in enumerate(items) if not _is_text(item, stand_in))
+        where = tuple(int(i) for i in np.unravel_index(place, array.shape))
+        if spec.missing == REFUSED and _is_missing(items[place]):
+            raise InvalidInput(_no_missing(spec, where)) from None
+        raise InvalidInput(
+            f"input {describe(spec)} takes text; {_said(items[place])} was given{_place(where)}"
+        ) from None
     return encoded.reshape(array.shape)
+
+
+def _is_text(item: object, stand_in: bytes | None) -> bool:
+    return isinstance(item, str | bytes) or (stand_in is not None and _is_missing(item))
+
+
+def _encoded(item: Any, stand_in: bytes | None) -> bytes:
+    """Raises TypeError for what is no text."""
+    if isinstance(item, str):
+        return item.encode()
+    if isinstance(item, bytes):
+        return bytes(item)
+    if stand_in is not None and _is_missing(item):
+        return stand_in
+    raise TypeError

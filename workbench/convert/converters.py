@@ -54,6 +54,8 @@ class Converted:
     """The largest difference that passes where the caller gives none; see `agreement.TOLERANCE`."""
     retry: Callable[[], Converted] | None = None
     """Exports it once more in another way, as in double precision, where this export does not agree; None: no way."""
+    max_batch_size: int = 0
+    """The most rows of a batch where the caller sets none; 0: as the service has it."""
     way: str = ""
     """What is different about this export where an earlier one did not agree, as "in double precision"."""
 

@@ -22,6 +22,7 @@ class GraphParts:
         self._constants: list[Any] = []
         self._inputs: list[ValueInfoProto] = []
         self._outputs: list[ValueInfoProto] = []
+        self._functions: dict[tuple[str, str], Any] = {}
         self._made = 0
 
     @property
@@ -65,6 +66,7 @@ class GraphParts:
         _prefixed(graph, names, prefix)
         self._constants += graph.initializer
         self._nodes += graph.node
+        self._functions |= {(function.domain, function.name): function for function in model.functions}
         return [(names[value.name], value) for value in graph.output]
 
     def output(self, tensor: str, name: str, like: ValueInfoProto) -> None:
@@ -77,8 +79,14 @@ class GraphParts:
 
     def model(self, name: str) -> ModelProto:
         graph = helper.make_graph(self._nodes, name, self._inputs, self._outputs, self._constants)
-        opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="workbench")
+        versions = {**{domain: 1 for domain, _ in self._functions}, **OPSETS}
+        return helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid(domain, version) for domain, version in versions.items()],
+            ir_version=IR_VERSION,
+            producer_name="workbench",
+            functions=list(self._functions.values()),
+        )
 
     def _next(self, what: str) -> str:
         self._made += 1

@@ -143,6 +143,8 @@ async def _checked(
 
     notes = tuple(filter(None, [tried, *converted.notes]))
     exported = " · ".join([converted.exported, *notes])
+    if converted.max_batch_size:
+        settings = {"max_batch_size": converted.max_batch_size, **settings}
     try:
         return await _upload(
             client,

@@ -28,6 +28,9 @@ from workbench.errors import InvalidInput
 _BATCHES = (1, 2, 7)
 """Sizes of batches on which the two are compared beside the largest."""
 
+_TABLE_ROWS = 4096
+"""The most rows of a batch of a model over columns: its nodes cost little a row, and much a call, being many."""
+
 MOST_ROWS = 1000
 """More rows than these are thinned out evenly before they are compared."""
 
@@ -83,6 +86,7 @@ def _converted(estimator: Any, kind: str, made_up: MadeUp, unasked: bool, *, dou
         kind,
         made_up.like,
         versions=versions,
+        max_batch_size=_TABLE_ROWS if len(proto.graph.input) > 1 else 0,
         way="in double precision" if wide else "",
         retry=(lambda: _converted(estimator, kind, made_up, unasked, double=True)) if numbers else None,
     )

@@ -14,6 +14,7 @@ import numpy as np
 
 from workbench.convert.column_steps import ENCODERS, FILLERS, NeedsDouble
 from workbench.convert.frame_columns import INPUT, input_columns, is_text
+from workbench.convert.graph_parts import OPSETS
 from workbench.convert.sklearn_own.registration import own_converters
 from workbench.convert.step_graph import StepGraph, inside
 from workbench.core.tensor import Array
@@ -42,11 +43,11 @@ def export(estimator: Any, kind: str, rows: Any, *, double: bool = False) -> Any
     """
 
     def step(each: Any, rows: Any, double: bool) -> Any:
-        return _by_skl2onnx(each, type(each).__name__, rows, double)
+        return _by_skl2onnx(each, type(each).__name__, rows, double, targets=(OPSETS,))
 
     parts = list(_parts(inside(estimator)))
     if not double and not any(hasattr(part, "transformers_") or type(part).__name__ in OWN for part in parts):
-        return _by_skl2onnx(estimator, kind, rows, double)
+        return _by_skl2onnx(estimator, kind, rows)
     columns = input_columns(estimator, rows)
     try:
         return StepGraph(step, double=double).made(estimator, columns, type(estimator).__name__)
@@ -54,11 +55,17 @@ def export(estimator: Any, kind: str, rows: Any, *, double: bool = False) -> Any
         return StepGraph(step, double=True).made(estimator, columns, type(estimator).__name__)
 
 
-def _by_skl2onnx(estimator: Any, kind: str, rows: Any, double: bool) -> Any:
+def _by_skl2onnx(
+    estimator: Any,
+    kind: str,
+    rows: Any,
+    double: bool = False,
+    targets: tuple[dict[str, int] | None, ...] = (None, OPSETS),  # some converters know the older operators only
+) -> Any:
     types = _initial_types(rows, double)
     estimator = _convertible(estimator)
     failure: Exception | None = None
-    for target in (None, {"": 21, "ai.onnx.ml": 3}):  # some converters know the older operators only
+    for target in targets:
         try:
             with _truth_values_as_integers(), _missing_values_in_trees(), own_converters():
                 proto = _convert(estimator, types, target)

@@ -20,6 +20,9 @@ _LENGTH: Final = struct.Struct("<I")
 _STRING_BYTES: Final = 64
 """Memory of an element of BYTES beside its text: a bytes object and its place in the array."""
 
+_MANY = 1024
+"""From as many elements on, it is worth a look whether they repeat a few."""
+
 _COPIED_BELOW = 64 * 1024
 """Size in bytes up to which a copy is cheaper than keeping a view."""
 
@@ -71,6 +74,12 @@ def raw_bytes(start: int, size: int, datatype: str, count: int) -> int:
 def bytes_from_array(array: Array, tensor: str, datatype: str) -> bytes | memoryview:
     """Encode the elements of `array`; a large contiguous array gives a view."""
     if datatype == BYTES:
+        if array.size >= _MANY:
+            elements = array.reshape(-1).tolist()
+            different = set(elements) if set(map(type, elements)) == {bytes} else elements
+            if len(different) < len(elements) // 4:  # as in a column of categories: each is framed once
+                framed = {element: b"".join(_element(element, tensor)) for element in different}
+                return b"".join(map(framed.__getitem__, elements))
         return b"".join([part for element in array.flat for part in _element(element, tensor)])
     if array.nbytes <= _COPIED_BELOW:
         return array.tobytes()
