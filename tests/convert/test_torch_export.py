@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,12 @@ from torch import nn
 
 from tests.helpers.exporter_imports import import_exporter
 from tests.helpers.onnx_client import OnnxClient
+from workbench.client.client import AsyncClient
 from workbench.client.predict import Predictor
 from workbench.client.results import LoadReport
-from workbench.convert import torch_export
+from workbench.client.shared_service import Address
+from workbench.convert import load as loading
+from workbench.convert import torch_export, torch_graph
 from workbench.convert.load import load
 from workbench.core.tensor import Array
 from workbench.errors import InvalidInput, ModelError, Unsupported
@@ -240,3 +245,22 @@ def test_a_sequence_that_comes_first_and_one_with_a_mask_of_its_own_length_are_f
     assert "batch and sequence axes free" in report.exported
     x, mask = torch.randn(9, 3, 8), torch.triu(torch.full((9, 9), -10.0), 1)
     np.testing.assert_allclose(answers(client, {"x": x, "mask": mask})["output"], net(x, mask).detach(), atol=1e-5)
+
+
+async def test_weights_in_a_file_of_their_own_reach_a_service_on_this_machine(
+    service: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch_graph, "BESIDE", 0)  # as if they were over 2 GB
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    net, x = nn.Linear(300, 200), torch.randn(5, 300)
+    async with AsyncClient(service.url, service.token) as client:
+        report = await load(client, "large", net, {}, sample=x)
+        assert "batch axis free" in report.exported
+        assert report.status.routed
+        got = await Predictor(client).predict("large", x)
+        np.testing.assert_allclose(got["output"], net(x).detach(), atol=1e-5)
+        monkeypatch.setattr(loading, "_is_loopback", lambda url: False)
+        with pytest.raises(Unsupported, match="is loaded by a service on this machine only"):
+            await load(client, "elsewhere", net, {}, sample=x)
+        await client.unload("large")
+    assert list(tmp_path.iterdir()) == []

@@ -264,7 +264,7 @@ class AsyncClient:
     ) -> control.LoadAnswer:
         """Upload an ONNX file. It is loaded and warmed up; only requests that name its version reach it.
 
-        `sent` is called with the size of each piece once it is sent.
+        `sent` is called with the size of each piece once it is sent. See `stage_path` for a file with others beside it.
         """
         if isinstance(model, Path) and not _can_be_read(model):
             raise InvalidInput(f"{str(model)!r} is not a readable file, so it cannot be uploaded")
@@ -273,6 +273,12 @@ class AsyncClient:
         upload = model if sent is None else CountedBody(model, sent)
         body, _ = await self._lasting(f"loading {name!r}", self._call("POST", path, upload, headers=headers))
         return control.decode_load(self._decoded(body))
+
+    async def stage_path(self, name: str, path: Path, config: Mapping[str, object] | None = None) -> control.LoadAnswer:
+        """The same with a file or folder of the service's machine, and with what lies beside it."""
+        body = {"path": str(path), "config": dict(config or {}), "stage": True}
+        where = f"/control/models/{_model(name)}/load"
+        return control.decode_load(await self._json("POST", where, body, lasting=f"loading {name!r}"))
 
     async def commit(
         self, name: str, version: str, *, force: bool = False, provenance: Provenance | None = None

@@ -27,7 +27,7 @@ from workbench.convert.export_check import Comparison, DoesNotAgree, compare_wit
 from workbench.convert.python_function import PythonFunction, is_function
 from workbench.core.model import check_model_name
 from workbench.core.provenance import Provenance
-from workbench.errors import InvalidInput, ModelError, NotFound, WorkbenchError
+from workbench.errors import InvalidInput, ModelError, NotFound, Unsupported, WorkbenchError
 
 _LOADING = "the service loads it and warms it up"
 
@@ -197,6 +197,12 @@ async def _upload(
 ) -> LoadReport:
     """Stage, check and commit; a version that fails its check, or whose load is cancelled, is discarded."""
     size = _size(model)
+    beside = exported and isinstance(model, Path) and model.with_name(f"{model.name}.data").exists()
+    if beside and not _is_loopback(client.url):
+        raise Unsupported(
+            f"{exported}, whose weights are in a file beside it, since they are over the 2 GB of one file; such a "
+            "model is loaded by a service on this machine only. Save it there, and load it there by its path"
+        )
 
     def sent(count: int) -> None:
         progress.advance(count)
@@ -206,7 +212,11 @@ async def _upload(
     progress.begin("uploading", size, "byte")
     sent(0 if size >= CHUNK else size)  # a small one goes out in one piece
     try:
-        staged = await client.stage(name, model, settings, sent=sent)
+        if beside and isinstance(model, Path):
+            progress.begin(_LOADING)
+            staged = await client.stage_path(name, model, settings)
+        else:
+            staged = await client.stage(name, model, settings, sent=sent)
     except ModelError as error:
         raise type(error)(
             f"{exported}, which the service refuses: {error.message}" if exported else error.message

@@ -16,6 +16,7 @@ from workbench.errors import InvalidInput, ModelError, Unsupported, WorkbenchErr
 IN_PYTHON = "keep that step in Python, beside the model"
 
 _OPERATOR = re.compile(r"No ONNX function found for <OpOverload\(op='(?:aten\.)?([\w.]+)'")
+_KERNEL = re.compile(r"Could not find an implementation for (\w+)")
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\w+)')
 _STATIC = re.compile(r"static shape of \d+ for dimension inputs\['tensors'\]\[(\d+)\]\.shape\[(\d+)\]")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -25,6 +26,11 @@ def specialised(error: BaseException) -> set[tuple[int, int]]:
     """(input, axis) of what the exporter says has one size only."""
     text = "\n".join(str(each) for each in _causes(error))
     return {(int(which), int(axis)) for which, axis in _STATIC.findall(text)}
+
+
+def lacks_datatype(error: BaseException) -> bool:
+    """Whether ONNX Runtime has an operator of the file, but not in the file's precision."""
+    return _KERNEL.search(str(error)) is not None
 
 
 def told(error: BaseException, kind: str) -> WorkbenchError:
@@ -37,6 +43,8 @@ def told(error: BaseException, kind: str) -> WorkbenchError:
         return lacks_onnxscript(kind)
     if operator := _OPERATOR.search(text):
         return Unsupported(f"the operator {operator[1]} of {kind} has no ONNX form; {IN_PYTHON}")
+    if kernel := _KERNEL.search(text):
+        return Unsupported(f"ONNX Runtime has no {kernel[1]} for the datatypes that {kind} computes in; {IN_PYTHON}")
     if "data-dependent" in text or any("DataDependent" in type(each).__name__ for each in causes):
         line = next((line for each in causes if (line := _users_line(each, str(each)))), "its forward")
         return Unsupported(

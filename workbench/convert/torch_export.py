@@ -170,9 +170,17 @@ def _export_into(
         if half is torch.bfloat16 or any(each.device.type != "cpu" for each in (*module.parameters(), *call.tensors)):
             exported = Flat(_copied(module, kind), call)
             inputs = [_plain(tensor) for tensor in small]
+        single = any(each.dtype in (torch.float64, torch.float16) for each in (*module.parameters(), *call.tensors))
         say(f"exporting the {kind} to ONNX")
         try:
-            saved = save(folder / "model.onnx", exported, call.names, names, inputs, axes, say)
+            try:
+                saved = save(folder / "model.onnx", exported, call.names, names, inputs, axes, say)
+            except Exception as error:
+                if not (single and torch_errors.lacks_datatype(error)):
+                    raise
+                exported = Flat(_copied(module, kind, single), call)
+                inputs = [_plain(tensor, single) for tensor in small]
+                saved = save(folder / "model.onnx", exported, call.names, names, inputs, axes, say)
         except Exception as error:  # torch raises whatever its decompositions do
             raise torch_errors.told(error, kind) from error
         say("asking the original for its own answers")
@@ -181,6 +189,8 @@ def _export_into(
         notes += [f"{each} is part of it" for each in call.fixed]
         if was_training:
             notes.append("in eval mode (no dropout, fixed batch statistics)")
+        if [each.dtype for each in inputs] != [each.dtype for each in small]:
+            notes.append("computed in float32")
         if half is not None:
             notes.append(f"compared with the {str(half).removeprefix('torch.')} original")
         _write(folder, call, names, saved.opset, checks, [note for note in notes if note], TOLERANCES.get(half))
@@ -258,19 +268,19 @@ def _half(module: torch.nn.Module, call: Call) -> torch.dtype | None:
     return next((dtype for dtype in TOLERANCES if dtype in dtypes), None)
 
 
-def _plain(tensor: torch.Tensor) -> torch.Tensor:
-    """On the CPU, in a precision that ONNX Runtime computes in there."""
+def _plain(tensor: torch.Tensor, single: bool = False) -> torch.Tensor:
+    """On the CPU, in a precision that ONNX Runtime computes in there; with `single`, in float32 in any case."""
     tensor = tensor.detach().cpu()
-    return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+    return tensor.float() if tensor.dtype == torch.bfloat16 or (single and tensor.is_floating_point()) else tensor
 
 
-def _copied(module: torch.nn.Module, kind: str) -> torch.nn.Module:
+def _copied(module: torch.nn.Module, kind: str, single: bool = False) -> torch.nn.Module:
     """A copy of `module` with all its weights as `_plain` makes them; no second copy is made on the device."""
     done: dict[int, Any] = {}
     for each in module.parameters():
-        done[id(each)] = torch.nn.Parameter(_plain(each), requires_grad=False)
+        done[id(each)] = torch.nn.Parameter(_plain(each, single), requires_grad=False)
     for each in module.buffers():
-        done[id(each)] = _plain(each)
+        done[id(each)] = _plain(each, single)
     try:
         return copy.deepcopy(module, done)
     except Exception as error:  # a lock or a file among its attributes

@@ -232,20 +232,25 @@ class Engine:
                 await self._settle(name, persist)
                 raise
 
-    async def stage(self, name: str, stored: StoredModel, config: Settings = None) -> LoadResult:
-        """Load and warm a new version that nothing is routed to; it answers requests which name it.
+    async def stage(self, name: str, model: StoredModel | Path, config: Settings = None) -> LoadResult:
+        """Load and warm a new version that nothing is routed to; it answers requests which name it. A path is a file
+        or a folder as for `load`.
 
         `commit` or `discard` it. Where the same digest is routed already: unchanged, and nothing is staged.
         """
         check_model_name(name)
         began = self.clock()
         async with self._changing(name):
+            if isinstance(model, Path):
+                source = (await in_thread(lambda: self._sources.find(name, model))).source
+            else:
+                source = source_of(model)
             current = self._deployments.routed(name)
             settings = _overlaid(current.config if current is not None else ModelConfig(), config)
-            if current is not None and current.source.is_same_model(source_of(stored)):
+            if current is not None and current.source.is_same_model(source):
                 return await self._reconfigured(current, settings, began)
             version = self._next_version(name)
-            deployment = await self._opened(name, version, source_of(stored), settings, persist=True)
+            deployment = await self._opened(name, version, source, settings, persist=True)
             await self._settle(name, True)
             previous = current.version if current else None
             return LoadResult(deployment.status(), False, previous, self.clock() - began)

@@ -25,6 +25,8 @@ class LoadRequest(msgspec.Struct, forbid_unknown_fields=True):
     path: str
     config: Settings = {}
     force: bool = False
+    stage: bool = False
+    """Load it as a new version that nothing is routed to, as an upload does."""
 
 
 class CommitRequest(msgspec.Struct, forbid_unknown_fields=True):

@@ -138,8 +138,11 @@ class ControlRoutes:
         if not path.is_absolute():
             raise InvalidInput("path must be absolute: the service's own folder is not the caller's")
         name = call.params["name"]
+        engine = self._engine
         try:
-            return _loaded(await while_there(call, self._engine.load(name, path, asked.config, force=asked.force)))
+            if asked.stage:
+                return _loaded(await while_there(call, engine.stage(name, path, asked.config)))
+            return _loaded(await while_there(call, engine.load(name, path, asked.config, force=asked.force)))
         finally:
             await self._service.persistence.tidy(self._engine)
 
