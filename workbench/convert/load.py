@@ -25,6 +25,7 @@ from workbench.convert.conversion import conversion
 from workbench.convert.converters import Converted, converter_for
 from workbench.convert.export_check import Comparison, DoesNotAgree, compare_with_original, words
 from workbench.convert.python_function import PythonFunction, is_function
+from workbench.core.foreign_formats import HEAD_BYTES, foreign
 from workbench.core.model import check_model_name
 from workbench.core.provenance import Provenance
 from workbench.errors import InvalidInput, ModelError, NotFound, Unsupported, WorkbenchError
@@ -64,12 +65,15 @@ async def load(
         source = await asyncio.to_thread(_of_the_hub, os.fspath(source), progress)
     if isinstance(source, str):
         path = _existing(os.fspath(source))
+        _check_kind(path)
         if not _is_loopback(client.url):
             return await _upload(client, name, path, settings, began, progress, force=force)
         progress.begin(_LOADING)
         done = await client.load(name, path, settings, force=force)
         return LoadReport(done.status, done.unchanged, done.previous, time.perf_counter() - began)
     if isinstance(source, bytes | bytearray | memoryview):
+        if other := foreign(bytes(source[:HEAD_BYTES])):
+            raise ModelError(f"what these bytes hold {other}")
         return await _upload(client, name, bytes(source), settings, began, progress, force=force)
     if callable(serialize := getattr(source, "SerializeToString", None)):  # an onnx.ModelProto
         return await _upload(client, name, _serialized(source, serialize), settings, began, progress, force=force)
@@ -290,6 +294,18 @@ def _existing(path: str) -> Path:
     if "://" in path:
         hint = "; nothing is fetched from a URL, so download the file first"
     raise NotFound(f"there is no file or folder {path!r}{hint}")
+
+
+def _check_kind(path: Path) -> None:
+    """ModelError for a file of another kind, before it is sent anywhere. Its content is looked at, and never opened."""
+    if path.is_file():
+        try:
+            with path.open("rb") as file:
+                head = file.read(HEAD_BYTES)
+        except OSError:  # the service may read it, or says why not
+            return
+        if other := foreign(head, path.name):
+            raise ModelError(f"{path.name!r} {other}")
 
 
 def _is_loopback(url: str) -> bool:

@@ -15,11 +15,12 @@ from workbench.core.provenance import Provenance, encode
 from workbench.core.runtime import ONNX, Runtime, model_files, runtime_of_file, runtimes
 from workbench.errors import Conflict, InvalidInput, ModelError, ModelNotFound, WorkbenchError
 from workbench.repository.layout import model_file_in
-from workbench.repository.local import LocalRepository
+from workbench.repository.local import LocalRepository, is_model_name
 from workbench.repository.model_metadata import PROVENANCE_FILE, ModelMetadata, describe, files_of, kept_provenance
 from workbench.repository.opened_file import FileIdentity, identities_in, identity_of
-from workbench.repository.store import BESIDE, ModelStore, StoredModel
+from workbench.repository.store import BESIDE, ModelStore, StoredModel, is_packed
 from workbench.repository.validate import validate_model
+from workbench.repository.zipped_model import only_model_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +129,39 @@ class Sources:
         if mode is None:
             raise InvalidInput(f"there is no file {_shown(source)} on the service's machine")
         if not stat.S_ISDIR(mode):
-            return self._alone(name, self._store.add_file(_regular(source, mode)))
+            file = _regular(source, mode)
+            if not _is_packed(file):
+                return self._alone(name, self._store.add_file(file))
+            with self._store.unpacked(file, name) as folder:
+                return self._in_folder(name, folder)
+        return self._in_folder(name, source)
+
+    def _in_folder(self, name: str, folder: Path) -> Found:
+        """A folder with a model's file, or with VERSION/model.onnx; with one model's file whatever it is called; or a
+        repository that holds NAME, or one model."""
         for runtime in runtimes():
-            file = source / runtime.model_file
+            file = folder / runtime.model_file
             if (mode := _mode(file)) is not None:
-                said = describe(source, source)
-                return Found(self._kept(name, _regular(file, mode), said, source, source), config=said.config)
-        return self._copied(name, LocalRepository(source.parent), source.name)
+                return self._described(name, _regular(file, mode), folder)
+        repository = LocalRepository(folder.parent)
+        if is_model_name(folder.name) and repository.versions(folder.name):
+            return self._copied(name, repository, folder.name)
+        if (only := only_model_in(folder)) is not None:
+            return self._described(name, only, folder)
+        inner = LocalRepository(folder)
+        names = inner.names()
+        if name in names or len(names) == 1:
+            return self._copied(name, inner, name if name in names else names[0])
+        if names:
+            raise InvalidInput(
+                f"the folder {folder.name[:80]!r} is a repository of {', '.join(names[:8])}, and none of these is "
+                f"called {name!r}: name the folder of one, or serve all (jupyter-infer serve --model-repository)"
+            )
+        raise InvalidInput(f"the folder {folder.name[:80]!r} holds no {model_files()}, and no folder VERSION/ with one")
+
+    def _described(self, name: str, file: Path, folder: Path) -> Found:
+        said = describe(folder, folder)
+        return Found(self._kept(name, file, said, folder, folder), config=said.config)
 
     def stored(self, model: DesiredModel) -> ModelSource:
         """The file of a model that served before; ModelError where it is gone or another by now. Blocks."""
@@ -170,8 +197,6 @@ class Sources:
         return []
 
     def _copied(self, name: str, repository: LocalRepository, folder: str) -> Found:
-        if not repository.versions(folder):
-            raise InvalidInput(f"the folder {folder[:80]!r} holds no {model_files()}, and no folder VERSION/ with one")
         version, path, said = repository.latest(folder)
         root = repository.root
         return Found(self._kept(name, path, said, root / folder, root), version, said.config)
@@ -235,6 +260,13 @@ def _regular(path: Path, mode: int) -> Path:
     if not stat.S_ISREG(mode):
         raise InvalidInput(f"{_shown(path)} is no regular file; give a model's file, or a folder that holds one")
     return path
+
+
+def _is_packed(path: Path) -> bool:
+    try:
+        return is_packed(path)
+    except OSError as error:
+        raise ModelError(f"the model file cannot be read: {error.strerror}") from None
 
 
 def _shown(path: Path) -> str:

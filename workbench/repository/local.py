@@ -35,7 +35,7 @@ class LocalRepository:
         """The models that have at least one version, sorted; folders that cannot name a model are passed over."""
         found = []
         for name in self._folders(self.root):
-            if _is_name(name) and self.versions(name):
+            if is_model_name(name) and self.versions(name):
                 found.append(name)
             else:
                 self._tell_if_model(self.root / name)
@@ -139,7 +139,7 @@ def _other(folder: Path) -> str:
     return f"; there is {found.name}: set default_model_filename in its config.pbtxt" if found else ""
 
 
-def _is_name(text: str) -> bool:
+def is_model_name(text: str) -> bool:
     try:
         check_model_name(text)
     except InvalidInput:

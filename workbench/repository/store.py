@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from workbench.core.description import Graph
+from workbench.core.foreign_formats import HEAD_BYTES, foreign, is_zip
 from workbench.core.model import check_model_name
 from workbench.core.runtime import ONNX, Runtime, runtime_of_content, runtime_of_file
 from workbench.errors import InvalidInput, ModelError, StorageError, TooLarge
@@ -31,6 +32,7 @@ from workbench.repository.layout import model_file_in
 from workbench.repository.opened_file import opened_anywhere, opened_inside
 from workbench.repository.store_space import INCOMING, StoreSpace
 from workbench.repository.validate import Look, ModelFile, inspect_model, look_here, validate_model
+from workbench.repository.zipped_model import only_model_in, unpack
 
 BESIDE = ".beside"
 """In a model's folder: what lay beside it where it was loaded from, by the name that it was loaded under."""
@@ -107,6 +109,18 @@ class ModelStore:
                     with opened_inside(found.path.parent / location, inside, "the model's external data") as file:
                         incoming.copy(file, target)
             return self._admit(copy, found.digest)
+
+    @contextmanager
+    def unpacked(self, path: Path, name: str) -> Iterator[Path]:
+        """The folder in the zip at `path`, called `name`, for as long as the context lasts."""
+        with incoming_folder(self.space, path.stat().st_size) as incoming:
+            with storing():
+                into = incoming.folder / "unpacked"
+                into.mkdir()
+                folder = unpack(path, incoming, into)
+                named = incoming.folder / check_model_name(name)
+                folder.rename(named)
+            yield named
 
     @contextmanager
     def sent(self, files: Mapping[str, bytes]) -> Iterator[Path]:
@@ -236,9 +250,21 @@ class Upload:
             with storing():
                 self._file.close()
                 self._path = _named_by_content(self._path)
-            return self._store._admit(self._path)
+                packed = is_packed(self._path)
+            return self._unpacked() if packed else self._store._admit(self._path)
         finally:
             self.abort()
+
+    def _unpacked(self) -> StoredModel:
+        """The model in a zip, with its data."""
+        into = self._incoming.folder / "unpacked"
+        with storing():
+            into.mkdir()
+            folder = unpack(self._path, self._incoming, into, self._max_bytes)
+        path = model_file_in(folder) or only_model_in(folder)
+        if path is None:
+            raise ModelError("the zip holds no ONNX file; pack the model and its data, or the folder that holds them")
+        return self._store.add_file(path)
 
     def abort(self) -> None:
         """Delete what was written; after `finish`, nothing."""
@@ -253,6 +279,13 @@ class Upload:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.abort()
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a file is a zip that is no model by itself."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    return is_zip(head) and not foreign(head) and runtime_of_content(head) is None
 
 
 def _named_by_content(path: Path) -> Path:

@@ -11,16 +11,16 @@ import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 from workbench.core.description import Graph
+from workbench.core.foreign_formats import HEAD_BYTES, foreign
 from workbench.core.runtime import ONNX, imported, runtime_of_file
 from workbench.errors import ModelError, UntrustedModel
 from workbench.repository.inspection import ExternalData, Inspection, described, location_of
 from workbench.repository.layout import check_own_file, contained
 
 _CHUNK = 1 << 20
-_LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +144,8 @@ def _hashed(path: Path) -> tuple[str, int]:
         with path.open("rb") as file:
             end = os.fstat(file.fileno()).st_size  # it may grow for as long as it is read
             while chunk := file.read(min(_CHUNK, end - size)):
-                if not size and chunk.startswith(_LFS_POINTER):
-                    raise ModelError(
-                        "the file is a Git LFS pointer, not the model: fetch the model with `git lfs pull`"
-                    )
+                if not size and (other := foreign(chunk[:HEAD_BYTES], path.name)):
+                    raise ModelError(f"the file {other}")
                 size += len(chunk)
                 digest.update(chunk)
     except FileNotFoundError:

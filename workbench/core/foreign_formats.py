@@ -1,0 +1,152 @@
+"""Recognises files of models that are not served here, by their content and then by their names, and says what to do.
+
+Nothing of them is opened: a pickle runs what its writer put into it, whoever opens it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+HEAD_BYTES: Final = 512
+"""Of a file's beginning, what is looked at."""
+
+_PICKLE = (
+    "is a pickle, which is never opened here, since whoever opens one runs what its writer put into it; open it "
+    "yourself where you trust it ({how}), and load the object: %infer load NAME obj"
+)
+_JOBLIB = _PICKLE.format(how="obj = joblib.load(FILE)")
+_PLAIN = _PICKLE.format(how="obj = pickle.load(open(FILE, 'rb'))")
+_TORCH = (
+    "is a checkpoint of PyTorch, a pickle, which is never opened here; make your module, "
+    "module.load_state_dict(torch.load(FILE, weights_only=True)), and load the module: %infer load NAME module"
+)
+_EXPORTED = "is a program of torch.export; program = torch.export.load(FILE), and load it: %infer load NAME program"
+_WEIGHTS = (
+    "has the weights of a model, without the model; make the model in its library (transformers: "
+    "from_pretrained(FOLDER), torch: module.load_state_dict(load_file(FILE))), and load it: %infer load NAME model"
+)
+_KERAS = "is a model of Keras; model = keras.saving.load_model(FILE), and load it: %infer load NAME model"
+_GGUF = "is a language model for llama.cpp, and ONNX models are served here; export the model that it was made from"
+_TFLITE = (
+    "is a TensorFlow Lite model; convert it (python -m tf2onnx.convert --tflite FILE --output model.onnx --opset 18), "
+    "and load the result"
+)
+_TENSORFLOW = (
+    "is a model of TensorFlow; convert its folder (python -m tf2onnx.convert --saved-model FOLDER --output model.onnx "
+    "--opset 18), and load the result"
+)
+_ENGINE = "is an engine of TensorRT, for one kind of GPU; load the ONNX file that it was built from"
+_BOOSTER = "is a model of {library}; open it ({how}), and load that: %infer load NAME model"
+_CATBOOST = _BOOSTER.format(library="CatBoost", how="model = CatBoost().load_model(FILE)")
+_LIGHTGBM = _BOOSTER.format(library="LightGBM", how="model = lightgbm.Booster(model_file=FILE)")
+_ARRAYS = "holds arrays of NumPy, not a model"
+_PACKED = "is packed with {tool}; unpack it, and load the model inside"
+_PAGE = "is a web page, not a model: a download from a page's address, where its raw or resolve link was meant"
+_OTHER = "is a model of {library}, and ONNX models are served here; export it to ONNX"
+
+_POINTER = "is a Git LFS pointer, not the model: fetch the model with `git lfs pull`"
+
+_MARKS: Final = (
+    (b"\x89HDF\r\n\x1a\n", 0, _KERAS),
+    (b"GGUF", 0, _GGUF),
+    (b"TFL3", 4, _TFLITE),
+    (b"ftrt", 0, _ENGINE),
+    (b"ptrt", 0, _ENGINE),
+    (b"CBM1", 0, _CATBOOST),
+    (b"tree\nversion=v", 0, _LIGHTGBM),
+    (b"\x93NUMPY", 0, _ARRAYS),
+    (b"\x1f\x8b", 0, _PACKED.format(tool="gzip")),
+    (b"BZh", 0, _PACKED.format(tool="bzip2")),
+    (b"\xfd7zXZ\x00", 0, _PACKED.format(tool="xz")),
+    (b"\x28\xb5\x2f\xfd", 0, _PACKED.format(tool="zstd")),
+    (b"7z\xbc\xaf\x27\x1c", 0, _PACKED.format(tool="7-Zip")),
+    (b"ustar", 257, _PACKED.format(tool="tar")),
+    (b"version https://git-lfs.github.com/spec/", 0, _POINTER),
+)
+"""(bytes, where, what the file is)."""
+
+_NAMES: Final = {
+    ".pkl": _PLAIN,
+    ".pickle": _PLAIN,
+    ".joblib": _JOBLIB,
+    ".pt": _TORCH,
+    ".pth": _TORCH,
+    ".ckpt": _TORCH,
+    ".pt2": _EXPORTED,
+    ".safetensors": _WEIGHTS,
+    ".h5": _KERAS,
+    ".hdf5": _KERAS,
+    ".keras": _KERAS,
+    ".gguf": _GGUF,
+    ".ggml": _GGUF,
+    ".tflite": _TFLITE,
+    ".pb": _TENSORFLOW,
+    ".engine": _ENGINE,
+    ".plan": _ENGINE,
+    ".cbm": _CATBOOST,
+    ".npy": _ARRAYS,
+    ".npz": _ARRAYS,
+    ".mlmodel": _OTHER.format(library="Core ML"),
+    ".mlpackage": _OTHER.format(library="Core ML"),
+    ".pmml": _OTHER.format(library="PMML"),
+    ".pdmodel": _OTHER.format(library="PaddlePaddle"),
+    ".pdiparams": _OTHER.format(library="PaddlePaddle"),
+}
+"""Ending -> what the file is."""
+
+UNFINISHED: Final = (".part", ".partial", ".crdownload", ".incomplete", ".download", ".tmp", ".aria2")
+"""Endings of downloads that have not ended."""
+
+_ZIP = b"PK\x03\x04"
+_PICKLE_PROTOCOLS = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
+_IR_VERSION = b"\x08"
+"""The first byte of an ONNX file, as everybody writes it."""
+
+
+def foreign(head: bytes, name: str = "") -> str:
+    """What a file of another kind is and what to do with it, as the rest of a sentence; empty: it is not known to be
+    of another kind. `head` is its beginning, `name` its name where it has one of its own."""
+    ending = Path(name).suffix.lower()
+    known = _of_content(head)
+    if known == _PLAIN and _NAMES.get(ending) in (_TORCH, _JOBLIB):  # both write pickles
+        return _NAMES[ending]
+    if known or head.startswith(_IR_VERSION):
+        return known
+    if ending in UNFINISHED:
+        return "is a download that has not ended; wait for it, or begin it again"
+    return _NAMES.get(ending, "")
+
+
+def is_zip(head: bytes) -> bool:
+    return head.startswith(_ZIP)
+
+
+def _of_content(head: bytes) -> str:
+    for mark, at, what in _MARKS:
+        if head.startswith(mark, at):
+            return what
+    if head[:2] in _PICKLE_PROTOCOLS:
+        return _TORCH if b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19" in head[:16] else _PLAIN
+    if is_zip(head):
+        return _of_member(head)
+    length = int.from_bytes(head[:8], "little")
+    if head[8:9] == b"{" and 2 <= length < 1 << 27:
+        return _WEIGHTS
+    if head.startswith((b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")):  # zlib
+        return _JOBLIB
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:15].lower()
+    return _PAGE if start.startswith((b"<!doctype html", b"<html")) else ""
+
+
+def _of_member(head: bytes) -> str:
+    """By the name of a zip's first member."""
+    member = head[30 : 30 + int.from_bytes(head[26:28], "little")].decode("utf-8", "replace")
+    _, _, inside = member.partition("/")
+    if inside.startswith("data/weights/") or inside in ("archive_format", "archive_version"):
+        return _EXPORTED
+    if inside == "data.pkl" or inside.startswith(("data/", ".data/", "constants/")):
+        return _TORCH
+    if member in ("metadata.json", "model.weights.h5"):
+        return _KERAS
+    return _ARRAYS if member.endswith(".npy") else ""
