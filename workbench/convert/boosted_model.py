@@ -48,7 +48,7 @@ def _classified(graph: Graph, model: Boosted, classes: Array | None, scores: str
             two_classes(graph, linked(graph, model.link, scores, ""), "probabilities")
         else:
             linked(graph, model.link, scores, "probabilities")
-        known = _plain(classes)
+        known = plain_classes(classes)
         labelled(graph, "probabilities", known, "label")
         kind = helper.np_dtype_to_tensor_dtype(known.dtype) if known.dtype != object else TensorProto.STRING
         shape, width = [None], 2 if two else model.targets
@@ -56,7 +56,7 @@ def _classified(graph: Graph, model: Boosted, classes: Array | None, scores: str
     return [label, helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, width])]
 
 
-def _plain(classes: Array) -> Array:
+def plain_classes(classes: Array) -> Array:
     """Classes as a constant can hold them: text as objects, whole numbers as int64."""
     if classes.dtype.kind in "OUST":
         return np.array([str(each) for each in classes], dtype=object)

@@ -32,6 +32,9 @@ _FORMS: tuple[tuple[str, str, object, object], ...] = (
 )
 """(class, setting, what skl2onnx refuses, what gives the same values to it)"""
 
+_TREES = ("sklearn.tree", "sklearn.ensemble", "lightgbm", "xgboost", "catboost")
+"""Where the classes of trees are defined."""
+
 _UNKNOWN = re.compile(r"Unable to find a(?: shape calculator|n? ?converter)[^<]*<class '(?:[^']*\.)?(\w+)'>")
 """The beginning of skl2onnx's error for a class that it cannot convert."""
 
@@ -158,7 +161,7 @@ def _scalers_before_trees(estimator: Any) -> list[Any]:
     A split point halfway between two training values may be a third value exactly, and then the last bit decides.
     """
     parts = list(_parts(estimator))
-    trees = any(type(part).__module__.startswith(("sklearn.tree", "sklearn.ensemble")) for part in parts)
+    trees = any(type(part).__module__.startswith(_TREES) for part in parts)
     scalers = [part for part in parts if type(part).__name__ == "StandardScaler" and part.mean_ is not None]
     return scalers if trees else []
 

@@ -26,6 +26,13 @@ def split_points(estimator: Any, features: int) -> tuple[list[Array], Array] | N
 
 def _splits(estimator: Any) -> Iterator[tuple[Array, Array, Array]]:
     """(feature, threshold, grown on missing values) of the inner nodes of each tree."""
+    if type(estimator).__module__.split(".")[0] in ("lightgbm", "xgboost", "catboost"):
+        from workbench.convert.boosted_original import read_original
+
+        for grown in read_original(estimator, None).model.trees:
+            by_number = np.array([node not in grown.members for node in range(len(grown.feature))], bool)
+            yield grown.feature[by_number], grown.threshold[by_number], np.ones(int(by_number.sum()), bool)
+        return
     if (tree := getattr(estimator, "tree_", None)) is not None and hasattr(tree, "threshold"):
         yield _of_tree(tree)
         return

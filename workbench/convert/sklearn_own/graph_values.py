@@ -69,6 +69,14 @@ class Graph:
         self._container.initializers.append(numpy_helper.from_array(_plain(array), name))
         return Value(self, name)
 
+    def constant(self, array: Array) -> Value:
+        """`array` in its own type."""
+        from onnx import numpy_helper
+
+        name = self._scope.get_unique_variable_name("constant")
+        self._container.initializers.append(numpy_helper.from_array(array, name))
+        return Value(self, name)
+
     def numbers(self, given: object) -> Value:
         """A float64 constant."""
         return self.value(np.asarray(given, dtype=float))

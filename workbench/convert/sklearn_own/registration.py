@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from workbench.convert.sklearn_own import (
+    boosted_steps,
     calibration,
     chains,
     clusters,
@@ -29,6 +31,7 @@ Converter = Callable[[Graph, Any], Sequence[Value]]
 labels and distances if it has a `transform`, of an outlier detector labels and scores, of all others one array."""
 
 _TABLES = (
+    boosted_steps,
     calibration,
     chains,
     clusters,
@@ -68,7 +71,8 @@ def own_converters() -> Iterator[None]:
             if (kind := _class(path)) is not None:
                 from sklearn.base import ClassifierMixin
 
-                options = _OPTIONS if issubclass(kind, ClassifierMixin) else None
+                classifies = issubclass(kind, ClassifierMixin) or kind.__name__ == "CatBoostClassifier"
+                options = _OPTIONS if classifies else None
                 update_registered_converter(
                     kind, f"Own{kind.__name__}", _shapes, _converter(function), parser=_parser, options=options
                 )
@@ -80,8 +84,10 @@ def own_converters() -> Iterator[None]:
 
 
 def _class(path: str) -> Any:
-    """None where this version of scikit-learn does not have it."""
+    """None where this version of scikit-learn does not have it, or nobody has imported its library yet."""
     module, _, name = path.rpartition(".")
+    if not path.startswith("sklearn.") and module not in sys.modules:
+        return None
     return getattr(importlib.import_module(module), name, None)
 
 
