@@ -76,7 +76,7 @@ def test_a_function_comes_with_all_that_it_needs_by_value(wb: Workbench) -> None
     sample = {"x": X[:6], "words": np.array(["a1", "ß", "3"])}
     report = wb.load("m", predict, sample=sample)
     assert "predict served from its source as Python" in report.exported
-    assert "a call takes" in report.exported
+    assert "a call of the sample takes" in report.exported
     assert "labels equal, max |diff| 0" in report.compared
     served = wb.predict("m", {"x": X[:2], "words": ["x7", "8"]})
     assert np.array_equal(served["total"], predict(X[:2], ["x7", "8"]).total)
@@ -134,6 +134,8 @@ def test_an_object_with_predict_is_served_by_its_values(wb: Workbench) -> None:
     frame = pd.DataFrame({"size": X[:, 0], "kind": np.where(Y > 0, "b", "a")})
     mapped = make_pipeline(FunctionTransformer(lambda f: f.assign(kind=f["kind"] == "b")), DecisionTreeClassifier())
     mapped.fit(frame, Y > 0)
+    with pytest.raises(Unsupported, match=r"or serve it as Python, by as_python=True \(--as-python\)"):
+        wb.load("mapped", mapped, sample=frame)
     report = wb.load("mapped", mapped, as_python=True, sample=frame)
     assert "labels equal" in report.compared
     assert np.array_equal(wb.predict("mapped", frame)["label"], mapped.predict(frame))
@@ -177,8 +179,8 @@ def _refused() -> dict[str, tuple[Callable[[], object], str]]:
         return lambda: convert(PythonFunction(function), sample)
 
     return {
-        "a file": (opened, r"model\.parts\[0\]\['handle'\]: a TextIOWrapper holds what only its own library can read"),
-        "a lock": (call(locked), "LOCK, which locked uses,: a lock is of _thread, whose objects are not known here"),
+        "a file": (opened, r"model\.parts\[0\]\['handle'\]: a TextIOWrapper belongs to this process"),
+        "a lock": (call(locked), "locked uses LOCK: a lock belongs to this process; make it inside the function"),
         "an unknown name": (call(unknown), "unknown uses 'missing', which is not defined"),
         "star": (call(by_star), r"by_star takes \*x"),
         "no source": (call(made["f"]), "the source of f is not known"),

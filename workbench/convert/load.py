@@ -255,6 +255,10 @@ def _converted(source: object, sample: object | None) -> Converted:
     """What the converter gives. Its libraries raise exceptions of any class; none of them is of use to the caller."""
     try:
         return converter_for(source)(source, sample)
+    except Unsupported as error:
+        if is_function(source) or "as_python" in error.message or not callable(getattr(source, "predict", None)):
+            raise
+        raise Unsupported(f"{error.message}; or serve it as Python, by as_python=True (--as-python)") from error
     except WorkbenchError:
         raise
     except Exception as error:

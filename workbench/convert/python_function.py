@@ -95,11 +95,11 @@ def convert(source: object, sample: object | None) -> Converted:
     checks: tuple[Check, ...] = ()
     cost = ""
     if made.sample is not None:
-        expected, own_s = _own_answer(made)
+        expected = _own_answer(made, made_up=sample is None)
         outputs, worker_s = _tried(spec, frozen, made.sample, made.rows)
         spec = replace(spec, outputs=made.outputs or _for_takers(outputs, asked.takers))
         checks = tuple(_checks(made, spec, expected))
-        cost = f"a call takes {_time(worker_s)} in its process, {_time(own_s)} in this one"
+        cost = f"a call of the sample takes {_time(worker_s)} in a process of its own"
     model = bundle(spec, frozen.texts, frozen.arrays)
     exported = (
         f"{made.title} served from its source as Python {spec.interpreter.version} "
@@ -257,19 +257,19 @@ def _spec_of(name: str, array: Array, rows: bool) -> ValueSpec:
     return ValueSpec(name, datatype, shape, text=text)
 
 
-def _own_answer(made: _Callable) -> tuple[dict[str, Array], float]:
-    """What it answers in this process, and the seconds that it takes."""
+def _own_answer(made: _Callable, *, made_up: bool) -> dict[str, Array]:
+    """What it answers in this process."""
     assert made.sample is not None
     try:
-        given = {name: array.copy() for name, array in made.sample.items()}
-        began = time.perf_counter()
-        answer = made.live(**given)
-        took_s = time.perf_counter() - began
+        answer = made.live(**{name: array.copy() for name, array in made.sample.items()})
         names = [each.name for each in made.outputs or ()]
-        return {name: as_array(name, value) for name, value in by_name(answer, names).items()}, took_s
+        return {name: as_array(name, value) for name, value in by_name(answer, names).items()}
     except Exception as error:  # the user's, of any class
+        said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         raise InvalidInput(
-            f"{made.title} itself fails on the sample: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            f"{made.title} itself fails on made-up rows, with {said}; give some, as sample=X[:100] (--sample X[:100])"
+            if made_up
+            else f"{made.title} itself fails on the sample: {said}"
         ) from error
 
 

@@ -31,6 +31,7 @@ MOST_ELEMENTS = 1_000_000
 """Of one list or dict that is written element by element."""
 
 _HEAP_TYPE = 1 << 9
+_OF_A_PROCESS = ("_io", "_thread", "io", "multiprocessing", "socket", "sqlite3", "subprocess", "threading")
 _OF_NOTEBOOKS = ("display", "get_ipython")
 _OURS = ("__main__", "__mp_main__")
 
@@ -78,7 +79,7 @@ class Frozen:
                 continue
             if each in space:
                 if space[each] is not thing:
-                    self.name(each, space[each], f"{each}, which {name} uses,")
+                    self.name(each, space[each], f"{name} uses {each}")
             elif each in _OF_NOTEBOOKS or not hasattr(builtins, each):
                 why = "which only a notebook has" if each in _OF_NOTEBOOKS else "which is not defined"
                 raise Unsupported(f"{name} uses {each!r}, {why}")
@@ -221,6 +222,8 @@ def why_not_by_value(value: Any) -> str | None:
     tops = [each.__module__.partition(".")[0] for each in cls.__mro__]
     if "torch" in tops:
         return f"{name} is torch's; load it by itself, and give the function as what is around it (--model)"
+    if tops[0] in _OF_A_PROCESS:
+        return f"{name} belongs to this process; make it inside the function"
     if tops[0] == "pandas":
         return f"{name} is pandas'; keep what the function needs of it as arrays, as .to_numpy()"
     if not all(each.__flags__ & _HEAP_TYPE or each is object for each in cls.__mro__):
