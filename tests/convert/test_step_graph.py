@@ -11,14 +11,20 @@ import pandas as pd
 import pytest
 from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer, make_column_selector
-from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier
+from sklearn.ensemble import (
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.feature_selection import SelectKBest
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import FeatureUnion, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
+from sklearn.tree import DecisionTreeClassifier
 
 from workbench.client.input_adapter import adapt
 from workbench.convert.own_answers import own_answers
@@ -240,3 +246,38 @@ def test_text_beside_numbers_in_a_vectoriser_takes_its_own_column() -> None:
     estimator.fit(frame, TARGET)
     converted = convert(estimator, frame)
     assert np.array_equal(answered(converted.model, frame)["label"], estimator.predict(frame))
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        OneHotEncoder(handle_unknown="ignore"),
+        make_pipeline(SimpleImputer(missing_values=None, strategy="most_frequent"), OneHotEncoder()),
+    ],
+    ids=["a category", "filled"],
+)
+@pytest.mark.parametrize("given", [True, False], ids=["sample", "made up"])
+def test_none_in_a_column_of_objects_is_as_the_original_has_it(step: Any, given: bool) -> None:
+    cities = FRAME["city"].astype(object)
+    frame = pd.DataFrame({"city": cities.where(cities.notna(), None)})
+    estimator = make_pipeline(columns((step, ["city"])), LogisticRegression()).fit(frame, TARGET)
+    converted = convert(estimator, frame if given else None)
+    check = check_rows(converted, "with missing values")
+    assert any(value is None for value in check.rows["city"])
+    for rows, own in ((check.rows, check.expected["label"]), (frame, estimator.predict(frame))):
+        assert np.array_equal(answered(converted.model, rows)["label"], own)
+
+
+def test_a_function_and_stacked_estimators_behind_columns_are_served() -> None:
+    logged = make_pipeline(SimpleImputer(), FunctionTransformer(np.log1p))
+    stacked = StackingClassifier([("a", LogisticRegression()), ("b", DecisionTreeClassifier(max_depth=3))], cv=2)
+    estimator = make_pipeline(columns((logged, ["fare"]), (words(), ["city"])), stacked).fit(FRAME, TARGET)
+    converted = convert(estimator, FRAME)
+    assert np.array_equal(answered(converted.model, FRAME)["label"], estimator.predict(FRAME))
+
+
+def test_an_ensemble_of_pipelines_over_columns_says_how_to_turn_it_around() -> None:
+    inner = make_pipeline(columns((words(), ["city"])), LogisticRegression())
+    estimator = VotingClassifier([("a", inner)]).fit(FRAME, TARGET)
+    with pytest.raises(Unsupported, match=r"make_pipeline\(ColumnTransformer\(...\), VotingClassifier\(...\)\)"):
+        convert(estimator, FRAME)

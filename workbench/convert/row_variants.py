@@ -65,19 +65,23 @@ class RowVariants:
         """Column -> the missing value that the estimator takes there."""
         if not self._columns or len(self._columns) > _MOST_COLUMNS:
             return {}
-        for hole in (np.nan, None):
-            holes = dict.fromkeys(self._columns, hole)
-            if self._takes(self._replaced(self._one, self._columns, holes, None)):
-                return holes
+        holes = {column: None if self._has_none(column) else np.nan for column in self._columns}
+        if self._takes(self._replaced(self._one, self._columns, holes, None)):
+            return holes
         if not by_column and not any(self._text.values()):  # then all are read by the same step
             return {}
         found = {}
         for column in self._columns:
-            for hole in (np.nan, None) if self._text[column] else (np.nan,):
+            for hole in dict.fromkeys([holes[column], np.nan, None]) if self._text[column] else (np.nan,):
                 if self._takes(self._replaced(self._one, [column], {column: hole}, None)):
                     found[column] = hole
                     break
         return found
+
+    def _has_none(self, column: Any) -> bool:
+        """Whether missing texts are None and not NaN, which an encoder may tell apart."""
+        held = self._rows[column] if self._frame else self._rows[:, column]
+        return self._text[column] and held.dtype == object and any(value is None for value in held)
 
     def _takes(self, rows: Any) -> bool:
         try:
@@ -95,12 +99,13 @@ class RowVariants:
                 rows[places, column] = values[column]
                 continue
             held = rows[column]
-            if hasattr(held.dtype, "categories"):
-                held = held.astype(object)
-            elif held.dtype == bool:
-                held = held.astype(float)
-            kept = held.mask(places, values[column])
-            rows[column] = kept
+            if self._text[column]:  # as objects, which keep None as it is
+                texts = held.to_numpy(dtype=object, copy=True)
+                texts[places] = values[column]
+                rows[column] = type(held)(texts, index=held.index, dtype=object)
+                continue
+            held = held.astype(object) if hasattr(held.dtype, "categories") else held
+            rows[column] = (held.astype(float) if held.dtype == bool else held).mask(places, values[column])
         return rows
 
     def _recombined(self, rng: np.random.Generator) -> Any:

@@ -130,7 +130,7 @@ def _mixed(
             chosen = rng.integers(0, len(column.choices), ROWS)
             texts = np.array([column.choices[each] for each in chosen], dtype=object)
             if column.hole is not None:
-                texts[rng.random(ROWS) < HOLES / 2] = column.hole
+                texts[rng.random(ROWS) < HOLES / 2] = None if column.none else column.hole
             values.append(texts)
         else:
             numbers = _exact(_numbers(column, ROWS, rng))
@@ -143,7 +143,8 @@ def _mixed(
         return np.column_stack(values)
     import pandas as pd
 
-    return pd.DataFrame(dict(zip(read, values, strict=True)))
+    kept = [pd.Series(each, dtype=object) if each.dtype == object else each for each in values]  # None stays None
+    return pd.DataFrame(dict(zip(read, kept, strict=True)))
 
 
 # Columns of numbers

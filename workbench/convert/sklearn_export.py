@@ -50,12 +50,25 @@ def export(estimator: Any, kind: str, rows: Any, *, double: bool = False) -> Any
 
     parts = list(_parts(inside(estimator)))
     if not double and not any(hasattr(part, "transformers_") or type(part).__name__ in OWN for part in parts):
+        if hasattr(rows, "columns") and not all(_is_number(rows[name]) for name in rows.columns):
+            raise Unsupported(
+                f"{kind} takes columns of text as a whole, which has no ONNX form; encode them in a step before it, as "
+                f"make_pipeline(ColumnTransformer(...), {type(estimator).__name__}(...)), or serve it as it is with "
+                "as_python=True"
+            )
         return _by_skl2onnx(estimator, kind, rows)
     columns = input_columns(estimator, rows)
     try:
         return StepGraph(step, double=double).made(estimator, columns, type(estimator).__name__)
     except NeedsDouble:
         return StepGraph(step, double=True).made(estimator, columns, type(estimator).__name__)
+
+
+def _is_number(column: Any) -> bool:
+    try:
+        return not is_text(column)
+    except Unsupported:
+        return False
 
 
 def _by_skl2onnx(

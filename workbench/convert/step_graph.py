@@ -175,7 +175,7 @@ class StepGraph:
         name, value = outputs[-1 if hasattr(step, "predict") else 0]
         if value.type.tensor_type.elem_type not in (self._steps.element, TensorProto.STRING):
             name = self._graph.cast(name, self._steps.element)
-        width = _width(step, value)
+        width = _width(step, value, rows)
         return [Columns(name, tuple(f"{kind}[{index}]" for index in range(width)), filled=True)]
 
     def _loadable(self, step: Any, rows: Any, double: bool) -> tuple[ModelProto, bool]:
@@ -194,8 +194,10 @@ def _last(estimator: Any) -> Any:
     return _last(steps[-1][1]) if steps else estimator
 
 
-def _width(step: Any, value: ValueInfoProto) -> int:
+def _width(step: Any, value: ValueInfoProto, rows: Any) -> int:
     dims = value.type.tensor_type.shape.dim
     if len(dims) == 2 and dims[1].dim_value:
         return int(dims[1].dim_value)
-    return len(step.get_feature_names_out())
+    if hasattr(step, "get_feature_names_out"):
+        return len(step.get_feature_names_out())
+    return int(np.shape(step.transform(rows))[1])

@@ -35,6 +35,8 @@ class Column:
     """Its categories, or texts like its own."""
     hole: float | None = None
     """What stands for a missing value, where it had some; NaN among texts."""
+    none: bool = False
+    """Whether its missing texts are None, and not NaN."""
     unread: bool = False
     """Whether no step reads it, so that it may hold anything."""
 
@@ -52,6 +54,7 @@ class Column:
             np.concatenate([self.points, other.points]),
             self.choices if len(self.choices) else other.choices,
             self.hole if self.hole is not None else other.hole,
+            self.none or other.none,
             self.unread and other.unread,
         )
 
@@ -100,7 +103,9 @@ class _Reader:
             own = _joined(own, self._together(members[:_MOST_MEMBERS], width))
         if after is not None and len(after) == width and _keeps_columns(step):
             own = [
-                column if column.known and not _guessed(step) else dataclasses.replace(next_, hole=column.hole)
+                column
+                if column.known and not _guessed(step)
+                else dataclasses.replace(next_, hole=column.hole, none=column.none)
                 for column, next_ in zip(own, after, strict=True)
                 for next_ in [next_ if next_.known else column]
             ]
@@ -204,7 +209,7 @@ def _categories(step: Any) -> Columns:
 def _category(values: Any) -> Column:
     missing = [value is None or value != value for value in values]
     present = [value for value, hole in zip(values, missing, strict=True) if not hole]
-    return Column(choices=present, hole=np.nan if any(missing) else None)
+    return Column(choices=present, hole=np.nan if any(missing) else None, none=any(value is None for value in values))
 
 
 def _fills(step: Any) -> Columns:
@@ -214,7 +219,7 @@ def _fills(step: Any) -> Columns:
     columns = []
     for value in getattr(step, "statistics_", ()):
         if isinstance(value, str):
-            columns.append(Column(choices=[value]))
+            columns.append(Column(choices=[value], hole=np.nan if marker is None else hole, none=marker is None))
         elif value is None or value != value:
             columns.append(Column(hole=hole))
         else:
