@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from workbench.convert.transformers_parts import HEADS, SERVED
+from workbench.convert.transformers_parts import SERVED, task_of
 from workbench.core.runtime import runtimes
 from workbench.errors import InvalidInput, ModelError, NotFound, Unsupported
 
@@ -59,7 +59,7 @@ def opened_folder(folder: Path) -> object:
         raise Unsupported(f"a folder in the hub's layout is read with transformers: {_INSTALL}") from None
     names = [name for name in config.get("architectures") or [] if isinstance(name, str)]
     kind = names[0] if names else str(config.get("model_type", "a model"))
-    task = next((task for ending, task in HEADS.items() if kind.endswith(ending)), None)
+    task = task_of(kind)
     if "auto_map" in config and not hasattr(transformers, kind):
         raise Unsupported(f"{kind} is code that lies in the folder, which is not run; load the live object instead")
     if task is None or not hasattr(transformers, kind):

@@ -16,7 +16,7 @@ from workbench.convert.torch_errors import own_error
 from workbench.convert.torch_example import given_example
 from workbench.convert.torch_export import in_eval_mode
 from workbench.convert.transformers_export import exported_model, made_up_example, write_bundle_of
-from workbench.convert.transformers_parts import Parts, longest, own_tokenizer, parts_of
+from workbench.convert.transformers_parts import Parts, longest, own_tokenizer, parts_of, task_of
 from workbench.convert.transformers_text import activation_of, asked_of, labels_of, text_inputs, text_spec
 from workbench.core.bundle import BundleSpec, ImageSpec
 
@@ -44,9 +44,20 @@ def _tensors(parts: Parts, sample: object | None) -> Converted:
         sample is None,
         export.labels,
         kind,
-        notes=(*export.notes, "takes and gives tensors: load (model, tokenizer) to serve texts"),
+        notes=(*export.notes, "takes and gives tensors" + _whole(kind)),
         versions=_versions(),
         tolerance=export.tolerance,
+    )
+
+
+def _whole(kind: str) -> str:
+    """What to load where a model of this class is served with its texts or images too."""
+    task = task_of(kind)
+    if task is None:
+        return ""
+    of_images = task == "image-classification"
+    return (
+        ": load (model, image_processor) to serve images" if of_images else ": load (model, tokenizer) to serve texts"
     )
 
 

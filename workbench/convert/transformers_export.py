@@ -56,9 +56,11 @@ def made_up_example(
         return {"pixel_values": pixels.to(device, model.dtype)}
     vocabulary = getattr(config, "vocab_size", 0)
     if model.main_input_name != "input_ids" or not vocabulary or getattr(config, "is_encoder_decoder", False):
+        wanted = [model.main_input_name, *["decoder_input_ids"] * bool(getattr(config, "is_encoder_decoder", False))]
+        named = ", ".join(f"'{name}': ..." for name in wanted)
         raise InvalidInput(
-            f"an export of {type(model).__name__} needs one example of its input; give one, as "
-            f"sample={{'{model.main_input_name}': ...}} (--sample)"
+            f"an export of {type(model).__name__} needs one example of its input; give one, as sample={{{named}}} "
+            "(--sample)"
         )
     special = {getattr(config, name, None) for name in ("pad_token_id", "eos_token_id", "bos_token_id")}
     allowed = torch.tensor([each for each in range(min(vocabulary, 5000)) if each not in special] or [0])

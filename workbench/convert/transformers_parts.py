@@ -55,6 +55,11 @@ def parts_of(source: Any) -> Parts:
     )
 
 
+def task_of(kind: str) -> Task | None:
+    """The task of the models of this class; None where it has none that is served as a whole."""
+    return next((task for ending, task in HEADS.items() if kind.endswith(ending)), None)
+
+
 def _of_pipeline(pipe: Any) -> Parts:
     task = pipe.task
     if task not in ("text-classification", "token-classification", "image-classification"):
@@ -81,7 +86,7 @@ def _of_pair(source: tuple[Any, ...]) -> Parts:
         raise InvalidInput("a pair is (model, tokenizer), or (model, image processor); this is none")
     model, other = models[0], others[0]
     kind = type(model).__name__
-    task = next((task for ending, task in HEADS.items() if kind.endswith(ending)), None)
+    task = task_of(kind)
     if task is None:
         raise Unsupported(
             f"{kind} has no head whose answer is served as text ({SERVED} are); load the model alone to serve its "
