@@ -1,4 +1,4 @@
-"""Small models of transformers with random weights, and tokenizers trained on a few sentences, without a download."""
+"""Small models of transformers with random weights, and a tokenizer of a few words, without a download."""
 
 from __future__ import annotations
 
@@ -27,14 +27,20 @@ SIZES: dict[str, Any] = {
 
 @cache
 def _word_pieces() -> str:
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    normalizer, pre_tokenizer = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    text = normalizer.normalize_str(" ".join(SENTENCES))
+    words = sorted({word for word, _ in pre_tokenizer.pre_tokenize_str(text)})
+    letters = sorted(set(text) - {" "})
+    # A trainer would choose others each time. Of every second word there are pieces only.
+    known = [*letters, *(f"##{letter}" for letter in letters), *(word for word in words[::2] if len(word) > 1)]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *known]
+    places = {piece: place for place, piece in enumerate(vocabulary)}
+    tokenizer = Tokenizer(models.WordPiece(places, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
     tokenizer.decoder = decoders.WordPiece()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer.train_from_iterator(SENTENCES, trainers.WordPieceTrainer(vocab_size=200, special_tokens=special))
+    tokenizer.add_special_tokens(vocabulary[:5])
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",

@@ -33,6 +33,8 @@ class Parts:
     """Of images."""
     options: dict[str, Any] = field(default_factory=dict)
     """What a pipeline was made with: function_to_apply, aggregation_strategy, ignore_labels."""
+    max_length: int = 0
+    """Where a pipeline cuts its texts; 0: where its tokenizer or its model ends."""
 
 
 def parts_of(source: Any) -> Parts:
@@ -70,11 +72,22 @@ def _of_pipeline(pipe: Any) -> Parts:
         )
     if task != "image-classification" and pipe.tokenizer is None:
         raise InvalidInput("the pipeline has no tokenizer; make it with one, as pipeline(task, model, tokenizer=...)")
-    if pipe._preprocess_params.get("tokenizer_params") or pipe._preprocess_params.get("is_split_into_words"):
-        raise Unsupported("a token-classification pipeline with stride or split words is not served; make it without")
-    if pipe._preprocess_params.get("text_pair"):
-        raise Unsupported("a pipeline for pairs of texts is not served as a whole; load pipe.model, as tensors")
-    return Parts(pipe.model, task, pipe.tokenizer, pipe.image_processor, dict(pipe._postprocess_params))
+    kind = type(pipe)
+    if not kind.__module__.startswith("transformers."):
+        raise Unsupported(
+            f"{kind.__name__} changes a pipeline of transformers in Python, which the service does not run; load the "
+            "pair (pipe.model, pipe.tokenizer), and keep its own steps around it"
+        )
+    given = {name: value for name, value in pipe._preprocess_params.items() if value}
+    cut = given.pop("max_length", 0)
+    for name in ("truncation", "padding", "timeout"):
+        given.pop(name, None)
+    if given:
+        raise Unsupported(
+            f"a pipeline with {', '.join(sorted(given))} is not served as a whole; make it without, or load "
+            "pipe.model, as tensors"
+        )
+    return Parts(pipe.model, task, pipe.tokenizer, pipe.image_processor, dict(pipe._postprocess_params), cut)
 
 
 def _of_pair(source: tuple[Any, ...]) -> Parts:
@@ -113,7 +126,8 @@ def own_tokenizer(parts: Parts) -> Any:
             "(AutoTokenizer.from_pretrained(folder), which reads tokenizer.json), or load the model alone as tensors"
         )
     tokenizer = copy.deepcopy(parts.tokenizer)
-    tokenizer.model_max_length = longest(parts.model.config, tokenizer) or _ENDLESS
+    limits = [each for each in (parts.max_length, longest(parts.model.config, tokenizer)) if each]
+    tokenizer.model_max_length = min(limits, default=_ENDLESS)
     return tokenizer
 
 
