@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import urllib.request
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from tests.models import add_constant
 from workbench.api import Workbench
+from workbench.client.client import AsyncClient
+from workbench.core.messages import InferRequest
 
 ROWS = np.arange(12, dtype=np.float32).reshape(3, 4)
 
@@ -52,3 +55,13 @@ def test_one_requests_stages_are_one_line_of_the_slowest(wb: Workbench) -> None:
     card = wb.show("lined")
     assert card["stages"] == "one > ten"
     assert card["joints"] == "one.x = x, ten.x = one.y, y = ten.y"
+
+
+async def test_it_answers_over_grpc_as_any_model(wb: Workbench) -> None:
+    await asyncio.to_thread(wb.load, "one", add_constant(1.0))
+    await asyncio.to_thread(wb.pipeline, "grpc", "one >> one")
+    address = (await asyncio.to_thread(wb.status))["grpc"]
+    async with AsyncClient(f"grpc://{address}", wb.client.token) as client:
+        answer = await client.infer(InferRequest("grpc", {"x": ROWS}))
+        np.testing.assert_array_equal(answer.outputs["y"], ROWS + 2)
+        assert (await client.status("grpc")).signature == wb["one"].signature

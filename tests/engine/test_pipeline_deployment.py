@@ -31,6 +31,7 @@ from workbench.errors import (
     Unsupported,
     WorkbenchError,
 )
+from workbench.repository.desired_state import DesiredState
 from workbench.repository.store import ModelStore
 
 pytestmark = pytest.mark.timeout(60)
@@ -415,3 +416,23 @@ async def test_cancelled_reaches_a_pipeline_inside_another(start: Start) -> None
     await leader
     await until_async(lambda: engine.status("p").queued + engine.status("q").queued == 0)
     assert session.batches == [1]
+
+
+async def test_a_restart_brings_it_back_before_or_after_its_models(start: Start, tmp_path: Path) -> None:
+    state = DesiredState(tmp_path / "state.sqlite")
+    state.open()
+    engine = await start(FakeSession(), FakeSession(), journal=state)
+    await engine.load("p", chain("a", "b"))
+    await engine.close()
+    remembered = {each.model.name: each.model for each in state.models()}
+    assert set(remembered) == {"a", "b", "p"}
+    for order in ("pab", "abp"):
+        again = await start(journal=state)
+        again._open_session = Opener(FakeSession())
+        for name in order:
+            await again.restore(remembered[name])
+            assert again.status(name).routed
+        assert again.status("p").state is ModelState.READY
+        assert (await ask(again, 1.0)).outputs["y"][0, 0] == 3.0
+        await again.close()
+    state.close()
