@@ -12,7 +12,7 @@ INSTALLED_PANEL := $(VENV)/share/jupyter/labextensions/infer-workbench
 # What the side panel is built with lies in .venv.
 WITH_NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: help install panel lab check format test test-long browser nghttp2 wrk bench bench-peers pictures lock clean
+.PHONY: help install panel lab check format test test-long browser nghttp2 wrk bench bench-peers model-table pictures lock clean
 .DEFAULT_GOAL := help
 
 help: ## what there is to make
@@ -83,6 +83,9 @@ bench: $(STAMP) wrk ## ratios against bare session.run and a bare uvicorn echo, 
 
 bench-peers: $(STAMP) wrk ## the same against MLServer, LitServe, BentoML, Ray Serve and PyTriton, into docs/performance.md
 	$(BIN)/python -m benchmarks.peers $(BENCH_OPTIONS)
+
+model-table: $(STAMP) ## load every kind of object, and write what came of it into docs/models.md (MODEL_TABLE_OPTIONS=--missing: new ones only)
+	$(BIN)/python -m tests.model_zoo.table $(MODEL_TABLE_OPTIONS)
 
 pictures: panel browser ## the pictures in the README and docs, taken from a real JupyterLab
 	$(BIN)/python -m tests.browser.pictures

@@ -17,6 +17,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClas
 
 from tests.models import add_constant, save
 from workbench.client.client import AsyncClient
+from workbench.client.export import export
 from workbench.client.model_card import described, markdown_card
 from workbench.client.predict import Predictor
 from workbench.client.shared_service import Address
@@ -341,3 +342,18 @@ async def test_another_way_to_export_is_tried_and_the_line_says_why(
     report = await load(client, "iris", iris(), {}, sample=X, force=True)
     assert "· in double precision, since float32 flipped 288 labels · labels equal," in repr(report)
     assert [status.version for status in await client.statuses("iris")] == [report.version]
+
+
+async def test_an_exported_file_tells_where_it_came_from_when_it_is_loaded_again(
+    client: AsyncClient, tmp_path: Path
+) -> None:
+    report = await load(client, "iris", iris(), {}, sample=X)
+    await export(client, "iris", tmp_path / "iris.onnx")
+    told = {entry.key: entry.value for entry in onnx.load(tmp_path / "iris.onnx").metadata_props}
+    assert told["workbench.card"].startswith("# iris\n\n- **exported from**: LogisticRegression (scikit-learn ")
+    again = await load(client, "again", tmp_path / "iris.onnx", {})
+    assert again.status.provenance == report.status.provenance is not None
+    await export(client, "again", tmp_path / "twice.onnx")
+    onnx.checker.check_model(tmp_path / "twice.onnx")  # no key is there twice
+    answer = await Predictor(client).predict("again", X)
+    assert np.array_equal(answer.array, iris().predict(X))

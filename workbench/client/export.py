@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import shutil
@@ -10,7 +11,10 @@ from pathlib import Path, PurePosixPath
 from workbench.client.client import AsyncClient
 from workbench.client.formatting import megabytes
 from workbench.client.load_progress import LoadProgress
+from workbench.client.model_card import markdown_card
 from workbench.client.summary import Card
+from workbench.core.onnx_metadata import with_metadata
+from workbench.core.provenance import CARD_KEY, METADATA_KEY, Provenance, encode
 from workbench.errors import Conflict, InvalidInput, StorageError, Unavailable
 
 
@@ -26,7 +30,8 @@ async def export(
     """Write the file of a version, or of the one that serves, to `target`: a file, or a folder for NAME.onnx.
 
     The data that it names keep their names, since the model knows them by these; Conflict where there is such a file
-    already, unless `force`. A file appears under its name complete or not at all.
+    already, unless `force`. A file appears under its name complete or not at all. Where it is known what the model was
+    exported from, its file's metadata say so, as JSON (METADATA_KEY) and as a card in Markdown (CARD_KEY).
     """
     status = await client.status(name, version)
     files = await client.files(name, status.version)
@@ -44,6 +49,9 @@ async def export(
                 written = await client.fetch(name, status.version, each, incoming / str(number), progress.advance)
                 if written != size:
                     raise Unavailable(f"{each!r} ended after {written} of {size} bytes; export it again")
+            if status.provenance is not None and target.suffix == ".onnx":
+                card = markdown_card(await client.describe(name, status.version))
+                await asyncio.to_thread(_told, incoming / "0", status.provenance, card)
             for number, place in reversed(list(enumerate((target, *places)))):  # the model last, beside its data
                 place.parent.mkdir(parents=True, exist_ok=True)
                 (incoming / str(number)).replace(place)
@@ -58,6 +66,14 @@ async def export(
         "digest": status.digest[:12],
     }
     return Card(f"{name}, version {status.version}, is exported", facts)
+
+
+def _told(path: Path, provenance: Provenance, card: str) -> None:
+    """Write into the metadata of the ONNX file at `path` where it came from, as a record and as a card to read."""
+    whole = path.with_name("told")
+    with path.open("rb") as source, whole.open("wb") as target:
+        with_metadata(source, target, {METADATA_KEY: encode(provenance).decode(), CARD_KEY: card})
+    whole.replace(path)
 
 
 def _absolute(path: Path) -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from workbench.client.client import AsyncClient
+from workbench.client.formatting import counted
 from workbench.client.predict import Predictor
 from workbench.convert.agreement import Agreement, compare, flaws, merged
 from workbench.convert.converters import Check, Converted
@@ -88,7 +89,7 @@ async def compare_with_original(
     result = merged(agreements, total, converted.made_up, tolerance)
     if not refusal:
         return Comparison(result.summary, tuple(details), result)
-    summary = f"{flaw} on {total} rows" if flaw else result.summary
+    summary = f"{flaw} on {counted(total, 'row')}" if flaw else result.summary
     result = AnswerCheck(False, total, converted.made_up, tolerance, summary, result.outputs)
     return Comparison(
         f"forced, though it {flaw or f'differs: {summary}'}", tuple(details), result, refusal, flaw or flaws(result)
@@ -106,7 +107,9 @@ def row_values(rows: Any, row: int) -> str:
 
 
 def _rows(converted: Converted, check: Check) -> str:
-    rows = f"{check.row_count} made-up rows" if converted.made_up else f"{check.row_count} rows of yours"
+    rows = (
+        counted(check.row_count, "made-up row") if converted.made_up else f"{counted(check.row_count, 'row')} of yours"
+    )
     return " ".join(filter(None, [rows, converted.like, check.what]))
 
 

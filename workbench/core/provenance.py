@@ -70,6 +70,8 @@ MAX_ENTRIES: Final = 16
 
 METADATA_KEY: Final = "workbench.provenance"
 """The key of the record, as JSON, in the metadata_props of an exported ONNX file."""
+CARD_KEY: Final = "workbench.card"
+"""The key of the same as Markdown, with what else is known of the model."""
 
 
 def encode(provenance: Provenance) -> bytes:
