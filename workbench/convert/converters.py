@@ -125,7 +125,7 @@ def converter_for(source: object) -> Converter:
             return _imported(CONVERTERS[package])
     raise Unsupported(
         f"{_article(source)} cannot be loaded; a model is a path to an .onnx file, its bytes, an onnx.ModelProto, "
-        f"a fitted scikit-learn estimator or a function. Or {python_way(source)}"
+        f"a function, or an object of {', '.join(sorted(CONVERTERS))}. Or {python_way(source)}"
     )
 
 
