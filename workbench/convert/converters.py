@@ -74,11 +74,14 @@ class Converter(Protocol):
 CONVERTERS: Mapping[str, str] = MappingProxyType(
     {
         "catboost": "workbench.convert.boosting:convert",
+        "flax": "workbench.convert.jax_function:convert",
+        "jaxlib": "workbench.convert.jax_function:convert",  # a jitted function
         "keras": "workbench.convert.keras_model:convert",
         "lightgbm": "workbench.convert.boosting:convert",
         "sentence_transformers": "workbench.convert.sentence_transformers:convert",
         "skorch": "workbench.convert.skorch_net:convert",
         "sklearn": "workbench.convert.sklearn:convert",
+        "tensorflow": "workbench.convert.tensorflow_function:convert",
         "torch": "workbench.convert.torch_module:convert",
         "transformers": "workbench.convert.transformers:convert",
         "workbench": "workbench.convert.python_function:convert",  # PythonFunction
@@ -89,8 +92,8 @@ CONVERTERS: Mapping[str, str] = MappingProxyType(
 
 _ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
-        "tensorflow": "export it with tf2onnx and load the file",
-        "jax": "export it with jax2onnx and load the file",
+        "paddle": "export it with paddle.onnx.export, in an environment of its own, since that installs packages by "
+        "itself, and load the file",
     }
 )
 """Advice for objects that have no converter here yet."""

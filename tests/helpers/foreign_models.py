@@ -1,0 +1,94 @@
+"""Run by the interpreter of another environment: converts models of one library, and compares their answers.
+
+`python -m tests.helpers.foreign_models jax` prints how many were right.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from workbench.convert.agreement import compare
+from workbench.convert.converters import converter_for
+
+Made = tuple[str, Any, Any]
+"""(its name, the object, an example or None)"""
+
+
+def numbers(*shape: int) -> Any:
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def of_jax() -> Iterator[Made]:
+    import jax
+    import jax.numpy as jnp
+    from flax import nnx
+
+    weights = jnp.asarray(numbers(8, 3))
+
+    class Net(nnx.Module):
+        def __init__(self) -> None:
+            rngs = nnx.Rngs(0)
+            self.first, self.norm = nnx.Linear(8, 16, rngs=rngs), nnx.BatchNorm(16, rngs=rngs)
+            self.drop, self.last = nnx.Dropout(0.5, rngs=rngs), nnx.Linear(16, 2, rngs=rngs)
+
+        def __call__(self, x: Any) -> Any:
+            return self.last(self.drop(nnx.relu(self.norm(self.first(x)))))
+
+    yield "a function", jax.jit(lambda x: jnp.tanh(x @ weights)), numbers(5, 8)
+    both = jax.jit(lambda a, b: {"total": b.sum(axis=1), "linear": a @ weights})
+    yield "two arguments", both, (numbers(5, 8), numbers(5, 4))
+    yield "nnx", Net(), numbers(5, 8)
+
+
+def of_tensorflow() -> Iterator[Made]:
+    import tensorflow as tf
+
+    class Module(tf.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.weights = tf.Variable(numbers(8, 3))
+
+        def __call__(self, x):  # type: ignore[no-untyped-def]  # TensorFlow reads annotations as types of its own
+            return {"z": tf.tanh(x @ self.weights), "a": tf.reduce_sum(x, 1)}
+
+    Module.__call__ = tf.function(Module.__call__, input_signature=[tf.TensorSpec((None, 8), tf.float32, name="x")])
+    module = Module()
+    yield "a module", module, None
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder, signatures={"serving_default": module.__call__})
+        yield "a SavedModel", tf.saved_model.load(folder), None
+    yield "a function", tf.function(lambda x: tf.tanh(x @ module.weights)), numbers(5, 8)
+
+
+def of_keras() -> Iterator[Made]:
+    from tests.helpers.keras_models import KERAS, lstm
+
+    for kind, make in KERAS.items():
+        yield kind, make()[0], None
+    yield "LSTM of any length", lstm(None)[0], None
+
+
+def assert_right(name: str, source: Any, example: Any) -> None:
+    converted = converter_for(source)(source, example)
+    session = onnxruntime.InferenceSession(str(converted.model), providers=["CPUExecutionProvider"])
+    inputs, outputs = ([each.name for each in found] for found in (session.get_inputs(), session.get_outputs()))
+    for check in converted.checks:
+        rows: Any = check.rows if isinstance(check.rows, dict) else {inputs[0]: check.rows}
+        got = dict(zip(outputs, session.run(None, rows), strict=True))
+        comparison = compare(check.expected, got, converted.labels, 1e-5)
+        assert comparison.agrees, f"{name} {check.what}: {comparison.summary}"
+    print(f"{name}: {converted.exported} on {len(converted.checks)} kinds of calls", flush=True)
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    models = list({"jax": of_jax, "tensorflow": of_tensorflow, "keras": of_keras}[sys.argv[1]]())
+    for model in models:
+        assert_right(*model)
+    print(f"right: {len(models)}")
