@@ -142,6 +142,33 @@ def test_a_missing_value_where_the_model_knows_none_is_refused_with_row_and_colu
         assert says in refused(pd.DataFrame(rows(**{column: value})), TABLE)
 
 
+WHOLE = Signature((TensorSpec("X", "FP32", (-1, 2), columns=("age", "fare")),), (), ignored=())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pd.DataFrame({"fare": [1.5], "age": [40]}),
+        pd.DataFrame({"fare": [1.5], "age": [40]}).iloc[0],
+        {"fare": 1.5, "age": 40},
+        {"fare": [1.5], "age": [40]},
+        [{"fare": 1.5, "age": 40}],
+        pd.DataFrame([[40, 1.5]]),
+        [40, 1.5],
+    ],
+    ids=["frame", "row", "dict of values", "dict of lists", "records", "no names", "list"],
+)
+def test_columns_of_a_table_taken_as_a_whole_are_put_in_the_models_order(value: Any) -> None:
+    assert adapt(value, WHOLE, "m").inputs["X"].tolist() == [[40, 1.5]]
+
+
+def test_a_table_taken_as_a_whole_with_other_columns_is_refused_with_their_names() -> None:
+    says = "the columns of 'm' are 'age', 'fare'; missing: 'fare'; unknown: 'fares'; did you mean 'fare' for 'fares'?"
+    assert refused(pd.DataFrame({"fares": [1.5], "age": [40]}), WHOLE) == says
+    assert refused({"fares": [1.5], "age": [40]}, WHOLE) == says
+    assert "unknown: 'id'; drop the others first" in refused(pd.DataFrame({"fare": [1], "age": [4], "id": [1]}), WHOLE)
+
+
 def test_rows_with_other_columns_than_the_rest_are_refused() -> None:
     records = [{"age": 1, "city": "Rom", "plan": "a", "fare": 1}, {"age": 1, "plan": "a", "fare": 1}]
     assert refused(records, TABLE) == "row 1 has no 'city', which other rows have"

@@ -9,13 +9,24 @@ SIGNATURE = Signature((TensorSpec("age", "FP32", (-1, 1)), TensorSpec("city", "B
 
 
 def test_what_is_said_of_columns_is_in_the_signature() -> None:
-    found = with_columns(SIGNATURE, encode_columns({"city": "<NA>"}, ("id",)))
+    found = with_columns(SIGNATURE, encode_columns({"city": "<NA>"}, ["id"], {"age": ["a", "b"]}))
+    assert [spec.columns for spec in found.inputs] == [("a", "b"), ()]
     assert [spec.missing for spec in found.inputs] == ["", "<NA>"]
     assert found.ignored == ("id",)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"missing": {"age": 3}, "ignored": []}', '{"missing": [], "ignored": 3}', "[" * 9999]
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"missing": {"age": 3}, "ignored": [], "columns": {}}',
+        '{"missing": {}, "ignored": 3, "columns": {}}',
+        '{"missing": {}, "ignored": [], "columns": {"age": 3}}',
+        "[" * 9999,
+    ],
 )
 def test_metadata_of_another_form_are_passed_over(text: str) -> None:
     assert with_columns(SIGNATURE, text) == SIGNATURE

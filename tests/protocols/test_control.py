@@ -35,7 +35,10 @@ FAILED = ModelStatus("bad", "1", ModelState.FAILED, reason="corrupt")
 COLUMNS = replace(
     STATUS,
     signature=Signature(
-        (TensorSpec("age", "FP32", (-1, 1), missing="NaN"), TensorSpec("city", "BYTES", (-1, 1), missing="<NA>")),
+        (
+            TensorSpec("age", "FP32", (-1, 1), missing="NaN", columns=("age",)),
+            TensorSpec("city", "BYTES", (-1, 1), missing="<NA>"),
+        ),
         (),
         ignored=("id",),
     ),

@@ -86,6 +86,8 @@ def did_you_mean(wanted: str, known: Iterable[str]) -> str:
 
 def _by_name(value: object, signature: Signature, model: str) -> Mapping[str, object]:
     names = [spec.name for spec in signature.inputs]
+    if len(names) == 1 and (found := _by_columns(value, signature.inputs[0], model)) is not None:
+        return {names[0]: found}
     if isinstance(value, Mapping):
         given = {name: part for name, part in value.items() if name not in signature.ignored}
         return _checked_names(given, names, f"the inputs of {model!r}", "inputs")
@@ -100,6 +102,25 @@ def _by_name(value: object, signature: Signature, model: str) -> Mapping[str, ob
         f"{model!r} has {len(names)} inputs ({', '.join(map(describe, signature.inputs))}); "
         f"pass a dict with an array for each, not one {type(value).__name__}"
     )
+
+
+def _by_columns(value: Any, spec: TensorSpec, model: str) -> Any:
+    """The columns of a table in the model's order, for an input that takes a table as a whole and knows their names;
+    None for a value that has no names of columns."""
+    wanted = list(spec.columns)
+    if not wanted:
+        return None
+    what = f"the columns of {model!r}"
+    if _is_frame(value) and all(isinstance(column, str) for column in value.columns):
+        _checked_names(dict.fromkeys(value.columns), wanted, what, "columns")
+        return value[wanted] if list(value.columns) != wanted else value
+    if _is_series(value) and len(value) and all(isinstance(label, str) for label in value.index):
+        _checked_names(dict(value), wanted, what, "columns")
+        return value[wanted]
+    if isinstance(value, Mapping) and spec.name not in value:
+        _checked_names(value, wanted, what, "columns")
+        return np.stack([np.asarray(value[column]) for column in wanted], axis=-1)
+    return None
 
 
 def _from_records(rows: list[Mapping[Any, object]]) -> dict[Any, object]:

@@ -105,13 +105,15 @@ def _variants(estimator: Any, proto: ModelProto, rows: Any) -> Iterator[tuple[An
     table = rows if hasattr(rows, "columns") else np.asarray(rows)
     read = {value.name for value in proto.graph.input}
     inputs = [each for each in input_columns(estimator, table) if each[0] in read]
-    names = [output.name for output in proto.graph.output]
-    variants = RowVariants(table, inputs, lambda some: own_answers(estimator, names, some))
+    outputs = [output.name for output in proto.graph.output]
+    variants = RowVariants(table, inputs, lambda some: own_answers(estimator, outputs, some))
     missing = variants.missing()
     ignored = unread_columns(estimator, [str(name) for name in getattr(estimator, "feature_names_in_", ())])
-    if missing or ignored:
+    names = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
+    columns = {name: names for name, width, _ in inputs if width == len(names) > 1}
+    if missing or ignored or columns:
         entry = proto.metadata_props.add()
-        entry.key, entry.value = METADATA_KEY, encode_columns(missing, tuple(sorted(ignored)))
+        entry.key, entry.value = METADATA_KEY, encode_columns(missing, sorted(ignored), columns)
     yield from variants.variants()
 
 

@@ -63,6 +63,8 @@ class TensorSpec:
     """False: the number of axes is not known either, any shape fits, and `shape` is ()."""
     missing: str = ""
     """What a missing value is sent as: a text, or "NaN"; "refused": none may be missing; empty: not known."""
+    columns: tuple[str, ...] = ()
+    """The names of the second axis' places, where the model was trained on a table; empty: not known."""
 
     def __str__(self) -> str:
         return visible(f"{self.name} {self.datatype}{self.axes}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from workbench.core.model import Signature
@@ -18,21 +18,27 @@ REFUSED = "refused"
 """What is said of an input in which no value may be missing."""
 
 METADATA_KEY = "workbench.columns"
-"""The key of the metadata; its value is JSON: `missing`, input -> one of the above; `ignored`, columns not read."""
+"""The key of the metadata, which are JSON: `missing`, input -> one of the above; `ignored`, columns that are not read;
+`columns`, input -> the names of its columns, in order."""
 
 
-def encode_columns(missing: Mapping[str, str], ignored: tuple[str, ...]) -> str:
-    return json.dumps({"missing": dict(missing), "ignored": list(ignored)}, sort_keys=True, ensure_ascii=False)
+def encode_columns(missing: Mapping[str, str], ignored: Sequence[str], columns: Mapping[str, Sequence[str]]) -> str:
+    told = {"missing": dict(missing), "ignored": list(ignored), "columns": {k: list(v) for k, v in columns.items()}}
+    return json.dumps(told, sort_keys=True, ensure_ascii=False)
 
 
 def with_columns(signature: Signature, text: str) -> Signature:
     """`signature` with what the metadata say; as it is where they have another form, since anybody may write them."""
     try:
         found = json.loads(text)
-        missing, ignored = found["missing"], found["ignored"]
-        if not isinstance(missing, dict) or not all(isinstance(each, str) for each in (*missing.values(), *ignored)):
+        missing, ignored, columns = found["missing"], found["ignored"], found["columns"]
+        texts = [*missing.values(), *ignored, *(name for names in columns.values() for name in names)]
+        if not all(isinstance(each, str) for each in texts):
             return signature
-    except (ValueError, KeyError, TypeError, RecursionError):
+        inputs = tuple(
+            replace(spec, missing=missing.get(spec.name, ""), columns=tuple(columns.get(spec.name, ())))
+            for spec in signature.inputs
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return signature
-    inputs = tuple(replace(spec, missing=missing.get(spec.name, "")) for spec in signature.inputs)
     return Signature(inputs, signature.outputs, tuple(ignored))

@@ -105,6 +105,8 @@ def _spec(spec: TensorSpec) -> dict[str, Any]:
     told: dict[str, Any] = {"name": spec.name, "datatype": spec.datatype, "shape": spec.shape}
     if spec.missing:
         told["missing"] = spec.missing
+    if spec.columns:
+        told["columns"] = list(spec.columns)
     return told if spec.ranked else {**told, "ranked": False}
 
 
