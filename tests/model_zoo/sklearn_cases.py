@@ -31,7 +31,7 @@ def fitted(name: str) -> Fitted:
     """The estimator on the first kind of data that it takes; a regressor around another one has a regressor in it."""
     for found in fitted_estimators(lambda each, data: each == name and (name not in WORDS or data == "words")):
         inner = getattr(found.estimator, "estimator", None)
-        if inner is None or is_regressor(inner) == is_regressor(found.estimator):
+        if inner is None or is_regressor(inner) or not is_regressor(found.estimator):
             return found
     raise LookupError(f"{name} can be fitted to none of the kinds of data")
 
