@@ -79,7 +79,7 @@ def data_kinds() -> list[Data]:
     both = (three, real, two)
     return [
         Data("numbers", numbers, both),
-        Data("one column", numbers[:, :1], (real,)),
+        Data("one column", numbers[:, :1], both),
         Data("two classes", numbers, (two,)),
         Data("named classes", numbers, (named,)),
         Data("a frame of numbers", pd.DataFrame(numbers, columns=list("abcde")), both),
@@ -121,6 +121,7 @@ def wrapped() -> Iterator[tuple[str, Any]]:
                     more = {"param_grid": {}} if "param_grid" in parameters else {}
                     more |= {"param_distributions": {}} if "param_distributions" in parameters else {}
                     more |= {"cv": 2} if "cv" in parameters else {}
+                    more |= {"random_state": 0} if "random_state" in parameters else {}
                     yield name, kind(**{need: choice}, **more)
     numeric, texts = ["age", "income"], ["city", "plan"]
     columns = ColumnTransformer(

@@ -31,6 +31,9 @@ WITH_HOLES = 64
 HOLES = 0.2
 """The share of values that are missing in these rows."""
 
+_OF_COUNTS = ("MultinomialNB", "ComplementNB", "AdditiveChi2Sampler", "SkewedChi2Sampler")
+"""Classes that refuse negative values."""
+
 _STORED = ("_fit_X", "support_vectors_", "X_train_", "X_fit_")
 """Attributes that hold rows of the training data."""
 
@@ -196,7 +199,7 @@ def _exact(rows: Array) -> Array:
 
 def _remembered(step: Any, rng: np.random.Generator) -> Array | None:
     for name in _STORED:
-        rows = getattr(step, name, None)
+        rows = getattr(step, name, getattr(getattr(step, "nbrs_", None), name, None))
         if isinstance(rows, np.ndarray) and rows.ndim == 2 and len(rows) and rows.dtype.kind in "iuf":
             return _like_stored(rows.astype(float), rng)
     if getattr(step, "covariance_type", None) is not None and hasattr(step, "sample"):  # a mixture
@@ -302,4 +305,4 @@ def _first_steps(estimator: Any) -> Iterator[Any]:
 def _counts(estimator: Any) -> bool:
     """True for models of counts, which refuse negative values."""
     steps = [step for _, step in getattr(estimator, "steps", [("", estimator)])]
-    return any(type(step).__name__ in ("MultinomialNB", "ComplementNB") for step in steps)
+    return any(type(step).__name__ in _OF_COUNTS for step in steps)

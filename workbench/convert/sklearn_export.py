@@ -29,11 +29,14 @@ _WORDS = r"[\p{L}\p{N}_]{2,}"
 _FORMS: tuple[tuple[str, str, object, object], ...] = (
     ("VotingClassifier", "flatten_transform", True, False),
     ("KBinsDiscretizer", "encode", "onehot", "onehot-dense"),
+    ("RandomTreesEmbedding", "sparse_output", True, False),
 )
 """(class, setting, what skl2onnx refuses, what gives the same values to it)"""
 
 _TREES = ("sklearn.tree", "sklearn.ensemble", "lightgbm", "xgboost", "catboost")
 """Where the classes of trees are defined."""
+
+_CURE = "Or serve it as Python: wb.load(NAME, obj, as_python=True, sample=X[:5])"
 
 _UNKNOWN = re.compile(r"Unable to find a(?: shape calculator|n? ?converter)[^<]*<class '(?:[^']*\.)?(\w+)'>")
 """The beginning of skl2onnx's error for a class that it cannot convert."""
@@ -50,7 +53,8 @@ def export(estimator: Any, kind: str, rows: Any, *, double: bool = False) -> Any
 
     parts = list(_parts(inside(estimator)))
     if not double and not any(hasattr(part, "transformers_") or type(part).__name__ in OWN for part in parts):
-        if hasattr(rows, "columns") and not all(_is_number(rows[name]) for name in rows.columns):
+        encodes = getattr(inside(estimator), "_preprocessor", None) is not None  # as HistGradientBoosting does
+        if not encodes and hasattr(rows, "columns") and not all(_is_number(rows[name]) for name in rows.columns):
             raise Unsupported(
                 f"{kind} takes columns of text as a whole, which has no ONNX form; encode them in a step before it, as "
                 f"make_pipeline(ColumnTransformer(...), {type(estimator).__name__}(...)), or serve it as it is with "
@@ -78,22 +82,25 @@ def _by_skl2onnx(
     double: bool = False,
     targets: tuple[dict[str, int] | None, ...] = (None, OPSETS),  # some converters know the older operators only
 ) -> Any:
+    estimator = inside(estimator)
     types = _initial_types(rows, double)
     estimator = _convertible(estimator)
     failure: Exception | None = None
     for target in targets:
         try:
-            with _truth_values_as_integers(), _missing_values_in_trees(), own_converters():
+            with _truth_values_as_integers(), _missing_values_in_trees(), own_converters(estimator):
                 proto = _convert(estimator, types, target)
                 return _with_plain_names(proto, hasattr(estimator, "predict_proba"))
         except Unsupported as error:  # of our own converters
-            raise Unsupported(f"{kind} has no ONNX form: {error.message}") from error
+            raise Unsupported(f"{kind} has no ONNX form: {error.message}. {_CURE}") from error
         except Exception as error:  # skl2onnx raises whatever its converters do
             failure = failure or error
     reason = textwrap.shorten(str(failure), 300, placeholder=" …")
     if unknown := _UNKNOWN.match(reason):
-        raise Unsupported(f"{kind} has no ONNX form: skl2onnx knows no conversion of {unknown[1]}") from failure
-    raise Unsupported(f"{kind} has no ONNX form that skl2onnx can make: {reason}") from failure
+        raise Unsupported(
+            f"{kind} has no ONNX form: skl2onnx knows no conversion of {unknown[1]}. {_CURE}"
+        ) from failure
+    raise Unsupported(f"{kind} has no ONNX form: skl2onnx failed on it ({reason}). {_CURE}") from failure
 
 
 def _convert(estimator: Any, types: list[tuple[str, Any]], target: dict[str, int] | None) -> Any:

@@ -25,10 +25,14 @@ _TREES = ("sklearn.tree", "sklearn.ensemble", "lightgbm", "xgboost", "catboost")
 
 
 def inside(estimator: Any) -> Any:
-    """The estimator that a search has chosen; another is itself."""
-    while hasattr(estimator, "best_estimator_"):
-        estimator = estimator.best_estimator_
-    return estimator
+    """The estimator that a search has chosen or that is held frozen; another is itself."""
+    while True:
+        if hasattr(estimator, "best_estimator_"):
+            estimator = estimator.best_estimator_
+        elif type(estimator).__name__ == "FrozenEstimator":
+            estimator = estimator.estimator
+        else:
+            return estimator
 
 
 class StepGraph:
@@ -143,11 +147,13 @@ class StepGraph:
         if len(given) == 1:
             return given[0]
         texts = [column.names[0] for column in given if column.text]
-        if not given or (texts and len(texts) < len(given)):
+        if not given:
+            raise Unsupported(f"its steps leave no column for {reader}, so there is nothing to serve")
+        if texts and len(texts) < len(given):
             raise Unsupported(
                 f"{reader} takes text ({', '.join(map(repr, texts[:3]))}) and numbers side by side, which ONNX cannot "
-                "hold in one table; encode the text first" if given else f"{reader} gets no column at all"
-            )  # fmt: skip
+                "hold in one table; encode the text first"
+            )
         names = tuple(name for column in given for name in column.names)
         return Columns(self._graph.node("Concat", [column.tensor for column in given], axis=1), names, bool(texts))
 

@@ -103,7 +103,7 @@ def raw_scores(graph: Graph, model: Boosted, rows: str, dtype: np.dtype[Any]) ->
         small = graph.add("LessOrEqual", graph.add("Abs", rows), graph.constant(dtype.type(np.float32(1e-35))))
         zero = graph.add("And", small, graph.constant(model.zero_is_missing))
         rows = graph.add("Where", zero, graph.constant(dtype.type(np.nan)), rows)
-    attributes = _ensemble(model, dtype)
+    attributes = ensemble_attributes(model, dtype)
     return graph.add("TreeEnsembleRegressor", rows, domain="ai.onnx.ml", **attributes)
 
 
@@ -138,7 +138,7 @@ def labelled(graph: Graph, probabilities: str, classes: Array, output: str) -> s
     return graph.add("Gather", graph.constant(classes), best, output=output)
 
 
-def _ensemble(model: Boosted, dtype: np.dtype[Any]) -> dict[str, Any]:
+def ensemble_attributes(model: Boosted, dtype: np.dtype[Any]) -> dict[str, Any]:
     """The attributes of TreeEnsembleRegressor."""
     from onnx import numpy_helper
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench.convert.sklearn_own.distances import euclidean, squared_distances
+from workbench.convert.sklearn_own.distances import euclidean, nearest_place, squared_distances
 from workbench.convert.sklearn_own.graph_values import Graph, Value
 from workbench.errors import Unsupported
 
@@ -18,12 +18,13 @@ def nearest_centre(graph: Graph, model: Any) -> Sequence[Value]:
         raise Unsupported("it was fitted to distances, so it answers for the rows that it was fitted to and no others")
     if not len(centres):
         return [graph.fill(np.array(-1))]
-    return [squared_distances(graph.rows, centres).argmin()]
+    return [nearest_place(graph.rows, centres)]
 
 
 def birch(graph: Graph, model: Any) -> Sequence[Value]:
-    distances = euclidean(graph.rows, model.subcluster_centers_)
-    return [graph.value(np.asarray(model.subcluster_labels_, int)).take(distances.argmin(), axis=0), distances]
+    rows, centres = graph.rows, model.subcluster_centers_
+    label = graph.value(np.asarray(model.subcluster_labels_, int)).take(nearest_place(rows, centres), axis=0)
+    return [label, euclidean(rows, centres)]
 
 
 def bisecting(graph: Graph, model: Any) -> Sequence[Value]:

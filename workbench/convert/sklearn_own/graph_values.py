@@ -34,6 +34,21 @@ class Graph:
         """The first of the estimator's inputs, in its own type."""
         return Value(self, self._operator.inputs[0].full_name)
 
+    def column(self, place: int, *, text: bool) -> Value:
+        """One column of the input, [N, 1]: text, or else float64."""
+        from skl2onnx.common.data_types import StringTensorType
+
+        for each in self._operator.inputs:
+            width = int(each.type.shape[1])
+            if place < width:
+                if isinstance(each.type, StringTensorType) != text:
+                    raise Unsupported("a column is text in one place and numbers in another")
+                found = Value(self, each.full_name)
+                found = found.take([place]) if width > 1 else found
+                return found if text else found.cast("float64")
+            place -= width
+        raise Unsupported("it reads a column that its input does not have")
+
     @property
     def row_count(self) -> Value:
         """N, int64 [1]."""
@@ -226,8 +241,9 @@ class Value:
         return self.graph.node("Min", self.graph.node("Max", self, float(low)), float(high))
 
 
-def is_text(classes: Array) -> bool:
-    return np.asarray(classes).dtype.kind in "OUS"
+def is_text(values: Array) -> bool:
+    array = np.asarray(values)
+    return array.dtype.kind in "US" or (array.dtype.kind == "O" and any(isinstance(each, str) for each in array.flat))
 
 
 def _texts(array: Array) -> Array:

@@ -66,16 +66,16 @@ def error_function(value: Value) -> Value:
 
 
 def interpolate(column: Value, xs: Array, ys: Array) -> Value:
-    """numpy.interp of [N, 1]: on straight lines between the points, and level beyond them."""
+    """numpy.interp of [N, 1]: on straight lines between the points, and level beyond
+    them; where several points share an x, the last of them counts."""
     xs, ys = np.asarray(xs, float), np.asarray(ys, float)
     if len(xs) == 1:
         return column.graph.fill(ys)
-    column = column.clip(xs[0], xs[-1])
-    place = (
-        (column > xs[1:-1]).cast("int64").reduce("Sum", keep=False) if len(xs) > 2 else column.graph.fill(np.array(0))
-    )
+    below, column = column < xs[0], column.clip(xs[0], xs[-1])
+    place = (column >= xs[1:-1]).cast("int64").reduce("Sum", keep=False)  # 0 where there are no inner points
     steps = np.diff(xs)
     slopes = np.divide(np.diff(ys), steps, out=np.zeros(len(steps)), where=steps > 0)
     graph = column.graph
     start, value, slope = (graph.value(each).take(place, axis=0).reshape(-1, 1) for each in (xs[:-1], ys[:-1], slopes))
-    return value + (column - start) * slope
+    inside = graph.where(column >= xs[-1], ys[-1], value + (column - start) * slope)
+    return graph.where(below, ys[0], inside)

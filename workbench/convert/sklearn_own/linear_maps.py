@@ -58,14 +58,7 @@ def boltzmann(graph: Graph, model: Any) -> Sequence[Value]:
 
 
 def selection(graph: Graph, model: Any) -> Sequence[Value]:
-    return [graph.first.take(np.flatnonzero(model.get_support()))]
-
-
-def missing_indicator(graph: Graph, model: Any) -> Sequence[Value]:
-    rows = graph.rows.take(np.asarray(model.features_, np.int64))
-    marked = model.missing_values
-    holes = rows.apply("IsNaN") if marked is None or marked != marked else rows.equals(float(marked))
-    return [holes.cast("float64")]
+    return [graph.rows.take(np.flatnonzero(model.get_support()))]
 
 
 CONVERTERS = {
@@ -76,8 +69,17 @@ CONVERTERS = {
     "sklearn.decomposition.FastICA": fast_ica,
     "sklearn.decomposition.MiniBatchSparsePCA": sparse_pca,
     "sklearn.decomposition.SparsePCA": sparse_pca,
+    "sklearn.feature_selection.GenericUnivariateSelect": selection,
+    "sklearn.feature_selection.RFE": selection,
+    "sklearn.feature_selection.RFECV": selection,
+    "sklearn.feature_selection.SelectFdr": selection,
+    "sklearn.feature_selection.SelectFpr": selection,
+    "sklearn.feature_selection.SelectFromModel": selection,
+    "sklearn.feature_selection.SelectFwe": selection,
+    "sklearn.feature_selection.SelectKBest": selection,
+    "sklearn.feature_selection.SelectPercentile": selection,
     "sklearn.feature_selection.SequentialFeatureSelector": selection,
-    "sklearn.impute.MissingIndicator": missing_indicator,
+    "sklearn.feature_selection.VarianceThreshold": selection,
     "sklearn.linear_model.RidgeClassifier": ridge_classifier,
     "sklearn.linear_model.RidgeClassifierCV": ridge_classifier,
     "sklearn.neural_network.BernoulliRBM": boltzmann,

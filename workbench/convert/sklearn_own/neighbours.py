@@ -16,6 +16,7 @@ from workbench.convert.sklearn_own.distances import (
 )
 from workbench.convert.sklearn_own.graph_values import Graph, Value
 from workbench.convert.sklearn_own.responses import of_each_output
+from workbench.core.tensor import Array
 from workbench.errors import Unsupported
 
 
@@ -70,6 +71,40 @@ def radius_classifier(graph: Graph, model: Any) -> Sequence[Value]:
     )
 
 
+def radius_transformer(graph: Graph, model: Any) -> Sequence[Value]:
+    distances = exact_distances(graph.rows, model._fit_X, minkowski_power(model.metric, model.p))
+    within = (distances <= float(model.radius)).cast("float64")
+    return [within if model.mode == "connectivity" else within * distances]
+
+
+def isomap(graph: Graph, model: Any) -> Sequence[Value]:
+    if model.n_neighbors is None:
+        raise Unsupported("radius in place of n_neighbors has no ONNX form here")
+    power = minkowski_power(model.metric, model.p)
+    near, places = nearest(exact_distances(graph.rows, model.nbrs_._fit_X, power), model.n_neighbors)
+    ways = graph.value(np.asarray(model.dist_matrix_, float)).take(places, axis=0)  # [N, neighbours, stored rows]
+    shortest = (ways + graph.node("Unsqueeze", near, np.array([-1]))).reduce("Min", keep=False)
+    gram, known = shortest * shortest * -0.5, model.kernel_pca_
+    centred = gram - gram.reduce("Mean") - known._centerer.K_fit_rows_ + float(known._centerer.K_fit_all_)
+    values, vectors = known.eigenvalues_, known.eigenvectors_
+    scaled: Array = np.divide(vectors, np.sqrt(np.maximum(values, 0)), out=np.zeros(vectors.shape), where=values > 0)
+    return [centred @ scaled]
+
+
+def kernel_density(graph: Graph, model: Any) -> Sequence[Value]:
+    weights = model.tree_.sample_weight if hasattr(model.tree_, "sample_weight") else None
+    if model.kernel != "gaussian" or weights is not None:
+        raise Unsupported(f"kernel={model.kernel!r} or sample weights have no ONNX form here; the gaussian kernel has")
+    stored = np.asarray(model.tree_.data, float)
+    distances = exact_distances(graph.rows, stored, minkowski_power(model.metric, 2))
+    powers = distances * distances * float(-0.5 / model.bandwidth_**2)
+    level = powers.reduce("Max")
+    width = stored.shape[1]
+    constant = np.log(len(stored)) + width * (0.5 * np.log(2 * np.pi) + np.log(model.bandwidth_))
+    total = (powers - level).apply("Exp").reduce("Sum").apply("Log") + level - float(constant)
+    return [total.reshape(-1)]
+
+
 def nearest_centroid(graph: Graph, model: Any) -> Sequence[Value]:
     rows, centroids = graph.rows, np.asarray(model.centroids_, float)
     count = len(model.classes_)
@@ -101,7 +136,26 @@ def label_spreading(graph: Graph, model: Any) -> Sequence[Value]:
     return [graph.labels(model.classes_, probabilities.argmax()), probabilities]
 
 
+def nearest_classifier(graph: Graph, model: Any) -> Sequence[Value]:
+    distances = exact_distances(graph.rows, model._fit_X, minkowski_power(model.metric, model.p))
+    _, places = nearest(distances, model.n_neighbors)
+    if model.weights not in (None, "uniform"):
+        raise Unsupported(f"weights={model.weights!r} of several outputs has no ONNX form here; 'uniform' has")
+    labels, shares = [], []
+    for kinds, targets in zip(model.classes_, np.asarray(model._y).T, strict=True):
+        votes = graph.value(np.eye(len(kinds))[targets]).take(places, axis=0)
+        shares.append(votes.reduce("Mean", keep=False))
+        labels.append(graph.labels(kinds, shares[-1].argmax()))
+    return of_each_output(labels, shares, [len(each) for each in model.classes_])
+
+
+OF_SEVERAL_OUTPUTS = {"sklearn.neighbors.KNeighborsClassifier": nearest_classifier}
+"""Used only for several outputs, which skl2onnx 1.20 takes only where each has as many classes."""
+
 CONVERTERS = {
+    "sklearn.manifold.Isomap": isomap,
+    "sklearn.neighbors.KernelDensity": kernel_density,
+    "sklearn.neighbors.RadiusNeighborsTransformer": radius_transformer,
     "sklearn.neighbors.RadiusNeighborsRegressor": radius_regressor,
     "sklearn.neighbors.RadiusNeighborsClassifier": radius_classifier,
     "sklearn.neighbors.NearestCentroid": nearest_centroid,

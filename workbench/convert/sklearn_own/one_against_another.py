@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench.convert.sklearn_own.distances import squared_distances
+from workbench.convert.sklearn_own.distances import nearest_place
 from workbench.convert.sklearn_own.graph_values import Graph, Value
 from workbench.convert.sklearn_own.responses import columns, response
 from workbench.core.tensor import Array
@@ -49,7 +49,7 @@ def one_vs_one(graph: Graph, model: Any) -> Sequence[Value]:
 
 def output_code(graph: Graph, model: Any) -> Sequence[Value]:
     scores = graph.concat([response(graph, each) for each in model.estimators_])
-    return [graph.labels(model.classes_, squared_distances(scores, model.code_book_).argmin())]
+    return [graph.labels(model.classes_, nearest_place(scores, model.code_book_))]
 
 
 CONVERTERS = {

@@ -15,13 +15,16 @@ from workbench.convert.sklearn_own import (
     calibration,
     chains,
     clusters,
+    columns_alone,
     constant_answers,
     gaussian_processes,
     kernel_models,
     linear_maps,
     neighbours,
+    networks,
     one_against_another,
     target_transforms,
+    trees,
     wrappers,
 )
 from workbench.convert.sklearn_own.graph_values import Graph, Value, is_text
@@ -35,13 +38,16 @@ _TABLES = (
     calibration,
     chains,
     clusters,
+    columns_alone,
     constant_answers,
     gaussian_processes,
     kernel_models,
     linear_maps,
     neighbours,
+    networks,
     one_against_another,
     target_transforms,
+    trees,
     wrappers,
 )
 
@@ -52,8 +58,8 @@ _OPTIONS: dict[str, Any] = {"zipmap": [True, False, "columns"], "nocl": [True, F
 
 
 @contextlib.contextmanager
-def own_converters() -> Iterator[None]:
-    """skl2onnx's tables are the whole process's, so they are put back afterwards."""
+def own_converters(estimator: Any) -> Iterator[None]:
+    """Those that `estimator` may need. skl2onnx's tables are the whole process's, so they are put back afterwards."""
     from skl2onnx import update_registered_converter
     from skl2onnx._parse import sklearn_parsers_map
     from skl2onnx._supported_operators import sklearn_operator_name_map
@@ -67,7 +73,7 @@ def own_converters() -> Iterator[None]:
     ]
     before = [dict(table) for table in tables]
     try:
-        for path, function in CONVERTERS.items():
+        for path, function in (CONVERTERS | _of_several_outputs(estimator)).items():
             if (kind := _class(path)) is not None:
                 from sklearn.base import ClassifierMixin
 
@@ -81,6 +87,14 @@ def own_converters() -> Iterator[None]:
         for table, kept in zip(tables, before, strict=True):
             table.clear()
             table.update(kept)
+
+
+def _of_several_outputs(estimator: Any) -> dict[str, Converter]:
+    """The converter of a tree, a forest or neighbours with several outputs; skl2onnx's own is used for one output."""
+    last = estimator.steps[-1][1] if getattr(estimator, "steps", None) else estimator
+    tables: dict[str, Converter] = {**trees.OF_SEVERAL_OUTPUTS, **neighbours.OF_SEVERAL_OUTPUTS}
+    found = {path: each for path, each in tables.items() if _class(path) is type(last)}
+    return found if isinstance(getattr(last, "classes_", None), list) else {}
 
 
 def _class(path: str) -> Any:
@@ -120,8 +134,12 @@ def _parser(scope: Any, model: Any, inputs: list[Any], custom_parsers: Any = Non
 def output_names(model: Any) -> list[str]:
     from sklearn.base import is_classifier, is_clusterer, is_outlier_detector
 
+    if hasattr(model, "get_support"):  # a selector of columns, whatever it selects them by
+        return ["variable"]
     if is_classifier(model):
         scores = any(hasattr(model, method) for method in ("predict_proba", "decision_function"))
+        if getattr(model, "multi_class", "") == "one_vs_one" and len(model.classes_) > 2:  # of Gaussian processes
+            scores = False
         counts = {len(each) for each in _classes(model)}
         if not scores or (hasattr(model, "chain_method") and counts != {2}):
             return ["label"]  # a chain has probabilities of two classes only
