@@ -164,6 +164,8 @@ def runtime_of_platform(platform: str) -> Runtime:
 
 def runtime_meant_by(platform: str, backend: str) -> Runtime | None:
     """The runtime that a config.pbtxt is for."""
+    if backend == PYTHON.name and not platform:  # Triton's own, whose models are a model.py; ours says both
+        return None
     return next((each for each in runtimes() if each.is_meant_by(platform, backend)), None)
 
 
