@@ -73,6 +73,7 @@ CALLS: dict[str, tuple[Callable[[AsyncClient], Awaitable[object]], str]] = {
     "load": (lambda client: client.load("m", Path("/m.onnx")), "no sign of life .* while it was loading 'm'"),
     "load_stored": (lambda client: client.load_stored("m"), "no sign of life .* loading 'm'"),
     "stage": (lambda client: client.stage("m", b"model"), "no sign of life .* loading 'm'"),
+    "stage_path": (lambda client: client.stage_path("m", Path("/m.onnx")), "no sign of life .* loading 'm'"),
     "commit": (lambda client: client.commit("m", "1"), "no sign of life .* routing to 'm', version 1"),
     "discard": (lambda client: client.discard("m", "1"), "no sign of life .* dropping 'm', version 1"),
     "unload": (lambda client: client.unload("m"), "no sign of life .* unloading 'm', after its requests"),
