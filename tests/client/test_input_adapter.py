@@ -185,6 +185,15 @@ def test_pandas_strings_become_bytes() -> None:
     assert fitted(texts, "BYTES", (-1,)).tolist() == [b"a", b"b"]
 
 
+@pytest.mark.parametrize("datatype", ["FP32", "BF16"])
+def test_a_tensor_of_torch_keeps_its_values_also_in_bfloat16(datatype: str) -> None:
+    import torch
+
+    for dtype in (torch.bfloat16, torch.float16, torch.float64):
+        rows = torch.tensor([[0.5, -1.25, 3.0]], dtype=dtype, requires_grad=True)
+        assert fitted(rows, datatype).tolist() == [[0.5, -1.25, 3.0]]
+
+
 def test_an_image_gains_a_fixed_batch_axis_of_one() -> None:
     assert fitted(np.zeros((3, 8, 8)), "FP32", (1, 3, 8, 8)).shape == (1, 3, 8, 8)
 
