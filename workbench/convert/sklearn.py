@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto
 
+from workbench.client.formatting import counted
 from workbench.convert.converters import Check, Converted, exported_as
 from workbench.convert.frame_columns import input_columns, unread_columns
 from workbench.convert.own_answers import own_answers
 from workbench.convert.row_variants import RowVariants
 from workbench.convert.sample_rows import MadeUp, made_up_rows, nothing_like_it
 from workbench.convert.sklearn_export import export
+from workbench.convert.tied_neighbours import decided
 from workbench.core.table_columns import METADATA_KEY, encode_columns
 from workbench.errors import InvalidInput
 
@@ -59,6 +61,7 @@ def _converted(estimator: Any, kind: str, made_up: MadeUp, unasked: bool, *, dou
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         proto = export(estimator, kind, rows, double=double)
+        rows, tied = decided(estimator, rows)
         outputs = [output.name for output in proto.graph.output]
         try:
             expected, labels = own_answers(estimator, outputs, rows)
@@ -70,7 +73,9 @@ def _converted(estimator: Any, kind: str, made_up: MadeUp, unasked: bool, *, dou
         checks = [Check(rows, len(rows), expected)]
         for some, what in _variants(estimator, proto, rows):
             with contextlib.suppress(Exception):  # rows that the estimator itself refuses are no check
+                some, left_out = decided(estimator, some)
                 checks.append(Check(some, len(some), own_answers(estimator, outputs, some)[0], what))
+                tied += left_out
     model = proto.SerializeToString(deterministic=True)
     opset = max(item.version for item in proto.opset_import if item.domain == "")
     versions = {"scikit-learn": version("scikit-learn"), "skl2onnx": version("skl2onnx")}
@@ -85,6 +90,7 @@ def _converted(estimator: Any, kind: str, made_up: MadeUp, unasked: bool, *, dou
         labels,
         kind,
         made_up.like,
+        (f"{counted(tied, 'row')} whose neighbours are equally far left out of the comparison",) if tied else (),
         versions=versions,
         max_batch_size=_TABLE_ROWS if len(proto.graph.input) > 1 else 0,
         way="in double precision" if wide else "",
