@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import subprocess
 import sys
@@ -39,11 +40,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
         process.ready()
         return process
 
+    gc.collect()  # what earlier tests left is not closed in between
     before = descriptors()
     yield begin
     for process in started:
         process.close()
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 def test_arrays_of_any_size_and_text_come_and_go(start: Start) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from workbench.core.runtime import runtime_of_file
+
 HEAD_BYTES: Final = 512
 """Of a file's beginning, what is looked at."""
 
@@ -108,6 +110,8 @@ def foreign(head: bytes, name: str = "") -> str:
     """What a file of another kind is and what to do with it, as the rest of a sentence; empty: it is not known to be
     of another kind. `head` is its beginning, `name` its name where it has one of its own."""
     ending = Path(name).suffix.lower()
+    if ending in _NAMES and runtime_of_file(Path(name)) is not None:  # one was registered for this kind
+        return ""
     known = _of_content(head)
     if known == _PLAIN and _NAMES.get(ending) in (_TORCH, _JOBLIB):  # both write pickles
         return _NAMES[ending]
