@@ -235,7 +235,8 @@ def _as_array(value: object, spec: TensorSpec) -> Array:
         if callable(convert := getattr(value, step, None)):
             value = convert()
     if str(getattr(value, "dtype", "")) == "torch.bfloat16":  # numpy has no such type, and FP32 holds its values
-        value = value.float()
+        tensor: Any = value
+        value = tensor.float()
     try:
         if spec.datatype == BYTES:  # numpy's own bytes would lose zeros at their ends
             return np.asarray(_files_of(value), dtype=None if isinstance(value, np.ndarray) else object)
