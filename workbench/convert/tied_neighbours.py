@@ -15,11 +15,15 @@ from workbench.core.tensor import Array
 EQUALLY_FAR = 1e-5
 """Distances that differ by no more than this share are equal: float32 tells them no further apart."""
 
+MOST_TIED = 0.2
+"""Where a larger share of the rows is tied, as on small whole numbers, they are compared all the same: answers that
+differ so often are no accident to a caller."""
+
 
 def decided(estimator: Any, rows: Any) -> tuple[Any, int]:
     """The rows whose neighbours are told apart by their distance, and how many were left out."""
     tied = _tied(estimator, rows)
-    if tied is None or not tied.any() or tied.all():
+    if tied is None or not tied.any() or tied.mean() > MOST_TIED:
         return rows, 0
     return (rows.loc[~tied] if hasattr(rows, "loc") else np.asarray(rows)[~tied]), int(tied.sum())
 
