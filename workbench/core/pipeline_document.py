@@ -69,6 +69,8 @@ def checked(pipeline: Pipeline, signature: Signature) -> Pipeline:
     given = Counter([*pipeline.inputs.values(), *(tensor for step in steps for tensor in step.outputs.values())])
     if twice := [tensor for tensor, count in given.items() if count > 1]:
         raise ValueError(f"the tensor {twice[0][:80]!r} is given twice")
+    if passed := [name for name, tensor in pipeline.outputs.items() if tensor in pipeline.inputs.values()]:
+        raise ValueError(f"the output {passed[0][:80]!r} is an input that no stage has changed; leave it out")
     taken = [*pipeline.outputs.values(), *(tensor for step in steps for tensor in step.inputs.values())]
     if missing := [tensor for tensor in taken if tensor not in given]:
         raise ValueError(f"no stage gives the tensor {missing[0][:80]!r}, and it is no input")
