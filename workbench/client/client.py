@@ -583,7 +583,11 @@ class AsyncClient:
                     raise
         assert self._shared is not None
         await self.rebind(await asyncio.to_thread(self._shared.ensure))
-        return await self._admitted(method, path, body, headers, timeout_s, silent_s)
+        try:
+            return await self._admitted(method, path, body, headers, timeout_s, silent_s)
+        except Draining:  # its record did not say so yet
+            await self.rebind(await asyncio.to_thread(self._shared.ensure))
+            return await self._admitted(method, path, body, headers, timeout_s, silent_s)
 
     async def _admitted(
         self,
