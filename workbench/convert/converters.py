@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,3 +150,8 @@ def _imported(reference: str) -> Converter:
 def _article(source: object) -> str:
     name = type(source).__name__
     return f"{'an' if name[:1] in 'AEIOUaeioX' or name == 'ndarray' else 'a'} {name}"
+
+
+def words(error: Exception) -> str:
+    """An exception of a library, in one line of at most 300 characters."""
+    return textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" …")

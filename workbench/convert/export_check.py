@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -15,7 +14,7 @@ from workbench.client.client import AsyncClient
 from workbench.client.formatting import counted
 from workbench.client.predict import Predictor
 from workbench.convert.agreement import Agreement, compare, flaws, merged
-from workbench.convert.converters import Check, Converted
+from workbench.convert.converters import Check, Converted, words
 from workbench.core.provenance import AnswerCheck
 from workbench.errors import ExecutionError, InvalidInput, ModelError
 
@@ -94,10 +93,6 @@ async def compare_with_original(
     return Comparison(
         f"forced, though it {flaw or f'differs: {summary}'}", tuple(details), result, refusal, flaw or flaws(result)
     )
-
-
-def words(error: Exception) -> str:
-    return textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" …")
 
 
 def row_values(rows: Any, row: int) -> str:

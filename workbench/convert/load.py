@@ -22,8 +22,8 @@ from workbench.client.load_progress import LoadProgress
 from workbench.client.request_body import CHUNK
 from workbench.client.results import LoadReport
 from workbench.convert.conversion import conversion
-from workbench.convert.converters import Converted, converter_for
-from workbench.convert.export_check import Comparison, DoesNotAgree, compare_with_original, words
+from workbench.convert.converters import Converted, converter_for, words
+from workbench.convert.export_check import Comparison, DoesNotAgree, compare_with_original
 from workbench.convert.python_function import PythonFunction, is_function
 from workbench.core.foreign_formats import HEAD_BYTES, foreign
 from workbench.core.model import check_model_name

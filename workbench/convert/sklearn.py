@@ -7,7 +7,6 @@ input `X` of float32 rows; a DataFrame of several kinds of column becomes one in
 from __future__ import annotations
 
 import contextlib
-import textwrap
 import warnings
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -17,7 +16,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto
 
 from workbench.client.formatting import counted
-from workbench.convert.converters import Check, Converted, exported_as
+from workbench.convert.converters import Check, Converted, exported_as, words
 from workbench.convert.frame_columns import input_columns, unread_columns
 from workbench.convert.own_answers import own_answers
 from workbench.convert.row_variants import RowVariants
@@ -66,7 +65,7 @@ def _converted(estimator: Any, kind: str, made_up: MadeUp, unasked: bool, *, dou
         try:
             expected, labels = own_answers(estimator, outputs, rows)
         except Exception as error:  # the estimator's own, of any class
-            reason = textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" …")
+            reason = words(error)
             if unasked:
                 raise nothing_like_it(kind, f"the estimator itself refuses what was ({reason})") from error
             raise InvalidInput(f"{kind} itself refuses the rows of the sample: {reason}") from error
@@ -114,8 +113,8 @@ def _variants(estimator: Any, proto: ModelProto, rows: Any) -> Iterator[tuple[An
     outputs = [output.name for output in proto.graph.output]
     variants = RowVariants(table, inputs, lambda some: own_answers(estimator, outputs, some))
     missing = variants.missing()
-    ignored = unread_columns(estimator, [str(name) for name in getattr(estimator, "feature_names_in_", ())])
     names = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
+    ignored = unread_columns(estimator, names)
     columns = {name: names for name, width, _ in inputs if width == len(names) > 1}
     if missing or ignored or columns:
         entry = proto.metadata_props.add()
