@@ -17,7 +17,7 @@ import psutil
 import uvloop
 
 from benchmarks.models import LARGE, save_mlp
-from workbench.convert.python_function import PythonFunction, convert
+from workbench.convert.python.python_function import PythonFunction, convert
 from workbench.core.messages import InferRequest
 from workbench.engine import Engine
 from workbench.repository.store import ModelStore

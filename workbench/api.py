@@ -232,7 +232,7 @@ class Workbench:
             given = {"sample": sample, "batch": batch, "tolerance": tolerance, "force": force}
             return self.load(name, predict, progress=progress, as_python=True, **given, **settings)  # type: ignore[arg-type]
         from workbench.client.model_settings import settings_from
-        from workbench.convert.function_around import load_around
+        from workbench.convert.python.function_around import load_around
 
         self._predictor.forget(name)
         model_name, config = model, settings_from(settings)

@@ -25,7 +25,7 @@ from workbench.convert import export_check
 from workbench.convert import load as loading
 from workbench.convert.converters import Converted
 from workbench.convert.load import load
-from workbench.convert.sklearn import convert
+from workbench.convert.scikit.sklearn import convert
 from workbench.errors import Conflict, InvalidInput, ModelError, NotFound
 
 X, Y = load_iris(return_X_y=True)

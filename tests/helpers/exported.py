@@ -6,7 +6,7 @@ from typing import Any
 
 import onnxruntime
 
-from workbench.convert.sklearn_export import export
+from workbench.convert.scikit.sklearn_export import export
 
 
 def answers_of_export(estimator: Any, rows: Any) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from workbench.convert.python_function import interpreter
+from workbench.convert.python.python_function import interpreter
 from workbench.functions.function_bundle import Block, FunctionSpec, ValueSpec, bundle
 
 ROWS = (ValueSpec("x", "FP32", (-1, 2)),)

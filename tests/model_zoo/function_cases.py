@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from tests.model_zoo.case import Case
-from workbench.convert.python_function import PythonFunction
+from workbench.convert.python.python_function import PythonFunction
 
 X, Y = load_iris(return_X_y=True)
 TRAIN, FRESH = slice(0, None, 2), slice(1, None, 2)

@@ -18,7 +18,7 @@ from workbench.api import Workbench
 from workbench.client.futures import Job
 from workbench.client.results import Lines, LoadReport, ModelTable, Prediction
 from workbench.client.summary import Card
-from workbench.convert.last_calls import watch_cell
+from workbench.convert.pytorch.last_calls import watch_cell
 from workbench.notebook.commands import BENCH_OPTIONS, VERBS
 from workbench.notebook.magics import register
 

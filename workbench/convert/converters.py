@@ -74,19 +74,19 @@ class Converter(Protocol):
 
 CONVERTERS: Mapping[str, str] = MappingProxyType(
     {
-        "catboost": "workbench.convert.boosting:convert",
-        "flax": "workbench.convert.jax_function:convert",
-        "jaxlib": "workbench.convert.jax_function:convert",  # a jitted function
-        "keras": "workbench.convert.keras_model:convert",
-        "lightgbm": "workbench.convert.boosting:convert",
-        "sentence_transformers": "workbench.convert.sentence_transformers:convert",
-        "skorch": "workbench.convert.skorch_net:convert",
-        "sklearn": "workbench.convert.sklearn:convert",
-        "tensorflow": "workbench.convert.tensorflow_function:convert",
-        "torch": "workbench.convert.torch_module:convert",
-        "transformers": "workbench.convert.transformers:convert",
-        "workbench": "workbench.convert.python_function:convert",  # PythonFunction
-        "xgboost": "workbench.convert.boosting:convert",
+        "catboost": "workbench.convert.trees.boosting:convert",
+        "flax": "workbench.convert.frameworks.jax_function:convert",
+        "jaxlib": "workbench.convert.frameworks.jax_function:convert",  # a jitted function
+        "keras": "workbench.convert.frameworks.keras_model:convert",
+        "lightgbm": "workbench.convert.trees.boosting:convert",
+        "sentence_transformers": "workbench.convert.hub.sentence_transformers:convert",
+        "skorch": "workbench.convert.pytorch.skorch_net:convert",
+        "sklearn": "workbench.convert.scikit.sklearn:convert",
+        "tensorflow": "workbench.convert.frameworks.tensorflow_function:convert",
+        "torch": "workbench.convert.pytorch.torch_module:convert",
+        "transformers": "workbench.convert.hub.transformers:convert",
+        "workbench": "workbench.convert.python.python_function:convert",  # PythonFunction
+        "xgboost": "workbench.convert.trees.boosting:convert",
     }
 )
 """Top package of a class in the object's ancestry -> the converter."""
@@ -119,7 +119,7 @@ def converter_for(source: object) -> Converter:
             "it, and load net"
         )
     if isinstance(source, FunctionType):
-        return _imported("workbench.convert.python_function:convert")
+        return _imported("workbench.convert.python.python_function:convert")
     parts = source if isinstance(source, tuple) else (source,)  # a pair (model, tokenizer)
     packages = [cls.__module__.split(".")[0] for each in parts for cls in type(each).__mro__]
     for package in packages:

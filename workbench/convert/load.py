@@ -24,7 +24,7 @@ from workbench.client.results import LoadReport
 from workbench.convert.conversion import conversion
 from workbench.convert.converters import Converted, converter_for, words
 from workbench.convert.export_check import Comparison, DoesNotAgree, compare_with_original
-from workbench.convert.python_function import PythonFunction, is_function
+from workbench.convert.python.python_function import PythonFunction, is_function
 from workbench.core.foreign_formats import HEAD_BYTES, foreign
 from workbench.core.model import check_model_name
 from workbench.core.provenance import Provenance
@@ -112,7 +112,7 @@ async def load(
 
 def _of_the_hub(source: str, progress: LoadProgress) -> object:
     """What a folder in the Hugging Face hub's layout holds, or `hf:NAME`; any other path as it is."""
-    from workbench.convert.hub_folder import HUB, hub_folder, opened_folder
+    from workbench.convert.hub.hub_folder import HUB, hub_folder, opened_folder
 
     if source.startswith(HUB):
         progress.begin(f"fetching {source}")

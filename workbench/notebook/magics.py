@@ -19,7 +19,7 @@ from workbench.client.input_adapter import did_you_mean
 from workbench.client.pipeline_wiring import pairs_of
 from workbench.client.results import Lines
 from workbench.client.summary import Card
-from workbench.convert.last_calls import watch_cell
+from workbench.convert.pytorch.last_calls import watch_cell
 from workbench.core.runtime import suffixes
 from workbench.notebook import bench_magic as benches
 from workbench.notebook.cell import defined, last_value

@@ -1,0 +1,206 @@
+"""Live functions and objects, served from their source: they answer as here, or the reason names what is in the way."""
+
+from __future__ import annotations
+
+import functools
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.datasets import load_iris
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.tree import DecisionTreeClassifier
+
+from workbench.api import Workbench
+from workbench.convert.converters import converter_for
+from workbench.convert.python.python_annotations import annotated_inputs, annotated_outputs
+from workbench.convert.python.python_function import PythonFunction, convert
+from workbench.convert.python.python_names import needed_names
+from workbench.errors import InvalidInput, ModelError, Unsupported
+
+X, Y = load_iris(return_X_y=True)
+WEIGHTS = np.arange(8.0).reshape(4, 2)
+SETTINGS = {"scale": 2.0, "names": ("a", "b"), "nested": {"mean": WEIGHTS.mean(axis=0), "none": None, "inf": np.inf}}
+LOCK = threading.Lock()
+
+
+def test_the_names_that_a_text_needs() -> None:
+    text = (
+        "@deco\ndef f(x: T, y=default):\n    z = [w for w in x if g(w)]\n    def inner(): return z, h\n    return inner"
+    )
+    assert needed_names(text) == ("deco", "default", "g", "h")
+    assert needed_names("class A(Base):\n    n = K\n    def f(self):\n        return super().f() + A.n") == (
+        "Base",
+        "K",
+        "super",
+    )
+    assert needed_names("import os\ndef f(x):\n    global count\n    count = 1\n    return os.sep, f") == ()
+
+
+def test_a_function_comes_with_all_that_it_needs_by_value(wb: Workbench) -> None:
+    class Scale:
+        __slots__ = ("by", "self_")
+
+        def __init__(self, by: float) -> None:
+            self.by = by
+            self.self_ = self
+
+        def __call__(self, x: Any) -> Any:
+            return x * self.self_.by
+
+    class Answer(NamedTuple):
+        total: Any
+        name: Any
+
+    scale, offset = Scale(3.0), np.float32(0.5)
+    pattern, where = re.compile("[a-z]+", re.IGNORECASE), Path("/tmp")
+    half = functools.partial(np.multiply, 0.5)
+
+    @np.errstate(all="ignore")
+    def helper(x: Any) -> Any:
+        return half(scale(x)) @ WEIGHTS + offset
+
+    def predict(x: Any, words: Any, extra: float = 1.0) -> Answer:
+        assert where.name == "tmp"
+        assert np.isinf(SETTINGS["nested"]["inf"])  # type: ignore[index]
+        total = helper(x) * SETTINGS["scale"] - SETTINGS["nested"]["mean"] + extra  # type: ignore[index]
+        return Answer(total, np.array([pattern.sub("", str(each)) for each in words]))
+
+    sample = {"x": X[:6], "words": np.array(["a1", "ß", "3"])}
+    report = wb.load("m", predict, sample=sample)
+    assert "predict served from its source as Python" in report.exported
+    assert "a call of the sample takes" in report.exported
+    assert "labels equal, max |diff| 0" in report.compared
+    served = wb.predict("m", {"x": X[:2], "words": ["x7", "8"]})
+    assert np.array_equal(served["total"], predict(X[:2], ["x7", "8"]).total)
+    assert served["name"].tolist() == ["7", "8"]
+
+
+def test_rows_of_several_requests_share_a_call_where_that_is_said(wb: Workbench) -> None:
+    def predict(x: Any) -> Any:
+        return x @ WEIGHTS
+
+    def mixed(x: Any) -> Any:
+        return x - x.mean(axis=0)
+
+    status = wb.load("m", predict, sample=X[:5], batch=True).status
+    assert status.max_batch_size == 64
+    assert str(status.signature).startswith("<Signature x FP64[-1, 4]")
+    with pytest.raises(ModelError, match="does not answer as the original on 1 row of yours in batches of 1"):
+        wb.load("mixed", mixed, sample=X[:5], batch=True)
+    assert wb.load("mixed", mixed, sample=X[:5]).status.max_batch_size == 0
+
+
+def test_annotations_declare_what_no_sample_shows(wb: Workbench) -> None:
+    def predict(x: Any, names: Any) -> Any:
+        return {"label": x.sum(axis=1).astype(np.int64), "n": [each.encode() for each in names]}
+
+    predict.__annotations__ = {"x": "FP32[-1, 2]", "names": "'TEXT[-1]'", "return": "label INT64[-1], n BYTES[-1]"}
+    inputs = annotated_inputs(predict, ["x", "names"])
+    assert [str(each.tensor) for each in inputs.values()] == ["x FP32[-1, 2]", "names BYTES[-1]"]
+    assert [each.text for each in inputs.values()] == [False, True]
+    assert [each.name for each in annotated_outputs(predict) or ()] == ["label", "n"]
+    report = wb.load("declared", predict)
+    assert report.compared == "nothing compared on 0 rows"
+    served = wb.predict("declared", {"x": [[1, 2], [3, 4]], "names": ["a", "ü"]})
+    assert (served["label"].tolist(), served["n"].tolist()) == ([3, 7], ["a", "ü"])
+    predict.__annotations__["x"] = "FP31[-1]"
+    with pytest.raises(InvalidInput, match=r"the annotation 'FP31\[-1\]' is not read as NAME DATATYPE\[SIZES\]"):
+        wb.load("declared", predict)
+
+
+def test_an_object_with_predict_is_served_by_its_values(wb: Workbench) -> None:
+    class Nearest(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+        def fit(self, X: Any, y: Any) -> Any:
+            self.classes_ = np.unique(y)
+            self.centres_ = np.array([X[y == each].mean(axis=0) for each in self.classes_])
+            return self
+
+        def predict(self, X: Any) -> Any:
+            return self.classes_[((X[:, None] - self.centres_) ** 2).sum(axis=2).argmin(axis=1)]
+
+    model = Nearest().fit(X, Y)
+    report = wb.load("nearest", model, as_python=True, sample=X)
+    assert "Nearest served from its source" in report.exported
+    assert np.array_equal(np.asarray(wb.predict("nearest", X)), model.predict(X))
+
+    frame = pd.DataFrame({"size": X[:, 0], "kind": np.where(Y > 0, "b", "a")})
+    mapped = make_pipeline(FunctionTransformer(lambda f: f.assign(kind=f["kind"] == "b")), DecisionTreeClassifier())
+    mapped.fit(frame, Y > 0)
+    with pytest.raises(Unsupported, match="or serve it as it is with as_python=True"):
+        wb.load("mapped", mapped, sample=frame)
+    report = wb.load("mapped", mapped, as_python=True, sample=frame)
+    assert "labels equal" in report.compared
+    assert np.array_equal(wb.predict("mapped", frame)["label"], mapped.predict(frame))
+
+
+def _refused() -> dict[str, tuple[Callable[[], object], str]]:
+    class Opened:
+        def __init__(self) -> None:
+            self.parts = [{"handle": open(__file__)}]  # noqa: SIM115
+
+        def predict(self, X: Any) -> Any:
+            return X
+
+    def locked(x: Any) -> Any:
+        with LOCK:
+            return x
+
+    def unknown(x: Any) -> Any:
+        return x + missing  # type: ignore[name-defined]  # noqa: F821
+
+    def by_star(*x: Any) -> Any:
+        return x
+
+    def failing(x: Any) -> Any:
+        return x[:, 17]
+
+    def to_complex(x: Any) -> Any:
+        return x * 1j
+
+    made: dict[str, Any] = {}
+    exec("def f(x): return x", made)  # noqa: S102
+
+    def opened() -> object:
+        model = Opened()
+        try:
+            return convert(PythonFunction(model), X)
+        finally:
+            model.parts[0]["handle"].close()
+
+    def call(function: Any, sample: object = X) -> Callable[[], object]:
+        return lambda: convert(PythonFunction(function), sample)
+
+    return {
+        "a file": (opened, r"model\.parts\[0\]\['handle'\]: a TextIOWrapper belongs to this process"),
+        "a lock": (call(locked), "locked uses LOCK: a lock belongs to this process; make it inside the function"),
+        "an unknown name": (call(unknown), "unknown uses 'missing', which is not defined"),
+        "star": (call(by_star), r"by_star takes \*x"),
+        "no source": (call(made["f"]), "the source of f is not known"),
+        "fails": (call(failing), "failing itself fails on the sample: IndexError"),
+        "no datatype": (call(to_complex), "output 'output' is an array of complex128, which cannot be served"),
+        "no sample": (call(locked, None), r"what locked takes is not known; give a sample, as sample=X\[:3\]"),
+        "no predict": (call(object()), "object has neither predict nor transform"),
+        "a wrong sample": (call(failing, object()), "the sample of 'x' is a"),
+    }
+
+
+@pytest.mark.parametrize("case", _refused())
+def test_what_cannot_be_served_is_named_with_its_reason(case: str) -> None:
+    call, reason = _refused()[case]
+    with pytest.raises((InvalidInput, Unsupported, ModelError), match=reason):
+        call()
+
+
+def test_an_object_nobody_knows_is_told_of_the_way_as_python() -> None:
+    with pytest.raises(
+        Unsupported, match=r"wb\.load\(NAME, obj, as_python=True, sample=X\[:5\]\).*%%infer function NAME"
+    ):
+        converter_for(LOCK)

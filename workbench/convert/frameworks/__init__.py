@@ -1,0 +1,1 @@
+"""Converts Keras, TensorFlow and jax models."""

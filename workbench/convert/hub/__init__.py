@@ -1,0 +1,1 @@
+"""Converts transformers models and pipelines, and folders in the hub's layout."""

@@ -1,0 +1,162 @@
+"""Reads a folder in the layout of the Hugging Face hub: config.json, weights as safetensors, and a tokenizer.
+
+Nothing in it is run: weights as pickle are refused, and so is code of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from workbench.convert.hub.transformers_parts import SERVED, task_of
+from workbench.core.runtime import runtimes
+from workbench.errors import InvalidInput, ModelError, NotFound, Unsupported
+
+HUB = "hf:"
+"""What a name of the hub begins with, as in hf:org/name."""
+
+_WANTED = ("*.json", "*.safetensors", "*.txt", "*.model")
+_TOKENIZERS = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
+_INSTALL = 'pip install "infer-workbench[transformers]"'
+
+
+def hub_folder(source: str) -> Path | None:
+    """The folder that `source` names, if it is one in the hub's layout; of `hf:NAME`, the copy on this machine.
+
+    Fetches `hf:NAME`, and raises NotFound where that does not work. Blocks.
+    """
+    if source.startswith(HUB):
+        return _fetched(source.removeprefix(HUB))
+    try:
+        folder = Path(source).expanduser().absolute()
+        if not folder.is_dir() or any((folder / each.model_file).exists() for each in runtimes()):
+            return None
+        known = ("config.json", "modules.json", "model.safetensors", "pytorch_model.bin", "tokenizer_config.json")
+        return folder if any((folder / name).is_file() for name in known) else None
+    except (OSError, ValueError, RuntimeError):  # whoever uses it as a path says so
+        return None
+
+
+def opened_folder(folder: Path) -> object:
+    """The SentenceTransformer, or the pair (model, tokenizer or image processor), that a folder holds.
+
+    Raises ModelError for a folder that lacks a part or has a broken one, Unsupported for a model without a task.
+    """
+    if (folder / "modules.json").is_file():
+        return _sentence_transformer(folder)
+    config = _config(folder)
+    try:
+        import transformers
+    except ImportError:
+        raise Unsupported(f"a folder in the hub's layout is read with transformers: {_INSTALL}") from None
+    names = [name for name in config.get("architectures") or [] if isinstance(name, str)]
+    kind = names[0] if names else str(config.get("model_type", "a model"))
+    task = task_of(kind)
+    if "auto_map" in config and not hasattr(transformers, kind):
+        raise Unsupported(f"{kind} is code that lies in the folder, which is not run; load the live object instead")
+    if task is None or not hasattr(transformers, kind):
+        raise Unsupported(
+            f"the folder holds {kind}, which has no head whose answer is served as text ({SERVED} are); load "
+            "SentenceTransformer(folder) for one vector a text, or AutoModel.from_pretrained(folder) for its tensors"
+        )
+    _check_weights(folder)
+    beside = "AutoImageProcessor" if task == "image-classification" else "AutoTokenizer"
+    if beside == "AutoTokenizer" and not any((folder / name).is_file() for name in _TOKENIZERS):
+        raise ModelError(
+            "the folder holds a model and no tokenizer (tokenizer.json); put it there with "
+            "tokenizer.save_pretrained(folder)"
+        )
+    if beside == "AutoImageProcessor" and not (folder / "preprocessor_config.json").is_file():
+        raise ModelError(
+            "the folder holds a model and no image processor (preprocessor_config.json); put it there with "
+            "image_processor.save_pretrained(folder)"
+        )
+    model, info = _read(
+        getattr(transformers, kind).from_pretrained, folder, use_safetensors=True, output_loading_info=True
+    )
+    if missing := sorted(info.get("missing_keys", ())):
+        raise ModelError(
+            f"the folder's weights lack {len(missing)} of {kind}'s tensors ({', '.join(missing[:3])}), which would be "
+            "random numbers; save the whole trained model with save_pretrained(folder)"
+        )
+    return model.eval(), _read(getattr(transformers, beside).from_pretrained, folder)
+
+
+def _sentence_transformer(folder: Path) -> object:
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError:
+        raise Unsupported(
+            "the folder's modules.json is read with sentence-transformers: pip install sentence-transformers"
+        ) from None
+    return _read(SentenceTransformer, folder, device="cpu")
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ModelError(
+            "the folder has no config.json, so it is half of a model in the hub's layout; copy the whole folder, or "
+            "write it with save_pretrained(folder)"
+        )
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(
+            f"the folder's config.json cannot be read ({str(error)[:100]}); copy the folder again"
+        ) from None
+    if not isinstance(found, dict):
+        raise ModelError("the folder's config.json is no object; copy the folder again")
+    return found
+
+
+def _check_weights(folder: Path) -> None:
+    if any(folder.glob("*.safetensors")):
+        return
+    if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
+        raise Unsupported(
+            "the folder's weights are a pickle, which may run code when it is read; load the model yourself, and save "
+            "it with model.save_pretrained(folder), which writes model.safetensors"
+        )
+    raise ModelError("the folder has a config.json and no weights (model.safetensors); copy the whole folder")
+
+
+def _read(read: Any, folder: Path, **options: Any) -> Any:
+    try:
+        return read(str(folder), local_files_only=True, **options)
+    except ImportError as error:
+        raise Unsupported(f"the folder cannot be read without another package: {_first_line(error)}") from None
+    except Exception as error:  # transformers raises what its parts raise: of JSON, of safetensors, of tokenizers
+        raise ModelError(
+            f"the folder cannot be read ({type(error).__name__}: {_first_line(error)}); copy the whole folder again, "
+            "or write it with save_pretrained(folder)"
+        ) from None
+
+
+def _fetched(name: str) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise Unsupported(f"{HUB}{name} is fetched with huggingface_hub: {_INSTALL}") from None
+    if not name or name.startswith(("/", ".")):
+        raise InvalidInput(f"{HUB} takes a name of the hub, as hf:org/name; got {name!r}")
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(_WANTED)))
+    except Exception as error:  # of the network, of the hub, of a name that is none
+        raise NotFound(
+            f"{HUB}{name} could not be fetched from the hub ({type(error).__name__}: {_first_line(error)}); where this "
+            "machine has no network, fetch it on another one and load the folder"
+        ) from None
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:200] if lines else ""

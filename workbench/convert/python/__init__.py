@@ -1,0 +1,1 @@
+"""Serves Python functions and objects from their source."""

@@ -1,0 +1,346 @@
+"""Bundles Python functions, and objects without an ONNX form, for the service to run them in processes of their own.
+
+Inputs and outputs are declared by a sample, on which the function is run once in such a process, or by annotations.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from workbench.client.formatting import megabytes
+from workbench.convert.converters import Check, Converted
+from workbench.convert.python.python_annotations import annotated_inputs, annotated_outputs
+from workbench.convert.python.python_values import Frozen
+from workbench.convert.scikit.sample_rows import made_up_rows
+from workbench.core.model import FREE, TensorSpec
+from workbench.core.tensor import BYTES, DATATYPES, Array, dtype_of
+from workbench.errors import InvalidInput, ModelError, Unsupported, WorkbenchError
+from workbench.functions.function_bundle import Block, FunctionSpec, Interpreter, ValueSpec, bundle
+from workbench.functions.function_process import CallLimits, FunctionProcess
+from workbench.functions.worker_program import as_array, by_name, kind_of
+
+_BY_ROWS = "def predict(X):\n    return model.{}(X)\n"
+_CLASSIFIER = 'def predict(X):\n    return {"label": model.predict(X), "probabilities": model.predict_proba(X)}\n'
+_FRAME = """def predict(**columns):
+    return _predict(pandas.DataFrame(columns)[names])
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PythonFunction:
+    """A function, or an object with `predict`, that is to be served as Python."""
+
+    source: object
+    rows: bool = False
+    """The first axis of everything is rows, and rows of several requests may come in one call."""
+    takers: tuple[TensorSpec, ...] = ()
+    """What its outputs are for, by name, or the one output for the one: they get these datatypes where numbers do."""
+
+    def __call__(self, rows: object) -> object:
+        """The answer of the object itself, here."""
+        made: Any = self.source
+        return made(rows) if isinstance(made, FunctionType) else made.predict(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Callable:
+    """What is called with arrays by name, here and, as `frozen`, in the process."""
+
+    live: Callable[..., object]
+    entry: str
+    frozen: Frozen
+    title: str
+    inputs: tuple[ValueSpec, ...]
+    sample: Mapping[str, Array] | None
+    outputs: tuple[ValueSpec, ...] | None
+    rows: bool
+
+
+def is_function(source: object) -> bool:
+    """True for what is served as Python without being asked to."""
+    return isinstance(source, FunctionType | PythonFunction)
+
+
+def convert(source: object, sample: object | None) -> Converted:
+    """The bundle of a PythonFunction, or of a plain function. See `converters.Converter`."""
+    asked = source if isinstance(source, PythonFunction) else PythonFunction(source)
+    if isinstance(asked.source, FunctionType):
+        made = _of_function(asked.source, sample, asked.rows)
+    else:
+        made = _of_object(asked.source, sample)
+    frozen = made.frozen
+    spec = FunctionSpec(
+        made.entry,
+        made.inputs,
+        made.outputs or (),
+        interpreter(),
+        made.rows,
+        tuple(frozen.blocks),
+        tuple(frozen.steps),
+        dict(sorted(frozen.packages.items())),
+    )
+    checks: tuple[Check, ...] = ()
+    cost = ""
+    if made.sample is not None:
+        expected = _own_answer(made, made_up=sample is None)
+        outputs, worker_s = _tried(spec, frozen, made.sample, made.rows)
+        spec = replace(spec, outputs=made.outputs or _for_takers(outputs, asked.takers))
+        checks = tuple(_checks(made, spec, expected))
+        cost = f"a call of the sample takes {_time(worker_s)} in a process of its own"
+    model = bundle(spec, frozen.texts, frozen.arrays)
+    exported = (
+        f"{made.title} served from its source as Python {spec.interpreter.version} "
+        f"({_count(len(frozen.texts), 'definition')}, {_count(len(frozen.arrays), 'array')}, {megabytes(len(model))})"
+    )
+    local = [f"{module} is imported, not frozen" for module in frozen.local_modules]
+    labels = frozenset(each.name for each in spec.outputs if each.datatype == "BYTES" or each.name == "label")
+    notes = tuple(filter(None, (*local, cost)))
+    return Converted(
+        model,
+        exported,
+        checks,
+        sample is None and bool(checks),
+        labels,
+        made.title,
+        notes=notes,
+        versions=spec.packages,
+    )
+
+
+def interpreter() -> Interpreter:
+    """This process's Python, as a function's process is to find it."""
+    try:
+        folder = os.getcwd()  # noqa: PTH109 - it may be gone
+    except OSError:
+        folder = "/"
+    path = tuple(os.path.abspath(each) if each else folder for each in sys.path)  # noqa: PTH100
+    return Interpreter(sys.executable, platform.python_version(), tuple(dict.fromkeys(path)), folder)
+
+
+def _of_function(function: FunctionType, sample: object | None, rows: bool) -> _Callable:
+    name = function.__name__ if function.__name__.isidentifier() else "predict"
+    names = _parameters(function, name)
+    if sample is not None:
+        arrays = _by_parameter(sample, names, name)
+        inputs = tuple(_spec_of(each, array, rows) for each, array in arrays.items())
+        if declared := annotated_inputs(function, names):
+            inputs = tuple(declared.get(spec.name, spec) for spec in inputs)
+    else:
+        arrays = None
+        declared = annotated_inputs(function, names)
+        if missing := [each for each in names if each not in declared]:
+            raise InvalidInput(
+                f"what {name} takes is not known; give a sample, as sample=X[:3] (--sample X[:3]), or annotate "
+                f"{', '.join(missing)}, as {name}({missing[0]}: 'FP32[-1,4]') -> 'FP32[-1,1]'"
+            )
+        inputs = tuple(declared[each] for each in names)
+    outputs = annotated_outputs(function)
+    if outputs is None and arrays is None:
+        raise InvalidInput(f"what {name} gives is not known; give a sample, or annotate it, as -> 'FP32[-1,1]'")
+    if rows and (fixed := [spec.name for spec in inputs if not spec.shape or spec.shape[0] != FREE]):
+        raise InvalidInput(f"with --batch the first axis of each input is rows, and {fixed[0]!r} has none that is free")
+    frozen = Frozen()
+    frozen.name(name, function)
+    return _Callable(function, name, frozen, name, inputs, arrays, outputs, rows)
+
+
+def _parameters(function: FunctionType, name: str) -> list[str]:
+    """The parameters that have no default: the inputs. InvalidInput where they are none by name."""
+    parameters = inspect.signature(function).parameters.values()
+    for each in parameters:
+        if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD, each.POSITIONAL_ONLY):
+            raise InvalidInput(f"{name} takes {each}; the inputs of a served function are parameters with names")
+    names = [each.name for each in parameters if each.default is each.empty]
+    if not names:
+        raise InvalidInput(f"{name} takes no arrays: it needs a parameter without a default for each input")
+    return names
+
+
+def _of_object(model: Any, sample: object | None) -> _Callable:
+    """An object with `predict`, or else `transform`, of rows."""
+    title = type(model).__name__
+    method = next((each for each in ("predict", "transform") if callable(getattr(model, each, None))), None)
+    if method is None:
+        raise Unsupported(f"{title} has neither predict nor transform; write a function around it, and load that")
+    if sample is None and any(each.__module__ == "sklearn.base" for each in type(model).__mro__):
+        with contextlib.suppress(WorkbenchError):
+            sample = made_up_rows(model, title).rows
+    if sample is None:
+        raise InvalidInput(
+            f"{title} is served as Python by what it answers for rows: give some, as sample=X[:100] (--sample X[:100])"
+        )
+    frozen = Frozen()
+    frozen.name("model", model)
+    text = _BY_ROWS.format(method)
+    if method == "predict" and callable(getattr(model, "predict_proba", None)):
+        text = _CLASSIFIER
+    space: dict[str, Any] = {"model": model}
+    _generated(frozen, text, space)
+    if callable(getattr(sample, "to_dict", None)) and hasattr(sample, "columns"):
+        frame: Any = sample
+        names = [str(each) for each in frame.columns]
+        arrays = {each: _array(frame[each].to_numpy(), each) for each in names}
+        import pandas
+
+        frozen.name("pandas", pandas)
+        frozen.name("names", names)
+        frozen.steps.append({"value": {"name": "predict"}, "as": "_predict"})
+        space |= {"pandas": pandas, "names": names, "_predict": space["predict"]}
+        _generated(frozen, _FRAME, space)
+    else:
+        arrays = {"X": _array(sample, "X")}
+    inputs = tuple(_spec_of(each, array, rows=True) for each, array in arrays.items())
+    return _Callable(space["predict"], "predict", frozen, title, inputs, arrays, None, True)
+
+
+def _generated(frozen: Frozen, text: str, space: dict[str, Any]) -> None:
+    frozen.steps.append({"block": len(frozen.blocks)})
+    frozen.blocks.append(Block("Workbench"))
+    frozen.texts.append(text)
+    exec(compile(text, "<workbench>", "exec"), space)  # noqa: S102 - our own text
+
+
+def _by_parameter(sample: object, names: list[str], what: str) -> dict[str, Array]:
+    """The sample's arrays by parameter. InvalidInput where that does not fit."""
+    given: Any = sample
+    if not isinstance(given, Mapping):
+        if len(names) == 1:
+            given = {names[0]: given}
+        elif isinstance(given, tuple) and len(given) == len(names):
+            given = dict(zip(names, given, strict=True))
+        else:
+            raise InvalidInput(f"the sample of {what} is a dict with an array for each of {', '.join(names)}")
+    if missing := [each for each in names if each not in given]:
+        raise InvalidInput(f"the sample of {what} lacks {', '.join(missing)}")
+    return {str(each): _array(value, str(each)) for each, value in given.items()}
+
+
+def _array(value: object, name: str) -> Array:
+    try:
+        array = as_array(name, value)
+    except Exception:
+        array = None
+    if (
+        array is not None
+        and array.dtype == object
+        and not all(isinstance(each, str | bytes) for each in array.reshape(-1).tolist())
+    ):
+        array = None
+    if array is None or (array.dtype not in DATATYPES and array.dtype.kind not in "UST"):
+        kind = type(value).__name__ if array is None else f"array of {array.dtype}"
+        raise InvalidInput(f"the sample of {name!r} is a {kind}, which cannot be sent; give numbers or text")
+    found: Array = array
+    if found.dtype.kind == "T":
+        found = found.astype(object)
+    return found
+
+
+def _spec_of(name: str, array: Array, rows: bool) -> ValueSpec:
+    """With rows, further rows fit and all else is as in the sample; without, any sizes do."""
+    datatype, text = kind_of(name, array)
+    if rows and not array.ndim:
+        raise InvalidInput(f"with --batch the first axis of each input is rows, and {name!r} is a single value")
+    shape = (FREE, *array.shape[1:]) if rows else (FREE,) * array.ndim
+    return ValueSpec(name, datatype, shape, text=text)
+
+
+def _own_answer(made: _Callable, *, made_up: bool) -> dict[str, Array]:
+    """What it answers in this process."""
+    assert made.sample is not None
+    try:
+        answer = made.live(**{name: array.copy() for name, array in made.sample.items()})
+        names = [each.name for each in made.outputs or ()]
+        return {name: as_array(name, value) for name, value in by_name(answer, names).items()}
+    except Exception as error:  # the user's, of any class
+        said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        raise InvalidInput(
+            f"{made.title} itself fails on made-up rows, with {said}; give some, as sample=X[:100] (--sample X[:100])"
+            if made_up
+            else f"{made.title} itself fails on the sample: {said}"
+        ) from error
+
+
+def _tried(
+    spec: FunctionSpec, frozen: Frozen, sample: Mapping[str, Array], rows: bool
+) -> tuple[tuple[ValueSpec, ...], float]:
+    """The outputs that it gives in a process of its own, and the seconds of a call there."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.function"
+        path.write_bytes(bundle(spec, frozen.texts, frozen.arrays))
+        process = FunctionProcess(path, spec, CallLimits(threads=os.cpu_count() or 1))
+        try:
+            process.ready()
+            wire = {name: _wire(array) for name, array in sample.items()}
+            process.call(wire, None)
+            began = time.perf_counter()
+            process.call(wire, None)
+            took_s = time.perf_counter() - began
+        except ModelError:
+            raise
+        except WorkbenchError as error:
+            raise ModelError(f"in a process of its own {error.message}") from error
+        finally:
+            process.close()
+        return tuple(_output(each, rows) for each in process.specs), took_s
+
+
+def _output(spec: ValueSpec, rows: bool) -> ValueSpec:
+    if rows and not spec.shape:
+        raise InvalidInput(f"with --batch each output has a row for each row of the inputs; {spec.name!r} is one value")
+    return replace(spec, shape=(FREE, *spec.shape[1:]) if rows else (FREE,) * len(spec.shape))
+
+
+def _for_takers(outputs: tuple[ValueSpec, ...], takers: tuple[TensorSpec, ...]) -> tuple[ValueSpec, ...]:
+    wanted = {each.name: each.datatype for each in takers}
+    if len(outputs) == len(takers) == 1:
+        wanted = {outputs[0].name: takers[0].datatype}
+    return tuple(
+        replace(each, datatype=wanted[each.name])
+        if BYTES not in (each.datatype, wanted.get(each.name, BYTES))
+        and np.can_cast(dtype_of(each.datatype), dtype_of(wanted[each.name]), "same_kind")
+        else each
+        for each in outputs
+    )
+
+
+def _wire(array: Array) -> Array:
+    """As it comes out of a request: text as bytes."""
+    if array.dtype.kind not in "USO":
+        return array
+    flat = [each.encode() if isinstance(each, str) else each for each in array.reshape(-1).tolist()]
+    made = np.empty(len(flat), object)
+    made[:] = flat
+    return made.reshape(array.shape)
+
+
+def _checks(made: _Callable, spec: FunctionSpec, expected: Mapping[str, Array]) -> list[Check]:
+    assert made.sample is not None
+    given = dict(made.sample)
+    known = {each.name: expected[each.name] for each in spec.outputs if each.name in expected}
+    count = len(next(iter(given.values()))) if made.rows else 1
+    checks = [Check(given, count, known)]
+    if made.rows and count > 1:
+        first = {name: array[:1] for name, array in given.items()}
+        checks.append(Check(first, 1, {name: array[:1] for name, array in known.items()}, "in batches of 1"))
+    return checks
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1e6:.0f} us" if seconds < 1e-3 else f"{seconds * 1e3:.1f} ms"

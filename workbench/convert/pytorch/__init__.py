@@ -1,0 +1,1 @@
+"""Converts torch modules."""

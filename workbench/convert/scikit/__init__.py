@@ -1,0 +1,1 @@
+"""Converts scikit-learn estimators and pipelines."""

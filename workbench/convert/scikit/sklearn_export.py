@@ -1,0 +1,299 @@
+"""A fitted scikit-learn estimator as an ONNX model, by skl2onnx, whose faults that matter are mended on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import re
+import sys
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from workbench.convert.scikit.column_steps import ENCODERS, FILLERS, NeedsDouble
+from workbench.convert.scikit.frame_columns import INPUT, input_columns, is_text
+from workbench.convert.scikit.graph_parts import OPSETS
+from workbench.convert.scikit.sklearn_own.registration import own_converters
+from workbench.convert.scikit.step_graph import StepGraph, inside
+from workbench.core.tensor import Array
+from workbench.errors import Unsupported
+
+OWN = (*ENCODERS, *FILLERS)
+"""Steps that are not left to skl2onnx."""
+
+_WORDS = r"[\p{L}\p{N}_]{2,}"
+"""What a vectoriser's default pattern means in ONNX Runtime, whose \\w has ASCII only."""
+
+_FORMS: tuple[tuple[str, str, object, object], ...] = (
+    ("VotingClassifier", "flatten_transform", True, False),
+    ("KBinsDiscretizer", "encode", "onehot", "onehot-dense"),
+    ("RandomTreesEmbedding", "sparse_output", True, False),
+)
+"""(class, setting, what skl2onnx refuses, what gives the same values to it)"""
+
+_TREES = ("sklearn.tree", "sklearn.ensemble", "lightgbm", "xgboost", "catboost")
+"""Where the classes of trees are defined."""
+
+_CURE = "Or serve it as Python: wb.load(NAME, obj, as_python=True, sample=X[:5])"
+
+_UNKNOWN = re.compile(r"Unable to find a(?: shape calculator|n? ?converter)[^<]*<class '(?:[^']*\.)?(\w+)'>")
+"""The beginning of skl2onnx's error for a class that it cannot convert."""
+
+
+def export(estimator: Any, kind: str, rows: Any, *, double: bool = False) -> Any:
+    """The ModelProto. Raises Unsupported with the reason.
+
+    `rows` are as the estimator takes them, and say which columns are text. `double`: numbers are FP64, also inside.
+    """
+
+    def step(each: Any, rows: Any, double: bool) -> Any:
+        return _by_skl2onnx(each, type(each).__name__, rows, double, targets=(OPSETS,))
+
+    parts = list(_parts(inside(estimator)))
+    if not double and not any(hasattr(part, "transformers_") or type(part).__name__ in OWN for part in parts):
+        encodes = getattr(inside(estimator), "_preprocessor", None) is not None  # as HistGradientBoosting does
+        if not encodes and hasattr(rows, "columns") and not all(_is_number(rows[name]) for name in rows.columns):
+            raise Unsupported(
+                f"{kind} takes columns of text as a whole, which has no ONNX form; encode them in a step before it, as "
+                f"make_pipeline(ColumnTransformer(...), {type(estimator).__name__}(...)), or serve it as it is with "
+                "as_python=True"
+            )
+        return _by_skl2onnx(estimator, kind, rows)
+    columns = input_columns(estimator, rows)
+    try:
+        return StepGraph(step, double=double).made(estimator, columns, type(estimator).__name__)
+    except NeedsDouble:
+        return StepGraph(step, double=True).made(estimator, columns, type(estimator).__name__)
+
+
+def _is_number(column: Any) -> bool:
+    try:
+        return not is_text(column)
+    except Unsupported:
+        return False
+
+
+def _by_skl2onnx(
+    estimator: Any,
+    kind: str,
+    rows: Any,
+    double: bool = False,
+    targets: tuple[dict[str, int] | None, ...] = (None, OPSETS),  # some converters know the older operators only
+) -> Any:
+    estimator = inside(estimator)
+    types = _initial_types(rows, double)
+    estimator = _convertible(estimator)
+    failure: Exception | None = None
+    for target in targets:
+        try:
+            with _truth_values_as_integers(), _missing_values_in_trees(), own_converters(estimator):
+                proto = _convert(estimator, types, target)
+                return _with_plain_names(proto, hasattr(estimator, "predict_proba"))
+        except Unsupported as error:  # of our own converters
+            raise Unsupported(f"{kind} has no ONNX form: {error.message}. {_CURE}") from error
+        except Exception as error:  # skl2onnx raises whatever its converters do
+            failure = failure or error
+    reason = textwrap.shorten(str(failure), 300, placeholder=" …")
+    if unknown := _UNKNOWN.match(reason):
+        raise Unsupported(
+            f"{kind} has no ONNX form: skl2onnx knows no conversion of {unknown[1]}. {_CURE}"
+        ) from failure
+    raise Unsupported(f"{kind} has no ONNX form: skl2onnx failed on it ({reason}). {_CURE}") from failure
+
+
+def _convert(estimator: Any, types: list[tuple[str, Any]], target: dict[str, int] | None) -> Any:
+    from skl2onnx import convert_sklearn
+
+    name = type(estimator).__name__
+    scalers = _scalers_before_trees(estimator)
+    exact: dict[Any, Any] = {id(scaler): {"div": "div_cast"} for scaler in scalers}
+    exact |= {id(part): {"tokenexp": _WORDS} for part in _parts(estimator) if _splits_by_words(part)}
+    try:
+        options = {**exact, id(estimator): {"zipmap": False} | exact.get(id(estimator), {})}
+        proto = convert_sklearn(estimator, name=name, initial_types=types, options=options, target_opset=target)
+    except NameError:  # it has no option zipmap, and so no dictionaries to give
+        proto = convert_sklearn(estimator, name=name, initial_types=types, options=exact, target_opset=target)
+    for scaler in scalers:
+        _restore_mean(proto.graph, scaler.mean_)
+    if sys.platform == "linux":
+        _name_a_locale(proto.graph)
+    return proto
+
+
+def _parts(estimator: Any) -> Iterator[Any]:
+    """The fitted steps inside an estimator, in order, those of column transformers and unions included."""
+    if steps := getattr(estimator, "steps", None):
+        for _, step in steps:
+            yield from _parts(step)
+        return
+    yield estimator
+    inner = [each for _, each, _ in getattr(estimator, "transformers_", ())]
+    inner += [each for _, each in getattr(estimator, "transformer_list", ())]
+    for each in inner:
+        if not isinstance(each, str):
+            yield from _parts(each)
+
+
+def _convertible(estimator: Any) -> Any:
+    """`estimator`, or what gives the same values in a form that skl2onnx takes."""
+    if steps := getattr(estimator, "steps", None):
+        found = [*((name, _plain(step)) for name, step in steps[:-1]), (steps[-1][0], _convertible(steps[-1][1]))]
+        if all(new is step for (_, new), (_, step) in zip(found, steps, strict=True)):
+            return estimator
+        estimator = copy.copy(estimator)
+        estimator.steps = found
+        return estimator
+    if hasattr(estimator, "get_support") and hasattr(estimator, "predict"):  # skl2onnx would export the selection alone
+        from sklearn.pipeline import Pipeline
+
+        return Pipeline([("select", estimator), ("estimator", estimator.estimator_)])
+    return _plain(estimator)
+
+
+def _plain(estimator: Any) -> Any:
+    """`estimator`, or a copy without settings that change only the form of what it gives and that skl2onnx refuses."""
+    if inner := getattr(estimator, "transformers_", None):
+        found = [(name, each if isinstance(each, str) else _convertible(each), chosen) for name, each, chosen in inner]
+        if any(new is not old for (_, new, _), (_, old, _) in zip(found, inner, strict=True)):
+            estimator = copy.copy(estimator)
+            estimator.transformers_ = found
+        return estimator
+    name = type(estimator).__name__
+    for of, setting, refused, taken in _FORMS:
+        if name == of and getattr(estimator, setting, None) == refused:
+            estimator = copy.copy(estimator)
+            setattr(estimator, setting, taken)
+    return estimator
+
+
+def _splits_by_words(part: Any) -> bool:
+    """Whether a vectoriser splits text as it does by default, into words of any language."""
+    if not hasattr(part, "build_analyzer") or getattr(part, "tokenizer", None) is not None:
+        return False
+    return (part.analyzer, part.token_pattern) == ("word", r"(?u)\b\w\w+\b")
+
+
+def _scalers_before_trees(estimator: Any) -> list[Any]:
+    """What must scale in float64, as scikit-learn does, because trees compare afterwards.
+
+    A split point halfway between two training values may be a third value exactly, and then the last bit decides.
+    """
+    parts = list(_parts(estimator))
+    trees = any(type(part).__module__.startswith(_TREES) for part in parts)
+    scalers = [part for part in parts if type(part).__name__ == "StandardScaler" and part.mean_ is not None]
+    return scalers if trees else []
+
+
+def _restore_mean(graph: Any, mean: Array) -> None:
+    """skl2onnx 1.20 keeps in float64 what it has rounded to float32 before."""
+    from onnx import numpy_helper
+
+    rounded = mean.astype(np.float32)
+    for initializer in graph.initializer:
+        values = numpy_helper.to_array(initializer)
+        if values.dtype == np.float64 and np.array_equal(values.reshape(-1), rounded):
+            initializer.CopyFrom(numpy_helper.from_array(mean.reshape(values.shape), initializer.name))
+
+
+def _name_a_locale(graph: Any) -> None:
+    """ONNX Runtime's own choice for lower-casing text is en_US.UTF-8, which slim containers do not have."""
+    from onnx import helper
+
+    for node in graph.node:
+        if node.op_type == "StringNormalizer" and not any(each.name == "locale" for each in node.attribute):
+            node.attribute.append(helper.make_attribute("locale", "C.UTF-8"))
+
+
+def _initial_types(rows: Any, double: bool) -> list[tuple[str, Any]]:
+    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
+
+    number = DoubleTensorType if double else FloatTensorType
+    if hasattr(rows, "columns") and any(is_text(rows[name]) for name in rows.columns):
+        of = {True: StringTensorType, False: number}
+        return [(str(name), of[is_text(rows[name])]([None, 1])) for name in rows.columns]
+    if hasattr(rows, "columns"):
+        return [(INPUT, number([None, len(rows.columns)]))]
+    array = np.asarray(rows)
+    return [(INPUT, (StringTensorType if is_text(array) else number)([None, *array.shape[1:]]))]
+
+
+@contextlib.contextmanager
+def _truth_values_as_integers() -> Iterator[None]:
+    """skl2onnx 1.20 mixes truth values into lists of integers, which onnx with a newer protobuf refuses."""
+    from onnx import helper
+
+    original = helper.make_attribute
+
+    def make_attribute(key: str, value: Any, *rest: Any, **named: Any) -> Any:
+        if isinstance(value, list | tuple | np.ndarray):
+            value = [int(item) if isinstance(item, bool | np.bool_) else item for item in value]
+        return original(key, value, *rest, **named)
+
+    helper.make_attribute = make_attribute
+    try:
+        yield
+    finally:
+        helper.make_attribute = original
+
+
+@contextlib.contextmanager
+def _missing_values_in_trees() -> Iterator[None]:
+    """skl2onnx 1.20 sends a missing value to the right of each split, also where the tree has learnt to go left."""
+    from skl2onnx.common import tree_ensemble
+
+    original = tree_ensemble.add_tree_to_attribute_pairs
+
+    def add_tree(attributes: Any, is_classifier: bool, tree: Any, *rest: Any, **named: Any) -> None:
+        original(attributes, is_classifier, tree, *rest, **named)
+        attributes["nodes_missing_value_tracks_true"][-tree.node_count :] = [
+            int(left) for left in tree.missing_go_to_left
+        ]
+
+    users = [each for each in list(sys.modules.values()) if vars(each).get(original.__name__) is original]
+    for module in users:
+        setattr(module, original.__name__, add_tree)
+    try:
+        yield
+    finally:
+        for module in users:
+            setattr(module, original.__name__, original)
+
+
+def _with_plain_names(proto: Any, probabilities: bool) -> Any:
+    """`proto` with inner names that tell the operator and its place, in place of skl2onnx's.
+
+    Those hold counters that run on from one conversion to the next, so the same estimator would get another digest.
+    Where the classifier has no probabilities, the output that skl2onnx calls so anyway is named for what it is.
+    """
+    names = {value.name: value.name for value in (*proto.graph.input, *proto.graph.output)}
+    if not probabilities and "probabilities" in names:
+        names["probabilities"] = "scores"
+    for value in proto.graph.output:
+        value.name = names[value.name]
+    _rename(proto.graph, names, "")
+    return proto
+
+
+def _rename(graph: Any, names: dict[str, str], prefix: str) -> None:
+    """Subtleness ahead: an inner graph sees the outer names, so it goes on with a copy of what they became."""
+    for index, initializer in enumerate(graph.initializer):
+        initializer.name = names.setdefault(initializer.name, f"{prefix}constant_{index}")
+    if prefix:
+        for kind, values in (("in", graph.input), ("out", graph.output)):
+            for index, value in enumerate(values):
+                names[value.name] = f"{prefix}{kind}_{index}"
+                value.name = names[value.name]
+        graph.name = prefix.rstrip("/")
+    for index, node in enumerate(graph.node):
+        node.name = f"{prefix}{node.op_type}_{index}"
+        node.input[:] = [names[name] if name else "" for name in node.input]
+        for place, name in enumerate(node.output):
+            if name:
+                names.setdefault(name, f"{node.name}:{place}")
+        node.output[:] = [names[name] if name else "" for name in node.output]
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs) if attribute.HasField("g") else attribute.graphs:
+                _rename(inner, dict(names), f"{node.name}/")
+    del graph.value_info[:]

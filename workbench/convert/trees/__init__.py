@@ -1,0 +1,1 @@
+"""Converts boosted trees: LightGBM, XGBoost and CatBoost."""
