@@ -155,6 +155,7 @@ class Workbench:
         progress: Told | bool = False,
         as_python: bool = False,
         batch: bool = False,
+        allow_code: bool = False,
         **settings: object,
     ) -> LoadReport:
         """Serves `source` as model `name`, and reports what was done.
@@ -162,7 +163,8 @@ class Workbench:
         `source` is a path to an .onnx file or its folder, the file's bytes, an onnx.ModelProto, a fitted
         scikit-learn estimator, or a Python function, which runs in processes of its own from its source. With
         `as_python` any object with `predict` does so. `sample` is then a call of it: an array, or a dict with an array
-        for each parameter. `batch`: the function takes rows, and those of several requests may come in one call.
+        for each parameter. `batch`: the function takes rows, and those of several requests may come in one call. A
+        path or bytes that hold a function somebody has exported need `allow_code`: its code runs as the service's user.
 
         An estimator is exported here. Before it serves, the export is compared with the original on `sample` (rows as
         its `predict` takes them), or else on rows made up from what the estimator knows of its training data; where
@@ -193,6 +195,7 @@ class Workbench:
                 progress=told,
                 as_python=as_python,
                 batch=batch,
+                allow_code=allow_code,
             )
 
         return _run(f"load {name}", call, progress)

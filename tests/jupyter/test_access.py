@@ -150,6 +150,20 @@ async def test_who_may_not_read_a_file_otherwise_cannot_load_it(
     assert not extension.watch.running
 
 
+async def test_who_may_not_execute_code_cannot_have_a_functions_file_run(
+    extension: InferWorkbench, jp_fetch: Fetch, jp_root_dir: Path
+) -> None:
+    (jp_root_dir / "strange.function").write_bytes(b"")
+    Porter.denied = {"kernels"}
+    body = json.dumps({"path": "strange.function", "allow_code": True})
+    with pytest.raises(HTTPClientError) as caught:
+        await jp_fetch(RESOURCE, "api", "models", "m", "load", method="POST", body=body)
+    assert caught.value.code == 403
+    assert caught.value.response is not None
+    assert "you may not execute any" in caught.value.response.body.decode()
+    assert not extension.watch.running
+
+
 @pytest.fixture
 async def browser(extension: InferWorkbench, jp_fetch: Fetch, jp_serverapp: Any, jp_http_port: int) -> dict[str, str]:
     """The headers that a browser adds by itself, whichever page asks."""

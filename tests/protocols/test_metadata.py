@@ -108,6 +108,7 @@ def test_an_unload_may_say_what_is_to_become_of_dependents() -> None:
         (load(config='{"input": 1}'), InvalidInput, "must be a message"),
         (load(config='{"x":' + "[" * 5000 + "]" * 5000 + "}"), InvalidInput, "too deep"),
         (load(unknown=1), Unsupported, "unknown"),
+        (load(allow_code="false"), InvalidInput, "allow_code must be true or false"),
     ],
 )
 def test_a_bad_load_is_refused(sent: bytes, kind: type[Exception], message: str) -> None:

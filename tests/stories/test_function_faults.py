@@ -63,7 +63,7 @@ def test_whatever_a_function_does_other_models_go_on_and_its_next_call_works(tmp
         serve.ready()
         with connect(serve.published["url"], serve.token) as wb:
             limits = {"call_timeout_s": 1.0, "worker_memory_mib": 512}
-            wb.load("wild", bundle, **limits)
+            wb.load("wild", bundle, allow_code=True, **limits)
             example = np.asarray(wb.predict("plus", _input(wb)))
             stop, count = threading.Event(), 0
 

@@ -247,10 +247,17 @@ class AsyncClient:
     # The control plane
 
     async def load(
-        self, name: str, path: Path | str, config: Mapping[str, object] | None = None, *, force: bool = False
+        self,
+        name: str,
+        path: Path | str,
+        config: Mapping[str, object] | None = None,
+        *,
+        force: bool = False,
+        allow_code: bool = False,
     ) -> control.LoadAnswer:
-        """Load a file or folder of the service's machine, and route to it."""
-        body = {"path": str(path), "config": dict(config or {}), "force": force}
+        """Load a file or folder of the service's machine, and route to it. `allow_code`: it may be a Python function,
+        which runs as the service's user."""
+        body = {"path": str(path), "config": dict(config or {}), "force": force, **_code(allow_code)}
         path = f"/control/models/{_model(name)}/load"
         return control.decode_load(await self._json("POST", path, body, lasting=f"loading {name!r}"))
 
@@ -261,6 +268,7 @@ class AsyncClient:
         config: Mapping[str, object] | None = None,
         *,
         sent: Callable[[int], object] | None = None,
+        allow_code: bool = False,
     ) -> control.LoadAnswer:
         """Upload an ONNX file. It is loaded and warmed up; only requests that name its version reach it.
 
@@ -269,6 +277,7 @@ class AsyncClient:
         if isinstance(model, Path) and not _can_be_read(model):
             raise InvalidInput(f"{str(model)!r} is not a readable file, so it cannot be uploaded")
         path = f"/control/models/{_model(name)}/stage?config={quote(json.dumps(dict(config or {})))}"
+        path += "&allow_code=true" if allow_code else ""
         headers = {"Content-Type": "application/octet-stream"}
         upload = model if sent is None else CountedBody(model, sent)
         body, _ = await self._lasting(f"loading {name!r}", self._call("POST", path, upload, headers=headers))
@@ -671,6 +680,11 @@ class AsyncClient:
         if isinstance(error, aiohttp.ClientResponseError):  # the answer could not be parsed
             why = "what listens there does not speak HTTP/1.1; a gRPC port is called as grpc://HOST:PORT"
         return Unavailable(f"the service at {self.url} does not answer: {why}")
+
+
+def _code(allow: bool) -> dict[str, bool]:
+    """What a load says of code; nothing where it is not allowed, since older services do not know the word."""
+    return {"allow_code": True} if allow else {}
 
 
 def _json_length(headers: Mapping[str, str]) -> int | None:

@@ -253,7 +253,7 @@ class ServerConfig:
         Flag("--python-functions", "", "run Python functions that are loaded; auto: on loopback only (auto)"),
     ] = "auto"
     """Whether Python functions are run, which who loads them writes: "auto" (where only this machine reaches the
-    service), "on" or "off". Never without a token."""
+    service), "on" (also those of model repositories) or "off". Never without a token."""
     max_store_bytes: Annotated[int, Range(0, 1 << 60)] = 0
     """Bytes of all models in `data_dir`, old versions included; 0: as many as the disk has room for, of which some is
     kept free in any case."""

@@ -47,11 +47,13 @@ async def load(
     progress: LoadProgress | None = None,
     as_python: bool = False,
     batch: bool = False,
+    allow_code: bool = False,
 ) -> LoadReport:
     """Serve `source` (a path, bytes, an onnx.ModelProto, a live object or a function) as `name`.
 
     `as_python`: an object by its source and its values, without an export; `batch`: the function takes rows, and those
-    of several requests at once. `sample` and `tolerance` concern live objects only.
+    of several requests at once. `sample` and `tolerance` concern live objects only. `allow_code`: a path or
+    bytes may be a Python function that was exported, whose code then runs; a live function says so by itself.
 
     Raises ModelError for an export that does not answer as the original does, Unsupported for an object that has no
     converter.
@@ -67,27 +69,40 @@ async def load(
         path = _existing(os.fspath(source))
         _check_kind(path)
         if not _is_loopback(client.url):
-            return await _upload(client, name, path, settings, began, progress, force=force)
+            return await _upload(client, name, path, settings, began, progress, force=force, allow_code=allow_code)
         progress.begin(_LOADING)
-        done = await client.load(name, path, settings, force=force)
+        done = await client.load(name, path, settings, force=force, allow_code=allow_code)
         return LoadReport(done.status, done.unchanged, done.previous, time.perf_counter() - began)
     if isinstance(source, bytes | bytearray | memoryview):
         if other := foreign(bytes(source[:HEAD_BYTES])):
             raise ModelError(f"what these bytes hold {other}")
-        return await _upload(client, name, bytes(source), settings, began, progress, force=force)
+        data = bytes(source)
+        return await _upload(client, name, data, settings, began, progress, force=force, allow_code=allow_code)
     if callable(serialize := getattr(source, "SerializeToString", None)):  # an onnx.ModelProto
         return await _upload(client, name, _serialized(source, serialize), settings, began, progress, force=force)
 
     if as_python or batch:
         source = PythonFunction(source, batch)
-    progress.begin(f"exporting the {type(source).__name__} to ONNX" if not is_function(source) else _BUNDLING)
+    allow_code = is_function(source)
+    progress.begin(_BUNDLING if allow_code else f"exporting the {type(source).__name__} to ONNX")
     with conversion(progress):
         converted = await _in_a_thread(_converted, source, sample)
     tried = ""
     refused: DoesNotAgree | None = None
     while True:
         try:
-            return await _checked(client, name, converted, settings, began, progress, tolerance, tried, force=force)
+            return await _checked(
+                client,
+                name,
+                converted,
+                settings,
+                began,
+                progress,
+                tolerance,
+                tried,
+                force=force,
+                allow_code=allow_code,
+            )
         except DoesNotAgree as error:
             refused = refused or error
             if converted.retry is None:
@@ -133,6 +148,7 @@ async def _checked(
     tried: str,
     *,
     force: bool,
+    allow_code: bool,
 ) -> LoadReport:
     """Serve an export that answers as the original does; DoesNotAgree otherwise. With `force`, serve the last way to
     export it whatever it answers. `tried`: what came of an earlier way."""
@@ -161,6 +177,7 @@ async def _checked(
             check,
             Provenance(converted.source, converted.versions, time.time(), notes),
             force=force,
+            allow_code=allow_code,
         )
     finally:
         _delete_files(converted)
@@ -198,6 +215,7 @@ async def _upload(
     provenance: Provenance | None = None,
     *,
     force: bool,
+    allow_code: bool = False,
 ) -> LoadReport:
     """Stage, check and commit; a version that fails its check, or whose load is cancelled, is discarded."""
     size = _size(model)
@@ -220,7 +238,7 @@ async def _upload(
             progress.begin(_LOADING)
             staged = await client.stage_path(name, model, settings)
         else:
-            staged = await client.stage(name, model, settings, sent=sent)
+            staged = await client.stage(name, model, settings, sent=sent, allow_code=allow_code)
     except ModelError as error:
         raise type(error)(
             f"{exported}, which the service refuses: {error.message}" if exported else error.message

@@ -47,6 +47,8 @@ class Runtime:
     """False where one runner more costs a process, so that only the settings give it several."""
     sandboxed: bool = True
     """True where a model may crash its process, so that its first load is tried in one of its own."""
+    runs_code: bool = False
+    """True where a model is its author's code, so that a load has to say that it may run."""
 
     def is_meant_by(self, platform: str, backend: str) -> bool:
         """True where a config.pbtxt with these fields, each of which may be empty, is for this runtime."""
@@ -125,6 +127,7 @@ PYTHON: Final = Runtime(
     inspector="workbench.repository.function_file:inspect_function",
     more_runners=False,
     sandboxed=False,
+    runs_code=True,
 )
 """A function from its source, which runs in processes of its own."""
 

@@ -48,6 +48,17 @@ from workbench.runtimes.registry import open_session as open_registered
 
 DRAIN_TIMEOUT_S = 30.0
 
+CODE_IN_A_FILE = (
+    "it is a Python function, and to load it is to run its code as the service's user. "
+    "If you trust whoever made it, say so: %infer load NAME FILE --allow-code, "
+    "wb.load(NAME, FILE, allow_code=True), or allow_code in the request"
+)
+
+CODE_IN_A_REPOSITORY = (
+    "it is a Python function, and those of a model repository or of --load are run only by a service that was started "
+    "with --python-functions on; or load its file by path: %infer load NAME FILE --allow-code"
+)
+
 CLOSE_TIMEOUT_S = 5.0
 """Seconds for sessions to give back their memory when the engine closes; then the end of the process does."""
 
@@ -88,14 +99,17 @@ class Engine:
         open_session: Opener = open_registered,
         clock: Callable[[], float] = time.monotonic,
         limits: Limits | None = None,
+        why_no_code: str = "",
     ) -> None:
-        """`limits` are those of requests that come from outside; a model that no request can call is told by them."""
+        """`limits` are those of requests that come from outside; a model that no request can call is told by them.
+        `why_no_code`: the reason why no model that is code is run, whatever its load says; empty: there is none."""
         self.clock = clock
         self._limits = limits or Limits()
         self._sources = Sources(store, repositories)
         self._observer = observer or NoopObserver()
         self._journal = journal or NoopJournal()
         self._trial = trial
+        self._why_no_code = why_no_code
         self._open_session = open_session
         self._deployments = Deployments()
         self._arbiters = Arbiters()
@@ -178,6 +192,7 @@ class Engine:
         *,
         force: bool = False,
         persist: bool = True,
+        allow_code: bool = False,
     ) -> LoadResult:
         """Load, warm and route to a model; the version before it drains, and no request fails because of it.
 
@@ -186,16 +201,24 @@ class Engine:
         repository that is served in place.
         `config` is laid over the folder's model.toml. Where the same digest serves already nothing is loaded again.
         The journal is told before this returns, but for what the repositories hold, and unless `persist` is False.
+        A model that is its author's code is refused unless `allow_code`.
         Raises Conflict where inputs or outputs would change, unless `force`; StorageError where the disk is full, and
         what served goes on.
         """
         check_model_name(name)
         if source is None:
-            await self._load_stages(name, ())
-        return await self._load(name, source, config, force=force, persist=persist)
+            await self._load_stages(name, (), allow_code)
+        return await self._load(name, source, config, force=force, persist=persist, allow_code=allow_code)
 
     async def _load(
-        self, name: str, source: Path | bytes | None, config: Settings, *, force: bool, persist: bool
+        self,
+        name: str,
+        source: Path | bytes | None,
+        config: Settings,
+        *,
+        force: bool,
+        persist: bool,
+        allow_code: bool,
     ) -> LoadResult:
         began = self.clock()
         async with self._changing(name):
@@ -223,7 +246,10 @@ class Engine:
                 return await self._reconfigured(current, settings, began)
             persist = persist and source is not None
             version = found.version or self._next_version(name)
-            deployment = await self._opened(name, version, found.source, settings, persist=persist)
+            refusal = "" if allow_code else CODE_IN_A_FILE if persist else CODE_IN_A_REPOSITORY
+            deployment = await self._opened(
+                name, version, found.source, settings, persist=persist, code_refusal=refusal
+            )
             try:
                 _check_same_signature(current, deployment, force)
                 return await self._take_in(deployment, began, persist=persist)
@@ -232,9 +258,11 @@ class Engine:
                 await self._settle(name, persist)
                 raise
 
-    async def stage(self, name: str, model: StoredModel | Path, config: Settings = None) -> LoadResult:
+    async def stage(
+        self, name: str, model: StoredModel | Path, config: Settings = None, *, allow_code: bool = False
+    ) -> LoadResult:
         """Load and warm a new version that nothing is routed to; it answers requests which name it. A path is a file
-        or a folder as for `load`.
+        or a folder as for `load`, and so is `allow_code`.
 
         `commit` or `discard` it. Where the same digest is routed already: unchanged, and nothing is staged.
         """
@@ -250,7 +278,8 @@ class Engine:
             if current is not None and current.source.is_same_model(source):
                 return await self._reconfigured(current, settings, began)
             version = self._next_version(name)
-            deployment = await self._opened(name, version, source, settings, persist=True)
+            refusal = "" if allow_code else CODE_IN_A_FILE
+            deployment = await self._opened(name, version, source, settings, persist=True, code_refusal=refusal)
             await self._settle(name, True)
             previous = current.version if current else None
             return LoadResult(deployment.status(), False, previous, self.clock() - began)
@@ -472,7 +501,7 @@ class Engine:
                 )
             yield
 
-    async def _load_stages(self, name: str, above: tuple[str, ...]) -> None:
+    async def _load_stages(self, name: str, above: tuple[str, ...], allow_code: bool) -> None:
         """Load the models of an ensemble in the repositories, as far as these have them and nothing serves them yet.
 
         Before the ensemble's own lock is taken: one that leads back to itself is refused when it is opened."""
@@ -480,9 +509,9 @@ class Engine:
         for stage in await in_thread(lambda: self._sources.stages(name)):
             if stage in above or self._deployments.routed(stage) is not None or not self._sources.versions(stage):
                 continue
-            await self._load_stages(stage, above)
+            await self._load_stages(stage, above, allow_code)
             with suppress(ModelError, InvalidInput):  # the ensemble says which stage is missing
-                await self._load(stage, None, None, force=False, persist=False)
+                await self._load(stage, None, None, force=False, persist=False, allow_code=allow_code)
 
     async def _reconfigured(self, current: Served, config: ModelConfig, began: float) -> LoadResult:
         changed = [
@@ -518,13 +547,16 @@ class Engine:
         persist: bool,
         again: bool = False,
         restored: DesiredModel | None = None,
+        code_refusal: str = "",
     ) -> Served:
         """A deployment that is Ready and not routed; `persist`: the journal holds an attempt, which is to be settled.
-        With `restored` the attempt is one to restore."""
+        With `restored` the attempt is one to restore. With `code_refusal` a model that is code fails by that reason."""
 
         left = threading.Event()
 
         def prepare() -> None:
+            if source.runtime.runs_code and (refusal := self._why_no_code or code_refusal):
+                raise ModelError(refusal)
             if self._trial is not None:
                 self._trial(source, config, again=again)
             if left.is_set():

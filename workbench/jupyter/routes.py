@@ -217,14 +217,17 @@ class LoadHandler(Handler):
             source = await find(self.contents_manager, asked.path, absolute=absolute)
         except Forbidden as error:
             raise Refused(error.message) from None
+        if asked.allow_code and not await self._may("execute", "kernels"):
+            raise Refused("a Python function is code, and you may not execute any on this server")
         with self.watch.job():
             await self.watch.start()
             client = await self.watch.client()
+            code = asked.allow_code
             if source.path is not None:
-                loaded = await client.load(name, source.path, asked.config, force=asked.force)
+                loaded = await client.load(name, source.path, asked.config, force=asked.force, allow_code=code)
             else:
                 assert source.content is not None
-                staged = await client.stage(name, source.content, asked.config)
+                staged = await client.stage(name, source.content, asked.config, allow_code=code)
                 loaded = (
                     staged if staged.unchanged else await client.commit(name, staged.status.version, force=asked.force)
                 )

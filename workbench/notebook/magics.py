@@ -145,6 +145,7 @@ class InferMagics(Magics):
             "as_python": "--as-python" in flags,
             "batch": "--batch" in flags,
             "force": "--force" in flags,
+            "allow_code": "--allow-code" in flags,
         }
         if (sample := flags.get("--example", flags.get("--sample"))) is not None:
             options["sample"] = self._evaluated(sample)

@@ -27,6 +27,8 @@ class LoadRequest(msgspec.Struct, forbid_unknown_fields=True):
     force: bool = False
     stage: bool = False
     """Load it as a new version that nothing is routed to, as an upload does."""
+    allow_code: bool = False
+    """A model that is its author's code may run."""
 
 
 class CommitRequest(msgspec.Struct, forbid_unknown_fields=True):

@@ -70,6 +70,8 @@ class RepositoryLoad:
     """What the configuration says of sequences."""
     message: Message = field(default_factory=dict)
     """That configuration itself, where it does."""
+    allow_code: bool = False
+    """True: a model that is its author's code may run."""
 
 
 def server_metadata(name: str, version: str, *more: str) -> bytes:
@@ -122,12 +124,14 @@ def decode_repository_load(body: bytes, name: str) -> RepositoryLoad:
 
 
 def repository_load(parameters: Mapping[str, object]) -> RepositoryLoad:
-    """Decode the settings (`config`: JSON in a string, ours or Triton's) and the model (`file:VERSION/model.onnx` and
-    its data files: bytes, or base64 in a string). Raises InvalidInput, ModelError, Unsupported."""
+    """Decode the settings (`config`: JSON in a string, ours or Triton's), the model (`file:VERSION/model.onnx` and
+    its data files: bytes, or base64 in a string) and `allow_code`. Raises InvalidInput, ModelError, Unsupported."""
     asked = RepositoryLoad()
+    given: dict[str, Any] = dict(parameters)
+    allow_code = take_flag(given, "allow_code")
     versions: set[str] = set()
     files: dict[str, bytes] = {}
-    for name, value in parameters.items():
+    for name, value in given.items():
         if name == "config":
             asked = _configured(value)
         elif found := _FILE.fullmatch(name):
@@ -137,7 +141,7 @@ def repository_load(parameters: Mapping[str, object]) -> RepositoryLoad:
             raise InvalidInput(f"{name[:80]!r} cannot be loaded; send file:VERSION/model.onnx and its data files")
         else:
             raise Unsupported(
-                f"the load parameter {name[:80]!r} is not supported; use config and file:VERSION/model.onnx"
+                f"the load parameter {name[:80]!r} is not supported; use config, allow_code and file:VERSION/model.onnx"
             )
     if len(versions) > 1:
         raise InvalidInput("a load takes the files of one version; those of more than one were sent")
@@ -145,7 +149,8 @@ def repository_load(parameters: Mapping[str, object]) -> RepositoryLoad:
     model = files.pop(file, None)
     if versions and model is None:
         raise InvalidInput(f"there is no file:{versions.pop()}/{model_files()} among the files that were sent")
-    return replace(asked, version=versions.pop() if versions else None, model=model, model_file=file, beside=files)
+    version = versions.pop() if versions else None
+    return replace(asked, version=version, model=model, model_file=file, beside=files, allow_code=allow_code)
 
 
 def decode_repository_unload(body: bytes) -> None:

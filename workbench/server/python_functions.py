@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from workbench.config import ModelConfig, ServerConfig
-from workbench.core.ports import Session
-from workbench.core.runtime import PYTHON
-from workbench.errors import ModelError
-from workbench.runtimes.registry import Opener, open_session, runtime_for
+from workbench.config import ServerConfig
 from workbench.server.process.bind_address import is_loopback
 
 
@@ -24,17 +18,3 @@ def why_no_functions(config: ServerConfig) -> str:
             "must be on"
         )
     return ""
-
-
-def opener_for(config: ServerConfig) -> Opener:
-    """Opens models of all kinds but those that are refused."""
-    reason = why_no_functions(config)
-    if not reason:
-        return open_session
-
-    def opened(path: Path, config: ModelConfig, *, instances: int) -> Session:
-        if runtime_for(path) is PYTHON:
-            raise ModelError(reason)
-        return open_session(path, config, instances=instances)
-
-    return opened

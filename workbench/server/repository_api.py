@@ -82,8 +82,9 @@ def shared_memory(service: Service) -> SharedMemory:
 
 
 async def _load(service: Service, name: str, asked: RepositoryLoad, notes: list[str]) -> None:
+    allow_code = asked.allow_code if asked.model is not None else service.config.python_functions == "on"
     if asked.model is None or not (asked.beside or asked.sequences):
-        status = (await service.engine.load(name, asked.model, asked.settings)).status
+        status = (await service.engine.load(name, asked.model, asked.settings, allow_code=allow_code)).status
         if asked.sequences not in (None, status.sequence_config):
             notes.append("sequence_batching is honoured in a config.pbtxt, or with a model that is sent with it")
         notes.extend(_unbatched(status, asked))
@@ -93,7 +94,8 @@ async def _load(service: Service, name: str, asked: RepositoryLoad, notes: list[
         files[TRITON_FILE] = pbtxt.text_of(asked.message).encode()
     async with _sent(service.store, files) as path:
         where = path if asked.sequences else path / asked.model_file
-        notes.extend(_unbatched((await service.engine.load(name, where, asked.settings)).status, asked))
+        loaded = await service.engine.load(name, where, asked.settings, allow_code=allow_code)
+        notes.extend(_unbatched(loaded.status, asked))
 
 
 def _unbatched(status: ModelStatus, asked: RepositoryLoad) -> Iterator[str]:

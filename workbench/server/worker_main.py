@@ -47,7 +47,7 @@ from workbench.server.process.startup import (
 )
 from workbench.server.process.token_files import has_content, write_ready_file
 from workbench.server.process.worker_channel import RESTART, STOP, SupervisorChannel, WorkerReport
-from workbench.server.python_functions import opener_for
+from workbench.server.python_functions import why_no_functions
 from workbench.server.service import VERSION, Service, not_served
 from workbench.server.token_rotation import TokenRotation
 from workbench.telemetry.logs import Logs
@@ -148,8 +148,8 @@ async def _serve(
         observer=metrics,
         journal=persistence.state,
         trial=persistence.trial,
-        open_session=opener_for(config),
         limits=config.limits,
+        why_no_code=why_no_functions(config),
     )
     metrics.watch(engine.statuses, engine.loop_time, lambda: store.space.use)
     url = url_of(config.host, listener.getsockname()[1])
@@ -358,10 +358,11 @@ async def load_all(service: Service) -> list[str]:
     """
     engine = service.engine
     failed: list[str] = []
+    allow_code = service.config.python_functions == "on"
 
     async def load(name: str, path: Path | None, otherwise: str) -> None:
         try:
-            await engine.load(name, path, persist=False)
+            await engine.load(name, path, persist=False, allow_code=allow_code)
         except WorkbenchError as error:
             log.error("%s: %s", otherwise, error.message)
             failed.append(name)

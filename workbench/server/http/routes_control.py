@@ -138,11 +138,13 @@ class ControlRoutes:
         if not path.is_absolute():
             raise InvalidInput("path must be absolute: the service's own folder is not the caller's")
         name = call.params["name"]
-        engine = self._engine
+        engine, allow_code = self._engine, asked.allow_code
         try:
             if asked.stage:
-                return _loaded(await while_there(call, engine.stage(name, path, asked.config)))
-            return _loaded(await while_there(call, engine.load(name, path, asked.config, force=asked.force)))
+                loading = engine.stage(name, path, asked.config, allow_code=allow_code)
+            else:
+                loading = engine.load(name, path, asked.config, force=asked.force, allow_code=allow_code)
+            return _loaded(await while_there(call, loading))
         finally:
             await self._service.persistence.tidy(self._engine)
 
@@ -151,6 +153,7 @@ class ControlRoutes:
         name = check_model_name(call.params["name"])
         config = control.decode_settings(call.query("config", "{}").encode())
         model_config(config)
+        allow_code = _flag(call, "allow_code")
         limit = self._service.config.limits.max_upload_bytes
         announced = call.headers.get(b"content-length")
         if announced is not None and int(announced) > limit:
@@ -165,7 +168,8 @@ class ControlRoutes:
                     stored = await receive_upload(call.pieces(), upload)
                 finally:
                     await asyncio.to_thread(upload.abort)
-                return _loaded(await while_there(call, self._engine.stage(name, stored, config)))
+                staging = self._engine.stage(name, stored, config, allow_code=allow_code)
+                return _loaded(await while_there(call, staging))
         finally:
             if stored is not None:
                 await persistence.tidy(self._engine, [stored.digest])
@@ -234,7 +238,7 @@ class ControlRoutes:
         once when a model changes. HEAD gets the head, and that is all."""
         low, high = STREAM_INTERVAL_S
         interval_s = _number(call, "interval", 0.5, low, high)
-        tells_changes = call.query("changes", "false") == "true"
+        tells_changes = _flag(call, "changes")
         with call.caller.watching():
             await self._stream(call, interval_s, tells_changes)
 
@@ -290,6 +294,10 @@ def _loaded(result: LoadResult) -> Response:
 
 def _json(value: object) -> Response:
     return Response(200, msgspec.json.encode(value))
+
+
+def _flag(call: Call, name: str) -> bool:
+    return call.query(name, "false") == "true"
 
 
 def _number(call: Call, name: str, default: float, low: float, high: float) -> float:
