@@ -98,6 +98,12 @@ INNER_ROOMS: dict[str, dict[str, set[str]]] = {
             "settings",
         },
     },
+    "functions": {
+        "worker": set(),
+        "function_bundle": set(),
+        "function_process": {"function_bundle", "worker"},
+        "function_session": {"function_bundle", "function_process"},
+    },
     "loadtest": {
         "machine_info": set(),
         "option_schema": set(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import subprocess
 import sys
@@ -51,7 +52,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def test_arrays_of_any_size_and_text_come_and_go(start: Start) -> None:
     inputs = (ValueSpec("x", "FP32", (-1, 2)), ValueSpec("words", "BYTES", (-1,), text=True), ValueSpec("b", "BYTES"))
     outputs = (ValueSpec("y", "FP32", (-1, 2)), ValueSpec("loud", "BYTES", (-1,), text=True), ValueSpec("b", "BYTES"))
-    text = "def predict(x, words, b):\n    x += 1\n    return {'y': x, 'loud': np.char.upper(words), 'b': b}"
+    text = (
+        "def predict(x, words, b):\n    x += 1\n    return {'y': x, 'loud': [each.upper() for each in words], 'b': b}"
+    )
     process = start(text, spec=function_spec(inputs, outputs))
     words = np.array(["ä".encode(), b""], object)
     raw = np.array(b"\xff\x00", object)
@@ -92,6 +95,7 @@ def test_what_it_raises_comes_with_its_own_line(start: Start) -> None:
         ("{'z': x}", "its answer lacks 'y'; it has 'z'"),
         ("object()", "the answer is an array of object"),
         ("np.zeros((1 << 20, 2), np.float32)", "its answer has 8388608 bytes; worker_output_mib allows 1048576"),
+        ("np.broadcast_to(np.float32(0), (1 << 40, 2))", "its answer has 8796093022208 bytes"),
     ],
 )
 def test_an_answer_that_is_not_the_declared_one_is_told(start: Start, returned: str, reason: str) -> None:
@@ -101,12 +105,121 @@ def test_an_answer_that_is_not_the_declared_one_is_told(start: Start, returned: 
     assert process.idle_and_well
 
 
-@pytest.mark.parametrize("how", ["os._exit(3)", "os.kill(os.getpid(), 9)"])
-def test_one_that_ends_itself_ends_its_request(start: Start, how: str) -> None:
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("os._exit(3)", "ended itself with status 3"),
+        ("os.kill(os.getpid(), 9)", "was ended by SIGKILL"),
+        ("os.kill(os.getpid(), 11)", "was ended by SIGSEGV"),
+        ("os.closerange(0, 1000)", "ended itself with status 1"),
+        ("os.closerange(0, 1000)\n    while True:\n        pass", "was ended by SIGKILL"),
+    ],
+    ids=range(5),
+)
+def test_one_that_ends_itself_ends_its_request(start: Start, how: str, says: str) -> None:
     process = start(f"def predict(x):\n    {how}")
-    with pytest.raises(WorkerEnded, match=r"the function's process (ended itself with status 3|was ended by SIGKILL)"):
+    with pytest.raises(WorkerEnded, match=f"the function's process {says}"):
         process.call({"x": X}, ["y"])
     assert not process.idle_and_well
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "class Odd(Exception):\n    def __str__(self):\n        raise SystemExit\ndef predict(x):\n    raise Odd",
+            "Odd",
+        ),
+        ("def predict(x):\n    raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("def predict(x):\n    return predict(x)", "RecursionError"),
+        ("def predict(x):\n    raise Exception('x' * (1 << 28))", "Exception: x{100}"),
+    ],
+    ids=range(4),
+)
+def test_whatever_it_raises_is_told_and_it_goes_on(start: Start, text: str, says: str) -> None:
+    process = start(text)
+    for _ in range(2):
+        with pytest.raises(ExecutionError, match=f"the function raised {says}"):
+            process.call({"x": X}, ["y"])
+    assert process.idle_and_well
+
+
+def test_what_it_leaves_behind_in_its_process_does_not_harm_its_next_calls(start: Start, tmp_path: Path) -> None:
+    (gone := tmp_path / "gone").mkdir()
+    text = (
+        "import sys, threading\n"
+        "def chatter():\n"
+        "    while True:\n"
+        "        print('x' * 100)\n"
+        "def predict(x):\n"
+        "    threading.Thread(target=chatter).start()\n"
+        f"    os.path.exists({str(gone)!r}) and os.chdir({str(gone)!r})\n"
+        "    sys.stdout.close()\n"
+        "    print('said')\n"
+        "    return x"
+    )
+    process = start(text)
+    for _ in range(4):
+        assert np.array_equal(process.call({"x": X}, ["y"])["y"], X)
+    gone.rmdir()
+    assert np.array_equal(process.call({"x": X}, ["y"])["y"], X)
+
+
+def test_one_that_leaks_open_files_is_not_called_again(start: Start) -> None:
+    process = start("kept = []\ndef predict(x):\n    while True:\n        kept.append(open('/dev/null'))")
+    with pytest.raises(WorkerSpoilt, match=r"raised OSError: \[Errno 24\] Too many open files"):
+        process.call({"x": X}, ["y"])
+
+
+def test_one_long_text_does_not_make_all_of_them_as_long(start: Start) -> None:
+    texts = (ValueSpec("x", "BYTES", (-1,), text=True),)
+    given = np.array([b"y" * 50_000, *[b""] * 10_000], object)
+    text = "def predict(x):\n    return [each + 'z' for each in x]"
+    process = start(text, CallLimits(memory_bytes=512 * MIB), function_spec(texts, (replace(texts[0], name="y"),)))
+    assert process.call({"x": given}, ["y"])["y"].tolist() == [each + b"z" for each in given]
+
+
+def test_the_shared_memory_of_a_large_call_is_given_back(start: Start) -> None:
+    process = start("def predict(x):\n    return x")
+    large = np.zeros((4 << 20, 2), np.float32)
+    for _ in range(2):
+        assert np.array_equal(process.call({"x": large}, ["y"])["y"], large)
+        assert [os.fstat(file).st_size for file in (process._given, process._taken)] == [0, 0]
+    process.call({"x": large[: 1 << 17]}, ["y"])
+    assert [os.fstat(file).st_size for file in (process._given, process._taken)] == [1 << 20, 1 << 20]
+    process.trim()
+    assert [os.fstat(file).st_size for file in (process._given, process._taken)] == [0, 0]
+    process.call({"x": large[: 1 << 17]}, ["y"])
+
+
+_OWN_ANSWER = """
+import gc, socket, time
+from json import dumps
+control = next(each for each in gc.get_objects() if isinstance(each, socket.socket))
+def predict(x):
+{}
+"""
+
+
+def test_an_answer_that_comes_in_drops_is_late_all_the_same(start: Start) -> None:
+    text = _OWN_ANSWER.format(
+        "    control.send((60_000).to_bytes(8, 'little'))\n"
+        "    while True:\n        control.send(b' ')\n        time.sleep(0.05)"
+    )
+    process = start(text, CallLimits(time_s=1.0))
+    with pytest.raises(DeadlineExceeded, match="did not answer within 1 s"):
+        process.call({"x": X}, ["y"])
+
+
+def test_an_answer_that_is_not_where_it_says_ends_the_process(start: Start) -> None:
+    text = _OWN_ANSWER.format(
+        "    head = dumps({'outputs': [['y', 'FP32', False, [1000]]], 'sizes': [4000]}).encode()\n"
+        "    control.sendall(len(head).to_bytes(4, 'little') + bytes(4) + head)\n"
+        "    time.sleep(600)"
+    )
+    process = start(text)
+    with pytest.raises(WorkerEnded, match="gave an answer that makes no sense"):
+        process.call({"x": X}, ["y"])
 
 
 def test_one_that_hangs_is_ended_with_all_that_it_started(start: Start, tmp_path: Path) -> None:
@@ -180,28 +293,35 @@ def test_where_its_interpreter_is_gone_the_service_s_own_runs_it(start: Start) -
 
 
 _OWNER = """
-import sys, numpy as np
+import sys, psutil, numpy as np
 from pathlib import Path
 from tests.helpers.function_files import function_spec
 from workbench.functions.function_process import CallLimits, FunctionProcess
 process = FunctionProcess(Path(sys.argv[1]), function_spec(), CallLimits())
 process.ready()
-print(process._process.pid, flush=True)
+keeper = psutil.Process(process._process.pid)
+print(keeper.pid, keeper.children()[0].pid, flush=True)
 process.call({"x": np.zeros((1, 2), np.float32)}, ["y"])
 """
 
 
-def test_when_the_service_is_killed_it_ends_in_the_middle_of_a_call(tmp_path: Path) -> None:
-    path = save_function(tmp_path / "model.function", "def predict(x):\n    while True:\n        pass")
+@pytest.mark.parametrize("does", ["while True: pass", "re.match('(a+)+$', 'a' * 60 + 'b')"], ids=["loop", "native"])
+def test_when_the_service_is_killed_it_ends_in_the_middle_of_a_call(tmp_path: Path, does: str) -> None:
+    """Native code that never gives up the interpreter keeps any thread of that process from ending it."""
+    inside = tmp_path / "inside"
+    text = f"import re\ndef predict(x):\n    open({str(inside)!r}, 'w').close()\n    {does}"
+    path = save_function(tmp_path / "model.function", text)
     owner = subprocess.Popen(
         [sys.executable, "-c", _OWNER, str(path)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
     )
     assert owner.stdout is not None
-    worker = psutil.Process(int(owner.stdout.readline()))
+    started = [psutil.Process(int(pid)) for pid in owner.stdout.readline().split()]
+    assert len(started) == 2
+    until(inside.exists)
     owner.send_signal(signal.SIGKILL)
     owner.wait()
     owner.stdout.close()
-    until(lambda: has_ended(worker))
+    until(lambda: all(map(has_ended, started)))
 
 
 def test_a_kill_from_another_thread_ends_a_call(start: Start) -> None:

@@ -15,6 +15,7 @@ from workbench.config import ModelConfig
 from workbench.core.ports import Interruptible, Trimmable
 from workbench.errors import DeadlineExceeded, ExecutionError, ModelError, Unavailable
 from workbench.functions.function_bundle import ValueSpec
+from workbench.functions.function_process import FunctionProcess
 from workbench.functions.function_session import FunctionSession, RestartPause, open_function
 
 X = np.array([[1, 2], [3, 4]], np.float32)
@@ -27,6 +28,7 @@ def opened(folder: Path, text: str, *, instances: int = 1, **settings: float) ->
 
 
 def children() -> set[int]:
+    """Two for each function's process: there is its keeper."""
     return {each.pid for each in psutil.Process().children(recursive=True)}
 
 
@@ -44,12 +46,12 @@ def test_calls_at_once_have_a_process_each_and_all_end_with_the_session(tmp_path
     session = opened(tmp_path, text, instances=2)
     assert isinstance(session, Interruptible)
     assert isinstance(session, Trimmable)
-    assert len(children() - before) == 2
+    assert len(children() - before) == 4
     with ThreadPoolExecutor(3) as pool:
         pids = {int(answer[0]) for answer in pool.map(lambda _: session.run({"x": X}, ["y"]), range(3))}
     assert len(pids) == 3
     session.trim()
-    assert len(children() - before) == 1
+    assert len(children() - before) == 2
     session.close()
     assert children() == before
     assert descriptors() == files
@@ -77,9 +79,12 @@ def test_after_one_ended_the_next_call_is_answered_by_another(tmp_path: Path) ->
         session.close()
 
 
-def test_a_call_is_interrupted_by_its_thread(tmp_path: Path) -> None:
+def test_a_call_is_interrupted_by_its_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no other: while a process is ended, it cannot become another call's."""
     session = opened(tmp_path, "def predict(x):\n    while x[0, 0]:\n        pass\n    return os.getpid()")
     inside = threading.Event()
+    kill, held = FunctionProcess.kill, []
+    monkeypatch.setattr(FunctionProcess, "kill", lambda self: (held.append(session._lock.locked()), kill(self)))
 
     def interrupt(thread: int) -> None:
         inside.wait(60)
@@ -93,6 +98,7 @@ def test_a_call_is_interrupted_by_its_thread(tmp_path: Path) -> None:
     with pytest.raises(ExecutionError, match="SIGKILL"):
         session.run({"x": X}, ["y"])
     ender.join()
+    assert held[0]
     assert session.run({"x": X * 0}, ["y"])
     session.close()
 

@@ -43,7 +43,7 @@ TEXT = """def predict(x):
 
 
 def functions(pid: int) -> list[psutil.Process]:
-    """The processes of functions below a service."""
+    """The processes of functions below a service, each after its keeper."""
     found = []
     for each in psutil.Process(pid).children(recursive=True):
         with contextlib.suppress(psutil.Error):  # a fork that has ended, for which the function did not wait
@@ -91,19 +91,21 @@ def test_whatever_a_function_does_other_models_go_on_and_its_next_call_works(tmp
                 beside.join()
             assert count > 10
 
-            worker = until(lambda: _alone(serve.process.pid))  # the fork of the last call may still be ending
-            served = psutil.Process(worker.ppid())
+            keeper, worker = until(lambda: _alone(serve.process.pid))  # the fork of the last call may still be ending
+            served = psutil.Process(keeper.ppid())
             served.send_signal(signal.SIGKILL)
             until(lambda: has_ended(worker))
+            until(lambda: has_ended(keeper))
             assert np.array_equal(np.asarray(until(lambda: _answer(wb))), asked(0))
             another = until(lambda: _alone(serve.process.pid))
             assert serve.stop() == 0
-            until(lambda: has_ended(another))
+            until(lambda: all(map(has_ended, another)))
 
 
-def _alone(pid: int) -> psutil.Process | None:
+def _alone(pid: int) -> tuple[psutil.Process, psutil.Process] | None:
+    """The keeper and the process of the only function."""
     found = functions(pid)
-    return found[0] if len(found) == 1 else None
+    return (found[0], found[1]) if len(found) == 2 and found[1].ppid() == found[0].pid else None
 
 
 def _input(wb: Workbench) -> np.ndarray:

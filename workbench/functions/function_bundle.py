@@ -87,7 +87,7 @@ class FunctionSpec:
     blocks: tuple[Block, ...] = ()
     steps: tuple[Mapping[str, Any], ...] = ()
     """What makes the names that it needs, in order: {"import": MODULE, "as": NAME}, {"from": MODULE, "take":
-    ATTRIBUTE, "as": NAME}, {"block": N} or {"value": VALUE, "as": NAME}; see `worker_program`."""
+    ATTRIBUTE, "as": NAME}, {"block": N} or {"value": VALUE, "as": NAME}; see `worker.bundled_function`."""
     packages: Mapping[str, str] = field(default_factory=dict)
     """Library that it imports -> the version that it was written with."""
     format: int = FORMAT

@@ -1,7 +1,8 @@
 """One process that runs a function, and the calls to it: arrays by a shared file, all else by a tiny message.
 
 Nothing of it has a name on the machine: the shared files are anonymous, so nothing is left behind however either side
-ends. The process ends, with all that it started, when the pipe to its standard input does.
+ends. A keeper, which is the process that is started, ends the function's process and all that it started when the pipe
+to its standard input ends.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +29,9 @@ import numpy as np
 from workbench.config import MIB
 from workbench.core.tensor import BYTES, Array, dtype_of, element_count
 from workbench.errors import DeadlineExceeded, ExecutionError, InvalidInput, ModelError, WorkbenchError
-from workbench.functions import worker_program
 from workbench.functions.function_bundle import FunctionSpec, ValueSpec
-from workbench.functions.worker_program import (
+from workbench.functions.worker import worker_program
+from workbench.functions.worker.array_messages import (
     ALIGNED,
     BUFFER_BYTES,
     INLINE_BYTES,
@@ -37,10 +39,17 @@ from workbench.functions.worker_program import (
     arrays_of,
     message,
     padded,
+    write_at,
 )
 
 START_S: Final = 120.0
 """Seconds that a process may take to import what the function needs."""
+
+KEPT_BYTES: Final = 16 * MIB
+"""What a shared file keeps for the next call; one that became larger is given back at once."""
+
+_ENDING_S = 1.0
+"""Seconds in which the keeper says how the function's process ended."""
 
 _TROUBLE_BYTES = 2_000
 
@@ -80,6 +89,8 @@ class FunctionProcess:
         self._trouble = _anonymous_file()
         self._given, self._taken = _anonymous_file(), _anonymous_file()
         self._files = [self._trouble, self._given, self._taken]
+        self._shared_bytes = 0
+        """The most that either shared file may have."""
         ours, theirs = socket.socketpair()
         self._control = ours
         self._quiet = select.poll()
@@ -148,6 +159,8 @@ class FunctionProcess:
                 [_packed(inputs[name]) for name in self._inputs],
             )
             answer, parts = self._received(self._limits.time_s)
+            if self._shared_bytes > KEPT_BYTES:
+                self.trim()
         except TimeoutError:
             self.kill()
             raise DeadlineExceeded(
@@ -174,6 +187,12 @@ class FunctionProcess:
     def idle_and_well(self) -> bool:
         """Between calls: it has not ended, and says nothing."""
         return not self._quiet.poll(0)
+
+    def trim(self) -> None:
+        """Give back the memory of the shared files. Not while a call is under way."""
+        for file in (self._given, self._taken):
+            os.ftruncate(file, 0)
+        self._shared_bytes = 0
 
     def kill(self) -> None:
         """End it, and all that it started. Its call, if one is under way, ends with WorkerEnded."""
@@ -202,25 +221,32 @@ class FunctionProcess:
         if inline > INLINE_BYTES:
             inline = offset = 0
             for part in parts:
-                worker_program.write_at(self._given, part, offset)
+                write_at(self._given, part, offset)
                 offset += padded(len(part))
+            self._shared_bytes = max(self._shared_bytes, offset)
         head = json.dumps(asked).encode()
         pieces: list[memoryview | bytes] = [SIZES.pack(len(head), inline), head]
         for part in parts if inline else ():
             pieces.append(part)
             if len(part) % ALIGNED:
                 pieces.append(bytes(padded(len(part)) - len(part)))
-        with contextlib.suppress(ConnectionError, BrokenPipeError):  # it has ended, and there will be no answer
+        try:
             self._control.sendall(b"".join(pieces))
+        except BlockingIOError:
+            raise TimeoutError from None
+        except ConnectionError:
+            pass  # it has ended, and there will be no answer
 
     def _received(self, timeout_s: float) -> tuple[dict[str, Any], list[Any]]:
         """An answer, and the bytes of its arrays. Raises TimeoutError, WorkerEnded."""
-        if self._timeout_s != timeout_s:
-            self._timeout_s = timeout_s
-            # By the system itself: with a time-out of Python's, each read would be two calls.
-            self._control.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(timeout_s))
+        until = time.monotonic() + timeout_s
+        self._wait_at_most(timeout_s)
+
+        def before_more() -> None:  # or one that comes in drops would never be late
+            self._wait_at_most(max(until - time.monotonic(), 1e-6))
+
         try:
-            body, head = message(self._control, self._buffer)
+            body, head = message(self._control, self._buffer, before_more)
         except BlockingIOError:
             raise TimeoutError from None
         except ConnectionError:
@@ -232,21 +258,44 @@ class FunctionProcess:
             sizes = [int(size) for size in answer["sizes"]]
             if min(sizes, default=0) < 0 or sum(sizes) > self._limits.output_bytes:
                 raise ValueError
-            parts = arrays_of(bytearray(body[head:]), self._taken, sizes)
+            inline = bytearray(body[head:])
+            if not inline:
+                self._shared_bytes = max(self._shared_bytes, sum(map(padded, sizes)))
+            parts = arrays_of(inline, self._taken, sizes)
             self.printed += answer.get("log", "")
         except (ValueError, KeyError, TypeError):
             self.kill()
             raise WorkerEnded("the function's process gave an answer that makes no sense, and was ended") from None
         return answer, parts
 
+    def _wait_at_most(self, seconds: float) -> None:
+        """For either way of the socket. By the system itself: with a time-out of Python's, each read is two calls."""
+        if self._timeout_s != seconds:
+            self._timeout_s = seconds
+            for way in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                self._control.setsockopt(socket.SOL_SOCKET, way, _timeval(seconds))
+
     def _ending(self) -> str:
         """How it ended, for its caller."""
+        _wait_for_end(self._process.pid)
         with self._lock:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)  # what it left running
             status = self._process.wait()
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended itself with status {status}"
         return f"the function's process {how}"
+
+
+def _wait_for_end(pid: int) -> None:
+    """Wait a little until a child of this process has ended, without taking notice of it."""
+    with contextlib.suppress(OSError, AttributeError):  # where the system has no such handles it is killed at once
+        handle = os.pidfd_open(pid)
+        try:
+            waiting = select.poll()
+            waiting.register(handle, select.POLLIN)
+            waiting.poll(_ENDING_S * 1000)
+        finally:
+            os.close(handle)
 
 
 def _packed(array: Array) -> memoryview | bytes:

@@ -75,7 +75,8 @@ class FunctionSession:
             well = True
             raise
         finally:
-            del self._inside[thread]
+            with self._lock:
+                del self._inside[thread]
             self._log(process)
             if well:
                 with self._lock:
@@ -85,13 +86,16 @@ class FunctionSession:
 
     def interrupt(self, thread: int) -> None:
         """See core.ports.Interruptible: the process is ended, and the next call starts another."""
-        if (process := self._inside.get(thread)) is not None:
-            process.kill()
+        with self._lock:  # a process whose call ends meanwhile may be another thread's when it is killed
+            if (process := self._inside.get(thread)) is not None:
+                process.kill()
 
     def trim(self) -> None:
-        """End the processes beyond the first that nobody uses."""
+        """End the processes beyond the first that nobody uses, and give back the first one's shared memory."""
         with self._lock:
             spare, self._idle[1:] = self._idle[1:], []
+            for process in self._idle:
+                process.trim()
         for process in spare:
             process.close()
 

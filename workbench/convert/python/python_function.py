@@ -30,7 +30,7 @@ from workbench.core.tensor import BYTES, DATATYPES, Array, dtype_of
 from workbench.errors import InvalidInput, ModelError, Unsupported, WorkbenchError
 from workbench.functions.function_bundle import Block, FunctionSpec, Interpreter, ValueSpec, bundle
 from workbench.functions.function_process import CallLimits, FunctionProcess
-from workbench.functions.worker_program import as_array, by_name, kind_of
+from workbench.functions.worker.function_arrays import as_array, by_name, kind_of
 
 _BY_ROWS = "def predict(X):\n    return model.{}(X)\n"
 _CLASSIFIER = 'def predict(X):\n    return {"label": model.predict(X), "probabilities": model.predict_proba(X)}\n'
@@ -243,9 +243,7 @@ def _array(value: object, name: str) -> Array:
         kind = type(value).__name__ if array is None else f"array of {array.dtype}"
         raise InvalidInput(f"the sample of {name!r} is a {kind}, which cannot be sent; give numbers or text")
     found: Array = array
-    if found.dtype.kind == "T":
-        found = found.astype(object)
-    return found
+    return found.astype(object) if found.dtype.kind in "SUT" else found  # as it comes where it is served
 
 
 def _spec_of(name: str, array: Array, rows: bool) -> ValueSpec:
@@ -266,6 +264,8 @@ def _own_answer(made: _Callable, *, made_up: bool) -> dict[str, Array]:
         return {name: as_array(name, value) for name, value in by_name(answer, names).items()}
     except Exception as error:  # the user's, of any class
         said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        if "non-string array" in said:  # of numpy.char
+            said += "; text comes as an array of str objects: take x.astype(str) of it"
         raise InvalidInput(
             f"{made.title} itself fails on made-up rows, with {said}; give some, as sample=X[:100] (--sample X[:100])"
             if made_up

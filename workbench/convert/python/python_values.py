@@ -1,6 +1,6 @@
 """Writes down, as source and by value, what a function needs: names, numbers, arrays, instances. Never a pickle.
 
-`Frozen` collects the steps that make all of it anew; `functions.worker_program` takes them. What cannot be written
+`Frozen` collects the steps that make all of it anew; `functions.worker` takes them. What cannot be written
 down is Unsupported, with the way to it and the reason: "model.steps[1][1]: a Lock is bound to this process".
 """
 

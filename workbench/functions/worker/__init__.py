@@ -1,0 +1,1 @@
+"""What runs in a function's process. It imports the standard library, numpy and itself, and nothing at other times."""
