@@ -23,7 +23,14 @@ from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import FeatureUnion, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    KBinsDiscretizer,
+    OneHotEncoder,
+    OrdinalEncoder,
+    StandardScaler,
+    TargetEncoder,
+)
 from sklearn.tree import DecisionTreeClassifier
 
 from workbench.client.input_adapter import adapt
@@ -178,6 +185,23 @@ def test_what_a_missing_value_is_sent_as_is_in_the_signature_and_so_is_what_is_n
         assert np.array_equal(answered(converted.model, given)["label"], expected["label"])
     for given in (rows[0], frame.iloc[0]):
         assert np.array_equal(answered(converted.model, given)["label"], expected["label"][:1])
+
+
+def test_one_column_goes_through_several_steps() -> None:
+    steps = columns(
+        (OneHotEncoder(handle_unknown="ignore"), ["city"]),
+        (ORDERED, ["city"]),
+        (TargetEncoder(), ["city"]),
+        (numbers(), ["age"]),
+        (KBinsDiscretizer(2, encode="onehot-dense", quantile_method="averaged_inverted_cdf"), ["age"]),
+    )
+    frame = FRAME[["age", "city"]]
+    estimator = make_pipeline(steps, LogisticRegression()).fit(frame, TARGET)
+    for sample in (None, frame):
+        converted = convert(estimator, sample)
+        for check in converted.checks:
+            found = answered(converted.model, check.rows)
+            np.testing.assert_allclose(found["probabilities"], check.expected["probabilities"], atol=1e-5)
 
 
 def test_without_rows_of_the_user_columns_are_made_up_with_missing_ones() -> None:

@@ -48,9 +48,12 @@ class GraphParts:
     def node(
         self, operator: str, inputs: Sequence[str], *, called: str = "", domain: str = "", **attributes: Any
     ) -> str:
-        """The name of the one output. `called` is what errors of ONNX Runtime name the node."""
+        """The name of the one output. `called` is what errors of ONNX Runtime name the node; the next one that is
+        called so gets a number, since ONNX Runtime refuses two nodes of one name."""
         name = self._next(operator)
-        made = helper.make_node(operator, list(inputs), [name], name=called or name, domain=domain, **attributes)
+        alike = sum(node.name.startswith(called) for node in self._nodes) if called else 0
+        called = f"{called} ({alike + 1})" if alike else called or name
+        made = helper.make_node(operator, list(inputs), [name], name=called, domain=domain, **attributes)
         made.attribute.sort(key=lambda attribute: attribute.name)
         self._nodes.append(made)
         return name

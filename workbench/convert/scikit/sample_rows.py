@@ -7,6 +7,7 @@ it was trained with some. Where it remembers nothing, rows of several magnitudes
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +61,11 @@ def made_up_rows(estimator: Any, kind: str) -> MadeUp:
         return MadeUp(np.array(columns[0].choices, dtype=object), "")
     names = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
     if any(column.text for column in columns) or (names and hasattr(first, "transformers_")):
-        return MadeUp(_mixed(columns, names, unread_columns(estimator, names), kind, rng), "")
+        mixed = _mixed(columns, names, unread_columns(estimator, names), kind, rng)
+        if not _takes(estimator, mixed):  # of two steps that read a column, one may take no missing values
+            columns = [dataclasses.replace(column, hole=None, none=False) for column in columns]
+            mixed = _mixed(columns, names, unread_columns(estimator, names), kind, rng)
+        return MadeUp(mixed, "")
     stored = next((rows for step in _first_steps(estimator) if (rows := _remembered(step, rng)) is not None), None)
     like = ""
     if stored is not None and stored.shape[1:] == (len(columns),):
@@ -274,12 +279,18 @@ def _with_holes(estimator: Any, columns: Sequence[Column], rows: Array, rng: np.
     for place, column in enumerate(columns):
         if column.hole is not None:
             holed[rng.random(WITH_HOLES) < HOLES, place] = column.hole
-    method = estimator.predict if hasattr(estimator, "predict") else estimator.transform
-    try:
-        method(holed)
-    except Exception:  # a later step takes none, so it was not trained with any either
+    if not _takes(estimator, holed):  # a later step takes none, so it was not trained with any either
         return rows
     return np.concatenate([rows, holed])
+
+
+def _takes(estimator: Any, rows: Any) -> bool:
+    method = estimator.predict if hasattr(estimator, "predict") else estimator.transform
+    try:
+        method(rows)
+    except Exception:  # the estimator's own, of any class
+        return False
+    return True
 
 
 # Which estimator
