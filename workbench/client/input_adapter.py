@@ -96,7 +96,8 @@ def _by_name(value: object, signature: Signature, model: str) -> Mapping[str, ob
     if len(names) == 1 and not (names[0] in columns and len(columns) > 1 and signature.inputs[0].shape[1:] == (1,)):
         return {names[0]: value}
     if _is_frame(value) or (columns and not set(map(str, columns)).isdisjoint(names)):
-        by_name = {str(column): held[column] for column in columns if str(column) not in signature.ignored}
+        read = (column for column in columns if str(column) not in signature.ignored)
+        by_name = {_spelt(str(column), names): held[column] for column in read}
         return _checked_names(by_name, names, f"the columns of {model!r}", "columns")
     raise InvalidInput(
         f"{model!r} has {len(names)} inputs ({', '.join(map(describe, signature.inputs))}); "
@@ -111,16 +112,24 @@ def _by_columns(value: Any, spec: TensorSpec, model: str) -> Any:
     if not wanted:
         return None
     what = f"the columns of {model!r}"
-    if _is_frame(value) and all(isinstance(column, str) for column in value.columns):
-        _checked_names(dict.fromkeys(value.columns), wanted, what, "columns")
-        return value[wanted] if list(value.columns) != wanted else value
-    if _is_series(value) and len(value) and all(isinstance(label, str) for label in value.index):
-        _checked_names(dict(value), wanted, what, "columns")
-        return value[wanted]
+    if _is_frame(value) or (_is_series(value) and len(value)):
+        given = list(value.columns if _is_frame(value) else value.index)
+        names = [_spelt(str(name), wanted) for name in given]
+        if not all(isinstance(name, str) for name in given) and set(names) != set(wanted):
+            return None  # numbered columns are no names
+        _checked_names(dict.fromkeys(names), wanted, what, "columns")
+        places = [names.index(name) for name in wanted]
+        return value.iloc[:, places] if _is_frame(value) else value.iloc[places]
     if isinstance(value, Mapping) and spec.name not in value:
+        value = {_spelt(str(name), wanted): column for name, column in value.items()}
         _checked_names(value, wanted, what, "columns")
         return np.stack([np.asarray(value[column]) for column in wanted], axis=-1)
     return None
+
+
+def _spelt(name: str, wanted: list[str]) -> str:
+    """The model's own spelling of a column: LightGBM writes _ for a space."""
+    return underscored if name not in wanted and (underscored := name.replace(" ", "_")) in wanted else name
 
 
 def _from_records(rows: list[Mapping[Any, object]]) -> dict[Any, object]:

@@ -7,6 +7,7 @@ from typing import Any
 import catboost
 import lightgbm
 import numpy as np
+import pandas as pd
 import pytest
 import xgboost
 
@@ -138,6 +139,67 @@ async def test_columns_are_called_as_those_of_the_sample_and_not_as_lightgbm_wri
     await load(client, "m", model, {}, sample=frame[:100])
     answer = (await Predictor(client).predict("m", frame))["variable"].reshape(-1)
     np.testing.assert_allclose(answer, model.predict(frame), rtol=1e-5)
+
+
+@pytest.mark.parametrize("made", [catboost.CatBoostRegressor, lightgbm.LGBMRegressor, xgboost.XGBRegressor])
+async def test_columns_of_a_frame_go_by_their_names(made: Any) -> None:
+    frame = pd.DataFrame(NUMBERS[:, :3], columns=["petal width", "age", "height"])
+    quiet = {"verbosity": -1} if made is lightgbm.LGBMRegressor else {}
+    quiet = {"verbose": 0} if made is catboost.CatBoostRegressor else quiet
+    model = made(n_estimators=5, **quiet).fit(frame, frame.age * 3 + frame.height)
+    own = model.predict(frame)
+    backwards = frame[["height", "age", "petal width"]]
+    for sample in (None, backwards):
+        client = OnnxClient()
+        await load(client, "m", model, {}, sample=sample)
+        predictor = Predictor(client)
+        for rows in (frame, backwards, backwards.to_dict("records"), frame.to_numpy()):
+            answer = (await predictor.predict("m", rows))["variable"].reshape(-1)
+            np.testing.assert_allclose(answer, own, rtol=1e-5, atol=1e-6)
+        one = (await predictor.predict("m", backwards.iloc[3]))["variable"].reshape(-1)
+        np.testing.assert_allclose(one, own[3:4], rtol=1e-5, atol=1e-6)
+        with pytest.raises(InvalidInput, match="missing: 'age'"):
+            await predictor.predict("m", frame.drop(columns="age"))
+        with pytest.raises(InvalidInput, match=r"missing: 'age'; unknown: 'ages'; did you mean 'age' for 'ages'\?"):
+            await predictor.predict("m", frame.rename(columns={"age": "ages"}))
+    with pytest.raises(InvalidInput, match=r"sample has other columns than \w+ was trained on; unknown: 'extra'"):
+        await load(OnnxClient(), "m", model, {}, sample=frame.assign(extra=1))
+
+
+async def test_rows_of_a_model_trained_without_names_go_by_position() -> None:
+    frame = pd.DataFrame(NUMBERS[:, :3], columns=["a", "b", "c"])
+    for model in (
+        catboost.CatBoostRegressor(n_estimators=5, verbose=0),
+        lightgbm.LGBMRegressor(n_estimators=5, verbosity=-1),
+        xgboost.XGBRegressor(n_estimators=5),
+    ):
+        model.fit(frame.to_numpy(), REAL)
+        client = OnnxClient()
+        await load(client, "m", model, {})
+        answer = (await Predictor(client).predict("m", frame))["variable"].reshape(-1)
+        np.testing.assert_allclose(answer, model.predict(frame.to_numpy()), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("made", [lightgbm.LGBMClassifier, xgboost.XGBClassifier])
+async def test_missing_categories_go_where_the_library_sends_them(made: Any) -> None:
+    frame = FRAME.copy()
+    frame.loc[::5, "colour"] = np.nan
+    frame.loc[::7, "size"] = np.nan
+    options = (
+        {"enable_categorical": True} if made is xgboost.XGBClassifier else {"verbose": -1, "min_data_per_group": 1}
+    )
+    model = made(n_estimators=20, n_jobs=1, **options).fit(
+        frame, (frame.colour.isna() | (frame.colour == "rot")).astype(int)
+    )
+    own = model.predict_proba(frame)
+    assert own[:, 1].max() - own[:, 1].min() > 0.5
+    for sample in (None, frame):
+        client = OnnxClient()
+        report = await load(client, "m", model, {}, sample=sample)
+        assert any("with missing values" in each for each in report.details)
+        for rows in (frame, frame.assign(colour=frame.colour.astype(object)), frame.to_dict("records")):
+            answer = await Predictor(client).predict("m", rows)
+            np.testing.assert_allclose(answer["probabilities"], own, atol=1e-6)
 
 
 async def test_the_service_serves_them(service: Address) -> None:

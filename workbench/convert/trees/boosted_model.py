@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,10 @@ def plain_classes(classes: Array) -> Array:
     return classes.astype(np.int64) if classes.dtype.kind in "iub" else classes.astype(np.float32)
 
 
+def is_text(categories: Sequence[Any]) -> bool:
+    return any(isinstance(each, str) for each in categories)
+
+
 def _inputs(graph: Graph, model: Boosted, dtype: np.dtype[Any]) -> tuple[list[Any], str]:
     """The inputs, and the name of the matrix that they make."""
     from onnx import TensorProto, helper
@@ -82,7 +87,7 @@ def _inputs(graph: Graph, model: Boosted, dtype: np.dtype[Any]) -> tuple[list[An
     inputs, columns = [], []
     for index, name in enumerate(model.features):
         categories = model.categories.get(index)
-        text = categories is not None and any(isinstance(each, str) for each in categories)
+        text = is_text(categories or ())
         inputs.append(helper.make_tensor_value_info(name, TensorProto.STRING if text else number, [None, 1]))
         if categories is None:
             columns.append(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -23,6 +23,10 @@ class Original:
     answer: Callable[[Any], dict[str, Array]]
     """Rows -> its own answer, by output."""
     library: str
+    names: tuple[str, ...]
+    """The columns that it was trained on, in order; none, where it was trained without names."""
+    rows: Any
+    """The sample, its columns in the order of training."""
 
 
 def read_original(source: object, sample: object | None) -> Original:
@@ -40,6 +44,32 @@ def _answer(source: Any, rows: Any) -> dict[str, Array]:
     return {"variable": np.asarray(source.predict(rows))}
 
 
+def in_training_order(sample: Any, names: tuple[str, ...], kind: str) -> Any:
+    """The columns of a DataFrame by their names, as `kind` was trained on them; other rows as they are.
+
+    Raises InvalidInput, naming the columns that are missing or were not there.
+    """
+    if not names or not hasattr(sample, "columns"):
+        return sample
+    places = {_spelt(name, names): place for place, name in enumerate(map(str, sample.columns))}
+    missing, unknown = [name for name in names if name not in places], [name for name in places if name not in names]
+    if missing or unknown or len(places) != sample.shape[1]:
+        said = [f"{what}: {', '.join(map(repr, found[:12]))}"
+                for what, found in (("missing", missing), ("unknown", unknown)) if found]  # fmt: skip
+        raise InvalidInput(f"the sample has other columns than {kind} was trained on; {'; '.join(said) or 'one twice'}")
+    return sample.iloc[:, [places[name] for name in names]]
+
+
+def _spelt(name: str, names: tuple[str, ...]) -> str:
+    """`name` as the model has it: LightGBM writes _ for a space."""
+    return name if name in names else name.replace(" ", "_")
+
+
+def _names(features: Sequence[str], counted: str) -> tuple[str, ...]:
+    """`features`, or none of them where they are the library's own for columns without names, as "Column_0"."""
+    return () if list(features) == [f"{counted}{place}" for place in range(len(features))] else tuple(features)
+
+
 # LightGBM
 
 
@@ -51,14 +81,18 @@ def _lightgbm(source: Any, sample: object | None) -> Original:
     if not native and not source.__sklearn_is_fitted__():
         raise InvalidInput(f"{kind} is not fitted yet; call fit() first")
     booster = source if native else source.booster_
+    names = _names(booster.feature_name(), "Column_")
+    sample = in_training_order(sample, names, kind)
     model = replace(read_lightgbm(booster), categories=_pandas_categories(booster, sample))
-    if hasattr(sample, "columns") and len(sample.columns) == len(model.features):
-        model = replace(model, features=[str(name) for name in sample.columns])  # LightGBM has no spaces in names
+    if names and hasattr(sample, "columns"):
+        names = tuple(str(name) for name in sample.columns)  # LightGBM has no spaces in names
+        model = replace(model, features=names)
     classes = getattr(source, "classes_", None)
     if classes is not None and model.link == "identity":
         raise Unsupported(f"{kind} has no ONNX form: it was trained with an objective of its own, so it has no classes")
 
-    return Original(f"LightGBM {kind}" if native else kind, model, classes, False, partial(_answer, source), "lightgbm")
+    kind = f"LightGBM {kind}" if native else kind
+    return Original(kind, model, classes, False, partial(_answer, source), "lightgbm", names, sample)
 
 
 def _pandas_categories(booster: Any, sample: Any) -> dict[int, list[Any]]:
@@ -93,7 +127,9 @@ def _catboost(source: Any, sample: object | None) -> Original:
     classifier = kind == "CatBoostClassifier"
     several = classifier and np.shape(source.predict(np.zeros((1, len(model.features)))))[1:] not in ((), (1,))
     classes = np.asarray(source.classes_) if classifier and not several else None
-    return Original(kind, model, classes, several, partial(_answer, source), "catboost")
+    names = _names(source.feature_names_, "")
+    sample = in_training_order(sample, names, kind)
+    return Original(kind, model, classes, several, partial(_answer, source), "catboost", names, sample)
 
 
 # XGBoost
@@ -106,6 +142,11 @@ def _xgboost(source: Any, sample: object | None) -> Original:
 
     kind = type(source).__name__
     native = isinstance(source, xgboost.Booster)
+    if not native and not source.__sklearn_is_fitted__():
+        raise InvalidInput(f"{kind} is not fitted yet; call fit() first")
+    booster = source if native else source.get_booster()
+    names = tuple(booster.feature_names or ())
+    sample = in_training_order(sample, names, kind)
     if native:
         model = _with_categories(read_xgboost(source), sample)
 
@@ -115,10 +156,7 @@ def _xgboost(source: Any, sample: object | None) -> Original:
             matrix = xgboost.DMatrix(rows, feature_names=names, feature_types=types, enable_categorical=True)
             return {"variable": np.asarray(source.predict(matrix))}
 
-        return Original("XGBoost Booster", model, None, False, answer_native, _distribution())
-    if not source.__sklearn_is_fitted__():
-        raise InvalidInput(f"{kind} is not fitted yet; call fit() first")
-    booster = source.get_booster()
+        return Original("XGBoost Booster", model, None, False, answer_native, _distribution(), names, sample)
     best = getattr(source, "best_iteration", None) if hasattr(source, "early_stopping_rounds") else None
     if source.early_stopping_rounds is not None and best is not None and source.booster != "gblinear":
         booster = booster[: best + 1]
@@ -128,7 +166,7 @@ def _xgboost(source: Any, sample: object | None) -> Original:
     several = classifier and model.targets > 1 and model.link == "sigmoid"
     classes = np.asarray(source.classes_) if classifier and not several else None
 
-    return Original(kind, model, classes, several, partial(_answer, source), _distribution())
+    return Original(kind, model, classes, several, partial(_answer, source), _distribution(), names, sample)
 
 
 def _with_categories(model: Boosted, sample: Any) -> Boosted:

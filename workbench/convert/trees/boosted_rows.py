@@ -32,7 +32,7 @@ def rows_at_the_splits(model: Boosted, *, double: bool) -> Array:
 
 
 def with_holes(rows: Any) -> Any:
-    """A copy with some of the numbers missing; of a DataFrame, in its columns of floats and categories of numbers."""
+    """A copy with some of the numbers missing; of a DataFrame, in its columns of floats and of categories."""
     rng = np.random.default_rng(1)
     if not hasattr(rows, "columns"):
         array = np.array(rows, dtype=np.float64 if np.asarray(rows).dtype.kind != "f" else None)
@@ -41,7 +41,7 @@ def with_holes(rows: Any) -> Any:
     frame = rows.copy()
     for name in frame.columns:
         gone = rng.random(len(frame)) < HOLES
-        if frame[name].dtype.kind == "f":
+        if frame[name].dtype.kind == "f" or hasattr(frame[name].dtype, "categories"):
             frame[name] = frame[name].mask(gone)
     return frame
 
