@@ -30,6 +30,7 @@ class ServedHere(OnnxClient):
         config: Mapping[str, object] | None = None,
         *,
         sent: Callable[[int], object] | None = None,
+        allow_code: bool = False,
     ) -> LoadAnswer:
         store = ModelStore(self._folder)
         kept = store.add_bytes(model if isinstance(model, bytes) else model.read_bytes())

@@ -43,6 +43,7 @@ class OnnxClient(AsyncClient):
         config: Mapping[str, object] | None = None,
         *,
         sent: Callable[[int], object] | None = None,
+        allow_code: bool = False,
     ) -> LoadAnswer:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
