@@ -177,15 +177,11 @@ def test_an_unknown_model_or_version_is_an_error_at_once(wb: Workbench) -> None:
         wb.predict("iris", X, version=3)
 
 
-def test_a_model_that_failed_can_be_shown_with_its_reason(wb: Workbench, tmp_path: Path) -> None:
+def test_a_load_that_failed_leaves_nothing_behind(wb: Workbench, tmp_path: Path) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     with pytest.raises(ModelError):
         wb.load("bad", tmp_path / "bad.onnx")
-    (status,) = wb.models()
-    assert status.state == "Failed"
-    assert wb.show("bad")["state"] == f"Failed: {status.reason}"
-    with pytest.raises(Unavailable, match="no version of 'bad' serves: version 1 is Failed"):
-        wb.predict("bad", X)
+    assert not wb.models()
 
 
 def test_arguments_in_the_wrong_order_are_an_error_of_one_line(wb: Workbench) -> None:

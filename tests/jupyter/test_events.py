@@ -152,9 +152,8 @@ async def test_the_jupyter_server_emits_what_happens_to_a_real_service(
     (jp_root_dir / "junk.onnx").write_bytes(b"this is no model")
     await ask("models", "plus", "load", body={"path": "plus.onnx"})
     assert await next_ones(2) == [(SERVICE, "started"), (MODEL, "loaded")]
-    with pytest.raises(HTTPClientError):
+    with pytest.raises(HTTPClientError):  # whoever asked has the error, and nothing is listed
         await ask("models", "junk", "load", body={"path": "junk.onnx"})
-    assert await next_ones(1) == [(MODEL, "failed")]
 
     record = workplace.record()
     assert record is not None

@@ -38,12 +38,11 @@ def still_serves(service: Serve) -> bool:
 
 
 def refused(service: Serve, name: str, path: Path) -> str:
-    """What was said of it; its state is Failed with the same reason, and others answer."""
+    """What was said of it; nothing of it is listed, and others answer."""
     status, answer = asked(service, f"/control/models/{name}/load", {"path": str(path)})
     assert status == 400, answer
-    state = asked(service, f"/control/models/{name}")[1][0]
-    assert (state["state"], state["reason"]) == ("Failed", answer["error"])
-    assert asked(service, f"/v2/models/{name}/infer", ROW)[0] == 503
+    assert asked(service, f"/control/models/{name}")[0] == 404
+    assert asked(service, f"/v2/models/{name}/infer", ROW)[0] == 404
     assert still_serves(service)
     assert len(answer["error"].splitlines()) == 1
     assert str(service.data_dir) not in answer["error"]

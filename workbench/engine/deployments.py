@@ -56,8 +56,9 @@ class Deployments:
         return str(max(taken + 1, failed))
 
     def statuses(self) -> list[ModelStatus]:
-        """One for each version: what answers to it, else what failed under it, else what drains."""
-        found = {(each.name, each.version): each.status() for each in self._living}
+        """One for each version: what answers to it, else what is listed as Failed, else what drains."""
+        leaving = (each for each in self._living if each.state is not ModelState.FAILED)
+        found = {(each.name, each.version): each.status() for each in leaving}
         found.update(self._failed)
         found.update({key: each.status() for key, each in self._serving.items()})
         return [found[key] for key in sorted(found, key=lambda key: (key[0], int(key[1])))]

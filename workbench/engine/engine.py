@@ -227,7 +227,7 @@ class Engine:
             except (ModelError, InvalidInput) as error:
                 # A path that is wrong is no model that failed, unless it is to be served at each start.
                 if isinstance(error, ModelError) or source is None or not persist:
-                    self._note_failure(name, error, source)
+                    self._note_failure(name, error, source, asked=persist and source is not None)
                 raise
             current = self._deployments.routed(name)
             base = found.config or (current.config if current is not None else ModelConfig())
@@ -476,7 +476,7 @@ class Engine:
         return self._sources.available()
 
     def take_left_over(self) -> set[str]:
-        """Digests of files that were loaded since the last call and found to be what serves already."""
+        """Digests of files whose load since the last call came to nothing: they failed, or serve already."""
         found, self._left_over = self._left_over, set()
         return found
 
@@ -595,6 +595,7 @@ class Engine:
                 limits=self._limits,
                 restored=restored is not None,
             )
+        failed_before = self._deployments.failed(name)
         # Shows as Loading; where it is to replace one of the same version, that one goes on showing itself.
         added = self._deployments.add(deployment)
         try:
@@ -606,7 +607,7 @@ class Engine:
             self._deployments.remove(deployment)
             # A disk that is full is no fault of the model's.
             if added and deployment.state is ModelState.FAILED and not isinstance(error, StorageError):
-                self._deployments.fail(deployment.status())
+                self._list_failed(deployment.status(), asked=persist and not failed_before)
             await deployment.close()
             self._deployments.buried(deployment)
             await self._settle(name, persist)
@@ -688,12 +689,20 @@ class Engine:
     def _next_version(self, name: str) -> str:
         return self._deployments.next_version(name, self._sources.versions(name))
 
-    def _note_failure(self, name: str, error: WorkbenchError, source: Path | bytes | None) -> None:
+    def _list_failed(self, status: ModelStatus, *, asked: bool) -> None:
+        """Where a user `asked` for the load, the user has the error, and nothing is left of what never served."""
+        if asked:
+            self._left_over.update({status.digest} - {""})
+            self._observer.model_changed(dataclasses.replace(status, state=ModelState.GONE))
+        else:
+            self._deployments.fail(status)
+
+    def _note_failure(self, name: str, error: WorkbenchError, source: Path | bytes | None, *, asked: bool) -> None:
         known = self._sources.versions(name) if source is None else []
         version = known[-1] if known else self._next_version(name)
         status = ModelStatus(name, version, ModelState.FAILED, reason=error.message)
-        self._deployments.fail(status)
         self._observer.model_changed(status)
+        self._list_failed(status, asked=asked and not self._deployments.failed(name))
 
     def _drop_failed(self, name: str) -> None:
         for status in self._deployments.drop_failed(name):

@@ -145,7 +145,7 @@ async def test_columns_are_called_as_those_of_the_sample_and_not_as_lightgbm_wri
 async def test_columns_of_a_frame_go_by_their_names(made: Any) -> None:
     frame = pd.DataFrame(NUMBERS[:, :3], columns=["petal width", "age", "height"])
     quiet = {"verbosity": -1} if made is lightgbm.LGBMRegressor else {}
-    quiet = {"verbose": 0} if made is catboost.CatBoostRegressor else quiet
+    quiet = {"verbose": 0, "allow_writing_files": False} if made is catboost.CatBoostRegressor else quiet
     model = made(n_estimators=5, **quiet).fit(frame, frame.age * 3 + frame.height)
     own = model.predict(frame)
     backwards = frame[["height", "age", "petal width"]]
@@ -169,7 +169,7 @@ async def test_columns_of_a_frame_go_by_their_names(made: Any) -> None:
 async def test_rows_of_a_model_trained_without_names_go_by_position() -> None:
     frame = pd.DataFrame(NUMBERS[:, :3], columns=["a", "b", "c"])
     for model in (
-        catboost.CatBoostRegressor(n_estimators=5, verbose=0),
+        catboost.CatBoostRegressor(n_estimators=5, verbose=0, allow_writing_files=False),
         lightgbm.LGBMRegressor(n_estimators=5, verbosity=-1),
         xgboost.XGBRegressor(n_estimators=5),
     ):
