@@ -68,7 +68,9 @@ def compare(
     )
 
 
-def merged(agreements: Iterable[Agreement], rows: int, made_up: bool, tolerance: float) -> AnswerCheck:
+def merged(
+    agreements: Iterable[Agreement], rows: int, made_up: bool, tolerance: float, *, one_call: bool = False
+) -> AnswerCheck:
     """All comparisons of one export as one, with one clause."""
     each = list(agreements)
     by_name: dict[str, list[OutputCheck]] = {}
@@ -76,7 +78,7 @@ def merged(agreements: Iterable[Agreement], rows: int, made_up: bool, tolerance:
         by_name.setdefault(output.name, []).append(output)
     outputs = tuple(_joined(of_one) for of_one in by_name.values())
     agrees = all(agreement.agrees for agreement in each)
-    asked = f"on {counted(rows, 'made-up row' if made_up else 'row')}"
+    asked = "on the sample" if one_call else f"on {counted(rows, 'made-up row' if made_up else 'row')}"
     return AnswerCheck(agrees, rows, made_up, tolerance, f"{_clause(outputs)} {asked}", outputs)
 
 

@@ -57,6 +57,10 @@ class Converted:
     """Exports it once more in another way, as in double precision, where this export does not agree; None: no way."""
     max_batch_size: int = 0
     """The most rows of a batch where the caller sets none; 0: as the service has it."""
+    cure: str = ""
+    """Of what is served as it is and not exported: what to do where it does not answer as here."""
+    one_call: bool = False
+    """True: each check is one call, whatever its arrays, and has no rows that could be counted."""
     way: str = ""
     """What is different about this export where an earlier one did not agree, as "in double precision"."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,10 +14,13 @@ import numpy as np
 from workbench.client.client import AsyncClient
 from workbench.client.formatting import counted
 from workbench.client.predict import Predictor
+from workbench.client.results import Prediction
 from workbench.convert.agreement import Agreement, compare, flaws, merged
 from workbench.convert.converters import Check, Converted, words
 from workbench.core.provenance import AnswerCheck
-from workbench.errors import ExecutionError, InvalidInput, ModelError
+from workbench.errors import ExecutionError, InvalidInput, ModelError, Unavailable
+
+_PAUSES_S = (0.5, 2.0, 10.0)
 
 COLUMNS = 4
 """The most columns of a row that a message shows."""
@@ -61,17 +65,17 @@ async def compare_with_original(
     for check in converted.checks:
         rows = _rows(converted, check)
         try:
-            answer = await Predictor(client).predict(name, check.rows, version=version)
+            answer = await _answer(Predictor(client), name, check, version)
             answers = answer if check.read is None else check.read(answer)
             found = compare(check.expected, answers, converted.labels, tolerance)
         except (InvalidInput, ExecutionError) as error:
             flaw = flaw or "did not take the same rows"
             why = f"does not take the rows that the original does ({error.message}), on {rows}"
-            hint = _SAMPLE if converted.made_up else _BY_HAND
+            hint = converted.cure or (_SAMPLE if converted.made_up else _BY_HAND)
         except Exception as error:  # numpy's, for answers of a form that nobody has seen yet
             flaw = flaw or "could not be compared"
             why = f"gave answers that could not be compared with the original's on {rows} ({words(error)})"
-            hint = _BY_HAND
+            hint = converted.cure or _BY_HAND
         else:
             agreements.append(found)
             limit = [] if found.agrees else [f"the tolerance is {tolerance:g}"]
@@ -81,11 +85,10 @@ async def compare_with_original(
                 continue
             why = f"does not answer as the original on {rows} ({told})"
             hint = _hint(found, converted)
-        refusal = refusal or (
-            f"the export of {converted.source} {why}, so version {version} was discarded; {hint}; {_FORCE}"
-        )
+        what = f"{converted.source}, served as Python," if converted.cure else f"the export of {converted.source}"
+        refusal = refusal or f"{what} {why}, so version {version} was discarded; {hint}; {_FORCE}"
     total = sum(check.row_count for check in converted.checks)
-    result = merged(agreements, total, converted.made_up, tolerance)
+    result = merged(agreements, total, converted.made_up, tolerance, one_call=converted.one_call)
     if not refusal:
         return Comparison(result.summary, tuple(details), result)
     summary = f"{flaw} on {counted(total, 'row')}" if flaw else result.summary
@@ -95,6 +98,16 @@ async def compare_with_original(
     )
 
 
+async def _answer(predictor: Predictor, name: str, check: Check, version: str) -> Prediction:
+    """A function that has died of the made-up rows of the warm-up is started again after a pause."""
+    for pause_s in _PAUSES_S:
+        try:
+            return await predictor.predict(name, check.rows, version=version)
+        except Unavailable:
+            await asyncio.sleep(pause_s)
+    return await predictor.predict(name, check.rows, version=version)
+
+
 def row_values(rows: Any, row: int) -> str:
     """A few values of one row of what a model is called with: "age=31, city='Bern', …"."""
     shown = [f"{name}={value}" if name else value for name, value in islice(_values(rows, row), COLUMNS + 1)]
@@ -102,6 +115,8 @@ def row_values(rows: Any, row: int) -> str:
 
 
 def _rows(converted: Converted, check: Check) -> str:
+    if converted.one_call:
+        return "the sample"
     rows = (
         counted(check.row_count, "made-up row") if converted.made_up else f"{counted(check.row_count, 'row')} of yours"
     )
@@ -109,6 +124,8 @@ def _rows(converted: Converted, check: Check) -> str:
 
 
 def _hint(found: Agreement, converted: Converted) -> str:
+    if converted.cure:
+        return converted.cure
     if not math.isfinite(found.needed):
         return _BY_HAND
     if converted.made_up:

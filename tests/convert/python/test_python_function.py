@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 import threading
 from collections.abc import Callable
@@ -29,6 +30,7 @@ X, Y = load_iris(return_X_y=True)
 WEIGHTS = np.arange(8.0).reshape(4, 2)
 SETTINGS = {"scale": 2.0, "names": ("a", "b"), "nested": {"mean": WEIGHTS.mean(axis=0), "none": None, "inf": np.inf}}
 LOCK = threading.Lock()
+HOLES = pd.DataFrame({"age": [30, 40, 50], "city": ["Bern", "Rome", None]})
 
 
 def test_the_names_that_a_text_needs() -> None:
@@ -162,6 +164,12 @@ def _refused() -> dict[str, tuple[Callable[[], object], str]]:
     def failing(x: Any) -> Any:
         return x[:, 17]
 
+    def shouting(x: Any) -> Any:
+        return np.char.upper(x)
+
+    def by_table(table: Any) -> Any:
+        return table.age
+
     def to_complex(x: Any) -> Any:
         return x * 1j
 
@@ -184,12 +192,59 @@ def _refused() -> dict[str, tuple[Callable[[], object], str]]:
         "an unknown name": (call(unknown), "unknown uses 'missing', which is not defined"),
         "star": (call(by_star), r"by_star takes \*x"),
         "no source": (call(made["f"]), "the source of f is not known"),
-        "fails": (call(failing), "failing itself fails on the sample: IndexError"),
+        "fails": (
+            call(failing),
+            r"failing itself fails on the sample: IndexError: .* \(line \d+ of test_python_function.py, in failing: "
+            r"return x\[:, 17\]\)",
+        ),
+        "text of numpy's": (
+            call(shouting, np.array(["a"])),
+            r"non-string array; .* take x\.astype\(str\) of it \(line",
+        ),
+        "missing values": (call(by_table, HOLES), "the sample of 'city' is a column of .* or has missing values"),
         "no datatype": (call(to_complex), "output 'output' is an array of complex128, which cannot be served"),
         "no sample": (call(locked, None), r"what locked takes is not known; give a sample, as sample=X\[:3\]"),
         "no predict": (call(object()), "object has neither predict nor transform"),
         "a wrong sample": (call(failing, object()), "the sample of 'x' is a"),
     }
+
+
+def test_a_function_of_a_table_takes_an_input_a_column(wb: Workbench) -> None:
+    names = "not its own"
+
+    def table_sum(table: Any) -> Any:
+        assert names
+        return table.groupby("city")["age"].transform("sum").to_numpy()
+
+    def by_name(city: Any, age: Any) -> Any:
+        return [f"{each} {number}" for each, number in zip(city, age, strict=True)]
+
+    frame = HOLES.fillna("")
+    assert "output equal" in str(wb.load("table", table_sum, sample=frame).details)
+    asked = pd.DataFrame({"age": [1, 2, 4], "city": ["Bern", "Rome", "Bern"]})
+    assert np.asarray(wb.predict("table", asked)).tolist() == [5, 2, 5]
+    assert np.asarray(wb.predict("table", {"age": [7], "city": ["Bern"]})).tolist() == [7]
+    wb.load("named", by_name, sample=frame)
+    assert np.asarray(wb.predict("named", asked)).tolist() == ["Bern 1", "Rome 2", "Bern 4"]
+
+
+def test_a_function_that_dies_of_made_up_rows_is_served_and_compared(wb: Workbench) -> None:
+    def rude(x: Any) -> Any:
+        if x.shape == X.shape:
+            return x
+        os._exit(3)
+
+    assert wb.load("rude", rude, sample=X).compared == "max |diff| 0 on the sample"
+
+
+def test_what_mixes_rows_is_told_to_leave_out_batch(wb: Workbench) -> None:
+    def centred(x: Any) -> Any:
+        return x - x.mean(axis=0)
+
+    with pytest.raises(ModelError, match=r"centred, served as Python, does not answer .* leave --batch out"):
+        wb.load("centred", centred, sample=X, batch=True)
+    report = wb.load("centred", centred, sample=X)
+    assert report.compared == "max |diff| 0 on the sample"
 
 
 @pytest.mark.parametrize("case", _refused())

@@ -23,20 +23,26 @@ import numpy as np
 from workbench.client.formatting import megabytes
 from workbench.convert.converters import Check, Converted
 from workbench.convert.python.python_annotations import annotated_inputs, annotated_outputs
+from workbench.convert.python.python_source import own_line
 from workbench.convert.python.python_values import Frozen
+from workbench.convert.python.sample_arrays import array_of, arrays_by_parameter, is_table, spec_of
 from workbench.convert.scikit.sample_rows import made_up_rows
 from workbench.core.model import FREE, TensorSpec
-from workbench.core.tensor import BYTES, DATATYPES, Array, dtype_of
+from workbench.core.tensor import BYTES, Array, dtype_of
 from workbench.errors import InvalidInput, ModelError, Unsupported, WorkbenchError
 from workbench.functions.function_bundle import Block, FunctionSpec, Interpreter, ValueSpec, bundle
 from workbench.functions.function_process import CallLimits, FunctionProcess
-from workbench.functions.worker.function_arrays import as_array, by_name, kind_of
+from workbench.functions.worker.function_arrays import as_array, by_name
 
 _BY_ROWS = "def predict(X):\n    return model.{}(X)\n"
 _CLASSIFIER = 'def predict(X):\n    return {"label": model.predict(X), "probabilities": model.predict_proba(X)}\n'
-_FRAME = """def predict(**columns):
-    return _predict(pandas.DataFrame(columns)[names])
+_BY_COLUMNS = """def _by_columns(**columns):
+    return _of_table(_pandas.DataFrame(columns)[_columns])
 """
+"""Its names are none that a function of the user's may have."""
+
+_MIXES = "if it computes one row from others, leave --batch out (batch=True)"
+_CHANGES = "a function that answers at random, or keeps something between calls, cannot be compared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,7 @@ def convert(source: object, sample: object | None) -> Converted:
         f"{made.title} served from its source as Python {spec.interpreter.version} "
         f"({_count(len(frozen.texts), 'definition')}, {_count(len(frozen.arrays), 'array')}, {megabytes(len(model))})"
     )
-    local = [f"{module} is imported, not frozen" for module in frozen.local_modules]
+    local = [f"{module} is imported and not frozen, so it must stay where it is" for module in frozen.local_modules]
     labels = frozenset(each.name for each in spec.outputs if each.datatype == "BYTES" or each.name == "label")
     notes = tuple(filter(None, (*local, cost)))
     return Converted(
@@ -117,6 +123,8 @@ def convert(source: object, sample: object | None) -> Converted:
         made.title,
         notes=notes,
         versions=spec.packages,
+        cure=_MIXES if made.rows else _CHANGES,
+        one_call=bool(checks) and not made.rows,
     )
 
 
@@ -133,9 +141,17 @@ def interpreter() -> Interpreter:
 def _of_function(function: FunctionType, sample: object | None, rows: bool) -> _Callable:
     name = function.__name__ if function.__name__.isidentifier() else "predict"
     names = _parameters(function, name)
+    if is_table(sample):
+        if len(names) == 1:
+            frozen = Frozen()
+            frozen.name(name, function)
+            live, by_column, inputs = _taking_table(frozen, function, name, sample, rows)
+            return _Callable(live, "_by_columns", frozen, name, inputs, by_column, annotated_outputs(function), rows)
+        columns: Any = sample
+        sample = {each: columns[each] for each in columns.columns if str(each) in names}
     if sample is not None:
-        arrays = _by_parameter(sample, names, name)
-        inputs = tuple(_spec_of(each, array, rows) for each, array in arrays.items())
+        arrays = arrays_by_parameter(sample, names, name)
+        inputs = tuple(spec_of(each, array, rows) for each, array in arrays.items())
         if declared := annotated_inputs(function, names):
             inputs = tuple(declared.get(spec.name, spec) for spec in inputs)
     else:
@@ -189,21 +205,28 @@ def _of_object(model: Any, sample: object | None) -> _Callable:
         text = _CLASSIFIER
     space: dict[str, Any] = {"model": model}
     _generated(frozen, text, space)
-    if callable(getattr(sample, "to_dict", None)) and hasattr(sample, "columns"):
-        frame: Any = sample
-        names = [str(each) for each in frame.columns]
-        arrays = {each: _array(frame[each].to_numpy(), each) for each in names}
-        import pandas
-
-        frozen.name("pandas", pandas)
-        frozen.name("names", names)
-        frozen.steps.append({"value": {"name": "predict"}, "as": "_predict"})
-        space |= {"pandas": pandas, "names": names, "_predict": space["predict"]}
-        _generated(frozen, _FRAME, space)
-    else:
-        arrays = {"X": _array(sample, "X")}
-    inputs = tuple(_spec_of(each, array, rows=True) for each, array in arrays.items())
+    if is_table(sample):
+        live, arrays, inputs = _taking_table(frozen, space["predict"], "predict", sample, rows=True)
+        return _Callable(live, "_by_columns", frozen, title, inputs, arrays, None, True)
+    arrays = {"X": array_of(sample, "X")}
+    inputs = tuple(spec_of(each, array, rows=True) for each, array in arrays.items())
     return _Callable(space["predict"], "predict", frozen, title, inputs, arrays, None, True)
+
+
+def _taking_table(
+    frozen: Frozen, function: Callable[..., object], name: str, table: Any, rows: bool
+) -> tuple[Callable[..., object], dict[str, Array], tuple[ValueSpec, ...]]:
+    """What calls `function`, which is frozen as `name`, with a DataFrame of the inputs: one for each column."""
+    import pandas
+
+    columns = [str(each) for each in table.columns]
+    arrays = {each: array_of(series.to_numpy(), each) for each, (_, series) in zip(columns, table.items(), strict=True)}
+    frozen.name("_pandas", pandas)
+    frozen.name("_columns", columns)
+    frozen.steps.append({"value": {"name": name}, "as": "_of_table"})
+    space: dict[str, Any] = {"_pandas": pandas, "_columns": columns, "_of_table": function}
+    _generated(frozen, _BY_COLUMNS, space)
+    return space["_by_columns"], arrays, tuple(spec_of(each, array, rows) for each, array in arrays.items())
 
 
 def _generated(frozen: Frozen, text: str, space: dict[str, Any]) -> None:
@@ -211,48 +234,6 @@ def _generated(frozen: Frozen, text: str, space: dict[str, Any]) -> None:
     frozen.blocks.append(Block("Workbench"))
     frozen.texts.append(text)
     exec(compile(text, "<workbench>", "exec"), space)  # noqa: S102 - our own text
-
-
-def _by_parameter(sample: object, names: list[str], what: str) -> dict[str, Array]:
-    """The sample's arrays by parameter. InvalidInput where that does not fit."""
-    given: Any = sample
-    if not isinstance(given, Mapping):
-        if len(names) == 1:
-            given = {names[0]: given}
-        elif isinstance(given, tuple) and len(given) == len(names):
-            given = dict(zip(names, given, strict=True))
-        else:
-            raise InvalidInput(f"the sample of {what} is a dict with an array for each of {', '.join(names)}")
-    if missing := [each for each in names if each not in given]:
-        raise InvalidInput(f"the sample of {what} lacks {', '.join(missing)}")
-    return {str(each): _array(value, str(each)) for each, value in given.items()}
-
-
-def _array(value: object, name: str) -> Array:
-    try:
-        array = as_array(name, value)
-    except Exception:
-        array = None
-    if (
-        array is not None
-        and array.dtype == object
-        and not all(isinstance(each, str | bytes) for each in array.reshape(-1).tolist())
-    ):
-        array = None
-    if array is None or (array.dtype not in DATATYPES and array.dtype.kind not in "UST"):
-        kind = type(value).__name__ if array is None else f"array of {array.dtype}"
-        raise InvalidInput(f"the sample of {name!r} is a {kind}, which cannot be sent; give numbers or text")
-    found: Array = array
-    return found.astype(object) if found.dtype.kind in "SUT" else found  # as it comes where it is served
-
-
-def _spec_of(name: str, array: Array, rows: bool) -> ValueSpec:
-    """With rows, further rows fit and all else is as in the sample; without, any sizes do."""
-    datatype, text = kind_of(name, array)
-    if rows and not array.ndim:
-        raise InvalidInput(f"with --batch the first axis of each input is rows, and {name!r} is a single value")
-    shape = (FREE, *array.shape[1:]) if rows else (FREE,) * array.ndim
-    return ValueSpec(name, datatype, shape, text=text)
 
 
 def _own_answer(made: _Callable, *, made_up: bool) -> dict[str, Array]:
@@ -266,6 +247,7 @@ def _own_answer(made: _Callable, *, made_up: bool) -> dict[str, Array]:
         said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         if "non-string array" in said:  # of numpy.char
             said += "; text comes as an array of str objects: take x.astype(str) of it"
+        said += own_line(error)
         raise InvalidInput(
             f"{made.title} itself fails on made-up rows, with {said}; give some, as sample=X[:100] (--sample X[:100])"
             if made_up

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import inspect
 import linecache
+import sysconfig
 import textwrap
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType
@@ -37,7 +39,8 @@ def source_of(thing: Any) -> SourceText:
         lines, first = inspect.getsourcelines(thing)
     except (OSError, TypeError, IndexError, SyntaxError):
         raise Unsupported(
-            f"the source of {name} is not known, as of what exec or a plain prompt made; define it in a cell or a file"
+            f"the source of {name} is not known, as of what exec, a plain prompt or an expression behind %infer made; "
+            "define it under a name in a cell or a file, and load that"
         ) from None
     text = textwrap.dedent("".join(lines))
     try:
@@ -48,6 +51,20 @@ def source_of(thing: Any) -> SourceText:
         kind = "it is an async function" if inspect.iscoroutinefunction(thing) else "its text is no def of its own"
         raise Unsupported(f"{name} cannot be served by its source: {kind}")
     return SourceText(text, _place(thing.__code__.co_filename), first)
+
+
+def own_line(error: BaseException) -> str:
+    """Where in the user's own code an exception came through last, as a clause to put behind what it says; or nothing.
+    As the function's process says it (`functions.worker.bundled_function`)."""
+    found = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        if not frame.filename.startswith((*_OTHERS, "<workbench>")):
+            found = f" (line {frame.lineno} of {_place(frame.filename)}, in {frame.name}: {frame.line})"
+    return found
+
+
+_OTHERS = tuple({sysconfig.get_path(each) for each in ("stdlib", "platstdlib", "purelib", "platlib")} - {None})
+_OTHERS = (*_OTHERS, str(Path(__file__).parents[2]))
 
 
 def _place(file: str) -> str:
