@@ -91,6 +91,14 @@ class SignatureChanged(Conflict):
     code = "signature_changed"
 
 
+def signature_changed(name: str, serving: str, difference: str) -> SignatureChanged:
+    """`serving`: the version that serves; `difference`: of what, as `Signature.difference` says it."""
+    return SignatureChanged(
+        f"the new model of {name!r} has other inputs or outputs than version {serving}, which serves: {difference}. "
+        "Its callers would break; force=True (--force) replaces it all the same"
+    )
+
+
 class Unavailable(WorkbenchError):
     code = "unavailable"
 

@@ -268,7 +268,7 @@ class LoadReport:
     compared: str = ""
     """How it was compared with the original, with the largest difference: one clause."""
     details: tuple[str, ...] = ()
-    """What there is to say of the comparison beyond that, each one sentence."""
+    """A sentence for each comparison: on which rows, and what came of it."""
 
     @property
     def version(self) -> str:
@@ -282,7 +282,8 @@ class LoadReport:
 
     def _serving(self) -> str:
         if self.unchanged:
-            return f"{self.status.name} is unchanged, version {self.version} serving"
+            compared = f" · {self.compared}" if self.compared else ""
+            return f"{self.status.name} is unchanged, version {self.version} serving{compared}"
         instead = f" instead of version {self.previous}" if self.previous else ""
         if self.previous == self.version:
             instead = " with the new settings"
@@ -292,7 +293,7 @@ class LoadReport:
 
     def _lines(self) -> list[str]:
         signature = self.status.signature
-        lines = [self._serving() if self.exported and not self.unchanged else "", *self.details]
+        lines = [self._serving() if self.exported and not self.unchanged else "", self._checks()]
         if signature is not None and not self.unchanged:
             takes = ", ".join(map(describe, signature.inputs))
             gives = ", ".join(map(describe, signature.outputs))
@@ -300,6 +301,12 @@ class LoadReport:
             waits = f"a batch may wait {milliseconds(delay)} to grow" if delay else ""
             lines += [f"{takes} → {gives}", self.status.batching, waits, *self.status.notes]
         return [line for line in lines if line]
+
+    def _checks(self) -> str:
+        """The first comparison, and how many more there were; `%infer show` has the sums by output."""
+        if len(self.details) < 2:
+            return "".join(self.details)
+        return f"{self.details[0]}; and in {len(self.details) - 1} other ways: report.details"
 
     def __repr__(self) -> str:
         return text_lines([self._headline(), *(f"  {line}" for line in self._lines())])

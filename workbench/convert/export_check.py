@@ -56,12 +56,15 @@ class Comparison:
 
 
 async def compare_with_original(
-    client: AsyncClient, name: str, version: str, converted: Converted, tolerance: float
+    client: AsyncClient, name: str, version: str, converted: Converted, tolerance: float, *, serving: bool = False
 ) -> Comparison:
-    """Call version `version` of model `name` with the rows of each check."""
+    """Call version `version` of model `name` with the rows of each check. `serving`: it serves already."""
     agreements: list[Agreement] = []
     details: list[str] = []
     refusal = flaw = ""
+    outcome = f"so version {version} was discarded"
+    if serving:
+        outcome = f"and version {version}, which serves, is the same model: it goes on serving"
     for check in converted.checks:
         rows = _rows(converted, check)
         try:
@@ -86,7 +89,7 @@ async def compare_with_original(
             why = f"does not answer as the original on {rows} ({told})"
             hint = _hint(found, converted)
         what = f"{converted.source}, served as Python," if converted.cure else f"the export of {converted.source}"
-        refusal = refusal or f"{what} {why}, so version {version} was discarded; {hint}; {_FORCE}"
+        refusal = refusal or f"{what} {why}, {outcome}; {hint}; {_FORCE}"
     total = sum(check.row_count for check in converted.checks)
     result = merged(agreements, total, converted.made_up, tolerance, one_call=converted.one_call)
     if not refusal:

@@ -26,9 +26,17 @@ from workbench.convert.converters import Converted, converter_for, words
 from workbench.convert.export_check import Comparison, DoesNotAgree, compare_with_original
 from workbench.convert.python.python_function import PythonFunction, is_function
 from workbench.core.foreign_formats import HEAD_BYTES, foreign
-from workbench.core.model import check_model_name
+from workbench.core.model import ModelStatus, check_model_name
 from workbench.core.provenance import Provenance
-from workbench.errors import InvalidInput, ModelError, NotFound, Unsupported, WorkbenchError
+from workbench.errors import (
+    InvalidInput,
+    ModelError,
+    NotFound,
+    Unavailable,
+    Unsupported,
+    WorkbenchError,
+    signature_changed,
+)
 
 _LOADING = "the service loads it and warms it up"
 
@@ -104,25 +112,34 @@ async def load(
                 allow_code=allow_code,
             )
         except DoesNotAgree as error:
-            refused = refused or error
             if converted.retry is None:
-                raise refused from None
+                raise error if refused is None else _also(refused, converted, error.flaw) from None
+            refused = refused or error
             progress.begin(f"exporting the {type(source).__name__} in another way, since that did not agree")
             before = converted
             try:
                 with conversion(progress):
                     converted = await _in_a_thread(_again, before)
-            except WorkbenchError:  # there is no other way after all
+            except WorkbenchError as none:  # there is no other way after all
                 if not force or isinstance(before.model, Path):
-                    raise refused from None
+                    raise DoesNotAgree(
+                        f"{refused.message}. Another way to export it was tried, and there is none: {none.message}",
+                        refused.flaw,
+                    ) from None
                 converted = replace(before, retry=None)
                 continue
             first = "float32" if "double" in converted.way else before.way or "the first export"
             tried = f"{converted.way or 'exported in another way'}, since {first} {error.flaw}"
-        except ModelError:  # of the service, about the other way; what was wrong with the first is the news
+        except ModelError as error:  # of the service, about the other way
             if refused is None:
                 raise
-            raise refused from None
+            raise _also(refused, converted, f"was refused ({error.message})") from None
+
+
+def _also(refused: DoesNotAgree, second: Converted, flaw: str) -> DoesNotAgree:
+    """The first export's refusal, with what came of the second one."""
+    way = second.way or "in another way"
+    return DoesNotAgree(f"{refused.message}. Exported {way} it {flaw} too", refused.flaw)
 
 
 def _of_the_hub(source: str, progress: LoadProgress) -> object:
@@ -153,10 +170,10 @@ async def _checked(
     """Serve an export that answers as the original does; DoesNotAgree otherwise. With `force`, serve the last way to
     export it whatever it answers. `tried`: what came of an earlier way."""
 
-    async def check(version: str) -> Comparison:
+    async def check(version: str, serving: bool) -> Comparison:
         progress.begin("comparing its answers with the original's")
         limit = converted.tolerance if tolerance is None else tolerance
-        found = await compare_with_original(client, name, version, converted, limit)
+        found = await compare_with_original(client, name, version, converted, limit, serving=serving)
         if found.refusal and not (force and converted.retry is None):
             raise DoesNotAgree(found.refusal, found.flaw)
         return found
@@ -211,13 +228,14 @@ async def _upload(
     began: float,
     progress: LoadProgress,
     exported: str = "",
-    check: Callable[[str], Awaitable[Comparison]] | None = None,
+    check: Callable[[str, bool], Awaitable[Comparison]] | None = None,
     provenance: Provenance | None = None,
     *,
     force: bool,
     allow_code: bool = False,
 ) -> LoadReport:
-    """Stage, check and commit; a version that fails its check, or whose load is cancelled, is discarded."""
+    """Stage, check and commit; a version that fails its check, or whose load is cancelled, is discarded. What serves
+    already is checked too, and goes on whatever comes of it."""
     size = _size(model)
     beside = exported and isinstance(model, Path) and model.with_name(f"{model.name}.data").exists()
     if beside and not _is_loopback(client.url):
@@ -243,11 +261,15 @@ async def _upload(
         raise type(error)(
             f"{exported}, which the service refuses: {error.message}" if exported else error.message
         ) from None
-    if staged.unchanged:
-        return LoadReport(staged.status, True, None, time.perf_counter() - began, exported)
     version = staged.status.version
+    if staged.unchanged:
+        compared = Comparison() if check is None else await check(version, True)
+        seconds = time.perf_counter() - began
+        return LoadReport(staged.status, True, None, seconds, exported, compared.clause, compared.details)
     try:
-        compared = Comparison() if check is None else await check(version)
+        if check is not None and not force:
+            await _check_same_signature(client, staged.status)
+        compared = Comparison() if check is None else await check(version, False)
         progress.begin("swapping it in")
         if provenance is not None:
             provenance = replace(provenance, check=compared.check)
@@ -257,6 +279,18 @@ async def _upload(
         raise
     seconds = time.perf_counter() - began
     return LoadReport(done.status, False, done.previous, seconds, exported, compared.clause, compared.details)
+
+
+async def _check_same_signature(client: AsyncClient, staged: ModelStatus) -> None:
+    """As `commit` does, but before a comparison that may take long."""
+    try:
+        serving = await client.status(staged.name)
+    except (NotFound, Unavailable):
+        return
+    if not serving.routed or serving.signature is None or staged.signature is None:
+        return
+    if difference := serving.signature.difference(staged.signature):
+        raise signature_changed(staged.name, serving.version, difference)
 
 
 def _serialized(source: object, serialize: Callable[..., bytes]) -> bytes:

@@ -36,10 +36,10 @@ from workbench.errors import (
     InvalidInput,
     ModelError,
     ModelNotFound,
-    SignatureChanged,
     StorageError,
     Unavailable,
     WorkbenchError,
+    signature_changed,
 )
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore, StoredModel
@@ -719,10 +719,7 @@ def _check_same_signature(current: Served | None, new: Served, force: bool) -> N
     if current is None or force or current.signature is None or new.signature is None:
         return
     if difference := current.signature.difference(new.signature):
-        raise SignatureChanged(
-            f"the new model of {new.name!r} has other inputs or outputs than version {current.version}, which serves: "
-            f"{difference}. Its callers would break; force=True (--force) replaces it all the same"
-        )
+        raise signature_changed(new.name, current.version, difference)
 
 
 def _overlaid(base: ModelConfig, config: Settings) -> ModelConfig:
