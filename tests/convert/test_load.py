@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, cast
 
+import httpx
 import numpy as np
 import onnx
 import pytest
+from lightgbm import LGBMClassifier
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
@@ -26,7 +28,7 @@ from workbench.convert import load as loading
 from workbench.convert.converters import Converted
 from workbench.convert.load import load
 from workbench.convert.scikit.sklearn import convert
-from workbench.errors import Conflict, InvalidInput, ModelError, NotFound
+from workbench.errors import Conflict, InvalidInput, ModelError, NotFound, SignatureChanged, Unsupported
 
 X, Y = load_iris(return_X_y=True)
 
@@ -175,7 +177,7 @@ async def test_a_load_that_is_cancelled_leaves_no_staged_version(
     await load(client, "iris", iris(), {})
     reached = asyncio.Event()
 
-    async def wait_for_ever(*_: object) -> None:
+    async def wait_for_ever(*_: object, **__: object) -> None:
         reached.set()
         await asyncio.Event().wait()
 
@@ -342,6 +344,68 @@ async def test_another_way_to_export_is_tried_and_the_line_says_why(
     report = await load(client, "iris", iris(), {}, sample=X, force=True)
     assert "· in double precision, since float32 flipped 288 labels · labels equal," in repr(report)
     assert [status.version for status in await client.statuses("iris")] == [report.version]
+
+
+async def test_the_columns_of_the_probabilities_say_their_classes(client: AsyncClient, service: Address) -> None:
+    kinds = np.array(["setosa", "versicolor", "virginica"])[Y]
+    for model in (LogisticRegression(max_iter=1000), LGBMClassifier(n_estimators=3, verbose=-1)):
+        await load(client, "named", model.fit(X, kinds), {})
+        assert (await client.status("named")).labels == {"probabilities": ("setosa", "versicolor", "virginica")}
+        card = described(await client.describe("named"))
+        assert card["classes"] == "probabilities: 0 setosa, 1 versicolor, 2 virginica"
+        told = httpx.get(f"{service.url}/v2/models/named", headers={"Authorization": f"Bearer {service.token}"}).json()
+        assert told["outputs"][1]["parameters"] == {"labels": ["setosa", "versicolor", "virginica"]}
+        assert "parameters" not in told["outputs"][0]
+        await client.unload("named")
+
+
+async def test_what_is_served_already_is_compared_with_a_sample_too(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = LinearRegression().fit(X, Y)
+    await load(client, "line", line, {})
+    again = await load(client, "line", line, {}, sample=X)
+    assert again.unchanged
+    assert re.search(r"line is unchanged, version 1 serving · max \|diff\| \S+ on 288 rows\n", repr(again))
+    other = LinearRegression().fit(X, Y + 0.5)
+    monkeypatch.setattr(loading, "converter_for", broken(line))
+    with pytest.raises(ModelError, match="and version 1, which serves, is the same model: it goes on serving; "):
+        await load(client, "line", other, {}, sample=X)
+    assert [(status.version, status.routed) for status in await client.statuses("line")] == [("1", True)]
+
+
+async def test_another_signature_is_told_before_the_comparison(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await load(client, "iris", iris(), {})
+
+    async def never(*_: object, **__: object) -> None:
+        raise AssertionError("it was compared")
+
+    monkeypatch.setattr(loading, "compare_with_original", never)
+    with pytest.raises(SignatureChanged, match="other inputs or outputs than version 1, which serves"):
+        await load(client, "iris", LogisticRegression(max_iter=1000).fit(X[:, :2], Y), {})
+
+
+async def test_a_second_way_that_fails_too_is_told_with_the_first(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flipped = LogisticRegression(max_iter=1000).fit(X, (Y + 1) % 3)
+
+    def again() -> Converted:
+        return dataclasses.replace(convert(flipped, X), checks=convert(iris(), X).checks, way="in double", retry=None)
+
+    monkeypatch.setattr(loading, "converter_for", broken(flipped, retry=again))
+    with pytest.raises(ModelError, match=r"serves it all the same. Exported in double it flipped \d+ labels too"):
+        await load(client, "iris", iris(), {}, sample=X)
+
+    def none() -> Converted:
+        raise Unsupported("Foo has no ONNX form")
+
+    monkeypatch.setattr(loading, "converter_for", broken(flipped, retry=none))
+    with pytest.raises(ModelError, match="Another way to export it was tried, and there is none: Foo has no ONNX form"):
+        await load(client, "iris", iris(), {}, sample=X)
+    assert await client.statuses() == []
 
 
 async def test_an_exported_file_tells_where_it_came_from_when_it_is_loaded_again(

@@ -95,7 +95,18 @@ def markdown_card(description: Description) -> str:
     found = status.provenance
     card = described(description)
     lines = [f"# {visible(status.name)}", ""]
-    shown = ("exported from", "export", "answers", "inputs", "outputs", "written by", "opset", "parameters", "digest")
+    shown = (
+        "exported from",
+        "export",
+        "answers",
+        "inputs",
+        "outputs",
+        "classes",
+        "written by",
+        "opset",
+        "parameters",
+        "digest",
+    )
     lines += [f"- **{name}**: {_plain(card.facts[name])}" for name in shown if card.facts.get(name)]
     if found is not None and found.check is not None and found.check.outputs:
         rows = [list(OUTPUT_CHECK), ["---"] * len(OUTPUT_CHECK), *_output_checks(found.check)]

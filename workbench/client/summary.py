@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,9 @@ from workbench.core.provenance import Provenance, told
 
 if TYPE_CHECKING:
     from workbench.rendezvous.service_record import ServiceRecord
+
+
+SHOWN_CLASSES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ def model_card(status: ModelStatus) -> Card:
         "device": status.device,
         "inputs": ", ".join(map(describe, signature.inputs)) if signature else "",
         "outputs": ", ".join(map(describe, signature.outputs)) if signature else "",
+        "classes": _classes(status.labels),
         "stages": " > ".join(status.pipeline.labels) if status.pipeline else "",
         "joints": _joints(status.pipeline) if status.pipeline else "",
         "batching": status.batching,
@@ -63,6 +67,16 @@ def model_card(status: ModelStatus) -> Card:
         "notes": " ".join(status.notes),
     }
     return Card(f"{status.name}, version {status.version}{' (serving)' if status.routed else ''}", facts)
+
+
+def _classes(labels: Mapping[str, Sequence[str]]) -> str:
+    """Which column is which: "probabilities: 0 setosa, 1 versicolor", with SHOWN_CLASSES of each output."""
+    told = []
+    for output, names in labels.items():
+        shown = [name if name == str(place) else f"{place} {name}" for place, name in enumerate(names[:SHOWN_CLASSES])]
+        more = [f"{len(names) - SHOWN_CLASSES} more"] if len(names) > SHOWN_CLASSES else []
+        told.append(f"{output}: {', '.join([*shown, *more])}")
+    return "; ".join(told)
 
 
 def _joints(pipeline: Pipeline) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -137,6 +137,14 @@ class DesiredModel:
     config: ModelConfig = field(default_factory=ModelConfig)
 
 
+MAX_LABELS = 1000
+
+
+def shown_labels(labels: Mapping[str, Sequence[str]]) -> Mapping[str, tuple[str, ...]]:
+    """Without those of outputs with more than MAX_LABELS columns, since a status is told at every change."""
+    return {output: tuple(names) for output, names in labels.items() if len(names) <= MAX_LABELS}
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class ModelStatus:
     """The state of one version of one model at one moment."""
@@ -178,6 +186,9 @@ class ModelStatus:
     """Remarks for the user, each one sentence."""
     provenance: Provenance | None = None
     """What it was exported from and how its answers were checked; None: it is not known."""
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Output -> what its columns are called, where that is known, as the classes of a classifier's scores; see
+    `shown_labels`."""
     epoch: str = ""
     """Names this load of the version, among those of all services: what a client knows of a model holds for answers
     with the same epoch only. A load that stops batching gets another one. Empty: a server that tells none."""

@@ -14,7 +14,7 @@ from workbench.config import LIVE_SETTINGS, Limits, ModelConfig
 from workbench.core.batch_proof import BatchEvidence
 from workbench.core.description import Description, RunTimes
 from workbench.core.messages import InferRequest, InferResponse, Timings
-from workbench.core.model import ModelState, ModelStatus, Signature
+from workbench.core.model import ModelState, ModelStatus, Signature, shown_labels
 from workbench.core.ports import Observer, Outcome, Placed, Session, Trimmable
 from workbench.core.threads import in_thread
 from workbench.engine.admission import Admission
@@ -502,6 +502,7 @@ class Deployment:
             sequence_config=self.source.described.triton.sequences,
             formats=self.source.described.triton.formats,
             provenance=self.source.provenance,
+            labels=shown_labels(self.labels),
             notes=(*self._sent, *self._said, *self._notes),
             epoch=self.epoch,
         )

@@ -20,7 +20,7 @@ from typing import Protocol
 from workbench.config import Limits, ModelConfig
 from workbench.core.description import Description
 from workbench.core.messages import InferRequest, InferResponse
-from workbench.core.model import ModelState, ModelStatus, Signature
+from workbench.core.model import ModelState, ModelStatus, Signature, shown_labels
 from workbench.core.pipeline import Pipeline
 from workbench.core.ports import Observer, Outcome
 from workbench.core.runtime import PIPELINE
@@ -367,6 +367,7 @@ class PipelineDeployment:
             config=self.config,
             routed=self.routed,
             max_batch_size=self.max_batch_size,
+            labels=shown_labels(self.labels),
             batching="each stage is batched by its own model",
             execution="each stage where its model runs",
             digest=self.source.digest,

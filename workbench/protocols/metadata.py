@@ -88,7 +88,7 @@ def model_metadata(status: ModelStatus, versions: Sequence[str]) -> bytes:
             "versions": list(versions),
             "platform": status.platform,
             "inputs": [_spec(spec) for spec in signature.inputs],
-            "outputs": [_spec(spec) for spec in signature.outputs],
+            "outputs": [_labelled(_spec(spec), status.labels) for spec in signature.outputs],
         }
     )
 
@@ -176,6 +176,12 @@ class _LoadRequest(msgspec.Struct):
 def _spec(spec: TensorSpec) -> dict[str, object]:
     told: dict[str, object] = {"name": spec.name, "datatype": spec.datatype, "shape": spec.wire_shape}
     return told if spec.ranked else {**told, "ranked": False}
+
+
+def _labelled(told: dict[str, object], labels: Mapping[str, Sequence[str]]) -> dict[str, object]:
+    """With the names of the output's columns among its `parameters`, which clients pass over that do not know them."""
+    names = labels.get(str(told["name"]))
+    return {**told, "parameters": {"labels": list(names)}} if names else told
 
 
 def _decoded(body: bytes | str, kind: Any) -> Any:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,8 @@ import onnx
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError
 
+from workbench.core import class_names
+from workbench.core.class_names import decode_classes
 from workbench.core.description import Graph
 from workbench.core.provenance import METADATA_KEY, Provenance, decode
 from workbench.errors import InvalidInput, ModelError, UntrustedModel
@@ -56,7 +58,7 @@ def inspect_onnx_content(content: bytes) -> Inspection:
     operators: Counter[str] = Counter()
     parameters = 0
     data: dict[Path, ExternalData] = {}
-    provenance = _provenance(model)
+    provenance, classes = _provenance(model), _classes(model)
     for message in _walk(model):
         if isinstance(message, onnx.NodeProto):
             domain, operator = _text(message.domain), _text(message.op_type)
@@ -91,7 +93,7 @@ def inspect_onnx_content(content: bytes) -> Inspection:
             ir_version=model.ir_version,
             producer=f"{_shown(model.producer_name)} {_shown(model.producer_version)}".strip(),
             batch=analyse(model),
-            labels=labels,
+            labels={**classes, **labels},
             provenance=provenance,
         ),
     )
@@ -104,6 +106,13 @@ def _provenance(model: onnx.ModelProto) -> Provenance | None:
             with suppress(InvalidInput):
                 return decode(entry.value.encode() if isinstance(entry.value, str) else entry.value)
     return None
+
+
+def _classes(model: onnx.ModelProto) -> Mapping[str, tuple[str, ...]]:
+    for entry in model.metadata_props:
+        if entry.key == class_names.METADATA_KEY:
+            return decode_classes(_text(entry.value))
+    return {}
 
 
 def _content(path: Path) -> bytes:

@@ -7,7 +7,13 @@ import { isUnderWay } from '../service/groupByModel';
 import type { Verb } from '../service/state';
 import { CommandIDs } from '../tokens';
 import type { IModelStatus, ModelState } from '../service/wire';
-import { MODEL_TONES, modelStateLabel, capitalized, provenanceText } from '../ui/labels';
+import {
+  MODEL_TONES,
+  modelStateLabel,
+  capitalized,
+  classesText,
+  provenanceText
+} from '../ui/labels';
 import { Button, IconButton, Message, State, useLive, write } from './primitives';
 import { useCollapse, usePanel } from './panelContext';
 import { type Draw, Sparkline } from './sparkline';
@@ -35,7 +41,7 @@ interface IProps {
 export const Card = React.memo(function Card(props: IProps) {
   const { current, others, serving, busy, trouble } = props;
   const { model, commands, trans, openMenu } = usePanel();
-  const { name, version, state, reason, device, notes, provenance } = current;
+  const { name, version, state, reason, device, notes, provenance, labels } = current;
   return (
     <li
       className={serving ? 'iw-Card' : 'iw-Card iw-mod-stale'}
@@ -86,6 +92,11 @@ export const Card = React.memo(function Card(props: IProps) {
       )}
       {others.map(other => (
         <Other key={other.version} status={other} />
+      ))}
+      {classesText(trans, labels ?? {}).map(line => (
+        <p className="iw-Text iw-mod-quiet" data-part="classes" key={line}>
+          {line}
+        </p>
       ))}
       {provenance && (
         <p className="iw-Text iw-mod-quiet" data-part="provenance">

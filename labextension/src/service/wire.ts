@@ -84,6 +84,8 @@ export interface IModelStatus {
   readonly load_s: number;
   readonly queued: number;
   readonly notes: readonly string[];
+  /** What an output's columns are called, by output. Absent from an older server. */
+  readonly labels?: Readonly<Record<string, readonly string[]>>;
   /** Null if not known; absent from an older server. */
   readonly provenance?: IProvenance | null;
 }

@@ -139,6 +139,26 @@ export function missingNotice(
   }
 }
 
+const SHOWN_CLASSES = 20;
+
+/** One line for each output whose columns have names: which column is which class. */
+export function classesText(
+  trans: TranslationBundle,
+  labels: Readonly<Record<string, readonly string[]>>
+): string[] {
+  return Object.entries(labels).map(([output, names]) => {
+    const shown = names
+      .slice(0, SHOWN_CLASSES)
+      .map((name, i) => (name === String(i) ? name : `${i} ${name}`));
+    const more = names.length - shown.length;
+    return trans.__(
+      'Columns of %1: %2',
+      output,
+      [...shown, ...(more > 0 ? [trans.__('%1 more', more)] : [])].join(', ')
+    );
+  });
+}
+
 /** One line on where a model came from: source, versions, day, remarks, and how its answers agree. */
 export function provenanceText(trans: TranslationBundle, found: IProvenance): string {
   const versions = Object.entries(found.versions).map(([name, version]) => `${name} ${version}`);

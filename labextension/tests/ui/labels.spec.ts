@@ -1,7 +1,13 @@
 import { nullTranslator } from '@jupyterlab/translation';
 import { expect, test } from 'vitest';
 import type { Missing } from '../../src/service/state';
-import { missingNotice, refusal, capitalized, provenanceText } from '../../src/ui/labels';
+import {
+  missingNotice,
+  refusal,
+  capitalized,
+  classesText,
+  provenanceText
+} from '../../src/ui/labels';
 
 const trans = nullTranslator.load('infer_workbench');
 
@@ -56,4 +62,13 @@ test('a model says in one line where it came from and how its answers agree', ()
   const day = new Date(1.7e12).toLocaleDateString();
   const bare = { ...found, versions: {}, notes: [], check: null, exported_at: 1.7e9 };
   expect(provenanceText(trans, bare)).toBe(`Exported from net on ${day}`);
+});
+
+test('the columns of an output are told with their classes', () => {
+  expect(classesText(trans, { probabilities: ['setosa', 'virginica'] })).toEqual([
+    'Columns of probabilities: 0 setosa, 1 virginica'
+  ]);
+  const many = Array.from({ length: 22 }, (_, i) => String(i));
+  expect(classesText(trans, { scores: many })[0]).toMatch(/ 18, 19, 2 more$/);
+  expect(classesText(trans, {})).toEqual([]);
 });

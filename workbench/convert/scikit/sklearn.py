@@ -24,6 +24,8 @@ from workbench.convert.scikit.row_variants import RowVariants
 from workbench.convert.scikit.sample_rows import MadeUp, made_up_rows, nothing_like_it
 from workbench.convert.scikit.sklearn_export import export
 from workbench.convert.scikit.tied_neighbours import decided
+from workbench.core.class_names import METADATA_KEY as CLASSES_KEY
+from workbench.core.class_names import encode_classes
 from workbench.core.table_columns import METADATA_KEY, encode_columns
 from workbench.errors import InvalidInput
 
@@ -73,6 +75,11 @@ def _converted(estimator: Any, kind: str, made_up: MadeUp, unasked: bool, *, dou
                 some, left_out = decided(estimator, some)
                 checks.append(Check(some, len(some), own_answers(estimator, outputs, some)[0], what))
                 tied += left_out
+    classes: Any = getattr(estimator, "classes_", None)
+    scores = expected.get("probabilities")
+    if scores is not None and classes is not None and scores.shape[1:] == np.shape(classes):
+        entry = proto.metadata_props.add()
+        entry.key, entry.value = CLASSES_KEY, encode_classes("probabilities", np.asarray(classes).tolist())
     model = proto.SerializeToString(deterministic=True)
     opset = max(item.version for item in proto.opset_import if item.domain == "")
     versions = {"scikit-learn": version("scikit-learn"), "skl2onnx": version("skl2onnx")}

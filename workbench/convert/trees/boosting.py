@@ -17,10 +17,12 @@ import numpy as np
 
 from workbench.convert.converters import Check, Converted, exported_as
 from workbench.convert.given_rows import thinned
-from workbench.convert.trees.boosted_model import INPUT, boosted_model, is_text
+from workbench.convert.trees.boosted_model import INPUT, boosted_model, is_text, plain_classes
 from workbench.convert.trees.boosted_original import read_original
 from workbench.convert.trees.boosted_rows import rows_at_the_splits, with_holes
 from workbench.convert.trees.tree_graph import OPSET, Boosted
+from workbench.core.class_names import METADATA_KEY as CLASSES_KEY
+from workbench.core.class_names import encode_classes
 from workbench.core.table_columns import METADATA_KEY, MISSING_NUMBER, MISSING_TEXT, encode_columns
 from workbench.core.tensor import Array
 from workbench.errors import InvalidInput
@@ -33,6 +35,9 @@ def convert(source: object, sample: object | None) -> Converted:
     proto = boosted_model(model, original.classes, several_labels=original.several_labels, double=double)
     entry = proto.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, _columns(model, original.names)
+    if original.classes is not None:
+        entry = proto.metadata_props.add()
+        entry.key, entry.value = CLASSES_KEY, encode_classes("probabilities", plain_classes(original.classes).tolist())
     data = proto.SerializeToString(deterministic=True)
     rows: Any = _named(model, rows_at_the_splits(model, double=double)) if sample is None else thinned(original.rows)
     checks = []
