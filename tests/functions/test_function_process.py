@@ -243,8 +243,14 @@ def test_one_that_hangs_is_ended_with_all_that_it_started(start: Start, tmp_path
 def test_one_that_takes_all_memory_fails_and_is_not_called_again(start: Start) -> None:
     text = "kept = []\ndef predict(x):\n    while True:\n        kept.append(np.ones(1 << 22))\n"
     process = start(text, CallLimits(memory_bytes=512 * MIB))
-    with pytest.raises(WorkerSpoilt, match="raised MemoryError"):
+    with pytest.raises(WorkerSpoilt, match=r"raised MemoryError: .*\(line .*; worker_memory_mib sets how much"):
         process.call({"x": X}, ["y"])
+
+
+def test_an_input_that_it_has_no_memory_for_fails_alone(start: Start) -> None:
+    process = start("def predict(x):\n    return x", CallLimits(memory_bytes=256 * MIB))
+    with pytest.raises(WorkerSpoilt, match=r"raised MemoryError .*worker_memory_mib sets how much"):
+        process.call({"x": np.zeros((40 << 20, 2), np.float32)}, ["y"])
 
 
 def test_a_fork_of_it_gives_no_answer(start: Start) -> None:

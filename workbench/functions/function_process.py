@@ -51,6 +51,8 @@ KEPT_BYTES: Final = 16 * MIB
 _ENDING_S = 1.0
 """Seconds in which the keeper says how the function's process ended."""
 
+_MORE_MEMORY = "worker_memory_mib sets how much memory it may take"
+
 _TROUBLE_BYTES = 2_000
 
 _KEPT: Final = frozenset("HOME LANG LANGUAGE LD_LIBRARY_PATH LOGNAME PATH TMPDIR TZ USER VIRTUAL_ENV".split())  # noqa: SIM905
@@ -171,6 +173,8 @@ class FunctionProcess:
             raised = InvalidInput if answer.get("invalid") and answer["error"] else ExecutionError
             if answer.get("spoilt"):
                 raised = WorkerSpoilt
+            if answer["error"] == "MemoryError":
+                answer["line"] = "; ".join(filter(None, [answer.get("line"), _MORE_MEMORY]))
             raise raised(f"the function raised {_words(answer)}" if answer["error"] else _words(answer))
         try:
             found: dict[str, Array] = {}

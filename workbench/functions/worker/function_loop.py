@@ -34,9 +34,10 @@ def serve(control: int, taken: int, given: int) -> None:
     channel.send({"log": printed.taken()}, [])
     most = started["output_bytes"]
     while True:
-        asked, parts = channel.received()
         answer: dict[str, Any]
+        parts: list[Any] = []
         try:
+            asked, parts = channel.received()  # which may take more memory than there is
             specs, arrays = function.call(parts, asked["shapes"], asked.get("outputs"))
             _check_size(sum(array.nbytes for array in arrays if array.dtype.kind not in "OUT"), most)
             packed = [packed_array(spec, array) for spec, array in zip(specs, arrays, strict=True)]
