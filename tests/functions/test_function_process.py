@@ -181,7 +181,7 @@ def test_one_long_text_does_not_make_all_of_them_as_long(start: Start) -> None:
 
 def test_the_shared_memory_of_a_large_call_is_given_back(start: Start) -> None:
     process = start("def predict(x):\n    return x")
-    large = np.zeros((4 << 20, 2), np.float32)
+    large = np.zeros((9 << 20, 2), np.float32)
     for _ in range(2):
         assert np.array_equal(process.call({"x": large}, ["y"])["y"], large)
         assert [os.fstat(file).st_size for file in (process._given, process._taken)] == [0, 0]

@@ -38,7 +38,18 @@ TEXT = """def predict(x):
     if what == 5:
         while os.fork() == 0:
             return x
+    if what == 6:
+        os.closerange(0, 1000)
+    if what == 7:
+        raise Odd
+    if what == 8:
+        return np.broadcast_to(x[0], (1 << 40, 2))
+    if what == 9:
+        raise SystemExit(3)
     return x
+class Odd(Exception):
+    def __str__(self):
+        raise SystemExit
 """
 
 
@@ -80,6 +91,10 @@ def test_whatever_a_function_does_other_models_go_on_and_its_next_call_works(tmp
                     (1, DeadlineExceeded, "did not answer within 1 s"),
                     (2, ExecutionError, "ended itself with status 7"),
                     (3, ExecutionError, "raised MemoryError"),
+                    (6, ExecutionError, "ended itself with status 1"),
+                    (7, ExecutionError, r"raised Odd \(line"),
+                    (8, ExecutionError, r"its answer has \d+ bytes; worker_output_mib allows"),
+                    (9, ExecutionError, "raised SystemExit: 3"),
                 ):
                     with pytest.raises(error, match=says):
                         wb.predict("wild", asked(what))

@@ -45,7 +45,7 @@ from workbench.functions.worker.array_messages import (
 START_S: Final = 120.0
 """Seconds that a process may take to import what the function needs."""
 
-KEPT_BYTES: Final = 16 * MIB
+KEPT_BYTES: Final = 64 * MIB
 """What a shared file keeps for the next call; one that became larger is given back at once."""
 
 _ENDING_S = 1.0
