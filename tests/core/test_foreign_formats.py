@@ -8,14 +8,18 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import catboost
 import joblib
+import lightgbm
 import numpy as np
 import pytest
 import torch
+import xgboost
 from safetensors.torch import save_file
 
 from tests.models import add_constant, ort_format, save
 from workbench.core.foreign_formats import HEAD_BYTES, foreign
+from workbench.core.pipeline_document import MARK
 
 LINEAR = torch.nn.Linear(4, 2)
 
@@ -26,6 +30,19 @@ def zipped(*names: str) -> bytes:
         for name in names:
             archive.writestr(name, b"{}")
     return out.getvalue()
+
+
+def boosted() -> xgboost.XGBClassifier:
+    return xgboost.XGBClassifier(n_estimators=2, n_jobs=1).fit(np.eye(8), [0, 1] * 4)
+
+
+def ordered() -> catboost.CatBoostClassifier:
+    made = catboost.CatBoostClassifier(iterations=2, verbose=0, allow_writing_files=False, thread_count=1)
+    return made.fit(np.eye(8), [0, 1] * 4)
+
+
+def leaves() -> lightgbm.Booster:
+    return lightgbm.LGBMClassifier(n_estimators=2, n_jobs=1, verbose=-1).fit(np.eye(8), [0, 1] * 4).booster_
 
 
 WRITERS: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -47,6 +64,16 @@ WRITERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "m.npz": (lambda path: np.savez(path, a=np.zeros(3)), "arrays of NumPy"),
     "n.gz": (lambda path: path.write_bytes(gzip.compress(b"model")), "packed with gzip; unpack it"),
     "o.html": (lambda path: path.write_text("\n<!DOCTYPE html><html>"), "web page"),
+    "q.pt": (lambda path: torch.save(LINEAR, path), "a whole module.*weights_only=False.*%infer load NAME module"),
+    "r.pt": (lambda path: torch.save(LINEAR, path, _use_new_zipfile_serialization=False), "a whole module"),
+    "s.pt": (lambda path: torch.save({"model": LINEAR.state_dict()}, path), "a checkpoint of PyTorch"),
+    "t.pt": (lambda path: path.write_bytes(zipped("t/data/0", "t/data.pkl")), "TorchScript.*torch.jit.load"),
+    "u.json": (lambda path: boosted().save_model(path), "of XGBoost.*load_model.*%infer load NAME model"),
+    "v.ubj": (lambda path: boosted().save_model(path), "of XGBoost"),
+    "w.cbm": (lambda path: ordered().save_model(str(path)), "of CatBoost.*load_model"),
+    "x.json": (lambda path: ordered().save_model(str(path), format="json"), "of CatBoost.*format='json'"),
+    "y.txt": (lambda path: leaves().save_model(str(path)), "of LightGBM.*lightgbm.Booster"),
+    "z.csv": (lambda path: path.write_text("age;city\n31;Bern\n40;Rom\n"), "a table.*%infer predict NAME"),
     "p.lfs": (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"), "git lfs pull"),
 }
 
@@ -71,6 +98,8 @@ def test_what_is_served_is_of_no_other_kind_whatever_it_is_called(tmp_path: Path
     assert foreign(zipped("model.onnx", "weights.bin"), "m.zip") == ""
     assert foreign(b"", "m.onnx.part") == "is a download that has not ended; wait for it, or begin it again"
     assert foreign(b"") == ""
+    for text in (MARK, b'{"a": [1, 2]}\n{"a": 3}\n', b"one line, of text", b"1,2\n3,4\n5,6\n", b"\x00a,b\n1,2\n3,4\n"):
+        assert foreign(text) == ""
 
 
 class _Bomb:

@@ -23,6 +23,14 @@ _TORCH = (
     "is a checkpoint of PyTorch, a pickle, which is never opened here; make your module, "
     "module.load_state_dict(torch.load(FILE, weights_only=True)), and load the module: %infer load NAME module"
 )
+_TORCH_MODULE = (
+    "is a whole module of PyTorch in a pickle, which is never opened here, since whoever opens one runs what its "
+    "writer put into it; open it yourself where you trust it, module = torch.load(FILE, weights_only=False), and load "
+    "that: %infer load NAME module --example x"
+)
+_TORCHSCRIPT = (
+    "is a module of TorchScript; module = torch.jit.load(FILE), and load that: %infer load NAME module --example x"
+)
 _EXPORTED = "is a program of torch.export; program = torch.export.load(FILE), and load it: %infer load NAME program"
 _WEIGHTS = (
     "has the weights of a model, without the model; make the model in its library (transformers: "
@@ -40,8 +48,23 @@ _TENSORFLOW = (
 )
 _ENGINE = "is an engine of TensorRT, for one kind of GPU; load the ONNX file that it was built from"
 _BOOSTER = "is a model of {library}; open it ({how}), and load that: %infer load NAME model"
-_CATBOOST = _BOOSTER.format(library="CatBoost", how="model = CatBoost().load_model(FILE)")
+_CATBOOST = _BOOSTER.format(
+    library="CatBoost",
+    how="model = CatBoost().load_model(FILE), or as it was trained: CatBoostClassifier, CatBoostRegressor",
+)
+_CATBOOST_JSON = _CATBOOST.replace("(FILE)", "(FILE, format='json')")
 _LIGHTGBM = _BOOSTER.format(library="LightGBM", how="model = lightgbm.Booster(model_file=FILE)")
+_XGBOOST = _BOOSTER.format(
+    library="XGBoost",
+    how="model = xgboost.XGBClassifier(); model.load_model(FILE), or as it was trained: XGBRegressor, Booster",
+)
+_JSON = "is JSON, not a model"
+_TABLE = (
+    "is a table, not a model; it is what a model is asked with: %infer predict NAME pandas.read_csv(FILE). To serve a "
+    "model, train it on the table, and load that: %infer load NAME model"
+)
+_PARQUET = _TABLE.replace("read_csv", "read_parquet")
+_TEXT = "is text, not a model"
 _ARRAYS = "holds arrays of NumPy, not a model"
 _PACKED = "is packed with {tool}; unpack it, and load the model inside"
 _PAGE = "is a web page, not a model: a download from a page's address, where its raw or resolve link was meant"
@@ -56,6 +79,7 @@ _MARKS: Final = (
     (b"ftrt", 0, _ENGINE),
     (b"ptrt", 0, _ENGINE),
     (b"CBM1", 0, _CATBOOST),
+    (b"PAR1", 0, _PARQUET),
     (b"tree\nversion=v", 0, _LIGHTGBM),
     (b"\x93NUMPY", 0, _ARRAYS),
     (b"\x1f\x8b", 0, _PACKED.format(tool="gzip")),
@@ -87,6 +111,12 @@ _NAMES: Final = {
     ".engine": _ENGINE,
     ".plan": _ENGINE,
     ".cbm": _CATBOOST,
+    ".ubj": _XGBOOST,
+    ".csv": _TABLE,
+    ".tsv": _TABLE,
+    ".parquet": _PARQUET,
+    ".json": _JSON,
+    ".txt": _TEXT,
     ".npy": _ARRAYS,
     ".npz": _ARRAYS,
     ".mlmodel": _OTHER.format(library="Core ML"),
@@ -99,6 +129,9 @@ _NAMES: Final = {
 
 UNFINISHED: Final = (".part", ".partial", ".crdownload", ".incomplete", ".download", ".tmp", ".aria2")
 """Endings of downloads that have not ended."""
+
+_JSON_KEYS: Final = ((b'"learner"', _XGBOOST), (b'"features_info"', _CATBOOST_JSON))
+"""The first key of a JSON file -> what the file is."""
 
 _ZIP = b"PK\x03\x04"
 _PICKLE_PROTOCOLS = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
@@ -131,7 +164,9 @@ def _of_content(head: bytes) -> str:
         if head.startswith(mark, at):
             return what
     if head[:2] in _PICKLE_PROTOCOLS:
-        return _TORCH if b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19" in head[:16] else _PLAIN
+        if b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19" not in head[:16]:
+            return _PLAIN
+        return _TORCH_MODULE if b"\x06\x00\x00\x00moduleq\x00c" in head else _TORCH
     if is_zip(head):
         return _of_member(head)
     length = int.from_bytes(head[:8], "little")
@@ -139,8 +174,24 @@ def _of_content(head: bytes) -> str:
         return _WEIGHTS
     if head.startswith((b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")):  # zlib
         return _JOBLIB
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:15].lower()
-    return _PAGE if start.startswith((b"<!doctype html", b"<html")) else ""
+    if head.startswith(b"{L") and head[10:17] == b"learner":  # UBJSON
+        return _XGBOOST
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start[:15].lower().startswith((b"<!doctype html", b"<html")):
+        return _PAGE
+    if start.startswith(b"{"):
+        first = start[1:].lstrip()
+        return next((what for key, what in _JSON_KEYS if first.startswith(key)), "")
+    return _TABLE if _is_table(start) else ""
+
+
+def _is_table(head: bytes) -> bool:
+    """Whether text begins with two whole lines of as many fields, of which the first line's are no numbers."""
+    lines = head.split(b"\n")[:2]
+    if len(lines) < 2 or b"\n" not in head[len(lines[0]) + 1 :] or any(byte < 9 for byte in lines[0] + lines[1]):
+        return False
+    counts = [[line.count(separator) for line in lines] for separator in (b",", b";", b"\t")]
+    return any(first == second > 0 for first, second in counts) and not lines[0].lstrip(b'"')[:1].isdigit()
 
 
 def _of_member(head: bytes) -> str:
@@ -149,8 +200,11 @@ def _of_member(head: bytes) -> str:
     _, _, inside = member.partition("/")
     if inside.startswith("data/weights/") or inside in ("archive_format", "archive_version"):
         return _EXPORTED
-    if inside == "data.pkl" or inside.startswith(("data/", ".data/", "constants/")):
-        return _TORCH
+    if inside.startswith(("data/", "constants/", "code/")):
+        return _TORCHSCRIPT
+    if inside == "data.pkl" or inside.startswith(".data/"):
+        begun = head.partition(b"\x80\x02c")[2]  # the class of what the pickle holds, where it is no dict
+        return _TORCH_MODULE if begun and not begun.startswith(b"collections\n") else _TORCH
     if member in ("metadata.json", "model.weights.h5"):
         return _KERAS
     return _ARRAYS if member.endswith(".npy") else ""
