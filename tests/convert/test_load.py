@@ -421,3 +421,16 @@ async def test_an_exported_file_tells_where_it_came_from_when_it_is_loaded_again
     onnx.checker.check_model(tmp_path / "twice.onnx")  # no key is there twice
     answer = await Predictor(client).predict("again", X)
     assert np.array_equal(answer.array, iris().predict(X))
+
+
+async def test_an_exported_file_keeps_the_largest_batch_and_the_classes(client: AsyncClient, tmp_path: Path) -> None:
+    await load(client, "iris", iris(), {"max_batch_size": 4096}, sample=X)
+    await export(client, "iris", tmp_path / "iris.onnx")
+    again = (await load(client, "again", tmp_path / "iris.onnx", {})).status
+    assert (again.config.max_batch_size, again.labels) == (4096, {"probabilities": ("0", "1", "2")})
+    assert (await load(client, "less", tmp_path / "iris.onnx", {"max_batch_size": 8})).status.config.max_batch_size == 8
+    model = onnx.load(tmp_path / "iris.onnx")
+    entry = next(each for each in model.metadata_props if each.key == "workbench.max_batch_size")
+    for wrong in ("0", "99999", "-1", "x", "9" * 5000):
+        entry.value = wrong
+        assert (await client.stage("wrong", model.SerializeToString())).status.config.max_batch_size == 64

@@ -119,8 +119,14 @@ def test_braces_and_dollars_are_the_expressions_own(cells: Cells) -> None:
     [
         ("lod", "UsageError: there is no verb 'lod'"),
         ("load iris", "UsageError: load iris needs SOURCE"),
-        ("load iris nothing", "UsageError: there is neither a variable nor a file 'nothing'"),
-        ("load iris clff", "UsageError: there is neither a variable nor a file 'clff'; did you mean 'clf'?"),
+        (
+            "load iris nothing",
+            "UsageError: there is neither a variable nor a file 'nothing'; did you mean: %infer load iris clf",
+        ),
+        (
+            "load iris clff",
+            "UsageError: there is neither a variable nor a file 'clff'; did you mean: %infer load iris clf",
+        ),
         ("load iris nothing.onnx", "NotFound: there is no file or folder 'nothing.onnx'"),
         ("load iris 'https://a/b.onnx'", "NotFound: there is no file or folder 'https://a/b.onnx'; nothing is fetched"),
         ("load iris (1", "UsageError: '(1' is not an expression: '(' was never closed"),

@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import shutil
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from workbench.client.client import AsyncClient
@@ -13,8 +14,9 @@ from workbench.client.formatting import megabytes
 from workbench.client.load_progress import LoadProgress
 from workbench.client.model_card import markdown_card
 from workbench.client.summary import Card
+from workbench.config import ModelConfig
 from workbench.core.onnx_metadata import with_metadata
-from workbench.core.provenance import CARD_KEY, METADATA_KEY, Provenance, encode
+from workbench.core.provenance import CARD_KEY, MAX_BATCH_KEY, METADATA_KEY, encode
 from workbench.errors import Conflict, InvalidInput, StorageError, Unavailable
 
 
@@ -31,7 +33,8 @@ async def export(
 
     The data that it names keep their names, since the model knows them by these; Conflict where there is such a file
     already, unless `force`. A file appears under its name complete or not at all. Where it is known what the model was
-    exported from, its file's metadata say so, as JSON (METADATA_KEY) and as a card in Markdown (CARD_KEY).
+    exported from, its file's metadata say so, as JSON (METADATA_KEY) and as a card in Markdown (CARD_KEY). The largest
+    batch that was set goes with it (MAX_BATCH_KEY).
     """
     status = await client.status(name, version)
     files = await client.files(name, status.version)
@@ -49,9 +52,15 @@ async def export(
                 written = await client.fetch(name, status.version, each, incoming / str(number), progress.advance)
                 if written != size:
                     raise Unavailable(f"{each!r} ended after {written} of {size} bytes; export it again")
-            if status.provenance is not None and target.suffix == ".onnx":
-                card = markdown_card(await client.describe(name, status.version))
-                await asyncio.to_thread(_told, incoming / "0", status.provenance, card)
+            if target.suffix == ".onnx":
+                entries = {}
+                if status.config.max_batch_size != ModelConfig().max_batch_size:
+                    entries[MAX_BATCH_KEY] = str(status.config.max_batch_size)
+                if status.provenance is not None:
+                    card = markdown_card(await client.describe(name, status.version))
+                    entries |= {METADATA_KEY: encode(status.provenance).decode(), CARD_KEY: card}
+                if entries:
+                    await asyncio.to_thread(_told, incoming / "0", entries)
             for number, place in reversed(list(enumerate((target, *places)))):  # the model last, beside its data
                 place.parent.mkdir(parents=True, exist_ok=True)
                 (incoming / str(number)).replace(place)
@@ -68,11 +77,11 @@ async def export(
     return Card(f"{name}, version {status.version}, is exported", facts)
 
 
-def _told(path: Path, provenance: Provenance, card: str) -> None:
-    """Write into the metadata of the ONNX file at `path` where it came from, as a record and as a card to read."""
+def _told(path: Path, entries: Mapping[str, str]) -> None:
+    """Write into the metadata of the ONNX file at `path`."""
     whole = path.with_name("told")
     with path.open("rb") as source, whole.open("wb") as target:
-        with_metadata(source, target, {METADATA_KEY: encode(provenance).decode(), CARD_KEY: card})
+        with_metadata(source, target, entries)
     whole.replace(path)
 
 

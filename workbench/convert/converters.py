@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FunctionType, MappingProxyType
+from types import FunctionType, MappingProxyType, ModuleType
 from typing import Protocol, cast
 
 from workbench.convert.agreement import TOLERANCE
@@ -133,16 +133,34 @@ def converter_for(source: object) -> Converter:
             return _imported(CONVERTERS[package])
     raise Unsupported(
         f"{_article(source)} cannot be loaded; a model is a path to an .onnx file, its bytes, an onnx.ModelProto, "
-        f"a function, or an object of {', '.join(sorted(CONVERTERS))}. Or {python_way(source)}"
+        f"a function, or an object of {', '.join(sorted(CONVERTERS))}"
     )
 
 
+def is_known(source: object) -> bool:
+    """Whether it is an object of a library that is converted here. Imports nothing."""
+    if isinstance(source, type | ModuleType | FunctionType):
+        return False
+    packages = {cls.__module__.split(".")[0] for cls in type(source).__mro__}
+    fits = any(callable(getattr(type(source), method, None)) for method in ("predict", "transform", "forward"))
+    return fits and not packages.isdisjoint(CONVERTERS)
+
+
 def python_way(source: object) -> str:
-    """How to serve an object that nothing converts, to be pasted."""
+    """How to serve an object that nothing converts, to be pasted; empty where its values cannot be frozen either."""
+    from workbench.convert.python.python_values import Frozen
+
+    try:
+        Frozen().name("model", source)
+    except Exception:  # of the object's own parts, of any class
+        return ""
+    if any(callable(getattr(source, method, None)) for method in ("predict", "transform")):
+        return "serve it as Python: wb.load(NAME, obj, as_python=True, sample=X[:5])"
+    if not callable(source):
+        return ""
     return (
-        "serve it as Python: wb.load(NAME, obj, as_python=True, sample=X[:5]) where it has predict, or else a cell "
-        "that begins with %%infer function NAME --sample X[:5] and defines `def predict(x): return ...` with your "
-        f"{type(source).__name__}"
+        "serve it as Python, by a cell that begins with %%infer function NAME --sample X[:5] and defines "
+        f"`def predict(x): return ...` with your {type(source).__name__}"
     )
 
 

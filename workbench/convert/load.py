@@ -22,7 +22,7 @@ from workbench.client.load_progress import LoadProgress
 from workbench.client.request_body import CHUNK
 from workbench.client.results import LoadReport
 from workbench.convert.conversion import conversion
-from workbench.convert.converters import Converted, converter_for, words
+from workbench.convert.converters import Converted, converter_for, python_way, words
 from workbench.convert.export_check import Comparison, DoesNotAgree, compare_with_original
 from workbench.convert.python.python_function import PythonFunction, is_function
 from workbench.core.foreign_formats import HEAD_BYTES, foreign
@@ -308,9 +308,9 @@ def _converted(source: object, sample: object | None) -> Converted:
     try:
         return converter_for(source)(source, sample)
     except Unsupported as error:
-        if is_function(source) or "as_python" in error.message or not callable(getattr(source, "predict", None)):
+        if is_function(source) or "as_python" in error.message or not (way := python_way(source)):
             raise
-        raise Unsupported(f"{error.message}; or serve it as Python, by as_python=True (--as-python)") from error
+        raise Unsupported(f"{error.message}. Or {way}") from error
     except WorkbenchError:
         raise
     except Exception as error:

@@ -30,6 +30,8 @@ class Graph:
     """Output -> what its columns are called, where the file says so."""
     provenance: Provenance | None = None
     """Where the file says that it came from."""
+    max_batch_size: int = 0
+    """The most rows of a batch where its load does not say, as the file has it; 0: it says nothing."""
 
 
 @dataclass(frozen=True, slots=True)

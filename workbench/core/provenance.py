@@ -70,6 +70,10 @@ MAX_ENTRIES: Final = 16
 
 METADATA_KEY: Final = "workbench.provenance"
 """The key of the record, as JSON, in the metadata_props of an exported ONNX file."""
+MAX_BATCH_KEY: Final = "workbench.max_batch_size"
+"""The key of the most rows of a batch, in the metadata_props of an exported ONNX file."""
+MOST_BATCH_ROWS: Final = 65_536
+"""What the setting max_batch_size takes at most."""
 CARD_KEY: Final = "workbench.card"
 """The key of the same as Markdown, with what else is known of the model."""
 

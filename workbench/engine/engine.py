@@ -230,7 +230,7 @@ class Engine:
                     self._note_failure(name, error, source, asked=persist and source is not None)
                 raise
             current = self._deployments.routed(name)
-            base = found.config or (current.config if current is not None else ModelConfig())
+            base = found.config or (current.config if current is not None else found.source.own_config)
             settings = _overlaid(base, config)
             same_file = current is not None and current.source.digest == found.source.digest
             if (
@@ -274,7 +274,7 @@ class Engine:
             else:
                 source = source_of(model)
             current = self._deployments.routed(name)
-            settings = _overlaid(current.config if current is not None else ModelConfig(), config)
+            settings = _overlaid(current.config if current is not None else source.own_config, config)
             if current is not None and current.source.is_same_model(source):
                 return await self._reconfigured(current, settings, began)
             version = self._next_version(name)

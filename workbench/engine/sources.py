@@ -52,6 +52,11 @@ class ModelSource:
         return {**self.graph.labels, **self.described.labels}
 
     @property
+    def own_config(self) -> ModelConfig:
+        """The defaults, but for what the file itself says."""
+        return ModelConfig(max_batch_size=most) if (most := self.graph.max_batch_size) else ModelConfig()
+
+    @property
     def provenance(self) -> Provenance | None:
         """Where it came from: as whoever loaded it said, or else the file itself."""
         return self.described.provenance or self.graph.provenance

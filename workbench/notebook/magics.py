@@ -6,6 +6,7 @@ itself and can be kept: `p = %infer predict digits X`.
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,6 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 
 from workbench.client.futures import Job
-from workbench.client.input_adapter import did_you_mean
 from workbench.client.pipeline_wiring import pairs_of
 from workbench.client.results import Lines
 from workbench.client.summary import Card
@@ -122,7 +122,7 @@ class InferMagics(Magics):
         """Run the verb. `value` of a cell replaces what the line would have named."""
         try:
             if command.verb == "load":
-                return self._load(command, self._source(command.rest) if value is NOTHING else value)
+                return self._load(command, self._source(command, command.rest) if value is NOTHING else value)
             if command.verb == "function":
                 return self._function(command, value)
             if command.verb == "predict":
@@ -191,13 +191,23 @@ class InferMagics(Magics):
         self._connect().unload(command.name)
         return Card(f"{command.name} is unloaded", {})
 
-    def _source(self, text: str) -> object:
+    def _meant(self, command: Command, text: str) -> str:
+        """The line to paste with the variable that was meant: of a like name, or the newest that is a model."""
+        from workbench.convert.converters import is_known
+
+        names = [name for name in self.shell.user_ns if not name.startswith("_")]
+        models = [name for name in reversed(names) if is_known(self.shell.user_ns[name])]
+        near = difflib.get_close_matches(text, names, n=1) or models[:1]
+        if not near:
+            return "; make the model first, or give the file's path: %infer load NAME path/to/model.onnx"
+        return f"; did you mean: %infer load {command.name} {near[0]}"
+
+    def _source(self, command: Command, text: str) -> object:
         """Resolve a notebook variable, a path or an expression, in this order: a file `clf` must not hide `clf`."""
         if text not in self.shell.user_ns and _is_path(text):
             return text.strip("'\"")
         if text.isidentifier() and text not in self.shell.user_ns:
-            hint = did_you_mean(text, (name for name in self.shell.user_ns if not name.startswith("_")))
-            raise Misuse(f"there is neither a variable nor a file {text!r}{hint}")
+            raise Misuse(f"there is neither a variable nor a file {text!r}{self._meant(command, text)}")
         return self._evaluated(text)
 
     def _evaluated(self, text: str) -> object:

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from workbench.core.description import Graph
-from workbench.core.provenance import checked
+from workbench.core.provenance import MOST_BATCH_ROWS, checked
 from workbench.errors import InvalidInput, ModelError, UntrustedModel
 
 FORMAT: Final = 2
@@ -97,6 +97,8 @@ def _check(found: Inspection) -> None:
     if any(not -(2**63) <= number < 2**63 for number in numbers) or any(
         number < 0 for number in graph.operators.values()
     ):
+        raise ValueError
+    if not 0 <= graph.max_batch_size <= MOST_BATCH_ROWS:
         raise ValueError
     if graph.provenance is not None:
         try:

@@ -24,7 +24,7 @@ from google.protobuf.message import DecodeError
 from workbench.core import class_names
 from workbench.core.class_names import decode_classes
 from workbench.core.description import Graph
-from workbench.core.provenance import METADATA_KEY, Provenance, decode
+from workbench.core.provenance import MAX_BATCH_KEY, METADATA_KEY, MOST_BATCH_ROWS, Provenance, decode
 from workbench.errors import InvalidInput, ModelError, UntrustedModel
 from workbench.graph.batch_axis import analyse
 from workbench.graph.function_calls import check_functions
@@ -58,7 +58,7 @@ def inspect_onnx_content(content: bytes) -> Inspection:
     operators: Counter[str] = Counter()
     parameters = 0
     data: dict[Path, ExternalData] = {}
-    provenance, classes = _provenance(model), _classes(model)
+    provenance, classes, most = _provenance(model), _classes(model), _max_batch_size(model)
     for message in _walk(model):
         if isinstance(message, onnx.NodeProto):
             domain, operator = _text(message.domain), _text(message.op_type)
@@ -95,6 +95,7 @@ def inspect_onnx_content(content: bytes) -> Inspection:
             batch=analyse(model),
             labels={**classes, **labels},
             provenance=provenance,
+            max_batch_size=most,
         ),
     )
 
@@ -113,6 +114,14 @@ def _classes(model: onnx.ModelProto) -> Mapping[str, tuple[str, ...]]:
         if entry.key == class_names.METADATA_KEY:
             return decode_classes(_text(entry.value))
     return {}
+
+
+def _max_batch_size(model: onnx.ModelProto) -> int:
+    """0 where the file says nothing of it, or what no setting can be."""
+    for entry in model.metadata_props:
+        if entry.key == MAX_BATCH_KEY and (text := _text(entry.value)).isascii() and text.isdigit():
+            return int(text) if len(text) < 6 and int(text) <= MOST_BATCH_ROWS else 0
+    return 0
 
 
 def _content(path: Path) -> bytes:

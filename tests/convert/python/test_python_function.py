@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+from catboost import CatBoostClassifier
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_iris
 from sklearn.pipeline import make_pipeline
@@ -20,7 +21,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import DecisionTreeClassifier
 
 from workbench.api import Workbench
-from workbench.convert.converters import converter_for
+from workbench.convert.converters import converter_for, python_way
 from workbench.convert.python.python_annotations import annotated_inputs, annotated_outputs
 from workbench.convert.python.python_function import PythonFunction, convert
 from workbench.convert.python.python_names import needed_names
@@ -136,7 +137,7 @@ def test_an_object_with_predict_is_served_by_its_values(wb: Workbench) -> None:
     frame = pd.DataFrame({"size": X[:, 0], "kind": np.where(Y > 0, "b", "a")})
     mapped = make_pipeline(FunctionTransformer(lambda f: f.assign(kind=f["kind"] == "b")), DecisionTreeClassifier())
     mapped.fit(frame, Y > 0)
-    with pytest.raises(Unsupported, match="or serve it as it is with as_python=True"):
+    with pytest.raises(Unsupported, match=r"encode them in a step.*Or serve it as Python: wb\.load\(NAME, "):
         wb.load("mapped", mapped, sample=frame)
     report = wb.load("mapped", mapped, as_python=True, sample=frame)
     assert "labels equal" in report.compared
@@ -254,8 +255,24 @@ def test_what_cannot_be_served_is_named_with_its_reason(case: str) -> None:
         call()
 
 
-def test_an_object_nobody_knows_is_told_of_the_way_as_python() -> None:
-    with pytest.raises(
-        Unsupported, match=r"wb\.load\(NAME, obj, as_python=True, sample=X\[:5\]\).*%%infer function NAME"
-    ):
+class Doubles:
+    def predict(self, X: Any) -> Any:
+        return 2 * X
+
+
+class Triples:
+    def __call__(self, X: Any) -> Any:
+        return 3 * X
+
+
+def test_serving_as_python_is_offered_only_where_the_object_can_be_frozen() -> None:
+    assert python_way(Doubles()) == "serve it as Python: wb.load(NAME, obj, as_python=True, sample=X[:5])"
+    assert "%%infer function NAME --sample X[:5]" in python_way(Triples())
+    held = Doubles()
+    held.lock = LOCK  # type: ignore[attr-defined]
+    frame = pd.DataFrame({"a": [1.0, 2, 3, 4] * 5, "k": pd.Categorical(["u", "v"] * 10)})
+    trained = CatBoostClassifier(iterations=2, cat_features=["k"], verbose=0, allow_writing_files=False)
+    for without in (held, LOCK, 3, trained.fit(frame, [0, 1] * 10)):
+        assert python_way(without) == ""
+    with pytest.raises(Unsupported, match="lock cannot be loaded; a model is a path"):
         converter_for(LOCK)

@@ -36,8 +36,6 @@ _FORMS: tuple[tuple[str, str, object, object], ...] = (
 _TREES = ("sklearn.tree", "sklearn.ensemble", "lightgbm", "xgboost", "catboost")
 """Where the classes of trees are defined."""
 
-_CURE = "Or serve it as Python: wb.load(NAME, obj, as_python=True, sample=X[:5])"
-
 _UNKNOWN = re.compile(r"Unable to find a(?: shape calculator|n? ?converter)[^<]*<class '(?:[^']*\.)?(\w+)'>")
 """The beginning of skl2onnx's error for a class that it cannot convert."""
 
@@ -57,8 +55,7 @@ def export(estimator: Any, kind: str, rows: Any, *, double: bool = False) -> Any
         if not encodes and hasattr(rows, "columns") and not all(_is_number(rows[name]) for name in rows.columns):
             raise Unsupported(
                 f"{kind} takes columns of text as a whole, which has no ONNX form; encode them in a step before it, as "
-                f"make_pipeline(ColumnTransformer(...), {type(estimator).__name__}(...)), or serve it as it is with "
-                "as_python=True"
+                f"make_pipeline(ColumnTransformer(...), {type(estimator).__name__}(...))"
             )
         return _by_skl2onnx(estimator, kind, rows)
     columns = input_columns(estimator, rows)
@@ -92,15 +89,13 @@ def _by_skl2onnx(
                 proto = _convert(estimator, types, target)
                 return _with_plain_names(proto, hasattr(estimator, "predict_proba"))
         except Unsupported as error:  # of our own converters
-            raise Unsupported(f"{kind} has no ONNX form: {error.message}. {_CURE}") from error
+            raise Unsupported(f"{kind} has no ONNX form: {error.message}") from error
         except Exception as error:  # skl2onnx raises whatever its converters do
             failure = failure or error
     reason = textwrap.shorten(str(failure), 300, placeholder=" …")
     if unknown := _UNKNOWN.match(reason):
-        raise Unsupported(
-            f"{kind} has no ONNX form: skl2onnx knows no conversion of {unknown[1]}. {_CURE}"
-        ) from failure
-    raise Unsupported(f"{kind} has no ONNX form: skl2onnx failed on it ({reason}). {_CURE}") from failure
+        raise Unsupported(f"{kind} has no ONNX form: skl2onnx knows no conversion of {unknown[1]}") from failure
+    raise Unsupported(f"{kind} has no ONNX form: skl2onnx failed on it ({reason})") from failure
 
 
 def _convert(estimator: Any, types: list[tuple[str, Any]], target: dict[str, int] | None) -> Any:
