@@ -54,6 +54,9 @@ def test_calls_at_once_have_a_process_each_and_all_end_with_the_session(tmp_path
     assert len(children() - before) == 2
     session.close()
     assert children() == before
+    assert not any(map(psutil.pid_exists, pids)), (
+        "a keeper has waited for each, also where the first process never does"
+    )
     assert descriptors() == files
 
 

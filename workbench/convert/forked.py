@@ -106,9 +106,10 @@ def _end_with(life: int) -> None:
     for the interpreter as well, which an exporter's native code may hold.
     """
     os.setpgid(0, 0)
-    fcntl.fcntl(life, fcntl.F_SETOWN, -os.getpid())
-    fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
+    with contextlib.suppress(OSError):  # of a system that is not quite Linux: the alarm ends it then
+        fcntl.fcntl(life, fcntl.F_SETOWN, -os.getpid())
+        fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
     if _is_readable(life, 0):  # it was over before
         os._exit(1)
 

@@ -200,15 +200,15 @@ class FunctionProcess:
 
     def kill(self) -> None:
         """End it, and all that it started. Its call, if one is under way, ends with WorkerEnded."""
-        with self._lock, contextlib.suppress(ProcessLookupError, PermissionError):
-            if self._process.returncode is None:  # not waited for, so the number is still its own
-                os.killpg(self._process.pid, signal.SIGKILL)
+        assert self._process.stdin is not None
+        with self._lock, contextlib.suppress(OSError, ValueError):  # the keeper has ended; it was told before
+            os.write(self._process.stdin.fileno(), b"x")
+            self._process.stdin.close()
 
     def close(self) -> None:
         """End it and give everything back, once or more often. Not while a call is under way."""
         self.kill()
-        with self._lock:
-            self._process.wait()
+        self._waited_for()
         self._close_files()
 
     def _close_files(self) -> None:
@@ -282,12 +282,20 @@ class FunctionProcess:
     def _ending(self) -> str:
         """How it ended, for its caller."""
         _wait_for_end(self._process.pid)
-        with self._lock:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)  # what it left running
-            status = self._process.wait()
+        self.kill()  # where it only closed its side
+        status = self._waited_for()
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended itself with status {status}"
         return f"the function's process {how}"
+
+    def _waited_for(self) -> int:
+        """The exit status of the keeper, which is the function's, once it was told to end."""
+        if self._process.returncode is None:
+            _wait_for_end(self._process.pid)
+        with self._lock:
+            if self._process.returncode is None:  # not waited for, so the number is still its own
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+            return self._process.wait()
 
 
 def _wait_for_end(pid: int) -> None:

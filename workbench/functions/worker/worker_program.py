@@ -17,7 +17,7 @@ import types
 from collections.abc import Callable
 
 LIFE = 0
-"""The pipe that the service holds the other end of."""
+"""The pipe that the service holds the other end of. A byte on it, or its end, ends the function."""
 
 _ROOMS = ("workbench", "workbench.functions", "workbench.functions.worker")
 
@@ -29,9 +29,11 @@ def main(control: int, taken: int, given: int) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
     if pid := os.fork():
+        _lead_group(pid)
         for each in (control, taken, given):
             os.close(each)
         _keep(pid, waking)
+    _lead_group(0)
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.close(waking)
@@ -42,26 +44,46 @@ def main(control: int, taken: int, given: int) -> None:
     _loaded()(control, taken, given)
 
 
+def _lead_group(pid: int) -> None:
+    """Both sides of the fork do it, so that it is done for either."""
+    try:
+        os.setpgid(pid, pid)
+    except OSError:  # it has ended already
+        pass
+
+
 def _keep(pid: int, waking: int) -> None:
-    """End everything that the function started when the service ends, and end as the process `pid` does."""
+    """End the process `pid` and all that it started when the service says so or ends; end as that process does.
+
+    It is waited for here, or it would be left to the machine's first process, which in a container may wait for none.
+    """
     waiting = select.poll()
     waiting.register(LIFE, select.POLLIN)
     waiting.register(waking, select.POLLIN)
     while True:
         found = dict(waiting.poll())
-        if LIFE in found and not os.read(LIFE, 1):
-            os.killpg(0, signal.SIGKILL)
+        if LIFE in found:
+            waiting.unregister(LIFE)
+            _end_group(pid)
         if waking in found:
             os.read(waking, 64)
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
                 break
+    _end_group(pid)  # what it left running
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         if code not in (-signal.SIGKILL, -signal.SIGSTOP):
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     os._exit(code if code >= 0 else 1)
+
+
+def _end_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except OSError:  # there is none left
+        pass
 
 
 def _loaded() -> Callable[[int, int, int], None]:
