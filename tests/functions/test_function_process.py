@@ -177,6 +177,12 @@ def test_one_long_text_does_not_make_all_of_them_as_long(start: Start) -> None:
     text = "def predict(x):\n    return [each + 'z' for each in x]"
     process = start(text, CallLimits(memory_bytes=512 * MIB), function_spec(texts, (replace(texts[0], name="y"),)))
     assert process.call({"x": given}, ["y"])["y"].tolist() == [each + b"z" for each in given]
+    process = start(
+        "def predict(x):\n    return [b'', b'ends in 0\\0']",
+        None,
+        function_spec(outputs=(replace(texts[0], name="y"),)),
+    )
+    assert process.call({"x": X}, ["y"])["y"].tolist() == [b"", b"ends in 0\0"]
 
 
 def test_the_shared_memory_of_a_large_call_is_given_back(start: Start) -> None:

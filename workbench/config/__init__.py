@@ -250,7 +250,11 @@ class ServerConfig:
     python_functions: Annotated[
         str,
         Choices(("auto", "on", "off")),
-        Flag("--python-functions", "", "run Python functions that are loaded; auto: on loopback only (auto)"),
+        Flag(
+            "--python-functions",
+            "",
+            "run Python functions that are loaded; auto: on loopback only; on: of repositories too (auto)",
+        ),
     ] = "auto"
     """Whether Python functions are run, which who loads them writes: "auto" (where only this machine reaches the
     service), "on" (also those of model repositories) or "off". Never without a token."""

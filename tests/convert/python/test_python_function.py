@@ -238,6 +238,29 @@ def test_a_function_that_dies_of_made_up_rows_is_served_and_compared(wb: Workben
     assert wb.load("rude", rude, sample=X).compared == "max |diff| 0 on the sample"
 
 
+def test_an_answer_of_bytes_is_compared_as_bytes(wb: Workbench) -> None:
+    def ended(x: Any) -> Any:
+        return [b"%d\0" % number for number in x[:, 0]]
+
+    assert wb.load("ended", ended, sample=X).compared == "labels equal on the sample"
+
+
+def test_a_module_of_ones_own_is_imported_and_the_report_says_so(
+    wb: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "beside_the_notebook.py").write_text("def shifted(x):\n    return x + 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    from beside_the_notebook import shifted  # type: ignore[import-not-found]
+
+    def helped(x: Any) -> Any:
+        return shifted(x)
+
+    report = wb.load("helped", helped, sample=X)
+    assert "beside_the_notebook is imported and not frozen, so it must stay where it is" in str(report)
+    assert report.status.provenance is not None
+    assert dict(report.status.provenance.versions) == {}
+
+
 def test_what_mixes_rows_is_told_to_leave_out_batch(wb: Workbench) -> None:
     def centred(x: Any) -> Any:
         return x - x.mean(axis=0)

@@ -97,7 +97,8 @@ class Frozen:
         for distribution in _distributions().get(top, ()):
             self.packages[top] = importlib.metadata.version(distribution)
             return
-        self.packages[top] = str(getattr(sys.modules.get(top), "__version__", ""))
+        if version := getattr(sys.modules.get(top), "__version__", ""):
+            self.packages[top] = str(version)
         self.local_modules[module] = str(getattr(sys.modules.get(module), "__file__", ""))
 
     def written(self, value: object, way: str, depth: int = 0) -> Any:

@@ -60,7 +60,7 @@ def as_array(name: str, value: Any) -> Any:
 def _begins_with_text(value: Any) -> bool:
     while isinstance(value, list | tuple) and value:
         value = value[0]
-    return isinstance(value, str)
+    return isinstance(value, str | bytes)
 
 
 def kind_of(name: str, array: Any) -> tuple[str, bool]:
