@@ -139,6 +139,8 @@ async def test_a_tolerance_that_nothing_could_pass_is_refused(client: AsyncClien
 async def test_a_class_in_place_of_an_instance_is_told_what_was_meant(client: AsyncClient) -> None:
     with pytest.raises(InvalidInput, match=r"load a fitted instance of it, as LinearRegression\(\).fit\(X, y\)"):
         await load(client, "line", LinearRegression, {})
+    with pytest.raises(InvalidInput, match="predict is a method of LogisticRegression; load the LogisticRegression"):
+        await load(client, "line", iris().predict, {})
     with pytest.raises(InvalidInput, match="dict is a class, not a model"):
         await load(client, "line", dict, {})
 
@@ -353,6 +355,8 @@ async def test_the_columns_of_the_probabilities_say_their_classes(client: AsyncC
         assert (await client.status("named")).labels == {"probabilities": ("setosa", "versicolor", "virginica")}
         card = described(await client.describe("named"))
         assert card["classes"] == "probabilities: 0 setosa, 1 versicolor, 2 virginica"
+        lines = repr(await Predictor(client).predict("named", X[:1])).splitlines()
+        assert lines[2].split() == ["setosa", "versicolor", "virginica"]
         told = httpx.get(f"{service.url}/v2/models/named", headers={"Authorization": f"Bearer {service.token}"}).json()
         assert told["outputs"][1]["parameters"] == {"labels": ["setosa", "versicolor", "virginica"]}
         assert "parameters" not in told["outputs"][0]

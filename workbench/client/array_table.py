@@ -89,18 +89,24 @@ class ArrayTable:
         return f"{self.more} more row{'' if self.more == 1 else 's'}"
 
 
-def grids(outputs: Mapping[str, Array], index: Sequence[Any] | None = None) -> Iterator[ArrayTable]:
-    """Yield one table if all outputs have the same rows, else one table each. `index` names the rows."""
+def grids(
+    outputs: Mapping[str, Array],
+    index: Sequence[Any] | None = None,
+    names: Mapping[str, Sequence[str]] | None = None,
+) -> Iterator[ArrayTable]:
+    """Yield one table if all outputs have the same rows, else one table each. `index` names the rows, `names` the
+    columns of some outputs."""
+    names = names or {}
     lengths = {array.shape[0] if array.ndim else None for array in outputs.values()}
     if len(lengths) == 1:
-        yield _grid(outputs, index)
+        yield _grid(outputs, index, names)
     else:
         for name, array in outputs.items():
-            yield _grid({name: array}, None)
+            yield _grid({name: array}, None, names)
 
 
-def _grid(outputs: Mapping[str, Array], index: Sequence[Any] | None) -> ArrayTable:
-    groups = tuple(_group(name, array) for name, array in outputs.items())
+def _grid(outputs: Mapping[str, Array], index: Sequence[Any] | None, names: Mapping[str, Sequence[str]]) -> ArrayTable:
+    groups = tuple(_group(name, array, names.get(name, ())) for name, array in outputs.items())
     first = next(iter(outputs.values()))
     if not first.ndim:
         return ArrayTable(groups, 0)
@@ -109,7 +115,7 @@ def _grid(outputs: Mapping[str, Array], index: Sequence[Any] | None) -> ArrayTab
     return ArrayTable((Group("", ("",), labels), *groups), len(first) - shown)
 
 
-def _group(name: str, array: Array) -> Group:
+def _group(name: str, array: Array, names: Sequence[str]) -> Group:
     head = array[:MOST_ROWS] if array.ndim else array.reshape(1, 1)
     values = head.reshape(len(head), math.prod(head.shape[1:]))
     count = values.shape[1]
@@ -121,7 +127,8 @@ def _group(name: str, array: Array) -> Group:
         for row in rows:
             row.insert(-1, "…")
     numbered = array.ndim == 2 and count > 1
-    heads = [("…" if i == -2 else str(i % count)) if numbered else "" for i in chosen]
+    known = list(map(_clipped, names)) if len(names) == count else list(map(str, range(count)))
+    heads = [("…" if i == -2 else known[i]) if numbered else "" for i in chosen]
     if not count:
         heads, rows = [""], [["-"] for _ in rows]  # a row without values is still a row
     return Group(_clipped(name), tuple(heads), tuple(map(tuple, rows)), array.dtype != object)

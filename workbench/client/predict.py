@@ -84,7 +84,7 @@ class Predictor:
             if await self._all_from(key, status, answers):
                 spent = time.perf_counter() - began
                 timings = CallTimings(spent, tuple(answer.timings for answer in answers), status.max_batch_size > 0)
-                return Prediction(name, answers[0].version, _joined(answers), timings, adapted.index)
+                return Prediction(name, answers[0].version, _joined(answers), timings, adapted.index, status.labels)
             if self._known.get(key) is status:
                 del self._known[key]
         raise Unavailable(f"model {name!r} was replaced {_ATTEMPTS} times during one call; try again")

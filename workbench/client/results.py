@@ -125,13 +125,21 @@ class Prediction(Tabular, Mapping[str, Array]):
     """
 
     def __init__(
-        self, model: str, version: str, outputs: Mapping[str, Array], timings: CallTimings, index: Any = None
+        self,
+        model: str,
+        version: str,
+        outputs: Mapping[str, Array],
+        timings: CallTimings,
+        index: Any = None,
+        labels: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
+        """`labels`: what the columns of an output are called, as the classes of a classifier; they head its columns."""
         self.model = model
         self.version = version
         self.timings = timings
         self._outputs = {name: _readable(array) for name, array in outputs.items()}
         self._index = index
+        self._labels = labels or {}
 
     def __getitem__(self, name: str) -> Array:
         try:
@@ -185,7 +193,7 @@ class Prediction(Tabular, Mapping[str, Array]):
         return pd.DataFrame(columns, index=self._index)
 
     def __repr__(self) -> str:
-        lines = [line for grid in grids(self, self._index) for line in grid.text()]
+        lines = [line for grid in grids(self, self._index, self._labels) for line in grid.text()]
         return text_lines(
             [
                 f"{self.model}, version {self.version}: {_shapes(self)}",
@@ -196,7 +204,7 @@ class Prediction(Tabular, Mapping[str, Array]):
 
     def _repr_html_(self) -> str:
         title = f"<b>{escape(self.model)}</b>, version {escape(self.version)}: {escape(_shapes(self))}"
-        tables = "".join(grid.html() for grid in grids(self, self._index))
+        tables = "".join(grid.html() for grid in grids(self, self._index, self._labels))
         return f"<div>{title}{tables}<small>{escape(self.timings)}</small></div>"
 
 
@@ -306,7 +314,7 @@ class LoadReport:
         """The first comparison, and how many more there were; `%infer show` has the sums by output."""
         if len(self.details) < 2:
             return "".join(self.details)
-        return f"{self.details[0]}; and in {len(self.details) - 1} other ways: report.details"
+        return f"{self.details[0]}; and in {counted(len(self.details) - 1, 'other way')}: report.details"
 
     def __repr__(self) -> str:
         return text_lines([self._headline(), *(f"  {line}" for line in self._lines())])

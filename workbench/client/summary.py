@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from workbench.client.formatting import counted, escape, html_table, megabytes, milliseconds, text_lines
 from workbench.client.input_adapter import describe
-from workbench.core.model import ModelState, ModelStatus
+from workbench.core.model import ModelState, ModelStatus, Signature
 from workbench.core.pipeline import Pipeline
 from workbench.core.provenance import Provenance, told
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from workbench.rendezvous.service_record import ServiceRecord
 
 
-SHOWN_CLASSES = 20
+MOST_NAMES = 20
+"""The most names of columns that a card shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ def model_card(status: ModelStatus) -> Card:
         "state": f"{status.state}: {status.reason}" if status.reason else status.state,
         "device": status.device,
         "inputs": ", ".join(map(describe, signature.inputs)) if signature else "",
+        "columns": _columns(signature) if signature else "",
         "outputs": ", ".join(map(describe, signature.outputs)) if signature else "",
         "classes": _classes(status.labels),
         "stages": " > ".join(status.pipeline.labels) if status.pipeline else "",
@@ -69,12 +71,22 @@ def model_card(status: ModelStatus) -> Card:
     return Card(f"{status.name}, version {status.version}{' (serving)' if status.routed else ''}", facts)
 
 
+def _columns(signature: Signature) -> str:
+    """Of inputs that take a table as a whole: its columns, in order."""
+    told = []
+    for spec in signature.inputs:
+        shown = [*spec.columns[:MOST_NAMES]]
+        more = [f"{len(spec.columns) - MOST_NAMES} more"] if len(spec.columns) > MOST_NAMES else []
+        told += [f"{spec.name}: {', '.join([*shown, *more])}"] if shown else []
+    return "; ".join(told)
+
+
 def _classes(labels: Mapping[str, Sequence[str]]) -> str:
-    """Which column is which: "probabilities: 0 setosa, 1 versicolor", with SHOWN_CLASSES of each output."""
+    """Which column is which: "probabilities: 0 setosa, 1 versicolor", with MOST_NAMES of each output at most."""
     told = []
     for output, names in labels.items():
-        shown = [name if name == str(place) else f"{place} {name}" for place, name in enumerate(names[:SHOWN_CLASSES])]
-        more = [f"{len(names) - SHOWN_CLASSES} more"] if len(names) > SHOWN_CLASSES else []
+        shown = [name if name == str(place) else f"{place} {name}" for place, name in enumerate(names[:MOST_NAMES])]
+        more = [f"{len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else []
         told.append(f"{output}: {', '.join([*shown, *more])}")
     return "; ".join(told)
 

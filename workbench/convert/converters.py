@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FunctionType, MappingProxyType, ModuleType
+from types import FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Protocol, cast
 
 from workbench.convert.agreement import TOLERANCE
@@ -103,6 +103,11 @@ _ELSEWHERE: Mapping[str, str] = MappingProxyType(
 )
 """Advice for objects that have no converter here yet."""
 
+_LIBRARIES = (
+    "scikit-learn, LightGBM, XGBoost, CatBoost, PyTorch, skorch, transformers, sentence-transformers, Keras, "
+    "TensorFlow, jax or flax"
+)
+
 
 def converter_for(source: object) -> Converter:
     """The converter of `source`. Raises Unsupported, saying what is supported, where there is none.
@@ -122,6 +127,9 @@ def converter_for(source: object) -> Converter:
             "this is a state_dict, the weights without the model: make the module, call net.load_state_dict(...) with "
             "it, and load net"
         )
+    if isinstance(source, MethodType):
+        kind = type(source.__self__).__name__
+        raise InvalidInput(f"{source.__name__} is a method of {kind}; load the {kind} itself")
     if isinstance(source, FunctionType):
         return _imported("workbench.convert.python.python_function:convert")
     parts = source if isinstance(source, tuple) else (source,)  # a pair (model, tokenizer)
@@ -133,7 +141,7 @@ def converter_for(source: object) -> Converter:
             return _imported(CONVERTERS[package])
     raise Unsupported(
         f"{_article(source)} cannot be loaded; a model is a path to an .onnx file, its bytes, an onnx.ModelProto, "
-        f"a function, or an object of {', '.join(sorted(CONVERTERS))}"
+        f"a function, or an object of {_LIBRARIES}"
     )
 
 
@@ -155,7 +163,7 @@ def python_way(source: object) -> str:
     except Exception:  # of the object's own parts, of any class
         return ""
     if any(callable(getattr(source, method, None)) for method in ("predict", "transform")):
-        return "serve it as Python: wb.load(NAME, obj, as_python=True, sample=X[:5])"
+        return "serve it as Python: %infer load NAME obj --as-python --sample X[:5] (as_python=True)"
     if not callable(source):
         return ""
     return (

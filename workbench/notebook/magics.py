@@ -199,7 +199,7 @@ class InferMagics(Magics):
         models = [name for name in reversed(names) if is_known(self.shell.user_ns[name])]
         near = difflib.get_close_matches(text, names, n=1) or models[:1]
         if not near:
-            return "; make the model first, or give the file's path: %infer load NAME path/to/model.onnx"
+            return f"; make the model first, or give a file: %infer load {command.name} path/to/model.onnx"
         return f"; did you mean: %infer load {command.name} {near[0]}"
 
     def _source(self, command: Command, text: str) -> object:

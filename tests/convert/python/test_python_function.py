@@ -137,7 +137,7 @@ def test_an_object_with_predict_is_served_by_its_values(wb: Workbench) -> None:
     frame = pd.DataFrame({"size": X[:, 0], "kind": np.where(Y > 0, "b", "a")})
     mapped = make_pipeline(FunctionTransformer(lambda f: f.assign(kind=f["kind"] == "b")), DecisionTreeClassifier())
     mapped.fit(frame, Y > 0)
-    with pytest.raises(Unsupported, match=r"encode them in a step.*Or serve it as Python: wb\.load\(NAME, "):
+    with pytest.raises(Unsupported, match=r"encode them in a step.*Or serve it as Python: %infer load NAME obj --as-"):
         wb.load("mapped", mapped, sample=frame)
     report = wb.load("mapped", mapped, as_python=True, sample=frame)
     assert "labels equal" in report.compared
@@ -289,7 +289,9 @@ class Triples:
 
 
 def test_serving_as_python_is_offered_only_where_the_object_can_be_frozen() -> None:
-    assert python_way(Doubles()) == "serve it as Python: wb.load(NAME, obj, as_python=True, sample=X[:5])"
+    assert (
+        python_way(Doubles()) == "serve it as Python: %infer load NAME obj --as-python --sample X[:5] (as_python=True)"
+    )
     assert "%%infer function NAME --sample X[:5]" in python_way(Triples())
     held = Doubles()
     held.lock = LOCK  # type: ignore[attr-defined]

@@ -108,6 +108,12 @@ async def test_what_has_no_onnx_form_is_refused_in_words() -> None:
             await load(OnnxClient(), "m", unfitted, {})
 
 
+async def test_data_of_a_library_are_no_model() -> None:
+    for data in (xgboost.DMatrix(NUMBERS), lightgbm.Dataset(NUMBERS), catboost.Pool(NUMBERS)):
+        with pytest.raises(InvalidInput, match="holds data, not a model; load what was trained on it"):
+            await load(OnnxClient(), "m", data, {})
+
+
 async def test_ordered_categories_need_rows_to_tell_the_columns_apart() -> None:
     frame = FRAME.assign(size=FRAME["size"].cat.as_ordered())
     model = lightgbm.LGBMRegressor(n_estimators=5, verbose=-1, n_jobs=1).fit(frame, REAL)

@@ -34,6 +34,8 @@ def read_original(source: object, sample: object | None) -> Original:
     package = next(
         name for name in (each.__module__.split(".")[0] for each in type(source).__mro__) if name in _READERS
     )
+    if not hasattr(source, "predict"):
+        raise InvalidInput(f"{package}'s {type(source).__name__} holds data, not a model; load what was trained on it")
     return _READERS[package](source, sample)
 
 
