@@ -23,7 +23,7 @@ from workbench.engine import Engine
 from workbench.repository.store import ModelStore
 
 SECONDS = 1.5
-CALLERS = 32
+CALLERS = (1, 32)
 STAGE_CALLERS = 8
 STAGE_ROWS = 64
 ROUNDS = 4
@@ -48,14 +48,15 @@ async def measure(folder: Path) -> None:
         bundle = convert(PythonFunction(identity, batch), row)
         name = "rows" if batch else "single"
         await engine.load(name, bundle.model, allow_code=True)
-        rates, cpu_s = [], _cpu_s()
-        for _ in range(ROUNDS):
-            rates.append(await _rate(engine, [name], row, CALLERS))
-        cpu_us = (_cpu_s() - cpu_s) / (sum(rates) * SECONDS) * 1e6
-        print(
-            f"a function that returns its input, {'with' if batch else 'without'} --batch, {CALLERS} callers: "
-            f"{max(rates):.0f}/s, {1e6 / max(rates):.0f} us a call, {cpu_us:.0f} us of processor time in all processes"
-        )
+        for callers in CALLERS:
+            rates, cpu_s = [], _cpu_s()
+            for _ in range(ROUNDS):
+                rates.append(await _rate(engine, [name], row, callers))
+            cpu_us = (_cpu_s() - cpu_s) / (sum(rates) * SECONDS) * 1e6
+            print(
+                f"a function that returns its input, {'with' if batch else 'without'} --batch, {callers} callers: "
+                f"{max(rates):.0f}/s, {1e6 / max(rates):.0f} us a call, {cpu_us:.0f} us of processor time in all"
+            )
     global weights, rounds
     weights = np.random.default_rng(0).standard_normal((LARGE[0], LARGE[0])).astype(np.float32) / 30
     await engine.load("model", save_mlp(LARGE, folder / "model.onnx"), {"intra_op_threads": 1})
@@ -77,7 +78,7 @@ async def measure(folder: Path) -> None:
 
 def _cpu_s() -> float:
     """Processor seconds of this process and of those of functions."""
-    times = [psutil.Process().cpu_times(), *(each.cpu_times() for each in psutil.Process().children())]
+    times = [psutil.Process().cpu_times(), *(each.cpu_times() for each in psutil.Process().children(recursive=True))]
     return sum(each.user + each.system for each in times)
 
 
