@@ -101,7 +101,9 @@ INNER_ROOMS: dict[str, dict[str, set[str]]] = {
     "functions": {
         "worker": set(),
         "function_bundle": set(),
-        "function_process": {"function_bundle", "worker"},
+        "function_bytes": set(),
+        "process_surroundings": set(),
+        "function_process": {"function_bundle", "function_bytes", "process_surroundings", "worker"},
         "function_session": {"function_bundle", "function_process"},
     },
     "loadtest": {

@@ -16,7 +16,6 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -24,12 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from workbench.config import MIB
-from workbench.core.tensor import BYTES, Array, dtype_of, element_count
+from workbench.core.tensor import Array, dtype_of
 from workbench.errors import DeadlineExceeded, ExecutionError, InvalidInput, ModelError, WorkbenchError
 from workbench.functions.function_bundle import FunctionSpec, ValueSpec
+from workbench.functions.function_bytes import packed_bytes, unpacked_array
+from workbench.functions.process_surroundings import anonymous_file, bare_environment, half_of_memory
 from workbench.functions.worker import worker_program
 from workbench.functions.worker.array_messages import (
     ALIGNED,
@@ -54,10 +53,6 @@ _ENDING_S = 1.0
 _MORE_MEMORY = "worker_memory_mib sets how much memory it may take"
 
 _TROUBLE_BYTES = 2_000
-
-_KEPT: Final = frozenset("HOME LANG LANGUAGE LD_LIBRARY_PATH LOGNAME PATH TMPDIR TZ USER VIRTUAL_ENV".split())  # noqa: SIM905
-_KEPT_PREFIXES: Final = ("LC_", "CUDA_", "CONDA_")
-"""Of the service's environment. Its tokens and settings are nothing for the user's function."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +83,8 @@ class FunctionProcess:
         self._spec, self._limits = spec, limits
         self._inputs = {each.name: each for each in spec.inputs}
         self._outputs = {each.name: each for each in spec.outputs}
-        self._trouble = _anonymous_file()
-        self._given, self._taken = _anonymous_file(), _anonymous_file()
+        self._trouble = anonymous_file()
+        self._given, self._taken = anonymous_file(), anonymous_file()
         self._files = [self._trouble, self._given, self._taken]
         self._shared_bytes = 0
         """The most that either shared file may have."""
@@ -113,7 +108,7 @@ class FunctionProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=self._trouble,
-                env=_environment(limits.threads),
+                env=bare_environment(limits.threads),
                 cwd="/",
                 pass_fds=shared,
                 start_new_session=True,
@@ -126,7 +121,7 @@ class FunctionProcess:
         self._send(
             {
                 "bundle": str(bundle.absolute()),
-                "memory_bytes": limits.memory_bytes or _half_of_memory(),
+                "memory_bytes": limits.memory_bytes or half_of_memory(),
                 "output_bytes": limits.output_bytes,
             },
             [],
@@ -158,7 +153,7 @@ class FunctionProcess:
                     "shapes": [list(inputs[name].shape) for name in self._inputs],
                     "outputs": None if outputs is None else list(outputs),
                 },
-                [_packed(inputs[name]) for name in self._inputs],
+                [packed_bytes(inputs[name]) for name in self._inputs],
             )
             answer, parts = self._received(self._limits.time_s)
             if self._shared_bytes > KEPT_BYTES:
@@ -181,7 +176,7 @@ class FunctionProcess:
             if outputs is None:
                 self.specs = tuple(_spec_of(*each) for each in answer["outputs"])
             for (name, datatype, _, shape), part in zip(answer["outputs"], parts, strict=True):
-                found[name] = _unpacked(datatype, shape, part)
+                found[name] = unpacked_array(datatype, shape, part)
         except (KeyError, ValueError, TypeError, WorkbenchError):
             self.kill()
             raise WorkerEnded("the function's process gave an answer that makes no sense, and was ended") from None
@@ -310,32 +305,6 @@ def _wait_for_end(pid: int) -> None:
             os.close(handle)
 
 
-def _packed(array: Array) -> memoryview | bytes:
-    if array.dtype != object:
-        return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data if array.size else b""
-    parts: list[bytes] = []
-    for each in array.reshape(-1).tolist():
-        parts += (len(each).to_bytes(4, "little"), each)
-    return b"".join(parts)
-
-
-def _unpacked(datatype: str, shape: Sequence[int], part: Any) -> Array:
-    """Raises ValueError where the bytes are no array of that shape."""
-    shape = tuple(int(size) for size in shape)
-    if datatype != BYTES:
-        return np.frombuffer(part, dtype_of(datatype)).reshape(shape)
-    data, elements, offset = bytes(part), [], 0
-    while offset < len(data):
-        size = int.from_bytes(data[offset : offset + 4], "little")
-        elements.append(data[offset + 4 : offset + 4 + size])
-        offset += 4 + size
-    if len(elements) != element_count(shape):
-        raise ValueError
-    array = np.empty(len(elements), object)
-    array[:] = elements
-    return array.reshape(shape)
-
-
 def _spec_of(name: object, datatype: object, text: object, shape: Sequence[int]) -> ValueSpec:
     dtype_of(str(datatype))
     return ValueSpec(str(name), str(datatype), tuple(int(size) for size in shape), text=bool(text))
@@ -348,24 +317,6 @@ def _words(answer: Mapping[str, Any]) -> str:
     return f"{what} ({answer['line']})" if answer.get("line") else what
 
 
-def _environment(threads: int) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
-    counts = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
-    return {**kept, **counts, "PYTHONDONTWRITEBYTECODE": "1"}
-
-
-def _anonymous_file() -> int:
-    """A file in memory without a name."""
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("infer-function", os.MFD_CLOEXEC)
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
-
-
 def _timeval(seconds: float) -> bytes:
     whole = int(seconds)
     return struct.pack("@ll", whole, max(1, int((seconds - whole) * 1e6)))
-
-
-def _half_of_memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
