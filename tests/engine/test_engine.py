@@ -194,6 +194,21 @@ async def test_a_corrupt_model_leaves_nothing_and_others_go_on(start: Start) -> 
     assert [status.state for status in engine.statuses("bad")] == [ModelState.READY]
 
 
+async def test_a_staged_version_that_nobody_commits_is_discarded(start: Start, tmp_path: Path) -> None:
+    store = ModelStore(tmp_path / "uploads")
+    engine = await start()
+    kept = await engine.stage("kept", store.add_bytes(onnx_bytes()), keep_s=0.01)
+    await engine.commit("kept", kept.status.version)
+    await engine.load("left", onnx_bytes())
+    await engine.stage("left", store.add_bytes(onnx_bytes(2)), keep_s=0.01)  # its timer is the later one
+    await until_async(lambda: len(engine.statuses("left")) == 1)
+    assert [(each.name, each.version, each.routed) for each in engine.statuses()] == [
+        ("kept", "1", True),
+        ("left", "1", True),
+    ]
+    assert len(engine.take_left_over()) == 1
+
+
 # With a session to see through
 
 

@@ -31,6 +31,7 @@ class ServedHere(OnnxClient):
         *,
         sent: Callable[[int], object] | None = None,
         allow_code: bool = False,
+        keep_s: float | None = None,
     ) -> LoadAnswer:
         store = ModelStore(self._folder)
         kept = store.add_bytes(model if isinstance(model, bytes) else model.read_bytes())

@@ -44,6 +44,7 @@ class OnnxClient(AsyncClient):
         *,
         sent: Callable[[int], object] | None = None,
         allow_code: bool = False,
+        keep_s: float | None = None,
     ) -> LoadAnswer:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4

@@ -269,23 +269,29 @@ class AsyncClient:
         *,
         sent: Callable[[int], object] | None = None,
         allow_code: bool = False,
+        keep_s: float | None = None,
     ) -> control.LoadAnswer:
         """Upload an ONNX file. It is loaded and warmed up; only requests that name its version reach it.
 
+        After `keep_s` seconds the service discards it where it was not committed: then this process was killed.
         `sent` is called with the size of each piece once it is sent. See `stage_path` for a file with others beside it.
         """
         if isinstance(model, Path) and not _can_be_read(model):
             raise InvalidInput(f"{str(model)!r} is not a readable file, so it cannot be uploaded")
         path = f"/control/models/{_model(name)}/stage?config={quote(json.dumps(dict(config or {})))}"
         path += "&allow_code=true" if allow_code else ""
+        path += f"&keep_s={keep_s:g}" if keep_s else ""
         headers = {"Content-Type": "application/octet-stream"}
         upload = model if sent is None else CountedBody(model, sent)
         body, _ = await self._lasting(f"loading {name!r}", self._call("POST", path, upload, headers=headers))
         return control.decode_load(self._decoded(body))
 
-    async def stage_path(self, name: str, path: Path, config: Mapping[str, object] | None = None) -> control.LoadAnswer:
+    async def stage_path(
+        self, name: str, path: Path, config: Mapping[str, object] | None = None, *, keep_s: float | None = None
+    ) -> control.LoadAnswer:
         """The same with a file or folder of the service's machine, and with what lies beside it."""
-        body = {"path": str(path), "config": dict(config or {}), "stage": True}
+        body: dict[str, object] = {"path": str(path), "config": dict(config or {}), "stage": True}
+        body |= {"keep_s": keep_s} if keep_s else {}
         where = f"/control/models/{_model(name)}/load"
         return control.decode_load(await self._json("POST", where, body, lasting=f"loading {name!r}"))
 

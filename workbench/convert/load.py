@@ -40,6 +40,10 @@ from workbench.errors import (
 
 _LOADING = "the service loads it and warms it up"
 
+STAGED_S = 1800.0
+"""Seconds after which the service discards what was staged here and never committed, since this process was killed. A
+comparison takes some seconds."""
+
 _BUNDLING = "finding the function's source and values"
 
 
@@ -254,9 +258,9 @@ async def _upload(
     try:
         if beside and isinstance(model, Path):
             progress.begin(_LOADING)
-            staged = await client.stage_path(name, model, settings)
+            staged = await client.stage_path(name, model, settings, keep_s=STAGED_S)
         else:
-            staged = await client.stage(name, model, settings, sent=sent, allow_code=allow_code)
+            staged = await client.stage(name, model, settings, sent=sent, allow_code=allow_code, keep_s=STAGED_S)
     except ModelError as error:
         raise type(error)(
             f"{exported}, which the service refuses: {error.message}" if exported else error.message

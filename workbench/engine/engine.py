@@ -259,12 +259,19 @@ class Engine:
                 raise
 
     async def stage(
-        self, name: str, model: StoredModel | Path, config: Settings = None, *, allow_code: bool = False
+        self,
+        name: str,
+        model: StoredModel | Path,
+        config: Settings = None,
+        *,
+        allow_code: bool = False,
+        keep_s: float | None = None,
     ) -> LoadResult:
         """Load and warm a new version that nothing is routed to; it answers requests which name it. A path is a file
         or a folder as for `load`, and so is `allow_code`.
 
-        `commit` or `discard` it. Where the same digest is routed already: unchanged, and nothing is staged.
+        `commit` or `discard` it; after `keep_s` seconds it is discarded where its caller did neither, as one that was
+        killed. Where the same digest is routed already: unchanged, and nothing is staged.
         """
         check_model_name(name)
         began = self.clock()
@@ -281,6 +288,8 @@ class Engine:
             refusal = "" if allow_code else CODE_IN_A_FILE
             deployment = await self._opened(name, version, source, settings, persist=True, code_refusal=refusal)
             await self._settle(name, True)
+            if keep_s is not None:
+                asyncio.get_running_loop().call_later(keep_s, self._drop_uncommitted, deployment)
             previous = current.version if current else None
             return LoadResult(deployment.status(), False, previous, self.clock() - began)
 
@@ -674,6 +683,18 @@ class Engine:
             deployment.refuse()
             self._leaving[deployment] = asyncio.ensure_future(leave())
         return self._leaving[deployment]
+
+    def _drop_uncommitted(self, deployment: Served) -> None:
+        """Drop a version that was staged and never committed. One that a change of its model is under way for is left
+        alone until the next look."""
+        name = deployment.name
+        if self._deployments.get(name, deployment.version) is not deployment or deployment.routed:
+            return
+        if self._locks[name].locked():
+            asyncio.get_running_loop().call_later(1.0, self._drop_uncommitted, deployment)
+            return
+        self._left_over.add(deployment.source.digest)
+        self._retire(deployment)
 
     def _ready(self) -> list[Served]:
         return [each for each in self._deployments.living if each.state is ModelState.READY]

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
@@ -21,6 +21,9 @@ BODY_BYTES: Final = 64 * 1024
 Settings = dict[str, bool | int | float | str]
 
 
+MAX_KEEP_S: Final = 7 * 86400.0
+
+
 class LoadRequest(msgspec.Struct, forbid_unknown_fields=True):
     path: str
     config: Settings = {}
@@ -29,6 +32,8 @@ class LoadRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Load it as a new version that nothing is routed to, as an upload does."""
     allow_code: bool = False
     """A model that is its author's code may run."""
+    keep_s: Annotated[float, msgspec.Meta(gt=0, le=MAX_KEEP_S)] | None = None
+    """Of a staged version: it is discarded after so many seconds where nobody has committed it."""
 
 
 class CommitRequest(msgspec.Struct, forbid_unknown_fields=True):

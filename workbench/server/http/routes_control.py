@@ -141,7 +141,7 @@ class ControlRoutes:
         engine, allow_code = self._engine, asked.allow_code
         try:
             if asked.stage:
-                loading = engine.stage(name, path, asked.config, allow_code=allow_code)
+                loading = engine.stage(name, path, asked.config, allow_code=allow_code, keep_s=asked.keep_s)
             else:
                 loading = engine.load(name, path, asked.config, force=asked.force, allow_code=allow_code)
             return _loaded(await while_there(call, loading))
@@ -154,6 +154,7 @@ class ControlRoutes:
         config = control.decode_settings(call.query("config", "{}").encode())
         model_config(config)
         allow_code = _flag(call, "allow_code")
+        keep_s = _number(call, "keep_s", 0.0, 0.0, control.MAX_KEEP_S) or None
         limit = self._service.config.limits.max_upload_bytes
         announced = call.headers.get(b"content-length")
         if announced is not None and int(announced) > limit:
@@ -168,7 +169,7 @@ class ControlRoutes:
                     stored = await receive_upload(call.pieces(), upload)
                 finally:
                     await asyncio.to_thread(upload.abort)
-                staging = self._engine.stage(name, stored, config, allow_code=allow_code)
+                staging = self._engine.stage(name, stored, config, allow_code=allow_code, keep_s=keep_s)
                 return _loaded(await while_there(call, staging))
         finally:
             if stored is not None:
