@@ -80,7 +80,7 @@ def fitted(estimator: Any, two_classes: bool = False) -> Any:
 
 def answers(converted: Converted) -> dict[str, Array]:
     session = onnxruntime.InferenceSession(converted.model, providers=["CPUExecutionProvider"])
-    kinds = {"tensor(float)": "FP32", "tensor(int64)": "INT64", "tensor(string)": "BYTES"}
+    kinds = {"tensor(float)": "FP32", "tensor(double)": "FP64", "tensor(int64)": "INT64", "tensor(string)": "BYTES"}
     specs = tuple(
         TensorSpec(each.name, kinds[each.type], tuple(-1 if size is None else size for size in each.shape))
         for each in session.get_inputs()

@@ -26,7 +26,7 @@ HOLED = np.where(RANDOM.random(X.shape) < 0.2, np.float32(np.nan), X)
 
 
 def answered(estimator: Any, rows: Array) -> list[Any]:
-    proto = export(estimator, "it", rows)
+    proto = export(estimator, "it", rows, double=rows.dtype == np.float64)
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     return list(session.run(None, {session.get_inputs()[0].name: rows}))
 
@@ -80,4 +80,5 @@ def test_a_scaler_before_trees_scales_as_exactly_among_columns_as_in_a_pipeline(
     columns = ColumnTransformer([("scaled", StandardScaler(), [0, 1])])
     for first in (StandardScaler(), columns):
         pipeline = make_pipeline(first, DecisionTreeClassifier()).fit(rows[::2].astype(float), np.arange(50) % 2)
-        np.testing.assert_array_equal(answered(pipeline, rows)[0], pipeline.predict(rows.astype(float)))
+        rows = rows.astype(float)
+        np.testing.assert_array_equal(answered(pipeline, rows)[0], pipeline.predict(rows))

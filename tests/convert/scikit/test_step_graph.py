@@ -160,9 +160,10 @@ def test_every_kind_of_column_answers_as_the_original_missing_and_unknown_ones_t
 @pytest.mark.parametrize("name", ["filled, scaled, one-hot", "forest", "ordered", "rare and dropped"])
 def test_double_precision_answers_the_same(name: str) -> None:
     estimator, frame = fitted(name)
-    retry = convert(estimator, frame).retry
-    assert retry is not None
-    converted = retry()
+    converted = convert(estimator, frame)
+    if not converted.way:
+        assert converted.retry is not None
+        converted = converted.retry()
     assert converted.way == "in double precision"
     check = converted.checks[0]
     found = answered(converted.model, frame)

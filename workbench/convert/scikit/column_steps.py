@@ -36,6 +36,8 @@ class Columns:
     text: bool = False
     filled: bool = False
     """Whether a step has filled what was missing."""
+    inexact: bool = False
+    """Whether its numbers are powers or logarithms, whose last digit may be another than the original's."""
 
     @property
     def width(self) -> int:
@@ -71,7 +73,7 @@ class ColumnSteps:
                 )
             value = np.array([fill], object) if column.text else np.array([float(fill)], self.numpy)
             tensor = self._graph.node("Where", [hole, self._graph.constant(value), column.tensor])
-            found.append(Columns(tensor, column.names, column.text, filled=True))
+            found.append(Columns(tensor, column.names, column.text, True, column.inexact))
         if (indicator := getattr(step, "indicator_", None)) is not None:
             found += self.indicated(indicator, columns)
         return found

@@ -20,6 +20,7 @@ from workbench.convert.converters import Check, Converted, exported_as, words
 from workbench.convert.given_rows import thinned
 from workbench.convert.scikit.frame_columns import input_columns, unread_columns
 from workbench.convert.scikit.own_answers import own_answers
+from workbench.convert.scikit.precision import computes_in_double
 from workbench.convert.scikit.row_variants import RowVariants
 from workbench.convert.scikit.sample_rows import MadeUp, made_up_rows, nothing_like_it
 from workbench.convert.scikit.sklearn_export import export
@@ -52,7 +53,7 @@ def convert(source: object, sample: object | None) -> Converted:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of skl2onnx's own use of scikit-learn, nothing a user could mend
         made_up = made_up_rows(estimator, kind) if sample is None else MadeUp(thinned(sample), "")
-        return _converted(estimator, kind, made_up, sample is None, double=False)
+        return _converted(estimator, kind, made_up, sample is None, double=computes_in_double(estimator))
 
 
 def _converted(estimator: Any, kind: str, made_up: MadeUp, unasked: bool, *, double: bool) -> Converted:

@@ -17,7 +17,6 @@ from workbench.convert.scikit.frame_columns import INPUT, input_columns, is_text
 from workbench.convert.scikit.graph_parts import OPSETS
 from workbench.convert.scikit.sklearn_own.registration import own_converters
 from workbench.convert.scikit.step_graph import StepGraph, inside
-from workbench.core.tensor import Array
 from workbench.errors import Unsupported
 
 OWN = (*ENCODERS, *FILLERS)
@@ -33,9 +32,6 @@ _FORMS: tuple[tuple[str, str, object, object], ...] = (
 )
 """(class, setting, what skl2onnx refuses, what gives the same values to it)"""
 
-_TREES = ("sklearn.tree", "sklearn.ensemble", "lightgbm", "xgboost", "catboost")
-"""Where the classes of trees are defined."""
-
 _UNKNOWN = re.compile(r"Unable to find a(?: shape calculator|n? ?converter)[^<]*<class '(?:[^']*\.)?(\w+)'>")
 """The beginning of skl2onnx's error for a class that it cannot convert."""
 
@@ -46,18 +42,19 @@ def export(estimator: Any, kind: str, rows: Any, *, double: bool = False) -> Any
     `rows` are as the estimator takes them, and say which columns are text. `double`: numbers are FP64, also inside.
     """
 
-    def step(each: Any, rows: Any, double: bool) -> Any:
-        return _by_skl2onnx(each, type(each).__name__, rows, double, targets=(OPSETS,))
+    def step(each: Any, rows: Any, double: bool, behind: bool) -> Any:
+        return _by_skl2onnx(each, type(each).__name__, rows, double, behind, targets=(OPSETS,))
 
     parts = list(_parts(inside(estimator)))
-    if not double and not any(hasattr(part, "transformers_") or type(part).__name__ in OWN for part in parts):
+    by_column = any(hasattr(part, "transformers_") or type(part).__name__ in OWN for part in parts)
+    if not by_column and (not double or len(parts) == 1):
         encodes = getattr(inside(estimator), "_preprocessor", None) is not None  # as HistGradientBoosting does
         if not encodes and hasattr(rows, "columns") and not all(_is_number(rows[name]) for name in rows.columns):
             raise Unsupported(
                 f"{kind} takes columns of text as a whole, which has no ONNX form; encode them in a step before it, as "
                 f"make_pipeline(ColumnTransformer(...), {type(estimator).__name__}(...))"
             )
-        return _by_skl2onnx(estimator, kind, rows)
+        return _by_skl2onnx(estimator, kind, rows, double)
     columns = input_columns(estimator, rows)
     try:
         return StepGraph(step, double=double).made(estimator, columns, type(estimator).__name__)
@@ -77,6 +74,7 @@ def _by_skl2onnx(
     kind: str,
     rows: Any,
     double: bool = False,
+    behind: bool = False,
     targets: tuple[dict[str, int] | None, ...] = (None, OPSETS),  # some converters know the older operators only
 ) -> Any:
     estimator = inside(estimator)
@@ -85,7 +83,7 @@ def _by_skl2onnx(
     failure: Exception | None = None
     for target in targets:
         try:
-            with _truth_values_as_integers(), _missing_values_in_trees(), own_converters(estimator):
+            with _truth_values_as_integers(), own_converters(estimator, behind):
                 proto = _convert(estimator, types, target)
                 return _with_plain_names(proto, hasattr(estimator, "predict_proba"))
         except Unsupported as error:  # of our own converters
@@ -102,16 +100,12 @@ def _convert(estimator: Any, types: list[tuple[str, Any]], target: dict[str, int
     from skl2onnx import convert_sklearn
 
     name = type(estimator).__name__
-    scalers = _scalers_before_trees(estimator)
-    exact: dict[Any, Any] = {id(scaler): {"div": "div_cast"} for scaler in scalers}
-    exact |= {id(part): {"tokenexp": _WORDS} for part in _parts(estimator) if _splits_by_words(part)}
+    exact: dict[Any, Any] = {id(part): {"tokenexp": _WORDS} for part in _parts(estimator) if _splits_by_words(part)}
     try:
         options = {**exact, id(estimator): {"zipmap": False} | exact.get(id(estimator), {})}
         proto = convert_sklearn(estimator, name=name, initial_types=types, options=options, target_opset=target)
     except NameError:  # it has no option zipmap, and so no dictionaries to give
         proto = convert_sklearn(estimator, name=name, initial_types=types, options=exact, target_opset=target)
-    for scaler in scalers:
-        _restore_mean(proto.graph, scaler.mean_)
     if sys.platform == "linux":
         _name_a_locale(proto.graph)
     return proto
@@ -170,28 +164,6 @@ def _splits_by_words(part: Any) -> bool:
     return (part.analyzer, part.token_pattern) == ("word", r"(?u)\b\w\w+\b")
 
 
-def _scalers_before_trees(estimator: Any) -> list[Any]:
-    """What must scale in float64, as scikit-learn does, because trees compare afterwards.
-
-    A split point halfway between two training values may be a third value exactly, and then the last bit decides.
-    """
-    parts = list(_parts(estimator))
-    trees = any(type(part).__module__.startswith(_TREES) for part in parts)
-    scalers = [part for part in parts if type(part).__name__ == "StandardScaler" and part.mean_ is not None]
-    return scalers if trees else []
-
-
-def _restore_mean(graph: Any, mean: Array) -> None:
-    """skl2onnx 1.20 keeps in float64 what it has rounded to float32 before."""
-    from onnx import numpy_helper
-
-    rounded = mean.astype(np.float32)
-    for initializer in graph.initializer:
-        values = numpy_helper.to_array(initializer)
-        if values.dtype == np.float64 and np.array_equal(values.reshape(-1), rounded):
-            initializer.CopyFrom(numpy_helper.from_array(mean.reshape(values.shape), initializer.name))
-
-
 def _name_a_locale(graph: Any) -> None:
     """ONNX Runtime's own choice for lower-casing text is en_US.UTF-8, which slim containers do not have."""
     from onnx import helper
@@ -231,29 +203,6 @@ def _truth_values_as_integers() -> Iterator[None]:
         yield
     finally:
         helper.make_attribute = original
-
-
-@contextlib.contextmanager
-def _missing_values_in_trees() -> Iterator[None]:
-    """skl2onnx 1.20 sends a missing value to the right of each split, also where the tree has learnt to go left."""
-    from skl2onnx.common import tree_ensemble
-
-    original = tree_ensemble.add_tree_to_attribute_pairs
-
-    def add_tree(attributes: Any, is_classifier: bool, tree: Any, *rest: Any, **named: Any) -> None:
-        original(attributes, is_classifier, tree, *rest, **named)
-        attributes["nodes_missing_value_tracks_true"][-tree.node_count :] = [
-            int(left) for left in tree.missing_go_to_left
-        ]
-
-    users = [each for each in list(sys.modules.values()) if vars(each).get(original.__name__) is original]
-    for module in users:
-        setattr(module, original.__name__, add_tree)
-    try:
-        yield
-    finally:
-        for module in users:
-            setattr(module, original.__name__, original)
 
 
 def _with_plain_names(proto: Any, probabilities: bool) -> Any:

@@ -18,10 +18,12 @@ from workbench.convert.scikit.graph_parts import GraphParts
 from workbench.convert.scikit.trained_columns import places_of
 from workbench.errors import Unsupported
 
-Export = Callable[[Any, Any, bool], ModelProto]
-"""(a fitted step, a few rows as it takes them, in double?) -> its own model. Raises Unsupported."""
+Export = Callable[[Any, Any, bool, bool], ModelProto]
+"""(a fitted step, a few rows as it takes them, in double?, behind functions?) -> its own model. Raises
+Unsupported."""
 
-_TREES = ("sklearn.tree", "sklearn.ensemble", "lightgbm", "xgboost", "catboost")
+_OF_FUNCTIONS = ("FunctionTransformer", "PowerTransformer", "QuantileTransformer")
+"""Transformers whose powers and logarithms may have another last digit in ONNX Runtime."""
 
 
 def inside(estimator: Any) -> Any:
@@ -37,8 +39,7 @@ def inside(estimator: Any) -> Any:
 
 class StepGraph:
     def __init__(self, export: Export, *, double: bool) -> None:
-        """`double`: the inputs are FP64. Numbers before trees are computed so in any case, as scikit-learn does:
-        it rounds them to float32 only where they are compared with split points."""
+        """`double`: numbers are FP64, the inputs and all that is made of them."""
         self._export = export
         self._double = double
         self._graph = GraphParts()
@@ -46,14 +47,10 @@ class StepGraph:
     def made(self, estimator: Any, columns: Sequence[tuple[str, int, bool]], name: str) -> ModelProto:
         """The whole model, for inputs (name, how many columns, of text?)."""
         number = TensorProto.DOUBLE if self._double else TensorProto.FLOAT
-        last = _last(estimator)
-        wide = self._double or (last is not estimator and type(last).__module__.startswith(_TREES))
-        self._steps = ColumnSteps(self._graph, TensorProto.DOUBLE if wide else TensorProto.FLOAT)
+        self._steps = ColumnSteps(self._graph, number)
         found = []
         for each, width, text in columns:
             tensor = self._graph.input(each, TensorProto.STRING if text else number, [None, width])
-            if not text and number != self._steps.element:
-                tensor = self._graph.cast(tensor, self._steps.element)
             found.append(Columns(tensor, (each,) if width == 1 else tuple(f"{each}[{i}]" for i in range(width)), text))
         given = self._applied(estimator, found, last=True)
         if given is not None:
@@ -98,7 +95,9 @@ class StepGraph:
             table = self._merged(given, kind)
             chosen = np.flatnonzero(step.get_support())
             tensor = self._graph.node("Gather", [table.tensor, self._graph.constant(chosen)], axis=1)
-            return [Columns(tensor, tuple(table.names[place] for place in chosen), table.text, table.filled)]
+            return [
+                Columns(tensor, tuple(table.names[place] for place in chosen), table.text, table.filled, table.inexact)
+            ]
         return self._exported(step, given, last)
 
     def _by_column(self, step: Any, given: list[Columns]) -> list[Columns]:
@@ -124,7 +123,12 @@ class StepGraph:
             if name in weights:
                 weight = self._graph.constant(np.array(weights[name], self._steps.numpy))
                 given = [
-                    Columns(self._graph.node("Mul", [column.tensor, weight]), column.names, filled=column.filled)
+                    Columns(
+                        self._graph.node("Mul", [column.tensor, weight]),
+                        column.names,
+                        filled=column.filled,
+                        inexact=column.inexact,
+                    )
                     for column in given
                 ]
             found += given
@@ -140,7 +144,7 @@ class StepGraph:
             for place, name in enumerate(block.names):
                 index = self._graph.constant(np.array([place], np.int64))
                 tensor = self._graph.node("Gather", [block.tensor, index], axis=1)
-                found.append(Columns(tensor, (name,), block.text, block.filled))
+                found.append(Columns(tensor, (name,), block.text, block.filled, block.inexact))
         return found
 
     def _merged(self, given: list[Columns], reader: str) -> Columns:
@@ -155,7 +159,8 @@ class StepGraph:
                 "hold in one table; encode the text first"
             )
         names = tuple(name for column in given for name in column.names)
-        return Columns(self._graph.node("Concat", [column.tensor for column in given], axis=1), names, bool(texts))
+        together = self._graph.node("Concat", [column.tensor for column in given], axis=1)
+        return Columns(together, names, bool(texts), inexact=any(column.inexact for column in given))
 
     def _exported(self, step: Any, given: list[Columns], last: bool) -> list[Columns] | None:
         kind = type(step).__name__
@@ -168,7 +173,8 @@ class StepGraph:
             rows = np.full((2, table.width), "a text", object)
         else:
             rows = np.zeros((2, table.width))
-        model, narrow = self._loadable(step, rows, not table.text and self._steps.element == TensorProto.DOUBLE)
+        wide = not table.text and self._steps.element == TensorProto.DOUBLE
+        model, narrow = self._loadable(step, rows, wide, table.inexact)
         if narrow:
             tensor = self._graph.cast(tensor, TensorProto.FLOAT)
         outputs = self._graph.graft(model, {model.graph.input[0].name: tensor})
@@ -178,26 +184,21 @@ class StepGraph:
             return None
         if hasattr(step, "predict") and not (hasattr(step, "cluster_centers_") and len(outputs) > 1):
             raise Unsupported(f"{kind} as a step before the last, where it transforms, has no ONNX form here")
+        inexact = table.inexact or kind in _OF_FUNCTIONS
         name, value = outputs[-1 if hasattr(step, "predict") else 0]
         if value.type.tensor_type.elem_type not in (self._steps.element, TensorProto.STRING):
             name = self._graph.cast(name, self._steps.element)
         width = _width(step, value, rows)
-        return [Columns(name, tuple(f"{kind}[{index}]" for index in range(width)), filled=True)]
+        return [Columns(name, tuple(f"{kind}[{index}]" for index in range(width)), filled=True, inexact=inexact)]
 
-    def _loadable(self, step: Any, rows: Any, double: bool) -> tuple[ModelProto, bool]:
-        """The step's own model, and whether it takes float32 although the rest is in double, as trees do."""
-        if not double or type(step).__module__.startswith(_TREES):
-            return self._export(step, rows, False), double
+    def _loadable(self, step: Any, rows: Any, double: bool, behind: bool) -> tuple[ModelProto, bool]:
+        """The step's own model, and whether it takes float32 although the rest is in double."""
+        if not double:
+            return self._export(step, rows, False, behind), False
         try:
-            return self._export(step, rows, True), False
+            return self._export(step, rows, True, behind), False
         except Unsupported:
-            return self._export(step, rows, False), True
-
-
-def _last(estimator: Any) -> Any:
-    estimator = inside(estimator)
-    steps = getattr(estimator, "steps", None)
-    return _last(steps[-1][1]) if steps else estimator
+            return self._export(step, rows, False, behind), True
 
 
 def _width(step: Any, value: ValueInfoProto, rows: Any) -> int:

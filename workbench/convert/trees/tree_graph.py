@@ -138,8 +138,10 @@ def labelled(graph: Graph, probabilities: str, classes: Array, output: str) -> s
     return graph.add("Gather", graph.constant(classes), best, output=output)
 
 
-def ensemble_attributes(model: Boosted, dtype: np.dtype[Any]) -> dict[str, Any]:
-    """The attributes of TreeEnsembleRegressor."""
+def ensemble_attributes(model: Boosted, dtype: np.dtype[Any], classes: Array | None = None) -> dict[str, Any]:
+    """The attributes of TreeEnsembleRegressor. With `classes` (int64, or text as objects), one a target, those of
+    TreeEnsembleClassifier, which knows no base; three at least, since it takes the scores of two for shares of 1. In
+    float64 the sums are too, and then rounded to float32."""
     from onnx import numpy_helper
 
     nodes: dict[str, list[Any]] = {name: [] for name in ("tree", "node", "feature", "mode", "value")}
@@ -147,6 +149,7 @@ def ensemble_attributes(model: Boosted, dtype: np.dtype[Any]) -> dict[str, Any]:
     weights: dict[str, list[Any]] = {name: [] for name in ("tree", "node", "target", "value")}
     for number, tree in enumerate(model.trees):
         _append(nodes, weights, number, tree, "BRANCH_LT" if model.below else "BRANCH_LEQ", dtype)
+    of = "class" if classes is not None else "target"
     attributes: dict[str, Any] = {
         "nodes_treeids": nodes["tree"],
         "nodes_nodeids": nodes["node"],
@@ -155,16 +158,19 @@ def ensemble_attributes(model: Boosted, dtype: np.dtype[Any]) -> dict[str, Any]:
         "nodes_truenodeids": nodes["true"],
         "nodes_falsenodeids": nodes["false"],
         "nodes_missing_value_tracks_true": nodes["missing"],
-        "target_treeids": weights["tree"],
-        "target_nodeids": weights["node"],
-        "target_ids": weights["target"],
-        "n_targets": model.targets,
+        f"{of}_treeids": weights["tree"],
+        f"{of}_nodeids": weights["node"],
+        f"{of}_ids": weights["target"],
     }
-    numbers: dict[str, Any] = {
-        "nodes_values": nodes["value"],
-        "target_weights": weights["value"],
-        "base_values": model.base,
-    }
+    if classes is None:
+        attributes["n_targets"] = model.targets
+    elif classes.dtype == object:
+        attributes["classlabels_strings"] = list(classes)
+    else:
+        attributes["classlabels_int64s"] = classes.tolist()
+    numbers: dict[str, Any] = {"nodes_values": nodes["value"], f"{of}_weights": weights["value"]}
+    if classes is None:
+        numbers["base_values"] = model.base
     if dtype == np.float64:
         tensors = {f"{name}_as_tensor": np.asarray(each, np.float64) for name, each in numbers.items()}
         return attributes | {name: numpy_helper.from_array(each, name) for name, each in tensors.items()}
@@ -202,7 +208,9 @@ def _append(
                 asked, extra = extra, extra + 1
     for leaf, values in enumerate(tree.leaves):
         add(inner + leaf, 0, "LEAF", 0.0, 0, 0, False)
-        added = list(enumerate(values)) if tree.leaves.ndim > 1 else [(tree.target, values)]
+        added = [(tree.target, values)]
+        if tree.leaves.ndim > 1:
+            added = [(int(target), values[target]) for target in np.flatnonzero(values)] or [(0, 0.0)]
         for target, value in added:
             for name, each in zip(weights, (number, inner + leaf, target, float(value)), strict=True):
                 weights[name].append(each)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from workbench.convert.scikit.sklearn_own.graph_values import Graph, Value
+from workbench.convert.scikit.sklearn_own.trees import moved_on
 from workbench.convert.trees.boosted_model import plain_classes
 from workbench.convert.trees.boosted_original import read_original
 from workbench.convert.trees.tree_graph import ML_OPSET, labelled, linked, raw_scores, two_classes
@@ -42,15 +44,19 @@ def boosted_step(graph: Graph, estimator: Any) -> Sequence[Value]:
         raise Unsupported(f"{original.kind} has several labels; load it without the steps before it")
     inside = _Inside(graph)
     double = original.library == "lightgbm"
+    if double and graph.behind:
+        model = replace(model, trees=[moved_on(each) for each in model.trees])
     rows = graph.rows if double else graph.rows.cast("float32")
     scores = raw_scores(inside, model, rows.name, np.dtype(np.float64 if double else np.float32))
     if original.classes is None:
         return [Value(graph, linked(inside, model.link, scores, ""))]
+    if graph.raw and getattr(estimator, "sigmoid", 1.0) != 1.0:
+        raise Unsupported(f"{original.kind} has scores of another slope than its probabilities")
     probabilities = linked(inside, model.link, scores, "")
     if model.targets == 1:
         probabilities = two_classes(inside, probabilities, "")
     label = labelled(inside, probabilities, plain_classes(original.classes), "")
-    return [Value(graph, label), Value(graph, probabilities)]
+    return [Value(graph, label), Value(graph, scores if graph.raw else probabilities)]
 
 
 CONVERTERS = dict.fromkeys(

@@ -1,56 +1,64 @@
-"""Transformers that treat each column by itself: splines, quantiles and powers; and which category a value is."""
+"""Transformers that treat each column by itself: quantiles, powers and bins; and which category a value is."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import factorial
 from typing import Any
 
 import numpy as np
 
 from workbench.convert.scikit.sklearn_own.graph_values import Graph, Value, is_text
-from workbench.convert.scikit.sklearn_own.known_functions import interpolate
+from workbench.convert.scikit.sklearn_own.known_functions import interpolate, normal_quantile
 from workbench.errors import Unsupported
 
-
-def spline_transformer(graph: Graph, model: Any) -> Sequence[Value]:
-    if model.extrapolation not in ("constant", "continue", "periodic"):
-        raise Unsupported(
-            f"extrapolation={model.extrapolation!r} has no ONNX form here; 'constant' and 'continue' have"
-        )
-    rows, parts = graph.rows, []
-    for place, spline in enumerate(model.bsplines_):
-        column = rows.take([place])
-        knots = spline.t[model.degree : len(spline.t) - model.degree]
-        if model.extrapolation == "constant":
-            column = column.clip(knots[0], knots[-1])
-        elif model.extrapolation == "periodic":
-            turns = ((column - float(knots[0])) / float(knots[-1] - knots[0])).apply("Floor")
-            column = column - turns * float(knots[-1] - knots[0])
-        pieces = np.stack(
-            [spline.derivative(power)(knots[:-1]) / factorial(power) for power in range(model.degree + 1)], axis=1
-        )
-        piece = (column >= knots[1:-1]).cast("int64").reduce("Sum", keep=False)  # 0 where there are no inner knots
-        step = column - graph.value(knots[:-1]).take(piece, axis=0).reshape(-1, 1)
-        powers = graph.concat([graph.fill(np.ones(1)), *(step ** float(power) for power in range(1, model.degree + 1))])
-        basis = powers.reshape(-1, 1, model.degree + 1) @ graph.value(pieces).take(piece, axis=0)
-        basis = basis.reshape(-1, pieces.shape[2])
-        parts.append(basis if model.include_bias else basis.take(np.arange(pieces.shape[2] - 1)))
-    return [graph.concat(parts)]
+BOUNDS = 1e-7
+"""How near to the ends of its range scikit-learn's QuantileTransformer takes a value for the end, for a normal one."""
 
 
 def quantile_transformer(graph: Graph, model: Any) -> Sequence[Value]:
     rows = graph.rows
-    if model.output_distribution != "uniform":
-        raise Unsupported("output_distribution='normal' has no ONNX form here; 'uniform' has")
+    normal = model.output_distribution == "normal"
     parts = []
     for place, quantiles in enumerate(np.asarray(model.quantiles_, float).T):
         column, references = rows.take([place]), model.references_
         up = interpolate(column, quantiles, references)
         down = interpolate(-column, -quantiles[::-1], -references[::-1])
         found = (up - down) * 0.5
-        found = graph.where(column.equals(float(quantiles[-1])), 1.0, found)
-        parts.append(graph.where(column.equals(float(quantiles[0])), 0.0, found))
+        low, high = float(quantiles[0]), float(quantiles[-1])
+        if normal:
+            above, below = column + BOUNDS > high, column - BOUNDS < low
+        else:
+            above, below = column.equals(high), column.equals(low)
+        parts.append(graph.where(below, 0.0, graph.where(above, 1.0, found)))
+    found = graph.concat(parts)
+    return [normal_quantile(found, BOUNDS - np.spacing(1)) if normal else found]
+
+
+def polynomial_features(graph: Graph, model: Any) -> Sequence[Value]:
+    """Each product is multiplied from its last factor to its first, as scikit-learn does."""
+    terms = [np.repeat(np.arange(len(powers)), powers) for powers in model.powers_]
+    longest = max(1, *map(len, terms))
+    ones = model.n_features_in_
+    factors = np.array([[*term, *[ones] * (longest - len(term))] for term in terms])
+    rows = graph.concat([graph.rows, graph.fill(np.ones(1))])
+    found = rows.take(factors[:, -1])
+    for place in reversed(range(longest - 1)):
+        found = rows.take(factors[:, place]) * found
+    return [found]
+
+
+def binarizer(graph: Graph, model: Any) -> Sequence[Value]:
+    return [(graph.rows > float(model.threshold)).cast("float64")]
+
+
+def bins(graph: Graph, model: Any) -> Sequence[Value]:
+    rows, parts = graph.rows, []
+    for place, edges in enumerate(model.bin_edges_):
+        number = (rows.take([place]) >= np.asarray(edges[1:-1], float)).cast("int64").reduce("Sum")
+        if model.encode == "ordinal":
+            parts.append(number.cast("float64"))
+        else:
+            parts.append(number.equals(np.arange(model.n_bins_[place])).cast("float64"))
     return [graph.concat(parts)]
 
 
@@ -104,7 +112,9 @@ def additive_chi2_sampler(graph: Graph, model: Any) -> Sequence[Value]:
 
 CONVERTERS = {
     "sklearn.kernel_approximation.AdditiveChi2Sampler": additive_chi2_sampler,
+    "sklearn.preprocessing.Binarizer": binarizer,
+    "sklearn.preprocessing.KBinsDiscretizer": bins,
+    "sklearn.preprocessing.PolynomialFeatures": polynomial_features,
     "sklearn.preprocessing.PowerTransformer": power_transformer,
     "sklearn.preprocessing.QuantileTransformer": quantile_transformer,
-    "sklearn.preprocessing.SplineTransformer": spline_transformer,
 }

@@ -20,14 +20,31 @@ _NUMBER = {"float32": 1, "int64": 7, "bool": 9, "float64": 11}
 class Graph:
     """The place in skl2onnx's graph where one estimator is converted."""
 
-    def __init__(self, scope: Any, operator: Any, container: Any) -> None:
+    def __init__(self, scope: Any, operator: Any, container: Any, behind: bool = False) -> None:
+        """`behind`: its input was made by functions whose last digit may be another in ONNX Runtime."""
         self._scope, self._operator, self._container = scope, operator, container
+        self.behind = behind
 
     @property
     def rows(self) -> Value:
         """The estimator's input, float64 [N, features]; several inputs side by side."""
         parts = [Value(self, each.full_name).cast("float64") for each in self._operator.inputs]
         return self.concat(parts) if len(parts) > 1 else parts[0]
+
+    @property
+    def rounded_rows(self) -> Value:
+        """The input as scikit-learn's own trees take it: rounded to float32, and then compared as float64."""
+        from skl2onnx.common.data_types import FloatTensorType
+
+        if all(isinstance(each.type, FloatTensorType) for each in self._operator.inputs):
+            return self.rows
+        return self.rows.cast("float32").cast("float64")
+
+    @property
+    def raw(self) -> bool:
+        """Whether scores are asked for in place of probabilities; see `inner`."""
+        options = self._container.get_options(self._operator.raw_operator, {}, fail=False)
+        return bool(options and options.get("raw_scores"))
 
     @property
     def first(self) -> Value:

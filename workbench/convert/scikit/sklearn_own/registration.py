@@ -17,12 +17,14 @@ from workbench.convert.scikit.sklearn_own import (
     clusters,
     columns_alone,
     constant_answers,
+    forests,
     gaussian_processes,
     kernel_models,
     linear_maps,
     neighbours,
     networks,
     one_against_another,
+    splines,
     target_transforms,
     trees,
     wrappers,
@@ -40,12 +42,14 @@ _TABLES = (
     clusters,
     columns_alone,
     constant_answers,
+    forests,
     gaussian_processes,
     kernel_models,
     linear_maps,
     neighbours,
     networks,
     one_against_another,
+    splines,
     target_transforms,
     trees,
     wrappers,
@@ -54,12 +58,17 @@ _TABLES = (
 CONVERTERS: dict[str, Converter] = {path: function for table in _TABLES for path, function in table.CONVERTERS.items()}
 """The path of a class -> its converter."""
 
-_OPTIONS: dict[str, Any] = {"zipmap": [True, False, "columns"], "nocl": [True, False]}
+_OPTIONS: dict[str, Any] = {
+    "zipmap": [True, False, "columns"],
+    "nocl": [True, False],
+    "raw_scores": [True, False],
+}
 
 
 @contextlib.contextmanager
-def own_converters(estimator: Any) -> Iterator[None]:
-    """Those that `estimator` may need. skl2onnx's tables are the whole process's, so they are put back afterwards."""
+def own_converters(estimator: Any, behind: bool = False) -> Iterator[None]:
+    """Those that `estimator` may need; `behind` as for Graph. skl2onnx's tables are the whole process's, so they are
+    put back afterwards."""
     from skl2onnx import update_registered_converter
     from skl2onnx._parse import sklearn_parsers_map
     from skl2onnx._supported_operators import sklearn_operator_name_map
@@ -80,7 +89,7 @@ def own_converters(estimator: Any) -> Iterator[None]:
                 classifies = issubclass(kind, ClassifierMixin) or kind.__name__ == "CatBoostClassifier"
                 options = _OPTIONS if classifies else None
                 update_registered_converter(
-                    kind, f"Own{kind.__name__}", _shapes, _converter(function), parser=_parser, options=options
+                    kind, f"Own{kind.__name__}", _shapes, _converter(function, behind), parser=_parser, options=options
                 )
         yield
     finally:
@@ -90,10 +99,10 @@ def own_converters(estimator: Any) -> Iterator[None]:
 
 
 def _of_several_outputs(estimator: Any) -> dict[str, Converter]:
-    """The converter of a tree, a forest or neighbours with several outputs; skl2onnx's own is used for one output."""
+    """The converter of neighbours with several outputs; skl2onnx's own is used for one output."""
     last = estimator.steps[-1][1] if getattr(estimator, "steps", None) else estimator
-    tables: dict[str, Converter] = {**trees.OF_SEVERAL_OUTPUTS, **neighbours.OF_SEVERAL_OUTPUTS}
-    found = {path: each for path, each in tables.items() if _class(path) is type(last)}
+    several: dict[str, Converter] = dict(neighbours.OF_SEVERAL_OUTPUTS)
+    found = {path: each for path, each in several.items() if _class(path) is type(last)}
     return found if isinstance(getattr(last, "classes_", None), list) else {}
 
 
@@ -105,9 +114,9 @@ def _class(path: str) -> Any:
     return getattr(importlib.import_module(module), name, None)
 
 
-def _converter(function: Converter) -> Callable[[Any, Any, Any], None]:
+def _converter(function: Converter, behind: bool) -> Callable[[Any, Any, Any], None]:
     def convert(scope: Any, operator: Any, container: Any) -> None:
-        found = function(Graph(scope, operator, container), operator.raw_operator)
+        found = function(Graph(scope, operator, container, behind), operator.raw_operator)
         for value, output in zip(found, operator.outputs, strict=False):
             kind, attributes = "Identity", {}
             if output.type.__class__.__name__ in ("FloatTensorType", "DoubleTensorType"):

@@ -1,32 +1,48 @@
-"""Trees that skl2onnx cannot write: boosting on categories, and outputs with classes of their own."""
+"""Boosting by histograms, also on categories; and how trees are summed up."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from workbench.convert.scikit.sklearn_own.columns_alone import matches
 from workbench.convert.scikit.sklearn_own.graph_values import Graph, Value, is_text
-from workbench.convert.scikit.sklearn_own.responses import of_each_output
-from workbench.convert.trees.tree_graph import Boosted, Tree, ensemble_attributes
+from workbench.convert.trees.tree_graph import ML_OPSET, Boosted, Tree, ensemble_attributes
 from workbench.core.tensor import Array
 from workbench.errors import Unsupported
+
+MARGIN = 2.0**-40
+LEAST = 1e-30
+"""Split points nearer to 0 have a meaning of their own to LightGBM."""
 
 MOST_CATEGORIES = 256
 """More than a set of scikit-learn's boosting can hold."""
 
 
-def _sum_of_trees(graph: Graph, rows: Value, trees: Sequence[Tree], base: Array) -> Value:
-    """The base and the sum of what the trees add, float64 [N, targets]."""
+def moved_on(tree: Tree) -> Tree:
+    """`tree` with split points a little further on, for rows that were computed.
+
+    A split of histograms often lies on what a training row had become, to the last digit. ONNX Runtime's powers and
+    logarithms may have another last digit, and what is equal to a split point must still go as what is below. It is not
+    done for sums and products, since split points do lie between values that are a few such digits apart.
+    """
+    away = np.where(np.abs(tree.threshold) > LEAST, np.abs(tree.threshold), 0.0)
+    return replace(tree, threshold=tree.threshold + MARGIN * away)
+
+
+def sum_of_trees(graph: Graph, rows: Value, trees: Sequence[Tree], base: Array) -> Value:
+    """The base and the sum of what the trees add, float64 [N, targets] with float32's digits. `rows` are float64, and
+    compared so."""
     model = Boosted(features=(), base=base, link="identity", trees=trees)
-    attributes = ensemble_attributes(model, np.dtype(np.float32))
-    node = graph.node("TreeEnsembleRegressor", rows.cast("float32"), domain="ai.onnx.ml", **attributes)
+    attributes = ensemble_attributes(model, np.dtype(np.float64))
+    node = graph.node("TreeEnsembleRegressor", rows, domain="ai.onnx.ml", op_version=ML_OPSET, **attributes)
     return node.cast("float64")
 
 
-def _numbered(leaf: Array) -> Array:
+def numbered(leaf: Array) -> Array:
     """Each node's number as a child of `Tree`: its place among the inner nodes, or ~ its place among the leaves."""
     return np.where(leaf, ~(np.cumsum(leaf) - 1), np.cumsum(~leaf) - 1)
 
@@ -37,10 +53,13 @@ def _numbered(leaf: Array) -> Array:
 def boosting_classifier(graph: Graph, model: Any) -> Sequence[Value]:
     scores = _boosted(graph, model)
     if len(model.classes_) == 2:
-        second = scores.apply("Sigmoid")
         label = graph.labels(model.classes_, (scores.reshape(-1) > 0.0).cast("int64"))
+        if graph.raw:
+            return [label, scores]
+        second = scores.apply("Sigmoid")
         return [label, graph.concat([1.0 - second, second])]
-    return [graph.labels(model.classes_, scores.argmax()), graph.node("Softmax", scores, axis=1)]
+    label = graph.labels(model.classes_, scores.argmax())
+    return [label, scores if graph.raw else graph.node("Softmax", scores, axis=1)]
 
 
 def boosting_regressor(graph: Graph, model: Any) -> Sequence[Value]:
@@ -55,7 +74,8 @@ def _boosted(graph: Graph, model: Any) -> Value:
     rows = graph.rows if model._preprocessor is None else _encoded(graph, model)
     known = _known_categories(model)
     trees = [_histogram_tree(each, target, known) for stage in model._predictors for target, each in enumerate(stage)]
-    return _sum_of_trees(graph, rows, trees, np.ravel(model._baseline_prediction).astype(float))
+    trees = [moved_on(each) for each in trees] if graph.behind else trees
+    return sum_of_trees(graph, rows, trees, np.ravel(model._baseline_prediction).astype(float))
 
 
 def _encoded(graph: Graph, model: Any) -> Value:
@@ -88,7 +108,7 @@ def _members(bits: Array) -> set[int]:
 def _histogram_tree(predictor: Any, target: int, known: dict[int, set[int]]) -> Tree:
     nodes = predictor.nodes
     leaf = nodes["is_leaf"].astype(bool)
-    inner, number = nodes[~leaf], _numbered(leaf)
+    inner, number = nodes[~leaf], numbered(leaf)
     members = {}
     for place, node in enumerate(inner):
         if node["is_categorical"]:
@@ -108,45 +128,7 @@ def _histogram_tree(predictor: Any, target: int, known: dict[int, set[int]]) -> 
     )
 
 
-# Trees of several outputs
-
-
-def several_classes(graph: Graph, model: Any) -> Sequence[Value]:
-    """Of a tree or a forest with several outputs."""
-    members = getattr(model, "estimators_", [model])
-    counts = [len(each) for each in model.classes_]
-    trees = [_classes_tree(each.tree_, counts, len(members)) for each in members]
-    shares = _sum_of_trees(graph, graph.rows, trees, np.zeros(sum(counts)))
-    ends = np.cumsum(counts)
-    parts = [shares.take(np.arange(end - count, end)) for end, count in zip(ends, counts, strict=True)]
-    labels = [graph.labels(kinds, part.argmax()) for kinds, part in zip(model.classes_, parts, strict=True)]
-    return of_each_output(labels, parts, counts)
-
-
-def _classes_tree(tree: Any, counts: list[int], members: int) -> Tree:
-    leaf = tree.children_left < 0
-    inner, number = ~leaf, _numbered(leaf)
-    values = [tree.value[leaf, output, :count] for output, count in enumerate(counts)]
-    shares = [each / np.maximum(each.sum(axis=1, keepdims=True), 1e-300) / members for each in values]
-    return Tree(
-        feature=tree.feature[inner],
-        threshold=tree.threshold[inner],
-        on_true=number[tree.children_left[inner]],
-        on_false=number[tree.children_right[inner]],
-        missing_on_true=tree.missing_go_to_left[inner].astype(bool),
-        leaves=np.concatenate(shares, axis=1),
-    )
-
-
 CONVERTERS = {
     "sklearn.ensemble.HistGradientBoostingClassifier": boosting_classifier,
     "sklearn.ensemble.HistGradientBoostingRegressor": boosting_regressor,
 }
-
-OF_SEVERAL_OUTPUTS = {
-    "sklearn.ensemble.ExtraTreesClassifier": several_classes,
-    "sklearn.ensemble.RandomForestClassifier": several_classes,
-    "sklearn.tree.DecisionTreeClassifier": several_classes,
-    "sklearn.tree.ExtraTreeClassifier": several_classes,
-}
-"""Used only for several outputs, whose probabilities skl2onnx 1.20 gives wrongly."""
