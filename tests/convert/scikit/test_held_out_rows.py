@@ -51,6 +51,7 @@ from sklearn.tree import DecisionTreeRegressor
 from tests.helpers.onnx_client import OnnxClient
 from workbench.client.predict import Predictor
 from workbench.convert.load import load
+from workbench.convert.scikit import sklearn as converter
 from workbench.core.tensor import Array
 
 CLASSES = {"breast_cancer": load_breast_cancer, "digits": load_digits, "iris": load_iris, "wine": load_wine}
@@ -201,3 +202,14 @@ async def test_rows_that_were_held_out_are_answered_as_by_the_original(kind: str
         if output in answer:
             own = getattr(estimator, method)(held_out)
             np.testing.assert_allclose(answer[output].reshape(own.shape), own, rtol=2e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize("kind", ["a scaled forest", "LightGBM of a frame", "boosting on histograms, a number"])
+async def test_an_export_in_float32_is_found_out_without_rows_of_the_user(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, make = KINDS[kind]
+    trained, _, target, _ = table(name)
+    monkeypatch.setattr(converter, "computes_in_double", lambda estimator: False)
+    report = await load(OnnxClient(), "m", make().fit(trained, target), {})
+    assert "in double precision, since float32" in report.exported

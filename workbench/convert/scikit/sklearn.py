@@ -20,8 +20,9 @@ from workbench.convert.converters import Check, Converted, exported_as, words
 from workbench.convert.given_rows import thinned
 from workbench.convert.scikit.frame_columns import input_columns, unread_columns
 from workbench.convert.scikit.own_answers import own_answers
-from workbench.convert.scikit.precision import computes_in_double
+from workbench.convert.scikit.precision import computes_in_double, has_trees
 from workbench.convert.scikit.row_variants import RowVariants
+from workbench.convert.scikit.rows_at_splits import rows_at_splits
 from workbench.convert.scikit.sample_rows import MadeUp, made_up_rows, nothing_like_it
 from workbench.convert.scikit.sklearn_export import export
 from workbench.convert.scikit.tied_neighbours import decided
@@ -113,6 +114,12 @@ def _variants(estimator: Any, proto: ModelProto, rows: Any) -> Iterator[tuple[An
             yield rows[-count:], f"in a batch of {count}"
     if np.ndim(rows) != 2:
         return
+    if has_trees(estimator):
+        beside = None
+        with contextlib.suppress(Exception):  # the estimator's own: rows that it refuses are no check
+            beside = rows_at_splits(estimator, rows)
+        if beside is not None:
+            yield beside, "on both sides of its splits"
     table = rows if hasattr(rows, "columns") else np.asarray(rows)
     read = {value.name for value in proto.graph.input}
     inputs = [each for each in input_columns(estimator, table) if each[0] in read]

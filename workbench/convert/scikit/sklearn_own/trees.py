@@ -14,7 +14,7 @@ from workbench.convert.trees.tree_graph import ML_OPSET, Boosted, Tree, ensemble
 from workbench.core.tensor import Array
 from workbench.errors import Unsupported
 
-MARGIN = 2.0**-40
+MARGIN = 2.0**-42
 LEAST = 1e-30
 """Split points nearer to 0 have a meaning of their own to LightGBM."""
 
