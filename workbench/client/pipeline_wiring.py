@@ -206,7 +206,8 @@ class _Wiring:
         there = [f"{self._labels[i]}.{each.name}" for i in range(index) for each in self._signatures[i].outputs]
         return (
             f"nothing before stage {label!r} is called {spec.name!r}, as its input; say what it takes, as "
-            f'{{"{label}.{spec.name}": "{there[-1]}"}}, or name an input of the pipeline, as '
+            f'{{"{label}.{spec.name}": "{there[-1]}"}} (--map {label}.{spec.name}={there[-1]}), or '
+            f"name an input of the pipeline, as "
             f'{{"{label}.{spec.name}": "{spec.name}"}}. There are {_listed(there)}'
         )
 

@@ -314,7 +314,7 @@ class LoadReport:
         """The first comparison, and how many more there were; `%infer show` has the sums by output."""
         if len(self.details) < 2:
             return "".join(self.details)
-        return f"{self.details[0]}; and in {counted(len(self.details) - 1, 'other way')}: report.details"
+        return f"{self.details[0]}; and in {counted(len(self.details) - 1, 'other way')}, in the report's .details"
 
     def __repr__(self) -> str:
         return text_lines([self._headline(), *(f"  {line}" for line in self._lines())])

@@ -32,6 +32,7 @@ WEIGHTS = np.arange(8.0).reshape(4, 2)
 SETTINGS = {"scale": 2.0, "names": ("a", "b"), "nested": {"mean": WEIGHTS.mean(axis=0), "none": None, "inf": np.inf}}
 LOCK = threading.Lock()
 HOLES = pd.DataFrame({"age": [30, 40, 50], "city": ["Bern", "Rome", None]})
+DATES = pd.DataFrame({"age": [1.0, 2.0], "when": pd.date_range("2026-01-01", periods=2)})
 
 
 def test_the_names_that_a_text_needs() -> None:
@@ -137,7 +138,7 @@ def test_an_object_with_predict_is_served_by_its_values(wb: Workbench) -> None:
     frame = pd.DataFrame({"size": X[:, 0], "kind": np.where(Y > 0, "b", "a")})
     mapped = make_pipeline(FunctionTransformer(lambda f: f.assign(kind=f["kind"] == "b")), DecisionTreeClassifier())
     mapped.fit(frame, Y > 0)
-    with pytest.raises(Unsupported, match=r"encode them in a step.*Or serve it as Python: %infer load NAME obj --as-"):
+    with pytest.raises(Unsupported, match=r"encode the.*Or serve it as Python: %infer load NAME obj --as-"):
         wb.load("mapped", mapped, sample=frame)
     report = wb.load("mapped", mapped, as_python=True, sample=frame)
     assert "labels equal" in report.compared
@@ -202,11 +203,12 @@ def _refused() -> dict[str, tuple[Callable[[], object], str]]:
             call(shouting, np.array(["a"])),
             r"non-string array; .* take x\.astype\(str\) of it \(line",
         ),
-        "missing values": (call(by_table, HOLES), "the sample of 'city' is a column of .* or has missing values"),
+        "missing values": (call(by_table, HOLES), r"the sample of 'city' has missing values.*df\['city'\].fillna"),
+        "dates": (call(by_table, DATES), r"the sample of 'when' holds dates \(datetime64.*pandas.to_datetime\(when\)"),
         "no datatype": (call(to_complex), "output 'output' is an array of complex128, which cannot be served"),
         "no sample": (call(locked, None), r"what locked takes is not known; give a sample, as sample=X\[:3\]"),
         "no predict": (call(object()), "object has neither predict nor transform"),
-        "a wrong sample": (call(failing, object()), "the sample of 'x' is a"),
+        "a wrong sample": (call(failing, object()), "the sample of 'x' is of the type object"),
     }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from workbench.core.model import FREE
 from workbench.core.tensor import DATATYPES, Array
 from workbench.errors import InvalidInput
@@ -43,12 +45,34 @@ def array_of(value: object, name: str) -> Array:
     ):
         array = None
     if array is None or (array.dtype not in DATATYPES and array.dtype.kind not in "UST"):
-        kind = type(value).__name__ if array is None else f"array of {array.dtype}"
-        if str(getattr(value, "dtype", "")) == "object":
-            kind = "column of something else than text, or has missing values"
-        raise InvalidInput(f"the sample of {name!r} is a {kind}, which cannot be sent; give numbers or text")
+        raise InvalidInput(f"the sample of {name!r} {_why_not(value, array, name)}")
     found: Array = array
     return found.astype(object) if found.dtype.kind in "SUT" else found  # as it comes where it is served
+
+
+def _why_not(value: Any, array: Array | None, name: str) -> str:
+    """Why a value cannot be sent, and what to do."""
+    dtype: Any = getattr(value, "dtype", None) if array is None else array.dtype
+    if str(dtype).startswith(("datetime64", "timedelta64", "period")):
+        return (
+            f"holds dates ({dtype}), which no tensor can; send numbers or text in their place, as "
+            f"df[{name!r}].astype('int64') or .astype(str), and make dates of them inside: pandas.to_datetime({name})"
+        )
+    if dtype is not None and any(each is None or _differs(each) for each in np.ravel(np.asarray(value, object))):
+        return (
+            "has missing values, and text that is sent cannot be missing; fill them before you train, as with "
+            f"df[{name!r}].fillna('')"
+        )
+    kind = type(value).__name__ if array is None else f"array of {array.dtype}"
+    return f"is of the type {kind}, which cannot be sent; give numbers or text"
+
+
+def _differs(each: Any) -> bool:
+    """Whether it differs from itself, as NaN does, or cannot tell, as pandas.NA."""
+    try:
+        return bool(each != each)
+    except (TypeError, ValueError):
+        return True
 
 
 def spec_of(name: str, array: Array, rows: bool) -> ValueSpec:
