@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 
@@ -37,6 +38,19 @@ def test_two_models_answer_as_one(wb: Workbench) -> None:
     answer = posted(wb, "/v2/models/both/infer", body)
     assert answer["outputs"][0]["data"] == [12.0, 13.0, 14.0, 15.0]  # type: ignore[index]
     assert wb["both"].status.platform == "ensemble"
+
+
+def test_an_exported_pipeline_keeps_its_largest_batch(wb: Workbench, tmp_path: Path) -> None:
+    wb.load("one", add_constant(1.0))
+    wb.load("ten", add_constant(10.0))
+    before = wb.pipeline("wide", ["one", "ten"], max_batch=48).status
+    wb.export("wide", tmp_path / "wide.pipeline")
+    assert wb.load("wide", tmp_path / "wide.pipeline").unchanged
+    again = wb.load("again", tmp_path / "wide.pipeline").status
+    assert (again.config.max_batch_size, again.pipeline) == (before.config.max_batch_size, before.pipeline)
+    assert again.config.max_batch_size == 48
+    wb.unload("again")
+    wb.unload("wide")
 
 
 def test_one_requests_stages_are_one_line_of_the_slowest(wb: Workbench) -> None:

@@ -16,6 +16,7 @@ from workbench.client.model_card import markdown_card
 from workbench.client.summary import Card
 from workbench.config import ModelConfig
 from workbench.core.onnx_metadata import with_metadata
+from workbench.core.pipeline_document import with_max_batch_size
 from workbench.core.provenance import CARD_KEY, MAX_BATCH_KEY, METADATA_KEY, encode
 from workbench.errors import Conflict, InvalidInput, StorageError, Unavailable
 
@@ -52,10 +53,13 @@ async def export(
                 written = await client.fetch(name, status.version, each, incoming / str(number), progress.advance)
                 if written != size:
                     raise Unavailable(f"{each!r} ended after {written} of {size} bytes; export it again")
+            most = status.config.max_batch_size
+            was_set = most != ModelConfig().max_batch_size
+            if was_set and status.pipeline is not None:
+                file = incoming / "0"
+                file.write_bytes(with_max_batch_size(file.read_bytes(), most))
             if target.suffix == ".onnx":
-                entries = {}
-                if status.config.max_batch_size != ModelConfig().max_batch_size:
-                    entries[MAX_BATCH_KEY] = str(status.config.max_batch_size)
+                entries = {MAX_BATCH_KEY: str(most)} if was_set else {}
                 if status.provenance is not None:
                     card = markdown_card(await client.describe(name, status.version))
                     entries |= {METADATA_KEY: encode(status.provenance).decode(), CARD_KEY: card}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from workbench.core.model import Signature, check_model_name, check_model_version
 from workbench.core.pipeline import Pipeline, PipelineStep
+from workbench.core.provenance import MOST_BATCH_ROWS
 from workbench.core.tensor import DTYPES
 from workbench.errors import ModelError, WorkbenchError
 
@@ -19,16 +20,28 @@ MARK: Final = b'{"workbench_pipeline":'
 """How the file begins."""
 
 
-class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     workbench_pipeline: int
     """The version of this form. The first field, since the file is known by it."""
     signature: Signature
     pipeline: Pipeline
+    max_batch_size: Annotated[int, msgspec.Meta(ge=0, le=MOST_BATCH_ROWS)] = 0
+    """The most rows of a batch where its load does not say; 0: as the service has it."""
 
 
-def encode(pipeline: Pipeline, signature: Signature) -> bytes:
+def encode(pipeline: Pipeline, signature: Signature, max_batch_size: int = 0) -> bytes:
     """The file of a pipeline whose own inputs and outputs are those of `signature`. The same for the same pipeline."""
-    return msgspec.json.encode(_File(1, signature, pipeline), order="deterministic")
+    return msgspec.json.encode(_File(1, signature, pipeline, max_batch_size), order="deterministic")
+
+
+def with_max_batch_size(data: bytes, rows: int) -> bytes:
+    """The file `data` with another largest batch. ModelError where it is no pipeline."""
+    return encode(*decode(data), rows)
+
+
+def max_batch_size_of(data: bytes) -> int:
+    """Of a file that was decoded."""
+    return msgspec.json.decode(data, type=_File).max_batch_size
 
 
 def decode(data: bytes) -> tuple[Pipeline, Signature]:

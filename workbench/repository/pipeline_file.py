@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from workbench.core.description import Graph
 from workbench.core.model import Signature
 from workbench.core.pipeline import Pipeline
-from workbench.core.pipeline_document import MAX_BYTES, decode
+from workbench.core.pipeline_document import MAX_BYTES, decode, encode, max_batch_size_of
 from workbench.errors import ModelError
 from workbench.repository.inspection import Inspection
 from workbench.repository.layout import words
@@ -16,8 +17,9 @@ from workbench.repository.layout import words
 def inspect_pipeline(path: Path) -> Inspection:
     """Implements repository.validate.Inspector."""
     data = _read(path)
-    decode(data)
-    return Inspection(hashlib.sha256(data).hexdigest())
+    alone = encode(*decode(data))
+    graph = Graph(max_batch_size=max_batch_size_of(data))
+    return Inspection(hashlib.sha256(data).hexdigest(), hashlib.sha256(alone).hexdigest(), graph=graph)
 
 
 def read_pipeline(path: Path) -> tuple[Pipeline, Signature]:
