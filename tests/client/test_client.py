@@ -257,6 +257,16 @@ async def test_each_bad_model_is_refused_with_the_reason_and_others_keep_serving
     assert [each.name for each in await client.statuses()] == ["good"]
 
 
+async def test_a_staged_version_is_kept_as_long_as_its_caller_says(client: AsyncClient, tmp_path: Path) -> None:
+    path = save(add_constant(1.0), tmp_path / "model.onnx")
+    assert (await client.stage("brief", path, keep_s=0.01)).status.name == "brief"
+    assert (await client.stage_path("short", path, keep_s=0.01)).status.name == "short"
+
+    async with asyncio.timeout(60):
+        while not {each.name for each in await client.statuses()}.isdisjoint({"brief", "short"}):
+            pass
+
+
 async def test_a_changed_signature_needs_force_and_the_error_says_so(client: AsyncClient) -> None:
     await served(client, "fixed", add_constant(1.0).SerializeToString())
     staged = await client.stage("fixed", add_constant(1.0, ("batch", 6)).SerializeToString())
