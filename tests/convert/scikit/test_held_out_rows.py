@@ -152,6 +152,10 @@ KINDS: dict[str, tuple[str, Callable[[], Any]]] = {
             GradientBoostingClassifier(n_estimators=10, random_state=0),
         ),
     ),
+    "LightGBM behind a few quantiles": (
+        "breast_cancer",
+        lambda: make_pipeline(QuantileTransformer(n_quantiles=10), lgbm("LGBMClassifier")),
+    ),
     "extra trees behind quantiles": (
         "wine",
         lambda: make_pipeline(QuantileTransformer(n_quantiles=50), ExtraTreesClassifier(20, random_state=0)),

@@ -22,7 +22,7 @@ Export = Callable[[Any, Any, bool, bool], ModelProto]
 """(a fitted step, a few rows as it takes them, in double?, behind functions?) -> its own model. Raises
 Unsupported."""
 
-_OF_FUNCTIONS = ("FunctionTransformer", "PowerTransformer", "QuantileTransformer")
+_OF_FUNCTIONS = ("FunctionTransformer", "PowerTransformer")
 """Transformers whose powers and logarithms may have another last digit in ONNX Runtime."""
 
 
@@ -184,7 +184,8 @@ class StepGraph:
             return None
         if hasattr(step, "predict") and not (hasattr(step, "cluster_centers_") and len(outputs) > 1):
             raise Unsupported(f"{kind} as a step before the last, where it transforms, has no ONNX form here")
-        inexact = table.inexact or kind in _OF_FUNCTIONS
+        normal = getattr(step, "output_distribution", "") == "normal"
+        inexact = table.inexact or kind in _OF_FUNCTIONS or normal
         name, value = outputs[-1 if hasattr(step, "predict") else 0]
         if value.type.tensor_type.elem_type not in (self._steps.element, TensorProto.STRING):
             name = self._graph.cast(name, self._steps.element)
