@@ -41,6 +41,9 @@ throw RUNTIME_EXCEPTION."""
 _CONDITION = re.compile(r"^.*? was false\. (?=\S)", re.DOTALL)
 """The C++ that an operator checks, with what is left of its function's name, before the operator's own words."""
 
+_NEGATIVE_INDEX = re.compile(r"idx=-2147483648 must be within the inclusive range \[-?\d+,(-?\d+)\]")
+"""An index below 0, where an exported graph lets this number stand for each: torch does not count from the end."""
+
 _DEVICE_FAULT = re.compile(
     r"\b(?:CUDA|CUDNN|CUBLAS|CUFFT|CURAND|NCCL|TENSORRT)\w*[ _](?:failure|error)|\bcuda[A-Z]", re.I
 )
@@ -128,7 +131,8 @@ def run_error(error: Exception) -> WorkbenchError:
     if not fault and not _DEVICE_FAULT.search(text) and _TERMINATED not in text:
         if found := _COMPLAINT.search(text):
             node = f" {found['node'][:80]!r}" if found["node"] else ""
-            words = _CONDITION.sub("", plain(found["words"]))
+            words = _NEGATIVE_INDEX.sub(r"an index is below 0, where 0 to \1 are taken", found["words"])
+            words = _CONDITION.sub("", plain(words))
             return InvalidInput(f"the model refused this input: {found['operator']}{node}: {_THROWN.get(words, words)}")
         # ValueError is what its Python layer raises for a missing input.
         if isinstance(error, InvalidArgument | ValueError):

@@ -22,7 +22,7 @@ from workbench.convert import load as loading
 from workbench.convert.load import load
 from workbench.convert.pytorch import torch_export, torch_graph
 from workbench.core.tensor import Array
-from workbench.errors import InvalidInput, ModelError, Unsupported
+from workbench.errors import ExecutionError, InvalidInput, ModelError, Unsupported
 
 
 @pytest.fixture(autouse=True)
@@ -264,3 +264,11 @@ async def test_weights_in_a_file_of_their_own_reach_a_service_on_this_machine(
             await load(client, "elsewhere", net, {}, sample=x)
         await client.unload("large")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_index_that_an_embedding_does_not_have_is_refused_as_the_module_refuses_it() -> None:
+    _, client = loaded(nn.Sequential(nn.Embedding(5, 3), nn.Flatten(), nn.Linear(6, 2)), torch.tensor([[0, 4]]))
+    assert answers(client, torch.tensor([[1, 2], [3, 4]]))["output"].shape == (2, 2)
+    for index in (-1, 5):
+        with pytest.raises(ExecutionError, match="out of data bounds"):  # the words of ONNX Runtime, unworded here
+            answers(client, torch.tensor([[0, index]]))

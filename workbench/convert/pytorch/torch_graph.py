@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from workbench.convert.pytorch.index_guard import refuse_negative_indices
 from workbench.convert.pytorch.torch_axes import Axis, fresh, resized
 from workbench.convert.pytorch.torch_errors import specialised
 from workbench.convert.pytorch.torch_values import Flat
@@ -104,6 +105,7 @@ def _exported(
         output_names=list(outputs),
     )
     _name_axes(program.model, module, tensors, axes)
+    refuse_negative_indices(program.model)
     size = sum(each.numel() * each.element_size() for each in (*module.parameters(), *module.buffers()))
     program.save(path, external_data=size > BESIDE)
     return int(program.model.opset_imports[""])
