@@ -21,7 +21,7 @@ from workbench.core.pipeline import Pipeline, PipelineStep
 from workbench.core.pipeline_document import encode
 from workbench.core.ports import Outcome
 from workbench.engine import Engine
-from workbench.engine.pipeline_deployment import MAX_STAGES
+from workbench.engine.pipeline_graph import MAX_NESTED, MAX_STAGES
 from workbench.errors import (
     DeadlineExceeded,
     InvalidInput,
@@ -336,6 +336,77 @@ async def test_pipelines_inside_pipelines_answer_and_are_bounded(start: Start) -
     await engine.unload("a")
     with pytest.raises(Unavailable, match=r"pipeline '[pq]' cannot answer now"):
         await ask(engine, 0.0, model="q")
+
+
+async def test_pipelines_that_are_staged_do_not_close_a_circle_that_a_commit_would_open(
+    start: Start, tmp_path: Path
+) -> None:
+    engine = await start(FakeSession())
+    for name in "pq":
+        await engine.load(name, chain("a"))
+    files = {name: tmp_path / f"{name}.pipeline" for name in "pq"}
+    for name, file in files.items():
+        file.write_bytes(chain("q" if name == "p" else "p"))
+    staged = await engine.stage("p", files["p"])
+    with pytest.raises(ModelError, match=r"its stages lead back to itself \(q > p > q\)"):
+        await engine.stage("q", files["q"])
+    assert [(each.version, each.state) for each in engine.statuses("q")] == [("1", ModelState.READY)]
+    await engine.commit("p", staged.status.version)
+    assert (await ask(engine, 1.0)).outputs["y"][0, 0] == 2.0
+    assert engine.status("p").routed
+
+
+async def test_of_two_pipelines_that_name_each_other_and_are_opened_at_once_one_is_refused(
+    start: Start, tmp_path: Path
+) -> None:
+    engine = await start(FakeSession())
+    for name in "pq":
+        await engine.load(name, chain("a"))
+    both = await asyncio.gather(
+        engine.load("p", chain("q"), force=True), engine.load("q", chain("p"), force=True), return_exceptions=True
+    )
+    assert sorted(type(each).__name__ for each in both) == ["LoadResult", "ModelError"]
+    assert [(await ask(engine, 1.0, model=name)).outputs["y"][0, 0] for name in "pq"] == [2.0, 2.0]
+
+
+async def test_a_pipeline_inside_others_does_not_make_them_too_large_or_too_deep(start: Start) -> None:
+    engine = await start(FakeSession())
+    await engine.load("p", chain("a"))
+    await engine.load("q", chain(*["p"] * 32))
+    with pytest.raises(ModelError, match=f"pipeline 'q', which asks it, has 288 stages, of {MAX_STAGES} at most"):
+        await engine.load("p", chain(*["a"] * 9))
+    inner = "p"
+    for depth in range(2, MAX_NESTED + 1):
+        await engine.load(f"n{depth}", chain(inner))
+        inner = f"n{depth}"
+    assert (await ask(engine, 1.0, model=inner)).outputs["y"][0, 0] == 2.0
+    await engine.load("other", chain("a"))
+    with pytest.raises(ModelError, match=f"pipeline '{inner}', which asks it, has 9 pipelines inside each other"):
+        await engine.load("p", chain("other"))
+    assert (await ask(engine, 1.0, model="q")).outputs["y"][0, 0] == 33.0
+
+
+async def test_a_circle_that_was_noted_before_is_not_restored(start: Start, tmp_path: Path) -> None:
+    state = DesiredState(tmp_path / "state.sqlite")
+    state.open()
+    engine = await start(FakeSession(), journal=state)
+    await engine.load("q", chain("a"))
+    await engine.load("p", chain("q"))
+    kept = {each.model.name: each.model for each in state.models()}
+    await engine.unload("p")
+    await engine.unload("q")
+    await engine.load("p", chain("a"))
+    await engine.load("q", chain("p"))
+    kept["q"] = next(each.model for each in state.models() if each.model.name == "q")
+    await engine.close()
+    again = await start(journal=state)
+    again._open_session = Opener(FakeSession())
+    await again.restore(kept["p"])
+    with pytest.raises(ModelError, match=r"its stages lead back to itself \(q > p > q\)"):
+        await again.restore(kept["q"])
+    assert again.status("q").state is ModelState.FAILED
+    assert len(again.statuses()) == 2
+    state.close()
 
 
 async def test_an_unload_finishes_what_was_accepted_and_refuses_what_comes(start: Start) -> None:

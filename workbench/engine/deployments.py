@@ -11,6 +11,9 @@ from workbench.engine.served import Served
 
 Key = tuple[str, str]
 
+_COMING = (ModelState.LOADING, ModelState.READY)
+"""What drains or failed answers to no pipeline any more."""
+
 
 class Deployments:
     """Belongs to the event loop's thread. `table` is made anew by every change, and is all that the path reads."""
@@ -45,6 +48,14 @@ class Deployments:
     def member(self, name: str, version: str | None) -> Served:
         """Implements pipeline_deployment.Members."""
         return self._inner.choose(name, version)
+
+    def asks(self) -> dict[str, list[tuple[str, ...]]]:
+        """Implements pipeline_deployment.Members."""
+        found: dict[str, list[tuple[str, ...]]] = {}
+        for each in self._living:  # also one that is to take the place of one of its own version
+            if isinstance(each, PipelineDeployment) and each.asked and each.state in _COMING:
+                found.setdefault(each.name, []).append(each.asked)
+        return found
 
     def failed(self, name: str) -> bool:
         return any(key[0] == name for key in self._failed)

@@ -29,6 +29,7 @@ from workbench.engine.admission import Admission
 from workbench.engine.callability import uncallable
 from workbench.engine.deployment import outcome_of
 from workbench.engine.pipeline_call import Course, PipelineCall
+from workbench.engine.pipeline_graph import Asks, flaw
 from workbench.engine.pipeline_joints import misfit
 from workbench.engine.request_queue import Completion
 from workbench.engine.served import Served
@@ -36,7 +37,6 @@ from workbench.engine.sources import ModelSource
 from workbench.errors import (
     Cancelled,
     DeadlineExceeded,
-    ExecutionError,
     ModelError,
     QueueFull,
     Unavailable,
@@ -45,12 +45,6 @@ from workbench.errors import (
 )
 from workbench.repository.model_metadata import ModelMetadata
 from workbench.repository.pipeline_file import read_pipeline
-
-MAX_NESTED = 8
-"""Pipelines inside each other."""
-
-MAX_STAGES = 256
-"""Stages of one request, those of the pipelines inside counted one by one."""
 
 MAX_COURSES = 64
 """Sets of outputs whose course is remembered."""
@@ -66,6 +60,10 @@ class Members(Protocol):
 
     def member(self, name: str, version: str | None) -> Served:
         """What answers for it now. Raises ModelNotFound, Unavailable."""
+        ...
+
+    def asks(self) -> Asks:
+        """The pipelines that serve or may come to serve, also those that are opened at this moment."""
         ...
 
 
@@ -130,8 +128,6 @@ class PipelineDeployment:
                 raise Unsupported(f"pipeline {self.name!r} keeps no state between requests: leave the sequence_id out")
             if request.deadline is not None and now >= request.deadline:
                 raise DeadlineExceeded("Request timeout expired before it arrived; it was not run")
-            if isinstance(promise, _Stage) and promise.nested >= MAX_NESTED:
-                raise ExecutionError(f"more than {MAX_NESTED} pipelines lie inside each other")
             if len(self._calls) >= self.config.max_queue_size:
                 raise QueueFull(
                     f"pipeline {self.name!r} has {len(self._calls)} requests under way, as many as max_queue_size "
@@ -245,9 +241,13 @@ class PipelineDeployment:
                 await in_thread(prepare)
             self._pipeline, signature = await in_thread(lambda: read_pipeline(self.source.path))
             self.signature = signature
-            self._amiss = self._look()
-            if (problem := self._circle() or self._amiss or self._too_many()) and not self._restored:
+            # No await from the file to here: of two that are opened at once, the later one sees the earlier.
+            if problem := flaw(self._members.asks(), self.name):
+                self._pipeline = None  # nobody may follow its stages
                 raise ModelError(f"the pipeline cannot be served: {problem}")
+            self._amiss = self._look()
+            if self._amiss and not self._restored:
+                raise ModelError(f"the pipeline cannot be served: {self._amiss}")
         except WorkbenchError as error:
             self._reason = error.message
             self._change(ModelState.FAILED)
@@ -321,6 +321,11 @@ class PipelineDeployment:
         """It keeps no memory."""
 
     # What there is
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The models of its stages; empty before its file was read."""
+        return tuple(step.model for step in self._pipeline.steps) if self._pipeline is not None else ()
 
     @property
     def epoch(self) -> str:
@@ -415,33 +420,6 @@ class PipelineDeployment:
             signatures.append(member.signature)
         return misfit(self._pipeline, self.signature, signatures)
 
-    def _circle(self) -> str:
-        """Whether it would ask itself, by way of other pipelines, as a sentence."""
-        assert self._pipeline is not None
-        looked: set[str] = set()
-        left = [(step.model, step.model) for step in self._pipeline.steps]
-        while left:
-            name, way = left.pop()
-            if name == self.name:
-                return f"its stages lead back to itself ({self.name} > {way})"
-            if name in looked:
-                continue
-            looked.add(name)
-            try:
-                inner = self._members.member(name, None).status().pipeline
-            except WorkbenchError:
-                continue
-            left += [(step.model, f"{way} > {step.model}") for step in (inner.steps if inner is not None else ())]
-        return ""
-
-    @property
-    def stages(self) -> int:
-        """Of one request, those of the pipelines inside counted one by one."""
-        return sum(member.stages if isinstance(member, PipelineDeployment) else 1 for member in self._served())
-
-    def _too_many(self) -> str:
-        return f"it has {count} stages, of {MAX_STAGES} at most" if (count := self.stages) > MAX_STAGES else ""
-
     def _epochs(self, call: PipelineCall) -> list[str]:
         """Those of the models that answered it; of steps that it did not need, as they are now."""
         steps = range(len(self._pipeline.steps) if self._pipeline is not None else 0)
@@ -475,12 +453,6 @@ class _Stage:
         self.pipeline = pipeline
         self.call = call
         self.index = index
-
-    @property
-    def nested(self) -> int:
-        """Pipelines that this stage lies in."""
-        outer = self.call.promise
-        return 1 + (outer.nested if isinstance(outer, _Stage) else 0)
 
     def done(self) -> bool:
         """Not where only the caller has left: the model would drop the stage without a word. `PipelineCall.left` says
