@@ -148,6 +148,12 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], type[WorkbenchError], str]] = {
     "bzip2": (_bzip2, ModelError, "is packed in a way that is not read"),
     "cut": (_cut, ModelError, "cannot be unpacked"),
     "lying": (_lying, ModelError, "cannot be unpacked"),
+    "deep": (written((member("a/" * 17 + "model.onnx"), b"x")), UntrustedModel, "more than 16 folders inside each"),
+    "many folders": (
+        written(*((member(f"{number}/a/b/c/d/e/f/g/h/i/j/k/"), b"") for number in range(90))),
+        UntrustedModel,
+        "more than 1000 folders",
+    ),
     "no model": (written((member("readme.txt"), b"x")), WorkbenchError, "holds no"),
 }
 

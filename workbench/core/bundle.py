@@ -17,11 +17,13 @@ from typing import Final, Literal
 import msgspec
 
 from workbench.core.runtime import BUNDLE
+from workbench.core.zip_directory import open_zip
 from workbench.errors import ModelError
 
 SPEC_MEMBER: Final = BUNDLE.mark.decode()
 MODEL_MEMBER: Final = "model.onnx"
 TOKENIZER_MEMBER: Final = "tokenizer.json"
+_MEMBERS: Final = {SPEC_MEMBER, MODEL_MEMBER, TOKENIZER_MEMBER}
 
 MAX_SPEC_BYTES: Final = 4 << 20
 """Labels included: ImageNet's 21,000 classes take 0.5 MB."""
@@ -107,11 +109,11 @@ def write_bundle(path: Path, spec: BundleSpec, model: Path, tokenizer: str = "")
 def read_bundle(path: Path) -> Bundle:
     """The bundle at `path`, which may be hostile; ModelError where it is none. No more is read than the file's size."""
     try:
-        with zipfile.ZipFile(path) as file:
-            members = _checked_members(file, path.stat().st_size)
-            spec = _SPEC.decode(file.read(members[SPEC_MEMBER]))
-            tokenizer = file.read(members[TOKENIZER_MEMBER]) if TOKENIZER_MEMBER in members else b""
-            bundle = Bundle(spec, file.read(members[MODEL_MEMBER]), tokenizer)
+        with path.open("rb") as file, open_zip(file, len(_MEMBERS)) as archive:
+            members = _checked_members(archive, path.stat().st_size)
+            spec = _SPEC.decode(archive.read(members[SPEC_MEMBER]))
+            tokenizer = archive.read(members[TOKENIZER_MEMBER]) if TOKENIZER_MEMBER in members else b""
+            bundle = Bundle(spec, archive.read(members[MODEL_MEMBER]), tokenizer)
     except (ModelError, MemoryError):
         raise
     except msgspec.MsgspecError as error:
@@ -125,14 +127,9 @@ def read_bundle(path: Path) -> Bundle:
 def _checked_members(file: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     found = file.infolist()
     names = [each.filename for each in found]
-    known = {SPEC_MEMBER, MODEL_MEMBER, TOKENIZER_MEMBER}
-    if (
-        len(found) > len(known)
-        or len(set(names)) != len(names)
-        or not {SPEC_MEMBER, MODEL_MEMBER} <= set(names) <= known
-    ):
-        shown = ", ".join(name[:40] for name in names[:5])
-        raise ModelError(f"a bundle holds {', '.join(sorted(known))}, each once; this holds {shown}")
+    if len(set(names)) != len(names) or not {SPEC_MEMBER, MODEL_MEMBER} <= set(names) <= _MEMBERS:
+        shown = ", ".join(name[:40] for name in names)
+        raise ModelError(f"a bundle holds {', '.join(sorted(_MEMBERS))}, each once; this holds {shown}")
     if any(each.compress_type != zipfile.ZIP_STORED or each.file_size != each.compress_size for each in found):
         raise ModelError("a bundle's members are stored as they are, not compressed; export the pipeline again")
     if sum(each.file_size for each in found) > size:

@@ -185,6 +185,12 @@ def _of_content(head: bytes) -> str:
     return _TABLE if _is_table(start) else ""
 
 
+def foreign_model(name: str) -> str:
+    """As `foreign` says it of a name; empty for what lies beside models too: JSON, text, tables and arrays."""
+    said = foreign(b"", name)
+    return "" if said in (_JSON, _TEXT, _TABLE, _PARQUET, _ARRAYS) else said
+
+
 def _is_table(head: bytes) -> bool:
     """Whether text begins with two whole lines of as many fields, of which the first line's are no numbers."""
     lines = head.split(b"\n")[:2]

@@ -10,7 +10,6 @@ import io
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, Any, Final
 
 import msgspec
@@ -18,6 +17,7 @@ import numpy as np
 
 from workbench.core.model import FREE, Signature, TensorSpec
 from workbench.core.tensor import DTYPES, Array
+from workbench.core.zip_directory import open_zip
 from workbench.errors import ModelError
 
 MARK: Final = "workbench-function"
@@ -110,15 +110,15 @@ def bundle(spec: FunctionSpec, blocks: Sequence[str], arrays: Sequence[Array]) -
     return memory.getvalue()
 
 
-def read_spec(file: Path | IO[bytes]) -> FunctionSpec:
+def read_spec(file: IO[bytes]) -> FunctionSpec:
     """What a bundle says of its function. Checks all but what its source does. Raises ModelError."""
     try:
-        with zipfile.ZipFile(file) as archive:
+        with open_zip(file, MAX_MEMBERS) as archive:
             members = archive.infolist()
             if not members or members[0].filename != MARK:
                 raise ModelError("the file is no bundle of a Python function")
-            if len(members) > MAX_MEMBERS or members[0].file_size > MAX_META_BYTES:
-                raise ModelError(f"the function's bundle has over {MAX_MEMBERS} parts, or says too much of itself")
+            if members[0].file_size > MAX_META_BYTES:
+                raise ModelError("the function's bundle says too much of itself")
             if any(each.compress_type != zipfile.ZIP_STORED or each.flag_bits & 1 for each in members):
                 raise ModelError("the parts of a function's bundle are neither compressed nor encrypted; these are")
             spec = _DECODER.decode(archive.read(members[0]))

@@ -170,7 +170,9 @@ def open_function(path: Path, config: ModelConfig, *, instances: int) -> Functio
         raise ModelError("a Python function runs on the CPU, and uses a GPU where its own code does: leave device out")
     threads = config.intra_op_threads or max(1, usable_cores() // instances)
     limits = CallLimits(config.call_timeout_s, config.worker_memory_mib * MIB, config.worker_output_mib * MIB, threads)
-    return FunctionSession(path, read_spec(path), limits, instances)
+    with path.open("rb") as file:
+        spec = read_spec(file)
+    return FunctionSession(path, spec, limits, instances)
 
 
 def _notes(spec: FunctionSpec, substitute: str) -> tuple[str, ...]:

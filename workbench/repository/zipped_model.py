@@ -9,14 +9,18 @@ import errno
 import stat
 import zipfile
 import zlib
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 
-from workbench.core.foreign_formats import foreign
+from workbench.core.foreign_formats import foreign_model
 from workbench.core.runtime import suffixes
+from workbench.core.zip_directory import open_zip
 from workbench.errors import ModelError, TooLarge, UntrustedModel
 from workbench.repository.incoming import IncomingFolder
 
 MAX_MEMBERS = 10_000
+MAX_FOLDERS = 1_000
+MAX_DEPTH = 16
+"""Folders inside each other. Neither they nor empty files take any of the bytes that are counted."""
 MAX_RATIO = 200
 """Bytes out for each byte in, of a zip that becomes large."""
 LARGE_BYTES = 64 * 1024 * 1024
@@ -30,12 +34,10 @@ def unpack(path: Path, incoming: IncomingFolder, into: Path, max_bytes: int | No
     packed = path.stat().st_size
     out = 0
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            if len(members) > MAX_MEMBERS:
-                raise ModelError(f"the zip has {len(members)} members; {MAX_MEMBERS} are the most")
-            for member in members:
-                place = _place(member, into)
+        with path.open("rb") as file, open_zip(file, MAX_MEMBERS) as archive:
+            places = [(member, _place(member, into)) for member in archive.infolist()]
+            _check_folders(places, into)
+            for member, place in places:
                 if member.is_dir():
                     place.mkdir(parents=True, exist_ok=True)
                     continue
@@ -72,6 +74,17 @@ def _place(member: zipfile.ZipInfo, into: Path) -> Path:
     return into.joinpath(*posix.parts)
 
 
+def _check_folders(places: list[tuple[zipfile.ZipInfo, Path]], into: Path) -> None:
+    folders: set[PurePath] = set()
+    for member, place in places:
+        inner = place.relative_to(into)
+        if len(inner.parts) > MAX_DEPTH:
+            raise UntrustedModel(f"the zip has more than {MAX_DEPTH} folders inside each other")
+        folders.update([inner] if member.is_dir() else [], inner.parents)
+        if len(folders) > MAX_FOLDERS:
+            raise UntrustedModel(f"the zip has more than {MAX_FOLDERS} folders; no model needs so many")
+
+
 def _check_size(out: int, packed: int, max_bytes: int | None) -> None:
     if max_bytes is not None and out > max_bytes:
         raise TooLarge(f"the zip holds more than {max_bytes} bytes, which is the most that one upload may have")
@@ -98,7 +111,7 @@ def only_model_in(folder: Path) -> Path | None:
     if found:
         raise ModelError(f"the folder holds several models, {_listed(found)}; load one of them by its path")
     for each in files:
-        if said := foreign(b"", each.name):
+        if said := foreign_model(each.name):
             raise ModelError(f"the folder holds no ONNX file; its {each.name[:80]!r} {said}")
     return None
 
