@@ -118,6 +118,17 @@ def test_bytes_that_are_not_utf8_are_moved_as_they_are(open_model: Open) -> None
     moved()
 
 
+def test_texts_that_repeat_in_a_large_batch_are_the_same_as_alone(open_model: Open) -> None:
+    session = open_model(models.strings())
+    few = [b"a", b"", "Köln".encode(), b"\xff"]
+    for kinds in (few[:3], few):
+        column = np.array([kinds * 500], np.object_)
+        (joined,) = session.run({"text": column}, ["joined"])
+        assert joined.tolist() == [[element + b"!" for element in column[0]]]
+    with pytest.raises(InvalidInput, match="each of its elements must be bytes"):
+        session.run({"text": np.array([[*few[:3] * 500, 3]], np.object_)}, ["joined"])
+
+
 def test_a_model_that_reads_text_needs_utf8(open_model: Open) -> None:
     session = open_model(models.one_letter())
     (y,) = session.run({"x": np.array(["ü".encode()], np.object_)}, ["y"])

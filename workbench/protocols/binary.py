@@ -102,19 +102,25 @@ def _strings(body: bytes, offset: int, size: int, tensor: str, count: int, max_b
         )
     array = np.empty(count, np.object_)
     at, end = offset, offset + size
+    unpack = _LENGTH.unpack_from
     for begin in range(0, count, 4096):
         give_way()
-        for index in range(begin, min(begin + 4096, count)):
+        found: list[bytes] = []
+        for _ in range(min(4096, count - begin)):
             start = at + 4
             if start > end:
-                raise InvalidInput(f"{tensor}: its binary data ends before element {index} of {count}")
-            length = _LENGTH.unpack_from(body, at)[0]
-            at = start + length
-            if at > end:
-                raise InvalidInput(f"{tensor}: element {index} says {length} bytes, and {end - start} are left")
-            if length > max_bytes:
-                raise TooLarge(f"{tensor}: element {index} has {length} bytes; max_string_bytes is {max_bytes}")
-            array[index] = body[start:at]
+                raise InvalidInput(f"{tensor}: its binary data ends before element {begin + len(found)} of {count}")
+            at = start + unpack(body, at)[0]
+            if at > end or at - start > max_bytes:
+                raise _bad_length(tensor, begin + len(found), at - start, end - start, max_bytes)
+            found.append(body[start:at])
+        array[begin : begin + len(found)] = found
     if at != end:
         raise InvalidInput(f"{tensor}: {end - at} bytes are left over after its {count} elements")
     return array
+
+
+def _bad_length(tensor: str, index: int, length: int, left: int, max_bytes: int) -> InvalidInput | TooLarge:
+    if length > left:
+        return InvalidInput(f"{tensor}: element {index} says {length} bytes, and {left} are left")
+    return TooLarge(f"{tensor}: element {index} has {length} bytes; max_string_bytes is {max_bytes}")

@@ -36,13 +36,23 @@ ELEMENT_NUMBERS: Mapping[np.dtype[Any], int] = {DTYPES["BF16"]: 16}
 _EXTENSION_OF_NUMBER = {number: dtype for dtype, number in ELEMENT_NUMBERS.items()}
 
 
+_MANY = 1024
+"""From as many elements on, it is worth a look whether they repeat a few."""
+
+
 def text_of(name: str, array: Array) -> Array:
     """A BYTES array (elements `bytes`) as the array of `str` that ONNX Runtime takes.
 
     Raises UnicodeDecodeError for an element that is not UTF-8, InvalidInput for one that is not `bytes`.
     """
+    elements = array.ravel().tolist()
     try:
-        return _objects([str(element, "utf-8") for element in array.ravel().tolist()], array.shape)
+        if len(elements) >= _MANY:
+            different = set(elements)
+            if len(different) < len(elements) // 4:  # as in a column of categories: each is decoded once
+                texts = {element: str(element, "utf-8") for element in different}
+                return _objects(list(map(texts.__getitem__, elements)), array.shape)
+        return _objects([str(element, "utf-8") for element in elements], array.shape)
     except TypeError:
         raise _no_bytes(name) from None
 

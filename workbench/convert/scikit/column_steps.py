@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,8 @@ class Columns:
     """Whether a step has filled what was missing."""
     inexact: bool = False
     """Whether its numbers are powers or logarithms, whose last digit may be another than the original's."""
+    to_fill: tuple[str, str] | None = None
+    """Of one column of text that is still to be filled: the text that is missing, and what takes its place."""
 
     @property
     def width(self) -> int:
@@ -64,19 +66,31 @@ class ColumnSteps:
         for column, fill in zip(columns, step.statistics_, strict=True):
             if _dropped(step, fill):
                 continue
-            hole = self._is_missing(step, column)
             name = column.names[0]
             if isinstance(fill, str) != column.text:
                 raise Unsupported(
                     f"column {name!r} holds {'text' if column.text else 'numbers'}, and its SimpleImputer fills in "
                     f"{fill!r}; ONNX has no column of both, so fill it with a value of its own kind before you train"
                 )
-            value = np.array([fill], object) if column.text else np.array([float(fill)], self.numpy)
-            tensor = self._graph.node("Where", [hole, self._graph.constant(value), column.tensor])
-            found.append(Columns(tensor, column.names, column.text, True, column.inexact))
+            if column.text:
+                found.append(Columns(column.tensor, column.names, True, True, to_fill=(_missing_text(step), str(fill))))
+                continue
+            hole = self._is_missing(step, column)
+            value = self._cell(float(fill), self.numpy)
+            tensor = self._graph.node("Where", [hole, value, column.tensor])
+            found.append(Columns(tensor, column.names, False, True, column.inexact))
         if (indicator := getattr(step, "indicator_", None)) is not None:
             found += self.indicated(indicator, columns)
         return found
+
+    def settled(self, column: Columns) -> Columns:
+        """The column with its text filled, for a step that reads the text itself. An encoder looks up what is missing
+        like any other text, which spares comparing and copying a string for each row."""
+        if column.to_fill is None:
+            return column
+        missing, fill = (self._cell(each, object) for each in column.to_fill)
+        hole = self._graph.node("Equal", [column.tensor, missing])
+        return replace(column, tensor=self._graph.node("Where", [hole, fill, column.tensor]), to_fill=None)
 
     def indicated(self, step: Any, columns: Sequence[Columns]) -> list[Columns]:
         """Of MissingIndicator: 1 where a value is missing, in the columns that it watches."""
@@ -88,11 +102,14 @@ class ColumnSteps:
     def _is_missing(self, step: Any, column: Columns) -> str:
         marker = step.missing_values
         if column.text:
-            text = marker if isinstance(marker, str) else MISSING_TEXT
-            return self._graph.node("Equal", [column.tensor, self._graph.constant(np.array([text], object))])
+            return self._graph.node("Equal", [column.tensor, self._cell(_missing_text(step), object)])
         if marker is None or marker != marker or not isinstance(marker, int | float | np.number):
             return self._graph.node("IsNaN", [column.tensor])
-        return self._graph.node("Equal", [column.tensor, self._graph.constant(np.array([marker], self.numpy))])
+        return self._graph.node("Equal", [column.tensor, self._cell(marker, self.numpy)])
+
+    def _cell(self, value: Any, dtype: Any) -> str:
+        """A constant to set beside a column. Of shape [1, 1]: with [1], ONNX Runtime takes a column row by row."""
+        return self._graph.constant(np.array([[value]], dtype))
 
     # Categories
 
@@ -136,10 +153,13 @@ class ColumnSteps:
             if MISSING_TEXT in present:
                 raise Unsupported(f"column {name!r} has a category {MISSING_TEXT!r}, which stands for a missing value")
             flat = graph.node("Reshape", [column.tensor, graph.constant(np.array([-1], np.int64))])
-            places = list(range(len(keys)))
+            places = {key: place for place, key in enumerate(keys)}
+            if column.to_fill is not None:
+                missing_text, fill = column.to_fill
+                places[missing_text] = places.get(fill, len(keys))
             return graph.node(
                 "LabelEncoder", [flat], domain="ai.onnx.ml",
-                keys_strings=keys, values_int64s=places, default_int64=len(keys),
+                keys_strings=list(places), values_int64s=list(places.values()), default_int64=len(keys),
             )  # fmt: skip
         try:
             numbers = np.array([np.nan if hole else each for each, hole in zip(categories, missing, strict=True)])
@@ -158,6 +178,11 @@ class ColumnSteps:
         marks = graph.cast(same, TensorProto.FLOAT)
         pads, half = graph.constant(np.array([0, 0, 0, 1])), graph.constant(np.array(0.5, np.float32))
         return graph.node("ArgMax", [graph.node("Pad", [marks, pads, half])], axis=1, keepdims=0)
+
+
+def _missing_text(step: Any) -> str:
+    """The text that a step on text takes for a missing value."""
+    return step.missing_values if isinstance(step.missing_values, str) else MISSING_TEXT
 
 
 def _dropped(step: Any, fill: Any) -> bool:

@@ -87,7 +87,7 @@ class StepGraph:
             parts = [(name, each, given) for name, each in step.transformer_list]
             return self._side_by_side(parts, weights)
         if kind in FILLERS:
-            single = self._single(given)
+            single = [self._steps.settled(column) for column in self._single(given)]
             return self._steps.filled(step, single) if kind == "SimpleImputer" else self._steps.indicated(step, single)
         if kind in ENCODERS:
             return self._steps.encoded(step, self._single(given))
@@ -148,6 +148,7 @@ class StepGraph:
         return found
 
     def _merged(self, given: list[Columns], reader: str) -> Columns:
+        given = [self._steps.settled(column) for column in given]
         if len(given) == 1:
             return given[0]
         texts = [column.names[0] for column in given if column.text]
