@@ -274,7 +274,8 @@ def test_an_event_loop_that_hangs_is_seen_and_its_worker_replaced(
     with Serve(tmp_path) as serve:
         serve.ready()
         worker_of(serve).send_signal(signal.SIGUSR1)
-        serve.until("the worker is killed: its event loop did not turn for")
+        # Its event loop did not turn, or, where the machine is so busy that it cannot say so, it gave no sign of life.
+        serve.until("the worker is killed: it")
         serve.until("sitecustomize.py")  # in the stacks, which show where
         serve.ready()
         assert serve.call("GET", "/v2")[0] == 200
