@@ -53,6 +53,7 @@ INNER_ROOMS: dict[str, dict[str, set[str]]] = {
         "compression": set(),
         "accept_last": set(),
         "acceptor": {"gate"},
+        "tls_context": set(),
         "shared_memory": set(),
         "persistence": set(),
         "memory_release": set(),
@@ -83,6 +84,7 @@ INNER_ROOMS: dict[str, dict[str, set[str]]] = {
             "service",
             "inference",
             "repository_api",
+            "tls_context",
         },
         "worker_main": {
             "token_rotation",
@@ -96,6 +98,7 @@ INNER_ROOMS: dict[str, dict[str, set[str]]] = {
             "http",
             "grpc",
             "settings",
+            "tls_context",
         },
     },
     "functions": {

@@ -46,11 +46,15 @@ def connect(
     token: str | None = None,
     *,
     token_file: str | os.PathLike[str] | None = None,
+    ca_file: str | os.PathLike[str] | None = None,
     own: bool = False,
 ) -> Workbench:
     """Connects to the service at `url`, or else to your shared service, which is started if none runs.
 
     `token_file`, in place of `token`, is a file with the token; it is read again when the token was replaced.
+
+    `ca_file`, for an https:// or grpcs:// address, is PEM with the authority that signed the service's certificate, or
+    with that certificate; without it the machine's own authorities are trusted.
 
     `own`: the service at `url` is yours and runs on this machine, so nothing is sent to a process of another user that
     has taken its port. Your shared service is always called so.
@@ -67,7 +71,10 @@ def connect(
 
             token = read_token(Path(token_file))
         file = None if token_file is None else Path(token_file)
-        workbench = Workbench(AsyncClient(url, token, token_file=file, own=own))
+        ca = None if ca_file is None else Path(ca_file)
+        workbench = Workbench(AsyncClient(url, token, token_file=file, ca_file=ca, own=own))
+    elif ca_file is not None:
+        raise InvalidInput("a ca_file needs the url of the service that it is for: connect(url, token, ca_file=...)")
     elif token is not None or token_file is not None:
         raise InvalidInput("a token needs the url of the service that it opens: connect(url, token)")
     else:
@@ -636,7 +643,13 @@ def _with_shared_service(start: bool) -> Workbench:
         record = shared.record()
         address = Address(_NOWHERE, None) if record is None else address_of(record)
     client = AsyncClient(
-        address.url, address.token, token_file=address.token_file, own=True, shared=shared, keeper=address.keeper
+        address.url,
+        address.token,
+        token_file=address.token_file,
+        ca_file=address.ca_file,
+        own=True,
+        shared=shared,
+        keeper=address.keeper,
     )
     return Workbench(client, shared, address.token_file)
 

@@ -135,8 +135,9 @@ def _supervise(config: ServerConfig, arguments: argparse.Namespace) -> int:
 def _add_service(parser: argparse.ArgumentParser) -> None:
     where = parser.add_argument_group("choose the service (by --ready-file or --url; your shared one by default)")
     where.add_argument("--ready-file", metavar="FILE", type=Path, help="file that `serve --ready-file` wrote")
-    where.add_argument("--url", help="address of the service: http://HOST:PORT")
+    where.add_argument("--url", help="address of the service: http://HOST:PORT, or https:// with TLS")
     where.add_argument("--token-file", metavar="FILE", type=Path, help="file with the token of the service at --url")
+    where.add_argument("--ca-file", metavar="FILE", type=Path, help="PEM: whose certificate an https:// --url may have")
 
 
 def _service(arguments: argparse.Namespace, start: bool = True) -> Workbench:
@@ -148,6 +149,7 @@ def _service(arguments: argparse.Namespace, start: bool = True) -> Workbench:
         return str(value) if value is not None else os.environ.get(f"{ENVIRONMENT_PREFIX}{variable}") or None
 
     ready_file, url, token_file = arguments.ready_file, arguments.url, given("token_file", "TOKEN_FILE")
+    ca_file = given("ca_file", "CA_FILE")
     if ready_file is None and url is None:
         ready_file, url = given("ready_file", "READY_FILE"), given("url", "URL")
     if ready_file is not None and url is not None:
@@ -160,8 +162,9 @@ def _service(arguments: argparse.Namespace, start: bool = True) -> Workbench:
 
         ready = read_ready_file(Path(ready_file), Path(token_file) if token_file else None)
         url, token_file = ready.url, str(ready.token_file) if ready.token_file else None
+        ca_file = ca_file or ready.ca_file or None
     assert url is not None
-    return connect(url, token_file=token_file, own=own)
+    return connect(url, token_file=token_file, ca_file=ca_file, own=own)
 
 
 def _add_name(parser: argparse.ArgumentParser) -> None:

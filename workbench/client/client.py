@@ -26,6 +26,7 @@ from workbench.client.input_adapter import did_you_mean
 from workbench.client.request_body import Body, CountedBody, payload
 from workbench.client.signs_of_life import SILENT_S, while_alive
 from workbench.client.token_source import TokenSource
+from workbench.client.trusted_certificates import client_context, trust
 from workbench.core.description import Description
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import ModelStatus, check_model_name, check_model_version
@@ -44,6 +45,8 @@ from workbench.protocols import control, oip_json, status_codes
 from workbench.rendezvous.process_identity import ProcessHandle, ProcessKey, boot_ticks
 
 if TYPE_CHECKING:
+    import ssl
+
     import aiohttp
 
     from workbench.client.shared_service import Address, SharedService
@@ -75,6 +78,8 @@ class AsyncClient:
     """A client of the service at `url`. Holds connections from the first call until `close()`.
 
     With `token_file` a token that was replaced is read from there again when the service refuses the one before.
+    `ca_file` is PEM with the authorities that may have signed the certificate of an https:// or grpcs:// service, or
+    with that certificate; without it the machine's own authorities are trusted.
 
     For a grpc:// or grpcs:// address it uses gRPC, for inferences only, with any server of the protocol.
 
@@ -87,6 +92,7 @@ class AsyncClient:
         token: str | None = None,
         *,
         token_file: str | Path | None = None,
+        ca_file: str | Path | None = None,
         connections: int = 256,
         own: bool = False,
         shared: SharedService | None = None,
@@ -95,8 +101,13 @@ class AsyncClient:
         """`own`: it is a service of this user on this machine, and nothing is sent to a process of another user."""
         parts = urlsplit(url)
         self._source = TokenSource(token, token_file)
-        self._grpc = GrpcClient(url, token, token_file=token_file) if parts.scheme in ("grpc", "grpcs") else None
+        self.ca_file = str(ca_file or "")
+        self._grpc: GrpcClient | None = None
         """Set for a gRPC address: it carries inferences and what they need, nothing else."""
+        if parts.scheme in ("grpc", "grpcs"):
+            self._grpc = GrpcClient(url, token, token_file=token_file, ca_file=ca_file)
+        if ca_file and parts.scheme in ("http", "grpc"):
+            raise InvalidInput("a ca_file is for TLS: use an address https://HOST:PORT, or grpcs:// for gRPC")
         if self._grpc is None and (
             parts.scheme not in ("http", "https") or not parts.netloc or parts.username is not None
         ):
@@ -108,6 +119,7 @@ class AsyncClient:
         self.own = own
         """Whether it is a service of this user on this machine."""
         self._session: aiohttp.ClientSession | None = None
+        self._tls: ssl.SSLContext | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._shared = shared
         """Where `url` came from, and where a new one is found when nothing listens there any more."""
@@ -132,7 +144,7 @@ class AsyncClient:
 
     def clone(self) -> AsyncClient:
         """Return another client of this address, which neither finds nor starts another service."""
-        return AsyncClient(self.url, self.token, token_file=self.token_file, own=self.own)
+        return AsyncClient(self.url, self.token, token_file=self.token_file, ca_file=self.ca_file, own=self.own)
 
     @property
     def token(self) -> str | None:
@@ -164,13 +176,13 @@ class AsyncClient:
 
     async def rebind(self, address: Address) -> None:
         """Use the service at `address` from now on."""
-        moved = address.url != self.url
+        moved = (address.url, address.ca_file) != (self.url, self.ca_file)
         self._source.token, self._source.path = address.token, Path(address.token_file) if address.token_file else None
         if address.keeper != (self._keeper and self._keeper.process):
             self._keeper = None if address.keeper is None else ProcessHandle(address.keeper)
             moved = True  # open connections lead to a worker that is about to end
         if moved:
-            self.url = address.url
+            self.url, self.ca_file = address.url, address.ca_file
             await self.close()
 
     # Inference
@@ -613,13 +625,19 @@ class AsyncClient:
         timeout_s: float | None,
         silent_s: float | None = None,
     ) -> aiohttp.ClientResponse:
-        """Send, and once more where the token was refused and its file holds another one by now."""
+        """Send, and once more where the token was refused and its file holds another one by now, or the certificate."""
+        import aiohttp
+
         token = self.token
         try:
             return await self._sent(method, path, body, headers, timeout_s, silent_s)
         except Unauthenticated:
             if not await self._source.renewed(token):
                 raise
+        except aiohttp.ClientConnectorCertificateError:  # it may have been renewed, and its file with it
+            if not self.ca_file or self._tls is None:
+                raise
+            trust(self._tls, self.ca_file)
         return await self._sent(method, path, body, headers, timeout_s, silent_s)
 
     async def _sent(
@@ -661,6 +679,8 @@ class AsyncClient:
         loop = asyncio.get_running_loop()
         if self._session is None or self._loop is not loop:
             options: dict[str, Any] = {"limit": self._connections, "keepalive_timeout": KEEP_ALIVE_S}
+            if self.url.startswith("https:"):
+                options["ssl"] = self._tls = client_context(self.ca_file, self.own)
             if self.own:
                 from workbench.client.own_connector import OwnConnector
 
@@ -685,6 +705,14 @@ class AsyncClient:
             why = "it has ended, and a process of another user listens there now; nothing was sent to it"
         if isinstance(error, aiohttp.ClientResponseError):  # the answer could not be parsed
             why = "what listens there does not speak HTTP/1.1; a gRPC port is called as grpc://HOST:PORT"
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            doubt = getattr(error.certificate_error, "verify_message", "") or error.certificate_error
+            return Unavailable(
+                f"the service at {self.url} was not called, since its certificate is not trusted ({doubt}): give the "
+                "file that says whom to trust, ca_file=FILE or --ca-file FILE"
+            )
+        if isinstance(error, aiohttp.ClientConnectorSSLError):
+            why = "no TLS is spoken there, or none that both sides know; call it as http:// if it serves without"
         return Unavailable(f"the service at {self.url} does not answer: {why}")
 
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from workbench.client.fork_safety import keep_from_children
 from workbench.client.token_source import TokenSource
+from workbench.client.trusted_certificates import pem_of
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import ModelStatus, Signature
 from workbench.errors import DeadlineExceeded, InvalidInput, Unauthenticated, Unavailable, Unsupported, WorkbenchError
@@ -42,9 +43,10 @@ _SERVICE = "inference.GRPCInferenceService"
 class GrpcClient:
     """A client of the service at `url`: grpc://HOST:PORT, or grpcs://HOST:PORT with TLS.
 
-    `credentials` are grpc.ssl_channel_credentials(...), for a private certificate authority or a client certificate. It
-    holds one connection from the first call until `close()`, and belongs to the event loop that calls it first; on
-    another loop, or in a forked child, it opens a new one.
+    `ca_file` is PEM with the authorities that may have signed the service's certificate, or that certificate itself;
+    `credentials`, in its place, are grpc.ssl_channel_credentials(...), for a client certificate. It holds one
+    connection from the first call until `close()`, and belongs to the event loop that calls it first; on another loop,
+    or in a forked child, it opens a new one.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class GrpcClient:
         token: str | None = None,
         *,
         token_file: str | Path | None = None,
+        ca_file: str | Path | None = None,
         credentials: grpc.ChannelCredentials | None = None,
     ) -> None:
         parts = urlsplit(url)
@@ -69,6 +72,7 @@ class GrpcClient:
         self._target = parts.netloc
         self._secure = parts.scheme == "grpcs"
         self._credentials = credentials
+        self._ca_file = str(ca_file or "")
         self._source = TokenSource(token, token_file)
         self._channel: grpc.aio.Channel | None = None
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
@@ -211,7 +215,7 @@ class GrpcClient:
             ("grpc.keepalive_time_ms", KEEPALIVE_S * 1000),
         ]
         if self._secure:
-            credentials = self._credentials or grpc.ssl_channel_credentials()
+            credentials = self._credentials or grpc.ssl_channel_credentials(pem_of(self._ca_file))
             return grpc.aio.secure_channel(self._target, credentials, options)
         return grpc.aio.insecure_channel(self._target, options)
 

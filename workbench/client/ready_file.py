@@ -26,6 +26,8 @@ class ReadyService:
     url: str
     token_file: Path | None
     """None: the service asks for no token."""
+    ca_file: str = ""
+    """PEM by which its certificate is known; empty without TLS."""
 
 
 def read_ready_file(path: Path, token_file: Path | None = None) -> ReadyService:
@@ -33,19 +35,24 @@ def read_ready_file(path: Path, token_file: Path | None = None) -> ReadyService:
     file that only the ready file names must be the `token` of a data folder. Raises InvalidInput."""
     try:
         found = json.loads(_own_text(path))
-        url, named = found["url"], found.get("token_file")
+        url, named, ca_file = found["url"], found.get("token_file"), found.get("ca_file") or ""
     except (ValueError, RecursionError, TypeError, LookupError, AttributeError):
-        url = named = None
-    if not isinstance(url, str) or not url.startswith("http://") or not isinstance(named, str | None):
+        url = named = ca_file = None
+    if (
+        not isinstance(url, str)
+        or not url.startswith(("http://", "https://"))
+        or not isinstance(named, str | None)
+        or not isinstance(ca_file, str)
+    ):
         raise InvalidInput("the ready file names no service; give the file that `serve --ready-file` wrote")
     if named is None or token_file is not None:
-        return ReadyService(url, None if named is None else token_file)
+        return ReadyService(url, None if named is None else token_file, ca_file)
     if why := _not_a_token_file(Path(named)):
         raise InvalidInput(
             f"the ready file names {named[:200]!r} as its token file, which is not used: {why}; give it with "
             "--token-file FILE, too, if it is the service's"
         )
-    return ReadyService(url, Path(named))
+    return ReadyService(url, Path(named), ca_file)
 
 
 def _own_text(path: Path) -> str:

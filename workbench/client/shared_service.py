@@ -54,7 +54,7 @@ NOTICE_S = 0.25
 STATE_KEY_VARIABLE = f"{ENVIRONMENT_PREFIX}STATE_KEY"
 """Machines that share a home each keep a list of their own of what to serve. It outlasts a boot."""
 
-_OF_CLIENTS = tuple(f"{ENVIRONMENT_PREFIX}{name}" for name in ("URL", "READY_FILE", "TOKEN_FILE"))
+_OF_CLIENTS = tuple(f"{ENVIRONMENT_PREFIX}{name}" for name in ("URL", "READY_FILE", "TOKEN_FILE", "CA_FILE"))
 """Variables that tell a command line which service to call; a service is not given them."""
 
 
@@ -68,6 +68,8 @@ class Address:
     """The file from which other programs of this user read the token."""
     keeper: ProcessKey | None = None
     """While it lives the service is there, or will be again; None where it is not known."""
+    ca_file: str = ""
+    """PEM by which its certificate is known; empty without TLS."""
 
 
 def ensure_service() -> Address:
@@ -298,7 +300,7 @@ class SharedService:
 
 
 def address_of(record: ServiceRecord) -> Address:
-    return Address(record.url, record.token or None, record.token_file, record.keeper)
+    return Address(record.url, record.token or None, record.token_file, record.keeper, record.ca_file)
 
 
 # Read beside a button as well as below a cell.

@@ -173,10 +173,16 @@ class ServerConfig:
     """0 picks a free one."""
     grpc_port: Annotated[int | None, _PORT, Flag("--grpc-port", "PORT", "0 picks a free one (8081)")] = None
     """0 picks a free one; None: 8081, or a free one where that is taken."""
-    grpc_tls_cert: Annotated[
-        Path | None, Flag("--grpc-tls-cert", "FILE", "PEM: serve gRPC with TLS, with this certificate")
+    tls_cert: Annotated[
+        Path | None, Flag("--tls-cert", "FILE", "PEM: serve HTTP and gRPC with TLS, with this certificate")
     ] = None
-    """PEM file with the certificate (and its chain) that gRPC is served with; None: without TLS."""
+    """PEM file with the certificate (and its chain) that HTTP and gRPC are served with; None: without TLS."""
+    tls_key: Annotated[Path | None, Flag("--tls-key", "FILE", "PEM: the certificate's private key")] = None
+    """PEM file with its private key."""
+    grpc_tls_cert: Annotated[
+        Path | None, Flag("--grpc-tls-cert", "FILE", "PEM: serve gRPC with TLS, with a certificate of its own")
+    ] = None
+    """PEM file with the certificate (and its chain) that gRPC is served with; None: that of `tls_cert`."""
     grpc_tls_key: Annotated[Path | None, Flag("--grpc-tls-key", "FILE", "PEM: the certificate's private key")] = None
     """PEM file with its private key."""
     grpc_tls_client_ca: Annotated[
@@ -279,11 +285,18 @@ class ServerConfig:
 
     def __post_init__(self) -> None:
         check(self)
-        cert, key = self.grpc_tls_cert is not None, self.grpc_tls_key is not None
-        if cert != key:
-            raise InvalidInput("grpc_tls_cert and grpc_tls_key must be given together")
-        if self.grpc_tls_client_ca is not None and not cert:
-            raise InvalidInput("grpc_tls_client_ca needs grpc_tls_cert")
+        for name in ("tls", "grpc_tls"):
+            if (getattr(self, f"{name}_cert") is None) != (getattr(self, f"{name}_key") is None):
+                raise InvalidInput(f"{name}_cert and {name}_key must be given together")
+        if self.grpc_tls_client_ca is not None and self.grpc_certificate is None:
+            raise InvalidInput("grpc_tls_client_ca needs grpc_tls_cert or tls_cert")
+
+    @property
+    def grpc_certificate(self) -> tuple[Path, Path] | None:
+        """The files of the certificate that gRPC is served with, and of its key; None: without TLS."""
+        if self.grpc_tls_cert is not None and self.grpc_tls_key is not None:
+            return self.grpc_tls_cert, self.grpc_tls_key
+        return None if self.tls_cert is None or self.tls_key is None else (self.tls_cert, self.tls_key)
 
 
 Config = TypeVar("Config", ModelConfig, Limits)

@@ -367,7 +367,12 @@ class Watch:
                 self._at = at
         else:
             fresh = AsyncClient(
-                record.url, record.token or None, token_file=record.token_file, own=True, keeper=record.keeper
+                record.url,
+                record.token or None,
+                token_file=record.token_file,
+                ca_file=record.ca_file,
+                own=True,
+                keeper=record.keeper,
             )
             fresh.gone = lambda: self.view.reason
             self._client, self._at = fresh, at

@@ -52,6 +52,8 @@ class ServiceRecord:
     grpc: str | None = None
     lost_at: int = 0
     """When a worker last ended without having finished what was under way, in the ticks of a ProcessKey; 0: never."""
+    ca_file: str = ""
+    """PEM by which its clients on this machine know its certificate; empty where it has none."""
     progress: str = ""
     """Progress of loading the models of the last run, in words; empty where none are being loaded."""
 

@@ -43,12 +43,14 @@ from workbench.server.process.startup import (
     bind_grpc,
     forget_ready_file,
     prepare,
+    trusted_file,
     url_of,
 )
 from workbench.server.process.token_files import has_content, write_ready_file
 from workbench.server.process.worker_channel import RESTART, STOP, SupervisorChannel, WorkerReport
 from workbench.server.python_functions import why_no_functions
 from workbench.server.service import VERSION, Service, not_served
+from workbench.server.tls_context import CertificateFiles, ServerTls
 from workbench.server.token_rotation import TokenRotation
 from workbench.telemetry.logs import Logs
 from workbench.telemetry.metrics import Metrics
@@ -138,6 +140,9 @@ async def _serve(
     link: SupervisorChannel | None,
 ) -> int:
     listener, grpc_listener = listeners
+    tls = None
+    if config.tls_cert is not None and config.tls_key is not None:
+        tls = ServerTls(CertificateFiles(config.tls_cert, config.tls_key), ["http/1.1"])
     metrics = Metrics(requests=RequestLog(config.log_requests, config.slow_request_s))
     repositories = [
         LocalRepository(folder, in_place=config.repository_in_place) for folder in config.model_repositories
@@ -152,7 +157,7 @@ async def _serve(
         why_no_code=why_no_functions(config),
     )
     metrics.watch(engine.statuses, engine.loop_time, lambda: store.space.use)
-    url = url_of(config.host, listener.getsockname()[1])
+    url = url_of(config, listener.getsockname()[1])
     service = Service(engine, store, metrics, config, persistence, logs, url)
     if link is not None:
         service.pid = link.place.keeper_pid
@@ -166,6 +171,7 @@ async def _serve(
         service.connections,
         service.unread,
         ConnectionLimits(limits.head_timeout_s, limits.body_timeout_s, limits.idle_timeout_s),
+        None if tls is None else tls.context,
     )
     app.gate.on_replaced.append(server.token_replaced)
     asked = _StopRequest()
@@ -174,13 +180,16 @@ async def _serve(
         metrics.start()
         pulse = asyncio.create_task(_pulse(service, server, asked, link))
         release = asyncio.create_task(_memory_release(service).run())
+        following = asyncio.create_task(tls.follow()) if tls is not None else None
         loaded = asyncio.Event()
         hold_s = link.place.hold_s if link is not None else 0.0
         http = asyncio.create_task(_listen(server, listener, loaded, hold_s))
         port = GrpcPort(app.inference, app.gate, loaded, hold_s, grpc_listener)
         log.info("listening", extra={"fields": {"url": url, "pid": service.pid, "version": VERSION}})
-        if token is not None and not is_loopback(config.host):
-            log.warning("the token travels unencrypted: put a proxy with TLS in front of a service that others reach")
+        if token is not None and tls is None and not is_loopback(config.host):
+            log.warning(
+                "the token travels unencrypted: serve with --tls-cert and --tls-key, or put a proxy with TLS in front"
+            )
         status = await _until_stopped(service, token_file, asked, http, port, loaded, link)
         if asked.next_worker:
             server.leave()
@@ -201,6 +210,8 @@ async def _serve(
         await asyncio.gather(http, port.close(LINGER_S))
         pulse.cancel()
         release.cancel()
+        if following is not None:
+            following.cancel()
         metrics.stop()
         if not asked.next_worker:
             try:
@@ -398,6 +409,7 @@ def _say_ready(service: Service, token_file: Path | None) -> None:
             "pid": service.pid,
             "version": VERSION,
             "token_file": str(token_file) if token_file else None,
+            "ca_file": trusted_file(service.config) or None,
         }
         try:
             write_ready_file(path, content)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import ssl
 import time
 
-from workbench.config import Limits, ServerConfig
-from workbench.errors import InvalidInput
+from workbench.config import Limits
 from workbench.http2.protocol import Connections, Http2Protocol
 from workbench.http2.time_limits import TimeLimits
 from workbench.protocols.oip_grpc import MAX_MESSAGE_BYTES
@@ -21,6 +19,7 @@ from workbench.server.grpc import health, oip_service
 from workbench.server.grpc.call import GrpcCalls
 from workbench.server.grpc.methods import Methods
 from workbench.server.inference import InferencePath
+from workbench.server.tls_context import GRPC_FLAGS, HTTP_FLAGS, CertificateFiles, ServerTls
 from workbench.telemetry.rate_limiter import RateLimiter
 
 STRANGER_STREAMS = 16
@@ -42,7 +41,11 @@ class GrpcServer:
         table = {**oip_service.methods(service, inference), **health.methods(service)}
         self.methods = Methods(gate, table, min(config.limits.max_body_bytes, MAX_MESSAGE_BYTES))
         self._service = service
-        self._tls = _tls(config) if config.grpc_tls_cert is not None else None
+        self.tls: ServerTls | None = None
+        if (given := config.grpc_certificate) is not None:
+            flags = GRPC_FLAGS if config.grpc_tls_cert is not None else HTTP_FLAGS
+            self.tls = ServerTls(CertificateFiles(*given, config.grpc_tls_client_ca, flags), ["h2"])
+        self._following: asyncio.Task[None] | None = None
         self._listener: socket.socket | None = None
         self._acceptor: Acceptor | None = None
         self._calls: GrpcCalls | None = None
@@ -53,7 +56,11 @@ class GrpcServer:
     async def start(self, listener: socket.socket) -> None:
         self._listener = listener
         self._calls = GrpcCalls(self.methods, self._service.bodies)
-        self._acceptor = Acceptor(listener, self._protocol, self._service.connections, tls=self._tls)
+        tls = None
+        if self.tls is not None:
+            tls = self.tls.context
+            self._following = asyncio.create_task(self.tls.follow())
+        self._acceptor = Acceptor(listener, self._protocol, self._service.connections, tls=tls)
 
     def _protocol(self, place: Place) -> Http2Protocol:
         assert self._calls is not None
@@ -69,6 +76,8 @@ class GrpcServer:
                 await accept_last(self._listener)
             self._acceptor.close()
             self._listener = None
+            if self._following is not None:
+                self._following.cancel()
             await self._connections.leave()
 
     async def stop(self, linger_s: float) -> None:
@@ -110,33 +119,3 @@ def _time_limits(limits: Limits) -> TimeLimits:
         idle_s=limits.idle_timeout_s,
         stall_s=limits.idle_timeout_s,
     )
-
-
-def _tls(config: ServerConfig) -> ssl.SSLContext:
-    """InvalidInput."""
-    cert, key, ca = config.grpc_tls_cert, config.grpc_tls_key, config.grpc_tls_client_ca
-    assert cert is not None and key is not None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["h2"])
-    try:
-        # A password would be asked for on the terminal.
-        context.load_cert_chain(cert, key, password="")
-    except (OSError, ValueError) as error:
-        raise InvalidInput(
-            f"--grpc-tls-cert {str(cert)!r} and --grpc-tls-key {str(key)!r} cannot be used: {_why(error)}; "
-            "they take a certificate and its private key without a password, as PEM"
-        ) from None
-    if ca is not None:
-        try:
-            context.load_verify_locations(ca)
-        except (OSError, ValueError) as error:
-            raise InvalidInput(
-                f"--grpc-tls-client-ca {str(ca)!r} cannot be used: {_why(error)}; it takes certificates as PEM"
-            ) from None
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
-
-
-def _why(error: Exception) -> str:
-    return str(getattr(error, "reason", None) or getattr(error, "strerror", None) or error)

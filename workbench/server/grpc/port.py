@@ -31,7 +31,7 @@ class GrpcPort:
         self._loaded = loaded
         self._hold_s = hold_s
         self._listener = listener
-        self.optional = service.config.grpc_tls_cert is None
+        self.optional = service.config.grpc_certificate is None
         """Nothing that anybody asked for can stand against serving it."""
         self._making = asyncio.create_task(self._make())
         self._serving = asyncio.create_task(self._serve())

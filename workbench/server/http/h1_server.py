@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import time
 from email.utils import formatdate
 from typing import Final
@@ -30,6 +31,7 @@ class H1Server:
         caps: ConnectionCaps,
         unread: UnreadAnswers,
         limits: ConnectionLimits | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.app = app
         self.caps = caps
@@ -41,6 +43,7 @@ class H1Server:
         self.draining = False
         self.left = False
         """It takes no connections any more."""
+        self._tls = tls
         self._acceptor: Acceptor | None = None
         self._stop = asyncio.Event()
         self._is_last = True
@@ -50,7 +53,10 @@ class H1Server:
 
     async def serve(self, listener: socket.socket, linger_s: float) -> None:
         """Serve until `stop`; then finish what has come, and leave the answers `linger_s` to be read."""
-        self._acceptor = Acceptor(listener, lambda place: H1Connection(self, place), self.caps, refusal=TOO_MANY)
+        refusal = TOO_MANY if self._tls is None else b""  # which would have to be encrypted
+        self._acceptor = Acceptor(
+            listener, lambda place: H1Connection(self, place), self.caps, refusal=refusal, tls=self._tls
+        )
         self.started = True
         await self._stop.wait()
         self.begin_drain()

@@ -155,6 +155,12 @@ def forget_ready_file(config: ServerConfig) -> None:
             raise StorageError(f"--ready-file {str(path)!r} cannot be written: {why}")
 
 
-def url_of(host: str, port: int) -> str:
-    """The URL at which this machine reaches a service bound to `host`."""
-    return f"http://{host_bytes(local_host(host)).decode()}:{port}"
+def url_of(config: ServerConfig, port: int) -> str:
+    """The URL at which this machine reaches the service."""
+    scheme = "http" if config.tls_cert is None else "https"
+    return f"{scheme}://{host_bytes(local_host(config.host)).decode()}:{port}"
+
+
+def trusted_file(config: ServerConfig) -> str:
+    """The PEM file by which clients on this machine know the service's certificate: itself. Empty without TLS."""
+    return "" if config.tls_cert is None else str(config.tls_cert.absolute())

@@ -41,6 +41,7 @@ from workbench.server.process.startup import (
     forget_ready_file,
     grpc_address,
     prepare,
+    trusted_file,
     url_of,
 )
 from workbench.server.process.token_files import load_or_create_token
@@ -101,7 +102,7 @@ def supervise(
     logs = Logs(log_dir, config.log_format, secrets, to_stream=rendezvous is None)
     log.info("the data folder is %s", config.data_dir)
     record = ServiceRecord(
-        url=url_of(config.host, listener.getsockname()[1]),
+        url=url_of(config, listener.getsockname()[1]),
         token=prepared.token or "",
         token_file=str(prepared.token_file or ""),
         keeper=this_process(),
@@ -110,6 +111,7 @@ def supervise(
         data_dir=str(config.data_dir),
         log_file=str(log_dir / FILE_NAME),
         grpc=grpc_address(config.host, grpc_listener),
+        ca_file=trusted_file(config),
     )
     supervisor = Supervisor(config, (listener, grpc_listener), logs, record, command, rendezvous)
     try:
@@ -155,11 +157,13 @@ class Supervisor:
         self._rendezvous = rendezvous
         self._selector = selectors.DefaultSelector()
         http, grpc = listeners
+        # With TLS, which the keeper does not load, connections are closed.
         self._unavailable = UnavailableResponder(
-            http, self._selector, lambda: HttpConversation(self._record.token or None, self._why)
+            http,
+            self._selector,
+            (lambda: HttpConversation(self._record.token or None, self._why)) if config.tls_cert is None else None,
         )
-        # With TLS, which the keeper does not load, connections are refused.
-        converse = GrpcConversation if config.grpc_tls_cert is None else None
+        converse = GrpcConversation if config.grpc_certificate is None else None
         self._grpc_unavailable = UnavailableResponder(grpc, self._selector, converse)
         self._restarts = RestartPolicy()
         self._worker: Worker | None = None
