@@ -54,6 +54,7 @@ INNER_ROOMS: dict[str, dict[str, set[str]]] = {
         "accept_last": set(),
         "acceptor": {"gate"},
         "tls_context": set(),
+        "self_signed": {"process"},
         "shared_memory": set(),
         "persistence": set(),
         "memory_release": set(),
@@ -99,6 +100,7 @@ INNER_ROOMS: dict[str, dict[str, set[str]]] = {
             "grpc",
             "settings",
             "tls_context",
+            "self_signed",
         },
     },
     "functions": {
@@ -150,6 +152,7 @@ FOREIGN: dict[str, set[str]] = {
     "uvicorn": set(),
     "hpack": {"http2"},
     "grpc": {"server", "client", "loadtest"},
+    "cryptography": {"server"},
     "google": {"protocols", "repository"},
     "aiohttp": {"client"},
     "IPython": {"notebook"},

@@ -179,6 +179,12 @@ class ServerConfig:
     """PEM file with the certificate (and its chain) that HTTP and gRPC are served with; None: without TLS."""
     tls_key: Annotated[Path | None, Flag("--tls-key", "FILE", "PEM: the certificate's private key")] = None
     """PEM file with its private key."""
+    tls: Annotated[
+        str,
+        Choices(("off", "self-signed")),
+        Flag("--tls", "", "self-signed: serve with TLS, with a certificate that it makes itself (off)"),
+    ] = "off"
+    """"self-signed": HTTP and gRPC are served with a certificate that the service makes and renews in `data_dir`."""
     grpc_tls_cert: Annotated[
         Path | None, Flag("--grpc-tls-cert", "FILE", "PEM: serve gRPC with TLS, with a certificate of its own")
     ] = None

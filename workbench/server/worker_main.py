@@ -39,6 +39,7 @@ from workbench.server.process.startup import (
     MISUSE,
     OK,
     RECYCLE,
+    TLS_FOLDER,
     bind,
     bind_grpc,
     forget_ready_file,
@@ -49,6 +50,7 @@ from workbench.server.process.startup import (
 from workbench.server.process.token_files import has_content, write_ready_file
 from workbench.server.process.worker_channel import RESTART, STOP, SupervisorChannel, WorkerReport
 from workbench.server.python_functions import why_no_functions
+from workbench.server.self_signed import ensure_self_signed, keep_self_signed
 from workbench.server.service import VERSION, Service, not_served
 from workbench.server.tls_context import CertificateFiles, ServerTls
 from workbench.server.token_rotation import TokenRotation
@@ -140,7 +142,9 @@ async def _serve(
     link: SupervisorChannel | None,
 ) -> int:
     listener, grpc_listener = listeners
-    tls = None
+    tls, tls_folder = None, config.data_dir / TLS_FOLDER
+    if config.tls == "self-signed":
+        await asyncio.to_thread(ensure_self_signed, tls_folder, config.host)
     if config.tls_cert is not None and config.tls_key is not None:
         tls = ServerTls(CertificateFiles(config.tls_cert, config.tls_key), ["http/1.1"])
     metrics = Metrics(requests=RequestLog(config.log_requests, config.slow_request_s))
@@ -180,7 +184,9 @@ async def _serve(
         metrics.start()
         pulse = asyncio.create_task(_pulse(service, server, asked, link))
         release = asyncio.create_task(_memory_release(service).run())
-        following = asyncio.create_task(tls.follow()) if tls is not None else None
+        following = [asyncio.create_task(tls.follow())] if tls is not None else []
+        if config.tls == "self-signed":
+            following.append(asyncio.create_task(keep_self_signed(tls_folder, config.host)))
         loaded = asyncio.Event()
         hold_s = link.place.hold_s if link is not None else 0.0
         http = asyncio.create_task(_listen(server, listener, loaded, hold_s))
@@ -188,7 +194,7 @@ async def _serve(
         log.info("listening", extra={"fields": {"url": url, "pid": service.pid, "version": VERSION}})
         if token is not None and tls is None and not is_loopback(config.host):
             log.warning(
-                "the token travels unencrypted: serve with --tls-cert and --tls-key, or put a proxy with TLS in front"
+                "the token travels unencrypted: serve with --tls self-signed or --tls-cert, or behind a proxy with TLS"
             )
         status = await _until_stopped(service, token_file, asked, http, port, loaded, link)
         if asked.next_worker:
@@ -210,8 +216,8 @@ async def _serve(
         await asyncio.gather(http, port.close(LINGER_S))
         pulse.cancel()
         release.cancel()
-        if following is not None:
-            following.cancel()
+        for task in following:
+            task.cancel()
         metrics.stop()
         if not asked.next_worker:
             try:
@@ -417,6 +423,8 @@ def _say_ready(service: Service, token_file: Path | None) -> None:
             if not has_content(path, content):  # as the worker before this one has left it
                 raise
     fields = {"url": service.url, "grpc": service.grpc} | ({"token_file": str(token_file)} if token_file else {})
+    if ca_file := trusted_file(service.config):
+        fields["ca_file"] = ca_file
     log.info("ready", extra={"fields": fields})
 
 

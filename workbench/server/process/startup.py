@@ -21,6 +21,9 @@ OK, FAILED, MISUSE, RECYCLE = 0, 1, 2, 3
 
 BACKLOG = 2048
 
+TLS_FOLDER, CA_FILE, SERVER_FILE = "tls", "ca.pem", "server.pem"
+"""In the data folder, what `--tls self-signed` makes: whom clients trust, and the certificate with its key."""
+
 FREE_PORT_TRIES = 20
 
 GRPC_PORT = 8081
@@ -49,7 +52,13 @@ def prepare(config: ServerConfig) -> Startup:
     for folder in config.model_repositories:
         if not folder.is_dir():
             raise InvalidInput(f"--model-repository {str(folder)!r} is not a directory")
+    own_files = config.tls == "self-signed"
+    if own_files and config.tls_cert is not None:
+        raise InvalidInput("--tls self-signed and --tls-cert contradict each other; give one of them")
     config = dataclasses.replace(config, data_dir=private_folder(config.data_dir))
+    if own_files:  # the worker makes it: the keeper needs no OpenSSL
+        file = config.data_dir / TLS_FOLDER / SERVER_FILE
+        config = dataclasses.replace(config, tls_cert=file, tls_key=file)
     if not config.auth:
         return Startup(config, None, None)
     if config.token_file is not None:
@@ -162,5 +171,9 @@ def url_of(config: ServerConfig, port: int) -> str:
 
 
 def trusted_file(config: ServerConfig) -> str:
-    """The PEM file by which clients on this machine know the service's certificate: itself. Empty without TLS."""
-    return "" if config.tls_cert is None else str(config.tls_cert.absolute())
+    """The PEM file by which clients on this machine know the service's certificate: its own authority, or itself.
+    Empty without TLS."""
+    if config.tls_cert is None:
+        return ""
+    file = config.tls_cert if config.tls == "off" else config.data_dir / TLS_FOLDER / CA_FILE
+    return str(file.absolute())
