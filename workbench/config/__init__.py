@@ -185,6 +185,10 @@ class ServerConfig:
         Flag("--tls", "", "self-signed: serve with TLS, with a certificate that it makes itself (off)"),
     ] = "off"
     """"self-signed": HTTP and gRPC are served with a certificate that the service makes and renews in `data_dir`."""
+    insecure: Annotated[
+        bool, Flag("--insecure", "", "serve other machines without TLS, where something else encrypts")
+    ] = False
+    """Off loopback HTTP is served without TLS too; tokens and rows can be read on the way."""
     grpc_tls_cert: Annotated[
         Path | None, Flag("--grpc-tls-cert", "FILE", "PEM: serve gRPC with TLS, with a certificate of its own")
     ] = None

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from workbench.config import ServerConfig
-from workbench.errors import Unavailable
+from workbench.errors import InvalidInput, Unavailable
 from workbench.server.process import startup
-from workbench.server.process.startup import bind, bind_grpc, grpc_address
+from workbench.server.process.startup import bind, bind_grpc, grpc_address, prepare
 
 
 def config(port: int | None) -> ServerConfig:
@@ -104,3 +104,22 @@ def test_both_families_of_localhost_are_held(monkeypatch: pytest.MonkeyPatch) ->
         (other,) = listener.reserved
         assert other.family == socket.AF_INET6
         assert other.getsockname()[:2] in (("::1", listener.getsockname()[1]), ("::", 0))  # a machine without IPv6
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "models.example.org"])
+def test_off_loopback_it_starts_with_tls_or_where_it_is_told_that_something_else_encrypts(
+    tmp_path: Path, host: str
+) -> None:
+    data_dir, file = tmp_path / "data", tmp_path / "file.pem"
+    with pytest.raises(InvalidInput, match=r"--host .* --tls self-signed, or --tls-cert FILE .* --insecure"):
+        prepare(ServerConfig(host=host, data_dir=data_dir))
+    assert not data_dir.exists()
+    for settings in ({"insecure": True}, {"tls": "self-signed"}, {"tls_cert": file, "tls_key": file}):
+        prepare(ServerConfig(host=host, data_dir=data_dir, **settings))
+    with pytest.raises(InvalidInput, match="--tls self-signed"):  # gRPC alone does not do
+        prepare(ServerConfig(host=host, data_dir=data_dir, grpc_tls_cert=file, grpc_tls_key=file))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "[::1]"])
+def test_on_loopback_it_starts_without_tls(tmp_path: Path, host: str) -> None:
+    assert prepare(ServerConfig(host=host, data_dir=tmp_path / "data")).config.tls_cert is None

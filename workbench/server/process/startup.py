@@ -52,6 +52,12 @@ def prepare(config: ServerConfig) -> Startup:
     for folder in config.model_repositories:
         if not folder.is_dir():
             raise InvalidInput(f"--model-repository {str(folder)!r} is not a directory")
+    if not (is_loopback(config.host) or config.insecure or config.tls_cert or config.tls != "off"):
+        raise InvalidInput(
+            f"--host {config.host} lets other machines call, and without TLS whoever is on the way reads tokens and "
+            "rows: add --tls self-signed, or --tls-cert FILE and --tls-key FILE; --insecure where a proxy or a tunnel "
+            "encrypts, and nobody else gets there"
+        )
     own_files = config.tls == "self-signed"
     if own_files and config.tls_cert is not None:
         raise InvalidInput("--tls self-signed and --tls-cert contradict each other; give one of them")
