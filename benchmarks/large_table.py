@@ -62,23 +62,28 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
     wb = workbench.connect()
-    for title, distinct, many in (("10, 20 and 100 texts", (10, 20, 100), False), ("50,000 texts", (10, 100, 50_000), True)):
+    for title, distinct, many in (
+        ("10, 20 and 100 texts", (10, 20, 100), False),
+        ("50,000 texts", (10, 100, 50_000), True),
+    ):
         frame = table(ROWS, distinct, 1)
         trained = table(TRAINED, distinct, 2)
         for name, estimator in pipelines(many).items():
             estimator.fit(trained, (trained["age"] > 45) ^ (trained["fare"] > 3))
             wb.load("large_table", estimator, sample=trained[:500], force=True)
-            own, answer = estimator.predict_proba(frame), wb.predict("large_table", frame)
-            off = float(np.abs(own - answer["probabilities"]).max())
-            alone, served = in_turns(
-                rounds, lambda: estimator.predict_proba(frame), lambda: wb.predict("large_table", frame)
-            )
-            print(
-                f"{name}, {title}: alone {alone * 1e3:.0f} ms, served {served * 1e3:.0f} ms, "
-                f"ratio {served / alone:.2f}, at most {off:.1e} off",
-                flush=True,
-            )
+            compare(f"{name}, {title}", estimator, wb, frame, rounds)
             wb.unload("large_table")
+
+
+def compare(title: str, estimator: Any, wb: Any, frame: pd.DataFrame, rounds: int) -> None:
+    own, answer = estimator.predict_proba(frame), wb.predict("large_table", frame)
+    off = float(np.abs(own - answer["probabilities"]).max())
+    alone, served = in_turns(rounds, lambda: estimator.predict_proba(frame), lambda: wb.predict("large_table", frame))
+    print(
+        f"{title}: alone {alone * 1e3:.0f} ms, served {served * 1e3:.0f} ms, ratio {served / alone:.2f}, "
+        f"at most {off:.1e} off",
+        flush=True,
+    )
 
 
 def in_turns(rounds: int, *asked: Callable[[], object]) -> list[float]:

@@ -55,6 +55,15 @@ async def test_a_client_is_an_inference(client: AsyncClient) -> None:
     assert (response.model, response.version, response.id) == ("add", version, "mine")
 
 
+async def test_texts_that_repeat_are_sent_by_a_dictionary_to_a_server_that_reads_it(client: AsyncClient) -> None:
+    await served(client, "same", identity("BYTES", ("batch", 1)).SerializeToString(), max_batch_size=4096)
+    texts = np.array([b"here", b"", b"\xff\0"] * 500, object).reshape(-1, 1)
+    bodies = [(await client.infer(InferRequest("same", {"x": texts}))).outputs["y"]]
+    client._dictionaries = False  # as of another server
+    bodies.append((await client.infer(InferRequest("same", {"x": texts}))).outputs["y"])
+    assert all(np.array_equal(each, texts) for each in bodies)
+
+
 @pytest.mark.parametrize("datatype", list(DTYPES))
 async def test_every_datatype_travels_there_and_back(client: AsyncClient, datatype: str) -> None:
     await served(client, "same", identity(datatype).SerializeToString())

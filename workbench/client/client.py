@@ -41,7 +41,7 @@ from workbench.errors import (
     Unsupported,
     WorkbenchError,
 )
-from workbench.protocols import control, oip_json, status_codes
+from workbench.protocols import control, dictionary, oip_json, status_codes
 from workbench.rendezvous.process_identity import ProcessHandle, ProcessKey, boot_ticks
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ class AsyncClient:
         """`own`: it is a service of this user on this machine, and nothing is sent to a process of another user."""
         parts = urlsplit(url)
         self._source = TokenSource(token, token_file)
+        self._dictionaries: bool | None = None
+        """Whether the server reads texts sent by a dictionary; None: it was not asked yet."""
         self.ca_file = str(ca_file or "")
         self._grpc: GrpcClient | None = None
         """Set for a gRPC address: it carries inferences and what they need, nothing else."""
@@ -191,7 +193,7 @@ class AsyncClient:
         """Run one request. Its `deadline` is on time.monotonic."""
         if self._grpc is not None:
             return await self._grpc.infer(request)
-        parts, header_length = oip_json.encode_request(request)
+        parts, header_length = oip_json.encode_request(request, dictionaries=await self._reads_dictionaries(request))
         timeout_s = None
         if request.deadline is not None:
             timeout_s = max(request.deadline - time.monotonic(), 0.0) + DEADLINE_GRACE_S
@@ -199,6 +201,14 @@ class AsyncClient:
         response = oip_json.decode_response(body, _json_length(headers))
         response.epoch = headers.get("x-model-epoch", "")
         return response
+
+    async def _reads_dictionaries(self, request: InferRequest) -> bool:
+        """Return whether the server reads texts sent by a dictionary. It is asked once, before the first large text."""
+        if all(array.dtype != object or array.size < dictionary.MANY for array in request.inputs.values()):
+            return False
+        if self._dictionaries is None:
+            self._dictionaries = dictionary.EXTENSION in (await self.server_metadata()).get("extensions", ())
+        return self._dictionaries
 
     async def exchange(
         self, request: InferRequest, body: Body, header_length: int | None, timeout_s: float | None = None

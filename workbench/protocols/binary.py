@@ -42,7 +42,7 @@ def array_from_bytes(
     Raises InvalidInput if `size` does not fit `shape`.
     """
     if datatype == BYTES:
-        return _strings(body, offset, size, tensor, count, max_string_bytes).reshape(shape)
+        return strings_at(body, offset, size, tensor, count, max_string_bytes).reshape(shape)
     dtype = DTYPES[datatype]
     if size != count * dtype.itemsize:
         raise InvalidInput(
@@ -78,13 +78,18 @@ def bytes_from_array(array: Array, tensor: str, datatype: str) -> bytes | memory
             elements = array.reshape(-1).tolist()
             different = set(elements) if set(map(type, elements)) == {bytes} else elements
             if len(different) < len(elements) // 4:  # as in a column of categories: each is framed once
-                framed = {element: b"".join(_element(element, tensor)) for element in different}
+                framed = {element: frame(element, tensor) for element in different}
                 return b"".join(map(framed.__getitem__, elements))
         return b"".join([part for element in array.flat for part in _element(element, tensor)])
     if array.nbytes <= _COPIED_BELOW:
         return array.tobytes()
     # As uint8, because memoryview does not know BF16.
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+def frame(element: object, tensor: str) -> bytes:
+    """One element of BYTES. Raises InvalidInput where it is no bytes or str."""
+    return b"".join(_element(element, tensor))
 
 
 def _element(element: object, tensor: str) -> tuple[bytes, bytes]:
@@ -95,7 +100,8 @@ def _element(element: object, tensor: str) -> tuple[bytes, bytes]:
     return _LENGTH.pack(len(element)), element
 
 
-def _strings(body: bytes, offset: int, size: int, tensor: str, count: int, max_bytes: int) -> Array:
+def strings_at(body: bytes, offset: int, size: int, tensor: str, count: int, max_bytes: int) -> Array:
+    """The `count` elements of BYTES in `body[offset : offset + size]`, flat. Raises InvalidInput and TooLarge."""
     if size < count * 4:
         raise InvalidInput(
             f"{tensor}: {count} BYTES elements take {count * 4} bytes at least; its binary data has {size}"

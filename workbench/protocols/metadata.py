@@ -21,6 +21,7 @@ from workbench.core.sequence_config import SequenceConfig
 from workbench.core.triton_message import Message
 from workbench.core.turns import give_way
 from workbench.errors import InvalidInput, TooLarge, Unsupported, WorkbenchError
+from workbench.protocols import dictionary
 from workbench.protocols.json_cutting import check_values
 from workbench.protocols.parameters import take_flag
 
@@ -30,6 +31,7 @@ OURS = "infer_workbench"
 EXTENSIONS = (
     "binary_tensor_data",
     "classification",
+    dictionary.EXTENSION,
     OURS,
     "model_configuration",
     "model_repository",

@@ -21,8 +21,9 @@ from msgspec import Struct
 
 from workbench.config import Limits
 from workbench.core.messages import InferRequest, InferResponse, Parameter
-from workbench.core.tensor import Array, datatype_of
+from workbench.core.tensor import BYTES, Array, datatype_of
 from workbench.errors import InvalidInput, TooLarge, Unsupported, WorkbenchError
+from workbench.protocols import dictionary
 from workbench.protocols.binary import bytes_from_array
 from workbench.protocols.classification import read_classes
 from workbench.protocols.counted_request import CountedRequest
@@ -230,20 +231,27 @@ def encode_response(
 
 
 def encode_request(
-    request: InferRequest, *, binary: bool = True, now: float | None = None
+    request: InferRequest, *, binary: bool = True, now: float | None = None, dictionaries: bool = False
 ) -> tuple[list[bytes | memoryview], int | None]:
     """Return the parts of a body, and the length of its JSON, None if there is no binary data.
 
-    The deadline is sent as the time left at `now`; None means time.monotonic().
+    The deadline is sent as the time left at `now`; None means time.monotonic(). `dictionaries`: texts that repeat are
+    sent by a dictionary, which not every server reads.
     """
     inputs: list[JsonTensor | BinaryTensor] = []
     parts: list[bytes | memoryview] = []
     for name, array in request.inputs.items():
         datatype = datatype_of(array)
         if binary:
-            part = bytes_from_array(array, f"input {name!r}", datatype)
+            sent: dict[str, Parameter] = {}
+            part: bytes | memoryview
+            if dictionaries and datatype == BYTES and (found := dictionary.encode(array, f"input {name!r}")):
+                part, sent[dictionary.PARAMETER] = found
+            else:
+                part = bytes_from_array(array, f"input {name!r}", datatype)
+            sent["binary_data_size"] = len(part)
             parts.append(part)
-            inputs.append(BinaryTensor(name, array.shape, datatype, {"binary_data_size": len(part)}))
+            inputs.append(BinaryTensor(name, array.shape, datatype, sent))
         else:
             values = json_values(array, f"input {name!r}", datatype)
             if datatype in FLOATS:

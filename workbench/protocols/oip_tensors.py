@@ -12,6 +12,7 @@ from workbench.config import Limits
 from workbench.core.messages import Parameter
 from workbench.core.tensor import BYTES, MAX_RANK, Array, dtype_of
 from workbench.errors import InvalidInput, TooLarge, Unsupported
+from workbench.protocols import dictionary
 from workbench.protocols.binary import array_from_bytes, string_bytes
 from workbench.protocols.json_blocks import ElementList
 from workbench.protocols.json_data import array_from_elements, array_from_json
@@ -89,7 +90,7 @@ def read_tensors(
             arrays[name] = read_shared(shared, parameters, what, tensor.datatype, shape, count, limits)
             continue
         size = _binary_size(parameters, what) if parameters else None
-        if size is None:
+        if parameters is None or size is None:
             if not tensor.data:
                 raise InvalidInput(f"{what} has neither data nor the parameter binary_data_size")
             if lists and (found := lists.get(bytes(tensor.data))):
@@ -105,7 +106,13 @@ def read_tensors(
                 f"{what}: binary_data_size is {str(size)[:40]}, and {len(body) - start} bytes are left in the body "
                 "after the JSON and the tensors before; is Inference-Header-Content-Length the JSON's length?"
             )
-        arrays[name] = array_from_bytes(body, start, size, what, tensor.datatype, shape, count, limits.max_string_bytes)
+        most = limits.max_string_bytes
+        if len(parameters) > 1 and (words := parameters.get(dictionary.PARAMETER)) is not None:
+            if tensor.datatype != BYTES:
+                raise InvalidInput(f"{what}: only a BYTES tensor may have a dictionary; this one is {tensor.datatype}")
+            arrays[name] = dictionary.decode(body, start, size, what, words, shape, count, most)
+        else:
+            arrays[name] = array_from_bytes(body, start, size, what, tensor.datatype, shape, count, most)
         start += size
     if start != len(body):
         raise InvalidInput(f"{len(body) - start} bytes are left over in the body after the last {kind}")
