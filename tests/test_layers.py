@@ -34,7 +34,9 @@ ROOMS: dict[str, set[str]] = {
     "telemetry": _BASE,
     "rendezvous": _BASE,
     "http2": set(),
-    "server": _BASE | {"repository", "runtimes", "sandbox", "engine", "protocols", "telemetry", "rendezvous", "http2"},
+    "share": _BASE,
+    "server": _BASE
+    | {"repository", "runtimes", "sandbox", "engine", "protocols", "telemetry", "rendezvous", "http2", "share"},
     "client": _BASE | {"protocols", "rendezvous"},
     "convert": _BASE | {"protocols", "client", "functions"},
     "loadtest": _BASE | {"protocols", "rendezvous", "client"},
@@ -61,6 +63,7 @@ INNER_ROOMS: dict[str, dict[str, set[str]]] = {
         "settings": set(),
         "python_functions": {"process"},
         "token_rotation": {"gate"},
+        "shares": {"gate"},
         "service": {"gate", "persistence", "shared_memory", "token_rotation"},
         "inference": {"service", "gate", "compression", "shared_memory"},
         "repository_api": {"service", "shared_memory"},
@@ -74,6 +77,7 @@ INNER_ROOMS: dict[str, dict[str, set[str]]] = {
             "service",
             "inference",
             "repository_api",
+            "shares",
         },
         "grpc": {
             "gate",

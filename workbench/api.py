@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from workbench.client.pipeline_wiring import Stages
     from workbench.client.predict import Predictor
     from workbench.client.results import Lines, LoadReport, ModelTable, Prediction
+    from workbench.client.share_results import Share, ShareTable
     from workbench.client.shared_service import SharedService
     from workbench.client.slow_requests import SlowRequests
     from workbench.client.summary import Card
@@ -532,6 +533,52 @@ class Workbench:
                 "file 'token' in the data folder"
             )
         return token_card(sync.run(self._client.rotate_token()), None, replaced=True)
+
+    def share(
+        self,
+        model: str | Sequence[str],
+        label: str,
+        rate: float | str | None = None,
+        expires: float | str = "7d",
+        *,
+        max_in_flight: int | None = None,
+        show_token: bool = False,
+    ) -> Share:
+        """Gives somebody else a token for inferences on `model`, or on several models, and nothing else.
+
+        `rate` are requests a second (20, "20/s", "600/min"); `expires` is a time from now on ("7d", "12h", or seconds);
+        `max_in_flight` requests may be under way at once (16). The answer has a link that gives the token once, within
+        an hour; with `show_token` it has the token in its place. No token is shown, here or later.
+
+        Raises ModelNotFound for a model that is not served, Conflict for a label that a share has already.
+        """
+        from workbench.client import sync
+
+        terms: dict[str, object] = {
+            "models": [model] if isinstance(model, str) else list(model),
+            "label": label,
+            "rate": rate,
+            "expires": expires,
+            "show_token": show_token,
+        }
+        if max_in_flight is not None:
+            terms["max_in_flight"] = max_in_flight
+        return sync.run(self._client.share(terms))
+
+    def shares(self) -> ShareTable:
+        """Lists the shares: for whom, of what, and how they are used. Those that ended stay listed for 30 days."""
+        from workbench.client import sync
+
+        return sync.run(self._client.shares())
+
+    def revoke(self, share: str) -> None:
+        """Ends the share with this id or label: the next call with its token is refused, on kept connections too.
+
+        Raises NotFound.
+        """
+        from workbench.client import sync
+
+        sync.run(self._client.revoke(share))
 
     def snapshots(self, interval: float = 0.5) -> Iterator[dict[str, Any]]:
         """Yields the service's live figures, one snapshot every `interval` seconds."""

@@ -14,6 +14,7 @@
         Unavailable                 not now: not ready, draining, restarting
             QueueFull               refused at arrival, nothing was run: the model's queue is full
                 TooManyRequests     ... or too much of one caller, or of all together, is under way
+                    LimitExceeded   ... or it is over a limit of the share that it came with
         DeadlineExceeded            the request's own deadline passed
         Cancelled                   the caller went away or cancelled
         Unsupported                 asked for something that this version does not do
@@ -115,6 +116,21 @@ class QueueFull(Unavailable):
 
 class TooManyRequests(QueueFull):
     code = "too_many_requests"
+
+
+class LimitExceeded(TooManyRequests):
+    """A call over a limit of its share. `policy` names the limit: `quota` requests in each `window_s` seconds."""
+
+    code = "limit_exceeded"
+
+    def __init__(
+        self, message: str, retry_after_s: float = 1.0, policy: str = "", quota: int = 0, window_s: int = 1
+    ) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        self.policy = policy
+        self.quota = quota
+        self.window_s = window_s
 
 
 class DeadlineExceeded(WorkbenchError):

@@ -24,6 +24,7 @@ from workbench.client.fork_safety import keep_from_children
 from workbench.client.grpc_client import GrpcClient
 from workbench.client.input_adapter import did_you_mean
 from workbench.client.request_body import Body, CountedBody, payload
+from workbench.client.share_results import Share, ShareTable, share_of, table_of
 from workbench.client.signs_of_life import SILENT_S, while_alive
 from workbench.client.token_source import TokenSource
 from workbench.client.trusted_certificates import client_context, trust
@@ -175,6 +176,20 @@ class AsyncClient:
         if not await self._source.renewed(before):
             self.use_token(None)
         return path
+
+    # Shares
+
+    async def share(self, terms: Mapping[str, object]) -> Share:
+        """Make a share; `terms` as `POST /control/shares` takes them."""
+        return share_of(await self._json("POST", "/control/shares", terms))
+
+    async def shares(self) -> ShareTable:
+        """All shares, also those that ended in the last 30 days."""
+        return table_of(await self._json("GET", "/control/shares"))
+
+    async def revoke(self, share: str) -> None:
+        """End the share with this id or label."""
+        await self._json("DELETE", f"/control/shares/{quote(share, safe='')}")
 
     async def rebind(self, address: Address) -> None:
         """Use the service at `address` from now on."""

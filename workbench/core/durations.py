@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from workbench.errors import InvalidInput
 
-SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0}
+SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 """Seconds in each unit."""
 
 _DURATION = re.compile(r"\s*([+-]?(?:\d++\.?\d*+|\.\d++)(?:[eE][+-]?\d+)?)\s*([a-z]*)\s*")

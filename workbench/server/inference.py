@@ -19,7 +19,7 @@ from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.turns import in_turns
 from workbench.engine import Engine
 from workbench.engine.deployment import outcome_of
-from workbench.errors import Cancelled, Draining, TooLarge, WorkbenchError
+from workbench.errors import Cancelled, Draining, Forbidden, LimitExceeded, TooLarge, Unauthenticated, WorkbenchError
 from workbench.protocols.binary import string_bytes
 from workbench.protocols.classification import classified
 from workbench.protocols.control import BODY_BYTES
@@ -40,6 +40,9 @@ DECODERS: Final = 4
 """Requests decoded on threads at once, in turns."""
 
 Result = TypeVar("Result")
+
+_OF_CALLER: Final = (Forbidden, LimitExceeded, Unauthenticated)
+"""Why a caller is refused, whatever model it names: such a call is in no model's figures."""
 
 SHUTTING_DOWN: Final = "the service is shutting down; call again once another runs"
 
@@ -174,7 +177,9 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
         try:
             if caller is not None:
                 self.enter(caller, len(body))
-            if inference.shared is not None:
+            if self.caller is not None and self.caller.models is not None:
+                self.caller.check_model(codec.named_in(body)[0])
+            elif inference.shared is not None:
                 self.lease = RegionLease(inference.shared)
             if len(body) > SMALL_BODY or codec.content_encoding:
                 if codec.content_encoding or codec.takes_long(body):
@@ -205,7 +210,9 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
         """End it with an error. `body`: as far as it has been read, where it was not decoded."""
         inference, responder = self.inference, self.responder
         assert inference is not None and responder is not None
-        if not self.decoded_at:
+        if self.caller is not None and self.caller.models is not None:
+            error = self.caller.told(error)
+        if not self.decoded_at and not isinstance(error, _OF_CALLER):
             self._attribute(body)
         self._leave(inference)
         self.sent_at = inference.clock()
@@ -241,6 +248,8 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
 
     def _submit(self, inference: InferencePath, request: InferRequest) -> None:
         self.decoded_at = inference.clock()
+        if self.caller is not None and self.caller.models is not None:
+            self.caller.confine(request)
         self.model, self.version, self.id = request.model, request.version or "", request.id
         if self.timeout_s is not None:
             deadline = self.received_at + self.timeout_s

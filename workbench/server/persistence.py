@@ -16,6 +16,7 @@ from workbench.engine.sandbox_load import ProcessTrial
 from workbench.errors import StorageError, WorkbenchError
 from workbench.repository.desired_state import DIED_RESTORING, DesiredKind, DesiredState, Remembered, state_file
 from workbench.repository.store import ModelStore
+from workbench.share.share_store import ShareStore, share_file
 
 RESTORED_AT_ONCE = 4
 """The most models that are loaded at the same time at the start; never more than there are cores."""
@@ -28,6 +29,7 @@ class ModelPersistence:
 
     def __init__(self, config: ServerConfig, store: ModelStore) -> None:
         self.state = DesiredState(state_file(config.data_dir, config.state_key))
+        self.shares = ShareStore(share_file(config.data_dir, config.state_key))
         self.trial = (
             ProcessTrial(
                 self.state,
@@ -56,11 +58,12 @@ class ModelPersistence:
     @property
     def notes(self) -> list[str]:
         """What the user should know of what was found at the start."""
-        return self.state.notes
+        return [*self.state.notes, *self.shares.notes]
 
     def open(self) -> None:
         """Blocks. Raises WorkbenchError where there is a state that cannot be used."""
         self.state.open()
+        self.shares.open()
         self._store.protect()
         self._store.space.measure()
         stored = len(self._store.digests())
@@ -68,7 +71,7 @@ class ModelPersistence:
             self.state.notes.append(
                 f"{stored} models still lie in the store, without their names: loading the same files again is quick"
             )
-        for note in self.state.notes:
+        for note in self.notes:
             log.warning(note)
 
     def stop(self) -> None:
@@ -79,6 +82,7 @@ class ModelPersistence:
     def close(self) -> None:
         """An orderly end: nothing that is still under way is suspected of having caused it."""
         self.stop()
+        self.shares.close()
         self.state.close()
 
     # At the start

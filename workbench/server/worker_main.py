@@ -178,6 +178,7 @@ async def _serve(
         None if tls is None else tls.context,
     )
     app.gate.on_replaced.append(server.token_replaced)
+    app.gate.on_revoked.append(server.share_revoked)
     asked = _StopRequest()
     with _signals(asked.stop.set):
         await engine.start()

@@ -30,7 +30,7 @@ DOCS = Path(__file__).parents[3] / "docs" / "http.md"
 
 
 def filled(path: str) -> str:
-    return path.replace("{name}", "digits").replace("{version}", "1").replace("{region}", "r")
+    return path.replace("{name}", "digits").replace("{version}", "1").replace("{region}", "r").replace("{share}", "s")
 
 
 # The gate
@@ -38,11 +38,14 @@ def filled(path: str) -> str:
 
 async def test_every_route_and_method_needs_the_token_but_what_is_public(house: House) -> None:
     public = {route.path for route in house.app.routes if route.scope is Scope.PUBLIC}
-    assert public == {"/v2/health/live", "/v2/health/ready"}
+    assert public == {"/v2/health/live", "/v2/health/ready", "/share/claim"}
+    public.remove("/share/claim")  # of which only POST is
     paths = {filled(route.path) for route in house.app.routes} | {"/", "/nowhere", "/v2/", "/v2/models/digits/infer/"}
     assert len(paths) > 20
     for path in paths:
         for method in METHODS:
+            if (method, path) == ("POST", "/share/claim"):
+                continue
             reply = await house.stranger(method, path)
             if path in public and method in ("GET", "HEAD"):
                 assert reply.status == 200
@@ -53,11 +56,12 @@ async def test_every_route_and_method_needs_the_token_but_what_is_public(house: 
 
 
 SCOPES = {
-    Scope.PUBLIC: r"GET /v2/health/.*",
+    Scope.PUBLIC: r"GET /v2/health/.*|POST /share/claim",
     Scope.METRICS: r"GET /metrics",
     Scope.INFER: r"POST /v2/models/.*/infer",
-    Scope.READ: r"GET /v2|GET /v2/models/\{name\}(/versions/\{version\})?(/ready|/config|/stats)?|GET /v2/models/stats"
-    r"|POST /v2/repository/index|GET /control/(status|models(?!.*/files?$).*|figures|stream)",
+    Scope.METADATA: r"GET /v2|GET /v2/models/\{name\}(/versions/\{version\})?(/ready|/config|/stats)?"
+    r"|GET /v2/models/stats|POST /v2/repository/index",
+    Scope.READ: r"GET /control/(status|models(?!.*/files?$).*|figures|stream)",
 }
 """Every other route needs ADMIN."""
 
@@ -83,8 +87,10 @@ async def test_a_token_in_the_url_is_no_token(house: House) -> None:
 
 async def test_every_route_is_documented_and_every_documented_route_exists(house: House) -> None:
     documented: set[tuple[str, str]] = set()
-    for method, path in re.findall(r"`(GET|POST) (/[^`]*)`", DOCS.read_text(encoding="utf-8")):
-        path = path.partition("?")[0].replace("NAME", "{name}").replace("REGION", "{region}")
+    for method, path in re.findall(r"`(GET|POST|DELETE) (/[^`]*)`", DOCS.read_text(encoding="utf-8")):
+        path = (
+            path.partition("?")[0].replace("NAME", "{name}").replace("REGION", "{region}").replace("SHARE", "{share}")
+        )
         for each in (path.replace("[/versions/V]", ""), path.replace("[/versions/V]", "/versions/V")):
             documented.add((method, each.replace("/versions/V", "/versions/{version}")))
     assert {(route.method, route.path) for route in house.app.routes} == documented

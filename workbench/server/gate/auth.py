@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, TypeAlias
 
+from workbench.core.messages import InferRequest
 from workbench.errors import Forbidden, TooManyRequests, Unauthenticated
 from workbench.server.gate.scopes import ALL_SCOPES, Scope
 from workbench.server.process.bind_address import host_bytes, is_loopback
+from workbench.share.share_token import PREFIX
 
 Headers: TypeAlias = Mapping[bytes, bytes]
 """Names in lower case; of a repeated one the last."""
@@ -28,6 +30,8 @@ MAX_ANONYMOUS_WATCHES: Final = 64
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """HTTP methods that change nothing."""
+
+_OF_SHARE: Final = f"Bearer {PREFIX}".encode()
 
 _LOOPBACK_NAMES: Final = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
 
@@ -46,6 +50,8 @@ class Caller:
     watches: int = 0
     revoked: bool = False
     """Its token is valid no longer. What it asked for in whole before that is still answered, and nothing else."""
+    models: frozenset[str] | None = None
+    """The models that it may call and see; None: all."""
 
     def enter(self) -> None:
         """Count one more; TooManyRequests over the cap. Call `leave` for each `enter` that returned."""
@@ -58,6 +64,28 @@ class Caller:
 
     def leave(self) -> None:
         self.in_flight -= 1
+
+    def pay(self) -> None:
+        """Count a call that is no inference. Raises what `enter` raises."""
+
+    def sees(self, model: str) -> bool:
+        return self.models is None or model in self.models
+
+    def check_model(self, model: str) -> None:
+        """Raises Forbidden where the caller may not know of the model, whether there is one or not."""
+        if self.models is not None and model not in self.models:
+            raise Forbidden(f"this token is not for model {model[:200]!r}; it is for {', '.join(sorted(self.models))}")
+
+    def confine(self, request: InferRequest) -> None:
+        """Hold a decoded request to what the caller may do. Raises Forbidden."""
+
+    def told(self, error: Exception) -> Exception:
+        """`error` as this caller may know it."""
+        return error
+
+    def ended(self) -> Unauthenticated:
+        """The error of what the caller had begun when it was revoked."""
+        return token_replaced()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -84,6 +112,10 @@ class Gate:
         )
         self._next: tuple[bytes, Caller] | None = None
         """The token that is about to replace the owner's, and is valid beside it until it does."""
+        self.share_of: Callable[[bytes], Caller | None] = _no_share
+        """The caller of a share's token; None: no share that holds has it."""
+        self.on_revoked: list[Callable[[], None]] = []
+        """Called when a share ended: what its caller began and is not whole is to be ended, and nothing of others."""
         self.on_replaced: list[Callable[[], None]] = []
         """Called when the token was replaced: whatever was derived from heads before is to be forgotten, and what
         callers began whose token was revoked is to be ended."""
@@ -123,11 +155,18 @@ class Gate:
         the arguments alone, so it holds for each request with the same head.
         """
         if scope is Scope.PUBLIC:
+            if method not in SAFE_METHODS:
+                self._check_site(method, headers)
             return self._anyone
         sent = headers.get(b"authorization", b"")
         caller = self._owner if self._header is None else self._caller_of(sent)
         if caller is None:
             raise _refused(sent, "header Authorization")
+        self._check_site(method, headers)
+        return _with_scope(caller, scope)
+
+    def _check_site(self, method: str, headers: Headers) -> None:
+        """Raises Forbidden for a foreign Host, and of what changes something for a foreign Origin."""
         host = headers.get(b"host", b"")
         if self._hosts is not None and _hostname(host) not in self._hosts:
             raise Forbidden("the Host header names another machine; call the service as 127.0.0.1 or localhost")
@@ -137,7 +176,6 @@ class Gate:
             and origin not in (b"http://" + host, b"https://" + host)
         ):
             raise Forbidden("the Origin header names another site; only pages of the service itself may call it")
-        return _with_scope(caller, scope)
 
     def admit_token(self, scope: Scope | None, authorization: bytes | None) -> Caller:
         """The caller of a gRPC method with `scope`, by the metadata `authorization`; None: it was not sent.
@@ -161,6 +199,8 @@ class Gate:
             return self._owner
         if self._next is not None and hmac.compare_digest(sent, self._next[0]):
             return self._next[1]
+        if sent.startswith(_OF_SHARE):
+            return self.share_of(sent[len(b"Bearer ") :])
         return None
 
 
@@ -171,11 +211,20 @@ def token_replaced() -> Unauthenticated:
 
 def _refused(sent: bytes | None, where: str) -> Unauthenticated:
     """The error of a call without the token, or with another one."""
+    if sent and sent[7:].lstrip().startswith(PREFIX.encode()):
+        return Unauthenticated(
+            "the token that was sent is of no share that holds: it was revoked, has expired, or is wrong; ask whoever "
+            "shared the model for another"
+        )
     if sent:
         found = "the token that was sent is not this service's, or no longer: read the token file again, and send"
     else:
         found = "this needs the service's token: send"
     return Unauthenticated(f"{found} the {where}: Bearer TOKEN")
+
+
+def _no_share(token: bytes) -> Caller | None:
+    return None
 
 
 def _header_of(token: str) -> bytes:

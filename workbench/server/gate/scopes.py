@@ -11,15 +11,20 @@ class Scope(StrEnum):
 
     INFER = "infer"
     """Run a model."""
+    METADATA = "metadata"
+    """See the models that it may run: their signatures, settings and statistics, as the protocol gives them."""
     READ = "read"
-    """See what there is: models, their signatures, settings and figures."""
+    """See all there is: every model, its state and its figures."""
     METRICS = "metrics"
     """Scrape the metrics."""
     ADMIN = "admin"
     """Change what is served, and read the log."""
     PUBLIC = "public"
-    """Needs no token: whether the service lives and is ready."""
+    """Needs no token: whether the service lives and is ready, and what a share's link is redeemed with."""
 
 
 ALL_SCOPES: Final = frozenset(Scope)
 """What the owner's token may do."""
+
+SHARE_SCOPES: Final = frozenset({Scope.INFER, Scope.METADATA, Scope.PUBLIC})
+"""What a share's token may do, with its own models."""

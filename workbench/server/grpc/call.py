@@ -14,7 +14,6 @@ from workbench.http2.frames import ErrorCode
 from workbench.http2.headers import H2RequestHead as HttpHead
 from workbench.http2.stream import Stream
 from workbench.protocols.trace_headers import REQUEST_ID
-from workbench.server.gate.auth import token_replaced
 from workbench.server.gate.in_flight import ANONYMOUS_WHOLE_S, InFlightBytes, anonymous_bytes
 from workbench.server.gate.request_ids import HasRequestId
 from workbench.server.grpc import framing
@@ -140,7 +139,7 @@ class GrpcCall(Stream):
         elif method.watch is not None or not self.remote_ended:
             if self._task is not None:
                 self._task.cancel()
-            self.fail(token_replaced())
+            self.fail(head.caller.ended())
 
     def _gather(self, data: bytes, ended: bool) -> None:
         """Of a call that takes one message: what has come of it."""
@@ -230,6 +229,7 @@ class GrpcCall(Stream):
                 self._task = None  # from here on it ends without it
                 method.begin(head, message, self)
                 return
+            head.caller.pay()
             if method.watch is not None:
                 self._watches(head)
                 await self._converse(method.watch(head, message, self))
@@ -237,7 +237,7 @@ class GrpcCall(Stream):
             assert method.unary is not None
             answer = await method.unary(head, message, self)
         except Exception as error:
-            self.fail(error)
+            self.fail(head.caller.told(error))
         else:
             self.reply(answer)
 
@@ -276,7 +276,7 @@ class GrpcCall(Stream):
         caller = self._asked.head.caller
         while True:
             if caller.revoked:
-                raise token_replaced()
+                raise caller.ended()
             buffer = self._buffer if self._buffer is not None else b""
             if len(buffer) >= PREFIX_BYTES:
                 whole = PREFIX_BYTES + framing.message_length(bytes(buffer[:PREFIX_BYTES]), most)

@@ -70,8 +70,10 @@ class Health:
 
     def _name(self, head: CallHead, message: bytes) -> str:
         name = str(parse(health_pb2.HealthCheckRequest, message).service)
-        if name not in ("", pb.SERVICE, HEALTH) and Scope.READ not in head.caller.scopes:
-            raise Unauthenticated("a model's health needs the service's token: send authorization: Bearer TOKEN")
+        if name not in ("", pb.SERVICE, HEALTH):
+            if Scope.METADATA not in head.caller.scopes:
+                raise Unauthenticated("a model's health needs the service's token: send authorization: Bearer TOKEN")
+            head.caller.check_model(name)
         return name
 
     def _status(self, name: str) -> int:

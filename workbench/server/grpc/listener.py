@@ -52,6 +52,7 @@ class GrpcServer:
         self._connections = Connections(_Notes().note, address_of, service.unread, service.bodies.most // UNREAD_SHARE)
         self._limits = _time_limits(config.limits)
         gate.on_replaced.append(self._connections.reconsider)
+        gate.on_revoked.append(self._connections.reconsider)
 
     async def start(self, listener: socket.socket) -> None:
         self._listener = listener

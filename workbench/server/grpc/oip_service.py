@@ -31,14 +31,14 @@ def methods(service: Service, inference: InferencePath) -> dict[str, Method]:
     table = {
         "ServerLive": Method(served.live, scope=Scope.PUBLIC),
         "ServerReady": Method(served.ready, scope=Scope.PUBLIC),
-        "ModelReady": Method(served.model_ready, scope=Scope.READ),
-        "ServerMetadata": Method(served.server_metadata, scope=Scope.READ),
-        "ModelMetadata": Method(served.model_metadata, scope=Scope.READ),
+        "ModelReady": Method(served.model_ready, scope=Scope.METADATA),
+        "ServerMetadata": Method(served.server_metadata, scope=Scope.METADATA),
+        "ModelMetadata": Method(served.model_metadata, scope=Scope.METADATA),
         "ModelInfer": Method(begin=infer.begin, scope=Scope.INFER, large=True),
         "ModelStreamInfer": Method(stream=infer.stream, scope=Scope.INFER, large=True),
-        "ModelConfig": Method(served.model_config, scope=Scope.READ),
-        "ModelStatistics": Method(served.model_statistics, scope=Scope.READ),
-        "RepositoryIndex": Method(served.index, scope=Scope.READ),
+        "ModelConfig": Method(served.model_config, scope=Scope.METADATA),
+        "ModelStatistics": Method(served.model_statistics, scope=Scope.METADATA),
+        "RepositoryIndex": Method(served.index, scope=Scope.METADATA),
         "RepositoryModelLoad": Method(served.load, large=True),
         "RepositoryModelUnload": Method(served.unload),
         "SystemSharedMemoryStatus": Method(served.regions),
@@ -69,7 +69,7 @@ class OipServicer:
     async def model_ready(self, head: CallHead, message: bytes, context: Context) -> bytes:
         """False for a model that nobody knows, as Triton has it."""
         try:
-            ready = self._status("ModelReady", message).state is ModelState.READY
+            ready = self._status("ModelReady", head, message).state is ModelState.READY
         except ModelNotFound:
             ready = False
         return grpc_metadata.ready("ModelReady", ready)
@@ -78,21 +78,25 @@ class OipServicer:
         return grpc_metadata.server_metadata(*repository_api.identity(self._service))
 
     async def model_metadata(self, head: CallHead, message: bytes, context: Context) -> bytes:
-        status = self._with_signature("ModelMetadata", message)
+        status = self._with_signature("ModelMetadata", head, message)
         return grpc_metadata.model_metadata(status, repository_api.ready_versions(self._service, status.name))
 
     async def model_config(self, head: CallHead, message: bytes, context: Context) -> bytes:
-        return grpc_metadata.model_config(self._with_signature("ModelConfig", message))
+        return grpc_metadata.model_config(self._with_signature("ModelConfig", head, message))
 
     async def model_statistics(self, head: CallHead, message: bytes, context: Context) -> bytes:
         """Of one version, of one model's, or of all."""
         name, version = grpc_metadata.named("ModelStatistics", message)
-        return grpc_metadata.model_statistics(repository_api.model_statistics(self._service, name or None, version))
+        if name:
+            head.caller.check_model(name)
+        found = repository_api.model_statistics(self._service, name or None, version)
+        return grpc_metadata.model_statistics([each for each in found if head.caller.sees(each.name)])
 
     async def index(self, head: CallHead, message: bytes, context: Context) -> bytes:
         self._service.used_at = time.monotonic()
         ready_only = grpc_metadata.decode_index_request(message)
-        return grpc_metadata.repository_index(await repository_api.index(self._service, ready_only))
+        found = await repository_api.index(self._service, ready_only)
+        return grpc_metadata.repository_index([each for each in found if head.caller.sees(each[0])])
 
     async def load(self, head: CallHead, message: bytes, context: Context) -> bytes:
         """From the service's repositories, or the files in the message; answered once it serves."""
@@ -132,11 +136,18 @@ class OipServicer:
     async def cuda_unregister(self, head: CallHead, message: bytes, context: Context) -> bytes:
         return grpc_metadata.nothing("CudaSharedMemoryUnregister")
 
-    def _with_signature(self, method: str, message: bytes) -> ModelStatus:
-        return repository_api.status_with_signature(self._service, *grpc_metadata.named(method, message))
+    def _with_signature(self, method: str, head: CallHead, message: bytes) -> ModelStatus:
+        return repository_api.status_with_signature(self._service, *_named(method, head, message))
 
-    def _status(self, method: str, message: bytes) -> ModelStatus:
-        return self._engine.status(*grpc_metadata.named(method, message))
+    def _status(self, method: str, head: CallHead, message: bytes) -> ModelStatus:
+        return self._engine.status(*_named(method, head, message))
+
+
+def _named(method: str, head: CallHead, message: bytes) -> tuple[str, str | None]:
+    """(name, version) that a request asks for. Raises Forbidden where the model is not its caller's to see."""
+    name, version = grpc_metadata.named(method, message)
+    head.caller.check_model(name)
+    return name, version
 
 
 def _not_served(name: str) -> Method:

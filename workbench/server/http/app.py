@@ -15,6 +15,7 @@ from workbench.server.http import (
     routes_files,
     routes_infer,
     routes_not_implemented,
+    routes_share,
     routes_shared,
     routes_v2,
 )
@@ -26,23 +27,27 @@ from workbench.server.http.routes_infer import INFER, InferRoute, split_path
 from workbench.server.http.routing import Call, Route, Routes
 from workbench.server.inference import InferencePath
 from workbench.server.service import Service
+from workbench.server.shares import Shares
 
 _NO_PARAMS: Final[Mapping[str, str]] = {}
 
 
 def create_app(service: Service, token: str | None) -> App:
     """The application that serves `service`. `token` None: no token is asked for."""
+    gate = Gate(token, service.config.host, service.config.limits.max_in_flight)
+    shares = Shares(gate, service.persistence.shares)
     rooms = (routes_v2, routes_shared, routes_control, routes_files)
     table = [route for room in rooms for route in room.routes(service)]
+    table += routes_share.routes(service, shares)
     routes = Routes([*routes_infer.routes(), *routes_not_implemented.routes(), *table])
-    gate = Gate(token, service.config.host, service.config.limits.max_in_flight)
-    return App(gate, routes, service)
+    return App(gate, routes, service, shares)
 
 
 class App:
     """An Application of `h1_connection`. Belongs to the event loop."""
 
-    def __init__(self, gate: Gate, routes: Routes, service: Service) -> None:
+    def __init__(self, gate: Gate, routes: Routes, service: Service, shares: Shares) -> None:
+        self.shares = shares
         self.gate = gate
         """The one gate, which gRPC has too."""
         self.inference = InferencePath(service)
@@ -65,6 +70,9 @@ class App:
                 connection.trust()
             if route.handler is None:
                 return self.infer.open(head, connection, caller, request_id)
+            caller.pay()
+            if (name := params.get("name")) is not None:
+                caller.check_model(name)
             if head.method not in SAFE_METHODS:
                 self._service.used_at = time.monotonic()
                 check_body_type(head.headers, route.takes)

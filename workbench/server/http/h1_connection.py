@@ -635,10 +635,17 @@ class H1Connection(asyncio.Protocol):
             self._place.distrust()
             if self._known is not _none_known:
                 self._known = self._known_of_stranger
-        if self._body is not None and not self._answered:
-            self._body.token_replaced()
-        elif self._streaming and self._exchange is not None:
+        if self.end_unfinished():
+            return
+        if self._streaming and self._exchange is not None:
             self._exchange.disconnected()  # so that it ends the stream as it does when nobody reads
+
+    def end_unfinished(self) -> bool:
+        """Fail a request that is not whole where its caller is revoked; whether there is one that is not whole."""
+        if self._body is None or self._answered:
+            return False
+        self._body.token_replaced()
+        return True
 
     def _end_connection(self) -> None:
         """Close it so that the client can read its answer, whatever it still sends."""

@@ -78,6 +78,11 @@ class H1Server:
         for connection in list(self.connections):
             connection.token_replaced()
 
+    def share_revoked(self) -> None:
+        """End the requests of revoked callers that are not whole."""
+        for connection in list(self.connections):
+            connection.end_unfinished()
+
     def begin_drain(self) -> None:
         """Make each answer from here on the last of its connection, and say so in it. New connections are taken."""
         self.draining = True

@@ -15,7 +15,7 @@ from typing import Final
 from workbench.errors import NotFound, TooLarge
 from workbench.protocols.trace_headers import REQUEST_ID, TRACEPARENT, traceparent
 from workbench.server.compression import CODINGS
-from workbench.server.gate.auth import Caller, token_replaced
+from workbench.server.gate.auth import Caller
 from workbench.server.gate.scopes import Scope
 from workbench.server.http.h1_connection import H1Connection
 from workbench.server.http.infer_codec import HttpCodec
@@ -86,6 +86,8 @@ class InferRoute:
             call.trace = traceparent(headers[TRACEPARENT])
         try:
             call.enter(caller)
+            if caller.models is not None:
+                caller.check_model(model)
             if not model:
                 raise NotFound("the path names no model; it is /v2/models/NAME/infer")
             check_body_type(headers, BodyType.INFERENCE)
@@ -195,7 +197,7 @@ class GatheredInference:
     def token_replaced(self) -> None:
         if self._call.caller is not None and self._call.caller.revoked:
             self._drop()
-            self._call.fail(token_replaced())
+            self._call.fail(self._call.caller.ended())
 
     def disconnected(self) -> None:
         self._drop()

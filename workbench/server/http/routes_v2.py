@@ -27,18 +27,20 @@ def routes(service: Service) -> list[Route]:
     found = [
         Route("GET", "/v2/health/live", protocol.live, Scope.PUBLIC),
         Route("GET", "/v2/health/ready", protocol.ready, Scope.PUBLIC),
-        Route("GET", "/v2", protocol.server_metadata, Scope.READ),
-        Route("GET", "/v2/models/stats", protocol.statistics, Scope.READ),  # before the model that may have this name
-        Route("POST", "/v2/repository/index", protocol.index, Scope.READ),
+        Route("GET", "/v2", protocol.server_metadata, Scope.METADATA),
+        Route(
+            "GET", "/v2/models/stats", protocol.statistics, Scope.METADATA
+        ),  # before the model that may have this name
+        Route("POST", "/v2/repository/index", protocol.index, Scope.METADATA),
         Route("POST", "/v2/repository/models/{name}/load", protocol.load),
         Route("POST", "/v2/repository/models/{name}/unload", protocol.unload),
         Route("GET", "/metrics", protocol.metrics, Scope.METRICS),
     ]
     for model in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
-        found.append(Route("GET", model, protocol.model_metadata, Scope.READ))
-        found.append(Route("GET", f"{model}/ready", protocol.model_ready, Scope.READ))
-        found.append(Route("GET", f"{model}/config", protocol.model_config, Scope.READ))
-        found.append(Route("GET", f"{model}/stats", protocol.statistics, Scope.READ))
+        found.append(Route("GET", model, protocol.model_metadata, Scope.METADATA))
+        found.append(Route("GET", f"{model}/ready", protocol.model_ready, Scope.METADATA))
+        found.append(Route("GET", f"{model}/config", protocol.model_config, Scope.METADATA))
+        found.append(Route("GET", f"{model}/stats", protocol.statistics, Scope.METADATA))
     return found
 
 
@@ -77,14 +79,16 @@ class ProtocolRoutes:
     async def statistics(self, call: Call) -> Response:
         """Of one version, of all of one model's, or of all models."""
         name, version = call.params.get("name"), call.params.get("version")
-        return Response(200, statistics_body(repository_api.model_statistics(self._service, name, version)))
+        found = repository_api.model_statistics(self._service, name, version)
+        return Response(200, statistics_body([each for each in found if call.caller.sees(each.name)]))
 
     # The model repository
 
     async def index(self, call: Call) -> Response:
         async with call.body(BODY_BYTES, self._service.bodies) as body:
             ready_only = metadata.decode_index_request(body)
-        return Response(200, metadata.repository_index(await repository_api.index(self._service, ready_only)))
+        found = await repository_api.index(self._service, ready_only)
+        return Response(200, metadata.repository_index([each for each in found if call.caller.sees(each[0])]))
 
     async def load(self, call: Call) -> Response:
         """From the service's repositories, or the file that the body holds; answered once it serves."""

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
 from workbench.errors import Cancelled, InvalidInput, MethodNotAllowed, NotFound
-from workbench.server.gate.auth import Caller, Headers, token_replaced
+from workbench.server.gate.auth import Caller, Headers
 from workbench.server.gate.in_flight import InFlightBytes
 from workbench.server.gate.scopes import Scope
 from workbench.server.http.h1_connection import H1Connection
@@ -85,7 +85,7 @@ class Call:
             if self._complete:
                 return
             if self._revoked:
-                raise token_replaced()
+                raise self.caller.ended()
             if self.left.done():
                 raise Cancelled("the caller left before the body had arrived")
             self._waiting = asyncio.get_running_loop().create_future()
@@ -106,7 +106,7 @@ class Call:
         try:
             response = await handler(self)
         except Exception as error:
-            self._connection.reply_error(error, self.request_id)
+            self._connection.reply_error(self.caller.told(error), self.request_id)
             self._connection.break_stream()
             return
         if response is None:

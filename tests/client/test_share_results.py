@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from workbench.client.share_results import NO_SHARES, ShareTable, share_of, table_of
+
+TOKEN = "wbk_secret-secret-secret"
+ANSWER = {
+    "id": "s1",
+    "label": "team-a",
+    "models": ["digits"],
+    "rate": 20.0,
+    "max_in_flight": 16,
+    "created_at": 1.0,
+    "expires_at": 2e9,
+    "revoked_at": None,
+}
+
+
+def test_no_display_of_a_share_holds_its_token() -> None:
+    share = share_of({**ANSWER, "url": "http://127.0.0.1:1", "token": TOKEN})
+    assert share.token == TOKEN
+    for shown in (repr(share), str(share), f"{share}", share._repr_html_()):
+        assert TOKEN not in shown and "secret" not in shown
+        assert "team-a" in shown and "20 requests/s" in shown
+
+
+def test_a_share_s_link_is_shown() -> None:
+    share = share_of({**ANSWER, "url": "http://127.0.0.1:1", "link": "http://127.0.0.1:1/share/claim#c"})
+    assert share.token is None
+    assert "share/claim#c" in repr(share) and "share/claim#c" in share._repr_html_()
+
+
+def test_shares_are_a_table_and_a_frame() -> None:
+    row = {**ANSWER, "state": "holds", "requests": 7, "refused": 2, "in_flight": 0, "last_seen": None, "later": 1}
+    table = table_of([row, row])
+    assert "team-a" in repr(table) and "<td" in table._repr_html_()
+    frame = table.df
+    assert list(frame["label"]) == ["team-a"] * 2 and list(frame["requests"]) == [7, 7]
+    assert repr(ShareTable([])) == NO_SHARES and "share" in ShareTable([])._repr_html_()
+    assert list(ShareTable([]).df.columns) == list(frame.columns)

@@ -1,0 +1,135 @@
+"""Shares over gRPC, on a service in this process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2
+from tritonclient.grpc import service_pb2
+
+from tests.helpers.waiting import until_async
+from tests.server.conftest import House
+from tests.server.grpc.open_port import AUTHORIZED, INFER, STREAM, Port, open_port, request
+from workbench.protocols import pb
+from workbench.server.gate.scopes import SHARE_SCOPES, Scope
+from workbench.server.gate.share_caller import ShareCaller
+from workbench.server.grpc.health import HEALTH
+
+NAMED = ("ModelReady", "ModelMetadata", "ModelConfig", "ModelStatistics")
+
+
+@pytest.fixture
+async def port(house: House) -> AsyncIterator[Port]:
+    async with open_port(house) as port:
+        yield port
+
+
+async def shared(port: Port, **terms: object) -> Sequence[tuple[str, str]]:
+    """Metadata with the token of a new share."""
+    terms = {"models": ["digits"], "label": "team-a", "show_token": True, **terms}
+    token = (await port.house.call("POST", "/control/shares", terms)).json["token"]
+    return (("authorization", f"Bearer {token}"),)
+
+
+def named(method: str, model: str) -> bytes:
+    kind = getattr(service_pb2, f"{method}Request")
+    return bytes((kind(model_name=model) if method == "ModelInfer" else kind(name=model)).SerializeToString())
+
+
+async def test_a_share_s_token_opens_its_models_and_nothing_else_over_grpc(port: Port) -> None:
+    await port.house.call("POST", "/v2/repository/models/spare/load")
+    mine = await shared(port)
+    for name, method in port.server.methods.table.items():
+        if method.scope not in SHARE_SCOPES:
+            status, code, said = await port.fails(name, metadata=mine)
+            assert (status, code) == ("PERMISSION_DENIED", "forbidden"), name
+            assert "scope" in said
+    assert (await port.fails("/a.b/C", metadata=mine))[0] == "UNIMPLEMENTED"
+    await port.call(INFER, request(), metadata=mine)
+    for method in NAMED:
+        await port.call(f"/{pb.SERVICE}/{method}", named(method, "digits"), metadata=mine)
+    for model in ("spare", "nothing"):
+        refusals = [await port.fails(INFER, request(model=model), metadata=mine)]
+        for method in NAMED:
+            refusals.append(await port.fails(f"/{pb.SERVICE}/{method}", named(method, model), metadata=mine))
+        health = health_pb2.HealthCheckRequest(service=model).SerializeToString()
+        refusals.append(await port.fails(f"/{HEALTH}/Check", health, metadata=mine))
+        denied = ("PERMISSION_DENIED", "forbidden", f"this token is not for model '{model}'; it is for digits")
+        assert set(refusals) == {denied}
+    index = service_pb2.RepositoryIndexResponse.FromString(
+        await port.call(f"/{pb.SERVICE}/RepositoryIndex", metadata=mine)
+    )
+    assert [each.name for each in index.models] == ["digits"]
+    found = service_pb2.ModelStatisticsResponse.FromString(
+        await port.call(f"/{pb.SERVICE}/ModelStatistics", metadata=mine)
+    )
+    assert [each.name for each in found.model_stats] == ["digits"]
+    assert not port.house.service.metrics.state().figures["spare", "1"].outcomes
+
+
+async def test_a_message_that_names_two_models_is_of_the_last(port: Port) -> None:
+    """As protobuf has it; whichever a reader took, the share's model must be the one that runs."""
+    await port.house.call("POST", "/v2/repository/models/spare/load")
+    mine = await shared(port)
+    spare = service_pb2.ModelInferRequest(model_name="spare").SerializeToString()
+    assert (await port.fails(INFER, request() + spare, metadata=mine))[0] == "PERMISSION_DENIED"
+    await port.call(INFER, spare + request(), metadata=mine)
+    assert not port.house.service.metrics.state().figures["spare", "1"].outcomes
+
+
+async def test_every_method_but_health_pays_and_over_the_rate_is_exhausted(port: Port) -> None:
+    paying = [
+        name for name, method in port.server.methods.table.items() if method.scope in SHARE_SCOPES - {Scope.PUBLIC}
+    ]
+    for number, name in enumerate(each for each in paying if each != STREAM):
+        mine = await shared(port, label=f"t{number}", rate=1)
+        message = request() if name == INFER else b""
+        method = name.rpartition("/")[2]
+        if method in NAMED:
+            message = named(method, "digits")
+        await port.call(name, message, metadata=mine)
+        status, code, _ = await port.fails(name, message, metadata=mine)
+        assert (status, code) == ("RESOURCE_EXHAUSTED", "limit_exceeded"), name
+
+
+async def test_revoking_acts_on_the_next_call_of_a_remembered_header_block(port: Port) -> None:
+    mine, other = await shared(port), await shared(port, label="other")
+    for metadata in (mine, other, mine, other):
+        await port.call(INFER, request(), metadata=metadata)
+    await port.house.call("DELETE", "/control/shares/team-a")
+    for method, message in ((INFER, request()), (f"/{pb.SERVICE}/ServerMetadata", b"")):
+        status, _, said = await port.fails(method, message, metadata=mine)
+        assert (status, "revoked" in said) == ("UNAUTHENTICATED", True)
+        await port.call(method, message, metadata=other)
+        await port.call(method, message)
+
+
+async def test_an_expired_share_is_refused_each_message_of_an_open_stream(port: Port) -> None:
+    mine = await shared(port)
+    stream = port.channel.stream_stream(STREAM)(metadata=mine)
+    await stream.write(request())
+    assert not service_pb2.ModelStreamInferResponse.FromString(await stream.read()).error_message
+    caller = port.house.app.gate.admit_token(None, mine[0][1].encode())
+    assert isinstance(caller, ShareCaller)
+    caller._wall = lambda: caller.record.expires_at
+    await stream.write(request())
+    assert "expired" in service_pb2.ModelStreamInferResponse.FromString(await stream.read()).error_message
+    stream.cancel()
+
+
+async def test_a_stream_of_a_revoked_share_ends_and_the_owner_s_goes_on(port: Port) -> None:
+    mine = await shared(port)
+    streams = [port.channel.stream_stream(STREAM)(metadata=each) for each in (mine, AUTHORIZED)]
+    for stream in streams:
+        await stream.write(request())
+        await stream.read()
+    await port.house.call("DELETE", "/control/shares/team-a")
+    with pytest.raises(grpc.aio.AioRpcError) as ended:
+        await streams[0].read()
+    assert (ended.value.code().name, "revoked" in str(ended.value.details())) == ("UNAUTHENTICATED", True)
+    await streams[1].write(request())
+    assert not service_pb2.ModelStreamInferResponse.FromString(await streams[1].read()).error_message
+    streams[1].cancel()
+    await until_async(lambda: port.house.service.bodies.held == 0)

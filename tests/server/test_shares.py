@@ -1,0 +1,353 @@
+"""Shares over HTTP, on a service in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.full_disk import full_disk
+from tests.server.conftest import TOKEN, House, open_house
+from tests.server.driver import HOST, Driver, answered, body, connect, parsed
+from workbench.core.ports import Outcome
+from workbench.server.gate.connection_caps import ConnectionCaps
+from workbench.server.gate.in_flight import InFlightBytes
+from workbench.server.gate.scopes import SHARE_SCOPES
+from workbench.server.gate.share_caller import ShareCaller
+from workbench.server.gate.unread_answers import UnreadAnswers
+from workbench.server.http.app import create_app
+from workbench.server.http.h1_server import H1Server
+from workbench.server.shares import CODE_LIFE_S
+from workbench.share.share_store import ShareStore
+
+INFER = "/v2/models/digits/infer"
+
+
+async def shared(house: House, **terms: Any) -> dict[str, Any]:
+    terms = {"models": ["digits"], "label": "team-a", "show_token": True, **terms}
+    reply = await house.call("POST", "/control/shares", terms)
+    assert reply.status == 200, reply.body
+    answer: dict[str, Any] = reply.json
+    return answer
+
+
+async def teammate(house: House, **terms: Any) -> Driver:
+    return Driver(house.app, (await shared(house, **terms))["token"])
+
+
+def caller_of(house: House, token: str) -> ShareCaller:
+    caller = house.app.gate.admit_token(None, f"Bearer {token}".encode())
+    assert isinstance(caller, ShareCaller)
+    return caller
+
+
+def filled(path: str) -> str:
+    return path.replace("{name}", "digits").replace("{version}", "1").replace("{region}", "r").replace("{share}", "s")
+
+
+# What a share's token opens
+
+
+async def test_a_share_s_token_opens_its_models_and_nothing_else(house: House) -> None:
+    await house.call("POST", "/v2/repository/models/spare/load")
+    call = await teammate(house)
+    for route in house.app.routes:
+        mine = await call(route.method, filled(route.path), body(1.0) if route.path.endswith("/infer") else None)
+        if route.scope in SHARE_SCOPES:
+            assert mine.status not in (401, 403), route.path
+            if "{name}" in route.path:
+                for other in ("spare", "nothing"):  # whether there is such a model or not
+                    path = filled(route.path.replace("{name}", other))
+                    reply = await call(route.method, path, body(1.0))
+                    assert (reply.status, reply.json["code"]) == (403, "forbidden"), path
+                    assert reply.error == f"this token is not for model '{other}'; it is for digits"
+        else:
+            assert (mine.status, mine.json["code"]) == (403, "forbidden"), route.path
+    for method, path in (("GET", "/nowhere"), ("DELETE", "/v2/models/digits"), ("OPTIONS", INFER)):
+        assert (await call(method, path)).status in (404, 405)
+    assert (await call("HEAD", "/v2/models/spare")).status == 403
+    assert (await call("HEAD", "/v2/models/digits")).status == 200
+
+
+async def test_the_index_and_the_statistics_tell_of_the_share_s_models_alone(house: House) -> None:
+    await house.call("POST", "/v2/repository/models/spare/load")
+    call = await teammate(house)
+    assert [each["name"] for each in (await call("POST", "/v2/repository/index", {})).json] == ["digits"]
+    stats = (await call("GET", "/v2/models/stats")).json["model_stats"]
+    assert [each["name"] for each in stats] == ["digits"]
+    assert "spare" in (await house.call("GET", "/v2/models/stats")).body.decode()
+
+
+async def test_a_share_s_model_that_is_not_served_names_no_other(house: House) -> None:
+    await house.call("POST", "/v2/repository/models/spare/load")
+    call = await teammate(house)
+    await house.call("POST", "/control/models/digits/unload", {})
+    for method, path in (("POST", INFER), ("GET", "/v2/models/digits"), ("GET", "/v2/models/digits/stats")):
+        reply = await call(method, path, body(1.0) if method == "POST" else None)
+        assert reply.status == 404
+        assert "is not served now" in reply.error and "spare" not in reply.error
+
+
+async def test_a_foreign_host_or_origin_is_forbidden_with_a_share_s_token_too(house: House) -> None:
+    call = await teammate(house)
+    assert (await call("GET", "/v2/models/digits", host="evil.example")).status == 403
+    assert (await call("POST", INFER, body(1.0), origin="http://evil.example")).status == 403
+
+
+async def test_a_share_s_refused_calls_are_in_no_model_s_figures(house: House) -> None:
+    await house.call("POST", "/v2/repository/models/spare/load")
+    call = await teammate(house, rate=2)
+    for _ in range(5):
+        assert (await call("POST", "/v2/models/spare/infer", body(1.0))).status in (403, 429)
+    assert not house.service.metrics.state().figures["spare", "1"].outcomes
+    await house.call("POST", "/v2/models/spare/infer", b"{")
+    assert house.service.metrics.state().figures["spare", "1"].outcomes[Outcome.INVALID] == 1
+    (listed,) = (await house.call("GET", "/control/shares")).json
+    assert (listed["requests"], listed["refused"]) == (2, 3)
+
+
+async def test_a_share_may_not_use_shared_memory(tmp_path: Path) -> None:
+    async with open_house(tmp_path, allow_shared_memory=True) as house:
+        call = await teammate(house)
+        sent = body(1.0)
+        sent["inputs"][0] = {
+            "name": "x",
+            "datatype": "FP32",
+            "shape": [1, 2],
+            "parameters": {"shared_memory_region": "r", "shared_memory_byte_size": 8},
+        }
+        reply = await call("POST", INFER, sent)
+        assert (reply.status, reply.json["code"]) == (501, "unsupported")
+        assert "none of this name is registered" in (await house.call("POST", INFER, sent)).error
+
+
+async def test_a_sequence_of_a_share_is_not_the_owner_s_and_its_priority_is_the_default(house: House) -> None:
+    seen: list[tuple[object, int]] = []
+    submit = house.service.engine.submit
+
+    def watched(request: Any, call: Any) -> None:
+        seen.append((request.sequence and request.sequence.id, request.priority))
+        submit(request, call)
+
+    house.service.engine.submit = watched  # type: ignore[method-assign]
+    token = (await shared(house))["token"]
+    sent = body(1.0) | {"parameters": {"sequence_id": 7, "sequence_start": True, "priority": 1}}
+    await house.call("POST", INFER, sent)
+    await Driver(house.app, token)("POST", INFER, sent)
+    assert seen == [(7, 1), (f"{caller_of(house, token).record.id}/7", 0)]
+
+
+# Its limits
+
+
+async def test_over_its_rate_a_share_is_told_when_to_come_again(house: House) -> None:
+    call = await teammate(house, rate="2/s")
+    assert [(await call("POST", INFER, body(1.0))).status for _ in range(2)] == [200, 200]
+    for path, sent in ((INFER, body(1.0)), ("/v2/repository/index", {})):
+        reply = await call("POST", path, sent)
+        assert (reply.status, reply.json["code"]) == (429, "limit_exceeded")
+        assert reply.headers["retry-after"] == "1"
+        assert reply.headers["ratelimit"] == '"requests";r=0;t=1'
+        assert reply.headers["ratelimit-policy"] == '"requests";q=2;w=1'
+    assert (await house.call("POST", INFER, body(1.0))).status == 200, "the owner has no such limit"
+    other = await teammate(house, label="team-b", rate=2)
+    assert (await other("POST", INFER, body(1.0))).status == 200, "nor is another share short of its own"
+
+
+async def test_a_share_has_so_many_requests_under_way(house: House) -> None:
+    call = await teammate(house, max_in_flight=1)
+    house.session.hold()
+    first = asyncio.ensure_future(call("POST", INFER, body(1.0)))
+    await asyncio.to_thread(house.session.entered.acquire)
+    reply = await call("POST", INFER, body(1.0))
+    assert (reply.status, reply.headers["ratelimit-policy"]) == (429, '"in-flight";q=1;w=1')
+    house.session.gate.set()
+    assert (await first).status == 200
+    assert (await call("POST", INFER, body(1.0))).status == 200
+
+
+# Its end
+
+
+async def test_revoking_and_expiry_act_on_the_next_request_of_a_remembered_head(house: House) -> None:
+    a, b = await shared(house, label="a"), await shared(house, label="b")
+    sent = json.dumps(body(1.0)).encode()
+
+    async def ask(token: str) -> int:
+        connection.data_received(Driver(house.app, token).head("POST", INFER, content_length=str(len(sent))) + sent)
+        await answered(wire)
+        reply = parsed(bytes(wire.written))
+        wire.written.clear()
+        return reply.status
+
+    connection, wire = connect(house.app)
+    for _ in range(2):
+        assert [await ask(each["token"]) for each in (a, b)] == [200, 200]
+    assert len(house.app.infer.heads) == 2
+    assert (await house.call("DELETE", f"/control/shares/{a['id']}")).status == 200
+    assert [await ask(each["token"]) for each in (a, b)] == [401, 200]
+    expiring = caller_of(house, b["token"])
+    expiring._wall = lambda: b["expires_at"]
+    assert await ask(b["token"]) == 401
+    expiring._wall = lambda: 0.0  # the machine's clock is set back
+    expiring._clock = lambda: expiring._ends_at
+    assert await ask(b["token"]) == 401
+    for each in (a, b):  # and at the gate
+        reply = await Driver(house.app, each["token"])("GET", "/v2")
+        assert reply.status == 401 and "revoked, has expired, or is wrong" in reply.error
+    assert [each["state"] for each in (await house.call("GET", "/control/shares")).json] == ["revoked", "expired"]
+    connection.connection_lost(None)
+
+
+async def test_a_half_sent_request_of_a_revoked_share_ends_and_that_of_another_goes_on(house: House) -> None:
+    server = H1Server(house.app, ConnectionCaps(10, 10), UnreadAnswers(InFlightBytes(1 << 30)))
+    house.app.gate.on_revoked.append(server.share_revoked)
+    tokens = [(await shared(house, label=label))["token"] for label in ("a", "b")]
+    sent = json.dumps(body(1.0)).encode()
+    half = []
+    for path, token in ((INFER, tokens[0]), ("/v2/repository/index", tokens[0]), (INFER, tokens[1]), (INFER, TOKEN)):
+        connection, wire = connect(house.app, server)
+        content = sent if path == INFER else b"{}"
+        head = Driver(house.app, token).head(
+            "POST", path, content_type="application/json", content_length=str(len(content))
+        )
+        connection.data_received(head + content[:1])
+        half.append((connection, wire, content[1:]))
+    await asyncio.sleep(0)  # the index waits for its body
+    await house.call("DELETE", "/control/shares/a")
+    for connection, wire, rest in half:
+        connection.data_received(rest)
+        await answered(wire)
+    assert [parsed(bytes(wire.written)).status for _, wire, _ in half] == [401, 401, 200, 200]
+    assert b"revoked" in bytes(half[0][1].written)
+    assert house.service.bodies.held == 0
+    for connection, _, _ in half:
+        connection.connection_lost(None)
+
+
+# How it is made, and its link
+
+
+@pytest.mark.parametrize(
+    ("terms", "status", "said"),
+    [
+        ({"models": ["nothing"]}, 404, "nothing"),
+        ({"models": []}, 400, "models"),
+        ({"rate": 0}, 400, "rate"),
+        ({"expires": "-1d"}, 400, "ahead"),
+        ({"label": "a b"}, 400, "label"),
+        ({"max_in_flight": 0}, 400, "max_in_flight"),
+        ({"scopes": ["admin"]}, 400, "scopes"),
+    ],
+)
+async def test_a_share_that_cannot_be_is_one_clear_line(
+    house: House, terms: dict[str, Any], status: int, said: str
+) -> None:
+    reply = await house.call("POST", "/control/shares", {"models": ["digits"], "label": "a", **terms})
+    assert reply.status == status and said in reply.error
+    assert (await house.call("GET", "/control/shares")).json == []
+    assert not house.service.persistence.shares.path.exists()
+
+
+async def test_one_share_that_holds_has_a_label(house: House) -> None:
+    first = await shared(house)
+    reply = await house.call("POST", "/control/shares", {"models": ["digits"], "label": "team-a"})
+    assert reply.status == 409 and first["id"] in reply.error
+    assert (await house.call("DELETE", "/control/shares/team-a")).json["id"] == first["id"]
+    await shared(house)
+    assert (await house.call("DELETE", "/control/shares/nobody")).status == 404
+
+
+async def test_a_link_gives_the_token_once_and_within_an_hour(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = await shared(house, show_token=False)
+    assert "token" not in answer
+    url, _, code = answer["link"].partition("#")
+    assert url == f"http://{HOST}/share/claim"
+    for wrong in ("", "x", code[:-1], code + "x", "\u00e9"):
+        assert (await house.stranger("POST", "/share/claim", {"code": wrong})).status == 404
+    claims = [house.stranger("POST", "/share/claim", {"code": code}) for _ in range(3)]
+    replies = await asyncio.gather(*claims)
+    assert sorted(reply.status for reply in replies) == [200, 404, 404]
+    (given,) = [reply.json for reply in replies if reply.status == 200]
+    assert (given["label"], given["models"], given["expires_at"]) == ("team-a", ["digits"], answer["expires_at"])
+    assert (await Driver(house.app, given["token"])("POST", INFER, body(1.0))).status == 200
+    late = await shared(house, label="late", show_token=False)
+    now = house.app.shares._wall()
+    monkeypatch.setattr(house.app.shares, "_wall", lambda: now + CODE_LIFE_S)
+    reply = await house.stranger("POST", "/share/claim", {"code": late["link"].partition("#")[2]})
+    assert reply.status == 404 and "older than an hour" in reply.error
+
+
+async def test_a_revoked_share_s_link_gives_nothing(house: House) -> None:
+    answer = await shared(house, show_token=False)
+    await house.call("DELETE", f"/control/shares/{answer['id']}")
+    code = answer["link"].partition("#")[2]
+    assert (await house.stranger("POST", "/share/claim", {"code": code})).status == 404
+
+
+async def test_a_page_of_another_site_cannot_redeem_a_link(house: House) -> None:
+    code = (await shared(house, show_token=False))["link"].partition("#")[2]
+    for headers in ({"origin": "http://evil.example"}, {"host": "evil.example"}, {"content_type": "text/plain"}):
+        reply = await house.stranger("POST", "/share/claim", json.dumps({"code": code}).encode(), **headers)
+        assert reply.status in (403, 415), headers
+    assert (await house.stranger("POST", "/share/claim", {"code": "x" * 2000})).status == 413
+    assert (await house.stranger("POST", "/share/claim", {"code": code}, origin=f"http://{HOST}")).status == 200
+    assert house.service.bodies.held == 0
+
+
+async def test_on_a_full_disk_no_token_is_given_out_and_the_link_stays_good(house: House) -> None:
+    code = (await shared(house, show_token=False))["link"].partition("#")[2]
+    with full_disk():
+        assert (await house.stranger("POST", "/share/claim", {"code": code})).status == 507
+        refused = await house.call("POST", "/control/shares", {"models": ["digits"], "label": "b", "show_token": True})
+        assert refused.status == 507
+    assert [each["label"] for each in (await house.call("GET", "/control/shares")).json] == ["team-a"]
+    assert (await house.stranger("POST", "/share/claim", {"code": code})).status == 200
+
+
+async def test_what_cannot_be_written_is_revoked_all_the_same(house: House) -> None:
+    call = await teammate(house)
+    with full_disk():
+        assert (await house.call("DELETE", "/control/shares/team-a")).status == 507
+        assert (await call("POST", INFER, body(1.0))).status == 401
+    (listed,) = (await house.call("GET", "/control/shares")).json
+    assert (await house.call("DELETE", f"/control/shares/{listed['id']}")).status == 200, "asked again, it is written"
+    assert house.service.persistence.shares.shares()[0].record.revoked_at == listed["revoked_at"]
+
+
+async def test_shares_and_unused_links_come_back_with_the_service(house: House) -> None:
+    token = (await shared(house))["token"]
+    code = (await shared(house, label="link", show_token=False))["link"].partition("#")[2]
+    gone = (await shared(house, label="gone"))["token"]
+    await house.call("DELETE", "/control/shares/gone")
+    store = house.service.persistence.shares
+    store.close()
+    again = ShareStore(store.path)
+    again.open()
+    house.service.persistence.shares = again
+    app = create_app(house.service, TOKEN)
+    assert (await Driver(app, token)("POST", INFER, body(1.0))).status == 200
+    assert (await Driver(app, gone)("POST", INFER, body(1.0))).status == 401
+    given = await Driver(app)("POST", "/share/claim", {"code": code})
+    assert (await Driver(app, given.json["token"])("POST", INFER, body(1.0))).status == 200
+    assert [each["state"] for each in (await Driver(app, TOKEN)("GET", "/control/shares")).json] == [
+        "holds",
+        "holds",
+        "revoked",
+    ]
+
+
+async def test_a_service_without_a_token_has_no_shares(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(house.app.gate, "_header", None)
+    reply = await house.call("POST", "/control/shares", {"models": ["digits"], "label": "a"})
+    assert reply.status == 501 and "--no-auth" in reply.error
+
+
+async def test_the_owner_s_calls_count_as_before(house: House) -> None:
+    await teammate(house)
+    assert (await house.call("POST", INFER, body(1.0))).status == 200
+    assert (await house.call("POST", INFER, b"{")).status == 400
+    assert house.service.metrics.state().figures["digits", "1"].outcomes[Outcome.INVALID] == 1

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import sqlite3
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.full_disk import full_disk
+from workbench.errors import Conflict, StorageError, Unsupported
+from workbench.share import share_store
+from workbench.share.share_record import ShareRecord
+from workbench.share.share_store import KEPT_S, ShareStore, StoredShare, share_file
+from workbench.share.share_token import digest_of, new_code, new_share_token
+
+LATER = 4e9
+
+
+def record(id: str = "s1", label: str = "team-a", expires_at: float = LATER, rate: float | None = 20.0) -> ShareRecord:
+    return ShareRecord(id, label, ("digits", "iris"), rate, 16, 1.0, expires_at)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[ShareStore]:
+    store = ShareStore(tmp_path / "shares.sqlite")
+    store.open()
+    yield store
+    store.close()
+
+
+def reopened(store: ShareStore) -> ShareStore:
+    store.close()
+    again = ShareStore(store.path)
+    again.open()
+    return again
+
+
+def test_without_a_share_there_is_no_file(store: ShareStore) -> None:
+    assert store.shares() == []
+    assert not store.path.exists()
+
+
+def test_shares_come_back(store: ShareStore) -> None:
+    store.add(StoredShare(record("s1", rate=None), b"t" * 32, None, 0.0))
+    store.add(StoredShare(record("s2"), None, b"c" * 32, 9.0))
+    store.add(StoredShare(record("s3"), b"u" * 32, None, 0.0))
+    store.claim("s2", b"v" * 32)
+    store.revoke("s3", LATER)
+    assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
+    first, second, third = reopened(store).shares()
+    assert first == StoredShare(record("s1", rate=None), b"t" * 32, None, 0.0)
+    assert (second.token, second.code) == (b"v" * 32, None)
+    assert (third.token, third.record.revoked_at) == (None, LATER)
+
+
+def test_no_secret_lies_in_the_file(store: ShareStore) -> None:
+    token, code = new_share_token(), new_code()
+    store.add(StoredShare(record(), digest_of(token.encode()), digest_of(code.encode()), 1.0))
+    content = store.path.read_bytes()
+    assert b"team-a" in content
+    assert token.encode() not in content and code.encode() not in content
+
+
+def test_a_full_disk_changes_nothing(store: ShareStore) -> None:
+    with full_disk(), pytest.raises(StorageError):
+        store.add(StoredShare(record(), b"t" * 32, None, 0.0))
+    store.add(StoredShare(record(), None, b"c" * 32, 9.0))
+    before = store.shares()
+    with full_disk():
+        for change in (
+            lambda: store.add(StoredShare(record("s2"), b"u" * 32, None, 0.0)),
+            lambda: store.claim("s1", b"t" * 32),
+            lambda: store.revoke("s1", 5.0),
+        ):
+            with pytest.raises(StorageError):
+                change()
+    assert store.shares() == before
+    assert reopened(store).shares() == before
+
+
+def test_a_damaged_file_is_set_aside_and_its_shares_are_over(store: ShareStore) -> None:
+    store.add(StoredShare(record(), b"t" * 32, None, 0.0))
+    store.close()
+    store.path.write_bytes(b"not a database at all" * 100)
+    again = ShareStore(store.path)
+    again.open()
+    assert again.shares() == []
+    assert len(again.notes) == 1 and "set aside as shares.sqlite.damaged-" in again.notes[0]
+    again.add(StoredShare(record(), b"t" * 32, None, 0.0))
+    assert len(again.shares()) == 1
+    again.close()
+
+
+def test_a_file_of_a_newer_version_is_left_alone(store: ShareStore) -> None:
+    store.add(StoredShare(record(), b"t" * 32, None, 0.0))
+    store.close()
+    connection = sqlite3.connect(store.path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    before = store.path.read_bytes()
+    with pytest.raises(Unsupported, match="newer version"):
+        ShareStore(store.path).open()
+    assert store.path.read_bytes() == before
+
+
+def test_a_second_service_is_refused_the_file(store: ShareStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(share_store, "BUSY_TIMEOUT_S", 0.05)
+    store.add(StoredShare(record(), b"t" * 32, None, 0.0))
+    with pytest.raises(Conflict, match="another service"):
+        ShareStore(store.path).open()
+
+
+def test_what_ended_long_ago_is_forgotten(store: ShareStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.add(StoredShare(record("s1", expires_at=100.0), b"t" * 32, None, 0.0))
+    store.add(StoredShare(record("s2", expires_at=LATER), b"u" * 32, None, 0.0))
+    store.add(StoredShare(record("s3", expires_at=LATER), b"v" * 32, None, 0.0))
+    store.revoke("s3", 50.0)
+    monkeypatch.setattr(share_store.time, "time", lambda: 49.0 + KEPT_S)
+    again = reopened(store)
+    assert [each.record.id for each in again.shares()] == ["s1", "s2", "s3"]
+    monkeypatch.setattr(share_store.time, "time", lambda: 101.0 + KEPT_S)
+    assert [each.record.id for each in reopened(again).shares()] == ["s2"]
+
+
+def test_a_closed_store_takes_nothing(store: ShareStore) -> None:
+    store.close()
+    with pytest.raises(StorageError, match="ending"):
+        store.add(StoredShare(record(), b"t" * 32, None, 0.0))
+
+
+def test_machines_that_share_a_folder_have_files_of_their_own(tmp_path: Path) -> None:
+    assert share_file(tmp_path) != share_file(tmp_path, "m1") != share_file(tmp_path, "m2")

@@ -1,0 +1,137 @@
+"""A share as its owner sees it, and the table of all shares. Neither shows a token."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from workbench.client.formatting import escape, html_table, text_table
+from workbench.client.results import Rows
+from workbench.client.summary import Card
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NO_SHARES = "nothing is shared; %infer share NAME --with LABEL shares a model"
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What `share` made: give the teammate its `link`, or its `token` where that was asked for."""
+
+    id: str
+    label: str
+    models: tuple[str, ...]
+    url: str
+    """Of the service."""
+    link: str
+    """Gives the token once, within an hour: its secret is in the fragment. Empty where the token was asked for."""
+    expires_at: float
+    """Unix time."""
+    rate: float | None = None
+    """Requests each second; None: as many as the service takes."""
+    max_in_flight: int = 0
+    token: str | None = field(default=None, repr=False)
+    """Only where it was asked for; the service gives it once. No display shows it."""
+
+    def _card(self) -> Card:
+        return Card(
+            f"{', '.join(self.models)} shared with {self.label}",
+            {
+                "link": self.link,
+                "token": "in .token of this object, and nowhere else" if self.token else "",
+                "url": self.url,
+                "rate": "" if self.rate is None else f"{self.rate:g} requests/s",
+                "at once": f"{self.max_in_flight} requests",
+                "until": clock_time(self.expires_at),
+                "ends with": f"%infer revoke {self.label}",
+            },
+        )
+
+    def __repr__(self) -> str:
+        return repr(self._card())
+
+    def _repr_html_(self) -> str:
+        return self._card()._repr_html_()
+
+
+@dataclass(frozen=True, slots=True)
+class SharedAccess:
+    """One share and its use since the service started."""
+
+    id: str
+    label: str
+    models: tuple[str, ...]
+    state: str
+    """unclaimed, holds, revoked or expired."""
+    rate: float | None
+    max_in_flight: int
+    created_at: float
+    """Unix time, as `expires_at`, `revoked_at` and `last_seen`."""
+    expires_at: float
+    revoked_at: float | None
+    requests: int
+    """That were let in."""
+    refused: int
+    """That were over a limit of the share."""
+    in_flight: int
+    last_seen: float | None
+
+
+class ShareTable(Rows[SharedAccess]):
+    """All shares, those that have ended for 30 days, displayed as a table."""
+
+    _HEAD = ("id", "with", "models", "state", "rate", "requests", "refused", "last seen", "until")
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row per share."""
+        import pandas as pd
+
+        columns = SharedAccess.__slots__
+        return pd.DataFrame([[getattr(each, name) for name in columns] for each in self], columns=list(columns))
+
+    def __repr__(self) -> str:
+        return text_table([self._HEAD, *map(_cells, self)]) if self else NO_SHARES
+
+    def _repr_html_(self) -> str:
+        if not self:
+            return f"<div>{escape(NO_SHARES)}</div>"
+        return html_table(list(self._HEAD), [[escape(cell) for cell in _cells(each)] for each in self])
+
+
+def share_of(answer: Mapping[str, Any]) -> Share:
+    """Decode the service's answer to a new share."""
+    return Share(
+        answer["id"],
+        answer["label"],
+        tuple(answer["models"]),
+        answer["url"],
+        answer.get("link", ""),
+        answer["expires_at"],
+        answer["rate"],
+        answer["max_in_flight"],
+        answer.get("token"),
+    )
+
+
+def table_of(answer: list[Mapping[str, Any]]) -> ShareTable:
+    """Decode the service's list of shares."""
+    return ShareTable(
+        [
+            SharedAccess(**{**{name: each[name] for name in SharedAccess.__slots__}, "models": tuple(each["models"])})
+            for each in answer
+        ]
+    )
+
+
+def clock_time(unix_s: float | None) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(unix_s)) if unix_s else "-"
+
+
+def _cells(each: SharedAccess) -> list[str]:
+    rate = "-" if each.rate is None else f"{each.rate:g}/s"
+    seen = clock_time(each.last_seen)
+    figures = [str(each.requests), str(each.refused)]
+    return [each.id, each.label, ", ".join(each.models), each.state, rate, *figures, seen, clock_time(each.expires_at)]

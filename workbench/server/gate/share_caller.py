@@ -1,0 +1,112 @@
+"""Who calls with a share's token: held to the share's models, limits and time at each request.
+
+What a head or a header block says is remembered with its caller, past the gate; so whatever may change between two
+requests is asked here, each time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Final
+
+from workbench.core.messages import InferRequest
+from workbench.errors import LimitExceeded, ModelNotFound, Unauthenticated
+from workbench.server.gate.auth import Caller
+from workbench.server.gate.scopes import SHARE_SCOPES
+from workbench.share.rate_bucket import BURST_S, RateBucket
+from workbench.share.share_record import ShareRecord
+
+MAX_SHARE_WATCHES: Final = 8
+"""Streams of one share that tell of its models' health at once."""
+
+
+class ShareCaller(Caller):
+    """Belongs to the event loop."""
+
+    __slots__ = ("_bucket", "_clock", "_ends_at", "_wall", "record", "refused", "requests", "seen_at")
+
+    def __init__(
+        self,
+        record: ShareRecord,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        Caller.__init__(
+            self,
+            record.label,
+            record.max_in_flight,
+            SHARE_SCOPES,
+            max_watches=MAX_SHARE_WATCHES,
+            models=frozenset(record.models),
+            revoked=record.revoked_at is not None,
+        )
+        self.record = record
+        self.requests = 0
+        """That were let in since the service started, inferences and others."""
+        self.refused = 0
+        """That were over a limit."""
+        self.seen_at = 0.0
+        """Unix time of the last request that was let in; 0: none yet."""
+        self._clock = clock
+        self._wall = wall
+        self._ends_at = clock() + record.expires_at - wall()
+        self._bucket = None if record.rate is None else RateBucket(record.rate, clock())
+
+    @property
+    def expired(self) -> bool:
+        """By the wall's clock or by the time that has passed, whichever is first: no step of a clock prolongs it."""
+        return self._wall() >= self.record.expires_at or self._clock() >= self._ends_at
+
+    def enter(self) -> None:
+        self._check_time()
+        if self.in_flight >= self.max_in_flight:
+            self.refused += 1
+            raise LimitExceeded(
+                f"{self.in_flight} requests with this token are under way, as many as its share allows; try later",
+                1.0,
+                "in-flight",
+                self.max_in_flight,
+            )
+        self._take()
+        self.in_flight += 1
+
+    def pay(self) -> None:
+        self._check_time()
+        self._take()
+
+    def confine(self, request: InferRequest) -> None:
+        self.check_model(request.model)
+        request.priority = 0  # the queue's order is the owner's to decide
+        if request.sequence is not None and request.sequence.id:  # nobody steps into another one's sequence
+            mine = f"{self.record.id}/{request.sequence.id}"
+            request.sequence = dataclasses.replace(request.sequence, id=mine)
+
+    def told(self, error: Exception) -> Exception:
+        if isinstance(error, ModelNotFound):  # its message names other models
+            return ModelNotFound("the model, or this version of it, is not served now; ask whoever shared it")
+        return error
+
+    def ended(self) -> Unauthenticated:
+        return Unauthenticated(
+            "this token's share was revoked or has expired; ask whoever shared the model for another"
+        )
+
+    def _check_time(self) -> None:
+        if self.revoked or self.expired:
+            raise self.ended()
+
+    def _take(self) -> None:
+        bucket = self._bucket
+        if bucket is not None and (wait_s := bucket.take(self._clock())):
+            self.refused += 1
+            raise LimitExceeded(
+                f"this token has {bucket.rate:g} requests a second, and they are used up; try again later",
+                wait_s,
+                "requests",
+                bucket.burst,
+                max(round(bucket.burst / bucket.rate), int(BURST_S)),
+            )
+        self.requests += 1
+        self.seen_at = self._wall()

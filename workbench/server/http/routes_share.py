@@ -1,0 +1,155 @@
+"""Shares over HTTP: the owner's routes, and the one that redeems a link, which needs no token."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from workbench.protocols.control import BODY_BYTES, decode_body
+from workbench.server.gate.in_flight import anonymous_bytes
+from workbench.server.gate.scopes import Scope
+from workbench.server.gate.share_caller import ShareCaller
+from workbench.server.http.message import Response
+from workbench.server.http.routing import Call, Route
+from workbench.server.service import Service
+from workbench.server.shares import Shares
+from workbench.share.share_record import (
+    DEFAULT_IN_FLIGHT,
+    ShareRecord,
+    check_in_flight,
+    check_label,
+    check_models,
+    parse_life_s,
+    parse_rate,
+)
+
+CLAIM_BYTES = 1024
+"""Of the body that redeems a link."""
+
+CLAIM_PATH = "/share/claim"
+
+log = logging.getLogger("workbench.server")
+
+
+class _Asked(msgspec.Struct, forbid_unknown_fields=True):
+    models: list[str]
+    label: str
+    rate: float | str | None = None
+    expires: float | str = "7d"
+    max_in_flight: int = DEFAULT_IN_FLIGHT
+    show_token: bool = False
+
+
+class _Claim(msgspec.Struct):
+    code: str
+
+
+def routes(service: Service, shares: Shares) -> list[Route]:
+    served = ShareRoutes(service, shares)
+    return [
+        Route("POST", "/control/shares", served.add),
+        Route("GET", "/control/shares", served.list),
+        Route("DELETE", "/control/shares/{share}", served.revoke),
+        Route("POST", CLAIM_PATH, served.claim, Scope.PUBLIC),
+    ]
+
+
+class ShareRoutes:
+    def __init__(self, service: Service, shares: Shares) -> None:
+        self._service = service
+        self._shares = shares
+        self._anonymous = anonymous_bytes()
+
+    async def add(self, call: Call) -> Response:
+        async with call.body(BODY_BYTES, self._service.bodies) as body:
+            asked = decode_body(body, _Asked)
+        now = time.time()
+        terms = ShareRecord(
+            "",
+            check_label(asked.label),
+            check_models(asked.models),
+            parse_rate(asked.rate),
+            check_in_flight(asked.max_in_flight),
+            now,
+            now + parse_life_s(asked.expires),
+        )
+        for model in terms.models:
+            self._service.engine.status(model)  # raises where there is none
+        record, token, code = await self._shares.add(terms, show_token=asked.show_token)
+        log.info("a share was made", extra={"fields": {"share": record.id, "label": record.label}})
+        answer: dict[str, Any] = {**_record(record), "url": self._service.url}
+        if token:
+            self._keep_from_log(token)
+            answer["token"] = token
+        if code:
+            self._keep_from_log(code)
+            answer["link"] = f"{self._service.url}{CLAIM_PATH}#{code}"
+        return _json(answer)
+
+    async def list(self, call: Call) -> Response:
+        return _json([_listed(caller, claimed) for caller, claimed in self._shares.shares()])
+
+    async def revoke(self, call: Call) -> Response:
+        record = await self._shares.revoke(call.params["share"])
+        log.info("a share was revoked", extra={"fields": {"share": record.id, "label": record.label}})
+        return _json(_record(record))
+
+    async def claim(self, call: Call) -> Response:
+        """The token of the share whose link holds the code, once."""
+        async with call.body(CLAIM_BYTES, self._anonymous) as body:
+            code = decode_body(body, _Claim).code
+        record, token = await self._shares.claim(code)
+        self._keep_from_log(token)
+        log.info("a share was claimed", extra={"fields": {"share": record.id, "label": record.label}})
+        return _json(
+            {
+                "token": token,
+                "label": record.label,
+                "models": record.models,
+                "url": self._service.url,
+                "expires_at": record.expires_at,
+            }
+        )
+
+    def _keep_from_log(self, secret: str) -> None:
+        if self._service.logs is not None:
+            self._service.logs.add_secret(secret)
+
+
+def _record(record: ShareRecord) -> Mapping[str, Any]:
+    return {
+        "id": record.id,
+        "label": record.label,
+        "models": record.models,
+        "rate": record.rate,
+        "max_in_flight": record.max_in_flight,
+        "created_at": record.created_at,
+        "expires_at": record.expires_at,
+        "revoked_at": record.revoked_at,
+    }
+
+
+def _listed(caller: ShareCaller, claimed: bool) -> Mapping[str, Any]:
+    state = "unclaimed"
+    if caller.revoked:
+        state = "revoked"
+    elif caller.expired:
+        state = "expired"
+    elif claimed:
+        state = "holds"
+    return {
+        **_record(caller.record),
+        "state": state,
+        "requests": caller.requests,
+        "refused": caller.refused,
+        "in_flight": caller.in_flight,
+        "last_seen": caller.seen_at or None,
+    }
+
+
+def _json(value: object) -> Response:
+    return Response(200, msgspec.json.encode(value))

@@ -1,0 +1,143 @@
+"""The service's shares: made, claimed, listed and revoked. No token is given out whose digest is not on the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+from workbench.errors import Conflict, InvalidInput, NotFound, Unsupported
+from workbench.server.gate.auth import Caller, Gate
+from workbench.server.gate.share_caller import ShareCaller
+from workbench.share.share_record import ShareRecord
+from workbench.share.share_store import ShareStore, StoredShare
+from workbench.share.share_token import digest_of, new_code, new_share_id, new_share_token
+
+CODE_LIFE_S: Final = 3600.0
+"""How long a link can be redeemed."""
+
+MAX_SHARES: Final = 256
+"""That hold at once."""
+
+T = TypeVar("T")
+
+
+class Shares:
+    """Belongs to the event loop; the disk is written to in threads, one change after another."""
+
+    def __init__(self, gate: Gate, store: ShareStore, wall: Callable[[], float] = time.time) -> None:
+        """Reads the shares that `store` has kept."""
+        self._gate = gate
+        self._store = store
+        self._wall = wall
+        self._callers: dict[str, ShareCaller] = {}
+        """By id, those that have ended too."""
+        self._by_token: dict[bytes, ShareCaller] = {}
+        self._codes: dict[bytes, tuple[ShareCaller, float]] = {}
+        """Digest of a link's code -> whose token it gives, and until when."""
+        self._one_at_a_time = asyncio.Lock()
+        gate.share_of = self._caller_of
+        for each in store.shares():
+            caller = self._callers[each.record.id] = ShareCaller(each.record)
+            if each.token is not None:
+                self._by_token[each.token] = caller
+            if each.code is not None:
+                self._codes[each.code] = caller, each.code_until
+
+    def _caller_of(self, token: bytes) -> Caller | None:
+        caller = self._by_token.get(digest_of(token))
+        return None if caller is None or caller.revoked or caller.expired else caller
+
+    def shares(self) -> list[tuple[ShareCaller, bool]]:
+        """All that are kept, the oldest first, and whether each one's token was given out."""
+        claimed = {caller.record.id for caller in self._by_token.values()}
+        return [(caller, caller.record.id in claimed) for caller in self._callers.values()]
+
+    async def add(self, asked: ShareRecord, *, show_token: bool) -> tuple[ShareRecord, str, str]:
+        """Make a share of the terms in `asked`, whose id does not count: (share, token, code), of which one is empty.
+
+        Raises Conflict for a label that a share which holds has, InvalidInput for too many, StorageError.
+        """
+        if not self._gate.asks_for_token:
+            raise Unsupported(
+                "this service asks for no token (--no-auth), so whoever reaches it calls its models already"
+            )
+        return await self._alone(lambda: self._add(asked, show_token))
+
+    async def _add(self, asked: ShareRecord, show_token: bool) -> tuple[ShareRecord, str, str]:
+        holding = [each.record for each in self._callers.values() if not each.revoked and not each.expired]
+        if (same := next((each for each in holding if each.label == asked.label), None)) is not None:
+            raise Conflict(
+                f"there is a share {same.label!r} already ({same.id}): revoke it first, or take another label"
+            )
+        if len(holding) >= MAX_SHARES:
+            raise InvalidInput(f"{MAX_SHARES} shares hold, as many as there may be: revoke some first")
+        record = dataclasses.replace(asked, id=new_share_id())
+        token, code = (new_share_token(), "") if show_token else ("", new_code())
+        until = self._wall() + CODE_LIFE_S
+        token_digest = digest_of(token.encode()) if token else None
+        code_digest = digest_of(code.encode()) if code else None
+        await asyncio.to_thread(self._store.add, StoredShare(record, token_digest, code_digest, until))
+        caller = self._callers[record.id] = ShareCaller(record)
+        if token_digest is not None:
+            self._by_token[token_digest] = caller
+        if code_digest is not None:
+            self._codes[code_digest] = caller, until
+        return record, token, code
+
+    async def claim(self, code: str) -> tuple[ShareRecord, str]:
+        """The share whose link holds `code`, and its token, which nobody is given again.
+
+        Raises NotFound for a code that is wrong, used up, too old, or of a share that has ended; StorageError, and
+        then the code is still good.
+        """
+        return await self._alone(lambda: self._claim(digest_of(code.encode("utf-8", "surrogatepass"))))
+
+    async def _claim(self, digest: bytes) -> tuple[ShareRecord, str]:
+        caller, until = self._codes.get(digest, (None, 0.0))
+        if caller is None or self._wall() >= until or caller.revoked or caller.expired:
+            raise NotFound(
+                "this link gives no token: it was used already, is older than an hour, or its share has ended; ask "
+                "whoever sent it for another"
+            )
+        token = new_share_token()
+        token_digest = digest_of(token.encode())
+        await asyncio.to_thread(self._store.claim, caller.record.id, token_digest)
+        del self._codes[digest]
+        self._by_token[token_digest] = caller
+        return caller.record, token
+
+    async def revoke(self, name: str) -> ShareRecord:
+        """End the share with this id, or this label. It has ended when this raises StorageError too, until a restart.
+
+        Raises NotFound.
+        """
+        return await self._alone(lambda: self._revoke(name))
+
+    async def _revoke(self, name: str) -> ShareRecord:
+        caller = self._callers.get(name)
+        if caller is None:
+            mine = [each for each in self._callers.values() if each.record.label == name]
+            caller = next((each for each in mine if not each.revoked and not each.expired), None)
+        if caller is None:
+            raise NotFound(f"no share that holds has the id or the label {name[:80]!r}; %infer shares lists them")
+        at = self._wall()
+        if not caller.revoked:
+            caller.revoked = True
+            caller.record = dataclasses.replace(caller.record, revoked_at=at)
+            self._codes = {code: each for code, each in self._codes.items() if each[0] is not caller}
+            for told in self._gate.on_revoked:
+                told()
+        await asyncio.to_thread(self._store.revoke, caller.record.id, caller.record.revoked_at or at)
+        return caller.record
+
+    async def _alone(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Not to be cancelled in the middle, nor may the next change begin before its end: disk and gate must agree."""
+
+        async def in_turn() -> T:
+            async with self._one_at_a_time:
+                return await work()
+
+        return await asyncio.shield(asyncio.ensure_future(in_turn()))
