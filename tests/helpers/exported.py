@@ -17,7 +17,8 @@ def answers_of_export(estimator: Any, rows: Any) -> list[Any]:
     session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_inputs()]
     if len(names) == 1:
-        return list(session.run(None, {names[0]: rows}))
+        double = session.get_inputs()[0].type == "tensor(double)"
+        return list(session.run(None, {names[0]: rows.astype(float) if double else rows}))
     texts = {each.name for each in session.get_inputs() if each.type == "tensor(string)"}
     columns = {name: rows[name].to_numpy(object if name in texts else "float32").reshape(-1, 1) for name in names}
     return list(session.run(None, columns))

@@ -18,7 +18,7 @@ _FORESTS = ("_forest", "_gb", "_iforest", "gradient_boosting")
 _IN_DOUBLE = ("HistGradientBoosting", "LGBM")
 """Classes that compare float64; the other trees round their input to float32 first."""
 
-_STEPPED = ("Binarizer", "KBinsDiscretizer", "QuantileTransformer", "SplineTransformer")
+_STEPPED = ("Binarizer", "KNNImputer", "KBinsDiscretizer", "QuantileTransformer", "SplineTransformer")
 """Transformers that compare what they are given, or lose its digits, where it is large beside its range."""
 
 _COPIES = ("ColumnTransformer", "FeatureUnion", "MissingIndicator", "OneHotEncoder", "OrdinalEncoder", "Pipeline",
