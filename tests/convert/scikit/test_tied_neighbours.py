@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import KNNImputer
+from sklearn.linear_model import LinearRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -32,3 +35,13 @@ def test_other_models_and_rows_of_which_many_are_tied_are_left_as_they_are() -> 
         kept, left_out = decided(model.fit(TRAINED, LABELS), rows)
         assert kept is rows
         assert left_out == 0
+
+
+def test_rows_that_an_imputer_fills_by_the_order_of_what_it_stores_are_left_out() -> None:
+    random = np.random.default_rng(0)
+    trained = np.column_stack([random.integers(0, 5, 100), random.normal(size=(100, 2))]).astype(float)
+    asked = np.concatenate([random.normal(size=(20, 3)), [[1.0, np.nan, np.nan], [np.nan, 0.5, np.nan]]])
+    imputed = make_pipeline(ColumnTransformer([("filled", KNNImputer(n_neighbors=2), [0, 1, 2])]), LinearRegression())
+    rows, left_out = decided(imputed.fit(trained, trained[:, 1]), asked)
+    np.testing.assert_array_equal(rows, asked[[*range(20), 21]])
+    assert left_out == 1
