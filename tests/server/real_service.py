@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,16 +13,19 @@ from tests.helpers.service_process import Serve
 
 
 @contextmanager
-def started(folder: Path, *flags: str) -> Iterator[Serve]:
+def started(folder: Path, *flags: str, environment: Mapping[str, str] | None = None) -> Iterator[Serve]:
     """A service that is ready."""
-    with Serve(folder, *flags) as serve:
+    with Serve(folder, *flags, environment=environment) as serve:
         yield serve.ready()
 
 
 @contextmanager
-def serving(folder: Path, served: dict[str, onnx.ModelProto], *flags: str) -> Iterator[Serve]:
+def serving(
+    folder: Path, served: dict[str, onnx.ModelProto], *flags: str, environment: Mapping[str, str] | None = None
+) -> Iterator[Serve]:
     """A ready service of both protocols, and of the repository in `folder`."""
     for name, model in served.items():
         models.save(model, folder / "repository" / name / "1" / "model.onnx")
-    with started(folder, "--model-repository", str(folder / "repository"), "--grpc-port", "0", *flags) as serve:
+    repository = ["--model-repository", str(folder / "repository")]
+    with started(folder, *repository, "--grpc-port", "0", *flags, environment=environment) as serve:
         yield serve

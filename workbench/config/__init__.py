@@ -11,6 +11,7 @@ import dataclasses
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -164,6 +165,10 @@ class Limits:
         check(self)
 
 
+OWNER_ADDRESSES = "127.0.0.0/8 ::1"
+"""Loopback."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
     """The service: where it listens, what it serves, where it keeps things."""
@@ -189,6 +194,12 @@ class ServerConfig:
         bool, Flag("--insecure", "", "serve other machines without TLS, where something else encrypts")
     ] = False
     """Off loopback HTTP is served without TLS too; tokens and rows can be read on the way."""
+    owner_remote: Annotated[
+        bool, Flag("--owner-remote", "", "take the owner's token from other machines too, but for the control plane")
+    ] = False
+    """The owner's token is taken on connections from other machines, for all but the control plane."""
+    owner_addresses: str = OWNER_ADDRESSES
+    """Networks of this machine's own addresses: a caller who reached one of them counts as on this machine."""
     grpc_tls_cert: Annotated[
         Path | None, Flag("--grpc-tls-cert", "FILE", "PEM: serve gRPC with TLS, with a certificate of its own")
     ] = None
@@ -300,6 +311,18 @@ class ServerConfig:
                 raise InvalidInput(f"{name}_cert and {name}_key must be given together")
         if self.grpc_tls_client_ca is not None and self.grpc_certificate is None:
             raise InvalidInput("grpc_tls_client_ca needs grpc_tls_cert or tls_cert")
+        _ = self.owner_networks  # checked once, here
+
+    @property
+    def owner_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """`owner_addresses`, read. Raises InvalidInput."""
+        try:
+            return tuple(ip_network(each, strict=False) for each in self.owner_addresses.replace(",", " ").split())
+        except ValueError as error:
+            raise InvalidInput(
+                f"owner_addresses must be networks such as {OWNER_ADDRESSES!r}, got {self.owner_addresses[:80]!r}: "
+                f"{error}"
+            ) from None
 
     @property
     def grpc_certificate(self) -> tuple[Path, Path] | None:

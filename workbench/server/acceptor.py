@@ -45,14 +45,17 @@ class Acceptor:
         *,
         refusal: bytes = b"",
         tls: ssl.SSLContext | None = None,
+        is_remote: Callable[[str, str], bool] | None = None,
     ) -> None:
         """`make`: the protocol of a connection; it sets its Place's `evict`, and releases it when it is lost.
-        `refusal`: what one too many is told before it is closed."""
+        `refusal`: what one too many is told before it is closed. `is_remote`: of the address of ours that was
+        called and the caller's, whether the caller is on another machine; None: nobody is."""
         self._listener = listener
         self._make = make
         self._caps = caps
         self._refusal = refusal
         self._tls = tls
+        self._is_remote = is_remote
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[None]] = set()
         self._rest: asyncio.TimerHandle | None = None
@@ -82,6 +85,8 @@ class Acceptor:
             if place is None:
                 self._refuse(accepted)
                 continue
+            if self._is_remote is not None:
+                place.remote = self._is_remote(_called(accepted), _name(address))
             accepted.setblocking(False)
             task = self._loop.create_task(self._open(accepted, place))
             place.evict = task.cancel
@@ -120,3 +125,16 @@ class Acceptor:
     def _go_on(self) -> None:
         self._rest = None
         self._loop.add_reader(self._listener, self._accept)
+
+
+def _name(address: object) -> str:
+    """The host of an address as sockets give it; empty for one without."""
+    return str(address[0]) if isinstance(address, tuple) else ""
+
+
+def _called(accepted: socket.socket) -> str:
+    """The address of ours that was called; empty where it is not known any more."""
+    try:
+        return _name(accepted.getsockname())
+    except OSError:
+        return ""

@@ -32,7 +32,7 @@ from workbench.server.http.h1_connection import ConnectionLimits
 from workbench.server.http.h1_server import H1Server
 from workbench.server.memory_release import MemoryRelease, tune_heap
 from workbench.server.persistence import ModelPersistence
-from workbench.server.process.bind_address import is_loopback
+from workbench.server.process.bind_address import is_loopback, remote_test
 from workbench.server.process.descriptors import most_connections, raise_descriptor_limit
 from workbench.server.process.startup import (
     FAILED,
@@ -176,6 +176,8 @@ async def _serve(
         service.unread,
         ConnectionLimits(limits.head_timeout_s, limits.body_timeout_s, limits.idle_timeout_s),
         None if tls is None else tls.context,
+        app.for_remote(config.owner_remote),
+        remote_test(config),
     )
     app.gate.on_replaced.append(server.token_replaced)
     app.gate.on_revoked.append(server.share_revoked)

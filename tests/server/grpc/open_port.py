@@ -55,12 +55,12 @@ class Port:
 
 
 @asynccontextmanager
-async def open_port(house: House) -> AsyncIterator[Port]:
+async def open_port(house: House, host: str = "127.0.0.1") -> AsyncIterator[Port]:
     server = GrpcServer(house.app.inference, house.app.gate)
-    listener = bind("127.0.0.1", 0)
+    listener = bind(host, 0)
     await server.start(listener)
     try:
-        address = grpc_address("127.0.0.1", listener)
+        address = grpc_address(host, listener)
         async with grpc.aio.insecure_channel(address) as channel:
             yield Port(house, server, channel, address)
     finally:

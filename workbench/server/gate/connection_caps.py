@@ -24,12 +24,14 @@ log = logging.getLogger("workbench.server")
 class Place:
     """One open connection's place, from its acceptance to its end."""
 
-    __slots__ = ("_caps", "_peer", "_taken", "evict")
+    __slots__ = ("_caps", "_peer", "_taken", "evict", "remote")
 
     def __init__(self, caps: ConnectionCaps, peer: str) -> None:
         self._caps = caps
         self._peer = peer
         self._taken = True
+        self.remote = False
+        """Its caller is on another machine."""
         self.evict: Callable[[], object] = _nothing
         """Closes the connection at once, because another needs its place. Whoever holds the connection sets it."""
 

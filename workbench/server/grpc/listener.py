@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import time
+from copy import copy
 
 from workbench.config import Limits
 from workbench.http2.protocol import Connections, Http2Protocol
@@ -15,10 +16,12 @@ from workbench.server.accept_last import accept_last
 from workbench.server.acceptor import Acceptor
 from workbench.server.gate.auth import Gate
 from workbench.server.gate.connection_caps import Place, address_of
+from workbench.server.gate.remote_gate import RemoteGate
 from workbench.server.grpc import health, oip_service
 from workbench.server.grpc.call import GrpcCalls
 from workbench.server.grpc.methods import Methods
 from workbench.server.inference import InferencePath
+from workbench.server.process.bind_address import remote_test
 from workbench.server.tls_context import GRPC_FLAGS, HTTP_FLAGS, CertificateFiles, ServerTls
 from workbench.telemetry.rate_limiter import RateLimiter
 
@@ -39,7 +42,9 @@ class GrpcServer:
         service = inference.service
         config = service.config
         table = {**oip_service.methods(service, inference), **health.methods(service)}
-        self.methods = Methods(gate, table, min(config.limits.max_body_bytes, MAX_MESSAGE_BYTES))
+        most = min(config.limits.max_body_bytes, MAX_MESSAGE_BYTES)
+        self.methods = Methods(gate, table, most)
+        self._remote_methods = Methods(RemoteGate(gate, config.owner_remote), table, most)
         self._service = service
         self.tls: ServerTls | None = None
         if (given := config.grpc_certificate) is not None:
@@ -49,6 +54,7 @@ class GrpcServer:
         self._listener: socket.socket | None = None
         self._acceptor: Acceptor | None = None
         self._calls: GrpcCalls | None = None
+        self._remote_calls: GrpcCalls | None = None
         self._connections = Connections(_Notes().note, address_of, service.unread, service.bodies.most // UNREAD_SHARE)
         self._limits = _time_limits(config.limits)
         gate.on_replaced.append(self._connections.reconsider)
@@ -57,15 +63,20 @@ class GrpcServer:
     async def start(self, listener: socket.socket) -> None:
         self._listener = listener
         self._calls = GrpcCalls(self.methods, self._service.bodies)
+        self._remote_calls = copy(self._calls)  # what they hold and have under way is one
+        self._remote_calls.methods = self._remote_methods
         tls = None
         if self.tls is not None:
             tls = self.tls.context
             self._following = asyncio.create_task(self.tls.follow())
-        self._acceptor = Acceptor(listener, self._protocol, self._service.connections, tls=tls)
+        self._acceptor = Acceptor(
+            listener, self._protocol, self._service.connections, tls=tls, is_remote=remote_test(self._service.config)
+        )
 
     def _protocol(self, place: Place) -> Http2Protocol:
-        assert self._calls is not None
-        return Http2Protocol(self._calls.call, self._connections, self._limits, place, STRANGER_STREAMS)
+        calls = self._remote_calls if place.remote else self._calls
+        assert calls is not None
+        return Http2Protocol(calls.call, self._connections, self._limits, place, STRANGER_STREAMS)
 
     async def leave(self, *, last: bool) -> None:
         """Have clients make no further call here. Those that are on their way are still served.

@@ -15,6 +15,7 @@ from workbench.protocols.status_codes import UNFORESEEN
 from workbench.protocols.trace_headers import REQUEST_ID, TRACEPARENT, request_id, traceparent
 from workbench.server.gate.auth import Caller, Gate
 from workbench.server.gate.in_flight import ANONYMOUS_WHOLE_S
+from workbench.server.gate.remote_gate import RemoteGate
 from workbench.server.gate.request_ids import HasRequestId
 from workbench.server.gate.scopes import Scope
 from workbench.server.grpc import framing
@@ -111,10 +112,10 @@ class Methods:
     """`table`: full name ("/package.Service/Method") -> Method. `max_message_bytes`: of those that hold
     tensors or files."""
 
-    def __init__(self, gate: Gate, table: Mapping[str, Method], max_message_bytes: int) -> None:
+    def __init__(self, gate: Gate | RemoteGate, table: Mapping[str, Method], max_message_bytes: int) -> None:
         self.table = table
         """All there are, for whoever wants to walk them."""
-        self._gate = gate
+        self._admit = gate.admit_token
         self._most = max_message_bytes
         self._by_path = {name.encode(): method for name, method in table.items()}
 
@@ -128,7 +129,7 @@ class Methods:
         path = request[b":path"]
         method = self._by_path.get(path)
         try:
-            caller = self._gate.admit_token(None if method is None else method.scope, request.get(b"authorization"))
+            caller = self._admit(None if method is None else method.scope, request.get(b"authorization"))
             if method is None:
                 name = path[:120].decode("utf-8", "replace")
                 raise Unsupported(f"there is no method {name!r}; reflection lists those that there are")

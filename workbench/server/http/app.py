@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from copy import copy
 from typing import Final
 
 from workbench.errors import WorkbenchError
 from workbench.server.gate.auth import SAFE_METHODS, Caller, Gate
+from workbench.server.gate.remote_gate import RemoteGate
 from workbench.server.gate.scopes import Scope
 from workbench.server.http import (
     routes_control,
@@ -61,6 +63,17 @@ class App:
         self.known = self.infer.known
         gate.on_replaced.append(self.infer.heads.clear)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._admit = gate.admit
+
+    def for_remote(self, owner_remote: bool) -> App:
+        """The application for callers on other machines: the same, but for what they may do. It remembers heads of its
+        own, since who sends a remembered head is not asked for again."""
+        other = copy(self)
+        other._admit = RemoteGate(self.gate, owner_remote).admit
+        other.infer = InferRoute(self.inference)
+        other.known = other.infer.known
+        self.gate.on_replaced.append(other.infer.heads.clear)
+        return other
 
     def open(self, head: RequestHead, connection: H1Connection) -> Exchange:
         request_id = self.inference.ids.of(head.headers)
@@ -94,9 +107,9 @@ class App:
             else:
                 route, params = self._routes.find(method, path)
         except WorkbenchError:
-            self.gate.admit(None, method, head.headers)
+            self._admit(None, method, head.headers)
             raise
-        return route, params, self.gate.admit(route.scope, method, head.headers)
+        return route, params, self._admit(route.scope, method, head.headers)
 
     def error_answer(self, error: Exception, request_id: bytes) -> tuple[int, bytes, bytes]:
         response = error_response(error, request_id)

@@ -193,10 +193,11 @@ class H1Connection(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, server: ConnectionOwner, place: Place) -> None:
+    def __init__(self, server: ConnectionOwner, place: Place, app: Application | None = None) -> None:
+        """`app`: in place of the server's own."""
         self._server = server
         self._place = place
-        self._app = server.app
+        self._app = app or server.app
         self._known: Callable[[bytes], KnownHead | None] = (
             self._known_of_stranger if not server.draining else _none_known
         )

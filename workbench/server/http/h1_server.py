@@ -7,12 +7,13 @@ import contextlib
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 from typing import Final
 
 from workbench.server.accept_last import accept_last
 from workbench.server.acceptor import Acceptor
-from workbench.server.gate.connection_caps import ConnectionCaps
+from workbench.server.gate.connection_caps import ConnectionCaps, Place
 from workbench.server.gate.unread_answers import UnreadAnswers
 from workbench.server.http.h1_connection import NOT_KEPT, TOO_MANY, Application, ConnectionLimits, H1Connection
 from workbench.server.http.shared_turns import SharedTurns
@@ -32,7 +33,10 @@ class H1Server:
         unread: UnreadAnswers,
         limits: ConnectionLimits | None = None,
         tls: ssl.SSLContext | None = None,
+        remote_app: Application | None = None,
+        is_remote: Callable[[str, str], bool] | None = None,
     ) -> None:
+        """`remote_app` answers connections that came from other machines, as `is_remote` says (see Acceptor)."""
         self.app = app
         self.caps = caps
         self.unread = unread
@@ -44,6 +48,8 @@ class H1Server:
         self.left = False
         """It takes no connections any more."""
         self._tls = tls
+        self._remote_app = remote_app
+        self._is_remote = is_remote
         self._acceptor: Acceptor | None = None
         self._stop = asyncio.Event()
         self._is_last = True
@@ -55,7 +61,7 @@ class H1Server:
         """Serve until `stop`; then finish what has come, and leave the answers `linger_s` to be read."""
         refusal = TOO_MANY if self._tls is None else b""  # which would have to be encrypted
         self._acceptor = Acceptor(
-            listener, lambda place: H1Connection(self, place), self.caps, refusal=refusal, tls=self._tls
+            listener, self._connection, self.caps, refusal=refusal, tls=self._tls, is_remote=self._is_remote
         )
         self.started = True
         await self._stop.wait()
@@ -67,6 +73,9 @@ class H1Server:
         for connection in list(self.connections):
             connection.transport.abort()
         await asyncio.sleep(0)
+
+    def _connection(self, place: Place) -> H1Connection:
+        return H1Connection(self, place, self._remote_app if place.remote else None)
 
     def stop(self, *, last: bool = True) -> None:
         """`last`: no other process accepts connections on the socket after this."""
