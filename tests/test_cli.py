@@ -188,6 +188,18 @@ def test_the_verbs_of_a_client_speak_to_a_running_service(
         assert "is not KEY=VALUE" in said("set", "plus", "max_batch", status=2)
         assert "16" in said("show", "plus")
         assert serve.published["url"] in said("status")
+        assert "nothing is shared" in said("shares")
+        shared = said("share", "plus", "--with", "team-a", "--rate", "20/s", "--expires", "1d")
+        assert "/share/claim#" in shared and "wbk_" not in shared
+        said("share", "plus", "--with", "b", "--as-env", str(tmp_path / "b.env"))
+        token = (tmp_path / "b.env").read_text().split("INFER_TOKEN=")[1].strip()
+        assert "wbk_" in said("share", "plus", "--with", "c", "--show-token")
+        assert "there is a share 'b'" in said("share", "plus", "--with", "b", status=2)
+        assert "team-a has ended" in said("revoke", "team-a")
+        assert "no share that holds" in said("revoke", "team-a", status=2)
+        listed = said("shares")
+        assert "revoked" in listed and token not in listed
+        assert token not in said("logs", "--lines", "50")
         assert "ready" in said("logs", "--lines", "50")
         before = serve.token
         assert serve.published["token_file"] in said("token")

@@ -543,26 +543,31 @@ class Workbench:
         *,
         max_in_flight: int | None = None,
         show_token: bool = False,
+        as_env: str | os.PathLike[str] | None = None,
     ) -> Share:
         """Gives somebody else a token for inferences on `model`, or on several models, and nothing else.
 
         `rate` are requests a second (20, "20/s", "600/min"); `expires` is a time from now on ("7d", "12h", or seconds);
         `max_in_flight` requests may be under way at once (16). The answer has a link that gives the token once, within
-        an hour; with `show_token` it has the token in its place. No token is shown, here or later.
+        an hour; with `show_token` it has the token in its place. No token is shown, here or later. `as_env`
+        is a new file for the address and the token, INFER_URL and INFER_TOKEN, that only you can read.
 
         Raises ModelNotFound for a model that is not served, Conflict for a label that a share has already.
         """
         from workbench.client import sync
+        from workbench.client.share_env import into_env_file
 
         terms: dict[str, object] = {
             "models": [model] if isinstance(model, str) else list(model),
             "label": label,
             "rate": rate,
             "expires": expires,
-            "show_token": show_token,
+            "show_token": show_token or as_env is not None,
         }
         if max_in_flight is not None:
             terms["max_in_flight"] = max_in_flight
+        if as_env is not None:
+            return into_env_file(Path(as_env), lambda: sync.run(self._client.share(terms)), self.revoke)
         return sync.run(self._client.share(terms))
 
     def shares(self) -> ShareTable:

@@ -296,6 +296,45 @@ def _token(arguments: argparse.Namespace) -> int:
     return _say(workbench.token(show=arguments.show))
 
 
+def _add_share(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", metavar="NAME", nargs="+", help="the models that it may call")
+    parser.add_argument("--with", dest="label", metavar="LABEL", required=True, help="whom it is for")
+    parser.add_argument("--rate", help="the most requests it may send: 20/s, 600/min (no limit)")
+    parser.add_argument("--expires", default="7d", metavar="TIME", help="how long it holds: 7d, 12h, 30min (7d)")
+    parser.add_argument("--max-in-flight", type=int, metavar="N", help="its requests under way at once (16)")
+    parser.add_argument(
+        "--as-env", metavar="FILE", help="a new file for INFER_URL and INFER_TOKEN that only you can read"
+    )
+    parser.add_argument("--show-token", action="store_true", help="print the token in place of a link")
+
+
+def _share(arguments: argparse.Namespace) -> int:
+    share = _service(arguments).share(
+        arguments.names,
+        arguments.label,
+        arguments.rate,
+        arguments.expires,
+        max_in_flight=arguments.max_in_flight,
+        show_token=arguments.show_token,
+        as_env=arguments.as_env,
+    )
+    _print(share)
+    return _say(share.token) if arguments.show_token else 0
+
+
+def _shares(arguments: argparse.Namespace) -> int:
+    return _say(_service(arguments).shares())
+
+
+def _add_revoke(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("share", metavar="SHARE", help="its label or id")
+
+
+def _revoke(arguments: argparse.Namespace) -> int:
+    _service(arguments).revoke(arguments.share)
+    return _say(f"the share {arguments.share} has ended; its next call is refused")
+
+
 def _add_logs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lines", type=int, default=20, metavar="N", help="number of lines (20)")
 
@@ -392,6 +431,9 @@ _CLIENT_VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], C
     "restart": ("restart your shared service, in this version", _add_nothing, _restart),
     "stop": ("stop your shared service; the next call starts it again", _add_nothing, _stop),
     "token": ("say where the service's token is, or replace it", _add_token, _token),
+    "share": ("give somebody else a token for models, by a link", _add_share, _share),
+    "shares": ("list the shares and their use", _add_nothing, _shares),
+    "revoke": ("end a share", _add_revoke, _revoke),
     "logs": ("print the service's last log lines", _add_logs, _logs),
     "bench": ("load-test a model; the status is 1 if --slo is not met", _add_bench, _bench),
     "history": ("list the stored load tests", _add_history, _history),

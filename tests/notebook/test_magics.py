@@ -17,6 +17,7 @@ from tests.notebook.cells import CLF, Cells, X
 from workbench.api import Workbench
 from workbench.client.futures import Job
 from workbench.client.results import Lines, LoadReport, ModelTable, Prediction
+from workbench.client.share_results import Share
 from workbench.client.summary import Card
 from workbench.convert.pytorch.last_calls import watch_cell
 from workbench.notebook.commands import BENCH_OPTIONS, VERBS
@@ -297,3 +298,34 @@ def test_a_cell_s_functions_are_put_around_a_model(cells: Cells) -> None:
     )
     assert np.array_equal(cells.run("%infer predict tenfold X / 10")["label"], CLF.predict(X))
     assert "defines `def preprocess or postprocess`" in cells.refused("%%infer function m --model iris\nx = 1")
+
+
+def test_a_model_is_shared_and_no_token_gets_into_the_notebook(cells: Cells, wb: Workbench, tmp_path: Path) -> None:
+    cells.run("%infer load iris clf")
+    share = cells.run("%infer share iris --with team-a --rate 600/min --expires 12h --max-in-flight 3 -o mine")
+    assert isinstance(share, Share) and share is cells.shell.user_ns["mine"]
+    assert (share.label, share.models, share.rate, share.max_in_flight) == ("team-a", ("iris",), 10.0, 3)
+    assert share.token is None and "#" in share.link
+    path = tmp_path / "b.env"
+    cells.run(f"%infer share iris --with b --as-env {path}")
+    token = path.read_text().split("INFER_TOKEN=")[1].strip()
+    with capture_output() as shown:
+        cells.shell.run_cell("%infer shares")
+        cells.shell.run_cell("%infer share iris --with c --rate 5/s --as-env " + str(tmp_path / "c.env"))
+    assert "team-a" in shown.stdout and "unclaimed" in shown.stdout
+    assert token not in shown.stdout and "wbk_" not in shown.stdout
+    with capture_output() as shown:
+        cells.shell.run_cell("%infer share iris --with d --show-token")
+    assert "wbk_" in shown.stdout
+    for label in ("team-a", "b", "c", share.id, "d"):
+        if label == share.id:
+            cells.run(f"%infer revoke {label}")  # it has ended before, which is no error
+        else:
+            assert repr(cells.run(f"%infer revoke {label}")).startswith(f"the share {label} has ended")
+    assert {each.state for each in wb.shares() if each.label in "abcd" or each.id == share.id} == {"revoked"}
+    assert "NotFound: " in cells.refused("%infer revoke team-a")
+    assert "UsageError: share needs whom it is for: %infer share NAME --with LABEL" in cells.refused(
+        "%infer share iris"
+    )
+    assert "UsageError: revoke needs SHARE" in cells.refused("%infer revoke")
+    assert "rate must be" in cells.refused("%infer share iris --with e --rate 0")

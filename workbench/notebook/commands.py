@@ -113,6 +113,22 @@ VERBS: Mapping[str, Verb] = {
         Verb("restart", "restart the service in your version, after the requests in flight"),
         Verb("stop", "end the service; the next call starts it again, with the same models"),
         Verb("token", "the file with the service's token, or another token", (), {"--rotate": "", "--show": ""}),
+        Verb(
+            "share",
+            "a token for somebody else, on this model alone, by a link that gives it once",
+            ("NAME",),
+            {
+                "--with": "LABEL",
+                "--rate": "20/s",
+                "--expires": "7d",
+                "--max-in-flight": "N",
+                "--as-env": "FILE",
+                "--show-token": "",
+                **_KEEP,
+            },
+        ),
+        Verb("shares", "who may call what, until when, and how it is used", (), _KEEP),
+        Verb("revoke", "end a share, by its label or id: its next call is refused", ("SHARE",)),
         Verb("logs", "the service's last log lines", (), {"--lines": "N"}),
         Verb(
             "bench",
@@ -149,7 +165,13 @@ FLAGS: Mapping[str, str] = {
     "--rotate": "replace the token while the service runs; no other one is valid from then on",
     "--show": "the token too, which is then in the notebook's output",
     "--lines": "how many (20)",
+    "--with": "whom the share is for: a word of yours",
+    "--expires": "how long a share holds (7d): 12h, 30min",
+    "--max-in-flight": "how many of its requests may be under way at once (16)",
+    "--as-env": "a new file for its address and token, INFER_URL and INFER_TOKEN, that only you can read",
+    "--show-token": "the token in place of a link; it is then in the notebook's output",
     **{option.flag: option.help_with_default for option in BENCH_OPTIONS},
+    "--rate": f"{OPTIONS['rate'].help_with_default}; of share: the most requests it may send, 20/s, 600/min",
     "--window": "the figures of the last so many seconds or minutes: 60s, 5m",
 }
 """Help text of each flag, which means the same with every verb that has it."""
@@ -161,7 +183,7 @@ CELL_VERBS = (*_VALUE_VERBS, *(verb.name for verb in VERBS.values() if verb.defi
 
 _HELP = ("--help", "-h")
 
-_TAKES_THE_REST = ("SOURCE", "EXPR", "STAGES", "FILE", "KEY=VALUE", "RUN RUN")
+_TAKES_THE_REST = ("SOURCE", "EXPR", "STAGES", "FILE", "KEY=VALUE", "RUN RUN", "SHARE")
 _MAY_TAKE_THE_REST = ("[EXPR]",)
 
 
@@ -214,7 +236,7 @@ def parse(line: str, cell: bool = False) -> Command:
     if not cell and positions and positions[0] in _TAKES_THE_REST:
         rest = as_typed(line, kept)
         if not rest:
-            raise Misuse(f"{verb.name} {name} needs {positions[0]}: {verb.usage}")
+            raise Misuse(f"{' '.join(filter(None, (verb.name, name)))} needs {positions[0]}: {verb.usage}")
     elif not cell and positions and positions[0] in _MAY_TAKE_THE_REST:
         rest = as_typed(line, kept)
     elif kept:

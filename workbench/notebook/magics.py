@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
+from IPython.display import display
 
 from workbench.client.futures import Job
 from workbench.client.pipeline_wiring import pairs_of
@@ -87,6 +88,9 @@ class InferMagics(Magics):
             "restart": lambda command: attach().restart(),
             "stop": lambda command: _stopped(attach()),
             "token": lambda command: _token(attach(), command),
+            "share": lambda command: _share(self._connect(), command),
+            "shares": lambda command: self._connect().shares(),
+            "revoke": lambda command: _revoked(self._connect(), command.rest),
             "logs": lambda command: attach().logs(whole("--lines", command.flags.get("--lines", "20"))),
             "bench": lambda command: benches.bench(self._connect(), command, self._evaluated),
             "history": lambda command: benches.listed(attach(), command),
@@ -240,6 +244,30 @@ def _token(workbench: Workbench, command: Command) -> Card:
         replaced = workbench.rotate_token()
         return workbench.token(show=True) if show else replaced
     return workbench.token(show=show)
+
+
+def _share(workbench: Workbench, command: Command) -> object:
+    flags = command.flags
+    if "--with" not in flags:
+        raise Misuse(f"share needs whom it is for: {VERBS['share'].usage.replace('[--with LABEL]', '--with LABEL')}")
+    limit = flags.get("--max-in-flight")
+    share = workbench.share(
+        command.name,
+        flags["--with"],
+        flags.get("--rate"),
+        flags.get("--expires", "7d"),
+        max_in_flight=None if limit is None else whole("--max-in-flight", limit),
+        show_token="--show-token" in flags,
+        as_env=flags.get("--as-env"),
+    )
+    if "--show-token" in flags:
+        display(Lines([str(share.token)]))  # type: ignore[no-untyped-call]
+    return share
+
+
+def _revoked(workbench: Workbench, share: str) -> Card:
+    workbench.revoke(share)
+    return Card(f"the share {share} has ended; its next call is refused", {})
 
 
 def _is_path(text: str) -> bool:
