@@ -36,7 +36,7 @@ class Seat:
         self.trusted = self.released = False
         self.evict: Callable[[], object] = lambda: None
 
-    def trust(self) -> None:
+    def trust(self, guest: bool) -> None:
         self.trusted = True
 
     def distrust(self) -> None:

@@ -169,6 +169,31 @@ async def test_a_share_has_so_many_requests_under_way(house: House) -> None:
     assert (await call("POST", INFER, body(1.0))).status == 200
 
 
+async def test_connections_of_a_share_make_room_for_the_owner(house: House) -> None:
+    server = H1Server(house.app, ConnectionCaps(4, 4), UnreadAnswers(InFlightBytes(1 << 30)))
+    token = (await shared(house))["token"]
+    sent = json.dumps(body(1.0)).encode()
+    head = Driver(house.app, token).head("POST", INFER, content_length=str(len(sent)))
+    wires = []
+    for _ in range(4):
+        connection, wire = connect(house.app, server)
+        wires.append((connection, wire))
+        for _ in range(2):  # the second time the head is known
+            wire.written.clear()
+            connection.data_received(head + sent)
+            await answered(wire)
+            assert parsed(bytes(wire.written)).status == 200
+    assert server.caps.guests == 2
+    owner, wire = connect(house.app, server)
+    owner.data_received(Driver(house.app, TOKEN).head("GET", "/v2"))
+    await answered(wire)
+    assert parsed(bytes(wire.written)).status == 200
+    assert [wire.closed for _, wire in wires] == [False, False, True, False]
+    for connection, _ in (*wires, (owner, None)):
+        connection.connection_lost(None)
+    assert server.caps.guests == 0
+
+
 # Its end
 
 

@@ -93,8 +93,8 @@ class H2Connection:
         """It failed for this."""
         self.trusted = False
         """A call came on it with a token."""
-        self.on_trust: Callable[[], None] = _nothing
-        """Told that, each time anew."""
+        self.on_trust: Callable[[bool], None] = _nothing_told
+        """Told that, each time anew, and whether it is a guest."""
         self.on_distrust: Callable[[], None] = _nothing
         """Told that the token may be valid no longer."""
         self._max_streams = stranger_streams
@@ -187,12 +187,12 @@ class H2Connection:
 
     # For streams
 
-    def trust(self) -> None:
-        """A call came with a token. To say so again does nothing."""
+    def trust(self, guest: bool = False) -> None:
+        """A call came with a token; `guest`: with one that somebody else was given. To say so again does nothing."""
         self.trusted = True
         self._max_streams = MAX_STREAMS
         self._budget.trust()
-        self.on_trust()
+        self.on_trust(guest)
 
     def charge_refusal(self) -> None:
         """Charges the peer for a refused request, and ends the connection where there were too many."""
@@ -447,6 +447,9 @@ class H2Connection:
 
 
 def _nothing() -> None: ...
+
+
+def _nothing_told(guest: bool) -> None: ...
 
 
 _HANDLERS: Final[dict[int, Callable[[H2Connection, int, int, bytes], None]]] = {

@@ -24,8 +24,8 @@ class Seat(Protocol):
     evict: Callable[[], object]
     """Set by the connection: closes it at once, because another needs its place."""
 
-    def trust(self) -> None:
-        """A call came on it with a token."""
+    def trust(self, guest: bool) -> None:
+        """A call came on it with a token; `guest`: with one that somebody else was given."""
         ...
 
     def distrust(self) -> None:

@@ -109,3 +109,23 @@ def test_what_is_closed_and_refused_is_logged_in_few_lines(caplog: pytest.LogCap
 )
 def test_an_address_is_what_one_subscriber_has(address: object, expected: str) -> None:
     assert address_of(address) == expected
+
+
+def test_guests_are_kept_for_others_up_to_half_of_all_connections() -> None:
+    """So that whoever has a share's token cannot keep the owner out with idle connections."""
+    connections = Connections(ConnectionCaps(6, 6))
+    for _ in range(6):
+        place = connections.take("10.0.0.1")
+        place.trust(guest=True)
+        place.trust(guest=True)
+    assert connections.caps.guests == 3
+    for expected in ([3], [3, 4], [3, 4, 5]):
+        connections.take("10.0.0.2").trust()
+        assert connections.evicted == expected
+    assert connections.caps.take("10.0.0.3") is None
+    connections.places[0].release()
+    connections.places[1].distrust()
+    connections.places[2].trust()  # the owner's token came on it
+    assert connections.caps.guests == 0
+    connections.places[2].release()
+    assert connections.caps.guests == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import grpc
 import pytest
@@ -12,6 +13,7 @@ from tritonclient.grpc import service_pb2
 from tests.helpers.waiting import until_async
 from tests.server.conftest import House
 from tests.server.grpc.open_port import AUTHORIZED, INFER, STREAM, Port, open_port, request
+from workbench.core.varint import read_varint
 from workbench.protocols import pb
 from workbench.server.gate.scopes import SHARE_SCOPES, Scope
 from workbench.server.gate.share_caller import ShareCaller
@@ -92,6 +94,38 @@ async def test_every_method_but_health_pays_and_over_the_rate_is_exhausted(port:
         await port.call(name, message, metadata=mine)
         status, code, _ = await port.fails(name, message, metadata=mine)
         assert (status, code) == ("RESOURCE_EXHAUSTED", "limit_exceeded"), name
+
+
+async def test_over_the_rate_a_client_is_told_when_to_come_again(port: Port) -> None:
+    mine = await shared(port, rate="6/min")
+    await port.call(INFER, request(), metadata=mine)
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await port.call(INFER, request(), metadata=mine)
+    trailers = dict(failed.value.trailing_metadata() or ())
+    assert 9_000 < int(trailers["grpc-retry-pushback-ms"]) <= 10_000
+    details = trailers["grpc-status-details-bin"]
+    assert isinstance(details, bytes)
+    status, message, inner = _fields(details)
+    assert (status, message) == (8, failed.value.details().encode())
+    kind, retry = _fields(inner)
+    assert kind == b"type.googleapis.com/google.rpc.RetryInfo"
+    ((seconds, nanos),) = [_fields(each) for each in _fields(retry)]
+    assert 9 <= seconds + nanos / 1e9 <= 10
+
+
+def _fields(message: bytes) -> list[Any]:
+    """The values of a protobuf message's fields, which are numbers or bytes."""
+    found: list[Any] = []
+    at = 0
+    while at < len(message):
+        key, at = read_varint(message, at)
+        value, at = read_varint(message, at)
+        if key & 7 == 2:
+            found.append(message[at : at + value])
+            at += value
+        else:
+            found.append(value)
+    return found
 
 
 async def test_revoking_acts_on_the_next_call_of_a_remembered_header_block(port: Port) -> None:

@@ -2,7 +2,8 @@
 
 A connection is a stranger until the head of a request with a token came on it. Strangers make room: for a connection
 too many the oldest stranger of the address that has most of them is closed, so that neither silent connections nor
-those of one address keep the owner out. One whose caller has shown a token is never closed for another.
+those of one address keep the owner out. One whose caller has shown a token is never closed for another. Callers with a
+share's token are guests: they have that for half of all connections, and beyond it theirs stay strangers.
 """
 
 from __future__ import annotations
@@ -24,21 +25,23 @@ log = logging.getLogger("workbench.server")
 class Place:
     """One open connection's place, from its acceptance to its end."""
 
-    __slots__ = ("_caps", "_peer", "_taken", "evict", "remote")
+    __slots__ = ("_caps", "_peer", "_taken", "evict", "guest", "remote")
 
     def __init__(self, caps: ConnectionCaps, peer: str) -> None:
         self._caps = caps
         self._peer = peer
         self._taken = True
+        self.guest = False
+        """It is one of the guests that are not closed for others."""
         self.remote = False
         """Its caller is on another machine."""
         self.evict: Callable[[], object] = _nothing
         """Closes the connection at once, because another needs its place. Whoever holds the connection sets it."""
 
-    def trust(self) -> None:
-        """A request's head that needs a token came on it, with a token where one is asked for. To say so again does
-        nothing."""
-        self._caps.trust(self, self._peer)
+    def trust(self, guest: bool = False) -> None:
+        """A request's head that needs a token came on it, with a token where one is asked for; `guest`: a share's. To
+        say so again does nothing."""
+        self._caps.trust(self, self._peer, guest)
 
     def distrust(self) -> None:
         """The token that came on it was replaced: it is a stranger's again, until another one comes."""
@@ -60,6 +63,8 @@ class ConnectionCaps:
         self.most = most
         self.most_of_address = most_of_address
         self.open = 0
+        self.guests = 0
+        """Of them, those with a share's token that are not closed for others: half of `most` at most."""
         self._strangers: dict[str, dict[Place, None]] = {}
         """Address -> its strangers, the oldest first."""
         self._lines = RateLimiter(0.1, 1)
@@ -91,17 +96,34 @@ class ConnectionCaps:
         self._make_room(max(self._strangers.values(), key=len), why)
         return True
 
-    def trust(self, place: Place, peer: str) -> None:
+    def trust(self, place: Place, peer: str, guest: bool = False) -> None:
+        if guest and not place.guest:
+            if self.guests >= self.most // 2:
+                return
+            self.guests += 1
+            place.guest = True
+        elif not guest:
+            self._no_guest(place)
+        self._no_stranger(place, peer)
+
+    def _no_guest(self, place: Place) -> None:
+        if place.guest:
+            place.guest = False
+            self.guests -= 1
+
+    def _no_stranger(self, place: Place, peer: str) -> None:
         mine = self._strangers.get(peer)
         if mine is not None and mine.pop(place, self) is None and not mine:
             del self._strangers[peer]
 
     def distrust(self, place: Place, peer: str) -> None:
+        self._no_guest(place)
         self._strangers.setdefault(peer, {})[place] = None
 
     def release(self, place: Place, peer: str) -> None:
         self.open -= 1
-        self.trust(place, peer)
+        self._no_guest(place)
+        self._no_stranger(place, peer)
 
     def _make_room(self, strangers: dict[Place, None], why: str) -> None:
         place = next(iter(strangers))

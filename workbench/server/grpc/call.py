@@ -85,7 +85,7 @@ class GrpcCall(Stream):
         if asked is None:
             asked = head.known = self._calls.methods.asked(head)
             if asked.head is not None and not asked.head.caller.anonymous:
-                self.connection.trust()
+                self.connection.trust(guest=asked.head.caller.models is not None)
         self._asked = asked
         if asked.head is None:
             self.refuse(asked.refusal)

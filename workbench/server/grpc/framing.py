@@ -5,10 +5,13 @@ Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 
 from __future__ import annotations
 
+import base64
+import math
 import re
 from typing import Final
 
-from workbench.errors import InvalidInput, TooLarge, Unsupported, WorkbenchError
+from workbench.core.varint import varint
+from workbench.errors import InvalidInput, LimitExceeded, TooLarge, Unsupported, WorkbenchError
 from workbench.http2.headers import block_of
 from workbench.protocols.status_codes import GRPC_CODE_KEY, grpc_status
 from workbench.server.compression import CODINGS, decompressed
@@ -120,9 +123,26 @@ def failure(error: WorkbenchError, metadata: tuple[tuple[bytes, bytes], ...], *,
         *metadata,
         (GRPC_CODE_KEY.encode(), error.code.encode()),
     ]
+    if isinstance(error, LimitExceeded):
+        fields.append((b"grpc-retry-pushback-ms", str(math.ceil(error.retry_after_s * 1000)).encode()))
+        fields.append((b"grpc-status-details-bin", _details(status, error)))
     if isinstance(error, Unsupported):
         fields.append((b"grpc-accept-encoding", b"identity,deflate,gzip"))
     return block_of(*((_STATUS_200, _CONTENT_TYPE) if head else ()), *fields)
+
+
+def _details(status: int, error: LimitExceeded) -> bytes:
+    """A google.rpc.Status that holds a google.rpc.RetryInfo, in base64 as binary metadata travels."""
+    seconds, nanos = divmod(math.ceil(error.retry_after_s * 1e9), 1_000_000_000)
+    delay = b"\x08" + varint(seconds) + b"\x10" + varint(nanos)
+    retry = _field(1, b"type.googleapis.com/google.rpc.RetryInfo") + _field(2, _field(1, delay))
+    message = error.message.encode("utf-8", "replace")[:_LONGEST_MESSAGE]
+    return base64.b64encode(b"\x08" + varint(status) + _field(2, message) + _field(3, retry)).rstrip(b"=")
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A length-delimited field of protobuf."""
+    return bytes((number << 3 | 2,)) + varint(len(content)) + content
 
 
 def not_grpc(status: int) -> bytes:

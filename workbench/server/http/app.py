@@ -80,7 +80,7 @@ class App:
         try:
             route, params, caller = self._admitted(head)
             if connection.is_stranger and route.scope is not Scope.PUBLIC:
-                connection.trust()
+                connection.trust(guest=caller.models is not None)
             if route.handler is None:
                 return self.infer.open(head, connection, caller, request_id)
             caller.pay()

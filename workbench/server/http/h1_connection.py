@@ -110,6 +110,11 @@ class KnownHead(Protocol):
     @property
     def body_bytes(self) -> int: ...
 
+    @property
+    def guest(self) -> bool:
+        """Its token is one that somebody else was given."""
+        ...
+
     def begin(self, connection: H1Connection, body: bytes, /) -> Disconnectable:
         """Answer a request whose body is whole: now or later."""
         ...
@@ -607,18 +612,19 @@ class H1Connection(asyncio.Protocol):
 
     # Ends
 
-    def trust(self) -> None:
-        """A request's head came that needed a token and had it: the connection is not closed for another one."""
+    def trust(self, guest: bool = False) -> None:
+        """A request's head came that needed a token and had it: the connection is not closed for another one, or as a
+        guest's only where there are many."""
         self.is_stranger = False
         if self._known is not _none_known:
             self._known = self._app.known
-        self._place.trust()
+        self._place.trust(guest)
 
     def _known_of_stranger(self, raw: bytes) -> KnownHead | None:
         """Until the first head that is known, which had the token when it came before."""
         known = self._app.known(raw)
         if known is not None:
-            self.trust()
+            self.trust(known.guest)
         return known
 
     def _make_room(self) -> None:

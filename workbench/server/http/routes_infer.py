@@ -129,6 +129,10 @@ class InferHead:
     caller: Caller
     body_bytes: int
 
+    @property
+    def guest(self) -> bool:
+        return self.caller.models is not None
+
     def begin(self, connection: H1Connection, body: bytes) -> InferenceCall:
         inference = self.inference
         now = inference.clock()
