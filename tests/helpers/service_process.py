@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -110,7 +111,7 @@ class Serve:
     @property
     def address(self) -> str:
         """host:port"""
-        return str(self.published["url"]).removeprefix("http://")
+        return str(self.published["url"]).partition("://")[2]
 
     @property
     def grpc(self) -> str:
@@ -136,13 +137,22 @@ class Serve:
             body = json.dumps(body).encode()
             sent["Content-Type"] = "application/json"
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-        connection = http.client.HTTPConnection(address, timeout=30)
+        connection = self._connection(address)
         try:
             connection.request(method, path, body, sent)
             response = connection.getresponse()
             return response.status, response.read()
         finally:
             connection.close()
+
+    def _connection(self, address: str) -> http.client.HTTPConnection:
+        try:
+            ca_file = self.published["ca_file"]
+        except FileNotFoundError:  # no service is ready
+            ca_file = None
+        if ca_file is None:
+            return http.client.HTTPConnection(address, timeout=30)
+        return http.client.HTTPSConnection(address, timeout=30, context=ssl.create_default_context(cafile=ca_file))
 
     def _read(self) -> None:
         assert self.process.stderr is not None

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import grpc
 import psutil
@@ -40,6 +42,8 @@ class Target:
     grpc_right: str
     """What an answer to it must hold, in hex."""
     every_s: float = 0.05
+    ca_file: str = ""
+    """PEM with the authority of a service with TLS, which is called as localhost; empty: it has none."""
 
 
 @dataclass(slots=True)
@@ -64,6 +68,11 @@ class Bystanders:
         self._due: dict[str, float] = {}
         """When the next call of each kind is due."""
         self._kept: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._tls: ssl.SSLContext | None = None
+        self._credentials: grpc.ChannelCredentials | None = None
+        if target.ca_file:
+            self._tls = ssl.create_default_context(cafile=target.ca_file)
+            self._credentials = grpc.ssl_channel_credentials(Path(target.ca_file).read_bytes())
         self._channel = self._new_channel()
 
     async def run(self) -> None:
@@ -133,7 +142,8 @@ class Bystanders:
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         host, _, port = self._target.http.rpartition(":")
-        return await asyncio.open_connection(host, int(port))
+        name = None if self._tls is None else "localhost"
+        return await asyncio.open_connection(host, int(port), ssl=self._tls, server_hostname=name)
 
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (
@@ -155,7 +165,10 @@ class Bystanders:
             await self._ask_grpc(channel)
 
     def _new_channel(self) -> grpc.aio.Channel:
-        return grpc.aio.insecure_channel(self._target.grpc, [("grpc.use_local_subchannel_pool", 1)])
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        if self._credentials is None:
+            return grpc.aio.insecure_channel(self._target.grpc, options)
+        return grpc.aio.secure_channel(self._target.grpc, self._credentials, options)
 
     async def _ask_grpc(self, channel: grpc.aio.Channel) -> None:
         metadata = (("authorization", f"Bearer {self._target.token}"),)

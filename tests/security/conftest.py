@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterator
 
 import pytest
@@ -18,3 +19,12 @@ def attacked(shared_attacked: Watched) -> Iterator[Watched]:
     """A service with the settings of a first start and a usual `ulimit -n`; one for all attacks that need no other."""
     yield shared_attacked
     shared_attacked.settled()
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """This process may open as many as it needs for the attack."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

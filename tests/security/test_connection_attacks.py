@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import resource
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
 import pytest
@@ -30,15 +28,6 @@ HALF_OPEN_HTTP2 = {
     "half a preface": PREFACE[:9],
     "half a call": PREFACE + settings().encoded() + headers(1, plain(head(LIVE))).encoded(),
 }
-
-
-@pytest.fixture
-def many_files() -> Iterator[None]:
-    """This process may open as many as it needs for the attack."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize("read", [True, pytest.param(False, marks=pytest.mark.long)], ids=["read", "unread"])

@@ -113,6 +113,7 @@ class Watched:
             pid=self.worker.pid,
             grpc_request=encode_request(InferRequest("plus", {"x": x})).hex(),
             grpc_right=(x + 1).tobytes().hex(),
+            ca_file=serve.published["ca_file"] or "",
         )
         self._tell(json.dumps(asdict(target)))
         self._span()  # what comes before the first answers is the start of the callers

@@ -18,7 +18,7 @@ from typing import Final
 
 from workbench.errors import InvalidInput
 
-LOOK_S: Final = 5.0
+LOOK_S: Final = 2.0
 """How often the files are looked at for another certificate."""
 
 SOON_S: Final = 14 * 86_400.0
