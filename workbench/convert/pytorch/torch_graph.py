@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from workbench.convert.pytorch.index_guard import refuse_negative_indices
+from workbench.convert.pytorch.mask_guard import hide_wholly
 from workbench.convert.pytorch.torch_axes import Axis, fresh, resized
 from workbench.convert.pytorch.torch_errors import specialised
 from workbench.convert.pytorch.torch_values import Flat
@@ -106,6 +107,7 @@ def _exported(
     )
     _name_axes(program.model, module, tensors, axes)
     refuse_negative_indices(program.model)
+    hide_wholly(program.model)
     size = sum(each.numel() * each.element_size() for each in (*module.parameters(), *module.buffers()))
     program.save(path, external_data=size > BESIDE)
     return int(program.model.opset_imports[""])
