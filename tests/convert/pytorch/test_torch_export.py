@@ -272,3 +272,11 @@ def test_an_index_that_an_embedding_does_not_have_is_refused_as_the_module_refus
     for index in (-1, 5):
         with pytest.raises(ExecutionError, match="out of data bounds"):  # the words of ONNX Runtime, unworded here
             answers(client, torch.tensor([[0, index]]))
+
+
+def test_a_module_whose_forward_is_a_lambda_in_a_table_is_served() -> None:
+    table = {
+        "two": lambda self, x: x.topk(2).values,
+    }
+    report, _ = loaded(type("Made", (nn.Module,), {"forward": table["two"]})(), torch.randn(3, 5))
+    assert "batch axis free" in report.exported

@@ -80,8 +80,8 @@ def deciding_line(module: Any, words: tuple[str, ...] = (".shape", ".size(", "le
     for part in module.modules():
         if (source := _source(type(part))) is None:
             continue
-        text, first, file = source
-        for node in ast.walk(ast.parse(text)):
+        tree, first, file = source
+        for node in ast.walk(tree):
             if isinstance(node, ast.If | ast.IfExp | ast.While) and any(
                 word in ast.unparse(node.test) for word in words
             ):
@@ -89,13 +89,15 @@ def deciding_line(module: Any, words: tuple[str, ...] = (".shape", ".size(", "le
     return ""
 
 
-def _source(cls: type) -> tuple[str, int, str] | None:
-    """The text of `forward`, its first line's number and its file, of a class that is the user's own."""
+def _source(cls: type) -> tuple[ast.AST, int, str] | None:
+    """The code of `forward`, its first line's number and its file, of a class that is the user's own.
+
+    None also where its lines say nothing alone, as those of a lambda inside of a call."""
     if cls.__module__.split(".")[0] == "torch" or not hasattr(cls, "forward"):
         return None
     try:
         lines, first = inspect.getsourcelines(cls.forward)
-        return textwrap.dedent("".join(lines)), first, inspect.getfile(cls.forward)
+        return ast.parse(textwrap.dedent("".join(lines))), first, inspect.getfile(cls.forward)
     except (OSError, TypeError, SyntaxError):
         return None
 
