@@ -39,6 +39,8 @@ class Service:
     url: str = ""
     grpc: str = ""
     """HOST:PORT; empty until it is bound."""
+    elsewhere_url: str = ""
+    """`url` as callers on other machines take it; empty: the same."""
     started_at: float = field(default_factory=time.time)
     """Unix time."""
     epoch: str = field(default_factory=lambda: secrets.token_hex(8))

@@ -42,6 +42,7 @@ from workbench.server.process.startup import (
     TLS_FOLDER,
     bind,
     bind_grpc,
+    elsewhere_url_of,
     forget_ready_file,
     prepare,
     trusted_file,
@@ -163,6 +164,7 @@ async def _serve(
     metrics.watch(engine.statuses, engine.loop_time, lambda: store.space.use)
     url = url_of(config, listener.getsockname()[1])
     service = Service(engine, store, metrics, config, persistence, logs, url)
+    service.elsewhere_url = elsewhere_url_of(config, listener.getsockname()[1])
     if link is not None:
         service.pid = link.place.keeper_pid
     app = create_app(service, token)

@@ -9,7 +9,7 @@ import pytest
 from workbench.config import ServerConfig
 from workbench.errors import InvalidInput, Unavailable
 from workbench.server.process import startup
-from workbench.server.process.startup import bind, bind_grpc, grpc_address, prepare
+from workbench.server.process.startup import bind, bind_grpc, elsewhere_url_of, grpc_address, prepare, url_of
 
 
 def config(port: int | None) -> ServerConfig:
@@ -123,3 +123,20 @@ def test_off_loopback_it_starts_with_tls_or_where_it_is_told_that_something_else
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "[::1]"])
 def test_on_loopback_it_starts_without_tls(tmp_path: Path, host: str) -> None:
     assert prepare(ServerConfig(host=host, data_dir=tmp_path / "data")).config.tls_cert is None
+
+
+@pytest.mark.parametrize(
+    ("host", "here", "elsewhere"),
+    [
+        ("0.0.0.0", "127.0.0.1", socket.gethostname().lower()),
+        ("::", "[::1]", socket.gethostname().lower()),
+        ("192.0.2.1", "192.0.2.1", "192.0.2.1"),
+        ("127.0.0.1", "127.0.0.1", "127.0.0.1"),
+    ],
+)
+def test_callers_elsewhere_are_given_a_name_that_they_can_call(
+    tmp_path: Path, host: str, here: str, elsewhere: str
+) -> None:
+    config = ServerConfig(host=host, data_dir=tmp_path, tls_cert=tmp_path / "cert.pem", tls_key=tmp_path / "key.pem")
+    assert url_of(config, 8080) == f"https://{here}:8080"
+    assert elsewhere_url_of(config, 8080) == f"https://{elsewhere}:8080"

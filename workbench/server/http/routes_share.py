@@ -61,6 +61,7 @@ def routes(service: Service, shares: Shares) -> list[Route]:
 class ShareRoutes:
     def __init__(self, service: Service, shares: Shares) -> None:
         self._service = service
+        self._url = service.elsewhere_url or service.url
         self._shares = shares
         self._anonymous = anonymous_bytes()
 
@@ -81,13 +82,13 @@ class ShareRoutes:
             self._service.engine.status(model)  # raises where there is none
         record, token, code = await self._shares.add(terms, show_token=asked.show_token)
         log.info("a share was made", extra={"fields": {"share": record.id, "label": record.label}})
-        answer: dict[str, Any] = {**_record(record), "url": self._service.url}
+        answer: dict[str, Any] = {**_record(record), "url": self._url}
         if token:
             self._keep_from_log(token)
             answer["token"] = token
         if code:
             self._keep_from_log(code)
-            answer["link"] = f"{self._service.url}{CLAIM_PATH}#{code}"
+            answer["link"] = f"{self._url}{CLAIM_PATH}#{code}"
         return _json(answer)
 
     async def list(self, call: Call) -> Response:
@@ -110,7 +111,7 @@ class ShareRoutes:
                 "token": token,
                 "label": record.label,
                 "models": record.models,
-                "url": self._service.url,
+                "url": self._url,
                 "expires_at": record.expires_at,
             }
         )

@@ -176,6 +176,12 @@ def url_of(config: ServerConfig, port: int) -> str:
     return f"{scheme}://{host_bytes(local_host(config.host)).decode()}:{port}"
 
 
+def elsewhere_url_of(config: ServerConfig, port: int) -> str:
+    """The URL for callers on other machines: of this machine's name where the service listens at all addresses."""
+    everywhere = config.host.strip("[]") in ("0.0.0.0", "::", "")
+    return url_of(dataclasses.replace(config, host=socket.gethostname()) if everywhere else config, port)
+
+
 def trusted_file(config: ServerConfig) -> str:
     """The PEM file by which clients on this machine know the service's certificate: its own authority, or itself.
     Empty without TLS."""
