@@ -38,13 +38,13 @@ def filled(path: str) -> str:
 
 async def test_every_route_and_method_needs_the_token_but_what_is_public(house: House) -> None:
     public = {route.path for route in house.app.routes if route.scope is Scope.PUBLIC}
-    assert public == {"/v2/health/live", "/v2/health/ready", "/share/claim"}
-    public.remove("/share/claim")  # of which only POST is
+    pages = {f"/share/claim{suffix}" for suffix in ("", ".js", ".css")}
+    assert public == {"/v2/health/live", "/v2/health/ready", *pages}
     paths = {filled(route.path) for route in house.app.routes} | {"/", "/nowhere", "/v2/", "/v2/models/digits/infer/"}
     assert len(paths) > 20
     for path in paths:
         for method in METHODS:
-            if (method, path) == ("POST", "/share/claim"):
+            if (method, path) == ("POST", "/share/claim"):  # it is public too
                 continue
             reply = await house.stranger(method, path)
             if path in public and method in ("GET", "HEAD"):
@@ -56,11 +56,11 @@ async def test_every_route_and_method_needs_the_token_but_what_is_public(house: 
 
 
 SCOPES = {
-    Scope.PUBLIC: r"GET /v2/health/.*|POST /share/claim",
+    Scope.PUBLIC: r"GET /v2/health/.*|(GET|POST) /share/claim|GET /share/claim\.(js|css)",
     Scope.METRICS: r"GET /metrics",
     Scope.INFER: r"POST /v2/models/.*/infer",
     Scope.METADATA: r"GET /v2|GET /v2/models/\{name\}(/versions/\{version\})?(/ready|/config|/stats)?"
-    r"|GET /v2/models/stats|POST /v2/repository/index",
+    r"|GET /v2/models/stats|POST /v2/repository/index|GET /openapi.json",
     Scope.READ: r"GET /control/(status|models(?!.*/files?$).*|figures|stream)",
 }
 """Every other route needs ADMIN."""

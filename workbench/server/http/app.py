@@ -17,6 +17,7 @@ from workbench.server.http import (
     routes_files,
     routes_infer,
     routes_not_implemented,
+    routes_pages,
     routes_share,
     routes_shared,
     routes_v2,
@@ -38,7 +39,7 @@ def create_app(service: Service, token: str | None) -> App:
     """The application that serves `service`. `token` None: no token is asked for."""
     gate = Gate(token, service.config.host, service.config.limits.max_in_flight)
     shares = Shares(gate, service.persistence.shares)
-    rooms = (routes_v2, routes_shared, routes_control, routes_files)
+    rooms = (routes_v2, routes_shared, routes_control, routes_files, routes_pages)
     table = [route for room in rooms for route in room.routes(service)]
     table += routes_share.routes(service, shares)
     routes = Routes([*routes_infer.routes(), *routes_not_implemented.routes(), *table])

@@ -1,0 +1,87 @@
+"""The page behind a share's link, and the OpenAPI document of what a token may call."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+import msgspec
+
+from workbench.core.model import ModelState
+from workbench.server.gate.scopes import Scope
+from workbench.server.gate.share_caller import ShareCaller
+from workbench.server.http.message import Response
+from workbench.server.http.routes_share import CLAIM_PATH
+from workbench.server.http.routing import Call, Route
+from workbench.server.service import Service
+from workbench.share.code_samples import Endpoint
+from workbench.share.openapi import openapi
+
+PAGE_FILES: Final = {
+    CLAIM_PATH: ("claim.html", b"text/html; charset=utf-8"),
+    "/share/claim.css": ("claim.css", b"text/css; charset=utf-8"),
+    "/share/claim.js": ("claim.js", b"text/javascript; charset=utf-8"),
+}
+"""Path -> the file, and its type."""
+
+PAGE_HEADERS: Final = (
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; "
+        b"form-action 'none'; frame-ancestors 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
+"""The page shows a token: nothing of another site runs in it or frames it, and nothing of it is kept."""
+
+_HOST: Final = re.compile(rb"[A-Za-z0-9.\-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
+
+
+def routes(service: Service) -> list[Route]:
+    pages = Pages(service)
+    found = [Route("GET", path, pages.file, Scope.PUBLIC) for path in PAGE_FILES]
+    return [*found, Route("GET", "/openapi.json", pages.openapi, Scope.METADATA)]
+
+
+class Pages:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def file(self, call: Call) -> Response:
+        name, content_type = PAGE_FILES[call.head.path]
+        return Response(200, _content(name), content_type, PAGE_HEADERS)
+
+    async def openapi(self, call: Call) -> Response:
+        """Of the models that the caller may call and that are served now."""
+        served = [
+            status
+            for status in self._service.engine.statuses()
+            if status.routed and status.state is ModelState.READY and call.caller.sees(status.name)
+        ]
+        share = _terms(call.caller) if isinstance(call.caller, ShareCaller) else None
+        document = openapi(Endpoint(self._url(call.headers.get(b"host", b""))), served, {}, share)
+        return Response(200, msgspec.json.encode(document), headers=((b"cache-control", b"no-store"),))
+
+    def _url(self, host: bytes) -> str:
+        """The service's address as the caller knows it, which the Host header says."""
+        scheme = self._service.url.partition("://")[0]
+        return f"{scheme}://{host.decode()}" if _HOST.fullmatch(host) else self._service.url
+
+
+def _terms(caller: ShareCaller) -> dict[str, object]:
+    """What the share allows, and until when."""
+    record = caller.record
+    terms = [f"It may call {', '.join(record.models)}."]
+    if record.rate is not None:
+        terms.append(f"It may send {record.rate:g} requests a second; what is over that is answered with 429.")
+    terms.append(f"{record.max_in_flight} of its requests may be under way at once.")
+    return {"label": record.label, "models": record.models, "expires_at": record.expires_at, "terms": terms}
+
+
+@cache
+def _content(name: str) -> bytes:
+    return files("workbench.share").joinpath("page", name).read_bytes()
