@@ -419,8 +419,8 @@ class Workbench:
         inputs are random. The other options are in `workbench.loadtest.options.OPTIONS`: `duration`, `warm_up`,
         `rows` and so on.
 
-        `endpoint="http://HOST:PORT"` or `"grpc://HOST:PORT"` tests model `name` on another server of the Open
-        Inference Protocol, for example Triton, with its `token` if it needs one.
+        `endpoint="http://HOST:PORT"`, `"https://HOST:PORT"` or `"grpc://HOST:PORT"` tests model `name` on another
+        server of the Open Inference Protocol, for example Triton, with its `token` if it needs one.
 
         Raises at once any error that the first request would meet.
         """
@@ -435,7 +435,16 @@ class Workbench:
             sync.run(self._client.status(name, wanted))  # which finds the service, where it has moved
             client = self._client
             token, file = client.token, client.token_file
-            target = Target(name, client.url, wanted, token, controlled=True, token_file=file, own=client.own)
+            target = Target(
+                name,
+                client.url,
+                wanted,
+                token,
+                controlled=True,
+                token_file=file,
+                own=client.own,
+                ca_file=client.ca_file,
+            )
         return bench_target(target, inputs, sweep=sweep, **options)
 
     def history(self, model: str | None = None, limit: int | None = None) -> pd.DataFrame:

@@ -40,7 +40,7 @@ def plan(**changes: object) -> Plan:
         (lambda: plan(timeout_s=0), "timeout must be above 0"),
         (lambda: plan(slo="p99<20"), "needs a unit of time"),
         (lambda: Target("digits", "127.0.0.1:8080"), "looks like http://127.0.0.1:8080"),
-        (lambda: Target("digits", "https://a.example"), "TLS is not spoken here"),
+        (lambda: Target("digits", "grpcs://a.example"), "without TLS only"),
         (lambda: Target("../x", "http://127.0.0.1:8080"), "cannot name a model"),
         (lambda: Inputs("rows"), "no inputs were given"),
         (lambda: Inputs("requests", values=[]), "empty or no list"),

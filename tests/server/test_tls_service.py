@@ -15,6 +15,7 @@ import trustme
 from tritonclient.grpc.service_pb2 import ServerLiveRequest
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
+import workbench
 from tests import models
 from tests.helpers.certificates import Pair, issued
 from tests.helpers.service_process import Serve
@@ -103,6 +104,15 @@ def test_the_command_line_takes_a_ca_file(secure: Serve, ca_file: Path, capsys: 
     assert "echo" in capsys.readouterr().out
     assert main(["models", *where, "--ca-file", str(ca_file.parent / "missing.pem")]) == 2
     assert "No such file" in capsys.readouterr().err
+
+
+def test_the_owner_load_tests_it(secure: Serve) -> None:
+    published = secure.published
+    where = {"token_file": published["token_file"], "ca_file": published["ca_file"], "own": True}
+    with workbench.connect(published["url"], **where) as wb:
+        report = wb.bench("echo", users=2, duration="300ms", warm_up="100ms").result()
+    assert len(report.requests) > 0
+    assert report.requests["outcome"].eq("ok").all()
 
 
 def test_http_1_is_negotiated_and_what_is_no_tls_is_disconnected(secure: Serve, ca_file: Path) -> None:

@@ -281,7 +281,16 @@ class BenchHandler(Handler):
         with self.watch.job():
             await answered(client.status(name, asked.version))
             token, file = client.token, client.token_file
-            target = Target(name, client.url, asked.version, token, controlled=True, token_file=file, own=client.own)
+            target = Target(
+                name,
+                client.url,
+                asked.version,
+                token,
+                controlled=True,
+                token_file=file,
+                own=client.own,
+                ca_file=client.ca_file,
+            )
             return {"run": await self.load_tests.start(target, asked)}
 
 

@@ -64,7 +64,7 @@ class Target:
 
     model: str
     url: str
-    """http://HOST:PORT, or grpc://HOST:PORT."""
+    """http://HOST:PORT, https://HOST:PORT, or grpc://HOST:PORT."""
     version: str | None = None
     token: str | None = field(default=None, repr=False)
     controlled: bool = False
@@ -75,23 +75,29 @@ class Target:
     """The file from which the token is read again when it was replaced; empty: none is known."""
     own: bool = False
     """Whether it is a service of this user on this machine; nothing is sent to a process of another user then."""
+    ca_file: str = ""
+    """PEM by which the certificate of an https:// target is known; empty: the machine's own authorities."""
 
     def __post_init__(self) -> None:
         check_model_name(self.model)
         parts = urlsplit(self.url)
         try:
-            found = parts.scheme in ("http", "grpc") and bool(parts.hostname) and parts.port != 0
+            found = parts.scheme in ("http", "https", "grpc") and bool(parts.hostname) and parts.port != 0
         except ValueError:
             found = False
         if not found or parts.username is not None or parts.query:
             raise InvalidInput(
                 "a load test's target looks like http://127.0.0.1:8080 or grpc://127.0.0.1:8081"
-                + ("; TLS is not spoken here" * (parts.scheme in ("https", "grpcs")))
+                + ("; gRPC is load-tested without TLS only" * (parts.scheme == "grpcs"))
             )
 
     @property
     def grpc(self) -> bool:
         return self.url.startswith("grpc://")
+
+    @property
+    def tls(self) -> bool:
+        return self.url.startswith("https://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +169,7 @@ class Plan:
         """The plan as JSON, for a run to be kept and compared with; without the token and the inputs' values."""
         found = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         target = dataclasses.asdict(self.target)
-        del target["token"], target["token_file"], target["own"]
+        del target["token"], target["token_file"], target["own"], target["ca_file"]
         inputs = {"kind": self.inputs.kind, "rows": self.inputs.rows, "free_size": self.inputs.free_size}
         return {**found, "target": target, "pattern": self.pattern.described(), "inputs": inputs}
 

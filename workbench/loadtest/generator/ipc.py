@@ -50,6 +50,7 @@ class Spec:
     """The file from which it is read again when it was replaced; empty: none is known."""
     own: bool = False
     """As of the target."""
+    ca_file: str = ""
 
 
 class Frames:
@@ -85,7 +86,7 @@ def encode_spec(spec: Spec) -> bytes:
     plan = spec.plan
     described = {**plan.described(), "pattern": plan.pattern.to_json()}
     value = {"plan": described, "host": spec.host, "port": spec.port, "token": spec.token}
-    value |= {"token_file": spec.token_file, "own": spec.own}
+    value |= {"token_file": spec.token_file, "own": spec.own, "ca_file": spec.ca_file}
     return frame(MessageKind.SPEC, msgspec.json.encode(value))
 
 
@@ -94,7 +95,8 @@ def decode_spec(body: bytes) -> Spec:
     plan = found["plan"]
     pattern = pattern_from_json(plan["pattern"])
     fields = {**plan, "target": Target(**plan["target"]), "pattern": pattern, "inputs": Inputs()}
-    return Spec(Plan(**fields), found["host"], found["port"], found["token"], found["token_file"], found["own"])
+    names = ("host", "port", "token", "token_file", "own", "ca_file")
+    return Spec(Plan(**fields), *(found[name] for name in names))
 
 
 def encode_request(request: Request) -> bytes:

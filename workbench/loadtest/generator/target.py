@@ -67,8 +67,8 @@ async def prepare(plan: Plan) -> PreparedTarget:
     variants = list(prepared_inputs(plan, found.signature))
     await _check_requests(plan, variants, found)
     requests = tuple(_request(plan, each, found, parts) for each in variants)
-    port = parts.port or 80
-    spec = Spec(plan, parts.hostname or "", port, target.token, target.token_file, target.own)
+    port = parts.port or (443 if target.tls else 80)
+    spec = Spec(plan, parts.hostname or "", port, target.token, target.token_file, target.own, target.ca_file)
     return PreparedTarget(spec, requests, found.signature, found.facts, found.controlled)
 
 
@@ -101,7 +101,9 @@ def control_client(target: Target) -> AsyncClient | None:
 
 
 def _http_client(target: Target, url: str) -> AsyncClient:
-    return AsyncClient(url, target.token, token_file=target.token_file, own=target.own, connections=2)
+    return AsyncClient(
+        url, target.token, token_file=target.token_file, ca_file=target.ca_file, own=target.own, connections=2
+    )
 
 
 @dataclass(frozen=True, slots=True)

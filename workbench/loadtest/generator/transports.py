@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import math
+import ssl
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from workbench.client.trusted_certificates import client_context
 from workbench.loadtest.generator.http_connection import FULL_QUEUE, Connection, ConnectionOwner, HttpConnection
 from workbench.loadtest.generator.ipc import Spec
 from workbench.loadtest.generator.load_runner import ConnectionOpener
@@ -43,20 +45,24 @@ _OF_CODE: Final = {
 def opener_of(spec: Spec) -> ConnectionOpener:
     if spec.plan.target.grpc:
         return GrpcTransport(f"{spec.host}:{spec.port}")
-    return HttpTransport(spec.host, spec.port, own=spec.own)
+    tls = client_context(spec.ca_file, spec.own) if spec.plan.target.tls else None
+    return HttpTransport(spec.host, spec.port, own=spec.own, tls=tls)
 
 
 class HttpTransport:
-    def __init__(self, host: str, port: int, *, own: bool = False) -> None:
+    def __init__(self, host: str, port: int, *, own: bool = False, tls: ssl.SSLContext | None = None) -> None:
         """`own`: connections to a process of another user are left before anything is sent."""
         self._host = host
         self._port = port
         self._own = own
+        self._tls = tls
 
     async def open(self, owner: ConnectionOwner) -> Connection:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            to, connection = await loop.create_connection(lambda: HttpConnection(owner), self._host, self._port)
+            to, connection = await loop.create_connection(
+                lambda: HttpConnection(owner), self._host, self._port, ssl=self._tls
+            )
         if self._own:
             peer, own = to.get_extra_info("peername"), to.get_extra_info("sockname")
             if not (peer and own and is_own(owner_of_peer(peer[:2], own[:2]), None)):
