@@ -29,7 +29,10 @@ class RateBucket:
 
         A clock that goes back stands still instead.
         """
-        self._now = now = max(now, self._now)
+        if now < self._now:
+            now = self._now
+        else:
+            self._now = now
         ahead_s = self._full_at - now
         if ahead_s <= 0:
             self._full_at = now + self._interval_s

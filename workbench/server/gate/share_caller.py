@@ -60,7 +60,6 @@ class ShareCaller(Caller):
         return self._wall() >= self.record.expires_at or self._clock() >= self._ends_at
 
     def enter(self) -> None:
-        self._check_time()
         if self.in_flight >= self.max_in_flight:
             self.refused += 1
             raise LimitExceeded(
@@ -73,11 +72,11 @@ class ShareCaller(Caller):
         self.in_flight += 1
 
     def pay(self) -> None:
-        self._check_time()
         self._take()
 
     def confine(self, request: InferRequest) -> None:
-        self.check_model(request.model)
+        if request.model not in self.record.models:
+            self.check_model(request.model)
         request.priority = 0  # the queue's order is the owner's to decide
         if request.sequence is not None and request.sequence.id:  # nobody steps into another one's sequence
             mine = f"{self.record.id}/{request.sequence.id}"
@@ -93,13 +92,13 @@ class ShareCaller(Caller):
             "this token's share was revoked or has expired; ask whoever shared the model for another"
         )
 
-    def _check_time(self) -> None:
-        if self.revoked or self.expired:
-            raise self.ended()
-
     def _take(self) -> None:
+        """Count a request that is within the share's time and rate. Raises Unauthenticated, LimitExceeded."""
+        now, wall = self._clock(), self._wall()
+        if self.revoked or wall >= self.record.expires_at or now >= self._ends_at:
+            raise self.ended()
         bucket = self._bucket
-        if bucket is not None and (wait_s := bucket.take(self._clock())):
+        if bucket is not None and (wait_s := bucket.take(now)):
             self.refused += 1
             raise LimitExceeded(
                 f"this token has {bucket.rate:g} requests a second, and they are used up; try again later",
@@ -109,4 +108,4 @@ class ShareCaller(Caller):
                 max(round(bucket.burst / bucket.rate), int(BURST_S)),
             )
         self.requests += 1
-        self.seen_at = self._wall()
+        self.seen_at = wall
