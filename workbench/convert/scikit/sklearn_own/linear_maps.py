@@ -32,6 +32,20 @@ def ridge_classifier(graph: Graph, model: Any) -> Sequence[Value]:
     return [graph.labels(model.classes_, scores.argmax()), scores]
 
 
+def sgd_classifier(graph: Graph, model: Any) -> Sequence[Value]:
+    """Labels by the scores, as scikit-learn's: the probabilities of modified_huber are clipped, and often equal."""
+    scores = graph.rows @ np.asarray(model.coef_, float).T + np.ravel(model.intercept_)
+    two = len(model.classes_) == 2
+    label = graph.labels(model.classes_, (scores.reshape(-1) > 0.0).cast("int64") if two else scores.argmax())
+    if graph.raw or model.loss not in ("log_loss", "modified_huber"):
+        return [label, scores]
+    shares = scores.apply("Sigmoid") if model.loss == "log_loss" else (scores.clip(-1.0, 1.0) + 1.0) / 2.0
+    if two:
+        return [label, graph.concat([1.0 - shares, shares])]
+    total = shares.reduce("Sum")
+    return [label, graph.where(total.equals(0.0), 1 / len(model.classes_), shares / total)]
+
+
 def fast_ica(graph: Graph, model: Any) -> Sequence[Value]:
     rows = graph.rows - model.mean_ if model.whiten else graph.rows
     return [rows @ model.components_.T]
@@ -82,6 +96,7 @@ CONVERTERS = {
     "sklearn.feature_selection.VarianceThreshold": selection,
     "sklearn.linear_model.RidgeClassifier": ridge_classifier,
     "sklearn.linear_model.RidgeClassifierCV": ridge_classifier,
+    "sklearn.linear_model.SGDClassifier": sgd_classifier,
     "sklearn.neural_network.BernoulliRBM": boltzmann,
     "sklearn.random_projection.SparseRandomProjection": projection,
 }
