@@ -12,6 +12,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.mixture import GaussianMixture
@@ -29,6 +30,7 @@ from sklearn.preprocessing import (
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from tests.helpers.exported import answers_of_export
 from workbench.convert.scikit.sample_rows import ROWS, made_up_rows, texts_like_the_training_data
 from workbench.core.tensor import Array
 from workbench.errors import ModelError
@@ -209,3 +211,14 @@ def test_attributes_that_only_look_like_scikit_learns_are_passed_over() -> None:
     estimator = LinearRegression().fit(X, Y)
     estimator.categories_ = 3
     assert len(rows_of(estimator)) >= ROWS
+
+
+@pytest.mark.parametrize(
+    ("text", "alike"),
+    [("a good film", True), ("Äpfel auf der Straße", True), ("λόγος και μύθος", False), ("ışık ve şehir", False)],
+)
+def test_texts_show_which_capitals_onnx_makes_small_otherwise(text: str, alike: bool) -> None:
+    vectoriser = CountVectorizer().fit([text])
+    texts = np.array(texts_like_the_training_data(vectoriser), dtype=object)
+    answers = answers_of_export(vectoriser, texts)[0]
+    assert np.array_equal(answers, vectoriser.transform(texts).toarray()) == alike
