@@ -166,23 +166,21 @@ def _tensor(spec: TensorSpec, columns: Sequence[str], *, sent: bool = True) -> d
         "properties": {
             "name": {"const": spec.name},
             "datatype": {"const": spec.datatype},
-            "shape": _shape(spec),
+            "shape": _shape(spec, sent=sent),
             "data": {"type": "array", "items": _value(spec.datatype, sent=sent)},
         },
     }
     return found
 
 
-def _shape(spec: TensorSpec) -> dict[str, Any]:
+def _shape(spec: TensorSpec, *, sent: bool) -> dict[str, Any]:
     size = {"type": "integer", "minimum": 0}
-    if not spec.ranked:
-        return {"type": "array", "items": size}
-    return {
-        "type": "array",
-        "minItems": len(spec.shape),
-        "maxItems": len(spec.shape),
-        "prefixItems": [size if each == FREE else {"const": each} for each in spec.shape],
-    }
+    found: dict[str, Any] = {"type": "array", "items": size}
+    if spec.ranked:
+        found |= {"minItems": len(spec.shape), "maxItems": len(spec.shape)}
+    if spec.ranked and sent:  # of an answer, tools read the simpler schema
+        found["prefixItems"] = [size if each == FREE else {"const": each} for each in spec.shape]
+    return found
 
 
 def _value(datatype: str, *, sent: bool) -> dict[str, Any]:
