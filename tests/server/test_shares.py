@@ -164,9 +164,12 @@ async def test_a_share_has_so_many_requests_under_way(house: House) -> None:
     await asyncio.to_thread(house.session.entered.acquire)
     reply = await call("POST", INFER, body(1.0))
     assert (reply.status, reply.headers["ratelimit-policy"]) == (429, '"in-flight";q=1;w=1')
+    await house.call("DELETE", "/control/shares/team-a")
+    assert (await call("POST", INFER, body(1.0))).status == 401, "of a share that has ended its limits say nothing"
     house.session.gate.set()
-    assert (await first).status == 200
-    assert (await call("POST", INFER, body(1.0))).status == 200
+    assert (await first).status == 200, "what had come whole before is answered"
+    again = await teammate(house, max_in_flight=1)
+    assert [(await again("POST", INFER, body(1.0))).status for _ in range(2)] == [200, 200]
 
 
 async def test_connections_of_a_share_make_room_for_the_owner(house: House) -> None:

@@ -167,3 +167,16 @@ async def test_a_stream_of_a_revoked_share_ends_and_the_owner_s_goes_on(port: Po
     assert not service_pb2.ModelStreamInferResponse.FromString(await streams[1].read()).error_message
     streams[1].cancel()
     await until_async(lambda: port.house.service.bodies.held == 0)
+
+
+async def test_a_watch_of_an_expired_share_ends(port: Port) -> None:
+    mine = await shared(port)
+    message = health_pb2.HealthCheckRequest(service="digits").SerializeToString()
+    watch = port.channel.unary_stream(f"/{HEALTH}/Watch")(message, metadata=mine)
+    assert health_pb2.HealthCheckResponse.FromString(await watch.read()).status == 1
+    caller = port.house.app.gate.admit_token(None, mine[0][1].encode())
+    assert isinstance(caller, ShareCaller)
+    caller._wall = lambda: caller.record.expires_at
+    with pytest.raises(grpc.aio.AioRpcError) as ended:
+        await watch.read()
+    assert ended.value.code().name == "UNAUTHENTICATED"

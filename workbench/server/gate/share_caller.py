@@ -59,8 +59,13 @@ class ShareCaller(Caller):
         """By the wall's clock or by the time that has passed, whichever is first: no step of a clock prolongs it."""
         return self._wall() >= self.record.expires_at or self._clock() >= self._ends_at
 
+    def check_time(self) -> None:
+        if self.revoked or self.expired:
+            raise self.ended()
+
     def enter(self) -> None:
         if self.in_flight >= self.max_in_flight:
+            self.check_time()
             self.refused += 1
             raise LimitExceeded(
                 f"{self.in_flight} requests with this token are under way, as many as its share allows; try later",

@@ -56,6 +56,7 @@ class Health:
         with head.caller.watching():
             told = None
             while not self._service.draining.is_set():
+                head.caller.check_time()
                 seen = changes.count
                 if (status := self._status(name)) != told:
                     told = status
