@@ -108,3 +108,58 @@ def test_a_small_file_of_a_huge_picture_is_not_decoded(tmp_path: Path) -> None:
     data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
     with pytest.raises(InvalidInput, match="row 0 is an image of 9000 x 9000; 64000000 pixels are taken at most"):
         asked(opened(tmp_path, ImageSpec(size=(4, 4))), data)
+
+
+def test_pictures_that_are_small_alone_and_large_together_are_refused_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = png(Image.new("L", (20, 10)))
+    resized, as_they_are = opened(tmp_path, ImageSpec(size=(4, 4))), opened(tmp_path, ImageSpec())
+    monkeypatch.setattr("workbench.runtimes.bundle_images.MAX_PIXELS_AT_ONCE", 500)
+    monkeypatch.setattr("workbench.runtimes.bundle_images.MAX_PIXELS", 300)
+    assert len(asked(resized, file, file)[0]) == 2
+    with pytest.raises(InvalidInput, match="the images up to row 2 have 600 pixels; 500 are taken at once"):
+        asked(resized, file, file, file[:60])
+    with pytest.raises(InvalidInput, match="the images up to row 1 have 400 pixels; 300 are taken at once"):
+        asked(as_they_are, file, file)
+
+
+def test_a_jpeg_file_of_a_thousand_scans_is_not_decoded(tmp_path: Path) -> None:
+    held = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(held, "JPEG", progressive=True, exif=b"Exif\0\0" + b"\xff\xda" * 200)
+    file = held.getvalue()
+    session = opened(tmp_path, ImageSpec(size=(4, 4)))
+    assert len(asked(session, file)[0]) == 1
+    scan = file.rindex(b"\xff\xda")
+    with pytest.raises(InvalidInput, match="row 1 is a JPEG file of 101 scans or more; 100 are taken at most"):
+        asked(session, file, file[:scan] + file[scan:-2] * 1000 + file[-2:])
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "ICO"])
+def test_other_kinds_of_pictures_are_refused_by_their_row(tmp_path: Path, kind: str) -> None:
+    held = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(held, kind)
+    session = opened(tmp_path, ImageSpec(size=(4, 4)))
+    with pytest.raises(InvalidInput, match=r"row 1 is no image that can be read; give the bytes of a JPEG, PNG"):
+        asked(session, png(Image.new("L", (2, 2))), held.getvalue())
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP"])
+def test_no_cut_or_flipped_file_does_more_than_fail(tmp_path: Path, kind: str) -> None:
+    held = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8)
+    Image.fromarray(noise).save(held, kind)
+    file = held.getvalue()
+    session = opened(tmp_path, ImageSpec(size=(4, 4)))
+    rng = np.random.default_rng(1)
+    for cut in rng.integers(0, len(file) - 4, 40).tolist():
+        with pytest.raises(InvalidInput, match="row 0 is no image that can be read"):
+            asked(session, file[:cut])
+        broken = bytearray(file)
+        broken[cut] ^= 1 << int(rng.integers(8))
+        try:
+            asked(session, bytes(broken))
+        except InvalidInput as error:
+            assert error.message.startswith("row 0 is ")
+    assert len(asked(session, file)[0]) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from workbench.core.tensor import Array
 from workbench.engine.warmup import warm_up
 from workbench.errors import ExecutionError, InvalidInput, ModelError
 from workbench.runtimes.bundle_session import BundleSession, open_bundle
+from workbench.runtimes.bundle_tasks import LONGEST_ANSWER, best_span
+from workbench.runtimes.bundle_text import softmax
 
 WORDS = ("[PAD]", "[CLS]", "one", "two", "ten", "grüße", "[UNK]")
 TEXT = TextSpec(max_length=100, pad_id=0)
@@ -177,3 +180,31 @@ def test_a_text_of_a_million_characters_is_refused_and_many_are_split_a_part_at_
     assert scores(opened(), *texts)[:, 0].tolist() == [6, 17, 13, 3] * 3
     with pytest.raises(InvalidInput, match="row 1 of input 'text' has 39 characters; 30 are read at most"):
         scores(opened(), "one", words(11))
+
+
+def every_span(starts: Array, ends: Array, inside: Array) -> tuple[int, int, float]:
+    """What transformers' question answering chose: the first of the likeliest in a table of all spans."""
+    first, last = (softmax(np.where(inside, each, -np.inf)) for each in (starts, ends))
+    table = np.tril(np.triu(np.outer(first, last)), LONGEST_ANSWER - 1)
+    row, column = np.unravel_index(table.argmax(), table.shape)
+    return int(row), int(column), float(table[row, column])
+
+
+def test_the_best_span_is_that_of_a_table_of_all_spans() -> None:
+    rng = np.random.default_rng(0)
+    for tokens in (1, 2, 14, 15, 16, 90):
+        for _ in range(60):
+            starts, ends = np.round(rng.normal(0, 2, (2, tokens)), int(rng.integers(0, 4))).astype(np.float32)
+            inside = rng.random(tokens) < 0.7
+            inside[rng.integers(tokens)] = True
+            assert best_span(starts, ends, inside) == every_span(starts, ends, inside)
+
+
+def test_the_best_span_of_many_tokens_takes_memory_in_proportion() -> None:
+    tokens = 20_000
+    starts, ends = np.random.default_rng(0).normal(0, 2, (2, tokens)).astype(np.float32)
+    tracemalloc.start()
+    best_span(starts, ends, np.ones(tokens, bool))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 * tokens
