@@ -177,12 +177,16 @@ def config(**said: Any) -> str:
         ({"config.json": config(architectures=["BertModel"])}, Unsupported, "BertModel, which has no head"),
         ({"config.json": config(architectures=["Mine"], auto_map={})}, Unsupported, "code that lies in the folder"),
         ({"modules.json": "[]"}, ModelError, "the folder cannot be read"),
+        ({"modules.json": "[3]"}, ModelError, "modules.json cannot be read"),
+        ({"modules.json": '[{"type": "torch.hub"}]'}, Unsupported, "'torch.hub' in modules.json is code of its own"),
+        ({"modules.json": "[]", "0_Transformer/pytorch_model.bin": "x"}, Unsupported, "weights are a pickle"),
     ],
 )
 def test_a_folder_that_lacks_something_is_refused(
     tmp_path: Path, files: dict[str, str], kind: type[Exception], said: str, loaded: Loaded
 ) -> None:
     for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     with pytest.raises(kind, match=said):
         loaded(tmp_path)

@@ -25,6 +25,11 @@ _TOKENIZERS = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt")
+_PICKLED = (
+    "the folder's weights are a pickle, which may run code when it is read; load the model yourself, and save it with "
+    "model.save_pretrained(folder), which writes model.safetensors"
+)
 _INSTALL = 'pip install "infer-workbench[transformers]"'
 
 
@@ -51,6 +56,7 @@ def opened_folder(folder: Path) -> object:
     Raises ModelError for a folder that lacks a part or has a broken one, Unsupported for a model without a task.
     """
     if (folder / "modules.json").is_file():
+        _check_modules(folder)
         return _sentence_transformer(folder)
     config = _config(folder)
     try:
@@ -97,7 +103,26 @@ def _sentence_transformer(folder: Path) -> object:
         raise Unsupported(
             "the folder's modules.json is read with sentence-transformers: pip install sentence-transformers"
         ) from None
-    return _read(SentenceTransformer, folder, device="cpu")
+    return _read(SentenceTransformer, folder, device="cpu", model_kwargs={"use_safetensors": True})
+
+
+def _check_modules(folder: Path) -> None:
+    """Unsupported where a part of a SentenceTransformer is a pickle, or of a class that is not the library's own."""
+    for each in sorted(path for ending in _PICKLES for path in folder.rglob(ending)):
+        if not any(each.parent.glob("*.safetensors")):
+            raise Unsupported(_PICKLED)
+    try:
+        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+        kinds = [str(each["type"]) for each in modules]
+    except (OSError, ValueError, RecursionError, TypeError, KeyError) as error:
+        raise ModelError(
+            f"the folder's modules.json cannot be read ({str(error)[:100]}); copy the folder again"
+        ) from None
+    for kind in kinds:
+        if not kind.startswith("sentence_transformers."):
+            raise Unsupported(
+                f"{kind[:100]!r} in modules.json is code of its own, which is not run; load the live object"
+            )
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -121,11 +146,8 @@ def _config(folder: Path) -> dict[str, Any]:
 def _check_weights(folder: Path) -> None:
     if any(folder.glob("*.safetensors")):
         return
-    if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
-        raise Unsupported(
-            "the folder's weights are a pickle, which may run code when it is read; load the model yourself, and save "
-            "it with model.save_pretrained(folder), which writes model.safetensors"
-        )
+    if any(any(folder.glob(ending)) for ending in _PICKLES):
+        raise Unsupported(_PICKLED)
     raise ModelError("the folder has a config.json and no weights (model.safetensors); copy the whole folder")
 
 
