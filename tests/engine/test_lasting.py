@@ -397,6 +397,30 @@ async def test_where_a_model_came_from_is_told_after_a_restart_too(start: Start,
     assert again.notes[0] == result.status.notes[0]
 
 
+async def test_the_same_file_from_a_path_keeps_the_record_of_where_it_came_from(
+    start: Start, state: DesiredState, tmp_path: Path
+) -> None:
+    record = Provenance("net", {"torch": "2.13.0"}, 1.7e9)
+    engine = await start()
+    staged = await engine.stage("m", ModelStore(state.path.parent / "store").add_bytes(onnx_bytes()))
+    await engine.commit("m", staged.status.version, provenance=record)
+    (tmp_path / "m.onnx").write_bytes(onnx_bytes())
+    assert (await engine.stage("m", tmp_path / "m.onnx")).unchanged
+    assert (await engine.load("m", tmp_path / "m.onnx")).unchanged
+    await engine.close()
+    assert (await restored(start, state)).status("m").provenance == record
+
+
+async def test_a_folder_that_is_staged_brings_its_settings(start: Start, tmp_path: Path) -> None:
+    folder = tmp_path / "net"
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(onnx_bytes())
+    (folder / "model.toml").write_text("max_batch_size = 5\n")
+    engine = await start()
+    assert (await engine.stage("m", folder)).status.config.max_batch_size == 5
+    assert (await engine.stage("n", folder, {"max_batch_size": 3})).status.config.max_batch_size == 3
+
+
 async def test_a_record_that_was_spoilt_on_the_disk_is_left_out(start: Start, state: DesiredState) -> None:
     engine = await start()
     store = ModelStore(state.path.parent / "store")

@@ -29,7 +29,7 @@ from workbench.engine.noop import NoopJournal, NoopObserver
 from workbench.engine.pipeline_deployment import PipelineDeployment
 from workbench.engine.request_queue import Completion
 from workbench.engine.served import Served
-from workbench.engine.sources import ModelSource, Sources, source_of
+from workbench.engine.sources import Found, ModelSource, Sources, source_of
 from workbench.errors import (
     Conflict,
     Draining,
@@ -277,11 +277,13 @@ class Engine:
         began = self.clock()
         async with self._changing(name):
             if isinstance(model, Path):
-                source = (await in_thread(lambda: self._sources.find(name, model))).source
+                found = await in_thread(lambda: self._sources.find(name, model))
             else:
-                source = source_of(model)
+                found = Found(source_of(model))
+            source = found.source
             current = self._deployments.routed(name)
-            settings = _overlaid(current.config if current is not None else source.own_config, config)
+            base = found.config or (current.config if current is not None else source.own_config)
+            settings = _overlaid(base, config)
             if current is not None and current.source.is_same_model(source):
                 return await self._reconfigured(current, settings, began)
             version = self._next_version(name)

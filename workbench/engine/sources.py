@@ -231,14 +231,22 @@ class Sources:
         return Found(source, version, said.config)
 
     def _alone(self, name: str, model: StoredModel) -> Found:
-        self._store.keep_beside(model.digest, name, {})
-        return Found(source_of(model))
+        return Found(self._with_beside(name, model, ModelMetadata(), {}))
 
     def _kept(self, name: str, path: Path, said: ModelMetadata, folder: Path, root: Path) -> ModelSource:
         """A copy of the model, and of what lies beside it in `folder`, for a restart."""
         pipeline = said.triton.pipeline
         model = self._store.add_file(path) if pipeline is None else self._store.add_bytes(encode_pipeline(*pipeline))
-        self._store.keep_beside(model.digest, name, files_of(said, folder, root))
+        return self._with_beside(name, model, said, files_of(said, folder, root))
+
+    def _with_beside(
+        self, name: str, model: StoredModel, said: ModelMetadata, files: Mapping[str, bytes]
+    ) -> ModelSource:
+        """The model with `files` beside it, and with the record of where the same file came from, if there is one."""
+        if (known := kept_provenance(self._store.beside(model.digest, name))) is not None:
+            files = {**files, PROVENANCE_FILE: encode(known)}
+            said = replace(said, provenance=known)
+        self._store.keep_beside(model.digest, name, files)
         return source_of(model, said)
 
 
