@@ -12,7 +12,7 @@ import pytest
 
 from tests.engine.fakes import rows
 from tests.helpers.clock import Clock
-from workbench.core.messages import InferRequest, InferResponse, ReleaseReason
+from workbench.core.messages import GUEST_PRIORITY, InferRequest, InferResponse, ReleaseReason
 from workbench.engine.admission import ShapeKey
 from workbench.engine.arbiter import GRANTED, Arbiter, UnlimitedScheduler
 from workbench.engine.batch_policy import AlonePolicy, BatchPolicy, WindowPolicy
@@ -274,6 +274,28 @@ def test_a_shape_goes_by_its_most_urgent_request() -> None:
     urgent = story.submit(key=((3,),), priority=1)
     assert story.take().tickets == [urgent]
     assert story.take().tickets == [common]
+
+
+def test_a_share_waits_behind_all_levels_of_the_owner_but_not_for_ever() -> None:
+    story = Story(WindowPolicy(1), **PRIORITIES)
+    shares = [story.submit(priority=GUEST_PRIORITY) for _ in range(3)]
+    story.hand.now += 0.9
+    owner = [story.submit(priority=priority) for priority in (0, 3)]
+    assert [story.take().tickets for _ in range(3)] == [[owner[0]], [owner[1]], [shares[0]]]
+    story.hand.now += 1.2
+    late = story.submit()
+    assert [story.take().tickets for _ in range(3)] == [[shares[1]], [shares[2]], [late]]
+
+
+def test_shares_fill_half_of_a_queue_and_the_other_half_is_the_owner_s() -> None:
+    story = Story(WindowPolicy(1), max_queue_size=3)
+    for _ in range(2):
+        story.submit(priority=GUEST_PRIORITY)
+    with pytest.raises(QueueFull, match="2 requests wait for model 'm', and those of shares may fill half"):
+        story.submit(priority=GUEST_PRIORITY)
+    story.submit()
+    with pytest.raises(QueueFull, match="as many as max_queue_size allows"):
+        story.submit()
 
 
 # Deadlines

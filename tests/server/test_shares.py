@@ -12,6 +12,7 @@ import pytest
 from tests.helpers.full_disk import full_disk
 from tests.server.conftest import TOKEN, House, open_house
 from tests.server.driver import HOST, Driver, answered, body, connect, parsed
+from workbench.core.messages import GUEST_PRIORITY
 from workbench.core.ports import Outcome
 from workbench.server.gate.connection_caps import ConnectionCaps
 from workbench.server.gate.in_flight import InFlightBytes
@@ -124,7 +125,7 @@ async def test_a_share_may_not_use_shared_memory(tmp_path: Path) -> None:
         assert "none of this name is registered" in (await house.call("POST", INFER, sent)).error
 
 
-async def test_a_sequence_of_a_share_is_not_the_owner_s_and_its_priority_is_the_default(house: House) -> None:
+async def test_a_sequence_of_a_share_is_not_the_owner_s_and_its_priority_is_the_lowest(house: House) -> None:
     seen: list[tuple[object, int]] = []
     submit = house.service.engine.submit
 
@@ -137,7 +138,7 @@ async def test_a_sequence_of_a_share_is_not_the_owner_s_and_its_priority_is_the_
     sent = body(1.0) | {"parameters": {"sequence_id": 7, "sequence_start": True, "priority": 1}}
     await house.call("POST", INFER, sent)
     await Driver(house.app, token)("POST", INFER, sent)
-    assert seen == [(7, 1), (f"{caller_of(house, token).record.id}/7", 0)]
+    assert seen == [(7, 1), (f"{caller_of(house, token).record.id}/7", GUEST_PRIORITY)]
 
 
 # Its limits

@@ -14,6 +14,10 @@ Parameter = bool | int | float | str
 _NO_PARAMETERS: Mapping[str, Parameter] = MappingProxyType({})
 
 
+GUEST_PRIORITY = -1
+"""The `priority` of requests of shares; no caller can send it."""
+
+
 class ReleaseReason(StrEnum):
     """Why a batch was handed to a runner when it was."""
 

@@ -11,12 +11,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from workbench.core.messages import ReleaseReason
+from workbench.core.messages import GUEST_PRIORITY, ReleaseReason
 from workbench.engine.admission import ShapeKey
 from workbench.engine.arbiter import GRANTED, Scheduler, UnlimitedScheduler, Waker
 from workbench.engine.batch_policy import BatchPlan, BatchPolicy
 from workbench.engine.request_queue import NEVER, PendingRequest, RequestQueue
 from workbench.errors import DeadlineExceeded, QueueFull, Unavailable, WorkbenchError
+
+GUEST_DELAY_S = 1.0
+"""Seconds that a share's request is put back: it waits behind those of the owner that came this much later. Longer than
+what a share may send at once takes to run, mostly; not for ever, so that no share starves."""
 
 
 @dataclass(slots=True)
@@ -53,10 +57,17 @@ class QueuePolicy:
     def priority_delay_s(self, priority: int) -> float:
         """Seconds that a request of this `priority` is put back in the queue, negative where it is put forward.
 
-        1 is the highest; 0 and anything over the levels means the default, as in Triton.
+        1 is the highest; 0 and anything over the levels means the default, as in Triton. Shares come after all levels.
         """
+        if priority == GUEST_PRIORITY:
+            return max(0, self.priority_levels - self.default_priority) * self.priority_step_s + GUEST_DELAY_S
         levels = priority - self.default_priority if 0 < priority <= self.priority_levels else 0
         return levels * self.priority_step_s
+
+    @property
+    def max_guests(self) -> int:
+        """Requests that may wait before one of a share is refused: the other half of the queue is the owner's."""
+        return -(-self.max_queue_size // 2)
 
     def expires_at(self, accepted_at: float, deadline: float | None) -> float:
         """The earlier of a request's own deadline and the settings' timeout."""
@@ -106,6 +117,11 @@ class Batcher:
         request = ticket.request
         if request.priority:
             ticket.priority_delay_s = queue.priority_delay_s(request.priority)
+            if request.priority == GUEST_PRIORITY and self._depth >= queue.max_guests:
+                raise QueueFull(
+                    f"{self._depth} requests wait for model {request.model!r}, and those of shares may fill half of "
+                    "its queue; try again later, or send fewer at once"
+                )
         if limited := request.deadline is not None or queue.timeout_s > 0:
             ticket.expires_at = queue.expires_at(ticket.accepted_at, request.deadline)
         with self._lock:

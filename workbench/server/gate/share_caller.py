@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from workbench.core.messages import InferRequest
+from workbench.core.messages import GUEST_PRIORITY, InferRequest
 from workbench.errors import LimitExceeded, ModelNotFound, Unauthenticated
 from workbench.server.gate.auth import Caller
 from workbench.server.gate.scopes import SHARE_SCOPES
@@ -82,7 +82,7 @@ class ShareCaller(Caller):
     def confine(self, request: InferRequest) -> None:
         if request.model not in self.record.models:
             self.check_model(request.model)
-        request.priority = 0  # the queue's order is the owner's to decide
+        request.priority = GUEST_PRIORITY  # behind the owner's, whatever was asked for
         if request.sequence is not None and request.sequence.id:  # nobody steps into another one's sequence
             mine = f"{self.record.id}/{request.sequence.id}"
             request.sequence = dataclasses.replace(request.sequence, id=mine)
