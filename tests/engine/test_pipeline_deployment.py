@@ -20,6 +20,7 @@ from workbench.core.model import FREE, ModelState, Signature, TensorSpec
 from workbench.core.pipeline import Pipeline, PipelineStep
 from workbench.core.pipeline_document import encode
 from workbench.core.ports import Outcome
+from workbench.core.tensor import Array
 from workbench.engine import Engine
 from workbench.engine.pipeline_graph import MAX_NESTED, MAX_STAGES
 from workbench.errors import (
@@ -507,3 +508,64 @@ async def test_a_restart_brings_it_back_before_or_after_its_models(start: Start,
         assert (await ask(again, 1.0)).outputs["y"][0, 0] == 3.0
         await again.close()
     state.close()
+
+
+class Ends:
+    """A completion that counts how often its request ended."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.left = False
+
+    def done(self) -> bool:
+        return self.left or self.count > 0
+
+    def set_result(self, result: InferResponse, /) -> None:
+        self.count += 1
+
+    def set_exception(self, exception: WorkbenchError, /) -> None:
+        self.count += 1
+
+
+@pytest.mark.parametrize("happening", ["unload", "reload", "raise", "leave", "unload the pipeline"])
+async def test_whatever_happens_in_the_middle_stage_each_request_ends_once_and_nothing_is_left(
+    start: Start, happening: str
+) -> None:
+    served = False
+
+    def run(x: Array) -> Array:
+        if served and happening == "raise":
+            raise ValueError("a function's own fault")
+        return x
+
+    middle = FakeSession(run)
+    engine = await start(FakeSession(), middle, FakeSession(), FakeSession())
+    await engine.load("p", chain("a", "b", "c"))
+    served = True
+    middle.hold()
+    ends = [Ends() for _ in range(12)]
+    for one in ends[:6]:
+        engine.submit(InferRequest("p", {"x": rows(1.0)}), one)
+    await entered(middle)
+    for one in ends[6:]:
+        engine.submit(InferRequest("p", {"x": rows(2.0)}), one)
+    await until_async(lambda: engine.status("a").queued == 0)
+    match happening:
+        case "unload":
+            change: asyncio.Future[object] = asyncio.ensure_future(engine.unload("b"))
+        case "reload":
+            change = asyncio.ensure_future(engine.load("b", content(9), force=True))
+        case "unload the pipeline":
+            change = asyncio.ensure_future(engine.unload("p"))
+        case _:
+            change = asyncio.ensure_future(asyncio.sleep(0))
+    for one in ends:
+        one.left = happening == "leave"
+    middle.gate.set()
+    await change
+    kept = [name for name in "abcp" if name in {each.name for each in engine.statuses()}]
+    await until_async(lambda: all(engine.status(name).queued == 0 for name in kept))
+    if happening != "leave":
+        await until_async(lambda: all(one.count for one in ends))
+    await asyncio.sleep(0)
+    assert {one.count for one in ends} == {0 if happening == "leave" else 1}
