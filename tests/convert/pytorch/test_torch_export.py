@@ -266,6 +266,17 @@ async def test_weights_in_a_file_of_their_own_reach_a_service_on_this_machine(
     assert list(tmp_path.iterdir()) == []
 
 
+class ByRows(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 2 if x.shape[0] > 3 else x
+
+
+def test_a_size_that_is_decided_on_in_axis_0_is_called_the_batch() -> None:
+    report, _ = loaded(ByRows(), torch.randn(2, 4))
+    assert "batches of exactly 2 because of line" in report.exported
+    assert "sequence" not in report.exported
+
+
 def test_an_index_that_an_embedding_does_not_have_is_refused_as_the_module_refuses_it() -> None:
     _, client = loaded(nn.Sequential(nn.Embedding(5, 3), nn.Flatten(), nn.Linear(6, 2)), torch.tensor([[0, 4]]))
     assert answers(client, torch.tensor([[1, 2], [3, 4]]))["output"].shape == (2, 2)

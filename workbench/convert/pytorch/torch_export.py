@@ -334,8 +334,11 @@ def _fixed(
     """What is said of sizes that the export takes as in the example only."""
     line = torch_errors.deciding_line(module)
     because = f" because of {line}" if line else ", since its graph holds that size"
+    has_batch = any(axis.name == BATCH for axis in (*free, *fixed))
     for axis in fixed:
-        what = f"batches of exactly {axis.size}" if axis.name == BATCH else f"sequences of length {axis.size} only"
+        # Of a module that decides on the size of its batch, no row is independent of the others, so it has no BATCH.
+        is_batch = axis.name == BATCH or (not has_batch and axis.places[0][1] == 0)
+        what = f"batches of exactly {axis.size}" if is_batch else f"sequences of length {axis.size} only"
         yield what + because
     if not fixed and not any(place == 0 for axis in free for _, place in axis.places):
         sizes = ", ".join(str(list(each.shape)) for each in tensors)
