@@ -12,7 +12,6 @@ import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import Case, GenerationMode
-from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
@@ -23,7 +22,6 @@ from tests.models import identity
 from workbench.api import Workbench
 
 CHECKS: list[Any] = [
-    not_a_server_error,
     status_code_conformance,
     content_type_conformance,
     response_schema_conformance,
@@ -59,6 +57,7 @@ def ask(url: str, headers: dict[str, str], operation: Any, examples: int, seen: 
         def called(case: Case[Any]) -> None:
             response = case.call(base_url=url, headers=headers, session=session, timeout=NO_HANG_S)
             seen.append(response.status_code)
+            assert response.status_code != 500, case.as_curl_command()  # a timeout of 1 us is rightly 504
             case.validate_response(response, checks=CHECKS)
 
         called()
