@@ -42,7 +42,8 @@ def test_a_service_says_where_it_is_serves_and_goes(tmp_path: Path, repository: 
     arguments += ["--exit-on-error=false", "--strict-readiness=false"]
     with started(tmp_path, *arguments) as serve:
         published = serve.published
-        assert set(published) == {"url", "grpc", "pid", "version", "token_file"}
+        assert set(published) == {"url", "grpc", "pid", "version", "token_file", "ca_file"}
+        assert published["ca_file"] is None
         assert str(published["grpc"]).startswith("127.0.0.1:")
         assert published["pid"] == serve.process.pid
         assert mode(serve.ready_file) == 0o600

@@ -73,7 +73,7 @@ def test_whatever_a_function_does_other_models_go_on_and_its_next_call_works(tmp
     with Serve(tmp_path, "--load", f"plus={plus}") as serve:
         serve.ready()
         with connect(serve.published["url"], serve.token) as wb:
-            limits = {"call_timeout_s": 1.0, "worker_memory_mib": 512}
+            limits = {"call_timeout_s": 4.0, "worker_memory_mib": 512}
             wb.load("wild", bundle, allow_code=True, **limits)
             example = np.asarray(wb.predict("plus", _input(wb)))
             stop, count = threading.Event(), 0
@@ -88,7 +88,7 @@ def test_whatever_a_function_does_other_models_go_on_and_its_next_call_works(tmp
             beside.start()
             try:
                 for what, error, says in (
-                    (1, DeadlineExceeded, "did not answer within 1 s"),
+                    (1, DeadlineExceeded, "did not answer within 4 s"),
                     (2, ExecutionError, "ended itself with status 7"),
                     (3, ExecutionError, "raised MemoryError"),
                     (6, ExecutionError, "ended itself with status 1"),
