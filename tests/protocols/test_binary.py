@@ -7,10 +7,13 @@ from workbench.errors import InvalidInput, TooLarge
 from workbench.protocols.binary import array_from_bytes, bytes_from_array
 
 
-def test_a_column_of_a_few_texts_is_encoded_as_one_of_many() -> None:
+def test_columns_of_few_and_of_many_texts_are_encoded_as_each_element_alone() -> None:
     few = np.array([b"a", b"", "Köln".encode(), b"Rom" * 40] * 1000, object)
     encoded = bytes(bytes_from_array(few, "t", "BYTES"))
     assert encoded == b"".join(bytes(bytes_from_array(few[row : row + 1], "t", "BYTES")) for row in range(len(few)))
+    many = np.array([b"%d" % row + b"\0" * (row % 3) for row in range(3000)] + [b""], object)
+    encoded = bytes(bytes_from_array(many, "t", "BYTES"))
+    assert encoded == b"".join(bytes(bytes_from_array(many[row : row + 1], "t", "BYTES")) for row in range(len(many)))
     with pytest.raises(InvalidInput, match="t: a BYTES tensor holds bytes or str; found int"):
         bytes_from_array(np.array([b"a", 3] * 1000, object), "t", "BYTES")
 

@@ -76,15 +76,26 @@ def bytes_from_array(array: Array, tensor: str, datatype: str) -> bytes | memory
     if datatype == BYTES:
         if array.size >= _MANY:
             elements = array.reshape(-1).tolist()
-            different = set(elements) if set(map(type, elements)) == {bytes} else elements
-            if len(different) < len(elements) // 4:  # as in a column of categories: each is framed once
-                framed = {element: frame(element, tensor) for element in different}
-                return b"".join(map(framed.__getitem__, elements))
+            if set(map(type, elements)) == {bytes}:
+                different = set(elements)
+                if len(different) < len(elements) // 4:  # as in a column of categories: each is framed once
+                    framed = {element: frame(element, tensor) for element in different}
+                    return b"".join(map(framed.__getitem__, elements))
+                return _framed(elements)
         return b"".join([part for element in array.flat for part in _element(element, tensor)])
     if array.nbytes <= _COPIED_BELOW:
         return array.tobytes()
     # As uint8, because memoryview does not know BF16.
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+def _framed(elements: list[bytes]) -> bytes:
+    """All of them, each behind its length, in a third of the time of one after the other."""
+    lengths = np.fromiter(map(len, elements), "<u4", len(elements))
+    parts = [b""] * (2 * len(elements))
+    parts[::2] = lengths.view("V4").tolist()
+    parts[1::2] = elements
+    return b"".join(parts)
 
 
 def frame(element: object, tensor: str) -> bytes:
