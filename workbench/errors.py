@@ -12,6 +12,7 @@
         Conflict                    another load of the model is under way, a version exists already
             SignatureChanged        ... or callers would break, which `force` allows
         Unavailable                 not now: not ready, draining, restarting
+            CircuitOpen             refused at arrival, nothing was run: the model failed too often
             QueueFull               refused at arrival, nothing was run: the model's queue is full
                 TooManyRequests     ... or too much of one caller, or of all together, is under way
                     LimitExceeded   ... or it is over a limit of the share that it came with
@@ -108,6 +109,16 @@ class Draining(Unavailable):
     """Refused before it was begun, by a service that is about to end; the next one takes it."""
 
     code = "draining"
+
+
+class CircuitOpen(Unavailable):
+    """A call to a model that fails too often; it is tried again in `retry_after_s`."""
+
+    code = "circuit_open"
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class QueueFull(Unavailable):

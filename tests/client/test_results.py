@@ -7,6 +7,7 @@ import pytest
 from workbench.client.results import CallTimings, LoadReport, ModelTable, Prediction
 from workbench.client.summary import Card, model_card
 from workbench.config import ModelConfig
+from workbench.core.circuit import Circuit, CircuitState
 from workbench.core.messages import Timings
 from workbench.core.model import ModelState, ModelStatus, Signature, TensorSpec
 from workbench.errors import InvalidInput
@@ -129,6 +130,16 @@ def test_a_table_lines_up_and_says_why_a_model_failed() -> None:
     assert table.to_pandas()["state"].tolist() == ["Ready", "Failed"]
     assert len(table[:1]) == 1
     assert table[1].name == "other"
+
+
+def test_an_open_circuit_breaker_is_said_in_the_table_and_the_card() -> None:
+    failing = status(circuit=Circuit(CircuitState.OPEN, "of the last 20 calls 20 failed", 1))
+    assert "Ready, circuit breaker open: of the last 20 calls 20 failed" in repr(ModelTable([failing]))
+    assert "circuit breaker  open: of the last 20 calls 20 failed; calls get 503" in repr(model_card(failing))
+    healed = status(circuit=Circuit(CircuitState.CLOSED, "", 1))
+    assert "circuit breaker" not in repr(ModelTable([healed]))
+    assert "closed; it has opened once since the load" in repr(model_card(healed))
+    assert "circuit" not in repr(model_card(status(circuit=Circuit())))
 
 
 def test_a_report_says_what_was_done() -> None:

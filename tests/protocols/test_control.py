@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from workbench.config import ModelConfig
+from workbench.core.circuit import Circuit, CircuitState
 from workbench.core.model import ModelState, ModelStatus, Signature, TensorSpec
 from workbench.errors import InvalidInput, TooLarge, WorkbenchError
 from workbench.protocols import control
@@ -27,6 +28,7 @@ STATUS = ModelStatus(
     loaded_at=1.5,
     load_s=0.25,
     queued=2,
+    circuit=Circuit(CircuitState.OPEN, "of the last 20 calls 20 failed", 1),
     notes=("a note",),
 )
 FAILED = ModelStatus("bad", "1", ModelState.FAILED, reason="corrupt")

@@ -23,6 +23,7 @@ from tests.server.grpc.open_port import AUTHORIZED, INFER, STREAM, Port, open_po
 from workbench.config import Limits
 from workbench.core.messages import InferRequest
 from workbench.core.ports import Outcome
+from workbench.errors import ExecutionError
 from workbench.protocols import pb
 from workbench.protocols.oip_grpc import decode_response as decode_grpc
 from workbench.protocols.oip_grpc import encode_request
@@ -167,7 +168,8 @@ async def _read(wire: Wire) -> Answered:
     await answered(wire)
     reply = parsed(bytes(wire.written))
     full = reply.status == 429 or (reply.status == 503 and reply.json["code"] == "queue_full")
-    assert reply.headers.get("retry-after") == ("1" if full else None)
+    open_circuit = reply.status == 503 and reply.json["code"] == "circuit_open"
+    assert reply.headers.get("retry-after") == ("3600" if open_circuit else "1" if full else None)
     if reply.status != 200:
         assert reply.status == HTTP_STATUS[reply.json["code"]]
         return Answered(code=reply.json["code"], message=reply.json["error"])
@@ -308,6 +310,24 @@ async def test_a_full_queue_is_unavailable(way: tuple[Ways, Way]) -> None:
     assert "Exceeds maximum queue size" in found.message
     house.session.gate.set()
     assert await asyncio.gather(*held) == [Answered([1.0, 2.0])] * 2
+
+
+async def test_a_model_that_keeps_failing_is_not_run(way: tuple[Ways, Way], monkeypatch: pytest.MonkeyPatch) -> None:
+    ways, ask = way
+    house = ways.house
+    settings = {"breaker_min_calls": 2, "breaker_open_s": 3600}
+    await house.call("POST", "/control/models/digits/set", settings)
+
+    def fails(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        raise ExecutionError("out of memory")
+
+    monkeypatch.setattr(house.session, "function", fails)
+    assert [(await ask(ways, Ask())).code for _ in range(2)] == ["execution"] * 2
+    house.session.batches.clear()
+    found = await ask(ways, Ask())
+    assert (found.code, HTTP_STATUS[found.code], GRPC_STATUS[found.code]) == ("circuit_open", 503, 14)
+    assert "fails too often (of the last 2 calls 2 failed)" in found.message
+    assert house.session.batches == []
 
 
 @pytest.mark.parametrize("cap", ["max_in_flight", "max_body_bytes_in_flight"])

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.helpers.clock import Clock
 from tests.telemetry.statuses import ready
+from workbench.core.circuit import Circuit, CircuitState
 from workbench.core.histogram import SERVICE, Histogram
 from workbench.core.messages import ReleaseReason, Timings
 from workbench.core.model import ModelState, ModelStatus
@@ -79,6 +80,15 @@ def test_requests_and_batches_show_in_the_prometheus_text() -> None:
     assert found["infer_model_info|cpu|onnxruntime_onnx"] == 1
     assert found["infer_process_resident_memory_bytes"] > 1e6
     assert found["infer_process_cpu_seconds_total"] > 0
+
+
+def test_an_open_circuit_breaker_shows_in_the_prometheus_text() -> None:
+    metrics = Metrics()
+    for state, is_open in ((CircuitState.CLOSED, 0), (CircuitState.OPEN, 1), (CircuitState.HALF_OPEN, 1)):
+        status = dataclasses.replace(ready(), circuit=Circuit(state, "", 2))
+        metrics.watch(lambda status=status: [status])  # type: ignore[misc]
+        found = samples(metrics)
+        assert (found["infer_circuit_open"], found["infer_circuit_opened_total"]) == (is_open, 2)
 
 
 def test_a_bound_counts_what_is_equal_to_it() -> None:

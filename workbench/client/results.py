@@ -16,6 +16,7 @@ from workbench.client.array_table import grids
 from workbench.client.formatting import counted, escape, html_table, milliseconds, text_lines, text_table
 from workbench.client.input_adapter import describe
 from workbench.client.summary import state_dot
+from workbench.core.circuit import CircuitState
 from workbench.core.messages import Timings
 from workbench.core.model import ModelStatus
 from workbench.core.tensor import Array
@@ -255,6 +256,8 @@ class ModelTable(Rows[ModelStatus]):
     @staticmethod
     def _row(status: ModelStatus) -> list[str]:
         state = f"{status.state}: {status.reason}" if status.reason else str(status.state)
+        if status.circuit is not None and status.circuit.state is not CircuitState.CLOSED:
+            state += f", circuit breaker {status.circuit.state}: {status.circuit.reason}"
         return [status.name, status.version, state, status.device or "-", status.batching or "-"]
 
 

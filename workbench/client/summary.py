@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from workbench.client.formatting import counted, escape, html_table, megabytes, milliseconds, text_lines
 from workbench.client.input_adapter import describe
+from workbench.core.circuit import CircuitState
 from workbench.core.model import ModelState, ModelStatus, Signature
 from workbench.core.pipeline import Pipeline
 from workbench.core.provenance import Provenance, told
@@ -60,6 +61,7 @@ def model_card(status: ModelStatus) -> Card:
         "largest batch": counted(status.max_batch_size, "row") if status.max_batch_size else "",
         "queue delay": milliseconds(status.config.max_queue_delay_s) if status.config.max_queue_delay_s else "",
         "instances": status.config.instances,
+        "circuit breaker": _circuit(status),
         "waiting": counted(status.queued, "request") if status.queued else "",
         "size": megabytes(status.size_bytes),
         "loaded in": milliseconds(status.load_s) if status.load_s else "",
@@ -69,6 +71,17 @@ def model_card(status: ModelStatus) -> Card:
         "notes": " ".join(status.notes),
     }
     return Card(f"{status.name}, version {status.version}{' (serving)' if status.routed else ''}", facts)
+
+
+def _circuit(status: ModelStatus) -> str:
+    """Empty while it is closed and was never open."""
+    circuit = status.circuit
+    if circuit is None or not circuit.opened:
+        return ""
+    times = "once" if circuit.opened == 1 else f"{circuit.opened} times"
+    if circuit.state is CircuitState.CLOSED:
+        return f"closed; it has opened {times} since the load"
+    return f"{circuit.state}: {circuit.reason}; calls get 503 until some that are let through end well"
 
 
 def _columns(signature: Signature) -> str:

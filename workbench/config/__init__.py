@@ -95,6 +95,16 @@ class ModelConfig:
     priority_step_s: Annotated[float, Range(0.0, 60.0), Live] = 0.1
     """A level is worth so many seconds of waiting: one of level 2 goes before any of level 1 that came this much
     later, so that nobody starves."""
+    breaker_failure_rate: Annotated[float, Range(0.0, 1.0), Live] = 0.5
+    """The part of the latest calls that may fail or be slow before the circuit breaker opens; 0: it has none."""
+    breaker_min_calls: Annotated[int, Range(1, 1_000_000), Live] = 20
+    """So many calls have to have ended in the window, before the breaker opens."""
+    breaker_window_s: Annotated[float, Range(0.1, 3600.0), Live] = 30.0
+    """Seconds that the breaker looks back."""
+    breaker_slow_call_s: Annotated[float, Range(0.0, 86_400.0), Live] = 0.0
+    """Seconds inside the runtime from which on a call counts as slow; 0: none does."""
+    breaker_open_s: Annotated[float, Range(0.1, 3600.0), Live] = 5.0
+    """Seconds that an open breaker refuses calls, before it lets a few through to see how they end."""
     batching: Annotated[str, Choices(("auto", "proved", "always", "never"))] = "auto"
     """"auto" (where its graph proves that rows do not influence each other, or a trial at warm-up did not see it
     where the graph does not tell), "proved" (by its graph only), "always" (you vouch for it) or "never"."""

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from workbench.config import ModelConfig
 from workbench.core.batch_proof import BatchEvidence
+from workbench.core.circuit import Circuit
 from workbench.core.pipeline import Pipeline
 from workbench.core.provenance import Provenance
 from workbench.core.sequence_config import SequenceConfig, SequenceFigures
@@ -177,6 +178,8 @@ class ModelStatus:
     """Seconds from the start of Loading to Ready."""
     queued: int = 0
     """Requests that wait for a runner."""
+    circuit: Circuit | None = None
+    """Its circuit breaker; None: it has none."""
     sequences: SequenceFigures | None = None
     """None: it keeps no state between requests."""
     sequence_config: SequenceConfig | None = None

@@ -22,6 +22,7 @@ from workbench.engine.arbiter import Arbiters, SchedulerHandle
 from workbench.engine.batch_policy import AlonePolicy, BatchPolicy, policy_for
 from workbench.engine.batcher import Batcher, QueuePolicy
 from workbench.engine.callability import uncallable
+from workbench.engine.circuit_breaker import BreakerPolicy, CircuitBreaker
 from workbench.engine.costs import CostTable
 from workbench.engine.empty_requests import NO_RUN
 from workbench.engine.executor import Done, Executor
@@ -35,6 +36,7 @@ from workbench.engine.sources import ModelSource
 from workbench.engine.warmup import WarmUp
 from workbench.errors import (
     Cancelled,
+    CircuitOpen,
     Conflict,
     DeadlineExceeded,
     ExecutionError,
@@ -116,6 +118,7 @@ class Deployment:
         self._batcher = Batcher(self._policy, _queue_policy(config), clock)
         self._executor: Executor | None = None
         self._admission: Admission | None = None
+        self._breaker = CircuitBreaker(_breaker_policy(config))
         self._sequences: SequenceScheduler | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waking = False
@@ -138,7 +141,7 @@ class Deployment:
         """Accept a request: its promise is kept exactly once, maybe before this returns. One that is done before it is
         kept is dropped when a batch is formed.
 
-        Raises Unavailable, InvalidInput, QueueFull or DeadlineExceeded, and then it was not accepted.
+        Raises Unavailable, InvalidInput, CircuitOpen, QueueFull or DeadlineExceeded, and then it was not accepted.
         """
         admission, loop = self._admission, self._loop
         if self.state is not ModelState.READY or admission is None or loop is None:
@@ -149,6 +152,8 @@ class Deployment:
             if request.deadline is not None and now >= request.deadline:
                 raise DeadlineExceeded("Request timeout expired before it arrived; it was not run")
             admitted = admission.admit(request)
+            if self._breaker.engaged:
+                self._ask_breaker(now)
             ticket = PendingRequest(request, promise, admitted.rows, admitted.key, admitted.outputs, now)
             if self._sequences is not None:
                 self._sequences.accept(ticket)
@@ -172,6 +177,19 @@ class Deployment:
         loop.call_soon(self._wake)
         if self._lone_turns >= LONE_TURNS and self._inline.now:
             self._run_inline()
+
+    def _ask_breaker(self, now: float) -> None:
+        """Raises CircuitOpen unless the call may go through."""
+        before = self._breaker.told()
+        left_s = self._breaker.admit(now)
+        if self._breaker.told() != before:
+            self._observer.model_changed(self.status())
+        if left_s:
+            raise CircuitOpen(
+                f"model {self.name!r} version {self.version} is not run at the moment, since it fails too often "
+                f"({before.reason}); it is tried again in {left_s:.1f} s",
+                left_s,
+            )
 
     def _wake(self) -> None:
         self._waking = False
@@ -211,6 +229,7 @@ class Deployment:
         ran_s, split_s = done.ran_at - done.joined_at, now - done.ran_at
         requests, reason, batch_rows = len(done.tickets), done.reason, [ticket.rows for ticket in done.tickets]
         waits: list[float] = []
+        failed = False
         steps = self._sequences.take(done) if self._sequences is not None else []
         for ticket, answer in zip(done.tickets, done.answers, strict=True):
             if ticket.ended:  # it was given up on, and its run has come back after all
@@ -224,6 +243,7 @@ class Deployment:
                 continue
             try:
                 if isinstance(answer, WorkbenchError):
+                    failed = True
                     observer.request_done(self.name, self.version, outcome_of(answer), timings)
                     promise.set_exception(answer)
                 else:
@@ -242,11 +262,27 @@ class Deployment:
             observer.batch_done(self.name, self.version, done.rows, requests, reason, ran_s)
             if done.ran_at >= self._learn_at:
                 self._learn(done, ran_s)
+            breaker = self._breaker
+            if failed or breaker.watching or ran_s >= breaker.slow_call_s:
+                self._judge(done, ran_s, now)
         elif done.not_rows:
             self._stop_batching(done.not_rows)
         if self._sequences is not None:
             self._sequences.go_on(steps)
         self._settled(requests + len(done.dropped))
+
+    def _judge(self, done: Done, ran_s: float, now: float) -> None:
+        """Tell the breaker how the calls of a run ended. What was wrong with a request says nothing of the model."""
+        if isinstance(done.answers[0], InvalidInput) or done.tickets[0].key[-1:] == NO_RUN:
+            return
+        calls, breaker = len(done.tickets), self._breaker
+        failed = calls if done.failed else 0  # one run, so all of them or none
+        slow = calls if not failed and ran_s >= breaker.slow_call_s else 0
+        if breaker.record(now, calls, failed, slow):
+            told = breaker.told()
+            how = f"{told.state}, {told.reason}" if told.reason else "closed: it answers again"
+            log.warning("the circuit breaker of model %r version %s is %s", self.name, self.version, how)
+            self._observer.model_changed(self.status())
 
     def _stop_batching(self, why: str) -> None:
         """Run every request alone from now on: its rows are not what they were taken for."""
@@ -497,6 +533,7 @@ class Deployment:
             size_bytes=self.source.size_bytes,
             loaded_at=self._loaded_at,
             load_s=self._load_s,
+            circuit=self._breaker.told() if self.config.breaker_failure_rate else None,
             queued=self._batcher.depth + (sequences.held if sequences is not None else 0),
             sequences=sequences,
             sequence_config=self.source.described.triton.sequences,
@@ -526,6 +563,7 @@ class Deployment:
         self._place.set(self._layout.cores, config.device_share)
         self._batcher.configure(self._policy, _queue_policy(config), self._place, self._layout.runners)
         rows = config.max_batch_size if batched else 0
+        self._breaker.configure(_breaker_policy(config))
         self._admission = Admission(self.signature, rows, aborts_on_empty=self._aborts_on_empty)
         whole = self._sessions[0].signature  # a state is none of the callers' inputs
         self._may_inline = (
@@ -599,6 +637,16 @@ def _queue_policy(config: ModelConfig) -> QueuePolicy:
     levels = config.priority_levels
     default = min(config.default_priority, levels)
     return QueuePolicy(config.max_queue_size, config.queue_timeout_s, levels, default, config.priority_step_s)
+
+
+def _breaker_policy(config: ModelConfig) -> BreakerPolicy:
+    return BreakerPolicy(
+        config.breaker_failure_rate,
+        config.breaker_min_calls,
+        config.breaker_window_s,
+        config.breaker_slow_call_s,
+        config.breaker_open_s,
+    )
 
 
 def outcome_of(error: WorkbenchError) -> Outcome:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from workbench.core.circuit import CircuitState
 from workbench.core.histogram import SERVICE
 from workbench.core.messages import ReleaseReason
 from workbench.core.model import ModelState
@@ -53,6 +54,7 @@ def families(state: State) -> Iterator[Family]:
     yield from _payloads(state.figures)
     yield from _batches(state.figures)
     yield from _models(state)
+    yield from _circuits(state)
     yield from _sequences(state)
     yield from _process(state)
     yield from _machine(state)
@@ -147,6 +149,16 @@ def _models(state: State) -> Iterator[Family]:
         size.add(key, status.size_bytes)
         info.add((*key, status.platform, status.device), 1)
     yield from (depth, states, routed, load, size, info)
+
+
+def _circuits(state: State) -> Iterator[Family]:
+    is_open = gauge("infer_circuit_open", "1 while the circuit breaker is open or half-open, else 0", *_VERSION)
+    opened = counter("infer_circuit_opened_total", "How often the circuit breaker has opened", *_VERSION)
+    for status in state.statuses:
+        if (circuit := status.circuit) is not None:
+            is_open.add((status.name, status.version), int(circuit.state is not CircuitState.CLOSED))
+            opened.add((status.name, status.version), circuit.opened)
+    yield from (is_open, opened)
 
 
 def _sequences(state: State) -> Iterator[Family]:

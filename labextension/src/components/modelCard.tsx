@@ -9,6 +9,7 @@ import { CommandIDs } from '../tokens';
 import type { IModelStatus, ModelState } from '../service/wire';
 import {
   MODEL_TONES,
+  circuitNotice,
   modelStateLabel,
   capitalized,
   classesText,
@@ -42,6 +43,7 @@ export const Card = React.memo(function Card(props: IProps) {
   const { current, others, serving, busy, trouble } = props;
   const { model, commands, trans, openMenu } = usePanel();
   const { name, version, state, reason, device, notes, provenance, labels } = current;
+  const circuit = circuitNotice(trans, current.circuit);
   return (
     <li
       className={serving ? 'iw-Card' : 'iw-Card iw-mod-stale'}
@@ -64,8 +66,10 @@ export const Card = React.memo(function Card(props: IProps) {
       </div>
       <div className="iw-Card-state">
         <CardState state={state} serving={serving} busy={busy} />
+        {serving && circuit && <State tone="bad" word={circuit.word} />}
         {device && <span className="iw-Card-device">{device}</span>}
       </div>
+      {serving && circuit && <Message tone="bad">{circuit.text}</Message>}
       {isUnderWay(state) && state !== 'Draining' && <Progress />}
       {reason && (
         <Message tone={state === 'Failed' ? 'bad' : 'info'}>{capitalized(reason)}</Message>

@@ -37,6 +37,11 @@ export const MODEL_SETTINGS: readonly IModelSetting[] = [
   { name: 'intra_op_threads', kind: 'count', default: 0, live: false, range: [0, 1024], seldom: true },
   { name: 'device_share', kind: 'number', default: 1, live: true, range: [0.01, 100], seldom: true },
   { name: 'max_state_mib', kind: 'count', default: 1024, live: true, range: [1, 1000000], unit: 'MiB', seldom: true },
+  { name: 'breaker_failure_rate', kind: 'number', default: 0.5, live: true, range: [0, 1], seldom: true },
+  { name: 'breaker_min_calls', kind: 'count', default: 20, live: true, range: [1, 1000000], seldom: true },
+  { name: 'breaker_window_s', kind: 'number', default: 30, live: true, range: [0.1, 3600], unit: 's', seldom: true },
+  { name: 'breaker_slow_call_s', kind: 'number', default: 0, live: true, range: [0, 86400], unit: 's', seldom: true },
+  { name: 'breaker_open_s', kind: 'number', default: 5, live: true, range: [0.1, 3600], unit: 's', seldom: true },
   { name: 'gpu_memory_limit_mib', kind: 'count', default: 0, live: false, range: [0, 1000000], unit: 'MiB', seldom: true },
   { name: 'call_timeout_s', kind: 'number', default: 30, live: false, range: [0.01, 86400], unit: 's', seldom: true },
   { name: 'worker_memory_mib', kind: 'count', default: 0, live: false, range: [0, 1048576], unit: 'MiB', seldom: true },
@@ -238,6 +243,33 @@ export function settingLabel(trans: TranslationBundle, name: string): ISettingLa
         help: trans.__(
           'For the states of all sequences, of a model that keeps state between requests'
         )
+      };
+    case 'breaker_failure_rate':
+      return {
+        label: trans.__('Breaker: failures'),
+        help: trans.__(
+          'The part of the latest calls that may fail or be slow before calls are refused for a while; 0 never refuses'
+        )
+      };
+    case 'breaker_min_calls':
+      return {
+        label: trans.__('Breaker: least calls'),
+        help: trans.__('So many calls have to have ended before any is refused')
+      };
+    case 'breaker_window_s':
+      return {
+        label: trans.__('Breaker: window'),
+        help: trans.__('How far the breaker looks back')
+      };
+    case 'breaker_slow_call_s':
+      return {
+        label: trans.__('Breaker: slow call'),
+        help: trans.__('A call that takes longer counts as a failure; 0: none does')
+      };
+    case 'breaker_open_s':
+      return {
+        label: trans.__('Breaker: pause'),
+        help: trans.__('How long calls are refused before a few are let through again')
       };
     case 'gpu_memory_limit_mib':
       return {

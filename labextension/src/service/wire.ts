@@ -58,6 +58,15 @@ export interface IProvenance {
   readonly check: { readonly agrees: boolean; readonly summary: string } | null;
 }
 
+/** The circuit breaker of one version: while it is not closed, calls are refused. */
+export interface ICircuit {
+  readonly state: 'closed' | 'open' | 'half-open';
+  /** What opened it; empty while it is closed. */
+  readonly reason: string;
+  /** How often it has opened since the load. */
+  readonly opened: number;
+}
+
 /** One version of one model. */
 export interface IModelStatus {
   readonly name: string;
@@ -83,6 +92,8 @@ export interface IModelStatus {
   readonly loaded_at: number;
   readonly load_s: number;
   readonly queued: number;
+  /** Its circuit breaker; null: it has none. Absent from an older server. */
+  readonly circuit?: ICircuit | null;
   readonly notes: readonly string[];
   /** What an output's columns are called, by output. Absent from an older server. */
   readonly labels?: Readonly<Record<string, readonly string[]>>;

@@ -2,7 +2,7 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { IAttempt, Link } from '../service/state';
-import type { IProvenance, ModelState, ServiceState } from '../service/wire';
+import type { ICircuit, IProvenance, ModelState, ServiceState } from '../service/wire';
 
 /** The colour class of a state. */
 export type Tone = 'good' | 'busy' | 'bad' | 'off';
@@ -61,6 +61,21 @@ export function modelStateLabel(trans: TranslationBundle, state: ModelState): st
     default:
       return state;
   }
+}
+
+/** What a circuit breaker that is not closed means for callers; null where it is closed, or there is none. */
+export function circuitNotice(
+  trans: TranslationBundle,
+  circuit: ICircuit | null | undefined
+): { readonly word: string; readonly text: string } | null {
+  if (!circuit || circuit.state === 'closed') {
+    return null;
+  }
+  const word = circuit.state === 'open' ? trans.__('Circuit open') : trans.__('Circuit half-open');
+  return {
+    word,
+    text: trans.__('Calls are refused until it answers again: %1', circuit.reason)
+  };
 }
 
 /** A reason with a capital first letter, for a line of its own. */

@@ -6,6 +6,7 @@ import {
   refusal,
   capitalized,
   classesText,
+  circuitNotice,
   provenanceText
 } from '../../src/ui/labels';
 
@@ -62,6 +63,19 @@ test('a model says in one line where it came from and how its answers agree', ()
   const day = new Date(1.7e12).toLocaleDateString();
   const bare = { ...found, versions: {}, notes: [], check: null, exported_at: 1.7e9 };
   expect(provenanceText(trans, bare)).toBe(`Exported from net on ${day}`);
+});
+
+test('a circuit breaker that is not closed says so', () => {
+  const reason = 'of the last 20 calls 20 failed';
+  expect(circuitNotice(trans, { state: 'open', reason, opened: 1 })).toEqual({
+    word: 'Circuit open',
+    text: 'Calls are refused until it answers again: of the last 20 calls 20 failed'
+  });
+  expect(circuitNotice(trans, { state: 'half-open', reason, opened: 1 })?.word).toBe(
+    'Circuit half-open'
+  );
+  expect(circuitNotice(trans, { state: 'closed', reason: '', opened: 1 })).toBeNull();
+  expect(circuitNotice(trans, null)).toBeNull();
 });
 
 test('the columns of an output are told with their classes', () => {

@@ -11,7 +11,7 @@ import re
 from typing import Final
 
 from workbench.core.varint import varint
-from workbench.errors import InvalidInput, LimitExceeded, TooLarge, Unsupported, WorkbenchError
+from workbench.errors import CircuitOpen, InvalidInput, LimitExceeded, TooLarge, Unsupported, WorkbenchError
 from workbench.http2.headers import block_of
 from workbench.protocols.status_codes import GRPC_CODE_KEY, grpc_status
 from workbench.server.compression import CODINGS, decompressed
@@ -123,7 +123,7 @@ def failure(error: WorkbenchError, metadata: tuple[tuple[bytes, bytes], ...], *,
         *metadata,
         (GRPC_CODE_KEY.encode(), error.code.encode()),
     ]
-    if isinstance(error, LimitExceeded):
+    if isinstance(error, LimitExceeded | CircuitOpen):
         fields.append((b"grpc-retry-pushback-ms", str(math.ceil(error.retry_after_s * 1000)).encode()))
         fields.append((b"grpc-status-details-bin", _details(status, error)))
     if isinstance(error, Unsupported):
@@ -131,7 +131,7 @@ def failure(error: WorkbenchError, metadata: tuple[tuple[bytes, bytes], ...], *,
     return block_of(*((_STATUS_200, _CONTENT_TYPE) if head else ()), *fields)
 
 
-def _details(status: int, error: LimitExceeded) -> bytes:
+def _details(status: int, error: LimitExceeded | CircuitOpen) -> bytes:
     """A google.rpc.Status that holds a google.rpc.RetryInfo, in base64 as binary metadata travels."""
     seconds, nanos = divmod(math.ceil(error.retry_after_s * 1e9), 1_000_000_000)
     delay = b"\x08" + varint(seconds) + b"\x10" + varint(nanos)

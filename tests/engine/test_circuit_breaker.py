@@ -1,0 +1,266 @@
+"""The circuit breaker: its decisions by a table of calls, and a model behind it, by a clock that the test moves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import models
+from tests.engine.fakes import FakeSession, Opener, Recorder, rows
+from tests.helpers.clock import Clock
+from workbench.core.circuit import CircuitState
+from workbench.core.messages import InferRequest
+from workbench.core.ports import Outcome
+from workbench.core.tensor import Array
+from workbench.engine import Engine
+from workbench.engine.circuit_breaker import PROBES, BreakerPolicy, CircuitBreaker
+from workbench.errors import CircuitOpen, ExecutionError, InvalidInput
+from workbench.repository.store import ModelStore
+
+pytestmark = pytest.mark.timeout(60)
+
+POLICY = BreakerPolicy(failure_rate=0.5, min_calls=4, window_s=10, slow_call_s=2, open_s=5)
+
+
+def opened(policy: BreakerPolicy = POLICY, now: float = 0) -> CircuitBreaker:
+    breaker = CircuitBreaker(policy)
+    assert breaker.record(now, policy.min_calls, policy.min_calls, 0)
+    return breaker
+
+
+@pytest.mark.parametrize(
+    ("calls", "opens"),
+    [
+        pytest.param([(0, 4, 4, 0)], True, id="all failed"),
+        pytest.param([(0, 3, 3, 0)], False, id="too few calls"),
+        pytest.param([(0, 1, 1, 0), (1, 2, 0, 0), (2, 1, 1, 0)], True, id="just the rate"),
+        pytest.param([(0, 1, 1, 0), (1, 3, 0, 0)], False, id="under the rate"),
+        pytest.param([(0, 2, 0, 2), (1, 2, 0, 0)], True, id="slow ones count as well"),
+        pytest.param([(0, 1, 1, 0), (1, 1, 0, 1), (2, 2, 0, 0)], True, id="failed and slow together"),
+        pytest.param([(0, 3, 3, 0), (11, 1, 1, 0)], False, id="what is older than the window is forgotten"),
+        pytest.param([(0, 1, 1, 0), (9, 2, 0, 0), (9.5, 1, 1, 0)], True, id="what is younger is not"),
+        pytest.param([(0, 1000, 0, 0), (1, 4, 4, 0)], True, id="good calls of a calm time do not count"),
+    ],
+)
+def test_it_opens_when_enough_of_the_latest_calls_ended_badly(
+    calls: list[tuple[float, int, int, int]], opens: bool
+) -> None:
+    breaker = CircuitBreaker(POLICY)
+
+    told = [breaker.record(now, *counts) for now, *counts in calls if counts[1] + counts[2] or breaker.watching]
+
+    assert told[-1] is opens and breaker.engaged is opens
+    assert breaker.told().state is (CircuitState.OPEN if opens else CircuitState.CLOSED)
+
+
+def test_without_trouble_nothing_is_counted_and_a_calm_window_ends_the_counting() -> None:
+    breaker = CircuitBreaker(POLICY)
+    assert not breaker.watching
+
+    breaker.record(0, 1, 1, 0)
+    assert breaker.watching
+
+    breaker.record(10.5, 1, 0, 0)
+    assert not breaker.watching and not breaker.engaged
+
+
+def test_open_it_says_how_long_and_what_opened_it() -> None:
+    breaker = CircuitBreaker(POLICY)
+    breaker.record(0, 3, 2, 0)
+    breaker.record(1, 1, 0, 1)
+
+    assert breaker.told().reason == "of the last 4 calls 2 failed and 1 took 2 s or longer"
+    assert [breaker.admit(now) for now in (1, 3.5, 5.9)] == pytest.approx([5, 2.5, 0.1])
+
+
+def test_half_open_it_lets_a_few_through_and_closes_when_all_end_well() -> None:
+    breaker = opened()
+
+    assert [breaker.admit(5) for _ in range(PROBES + 1)] == [0.0] * PROBES + [5.0]
+    assert breaker.told().state is CircuitState.HALF_OPEN
+    assert not breaker.record(5.1, PROBES - 1, 0, 0)
+    assert breaker.record(5.2, 1, 0, 0)
+    assert not breaker.engaged and breaker.told().reason == "" and breaker.told().opened == 1
+
+
+def test_half_open_one_that_ends_badly_opens_it_again() -> None:
+    breaker = opened()
+    breaker.admit(5)
+
+    assert breaker.record(6, 1, 0, 1)
+
+    assert breaker.told().state is CircuitState.OPEN and breaker.told().opened == 2
+    assert breaker.admit(6) == 5.0
+
+
+def test_probes_that_tell_nothing_are_followed_by_others() -> None:
+    breaker = opened()
+    for _ in range(PROBES):
+        assert breaker.admit(5) == 0.0
+
+    assert breaker.admit(9) == 1.0
+    assert breaker.admit(10) == 0.0
+
+
+def test_calls_that_went_before_it_opened_do_not_count_while_it_is_open() -> None:
+    breaker = opened()
+
+    assert not breaker.record(1, 50, 0, 0) and not breaker.record(1, 50, 50, 0)
+
+    assert breaker.engaged and breaker.told().opened == 1
+
+
+def test_a_rate_of_0_switches_it_off_and_closes_it() -> None:
+    breaker = opened()
+
+    breaker.configure(replace(POLICY, failure_rate=0.0))
+
+    assert not breaker.engaged and not breaker.record(1, 9, 9, 0) and breaker.slow_call_s == float("inf")
+
+
+# A model behind it
+
+
+class Trouble:
+    """What a fake model does: fails with `error`, or takes `s` seconds of the clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.error: Exception | None = None
+        self.takes_s = 0.0
+
+    def __call__(self, x: Array) -> Array:
+        self.clock.now += self.takes_s
+        if self.error is not None:
+            raise self.error
+        return x
+
+
+Start = Callable[..., Awaitable[Engine]]
+
+SETTINGS = {"breaker_min_calls": 4, "breaker_open_s": 5}
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def trouble(clock: Clock) -> Trouble:
+    return Trouble(clock)
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+async def engine(tmp_path: Path, clock: Clock, trouble: Trouble, recorder: Recorder) -> AsyncIterator[Engine]:
+    """It serves "m", which has the trouble that the test gives it."""
+    opener = Opener(FakeSession(trouble))
+    engine = Engine(ModelStore(tmp_path / "store"), open_session=opener, clock=clock, observer=recorder)
+    await engine.start()
+    await engine.load("m", models.add_constant(1.0).SerializeToString(), SETTINGS)
+    yield engine
+    await engine.close(5)
+
+
+async def call(engine: Engine, *values: float, version: str | None = None) -> np.ndarray:
+    answer = await engine.infer(InferRequest("m", {"x": rows(*(values or (1.0,)))}, version))
+    return answer.outputs["y"]
+
+
+async def failing(engine: Engine, error: type[Exception], times: int) -> None:
+    for _ in range(times):
+        with pytest.raises(error):
+            await call(engine)
+
+
+async def test_a_model_that_fails_is_not_run_until_it_answers_again(
+    engine: Engine, trouble: Trouble, clock: Clock, recorder: Recorder
+) -> None:
+    trouble.error = ExecutionError("out of memory")
+    await failing(engine, ExecutionError, 4)
+    trouble.error = None
+
+    with pytest.raises(CircuitOpen, match=r"version 1 is not run .* \(of the last 4 calls 4 failed\).* in 5\.0 s") as e:
+        await call(engine)
+    assert e.value.retry_after_s == 5.0
+    assert recorder.outcomes[-1] is Outcome.REJECTED
+    told = engine.status("m").circuit
+    assert told is not None and told.state is CircuitState.OPEN
+
+    clock.now += 5
+    for _ in range(PROBES):
+        await call(engine)
+    told = engine.status("m").circuit
+    assert told is not None and (told.state, told.opened) == (CircuitState.CLOSED, 1)
+
+
+async def test_requests_that_are_wrong_open_nothing(engine: Engine, trouble: Trouble) -> None:
+    await failing(engine, ExecutionError, 0)
+    for _ in range(8):
+        with pytest.raises(InvalidInput, match="does not take 666"):
+            await call(engine, 666)
+
+    assert (await call(engine)).shape == (1, 2)
+
+
+async def test_a_wrong_request_takes_no_place_among_those_let_through(
+    engine: Engine, trouble: Trouble, clock: Clock
+) -> None:
+    trouble.error = ExecutionError("out of memory")
+    await failing(engine, ExecutionError, 4)
+    trouble.error = None
+    clock.now += 5
+
+    for _ in range(2 * PROBES):
+        with pytest.raises(InvalidInput, match="unexpected inference input"):
+            await engine.infer(InferRequest("m", {"z": rows(1.0)}))
+
+    for _ in range(PROBES + 1):
+        await call(engine)
+
+
+async def test_slow_calls_open_it_where_the_settings_say_what_slow_is(
+    engine: Engine, trouble: Trouble, clock: Clock
+) -> None:
+    trouble.takes_s = 3.0
+    for _ in range(4):
+        await call(engine)
+    assert not engine.status("m").circuit.opened  # type: ignore[union-attr]
+
+    await engine.configure("m", {"breaker_slow_call_s": 3})
+    for _ in range(4):
+        await call(engine)
+
+    with pytest.raises(CircuitOpen, match="4 took 3 s or longer"):
+        await call(engine)
+
+
+async def test_it_is_switched_off_while_the_model_serves(engine: Engine, trouble: Trouble) -> None:
+    trouble.error = ExecutionError("out of memory")
+    await failing(engine, ExecutionError, 4)
+    await failing(engine, CircuitOpen, 1)
+
+    await engine.configure("m", {"breaker_failure_rate": 0})
+
+    await failing(engine, ExecutionError, 8)
+    assert engine.status("m").circuit is None
+
+
+async def test_a_new_load_begins_with_a_closed_one(engine: Engine, trouble: Trouble) -> None:
+    trouble.error = ExecutionError("out of memory")
+    await failing(engine, ExecutionError, 4)
+    trouble.error = None
+
+    await engine.load("m", models.add_constant(2.0).SerializeToString())
+
+    await call(engine)
+    assert engine.status("m").circuit.opened == 0  # type: ignore[union-attr]
