@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -200,6 +201,12 @@ def test_the_verbs_of_a_client_speak_to_a_running_service(
         listed = said("shares")
         assert "revoked" in listed and token not in listed
         assert token not in said("logs", "--lines", "50")
+        told = [json.loads(line) for line in said("audit", "--last", "1h", "--json").splitlines()]
+        shares = [each for each in told if each["action"] == "share" and each["subject"] == "team-a"]
+        assert [(each["outcome"], each["who"], each["address"]) for each in shares] == [("ok", "owner", "127.0.0.1")]
+        assert "(command line; pid " in shares[0]["agent"]
+        assert "in place of 1" in said("audit") or "max_batch" in said("audit")
+        assert "last needs a unit" in said("audit", "--last", "7", status=2)
         assert "ready" in said("logs", "--lines", "50")
         before = serve.token
         assert serve.published["token_file"] in said("token")

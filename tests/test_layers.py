@@ -51,6 +51,7 @@ COMPOSE = {"__init__", "__main__", "api", "cli"}
 INNER_ROOMS: dict[str, dict[str, set[str]]] = {
     "server": {
         "process": set(),
+        "audit": set(),
         "gate": {"process"},
         "compression": set(),
         "accept_last": set(),
@@ -58,16 +59,17 @@ INNER_ROOMS: dict[str, dict[str, set[str]]] = {
         "tls_context": set(),
         "self_signed": {"process"},
         "shared_memory": set(),
-        "persistence": set(),
+        "persistence": {"audit"},
         "memory_release": set(),
         "settings": set(),
         "python_functions": {"process"},
         "token_rotation": {"gate"},
         "shares": {"gate"},
-        "service": {"gate", "persistence", "shared_memory", "token_rotation"},
+        "service": {"audit", "gate", "persistence", "shared_memory", "token_rotation"},
         "inference": {"service", "gate", "compression", "shared_memory"},
         "repository_api": {"service", "shared_memory"},
         "http": {
+            "audit",
             "gate",
             "process",
             "accept_last",
@@ -80,6 +82,7 @@ INNER_ROOMS: dict[str, dict[str, set[str]]] = {
             "shares",
         },
         "grpc": {
+            "audit",
             "gate",
             "process",
             "accept_last",

@@ -8,6 +8,7 @@ wb["digits"](X_test)
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -18,6 +19,7 @@ from workbench.errors import InvalidInput, Unavailable, Unsupported, WorkbenchEr
 if TYPE_CHECKING:
     import pandas as pd
 
+    from workbench.client.audit_results import AuditTable
     from workbench.client.client import AsyncClient
     from workbench.client.futures import Job
     from workbench.client.load_progress import LoadProgress, Told
@@ -593,6 +595,17 @@ class Workbench:
         from workbench.client import sync
 
         sync.run(self._client.revoke(share))
+
+    def audit(self, last: float | str = "7d") -> AuditTable:
+        """Lists who changed the service and from where, of the `last` time ("7d", "12h", or seconds), the oldest first:
+        loads, unloads, settings, shares made, claimed and revoked, tokens replaced, and what was refused.
+
+        Raises StorageError where it cannot be read.
+        """
+        from workbench.client import sync
+        from workbench.client.audit_results import seconds_back
+
+        return sync.run(self._client.audit(time.time() - seconds_back(last)))
 
     def snapshots(self, interval: float = 0.5) -> Iterator[dict[str, Any]]:
         """Yields the service's live figures, one snapshot every `interval` seconds."""

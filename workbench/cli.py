@@ -143,6 +143,9 @@ def _add_service(parser: argparse.ArgumentParser) -> None:
 def _service(arguments: argparse.Namespace, start: bool = True) -> Workbench:
     """Connects to the service that the flags name, or else the environment, or else to the user's shared service."""
     from workbench.api import connect, current
+    from workbench.client.user_agent import speak_as
+
+    speak_as("command line")
 
     def given(name: str, variable: str) -> str | None:
         value = getattr(arguments, name)
@@ -335,6 +338,18 @@ def _revoke(arguments: argparse.Namespace) -> int:
     return _say(f"the share {arguments.share} has ended; its next call is refused")
 
 
+def _add_audit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--last", default="7d", metavar="TIME", help="how far back: 7d, 12h, 30min (7d)")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    table = _service(arguments).audit(arguments.last)
+    if not arguments.json:
+        return _say(table)
+    return _say(table.json_lines) if table else 0
+
+
 def _add_logs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lines", type=int, default=20, metavar="N", help="number of lines (20)")
 
@@ -434,6 +449,7 @@ _CLIENT_VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], C
     "share": ("give somebody else a token for models, by a link", _add_share, _share),
     "shares": ("list the shares and their use", _add_nothing, _shares),
     "revoke": ("end a share", _add_revoke, _revoke),
+    "audit": ("list who changed the service, and from where", _add_audit, _audit),
     "logs": ("print the service's last log lines", _add_logs, _logs),
     "bench": ("load-test a model; the status is 1 if --slo is not met", _add_bench, _bench),
     "history": ("list the stored load tests", _add_history, _history),

@@ -327,5 +327,13 @@ def test_a_model_is_shared_and_no_token_gets_into_the_notebook(cells: Cells, wb:
     assert "UsageError: share needs whom it is for: %infer share NAME --with LABEL" in cells.refused(
         "%infer share iris"
     )
+    told = cells.run("%infer audit --last 1h")
+    assert [each.outcome for each in told if (each.action, each.subject) == ("revoke", "team-a")] == [
+        "ok",
+        "ok",
+        "not_found",
+    ]
+    assert len(cells.run("%infer audit --last 1h --json")) == len(told)
+    assert "last must be a time that lies behind" in cells.refused("%infer audit --last 0s")
     assert "UsageError: revoke needs SHARE" in cells.refused("%infer revoke")
     assert "rate must be" in cells.refused("%infer share iris --with e --rate 0")

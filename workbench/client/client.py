@@ -20,6 +20,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from workbench.client.audit_results import MOST, AuditTable, audit_of
 from workbench.client.fork_safety import keep_from_children
 from workbench.client.grpc_client import GrpcClient
 from workbench.client.input_adapter import did_you_mean
@@ -28,6 +29,7 @@ from workbench.client.share_results import Share, ShareTable, share_of, table_of
 from workbench.client.signs_of_life import SILENT_S, while_alive
 from workbench.client.token_source import TokenSource
 from workbench.client.trusted_certificates import client_context, trust
+from workbench.client.user_agent import user_agent
 from workbench.core.description import Description
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import ModelStatus, check_model_name, check_model_version
@@ -190,6 +192,10 @@ class AsyncClient:
     async def revoke(self, share: str) -> None:
         """End the share with this id or label."""
         await self._json("DELETE", f"/control/shares/{quote(share, safe='')}")
+
+    async def audit(self, since: float = 0.0, limit: int = MOST) -> AuditTable:
+        """What was done to the service at `since` (Unix time) or later, the latest `limit` of it."""
+        return audit_of(await self._json("GET", f"/control/audit?since={max(since, 0.0):.3f}&limit={limit}"))
 
     async def rebind(self, address: Address) -> None:
         """Use the service at `address` from now on."""
@@ -712,7 +718,9 @@ class AsyncClient:
                 connector: aiohttp.TCPConnector = OwnConnector(self._keeper, **options)
             else:
                 connector = aiohttp.TCPConnector(**options)
-            self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
+            self._session = aiohttp.ClientSession(
+                connector=connector, auto_decompress=False, headers={"User-Agent": user_agent()}
+            )
             self._loop = loop
             keep_from_children(self._session)
         return self._session

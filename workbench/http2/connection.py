@@ -85,6 +85,8 @@ class H2Connection:
         self._window_in = frames.DEFAULT_WINDOW
         self._goaway_last: int | None = None
         """The last stream that is still served, once GOAWAY has been sent."""
+        self.peer: object = None
+        """The other end's address, as its socket gives it; whoever has the socket sets it."""
         self.closed = False
         """Nothing more is read or written."""
         self.abused = False

@@ -144,14 +144,16 @@ class Http2Protocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport = cast(asyncio.Transport, transport)
+        peer = self._transport.get_extra_info("peername")
         self.connection = connection = H2Connection(
             self._transport.write,
             self._end,
             self._make_stream,
             self._loop.time,
             self._stranger_streams,
-            partial(self._connections.charge, self._transport.get_extra_info("peername")),
+            partial(self._connections.charge, peer),
         )
+        connection.peer = peer
         if self._seat is not None:
             connection.on_trust, connection.on_distrust = self._seat.trust, self._seat.distrust
             self._seat.evict = self._transport.abort

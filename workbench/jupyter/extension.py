@@ -12,6 +12,7 @@ from jupyter_server.extension.application import ExtensionApp
 from traitlets import Bool, Float
 
 from workbench.client.shared_service import SharedService
+from workbench.client.user_agent import speak_as
 from workbench.jupyter.events import SCHEMAS, Events
 from workbench.jupyter.loadtests import LoadTests
 from workbench.jupyter.routes import RESOURCE, Parts, routes
@@ -59,6 +60,7 @@ class InferWorkbench(ExtensionApp):
     load_tests: LoadTests
 
     def initialize_settings(self) -> None:
+        speak_as("panel")
         self.version = version("infer-workbench")
         self.sockets: set[StreamHandler] = set()
         log = logging.getLogger(f"{self.log.name}")

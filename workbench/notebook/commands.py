@@ -129,6 +129,7 @@ VERBS: Mapping[str, Verb] = {
         ),
         Verb("shares", "who may call what, until when, and how it is used", (), _KEEP),
         Verb("revoke", "end a share, by its label or id: its next call is refused", ("SHARE",)),
+        Verb("audit", "who changed the service, and from where", (), {"--last": "7d", "--json": "", **_KEEP}),
         Verb("logs", "the service's last log lines", (), {"--lines": "N"}),
         Verb(
             "bench",
@@ -165,6 +166,8 @@ FLAGS: Mapping[str, str] = {
     "--rotate": "replace the token while the service runs; no other one is valid from then on",
     "--show": "the token too, which is then in the notebook's output",
     "--lines": "how many (20)",
+    "--last": "how far back (7d): 12h, 30min",
+    "--json": "one JSON object a line",
     "--with": "whom the share is for: a word of yours",
     "--expires": "how long a share holds (7d): 12h, 30min",
     "--max-in-flight": "how many of its requests may be under way at once (16)",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from workbench.api import Workbench
+    from workbench.client.audit_results import AuditTable
 
 
 def register(
@@ -91,6 +92,7 @@ class InferMagics(Magics):
             "share": lambda command: _share(self._connect(), command),
             "shares": lambda command: self._connect().shares(),
             "revoke": lambda command: _revoked(self._connect(), command.rest),
+            "audit": lambda command: _audit(self._connect(), command),
             "logs": lambda command: attach().logs(whole("--lines", command.flags.get("--lines", "20"))),
             "bench": lambda command: benches.bench(self._connect(), command, self._evaluated),
             "history": lambda command: benches.listed(attach(), command),
@@ -268,6 +270,11 @@ def _share(workbench: Workbench, command: Command) -> object:
 def _revoked(workbench: Workbench, share: str) -> Card:
     workbench.revoke(share)
     return Card(f"the share {share} has ended; its next call is refused", {})
+
+
+def _audit(workbench: Workbench, command: Command) -> AuditTable | Lines:
+    table = workbench.audit(command.flags.get("--last", "7d"))
+    return table.json_lines if "--json" in command.flags else table
 
 
 def _is_path(text: str) -> bool:

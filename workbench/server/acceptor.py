@@ -85,6 +85,7 @@ class Acceptor:
             if place is None:
                 self._refuse(accepted)
                 continue
+            place.address = _name(address) or place.address
             if self._is_remote is not None:
                 place.remote = self._is_remote(_called(accepted), _name(address))
             accepted.setblocking(False)

@@ -16,6 +16,7 @@ from workbench.engine.sandbox_load import ProcessTrial
 from workbench.errors import StorageError, WorkbenchError
 from workbench.repository.desired_state import DIED_RESTORING, DesiredKind, DesiredState, Remembered, state_file
 from workbench.repository.store import ModelStore
+from workbench.server.audit.audit_store import AuditStore, audit_file
 from workbench.share.share_store import ShareStore, share_file
 
 RESTORED_AT_ONCE = 4
@@ -30,6 +31,7 @@ class ModelPersistence:
     def __init__(self, config: ServerConfig, store: ModelStore) -> None:
         self.state = DesiredState(state_file(config.data_dir, config.state_key))
         self.shares = ShareStore(share_file(config.data_dir, config.state_key))
+        self.audit = AuditStore(audit_file(config.data_dir, config.state_key))
         self.trial = (
             ProcessTrial(
                 self.state,
@@ -83,6 +85,7 @@ class ModelPersistence:
         """An orderly end: nothing that is still under way is suspected of having caused it."""
         self.stop()
         self.shares.close()
+        self.audit.close()
         self.state.close()
 
     # At the start

@@ -14,6 +14,7 @@ from workbench.config import ServerConfig
 from workbench.core.model import ModelState, ModelStatus
 from workbench.engine import Engine
 from workbench.repository.store import ModelStore
+from workbench.server.audit.audit_log import AuditLog
 from workbench.server.gate.connection_caps import ConnectionCaps
 from workbench.server.gate.in_flight import InFlightBytes
 from workbench.server.gate.unread_answers import UnreadAnswers
@@ -57,6 +58,7 @@ class Service:
     connections: ConnectionCaps = field(init=False)
     """Of HTTP and gRPC together."""
     unread: UnreadAnswers = field(init=False)
+    audit: AuditLog = field(init=False)
     rotation: TokenRotation | None = None
     """None: its token is in no file."""
     shared: SharedMemory | None = None
@@ -67,8 +69,12 @@ class Service:
         self.bodies = InFlightBytes(limits.max_body_bytes_in_flight)
         self.unread = UnreadAnswers(self.bodies)
         self.connections = ConnectionCaps(limits.max_connections, limits.max_connections_per_address)
+        self.audit = AuditLog(self.persistence.audit, self.metrics.audit_failed, self._without_secrets)
         if self.config.allow_shared_memory:
             self.shared = SharedMemory(limits.max_body_bytes_in_flight)
+
+    def _without_secrets(self, text: str) -> str:
+        return text if self.logs is None else self.logs.without_secrets(text)
 
     @property
     def state(self) -> str:

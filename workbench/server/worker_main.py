@@ -224,6 +224,7 @@ async def _serve(
         for task in following:
             task.cancel()
         metrics.stop()
+        await service.audit.flush()
         if not asked.next_worker:
             try:
                 forget_ready_file(config)

@@ -197,6 +197,7 @@ def _process(state: State) -> Iterator[Family]:
         (gauge("infer_process_resident_memory_bytes", "Memory of the service"), process.resident_bytes),
         (gauge("infer_store_used_bytes", "Models that are stored or on their way in"), state.store.used),
         (gauge("infer_store_left_bytes", "What may still be stored, of the quota and of the disk"), state.store.left),
+        (counter("infer_audit_failures_total", "Rows of the audit that could not be written"), state.audit_failures),
         (gauge("infer_process_start_time_seconds", "Unix time at which the service began"), process.started_at),
     ):
         family.add((), value)

@@ -85,6 +85,10 @@ class Logs:
         """Replace this one too from now on."""
         self._formatter.add_secret(secret)
 
+    def without_secrets(self, text: str) -> str:
+        """Return `text` with those replaced that this log replaces."""
+        return self._formatter.without_secrets(text)
+
     def lines(self, count: int) -> list[str]:
         """Return the last `count` lines, oldest first."""
         return list(self._ring)[-count:] if count > 0 else []
@@ -171,7 +175,7 @@ class _Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         if record.levelno == RELAYED:
-            return self._without_secrets(visible(record.getMessage(), keep="\t"))
+            return self.without_secrets(visible(record.getMessage(), keep="\t"))
         moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         fields: dict[str, object] = getattr(record, "fields", {})
         message = visible(record.getMessage())
@@ -186,9 +190,9 @@ class _Formatter(logging.Formatter):
             pairs = "".join(f" {name}={_shown(value)}" for name, value in fields.items())
             line = f"{moment} {record.levelname:<7} {record.name}: {message}{pairs}"
             line += f"\n{traceback}".replace("\n", "\n    ") if traceback else ""
-        return self._without_secrets(line)
+        return self.without_secrets(line)
 
-    def _without_secrets(self, line: str) -> str:
+    def without_secrets(self, line: str) -> str:
         for secret in self._secrets:
             line = line.replace(secret, "[token]")
         return _BEARER.sub(r"\1[token]", line)

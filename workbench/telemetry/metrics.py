@@ -96,6 +96,8 @@ class State:
     answers: Mapping[int, int] = field(default_factory=dict)
     """Answers of the HTTP port, by status."""
     store: StoreUse = field(default_factory=StoreUse)
+    audit_failures: int = 0
+    """Rows of the audit that could not be written."""
     before_load: Mapping[ModelVersion, Counters] = field(default_factory=dict)
     """The part of `figures` that is of earlier loads of the same version, where there is one."""
 
@@ -140,6 +142,7 @@ class Metrics:
     ) -> None:
         self.answers: Counter[int] = Counter()
         """Answers of the HTTP port, by status; the server counts them here."""
+        self._audit_failures = 0
         self.machine = machine or Machine()
         self.changes = ChangeCounter()
         """Changes of the models' states, routing and settings."""
@@ -289,6 +292,10 @@ class Metrics:
         if took_s > notes.slow_from_s:
             notes.slow_from_s = self._slowest.offer(exchange)
 
+    def audit_failed(self, rows: int) -> None:
+        """Count rows of the audit that could not be written."""
+        self._audit_failures += rows
+
     def _new_notes(self, model: str, version: str) -> _Notes:
         notes = self._notes[model, version] = _Notes()
         return notes
@@ -365,6 +372,7 @@ class Metrics:
             inline=InlineUse(inline.total_s, inline.longest_s) if inline else InlineUse(),
             answers=self.answers.copy(),
             store=self._store(),
+            audit_failures=self._audit_failures,
             before_load=dict(self._before_load),
         )
 

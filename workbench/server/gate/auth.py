@@ -193,6 +193,10 @@ class Gate:
             return self._anyone
         raise _refused(authorization, "metadata authorization")
 
+    def known(self, authorization: bytes | None) -> Caller | None:
+        """Whose token it is, whatever that may do; None: nobody's."""
+        return self._owner if self._header is None else self._caller_of(authorization or b"")
+
     def _caller_of(self, sent: bytes) -> Caller | None:
         assert self._header is not None
         if sent[:7] != b"Bearer ":  # the scheme's case is free

@@ -25,12 +25,14 @@ log = logging.getLogger("workbench.server")
 class Place:
     """One open connection's place, from its acceptance to its end."""
 
-    __slots__ = ("_caps", "_peer", "_taken", "evict", "guest", "remote")
+    __slots__ = ("_caps", "_peer", "_taken", "address", "evict", "guest", "remote")
 
     def __init__(self, caps: ConnectionCaps, peer: str) -> None:
         self._caps = caps
         self._peer = peer
         self._taken = True
+        self.address = peer
+        """Of its caller, in full."""
         self.guest = False
         """It is one of the guests that are not closed for others."""
         self.remote = False

@@ -27,6 +27,10 @@ class RemoteGate:
         """As `Gate.admit_token`."""
         return self._allowed(self._gate.admit_token(scope, authorization), scope)
 
+    def known(self, authorization: bytes | None) -> Caller | None:
+        """As `Gate.known`."""
+        return self._gate.known(authorization)
+
     def _allowed(self, caller: Caller, scope: Scope | None) -> Caller:
         if Scope.ADMIN in caller.scopes and not self._owner_remote:
             raise Forbidden(

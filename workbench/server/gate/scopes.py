@@ -23,6 +23,9 @@ class Scope(StrEnum):
     """Needs no token: whether the service lives and is ready, and what a share's link is redeemed with."""
 
 
+CONTROL_SCOPES: Final = frozenset({Scope.ADMIN, Scope.READ})
+"""Those of the control plane."""
+
 ALL_SCOPES: Final = frozenset(Scope)
 """What the owner's token may do."""
 

@@ -14,20 +14,29 @@ from workbench.http2.frames import ErrorCode
 from workbench.http2.headers import H2RequestHead as HttpHead
 from workbench.http2.stream import Stream
 from workbench.protocols.trace_headers import REQUEST_ID
+from workbench.server.gate.connection_caps import UNNAMED
 from workbench.server.gate.in_flight import ANONYMOUS_WHOLE_S, InFlightBytes, anonymous_bytes
 from workbench.server.gate.request_ids import HasRequestId
 from workbench.server.grpc import framing
 from workbench.server.grpc.framing import PREFIX_BYTES
-from workbench.server.grpc.methods import CallHead, CallSpec, Method, Methods, one_message, unforeseen
+from workbench.server.grpc.methods import CallHead, CallSpec, Method, Methods, Refused, one_message, unforeseen
 
 log = logging.getLogger("workbench.server")
+
+
+def _untold(refused: Refused, address: str) -> None:
+    pass
 
 
 class GrpcCalls:
     """What all calls of one port have in common."""
 
-    def __init__(self, methods: Methods, held: InFlightBytes) -> None:
+    def __init__(
+        self, methods: Methods, held: InFlightBytes, refused: Callable[[Refused, str], object] = _untold
+    ) -> None:
+        """`refused` is told of each call of the control plane that the gate refused, and the caller's address."""
         self.methods = methods
+        self.refused = refused
         self.held = held
         """Counts what has come of messages that are not whole yet, or wait to be read."""
         self.held_anonymous = anonymous_bytes()
@@ -88,6 +97,8 @@ class GrpcCall(Stream):
                 self.connection.trust(guest=asked.head.caller.models is not None)
         self._asked = asked
         if asked.head is None:
+            if (refused := asked.refused) is not None:
+                self._calls.refused(refused, self.address)
             self.refuse(asked.refusal)
             return
         if asked.limit_s is not None:
@@ -321,6 +332,11 @@ class GrpcCall(Stream):
             self._waiting = None
 
     # How it ends
+
+    @property
+    def address(self) -> str:
+        peer = self.connection.peer
+        return str(peer[0]) if isinstance(peer, tuple) else UNNAMED
 
     def time_remaining(self) -> float | None:
         asked = self._asked.head

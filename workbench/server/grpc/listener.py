@@ -14,12 +14,13 @@ from workbench.http2.time_limits import TimeLimits
 from workbench.protocols.oip_grpc import MAX_MESSAGE_BYTES
 from workbench.server.accept_last import accept_last
 from workbench.server.acceptor import Acceptor
+from workbench.server.audit.audit_log import Source
 from workbench.server.gate.auth import Gate
 from workbench.server.gate.connection_caps import Place, address_of
 from workbench.server.gate.remote_gate import RemoteGate
 from workbench.server.grpc import health, oip_service
 from workbench.server.grpc.call import GrpcCalls
-from workbench.server.grpc.methods import Methods
+from workbench.server.grpc.methods import Methods, Refused
 from workbench.server.inference import InferencePath
 from workbench.server.process.bind_address import remote_test
 from workbench.server.tls_context import GRPC_FLAGS, HTTP_FLAGS, CertificateFiles, ServerTls
@@ -62,7 +63,7 @@ class GrpcServer:
 
     async def start(self, listener: socket.socket) -> None:
         self._listener = listener
-        self._calls = GrpcCalls(self.methods, self._service.bodies)
+        self._calls = GrpcCalls(self.methods, self._service.bodies, self._refused)
         self._remote_calls = copy(self._calls)  # what they hold and have under way is one
         self._remote_calls.methods = self._remote_methods
         tls = None
@@ -72,6 +73,10 @@ class GrpcServer:
         self._acceptor = Acceptor(
             listener, self._protocol, self._service.connections, tls=tls, is_remote=remote_test(self._service.config)
         )
+
+    def _refused(self, refused: Refused, address: str) -> None:
+        source = Source(refused.who, "grpc", address, refused.agent)
+        self._service.audit.refused(refused.action, refused.code, source)
 
     def _protocol(self, place: Place) -> Http2Protocol:
         calls = self._remote_calls if place.remote else self._calls

@@ -17,7 +17,7 @@ from workbench.server.gate.auth import Caller, Gate
 from workbench.server.gate.in_flight import ANONYMOUS_WHOLE_S
 from workbench.server.gate.remote_gate import RemoteGate
 from workbench.server.gate.request_ids import HasRequestId
-from workbench.server.gate.scopes import Scope
+from workbench.server.gate.scopes import CONTROL_SCOPES, Scope
 from workbench.server.grpc import framing
 
 
@@ -30,12 +30,19 @@ class CallHead:
     """What the caller calls it, checked; empty: nothing."""
     trace: str = ""
     """The caller's traceparent, checked; empty: none came."""
+    agent: str = ""
+    """What the caller says that it is."""
     timeout_s: float | None = None
     """From its head on; None: it has no deadline."""
 
 
 class Context(Protocol):
     """The call as its method sees it."""
+
+    @property
+    def address(self) -> str:
+        """The caller's."""
+        ...
 
     def time_remaining(self) -> float | None:
         """Seconds to its deadline; None: it has none."""
@@ -78,9 +85,21 @@ class Method:
     """In place of `unary`, without a task: answers now or later. Raises nothing."""
     scope: Scope = Scope.ADMIN
     """What its caller must be allowed to do."""
+    action: str = ""
+    """What the audit calls it; empty: it changes nothing."""
     large: bool = False
     """Its messages hold tensors or files. Those of others are small, so that it does not matter what parsing them
     costs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A refused call of the control plane."""
+
+    action: str
+    code: str
+    who: str
+    agent: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +117,8 @@ class CallSpec:
     refusal: bytes = b""
     """Where `head` is None: the block that is all of its answer. Made once, since who is refused costs as little to ask
     again as it can cost to answer."""
+    refused: Refused | None = None
+    """What the audit is to say of it then."""
 
 
 MAX_UNAUTHENTICATED_MESSAGE_BYTES: Final = 4096
@@ -115,7 +136,7 @@ class Methods:
     def __init__(self, gate: Gate | RemoteGate, table: Mapping[str, Method], max_message_bytes: int) -> None:
         self.table = table
         """All there are, for whoever wants to walk them."""
-        self._admit = gate.admit_token
+        self._admit, self._known = gate.admit_token, gate.known
         self._most = max_message_bytes
         self._by_path = {name.encode(): method for name, method in table.items()}
 
@@ -138,6 +159,7 @@ class Methods:
                 caller,
                 request_id(request.get(REQUEST_ID, b"")) or b"",
                 traceparent(request.get(TRACEPARENT, b"")),
+                request.get(b"user-agent", b"").decode("utf-8", "replace"),
                 None if timeout is None else framing.timeout_s(timeout),
             )
             most = self._most
@@ -148,7 +170,13 @@ class Methods:
                 limit_s = ANONYMOUS_WHOLE_S
             return CallSpec(head, method, most, framing.coding(request.get(b"grpc-encoding", b"")), limit_s)
         except WorkbenchError as error:
-            return CallSpec(None, _NONE, refusal=framing.failure(error, (), head=True))
+            refused = None
+            if method is not None and method.scope in CONTROL_SCOPES:
+                known = self._known(request.get(b"authorization"))
+                agent = request.get(b"user-agent", b"").decode("utf-8", "replace")
+                name = method.action or path.rpartition(b"/")[2].decode()
+                refused = Refused(name, error.code, "anyone" if known is None else known.name, agent)
+            return CallSpec(None, _NONE, refusal=framing.failure(error, (), head=True), refused=refused)
 
 
 _NONE = Method()

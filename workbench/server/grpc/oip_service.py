@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AbstractAsyncContextManager
 
 from workbench.core.model import ModelState, ModelStatus
 from workbench.errors import ModelNotFound, NotFound, Unsupported
 from workbench.protocols import grpc_metadata, pb
 from workbench.server import repository_api
+from workbench.server.audit.audit_log import Noted, Source
 from workbench.server.gate.scopes import Scope
 from workbench.server.grpc.infer import GrpcInference
 from workbench.server.grpc.methods import CallHead, Context, Method
@@ -39,8 +41,8 @@ def methods(service: Service, inference: InferencePath) -> dict[str, Method]:
         "ModelConfig": Method(served.model_config, scope=Scope.METADATA),
         "ModelStatistics": Method(served.model_statistics, scope=Scope.METADATA),
         "RepositoryIndex": Method(served.index, scope=Scope.METADATA),
-        "RepositoryModelLoad": Method(served.load, large=True),
-        "RepositoryModelUnload": Method(served.unload),
+        "RepositoryModelLoad": Method(served.load, action="load", large=True),
+        "RepositoryModelUnload": Method(served.unload, action="unload"),
         "SystemSharedMemoryStatus": Method(served.regions),
         "SystemSharedMemoryRegister": Method(served.register),
         "SystemSharedMemoryUnregister": Method(served.unregister),
@@ -104,12 +106,15 @@ class OipServicer:
         # The message is there, then its fields, and then the files.
         with self._service.bodies.also(3 * len(message)):
             name, asked = await asyncio.to_thread(grpc_metadata.decode_repository_load, message)
-            await repository_api.load(self._service, name, asked)
+            async with self._noting("load", name, head, context):
+                await repository_api.load(self._service, name, asked)
         return grpc_metadata.nothing("RepositoryModelLoad")
 
     async def unload(self, head: CallHead, message: bytes, context: Context) -> bytes:
         self._service.used_at = time.monotonic()
-        await repository_api.unload(self._service, grpc_metadata.decode_repository_unload(message))
+        name = grpc_metadata.decode_repository_unload(message)
+        async with self._noting("unload", name, head, context):
+            await repository_api.unload(self._service, name)
         return grpc_metadata.nothing("RepositoryModelUnload")
 
     async def regions(self, head: CallHead, message: bytes, context: Context) -> bytes:
@@ -135,6 +140,10 @@ class OipServicer:
 
     async def cuda_unregister(self, head: CallHead, message: bytes, context: Context) -> bytes:
         return grpc_metadata.nothing("CudaSharedMemoryUnregister")
+
+    def _noting(self, action: str, subject: str, head: CallHead, context: Context) -> AbstractAsyncContextManager[None]:
+        source = Source(head.caller.name, "grpc", context.address, head.agent, head.caller.anonymous)
+        return self._service.audit.noting(action, source, Noted(subject))
 
     def _with_signature(self, method: str, head: CallHead, message: bytes) -> ModelStatus:
         return repository_api.status_with_signature(self._service, *_named(method, head, message))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Mapping
 from copy import copy
 from typing import Final
 
 from workbench.errors import WorkbenchError
+from workbench.server.audit.audit_log import AuditLog
 from workbench.server.gate.auth import SAFE_METHODS, Caller, Gate
 from workbench.server.gate.remote_gate import RemoteGate
-from workbench.server.gate.scopes import Scope
+from workbench.server.gate.scopes import CONTROL_SCOPES, Scope
 from workbench.server.http import (
     routes_control,
     routes_files,
@@ -24,10 +26,10 @@ from workbench.server.http import (
 )
 from workbench.server.http.error_response import error_response
 from workbench.server.http.h1_connection import DISCARD, Exchange, H1Connection
-from workbench.server.http.message import check_body_type, lines_of
+from workbench.server.http.message import Response, check_body_type, lines_of
 from workbench.server.http.request_head import RequestHead
 from workbench.server.http.routes_infer import INFER, InferRoute, split_path
-from workbench.server.http.routing import Call, Route, Routes
+from workbench.server.http.routing import Call, Handler, Route, Routes, source_of
 from workbench.server.inference import InferencePath
 from workbench.server.service import Service
 from workbench.server.shares import Shares
@@ -42,6 +44,7 @@ def create_app(service: Service, token: str | None) -> App:
     rooms = (routes_v2, routes_shared, routes_control, routes_files, routes_pages)
     table = [route for room in rooms for route in room.routes(service)]
     table += routes_share.routes(service, shares)
+    table = [_noted(service.audit, route) for route in table]
     routes = Routes([*routes_infer.routes(), *routes_not_implemented.routes(), *table])
     return App(gate, routes, service, shares)
 
@@ -79,7 +82,7 @@ class App:
     def open(self, head: RequestHead, connection: H1Connection) -> Exchange:
         request_id = self.inference.ids.of(head.headers)
         try:
-            route, params, caller = self._admitted(head)
+            route, params, caller = self._admitted(head, connection)
             if connection.is_stranger and route.scope is not Scope.PUBLIC:
                 connection.trust(guest=caller.models is not None)
             if route.handler is None:
@@ -99,7 +102,7 @@ class App:
         task.add_done_callback(self._tasks.discard)
         return call
 
-    def _admitted(self, head: RequestHead) -> tuple[Route, Mapping[str, str], Caller]:
+    def _admitted(self, head: RequestHead, connection: H1Connection) -> tuple[Route, Mapping[str, str], Caller]:
         """The route, what its path names, and who calls. A token is asked for before a path is said to be unknown."""
         method, path = head.method, head.path
         try:
@@ -110,8 +113,28 @@ class App:
         except WorkbenchError:
             self._admit(None, method, head.headers)
             raise
-        return route, params, self._admit(route.scope, method, head.headers)
+        try:
+            return route, params, self._admit(route.scope, method, head.headers)
+        except WorkbenchError as error:
+            if route.scope in CONTROL_SCOPES:
+                caller = self.gate.known(head.headers.get(b"authorization"))
+                source = source_of(head, connection, caller)
+                self._service.audit.refused(route.action or f"{method} {route.path}", error.code, source)
+            raise
 
     def error_answer(self, error: Exception, request_id: bytes) -> tuple[int, bytes, bytes]:
         response = error_response(error, request_id)
         return response.status, lines_of(response, request_id), response.body
+
+
+def _noted(audit: AuditLog, route: Route) -> Route:
+    """The route with a handler that has what it does written down, where it does something."""
+    if not route.action or route.handler is None:
+        return route
+    handler: Handler = route.handler
+
+    async def noting(call: Call) -> Response | None:
+        async with audit.noting(route.action, call.source, call.noted):
+            return await handler(call)
+
+    return dataclasses.replace(route, handler=noting)

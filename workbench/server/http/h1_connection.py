@@ -610,6 +610,11 @@ class H1Connection(asyncio.Protocol):
         if self._at < len(self._input):
             self._go_on()
 
+    @property
+    def address(self) -> str:
+        """The caller's."""
+        return self._place.address
+
     # Ends
 
     def trust(self, guest: bool = False) -> None:

@@ -31,6 +31,7 @@ NDJSON = b"application/x-ndjson"
 
 STREAM_INTERVAL_S = (0.1, 10.0)
 LOG_LINES = 1000
+AUDIT_LINES, MOST_AUDIT_LINES = 1000, 10_000
 
 LIFE_S = 5.0
 """How often a connection that holds something is written to."""
@@ -49,17 +50,18 @@ def routes(service: Service) -> list[Route]:
         Route("GET", "/control/models/{name}", plane.model, Scope.READ),
         Route("GET", "/control/models/{name}/describe", plane.describe, Scope.READ),
         Route("GET", "/control/models/{name}/slowest", plane.slowest, Scope.READ),
-        Route("POST", "/control/models/{name}/load", plane.load),
-        Route("POST", "/control/models/{name}/stage", plane.stage, takes=BodyType.MODEL),
-        Route("POST", "/control/models/{name}/versions/{version}/commit", plane.commit),
-        Route("POST", "/control/models/{name}/versions/{version}/discard", plane.discard),
-        Route("POST", "/control/models/{name}/unload", plane.unload),
-        Route("POST", "/control/models/{name}/set", plane.set),
-        Route("POST", "/control/models/{name}/lend", plane.lend),
+        Route("POST", "/control/models/{name}/load", plane.load, action="load"),
+        Route("POST", "/control/models/{name}/stage", plane.stage, takes=BodyType.MODEL, action="stage"),
+        Route("POST", "/control/models/{name}/versions/{version}/commit", plane.commit, action="commit"),
+        Route("POST", "/control/models/{name}/versions/{version}/discard", plane.discard, action="discard"),
+        Route("POST", "/control/models/{name}/unload", plane.unload, action="unload"),
+        Route("POST", "/control/models/{name}/set", plane.set, action="set"),
+        Route("POST", "/control/models/{name}/lend", plane.lend, action="lend"),
         Route("GET", "/control/figures", plane.figures, Scope.READ),
         Route("GET", "/control/logs", plane.logs),
+        Route("GET", "/control/audit", plane.audit),
         Route("GET", "/control/stream", plane.stream, Scope.READ),
-        Route("POST", "/control/token/rotate", plane.rotate_token),
+        Route("POST", "/control/token/rotate", plane.rotate_token, action="rotate-token"),
     ]
 
 
@@ -129,6 +131,12 @@ class ControlRoutes:
         lines = _number(call, "lines", 100, 1, LOG_LINES)
         return _json({"lines": self._service.logs.lines(int(lines)) if self._service.logs else []})
 
+    async def audit(self, call: Call) -> Response:
+        since = _number(call, "since", 0.0, 0.0, LATEST)
+        limit = int(_number(call, "limit", AUDIT_LINES, 1, MOST_AUDIT_LINES))
+        found = await self._service.audit.entries(since, limit)
+        return Response(200, await asyncio.to_thread(msgspec.json.encode, found))
+
     # Changes
 
     async def load(self, call: Call) -> Response:
@@ -144,7 +152,7 @@ class ControlRoutes:
                 loading = engine.stage(name, path, asked.config, allow_code=allow_code, keep_s=asked.keep_s)
             else:
                 loading = engine.load(name, path, asked.config, force=asked.force, allow_code=allow_code)
-            return _loaded(await while_there(call, loading))
+            return _loaded(call, await while_there(call, loading))
         finally:
             await self._service.persistence.tidy(self._engine)
 
@@ -170,7 +178,7 @@ class ControlRoutes:
                 finally:
                     await asyncio.to_thread(upload.abort)
                 staging = self._engine.stage(name, stored, config, allow_code=allow_code, keep_s=keep_s)
-                return _loaded(await while_there(call, staging))
+                return _loaded(call, await while_there(call, staging))
         finally:
             if stored is not None:
                 await persistence.tidy(self._engine, [stored.digest])
@@ -181,7 +189,7 @@ class ControlRoutes:
         name, version = call.params["name"], call.params["version"]
         result = await self._engine.commit(name, version, force=asked.force, provenance=asked.provenance)
         await self._service.persistence.tidy(self._engine)
-        return _loaded(result)
+        return _loaded(call, result)
 
     async def discard(self, call: Call) -> Response:
         name, version = call.params["name"], call.params["version"]
@@ -198,12 +206,14 @@ class ControlRoutes:
     async def set(self, call: Call) -> Response:
         async with self._body(call) as body:
             settings = control.decode_settings(body)
-        return _loaded(await self._engine.configure(call.params["name"], settings))
+        call.noted.detail = _pairs(settings)
+        return _loaded(call, await self._engine.configure(call.params["name"], settings))
 
     async def lend(self, call: Call) -> None:
         """Settings that are in force until the caller leaves, however it does, or the service drains."""
         async with self._body(call) as body:
             settings = control.decode_settings(body)
+        call.noted.detail = _pairs(settings)
         if self._service.draining.is_set():
             raise Draining(SHUTTING_DOWN)
         with call.caller.watching():
@@ -289,12 +299,21 @@ async def receive_upload(pieces: AsyncIterator[bytes], upload: Upload) -> Stored
     return await asyncio.to_thread(upload.finish)
 
 
-def _loaded(result: LoadResult) -> Response:
+def _loaded(call: Call, result: LoadResult) -> Response:
+    if not call.noted.detail:
+        before = f", in place of {result.previous}" if result.previous else ""
+        unchanged = ", unchanged" if result.unchanged else ""
+        call.noted.detail = f"version {result.status.version}{before}{unchanged}"
     return _json(control.encode_load(result.status, result.unchanged, result.previous, result.seconds, result.live))
 
 
 def _json(value: object) -> Response:
     return Response(200, msgspec.json.encode(value))
+
+
+def _pairs(settings: Mapping[str, object]) -> str:
+    """Settings in one line, for the audit."""
+    return ", ".join(f"{name}={value}" for name, value in settings.items())
 
 
 def _flag(call: Call, name: str) -> bool:

@@ -51,10 +51,10 @@ class _Claim(msgspec.Struct):
 def routes(service: Service, shares: Shares) -> list[Route]:
     served = ShareRoutes(service, shares)
     return [
-        Route("POST", "/control/shares", served.add),
+        Route("POST", "/control/shares", served.add, action="share"),
         Route("GET", "/control/shares", served.list),
-        Route("DELETE", "/control/shares/{share}", served.revoke),
-        Route("POST", CLAIM_PATH, served.claim, Scope.PUBLIC),
+        Route("DELETE", "/control/shares/{share}", served.revoke, action="revoke"),
+        Route("POST", CLAIM_PATH, served.claim, Scope.PUBLIC, action="claim"),
     ]
 
 
@@ -68,6 +68,7 @@ class ShareRoutes:
     async def add(self, call: Call) -> Response:
         async with call.body(BODY_BYTES, self._service.bodies) as body:
             asked = decode_body(body, _Asked)
+        call.noted.subject, call.noted.detail = asked.label, ", ".join(asked.models)
         now = time.time()
         terms = ShareRecord(
             "",
@@ -81,6 +82,7 @@ class ShareRoutes:
         for model in terms.models:
             self._service.engine.status(model)  # raises where there is none
         record, token, code = await self._shares.add(terms, show_token=asked.show_token)
+        call.noted.detail = f"{record.id}: {call.noted.detail}"
         log.info("a share was made", extra={"fields": {"share": record.id, "label": record.label}})
         answer: dict[str, Any] = {**_record(record), "url": self._url}
         if token:
@@ -95,7 +97,9 @@ class ShareRoutes:
         return _json([_listed(caller, claimed) for caller, claimed in self._shares.shares()])
 
     async def revoke(self, call: Call) -> Response:
+        call.noted.subject = call.params["share"]
         record = await self._shares.revoke(call.params["share"])
+        call.noted.subject, call.noted.detail = record.label, record.id
         log.info("a share was revoked", extra={"fields": {"share": record.id, "label": record.label}})
         return _json(_record(record))
 
@@ -104,6 +108,7 @@ class ShareRoutes:
         async with call.body(CLAIM_BYTES, self._anonymous) as body:
             code = decode_body(body, _Claim).code
         record, token = await self._shares.claim(code)
+        call.noted.subject, call.noted.detail = record.label, record.id
         self._keep_from_log(token)
         log.info("a share was claimed", extra={"fields": {"share": record.id, "label": record.label}})
         return _json(

@@ -32,8 +32,8 @@ def routes(service: Service) -> list[Route]:
             "GET", "/v2/models/stats", protocol.statistics, Scope.METADATA
         ),  # before the model that may have this name
         Route("POST", "/v2/repository/index", protocol.index, Scope.METADATA),
-        Route("POST", "/v2/repository/models/{name}/load", protocol.load),
-        Route("POST", "/v2/repository/models/{name}/unload", protocol.unload),
+        Route("POST", "/v2/repository/models/{name}/load", protocol.load, action="load"),
+        Route("POST", "/v2/repository/models/{name}/unload", protocol.unload, action="unload"),
         Route("GET", "/metrics", protocol.metrics, Scope.METRICS),
     ]
     for model in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):

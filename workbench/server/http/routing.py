@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
 from workbench.errors import Cancelled, InvalidInput, MethodNotAllowed, NotFound
+from workbench.server.audit.audit_log import Noted, Source
 from workbench.server.gate.auth import Caller, Headers
 from workbench.server.gate.in_flight import InFlightBytes
 from workbench.server.gate.scopes import Scope
@@ -42,6 +43,8 @@ class Call:
         """What stood in the path's braces."""
         self.caller = caller
         self.request_id = request_id
+        self.noted = Noted(params.get("name", ""))
+        """What the audit is to say of it, where its route has an action."""
         self.left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done once the client has left."""
         self._connection = connection
@@ -60,6 +63,11 @@ class Call:
         except ValueError:
             raise InvalidInput("the query string is not percent-encoded UTF-8") from None
         return dict(pairs).get(name, default)
+
+    @property
+    def source(self) -> Source:
+        """From where it came, for the audit."""
+        return source_of(self.head, self._connection, self.caller)
 
     # The body
 
@@ -142,6 +150,13 @@ class Call:
             waiting.set_result(None)
 
 
+def source_of(head: RequestHead, connection: H1Connection, caller: Caller | None) -> Source:
+    """From where a request came. `caller` None: it sent no token that is known."""
+    agent = head.headers.get(b"user-agent", b"").decode("utf-8", "replace")
+    anonymous = caller is None or caller.anonymous
+    return Source("anyone" if caller is None else caller.name, "http", connection.address, agent, anonymous)
+
+
 Handler: TypeAlias = Callable[[Call], Awaitable[Response | None]]
 """None: the handler has sent its answer itself."""
 
@@ -156,6 +171,8 @@ class Route:
     scope: Scope = Scope.ADMIN
     """What its caller must be allowed to do."""
     takes: BodyType = BodyType.JSON
+    action: str = ""
+    """What the audit calls it; empty: it changes nothing."""
 
 
 class WrongMethod(MethodNotAllowed):

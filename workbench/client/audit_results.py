@@ -1,0 +1,92 @@
+"""The audit as a table: who did what to the service, and from where."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from workbench.client.formatting import escape, html_table, text_table
+from workbench.client.results import Lines, Rows
+from workbench.core.durations import parse_seconds
+from workbench.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST = 10_000
+"""Rows that are asked for, the latest."""
+
+NOTHING_DONE = "nothing is written down for that time"
+
+_UNITS = ("s", "m", "min", "h", "d")
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """One action, or refusals that are alike."""
+
+    at: float
+    """Unix time at which it ended; of several the last."""
+    action: str
+    subject: str
+    detail: str
+    outcome: str
+    """`ok`, or the code of the error."""
+    who: str
+    way: str
+    address: str
+    agent: str
+    count: int
+    since: float
+    """Of several refusals, when the first was; else 0."""
+
+
+class AuditTable(Rows[AuditRow]):
+    """What was done, the oldest first, displayed as a table."""
+
+    _HEAD = ("time", "action", "of", "detail", "outcome", "who", "from", "with")
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row per entry; `at` and `since` are timestamps in UTC."""
+        import pandas as pd
+
+        table = pd.DataFrame([asdict(each) for each in self], columns=[each.name for each in fields(AuditRow)])
+        table["at"] = pd.to_datetime(table["at"], unit="s", utc=True)
+        table["since"] = pd.to_datetime(table["since"].where(table["since"] > 0), unit="s", utc=True)
+        return table
+
+    @property
+    def json_lines(self) -> Lines:
+        """One JSON object per entry, with the fields of AuditRow."""
+        return Lines(json.dumps(asdict(each), ensure_ascii=False) for each in self)
+
+    def __repr__(self) -> str:
+        return text_table([self._HEAD, *map(_cells, self)]) if self else NOTHING_DONE
+
+    def _repr_html_(self) -> str:
+        if not self:
+            return f"<div>{escape(NOTHING_DONE)}</div>"
+        return html_table(list(self._HEAD), [[escape(cell) for cell in _cells(each)] for each in self])
+
+
+def seconds_back(last: float | str) -> float:
+    """Seconds of a number, or of a text such as "7d" or "12h". Raises InvalidInput."""
+    back_s = parse_seconds("last", last, _UNITS)
+    if not back_s > 0:
+        raise InvalidInput(f"last must be a time that lies behind, as 7d or 12h, got {str(last)[:40]!r}")
+    return back_s
+
+
+def audit_of(answer: Sequence[Mapping[str, Any]]) -> AuditTable:
+    """Decode the service's answer."""
+    names = [each.name for each in fields(AuditRow)]
+    return AuditTable([AuditRow(*(each[name] for name in names)) for each in answer])
+
+
+def _cells(each: AuditRow) -> list[str]:
+    outcome = f"{each.outcome} ({each.count} times)" if each.count > 1 else each.outcome
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each.at))
+    return [when, each.action, each.subject, each.detail, outcome, each.who, f"{each.address}, {each.way}", each.agent]
