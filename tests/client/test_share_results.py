@@ -33,6 +33,9 @@ def test_shares_are_a_table_and_a_frame() -> None:
     row = {**ANSWER, "state": "holds", "requests": 7, "refused": 2, "in_flight": 0, "last_seen": None, "later": 1}
     table = table_of([row, row])
     assert "team-a" in repr(table) and "<td" in table._repr_html_()
+    assert table[0].first_call_at is None  # a service of an older version does not say
+    called = table_of([{**row, "first_call_at": 1.8e9}])
+    assert "first call" in repr(called) and "2027-01-1" in repr(called)
     frame = table.df
     assert list(frame["label"]) == ["team-a"] * 2 and list(frame["requests"]) == [7, 7]
     assert repr(ShareTable([])) == NO_SHARES and "share" in ShareTable([])._repr_html_()

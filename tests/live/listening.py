@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from workbench.client.share_results import SharedAccess
 from workbench.live.tick import Tick
 from workbench.live.view import ServiceView
 
@@ -16,12 +17,17 @@ class Heard:
         self.models: list[list[dict[str, Any]]] = []
         self.ticks: list[Tick] = []
         self.works = 0
+        self.calls: list[str] = []
+        """The labels of the shares that were called for the first time."""
 
     def service_changed(self, service: ServiceView) -> None:
         self.services.append(service)
 
     def models_changed(self, models: list[dict[str, Any]]) -> None:
         self.models.append(models)
+
+    def share_called(self, share: SharedAccess) -> None:
+        self.calls.append(share.label)
 
     def ticked(self, tick: Tick) -> None:
         self.ticks.append(tick)

@@ -17,6 +17,7 @@ from tests.helpers.waiting import until_async
 from tests.live.listening import Heard
 from tests.live.ticks import FakeService
 from workbench.client import own_connector
+from workbench.client.share_results import SharedAccess
 from workbench.client.shared_service import SharedService
 from workbench.errors import StorageError, Unavailable
 from workbench.live.view import SILENT
@@ -70,6 +71,18 @@ async def test_a_load_that_is_over_before_anybody_looks_was_work_all_the_same(wa
     watch._update_models([{"name": "m", "state": "Ready", "queued": 3, "sequences": {"active": 1}}])
     watch._update_models([])
     assert (len(heard.models), heard.works) == (2, 1)
+
+
+async def test_the_first_call_of_a_share_is_told_once_and_not_what_was_before(watch: Watch, heard: Heard) -> None:
+    def shares(**called: bool) -> list[SharedAccess]:
+        said = ("m",), "holds", None, 16, 1.0, 4e9, None, 0, 0, 0, None
+        return [SharedAccess(f"s-{name}", name, *said, 7.0 if each else None) for name, each in called.items()]
+
+    watch._update_shares(shares(old=True, a=False))
+    watch._update_shares(shares(old=True, a=True, b=False))
+    watch._update_shares(shares(old=True, a=True, b=False))
+    watch._update_shares(shares(old=True, a=True, b=True))
+    assert heard.calls == ["a", "b"]
 
 
 async def test_a_record_that_is_lost_holds_for_as_long_as_its_keeper_lives(shared: SharedService) -> None:

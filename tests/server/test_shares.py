@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.full_disk import full_disk
+from tests.helpers.waiting import until_async
 from tests.server.conftest import TOKEN, House, open_house
 from tests.server.driver import HOST, Driver, answered, body, connect, parsed
 from workbench.core.messages import GUEST_PRIORITY
@@ -108,6 +109,30 @@ async def test_a_share_s_refused_calls_are_in_no_model_s_figures(house: House) -
     assert house.service.metrics.state().figures["spare", "1"].outcomes[Outcome.INVALID] == 1
     (listed,) = (await house.call("GET", "/control/shares")).json
     assert (listed["requests"], listed["refused"]) == (2, 3)
+
+
+async def test_the_first_inference_of_a_share_is_noted_once_and_over_a_restart(house: House) -> None:
+    call = await teammate(house)
+    await call("GET", "/v2/models/digits")
+    (listed,) = (await house.call("GET", "/control/shares")).json
+    assert listed["first_call_at"] is None, "it has only looked"
+    changes = house.service.metrics.changes
+    before = changes.count
+    assert [(await call("POST", INFER, body(1.0))).status for _ in range(3)] == [200] * 3
+    assert changes.count == before + 1
+    (listed,) = (await house.call("GET", "/control/shares")).json
+    store = house.service.persistence.shares
+    await until_async(lambda: store.shares()[0].record.first_call_at)
+    app = create_app(house.service, TOKEN)
+    (again,) = (await Driver(app, TOKEN)("GET", "/control/shares")).json
+    assert again["first_call_at"] == listed["first_call_at"] >= again["created_at"]
+
+
+async def test_a_first_call_is_answered_though_the_disk_is_full(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    call = await teammate(house)
+    with full_disk():
+        assert (await call("POST", INFER, body(1.0))).status == 200
+        await until_async(lambda: "the first call of a share could not be stored" in caplog.text)
 
 
 async def test_a_share_may_not_use_shared_memory(tmp_path: Path) -> None:

@@ -54,6 +54,24 @@ def test_shares_come_back(store: ShareStore) -> None:
     assert (third.token, third.record.revoked_at) == (None, LATER)
 
 
+def test_the_first_call_is_kept_also_in_a_file_of_the_version_before(
+    store: ShareStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(share_store, "MIGRATIONS", share_store.MIGRATIONS[:1])
+        share_store._connected(store.path).close()
+    with sqlite3.connect(store.path) as file:
+        file.execute(
+            "INSERT INTO shares VALUES ('s1', 'team-a', '[\"digits\"]', 20.0, 16, 1.0, 4e9, NULL, NULL, NULL, 0)"
+        )
+    file.close()
+    store = reopened(store)
+    assert store.shares()[0].record.first_call_at is None
+    store.first_called("s1", 7.0)
+    (kept,) = reopened(store).shares()
+    assert kept.record.first_call_at == 7.0
+
+
 def test_no_secret_lies_in_the_file(store: ShareStore) -> None:
     token, code = new_share_token(), new_code()
     store.add(StoredShare(record(), digest_of(token.encode()), digest_of(code.encode()), 1.0))

@@ -78,12 +78,14 @@ class SharedAccess:
     """That were over a limit of the share."""
     in_flight: int
     last_seen: float | None
+    first_call_at: float | None = None
+    """When it was first used for an inference; None: not yet."""
 
 
 class ShareTable(Rows[SharedAccess]):
     """All shares, those that have ended for 30 days, displayed as a table."""
 
-    _HEAD = ("id", "with", "models", "state", "rate", "requests", "refused", "last seen", "until")
+    _HEAD = ("id", "with", "models", "state", "rate", "requests", "refused", "first call", "last seen", "until")
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per share."""
@@ -120,7 +122,12 @@ def table_of(answer: list[Mapping[str, Any]]) -> ShareTable:
     """Decode the service's list of shares."""
     return ShareTable(
         [
-            SharedAccess(**{**{name: each[name] for name in SharedAccess.__slots__}, "models": tuple(each["models"])})
+            SharedAccess(
+                **{
+                    **{name: each[name] for name in SharedAccess.__slots__ if name in each},
+                    "models": tuple(each["models"]),
+                }
+            )
             for each in answer
         ]
     )
@@ -132,6 +139,16 @@ def clock_time(unix_s: float | None) -> str:
 
 def _cells(each: SharedAccess) -> list[str]:
     rate = "-" if each.rate is None else f"{each.rate:g}/s"
-    seen = clock_time(each.last_seen)
+    first, seen = clock_time(each.first_call_at), clock_time(each.last_seen)
     figures = [str(each.requests), str(each.refused)]
-    return [each.id, each.label, ", ".join(each.models), each.state, rate, *figures, seen, clock_time(each.expires_at)]
+    return [
+        each.id,
+        each.label,
+        ", ".join(each.models),
+        each.state,
+        rate,
+        *figures,
+        first,
+        seen,
+        clock_time(each.expires_at),
+    ]

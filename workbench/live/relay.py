@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from workbench.client.share_results import SharedAccess
 from workbench.errors import InvalidInput
 from workbench.live.ring import Ring
 from workbench.live.tick import Tick, detail
@@ -94,6 +95,8 @@ class Relay:
     def models_changed(self, models: list[Any]) -> None:
         self._models = models
         self._changed(PageMessage.MODELS)
+
+    def share_called(self, share: SharedAccess) -> None: ...
 
     def ticked(self, tick: Tick) -> None:
         self._ring.add(tick)

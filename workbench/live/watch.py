@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from logging import Logger
 from typing import Any, Protocol, TypeVar
 
 from workbench.client.client import AsyncClient
+from workbench.client.share_results import SharedAccess
 from workbench.client.shared_service import SharedService
 from workbench.core.threads import in_thread
 from workbench.errors import DeadlineExceeded, Unavailable, WorkbenchError
@@ -55,6 +56,10 @@ class Listener(Protocol):
 
     def models_changed(self, models: list[Status]) -> None: ...
 
+    def share_called(self, share: SharedAccess) -> None:
+        """Called once, at the first inference with a share's token."""
+        ...
+
     def ticked(self, tick: Tick) -> None: ...
 
     def worked(self) -> None:
@@ -75,6 +80,10 @@ class Listeners:
     def models_changed(self, models: list[Status]) -> None:
         for listener in self._listeners:
             listener.models_changed(models)
+
+    def share_called(self, share: SharedAccess) -> None:
+        for listener in self._listeners:
+            listener.share_called(share)
 
     def ticked(self, tick: Tick) -> None:
         for listener in self._listeners:
@@ -116,6 +125,8 @@ class Watch:
         self._starts = self._stops = self._jobs = 0
         """Numbers of operations in progress."""
         self._failure = self._lost = ""
+        self._called: set[str] | None = None
+        """The shares that were called; None until they were asked for."""
         self._heard_at: float | None = None
         """When the last line of the stream came; None while there is no stream."""
         self._client: AsyncClient | None = None
@@ -283,6 +294,13 @@ class Watch:
             if models:  # a load may begin and end between two looks
                 self._listener.worked()
 
+    def _update_shares(self, shares: Sequence[SharedAccess]) -> None:
+        called = {share.id for share in shares if share.first_call_at is not None}
+        before, self._called = self._called, called
+        for share in shares:
+            if before is not None and share.id in called - before:
+                self._listener.share_called(share)
+
     # The stream
 
     async def _keep_following(self) -> None:
@@ -357,6 +375,8 @@ class Watch:
             self._report = ServiceReport(tuple(said.get("devices", ())), self._gpus, tuple(said.get("notes", ())))
             self._publish()
             self._update_models(list(said["models"]))
+            with suppress(WorkbenchError):  # a service of an older version has none
+                self._update_shares(await answered(client.shares()))
 
     async def _connected(self, record: ServiceRecord) -> AsyncClient:
         """Return the client of this service's address, with its token; replace the one for an earlier address."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
-from workbench.errors import Conflict, InvalidInput, NotFound, Unsupported
+from workbench.errors import Conflict, InvalidInput, NotFound, StorageError, Unsupported
 from workbench.server.gate.auth import Caller, Gate
 from workbench.server.gate.share_caller import ShareCaller
 from workbench.share.share_record import ShareRecord
@@ -23,15 +24,25 @@ MAX_SHARES: Final = 256
 
 T = TypeVar("T")
 
+log = logging.getLogger("workbench.server")
+
 
 class Shares:
     """Belongs to the event loop; the disk is written to in threads, one change after another."""
 
-    def __init__(self, gate: Gate, store: ShareStore, wall: Callable[[], float] = time.time) -> None:
-        """Reads the shares that `store` has kept."""
+    def __init__(
+        self,
+        gate: Gate,
+        store: ShareStore,
+        wall: Callable[[], float] = time.time,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Reads the shares that `store` has kept. Calls `changed` at each change of one, and at its first call."""
         self._gate = gate
         self._store = store
         self._wall = wall
+        self._changed = changed
+        self._noting: set[asyncio.Future[None]] = set()
         self._callers: dict[str, ShareCaller] = {}
         """By id, those that have ended too."""
         self._by_token: dict[bytes, ShareCaller] = {}
@@ -40,7 +51,7 @@ class Shares:
         self._one_at_a_time = asyncio.Lock()
         gate.share_of = self._caller_of
         for each in store.shares():
-            caller = self._callers[each.record.id] = ShareCaller(each.record)
+            caller = self._callers[each.record.id] = ShareCaller(each.record, self._first_called)
             if each.token is not None:
                 self._by_token[each.token] = caller
             if each.code is not None:
@@ -80,11 +91,12 @@ class Shares:
         token_digest = digest_of(token.encode()) if token else None
         code_digest = digest_of(code.encode()) if code else None
         await asyncio.to_thread(self._store.add, StoredShare(record, token_digest, code_digest, until))
-        caller = self._callers[record.id] = ShareCaller(record)
+        caller = self._callers[record.id] = ShareCaller(record, self._first_called)
         if token_digest is not None:
             self._by_token[token_digest] = caller
         if code_digest is not None:
             self._codes[code_digest] = caller, until
+        self._changed()
         return record, token, code
 
     async def claim(self, code: str) -> tuple[ShareRecord, str]:
@@ -107,6 +119,7 @@ class Shares:
         await asyncio.to_thread(self._store.claim, caller.record.id, token_digest)
         del self._codes[digest]
         self._by_token[token_digest] = caller
+        self._changed()
         return caller.record, token
 
     async def revoke(self, name: str) -> ShareRecord:
@@ -130,8 +143,25 @@ class Shares:
             self._codes = {code: each for code, each in self._codes.items() if each[0] is not caller}
             for told in self._gate.on_revoked:
                 told()
+            self._changed()
         await asyncio.to_thread(self._store.revoke, caller.record.id, caller.record.revoked_at or at)
         return caller.record
+
+    def _first_called(self, caller: ShareCaller) -> None:
+        log.info(
+            "a share was called for the first time",
+            extra={"fields": {"share": caller.record.id, "label": caller.record.label}},
+        )
+        self._changed()
+        noting = asyncio.ensure_future(self._alone(lambda: self._note_first_call(caller.record)))
+        self._noting.add(noting)
+        noting.add_done_callback(self._noting.discard)
+
+    async def _note_first_call(self, record: ShareRecord) -> None:
+        try:
+            await asyncio.to_thread(self._store.first_called, record.id, record.first_call_at or self._wall())
+        except (StorageError, Conflict) as error:  # after a restart the next call counts as the first
+            log.warning("the first call of a share could not be stored: %s", error.message)
 
     async def _alone(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Not to be cancelled in the middle, nor may the next change begin before its end: disk and gate must agree."""

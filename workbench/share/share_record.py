@@ -42,6 +42,8 @@ class ShareRecord:
     """Unix time, as are all here."""
     expires_at: float
     revoked_at: float | None = None
+    first_call_at: float | None = None
+    """When it was first used for an inference; None: not yet."""
 
 
 def check_label(value: object) -> str:

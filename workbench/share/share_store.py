@@ -28,6 +28,7 @@ MIGRATIONS: Migrations = (
             created_at REAL NOT NULL, expires_at REAL NOT NULL, revoked_at REAL,
             token BLOB UNIQUE, code BLOB UNIQUE, code_until REAL)""",
     ),
+    ("ALTER TABLE shares ADD COLUMN first_call_at REAL",),
 )
 
 
@@ -87,12 +88,15 @@ class ShareStore:
             if self._connection is None:
                 return []
             rows = self._connection.execute(
-                "SELECT id, label, models, rate, max_in_flight, created_at, expires_at, revoked_at, token, code, "
-                "code_until FROM shares ORDER BY created_at, id"
+                "SELECT id, label, models, rate, max_in_flight, created_at, expires_at, revoked_at, first_call_at, "
+                "token, code, code_until FROM shares ORDER BY created_at, id"
             ).fetchall()
         return [
             StoredShare(
-                ShareRecord(row[0], row[1], tuple(json.loads(row[2])), *row[3:8]), row[8], row[9], row[10] or 0.0
+                ShareRecord(row[0], row[1], tuple(json.loads(row[2])), *row[3:9]),
+                row[9],
+                row[10],
+                row[11] or 0.0,
             )
             for row in rows
         ]
@@ -101,7 +105,7 @@ class ShareStore:
         """Raises StorageError; then it is not there."""
         each = share.record
         self._change(
-            "INSERT INTO shares VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO shares VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 each.id,
                 each.label,
@@ -114,6 +118,7 @@ class ShareStore:
                 share.token,
                 share.code,
                 share.code_until,
+                each.first_call_at,
             ),
         )
 
@@ -124,6 +129,10 @@ class ShareStore:
     def revoke(self, id: str, at: float) -> None:
         """Raises StorageError."""
         self._change("UPDATE shares SET revoked_at = ?, token = NULL, code = NULL WHERE id = ?", (at, id))
+
+    def first_called(self, id: str, at: float) -> None:
+        """Raises StorageError."""
+        self._change("UPDATE shares SET first_call_at = ? WHERE id = ?", (at, id))
 
     def _change(self, statement: str, parameters: tuple[object, ...]) -> None:
         with self._lock, self._failing():

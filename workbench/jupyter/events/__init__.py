@@ -1,4 +1,4 @@
-"""Emits what happens to the service and its models as events of the Jupyter server, for hubs, logs and extensions.
+"""Emits what happens to the service, models and shares as events of the Jupyter server: for hubs, logs, extensions.
 
 The schemas are in this folder. Each thing that happens is emitted once, even if listeners are called repeatedly.
 """
@@ -11,6 +11,7 @@ from logging import Logger
 from pathlib import Path
 from typing import Any, Protocol
 
+from workbench.client.share_results import SharedAccess
 from workbench.live.tick import Tick
 from workbench.live.view import ServiceView
 from workbench.rendezvous.service_record import ServiceState
@@ -18,7 +19,12 @@ from workbench.rendezvous.service_record import ServiceState
 SERVICE = "https://infer-workbench.readthedocs.io/events/service/v1"
 MODEL = "https://infer-workbench.readthedocs.io/events/model/v1"
 
-SCHEMAS = {SERVICE: Path(__file__).with_name("service.yaml"), MODEL: Path(__file__).with_name("model.yaml")}
+SHARE = "https://infer-workbench.readthedocs.io/events/share/v1"
+
+SCHEMAS = {
+    schema: Path(__file__).with_name(name)
+    for schema, name in ((SERVICE, "service.yaml"), (MODEL, "model.yaml"), (SHARE, "share.yaml"))
+}
 
 Version = tuple[str, str]
 
@@ -73,6 +79,10 @@ class Events:
             self._tell("unloaded", {"name": name, "version": number})
         self._loaded = {version: status["loaded_at"] for version, status in loaded.items()}
         self._failed = {version: status["reason"] for version, status in failed.items()}
+
+    def share_called(self, share: SharedAccess) -> None:
+        said = {"id": share.id, "label": share.label, "models": list(share.models)}
+        self._emit(SHARE, {"event": "first_call", **said})
 
     def ticked(self, tick: Tick) -> None: ...
 

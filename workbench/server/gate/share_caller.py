@@ -25,11 +25,12 @@ MAX_SHARE_WATCHES: Final = 8
 class ShareCaller(Caller):
     """Belongs to the event loop."""
 
-    __slots__ = ("_bucket", "_clock", "_ends_at", "_wall", "record", "refused", "requests", "seen_at")
+    __slots__ = ("_bucket", "_clock", "_ends_at", "_on_first_call", "_wall", "record", "refused", "requests", "seen_at")
 
     def __init__(
         self,
         record: ShareRecord,
+        on_first_call: Callable[[ShareCaller], None] = lambda caller: None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -49,6 +50,7 @@ class ShareCaller(Caller):
         """That were over a limit."""
         self.seen_at = 0.0
         """Unix time of the last request that was let in; 0: none yet."""
+        self._on_first_call = on_first_call
         self._clock = clock
         self._wall = wall
         self._ends_at = clock() + record.expires_at - wall()
@@ -82,6 +84,9 @@ class ShareCaller(Caller):
     def confine(self, request: InferRequest) -> None:
         if request.model not in self.record.models:
             self.check_model(request.model)
+        if self.record.first_call_at is None:
+            self.record = dataclasses.replace(self.record, first_call_at=self._wall())
+            self._on_first_call(self)
         request.priority = GUEST_PRIORITY  # behind the owner's, whatever was asked for
         if request.sequence is not None and request.sequence.id:  # nobody steps into another one's sequence
             mine = f"{self.record.id}/{request.sequence.id}"

@@ -136,6 +136,7 @@ def _record(record: ShareRecord) -> Mapping[str, Any]:
         "created_at": record.created_at,
         "expires_at": record.expires_at,
         "revoked_at": record.revoked_at,
+        "first_call_at": record.first_call_at,
     }
 
 
