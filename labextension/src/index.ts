@@ -21,6 +21,7 @@ import { addCommands, IN_PALETTE } from './service/commands';
 import { addDashboard } from './ui/dashboard';
 import { addLoadCommands, LOAD_IN_PALETTE } from './loadtest/loadtestCommands';
 import { ServiceModel } from './service/model';
+import { tellFirstCalls } from './share/firstCall';
 import { addLiveOutput } from './live/liveOutput';
 import { ServicePanel } from './ui/panel';
 import { type IPageStream, STREAM } from './plots/contract';
@@ -122,6 +123,10 @@ const commands: JupyterFrontEndPlugin<void> = {
       panel: panel ?? undefined
     });
     addLoadCommands({ app, model, trans, panel: panel ?? undefined });
+    tellFirstCalls(app.serviceManager.events, trans, () => {
+      void app.commands.execute(CommandIDs.open);
+      panel?.revealEndpoint();
+    });
     const category = trans.__('Inference');
     for (const command of [...IN_PALETTE, ...LOAD_IN_PALETTE]) {
       palette?.addItem({ command, category, args: { isPalette: true } });

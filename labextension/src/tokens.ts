@@ -2,6 +2,7 @@ import { Token } from '@lumino/coreutils';
 import type { IDisposable } from '@lumino/disposable';
 import type { ISignal } from '@lumino/signaling';
 import type { ILoadTests } from './loadtest/loadtestModel';
+import type { IShares } from './share/shareModel';
 import type { IPageStream } from './plots/contract';
 import type { ILoadRequest, IView } from './service/state';
 import type { Settings } from './forms/modelSettingsForm';
@@ -81,6 +82,7 @@ export interface IServiceModel extends IDisposable, IPageStream {
   lastError(name: string): ILastError | null;
 
   readonly loadTests: ILoadTests;
+  readonly shares: IShares;
 
   /** Registers a visible viewer until the result is disposed of. Without a viewer nothing is sent. */
   addViewer(): IDisposable;
@@ -123,6 +125,8 @@ export interface IInferencePanel {
   reveal(name: string, part: 'try' | 'settings'): void;
   /** Scrolls the load tests into view, with a model selected. */
   revealLoadTests(name: string): void;
+  /** Scrolls the shares into view. */
+  revealEndpoint(): void;
 }
 
 export const IInferencePanel = new Token<IInferencePanel>(

@@ -4,3 +4,4 @@ import './plots.css';
 import './dashboard.css';
 import './live.css';
 import './loadtests.css';
+import './endpoint.css';

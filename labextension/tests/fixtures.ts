@@ -9,8 +9,29 @@ import type {
   IRun,
   IRunning,
   IService,
+  IShare,
   IStatus
 } from '../src/service/wire';
+
+export function share(differs: Partial<IShare> = {}): IShare {
+  return {
+    id: 's1',
+    label: 'team-a',
+    models: ['digits'],
+    state: 'holds',
+    rate: 20,
+    max_in_flight: 16,
+    created_at: 1000,
+    expires_at: 2000,
+    revoked_at: null,
+    requests: 0,
+    refused: 0,
+    in_flight: 0,
+    last_seen: null,
+    first_call_at: null,
+    ...differs
+  };
+}
 
 export function service(differs: Partial<IService> = {}): IService {
   return {

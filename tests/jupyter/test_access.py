@@ -103,6 +103,9 @@ def test_the_walk_finds_every_route(extension: InferWorkbench) -> None:
         (f"{api}/load-patterns", "get"),
         (f"{api}/repository", "get"),
         (f"{api}/repository/name/load", "post"),
+        (f"{api}/shares", "get"),
+        (f"{api}/shares", "post"),
+        (f"{api}/shares/name", "delete"),
         (f"{api}/start", "post"),
         (f"{api}/restart", "post"),
         (f"{api}/stop", "post"),
@@ -133,7 +136,7 @@ async def test_who_is_not_authorised_is_refused_everywhere(
     statuses = await refusals(extension, jp_fetch, jp_ws_fetch)
     assert set(statuses) == {403}
     assert [resource for _, resource in Porter.asked] == [RESOURCE] * len(statuses)
-    assert [action for action, _ in Porter.asked].count("write") == 10
+    assert [action for action, _ in Porter.asked].count("write") == 12
 
 
 @pytest.mark.parametrize(("denied", "words"), [("contents", "read this server's files"), ("kernels", "outside")])

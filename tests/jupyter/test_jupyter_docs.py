@@ -43,11 +43,11 @@ def test_every_setting_is_documented_with_its_default() -> None:
 
 
 def test_every_route_is_documented() -> None:
-    documented = {re.sub("RUN|OTHER", "NAME", cell.strip("`").partition("?")[0]) for cell in rows("## Routes")}
+    documented = {re.sub("RUN|OTHER|SHARE", "NAME", cell.strip("`").partition("?")[0]) for cell in rows("## Routes")}
     found = set()
     for pattern, handler in routes():
         path = pattern.removeprefix("infer-workbench/").replace("([^/]+)", "NAME")
-        found |= {f"{method.upper()} {path}" for method in ("get", "post") if method in vars(handler)}
+        found |= {f"{method.upper()} {path}" for method in ("get", "post", "delete") if method in vars(handler)}
     assert documented == found
 
 

@@ -43,6 +43,7 @@ async def test_looking_starts_nothing(ask: Ask, extension: InferWorkbench, workp
     assert (service["state"], service["reason"], service["pid"]) == ("Stopped", "it has not been started yet", None)
     assert "CPU" in service["device_words"]
     assert await ask("models") == []
+    assert await ask("shares") == []
     assert (await ask("logs", lines="5"))["lines"] == []
     assert (await ask("stop", body={}))["service"]["state"] == "Stopped"
     assert workplace.record() is None
@@ -57,6 +58,7 @@ async def test_what_needs_a_service_says_that_none_runs(ask: Ask, workplace: Sha
         (("models", "digits", "slowest"), {}),
         (("models", "digits", "try"), {"body": {}}),
         (("models", "digits", "bench"), {"body": {"rate": 100}}),
+        (("shares",), {"body": {"models": ["digits"], "label": "team-a"}}),
     ):
         status, reason, message = await refused(ask, *parts, **more)
         assert (status, reason) == (503, "unavailable")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
 from collections.abc import Awaitable, Callable
@@ -68,6 +69,8 @@ def routes() -> list[tuple[str, type[APIHandler]]]:
         (f"{api}/bench/{name}/compare/{name}", CompareHandler),
         (f"{api}/repository", RepositoryHandler),
         (f"{api}/repository/{name}/load", StoredLoadHandler),
+        (f"{api}/shares", SharesHandler),
+        (f"{api}/shares/{name}", ShareHandler),
         (f"{api}/start", StartHandler),
         (f"{api}/restart", RestartHandler),
         (f"{api}/stop", StopHandler),
@@ -361,6 +364,39 @@ class StoredLoadHandler(Handler):
         with self.watch.job():
             status = await client.load_stored(name, settings)
         return control.encode_load(status, False, None, time.monotonic() - began)
+
+
+class ShareTerms(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A share to make. A page can ask for no token: it gets the link, which gives one to whoever opens it first."""
+
+    models: list[str]
+    label: str
+    rate: float | str | None = None
+    expires: float | str = "7d"
+
+
+class SharesHandler(Handler):
+    @route
+    async def get(self) -> object:
+        if not self.watch.running:
+            return []
+        client = await self.watch.client()
+        return [dataclasses.asdict(share) for share in await answered(client.shares())]
+
+    @route
+    async def post(self) -> object:
+        terms = control.decode_body(self.body, ShareTerms)
+        client = await self.watch.client()
+        made = await client.share(msgspec.to_builtins(terms))
+        return {name: value for name, value in dataclasses.asdict(made).items() if name != "token"}
+
+
+class ShareHandler(Handler):
+    @route
+    async def delete(self, share: str) -> object:
+        client = await self.watch.client()
+        await client.revoke(share)
+        return {}
 
 
 class StartHandler(Handler):

@@ -4,6 +4,7 @@ import { VERSION } from '../version';
 import { missingNotice } from '../ui/labels';
 import { Button, Message, CodeText } from './primitives';
 import { usePanel } from './panelContext';
+import { EndpointSection } from './endpointSection';
 import { LiveSection } from './liveSection';
 import { LoadTestsSection } from './loadtestSection';
 import { ModelsSection } from './modelsSection';
@@ -49,6 +50,7 @@ export function Body({ view, hasServer }: IProps): JSX.Element {
       <ServiceSection view={view} />
       <ModelsSection view={view} />
       <LiveSection view={view} />
+      <EndpointSection view={view} />
       <LoadTestsSection view={view} />
     </div>
   );

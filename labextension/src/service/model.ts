@@ -6,6 +6,7 @@ import type { IVisibility } from './visibility';
 import { SparklineBuffer } from './sparklineBuffer';
 import type { Settings } from '../forms/modelSettingsForm';
 import { LoadTests } from '../loadtest/loadtestModel';
+import { Shares } from '../share/shareModel';
 import type { ISlow, ISpan, IWant, IWatch, WatchedFrame } from '../plots/contract';
 import { smoothed, withTick } from './smoothing';
 import { requestAPI, RequestError, requestText } from './requests';
@@ -134,6 +135,12 @@ export class ServiceModel implements IServiceModel {
     get: path => this._request(path),
     post: (path, body) => this._post(path, body),
     text: path => requestText(this._settings, path)
+  });
+
+  readonly shares = new Shares({
+    get: path => this._request(path),
+    post: (path, body) => this._post(path, body),
+    remove: async path => void (await this._request(path, { method: 'DELETE' }))
   });
 
   watch(want: IWant, onFrame: (frame: WatchedFrame) => void): IWatch {

@@ -410,6 +410,42 @@ export interface IComparison {
   readonly cautions: readonly string[];
 }
 
+/** A share to make. */
+export interface IShareTerms {
+  readonly models: readonly string[];
+  readonly label: string;
+  /** Null: no limit. */
+  readonly rate: string | null;
+  readonly expires: string;
+}
+
+/** A share that was just made. */
+export interface INewShare {
+  readonly id: string;
+  readonly label: string;
+  /** Gives the token, once. */
+  readonly link: string;
+}
+
+/** A share, and its use since the service started. Times are Unix seconds. */
+export interface IShare {
+  readonly id: string;
+  readonly label: string;
+  readonly models: readonly string[];
+  readonly state: 'unclaimed' | 'holds' | 'revoked' | 'expired';
+  /** Requests a second. */
+  readonly rate: number | null;
+  readonly max_in_flight: number;
+  readonly created_at: number;
+  readonly expires_at: number;
+  readonly revoked_at: number | null;
+  readonly requests: number;
+  readonly refused: number;
+  readonly in_flight: number;
+  readonly last_seen: number | null;
+  readonly first_call_at: number | null;
+}
+
 /** Frames from the server. */
 export type Frame =
   | IHello

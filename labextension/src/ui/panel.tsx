@@ -68,6 +68,14 @@ export class ServicePanel extends VisibleWidget implements IInferencePanel {
     this._loadtestTarget.select(name);
   }
 
+  revealEndpoint(): void {
+    this.collapseState.set('endpoint', true);
+    // After the section has expanded.
+    requestAnimationFrame(() =>
+      this.node.querySelector('.iw-Endpoint')?.scrollIntoView({ block: 'center' })
+    );
+  }
+
   override dispose(): void {
     if (!this.isDisposed) {
       this._renderLoop.dispose();

@@ -59,6 +59,7 @@ function page(differs: { running?: IRunning[]; runs?: IRun[]; models?: IView['mo
     trans: nullTranslator.load(''),
     panel: {
       reveal: () => undefined,
+      revealEndpoint: () => undefined,
       revealLoadTests: name => done.push(['reveal', name])
     }
   });

@@ -90,7 +90,8 @@ function page(
       confirmUnload: async () => differs.confirmUnload ?? true,
       panel: {
         reveal: (...args) => done.push(['reveal', ...args]),
-        revealLoadTests: () => undefined
+        revealLoadTests: () => undefined,
+        revealEndpoint: () => undefined
       }
     }
   );

@@ -1,0 +1,282 @@
+import { Clipboard, Dialog, showDialog } from '@jupyterlab/apputils';
+import { copyIcon } from '@jupyterlab/ui-components';
+import * as React from 'react';
+import { groupByModel } from '../service/groupByModel';
+import type { IView } from '../service/state';
+import type { INewShare, IShare } from '../service/wire';
+import { type IShareDraft, isActive, NEW_SHARE, toShareTerms } from '../share/shareForm';
+import { shareFigures, shareState, shareTermsText } from '../share/shareLabels';
+import { capitalized } from '../ui/labels';
+import { Collapsible } from './collapsible';
+import { useIsInView } from './logTail';
+import { useCollapse, usePanel } from './panelContext';
+import {
+  Button,
+  ErrorMessage,
+  Field,
+  FigureList,
+  IconButton,
+  Message,
+  Section,
+  State
+} from './primitives';
+import { useSignal } from './useSignal';
+
+/** The use of the shares is fetched this often while it is seen. */
+const REFRESH_MS = 2000;
+
+/** Shares of the models with others: a form to make one, and the list of all. */
+export function EndpointSection({ view }: { view: IView }): JSX.Element {
+  const { trans } = usePanel();
+  /** Kept here, since it is nowhere else, while the section is collapsed or the service away. */
+  const [made, setMade] = React.useState<INewShare | null>(null);
+  const isReady = view.service?.state === 'Ready' && view.link.kind === 'live';
+  return (
+    <Section name="endpoint" title={trans.__('Endpoint')}>
+      {isReady ? (
+        <Contents view={view} made={made} onMade={setMade} />
+      ) : (
+        <p className="iw-Text iw-mod-quiet">
+          {trans.__('Sharing needs the service: start it, or load a model.')}
+        </p>
+      )}
+    </Section>
+  );
+}
+
+interface IContentsProps {
+  readonly view: IView;
+  readonly made: INewShare | null;
+  readonly onMade: (made: INewShare | null) => void;
+}
+
+function Contents({ view, made, onMade }: IContentsProps): JSX.Element {
+  const { model, trans } = usePanel();
+  const { shares } = model;
+  const all = useSignal(shares.changed, () => shares.all);
+  const trouble = useSignal(shares.changed, () => shares.trouble);
+  const [refused, setRefused] = React.useState('');
+  const [endedOpen, setEndedOpen] = useCollapse('ended-shares', false);
+  const root = React.useRef<HTMLDivElement>(null);
+  const seen = useIsInView(root);
+  React.useEffect(() => {
+    void shares.refresh(); // what is not in view is read, too: by a screen reader
+    if (!seen) {
+      return;
+    }
+    const timer = setInterval(() => {
+      if (document.visibilityState === 'visible') {
+        void shares.refresh();
+      }
+    }, REFRESH_MS);
+    return () => clearInterval(timer);
+  }, [shares, seen]);
+  const names = groupByModel(view.models)
+    .filter(({ current }) => current.state === 'Ready' && current.routed)
+    .map(({ name }) => name);
+  const active = all?.filter(isActive) ?? [];
+  const ended = all?.filter(share => !isActive(share)).reverse() ?? [];
+  const isUsed = all?.some(({ id, state }) => id === made?.id && state !== 'unclaimed') ?? false;
+
+  const revoke = async ({ id, label, models }: IShare) => {
+    const { button } = await showDialog({
+      title: trans.__('Revoke the share of %1?', label),
+      body: trans.__(
+        'The next request of %1 to %2 is refused. This cannot be undone; you can share again with a new link.',
+        label,
+        models.join(', ')
+      ),
+      buttons: [
+        Dialog.cancelButton({ label: trans.__('Cancel') }),
+        Dialog.warnButton({ label: trans.__('Revoke') })
+      ]
+    });
+    if (!button.accept) {
+      return;
+    }
+    setRefused('');
+    try {
+      await shares.revoke(id);
+    } catch (error) {
+      setRefused(capitalized((error as Error).message));
+    }
+  };
+
+  const list = (some: readonly IShare[], label: string) => (
+    <ul className="iw-Shares" aria-label={label}>
+      {some.map(share => (
+        <Item key={share.id} share={share} onRevoke={() => void revoke(share)} />
+      ))}
+    </ul>
+  );
+
+  return (
+    <div ref={root} className="iw-Endpoint">
+      {names.length > 0 ? (
+        <ShareForm names={names} shares={all ?? []} onMade={onMade} />
+      ) : (
+        <p className="iw-Text iw-mod-quiet">
+          {trans.__('Load a model, and it can be shared with others here.')}
+        </p>
+      )}
+      {made && <ClaimLink made={made} isUsed={isUsed} onDone={() => onMade(null)} />}
+      <ErrorMessage text={refused} onDismiss={() => setRefused('')} />
+      <ErrorMessage text={capitalized(trouble)} />
+      {active.length > 0 && list(active, trans.__('Shares'))}
+      {ended.length > 0 && (
+        <div>
+          <Collapsible
+            label={trans._n('%1 ended share', '%1 ended shares', ended.length)}
+            open={endedOpen}
+            onOpen={setEndedOpen}
+          >
+            {list(ended, trans.__('Ended shares'))}
+          </Collapsible>
+        </div>
+      )}
+    </div>
+  );
+}
+
+interface IFormProps {
+  readonly names: readonly string[];
+  readonly shares: readonly IShare[];
+  readonly onMade: (made: INewShare) => void;
+}
+
+function ShareForm({ names, shares, onMade }: IFormProps): JSX.Element {
+  const { model, trans } = usePanel();
+  const id = React.useId();
+  const [chosen, setChosen] = React.useState('');
+  const [draft, setDraft] = React.useState<IShareDraft>(NEW_SHARE);
+  const [sharing, setSharing] = React.useState(false);
+  const [trouble, setTrouble] = React.useState('');
+  const name = names.includes(chosen) ? chosen : (names[0] ?? '');
+  const { terms, wrong } = toShareTerms(trans, name, draft, shares);
+
+  const share = async () => {
+    if (terms === null || sharing) {
+      return;
+    }
+    setTrouble('');
+    setSharing(true);
+    try {
+      onMade(await model.shares.share(terms));
+      setDraft({ ...draft, label: '' });
+    } catch (error) {
+      setTrouble(capitalized((error as Error).message));
+    } finally {
+      setSharing(false);
+    }
+  };
+
+  const field = (key: keyof IShareDraft, label: string, placeholder: string) => (
+    <Field
+      label={label}
+      text={draft[key]}
+      wrong={wrong.get(key) ?? ''}
+      placeholder={placeholder}
+      onText={typed => setDraft({ ...draft, [key]: typed })}
+    />
+  );
+
+  return (
+    <form
+      className="iw-Part"
+      aria-label={trans.__('Share a model')}
+      onSubmit={event => {
+        event.preventDefault();
+        void share();
+      }}
+    >
+      <div className="iw-Fields">
+        <div className="iw-Field">
+          <label htmlFor={`${id}-model`}>{trans.__('Model')}</label>
+          <select
+            id={`${id}-model`}
+            className="jp-mod-styled"
+            value={name}
+            onChange={event => setChosen(event.target.value)}
+          >
+            {names.map(each => (
+              <option key={each}>{each}</option>
+            ))}
+          </select>
+        </div>
+        {field('label', trans.__('With'), 'team-a')}
+        {field('rate', trans.__('Rate limit'), trans.__('no limit'))}
+        {field('expires', trans.__('Expires after'), '7d')}
+      </div>
+      <div className="iw-Row">
+        <Button label={trans.__('Share')} submit primary disabled={terms === null || sharing} />
+      </div>
+      <ErrorMessage text={trouble} onDismiss={() => setTrouble('')} />
+    </form>
+  );
+}
+
+interface IClaimLinkProps {
+  readonly made: INewShare;
+  /** Whether the link has given its token, or never will. */
+  readonly isUsed: boolean;
+  readonly onDone: () => void;
+}
+
+/** The link of a share that was just made; it stays until it is dismissed. */
+function ClaimLink({ made, isUsed, onDone }: IClaimLinkProps): JSX.Element {
+  const { trans } = usePanel();
+  const id = React.useId();
+  return (
+    <Message tone="info" onDismiss={onDone}>
+      <div role="status">
+        {isUsed
+          ? trans.__('The link for %1 was used, or its share has ended.', made.label)
+          : trans.__(
+              'Send this link to %1. It gives the token once, within an hour, and is not shown again.',
+              made.label
+            )}
+      </div>
+      {!isUsed && (
+        <div className="iw-Endpoint-link">
+          <label className="iw-Hidden" htmlFor={id}>
+            {trans.__('Link for %1', made.label)}
+          </label>
+          <input
+            id={id}
+            className="jp-mod-styled"
+            readOnly
+            value={made.link}
+            onFocus={event => event.target.select()}
+          />
+          <IconButton
+            icon={copyIcon}
+            label={trans.__('Copy the link')}
+            onClick={() => Clipboard.copyToSystem(made.link)}
+          />
+        </div>
+      )}
+    </Message>
+  );
+}
+
+function Item({ share, onRevoke }: { share: IShare; onRevoke: () => void }): JSX.Element {
+  const { trans } = usePanel();
+  const [tone, word] = shareState(trans, share);
+  return (
+    <li className="iw-Share" aria-label={share.label}>
+      <div className="iw-Share-head">
+        <h3>{share.label}</h3>
+        {isActive(share) && (
+          <Button
+            label={trans.__('Revoke')}
+            name={trans.__('Revoke the share of %1', share.label)}
+            onClick={onRevoke}
+          />
+        )}
+      </div>
+      <State tone={tone} word={word} />
+      <p className="iw-Text iw-mod-quiet">{shareTermsText(trans, share)}</p>
+      <FigureList figures={shareFigures(trans, share, Date.now() / 1000)} />
+    </li>
+  );
+}

@@ -1,0 +1,62 @@
+/** Texts of shares. */
+
+import type { TranslationBundle } from '@jupyterlab/translation';
+import type { IShare } from '../service/wire';
+import * as format from '../ui/format';
+import type { Tone } from '../ui/labels';
+
+export function shareState(
+  trans: TranslationBundle,
+  { state }: IShare
+): [tone: Tone, word: string] {
+  switch (state) {
+    case 'unclaimed':
+      return ['busy', trans.__('Link not used yet')];
+    case 'holds':
+      return ['good', trans.__('Active')];
+    case 'revoked':
+      return ['off', trans.__('Revoked')];
+    case 'expired':
+      return ['off', trans.__('Expired')];
+  }
+}
+
+/** What a share is for: "digits · 20/s · 16 at once". */
+export function shareTermsText(trans: TranslationBundle, share: IShare): string {
+  const rate =
+    share.rate === null ? trans.__('no rate limit') : trans.__('%1/s', format.rate(share.rate));
+  return [share.models.join(', '), rate, trans.__('%1 at once', share.max_in_flight)].join(' · ');
+}
+
+/** The use of a share, once its link was used, and its end. `now` is in Unix seconds. */
+export function shareFigures(
+  trans: TranslationBundle,
+  share: IShare,
+  now: number
+): readonly (readonly [name: string, words: string])[] {
+  const ended = share.revoked_at ?? share.expires_at;
+  if (share.state === 'unclaimed') {
+    return [[trans.__('Until'), moment(ended, now)]];
+  }
+  return [
+    [trans.__('Requests'), share.requests.toLocaleString('en-US')],
+    [trans.__('Refused'), share.refused.toLocaleString('en-US')],
+    [trans.__('First call'), moment(share.first_call_at, now)],
+    [trans.__('Last seen'), moment(share.last_seen, now)],
+    [share.state === 'holds' ? trans.__('Until') : trans.__('Ended'), moment(ended, now)]
+  ];
+}
+
+/** The time of day of a moment of today, else the day and the minute. */
+function moment(time: number | null, now: number): string {
+  if (time === null) {
+    return format.UNKNOWN;
+  }
+  const date = new Date(time * 1000);
+  if (date.toDateString() === new Date(now * 1000).toDateString()) {
+    return format.clock(time);
+  }
+  const two = (value: number) => String(value).padStart(2, '0');
+  const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+  return `${day} ${format.clock(time, 'minutes')}`;
+}

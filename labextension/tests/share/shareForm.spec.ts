@@ -1,0 +1,60 @@
+import { nullTranslator } from '@jupyterlab/translation';
+import { describe, expect, test } from 'vitest';
+import { NEW_SHARE, toShareTerms } from '../../src/share/shareForm';
+import { share } from '../fixtures';
+
+const trans = nullTranslator.load('');
+const typed = { ...NEW_SHARE, label: 'team-a' };
+
+describe('the form of a share', () => {
+  test('asks for what is typed', () => {
+    const { terms, wrong } = toShareTerms(trans, 'digits', typed, []);
+    expect(wrong.size).toBe(0);
+    expect(terms).toEqual({ models: ['digits'], label: 'team-a', rate: '20/s', expires: '7d' });
+  });
+
+  test('without a rate there is no limit', () => {
+    const { terms } = toShareTerms(trans, 'digits', { ...typed, rate: ' ' }, []);
+    expect(terms?.rate).toBeNull();
+  });
+
+  test('without a label or a model nothing is wrong, and nothing can be asked for', () => {
+    for (const [model, label] of [
+      ['digits', ' '],
+      ['', 'team-a']
+    ] as const) {
+      const { terms, wrong } = toShareTerms(trans, model, { ...typed, label }, []);
+      expect(wrong.size).toBe(0);
+      expect(terms).toBeNull();
+    }
+  });
+
+  test.each([
+    ['label', 'team a'],
+    ['label', '-a'],
+    ['label', 'a'.repeat(65)],
+    ['rate', '0'],
+    ['rate', 'fast'],
+    ['rate', '20/d'],
+    ['expires', ''],
+    ['expires', '7'],
+    ['expires', '0d'],
+    ['expires', '-1d']
+  ] as const)('%s is not %j', (field, text) => {
+    const { terms, wrong } = toShareTerms(trans, 'digits', { ...typed, [field]: text }, []);
+    expect([...wrong.keys()]).toEqual([field]);
+    expect(terms).toBeNull();
+  });
+
+  test('takes a label again when its share has ended', () => {
+    for (const [state, free] of [
+      ['unclaimed', false],
+      ['holds', false],
+      ['revoked', true],
+      ['expired', true]
+    ] as const) {
+      const { terms } = toShareTerms(trans, 'digits', typed, [share({ state })]);
+      expect(terms !== null).toBe(free);
+    }
+  });
+});
