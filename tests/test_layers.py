@@ -42,7 +42,7 @@ ROOMS: dict[str, set[str]] = {
     "loadtest": _BASE | {"protocols", "rendezvous", "client"},
     "live": {"visible_text", "errors", "core", "protocols", "rendezvous", "client"},
     "notebook": _BASE | {"protocols", "rendezvous", "client", "convert", "loadtest", "live"},
-    "jupyter": _BASE | {"protocols", "rendezvous", "client", "loadtest", "live"},
+    "jupyter": _BASE | {"protocols", "rendezvous", "client", "loadtest", "live", "share"},
 }
 """A room -> the rooms that it may import."""
 

@@ -9,10 +9,13 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from jupyter_server.extension.application import ExtensionApp
-from traitlets import Bool, Float
+from traitlets import Bool, Float, Int
 
 from workbench.client.shared_service import SharedService
 from workbench.client.user_agent import speak_as
+from workbench.jupyter.endpoint import BODY_BYTES, REQUESTS, EndpointLimits, SharedEndpoint
+from workbench.jupyter.endpoint_handler import EndpointHandler
+from workbench.jupyter.endpoint_routes import ENDPOINT
 from workbench.jupyter.events import SCHEMAS, Events
 from workbench.jupyter.loadtests import LoadTests
 from workbench.jupyter.routes import RESOURCE, Parts, routes
@@ -54,10 +57,22 @@ class InferWorkbench(ExtensionApp):
         help="Let models be loaded from any path of this machine, which users who may run kernels can read anyway. "
         "False: from below the file browser's folder only.",
     ).tag(config=True)
+    endpoint = Bool(
+        True,
+        help="Let callers with a share's token call their models through this server, below infer-workbench/endpoint, "
+        "while there is a share. False: they call the service itself.",
+    ).tag(config=True)
+    endpoint_requests = Int(
+        REQUESTS, min=1, help="Most requests with shares' tokens under way through this server at once."
+    ).tag(config=True)
+    endpoint_body_bytes = Int(
+        BODY_BYTES, min=1, help="Largest body of a request with a share's token through this server."
+    ).tag(config=True)
 
     watch: Watch
     relay: Relay
     load_tests: LoadTests
+    shared_endpoint: SharedEndpoint
 
     def initialize_settings(self) -> None:
         speak_as("panel")
@@ -73,12 +88,15 @@ class InferWorkbench(ExtensionApp):
             self.serverapp.event_logger.register_event_schema(schema)
         told = Listeners(self.relay, Events(self.serverapp.event_logger, log))
         self.watch = Watch(shared, told, log, version=self.version, interval_s=self.interval_s, hold=self.hold)
+        limits = EndpointLimits(self.endpoint_requests, self.endpoint_body_bytes)
+        self.shared_endpoint = SharedEndpoint(self.watch, limits, self.endpoint)
 
     def initialize_handlers(self) -> None:
         parts = Parts(self.version, self.watch, self.load_tests, self.allow_absolute_paths, self.worked)
         self.handlers.extend((f"/{pattern}", handler, {"parts": parts}) for pattern, handler in routes())
         pages: dict[str, Any] = {"relay": self.relay, "sockets": self.sockets, "changed": self.pages_changed}
         self.handlers.append((f"/{RESOURCE}/stream", StreamHandler, pages))
+        self.handlers.append((f"/{ENDPOINT}(|/.*)", EndpointHandler, {"endpoint": self.shared_endpoint}))
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         await self.watch.open()
@@ -86,6 +104,7 @@ class InferWorkbench(ExtensionApp):
 
     async def stop_extension(self) -> None:
         await self.load_tests.close()
+        await self.shared_endpoint.close()
         await asyncio.gather(*(socket.leave() for socket in list(self.sockets)))
         await self.watch.close()
 

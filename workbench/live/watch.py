@@ -165,6 +165,11 @@ class Watch:
         """Whether there is a service, in any state."""
         return self._observation.record is not None
 
+    @property
+    def ready(self) -> ServiceRecord | None:
+        """The service as it was last seen, if it takes requests; a look takes longer than a small inference."""
+        return self._observation.ready if self.view.state is ServiceState.READY else None
+
     @contextmanager
     def job(self) -> Iterator[None]:
         """Count as work in progress until the context is left."""

@@ -1,0 +1,329 @@
+"""The way of a share's token through the Jupyter server: what passes, what is refused, and what it may use."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from yarl import URL
+
+from tests.jupyter.conftest import Ask
+from tests.models import add_constant
+from workbench.client.client import AsyncClient
+from workbench.client.shared_service import SharedService
+from workbench.jupyter.endpoint import STRANGERS
+from workbench.jupyter.endpoint_routes import ENDPOINT, ROUTES
+from workbench.jupyter.extension import InferWorkbench
+from workbench.live.watch import Watch
+
+BODY = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}
+INFER = "/v2/models/plus/infer"
+
+
+@pytest.fixture
+def workplace(running_workplace: SharedService) -> SharedService:
+    return running_workplace
+
+
+@dataclass
+class Shared:
+    """A Jupyter server with a service behind it that serves `plus` and `other`, and a share of `plus`."""
+
+    url: str
+    """Of the endpoint."""
+    owner: AsyncClient
+    token: str
+    session: aiohttp.ClientSession
+    """A caller that knows nothing of Jupyter's login."""
+    extension: InferWorkbench
+
+    async def call(
+        self, method: str, path: str, token: str | None = "", body: object = None, **headers: str
+    ) -> tuple[int, Any, Any]:
+        """(status, headers, JSON or bytes). `token`: the share's own where it is empty, none where it is None."""
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token or self.token}"
+        data = json.dumps(body).encode() if isinstance(body, dict) else body
+        if isinstance(body, dict):
+            headers.setdefault("Content-Type", "application/json")
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self.session.request(method, self.url + path, data=data, headers=sent) as answer:
+            read = await answer.read()
+            return answer.status, answer.headers, json.loads(read) if read[-1:] in (b"}", b"]") else read
+
+    async def share(self, **terms: Any) -> dict[str, Any]:
+        share = await self.owner.share({"models": ["plus"], "show_token": True, **terms})
+        return {"id": share.id, "token": share.token, "link": share.link}
+
+
+@pytest_asyncio.fixture
+async def shared(
+    ask: Ask, extension: InferWorkbench, workplace: SharedService, jp_root_dir: Any, jp_http_port: int, jp_base_url: str
+) -> AsyncIterator[Shared]:
+    for name in ("plus", "other"):
+        (jp_root_dir / f"{name}.onnx").write_bytes(add_constant(1.0, ("batch", "columns")).SerializeToString())
+        await ask("models", name, "load", body={"path": f"{name}.onnx"})
+    record = workplace.record()
+    assert record is not None
+    url = f"http://localhost:{jp_http_port}{jp_base_url}{ENDPOINT}"
+    async with AsyncClient(record.url, record.token) as owner, aiohttp.ClientSession() as session:
+        found = Shared(url, owner, "", session, extension)
+        found.token = (await found.share(label="team-a"))["token"]
+        yield found
+        for each in await owner.shares():
+            if each.state in ("holds", "unclaimed"):
+                await owner.revoke(each.id)
+    await extension.shared_endpoint.close()
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]], limit_s: float = 60) -> None:
+    async with asyncio.timeout(limit_s):
+        while not await holds():
+            await asyncio.sleep(0.02)
+
+
+def paths() -> list[tuple[str, str, bool]]:
+    """(method, path, public) of each route."""
+    name = r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}"
+    found = []
+    for route in ROUTES:
+        pattern = route.pattern.pattern.replace(rf"(/versions/{name})?", "").replace(name, "plus").replace("\\", "")
+        for path in {
+            pattern.replace("(js|css)", each).replace("(live|ready)", "live").replace("(/ready|/config|/stats)?", end)
+            for each in ("js", "css")
+            for end in ("", "/ready", "/config", "/stats")
+        }:
+            found += [(method, path, route.public) for method in route.methods]
+    return found
+
+
+async def test_each_route_answers_a_shares_token_as_the_service_does(shared: Shared) -> None:
+    assert len(paths()) > 20
+    for method, path, public in paths():
+        if path == "/share/claim" and method == "POST":
+            continue  # it takes a code
+        body = BODY if path.endswith("/infer") else {} if method == "POST" else None
+        status, headers, said = await shared.call(method, path, None if public else "", body)
+        assert status == 200, (method, path, said)
+        assert headers["X-Content-Type-Options"] == "nosniff" and "Content-Security-Policy" in headers
+        assert "Set-Cookie" not in headers and "Access-Control-Allow-Origin" not in headers
+    status, _, said = await shared.call("POST", INFER, body=BODY)
+    assert said["outputs"][0]["data"] == [2.0, 3.0, 4.0, 5.0]
+    assert [each["name"] for each in (await shared.call("POST", "/v2/repository/index", body={}))[2]] == ["plus"]
+
+
+async def test_no_route_takes_anything_but_a_shares_token_that_holds(
+    shared: Shared, jp_serverapp: Any, workplace: SharedService
+) -> None:
+    record = workplace.record()
+    assert record is not None
+    jupyters = jp_serverapp.identity_provider.token
+    revoked = await shared.share(label="revoked")
+    await shared.owner.revoke(revoked["id"])
+    expired = await shared.share(label="expired", expires=1)
+
+    async def over() -> bool:
+        return (await shared.call("GET", "/v2", expired["token"]))[0] == 401
+
+    await eventually(over)
+    async with shared.session.get(f"{shared.url.partition(ENDPOINT)[0]}api/status?token={jupyters}") as answer:
+        assert answer.status == 200  # and the cookie of the login goes with each request of this session from now on
+        cookies = answer.cookies.output(header="", sep=";").strip()
+    for method, path, public in paths():
+        if public:
+            continue
+        for wrong in (None, record.token, jupyters, "wbk_" + "x" * 43, revoked["token"], expired["token"]):
+            body = BODY if method == "POST" else None
+            status, headers, _ = await shared.call(method, path, wrong, body, Cookie=cookies)
+            assert (status, headers["WWW-Authenticate"]) == (401, "Bearer"), (method, path, wrong)
+        async with shared.session.request(method, f"{shared.url}{path}?token={shared.token}") as answer:
+            assert answer.status == 401, "a token in an address"
+        for scheme in ("token", "Basic"):
+            async with shared.session.request(
+                method, shared.url + path, headers={"Authorization": f"{scheme} {shared.token}"}
+            ) as answer:
+                assert answer.status == 401
+
+
+async def test_what_is_no_route_of_a_share_is_not_reached(shared: Shared) -> None:
+    outside = [
+        "",
+        "/",
+        "/v2/",
+        "/v3",
+        "/metrics",
+        "/control/shares",
+        "/control/stream",
+        "/v2/repository/models/plus/load",
+    ]
+    outside += [
+        "/v2/models/../../control/shares",
+        "/v2/models/%2e%2e/%2e%2e/control/shares",
+        "/v2//models/plus",
+        "/v2/",
+    ]
+    outside += ["/v2/models/plus/generate", "/share/claim/..%2f..%2fcontrol", "/v2/systemsharedmemory/status"]
+    for path in outside:
+        for method in ("GET", "POST", "DELETE"):
+            address = URL(shared.url + path, encoded=True)
+            headers = {"Authorization": f"Bearer {shared.token}"}
+            async with shared.session.request(method, address, headers=headers) as answer:
+                assert answer.status in (404, 405), (method, path, await answer.text())
+    assert (await shared.call("POST", "/v2/models/other/infer", body=BODY))[0] == 403
+    assert (await shared.call("GET", "/v2/models/missing"))[0] == 403
+
+
+async def test_other_methods_are_told_which_ones_go(shared: Shared) -> None:
+    for method, path, allowed in (
+        ("OPTIONS", INFER, "POST"),
+        ("DELETE", INFER, "POST"),
+        ("GET", INFER, "POST"),
+        ("PUT", "/v2", "GET, HEAD"),
+        ("PATCH", "/openapi.json", "GET, HEAD"),
+    ):
+        status, headers, _ = await shared.call(method, path)
+        assert (status, headers["Allow"]) == (405, allowed)
+    status, headers, said = await shared.call("HEAD", "/v2/models/plus")
+    whole = (await shared.call("GET", "/v2/models/plus"))[1]["Content-Length"]
+    assert (status, said, headers["Content-Length"]) == (200, b"", whole)
+
+
+async def test_forged_hosts_and_foreign_origins_are_refused(shared: Shared, jp_http_port: int) -> None:
+    for name in ("evil.example", f"evil.example:{jp_http_port}", "127.0.0.1.evil.example"):
+        assert (await shared.call("POST", INFER, body=BODY, Host=name))[0] == 403
+        assert (await shared.call("GET", "/share/claim", None, Host=name))[0] == 403
+    for origin in ("http://evil.example", "null", "http://localhost"):
+        assert (await shared.call("POST", INFER, body=BODY, Origin=origin))[0] == 403
+        assert (await shared.call("POST", "/share/claim", None, {"code": "x"}, Origin=origin))[0] == 403
+    own = f"http://localhost:{jp_http_port}"
+    assert (await shared.call("POST", INFER, body=BODY, Origin=own))[0] == 200
+
+
+async def test_a_link_is_redeemed_once_without_a_login(shared: Shared) -> None:
+    share = await shared.share(label="by-link", show_token=False)
+    code = {"code": share["link"].partition("#")[2]}
+    status, _, page = await shared.call("GET", "/share/claim", None)
+    assert status == 200 and b"claim.js" in page
+    status, _, given = await shared.call("POST", "/share/claim", None, code)
+    assert status == 200 and given["token"].startswith("wbk_")
+    assert (await shared.call("POST", INFER, given["token"], BODY))[0] == 200
+    assert (await shared.call("POST", "/share/claim", None, code))[0] == 404
+
+
+async def test_it_is_closed_while_nothing_is_shared(shared: Shared) -> None:
+    for share in await shared.owner.shares():
+        if share.state == "holds":
+            await shared.owner.revoke(share.id)
+
+    async def closed() -> bool:
+        return (await shared.call("GET", "/share/claim", None))[0] == 404
+
+    await eventually(closed)
+    status, _, said = await shared.call("POST", INFER, body=BODY)
+    assert status == 404 and "nothing is shared" in said["error"]
+    again = await shared.share(label="again")
+
+    async def opened() -> bool:
+        return (await shared.call("POST", INFER, again["token"], BODY))[0] == 200
+
+    await eventually(opened)
+
+
+async def test_without_a_service_it_says_so_and_when_to_come_back(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Watch, "ready", None)
+    status, headers, said = await shared.call("GET", "/v2")
+    assert (status, headers["Retry-After"]) == (503, "1") and "not ready" in said["error"]
+
+
+async def test_a_shares_rate_is_answered_with_429_and_when_to_come_back(shared: Shared) -> None:
+    slow = (await shared.share(label="slow", rate="1/min"))["token"]
+    statuses = [(await shared.call("POST", INFER, slow, BODY))[0] for _ in range(3)]
+    assert statuses[-1] == 429
+    _, headers, said = await shared.call("POST", INFER, slow, BODY)
+    assert int(headers["Retry-After"]) >= 1 and "RateLimit" in headers and said["code"] == "limit_exceeded"
+
+
+async def test_compressed_bodies_and_answers_pass_as_they_are(shared: Shared) -> None:
+    packed = gzip.compress(json.dumps(BODY).encode())
+    status, headers, said = await shared.call(
+        "POST", INFER, body=packed, Content_Type="application/json", Content_Encoding="gzip", Accept_Encoding="gzip"
+    )
+    assert (status, headers["Content-Encoding"]) == (200, "gzip")
+    assert said["outputs"][0]["data"] == [2.0, 3.0, 4.0, 5.0]
+
+
+async def test_a_large_body_and_its_answer_pass_in_pieces(shared: Shared) -> None:
+    size = 1_600_000
+    tensor = {"name": "x", "shape": [1, size // 4], "datatype": "FP32", "parameters": {"binary_data_size": size}}
+    head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield head
+        for _ in range(size // 16_000):
+            yield bytes(16_000)
+
+    for body in (pieces(), io.BytesIO(head + bytes(size))):  # chunked, and with its length
+        status, _, said = await shared.call("POST", INFER, body=body, Inference_Header_Content_Length=str(len(head)))
+        assert status == 200, said
+        assert said.endswith(b"\0\0\x80\x3f" * (size // 4))
+
+
+async def test_a_body_over_the_cap_is_refused_at_its_head_or_where_it_goes_over(shared: Shared) -> None:
+    limits = shared.extension.shared_endpoint.limits
+    object.__setattr__(limits, "body_bytes", 300_000)
+
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(6):
+            yield bytes(100_000)
+
+    status, _, said = await shared.call("POST", INFER, body=bytes(400_000))
+    assert (status, said["code"]) == (413, "too_large")
+    status, _, said = await shared.call("POST", INFER, body=endless())
+    assert (status, said["code"]) == (413, "too_large")
+
+
+async def test_strangers_cannot_take_the_places_of_shares(shared: Shared) -> None:
+    """Requests with a token that the service does not know wait for their bodies, in all the places they have."""
+    endpoint = shared.extension.shared_endpoint
+    assert (await shared.call("POST", INFER, body=BODY))[0] == 200
+    with ExitStack() as held:
+        for _ in range(STRANGERS):
+            held.enter_context(endpoint.turn(""))
+        status, headers, _ = await shared.call("POST", INFER, "wbk_" + "x" * 43, BODY)
+        assert (status, headers["Retry-After"]) == (503, "1")
+        assert (await shared.call("POST", INFER, body=BODY))[0] == 200
+        for _ in range(endpoint.limits.requests):
+            held.enter_context(endpoint.turn(shared.token))
+        status, headers, said = await shared.call("POST", INFER, body=BODY)
+        assert (status, headers["Retry-After"]) == (503, "1") and "under way" in said["error"]
+    assert (await shared.call("POST", INFER, body=BODY))[0] == 200
+
+
+async def test_a_client_that_leaves_ends_its_call_of_the_service(shared: Shared, jp_http_port: int) -> None:
+    endpoint = shared.extension.shared_endpoint
+    _, writer = await asyncio.open_connection("localhost", jp_http_port)
+    path = shared.url.partition(f":{jp_http_port}")[2]
+    head = f"POST {path}{INFER} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {shared.token}\r\n"
+    writer.write(f"{head}Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{".encode())
+
+    async def begun() -> bool:
+        return any(each.in_flight for each in await shared.owner.shares())
+
+    await eventually(begun)
+    writer.close()
+
+    async def ended() -> bool:
+        return not any(each.in_flight for each in await shared.owner.shares()) and not endpoint._tasks
+
+    await eventually(ended)

@@ -1,0 +1,157 @@
+"""The door for callers with a share's token: when it is open, and how much of this server they may use."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from workbench.client.forwarding import Forwarder
+from workbench.errors import NotFound, QueueFull, Unavailable
+from workbench.live.watch import Watch, answered
+from workbench.rendezvous.service_record import ServiceRecord
+from workbench.share.share_token import digest_of
+
+OPEN_S: Final = 2.0
+"""Seconds for which it is known that a share exists. A token is judged by the service at each request all the same."""
+
+CLOSED_S: Final = 0.25
+"""Seconds for which it is known that there is none, so that strangers cannot keep the service busy by asking."""
+
+STRANGERS: Final = 8
+"""Requests under way without a token, or with one that the service has not taken yet."""
+
+MAX_TOKENS: Final = 1024
+"""Tokens that are remembered as taken by the service, by their digests."""
+
+REQUESTS: Final = 32
+BODY_BYTES: Final = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointLimits:
+    """How much of this Jupyter server all shares together may use."""
+
+    requests: int
+    """Under way at once. Each holds some 300 kB, however large its body and its answer are."""
+    body_bytes: int
+    """Of one request."""
+    time_s: float = 300.0
+    """For one request, until its answer was read."""
+
+
+class SharedEndpoint:
+    """Belongs to the event loop. Holds no connection before the first call."""
+
+    def __init__(
+        self, watch: Watch, limits: EndpointLimits, enabled: bool, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.limits = limits
+        self._watch = watch
+        self._enabled = enabled
+        self._clock = clock
+        self._open = False
+        self._until = 0.0
+        self._asking: asyncio.Task[bool] | None = None
+        self._forwarder: Forwarder | None = None
+        self._taken: set[bytes] = set()
+        """Digests of tokens that the service has taken."""
+        self._under_way = 0
+        self._strangers = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def service(self) -> Forwarder:
+        """The service behind the door. Raises NotFound where nothing is shared, Unavailable where no service is
+        ready."""
+        if not self._enabled:
+            raise NotFound("this Jupyter server lets no shares through (InferWorkbench.endpoint is False)")
+        record = self._watch.ready
+        if record is None:
+            raise Unavailable("the service is not ready; try again later, or ask whoever shared the model")
+        if self._clock() >= self._until:
+            if self._asking is None:
+                self._asking = asyncio.create_task(self._ask())
+                self._asking.add_done_callback(self._asked)
+            self._open = await asyncio.shield(self._asking)
+        if not self._open:
+            raise NotFound("nothing is shared here; ask whoever sent the link whether the share still holds")
+        return await self._forwarder_of(record)
+
+    @contextmanager
+    def turn(self, token: str) -> Iterator[None]:
+        """Count one request as under way. Raises QueueFull over the limit.
+
+        Who was not taken by the service yet has few places of their own, so strangers cannot take those of shares.
+        """
+        if token and digest_of(token.encode()) in self._taken:
+            if self._under_way >= self.limits.requests:
+                raise QueueFull(
+                    f"{self._under_way} requests are under way through this Jupyter server, as many as there may be; "
+                    "try again later"
+                )
+            self._under_way += 1
+            try:
+                yield
+            finally:
+                self._under_way -= 1
+            return
+        if self._strangers >= STRANGERS:
+            raise QueueFull("too many first requests are under way through this Jupyter server; try again later")
+        self._strangers += 1
+        try:
+            yield
+        finally:
+            self._strangers -= 1
+
+    def judged(self, token: str, taken: bool) -> None:
+        """Remember whether the service has taken a token."""
+        digest = digest_of(token.encode())
+        if not taken:
+            self._taken.discard(digest)
+        elif digest not in self._taken:
+            if len(self._taken) >= MAX_TOKENS:
+                self._taken.clear()
+            self._taken.add(digest)
+
+    def begin(self, task: asyncio.Task[None]) -> None:
+        """Keep a request's task, and end it with this server."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def lost(self) -> None:
+        """Look at once whether the service is still there."""
+        self._watch.look_now()
+
+    async def close(self) -> None:
+        """End what is under way."""
+        tasks = [*self._tasks, *([self._asking] if self._asking is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._forwarder is not None:
+            await self._forwarder.close()
+
+    async def _ask(self) -> bool:
+        client = await self._watch.client()
+        shares = await answered(client.shares())
+        found = any(each.state in ("holds", "unclaimed") for each in shares)
+        self._until = self._clock() + (OPEN_S if found else CLOSED_S)
+        return found
+
+    def _asked(self, task: asyncio.Task[bool]) -> None:
+        self._asking = None
+        if not task.cancelled():
+            task.exception()  # those who wait have it
+
+    async def _forwarder_of(self, record: ServiceRecord) -> Forwarder:
+        before = self._forwarder
+        if before is None or (before.record.url, before.record.keeper) != (record.url, record.keeper):
+            # As many connections as requests: none waits for one.
+            self._forwarder = Forwarder(record, self.limits.requests + STRANGERS)
+            if before is not None:
+                await before.close()
+        assert self._forwarder is not None
+        return self._forwarder
