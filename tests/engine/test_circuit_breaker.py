@@ -12,11 +12,12 @@ import pytest
 from tests import models
 from tests.engine.fakes import FakeSession, Opener, Recorder, rows
 from tests.helpers.clock import Clock
-from workbench.core.circuit import CircuitState
+from workbench.core.circuit import Circuit, CircuitState
 from workbench.core.messages import InferRequest
 from workbench.core.ports import Outcome
 from workbench.core.tensor import Array
 from workbench.engine import Engine
+from workbench.engine.caller_breakers import OWNER, CallerBreakers
 from workbench.engine.circuit_breaker import PROBES, BreakerPolicy, CircuitBreaker
 from workbench.errors import CircuitOpen, ExecutionError, InvalidInput
 from workbench.repository.store import ModelStore
@@ -122,6 +123,52 @@ def test_a_rate_of_0_switches_it_off_and_closes_it() -> None:
     assert not breaker.engaged and not breaker.record(1, 9, 9, 0) and breaker.slow_call_s == float("inf")
 
 
+# One for each caller
+
+
+def test_inputs_of_a_share_that_make_the_model_fail_close_it_to_that_share_only() -> None:
+    breakers = CallerBreakers(POLICY)
+
+    assert breakers.record(0, {"s1": 4}, True, False) == ["open for share s1, of the last 4 calls 4 failed"]
+
+    assert breakers.admit("s1", 1) == (4, "of the last 4 calls 4 failed")
+    assert breakers.admit("s2", 1) == breakers.admit(OWNER, 1) == (0, "")
+    assert breakers.told(1) == Circuit(CircuitState.OPEN, "of the last 4 calls 4 failed for share s1", 1)
+
+
+def test_a_run_of_several_callers_counts_for_each_and_the_owners_is_told_first() -> None:
+    breakers = CallerBreakers(POLICY)
+
+    assert not breakers.record(0, {OWNER: 3, "s1": 4}, False, False) and not breakers.watching
+    breakers.record(0, {OWNER: 3, "s1": 4}, False, True)
+    assert breakers.told(0).reason == "of the last 4 calls 4 took 2 s or longer for share s1"
+    breakers.record(1, {OWNER: 1}, True, False)
+
+    assert breakers.told(1).reason == ("of the last 4 calls 1 failed and 3 took 2 s or longer, and those of 1 more")
+    assert breakers.told(1).opened == 2
+
+
+def test_that_of_a_caller_who_comes_no_more_is_forgotten() -> None:
+    breakers = CallerBreakers(POLICY)
+    breakers.record(0, {"s1": 4}, True, False)
+
+    assert breakers.told(14.9).state is CircuitState.OPEN
+    assert breakers.told(15) == Circuit(opened=1)
+    assert breakers.admit(OWNER, 15) == (0, "") and not breakers.watching
+
+
+def test_another_policy_holds_for_all_and_one_that_never_opens_closes_all() -> None:
+    breakers = CallerBreakers(POLICY)
+    breakers.record(0, {"s1": 4}, True, False)
+
+    breakers.configure(replace(POLICY, open_s=50))
+    assert breakers.admit("s1", 1)[0] == 49
+    breakers.configure(replace(POLICY, failure_rate=0.0))
+
+    assert breakers.admit("s1", 1) == (0, "") and not breakers.watching
+    assert not breakers.record(1, {"s1": 4}, True, False) and not breakers.watching
+
+
 # A model behind it
 
 
@@ -201,6 +248,19 @@ async def test_a_model_that_fails_is_not_run_until_it_answers_again(
         await call(engine)
     told = engine.status("m").circuit
     assert told is not None and (told.state, told.opened) == (CircuitState.CLOSED, 1)
+
+
+async def test_a_share_whose_inputs_fail_is_refused_and_the_owner_served(engine: Engine, trouble: Trouble) -> None:
+    trouble.error = ExecutionError("index out of bounds")
+    for _ in range(4):
+        with pytest.raises(ExecutionError):
+            await engine.infer(InferRequest("m", {"x": rows(1.0)}, caller="s1"))
+    trouble.error = None
+
+    with pytest.raises(CircuitOpen):
+        await engine.infer(InferRequest("m", {"x": rows(1.0)}, caller="s1"))
+    await call(engine)
+    assert engine.status("m").circuit.reason.endswith("for share s1")  # type: ignore[union-attr]
 
 
 async def test_requests_that_are_wrong_open_nothing(engine: Engine, trouble: Trouble) -> None:

@@ -150,12 +150,12 @@ async def test_a_share_may_not_use_shared_memory(tmp_path: Path) -> None:
         assert "none of this name is registered" in (await house.call("POST", INFER, sent)).error
 
 
-async def test_a_sequence_of_a_share_is_not_the_owner_s_and_its_priority_is_the_lowest(house: House) -> None:
-    seen: list[tuple[object, int]] = []
+async def test_a_request_of_a_share_names_it_with_sequences_of_its_own_and_the_lowest_priority(house: House) -> None:
+    seen: list[tuple[object, int, str]] = []
     submit = house.service.engine.submit
 
     def watched(request: Any, call: Any) -> None:
-        seen.append((request.sequence and request.sequence.id, request.priority))
+        seen.append((request.sequence and request.sequence.id, request.priority, request.caller))
         submit(request, call)
 
     house.service.engine.submit = watched  # type: ignore[method-assign]
@@ -163,7 +163,8 @@ async def test_a_sequence_of_a_share_is_not_the_owner_s_and_its_priority_is_the_
     sent = body(1.0) | {"parameters": {"sequence_id": 7, "sequence_start": True, "priority": 1}}
     await house.call("POST", INFER, sent)
     await Driver(house.app, token)("POST", INFER, sent)
-    assert seen == [(7, 1), (f"{caller_of(house, token).record.id}/7", GUEST_PRIORITY)]
+    share = caller_of(house, token).record.id
+    assert seen == [(7, 1, ""), (f"{share}/7", GUEST_PRIORITY, share)]
 
 
 # Its limits

@@ -108,6 +108,8 @@ class InferRequest:
     """The caller's place in a distributed trace, as a W3C traceparent; empty: none."""
     sequence: SequenceStep | None = None
     """None: the request stands alone."""
+    caller: str = ""
+    """Whose calls it counts among where a model keeps failing: the id of a share; empty: the owner's."""
     abandoned: Callable[[], bool] | None = None
     """Asked from a runner's thread when the batch is formed; True: the caller left, so the request is dropped."""
 

@@ -70,6 +70,11 @@ class CircuitBreaker:
             return 0.0
         return left_s if left_s > 0 else self._policy.open_s
 
+    def is_stale(self, now: float) -> bool:
+        """Whether it has refused nothing for a window, since no call came that could try the model."""
+        left_s = self._changed_at + self._policy.open_s + self._policy.window_s - now
+        return self._state is not CircuitState.CLOSED and left_s <= 0
+
     def record(self, now: float, calls: int, failed: int, slow: int) -> bool:
         """Note that calls ended, `failed` of them with an error of the model's and `slow` others too late. True where
         that opened or closed it."""

@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -22,7 +23,8 @@ from workbench.engine.arbiter import Arbiters, SchedulerHandle
 from workbench.engine.batch_policy import AlonePolicy, BatchPolicy, policy_for
 from workbench.engine.batcher import Batcher, QueuePolicy
 from workbench.engine.callability import uncallable
-from workbench.engine.circuit_breaker import BreakerPolicy, CircuitBreaker
+from workbench.engine.caller_breakers import CallerBreakers
+from workbench.engine.circuit_breaker import BreakerPolicy
 from workbench.engine.costs import CostTable
 from workbench.engine.empty_requests import NO_RUN
 from workbench.engine.executor import Done, Executor
@@ -118,7 +120,7 @@ class Deployment:
         self._batcher = Batcher(self._policy, _queue_policy(config), clock)
         self._executor: Executor | None = None
         self._admission: Admission | None = None
-        self._breaker = CircuitBreaker(_breaker_policy(config))
+        self._breakers = CallerBreakers(_breaker_policy(config))
         self._sequences: SequenceScheduler | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waking = False
@@ -152,8 +154,8 @@ class Deployment:
             if request.deadline is not None and now >= request.deadline:
                 raise DeadlineExceeded("Request timeout expired before it arrived; it was not run")
             admitted = admission.admit(request)
-            if self._breaker.engaged:
-                self._ask_breaker(now)
+            if self._breakers.watching:
+                self._ask_breaker(request.caller, now)
             ticket = PendingRequest(request, promise, admitted.rows, admitted.key, admitted.outputs, now)
             if self._sequences is not None:
                 self._sequences.accept(ticket)
@@ -178,16 +180,16 @@ class Deployment:
         if self._lone_turns >= LONE_TURNS and self._inline.now:
             self._run_inline()
 
-    def _ask_breaker(self, now: float) -> None:
-        """Raises CircuitOpen unless the call may go through."""
-        before = self._breaker.told()
-        left_s = self._breaker.admit(now)
-        if self._breaker.told() != before:
+    def _ask_breaker(self, caller: str, now: float) -> None:
+        """Raises CircuitOpen unless the caller's call may go through."""
+        before = self._breakers.told(now)
+        left_s, reason = self._breakers.admit(caller, now)
+        if self._breakers.told(now) != before:
             self._observer.model_changed(self.status())
         if left_s:
             raise CircuitOpen(
                 f"model {self.name!r} version {self.version} is not run at the moment, since it fails too often "
-                f"({before.reason}); it is tried again in {left_s:.1f} s",
+                f"({reason}); it is tried again in {left_s:.1f} s",
                 left_s,
             )
 
@@ -262,8 +264,8 @@ class Deployment:
             observer.batch_done(self.name, self.version, done.rows, requests, reason, ran_s)
             if done.ran_at >= self._learn_at:
                 self._learn(done, ran_s)
-            breaker = self._breaker
-            if failed or breaker.watching or ran_s >= breaker.slow_call_s:
+            breakers = self._breakers
+            if failed or breakers.watching or ran_s >= breakers.slow_call_s:
                 self._judge(done, ran_s, now)
         elif done.not_rows:
             self._stop_batching(done.not_rows)
@@ -272,16 +274,13 @@ class Deployment:
         self._settled(requests + len(done.dropped))
 
     def _judge(self, done: Done, ran_s: float, now: float) -> None:
-        """Tell the breaker how the calls of a run ended. What was wrong with a request says nothing of the model."""
+        """Tell the breakers how the calls of a run ended. What was wrong with a request says nothing of the model."""
         if isinstance(done.answers[0], InvalidInput) or done.tickets[0].key[-1:] == NO_RUN:
             return
-        calls, breaker = len(done.tickets), self._breaker
-        failed = calls if done.failed else 0  # one run, so all of them or none
-        slow = calls if not failed and ran_s >= breaker.slow_call_s else 0
-        if breaker.record(now, calls, failed, slow):
-            told = breaker.told()
-            how = f"{told.state}, {told.reason}" if told.reason else "closed: it answers again"
-            log.warning("the circuit breaker of model %r version %s is %s", self.name, self.version, how)
+        callers = Counter(ticket.request.caller for ticket in done.tickets)
+        slow = not done.failed and ran_s >= self._breakers.slow_call_s
+        for said in self._breakers.record(now, callers, done.failed, slow):  # one run: all of them or none
+            log.warning("the circuit breaker of model %r version %s is %s", self.name, self.version, said)
             self._observer.model_changed(self.status())
 
     def _stop_batching(self, why: str) -> None:
@@ -533,7 +532,7 @@ class Deployment:
             size_bytes=self.source.size_bytes,
             loaded_at=self._loaded_at,
             load_s=self._load_s,
-            circuit=self._breaker.told() if self.config.breaker_failure_rate else None,
+            circuit=self._breakers.told(self._clock()) if self.config.breaker_failure_rate else None,
             queued=self._batcher.depth + (sequences.held if sequences is not None else 0),
             sequences=sequences,
             sequence_config=self.source.described.triton.sequences,
@@ -563,7 +562,7 @@ class Deployment:
         self._place.set(self._layout.cores, config.device_share)
         self._batcher.configure(self._policy, _queue_policy(config), self._place, self._layout.runners)
         rows = config.max_batch_size if batched else 0
-        self._breaker.configure(_breaker_policy(config))
+        self._breakers.configure(_breaker_policy(config))
         self._admission = Admission(self.signature, rows, aborts_on_empty=self._aborts_on_empty)
         whole = self._sessions[0].signature  # a state is none of the callers' inputs
         self._may_inline = (

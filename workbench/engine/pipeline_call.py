@@ -97,6 +97,7 @@ class PipelineCall:
             request.parameters,
             request.trace,
             None,
+            request.caller,
             self.left,
         )
 

@@ -88,6 +88,7 @@ class ShareCaller(Caller):
             self.record = dataclasses.replace(self.record, first_call_at=self._wall())
             self._on_first_call(self)
         request.priority = GUEST_PRIORITY  # behind the owner's, whatever was asked for
+        request.caller = self.record.id
         if request.sequence is not None and request.sequence.id:  # nobody steps into another one's sequence
             mine = f"{self.record.id}/{request.sequence.id}"
             request.sequence = dataclasses.replace(request.sequence, id=mine)
