@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,6 +19,7 @@ from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import OpenPage
 from tests.browser.jupyter import Jupyter
+from tests.browser.notebook_page import open_notebook, run, save, write_notebook
 from tests.browser.panel import PANEL, Panel, open_panel
 from workbench.api import Workbench
 
@@ -116,3 +122,50 @@ def test_what_is_shared_elsewhere_is_listed_in_the_dark_and_where_it_is_narrow(
             .map(each => each.className)"""
     )
     assert too_wide == []
+
+
+def test_from_a_cell_to_the_first_answer_of_a_teammate_who_has_only_the_link(
+    lab: Jupyter, wb: Workbench, open_page: OpenPage, tmp_path: Path
+) -> None:
+    load = "%load_ext workbench\n%infer load plus plus-one.onnx"
+    write_notebook(lab, load, "%infer share plus --with team-a --rate 20/s --expires 7d", "%infer shares")
+    owner = open_page()
+    open_notebook(owner, lab)
+    outputs = owner.locator(".jp-OutputArea-output")
+    run(owner)
+    expect(outputs.first).to_contain_text("plus")
+    began = time.monotonic()
+    run(owner)
+    shown = outputs.filter(has_text="/share/claim#")
+    expect(shown).to_contain_text("plus shared with team-a")
+    (link,) = re.findall(r"http://\S+/share/claim#[\w-]+", shown.inner_text())
+
+    teammate = open_page(forgive="status of 404")
+    teammate.goto(link)
+    teammate.get_by_role("button", name="Get the token").click()
+    field = teammate.get_by_label("Token", exact=True)
+    expect(field).to_have_value(re.compile("^wbk_"))
+    token = field.input_value()
+    teammate.get_by_role("tab", name="Python (requests)").click()
+    code = teammate.locator(".code pre").last.inner_text()
+    nothing_else = {"PATH": os.environ["PATH"], "INFER_TOKEN": token}
+    called = subprocess.run(
+        [sys.executable, "-c", code], env=nothing_else, cwd=tmp_path, capture_output=True, text=True, timeout=90
+    )
+    took_s = time.monotonic() - began
+    assert called.returncode == 0 and "2.5" in called.stdout, called.stderr
+    assert took_s < 60
+
+    toast = owner.get_by_role("alert").filter(has_text="team-a made its first call")
+    expect(toast).to_be_visible()
+    run(owner)
+    expect(outputs.last).to_contain_text("holds")
+    saved = json.dumps(save(owner, lab))
+    assert "team-a" in saved and token not in saved
+    toast.get_by_role("button", name="Show").click()
+    share = section(Panel(owner)).get_by_role("listitem", name="team-a")
+    expect(share.locator('[data-figure="Requests"] dd')).to_have_text(re.compile("^[1-9]"))
+    teammate.goto("about:blank")
+    teammate.goto(link)  # as anybody may who finds it in the notebook
+    teammate.get_by_role("button", name="Get the token").click()
+    expect(teammate.get_by_role("alert")).to_contain_text("used")

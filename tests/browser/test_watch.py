@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-from typing import Any
 
 import nbformat
 import numpy as np
@@ -16,10 +15,9 @@ from playwright.sync_api import Locator, Page, WebSocket, expect
 from tests import models
 from tests.browser.conftest import OpenPage
 from tests.browser.jupyter import TOKEN, Jupyter
+from tests.browser.notebook_page import NAME, open_notebook, run, save, write_notebook
 from workbench.api import Workbench, connect
 from workbench.notebook.live import MIME, WIDGET_MIME
-
-NAME = "watched.ipynb"
 
 LOAD = "%load_ext workbench\n%infer load plus plus.onnx"
 WATCH = "%infer watch plus"
@@ -39,9 +37,7 @@ NO_EXTENSION = r"404"
 def notebook(jupyter: Jupyter, *cells: str) -> None:
     """A notebook of these cells, and a model beside it."""
     models.save(models.add_constant(1.0), jupyter.root / "plus.onnx")
-    made = [nbformat.v4.new_code_cell(cell, id=f"cell-{i}") for i, cell in enumerate(cells)]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=made, metadata=kernel), jupyter.root / NAME)
+    write_notebook(jupyter, *cells)
 
 
 def without_server_extension(jupyter: Jupyter) -> None:
@@ -50,30 +46,9 @@ def without_server_extension(jupyter: Jupyter) -> None:
     config.write_text(json.dumps({"ServerApp": {"jpserver_extensions": {"workbench.jupyter": False}}}))
 
 
-def open_notebook(page: Page, jupyter: Jupyter) -> None:
-    page.goto(f"{jupyter.url}lab/tree/{NAME}?reset&token={TOKEN}")
-    page.locator("#jupyterlab-splash").wait_for(state="detached")
-    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
-    page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").first.click()
-
-
-def run(page: Page, cells: int = 1) -> None:
-    """Run the next so many, without waiting for any."""
-    for _ in range(cells):
-        page.keyboard.press("Shift+Enter")
-
-
 def expect_busy(page: Page) -> None:
     """A cell runs. The state of the kernel would not tell: it is that of a thread of it, too."""
     expect(page.locator(".jp-InputPrompt").filter(has_text="[*]:")).to_be_visible()
-
-
-def save(page: Page, jupyter: Jupyter) -> dict[str, Any]:
-    """The notebook, saved by the page."""
-    with page.expect_response(lambda answer: answer.request.method == "PUT" and NAME in answer.url) as answer:
-        page.keyboard.press("Control+s")
-    assert answer.value.ok
-    return dict(json.loads((jupyter.root / NAME).read_text()))
 
 
 def live(page: Page) -> Locator:
