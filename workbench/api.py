@@ -166,6 +166,7 @@ class Workbench:
         as_python: bool = False,
         batch: bool = False,
         allow_code: bool = False,
+        signature: str = "",
         **settings: object,
     ) -> LoadReport:
         """Serves `source` as model `name`, and reports what was done.
@@ -175,6 +176,7 @@ class Workbench:
         `as_python` any object with `predict` does so. `sample` is then a call of it: an array, or a dict with an array
         for each parameter. `batch`: the function takes rows, and those of several requests may come in one call. A
         path or bytes that hold a function somebody has exported need `allow_code`: its code runs as the service's user.
+        `signature` chooses one of a SavedModel of TensorFlow, where it has several.
 
         An estimator is exported here. Before it serves, the export is compared with the original on `sample` (rows as
         its `predict` takes them), or else on rows made up from what the estimator knows of its training data; where
@@ -206,6 +208,7 @@ class Workbench:
                 as_python=as_python,
                 batch=batch,
                 allow_code=allow_code,
+                signature=signature,
             )
 
         return _run(f"load {name}", call, progress)

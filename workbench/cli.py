@@ -185,12 +185,13 @@ def _add_load(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-batch", type=int, metavar="ROWS", help="most rows in one batch")
     parser.add_argument("--delay", help='how long a batch may wait for more rows, like "5ms"')
     parser.add_argument("--instances", type=int, metavar="N", help="runners; 1 lets the service choose (1)")
+    parser.add_argument("--signature", default="", metavar="NAME", help="one of a SavedModel's (serving_default)")
     parser.add_argument("--allow-code", action="store_true", help="it may be a Python function, whose code then runs")
     parser.add_argument("--force", action="store_true", help="load even if inputs or outputs change")
 
 
 def _load(arguments: argparse.Namespace) -> int:
-    names = ("device", "max_batch", "delay", "instances", "allow_code")
+    names = ("device", "max_batch", "delay", "instances", "allow_code", "signature")
     options = {name: getattr(arguments, name) for name in names}
     return _say(_service(arguments).load(arguments.name, arguments.source, force=arguments.force, **options))
 

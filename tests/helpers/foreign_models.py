@@ -9,6 +9,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import onnxruntime
 
 from workbench.convert.agreement import compare
 from workbench.convert.converters import converter_for
+from workbench.convert.frameworks.saved_model import opened_saved_model
 
 Made = tuple[str, Any, Any]
 """(its name, the object, an example or None)"""
@@ -63,6 +65,7 @@ def of_tensorflow() -> Iterator[Made]:
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, signatures={"serving_default": module.__call__})
         yield "a SavedModel", tf.saved_model.load(folder), None
+        yield "a SavedModel's folder", opened_saved_model(Path(folder), "serving_default"), None
     yield "a function", tf.function(lambda x: tf.tanh(x @ module.weights)), numbers(5, 8)
 
 

@@ -16,15 +16,17 @@ class Conversion:
     progress: LoadProgress = field(default_factory=LoadProgress)
     abandoned: Event = field(default_factory=Event)
     """Set when the caller has gone; the converter then ends soon, and leaves no file behind."""
+    signature: str = ""
+    """Which signature of a SavedModel is to be exported; empty: its own default."""
 
 
 _CURRENT: ContextVar[Conversion] = ContextVar("conversion")
 
 
 @contextmanager
-def conversion(progress: LoadProgress) -> Iterator[Conversion]:
+def conversion(progress: LoadProgress, signature: str = "") -> Iterator[Conversion]:
     """Makes one for the converters called inside; leaving by an exception abandons it."""
-    this = Conversion(progress)
+    this = Conversion(progress, signature=signature)
     token = _CURRENT.set(this)
     try:
         yield this

@@ -60,12 +60,14 @@ async def load(
     as_python: bool = False,
     batch: bool = False,
     allow_code: bool = False,
+    signature: str = "",
 ) -> LoadReport:
     """Serve `source` (a path, bytes, an onnx.ModelProto, a live object or a function) as `name`.
 
     `as_python`: an object by its source and its values, without an export; `batch`: the function takes rows, and those
     of several requests at once. `sample` and `tolerance` concern live objects only. `allow_code`: a path or
     bytes may be a Python function that was exported, whose code then runs; a live function says so by itself.
+    `signature` chooses one of a SavedModel's.
 
     Raises ModelError for an export that does not answer as the original does, Unsupported for an object that has no
     converter.
@@ -76,7 +78,9 @@ async def load(
     if tolerance is not None and not (isinstance(tolerance, int | float) and tolerance >= 0):  # NaN is refused too
         raise InvalidInput(f"tolerance is {tolerance!r}; it takes 0 or more, a share of the output's largest value")
     if isinstance(source, str | os.PathLike):
-        source = await asyncio.to_thread(_of_the_hub, os.fspath(source), progress)
+        source = await asyncio.to_thread(_of_a_folder, os.fspath(source), progress, signature)
+    if signature and "tensorflow" not in {cls.__module__.partition(".")[0] for cls in type(source).__mro__}:
+        raise InvalidInput("signature= (--signature) chooses one of a SavedModel's of TensorFlow; leave it out here")
     if isinstance(source, str):
         path = _existing(os.fspath(source))
         _check_kind(path)
@@ -97,7 +101,7 @@ async def load(
         source = PythonFunction(source, batch)
     allow_code = is_function(source)
     progress.begin(_BUNDLING if allow_code else f"exporting the {type(source).__name__} to ONNX")
-    with conversion(progress):
+    with conversion(progress, signature):
         converted = await _in_a_thread(_converted, source, sample)
     tried = ""
     refused: DoesNotAgree | None = None
@@ -122,7 +126,7 @@ async def load(
             progress.begin(f"exporting the {type(source).__name__} in another way, since that did not agree")
             before = converted
             try:
-                with conversion(progress):
+                with conversion(progress, signature):
                     converted = await _in_a_thread(_again, before)
             except WorkbenchError as none:  # there is no other way after all
                 if not force or isinstance(before.model, Path):
@@ -146,12 +150,16 @@ def _also(refused: DoesNotAgree, second: Converted, flaw: str) -> DoesNotAgree:
     return DoesNotAgree(f"{refused.message}. Exported {way} it {flaw} too", refused.flaw)
 
 
-def _of_the_hub(source: str, progress: LoadProgress) -> object:
-    """What a folder in the Hugging Face hub's layout holds, or `hf:NAME`; any other path as it is."""
+def _of_a_folder(source: str, progress: LoadProgress, signature: str) -> object:
+    """What a SavedModel or a folder in the Hugging Face hub's layout holds, or `hf:NAME`; any other path as it is."""
+    from workbench.convert.frameworks.saved_model import opened_saved_model, saved_model_folder
     from workbench.convert.hub.hub_folder import HUB, hub_folder, opened_folder
 
     if source.startswith(HUB):
         progress.begin(f"fetching {source}")
+    if (folder := saved_model_folder(source)) is not None:
+        progress.begin("reading the SavedModel")
+        return opened_saved_model(folder, signature)
     if (folder := hub_folder(source)) is None:
         return source
     progress.begin("reading the model's folder")

@@ -43,8 +43,8 @@ _TFLITE = (
     "and load the result"
 )
 _TENSORFLOW = (
-    "is a model of TensorFlow; convert its folder (python -m tf2onnx.convert --saved-model FOLDER --output model.onnx "
-    "--opset 18), and load the result"
+    "is a model of TensorFlow; load the SavedModel's folder that it lies in, in a notebook or by jupyter-infer where "
+    "tensorflow and tf2onnx are installed: %infer load NAME FOLDER"
 )
 _ENGINE = "is an engine of TensorRT, for one kind of GPU; load the ONNX file that it was built from"
 _BOOSTER = "is a model of {library}; open it ({how}), and load that: %infer load NAME model"

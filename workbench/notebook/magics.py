@@ -152,6 +152,7 @@ class InferMagics(Magics):
             "batch": "--batch" in flags,
             "force": "--force" in flags,
             "allow_code": "--allow-code" in flags,
+            "signature": flags.get("--signature", ""),
         }
         if (sample := flags.get("--example", flags.get("--sample"))) is not None:
             options["sample"] = self._evaluated(sample)

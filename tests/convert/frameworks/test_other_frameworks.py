@@ -30,7 +30,7 @@ NEEDED = (
 @pytest.mark.parametrize(
     ("library", "packages", "right"),
     [
-        ("tensorflow", ("tensorflow-cpu", "tf2onnx"), 3),
+        ("tensorflow", ("tensorflow-cpu", "tf2onnx"), 4),
         ("jax", ("jax", "jax2onnx", "flax"), 3),
         ("keras", ("keras", "tensorflow-cpu", "tf2onnx"), 7),
     ],

@@ -30,6 +30,14 @@ def with_names(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> int
     return max((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), default=1)
 
 
+def without_form(model: Any) -> list[str]:
+    """The operators in a graph that ONNX does not know: exporters leave what they cannot express as it is."""
+    import onnx
+
+    found = {node.op_type for node in model.graph.node if node.domain in ("", "ai.onnx")}
+    return sorted(each for each in found if not onnx.defs.has(each))
+
+
 def _rename(graph: Any, names: Mapping[str, str]) -> None:
     for each in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
         each.name = names.get(each.name, each.name)

@@ -3,21 +3,44 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
+import shutil
 import tempfile
 import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from workbench.convert.converters import Converted, exported_as
+from workbench.convert.conversion import current_conversion
+from workbench.convert.converters import Converted, exported_as, words
 from workbench.convert.frameworks.array_call import answers, checks, example_arrays
-from workbench.convert.frameworks.graph_names import with_names
+from workbench.convert.frameworks.graph_names import with_names, without_form
+from workbench.convert.frameworks.saved_model import signature_of
 from workbench.errors import InvalidInput, Unsupported
 
 OPSET = 18
 ROWS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class _Called:
+    """What is exported."""
+
+    function: Any
+    specs: dict[str, Any] | None
+    """Each input's TensorSpec, by the name that it is served under; None: nothing says which they are."""
+    by_name: tuple[str, ...] = ()
+    """The names that a signature takes its arguments by, in that order; empty: it takes them by position."""
+    note: str = ""
+
+    def __call__(self, *arrays: Any) -> Any:
+        if self.by_name:
+            return self.function(**dict(zip(self.by_name, arrays, strict=True)))
+        return self.function(*arrays)
 
 
 def convert(source: object, sample: object | None) -> Converted:
@@ -27,15 +50,13 @@ def convert(source: object, sample: object | None) -> Converted:
     kind = getattr(source, "__name__", type(source).__name__)
     if importlib.util.find_spec("tf2onnx") is None:
         raise Unsupported("exporting a TensorFlow function needs tf2onnx: pip install tf2onnx")
-    import tf2onnx
-
-    called, specs = _called(source)
-    if called is None:
+    called = _called(source)
+    if not callable(called.function):
         raise InvalidInput(f"{kind} of TensorFlow cannot be called; load a tf.function, a tf.Module or a SavedModel")
+    kind = "SavedModel" if called.note else kind
+    specs = called.specs
     if sample is not None:
-        given = example_arrays(called, sample)
-        if specs is not None and len(specs) == len(given):
-            given = {name: each.astype(spec.dtype.as_numpy_dtype) for (name, spec), each in _paired(specs, given)}
+        given = _given(called, sample)
     elif specs is None:
         raise InvalidInput(
             f"an export of {kind} needs one example of its input; give one, as sample=X[:100] (--sample X[:100])"
@@ -46,48 +67,102 @@ def convert(source: object, sample: object | None) -> Converted:
     signature = [tf.TensorSpec(shapes[name].shape, shapes[name].dtype, name=name) for name in given]
 
     def call(*arrays: Any) -> Any:
-        found = [tf.constant(each) for each in arrays]
-        return called(**dict(zip(given, found, strict=True))) if _by_name(source) else called(*found)
+        return called(*(tf.constant(each) for each in arrays))
 
-    path = Path(tempfile.mkdtemp(prefix="workbench-tensorflow-")) / "model.onnx"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        traced = tf.function(
-            lambda *arrays: called(**dict(zip(given, arrays, strict=True))) if _by_name(source) else called(*arrays),
-            input_signature=signature,
-            autograph=False,
-        )
-        tf2onnx.convert.from_function(traced, input_signature=signature, opset=OPSET, output_path=str(path))
+    try:
         outputs = answers(call(*given.values()))
-        free = all(spec.shape[:1] == (None,) for spec in signature)
-        compared = tuple(checks(call, given, free=free))
-    opset = with_names(path, list(given), list(outputs))
+    except Exception as error:  # TensorFlow's own, about shapes and datatypes
+        shapes_given = ", ".join(f"{name} {each.dtype} {list(each.shape)}" for name, each in given.items())
+        raise InvalidInput(f"{kind} itself fails on {shapes_given}, with {words(error)}") from None
+    path = Path(tempfile.mkdtemp(prefix="workbench-tensorflow-")) / "model.onnx"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            traced = tf.function(lambda *arrays: called(*arrays), input_signature=signature, autograph=False)
+            _export(traced, signature, path, kind)
+            free = all(spec.shape[:1] == (None,) for spec in signature)
+            compared = tuple(checks(call, given, free=free))
+        opset = with_names(path, list(given), list(outputs))
+    except BaseException:
+        shutil.rmtree(path.parent, ignore_errors=True)
+        raise
     versions = {"tensorflow": tf.__version__, "tf2onnx": version("tf2onnx")}
     exported = exported_as(kind, "tensorflow", versions["tensorflow"], opset)
-    notes = ("batch axis free",) if free else ("batch axis fixed",)
+    notes = tuple(filter(None, (called.note, "batch axis free" if free else "batch axis fixed")))
     return Converted(path, exported, compared, sample is None, frozenset(), kind, notes=notes, versions=versions)
 
 
-def _called(source: Any) -> tuple[Any, dict[str, Any] | None]:
-    """What is called, and the TensorSpec of each input by name, where it says so."""
-    if _by_name(source):
-        function = source.signatures["serving_default"]
-        return function, dict(function.structured_input_signature[1])
+def _export(traced: Any, signature: Any, path: Path, kind: str) -> None:
+    """Writes the file. Unsupported for what has no ONNX form, and for a tf2onnx that is too old."""
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # it says there what is raised below
+    try:
+        import tf2onnx
+
+        model, _ = tf2onnx.convert.from_function(traced, input_signature=signature, opset=OPSET, output_path=str(path))
+    except Exception as error:
+        raise refused(error) or error from None
+    if lacking := without_form(model):
+        raise Unsupported(
+            f"the operators of {kind} without an ONNX form: {', '.join(lacking)}; keep that step in Python"
+        )
+
+
+def refused(error: Exception) -> Unsupported | None:
+    """An exception of tf2onnx in plain words, where it is known what it means."""
+    text = str(error)
+    made_for_others = isinstance(error, AttributeError | TypeError | ImportError) and any(
+        each in text for each in ("numpy", "NumPy", "np.", "Descriptors cannot be created", "protobuf", "onnx.")
+    )
+    if made_for_others or "is not supported yet. Please use a lower opset" in text:
+        beside = " and ".join(f"{name} {version(name)}" for name in ("numpy", "protobuf"))
+        return Unsupported(
+            f"tf2onnx {version('tf2onnx')} is too old for opset {OPSET}, {beside} ({words(error)}): "
+            "pip install -U tf2onnx, and restart the kernel"
+        )
+    return None
+
+
+def _called(source: Any) -> _Called:
+    if (signatures := getattr(source, "signatures", None)) is not None:  # a loaded SavedModel
+        name = signature_of(list(signatures), current_conversion().signature, "this SavedModel")
+        function = signatures[name]
+        own = dict(sorted(function.structured_input_signature[1].items()))
+        specs: dict[str, Any] | None = dict(zip(_names(list(own)), own.values(), strict=True))
+        others = ", ".join(sorted(set(signatures) - {name}))
+        note = f"signature {name}" + (f" (it has {others} too)" if others else "")
+        return _Called(function, specs, tuple(own), note)
+    if current_conversion().signature:
+        raise InvalidInput(
+            "signature= (--signature) chooses one of a SavedModel's; this is a function, so leave it out"
+        )
     function = source if hasattr(source, "input_signature") else type(source).__dict__.get("__call__")
-    specs = getattr(function, "input_signature", None)
+    declared: Any = getattr(function, "input_signature", None)
+    if declared is None:
+        return _Called(source, None)
+    names = [spec.name or ("x" if len(declared) == 1 else f"x_{place}") for place, spec in enumerate(declared)]
+    return _Called(source, dict(zip(names, declared, strict=True)))
+
+
+def _names(own: Sequence[str]) -> list[str]:
+    """A signature's names, without those that Keras counts: another training gives others."""
+    counted = [name.startswith(("keras_tensor", "input_layer")) for name in own]
+    if len(own) == 1:
+        return ["x"] if counted[0] else list(own)
+    return [f"x_{place}" if each else name for place, (name, each) in enumerate(zip(own, counted, strict=True))]
+
+
+def _given(called: _Called, sample: object) -> dict[str, Any]:
+    """The sample by the inputs' names, in the datatypes that they take."""
+    given, specs = example_arrays(called.function, sample), called.specs
     if specs is None:
-        return (source if callable(source) else None), None
-    names = [spec.name or ("x" if len(specs) == 1 else f"x_{place}") for place, spec in enumerate(specs)]
-    return source, dict(zip(names, specs, strict=True))
-
-
-def _by_name(source: Any) -> bool:
-    """Whether it is a loaded SavedModel, whose signature takes its arguments by name."""
-    return "serving_default" in getattr(source, "signatures", ())
-
-
-def _paired(specs: Any, given: Any) -> Any:
-    return zip(specs.items(), given.values(), strict=True)
+        return given
+    own = called.by_name or tuple(specs)
+    if set(given) in ({*specs}, {*own}):  # by name
+        given = {name: given[theirs if theirs in given else name] for name, theirs in zip(specs, own, strict=True)}
+    elif len(given) != len(specs) or isinstance(sample, Mapping):
+        raise InvalidInput(f"sample has {', '.join(given)}, and the model takes {', '.join(specs)}")
+    arrays = zip(specs.items(), given.values(), strict=True)
+    return {name: each.astype(spec.dtype.as_numpy_dtype) for (name, spec), each in arrays}
 
 
 def _made_up(specs: Any) -> dict[str, Any]:
