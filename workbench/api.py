@@ -580,6 +580,8 @@ class Workbench:
         }
         if max_in_flight is not None:
             terms["max_in_flight"] = max_in_flight
+        if self._shared is not None and (url := self._shared.jupyter_url()):
+            terms["url"] = url
         if as_env is not None:
             return into_env_file(Path(as_env), lambda: sync.run(self._client.share(terms)), self.revoke)
         return sync.run(self._client.share(terms))

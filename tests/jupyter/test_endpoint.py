@@ -12,14 +12,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+import numpy as np
 import pytest
 import pytest_asyncio
+from tritonclient.http import InferenceServerClient, InferInput
 from yarl import URL
 
 from tests.jupyter.conftest import Ask
 from tests.models import add_constant
+from workbench.api import connect
 from workbench.client.client import AsyncClient
+from workbench.client.share_results import Share
 from workbench.client.shared_service import SharedService
+from workbench.errors import InvalidInput
 from workbench.jupyter.endpoint import STRANGERS
 from workbench.jupyter.endpoint_routes import ENDPOINT, ROUTES
 from workbench.jupyter.extension import InferWorkbench
@@ -217,6 +222,58 @@ async def test_a_link_is_redeemed_once_without_a_login(shared: Shared) -> None:
     assert status == 200 and given["token"].startswith("wbk_")
     assert (await shared.call("POST", INFER, given["token"], BODY))[0] == 200
     assert (await shared.call("POST", "/share/claim", None, code))[0] == 404
+
+
+async def test_tritons_client_calls_it_by_its_address_alone(shared: Shared) -> None:
+    x = np.ones((2, 4), np.float32)
+
+    def by_tritons() -> Any:
+        with InferenceServerClient(shared.url.removeprefix("http://")) as client:
+            tensor = InferInput("x", [2, 4], "FP32")
+            tensor.set_data_from_numpy(x)
+            headers = {"Authorization": f"Bearer {shared.token}"}
+            assert client.is_server_ready() and client.is_model_ready("plus", headers=headers)
+            return client.infer("plus", [tensor], headers=headers).as_numpy("y")
+
+    assert np.array_equal(await asyncio.to_thread(by_tritons), x + 1)
+
+
+async def test_what_the_page_shows_names_the_address_that_it_was_reached_by(shared: Shared) -> None:
+    share = await shared.share(label="by-proxy", show_token=False)
+    code = {"code": share["link"].partition("#")[2]}
+    (_, _, given) = await shared.call("POST", "/share/claim", None, code, X_Forwarded_Proto="https")
+    assert given["url"] == shared.url.replace("http:", "https:")
+    (_, _, document) = await shared.call("GET", "/openapi.json")
+    assert document["servers"] == [{"url": shared.url}]
+    (_, _, document) = await shared.call("GET", "/openapi.json", X_Forwarded_Proto="https, http")
+    assert document["servers"] == [{"url": shared.url.replace("http:", "https:")}]
+    for strange in ("javascript", 'https"', "https://evil.example/"):
+        (_, _, document) = await shared.call("GET", "/openapi.json", X_Forwarded_Proto=strange)
+        assert document["servers"][0]["url"].startswith("http://127.0.0.1:")
+
+
+async def test_links_name_this_server_where_pages_reach_it_from_elsewhere(
+    shared: Shared, workplace: SharedService, ask: Ask
+) -> None:
+    address = shared.extension.endpoint_address
+    for mine in ("", "null", "http://localhost:8888", "http://127.0.0.1:8888", "https://[::1]:8888", "http://[bad"):
+        address.page_opened(mine)
+        assert workplace.jupyter_url() == ""
+    address.page_opened("https://hub.example.org")
+    url = f"https://hub.example.org/user/alice/{ENDPOINT}"
+    assert workplace.jupyter_url() == url
+    made = await ask("shares", body={"models": ["plus"], "label": "by-page"})
+    assert made["url"] == url and made["link"].startswith(f"{url}/share/claim#")
+
+    def from_a_kernel() -> Share:
+        with connect() as wb:
+            return wb.share("plus", label="by-kernel")
+
+    made = await asyncio.to_thread(from_a_kernel)
+    assert made.url == url and made.link.startswith(f"{url}/share/claim#")
+    for wrong in ("hub.example.org", "https://user@hub.example.org", "https://hub.example.org/?x", "file:///etc"):
+        with pytest.raises(InvalidInput, match="address"):
+            await shared.share(label="wrong", url=wrong)
 
 
 async def test_it_is_closed_while_nothing_is_shared(shared: Shared) -> None:

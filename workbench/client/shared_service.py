@@ -31,6 +31,7 @@ from workbench.rendezvous.folder import (
     host_name,
     rendezvous,
 )
+from workbench.rendezvous.jupyter_address import jupyter_address
 from workbench.rendezvous.leases import Lease, holders
 from workbench.rendezvous.locks import try_lock
 from workbench.rendezvous.process_identity import ProcessKey
@@ -120,6 +121,10 @@ class SharedService:
         if last.state is ServiceState.STOPPED:
             return last.reason, last.since
         return f"its keeper, process {last.keeper.pid}, was killed or lost with its machine", 0.0
+
+    def jupyter_url(self) -> str:
+        """Where others reach this service through a Jupyter server of this machine; empty: nobody has said it."""
+        return jupyter_address(self.rendezvous.path)
 
     def holders(self) -> int:
         """The number of processes that hold a lease."""

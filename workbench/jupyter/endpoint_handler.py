@@ -7,7 +7,6 @@ none of Jupyter's, and what JupyterHub puts into those does not reach it.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import re
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, Final
@@ -29,6 +28,7 @@ from workbench.errors import (
     WorkbenchError,
 )
 from workbench.jupyter.endpoint import SharedEndpoint
+from workbench.jupyter.endpoint_address import is_loopback
 from workbench.jupyter.endpoint_routes import ENDPOINT, find_route
 from workbench.protocols.status_codes import error_body, http_status
 from workbench.share.share_token import PREFIX
@@ -130,6 +130,7 @@ class EndpointHandler(web.RequestHandler):
 
     def initialize(self, endpoint: SharedEndpoint) -> None:
         self._endpoint = endpoint
+        self._base_url: str = self.settings["base_url"]
         self._body = BodyPipe()
         self._received = 0
         self._over_cap = False
@@ -219,8 +220,7 @@ class EndpointHandler(web.RequestHandler):
         method = self.request.method or ""
         self._check_site(method)
         forwarder = await self._endpoint.service()
-        prefix = f"{self.application.settings['base_url'].rstrip('/')}/{ENDPOINT}"
-        path = self.request.path.removeprefix(prefix)
+        path = self.request.path.removeprefix(f"{self._base_url}{ENDPOINT}")
         route = find_route(path)
         token = "" if route is not None and route.public else self._token()
         if route is None:
@@ -240,7 +240,7 @@ class EndpointHandler(web.RequestHandler):
         host = self.request.host
         name = re.sub(r":\d+$", "", host).removeprefix("[").removesuffix("]")
         if not self.settings.get("allow_remote_access", False) and not (
-            name in self.settings.get("local_hostnames", ["localhost"]) or _is_loopback(name)
+            name in self.settings.get("local_hostnames", ["localhost"]) or is_loopback(name)
         ):
             raise Forbidden("the Host header names another machine than this Jupyter server answers for")
         origin = self.request.headers.get("Origin")
@@ -290,6 +290,9 @@ class EndpointHandler(web.RequestHandler):
     def _headers_for(self, token: str) -> dict[str, str]:
         sent = self.request.headers
         headers = {name: sent[name] for name in PASSED_ON if name in sent}
+        headers["X-Forwarded-Proto"] = sent.get("X-Forwarded-Proto") or self.request.protocol
+        headers["X-Forwarded-Host"] = self.request.host
+        headers["X-Forwarded-Prefix"] = f"{self._base_url}{ENDPOINT}"
         if token:
             headers["Authorization"] = f"Bearer {token}"
         return headers
@@ -320,10 +323,3 @@ class EndpointHandler(web.RequestHandler):
         """Close the connection, since an answer that is cut off must not look whole."""
         if not self._finished:
             self.detach().close()
-
-
-def _is_loopback(name: str) -> bool:
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from jupyter_server.extension.application import ExtensionApp
-from traitlets import Bool, Float, Int
+from traitlets import Bool, Float, Int, Unicode
 
 from workbench.client.shared_service import SharedService
 from workbench.client.user_agent import speak_as
 from workbench.jupyter.endpoint import BODY_BYTES, REQUESTS, EndpointLimits, SharedEndpoint
+from workbench.jupyter.endpoint_address import EndpointAddress
 from workbench.jupyter.endpoint_handler import EndpointHandler
 from workbench.jupyter.endpoint_routes import ENDPOINT
 from workbench.jupyter.events import SCHEMAS, Events
@@ -62,6 +64,10 @@ class InferWorkbench(ExtensionApp):
         help="Let callers with a share's token call their models through this server, below infer-workbench/endpoint, "
         "while there is a share. False: they call the service itself.",
     ).tag(config=True)
+    endpoint_url = Unicode(
+        help="The address of this server with its base URL, as teammates reach it, for links of shares. Empty: what "
+        "JupyterHub says (JUPYTERHUB_PUBLIC_URL), or else the pages that are open."
+    ).tag(config=True)
     endpoint_requests = Int(
         REQUESTS, min=1, help="Most requests with shares' tokens under way through this server at once."
     ).tag(config=True)
@@ -73,6 +79,7 @@ class InferWorkbench(ExtensionApp):
     relay: Relay
     load_tests: LoadTests
     shared_endpoint: SharedEndpoint
+    endpoint_address: EndpointAddress
 
     def initialize_settings(self) -> None:
         speak_as("panel")
@@ -90,16 +97,25 @@ class InferWorkbench(ExtensionApp):
         self.watch = Watch(shared, told, log, version=self.version, interval_s=self.interval_s, hold=self.hold)
         limits = EndpointLimits(self.endpoint_requests, self.endpoint_body_bytes)
         self.shared_endpoint = SharedEndpoint(self.watch, limits, self.endpoint)
+        self.endpoint_address = EndpointAddress(
+            shared.rendezvous,
+            self.serverapp.base_url,
+            self.endpoint_url or os.environ.get("JUPYTERHUB_PUBLIC_URL", ""),
+            self.endpoint,
+            log,
+        )
 
     def initialize_handlers(self) -> None:
         parts = Parts(self.version, self.watch, self.load_tests, self.allow_absolute_paths, self.worked)
         self.handlers.extend((f"/{pattern}", handler, {"parts": parts}) for pattern, handler in routes())
         pages: dict[str, Any] = {"relay": self.relay, "sockets": self.sockets, "changed": self.pages_changed}
+        pages["address"] = self.endpoint_address
         self.handlers.append((f"/{RESOURCE}/stream", StreamHandler, pages))
         self.handlers.append((f"/{ENDPOINT}(|/.*)", EndpointHandler, {"endpoint": self.shared_endpoint}))
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         await self.watch.open()
+        self.endpoint_address.open()
         self.load_tests.open()
 
     async def stop_extension(self) -> None:

@@ -387,7 +387,8 @@ class SharesHandler(Handler):
     async def post(self) -> object:
         terms = control.decode_body(self.body, ShareTerms)
         client = await self.watch.client()
-        made = await client.share(msgspec.to_builtins(terms))
+        url = await in_thread(self.watch.shared.jupyter_url)
+        made = await client.share(msgspec.to_builtins(terms) | ({"url": url} if url else {}))
         return {name: value for name, value in dataclasses.asdict(made).items() if name != "token"}
 
 

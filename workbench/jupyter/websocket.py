@@ -11,6 +11,7 @@ from jupyter_server.base.websocket import WebSocketMixin
 from tornado.web import HTTPError, stream_request_body
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
+from workbench.jupyter.endpoint_address import EndpointAddress
 from workbench.jupyter.routes import RESOURCE
 from workbench.live.relay import HEARTBEAT_S, MESSAGE_BYTES, Relay, Subscriber
 
@@ -30,8 +31,11 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
     page: Subscriber | None = None
     _sending: asyncio.Task[None] | None = None
 
-    def initialize(self, relay: Relay, sockets: set[StreamHandler], changed: Callable[[], None]) -> None:
+    def initialize(
+        self, relay: Relay, sockets: set[StreamHandler], changed: Callable[[], None], address: EndpointAddress
+    ) -> None:
         """`sockets` holds the open ones; this one adds itself. `changed` is called when one opens or closes."""
+        self._address = address
         self._relay = relay
         self._sockets = sockets
         self._changed = changed
@@ -58,6 +62,7 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         if len(self._relay.subscribers) >= MAX_PAGES:
             self.close(TRY_LATER, "too many pages are open")
             return
+        self._address.page_opened(self.request.headers.get("Origin", ""))
         self.page = self._relay.join()
         self._sockets.add(self)
         self._changed()

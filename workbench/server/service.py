@@ -41,7 +41,7 @@ class Service:
     grpc: str = ""
     """HOST:PORT; empty until it is bound."""
     elsewhere_url: str = ""
-    """`url` as callers on other machines take it; empty: the same."""
+    """`url` as callers on other machines take it; empty: they cannot, since it listens on loopback."""
     started_at: float = field(default_factory=time.time)
     """Unix time."""
     epoch: str = field(default_factory=lambda: secrets.token_hex(8))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from importlib.resources import files
 from typing import Final
@@ -12,6 +11,7 @@ import msgspec
 from workbench.core.model import ModelState
 from workbench.server.gate.scopes import Scope
 from workbench.server.gate.share_caller import ShareCaller
+from workbench.server.http.caller_address import caller_url
 from workbench.server.http.message import Response
 from workbench.server.http.routes_share import CLAIM_PATH
 from workbench.server.http.routing import Call, Route
@@ -38,8 +38,6 @@ PAGE_HEADERS: Final = (
 )
 """The page shows a token: nothing of another site runs in it or frames it, and nothing of it is kept."""
 
-_HOST: Final = re.compile(rb"[A-Za-z0-9.\-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
-
 
 def routes(service: Service) -> list[Route]:
     pages = Pages(service)
@@ -63,13 +61,8 @@ class Pages:
             if status.routed and status.state is ModelState.READY and call.caller.sees(status.name)
         ]
         share = _terms(call.caller) if isinstance(call.caller, ShareCaller) else None
-        document = openapi(Endpoint(self._url(call.headers.get(b"host", b""))), served, {}, share)
+        document = openapi(Endpoint(caller_url(call.headers, self._service.url)), served, {}, share)
         return Response(200, msgspec.json.encode(document), headers=((b"cache-control", b"no-store"),))
-
-    def _url(self, host: bytes) -> str:
-        """The service's address as the caller knows it, which the Host header says."""
-        scheme = self._service.url.partition("://")[0]
-        return f"{scheme}://{host.decode()}" if _HOST.fullmatch(host) else self._service.url
 
 
 def _terms(caller: ShareCaller) -> dict[str, object]:

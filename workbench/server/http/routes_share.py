@@ -13,6 +13,7 @@ from workbench.protocols.control import BODY_BYTES, decode_body
 from workbench.server.gate.in_flight import anonymous_bytes
 from workbench.server.gate.scopes import Scope
 from workbench.server.gate.share_caller import ShareCaller
+from workbench.server.http.caller_address import caller_url, check_address
 from workbench.server.http.message import Response
 from workbench.server.http.routing import Call, Route
 from workbench.server.service import Service
@@ -42,6 +43,8 @@ class _Asked(msgspec.Struct, forbid_unknown_fields=True):
     expires: float | str = "7d"
     max_in_flight: int = DEFAULT_IN_FLIGHT
     show_token: bool = False
+    url: str = ""
+    """Where others reach a service that listens on loopback, as its owner knows: of a Jupyter server in front of it."""
 
 
 class _Claim(msgspec.Struct):
@@ -61,7 +64,6 @@ def routes(service: Service, shares: Shares) -> list[Route]:
 class ShareRoutes:
     def __init__(self, service: Service, shares: Shares) -> None:
         self._service = service
-        self._url = service.elsewhere_url or service.url
         self._shares = shares
         self._anonymous = anonymous_bytes()
 
@@ -69,6 +71,8 @@ class ShareRoutes:
         async with call.body(BODY_BYTES, self._service.bodies) as body:
             asked = decode_body(body, _Asked)
         call.noted.subject, call.noted.detail = asked.label, ", ".join(asked.models)
+        url = check_address(asked.url) if asked.url else ""
+        url = self._service.elsewhere_url or url or self._service.url
         now = time.time()
         terms = ShareRecord(
             "",
@@ -84,13 +88,13 @@ class ShareRoutes:
         record, token, code = await self._shares.add(terms, show_token=asked.show_token)
         call.noted.detail = f"{record.id}: {call.noted.detail}"
         log.info("a share was made", extra={"fields": {"share": record.id, "label": record.label}})
-        answer: dict[str, Any] = {**_record(record), "url": self._url}
+        answer: dict[str, Any] = {**_record(record), "url": url}
         if token:
             self._keep_from_log(token)
             answer["token"] = token
         if code:
             self._keep_from_log(code)
-            answer["link"] = f"{self._url}{CLAIM_PATH}#{code}"
+            answer["link"] = f"{url}{CLAIM_PATH}#{code}"
         return _json(answer)
 
     async def list(self, call: Call) -> Response:
@@ -116,7 +120,7 @@ class ShareRoutes:
                 "token": token,
                 "label": record.label,
                 "models": record.models,
-                "url": self._url,
+                "url": caller_url(call.headers, self._service.elsewhere_url or self._service.url),
                 "expires_at": record.expires_at,
             }
         )

@@ -177,7 +177,10 @@ def url_of(config: ServerConfig, port: int) -> str:
 
 
 def elsewhere_url_of(config: ServerConfig, port: int) -> str:
-    """The URL for callers on other machines: of this machine's name where the service listens at all addresses."""
+    """The URL for callers on other machines: of this machine's name where the service listens at all addresses,
+    and empty where it listens on loopback."""
+    if is_loopback(config.host):
+        return ""
     everywhere = config.host.strip("[]") in ("0.0.0.0", "::", "")
     return url_of(dataclasses.replace(config, host=socket.gethostname()) if everywhere else config, port)
 
