@@ -59,6 +59,8 @@ def connect(
     `ca_file`, for an https:// or grpcs:// address, is PEM with the authority that signed the service's certificate, or
     with that certificate; without it the machine's own authorities are trusted.
 
+    The token of a share opens the models that it is for: to predict with, `models` and `show`.
+
     `own`: the service at `url` is yours and runs on this machine, so nothing is sent to a process of another user that
     has taken its port. Your shared service is always called so.
 
@@ -83,7 +85,7 @@ def connect(
     else:
         workbench = _with_shared_service(start=True)
     try:
-        sync.run(workbench.client.service())
+        sync.run(workbench.client.reach())
     except BaseException:
         sync.run(workbench.client.close())
         raise
@@ -496,8 +498,10 @@ class Workbench:
         """Describes the service: its state and the reason, address, start time and resources. Starts no service."""
         from workbench.client import sync
         from workbench.client.shared_service import address_of
-        from workbench.client.summary import service_card, shared_card
+        from workbench.client.summary import service_card, share_card, shared_card
 
+        if self._client.of_share:
+            return share_card(self.url, sync.run(self._client.server_metadata()), list(self))
         if self._shared is None:
             return service_card(sync.run(self._client.service()), self._token_file)
         record = self._shared.record()
@@ -555,16 +559,18 @@ class Workbench:
         rate: float | str | None = None,
         expires: float | str = "7d",
         *,
+        row_rate: float | str | None = None,
         max_in_flight: int | None = None,
         show_token: bool = False,
         as_env: str | os.PathLike[str] | None = None,
     ) -> Share:
         """Gives somebody else a token for inferences on `model`, or on several models, and nothing else.
 
-        `rate` are requests a second (20, "20/s", "600/min"); `expires` is a time from now on ("7d", "12h", or seconds);
-        `max_in_flight` requests may be under way at once (16). The answer has a link that gives the token once, within
-        an hour; with `show_token` it has the token in its place. No token is shown, here or later. `as_env`
-        is a new file for the address and the token, INFER_URL and INFER_TOKEN, that only you can read.
+        `rate` are requests a second (20, "20/s", "600/min"), `row_rate` their rows; `expires` is a time from now on
+        ("7d", "12h", or seconds); `max_in_flight` requests may be under way at once (16). The answer has a link that
+        gives the token once, within an hour; with `show_token` it has the token in its place. No token is shown, here
+        or later. `as_env` is a new file for the address and the token, INFER_URL and INFER_TOKEN, that only you can
+        read.
 
         Raises ModelNotFound for a model that is not served, Conflict for a label that a share has already.
         """
@@ -575,6 +581,7 @@ class Workbench:
             "models": [model] if isinstance(model, str) else list(model),
             "label": label,
             "rate": rate,
+            "row_rate": row_rate,
             "expires": expires,
             "show_token": show_token or as_env is not None,
         }

@@ -8,6 +8,7 @@ ANSWER = {
     "label": "team-a",
     "models": ["digits"],
     "rate": 20.0,
+    "row_rate": 2000.0,
     "max_in_flight": 16,
     "created_at": 1.0,
     "expires_at": 2e9,
@@ -20,7 +21,7 @@ def test_no_display_of_a_share_holds_its_token() -> None:
     assert share.token == TOKEN
     for shown in (repr(share), str(share), f"{share}", share._repr_html_()):
         assert TOKEN not in shown and "secret" not in shown
-        assert "team-a" in shown and "20 requests/s" in shown
+        assert "team-a" in shown and "20 requests/s, 2000 rows/s" in shown
 
 
 def test_a_share_s_link_is_shown() -> None:
@@ -32,7 +33,7 @@ def test_a_share_s_link_is_shown() -> None:
 def test_shares_are_a_table_and_a_frame() -> None:
     row = {**ANSWER, "state": "holds", "requests": 7, "refused": 2, "in_flight": 0, "last_seen": None, "later": 1}
     table = table_of([row, row])
-    assert "team-a" in repr(table) and "<td" in table._repr_html_()
+    assert "team-a" in repr(table) and "20/s, 2000 rows/s" in repr(table) and "<td" in table._repr_html_()
     assert table[0].first_call_at is None  # a service of an older version does not say
     called = table_of([{**row, "first_call_at": 1.8e9}])
     assert "first call" in repr(called) and "2027-01-1" in repr(called)

@@ -57,6 +57,7 @@ async def watched(client: AsyncClient) -> None:
 
 CALLS: dict[str, tuple[Callable[[AsyncClient], Awaitable[object]], str]] = {
     "service": (AsyncClient.service, "did not answer GET /control/status within 0.1 s"),
+    "reach": (AsyncClient.reach, "did not answer GET /control/status within 0.1 s"),
     "statuses": (AsyncClient.statuses, "did not answer GET /control/models within"),
     "status": (lambda client: client.status("m"), "did not answer GET /control/models/m within"),
     "describe": (lambda client: client.describe("m"), "did not answer GET"),
@@ -68,10 +69,12 @@ CALLS: dict[str, tuple[Callable[[AsyncClient], Awaitable[object]], str]] = {
     "ready": (AsyncClient.ready, "did not answer GET /v2/health/ready within"),
     "server_metadata": (AsyncClient.server_metadata, "did not answer GET /v2 within"),
     "metadata": (lambda client: client.metadata("m"), "did not answer GET /v2/models/m within"),
+    "configuration": (lambda client: client.configuration("m"), "did not answer GET /v2/models/m/config within"),
     "index": (AsyncClient.index, "did not answer POST /v2/repository/index within"),
     "rotate_token": (AsyncClient.rotate_token, "did not answer POST /control/token/rotate within"),
     "share": (lambda client: client.share({}), "did not answer POST /control/shares within"),
     "shares": (AsyncClient.shares, "did not answer GET /control/shares within"),
+    "audit": (AsyncClient.audit, "did not answer GET /control/audit within"),
     "revoke": (lambda client: client.revoke("s"), "did not answer DELETE /control/shares/s within"),
     "load": (lambda client: client.load("m", Path("/m.onnx")), "no sign of life .* while it was loading 'm'"),
     "load_stored": (lambda client: client.load_stored("m"), "no sign of life .* loading 'm'"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,10 +15,12 @@ from workbench.protocols.metadata import (
     decode_index_request,
     decode_repository_load,
     decode_repository_unload,
+    decode_status,
     model_metadata,
     repository_index,
     server_metadata,
 )
+from workbench.protocols.model_config_body import triton_config
 
 
 def load(**parameters: Any) -> bytes:
@@ -35,6 +38,24 @@ def test_a_models_metadata_is_its_signature() -> None:
         "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 16]}],
     }
     assert json.loads(server_metadata("triton", "1.2"))["version"] == "1.2"
+
+
+def test_a_status_comes_back_as_far_as_metadata_and_configuration_have_it() -> None:
+    signature = Signature(
+        (TensorSpec("x", "FP32", (-1, 2), True, "NaN", ("a", "b")), TensorSpec("any", "BYTES", (), False)),
+        (TensorSpec("y", "FP32", (-1, 3)),),
+        ("id",),
+    )
+    labels = {"y": ("one", "two", "three")}
+    told = ModelStatus(
+        "m", "2", ModelState.READY, platform="p", signature=signature, max_batch_size=8, labels=labels, epoch="e"
+    )
+    found, config = json.loads(model_metadata(told, ["1", "2"])), triton_config(told)
+    assert decode_status(found, config) == replace(told, routed=True)
+    assert decode_status(found, config, "1") == replace(told, version="1")
+    for other in ({}, {"name": "m", "inputs": 3}, {"name": "m", "inputs": [{"name": "x"}]}):
+        with pytest.raises((KeyError, TypeError, ValueError)):
+            decode_status(other, {})
 
 
 def test_the_index_names_each_version() -> None:

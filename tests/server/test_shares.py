@@ -18,7 +18,7 @@ from workbench.core.ports import Outcome
 from workbench.server.gate.connection_caps import ConnectionCaps
 from workbench.server.gate.in_flight import InFlightBytes
 from workbench.server.gate.scopes import SHARE_SCOPES
-from workbench.server.gate.share_caller import ShareCaller
+from workbench.server.gate.share_caller import READS_AT_ONCE, ShareCaller
 from workbench.server.gate.unread_answers import UnreadAnswers
 from workbench.server.http.app import create_app
 from workbench.server.http.h1_server import H1Server
@@ -173,15 +173,37 @@ async def test_a_request_of_a_share_names_it_with_sequences_of_its_own_and_the_l
 async def test_over_its_rate_a_share_is_told_when_to_come_again(house: House) -> None:
     call = await teammate(house, rate="2/s")
     assert [(await call("POST", INFER, body(1.0))).status for _ in range(2)] == [200, 200]
-    for path, sent in ((INFER, body(1.0)), ("/v2/repository/index", {})):
+    index = "/v2/repository/index"
+    for _ in range(READS_AT_ONCE):
+        assert (await call("POST", index, {})).status == 200, "what its models take is read beside the rate"
+    for path, sent, policy in ((INFER, body(1.0), '"requests";q=2;w=1'), (index, {}, '"reads";q=32;w=16')):
         reply = await call("POST", path, sent)
         assert (reply.status, reply.json["code"]) == (429, "limit_exceeded")
         assert reply.headers["retry-after"] == "1"
-        assert reply.headers["ratelimit"] == '"requests";r=0;t=1'
-        assert reply.headers["ratelimit-policy"] == '"requests";q=2;w=1'
+        assert reply.headers["ratelimit"] == f"{policy.partition(';')[0]};r=0;t=1"
+        assert reply.headers["ratelimit-policy"] == policy
     assert (await house.call("POST", INFER, body(1.0))).status == 200, "the owner has no such limit"
     other = await teammate(house, label="team-b", rate=2)
     assert (await other("POST", INFER, body(1.0))).status == 200, "nor is another share short of its own"
+
+
+async def test_over_its_rows_a_share_is_told_when_to_come_again(house: House) -> None:
+    call = await teammate(house, row_rate=8)
+    assert [(await call("POST", INFER, body(*range(4)))).status for _ in range(2)] == [200, 200]
+    reply = await call("POST", INFER, body(*range(4)))
+    assert (reply.status, reply.json["code"]) == (429, "limit_exceeded")
+    assert reply.error == "this token has 8 rows a second, and they are used up; try again later"
+    assert reply.headers["retry-after"] == "1"
+    assert reply.headers["ratelimit-policy"] == '"rows";q=8;w=1'
+    assert reply.headers["ratelimit"] == '"rows";r=0;t=1'
+    (listed,) = (await house.call("GET", "/control/shares")).json
+    assert (listed["row_rate"], listed["requests"], listed["refused"], listed["in_flight"]) == (8.0, 2, 1, 0)
+    assert sum(house.service.metrics.state().figures["digits", "1"].outcomes.values()) == 2, "it did not run"
+    assert (await house.call("POST", INFER, body(*range(4)))).status == 200, "the owner has no such limit"
+    wide = await teammate(house, label="team-b", row_rate="30/min")
+    assert (await wide("POST", INFER, body(*range(4)))).status == 200, "a full bucket lends to a request that is larger"
+    reply = await wide("POST", INFER, body(1.0))
+    assert (reply.status, reply.headers["retry-after"]) == (429, "8")
 
 
 async def test_a_share_has_so_many_requests_under_way(house: House) -> None:

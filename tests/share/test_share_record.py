@@ -20,6 +20,11 @@ def test_a_rate_that_is_none_is_refused(asked: object) -> None:
         parse_rate(asked)
 
 
+def test_a_rate_is_called_what_it_is() -> None:
+    with pytest.raises(InvalidInput, match=r"row_rate must be rows a second above 0 .*, got '0'"):
+        parse_rate(0, "row_rate", "rows")
+
+
 @pytest.mark.parametrize(("asked", "seconds"), [("7d", 604800), ("12h", 43200), ("30min", 1800), (60, 60)])
 def test_lives_as_users_write_them(asked: object, seconds: float) -> None:
     assert parse_life_s(asked) == seconds

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -44,14 +45,15 @@ def test_without_a_share_there_is_no_file(store: ShareStore) -> None:
 def test_shares_come_back(store: ShareStore) -> None:
     store.add(StoredShare(record("s1", rate=None), b"t" * 32, None, 0.0))
     store.add(StoredShare(record("s2"), None, b"c" * 32, 9.0))
-    store.add(StoredShare(record("s3"), b"u" * 32, None, 0.0))
+    by_rows = dataclasses.replace(record("s3"), row_rate=2000.0)
+    store.add(StoredShare(by_rows, b"u" * 32, None, 0.0))
     store.claim("s2", b"v" * 32)
     store.revoke("s3", LATER)
     assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
     first, second, third = reopened(store).shares()
     assert first == StoredShare(record("s1", rate=None), b"t" * 32, None, 0.0)
     assert (second.token, second.code) == (b"v" * 32, None)
-    assert (third.token, third.record.revoked_at) == (None, LATER)
+    assert (third.token, third.record) == (None, dataclasses.replace(by_rows, revoked_at=LATER))
 
 
 def test_the_first_call_is_kept_also_in_a_file_of_the_version_before(

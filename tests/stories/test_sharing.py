@@ -15,12 +15,13 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 from tritonclient.utils import InferenceServerException
 
+import workbench
 from tests.helpers.waiting import until
 from tests.models import add_constant
 from tests.stories.actors import kill, running
 from workbench.api import Workbench
 from workbench.client.shared_service import SharedService
-from workbench.errors import Conflict, ModelNotFound, NotFound
+from workbench.errors import Conflict, Forbidden, ModelNotFound, NotFound, Unauthenticated
 
 ROW = np.zeros((1, 4), np.float32)
 
@@ -57,6 +58,39 @@ def clients(http_address: str, grpc_address: str, token: str, name: str) -> Iter
         triton_grpc.InferenceServerClient(grpc_address) as over_grpc,
     ):
         yield [way(triton_http, over_http), way(triton_grpc, over_grpc)]
+
+
+def test_a_teammate_connects_with_the_token_of_a_share(wb: Workbench) -> None:
+    wb.load("other", add_constant(2.0))
+    share = wb.share("plus", label="team-b", rate="6/min", show_token=True)
+    with workbench.connect(share.url, share.token) as theirs:
+        np.testing.assert_array_equal(theirs["plus"](ROW)["y"], ROW + 1)
+        mine = wb["plus"].status
+        status = theirs["plus"].status
+        assert (status.signature, status.epoch, status.labels) == (mine.signature, mine.epoch, mine.labels)
+        assert (status.version, status.max_batch_size, status.routed) == (mine.version, mine.max_batch_size, True)
+        assert theirs.show("plus")["inputs"] == wb.show("plus")["inputs"]
+        assert [each.name for each in theirs.models()] == ["plus"] and "other" not in theirs
+        assert "plus" in repr(theirs.status())
+        for call in (lambda: theirs["other"](ROW), lambda: theirs.show("other"), lambda: theirs["other"]):
+            with pytest.raises(Forbidden, match="this token is not for model 'other'; it is for plus"):
+                call()
+        owned: list[Callable[[], object]] = [
+            theirs.shares,
+            theirs.logs,
+            lambda: theirs.share("plus", label="team-c"),
+            lambda: theirs.revoke("team-b"),
+            lambda: theirs.unload("plus"),
+            lambda: theirs.set("plus", max_batch=2),
+            lambda: theirs.load("more", add_constant(3.0)),
+            lambda: theirs.models("60s"),
+        ]
+        for call in owned:
+            with pytest.raises(Forbidden, match="which a share of plus has not"):
+                call()
+    wb.revoke("team-b")
+    with pytest.raises(Unauthenticated):
+        workbench.connect(share.url, share.token)
 
 
 def test_a_teammate_who_knows_only_the_link_calls_the_model_until_it_is_revoked(

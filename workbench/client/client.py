@@ -20,6 +20,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from workbench.client import limited_view
 from workbench.client.audit_results import MOST, AuditTable, audit_of
 from workbench.client.fork_safety import keep_from_children
 from workbench.client.grpc_client import GrpcClient
@@ -37,6 +38,7 @@ from workbench.core.provenance import Provenance, encode
 from workbench.errors import (
     DeadlineExceeded,
     Draining,
+    Forbidden,
     InvalidInput,
     ModelNotFound,
     Unauthenticated,
@@ -130,6 +132,8 @@ class AsyncClient:
         """Where `url` came from, and where a new one is found when nothing listens there any more."""
         self._keeper = None if keeper is None else ProcessHandle(keeper)
         """The service's supervisor. Once it has ended, a worker that still answers is about to end too."""
+        self.of_share = False
+        """Whether the token proved to be a share's: it calls its models, reads what they take, and nothing else."""
         self.gone: Callable[[], str] = lambda: ""
         """Returns why the service cannot be reached, in one sentence; empty if not known."""
 
@@ -164,6 +168,7 @@ class AsyncClient:
     def use_token(self, token: str | None) -> None:
         """Send this token from now on; calls under way go on."""
         self._source.token = token
+        self.of_share = False
 
     async def rotate_token(self) -> str:
         """Replace the service's token, so that no other one is valid any more; the file that holds the new one.
@@ -275,6 +280,10 @@ class AsyncClient:
     async def metadata(self, model: str, version: str | None = None) -> dict[str, Any]:
         """Return a model's metadata: name, versions, platform, inputs, outputs. Any server has it. Raises NotFound."""
         return dict(await self._json("GET", f"/v2/models/{_any_model(model, version)}"))
+
+    async def configuration(self, model: str, version: str | None = None) -> dict[str, Any]:
+        """Return a model's configuration in Triton's form. Raises NotFound."""
+        return dict(await self._json("GET", f"/v2/models/{_any_model(model, version)}/config"))
 
     async def index(self, *, ready: bool = False) -> list[dict[str, str]]:
         """List the models in the service's repositories and memory: name, version, state, reason."""
@@ -417,8 +426,29 @@ class AsyncClient:
 
     async def statuses(self, name: str | None = None) -> list[ModelStatus]:
         """Return the status of every version, Failed ones included, of one model or of all."""
+        return await self._statuses(name, None)
+
+    async def _statuses(self, name: str | None, version: str | None) -> list[ModelStatus]:
+        """With a share's token of the version that is asked for alone, by default of the one that serves."""
         path = "/control/models" if name is None else f"/control/models/{_model(name)}"
-        return [control.decode_status(item) for item in await self._json("GET", path)]
+        if not self.of_share:
+            try:
+                return [control.decode_status(item) for item in await self._json("GET", path)]
+            except Forbidden:
+                await self._know_share()
+        return await limited_view.statuses(self) if name is None else [await limited_view.status(self, name, version)]
+
+    async def _know_share(self) -> None:
+        """After a Forbidden: raises it again where the token may not even read the server's metadata."""
+        await self.server_metadata()
+        self.of_share = True
+
+    async def reach(self) -> None:
+        """Raises Unavailable where no service answers, Unauthenticated where it does not take the token."""
+        try:
+            await self.service()
+        except Forbidden:
+            await self._know_share()
 
     async def status(self, name: str, version: str | None = None, *, serving: bool = True) -> ModelStatus:
         """Return the status of one version, or of the one that serves. If none serves, raise Unavailable, or with
@@ -429,7 +459,7 @@ class AsyncClient:
         if self._grpc is not None:
             return await self._grpc.status(name, version)
         try:
-            statuses = await self.statuses(name)
+            statuses = await self._statuses(name, version)
         except ModelNotFound as error:
             names = sorted({status.name for status in await self.statuses()})
             raise ModelNotFound(error.message + did_you_mean(name, names)) from None
@@ -444,7 +474,10 @@ class AsyncClient:
 
     async def describe(self, name: str, version: str | None = None) -> Description:
         """Describe one version, or the one that serves, else the newest. Raises ModelNotFound."""
-        version = (await self.status(name, version, serving=False)).version
+        status = await self.status(name, version, serving=False)
+        if self.of_share:
+            return Description(status)
+        version = status.version
         found = await self._json("GET", f"/control/models/{_model(name)}/describe?version={version}")
         return control.decode_description(found)
 

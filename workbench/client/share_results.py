@@ -33,6 +33,8 @@ class Share:
     rate: float | None = None
     """Requests each second; None: as many as the service takes."""
     max_in_flight: int = 0
+    row_rate: float | None = None
+    """Rows each second; None: as many as the service takes."""
     token: str | None = field(default=None, repr=False)
     """Only where it was asked for; the service gives it once. No display shows it."""
 
@@ -43,7 +45,7 @@ class Share:
                 "link": self.link,
                 "token": "in .token of this object, and nowhere else" if self.token else "",
                 "url": self.url,
-                "rate": "" if self.rate is None else f"{self.rate:g} requests/s",
+                "rate": _rates(self, " requests/s", " rows/s"),
                 "at once": f"{self.max_in_flight} requests",
                 "until": clock_time(self.expires_at),
                 "ends with": f"%infer revoke {self.label}",
@@ -67,6 +69,7 @@ class SharedAccess:
     state: str
     """unclaimed, holds, revoked or expired."""
     rate: float | None
+    row_rate: float | None
     max_in_flight: int
     created_at: float
     """Unix time, as `expires_at`, `revoked_at` and `last_seen`."""
@@ -114,6 +117,7 @@ def share_of(answer: Mapping[str, Any]) -> Share:
         answer["expires_at"],
         answer["rate"],
         answer["max_in_flight"],
+        answer["row_rate"],
         answer.get("token"),
     )
 
@@ -137,8 +141,14 @@ def clock_time(unix_s: float | None) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(unix_s)) if unix_s else "-"
 
 
+def _rates(each: Share | SharedAccess, requests: str, rows: str) -> str:
+    """Its two rates, each with what is counted; empty: it has none."""
+    rates = (each.rate, requests), (each.row_rate, rows)
+    return ", ".join(f"{rate:g}{of}" for rate, of in rates if rate is not None)
+
+
 def _cells(each: SharedAccess) -> list[str]:
-    rate = "-" if each.rate is None else f"{each.rate:g}/s"
+    rate = _rates(each, "/s", " rows/s") or "-"
     first, seen = clock_time(each.first_call_at), clock_time(each.last_seen)
     figures = [str(each.requests), str(each.refused)]
     return [

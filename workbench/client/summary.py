@@ -147,6 +147,11 @@ def service_card(service: Mapping[str, object], token_file: str | None) -> Card:
     return Card("the service", facts)
 
 
+def share_card(url: str, server: Mapping[str, object], models: Sequence[str]) -> Card:
+    """Summarise what a share's token may know: `server` is the service's metadata, `models` are those it may call."""
+    return Card("a share of a service", {"url": url, "version": server.get("version", ""), "models": ", ".join(models)})
+
+
 def _not_ready(service: Mapping[str, object]) -> str:
     """Tell where a service takes calls and answers health checks with "not ready" all the same."""
     if service.get("state") != "ready" or service.get("ready", True):

@@ -468,6 +468,16 @@ class Engine:
         found = max(len(signature.inputs), len(signature.outputs)) if signature is not None else 0
         return min(found, MAX_MODEL_TENSORS)
 
+    def rows_of(self, request: InferRequest) -> int:
+        """The rows of a request for a batched model that serves; 1 for another one, and where it has none."""
+        try:
+            batched = self._deployments.table.choose(request.model, request.version).max_batch_size > 0
+        except WorkbenchError:
+            return 1
+        if not batched:
+            return 1
+        return max((len(array) for array in request.inputs.values() if array.ndim), default=1) or 1
+
     def source(self, name: str, version: str | None = None) -> ModelSource:
         """The files of the routed version, or of the one named. ModelNotFound, Unavailable."""
         return self._deployments.table.choose(name, version).source

@@ -121,6 +121,7 @@ VERBS: Mapping[str, Verb] = {
             {
                 "--with": "LABEL",
                 "--rate": "20/s",
+                "--row-rate": "2000/s",
                 "--expires": "7d",
                 "--max-in-flight": "N",
                 "--as-env": "FILE",
@@ -171,6 +172,7 @@ FLAGS: Mapping[str, str] = {
     "--last": "how far back (7d): 12h, 30min",
     "--json": "one JSON object a line",
     "--with": "whom the share is for: a word of yours",
+    "--row-rate": "the most rows in a share's requests: 2000/s",
     "--expires": "how long a share holds (7d): 12h, 30min",
     "--max-in-flight": "how many of its requests may be under way at once (16)",
     "--as-env": "a new file for its address and token, INFER_URL and INFER_TOKEN, that only you can read",

@@ -259,6 +259,7 @@ def _share(workbench: Workbench, command: Command) -> object:
         flags["--with"],
         flags.get("--rate"),
         flags.get("--expires", "7d"),
+        row_rate=flags.get("--row-rate"),
         max_in_flight=None if limit is None else whole("--max-in-flight", limit),
         show_token="--show-token" in flags,
         as_env=flags.get("--as-env"),

@@ -15,7 +15,7 @@ import msgspec
 
 from workbench.config import ModelConfig
 from workbench.core import triton_config
-from workbench.core.model import ModelStatus, Signature, TensorSpec, check_model_version
+from workbench.core.model import ModelState, ModelStatus, Signature, TensorSpec, check_model_version
 from workbench.core.runtime import ONNX, model_files, runtimes
 from workbench.core.sequence_config import SequenceConfig
 from workbench.core.triton_message import Message
@@ -84,15 +84,38 @@ def server_metadata(name: str, version: str, *more: str) -> bytes:
 def model_metadata(status: ModelStatus, versions: Sequence[str]) -> bytes:
     """Return a version's metadata; `versions` are all that serve."""
     signature = status.signature or Signature((), ())
-    return msgspec.json.encode(
-        {
-            "name": status.name,
-            "versions": list(versions),
-            "platform": status.platform,
-            "inputs": [_spec(spec) for spec in signature.inputs],
-            "outputs": [_labelled(_spec(spec), status.labels) for spec in signature.outputs],
-        }
+    told: dict[str, object] = {
+        "name": status.name,
+        "versions": list(versions),
+        "platform": status.platform,
+        "inputs": [_with(_spec(spec), columns=spec.columns, missing=spec.missing) for spec in signature.inputs],
+        "outputs": [_with(_spec(spec), labels=status.labels.get(spec.name)) for spec in signature.outputs],
+    }
+    return msgspec.json.encode(_with(told, ignored_columns=signature.ignored))
+
+
+def decode_status(metadata: Mapping[str, Any], config: Mapping[str, Any], version: str | None = None) -> ModelStatus:
+    """A serving model's status, as far as its metadata and its Triton configuration have it; `version`: the one that
+    was asked for. Raises KeyError, TypeError, ValueError for what is no metadata."""
+    versions = metadata.get("versions") or ("",)
+    epoch = config.get("parameters", {}).get(triton_config.EPOCH, {})
+    return ModelStatus(
+        metadata["name"],
+        version or str(versions[-1]),
+        ModelState.READY,
+        platform=metadata.get("platform", ""),
+        signature=decode_signature(metadata),
+        routed=version is None,
+        max_batch_size=int(config.get("max_batch_size", 0)),
+        epoch=str(epoch.get("string_value", "")),
+        labels={each["name"]: names for each in metadata.get("outputs") or () if (names := _names(each, "labels"))},
     )
+
+
+def decode_signature(metadata: Mapping[str, Any]) -> Signature:
+    """Raises KeyError, TypeError, ValueError for what is no metadata."""
+    inputs, outputs = (tuple(map(_decoded_spec, metadata.get(of) or ())) for of in ("inputs", "outputs"))
+    return Signature(inputs, outputs, _names(metadata, "ignored_columns"))
 
 
 def repository_index(entries: Iterable[tuple[str, str, str, str]]) -> bytes:
@@ -180,10 +203,25 @@ def _spec(spec: TensorSpec) -> dict[str, object]:
     return told if spec.ranked else {**told, "ranked": False}
 
 
-def _labelled(told: dict[str, object], labels: Mapping[str, Sequence[str]]) -> dict[str, object]:
-    """With the names of the output's columns among its `parameters`, which clients pass over that do not know them."""
-    names = labels.get(str(told["name"]))
-    return {**told, "parameters": {"labels": list(names)}} if names else told
+def _decoded_spec(found: Mapping[str, Any]) -> TensorSpec:
+    ranked = found.get("ranked") is not False  # ours alone says so
+    shape = tuple(map(int, found["shape"])) if ranked else ()
+    missing = str(_parameters(found).get("missing") or "")
+    return TensorSpec(found["name"], found["datatype"], shape, ranked, missing, _names(found, "columns"))
+
+
+def _with(told: dict[str, object], **parameters: str | Sequence[str] | None) -> dict[str, object]:
+    """With those that are not empty as its `parameters`, which clients pass over that do not know them."""
+    known = {name: value for name, value in parameters.items() if value}
+    return {**told, "parameters": known} if known else told
+
+
+def _names(found: Mapping[str, Any], what: str) -> tuple[str, ...]:
+    return tuple(map(str, _parameters(found).get(what) or ()))
+
+
+def _parameters(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    return found.get("parameters") or {}
 
 
 def _decoded(body: bytes | str, kind: Any) -> Any:

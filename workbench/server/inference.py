@@ -249,7 +249,7 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
     def _submit(self, inference: InferencePath, request: InferRequest) -> None:
         self.decoded_at = inference.clock()
         if self.caller is not None and self.caller.models is not None:
-            self.caller.confine(request)
+            self.caller.confine(request, inference.engine.rows_of)
         self.model, self.version, self.id = request.model, request.version or "", request.id
         if self.timeout_s is not None:
             deadline = self.received_at + self.timeout_s

@@ -10,40 +10,44 @@ BURST_S: Final = 1.0
 
 
 class RateBucket:
-    """Holds requests to `rate` a second. The bucket is full at first."""
+    """Holds requests, or their rows, to `rate` a second. The bucket is full at first."""
 
-    __slots__ = ("_full_at", "_interval_s", "_now", "_slack_s", "burst", "rate")
+    __slots__ = ("_full_at", "_full_s", "_interval_s", "_now", "burst", "rate")
 
-    def __init__(self, rate: float, now: float) -> None:
+    def __init__(self, rate: float, now: float, least: int = 1) -> None:
+        """`least`: what a full bucket holds however small the rate is."""
         self.rate = rate
-        self.burst = max(1, math.floor(rate * BURST_S))
-        """Requests that a full bucket holds."""
+        self.burst = max(least, math.floor(rate * BURST_S))
+        """What a full bucket holds."""
         self._interval_s = 1.0 / rate
-        self._slack_s = (self.burst - 1) * self._interval_s
+        self._full_s = self.burst * self._interval_s
         self._now = now
         self._full_at = now
         """When the bucket will be full again."""
 
-    def take(self, now: float) -> float:
-        """Take one request out: 0.0, or the seconds until there is one to take, and nothing was taken.
+    def take(self, now: float, count: int = 1) -> float:
+        """Take so many out: 0.0, or the seconds until they can be taken, and nothing was taken.
 
-        A clock that goes back stands still instead.
+        More than a full bucket holds are taken out of a full one, which then owes the rest. A clock that goes back
+        stands still instead.
         """
         if now < self._now:
             now = self._now
         else:
             self._now = now
         ahead_s = self._full_at - now
+        cost_s = count * self._interval_s
         if ahead_s <= 0:
-            self._full_at = now + self._interval_s
+            self._full_at = now + cost_s
             return 0.0
-        if ahead_s <= self._slack_s + 1e-9:  # sums of intervals are not exact
-            self._full_at += self._interval_s
+        over_s = ahead_s + min(cost_s, self._full_s) - self._full_s
+        if over_s <= 1e-9:  # sums of intervals are not exact
+            self._full_at += cost_s
             return 0.0
-        return ahead_s - self._slack_s
+        return over_s
 
     @property
     def left(self) -> int:
-        """Requests that can be taken at the time of the last `take`."""
+        """What can be taken at the time of the last `take`."""
         ahead_s = max(self._full_at - self._now, 0.0)
         return max(self.burst - math.ceil(ahead_s / self._interval_s - 1e-6), 0)

@@ -44,6 +44,8 @@ class ShareRecord:
     revoked_at: float | None = None
     first_call_at: float | None = None
     """When it was first used for an inference; None: not yet."""
+    row_rate: float | None = None
+    """Rows each second; None: as many as the service takes."""
 
 
 def check_label(value: object) -> str:
@@ -63,8 +65,8 @@ def check_models(values: Sequence[object]) -> tuple[str, ...]:
     return names
 
 
-def parse_rate(value: object) -> float | None:
-    """Requests each second of a number, or of a text such as "20/s" or "600/min"; None: no rate. InvalidInput."""
+def parse_rate(value: object, name: str = "rate", of: str = "requests") -> float | None:
+    """How many each second, of a number or a text such as "20/s" or "600/min"; None: no rate. Raises InvalidInput."""
     if value is None:
         return None
     rate = math.nan
@@ -73,7 +75,7 @@ def parse_rate(value: object) -> float | None:
     elif isinstance(value, str) and (match := _RATE.fullmatch(value)) is not None:
         rate = float(match[1]) / _PER_S[match[2]]
     if not 0 < rate <= MAX_RATE:
-        raise InvalidInput(f"rate must be requests a second above 0 (20, '20/s', '600/min'), got {str(value)[:40]!r}")
+        raise InvalidInput(f"{name} must be {of} a second above 0 (20, '20/s', '600/min'), got {str(value)[:40]!r}")
     return rate
 
 

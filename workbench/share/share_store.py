@@ -29,6 +29,7 @@ MIGRATIONS: Migrations = (
             token BLOB UNIQUE, code BLOB UNIQUE, code_until REAL)""",
     ),
     ("ALTER TABLE shares ADD COLUMN first_call_at REAL",),
+    ("ALTER TABLE shares ADD COLUMN row_rate REAL",),
 )
 
 
@@ -88,24 +89,19 @@ class ShareStore:
             if self._connection is None:
                 return []
             rows = self._connection.execute(
-                "SELECT id, label, models, rate, max_in_flight, created_at, expires_at, revoked_at, first_call_at, "
-                "token, code, code_until FROM shares ORDER BY created_at, id"
+                "SELECT token, code, code_until, id, label, models, rate, max_in_flight, created_at, expires_at, "
+                "revoked_at, first_call_at, row_rate FROM shares ORDER BY created_at, id"
             ).fetchall()
         return [
-            StoredShare(
-                ShareRecord(row[0], row[1], tuple(json.loads(row[2])), *row[3:9]),
-                row[9],
-                row[10],
-                row[11] or 0.0,
-            )
-            for row in rows
+            StoredShare(ShareRecord(id, label, tuple(json.loads(models)), *terms), token, code, code_until or 0.0)
+            for token, code, code_until, id, label, models, *terms in rows
         ]
 
     def add(self, share: StoredShare) -> None:
         """Raises StorageError; then it is not there."""
         each = share.record
         self._change(
-            "INSERT INTO shares VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO shares VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 each.id,
                 each.label,
@@ -119,6 +115,7 @@ class ShareStore:
                 share.code,
                 share.code_until,
                 each.first_call_at,
+                each.row_rate,
             ),
         )
 

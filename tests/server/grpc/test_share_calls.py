@@ -16,7 +16,7 @@ from tests.server.grpc.open_port import AUTHORIZED, INFER, STREAM, Port, open_po
 from workbench.core.varint import read_varint
 from workbench.protocols import pb
 from workbench.server.gate.scopes import SHARE_SCOPES, Scope
-from workbench.server.gate.share_caller import ShareCaller
+from workbench.server.gate.share_caller import READS_AT_ONCE, ShareCaller
 from workbench.server.grpc.health import HEALTH
 
 NAMED = ("ModelReady", "ModelMetadata", "ModelConfig", "ModelStatistics")
@@ -91,7 +91,8 @@ async def test_every_method_but_health_pays_and_over_the_rate_is_exhausted(port:
         method = name.rpartition("/")[2]
         if method in NAMED:
             message = named(method, "digits")
-        await port.call(name, message, metadata=mine)
+        for _ in range(1 if name == INFER else READS_AT_ONCE):
+            await port.call(name, message, metadata=mine)
         status, code, _ = await port.fails(name, message, metadata=mine)
         assert (status, code) == ("RESOURCE_EXHAUSTED", "limit_exceeded"), name
 
@@ -111,6 +112,22 @@ async def test_over_the_rate_a_client_is_told_when_to_come_again(port: Port) -> 
     assert kind == b"type.googleapis.com/google.rpc.RetryInfo"
     ((seconds, nanos),) = [_fields(each) for each in _fields(retry)]
     assert 9 <= seconds + nanos / 1e9 <= 10
+
+
+async def test_rows_are_counted_before_they_run_over_grpc_and_each_of_a_stream(port: Port) -> None:
+    mine = await shared(port, row_rate=4)
+    await port.call(INFER, request(3), metadata=mine)
+    status, code, said = await port.fails(INFER, request(3), metadata=mine)
+    assert (status, code) == ("RESOURCE_EXHAUSTED", "limit_exceeded") and "4 rows a second" in said
+    other = await shared(port, label="other", row_rate="4/h")
+    stream = port.channel.stream_stream(STREAM)(metadata=other)
+    told = []
+    for _ in range(3):
+        await stream.write(request())
+        told.append(service_pb2.ModelStreamInferResponse.FromString(await stream.read()).error_message)
+    assert [bool(each) for each in told] == [False, True, True]
+    stream.cancel()
+    assert sum(port.house.service.metrics.state().figures["digits", "1"].outcomes.values()) == 2
 
 
 def _fields(message: bytes) -> list[Any]:

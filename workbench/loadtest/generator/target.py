@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 from workbench.client.client import AsyncClient
 from workbench.client.grpc_client import GrpcClient
 from workbench.core.messages import InferRequest
-from workbench.core.model import Signature, TensorSpec
+from workbench.core.model import Signature
 from workbench.errors import (
     DeadlineExceeded,
     Forbidden,
@@ -32,7 +32,7 @@ from workbench.loadtest.generator.ipc import Spec
 from workbench.loadtest.generator.load_runner import Request, authorization
 from workbench.loadtest.plan import Plan, Target
 from workbench.protocols import oip_grpc
-from workbench.protocols.metadata import OURS
+from workbench.protocols.metadata import OURS, decode_signature
 
 TRIES = 8
 """The most requests of different shapes that are tried before the run."""
@@ -122,7 +122,7 @@ async def _describe_http(target: Target) -> _TargetInfo:
             found = await client.metadata(target.model, target.version)
             if found["name"] != target.model:
                 raise ValueError
-            signature = Signature(_specs(found.get("inputs")), _specs(found.get("outputs")))
+            signature = decode_signature(found)
         except NotFound as error:
             if OURS in server.get("extensions", ()):
                 await client.status(target.model, target.version)  # its error names the versions that there are
@@ -159,6 +159,8 @@ async def _add_status(client: AsyncClient, target: Target, facts: dict[str, Any]
     """Add the model's status to `facts`; False where the token gives no access to the control plane."""
     with suppress(WorkbenchError):
         status = await client.status(target.model, target.version)
+        if client.of_share:
+            return False
         from workbench.protocols.control import encode_status
 
         encoded = encode_status(status)
@@ -167,15 +169,6 @@ async def _add_status(client: AsyncClient, target: Target, facts: dict[str, Any]
         )
         return True
     return False
-
-
-def _specs(found: Any) -> tuple[TensorSpec, ...]:
-    return tuple(map(_spec, found or ()))
-
-
-def _spec(found: Mapping[str, Any]) -> TensorSpec:
-    ranked = found.get("ranked") is not False  # ours alone says so
-    return TensorSpec(found["name"], found["datatype"], tuple(map(int, found["shape"])) if ranked else (), ranked)
 
 
 # Requests

@@ -77,10 +77,11 @@ class Caller:
     def check_model(self, model: str) -> None:
         """Raises Forbidden where the caller may not know of the model, whether there is one or not."""
         if self.models is not None and model not in self.models:
-            raise Forbidden(f"this token is not for model {model[:200]!r}; it is for {', '.join(sorted(self.models))}")
+            raise Forbidden(f"this token is not for model {model[:200]!r}; it is for {_listed(self.models)}")
 
-    def confine(self, request: InferRequest) -> None:
-        """Hold a decoded request to what the caller may do. Raises Forbidden."""
+    def confine(self, request: InferRequest, rows_of: Callable[[InferRequest], int]) -> None:
+        """Hold a decoded request to what the caller may do. `rows_of` counts its rows. Raises Forbidden,
+        LimitExceeded."""
 
     def told(self, error: Exception) -> Exception:
         """`error` as this caller may know it."""
@@ -240,8 +241,13 @@ def _header_of(token: str) -> bytes:
 
 def _with_scope(caller: Caller, scope: Scope | None) -> Caller:
     if scope is not None and scope not in caller.scopes:
-        raise Forbidden(f"this needs the scope {scope.value!r}, which this token does not have")
+        whose = "this token does not have" if caller.models is None else f"a share of {_listed(caller.models)} has not"
+        raise Forbidden(f"this needs the scope {scope.value!r}, which {whose}")
     return caller
+
+
+def _listed(models: frozenset[str]) -> str:
+    return ", ".join(sorted(models))
 
 
 @lru_cache(maxsize=256)

@@ -18,6 +18,9 @@ from workbench.server.gate.scopes import SHARE_SCOPES
 from workbench.share.rate_bucket import BURST_S, RateBucket
 from workbench.share.share_record import ShareRecord
 
+READS_AT_ONCE: Final = 32
+"""Of what its models take, whatever the rate: a client reads a few answers before its first inference."""
+
 MAX_SHARE_WATCHES: Final = 8
 """Streams of one share that tell of its models' health at once."""
 
@@ -25,7 +28,19 @@ MAX_SHARE_WATCHES: Final = 8
 class ShareCaller(Caller):
     """Belongs to the event loop."""
 
-    __slots__ = ("_bucket", "_clock", "_ends_at", "_on_first_call", "_wall", "record", "refused", "requests", "seen_at")
+    __slots__ = (
+        "_bucket",
+        "_clock",
+        "_ends_at",
+        "_on_first_call",
+        "_reads",
+        "_rows",
+        "_wall",
+        "record",
+        "refused",
+        "requests",
+        "seen_at",
+    )
 
     def __init__(
         self,
@@ -55,6 +70,8 @@ class ShareCaller(Caller):
         self._wall = wall
         self._ends_at = clock() + record.expires_at - wall()
         self._bucket = None if record.rate is None else RateBucket(record.rate, clock())
+        self._reads = None if record.rate is None else RateBucket(max(record.rate, 1.0), clock(), READS_AT_ONCE)
+        self._rows = None if record.row_rate is None else RateBucket(record.row_rate, clock())
 
     @property
     def expired(self) -> bool:
@@ -75,15 +92,17 @@ class ShareCaller(Caller):
                 "in-flight",
                 self.max_in_flight,
             )
-        self._take()
+        self._take(self._bucket, "requests")
         self.in_flight += 1
 
     def pay(self) -> None:
-        self._take()
+        self._take(self._reads, "reads")
 
-    def confine(self, request: InferRequest) -> None:
+    def confine(self, request: InferRequest, rows_of: Callable[[InferRequest], int]) -> None:
         if request.model not in self.record.models:
             self.check_model(request.model)
+        if self._rows is not None:
+            self._pay_rows(self._rows, rows_of(request))
         if self.record.first_call_at is None:
             self.record = dataclasses.replace(self.record, first_call_at=self._wall())
             self._on_first_call(self)
@@ -103,20 +122,30 @@ class ShareCaller(Caller):
             "this token's share was revoked or has expired; ask whoever shared the model for another"
         )
 
-    def _take(self) -> None:
+    def _take(self, bucket: RateBucket | None, of: str) -> None:
         """Count a request that is within the share's time and rate. Raises Unauthenticated, LimitExceeded."""
         now, wall = self._clock(), self._wall()
         if self.revoked or wall >= self.record.expires_at or now >= self._ends_at:
             raise self.ended()
-        bucket = self._bucket
         if bucket is not None and (wait_s := bucket.take(now)):
             self.refused += 1
-            raise LimitExceeded(
-                f"this token has {bucket.rate:g} requests a second, and they are used up; try again later",
-                wait_s,
-                "requests",
-                bucket.burst,
-                max(round(bucket.burst / bucket.rate), int(BURST_S)),
-            )
+            raise _used_up(bucket, of, wait_s)
         self.requests += 1
         self.seen_at = wall
+
+    def _pay_rows(self, bucket: RateBucket, rows: int) -> None:
+        """Of a request that was let in before it was decoded. Raises LimitExceeded."""
+        if wait_s := bucket.take(self._clock(), rows):
+            self.requests -= 1
+            self.refused += 1
+            raise _used_up(bucket, "rows", wait_s)
+
+
+def _used_up(bucket: RateBucket, of: str, wait_s: float) -> LimitExceeded:
+    return LimitExceeded(
+        f"this token has {bucket.rate:g} {of} a second, and they are used up; try again later",
+        wait_s,
+        of,
+        bucket.burst,
+        max(round(bucket.burst / bucket.rate), int(BURST_S)),
+    )

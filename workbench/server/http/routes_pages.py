@@ -71,6 +71,8 @@ def _terms(caller: ShareCaller) -> dict[str, object]:
     terms = [f"It may call {', '.join(record.models)}."]
     if record.rate is not None:
         terms.append(f"It may send {record.rate:g} requests a second; what is over that is answered with 429.")
+    if record.row_rate is not None:
+        terms.append(f"They may have {record.row_rate:g} rows a second in all; what is over that is answered with 429.")
     terms.append(f"{record.max_in_flight} of its requests may be under way at once.")
     return {"label": record.label, "models": record.models, "expires_at": record.expires_at, "terms": terms}
 

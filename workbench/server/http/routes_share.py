@@ -40,6 +40,7 @@ class _Asked(msgspec.Struct, forbid_unknown_fields=True):
     models: list[str]
     label: str
     rate: float | str | None = None
+    row_rate: float | str | None = None
     expires: float | str = "7d"
     max_in_flight: int = DEFAULT_IN_FLIGHT
     show_token: bool = False
@@ -82,6 +83,7 @@ class ShareRoutes:
             check_in_flight(asked.max_in_flight),
             now,
             now + parse_life_s(asked.expires),
+            row_rate=parse_rate(asked.row_rate, "row_rate", "rows"),
         )
         for model in terms.models:
             self._service.engine.status(model)  # raises where there is none
@@ -136,6 +138,7 @@ def _record(record: ShareRecord) -> Mapping[str, Any]:
         "label": record.label,
         "models": record.models,
         "rate": record.rate,
+        "row_rate": record.row_rate,
         "max_in_flight": record.max_in_flight,
         "created_at": record.created_at,
         "expires_at": record.expires_at,
