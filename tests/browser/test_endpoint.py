@@ -53,9 +53,10 @@ def claimed(link: str) -> tuple[str, str]:
 
 
 def test_a_model_is_shared_by_keyboard_its_first_call_is_told_and_it_is_revoked(
-    panel: Panel, lab: Jupyter, wb: Workbench
+    lab: Jupyter, wb: Workbench, open_page: OpenPage
 ) -> None:
     wb.load("plus", lab.root / "plus-one.onnx")
+    panel = open_panel(open_page(forgive="status of 400"), lab)
     endpoint = section(panel)
     panel.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     label = endpoint.get_by_role("textbox", name="With")
@@ -63,7 +64,15 @@ def test_a_model_is_shared_by_keyboard_its_first_call_is_told_and_it_is_revoked(
     expect(endpoint).to_contain_text("Up to 64 letters")
     expect(endpoint.get_by_role("button", name="Share", exact=True)).to_be_disabled()
     label.fill("team-a")
+    expires = endpoint.get_by_role("textbox", name="Expires after")
+    expires.fill("400d")
     label.press("Enter")
+    expect(endpoint.get_by_role("alert")).to_contain_text("366d at most")
+    expect(label).to_have_value("team-a")  # what was typed is still there
+    expect(expires).to_have_value("400d")
+    expires.fill("7d")
+    label.press("Enter")
+    expect(endpoint.get_by_role("alert")).to_have_count(0)
     link = endpoint.get_by_label("Link for team-a")
     expect(link).to_have_value(re.compile("/share/claim#."))
     address = link.input_value()
@@ -80,7 +89,7 @@ def test_a_model_is_shared_by_keyboard_its_first_call_is_told_and_it_is_revoked(
     token, url = claimed(address)
     expect(share).to_contain_text("Active")
     expect(link).to_be_hidden()
-    expect(endpoint).to_contain_text("The link for team-a was used")
+    expect(endpoint).to_contain_text("team-a has the token: the link was used")
     assert posted(url, INPUTS, token)["model_name"] == "plus"
     toast = panel.page.get_by_role("alert").filter(has_text="team-a made its first call")
     expect(toast).to_contain_text("the share of plus is in use")
@@ -97,7 +106,9 @@ def test_a_model_is_shared_by_keyboard_its_first_call_is_told_and_it_is_revoked(
     assert posted(url, INPUTS, token)["model_name"] == "plus", "it was not confirmed"
     share.get_by_role("button", name="Revoke").press("Enter")
     dialog.get_by_role("button", name="Revoke", exact=True).press("Enter")
-    expect(endpoint.get_by_role("button", name="1 ended share")).to_be_visible()
+    expect(endpoint.get_by_role("button", name=re.compile(r"\d ended share"))).to_be_visible()
+    expect(share).to_have_count(0)
+    assert endpoint.evaluate("section => section.contains(document.activeElement)")
     with pytest.raises(urllib.error.HTTPError) as caught:
         posted(url, INPUTS, token)
     with caught.value:

@@ -5,7 +5,7 @@ import { groupByModel } from '../service/groupByModel';
 import type { IView } from '../service/state';
 import type { INewShare, IShare } from '../service/wire';
 import { type IShareDraft, isActive, NEW_SHARE, toShareTerms } from '../share/shareForm';
-import { shareFigures, shareState, shareTermsText } from '../share/shareLabels';
+import { linkWords, shareFigures, shareState, shareTermsText } from '../share/shareLabels';
 import { capitalized } from '../ui/labels';
 import { Collapsible } from './collapsible';
 import { useIsInView } from './logTail';
@@ -76,7 +76,7 @@ function Contents({ view, made, onMade }: IContentsProps): JSX.Element {
     .map(({ name }) => name);
   const active = all?.filter(isActive) ?? [];
   const ended = all?.filter(share => !isActive(share)).reverse() ?? [];
-  const isUsed = all?.some(({ id, state }) => id === made?.id && state !== 'unclaimed') ?? false;
+  const stateOfMade = all?.find(({ id }) => id === made?.id)?.state;
 
   const revoke = async ({ id, label, models }: IShare) => {
     const { button } = await showDialog({
@@ -97,6 +97,7 @@ function Contents({ view, made, onMade }: IContentsProps): JSX.Element {
     setRefused('');
     try {
       await shares.revoke(id);
+      root.current?.focus(); // its button goes away
     } catch (error) {
       setRefused(capitalized((error as Error).message));
     }
@@ -111,7 +112,7 @@ function Contents({ view, made, onMade }: IContentsProps): JSX.Element {
   );
 
   return (
-    <div ref={root} className="iw-Endpoint">
+    <div ref={root} className="iw-Endpoint" tabIndex={-1}>
       {names.length > 0 ? (
         <ShareForm names={names} shares={all ?? []} onMade={onMade} />
       ) : (
@@ -119,7 +120,9 @@ function Contents({ view, made, onMade }: IContentsProps): JSX.Element {
           {trans.__('Load a model, and it can be shared with others here.')}
         </p>
       )}
-      {made && <ClaimLink made={made} isUsed={isUsed} onDone={() => onMade(null)} />}
+      {made && (
+        <ClaimLink key={made.id} made={made} state={stateOfMade} onDone={() => onMade(null)} />
+      )}
       <ErrorMessage text={refused} onDismiss={() => setRefused('')} />
       <ErrorMessage text={capitalized(trouble)} />
       {active.length > 0 && list(active, trans.__('Shares'))}
@@ -217,25 +220,19 @@ function ShareForm({ names, shares, onMade }: IFormProps): JSX.Element {
 
 interface IClaimLinkProps {
   readonly made: INewShare;
-  /** Whether the link has given its token, or never will. */
-  readonly isUsed: boolean;
+  /** Of the share; undefined until it is listed. */
+  readonly state: IShare['state'] | undefined;
   readonly onDone: () => void;
 }
 
 /** The link of a share that was just made; it stays until it is dismissed. */
-function ClaimLink({ made, isUsed, onDone }: IClaimLinkProps): JSX.Element {
+function ClaimLink({ made, state, onDone }: IClaimLinkProps): JSX.Element {
   const { trans } = usePanel();
   const id = React.useId();
+  const isUsed = state !== undefined && state !== 'unclaimed';
   return (
     <Message tone="info" onDismiss={onDone}>
-      <div role="status">
-        {isUsed
-          ? trans.__('The link for %1 was used, or its share has ended.', made.label)
-          : trans.__(
-              'Send this link to %1. It gives the token once, within an hour, and is not shown again.',
-              made.label
-            )}
-      </div>
+      <div role="status">{linkWords(trans, made.label, state)}</div>
       {!isUsed && (
         <div className="iw-Endpoint-link">
           <label className="iw-Hidden" htmlFor={id}>
@@ -261,7 +258,8 @@ function ClaimLink({ made, isUsed, onDone }: IClaimLinkProps): JSX.Element {
 
 function Item({ share, onRevoke }: { share: IShare; onRevoke: () => void }): JSX.Element {
   const { trans } = usePanel();
-  const [tone, word] = shareState(trans, share);
+  const now = Date.now() / 1000;
+  const [tone, word] = shareState(trans, share, now);
   return (
     <li className="iw-Share" aria-label={share.label}>
       <div className="iw-Share-head">
@@ -276,7 +274,7 @@ function Item({ share, onRevoke }: { share: IShare; onRevoke: () => void }): JSX
       </div>
       <State tone={tone} word={word} />
       <p className="iw-Text iw-mod-quiet">{shareTermsText(trans, share)}</p>
-      <FigureList figures={shareFigures(trans, share, Date.now() / 1000)} />
+      <FigureList figures={shareFigures(trans, share, now)} />
     </li>
   );
 }

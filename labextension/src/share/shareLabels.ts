@@ -5,19 +5,46 @@ import type { IShare } from '../service/wire';
 import * as format from '../ui/format';
 import type { Tone } from '../ui/labels';
 
+/** For how long the link of a share can be used, in seconds. */
+const LINK_S = 3600;
+
+/** Whether and how a share can be used. `now` is in Unix seconds. */
 export function shareState(
   trans: TranslationBundle,
-  { state }: IShare
+  { state, created_at }: IShare,
+  now: number
 ): [tone: Tone, word: string] {
   switch (state) {
     case 'unclaimed':
-      return ['busy', trans.__('Link not used yet')];
+      return now < created_at + LINK_S
+        ? ['busy', trans.__('Link not used yet')]
+        : ['bad', trans.__('Link ran out unused: revoke, and share again')];
     case 'holds':
       return ['good', trans.__('Active')];
     case 'revoked':
       return ['off', trans.__('Revoked')];
     case 'expired':
       return ['off', trans.__('Expired')];
+  }
+}
+
+/** What to do with the link of a new share. `state` is that of the share, undefined where it is not known. */
+export function linkWords(
+  trans: TranslationBundle,
+  label: string,
+  state: IShare['state'] | undefined
+): string {
+  switch (state) {
+    case 'holds':
+      return trans.__('%1 has the token: the link was used.', label);
+    case 'revoked':
+    case 'expired':
+      return trans.__('The share of %1 has ended, and its link with it.', label);
+    default:
+      return trans.__(
+        'Send this link to %1. It gives the token once, within an hour, and is not shown again.',
+        label
+      );
   }
 }
 

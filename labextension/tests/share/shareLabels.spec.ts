@@ -1,6 +1,6 @@
 import { nullTranslator } from '@jupyterlab/translation';
 import { expect, test } from 'vitest';
-import { shareFigures, shareState, shareTermsText } from '../../src/share/shareLabels';
+import { linkWords, shareFigures, shareState, shareTermsText } from '../../src/share/shareLabels';
 import { share } from '../fixtures';
 
 const trans = nullTranslator.load('');
@@ -12,9 +12,24 @@ test('a share says what it is for', () => {
   );
 });
 
-test('a share says whether it can be used', () => {
-  expect(shareState(trans, share({ state: 'unclaimed' }))).toEqual(['busy', 'Link not used yet']);
-  expect(shareState(trans, share({ state: 'expired' }))).toEqual(['off', 'Expired']);
+test('a share says whether it can be used, and its link', () => {
+  const unclaimed = share({ state: 'unclaimed', created_at: 1000 });
+  expect(shareState(trans, unclaimed, 1000 + 3599)).toEqual(['busy', 'Link not used yet']);
+  const [tone, word] = shareState(trans, unclaimed, 1000 + 3600);
+  expect([tone, word.split(':')[0]]).toEqual(['bad', 'Link ran out unused']);
+  expect(shareState(trans, share(), 1e9)).toEqual(['good', 'Active']);
+  expect(shareState(trans, share({ state: 'expired' }), 1e9)).toEqual(['off', 'Expired']);
+});
+
+test('a new link says what became of it', () => {
+  const words = ([undefined, 'unclaimed', 'holds', 'revoked', 'expired'] as const).map(state =>
+    linkWords(trans, 'team-a', state)
+  );
+  expect(words[0]).toContain('Send this link to team-a');
+  expect(words[1]).toBe(words[0]);
+  expect(words[2]).toContain('team-a has the token');
+  expect(words[3]).toContain('has ended');
+  expect(words[4]).toBe(words[3]);
 });
 
 test('a moment of today is a time, another one has its day, and none is a dash', () => {
