@@ -14,8 +14,8 @@ from tornado.web import RequestHandler
 from tornado.websocket import WebSocketHandler
 from traitlets.config import Config
 
+from tests.helpers.jupyter_routes import routes_of
 from tests.jupyter.conftest import Fetch, Socket
-from workbench.jupyter.endpoint_handler import EndpointHandler
 from workbench.jupyter.extension import InferWorkbench
 from workbench.jupyter.routes import RESOURCE
 
@@ -47,25 +47,6 @@ def porter() -> Iterator[None]:
     Porter.denied = set()
 
 
-def ours(extension: InferWorkbench) -> Iterator[tuple[str, type[RequestHandler]]]:
-    """(path, handler) of every route of the whole server that is the extension's, but for the one that takes shares'
-    tokens in place of Jupyter's (test_endpoint.py)."""
-    assert extension.serverapp is not None
-    app = extension.serverapp.web_app
-    rules = [rule for router in (app.default_router, app.wildcard_router) for rule in router.rules]
-    nested = [inner for rule in rules for inner in getattr(rule.target, "rules", [rule])]
-    found = {
-        rule.matcher.regex.pattern: rule.target
-        for rule in nested
-        if RESOURCE in getattr(getattr(rule.matcher, "regex", None), "pattern", "")
-    }
-    assert [handler for handler in found.values() if issubclass(handler, EndpointHandler)] == [EndpointHandler]
-    for pattern, handler in found.items():
-        if handler is EndpointHandler:
-            continue
-        yield pattern[pattern.index(RESOURCE) :].rstrip("$").replace(r"([^/]+)", "name").replace("\\", ""), handler
-
-
 def methods(handler: type[RequestHandler]) -> list[str]:
     return [name for name in METHODS if getattr(handler, name) is not getattr(RequestHandler, name)]
 
@@ -73,7 +54,7 @@ def methods(handler: type[RequestHandler]) -> list[str]:
 async def refusals(extension: InferWorkbench, jp_fetch: Fetch, jp_ws_fetch: Fetch, **headers: str) -> list[int]:
     """The status of every method of every route."""
     found = []
-    for path, handler in ours(extension):
+    for path, handler in routes_of(extension):
         for method in methods(handler):
             more: dict[str, Any] = {"headers": dict(headers), "method": method.upper()}
             if method in ("post", "put", "patch"):
@@ -88,7 +69,7 @@ async def refusals(extension: InferWorkbench, jp_fetch: Fetch, jp_ws_fetch: Fetc
 
 
 def test_the_walk_finds_every_route(extension: InferWorkbench) -> None:
-    walked = {(path, method) for path, handler in ours(extension) for method in methods(handler)}
+    walked = {(path, method) for path, handler in routes_of(extension) for method in methods(handler)}
     api = f"{RESOURCE}/api"
     assert walked == {
         (f"{api}/status", "get"),
@@ -121,7 +102,7 @@ def test_the_walk_finds_every_route(extension: InferWorkbench) -> None:
 
 def test_no_method_is_left_without_authentication(extension: InferWorkbench) -> None:
     assert extension.serverapp is not None
-    for path, handler in ours(extension):
+    for path, handler in routes_of(extension):
         assert extension.serverapp.web_app._check_handler_auth(path, handler) == []
         for method in methods(handler):
             assert not getattr(getattr(handler, method), "__allow_unauthenticated", False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import io
+import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack
@@ -18,6 +19,7 @@ import pytest_asyncio
 from tritonclient.http import InferenceServerClient, InferInput
 from yarl import URL
 
+from tests.helpers.jupyter_routes import routes_of
 from tests.jupyter.conftest import Ask
 from tests.models import add_constant
 from workbench.api import connect
@@ -32,6 +34,7 @@ from workbench.live.watch import Watch
 
 BODY = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}
 INFER = "/v2/models/plus/infer"
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 @pytest.fixture
@@ -143,13 +146,14 @@ async def test_no_route_takes_anything_but_a_shares_token_that_holds(
     async with shared.session.get(f"{shared.url.partition(ENDPOINT)[0]}api/status?token={jupyters}") as answer:
         assert answer.status == 200  # and the cookie of the login goes with each request of this session from now on
         cookies = answer.cookies.output(header="", sep=";").strip()
-    for method, path, public in paths():
-        if public:
-            continue
+    for path, method in itertools.product(sorted({path for _, path, public in paths() if not public}), METHODS):
         for wrong in (None, record.token, jupyters, "wbk_" + "x" * 43, revoked["token"], expired["token"]):
             body = BODY if method == "POST" else None
             status, headers, _ = await shared.call(method, path, wrong, body, Cookie=cookies)
-            assert (status, headers["WWW-Authenticate"]) == (401, "Bearer"), (method, path, wrong)
+            if (wrong or "").startswith("wbk_") and (method, path, False) not in paths():
+                assert status == 405, (method, path, wrong)  # whose it is, the service would say
+            else:
+                assert (status, headers["WWW-Authenticate"]) == (401, "Bearer"), (method, path, wrong)
         async with shared.session.request(method, f"{shared.url}{path}?token={shared.token}") as answer:
             assert answer.status == 401, "a token in an address"
         for scheme in ("token", "Basic"):
@@ -157,6 +161,40 @@ async def test_no_route_takes_anything_but_a_shares_token_that_holds(
                 method, shared.url + path, headers={"Authorization": f"{scheme} {shared.token}"}
             ) as answer:
                 assert answer.status == 401
+
+
+async def test_no_other_route_takes_a_shares_token_or_the_services(
+    shared: Shared, jp_serverapp: Any, workplace: SharedService
+) -> None:
+    """Of ours, and of Jupyter's that would do most."""
+    record = workplace.record()
+    assert record is not None
+    base = shared.url.removesuffix(ENDPOINT)
+    theirs = ("api", "api/kernels", "api/contents", "api/terminals", "api/sessions", "lab", "files/plus.onnx", "tree")
+    paths = [*(path for path, _ in routes_of(shared.extension)), *theirs]
+    assert len(paths) > 30
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session:
+        for path, token in itertools.product(paths, (shared.token, record.token)):
+            ways: list[tuple[str, dict[str, Any]]] = [
+                (method, {"headers": {"Authorization": f"Bearer {token}"}}) for method in METHODS
+            ]
+            for method in ("GET", "POST"):
+                ways += [
+                    (method, {"headers": {"Authorization": f"token {token}"}}),
+                    (method, {"params": {"token": token}}),
+                ]
+                ways.append((method, {"headers": {"Cookie": f"token={token}; _xsrf=x", "X-XSRFToken": "x"}}))
+            for method, way in ways:
+                async with session.request(method, base + path, allow_redirects=False, **way) as answer:
+                    said = await answer.text()
+                    assert token not in said
+                    if method == "OPTIONS" and answer.status < 300:
+                        assert not said  # Jupyter tells anybody which methods it knows
+                    elif (path, method) != ("api", "GET"):  # Jupyter's version, for anybody
+                        assert answer.status in (302, 403, 404, 405), (method, path, way)
+                        assert answer.status != 302 or "/login?" in answer.headers["Location"]
+    async with shared.session.get(base + "api/status", headers={"Host": "evil.example"}) as answer:
+        assert answer.status == 403
 
 
 async def test_what_is_no_route_of_a_share_is_not_reached(shared: Shared) -> None:
