@@ -20,6 +20,7 @@ export function share(differs: Partial<IShare> = {}): IShare {
     models: ['digits'],
     state: 'holds',
     rate: 20,
+    row_rate: null,
     max_in_flight: 16,
     created_at: 1000,
     expires_at: 2000,

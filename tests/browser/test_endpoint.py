@@ -124,8 +124,11 @@ def test_what_is_shared_elsewhere_is_listed_in_the_dark_and_where_it_is_narrow(
     endpoint = section(panel)
     expect(endpoint).to_contain_text("plus · no rate limit · 16 at once")
     endpoint.get_by_role("textbox", name="With").fill("team-b")
+    endpoint.get_by_role("button", name="More limits").click()
+    endpoint.get_by_role("textbox", name="Rows a second").fill("2000/s")
     endpoint.get_by_role("button", name="Share", exact=True).click()
     expect(endpoint.get_by_label("Link for team-b")).to_be_visible()
+    expect(endpoint).to_contain_text("plus · 20/s · 2,000 rows/s · 16 at once")
     assert panel.barriers(f"#{PANEL}") == []
     too_wide = endpoint.evaluate(
         """section => [...section.querySelectorAll('*')]

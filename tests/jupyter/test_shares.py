@@ -23,7 +23,14 @@ from workbench.jupyter.events import SHARE
 from workbench.jupyter.extension import InferWorkbench
 
 LONG_S = 30.0
-TERMS = {"models": ["plus"], "label": "team-a", "rate": "20/s", "expires": "7d"}
+TERMS = {
+    "models": ["plus"],
+    "label": "team-a",
+    "rate": "20/s",
+    "expires": "7d",
+    "row_rate": "2000/s",
+    "max_in_flight": None,
+}
 
 
 async def refused(ask: Ask, body: object) -> tuple[int, str]:
@@ -49,6 +56,8 @@ async def test_a_share_is_made_called_told_of_once_and_revoked(
     for wrong, status, words in (
         ({**TERMS, "models": ["nothing"]}, 404, "nothing"),
         ({**TERMS, "rate": 0}, 400, "rate must be"),
+        ({**TERMS, "row_rate": "many"}, 400, "row_rate must be"),
+        ({**TERMS, "max_in_flight": 0}, 400, "max_in_flight must be"),
         ({**TERMS, "expires": "-1d"}, 400, "expires"),
         ({**TERMS, "show_token": True}, 400, "show_token"),
         ([], 400, "does not fit"),
@@ -65,6 +74,7 @@ async def test_a_share_is_made_called_told_of_once_and_revoked(
         token = (await answer.json())["token"]
     (share,) = await ask("shares")
     assert (share["label"], share["state"], share["first_call_at"]) == ("team-a", "holds", None)
+    assert (share["rate"], share["row_rate"], share["max_in_flight"]) == (20, 2000, 16)
     assert token not in json.dumps(share)
 
     async with AsyncClient(made["url"], token) as teammate:

@@ -373,6 +373,8 @@ class ShareTerms(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     label: str
     rate: float | str | None = None
     expires: float | str = "7d"
+    row_rate: float | str | None = None
+    max_in_flight: int | None = None
 
 
 class SharesHandler(Handler):

@@ -4,7 +4,13 @@ import * as React from 'react';
 import { groupByModel } from '../service/groupByModel';
 import type { IView } from '../service/state';
 import type { INewShare, IShare } from '../service/wire';
-import { type IShareDraft, isActive, NEW_SHARE, toShareTerms } from '../share/shareForm';
+import {
+  type IShareDraft,
+  isActive,
+  MORE_LIMITS,
+  NEW_SHARE,
+  toShareTerms
+} from '../share/shareForm';
 import { linkWords, shareFigures, shareState, shareTermsText } from '../share/shareLabels';
 import { capitalized } from '../ui/labels';
 import { Collapsible } from './collapsible';
@@ -156,6 +162,7 @@ function ShareForm({ names, shares, onMade }: IFormProps): JSX.Element {
   const [trouble, setTrouble] = React.useState('');
   const name = names.includes(chosen) ? chosen : (names[0] ?? '');
   const { terms, wrong } = toShareTerms(trans, name, draft, shares);
+  const [moreOpen, setMoreOpen] = useCollapse('share-limits', false);
 
   const share = async () => {
     if (terms === null || sharing) {
@@ -209,6 +216,18 @@ function ShareForm({ names, shares, onMade }: IFormProps): JSX.Element {
         {field('label', trans.__('With'), 'team-a')}
         {field('rate', trans.__('Rate limit'), trans.__('no limit'))}
         {field('expires', trans.__('Expires after'), '7d')}
+      </div>
+      <div>
+        <Collapsible
+          label={trans.__('More limits')}
+          open={moreOpen || MORE_LIMITS.some(key => wrong.has(key))}
+          onOpen={setMoreOpen}
+        >
+          <div className="iw-Fields">
+            {field('rowRate', trans.__('Rows a second'), trans.__('no limit'))}
+            {field('atOnce', trans.__('Requests at once'), '16')}
+          </div>
+        </Collapsible>
       </div>
       <div className="iw-Row">
         <Button label={trans.__('Share')} submit primary disabled={terms === null || sharing} />

@@ -417,6 +417,10 @@ export interface IShareTerms {
   /** Null: no limit. */
   readonly rate: string | null;
   readonly expires: string;
+  /** Null: no limit. */
+  readonly row_rate: string | null;
+  /** Null: the service's default. */
+  readonly max_in_flight: number | null;
 }
 
 /** A share that was just made. */
@@ -435,6 +439,8 @@ export interface IShare {
   readonly state: 'unclaimed' | 'holds' | 'revoked' | 'expired';
   /** Requests a second. */
   readonly rate: number | null;
+  /** Rows a second. */
+  readonly row_rate: number | null;
   readonly max_in_flight: number;
   readonly created_at: number;
   readonly expires_at: number;

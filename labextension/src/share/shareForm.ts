@@ -8,13 +8,25 @@ export interface IShareDraft {
   readonly label: string;
   readonly rate: string;
   readonly expires: string;
+  readonly rowRate: string;
+  readonly atOnce: string;
 }
 
-export const NEW_SHARE: IShareDraft = { label: '', rate: '20/s', expires: '7d' };
+export const NEW_SHARE: IShareDraft = {
+  label: '',
+  rate: '20/s',
+  expires: '7d',
+  rowRate: '',
+  atOnce: ''
+};
+
+/** The fields that are folded away; an empty one asks for the default. */
+export const MORE_LIMITS = ['rowRate', 'atOnce'] as const;
 
 const LABEL = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const RATE = /^\d{1,12}(\.\d{1,12})?\s*(\/\s*(s|min|m|h))?$/;
 const EXPIRES = /^\d+(\.\d+)?\s*(s|min|m|h|d)$/;
+const COUNT = /^\d{1,12}$/;
 
 /** Whether a share's token, or the link that gives it, can be used. */
 export function isActive(share: IShare): boolean {
@@ -36,21 +48,40 @@ export function toShareTerms(
   const label = draft.label.trim();
   const rate = draft.rate.trim();
   const expires = draft.expires.trim();
+  const rowRate = draft.rowRate.trim();
+  const atOnce = draft.atOnce.trim();
   const wrong = new Map<keyof IShareDraft, string>();
   if (label !== '' && !LABEL.test(label)) {
     wrong.set('label', trans.__('Up to 64 letters, digits, “.”, “_” and “-”'));
   } else if (shares.some(each => each.label === label && isActive(each))) {
     wrong.set('label', trans.__('%1 has a share already', label));
   }
-  if (rate !== '' && (!RATE.test(rate) || parseFloat(rate) === 0)) {
+  if (rate !== '' && !isAbove0(RATE, rate)) {
     wrong.set('rate', trans.__('Such as 20/s or 600/min; empty for no limit'));
   }
-  if (!EXPIRES.test(expires) || parseFloat(expires) === 0) {
+  if (!isAbove0(EXPIRES, expires)) {
     wrong.set('expires', trans.__('Such as 7d, 12h or 30min'));
+  }
+  if (rowRate !== '' && !isAbove0(RATE, rowRate)) {
+    wrong.set('rowRate', trans.__('Such as 2000/s; empty for no limit'));
+  }
+  if (atOnce !== '' && !isAbove0(COUNT, atOnce)) {
+    wrong.set('atOnce', trans.__('A whole number; empty for the default'));
   }
   const terms =
     wrong.size === 0 && label !== '' && model !== ''
-      ? { models: [model], label, rate: rate || null, expires }
+      ? {
+          models: [model],
+          label,
+          rate: rate || null,
+          expires,
+          row_rate: rowRate || null,
+          max_in_flight: atOnce === '' ? null : Number(atOnce)
+        }
       : null;
   return { terms, wrong };
+}
+
+function isAbove0(form: RegExp, text: string): boolean {
+  return form.test(text) && parseFloat(text) > 0;
 }

@@ -48,11 +48,16 @@ export function linkWords(
   }
 }
 
-/** What a share is for: "digits · 20/s · 16 at once". */
+/** What a share is for: "digits · 20/s · 2,000 rows/s · 16 at once". */
 export function shareTermsText(trans: TranslationBundle, share: IShare): string {
-  const rate =
-    share.rate === null ? trans.__('no rate limit') : trans.__('%1/s', format.rate(share.rate));
-  return [share.models.join(', '), rate, trans.__('%1 at once', share.max_in_flight)].join(' · ');
+  const { models, rate, row_rate: rowRate, max_in_flight: atOnce } = share;
+  const words = [
+    models.join(', '),
+    rate === null ? trans.__('no rate limit') : trans.__('%1/s', format.rate(rate)),
+    ...(rowRate === null ? [] : [trans.__('%1 rows/s', format.rate(rowRate))]),
+    trans.__('%1 at once', atOnce)
+  ];
+  return words.join(' · ');
 }
 
 /** The use of a share, once its link was used, and its end. `now` is in Unix seconds. */

@@ -10,7 +10,20 @@ describe('the form of a share', () => {
   test('asks for what is typed', () => {
     const { terms, wrong } = toShareTerms(trans, 'digits', typed, []);
     expect(wrong.size).toBe(0);
-    expect(terms).toEqual({ models: ['digits'], label: 'team-a', rate: '20/s', expires: '7d' });
+    expect(terms).toEqual({
+      models: ['digits'],
+      label: 'team-a',
+      rate: '20/s',
+      expires: '7d',
+      row_rate: null,
+      max_in_flight: null
+    });
+  });
+
+  test('asks for more limits where they are typed', () => {
+    const limits = { rowRate: ' 2000/s', atOnce: '4 ' };
+    const { terms } = toShareTerms(trans, 'digits', { ...typed, ...limits }, []);
+    expect(terms).toMatchObject({ row_rate: '2000/s', max_in_flight: 4 });
   });
 
   test('without a rate there is no limit', () => {
@@ -39,7 +52,11 @@ describe('the form of a share', () => {
     ['expires', ''],
     ['expires', '7'],
     ['expires', '0d'],
-    ['expires', '-1d']
+    ['expires', '-1d'],
+    ['rowRate', '0/s'],
+    ['rowRate', 'many'],
+    ['atOnce', '0'],
+    ['atOnce', '1.5']
   ] as const)('%s is not %j', (field, text) => {
     const { terms, wrong } = toShareTerms(trans, 'digits', { ...typed, [field]: text }, []);
     expect([...wrong.keys()]).toEqual([field]);

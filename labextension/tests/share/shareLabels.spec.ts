@@ -10,6 +10,9 @@ test('a share says what it is for', () => {
   expect(shareTermsText(trans, share({ rate: null, models: ['digits', 'iris'] }))).toBe(
     'digits, iris · no rate limit · 16 at once'
   );
+  expect(shareTermsText(trans, share({ row_rate: 2000, max_in_flight: 4 }))).toBe(
+    'digits · 20/s · 2,000 rows/s · 4 at once'
+  );
 });
 
 test('a share says whether it can be used, and its link', () => {

@@ -20,7 +20,14 @@ function server() {
 }
 
 const LIST = 'GET api/shares?no_track_activity=1';
-const TERMS = { models: ['digits'], label: 'team-a', rate: null, expires: '7d' };
+const TERMS = {
+  models: ['digits'],
+  label: 'team-a',
+  rate: null,
+  expires: '7d',
+  row_rate: null,
+  max_in_flight: null
+};
 
 describe('shares', () => {
   test('of two answers the one asked for last holds', async () => {
