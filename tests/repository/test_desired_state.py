@@ -154,6 +154,27 @@ def test_one_death_while_restoring_makes_suspect_and_two_quarantine(path: Path) 
     assert not state.models()[1].suspect
 
 
+def test_a_quarantined_model_is_not_served_until_something_is_loaded_under_its_name(path: Path) -> None:
+    state = opened(path)
+    for name in ("m", "other"):
+        state.serving(model(name))
+    state.quarantined(model("m"), "it crashed")
+    state.quarantined(model("flagged", 2), "it hung")
+    state.quarantined(model("other", 2), "another version serves by now")
+    state.close()
+    state = opened(path)
+    assert rows(state) == [
+        ("flagged", "2", DesiredKind.QUARANTINED),
+        ("m", "1", DesiredKind.QUARANTINED),
+        ("other", "1", DesiredKind.SERVING),
+    ]
+    assert state.models()[1].reason == "quarantined: it crashed; load it again to try once more, or unload it"
+    assert model("m").digest not in state.forgotten()
+    state.serving(model("m"))
+    state.unloaded("flagged")
+    assert rows(state) == [("m", "1", DesiredKind.SERVING), ("other", "1", DesiredKind.SERVING)]
+
+
 def test_an_orderly_end_while_restoring_blames_nobody(path: Path) -> None:
     state = opened(path)
     state.serving(model())

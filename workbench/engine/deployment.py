@@ -17,6 +17,7 @@ from workbench.core.description import Description, RunTimes
 from workbench.core.messages import InferRequest, InferResponse, Timings
 from workbench.core.model import ModelState, ModelStatus, Signature, shown_labels
 from workbench.core.ports import Observer, Outcome, Placed, Session, Trimmable
+from workbench.core.run_marks import ModelKey, RunMark, RunMarks
 from workbench.core.threads import in_thread
 from workbench.engine.admission import Admission
 from workbench.engine.arbiter import Arbiters, SchedulerHandle
@@ -92,6 +93,7 @@ class Deployment:
         loop_time: LoopShare,
         footprints: Footprints,
         limits: Limits,
+        marks: RunMarks,
     ) -> None:
         self.name = name
         self.version = version
@@ -119,6 +121,8 @@ class Deployment:
         self._policy: BatchPolicy = AlonePolicy(self._costs)
         self._batcher = Batcher(self._policy, _queue_policy(config), clock)
         self._executor: Executor | None = None
+        self._marks = marks
+        self._mark: RunMark | None = None
         self._admission: Admission | None = None
         self._breakers = CallerBreakers(_breaker_policy(config))
         self._sequences: SequenceScheduler | None = None
@@ -392,7 +396,9 @@ class Deployment:
                 self._wake_soon,
             )
         self._apply()
-        self._executor = Executor(self.name, self._sessions, self._batcher, self._deliver_from_runner, self._clock)
+        self._mark = self._marks.take(ModelKey(self.name, self.version, self.source.digest))
+        deliver = self._deliver_from_runner
+        self._executor = Executor(self.name, self._sessions, self._batcher, deliver, self._clock, self._mark)
         if self._found.evidence in (BatchEvidence.SAMPLED, BatchEvidence.DECLARED) and self.config.batching != "always":
             self._executor.to_check = CHECKED_BATCHES
         self._executor.resize(self._layout.runners)
@@ -495,6 +501,8 @@ class Deployment:
             self._executor.resize(0)
         sessions, self._sessions = self._sessions, []
         if self._outstanding == 0:
+            if self._mark is not None:
+                self._marks.give_back(self._mark)
             for session in sessions:
                 await in_thread(session.close)
         self._leave_device()

@@ -57,6 +57,10 @@ class Deployments:
                 found.setdefault(each.name, []).append(each.asked)
         return found
 
+    def failures(self, name: str) -> list[ModelStatus]:
+        """What is listed as Failed under this name."""
+        return [status for key, status in self._failed.items() if key[0] == name]
+
     def failed(self, name: str) -> bool:
         return any(key[0] == name for key in self._failed)
 
@@ -137,7 +141,7 @@ class Deployments:
         self._publish()
 
     def _publish(self) -> None:
-        failed = {name: status.reason for (name, _), status in self._failed.items()}
+        failed = {key: status.reason for key, status in self._failed.items()}
         self.table = RoutingTable(self._serving.values(), self._routed, failed)
         if not self._cleared:
             self._inner = self.table

@@ -19,6 +19,7 @@ from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import DesiredModel, ModelState, ModelStatus, check_model_name, check_model_version
 from workbench.core.ports import Journal, Observer, Outcome
 from workbench.core.provenance import Provenance
+from workbench.core.run_marks import ModelKey, RunMarks
 from workbench.core.threads import in_thread
 from workbench.engine.arbiter import Arbiters
 from workbench.engine.deployment import Deployment, Trial
@@ -41,6 +42,7 @@ from workbench.errors import (
     WorkbenchError,
     signature_changed,
 )
+from workbench.repository.desired_state import HARMFUL
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore, StoredModel
 from workbench.runtimes.registry import Opener
@@ -100,9 +102,11 @@ class Engine:
         clock: Callable[[], float] = time.monotonic,
         limits: Limits | None = None,
         why_no_code: str = "",
+        marks: RunMarks | None = None,
     ) -> None:
         """`limits` are those of requests that come from outside; a model that no request can call is told by them.
-        `why_no_code`: the reason why no model that is code is run, whatever its load says; empty: there is none."""
+        `why_no_code`: the reason why no model that is code is run, whatever its load says; empty: there is none.
+        `marks` are where runs are noted for whoever finds this process dead."""
         self.clock = clock
         self._limits = limits or Limits()
         self._sources = Sources(store, repositories)
@@ -114,6 +118,9 @@ class Engine:
         self._deployments = Deployments()
         self._arbiters = Arbiters()
         self._footprints = Footprints()
+        self._marks = marks or RunMarks()
+        self.given_up: list[ModelKey] = []
+        """The models that served until a run of theirs did not end (`give_up_stuck`)."""
         self.loop_time = LoopShare()
         """What runs on the event loop's own thread have cost it, of all models since the start."""
         self._persisted: set[str] = set()
@@ -193,22 +200,30 @@ class Engine:
         force: bool = False,
         persist: bool = True,
         allow_code: bool = False,
+        even_harmful: bool = True,
     ) -> LoadResult:
         """Load, warm and route to a model; the version before it drains, and no request fails because of it.
 
         `source` is an ONNX file, a model's folder (NAME itself: VERSION/model.onnx, the highest version is taken, or
-        model.onnx), the file's bytes, or None: from the repositories. All are copied into the store, but for a
-        repository that is served in place.
+        model.onnx), the file's bytes, or None: from the repositories, or else the stored file of what Failed under this
+        name. All are copied into the store, but for a repository that is served in place.
         `config` is laid over the folder's model.toml. Where the same digest serves already nothing is loaded again.
         The journal is told before this returns, but for what the repositories hold, and unless `persist` is False.
-        A model that is its author's code is refused unless `allow_code`.
+        A model that is its author's code is refused unless `allow_code`; one that is quarantined for its runs, unless
+        `even_harmful`.
         Raises Conflict where inputs or outputs would change, unless `force`; StorageError where the disk is full, and
         what served goes on.
         """
         check_model_name(name)
         if source is None:
+            stored = next((status for status in self._deployments.failures(name) if status.digest), None)
+            if stored is not None and not await in_thread(lambda: self._sources.versions(name)):
+                settings = _overlaid(stored.config, config)
+                return await self.restore(DesiredModel(name, stored.version, stored.digest, settings), suspect=True)
             await self._load_stages(name, (), allow_code)
-        return await self._load(name, source, config, force=force, persist=persist, allow_code=allow_code)
+        return await self._load(
+            name, source, config, force=force, persist=persist, allow_code=allow_code, even_harmful=even_harmful
+        )
 
     async def _load(
         self,
@@ -219,6 +234,7 @@ class Engine:
         force: bool,
         persist: bool,
         allow_code: bool,
+        even_harmful: bool = True,
     ) -> LoadResult:
         began = self.clock()
         async with self._changing(name):
@@ -230,6 +246,9 @@ class Engine:
                     self._note_failure(name, error, source, asked=persist and source is not None)
                 raise
             current = self._deployments.routed(name)
+            for status in self._deployments.failures(name) if not even_harmful else ():
+                if status.digest == found.source.digest and status.reason.startswith(HARMFUL):
+                    raise ModelError(status.reason)
             base = found.config or (current.config if current is not None else found.source.own_config)
             settings = _overlaid(base, config)
             same_file = current is not None and current.source.digest == found.source.digest
@@ -416,6 +435,8 @@ class Engine:
         stuck = []
         for deployment in self._deployments.living:
             if (ran_s := deployment.longest_run_s()) > limit_s and deployment.state is not ModelState.FAILED:
+                if deployment.state is not ModelState.WARMING:
+                    self.given_up.append(ModelKey(deployment.name, deployment.version, deployment.source.digest))
                 deployment.give_up(
                     f"a run of model {deployment.name!r} did not end within {ran_s:.0f} s (run_limit_s is "
                     f"{limit_s:g}), so the service is started anew"
@@ -603,6 +624,7 @@ class Engine:
                 loop_time=self.loop_time,
                 footprints=self._footprints,
                 limits=self._limits,
+                marks=self._marks,
             )
         else:
             deployment = PipelineDeployment(
@@ -639,11 +661,12 @@ class Engine:
         """Note it, then route to it. StorageError, and then nothing has changed."""
         name = deployment.name
         desired = DesiredModel(name, deployment.version, deployment.source.digest, deployment.config)
+        harmful = any(status.reason.startswith(HARMFUL) for status in self._deployments.failures(name))
 
         def note() -> None:
             if persist:
                 self._journal.serving(desired)
-            elif name in self._persisted:
+            elif name in self._persisted or harmful:
                 self._journal.unloaded(name)
 
         def swap() -> LoadResult:

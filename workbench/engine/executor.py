@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 
 from workbench.core.messages import ReleaseReason
 from workbench.core.ports import Interruptible, Session
+from workbench.core.run_marks import RunMark
 from workbench.core.tensor import Array
 from workbench.engine.batch_arrays import NotRows, join, split
 from workbench.engine.batcher import Batch, Batcher, WaitFor
@@ -63,8 +64,10 @@ class Executor:
         batcher: Batcher,
         deliver: Callable[[Done], None],
         clock: Callable[[], float],
+        mark: RunMark,
     ) -> None:
         self._name = name
+        self._mark = mark.thread
         self._sessions = sessions
         self._batcher = batcher
         self._deliver = deliver
@@ -192,11 +195,14 @@ class Executor:
                 joined_at = self._clock()
             thread = threading.get_ident()
             self._inside[thread] = (joined_at, waiting)
+            self._mark[0] = thread
             try:
                 outputs = session.run(inputs, names)
             finally:
                 with self._lock:
                     del self._inside[thread]
+                    if not self._inside:  # else the mark stays another one's
+                        self._mark[0] = 0
             ran_at = self._clock()
             if lone:
                 answers = (dict(zip(names, outputs, strict=True)),) * len(tickets)

@@ -11,7 +11,7 @@ from workbench.errors import ModelNotFound, Unavailable, WorkbenchError
 MOST_NAMED = 10
 """Models that an error names."""
 
-_NONE: Mapping[str, str] = MappingProxyType({})
+_NONE: Mapping[tuple[str, str], str] = MappingProxyType({})
 
 
 class RoutingTable:
@@ -21,10 +21,10 @@ class RoutingTable:
         self,
         deployments: Iterable[Served] = (),
         routed: Mapping[str, Served] | None = None,
-        failed: Mapping[str, str] = _NONE,
+        failed: Mapping[tuple[str, str], str] = _NONE,
     ) -> None:
         """`deployments` answer to their own version; `routed` says which one answers where none is named; `failed`
-        holds, by model, why a load failed."""
+        holds, by model and version, why it does not serve."""
         table: dict[tuple[str, str | None], Served] = {(each.name, each.version): each for each in deployments}
         table.update({(name, None): deployment for name, deployment in (routed or {}).items()})
         self._table = table
@@ -43,8 +43,10 @@ class RoutingTable:
             return Unavailable(
                 f"no version of model {name!r} is Ready yet ({', '.join(versions)} on the way); try again"
             )
-        if version is None and name in self._failed:
-            return Unavailable(f"model {name!r} is Failed: {self._failed[name]}")
+        for (failed, which), reason in self._failed.items():
+            if failed == name and version in (None, which):
+                told = "" if version is None else f" version {version}"
+                return Unavailable(f"model {name!r}{told} is Failed: {reason}")
         if versions:
             found = f"version {str(version)[:20]} is not found; loaded: {', '.join(versions)}"
             return ModelNotFound(f"Request for unknown model: {name!r} {found}")

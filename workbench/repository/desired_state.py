@@ -47,6 +47,9 @@ DIED_TRYING = (
     "to try once more"
 )
 
+HARMFUL = "quarantined: "
+"""The reason of a model that is not served since its runs ended the service begins so."""
+
 MIGRATIONS: Migrations = (
     (
         """CREATE TABLE models (
@@ -195,6 +198,24 @@ class DesiredState:
         with self._changing() as connection:
             execute(connection, "DELETE FROM models WHERE name = ?", (name,))
             execute(connection, "DELETE FROM versions WHERE name = ?", (name,))
+
+    def quarantined(self, model: DesiredModel, why: str) -> None:
+        """`model` is not to be served any more, nor after a restart, until something is loaded under its name. Nothing
+        changes where the name is to serve something else by now."""
+        with self._changing() as connection:
+            serves = connection.execute(
+                "SELECT version, digest FROM models WHERE name = ? AND state = 'serving'", (model.name,)
+            ).fetchone()
+            if serves not in (None, (model.version, model.digest)):
+                return
+            execute(connection, "DELETE FROM models WHERE name = ? AND state <> 'serving'", (model.name,))
+            if serves is None:  # a flag or a repository names it
+                _insert(connection, model, DesiredKind.QUARANTINED, time.time())
+            execute(
+                connection,
+                "UPDATE models SET state = 'quarantined', reason = ?, deaths = 0 WHERE name = ?",
+                (f"{HARMFUL}{why}; load it again to try once more, or unload it", model.name),
+            )
 
     # Reading
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from workbench.config import ServerConfig
 from workbench.core.cores import usable_cores
-from workbench.core.model import ModelState
+from workbench.core.model import DesiredModel, ModelState
 from workbench.engine import Engine
 from workbench.engine.sandbox_load import ProcessTrial
 from workbench.errors import StorageError, WorkbenchError
@@ -62,9 +62,15 @@ class ModelPersistence:
         """What the user should know of what was found at the start."""
         return [*self.state.notes, *self.shares.notes]
 
-    def open(self) -> None:
-        """Blocks. Raises WorkbenchError where there is a state that cannot be used."""
+    def open(self, quarantine: Iterable[Sequence[str]] = ()) -> None:
+        """Blocks. Raises WorkbenchError where there is a state that cannot be used. `quarantine` has name, version,
+        digest and reason of models that ended the process before this one."""
         self.state.open()
+        for name, version, digest, why in quarantine:
+            try:
+                self.state.quarantined(DesiredModel(name, version, digest), why)
+            except StorageError as error:
+                log.error("model %s is served again, since its quarantine could not be noted: %s", name, error.message)
         self.shares.open()
         self._store.protect()
         self._store.space.measure()

@@ -19,10 +19,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from workbench.config import ServerConfig
+from workbench.core.run_marks import RunMarks
 from workbench.engine import Engine
 from workbench.errors import StorageError, WorkbenchError
 from workbench.rendezvous.atomic_files import last_lines
 from workbench.rendezvous.compatibility import API
+from workbench.repository.desired_state import HARMFUL
 from workbench.repository.local import LocalRepository
 from workbench.repository.store import ModelStore
 from workbench.sandbox.confinement import lessen_worker
@@ -104,7 +106,7 @@ def serve(config: ServerConfig, link: SupervisorChannel | None = None) -> int:
     store = ModelStore(config.data_dir / "models", config.max_store_bytes)
     persistence = ModelPersistence(config, store)
     try:
-        persistence.open()
+        persistence.open(link.place.quarantine if link is not None else ())
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             listeners = listener, grpc_listener
             return runner.run(_serve(config, token, prepared.token_file, listeners, logs, persistence, store, link))
@@ -160,6 +162,7 @@ async def _serve(
         trial=persistence.trial,
         limits=config.limits,
         why_no_code=why_no_functions(config),
+        marks=RunMarks(link.place.marks if link is not None else None),
     )
     metrics.watch(engine.statuses, engine.loop_time, lambda: store.space.use)
     url = url_of(config, listener.getsockname()[1])
@@ -326,6 +329,7 @@ async def _pulse(service: Service, server: H1Server, asked: _StopRequest, link: 
             version=VERSION,
             api=API,
             rotations=service.rotation.count if service.rotation is not None else 0,
+            stuck=[list(each) for each in engine.given_up],
         )
 
     def told(word: bytes) -> None:
@@ -353,6 +357,7 @@ async def _pulse(service: Service, server: H1Server, asked: _StopRequest, link: 
                 limit_s,
             )
             asked.stuck.set()
+            link.report()
         await asyncio.sleep(PULSE_S)
 
 
@@ -385,10 +390,11 @@ async def load_all(service: Service) -> list[str]:
 
     async def load(name: str, path: Path | None, otherwise: str) -> None:
         try:
-            await engine.load(name, path, persist=False, allow_code=allow_code)
+            await engine.load(name, path, persist=False, allow_code=allow_code, even_harmful=False)
         except WorkbenchError as error:
             log.error("%s: %s", otherwise, error.message)
-            failed.append(name)
+            if not any(status.reason.startswith(HARMFUL) for status in engine.statuses(name)):
+                failed.append(name)  # else it is known, and no reason to keep the others from being served
         except Exception:  # ours; the other models are to serve all the same
             log.exception(otherwise)
             failed.append(name)

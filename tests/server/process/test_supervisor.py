@@ -76,9 +76,9 @@ def test_what_is_wrong_with_a_worker(report: WorkerReport | None, silent_s: floa
 
 
 def test_what_keeper_and_worker_tell_each_other_arrives() -> None:
-    report = WorkerReport(True, True, "as far as that", 0.1, 0.2, 0.3, "1.2.3", 1)
+    report = WorkerReport(True, True, "as far as that", 0.1, 0.2, 0.3, "1.2.3", 1, stuck=[["m", "1", "d"]])
     assert decode_report(report.encode()) == report
-    place = WorkerSetup(1, 2, 3, "a log", 4.0, grpc_listener=5)
+    place = WorkerSetup(1, 2, 3, "a log", 4.0, grpc_listener=5, marks=6, quarantine=[["m", "1", "d", "it hung"]])
     assert decode_setup(place.encode()) == place
 
 
@@ -307,7 +307,7 @@ def test_callers_of_a_run_that_never_ends_get_504_and_the_service_starts_anew(
         serve.until("a run cannot be ended after run_limit_s")
         waiting.join()
         assert late == [200]
-        serve.until("the worker ended itself, because a run did not end")
+        serve.until("the worker ended itself, because a run of model 'stuck' version 1 did not end")
         serve.ready()
         asking.join()
         assert answers == [504]

@@ -29,6 +29,7 @@ from workbench.rendezvous.service_record import ServiceRecord, ServiceState
 from workbench.rendezvous.stale_cleanup import forget_earlier_boots
 from workbench.rendezvous.token_file import read_token
 from workbench.server.process.descriptors import raise_descriptor_limit
+from workbench.server.process.harmful_models import REPEATS, REPEATS_S, HarmfulModels
 from workbench.server.process.restart_policy import GIVE_UP_AFTER, RestartPolicy
 from workbench.server.process.signals import RESTART_SIGNAL, Signals
 from workbench.server.process.startup import (
@@ -166,6 +167,9 @@ class Supervisor:
         converse = GrpcConversation if config.grpc_certificate is None else None
         self._grpc_unavailable = UnavailableResponder(grpc, self._selector, converse)
         self._restarts = RestartPolicy()
+        self._harmful = HarmfulModels()
+        self._quarantine: list[tuple[str, ...]] = []
+        """What the next worker that gets Ready is to note (WorkerSetup.quarantine)."""
         self._worker: Worker | None = None
         self._start_at: float | None = 0.0
         """The time at which to start the next worker; None: none is due."""
@@ -250,6 +254,12 @@ class Supervisor:
     def _ended(self, worker: Worker, now: float) -> None:
         status = worker.process.returncode
         worker.read_words()
+        worker.hear_rest()
+        blamed = worker.blamed()
+        if worker.ready_at is None and (worker.report.ready or blamed):
+            worker.ready_at = now  # it served, and ended before it could say so
+        if worker.ready_at is not None:
+            self._quarantine.clear()  # it has noted them
         worker.close(self._selector)
         self._worker = None
         if not worker.asked or status:
@@ -263,8 +273,16 @@ class Supervisor:
         if worker.asked:
             self._start_at = now
             return
-        why = worker.how_it_ended()
+        why = worker.how_it_ended(blamed)
         log.error("%s", why)
+        for model in blamed:
+            if self._harmful.ended(model, now):
+                reason = (
+                    f"its runs ended the service {REPEATS} times within {REPEATS_S / 60:g} minutes, the last time so: "
+                    f"{worker.how_it_ended()}"
+                )
+                log.error("model %r version %s is quarantined: %s", model.name, model.version, reason)
+                self._quarantine.append((*model, reason))
         if status == RECYCLE and ready_s is not None:
             wait_s: float | None = 0.0
         else:
@@ -314,6 +332,7 @@ class Supervisor:
             worker = Worker(
                 *(self._command, self._listeners, self._logs, self._record.log_file, hold_s, now),
                 may_give_up=first_by_hand,
+                quarantine=self._quarantine,
             )
         except OSError as error:
             why = f"a worker could not be started: {error.strerror}"

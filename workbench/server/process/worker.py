@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import selectors
 import signal
 import socket
@@ -13,13 +14,21 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 
+from workbench.core.run_marks import ModelKey, marked_runs, open_marks
 from workbench.rendezvous.process_identity import process_key
+from workbench.server.process.harmful_models import model_to_blame
 from workbench.server.process.startup import RECYCLE
 from workbench.server.process.worker_channel import WorkerReport, WorkerSetup, decode_report
 from workbench.telemetry.logs import Logs
 from workbench.visible_text import visible
 
 LONGEST_LINE = 64 * 1024
+
+_CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE}
+"""What native code dies of. SIGKILL, which the system sends to whom it has no memory for, anybody may have sent."""
+
+_CRASHED_THREAD = re.compile(r"Current thread 0x([0-9a-f]{1,16}) ")
+"""Python's faulthandler writes this of the thread that died."""
 
 
 def worker_command(arguments: Sequence[str]) -> list[str]:
@@ -41,21 +50,28 @@ class Worker:
         now: float,
         *,
         may_give_up: bool = False,
+        quarantine: Sequence[Sequence[str]] = (),
     ) -> None:
-        """`listeners`: of HTTP and of gRPC."""
+        """`listeners`: of HTTP and of gRPC. `quarantine`: see WorkerSetup."""
         self._logs = logs
         self._mark = f"{os.urandom(8).hex()} "
         self._link, theirs = socket.socketpair()
+        self._marks = open_marks()
         with theirs, ExitStack() as unless_started:
             unless_started.callback(self._link.close)
+            unless_started.callback(self._forget_marks)
             http, grpc = (each.fileno() for each in listeners)
             link = theirs.fileno()
-            place = WorkerSetup(os.getpid(), link, http, log_file, hold_s, may_give_up, grpc, self._mark)
+            place = WorkerSetup(
+                *(os.getpid(), link, http, log_file, hold_s, may_give_up, grpc, self._mark, self._marks),
+                [list(each) for each in quarantine],
+            )
+            passed = [link, http, grpc] + ([self._marks] if self._marks is not None else [])
             self.process = subprocess.Popen(
                 [*command, place.encode()],
                 stdin=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                pass_fds=(link, http, grpc),
+                pass_fds=passed,
                 start_new_session=True,  # Ctrl-C in a terminal is for the keeper, which tells the worker
             )
             unless_started.pop_all()
@@ -78,6 +94,9 @@ class Worker:
         """Why it is about to be killed; empty where it is not."""
         self.last_words: deque[str] = deque(maxlen=5)
         self._received = self._spoken = b""
+        self._crashed_thread: int | None = None
+        self._fatal = ""
+        """What it died of, as Python's faulthandler says it before the stacks."""
         self._listening: list[object] = []
 
     def listen(self, selector: selectors.BaseSelector, heard: Callable[[], None]) -> None:
@@ -111,22 +130,43 @@ class Worker:
                 selector.unregister(each)  # type: ignore[arg-type]
         self.process.wait()
         self._link.close()
+        self._forget_marks()
         assert self.process.stderr is not None
         self.process.stderr.close()
 
-    def how_it_ended(self) -> str:
+    def blamed(self) -> list[ModelKey]:
+        """The models whose runs ended this process, once it has ended: those that it named itself, or the one in whose
+        run it crashed. Empty where that is not known."""
+        status = self.process.returncode
+        if status == RECYCLE:
+            return [ModelKey(*each) for each in self.report.stuck]
+        if self._marks is None or -status not in _CRASHES:
+            return []
+        model = model_to_blame(marked_runs(self._marks), self._crashed_thread)
+        return [] if model is None else [model]
+
+    def _forget_marks(self) -> None:
+        if self._marks is not None:
+            os.close(self._marks)
+            self._marks = None
+
+    def how_it_ended(self, models: Sequence[ModelKey] = ()) -> str:
+        """In one line; `models` are those that are to blame."""
+        during = " and of ".join(f"model {each.name!r} version {each.version}" for each in models)
+        during = f" in a run of {during}" if during else ""
         status = self.process.returncode
         if self.kill_reason:
             return f"the worker was killed, because {self.kill_reason}"
         if status == RECYCLE:
-            return "the worker ended itself, because a run did not end"
-        said = f": {self.last_words[-1]}" if self.last_words else ""
+            return f"the worker ended itself, because {'a run' if not during else during[4:]} did not end"
+        said = f": {self._fatal or self.last_words[-1]}" if self.last_words else ""
         if status < 0:
             try:
                 name = f" ({signal.Signals(-status).name})"
             except ValueError:
                 name = ""
-            return f"the worker was killed by signal {-status}{name}" + (said if status != -signal.SIGKILL else "")
+            said = said if status != -signal.SIGKILL else ""
+            return f"the worker was killed by signal {-status}{name}{during}{said}"
         return f"the worker ended with exit status {status}{said}"
 
     def _hear(self, selector: selectors.BaseSelector, heard: Callable[[], None]) -> None:
@@ -140,14 +180,25 @@ class Worker:
             selector.unregister(self._link)
             self._listening.remove(self._link)
             return
-        *lines, self._received = (self._received + received).split(b"\n")
-        if lines:
-            try:
-                self.report = decode_report(lines[-1])
-            except ValueError:
-                return  # whatever has written there, it was no sign of life
-            self.heard, self.heard_at = True, time.monotonic()
+        if self._take(received):
             heard()
+
+    def hear_rest(self) -> None:
+        """Take what a process that has ended reported last."""
+        with suppress(OSError):
+            while received := self._link.recv(65536):
+                self._take(received)
+
+    def _take(self, received: bytes) -> bool:
+        *lines, self._received = (self._received + received).split(b"\n")
+        if not lines:
+            return False
+        try:
+            self.report = decode_report(lines[-1])
+        except ValueError:
+            return False  # whatever has written there, it was no sign of life
+        self.heard, self.heard_at = True, time.monotonic()
+        return True
 
     def read_words(self, selector: selectors.BaseSelector | None = None) -> None:
         """Into the log, what there is to read; with a `selector` once, without to the end."""
@@ -171,6 +222,10 @@ class Worker:
                 text = line.decode("utf-8", "replace")
                 formatted = text.startswith(self._mark)
                 text = text.removeprefix(self._mark)
+                if not formatted and (crashed := _CRASHED_THREAD.match(text)):
+                    self._crashed_thread = int(crashed[1], 16)
+                if not formatted and text.startswith("Fatal Python error: "):
+                    self._fatal = visible(text.strip()[:300])
                 self._logs.relay(text, formatted=formatted)
                 if text.strip():
                     self.last_words.append(visible(text.strip()[:300]))

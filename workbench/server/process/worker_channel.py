@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TypeVar
 
 REPORT_EVERY_S = 0.25
@@ -40,6 +40,8 @@ class WorkerReport:
     api: int = 0
     rotations: int = 0
     """How often it has replaced the token in its file."""
+    stuck: list[list[str]] = field(default_factory=list)
+    """Name, version and digest of the models with a run that did not end, for which it is about to end itself."""
 
     def encode(self) -> bytes:
         return json.dumps(asdict(self)).encode() + b"\n"
@@ -72,6 +74,10 @@ class WorkerSetup:
     """The same of gRPC; None from the keeper of an earlier version, which owns none."""
     log_mark: str = ""
     """What its log writes before each line on stderr, and native code, which writes there too, cannot know."""
+    marks: int | None = None
+    """File descriptor of core.run_marks; None: nobody reads them."""
+    quarantine: list[list[str]] = field(default_factory=list)
+    """Name, version, digest and reason of the models that it may not serve before somebody loads them anew."""
 
     def encode(self) -> str:
         return json.dumps(asdict(self))
@@ -87,7 +93,7 @@ def _made(kind: type[Told], text: str | bytes) -> Told:
     if not isinstance(found, dict):
         raise ValueError(f"this is no {kind.__name__}")
     try:
-        return kind(**{field.name: found[field.name] for field in fields(kind) if field.name in found})
+        return kind(**{each.name: found[each.name] for each in fields(kind) if each.name in found})
     except TypeError as error:
         raise ValueError(f"this is no {kind.__name__}: {error}") from None
 
