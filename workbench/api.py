@@ -560,17 +560,21 @@ class Workbench:
         expires: float | str = "7d",
         *,
         row_rate: float | str | None = None,
+        quota: int | str | None = None,
+        row_quota: int | str | None = None,
         max_in_flight: int | None = None,
         show_token: bool = False,
         as_env: str | os.PathLike[str] | None = None,
     ) -> Share:
         """Gives somebody else a token for inferences on `model`, or on several models, and nothing else.
 
-        `rate` are requests a second (20, "20/s", "600/min"), `row_rate` their rows; `expires` is a time from now on
-        ("7d", "12h", or seconds); `max_in_flight` requests may be under way at once (16). The answer has a link that
-        gives the token once, within an hour; with `show_token` it has the token in its place. No token is shown, here
-        or later. `as_env` is a new file for the address and the token, INFER_URL and INFER_TOKEN, that only you can
-        read.
+        `rate` are requests a second (20, "20/s", "600/min"), `row_rate` their rows, `quota` requests a UTC day
+        (10000), and `row_quota` their rows; `expires` is a time from now on ("7d", "12h", or seconds); `max_in_flight`
+        requests may be under way at once (16).
+
+        The answer has a link that gives the token once, within an hour; with `show_token` it has the token in its
+        place. No token is shown, here or later. `as_env` is a new file for the address and the token, INFER_URL and
+        INFER_TOKEN, that only you can read.
 
         Raises ModelNotFound for a model that is not served, Conflict for a label that a share has already.
         """
@@ -582,6 +586,8 @@ class Workbench:
             "label": label,
             "rate": rate,
             "row_rate": row_rate,
+            "quota": quota,
+            "row_quota": row_quota,
             "expires": expires,
             "show_token": show_token or as_env is not None,
         }

@@ -305,6 +305,8 @@ def _add_share(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--with", dest="label", metavar="LABEL", required=True, help="whom it is for")
     parser.add_argument("--rate", help="the most requests it may send: 20/s, 600/min (no limit)")
     parser.add_argument("--row-rate", metavar="RATE", help="the most rows in them: 2000/s (no limit)")
+    parser.add_argument("--quota", metavar="N", help="the most requests of a UTC day: 10000 (no limit)")
+    parser.add_argument("--row-quota", metavar="N", help="the most rows in them (no limit)")
     parser.add_argument("--expires", default="7d", metavar="TIME", help="how long it holds: 7d, 12h, 30min (7d)")
     parser.add_argument("--max-in-flight", type=int, metavar="N", help="its requests under way at once (16)")
     parser.add_argument(
@@ -320,6 +322,8 @@ def _share(arguments: argparse.Namespace) -> int:
         arguments.rate,
         arguments.expires,
         row_rate=arguments.row_rate,
+        quota=arguments.quota,
+        row_quota=arguments.row_quota,
         max_in_flight=arguments.max_in_flight,
         show_token=arguments.show_token,
         as_env=arguments.as_env,

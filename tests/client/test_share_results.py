@@ -9,6 +9,8 @@ ANSWER = {
     "models": ["digits"],
     "rate": 20.0,
     "row_rate": 2000.0,
+    "quota": 500,
+    "row_quota": None,
     "max_in_flight": 16,
     "created_at": 1.0,
     "expires_at": 2e9,
@@ -21,7 +23,7 @@ def test_no_display_of_a_share_holds_its_token() -> None:
     assert share.token == TOKEN
     for shown in (repr(share), str(share), f"{share}", share._repr_html_()):
         assert TOKEN not in shown and "secret" not in shown
-        assert "team-a" in shown and "20 requests/s, 2000 rows/s" in shown
+        assert "team-a" in shown and "20 requests/s, 2000 rows/s, 500 requests/day" in shown
 
 
 def test_a_share_s_link_is_shown() -> None:
@@ -31,9 +33,19 @@ def test_a_share_s_link_is_shown() -> None:
 
 
 def test_shares_are_a_table_and_a_frame() -> None:
-    row = {**ANSWER, "state": "holds", "requests": 7, "refused": 2, "in_flight": 0, "last_seen": None, "later": 1}
+    day = {"day_requests": 7, "day_rows": 9, "day_ends_at": 1.7e9}
+    row = {
+        **ANSWER,
+        **day,
+        "state": "holds",
+        "requests": 7,
+        "refused": 2,
+        "in_flight": 0,
+        "last_seen": None,
+        "later": 1,
+    }
     table = table_of([row, row])
-    assert "team-a" in repr(table) and "20/s, 2000 rows/s" in repr(table) and "<td" in table._repr_html_()
+    assert "team-a" in repr(table) and "20/s, 2000 rows/s, 7 of 500/day" in repr(table) and "<td" in table._repr_html_()
     assert table[0].first_call_at is None  # a service of an older version does not say
     called = table_of([{**row, "first_call_at": 1.8e9}])
     assert "first call" in repr(called) and "2027-01-1" in repr(called)

@@ -23,6 +23,7 @@ from workbench.server.gate.unread_answers import UnreadAnswers
 from workbench.server.http.app import create_app
 from workbench.server.http.h1_server import H1Server
 from workbench.server.shares import CODE_LIFE_S
+from workbench.share.daily_quota import DAY_S, DailyQuota
 from workbench.share.share_store import ShareStore
 
 INFER = "/v2/models/digits/infer"
@@ -206,6 +207,50 @@ async def test_over_its_rows_a_share_is_told_when_to_come_again(house: House) ->
     assert (reply.status, reply.headers["retry-after"]) == (429, "8")
 
 
+async def test_over_its_quota_a_share_waits_for_the_next_day(house: House) -> None:
+    token = (await shared(house, quota="3/day", row_quota=10))["token"]
+    call, caller = Driver(house.app, token), caller_of(house, token)
+    now, wall = caller._clock(), 20_000.5 * DAY_S
+    caller._quota = DailyQuota(3, 10, now, wall, None)
+    caller._clock = lambda: now
+    replies = [await call("POST", INFER, body(*range(rows))) for rows in (8, 4, 1, 1, 1)]
+    assert [each.status for each in replies] == [200, 429, 200, 200, 429]
+    said = "this token has 10 rows a day, and this is more than is left; the next day begins at 00:00 UTC"
+    assert replies[1].error == said and replies[4].error == said.replace("10 rows", "3 requests")
+    for reply, policy in ((replies[1], '"rows-per-day";q=10;w=86400'), (replies[4], '"requests-per-day";q=3;w=86400')):
+        assert reply.headers["ratelimit-policy"] == policy
+        assert reply.headers["retry-after"] == "43200"
+    (listed,) = (await house.call("GET", "/control/shares")).json
+    assert (listed["quota"], listed["row_quota"], listed["day_requests"], listed["day_rows"]) == (3, 10, 3, 10)
+    assert listed["day_ends_at"] == 20_001 * DAY_S and (listed["requests"], listed["refused"]) == (3, 2)
+    assert (await call("GET", "/v2/models/digits")).status == 200, "what is no inference is not counted"
+    now += DAY_S / 2
+    assert (await call("POST", INFER, body(1.0))).status == 200
+
+
+async def test_what_was_used_of_a_quota_is_known_after_a_restart(house: House, caplog: Any) -> None:
+    token = (await shared(house, quota=5))["token"]
+    await shared(house, label="other")
+    call = Driver(house.app, token)
+    for _ in range(2):
+        await call("POST", INFER, body(1.0))
+    shares = house.app.shares
+    assert shares._keeping is not None, "the use is written down in a while, not at each request"
+    with full_disk():
+        await shares.keep_use()
+    assert "could not be stored" in caplog.text
+    await call("POST", INFER, body(1.0))
+    await shares.keep_use()
+    assert shares._keeping is None
+    again = create_app(house.service, TOKEN)
+    house.service.persistence.shares.close()
+    store = ShareStore(house.service.persistence.shares.path)
+    store.open()
+    assert [each.use.requests for each in store.shares()] == [3, 0]
+    store.close()
+    assert [caller.use() and caller.use().requests for caller, _ in again.shares.shares()] == [3, None]
+
+
 async def test_a_share_has_so_many_requests_under_way(house: House) -> None:
     call = await teammate(house, max_in_flight=1)
     house.session.hold()
@@ -314,6 +359,9 @@ async def test_a_half_sent_request_of_a_revoked_share_ends_and_that_of_another_g
         ({"models": ["nothing"]}, 404, "nothing"),
         ({"models": []}, 400, "models"),
         ({"rate": 0}, 400, "rate"),
+        ({"row_rate": 0}, 400, "row_rate must be rows a second above 0"),
+        ({"quota": 0}, 400, "quota must be a whole number of requests"),
+        ({"row_quota": "-3"}, 400, "row_quota must be a whole number of rows"),
         ({"expires": "-1d"}, 400, "ahead"),
         ({"label": "a b"}, 400, "label"),
         ({"max_in_flight": 0}, 400, "max_in_flight"),

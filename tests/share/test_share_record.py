@@ -3,7 +3,14 @@ from __future__ import annotations
 import pytest
 
 from workbench.errors import InvalidInput
-from workbench.share.share_record import check_in_flight, check_label, check_models, parse_life_s, parse_rate
+from workbench.share.share_record import (
+    check_in_flight,
+    check_label,
+    check_models,
+    parse_life_s,
+    parse_quota,
+    parse_rate,
+)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +30,17 @@ def test_a_rate_that_is_none_is_refused(asked: object) -> None:
 def test_a_rate_is_called_what_it_is() -> None:
     with pytest.raises(InvalidInput, match=r"row_rate must be rows a second above 0 .*, got '0'"):
         parse_rate(0, "row_rate", "rows")
+
+
+@pytest.mark.parametrize(("asked", "quota"), [(None, None), (1, 1), ("10000", 10_000), (" 5 / day ", 5), ("7/d", 7)])
+def test_quotas_as_users_write_them(asked: object, quota: int | None) -> None:
+    assert parse_quota(asked) == quota
+
+
+@pytest.mark.parametrize("asked", [0, -1, "0", "-5", "5/s", "x", "", 1.5, True, 10**13, [1]])
+def test_a_quota_that_is_none_is_refused(asked: object) -> None:
+    with pytest.raises(InvalidInput, match="row_quota must be a whole number of rows a day above 0"):
+        parse_quota(asked, "row_quota", "rows")
 
 
 @pytest.mark.parametrize(("asked", "seconds"), [("7d", 604800), ("12h", 43200), ("30min", 1800), (60, 60)])

@@ -11,6 +11,7 @@ import pytest
 from tests.helpers.full_disk import full_disk
 from workbench.errors import Conflict, StorageError, Unsupported
 from workbench.share import share_store
+from workbench.share.daily_quota import DailyUse
 from workbench.share.share_record import ShareRecord
 from workbench.share.share_store import KEPT_S, ShareStore, StoredShare, share_file
 from workbench.share.share_token import digest_of, new_code, new_share_token
@@ -45,7 +46,7 @@ def test_without_a_share_there_is_no_file(store: ShareStore) -> None:
 def test_shares_come_back(store: ShareStore) -> None:
     store.add(StoredShare(record("s1", rate=None), b"t" * 32, None, 0.0))
     store.add(StoredShare(record("s2"), None, b"c" * 32, 9.0))
-    by_rows = dataclasses.replace(record("s3"), row_rate=2000.0)
+    by_rows = dataclasses.replace(record("s3"), row_rate=2000.0, quota=9, row_quota=90)
     store.add(StoredShare(by_rows, b"u" * 32, None, 0.0))
     store.claim("s2", b"v" * 32)
     store.revoke("s3", LATER)
@@ -72,6 +73,15 @@ def test_the_first_call_is_kept_also_in_a_file_of_the_version_before(
     store.first_called("s1", 7.0)
     (kept,) = reopened(store).shares()
     assert kept.record.first_call_at == 7.0
+
+
+def test_what_was_used_of_quotas_is_written_at_once_for_all(store: ShareStore) -> None:
+    for id in ("s1", "s2"):
+        store.add(StoredShare(record(id, label=id), id.encode() * 16, None, 0.0))
+    store.used({"s1": DailyUse(LATER, 3, 30), "s2": DailyUse(LATER, 1, 10)})
+    with full_disk(), pytest.raises(StorageError):
+        store.used({"s1": DailyUse(LATER, 4, 40), "s2": DailyUse(LATER, 2, 20)})
+    assert [each.use for each in reopened(store).shares()] == [DailyUse(LATER, 3, 30), DailyUse(LATER, 1, 10)]
 
 
 def test_no_secret_lies_in_the_file(store: ShareStore) -> None:

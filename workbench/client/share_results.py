@@ -35,6 +35,10 @@ class Share:
     max_in_flight: int = 0
     row_rate: float | None = None
     """Rows each second; None: as many as the service takes."""
+    quota: int | None = None
+    """Inferences each UTC day; None: any number."""
+    row_quota: int | None = None
+    """Their rows each UTC day; None: any number."""
     token: str | None = field(default=None, repr=False)
     """Only where it was asked for; the service gives it once. No display shows it."""
 
@@ -45,7 +49,7 @@ class Share:
                 "link": self.link,
                 "token": "in .token of this object, and nowhere else" if self.token else "",
                 "url": self.url,
-                "rate": _rates(self, " requests/s", " rows/s"),
+                "limits": ", ".join(_limits(self, " requests")),
                 "at once": f"{self.max_in_flight} requests",
                 "until": clock_time(self.expires_at),
                 "ends with": f"%infer revoke {self.label}",
@@ -81,6 +85,13 @@ class SharedAccess:
     """That were over a limit of the share."""
     in_flight: int
     last_seen: float | None
+    quota: int | None = None
+    row_quota: int | None = None
+    day_requests: int = 0
+    """Inferences that count for the quota of this day, and below their rows; 0 without a quota."""
+    day_rows: int = 0
+    day_ends_at: float | None = None
+    """When both begin again: 00:00 UTC; None: it has no quota."""
     first_call_at: float | None = None
     """When it was first used for an inference; None: not yet."""
 
@@ -88,7 +99,7 @@ class SharedAccess:
 class ShareTable(Rows[SharedAccess]):
     """All shares, those that have ended for 30 days, displayed as a table."""
 
-    _HEAD = ("id", "with", "models", "state", "rate", "requests", "refused", "first call", "last seen", "until")
+    _HEAD = ("id", "with", "models", "state", "limits", "requests", "refused", "first call", "last seen", "until")
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per share."""
@@ -118,6 +129,8 @@ def share_of(answer: Mapping[str, Any]) -> Share:
         answer["rate"],
         answer["max_in_flight"],
         answer["row_rate"],
+        answer["quota"],
+        answer["row_quota"],
         answer.get("token"),
     )
 
@@ -141,14 +154,18 @@ def clock_time(unix_s: float | None) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(unix_s)) if unix_s else "-"
 
 
-def _rates(each: Share | SharedAccess, requests: str, rows: str) -> str:
-    """Its two rates, each with what is counted; empty: it has none."""
-    rates = (each.rate, requests), (each.row_rate, rows)
-    return ", ".join(f"{rate:g}{of}" for rate, of in rates if rate is not None)
+def _limits(each: Share | SharedAccess, requests: str = "") -> list[str]:
+    """Its rates and quotas, of requests and of rows; `requests` is what the first are called."""
+    used = (f"{each.day_requests} of ", f"{each.day_rows} of ") if isinstance(each, SharedAccess) else ("", "")
+    rates = (each.rate, requests), (each.row_rate, " rows")
+    quotas = (used[0], each.quota, requests), (used[1], each.row_quota, " rows")
+    return [f"{rate:g}{of}/s" for rate, of in rates if rate is not None] + [
+        f"{so_far}{quota}{of}/day" for so_far, quota, of in quotas if quota is not None
+    ]
 
 
 def _cells(each: SharedAccess) -> list[str]:
-    rate = _rates(each, "/s", " rows/s") or "-"
+    limits = ", ".join(_limits(each)) or "-"
     first, seen = clock_time(each.first_call_at), clock_time(each.last_seen)
     figures = [str(each.requests), str(each.refused)]
     return [
@@ -156,7 +173,7 @@ def _cells(each: SharedAccess) -> list[str]:
         each.label,
         ", ".join(each.models),
         each.state,
-        rate,
+        limits,
         *figures,
         first,
         seen,

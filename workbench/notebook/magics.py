@@ -260,6 +260,8 @@ def _share(workbench: Workbench, command: Command) -> object:
         flags.get("--rate"),
         flags.get("--expires", "7d"),
         row_rate=flags.get("--row-rate"),
+        quota=flags.get("--quota"),
+        row_quota=flags.get("--row-quota"),
         max_in_flight=None if limit is None else whole("--max-in-flight", limit),
         show_token="--show-token" in flags,
         as_env=flags.get("--as-env"),

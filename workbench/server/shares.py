@@ -19,6 +19,9 @@ from workbench.share.share_token import digest_of, new_code, new_share_id, new_s
 CODE_LIFE_S: Final = 3600.0
 """How long a link can be redeemed."""
 
+KEEP_USE_S: Final = 5.0
+"""What shares used of their quotas in the last so many seconds is forgotten where the service is killed."""
+
 MAX_SHARES: Final = 256
 """That hold at once."""
 
@@ -43,6 +46,9 @@ class Shares:
         self._wall = wall
         self._changed = changed
         self._noting: set[asyncio.Future[None]] = set()
+        self._used: set[ShareCaller] = set()
+        """Whose use of a quota is not on the disk yet."""
+        self._keeping: asyncio.TimerHandle | None = None
         self._callers: dict[str, ShareCaller] = {}
         """By id, those that have ended too."""
         self._by_token: dict[bytes, ShareCaller] = {}
@@ -51,7 +57,8 @@ class Shares:
         self._one_at_a_time = asyncio.Lock()
         gate.share_of = self._caller_of
         for each in store.shares():
-            caller = self._callers[each.record.id] = ShareCaller(each.record, self._first_called)
+            caller = ShareCaller(each.record, self._first_called, on_use=self._on_use, used=each.use)
+            self._callers[each.record.id] = caller
             if each.token is not None:
                 self._by_token[each.token] = caller
             if each.code is not None:
@@ -91,7 +98,7 @@ class Shares:
         token_digest = digest_of(token.encode()) if token else None
         code_digest = digest_of(code.encode()) if code else None
         await asyncio.to_thread(self._store.add, StoredShare(record, token_digest, code_digest, until))
-        caller = self._callers[record.id] = ShareCaller(record, self._first_called)
+        caller = self._callers[record.id] = ShareCaller(record, self._first_called, on_use=self._on_use)
         if token_digest is not None:
             self._by_token[token_digest] = caller
         if code_digest is not None:
@@ -162,6 +169,33 @@ class Shares:
             await asyncio.to_thread(self._store.first_called, record.id, record.first_call_at or self._wall())
         except (StorageError, Conflict) as error:  # after a restart the next call counts as the first
             log.warning("the first call of a share could not be stored: %s", error.message)
+
+    def _on_use(self, caller: ShareCaller) -> None:
+        self._used.add(caller)
+        if self._keeping is None:
+            self._keeping = asyncio.get_running_loop().call_later(KEEP_USE_S, self._keep)
+
+    def _keep(self) -> None:
+        keeping = asyncio.ensure_future(self.keep_use())
+        self._noting.add(keeping)
+        keeping.add_done_callback(self._noting.discard)
+
+    async def keep_use(self) -> None:
+        """Write down what shares used of their quotas; by itself it is done every KEEP_USE_S. Raises nothing."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            self._keeping = None
+        if self._used:
+            await self._alone(self._keep_use)
+
+    async def _keep_use(self) -> None:
+        used, self._used = self._used, set()
+        uses = {caller.record.id: use for caller in used if (use := caller.note_use()) is not None}
+        try:
+            await asyncio.to_thread(self._store.used, uses)
+        except (StorageError, Conflict) as error:  # the next write has it
+            log.warning("what shares used of their quotas could not be stored: %s", error.message)
+            self._used |= used
 
     async def _alone(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Not to be cancelled in the middle, nor may the next change begin before its end: disk and gate must agree."""

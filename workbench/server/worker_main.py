@@ -213,6 +213,7 @@ async def _serve(
         loaded.set()
         if status == RECYCLE:
             await asyncio.gather(server.finish(RECYCLE_S), port.close(RECYCLE_S))
+            await app.shares.keep_use()
             log.info("stopped, to be started anew")
             persistence.close()
             logs.close()
@@ -228,6 +229,7 @@ async def _serve(
             task.cancel()
         metrics.stop()
         await service.audit.flush()
+        await app.shares.keep_use()
         if not asked.next_worker:
             try:
                 forget_ready_file(config)

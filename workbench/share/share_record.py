@@ -22,8 +22,11 @@ DEFAULT_IN_FLIGHT: Final = 16
 
 MAX_RATE: Final = 1e6
 
+MAX_QUOTA: Final = 10**12
+
 _LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _RATE: Final = re.compile(r"\s*(\d{1,12}(?:\.\d{1,12})?)\s*(?:/\s*(s|min|m|h))?\s*")
+_QUOTA: Final = re.compile(r"\s*(\d{1,13})\s*(?:/\s*(?:d|day))?\s*")
 _PER_S: Final = {None: 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _EXPIRY_UNITS: Final = ("s", "m", "min", "h", "d")
 
@@ -46,6 +49,10 @@ class ShareRecord:
     """When it was first used for an inference; None: not yet."""
     row_rate: float | None = None
     """Rows each second; None: as many as the service takes."""
+    quota: int | None = None
+    """Inferences each UTC day; None: any number."""
+    row_quota: int | None = None
+    """Their rows each UTC day; None: any number."""
 
 
 def check_label(value: object) -> str:
@@ -77,6 +84,20 @@ def parse_rate(value: object, name: str = "rate", of: str = "requests") -> float
     if not 0 < rate <= MAX_RATE:
         raise InvalidInput(f"{name} must be {of} a second above 0 (20, '20/s', '600/min'), got {str(value)[:40]!r}")
     return rate
+
+
+def parse_quota(value: object, name: str = "quota", of: str = "requests") -> int | None:
+    """How many each day, of a number or a text such as "10000/day"; None: any number. Raises InvalidInput."""
+    if value is None:
+        return None
+    quota = value if isinstance(value, int) and not isinstance(value, bool) else 0
+    if isinstance(value, str) and (match := _QUOTA.fullmatch(value)) is not None:
+        quota = int(match[1])
+    if not 0 < quota <= MAX_QUOTA:
+        raise InvalidInput(
+            f"{name} must be a whole number of {of} a day above 0 (10000, '10000/day'), got {str(value)[:40]!r}"
+        )
+    return quota
 
 
 def parse_life_s(value: object) -> float:

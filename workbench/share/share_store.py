@@ -6,14 +6,15 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Final
 
 from workbench.core.sqlite import Migrations, check, connect, is_damage, migrate, schema, set_aside
 from workbench.errors import Conflict, StorageError, Unsupported
+from workbench.share.daily_quota import DailyUse
 from workbench.share.share_record import ShareRecord
 
 KEPT_S: Final = 30 * 86400.0
@@ -30,6 +31,21 @@ MIGRATIONS: Migrations = (
     ),
     ("ALTER TABLE shares ADD COLUMN first_call_at REAL",),
     ("ALTER TABLE shares ADD COLUMN row_rate REAL",),
+    (
+        "ALTER TABLE shares ADD COLUMN quota INTEGER",
+        "ALTER TABLE shares ADD COLUMN row_quota INTEGER",
+        "ALTER TABLE shares ADD COLUMN day_ends_at REAL NOT NULL DEFAULT 0",
+        "ALTER TABLE shares ADD COLUMN day_requests INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE shares ADD COLUMN day_rows INTEGER NOT NULL DEFAULT 0",
+    ),
+)
+
+_NONE_USED: Final = DailyUse(0.0)
+_TERMS: Final = tuple(field.name for field in fields(ShareRecord))
+_BESIDE: Final = ("token", "code", "code_until", "day_ends_at", "day_requests", "day_rows")
+_SELECT: Final = f"SELECT {', '.join((*_BESIDE, *_TERMS))} FROM shares ORDER BY created_at, id"
+_INSERT: Final = (
+    f"INSERT INTO shares ({', '.join((*_BESIDE, *_TERMS))}) VALUES ({', '.join('?' * len((*_BESIDE, *_TERMS)))})"
 )
 
 
@@ -42,6 +58,8 @@ class StoredShare:
     """The digest of the code that claims it; None: there is none any more."""
     code_until: float
     """Unix time after which the code is dead."""
+    use: DailyUse = _NONE_USED
+    """What it used of its daily quota."""
 
 
 def share_file(folder: Path, key: str = "") -> Path:
@@ -88,36 +106,24 @@ class ShareStore:
         with self._lock, self._failing():
             if self._connection is None:
                 return []
-            rows = self._connection.execute(
-                "SELECT token, code, code_until, id, label, models, rate, max_in_flight, created_at, expires_at, "
-                "revoked_at, first_call_at, row_rate FROM shares ORDER BY created_at, id"
-            ).fetchall()
+            rows = self._connection.execute(_SELECT).fetchall()
         return [
-            StoredShare(ShareRecord(id, label, tuple(json.loads(models)), *terms), token, code, code_until or 0.0)
-            for token, code, code_until, id, label, models, *terms in rows
+            StoredShare(
+                ShareRecord(id, label, tuple(json.loads(models)), *terms),
+                token,
+                code,
+                code_until or 0.0,
+                DailyUse(day_ends_at, requests, of_rows),
+            )
+            for token, code, code_until, day_ends_at, requests, of_rows, id, label, models, *terms in rows
         ]
 
     def add(self, share: StoredShare) -> None:
         """Raises StorageError; then it is not there."""
-        each = share.record
-        self._change(
-            "INSERT INTO shares VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                each.id,
-                each.label,
-                json.dumps(each.models),
-                each.rate,
-                each.max_in_flight,
-                each.created_at,
-                each.expires_at,
-                each.revoked_at,
-                share.token,
-                share.code,
-                share.code_until,
-                each.first_call_at,
-                each.row_rate,
-            ),
-        )
+        use = share.use
+        beside = share.token, share.code, share.code_until, use.ends_at, use.requests, use.rows
+        terms = (json.dumps(value) if name == "models" else value for name, value in asdict(share.record).items())
+        self._change(_INSERT, (*beside, *terms))
 
     def claim(self, id: str, token: bytes) -> None:
         """Give the share this token's digest, in place of its code. Raises StorageError; then the code stays."""
@@ -131,14 +137,26 @@ class ShareStore:
         """Raises StorageError."""
         self._change("UPDATE shares SET first_call_at = ? WHERE id = ?", (at, id))
 
-    def _change(self, statement: str, parameters: tuple[object, ...]) -> None:
+    def used(self, uses: Mapping[str, DailyUse]) -> None:
+        """Keep what shares used of their quotas, by id; all in one write. Raises StorageError."""
+        rows = [(use.ends_at, use.requests, use.rows, id) for id, use in uses.items()]
+        self._change("UPDATE shares SET day_ends_at = ?, day_requests = ?, day_rows = ? WHERE id = ?", *rows)
+
+    def _change(self, statement: str, *parameters: tuple[object, ...]) -> None:
+        """With each of `parameters`, in one transaction, which is on the disk when this returns."""
         with self._lock, self._failing():
             if self._closed:
                 raise StorageError("the list of shares is closed: the service is ending")
             if self._connection is None:
                 self._connection = _connected(self.path)
-            # One statement is one transaction, committed and synced when this returns.
-            self._connection.execute(statement, parameters)
+            self._connection.execute("BEGIN")
+            try:
+                self._connection.executemany(statement, parameters)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
 
     @contextmanager
     def _failing(self) -> Iterator[None]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from workbench.core.messages import GUEST_PRIORITY, InferRequest
 from workbench.errors import LimitExceeded, ModelNotFound, Unauthenticated
 from workbench.server.gate.auth import Caller
 from workbench.server.gate.scopes import SHARE_SCOPES
+from workbench.share.daily_quota import DAY_S, DailyQuota, DailyUse
 from workbench.share.rate_bucket import BURST_S, RateBucket
 from workbench.share.share_record import ShareRecord
 
@@ -25,14 +27,21 @@ MAX_SHARE_WATCHES: Final = 8
 """Streams of one share that tell of its models' health at once."""
 
 
+since_boot: Final = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+"""Seconds that no step of a clock changes, and that pass while the machine sleeps too."""
+
+
 class ShareCaller(Caller):
     """Belongs to the event loop."""
 
     __slots__ = (
         "_bucket",
         "_clock",
+        "_counts_rows",
         "_ends_at",
         "_on_first_call",
+        "_on_use",
+        "_quota",
         "_reads",
         "_rows",
         "_wall",
@@ -46,9 +55,13 @@ class ShareCaller(Caller):
         self,
         record: ShareRecord,
         on_first_call: Callable[[ShareCaller], None] = lambda caller: None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = since_boot,
         wall: Callable[[], float] = time.time,
+        on_use: Callable[[ShareCaller], None] = lambda caller: None,
+        used: DailyUse | None = None,
     ) -> None:
+        """`on_use` is called at the first request that counts for the quota after its use was noted; `used` is what
+        was noted before this service began."""
         Caller.__init__(
             self,
             record.label,
@@ -72,6 +85,11 @@ class ShareCaller(Caller):
         self._bucket = None if record.rate is None else RateBucket(record.rate, clock())
         self._reads = None if record.rate is None else RateBucket(max(record.rate, 1.0), clock(), READS_AT_ONCE)
         self._rows = None if record.row_rate is None else RateBucket(record.row_rate, clock())
+        self._quota: DailyQuota | None = None
+        if record.quota is not None or record.row_quota is not None:
+            self._quota = DailyQuota(record.quota, record.row_quota, clock(), wall(), used)
+        self._on_use = on_use
+        self._counts_rows = self._rows is not None or self._quota is not None
 
     @property
     def expired(self) -> bool:
@@ -83,8 +101,8 @@ class ShareCaller(Caller):
             raise self.ended()
 
     def enter(self) -> None:
+        now, wall = self._in_time()
         if self.in_flight >= self.max_in_flight:
-            self.check_time()
             self.refused += 1
             raise LimitExceeded(
                 f"{self.in_flight} requests with this token are under way, as many as its share allows; try later",
@@ -92,17 +110,30 @@ class ShareCaller(Caller):
                 "in-flight",
                 self.max_in_flight,
             )
-        self._take(self._bucket, "requests")
+        if self._quota is not None and (wait_s := self._quota.take(now, wall)):
+            raise self._over_quota(self._quota.most_requests, "requests", wait_s)
+        if self._bucket is not None and (wait_s := self._bucket.take(now)):
+            if self._quota is not None:
+                self._quota.give_back()
+            raise self._over_rate(self._bucket, "requests", wait_s)
+        if self._quota is not None:
+            self._note_use(self._quota)
+        self.requests += 1
+        self.seen_at = wall
         self.in_flight += 1
 
     def pay(self) -> None:
-        self._take(self._reads, "reads")
+        now, wall = self._in_time()
+        if self._reads is not None and (wait_s := self._reads.take(now)):
+            raise self._over_rate(self._reads, "reads", wait_s)
+        self.requests += 1
+        self.seen_at = wall
 
     def confine(self, request: InferRequest, rows_of: Callable[[InferRequest], int]) -> None:
         if request.model not in self.record.models:
             self.check_model(request.model)
-        if self._rows is not None:
-            self._pay_rows(self._rows, rows_of(request))
+        if self._counts_rows:
+            self._pay_rows(rows_of(request))
         if self.record.first_call_at is None:
             self.record = dataclasses.replace(self.record, first_call_at=self._wall())
             self._on_first_call(self)
@@ -122,30 +153,53 @@ class ShareCaller(Caller):
             "this token's share was revoked or has expired; ask whoever shared the model for another"
         )
 
-    def _take(self, bucket: RateBucket | None, of: str) -> None:
-        """Count a request that is within the share's time and rate. Raises Unauthenticated, LimitExceeded."""
+    def use(self) -> DailyUse | None:
+        """What it used of the quota of this day; None: it has none."""
+        return None if self._quota is None else self._quota.use(self._clock(), self._wall())
+
+    def note_use(self) -> DailyUse | None:
+        """The same, to be written down: `on_use` is called again at the next request."""
+        if self._quota is not None:
+            self._quota.noted = True
+        return self.use()
+
+    def _in_time(self) -> tuple[float, float]:
+        """Now, by both clocks. Raises Unauthenticated where the share has ended."""
         now, wall = self._clock(), self._wall()
         if self.revoked or wall >= self.record.expires_at or now >= self._ends_at:
             raise self.ended()
-        if bucket is not None and (wait_s := bucket.take(now)):
-            self.refused += 1
-            raise _used_up(bucket, of, wait_s)
-        self.requests += 1
-        self.seen_at = wall
+        return now, wall
 
-    def _pay_rows(self, bucket: RateBucket, rows: int) -> None:
+    def _pay_rows(self, rows: int) -> None:
         """Of a request that was let in before it was decoded. Raises LimitExceeded."""
-        if wait_s := bucket.take(self._clock(), rows):
+        now = self._clock()
+        if self._quota is not None and (wait_s := self._quota.take_rows(now, self._wall(), rows)):
             self.requests -= 1
-            self.refused += 1
-            raise _used_up(bucket, "rows", wait_s)
+            raise self._over_quota(self._quota.most_rows, "rows", wait_s)
+        if self._rows is not None and (wait_s := self._rows.take(now, rows)):
+            self.requests -= 1
+            if self._quota is not None:
+                self._quota.give_back(rows)
+            raise self._over_rate(self._rows, "rows", wait_s)
+        if self._quota is not None:
+            self._note_use(self._quota)
 
+    def _note_use(self, quota: DailyQuota) -> None:
+        if quota.noted:
+            quota.noted = False
+            self._on_use(self)
 
-def _used_up(bucket: RateBucket, of: str, wait_s: float) -> LimitExceeded:
-    return LimitExceeded(
-        f"this token has {bucket.rate:g} {of} a second, and they are used up; try again later",
-        wait_s,
-        of,
-        bucket.burst,
-        max(round(bucket.burst / bucket.rate), int(BURST_S)),
-    )
+    def _over_rate(self, bucket: RateBucket, of: str, wait_s: float) -> LimitExceeded:
+        self.refused += 1
+        return LimitExceeded(
+            f"this token has {bucket.rate:g} {of} a second, and they are used up; try again later",
+            wait_s,
+            of,
+            bucket.burst,
+            max(round(bucket.burst / bucket.rate), int(BURST_S)),
+        )
+
+    def _over_quota(self, quota: int | None, of: str, wait_s: float) -> LimitExceeded:
+        self.refused += 1
+        said = f"this token has {quota} {of} a day, and this is more than is left; the next day begins at 00:00 UTC"
+        return LimitExceeded(said, wait_s, f"{of}-per-day", quota or 0, int(DAY_S))

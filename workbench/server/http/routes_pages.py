@@ -73,6 +73,9 @@ def _terms(caller: ShareCaller) -> dict[str, object]:
         terms.append(f"It may send {record.rate:g} requests a second; what is over that is answered with 429.")
     if record.row_rate is not None:
         terms.append(f"They may have {record.row_rate:g} rows a second in all; what is over that is answered with 429.")
+    for quota, of in ((record.quota, "requests"), (record.row_quota, "rows")):
+        if quota is not None:
+            terms.append(f"It may send {quota} {of} a day, counted from 00:00 UTC.")
     terms.append(f"{record.max_in_flight} of its requests may be under way at once.")
     return {"label": record.label, "models": record.models, "expires_at": record.expires_at, "terms": terms}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from workbench.server.http.message import Response
 from workbench.server.http.routing import Call, Route
 from workbench.server.service import Service
 from workbench.server.shares import Shares
+from workbench.share.daily_quota import DailyUse
 from workbench.share.share_record import (
     DEFAULT_IN_FLIGHT,
     ShareRecord,
@@ -25,6 +27,7 @@ from workbench.share.share_record import (
     check_label,
     check_models,
     parse_life_s,
+    parse_quota,
     parse_rate,
 )
 
@@ -41,6 +44,8 @@ class _Asked(msgspec.Struct, forbid_unknown_fields=True):
     label: str
     rate: float | str | None = None
     row_rate: float | str | None = None
+    quota: int | str | None = None
+    row_quota: int | str | None = None
     expires: float | str = "7d"
     max_in_flight: int = DEFAULT_IN_FLIGHT
     show_token: bool = False
@@ -84,6 +89,8 @@ class ShareRoutes:
             now,
             now + parse_life_s(asked.expires),
             row_rate=parse_rate(asked.row_rate, "row_rate", "rows"),
+            quota=parse_quota(asked.quota),
+            row_quota=parse_quota(asked.row_quota, "row_quota", "rows"),
         )
         for model in terms.models:
             self._service.engine.status(model)  # raises where there is none
@@ -132,19 +139,8 @@ class ShareRoutes:
             self._service.logs.add_secret(secret)
 
 
-def _record(record: ShareRecord) -> Mapping[str, Any]:
-    return {
-        "id": record.id,
-        "label": record.label,
-        "models": record.models,
-        "rate": record.rate,
-        "row_rate": record.row_rate,
-        "max_in_flight": record.max_in_flight,
-        "created_at": record.created_at,
-        "expires_at": record.expires_at,
-        "revoked_at": record.revoked_at,
-        "first_call_at": record.first_call_at,
-    }
+def _record(record: ShareRecord) -> dict[str, Any]:
+    return dataclasses.asdict(record)
 
 
 def _listed(caller: ShareCaller, claimed: bool) -> Mapping[str, Any]:
@@ -155,8 +151,12 @@ def _listed(caller: ShareCaller, claimed: bool) -> Mapping[str, Any]:
         state = "expired"
     elif claimed:
         state = "holds"
+    use = caller.use() or DailyUse(0.0)
     return {
         **_record(caller.record),
+        "day_requests": use.requests,
+        "day_rows": use.rows,
+        "day_ends_at": use.ends_at or None,
         "state": state,
         "requests": caller.requests,
         "refused": caller.refused,
