@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ import workbench
 from tests.browser.conftest import chromium
 from tests.browser.jupyter import Jupyter
 from tests.browser.panel import DASHBOARD, PANEL, Panel, Plots, open_panel
-from workbench.api import Workbench
+from workbench.api import Workbench, connect
+from workbench.errors import LimitExceeded
 
 ROOT = Path(workbench.__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
@@ -89,6 +91,7 @@ def panel(browser: Browser, jupyter: Jupyter) -> None:
                     card(seen).screenshot(path=PICTURES / f"card-{theme}.png")
                     page.close()
                     dashboard(browser, jupyter, theme)
+                    endpoint(browser, jupyter, theme, wb, X[:1])
             finally:
                 stop.set()
 
@@ -116,6 +119,30 @@ def dashboard(browser: Browser, jupyter: Jupyter, theme: str) -> None:
     page.wait_for_timeout(700)
     shown.screenshot(path=PICTURES / f"dashboard-{theme}.png")
     page.close()
+
+
+def endpoint(browser: Browser, jupyter: Jupyter, theme: str, wb: Workbench, row: object) -> None:
+    """A share that a teammate uses, now and then beyond its rate, and a new one with its link."""
+    used = wb.share("digits", label="team-a", rate=20, expires="30d", show_token=True)
+    with connect(used.url, used.token) as teammate:
+        for _ in range(70):
+            with suppress(LimitExceeded):
+                teammate["digits"](row)
+    page = browser.new_page(viewport={"width": 1280, "height": 1230}, device_scale_factor=2)
+    seen = open_panel(page, jupyter)
+    page.keyboard.press("Control+B")
+    widen(page)
+    section = seen.root.get_by_role("region", name="Endpoint", exact=True)
+    section.get_by_role("textbox", name="With").fill("team-b")
+    section.get_by_role("button", name="Share", exact=True).click()
+    expect(section.get_by_label("Link for team-b")).to_be_visible()
+    expect(section.get_by_role("listitem", name="team-b")).to_be_visible()
+    page.mouse.move(600, 700)
+    page.wait_for_timeout(1000)
+    section.screenshot(path=PICTURES / f"endpoint-{theme}.png")
+    page.close()
+    for label in ("team-a", "team-b"):
+        wb.revoke(label)
 
 
 def card(panel: Panel) -> Locator:

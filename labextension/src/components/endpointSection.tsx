@@ -279,6 +279,7 @@ function Item({ share, onRevoke }: { share: IShare; onRevoke: () => void }): JSX
   const { trans } = usePanel();
   const now = Date.now() / 1000;
   const [tone, word] = shareState(trans, share, now);
+  const figures = shareFigures(trans, share, now);
   return (
     <li className="iw-Share" aria-label={share.label}>
       <div className="iw-Share-head">
@@ -292,8 +293,8 @@ function Item({ share, onRevoke }: { share: IShare; onRevoke: () => void }): JSX
         )}
       </div>
       <State tone={tone} word={word} />
-      <p className="iw-Text iw-mod-quiet">{shareTermsText(trans, share)}</p>
-      <FigureList figures={shareFigures(trans, share, now)} />
+      <p className="iw-Text iw-mod-quiet">{shareTermsText(trans, share, now)}</p>
+      {figures.length > 0 && <FigureList figures={figures} />}
     </li>
   );
 }

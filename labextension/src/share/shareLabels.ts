@@ -4,6 +4,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { IShare } from '../service/wire';
 import * as format from '../ui/format';
 import type { Tone } from '../ui/labels';
+import { isActive } from './shareForm';
 
 /** For how long the link of a share can be used, in seconds. */
 const LINK_S = 3600;
@@ -17,7 +18,7 @@ export function shareState(
   switch (state) {
     case 'unclaimed':
       return now < created_at + LINK_S
-        ? ['busy', trans.__('Link not used yet')]
+        ? ['off', trans.__('Link not used yet')]
         : ['bad', trans.__('Link ran out unused: revoke, and share again')];
     case 'holds':
       return ['good', trans.__('Active')];
@@ -48,34 +49,37 @@ export function linkWords(
   }
 }
 
-/** What a share is for: "digits · 20/s · 2,000 rows/s · 16 at once". */
-export function shareTermsText(trans: TranslationBundle, share: IShare): string {
+/**
+ * What a share is for, and its end: "digits · 20/s · 2,000 rows/s · 16 at once · until 2026-05-11 09:30".
+ * `now` is in Unix seconds, as below.
+ */
+export function shareTermsText(trans: TranslationBundle, share: IShare, now: number): string {
   const { models, rate, row_rate: rowRate, max_in_flight: atOnce } = share;
+  const end = moment(share.revoked_at ?? share.expires_at, now);
   const words = [
     models.join(', '),
     rate === null ? trans.__('no rate limit') : trans.__('%1/s', format.rate(rate)),
     ...(rowRate === null ? [] : [trans.__('%1 rows/s', format.rate(rowRate))]),
-    trans.__('%1 at once', atOnce)
+    trans.__('%1 at once', atOnce),
+    isActive(share) ? trans.__('until %1', end) : trans.__('ended %1', end)
   ];
   return words.join(' · ');
 }
 
-/** The use of a share, once its link was used, and its end. `now` is in Unix seconds. */
+/** The use of a share; nothing while nobody has its token. */
 export function shareFigures(
   trans: TranslationBundle,
   share: IShare,
   now: number
 ): readonly (readonly [name: string, words: string])[] {
-  const ended = share.revoked_at ?? share.expires_at;
   if (share.state === 'unclaimed') {
-    return [[trans.__('Until'), moment(ended, now)]];
+    return [];
   }
   return [
     [trans.__('Requests'), share.requests.toLocaleString('en-US')],
     [trans.__('Refused'), share.refused.toLocaleString('en-US')],
     [trans.__('First call'), moment(share.first_call_at, now)],
-    [trans.__('Last seen'), moment(share.last_seen, now)],
-    [share.state === 'holds' ? trans.__('Until') : trans.__('Ended'), moment(ended, now)]
+    [trans.__('Last seen'), moment(share.last_seen, now)]
   ];
 }
 
