@@ -67,7 +67,7 @@ INNER_ROOMS: dict[str, dict[str, set[str]]] = {
         "shares": {"gate"},
         "service": {"audit", "gate", "persistence", "shared_memory", "token_rotation"},
         "inference": {"service", "gate", "compression", "shared_memory"},
-        "repository_api": {"service", "shared_memory"},
+        "repository_api": {"gate", "service", "shared_memory"},
         "http": {
             "audit",
             "gate",

@@ -48,8 +48,8 @@ def test_the_share_is_held_to_its_limits_and_its_end() -> None:
 
 def test_the_owner_sees_who_called() -> None:
     before, after = shown("%infer shares")
-    assert re.search(r"team-a +digits +unclaimed +20/s +0 +0 +- ", before)
-    assert re.search(r"team-a +digits +holds +20/s +[1-9]\d* +[1-9]\d* +20\d\d-", after)
+    assert re.search(r"team-a +digits +unclaimed +20/s +0 +0 +0 +0 +- ", before)
+    assert re.search(r"team-a +digits +holds +20/s +[1-9]\d* +[1-9]\d* +\d+ +[1-9]\d* .* ms +20\d\d-", after)
 
 
 def test_no_secret_is_left_in_the_outputs() -> None:

@@ -49,6 +49,12 @@ def test_shares_are_a_table_and_a_frame() -> None:
     assert table[0].first_call_at is None  # a service of an older version does not say
     called = table_of([{**row, "first_call_at": 1.8e9}])
     assert "first call" in repr(called) and "2027-01-1" in repr(called)
+    used = {**row, "errors": 3, "rows": 4000, "request_bytes": 5_000_000, "response_bytes": 600, "p50_s": 0.002}
+    used = {**used, "p99_s": None, "answered": 5, "by_model": {"digits": {"answered": 5}}}
+    for cell in ("4000", "5.0 MB", "0.6 kB", "2.0 ms"):
+        assert cell in repr(table_of([used]))
+    assert table_of([used])[0].by_model["digits"]["answered"] == 5
+    assert list(table_of([used]).df["rows"]) == [4000]
     frame = table.df
     assert list(frame["label"]) == ["team-a"] * 2 and list(frame["requests"]) == [7, 7]
     assert repr(ShareTable([])) == NO_SHARES and "share" in ShareTable([])._repr_html_()

@@ -136,6 +136,69 @@ async def test_a_first_call_is_answered_though_the_disk_is_full(house: House, ca
         await until_async(lambda: "the first call of a share could not be stored" in caplog.text)
 
 
+async def test_what_a_share_is_used_for_is_listed_and_in_the_metrics(house: House) -> None:
+    await house.call("POST", "/v2/repository/models/spare/load")
+    call = await teammate(house, models=["digits", "spare"], label="team-a")
+    other = await teammate(house, label="team-b", rate="1/h")
+    sent = json.dumps(body(1.0, 2.0)).encode()
+    for _ in range(2):
+        assert (await call("POST", INFER, sent, content_type="application/json")).status == 200
+    assert (await call("POST", "/v2/models/spare/infer", body(1.0))).status == 200
+    assert (await call("POST", INFER, b"{", content_type="application/json")).status == 400
+    assert (await call("POST", "/v2/models/another/infer", body(1.0))).status == 403
+    assert (await call("GET", "/v2/models/digits")).status == 200
+    assert (await other("POST", INFER, body(1.0))).status == 200
+    assert (await other("POST", INFER, body(1.0))).status == 429
+    await house.call("POST", INFER, body(1.0))
+    first, second = (await house.call("GET", "/control/shares")).json
+    assert (first["requests"], first["refused"], first["answered"], first["errors"]) == (6, 0, 3, 2)
+    assert (second["requests"], second["refused"]) == (1, 1)
+    assert (first["rows"], second["rows"], second["answered"], second["errors"]) == (5, 1, 1, 0)
+    assert 0 < first["p50_s"] <= first["p99_s"] < 60
+    assert first["request_bytes"] > 2 * len(sent) and first["response_bytes"] > 0
+    digits, spare = first["by_model"]["digits"], first["by_model"]["spare"]
+    assert (digits["answered"], digits["errors"], digits["rows"], digits["request_bytes"]) == (2, 1, 4, 2 * len(sent))
+    assert (spare["answered"], spare["errors"], spare["rows"]) == (1, 0, 1)
+    assert spare["last_at"] <= digits["last_at"] <= first["last_seen"] + 60
+    metrics = (await house.call("GET", "/metrics")).body.decode()
+    assert 'infer_share_requests_total{share="team-a",model="digits",outcome="ok"} 2\n' in metrics
+    assert 'infer_share_refused_total{share="team-b"} 1\n' in metrics
+    assert 'infer_share_request_duration_seconds_count{share="team-b"} 1\n' in metrics
+
+
+async def test_an_inference_that_its_caller_left_is_no_error_of_the_share(house: House) -> None:
+    call = await teammate(house)
+    await call("POST", INFER, [b'{"inputs', b'": []}'], leave=True, content_type="application/json")
+    (listed,) = (await house.call("GET", "/control/shares")).json
+    assert (listed["requests"], listed["answered"], listed["errors"]) == (1, 0, 0)
+
+
+async def test_a_share_s_statistics_are_its_own(house: House) -> None:
+    call, other = await teammate(house), await teammate(house, label="team-b")
+    for _ in range(3):
+        await house.call("POST", INFER, body(1.0))
+        await other("POST", INFER, body(1.0))
+    (none,) = (await call("GET", "/v2/models/digits/stats")).json["model_stats"]
+    assert (none["inference_count"], none["execution_count"], none["last_inference"]) == (0, 0, 0)
+    assert {each["count"] for each in none["inference_stats"].values()} == {0}
+    await call("POST", INFER, body(1.0, 2.0))
+    await call("POST", INFER, {})
+    for path in ("/v2/models/digits/stats", "/v2/models/digits/versions/1/stats", "/v2/models/stats"):
+        (mine,) = (await call("GET", path)).json["model_stats"]
+        assert (mine["name"], mine["version"], mine["inference_count"], mine["execution_count"]) == (
+            "digits",
+            "1",
+            2,
+            1,
+        )
+        spent = mine["inference_stats"]
+        assert (spent["success"]["count"], spent["fail"]["count"], spent["compute_infer"]["count"]) == (1, 1, 1)
+        assert spent["success"]["ns"] > spent["compute_infer"]["ns"] > 0
+        assert mine["batch_stats"] == []
+    (all_of_it,) = (await house.call("GET", "/v2/models/digits/stats")).json["model_stats"]
+    assert all_of_it["inference_count"] == 8 and all_of_it["batch_stats"]
+
+
 async def test_a_share_may_not_use_shared_memory(tmp_path: Path) -> None:
     async with open_house(tmp_path, allow_shared_memory=True) as house:
         call = await teammate(house)

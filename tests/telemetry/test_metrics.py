@@ -16,10 +16,12 @@ from workbench.core.messages import ReleaseReason, Timings
 from workbench.core.model import ModelState, ModelStatus
 from workbench.core.ports import Observer, Outcome
 from workbench.telemetry import exposition
+from workbench.telemetry.counters import Durations
 from workbench.telemetry.families import MetricKind
 from workbench.telemetry.machine_use import GpuUse, MachineUse
 from workbench.telemetry.metrics import FOLD_AT, KEPT_AFTER_GONE, Metrics
 from workbench.telemetry.request_record import RequestRecord
+from workbench.telemetry.share_usage import ModelUse, ShareFigures
 from workbench.telemetry.snapshots import Snapshots, snapshot
 from workbench.telemetry.triton_metrics import REASONS
 
@@ -106,7 +108,8 @@ def test_every_bound_is_an_edge_of_the_histogram() -> None:
 def test_every_metric_is_documented_with_its_type_and_labels_and_every_documented_one_exists() -> None:
     metrics = watched()
     metrics.request_done("digits", "1", Outcome.OK, timings())
-    state = dataclasses.replace(metrics.state(), machine=MachineUse(gpus=(GPU,)))
+    share = ShareFigures("team-a", 0, 0, {"digits": ModelUse()}, Durations())
+    state = dataclasses.replace(metrics.state(), machine=MachineUse(gpus=(GPU,)), shares=[share])
     exported = {(family.name, family.kind, family.labels) for family in exposition.families(state)}
     rows = re.findall(r"^\| `((?:infer|nv)_\w+)` \| (\w+) \| (.*?) \|", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
     assert exported == {(name, kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from workbench.client.formatting import escape, html_table, text_table
+from workbench.client.formatting import escape, html_table, megabytes, milliseconds, text_table
 from workbench.client.results import Rows
 from workbench.client.summary import Card
 
@@ -94,12 +94,42 @@ class SharedAccess:
     """When both begin again: 00:00 UTC; None: it has no quota."""
     first_call_at: float | None = None
     """When it was first used for an inference; None: not yet."""
+    answered: int = 0
+    """Inferences that were answered with outputs."""
+    errors: int = 0
+    """Inferences that were let in and failed. One whose caller left is none."""
+    rows: int = 0
+    """Of the answered ones, as all below."""
+    request_bytes: int = 0
+    response_bytes: int = 0
+    p50_s: float | None = None
+    """Seconds from the body's arrival until the answer had left; None: there was none."""
+    p99_s: float | None = None
+    by_model: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The same by model, from `answered` on, and `last_at`, Unix time of its last one."""
 
 
 class ShareTable(Rows[SharedAccess]):
     """All shares, those that have ended for 30 days, displayed as a table."""
 
-    _HEAD = ("id", "with", "models", "state", "limits", "requests", "refused", "first call", "last seen", "until")
+    _HEAD = (
+        *(
+            "id",
+            "with",
+            "models",
+            "state",
+            "limits",
+            "requests",
+            "refused",
+            "errors",
+            "rows",
+            "in",
+            "out",
+            "p50",
+            "p99",
+        ),
+        *("first call", "last seen", "until"),
+    )
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per share."""
@@ -167,7 +197,9 @@ def _limits(each: Share | SharedAccess, requests: str = "") -> list[str]:
 def _cells(each: SharedAccess) -> list[str]:
     limits = ", ".join(_limits(each)) or "-"
     first, seen = clock_time(each.first_call_at), clock_time(each.last_seen)
-    figures = [str(each.requests), str(each.refused)]
+    figures = [str(count) for count in (each.requests, each.refused, each.errors, each.rows)]
+    sizes = [megabytes(size) or "-" for size in (each.request_bytes, each.response_bytes)]
+    times = ["-" if seconds is None else milliseconds(seconds) for seconds in (each.p50_s, each.p99_s)]
     return [
         each.id,
         each.label,
@@ -175,6 +207,8 @@ def _cells(each: SharedAccess) -> list[str]:
         each.state,
         limits,
         *figures,
+        *sizes,
+        *times,
         first,
         seen,
         clock_time(each.expires_at),

@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from workbench.config import Limits
 from workbench.core.messages import InferRequest, InferResponse
+from workbench.core.ports import Outcome
 from workbench.core.turns import in_turns
 from workbench.engine import Engine
 from workbench.engine.deployment import outcome_of
@@ -202,9 +203,7 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
             self.task.cancel()
         if not self.decoded_at:
             self._attribute(b"")
-        self._leave(inference)
-        self.sent_at = inference.clock()
-        note_failed(inference.service, self, Cancelled("the caller left before it was answered"))
+        self._end_failed(inference, Cancelled("the caller left before it was answered"))
 
     def fail(self, error: Exception, body: bytes = b"") -> None:
         """End it with an error. `body`: as far as it has been read, where it was not decoded."""
@@ -214,9 +213,7 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
             error = self.caller.told(error)
         if not self.decoded_at and not isinstance(error, _OF_CALLER):
             self._attribute(body)
-        self._leave(inference)
-        self.sent_at = inference.clock()
-        note_failed(inference.service, self, error)
+        self._end_failed(inference, error)
         responder.send_error(self, error)
 
     # What the engine calls
@@ -318,10 +315,13 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
         responder = self.responder
         assert responder is not None
         self.encoded_at = inference.clock()
+        usage = self.caller.usage if self.caller is not None else None
         self._leave(inference)
         self.response_bytes = responder.send_result(self, encoded)
         self.sent_at = inference.clock()
         inference.metrics.exchange_done(self)
+        if usage is not None:
+            usage.answered(self)
 
     def _start(self, inference: InferencePath, work: Coroutine[Any, Any, None]) -> None:
         task = self.task = asyncio.get_running_loop().create_task(work)
@@ -333,6 +333,14 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
         assert self.codec is not None and self.inference is not None
         self.model, self.version, name = self.codec.named_in(body)
         self.id = name[: self.inference.limits.max_name_length]
+
+    def _end_failed(self, inference: InferencePath, error: Exception) -> None:
+        usage = self.caller.usage if self.caller is not None else None
+        self._leave(inference)
+        self.sent_at = inference.clock()
+        note_failed(inference.service, self, error)
+        if usage is not None and not isinstance(error, LimitExceeded):  # its share has counted that
+            usage.failed(self, outcome_of(error) if isinstance(error, WorkbenchError) else Outcome.FAILED)
 
     def _leave(self, inference: InferencePath) -> None:
         if self.caller is not None:

@@ -15,9 +15,10 @@ from workbench.protocols.metadata import RepositoryLoad, failing_to_load
 from workbench.repository import pbtxt
 from workbench.repository.layout import TRITON_FILE
 from workbench.repository.store import ModelStore
+from workbench.server.gate.auth import Caller
 from workbench.server.service import VERSION, Service
 from workbench.server.shared_memory import DISABLED, SharedMemory
-from workbench.telemetry.statistics import statistics
+from workbench.telemetry.statistics import share_statistics, statistics
 
 log = logging.getLogger("workbench.server")
 
@@ -40,10 +41,12 @@ def ready_versions(service: Service, name: str) -> list[str]:
     return [each.version for each in service.engine.statuses(name) if each.state is ModelState.READY]
 
 
-def model_statistics(service: Service, name: str | None, version: str | None) -> list[ModelStatistics]:
-    """Of one version, of all of one model's, or of all models. Raises ModelNotFound."""
+def model_statistics(service: Service, caller: Caller, name: str | None, version: str | None) -> list[ModelStatistics]:
+    """Of one version, of all of one model's, or of all models; of a share what it did itself. Raises ModelNotFound."""
     if name is not None:
         service.engine.status(name, version)
+    if caller.usage is not None:
+        return share_statistics(service.engine.statuses(), caller.usage, caller.sees, name, version)
     return statistics(service.metrics.state(), name, version)
 
 

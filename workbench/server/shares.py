@@ -15,6 +15,7 @@ from workbench.server.gate.share_caller import ShareCaller
 from workbench.share.share_record import ShareRecord
 from workbench.share.share_store import ShareStore, StoredShare
 from workbench.share.share_token import digest_of, new_code, new_share_id, new_share_token
+from workbench.telemetry.share_usage import ShareFigures, ShareLabels
 
 CODE_LIFE_S: Final = 3600.0
 """How long a link can be redeemed."""
@@ -54,6 +55,7 @@ class Shares:
         self._by_token: dict[bytes, ShareCaller] = {}
         self._codes: dict[bytes, tuple[ShareCaller, float]] = {}
         """Digest of a link's code -> whose token it gives, and until when."""
+        self._labels = ShareLabels()
         self._one_at_a_time = asyncio.Lock()
         gate.share_of = self._caller_of
         for each in store.shares():
@@ -72,6 +74,13 @@ class Shares:
         """All that are kept, the oldest first, and whether each one's token was given out."""
         claimed = {caller.record.id for caller in self._by_token.values()}
         return [(caller, caller.record.id in claimed) for caller in self._callers.values()]
+
+    def figures(self) -> list[ShareFigures]:
+        """What they were used for, for the metrics."""
+        callers = self._callers.values()
+        return self._labels.figures(
+            (each.record.label, each.usage, each.refused, each.in_flight) for each in callers if each.usage is not None
+        )
 
     async def add(self, asked: ShareRecord, *, show_token: bool) -> tuple[ShareRecord, str, str]:
         """Make a share of the terms in `asked`, whose id does not count: (share, token, code), of which one is empty.

@@ -40,6 +40,11 @@ class Durations(Totals):
         self.linear.add(durations_s)
         self.native.add(durations_s)
 
+    def merge(self, other: Durations) -> None:
+        """Add what another one has counted."""
+        self.linear.merge(other.linear)
+        self.native.merge(other.native)
+
     def histogram(self) -> Histogram:
         """Return the counts in the layout of snapshots."""
         return Histogram.from_dense(SERVICE, self.linear.counts, self.linear.total)

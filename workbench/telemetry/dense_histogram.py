@@ -35,6 +35,11 @@ class DenseHistogram:
         self.counts += np.bincount(buckets, minlength=len(self.counts))
         self.total += float(found.sum())
 
+    def merge(self, other: Self) -> None:
+        """Add the values of another histogram of this layout."""
+        self.counts += other.counts
+        self.total += other.total
+
     def copy(self) -> Self:
         return type(self)(self.layout, self.counts.copy(), self.total)
 

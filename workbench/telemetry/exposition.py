@@ -34,6 +34,7 @@ PAYLOAD_POWERS = tuple(range(6, 31, 2))
 """The bounds of payloads are these powers of two: 64 bytes to 1 GiB."""
 
 _VERSION = ("model", "version")
+_SHARE = ("share", "model")
 
 # Each bound is an edge of the histogram (a test says so), so no count is guessed.
 _BOUND_BUCKETS = np.searchsorted(SERVICE.edges, DURATION_BOUNDS_S)
@@ -56,6 +57,7 @@ def families(state: State) -> Iterator[Family]:
     yield from _models(state)
     yield from _circuits(state)
     yield from _sequences(state)
+    yield from _shares(state)
     yield from _process(state)
     yield from _machine(state)
     yield from triton_metrics.families(state.figures, state.statuses, state.machine)
@@ -179,6 +181,33 @@ def _sequences(state: State) -> Iterator[Family]:
                 over.add((*key, reason), count)
             failed.add(key, figures.failed)
     yield from (active, backlog, size, started, over, failed)
+
+
+def _shares(state: State) -> Iterator[Family]:
+    if not state.shares:
+        return
+    requests = counter("infer_share_requests_total", "Inferences of shares that ended, by how", *_SHARE, "outcome")
+    rows = counter("infer_share_rows_total", "Rows that shares were answered", *_SHARE)
+    sent = counter("infer_share_request_bytes_total", "Bodies of shares' requests that were answered", *_SHARE)
+    got = counter("infer_share_response_bytes_total", "Bodies of their answers", *_SHARE)
+    refused = counter("infer_share_refused_total", "Calls that were over a limit of their share", "share")
+    in_flight = gauge("infer_share_in_flight", "Inferences of shares that are under way", "share")
+    latency = histogram(
+        "infer_share_request_duration_seconds",
+        "The body's arrival until the answer had left, of the requests that were answered",
+        "share",
+    )
+    for each in state.shares:
+        for model, use in each.models.items():
+            for outcome, count in use.outcomes.items():
+                requests.add((each.label, model, outcome.value), count)
+            rows.add((each.label, model), use.rows)
+            sent.add((each.label, model), use.request_bytes)
+            got.add((each.label, model), use.response_bytes)
+        refused.add((each.label,), each.refused)
+        in_flight.add((each.label,), each.in_flight)
+        latency.add((each.label,), _durations(each.latency))
+    yield from (requests, rows, sent, got, refused, in_flight, latency)
 
 
 def _process(state: State) -> Iterator[Family]:

@@ -31,6 +31,7 @@ from workbench.telemetry.machine_use import Machine, MachineUse
 from workbench.telemetry.request_log import RequestLog
 from workbench.telemetry.request_record import RequestRecord
 from workbench.telemetry.rolling_windows import RollingWindows, WindowTotals
+from workbench.telemetry.share_usage import ShareFigures
 from workbench.telemetry.slow_request_log import KEPT, SlowRequestLog, encode
 
 FOLD_AT = 512
@@ -96,6 +97,7 @@ class State:
     answers: Mapping[int, int] = field(default_factory=dict)
     """Answers of the HTTP port, by status."""
     store: StoreUse = field(default_factory=StoreUse)
+    shares: Sequence[ShareFigures] = ()
     audit_failures: int = 0
     """Rows of the audit that could not be written."""
     before_load: Mapping[ModelVersion, Counters] = field(default_factory=dict)
@@ -167,6 +169,7 @@ class Metrics:
         self._loop_time: LoopTimes | None = None
         self._statuses: Callable[[], Sequence[ModelStatus]] = list
         self._store: Callable[[], StoreUse] = StoreUse
+        self._shares: Callable[[], Sequence[ShareFigures]] = tuple
         self._process = psutil.Process()
 
     def watch(
@@ -183,6 +186,10 @@ class Metrics:
         self._statuses = statuses
         self._loop_time = loop_time
         self._store = store
+
+    def watch_shares(self, shares: Callable[[], Sequence[ShareFigures]]) -> None:
+        """Set where `state` reads what shares were used for."""
+        self._shares = shares
 
     def start(self) -> None:
         self._loop.start()
@@ -351,8 +358,8 @@ class Metrics:
         self.fold()
         return self._recent.over(window_s, self._figures)
 
-    def state(self) -> State:
-        """Return everything counted up to now."""
+    def state(self, *, shares: bool = False) -> State:
+        """Return everything counted up to now. What shares were used for is merged for it, so on request only."""
         self.fold()
         statuses = self._statuses()
         for status in statuses:
@@ -372,6 +379,7 @@ class Metrics:
             inline=InlineUse(inline.total_s, inline.longest_s) if inline else InlineUse(),
             answers=self.answers.copy(),
             store=self._store(),
+            shares=self._shares() if shares else (),
             audit_failures=self._audit_failures,
             before_load=dict(self._before_load),
         )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
+from workbench.core.model import ModelStatus
 from workbench.core.model_statistics import BatchStatistics, ModelStatistics, Spent
 from workbench.core.ports import Outcome
 from workbench.telemetry.counters import Counters
 from workbench.telemetry.metrics import ModelVersion, State
 from workbench.telemetry.request_record import Stage
+from workbench.telemetry.share_usage import ModelUse, ShareUsage
 
 
 def statistics(state: State, name: str | None = None, version: str | None = None) -> list[ModelStatistics]:
@@ -17,6 +21,43 @@ def statistics(state: State, name: str | None = None, version: str | None = None
         for key in known
         if name in (None, key[0]) and version in (None, key[1])
     ]
+
+
+def share_statistics(
+    statuses: Sequence[ModelStatus],
+    usage: ShareUsage,
+    sees: Callable[[str], bool],
+    name: str | None,
+    version: str | None,
+) -> list[ModelStatistics]:
+    """Return the same of what one share alone did, since the service started, of the models that it `sees`.
+
+    What it is not told is what batches its requests were in: they tell of other callers.
+    """
+    used = usage.versions()
+    return [
+        _of_share(key, used.get(key, ModelUse()))
+        for key in sorted({(status.name, status.version) for status in statuses})
+        if sees(key[0]) and name in (None, key[0]) and version in (None, key[1])
+    ]
+
+
+def _of_share(key: ModelVersion, use: ModelUse) -> ModelStatistics:
+    answered = use.answered
+    failed = use.outcomes.total() - answered
+    queue, join, compute, split = (Spent(answered, seconds) for seconds in use.stages_s.tolist())
+    return ModelStatistics(
+        *key,
+        use.last_at,
+        use.rows,
+        answered,
+        Spent(answered, use.latency.total_s),
+        Spent(failed, use.failed_s),
+        queue,
+        join,
+        compute,
+        split,
+    )
 
 
 def _since_load(state: State, key: ModelVersion) -> Counters:

@@ -71,6 +71,22 @@ async def test_a_share_s_token_opens_its_models_and_nothing_else_over_grpc(port:
     assert not port.house.service.metrics.state().figures["spare", "1"].outcomes
 
 
+async def test_a_share_s_statistics_are_its_own_over_grpc(port: Port) -> None:
+    mine = await shared(port)
+    await port.call(INFER, request())
+    await port.call(INFER, request(rows=2), metadata=mine)
+    for message in (b"", named("ModelStatistics", "digits")):
+        answer = await port.call(f"/{pb.SERVICE}/ModelStatistics", message, metadata=mine)
+        (found,) = service_pb2.ModelStatisticsResponse.FromString(answer).model_stats
+        assert (found.name, found.inference_count, found.inference_stats.success.count) == ("digits", 2, 1)
+        assert not found.batch_stats
+    (listed,) = (await port.house.call("GET", "/control/shares")).json
+    assert (listed["answered"], listed["rows"], listed["errors"]) == (1, 2, 0)
+    await port.fails(INFER, named("ModelInfer", "digits"), metadata=mine)
+    (listed,) = (await port.house.call("GET", "/control/shares")).json
+    assert (listed["answered"], listed["errors"]) == (1, 1)
+
+
 async def test_a_message_that_names_two_models_is_of_the_last(port: Port) -> None:
     """As protobuf has it; whichever a reader took, the share's model must be the one that runs."""
     await port.house.call("POST", "/v2/repository/models/spare/load")

@@ -18,6 +18,7 @@ from workbench.errors import Forbidden, TooManyRequests, Unauthenticated
 from workbench.server.gate.scopes import ALL_SCOPES, Scope
 from workbench.server.process.bind_address import host_bytes, is_loopback
 from workbench.share.share_token import PREFIX
+from workbench.telemetry.share_usage import ShareUsage
 
 Headers: TypeAlias = Mapping[bytes, bytes]
 """Names in lower case; of a repeated one the last."""
@@ -52,6 +53,8 @@ class Caller:
     """Its token is valid no longer. What it asked for in whole before that is still answered, and nothing else."""
     models: frozenset[str] | None = None
     """The models that it may call and see; None: all."""
+    usage: ShareUsage | None = None
+    """Where its inferences are counted apart; None: nowhere."""
 
     def enter(self) -> None:
         """Count one more; TooManyRequests over the cap. Call `leave` for each `enter` that returned."""

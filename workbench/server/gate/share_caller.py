@@ -19,6 +19,7 @@ from workbench.server.gate.scopes import SHARE_SCOPES
 from workbench.share.daily_quota import DAY_S, DailyQuota, DailyUse
 from workbench.share.rate_bucket import BURST_S, RateBucket
 from workbench.share.share_record import ShareRecord
+from workbench.telemetry.share_usage import ShareUsage
 
 READS_AT_ONCE: Final = 32
 """Of what its models take, whatever the rate: a client reads a few answers before its first inference."""
@@ -70,6 +71,7 @@ class ShareCaller(Caller):
             max_watches=MAX_SHARE_WATCHES,
             models=frozenset(record.models),
             revoked=record.revoked_at is not None,
+            usage=ShareUsage(record.models),
         )
         self.record = record
         self.requests = 0

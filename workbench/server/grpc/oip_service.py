@@ -91,8 +91,8 @@ class OipServicer:
         name, version = grpc_metadata.named("ModelStatistics", message)
         if name:
             head.caller.check_model(name)
-        found = repository_api.model_statistics(self._service, name or None, version)
-        return grpc_metadata.model_statistics([each for each in found if head.caller.sees(each.name)])
+        found = repository_api.model_statistics(self._service, head.caller, name or None, version)
+        return grpc_metadata.model_statistics(found)
 
     async def index(self, head: CallHead, message: bytes, context: Context) -> bytes:
         self._service.used_at = time.monotonic()

@@ -41,6 +41,7 @@ def create_app(service: Service, token: str | None) -> App:
     """The application that serves `service`. `token` None: no token is asked for."""
     gate = Gate(token, service.config.host, service.config.limits.max_in_flight)
     shares = Shares(gate, service.persistence.shares, changed=service.metrics.changes.note)
+    service.metrics.watch_shares(shares.figures)
     rooms = (routes_v2, routes_shared, routes_control, routes_files, routes_pages)
     table = [route for room in rooms for route in room.routes(service)]
     table += routes_share.routes(service, shares)

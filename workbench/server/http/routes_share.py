@@ -30,6 +30,7 @@ from workbench.share.share_record import (
     parse_quota,
     parse_rate,
 )
+from workbench.telemetry.share_usage import ModelUse
 
 CLAIM_BYTES = 1024
 """Of the body that redeems a link."""
@@ -152,6 +153,7 @@ def _listed(caller: ShareCaller, claimed: bool) -> Mapping[str, Any]:
     elif claimed:
         state = "holds"
     use = caller.use() or DailyUse(0.0)
+    models = caller.usage.models() if caller.usage is not None else {}
     return {
         **_record(caller.record),
         "day_requests": use.requests,
@@ -162,6 +164,21 @@ def _listed(caller: ShareCaller, claimed: bool) -> Mapping[str, Any]:
         "refused": caller.refused,
         "in_flight": caller.in_flight,
         "last_seen": caller.seen_at or None,
+        **_used(ModelUse.together(models.values())),
+        "by_model": {name: _used(use) for name, use in models.items() if name},
+    }
+
+
+def _used(use: ModelUse) -> Mapping[str, Any]:
+    return {
+        "answered": use.answered,
+        "errors": use.errors,
+        "rows": use.rows,
+        "request_bytes": use.request_bytes,
+        "response_bytes": use.response_bytes,
+        "p50_s": use.latency.quantile(0.5),
+        "p99_s": use.latency.quantile(0.99),
+        "last_at": use.last_at or None,
     }
 
 

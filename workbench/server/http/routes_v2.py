@@ -79,8 +79,9 @@ class ProtocolRoutes:
     async def statistics(self, call: Call) -> Response:
         """Of one version, of all of one model's, or of all models."""
         name, version = call.params.get("name"), call.params.get("version")
-        found = repository_api.model_statistics(self._service, name, version)
-        return Response(200, statistics_body([each for each in found if call.caller.sees(each.name)]))
+        return Response(
+            200, statistics_body(repository_api.model_statistics(self._service, call.caller, name, version))
+        )
 
     # The model repository
 
@@ -114,7 +115,7 @@ class ProtocolRoutes:
         await asyncio.to_thread(self._service.store.space.measure)
         accept = call.headers.get(b"accept", b"").decode("latin-1")
         # What is rendered is a copy, and of many models it takes long enough for others to notice.
-        body, content_type = await asyncio.to_thread(exposition.render, metrics.state(), accept)
+        body, content_type = await asyncio.to_thread(exposition.render, metrics.state(shares=True), accept)
         return Response(200, body, content_type.encode())
 
     def _status(self, call: Call) -> ModelStatus:
