@@ -12,8 +12,10 @@ import pytest
 from tests import models
 from tests.engine.fakes import FakeSession, Opener, Recorder, rows
 from tests.helpers.clock import Clock
+from tests.helpers.waiting import until_async
 from workbench.core.circuit import Circuit, CircuitState
 from workbench.core.messages import InferRequest
+from workbench.core.model import ModelState
 from workbench.core.ports import Outcome
 from workbench.core.tensor import Array
 from workbench.engine import Engine
@@ -324,3 +326,72 @@ async def test_a_new_load_begins_with_a_closed_one(engine: Engine, trouble: Trou
 
     await call(engine)
     assert engine.status("m").circuit.opened == 0  # type: ignore[union-attr]
+
+
+# Falling back
+
+
+async def with_fallback(tmp_path: Path, clock: Clock, trouble: Trouble, settings: dict[str, object]) -> Engine:
+    """It serves "m": version 1 adds ten, and version 2, which is routed, has the trouble that the test gives it."""
+    opener = Opener(FakeSession(lambda x: x + 10), FakeSession(trouble), FakeSession(lambda x: x + 30))
+    engine = Engine(ModelStore(tmp_path / "fallback"), open_session=opener, clock=clock)
+    await engine.start()
+    await engine.load("m", models.add_constant(1.0).SerializeToString(), settings)
+    await engine.load("m", models.add_constant(2.0).SerializeToString())
+    return engine
+
+
+async def test_a_version_that_was_kept_answers_calls_without_a_version_while_the_other_fails(
+    tmp_path: Path, clock: Clock, trouble: Trouble
+) -> None:
+    engine = await with_fallback(tmp_path, clock, trouble, {**SETTINGS, "fallback": "previous"})
+    assert (await call(engine))[0, 0] == 1
+    trouble.error = ExecutionError("out of memory")
+    await failing(engine, ExecutionError, 4)
+
+    answer = await engine.infer(InferRequest("m", {"x": rows(1.0)}))
+    assert (answer.version, answer.outputs["y"][0, 0]) == ("1", 11)
+    with pytest.raises(CircuitOpen):
+        await call(engine, version="2")
+    told = engine.status("m")
+    assert (told.version, told.circuit.state, told.circuit.fallback) == ("2", CircuitState.OPEN, "1")  # type: ignore[union-attr]
+
+    trouble.error = None
+    clock.now += 5
+    for _ in range(PROBES + 1):
+        assert (await engine.infer(InferRequest("m", {"x": rows(1.0)}))).version == "2"
+    await engine.close(5)
+
+
+@pytest.mark.parametrize("end", ["another version", "setting", "discard", "unload"])
+async def test_what_was_kept_goes_when_it_is_needed_no_more(
+    tmp_path: Path, clock: Clock, trouble: Trouble, end: str
+) -> None:
+    engine = await with_fallback(tmp_path, clock, trouble, {"fallback": "previous"})
+    ready = [each.version for each in engine.statuses("m") if each.state is ModelState.READY]
+    assert ready == ["1", "2"]
+
+    if end == "another version":
+        await engine.load("m", models.add_constant(3.0).SerializeToString())
+    elif end == "setting":
+        await engine.configure("m", {"fallback": "none"})
+    elif end == "discard":
+        await engine.discard("m", "1")
+    else:
+        await engine.unload("m")
+
+    await until_async(lambda: not any(each.version == "1" for each in engine.statuses("m")))
+    left = {each.version: each.circuit.fallback for each in engine.statuses("m") if each.circuit is not None}
+    assert left == {"another version": {"2": "", "3": "2"}, "unload": {}}.get(end, {"2": ""})
+    await engine.close(5)
+
+
+async def test_nothing_is_kept_that_was_not_asked_for_or_that_could_not_stand_in(
+    tmp_path: Path, clock: Clock, trouble: Trouble
+) -> None:
+    engine = await with_fallback(tmp_path, clock, trouble, {})
+    await until_async(lambda: [each.version for each in engine.statuses("m")] == ["2"])
+    await engine.configure("m", {"fallback": "previous"})
+    await engine.load("m", models.add_constant(3.0).SerializeToString(), {"max_batch_size": 3})
+    await until_async(lambda: [each.version for each in engine.statuses("m")] == ["3"])
+    await engine.close(5)

@@ -15,7 +15,7 @@ from workbench.client.results import CallTimings, Prediction
 from workbench.core.messages import InferRequest, InferResponse
 from workbench.core.model import ModelStatus, Signature, check_model_name
 from workbench.core.tensor import Array
-from workbench.errors import ExecutionError, InvalidInput, Unavailable
+from workbench.errors import ExecutionError, InvalidInput, NotFound, Unavailable
 
 AT_ONCE = 8
 """Requests of one call that are sent at the same time."""
@@ -87,6 +87,10 @@ class Predictor:
                 return Prediction(name, answers[0].version, _joined(answers), timings, adapted.index, status.labels)
             if self._known.get(key) is status:
                 del self._known[key]
+            if version is None and (other := await self._stand_in(name, status, answers)) is not None:
+                spent = time.perf_counter() - began
+                timings = CallTimings(spent, tuple(answer.timings for answer in answers), other.max_batch_size > 0)
+                return Prediction(name, other.version, _joined(answers), timings, adapted.index, other.labels)
         raise Unavailable(f"model {name!r} was replaced {_ATTEMPTS} times during one call; try again")
 
     async def _fetched(self, key: tuple[str, str | None]) -> ModelStatus:
@@ -98,6 +102,20 @@ class Predictor:
     async def _changed(self, key: tuple[str, str | None], used: ModelStatus) -> bool:
         """Fetch the status again, and return whether a call needs another form than with the one that was used."""
         return _form(await self._fetched(key)) != _form(used)
+
+    async def _stand_in(self, name: str, used: ModelStatus, answers: Sequence[InferResponse]) -> ModelStatus | None:
+        """Return the status of another version that gave all answers, as one does that is fallen back to, if rows are
+        cast and split for it as they were."""
+        gave = {(answer.version, answer.epoch) for answer in answers}
+        version, epoch = gave.pop()
+        if gave or not epoch or version == used.version:
+            return None
+        try:
+            other = await self._client.status(name, version)
+        except NotFound:
+            return None
+        same = (other.signature, other.max_batch_size) == (used.signature, used.max_batch_size)
+        return other if same and other.epoch == epoch else None
 
     async def _all_from(self, key: tuple[str, str | None], used: ModelStatus, answers: Sequence[InferResponse]) -> bool:
         """Return whether all answers came from the load whose status was used, as far as the server tells."""

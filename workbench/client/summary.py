@@ -81,7 +81,8 @@ def _circuit(status: ModelStatus) -> str:
     times = "once" if circuit.opened == 1 else f"{circuit.opened} times"
     if circuit.state is CircuitState.CLOSED:
         return f"closed; it has opened {times} since the load"
-    return f"{circuit.state}: {circuit.reason}; calls get 503 until some that are let through end well"
+    meanwhile = f"version {circuit.fallback} answers calls without a version" if circuit.fallback else "calls get 503"
+    return f"{circuit.state}: {circuit.reason}; {meanwhile} until some that are let through end well"
 
 
 def _columns(signature: Signature) -> str:

@@ -105,6 +105,9 @@ class ModelConfig:
     """Seconds inside the runtime from which on a call counts as slow; 0: none does."""
     breaker_open_s: Annotated[float, Range(0.1, 3600.0), Live] = 5.0
     """Seconds that an open breaker refuses calls, before it lets a few through to see how they end."""
+    fallback: Annotated[str, Choices(("none", "previous")), Live] = "none"
+    """What answers calls without a version that an open breaker refuses: "none", or "previous", the version before,
+    which then stays loaded when this one takes over."""
     batching: Annotated[str, Choices(("auto", "proved", "always", "never"))] = "auto"
     """"auto" (where its graph proves that rows do not influence each other, or a trial at warm-up did not see it
     where the graph does not tell), "proved" (by its graph only), "always" (you vouch for it) or "never"."""

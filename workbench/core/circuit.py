@@ -23,3 +23,5 @@ class Circuit:
     """What opened it, in one phrase; empty while it is closed."""
     opened: int = 0
     """How often it has opened since the load."""
+    fallback: str = ""
+    """The version that answers calls without a version which it refuses; empty: none."""

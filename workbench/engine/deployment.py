@@ -13,6 +13,7 @@ from typing import Protocol
 
 from workbench.config import LIVE_SETTINGS, Limits, ModelConfig
 from workbench.core.batch_proof import BatchEvidence
+from workbench.core.circuit import Circuit
 from workbench.core.description import Description, RunTimes
 from workbench.core.messages import InferRequest, InferResponse, Timings
 from workbench.core.model import ModelState, ModelStatus, Signature, shown_labels
@@ -104,6 +105,8 @@ class Deployment:
         """Sent with each answer, so that a client notices that what it knows of the model is out of date. Another one
         as soon as rows must not be split any more."""
         self.routed = False
+        self.fallback: Deployment | None = None
+        """What answers calls without a version that are refused here since this model fails too often."""
         self.signature: Signature | None = None
         self._observer = observer
         self._open_session = open_session
@@ -158,8 +161,9 @@ class Deployment:
             if request.deadline is not None and now >= request.deadline:
                 raise DeadlineExceeded("Request timeout expired before it arrived; it was not run")
             admitted = admission.admit(request)
-            if self._breakers.watching:
-                self._ask_breaker(request.caller, now)
+            if self._breakers.watching and (other := self._ask_breaker(request, now)) is not None:
+                other.submit(request, promise)
+                return
             ticket = PendingRequest(request, promise, admitted.rows, admitted.key, admitted.outputs, now)
             if self._sequences is not None:
                 self._sequences.accept(ticket)
@@ -184,18 +188,21 @@ class Deployment:
         if self._lone_turns >= LONE_TURNS and self._inline.now:
             self._run_inline()
 
-    def _ask_breaker(self, caller: str, now: float) -> None:
-        """Raises CircuitOpen unless the caller's call may go through."""
+    def _ask_breaker(self, request: InferRequest, now: float) -> Deployment | None:
+        """What is to answer the call in this one's place; None: it may go through. Raises CircuitOpen."""
         before = self._breakers.told(now)
-        left_s, reason = self._breakers.admit(caller, now)
+        left_s, reason = self._breakers.admit(request.caller, now)
         if self._breakers.told(now) != before:
             self._observer.model_changed(self.status())
         if left_s:
+            if request.version is None and request.sequence is None and self.fallback is not None:
+                return self.fallback
             raise CircuitOpen(
                 f"model {self.name!r} version {self.version} is not run at the moment, since it fails too often "
                 f"({reason}); it is tried again in {left_s:.1f} s",
                 left_s,
             )
+        return None
 
     def _wake(self) -> None:
         self._waking = False
@@ -540,7 +547,7 @@ class Deployment:
             size_bytes=self.source.size_bytes,
             loaded_at=self._loaded_at,
             load_s=self._load_s,
-            circuit=self._breakers.told(self._clock()) if self.config.breaker_failure_rate else None,
+            circuit=self._circuit(),
             queued=self._batcher.depth + (sequences.held if sequences is not None else 0),
             sequences=sequences,
             sequence_config=self.source.described.triton.sequences,
@@ -550,6 +557,12 @@ class Deployment:
             notes=(*self._sent, *self._said, *self._notes),
             epoch=self.epoch,
         )
+
+    def _circuit(self) -> Circuit | None:
+        if not self.config.breaker_failure_rate:
+            return None
+        told = self._breakers.told(self._clock())
+        return dataclasses.replace(told, fallback=self.fallback.version) if self.fallback is not None else told
 
     def description(self) -> Description:
         """All that is known of it. Copies; cheap."""

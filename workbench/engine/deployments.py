@@ -91,12 +91,15 @@ class Deployments:
         self._publish()
         return True
 
-    def route(self, deployment: Served) -> tuple[Served | None, list[Served]]:
-        """Requests without a version go to it now. The one they went to before, and all that it took the place of."""
+    def route(self, deployment: Served, keep: Served | None = None) -> tuple[Served | None, list[Served]]:
+        """Requests without a version go to it now. The one they went to before, and all that it took the place of, but
+        for `keep`, which goes on answering to its version."""
         name = deployment.name
         before = self._routed.get(name)
         key = (name, deployment.version)
-        displaced = {id(each): each for each in (before, self._serving.get(key)) if each not in (None, deployment)}
+        displaced = {
+            id(each): each for each in (before, self._serving.get(key)) if each not in (None, deployment, keep)
+        }
         for each in displaced.values():
             assert each is not None
             if self._serving.get((name, each.version)) is each:

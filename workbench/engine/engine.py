@@ -569,6 +569,8 @@ class Engine:
             await self._noted(
                 lambda: self._journal.serving(desired) if persist else None, lambda: current.configure(config)
             )
+            if isinstance(current, Deployment) and current.fallback is not None and config.fallback == "none":
+                self._retire(current.fallback)
             return LoadResult(current.status(), False, current.version, self.clock() - began, live=True)
         await in_thread(current.source.check_unchanged)
         deployment = await self._opened(name, current.version, current.source, config, persist=persist)
@@ -695,18 +697,35 @@ class Engine:
                 await in_thread(lambda: self._journal.settled(name))
 
     def _swap_in(self, deployment: Served, began: float) -> LoadResult:
-        before, displaced = self._deployments.route(deployment)
+        kept, over = self._kept_beside(deployment)
+        before, displaced = self._deployments.route(deployment, kept)
         self._drop_failed(deployment.name)
+        if isinstance(deployment, Deployment):
+            deployment.fallback = kept
         deployment.route(True)
-        for each in displaced:
-            if each is before:
-                each.route(False)
+        if before is not None and before is not deployment:
+            before.route(False)
+        for each in (*displaced, *over):
             self._retire(each)
         return LoadResult(deployment.status(), False, before.version if before else None, self.clock() - began)
+
+    def _kept_beside(self, new: Served) -> tuple[Deployment | None, list[Deployment]]:
+        """What stays loaded for when `new`, which is about to be routed, fails; and what was kept so far and goes."""
+        before = self._deployments.routed(new.name)
+        if not isinstance(before, Deployment):
+            return None, []
+        # Loaded anew under its own version, a model keeps what it had to fall back to.
+        kept = before if before.version != new.version else before.fallback
+        if kept is not None and (new.config.fallback == "none" or kept is new or not _can_stand_in(kept, new)):
+            kept = None
+        return kept, [each for each in (before.fallback,) if each is not None and each not in (kept, new)]
 
     def _retire(self, deployment: Served, timeout_s: float = DRAIN_TIMEOUT_S) -> asyncio.Task[None]:
         """It answers nothing new from now on; the task, which `close` waits for too, ends when it is Gone."""
         self._deployments.remove(deployment)
+        for other in self._deployments.of(deployment.name):
+            if isinstance(other, Deployment) and other.fallback is deployment:
+                other.fallback = None
 
         async def leave() -> None:
             await deployment.drain(timeout_s)
@@ -725,6 +744,9 @@ class Engine:
         name = deployment.name
         if self._deployments.get(name, deployment.version) is not deployment or deployment.routed:
             return
+        routed = self._deployments.routed(name)
+        if isinstance(routed, Deployment) and routed.fallback is deployment:
+            return  # it was committed, and another version has taken over since
         if self._locks[name].locked():
             asyncio.get_running_loop().call_later(1.0, self._drop_uncommitted, deployment)
             return
@@ -776,6 +798,13 @@ def _check_same_signature(current: Served | None, new: Served, force: bool) -> N
         return
     if difference := current.signature.difference(new.signature):
         raise signature_changed(new.name, current.version, difference)
+
+
+def _can_stand_in(kept: Deployment, new: Served) -> bool:
+    """Whether callers of `new` would not notice, but for the version, that another one answers."""
+    if kept.state is not ModelState.READY or kept.signature is None or new.signature is None:
+        return False
+    return not kept.signature.difference(new.signature) and kept.max_batch_size == new.max_batch_size
 
 
 def _overlaid(base: ModelConfig, config: Settings) -> ModelConfig:

@@ -42,6 +42,7 @@ export const MODEL_SETTINGS: readonly IModelSetting[] = [
   { name: 'breaker_window_s', kind: 'number', default: 30, live: true, range: [0.1, 3600], unit: 's', seldom: true },
   { name: 'breaker_slow_call_s', kind: 'number', default: 0, live: true, range: [0, 86400], unit: 's', seldom: true },
   { name: 'breaker_open_s', kind: 'number', default: 5, live: true, range: [0.1, 3600], unit: 's', seldom: true },
+  { name: 'fallback', kind: 'choice', default: 'none', live: true, choices: ['none', 'previous'], seldom: true },
   { name: 'gpu_memory_limit_mib', kind: 'count', default: 0, live: false, range: [0, 1000000], unit: 'MiB', seldom: true },
   { name: 'call_timeout_s', kind: 'number', default: 30, live: false, range: [0.01, 86400], unit: 's', seldom: true },
   { name: 'worker_memory_mib', kind: 'count', default: 0, live: false, range: [0, 1048576], unit: 'MiB', seldom: true },
@@ -270,6 +271,13 @@ export function settingLabel(trans: TranslationBundle, name: string): ISettingLa
       return {
         label: trans.__('Breaker: pause'),
         help: trans.__('How long calls are refused before a few are let through again')
+      };
+    case 'fallback':
+      return {
+        label: trans.__('Breaker: fallback'),
+        help: trans.__(
+          'previous: the version before stays loaded, and answers calls that are refused; takes effect with the next version'
+        )
       };
     case 'gpu_memory_limit_mib':
       return {

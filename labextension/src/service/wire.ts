@@ -65,6 +65,8 @@ export interface ICircuit {
   readonly reason: string;
   /** How often it has opened since the load. */
   readonly opened: number;
+  /** The version that answers calls which it refuses, if they name none; empty: none. Absent from an older server. */
+  readonly fallback?: string;
 }
 
 /** One version of one model. */

@@ -74,7 +74,13 @@ export function circuitNotice(
   const word = circuit.state === 'open' ? trans.__('Circuit open') : trans.__('Circuit half-open');
   return {
     word,
-    text: trans.__('Calls are refused until it answers again: %1', circuit.reason)
+    text: circuit.fallback
+      ? trans.__(
+          'Version %1 answers until this one does again: %2',
+          circuit.fallback,
+          circuit.reason
+        )
+      : trans.__('Calls are refused until it answers again: %1', circuit.reason)
   };
 }
 

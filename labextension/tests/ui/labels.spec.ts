@@ -74,6 +74,9 @@ test('a circuit breaker that is not closed says so', () => {
   expect(circuitNotice(trans, { state: 'half-open', reason, opened: 1 })?.word).toBe(
     'Circuit half-open'
   );
+  expect(circuitNotice(trans, { state: 'open', reason, opened: 1, fallback: '3' })?.text).toBe(
+    'Version 3 answers until this one does again: of the last 20 calls 20 failed'
+  );
   expect(circuitNotice(trans, { state: 'closed', reason: '', opened: 1 })).toBeNull();
   expect(circuitNotice(trans, null)).toBeNull();
 });
