@@ -260,6 +260,9 @@ async def test_a_link_is_redeemed_once_without_a_login(shared: Shared) -> None:
     assert status == 200 and given["token"].startswith("wbk_")
     assert (await shared.call("POST", INFER, given["token"], BODY))[0] == 200
     assert (await shared.call("POST", "/share/claim", None, code))[0] == 404
+    told = [each for each in await shared.owner.audit() if each.action == "claim" and each.outcome == "ok"]
+    assert (told[-1].who, told[-1].way) == ("anyone", "jupyter")
+    assert told[-1].address.endswith(" via 127.0.0.1") and told[-1].agent.startswith("Python/")
 
 
 async def test_tritons_client_calls_it_by_its_address_alone(shared: Shared) -> None:

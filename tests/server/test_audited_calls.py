@@ -121,6 +121,16 @@ async def test_from_another_machine_the_owner_s_token_is_refused_and_that_is_wri
     assert RemoteGate(house.app.gate, True).known(f"Bearer {TOKEN}".encode()) is not None
 
 
+async def test_who_called_a_proxy_is_told_beside_the_proxy(house: House) -> None:
+    await house.call("DELETE", "/control/shares/a", x_forwarded_for="192.0.2.7, 198.51.100.1")
+    prefix = "/user/alice/infer-workbench/endpoint"
+    await house.stranger("POST", "/share/claim", {"code": "x"}, x_forwarded_for="192.0.2.8", x_forwarded_prefix=prefix)
+    assert [(each["way"], each["address"]) for each in await audited(house)] == [
+        ("http", "192.0.2.7, 198.51.100.1 via 127.0.0.1"),
+        ("jupyter", "192.0.2.8 via 127.0.0.1"),
+    ]
+
+
 async def test_over_grpc_too(house: House) -> None:
     load, unload = f"/{pb.SERVICE}/RepositoryModelLoad", f"/{pb.SERVICE}/RepositoryModelUnload"
     async with open_port(house) as port:

@@ -273,7 +273,7 @@ async def test_over_its_rows_a_share_is_told_when_to_come_again(house: House) ->
 async def test_over_its_quota_a_share_waits_for_the_next_day(house: House) -> None:
     token = (await shared(house, quota="3/day", row_quota=10))["token"]
     call, caller = Driver(house.app, token), caller_of(house, token)
-    now, wall = caller._clock(), 20_000.5 * DAY_S
+    now, wall = float(round(caller._clock())), 20_000.5 * DAY_S
     caller._quota = DailyQuota(3, 10, now, wall, None)
     caller._clock = lambda: now
     replies = [await call("POST", INFER, body(*range(rows))) for rows in (8, 4, 1, 1, 1)]

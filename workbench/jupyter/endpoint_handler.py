@@ -291,6 +291,8 @@ class EndpointHandler(web.RequestHandler):
         sent = self.request.headers
         headers = {name: sent[name] for name in PASSED_ON if name in sent}
         headers["X-Forwarded-Proto"] = sent.get("X-Forwarded-Proto") or self.request.protocol
+        callers = [*sent.get_list("X-Forwarded-For"), self.request.remote_ip or ""]
+        headers["X-Forwarded-For"] = ", ".join(filter(None, callers))
         headers["X-Forwarded-Host"] = self.request.host
         headers["X-Forwarded-Prefix"] = f"{self._base_url}{ENDPOINT}"
         if token:

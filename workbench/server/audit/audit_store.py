@@ -52,7 +52,7 @@ class AuditEntry:
     who: str
     """`owner`, the label of a share, or `anyone`: without a token that is known."""
     way: str
-    """`http` or `grpc`."""
+    """`http`, `grpc`, or `jupyter`: over HTTP by way of a Jupyter server."""
     address: str
     agent: str
     """What the caller says that it is: its User-Agent."""

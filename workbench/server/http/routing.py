@@ -22,6 +22,9 @@ from workbench.server.http.request_head import RequestHead
 
 T = TypeVar("T")
 
+_ENDPOINT: Final = b"/infer-workbench/endpoint"
+"""Where a Jupyter server lets shares' tokens through."""
+
 _AHEAD_BYTES: Final = 64 * 1024
 """Of a body that its handler has not read yet; then reading stops."""
 
@@ -152,9 +155,14 @@ class Call:
 
 def source_of(head: RequestHead, connection: H1Connection, caller: Caller | None) -> Source:
     """From where a request came. `caller` None: it sent no token that is known."""
-    agent = head.headers.get(b"user-agent", b"").decode("utf-8", "replace")
+    headers = head.headers
+    agent = headers.get(b"user-agent", b"").decode("utf-8", "replace")
     anonymous = caller is None or caller.anonymous
-    return Source("anyone" if caller is None else caller.name, "http", connection.address, agent, anonymous)
+    address = connection.address
+    if (before := headers.get(b"x-forwarded-for")) is not None:  # anybody can send it, so both are said
+        address = f"{before.decode('utf-8', 'replace')} via {address}"
+    way = "jupyter" if headers.get(b"x-forwarded-prefix", b"").endswith(_ENDPOINT) else "http"
+    return Source("anyone" if caller is None else caller.name, way, address, agent, anonymous)
 
 
 Handler: TypeAlias = Callable[[Call], Awaitable[Response | None]]
