@@ -10,8 +10,22 @@ import type {
   IRunning,
   IService,
   IShare,
+  IShareUse,
   IStatus
 } from '../src/service/wire';
+
+export function shareUse(differs: Partial<IShareUse> = {}): IShareUse {
+  return {
+    answered: 0,
+    errors: 0,
+    rows: 0,
+    request_bytes: 0,
+    response_bytes: 0,
+    p50_s: null,
+    p99_s: null,
+    ...differs
+  };
+}
 
 export function share(differs: Partial<IShare> = {}): IShare {
   return {
@@ -21,6 +35,10 @@ export function share(differs: Partial<IShare> = {}): IShare {
     state: 'holds',
     rate: 20,
     row_rate: null,
+    quota: null,
+    row_quota: null,
+    day_requests: 0,
+    day_rows: 0,
     max_in_flight: 16,
     created_at: 1000,
     expires_at: 2000,
@@ -30,6 +48,8 @@ export function share(differs: Partial<IShare> = {}): IShare {
     in_flight: 0,
     last_seen: null,
     first_call_at: null,
+    ...shareUse(),
+    by_model: {},
     ...differs
   };
 }

@@ -123,11 +123,12 @@ def dashboard(browser: Browser, jupyter: Jupyter, theme: str) -> None:
 
 def endpoint(browser: Browser, jupyter: Jupyter, theme: str, wb: Workbench, row: object) -> None:
     """A share that a teammate uses, now and then beyond its rate, and a new one with its link."""
-    used = wb.share("digits", label="team-a", rate=20, expires="30d", show_token=True)
+    used = wb.share("digits", label="team-a", rate=20, quota=10_000, expires="30d", show_token=True)
     with connect(used.url, used.token) as teammate:
-        for _ in range(70):
+        digits = teammate["digits"]
+        for _ in range(40):
             with suppress(LimitExceeded):
-                teammate["digits"](row)
+                digits(row)
     page = browser.new_page(viewport={"width": 1280, "height": 1230}, device_scale_factor=2)
     seen = open_panel(page, jupyter)
     page.keyboard.press("Control+B")

@@ -95,6 +95,8 @@ def test_a_model_is_shared_by_keyboard_its_first_call_is_told_and_it_is_revoked(
     expect(toast).to_contain_text("the share of plus is in use")
     assert posted(url, INPUTS, token)["model_name"] == "plus"
     expect(share.locator('[data-figure="Requests"] dd')).to_have_text("2")
+    expect(share.locator('[data-figure="Rows"] dd')).to_have_text("2")
+    expect(share.locator('[data-figure="p99"] dd')).to_contain_text("s")
     expect(toast).to_have_count(1)
     assert token not in panel.page.content()
 

@@ -29,6 +29,8 @@ TERMS = {
     "rate": "20/s",
     "expires": "7d",
     "row_rate": "2000/s",
+    "quota": "10000/day",
+    "row_quota": None,
     "max_in_flight": None,
 }
 
@@ -57,6 +59,7 @@ async def test_a_share_is_made_called_told_of_once_and_revoked(
         ({**TERMS, "models": ["nothing"]}, 404, "nothing"),
         ({**TERMS, "rate": 0}, 400, "rate must be"),
         ({**TERMS, "row_rate": "many"}, 400, "row_rate must be"),
+        ({**TERMS, "row_quota": 0}, 400, "row_quota must be"),
         ({**TERMS, "max_in_flight": 0}, 400, "max_in_flight must be"),
         ({**TERMS, "expires": "-1d"}, 400, "expires"),
         ({**TERMS, "show_token": True}, 400, "show_token"),
@@ -74,7 +77,8 @@ async def test_a_share_is_made_called_told_of_once_and_revoked(
         token = (await answer.json())["token"]
     (share,) = await ask("shares")
     assert (share["label"], share["state"], share["first_call_at"]) == ("team-a", "holds", None)
-    assert (share["rate"], share["row_rate"], share["max_in_flight"]) == (20, 2000, 16)
+    assert (share["rate"], share["row_rate"], share["quota"], share["row_quota"]) == (20, 2000, 10000, None)
+    assert share["max_in_flight"] == 16
     assert token not in json.dumps(share)
 
     async with AsyncClient(made["url"], token) as teammate:

@@ -374,6 +374,8 @@ class ShareTerms(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     rate: float | str | None = None
     expires: float | str = "7d"
     row_rate: float | str | None = None
+    quota: int | str | None = None
+    row_quota: int | str | None = None
     max_in_flight: int | None = None
 
 

@@ -11,7 +11,13 @@ import {
   NEW_SHARE,
   toShareTerms
 } from '../share/shareForm';
-import { linkWords, shareFigures, shareState, shareTermsText } from '../share/shareLabels';
+import {
+  linkWords,
+  modelUses,
+  shareFigures,
+  shareState,
+  shareTermsText
+} from '../share/shareLabels';
 import { capitalized } from '../ui/labels';
 import { Collapsible } from './collapsible';
 import { useIsInView } from './logTail';
@@ -225,6 +231,8 @@ function ShareForm({ names, shares, onMade }: IFormProps): JSX.Element {
         >
           <div className="iw-Fields">
             {field('rowRate', trans.__('Rows a second'), trans.__('no limit'))}
+            {field('quota', trans.__('Requests a day'), trans.__('no limit'))}
+            {field('rowQuota', trans.__('Rows a day'), trans.__('no limit'))}
             {field('atOnce', trans.__('Requests at once'), '16')}
           </div>
         </Collapsible>
@@ -295,6 +303,11 @@ function Item({ share, onRevoke }: { share: IShare; onRevoke: () => void }): JSX
       <State tone={tone} word={word} />
       <p className="iw-Text iw-mod-quiet">{shareTermsText(trans, share, now)}</p>
       {figures.length > 0 && <FigureList figures={figures} />}
+      {modelUses(trans, share).map(words => (
+        <p key={words} className="iw-Text iw-mod-quiet">
+          {words}
+        </p>
+      ))}
     </li>
   );
 }

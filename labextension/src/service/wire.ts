@@ -421,6 +421,9 @@ export interface IShareTerms {
   readonly expires: string;
   /** Null: no limit. */
   readonly row_rate: string | null;
+  /** A day, which is one of UTC. Null: any number. */
+  readonly quota: string | null;
+  readonly row_quota: string | null;
   /** Null: the service's default. */
   readonly max_in_flight: number | null;
 }
@@ -433,8 +436,19 @@ export interface INewShare {
   readonly link: string;
 }
 
+/** What a share did, since the service started. Bytes, rows and times are of what was answered. */
+export interface IShareUse {
+  readonly answered: number;
+  readonly errors: number;
+  readonly rows: number;
+  readonly request_bytes: number;
+  readonly response_bytes: number;
+  readonly p50_s: number | null;
+  readonly p99_s: number | null;
+}
+
 /** A share, and its use since the service started. Times are Unix seconds. */
-export interface IShare {
+export interface IShare extends IShareUse {
   readonly id: string;
   readonly label: string;
   readonly models: readonly string[];
@@ -443,6 +457,11 @@ export interface IShare {
   readonly rate: number | null;
   /** Rows a second. */
   readonly row_rate: number | null;
+  /** Inferences and rows a UTC day. */
+  readonly quota: number | null;
+  readonly row_quota: number | null;
+  readonly day_requests: number;
+  readonly day_rows: number;
   readonly max_in_flight: number;
   readonly created_at: number;
   readonly expires_at: number;
@@ -452,6 +471,7 @@ export interface IShare {
   readonly in_flight: number;
   readonly last_seen: number | null;
   readonly first_call_at: number | null;
+  readonly by_model: Readonly<Record<string, IShareUse>>;
 }
 
 /** Frames from the server. */

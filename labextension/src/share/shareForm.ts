@@ -9,6 +9,8 @@ export interface IShareDraft {
   readonly rate: string;
   readonly expires: string;
   readonly rowRate: string;
+  readonly quota: string;
+  readonly rowQuota: string;
   readonly atOnce: string;
 }
 
@@ -17,15 +19,18 @@ export const NEW_SHARE: IShareDraft = {
   rate: '20/s',
   expires: '7d',
   rowRate: '',
+  quota: '',
+  rowQuota: '',
   atOnce: ''
 };
 
 /** The fields that are folded away; an empty one asks for the default. */
-export const MORE_LIMITS = ['rowRate', 'atOnce'] as const;
+export const MORE_LIMITS = ['rowRate', 'quota', 'rowQuota', 'atOnce'] as const;
 
 const LABEL = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const RATE = /^\d{1,12}(\.\d{1,12})?\s*(\/\s*(s|min|m|h))?$/;
 const EXPIRES = /^\d+(\.\d+)?\s*(s|min|m|h|d)$/;
+const QUOTA = /^\d{1,13}\s*(\/\s*(d|day))?$/;
 const COUNT = /^\d{1,12}$/;
 
 /** Whether a share's token, or the link that gives it, can be used. */
@@ -49,6 +54,8 @@ export function toShareTerms(
   const rate = draft.rate.trim();
   const expires = draft.expires.trim();
   const rowRate = draft.rowRate.trim();
+  const quota = draft.quota.trim();
+  const rowQuota = draft.rowQuota.trim();
   const atOnce = draft.atOnce.trim();
   const wrong = new Map<keyof IShareDraft, string>();
   if (label !== '' && !LABEL.test(label)) {
@@ -65,6 +72,14 @@ export function toShareTerms(
   if (rowRate !== '' && !isAbove0(RATE, rowRate)) {
     wrong.set('rowRate', trans.__('Such as 2000/s; empty for no limit'));
   }
+  for (const [key, text] of [
+    ['quota', quota],
+    ['rowQuota', rowQuota]
+  ] as const) {
+    if (text !== '' && !isAbove0(QUOTA, text)) {
+      wrong.set(key, trans.__('A whole number, such as 10000; empty for no limit'));
+    }
+  }
   if (atOnce !== '' && !isAbove0(COUNT, atOnce)) {
     wrong.set('atOnce', trans.__('A whole number; empty for the default'));
   }
@@ -76,6 +91,8 @@ export function toShareTerms(
           rate: rate || null,
           expires,
           row_rate: rowRate || null,
+          quota: quota || null,
+          row_quota: rowQuota || null,
           max_in_flight: atOnce === '' ? null : Number(atOnce)
         }
       : null;

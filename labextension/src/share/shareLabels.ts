@@ -75,12 +75,44 @@ export function shareFigures(
   if (share.state === 'unclaimed') {
     return [];
   }
+  const quotas = [
+    [trans.__('Today'), share.day_requests, share.quota],
+    [trans.__('Rows today'), share.day_rows, share.row_quota]
+  ] as const;
   return [
-    [trans.__('Requests'), share.requests.toLocaleString('en-US')],
-    [trans.__('Refused'), share.refused.toLocaleString('en-US')],
+    [trans.__('Requests'), count(share.requests)],
+    [trans.__('Refused'), count(share.refused)],
+    [trans.__('Errors'), count(share.errors)],
+    [trans.__('Rows'), count(share.rows)],
+    ['p50', format.duration(share.p50_s)],
+    ['p99', format.duration(share.p99_s)],
+    [trans.__('Bytes in'), format.bytes(share.request_bytes)],
+    [trans.__('Bytes out'), format.bytes(share.response_bytes)],
     [trans.__('First call'), moment(share.first_call_at, now)],
-    [trans.__('Last seen'), moment(share.last_seen, now)]
+    [trans.__('Last seen'), moment(share.last_seen, now)],
+    ...quotas.flatMap(([name, used, quota]) =>
+      quota === null ? [] : [[name, trans.__('%1 of %2', count(used), count(quota))] as const]
+    )
   ];
+}
+
+/** What was answered by each of several models: "digits: 12 answered, p99 3.2 ms"; nothing for one. */
+export function modelUses(trans: TranslationBundle, share: IShare): readonly string[] {
+  if (share.models.length < 2) {
+    return [];
+  }
+  return share.models.flatMap(name => {
+    const use = share.by_model[name];
+    return use === undefined
+      ? []
+      : [
+          trans.__('%1: %2 answered, p99 %3', name, count(use.answered), format.duration(use.p99_s))
+        ];
+  });
+}
+
+function count(value: number): string {
+  return value.toLocaleString('en-US');
 }
 
 /** The time of day of a moment of today, else the day and the minute. */

@@ -16,14 +16,21 @@ describe('the form of a share', () => {
       rate: '20/s',
       expires: '7d',
       row_rate: null,
+      quota: null,
+      row_quota: null,
       max_in_flight: null
     });
   });
 
   test('asks for more limits where they are typed', () => {
-    const limits = { rowRate: ' 2000/s', atOnce: '4 ' };
+    const limits = { rowRate: ' 2000/s', quota: '10000', rowQuota: '1000000/day', atOnce: '4 ' };
     const { terms } = toShareTerms(trans, 'digits', { ...typed, ...limits }, []);
-    expect(terms).toMatchObject({ row_rate: '2000/s', max_in_flight: 4 });
+    expect(terms).toMatchObject({
+      row_rate: '2000/s',
+      quota: '10000',
+      row_quota: '1000000/day',
+      max_in_flight: 4
+    });
   });
 
   test('without a rate there is no limit', () => {
@@ -55,6 +62,9 @@ describe('the form of a share', () => {
     ['expires', '-1d'],
     ['rowRate', '0/s'],
     ['rowRate', 'many'],
+    ['quota', '0'],
+    ['quota', '10000/h'],
+    ['rowQuota', '1.5'],
     ['atOnce', '0'],
     ['atOnce', '1.5']
   ] as const)('%s is not %j', (field, text) => {

@@ -1,8 +1,14 @@
 import { nullTranslator } from '@jupyterlab/translation';
 import { expect, test } from 'vitest';
-import { linkWords, shareFigures, shareState, shareTermsText } from '../../src/share/shareLabels';
+import {
+  linkWords,
+  modelUses,
+  shareFigures,
+  shareState,
+  shareTermsText
+} from '../../src/share/shareLabels';
 import type { IShare } from '../../src/service/wire';
-import { share } from '../fixtures';
+import { share, shareUse } from '../fixtures';
 
 const trans = nullTranslator.load('');
 
@@ -45,8 +51,43 @@ test('a new link says what became of it', () => {
 });
 
 test('the use of a share: a moment of today is a time, and none is a dash', () => {
-  expect(
-    Object.fromEntries(shareFigures(trans, share({ requests: 1234, last_seen: noon }), noon))
-  ).toEqual({ Requests: '1,234', Refused: '0', 'First call': '–', 'Last seen': '12:00:05' });
+  const used = share({
+    ...shareUse({ errors: 1, rows: 12345, p50_s: 0.0012, request_bytes: 85_300 }),
+    requests: 1234,
+    last_seen: noon
+  });
+  expect(Object.fromEntries(shareFigures(trans, used, noon))).toEqual({
+    Requests: '1,234',
+    Refused: '0',
+    Errors: '1',
+    Rows: '12,345',
+    p50: '1.2 ms',
+    p99: '–',
+    'Bytes in': '85.3 kB',
+    'Bytes out': '0 B',
+    'First call': '–',
+    'Last seen': '12:00:05'
+  });
   expect(shareFigures(trans, share({ state: 'unclaimed' }), noon)).toEqual([]);
+});
+
+test('a share with a quota says what it has used of it today', () => {
+  const quotas = { quota: 10_000, day_requests: 1234, row_quota: 1_000_000, day_rows: 5 };
+  expect(shareFigures(trans, share(quotas), noon).slice(-2)).toEqual([
+    ['Today', '1,234 of 10,000'],
+    ['Rows today', '5 of 1,000,000']
+  ]);
+});
+
+test('a share of several models says what each has answered', () => {
+  const models = ['digits', 'iris', 'never'];
+  const byModel = {
+    iris: shareUse({ answered: 3 }),
+    digits: shareUse({ answered: 1200, p99_s: 0.0032 })
+  };
+  expect(modelUses(trans, share({ models, by_model: byModel }))).toEqual([
+    'digits: 1,200 answered, p99 3.2 ms',
+    'iris: 3 answered, p99 –'
+  ]);
+  expect(modelUses(trans, share({ by_model: byModel }))).toEqual([]);
 });

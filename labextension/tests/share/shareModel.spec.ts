@@ -26,6 +26,8 @@ const TERMS = {
   rate: null,
   expires: '7d',
   row_rate: null,
+  quota: null,
+  row_quota: null,
   max_in_flight: null
 };
 
