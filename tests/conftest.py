@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.helpers.leaked_tokens import LeakedTokens
 from tests.helpers.leftovers import left_behind
 from tests.helpers.service_process import Serve
 from workbench.api import Workbench, connect
@@ -29,6 +30,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+_leaked = LeakedTokens()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Lone surrogates in what a test logged or printed: a process of pytest-xdist cannot send them, and would end."""
@@ -36,6 +40,8 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     report.sections = [
         (name, text.encode("utf-8", "backslashreplace").decode("utf-8")) for name, text in report.sections
     ]
+    for name, text in report.sections:
+        _leaked.note(text, f"{name} of {report.nodeid}")
     return report
 
 
@@ -49,6 +55,8 @@ def _nothing_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
             patch.delenv(f"INFER_WORKBENCH_{name}", raising=False)
         yield
         shared_service().stop()
+    leaked = _leaked.found(tmp_path_factory.getbasetemp())
+    assert not leaked, "tests left tokens in:\n" + "\n".join(leaked)
     left = left_behind(tmp_path_factory.getbasetemp())
     assert not left, "processes that tests left behind:\n" + "\n".join(left)
 

@@ -178,11 +178,9 @@ async def test_no_other_route_takes_a_shares_token_or_the_services(
             ways: list[tuple[str, dict[str, Any]]] = [
                 (method, {"headers": {"Authorization": f"Bearer {token}"}}) for method in METHODS
             ]
+            ways.append(("GET", {"params": {"token": token}}))  # of a POST, tornado logs the address, token and all
             for method in ("GET", "POST"):
-                ways += [
-                    (method, {"headers": {"Authorization": f"token {token}"}}),
-                    (method, {"params": {"token": token}}),
-                ]
+                ways.append((method, {"headers": {"Authorization": f"token {token}"}}))
                 ways.append((method, {"headers": {"Cookie": f"token={token}; _xsrf=x", "X-XSRFToken": "x"}}))
             for method, way in ways:
                 async with session.request(method, base + path, allow_redirects=False, **way) as answer:

@@ -7,6 +7,7 @@ none of Jupyter's, and what JupyterHub puts into those does not reach it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, Final
@@ -32,6 +33,8 @@ from workbench.jupyter.endpoint_address import is_loopback
 from workbench.jupyter.endpoint_routes import ENDPOINT, find_route
 from workbench.protocols.status_codes import error_body, http_status
 from workbench.share.share_token import PREFIX
+
+log = logging.getLogger("workbench.jupyter")
 
 SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
 
@@ -144,6 +147,10 @@ class EndpointHandler(web.RequestHandler):
 
     def _log(self) -> None:
         """Writes no line for each request of others, which could fill the log: the service counts them."""
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Without the address, in whose query a caller may have put its token."""
+        log.error("a request with a share's token failed", exc_info=(typ, value, tb))
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
