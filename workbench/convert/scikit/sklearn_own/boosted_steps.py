@@ -45,7 +45,7 @@ def boosted_step(graph: Graph, estimator: Any) -> Sequence[Value]:
     inside = _Inside(graph)
     double = original.library == "lightgbm"
     if double and graph.behind:
-        model = replace(model, trees=[moved_on(each) for each in model.trees])
+        model = replace(model, trees=moved_on(model.trees))
     rows = graph.rows if double else graph.rows.cast("float32")
     scores = raw_scores(inside, model, rows.name, np.dtype(np.float64 if double else np.float32))
     if original.classes is None:

@@ -22,15 +22,26 @@ MOST_CATEGORIES = 256
 """More than a set of scikit-learn's boosting can hold."""
 
 
-def moved_on(tree: Tree) -> Tree:
-    """`tree` with split points a little further on, for rows that were computed.
+def moved_on(trees: Sequence[Tree]) -> list[Tree]:
+    """`trees` with split points a little further on, for rows that were computed.
 
     A split of histograms often lies on what a training row had become, to the last digit. ONNX Runtime's powers and
-    logarithms may have another last digit, and what is equal to a split point must still go as what is below. It is not
-    done for sums and products, since split points do lie between values that are a few such digits apart.
+    logarithms may have another last digit, and what is equal to a split point must still go as what is below. That
+    digit is one of the numbers before a scaler has taken their mean away, so a split point near 0 is moved as far as
+    the feature's farthest one. It is not done for sums and products, since split points do lie between values that are
+    a few such digits apart.
     """
-    away = np.where(np.abs(tree.threshold) > LEAST, np.abs(tree.threshold), 0.0)
-    return replace(tree, threshold=tree.threshold + MARGIN * away)
+    reach: dict[int, float] = {}
+    for tree in trees:
+        for feature, threshold in zip(tree.feature.tolist(), np.abs(tree.threshold).tolist(), strict=True):
+            if np.isfinite(threshold):
+                reach[feature] = max(threshold, reach.get(feature, 0.0))
+
+    def moved(tree: Tree) -> Tree:
+        away = np.array([reach.get(feature, 0.0) for feature in tree.feature.tolist()])
+        return replace(tree, threshold=tree.threshold + MARGIN * np.where(np.abs(tree.threshold) > LEAST, away, 0.0))
+
+    return [moved(tree) for tree in trees]
 
 
 def sum_of_trees(graph: Graph, rows: Value, trees: Sequence[Tree], base: Array) -> Value:
@@ -74,7 +85,7 @@ def _boosted(graph: Graph, model: Any) -> Value:
     rows = graph.rows if model._preprocessor is None else _encoded(graph, model)
     known = _known_categories(model)
     trees = [_histogram_tree(each, target, known) for stage in model._predictors for target, each in enumerate(stage)]
-    trees = [moved_on(each) for each in trees] if graph.behind else trees
+    trees = moved_on(trees) if graph.behind else trees
     return sum_of_trees(graph, rows, trees, np.ravel(model._baseline_prediction).astype(float))
 
 
