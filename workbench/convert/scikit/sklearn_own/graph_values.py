@@ -5,6 +5,7 @@ They compute in float64, as scikit-learn does; what leaves a converter is cast t
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -134,6 +135,15 @@ class Graph:
 
     # Estimators inside
 
+    def behind_steps(self, estimator: Any, rows: Value | None) -> tuple[Any, Value | None]:
+        """The last step of a pipeline, and what the steps before it make of `rows`; another estimator is itself."""
+        while (steps := getattr(estimator, "steps", None)) is not None:
+            *before, (_, estimator) = steps
+            for _, step in before:
+                if step is not None and step != "passthrough":
+                    rows = self.inner(step, rows)[0].cast("float64")
+        return estimator, rows
+
     def inner(self, estimator: Any, rows: Value | None = None, *, outputs: int = 1, raw: bool = False) -> list[Value]:
         """The outputs of an estimator inside this one: by skl2onnx, or by a converter of ours.
 
@@ -143,8 +153,12 @@ class Graph:
         from skl2onnx._supported_operators import sklearn_operator_name_map
         from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, Int64TensorType
 
+        estimator, rows = self.behind_steps(estimator, rows)
         if (alias := sklearn_operator_name_map.get(type(estimator))) is None:
             raise Unsupported(f"it holds an estimator of the class {type(estimator).__name__}, which has no ONNX form")
+        known = (self._container.options or {}).get(id(estimator)) or {}
+        if known.get("raw_scores", raw) != raw:
+            estimator = copy.copy(estimator)  # options are looked at later, by the object
         double = isinstance(self._operator.inputs[0].type, DoubleTensorType)
         kind: Any = DoubleTensorType if double else FloatTensorType
         operator = self._scope.declare_local_operator(alias, estimator)

@@ -30,6 +30,29 @@ def _label(graph: Graph, estimator: Any, rows: Value) -> Value:
     return graph.inner(estimator, rows, outputs=1 if is_regressor(estimator) else 2)[0].cast("float64")
 
 
+def one_vs_rest(graph: Graph, model: Any) -> Sequence[Value]:
+    """skl2onnx takes an SVM's scores for probabilities, and gives shares where scikit-learn gives scores."""
+    from sklearn.base import is_classifier
+
+    first = model.estimators_[0]
+    scores = graph.concat([response(graph, each) for each in model.estimators_])
+    if model.label_binarizer_.y_type_ == "multiclass":
+        label = graph.labels(model.classes_, scores.argmax())
+    else:
+        threshold = 0.0 if hasattr(first, "decision_function") and is_classifier(first) else 0.5
+        above = (scores > threshold).cast("int64")
+        label = above if model.multilabel_ else graph.labels(model.classes_, above.reshape(-1))
+    if graph.raw or not hasattr(model, "predict_proba"):
+        return [label, scores]
+    shares = graph.concat([response(graph, each, methods=()) for each in model.estimators_])
+    if len(model.estimators_) == 1:
+        shares = graph.concat([1.0 - shares, shares])
+    if not model.multilabel_:
+        total = shares.reduce("Sum")
+        shares = shares / graph.where(total.equals(0.0), 1.0, total)
+    return [label, shares]
+
+
 def one_vs_one(graph: Graph, model: Any) -> Sequence[Value]:
     from sklearn.base import is_regressor
 
@@ -54,5 +77,6 @@ def output_code(graph: Graph, model: Any) -> Sequence[Value]:
 
 CONVERTERS = {
     "sklearn.multiclass.OneVsOneClassifier": one_vs_one,
+    "sklearn.multiclass.OneVsRestClassifier": one_vs_rest,
     "sklearn.multiclass.OutputCodeClassifier": output_code,
 }

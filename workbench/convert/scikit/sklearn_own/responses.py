@@ -17,6 +17,7 @@ def response(
     one column of the second class. `rows`: as for `Graph.inner`."""
     from sklearn.base import is_regressor
 
+    estimator, rows = graph.behind_steps(estimator, rows)
     if is_regressor(estimator):
         return graph.inner(estimator, rows)[0].cast("float64").reshape(-1, 1)
     if type(estimator).__name__ == "_ConstantPredictor":  # where all training rows were of one class
@@ -32,9 +33,10 @@ def decision(graph: Graph, estimator: Any, rows: Value | None = None) -> Value:
     """`decision_function`, float64 [N, 1] or [N, classes]."""
     from sklearn.linear_model._base import LinearClassifierMixin
 
+    estimator, rows = graph.behind_steps(estimator, rows)
     if isinstance(estimator, LinearClassifierMixin):  # in float64, unlike skl2onnx
         given = graph.rows if rows is None else rows
-        return given @ np.asarray(estimator.coef_, float).T + np.ravel(estimator.intercept_)
+        return given @ np.atleast_2d(np.asarray(estimator.coef_, float)).T + np.ravel(estimator.intercept_)
     found = graph.inner(estimator, rows, outputs=2, raw=True)[1].cast("float64")
     if len(estimator.classes_) == 2:
         return graph.node("Reshape", found.take([-1]) if _two_columns(estimator) else found, np.array([-1, 1]))
