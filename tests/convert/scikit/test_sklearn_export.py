@@ -18,6 +18,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from workbench.convert.scikit.sklearn_export import export
 from workbench.core.tensor import Array
+from workbench.errors import Unsupported
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(300, 4)).astype(np.float32)
@@ -82,3 +83,21 @@ def test_a_scaler_before_trees_scales_as_exactly_among_columns_as_in_a_pipeline(
         pipeline = make_pipeline(first, DecisionTreeClassifier()).fit(rows[::2].astype(float), np.arange(50) % 2)
         rows = rows.astype(float)
         np.testing.assert_array_equal(answered(pipeline, rows)[0], pipeline.predict(rows))
+
+
+@pytest.mark.parametrize("estimator", [LogisticRegression(), DecisionTreeClassifier(max_depth=2)], ids=str)
+def test_labels_of_truth_values_stay_truth_values(estimator: Any) -> None:
+    """1 and 0 would choose rows 1 and 0, where a mask chooses those that are true."""
+    for model in (estimator.fit(X, Y == 1), make_pipeline(StandardScaler(), estimator).fit(X, Y == 1)):
+        label = answered(model, X)[0]
+        assert label.dtype == bool
+        assert np.array_equal(label, model.predict(X))
+
+
+@pytest.mark.parametrize(
+    ("analyzer", "said"), [("char_wb", "'char_wb'"), (str.split, "a function of yours")], ids=["letters", "own"]
+)
+def test_an_analyzer_that_has_no_form_is_named(analyzer: Any, said: str) -> None:
+    texts = np.array(["rain falls", "the red fox"], object)
+    with pytest.raises(Unsupported, match=rf"the analyzer of its CountVectorizer is {said}, .*fit it with analyzer='w"):
+        export(make_pipeline(CountVectorizer(analyzer=analyzer), LogisticRegression()).fit(texts, [0, 1]), "it", texts)

@@ -42,6 +42,13 @@ def export(estimator: Any, kind: str, rows: Any, *, double: bool = False) -> Any
     `rows` are as the estimator takes them, and say which columns are text. `double`: numbers are FP64, also inside.
     """
 
+    proto = _exported(estimator, kind, rows, double)
+    if getattr(getattr(estimator, "classes_", None), "dtype", None) == np.bool_:
+        _make_labels_truth_values(proto.graph)
+    return proto
+
+
+def _exported(estimator: Any, kind: str, rows: Any, double: bool) -> Any:
     def step(each: Any, rows: Any, double: bool, behind: bool) -> Any:
         return _by_skl2onnx(each, type(each).__name__, rows, double, behind, targets=(OPSETS,))
 
@@ -78,6 +85,7 @@ def _by_skl2onnx(
     targets: tuple[dict[str, int] | None, ...] = (None, OPSETS),  # some converters know the older operators only
 ) -> Any:
     estimator = inside(estimator)
+    _check_analyzers(estimator, kind)
     types = _initial_types(rows, double)
     estimator = _convertible(estimator)
     failure: Exception | None = None
@@ -157,6 +165,18 @@ def _plain(estimator: Any) -> Any:
     return estimator
 
 
+def _check_analyzers(estimator: Any, kind: str) -> None:
+    """Unsupported for a vectoriser that counts letters inside of words, which ONNX cannot tell from those across."""
+    for part in _parts(estimator):
+        analyzer = getattr(part, "analyzer", "word")
+        if analyzer == "char_wb" or callable(analyzer):
+            own = "a function of yours" if callable(analyzer) else repr(analyzer)
+            raise Unsupported(
+                f"{kind} has no ONNX form: the analyzer of its {type(part).__name__} is {own}, and ONNX has the one "
+                "that splits text into words; fit it with analyzer='word'"
+            )
+
+
 def _splits_by_words(part: Any) -> bool:
     """Whether a vectoriser splits text as it does by default, into words of any language."""
     if not hasattr(part, "build_analyzer") or getattr(part, "tokenizer", None) is not None:
@@ -171,6 +191,20 @@ def _name_a_locale(graph: Any) -> None:
     for node in graph.node:
         if node.op_type == "StringNormalizer" and not any(each.name == "locale" for each in node.attribute):
             node.attribute.append(helper.make_attribute("locale", "C.UTF-8"))
+
+
+def _make_labels_truth_values(graph: Any) -> None:
+    """A mask of 0 and 1 chooses other rows than one of truth values does."""
+    from onnx import TensorProto, helper
+
+    label = next((value for value in graph.output if value.name == "label"), None)
+    if label is None or label.type.tensor_type.elem_type != TensorProto.INT64:
+        return
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["label_number" if name == "label" else name for name in names]
+    graph.node.append(helper.make_node("Cast", ["label_number"], ["label"], name="label_truth", to=TensorProto.BOOL))
+    label.type.tensor_type.elem_type = TensorProto.BOOL
 
 
 def _initial_types(rows: Any, double: bool) -> list[tuple[str, Any]]:
