@@ -87,6 +87,24 @@ async def test_all_parts_come_from_one_load(at: int) -> None:
     assert client.sent == [4, 4, 2, 10]
 
 
+@pytest.mark.parametrize(("rows_a_batch", "sent"), [(4, [4, 4, 2]), (0, [4, 4, 2] * 4)])
+async def test_answers_of_the_version_that_is_fallen_back_to_are_taken_if_its_rows_are_split_alike(
+    rows_a_batch: int, sent: list[int]
+) -> None:
+    class FallingBack(Scripted):
+        async def status(self, name: str, version: str | None = None) -> ModelStatus:
+            return self.serving if version == self.serving.version else dataclasses.replace(SPLIT, version="2")
+
+    earlier = dataclasses.replace(SPLIT, version="1", epoch="earlier", max_batch_size=rows_a_batch)
+    client = FallingBack(earlier)
+    if rows_a_batch == 4:
+        assert (await predictor(client).predict("m", ROWS)).version == "1"
+    else:
+        with pytest.raises(Unavailable, match="was replaced"):
+            await predictor(client).predict("m", ROWS)
+    assert client.sent == sent
+
+
 async def test_a_model_that_is_forgotten_is_not_tried_with_its_old_form() -> None:
     client = Scripted(SPLIT)
     predicts = predictor(client)

@@ -57,6 +57,22 @@ def test_json_that_is_huge_when_it_is_decoded(attacked: Watched) -> None:
     assert seen.grown_bytes < 500 * MB, seen
 
 
+def test_zeros_that_are_a_thousandth_of_themselves_as_they_travel(attacked: Watched) -> None:
+    zeros = gzip.compress(b"\0" * (200 * MB), 9)
+    assert len(zeros) * 900 < 200 * MB
+    kinds: list[dict[str, str]] = [{}, {"Content-Type": "application/octet-stream"}]
+    kinds.append({"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": "100"})
+
+    def send(headers: dict[str, str]) -> tuple[int, str]:
+        return post(attacked, zeros, **{"Content-Encoding": "gzip", **headers})
+
+    with attacked.attack() as seen, ThreadPoolExecutor(6) as callers:
+        for status, said in callers.map(send, kinds * 4):
+            assert status == 429 or (status == 413 and "100 times" in said), (status, said)
+    seen.others_were_served()
+    assert seen.grown_bytes < 400 * MB, seen
+
+
 def test_messages_that_are_huge_when_they_are_parsed(attacked: Watched) -> None:
     metadata = (("authorization", f"Bearer {attacked.serve.token}"),)
 

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -161,3 +164,42 @@ def test_a_closed_store_takes_nothing(store: ShareStore) -> None:
 
 def test_machines_that_share_a_folder_have_files_of_their_own(tmp_path: Path) -> None:
     assert share_file(tmp_path) != share_file(tmp_path, "m1") != share_file(tmp_path, "m2")
+
+
+_WRITER = """
+import hashlib, sys
+from pathlib import Path
+from workbench.share.share_record import ShareRecord
+from workbench.share.share_store import ShareStore, StoredShare
+store = ShareStore(Path(sys.argv[1]))
+store.open()
+first = int(sys.argv[2])
+for number in range(first, first + 100_000):
+    id = f"s{number}"
+    code, token = (hashlib.sha256(b"%b%d" % (kind, number)).digest() for kind in (b"c", b"t"))
+    store.add(StoredShare(ShareRecord(id, id, ("digits",), None, 16, 1.0, 4e9), None, code, 4e9))
+    store.claim(id, token)
+    print(id, flush=True)
+"""
+
+
+@pytest.mark.parametrize("killed_after", [1, 7, 30])
+def test_what_was_given_out_is_there_after_a_kill_in_the_middle_of_a_write(tmp_path: Path, killed_after: int) -> None:
+    path = tmp_path / "shares.sqlite"
+    given: list[str] = []
+    for first in (0, 1_000_000):  # the second finds what the first left
+        command = [sys.executable, "-c", _WRITER, str(path), str(first)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None
+            given += [writer.stdout.readline().strip() for _ in range(killed_after)]
+            writer.kill()
+            given += writer.stdout.read().split()
+        assert writer.returncode == -signal.SIGKILL
+    store = ShareStore(path)
+    store.open()
+    kept = {each.record.id: each for each in store.shares()}
+    assert store.notes == []
+    assert set(given) <= kept.keys() and len(kept) <= len(given) + 2
+    assert all(kept[id].token is not None and kept[id].code is None for id in given)
+    store.add(StoredShare(record("after"), None, b"c" * 32, 9.0))
+    store.close()
