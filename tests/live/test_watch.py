@@ -75,8 +75,10 @@ async def test_a_load_that_is_over_before_anybody_looks_was_work_all_the_same(wa
 
 async def test_the_first_call_of_a_share_is_told_once_and_not_what_was_before(watch: Watch, heard: Heard) -> None:
     def shares(**called: bool) -> list[SharedAccess]:
-        said = ("m",), "holds", None, 16, 1.0, 4e9, None, 0, 0, 0, None
-        return [SharedAccess(f"s-{name}", name, *said, 7.0 if each else None) for name, each in called.items()]
+        said = ("m",), "holds", None, None, 16, 1.0, 4e9, None, 0, 0, 0, None
+        return [
+            SharedAccess(f"s-{name}", name, *said, first_call_at=7.0 if each else None) for name, each in called.items()
+        ]
 
     watch._update_shares(shares(old=True, a=False))
     watch._update_shares(shares(old=True, a=True, b=False))
