@@ -562,6 +562,9 @@ class Workbench:
         row_rate: float | str | None = None,
         quota: int | str | None = None,
         row_quota: int | str | None = None,
+        version: int | str | None = None,
+        max_body: int | str | None = None,
+        metrics: bool = False,
         max_in_flight: int | None = None,
         show_token: bool = False,
         as_env: str | os.PathLike[str] | None = None,
@@ -570,7 +573,8 @@ class Workbench:
 
         `rate` are requests a second (20, "20/s", "600/min"), `row_rate` their rows, `quota` requests a UTC day
         (10000), and `row_quota` their rows; `expires` is a time from now on ("7d", "12h", or seconds); `max_in_flight`
-        requests may be under way at once (16).
+        requests may be under way at once (16). It calls `version` of the model alone, by default the one that serves;
+        a body may have `max_body` bytes (100000, "1MB"); with `metrics` it may read the metrics of its models.
 
         The answer has a link that gives the token once, within an hour; with `show_token` it has the token in its
         place. No token is shown, here or later. `as_env` is a new file for the address and the token, INFER_URL and
@@ -588,6 +592,9 @@ class Workbench:
             "row_rate": row_rate,
             "quota": quota,
             "row_quota": row_quota,
+            "version": version,
+            "max_body": max_body,
+            "metrics": metrics,
             "expires": expires,
             "show_token": show_token or as_env is not None,
         }

@@ -307,6 +307,9 @@ def _add_share(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--row-rate", metavar="RATE", help="the most rows in them: 2000/s (no limit)")
     parser.add_argument("--quota", metavar="N", help="the most requests of a UTC day: 10000 (no limit)")
     parser.add_argument("--row-quota", metavar="N", help="the most rows in them (no limit)")
+    parser.add_argument("--version", metavar="V", help="the only version that it calls (the one that serves)")
+    parser.add_argument("--max-body", metavar="SIZE", help="the largest body: 1MB, 64KiB (the service's cap)")
+    parser.add_argument("--metrics", action="store_true", help="it may read the metrics of its models")
     parser.add_argument("--expires", default="7d", metavar="TIME", help="how long it holds: 7d, 12h, 30min (7d)")
     parser.add_argument("--max-in-flight", type=int, metavar="N", help="its requests under way at once (16)")
     parser.add_argument(
@@ -324,6 +327,9 @@ def _share(arguments: argparse.Namespace) -> int:
         row_rate=arguments.row_rate,
         quota=arguments.quota,
         row_quota=arguments.row_quota,
+        version=arguments.version,
+        max_body=arguments.max_body,
+        metrics=arguments.metrics,
         max_in_flight=arguments.max_in_flight,
         show_token=arguments.show_token,
         as_env=arguments.as_env,

@@ -11,6 +11,9 @@ ANSWER = {
     "row_rate": 2000.0,
     "quota": 500,
     "row_quota": None,
+    "version": "2",
+    "max_body": 1000,
+    "metrics": True,
     "max_in_flight": 16,
     "created_at": 1.0,
     "expires_at": 2e9,
@@ -24,6 +27,7 @@ def test_no_display_of_a_share_holds_its_token() -> None:
     for shown in (repr(share), str(share), f"{share}", share._repr_html_()):
         assert TOKEN not in shown and "secret" not in shown
         assert "team-a" in shown and "20 requests/s, 2000 rows/s, 500 requests/day" in shown
+        assert "1000 bytes at most" in shown
 
 
 def test_a_share_s_link_is_shown() -> None:
@@ -45,7 +49,12 @@ def test_shares_are_a_table_and_a_frame() -> None:
         "later": 1,
     }
     table = table_of([row, row])
-    assert "team-a" in repr(table) and "20/s, 2000 rows/s, 7 of 500/day" in repr(table) and "<td" in table._repr_html_()
+    assert (
+        "team-a" in repr(table)
+        and "20/s, 2000 rows/s, 7 of 500/day" in repr(table)
+        and "digits, version 2" in repr(table)
+        and "<td" in table._repr_html_()
+    )
     assert table[0].first_call_at is None  # a service of an older version does not say
     called = table_of([{**row, "first_call_at": 1.8e9}])
     assert "first call" in repr(called) and "2027-01-1" in repr(called)

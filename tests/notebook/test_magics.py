@@ -302,11 +302,12 @@ def test_a_cell_s_functions_are_put_around_a_model(cells: Cells) -> None:
 
 def test_a_model_is_shared_and_no_token_gets_into_the_notebook(cells: Cells, wb: Workbench, tmp_path: Path) -> None:
     cells.run("%infer load iris clf")
-    limits = "--rate 600/min --row-rate 90/s --quota 800 --row-quota 9000/day --expires 12h --max-in-flight 3"
-    share = cells.run(f"%infer share iris --with team-a {limits} -o mine")
+    limits = "--rate 600/min --row-rate 90/s --quota 800 --row-quota 9000/day --max-in-flight 3 --expires 12h"
+    share = cells.run(f"%infer share iris --with team-a {limits} --version 1 --max-body 2kB --metrics -o mine")
     assert isinstance(share, Share) and share is cells.shell.user_ns["mine"]
     assert (share.label, share.models, share.rate, share.max_in_flight) == ("team-a", ("iris",), 10.0, 3)
     assert (share.row_rate, share.quota, share.row_quota) == (90.0, 800, 9000)
+    assert (share.version, share.max_body, share.metrics) == ("1", 2000, True)
     assert share.token is None and "#" in share.link
     path = tmp_path / "b.env"
     cells.run(f"%infer share iris --with b --as-env {path}")

@@ -8,6 +8,7 @@ from workbench.share.share_record import (
     check_label,
     check_models,
     parse_life_s,
+    parse_max_body,
     parse_quota,
     parse_rate,
 )
@@ -41,6 +42,20 @@ def test_quotas_as_users_write_them(asked: object, quota: int | None) -> None:
 def test_a_quota_that_is_none_is_refused(asked: object) -> None:
     with pytest.raises(InvalidInput, match="row_quota must be a whole number of rows a day above 0"):
         parse_quota(asked, "row_quota", "rows")
+
+
+@pytest.mark.parametrize(
+    ("asked", "size"),
+    [(None, None), (1, 1), ("100", 100), ("1MB", 10**6), ("1.5 kB", 1500), ("64KiB", 65536), ("3B", 3)],
+)
+def test_sizes_as_users_write_them(asked: object, size: int | None) -> None:
+    assert parse_max_body(asked) == size
+
+
+@pytest.mark.parametrize("asked", [0, -1, "0MB", "0.1B", "-5", "5TB", "x", "", "iB", 1.5, True, 2**50, [1]])
+def test_a_size_that_is_none_is_refused(asked: object) -> None:
+    with pytest.raises(InvalidInput, match="max_body must be bytes above 0"):
+        parse_max_body(asked)
 
 
 @pytest.mark.parametrize(("asked", "seconds"), [("7d", 604800), ("12h", 43200), ("30min", 1800), (60, 60)])

@@ -49,7 +49,9 @@ def test_without_a_share_there_is_no_file(store: ShareStore) -> None:
 def test_shares_come_back(store: ShareStore) -> None:
     store.add(StoredShare(record("s1", rate=None), b"t" * 32, None, 0.0))
     store.add(StoredShare(record("s2"), None, b"c" * 32, 9.0))
-    by_rows = dataclasses.replace(record("s3"), row_rate=2000.0, quota=9, row_quota=90)
+    by_rows = dataclasses.replace(
+        record("s3"), row_rate=2000.0, quota=9, row_quota=90, version="2", max_body=9, metrics=True
+    )
     store.add(StoredShare(by_rows, b"u" * 32, None, 0.0))
     store.claim("s2", b"v" * 32)
     store.revoke("s3", LATER)

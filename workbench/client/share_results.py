@@ -39,6 +39,12 @@ class Share:
     """Inferences each UTC day; None: any number."""
     row_quota: int | None = None
     """Their rows each UTC day; None: any number."""
+    version: str | None = None
+    """The only version of its model that it calls; None: the one that serves."""
+    max_body: int | None = None
+    """Bytes of a body; None: as many as the service takes."""
+    metrics: bool = False
+    """It may read the metrics of its models."""
     token: str | None = field(default=None, repr=False)
     """Only where it was asked for; the service gives it once. No display shows it."""
 
@@ -50,6 +56,9 @@ class Share:
                 "token": "in .token of this object, and nowhere else" if self.token else "",
                 "url": self.url,
                 "limits": ", ".join(_limits(self, " requests")),
+                "version": self.version or "",
+                "body": "" if self.max_body is None else f"{self.max_body} bytes at most",
+                "metrics": "of these models" if self.metrics else "",
                 "at once": f"{self.max_in_flight} requests",
                 "until": clock_time(self.expires_at),
                 "ends with": f"%infer revoke {self.label}",
@@ -87,6 +96,11 @@ class SharedAccess:
     last_seen: float | None
     quota: int | None = None
     row_quota: int | None = None
+    version: str | None = None
+    """The only one that it calls; None: the one that serves."""
+    max_body: int | None = None
+    """Bytes; None: as many as the service takes."""
+    metrics: bool = False
     day_requests: int = 0
     """Inferences that count for the quota of this day, and below their rows; 0 without a quota."""
     day_rows: int = 0
@@ -161,6 +175,9 @@ def share_of(answer: Mapping[str, Any]) -> Share:
         answer["row_rate"],
         answer["quota"],
         answer["row_quota"],
+        answer["version"],
+        answer["max_body"],
+        answer["metrics"],
         answer.get("token"),
     )
 
@@ -203,7 +220,7 @@ def _cells(each: SharedAccess) -> list[str]:
     return [
         each.id,
         each.label,
-        ", ".join(each.models),
+        ", ".join(each.models) + (f", version {each.version}" if each.version else ""),
         each.state,
         limits,
         *figures,

@@ -179,7 +179,8 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
             if caller is not None:
                 self.enter(caller, len(body))
             if self.caller is not None and self.caller.models is not None:
-                self.caller.check_model(codec.named_in(body)[0])
+                model, version, _ = codec.named_in(body)
+                self.caller.check_model(model, version or None)
             elif inference.shared is not None:
                 self.lease = RegionLease(inference.shared)
             if len(body) > SMALL_BODY or codec.content_encoding:
@@ -274,11 +275,13 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
 
     async def _inflated(self, inference: InferencePath, coding: bytes, body: bytes) -> bytes:
         """The decompressed body. The larger of the two forms is counted."""
-        limit = inference.limits.max_body_bytes
+        limit, caller = inference.limits.max_body_bytes, self.caller
+        if caller is not None and caller.max_body is not None:
+            limit = min(limit, caller.max_body)
 
         def grown(size: int) -> None:
             if size > limit:
-                raise TooLarge(f"the body has more than {limit} bytes, decompressed; {body_cap(limit)}")
+                raise TooLarge(f"the body has more than {limit} bytes, decompressed; {body_cap(limit, caller)}")
             if self.inference is not None and size > self.request_bytes:
                 self.take(size - self.request_bytes)
 
@@ -379,7 +382,10 @@ def note_failed(service: Service, record: RequestRecord, error: Exception) -> No
     service.metrics.exchange_done(record)
 
 
-def body_cap(max_bytes: int) -> str:
+def body_cap(max_bytes: int, caller: Caller | None = None) -> str:
+    """What is said of a body over `max_bytes`, which are the service's cap or that of `caller`."""
+    if caller is not None and caller.max_body == max_bytes:
+        return f"this token's share takes {max_bytes}: send less at once"
     if max_bytes == BODY_BYTES:
         return f"requests of this kind, which hold no tensors, take {max_bytes}"
     return f"this service takes {max_bytes}: send less at once, or raise max_body_bytes"

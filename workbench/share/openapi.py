@@ -52,6 +52,8 @@ def openapi(
     schemas = dict(_SCHEMAS)
     for model in models:
         paths |= _paths_of(endpoint, model, versions.get(model.name, ""), schemas)
+    if share is not None and share.get("metrics"):
+        paths["/metrics"] = {"get": _metrics()}
     document: dict[str, Any] = {
         "openapi": VERSION,
         "info": {
@@ -222,6 +224,12 @@ def _read(summary: str, tag: str, schema: Mapping[str, Any]) -> dict[str, Any]:
         "tags": [tag],
         "responses": _responses(schema, ("400", "401", "403", "404", "429", "500", "503")),
     }
+
+
+def _metrics() -> dict[str, Any]:
+    answers = {"200": {"description": "In Prometheus' text format.", "content": {"text/plain": {}}}}
+    answers |= {status: {"$ref": f"#/components/responses/Error{status}"} for status in ("401", "403", "429", "500")}
+    return {"summary": "Read the metrics of these models", "tags": ["Server"], "responses": answers}
 
 
 def _responses(schema: Mapping[str, Any], errors: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from workbench.core.durations import parse_seconds
-from workbench.core.model import check_model_name
+from workbench.core.model import check_model_name, check_model_version
 from workbench.errors import InvalidInput
 
 MAX_MODELS: Final = 32
@@ -24,10 +24,14 @@ MAX_RATE: Final = 1e6
 
 MAX_QUOTA: Final = 10**12
 
+MAX_BODY: Final = 2**40
+
 _LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _RATE: Final = re.compile(r"\s*(\d{1,12}(?:\.\d{1,12})?)\s*(?:/\s*(s|min|m|h))?\s*")
 _QUOTA: Final = re.compile(r"\s*(\d{1,13})\s*(?:/\s*(?:d|day))?\s*")
 _PER_S: Final = {None: 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_BYTES: Final = re.compile(r"\s*(\d{1,12}(?:\.\d{1,12})?)\s*((?:[kKMG]i?)?B|)\s*")
+_BYTES_IN: Final = {"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _EXPIRY_UNITS: Final = ("s", "m", "min", "h", "d")
 
 
@@ -53,6 +57,12 @@ class ShareRecord:
     """Inferences each UTC day; None: any number."""
     row_quota: int | None = None
     """Their rows each UTC day; None: any number."""
+    version: str | None = None
+    """The only version of its model that it calls; None: the one that serves."""
+    max_body: int | None = None
+    """Bytes of a body; None: as many as the service takes."""
+    metrics: bool = False
+    """It may read the metrics of its models."""
 
 
 def check_label(value: object) -> str:
@@ -98,6 +108,27 @@ def parse_quota(value: object, name: str = "quota", of: str = "requests") -> int
             f"{name} must be a whole number of {of} a day above 0 (10000, '10000/day'), got {str(value)[:40]!r}"
         )
     return quota
+
+
+def check_version(value: object, models: Sequence[str]) -> str | None:
+    """The version, of the only one of `models`. Raises InvalidInput."""
+    if value is None:
+        return None
+    if len(models) > 1:
+        raise InvalidInput(f"a version is one of one model, and the share is for {len(models)}: share each by itself")
+    return check_model_version(str(value))
+
+
+def parse_max_body(value: object) -> int | None:
+    """Bytes, of a number or a text such as "1MB" or "64KiB"; None: no cap. Raises InvalidInput."""
+    if value is None:
+        return None
+    size = value if isinstance(value, int) and not isinstance(value, bool) else 0
+    if isinstance(value, str) and (match := _BYTES.fullmatch(value)) is not None:
+        size = int(float(match[1]) * _BYTES_IN[match[2].lower()])
+    if not 0 < size <= MAX_BODY:
+        raise InvalidInput(f"max_body must be bytes above 0 (100000, '1MB', '64KiB'), got {str(value)[:40]!r}")
+    return size
 
 
 def parse_life_s(value: object) -> float:

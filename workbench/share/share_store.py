@@ -6,11 +6,11 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from workbench.core.sqlite import Migrations, check, connect, is_damage, migrate, schema, set_aside
 from workbench.errors import Conflict, StorageError, Unsupported
@@ -37,6 +37,11 @@ MIGRATIONS: Migrations = (
         "ALTER TABLE shares ADD COLUMN day_ends_at REAL NOT NULL DEFAULT 0",
         "ALTER TABLE shares ADD COLUMN day_requests INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE shares ADD COLUMN day_rows INTEGER NOT NULL DEFAULT 0",
+    ),
+    (
+        "ALTER TABLE shares ADD COLUMN version TEXT",
+        "ALTER TABLE shares ADD COLUMN max_body INTEGER",
+        "ALTER TABLE shares ADD COLUMN metrics INTEGER NOT NULL DEFAULT 0",
     ),
 )
 
@@ -107,16 +112,7 @@ class ShareStore:
             if self._connection is None:
                 return []
             rows = self._connection.execute(_SELECT).fetchall()
-        return [
-            StoredShare(
-                ShareRecord(id, label, tuple(json.loads(models)), *terms),
-                token,
-                code,
-                code_until or 0.0,
-                DailyUse(day_ends_at, requests, of_rows),
-            )
-            for token, code, code_until, day_ends_at, requests, of_rows, id, label, models, *terms in rows
-        ]
+        return list(map(_stored, rows))
 
     def add(self, share: StoredShare) -> None:
         """Raises StorageError; then it is not there."""
@@ -168,6 +164,14 @@ class ShareStore:
             raise StorageError(
                 f"the list of shares in the data folder cannot be opened ({error.strerror}): check who owns it"
             ) from None
+
+
+def _stored(row: Sequence[Any]) -> StoredShare:
+    """Of a row of _SELECT."""
+    token, code, code_until, *day = row[: len(_BESIDE)]
+    terms = dict(zip(_TERMS, row[len(_BESIDE) :], strict=True))
+    terms |= {"models": tuple(json.loads(terms["models"])), "metrics": bool(terms["metrics"])}
+    return StoredShare(ShareRecord(**terms), token, code, code_until or 0.0, DailyUse(*day))
 
 
 def _connected(path: Path) -> sqlite3.Connection:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -40,13 +41,26 @@ _SHARE = ("share", "model")
 _BOUND_BUCKETS = np.searchsorted(SERVICE.edges, DURATION_BOUNDS_S)
 
 
-def render(state: State, accept: str = "") -> tuple[bytes, str]:
+def render(state: State, accept: str = "", sees: Callable[[str, str], bool] | None = None) -> tuple[bytes, str]:
     """Return the metrics and their content type: text or protobuf, as `accept`, an Accept header, prefers.
 
-    Prometheus asks for protobuf where its native histograms are switched on.
+    Prometheus asks for protobuf where its native histograms are switched on. `sees`: only what is of a model and
+    version that it is true for, and nothing of the service or the machine.
     """
     writer = prometheus_protobuf if _prefers_protobuf(accept) else prometheus_text
-    return writer.write(families(state)), writer.CONTENT_TYPE
+    return writer.write(families(state) if sees is None else _of_models(state, sees)), writer.CONTENT_TYPE
+
+
+def _of_models(state: State, sees: Callable[[str, str], bool]) -> Iterator[Family]:
+    """The families of models, of those alone that are seen."""
+    seen = replace(
+        state,
+        figures={key: each for key, each in state.figures.items() if sees(*key)},
+        statuses=[each for each in state.statuses if sees(each.name, each.version)],
+    )
+    for family in families(seen):
+        if family.labels[:2] == _VERSION:
+            yield family
 
 
 def families(state: State) -> Iterator[Family]:

@@ -26,7 +26,7 @@ def statistics(state: State, name: str | None = None, version: str | None = None
 def share_statistics(
     statuses: Sequence[ModelStatus],
     usage: ShareUsage,
-    sees: Callable[[str], bool],
+    sees: Callable[[str, str], bool],
     name: str | None,
     version: str | None,
 ) -> list[ModelStatistics]:
@@ -38,7 +38,7 @@ def share_statistics(
     return [
         _of_share(key, used.get(key, ModelUse()))
         for key in sorted({(status.name, status.version) for status in statuses})
-        if sees(key[0]) and name in (None, key[0]) and version in (None, key[1])
+        if sees(*key) and name in (None, key[0]) and version in (None, key[1])
     ]
 
 

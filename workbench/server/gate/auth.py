@@ -55,6 +55,10 @@ class Caller:
     """The models that it may call and see; None: all."""
     usage: ShareUsage | None = None
     """Where its inferences are counted apart; None: nowhere."""
+    version: str | None = None
+    """The only version of these; None: any."""
+    max_body: int | None = None
+    """Bytes that a body of its inferences may have; None: as many as the service takes."""
 
     def enter(self) -> None:
         """Count one more; TooManyRequests over the cap. Call `leave` for each `enter` that returned."""
@@ -74,13 +78,15 @@ class Caller:
     def pay(self) -> None:
         """Count a call that is no inference. Raises what `enter` raises."""
 
-    def sees(self, model: str) -> bool:
-        return self.models is None or model in self.models
+    def sees(self, model: str, version: str) -> bool:
+        return self.models is None or (model in self.models and self.version in (None, version))
 
-    def check_model(self, model: str) -> None:
-        """Raises Forbidden where the caller may not know of the model, whether there is one or not."""
+    def check_model(self, model: str, version: str | None = None) -> None:
+        """Raises Forbidden where the caller may not know of the model or version, whether there is one or not."""
         if self.models is not None and model not in self.models:
             raise Forbidden(f"this token is not for model {model[:200]!r}; it is for {_listed(self.models)}")
+        if self.version is not None and version not in (None, self.version):
+            raise Forbidden(f"this token is for version {self.version} of model {model!r}, not for {version[:40]!r}")
 
     def confine(self, request: InferRequest, rows_of: Callable[[InferRequest], int]) -> None:
         """Hold a decoded request to what the caller may do. `rows_of` counts its rows. Raises Forbidden,

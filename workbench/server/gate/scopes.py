@@ -30,4 +30,4 @@ ALL_SCOPES: Final = frozenset(Scope)
 """What the owner's token may do."""
 
 SHARE_SCOPES: Final = frozenset({Scope.INFER, Scope.METADATA, Scope.PUBLIC})
-"""What a share's token may do, with its own models."""
+"""What a share's token may do, with its own models; and with METRICS where its owner says so."""

@@ -15,7 +15,7 @@ from typing import Final
 from workbench.core.messages import GUEST_PRIORITY, InferRequest
 from workbench.errors import LimitExceeded, ModelNotFound, Unauthenticated
 from workbench.server.gate.auth import Caller
-from workbench.server.gate.scopes import SHARE_SCOPES
+from workbench.server.gate.scopes import SHARE_SCOPES, Scope
 from workbench.share.daily_quota import DAY_S, DailyQuota, DailyUse
 from workbench.share.rate_bucket import BURST_S, RateBucket
 from workbench.share.share_record import ShareRecord
@@ -67,11 +67,13 @@ class ShareCaller(Caller):
             self,
             record.label,
             record.max_in_flight,
-            SHARE_SCOPES,
+            SHARE_SCOPES | {Scope.METRICS} if record.metrics else SHARE_SCOPES,
             max_watches=MAX_SHARE_WATCHES,
             models=frozenset(record.models),
             revoked=record.revoked_at is not None,
             usage=ShareUsage(record.models),
+            version=record.version,
+            max_body=record.max_body,
         )
         self.record = record
         self.requests = 0
@@ -134,6 +136,9 @@ class ShareCaller(Caller):
     def confine(self, request: InferRequest, rows_of: Callable[[InferRequest], int]) -> None:
         if request.model not in self.record.models:
             self.check_model(request.model)
+        if self.version is not None:
+            self.check_model(request.model, request.version)
+            request.version = self.version
         if self._counts_rows:
             self._pay_rows(rows_of(request))
         if self.record.first_call_at is None:

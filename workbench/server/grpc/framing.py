@@ -33,7 +33,7 @@ SUCCESS: Final = block_of((b"grpc-status", b"0"))
 _TIMEOUT: Final = re.compile(rb"(\d{1,8})([HMSmun])")
 _UNIT_S: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
-_CAP: Final = "that this method takes (max_body_bytes where it takes tensors or files)"
+_CAP: Final = "that this method takes (max_body_bytes where it takes tensors or files, or the max_body of a share)"
 
 _LONGEST_MESSAGE: Final = 4096
 """Of a status: with the rest it has to fit into the headers that clients take, mostly 8 KiB."""

@@ -44,7 +44,7 @@ class Health:
 
     async def check(self, head: CallHead, message: bytes, context: Context) -> bytes:
         name = self._name(head, message)
-        status = self._status(name)
+        status = self._status(name, head.caller.version)
         if status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:
             raise NotFound(f"no model {name[:128]!r} is loaded, and no service has that name")
         return _answer(status)
@@ -58,7 +58,7 @@ class Health:
             while not self._service.draining.is_set():
                 head.caller.check_time()
                 seen = changes.count
-                if (status := self._status(name)) != told:
+                if (status := self._status(name, head.caller.version)) != told:
                     told = status
                     yield _answer(status)
                 # Not wait_for, which in Python 3.11 can swallow the cancellation of a caller who left.
@@ -77,13 +77,13 @@ class Health:
             head.caller.check_model(name)
         return name
 
-    def _status(self, name: str) -> int:
+    def _status(self, name: str, version: str | None) -> int:
         response = health_pb2.HealthCheckResponse
         if name in ("", pb.SERVICE, HEALTH):
             ready = self._service.ready
         else:
             try:
-                ready = self._service.engine.status(name).state is ModelState.READY
+                ready = self._service.engine.status(name, version).state is ModelState.READY
             except ModelNotFound:
                 return int(response.SERVICE_UNKNOWN)
         return int(response.SERVING if ready else response.NOT_SERVING)

@@ -165,6 +165,8 @@ class Methods:
             most = self._most
             if not method.large:
                 most = min(most, MAX_UNAUTHENTICATED_MESSAGE_BYTES if method.scope is Scope.PUBLIC else SMALL_BYTES)
+            elif caller.max_body is not None:
+                most = min(most, caller.max_body)
             limit_s = head.timeout_s
             if caller.anonymous and (limit_s is None or limit_s > ANONYMOUS_WHOLE_S):
                 limit_s = ANONYMOUS_WHOLE_S

@@ -81,7 +81,8 @@ class OipServicer:
 
     async def model_metadata(self, head: CallHead, message: bytes, context: Context) -> bytes:
         status = self._with_signature("ModelMetadata", head, message)
-        return grpc_metadata.model_metadata(status, repository_api.ready_versions(self._service, status.name))
+        versions = repository_api.ready_versions(self._service, status.name)
+        return grpc_metadata.model_metadata(status, [each for each in versions if head.caller.sees(status.name, each)])
 
     async def model_config(self, head: CallHead, message: bytes, context: Context) -> bytes:
         return grpc_metadata.model_config(self._with_signature("ModelConfig", head, message))
@@ -90,7 +91,8 @@ class OipServicer:
         """Of one version, of one model's, or of all."""
         name, version = grpc_metadata.named("ModelStatistics", message)
         if name:
-            head.caller.check_model(name)
+            head.caller.check_model(name, version)
+            version = head.caller.version or version
         found = repository_api.model_statistics(self._service, head.caller, name or None, version)
         return grpc_metadata.model_statistics(found)
 
@@ -98,7 +100,7 @@ class OipServicer:
         self._service.used_at = time.monotonic()
         ready_only = grpc_metadata.decode_index_request(message)
         found = await repository_api.index(self._service, ready_only)
-        return grpc_metadata.repository_index([each for each in found if head.caller.sees(each[0])])
+        return grpc_metadata.repository_index([each for each in found if head.caller.sees(each[0], each[1])])
 
     async def load(self, head: CallHead, message: bytes, context: Context) -> bytes:
         """From the service's repositories, or the files in the message; answered once it serves."""
@@ -155,8 +157,8 @@ class OipServicer:
 def _named(method: str, head: CallHead, message: bytes) -> tuple[str, str | None]:
     """(name, version) that a request asks for. Raises Forbidden where the model is not its caller's to see."""
     name, version = grpc_metadata.named(method, message)
-    head.caller.check_model(name)
-    return name, version
+    head.caller.check_model(name, version)
+    return name, head.caller.version or version
 
 
 def _not_served(name: str) -> Method:

@@ -90,7 +90,9 @@ class App:
                 return self.infer.open(head, connection, caller, request_id)
             caller.pay()
             if (name := params.get("name")) is not None:
-                caller.check_model(name)
+                caller.check_model(name, params.get("version"))
+                if caller.version is not None:
+                    params = {**params, "version": caller.version}
             if head.method not in SAFE_METHODS:
                 self._service.used_at = time.monotonic()
                 check_body_type(head.headers, route.takes)

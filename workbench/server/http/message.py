@@ -11,7 +11,7 @@ from typing import Final
 from workbench.errors import InvalidInput, TooLarge, UnsupportedMediaType
 from workbench.protocols.trace_headers import REQUEST_ID
 from workbench.server.compression import CODINGS, decompressed
-from workbench.server.gate.auth import Headers
+from workbench.server.gate.auth import Caller, Headers
 from workbench.server.gate.in_flight import InFlightBytes
 from workbench.server.inference import body_cap
 
@@ -83,11 +83,11 @@ async def read_body(pieces: AsyncIterator[bytes], headers: Headers, max_bytes: i
         raise
 
 
-def check_length(headers: Headers, max_bytes: int) -> None:
+def check_length(headers: Headers, max_bytes: int, caller: Caller | None = None) -> None:
     """TooLarge where the Content-Length says so, before anything is read."""
     announced = headers.get(b"content-length")
     if announced is not None and int(announced) > max_bytes:
-        raise TooLarge(f"the body has {int(announced)} bytes; {body_cap(max_bytes)}")
+        raise TooLarge(f"the body has {int(announced)} bytes; {body_cap(max_bytes, caller)}")
 
 
 def check_body_type(headers: Headers, takes: BodyType) -> None:

@@ -72,6 +72,7 @@ class InferRoute:
         """Begin the inference that `head` asks for. Raises nothing: it may have failed when this returns."""
         inference, headers = self._inference, head.headers
         model, version = split_path(head.path) or ("", None)
+        most = inference.limits.max_body_bytes
         accepts = headers.get(b"accept-encoding", b"")
         codec = HttpCodec(
             inference.engine,
@@ -87,14 +88,19 @@ class InferRoute:
         try:
             call.enter(caller)
             if caller.models is not None:
-                caller.check_model(model)
+                caller.check_model(model, version)
+                version = caller.version or version
+                most = min(most, caller.max_body or most)
             if not model:
                 raise NotFound("the path names no model; it is /v2/models/NAME/infer")
             check_body_type(headers, BodyType.INFERENCE)
-            check_length(headers, inference.limits.max_body_bytes)
+            check_length(headers, most, caller)
             coding = headers.get(b"content-encoding", b"")
             codec = replace(
-                codec, json_bytes=json_length(headers), content_encoding=coding if coding in CODINGS else b""
+                codec,
+                version=version,
+                json_bytes=json_length(headers),
+                content_encoding=coding if coding in CODINGS else b"",
             )
             call.codec = codec
             if self._worth_remembering(head, codec):
@@ -104,7 +110,7 @@ class InferRoute:
             connection.want_body()
         except Exception as error:
             call.fail(error)
-        return GatheredInference(call, inference.limits.max_body_bytes)
+        return GatheredInference(call, most)
 
     def _worth_remembering(self, head: RequestHead, codec: HttpCodec) -> bool:
         return (
@@ -165,7 +171,9 @@ class GatheredInference:
         call = self._call
         try:
             if call.request_bytes + len(data) > self._max_bytes:
-                raise TooLarge(f"the body has more than {self._max_bytes} bytes; {body_cap(self._max_bytes)}")
+                raise TooLarge(
+                    f"the body has more than {self._max_bytes} bytes; {body_cap(self._max_bytes, call.caller)}"
+                )
             call.take(len(data))
         except Exception as error:
             self._drop()

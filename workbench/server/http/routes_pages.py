@@ -58,10 +58,13 @@ class Pages:
         served = [
             status
             for status in self._service.engine.statuses()
-            if status.routed and status.state is ModelState.READY and call.caller.sees(status.name)
+            if status.state is ModelState.READY
+            and call.caller.sees(status.name, status.version)
+            and (status.routed or call.caller.version is not None)
         ]
         share = _terms(call.caller) if isinstance(call.caller, ShareCaller) else None
-        document = openapi(Endpoint(caller_url(call.headers, self._service.url)), served, {}, share)
+        versions = {} if call.caller.version is None else {each.name: each.version for each in served}
+        document = openapi(Endpoint(caller_url(call.headers, self._service.url)), served, versions, share)
         return Response(200, msgspec.json.encode(document), headers=((b"cache-control", b"no-store"),))
 
 
@@ -73,11 +76,23 @@ def _terms(caller: ShareCaller) -> dict[str, object]:
         terms.append(f"It may send {record.rate:g} requests a second; what is over that is answered with 429.")
     if record.row_rate is not None:
         terms.append(f"They may have {record.row_rate:g} rows a second in all; what is over that is answered with 429.")
+    if record.version is not None:
+        terms[0] = f"It calls version {record.version} of {record.models[0]}, whichever version others call."
     for quota, of in ((record.quota, "requests"), (record.row_quota, "rows")):
         if quota is not None:
             terms.append(f"It may send {quota} {of} a day, counted from 00:00 UTC.")
     terms.append(f"{record.max_in_flight} of its requests may be under way at once.")
-    return {"label": record.label, "models": record.models, "expires_at": record.expires_at, "terms": terms}
+    if record.max_body is not None:
+        terms.append(f"A body may have {record.max_body} bytes.")
+    if record.metrics:
+        terms.append("It may read the metrics of what it may call, at /metrics.")
+    return {
+        "label": record.label,
+        "models": record.models,
+        "expires_at": record.expires_at,
+        "metrics": record.metrics,
+        "terms": terms,
+    }
 
 
 @cache

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from workbench.core.model import ModelState
+from workbench.errors import InvalidInput
 from workbench.protocols.control import BODY_BYTES, decode_body
 from workbench.server.gate.in_flight import anonymous_bytes
 from workbench.server.gate.scopes import Scope
@@ -26,7 +28,9 @@ from workbench.share.share_record import (
     check_in_flight,
     check_label,
     check_models,
+    check_version,
     parse_life_s,
+    parse_max_body,
     parse_quota,
     parse_rate,
 )
@@ -47,6 +51,9 @@ class _Asked(msgspec.Struct, forbid_unknown_fields=True):
     row_rate: float | str | None = None
     quota: int | str | None = None
     row_quota: int | str | None = None
+    version: int | str | None = None
+    max_body: int | str | None = None
+    metrics: bool = False
     expires: float | str = "7d"
     max_in_flight: int = DEFAULT_IN_FLIGHT
     show_token: bool = False
@@ -81,10 +88,11 @@ class ShareRoutes:
         url = check_address(asked.url) if asked.url else ""
         url = self._service.elsewhere_url or url or self._service.url
         now = time.time()
+        models = check_models(asked.models)
         terms = ShareRecord(
             "",
             check_label(asked.label),
-            check_models(asked.models),
+            models,
             parse_rate(asked.rate),
             check_in_flight(asked.max_in_flight),
             now,
@@ -92,9 +100,14 @@ class ShareRoutes:
             row_rate=parse_rate(asked.row_rate, "row_rate", "rows"),
             quota=parse_quota(asked.quota),
             row_quota=parse_quota(asked.row_quota, "row_quota", "rows"),
+            version=check_version(asked.version, models),
+            max_body=parse_max_body(asked.max_body),
+            metrics=asked.metrics,
         )
         for model in terms.models:
-            self._service.engine.status(model)  # raises where there is none
+            status = self._service.engine.status(model, terms.version)  # raises where there is none
+            if terms.version is not None and status.state is not ModelState.READY:
+                raise InvalidInput(f"version {terms.version} of {model!r} is {status.state}, so nobody can call it")
         record, token, code = await self._shares.add(terms, show_token=asked.show_token)
         call.noted.detail = f"{record.id}: {call.noted.detail}"
         log.info("a share was made", extra={"fields": {"share": record.id, "label": record.label}})

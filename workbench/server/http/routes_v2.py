@@ -89,7 +89,7 @@ class ProtocolRoutes:
         async with call.body(BODY_BYTES, self._service.bodies) as body:
             ready_only = metadata.decode_index_request(body)
         found = await repository_api.index(self._service, ready_only)
-        return Response(200, metadata.repository_index([each for each in found if call.caller.sees(each[0])]))
+        return Response(200, metadata.repository_index([each for each in found if call.caller.sees(each[0], each[1])]))
 
     async def load(self, call: Call) -> Response:
         """From the service's repositories, or the file that the body holds; answered once it serves."""
@@ -115,7 +115,9 @@ class ProtocolRoutes:
         await asyncio.to_thread(self._service.store.space.measure)
         accept = call.headers.get(b"accept", b"").decode("latin-1")
         # What is rendered is a copy, and of many models it takes long enough for others to notice.
-        body, content_type = await asyncio.to_thread(exposition.render, metrics.state(shares=True), accept)
+        sees = None if call.caller.models is None else call.caller.sees
+        state = metrics.state(shares=sees is None)
+        body, content_type = await asyncio.to_thread(exposition.render, state, accept, sees)
         return Response(200, body, content_type.encode())
 
     def _status(self, call: Call) -> ModelStatus:
@@ -124,4 +126,5 @@ class ProtocolRoutes:
     def _described(self, call: Call) -> tuple[ModelStatus, list[str]]:
         """The model, and its versions that are ready."""
         status = repository_api.status_with_signature(self._service, call.params["name"], call.params.get("version"))
-        return status, repository_api.ready_versions(self._service, status.name)
+        versions = repository_api.ready_versions(self._service, status.name)
+        return status, [each for each in versions if call.caller.sees(status.name, each)]
