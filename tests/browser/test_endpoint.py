@@ -68,6 +68,10 @@ def test_a_model_is_shared_by_keyboard_its_first_call_is_told_and_it_is_revoked(
     expires.fill("400d")
     label.press("Enter")
     expect(endpoint.get_by_role("alert")).to_contain_text("366d at most")
+    fold = endpoint.get_by_role("button", name="Endpoint", exact=True)
+    fold.press("Enter")
+    expect(label).to_be_hidden()
+    fold.press("Enter")
     expect(label).to_have_value("team-a")  # what was typed is still there
     expect(expires).to_have_value("400d")
     expires.fill("7d")

@@ -1,7 +1,6 @@
 import { Clipboard, Dialog, showDialog } from '@jupyterlab/apputils';
 import { copyIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
-import { groupByModel } from '../service/groupByModel';
 import type { IView } from '../service/state';
 import type { INewShare, IShare } from '../service/wire';
 import {
@@ -9,6 +8,7 @@ import {
   isActive,
   MORE_LIMITS,
   NEW_SHARE,
+  shareableModels,
   toShareTerms
 } from '../share/shareForm';
 import {
@@ -40,13 +40,14 @@ const REFRESH_MS = 2000;
 /** Shares of the models with others: a form to make one, and the list of all. */
 export function EndpointSection({ view }: { view: IView }): JSX.Element {
   const { trans } = usePanel();
-  /** Kept here, since it is nowhere else, while the section is collapsed or the service away. */
+  // Kept here, since they are nowhere else, while the section is collapsed or the service away.
   const [made, setMade] = React.useState<INewShare | null>(null);
+  const [draft, setDraft] = React.useState<IShareDraft>(NEW_SHARE);
   const isReady = view.service?.state === 'Ready' && view.link.kind === 'live';
   return (
     <Section name="endpoint" title={trans.__('Endpoint')}>
       {isReady ? (
-        <Contents view={view} made={made} onMade={setMade} />
+        <Contents view={view} draft={draft} onDraft={setDraft} made={made} onMade={setMade} />
       ) : (
         <p className="iw-Text iw-mod-quiet">
           {trans.__('Sharing needs the service: start it, or load a model.')}
@@ -58,11 +59,13 @@ export function EndpointSection({ view }: { view: IView }): JSX.Element {
 
 interface IContentsProps {
   readonly view: IView;
+  readonly draft: IShareDraft;
+  readonly onDraft: React.Dispatch<React.SetStateAction<IShareDraft>>;
   readonly made: INewShare | null;
   readonly onMade: (made: INewShare | null) => void;
 }
 
-function Contents({ view, made, onMade }: IContentsProps): JSX.Element {
+function Contents({ view, draft, onDraft, made, onMade }: IContentsProps): JSX.Element {
   const { model, trans } = usePanel();
   const { shares } = model;
   const all = useSignal(shares.changed, () => shares.all);
@@ -83,9 +86,7 @@ function Contents({ view, made, onMade }: IContentsProps): JSX.Element {
     }, REFRESH_MS);
     return () => clearInterval(timer);
   }, [shares, seen]);
-  const names = groupByModel(view.models)
-    .filter(({ current }) => current.state === 'Ready' && current.routed)
-    .map(({ name }) => name);
+  const names = shareableModels(view.models, draft);
   const active = all?.filter(isActive) ?? [];
   const ended = all?.filter(share => !isActive(share)).reverse() ?? [];
   const stateOfMade = all?.find(({ id }) => id === made?.id)?.state;
@@ -126,7 +127,13 @@ function Contents({ view, made, onMade }: IContentsProps): JSX.Element {
   return (
     <div ref={root} className="iw-Endpoint" tabIndex={-1}>
       {names.length > 0 ? (
-        <ShareForm names={names} shares={all ?? []} onMade={onMade} />
+        <ShareForm
+          names={names}
+          shares={all ?? []}
+          draft={draft}
+          onDraft={onDraft}
+          onMade={onMade}
+        />
       ) : (
         <p className="iw-Text iw-mod-quiet">
           {trans.__('Load a model, and it can be shared with others here.')}
@@ -156,18 +163,21 @@ function Contents({ view, made, onMade }: IContentsProps): JSX.Element {
 interface IFormProps {
   readonly names: readonly string[];
   readonly shares: readonly IShare[];
+  readonly draft: IShareDraft;
+  readonly onDraft: React.Dispatch<React.SetStateAction<IShareDraft>>;
   readonly onMade: (made: INewShare) => void;
 }
 
-function ShareForm({ names, shares, onMade }: IFormProps): JSX.Element {
-  const { model, trans } = usePanel();
+function ShareForm({ names, shares, draft, onDraft, onMade }: IFormProps): JSX.Element {
+  const {
+    model: { shares: service },
+    trans
+  } = usePanel();
   const id = React.useId();
-  const [chosen, setChosen] = React.useState('');
-  const [draft, setDraft] = React.useState<IShareDraft>(NEW_SHARE);
   const [sharing, setSharing] = React.useState(false);
   const [trouble, setTrouble] = React.useState('');
-  const name = names.includes(chosen) ? chosen : (names[0] ?? '');
-  const { terms, wrong } = toShareTerms(trans, name, draft, shares);
+  const model = names.includes(draft.model) ? draft.model : (names[0] ?? '');
+  const { terms, wrong } = toShareTerms(trans, { ...draft, model }, shares);
   const [moreOpen, setMoreOpen] = useCollapse('share-limits', false);
 
   const share = async () => {
@@ -177,8 +187,8 @@ function ShareForm({ names, shares, onMade }: IFormProps): JSX.Element {
     setTrouble('');
     setSharing(true);
     try {
-      onMade(await model.shares.share(terms));
-      setDraft({ ...draft, label: '' });
+      onMade(await service.share(terms));
+      onDraft(now => (now.label === draft.label ? { ...now, label: '' } : now));
     } catch (error) {
       setTrouble(capitalized((error as Error).message));
     } finally {
@@ -192,7 +202,7 @@ function ShareForm({ names, shares, onMade }: IFormProps): JSX.Element {
       text={draft[key]}
       wrong={wrong.get(key) ?? ''}
       placeholder={placeholder}
-      onText={typed => setDraft({ ...draft, [key]: typed })}
+      onText={typed => onDraft({ ...draft, model, [key]: typed })}
     />
   );
 
@@ -211,8 +221,8 @@ function ShareForm({ names, shares, onMade }: IFormProps): JSX.Element {
           <select
             id={`${id}-model`}
             className="jp-mod-styled"
-            value={name}
-            onChange={event => setChosen(event.target.value)}
+            value={model}
+            onChange={event => onDraft({ ...draft, model: event.target.value })}
           >
             {names.map(each => (
               <option key={each}>{each}</option>

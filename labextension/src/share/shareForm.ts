@@ -1,10 +1,13 @@
 /** The form that makes a share. Pure. */
 
 import type { TranslationBundle } from '@jupyterlab/translation';
-import type { IShare, IShareTerms } from '../service/wire';
+import { groupByModel } from '../service/groupByModel';
+import type { IModelStatus, IShare, IShareTerms } from '../service/wire';
 
 /** As typed. */
 export interface IShareDraft {
+  /** Empty until something is typed or chosen: then the first one is meant. */
+  readonly model: string;
   readonly label: string;
   readonly rate: string;
   readonly expires: string;
@@ -15,6 +18,7 @@ export interface IShareDraft {
 }
 
 export const NEW_SHARE: IShareDraft = {
+  model: '',
   label: '',
   rate: '20/s',
   expires: '7d',
@@ -39,6 +43,20 @@ export function isActive(share: IShare): boolean {
 }
 
 /**
+ * The names of the models that can be shared. While a label is typed, the chosen one stays, so that none is shared in its
+ * place when it is unloaded; the service says that it is.
+ */
+export function shareableModels(
+  models: readonly IModelStatus[],
+  { model, label }: IShareDraft
+): readonly string[] {
+  const names = groupByModel(models)
+    .filter(({ current }) => current.state === 'Ready' && current.routed)
+    .map(({ name }) => name);
+  return label === '' || model === '' || names.includes(model) ? names : [...names, model];
+}
+
+/**
  * Reads the form. An empty label is no error, but there are no terms without one.
  *
  * @param shares - those that exist: one that is active has its label alone
@@ -46,7 +64,6 @@ export function isActive(share: IShare): boolean {
  */
 export function toShareTerms(
   trans: TranslationBundle,
-  model: string,
   draft: IShareDraft,
   shares: readonly IShare[]
 ): { terms: IShareTerms | null; wrong: ReadonlyMap<keyof IShareDraft, string> } {
@@ -84,9 +101,9 @@ export function toShareTerms(
     wrong.set('atOnce', trans.__('A whole number; empty for the default'));
   }
   const terms =
-    wrong.size === 0 && label !== '' && model !== ''
+    wrong.size === 0 && label !== '' && draft.model !== ''
       ? {
-          models: [model],
+          models: [draft.model],
           label,
           rate: rate || null,
           expires,

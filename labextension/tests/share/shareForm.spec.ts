@@ -1,14 +1,14 @@
 import { nullTranslator } from '@jupyterlab/translation';
 import { describe, expect, test } from 'vitest';
-import { NEW_SHARE, toShareTerms } from '../../src/share/shareForm';
-import { share } from '../fixtures';
+import { NEW_SHARE, shareableModels, toShareTerms } from '../../src/share/shareForm';
+import { model, share } from '../fixtures';
 
 const trans = nullTranslator.load('');
-const typed = { ...NEW_SHARE, label: 'team-a' };
+const typed = { ...NEW_SHARE, model: 'digits', label: 'team-a' };
 
 describe('the form of a share', () => {
   test('asks for what is typed', () => {
-    const { terms, wrong } = toShareTerms(trans, 'digits', typed, []);
+    const { terms, wrong } = toShareTerms(trans, typed, []);
     expect(wrong.size).toBe(0);
     expect(terms).toEqual({
       models: ['digits'],
@@ -24,7 +24,7 @@ describe('the form of a share', () => {
 
   test('asks for more limits where they are typed', () => {
     const limits = { rowRate: ' 2000/s', quota: '10000', rowQuota: '1000000/day', atOnce: '4 ' };
-    const { terms } = toShareTerms(trans, 'digits', { ...typed, ...limits }, []);
+    const { terms } = toShareTerms(trans, { ...typed, ...limits }, []);
     expect(terms).toMatchObject({
       row_rate: '2000/s',
       quota: '10000',
@@ -34,7 +34,7 @@ describe('the form of a share', () => {
   });
 
   test('without a rate there is no limit', () => {
-    const { terms } = toShareTerms(trans, 'digits', { ...typed, rate: ' ' }, []);
+    const { terms } = toShareTerms(trans, { ...typed, rate: ' ' }, []);
     expect(terms?.rate).toBeNull();
   });
 
@@ -43,7 +43,7 @@ describe('the form of a share', () => {
       ['digits', ' '],
       ['', 'team-a']
     ] as const) {
-      const { terms, wrong } = toShareTerms(trans, model, { ...typed, label }, []);
+      const { terms, wrong } = toShareTerms(trans, { ...typed, model, label }, []);
       expect(wrong.size).toBe(0);
       expect(terms).toBeNull();
     }
@@ -68,7 +68,7 @@ describe('the form of a share', () => {
     ['atOnce', '0'],
     ['atOnce', '1.5']
   ] as const)('%s is not %j', (field, text) => {
-    const { terms, wrong } = toShareTerms(trans, 'digits', { ...typed, [field]: text }, []);
+    const { terms, wrong } = toShareTerms(trans, { ...typed, [field]: text }, []);
     expect([...wrong.keys()]).toEqual([field]);
     expect(terms).toBeNull();
   });
@@ -80,8 +80,22 @@ describe('the form of a share', () => {
       ['revoked', true],
       ['expired', true]
     ] as const) {
-      const { terms } = toShareTerms(trans, 'digits', typed, [share({ state })]);
+      const { terms } = toShareTerms(trans, typed, [share({ state })]);
       expect(terms !== null).toBe(free);
     }
   });
+});
+
+test('the models that answer can be shared, and one for which a label is typed stays', () => {
+  const models = [
+    model({ name: 'digits' }),
+    model({ name: 'iris' }),
+    model({ name: 'slow', state: 'Loading' })
+  ];
+  const chosen = { ...typed, model: 'iris' };
+  expect(shareableModels(models, NEW_SHARE)).toEqual(['digits', 'iris']);
+  expect(shareableModels(models, chosen)).toEqual(['digits', 'iris']);
+  expect(shareableModels(models.slice(0, 1), chosen)).toEqual(['digits', 'iris']);
+  expect(shareableModels(models.slice(0, 1), { ...chosen, label: '' })).toEqual(['digits']);
+  expect(shareableModels([], NEW_SHARE)).toEqual([]);
 });
