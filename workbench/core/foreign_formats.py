@@ -31,7 +31,10 @@ _TORCH_MODULE = (
 _TORCHSCRIPT = (
     "is a module of TorchScript; module = torch.jit.load(FILE), and load that: %infer load NAME module --example x"
 )
-_EXPORTED = "is a program of torch.export; program = torch.export.load(FILE), and load it: %infer load NAME program"
+_EXPORTED = (
+    "is a program of torch.export, which may hold pickles, and torch.export.load opens those without a look; where you "
+    "trust it, program = torch.export.load(FILE), and load it: %infer load NAME program"
+)
 _WEIGHTS = (
     "has the weights of a model, without the model; make the model in its library (transformers: "
     "from_pretrained(FOLDER), torch: module.load_state_dict(load_file(FILE))), and load it: %infer load NAME model"

@@ -99,6 +99,18 @@ def test_nothing_is_watched_once_something_is_compiled(monkeypatch: pytest.Monke
     assert hooks() == 0
 
 
+def test_what_is_kept_from_being_compiled_keeps_nothing_from_being_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras does that to functions of its own when it is imported."""
+    stop_watching()
+    monkeypatch.undo()
+    torch._dynamo.reset()
+    torch._dynamo.disable(lambda x: x)(torch.ones(1))
+    watch_cell()
+    net = Net()
+    net(torch.ones(2, 4))
+    assert last_call(net) is not None
+
+
 def test_a_hook_that_is_traced_over_leaves_nothing_in_the_trace() -> None:
     traced = torch.fx.symbolic_trace(Net())
     assert [node.op for node in traced.graph.nodes if node.op == "call_method"] == []

@@ -62,7 +62,8 @@ def last_call(module: object) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
 def _something_is_compiled() -> bool:
     """Whether torch.compile was used. What it compiled holds only while no hook comes or goes."""
     frames: Any = sys.modules.get("torch._dynamo.eval_frame")
-    return bool(getattr(frames, "cached_backends", None))
+    # What is only kept from being compiled, as parts of Keras are, stands there with no backend.
+    return any(each is not None for each in getattr(frames, "cached_backends", {}).values())
 
 
 def _called(module: Any, args: tuple[Any, ...]) -> None:
