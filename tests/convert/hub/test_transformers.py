@@ -23,6 +23,8 @@ from tests.helpers.tiny_transformers import SENTENCES, bert, word_pieces
 from workbench.api import Workbench
 from workbench.client.predict import Predictor
 from workbench.client.results import LoadReport, Prediction
+from workbench.convert.hub.hub_folder import not_fetched
+from workbench.convert.hub.transformers_text import given_pairs
 from workbench.convert.load import load
 from workbench.errors import InvalidInput, ModelError, NotFound, Unsupported
 
@@ -204,10 +206,45 @@ def test_a_name_of_the_hub_needs_the_network(monkeypatch: pytest.MonkeyPatch, lo
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(NotFound, match=r"hf:nobody/nothing could not be fetched .* fetch it on another one and load"):
+    said = r"HF_HUB_OFFLINE is set, and this machine has no copy .* hf download nobody/nothing --local-dir FOLDER"
+    with pytest.raises(NotFound, match=said):
         loaded("hf:nobody/nothing")
+    with pytest.raises(NotFound, match=r"no name of the hub, which is as hf:org/name$"):
+        loaded("hf:a name")
     with pytest.raises(InvalidInput, match="takes a name of the hub"):
         loaded("hf:")
+
+
+def test_why_the_hub_gave_nothing_is_told_in_plain_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub.constants
+    from huggingface_hub import errors
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    assert not_fetched("o/m", errors.LocalEntryNotFoundError("")).startswith("the hub cannot be reached from here, and")
+    unknown = errors.RepositoryNotFoundError.__new__(errors.RepositoryNotFoundError)
+    assert not_fetched("o/m", unknown).startswith("the hub has no model of this name that you may see")
+    assert not_fetched("o/m", OSError("disk full\nat x")).startswith("OSError: disk full; try it again")
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        {"question": ["who", "what"], "context": ["a fox", "an answer"]},
+        [{"question": "who", "context": "a fox"}, {"question": "what", "context": "an answer"}],
+        pd.DataFrame({"question": ["who", "what"], "context": ["a fox", "an answer"]}),
+    ],
+    ids=["dict", "records", "frame"],
+)
+def test_a_sample_of_questions_has_the_form_of_what_predict_takes(sample: Any) -> None:
+    assert given_pairs(sample) == [("who", "a fox"), ("what", "an answer")]
+
+
+@pytest.mark.parametrize("sample", ["who", ["who"], {"question": ["who"]}, [{"question": "who"}], 3])
+def test_a_sample_without_questions_and_contexts_says_the_forms(sample: Any) -> None:
+    with pytest.raises(
+        InvalidInput, match=r"\{'question': \[...\], 'context': \[...\]\}, a DataFrame .* list of dicts"
+    ):
+        given_pairs(sample)
 
 
 @pytest.mark.parametrize(

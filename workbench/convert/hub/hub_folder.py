@@ -173,10 +173,25 @@ def _fetched(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=list(_WANTED)))
     except Exception as error:  # of the network, of the hub, of a name that is none
-        raise NotFound(
-            f"{HUB}{name} could not be fetched from the hub ({type(error).__name__}: {_first_line(error)}); where this "
-            "machine has no network, fetch it on another one and load the folder"
-        ) from None
+        raise NotFound(f"{HUB}{name} could not be fetched: {not_fetched(name, error)}") from None
+
+
+def not_fetched(name: str, error: BaseException) -> str:
+    """Why, and what to do, in plain words where it is one of the usual reasons."""
+    kinds = {cls.__name__ for cls in type(error).__mro__}
+    if not kinds.isdisjoint(("LocalEntryNotFoundError", "OfflineModeIsEnabled")):
+        from huggingface_hub import constants
+
+        why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the hub cannot be reached from here"
+        return (
+            f"{why}, and this machine has no copy of it; fetch it where there is a network, hf download {name} "
+            "--local-dir FOLDER, bring the folder here, and load that"
+        )
+    if not kinds.isdisjoint(("RepositoryNotFoundError", "GatedRepoError")):
+        return "the hub has no model of this name that you may see; look at the name, or sign in with hf auth login"
+    if "HFValidationError" in kinds:
+        return f"this is no name of the hub, which is as {HUB}org/name"
+    return f"{type(error).__name__}: {_first_line(error)}; try it again, or fetch it elsewhere and load the folder"
 
 
 def _first_line(error: BaseException) -> str:

@@ -41,7 +41,7 @@ def asked_of(parts: Parts, tokenizer: Any, max_length: int) -> Asked:
         return Asked(
             lambda rows: _answers(parts.model, tokenizer, max_length, rows),
             made_up=_pairs,
-            given=_given_pairs,
+            given=given_pairs,
             named=lambda rows: {"question": [row[0] for row in rows], "context": [row[1] for row in rows]},
         )
     from transformers import pipeline
@@ -73,14 +73,16 @@ def _pairs(texts: list[str]) -> list[tuple[str, str]]:
     return [(questions[place % len(questions)], text) for place, text in enumerate(texts)]
 
 
-def _given_pairs(sample: Any) -> list[tuple[str, str]]:
-    """The rows of a sample: a dict or a DataFrame with questions and contexts."""
+def given_pairs(sample: Any) -> list[tuple[str, str]]:
+    """The rows of a sample: a dict or a DataFrame with questions and contexts, or a list of dicts with one of each."""
     try:
+        if isinstance(sample, list):
+            sample = {name: [row[name] for row in sample] for name in ("question", "context")}
         questions, contexts = given_texts(sample["question"]), given_texts(sample["context"])
     except (TypeError, KeyError, IndexError):
         raise InvalidInput(
-            "sample takes rows as predict takes them: {'question': [...], 'context': [...]}, or a DataFrame with these "
-            "columns"
+            "sample takes rows as predict takes them: {'question': [...], 'context': [...]}, a DataFrame with these "
+            "columns, or a list of dicts"
         ) from None
     if len(questions) != len(contexts):
         raise InvalidInput(f"sample holds {len(questions)} questions and {len(contexts)} contexts; give one to each")
