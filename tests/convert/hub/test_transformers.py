@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from transformers import CanineTokenizer, TextClassificationPipeline, pipeline
 
 from tests.helpers import tiny_transformers as tiny
@@ -200,6 +201,34 @@ def test_weights_without_the_trained_head_are_refused(tmp_path: Path, loaded: Lo
     (tmp_path / "config.json").write_text(config(**tiny.SIZES, vocab_size=word_pieces().vocab_size))
     with pytest.raises(ModelError, match=r"lack \d of BertForSequenceClassification's tensors \(classifier"):
         loaded(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [("tokenizer", "a model and no tokenizer"), ("weight", r"lack 1 of BertModel's tensors \(encoder.layer.1.att")],
+)
+def test_a_folder_of_a_sentence_transformer_that_lacks_a_part_is_refused(
+    tmp_path: Path, lost: str, said: str, loaded: Loaded
+) -> None:
+    tiny.sentence_transformer().save(str(tmp_path))
+    if lost == "tokenizer":
+        for each in tmp_path.glob("tokenizer*"):
+            each.unlink()
+    else:
+        weights = load_file(tmp_path / "model.safetensors")
+        del weights["encoder.layer.1.attention.self.query.weight"]
+        save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=said):
+        loaded(tmp_path)
+
+
+def test_a_tokenizer_that_was_set_to_pad_on_the_left_changes_no_answer(loaded: Loaded) -> None:
+    """A pipeline that generates text sets it so, for all that share the tokenizer."""
+    pipe = pipeline("text-classification", model=bert("SequenceClassification", num_labels=3), tokenizer=word_pieces())
+    own = [each["label"] for each in pipe(TEXTS, truncation=True, max_length=64)]
+    pipe.tokenizer.padding_side = "left"
+    _, client = loaded(pipe)
+    assert asked(client, TEXTS)["label"].tolist() == own
 
 
 def test_a_name_of_the_hub_needs_the_network(monkeypatch: pytest.MonkeyPatch, loaded: Loaded) -> None:

@@ -56,7 +56,6 @@ def opened_folder(folder: Path) -> object:
     Raises ModelError for a folder that lacks a part or has a broken one, Unsupported for a model without a task.
     """
     if (folder / "modules.json").is_file():
-        _check_modules(folder)
         return _sentence_transformer(folder)
     config = _config(folder)
     try:
@@ -75,11 +74,8 @@ def opened_folder(folder: Path) -> object:
         )
     _check_weights(folder)
     beside = "AutoImageProcessor" if task == "image-classification" else "AutoTokenizer"
-    if beside == "AutoTokenizer" and not any((folder / name).is_file() for name in _TOKENIZERS):
-        raise ModelError(
-            "the folder holds a model and no tokenizer (tokenizer.json); put it there with "
-            "tokenizer.save_pretrained(folder)"
-        )
+    if beside == "AutoTokenizer":
+        _check_tokenizer(folder)
     if beside == "AutoImageProcessor" and not (folder / "preprocessor_config.json").is_file():
         raise ModelError(
             "the folder holds a model and no image processor (preprocessor_config.json); put it there with "
@@ -88,26 +84,32 @@ def opened_folder(folder: Path) -> object:
     model, info = _read(
         getattr(transformers, kind).from_pretrained, folder, use_safetensors=True, output_loading_info=True
     )
-    if missing := sorted(info.get("missing_keys", ())):
-        raise ModelError(
-            f"the folder's weights lack {len(missing)} of {kind}'s tensors ({', '.join(missing[:3])}), which would be "
-            "random numbers; save the whole trained model with save_pretrained(folder)"
-        )
+    _check_complete(info, kind)
     return model.eval(), _read(getattr(transformers, beside).from_pretrained, folder)
 
 
 def _sentence_transformer(folder: Path) -> object:
+    first = folder / _check_modules(folder)
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError:
         raise Unsupported(
             "the folder's modules.json is read with sentence-transformers: pip install sentence-transformers"
         ) from None
-    return _read(SentenceTransformer, folder, device="cpu", model_kwargs={"use_safetensors": True})
+    model = _read(SentenceTransformer, folder, device="cpu", model_kwargs={"use_safetensors": True})
+    if (inner := getattr(model[0], "auto_model", None)) is not None:
+        # SentenceTransformer fills in random numbers and does not say so. A pooler is not used by its pooling.
+        _, info = _read(type(inner).from_pretrained, first, use_safetensors=True, output_loading_info=True)
+        _check_complete(info, type(inner).__name__, unused="pooler")
+    return model
 
 
-def _check_modules(folder: Path) -> None:
-    """Unsupported where a part of a SentenceTransformer is a pickle, or of a class that is not the library's own."""
+def _check_modules(folder: Path) -> str:
+    """The path of a SentenceTransformer's first part in its folder.
+
+    Raises Unsupported where a part is a pickle or of a class that is not the library's own, ModelError where the
+    tokenizer is missing: SentenceTransformer would make up one that reads no word.
+    """
     for each in sorted(path for ending in _PICKLES for path in folder.rglob(ending)):
         if not any(each.parent.glob("*.safetensors")):
             raise Unsupported(_PICKLED)
@@ -123,6 +125,10 @@ def _check_modules(folder: Path) -> None:
             raise Unsupported(
                 f"{kind[:100]!r} in modules.json is code of its own, which is not run; load the live object"
             )
+    first = str(modules[0].get("path") or "") if modules else ""
+    if kinds and kinds[0].endswith(".Transformer"):
+        _check_tokenizer(folder / first)
+    return first
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -141,6 +147,24 @@ def _config(folder: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ModelError("the folder's config.json is no object; copy the folder again")
     return found
+
+
+def _check_tokenizer(folder: Path) -> None:
+    if not any((folder / name).is_file() for name in _TOKENIZERS):
+        raise ModelError(
+            "the folder holds a model and no tokenizer (tokenizer.json); put it there with "
+            "tokenizer.save_pretrained(folder)"
+        )
+
+
+def _check_complete(info: dict[str, Any], kind: str, unused: str = "") -> None:
+    """Raise ModelError where `info`, of loading a `kind`, names tensors that were not in the file, but for a part
+    `unused`."""
+    if missing := sorted(name for name in info.get("missing_keys", ()) if unused not in name.split(".")):
+        raise ModelError(
+            f"the folder's weights lack {len(missing)} of {kind}'s tensors ({', '.join(missing[:3])}), which would be "
+            "random numbers; save the whole trained model with save_pretrained(folder)"
+        )
 
 
 def _check_weights(folder: Path) -> None:

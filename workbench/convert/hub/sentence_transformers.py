@@ -11,7 +11,7 @@ import torch
 
 from workbench.convert.converters import Converted, exported_as
 from workbench.convert.hub.text_checks import checks_of, given_texts, made_up_texts, quietly
-from workbench.convert.hub.transformers_export import made_up_example, write_bundle_of
+from workbench.convert.hub.transformers_export import made_up_example, padding_side, write_bundle_of
 from workbench.convert.hub.transformers_parts import Parts, longest, own_tokenizer
 from workbench.convert.hub.transformers_text import text_inputs, text_spec
 from workbench.convert.pytorch.torch_errors import own_error
@@ -59,18 +59,20 @@ def convert(source: object, sample: object | None) -> Converted:
     tokenizer.model_max_length = max_length = min(limits, default=0)
     prompt = model.prompts.get(model.default_prompt_name or "", "") or ""
     texts = made_up_texts(tokenizer, max_length) if sample is None else given_texts(sample)
+    inputs = text_inputs(transformer, tokenizer)
+    example = made_up_example(transformer, inputs)
     with in_eval_mode(model):
         try:
             own = np.asarray(quietly(model.encode, texts, show_progress_bar=False), np.float32)
         except Exception as error:  # the original's
             raise own_error(error, kind, "texts") from error
-    inputs = text_inputs(transformer, tokenizer)
-    export = export_module(Embedding(model), (), made_up_example(transformer, inputs), kind=kind)
+        pad_side = padding_side(Embedding(model), tokenizer, example)
+    export = export_module(Embedding(model), (), example, kind=kind)
     spec = BundleSpec(
         task="sentence-embedding",
         inputs=export.inputs,
         outputs=export.outputs,
-        text=text_spec(tokenizer, inputs, max_length, prompt=prompt),
+        text=text_spec(tokenizer, inputs, max_length, pad_side, prompt=prompt),
     )
     bundle = write_bundle_of(export, spec, tokenizer.backend_tokenizer.to_str())
     what = "short, empty, non-ASCII" + (f" and over {max_length} tokens" if max_length else " and long")

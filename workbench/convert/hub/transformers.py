@@ -12,7 +12,13 @@ from typing import Any
 from workbench.convert.converters import Converted, exported_as
 from workbench.convert.hub.image_checks import given_images, image_spec, made_up_images, opened
 from workbench.convert.hub.text_checks import by_class, checks_of, made_up_texts, quietly
-from workbench.convert.hub.transformers_export import exported_model, made_up_example, write_bundle_of
+from workbench.convert.hub.transformers_export import (
+    Answers,
+    exported_model,
+    made_up_example,
+    padding_side,
+    write_bundle_of,
+)
 from workbench.convert.hub.transformers_parts import Parts, longest, own_tokenizer, parts_of, task_of
 from workbench.convert.hub.transformers_text import activation_of, asked_of, labels_of, text_inputs, text_spec
 from workbench.convert.pytorch.torch_errors import own_error
@@ -83,13 +89,15 @@ def _texts(parts: Parts, sample: object | None) -> Converted:
             own = quietly(asked.own, rows)
         except Exception as error:  # the original's
             raise own_error(error, kind, "texts") from error
-    export = exported_model(model, made_up_example(model, inputs), outputs)
+        example = made_up_example(model, inputs)
+        pad_side = padding_side(Answers(model, outputs), tokenizer, example)
+    export = exported_model(model, example, outputs)
     spec = BundleSpec(
         task=parts.task,
         inputs=export.inputs,
         outputs=export.outputs,
         labels=labels_of(model.config) if parts.task.endswith("classification") else (),
-        text=text_spec(tokenizer, inputs, max_length),
+        text=text_spec(tokenizer, inputs, max_length, pad_side),
         **asked.options,
     )
     bundle = write_bundle_of(export, spec, tokenizer.backend_tokenizer.to_str())

@@ -6,7 +6,7 @@ import inspect
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -17,6 +17,8 @@ from workbench.errors import InvalidInput, Unsupported
 
 ROWS, TOKENS = 3, 9
 """Of the example that a model is exported with."""
+PADDING = 3
+"""Tokens that are added to see whether a model's answer depends on the side of its padding."""
 
 
 class Answers(torch.nn.Module):  # type: ignore[misc]
@@ -71,6 +73,37 @@ def made_up_example(
         if name in names or (not names and name == "attention_mask" and name in known):
             found[name] = torch.full_like(ids, value).to(device)
     return found
+
+
+def padding_side(
+    module: torch.nn.Module, tokenizer: Any, example: Mapping[str, torch.Tensor]
+) -> Literal["left", "right"]:
+    """The side on which padding leaves the answer of `module` as it is: the tokenizer's own, else the right.
+
+    A pipeline that generates text sets the tokenizer that it was given to the left, where a model that counts its
+    positions from the first column answers otherwise.
+    """
+    if tokenizer.padding_side == "right":
+        return "right"
+    if tokenizer.pad_token_id is None or "attention_mask" not in example:
+        return "left"
+    row = {name: value[:1] for name, value in example.items()}
+    fill = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
+    sides: tuple[Literal["left", "right"], ...] = ("left", "right")
+    with torch.no_grad():
+        alone = module(**row)
+        for side in sides:
+            ends = (PADDING, 0) if side == "left" else (0, PADDING)
+            padded = module(**{n: torch.nn.functional.pad(v, ends, value=fill.get(n, 0)) for n, v in row.items()})
+            if all(_same(alone[name], padded[name], side) for name in alone):
+                return side
+    return "left"
+
+
+def _same(alone: torch.Tensor, padded: torch.Tensor, side: str) -> bool:
+    if alone.shape != padded.shape:  # an answer for each token
+        padded = padded[:, PADDING:] if side == "left" else padded[:, :-PADDING]
+    return bool(torch.allclose(alone.float(), padded.float(), rtol=1e-2, atol=1e-3))
 
 
 def write_bundle_of(export: ModuleExport, spec: BundleSpec, tokenizer: str = "") -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -110,14 +110,16 @@ def text_inputs(model: Any, tokenizer: Any) -> tuple[str, ...]:
     return tuple(name for name in ("input_ids", "attention_mask", "token_type_ids") if name in given and name in known)
 
 
-def text_spec(tokenizer: Any, inputs: Sequence[str], max_length: int, **more: Any) -> TextSpec:
-    """How `tokenizer` pads and cuts."""
+def text_spec(
+    tokenizer: Any, inputs: Sequence[str], max_length: int, pad_side: Literal["left", "right"], **more: Any
+) -> TextSpec:
+    """How `tokenizer` cuts, and what it pads with."""
     backend = tokenizer.backend_tokenizer
     return TextSpec(
         max_length=max_length,
         pad_id=tokenizer.pad_token_id if "attention_mask" in inputs else None,
         pad_type_id=tokenizer.pad_token_type_id,
-        pad_side=tokenizer.padding_side,
+        pad_side=pad_side,
         cut_side=tokenizer.truncation_side,
         unknown_id=tokenizer.unk_token_id,
         word_pieces=bool(getattr(backend.model, "continuing_subword_prefix", None)),
