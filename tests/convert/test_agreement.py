@@ -45,6 +45,13 @@ def test_labels_without_scores_must_all_be_equal() -> None:
     assert compare({"label": np.array(["a"])}, {"label": np.array(["a"], dtype=object)}, LABELS).agrees
 
 
+def test_one_label_alone_is_compared() -> None:
+    expected = {"scores": np.zeros(3), "label": np.array("a", object)}
+    assert compare(expected, {**expected, "label": np.array("a", object)}, LABELS).agrees
+    found = compare(expected, {**expected, "label": np.array("b", object)}, LABELS)
+    assert (found.agrees, found.summary) == (False, "label: 1 of 1 rows differ, first row 0: a became b")
+
+
 def test_a_vector_is_compared_with_a_column_and_one_score_with_the_nearer_of_two() -> None:
     vector = np.array([1.0, -2.0, 3.0])
     assert compare({"variable": vector}, {"variable": vector.reshape(3, 1)}, frozenset()).agrees

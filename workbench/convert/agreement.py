@@ -150,6 +150,7 @@ def _compare_labels(
     name: str, original: Array, exported: Array, rows: int, scores: list[Array], tolerance: float
 ) -> _Output:
     needed = 0.0
+    original, exported = np.atleast_1d(original, exported)  # one label alone, as of a function
     differs = _unequal(original.reshape(-1), exported.reshape(-1))
     flips = int(differs.sum())
     margins = _margins(scores, original)
@@ -255,7 +256,7 @@ def _margins(scores: list[Array], labels: Array) -> Array | None:
     changes, as a share of the largest. None where no scores fit the labels."""
     count = len(labels)
     for array in scores:
-        if not _numeric(array):
+        if not array.ndim or not _numeric(array):
             continue
         if labels.ndim == 2 and array.ndim == 3 and array.shape[:2] == labels.shape[::-1]:  # [outputs, rows, classes]
             return np.asarray(_best_gap(array).T.reshape(-1))

@@ -240,6 +240,27 @@ def test_a_function_that_dies_of_made_up_rows_is_served_and_compared(wb: Workben
     assert wb.load("rude", rude, sample=X).compared == "max |diff| 0 on the sample"
 
 
+def test_text_that_is_no_array_goes_in_and_comes_out(wb: Workbench) -> None:
+    def shout(text: Any) -> Any:
+        return {"loud": str(text).upper(), "length": len(str(text))}
+
+    assert "loud equal, length equal" in str(wb.load("m", shout, sample="so be it"))
+    assert wb["m"]("no")["loud"].tolist() == "NO"
+
+
+def test_what_returns_no_array_is_told_so() -> None:
+    def nothing(x: Any) -> Any:
+        pass
+
+    def later(x: Any) -> Any:
+        yield x
+
+    with pytest.raises(InvalidInput, match="nothing returns None for the sample; return arrays, numbers or text"):
+        convert(nothing, X[:3])
+    with pytest.raises(InvalidInput, match="later returns a generator for the sample"):
+        convert(later, X[:3])
+
+
 def test_an_answer_of_bytes_is_compared_as_bytes(wb: Workbench) -> None:
     def ended(x: Any) -> Any:
         return [b"%d\0" % number for number in x[:, 0]]

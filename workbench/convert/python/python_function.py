@@ -242,7 +242,7 @@ def _own_answer(made: _Callable, *, made_up: bool) -> dict[str, Array]:
     try:
         answer = made.live(**{name: array.copy() for name, array in made.sample.items()})
         names = [each.name for each in made.outputs or ()]
-        return {name: as_array(name, value) for name, value in by_name(answer, names).items()}
+        found = {name: as_array(name, value) for name, value in by_name(answer, names).items()}
     except Exception as error:  # the user's, of any class
         said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         if "non-string array" in said:  # of numpy.char
@@ -253,6 +253,19 @@ def _own_answer(made: _Callable, *, made_up: bool) -> dict[str, Array]:
             if made_up
             else f"{made.title} itself fails on the sample: {said}"
         ) from error
+    for name, array in found.items():
+        odd = array.reshape(-1).tolist() if array.dtype == object else []
+        if wrong := [each for each in odd if not isinstance(each, str | bytes)]:
+            where = "" if name == "output" else f" as {name!r}"
+            raise InvalidInput(
+                f"{made.title} returns {_said(wrong[0])}{where} for the sample; return arrays, numbers or text, or a "
+                "dict of them by output"
+            )
+    return found
+
+
+def _said(value: object) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
 
 
 def _tried(
