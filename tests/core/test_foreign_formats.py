@@ -58,7 +58,7 @@ WRITERS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "h.safetensors": (lambda path: save_file(LINEAR.state_dict(), path), "weights of a model, without the model"),
     "i.keras": (lambda path: path.write_bytes(zipped("metadata.json", "config.json")), "is a model of Keras"),
-    "j.h5": (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(64)), "is a model of Keras"),
+    "j.h5": (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(64)), r"alone \(.weights.h5\), make the model"),
     "k.gguf": (lambda path: path.write_bytes(b"GGUF\x03\0\0\0" + bytes(64)), "llama.cpp"),
     "l.tflite": (lambda path: path.write_bytes(b"\x1c\0\0\0TFL3" + bytes(64)), "TensorFlow Lite.*tf2onnx"),
     "m.npz": (lambda path: np.savez(path, a=np.zeros(3)), "arrays of NumPy"),

@@ -39,7 +39,10 @@ _WEIGHTS = (
     "has the weights of a model, without the model; make the model in its library (transformers: "
     "from_pretrained(FOLDER), torch: module.load_state_dict(load_file(FILE))), and load it: %infer load NAME model"
 )
-_KERAS = "is a model of Keras; model = keras.saving.load_model(FILE), and load it: %infer load NAME model"
+_KERAS = (
+    "is a model of Keras; model = keras.saving.load_model(FILE), and load it: %infer load NAME model. Where it holds "
+    "weights alone (.weights.h5), make the model first, and model.load_weights(FILE)"
+)
 _GGUF = "is a language model for llama.cpp, and ONNX models are served here; export the model that it was made from"
 _TFLITE = (
     "is a TensorFlow Lite model; convert it (python -m tf2onnx.convert --tflite FILE --output model.onnx --opset 18), "

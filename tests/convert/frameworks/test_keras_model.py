@@ -75,6 +75,13 @@ async def test_what_cannot_be_exported_says_what_to_do() -> None:
         await load(OnnxClient(), "m", layers.Dense(2), {})
     with pytest.raises(InvalidInput, match="arrays of numbers, rows first"):
         await load(OnnxClient(), "m", perceptron()[0], {}, sample=["a", "b"])
+    with pytest.raises(InvalidInput, match="Adam is no model of Keras"):
+        await load(OnnxClient(), "m", keras.optimizers.Adam(), {})
+    model, inputs = perceptron()
+    with pytest.raises(
+        InvalidInput, match=r"Sequential itself fails on the first row \(x float32 \[1, 5\]\): ValueError: Input 0"
+    ):
+        await load(OnnxClient(), "m", model, {}, sample=inputs[:, :5])
 
 
 async def test_a_missing_exporter_is_named_with_its_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,6 +41,8 @@ def _converted(source: object, sample: object | None) -> Converted:
     kind = type(model).__name__
     backend = keras.backend.backend()
     if not isinstance(model, keras.Model):
+        if not isinstance(model, keras.Layer):
+            raise InvalidInput(f"{kind} is no model of Keras: load the keras.Model itself")
         raise InvalidInput(f"{kind} is a Keras layer; load a model, as keras.Sequential([keras.Input(shape), layer])")
     if backend not in NEEDS:
         raise Unsupported(f"Keras has no ONNX export with the backend {backend}; it has with {', '.join(NEEDS)}")
@@ -49,7 +52,10 @@ def _converted(source: object, sample: object | None) -> Converted:
         )
     given = _made_up(model, kind) if sample is None else _given(model, sample)
     first = {name: array[:1] for name, array in given.items()}
-    _call(model, first)  # it exports only what was called once
+    try:
+        _call(model, first)  # it exports only what was called once
+    except Exception as error:  # the model's, of any class
+        raise _own_error(error, kind, first) from error
     shapes = _free(model, given)
     notes = ["batch axis free"]
     signature = None
@@ -169,6 +175,14 @@ def _call(model: Any, inputs: Inputs) -> Any:
         return model(inputs, training=False)
     arrays = list(inputs.values())
     return model(arrays if len(arrays) > 1 else arrays[0], training=False)
+
+
+def _own_error(error: Exception, kind: str, inputs: Inputs) -> InvalidInput:
+    """The model's own error on its first row, without Keras's words around it."""
+    lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", str(error)).splitlines() if line.strip()]
+    said = next((line for line in lines if not line.startswith("Exception encountered when calling")), "")
+    shapes = ", ".join(f"{name} {array.dtype} {list(array.shape)}" for name, array in inputs.items())
+    return InvalidInput(f"{kind} itself fails on the first row ({shapes}): {type(error).__name__}: {said[:240]}")
 
 
 def _answers(model: Any, inputs: Inputs) -> dict[str, Array]:
