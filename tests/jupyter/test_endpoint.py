@@ -258,7 +258,9 @@ async def test_a_link_is_redeemed_once_without_a_login(shared: Shared) -> None:
     assert status == 200 and given["token"].startswith("wbk_")
     assert (await shared.call("POST", INFER, given["token"], BODY))[0] == 200
     assert (await shared.call("POST", "/share/claim", None, code))[0] == 404
-    told = [each for each in await shared.owner.audit() if each.action == "claim" and each.outcome == "ok"]
+    audit = await shared.owner.audit()
+    assert any("(panel; pid " in each.agent for each in audit if each.action == "load")
+    told = [each for each in audit if each.action == "claim" and each.outcome == "ok"]
     assert (told[-1].who, told[-1].way) == ("anyone", "jupyter")
     assert told[-1].address.endswith(" via 127.0.0.1") and told[-1].agent.startswith("Python/")
 
