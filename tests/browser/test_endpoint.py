@@ -125,6 +125,7 @@ def test_what_is_shared_elsewhere_is_listed_in_the_dark_and_where_it_is_narrow(
     lab: Jupyter, wb: Workbench, open_page: OpenPage
 ) -> None:
     wb.load("plus", lab.root / "plus-one.onnx")
+    version = wb.models()[0].version
     wb.share("plus", label="the-team-with-a-long-name-that-goes-on-and-on-and-on", expires="12h")
     panel = open_panel(open_page(width=720, height=1000, dark=True), lab)
     endpoint = section(panel)
@@ -132,9 +133,12 @@ def test_what_is_shared_elsewhere_is_listed_in_the_dark_and_where_it_is_narrow(
     endpoint.get_by_role("textbox", name="With").fill("team-b")
     endpoint.get_by_role("button", name="More limits").click()
     endpoint.get_by_role("textbox", name="Rows a second").fill("2000/s")
+    endpoint.get_by_role("textbox", name="Only version").fill(version)
+    endpoint.get_by_role("checkbox", name="metrics").check()
     endpoint.get_by_role("button", name="Share", exact=True).click()
     expect(endpoint.get_by_label("Link for team-b")).to_be_visible()
-    expect(endpoint).to_contain_text("plus · 20/s · 2,000 rows/s · 16 at once")
+    expect(endpoint).to_contain_text(f"plus v{version} · 20/s · 2,000 rows/s · 16 at once · metrics")
+    expect(endpoint.get_by_role("button", name="More limits: 3 set")).to_be_visible()
     assert panel.barriers(f"#{PANEL}") == []
     too_wide = endpoint.evaluate(
         """section => [...section.querySelectorAll('*')]

@@ -32,6 +32,9 @@ TERMS = {
     "quota": "10000/day",
     "row_quota": None,
     "max_in_flight": None,
+    "version": 1,
+    "max_body": "64KiB",
+    "metrics": True,
 }
 
 
@@ -60,6 +63,8 @@ async def test_a_share_is_made_called_told_of_once_and_revoked(
         ({**TERMS, "rate": 0}, 400, "rate must be"),
         ({**TERMS, "row_rate": "many"}, 400, "row_rate must be"),
         ({**TERMS, "row_quota": 0}, 400, "row_quota must be"),
+        ({**TERMS, "version": 7}, 404, "7"),
+        ({**TERMS, "max_body": "much"}, 400, "max_body must be"),
         ({**TERMS, "max_in_flight": 0}, 400, "max_in_flight must be"),
         ({**TERMS, "expires": "-1d"}, 400, "expires"),
         ({**TERMS, "show_token": True}, 400, "show_token"),
@@ -78,7 +83,8 @@ async def test_a_share_is_made_called_told_of_once_and_revoked(
     (share,) = await ask("shares")
     assert (share["label"], share["state"], share["first_call_at"]) == ("team-a", "holds", None)
     assert (share["rate"], share["row_rate"], share["quota"], share["row_quota"]) == (20, 2000, 10000, None)
-    assert share["max_in_flight"] == 16
+    assert (share["max_in_flight"], share["max_body"]) == (16, 65536)
+    assert (share["version"], share["metrics"]) == ("1", True)
     assert token not in json.dumps(share)
 
     async with AsyncClient(made["url"], token) as teammate:

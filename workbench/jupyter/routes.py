@@ -377,6 +377,9 @@ class ShareTerms(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     quota: int | str | None = None
     row_quota: int | str | None = None
     max_in_flight: int | None = None
+    version: int | str | None = None
+    max_body: int | str | None = None
+    metrics: bool = False
 
 
 class SharesHandler(Handler):

@@ -3,14 +3,7 @@ import { copyIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 import type { IView } from '../service/state';
 import type { INewShare, IShare } from '../service/wire';
-import {
-  type IShareDraft,
-  isActive,
-  MORE_LIMITS,
-  NEW_SHARE,
-  shareableModels,
-  toShareTerms
-} from '../share/shareForm';
+import { type IShareDraft, isActive, NEW_SHARE, shareableModels } from '../share/shareForm';
 import {
   linkWords,
   modelUses,
@@ -25,13 +18,13 @@ import { useCollapse, usePanel } from './panelContext';
 import {
   Button,
   ErrorMessage,
-  Field,
   FigureList,
   IconButton,
   Message,
   Section,
   State
 } from './primitives';
+import { ShareForm } from './newShare';
 import { useSignal } from './useSignal';
 
 /** The use of the shares is fetched this often while it is seen. */
@@ -157,101 +150,6 @@ function Contents({ view, draft, onDraft, made, onMade }: IContentsProps): JSX.E
         </div>
       )}
     </div>
-  );
-}
-
-interface IFormProps {
-  readonly names: readonly string[];
-  readonly shares: readonly IShare[];
-  readonly draft: IShareDraft;
-  readonly onDraft: React.Dispatch<React.SetStateAction<IShareDraft>>;
-  readonly onMade: (made: INewShare) => void;
-}
-
-function ShareForm({ names, shares, draft, onDraft, onMade }: IFormProps): JSX.Element {
-  const {
-    model: { shares: service },
-    trans
-  } = usePanel();
-  const id = React.useId();
-  const [sharing, setSharing] = React.useState(false);
-  const [trouble, setTrouble] = React.useState('');
-  const model = names.includes(draft.model) ? draft.model : (names[0] ?? '');
-  const { terms, wrong } = toShareTerms(trans, { ...draft, model }, shares);
-  const [moreOpen, setMoreOpen] = useCollapse('share-limits', false);
-
-  const share = async () => {
-    if (terms === null || sharing) {
-      return;
-    }
-    setTrouble('');
-    setSharing(true);
-    try {
-      onMade(await service.share(terms));
-      onDraft(now => (now.label === draft.label ? { ...now, label: '' } : now));
-    } catch (error) {
-      setTrouble(capitalized((error as Error).message));
-    } finally {
-      setSharing(false);
-    }
-  };
-
-  const field = (key: keyof IShareDraft, label: string, placeholder: string) => (
-    <Field
-      label={label}
-      text={draft[key]}
-      wrong={wrong.get(key) ?? ''}
-      placeholder={placeholder}
-      onText={typed => onDraft({ ...draft, model, [key]: typed })}
-    />
-  );
-
-  return (
-    <form
-      className="iw-Part"
-      aria-label={trans.__('Share a model')}
-      onSubmit={event => {
-        event.preventDefault();
-        void share();
-      }}
-    >
-      <div className="iw-Fields">
-        <div className="iw-Field">
-          <label htmlFor={`${id}-model`}>{trans.__('Model')}</label>
-          <select
-            id={`${id}-model`}
-            className="jp-mod-styled"
-            value={model}
-            onChange={event => onDraft({ ...draft, model: event.target.value })}
-          >
-            {names.map(each => (
-              <option key={each}>{each}</option>
-            ))}
-          </select>
-        </div>
-        {field('label', trans.__('With'), 'team-a')}
-        {field('rate', trans.__('Rate limit'), trans.__('no limit'))}
-        {field('expires', trans.__('Expires after'), '7d')}
-      </div>
-      <div>
-        <Collapsible
-          label={trans.__('More limits')}
-          open={moreOpen || MORE_LIMITS.some(key => wrong.has(key))}
-          onOpen={setMoreOpen}
-        >
-          <div className="iw-Fields">
-            {field('rowRate', trans.__('Rows a second'), trans.__('no limit'))}
-            {field('quota', trans.__('Requests a day'), trans.__('no limit'))}
-            {field('rowQuota', trans.__('Rows a day'), trans.__('no limit'))}
-            {field('atOnce', trans.__('Requests at once'), '16')}
-          </div>
-        </Collapsible>
-      </div>
-      <div className="iw-Row">
-        <Button label={trans.__('Share')} submit primary disabled={terms === null || sharing} />
-      </div>
-      <ErrorMessage text={trouble} onDismiss={() => setTrouble('')} />
-    </form>
   );
 }
 

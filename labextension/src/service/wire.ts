@@ -426,6 +426,11 @@ export interface IShareTerms {
   readonly row_quota: string | null;
   /** Null: the service's default. */
   readonly max_in_flight: number | null;
+  /** Bytes, such as "1MB". Null: no limit. */
+  readonly max_body: string | null;
+  /** The only one of the model. Null: the one that serves. */
+  readonly version: string | null;
+  readonly metrics: boolean;
 }
 
 /** A share that was just made. */
@@ -463,6 +468,11 @@ export interface IShare extends IShareUse {
   readonly day_requests: number;
   readonly day_rows: number;
   readonly max_in_flight: number;
+  /** Bytes. */
+  readonly max_body: number | null;
+  readonly version: string | null;
+  /** Whether it may read the metrics of its models. */
+  readonly metrics: boolean;
   readonly created_at: number;
   readonly expires_at: number;
   readonly revoked_at: number | null;

@@ -15,7 +15,13 @@ export interface IShareDraft {
   readonly quota: string;
   readonly rowQuota: string;
   readonly atOnce: string;
+  readonly maxBody: string;
+  readonly version: string;
+  /** Whether the share may read the metrics of its models. */
+  readonly metrics: boolean;
 }
+
+export type ShareField = Exclude<keyof IShareDraft, 'model' | 'metrics'>;
 
 export const NEW_SHARE: IShareDraft = {
   model: '',
@@ -25,17 +31,62 @@ export const NEW_SHARE: IShareDraft = {
   rowRate: '',
   quota: '',
   rowQuota: '',
-  atOnce: ''
+  atOnce: '',
+  maxBody: '',
+  version: '',
+  metrics: false
 };
-
-/** The fields that are folded away; an empty one asks for the default. */
-export const MORE_LIMITS = ['rowRate', 'quota', 'rowQuota', 'atOnce'] as const;
 
 const LABEL = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const RATE = /^\d{1,12}(\.\d{1,12})?\s*(\/\s*(s|min|m|h))?$/;
 const EXPIRES = /^\d+(\.\d+)?\s*(s|min|m|h|d)$/;
 const QUOTA = /^\d{1,13}\s*(\/\s*(d|day))?$/;
 const COUNT = /^\d{1,12}$/;
+const BYTES = /^\d{1,12}(\.\d{1,12})?\s*(([kKMG]i?)?B)?$/;
+const VERSION = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
+
+interface IMoreLimit {
+  readonly field: ShareField;
+  readonly label: string;
+  /** What holds where it is empty. */
+  readonly none: string;
+  /** What is said of a text that is wrong. */
+  readonly hint: string;
+  readonly isRight: (text: string) => boolean;
+}
+
+/** The fields that are folded away. */
+export function moreLimits(trans: TranslationBundle): readonly IMoreLimit[] {
+  const limit = (
+    field: ShareField,
+    label: string,
+    form: RegExp,
+    example: string,
+    none = trans.__('no limit')
+  ): IMoreLimit => ({
+    field,
+    label,
+    none,
+    hint: trans.__('Such as %1; empty: %2', example, none),
+    isRight: text => isAbove0(form, text)
+  });
+  return [
+    limit('rowRate', trans.__('Rows a second'), RATE, '2000/s'),
+    limit('quota', trans.__('Requests a day'), QUOTA, '10000'),
+    limit('rowQuota', trans.__('Rows a day'), QUOTA, '1000000'),
+    limit('atOnce', trans.__('Requests at once'), COUNT, '4', '16'),
+    limit('maxBody', trans.__('Largest body'), BYTES, '64KiB, 1MB'),
+    {
+      ...limit('version', trans.__('Only version'), VERSION, '3', trans.__('the one that serves')),
+      isRight: text => VERSION.test(text)
+    }
+  ];
+}
+
+/** How many of the fields that are folded away hold something. */
+export function countLimits(draft: IShareDraft, limits: readonly IMoreLimit[]): number {
+  return limits.filter(({ field }) => draft[field].trim() !== '').length + Number(draft.metrics);
+}
 
 /** Whether a share's token, or the link that gives it, can be used. */
 export function isActive(share: IShare): boolean {
@@ -66,15 +117,9 @@ export function toShareTerms(
   trans: TranslationBundle,
   draft: IShareDraft,
   shares: readonly IShare[]
-): { terms: IShareTerms | null; wrong: ReadonlyMap<keyof IShareDraft, string> } {
-  const label = draft.label.trim();
-  const rate = draft.rate.trim();
-  const expires = draft.expires.trim();
-  const rowRate = draft.rowRate.trim();
-  const quota = draft.quota.trim();
-  const rowQuota = draft.rowQuota.trim();
-  const atOnce = draft.atOnce.trim();
-  const wrong = new Map<keyof IShareDraft, string>();
+): { terms: IShareTerms | null; wrong: ReadonlyMap<ShareField, string> } {
+  const [label, rate, expires] = [draft.label.trim(), draft.rate.trim(), draft.expires.trim()];
+  const wrong = new Map<ShareField, string>();
   if (label !== '' && !LABEL.test(label)) {
     wrong.set('label', trans.__('Up to 64 letters, digits, “.”, “_” and “-”'));
   } else if (shares.some(each => each.label === label && isActive(each))) {
@@ -86,33 +131,29 @@ export function toShareTerms(
   if (!isAbove0(EXPIRES, expires)) {
     wrong.set('expires', trans.__('Such as 7d, 12h or 30min'));
   }
-  if (rowRate !== '' && !isAbove0(RATE, rowRate)) {
-    wrong.set('rowRate', trans.__('Such as 2000/s; empty for no limit'));
-  }
-  for (const [key, text] of [
-    ['quota', quota],
-    ['rowQuota', rowQuota]
-  ] as const) {
-    if (text !== '' && !isAbove0(QUOTA, text)) {
-      wrong.set(key, trans.__('A whole number, such as 10000; empty for no limit'));
+  for (const { field, hint, isRight } of moreLimits(trans)) {
+    const text = draft[field].trim();
+    if (text !== '' && !isRight(text)) {
+      wrong.set(field, hint);
     }
   }
-  if (atOnce !== '' && !isAbove0(COUNT, atOnce)) {
-    wrong.set('atOnce', trans.__('A whole number; empty for the default'));
+  if (wrong.size > 0 || label === '' || draft.model === '') {
+    return { terms: null, wrong };
   }
-  const terms =
-    wrong.size === 0 && label !== '' && draft.model !== ''
-      ? {
-          models: [draft.model],
-          label,
-          rate: rate || null,
-          expires,
-          row_rate: rowRate || null,
-          quota: quota || null,
-          row_quota: rowQuota || null,
-          max_in_flight: atOnce === '' ? null : Number(atOnce)
-        }
-      : null;
+  const atOnce = draft.atOnce.trim();
+  const terms = {
+    models: [draft.model],
+    label,
+    rate: rate || null,
+    expires,
+    row_rate: draft.rowRate.trim() || null,
+    quota: draft.quota.trim() || null,
+    row_quota: draft.rowQuota.trim() || null,
+    max_in_flight: atOnce === '' ? null : Number(atOnce),
+    max_body: draft.maxBody.trim() || null,
+    version: draft.version.trim() || null,
+    metrics: draft.metrics
+  };
   return { terms, wrong };
 }
 

@@ -54,13 +54,15 @@ export function linkWords(
  * `now` is in Unix seconds, as below.
  */
 export function shareTermsText(trans: TranslationBundle, share: IShare, now: number): string {
-  const { models, rate, row_rate: rowRate, max_in_flight: atOnce } = share;
+  const { models, version, rate, row_rate: rowRate, max_in_flight: atOnce } = share;
   const end = moment(share.revoked_at ?? share.expires_at, now);
   const words = [
-    models.join(', '),
+    models.join(', ') + (version === null ? '' : ` v${version}`),
     rate === null ? trans.__('no rate limit') : trans.__('%1/s', format.rate(rate)),
     ...(rowRate === null ? [] : [trans.__('%1 rows/s', format.rate(rowRate))]),
     trans.__('%1 at once', atOnce),
+    ...(share.max_body === null ? [] : [trans.__('bodies up to %1', format.bytes(share.max_body))]),
+    ...(share.metrics ? [trans.__('metrics')] : []),
     isActive(share) ? trans.__('until %1', end) : trans.__('ended %1', end)
   ];
   return words.join(' · ');

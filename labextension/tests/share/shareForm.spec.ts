@@ -1,6 +1,12 @@
 import { nullTranslator } from '@jupyterlab/translation';
 import { describe, expect, test } from 'vitest';
-import { NEW_SHARE, shareableModels, toShareTerms } from '../../src/share/shareForm';
+import {
+  countLimits,
+  moreLimits,
+  NEW_SHARE,
+  shareableModels,
+  toShareTerms
+} from '../../src/share/shareForm';
 import { model, share } from '../fixtures';
 
 const trans = nullTranslator.load('');
@@ -18,19 +24,35 @@ describe('the form of a share', () => {
       row_rate: null,
       quota: null,
       row_quota: null,
-      max_in_flight: null
+      max_in_flight: null,
+      max_body: null,
+      version: null,
+      metrics: false
     });
   });
 
   test('asks for more limits where they are typed', () => {
-    const limits = { rowRate: ' 2000/s', quota: '10000', rowQuota: '1000000/day', atOnce: '4 ' };
-    const { terms } = toShareTerms(trans, { ...typed, ...limits }, []);
-    expect(terms).toMatchObject({
+    const limits = {
+      rowRate: ' 2000/s',
+      quota: '10000',
+      rowQuota: '1000000/day',
+      atOnce: '4 ',
+      maxBody: '64 KiB',
+      version: 'a.1',
+      metrics: true
+    };
+    const draft = { ...typed, ...limits };
+    expect(toShareTerms(trans, draft, []).terms).toMatchObject({
       row_rate: '2000/s',
       quota: '10000',
       row_quota: '1000000/day',
-      max_in_flight: 4
+      max_in_flight: 4,
+      max_body: '64 KiB',
+      version: 'a.1',
+      metrics: true
     });
+    expect(countLimits(draft, moreLimits(trans))).toBe(7);
+    expect(countLimits(typed, moreLimits(trans))).toBe(0);
   });
 
   test('without a rate there is no limit', () => {
@@ -66,7 +88,10 @@ describe('the form of a share', () => {
     ['quota', '10000/h'],
     ['rowQuota', '1.5'],
     ['atOnce', '0'],
-    ['atOnce', '1.5']
+    ['atOnce', '1.5'],
+    ['maxBody', '1 MiBs'],
+    ['maxBody', '0'],
+    ['version', '../1']
   ] as const)('%s is not %j', (field, text) => {
     const { terms, wrong } = toShareTerms(trans, { ...typed, [field]: text }, []);
     expect([...wrong.keys()]).toEqual([field]);

@@ -26,6 +26,9 @@ test('a share says what it is for, and until when', () => {
   expect(words({ row_rate: 2000, max_in_flight: 4 })).toBe(
     `digits · 20/s · 2,000 rows/s · 4 at once${until}`
   );
+  expect(words({ version: '3', max_body: 65_536, metrics: true })).toBe(
+    `digits v3 · 20/s · 16 at once · bodies up to 65.5 kB · metrics${until}`
+  );
   expect(words({ state: 'expired' })).toContain(' · ended 2026-05-11 09:30');
   expect(words({ state: 'revoked', revoked_at: noon })).toContain(' · ended 12:00:05');
 });

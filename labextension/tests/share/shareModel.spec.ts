@@ -28,7 +28,10 @@ const TERMS = {
   row_rate: null,
   quota: null,
   row_quota: null,
-  max_in_flight: null
+  max_in_flight: null,
+  max_body: null,
+  version: null,
+  metrics: false
 };
 
 describe('shares', () => {
