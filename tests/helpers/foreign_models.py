@@ -69,6 +69,38 @@ def of_tensorflow() -> Iterator[Made]:
     yield "a function", tf.function(lambda x: tf.tanh(x @ module.weights)), numbers(5, 8)
 
 
+def of_paddle() -> Iterator[Made]:
+    import paddle
+    from paddle import nn
+
+    class Net(nn.Layer):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.norm = nn.Linear(8, 16), nn.BatchNorm1D(16)
+            self.drop, self.last = nn.Dropout(0.5), nn.Linear(16, 2)
+
+        def forward(self, x):  # type: ignore[no-untyped-def]  # Paddle reads the source
+            return self.last(self.drop(nn.functional.relu(self.norm(self.first(x)))))
+
+    class Two(nn.Layer):  # type: ignore[misc]
+        def forward(self, x, z):  # type: ignore[no-untyped-def]
+            return {"z": x + z, "best": x.argmax(1)}
+
+    class Sequences(nn.Layer):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.inner, self.last = nn.Embedding(20, 4), nn.LSTM(4, 5), nn.Linear(5, 2)
+
+        def forward(self, ids):  # type: ignore[no-untyped-def]
+            return self.last(self.inner(self.table(ids))[0][:, -1])
+
+    net = Net()
+    net(paddle.randn([4, 8]))  # in training mode
+    yield "layers", net, numbers(5, 8)
+    yield "two arguments", Two(), (numbers(5, 8), numbers(5, 8))
+    yield "sequences", Sequences(), np.arange(12).reshape(2, 6)
+
+
 def of_keras() -> Iterator[Made]:
     from tests.helpers.keras_models import KERAS, lstm
 
@@ -91,7 +123,7 @@ def assert_right(name: str, source: Any, example: Any) -> None:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    models = list({"jax": of_jax, "tensorflow": of_tensorflow, "keras": of_keras}[sys.argv[1]]())
+    models = list({"jax": of_jax, "tensorflow": of_tensorflow, "keras": of_keras, "paddle": of_paddle}[sys.argv[1]]())
     for model in models:
         assert_right(*model)
     print(f"right: {len(models)}")

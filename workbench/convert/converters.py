@@ -83,6 +83,7 @@ CONVERTERS: Mapping[str, str] = MappingProxyType(
         "jaxlib": "workbench.convert.frameworks.jax_function:convert",  # a jitted function
         "keras": "workbench.convert.frameworks.keras_model:convert",
         "lightgbm": "workbench.convert.trees.boosting:convert",
+        "paddle": "workbench.convert.frameworks.paddle_layer:convert",
         "sentence_transformers": "workbench.convert.hub.sentence_transformers:convert",
         "skorch": "workbench.convert.pytorch.skorch_net:convert",
         "sklearn": "workbench.convert.scikit.sklearn:convert",
@@ -95,17 +96,9 @@ CONVERTERS: Mapping[str, str] = MappingProxyType(
 )
 """Top package of a class in the object's ancestry -> the converter."""
 
-_ELSEWHERE: Mapping[str, str] = MappingProxyType(
-    {
-        "paddle": "export it with paddle.onnx.export, in an environment of its own, since that installs packages by "
-        "itself, and load the file",
-    }
-)
-"""Advice for objects that have no converter here yet."""
-
 _LIBRARIES = (
     "scikit-learn, LightGBM, XGBoost, CatBoost, PyTorch, skorch, transformers, sentence-transformers, Keras, "
-    "TensorFlow, jax or flax"
+    "TensorFlow, jax, flax or PaddlePaddle"
 )
 
 
@@ -135,8 +128,6 @@ def converter_for(source: object) -> Converter:
     parts = source if isinstance(source, tuple) else (source,)  # a pair (model, tokenizer)
     packages = [cls.__module__.split(".")[0] for each in parts for cls in type(each).__mro__]
     for package in packages:
-        if package in _ELSEWHERE:
-            raise Unsupported(f"{_article(source)} has no converter here yet: {_ELSEWHERE[package]}")
         if package in CONVERTERS:
             return _imported(CONVERTERS[package])
     raise Unsupported(

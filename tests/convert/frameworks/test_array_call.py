@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -54,7 +56,23 @@ def test_an_input_that_is_answered_as_it_came_gets_both_names(tmp_path: Path) ->
     assert [each.name for each in renamed.graph.output] == ["output_0", "output_1"]
 
 
-def test_paddle_is_told_how_to_be_exported() -> None:
-    layer = type("Linear", (), {"__module__": "paddle.nn.layer.common"})
-    with pytest.raises(Unsupported, match=r"paddle\.onnx\.export, in an environment of its own"):
-        converter_for(layer())
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        ("paddle.nn.layer.common", "a PaddlePaddle layer needs paddle2onnx: pip install paddle2onnx"),
+        ("tensorflow.python.x", "a TensorFlow function needs tf2onnx: pip install tf2onnx"),
+        ("jaxlib.x", "a jax function needs jax2onnx: pip install jax2onnx"),
+    ],
+)
+def test_a_missing_exporter_is_named_with_its_line(module: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for library in ("tensorflow", "jax"):
+        monkeypatch.setitem(sys.modules, library, ModuleType(library))
+    source = type("Linear", (), {"__module__": module})()
+    with pytest.raises(Unsupported, match=f"exporting {said}$"):
+        converter_for(source)(source, X)
+
+
+def test_an_answer_that_is_called_as_an_input_has_another_name() -> None:
+    assert list(answers({"x": X, "a": X}, ["x"])) == ["a", "x_out"]
+    for check in checks(lambda x: {"x": x}, {"x": X}, free=True):
+        assert list(check.expected) == ["x_out"]

@@ -1,4 +1,4 @@
-"""TensorFlow's and jax's models, each library in an environment of its own that the test makes."""
+"""Models of TensorFlow, Keras, jax and PaddlePaddle, each library in an environment of its own that the test makes."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ NEEDED = (
     ("library", "packages", "right"),
     [
         ("tensorflow", ("tensorflow-cpu", "tf2onnx"), 4),
+        ("paddle", ("paddlepaddle", "paddle2onnx", "setuptools"), 3),
         ("jax", ("jax", "jax2onnx", "flax"), 3),
         ("keras", ("keras", "tensorflow-cpu", "tf2onnx"), 7),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,12 +39,19 @@ def _parameters(function: Any) -> list[str]:
         return []
 
 
-def answers(answer: Any) -> dict[str, Array]:
-    """The outputs by name: a dict's keys in order, else `output_0` and so on."""
+def answers(answer: Any, inputs: Collection[str] = ()) -> dict[str, Array]:
+    """The outputs by name: a dict's keys in order, else `output_0` and so on. One that is called as an input is
+    `NAME_out`."""
     if isinstance(answer, Mapping):
-        return {str(name): np.asarray(answer[name]) for name in sorted(answer)}
+        names = {name: f"{name}_out" if name in inputs else str(name) for name in sorted(answer)}
+        return {names[name]: np.asarray(answer[name]) for name in names}
     several = answer if isinstance(answer, Sequence) else [answer]
     return {f"output_{place}": np.asarray(each) for place, each in enumerate(several)}
+
+
+def labels_of(outputs: Mapping[str, Array]) -> frozenset[str]:
+    """Those of whole numbers and truth values, which must be equal."""
+    return frozenset(name for name, array in outputs.items() if array.dtype.kind in "biu")
 
 
 def checks(call: Call, given: Mapping[str, Array], *, free: bool) -> Iterator[Check]:
@@ -52,7 +59,7 @@ def checks(call: Call, given: Mapping[str, Array], *, free: bool) -> Iterator[Ch
 
     def check(inputs: Mapping[str, Array], what: str = "") -> Check:
         rows: Any = dict(inputs) if len(inputs) > 1 else next(iter(inputs.values()))
-        return Check(rows, len(next(iter(inputs.values()))), answers(call(*inputs.values())), what)
+        return Check(rows, len(next(iter(inputs.values()))), answers(call(*inputs.values()), inputs), what)
 
     yield check(given)
     if free:

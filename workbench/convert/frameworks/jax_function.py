@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from workbench.convert.converters import Converted, exported_as
-from workbench.convert.frameworks.array_call import answers, checks, example_arrays
+from workbench.convert.frameworks.array_call import answers, checks, example_arrays, labels_of
 from workbench.convert.frameworks.graph_names import with_names
 from workbench.errors import InvalidInput, Unsupported
 
@@ -33,7 +33,7 @@ def convert(source: object, sample: object | None) -> Converted:
     path = Path(tempfile.mkdtemp(prefix="workbench-jax-")) / "model.onnx"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        outputs = answers(function(*given.values()))
+        outputs = answers(function(*given.values()), given)
         free = _export(function, given, path)
         compared = tuple(checks(function, given, free=free))
     opset = with_names(path, list(given), list(outputs))
@@ -41,7 +41,7 @@ def convert(source: object, sample: object | None) -> Converted:
     exported = exported_as(kind, "jax", versions["jax"], opset)
     rows = len(next(iter(given.values())))
     note = "batch axis free" if free else f"batches of exactly {rows} rows, since it does not trace for any number"
-    return Converted(path, exported, compared, False, frozenset(), kind, notes=(note,), versions=versions)
+    return Converted(path, exported, compared, False, labels_of(outputs), kind, notes=(note,), versions=versions)
 
 
 def _function(source: Any) -> tuple[Any, str]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from workbench.convert.conversion import current_conversion
 from workbench.convert.converters import Converted, exported_as, words
-from workbench.convert.frameworks.array_call import answers, checks, example_arrays
+from workbench.convert.frameworks.array_call import answers, checks, example_arrays, labels_of
 from workbench.convert.frameworks.graph_names import with_names, without_form
 from workbench.convert.frameworks.saved_model import signature_of
 from workbench.errors import InvalidInput, Unsupported
@@ -70,7 +70,7 @@ def convert(source: object, sample: object | None) -> Converted:
         return called(*(tf.constant(each) for each in arrays))
 
     try:
-        outputs = answers(call(*given.values()))
+        outputs = answers(call(*given.values()), given)
     except Exception as error:  # TensorFlow's own, about shapes and datatypes
         shapes_given = ", ".join(f"{name} {each.dtype} {list(each.shape)}" for name, each in given.items())
         raise InvalidInput(f"{kind} itself fails on {shapes_given}, with {words(error)}") from None
@@ -89,7 +89,7 @@ def convert(source: object, sample: object | None) -> Converted:
     versions = {"tensorflow": tf.__version__, "tf2onnx": version("tf2onnx")}
     exported = exported_as(kind, "tensorflow", versions["tensorflow"], opset)
     notes = tuple(filter(None, (called.note, "batch axis free" if free else "batch axis fixed")))
-    return Converted(path, exported, compared, sample is None, frozenset(), kind, notes=notes, versions=versions)
+    return Converted(path, exported, compared, sample is None, labels_of(outputs), kind, notes=notes, versions=versions)
 
 
 def _export(traced: Any, signature: Any, path: Path, kind: str) -> None:
