@@ -65,7 +65,8 @@ INNER_ROOMS: dict[str, dict[str, set[str]]] = {
         "python_functions": {"process"},
         "token_rotation": {"gate"},
         "shares": {"gate"},
-        "service": {"audit", "gate", "persistence", "shared_memory", "token_rotation"},
+        "network_port": set(),
+        "service": {"audit", "gate", "persistence", "shared_memory", "token_rotation", "network_port"},
         "inference": {"service", "gate", "compression", "shared_memory"},
         "repository_api": {"gate", "service", "shared_memory"},
         "http": {
@@ -80,6 +81,9 @@ INNER_ROOMS: dict[str, dict[str, set[str]]] = {
             "inference",
             "repository_api",
             "shares",
+            "network_port",
+            "self_signed",
+            "tls_context",
         },
         "grpc": {
             "audit",

@@ -18,6 +18,7 @@ from workbench.server.audit.audit_log import AuditLog
 from workbench.server.gate.connection_caps import ConnectionCaps
 from workbench.server.gate.in_flight import InFlightBytes
 from workbench.server.gate.unread_answers import UnreadAnswers
+from workbench.server.network_port import NetworkPort
 from workbench.server.persistence import ModelPersistence
 from workbench.server.shared_memory import SharedMemory
 from workbench.server.token_rotation import TokenRotation
@@ -61,8 +62,14 @@ class Service:
     audit: AuditLog = field(init=False)
     rotation: TokenRotation | None = None
     """None: its token is in no file."""
+    share_port: NetworkPort | None = None
+    """None: it opens no further port."""
     shared: SharedMemory | None = None
     """What clients registered; None: that is not allowed."""
+
+    def known_url(self, scheme: str) -> str:
+        """The URL that callers by this scheme may have called."""
+        return self.elsewhere_url if self.elsewhere_url.startswith(f"{scheme}://") else self.url
 
     def __post_init__(self) -> None:
         limits = self.config.limits

@@ -32,6 +32,7 @@ from workbench.server.grpc.port import GrpcPort
 from workbench.server.http.app import create_app
 from workbench.server.http.h1_connection import ConnectionLimits
 from workbench.server.http.h1_server import H1Server
+from workbench.server.http.share_port import SharePort
 from workbench.server.memory_release import MemoryRelease, tune_heap
 from workbench.server.persistence import ModelPersistence
 from workbench.server.process.bind_address import is_loopback, remote_test
@@ -186,6 +187,7 @@ async def _serve(
     )
     app.gate.on_replaced.append(server.token_replaced)
     app.gate.on_revoked.append(server.share_revoked)
+    service.share_port = share_port = SharePort(service, app)
     asked = _StopRequest()
     with _signals(asked.stop.set):
         await engine.start()
@@ -195,6 +197,7 @@ async def _serve(
         following = [asyncio.create_task(tls.follow())] if tls is not None else []
         if config.tls == "self-signed":
             following.append(asyncio.create_task(keep_self_signed(tls_folder, config.host)))
+        await share_port.restore()
         loaded = asyncio.Event()
         hold_s = link.place.hold_s if link is not None else 0.0
         http = asyncio.create_task(_listen(server, listener, loaded, hold_s))
@@ -208,11 +211,12 @@ async def _serve(
         if asked.next_worker:
             server.leave()
         server.begin_drain()
+        share_port.begin_drain()
         await port.leave(last=link is None or link.grpc_listener is None)
         service.draining.set()
         loaded.set()
         if status == RECYCLE:
-            await asyncio.gather(server.finish(RECYCLE_S), port.close(RECYCLE_S))
+            await asyncio.gather(server.finish(RECYCLE_S), share_port.finish(RECYCLE_S), port.close(RECYCLE_S))
             await app.shares.keep_use()
             log.info("stopped, to be started anew")
             persistence.close()
@@ -222,7 +226,7 @@ async def _serve(
         persistence.stop()
         await engine.close(config.drain_timeout_s)
         server.stop(last=link is None or asked.end)
-        await asyncio.gather(http, port.close(LINGER_S))
+        await asyncio.gather(http, share_port.stop(), port.close(LINGER_S))
         pulse.cancel()
         release.cancel()
         for task in following:

@@ -161,27 +161,28 @@ class Gate:
             for told in self.on_replaced:
                 told()
 
-    def admit(self, scope: Scope | None, method: str, headers: Headers) -> Caller:
+    def admit(self, scope: Scope | None, method: str, headers: Headers, *, any_host: bool = False) -> Caller:
         """The caller of an HTTP request to a route with `scope`; None: the path is unknown, and any token will do.
+        `any_host`: it came on a port that is reached under other names than the service's own.
 
         Raises Unauthenticated, or Forbidden for a foreign Host or Origin or a missing scope. The answer depends on
         the arguments alone, so it holds for each request with the same head.
         """
         if scope is Scope.PUBLIC:
             if method not in SAFE_METHODS:
-                self._check_site(method, headers)
+                self._check_site(method, headers, any_host)
             return self._anyone
         sent = headers.get(b"authorization", b"")
         caller = self._owner if self._header is None else self._caller_of(sent)
         if caller is None:
             raise _refused(sent, "header Authorization")
-        self._check_site(method, headers)
+        self._check_site(method, headers, any_host)
         return _with_scope(caller, scope)
 
-    def _check_site(self, method: str, headers: Headers) -> None:
+    def _check_site(self, method: str, headers: Headers, any_host: bool) -> None:
         """Raises Forbidden for a foreign Host, and of what changes something for a foreign Origin."""
         host = headers.get(b"host", b"")
-        if self._hosts is not None and _hostname(host) not in self._hosts:
+        if not any_host and self._hosts is not None and _hostname(host) not in self._hosts:
             raise Forbidden("the Host header names another machine; call the service as 127.0.0.1 or localhost")
         if (
             method not in SAFE_METHODS

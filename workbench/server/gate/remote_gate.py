@@ -15,13 +15,14 @@ class RemoteGate:
     """In place of a `Gate`, for connections from elsewhere. What it says is kept apart from what the gate says: a head
     or a header block that is remembered carries its caller past both."""
 
-    def __init__(self, gate: Gate, owner_remote: bool) -> None:
+    def __init__(self, gate: Gate, owner_remote: bool, *, any_host: bool = False) -> None:
         self._gate = gate
+        self._any_host = any_host
         self._owner_remote = owner_remote
 
     def admit(self, scope: Scope | None, method: str, headers: Headers) -> Caller:
         """As `Gate.admit`."""
-        return self._allowed(self._gate.admit(scope, method, headers), scope)
+        return self._allowed(self._gate.admit(scope, method, headers, any_host=self._any_host), scope)
 
     def admit_token(self, scope: Scope | None, authorization: bytes | None) -> Caller:
         """As `Gate.admit_token`."""

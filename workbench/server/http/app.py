@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from typing import Final
 
 from workbench.errors import WorkbenchError
 from workbench.server.audit.audit_log import AuditLog
-from workbench.server.gate.auth import SAFE_METHODS, Caller, Gate
+from workbench.server.gate.auth import SAFE_METHODS, Caller, Gate, Headers
 from workbench.server.gate.remote_gate import RemoteGate
 from workbench.server.gate.scopes import CONTROL_SCOPES, Scope
 from workbench.server.http import (
@@ -21,6 +21,7 @@ from workbench.server.http import (
     routes_not_implemented,
     routes_pages,
     routes_share,
+    routes_share_port,
     routes_shared,
     routes_v2,
 )
@@ -42,7 +43,7 @@ def create_app(service: Service, token: str | None) -> App:
     gate = Gate(token, service.config.host, service.config.limits.max_in_flight)
     shares = Shares(gate, service.persistence.shares, changed=service.metrics.changes.note)
     service.metrics.watch_shares(shares.figures)
-    rooms = (routes_v2, routes_shared, routes_control, routes_files, routes_pages)
+    rooms = (routes_v2, routes_shared, routes_control, routes_files, routes_pages, routes_share_port)
     table = [route for room in rooms for route in room.routes(service)]
     table += routes_share.routes(service, shares)
     table = [_noted(service.audit, route) for route in table]
@@ -68,13 +69,13 @@ class App:
         self.known = self.infer.known
         gate.on_replaced.append(self.infer.heads.clear)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._admit = gate.admit
+        self._admit: Callable[[Scope | None, str, Headers], Caller] = gate.admit
 
-    def for_remote(self, owner_remote: bool) -> App:
+    def for_remote(self, owner_remote: bool, *, any_host: bool = False) -> App:
         """The application for callers on other machines: the same, but for what they may do. It remembers heads of its
         own, since who sends a remembered head is not asked for again."""
         other = copy(self)
-        other._admit = RemoteGate(self.gate, owner_remote).admit
+        other._admit = RemoteGate(self.gate, owner_remote, any_host=any_host).admit
         other.infer = InferRoute(self.inference)
         other.known = other.infer.known
         self.gate.on_replaced.append(other.infer.heads.clear)

@@ -615,6 +615,10 @@ class H1Connection(asyncio.Protocol):
         """The caller's."""
         return self._place.address
 
+    @property
+    def scheme(self) -> str:
+        return "http" if self.transport.get_extra_info("sslcontext") is None else "https"
+
     # Ends
 
     def trust(self, guest: bool = False) -> None:

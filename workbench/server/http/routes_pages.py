@@ -64,7 +64,8 @@ class Pages:
         ]
         share = _terms(call.caller) if isinstance(call.caller, ShareCaller) else None
         versions = {} if call.caller.version is None else {each.name: each.version for each in served}
-        document = openapi(Endpoint(caller_url(call.headers, self._service.url)), served, versions, share)
+        url = caller_url(call.headers, self._service.known_url(call.scheme))
+        document = openapi(Endpoint(url), served, versions, share)
         return Response(200, msgspec.json.encode(document), headers=((b"cache-control", b"no-store"),))
 
 

@@ -143,7 +143,7 @@ class ShareRoutes:
                 "token": token,
                 "label": record.label,
                 "models": record.models,
-                "url": caller_url(call.headers, self._service.elsewhere_url or self._service.url),
+                "url": caller_url(call.headers, self._service.known_url(call.scheme)),
                 "expires_at": record.expires_at,
             }
         )

@@ -68,6 +68,11 @@ class Call:
         return dict(pairs).get(name, default)
 
     @property
+    def scheme(self) -> str:
+        """ "https" where its connection has TLS, else "http"."""
+        return self._connection.scheme
+
+    @property
     def source(self) -> Source:
         """From where it came, for the audit."""
         return source_of(self.head, self._connection, self.caller)
