@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -198,6 +199,17 @@ def test_the_verbs_of_a_client_speak_to_a_running_service(
         assert "there is a share 'b'" in said("share", "plus", "--with", "b", status=2)
         assert "team-a has ended" in said("revoke", "team-a")
         assert "no share that holds" in said("revoke", "team-a", status=2)
+        assert "no port for shares is open" in said("port")
+        assert "add --tls self-signed" in said("share", "plus", "--with", "e", "--host", "0.0.0.0", status=2)
+        assert "not found" in said("share", "nobody", "--with", "e", "--host", "127.0.0.1", status=2)
+        assert "no port for shares is open" in said("port")
+        assert "add --host" in said("share", "plus", "--with", "e", "--insecure", status=2)
+        opened = said("share", "plus", "--with", "e", "--host", "127.0.0.1")
+        url = re.search(r"http://127\.0\.0\.1:[0-9]+", opened)
+        assert url is not None and f"{url[0]}/share/claim#" in opened and url[0] in said("port")
+        assert url[0] in said("share", "plus", "--with", "f", "--host", "127.0.0.1")
+        assert "closed" in said("port", "--close")
+        assert "no port for shares is open" in said("port", "--close", status=2)
         listed = said("shares")
         assert "revoked" in listed and token not in listed
         assert token not in said("logs", "--lines", "50")

@@ -621,6 +621,47 @@ class Workbench:
 
         sync.run(self._client.revoke(share))
 
+    def open_port(
+        self,
+        host: str,
+        port: int = 0,
+        *,
+        tls: str = "off",
+        tls_cert: str | os.PathLike[str] | None = None,
+        tls_key: str | os.PathLike[str] | None = None,
+        insecure: bool = False,
+    ) -> Card:
+        """Opens a port of the service on a network, such as "0.0.0.0" for all, for calls with shares' tokens alone.
+
+        Off loopback it needs `tls="self-signed"`, or the PEM files `tls_cert` and `tls_key` on the service's machine;
+        `insecure` opens it without. `port` 0 takes a free one. The answer has `url`, `ca_file` for callers to trust,
+        its `sha256`, and a `warning`. It is open until `close_port`, also after restarts; asked for again as it is, it
+        stays. Raises Unavailable for a port that is taken, Conflict where another one is open.
+        """
+        from workbench.client import sync
+        from workbench.client.summary import port_card
+
+        files = {
+            name: str(Path(path).absolute())
+            for name, path in (("tls_cert", tls_cert), ("tls_key", tls_key))
+            if path is not None
+        }
+        terms = {"host": host, "port": port, "tls": tls, "insecure": insecure, **files}
+        return port_card(sync.run(self._client.open_share_port(terms)))
+
+    def port(self) -> Card:
+        """Shows the port on a network that shares are called on."""
+        from workbench.client import sync
+        from workbench.client.summary import port_card
+
+        return port_card(sync.run(self._client.share_port()))
+
+    def close_port(self) -> None:
+        """Closes the port for shares for good, once what is under way there is answered. Raises NotFound."""
+        from workbench.client import sync
+
+        sync.run(self._client.close_share_port())
+
     def audit(self, last: float | str = "7d") -> AuditTable:
         """Lists who changed the service and from where, of the `last` time ("7d", "12h", or seconds), the oldest first:
         loads, unloads, settings, shares made, claimed and revoked, tokens replaced, and what was refused.

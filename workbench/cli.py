@@ -316,24 +316,58 @@ def _add_share(parser: argparse.ArgumentParser) -> None:
         "--as-env", metavar="FILE", help="a new file for INFER_URL and INFER_TOKEN that only you can read"
     )
     parser.add_argument("--show-token", action="store_true", help="print the token in place of a link")
+    parser.add_argument("--host", help="open a port for shares there first, such as 0.0.0.0")
+    parser.add_argument("--port", type=int, help="of --host (a free one)")
+    parser.add_argument(
+        "--tls", choices=("off", "self-signed"), help="with a certificate that the service makes itself"
+    )
+    parser.add_argument("--tls-cert", metavar="FILE", help="PEM: with TLS there, with this certificate")
+    parser.add_argument("--tls-key", metavar="FILE", help="PEM: the certificate's private key")
+    parser.add_argument("--insecure", action="store_true", help="without TLS there, where something else encrypts")
+
+
+def _add_port(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--close", action="store_true", help="close it for good")
+
+
+def _port(arguments: argparse.Namespace) -> int:
+    workbench = _service(arguments)
+    if not arguments.close:
+        return _say(workbench.port())
+    workbench.close_port()
+    return _say("the port for shares is closed")
 
 
 def _share(arguments: argparse.Namespace) -> int:
-    share = _service(arguments).share(
-        arguments.names,
-        arguments.label,
-        arguments.rate,
-        arguments.expires,
-        row_rate=arguments.row_rate,
-        quota=arguments.quota,
-        row_quota=arguments.row_quota,
-        version=arguments.version,
-        max_body=arguments.max_body,
-        metrics=arguments.metrics,
-        max_in_flight=arguments.max_in_flight,
-        show_token=arguments.show_token,
-        as_env=arguments.as_env,
-    )
+    from workbench.client.port_for_share import port_for_share
+
+    workbench = _service(arguments)
+    with port_for_share(
+        workbench,
+        arguments.host,
+        port=arguments.port,
+        tls=arguments.tls,
+        tls_cert=arguments.tls_cert,
+        tls_key=arguments.tls_key,
+        insecure=arguments.insecure,
+    ) as opened:
+        share = workbench.share(
+            arguments.names,
+            arguments.label,
+            arguments.rate,
+            arguments.expires,
+            row_rate=arguments.row_rate,
+            quota=arguments.quota,
+            row_quota=arguments.row_quota,
+            version=arguments.version,
+            max_body=arguments.max_body,
+            metrics=arguments.metrics,
+            max_in_flight=arguments.max_in_flight,
+            show_token=arguments.show_token,
+            as_env=arguments.as_env,
+        )
+    if opened is not None:
+        _print(opened)
     _print(share)
     return _say(share.token) if arguments.show_token else 0
 
@@ -462,6 +496,7 @@ _CLIENT_VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], C
     "share": ("give somebody else a token for models, by a link", _add_share, _share),
     "shares": ("list the shares and their use", _add_nothing, _shares),
     "revoke": ("end a share", _add_revoke, _revoke),
+    "port": ("say which port shares are called on, or close it", _add_port, _port),
     "audit": ("list who changed the service, and from where", _add_audit, _audit),
     "logs": ("print the service's last log lines", _add_logs, _logs),
     "bench": ("load-test a model; the status is 1 if --slo is not met", _add_bench, _bench),

@@ -327,6 +327,14 @@ def test_a_model_is_shared_and_no_token_gets_into_the_notebook(cells: Cells, wb:
             assert repr(cells.run(f"%infer revoke {label}")).startswith(f"the share {label} has ended")
     assert {each.state for each in wb.shares() if each.label in "abcd" or each.id == share.id} == {"revoked"}
     assert "NotFound: " in cells.refused("%infer revoke team-a")
+    with capture_output() as shown:
+        cells.shell.run_cell("%infer share iris --with h --host 127.0.0.1")
+    url = cells.run("%infer port")["url"]
+    assert shown.stdout.count(url) == 3 and wb.port()["url"] == url  # of the port, the link and the share
+    assert "add --host" in cells.refused("%infer share iris --with i --tls self-signed")
+    assert "is open already" in cells.refused("%infer share iris --with i --host 0.0.0.0 --insecure")
+    assert "is closed" in repr(cells.run("%infer port --close"))
+    cells.run("%infer revoke h")
     assert "UsageError: share needs whom it is for: %infer share NAME --with LABEL" in cells.refused(
         "%infer share iris"
     )

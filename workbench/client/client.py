@@ -198,6 +198,18 @@ class AsyncClient:
         """End the share with this id or label."""
         await self._json("DELETE", f"/control/shares/{quote(share, safe='')}")
 
+    async def share_port(self) -> dict[str, Any] | None:
+        """The port on a network that shares are called on, as `GET /control/share-port` tells it; None: none is."""
+        found: dict[str, Any] | None = await self._json("GET", "/control/share-port")
+        return found
+
+    async def open_share_port(self, terms: Mapping[str, object]) -> dict[str, Any]:
+        """Open it; `terms` as `POST /control/share-port` takes them."""
+        return dict(await self._json("POST", "/control/share-port", terms))
+
+    async def close_share_port(self) -> None:
+        await self._json("DELETE", "/control/share-port")
+
     async def audit(self, since: float = 0.0, limit: int = MOST) -> AuditTable:
         """What was done to the service at `since` (Unix time) or later, the latest `limit` of it."""
         return audit_of(await self._json("GET", f"/control/audit?since={max(since, 0.0):.3f}&limit={limit}"))

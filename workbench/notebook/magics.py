@@ -18,6 +18,7 @@ from IPython.display import display
 
 from workbench.client.futures import Job
 from workbench.client.pipeline_wiring import pairs_of
+from workbench.client.port_for_share import port_for_share
 from workbench.client.results import Lines
 from workbench.client.summary import Card
 from workbench.convert.pytorch.last_calls import watch_cell
@@ -92,6 +93,7 @@ class InferMagics(Magics):
             "share": lambda command: _share(self._connect(), command),
             "shares": lambda command: self._connect().shares(),
             "revoke": lambda command: _revoked(self._connect(), command.rest),
+            "port": lambda command: _port(self._connect(), command),
             "audit": lambda command: _audit(self._connect(), command),
             "logs": lambda command: attach().logs(whole("--lines", command.flags.get("--lines", "20"))),
             "bench": lambda command: benches.bench(self._connect(), command, self._evaluated),
@@ -254,24 +256,43 @@ def _share(workbench: Workbench, command: Command) -> object:
     if "--with" not in flags:
         raise Misuse(f"share needs whom it is for: {VERBS['share'].usage.replace('[--with LABEL]', '--with LABEL')}")
     limit = flags.get("--max-in-flight")
-    share = workbench.share(
-        command.name,
-        flags["--with"],
-        flags.get("--rate"),
-        flags.get("--expires", "7d"),
-        row_rate=flags.get("--row-rate"),
-        quota=flags.get("--quota"),
-        row_quota=flags.get("--row-quota"),
-        version=flags.get("--version"),
-        max_body=flags.get("--max-body"),
-        metrics="--metrics" in flags,
-        max_in_flight=None if limit is None else whole("--max-in-flight", limit),
-        show_token="--show-token" in flags,
-        as_env=flags.get("--as-env"),
-    )
+    port = flags.get("--port")
+    with port_for_share(
+        workbench,
+        flags.get("--host"),
+        port=None if port is None else whole("--port", port),
+        tls=flags.get("--tls"),
+        tls_cert=flags.get("--tls-cert"),
+        tls_key=flags.get("--tls-key"),
+        insecure="--insecure" in flags,
+    ) as opened:
+        share = workbench.share(
+            command.name,
+            flags["--with"],
+            flags.get("--rate"),
+            flags.get("--expires", "7d"),
+            row_rate=flags.get("--row-rate"),
+            quota=flags.get("--quota"),
+            row_quota=flags.get("--row-quota"),
+            version=flags.get("--version"),
+            max_body=flags.get("--max-body"),
+            metrics="--metrics" in flags,
+            max_in_flight=None if limit is None else whole("--max-in-flight", limit),
+            show_token="--show-token" in flags,
+            as_env=flags.get("--as-env"),
+        )
+    if opened is not None:
+        display(opened)  # type: ignore[no-untyped-call]
     if "--show-token" in flags:
         display(Lines([str(share.token)]))  # type: ignore[no-untyped-call]
     return share
+
+
+def _port(workbench: Workbench, command: Command) -> Card:
+    if "--close" not in command.flags:
+        return workbench.port()
+    workbench.close_port()
+    return Card("the port for shares is closed", {})
 
 
 def _revoked(workbench: Workbench, share: str) -> Card:
