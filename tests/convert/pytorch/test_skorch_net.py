@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
 
@@ -52,6 +55,30 @@ def test_a_binary_one_and_a_regressor_too() -> None:
     np.testing.assert_allclose(got["probabilities"], binary.predict_proba(X), atol=1e-5)
     regressor = NeuralNetRegressor(nn.Sequential(nn.Linear(8, 1)), max_epochs=1, verbose=0).fit(X, X[:, :1])
     np.testing.assert_allclose(served(regressor, None)["output"], regressor.predict(X), atol=1e-5)
+
+
+def test_one_score_a_row_may_be_a_column_of_the_module() -> None:
+    net = NeuralNetBinaryClassifier(nn.Sequential(nn.Linear(8, 1)), max_epochs=1, verbose=0)
+    net.fit(X, (Y > 1).astype(np.float32))
+    got = served(net, X[:5])
+    assert got["label"].shape == net.predict(X).shape
+    assert got["probabilities"].shape == net.predict_proba(X).shape == (64, 2)
+    np.testing.assert_allclose(got["probabilities"], net.predict_proba(X), atol=1e-5)
+
+
+def test_a_net_is_the_last_step_of_a_pipeline_and_what_a_search_finds() -> None:
+    layers = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 3))
+    net = NeuralNetClassifier(layers, max_epochs=1, criterion=nn.CrossEntropyLoss, verbose=0)
+    for made, sample in (
+        (make_pipeline(StandardScaler(), net).fit(X, Y), None),
+        (GridSearchCV(net, {"lr": [0.1]}, cv=2).fit(X, Y), X[:9]),
+    ):
+        got = served(made, sample)
+        assert np.array_equal(got["label"], made.predict(X))
+        np.testing.assert_allclose(got["probabilities"], made.predict_proba(X), atol=1e-5)
+    regressor = NeuralNetRegressor(nn.Sequential(nn.Linear(8, 1)), max_epochs=1, verbose=0)
+    scaled = make_pipeline(StandardScaler(), regressor).fit(X, X[:, :1])
+    np.testing.assert_allclose(served(scaled, X[:9])["variable"], scaled.predict(X), atol=1e-5)
 
 
 def test_one_that_is_not_fitted_says_so() -> None:

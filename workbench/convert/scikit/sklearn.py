@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -24,7 +25,7 @@ from workbench.convert.scikit.precision import computes_in_double, has_trees
 from workbench.convert.scikit.row_variants import RowVariants
 from workbench.convert.scikit.rows_at_splits import rows_at_splits
 from workbench.convert.scikit.sample_rows import MadeUp, made_up_rows, nothing_like_it
-from workbench.convert.scikit.sklearn_export import export
+from workbench.convert.scikit.sklearn_export import ends_in_net, export
 from workbench.convert.scikit.tied_neighbours import decided
 from workbench.core.class_names import METADATA_KEY as CLASSES_KEY
 from workbench.core.class_names import encode_classes
@@ -54,6 +55,8 @@ def convert(source: object, sample: object | None) -> Converted:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of skl2onnx's own use of scikit-learn, nothing a user could mend
         made_up = made_up_rows(estimator, kind) if sample is None else MadeUp(thinned(sample), "")
+        if sample is None and ends_in_net(estimator) and isinstance(made_up.rows, np.ndarray):
+            made_up = replace(made_up, rows=made_up.rows.astype(np.float32))  # torch takes no other
         return _converted(estimator, kind, made_up, sample is None, double=computes_in_double(estimator))
 
 

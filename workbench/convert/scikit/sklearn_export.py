@@ -50,10 +50,12 @@ def export(estimator: Any, kind: str, rows: Any, *, double: bool = False) -> Any
 
 def _exported(estimator: Any, kind: str, rows: Any, double: bool) -> Any:
     def step(each: Any, rows: Any, double: bool, behind: bool) -> Any:
+        if is_net(each):
+            return _net(each, rows, double)
         return _by_skl2onnx(each, type(each).__name__, rows, double, behind, targets=(OPSETS,))
 
     parts = list(_parts(inside(estimator)))
-    by_column = any(hasattr(part, "transformers_") or type(part).__name__ in OWN for part in parts)
+    by_column = any(hasattr(part, "transformers_") or type(part).__name__ in OWN or is_net(part) for part in parts)
     if not by_column and (not double or len(parts) == 1):
         encodes = getattr(inside(estimator), "_preprocessor", None) is not None  # as HistGradientBoosting does
         if not encodes and hasattr(rows, "columns") and not all(_is_number(rows[name]) for name in rows.columns):
@@ -67,6 +69,27 @@ def _exported(estimator: Any, kind: str, rows: Any, double: bool) -> Any:
         return StepGraph(step, double=double).made(estimator, columns, type(estimator).__name__)
     except NeedsDouble:
         return StepGraph(step, double=True).made(estimator, columns, type(estimator).__name__)
+
+
+def is_net(part: Any) -> bool:
+    """Whether a step, or what a search has found, is a net of skorch."""
+    return any(cls.__module__.split(".")[0] == "skorch" for cls in type(inside(part)).__mro__)
+
+
+def ends_in_net(estimator: Any) -> bool:
+    """Whether the last step of a pipeline, or what a search has found, is a net of skorch."""
+    last = inside(estimator)
+    while steps := getattr(last, "steps", None):
+        last = inside(steps[-1][1])
+    return is_net(last)
+
+
+def _net(net: Any, rows: Any, double: bool) -> Any:
+    if double:
+        raise Unsupported(f"{type(net).__name__} computes in float32")
+    from workbench.convert.pytorch.skorch_net import step_model
+
+    return step_model(net, np.shape(rows)[1])
 
 
 def _is_number(column: Any) -> bool:
