@@ -390,7 +390,9 @@ def _text(array: Array, spec: TensorSpec) -> Array:
     if spec.missing and array.dtype.kind == "f" and np.isnan(array).all():
         array = array.astype(object)  # a column of text, all of it missing
     if array.dtype.kind not in "USO" and array.dtype.kind != "T":
-        raise InvalidInput(f"input {describe(spec)} takes text; an array of {array.dtype} was given")
+        picture = array.dtype == np.uint8 and array.ndim > 1
+        hint = "; send a picture as Pillow's, Image.fromarray(X), or as the bytes of its file" if picture else ""
+        raise InvalidInput(f"input {describe(spec)} takes text; an array of {array.dtype} was given{hint}")
     items = array.reshape(-1).tolist()
     stand_in = spec.missing.encode() if spec.missing and spec.missing != REFUSED else None
     try:  # each different one once: columns repeat a few texts

@@ -25,6 +25,7 @@ from workbench.convert.conversion import conversion
 from workbench.convert.converters import Converted, converter_for, python_way, words
 from workbench.convert.export_check import Comparison, DoesNotAgree, compare_with_original
 from workbench.convert.python.python_function import PythonFunction, is_function
+from workbench.convert.python.sample_arrays import unsendable
 from workbench.core.foreign_formats import HEAD_BYTES, foreign
 from workbench.core.model import ModelStatus, check_model_name
 from workbench.core.provenance import Provenance
@@ -322,6 +323,8 @@ def _converted(source: object, sample: object | None) -> Converted:
     except Unsupported as error:
         if is_function(source) or "as_python" in error.message or not (way := python_way(source)):
             raise
+        if why := unsendable(sample):
+            raise Unsupported(f"{error.message}. It cannot be served as Python either while {why}") from error
         raise Unsupported(f"{error.message}. Or {way}") from error
     except WorkbenchError:
         raise

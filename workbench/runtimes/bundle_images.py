@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PILLOW = "its images are read with Pillow, which the service's environment lacks: pip install pillow"
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP")
+LONGEST_PATH: Final = 4096
 MAX_PIXELS: Final = 64_000_000
 """Of one picture. A few kilobytes can hold more than a machine's memory."""
 MAX_PIXELS_AT_ONCE: Final = 8 * MAX_PIXELS
@@ -125,6 +126,8 @@ def _opened(row: int, data: bytes) -> Iterator[Image]:
     except Exception as error:  # Pillow's, for bytes that are no image or a broken one
         known = f"; give the bytes of a {', '.join(FORMATS)} file"
         said = "" if isinstance(error, PIL.UnidentifiedImageError) else f" ({str(error)[:100]})"
+        if data.isascii() and len(data) < LONGEST_PATH:
+            known += ", not its path or address: Path(FILE).read_bytes()"
         raise InvalidInput(f"row {row} is no image that can be read{said}{known}") from None
 
 

@@ -104,6 +104,10 @@ def test_images_go_in_as_files_or_pictures(wb: Workbench) -> None:
     assert wb.predict("m", file.getvalue())["score"] == pytest.approx(own[0]["score"], abs=1e-5)
     assert wb.predict("m", [file.getvalue()])["label"].tolist() == [own[0]["label"]]
     assert wb["m"].status.max_batch_size
+    with pytest.raises(InvalidInput, match=r"a JPEG, PNG, WEBP, BMP file, not its path or address: Path\(FILE\)"):
+        wb.predict("m", "picture.png")
+    with pytest.raises(InvalidInput, match=r"an array of uint8 was given; send a picture as Pillow's"):
+        wb.predict("m", np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(InvalidInput, match="row 1 is no image that can be read; give the bytes of a JPEG, PNG"):
         wb.predict("m", [images[0], b"GIF89a"])
     with pytest.raises(InvalidInput, match="row 0 is no image"):

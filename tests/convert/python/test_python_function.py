@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from catboost import CatBoostClassifier
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_iris
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 from sklearn.tree import DecisionTreeClassifier
 
 from workbench.api import Workbench
@@ -309,6 +310,14 @@ class Doubles:
 class Triples:
     def __call__(self, X: Any) -> Any:
         return 3 * X
+
+
+def test_serving_as_python_is_not_offered_for_a_sample_that_cannot_be_sent(wb: Workbench) -> None:
+    encoder = make_pipeline(OneHotEncoder()).fit(DATES[["when"]])
+    with pytest.raises(Unsupported, match=r"cannot be served as Python either while the sample of 'when' holds dates"):
+        wb.load("m", encoder, sample=DATES[["when"]])
+    with pytest.raises(InvalidInput, match="Linear is exported and not served as Python"):
+        wb.load("m", torch.nn.Linear(2, 2), as_python=True, sample=X[:3])
 
 
 def test_serving_as_python_is_offered_only_where_the_object_can_be_frozen() -> None:

@@ -189,6 +189,13 @@ def test_a_large_sample_is_thinned_out() -> None:
     assert converted.checks[0].row_count == 834
 
 
+def test_a_vector_for_an_estimator_of_a_table_is_the_users_to_mend() -> None:
+    table = pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0], "k": ["u", "v", "u", "v"]})
+    made = make_pipeline(ColumnTransformer([("k", OneHotEncoder(), ["k"])]), LogisticRegression())
+    with pytest.raises(InvalidInput, match="itself refuses the rows of the sample: ValueError"):
+        convert(made.fit(table, [0, 1, 0, 1]), table["k"].to_numpy())
+
+
 def test_a_sample_that_the_estimator_refuses_is_the_users_to_mend() -> None:
     with pytest.raises(
         InvalidInput, match="itself refuses the rows of the sample: ValueError: X has 3 features"

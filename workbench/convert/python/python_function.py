@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from workbench.client.formatting import megabytes
-from workbench.convert.converters import Check, Converted
+from workbench.convert.converters import Check, Converted, is_known
 from workbench.convert.python.python_annotations import annotated_inputs, annotated_outputs
 from workbench.convert.python.python_source import own_line
 from workbench.convert.python.python_values import Frozen
@@ -189,6 +189,8 @@ def _of_object(model: Any, sample: object | None) -> _Callable:
     """An object with `predict`, or else `transform`, of rows."""
     title = type(model).__name__
     method = next((each for each in ("predict", "transform") if callable(getattr(model, each, None))), None)
+    if method is None and is_known(model):
+        raise InvalidInput(f"{title} is exported and not served as Python: leave --as-python out (as_python=True)")
     if method is None:
         raise Unsupported(f"{title} has neither predict nor transform; write a function around it, and load that")
     if sample is None and any(each.__module__ == "sklearn.base" for each in type(model).__mro__):

@@ -231,7 +231,10 @@ def why_not_by_value(value: Any) -> str | None:
         return f"{name} holds what only its own library can read; keep what is needed of it as numbers or arrays"
     if not _is_installed(tops[0]) or any(each.__module__ == "sklearn.base" for each in cls.__mro__):
         return None
-    return f"{name} is of {tops[0]}, whose objects are not known here by their values; make it inside the function"
+    return (
+        f"{name} is of {tops[0]}, whose objects are not known here by their values; read it from its file inside of a "
+        "function (%%infer function NAME)"
+    )
 
 
 def _arguments(value: Any) -> tuple[tuple[object, ...], object] | None:

@@ -13,6 +13,9 @@ from workbench.errors import InvalidInput
 from workbench.functions.function_bundle import ValueSpec
 from workbench.functions.worker.function_arrays import as_array, kind_of
 
+FEW = 20
+"""Rows of a sample that are looked at before it is offered to serve something as Python."""
+
 
 def is_table(sample: object) -> bool:
     return callable(getattr(sample, "to_dict", None)) and hasattr(sample, "columns")
@@ -50,6 +53,18 @@ def array_of(value: object, name: str) -> Array:
     return found.astype(object) if found.dtype.kind in "SUT" else found  # as it comes where it is served
 
 
+def unsendable(sample: Any) -> str:
+    """Why the first rows of a table cannot be sent to a function, with what to do; empty where they can."""
+    if not is_table(sample):
+        return ""
+    try:
+        for name, column in sample[:FEW].items():
+            array_of(column.to_numpy(), str(name))
+    except InvalidInput as error:
+        return error.message
+    return ""
+
+
 def _why_not(value: Any, array: Array | None, name: str) -> str:
     """Why a value cannot be sent, and what to do."""
     dtype: Any = getattr(value, "dtype", None) if array is None else array.dtype
@@ -61,7 +76,7 @@ def _why_not(value: Any, array: Array | None, name: str) -> str:
     if dtype is not None and any(each is None or _differs(each) for each in np.ravel(np.asarray(value, object))):
         return (
             "has missing values, and text that is sent cannot be missing; fill them before you train, as with "
-            f"df[{name!r}].fillna('')"
+            f"df[{name!r}].fillna(''), or leave the column out of the sample where it is not read"
         )
     kind = type(value).__name__ if array is None else f"array of {array.dtype}"
     return f"is of the type {kind}, which cannot be sent; give numbers or text"

@@ -55,6 +55,8 @@ def convert(source: object, sample: object | None) -> Converted:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of skl2onnx's own use of scikit-learn, nothing a user could mend
         made_up = made_up_rows(estimator, kind) if sample is None else MadeUp(thinned(sample), "")
+        if sample is not None and np.ndim(made_up.rows) == 1:
+            _check_vector(estimator, kind, made_up.rows)
         if sample is None and ends_in_net(estimator) and isinstance(made_up.rows, np.ndarray):
             made_up = replace(made_up, rows=made_up.rows.astype(np.float32))  # torch takes no other
         return _converted(estimator, kind, made_up, sample is None, double=computes_in_double(estimator))
@@ -105,6 +107,16 @@ def _converted(estimator: Any, kind: str, made_up: MadeUp, unasked: bool, *, dou
         way="in double precision" if wide else "",
         retry=(lambda: _converted(estimator, kind, made_up, unasked, double=True)) if numbers else None,
     )
+
+
+def _check_vector(estimator: Any, kind: str, rows: Any) -> None:
+    """InvalidInput, with the estimator's own words, where it takes a table: a vector is for those that take text."""
+    method = estimator.predict if hasattr(estimator, "predict") else getattr(estimator, "transform", None)
+    try:
+        if method is not None:
+            method(rows)
+    except Exception as error:  # the estimator's own, of any class
+        raise InvalidInput(f"{kind} itself refuses the rows of the sample: {words(error)}") from error
 
 
 def _variants(estimator: Any, proto: ModelProto, rows: Any) -> Iterator[tuple[Any, str]]:
