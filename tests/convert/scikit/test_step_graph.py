@@ -16,7 +16,6 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
     RandomForestClassifier,
     StackingClassifier,
-    VotingClassifier,
 )
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.feature_selection import SelectKBest
@@ -331,10 +330,3 @@ def test_a_function_and_stacked_estimators_behind_columns_are_served() -> None:
     estimator = make_pipeline(columns((logged, ["fare"]), (words(), ["city"])), stacked).fit(FRAME, TARGET)
     converted = convert(estimator, FRAME)
     assert np.array_equal(answered(converted.model, FRAME)["label"], estimator.predict(FRAME))
-
-
-def test_an_ensemble_of_pipelines_over_columns_says_how_to_turn_it_around() -> None:
-    inner = make_pipeline(columns((words(), ["city"])), LogisticRegression())
-    estimator = VotingClassifier([("a", inner)]).fit(FRAME, TARGET)
-    with pytest.raises(Unsupported, match=r"make_pipeline\(ColumnTransformer\(...\), VotingClassifier\(...\)\)"):
-        convert(estimator, FRAME)

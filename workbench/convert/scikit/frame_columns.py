@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from workbench.convert.scikit.hoisted_columns import column_choosers
 from workbench.convert.scikit.trained_columns import places_of
 from workbench.errors import Unsupported
 
@@ -37,17 +38,19 @@ def input_columns(estimator: Any, rows: Any) -> list[tuple[str, int, bool]]:
 
 
 def unread_columns(estimator: Any, names: list[str]) -> frozenset[str]:
-    """Those of `names` that the estimator's ColumnTransformer, where it begins with one, drops."""
-    step = _first(estimator)
-    if not hasattr(step, "transformers_") or not hasattr(step, "feature_names_in_"):
-        return frozenset()
-    trained = [str(name) for name in step.feature_names_in_]
-    read = {
-        trained[place]
-        for _, each, chosen in step.transformers_
-        if not (isinstance(each, str) and each == "drop")
-        for place in places_of(chosen, trained, len(trained))
-    }
+    """Those of `names` that the estimator's ColumnTransformer, or each of those inside it, drops; none where it does
+    not begin with one."""
+    read: set[str] = set()
+    for step in column_choosers(estimator) or [_first(estimator)]:
+        if not hasattr(step, "transformers_") or not hasattr(step, "feature_names_in_"):
+            return frozenset()
+        trained = [str(name) for name in step.feature_names_in_]
+        read |= {
+            trained[place]
+            for _, each, chosen in step.transformers_
+            if not (isinstance(each, str) and each == "drop")
+            for place in places_of(chosen, trained, len(trained))
+        }
     return frozenset(names) - read
 
 

@@ -15,8 +15,9 @@ import numpy as np
 from workbench.convert.scikit.column_steps import ENCODERS, FILLERS, NeedsDouble
 from workbench.convert.scikit.frame_columns import INPUT, input_columns, is_text
 from workbench.convert.scikit.graph_parts import OPSETS
+from workbench.convert.scikit.hoisted_columns import hoisted, inside
 from workbench.convert.scikit.sklearn_own.registration import own_converters
-from workbench.convert.scikit.step_graph import StepGraph, inside
+from workbench.convert.scikit.step_graph import StepGraph
 from workbench.errors import Unsupported
 
 OWN = (*ENCODERS, *FILLERS)
@@ -26,7 +27,6 @@ _WORDS = r"[\p{L}\p{N}_]{2,}"
 """What a vectoriser's default pattern means in ONNX Runtime, whose \\w has ASCII only."""
 
 _FORMS: tuple[tuple[str, str, object, object], ...] = (
-    ("VotingClassifier", "flatten_transform", True, False),
     ("KBinsDiscretizer", "encode", "onehot", "onehot-dense"),
     ("RandomTreesEmbedding", "sparse_output", True, False),
 )
@@ -41,7 +41,6 @@ def export(estimator: Any, kind: str, rows: Any, *, double: bool = False) -> Any
 
     `rows` are as the estimator takes them, and say which columns are text. `double`: numbers are FP64, also inside.
     """
-
     proto = _exported(estimator, kind, rows, double)
     if getattr(getattr(estimator, "classes_", None), "dtype", None) == np.bool_:
         _make_labels_truth_values(proto.graph)
@@ -58,17 +57,22 @@ def _exported(estimator: Any, kind: str, rows: Any, double: bool) -> Any:
     by_column = any(hasattr(part, "transformers_") or type(part).__name__ in OWN or is_net(part) for part in parts)
     if not by_column and (not double or len(parts) == 1):
         encodes = getattr(inside(estimator), "_preprocessor", None) is not None  # as HistGradientBoosting does
-        if not encodes and hasattr(rows, "columns") and not all(_is_number(rows[name]) for name in rows.columns):
+        texts = [name for name in getattr(rows, "columns", ()) if not _is_number(rows[name])]
+        if encodes or not texts:
+            return _by_skl2onnx(estimator, kind, rows, double)
+        if (in_steps := hoisted(estimator)) is None:
             raise Unsupported(
-                f"{kind} takes columns of text as a whole, which has no ONNX form; encode them in a step before it, as "
-                f"make_pipeline(ColumnTransformer(...), {type(estimator).__name__}(...))"
+                f"{kind} takes columns of text ({', '.join(map(repr, texts[:3]))}) as a whole, which has no ONNX form; "
+                "encode them in a step before it, as make_pipeline(ColumnTransformer(...), "
+                f"{type(inside(estimator)).__name__}(...))"
             )
-        return _by_skl2onnx(estimator, kind, rows, double)
+    else:
+        in_steps = estimator
     columns = input_columns(estimator, rows)
     try:
-        return StepGraph(step, double=double).made(estimator, columns, type(estimator).__name__)
+        return StepGraph(step, double=double).made(in_steps, columns, type(estimator).__name__)
     except NeedsDouble:
-        return StepGraph(step, double=True).made(estimator, columns, type(estimator).__name__)
+        return StepGraph(step, double=True).made(in_steps, columns, type(estimator).__name__)
 
 
 def is_net(part: Any) -> bool:

@@ -15,6 +15,7 @@ from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from workbench.convert.scikit.column_steps import ENCODERS, FILLERS, Columns, ColumnSteps
 from workbench.convert.scikit.graph_parts import GraphParts
+from workbench.convert.scikit.hoisted_columns import inside
 from workbench.convert.scikit.trained_columns import places_of
 from workbench.errors import Unsupported
 
@@ -24,17 +25,6 @@ Unsupported."""
 
 _OF_FUNCTIONS = ("FunctionTransformer", "PowerTransformer")
 """Transformers whose powers and logarithms may have another last digit in ONNX Runtime."""
-
-
-def inside(estimator: Any) -> Any:
-    """The estimator that a search has chosen or that is held frozen; another is itself."""
-    while True:
-        if hasattr(estimator, "best_estimator_"):
-            estimator = estimator.best_estimator_
-        elif type(estimator).__name__ == "FrozenEstimator":
-            estimator = estimator.estimator
-        else:
-            return estimator
 
 
 class StepGraph:

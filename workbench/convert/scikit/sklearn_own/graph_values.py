@@ -140,7 +140,9 @@ class Graph:
         while (steps := getattr(estimator, "steps", None)) is not None:
             *before, (_, estimator) = steps
             for _, step in before:
-                if step is not None and step != "passthrough":
+                if isinstance(step, Taken):
+                    rows = (self.rows if rows is None else rows).take(step.places)
+                elif step is not None and step != "passthrough":
                     rows = self.inner(step, rows)[0].cast("float64")
         return estimator, rows
 
@@ -186,6 +188,19 @@ class Graph:
             operator.outputs.append(variable)
             found.append(Value(self, variable.full_name))
         return found
+
+
+class Taken:
+    """A step that takes some columns of what it is given."""
+
+    def __init__(self, places: Array, width: int) -> None:
+        self.places, self.n_features_in_ = places, width
+
+    def fit(self, *_: object) -> Taken:
+        return self
+
+    def transform(self, rows: Array) -> Array:
+        return np.asarray(rows)[:, self.places]
 
 
 class Value:

@@ -28,6 +28,7 @@ from workbench.convert.scikit.sklearn_own import (
     splines,
     target_transforms,
     trees,
+    votes_and_stacks,
     wrappers,
 )
 from workbench.convert.scikit.sklearn_own.graph_values import Graph, Value, is_text
@@ -54,6 +55,7 @@ _TABLES = (
     splines,
     target_transforms,
     trees,
+    votes_and_stacks,
     wrappers,
 )
 
