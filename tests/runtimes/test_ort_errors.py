@@ -99,6 +99,24 @@ def test_an_operators_complaint_about_data_is_the_callers_in_the_operators_words
         assert noise not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("node", "said"),
+    [
+        ("category of 'city'", "column 'city' holds a category that was not there when the model was trained"),
+        ("category of 'city' (2)", "column 'city' holds a category that was not there when the model was trained"),
+        ("it's", 'the model refused this input: Gather "it\'s": indices element out of data bounds, idx=3 must be '),
+    ],
+)
+def test_a_category_that_is_looked_up_in_vain_is_told_with_its_column(tmp_path: Path, node: str, said: str) -> None:
+    data, place = np.zeros((3, 1), np.float32), np.zeros(1, np.int64)
+    proto = one_operator("Gather", {"data": data, "place": place})
+    proto.graph.node[0].name = node
+    session = open_onnx(models.save(proto, tmp_path / "model.onnx"), ModelConfig(device="cpu"))
+    with pytest.raises(InvalidInput) as refused:
+        session.run({"data": data, "place": place + 3}, ["y"])
+    assert refused.value.message.startswith(said)
+
+
 def test_too_little_memory_is_no_fault_of_the_data(tmp_path: Path) -> None:
     proto = one_operator("ConstantOfShape", {"s": np.array([1])})
     session = open_onnx(models.save(proto, tmp_path / "model.onnx"), ModelConfig(device="cpu"))

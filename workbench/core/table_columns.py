@@ -17,6 +17,9 @@ MISSING_NUMBER = "NaN"
 REFUSED = "refused"
 """What is said of an input in which no value may be missing."""
 
+CATEGORY_OF = "category of "
+"""What the name of a node begins with that looks up a category; the column's name in quotes follows."""
+
 METADATA_KEY = "workbench.columns"
 """The key of the metadata, which are JSON: `missing`, input -> one of the above; `ignored`, columns that are not read;
 `columns`, input -> the names of its columns, in order."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from onnxruntime.capi.onnxruntime_pybind11_state import DeviceReset, EngineError, EPFail, InvalidArgument
 from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as KernelMissing
 
+from workbench.core.table_columns import CATEGORY_OF
 from workbench.errors import ExecutionError, InvalidInput, ModelError, WorkbenchError
 from workbench.runtimes.ort import VERSION
 
@@ -30,7 +31,7 @@ _NO_TYPE = re.compile(r"MLDataType for: (\S+) is not currently registered")
 _OUT_OF_MEMORY = re.compile(r"[Ff]ailed to allocate|out of memory|bad_alloc|BFCArena")
 
 _COMPLAINT = re.compile(
-    r"Non-zero status code returned while running (?P<operator>\w+) node\. Name:'(?P<node>[^']*)'\s*"
+    r"Non-zero status code returned while running (?P<operator>\w+) node\. Name:'(?P<node>.*?)'\s*"
     r"Status Message:(?P<words>.*)",
     re.DOTALL,
 )
@@ -130,6 +131,9 @@ def run_error(error: Exception) -> WorkbenchError:
     fault = isinstance(error, KernelMissing | EPFail | EngineError | DeviceReset)
     if not fault and not _DEVICE_FAULT.search(text) and _TERMINATED not in text:
         if found := _COMPLAINT.search(text):
+            if found["node"].startswith(CATEGORY_OF) and found["operator"] == "Gather":
+                column = re.sub(r" \(\d+\)$", "", found["node"].removeprefix(CATEGORY_OF))[:80]
+                return InvalidInput(f"column {column} holds a category that was not there when the model was trained")
             node = f" {found['node'][:80]!r}" if found["node"] else ""
             words = _NEGATIVE_INDEX.sub(r"an index is below 0, where 0 to \1 are taken", found["words"])
             words = _CONDITION.sub("", plain(words))

@@ -16,7 +16,7 @@ import numpy as np
 from onnx import TensorProto
 
 from workbench.convert.scikit.graph_parts import GraphParts
-from workbench.core.table_columns import MISSING_TEXT
+from workbench.core.table_columns import CATEGORY_OF, MISSING_TEXT
 from workbench.core.tensor import Array
 from workbench.errors import Unsupported
 
@@ -121,7 +121,7 @@ class ColumnSteps:
             place = self._place(column, list(categories))
             rows = table if other is None else np.vstack([table, other])
             values = self._graph.constant(rows.astype(self.numpy))
-            tensor = self._graph.node("Gather", [values, place], called=f"category of {column.names[0]!r}", axis=0)
+            tensor = self._graph.node("Gather", [values, place], called=f"{CATEGORY_OF}{column.names[0]!r}", axis=0)
             found.append(Columns(tensor, column.names * table.shape[1], filled=True))
         return found
 
