@@ -62,6 +62,7 @@ ESTIMATORS = [
     SVC(),
     make_pipeline(StandardScaler(), RandomForestClassifier(5, random_state=0)),
     make_pipeline(StandardScaler(), SVC()),
+    make_pipeline(StandardScaler(), LinearSVC(dual=False, max_iter=50)),
 ]
 
 

@@ -139,8 +139,9 @@ def _convert(estimator: Any, types: list[tuple[str, Any]], target: dict[str, int
     try:
         options = {**exact, id(estimator): {"zipmap": False} | exact.get(id(estimator), {})}
         proto = convert_sklearn(estimator, name=name, initial_types=types, options=options, target_opset=target)
-    except NameError:  # it has no option zipmap, and so no dictionaries to give
-        proto = convert_sklearn(estimator, name=name, initial_types=types, options=exact, target_opset=target)
+    except NameError:  # it has no option zipmap, and so no dictionaries to give; a pipeline would pass it on to its end
+        options = {**{id(part): {} for part in _parts(estimator)}, **exact}
+        proto = convert_sklearn(estimator, name=name, initial_types=types, options=options, target_opset=target)
     if sys.platform == "linux":
         _name_a_locale(proto.graph)
     return proto
