@@ -190,6 +190,13 @@ def test_a_large_sample_is_thinned_out() -> None:
     assert converted.checks[0].row_count == 834
 
 
+def test_categories_that_are_dates_are_told_so_without_a_sample() -> None:
+    dates = pd.DataFrame({"when": pd.date_range("2026-01-01", periods=4)})
+    made = make_pipeline(ColumnTransformer([("w", OneHotEncoder(), ["when"])]), LogisticRegression())
+    with pytest.raises(Unsupported, match=r"dates, which no tensor can hold.*df\[column\].astype\('int64'\)"):
+        convert(made.fit(dates, [0, 1, 0, 1]), None)
+
+
 def test_a_vector_for_an_estimator_of_a_table_is_the_users_to_mend() -> None:
     table = pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0], "k": ["u", "v", "u", "v"]})
     made = make_pipeline(ColumnTransformer([("k", OneHotEncoder(), ["k"])]), LogisticRegression())

@@ -70,7 +70,7 @@ def _why_not(value: Any, array: Array | None, name: str) -> str:
     dtype: Any = getattr(value, "dtype", None) if array is None else array.dtype
     if str(dtype).startswith(("datetime64", "timedelta64", "period")):
         return (
-            f"holds dates ({dtype}), which no tensor can; send numbers or text in their place, as "
+            f"holds dates ({dtype}), which no tensor can hold; send numbers or text in their place, as "
             f"df[{name!r}].astype('int64') or .astype(str), and make dates of them inside: pandas.to_datetime({name})"
         )
     if dtype is not None and any(each is None or _differs(each) for each in np.ravel(np.asarray(value, object))):

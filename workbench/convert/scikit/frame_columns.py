@@ -79,7 +79,7 @@ def is_text(column: Any, name: str = "") -> bool:
             "df[column].astype(str)"
         )
     raise Unsupported(
-        f"column {name!r} holds {found} values, which no tensor can; make them numbers before you train, as with "
+        f"column {name!r} holds {found} values, which no tensor can hold; make them numbers before you train, as with "
         "df[column].astype('int64')"
     )
 

@@ -17,7 +17,7 @@ import numpy as np
 from workbench.convert.scikit.frame_columns import unread_columns
 from workbench.convert.scikit.trained_columns import Column, trained_columns
 from workbench.core.tensor import Array
-from workbench.errors import ModelError
+from workbench.errors import ModelError, Unsupported
 
 ROWS = 256
 PAIRS = 48
@@ -87,6 +87,8 @@ def made_up_rows(estimator: Any, kind: str) -> MadeUp:
 def _columns(estimator: Any) -> list[Column]:
     try:
         return trained_columns(estimator, texts_like_the_training_data)
+    except Unsupported:
+        raise
     except Exception:  # attributes of somebody else's class, which only are called as scikit-learn's are
         return [Column()] * int(getattr(estimator, "n_features_in_", 0))
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from workbench.convert.scikit.tree_splits import split_points
 from workbench.core.tensor import Array
+from workbench.errors import Unsupported
 
 _NOTHING = np.empty(0)
 
@@ -207,6 +208,11 @@ def _categories(step: Any) -> Columns:
 
 
 def _category(values: Any) -> Column:
+    if getattr(getattr(values, "dtype", None), "kind", "") in ("M", "m"):
+        raise Unsupported(
+            "an encoder has categories that are dates, which no tensor can hold (as_python=True neither); make them "
+            "numbers before you train, as with df[column].astype('int64')"
+        )
     missing = [value is None or value != value for value in values]
     present = [value for value, hole in zip(values, missing, strict=True) if not hole]
     return Column(choices=present, hole=np.nan if any(missing) else None, none=any(value is None for value in values))
