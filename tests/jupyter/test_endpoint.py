@@ -223,6 +223,15 @@ async def test_what_is_no_route_of_a_share_is_not_reached(shared: Shared) -> Non
     assert (await shared.call("GET", "/v2/models/missing"))[0] == 403
 
 
+async def test_a_body_that_goes_nowhere_is_not_taken_from_the_next_callers_request(shared: Shared) -> None:
+    """Nothing is answered out of step: what one caller announces never reaches into another one's request."""
+    for method, path, token in (("GET", "/v2/health/live", None), ("HEAD", "/v2/models/plus", "")):
+        assert (await shared.call(method, path, token, bytes(60)))[0] == 200
+        for _ in range(2):
+            status, _, said = await shared.call("GET", "/v2/models/plus")
+            assert (status, said.get("name")) == (200, "plus"), said
+
+
 async def test_other_methods_are_told_which_ones_go(shared: Shared) -> None:
     for method, path, allowed in (
         ("OPTIONS", INFER, "POST"),

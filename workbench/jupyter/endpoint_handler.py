@@ -271,7 +271,8 @@ class EndpointHandler(web.RequestHandler):
     # The answer
 
     async def _forward(self, forwarder: Forwarder, path: str, token: str) -> None:
-        asked = forwarder.answer(self.request.method or "", path, self._headers_for(token), self._piped())
+        body = self._piped()
+        asked = forwarder.answer(self.request.method or "", path, self._headers_for(token, body is not None), body)
         try:
             with self._endpoint.turn(token):
                 async with asyncio.timeout(self._endpoint.limits.time_s), asked as answer:
@@ -294,9 +295,11 @@ class EndpointHandler(web.RequestHandler):
         finally:
             self._body.drop()
 
-    def _headers_for(self, token: str) -> dict[str, str]:
+    def _headers_for(self, token: str, with_body: bool) -> dict[str, str]:
         sent = self.request.headers
         headers = {name: sent[name] for name in PASSED_ON if name in sent}
+        if not with_body:  # else the service would take the next request on this connection for the body
+            headers.pop("Content-Length", None)
         headers["X-Forwarded-Proto"] = sent.get("X-Forwarded-Proto") or self.request.protocol
         callers = [*sent.get_list("X-Forwarded-For"), self.request.remote_ip or ""]
         headers["X-Forwarded-For"] = ", ".join(filter(None, callers))
