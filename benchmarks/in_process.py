@@ -52,9 +52,9 @@ class Plain:
 
     def begin(self, connection: H1Connection, body: bytes) -> Quiet:
         inference = self.inference
-        inference.service.used_at = time.monotonic()
+        inference.service.used_at = now = time.monotonic()
         assert not inference.draining.is_set()
-        self.caller.enter()
+        self.caller.enter(now)
         inference.bodies.take(len(body))
         request, answer = self.codec.decode(body, inference.clock(), None)
         quiet = Quiet(self, answer, len(body), connection)

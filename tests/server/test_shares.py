@@ -273,9 +273,9 @@ async def test_over_its_rows_a_share_is_told_when_to_come_again(house: House) ->
 async def test_over_its_quota_a_share_waits_for_the_next_day(house: House) -> None:
     token = (await shared(house, quota="3/day", row_quota=10))["token"]
     call, caller = Driver(house.app, token), caller_of(house, token)
-    now, wall = float(round(caller._clock())), 20_000.5 * DAY_S
+    now, wall = float(round(caller._since_boot())), 20_000.5 * DAY_S
     caller._quota = DailyQuota(3, 10, now, wall, None)
-    caller._clock = lambda: now
+    caller._since_boot = lambda: now
     replies = [await call("POST", INFER, body(*range(rows))) for rows in (8, 4, 1, 1, 1)]
     assert [each.status for each in replies] == [200, 429, 200, 200, 429]
     said = "this token has 10 rows a day, and this is more than is left; the next day begins at 00:00 UTC"
@@ -378,7 +378,7 @@ async def test_revoking_and_expiry_act_on_the_next_request_of_a_remembered_head(
     expiring._wall = lambda: b["expires_at"]
     assert await ask(b["token"]) == 401
     expiring._wall = lambda: 0.0  # the machine's clock is set back
-    expiring._clock = lambda: expiring._ends_at
+    expiring._ends_at = expiring._clock()
     assert await ask(b["token"]) == 401
     for each in (a, b):  # and at the gate
         reply = await Driver(house.app, each["token"])("GET", "/v2")

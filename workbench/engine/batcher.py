@@ -53,6 +53,15 @@ class QueuePolicy:
     priority_levels: int = 1
     default_priority: int = 1
     priority_step_s: float = 0.0
+    guest_delay_s: float = field(init=False)
+    """By which a share's request is put back in the queue: it comes after all levels."""
+    max_guests: int = field(init=False)
+    """Requests that may wait before one of a share is refused: the other half of the queue is the owner's."""
+
+    def __post_init__(self) -> None:
+        below = max(0, self.priority_levels - self.default_priority)
+        object.__setattr__(self, "guest_delay_s", below * self.priority_step_s + GUEST_DELAY_S)
+        object.__setattr__(self, "max_guests", -(-self.max_queue_size // 2))
 
     def priority_delay_s(self, priority: int) -> float:
         """Seconds that a request of this `priority` is put back in the queue, negative where it is put forward.
@@ -60,14 +69,9 @@ class QueuePolicy:
         1 is the highest; 0 and anything over the levels means the default, as in Triton. Shares come after all levels.
         """
         if priority == GUEST_PRIORITY:
-            return max(0, self.priority_levels - self.default_priority) * self.priority_step_s + GUEST_DELAY_S
+            return self.guest_delay_s
         levels = priority - self.default_priority if 0 < priority <= self.priority_levels else 0
         return levels * self.priority_step_s
-
-    @property
-    def max_guests(self) -> int:
-        """Requests that may wait before one of a share is refused: the other half of the queue is the owner's."""
-        return -(-self.max_queue_size // 2)
 
     def expires_at(self, accepted_at: float, deadline: float | None) -> float:
         """The earlier of a request's own deadline and the settings' timeout."""
@@ -115,13 +119,15 @@ class Batcher:
         """
         queue = self._queue
         request = ticket.request
-        if request.priority:
-            ticket.priority_delay_s = queue.priority_delay_s(request.priority)
-            if request.priority == GUEST_PRIORITY and self._depth >= queue.max_guests:
+        if request.priority == GUEST_PRIORITY:
+            ticket.priority_delay_s = queue.guest_delay_s
+            if self._depth >= queue.max_guests:
                 raise QueueFull(
                     f"{self._depth} requests wait for model {request.model!r}, and those of shares may fill half of "
                     "its queue; try again later, or send fewer at once"
                 )
+        elif request.priority:
+            ticket.priority_delay_s = queue.priority_delay_s(request.priority)
         if limited := request.deadline is not None or queue.timeout_s > 0:
             ticket.expires_at = queue.expires_at(ticket.accepted_at, request.deadline)
         with self._lock:

@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Protocol, TypeVar
 
 from workbench.config import Limits
 from workbench.core.messages import InferRequest, InferResponse
@@ -50,6 +50,9 @@ SHUTTING_DOWN: Final = "the service is shutting down; call again once another ru
 
 class Codec(Protocol):
     """Turns bodies into requests and responses into what a Responder sends. Shared by calls; keeps nothing of them."""
+
+    names_model: ClassVar[bool]
+    """The body says which model it is for; else the head did, and whether its caller may call it was asked then."""
 
     @property
     def content_encoding(self) -> bytes:
@@ -102,6 +105,7 @@ class InferencePath:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.engine = service.engine
+        self.rows_of = service.engine.rows_of
         self.clock = service.engine.clock
         self.limits: Limits = service.config.limits
         self.bodies = service.bodies
@@ -156,10 +160,10 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
         """
         inference = self.inference
         assert inference is not None
-        inference.service.used_at = time.monotonic()
+        inference.service.used_at = now = time.monotonic()
         if inference.draining.is_set():
             raise Draining(SHUTTING_DOWN)
-        caller.enter()
+        caller.enter(now)
         self.caller = caller
         if size:
             inference.bodies.take(size)
@@ -179,8 +183,9 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
             if caller is not None:
                 self.enter(caller, len(body))
             if self.caller is not None and self.caller.models is not None:
-                model, version, _ = codec.named_in(body)
-                self.caller.check_model(model, version or None)
+                if codec.names_model:
+                    model, version, _ = codec.named_in(body)
+                    self.caller.check_model(model, version or None)
             elif inference.shared is not None:
                 self.lease = RegionLease(inference.shared)
             if len(body) > SMALL_BODY or codec.content_encoding:
@@ -247,7 +252,7 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
     def _submit(self, inference: InferencePath, request: InferRequest) -> None:
         self.decoded_at = inference.clock()
         if self.caller is not None and self.caller.models is not None:
-            self.caller.confine(request, inference.engine.rows_of)
+            self.caller.confine(request, inference.rows_of)
         self.model, self.version, self.id = request.model, request.version or "", request.id
         if self.timeout_s is not None:
             deadline = self.received_at + self.timeout_s

@@ -97,12 +97,12 @@ def test_the_services_own_origin_may() -> None:
 
 def test_a_caller_has_a_cap_on_what_is_under_way() -> None:
     caller = Caller("owner", 2)
-    caller.enter()
-    caller.enter()
+    caller.enter(0.0)
+    caller.enter(0.0)
     with pytest.raises(QueueFull, match="max_in_flight"):
-        caller.enter()
+        caller.enter(0.0)
     caller.leave()
-    caller.enter()
+    caller.enter(0.0)
 
 
 @pytest.mark.parametrize(

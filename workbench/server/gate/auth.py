@@ -60,8 +60,11 @@ class Caller:
     max_body: int | None = None
     """Bytes that a body of its inferences may have; None: as many as the service takes."""
 
-    def enter(self) -> None:
-        """Count one more; TooManyRequests over the cap. Call `leave` for each `enter` that returned."""
+    def enter(self, now: float) -> None:
+        """Count one more; TooManyRequests over the cap. Call `leave` for each `enter` that returned.
+
+        `now` is on time.monotonic.
+        """
         if self.in_flight >= self.max_in_flight:
             raise TooManyRequests(
                 f"{self.in_flight} requests with this token are under way, as many as max_in_flight allows; "

@@ -28,8 +28,8 @@ MAX_SHARE_WATCHES: Final = 8
 """Streams of one share that tell of its models' health at once."""
 
 
-since_boot: Final = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-"""Seconds that no step of a clock changes, and that pass while the machine sleeps too."""
+_since_boot: Final = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+"""Seconds that no step of a clock changes, and that pass while the machine sleeps too, which a day does."""
 
 
 class ShareCaller(Caller):
@@ -40,11 +40,16 @@ class ShareCaller(Caller):
         "_clock",
         "_counts_rows",
         "_ends_at",
+        "_ends_at_wall",
+        "_has_more_terms",
+        "_id",
+        "_models",
         "_on_first_call",
         "_on_use",
         "_quota",
         "_reads",
         "_rows",
+        "_since_boot",
         "_wall",
         "record",
         "refused",
@@ -56,12 +61,14 @@ class ShareCaller(Caller):
         self,
         record: ShareRecord,
         on_first_call: Callable[[ShareCaller], None] = lambda caller: None,
-        clock: Callable[[], float] = since_boot,
+        clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         on_use: Callable[[ShareCaller], None] = lambda caller: None,
         used: DailyUse | None = None,
     ) -> None:
-        """`on_use` is called at the first request that counts for the quota after its use was noted; `used` is what
+        """`clock` is that of `enter`.
+
+        `on_use` is called at the first request that counts for the quota after its use was noted; `used` is what
         was noted before this service began."""
         Caller.__init__(
             self,
@@ -82,30 +89,37 @@ class ShareCaller(Caller):
         """That were over a limit."""
         self.seen_at = 0.0
         """Unix time of the last request that was let in; 0: none yet."""
+        self._id = record.id
+        self._models = frozenset(record.models)
         self._on_first_call = on_first_call
         self._clock = clock
         self._wall = wall
+        self._since_boot: Callable[[], float] = _since_boot
+        self._ends_at_wall = record.expires_at
         self._ends_at = clock() + record.expires_at - wall()
         self._bucket = None if record.rate is None else RateBucket(record.rate, clock())
         self._reads = None if record.rate is None else RateBucket(max(record.rate, 1.0), clock(), READS_AT_ONCE)
         self._rows = None if record.row_rate is None else RateBucket(record.row_rate, clock())
         self._quota: DailyQuota | None = None
         if record.quota is not None or record.row_quota is not None:
-            self._quota = DailyQuota(record.quota, record.row_quota, clock(), wall(), used)
+            self._quota = DailyQuota(record.quota, record.row_quota, _since_boot(), wall(), used)
         self._on_use = on_use
         self._counts_rows = self._rows is not None or self._quota is not None
+        self._has_more_terms = self._counts_rows or self.version is not None or record.first_call_at is None
 
     @property
     def expired(self) -> bool:
         """By the wall's clock or by the time that has passed, whichever is first: no step of a clock prolongs it."""
-        return self._wall() >= self.record.expires_at or self._clock() >= self._ends_at
+        return self._wall() >= self._ends_at_wall or self._clock() >= self._ends_at
 
     def check_time(self) -> None:
         if self.revoked or self.expired:
             raise self.ended()
 
-    def enter(self) -> None:
-        now, wall = self._in_time()
+    def enter(self, now: float) -> None:
+        wall = self._wall()
+        if self.revoked or wall >= self._ends_at_wall or now >= self._ends_at:
+            raise self.ended()
         if self.in_flight >= self.max_in_flight:
             self.refused += 1
             raise LimitExceeded(
@@ -114,7 +128,7 @@ class ShareCaller(Caller):
                 "in-flight",
                 self.max_in_flight,
             )
-        if self._quota is not None and (wait_s := self._quota.take(now, wall)):
+        if self._quota is not None and (wait_s := self._quota.take(self._since_boot(), wall)):
             raise self._over_quota(self._quota.most_requests, "requests", wait_s)
         if self._bucket is not None and (wait_s := self._bucket.take(now)):
             if self._quota is not None:
@@ -127,15 +141,25 @@ class ShareCaller(Caller):
         self.in_flight += 1
 
     def pay(self) -> None:
-        now, wall = self._in_time()
-        if self._reads is not None and (wait_s := self._reads.take(now)):
+        self.check_time()
+        if self._reads is not None and (wait_s := self._reads.take(self._clock())):
             raise self._over_rate(self._reads, "reads", wait_s)
         self.requests += 1
-        self.seen_at = wall
+        self.seen_at = self._wall()
 
     def confine(self, request: InferRequest, rows_of: Callable[[InferRequest], int]) -> None:
-        if request.model not in self.record.models:
+        if request.model not in self._models:
             self.check_model(request.model)
+        if self._has_more_terms:
+            self._confine_further(request, rows_of)
+        request.priority = GUEST_PRIORITY  # behind the owner's, whatever was asked for
+        request.caller = self._id
+        if request.sequence is not None and request.sequence.id:  # nobody steps into another one's sequence
+            mine = f"{self._id}/{request.sequence.id}"
+            request.sequence = dataclasses.replace(request.sequence, id=mine)
+
+    def _confine_further(self, request: InferRequest, rows_of: Callable[[InferRequest], int]) -> None:
+        """To what most shares do not have, so that they pay one look for all of it."""
         if self.version is not None:
             self.check_model(request.model, request.version)
             request.version = self.version
@@ -143,12 +167,8 @@ class ShareCaller(Caller):
             self._pay_rows(rows_of(request))
         if self.record.first_call_at is None:
             self.record = dataclasses.replace(self.record, first_call_at=self._wall())
+            self._has_more_terms = self._counts_rows or self.version is not None
             self._on_first_call(self)
-        request.priority = GUEST_PRIORITY  # behind the owner's, whatever was asked for
-        request.caller = self.record.id
-        if request.sequence is not None and request.sequence.id:  # nobody steps into another one's sequence
-            mine = f"{self.record.id}/{request.sequence.id}"
-            request.sequence = dataclasses.replace(request.sequence, id=mine)
 
     def told(self, error: Exception) -> Exception:
         if isinstance(error, ModelNotFound):  # its message names other models
@@ -162,7 +182,7 @@ class ShareCaller(Caller):
 
     def use(self) -> DailyUse | None:
         """What it used of the quota of this day; None: it has none."""
-        return None if self._quota is None else self._quota.use(self._clock(), self._wall())
+        return None if self._quota is None else self._quota.use(self._since_boot(), self._wall())
 
     def note_use(self) -> DailyUse | None:
         """The same, to be written down: `on_use` is called again at the next request."""
@@ -170,26 +190,19 @@ class ShareCaller(Caller):
             self._quota.noted = True
         return self.use()
 
-    def _in_time(self) -> tuple[float, float]:
-        """Now, by both clocks. Raises Unauthenticated where the share has ended."""
-        now, wall = self._clock(), self._wall()
-        if self.revoked or wall >= self.record.expires_at or now >= self._ends_at:
-            raise self.ended()
-        return now, wall
-
     def _pay_rows(self, rows: int) -> None:
         """Of a request that was let in before it was decoded. Raises LimitExceeded."""
-        now = self._clock()
-        if self._quota is not None and (wait_s := self._quota.take_rows(now, self._wall(), rows)):
+        quota = self._quota
+        if quota is not None and (wait_s := quota.take_rows(self._since_boot(), self._wall(), rows)):
             self.requests -= 1
-            raise self._over_quota(self._quota.most_rows, "rows", wait_s)
-        if self._rows is not None and (wait_s := self._rows.take(now, rows)):
+            raise self._over_quota(quota.most_rows, "rows", wait_s)
+        if self._rows is not None and (wait_s := self._rows.take(self._clock(), rows)):
             self.requests -= 1
-            if self._quota is not None:
-                self._quota.give_back(rows)
+            if quota is not None:
+                quota.give_back(rows)
             raise self._over_rate(self._rows, "rows", wait_s)
-        if self._quota is not None:
-            self._note_use(self._quota)
+        if quota is not None:
+            self._note_use(quota)
 
     def _note_use(self, quota: DailyQuota) -> None:
         if quota.noted:

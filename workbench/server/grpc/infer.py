@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from workbench.config import Limits
 from workbench.core.messages import InferRequest, InferResponse
@@ -42,6 +42,7 @@ Item = TypeVar("Item")
 class GrpcCodec:
     """ModelInferRequest, and the answer that `encode` makes of a response. Compression is the framing's business."""
 
+    names_model: ClassVar[bool] = True
     content_encoding = accept_encoding = b""
 
     def __init__(self, limits: Limits, encode: Encode, tensors_of: TensorsOf) -> None:

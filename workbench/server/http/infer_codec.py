@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 from workbench.config import Limits
 from workbench.core.messages import InferRequest, InferResponse
@@ -37,6 +37,8 @@ _BINARY_HEAD = (
 @dataclass(frozen=True, slots=True)
 class HttpCodec:
     """JSON, with binary tensor data behind it or not, or a raw body."""
+
+    names_model: ClassVar[bool] = False
 
     engine: Engine
     limits: Limits
