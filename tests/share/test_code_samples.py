@@ -49,6 +49,15 @@ def test_a_large_input_is_filled_rather_than_written_out() -> None:
         assert len(each.source) < 1200
 
 
+def test_no_name_of_a_hostile_model_becomes_a_line_of_code() -> None:
+    name = "x\ntouch owned # \u202e'\"$(touch owned)"
+    for size in (3, 1000):
+        for each in code_samples(Endpoint(URL), status(TensorSpec(name, "FP32", (-1, size)))):
+            assert "\ntouch owned" not in each.source and "\u202e" not in each.source, each.label
+            if each.lang == "Python":
+                ast.parse(each.source)
+
+
 def test_a_picture_is_sent_by_the_client_that_can() -> None:
     picture = status(TensorSpec("image", "BYTES", (-1,)), platform=BUNDLE.platform)
     (only,) = code_samples(Endpoint(URL), picture)

@@ -128,7 +128,7 @@ def _curl(endpoint: Endpoint, url: str, inputs: Sequence[_Example]) -> CodeSampl
         f"     {shlex.quote(url)}",
     ]
     if not few:
-        names = ", ".join(each.spec.name for each in inputs)
+        names = ", ".join(json.dumps(each.spec.name) for each in inputs)  # one with a line break would be a command
         lines.insert(0, f"# request.json holds the inputs ({names}) as the Open Inference Protocol writes them")
     return CodeSample("Shell", "curl", "\n".join(lines))
 
