@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from tests.helpers.exporter_imports import import_exporter
-from workbench.convert.pytorch.index_guard import refuse_negative_indices
+from workbench.convert.pytorch.index_guard import refuse_negative_indices, translations
 from workbench.errors import InvalidInput
 from workbench.runtimes.ort_errors import run_error
 
@@ -42,6 +42,9 @@ REFUSING: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     ),
     "index_select": lambda weight, index: torch.index_select(weight, 0, index.reshape(-1)),
     "gather": lambda weight, index: torch.gather(along(weight), 1, index),
+    "one_hot": lambda weight, index: torch.nn.functional.one_hot(index, SIZE) * 2,
+    "index_add": lambda weight, index: weight.index_add(0, index.reshape(-1), torch.ones(4, 3), alpha=0.5),
+    "index_add along the other axis": lambda weight, index: weight.T.clone().index_add(-1, index[0], torch.ones(3, 2)),
     "scatter": lambda weight, index: along(weight).clone().scatter(1, index, 1.0),
     "scatter_add": lambda weight, index: along(weight).clone().scatter_add(1, index, torch.ones(2, 2)),
 }
@@ -56,7 +59,9 @@ def exported(module: nn.Module, folder: Path) -> Callable[[torch.Tensor], np.nda
     import_exporter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own, of its parts
-        program = torch.onnx.export(module, (GOOD,), dynamo=True, opset_version=20, verbose=False)
+        program = torch.onnx.export(
+            module, (GOOD,), dynamo=True, opset_version=20, verbose=False, custom_translation_table=translations()
+        )
     assert program is not None
     refuse_negative_indices(program.model)
     program.save(folder / "model.onnx")

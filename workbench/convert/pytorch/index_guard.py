@@ -14,14 +14,57 @@ import numpy as np
 _INDEX_INPUT: Final = {"Gather": 1, "GatherElements": 1, "ScatterElements": 1}
 """Operator -> the place of its indices among its inputs. Each refuses what is out of bounds."""
 
-_REFUSING: Final = ("embedding", "embedding_bag", "gather", "index_select", "scatter", "scatter_add", "scatter_reduce")
+_REFUSING: Final = (
+    "embedding",
+    "embedding_bag",
+    "gather",
+    "index_add",
+    "index_select",
+    "one_hot",
+    "scatter",
+    "scatter_add",
+    "scatter_reduce",
+)
 """Operators of torch that take no negative index; `weight[x]` and `take` do."""
+
+_INT64: Final = 7
+"""ONNX's number for it."""
 
 _NODE: Final = "pkg.torch.onnx.fx_node"
 """The exporter's note: the call in torch's own graph."""
 
 OUT_OF_BOUNDS: Final = -(2**31)
 """An index that no axis has, in INT32 and in INT64."""
+
+
+def translations() -> dict[Any, Any]:
+    """For torch.onnx.export: operators that it would take apart before their indices are known as such."""
+    import onnxscript
+    import torch
+
+    op: Any = onnxscript.opset20
+
+    def one_hot(self: Any, num_classes: int = -1) -> Any:
+        if num_classes < 0:
+            raise NotImplementedError("one_hot without num_classes, whose width depends on the values")
+        classes = op.Constant(value=_tensor(np.arange(num_classes)))
+        known = op.Unsqueeze(op.Gather(classes, self), op.Constant(value_ints=[-1]))
+        return op.Cast(op.Equal(known, classes), to=_INT64)
+
+    def index_add(self: Any, dim: int, index: Any, source: Any, alpha: float = 1.0) -> Any:
+        rank = len(self.shape)
+        others = [axis for axis in range(rank) if axis != dim % rank]
+        places = op.Expand(op.Unsqueeze(index, op.Constant(value_ints=others)), op.Shape(source)) if others else index
+        added = source if alpha == 1 else op.Mul(source, op.CastLike(op.Constant(value_float=float(alpha)), source))
+        return op.ScatterElements(self, places, added, axis=dim, reduction="add")
+
+    return {torch.ops.aten.one_hot.default: one_hot, torch.ops.aten.index_add.default: index_add}
+
+
+def _tensor(array: Any) -> Any:
+    from onnx import numpy_helper
+
+    return numpy_helper.from_array(array)
 
 
 def refuse_negative_indices(model: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from workbench.convert.pytorch.index_guard import refuse_negative_indices
+from workbench.convert.pytorch.index_guard import refuse_negative_indices, translations
 from workbench.convert.pytorch.mask_guard import hide_wholly
 from workbench.convert.pytorch.torch_axes import Axis, fresh, resized
 from workbench.convert.pytorch.torch_errors import specialised
@@ -104,6 +104,7 @@ def _exported(
         dynamic_shapes={"tensors": tuple(shapes)},
         input_names=list(inputs),
         output_names=list(outputs),
+        custom_translation_table=translations(),
     )
     _name_axes(program.model, module, tensors, axes)
     refuse_negative_indices(program.model)
