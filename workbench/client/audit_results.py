@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from workbench.client.formatting import escape, html_table, text_table
 from workbench.client.results import Lines, Rows
+from workbench.core.audit_entry import AuditEntry
 from workbench.core.durations import parse_seconds
 from workbench.errors import InvalidInput
 
@@ -24,27 +25,7 @@ NOTHING_DONE = "nothing is written down for that time"
 _UNITS = ("s", "m", "min", "h", "d")
 
 
-@dataclass(frozen=True, slots=True)
-class AuditRow:
-    """One action, or refusals that are alike."""
-
-    at: float
-    """Unix time at which it ended; of several the last."""
-    action: str
-    subject: str
-    detail: str
-    outcome: str
-    """`ok`, or the code of the error."""
-    who: str
-    way: str
-    address: str
-    agent: str
-    count: int
-    since: float
-    """Of several refusals, when the first was; else 0."""
-
-
-class AuditTable(Rows[AuditRow]):
+class AuditTable(Rows[AuditEntry]):
     """What was done, the oldest first, displayed as a table."""
 
     _HEAD = ("time", "action", "of", "detail", "outcome", "who", "from", "with")
@@ -53,14 +34,14 @@ class AuditTable(Rows[AuditRow]):
         """Return one row per entry; `at` and `since` are timestamps in UTC."""
         import pandas as pd
 
-        table = pd.DataFrame([asdict(each) for each in self], columns=[each.name for each in fields(AuditRow)])
+        table = pd.DataFrame([asdict(each) for each in self], columns=[each.name for each in fields(AuditEntry)])
         table["at"] = pd.to_datetime(table["at"], unit="s", utc=True)
         table["since"] = pd.to_datetime(table["since"].where(table["since"] > 0), unit="s", utc=True)
         return table
 
     @property
     def json_lines(self) -> Lines:
-        """One JSON object per entry, with the fields of AuditRow."""
+        """One JSON object per entry, with the fields of AuditEntry."""
         return Lines(json.dumps(asdict(each), ensure_ascii=False) for each in self)
 
     def __repr__(self) -> str:
@@ -82,11 +63,11 @@ def seconds_back(last: float | str) -> float:
 
 def audit_of(answer: Sequence[Mapping[str, Any]]) -> AuditTable:
     """Decode the service's answer."""
-    names = [each.name for each in fields(AuditRow)]
-    return AuditTable([AuditRow(*(each[name] for name in names)) for each in answer])
+    names = [each.name for each in fields(AuditEntry)]
+    return AuditTable([AuditEntry(*(each[name] for name in names)) for each in answer])
 
 
-def _cells(each: AuditRow) -> list[str]:
+def _cells(each: AuditEntry) -> list[str]:
     outcome = f"{each.outcome} ({each.count} times)" if each.count > 1 else each.outcome
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each.at))
     return [when, each.action, each.subject, each.detail, outcome, each.who, f"{each.address}, {each.way}", each.agent]

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.full_disk import full_disk
+from workbench.core.audit_entry import AuditEntry
 from workbench.errors import StorageError
 from workbench.server.audit import audit_store
-from workbench.server.audit.audit_store import KEPT_DAYS, AuditEntry, AuditStore, audit_file
+from workbench.server.audit.audit_store import KEPT_DAYS, AuditStore, audit_file
 
 
 def entry(at: float, action: str = "load") -> AuditEntry:

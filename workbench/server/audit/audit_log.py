@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from workbench.core.audit_entry import AuditEntry
 from workbench.errors import StorageError, WorkbenchError
 from workbench.protocols.status_codes import UNFORESEEN
-from workbench.server.audit.audit_store import AuditEntry, AuditStore
+from workbench.server.audit.audit_store import AuditStore
 from workbench.share.share_token import PREFIX
 from workbench.visible_text import visible
 

@@ -12,10 +12,10 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from workbench.core.audit_entry import AuditEntry
 from workbench.core.sqlite import Migrations, check, connect, is_damage, migrate, schema, set_aside
 from workbench.errors import StorageError
 
@@ -35,30 +35,6 @@ PRUNE_EVERY: Final = 64
 """Rows between two looks at what is old."""
 
 log = logging.getLogger("workbench.server")
-
-
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """One action, or refusals that are alike."""
-
-    at: float
-    """Unix time at which it ended; of several the last."""
-    action: str
-    subject: str
-    """What it was done to: a model, a share's label; empty where that is not known."""
-    detail: str
-    outcome: str
-    """`ok`, or the code of the error."""
-    who: str
-    """`owner`, the label of a share, or `anyone`: without a token that is known."""
-    way: str
-    """`http`, `grpc`, or `jupyter`: over HTTP by way of a Jupyter server."""
-    address: str
-    agent: str
-    """What the caller says that it is: its User-Agent."""
-    count: int = 1
-    since: float = 0.0
-    """Of several refusals, when the first was; else 0."""
 
 
 _COLUMNS: Final = tuple(field.name for field in dataclasses.fields(AuditEntry))
