@@ -13,6 +13,7 @@ from tests.helpers.full_disk import full_disk
 from tests.helpers.waiting import until_async
 from tests.server.conftest import TOKEN, House, open_house
 from tests.server.driver import HOST, Driver, answered, body, connect, parsed
+from workbench.config import Limits
 from workbench.core.messages import GUEST_PRIORITY
 from workbench.core.ports import Outcome
 from workbench.server.gate.connection_caps import ConnectionCaps
@@ -411,6 +412,31 @@ async def test_a_half_sent_request_of_a_revoked_share_ends_and_that_of_another_g
     assert house.service.bodies.held == 0
     for connection, _, _ in half:
         connection.connection_lost(None)
+
+
+async def test_bodies_of_shares_that_do_not_come_whole_leave_half_of_the_room_to_the_owner(tmp_path: Path) -> None:
+    limits = Limits(max_body_bytes=10_000, max_body_bytes_in_flight=20_000)
+    async with open_house(tmp_path, limits=limits) as house:
+        held, token = house.service.bodies, (await shared(house))["token"]
+        half = []
+        for size, fits in ((6000, True), (3900, True), (200, False)):
+            connection, wire = connect(house.app)
+            head = Driver(house.app, token).head(
+                "POST", INFER, content_type="application/json", content_length=str(size + 1)
+            )
+            connection.data_received(head + b" " * size)
+            assert (not wire.written) == fits
+            half.append((connection, wire))
+        refused = parsed(bytes(half[-1][1].written))
+        assert refused.status == 429 and "shares may have 10000" in refused.error
+        assert held.held == house.service.guest_bodies.held == 9900
+        assert (await house.call("POST", INFER, body(1.0))).status == 200
+        assert (
+            await Driver(house.app, token)("POST", INFER, json.dumps(body(1.0)).encode() + b" " * 100)
+        ).status == 429
+        for connection, _ in half:
+            connection.connection_lost(None)
+        assert held.held == house.service.guest_bodies.held == 0
 
 
 # How it is made, and its link

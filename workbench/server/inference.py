@@ -29,6 +29,7 @@ from workbench.protocols.region_params import Shared, write_shared
 from workbench.protocols.status_codes import UNFORESEEN
 from workbench.server.compression import decompressed
 from workbench.server.gate.auth import Caller
+from workbench.server.gate.in_flight import InFlightBytes
 from workbench.server.gate.request_ids import RequestIds
 from workbench.server.service import Service
 from workbench.server.shared_memory import RegionLease
@@ -109,6 +110,7 @@ class InferencePath:
         self.clock = service.engine.clock
         self.limits: Limits = service.config.limits
         self.bodies = service.bodies
+        self.guest_bodies = service.guest_bodies
         self.metrics = service.metrics
         self.shared = service.shared
         self.draining = service.draining
@@ -145,6 +147,8 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
     """Seconds from `begin` to the transport's own deadline; None: it has none."""
     charged: int = 0
     """Bytes counted beside the body, for what was decoded from it."""
+    pot: InFlightBytes | None = None
+    """Counts both; None: its caller has not entered."""
     caller: Caller | None = None
     """None: it does not count as one of its caller's."""
     lease: RegionLease | None = None
@@ -165,14 +169,15 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
             raise Draining(SHUTTING_DOWN)
         caller.enter(now)
         self.caller = caller
+        pot = self.pot = inference.bodies if caller.models is None else inference.guest_bodies
         if size:
-            inference.bodies.take(size)
+            pot.take(size)
             self.request_bytes = size
 
     def take(self, size: int) -> None:
         """Count more of the body. Raises TooManyRequests."""
-        assert self.inference is not None
-        self.inference.bodies.take(size)
+        assert self.pot is not None
+        self.pot.take(size)
         self.request_bytes += size
 
     def begin(self, body: bytes, caller: Caller | None = None) -> None:
@@ -193,7 +198,7 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
                     self._start(inference, self._begin_in_task(inference, codec, body))
                     return
                 request, self.answer = codec.decode(body, self.received_at, self.lease)
-                self._charge(inference, _own_bytes(request))
+                self._charge(_own_bytes(request))
             else:
                 request, self.answer = codec.decode(body, self.received_at, self.lease)
             self._submit(inference, request)
@@ -267,11 +272,11 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
                 body = await self._inflated(inference, codec.content_encoding, body)
             if codec.takes_long(body):
                 counted = await inference.on_thread(partial(codec.count, body, self.received_at, self.lease))
-                self._charge(inference, counted.memory_bytes)
+                self._charge(counted.memory_bytes)
                 decoded = await inference.on_thread(counted.decode)
             else:
                 decoded = codec.decode(body, self.received_at, self.lease)
-                self._charge(inference, _own_bytes(decoded[0]))
+                self._charge(_own_bytes(decoded[0]))
             self.task = None  # from here on the call ends without it
             request, self.answer = decoded
             self._submit(inference, request)
@@ -291,19 +296,21 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
                 self.take(size - self.request_bytes)
 
         body = await decompressed(body, coding, grown)
-        if len(body) < self.request_bytes:
-            inference.bodies.give_back(self.request_bytes - len(body))
+        if len(body) < self.request_bytes and self.pot is not None:
+            self.pot.give_back(self.request_bytes - len(body))
             self.request_bytes = len(body)
         return body
 
-    def _charge(self, inference: InferencePath, size: int) -> None:
+    def _charge(self, size: int) -> None:
         """Count what decoding takes beside the body. Raises TooManyRequests, and TooLarge where it can never be had."""
-        if size + self.request_bytes > inference.bodies.most:
+        pot = self.pot
+        assert pot is not None
+        if size + self.request_bytes > pot.most:
             raise TooLarge(
                 f"a body of {self.request_bytes} bytes takes {size} more when it is decoded, and "
-                f"max_body_bytes_in_flight is {inference.bodies.most}: send less at once, or binary data"
+                f"{pot.cap} {pot.most}: send less at once, or binary data"
             )
-        inference.bodies.take(size)
+        pot.take(size)
         self.charged += size
 
     async def _answer_in_task(self, inference: InferencePath, codec: Codec, response: InferResponse) -> None:
@@ -351,15 +358,15 @@ class InferenceCall(RequestRecord, kw_only=True, gc=False):
             usage.failed(self, outcome_of(error) if isinstance(error, WorkbenchError) else Outcome.FAILED)
 
     def _leave(self, inference: InferencePath) -> None:
-        if self.caller is not None:
+        if self.caller is not None and self.pot is not None:
             self.caller.leave()
-        inference.bodies.give_back(self.request_bytes + self.charged)
+            self.pot.give_back(self.request_bytes + self.charged)
         if self.lease is not None:
             self.lease.give_back()
             self.lease = None
         if self.task is not None:
             self.task = None
-        self.inference = self.codec = self.responder = self.caller = self.answer = None
+        self.inference = self.codec = self.responder = self.caller = self.pot = self.answer = None
 
 
 def _own_bytes(request: InferRequest) -> int:

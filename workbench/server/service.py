@@ -16,7 +16,7 @@ from workbench.engine import Engine
 from workbench.repository.store import ModelStore
 from workbench.server.audit.audit_log import AuditLog
 from workbench.server.gate.connection_caps import ConnectionCaps
-from workbench.server.gate.in_flight import InFlightBytes
+from workbench.server.gate.in_flight import GuestBytes, InFlightBytes
 from workbench.server.gate.unread_answers import UnreadAnswers
 from workbench.server.network_port import NetworkPort
 from workbench.server.persistence import ModelPersistence
@@ -56,6 +56,8 @@ class Service:
     """Models that were to be served at the start, and of which no version was then."""
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     bodies: InFlightBytes = field(init=False)
+    guest_bodies: GuestBytes = field(init=False)
+    """Of them, those of shares."""
     connections: ConnectionCaps = field(init=False)
     """Of HTTP and gRPC together."""
     unread: UnreadAnswers = field(init=False)
@@ -74,6 +76,7 @@ class Service:
     def __post_init__(self) -> None:
         limits = self.config.limits
         self.bodies = InFlightBytes(limits.max_body_bytes_in_flight)
+        self.guest_bodies = GuestBytes(self.bodies)
         self.unread = UnreadAnswers(self.bodies)
         self.connections = ConnectionCaps(limits.max_connections, limits.max_connections_per_address)
         self.audit = AuditLog(self.persistence.audit, self.metrics.audit_failed, self._without_secrets)

@@ -40,7 +40,8 @@ class RateBucket:
         if ahead_s <= 0:
             self._full_at = now + cost_s
             return 0.0
-        over_s = ahead_s + min(cost_s, self._full_s) - self._full_s
+        full_s = self._full_s
+        over_s = ahead_s if cost_s >= full_s else ahead_s + cost_s - full_s
         if over_s <= 1e-9:  # sums of intervals are not exact
             self._full_at += cost_s
             return 0.0

@@ -15,12 +15,13 @@ from workbench.errors import InvalidInput
 from workbench.http2 import frames
 from workbench.http2.stream import STREAM_WINDOW
 from workbench.http2.time_limits import Overdue, TimeLimits
-from workbench.server.gate.auth import Gate
+from workbench.server.gate.auth import Caller, Gate
 from workbench.server.gate.in_flight import InFlightBytes
-from workbench.server.gate.scopes import Scope
+from workbench.server.gate.scopes import SHARE_SCOPES, Scope
 from workbench.server.grpc.call import GrpcCalls
 from workbench.server.grpc.framing import framed
 from workbench.server.grpc.methods import MAX_UNAUTHENTICATED_MESSAGE_BYTES, CallHead, Context, Method, Methods
+from workbench.share.share_token import PREFIX
 
 MOST = 50_000
 
@@ -60,6 +61,28 @@ async def test_a_stranger_s_message_unpacks_to_little() -> None:
     port.data(1, b"\1" + framed(packed)[1:], ended=True)
     await port.settled()
     assert port.status(1) == "exhausted"
+
+
+async def test_half_sent_messages_of_shares_leave_half_of_the_room_to_the_owner() -> None:
+    gate = Gate(TOKEN, "127.0.0.1", 4)
+    guest = Caller("team-a", 4, SHARE_SCOPES, models=frozenset({"digits"}))
+    gate.share_of = lambda token: guest
+    methods = Methods(gate, {"/own": Method(echo, scope=Scope.INFER, large=True)}, MOST)
+    port = FrameClient(GrpcCalls(methods, InFlightBytes(20_000)), token=f"{PREFIX}team-a")
+    half = struct.pack(">BL", 0, MOST) + bytes(5995)
+    for number in (1, 3):
+        port.begin(number, "/own")
+        port.data(number, half)
+    (head,) = [value for kind, value in port.told().pop(3) if kind == "head"]
+    assert head["grpc-status"] == "8"  # type: ignore[index]
+    port.token = TOKEN
+    port.begin(5, "/own")
+    port.data(5, half)
+    assert (port.calls.held_guests.held, port.calls.held.held) == (6000, 12_000)
+    for number in (1, 5):
+        port.cancel(number)
+    port.nothing_is_left()
+    assert port.calls.held_guests.held == 0
 
 
 async def test_strangers_share_a_pot_of_their_own() -> None:

@@ -21,7 +21,7 @@ class InFlightBytes:
     def __init__(self, most: int, cap: str = "max_body_bytes_in_flight allows") -> None:
         self.most = most
         self.held = 0
-        self._cap = cap
+        self.cap = cap
         self.make_room: Callable[[int], None] = _no_room
         """Called where so many bytes more do not fit, before they are refused."""
 
@@ -31,7 +31,7 @@ class InFlightBytes:
             self.make_room(size)
         if self.held + size > self.most:
             raise TooManyRequests(
-                f"the bodies and unread answers under way have {self.held} bytes, and {self._cap} {self.most}; "
+                f"the bodies and unread answers under way have {self.held} bytes, and {self.cap} {self.most}; "
                 "try again later"
             )
         self.held += size
@@ -47,6 +47,32 @@ class InFlightBytes:
             yield
         finally:
             self.give_back(size)
+
+
+class GuestBytes(InFlightBytes):
+    """The half of `bodies` that all shares together may take, so that slow uploads leave the rest to the owner."""
+
+    def __init__(self, bodies: InFlightBytes) -> None:
+        InFlightBytes.__init__(self, bodies.most // 2, "shares may have")
+        self._bodies = bodies
+
+    def take(self, size: int) -> None:
+        bodies = self._bodies
+        held = self.held + size
+        if held > self.most or bodies.held + size > bodies.most:
+            InFlightBytes.take(bodies, size)
+            try:
+                InFlightBytes.take(self, size)
+            except TooManyRequests:
+                bodies.give_back(size)
+                raise
+        else:  # as each request of a share asks: without another call
+            self.held = held
+            bodies.held += size
+
+    def give_back(self, size: int) -> None:
+        self.held -= size
+        self._bodies.held -= size
 
 
 def _no_room(size: int) -> None:

@@ -15,7 +15,7 @@ from workbench.http2.headers import H2RequestHead as HttpHead
 from workbench.http2.stream import Stream
 from workbench.protocols.trace_headers import REQUEST_ID
 from workbench.server.gate.connection_caps import UNNAMED
-from workbench.server.gate.in_flight import ANONYMOUS_WHOLE_S, InFlightBytes, anonymous_bytes
+from workbench.server.gate.in_flight import ANONYMOUS_WHOLE_S, GuestBytes, InFlightBytes, anonymous_bytes
 from workbench.server.gate.request_ids import HasRequestId
 from workbench.server.grpc import framing
 from workbench.server.grpc.framing import PREFIX_BYTES
@@ -32,13 +32,19 @@ class GrpcCalls:
     """What all calls of one port have in common."""
 
     def __init__(
-        self, methods: Methods, held: InFlightBytes, refused: Callable[[Refused, str], object] = _untold
+        self,
+        methods: Methods,
+        held: InFlightBytes,
+        refused: Callable[[Refused, str], object] = _untold,
+        held_guests: InFlightBytes | None = None,
     ) -> None:
-        """`refused` is told of each call of the control plane that the gate refused, and the caller's address."""
+        """`refused` is told of each call of the control plane that the gate refused, and the caller's address.
+        `held_guests` counts for shares; None: what is theirs of `held` is counted here alone."""
         self.methods = methods
         self.refused = refused
         self.held = held
         """Counts what has come of messages that are not whole yet, or wait to be read."""
+        self.held_guests = held_guests or GuestBytes(held)
         self.held_anonymous = anonymous_bytes()
         """The same for callers without a token."""
         self.loop = asyncio.get_running_loop()
@@ -178,7 +184,11 @@ class GrpcCall(Stream):
     @property
     def _pot(self) -> InFlightBytes:
         head = self._asked.head
-        return self._calls.held_anonymous if head is not None and head.caller.anonymous else self._calls.held
+        if head is None:
+            return self._calls.held
+        if head.caller.anonymous:
+            return self._calls.held_anonymous
+        return self._calls.held if head.caller.models is None else self._calls.held_guests
 
     def _hold(self, data: bytes) -> None:
         try:

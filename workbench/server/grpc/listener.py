@@ -63,7 +63,7 @@ class GrpcServer:
 
     async def start(self, listener: socket.socket) -> None:
         self._listener = listener
-        self._calls = GrpcCalls(self.methods, self._service.bodies, self._refused)
+        self._calls = GrpcCalls(self.methods, self._service.bodies, self._refused, self._service.guest_bodies)
         self._remote_calls = copy(self._calls)  # what they hold and have under way is one
         self._remote_calls.methods = self._remote_methods
         tls = None
